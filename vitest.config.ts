@@ -1,0 +1,35 @@
+import { defineConfig } from 'vitest/config';
+
+/** One line per kind of test; the folder or the file name decides the kind. */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{schemas,infra/local}/src/**/*.test.ts', 'services/*/src/**/*.test.ts'],
+          exclude: ['**/*.integration.test.ts'],
+        },
+      },
+      { test: { name: 'contract', include: ['test/src/contract/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'integration',
+          include: ['services/*/src/**/*.integration.test.ts', 'infra/local/src/**/*.integration.test.ts'],
+          globalSetup: ['test/src/support/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/src/{e2e,chaos}/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
