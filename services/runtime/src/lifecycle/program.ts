@@ -1,0 +1,74 @@
+import { Command } from "commander";
+import type { z } from "zod";
+import { CONFIG_FILE_ENV, ConfigError, effectiveConfig, loadConfig } from "../config/config.js";
+import { messageOf, SockscopeError } from "../errors.js";
+import { EXIT } from "./service.js";
+
+export { Command } from "commander";
+
+export interface ProgramSpec<S extends z.ZodObject> {
+  /** As the user types it, such as `sockscope-proxy`. */
+  readonly name: string;
+  readonly description: string;
+  readonly schema: S;
+  /** What runs without a subcommand: the service itself. */
+  run(config: z.infer<S>): Promise<void>;
+}
+
+export interface Program<S extends z.ZodObject> {
+  /** To hang subcommands on. */
+  readonly command: Command;
+  /** The configuration, read once; for subcommands too. */
+  config(): z.infer<S>;
+  /** Parses the arguments and runs; ends the process with a plain sentence where it fails. */
+  main(): Promise<void>;
+}
+
+/** The command line of a service: `--config`, `--check-config`, `--help`, its subcommands, or the service. */
+export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Program<S> {
+  const command = new Command(spec.name)
+    .description(spec.description)
+    .option("--config <file>", `YAML configuration file (${CONFIG_FILE_ENV})`)
+    .option("--check-config", "print the effective configuration, secrets hidden, and exit")
+    .enablePositionalOptions()
+    .showHelpAfterError("(--help shows what there is)");
+  let loaded: z.infer<S> | null = null;
+
+  function config(): z.infer<S> {
+    if (loaded === null) {
+      const { config: file } = command.opts<{ config?: string }>();
+      const env = file === undefined ? process.env : { ...process.env, [CONFIG_FILE_ENV]: file };
+      loaded = loadConfig(spec.schema, env);
+    }
+    return loaded;
+  }
+
+  command.action(async () => {
+    const { checkConfig } = command.opts<{ checkConfig?: boolean }>();
+    if (checkConfig === true) {
+      process.stdout.write(`${JSON.stringify(effectiveConfig(spec.schema, config()), null, 2)}\n`);
+      return;
+    }
+    await spec.run(config());
+  });
+
+  return {
+    command,
+    config,
+    async main() {
+      try {
+        await command.parseAsync();
+      } catch (error) {
+        // Our own errors are sentences for the operator; anything else needs its stack.
+        const text =
+          error instanceof SockscopeError
+            ? messageOf(error)
+            : error instanceof Error
+              ? (error.stack ?? error.message)
+              : String(error);
+        process.stderr.write(`${spec.name}: ${text}\n`);
+        process.exit(error instanceof ConfigError ? EXIT.config : EXIT.failed);
+      }
+    },
+  };
+}

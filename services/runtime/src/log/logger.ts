@@ -1,0 +1,55 @@
+import { pino } from "pino";
+import type { Logger } from "pino";
+import { z } from "zod";
+
+export type { Logger } from "pino";
+
+export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+
+export const logConfig = z.object({
+  level: z
+    .enum(LOG_LEVELS)
+    .default("info")
+    .meta({
+      env: "LOG_LEVEL",
+      description: `least level that is logged: ${LOG_LEVELS.join(", ")}`,
+    }),
+});
+
+/** JSON lines on standard output. Values from clients are escaped by the JSON encoding. */
+export function createLogger(service: string, config: z.infer<typeof logConfig>): Logger {
+  return pino({
+    level: config.level,
+    base: { service, pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  });
+}
+
+/**
+ * Whether now is the time to log a thing that may happen thousands of times a second. Counts
+ * what it holds back and hands that number over with the next one that may pass.
+ */
+export function createLogLimiter(
+  intervalMs: number,
+  now: () => number = Date.now,
+): {
+  /** The number held back since the last pass, or null where this one is held back too. */
+  pass(): number | null;
+} {
+  let nextMs = 0;
+  let heldBack = 0;
+  return {
+    pass() {
+      const ms = now();
+      if (ms < nextMs) {
+        heldBack += 1;
+        return null;
+      }
+      nextMs = ms + intervalMs;
+      const count = heldBack;
+      heldBack = 0;
+      return count;
+    },
+  };
+}
