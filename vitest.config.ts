@@ -15,7 +15,10 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          include: ['services/*/src/**/*.integration.test.ts', 'infra/local/src/**/*.integration.test.ts'],
+          include: [
+            'services/*/src/**/*.integration.test.ts',
+            'infra/local/src/**/*.integration.test.ts',
+          ],
           globalSetup: ['test/src/support/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -1,4 +1,4 @@
-import type { SessionEvent } from "./events.js";
+import type { SessionEvent } from './events.js';
 
 /** Headers of a Kafka record: CloudEvents 1.0, Kafka protocol binding, binary content mode. */
 export type EventHeaders = Record<string, string>;
@@ -10,14 +10,14 @@ export type EventHeaders = Record<string, string>;
  */
 export function cloudEventHeaders(event: SessionEvent, traceparent?: string): EventHeaders {
   const headers: EventHeaders = {
-    "content-type": "application/json",
-    ce_specversion: "1.0",
+    'content-type': 'application/json',
+    ce_specversion: '1.0',
     ce_type: `sockscope.${event.type}.v${event.schema_version}`,
     ce_id: `${event.session_id}/${event.seq}`,
     ce_source: `/sockscope/proxies/${encodeURIComponent(event.proxy_id)}`,
     ce_time: event.occurred_at,
     ce_subject: event.session_id,
   };
-  if (traceparent !== undefined) headers["traceparent"] = traceparent;
+  if (traceparent !== undefined) headers['traceparent'] = traceparent;
   return headers;
 }

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import { z } from 'zod';
 
 /**
  * A counter that never wraps: an integer from 0 to 2^53-1, so that it survives
@@ -23,10 +23,10 @@ export const counters = z.object({
 export type Counters = z.infer<typeof counters>;
 
 export const COUNTER_NAMES = [
-  "bytes_sent",
-  "bytes_received",
-  "packets_sent",
-  "packets_received",
+  'bytes_sent',
+  'bytes_received',
+  'packets_sent',
+  'packets_received',
 ] as const satisfies readonly (keyof Counters)[];
 
 /** Fresh counters at zero. */

@@ -1,15 +1,15 @@
-import { z } from "zod";
-import { closeReason, statusOf } from "./close-reason.js";
-import { counter, counters, COUNTER_NAMES } from "./counters.js";
-import type { Counters } from "./counters.js";
-import { EVENT_LIMITS, SCHEMA_VERSION } from "./limits.js";
-import { sessionId, sessionStartMs } from "./session-id.js";
-import { minuteOf, timestamp } from "./time.js";
+import { z } from 'zod';
+import { closeReason, statusOf } from './close-reason.js';
+import { counter, counters, COUNTER_NAMES } from './counters.js';
+import type { Counters } from './counters.js';
+import { EVENT_LIMITS, SCHEMA_VERSION } from './limits.js';
+import { sessionId, sessionStartMs } from './session-id.js';
+import { minuteOf, timestamp } from './time.js';
 
-export const PROTOCOLS = ["tcp", "udp"] as const;
-export const COMMANDS = ["connect", "bind", "udp_associate"] as const;
-export const AUTH_METHODS = ["none", "password"] as const;
-export const ACL_DECISIONS = ["allow", "block"] as const;
+export const PROTOCOLS = ['tcp', 'udp'] as const;
+export const COMMANDS = ['connect', 'bind', 'udp_associate'] as const;
+export const AUTH_METHODS = ['none', 'password'] as const;
+export const ACL_DECISIONS = ['allow', 'block'] as const;
 
 const port = z.int().min(0).max(65_535);
 const ipAddress = z.union([z.ipv4(), z.ipv6()]);
@@ -17,7 +17,7 @@ const ipAddress = z.union([z.ipv4(), z.ipv6()]);
 /** (session_id, seq) names an event for good, so that a duplicate is recognisable. */
 const identity = {
   session_id: sessionId,
-  seq: z.int().min(0).max(2_147_483_647).describe("0, 1, 2 … within the session"),
+  seq: z.int().min(0).max(2_147_483_647).describe('0, 1, 2 … within the session'),
 };
 
 const origin = {
@@ -26,7 +26,7 @@ const origin = {
     .int()
     .min(EVENT_LIMITS.earliest_ms)
     .max(EVENT_LIMITS.latest_ms)
-    .describe("start of that proxy process, milliseconds since 1970"),
+    .describe('start of that proxy process, milliseconds since 1970'),
 };
 
 /**
@@ -44,8 +44,8 @@ const header = {
     .string()
     .min(1)
     .max(EVENT_LIMITS.dest_host_chars)
-    .describe("as asked: a name or an address"),
-  dest_ip: ipAddress.nullable().describe("the address connected to, null where none"),
+    .describe('as asked: a name or an address'),
+  dest_ip: ipAddress.nullable().describe('the address connected to, null where none'),
   dest_port: port,
   protocol: z.enum(PROTOCOLS),
   command: z.enum(COMMANDS),
@@ -74,38 +74,38 @@ const interval = {
   minute: counters,
 };
 
-const sessionStartedShape = z.strictObject({ type: z.literal("SessionStarted"), ...common });
+const sessionStartedShape = z.strictObject({ type: z.literal('SessionStarted'), ...common });
 const trafficDeltaShape = z.strictObject({
-  type: z.literal("TrafficDelta"),
+  type: z.literal('TrafficDelta'),
   ...common,
   ...interval,
 });
 const sessionClosedShape = z.strictObject({
-  type: z.literal("SessionClosed"),
+  type: z.literal('SessionClosed'),
   ...common,
   ...interval,
   ended_at: timestamp,
   duration_ms: counter,
-  status: z.enum(["closed", "failed", "rejected_by_acl"]),
+  status: z.enum(['closed', 'failed', 'rejected_by_acl']),
   close_reason: closeReason,
   error_code: z
     .string()
     .min(1)
     .max(EVENT_LIMITS.error_code_chars)
     .nullable()
-    .describe("errno or SOCKS reply, null where none"),
-  connect_ms: counter.nullable().describe("time to connect, null where not connected"),
+    .describe('errno or SOCKS reply, null where none'),
+  connect_ms: counter.nullable().describe('time to connect, null where not connected'),
 });
 
 export type SessionStarted = Readonly<z.infer<typeof sessionStartedShape>>;
 export type TrafficDelta = Readonly<z.infer<typeof trafficDeltaShape>>;
 export type SessionClosed = Readonly<z.infer<typeof sessionClosedShape>>;
 export type SessionEvent = SessionStarted | TrafficDelta | SessionClosed;
-export type SessionEventType = SessionEvent["type"];
+export type SessionEventType = SessionEvent['type'];
 export const SESSION_EVENT_TYPES = [
-  "SessionStarted",
-  "TrafficDelta",
-  "SessionClosed",
+  'SessionStarted',
+  'TrafficDelta',
+  'SessionClosed',
 ] as const satisfies readonly SessionEventType[];
 
 /**
@@ -114,22 +114,22 @@ export const SESSION_EVENT_TYPES = [
  */
 export function brokenRule(event: SessionEvent): string | null {
   if (sessionStartMs(event.session_id) !== Date.parse(event.started_at)) {
-    return "started_at: must be the time that session_id carries";
+    return 'started_at: must be the time that session_id carries';
   }
-  if (event.occurred_at < event.started_at) return "occurred_at: lies before started_at";
+  if (event.occurred_at < event.started_at) return 'occurred_at: lies before started_at';
   switch (event.type) {
-    case "SessionStarted":
-      if (event.seq !== 0) return "seq: must be 0 in SessionStarted";
+    case 'SessionStarted':
+      if (event.seq !== 0) return 'seq: must be 0 in SessionStarted';
       return COUNTER_NAMES.some((name) => event[name] !== 0)
-        ? "bytes_sent: totals must be 0 in SessionStarted"
+        ? 'bytes_sent: totals must be 0 in SessionStarted'
         : null;
-    case "TrafficDelta":
+    case 'TrafficDelta':
       return brokenIntervalRule(event);
-    case "SessionClosed":
+    case 'SessionClosed':
       if (statusOf(event.close_reason) !== event.status) {
         return `status: ${event.close_reason} belongs to ${statusOf(event.close_reason)}`;
       }
-      if (event.ended_at < event.started_at) return "ended_at: lies before started_at";
+      if (event.ended_at < event.started_at) return 'ended_at: lies before started_at';
       return brokenIntervalRule(event);
   }
 }
@@ -139,11 +139,11 @@ function brokenIntervalRule(event: TrafficDelta | SessionClosed): string | null 
   const start = Date.parse(event.interval_start);
   const end = Date.parse(event.interval_end);
   if (start < minuteOf(Date.parse(event.started_at))) {
-    return "interval_start: lies before the minute of started_at";
+    return 'interval_start: lies before the minute of started_at';
   }
-  if (end < start) return "interval_end: lies before interval_start";
+  if (end < start) return 'interval_end: lies before interval_start';
   if (end > start && minuteOf(end - 1) !== minuteOf(start)) {
-    return "interval_end: the interval crosses a UTC minute";
+    return 'interval_end: the interval crosses a UTC minute';
   }
   for (const name of COUNTER_NAMES) {
     if (event.delta[name] > event.minute[name]) return `delta.${name}: exceeds minute.${name}`;
@@ -155,8 +155,8 @@ function brokenIntervalRule(event: TrafficDelta | SessionClosed): string | null 
 function checkRules(event: SessionEvent, ctx: z.core.$RefinementCtx): void {
   const broken = brokenRule(event);
   if (broken !== null) {
-    const [path, ...rest] = broken.split(": ");
-    ctx.addIssue({ code: "custom", path: (path ?? "").split("."), message: rest.join(": ") });
+    const [path, ...rest] = broken.split(': ');
+    ctx.addIssue({ code: 'custom', path: (path ?? '').split('.'), message: rest.join(': ') });
   }
 }
 
@@ -166,7 +166,7 @@ export const sessionClosed = sessionClosedShape.superRefine(checkRules);
 
 /** Any event of the topic. The union tells the types apart by `type`, so that errors name one shape's fields. */
 export const sessionEvent = z
-  .discriminatedUnion("type", [sessionStartedShape, trafficDeltaShape, sessionClosedShape])
+  .discriminatedUnion('type', [sessionStartedShape, trafficDeltaShape, sessionClosedShape])
   .superRefine(checkRules);
 
 /** The counters that an event carries as totals. */

@@ -16,10 +16,10 @@ export const EVENT_LIMITS = {
 } as const;
 
 export const SCHEMA_VERSION = 1;
-export const DEFAULT_TOPIC = "sockscope.session-events.v1";
+export const DEFAULT_TOPIC = 'sockscope.session-events.v1';
 /** The dead-letter topic of `topic`. */
 export function dlqTopicOf(topic: string): string {
   return `${topic}.dlq`;
 }
 /** The user of a session whose client did not authenticate; no account may have this name. */
-export const ANONYMOUS_USER = "anonymous";
+export const ANONYMOUS_USER = 'anonymous';

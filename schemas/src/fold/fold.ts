@@ -1,9 +1,9 @@
-import { isZero, maxCounters } from "../events/counters.js";
-import type { Counters } from "../events/counters.js";
-import type { SessionEvent } from "../events/events.js";
-import { minuteOf, toTimestamp } from "../events/time.js";
-import { rowOf } from "./session-row.js";
-import type { SessionRow } from "./session-row.js";
+import { isZero, maxCounters } from '../events/counters.js';
+import type { Counters } from '../events/counters.js';
+import type { SessionEvent } from '../events/events.js';
+import { minuteOf, toTimestamp } from '../events/time.js';
+import { rowOf } from './session-row.js';
+import type { SessionRow } from './session-row.js';
 
 /**
  * The oracle: state as a function of the *set* of events of one session.
@@ -26,7 +26,7 @@ export function initialState(): SessionState {
 export function evolve(state: SessionState, event: SessionEvent): SessionState {
   const version = event.seq * 2;
   const row = state.row !== null && state.row.version >= version ? state.row : rowOf(event);
-  if (event.type === "SessionStarted" || isZero(event.minute)) return { ...state, row };
+  if (event.type === 'SessionStarted' || isZero(event.minute)) return { ...state, row };
   const bucket = toTimestamp(minuteOf(Date.parse(event.interval_start)));
   const known = state.minutes.get(bucket);
   const minutes = new Map(state.minutes);

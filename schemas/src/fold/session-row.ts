@@ -1,28 +1,28 @@
-import type { CloseReason, SessionStatus } from "../events/close-reason.js";
-import type { SessionEvent } from "../events/events.js";
+import type { CloseReason, SessionStatus } from '../events/close-reason.js';
+import type { SessionEvent } from '../events/events.js';
 
 type Carried = Pick<
   SessionEvent,
-  | "session_id"
-  | "seq"
-  | "proxy_id"
-  | "proxy_epoch"
-  | "started_at"
-  | "user"
-  | "source_ip"
-  | "source_port"
-  | "dest_host"
-  | "dest_ip"
-  | "dest_port"
-  | "protocol"
-  | "command"
-  | "auth_method"
-  | "acl_decision"
-  | "acl_rule_matched"
-  | "bytes_sent"
-  | "bytes_received"
-  | "packets_sent"
-  | "packets_received"
+  | 'session_id'
+  | 'seq'
+  | 'proxy_id'
+  | 'proxy_epoch'
+  | 'started_at'
+  | 'user'
+  | 'source_ip'
+  | 'source_port'
+  | 'dest_host'
+  | 'dest_ip'
+  | 'dest_port'
+  | 'protocol'
+  | 'command'
+  | 'auth_method'
+  | 'acl_decision'
+  | 'acl_rule_matched'
+  | 'bytes_sent'
+  | 'bytes_received'
+  | 'packets_sent'
+  | 'packets_received'
 >;
 
 /** A session as the `sessions` table holds it: one event's whole row, never a mixture of several. */
@@ -43,7 +43,7 @@ export type SessionRow = Readonly<
 
 /** The row that an event stands for. */
 export function rowOf(event: SessionEvent): SessionRow {
-  const closed = event.type === "SessionClosed" ? event : null;
+  const closed = event.type === 'SessionClosed' ? event : null;
   return {
     session_id: event.session_id,
     seq: event.seq,
@@ -65,7 +65,7 @@ export function rowOf(event: SessionEvent): SessionRow {
     bytes_received: event.bytes_received,
     packets_sent: event.packets_sent,
     packets_received: event.packets_received,
-    status: closed?.status ?? "active",
+    status: closed?.status ?? 'active',
     close_reason: closed?.close_reason ?? null,
     error_code: closed?.error_code ?? null,
     connect_ms: closed?.connect_ms ?? null,
@@ -83,8 +83,8 @@ export function rowOf(event: SessionEvent): SessionRow {
 export function lostRowOf(row: SessionRow): SessionRow {
   return {
     ...row,
-    status: "failed",
-    close_reason: "lost",
+    status: 'failed',
+    close_reason: 'lost',
     ended_at: row.updated_at,
     duration_ms: Math.max(0, Date.parse(row.updated_at) - Date.parse(row.started_at)),
     version: row.seq * 2 + 1,
