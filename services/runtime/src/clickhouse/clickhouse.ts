@@ -1,0 +1,273 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { ClickHouseLogLevel, createClient, drainStream } from '@clickhouse/client';
+import type { ClickHouseSettings, ResponseHeaders } from '@clickhouse/client';
+import type { z } from 'zod';
+import type { ClickHouseConfig } from './config.js';
+import { createDeadline } from './deadline.js';
+import type { Deadline } from './deadline.js';
+import { ClickHouseError, clickHouseErrorOf } from './errors.js';
+
+/** A value bound to `{name:Type}` in a statement. Text never becomes part of the statement itself. */
+export type SqlValue = string | number | bigint | boolean | null | Date | readonly SqlValue[];
+export type Settings = Readonly<Record<string, string | number>>;
+
+interface Call {
+  /** Ends the call; what the server does with a statement that it has begun is then unknown. */
+  readonly signal?: AbortSignal | undefined;
+  /** Deadline of the whole call, in place of the configured one. */
+  readonly timeoutMs?: number | undefined;
+  readonly settings?: Settings | undefined;
+  /** Shows in `system.query_log` and in errors; a random one where not given. */
+  readonly queryId?: string | undefined;
+}
+
+export interface Statement extends Call {
+  readonly sql: string;
+  readonly params?: Readonly<Record<string, SqlValue>> | undefined;
+}
+
+export interface RowQuery<S extends z.ZodType> extends Statement {
+  /** The shape of a row; a row of another shape is an error. See columns.ts. */
+  readonly row: S;
+}
+
+export interface Insert extends Call {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly format: 'RowBinary' | 'JSONCompactEachRow';
+  /** The encoded rows, in pieces that are sent in order. They are not changed nor copied. */
+  readonly bytes: readonly Uint8Array[];
+}
+
+/** What a query cost the server, by its own count. */
+export interface QueryCost {
+  readonly readRows: number;
+  readonly readBytes: number;
+  readonly elapsedMs: number;
+}
+
+/**
+ * The narrow door to ClickHouse. Nothing is ever sent a second time by itself: who calls knows
+ * whether a repetition is harmless. Every error is a ClickHouseError.
+ */
+export interface ClickHouse {
+  readonly database: string;
+  /** Resolves when the server answers a SELECT with these credentials. */
+  ping(call?: Call): Promise<void>;
+  /**
+   * Resolves when the server has acknowledged every row. Synchronous (`async_insert=0`), because an
+   * asynchronous one is acknowledged before it is durable, or merges with those of others.
+   */
+  insert(insert: Insert): Promise<void>;
+  /** All rows of a SELECT without a FORMAT clause. For results that fit into memory. */
+  query<S extends z.ZodType>(query: RowQuery<S>): Promise<z.output<S>[]>;
+  /** The same rows with what they cost. */
+  queryWithCost<S extends z.ZodType>(
+    query: RowQuery<S>,
+  ): Promise<{ rows: z.output<S>[]; cost: QueryCost }>;
+  /**
+   * The rows of a SELECT in chunks as they come; memory stays bounded because reading slower slows
+   * the server down. `timeoutMs` spans the whole reading.
+   */
+  stream<S extends z.ZodType>(query: RowQuery<S>): AsyncGenerator<z.output<S>[], void, undefined>;
+  /** A statement without a result: DDL, INSERT … SELECT, SYSTEM. */
+  command(statement: Statement): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Settings that every request carries, so that a server's profile cannot change our results. */
+const ALWAYS: Settings = {
+  // An exception comes as an HTTP status, never behind a status 200 in the middle of the answer.
+  wait_end_of_query: 1,
+};
+const FOR_ROWS: Settings = {
+  output_format_json_quote_64bit_integers: 1,
+  output_format_json_quote_denormals: 1,
+  date_time_output_format: 'iso',
+  // A caller that has gone away should not keep the server busy.
+  cancel_http_readonly_queries_on_client_close: 1,
+};
+const FOR_INSERTS: Settings = { async_insert: 0 };
+
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** A table's or column's name of ours, quoted. Not for names that come from outside: bind those as `{x:Identifier}`. */
+export function quoteIdentifier(name: string): string {
+  if (!IDENTIFIER.test(name))
+    throw new TypeError(`not a plain identifier: ${JSON.stringify(name)}`);
+  return `\`${name}\``;
+}
+
+/** Opens no connection before the first call. */
+export function createClickHouse(config: ClickHouseConfig): ClickHouse {
+  const client = createClient({
+    url: config.url,
+    username: config.user,
+    password: config.password,
+    database: config.database,
+    application: 'sockscope',
+    max_open_connections: config.connections_max,
+    // Of the socket's silence; the deadline of a call is ours, and ends it first.
+    request_timeout: 24 * 3_600_000,
+    // ClickHouse closes an idle connection after 10 s (3 s before 23.11): be there first.
+    keep_alive: { enabled: true, idle_socket_ttl: 2_000, eagerly_destroy_stale_sockets: true },
+    // Arrays of a filter may make a URL too long.
+    use_multipart_params_auto: true,
+    // What fails is thrown, and logged by who catches it.
+    log: { level: ClickHouseLogLevel.OFF },
+    ...(config.ca_file === '' ? {} : { tls: { ca_cert: readFileSync(config.ca_file) } }),
+  });
+
+  function requestOf(call: Call, deadline: Deadline, settings: Settings, queryId: string) {
+    return {
+      abort_signal: deadline.signal,
+      query_id: queryId,
+      clickhouse_settings: { ...ALWAYS, ...settings, ...call.settings } as ClickHouseSettings,
+    };
+  }
+
+  /** Runs one request under its deadline and turns whatever is thrown into a ClickHouseError. */
+  async function bounded<T>(
+    call: Call,
+    what: string,
+    run: (deadline: Deadline, queryId: string) => Promise<T>,
+  ): Promise<T> {
+    const deadline = createDeadline(call.timeoutMs ?? config.timeout_ms, call.signal);
+    try {
+      if (deadline.signal.aborted) throw new Error('aborted before it was sent');
+      return await run(deadline, call.queryId ?? randomUUID());
+    } catch (cause) {
+      throw clickHouseErrorOf(cause, what, deadline.ended());
+    } finally {
+      deadline.clear();
+    }
+  }
+
+  async function queryWithCost<S extends z.ZodType>(query: RowQuery<S>) {
+    return bounded(query, 'query', async (deadline, queryId) => {
+      const result = await client.query({
+        query: query.sql,
+        query_params: { ...query.params },
+        format: 'JSONEachRow',
+        ...requestOf(query, deadline, FOR_ROWS, queryId),
+      });
+      const raw = await abortable(result.json<unknown>(), deadline.signal, () => {
+        result.close();
+      });
+      return {
+        rows: raw.map((row) => parseRow(query.row, row)),
+        cost: costOf(result.response_headers),
+      };
+    });
+  }
+
+  return {
+    database: config.database,
+    async ping(call = {}) {
+      await bounded(call, 'ping', async (deadline) => {
+        const result = await client.ping({ select: true, abort_signal: deadline.signal });
+        if (!result.success) throw result.error;
+      });
+    },
+    async insert(insert) {
+      const columns = insert.columns.map(quoteIdentifier).join(', ');
+      const sql = `INSERT INTO ${quoteIdentifier(insert.table)} (${columns}) FORMAT ${insert.format}`;
+      await bounded(insert, `insert into ${insert.table}`, async (deadline, queryId) => {
+        const result = await client.exec({
+          query: sql,
+          values: Readable.from(insert.bytes, { objectMode: false }),
+          ...requestOf(insert, deadline, FOR_INSERTS, queryId),
+        });
+        // The socket is free, and the answer whole, only after the body has been read.
+        await abortable(drainStream(result.stream), deadline.signal, () => result.stream.destroy());
+      });
+    },
+    async query(query) {
+      return (await queryWithCost(query)).rows;
+    },
+    queryWithCost,
+    async *stream(query) {
+      const deadline = createDeadline(query.timeoutMs ?? config.timeout_ms, query.signal);
+      try {
+        const result = await client.query({
+          query: query.sql,
+          query_params: { ...query.params },
+          format: 'JSONEachRow',
+          ...requestOf(
+            query,
+            deadline,
+            { ...FOR_ROWS, wait_end_of_query: 0 },
+            query.queryId ?? randomUUID(),
+          ),
+        });
+        const rows = result.stream<unknown>();
+        const onAbort = () => rows.destroy(new Error('aborted'));
+        deadline.signal.addEventListener('abort', onAbort, { once: true });
+        try {
+          for await (const chunk of rows) yield chunk.map((row) => parseRow(query.row, row.json()));
+        } finally {
+          // Also where the reader stops early: the server is told by the closed connection.
+          deadline.signal.removeEventListener('abort', onAbort);
+          result.close();
+        }
+      } catch (cause) {
+        throw clickHouseErrorOf(cause, 'query', deadline.ended());
+      } finally {
+        deadline.clear();
+      }
+    },
+    async command(statement) {
+      await bounded(statement, 'command', async (deadline, queryId) => {
+        await client.command({
+          query: statement.sql,
+          query_params: { ...statement.params },
+          ...requestOf(statement, deadline, {}, queryId),
+        });
+      });
+    },
+    close: () => client.close(),
+  };
+}
+
+/** Rejects when the signal fires, after `end` has been called; the client's own promise may hang for good then. */
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal, end: () => void): Promise<T> {
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      end();
+      reject(new Error('aborted'));
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    promise.catch(() => undefined);
+    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function parseRow<S extends z.ZodType>(schema: S, row: unknown): z.output<S> {
+  const parsed = schema.safeParse(row);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ');
+  throw new ClickHouseError('clickhouse_row', `a row has not the stated shape: ${problems}`, {
+    retryable: false,
+    cause: parsed.error,
+  });
+}
+
+/** From the header `X-ClickHouse-Summary`, which is complete because the server answers at the end of the query. */
+function costOf(headers: ResponseHeaders): QueryCost {
+  const header = headers['x-clickhouse-summary'];
+  const summary = (typeof header === 'string' ? JSON.parse(header) : {}) as Record<string, unknown>;
+  const number = (name: string) => Number(summary[name] ?? 0);
+  return {
+    readRows: number('read_rows'),
+    readBytes: number('read_bytes'),
+    elapsedMs: number('elapsed_ns') / 1e6,
+  };
+}

@@ -1,0 +1,40 @@
+import { z } from 'zod';
+import { durationMs, integer } from '../config/values.js';
+
+/** A name that needs no quoting anywhere: ours, never a client's. */
+const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
+
+/** How a service reaches ClickHouse's HTTP interface. */
+export const clickhouseConfig = z.object({
+  url: z
+    .url({ protocol: /^https?$/, error: 'must be a URL such as http://127.0.0.1:8123' })
+    .default('http://127.0.0.1:8123')
+    .meta({ env: 'CLICKHOUSE_URL', description: 'HTTP(S) address of ClickHouse' }),
+  user: z
+    .string()
+    .min(1)
+    .default('default')
+    .meta({ env: 'CLICKHOUSE_USER', description: 'ClickHouse user' }),
+  password: z
+    .string()
+    .default('')
+    .meta({ env: 'CLICKHOUSE_PASSWORD', description: 'password of that user', secret: true }),
+  database: z
+    .string()
+    .regex(NAME, 'must be letters, digits and underscores')
+    .default('sockscope')
+    .meta({ env: 'CLICKHOUSE_DATABASE', description: 'database that holds the tables' }),
+  timeout_ms: durationMs({ min: 100, max: 3_600_000 }).default(30_000).meta({
+    env: 'CLICKHOUSE_TIMEOUT',
+    description: 'deadline of one request, where the caller sets none',
+  }),
+  connections_max: integer({ min: 1, max: 1_000 })
+    .default(10)
+    .meta({ env: 'CLICKHOUSE_CONNECTIONS_MAX', description: 'open connections to ClickHouse' }),
+  ca_file: z.string().default('').meta({
+    env: 'CLICKHOUSE_CA_FILE',
+    description: 'PEM file of the authority that signed its certificate; empty: the system ones',
+  }),
+});
+
+export type ClickHouseConfig = z.infer<typeof clickhouseConfig>;

@@ -1,0 +1,4 @@
+export * from './clickhouse.js';
+export * from './columns.js';
+export * from './config.js';
+export * from './errors.js';

@@ -1,0 +1,11 @@
+import 'vitest';
+
+/** What the integration tests' global setup gives to every test file by `inject(name)`. */
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** `host:port` of each broker of the real Kafka. */
+    kafkaBrokers: string[];
+    /** HTTP address of the real ClickHouse. */
+    clickhouseUrl: string;
+  }
+}
