@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { counter } from '../events/counters.js';
+import { answerMeta, measures, timeRange } from './measures.js';
+import { topDestination, topUser } from './top.js';
+import { checkRange, rangeParams } from './values.js';
+
+export const statsQuery = z.strictObject(rangeParams).superRefine(checkRange);
+export type StatsQuery = z.infer<typeof statsQuery>;
+
+const quantile = z.number().nonnegative().nullable();
+
+/** The counts of one period. */
+export const periodStats = z
+  .object({
+    ...measures,
+    unique_users: counter.describe('of sessions started in the range'),
+    unique_destinations: counter.describe('of sessions started in the range'),
+    unique_sources: counter.describe('of sessions started in the range'),
+    duration_quantiles_ms: z
+      .object({ p50: quantile, p90: quantile, p95: quantile, p99: quantile, max: quantile })
+      .describe('of sessions ended in the range, within 1%; null where none ended'),
+  })
+  .meta({ id: 'PeriodStats' });
+export type PeriodStats = z.infer<typeof periodStats>;
+
+export const stats = z
+  .object({
+    ...answerMeta,
+    active: counter.describe('sessions open now'),
+    current: periodStats,
+    previous_range: timeRange.describe('the period of the same length just before'),
+    previous: periodStats,
+    top_users: z.array(topUser).describe('by bytes, at most 10'),
+    top_destinations: z.array(topDestination).describe('by bytes, at most 10'),
+  })
+  .meta({ id: 'Stats' });
+export type Stats = z.infer<typeof stats>;

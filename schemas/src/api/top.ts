@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { CLOSE_REASONS } from '../events/close-reason.js';
+import { counter, counters } from '../events/counters.js';
+import { answerMeta } from './measures.js';
+import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
+
+export const TOP_MEASURES = [
+  'bytes',
+  'bytes_sent',
+  'bytes_received',
+  'sessions',
+  'duration_ms',
+  'rejected',
+] as const;
+export type TopMeasure = (typeof TOP_MEASURES)[number];
+
+/** What is summed per key. */
+const topSums = {
+  sessions: counter.describe('started in the range'),
+  bytes: counter.describe('both ways together'),
+  ...counters.shape,
+  duration_ms: counter.describe('of the sessions that ended in the range'),
+  rejected: counter.describe('by the ACL, in the range'),
+};
+const sums = z.object(topSums);
+export type TopSums = z.infer<typeof sums>;
+
+const share = z.number().min(0).max(1).describe('of the total, by the measure asked for');
+
+export const topUser = z.object({ user: z.string(), ...topSums, share }).meta({ id: 'TopUser' });
+export const topDestination = z
+  .object({ dest_host: z.string(), ...topSums, share })
+  .meta({ id: 'TopDestination' });
+export const topSource = z
+  .object({ source_ip: z.string(), ...topSums, share })
+  .meta({ id: 'TopSource' });
+export const topPort = z.object({ dest_port: z.int(), ...topSums, share }).meta({ id: 'TopPort' });
+export const topAclRule = z
+  .object({
+    acl_rule_matched: z.string().nullable().describe('null where no rule matched'),
+    ...topSums,
+    share,
+  })
+  .meta({ id: 'TopAclRule' });
+export const topCloseReason = z
+  .object({ close_reason: z.enum(CLOSE_REASONS), ...topSums, share })
+  .meta({ id: 'TopCloseReason' });
+
+export const topQuery = z
+  .strictObject({
+    ...rangeParams,
+    by: z.enum(TOP_MEASURES).default('bytes'),
+    limit: whole(1, API_LIMITS.top_max).default(API_LIMITS.top_default),
+  })
+  .superRefine(checkRange);
+export type TopQuery = z.infer<typeof topQuery>;
+
+/** The answer of a top list whose rows are `item`. */
+export function topListOf<T extends z.ZodType>(item: T) {
+  return z.object({
+    ...answerMeta,
+    by: z.enum(TOP_MEASURES),
+    items: z.array(item),
+    other: sums.nullable().describe('everything that is not in items; null where that is nothing'),
+    total: sums,
+  });
+}
+
+export const topUsers = topListOf(topUser).meta({ id: 'TopUsers' });
+export const topDestinations = topListOf(topDestination).meta({ id: 'TopDestinations' });
