@@ -1,0 +1,157 @@
+/**
+ * The one place where a kafkajs client is made: connection settings, the log bridge, the repair of
+ * its request queue, and sockets that can be ended at once.
+ */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import net from 'node:net';
+import tls from 'node:tls';
+import kafkajs from 'kafkajs';
+import type { Kafka, LogEntry, SASLOptions } from 'kafkajs';
+import { createLogLimiter } from '../log/logger.js';
+import type { Logger } from '../log/logger.js';
+import type { KafkaConfig } from './config.js';
+import { KafkaError } from './errors.js';
+
+const KEEP_ALIVE_DELAY_MS = 30_000;
+/** kafkajs repeats its complaints with every attempt; who uses the client logs the outage as a whole. */
+const LOG_INTERVAL_MS = 10_000;
+
+export interface KafkaClient {
+  readonly kafka: Kafka;
+  /**
+   * Ends every connection at once: pending requests are rejected, nothing waits for a broker that
+   * may hang. kafkajs's own `disconnect` waits for pending requests, up to the request timeout.
+   */
+  destroy(): void;
+}
+
+/**
+ * A client whose own retries are off for what it does behind a request (`retries` for connecting and
+ * metadata only): see ADR 0002 for why repetition belongs to the caller.
+ *
+ * @param role appended to the client id, such as `proxy-1`.
+ */
+export function createKafkaClient(
+  config: KafkaConfig,
+  deps: { readonly logger: Logger; readonly role: string; readonly retries?: number },
+): KafkaClient {
+  repairRequestQueue();
+  const sockets = new Set<net.Socket>();
+  const ssl = tlsOptionsOf(config);
+  const sasl = saslOf(config);
+  const kafka = new kafkajs.Kafka({
+    brokers: config.brokers,
+    clientId: `${config.client_id}-${deps.role}`.slice(0, 249),
+    connectionTimeout: config.connect_timeout_ms,
+    authenticationTimeout: config.connect_timeout_ms,
+    requestTimeout: config.request_timeout_ms,
+    enforceRequestTimeout: true,
+    retry: { retries: deps.retries ?? 0, initialRetryTime: 200, maxRetryTime: 5_000 },
+    logLevel: kafkajs.logLevel.WARN,
+    logCreator: () => logBridge(deps.logger),
+    socketFactory: ({ host, port, ssl: options, onConnect }) => {
+      // The types say that `ssl` is always there; kafkajs leaves it out without TLS.
+      const secure = options as tls.ConnectionOptions | undefined | null;
+      const socket =
+        secure === undefined || secure === null
+          ? net.connect({ host, port, noDelay: true }, onConnect)
+          : tls.connect(
+              { host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...secure },
+              onConnect,
+            );
+      socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      return socket;
+    },
+    ...(ssl === null ? {} : { ssl }),
+    ...(sasl === null ? {} : { sasl }),
+  });
+  return {
+    kafka,
+    destroy() {
+      const error = new KafkaError('kafka_unreachable', 'connection discarded', {
+        retryable: true,
+      });
+      // An error, because kafkajs rejects its pending requests on 'error' and not on 'close'.
+      for (const socket of sockets) socket.destroy(error);
+    },
+  };
+}
+
+function tlsOptionsOf(config: KafkaConfig): tls.ConnectionOptions | null {
+  if (!config.tls) return null;
+  return {
+    ...(config.tls_ca_file === '' ? {} : { ca: readFileSync(config.tls_ca_file, 'utf8') }),
+    ...(config.tls_cert_file === ''
+      ? {}
+      : {
+          cert: readFileSync(config.tls_cert_file, 'utf8'),
+          key: readFileSync(config.tls_key_file, 'utf8'),
+        }),
+  };
+}
+
+function saslOf(config: KafkaConfig): SASLOptions | null {
+  const credentials = { username: config.sasl_username, password: config.sasl_password };
+  switch (config.sasl_mechanism) {
+    case 'none':
+      return null;
+    case 'plain':
+      return { mechanism: 'plain', ...credentials };
+    case 'scram-sha-256':
+      return { mechanism: 'scram-sha-256', ...credentials };
+    case 'scram-sha-512':
+      return { mechanism: 'scram-sha-512', ...credentials };
+  }
+}
+
+function logBridge(logger: Logger): (entry: LogEntry) => void {
+  const limiter = createLogLimiter(LOG_INTERVAL_MS);
+  return ({ level, namespace, log }) => {
+    if (level > kafkajs.logLevel.WARN) {
+      logger.debug({ namespace }, log.message);
+      return;
+    }
+    const heldBack = limiter.pass();
+    if (heldBack !== null)
+      logger.warn({ namespace, held_back: heldBack }, `kafkajs: ${log.message}`);
+  };
+}
+
+interface RequestQueue {
+  readonly pending: { readonly length: number };
+  readonly throttledUntil: number;
+  throttleCheckTimeoutId: NodeJS.Timeout | null;
+  checkPendingRequests(): void;
+}
+
+const CHECK_PENDING_INTERVAL_MS = 10;
+let repaired = false;
+
+/**
+ * kafkajs 2.2.4 arms a timer with a negative delay after every check, even with nothing pending, and
+ * that timer checks again: about 1,800 wake-ups a second in an idle process, and a
+ * TimeoutNegativeWarning on Node 24. The queue needs the timer only while something is pending; a
+ * push and every answer call this method anyway.
+ */
+function repairRequestQueue(): void {
+  if (repaired) return;
+  repaired = true;
+  const require = createRequire(import.meta.url);
+  const { prototype } = require('kafkajs/src/network/requestQueue') as {
+    prototype: { scheduleCheckPendingRequests(this: RequestQueue): void };
+  };
+  prototype.scheduleCheckPendingRequests = function scheduleCheckPendingRequests(): void {
+    if (this.throttleCheckTimeoutId !== null || this.pending.length === 0) return;
+    const throttledMs = this.throttledUntil - Date.now();
+    this.throttleCheckTimeoutId = setTimeout(
+      () => {
+        this.throttleCheckTimeoutId = null;
+        this.checkPendingRequests();
+      },
+      throttledMs > 0 ? throttledMs : CHECK_PENDING_INTERVAL_MS,
+    );
+  };
+}
