@@ -1,0 +1,16 @@
+export {
+  type ClickHouseServer,
+  startClickHouse,
+  type StartClickHouseOptions,
+} from './clickhouse/index.js';
+export { LocalError, type LocalErrorCode } from './errors.js';
+export {
+  type KafkaBroker,
+  type KafkaCluster,
+  startKafka,
+  startKafkaCluster,
+  type StartKafkaClusterOptions,
+  type StartKafkaOptions,
+} from './kafka/index.js';
+export { pickFreePort } from './net/ports.js';
+export type { ProcessExit } from './process/owned.js';

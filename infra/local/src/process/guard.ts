@@ -1,0 +1,47 @@
+import { spawn } from 'node:child_process';
+
+/**
+ * Waits until its standard input closes, which happens when this process ends in whatever way;
+ * then gives the guarded process $2 seconds, asks it to end, and after ten more kills it.
+ */
+const SCRIPT = `
+while read -r _; do :; done
+n=$(( $2 * 10 ))
+while kill -0 "$1" 2>/dev/null && [ "$n" -gt 0 ]; do sleep 0.1; n=$((n - 1)); done
+kill -TERM "$1" 2>/dev/null
+n=100
+while kill -0 "$1" 2>/dev/null && [ "$n" -gt 0 ]; do sleep 0.1; n=$((n - 1)); done
+kill -KILL "$1" 2>/dev/null
+`;
+
+export interface Guard {
+  /** The guarded process has ended: nothing is left to be guarded. */
+  release(): void;
+}
+
+/**
+ * Sees to it that process `pid` does not outlive this one, even when this one is killed with -9 and
+ * whatever language the other is written in. The guard is a shell of its own session, so that a
+ * Ctrl-C in the terminal does not reach it.
+ *
+ * @param graceSeconds how long the guarded process may go on after this one has gone.
+ */
+export function guardProcess(pid: number, graceSeconds: number): Guard {
+  const guard = spawn(
+    '/bin/sh',
+    ['-c', SCRIPT, 'sockscope-guard', String(pid), String(graceSeconds)],
+    {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    },
+  );
+  guard.on('error', () => undefined);
+  guard.stdin.on('error', () => undefined);
+  guard.unref();
+  if ('unref' in guard.stdin && typeof guard.stdin.unref === 'function') guard.stdin.unref();
+  return {
+    release() {
+      guard.kill('SIGKILL');
+    },
+  };
+}

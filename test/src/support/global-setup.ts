@@ -1,0 +1,51 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startClickHouse, startKafka } from '@sockscope/local';
+import type { TestProject } from 'vitest/node';
+
+/**
+ * One real Kafka and one real ClickHouse for all integration tests, on free ports and temporary
+ * data. Every test uses a topic, database and group of its own. To save the start while working,
+ * point SOCKSCOPE_TEST_KAFKA_BROKERS and SOCKSCOPE_TEST_CLICKHOUSE_URL at ones that run already.
+ */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const brokers = process.env['SOCKSCOPE_TEST_KAFKA_BROKERS'];
+  const url = process.env['SOCKSCOPE_TEST_CLICKHOUSE_URL'];
+  const dataDir = await mkdtemp(join(tmpdir(), 'sockscope-test-'));
+  const started: { stop(): Promise<void> }[] = [];
+
+  async function teardown(): Promise<void> {
+    await Promise.all(started.map((each) => each.stop()));
+    await rm(dataDir, { recursive: true, force: true });
+  }
+
+  async function kafkaBrokers(): Promise<string[]> {
+    if (brokers !== undefined) return brokers.split(',');
+    const kafka = await startKafka({ dataDir: join(dataDir, 'kafka') });
+    started.push(kafka);
+    return [kafka.address];
+  }
+
+  async function clickhouseUrl(): Promise<string> {
+    if (url !== undefined) return url;
+    const clickhouse = await startClickHouse({ dataDir: join(dataDir, 'clickhouse') });
+    started.push(clickhouse);
+    return clickhouse.url;
+  }
+
+  const results = await Promise.allSettled([
+    kafkaBrokers().then((each) => {
+      project.provide('kafkaBrokers', each);
+    }),
+    clickhouseUrl().then((each) => {
+      project.provide('clickhouseUrl', each);
+    }),
+  ]);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) {
+    await teardown();
+    throw failed.reason;
+  }
+  return teardown;
+}
