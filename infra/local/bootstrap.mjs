@@ -1,0 +1,239 @@
+#!/usr/bin/env node
+// Runs before `npm start` and `npm test`, with nothing but Node: checks what must be present,
+// installs what is missing, builds. Does next to nothing when there is nothing to do.
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const MIN_NODE = [20, 19];
+const MIN_JAVA = 17;
+/** npm's packages and the Maven artifacts take about 1.2 GB. */
+const MIN_FREE_BYTES_INSTALL = 2 * 1024 ** 3;
+/** A step that takes longer says every so often that it is still at it. */
+const STILL_WORKING_MS = 10_000;
+
+const HELP = `Prepares this checkout; \`npm start\` and \`npm test\` run it first.
+
+  node infra/local/bootstrap.mjs [--for start|test]
+
+It checks Node (20.19 or newer), Java (17 or newer) and Maven, runs \`npm ci\` where
+node_modules does not match package-lock.json, fetches the artifacts of the local
+Kafka with Maven, and builds. Java and Maven are not asked for when KAFKA_BROKERS
+names a Kafka to be used instead (\`--for start\` only).`;
+
+/** Something that a person has to do; shown without a stack. */
+class Advice extends Error {}
+
+async function main() {
+  const args = process.argv.slice(2);
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(HELP);
+    return;
+  }
+  const purpose = parsePurpose(args);
+  checkNode();
+  const localKafka = purpose === 'test' || !isSet('KAFKA_BROKERS');
+  const localClickHouse = purpose === 'test' || !isSet('CLICKHOUSE_URL');
+  if (localKafka) checkJava();
+  await installPackages();
+  if (localClickHouse) checkEngine();
+  if (localKafka) await fetchKafka();
+  await build();
+}
+
+/** @param {string[]} args */
+function parsePurpose(args) {
+  const [flag, value, ...rest] = args;
+  if (flag === undefined) return 'start';
+  if (flag === '--for' && (value === 'start' || value === 'test') && rest.length === 0) {
+    return value;
+  }
+  throw new Advice(`Unknown arguments: ${args.join(' ')}\n\n${HELP}`);
+}
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1])) return;
+  throw new Advice(
+    `Node ${MIN_NODE.join('.')} or newer is needed; this is ${process.versions.node}. Install a current one (https://nodejs.org, or with nvm: nvm install 20).`,
+  );
+}
+
+function checkJava() {
+  const how =
+    'Install a Java runtime (Debian, Ubuntu: apt-get install default-jre-headless; macOS: brew install openjdk), or set KAFKA_BROKERS to a Kafka that you already have.';
+  const result = spawnSync('java', ['-version'], { encoding: 'utf8' });
+  if (result.error !== undefined) {
+    throw new Advice(
+      `Java was not found; the local Kafka needs version ${MIN_JAVA} or newer. ${how}`,
+    );
+  }
+  const output = `${result.stderr}${result.stdout}`;
+  const match = /version "(\d+)(?:\.(\d+))?/.exec(output);
+  if (result.status !== 0 || match === null) {
+    throw new Advice(`\`java -version\` does not work here: ${output.trim()}\n${how}`);
+  }
+  // Up to 8 it called itself 1.8.
+  const major = match[1] === '1' ? Number(match[2]) : Number(match[1]);
+  if (major < MIN_JAVA) {
+    throw new Advice(
+      `The local Kafka needs Java ${MIN_JAVA} or newer; \`java\` here is version ${major}. Put a newer one first in PATH. ${how}`,
+    );
+  }
+}
+
+async function installPackages() {
+  if (packagesAreCurrent()) return;
+  checkFreeSpace();
+  const npmCli = process.env.npm_execpath;
+  const [command, args] =
+    npmCli !== undefined && npmCli.endsWith('.js') ? [process.execPath, [npmCli]] : ['npm', []];
+  await step('installing the npm packages', command, [...args, 'ci', '--no-audit', '--no-fund'], {
+    advice:
+      'npm could not install the packages; what it said stands above. If it is the network, run the same command again: it goes on with what is there.',
+  });
+}
+
+/**
+ * Whether node_modules holds what package-lock.json asks for. Contents are compared rather than
+ * times, because a git checkout changes the times.
+ */
+function packagesAreCurrent() {
+  const wanted = readJson(join(ROOT, 'package-lock.json'))?.packages;
+  const present = readJson(join(ROOT, 'node_modules', '.package-lock.json'))?.packages;
+  if (wanted === undefined) throw new Advice('package-lock.json is missing or damaged.');
+  if (present === undefined) return false;
+  return Object.entries(wanted).every(([path, entry]) => {
+    if (!path.includes('node_modules/')) return true;
+    const found = present[path];
+    if (found === undefined) return entry.optional === true || entry.devOptional === true;
+    return found.version === entry.version && found.integrity === entry.integrity;
+  });
+}
+
+/** @param {string} file */
+function readJson(file) {
+  try {
+    return JSON.parse(fs.readFileSync(file, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function checkFreeSpace() {
+  const { bavail, bsize } = fs.statfsSync(ROOT);
+  const free = bavail * bsize;
+  if (free >= MIN_FREE_BYTES_INSTALL) return;
+  throw new Advice(
+    `There are only ${Math.floor(free / 1024 ** 2)} MiB free on the disk of ${ROOT}; the installation needs ${MIN_FREE_BYTES_INSTALL / 1024 ** 2}. Make room and try again.`,
+  );
+}
+
+function checkEngine() {
+  const scope = join(ROOT, 'node_modules', '@chdb');
+  const installed = fs.existsSync(scope) ? fs.readdirSync(scope) : [];
+  if (installed.some((name) => name.startsWith('lib-'))) return;
+  throw new Advice(
+    `There is no ClickHouse engine for ${process.platform}-${process.arch} among the npm packages (Linux with glibc and macOS, x64 and arm64, have one). Set CLICKHOUSE_URL to a ClickHouse that you already have.`,
+  );
+}
+
+async function fetchKafka() {
+  const { ensureKafkaLibs, findKafkaLibs } = await import('./kafka/libs.mjs');
+  if ((await findKafkaLibs()) !== null) return;
+  const done = announce('fetching the local Kafka with Maven (43 MB)');
+  try {
+    await ensureKafkaLibs();
+  } catch (error) {
+    throw new Advice(error instanceof Error ? error.message : String(error));
+  } finally {
+    done();
+  }
+}
+
+async function build() {
+  const turbo = join(ROOT, 'node_modules', 'turbo', 'bin', 'turbo');
+  await step('building', process.execPath, [turbo, 'run', 'build', '--output-logs=errors-only'], {
+    quiet: true,
+    env: {
+      ...process.env,
+      TURBO_TELEMETRY_DISABLED: '1',
+      TURBO_NO_UPDATE_NOTIFIER: '1',
+      DO_NOT_TRACK: '1',
+    },
+    advice: 'The build failed; what the compiler said stands above.',
+  });
+}
+
+/**
+ * Runs one command, saying so before and now and then during it.
+ * @param {string} what
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{ advice: string, quiet?: boolean, env?: NodeJS.ProcessEnv }} options `quiet` shows the
+ *   output only when the command fails.
+ */
+async function step(what, command, args, options) {
+  const done = announce(what, options.quiet === true ? 1500 : 0);
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    stdio: options.quiet === true ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit'],
+    env: options.env ?? process.env,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk) => {
+      output += chunk.toString();
+    });
+  }
+  const result = await new Promise((resolve) => {
+    child.once('error', resolve);
+    child.once('close', (code, signal) => resolve(code ?? signal));
+  });
+  done();
+  if (result === 0) return;
+  if (output !== '') console.error(output.trimEnd());
+  const reason = result instanceof Error ? result.message : `it ended with ${result}`;
+  throw new Advice(`${options.advice} (${reason})`);
+}
+
+/**
+ * Says what is being done, after `delayMs` (so that quick steps stay unmentioned), and then every
+ * ten seconds that it goes on. Returns the function that says that it is done.
+ * @param {string} what
+ */
+function announce(what, delayMs = 0) {
+  const began = Date.now();
+  let said = false;
+  const say = () => {
+    said = true;
+    console.log(`sockscope: ${what} ...`);
+  };
+  const first = delayMs === 0 ? undefined : setTimeout(say, delayMs);
+  if (delayMs === 0) say();
+  const again = setInterval(() => {
+    console.log(`sockscope: still ${what} (${Math.round((Date.now() - began) / 1000)} s)`);
+  }, STILL_WORKING_MS);
+  return () => {
+    clearTimeout(first);
+    clearInterval(again);
+    if (said) {
+      console.log(`sockscope: ${what}: done in ${((Date.now() - began) / 1000).toFixed(1)} s`);
+    }
+  };
+}
+
+/** @param {string} name */
+function isSet(name) {
+  return (process.env[name] ?? '').trim() !== '';
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof Advice)) throw error;
+  console.error(`sockscope: ${error.message}`);
+  process.exitCode = 1;
+}
