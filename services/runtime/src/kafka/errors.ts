@@ -34,8 +34,12 @@ export class KafkaError extends SockscopeError {
 function rootOf(error: unknown): unknown {
   let root = error;
   for (let depth = 0; depth < 10; depth += 1) {
-    if (!(root instanceof Error) || !(root.cause instanceof Error)) return root;
-    root = root.cause;
+    if (!(root instanceof Error)) return root;
+    // createTopics answers with one error per topic.
+    const inner: unknown =
+      'errors' in root && Array.isArray(root.errors) ? root.errors[0] : root.cause;
+    if (!(inner instanceof Error)) return root;
+    root = inner;
   }
   return root;
 }

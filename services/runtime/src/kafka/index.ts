@@ -1,3 +1,5 @@
+export * from './admin.js';
 export * from './client.js';
 export * from './config.js';
 export * from './errors.js';
+export * from './producer.js';

@@ -1,0 +1,114 @@
+import type { Logger } from '../log/logger.js';
+import { createKafkaClient } from './client.js';
+import type { KafkaConfig } from './config.js';
+import { kafkaErrorOf } from './errors.js';
+
+export interface TopicSpec {
+  readonly name: string;
+  readonly partitions: number;
+  /** Null takes the broker's default. */
+  readonly replicationFactor: number | null;
+  /** Topic settings such as `retention.ms`. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export interface PartitionDescription {
+  readonly partition: number;
+  /** -1 where no leader is elected. */
+  readonly leader: number;
+  readonly replicas: readonly number[];
+  readonly inSync: readonly number[];
+  readonly earliestOffset: bigint;
+  /** Offset of the next record. */
+  readonly endOffset: bigint;
+}
+
+export interface KafkaAdmin {
+  /** Resolves with the number of brokers once one answers with these credentials. */
+  ping(): Promise<number>;
+  /** Creates a topic unless it is there; an existing one is left as it is. */
+  ensureTopic(spec: TopicSpec): Promise<'created' | 'exists'>;
+  /** Null where there is no such topic. */
+  describeTopic(name: string): Promise<readonly PartitionDescription[] | null>;
+  deleteTopic(name: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const ADMIN_TIMEOUT_MS = 30_000;
+/** Administration happens at starts, when brokers elect and restart; its requests may be repeated. */
+const ADMIN_RETRIES = 5;
+
+/** Connects with the first call. Every error is a KafkaError. */
+export function createKafkaAdmin(
+  config: KafkaConfig,
+  deps: { readonly logger: Logger; readonly role: string },
+): KafkaAdmin {
+  const client = createKafkaClient(config, { ...deps, retries: ADMIN_RETRIES });
+  const admin = client.kafka.admin({ retry: { retries: ADMIN_RETRIES } });
+  let connected: Promise<void> | null = null;
+
+  async function call<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      connected ??= admin.connect();
+      await connected;
+      return await work();
+    } catch (error) {
+      connected = null;
+      throw kafkaErrorOf(error, what);
+    }
+  }
+
+  return {
+    ping: () => call('ping', async () => (await admin.describeCluster()).brokers.length),
+    ensureTopic: (spec) =>
+      call(`create topic ${spec.name}`, async () => {
+        const created = await admin.createTopics({
+          timeout: ADMIN_TIMEOUT_MS,
+          topics: [
+            {
+              topic: spec.name,
+              numPartitions: spec.partitions,
+              replicationFactor: spec.replicationFactor ?? -1,
+              configEntries: Object.entries(spec.settings ?? {}).map(([name, value]) => ({
+                name,
+                value,
+              })),
+            },
+          ],
+        });
+        return created ? 'created' : 'exists';
+      }),
+    describeTopic: (name) =>
+      call(`describe topic ${name}`, async () => {
+        try {
+          const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
+          const offsets = new Map(
+            (await admin.fetchTopicOffsets(name)).map((entry) => [entry.partition, entry]),
+          );
+          return (topics[0]?.partitions ?? []).map((p) => ({
+            partition: p.partitionId,
+            leader: p.leader,
+            replicas: p.replicas,
+            inSync: p.isr,
+            earliestOffset: BigInt(offsets.get(p.partitionId)?.low ?? 0),
+            endOffset: BigInt(offsets.get(p.partitionId)?.high ?? 0),
+          }));
+        } catch (error) {
+          if (isUnknownTopic(error)) return null;
+          throw error;
+        }
+      }),
+    deleteTopic: (name) =>
+      call(`delete topic ${name}`, () =>
+        admin.deleteTopics({ topics: [name], timeout: ADMIN_TIMEOUT_MS }),
+      ),
+    async stop() {
+      await admin.disconnect().catch(() => undefined);
+      client.destroy();
+    },
+  };
+}
+
+function isUnknownTopic(error: unknown): boolean {
+  return kafkaErrorOf(error, '').type === 'UNKNOWN_TOPIC_OR_PARTITION';
+}

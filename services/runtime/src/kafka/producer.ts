@@ -1,0 +1,253 @@
+/**
+ * Guarantee: when `send` resolves, every record is on all in-sync replicas; a record may be there
+ * several times. Records of one `send` keep their order per key, and so do successive `send`s,
+ * because only one is ever in flight; a repetition repeats the whole batch in the same order.
+ *
+ * The rule behind it (ADR 0002): kafkajs's own retries and its idempotent producer lose records when
+ * a leader moves. So it gets no retries, and after any rejection the whole client is thrown away, a
+ * new one is connected and the same batch is sent again.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import kafkajs from 'kafkajs';
+import type { Logger } from '../log/logger.js';
+import { createKafkaClient } from './client.js';
+import type { KafkaConfig } from './config.js';
+import { KafkaError, kafkaErrorOf } from './errors.js';
+
+export interface OutgoingRecord {
+  /** Decides the partition: murmur2, as Java's clients do. */
+  readonly key: string | Buffer | null;
+  readonly value: string | Buffer | null;
+  readonly headers: Readonly<Record<string, string | Buffer>>;
+}
+
+/** A connection that has not failed yet. */
+interface Link {
+  send(topic: string, records: readonly OutgoingRecord[]): Promise<void>;
+  /** Ends it at once; what is in flight is rejected. */
+  destroy(): void;
+}
+
+export interface KafkaProducer {
+  /**
+   * Sends a batch again and again until it is acknowledged. One call at a time.
+   *
+   * @throws KafkaError `kafka_aborted` when the signal fired: the batch may or may not be there.
+   * @throws KafkaError not retryable when a broker refuses a single record for good (too large, no
+   *   such topic name, corrupt): the records before it in the batch are there.
+   */
+  send(topic: string, records: readonly OutgoingRecord[], signal: AbortSignal): Promise<void>;
+  /** Ends the connection at once. */
+  stop(): void;
+}
+
+export interface ProducerHooks {
+  /** A send was acknowledged, after this long. */
+  onAcknowledged?(records: number, durationMs: number): void;
+  /** A connect or send failed and will be repeated after `delayMs`. */
+  onFailure?(error: KafkaError, attempt: number, delayMs: number): void;
+}
+
+const BACKOFF_FIRST_MS = 100;
+const BACKOFF_MAX_MS = 5_000;
+/** Errors of a broker that the same record will meet every time. */
+const HOPELESS_TYPES = new Set([
+  'MESSAGE_TOO_LARGE',
+  'RECORD_LIST_TOO_LARGE',
+  'INVALID_TOPIC_EXCEPTION',
+  'INVALID_RECORD',
+  'CORRUPT_MESSAGE',
+  'INVALID_TIMESTAMP',
+]);
+
+/**
+ * @param role part of the client id, such as `proxy`.
+ */
+export function createKafkaProducer(
+  config: KafkaConfig,
+  deps: { readonly logger: Logger; readonly role: string; readonly hooks?: ProducerHooks },
+): KafkaProducer {
+  return createResender(() => connectLink(config, deps), deps.hooks ?? {}, {
+    // Connecting, finding the leaders and sending, each with its own limit inside kafkajs: this one
+    // is for what hangs nevertheless.
+    attempt_timeout_ms: config.request_timeout_ms + 3 * config.connect_timeout_ms,
+    backoff_first_ms: BACKOFF_FIRST_MS,
+    backoff_max_ms: BACKOFF_MAX_MS,
+  });
+}
+
+async function connectLink(
+  config: KafkaConfig,
+  deps: { readonly logger: Logger; readonly role: string },
+): Promise<Link> {
+  const client = createKafkaClient(config, deps);
+  const producer = client.kafka.producer({
+    idempotent: false,
+    maxInFlightRequests: 1,
+    allowAutoTopicCreation: false,
+    retry: { retries: 0 },
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+  });
+  const destroy = (): void => {
+    client.destroy();
+    // Clears kafkajs's own timers; nothing is pending any more, so this does not wait.
+    producer.disconnect().catch(() => undefined);
+  };
+  try {
+    await producer.connect();
+  } catch (error) {
+    destroy();
+    throw error;
+  }
+  return {
+    destroy,
+    async send(topic, records) {
+      await producer.send({
+        topic,
+        acks: -1,
+        timeout: config.request_timeout_ms,
+        compression: kafkajs.CompressionTypes.GZIP,
+        // kafkajs reads the array only; its type forgot to say so.
+        messages: records as OutgoingRecord[],
+      });
+    },
+  };
+}
+
+interface ResenderConfig {
+  readonly attempt_timeout_ms: number;
+  readonly backoff_first_ms: number;
+  readonly backoff_max_ms: number;
+}
+
+/** The rule alone, apart from kafkajs, so that it can be tested. */
+export function createResender(
+  connect: () => Promise<Link>,
+  hooks: ProducerHooks,
+  config: ResenderConfig,
+): KafkaProducer {
+  let link: Link | null = null;
+  let isSending = false;
+
+  function discard(): void {
+    link?.destroy();
+    link = null;
+  }
+
+  /** One try, which ends at the latest when the signal fires or its time is over. */
+  async function attempt(
+    topic: string,
+    records: readonly OutgoingRecord[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    let cancel: (() => void) | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    let isOver = false;
+    const cut = new Promise<never>((_resolve, reject) => {
+      cancel = () => {
+        reject(new KafkaError('kafka_aborted', 'send: ended by the caller', { retryable: true }));
+      };
+      signal.addEventListener('abort', cancel, { once: true });
+      timer = setTimeout(() => {
+        reject(new KafkaError('kafka_timeout', 'send: no end in time', { retryable: true }));
+      }, config.attempt_timeout_ms);
+    });
+    const work = (async () => {
+      if (link === null) {
+        const fresh = await connect();
+        // Nobody waits for it any more, and another attempt may have begun.
+        if (isOver) {
+          fresh.destroy();
+          return;
+        }
+        link = fresh;
+      }
+      await link.send(topic, records);
+    })();
+    // Where the cut wins, what becomes of the work is of no interest any more.
+    work.catch(() => undefined);
+    try {
+      await Promise.race([work, cut]);
+    } finally {
+      isOver = true;
+      clearTimeout(timer);
+      if (cancel !== undefined) signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  async function sendUntilAcknowledged(
+    topic: string,
+    records: readonly OutgoingRecord[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let failures = 0; ;) {
+      if (signal.aborted) {
+        throw new KafkaError('kafka_aborted', 'send: ended by the caller', { retryable: true });
+      }
+      const startedAt = performance.now();
+      try {
+        // One after the other is the point.
+        // oxlint-disable-next-line no-await-in-loop
+        await attempt(topic, records, signal);
+        hooks.onAcknowledged?.(records.length, performance.now() - startedAt);
+        return;
+      } catch (thrown) {
+        discard();
+        const error = kafkaErrorOf(thrown, `send to ${topic}`);
+        if (error.code === 'kafka_aborted') throw error;
+        if (error.type !== null && HOPELESS_TYPES.has(error.type)) {
+          // oxlint-disable-next-line no-await-in-loop
+          await halve(topic, records, signal, error);
+          return;
+        }
+        const delayMs = backoffMs(config, failures);
+        failures += 1;
+        hooks.onFailure?.(error, failures, delayMs);
+        // oxlint-disable-next-line no-await-in-loop
+        await delay(delayMs, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Finds the record that is refused for good; the others get through. */
+  async function halve(
+    topic: string,
+    records: readonly OutgoingRecord[],
+    signal: AbortSignal,
+    error: KafkaError,
+  ): Promise<void> {
+    if (records.length <= 1) {
+      throw new KafkaError(error.code, error.message, {
+        retryable: false,
+        type: error.type,
+        cause: error,
+      });
+    }
+    const middle = records.length >> 1;
+    await sendUntilAcknowledged(topic, records.slice(0, middle), signal);
+    await sendUntilAcknowledged(topic, records.slice(middle), signal);
+  }
+
+  return {
+    async send(topic, records, signal) {
+      if (isSending) throw new Error('one send at a time');
+      if (records.length === 0) return;
+      isSending = true;
+      try {
+        await sendUntilAcknowledged(topic, records, signal);
+      } finally {
+        isSending = false;
+      }
+    },
+    stop: discard,
+  };
+}
+
+/** Doubles from the first to the largest delay, less up to half by chance, so that proxies do not march in step. */
+function backoffMs(config: ResenderConfig, failures: number): number {
+  const full = Math.min(
+    config.backoff_max_ms,
+    config.backoff_first_ms * 2 ** Math.min(failures, 20),
+  );
+  return Math.round(full * (0.5 + Math.random() / 2));
+}
