@@ -1,4 +1,15 @@
 import type { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
+import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
+import { createWatchedFile } from '../policy-file/watched-file.js';
+import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
+import { compileAcl } from './compile.js';
+import type { CompiledAcl } from './compile.js';
+import type { AclConfig } from './config.js';
+import { parseAclFile } from './file.js';
+import { createAclMetrics } from './metrics.js';
+import { createOwnEndpoints, parseOwnEndpoint } from './own-endpoints.js';
+import { ACL_LIMITS, OPEN_POLICY } from './rules.js';
+import type { AclPolicy } from './rules.js';
 
 /** What a rule can look at. `dest_ip` is null while only the name is known. */
 export interface AclRequest {
@@ -23,12 +34,139 @@ export interface AclVerdict {
 }
 
 /**
- * Decides. It is asked twice: with `dest_ip: null` when the request is understood (blocks at once
- * what the name alone decides), and with each resolved address before connecting to it.
+ * Decides. It is asked twice: with `dest_ip: null` when the request is understood, and with each
+ * resolved address before connecting to it. The first time, a block is final; an allow for a name
+ * is provisional, and its rule is null where only the address can tell which rule decides.
+ * A destination that is an address in any spelling is decided for good the first time.
+ * BIND and UDP ASSOCIATE with an unspecified address and port 0 are "not known yet" and are
+ * blocked only where nothing could allow them.
+ *
  * Pure and synchronous; the rules behind it are replaced as a whole on reload.
  */
 export interface Acl {
   decide(request: AclRequest): AclVerdict;
-  /** Calls back after new rules are in force, so that live sessions can be checked again. */
+  /**
+   * Calls back after other rules are in force, because the file was reloaded or a time window
+   * opened or closed, so that live sessions can be checked again.
+   */
   onChange(listener: () => void): void;
+}
+
+export interface ManagedAcl extends Acl {
+  /** Loads the file. @throws PolicyFileError, or what reading it throws. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Takes the file in again, as on SIGHUP. An invalid one keeps the rules before. */
+  reload(): Promise<LoadResult>;
+  /** Not ok while the file in place was rejected. */
+  check(): CheckResult;
+  /** Adds addresses of the product that are known only now, such as a listener's port. */
+  protectEndpoints(endpoints: readonly string[]): Promise<void>;
+}
+
+const MINUTE_MS = 60_000;
+const SETTLE_MS = 100;
+
+/** The ACL of one file, kept current. Without a file: everything is allowed that is not protected. */
+export function createAcl(
+  config: AclConfig,
+  deps: { readonly logger: Logger; readonly metrics: Registry; readonly now?: () => number },
+): ManagedAcl {
+  const { logger } = deps;
+  const now = deps.now ?? Date.now;
+  const metrics = createAclMetrics(deps.metrics);
+  const own = createOwnEndpoints(
+    config.own_endpoints.flatMap((text) => parseOwnEndpoint(text) ?? []),
+    { logger },
+  );
+  const listeners: (() => void)[] = [];
+  let compiled: CompiledAcl = compileAcl(OPEN_POLICY, own);
+  let rejection: string | null = null;
+  let timeSignature = '';
+  let minuteTimer: NodeJS.Timeout | null = null;
+
+  function enforce(policy: AclPolicy): void {
+    compiled = compileAcl(policy, own);
+    timeSignature = compiled.timeSignature(now());
+    rejection = null;
+    metrics.loaded(policy.rules.length, now());
+  }
+
+  function notify(): void {
+    for (const listener of listeners) listener();
+  }
+
+  function onLoad(result: LoadResult): void {
+    if (!result.ok) {
+      rejection = result.error.message;
+      metrics.rejected();
+      logger.error({ err: result.error }, 'ACL file rejected; the rules before stay in force');
+      return;
+    }
+    logger.info({ file: config.file }, 'ACL reloaded');
+    notify();
+  }
+
+  const file: WatchedFile | null =
+    config.file === ''
+      ? null
+      : createWatchedFile(
+          {
+            path: config.file,
+            interval_ms: config.reload_interval_ms,
+            settle_ms: SETTLE_MS,
+            max_bytes: ACL_LIMITS.file_bytes,
+          },
+          {
+            onContent: (text) => {
+              enforce(parseAclFile(config.file, text));
+            },
+            onLoad,
+          },
+        );
+
+  function watchMinutes(): void {
+    minuteTimer = setTimeout(
+      () => {
+        const signature = compiled.timeSignature(now());
+        if (signature !== timeSignature) {
+          timeSignature = signature;
+          logger.info('a time window of the ACL opened or closed');
+          notify();
+        }
+        watchMinutes();
+      },
+      MINUTE_MS - (now() % MINUTE_MS),
+    );
+    minuteTimer.unref();
+  }
+
+  return {
+    decide(request) {
+      const verdict = compiled.decide(request);
+      metrics.decided(verdict);
+      return verdict;
+    },
+    onChange(listener) {
+      listeners.push(listener);
+    },
+    async start() {
+      await own.start();
+      if (file === null) enforce(OPEN_POLICY);
+      else await file.start();
+      watchMinutes();
+    },
+    async stop() {
+      if (minuteTimer !== null) clearTimeout(minuteTimer);
+      own.stop();
+      await file?.stop();
+    },
+    async reload() {
+      return file === null ? { ok: true, changed: false } : await file.reload();
+    },
+    check: () => (rejection === null ? { ok: true } : { ok: false, detail: rejection }),
+    async protectEndpoints(endpoints) {
+      await own.add(endpoints.flatMap((text) => parseOwnEndpoint(text) ?? []));
+    },
+  };
 }

@@ -1,0 +1,217 @@
+import { isIPv6 } from 'node:net';
+import { domainToASCII } from 'node:url';
+
+/**
+ * An IP address as the bits that routers see: one unsigned 32-bit word for IPv4, four for IPv6.
+ * IPv4-mapped IPv6 addresses are always IPv4 here, because the kernel connects to that.
+ */
+export interface IpAddress {
+  readonly bits: 32 | 128;
+  readonly words: readonly number[];
+}
+
+/** A destination as a client names it, in the one spelling that rules and the resolver see. */
+export type CanonicalHost =
+  | { readonly kind: 'ip'; readonly text: string; readonly ip: IpAddress }
+  /** Lower case, punycode, without the trailing dot. */
+  | { readonly kind: 'name'; readonly text: string }
+  | { readonly kind: 'invalid'; readonly text: null; readonly problem: string };
+
+/** RFC 1035: 255 bytes on the wire are 253 characters of text. */
+const NAME_MAX_CHARS = 253;
+const LABEL_MAX_CHARS = 63;
+/** Longer texts are not looked at; a SOCKS name has at most 255 bytes. */
+const HOST_MAX_CHARS = 1024;
+const MAPPED_MARK = 0xffff;
+
+function ipv4(word: number): IpAddress {
+  return { bits: 32, words: [word >>> 0] };
+}
+
+/** One part of an IPv4 address as inet_aton(3) reads it: decimal, 0octal or 0xhex; null where it is none. */
+function ipv4Part(text: string): number | null {
+  if (/^0x[0-9a-f]*$/i.test(text))
+    return text.length === 2 ? 0 : Number.parseInt(text.slice(2), 16);
+  if (/^0[0-7]*$/.test(text)) return Number.parseInt(text, 8);
+  return /^[1-9][0-9]*$/.test(text) ? Number.parseInt(text, 10) : null;
+}
+
+/** What resolvers take for an IPv4 address: its last part begins like a number. */
+function looksLikeIpv4(host: string): boolean {
+  const last = host.slice(host.lastIndexOf('.') + 1);
+  return /^(?:[0-9]+|0x[0-9a-f]*)$/i.test(last);
+}
+
+/**
+ * IPv4 in every spelling that inet_aton(3) accepts: `127.1`, `2130706433`, `0x7f000001`,
+ * `0177.0.0.1`. Null where it is none.
+ */
+export function parseIpv4Loose(text: string): IpAddress | null {
+  const parts = text.split('.');
+  if (parts.length > 4) return null;
+  let value = 0;
+  for (const [index, part] of parts.entries()) {
+    const number = ipv4Part(part);
+    if (number === null) return null;
+    const isLast = index === parts.length - 1;
+    // The last part fills all bytes that are left.
+    if (number >= (isLast ? 256 ** (5 - parts.length) : 256)) return null;
+    value += isLast ? number : number * 256 ** (3 - index);
+  }
+  return ipv4(value);
+}
+
+/** IPv4 as four decimal numbers without leading zeros; null for anything else. */
+export function parseIpv4Strict(text: string): IpAddress | null {
+  let value = 0;
+  let parts = 0;
+  let part = -1;
+  // By hand and not by expression: this is on the path of every decision.
+  for (let i = 0; i <= text.length; i += 1) {
+    const code = i === text.length ? 46 : text.charCodeAt(i);
+    if (code === 46) {
+      if (part < 0 || parts === 4) return null;
+      value = value * 256 + part;
+      parts += 1;
+      part = -1;
+    } else if (code >= 48 && code <= 57) {
+      if (part === 0) return null;
+      part = (part < 0 ? 0 : part * 10) + code - 48;
+      if (part > 255) return null;
+    } else {
+      return null;
+    }
+  }
+  return parts === 4 ? ipv4(value) : null;
+}
+
+/** The groups of one side of `::`; a trailing dotted IPv4 counts as two. */
+function ipv6Groups(text: string): number[] {
+  if (text === '') return [];
+  return text.split(':').flatMap((group) => {
+    if (!group.includes('.')) return [Number.parseInt(group, 16)];
+    const word = parseIpv4Strict(group)?.words[0] ?? 0;
+    return [word >>> 16, word & 0xffff];
+  });
+}
+
+/** IPv6 without zone and brackets. An IPv4-mapped one comes back as IPv4. */
+function parseIpv6(text: string): IpAddress | null {
+  if (!isIPv6(text) || text.includes('%')) return null;
+  const [head = '', tail] = text.split('::');
+  const left = ipv6Groups(head);
+  const right = tail === undefined ? [] : ipv6Groups(tail);
+  const groups = [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right];
+  const word = (index: number): number =>
+    (((groups[index] ?? 0) << 16) | (groups[index + 1] ?? 0)) >>> 0;
+  const words = [word(0), word(2), word(4), word(6)];
+  if (words[0] === 0 && words[1] === 0 && words[2] === MAPPED_MARK) return ipv4(words[3] ?? 0);
+  return { bits: 128, words };
+}
+
+/**
+ * An address in its usual spelling, as resolvers and sockets give it. A zone (`fe80::1%eth0`)
+ * is dropped; an IPv4-mapped address comes back as IPv4. Null where it is none.
+ */
+export function parseIp(text: string): IpAddress | null {
+  if (!text.includes(':')) return parseIpv4Strict(text);
+  const zone = text.indexOf('%');
+  return parseIpv6(zone < 0 ? text : text.slice(0, zone));
+}
+
+export function sameIp(a: IpAddress, b: IpAddress): boolean {
+  return a.bits === b.bits && a.words.every((word, i) => word === b.words[i]);
+}
+
+function ipv4Text(word: number): string {
+  return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
+}
+
+/** The canonical text: dotted decimal, or RFC 5952. */
+export function formatIp(ip: IpAddress): string {
+  if (ip.bits === 32) return ipv4Text(ip.words[0] ?? 0);
+  const groups = ip.words.flatMap((word) => [word >>> 16, word & 0xffff]);
+  let start = 0;
+  let length = 0;
+  for (let i = 0; i < 8;) {
+    let end = i;
+    while (end < 8 && groups[end] === 0) end += 1;
+    if (end - i > length) [start, length] = [i, end - i];
+    i = Math.max(end, i + 1);
+  }
+  const hex = (part: number[]): string => part.map((group) => group.toString(16)).join(':');
+  if (length < 2) return hex(groups);
+  return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`;
+}
+
+/**
+ * The IPv4 addresses that hide in an IPv6 address: a gateway on the way may unwrap them.
+ * IPv4-compatible (::/96), IPv4-translated (::ffff:0:0/96 of RFC 2765), NAT64 (RFC 6052, its
+ * well-known prefix and RFC 8215's local one with a /96), 6to4 (RFC 3056), Teredo's server and
+ * client (RFC 4380), ISATAP (RFC 5214).
+ */
+export function embeddedIpv4(ip: IpAddress): IpAddress[] {
+  if (ip.bits === 32) return [];
+  const [w0 = 0, w1 = 0, w2 = 0, w3 = 0] = ip.words;
+  const found: number[] = [];
+  if (w0 === 0 && w1 === 0 && w2 === 0 && w3 > 1) found.push(w3);
+  if (w0 === 0 && w1 === 0 && w2 === 0xffff_0000) found.push(w3);
+  if (w0 === 0x0064_ff9b && ((w1 === 0 && w2 === 0) || w1 >>> 16 === 1)) found.push(w3);
+  if (w0 >>> 16 === 0x2002) found.push(((w0 << 16) | (w1 >>> 16)) >>> 0);
+  if (w0 === 0x2001_0000) found.push(w1, ~w3 >>> 0);
+  if (w2 === 0x0000_5efe || w2 === 0x0200_5efe) found.push(w3);
+  return found.map(ipv4);
+}
+
+function invalid(problem: string): CanonicalHost {
+  return { kind: 'invalid', text: null, problem };
+}
+
+function ipHost(ip: IpAddress): CanonicalHost {
+  return { kind: 'ip', text: formatIp(ip), ip };
+}
+
+/** A name in lower case with one trailing dot dropped, or what is wrong with it. */
+function nameHost(text: string): CanonicalHost {
+  const name = text.endsWith('.') ? text.slice(0, -1) : text;
+  if (name.length > NAME_MAX_CHARS) return invalid('the name is too long');
+  for (const label of name.split('.')) {
+    if (label === '') return invalid('the name has an empty part');
+    if (label.length > LABEL_MAX_CHARS) return invalid('a part of the name is too long');
+    // Underscores are in use (_service._tcp); everything else beyond RFC 1123 is a trick.
+    if (!/^[a-z0-9_-]+$/.test(label)) return invalid('the name has a forbidden character');
+  }
+  return { kind: 'name', text: name };
+}
+
+/**
+ * Brings a destination into the one spelling that rules, resolver and connection use, so that
+ * no two of them can understand it differently: lower case, no trailing dot, punycode by UTS 46,
+ * brackets and zones dropped, and every odd spelling of an IPv4 address read as the address that
+ * a resolver would take it for.
+ */
+export function canonicalHost(host: string): CanonicalHost {
+  if (host.length === 0) return invalid('the name is empty');
+  if (host.length > HOST_MAX_CHARS) return invalid('the name is too long');
+  const plain = parseIpv4Strict(host);
+  if (plain !== null) return { kind: 'ip', text: host, ip: plain };
+  const unbracketed = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
+  if (unbracketed.includes(':')) {
+    const ip = parseIp(unbracketed);
+    return ip === null ? invalid('not an address') : ipHost(ip);
+  }
+  let ascii = host.toLowerCase();
+  // oxlint-disable-next-line no-control-regex
+  if (!/^[\x00-\x7f]*$/.test(host)) {
+    // UTS 46 may turn letters into anything, a dot or a digit included: so this comes first.
+    // Percent signs are for URLs; domainToASCII would decode them, resolvers do not.
+    ascii = host.includes('%') ? '' : domainToASCII(host);
+    if (ascii === '') return invalid('the name is not valid (IDNA)');
+  }
+  const undotted = ascii.endsWith('.') ? ascii.slice(0, -1) : ascii;
+  if (looksLikeIpv4(undotted)) {
+    const ip = parseIpv4Loose(undotted);
+    return ip === null ? invalid('not an IPv4 address') : ipHost(ip);
+  }
+  return nameHost(ascii);
+}

@@ -1,0 +1,82 @@
+import { embeddedIpv4 } from './address.js';
+import type { IpAddress } from './address.js';
+import { parsePrefix, prefixCovers, prefixHas } from './prefix.js';
+import type { Prefix } from './prefix.js';
+
+/** What a proxy must not reach by accident. A rule lifts it only explicitly: docs/adr/0013. */
+export const PROTECTED_CLASSES = [
+  'loopback',
+  'private',
+  'link_local',
+  'cgnat',
+  'multicast',
+  'metadata',
+  'unspecified',
+  'reserved',
+] as const;
+export type ProtectedClass = (typeof PROTECTED_CLASSES)[number];
+
+export interface ProtectedRange {
+  readonly class: ProtectedClass;
+  readonly prefix: Prefix;
+}
+
+/** IANA's special-purpose registries (RFC 6890 and successors), and the clouds' metadata services. */
+const RANGES: Readonly<Record<ProtectedClass, readonly string[]>> = {
+  loopback: ['127.0.0.0/8', '::1/128'],
+  private: [
+    '10.0.0.0/8',
+    '172.16.0.0/12',
+    '192.168.0.0/16',
+    'fc00::/7',
+    'fec0::/10',
+    '64:ff9b:1::/48',
+  ],
+  link_local: ['169.254.0.0/16', 'fe80::/10'],
+  cgnat: ['100.64.0.0/10'],
+  multicast: ['224.0.0.0/4', 'ff00::/8'],
+  metadata: [
+    // Nearly every cloud; AWS ECS tasks; AWS EKS pods; Alibaba; Azure's wire server; Oracle.
+    '169.254.169.254/32',
+    '169.254.170.2/32',
+    '169.254.170.23/32',
+    '100.100.100.200/32',
+    '168.63.129.16/32',
+    '192.0.0.192/32',
+    // AWS, AWS EKS pods, Google.
+    'fd00:ec2::254/128',
+    'fd00:ec2::23/128',
+    'fd20:ce::254/128',
+  ],
+  // Linux connects to itself for the first of each.
+  unspecified: ['0.0.0.0/8', '::/128'],
+  reserved: ['192.0.0.0/24', '240.0.0.0/4', '100::/64'],
+};
+
+function rangesOf(protectedClass: ProtectedClass): ProtectedRange[] {
+  return RANGES[protectedClass].map((text) => {
+    const prefix = parsePrefix(text);
+    if (typeof prefix === 'string') throw new TypeError(`${text}: ${prefix}`);
+    return { class: protectedClass, prefix };
+  });
+}
+
+/** Longest first, so that the first hit is the most specific. */
+const PROTECTED_RANGES: readonly ProtectedRange[] = PROTECTED_CLASSES.flatMap(rangesOf).toSorted(
+  (a, b) => b.prefix.length - a.prefix.length,
+);
+
+/** The most specific protected range that holds the address; null for an ordinary address. */
+export function protectedRangeOf(ip: IpAddress): ProtectedRange | null {
+  return PROTECTED_RANGES.find((range) => prefixHas(range.prefix, ip)) ?? null;
+}
+
+/** The most specific protected range that holds the whole block; null where the block reaches beyond. */
+export function protectedRangeAround(prefix: Prefix): ProtectedRange | null {
+  return PROTECTED_RANGES.find((range) => prefixCovers(range.prefix, prefix)) ?? null;
+}
+
+/** The address and the IPv4 addresses that hide in it. Only the first is what one connects to. */
+export function facesOf(ip: IpAddress): readonly IpAddress[] {
+  return ip.bits === 32 ? [ip] : [ip, ...embeddedIpv4(ip)];
+}
