@@ -1,0 +1,131 @@
+import { Counter, Gauge } from '@sockscope/runtime';
+import type { Registry } from '@sockscope/runtime';
+import { COMMANDS } from '@sockscope/schemas';
+import type { Admission } from '../limits/admission.js';
+import { LIMIT_NAMES } from '../limits/admission.js';
+import { REPLY_NAMES } from '../socks5/protocol.js';
+
+/** How a handshake ends that does not become a session. */
+export const HANDSHAKE_FAILURES = [
+  'bad_version',
+  'bad_proxy_header',
+  'no_acceptable_method',
+  'auth_failed',
+  'auth_throttled',
+  'command_not_supported',
+  'address_type_not_supported',
+  'eof',
+  'reset',
+  'timeout',
+  'limit_exceeded',
+  'sink_refused',
+  'shutdown',
+] as const;
+export type HandshakeFailure = (typeof HANDSHAKE_FAILURES)[number];
+
+/**
+ * Plain numbers per label value. A prom-client counter hashes its labels on every `inc`; here
+ * that happens when somebody scrapes.
+ */
+export class Tally<Label extends string> {
+  readonly #counts: Record<Label, number>;
+
+  constructor(labels: readonly Label[]) {
+    this.#counts = Object.fromEntries(labels.map((label) => [label, 0])) as Record<Label, number>;
+  }
+
+  add(label: Label): void {
+    this.#counts[label] += 1;
+  }
+
+  get(label: Label): number {
+    return this.#counts[label];
+  }
+
+  /** Shows the counts as the metric `name`; each label value is there from the start, at 0. */
+  register(registry: Registry, name: string, help: string, labelName: string): void {
+    const counts: Record<string, number> = this.#counts;
+    const metric = new Counter({
+      name,
+      help,
+      labelNames: [labelName],
+      registers: [registry],
+      collect() {
+        metric.reset();
+        for (const [label, count] of Object.entries(counts))
+          metric.inc({ [labelName]: label }, count);
+      },
+    });
+  }
+}
+
+export interface ConnectionMetrics {
+  accepted: number;
+  readonly handshakeFailures: Tally<HandshakeFailure>;
+  readonly limitRefusals: Tally<(typeof LIMIT_NAMES)[number]>;
+  readonly replies: Tally<(typeof REPLY_NAMES)[number]>;
+  readonly requests: Tally<(typeof COMMANDS)[number]>;
+  readonly aclDecisions: Tally<'allow' | 'block'>;
+}
+
+export function createConnectionMetrics(
+  registry: Registry,
+  admission: Admission,
+): ConnectionMetrics {
+  const metrics: ConnectionMetrics = {
+    accepted: 0,
+    handshakeFailures: new Tally(HANDSHAKE_FAILURES),
+    limitRefusals: new Tally(LIMIT_NAMES),
+    replies: new Tally(REPLY_NAMES),
+    requests: new Tally(COMMANDS),
+    aclDecisions: new Tally(['allow', 'block']),
+  };
+  const accepted = new Counter({
+    name: 'sockscope_proxy_connections_accepted_total',
+    help: 'Client connections accepted.',
+    registers: [registry],
+    collect() {
+      accepted.reset();
+      accepted.inc(metrics.accepted);
+    },
+  });
+  const handshakes = new Gauge({
+    name: 'sockscope_proxy_handshakes',
+    help: 'Connections whose request is not whole yet.',
+    registers: [registry],
+    collect() {
+      handshakes.set(admission.handshakes);
+    },
+  });
+  metrics.handshakeFailures.register(
+    registry,
+    'sockscope_proxy_handshake_failures_total',
+    'Connections that did not become a session, by kind.',
+    'kind',
+  );
+  metrics.limitRefusals.register(
+    registry,
+    'sockscope_proxy_limit_refusals_total',
+    'Connections and sessions refused, by the limit that was reached.',
+    'limit',
+  );
+  metrics.replies.register(
+    registry,
+    'sockscope_proxy_replies_total',
+    'SOCKS5 replies sent, by their code.',
+    'reply',
+  );
+  metrics.requests.register(
+    registry,
+    'sockscope_proxy_requests_total',
+    'Requests understood, by command.',
+    'command',
+  );
+  metrics.aclDecisions.register(
+    registry,
+    'sockscope_proxy_acl_decisions_total',
+    'Decisions of the ACL for requests, by outcome.',
+    'decision',
+  );
+  return metrics;
+}

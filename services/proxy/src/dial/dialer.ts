@@ -1,0 +1,203 @@
+import { Socket } from 'node:net';
+import { DeadlineQueue } from '../limits/deadlines.js';
+import type { DeadlineNode } from '../limits/deadlines.js';
+import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
+import type { Target } from '../socks5/target.js';
+import type { DialConfig } from './config.js';
+
+export type DialFailure = 'dns_failed' | 'connect_failed' | 'connect_timeout' | 'acl_rejected';
+
+/** Who dials. Exactly one of `dialed` and `dialFailed` is called, unless the dial is cancelled. */
+export interface DialOwner {
+  /** Asked for each address right before it is connected to. */
+  mayDial(ip: string): boolean;
+  /** `upstream` is connected, half-open allowed, and not read from yet. */
+  dialed(upstream: Socket, ip: string, connectMs: number): void;
+  dialFailed(failure: DialFailure, errorCode: string | null): void;
+}
+
+export interface Dialer {
+  /** A dial that does nothing until `begin`. */
+  create(owner: DialOwner): Dial;
+}
+
+/** What an errno tells of a name's addresses together: the first in this list that occurred is reported. */
+const TELLING_CODES = ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'];
+
+interface DialSocket extends Socket {
+  sockscopeDial?: Dial;
+  sockscopeIp?: string;
+}
+
+interface DialContext {
+  readonly config: DialConfig;
+  readonly resolver: NameResolver;
+  readonly timeouts: DeadlineQueue;
+}
+
+export function createDialer(config: DialConfig, deps: { resolver: NameResolver }): Dialer {
+  const context: DialContext = {
+    config,
+    resolver: deps.resolver,
+    timeouts: new DeadlineQueue(config.connect_timeout_ms),
+  };
+  return { create: (owner) => new Dial(context, owner) };
+}
+
+/**
+ * One attempt to reach a target: its addresses in order, each with a head start over the next
+ * (RFC 8305, section 5), the first one that connects wins.
+ */
+export class Dial implements DeadlineNode, ResolveWaiter {
+  deadlineQueue: DeadlineQueue | null = null;
+  deadlineMs = 0;
+  deadlinePrev: DeadlineNode | null = null;
+  deadlineNext: DeadlineNode | null = null;
+  readonly #context: DialContext;
+  /** Null once the dial is over. */
+  #owner: DialOwner | null;
+  #startedMs = 0;
+  #port = 0;
+  #addresses: readonly string[] = [];
+  #next = 0;
+  #attempts: DialSocket[] = [];
+  #headStart: NodeJS.Timeout | null = null;
+  #code: string | null = null;
+  #isResolving = false;
+  #isBlocked = false;
+
+  constructor(context: DialContext, owner: DialOwner) {
+    this.#context = context;
+    this.#owner = owner;
+  }
+
+  /** Starts; the owner may be called before this returns. */
+  begin(target: Target): void {
+    this.#startedMs = performance.now();
+    this.#port = target.port;
+    this.#context.timeouts.add(this);
+    if (target.ip !== null) {
+      this.#addresses = [target.ip];
+      this.#tryNext();
+    } else if (target.name === null) {
+      this.#fail('dns_failed', 'EBADNAME');
+    } else {
+      this.#isResolving = true;
+      this.#context.resolver.resolve(target.name, this);
+    }
+  }
+
+  /** Ends the dial without calling the owner. */
+  cancel(): void {
+    this.#end(null);
+  }
+
+  resolved(addresses: readonly string[]): void {
+    if (this.#owner === null) return;
+    this.#isResolving = false;
+    this.#addresses = addresses.slice(0, this.#context.config.max_addresses);
+    this.#tryNext();
+  }
+
+  resolveFailed(code: string): void {
+    this.#fail('dns_failed', code);
+  }
+
+  onDeadline(): void {
+    if (this.#isResolving) this.#fail('dns_failed', 'ETIMEOUT');
+    else this.#fail('connect_timeout', 'ETIMEDOUT');
+  }
+
+  #tryNext(): void {
+    const owner = this.#owner;
+    if (owner === null) return;
+    while (this.#next < this.#addresses.length) {
+      const ip = this.#addresses[this.#next] ?? '';
+      this.#next += 1;
+      if (owner.mayDial(ip)) {
+        this.#attempt(ip);
+        if (this.#next < this.#addresses.length) this.#giveHeadStart();
+        return;
+      }
+      this.#isBlocked = true;
+    }
+    if (this.#attempts.length > 0) return;
+    if (this.#code !== null) this.#fail('connect_failed', this.#code);
+    else if (this.#isBlocked) this.#fail('acl_rejected', null);
+    else this.#fail('dns_failed', 'ENODATA');
+  }
+
+  #giveHeadStart(): void {
+    if (this.#headStart !== null) clearTimeout(this.#headStart);
+    this.#headStart = setTimeout(() => {
+      this.#headStart = null;
+      this.#tryNext();
+    }, this.#context.config.attempt_delay_ms);
+  }
+
+  #attempt(ip: string): void {
+    const socket: DialSocket = new Socket(UPSTREAM_OPTIONS);
+    socket.sockscopeDial = this;
+    socket.sockscopeIp = ip;
+    this.#attempts.push(socket);
+    socket.on('connect', onConnect);
+    socket.on('error', onError);
+    socket.connect({ host: ip, port: this.#port });
+  }
+
+  connected(socket: DialSocket, ip: string): void {
+    const owner = this.#owner;
+    if (owner === null) return;
+    this.#end(socket);
+    owner.dialed(socket, ip, Math.round(performance.now() - this.#startedMs));
+  }
+
+  attemptFailed(socket: DialSocket, code: string): void {
+    if (this.#owner === null) return;
+    this.#attempts = this.#attempts.filter((other) => other !== socket);
+    if (this.#code === null || rank(code) < rank(this.#code)) this.#code = code;
+    // What came back at once needs no head start.
+    if (this.#headStart !== null) clearTimeout(this.#headStart);
+    this.#headStart = null;
+    this.#tryNext();
+  }
+
+  #fail(failure: DialFailure, errorCode: string | null): void {
+    const owner = this.#owner;
+    if (owner === null) return;
+    this.#end(null);
+    owner.dialFailed(failure, errorCode);
+  }
+
+  #end(winner: DialSocket | null): void {
+    this.#owner = null;
+    this.#context.timeouts.remove(this);
+    if (this.#headStart !== null) clearTimeout(this.#headStart);
+    for (const socket of this.#attempts) {
+      delete socket.sockscopeDial;
+      delete socket.sockscopeIp;
+      socket.off('connect', onConnect);
+      // `onError` stays: an error without a listener would end the process.
+      if (socket !== winner) socket.destroy();
+    }
+    this.#attempts = [];
+  }
+}
+
+const UPSTREAM_OPTIONS = { allowHalfOpen: true, noDelay: true };
+
+// One function for all sockets: a closure per connection would cost time and memory.
+function onConnect(this: DialSocket): void {
+  // Nothing is read before the relay asks for it.
+  this.pause();
+  this.sockscopeDial?.connected(this, this.sockscopeIp ?? '');
+}
+
+function onError(this: DialSocket, error: NodeJS.ErrnoException): void {
+  this.sockscopeDial?.attemptFailed(this, error.code ?? 'EUNKNOWN');
+}
+
+function rank(code: string): number {
+  const at = TELLING_CODES.indexOf(code);
+  return at === -1 ? TELLING_CODES.length : at;
+}

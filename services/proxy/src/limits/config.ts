@@ -1,0 +1,39 @@
+import { durationMs, integer } from '@sockscope/runtime';
+import { z } from 'zod';
+
+/** Limits on what clients can hold. 0 switches a limit off, save where a minimum says otherwise. */
+export const limitsConfig = z.object({
+  handshake_timeout_ms: durationMs({ min: 100, max: 600_000 }).default(10_000).meta({
+    env: 'PROXY_HANDSHAKE_TIMEOUT',
+    description:
+      'from accepting a connection to its whole request; absolute, so that sending byte by byte does not extend it',
+  }),
+  reply_linger_ms: durationMs({ min: 100, max: 10_000 }).default(5_000).meta({
+    env: 'PROXY_REPLY_LINGER',
+    description:
+      'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s at most)',
+  }),
+  max_sessions: integer({ min: 0 }).default(9_000).meta({
+    env: 'PROXY_MAX_SESSIONS',
+    description: 'sessions at once; each takes two file descriptors',
+  }),
+  max_sessions_per_user: integer({ min: 0 }).default(0).meta({
+    env: 'PROXY_MAX_SESSIONS_PER_USER',
+    description: 'sessions at once of one authenticated user; 0 is no limit',
+  }),
+  max_sessions_per_source: integer({ min: 0 }).default(0).meta({
+    env: 'PROXY_MAX_SESSIONS_PER_SOURCE',
+    description: 'sessions at once from one source address (IPv6: one /64 network); 0 is no limit',
+  }),
+  max_handshakes: integer({ min: 1 }).default(4_096).meta({
+    env: 'PROXY_MAX_HANDSHAKES',
+    description: 'connections at once that have not sent their whole request yet',
+  }),
+  max_handshakes_per_source: integer({ min: 0 }).default(1_024).meta({
+    env: 'PROXY_MAX_HANDSHAKES_PER_SOURCE',
+    description:
+      'the same from one source address (IPv6: one /64 network): unauthenticated connections per address',
+  }),
+});
+
+export type LimitsConfig = z.infer<typeof limitsConfig>;

@@ -1,0 +1,22 @@
+import { flag, listenAddress } from '@sockscope/runtime';
+import { integer } from '@sockscope/runtime';
+import { z } from 'zod';
+
+export const listenerConfig = z.object({
+  listen: listenAddress().default({ host: '127.0.0.1', port: 1080 }).meta({
+    env: 'PROXY_LISTEN',
+    description: 'where SOCKS5 clients connect',
+  }),
+  backlog: integer({ min: 1, max: 65_535 }).default(4_096).meta({
+    env: 'PROXY_BACKLOG',
+    description:
+      'connections that the kernel holds until they are accepted (net.core.somaxconn bounds it too)',
+  }),
+  allow_open: flag().default(false).meta({
+    env: 'PROXY_ALLOW_OPEN',
+    description:
+      'allow listening on other than loopback addresses without authentication and without an ACL',
+  }),
+});
+
+export type ListenerConfig = z.infer<typeof listenerConfig>;

@@ -1,0 +1,85 @@
+import { isIPv4 } from 'node:net';
+import ipaddr from 'ipaddr.js';
+import {
+  ADDRESS_TYPE,
+  METHOD,
+  PASSWORD_VERSION,
+  REPLY,
+  REPLY_NAMES,
+  SOCKS_VERSION,
+} from './protocol.js';
+import type { ReplyName } from './protocol.js';
+
+/** Buffers here are shared: they are written to sockets, never changed. */
+export const METHOD_NONE = Buffer.from([SOCKS_VERSION, METHOD.none]);
+export const METHOD_PASSWORD = Buffer.from([SOCKS_VERSION, METHOD.password]);
+export const METHOD_UNACCEPTABLE = Buffer.from([SOCKS_VERSION, METHOD.unacceptable]);
+export const PASSWORD_ACCEPTED = Buffer.from([PASSWORD_VERSION, 0]);
+export const PASSWORD_REFUSED = Buffer.from([PASSWORD_VERSION, 1]);
+
+const FAILURES = new Map<ReplyName, Buffer>(
+  REPLY_NAMES.map((name) => [name, encode(name, '0.0.0.0', 0)]),
+);
+
+function encode(reply: ReplyName, ip: string, port: number): Buffer {
+  if (isIPv4(ip)) {
+    const bytes = Buffer.allocUnsafe(10);
+    bytes[0] = SOCKS_VERSION;
+    bytes[1] = REPLY[reply];
+    bytes[2] = 0;
+    bytes[3] = ADDRESS_TYPE.ipv4;
+    let at = 4;
+    let octet = 0;
+    for (let i = 0; i < ip.length; i += 1) {
+      const char = ip.charCodeAt(i);
+      if (char === 46) {
+        bytes[at] = octet;
+        at += 1;
+        octet = 0;
+      } else octet = octet * 10 + char - 48;
+    }
+    bytes[7] = octet;
+    bytes.writeUInt16BE(port, 8);
+    return bytes;
+  }
+  const bytes = Buffer.alloc(22);
+  bytes[0] = SOCKS_VERSION;
+  bytes[1] = REPLY[reply];
+  bytes[3] = ADDRESS_TYPE.ipv6;
+  bytes.set(ipaddr.IPv6.parse(ip).toByteArray(), 4);
+  bytes.writeUInt16BE(port, 20);
+  return bytes;
+}
+
+/** `VER REP RSV ATYP BND.ADDR BND.PORT` (RFC 1928, section 6) for a success, with the address bound. */
+export function successReply(ip: string, port: number): Buffer {
+  return encode('succeeded', ip, port);
+}
+
+/** A full-length reply with 0.0.0.0:0: some clients read ten bytes whatever the code says. */
+export function failureReply(reply: Exclude<ReplyName, 'succeeded'>): Buffer {
+  return FAILURES.get(reply) ?? encode(reply, '0.0.0.0', 0);
+}
+
+/** The reply that tells what an errno of connecting means; `general_failure` where RFC 1928 has none. */
+export function replyOfErrno(code: string): Exclude<ReplyName, 'succeeded'> {
+  switch (code) {
+    case 'ECONNREFUSED':
+    case 'ECONNRESET':
+      return 'connection_refused';
+    case 'ENETUNREACH':
+    case 'ENETDOWN':
+    case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+      return 'network_unreachable';
+    case 'EHOSTUNREACH':
+    case 'EHOSTDOWN':
+    case 'ETIMEDOUT':
+      return 'host_unreachable';
+    case 'EACCES':
+    case 'EPERM':
+      return 'not_allowed';
+    default:
+      return 'general_failure';
+  }
+}
