@@ -1,0 +1,2 @@
+import { SockscopeError } from '@sockscope/runtime';
+export class MigrationError extends SockscopeError {}

@@ -1,0 +1,3 @@
+export { tablesConfig } from './config.js';
+export { MigrationError } from './errors.js';
+export { createMigrator } from './migrator.js';

@@ -1,0 +1,65 @@
+import { quoteIdentifier } from '@sockscope/runtime/clickhouse';
+import { MigrationError } from './errors.js';
+const CREATE_TABLE = /^(CREATE TABLE IF NOT EXISTS \S+)/;
+const PLACEHOLDER = /\$\{([a-z]+):([^}]*)\}/g;
+/** The part of a table's name that marks the rows of one shard, behind the Distributed table of the plain name. */
+const LOCAL_SUFFIX = '_local';
+/**
+ * The name under which a table stores its rows on a node. The plain name is what everybody reads
+ * and writes; in a cluster it is the Distributed table.
+ */
+export function storageName(layout, table) {
+  return layout.kind === 'single' ? table : table + LOCAL_SUFFIX;
+}
+/** `` `database`.`table` `` of the rows of this node. */
+export function storageTable(layout, table) {
+  return `${quoteIdentifier(layout.database)}.${quoteIdentifier(storageName(layout, table))}`;
+}
+/** ` ON CLUSTER …` where the layout wants it, else nothing. */
+export function onCluster(layout) {
+  // The name was checked by the configuration's schema: letters, digits, - and _.
+  return layout.kind === 'cluster' && layout.onCluster ? ` ON CLUSTER '${layout.cluster}'` : '';
+}
+/**
+ * A statement of a migration file for a layout, or null where the layout has no use for it.
+ *
+ * - `${table:NAME}`: the table that stores the rows.
+ * - `${engine:ENGINE(args)}`: the engine, Replicated where the layout says so.
+ * - `${distributed:NAME:EXPRESSION}`, alone in its statement: the Distributed table over the shards,
+ *   which sends a row to the shard that the expression names.
+ *
+ * Rows with the same key must meet on one shard, or neither replacing nor FINAL would see both.
+ */
+export function renderStatement(template, layout) {
+  const distributed = /^\$\{distributed:([a-z0-9_]+):(.+)\}$/.exec(template);
+  if (distributed !== null) {
+    const [, table = '', expression = ''] = distributed;
+    return renderDistributed(layout, table, expression);
+  }
+  const text = template.replace(PLACEHOLDER, (_, kind, value) => {
+    switch (kind) {
+      case 'table':
+        return storageTable(layout, value);
+      case 'engine':
+        return renderEngine(layout, value);
+      default:
+        throw new MigrationError('migration_invalid', `unknown placeholder in: ${template}`);
+    }
+  });
+  return text.replace(CREATE_TABLE, `$1${onCluster(layout)}`);
+}
+function renderDistributed(layout, table, expression) {
+  if (layout.kind === 'single') return null;
+  const facade = `${quoteIdentifier(layout.database)}.${quoteIdentifier(table)}`;
+  const engine = `Distributed('${layout.cluster}', '${layout.database}', '${storageName(layout, table)}', ${expression})`;
+  return `CREATE TABLE IF NOT EXISTS ${facade}${onCluster(layout)} AS ${storageTable(layout, table)} ENGINE = ${engine}`;
+}
+function renderEngine(layout, engine) {
+  const match = /^([A-Za-z]*MergeTree)(?:\((.*)\))?$/.exec(engine);
+  if (match === null) throw new MigrationError('migration_invalid', `unknown engine ${engine}`);
+  const [, name = '', args = ''] = match;
+  if (layout.kind === 'single' || !layout.replicated)
+    return args === '' ? name : `${name}(${args})`;
+  const path = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'";
+  return `Replicated${name}(${args === '' ? path : `${path}, ${args}`})`;
+}

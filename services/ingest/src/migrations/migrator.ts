@@ -1,0 +1,278 @@
+import { ClickHouseError, isoTime, quoteIdentifier } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
+import type { TablesConfig } from './config.js';
+import { MigrationError } from './errors.js';
+import { loadMigrations } from './files.js';
+import type { Migration } from './files.js';
+import { onCluster, renderStatement, storageName, storageTable } from './layout.js';
+import type { Layout } from './layout.js';
+import { queryUserStatements } from './query-user.js';
+import { retainedTables, retentionClause } from './retention.js';
+
+const RECORDS = 'ingest_schema_migrations';
+/** DDL of one statement; ON CLUSTER waits for every node. */
+const STATEMENT_TIMEOUT_MS = 300_000;
+/** An old TTL is not applied anew to the rows that are there: parts are dropped as they expire. */
+const DDL_SETTINGS = { materialize_ttl_after_modify: 0, distributed_ddl_task_timeout: 240 };
+
+export interface AppliedMigration {
+  readonly version: number;
+  readonly name: string;
+  readonly checksum: string;
+  readonly layout: string;
+  readonly applied_at: string;
+}
+
+export interface MigrationStatus {
+  readonly version: number;
+  readonly name: string;
+  readonly state: 'applied' | 'pending' | 'changed' | 'unknown';
+  readonly applied_at: string | null;
+}
+
+/** What `migrate` will do or has done, in order. */
+export interface MigrationStep {
+  /** `0001_sessions`, `retention`, `query user`. */
+  readonly of: string;
+  readonly sql: string;
+}
+
+export interface Migrator {
+  /** Each known or recorded migration, by version. */
+  status(): Promise<MigrationStatus[]>;
+  /** The statements that `migrate` would run now, secrets hidden. Changes nothing. */
+  plan(): Promise<MigrationStep[]>;
+  /**
+   * Brings the database to this version and this configuration: new migrations, then retention, then
+   * the query service's user. Every statement may run twice, by two processes at once or after a
+   * crash in the middle, with the same outcome; a test holds each file to that.
+   *
+   * @returns what was run.
+   * @throws MigrationError
+   */
+  migrate(options?: { onStep?: (step: MigrationStep) => void }): Promise<MigrationStep[]>;
+}
+
+export interface MigratorDeps {
+  /** Connected to a database that exists, such as `default`: ours may have to be made first. */
+  readonly admin: ClickHouse;
+  /** The database that gets the tables. */
+  readonly database: string;
+  /** In place of the files of this package. */
+  readonly migrations?: readonly Migration[];
+}
+
+export function layoutOf(config: TablesConfig, database: string): Layout {
+  if (config.cluster === '') return { kind: 'single', database };
+  return {
+    kind: 'cluster',
+    database,
+    cluster: config.cluster,
+    replicated: config.replicated,
+    onCluster: config.ddl === 'on_cluster',
+  };
+}
+
+export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrator {
+  const { admin } = deps;
+  const layout = layoutOf(config, deps.database);
+  const records = storageTable(layout, RECORDS);
+
+  const appliedRow = z.object({
+    version: z.int(),
+    name: z.string(),
+    checksum: z.string(),
+    layout: z.string(),
+    applied_at: isoTime,
+  });
+
+  async function run(of: string, sql: string): Promise<void> {
+    try {
+      await admin.command({ sql, timeoutMs: STATEMENT_TIMEOUT_MS, settings: DDL_SETTINGS });
+    } catch (cause) {
+      throw new MigrationError('migration_failed', `${of}: ${messageOfServer(cause)}`, {
+        cause,
+        retryable: cause instanceof ClickHouseError && cause.retryable,
+      });
+    }
+  }
+
+  async function exists(table: string): Promise<boolean> {
+    const rows = await admin.query({
+      sql: 'SELECT name FROM system.tables WHERE database = {database:String} AND name = {table:String}',
+      params: { database: layout.database, table },
+      row: z.object({ name: z.string() }),
+    });
+    return rows.length > 0;
+  }
+
+  async function applied(): Promise<AppliedMigration[]> {
+    if (!(await exists(storageName(layout, RECORDS)))) return [];
+    return admin.query({
+      sql: `SELECT version, name, checksum, layout, applied_at FROM ${records} FINAL ORDER BY version`,
+      row: appliedRow,
+    });
+  }
+
+  function bootstrapStatements(): string[] {
+    return [
+      `CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(layout.database)}${onCluster(layout)} ENGINE = Atomic`,
+      render(
+        `CREATE TABLE IF NOT EXISTS \${table:${RECORDS}}
+(
+    version    UInt32                 COMMENT 'number of the file',
+    name       String                 COMMENT 'name of the file',
+    checksum   String                 COMMENT 'SHA-256 of the file as it was applied',
+    layout     LowCardinality(String) COMMENT 'single or cluster',
+    applied_at DateTime64(3, 'UTC')   COMMENT 'when it was applied; the latest wins'
+)
+ENGINE = \${engine:ReplacingMergeTree(applied_at)}
+ORDER BY version
+COMMENT 'Migrations that were applied; read with FINAL'`,
+      ),
+    ];
+  }
+
+  function render(template: string): string {
+    const sql = renderStatement(template, layout);
+    if (sql === null)
+      throw new MigrationError('migration_invalid', `renders to nothing: ${template}`);
+    return sql;
+  }
+
+  function renderMigration(migration: Migration): MigrationStep[] {
+    return migration.statements
+      .map((template) => renderStatement(template, layout))
+      .filter((sql) => sql !== null)
+      .map((sql) => ({ of: fileName(migration), sql }));
+  }
+
+  async function known(): Promise<readonly Migration[]> {
+    return deps.migrations ?? (await loadMigrations());
+  }
+
+  /** The migrations left to apply. */
+  async function pending(): Promise<Migration[]> {
+    const [files, done] = await Promise.all([known(), applied()]);
+    for (const record of done) {
+      const file = files.find((migration) => migration.version === record.version);
+      if (file === undefined) {
+        throw new MigrationError(
+          'migration_unknown',
+          `the database has migration ${record.version} (${record.name}), which this version does not know: use the newer one`,
+        );
+      }
+      if (file.checksum !== record.checksum) {
+        throw new MigrationError(
+          'migration_changed',
+          `${fileName(file)} was changed after it had been applied; a change belongs into a new file`,
+        );
+      }
+    }
+    return files.filter((file) => done.every((record) => record.version !== file.version));
+  }
+
+  async function retentionSteps(): Promise<MigrationStep[]> {
+    const tables = await admin.query({
+      sql: 'SELECT name, engine_full FROM system.tables WHERE database = {database:String}',
+      params: { database: layout.database },
+      row: z.object({ name: z.string(), engine_full: z.string() }),
+    });
+    const engines = new Map(tables.map((table) => [table.name, table.engine_full]));
+    return retainedTables(config.retention).flatMap((retained) => {
+      // Before the first migration there is none: the plan shows what will be.
+      const engine = engines.get(storageName(layout, retained.table)) ?? '';
+      const clause = retentionClause(retained, engine);
+      if (clause === null) return [];
+      const sql = `ALTER TABLE ${storageTable(layout, retained.table)}${onCluster(layout)} ${clause}`;
+      return [{ of: 'retention', sql }];
+    });
+  }
+
+  async function record(migration: Migration): Promise<void> {
+    const { version, name, checksum } = migration;
+    await admin.command({
+      sql: `INSERT INTO ${records} (version, name, checksum, layout, applied_at) SELECT {version:UInt32}, {name:String}, {checksum:String}, {layout:String}, now64(3)`,
+      params: { version, name, checksum, layout: layout.kind },
+      settings: { async_insert: 0 },
+    });
+  }
+
+  function userSteps(hidden: boolean): MigrationStep[] {
+    return queryUserStatements(config, layout, hidden).map((sql) => ({ of: 'query user', sql }));
+  }
+
+  return {
+    async status() {
+      const [files, done] = await Promise.all([known(), applied()]);
+      const statuses = files.map((file): MigrationStatus => {
+        const found = done.find((each) => each.version === file.version);
+        const state =
+          found === undefined
+            ? 'pending'
+            : found.checksum === file.checksum
+              ? 'applied'
+              : 'changed';
+        const { version, name } = file;
+        return { version, name, state, applied_at: found?.applied_at ?? null };
+      });
+      const unknown = done
+        .filter((each) => files.every((file) => file.version !== each.version))
+        .map(({ version, name, applied_at }) => ({
+          version,
+          name,
+          state: 'unknown' as const,
+          applied_at,
+        }));
+      return [...statuses, ...unknown];
+    },
+    async plan() {
+      const files = await pending();
+      return [
+        ...((await exists(storageName(layout, RECORDS)))
+          ? []
+          : bootstrapStatements().map((sql) => ({ of: 'bootstrap', sql }))),
+        ...files.flatMap(renderMigration),
+        ...(await retentionSteps()),
+        ...userSteps(true),
+      ];
+    },
+    async migrate(options = {}) {
+      const done: MigrationStep[] = [];
+      async function step(of: string, sql: string, shown = sql): Promise<void> {
+        await run(of, sql);
+        done.push({ of, sql: shown });
+        options.onStep?.({ of, sql: shown });
+      }
+      // One after the other: each statement may need those before it.
+      /* oxlint-disable no-await-in-loop */
+      for (const sql of bootstrapStatements()) await run('bootstrap', sql);
+      for (const migration of await pending()) {
+        for (const { of, sql } of renderMigration(migration)) await step(of, sql);
+        await record(migration);
+      }
+      for (const { of, sql } of await retentionSteps()) await step(of, sql);
+      const shown = userSteps(true);
+      for (const [index, { of, sql }] of userSteps(false).entries()) {
+        await step(of, sql, shown[index]?.sql);
+      }
+      /* oxlint-enable no-await-in-loop */
+      return done;
+    },
+  };
+}
+
+function fileName(migration: Migration): string {
+  return `${String(migration.version).padStart(4, '0')}_${migration.name}`;
+}
+
+/** 497: the user lacks a right, or the server has no access management at all. */
+const ACCESS_DENIED = 497;
+
+function messageOfServer(cause: unknown): string {
+  if (cause instanceof ClickHouseError && cause.serverCode === ACCESS_DENIED) {
+    return `${cause.message}\nThe user of CLICKHOUSE_USER needs this right. Leave CLICKHOUSE_QUERY_USER empty where the server manages its users elsewhere.`;
+  }
+  return cause instanceof Error ? cause.message : String(cause);
+}

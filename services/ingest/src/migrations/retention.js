@@ -1,0 +1,33 @@
+const DAY_MS = 86400000;
+/** What the configuration wants of each table. A part of a day counts as a whole one. */
+export function retainedTables(config) {
+  const days = (ms) => Math.ceil(ms / DAY_MS);
+  const sessions = days(config.sessions);
+  return [
+    { table: 'sessions', column: 'started_at', days: sessions },
+    { table: 'sessions_by_user', column: 'started_at', days: sessions },
+    { table: 'sessions_by_destination', column: 'started_at', days: sessions },
+    { table: 'session_traffic_1m', column: 'bucket', days: days(config.session_traffic_1m) },
+    { table: 'session_events', column: 'started_at', days: days(config.session_events) },
+    { table: 'rollup_1h', column: 'bucket', days: days(config.rollup_1h) },
+    { table: 'rollup_1d', column: 'bucket', days: days(config.rollup_1d) },
+    { table: 'rollup_pairs_1h', column: 'bucket', days: days(config.rollup_pairs_1h) },
+    { table: 'rollup_pairs_1d', column: 'bucket', days: days(config.rollup_pairs_1d) },
+    { table: 'export_audit', column: 'exported_at', days: days(config.export_audit) },
+  ];
+}
+/** The TTL as ClickHouse itself writes it in `engine_full`. */
+export function ttlExpression(retained) {
+  return `toDateTime(${retained.column}) + toIntervalDay(${retained.days})`;
+}
+/**
+ * What brings a table to its retention, null where it is there already.
+ *
+ * @param engineFull `system.tables.engine_full` of the table as it is.
+ */
+export function retentionClause(retained, engineFull) {
+  const present = / TTL (.+?)(?: SETTINGS |$)/.exec(engineFull)?.[1] ?? '';
+  if (retained.days === 0) return present === '' ? null : 'REMOVE TTL';
+  const wanted = ttlExpression(retained);
+  return present === wanted ? null : `MODIFY TTL ${wanted}`;
+}
