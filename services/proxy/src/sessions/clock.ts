@@ -1,0 +1,31 @@
+import { EVENT_LIMITS } from '@sockscope/schemas';
+
+/** Milliseconds since 1970, whole, never less than before. */
+export interface SessionClock {
+  now(): number;
+}
+
+/**
+ * The time of sessions. It follows the wall clock where that goes forward. Where the wall clock is
+ * set back, this one goes on at half speed until the other has caught up: time that ran backwards
+ * would put traffic into a minute that was reported as final, and a session's end before its start.
+ *
+ * @param monotonic milliseconds of a clock that nobody sets.
+ */
+export function createSessionClock(
+  wall: () => number = Date.now,
+  monotonic: () => number = () => performance.now(),
+): SessionClock {
+  let last: number = EVENT_LIMITS.earliest_ms;
+  let lastMonotonic = monotonic();
+  return {
+    now() {
+      const tick = monotonic();
+      const elapsed = Math.max(0, tick - lastMonotonic);
+      lastMonotonic = tick;
+      // The contract ends in 2100; a clock that says more is wrong.
+      last = Math.max(last + elapsed / 2, Math.min(wall(), EVENT_LIMITS.latest_ms - 1));
+      return Math.floor(last);
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import { Counter, Gauge, Histogram } from '@sockscope/runtime';
+import type { Registry } from '@sockscope/runtime';
+import { CLOSE_REASONS, statusOf } from '@sockscope/schemas';
+import type { CloseReason, Counters, SessionClosed } from '@sockscope/schemas';
+
+/** From 10 ms up to a week: tunnels stay open for days. */
+const DURATION_BUCKETS_SECONDS = [
+  0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 259_200, 604_800,
+];
+
+export interface SessionMetrics {
+  sessionStarted(): void;
+  sessionClosed(event: SessionClosed): void;
+  /** Traffic that an event reported. */
+  trafficReported(delta: Counters): void;
+  /** A session was not opened because the event sink takes no more. */
+  refused(): void;
+  /** Where the number of live sessions is read when somebody asks. */
+  observe(active: () => number): void;
+}
+
+/**
+ * Counts in plain numbers and hands them over when the metrics are read: these are touched for
+ * every connection.
+ */
+export function createSessionMetrics(registry: Registry): SessionMetrics {
+  let activeOf: () => number = () => 0;
+  let started = 0;
+  let refused = 0;
+  const closed = new Map<CloseReason, number>();
+  const traffic = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
+  const registers = [registry];
+
+  new Gauge({
+    name: 'sockscope_proxy_sessions_active',
+    help: 'Sessions that are open now.',
+    registers,
+    collect() {
+      this.set(activeOf());
+    },
+  });
+  new Counter({
+    name: 'sockscope_proxy_sessions_started_total',
+    help: 'Sessions begun, rejected and failed ones among them.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(started);
+    },
+  });
+  new Counter({
+    name: 'sockscope_proxy_sessions_closed_total',
+    help: 'Sessions ended, by outcome and by who or what ended them.',
+    labelNames: ['status', 'reason'],
+    registers,
+    collect() {
+      this.reset();
+      for (const reason of CLOSE_REASONS) {
+        this.inc({ status: statusOf(reason), reason }, closed.get(reason) ?? 0);
+      }
+    },
+  });
+  new Counter({
+    name: 'sockscope_proxy_sessions_refused_total',
+    help: 'Sessions not opened because neither queue nor spool had room for their events.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(refused);
+    },
+  });
+  for (const unit of ['bytes', 'packets'] as const) {
+    new Counter({
+      name: `sockscope_proxy_${unit}_total`,
+      help:
+        unit === 'bytes'
+          ? 'Payload bytes relayed, as reported in events. sent: client to destination.'
+          : 'Datagrams (UDP) and socket reads (TCP) relayed, as reported in events.',
+      labelNames: ['direction'],
+      registers,
+      collect() {
+        this.reset();
+        this.inc({ direction: 'sent' }, traffic[`${unit}_sent`]);
+        this.inc({ direction: 'received' }, traffic[`${unit}_received`]);
+      },
+    });
+  }
+  const duration = new Histogram({
+    name: 'sockscope_proxy_session_duration_seconds',
+    help: 'How long sessions lasted.',
+    buckets: DURATION_BUCKETS_SECONDS,
+    registers,
+  });
+
+  function trafficReported(delta: Counters): void {
+    traffic.bytes_sent += delta.bytes_sent;
+    traffic.bytes_received += delta.bytes_received;
+    traffic.packets_sent += delta.packets_sent;
+    traffic.packets_received += delta.packets_received;
+  }
+
+  return {
+    sessionStarted() {
+      started += 1;
+    },
+    sessionClosed(event) {
+      closed.set(event.close_reason, (closed.get(event.close_reason) ?? 0) + 1);
+      duration.observe(event.duration_ms / 1_000);
+      trafficReported(event.delta);
+    },
+    trafficReported,
+    refused() {
+      refused += 1;
+    },
+    observe(active) {
+      activeOf = active;
+    },
+  };
+}

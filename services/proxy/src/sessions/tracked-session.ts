@@ -1,0 +1,249 @@
+import { SCHEMA_VERSION, statusOf, EVENT_LIMITS, MINUTE_MS, minuteOf } from '@sockscope/schemas';
+import type {
+  CloseReason,
+  Counters,
+  SessionClosed,
+  SessionStarted,
+  TrafficDelta,
+} from '@sockscope/schemas';
+import type { Session, SessionHeader } from './session.js';
+import { timestampOf } from './timestamp.js';
+
+/** The process that emits: the same in every event. */
+export interface Origin {
+  readonly proxy_id: string;
+  readonly proxy_epoch: number;
+}
+
+/** What a session needs of its tracker. */
+export interface SessionOwner {
+  readonly origin: Origin;
+  closing(session: TrackedSession, reason: CloseReason, errorCode: string | null): void;
+}
+
+/**
+ * A session and how much of it has been reported. The counters are written by whoever moves the
+ * bytes; everything else is the tracker's. Flat fields, because there may be tens of thousands.
+ */
+export class TrackedSession implements Session {
+  bytesSent = 0;
+  bytesReceived = 0;
+  packetsSent = 0;
+  packetsReceived = 0;
+  refreshCounters: (() => void) | null = null;
+  terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
+  closed = false;
+
+  /** `seq` of the last event. */
+  seq = 0;
+  /** Start of the interval that the next event reports, and time of the last event: ms after the start. */
+  intervalStart = 0;
+  lastReport = 0;
+  connectMs: number | null = null;
+
+  /** The totals as last reported. */
+  private reportedBytesSent = 0;
+  private reportedBytesReceived = 0;
+  private reportedPacketsSent = 0;
+  private reportedPacketsReceived = 0;
+  /** The totals at the start of the UTC minute that the interval lies in. */
+  private minuteBytesSent = 0;
+  private minuteBytesReceived = 0;
+  private minutePacketsSent = 0;
+  private minutePacketsReceived = 0;
+
+  constructor(
+    private readonly owner: SessionOwner,
+    readonly session_id: string,
+    readonly startedAtMs: number,
+    public header: SessionHeader,
+  ) {}
+
+  connected(destIp: string, connectMs: number): void {
+    this.header = { ...this.header, dest_ip: destIp };
+    this.connectMs = Math.max(0, Math.round(connectMs));
+  }
+
+  blocked(rule: string | null, destIp: string | null): void {
+    this.header = {
+      ...this.header,
+      dest_ip: destIp,
+      acl_decision: 'block',
+      acl_rule_matched: rule,
+    };
+  }
+
+  close(reason: CloseReason, errorCode: string | null): void {
+    if (this.closed) return;
+    this.owner.closing(this, reason, errorCode);
+  }
+
+  /** Whether anything was counted since the last event. */
+  get hasUnreported(): boolean {
+    return (
+      this.bytesSent !== this.reportedBytesSent ||
+      this.bytesReceived !== this.reportedBytesReceived ||
+      this.packetsSent !== this.reportedPacketsSent ||
+      this.packetsReceived !== this.reportedPacketsReceived
+    );
+  }
+
+  /** End of the UTC minute that the interval lies in, milliseconds since 1970. */
+  get minuteEndMs(): number {
+    return minuteOf(this.startedAtMs + this.intervalStart) + MINUTE_MS;
+  }
+
+  started(): SessionStarted {
+    const startedAt = timestampOf(this.startedAtMs);
+    const h = this.header;
+    return {
+      type: 'SessionStarted',
+      schema_version: SCHEMA_VERSION,
+      occurred_at: startedAt,
+      session_id: this.session_id,
+      seq: 0,
+      proxy_id: this.owner.origin.proxy_id,
+      proxy_epoch: this.owner.origin.proxy_epoch,
+      started_at: startedAt,
+      user: h.user,
+      source_ip: h.source_ip,
+      source_port: h.source_port,
+      dest_host: h.dest_host,
+      dest_ip: h.dest_ip,
+      dest_port: h.dest_port,
+      protocol: h.protocol,
+      command: h.command,
+      auth_method: h.auth_method,
+      acl_decision: h.acl_decision,
+      acl_rule_matched: h.acl_rule_matched,
+      bytes_sent: 0,
+      bytes_received: 0,
+      packets_sent: 0,
+      packets_received: 0,
+    };
+  }
+
+  /**
+   * The next TrafficDelta, for the interval up to `endMs`, which must not lie beyond `minuteEndMs`.
+   * Everything counted so far belongs to it.
+   */
+  report(endMs: number): TrafficDelta {
+    const h = this.header;
+    const end = timestampOf(endMs);
+    const event: TrafficDelta = {
+      type: 'TrafficDelta',
+      schema_version: SCHEMA_VERSION,
+      occurred_at: end,
+      session_id: this.session_id,
+      seq: this.seq + 1,
+      proxy_id: this.owner.origin.proxy_id,
+      proxy_epoch: this.owner.origin.proxy_epoch,
+      started_at: timestampOf(this.startedAtMs),
+      user: h.user,
+      source_ip: h.source_ip,
+      source_port: h.source_port,
+      dest_host: h.dest_host,
+      dest_ip: h.dest_ip,
+      dest_port: h.dest_port,
+      protocol: h.protocol,
+      command: h.command,
+      auth_method: h.auth_method,
+      acl_decision: h.acl_decision,
+      acl_rule_matched: h.acl_rule_matched,
+      bytes_sent: this.bytesSent,
+      bytes_received: this.bytesReceived,
+      packets_sent: this.packetsSent,
+      packets_received: this.packetsReceived,
+      interval_start: timestampOf(this.startedAtMs + this.intervalStart),
+      interval_end: end,
+      delta: this.delta(),
+      minute: this.minute(),
+    };
+    this.markReported(endMs);
+    return event;
+  }
+
+  /** The last event. Marks the session as closed. */
+  closedEvent(endMs: number, reason: CloseReason, errorCode: string | null): SessionClosed {
+    const h = this.header;
+    const end = timestampOf(endMs);
+    const event: SessionClosed = {
+      type: 'SessionClosed',
+      schema_version: SCHEMA_VERSION,
+      occurred_at: end,
+      session_id: this.session_id,
+      seq: this.seq + 1,
+      proxy_id: this.owner.origin.proxy_id,
+      proxy_epoch: this.owner.origin.proxy_epoch,
+      started_at: timestampOf(this.startedAtMs),
+      user: h.user,
+      source_ip: h.source_ip,
+      source_port: h.source_port,
+      dest_host: h.dest_host,
+      dest_ip: h.dest_ip,
+      dest_port: h.dest_port,
+      protocol: h.protocol,
+      command: h.command,
+      auth_method: h.auth_method,
+      acl_decision: h.acl_decision,
+      acl_rule_matched: h.acl_rule_matched,
+      bytes_sent: this.bytesSent,
+      bytes_received: this.bytesReceived,
+      packets_sent: this.packetsSent,
+      packets_received: this.packetsReceived,
+      interval_start: timestampOf(this.startedAtMs + this.intervalStart),
+      interval_end: end,
+      delta: this.delta(),
+      minute: this.minute(),
+      ended_at: end,
+      duration_ms: endMs - this.startedAtMs,
+      status: statusOf(reason),
+      close_reason: reason,
+      error_code:
+        errorCode === null || errorCode === ''
+          ? null
+          : errorCode.slice(0, EVENT_LIMITS.error_code_chars),
+      connect_ms: this.connectMs,
+    };
+    this.markReported(endMs);
+    this.closed = true;
+    return event;
+  }
+
+  /** Begins the interval of a new minute; everything counted must have been reported. */
+  beginMinute(startMs: number): void {
+    this.intervalStart = startMs - this.startedAtMs;
+    this.minuteBytesSent = this.bytesSent;
+    this.minuteBytesReceived = this.bytesReceived;
+    this.minutePacketsSent = this.packetsSent;
+    this.minutePacketsReceived = this.packetsReceived;
+  }
+
+  private delta(): Counters {
+    return {
+      bytes_sent: this.bytesSent - this.reportedBytesSent,
+      bytes_received: this.bytesReceived - this.reportedBytesReceived,
+      packets_sent: this.packetsSent - this.reportedPacketsSent,
+      packets_received: this.packetsReceived - this.reportedPacketsReceived,
+    };
+  }
+
+  private minute(): Counters {
+    return {
+      bytes_sent: this.bytesSent - this.minuteBytesSent,
+      bytes_received: this.bytesReceived - this.minuteBytesReceived,
+      packets_sent: this.packetsSent - this.minutePacketsSent,
+      packets_received: this.packetsReceived - this.minutePacketsReceived,
+    };
+  }
+
+  private markReported(endMs: number): void {
+    this.seq += 1;
+    this.intervalStart = endMs - this.startedAtMs;
+    this.lastReport = this.intervalStart;
+    this.reportedBytesSent = this.bytesSent;
+    this.reportedBytesReceived = this.bytesReceived;
+    this.reportedPacketsSent = this.packetsSent;
+    this.reportedPacketsReceived = this.packetsReceived;
+  }
+}

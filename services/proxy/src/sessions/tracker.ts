@@ -1,0 +1,144 @@
+import { v7 as uuidv7 } from 'uuid';
+import { minuteOf, MINUTE_MS } from '@sockscope/schemas';
+import type { CloseReason } from '@sockscope/schemas';
+import type { EventSink } from '../events/sink.js';
+import type { SessionClock } from './clock.js';
+import type { TrackingConfig } from './config.js';
+import type { SessionMetrics } from './metrics.js';
+import type { Session, SessionHeader, SessionTracker } from './session.js';
+import { TrackedSession } from './tracked-session.js';
+import type { Origin, SessionOwner } from './tracked-session.js';
+
+/** A sweep gives the event loop back after this long, so that thousands of reports delay no traffic. */
+const SLICE_MS = 4;
+/** How many sessions are looked at between two looks at the clock. */
+const SLICE_SESSIONS = 128;
+
+export interface TrackerDeps {
+  readonly sink: EventSink;
+  readonly clock: SessionClock;
+  readonly metrics: SessionMetrics;
+  readonly origin: Origin;
+}
+
+/** The tracker, and the sweep as a step of its own for tests with a clock of their own. */
+export interface SweepingTracker extends SessionTracker {
+  /** Looks at every live session once. */
+  sweep(): void;
+}
+
+/** Opens sessions and turns their counters into events: at least every heartbeat, at once at the end. */
+export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps): SweepingTracker {
+  const { sink, clock, metrics } = deps;
+  const live = new Set<TrackedSession>();
+  let timer: NodeJS.Timeout | undefined;
+  let slice: NodeJS.Immediate | undefined;
+
+  const owner: SessionOwner = {
+    origin: deps.origin,
+    closing(session, reason, errorCode) {
+      session.refreshCounters?.();
+      const nowMs = clock.now();
+      cutAtMinute(session, nowMs);
+      const event = session.closedEvent(nowMs, reason, errorCode);
+      live.delete(session);
+      session.refreshCounters = null;
+      session.terminate = null;
+      metrics.sessionClosed(event);
+      sink.emit(event);
+    },
+  };
+
+  /**
+   * Ends the interval where the UTC minute ended. What was counted since the last look is put into
+   * the old minute: the sweep comes right after the minute's end, so this is off by its lateness.
+   */
+  function cutAtMinute(session: TrackedSession, nowMs: number): void {
+    const endMs = session.minuteEndMs;
+    if (nowMs < endMs) return;
+    if (session.hasUnreported) report(session, endMs);
+    session.beginMinute(minuteOf(nowMs));
+  }
+
+  function report(session: TrackedSession, endMs: number): void {
+    const event = session.report(endMs);
+    metrics.trafficReported(event.delta);
+    sink.emit(event);
+  }
+
+  function look(session: TrackedSession, nowMs: number): void {
+    session.refreshCounters?.();
+    cutAtMinute(session, nowMs);
+    const sinceStart = nowMs - session.startedAtMs;
+    const sinceReport = sinceStart - session.lastReport;
+    const interval = session.hasUnreported
+      ? session.seq === 0
+        ? Math.min(config.first_delta_ms, config.traffic_interval_ms)
+        : config.traffic_interval_ms
+      : config.heartbeat_interval_ms;
+    if (sinceReport >= interval) report(session, nowMs);
+  }
+
+  function lookAtSome(sessions: IterableIterator<TrackedSession>): void {
+    const startedAt = performance.now();
+    for (;;) {
+      const nowMs = clock.now();
+      for (let i = 0; i < SLICE_SESSIONS; i += 1) {
+        const next = sessions.next();
+        if (next.done === true) {
+          schedule();
+          return;
+        }
+        if (!next.value.closed) look(next.value, nowMs);
+      }
+      if (performance.now() - startedAt > SLICE_MS) break;
+    }
+    slice = setImmediate(lookAtSome, sessions);
+  }
+
+  /** Sweeps on the round multiples of the interval, so that one falls on every minute's end. */
+  function schedule(): void {
+    const nowMs = Date.now();
+    const interval = config.sweep_interval_ms;
+    const next = Math.min(nowMs - (nowMs % interval) + interval, minuteOf(nowMs) + MINUTE_MS);
+    timer = setTimeout(() => {
+      lookAtSome(live.values());
+    }, next - nowMs);
+  }
+
+  return {
+    open(header: SessionHeader): Session | null {
+      if (!sink.accepting) {
+        metrics.refused();
+        return null;
+      }
+      const startedAtMs = clock.now();
+      const session = new TrackedSession(
+        owner,
+        uuidv7({ msecs: startedAtMs }),
+        startedAtMs,
+        header,
+      );
+      live.add(session);
+      metrics.sessionStarted();
+      sink.emit(session.started());
+      return session;
+    },
+    live: () => live.values(),
+    get liveCount() {
+      return live.size;
+    },
+    sweep() {
+      for (const session of live) look(session, clock.now());
+    },
+    start() {
+      metrics.observe(() => live.size);
+      schedule();
+    },
+    stop() {
+      clearTimeout(timer);
+      clearImmediate(slice);
+      for (const session of live) session.close('server_shutdown' satisfies CloseReason, null);
+    },
+  };
+}
