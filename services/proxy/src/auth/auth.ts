@@ -1,3 +1,18 @@
+import { createHash, createHmac, randomBytes } from 'node:crypto';
+import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
+import { formatIp, parseIp } from '../acl/address.js';
+import { createWatchedFile } from '../policy-file/watched-file.js';
+import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
+import { BoundedMap } from './bounded-map.js';
+import type { AuthConfig } from './config.js';
+import { Gate } from './gate.js';
+import { createAuthMetrics } from './metrics.js';
+import { DEFAULT_COST, passwordMatches } from './password.js';
+import type { PasswordHash } from './password.js';
+import { Throttle } from './throttle.js';
+import { parseUsersFile, USERS_FILE_LIMITS } from './users-file.js';
+import type { User } from './users-file.js';
+
 export type AuthOutcome =
   | { readonly ok: true; readonly user: string; readonly groups: readonly string[] }
   /** `retryAfterMs` is above 0 where the address is throttled: nothing was checked then. */
@@ -8,4 +23,236 @@ export interface Authenticator {
   verify(username: Buffer, password: Buffer, sourceIp: string): Promise<AuthOutcome>;
   /** Groups of a user, empty where the user is unknown, for checking live sessions again. */
   groupsOf(user: string): readonly string[];
+}
+
+export interface ManagedAuthenticator extends Authenticator {
+  /** Whether there is a users file, so that clients must authenticate. */
+  readonly enabled: boolean;
+  /** Whether the user still exists, for checking live sessions again. */
+  knows(user: string): boolean;
+  /** Calls back after other users are in force. */
+  onChange(listener: () => void): void;
+  /** Loads the file. @throws PolicyFileError, or what reading it throws. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Takes the file in again, as on SIGHUP. An invalid one keeps the users before. */
+  reload(): Promise<LoadResult>;
+  /** Not ok while the file in place was rejected. */
+  check(): CheckResult;
+}
+
+const SETTLE_MS = 100;
+const BUSY_RETRY_MS = 1_000;
+/** Time in which one failure is forgotten: of a user at an address, and of an address as a whole. */
+const PAIR_DECAY_MS = 900_000;
+const ADDRESS_DECAY_MS = 60_000;
+
+interface Remembered {
+  readonly user: string;
+  readonly untilMs: number;
+}
+
+interface ThrottleKeys {
+  readonly address: string;
+  /** Address and user. */
+  readonly pair: string;
+}
+
+/** The unit that one customer has: an IPv4 address or an IPv6 /64. */
+function throttleKey(sourceIp: string): string {
+  const ip = parseIp(sourceIp);
+  if (ip === null) return sourceIp;
+  return ip.bits === 32 ? formatIp(ip) : ip.words.slice(0, 2).join(':');
+}
+
+function decodeUtf8(bytes: Buffer): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** Users of one file, kept current. Without a file nobody can log in, and `enabled` is false. */
+export function createAuthenticator(
+  config: AuthConfig,
+  deps: { readonly logger: Logger; readonly metrics: Registry; readonly now?: () => number },
+): ManagedAuthenticator {
+  const { logger } = deps;
+  const now = deps.now ?? Date.now;
+  const gate = new Gate(config.hash_concurrency, config.hash_queue);
+  const metrics = createAuthMetrics(deps.metrics, () => gate.waiting);
+  const delays = {
+    base_ms: config.base_delay_ms,
+    max_ms: config.max_delay_ms,
+    entries: config.throttle_entries,
+  };
+  // Two counts: guessing one user's password slows down that pair soon, so that one client with
+  // an old password does not lock out all others behind the same address; guessing many users'
+  // slows down the address.
+  const pairs = new Throttle({ ...delays, free: config.free_failures, decay_ms: PAIR_DECAY_MS });
+  const addresses = new Throttle({
+    ...delays,
+    free: config.free_failures_per_address,
+    decay_ms: ADDRESS_DECAY_MS,
+  });
+  // Digests under a key that exists only in this process: a memory dump holds no passwords.
+  const digestKey = randomBytes(32);
+  const remembered = new BoundedMap<string, Remembered>(config.cache_entries);
+  const inFlight = new Map<string, Promise<boolean>>();
+  const listeners: (() => void)[] = [];
+  let users: ReadonlyMap<string, User> = new Map();
+  let userList: readonly User[] = [];
+  let rejection: string | null = null;
+
+  function digestOf(username: Buffer, password: Buffer): string {
+    return createHmac('sha256', digestKey)
+      .update(Buffer.of(username.length))
+      .update(username)
+      .update(password)
+      .digest('base64');
+  }
+
+  /**
+   * What an unknown user's password is compared with: parameters of a user chosen by the name,
+   * so that where costs differ, an unknown name does not stand out by its time either.
+   */
+  function decoyFor(username: Buffer): PasswordHash {
+    const salt = createHash('sha256').update(username).digest();
+    const model = userList[userList.length === 0 ? 0 : salt.readUInt32BE() % userList.length];
+    return { cost: model?.hash.cost ?? DEFAULT_COST, salt, key: Buffer.alloc(32) };
+  }
+
+  async function check(user: User | undefined, username: Buffer, password: Buffer) {
+    const startedMs = performance.now();
+    const matches = await gate.run(() =>
+      passwordMatches(password, user?.hash ?? decoyFor(username)),
+    );
+    metrics.hashed((performance.now() - startedMs) / 1_000);
+    return matches && user !== undefined;
+  }
+
+  function throttled(retryAfterMs: number): AuthOutcome {
+    return { ok: false, kind: 'throttled', retryAfterMs };
+  }
+
+  async function verifyByHash(
+    digest: string,
+    user: User | undefined,
+    username: Buffer,
+    password: Buffer,
+    keys: ThrottleKeys,
+  ): Promise<boolean> {
+    const matches = await check(user, username, password);
+    if (!matches || user === undefined) return false;
+    pairs.forget(keys.pair);
+    addresses.succeed(keys.address, now());
+    // The users may have been replaced meanwhile: this proves something only of the same hash.
+    if (users.get(user.name)?.hash.key.equals(user.hash.key) !== true) return false;
+    remembered.set(digest, { user: user.name, untilMs: now() + config.cache_ttl_ms });
+    return true;
+  }
+
+  /** One hashing for all logins with the same credentials that come while it runs. */
+  function checkOnce(
+    digest: string,
+    user: User | undefined,
+    username: Buffer,
+    password: Buffer,
+    keys: ThrottleKeys,
+  ): Promise<boolean> {
+    const running = inFlight.get(digest);
+    if (running !== undefined) return running;
+    pairs.fail(keys.pair, now());
+    addresses.fail(keys.address, now());
+    const result = verifyByHash(digest, user, username, password, keys).finally(() => {
+      if (inFlight.get(digest) === result) inFlight.delete(digest);
+    });
+    inFlight.set(digest, result);
+    return result;
+  }
+
+  function onLoad(result: LoadResult): void {
+    if (!result.ok) {
+      rejection = result.error.message;
+      metrics.rejected();
+      logger.error({ err: result.error }, 'users file rejected; the users before stay in force');
+      return;
+    }
+    logger.info({ file: config.users_file, users: users.size }, 'users reloaded');
+    for (const listener of listeners) listener();
+  }
+
+  const file: WatchedFile | null =
+    config.users_file === ''
+      ? null
+      : createWatchedFile(
+          {
+            path: config.users_file,
+            interval_ms: config.reload_interval_ms,
+            settle_ms: SETTLE_MS,
+            max_bytes: USERS_FILE_LIMITS.file_bytes,
+          },
+          {
+            onContent: (text) => {
+              users = parseUsersFile(config.users_file, text);
+              userList = [...users.values()];
+              remembered.clear();
+              inFlight.clear();
+              rejection = null;
+              metrics.loaded(users.size);
+            },
+            onLoad,
+          },
+        );
+
+  return {
+    enabled: file !== null,
+    groupsOf: (user) => users.get(user)?.groups ?? [],
+    knows: (user) => users.has(user),
+    onChange(listener) {
+      listeners.push(listener);
+    },
+    async verify(username, password, sourceIp) {
+      const address = throttleKey(sourceIp);
+      const keys = { address, pair: `${address} ${username.toString('base64')}` };
+      const waitMs = Math.max(
+        pairs.waitMs(keys.pair, now()),
+        addresses.waitMs(keys.address, now()),
+      );
+      if (waitMs > 0) {
+        metrics.attempt('throttled');
+        return throttled(waitMs);
+      }
+      const digest = digestOf(username, password);
+      const known = remembered.get(digest);
+      if (known !== undefined && known.untilMs > now()) {
+        metrics.attempt('remembered');
+        return { ok: true, user: known.user, groups: users.get(known.user)?.groups ?? [] };
+      }
+      if (!inFlight.has(digest) && !gate.open) {
+        metrics.attempt('busy');
+        return throttled(BUSY_RETRY_MS);
+      }
+      const name = decodeUtf8(username);
+      const user = name === null ? undefined : users.get(name);
+      const isRight = await checkOnce(digest, user, username, password, keys);
+      if (!isRight || user === undefined) {
+        metrics.attempt('wrong');
+        return { ok: false, kind: 'wrong', retryAfterMs: 0 };
+      }
+      metrics.attempt('verified');
+      return { ok: true, user: user.name, groups: user.groups };
+    },
+    async start() {
+      await file?.start();
+    },
+    async stop() {
+      await file?.stop();
+    },
+    async reload() {
+      return file === null ? { ok: true, changed: false } : await file.reload();
+    },
+    check: () => (rejection === null ? { ok: true } : { ok: false, detail: rejection }),
+  };
 }
