@@ -1,0 +1,67 @@
+import type { Health, Logger, Registry } from '@sockscope/runtime';
+import { fastify } from 'fastify';
+import type { FastifyInstance } from 'fastify';
+import type { FastifySerializerCompiler } from 'fastify/types/schema.js';
+import { validatorCompiler } from 'fastify-type-provider-zod';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import { handleErrors } from './http/errors.js';
+import { measureRequests } from './http/metrics.js';
+import { serveOpenApi } from './http/openapi.js';
+import { serveOperations } from './http/operations.js';
+import { serveApi } from './http/routes.js';
+import type { Store } from './store/store.js';
+
+export interface AppConfig {
+  readonly version: string;
+  readonly request_timeout_ms: number;
+}
+
+export interface AppDeps {
+  readonly store: Store;
+  readonly health: Health;
+  readonly registry: Registry;
+  readonly logger: Logger;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** Longer ones are refused by the parser with 431. */
+const HEADER_BYTES_MAX = 16_384;
+const PATH_PARAMETER_CHARS_MAX = 1_100;
+
+/**
+ * The whole HTTP interface without a port: tests inject requests, the server adds a listener.
+ */
+export async function createApp(config: AppConfig, deps: AppDeps): Promise<FastifyInstance> {
+  const app = fastify({
+    // Requests are counted and timed as metrics; a line per request would hold addresses and users.
+    logger: false,
+    bodyLimit: 1_024,
+    requestTimeout: config.request_timeout_ms,
+    keepAliveTimeout: 65_000,
+    connectionTimeout: 0,
+    forceCloseConnections: 'idle',
+    http: { maxHeaderSize: HEADER_BYTES_MAX },
+    routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX },
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  handleErrors(app, deps.logger);
+  measureRequests(app, deps.registry);
+  await serveOpenApi(app, config.version);
+  serveOperations(app, deps);
+  await app.register(
+    async (api) => {
+      serveApi(api.withTypeProvider<ZodTypeProvider>(), deps);
+    },
+    { prefix: '/api/v1' },
+  );
+  return app;
+}
+
+/**
+ * Answers are what the types say they are, and their rows were validated when they came from the
+ * database; validating each again would double the cost of a page. Tests do validate them.
+ */
+const serializerCompiler: FastifySerializerCompiler<z.ZodType> = () => JSON.stringify;

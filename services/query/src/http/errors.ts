@@ -1,0 +1,93 @@
+import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import type { Logger } from '@sockscope/runtime';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { invalidParameters, ProblemError, problemDocument, problemOfStore } from './problem.js';
+import type { ParameterError } from './problem.js';
+
+/** A client's text in a message stays short and on one line. */
+function quoted(name: string): string {
+  return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
+}
+
+/** What the zod type provider hangs on each validation error. */
+interface ZodValidation {
+  readonly keyword: string;
+  readonly instancePath: string;
+  readonly message?: string;
+  readonly params?: { readonly keys?: readonly string[] };
+}
+
+function parameterErrors(validation: readonly ZodValidation[]): ParameterError[] {
+  return validation.flatMap((entry) => {
+    if (entry.keyword === 'unrecognized_keys') {
+      return (entry.params?.keys ?? []).map((key) => ({
+        parameter: key.slice(0, 100),
+        message: `there is no parameter ${quoted(key)}`,
+      }));
+    }
+    const [, parameter = ''] = entry.instancePath.split('/');
+    return [{ parameter, message: entry.message ?? 'is wrong' }];
+  });
+}
+
+/** Any error as the problem that the client sees. */
+export function problemOf(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error;
+  if (error instanceof ClickHouseError) return problemOfStore(error);
+  const known = error as Partial<FastifyError>;
+  if (known.validation !== undefined) {
+    return invalidParameters(parameterErrors(known.validation));
+  }
+  // What fastify itself refuses: a bad URL, a body where none belongs, a wrong content type.
+  if (known.statusCode === 429) {
+    return new ProblemError('too-many-requests', 'slow down', { cause: error });
+  }
+  if (known.statusCode !== undefined && known.statusCode >= 400 && known.statusCode < 500) {
+    return new ProblemError('invalid-parameters', 'the request is malformed', { cause: error });
+  }
+  return new ProblemError('internal-error', 'see the log of the service', { cause: error });
+}
+
+export async function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  problem: ProblemError,
+): Promise<void> {
+  if (problem.retryAfterSeconds !== null) reply.header('retry-after', problem.retryAfterSeconds);
+  await reply
+    .code(problem.status)
+    .header('cache-control', 'no-store')
+    .type('application/problem+json; charset=utf-8')
+    .serializer(JSON.stringify)
+    .send(problemDocument(problem, request.id));
+}
+
+/** Every failure leaves as a problem document; those that are our fault leave a line in the log. */
+export function handleErrors(app: FastifyInstance, logger: Logger): void {
+  app.setErrorHandler(async (error, request, reply) => {
+    const problem = problemOf(error);
+    if (problem.status >= 500) {
+      logger.error(
+        { err: problem.cause ?? problem, request_id: request.id, route: request.routeOptions.url },
+        problem.code,
+      );
+    }
+    await sendProblem(request, reply, problem);
+  });
+  app.setNotFoundHandler(async (request, reply) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      reply.header('allow', 'GET, HEAD');
+      await sendProblem(
+        request,
+        reply,
+        new ProblemError('method-not-allowed', 'only GET and HEAD are allowed'),
+      );
+      return;
+    }
+    await sendProblem(
+      request,
+      reply,
+      new ProblemError('not-found', 'no such route; /docs shows all of them'),
+    );
+  });
+}

@@ -1,0 +1,33 @@
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyInstance } from 'fastify';
+import { createJsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+
+const DESCRIPTION = `Who used the proxy, to reach what, when, and how much it moved.
+
+Times are UTC with milliseconds; ranges include their start and exclude their end. \`bytes_sent\` is
+client to destination, \`bytes_received\` destination to client. Counters are exact integers. A
+"packet" is a datagram for UDP and a read from the socket for TCP. Errors are RFC 9457 problem
+documents that name every unknown or wrong parameter.`;
+
+/** The OpenAPI 3.1 document at /openapi.json and its viewer at /docs, both made from the zod schemas. */
+export async function serveOpenApi(app: FastifyInstance, version: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Sockscope', version, description: DESCRIPTION, license: { name: 'MIT' } },
+      tags: [
+        { name: 'sessions', description: 'Single sessions: history, open ones, timelines' },
+        { name: 'analytics', description: 'Sums over ranges' },
+      ],
+    },
+    transform: createJsonSchemaTransform({ skipList: [] }),
+    transformObject: jsonSchemaTransformObject,
+  });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: true,
+    uiConfig: { deepLinking: true },
+  });
+  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+}

@@ -1,0 +1,85 @@
+import { MINUTE_MS, minuteOf, sessionStartMs, toTimestamp } from '@sockscope/schemas';
+import type {
+  ActiveSession,
+  ActiveSessionsPage,
+  ActiveSessionsQuery,
+} from '@sockscope/schemas/api';
+import { activePageQuery, activeUsersQuery } from '../../sql/active.js';
+import type { ActiveRow } from '../../sql/active.js';
+import { allOf } from '../../sql/query.js';
+import { startedWithin } from '../../sql/sessions.js';
+import type { Asking, Store } from '../../store/store.js';
+import { bindingOf, decodeCursor, encodeCursor } from '../sessions/cursor.js';
+import { filterOf } from '../sessions/filter.js';
+
+const USERS_MAX = 100;
+/** A rate over less than this would be noise. */
+const RATE_WINDOW_MIN_MS = 1_000;
+
+/** Open sessions with their current rates, and the same per user. */
+export async function activeSessions(
+  store: Store,
+  query: ActiveSessionsQuery,
+  asking: Asking,
+  nowMs: number,
+): Promise<ActiveSessionsPage> {
+  const binding = bindingOf('active', query);
+  const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
+  const filter = allOf([
+    startedWithin(query.start_after ?? null, query.start_before ?? null),
+    filterOf(query),
+  ]);
+  // Traffic is known by the minute: this one, which has begun, and the one before it.
+  const sinceMs = minuteOf(nowMs) - MINUTE_MS;
+  const [rows, userRows] = await Promise.all([
+    store.ask(activePageQuery({ filter, position, limit: query.limit + 1, sinceMs }), asking),
+    store.ask(activeUsersQuery({ filter, limit: USERS_MAX, sinceMs }), asking),
+  ]);
+  const items = rows.slice(0, query.limit);
+  const last = items.at(-1);
+  return {
+    items: items.map((row) => withRates(row, sinceMs, nowMs)),
+    next_cursor:
+      rows.length > query.limit && last !== undefined
+        ? encodeCursor(binding, {
+            value: null,
+            startedMs: sessionStartMs(last.session_id),
+            sessionId: last.session_id,
+          })
+        : null,
+    total: userRows.find((row) => row.is_total === 1)?.sessions ?? 0,
+    users: userRows
+      .filter((row) => row.is_total === 0)
+      .map((row) => {
+        const windowMs = rateWindowMs(Date.parse(row.first_started_at), sinceMs, nowMs);
+        return {
+          user: row.user,
+          sessions: row.sessions,
+          bytes_sent: row.bytes_sent,
+          bytes_received: row.bytes_received,
+          bytes_sent_per_second: perSecond(row.recent_sent, windowMs),
+          bytes_received_per_second: perSecond(row.recent_received, windowMs),
+        };
+      }),
+    as_of: toTimestamp(nowMs),
+  };
+}
+
+function rateWindowMs(startedMs: number, sinceMs: number, nowMs: number): number {
+  return Math.max(RATE_WINDOW_MIN_MS, nowMs - Math.max(startedMs, sinceMs));
+}
+
+function perSecond(bytes: number, windowMs: number): number {
+  return Math.round((bytes * 1_000) / windowMs);
+}
+
+export function withRates(row: ActiveRow, sinceMs: number, nowMs: number): ActiveSession {
+  const { recent_sent: sent, recent_received: received, ...session } = row;
+  const windowMs = rateWindowMs(Date.parse(row.started_at), sinceMs, nowMs);
+  return {
+    ...session,
+    bytes_sent_per_second: perSecond(sent, windowMs),
+    bytes_received_per_second: perSecond(received, windowMs),
+    rate_window_ms: windowMs,
+  };
+}

@@ -1,0 +1,186 @@
+import { sessionStartMs } from '@sockscope/schemas';
+import type {
+  Session,
+  SessionsPage,
+  SessionsQuery,
+  TimelineEvent,
+  TimelinePage,
+  TimelineQuery,
+} from '@sockscope/schemas/api';
+import { ProblemError } from '../../http/problem.js';
+import { allOf } from '../../sql/query.js';
+import {
+  earliestSessionQuery,
+  sessionByIdQuery,
+  sessionEventsQuery,
+  sessionsPageQuery,
+  startedWithin,
+} from '../../sql/sessions.js';
+import type { EventRow, PagePosition, SessionRecord } from '../../sql/sessions.js';
+import type { Asking, Store } from '../../store/store.js';
+import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
+import { filterOf } from './filter.js';
+import { windows } from './windows.js';
+import type { Window } from './windows.js';
+
+/** History, page by page. */
+export async function sessionsPage(
+  store: Store,
+  query: SessionsQuery,
+  asking: Asking,
+  nowMs: number,
+): Promise<SessionsPage> {
+  const binding = bindingOf('sessions', query);
+  const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
+  const rows = await pageRows(store, query, position, asking, nowMs);
+  const items = rows.slice(0, query.limit);
+  const last = items.at(-1);
+  return {
+    items,
+    next_cursor:
+      rows.length > query.limit && last !== undefined
+        ? encodeCursor(binding, positionOf(last, query.sort))
+        : null,
+  };
+}
+
+function positionOf(row: SessionRecord, sort: SessionsQuery['sort']): PagePosition {
+  return {
+    value: sortValueOf(row, sort),
+    startedMs: sessionStartMs(row.session_id),
+    sessionId: row.session_id,
+  };
+}
+
+/** What ClickHouse sorts by: see SORT_SQL. */
+function sortValueOf(row: SessionRecord, sort: SessionsQuery['sort']): number | null {
+  switch (sort) {
+    case 'started_at':
+      return null;
+    case 'duration_ms':
+      return row.duration_ms ?? Date.parse(row.updated_at) - Date.parse(row.started_at);
+    case 'bytes':
+      return row.bytes_sent + row.bytes_received;
+  }
+}
+
+/** One row more than the page holds, where there is one: it tells that a next page exists. */
+async function pageRows(
+  store: Store,
+  query: SessionsQuery,
+  position: PagePosition | null,
+  asking: Asking,
+  nowMs: number,
+): Promise<SessionRecord[]> {
+  const { sort, order } = query;
+  const filter = filterOf(query);
+  const wanted = query.limit + 1;
+  const range: Window = { lowMs: query.start_after ?? null, highMs: query.start_before ?? null };
+  const read = (window: Window, limit: number) =>
+    store.ask(
+      sessionsPageQuery({
+        filter: allOf([startedWithin(window.lowMs, window.highMs), filter]),
+        sort,
+        order,
+        position,
+        limit,
+      }),
+      asking,
+    );
+  // Only the order by start lets a slice of starts be a slice of the page.
+  if (sort !== 'started_at') return read(range, wanted);
+  const anchorMs = position?.startedMs ?? (await anchorOf(store, query, asking, nowMs));
+  if (anchorMs === null) return [];
+  const rows: SessionRecord[] = [];
+  for (const window of windows(range, order, anchorMs)) {
+    // Each slice is read only if the ones before did not fill the page.
+    // oxlint-disable-next-line no-await-in-loop
+    rows.push(...(await read(window, wanted - rows.length)));
+    if (rows.length >= wanted) break;
+  }
+  return rows;
+}
+
+/** Where the first page begins to read; null where there is no session at all. */
+async function anchorOf(
+  store: Store,
+  query: SessionsQuery,
+  asking: Asking,
+  nowMs: number,
+): Promise<number | null> {
+  if (query.order === 'desc') return Math.min(nowMs, query.start_before ?? nowMs);
+  if (query.start_after !== undefined) return query.start_after;
+  const [earliest] = await store.ask(earliestSessionQuery(), asking);
+  const startedAt = earliest?.started_at ?? null;
+  return startedAt === null ? null : Date.parse(startedAt);
+}
+
+/** @throws ProblemError not-found */
+export async function sessionById(store: Store, id: string, asking: Asking): Promise<Session> {
+  const [row] = await store.ask(sessionByIdQuery(id, sessionStartMs(id)), asking);
+  if (row === undefined) throw new ProblemError('not-found', 'there is no session with this id');
+  return row;
+}
+
+/** The timeline of one session. */
+export async function sessionTimeline(
+  store: Store,
+  id: string,
+  query: TimelineQuery,
+  asking: Asking,
+): Promise<TimelinePage> {
+  const binding = bindingOf('events', { id });
+  const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
+  const afterSeq = position?.value ?? -1;
+  const startedMs = sessionStartMs(id);
+  const [, rows] = await Promise.all([
+    sessionById(store, id, asking),
+    store.ask(
+      sessionEventsQuery({ sessionId: id, startedMs, afterSeq, limit: query.limit + 1 }),
+      asking,
+    ),
+  ]);
+  const items = rows.slice(0, query.limit);
+  const last = items.at(-1);
+  return {
+    items: timelineOf(items, afterSeq),
+    next_cursor:
+      rows.length > query.limit && last !== undefined
+        ? encodeCursor(binding, { value: last.seq, startedMs, sessionId: id })
+        : null,
+  };
+}
+
+/** Marks what is missing: seq counts 0, 1, 2 … within a session. */
+export function timelineOf(rows: readonly EventRow[], afterSeq: number): TimelineEvent[] {
+  let previous = afterSeq;
+  return rows.map((row) => {
+    const missing = row.seq - previous - 1;
+    previous = row.seq;
+    return {
+      seq: row.seq,
+      type: row.type,
+      occurred_at: row.occurred_at,
+      bytes_sent: row.bytes_sent,
+      bytes_received: row.bytes_received,
+      packets_sent: row.packets_sent,
+      packets_received: row.packets_received,
+      interval_start: row.interval_start,
+      interval_end: row.interval_end,
+      delta:
+        row.interval_start === null
+          ? null
+          : {
+              bytes_sent: row.delta_bytes_sent,
+              bytes_received: row.delta_bytes_received,
+              packets_sent: row.delta_packets_sent,
+              packets_received: row.delta_packets_received,
+            },
+      missing_before: missing,
+      late: row.late,
+      status: row.status,
+      close_reason: row.close_reason,
+      error_code: row.error_code,
+    };
+  });
+}

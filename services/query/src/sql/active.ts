@@ -1,0 +1,96 @@
+import { int64, isoTime } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
+import { allOf } from './query.js';
+import type { Condition, Query } from './query.js';
+import { SESSION_COLUMNS, sessionAfter, sessionRow } from './sessions.js';
+import type { PagePosition } from './sessions.js';
+
+const OPEN: Condition = { sql: `status = 'active'`, params: {} };
+
+/** Traffic since the minute that begins at `since_s`, per session. */
+const RECENT_SQL = `
+  SELECT session_id, sum(bytes_sent) AS recent_sent, sum(bytes_received) AS recent_received
+  FROM session_traffic_1m FINAL
+  WHERE bucket >= toDateTime({since_s:UInt32}, 'UTC')
+  GROUP BY session_id`;
+
+const countRow = z.object({ active: int64 });
+
+/** Sessions open now that pass. */
+export function activeCountQuery(filter: Condition): Query<typeof countRow> {
+  const where = allOf([OPEN, filter]);
+  return {
+    name: 'active_count',
+    sql: `SELECT count() AS active FROM sessions FINAL WHERE ${where.sql}`,
+    params: where.params,
+    row: countRow,
+  };
+}
+
+const activeRow = sessionRow.extend({ recent_sent: int64, recent_received: int64 });
+export type ActiveRow = z.output<typeof activeRow>;
+
+/** A page of open sessions, the newest first, with what each moved since `sinceMs`, a whole minute. */
+export function activePageQuery(page: {
+  readonly filter: Condition;
+  readonly position: PagePosition | null;
+  readonly limit: number;
+  readonly sinceMs: number;
+}): Query<typeof activeRow> {
+  const where = allOf([
+    OPEN,
+    page.filter,
+    ...(page.position === null ? [] : [sessionAfter(page.position, 'started_at', 'desc')]),
+  ]);
+  return {
+    name: 'active_page',
+    sql: `SELECT s.*, r.recent_sent AS recent_sent, r.recent_received AS recent_received
+      FROM (
+        SELECT ${SESSION_COLUMNS} FROM sessions FINAL
+        WHERE ${where.sql}
+        ORDER BY started_at DESC, session_id DESC
+        LIMIT {limit:UInt32}
+      ) AS s
+      LEFT JOIN (${RECENT_SQL}) AS r ON r.session_id = s.session_id
+      ORDER BY s.started_at DESC, s.session_id DESC`,
+    params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
+    row: activeRow,
+  };
+}
+
+const activeUserRow = z.object({
+  user: z.string(),
+  is_total: z.int().min(0).max(1),
+  sessions: int64,
+  bytes_sent: int64,
+  bytes_received: int64,
+  recent_sent: int64,
+  recent_received: int64,
+  first_started_at: isoTime,
+});
+
+/** Open sessions that pass: the total row, then one per user, most recent traffic first. */
+export function activeUsersQuery(of: {
+  readonly filter: Condition;
+  readonly limit: number;
+  readonly sinceMs: number;
+}): Query<typeof activeUserRow> {
+  const where = allOf([OPEN, of.filter]);
+  return {
+    name: 'active_users',
+    sql: `SELECT s.user AS user, toUInt8(grouping(s.user)) AS is_total, count() AS sessions,
+        sum(s.bytes_sent) AS bytes_sent, sum(s.bytes_received) AS bytes_received,
+        sum(r.recent_sent) AS recent_sent, sum(r.recent_received) AS recent_received,
+        min(s.started_at) AS first_started_at
+      FROM (
+        SELECT session_id, started_at, user, bytes_sent, bytes_received FROM sessions FINAL
+        WHERE ${where.sql}
+      ) AS s
+      LEFT JOIN (${RECENT_SQL}) AS r ON r.session_id = s.session_id
+      GROUP BY s.user WITH ROLLUP
+      ORDER BY is_total DESC, recent_sent + recent_received DESC, sessions DESC, user ASC
+      LIMIT {limit:UInt32}`,
+    params: { ...where.params, limit: of.limit + 1, since_s: Math.floor(of.sinceMs / 1_000) },
+    row: activeUserRow,
+  };
+}

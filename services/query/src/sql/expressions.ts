@@ -1,0 +1,10 @@
+/** An open session lasts until it was last heard of: a stored time, so that pages hold still. */
+export const DURATION_SQL = `ifNull(toInt64(duration_ms), dateDiff('millisecond', started_at, updated_at))`;
+
+/** Both ways together. */
+export const BYTES_SQL = `toInt64(bytes_sent + bytes_received)`;
+
+/** A time bound as milliseconds since 1970. `name` is the parameter's, one of ours. */
+export function timeSql(name: string): string {
+  return `fromUnixTimestamp64Milli({${name}:Int64}, 'UTC')`;
+}

@@ -1,0 +1,31 @@
+import type { Settings, SqlValue } from '@sockscope/runtime/clickhouse';
+import type { z } from 'zod';
+
+/** Parameters of a statement, each bound to `{name:Type}` in its text. */
+export type SqlParams = Readonly<Record<string, SqlValue>>;
+
+/** One question to ClickHouse, ready to be asked. */
+export interface Query<Row extends z.ZodType = z.ZodType> {
+  /** Names the query in metrics: one of a fixed set, never something of a client. */
+  readonly name: string;
+  /** Text made of constants of this folder alone. */
+  readonly sql: string;
+  readonly params: SqlParams;
+  readonly row: Row;
+  readonly settings?: Settings;
+}
+
+/** A condition of a WHERE clause with the values that it binds. */
+export interface Condition {
+  readonly sql: string;
+  readonly params: SqlParams;
+}
+
+/** All of them must hold; nothing at all is always true. */
+export function allOf(conditions: readonly Condition[]): Condition {
+  if (conditions.length === 0) return { sql: '1', params: {} };
+  return {
+    sql: conditions.map((c) => `(${c.sql})`).join(' AND '),
+    params: Object.assign({}, ...conditions.map((c) => c.params)) as SqlParams,
+  };
+}

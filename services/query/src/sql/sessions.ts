@@ -1,0 +1,213 @@
+import { bool, int64, isoTime } from '@sockscope/runtime/clickhouse';
+import {
+  ACL_DECISIONS,
+  CLOSE_REASONS,
+  COMMANDS,
+  PROTOCOLS,
+  SESSION_EVENT_TYPES,
+  SESSION_STATUSES,
+} from '@sockscope/schemas';
+import { z } from 'zod';
+import { BYTES_SQL, DURATION_SQL, timeSql } from './expressions.js';
+import { allOf } from './query.js';
+import type { Condition, Query } from './query.js';
+
+/** IPv4 addresses are stored mapped into IPv6. */
+export const address = z
+  .string()
+  .transform((text) => (text.startsWith('::ffff:') ? text.slice('::ffff:'.length) : text));
+
+export const SESSION_COLUMNS = `
+  session_id, started_at, ended_at, updated_at, duration_ms, status, close_reason, error_code,
+  user, source_ip, source_port, dest_host, dest_ip, dest_port, protocol, command, auth_method,
+  acl_decision, acl_rule_matched, connect_ms,
+  bytes_sent, bytes_received, packets_sent, packets_received, proxy_id`;
+
+export const sessionRow = z.object({
+  session_id: z.string(),
+  started_at: isoTime,
+  ended_at: isoTime.nullable(),
+  updated_at: isoTime,
+  duration_ms: int64.nullable(),
+  status: z.enum(SESSION_STATUSES),
+  close_reason: z.enum(CLOSE_REASONS).nullable(),
+  error_code: z.string().nullable(),
+  user: z.string(),
+  source_ip: address,
+  source_port: z.int(),
+  dest_host: z.string(),
+  dest_ip: address.nullable(),
+  dest_port: z.int(),
+  protocol: z.enum(PROTOCOLS),
+  command: z.enum(COMMANDS),
+  auth_method: z.string(),
+  acl_decision: z.enum(ACL_DECISIONS),
+  acl_rule_matched: z.string().nullable(),
+  connect_ms: int64.nullable(),
+  bytes_sent: int64,
+  bytes_received: int64,
+  packets_sent: int64,
+  packets_received: int64,
+  proxy_id: z.string(),
+});
+export type SessionRecord = z.output<typeof sessionRow>;
+
+export type SessionSort = 'started_at' | 'duration_ms' | 'bytes';
+export type SortOrder = 'asc' | 'desc';
+
+const SORT_SQL: Readonly<Record<Exclude<SessionSort, 'started_at'>, string>> = {
+  duration_ms: DURATION_SQL,
+  bytes: BYTES_SQL,
+};
+
+/** Where a page begins: after this session, in the page's order. */
+export interface PagePosition {
+  /** The value sorted by; null where that is `started_at` itself. */
+  readonly value: number | null;
+  readonly startedMs: number;
+  readonly sessionId: string;
+}
+
+/** Sessions of `[lowMs, highMs)` by start; null leaves that side open. */
+export function startedWithin(lowMs: number | null, highMs: number | null): Condition {
+  const conditions: Condition[] = [];
+  if (lowMs !== null) {
+    conditions.push({ sql: `started_at >= ${timeSql('start_low')}`, params: { start_low: lowMs } });
+  }
+  if (highMs !== null) {
+    conditions.push({
+      sql: `started_at < ${timeSql('start_high')}`,
+      params: { start_high: highMs },
+    });
+  }
+  return allOf(conditions);
+}
+
+export function sessionAfter(
+  position: PagePosition,
+  sort: SessionSort,
+  order: SortOrder,
+): Condition {
+  const compare = order === 'desc' ? '<' : '>';
+  const key = `${timeSql('after_start')}, {after_id:UUID}`;
+  const params = { after_start: position.startedMs, after_id: position.sessionId };
+  if (sort === 'started_at') {
+    return {
+      // The first condition is implied by the second; it is what the primary key can use.
+      sql: `started_at ${compare}= ${timeSql('after_start')}
+        AND (started_at, session_id) ${compare} (${key})`,
+      params,
+    };
+  }
+  return {
+    sql: `(${SORT_SQL[sort]}, started_at, session_id) ${compare} ({after_value:Int64}, ${key})`,
+    params: { ...params, after_value: position.value ?? 0 },
+  };
+}
+
+/** A page of sessions by keyset: `limit` sessions that pass, in order, after the position. */
+export function sessionsPageQuery(page: {
+  readonly filter: Condition;
+  readonly sort: SessionSort;
+  readonly order: SortOrder;
+  readonly position: PagePosition | null;
+  readonly limit: number;
+}): Query<typeof sessionRow> {
+  const { sort, order, position } = page;
+  const where = allOf([
+    page.filter,
+    ...(position === null ? [] : [sessionAfter(position, sort, order)]),
+  ]);
+  const direction = order === 'desc' ? 'DESC' : 'ASC';
+  const keys = [...(sort === 'started_at' ? [] : [SORT_SQL[sort]]), 'started_at', 'session_id'];
+  return {
+    name: 'sessions_page',
+    sql: `SELECT ${SESSION_COLUMNS}
+      FROM sessions FINAL
+      WHERE ${where.sql}
+      ORDER BY ${keys.map((key) => `${key} ${direction}`).join(', ')}
+      LIMIT {limit:UInt32}`,
+    params: { ...where.params, limit: page.limit },
+    row: sessionRow,
+  };
+}
+
+/** The session with this id. A UUIDv7 carries its start, which bounds the primary key. */
+export function sessionByIdQuery(sessionId: string, startedMs: number): Query<typeof sessionRow> {
+  return {
+    name: 'session_by_id',
+    sql: `SELECT ${SESSION_COLUMNS}
+      FROM sessions FINAL
+      WHERE started_at = ${timeSql('started')} AND session_id = {session_id:UUID}`,
+    params: { started: startedMs, session_id: sessionId },
+    row: sessionRow,
+  };
+}
+
+const earliestRow = z.object({ started_at: isoTime.nullable() });
+
+/** The start of the earliest session, from the parts' own statistics. */
+export function earliestSessionQuery(): Query<typeof earliestRow> {
+  return {
+    name: 'earliest_session',
+    sql: `SELECT if(count() = 0, NULL, min(started_at)) AS started_at FROM sessions`,
+    params: {},
+    row: earliestRow,
+  };
+}
+
+const eventRow = z.object({
+  seq: z.int(),
+  type: z.enum(SESSION_EVENT_TYPES),
+  occurred_at: isoTime,
+  bytes_sent: int64,
+  bytes_received: int64,
+  packets_sent: int64,
+  packets_received: int64,
+  interval_start: isoTime.nullable(),
+  interval_end: isoTime.nullable(),
+  delta_bytes_sent: int64,
+  delta_bytes_received: int64,
+  delta_packets_sent: int64,
+  delta_packets_received: int64,
+  status: z.enum(SESSION_STATUSES).nullable(),
+  close_reason: z.enum(CLOSE_REASONS).nullable(),
+  error_code: z.string().nullable(),
+  late: bool,
+});
+export type EventRow = z.output<typeof eventRow>;
+
+/** Events of one session with a seq above `afterSeq`, in order. */
+export function sessionEventsQuery(page: {
+  readonly sessionId: string;
+  readonly startedMs: number;
+  readonly afterSeq: number;
+  readonly limit: number;
+}): Query<typeof eventRow> {
+  return {
+    name: 'session_events',
+    // The copy that came first says when the event came; FINAL would keep any of the copies.
+    sql: `SELECT seq, type, occurred_at, bytes_sent, bytes_received, packets_sent, packets_received,
+        interval_start, interval_end, delta_bytes_sent, delta_bytes_received,
+        delta_packets_sent, delta_packets_received, status, close_reason, error_code,
+        min(ingested_at) OVER (ORDER BY seq ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
+          AS later_ingested_at,
+        later_ingested_at != 0 AND later_ingested_at < ingested_at AS late
+      FROM (
+        SELECT * FROM session_events
+        WHERE started_at = ${timeSql('started')} AND session_id = {session_id:UUID}
+          AND seq > {after_seq:Int64}
+        ORDER BY seq, ingested_at
+        LIMIT 1 BY seq
+      )
+      ORDER BY seq
+      LIMIT {limit:UInt32}`,
+    params: {
+      started: page.startedMs,
+      session_id: page.sessionId,
+      after_seq: page.afterSeq,
+      limit: page.limit,
+    },
+    row: eventRow,
+  };
+}
