@@ -8,7 +8,10 @@ export type RelayName = (typeof RELAY_NAMES)[number];
 export interface RelayLimits {
   /** Ends the session when nothing moved either way for this long; 0 is never. */
   readonly idle_timeout_ms: number;
-  /** How long the second direction may go on after the first one ended; 0 is for ever. */
+  /**
+   * The same once one side has ended its direction: a peer that is gone must not hold the
+   * session, and a long download after a half-close may go on as long as it moves. 0 is never.
+   */
   readonly half_close_linger_ms: number;
 }
 
@@ -18,7 +21,11 @@ export interface RelayEnd {
   readonly errorCode: string | null;
 }
 
-/** Two connected sockets whose handshake is done and which nobody else reads. */
+/**
+ * Two connected TCP sockets whose handshake is done and which nobody else reads, both opened
+ * with `allowHalfOpen: true`. `run` takes them over: from then on the caller neither uses them
+ * nor hears events of them, for a relay may destroy the object and go on with its connection.
+ */
 export interface RelayPair {
   readonly session: Session;
   readonly client: Socket;
@@ -32,6 +39,14 @@ export interface RelayPair {
  * `session.refreshCounters`) and sets `session.terminate`. It closes both sockets at the end,
  * but does not call `session.close`: the caller does, with the end that `run` resolves to.
  * Counters are final when `run` resolves. `run` never rejects.
+ *
+ * A byte is counted once the kernel has taken it for the receiving side, so that a session that
+ * breaks never claims what could not be delivered. A packet is one read from a socket.
+ *
+ * The first thing that ends a session names the reason. After one side's orderly end the other
+ * direction goes on; if a side that has ended breaks afterwards, what is still sent to it is
+ * discarded until the other side ends too. An orderly end reaches the other side as FIN; every
+ * other one as RST, so that a cut-off transfer cannot be taken for a whole one.
  */
 export interface Relay {
   readonly name: RelayName;

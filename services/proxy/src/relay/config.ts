@@ -1,0 +1,26 @@
+import { durationMs } from '@sockscope/runtime';
+import { z } from 'zod';
+import { RELAY_NAMES } from './relay.js';
+
+/** How bytes are moved, and when a session that moves none is ended. */
+export const relayConfig = z.object({
+  relay: z
+    .enum(['auto', ...RELAY_NAMES])
+    .default('auto')
+    .meta({
+      env: 'PROXY_RELAY',
+      description:
+        'splice copies inside the Linux kernel, stream through this process; auto takes splice where it can be had',
+    }),
+  idle_timeout_ms: durationMs({ max: 31_536_000_000 }).default(3_600_000).meta({
+    env: 'PROXY_IDLE_TIMEOUT',
+    description: 'ends a session in which no byte moved either way for this long; 0 is never',
+  }),
+  half_close_linger_ms: durationMs({ max: 31_536_000_000 }).default(60_000).meta({
+    env: 'PROXY_HALF_CLOSE_LINGER',
+    description:
+      'the same once one side has ended its direction, so that a peer that is gone does not hold the session; 0 is never',
+  }),
+});
+
+export type RelayConfig = z.infer<typeof relayConfig>;

@@ -1,0 +1,383 @@
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Relay, RelayLimits, RelayName } from './relay.js';
+import { createStreamRelay } from './stream/stream-relay.js';
+import { createRelayBench, receiveAll, sendRandom, until } from './testing/relay-bench.js';
+import type { RelayBench } from './testing/relay-bench.js';
+
+const RELAYS: readonly (readonly [RelayName, (limits: RelayLimits) => Relay | null])[] = [
+  ['stream', (limits) => createStreamRelay(limits)],
+];
+const NEVER: RelayLimits = { idle_timeout_ms: 0, half_close_linger_ms: 0 };
+const onLinux = process.platform === 'linux';
+
+function openDescriptors(): number {
+  return readdirSync('/proc/self/fd').length;
+}
+
+describe.each(RELAYS)('the %s relay', (name, create) => {
+  let relay: Relay;
+  let bench: RelayBench;
+  const begin = async (limits: RelayLimits): Promise<void> => {
+    const created = create(limits);
+    if (created === null) throw new Error(`${name} is not available`);
+    relay = created;
+    await relay.start();
+    bench = await createRelayBench(relay);
+  };
+  const startOver = async (limits: RelayLimits): Promise<void> => {
+    await bench.stop();
+    await relay.stop();
+    await begin(limits);
+  };
+  beforeEach(() => begin(NEVER));
+  afterEach(async () => {
+    await bench.stop();
+    await relay.stop();
+  });
+
+  it('carries bytes both ways and counts each', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    client.write('question');
+    expect(String((await once(upstream.resume(), 'data'))[0])).toBe('question');
+    upstream.write('a longer answer');
+    expect(String((await once(client.resume(), 'data'))[0])).toBe('a longer answer');
+    client.end();
+    upstream.end();
+    expect(await end).toMatchObject({ errorCode: null });
+    expect(session).toMatchObject({
+      bytesSent: 8,
+      bytesReceived: 15,
+      packetsSent: 1,
+      packetsReceived: 1,
+    });
+  });
+
+  it('sends the head first and counts it', async () => {
+    const { client, upstream, session, end } = await bench.open({ head: Buffer.from('head,') });
+    const received = receiveAll(upstream);
+    client.end('tail');
+    expect((await received).bytes).toBe(9);
+    upstream.end();
+    await end;
+    expect(session.bytesSent).toBe(9);
+  });
+
+  it('keeps what either side sent before the relay began, and what waits to be written', async () => {
+    const { client, upstream, session, end } = await bench.open({
+      beforeRun: ({ client: near, farClient, farUpstream }) => {
+        near.write('reply');
+        farClient.write('early');
+        farUpstream.write('banner');
+      },
+    });
+    const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
+    client.end();
+    upstream.end();
+    expect((await atUpstream).bytes).toBe(5);
+    // The reply is the handshake's own and not counted.
+    expect((await atClient).bytes).toBe(11);
+    await end;
+    expect(session).toMatchObject({ bytesSent: 5, bytesReceived: 6 });
+  });
+
+  it('keeps what Node had already read from the upstream before the relay began', async () => {
+    const { client, upstream, session, end } = await bench.open({
+      beforeRun: ({ upstream: near }) => {
+        near.unshift(Buffer.from('banner'));
+      },
+    });
+    const atClient = receiveAll(client);
+    upstream.end();
+    expect((await atClient).bytes).toBe(6);
+    client.end();
+    await end;
+    expect(session.bytesReceived).toBe(6);
+  });
+
+  it('goes on downloading after the client has ended its side', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    const atUpstream = receiveAll(upstream);
+    const atClient = receiveAll(client);
+    client.end('request');
+    expect(await atUpstream).toMatchObject({ bytes: 7, how: 'end' });
+    const sha256 = await sendRandom(upstream, 3_000_000);
+    upstream.end();
+    expect(await atClient).toEqual({ bytes: 3_000_000, sha256, how: 'end' });
+    expect(await end).toEqual({ reason: 'client_eof', errorCode: null });
+    expect(session).toMatchObject({ bytesSent: 7, bytesReceived: 3_000_000 });
+  });
+
+  it('goes on uploading after the destination has ended its side', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    const atUpstream = receiveAll(upstream);
+    const atClient = receiveAll(client);
+    upstream.end('bye');
+    expect(await atClient).toMatchObject({ bytes: 3, how: 'end' });
+    const sha256 = await sendRandom(client, 3_000_000);
+    client.end();
+    expect(await atUpstream).toEqual({ bytes: 3_000_000, sha256, how: 'end' });
+    expect(await end).toEqual({ reason: 'upstream_eof', errorCode: null });
+    expect(session).toMatchObject({ bytesSent: 3_000_000, bytesReceived: 3 });
+  });
+
+  it('moves 64 MB each way at once without a changed byte', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
+    const [sent, received] = await Promise.all([
+      sendRandom(client, 64_000_000).then((hash) => {
+        client.end();
+        return hash;
+      }),
+      sendRandom(upstream, 64_000_000).then((hash) => {
+        upstream.end();
+        return hash;
+      }),
+    ]);
+    expect((await atUpstream).sha256).toBe(sent);
+    expect((await atClient).sha256).toBe(received);
+    expect((await end).errorCode).toBeNull();
+    expect(session).toMatchObject({ bytesSent: 64_000_000, bytesReceived: 64_000_000 });
+    expect(session.packetsSent).toBeGreaterThan(0);
+  }, 60_000);
+
+  it.each(['client', 'upstream'] as const)(
+    'passes a reset by the %s on as a reset',
+    async (side) => {
+      const { client, upstream, session, end } = await bench.open();
+      client.write('some bytes');
+      await once(upstream.resume(), 'data');
+      const other = receiveAll(side === 'client' ? upstream : client);
+      (side === 'client' ? client : upstream).resetAndDestroy();
+      expect(await end).toEqual({ reason: `${side}_reset`, errorCode: 'ECONNRESET' });
+      expect((await other).how).toBe('ECONNRESET');
+      expect(session.bytesSent).toBe(10);
+    },
+  );
+
+  it.each(['client', 'upstream'] as const)(
+    'calls a reset by the %s after the other side has ended a reset',
+    async (side) => {
+      const { client, upstream, end } = await bench.open();
+      const [breaks, ends] = side === 'client' ? [client, upstream] : [upstream, client];
+      const seen = receiveAll(breaks);
+      ends.end();
+      await seen;
+      breaks.resetAndDestroy();
+      expect(await end).toEqual({ reason: `${side}_reset`, errorCode: 'ECONNRESET' });
+    },
+  );
+
+  it('delivers a whole answer when the destination closes in the middle of an upload', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    const atClient = receiveAll(client);
+    client.write(Buffer.alloc(200_000));
+    await once(upstream.resume(), 'data');
+    upstream.pause();
+    // Ended in order, and then gone for good with bytes unread: its kernel answers RST.
+    upstream.end('refused');
+    expect(await atClient).toMatchObject({ bytes: 7, how: 'end' });
+    upstream.destroy();
+    let ended = false;
+    void end.then(() => {
+      ended = true;
+    });
+    const chunk = Buffer.alloc(10_000);
+    const feed = setInterval(() => client.write(chunk), 1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(ended).toBe(false);
+    clearInterval(feed);
+    client.end();
+    const result = await end;
+    expect(result.reason).toBe('upstream_eof');
+    expect(result.errorCode).toMatch(/^(EPIPE|ECONNRESET)$/);
+    expect(session.bytesReceived).toBe(7);
+  });
+
+  it('ends a session in which nothing moves', async () => {
+    await startOver({ idle_timeout_ms: 80, half_close_linger_ms: 0 });
+    const { client, upstream, end } = await bench.open();
+    const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
+    expect(await end).toEqual({ reason: 'idle_timeout', errorCode: null });
+    expect((await atClient).how).toBe('ECONNRESET');
+    expect((await atUpstream).how).toBe('ECONNRESET');
+  });
+
+  it('keeps a session alive while bytes move, in one direction too', async () => {
+    await startOver({ idle_timeout_ms: 400, half_close_linger_ms: 0 });
+    const { client, upstream, session, end } = await bench.open();
+    upstream.resume();
+    const startedMs = performance.now();
+    const feed = setInterval(() => client.write('x'), 40);
+    await until(() => session.bytesSent >= 25);
+    clearInterval(feed);
+    expect(performance.now() - startedMs).toBeGreaterThan(800);
+    expect((await end).reason).toBe('idle_timeout');
+  });
+
+  it('bounds a half-closed session that is quiet, but not one that moves', async () => {
+    await startOver({ idle_timeout_ms: 0, half_close_linger_ms: 400 });
+    const { client, upstream, session, end } = await bench.open();
+    upstream.resume();
+    client.resume();
+    client.end();
+    const startedMs = performance.now();
+    const feed = setInterval(() => upstream.write('x'), 40);
+    await until(() => session.bytesReceived >= 25);
+    clearInterval(feed);
+    expect(performance.now() - startedMs).toBeGreaterThan(800);
+    expect(await end).toEqual({ reason: 'half_close_timeout', errorCode: null });
+  });
+
+  it('does not take the idle timeout for a half-closed session to begin with', async () => {
+    await startOver({ idle_timeout_ms: 5_000, half_close_linger_ms: 80 });
+    const { client, upstream, end } = await bench.open();
+    upstream.resume();
+    client.end();
+    expect((await end).reason).toBe('half_close_timeout');
+  });
+
+  it('terminates when asked, with the reason given', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
+    client.write('abc');
+    await until(() => {
+      session.refreshCounters?.();
+      return session.bytesSent === 3;
+    });
+    session.terminate?.('acl_revoked', null);
+    expect(await end).toEqual({ reason: 'acl_revoked', errorCode: null });
+    expect((await atClient).how).toBe('ECONNRESET');
+    expect(await atUpstream).toMatchObject({ bytes: 3 });
+    expect(session).toMatchObject({ bytesSent: 3, terminate: null });
+  });
+
+  it('terminates a session whose receiver takes nothing', async () => {
+    const { client, session, end } = await bench.open();
+    void sendRandom(client, 50_000_000).catch(() => undefined);
+    await until(() => {
+      session.refreshCounters?.();
+      return session.bytesSent > 100_000;
+    });
+    session.terminate?.('server_shutdown', null);
+    expect((await end).reason).toBe('server_shutdown');
+  });
+
+  it('stops reading from a sender whose receiver takes nothing, and loses nothing', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    const total = 40_000_000;
+    let handed = 0;
+    const sending = sendRandom(client, total);
+    let before = -1;
+    for (;;) {
+      handed = client.bytesWritten - client.writableLength;
+      if (handed === before && handed > 0) break;
+      before = handed;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    // What waits on the way is the kernel's buffers and one buffer of the relay.
+    expect(handed).toBeLessThan(total / 2);
+    const atUpstream = receiveAll(upstream);
+    const sha256 = await sending;
+    client.end();
+    expect(await atUpstream).toEqual({ bytes: total, sha256, how: 'end' });
+    upstream.end();
+    await end;
+    expect(session.bytesSent).toBe(total);
+  }, 60_000);
+
+  it('counts only what the receiving side took when a session breaks', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    void sendRandom(client, 50_000_000).catch(() => undefined);
+    let before = -1;
+    for (;;) {
+      session.refreshCounters?.();
+      if (session.bytesSent === before && before > 0) break;
+      before = session.bytesSent;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    session.terminate?.('server_shutdown', null);
+    await end;
+    expect(session.bytesSent).toBe(before);
+    upstream.destroy();
+  }, 30_000);
+
+  it('shows counters that grow while a transfer runs', async () => {
+    const { client, upstream, session, end } = await bench.open();
+    client.resume();
+    upstream.write(Buffer.alloc(1_000_000));
+    await until(() => {
+      session.refreshCounters?.();
+      return session.bytesReceived === 1_000_000;
+    });
+    upstream.write(Buffer.alloc(500_000));
+    await until(() => {
+      session.refreshCounters?.();
+      return session.bytesReceived === 1_500_000;
+    });
+    client.end();
+    upstream.end();
+    await end;
+    expect(session.bytesReceived).toBe(1_500_000);
+  });
+
+  it('moves bytes again after both directions were quiet for several sweeps', async () => {
+    await startOver({ idle_timeout_ms: 60_000, half_close_linger_ms: 0 });
+    const { client, upstream, session, end } = await bench.open();
+    const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
+    const sent = await sendRandom(client, 1_000_000);
+    const received = await sendRandom(upstream, 1_000_000);
+    await until(() => session.bytesReceived === 1_000_000 || session.refreshCounters?.() === null);
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    client.write('more');
+    upstream.write('more');
+    client.end();
+    upstream.end();
+    const [c, u] = [await atClient, await atUpstream];
+    expect([c.bytes, u.bytes]).toEqual([1_000_004, 1_000_004]);
+    expect([sent, received].every((hash) => hash.length === 64)).toBe(true);
+    await end;
+  });
+
+  it('survives hundreds of sessions that end in every way, and leaks no descriptor', async () => {
+    const warm = await bench.open();
+    warm.client.end();
+    warm.upstream.end();
+    await warm.end;
+    const before = onLinux ? openDescriptors() : 0;
+    const one = async (n: number): Promise<void> => {
+      const { client, upstream, session, end } = await bench.open();
+      const sizes = [1, 100, 20_000, 300_000];
+      const size = sizes[n % sizes.length] ?? 1;
+      if (n % 5 === 0) {
+        client.resetAndDestroy();
+        await end;
+        upstream.destroy();
+        return;
+      }
+      if (n % 7 === 0) {
+        session.terminate?.('server_shutdown', null);
+        expect((await end).reason).toBe('server_shutdown');
+        client.destroy();
+        upstream.destroy();
+        return;
+      }
+      const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
+      const [sent] = await Promise.all([sendRandom(client, size), sendRandom(upstream, size)]);
+      client.end();
+      upstream.end();
+      expect((await atUpstream).sha256).toBe(sent);
+      expect((await atClient).bytes).toBe(size);
+      expect((await end).errorCode).toBeNull();
+      expect(session).toMatchObject({ bytesSent: size, bytesReceived: size });
+    };
+    const lanes = 24;
+    await Promise.all(
+      Array.from({ length: lanes }, async (_, lane) => {
+        for (let n = lane; n < 2_400; n += lanes) await one(n);
+      }),
+    );
+    if (onLinux) await until(() => openDescriptors() <= before);
+  }, 120_000);
+});

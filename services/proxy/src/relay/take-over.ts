@@ -1,0 +1,53 @@
+import type { Socket } from 'node:net';
+import type { RelayEnd, RelayPair } from './relay.js';
+
+const NOTHING = Buffer.alloc(0);
+
+/** Calls back when the kernel has taken what was written before; with an error where it will not. */
+function whenWritten(socket: Socket, then: () => void): void {
+  if (socket.writableLength === 0 || socket.destroyed) then();
+  else socket.write(NOTHING, then);
+}
+
+/** How a pair that is broken already ends; null where both sockets stand. */
+function brokenEnd(pair: RelayPair): RelayEnd | null {
+  for (const side of ['client', 'upstream'] as const) {
+    const socket = pair[side];
+    if (!socket.destroyed) continue;
+    const error: (Error & { code?: unknown }) | null = socket.errored;
+    const errorCode = typeof error?.code === 'string' ? error.code : null;
+    return { reason: `${side}_reset`, errorCode };
+  }
+  return null;
+}
+
+/**
+ * Waits until the handshake's last bytes have left this process, for a socket can change hands
+ * only then. Resolves to null when the pair is ready, or to the end that came before; both
+ * sockets are closed then. The session can be terminated meanwhile.
+ */
+export function takeOver(pair: RelayPair): RelayEnd | null | Promise<RelayEnd | null> {
+  const { client, upstream, session } = pair;
+  const settle = (): RelayEnd | null => {
+    const end = brokenEnd(pair);
+    if (end !== null) for (const socket of [client, upstream]) socket.destroy();
+    return end;
+  };
+  if (client.writableLength === 0 && upstream.writableLength === 0) return settle();
+  return new Promise((resolve) => {
+    session.terminate = (reason, errorCode) => {
+      session.terminate = null;
+      for (const socket of [client, upstream]) socket.destroy();
+      resolve({ reason, errorCode });
+    };
+    // Errors show as `destroyed`; without a listener they would end the process.
+    for (const socket of [client, upstream]) socket.on('error', () => undefined);
+    whenWritten(client, () => {
+      whenWritten(upstream, () => {
+        if (session.terminate === null) return;
+        session.terminate = null;
+        resolve(settle());
+      });
+    });
+  });
+}
