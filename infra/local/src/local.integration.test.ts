@@ -46,10 +46,7 @@ test('what ClickHouse acknowledged is there after kill -9 and a restart', async 
 test('a second ClickHouse on the same data is refused with its own words', async () => {
   const first = await startClickHouse({ dataDir });
   try {
-    await expect(startClickHouse({ dataDir })).rejects.toMatchObject({
-      code: 'EXITED_EARLY',
-      message: expect.stringContaining('already running'),
-    });
+    await expect(startClickHouse({ dataDir })).rejects.toThrow('already running');
   } finally {
     await first.stop();
   }

@@ -38,6 +38,8 @@ export interface StartClickHouseOptions {
   readonly memoryMiB?: number;
   /** Default: no file, only the last lines in memory. */
   readonly logFile?: string;
+  /** Ends the start, and with it the process. */
+  readonly signal?: AbortSignal;
 }
 
 export interface ClickHouseServer {
@@ -93,12 +95,17 @@ async function startOn(
       command: process.execPath,
       args: [
         SERVER_SCRIPT,
-        ...['--config-file', await writeConfig(options)],
-        ...['--path', dataPath],
-        ...['--listen_host', '127.0.0.1'],
-        ...['--http_port', String(httpPort)],
+        '--config-file',
+        await writeConfig(options),
+        '--path',
+        dataPath,
+        '--listen_host',
+        '127.0.0.1',
+        '--http_port',
+        String(httpPort),
         ...(tcpPort === null ? [] : ['--tcp_port', String(tcpPort)]),
-        ...['--query', query],
+        '--query',
+        query,
       ],
       stdin: lifeline.childEnd,
       logFile: options.logFile ?? null,
@@ -107,9 +114,9 @@ async function startOn(
   } finally {
     await lifeline.closeChildEnd();
   }
-  void child.exited.then(lifeline.close);
+  void child.exited.then(() => lifeline.close());
   try {
-    await waitUntilReady(child, () => probe(httpPort, dataPath), READY_TIMEOUT_MS);
+    await waitUntilReady(child, () => probe(httpPort, dataPath), READY_TIMEOUT_MS, options.signal);
   } catch (error) {
     await child.kill();
     throw error;

@@ -32,6 +32,8 @@ interface CommonOptions {
   readonly heapMiB?: number;
   /** Broker properties added to or replacing those of properties.ts. */
   readonly properties?: Readonly<Record<string, string>>;
+  /** Ends the start, and with it the process. */
+  readonly signal?: AbortSignal;
 }
 
 export interface StartKafkaOptions extends CommonOptions {
@@ -188,6 +190,7 @@ async function startNode(
   if (!existsSync(join(logDir, 'meta.properties'))) {
     await format(classPath, configFile, clusterId, logFile);
   }
+  options.signal?.throwIfAborted();
   const heap = String(options.heapMiB ?? DEFAULT_HEAP_MIB);
   const child = await startJava({
     name: cluster.length === 1 ? 'Kafka' : `Kafka node ${String(node.nodeId)}`,
@@ -207,6 +210,7 @@ async function startNode(
       child,
       () => probeKafka('127.0.0.1', node.port, PROBE_TIMEOUT_MS),
       READY_TIMEOUT_MS,
+      options.signal,
     );
   } catch (error) {
     await child.kill();

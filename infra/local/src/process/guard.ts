@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { Socket } from 'node:net';
 
 /**
  * Waits until its standard input closes, which happens when this process ends in whatever way;
@@ -38,7 +39,8 @@ export function guardProcess(pid: number, graceSeconds: number): Guard {
   guard.on('error', () => undefined);
   guard.stdin.on('error', () => undefined);
   guard.unref();
-  if ('unref' in guard.stdin && typeof guard.stdin.unref === 'function') guard.stdin.unref();
+  // Typed as a stream; it is a socket, and must not keep this process alive.
+  if (guard.stdin instanceof Socket) guard.stdin.unref();
   return {
     release() {
       guard.kill('SIGKILL');

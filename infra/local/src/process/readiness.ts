@@ -10,14 +10,17 @@ const TAIL_LINES = 15;
  *
  * @throws {LocalError} EXITED_EARLY when the process ended first, NOT_READY_IN_TIME after
  *   `timeoutMs`; both messages carry the process's last log lines.
+ * @throws the signal's reason when it is aborted.
  */
 export async function waitUntilReady(
   child: OwnedProcess,
   probe: () => Promise<void>,
   timeoutMs: number,
+  signal?: AbortSignal,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
+    signal?.throwIfAborted();
     let reason: string;
     try {
       await probe();

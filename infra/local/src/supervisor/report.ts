@@ -1,0 +1,45 @@
+/** A step that takes longer says every so often that it goes on. */
+const STILL_WORKING_MS = 10_000;
+
+export interface Reporter {
+  line(text: string): void;
+  problem(text: string): void;
+  /** The one line that tools wait for. */
+  ready(line: string): void;
+  /** Says what begins, what lasts and what has ended, with the time it took. */
+  step<T>(what: string, work: () => Promise<T>): Promise<T>;
+}
+
+/** What a person at the terminal sees. */
+export function createReporter(deps: {
+  readonly out: (line: string) => void;
+  readonly err: (line: string) => void;
+}): Reporter {
+  return {
+    line(text) {
+      deps.out(`sockscope: ${text}`);
+    },
+    problem(text) {
+      deps.err(`sockscope: ${text}`);
+    },
+    ready(line) {
+      deps.out(line);
+    },
+    async step(what, work) {
+      const began = performance.now();
+      const seconds = (digits: number): string =>
+        ((performance.now() - began) / 1000).toFixed(digits);
+      deps.out(`sockscope: ${what} ...`);
+      const timer = setInterval(() => {
+        deps.out(`sockscope: still ${what} (${seconds(0)} s)`);
+      }, STILL_WORKING_MS);
+      try {
+        const result = await work();
+        deps.out(`sockscope: ${what}: done in ${seconds(1)} s`);
+        return result;
+      } finally {
+        clearInterval(timer);
+      }
+    },
+  };
+}
