@@ -83,7 +83,8 @@ describe('the authenticator', () => {
       ['anonymous', ''],
       ['__proto__', 'x'],
     ] as const) {
-      expect(await login(auth, user, password, '192.0.2.9'), user).toEqual({
+      expect({ user, ...(await login(auth, user, password, '192.0.2.9')) }).toEqual({
+        user,
         ok: false,
         kind: 'wrong',
         retryAfterMs: 0,

@@ -227,6 +227,7 @@ export function createAuthenticator(
       const digest = digestOf(username, password);
       const known = remembered.get(digest);
       if (known !== undefined && known.untilMs > now()) {
+        pairs.forget(keys.pair);
         metrics.attempt('remembered');
         return { ok: true, user: known.user, groups: users.get(known.user)?.groups ?? [] };
       }
