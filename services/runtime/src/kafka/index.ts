@@ -1,5 +1,7 @@
 export * from './admin.js';
 export * from './client.js';
 export * from './config.js';
+export * from './consumer-config.js';
 export * from './errors.js';
+export * from './group-consumer.js';
 export * from './producer.js';

@@ -1,0 +1,119 @@
+/**
+ * The compressions that kafkajs leaves out, for reading: an estate that already produces with lz4,
+ * snappy or zstd must be readable. Our own producer uses gzip, so writing with them is refused.
+ *
+ * Every output is bounded: a batch that claims to be larger is an error, and the partition stands
+ * still with it in the log rather than the process running out of memory.
+ */
+import { promisify } from 'node:util';
+import zlib from 'node:zlib';
+import { Decompress } from 'fzstd';
+import kafkajs from 'kafkajs';
+import { decompressFrame } from 'lz4-napi';
+import { uncompress } from 'snappy';
+import { KafkaError } from './errors.js';
+
+/** Most bytes that one record batch may decompress to. Brokers take 1 MiB of compressed batch by default. */
+export const BATCH_MAX_BYTES = 256 * 1024 ** 2;
+
+const gunzip = promisify(zlib.gunzip);
+const gzip = promisify(zlib.gzip);
+
+/** Framing of snappy-java: this magic, two versions of 4 bytes, then blocks, each led by its length. */
+const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
+const XERIAL_HEADER_BYTES = 16;
+
+function tooLarge(codec: string): KafkaError {
+  return new KafkaError('kafka_rejected', `a ${codec} batch exceeds ${BATCH_MAX_BYTES} bytes`, {
+    retryable: false,
+  });
+}
+
+/** The length of a raw snappy block's output, which stands at its start as a varint. */
+function snappyLength(block: Buffer): number {
+  let length = 0;
+  for (let i = 0; i < 5; i += 1) {
+    const byte = block[i];
+    if (byte === undefined) break;
+    length += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) return length;
+  }
+  throw new KafkaError('kafka_rejected', 'a snappy batch has no length', { retryable: false });
+}
+
+/** Snappy as Java's client frames it, or raw, as some other clients write it. */
+export async function snappyDecompress(buffer: Buffer): Promise<Buffer> {
+  const blocks: Buffer[] = [];
+  if (buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) {
+    for (let at = XERIAL_HEADER_BYTES; at + 4 <= buffer.length;) {
+      const length = buffer.readUInt32BE(at);
+      blocks.push(buffer.subarray(at + 4, at + 4 + length));
+      at += 4 + length;
+    }
+  } else {
+    blocks.push(buffer);
+  }
+  if (blocks.reduce((sum, block) => sum + snappyLength(block), 0) > BATCH_MAX_BYTES) {
+    throw tooLarge('snappy');
+  }
+  const outputs = await Promise.all(blocks.map((block) => uncompress(block, { asBuffer: true })));
+  return Buffer.concat(outputs.map((output) => Buffer.from(output)));
+}
+
+/** LZ4 frames, as every client of the present record format writes them. */
+export async function lz4Decompress(buffer: Buffer): Promise<Buffer> {
+  // Bounded before anything is allocated: by what the frame states, or by the format's highest ratio.
+  const most = lz4ContentBytes(buffer) ?? buffer.length * 255;
+  if (most > BATCH_MAX_BYTES) throw tooLarge('lz4');
+  return decompressFrame(buffer);
+}
+
+/** The content size of a frame that states it, else null. LZ4 frame format 1.6: flags at byte 4, bit 3. */
+function lz4ContentBytes(buffer: Buffer): number | null {
+  if (buffer.length < 15 || ((buffer[4] ?? 0) & 0x08) === 0) return null;
+  return Number(buffer.readBigUInt64LE(6));
+}
+
+/** Zstandard. Native where Node has it (22.15), else in JavaScript. */
+export async function zstdDecompress(buffer: Buffer): Promise<Buffer> {
+  const native = (zlib as { zstdDecompress?: ZstdDecompress }).zstdDecompress;
+  if (native !== undefined) {
+    return promisify(native)(buffer, { maxOutputLength: BATCH_MAX_BYTES });
+  }
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const stream = new Decompress((chunk) => {
+    bytes += chunk.length;
+    if (bytes > BATCH_MAX_BYTES) throw tooLarge('zstd');
+    chunks.push(chunk);
+  });
+  stream.push(buffer, true);
+  return Buffer.concat(chunks, bytes);
+}
+
+type ZstdDecompress = (
+  buffer: Buffer,
+  options: { maxOutputLength: number },
+  callback: (error: Error | null, result: Buffer) => void,
+) => void;
+
+function refuseToCompress(codec: string) {
+  return () => {
+    throw new KafkaError('kafka_rejected', `writing with ${codec} is not supported: use gzip`, {
+      retryable: false,
+    });
+  };
+}
+
+/** Makes all four known to kafkajs, which keeps its codecs in one table for the process. */
+export function registerCodecs(): void {
+  const { CompressionCodecs: codecs, CompressionTypes: types } = kafkajs;
+  codecs[types.GZIP] = () => ({
+    compress: (encoder: { buffer: Buffer }) => gzip(encoder.buffer),
+    decompress: (buffer: Buffer) => gunzip(buffer, { maxOutputLength: BATCH_MAX_BYTES }),
+  });
+  const reading = { Snappy: snappyDecompress, LZ4: lz4Decompress, ZSTD: zstdDecompress } as const;
+  for (const name of ['Snappy', 'LZ4', 'ZSTD'] as const) {
+    codecs[types[name]] = () => ({ compress: refuseToCompress(name), decompress: reading[name] });
+  }
+}
