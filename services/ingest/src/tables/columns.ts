@@ -44,6 +44,11 @@ export const TRAFFIC_COLUMNS = [
   'user',
   'dest_host',
   'session_id',
+  'started_at',
+  'proxy_id',
+  'source_ip',
+  'dest_port',
+  'protocol',
   'bytes_sent',
   'bytes_received',
   'packets_sent',
@@ -52,6 +57,7 @@ export const TRAFFIC_COLUMNS = [
 
 export const EVENT_COLUMNS = [
   'type',
+  'schema_version',
   'occurred_at',
   'session_id',
   'seq',
@@ -110,6 +116,11 @@ export function trafficCells({ event, bucketMs, counters }: MinuteTraffic): Cell
     event.user,
     event.dest_host,
     event.session_id,
+    event.started_at,
+    event.proxy_id,
+    event.source_ip,
+    event.dest_port,
+    event.protocol,
     counters.bytes_sent,
     counters.bytes_received,
     counters.packets_sent,
@@ -128,6 +139,7 @@ export function eventCells(event: SessionEvent): CellValue[] {
   const closed = event.type === 'SessionClosed' ? event : null;
   return [
     event.type,
+    event.schema_version,
     event.occurred_at,
     event.session_id,
     event.seq,

@@ -1,0 +1,14 @@
+#!/usr/bin/env node
+import { createProgram } from '@sockscope/runtime';
+import { ingestConfig } from './config.js';
+import { registerMigrate } from './migrations/index.js';
+import { createIngest } from './service.js';
+
+const program = createProgram({
+  name: 'sockscope-ingest',
+  description: 'Folds session events from Kafka into ClickHouse.',
+  schema: ingestConfig,
+  run: (config) => createIngest(config).run(),
+});
+registerMigrate(program.command, () => program.config());
+await program.main();

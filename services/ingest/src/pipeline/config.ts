@@ -1,0 +1,21 @@
+import { byteSize, durationMs, integer } from '@sockscope/runtime';
+import { z } from 'zod';
+
+/** When a batch is written. Whichever comes first; together they bound memory: two batches exist at most. */
+export const pipelineConfig = z.object({
+  batch_events: integer({ min: 1, max: 10_000_000 })
+    .default(100_000)
+    .meta({ env: 'INGEST_BATCH_EVENTS', description: 'events after which a batch is written' }),
+  batch_bytes: byteSize({ min: 1024, max: 4 * 1024 ** 3 })
+    .default(64 * 1024 ** 2)
+    .meta({
+      env: 'INGEST_BATCH_BYTES',
+      description: 'bytes of events after which a batch is written',
+    }),
+  batch_age_ms: durationMs({ min: 1, max: 600_000 }).default(500).meta({
+    env: 'INGEST_BATCH_AGE',
+    description: 'age of its first event after which a batch is written',
+  }),
+});
+
+export type PipelineConfig = z.infer<typeof pipelineConfig>;

@@ -1,0 +1,89 @@
+/**
+ * Guarantee: when `write` resolves, ClickHouse has acknowledged every row of every table. Until then
+ * the same bytes are sent again and again; a table may have got them several times, which the fold of
+ * the tables does not notice. Nothing is ever given up but by the caller's signal.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { createLogLimiter, messageOf } from '@sockscope/runtime';
+import type { Logger } from '@sockscope/runtime';
+import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { TableBlock } from '../tables/encode.js';
+import type { WriterConfig } from './config.js';
+import type { WriterMetrics } from './metrics.js';
+
+export interface Writer {
+  /** @throws the last error once `signal` fires; some of the tables may have the rows then. */
+  write(blocks: readonly TableBlock[], signal: AbortSignal): Promise<void>;
+  /** The error that inserts fail with at present, or null. */
+  trouble(): string | null;
+}
+
+const BACKOFF_FIRST_MS = 100;
+const LOG_INTERVAL_MS = 5_000;
+
+export function createWriter(
+  config: WriterConfig,
+  deps: {
+    readonly clickhouse: Pick<ClickHouse, 'insert'>;
+    readonly logger: Logger;
+    readonly metrics: WriterMetrics;
+  },
+): Writer {
+  const { clickhouse, logger, metrics } = deps;
+  const troubles = new Map<string, string>();
+  const limiter = createLogLimiter(LOG_INTERVAL_MS);
+
+  async function insert(block: TableBlock, signal: AbortSignal): Promise<void> {
+    const stop = metrics.insertSeconds.startTimer({ table: block.table });
+    await clickhouse.insert({
+      table: block.table,
+      columns: block.columns,
+      format: block.format,
+      bytes: block.bytes,
+      settings: { date_time_input_format: 'best_effort' },
+      timeoutMs: config.insert_timeout_ms,
+      signal,
+    });
+    stop();
+    metrics.rows.inc({ table: block.table }, block.rows);
+  }
+
+  async function insertUntilAcknowledged(block: TableBlock, signal: AbortSignal): Promise<void> {
+    for (
+      let backoffMs = BACKOFF_FIRST_MS;
+      ;
+      backoffMs = Math.min(backoffMs * 2, config.backoff_max_ms)
+    ) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop
+        await insert(block, signal);
+        troubles.delete(block.table);
+        return;
+      } catch (error) {
+        const code = error instanceof ClickHouseError ? error.code : 'unexpected';
+        metrics.insertFailures.inc({ table: block.table, code });
+        troubles.set(block.table, `${block.table}: ${messageOf(error)}`);
+        if (signal.aborted) throw error;
+        const heldBack = limiter.pass();
+        if (heldBack !== null) {
+          // An error that needs a change (a missing table, say) is retried too: the operator may
+          // make the change while we wait, and there is nowhere else for the rows to go.
+          logger.error(
+            { err: error, table: block.table, backoff_ms: backoffMs, held_back: heldBack },
+            'insert failed; the same rows are sent again',
+          );
+        }
+        // oxlint-disable-next-line no-await-in-loop
+        await delay(backoffMs, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  return {
+    async write(blocks, signal) {
+      await Promise.all(blocks.map((block) => insertUntilAcknowledged(block, signal)));
+    },
+    trouble: () => [...troubles.values()][0] ?? null,
+  };
+}
