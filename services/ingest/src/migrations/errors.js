@@ -1,2 +1,0 @@
-import { SockscopeError } from '@sockscope/runtime';
-export class MigrationError extends SockscopeError {}
