@@ -1,3 +1,4 @@
+import { formatListenAddress } from '@sockscope/runtime';
 import type { ListenAddress, Logger, Registry } from '@sockscope/runtime';
 import type { CloseReason } from '@sockscope/schemas';
 import type { Acl } from './acl/acl.js';
@@ -36,6 +37,8 @@ export interface ServerDeps {
 }
 
 export interface ProxyServer {
+  /** Whether clients are accepted. */
+  readonly isListening: boolean;
   start(): Promise<ListenAddress>;
   /** Accepts no more, lets sessions end for the drain time, ends the rest with `server_shutdown`. */
   stop(): Promise<void>;
@@ -70,9 +73,20 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     for (const session of tracker.live()) session.terminate?.(reason, null);
   }
 
+  let isListening = false;
+
   return {
-    start: () => listener.start(),
+    get isListening() {
+      return isListening;
+    },
+    async start() {
+      const address = await listener.start();
+      isListening = true;
+      logger.info({ address: formatListenAddress(address) }, 'listening');
+      return address;
+    },
     async stop() {
+      isListening = false;
       await listener.stop();
       const sessions = tracker.liveCount;
       if (sessions > 0) logger.info({ sessions }, 'waiting for sessions to end');

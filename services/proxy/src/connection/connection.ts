@@ -334,7 +334,7 @@ export class Connection implements DeadlineNode, DialOwner {
       user: this.#user,
       groups: this.#groups,
       source_ip: this.#sourceIp,
-      dest_host: target?.host ?? '',
+      dest_host: target?.name ?? target?.ip ?? target?.host ?? '',
       dest_ip: ip,
       dest_port: target?.port ?? 0,
       protocol: command === 'udp_associate' ? 'udp' : 'tcp',

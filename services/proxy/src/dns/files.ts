@@ -51,9 +51,8 @@ export function parseSearchRules(text: string): SearchRules {
   };
 }
 
-/** The names to ask for, in order, when a client asks for `name`. A dot at its end makes it final. */
+/** The names to ask for, in order, when a client asks for `name`. */
 export function candidatesOf(name: string, rules: SearchRules): string[] {
-  if (name.endsWith('.')) return [name.slice(0, -1)];
   const searched = rules.domains.map((domain) => `${name}.${domain}`);
   const dots = name.split('.').length - 1;
   return dots >= rules.ndots ? [name, ...searched] : [...searched, name];

@@ -19,6 +19,7 @@ export interface ResolveWaiter {
  * would hold one of libuv's four threads for as long as a slow name takes.
  */
 export interface NameResolver {
+  /** @param name in lower case, without a dot at its end. */
   resolve(name: string, waiter: ResolveWaiter): void;
   readonly stats: ResolverStats;
 }
@@ -112,8 +113,7 @@ export function createNameResolver(config: DnsConfig): NameResolver {
     if (hostsChanged || confChanged) cache.clear();
   }
 
-  function local(asked: string): readonly string[] | null {
-    const key = asked.endsWith('.') ? asked.slice(0, -1) : asked;
+  function local(key: string): readonly string[] | null {
     const fromHosts = hosts.value.get(key);
     if (fromHosts !== undefined) return fromHosts.filter(isWanted);
     // RFC 6761, section 6.3: never asked of a name server.
@@ -260,9 +260,8 @@ export function createNameResolver(config: DnsConfig): NameResolver {
       stats.cached = cache.size;
       return stats;
     },
-    resolve(name, waiter) {
+    resolve(key, waiter) {
       checkFiles();
-      const key = name.toLowerCase();
       const known = local(key) ?? fromCache(key);
       if (known !== null) {
         stats.hits += 1;

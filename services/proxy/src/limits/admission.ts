@@ -1,5 +1,5 @@
-import ipaddr from 'ipaddr.js';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
+import { parseIp } from '../acl/address.js';
 import type { LimitsConfig } from './config.js';
 
 /** What refused, by the name of its limit. A closed set: it is a metric label. */
@@ -90,6 +90,6 @@ function decrement(counts: Map<string, number>, key: string): void {
 /** What counts as one source: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from. */
 export function sourceKey(ip: string): string {
   if (!ip.includes(':')) return ip;
-  const groups = ipaddr.IPv6.parse(ip).parts.slice(0, 4);
-  return `${groups.map((group) => group.toString(16)).join(':')}::/64`;
+  const [high = 0, low = 0] = parseIp(ip)?.words ?? [];
+  return `${high.toString(16)}:${low.toString(16)}/64`;
 }

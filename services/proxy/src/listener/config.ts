@@ -1,6 +1,7 @@
-import { flag, listenAddress } from '@sockscope/runtime';
-import { integer } from '@sockscope/runtime';
+import { flag, integer, listenAddress } from '@sockscope/runtime';
 import { z } from 'zod';
+
+export const AUTH_SETTINGS = ['auto', 'none', 'password', 'optional'] as const;
 
 export const listenerConfig = z.object({
   listen: listenAddress().default({ host: '127.0.0.1', port: 1080 }).meta({
@@ -11,6 +12,11 @@ export const listenerConfig = z.object({
     env: 'PROXY_BACKLOG',
     description:
       'connections that the kernel holds until they are accepted (net.core.somaxconn bounds it too)',
+  }),
+  auth: z.enum(AUTH_SETTINGS).default('auto').meta({
+    env: 'PROXY_AUTH',
+    description:
+      'none: nobody authenticates; password: everybody does; optional: who offers a password; auto: password where there is a users file, else none',
   }),
   allow_open: flag().default(false).meta({
     env: 'PROXY_ALLOW_OPEN',

@@ -11,7 +11,7 @@ describe('replies', () => {
 
   it('carry the bound IPv6 address and port', () => {
     const reply = successReply('2001:db8::7', 1);
-    expect(reply.toString('hex')).toBe('05000004' + '20010db8000000000000000000000007' + '0001');
+    expect(reply.toString('hex')).toBe('0500000420010db80000000000000000000000070001');
   });
 
   it.each(REPLY_NAMES.filter((name) => name !== 'succeeded'))('%s is ten bytes long', (name) => {

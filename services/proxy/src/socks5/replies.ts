@@ -1,5 +1,4 @@
-import { isIPv4 } from 'node:net';
-import ipaddr from 'ipaddr.js';
+import { parseIp } from '../acl/address.js';
 import {
   ADDRESS_TYPE,
   METHOD,
@@ -22,32 +21,15 @@ const FAILURES = new Map<ReplyName, Buffer>(
 );
 
 function encode(reply: ReplyName, ip: string, port: number): Buffer {
-  if (isIPv4(ip)) {
-    const bytes = Buffer.allocUnsafe(10);
-    bytes[0] = SOCKS_VERSION;
-    bytes[1] = REPLY[reply];
-    bytes[2] = 0;
-    bytes[3] = ADDRESS_TYPE.ipv4;
-    let at = 4;
-    let octet = 0;
-    for (let i = 0; i < ip.length; i += 1) {
-      const char = ip.charCodeAt(i);
-      if (char === 46) {
-        bytes[at] = octet;
-        at += 1;
-        octet = 0;
-      } else octet = octet * 10 + char - 48;
-    }
-    bytes[7] = octet;
-    bytes.writeUInt16BE(port, 8);
-    return bytes;
-  }
-  const bytes = Buffer.alloc(22);
+  const address = parseIp(ip) ?? { bits: 32, words: [0] };
+  const words = address.words.length;
+  const bytes = Buffer.allocUnsafe(4 + words * 4 + 2);
   bytes[0] = SOCKS_VERSION;
   bytes[1] = REPLY[reply];
-  bytes[3] = ADDRESS_TYPE.ipv6;
-  bytes.set(ipaddr.IPv6.parse(ip).toByteArray(), 4);
-  bytes.writeUInt16BE(port, 20);
+  bytes[2] = 0;
+  bytes[3] = words === 1 ? ADDRESS_TYPE.ipv4 : ADDRESS_TYPE.ipv6;
+  for (let i = 0; i < words; i += 1) bytes.writeUInt32BE(address.words[i] ?? 0, 4 + i * 4);
+  bytes.writeUInt16BE(port, 4 + words * 4);
   return bytes;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { canonicalIp, targetOf } from './target.js';
+import { targetOf } from './target.js';
 
 function named(name: string | Buffer, port = 443): Buffer {
   const text = Buffer.from(name);
@@ -25,43 +25,38 @@ describe('targetOf', () => {
     ['00000000000000000000000000000001', '::1', '::1'],
     ['00000000000000000000ffff7f000001', '::ffff:7f00:1', '127.0.0.1'],
   ])('reads IPv6 %s as %s, connecting to %s', (hex, host, ip) => {
-    const target = targetOf(ipv6(hex), 0);
-    expect(target.ip).toBe(ip);
-    expect(canonicalIp(target.host)).toBe(ip);
-    expect(host.length).toBeGreaterThan(0);
+    expect(targetOf(ipv6(hex), 0)).toEqual({ host, ip, name: null, port: 80 });
   });
 
   it.each([
     ['example.com', 'example.com'],
-    ['EXAMPLE.com', 'EXAMPLE.com'],
-    ['example.com.', 'example.com.'],
+    ['EXAMPLE.com', 'example.com'],
+    ['example.com.', 'example.com'],
     ['localhost', 'localhost'],
     ['_dmarc.example.com', '_dmarc.example.com'],
     ['a.b-c.d', 'a.b-c.d'],
     ['bücher.example', 'xn--bcher-kva.example'],
   ])('takes %s for the name %s', (asked, name) => {
-    expect(targetOf(named(asked), 0)).toMatchObject({ ip: null, name, port: 443 });
+    expect(targetOf(named(asked), 0)).toEqual({ host: name, ip: null, name, port: 443 });
   });
 
   it.each([
     ['10.0.0.1', '10.0.0.1'],
     ['::1', '::1'],
+    ['[::1]', '::1'],
     ['2001:DB8:0:0::1', '2001:db8::1'],
     ['::ffff:127.0.0.1', '127.0.0.1'],
-  ])('takes the name %s for the address %s', (asked, ip) => {
-    expect(targetOf(named(asked), 0)).toMatchObject({ ip, name: null });
+    ['127.1', '127.0.0.1'],
+    ['2130706433', '127.0.0.1'],
+    ['0x7f000001', '127.0.0.1'],
+    ['0177.0.0.1', '127.0.0.1'],
+  ])('takes the name %s for the address %s, and shows it as it was asked for', (asked, ip) => {
+    expect(targetOf(named(asked), 0)).toEqual({ host: asked, ip, name: null, port: 443 });
   });
 
   it.each([
-    '127.1',
-    '2130706433',
-    '0x7f000001',
-    '0177.0.0.1',
     '1.2.3.4.5',
     'example.0x7f',
-    'fe80::1%eth0',
-    '[::1]',
-    '-a.example',
     'a..b',
     '.',
     '',

@@ -1,21 +1,19 @@
-import { isIPv4, isIPv6 } from 'node:net';
-import { domainToASCII } from 'node:url';
-import ipaddr from 'ipaddr.js';
+import { canonicalHost, formatIp, parseIp } from '../acl/address.js';
 import { ADDRESS_TYPE } from './protocol.js';
 
 /** A destination as the client asked for it. */
 export interface Target {
-  /** Printable text of what was asked: a name or an address. */
+  /**
+   * What was asked for, in printable characters: an address as it was spelt, a name in lower case
+   * and punycode without a dot at its end (names that differ there are the same name).
+   */
   readonly host: string;
   /** Canonical text where an address was asked for, in whatever form; null for names. */
   readonly ip: string | null;
-  /** ASCII name to resolve; null for addresses and for bytes that cannot be a host's name. */
+  /** The name to resolve; null for addresses and for bytes that cannot be a host's name. */
   readonly name: string | null;
   readonly port: number;
 }
-
-const LABEL = /^(?!-)[a-z0-9_-]{1,63}$/i;
-const MAX_NAME_CHARS = 253;
 
 /** The target at `at` (its ATYP byte) of a whole `ATYP ADDR PORT`. */
 export function targetOf(bytes: Buffer, at: number): Target {
@@ -25,9 +23,10 @@ export function targetOf(bytes: Buffer, at: number): Target {
       return { host: ip, ip, name: null, port: bytes.readUInt16BE(at + 5) };
     }
     case ADDRESS_TYPE.ipv6: {
-      const address = ipaddr.fromByteArray([...bytes.subarray(at + 1, at + 17)]);
-      const port = bytes.readUInt16BE(at + 17);
-      return { host: textOf(address), ip: canonical(address), name: null, port };
+      // An IPv4-mapped address reaches the IPv4 one, so it is that one for rules, records and connecting.
+      const words = [1, 5, 9, 13].map((offset) => bytes.readUInt32BE(at + offset));
+      const text = formatIp({ bits: 128, words });
+      return { host: text, ip: canonicalIp(text), name: null, port: bytes.readUInt16BE(at + 17) };
     }
     default: {
       const end = at + 2 + (bytes[at + 1] ?? 0);
@@ -36,37 +35,23 @@ export function targetOf(bytes: Buffer, at: number): Target {
   }
 }
 
-/**
- * Clients send addresses as names too: dotted IPv4 and plain IPv6 text are taken as addresses.
- * The other spellings that libc's resolver would turn into an address (`127.1`, `0x7f000001`,
- * `2130706433`, a zone after `%`) are neither: no top-level domain is a number, so nothing is
- * lost by refusing them, and no rule can be walked around with them.
- */
+/** Clients send addresses as names too, in every spelling. */
 function targetOfName(bytes: Buffer, port: number): Target {
-  const text = bytes.toString('latin1');
-  if (isIPv4(text)) return { host: text, ip: text, name: null, port };
-  if (isIPv6(text) && !text.includes('%')) {
-    return { host: text.toLowerCase(), ip: canonical(ipaddr.parse(text)), name: null, port };
+  // A name with other than ASCII in it is an internationalised one that the client did not encode.
+  const canonical = canonicalHost(bytes.toString('utf8'));
+  switch (canonical.kind) {
+    case 'ip':
+      return { host: printable(bytes), ip: canonical.text, name: null, port };
+    case 'name':
+      return { host: canonical.text, ip: null, name: canonical.text, port };
+    case 'invalid':
+      return { host: printable(bytes), ip: null, name: null, port };
   }
-  return { host: printable(bytes, text), ip: null, name: hostName(bytes, text), port };
 }
 
-function hostName(bytes: Buffer, latin1: string): string | null {
-  // A name in raw UTF-8 is an internationalised one that the client did not encode.
-  const isAscii = latin1.length > 0 && /^[\x21-\x7e]+$/.test(latin1);
-  const ascii = isAscii ? latin1 : domainToASCII(bytes.toString('utf8'));
-  const name = ascii.endsWith('.') ? ascii.slice(0, -1) : ascii;
-  if (name.length === 0 || name.length > MAX_NAME_CHARS) return null;
-  const labels = name.split('.');
-  if (!labels.every((label) => LABEL.test(label))) return null;
-  // With its dot: that keeps a final name from being searched for in other domains.
-  return /^(?:\d+|0x[0-9a-f]*)$/i.test(labels.at(-1) ?? '') ? null : ascii;
-}
-
-/** Text of any bytes: what is not printable ASCII becomes `\xNN`, so that it can be shown and compared. */
-function printable(bytes: Buffer, latin1: string): string {
-  if (latin1.length === 0) return '\\x';
-  if (/^[\x21-\x5b\x5d-\x7e]+$/.test(latin1)) return latin1;
+/** Text of any bytes: what is not printable ASCII becomes `\xNN`; no bytes at all become `\x`. */
+function printable(bytes: Buffer): string {
+  if (bytes.length === 0) return '\\x';
   let text = '';
   for (const byte of bytes) {
     text +=
@@ -77,21 +62,8 @@ function printable(bytes: Buffer, latin1: string): string {
   return text;
 }
 
-function textOf(address: ipaddr.IPv4 | ipaddr.IPv6): string {
-  return address instanceof ipaddr.IPv6 ? address.toRFC5952String() : address.toString();
-}
-
-/** An IPv4-mapped IPv6 address reaches the IPv4 one, so it is that one for rules, records and connecting. */
-function canonical(address: ipaddr.IPv4 | ipaddr.IPv6): string {
-  return address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress()
-    ? address.toIPv4Address().toString()
-    : textOf(address);
-}
-
 /** Canonical text of an address that the operating system or a resolver gave; null where it is none. */
 export function canonicalIp(text: string): string | null {
-  if (isIPv4(text)) return text;
-  const zone = text.indexOf('%');
-  const bare = zone === -1 ? text : text.slice(0, zone);
-  return isIPv6(bare) ? canonical(ipaddr.parse(bare)) : null;
+  const ip = parseIp(text);
+  return ip === null ? null : formatIp(ip);
 }

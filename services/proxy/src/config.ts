@@ -1,0 +1,94 @@
+import { hostname } from 'node:os';
+import { durationMs, isLoopback, listenAddress, logConfig } from '@sockscope/runtime';
+import { kafkaConfig } from '@sockscope/runtime/kafka';
+import { z } from 'zod';
+import { aclConfig } from './acl/config.js';
+import { authConfig } from './auth/config.js';
+import type { AuthPolicy } from './connection/connection.js';
+import { dialConfig } from './dial/config.js';
+import { dnsConfig } from './dns/config.js';
+import { eventsConfig } from './events/index.js';
+import { limitsConfig } from './limits/config.js';
+import { listenerConfig } from './listener/config.js';
+import { relayConfig } from './relay/config.js';
+import { trackingConfig } from './sessions/index.js';
+
+const PROXY_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$/;
+
+/** A host's name as a proxy's id: what an id must not hold becomes a dash. */
+function defaultProxyId(): string {
+  const id = hostname()
+    .replace(/[^A-Za-z0-9._-]/g, '-')
+    .slice(0, 120);
+  return PROXY_ID.test(id) ? id : 'proxy';
+}
+
+const settings = z.object({
+  proxy_id: z
+    .string()
+    .regex(PROXY_ID, 'must be up to 120 letters, digits, dots, dashes and underscores')
+    .default(defaultProxyId())
+    .meta({
+      env: 'PROXY_ID',
+      description:
+        'name of this proxy in its events; no two proxies on one topic may share it. Default: the host name',
+    }),
+  listener: listenerConfig,
+  limits: limitsConfig,
+  auth: authConfig,
+  acl: aclConfig,
+  dns: dnsConfig,
+  dial: dialConfig,
+  relay: relayConfig,
+  tracking: trackingConfig,
+  events: eventsConfig,
+  kafka: kafkaConfig,
+  ops: z.object({
+    listen: listenAddress().default({ host: '127.0.0.1', port: 9101 }).meta({
+      env: 'PROXY_OPS_LISTEN',
+      description: 'metrics and health',
+    }),
+  }),
+  log: logConfig,
+  shutdown: z.object({
+    drain_timeout_ms: durationMs({ max: 3_600_000 }).default(5_000).meta({
+      env: 'PROXY_DRAIN_TIMEOUT',
+      description: 'on a stop, how long sessions may go on before they are ended',
+    }),
+    deadline_ms: durationMs({ min: 100, max: 7_200_000 }).default(30_000).meta({
+      env: 'PROXY_SHUTDOWN_DEADLINE',
+      description: 'a stop that takes longer ends the process at once',
+    }),
+  }),
+});
+
+/** Every setting of the proxy, and the rules between them. */
+export const proxyConfig = settings.superRefine((config, context) => {
+  const { listener, auth, acl } = config;
+  const wantsUsers = listener.auth === 'password' || listener.auth === 'optional';
+  if (wantsUsers && auth.users_file === '') {
+    context.addIssue({
+      code: 'custom',
+      path: ['listener', 'auth'],
+      message: `PROXY_AUTH=${listener.auth} needs a users file (PROXY_USERS_FILE)`,
+    });
+  }
+  const isGuarded = authPolicyOf(config) === 'password' || acl.file !== '';
+  if (!isLoopback(listener.listen) && !isGuarded && !listener.allow_open) {
+    context.addIssue({
+      code: 'custom',
+      path: ['listener', 'listen'],
+      message:
+        'is reachable from other machines, and neither a password nor an ACL is asked for: set PROXY_USERS_FILE or PROXY_ACL_FILE, or PROXY_ALLOW_OPEN=true where an open proxy is wanted',
+    });
+  }
+});
+
+/** What the server asks of clients, `auto` resolved. */
+export function authPolicyOf(config: z.infer<typeof settings>): AuthPolicy {
+  const { auth } = config.listener;
+  if (auth !== 'auto') return auth;
+  return config.auth.users_file === '' ? 'none' : 'password';
+}
+
+export type ProxyConfig = z.infer<typeof proxyConfig>;
