@@ -38,8 +38,8 @@ export interface AclVerdict {
  * resolved address before connecting to it. The first time, a block is final; an allow for a name
  * is provisional, and its rule is null where only the address can tell which rule decides.
  * A destination that is an address in any spelling is decided for good the first time.
- * BIND and UDP ASSOCIATE with an unspecified address and port 0 are "not known yet" and are
- * blocked only where nothing could allow them.
+ * An unspecified address is "not known yet" for BIND, and with port 0 for UDP ASSOCIATE: it is
+ * blocked only where nothing could allow it.
  *
  * Pure and synchronous; the rules behind it are replaced as a whole on reload.
  */

@@ -142,6 +142,14 @@ function protectedVerdict(what: string): AclVerdict {
 
 const PROVISIONAL: AclVerdict = { decision: 'allow', rule: null };
 
+/**
+ * Whether an unspecified address may stand for "not known yet": BIND names a peer that is still
+ * to come, UDP ASSOCIATE has no destination. A datagram to it with a port would reach this machine.
+ */
+function isUnknownYet({ command, dest_port }: AclRequest): boolean {
+  return command === 'bind' || (command === 'udp_associate' && dest_port === 0);
+}
+
 /** A rule that was found; -1 is the default decision. */
 interface Found {
   rule: number;
@@ -368,13 +376,9 @@ export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
       ) {
         return protectedVerdict('invalid_address');
       }
-      // BIND and UDP ASSOCIATE begin with "any address, any port" and name the real one later.
       const isOpen =
-        resolved === null &&
-        request.command !== 'connect' &&
-        asked !== null &&
-        asked.words.every((word) => word === 0);
-      const ip = resolved ?? (isOpen ? null : asked);
+        isUnknownYet(request) && (asked ?? resolved)?.words.every((word) => word === 0) === true;
+      const ip = isOpen ? null : (resolved ?? asked);
       const faces = ip === null ? [] : facesOf(ip);
       const isPortOpen = isOpen && request.dest_port === 0;
 
