@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../log/logger.js';
 import { createKafkaClient } from './client.js';
 import type { KafkaConfig } from './config.js';
-import { kafkaErrorOf } from './errors.js';
+import { KafkaError, kafkaErrorOf } from './errors.js';
 
 export interface TopicSpec {
   readonly name: string;
@@ -35,6 +36,7 @@ export interface KafkaAdmin {
 }
 
 const ADMIN_TIMEOUT_MS = 30_000;
+const LEADER_POLL_MS = 50;
 /** Administration happens at starts, when brokers elect and restart; its requests may be repeated. */
 const ADMIN_RETRIES = 5;
 
@@ -58,12 +60,33 @@ export function createKafkaAdmin(
     }
   }
 
+  /** A topic that was just made is not known to every broker at once. */
+  async function waitForLeaders(name: string): Promise<void> {
+    for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop
+        const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
+        const partitions = topics[0]?.partitions ?? [];
+        if (partitions.length > 0 && partitions.every((p) => p.leader >= 0)) return;
+      } catch (error) {
+        if (!isUnknownTopic(error) || Date.now() > endMs) throw error;
+      }
+      if (Date.now() > endMs) {
+        throw new KafkaError('kafka_timeout', `no leaders for ${name} yet`, { retryable: true });
+      }
+      // oxlint-disable-next-line no-await-in-loop
+      await delay(LEADER_POLL_MS);
+    }
+  }
+
   return {
     ping: () => call('ping', async () => (await admin.describeCluster()).brokers.length),
     ensureTopic: (spec) =>
       call(`create topic ${spec.name}`, async () => {
         const created = await admin.createTopics({
           timeout: ADMIN_TIMEOUT_MS,
+          // kafkajs asks once for the leaders, too early: the broker may not know the topic yet.
+          waitForLeaders: false,
           topics: [
             {
               topic: spec.name,
@@ -76,6 +99,7 @@ export function createKafkaAdmin(
             },
           ],
         });
+        await waitForLeaders(spec.name);
         return created ? 'created' : 'exists';
       }),
     describeTopic: (name) =>
