@@ -60,16 +60,15 @@ export function createKafkaAdmin(
     }
   }
 
-  /** A topic that was just made is not known to every broker at once. */
-  async function waitForLeaders(name: string): Promise<void> {
+  /** A topic that was just made is neither known to every broker nor led at once. */
+  async function waitUntilUsable(name: string): Promise<void> {
     for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
       try {
         // oxlint-disable-next-line no-await-in-loop
-        const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
-        const partitions = topics[0]?.partitions ?? [];
-        if (partitions.length > 0 && partitions.every((p) => p.leader >= 0)) return;
-      } catch (error) {
-        if (!isUnknownTopic(error) || Date.now() > endMs) throw error;
+        if ((await admin.fetchTopicOffsets(name)).length > 0) return;
+      } catch (cause) {
+        const error = kafkaErrorOf(cause, 'leaders');
+        if (!error.retryable || Date.now() > endMs) throw error;
       }
       if (Date.now() > endMs) {
         throw new KafkaError('kafka_timeout', `no leaders for ${name} yet`, { retryable: true });
@@ -99,7 +98,7 @@ export function createKafkaAdmin(
             },
           ],
         });
-        await waitForLeaders(spec.name);
+        await waitUntilUsable(spec.name);
         return created ? 'created' : 'exists';
       }),
     describeTopic: (name) =>
