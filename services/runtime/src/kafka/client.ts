@@ -8,14 +8,11 @@ import net from 'node:net';
 import tls from 'node:tls';
 import kafkajs from 'kafkajs';
 import type { Kafka, LogEntry, SASLOptions } from 'kafkajs';
-import { createLogLimiter } from '../log/logger.js';
 import type { Logger } from '../log/logger.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError } from './errors.js';
 
 const KEEP_ALIVE_DELAY_MS = 30_000;
-/** kafkajs repeats its complaints with every attempt; who uses the client logs the outage as a whole. */
-const LOG_INTERVAL_MS = 10_000;
 
 export interface KafkaClient {
   readonly kafka: Kafka;
@@ -48,7 +45,7 @@ export function createKafkaClient(
     requestTimeout: config.request_timeout_ms,
     enforceRequestTimeout: true,
     retry: { retries: deps.retries ?? 0, initialRetryTime: 200, maxRetryTime: 5_000 },
-    logLevel: kafkajs.logLevel.WARN,
+    logLevel: kafkajs.logLevel.INFO,
     logCreator: () => logBridge(deps.logger),
     socketFactory: ({ host, port, ssl: options, onConnect }) => {
       // The types say that `ssl` is always there; kafkajs leaves it out without TLS.
@@ -107,16 +104,17 @@ function saslOf(config: KafkaConfig): SASLOptions | null {
   }
 }
 
+/**
+ * What kafkajs has to say is for looking closely only: it repeats its complaints with every attempt,
+ * and all that matters comes out as an error or an event, which is logged where it is handled.
+ */
 function logBridge(logger: Logger): (entry: LogEntry) => void {
-  const limiter = createLogLimiter(LOG_INTERVAL_MS);
-  return ({ level, namespace, log }) => {
-    if (level > kafkajs.logLevel.WARN) {
-      logger.debug({ namespace }, log.message);
-      return;
-    }
-    const heldBack = limiter.pass();
-    if (heldBack !== null)
-      logger.warn({ namespace, held_back: heldBack }, `kafkajs: ${log.message}`);
+  return ({
+    label,
+    namespace,
+    log: { message, timestamp: _timestamp, logger: _name, ...fields },
+  }) => {
+    logger.debug({ kafkajs: { level: label, namespace, ...fields } }, message);
   };
 }
 

@@ -21,6 +21,20 @@ export interface OutgoingRecord {
   readonly headers: Readonly<Record<string, string | Buffer>>;
 }
 
+/** Records that no repetition will get through. The other records of the batch are acknowledged. */
+export class RecordsRefusedError extends KafkaError {
+  readonly refused: readonly OutgoingRecord[];
+
+  constructor(refused: readonly OutgoingRecord[], cause: KafkaError) {
+    super('kafka_rejected', `${refused.length} refused for good: ${cause.message}`, {
+      retryable: false,
+      type: cause.type,
+      cause,
+    });
+    this.refused = refused;
+  }
+}
+
 /** A connection that has not failed yet. */
 interface Link {
   send(topic: string, records: readonly OutgoingRecord[]): Promise<void>;
@@ -33,8 +47,8 @@ export interface KafkaProducer {
    * Sends a batch again and again until it is acknowledged. One call at a time.
    *
    * @throws KafkaError `kafka_aborted` when the signal fired: the batch may or may not be there.
-   * @throws KafkaError not retryable when a broker refuses a single record for good (too large, no
-   *   such topic name, corrupt): the records before it in the batch are there.
+   * @throws RecordsRefusedError when brokers refuse single records for good (too large, invalid):
+   *   it names them, and all the others of the batch are there.
    */
   send(topic: string, records: readonly OutgoingRecord[], signal: AbortSignal): Promise<void>;
   /** Ends the connection at once. */
@@ -49,7 +63,7 @@ export interface ProducerHooks {
 }
 
 const BACKOFF_FIRST_MS = 100;
-const BACKOFF_MAX_MS = 5_000;
+const BACKOFF_MAX_MS = 2_000;
 /** Errors of a broker that the same record will meet every time. */
 const HOPELESS_TYPES = new Set([
   'MESSAGE_TOO_LARGE',
@@ -209,23 +223,26 @@ export function createResender(
     }
   }
 
-  /** Finds the record that is refused for good; the others get through. */
+  /** Finds the records that are refused for good; the others get through. */
   async function halve(
     topic: string,
     records: readonly OutgoingRecord[],
     signal: AbortSignal,
     error: KafkaError,
   ): Promise<void> {
-    if (records.length <= 1) {
-      throw new KafkaError(error.code, error.message, {
-        retryable: false,
-        type: error.type,
-        cause: error,
-      });
-    }
+    if (records.length <= 1) throw new RecordsRefusedError(records, error);
     const middle = records.length >> 1;
-    await sendUntilAcknowledged(topic, records.slice(0, middle), signal);
-    await sendUntilAcknowledged(topic, records.slice(middle), signal);
+    const refused: OutgoingRecord[] = [];
+    for (const half of [records.slice(0, middle), records.slice(middle)]) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop
+        await sendUntilAcknowledged(topic, half, signal);
+      } catch (thrown) {
+        if (!(thrown instanceof RecordsRefusedError)) throw thrown;
+        refused.push(...thrown.refused);
+      }
+    }
+    if (refused.length > 0) throw new RecordsRefusedError(refused, error);
   }
 
   return {
