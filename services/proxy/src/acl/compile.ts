@@ -376,8 +376,7 @@ export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
       ) {
         return protectedVerdict('invalid_address');
       }
-      const isOpen =
-        isUnknownYet(request) && (asked ?? resolved)?.words.every((word) => word === 0) === true;
+      const isOpen = isUnknownYet(request) && asked?.words.every((word) => word === 0) === true;
       const ip = isOpen ? null : (resolved ?? asked);
       const faces = ip === null ? [] : facesOf(ip);
       const isPortOpen = isOpen && request.dest_port === 0;
