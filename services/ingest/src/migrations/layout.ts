@@ -13,7 +13,7 @@ export type Layout =
       readonly onCluster: boolean;
     };
 
-const CREATE_TABLE = /^(CREATE TABLE IF NOT EXISTS \S+)/;
+const TABLE_STATEMENT = /^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) \S+)/;
 const PLACEHOLDER = /\$\{([a-z]+):([^}]*)\}/g;
 
 /** The part of a table's name that marks the rows of one shard, behind the Distributed table of the plain name. */
@@ -64,7 +64,7 @@ export function renderStatement(template: string, layout: Layout): string | null
         throw new MigrationError('migration_invalid', `unknown placeholder in: ${template}`);
     }
   });
-  return text.replace(CREATE_TABLE, `$1${onCluster(layout)}`);
+  return text.replace(TABLE_STATEMENT, `$1${onCluster(layout)}`);
 }
 
 function renderDistributed(layout: Layout, table: string, expression: string): string | null {
