@@ -2,7 +2,10 @@ import type { Health, Logger, Registry } from '@sockscope/runtime';
 import { fastify } from 'fastify';
 import type { FastifyInstance } from 'fastify';
 import type { FastifySerializerCompiler } from 'fastify/types/schema.js';
-import { validatorCompiler } from 'fastify-type-provider-zod';
+import {
+  serializerCompiler as validatingSerializer,
+  validatorCompiler,
+} from 'fastify-type-provider-zod';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import { handleErrors } from './http/errors.js';
@@ -15,6 +18,8 @@ import type { Store } from './store/store.js';
 export interface AppConfig {
   readonly version: string;
   readonly request_timeout_ms: number;
+  /** Validates every answer by its schema before it is sent: for tests. */
+  readonly validate_answers: boolean;
 }
 
 export interface AppDeps {
@@ -46,7 +51,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
     routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX },
   });
   app.setValidatorCompiler(validatorCompiler);
-  app.setSerializerCompiler(serializerCompiler);
+  app.setSerializerCompiler(config.validate_answers ? validatingSerializer : plainSerializer);
   handleErrors(app, deps.logger);
   measureRequests(app, deps.registry);
   await serveOpenApi(app, config.version);
@@ -64,4 +69,4 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
  * Answers are what the types say they are, and their rows were validated when they came from the
  * database; validating each again would double the cost of a page. Tests do validate them.
  */
-const serializerCompiler: FastifySerializerCompiler<z.ZodType> = () => JSON.stringify;
+const plainSerializer: FastifySerializerCompiler<z.ZodType> = () => JSON.stringify;

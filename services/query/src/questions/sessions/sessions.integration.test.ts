@@ -1,0 +1,358 @@
+import { sessionStartMs } from '@sockscope/schemas';
+import type { SessionRow } from '@sockscope/schemas';
+import type { Session, SessionsPage, TimelinePage } from '@sockscope/schemas/api';
+import '@sockscope/runtime/testing';
+import ipaddr from 'ipaddr.js';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createTestApp } from '../../testing/app.js';
+import type { TestApp } from '../../testing/app.js';
+import { createTestDatabase } from '../../testing/database.js';
+import type { TestDatabase } from '../../testing/database.js';
+import { insertBatch } from '../../testing/load.js';
+import { makeEvents, storeBadly, worldOf } from '../../testing/world.js';
+import type { World } from '../../testing/world.js';
+
+const DAY_MS = 86_400_000;
+const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
+
+let database: TestDatabase;
+let world: World;
+let api: TestApp;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const events = makeEvents({
+    seed: 7,
+    sessions: 900,
+    fromMs: NOW_MS - 50 * DAY_MS,
+    toMs: NOW_MS,
+  });
+  world = worldOf(events);
+  await storeBadly(database.clickhouse, events, { seed: 8, batches: 6 });
+  api = await createTestApp(database.clickhouse, () => NOW_MS);
+});
+
+afterAll(async () => {
+  await api.app.close();
+  await database.drop();
+});
+
+/** All pages of a list, one after the other. */
+async function walk(parameters: string, limit: number): Promise<Session[]> {
+  const items: Session[] = [];
+  let cursor: string | null = '';
+  while (cursor !== null) {
+    const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
+    // Each page says where the next one begins.
+    // oxlint-disable-next-line no-await-in-loop
+    const page: SessionsPage = await api.get(
+      `/api/v1/sessions?${parameters}&limit=${limit}${from}`,
+    );
+    expect(page.items.length).toBeLessThanOrEqual(limit);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  }
+  return items;
+}
+
+const durationOf = (row: SessionRow) =>
+  row.duration_ms ?? Date.parse(row.updated_at) - Date.parse(row.started_at);
+const bytesOf = (row: SessionRow) => row.bytes_sent + row.bytes_received;
+const idsOf = (rows: readonly { readonly session_id: string }[]) => rows.map((r) => r.session_id);
+const sortedIds = (rows: readonly { readonly session_id: string }[]) => idsOf(rows).toSorted();
+
+function inBlock(address: string | null, block: string): boolean {
+  if (address === null) return false;
+  const parsed = ipaddr.parse(address);
+  if (!block.includes('/')) return parsed.toString() === ipaddr.parse(block).toString();
+  const [base, prefix] = ipaddr.parseCIDR(block);
+  return parsed.kind() === base.kind() && parsed.match([base, prefix] as [ipaddr.IPv4, number]);
+}
+
+const someUser = 'user-0';
+const hostile = `o'brien"; DROP TABLE sessions --`;
+const encoded = encodeURIComponent;
+
+/** Each filter with what it means, said plainly. */
+const FILTERS: readonly (readonly [string, (row: SessionRow) => boolean])[] = [
+  ['', () => true],
+  [`user=${someUser}`, (r) => r.user === someUser],
+  [`user=${someUser}&user=${encoded(hostile)}`, (r) => [someUser, hostile].includes(r.user)],
+  [`user=${encoded('ünï\u0000cödé')}`, (r) => r.user === 'ünï\u0000cödé'],
+  [`user=${encoded('{"a":1}\n')}`, (r) => r.user === '{"a":1}\n'],
+  ['user=nobody', () => false],
+  ['status=active', (r) => r.status === 'active'],
+  [
+    'status=failed&status=rejected_by_acl',
+    (r) => r.status === 'failed' || r.status === 'rejected_by_acl',
+  ],
+  ['close_reason=idle_timeout', (r) => r.close_reason === 'idle_timeout'],
+  [
+    'start_after=2026-02-20T00:00:00Z&start_before=2026-03-01',
+    (r) => r.started_at >= '2026-02-20T00:00:00.000Z' && r.started_at < '2026-03-01T00:00:00.000Z',
+  ],
+  [
+    'overlap_after=2026-02-20T10:00:00Z&overlap_before=2026-02-25',
+    (r) =>
+      r.started_at < '2026-02-25T00:00:00.000Z' &&
+      (r.ended_at === null || r.ended_at >= '2026-02-20T10:00:00.000Z'),
+  ],
+  ['dest_host=www.site-0.example', (r) => r.dest_host === 'www.site-0.example'],
+  ['dest_host=*.site-0.example', (r) => r.dest_host.endsWith('.site-0.example')],
+  [
+    'dest_host=*.site-0.example&dest_host=api.site-1.example',
+    (r) => r.dest_host.endsWith('.site-0.example') || r.dest_host === 'api.site-1.example',
+  ],
+  [`dest_host=${encoded(`x' OR 1=1 --`)}`, (r) => r.dest_host === `x' OR 1=1 --`],
+  ['dest_ip=198.51.100.0/25', (r) => inBlock(r.dest_ip, '198.51.100.0/25')],
+  ['dest_ip=198.51.100.7', (r) => inBlock(r.dest_ip, '198.51.100.7')],
+  [
+    'source_ip=192.0.2.0/28&source_ip=192.0.2.200/29',
+    (r) => inBlock(r.source_ip, '192.0.2.0/28') || inBlock(r.source_ip, '192.0.2.200/29'),
+  ],
+  ['source_ip=::ffff:192.0.2.0/124', (r) => inBlock(r.source_ip, '192.0.2.0/28')],
+  ['source_ip=2001:db8::/32', () => false],
+  ['source_ip=0.0.0.0/0', () => true],
+  ['source_ip=::/0', () => true],
+  ['dest_port=443&dest_port=53', (r) => r.dest_port === 443 || r.dest_port === 53],
+  ['protocol=udp', (r) => r.protocol === 'udp'],
+  ['command=connect', (r) => r.command === 'connect'],
+  ['acl_decision=block', (r) => r.acl_decision === 'block'],
+  ['acl_rule_matched=rule-2', (r) => r.acl_rule_matched === 'rule-2'],
+  ['proxy_id=proxy-2', (r) => r.proxy_id === 'proxy-2'],
+  ['min_duration_secs=30', (r) => durationOf(r) >= 30_000],
+  [
+    'min_duration_secs=1.5&max_duration_secs=20.25',
+    (r) => durationOf(r) >= 1_500 && durationOf(r) <= 20_250,
+  ],
+  ['min_bytes=1000000', (r) => bytesOf(r) >= 1_000_000],
+  ['max_bytes=0', (r) => bytesOf(r) === 0],
+  [
+    `user=${someUser}&status=closed&dest_port=443&min_bytes=1&dest_host=*.example`,
+    (r) =>
+      r.user === someUser &&
+      r.status === 'closed' &&
+      r.dest_port === 443 &&
+      bytesOf(r) >= 1 &&
+      r.dest_host.endsWith('.example'),
+  ],
+];
+
+describe('sessions', () => {
+  it.each(FILTERS)('?%s answers what a plain scan does', async (parameters, passes) => {
+    const found = await walk(parameters, 1_000);
+    const expected = world.sessions.filter(passes);
+    expect(sortedIds(found)).toEqual(sortedIds(expected));
+  });
+
+  it('shows each session as its last event left it', async () => {
+    const found = await walk('', 500);
+    const byId = new Map(world.sessions.map((row) => [row.session_id, row]));
+    for (const session of found) {
+      const {
+        seq: _seq,
+        version: _version,
+        proxy_epoch: _epoch,
+        ...row
+      } = byId.get(session.session_id) ?? expect.unreachable();
+      expect(session).toEqual(row);
+    }
+  });
+
+  it.each(['desc', 'asc'] as const)(
+    'come in order of start, %s, each once over all pages',
+    async (order) => {
+      const sign = order === 'desc' ? -1 : 1;
+      const found = await walk(`order=${order}`, 29);
+      expect(sortedIds(found)).toEqual(sortedIds(world.sessions));
+      const starts = found.map((s) => Date.parse(s.started_at));
+      expect(starts).toEqual(starts.toSorted((a, b) => sign * (a - b)));
+    },
+  );
+
+  it.each([
+    ['duration_ms', durationOf],
+    ['bytes', bytesOf],
+  ] as const)('come in order of %s, each once over all pages', async (sort, valueOf) => {
+    const byId = new Map(world.sessions.map((row) => [row.session_id, row]));
+    for (const order of ['desc', 'asc'] as const) {
+      // oxlint-disable-next-line no-await-in-loop
+      const found = await walk(`sort=${sort}&order=${order}`, 37);
+      expect(sortedIds(found)).toEqual(sortedIds(world.sessions));
+      const values = found.map((s) => valueOf(byId.get(s.session_id) ?? expect.unreachable()));
+      const sign = order === 'desc' ? -1 : 1;
+      expect(values).toEqual(values.toSorted((a, b) => sign * (a - b)));
+    }
+  });
+
+  it('gives the same order whatever the page size, at equal starts too', async () => {
+    const starts = world.sessions.map((row) => row.started_at);
+    expect(new Set(starts).size).toBeLessThan(starts.length);
+    const some = 'start_after=2026-03-12';
+    const whole = idsOf(await walk(some, 1_000));
+    expect(whole.length).toBeGreaterThan(30);
+    expect(idsOf(await walk(some, 1))).toEqual(whole);
+    expect(idsOf(await walk(some, 3))).toEqual(whole);
+  });
+
+  it('refuses a cursor of other filters, a forged one and one of another question', async () => {
+    const page = await api.get<SessionsPage>('/api/v1/sessions?limit=1&user=user-0');
+    const cursor = page.next_cursor ?? expect.unreachable();
+    await api.get(`/api/v1/sessions?limit=2&user=user-0&cursor=${cursor}`);
+    for (const path of [
+      `/api/v1/sessions?limit=1&user=user-1&cursor=${cursor}`,
+      `/api/v1/sessions?limit=1&cursor=${cursor}`,
+      `/api/v1/sessions?limit=1&user=user-0&order=asc&cursor=${cursor}`,
+      `/api/v1/sessions/active?user=user-0&cursor=${cursor}`,
+      `/api/v1/sessions?user=user-0&cursor=${cursor.slice(2)}`,
+      `/api/v1/sessions?user=user-0&cursor=AAAA`,
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop
+      const problem = await api.get<{ code: string; errors: { parameter: string }[] }>(path, 400);
+      expect(problem).toMatchObject({ code: 'invalid-cursor', errors: [{ parameter: 'cursor' }] });
+    }
+  });
+
+  it.each([
+    ['foo=1', 'foo'],
+    ['limit=0', 'limit'],
+    ['limit=1001', 'limit'],
+    ['limit=1e2', 'limit'],
+    ['limit=1&limit=2', 'limit'],
+    ['status=open', 'status'],
+    ['start_after=yesterday', 'start_after'],
+    ['start_after=2026-02-30', 'start_after'],
+    ['start_after=2026-03-01&start_before=2026-02-01', 'start_before'],
+    ['dest_ip=300.1.1.1', 'dest_ip'],
+    ['source_ip=10.0.0.0/33', 'source_ip'],
+    ['dest_host=*', 'dest_host'],
+    ['dest_port=65536', 'dest_port'],
+    ['min_bytes=-1', 'min_bytes'],
+    ['min_duration_secs=abc', 'min_duration_secs'],
+    ['user=', 'user'],
+    ['sort=user', 'sort'],
+    ['cursor=%27', 'cursor'],
+  ])('?%s is a 400 that names %s', async (parameters, parameter) => {
+    const problem = await api.get<{ errors: { parameter: string }[] }>(
+      `/api/v1/sessions?${parameters}`,
+      400,
+    );
+    expect(problem.errors).toEqual([expect.objectContaining({ parameter })]);
+  });
+
+  it('one by its id, in any case; an unknown one is a 404', async () => {
+    const [row] = world.sessions;
+    const id = row?.session_id ?? expect.unreachable();
+    expect(await api.get(`/api/v1/sessions/${id.toUpperCase()}`)).toMatchObject({ session_id: id });
+    await api.get('/api/v1/sessions/019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f', 404);
+    await api.get('/api/v1/sessions/019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f/events', 404);
+    await api.get('/api/v1/sessions/1', 400);
+  });
+});
+
+describe('session events', () => {
+  async function timeline(id: string, limit: number) {
+    const items: TimelinePage['items'] = [];
+    let cursor: string | null = '';
+    while (cursor !== null) {
+      const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
+      // oxlint-disable-next-line no-await-in-loop
+      const page: TimelinePage = await api.get(
+        `/api/v1/sessions/${id}/events?limit=${limit}${from}`,
+      );
+      items.push(...page.items);
+      cursor = page.next_cursor;
+    }
+    return items;
+  }
+
+  it('are all of its events once, in order, whatever the page size', async () => {
+    const id =
+      world.sessions.find((row) => row.seq >= 4 && row.status === 'closed')?.session_id ??
+      expect.unreachable();
+    const events = world.events.filter((event) => event.session_id === id);
+    for (const limit of [1, 2, 1_000]) {
+      // oxlint-disable-next-line no-await-in-loop
+      const items = await timeline(id, limit);
+      expect(items.map((item) => item.seq)).toEqual(events.map((event) => event.seq));
+      expect(items.every((item) => item.missing_before === 0)).toBe(true);
+      expect(items.map((item) => item.delta)).toEqual(
+        events.map((event) => (event.type === 'SessionStarted' ? null : event.delta)),
+      );
+      expect(items.at(-1)).toMatchObject({ type: 'SessionClosed', status: 'closed' });
+    }
+  });
+
+  it('mark what is missing, and what came after a later one', async () => {
+    const all = makeEvents({ seed: 99, sessions: 60, fromMs: NOW_MS - DAY_MS, toMs: NOW_MS });
+    const long = all.find((event) => event.seq === 5)?.session_id ?? expect.unreachable();
+    const events = all.filter((event) => event.session_id === long);
+    const bySeq = (seqs: number[]) => events.filter((event) => seqs.includes(event.seq));
+    await insertBatch(database.clickhouse, bySeq([0, 1, 5]));
+    const [{ now } = { now: '' }] = await storedAt(long);
+    await untilLater(now);
+    await insertBatch(database.clickhouse, bySeq([3]));
+    const items = await timeline(long, 2);
+    expect(items.map(({ seq, missing_before, late }) => ({ seq, missing_before, late }))).toEqual([
+      { seq: 0, missing_before: 0, late: false },
+      { seq: 1, missing_before: 0, late: false },
+      { seq: 3, missing_before: 1, late: true },
+      { seq: 5, missing_before: 1, late: false },
+    ]);
+  });
+
+  async function storedAt(id: string) {
+    const { z } = await import('zod');
+    return database.clickhouse.query({
+      sql: 'SELECT toString(max(ingested_at)) AS now FROM session_events WHERE session_id = {id:UUID}',
+      params: { id },
+      row: z.object({ now: z.string() }),
+    });
+  }
+
+  /** Until the database's clock shows another millisecond than that of the insert before. */
+  async function untilLater(than: string) {
+    const { z } = await import('zod');
+    for (;;) {
+      // oxlint-disable-next-line no-await-in-loop
+      const [row] = await database.clickhouse.query({
+        sql: 'SELECT toString(now64(3)) AS now',
+        row: z.object({ now: z.string() }),
+      });
+      if ((row?.now ?? '') > than) return;
+    }
+  }
+});
+
+describe('walking all pages while new sessions arrive', () => {
+  it('gives each session that was there once', async () => {
+    const before = new Set(idsOf(await walk('', 1_000)));
+    const newcomers = makeEvents({
+      seed: 6,
+      sessions: 120,
+      // Newer ones, and late ones that belong between those already walked.
+      fromMs: NOW_MS - 20 * DAY_MS,
+      toMs: NOW_MS + 60_000,
+    });
+    const ids = [...new Set(newcomers.map((event) => event.session_id))];
+    const seen: string[] = [];
+    let cursor: string | null = '';
+    while (cursor !== null) {
+      const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
+      // oxlint-disable-next-line no-await-in-loop
+      const page: SessionsPage = await api.get(`/api/v1/sessions?limit=40${from}`);
+      seen.push(...idsOf(page.items));
+      cursor = page.next_cursor;
+      const next = ids.splice(0, 8);
+      // oxlint-disable-next-line no-await-in-loop
+      await insertBatch(
+        database.clickhouse,
+        newcomers.filter((event) => next.includes(event.session_id)),
+      );
+    }
+    expect(new Set(seen).size).toBe(seen.length);
+    const seenSet = new Set(seen);
+    expect([...before].filter((id) => !seenSet.has(id))).toEqual([]);
+    expect(seen.every((id) => sessionStartMs(id) > 0)).toBe(true);
+  });
+});

@@ -1,0 +1,133 @@
+import { isZero, maxCounters, minuteOf, rowOf, toTimestamp } from '@sockscope/schemas';
+import type { Counters, SessionEvent, SessionRow } from '@sockscope/schemas';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+
+const SESSION_TABLES = ['sessions', 'sessions_by_user', 'sessions_by_destination'] as const;
+
+type Row = Readonly<Record<string, unknown>>;
+
+/** Inserts rows as one part per table and partition. */
+export async function insertRows(
+  clickhouse: ClickHouse,
+  table: string,
+  rows: readonly Row[],
+): Promise<void> {
+  const [first] = rows;
+  if (first === undefined) return;
+  const columns = Object.keys(first);
+  await clickhouse.insert({
+    table,
+    columns,
+    format: 'JSONCompactEachRow',
+    bytes: rows.map((row) => Buffer.from(`${JSON.stringify(columns.map((name) => row[name]))}\n`)),
+    settings: { date_time_input_format: 'best_effort' },
+  });
+}
+
+/** What one batch of events becomes in the tables, as the ingest service writes it. */
+export async function insertBatch(
+  clickhouse: ClickHouse,
+  events: readonly SessionEvent[],
+): Promise<void> {
+  const newest = new Map<string, SessionRow>();
+  const minutes = new Map<string, { event: SessionEvent; bucket: string; counters: Counters }>();
+  for (const event of events) {
+    const known = newest.get(event.session_id);
+    const row = rowOf(event);
+    if (known === undefined || known.version < row.version) newest.set(event.session_id, row);
+    if (event.type === 'SessionStarted' || isZero(event.minute)) continue;
+    const bucket = toTimestamp(minuteOf(Date.parse(event.interval_start)));
+    const key = `${event.session_id} ${bucket}`;
+    const before = minutes.get(key)?.counters;
+    const counters = before === undefined ? event.minute : maxCounters(before, event.minute);
+    minutes.set(key, { event, bucket, counters });
+  }
+  const traffic = [...minutes.values()].map(({ event, bucket, counters }) => ({
+    bucket,
+    user: event.user,
+    dest_host: event.dest_host,
+    session_id: event.session_id,
+    started_at: event.started_at,
+    proxy_id: event.proxy_id,
+    source_ip: event.source_ip,
+    dest_port: event.dest_port,
+    protocol: event.protocol,
+    ...counters,
+  }));
+  await Promise.all([
+    ...SESSION_TABLES.map((table) => insertRows(clickhouse, table, [...newest.values()])),
+    insertRows(clickhouse, 'session_traffic_1m', traffic),
+    insertRows(clickhouse, 'session_events', events.map(eventRow)),
+  ]);
+}
+
+function eventRow(event: SessionEvent): Row {
+  const {
+    type,
+    schema_version,
+    occurred_at,
+    session_id,
+    seq,
+    proxy_id,
+    proxy_epoch,
+    started_at,
+    user,
+    source_ip,
+    source_port,
+    dest_host,
+    dest_ip,
+    dest_port,
+    protocol,
+    command,
+    auth_method,
+    acl_decision,
+    acl_rule_matched,
+    bytes_sent,
+    bytes_received,
+    packets_sent,
+    packets_received,
+  } = event;
+  const interval = event.type === 'SessionStarted' ? null : event;
+  const closed = event.type === 'SessionClosed' ? event : null;
+  return {
+    type,
+    schema_version,
+    occurred_at,
+    session_id,
+    seq,
+    proxy_id,
+    proxy_epoch,
+    started_at,
+    user,
+    source_ip,
+    source_port,
+    dest_host,
+    dest_ip,
+    dest_port,
+    protocol,
+    command,
+    auth_method,
+    acl_decision,
+    acl_rule_matched,
+    bytes_sent,
+    bytes_received,
+    packets_sent,
+    packets_received,
+    interval_start: interval?.interval_start ?? null,
+    interval_end: interval?.interval_end ?? null,
+    delta_bytes_sent: interval?.delta.bytes_sent ?? 0,
+    delta_bytes_received: interval?.delta.bytes_received ?? 0,
+    delta_packets_sent: interval?.delta.packets_sent ?? 0,
+    delta_packets_received: interval?.delta.packets_received ?? 0,
+    minute_bytes_sent: interval?.minute.bytes_sent ?? 0,
+    minute_bytes_received: interval?.minute.bytes_received ?? 0,
+    minute_packets_sent: interval?.minute.packets_sent ?? 0,
+    minute_packets_received: interval?.minute.packets_received ?? 0,
+    ended_at: closed?.ended_at ?? null,
+    duration_ms: closed?.duration_ms ?? null,
+    status: closed?.status ?? null,
+    close_reason: closed?.close_reason ?? null,
+    error_code: closed?.error_code ?? null,
+    connect_ms: closed?.connect_ms ?? null,
+  };
+}
