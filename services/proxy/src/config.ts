@@ -1,5 +1,11 @@
 import { hostname } from 'node:os';
-import { durationMs, isLoopback, listenAddress, logConfig } from '@sockscope/runtime';
+import {
+  durationMs,
+  formatListenAddress,
+  isLoopback,
+  listenAddress,
+  logConfig,
+} from '@sockscope/runtime';
 import { kafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 import { aclConfig } from './acl/config.js';
@@ -89,6 +95,16 @@ export function authPolicyOf(config: z.infer<typeof settings>): AuthPolicy {
   const { auth } = config.listener;
   if (auth !== 'auto') return auth;
   return config.auth.users_file === '' ? 'none' : 'password';
+}
+
+/** Every address of the product that is known from the settings alone. */
+export function ownEndpointsOf(config: z.infer<typeof settings>): string[] {
+  return [
+    ...config.acl.own_endpoints,
+    formatListenAddress(config.listener.listen),
+    formatListenAddress(config.ops.listen),
+    ...config.kafka.brokers,
+  ];
 }
 
 export type ProxyConfig = z.infer<typeof proxyConfig>;

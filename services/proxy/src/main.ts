@@ -1,10 +1,22 @@
 import { createProgram } from '@sockscope/runtime';
-import { proxyConfig } from './config.js';
+import { registerAclCommands } from './acl/commands.js';
+import { registerUsersCommands } from './auth/commands.js';
+import { ownEndpointsOf, proxyConfig } from './config.js';
 import { runProxy } from './run.js';
 
-await createProgram({
+const program = createProgram({
   name: 'sockscope-proxy',
   description: 'A SOCKS5 proxy that records every connection.',
   schema: proxyConfig,
   run: runProxy,
-}).main();
+});
+registerUsersCommands(program.command, () => program.config().auth.users_file);
+registerAclCommands(program.command, () => {
+  const config = program.config();
+  return {
+    acl: { ...config.acl, own_endpoints: ownEndpointsOf(config) },
+    users_file: config.auth.users_file,
+    dns: config.dns,
+  };
+});
+await program.main();

@@ -4,12 +4,11 @@ import {
   createOpsServer,
   createRegistry,
   createService,
-  formatListenAddress,
 } from '@sockscope/runtime';
 import type { Component } from '@sockscope/runtime';
 import { createAcl } from './acl/acl.js';
 import { createAuthenticator } from './auth/auth.js';
-import { authPolicyOf } from './config.js';
+import { authPolicyOf, ownEndpointsOf } from './config.js';
 import type { ProxyConfig } from './config.js';
 import { createEventPipeline } from './events/index.js';
 import { createRelay } from './relay/index.js';
@@ -42,15 +41,7 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     origin: { proxy_id: config.proxy_id, proxy_epoch: clock.now() },
   });
   const acl = createAcl(
-    {
-      ...config.acl,
-      own_endpoints: [
-        ...config.acl.own_endpoints,
-        formatListenAddress(config.listener.listen),
-        formatListenAddress(config.ops.listen),
-        ...config.kafka.brokers,
-      ],
-    },
+    { ...config.acl, own_endpoints: ownEndpointsOf(config) },
     { logger, metrics: registry },
   );
   const authenticator = createAuthenticator(config.auth, { logger, metrics: registry });

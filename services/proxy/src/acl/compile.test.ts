@@ -19,6 +19,9 @@ const own: OwnEndpoints = {
   coversName: (name, port) => port === 9092 && name === 'kafka.test',
 };
 
+/** Each takes some milliseconds; PROPERTY_RUNS=100 is the long version. */
+const RUNS = 150 * Number(process.env['PROPERTY_RUNS'] ?? 1);
+
 // Small worlds, so that rules and requests meet often.
 const USERS = ['anonymous', 'alice', 'bob', 'eve'];
 const GROUPS = ['staff', 'guests', 'admins'];
@@ -136,7 +139,7 @@ const request: fc.Arbitrary<AclRequest> = fc.record({
   nowMs: fc.integer({ min: 1_577_836_800_000, max: 1_900_000_000_000 }),
 });
 
-describe('compiled rules', () => {
+describe('compiled rules', { timeout: 30_000 * Number(process.env['PROPERTY_RUNS'] ?? 1) }, () => {
   it('decide exactly as the rules read one by one', () => {
     fc.assert(
       fc.property(
@@ -149,7 +152,7 @@ describe('compiled rules', () => {
           }
         },
       ),
-      { numRuns: 400 },
+      { numRuns: RUNS },
     );
   });
 
@@ -171,7 +174,7 @@ describe('compiled rules', () => {
           }
         },
       ),
-      { numRuns: 2_000 },
+      { numRuns: 4 * RUNS },
     );
   });
 });

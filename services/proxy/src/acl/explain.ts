@@ -32,6 +32,8 @@ export interface Explanation {
   readonly steps: readonly RuleStep[];
   /** One sentence. */
   readonly because: string;
+  /** False where the address, once it is known, may still change the verdict. */
+  readonly isFinal: boolean;
 }
 
 /** The destination, with what is known of it now. */
@@ -190,7 +192,7 @@ export function explain(policy: AclPolicy, own: OwnEndpoints, request: AclReques
       source === null ? 'invalid_source' : badAddress ? 'invalid_address' : 'invalid_name';
     const because = typeof subject === 'string' ? subject : 'the source is not an address';
     const verdict: AclVerdict = { decision: 'block', rule: `${PROTECTION_PREFIX}${what}` };
-    return { verdict, destination: 'none', steps: [], because };
+    return { verdict, destination: 'none', steps: [], because, isFinal: true };
   }
   const destination = subject.isOpen
     ? 'not known yet'
@@ -214,6 +216,8 @@ export function explain(policy: AclPolicy, own: OwnEndpoints, request: AclReques
     destination,
     steps,
     because,
+    // A name that is allowed may still lead to a protected address.
+    isFinal: verdict.decision === 'block' || subject.ip !== null,
   });
 
   if (decision === 'block') {
@@ -222,14 +226,11 @@ export function explain(policy: AclPolicy, own: OwnEndpoints, request: AclReques
     }
     return result(
       { decision: 'allow', rule: null },
-      `${by} unless the address matches an earlier rule; so it goes on until that is known`,
+      `${by} unless the address matches an earlier rule`,
     );
   }
   if (open.length > 0) {
-    return result(
-      { decision, rule: null },
-      `${by} unless the address matches an earlier rule; it is asked again then`,
-    );
+    return result({ decision, rule: null }, `${by} unless the address matches an earlier rule`);
   }
   const protection = protectionOf(decided, request, subject, own);
   if (protection === null) return result({ decision, rule: decided?.name ?? null }, by);

@@ -1,0 +1,70 @@
+import { SockscopeError } from '@sockscope/runtime';
+import type { Command } from '@sockscope/runtime';
+import { DEFAULT_COST, hashPassword } from './password.js';
+import { askNewPassword } from './prompt.js';
+import { nameProblem } from './users-file.js';
+import { listUsers, putUser, removeUser } from './users-edit.js';
+
+function checkedName(what: string, name: string): string {
+  const problem = nameProblem(name);
+  if (problem !== null) throw new SockscopeError('name_invalid', `${what}: ${problem}`);
+  return name;
+}
+
+function collect(value: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), ...value.split(',').map((group) => group.trim())];
+}
+
+/**
+ * Adds `users add`, `users remove` and `users list`. A running proxy sees a changed file by itself.
+ *
+ * @param usersFile path of the configured users file; empty where none is configured.
+ */
+export function registerUsersCommands(program: Command, usersFile: () => string): void {
+  const users = program.command('users').description('who may use the proxy');
+  const fileOption = ['--file <file>', 'users file; default is PROXY_USERS_FILE'] as const;
+  const fileOf = (options: { file?: string }): string => {
+    const file = options.file ?? usersFile();
+    if (file !== '') return file;
+    throw new SockscopeError('option_invalid', 'no file: give --file, or set PROXY_USERS_FILE');
+  };
+  users
+    .command('add')
+    .description(
+      'add a user, or set the password of one; asks for it, or reads it from standard input',
+    )
+    .argument('<name>')
+    .option(...fileOption)
+    .option(
+      '--group <names>',
+      'groups, with commas between or repeated; without it they stay',
+      collect,
+    )
+    .action(async (name: string, options: { file?: string; group?: string[] }) => {
+      const file = fileOf(options);
+      checkedName('name', name);
+      for (const group of options.group ?? []) checkedName(`group "${group}"`, group);
+      const hash = await hashPassword(await askNewPassword(process.stdin), DEFAULT_COST);
+      const result = await putUser(file, { name, hash, groups: options.group ?? null });
+      process.stdout.write(`${result} ${name} in ${file}\n`);
+    });
+  users
+    .command('remove')
+    .description('remove a user')
+    .argument('<name>')
+    .option(...fileOption)
+    .action(async (name: string, options: { file?: string }) => {
+      await removeUser(fileOf(options), name);
+      process.stdout.write(`removed ${name}\n`);
+    });
+  users
+    .command('list')
+    .description('list the users and their groups')
+    .option(...fileOption)
+    .action(async (options: { file?: string }) => {
+      const lines = (await listUsers(fileOf(options))).map(
+        (user) => `${user.name}\t${user.groups.join(', ')}\n`,
+      );
+      process.stdout.write(lines.join(''));
+    });
+}

@@ -1,0 +1,132 @@
+import { randomBytes } from 'node:crypto';
+import { open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join, basename } from 'node:path';
+import { SockscopeError } from '@sockscope/runtime';
+import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq } from 'yaml';
+import type { Document } from 'yaml';
+import { formatHash } from './password.js';
+import type { PasswordHash } from './password.js';
+import { parseUsersFile } from './users-file.js';
+import type { User } from './users-file.js';
+
+const PRIVATE_MODE = 0o600;
+const EMPTY_FILE = '# Users of the proxy: `sockscope-proxy users --help`.\nusers: []\n';
+
+function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+async function readOrEmpty(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return EMPTY_FILE;
+    throw error;
+  }
+}
+
+/** Replaces the file in one step, so that no reader ever sees half of it. Only its owner may read it. */
+async function replace(file: string, text: string): Promise<void> {
+  const temporary = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString('hex')}`);
+  try {
+    const handle = await open(temporary, 'wx', PRIVATE_MODE);
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Two commands at once would lose one's change; the second is told to try again. */
+async function locked<T>(file: string, work: () => Promise<T>): Promise<T> {
+  const lock = `${file}.lock`;
+  try {
+    await (await open(lock, 'wx', PRIVATE_MODE)).close();
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+    throw new SockscopeError(
+      'users_file_locked',
+      `another command is changing ${file}; if none is, delete ${lock}`,
+      { retryable: true },
+    );
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+function userNodes(document: Document): YAMLSeq {
+  const users: unknown = document.get('users');
+  if (isSeq(users)) return users;
+  const created = new YAMLSeq();
+  document.set('users', created);
+  return created;
+}
+
+function indexOf(users: YAMLSeq, name: string): number {
+  return users.items.findIndex((item) => isMap(item) && item.get('name') === name);
+}
+
+/** Changes the file, keeping its comments and layout; what comes out is checked before it is written. */
+async function edit(file: string, change: (document: Document, users: YAMLSeq) => void) {
+  await locked(file, async () => {
+    const text = await readOrEmpty(file);
+    parseUsersFile(file, text);
+    const document = parseDocument(text);
+    const users = userNodes(document);
+    users.flow = false;
+    change(document, users);
+    if (users.items.length === 0) users.flow = true;
+    const changed = document.toString({ lineWidth: 0 });
+    parseUsersFile(file, changed);
+    await replace(file, changed);
+  });
+}
+
+/** Adds a user, or changes password and groups of one that is there. Groups stay where none are given. */
+export async function putUser(
+  file: string,
+  user: {
+    readonly name: string;
+    readonly hash: PasswordHash;
+    readonly groups: readonly string[] | null;
+  },
+): Promise<'added' | 'changed'> {
+  let result: 'added' | 'changed' = 'added';
+  await edit(file, (document, users) => {
+    const at = indexOf(users, user.name);
+    const existing: unknown = users.items[at];
+    const node = isMap(existing) ? existing : new YAMLMap();
+    result = isMap(existing) ? 'changed' : 'added';
+    node.set('name', user.name);
+    node.set('password', formatHash(user.hash));
+    if (user.groups !== null) {
+      const groups = document.createNode([...user.groups], { flow: true });
+      if (user.groups.length === 0) node.delete('groups');
+      else node.set('groups', groups);
+    }
+    if (at < 0) users.add(node);
+  });
+  return result;
+}
+
+/** @throws SockscopeError `user_unknown` where there is none of that name. */
+export async function removeUser(file: string, name: string): Promise<void> {
+  await edit(file, (_document, users) => {
+    const at = indexOf(users, name);
+    if (at < 0) throw new SockscopeError('user_unknown', `there is no user "${name}" in ${file}`);
+    users.items.splice(at, 1);
+  });
+}
+
+export async function listUsers(file: string): Promise<readonly User[]> {
+  return [...parseUsersFile(file, await readOrEmpty(file)).values()];
+}
