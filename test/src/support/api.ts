@@ -42,6 +42,10 @@ export async function metric(
     .filter((line) =>
       Object.entries(labels).every(([label, value]) => line.includes(`${label}="${value}"`)),
     );
-  if (series.length === 0) throw new Error(`no metric ${name} ${JSON.stringify(labels)}`);
+  // Nothing has been counted yet is 0; a name that is not even declared is a mistake.
+  const declared = name.replace(/_(?:count|sum|bucket)$/, '');
+  if (!text.includes(`# TYPE ${name} `) && !text.includes(`# TYPE ${declared} `)) {
+    throw new Error(`no metric ${name}`);
+  }
   return series.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
 }

@@ -149,7 +149,7 @@ async function writeConfig(options: StartClickHouseOptions): Promise<string> {
   await writeFile(
     file,
     `<clickhouse>
-  <logger><console>1</console><console_log_level>warning</console_log_level></logger>
+  <logger><console>1</console><console_log_level>error</console_log_level></logger>
   <max_server_memory_usage>${String(memoryBytes)}</max_server_memory_usage>
   <shutdown_wait_unfinished>${String(DRAIN_SECONDS)}</shutdown_wait_unfinished>
 </clickhouse>
