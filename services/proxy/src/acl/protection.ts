@@ -1,6 +1,7 @@
 import { embeddedIpv4 } from './address.js';
 import type { IpAddress } from './address.js';
-import { parsePrefix, prefixCovers, prefixHas } from './prefix.js';
+import { PrefixIndex } from './prefix-index.js';
+import { parsePrefix, prefixCovers } from './prefix.js';
 import type { Prefix } from './prefix.js';
 
 /** What a proxy must not reach by accident. A rule lifts it only explicitly: docs/adr/0013. */
@@ -61,19 +62,30 @@ function rangesOf(protectedClass: ProtectedClass): ProtectedRange[] {
   });
 }
 
-/** Longest first, so that the first hit is the most specific. */
-const PROTECTED_RANGES: readonly ProtectedRange[] = PROTECTED_CLASSES.flatMap(rangesOf).toSorted(
-  (a, b) => b.prefix.length - a.prefix.length,
-);
+const PROTECTED_RANGES: readonly ProtectedRange[] = PROTECTED_CLASSES.flatMap(rangesOf);
+
+function indexOf(bits: IpAddress['bits']): PrefixIndex<ProtectedRange> {
+  const entries = PROTECTED_RANGES.filter(({ prefix }) => prefix.ip.bits === bits);
+  return new PrefixIndex(
+    bits / 32,
+    entries.map((range) => ({ prefix: range.prefix, value: range })),
+  );
+}
+
+const V4_INDEX = indexOf(32);
+const V6_INDEX = indexOf(128);
 
 /** The most specific protected range that holds the address; null for an ordinary address. */
 export function protectedRangeOf(ip: IpAddress): ProtectedRange | null {
-  return PROTECTED_RANGES.find((range) => prefixHas(range.prefix, ip)) ?? null;
+  const index = ip.bits === 32 ? V4_INDEX : V6_INDEX;
+  const at = index.first(ip.words);
+  return at < 0 ? null : index.valueAt(at);
 }
 
 /** The most specific protected range that holds the whole block; null where the block reaches beyond. */
-export function protectedRangeAround(prefix: Prefix): ProtectedRange | null {
-  return PROTECTED_RANGES.find((range) => prefixCovers(range.prefix, prefix)) ?? null;
+export function protectedRangeAround(block: Prefix): ProtectedRange | null {
+  const around = PROTECTED_RANGES.filter(({ prefix }) => prefixCovers(prefix, block));
+  return around.toSorted((a, b) => b.prefix.length - a.prefix.length)[0] ?? null;
 }
 
 /** The address and the IPv4 addresses that hide in it. Only the first is what one connects to. */
