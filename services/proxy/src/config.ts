@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { aclConfig } from './acl/config.js';
 import { authConfig } from './auth/config.js';
 import type { AuthPolicy } from './connection/connection.js';
+import { bindConfig } from './bind/config.js';
 import { dialConfig } from './dial/config.js';
 import { dnsConfig } from './dns/config.js';
 import { eventsConfig } from './events/index.js';
@@ -18,6 +19,7 @@ import { limitsConfig } from './limits/config.js';
 import { listenerConfig } from './listener/config.js';
 import { relayConfig } from './relay/config.js';
 import { trackingConfig } from './sessions/index.js';
+import { udpConfig } from './udp/config.js';
 
 const PROXY_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$/;
 
@@ -45,6 +47,8 @@ const settings = z.object({
   acl: aclConfig,
   dns: dnsConfig,
   dial: dialConfig,
+  bind: bindConfig,
+  udp: udpConfig,
   relay: relayConfig,
   tracking: trackingConfig,
   events: eventsConfig,

@@ -52,6 +52,8 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
       limits: config.limits,
       dial: config.dial,
       dns: config.dns,
+      bind: config.bind,
+      udp: config.udp,
       auth_policy: authPolicyOf(config),
       drain_timeout_ms: config.shutdown.drain_timeout_ms,
     },

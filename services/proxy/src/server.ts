@@ -2,7 +2,9 @@ import { formatListenAddress } from '@sockscope/runtime';
 import type { ListenAddress, Logger, Registry } from '@sockscope/runtime';
 import type { CloseReason } from '@sockscope/schemas';
 import type { Acl } from './acl/acl.js';
-import type { Authenticator } from './auth/auth.js';
+import type { ManagedAuthenticator } from './auth/auth.js';
+import type { BindConfig } from './bind/config.js';
+import { createBinder } from './bind/binder.js';
 import type { AuthPolicy, Connection, ConnectionContext } from './connection/connection.js';
 import { createConnectionMetrics } from './connection/metrics.js';
 import type { DialConfig } from './dial/config.js';
@@ -15,21 +17,30 @@ import { DeadlineQueue } from './limits/deadlines.js';
 import type { ListenerConfig } from './listener/config.js';
 import { createListener } from './listener/listener.js';
 import type { Relay } from './relay/relay.js';
-import type { SessionTracker } from './sessions/session.js';
+import { createRevocation } from './sessions/revocation.js';
+import type { SessionTracker } from './sessions/index.js';
+import { createAssociations } from './udp/association.js';
+import type { UdpConfig } from './udp/config.js';
+import { createUdpMetrics } from './udp/metrics.js';
 
 export interface ServerConfig {
   readonly listener: ListenerConfig;
   readonly limits: LimitsConfig;
   readonly dial: DialConfig;
   readonly dns: DnsConfig;
+  readonly bind: BindConfig;
+  readonly udp: UdpConfig;
   readonly auth_policy: AuthPolicy;
   /** How long `stop` waits for sessions to end by themselves. */
   readonly drain_timeout_ms: number;
 }
 
+export type ServerUsers = Pick<ManagedAuthenticator, 'verify' | 'groupsOf' | 'knows' | 'onChange'>;
+
 export interface ServerDeps {
   readonly acl: Acl;
-  readonly authenticator: Authenticator;
+  /** Users, and whether one still exists. */
+  readonly authenticator: ServerUsers;
   readonly tracker: SessionTracker;
   readonly relay: Relay;
   readonly registry: Registry;
@@ -44,6 +55,11 @@ export interface ProxyServer {
   stop(): Promise<void>;
 }
 
+/**
+ * How long a destination may take before the proxy begins to look whether the client is still
+ * there: most are reached sooner, and need not be looked after.
+ */
+const WATCH_AFTER_MS = 250;
 /** How often `stop` looks whether the sessions are gone. */
 const DRAIN_POLL_MS = 20;
 /** How long sessions have that were told to end: their sockets are only closed. */
@@ -54,18 +70,34 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
   const { acl, authenticator, tracker, relay, registry, logger } = deps;
   const admission = new Admission(config.limits);
   const open = new Set<Connection>();
+  const metrics = createConnectionMetrics(registry, admission);
+  const resolver = createNameResolver(config.dns);
+  const revocation = createRevocation({ acl, users: authenticator, tracker, logger });
   const context: ConnectionContext = {
     authPolicy: config.auth_policy,
     acl,
     authenticator,
     admission,
     tracker,
-    dialer: createDialer(config.dial, { resolver: createNameResolver(config.dns) }),
+    dialer: createDialer(config.dial, { resolver }),
+    binder: createBinder(config.bind, { resolver }),
+    associations: createAssociations(config.udp, {
+      acl,
+      admission,
+      tracker,
+      resolver,
+      metrics: createUdpMetrics(registry),
+      limitReached: (limit) => {
+        metrics.limitRefusals.add(limit);
+      },
+    }),
     relay,
-    metrics: createConnectionMetrics(registry, admission),
+    metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
+    watchDeadlines: new DeadlineQueue(WATCH_AFTER_MS),
     lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms),
     open,
+    aclGeneration: () => revocation.generation,
   };
   const listener = createListener(config.listener, { context, logger });
 
@@ -88,15 +120,15 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     async stop() {
       isListening = false;
       await listener.stop();
+      revocation.stop();
       const sessions = tracker.liveCount;
       if (sessions > 0) logger.info({ sessions }, 'waiting for sessions to end');
       await until(() => tracker.liveCount === 0, config.drain_timeout_ms);
       const left = tracker.liveCount;
-      if (left === 0) return;
-      logger.info({ sessions: left }, 'ending the sessions that are left');
+      if (left > 0) logger.info({ sessions: left }, 'ending the sessions that are left');
       terminateAll('server_shutdown');
       await until(() => tracker.liveCount === 0, TERMINATE_TIMEOUT_MS);
-      for (const connection of open) connection.destroy();
+      for (const connection of open) connection.shutdown();
     },
   };
 }

@@ -1,14 +1,16 @@
 import type { Socket } from 'node:net';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
-import type { AUTH_METHODS, CloseReason, COMMANDS } from '@sockscope/schemas';
+import type { AUTH_METHODS, CloseReason } from '@sockscope/schemas';
 import type { Acl, AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome, Authenticator } from '../auth/auth.js';
+import type { Bind, Binder, BindFailure, BindOwner } from '../bind/binder.js';
 import type { Dial, Dialer, DialFailure, DialOwner } from '../dial/dialer.js';
 import { sourceKey } from '../limits/admission.js';
 import type { Admission } from '../limits/admission.js';
 import type { DeadlineNode, DeadlineQueue } from '../limits/deadlines.js';
-import type { Relay, RelayEnd } from '../relay/relay.js';
-import type { Session, SessionTracker } from '../sessions/session.js';
+import { proxyHeaderEnd, proxyHeaderSource } from '../listener/proxy-header.js';
+import type { Relay } from '../relay/relay.js';
+import type { Session, SessionTracker } from '../sessions/index.js';
 import {
   BAD_ADDRESS_TYPE,
   credentialsEnd,
@@ -19,7 +21,7 @@ import {
   requestEnd,
 } from '../socks5/frames.js';
 import { COMMAND, METHOD } from '../socks5/protocol.js';
-import type { ReplyName } from '../socks5/protocol.js';
+import type { FailureName } from '../socks5/protocol.js';
 import {
   failureReply,
   METHOD_NONE,
@@ -32,13 +34,15 @@ import {
 } from '../socks5/replies.js';
 import { canonicalIp, targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
+import type { Association, AssociationOwner, Associations } from '../udp/association.js';
+import { decideFor } from './client.js';
+import type { ClientIdentity, CommandName } from './client.js';
 import type { ConnectionMetrics, HandshakeFailure } from './metrics.js';
 
 /** Which methods the server takes: no authentication, username/password, or whichever the client offers. */
-export const AUTH_POLICIES = ['none', 'password', 'optional'] as const;
-export type AuthPolicy = (typeof AUTH_POLICIES)[number];
+export type AuthPolicy = 'none' | 'password' | 'optional';
 
-/** What all connections of a listener share. */
+/** What all connections of a server share. */
 export interface ConnectionContext {
   readonly authPolicy: AuthPolicy;
   readonly acl: Acl;
@@ -46,29 +50,41 @@ export interface ConnectionContext {
   readonly admission: Admission;
   readonly tracker: SessionTracker;
   readonly dialer: Dialer;
+  readonly binder: Binder;
+  readonly associations: Associations;
   readonly relay: Relay;
   readonly metrics: ConnectionMetrics;
   readonly handshakeDeadlines: DeadlineQueue;
+  /** When to begin to look whether the client is still there while its destination is reached. */
+  readonly watchDeadlines: DeadlineQueue;
   readonly lingerDeadlines: DeadlineQueue;
-  /** Every connection that is not a session's relay yet, for shutdown. */
+  /** Every connection that no relay has taken over, for shutdown. */
   readonly open: Set<Connection>;
+  /** Counts the changes of the ACL. */
+  readonly aclGeneration: () => number;
 }
 
-/** What is expected next from the client. */
+/** What is expected next from the client. Up to `request` it is a handshake. */
 const PHASE = {
-  greeting: 0,
-  credentials: 1,
+  proxyHeader: 0,
+  greeting: 1,
+  credentials: 2,
   /** Nothing: the password is being checked. */
-  verifying: 2,
-  request: 3,
-  /** Nothing: the destination is being reached. */
-  dialing: 4,
+  verifying: 3,
+  request: 4,
+  /** Perhaps early payload: the destination is being reached, or a peer waited for. */
+  reaching: 5,
+  /** Only the end: a UDP association lives as long as this connection. */
+  associated: 6,
   /** Only the end: a refusal was sent. */
-  lingering: 5,
-  /** The sockets belong to somebody else, or are gone. */
-  done: 6,
+  lingering: 7,
+  /** The socket belongs to somebody else, or is gone. */
+  done: 8,
 } as const;
 type Phase = (typeof PHASE)[keyof typeof PHASE];
+
+/** Bytes that a client may send before its destination is reached; more wait in the kernel. */
+const MAX_EARLY_BYTES = 64 * 1024;
 
 export interface ClientSocket extends Socket {
   sockscopeConnection?: Connection;
@@ -78,34 +94,50 @@ export interface ClientSocket extends Socket {
  * A client from its acceptance to the relay: one object and no closure or promise per step.
  * It is let go when the relay takes over, so that an idle session does not pay for its handshake.
  */
-export class Connection implements DeadlineNode, DialOwner {
+export class Connection
+  implements ClientIdentity, DeadlineNode, DialOwner, BindOwner, AssociationOwner
+{
   deadlineQueue: DeadlineQueue | null = null;
   deadlineMs = 0;
   deadlinePrev: DeadlineNode | null = null;
   deadlineNext: DeadlineNode | null = null;
+
+  user: string = ANONYMOUS_USER;
+  groups: readonly string[] = [];
+  authMethod: (typeof AUTH_METHODS)[number] = 'none';
+  sourceIp = '';
+  sourcePort = 0;
+  source = '';
+
   readonly #context: ConnectionContext;
   readonly #socket: ClientSocket;
   #phase: Phase = PHASE.greeting;
-  /** Bytes that no message has used up. */
+  /** Bytes that no message has used up, then early payload. */
   #pending: Buffer | null = null;
-  #sourceIp = '';
-  #sourcePort = 0;
-  #source = '';
   #isHandshaking = false;
-  #user: string = ANONYMOUS_USER;
-  #groups: readonly string[] = [];
-  #authMethod: (typeof AUTH_METHODS)[number] = 'none';
+  #isAttributed = false;
+  #command: CommandName = 'connect';
   #target: Target | null = null;
   #session: Session | null = null;
+  /** What reaches the destination; at most one of them. */
   #dial: Dial | null = null;
+  #bind: Bind | null = null;
+  #association: Association | null = null;
+  /** The rules that allowed addresses of a name; null for every other target. */
+  #rules: Map<string, string | null> | null = null;
+  #aclGeneration = 0;
 
   constructor(context: ConnectionContext, socket: ClientSocket) {
     this.#context = context;
     this.#socket = socket;
   }
 
-  /** Begins the handshake, or drops the client where a limit is reached. */
-  begin(): void {
+  /**
+   * Begins the handshake, or drops the client where a limit is reached.
+   *
+   * @param hasProxyHeader whether the client's address comes in a PROXY protocol header.
+   */
+  begin(hasProxyHeader: (ip: string) => boolean): void {
     const socket = this.#socket;
     const context = this.#context;
     socket.sockscopeConnection = this;
@@ -116,16 +148,18 @@ export class Connection implements DeadlineNode, DialOwner {
       this.#fail('reset');
       return;
     }
-    this.#sourceIp = ip;
-    this.#sourcePort = socket.remotePort ?? 0;
-    this.#source = sourceKey(ip);
-    const limit = context.admission.beginHandshake(this.#source);
+    this.#setSource(ip, socket.remotePort ?? 0);
+    const isBehindBalancer = hasProxyHeader(ip);
+    // Behind a load balancer all connections come from one address: its clients count apart.
+    const limit = context.admission.beginHandshake(isBehindBalancer ? null : this.source);
     if (limit !== null) {
-      context.metrics.limitRefusals.add(limit);
+      this.limitReached(limit);
       this.#fail('limit_exceeded');
       return;
     }
     this.#isHandshaking = true;
+    this.#isAttributed = !isBehindBalancer;
+    if (isBehindBalancer) this.#phase = PHASE.proxyHeader;
     context.open.add(this);
     context.handshakeDeadlines.add(this);
     socket.on('data', onData);
@@ -133,18 +167,26 @@ export class Connection implements DeadlineNode, DialOwner {
     socket.on('close', onClose);
   }
 
+  #setSource(ip: string, port: number): void {
+    this.sourceIp = ip;
+    this.sourcePort = port;
+    this.source = sourceKey(ip);
+  }
+
   onData(chunk: Buffer): void {
     switch (this.#phase) {
+      case PHASE.proxyHeader:
       case PHASE.greeting:
       case PHASE.credentials:
       case PHASE.request:
         this.#parse(this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]));
         break;
       case PHASE.verifying:
-      case PHASE.dialing:
-        // The socket is paused; what was on its way still arrives.
+      case PHASE.reaching:
         this.#pending = this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]);
+        if (this.#pending.length >= MAX_EARLY_BYTES) this.#socket.pause();
         break;
+      case PHASE.associated:
       case PHASE.lingering:
       case PHASE.done:
         break;
@@ -172,6 +214,8 @@ export class Connection implements DeadlineNode, DialOwner {
 
   #messageEnd(bytes: Buffer, at: number): number {
     switch (this.#phase) {
+      case PHASE.proxyHeader:
+        return proxyHeaderEnd(bytes);
       case PHASE.greeting:
         return greetingEnd(bytes, at);
       case PHASE.credentials:
@@ -184,6 +228,8 @@ export class Connection implements DeadlineNode, DialOwner {
   /** Acts on the whole message at `at`; false where nothing more is to be parsed now. */
   #takeMessage(bytes: Buffer, at: number): boolean {
     switch (this.#phase) {
+      case PHASE.proxyHeader:
+        return this.#takeProxyHeader(bytes);
       case PHASE.greeting:
         return this.#takeGreeting(bytes, at);
       case PHASE.credentials:
@@ -196,16 +242,25 @@ export class Connection implements DeadlineNode, DialOwner {
   }
 
   #refuseMessage(bytes: Buffer, at: number, end: number): void {
-    if (end !== BAD_ADDRESS_TYPE) {
-      // Not SOCKS5, or not any more: there is no message that such a client would understand.
-      this.#fail('bad_version');
-      return;
+    if (this.#phase === PHASE.proxyHeader) this.#fail('bad_proxy_header');
+    // Not SOCKS5, or not any more: there is no message that such a client would understand.
+    else if (end !== BAD_ADDRESS_TYPE) this.#fail('bad_version');
+    else if (commandOf(bytes[at + 1]) === null) this.#refuse('command_not_supported');
+    else this.#refuse('address_type_not_supported');
+  }
+
+  #takeProxyHeader(bytes: Buffer): boolean {
+    const source = proxyHeaderSource(bytes);
+    if (source !== null) this.#setSource(source.ip, source.port);
+    const limit = this.#context.admission.attributeHandshake(this.source);
+    if (limit !== null) {
+      this.limitReached(limit);
+      this.#fail('limit_exceeded');
+      return false;
     }
-    const isKnown = commandOf(bytes[at + 1]) !== null;
-    this.#refuse(
-      isKnown ? 'address_type_not_supported' : 'command_not_supported',
-      isKnown ? 'address_type_not_supported' : 'command_not_supported',
-    );
+    this.#isAttributed = true;
+    this.#phase = PHASE.greeting;
+    return true;
   }
 
   #takeGreeting(bytes: Buffer, at: number): boolean {
@@ -229,7 +284,7 @@ export class Connection implements DeadlineNode, DialOwner {
     this.#phase = PHASE.verifying;
     this.#socket.pause();
     const { username, password } = credentialsOf(bytes, at);
-    this.#context.authenticator.verify(username, password, this.#sourceIp).then(
+    this.#context.authenticator.verify(username, password, this.sourceIp).then(
       (outcome) => {
         this.#verified(outcome);
       },
@@ -247,9 +302,9 @@ export class Connection implements DeadlineNode, DialOwner {
       this.#linger(PASSWORD_REFUSED);
       return;
     }
-    this.#user = outcome.user;
-    this.#groups = outcome.groups;
-    this.#authMethod = 'password';
+    this.user = outcome.user;
+    this.groups = outcome.groups;
+    this.authMethod = 'password';
     this.#phase = PHASE.request;
     this.#socket.write(PASSWORD_ACCEPTED);
     if (this.#pending !== null) this.#parse(this.#pending);
@@ -257,168 +312,300 @@ export class Connection implements DeadlineNode, DialOwner {
   }
 
   #takeRequest(bytes: Buffer, at: number): void {
-    const context = this.#context;
     const command = commandOf(bytes[at + 1]);
     if (command === null) {
-      this.#refuse('command_not_supported', 'command_not_supported');
+      this.#refuse('command_not_supported');
       return;
     }
-    context.metrics.requests.add(command);
-    const target = targetOf(bytes, at + 3);
-    this.#target = target;
-    this.#phase = PHASE.dialing;
-    this.#socket.pause();
+    this.#command = command;
+    this.#target = targetOf(bytes, at + 3);
+    this.#phase = PHASE.reaching;
+    this.#context.metrics.requests.add(command);
     this.#endHandshake();
+    switch (command) {
+      case 'connect':
+        this.#openSession(this.#target, true);
+        break;
+      case 'bind':
+        this.#openSession(this.#target, this.#context.binder.enabled);
+        break;
+      case 'udp_associate':
+        this.#beginAssociation(this.#target);
+        break;
+    }
+  }
 
-    const verdict = this.#decide(target.ip, command);
-    context.metrics.aclDecisions.add(verdict.decision);
-    const limit =
-      verdict.decision === 'allow'
-        ? context.admission.beginSession(this.#user, this.#source)
-        : null;
+  /** Opens a session of this connection, and begins to reach its target unless it is refused. */
+  #openSession(target: Target, isEnabled: boolean): void {
+    const context = this.#context;
+    // Rules say nothing of a command that is switched off for everybody.
+    const verdict = isEnabled ? this.#decide(target.ip) : UNDECIDED;
+    if (isEnabled) context.metrics.aclDecisions.add(verdict.decision);
+    const isAllowed = isEnabled && verdict.decision === 'allow';
+    const limit = isAllowed ? context.admission.beginSession(this.user, this.source) : null;
     const session = context.tracker.open({
-      user: this.#user,
-      source_ip: this.#sourceIp,
-      source_port: this.#sourcePort,
+      user: this.user,
+      source_ip: this.sourceIp,
+      source_port: this.sourcePort,
       dest_host: target.host,
       dest_ip: target.ip,
       dest_port: target.port,
-      protocol: command === 'udp_associate' ? 'udp' : 'tcp',
-      command,
-      auth_method: this.#authMethod,
+      protocol: this.#command === 'udp_associate' ? 'udp' : 'tcp',
+      command: this.#command,
+      auth_method: this.authMethod,
       acl_decision: verdict.decision,
       acl_rule_matched: verdict.rule,
     });
     if (session === null) {
-      if (verdict.decision === 'allow' && limit === null) {
-        context.admission.endSession(this.#user, this.#source);
-      }
-      this.#refuse('sink_refused', 'general_failure');
-      return;
-    }
-    this.#session = session;
-    if (verdict.decision === 'block') {
+      if (isAllowed && limit === null) context.admission.endSession(this.user, this.source);
+      context.metrics.handshakeFailures.add('sink_refused');
+      this.#reply('general_failure');
+    } else if (verdict.decision === 'block') {
       session.close('acl_rejected', null);
       this.#reply('not_allowed');
+    } else if (!isEnabled) {
+      session.close('command_refused', null);
+      this.#reply('command_not_supported');
     } else if (limit !== null) {
-      context.metrics.limitRefusals.add(limit);
+      this.limitReached(limit);
       session.close('limit_exceeded', limit);
       this.#reply('not_allowed');
     } else {
+      this.#session = session;
       session.terminate = (reason, errorCode) => {
-        this.#endSession(reason, errorCode);
-        this.#reply(reason === 'acl_revoked' ? 'not_allowed' : 'general_failure');
+        this.#failSession(
+          reason,
+          errorCode,
+          reason === 'acl_revoked' ? 'not_allowed' : 'general_failure',
+        );
       };
-      this.#execute(command, target, session);
+      this.#socket.pause();
+      context.watchDeadlines.add(this);
+      this.#reach(target);
     }
   }
 
-  #execute(command: (typeof COMMANDS)[number], target: Target, session: Session): void {
-    switch (command) {
-      case 'connect':
-        this.#dial = this.#context.dialer.create(this);
-        this.#dial.begin(target);
-        break;
-      case 'bind':
-      case 'udp_associate':
-        session.terminate = null;
-        this.#endSession('command_refused', null);
-        this.#reply('command_not_supported');
-        break;
+  #reach(target: Target): void {
+    this.#aclGeneration = this.#context.aclGeneration();
+    if (this.#command === 'bind') {
+      this.#bind = this.#context.binder.create(this);
+      this.#bind.begin(target, this.#reachedAt());
+    } else {
+      this.#dial = this.#context.dialer.create(this);
+      this.#dial.begin(target);
     }
   }
 
-  #decide(ip: string | null, command: (typeof COMMANDS)[number]): AclVerdict {
+  /** The local address by which the client reached the proxy. */
+  #reachedAt(): string {
+    return canonicalIp(this.#socket.localAddress ?? '') ?? '0.0.0.0';
+  }
+
+  #decide(ip: string | null): AclVerdict {
     const target = this.#target;
-    return this.#context.acl.decide({
-      user: this.#user,
-      groups: this.#groups,
-      source_ip: this.#sourceIp,
-      dest_host: target?.name ?? target?.ip ?? target?.host ?? '',
-      dest_ip: ip,
-      dest_port: target?.port ?? 0,
-      protocol: command === 'udp_associate' ? 'udp' : 'tcp',
-      command,
-      nowMs: Date.now(),
+    return decideFor(this.#context.acl, this, this.#command, {
+      host: target?.name ?? target?.ip ?? target?.host ?? '',
+      ip,
+      port: target?.port ?? 0,
     });
   }
 
   mayDial(ip: string): boolean {
     // An address that was asked for as such was decided with the request.
     if (this.#target?.ip === ip) return true;
-    const verdict = this.#decide(ip, 'connect');
-    if (verdict.decision === 'allow') return true;
-    this.#session?.blocked(verdict.rule, ip);
-    return false;
+    const verdict = this.#decide(ip);
+    if (verdict.decision === 'block') {
+      this.#session?.blocked(verdict.rule, ip);
+      return false;
+    }
+    this.#rules ??= new Map();
+    this.#rules.set(ip, verdict.rule);
+    return true;
   }
 
   dialFailed(failure: DialFailure, errorCode: string | null): void {
     this.#dial = null;
-    this.#endSession(failure, errorCode);
     switch (failure) {
       case 'acl_rejected':
-        this.#reply('not_allowed');
+        this.#failSession(failure, errorCode, 'not_allowed');
         break;
       case 'dns_failed':
       case 'connect_timeout':
-        this.#reply('host_unreachable');
+        this.#failSession(failure, errorCode, 'host_unreachable');
         break;
       case 'connect_failed':
-        this.#reply(replyOfErrno(errorCode ?? ''));
+        this.#failSession(failure, errorCode, replyOfErrno(errorCode ?? ''));
         break;
     }
   }
 
   dialed(upstream: Socket, ip: string, connectMs: number): void {
-    const session = this.#session;
-    const context = this.#context;
     this.#dial = null;
+    const session = this.#session;
     if (session === null) {
       upstream.destroy();
       return;
     }
-    session.connected(ip, connectMs);
-    context.metrics.replies.add('succeeded');
-    this.#socket.write(
-      successReply(canonicalIp(upstream.localAddress ?? '') ?? '0.0.0.0', upstream.localPort ?? 0),
-    );
-    const client = this.#socket;
-    const head = this.#pending;
-    this.#release();
-    const admission = context.admission;
-    void context.relay
-      .run({ session, client, upstream, head })
-      .then(({ reason, errorCode }: RelayEnd) => {
-        session.close(reason, errorCode);
-        admission.endSession(session.header.user, sourceKey(session.header.source_ip));
-      });
+    let rule =
+      this.#rules === null ? session.header.acl_rule_matched : (this.#rules.get(ip) ?? null);
+    if (this.#context.aclGeneration() !== this.#aclGeneration) {
+      const verdict = this.#decide(ip);
+      if (verdict.decision === 'block') {
+        upstream.destroy();
+        session.blocked(verdict.rule, ip);
+        this.#failSession('acl_rejected', null, 'not_allowed');
+        return;
+      }
+      rule = verdict.rule;
+    }
+    session.connected(ip, connectMs, rule);
+    this.#succeed(canonicalIp(upstream.localAddress ?? '') ?? '0.0.0.0', upstream.localPort ?? 0);
+    this.#relay(session, upstream);
   }
 
-  /** Closes the session and gives its place back. */
-  #endSession(reason: CloseReason, errorCode: string | null): void {
+  bound(ip: string, port: number): void {
+    this.#succeed(ip, port);
+  }
+
+  mayAccept(ip: string, port: number): boolean {
+    const verdict = decideFor(this.#context.acl, this, 'bind', { host: ip, ip, port });
+    if (verdict.decision === 'block') return false;
+    this.#rules = new Map([[ip, verdict.rule]]);
+    return true;
+  }
+
+  peerCame(peer: Socket, ip: string, port: number, waitedMs: number): void {
+    this.#bind = null;
     const session = this.#session;
-    if (session === null || session.closed) return;
+    if (session === null) {
+      peer.destroy();
+      return;
+    }
+    session.connected(ip, waitedMs, this.#rules?.get(ip) ?? null);
+    this.#succeed(ip, port);
+    this.#relay(session, peer);
+  }
+
+  bindFailed(failure: BindFailure, errorCode: string | null): void {
+    this.#bind = null;
+    switch (failure) {
+      case 'bind_peer_rejected':
+        this.#failSession(failure, errorCode, 'not_allowed');
+        break;
+      case 'bind_timeout':
+      case 'dns_failed':
+        this.#failSession(failure, errorCode, 'host_unreachable');
+        break;
+      case 'connect_failed':
+        this.#failSession(failure, errorCode, 'general_failure');
+        break;
+    }
+  }
+
+  /**
+   * The address in the request is where the client will send from, not a destination: each
+   * destination is a session of its own. Only a request that cannot be granted is one itself.
+   */
+  #beginAssociation(announced: Target): void {
+    const context = this.#context;
+    this.#target = UNKNOWN_DESTINATION;
+    const isPossible =
+      context.associations.enabled && this.#decide(UNKNOWN_DESTINATION.ip).decision === 'allow';
+    const limit = isPossible ? context.admission.beginSession(this.user, this.source) : null;
+    if (!isPossible) {
+      this.#openSession(UNKNOWN_DESTINATION, context.associations.enabled);
+      return;
+    }
+    if (limit !== null) {
+      this.limitReached(limit);
+      this.#reply('not_allowed');
+      return;
+    }
+    this.#phase = PHASE.associated;
+    this.#pending = null;
+    this.#association = context.associations.create(this, this);
+    this.#association.begin(announced, this.#reachedAt());
+  }
+
+  associated(ip: string, port: number): void {
+    this.#succeed(ip, port);
+  }
+
+  associationFailed(errorCode: string): void {
+    this.#endAssociation('internal_error');
+    this.#reply(replyOfErrno(errorCode));
+  }
+
+  associationIdle(): void {
+    this.#endAssociation('idle_timeout');
+    this.destroy();
+  }
+
+  #endAssociation(reason: CloseReason): void {
+    const association = this.#association;
+    if (association === null) return;
+    this.#association = null;
+    association.end(reason);
+    this.#context.admission.endSession(this.user, this.source);
+  }
+
+  /** Hands both sockets to the relay. The session lives on without this object. */
+  #relay(session: Session, upstream: Socket): void {
+    const { relay, admission } = this.#context;
+    const client = this.#socket;
+    const head = this.#pending;
+    const { user, source } = this;
+    session.terminate = null;
+    this.#release();
+    void relay.run({ session, client, upstream, head }).then(({ reason, errorCode }) => {
+      session.close(reason, errorCode);
+      admission.endSession(user, source);
+    });
+  }
+
+  #succeed(ip: string, port: number): void {
+    this.#context.metrics.replies.add('succeeded');
+    this.#socket.write(successReply(ip, port));
+  }
+
+  /** Ends the session with a reply. */
+  #failSession(reason: CloseReason, errorCode: string | null, reply: FailureName): void {
+    this.#endSession(reason, errorCode);
+    this.#reply(reply);
+  }
+
+  /** Closes the session, gives its place back and stops what reaches for its destination. */
+  #endSession(reason: CloseReason, errorCode: string | null): void {
     this.#dial?.cancel();
+    this.#bind?.cancel();
     this.#dial = null;
+    this.#bind = null;
+    const session = this.#session;
+    if (session === null) return;
+    this.#session = null;
     session.terminate = null;
     session.close(reason, errorCode);
-    this.#context.admission.endSession(this.#user, this.#source);
+    this.#context.admission.endSession(this.user, this.source);
   }
 
   #endHandshake(): void {
     if (!this.#isHandshaking) return;
     this.#isHandshaking = false;
     this.#context.handshakeDeadlines.remove(this);
-    this.#context.admission.endHandshake(this.#source);
+    this.#context.admission.endHandshake(this.#isAttributed ? this.source : null);
+  }
+
+  limitReached(limit: Parameters<ConnectionMetrics['limitRefusals']['add']>[0]): void {
+    this.#context.metrics.limitRefusals.add(limit);
   }
 
   /** Ends a handshake with a reply. */
-  #refuse(failure: HandshakeFailure, reply: Exclude<ReplyName, 'succeeded'>): void {
-    this.#context.metrics.handshakeFailures.add(failure);
-    this.#reply(reply);
+  #refuse(reason: 'command_not_supported' | 'address_type_not_supported'): void {
+    this.#context.metrics.handshakeFailures.add(reason);
+    this.#reply(reason);
   }
 
-  #reply(reply: Exclude<ReplyName, 'succeeded'>): void {
+  #reply(reply: FailureName): void {
     this.#context.metrics.replies.add(reply);
     this.#linger(failureReply(reply));
   }
@@ -445,35 +632,62 @@ export class Connection implements DeadlineNode, DialOwner {
 
   onEnd(): void {
     switch (this.#phase) {
+      case PHASE.proxyHeader:
       case PHASE.greeting:
       case PHASE.credentials:
       case PHASE.verifying:
       case PHASE.request:
         this.#fail('eof');
         break;
-      case PHASE.lingering:
-        this.destroy();
+      case PHASE.reaching:
+        // With payload on its way this is a half-close, which the relay passes on.
+        if (this.#pending === null) this.#abandoned();
         break;
-      case PHASE.dialing:
+      case PHASE.associated:
+      case PHASE.lingering:
+        this.#abandoned();
+        break;
       case PHASE.done:
         break;
     }
   }
 
   onClose(): void {
-    if (this.#phase < PHASE.dialing) this.#context.metrics.handshakeFailures.add('reset');
+    if (this.#isHandshaking) this.#context.metrics.handshakeFailures.add('reset');
+    this.#abandoned();
+  }
+
+  /** The client has gone. */
+  #abandoned(): void {
     this.#endSession('client_aborted', null);
+    this.#endAssociation('association_closed');
     this.destroy();
   }
 
   onDeadline(): void {
-    if (this.#phase === PHASE.lingering) this.destroy();
-    else this.#fail('timeout');
+    switch (this.#phase) {
+      case PHASE.reaching:
+        // A slow destination: from now on the client's end is noticed, and early payload gathered.
+        this.#socket.resume();
+        break;
+      case PHASE.lingering:
+        this.destroy();
+        break;
+      default:
+        this.#fail('timeout');
+    }
   }
 
-  /** Ends what is not a session yet; a session is ended by its `terminate`. */
+  /** Ends a handshake; sessions and associations have a time to end by themselves. */
+  endHandshake(): void {
+    if (this.#isHandshaking) this.#fail('shutdown');
+  }
+
+  /** Ends the connection, whatever it does. */
   shutdown(): void {
-    if (this.#phase < PHASE.dialing) this.#fail('shutdown');
+    this.#endSession('server_shutdown', null);
+    this.#endAssociation('server_shutdown');
+    this.destroy();
   }
 
   /** Lets go of the socket without closing it. */
@@ -482,7 +696,7 @@ export class Connection implements DeadlineNode, DialOwner {
     this.#endHandshake();
     this.#phase = PHASE.done;
     this.#pending = null;
-    this.#context.lingerDeadlines.remove(this);
+    this.deadlineQueue?.remove(this);
     this.#context.open.delete(this);
     delete socket.sockscopeConnection;
     socket.off('data', onData);
@@ -496,7 +710,12 @@ export class Connection implements DeadlineNode, DialOwner {
   }
 }
 
-function commandOf(code: number | undefined): (typeof COMMANDS)[number] | null {
+const UNDECIDED: AclVerdict = { decision: 'allow', rule: null };
+
+/** Stands for the destinations of an association before its first datagram. */
+const UNKNOWN_DESTINATION: Target = { host: '0.0.0.0', ip: '0.0.0.0', name: null, port: 0 };
+
+function commandOf(code: number | undefined): CommandName | null {
   switch (code) {
     case COMMAND.connect:
       return 'connect';

@@ -3,6 +3,7 @@ import type { Registry } from '@sockscope/runtime';
 import { COMMANDS } from '@sockscope/schemas';
 import type { Admission } from '../limits/admission.js';
 import { LIMIT_NAMES } from '../limits/admission.js';
+import { Tally } from '../metrics/tally.js';
 import { REPLY_NAMES } from '../socks5/protocol.js';
 
 /** How a handshake ends that does not become a session. */
@@ -22,42 +23,6 @@ export const HANDSHAKE_FAILURES = [
   'shutdown',
 ] as const;
 export type HandshakeFailure = (typeof HANDSHAKE_FAILURES)[number];
-
-/**
- * Plain numbers per label value. A prom-client counter hashes its labels on every `inc`; here
- * that happens when somebody scrapes.
- */
-export class Tally<Label extends string> {
-  readonly #counts: Record<Label, number>;
-
-  constructor(labels: readonly Label[]) {
-    this.#counts = Object.fromEntries(labels.map((label) => [label, 0])) as Record<Label, number>;
-  }
-
-  add(label: Label): void {
-    this.#counts[label] += 1;
-  }
-
-  get(label: Label): number {
-    return this.#counts[label];
-  }
-
-  /** Shows the counts as the metric `name`; each label value is there from the start, at 0. */
-  register(registry: Registry, name: string, help: string, labelName: string): void {
-    const counts: Record<string, number> = this.#counts;
-    const metric = new Counter({
-      name,
-      help,
-      labelNames: [labelName],
-      registers: [registry],
-      collect() {
-        metric.reset();
-        for (const [label, count] of Object.entries(counts))
-          metric.inc({ [labelName]: label }, count);
-      },
-    });
-  }
-}
 
 export interface ConnectionMetrics {
   accepted: number;

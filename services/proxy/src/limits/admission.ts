@@ -32,19 +32,32 @@ export class Admission {
     return this.#handshakes;
   }
 
-  /** Takes a place for a handshake, or names the limit that refuses it. */
-  beginHandshake(source: string): LimitName | null {
-    const { max_handshakes, max_handshakes_per_source: perSource } = this.#config;
-    if (this.#handshakes >= max_handshakes) return 'max_handshakes';
+  /**
+   * Takes a place for a handshake, or names the limit that refuses it.
+   *
+   * @param source null where the source is told later, by `attributeHandshake`.
+   */
+  beginHandshake(source: string | null): LimitName | null {
+    if (this.#handshakes >= this.#config.max_handshakes) return 'max_handshakes';
+    const limit = source === null ? null : this.attributeHandshake(source);
+    if (limit === null) this.#handshakes += 1;
+    return limit;
+  }
+
+  /** Counts a handshake for its source, or names the limit that refuses it. */
+  attributeHandshake(source: string): LimitName | null {
+    const { max_handshakes_per_source: perSource } = this.#config;
     if (isFull(this.#handshakesBySource, source, perSource)) return 'max_handshakes_per_source';
-    this.#handshakes += 1;
     if (perSource !== 0) increment(this.#handshakesBySource, source);
     return null;
   }
 
-  endHandshake(source: string): void {
+  /** Gives the place back. `source` is null where none was attributed. */
+  endHandshake(source: string | null): void {
     this.#handshakes -= 1;
-    if (this.#config.max_handshakes_per_source !== 0) decrement(this.#handshakesBySource, source);
+    if (source !== null && this.#config.max_handshakes_per_source !== 0) {
+      decrement(this.#handshakesBySource, source);
+    }
   }
 
   /** Takes a place for a session, or names the limit that refuses it. */

@@ -1,5 +1,6 @@
-import { flag, integer, listenAddress } from '@sockscope/runtime';
+import { flag, integer, listenAddress, textList } from '@sockscope/runtime';
 import { z } from 'zod';
+import { parsePrefix } from '../acl/prefix.js';
 
 export const AUTH_SETTINGS = ['auto', 'none', 'password', 'optional'] as const;
 
@@ -23,6 +24,22 @@ export const listenerConfig = z.object({
     description:
       'allow listening on other than loopback addresses without authentication and without an ACL',
   }),
+  proxy_protocol: flag().default(false).meta({
+    env: 'PROXY_PROXY_PROTOCOL',
+    description:
+      'expect a PROXY protocol header (version 1 or 2) before SOCKS5, which carries the client address through a load balancer',
+  }),
+  proxy_protocol_from: textList({ max: 1_000 })
+    .refine(
+      (texts) => texts.every((text) => typeof parsePrefix(text) !== 'string'),
+      'must be addresses or networks such as 10.0.0.0/8',
+    )
+    .default([])
+    .meta({
+      env: 'PROXY_PROXY_PROTOCOL_FROM',
+      description:
+        'networks of the load balancers: only they must send the header, everybody else is taken for a direct client; empty: everybody must send it',
+    }),
 });
 
 export type ListenerConfig = z.infer<typeof listenerConfig>;

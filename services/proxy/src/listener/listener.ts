@@ -2,6 +2,8 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { ListenAddress, Logger } from '@sockscope/runtime';
 import { createLogLimiter } from '@sockscope/runtime';
+import { parseIp } from '../acl/address.js';
+import { parsePrefix, prefixHas } from '../acl/prefix.js';
 import { Connection } from '../connection/connection.js';
 import type { ConnectionContext } from '../connection/connection.js';
 import type { ListenerConfig } from './config.js';
@@ -22,9 +24,21 @@ export function createListener(
   const errorLog = createLogLimiter(10_000);
   let server: Server | null = null;
 
+  const balancers = config.proxy_protocol_from.flatMap((text) => {
+    const prefix = parsePrefix(text);
+    return typeof prefix === 'string' ? [] : [prefix];
+  });
+
+  function hasProxyHeader(ip: string): boolean {
+    if (!config.proxy_protocol) return false;
+    const address = parseIp(ip);
+    if (balancers.length === 0 || address === null) return true;
+    return balancers.some((prefix) => prefixHas(prefix, address));
+  }
+
   function onConnection(socket: Socket): void {
     context.metrics.accepted += 1;
-    new Connection(context, socket).begin();
+    new Connection(context, socket).begin(hasProxyHeader);
   }
 
   return {
@@ -53,7 +67,7 @@ export function createListener(
     stop() {
       server?.close();
       server = null;
-      for (const connection of context.open) connection.shutdown();
+      for (const connection of context.open) connection.endHandshake();
       return Promise.resolve();
     },
   };

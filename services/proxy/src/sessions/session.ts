@@ -43,8 +43,12 @@ export interface Session {
   /** Asks whoever holds the sockets to end the session for this reason; set by the relay or command. */
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null;
 
-  /** Notes that the destination was reached, at which address, and how long that took. */
-  connected(destIp: string, connectMs: number): void;
+  /**
+   * Notes that the destination was reached, at which address, and how long that took in
+   * milliseconds. `rule` is the ACL's rule for that address, which may not have been known
+   * while there was only a name.
+   */
+  connected(destIp: string, connectMs: number, rule: string | null): void;
   /** Notes that an address that a name resolved to was blocked; the close reason is then acl_rejected. */
   blocked(rule: string | null, destIp: string | null): void;
   /** Emits SessionClosed, once; later calls do nothing. */

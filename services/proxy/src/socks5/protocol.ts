@@ -26,4 +26,5 @@ export const REPLY = {
 } as const;
 
 export type ReplyName = keyof typeof REPLY;
+export type FailureName = Exclude<ReplyName, 'succeeded'>;
 export const REPLY_NAMES = Object.keys(REPLY) as ReplyName[];

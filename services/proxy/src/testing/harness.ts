@@ -1,23 +1,18 @@
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import { createLogger, Registry } from '@sockscope/runtime';
+import { createLogger, loadConfig, Registry } from '@sockscope/runtime';
 import type { ListenAddress } from '@sockscope/runtime';
 import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/schemas';
 import type { Acl, AclRequest, AclVerdict } from '../acl/acl.js';
-import type { AuthOutcome, Authenticator } from '../auth/auth.js';
-import { dialConfig } from '../dial/config.js';
-import { dnsConfig } from '../dns/config.js';
-import { limitsConfig } from '../limits/config.js';
-import { listenerConfig } from '../listener/config.js';
-import { relayConfig } from '../relay/config.js';
+import type { AuthOutcome } from '../auth/auth.js';
+import { proxyConfig } from '../config.js';
 import { createRelay } from '../relay/index.js';
 import { createProxyServer } from '../server.js';
-import type { ProxyServer, ServerConfig } from '../server.js';
+import type { ProxyServer, ServerConfig, ServerUsers } from '../server.js';
 import {
   createSessionClock,
   createSessionMetrics,
   createSessionTracker,
-  trackingConfig,
 } from '../sessions/index.js';
 import type { SessionTracker } from '../sessions/index.js';
 
@@ -33,6 +28,8 @@ export interface HarnessOptions {
       : ServerConfig[K];
   }>;
   readonly decide?: (request: AclRequest) => AclVerdict;
+  /** Who exists; everybody where it is not given. */
+  readonly users?: readonly string[];
   readonly verify?: (username: string, password: string) => Promise<AuthOutcome>;
   readonly relay?: Partial<{ idle_timeout_ms: number; half_close_linger_ms: number }>;
 }
@@ -46,8 +43,9 @@ export interface Harness {
   readonly tracker: SessionTracker;
   /** Makes the sink accept no more sessions, or accept them again. */
   setAccepting(accepting: boolean): void;
-  /** Tells everybody who listens that the ACL has changed. */
-  aclChanged(): void;
+  /** Tells everybody who listens that rules or users have changed. */
+  changed(): void;
+  removeUser(user: string): void;
   started(): SessionStarted[];
   closed(): SessionClosed[];
   /** Resolves when `count` sessions are closed. */
@@ -58,6 +56,7 @@ export interface Harness {
 }
 
 export async function startHarness(options: HarnessOptions = {}): Promise<Harness> {
+  const defaults = loadConfig(proxyConfig, {});
   const registry = new Registry();
   const logger = createLogger('proxy-test', { level: 'silent' });
   const events: SessionEvent[] = [];
@@ -67,12 +66,16 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     emit(event: SessionEvent) {
       events.push(event);
     },
+    note() {
+      // What a session reached is for the journal of a process that may crash.
+    },
   };
   const acl: Acl = {
     decide: options.decide ?? (() => ALLOW_ALL),
     onChange: (listener) => listeners.push(listener),
   };
-  const authenticator: Authenticator = {
+  const users = new Set(options.users ?? []);
+  const authenticator: ServerUsers = {
     verify: async (username, password) =>
       (await options.verify?.(username.toString(), password.toString())) ?? {
         ok: false,
@@ -80,28 +83,29 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
         retryAfterMs: 0,
       },
     groupsOf: () => [],
+    knows: (user) => options.users === undefined || users.has(user),
+    onChange: (listener) => listeners.push(listener),
   };
-  const tracker = createSessionTracker(trackingConfig.parse({}), {
+  const tracker = createSessionTracker(defaults.tracking, {
     sink,
     clock: createSessionClock(),
     metrics: createSessionMetrics(registry),
     origin: { proxy_id: 'test', proxy_epoch: Date.now() },
   });
-  const relay = createRelay(
-    { ...relayConfig.parse({}), ...options.relay },
-    { logger, metrics: registry },
-  );
+  const relay = createRelay({ ...defaults.relay, ...options.relay }, { logger, metrics: registry });
   const config: ServerConfig = {
     auth_policy: options.config?.auth_policy ?? 'none',
     drain_timeout_ms: options.config?.drain_timeout_ms ?? 0,
     listener: {
-      ...listenerConfig.parse({}),
+      ...defaults.listener,
       listen: { host: '127.0.0.1', port: 0 },
       ...options.config?.listener,
     },
-    limits: { ...limitsConfig.parse({}), ...options.config?.limits },
-    dial: { ...dialConfig.parse({}), ...options.config?.dial },
-    dns: { ...dnsConfig.parse({}), ...options.config?.dns },
+    limits: { ...defaults.limits, ...options.config?.limits },
+    dial: { ...defaults.dial, ...options.config?.dial },
+    dns: { ...defaults.dns, ...options.config?.dns },
+    bind: { ...defaults.bind, ...options.config?.bind },
+    udp: { ...defaults.udp, ...options.config?.udp },
   };
   const server = createProxyServer(config, {
     acl,
@@ -126,7 +130,11 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     setAccepting(accepting) {
       sink.accepting = accepting;
     },
-    aclChanged() {
+    changed() {
+      for (const listener of listeners) listener();
+    },
+    removeUser(user) {
+      users.delete(user);
       for (const listener of listeners) listener();
     },
     started,

@@ -1,0 +1,168 @@
+import { createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { DeadlineQueue } from '../limits/deadlines.js';
+import type { DeadlineNode } from '../limits/deadlines.js';
+import { PortPicker } from '../limits/ports.js';
+import { canonicalIp } from '../socks5/target.js';
+import type { Target } from '../socks5/target.js';
+import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
+import type { BindConfig } from './config.js';
+
+export type BindFailure = 'connect_failed' | 'dns_failed' | 'bind_timeout' | 'bind_peer_rejected';
+
+/** Who binds. After `bound`, exactly one of `peerCame` and `bindFailed` is called, unless it is cancelled. */
+export interface BindOwner {
+  /** A port is open: the first reply can be sent. */
+  bound(ip: string, port: number): void;
+  /** Asked for every peer, after it was checked against the address that the client announced. */
+  mayAccept(ip: string, port: number): boolean;
+  peerCame(peer: Socket, ip: string, port: number, waitedMs: number): void;
+  bindFailed(failure: BindFailure, errorCode: string | null): void;
+}
+
+export interface Binder {
+  readonly enabled: boolean;
+  /** A bind that does nothing until `begin`. */
+  create(owner: BindOwner): Bind;
+}
+
+interface BindContext {
+  readonly config: BindConfig;
+  readonly resolver: NameResolver;
+  readonly ports: PortPicker;
+  readonly timeouts: DeadlineQueue;
+}
+
+export function createBinder(config: BindConfig, deps: { resolver: NameResolver }): Binder {
+  const context: BindContext = {
+    config,
+    resolver: deps.resolver,
+    ports: new PortPicker(config.ports),
+    timeouts: new DeadlineQueue(config.timeout_ms),
+  };
+  return { enabled: config.enabled, create: (owner) => new Bind(context, owner) };
+}
+
+/**
+ * One BIND request (RFC 1928, section 4): waits on a port of its own for the peer that the client
+ * announced. The announced port is not compared: nobody can know the port that a peer connects
+ * from. A client that does not know its peer's address asks for 0.0.0.0 or ::, and any peer that
+ * the ACL allows may come. A wrong peer is dropped and the wait goes on, so that a port scan
+ * cannot end it; it is told as the reason if the right one never comes.
+ */
+export class Bind implements DeadlineNode, ResolveWaiter {
+  deadlineQueue: DeadlineQueue | null = null;
+  deadlineMs = 0;
+  deadlinePrev: DeadlineNode | null = null;
+  deadlineNext: DeadlineNode | null = null;
+  readonly #context: BindContext;
+  /** Null once it is over. */
+  #owner: BindOwner | null;
+  #server: Server | null = null;
+  #localIp = '';
+  /** Addresses that the peer may have; null is any. */
+  #peers: readonly string[] | null = null;
+  #attempts = 0;
+  #startedMs = 0;
+  #sawWrongPeer = false;
+
+  constructor(context: BindContext, owner: BindOwner) {
+    this.#context = context;
+    this.#owner = owner;
+  }
+
+  /** @param reachedAt local address by which the client reached the proxy. */
+  begin(target: Target, reachedAt: string): void {
+    this.#startedMs = performance.now();
+    this.#localIp =
+      this.#context.config.listen_ip === '' ? reachedAt : this.#context.config.listen_ip;
+    this.#attempts = this.#context.ports.attempts;
+    if (target.ip !== null) {
+      const isUnspecified = target.ip === '0.0.0.0' || target.ip === '::';
+      this.#peers = isUnspecified ? null : [target.ip];
+      this.#listen();
+    } else if (target.name === null) this.#fail('dns_failed', 'EBADNAME');
+    else this.#context.resolver.resolve(target.name, this);
+  }
+
+  resolved(addresses: readonly string[]): void {
+    this.#peers = addresses;
+    this.#listen();
+  }
+
+  resolveFailed(code: string): void {
+    this.#fail('dns_failed', code);
+  }
+
+  cancel(): void {
+    this.#end();
+  }
+
+  onDeadline(): void {
+    this.#fail(this.#sawWrongPeer ? 'bind_peer_rejected' : 'bind_timeout', null);
+  }
+
+  #listen(): void {
+    if (this.#owner === null) return;
+    this.#attempts -= 1;
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
+    this.#server = server;
+    server.on('connection', (peer: Socket) => {
+      this.#peerCame(peer);
+    });
+    server.on('error', (error: NodeJS.ErrnoException) => {
+      this.#listenFailed(error.code ?? 'EUNKNOWN');
+    });
+    server.listen({ host: this.#localIp, port: this.#context.ports.next(), backlog: 8 }, () => {
+      this.#listening(server.address() as AddressInfo);
+    });
+  }
+
+  #listenFailed(code: string): void {
+    this.#server?.close();
+    this.#server = null;
+    if (code === 'EADDRINUSE' && this.#attempts > 0) this.#listen();
+    else this.#fail('connect_failed', code);
+  }
+
+  #listening(address: AddressInfo): void {
+    if (this.#owner === null) return;
+    this.#context.timeouts.add(this);
+    const { advertised_ip: advertised } = this.#context.config;
+    const ip = advertised === '' ? (canonicalIp(address.address) ?? '0.0.0.0') : advertised;
+    this.#owner.bound(ip, address.port);
+  }
+
+  #peerCame(peer: Socket): void {
+    const owner = this.#owner;
+    const ip = canonicalIp(peer.remoteAddress ?? '');
+    const port = peer.remotePort ?? 0;
+    peer.on('error', ignore);
+    const isExpected = ip !== null && (this.#peers === null || this.#peers.includes(ip));
+    if (owner === null || !isExpected || !owner.mayAccept(ip, port)) {
+      this.#sawWrongPeer = true;
+      peer.destroy();
+      return;
+    }
+    this.#end();
+    owner.peerCame(peer, ip, port, Math.round(performance.now() - this.#startedMs));
+  }
+
+  #fail(failure: BindFailure, errorCode: string | null): void {
+    const owner = this.#owner;
+    if (owner === null) return;
+    this.#end();
+    owner.bindFailed(failure, errorCode);
+  }
+
+  #end(): void {
+    this.#owner = null;
+    this.#context.timeouts.remove(this);
+    this.#server?.close();
+    this.#server = null;
+  }
+}
+
+function ignore(): void {
+  // `close` follows an error; without a listener the error would end the process.
+}
