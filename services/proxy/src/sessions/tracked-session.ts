@@ -6,6 +6,7 @@ import type {
   SessionStarted,
   TrafficDelta,
 } from '@sockscope/schemas';
+import type { SessionReading } from '../events/reading.js';
 import type { Session, SessionHeader } from './session.js';
 import { timestampOf } from './timestamp.js';
 
@@ -40,6 +41,8 @@ export class TrackedSession implements Session {
   intervalStart = 0;
   lastReport = 0;
   connectMs: number | null = null;
+  /** What `mark` was at the last reading; below 0 where a reading is due anyway. */
+  private noted = 0;
 
   /** The totals as last reported. */
   private reportedBytesSent = 0;
@@ -59,9 +62,12 @@ export class TrackedSession implements Session {
     public header: SessionHeader,
   ) {}
 
-  connected(destIp: string, connectMs: number): void {
-    this.header = { ...this.header, dest_ip: destIp };
+  connected(destIp: string, connectMs: number, rule: string | null): void {
+    if (this.header.dest_ip !== destIp || this.header.acl_rule_matched !== rule) {
+      this.header = { ...this.header, dest_ip: destIp, acl_rule_matched: rule };
+    }
     this.connectMs = Math.max(0, Math.round(connectMs));
+    this.noted = -1;
   }
 
   blocked(rule: string | null, destIp: string | null): void {
@@ -86,6 +92,34 @@ export class TrackedSession implements Session {
       this.packetsSent !== this.reportedPacketsSent ||
       this.packetsReceived !== this.reportedPacketsReceived
     );
+  }
+
+  /**
+   * What the next event would say at `nowMs`, where that differs from the last reading; else null.
+   * Everything in it only grows, so the sum tells a difference.
+   */
+  reading(nowMs: number): SessionReading | null {
+    const mark =
+      this.seq + this.bytesSent + this.bytesReceived + this.packetsSent + this.packetsReceived;
+    if (mark === this.noted) return null;
+    this.noted = mark;
+    return {
+      session_id: this.session_id,
+      seq: this.seq,
+      interval_start_ms: this.startedAtMs + this.intervalStart,
+      at_ms: nowMs,
+      dest_ip: this.header.dest_ip,
+      acl_rule_matched: this.header.acl_rule_matched,
+      connect_ms: this.connectMs,
+      totals: {
+        bytes_sent: this.bytesSent,
+        bytes_received: this.bytesReceived,
+        packets_sent: this.packetsSent,
+        packets_received: this.packetsReceived,
+      },
+      delta: this.delta(),
+      minute: this.minute(),
+    };
   }
 
   /** End of the UTC minute that the interval lies in, milliseconds since 1970. */

@@ -77,6 +77,8 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
         : config.traffic_interval_ms
       : config.heartbeat_interval_ms;
     if (sinceReport >= interval) report(session, nowMs);
+    const reading = session.reading(nowMs);
+    if (reading !== null) sink.note(reading);
   }
 
   function lookAtSome(sessions: IterableIterator<TrackedSession>): void {

@@ -8,11 +8,15 @@ import net from 'node:net';
 import tls from 'node:tls';
 import kafkajs from 'kafkajs';
 import type { Kafka, LogEntry, SASLOptions } from 'kafkajs';
-import type { Logger } from '../log/logger.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError } from './errors.js';
 
 const KEEP_ALIVE_DELAY_MS = 30_000;
+
+/** A logger, as far as it is needed here. */
+export interface DebugLog {
+  debug(fields: object, message: string): void;
+}
 
 export interface KafkaClient {
   readonly kafka: Kafka;
@@ -31,7 +35,11 @@ export interface KafkaClient {
  */
 export function createKafkaClient(
   config: KafkaConfig,
-  deps: { readonly logger: Logger; readonly role: string; readonly retries?: number },
+  deps: {
+    readonly logger: DebugLog;
+    readonly role: string;
+    readonly retries?: number;
+  },
 ): KafkaClient {
   repairRequestQueue();
   const sockets = new Set<net.Socket>();
@@ -108,7 +116,7 @@ function saslOf(config: KafkaConfig): SASLOptions | null {
  * What kafkajs has to say is for looking closely only: it repeats its complaints with every attempt,
  * and all that matters comes out as an error or an event, which is logged where it is handled.
  */
-function logBridge(logger: Logger): (entry: LogEntry) => void {
+function logBridge(logger: DebugLog): (entry: LogEntry) => void {
   return ({
     label,
     namespace,

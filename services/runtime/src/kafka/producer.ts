@@ -9,8 +9,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
-import type { Logger } from '../log/logger.js';
 import { createKafkaClient } from './client.js';
+import type { DebugLog } from './client.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
 
@@ -79,7 +79,11 @@ const HOPELESS_TYPES = new Set([
  */
 export function createKafkaProducer(
   config: KafkaConfig,
-  deps: { readonly logger: Logger; readonly role: string; readonly hooks?: ProducerHooks },
+  deps: {
+    readonly logger: DebugLog;
+    readonly role: string;
+    readonly hooks?: ProducerHooks;
+  },
 ): KafkaProducer {
   return createResender(() => connectLink(config, deps), deps.hooks ?? {}, {
     // Connecting, finding the leaders and sending, each with its own limit inside kafkajs: this one
@@ -92,7 +96,7 @@ export function createKafkaProducer(
 
 async function connectLink(
   config: KafkaConfig,
-  deps: { readonly logger: Logger; readonly role: string },
+  deps: { readonly logger: DebugLog; readonly role: string },
 ): Promise<Link> {
   const client = createKafkaClient(config, deps);
   const producer = client.kafka.producer({

@@ -1,0 +1,239 @@
+/**
+ * The publishing side: chunks of frames in, acknowledged events out. It runs in a thread of its own
+ * (worker.ts), so that neither the disk nor Kafka nor compression ever delays traffic.
+ */
+import { messageOf } from '@sockscope/runtime';
+import { createKafkaProducer } from '@sockscope/runtime/kafka';
+import type { KafkaError, KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
+import { framesOf } from './frames.js';
+import type { BackendConfig, BackendStats, FromBackend, ToBackend } from './messages.js';
+import { createOutbox } from './outbox.js';
+import type { Outbox } from './outbox.js';
+import { createPublisher } from './publisher.js';
+import type { Publisher } from './publisher.js';
+import { adoptDeadFolders, openSpoolFolder } from './spool/folder.js';
+import type { FolderConfig, SpoolFolder } from './spool/folder.js';
+
+/** Far below what brokers take as one record batch (1 MiB), though it be for one partition. */
+const BATCH_MAX_BYTES = 768 * 1024;
+const STATS_INTERVAL_MS = 500;
+const MAINTAIN_INTERVAL_MS = 1_000;
+/** By then every worker of this machine has taken its folder. */
+const ADOPT_AFTER_MS = 30_000;
+const ADOPT_INTERVAL_MS = 60_000;
+const FAILURE_LOG_INTERVAL_MS = 30_000;
+
+export interface BackendDeps {
+  readonly send: (message: FromBackend) => void;
+  readonly createProducer?: (hooks: ProducerHooks) => KafkaProducer;
+}
+
+/** Starts at once and says `ready` or `failed`. The returned function takes messages after `ready`. */
+export function startBackend(
+  config: BackendConfig,
+  deps: BackendDeps,
+): (message: ToBackend) => void {
+  const { send } = deps;
+  const folderConfig: FolderConfig = {
+    spool_dir: config.events.spool_dir,
+    spool_max_bytes: config.events.spool_max_bytes,
+    proxy_id: config.proxy_id,
+  };
+  const log = (
+    level: 'debug' | 'info' | 'warn' | 'error',
+    fields: Record<string, unknown>,
+    message: string,
+  ): void => {
+    send({ kind: 'log', level, fields, message });
+  };
+
+  let parts: { folder: SpoolFolder; outbox: Outbox; publisher: Publisher } | null = null;
+  const timers: NodeJS.Timeout[] = [];
+
+  let published = 0;
+  let refused = 0;
+  const failures: Record<string, number> = {};
+  let failingSinceMs: number | null = null;
+  let nextFailureLogMs = 0;
+  let requestsMs: number[] = [];
+  let agesMs: number[] = [];
+
+  const hooks: ProducerHooks = {
+    onAcknowledged(_records, durationMs) {
+      requestsMs.push(durationMs);
+      if (failingSinceMs === null) return;
+      const seconds = Math.round((Date.now() - failingSinceMs) / 1_000);
+      log('info', { outage_seconds: seconds }, 'Kafka acknowledges events again');
+      failingSinceMs = null;
+      nextFailureLogMs = 0;
+    },
+    onFailure(error: KafkaError, attempt, delayMs) {
+      failures[error.code] = (failures[error.code] ?? 0) + 1;
+      const nowMs = Date.now();
+      failingSinceMs ??= nowMs;
+      if (nowMs < nextFailureLogMs) return;
+      nextFailureLogMs = nowMs + FAILURE_LOG_INTERVAL_MS;
+      log(
+        'warn',
+        {
+          code: error.code,
+          type: error.type,
+          attempt,
+          retry_in_ms: delayMs,
+          outage_seconds: Math.round((nowMs - failingSinceMs) / 1_000),
+          waiting_bytes: parts?.outbox.counts.spoolBytes ?? 0,
+        },
+        `events wait for Kafka: ${error.message}`,
+      );
+    },
+  };
+
+  function statsOf(outbox: Outbox): BackendStats {
+    const stats = {
+      ...outbox.counts,
+      published,
+      refused,
+      failures: { ...failures },
+      failingSinceMs,
+      requestsMs,
+      agesMs,
+    };
+    requestsMs = [];
+    agesMs = [];
+    return stats;
+  }
+
+  async function start(): Promise<void> {
+    const folder = await openSpoolFolder(folderConfig);
+    const outbox = createOutbox(
+      {
+        queue_max_bytes: config.events.queue_max_bytes,
+        spool_max_bytes: config.events.spool_max_bytes,
+        batch_max_records: config.events.batch_max_records,
+        batch_max_bytes: BATCH_MAX_BYTES,
+      },
+      {
+        log: folder.log,
+        journal: folder.journal,
+        onTrouble(trouble) {
+          if (trouble === null) log('info', {}, 'the event spool can be written again');
+          else {
+            log(
+              'error',
+              { err: trouble.message },
+              'the event spool cannot be written; events are kept in memory',
+            );
+          }
+        },
+      },
+    );
+    const producer =
+      deps.createProducer?.(hooks) ??
+      createKafkaProducer(config.kafka, {
+        role: config.proxy_id,
+        hooks,
+        logger: {
+          debug: (fields, message) => {
+            log('debug', { ...fields }, message);
+          },
+        },
+      });
+    const publisher = createPublisher(config.events, {
+      outbox,
+      producer,
+      topic: config.kafka.topic,
+      source: `/sockscope/proxies/${encodeURIComponent(config.proxy_id)}`,
+      onPublished(records, oldestMs) {
+        published += records;
+        agesMs.push(Math.max(0, Date.now() - oldestMs));
+      },
+      onRefused(count, reason) {
+        refused += count;
+        log('error', { count, reason }, 'events that Kafka refuses for good are dropped');
+      },
+      onFailure(error) {
+        throw error;
+      },
+    });
+    parts = { folder, outbox, publisher };
+    timers.push(
+      setInterval(() => {
+        send({ kind: 'stats', stats: statsOf(outbox) });
+      }, STATS_INTERVAL_MS),
+      setInterval(() => {
+        folder.touch();
+        outbox.maintain();
+        publisher.wake();
+      }, MAINTAIN_INTERVAL_MS),
+      setTimeout(() => {
+        adopt(outbox);
+        timers.push(
+          setInterval(() => {
+            adopt(outbox);
+          }, ADOPT_INTERVAL_MS),
+        );
+      }, ADOPT_AFTER_MS),
+    );
+    send({
+      kind: 'ready',
+      crashedSessions: folder.crashedSessions,
+      foundBytes: folder.foundBytes,
+    });
+    if (!outbox.isEmpty) publisher.wake();
+  }
+
+  function adopt(outbox: Outbox): void {
+    if (outbox.counts.isFull) return;
+    try {
+      const names = adoptDeadFolders(folderConfig, (payloads) => {
+        outbox.append(payloads);
+      });
+      if (names.length === 0) return;
+      log('warn', { folders: names }, 'events of proxies that are gone were taken over');
+      parts?.publisher.wake();
+    } catch (error) {
+      log(
+        'error',
+        { err: messageOf(error) },
+        'events of a proxy that is gone cannot be taken over',
+      );
+    }
+  }
+
+  async function stop(timeoutMs: number): Promise<void> {
+    if (parts === null) return;
+    const { folder, outbox, publisher } = parts;
+    await publisher.stop(timeoutMs);
+    for (const timer of timers) clearTimeout(timer);
+    outbox.close();
+    const leftBytes = outbox.counts.spoolBytes;
+    send({ kind: 'stats', stats: statsOf(outbox) });
+    folder.close();
+    parts = null;
+    send({ kind: 'stopped', leftBytes });
+  }
+
+  start().catch((error: unknown) => {
+    send({ kind: 'failed', message: messageOf(error) });
+  });
+
+  return (message) => {
+    switch (message.kind) {
+      case 'chunk':
+        if (parts === null) return;
+        parts.outbox.accept(framesOf(message.chunk));
+        send({
+          kind: 'taken',
+          bytes: message.chunk.length,
+          isFull: parts.outbox.counts.isFull,
+        });
+        parts.publisher.wake();
+        return;
+      case 'stop':
+        stop(message.timeoutMs).catch((error: unknown) => {
+          log('error', { err: messageOf(error) }, 'the event spool was not closed in order');
+          send({ kind: 'stopped', leftBytes: -1 });
+        });
+    }
+  };
+}

@@ -1,0 +1,97 @@
+import {
+  EVENT_LIMITS,
+  SCHEMA_VERSION,
+  SESSION_EVENT_TYPES,
+  sessionEvent,
+} from '@sockscope/schemas';
+import type { SessionEvent, SessionEventType } from '@sockscope/schemas';
+import type { OutgoingRecord } from '@sockscope/runtime/kafka';
+
+/** What the way to Kafka needs to know of an encoded event. */
+export interface Envelope {
+  readonly type: SessionEventType;
+  readonly sessionId: string;
+  readonly seq: number;
+  readonly occurredAt: string;
+}
+
+const TYPE_AT = '{"type":"'.length;
+const BEFORE_TIME = `","schema_version":${SCHEMA_VERSION},"occurred_at":"`;
+const TIME_LENGTH = '2026-01-31T23:59:59.999Z'.length;
+const BEFORE_ID = '","session_id":"';
+const ID_LENGTH = 36;
+const BEFORE_SEQ = '","seq":';
+/** 2147483647 has ten digits, and a comma follows. */
+const SEQ_SPAN = 11;
+const HEAD_SPAN =
+  TYPE_AT +
+  Math.max(...SESSION_EVENT_TYPES.map((type) => type.length)) +
+  BEFORE_TIME.length +
+  TIME_LENGTH +
+  BEFORE_ID.length +
+  ID_LENGTH +
+  BEFORE_SEQ.length +
+  SEQ_SPAN;
+
+/**
+ * Reads the first fields of an event that encode.ts wrote, without parsing the rest. Null where the
+ * text was not written so.
+ */
+export function envelopeOf(payload: Buffer): Envelope | null {
+  const head = payload.toString('latin1', 0, Math.min(HEAD_SPAN, payload.length));
+  const type = SESSION_EVENT_TYPES.find((each) => head.startsWith(each, TYPE_AT));
+  if (type === undefined) return null;
+  const timeMark = TYPE_AT + type.length;
+  const timeAt = timeMark + BEFORE_TIME.length;
+  const idMark = timeAt + TIME_LENGTH;
+  const idAt = idMark + BEFORE_ID.length;
+  const seqMark = idAt + ID_LENGTH;
+  const seqAt = seqMark + BEFORE_SEQ.length;
+  if (
+    !head.startsWith(BEFORE_TIME, timeMark) ||
+    !head.startsWith(BEFORE_ID, idMark) ||
+    !head.startsWith(BEFORE_SEQ, seqMark)
+  ) {
+    return null;
+  }
+  const seq = Number.parseInt(head.slice(seqAt), 10);
+  if (Number.isNaN(seq)) return null;
+  return {
+    type,
+    seq,
+    sessionId: head.slice(idAt, seqMark),
+    occurredAt: head.slice(timeAt, idMark),
+  };
+}
+
+/** The whole event of an encoded one, checked against the contract; null where it breaks it. */
+export function decodeEvent(payload: Buffer): SessionEvent | null {
+  if (payload.length > EVENT_LIMITS.event_bytes) return null;
+  try {
+    const parsed = sessionEvent.safeParse(JSON.parse(payload.toString('utf8')));
+    return parsed.success ? parsed.data : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The Kafka record of an encoded event: the headers of `cloudEventHeaders`, from the envelope alone.
+ *
+ * @param source `ce_source`, the same for all events of a proxy.
+ */
+export function kafkaRecord(payload: Buffer, envelope: Envelope, source: string): OutgoingRecord {
+  return {
+    key: envelope.sessionId,
+    value: payload,
+    headers: {
+      'content-type': 'application/json',
+      ce_specversion: '1.0',
+      ce_type: `sockscope.${envelope.type}.v${SCHEMA_VERSION}`,
+      ce_id: `${envelope.sessionId}/${envelope.seq}`,
+      ce_source: source,
+      ce_time: envelope.occurredAt,
+      ce_subject: envelope.sessionId,
+    },
+  };
+}

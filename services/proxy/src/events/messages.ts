@@ -1,0 +1,54 @@
+import type { KafkaConfig } from '@sockscope/runtime/kafka';
+import type { EventsConfig } from './config.js';
+import type { OutboxCounts } from './outbox.js';
+
+/** What the publishing thread is made with: plain data. */
+export interface BackendConfig {
+  readonly events: EventsConfig;
+  readonly kafka: KafkaConfig;
+  readonly proxy_id: string;
+}
+
+/** From the proxy's thread to the publishing one. */
+export type ToBackend =
+  | { readonly kind: 'chunk'; readonly chunk: Uint8Array<ArrayBuffer> }
+  | { readonly kind: 'stop'; readonly timeoutMs: number };
+
+/** What the publishing side has counted since it began. */
+export interface BackendStats extends OutboxCounts {
+  readonly published: number;
+  readonly refused: number;
+  readonly failures: Readonly<Record<string, number>>;
+  /** Since when Kafka acknowledges nothing though something waits, milliseconds since 1970; null while it does. */
+  readonly failingSinceMs: number | null;
+  /** Since the last statement: how long requests took, and how old the oldest event of each was. */
+  readonly requestsMs: readonly number[];
+  readonly agesMs: readonly number[];
+}
+
+/** From the publishing thread to the proxy's. */
+export type FromBackend =
+  | { readonly kind: 'ready'; readonly crashedSessions: number; readonly foundBytes: number }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'taken'; readonly bytes: number; readonly isFull: boolean }
+  | { readonly kind: 'stats'; readonly stats: BackendStats }
+  | {
+      readonly kind: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly fields: Readonly<Record<string, unknown>>;
+      readonly message: string;
+    }
+  | { readonly kind: 'stopped'; readonly leftBytes: number };
+
+/** The publishing side as the proxy's thread sees it. */
+export interface Backend {
+  post(message: ToBackend): void;
+  /** Ends it at once. */
+  terminate(): void;
+}
+
+/** Starts the publishing side. `receive` is called for everything that it says. */
+export type StartBackend = (
+  config: BackendConfig,
+  receive: (message: FromBackend) => void,
+) => Backend;

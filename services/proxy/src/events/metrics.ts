@@ -1,0 +1,178 @@
+import { Counter, Gauge, Histogram } from '@sockscope/runtime';
+import type { Registry } from '@sockscope/runtime';
+import { SESSION_EVENT_TYPES } from '@sockscope/schemas';
+import type { SessionEventType } from '@sockscope/schemas';
+import type { BackendStats } from './messages.js';
+
+const REQUEST_BUCKETS_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
+/** Up to a day: events that waited for Kafka. */
+const AGE_BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 600, 3_600, 86_400];
+
+export interface EventMetrics {
+  emitted(type: SessionEventType): void;
+  /** Dropped before they reached the publishing side. */
+  dropped(): void;
+  crashed(sessions: number): void;
+  take(stats: BackendStats): void;
+  observe(source: {
+    readonly inTransitBytes: () => number;
+    readonly accepting: () => boolean;
+  }): void;
+}
+
+/** Plain numbers, handed over when the metrics are read. */
+export function createEventMetrics(registry: Registry): EventMetrics {
+  const registers = [registry];
+  const emitted: Record<SessionEventType, number> = {
+    SessionStarted: 0,
+    TrafficDelta: 0,
+    SessionClosed: 0,
+  };
+  let droppedHere = 0;
+  let crashed = 0;
+  let stats: BackendStats | null = null;
+  let inTransitBytes: () => number = () => 0;
+  let accepting: () => boolean = () => true;
+
+  function counter(name: string, help: string, value: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  }
+  function gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  }
+
+  new Counter({
+    name: 'sockscope_proxy_events_emitted_total',
+    help: 'Events made, by type.',
+    labelNames: ['type'],
+    registers,
+    collect() {
+      this.reset();
+      for (const type of SESSION_EVENT_TYPES) this.inc({ type }, emitted[type]);
+    },
+  });
+  new Counter({
+    name: 'sockscope_proxy_publish_failures_total',
+    help: 'Requests to Kafka that failed and were repeated, by kind.',
+    labelNames: ['code'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [code, count] of Object.entries(stats?.failures ?? {})) this.inc({ code }, count);
+    },
+  });
+  counter(
+    'sockscope_proxy_events_published_total',
+    'Events acknowledged by Kafka, repetitions of a previous run among them.',
+    () => stats?.published ?? 0,
+  );
+  counter(
+    'sockscope_proxy_events_superseded_total',
+    'TrafficDeltas that waited and gave way to the next one of their session in the same minute.',
+    () => stats?.superseded ?? 0,
+  );
+  counter(
+    'sockscope_proxy_events_dropped_total',
+    'Events lost because neither disk nor memory had room.',
+    () => droppedHere + (stats?.dropped ?? 0),
+  );
+  counter(
+    'sockscope_proxy_events_refused_total',
+    'Events that Kafka refused for good.',
+    () => stats?.refused ?? 0,
+  );
+  counter(
+    'sockscope_proxy_sessions_crashed_total',
+    'Sessions of dead processes that were closed in their name.',
+    () => crashed,
+  );
+  counter(
+    'sockscope_proxy_spool_errors_total',
+    'Times that the disk refused the spool.',
+    () => stats?.spoolErrors ?? 0,
+  );
+  counter(
+    'sockscope_proxy_spool_lost_bytes_total',
+    'Bytes of the spool that did not check out: torn by a crash, or broken.',
+    () => stats?.lostBytes ?? 0,
+  );
+  gauge(
+    'sockscope_proxy_spool_bytes',
+    'Events that wait for Kafka on disk.',
+    () => stats?.spoolBytes ?? 0,
+  );
+  gauge(
+    'sockscope_proxy_queue_bytes',
+    'Events in memory: on the way to the publishing thread, and kept by it.',
+    () => inTransitBytes() + (stats?.memoryBytes ?? 0),
+  );
+  gauge(
+    'sockscope_proxy_queue_deltas',
+    'TrafficDeltas that wait and may be superseded.',
+    () => stats?.heldDeltas ?? 0,
+  );
+  gauge(
+    'sockscope_proxy_journal_bytes',
+    'Size of the journal of open sessions.',
+    () => stats?.journalBytes ?? 0,
+  );
+  gauge('sockscope_proxy_events_accepting', '1 while queue and spool have room.', () =>
+    accepting() ? 1 : 0,
+  );
+  gauge(
+    'sockscope_proxy_publish_failing_seconds',
+    'How long Kafka has acknowledged nothing though events wait; 0 while it does.',
+    () =>
+      stats === null || stats.failingSinceMs === null
+        ? 0
+        : (Date.now() - stats.failingSinceMs) / 1_000,
+  );
+  const requests = new Histogram({
+    name: 'sockscope_proxy_publish_duration_seconds',
+    help: 'How long a batch took until Kafka acknowledged it.',
+    buckets: REQUEST_BUCKETS_SECONDS,
+    registers,
+  });
+  const ages = new Histogram({
+    name: 'sockscope_proxy_publish_age_seconds',
+    help: 'Age of the oldest event of a batch when Kafka acknowledged it.',
+    buckets: AGE_BUCKETS_SECONDS,
+    registers,
+  });
+
+  return {
+    emitted(type) {
+      emitted[type] += 1;
+    },
+    dropped() {
+      droppedHere += 1;
+    },
+    crashed(sessions) {
+      crashed += sessions;
+    },
+    take(next) {
+      stats = next;
+      for (const ms of next.requestsMs) requests.observe(ms / 1_000);
+      for (const ms of next.agesMs) ages.observe(ms / 1_000);
+    },
+    observe(source) {
+      inTransitBytes = source.inTransitBytes;
+      accepting = source.accepting;
+    },
+  };
+}

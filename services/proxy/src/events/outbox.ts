@@ -1,0 +1,352 @@
+/**
+ * The queue between the proxy and Kafka: everything goes through the log on disk, and what was
+ * written last is also kept in memory, so that nothing is read back while Kafka keeps up.
+ *
+ * Guarantees: a record is in the log before it can be published; records of one session leave in
+ * the order of their `seq`; nothing is dropped while the disk has room. TrafficDeltas wait outside
+ * of the log until there is room in a batch, and one that waits is superseded by the next one of
+ * its session in the same minute. The last one of a minute is always published, because it alone
+ * holds that minute's traffic.
+ */
+import { envelopeOf } from './envelope.js';
+import type { Frame } from './frames.js';
+import type { SessionJournal } from './spool/journal.js';
+import { SpoolError } from './spool/log.js';
+import type { SpoolLog } from './spool/log.js';
+import { RECORD_HEADER_BYTES } from './spool/records.js';
+
+export interface OutboxConfig {
+  readonly queue_max_bytes: number;
+  readonly spool_max_bytes: number;
+  readonly batch_max_records: number;
+  readonly batch_max_bytes: number;
+}
+
+export interface Batch {
+  readonly payloads: readonly Buffer[];
+  /** Where the log goes on behind the batch; null for records that the disk did not take. */
+  readonly next: number | null;
+}
+
+export interface OutboxCounts {
+  /** What waits in the log, on disk or on disk and in memory. */
+  readonly spoolBytes: number;
+  readonly heldDeltas: number;
+  /** Bytes in memory: cached, held and those that the disk did not take. */
+  readonly memoryBytes: number;
+  readonly superseded: number;
+  readonly dropped: number;
+  readonly lostBytes: number;
+  readonly spoolErrors: number;
+  readonly journalBytes: number;
+  /** Nothing more can be promised: new sessions should be refused. */
+  readonly isFull: boolean;
+}
+
+export interface Outbox {
+  /** Takes the frames of one chunk. Never throws: what cannot be kept is dropped and counted. */
+  accept(frames: Iterable<Frame>): void;
+  /** The next records to publish, null where there are none. The same ones until acknowledged. */
+  next(): Batch | null;
+  acknowledge(batch: Batch): void;
+  /** Puts encoded events behind all others; for those of other proxies that died. */
+  append(payloads: readonly Buffer[]): void;
+  /** What happens now and then: forces to disk what waits, remembers what is done. */
+  maintain(): void;
+  /** Puts everything that is only in memory on disk, as far as it goes. */
+  close(): void;
+  readonly counts: OutboxCounts;
+  readonly isEmpty: boolean;
+}
+
+interface Held {
+  readonly minute: number;
+  readonly payload: Buffer;
+}
+
+/** Room that is kept for the ends of sessions that are open when the spool is nearly full. */
+const FULL_FRACTION = 0.9;
+
+export interface OutboxDeps {
+  readonly log: SpoolLog;
+  readonly journal: SessionJournal;
+  /** Told once per kind of trouble and again when it is over. */
+  readonly onTrouble: (trouble: SpoolError | null) => void;
+}
+
+export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
+  const { log, journal } = deps;
+  const held = new Map<string, Held>();
+  let heldBytes = 0;
+
+  /** The log's records from `cacheStart` on, as far as memory goes. */
+  let cache: Buffer[] = [];
+  let cacheStart = log.end;
+  let cacheEnd = log.end;
+  /** Records that the disk did not take, behind all of the log. */
+  let stranded: Buffer[] = [];
+  let strandedBytes = 0;
+
+  let pending: Batch | null = null;
+  let superseded = 0;
+  let dropped = 0;
+  let spoolErrors = 0;
+  let isTroubled = false;
+
+  function memoryBytes(): number {
+    return cacheEnd - cacheStart + heldBytes + strandedBytes;
+  }
+
+  function isFull(): boolean {
+    return (
+      log.diskBytes >= config.spool_max_bytes * FULL_FRACTION ||
+      strandedBytes + heldBytes >= config.queue_max_bytes * FULL_FRACTION
+    );
+  }
+
+  function trouble(error: unknown): void {
+    if (!(error instanceof SpoolError)) throw error;
+    spoolErrors += 1;
+    if (!isTroubled) deps.onTrouble(error);
+    isTroubled = true;
+  }
+
+  /** Puts records behind everything else: into the log, or where the disk refuses, into memory. */
+  function append(payloads: readonly Buffer[]): void {
+    if (payloads.length === 0) return;
+    if (stranded.length === 0) {
+      if (log.diskBytes >= config.spool_max_bytes) {
+        dropped += payloads.length;
+        return;
+      }
+      try {
+        const before = log.end;
+        const written = log.append(payloads);
+        if (isTroubled) deps.onTrouble(null);
+        isTroubled = false;
+        cacheAppended(written, before, log.end);
+        return;
+      } catch (error) {
+        trouble(error);
+      }
+    }
+    for (const payload of payloads) {
+      if (strandedBytes + payload.length > config.queue_max_bytes) {
+        dropped += 1;
+        continue;
+      }
+      stranded.push(payload);
+      strandedBytes += payload.length;
+    }
+  }
+
+  function cacheAppended(payloads: readonly Buffer[], before: number, after: number): void {
+    if (cache.length === 0) {
+      cacheStart = before;
+      cacheEnd = before;
+    }
+    // With a gap in between, the publisher reads the disk until it has caught up.
+    if (cacheEnd !== before || after - cacheStart > config.queue_max_bytes) return;
+    cache.push(...payloads);
+    cacheEnd = after;
+  }
+
+  /** Drops from memory what lies before a position. */
+  function forgetCached(position: number): void {
+    let count = 0;
+    for (const payload of cache) {
+      if (cacheStart >= position) break;
+      cacheStart += RECORD_HEADER_BYTES + payload.length;
+      count += 1;
+    }
+    cache = cache.slice(count);
+  }
+
+  function hold(sessionId: string, minute: number, payload: Buffer): void {
+    held.set(sessionId, { minute, payload });
+    heldBytes += payload.length;
+  }
+
+  function release(sessionId: string): Held | undefined {
+    const entry = held.get(sessionId);
+    if (entry === undefined) return undefined;
+    held.delete(sessionId);
+    heldBytes -= entry.payload.length;
+    return entry;
+  }
+
+  /** Moves up to `count` held deltas to the end of the log, the oldest first. */
+  function releaseHeld(count: number): void {
+    const payloads: Buffer[] = [];
+    for (const sessionId of held.keys()) {
+      if (payloads.length >= count) break;
+      const entry = release(sessionId);
+      if (entry !== undefined) payloads.push(entry.payload);
+    }
+    append(payloads);
+  }
+
+  function accept(frames: Iterable<Frame>): void {
+    const records: Buffer[] = [];
+    const opened: Buffer[] = [];
+    const readings: Buffer[] = [];
+    const closed: string[] = [];
+    for (const frame of frames) {
+      const { payload } = frame;
+      if (frame.kind === 'reading') {
+        readings.push(payload);
+        // A reading of a later minute makes the held delta the last one of its minute.
+        const id = payload.toString('latin1', 0, 36);
+        const entry = held.get(id);
+        if (entry !== undefined && entry.minute !== frame.minute) {
+          release(id);
+          records.push(entry.payload);
+        }
+        continue;
+      }
+      const envelope = envelopeOf(payload);
+      if (envelope === null) throw new Error('an event that was not encoded here');
+      const { sessionId } = envelope;
+      switch (frame.kind) {
+        case 'started':
+          opened.push(payload);
+          records.push(payload);
+          break;
+        case 'delta':
+        case 'final_delta': {
+          const before = release(sessionId);
+          if (before !== undefined) {
+            if (before.minute === frame.minute) superseded += 1;
+            else records.push(before.payload);
+          }
+          // A copy, because a view would keep its whole chunk in memory.
+          if (frame.kind === 'delta') hold(sessionId, frame.minute, Buffer.from(payload));
+          else records.push(payload);
+          break;
+        }
+        case 'closed': {
+          const before = release(sessionId);
+          if (before !== undefined) records.push(before.payload);
+          records.push(payload);
+          closed.push(sessionId);
+          break;
+        }
+      }
+    }
+    // Both before anything of it can be published. The log first, because it can stand in for the
+    // journal when a process dies in between, and not the other way round.
+    append(records);
+    try {
+      journal.note({ opened, readings, closed });
+    } catch (error) {
+      trouble(error);
+    }
+    const spareBytes = config.queue_max_bytes - strandedBytes;
+    while (heldBytes > spareBytes && held.size > 0) releaseHeld(config.batch_max_records);
+  }
+
+  function readNext(position: number): Batch | null {
+    const limits = { maxRecords: config.batch_max_records, maxBytes: config.batch_max_bytes };
+    if (cache.length > 0 && position === cacheStart) {
+      const payloads: Buffer[] = [];
+      let bytes = 0;
+      let end = position;
+      for (const payload of cache) {
+        if (payloads.length >= limits.maxRecords) break;
+        if (payloads.length > 0 && bytes + payload.length > limits.maxBytes) break;
+        payloads.push(payload);
+        bytes += payload.length;
+        end += RECORD_HEADER_BYTES + payload.length;
+      }
+      return { payloads, next: end };
+    }
+    if (position < log.end) {
+      try {
+        const read = log.read(position, limits);
+        if (read.payloads.length > 0) return read;
+        // Nothing whole is left there: what was broken is counted by the log.
+        log.acknowledge(read.next);
+      } catch (error) {
+        trouble(error);
+        return null;
+      }
+    }
+    if (stranded.length > 0) {
+      return { payloads: stranded.slice(0, limits.maxRecords), next: null };
+    }
+    return null;
+  }
+
+  function next(): Batch | null {
+    if (pending !== null) return pending;
+    // Deltas ride along where a batch has room for them; with a backlog they wait and supersede.
+    if (held.size > 0 && log.end - log.start < config.batch_max_bytes && stranded.length === 0) {
+      releaseHeld(config.batch_max_records);
+    }
+    pending = readNext(log.start);
+    return pending;
+  }
+
+  function acknowledge(batch: Batch): void {
+    pending = null;
+    if (batch.next === null) {
+      for (const payload of stranded.splice(0, batch.payloads.length)) {
+        strandedBytes -= payload.length;
+      }
+      return;
+    }
+    try {
+      log.acknowledge(batch.next);
+    } catch (error) {
+      trouble(error);
+    }
+    forgetCached(batch.next);
+  }
+
+  /** Tries the disk again for what it did not take. */
+  function unstrand(): void {
+    const rest = stranded;
+    stranded = [];
+    strandedBytes = 0;
+    append(rest);
+  }
+
+  return {
+    accept,
+    append,
+    next,
+    acknowledge,
+    maintain() {
+      try {
+        if (log.start < log.end) log.sync();
+        log.saveStart();
+        journal.compact();
+      } catch (error) {
+        trouble(error);
+      }
+      // Not while they are being sent, because the acknowledgement would meet others.
+      if (stranded.length > 0 && pending?.next !== null) unstrand();
+    },
+    close() {
+      unstrand();
+      releaseHeld(Number.POSITIVE_INFINITY);
+      dropped += stranded.length;
+    },
+    get counts() {
+      return {
+        spoolBytes: log.end - log.start,
+        heldDeltas: held.size,
+        memoryBytes: memoryBytes(),
+        superseded,
+        dropped,
+        lostBytes: log.lostBytes,
+        spoolErrors,
+        journalBytes: journal.bytes,
+        isFull: isFull(),
+      };
+    },
+    get isEmpty() {
+      return log.start === log.end && held.size === 0 && stranded.length === 0;
+    },
+  };
+}

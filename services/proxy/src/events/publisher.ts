@@ -1,0 +1,122 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { RecordsRefusedError } from '@sockscope/runtime/kafka';
+import type { KafkaProducer, OutgoingRecord } from '@sockscope/runtime/kafka';
+import { decodeEvent, envelopeOf, kafkaRecord } from './envelope.js';
+import type { Outbox } from './outbox.js';
+
+export interface Publisher {
+  /** Something may be there to publish. */
+  wake(): void;
+  /** Publishes until nothing is left or the time is over, then ends the connection. */
+  stop(timeoutMs: number): Promise<void>;
+}
+
+export interface PublisherDeps {
+  readonly outbox: Outbox;
+  readonly producer: KafkaProducer;
+  readonly topic: string;
+  /** `ce_source` of the events. */
+  readonly source: string;
+  /** A batch was acknowledged; `oldest` is the `occurred_at` of its first event. */
+  readonly onPublished: (records: number, oldestMs: number) => void;
+  /** An event will never be published: brokers refuse it, or it is not one. */
+  readonly onRefused: (count: number, reason: string) => void;
+  /** What must not happen. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+const READ_RETRY_MS = 500;
+
+/** Takes from the outbox and gives to Kafka, one batch at a time, until all is acknowledged. */
+export function createPublisher(
+  config: { readonly linger_ms: number },
+  deps: PublisherDeps,
+): Publisher {
+  const { outbox, producer } = deps;
+  const abort = new AbortController();
+  const hurry = new AbortController();
+  let running: Promise<void> | null = null;
+
+  function recordOf(payload: Buffer): OutgoingRecord | null {
+    // What is read back from disk may come from another version: it is parsed then, and written anew.
+    const envelope = envelopeOf(payload) ?? envelopeOfAny(payload);
+    return envelope === null ? null : kafkaRecord(payload, envelope, deps.source);
+  }
+
+  async function publish(): Promise<void> {
+    for (;;) {
+      const batch = outbox.next();
+      if (abort.signal.aborted) return;
+      if (batch === null) {
+        if (outbox.isEmpty) return;
+        // The disk does not give back what it holds.
+        // oxlint-disable-next-line no-await-in-loop
+        await delay(READ_RETRY_MS, undefined, { signal: abort.signal }).catch(() => undefined);
+        continue;
+      }
+      const records = batch.payloads.map(recordOf).filter((record) => record !== null);
+      const broken = batch.payloads.length - records.length;
+      if (broken > 0) deps.onRefused(broken, 'not an event');
+      try {
+        // oxlint-disable-next-line no-await-in-loop
+        await producer.send(deps.topic, records, abort.signal);
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        if (!(error instanceof RecordsRefusedError)) throw error;
+        deps.onRefused(error.refused.length, error.message);
+      }
+      outbox.acknowledge(batch);
+      const oldest = records[0]?.headers['ce_time'];
+      deps.onPublished(
+        records.length,
+        oldest === undefined ? Date.now() : Date.parse(String(oldest)),
+      );
+    }
+  }
+
+  async function run(): Promise<void> {
+    // Others of the same moment come along in one request.
+    await delay(config.linger_ms, undefined, { signal: hurry.signal }).catch(() => undefined);
+    await publish();
+  }
+
+  function wake(): void {
+    if (running !== null || abort.signal.aborted) return;
+    running = run()
+      .catch(deps.onFailure)
+      .finally(() => {
+        running = null;
+        if (!outbox.isEmpty) wake();
+      });
+  }
+
+  return {
+    wake,
+    async stop(timeoutMs) {
+      hurry.abort();
+      const timer = setTimeout(() => {
+        abort.abort();
+      }, timeoutMs);
+      while (!outbox.isEmpty && !abort.signal.aborted) {
+        wake();
+        // oxlint-disable-next-line no-await-in-loop
+        await running;
+      }
+      clearTimeout(timer);
+      abort.abort();
+      await running;
+      producer.stop();
+    },
+  };
+}
+
+function envelopeOfAny(payload: Buffer): ReturnType<typeof envelopeOf> {
+  const event = decodeEvent(payload);
+  if (event === null) return null;
+  return {
+    type: event.type,
+    sessionId: event.session_id,
+    seq: event.seq,
+    occurredAt: event.occurred_at,
+  };
+}

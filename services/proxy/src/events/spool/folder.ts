@@ -1,0 +1,218 @@
+/**
+ * The folder of one proxy: its log, the journal of its open sessions, its owner's mark and its last
+ * sign of life. Opening it takes up what the previous process left.
+ */
+import { existsSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { encodeEvent } from '../encode.js';
+import { decodeEvent, envelopeOf } from '../envelope.js';
+import { readingOf } from '../reading.js';
+import { crashedSession } from '../recovery.js';
+import { createJournal, readJournal } from './journal.js';
+import type { OpenSession, SessionJournal } from './journal.js';
+import { releaseFolder, takeFolder } from './lock.js';
+import { openSpoolLog, SpoolError } from './log.js';
+import type { SpoolLog } from './log.js';
+
+export interface FolderConfig {
+  /** Folder of all proxies on this machine. */
+  readonly spool_dir: string;
+  readonly spool_max_bytes: number;
+  readonly proxy_id: string;
+}
+
+export interface SpoolFolder {
+  readonly log: SpoolLog;
+  readonly journal: SessionJournal;
+  /** Sessions of the previous process that were closed in its name. */
+  readonly crashedSessions: number;
+  /** Bytes of events found unpublished. */
+  readonly foundBytes: number;
+  /** Notes that this process lives. */
+  touch(): void;
+  close(): void;
+}
+
+const SEGMENT_MAX_BYTES = 16 * 1024 ** 2;
+const SEGMENT_MIN_BYTES = 64 * 1024;
+const LOCK_RETRY_MS = 200;
+const LOCK_ATTEMPTS = 50;
+const JOURNAL_COMPACT_MIN_BYTES = 4 * 1024 ** 2;
+const RECOVERY_READ = { maxRecords: 1_000, maxBytes: 1024 ** 2 };
+const EVENTS_DIR = 'events';
+const JOURNAL_FILE = 'open-sessions';
+const ALIVE_FILE = 'alive';
+
+/**
+ * Takes this proxy's folder. Sessions that its last process left open are closed as `proxy_crashed`.
+ *
+ * @throws SpoolError where the disk refuses, or a living process holds the folder and does not let
+ *   go of it in some seconds.
+ */
+export async function openSpoolFolder(config: FolderConfig): Promise<SpoolFolder> {
+  const dir = join(config.spool_dir, config.proxy_id);
+  await lockPatiently(dir);
+  const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
+  const foundBytes = log.end - log.start;
+  let crashedSessions = 0;
+  for (const payloads of crashedEvents(dir, log)) {
+    log.append(payloads);
+    crashedSessions += payloads.length / 2;
+  }
+  log.sync();
+  // Only now may what the old journal said be forgotten.
+  const journal = createJournal({
+    file: join(dir, JOURNAL_FILE),
+    compact_min_bytes: JOURNAL_COMPACT_MIN_BYTES,
+  });
+  const aliveFile = join(dir, ALIVE_FILE);
+  writeFileSync(aliveFile, '');
+
+  return {
+    log,
+    journal,
+    crashedSessions,
+    foundBytes,
+    touch() {
+      try {
+        const now = new Date();
+        utimesSync(aliveFile, now, now);
+      } catch {
+        // A missing sign of life makes a crashed session look shorter, nothing else.
+      }
+    },
+    close() {
+      journal.close();
+      log.close();
+      releaseFolder(dir);
+    },
+  };
+}
+
+/**
+ * Empties the folders of dead processes that no living one has taken up: fewer workers than before,
+ * another proxy_id. Their events and the ends of their sessions go to `append`.
+ *
+ * @returns the names of those folders; they are gone.
+ * @throws SpoolError where the disk refuses; the folder is still there then.
+ */
+export function adoptDeadFolders(
+  config: FolderConfig,
+  append: (payloads: readonly Buffer[]) => void,
+): string[] {
+  const adopted: string[] = [];
+  for (const name of otherFolders(config)) {
+    const dir = join(config.spool_dir, name);
+    if (!lock(dir)) continue;
+    try {
+      const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
+      for (const payloads of unpublished(log)) append(payloads);
+      for (const payloads of crashedEvents(dir, log)) append(payloads);
+      rmSync(dir, { recursive: true, force: true });
+      adopted.push(name);
+    } catch (error) {
+      releaseFolder(dir);
+      throw error instanceof SpoolError ? error : new SpoolError(`cannot empty ${dir}`, error);
+    }
+  }
+  return adopted;
+}
+
+/** Files of at most an eighth of the whole, so that a small spool can free its room too. */
+function segmentBytes(config: FolderConfig): number {
+  return Math.min(
+    SEGMENT_MAX_BYTES,
+    Math.max(SEGMENT_MIN_BYTES, Math.floor(config.spool_max_bytes / 8)),
+  );
+}
+
+/** Whoever empties the folder as a dead one's is done with it soon. */
+async function lockPatiently(dir: string): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    if (lock(dir)) return;
+    if (attempt === LOCK_ATTEMPTS) {
+      throw new SpoolError(
+        `${dir} belongs to a running proxy`,
+        'two proxies must not share a proxy_id and a spool folder',
+      );
+    }
+    // oxlint-disable-next-line no-await-in-loop
+    await delay(LOCK_RETRY_MS);
+  }
+}
+
+function lock(dir: string): boolean {
+  try {
+    return takeFolder(dir);
+  } catch (error) {
+    // Somebody else is just removing it.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw new SpoolError(`cannot take ${dir}`, error);
+  }
+}
+
+function otherFolders(config: FolderConfig): string[] {
+  return readdirSync(config.spool_dir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name !== config.proxy_id)
+    .filter((entry) => existsSync(join(config.spool_dir, entry.name, EVENTS_DIR)))
+    .map((entry) => entry.name);
+}
+
+function* unpublished(log: SpoolLog): Generator<Buffer[], void, undefined> {
+  for (let at = log.start; at < log.end;) {
+    const { payloads, next } = log.read(at, RECOVERY_READ);
+    if (payloads.length > 0) yield payloads;
+    at = next;
+  }
+}
+
+/**
+ * What ends the sessions that the folder knows as open. A SessionStarted and a SessionClosed each:
+ * the process may have died before it could say the first.
+ */
+function* crashedEvents(dir: string, log: SpoolLog): Generator<Buffer[], void, undefined> {
+  const open = readJournal(join(dir, JOURNAL_FILE));
+  for (const payloads of unpublished(log)) {
+    for (const payload of payloads) takeIn(open, payload);
+  }
+  if (open.size === 0) return;
+  const aliveFile = join(dir, ALIVE_FILE);
+  const aliveMs = existsSync(aliveFile) ? Math.floor(statSync(aliveFile).mtimeMs) : 0;
+  const nowMs = Date.now();
+  let payloads: Buffer[] = [];
+  for (const session of open.values()) {
+    const crashed = crashedSession(session, aliveMs, nowMs);
+    if (crashed === null) continue;
+    payloads.push(
+      Buffer.from(encodeEvent(crashed.started)),
+      Buffer.from(encodeEvent(crashed.closed)),
+    );
+    if (payloads.length >= RECOVERY_READ.maxRecords) {
+      yield payloads;
+      payloads = [];
+    }
+  }
+  if (payloads.length > 0) yield payloads;
+}
+
+/** What the log says beyond the journal, which is written after it. */
+function takeIn(open: Map<string, OpenSession>, payload: Buffer): void {
+  const envelope = envelopeOf(payload);
+  if (envelope === null) return;
+  const known = open.get(envelope.sessionId);
+  switch (envelope.type) {
+    case 'SessionStarted':
+      if (known === undefined) open.set(envelope.sessionId, { started: payload, reading: null });
+      return;
+    case 'TrafficDelta': {
+      if (known === undefined || (known.reading?.seq ?? 0) >= envelope.seq) return;
+      const event = decodeEvent(payload);
+      if (event?.type !== 'TrafficDelta') return;
+      open.set(envelope.sessionId, { ...known, reading: readingOf(event) });
+      return;
+    }
+    case 'SessionClosed':
+      open.delete(envelope.sessionId);
+  }
+}

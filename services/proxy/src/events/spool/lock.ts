@@ -1,0 +1,102 @@
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const LOCK_FILE = 'owner';
+
+/** Who holds a folder: the start time tells a process from a later one with the same number. */
+function selfMark(): string {
+  return `${process.pid} ${startTimeOf(process.pid) ?? ''}`.trim();
+}
+
+/** Clock ticks between the machine's start and the process's; null where the system does not tell. */
+function startTimeOf(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The second field is the name in parentheses, which may hold anything; the start is field 22.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function isAlive(mark: string): boolean {
+  const [pidText = '', startTime] = mark.split(' ');
+  const pid = Number(pidText);
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+  // Where the system tells no start times, our own number is that of a process before a reboot.
+  if (pid === process.pid && startTime === undefined) return false;
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: somebody else's process, but a living one.
+    if (!hasCode(error, 'EPERM')) return false;
+  }
+  const known = startTimeOf(pid);
+  return startTime === undefined || known === null || known === startTime;
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+let attempts = 0;
+
+/**
+ * Takes a folder for this process. Processes of one machine (one PID namespace) see each other; a
+ * folder that is shared between machines or containers is not protected.
+ *
+ * @returns false where a living process holds it, this one included.
+ */
+export function takeFolder(dir: string): boolean {
+  mkdirSync(dir, { recursive: true });
+  const file = join(dir, LOCK_FILE);
+  attempts += 1;
+  const own = `${file}.${process.pid}.${attempts}`;
+  // Written first and linked then, so that nobody sees an owner's file without its owner.
+  writeFileSync(own, selfMark());
+  try {
+    // Twice: once more after a dead owner's mark was taken away.
+    return link(own, file) || (removeDead(file, `${own}.dead`) && link(own, file));
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+function link(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false;
+    throw error;
+  }
+}
+
+/** Whether the way is free. Of several who find a dead owner, one wins the renaming. */
+function removeDead(file: string, grave: string): boolean {
+  const mark = readMark(file);
+  if (mark === null) return true;
+  if (isAlive(mark)) return false;
+  try {
+    renameSync(file, grave);
+  } catch {
+    return true;
+  }
+  const isSame = readMark(grave) === mark;
+  // Somebody was faster, and this is the new owner's mark.
+  if (!isSame) link(grave, file);
+  rmSync(grave, { force: true });
+  return isSame;
+}
+
+export function releaseFolder(dir: string): void {
+  rmSync(join(dir, LOCK_FILE), { force: true });
+}
+
+function readMark(file: string): string | null {
+  try {
+    return readFileSync(file, 'latin1').trim();
+  } catch {
+    return null;
+  }
+}
