@@ -1,4 +1,4 @@
-import { durationMs } from '@sockscope/runtime';
+import { byteSize, durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
 import { RELAY_NAMES } from './relay.js';
 
@@ -12,6 +12,18 @@ export const relayConfig = z.object({
       description:
         'splice copies inside the Linux kernel, stream through this process; auto takes splice where it can be had',
     }),
+  splice: z.object({
+    pipe_bytes: byteSize({ min: 65_536, max: 1_048_576 }).default(262_144).meta({
+      env: 'PROXY_SPLICE_PIPE_BYTES',
+      description:
+        'size of the pipes that bytes pass through inside the kernel; above /proc/sys/fs/pipe-max-size only with privilege',
+    }),
+    max_pipes: integer({ min: 0, max: 65_536 }).default(512).meta({
+      env: 'PROXY_SPLICE_MAX_PIPES',
+      description:
+        'pipes at once, two descriptors each; only transfers whose receiver is full keep one, and beyond the limit bytes are copied through memory',
+    }),
+  }),
   idle_timeout_ms: durationMs({ max: 31_536_000_000 }).default(3_600_000).meta({
     env: 'PROXY_IDLE_TIMEOUT',
     description: 'ends a session in which no byte moved either way for this long; 0 is never',

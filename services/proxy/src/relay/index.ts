@@ -1,7 +1,11 @@
+import { messageOf } from '@sockscope/runtime';
 import type { Logger, Registry } from '@sockscope/runtime';
 import type { RelayConfig } from './config.js';
-import { showRelay } from './metrics.js';
+import { showRelay, showSplice } from './metrics.js';
 import type { Relay } from './relay.js';
+import { loadLibc } from './splice/libc.js';
+import type { Libc } from './splice/libc.js';
+import { createSpliceRelay } from './splice/splice-relay.js';
 import { createStreamRelay } from './stream/stream-relay.js';
 
 export interface RelayDeps {
@@ -11,8 +15,24 @@ export interface RelayDeps {
 
 /** The relay that the configuration asks for and this machine allows. */
 export function createRelay(config: RelayConfig, deps: RelayDeps): Relay {
-  const relay = createStreamRelay(config);
-  showRelay(deps.metrics, relay.name);
-  deps.logger.info({ relay: relay.name }, 'relay chosen');
-  return relay;
+  const { logger, metrics } = deps;
+  const stream = createStreamRelay(config);
+  const libc = config.relay === 'stream' ? null : tryLibc(logger);
+  if (libc === null) {
+    showRelay(metrics, stream);
+    return stream;
+  }
+  const splice = createSpliceRelay(config, { libc, logger, fallback: stream });
+  showRelay(metrics, splice);
+  showSplice(metrics, splice);
+  return splice;
+}
+
+function tryLibc(logger: Logger): Libc | null {
+  try {
+    return loadLibc();
+  } catch (error) {
+    logger.warn({ reason: messageOf(error) }, 'splice cannot be had here: the relay is stream');
+    return null;
+  }
 }

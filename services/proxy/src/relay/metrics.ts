@@ -1,13 +1,56 @@
-import { Gauge } from '@sockscope/runtime';
+import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
-import type { RelayName } from './relay.js';
+import type { Relay } from './relay.js';
+import type { SpliceRelay } from './splice/splice-relay.js';
 
 /** Shows which relay was chosen at start. */
-export function showRelay(registry: Registry, name: RelayName): void {
+export function showRelay(registry: Registry, { name }: Relay): void {
   new Gauge({
     name: 'sockscope_proxy_relay_info',
     help: 'Always 1; the label tells which relay moves the bytes.',
     labelNames: ['relay'],
     registers: [registry],
   }).set({ relay: name }, 1);
+}
+
+/** Shows what the splice thread holds. */
+export function showSplice(registry: Registry, relay: SpliceRelay): void {
+  new Gauge({
+    name: 'sockscope_proxy_splice_running',
+    help: '1 while the splice thread runs; 0 means that sessions take the stream relay.',
+    registers: [registry],
+    collect() {
+      this.set(relay.running ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'sockscope_proxy_splice_sessions',
+    help: 'Sessions whose bytes the kernel moves.',
+    registers: [registry],
+    collect() {
+      this.set(relay.sessions);
+    },
+  });
+  new Gauge({
+    name: 'sockscope_proxy_splice_pipes',
+    help: 'Pipes that are open, and those of them that hold bytes for a full receiver.',
+    labelNames: ['state'],
+    registers: [registry],
+    collect() {
+      const { open, busy } = relay.pipes;
+      this.set({ state: 'open' }, open);
+      this.set({ state: 'busy' }, busy);
+    },
+  });
+  let seen = 0;
+  const shortages = new Counter({
+    name: 'sockscope_proxy_splice_pipe_shortages_total',
+    help: 'Reads that found no free pipe and were copied through memory instead.',
+    registers: [registry],
+    collect() {
+      const { shortages: now } = relay.pipes;
+      shortages.inc((now - seen) >>> 0);
+      seen = now;
+    },
+  });
 }

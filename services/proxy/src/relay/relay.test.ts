@@ -1,16 +1,35 @@
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Relay, RelayLimits, RelayName } from './relay.js';
+import { createLogger } from '@sockscope/runtime';
+import type { Session } from '../sessions/session.js';
+import type { Relay, RelayLimits } from './relay.js';
+import { loadLibc } from './splice/libc.js';
+import { createSpliceRelay } from './splice/splice-relay.js';
 import { createStreamRelay } from './stream/stream-relay.js';
 import { createRelayBench, receiveAll, sendRandom, until } from './testing/relay-bench.js';
 import type { RelayBench } from './testing/relay-bench.js';
 
-const RELAYS: readonly (readonly [RelayName, (limits: RelayLimits) => Relay | null])[] = [
+const logger = createLogger('test', { level: 'silent' });
+const PIPES = { pipe_bytes: 262_144, max_pipes: 64 };
+const spliceWith = (limits: RelayLimits, splice: typeof PIPES): Relay =>
+  createSpliceRelay(
+    { ...limits, splice },
+    { libc: loadLibc(), logger, fallback: createStreamRelay(limits) },
+  );
+const RELAYS: readonly (readonly [string, (limits: RelayLimits) => Relay | null])[] = [
   ['stream', (limits) => createStreamRelay(limits)],
+  ['splice', (limits) => spliceWith(limits, PIPES)],
+  ['splice without pipes', (limits) => spliceWith(limits, { ...PIPES, max_pipes: 0 })],
 ];
 const NEVER: RelayLimits = { idle_timeout_ms: 0, half_close_linger_ms: 0 };
 const onLinux = process.platform === 'linux';
+
+/** The session with its counters brought up to date, as the tracker's sweep does. */
+function live(session: Session): Session {
+  session.refreshCounters?.();
+  return session;
+}
 
 function openDescriptors(): number {
   return readdirSync('/proc/self/fd').length;
@@ -210,7 +229,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     upstream.resume();
     const startedMs = performance.now();
     const feed = setInterval(() => client.write('x'), 40);
-    await until(() => session.bytesSent >= 25);
+    await until(() => live(session).bytesSent >= 25);
     clearInterval(feed);
     expect(performance.now() - startedMs).toBeGreaterThan(800);
     expect((await end).reason).toBe('idle_timeout');
@@ -224,7 +243,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     client.end();
     const startedMs = performance.now();
     const feed = setInterval(() => upstream.write('x'), 40);
-    await until(() => session.bytesReceived >= 25);
+    await until(() => live(session).bytesReceived >= 25);
     clearInterval(feed);
     expect(performance.now() - startedMs).toBeGreaterThan(800);
     expect(await end).toEqual({ reason: 'half_close_timeout', errorCode: null });
@@ -242,10 +261,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     const { client, upstream, session, end } = await bench.open();
     const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
     client.write('abc');
-    await until(() => {
-      session.refreshCounters?.();
-      return session.bytesSent === 3;
-    });
+    await until(() => live(session).bytesSent === 3);
     session.terminate?.('acl_revoked', null);
     expect(await end).toEqual({ reason: 'acl_revoked', errorCode: null });
     expect((await atClient).how).toBe('ECONNRESET');
@@ -256,10 +272,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   it('terminates a session whose receiver takes nothing', async () => {
     const { client, session, end } = await bench.open();
     void sendRandom(client, 50_000_000).catch(() => undefined);
-    await until(() => {
-      session.refreshCounters?.();
-      return session.bytesSent > 100_000;
-    });
+    await until(() => live(session).bytesSent > 100_000);
     session.terminate?.('server_shutdown', null);
     expect((await end).reason).toBe('server_shutdown');
   });
@@ -307,15 +320,9 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     const { client, upstream, session, end } = await bench.open();
     client.resume();
     upstream.write(Buffer.alloc(1_000_000));
-    await until(() => {
-      session.refreshCounters?.();
-      return session.bytesReceived === 1_000_000;
-    });
+    await until(() => live(session).bytesReceived === 1_000_000);
     upstream.write(Buffer.alloc(500_000));
-    await until(() => {
-      session.refreshCounters?.();
-      return session.bytesReceived === 1_500_000;
-    });
+    await until(() => live(session).bytesReceived === 1_500_000);
     client.end();
     upstream.end();
     await end;
@@ -328,7 +335,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
     const sent = await sendRandom(client, 1_000_000);
     const received = await sendRandom(upstream, 1_000_000);
-    await until(() => session.bytesReceived === 1_000_000 || session.refreshCounters?.() === null);
+    await until(() => live(session).bytesReceived === 1_000_000);
     await new Promise((resolve) => setTimeout(resolve, 2_500));
     client.write('more');
     upstream.write('more');

@@ -6,15 +6,13 @@ export interface Watched {
   progress(): number;
   /** Whether one side has ended its direction. */
   readonly halfClosed: boolean;
+  /** The sweep's own notes, kept here so that an idle session costs no further object. */
+  sweptProgress: number;
+  sweptHalfClosed: boolean;
+  movedAtMs: number;
   /** Nothing moved since the previous sweep: a time to give back what only traffic needs. */
   quiet(): void;
   expire(reason: 'idle_timeout' | 'half_close_timeout'): void;
-}
-
-interface Entry {
-  lastProgress: number;
-  movedAtMs: number;
-  halfClosed: boolean;
 }
 
 const MIN_TICK_MS = 10;
@@ -34,7 +32,7 @@ export function createSweep(
   limits: RelayLimits,
   nowMs: () => number = () => performance.now(),
 ): Sweep {
-  const entries = new Map<Watched, Entry>();
+  const entries = new Set<Watched>();
   let timer: NodeJS.Timeout | null = null;
 
   const shortestMs = Math.min(
@@ -45,18 +43,18 @@ export function createSweep(
 
   const sweep = (): void => {
     const now = nowMs();
-    for (const [watched, entry] of entries) {
+    for (const watched of entries) {
       const progress = watched.progress();
-      if (progress !== entry.lastProgress || watched.halfClosed !== entry.halfClosed) {
-        entry.lastProgress = progress;
-        entry.halfClosed = watched.halfClosed;
-        entry.movedAtMs = now;
+      if (progress !== watched.sweptProgress || watched.halfClosed !== watched.sweptHalfClosed) {
+        watched.sweptProgress = progress;
+        watched.sweptHalfClosed = watched.halfClosed;
+        watched.movedAtMs = now;
         continue;
       }
       watched.quiet();
-      const quietMs = now - entry.movedAtMs;
+      const quietMs = now - watched.movedAtMs;
       if (
-        entry.halfClosed &&
+        watched.sweptHalfClosed &&
         limits.half_close_linger_ms > 0 &&
         quietMs >= limits.half_close_linger_ms
       ) {
@@ -69,11 +67,10 @@ export function createSweep(
 
   return {
     add(watched) {
-      entries.set(watched, {
-        lastProgress: watched.progress(),
-        movedAtMs: nowMs(),
-        halfClosed: false,
-      });
+      watched.sweptProgress = watched.progress();
+      watched.sweptHalfClosed = false;
+      watched.movedAtMs = nowMs();
+      entries.add(watched);
     },
     delete(watched) {
       entries.delete(watched);

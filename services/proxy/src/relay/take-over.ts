@@ -22,18 +22,19 @@ function brokenEnd(pair: RelayPair): RelayEnd | null {
 }
 
 /**
- * Waits until the handshake's last bytes have left this process, for a socket can change hands
- * only then. Resolves to null when the pair is ready, or to the end that came before; both
- * sockets are closed then. The session can be terminated meanwhile.
+ * Goes on as soon as the handshake's last bytes have left this process, for a socket can change
+ * hands only then: at once, as a rule. A pair that breaks first, or is terminated, ends with
+ * both sockets closed. `session.terminate` is set before this returns, by it or by `next`.
  */
-export function takeOver(pair: RelayPair): RelayEnd | null | Promise<RelayEnd | null> {
+export function takeOver(pair: RelayPair, next: () => Promise<RelayEnd>): Promise<RelayEnd> {
   const { client, upstream, session } = pair;
-  const settle = (): RelayEnd | null => {
+  const goOn = (): Promise<RelayEnd> => {
     const end = brokenEnd(pair);
-    if (end !== null) for (const socket of [client, upstream]) socket.destroy();
-    return end;
+    if (end === null) return next();
+    for (const socket of [client, upstream]) socket.destroy();
+    return Promise.resolve(end);
   };
-  if (client.writableLength === 0 && upstream.writableLength === 0) return settle();
+  if (client.writableLength === 0 && upstream.writableLength === 0) return goOn();
   return new Promise((resolve) => {
     session.terminate = (reason, errorCode) => {
       session.terminate = null;
@@ -46,7 +47,7 @@ export function takeOver(pair: RelayPair): RelayEnd | null | Promise<RelayEnd | 
       whenWritten(upstream, () => {
         if (session.terminate === null) return;
         session.terminate = null;
-        resolve(settle());
+        resolve(goOn());
       });
     });
   });

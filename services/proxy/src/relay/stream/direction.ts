@@ -50,7 +50,7 @@ export class Direction {
     this.#buffer = pool.landing;
     this.#onWritten = (error) => {
       this.#callbacks -= 1;
-      if (this.#callbacks > 0 || this.#waiting === 0 || error != null) return;
+      if (this.#callbacks > 0 || this.#waiting === 0 || error instanceof Error) return;
       this.#count(this.#waiting);
       this.#waiting = 0;
       if (!this.#sourceEnded) this.#source.resume();

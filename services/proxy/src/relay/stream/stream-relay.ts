@@ -14,17 +14,19 @@ export function createStreamRelay(limits: RelayLimits): Relay {
       sweep.start();
       return Promise.resolve();
     },
-    async run(pair) {
-      const end = await takeOver(pair);
-      if (end !== null) return end;
-      return new Promise((resolve) => {
-        const session = new StreamSession(pair, pool, (sessionEnd) => {
-          sweep.delete(session);
-          resolve(sessionEnd);
-        });
-        sweep.add(session);
-        session.start();
-      });
+    run(pair) {
+      return takeOver(
+        pair,
+        () =>
+          new Promise((resolve) => {
+            const session = new StreamSession(pair, pool, (end) => {
+              sweep.delete(session);
+              resolve(end);
+            });
+            sweep.add(session);
+            session.start();
+          }),
+      );
     },
     stop() {
       sweep.stop();

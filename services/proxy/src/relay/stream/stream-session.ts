@@ -21,6 +21,9 @@ function codeOf(error: Error): string {
 
 /** One session of the stream relay: two sockets, two directions, one end. */
 export class StreamSession implements Watched {
+  sweptProgress = 0;
+  sweptHalfClosed = false;
+  movedAtMs = 0;
   readonly #pair: RelayPair;
   readonly #onEnd: (end: RelayEnd) => void;
   readonly #up: Direction;
