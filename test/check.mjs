@@ -1,0 +1,101 @@
+#!/usr/bin/env node
+// Everything that continuous integration runs, one step after the other, all of them even when one
+// fails. Ends with a table of times and one line of counts, taken from what vitest itself reported.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** What `npm test` promises on two cores, the installation aside. */
+const BUDGET_SECONDS = 600;
+
+const STEPS = [
+  { name: 'format', command: ['oxfmt', '--check', '.'] },
+  { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
+  { name: 'unused', command: ['knip'] },
+  { name: 'unit', project: 'unit' },
+  { name: 'contract', project: 'contract' },
+  { name: 'integration', project: 'integration' },
+  { name: 'e2e', project: 'e2e' },
+];
+
+const HELP = `Runs all checks, or those that are named.
+
+  npm run check [-- STEP ...]
+
+Steps: ${STEPS.map((step) => step.name).join(', ')}`;
+
+const names = process.argv.slice(2);
+if (names.includes('--help')) {
+  console.log(HELP);
+  process.exit(0);
+}
+const unknown = names.filter((name) => !STEPS.some((step) => step.name === name));
+if (unknown.length > 0) {
+  console.error(`There is no step ${unknown.join(', ')}.\n\n${HELP}`);
+  process.exit(2);
+}
+
+const reports = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const rows = [];
+for (const step of STEPS) {
+  if (names.length > 0 && !names.includes(step.name)) continue;
+  console.log(`\n=== ${step.name}`);
+  const began = Date.now();
+  const ok = await (step.project === undefined ? run(step.command) : runTests(step.project));
+  rows.push({ name: step.name, ok, seconds: (Date.now() - began) / 1000 });
+}
+rmSync(reports, { recursive: true, force: true });
+
+const total = rows.reduce((sum, row) => sum + row.seconds, 0);
+console.log('');
+for (const row of rows) {
+  console.log(`${row.ok ? 'ok    ' : 'FAILED'} ${row.name.padEnd(12)} ${row.seconds.toFixed(1)} s`);
+}
+console.log(`${' '.repeat(7)}${'all'.padEnd(12)} ${total.toFixed(1)} s of ${BUDGET_SECONDS} s`);
+console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+process.exitCode = rows.every((row) => row.ok) ? 0 : 1;
+
+/** @param {string} project */
+async function runTests(project) {
+  const file = join(reports, `${project}.json`);
+  const ok = await run([
+    'vitest',
+    'run',
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${file}`,
+  ]);
+  try {
+    const report = JSON.parse(readFileSync(file, 'utf8'));
+    counts.passed += report.numPassedTests;
+    counts.failed += report.numFailedTests;
+    counts.skipped += report.numPendingTests + report.numTodoTests;
+    // A file that could not even be loaded has no test to fail.
+    if (!ok && report.numFailedTests === 0) counts.failed += 1;
+  } catch {
+    counts.failed += 1;
+    return false;
+  }
+  return ok;
+}
+
+/** @param {string[]} command a program among the installed packages, and its arguments */
+async function run([program, ...args]) {
+  const child = spawn(join(ROOT, 'node_modules', '.bin', program), args, {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  return new Promise((resolve) => {
+    child.once('error', (error) => {
+      console.error(error.message);
+      resolve(false);
+    });
+    child.once('close', (code) => resolve(code === 0));
+  });
+}

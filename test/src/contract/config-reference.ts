@@ -1,0 +1,110 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import {
+  formatListenAddress,
+  type ListenAddress,
+  settingReferences,
+  type SettingReference,
+} from '@sockscope/runtime';
+import { ROOT } from './repository.js';
+
+type Schema = Parameters<typeof settingReferences>[0];
+
+interface Program {
+  readonly title: string;
+  readonly module: string;
+  readonly name: string;
+}
+
+const PROGRAMS: readonly Program[] = [
+  { title: 'proxy', module: 'services/proxy/dist/config.js', name: 'proxyConfig' },
+  { title: 'ingest', module: 'services/ingest/dist/config.js', name: 'ingestConfig' },
+  { title: 'query', module: 'services/query/dist/config.js', name: 'queryConfig' },
+  { title: 'npm start', module: 'infra/local/dist/supervisor/config.js', name: 'localConfig' },
+];
+
+interface Row extends SettingReference {
+  readonly programs: readonly string[];
+}
+
+/** Every setting of every program, one row each, with the programs that read it. */
+async function allSettings(): Promise<Row[]> {
+  const rows = new Map<string, Row>();
+  for (const { title, module, name } of PROGRAMS) {
+    // The compiled file, because a package offers only what others may import.
+    const loaded = (await import(pathToFileURL(join(ROOT, module)).href)) as Record<string, Schema>;
+    const schema = loaded[name];
+    if (schema === undefined) throw new Error(`${module} has no ${name}`);
+    for (const setting of settingReferences(schema)) {
+      const known = rows.get(setting.env);
+      rows.set(setting.env, {
+        ...(known ?? setting),
+        programs: [...(known?.programs ?? []), title],
+      });
+    }
+  }
+  return [...rows.values()];
+}
+
+/** Defaults that differ from machine to machine are told by their description. */
+const MACHINE_DEPENDENT = new Set(['PROXY_ID']);
+
+/** As it would be written in the environment: a list with commas, an address as host:port. */
+function asText(value: string): string {
+  if (!/^[[{]/.test(value)) return value;
+  const parsed = JSON.parse(value) as string[] | Partial<ListenAddress>;
+  if (Array.isArray(parsed)) return parsed.join(',');
+  const { host, port } = parsed;
+  return host === undefined || port === undefined ? value : formatListenAddress({ host, port });
+}
+
+function line(row: Row): string {
+  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  const value = MACHINE_DEPENDENT.has(row.env) ? '' : asText(row.default);
+  return `| \`${row.env}\` | \`${row.path}\` | ${value === '' ? '' : `\`${cell(value)}\``} | ${cell(row.description)} |`;
+}
+
+function table(rows: readonly Row[]): string {
+  return [
+    '| variable | in the file | default | meaning |',
+    '|---|---|---|---|',
+    ...rows.map(line),
+  ].join('\n');
+}
+
+/** The text of docs/reference/configuration.md. */
+export async function configReference(): Promise<string> {
+  const rows = await allSettings();
+  const only = (title: string): Row[] =>
+    rows.filter((row) => row.programs.filter((each) => each !== 'npm start').join() === title);
+  const shared = rows.filter(
+    (row) => row.programs.filter((each) => each !== 'npm start').length > 1,
+  );
+  const local = rows.filter((row) => row.programs.join() === 'npm start');
+  return `# Configuration reference
+
+Generated from the schemas by \`npm run generate\`; a test keeps it current. How settings are read is in [the guide](../02-configuration.md). Durations are milliseconds where they are shown, and may be written as \`500ms\`, \`5s\`, \`10m\`, \`2h\`, \`90d\`; sizes are bytes and may be written as \`64KiB\`, \`1GiB\`.
+
+## Several services
+
+${table(shared)}
+
+## proxy
+
+${table(only('proxy'))}
+
+## ingest
+
+${table(only('ingest'))}
+
+## query
+
+${table(only('query'))}
+
+## npm start
+
+Besides these it reads where the services listen, and hands everything else on to them.
+
+${table(local)}
+`;
+}

@@ -1,0 +1,64 @@
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { readText, repositoryFiles, ROOT } from './repository.js';
+
+const markdown = repositoryFiles('*.md');
+
+describe('the repository', () => {
+  test('every npm script that the documentation names is there', () => {
+    const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> };
+    const known = new Set([...Object.keys(scripts), 'ci', 'install']);
+    const missing = markdown.flatMap((file) =>
+      [...readText(file).matchAll(/\bnpm (?:run ([\w:-]+)|(start|test)\b)/g)]
+        .map((match) => match[1] ?? match[2] ?? '')
+        .filter((name) => !known.has(name))
+        .map((name) => `${file}: npm run ${name}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test('every link of the documentation to a file leads somewhere', () => {
+    const missing = markdown.flatMap((file) =>
+      [...readText(file).matchAll(/\]\(([^)\s#]+)(?:#[^)]*)?\)/g)]
+        .map((match) => match[1] ?? '')
+        .filter((target) => !/^[a-z]+:/.test(target))
+        .filter((target) => !existsSync(join(ROOT, dirname(file), target)))
+        .map((target) => `${file}: ${target}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test('the lock file names no registry, so that any mirror serves', () => {
+    const { packages } = JSON.parse(readText('package-lock.json')) as {
+      packages: Record<string, { resolved?: string }>;
+    };
+    const hosts = Object.entries(packages)
+      .filter(([, entry]) => entry.resolved?.includes('://'))
+      .map(([path]) => path);
+    expect(hosts).toEqual([]);
+  });
+
+  test('every dependency has an exact version', () => {
+    const loose = repositoryFiles('package.json', '**/package.json').flatMap((file) => {
+      const manifest = JSON.parse(readText(file)) as Record<string, Record<string, string>>;
+      return ['dependencies', 'devDependencies', 'optionalDependencies']
+        .flatMap((kind) => Object.entries(manifest[kind] ?? {}))
+        .filter(([, version]) => !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
+        .map(([name, version]) => `${file}: ${name} ${version}`);
+    });
+    expect(loose).toEqual([]);
+  });
+
+  test('nothing that the compiler writes is committed beside its source', () => {
+    const sources = new Set(repositoryFiles('*.ts', '*.tsx'));
+    const compiled = repositoryFiles('*/src/**/*.js', '*/src/**/*.map').filter((file) =>
+      sources.has(file.replace(/\.js(?:\.map)?$/, '.ts')),
+    );
+    expect(compiled).toEqual([]);
+  });
+
+  test('the script of the continuous integration can be executed', () => {
+    expect(statSync(join(ROOT, '.ci/run')).mode & 0o111).not.toBe(0);
+  });
+});
