@@ -11,7 +11,7 @@ import {
 import type { Component, Logger, Registry, Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import { createGroupConsumer, createKafkaProducer } from '@sockscope/runtime/kafka';
-import type { ConsumerEvents, GroupConsumer } from '@sockscope/runtime/kafka';
+import type { ConsumerEvents, GroupConsumer, StartReason } from '@sockscope/runtime/kafka';
 import { dlqTopicOf } from '@sockscope/schemas';
 import type { IngestConfig } from './config.js';
 import { createDlqPublisher } from './dlq/publisher.js';
@@ -38,6 +38,7 @@ export function createIngest(config: IngestConfig): Service {
     topic: config.kafka.topic,
     writer,
     dlq: createDlqPublisher({ topic: dlqTopicOf(config.kafka.topic) }, { producer }),
+    bookkeepers: [],
     commit: (positions) => consumer.commit(positions),
     metrics: createPipelineMetrics(registry),
     logger,
@@ -102,23 +103,26 @@ function drainingConsumer(
   };
 }
 
+/** What is logged where a partition begins; the errors are for somebody to look at. */
+const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
+  committed: ['info', 'partition begins'],
+  new: ['info', 'partition begins for the first time'],
+  expired: ['error', 'records were deleted by Kafka before they were read'],
+  beyond_end: ['error', 'the partition is shorter than what was read of it; all of it is read again'],
+  replaced: ['error', 'the partition is not the one that was read; all of it is read again'],
+};
+
 function consumerEvents(registry: Registry, logger: Logger): ConsumerEvents {
   const registers = [registry];
   const starts = new Counter({
     name: 'sockscope_ingest_partition_starts_total',
-    help: 'Partitions begun, by where: committed, new, expired, beyond_end.',
+    help: 'Partitions begun, by where: committed, new, expired, beyond_end, replaced.',
     labelNames: ['reason'],
     registers,
   });
   const lost = new Counter({
     name: 'sockscope_ingest_records_expired_total',
     help: 'Records that Kafka deleted before they were read.',
-    registers,
-  });
-  const jumps = new Counter({
-    name: 'sockscope_ingest_offset_jumps_total',
-    help: 'Times that the offsets of a partition did not follow on each other.',
-    labelNames: ['direction'],
     registers,
   });
   const crashes = new Counter({
@@ -141,19 +145,8 @@ function consumerEvents(registry: Registry, logger: Logger): ConsumerEvents {
     onStart(start) {
       starts.inc({ reason: start.reason });
       lost.inc(start.lost);
-      const line = { ...start };
-      if (start.reason === 'expired')
-        logger.error(line, 'records were deleted before they were read');
-      else if (start.reason === 'beyond_end') {
-        logger.error(
-          line,
-          'the partition is shorter than what was read of it: truncated or made anew',
-        );
-      } else logger.info(line, 'partition begins');
-    },
-    onJump(jump) {
-      jumps.inc({ direction: jump.got < jump.expected ? 'back' : 'forward' });
-      logger.warn(jump, 'offsets of a partition do not follow on each other');
+      const [level, text] = START_LOG[start.reason];
+      logger[level](start, text);
     },
     onAssignment(partitions) {
       assigned.set(partitions.length);

@@ -1,5 +1,8 @@
+/** From a record's value to an event, or to the reason why there is none. */
 import { EVENT_LIMITS, SCHEMA_VERSION, sessionEvent } from '@sockscope/schemas';
-import type { SessionEvent } from '@sockscope/schemas';
+import type { EventView } from './event-view.js';
+import { EventScanner } from './scan.js';
+import { fillView } from './view-of.js';
 
 /**
  * Why a record is not an event. A closed set: it is a metric label and a header in the DLQ.
@@ -23,41 +26,65 @@ export interface Poison {
   readonly detail: string;
 }
 
-export type Decoded =
-  | { readonly ok: true; readonly event: SessionEvent }
-  | ({ readonly ok: false } & Poison);
-
 /** Longest detail that is kept; the record itself stays in the DLQ. */
 const DETAIL_MAX_CHARS = 500;
-const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-function poison(reason: PoisonReason, detail: string): Decoded {
-  return { ok: false, reason, detail: detail.slice(0, DETAIL_MAX_CHARS) };
+export interface Decoder {
+  /**
+   * Null where bytes[start, start + length) are an event, which `view` then holds until the next call;
+   * else why not. A length of -1 is a null value. Never throws.
+   */
+  decode(bytes: Uint8Array, start: number, length: number): Poison | null;
+  /** How many were left to the schema because they were not spelled as our emitter spells them. */
+  readonly slow: number;
 }
 
-/** The event in a record's value, or why there is none. Never throws. */
-export function decodeEvent(value: Uint8Array | null): Decoded {
-  if (value === null) return poison('null_value', 'the value is null');
-  if (value.length > EVENT_LIMITS.event_bytes) {
-    return poison('too_large', `${value.length} bytes, at most ${EVENT_LIMITS.event_bytes}`);
+export function createDecoder(view: EventView): Decoder {
+  const scanner = new EventScanner();
+  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  let slow = 0;
+
+  function bySchema(bytes: Uint8Array, start: number, length: number): Poison | null {
+    slow += 1;
+    let data: unknown;
+    try {
+      data = JSON.parse(utf8.decode(bytes.subarray(start, start + length)));
+    } catch (error) {
+      return poison('not_json', error instanceof Error ? error.message : String(error));
+    }
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+      return poison('not_json', 'not a JSON object');
+    }
+    const version = (data as { schema_version?: unknown }).schema_version;
+    if (typeof version === 'number' && Number.isInteger(version) && version > SCHEMA_VERSION) {
+      return poison('newer_version', `schema_version ${version}, known up to ${SCHEMA_VERSION}`);
+    }
+    const parsed = sessionEvent.safeParse(data);
+    if (!parsed.success) {
+      return poison(
+        'invalid',
+        parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; '),
+      );
+    }
+    fillView(view, parsed.data);
+    return null;
   }
-  let data: unknown;
-  try {
-    data = JSON.parse(utf8.decode(value));
-  } catch (error) {
-    return poison('not_json', error instanceof Error ? error.message : String(error));
-  }
-  if (typeof data !== 'object' || data === null || Array.isArray(data)) {
-    return poison('not_json', 'not a JSON object');
-  }
-  const version = (data as { schema_version?: unknown }).schema_version;
-  if (typeof version === 'number' && Number.isInteger(version) && version > SCHEMA_VERSION) {
-    return poison('newer_version', `schema_version ${version}, known up to ${SCHEMA_VERSION}`);
-  }
-  const parsed = sessionEvent.safeParse(data);
-  if (parsed.success) return { ok: true, event: parsed.data };
-  return poison(
-    'invalid',
-    parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; '),
-  );
+
+  return {
+    decode(bytes, start, length) {
+      if (length < 0) return poison('null_value', 'the value is null');
+      if (length > EVENT_LIMITS.event_bytes) {
+        return poison('too_large', `${length} bytes, at most ${EVENT_LIMITS.event_bytes}`);
+      }
+      if (scanner.scan(bytes, start, start + length, view)) return null;
+      return bySchema(bytes, start, length);
+    },
+    get slow() {
+      return slow;
+    },
+  };
+}
+
+function poison(reason: PoisonReason, detail: string): Poison {
+  return { reason, detail: detail.slice(0, DETAIL_MAX_CHARS) };
 }

@@ -1,5 +1,5 @@
 /** How a poison record stands in the dead-letter topic: its own key, value and headers, and where it came from. */
-import type { ConsumedRecord, OutgoingRecord } from '@sockscope/runtime/kafka';
+import type { OutgoingRecord, StoredRecord } from '@sockscope/runtime/kafka';
 import type { Poison } from '../decode/decode-event.js';
 
 export const DLQ_HEADERS = {
@@ -14,23 +14,14 @@ export const DLQ_HEADERS = {
 export interface PoisonRecord {
   readonly topic: string;
   readonly partition: number;
-  readonly record: ConsumedRecord;
+  readonly record: StoredRecord;
   readonly poison: Poison;
-}
-
-/** The first value of a header that came several times: kafkajs gives an array then. */
-function headerValue(
-  value: Buffer | string | (Buffer | string)[] | undefined,
-): Buffer | string | null {
-  return (Array.isArray(value) ? value[0] : value) ?? null;
 }
 
 export function dlqRecordOf({ topic, partition, record, poison }: PoisonRecord): OutgoingRecord {
   const headers: Record<string, string | Buffer> = {};
-  for (const [name, value] of Object.entries(record.headers ?? {})) {
-    const first = headerValue(value);
-    if (first !== null) headers[name] = first;
-  }
+  // Of a name that came several times, the last one is kept: kafkajs's own form has no order for them.
+  for (const [name, value] of record.headers) if (value !== null) headers[name] = value;
   return {
     key: record.key,
     value: record.value,
@@ -38,8 +29,8 @@ export function dlqRecordOf({ topic, partition, record, poison }: PoisonRecord):
       ...headers,
       [DLQ_HEADERS.topic]: topic,
       [DLQ_HEADERS.partition]: String(partition),
-      [DLQ_HEADERS.offset]: record.offset,
-      [DLQ_HEADERS.timestamp]: record.timestamp,
+      [DLQ_HEADERS.offset]: String(record.offset),
+      [DLQ_HEADERS.timestamp]: new Date(record.timestampMs).toISOString(),
       [DLQ_HEADERS.reason]: poison.reason,
       [DLQ_HEADERS.detail]: poison.detail,
     },

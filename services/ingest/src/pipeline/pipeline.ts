@@ -2,18 +2,21 @@
  * From batches of records to committed offsets: decode, fold, write, commit, in this order. An offset
  * is committed after every table and the dead-letter topic have acknowledged all that lies below it.
  *
- * One batch fills while the one before it is written; when both are full, `ready` stays pending and
- * the consumer waits. That bounds memory whatever ClickHouse does.
+ * One batch fills while the one before it is written; when both are full, the consumer waits. That
+ * bounds memory whatever ClickHouse does.
  */
+import { messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
 import type { BatchSink, CommitPosition, ConsumedBatch } from '@sockscope/runtime/kafka';
-import { decodeEvent } from '../decode/decode-event.js';
+import { createDecoder } from '../decode/decode-event.js';
+import { EventView } from '../decode/event-view.js';
 import { dlqRecordOf } from '../dlq/dlq-record.js';
 import type { PoisonRecord } from '../dlq/dlq-record.js';
 import type { DlqPublisher } from '../dlq/publisher.js';
-import { createAccumulator } from '../fold/accumulator.js';
-import type { Accumulator } from '../fold/accumulator.js';
-import { encodeTables } from '../tables/encode.js';
+import { BatchFold } from '../fold/batch-fold.js';
+import type { BatchSession } from '../fold/batch-fold.js';
+import type { TableBlock } from '../tables/block.js';
+import { createPiecePool, PIECE_BYTES } from '../tables/row-buffer.js';
 import type { Writer } from '../write/writer.js';
 import type { PipelineConfig } from './config.js';
 import type { PipelineMetrics } from './metrics.js';
@@ -25,59 +28,102 @@ export interface Pipeline extends BatchSink {
   abort(): void;
 }
 
-type Cause = 'events' | 'bytes' | 'age' | 'drain';
+/** How far a batch goes in one partition. */
+export interface BatchPartition {
+  readonly partition: number;
+  readonly nextOffset: number;
+  /** Whether nothing was left to read when it was fetched. */
+  readonly caughtUp: boolean;
+  /** Latest `occurred_at` in the batch, milliseconds since 1970; null where it holds no event. */
+  readonly newestMs: number | null;
+}
+
+/** A batch whose rows are stored in every table, and whose offsets are not committed yet. */
+export interface StoredBatch {
+  sessions(): Iterable<BatchSession>;
+  /** UTC hours in which a session ended or something moved, milliseconds since 1970. */
+  readonly hours: ReadonlySet<number>;
+  readonly partitions: readonly BatchPartition[];
+}
+
+/** Books that are kept beside the tables. They are stored before a batch's offsets are committed. */
+export interface Bookkeeper {
+  /** Called once per batch. The rows are inserted until they are acknowledged, then `acknowledge` is called. */
+  plan(batch: StoredBatch): { readonly blocks: readonly TableBlock[]; acknowledge(): void };
+}
+
+type Cause = 'events' | 'bytes' | 'age' | 'poison' | 'drain';
+
+interface Part {
+  readonly partition: number;
+  readonly epoch: number;
+  offset: number;
+  anchor: CommitPosition['anchor'];
+  highWatermark: number;
+  newestMs: number;
+}
 
 interface Batch {
-  readonly fold: Accumulator;
+  readonly fold: BatchFold;
   readonly poison: PoisonRecord[];
-  /** End of what was taken, by partition and epoch. */
-  readonly positions: Map<string, CommitPosition>;
-  bytes: number;
+  poisonBytes: number;
+  /** By partition and epoch. */
+  readonly parts: Map<string, Part>;
   records: number;
-  oldest: string | null;
-  newest: string | null;
+  oldestMs: number;
+  newestMs: number;
 }
 
-function emptyBatch(): Batch {
-  return {
-    fold: createAccumulator(),
-    poison: [],
-    positions: new Map(),
-    bytes: 0,
-    records: 0,
-    oldest: null,
-    newest: null,
-  };
+export interface PipelineDeps {
+  readonly topic: string;
+  readonly writer: Writer;
+  readonly dlq: DlqPublisher;
+  readonly bookkeepers: readonly Bookkeeper[];
+  readonly commit: (positions: readonly CommitPosition[]) => Promise<boolean>;
+  readonly metrics: PipelineMetrics;
+  readonly logger: Logger;
 }
 
-export function createPipeline(
-  config: PipelineConfig,
-  deps: {
-    readonly topic: string;
-    readonly writer: Writer;
-    readonly dlq: DlqPublisher;
-    readonly commit: (positions: readonly CommitPosition[]) => Promise<boolean>;
-    readonly metrics: PipelineMetrics;
-    readonly logger: Logger;
-  },
-): Pipeline {
+/** Pieces that are kept beyond what `batch_bytes` asks for: one batch's sessions and minutes. */
+const EXTRA_PIECES = 8;
+/** After an abort nothing is written any more, and so there never is room again. */
+const NEVER = new Promise<void>(() => undefined);
+/** Poison is held as whole records until it is in the dead-letter topic. */
+const POISON_MAX_BYTES = 8 * 1024 ** 2;
+
+export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipeline {
   const { metrics, logger } = deps;
+  const pool = createPiecePool(2 * Math.ceil(config.batch_bytes / PIECE_BYTES) + EXTRA_PIECES);
+  const view = new EventView();
+  const decoder = createDecoder(view);
   const ending = new AbortController();
   let filling = emptyBatch();
   let writing: Promise<void> | null = null;
   let ageTimer: NodeJS.Timeout | null = null;
   /** Why `filling` should be written as soon as the one before it is done. */
   let due: Cause | null = null;
-  let waiting: (() => void)[] = [];
+
+  function emptyBatch(): Batch {
+    return {
+      fold: new BatchFold(pool),
+      poison: [],
+      poisonBytes: 0,
+      parts: new Map(),
+      records: 0,
+      oldestMs: Number.POSITIVE_INFINITY,
+      newestMs: -1,
+    };
+  }
 
   function fullness(): Cause | null {
     if (filling.records >= config.batch_events) return 'events';
-    if (filling.bytes >= config.batch_bytes) return 'bytes';
+    if (filling.fold.bytes >= config.batch_bytes) return 'bytes';
+    if (filling.poisonBytes >= POISON_MAX_BYTES) return 'poison';
     return null;
   }
 
   function request(cause: Cause): void {
-    if (filling.records === 0 || ending.signal.aborted) return;
+    if (filling.parts.size === 0 || ending.signal.aborted) return;
     if (writing !== null) {
       due ??= cause;
       return;
@@ -91,74 +137,89 @@ export function createPipeline(
     writing = write(sealed)
       .catch((error: unknown) => {
         // Only an abort ends a write: what it held is delivered again after a restart.
-        logger.warn({ err: error, records: sealed.records }, 'a batch was not finished');
+        logger.warn({ records: sealed.records }, `a batch was not finished: ${messageOf(error)}`);
       })
       .finally(() => {
         writing = null;
         metrics.held.set(filling.records);
         const next = fullness() ?? due;
         if (next !== null) request(next);
-        const woken = waiting;
-        waiting = [];
-        for (const wake of woken) wake();
       });
   }
 
   async function write(batch: Batch): Promise<void> {
     const stop = metrics.batchSeconds.startTimer();
+    const { signal } = ending;
     await Promise.all([
-      deps.writer.write(encodeTables(batch.fold), ending.signal),
-      deps.dlq.publish(batch.poison.map(dlqRecordOf), ending.signal),
+      deps.writer.write(batch.fold.encode(), signal),
+      deps.dlq.publish(batch.poison.map(dlqRecordOf), signal),
     ]);
     for (const { poison } of batch.poison) metrics.poison.inc({ reason: poison.reason });
-    metrics.batchEvents.observe(batch.fold.events);
-    const nowMs = Date.now();
-    if (batch.oldest !== null) {
-      metrics.delaySeconds.observe({ of: 'oldest' }, (nowMs - Date.parse(batch.oldest)) / 1_000);
-    }
-    if (batch.newest !== null) {
-      metrics.delaySeconds.observe({ of: 'newest' }, (nowMs - Date.parse(batch.newest)) / 1_000);
-    }
-    await deps.commit([...batch.positions.values()]);
+    const stored = storedBatchOf(batch);
+    const books = deps.bookkeepers.map((bookkeeper) => bookkeeper.plan(stored));
+    await deps.writer.write(
+      books.flatMap(({ blocks }) => blocks),
+      signal,
+    );
+    for (const book of books) book.acknowledge();
+    observe(batch);
+    await deps.commit([...batch.parts.values()]);
+    // Not before: a retry would send what another batch has written into these pieces by then.
+    batch.fold.release();
     stop();
   }
 
+  function observe(batch: Batch): void {
+    metrics.batchEvents.observe(batch.fold.count);
+    if (batch.newestMs < 0) return;
+    const nowMs = Date.now();
+    metrics.delaySeconds.observe({ of: 'oldest' }, (nowMs - batch.oldestMs) / 1_000);
+    metrics.delaySeconds.observe({ of: 'newest' }, (nowMs - batch.newestMs) / 1_000);
+  }
+
+  function partOf(batch: ConsumedBatch): Part {
+    const key = `${batch.partition}/${batch.epoch}`;
+    let part = filling.parts.get(key);
+    if (part === undefined) {
+      const { partition, epoch, from, anchor, highWatermark } = batch;
+      part = { partition, epoch, offset: from, anchor, highWatermark, newestMs: -1 };
+      filling.parts.set(key, part);
+    }
+    return part;
+  }
+
   return {
-    async ready() {
-      while (fullness() !== null && writing !== null) {
-        // oxlint-disable-next-line no-await-in-loop
-        await new Promise<void>((resolve) => waiting.push(resolve));
-      }
+    full() {
+      return fullness() === null ? null : (writing ?? NEVER);
     },
-    accept(batch: ConsumedBatch) {
-      const bytesBefore = filling.bytes;
-      for (const record of batch.records) {
-        filling.records += 1;
-        filling.bytes += record.value?.length ?? 0;
-        const decoded = decodeEvent(record.value);
-        if (decoded.ok) {
-          const { event } = decoded;
-          filling.fold.add(event);
-          if (filling.oldest === null || event.occurred_at < filling.oldest) {
-            filling.oldest = event.occurred_at;
-          }
-          if (filling.newest === null || event.occurred_at > filling.newest) {
-            filling.newest = event.occurred_at;
-          }
-        } else {
-          filling.poison.push({
-            topic: deps.topic,
-            partition: batch.partition,
-            record,
-            poison: decoded,
-          });
+    accept(batch) {
+      const { records, partition } = batch;
+      const part = partOf(batch);
+      let count = 0;
+      let valueBytes = 0;
+      while (records.next()) {
+        count += 1;
+        valueBytes += Math.max(0, records.valueLength);
+        const poison = decoder.decode(records.bytes, records.valueStart, records.valueLength);
+        if (poison !== null) {
+          const record = records.record();
+          filling.poison.push({ topic: deps.topic, partition, record, poison });
+          filling.poisonBytes += record.value?.length ?? 0;
+          continue;
         }
+        filling.fold.add(view);
+        const { occurredMs } = view;
+        if (occurredMs > part.newestMs) part.newestMs = occurredMs;
+        if (occurredMs < filling.oldestMs) filling.oldestMs = occurredMs;
+        if (occurredMs > filling.newestMs) filling.newestMs = occurredMs;
       }
-      const { partition, epoch, to } = batch;
-      filling.positions.set(`${partition}/${epoch}`, { partition, epoch, offset: to });
-      metrics.records.inc(batch.records.length);
-      metrics.bytes.inc(filling.bytes - bytesBefore);
-      metrics.lag.set({ partition }, Math.max(0, batch.highWatermark - to));
+      part.offset = batch.to;
+      part.anchor = batch.anchor;
+      part.highWatermark = batch.highWatermark;
+      filling.records += count;
+      metrics.records.inc(count);
+      metrics.bytes.inc(valueBytes);
+      metrics.lag.set({ partition }, Math.max(0, batch.highWatermark - batch.to));
       metrics.held.set(filling.records);
       ageTimer ??= setTimeout(() => {
         ageTimer = null;
@@ -173,7 +234,7 @@ export function createPipeline(
       };
       signal.addEventListener('abort', onAbort, { once: true });
       try {
-        while ((filling.records > 0 || writing !== null) && !ending.signal.aborted) {
+        while ((filling.parts.size > 0 || writing !== null) && !ending.signal.aborted) {
           request('drain');
           // oxlint-disable-next-line no-await-in-loop
           await writing;
@@ -187,5 +248,18 @@ export function createPipeline(
       if (ageTimer !== null) clearTimeout(ageTimer);
       ending.abort();
     },
+  };
+}
+
+function storedBatchOf(batch: Batch): StoredBatch {
+  return {
+    sessions: () => batch.fold.eachSession(),
+    hours: batch.fold.hours,
+    partitions: [...batch.parts.values()].map((part) => ({
+      partition: part.partition,
+      nextOffset: part.offset,
+      caughtUp: part.offset >= part.highWatermark,
+      newestMs: part.newestMs < 0 ? null : part.newestMs,
+    })),
   };
 }

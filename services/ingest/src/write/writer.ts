@@ -8,7 +8,7 @@ import { createLogLimiter, messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import type { TableBlock } from '../tables/encode.js';
+import type { TableBlock } from '../tables/block.js';
 import type { WriterConfig } from './config.js';
 import type { WriterMetrics } from './metrics.js';
 

@@ -1,6 +1,6 @@
 /**
- * The compressions that kafkajs leaves out, for reading: an estate that already produces with lz4,
- * snappy or zstd must be readable. Our own producer uses gzip, so writing with them is refused.
+ * The compressions of record batches, for reading. An estate that already produces with any of them
+ * must be readable; our own producer uses gzip.
  *
  * Every output is bounded: a batch that claims to be larger is an error, and the partition stands
  * still with it in the log rather than the process running out of memory.
@@ -8,25 +8,35 @@
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { Decompress } from 'fzstd';
-import kafkajs from 'kafkajs';
 import { decompressFrame } from 'lz4-napi';
 import { uncompress } from 'snappy';
+import { messageOf } from '../errors.js';
 import { KafkaError } from './errors.js';
 
 /** Most bytes that one record batch may decompress to. Brokers take 1 MiB of compressed batch by default. */
 export const BATCH_MAX_BYTES = 256 * 1024 ** 2;
 
+/** By the number that stands in a batch's attributes. */
+export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+export type Codec = (typeof CODECS)[number];
+
 const gunzip = promisify(zlib.gunzip);
-const gzip = promisify(zlib.gzip);
+/** zlib grows its output by this; its default of 16 KiB makes many small pieces of a batch. */
+const GUNZIP_CHUNK_BYTES = 256 * 1024;
 
 /** Framing of snappy-java: this magic, two versions of 4 bytes, then blocks, each led by its length. */
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER_BYTES = 16;
 
-function tooLarge(codec: string): KafkaError {
-  return new KafkaError('kafka_rejected', `a ${codec} batch exceeds ${BATCH_MAX_BYTES} bytes`, {
+function unreadable(codec: Codec, why: string, cause?: unknown): KafkaError {
+  return new KafkaError('kafka_rejected', `a ${codec} batch cannot be read: ${why}`, {
     retryable: false,
+    cause,
   });
+}
+
+function tooLarge(codec: Codec): KafkaError {
+  return unreadable(codec, `it exceeds ${BATCH_MAX_BYTES} bytes`);
 }
 
 /** The length of a raw snappy block's output, which stands at its start as a varint. */
@@ -38,14 +48,14 @@ function snappyLength(block: Buffer): number {
     length += (byte & 0x7f) * 2 ** (7 * i);
     if (byte < 0x80) return length;
   }
-  throw new KafkaError('kafka_rejected', 'a snappy batch has no length', { retryable: false });
+  throw unreadable('snappy', 'it has no length');
 }
 
 /** Snappy as Java's client frames it, or raw, as some other clients write it. */
-export async function snappyDecompress(buffer: Buffer): Promise<Buffer> {
+async function snappyDecompress(buffer: Buffer): Promise<Buffer> {
   const blocks: Buffer[] = [];
   if (buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) {
-    for (let at = XERIAL_HEADER_BYTES; at + 4 <= buffer.length;) {
+    for (let at = XERIAL_HEADER_BYTES; at + 4 <= buffer.length; ) {
       const length = buffer.readUInt32BE(at);
       blocks.push(buffer.subarray(at + 4, at + 4 + length));
       at += 4 + length;
@@ -61,7 +71,7 @@ export async function snappyDecompress(buffer: Buffer): Promise<Buffer> {
 }
 
 /** LZ4 frames, as every client of the present record format writes them. */
-export async function lz4Decompress(buffer: Buffer): Promise<Buffer> {
+async function lz4Decompress(buffer: Buffer): Promise<Buffer> {
   // Bounded before anything is allocated: by what the frame states, or by the format's highest ratio.
   const most = lz4ContentBytes(buffer) ?? buffer.length * 255;
   if (most > BATCH_MAX_BYTES) throw tooLarge('lz4');
@@ -74,9 +84,15 @@ function lz4ContentBytes(buffer: Buffer): number | null {
   return Number(buffer.readBigUInt64LE(6));
 }
 
+type NativeZstd = (
+  buffer: Buffer,
+  options: { maxOutputLength: number },
+  callback: (error: Error | null, result: Buffer) => void,
+) => void;
+
 /** Zstandard. Native where Node has it (22.15), else in JavaScript. */
-export async function zstdDecompress(buffer: Buffer): Promise<Buffer> {
-  const native = (zlib as { zstdDecompress?: ZstdDecompress }).zstdDecompress;
+async function zstdDecompress(buffer: Buffer): Promise<Buffer> {
+  const native = (zlib as { zstdDecompress?: NativeZstd }).zstdDecompress;
   if (native !== undefined) {
     return promisify(native)(buffer, { maxOutputLength: BATCH_MAX_BYTES });
   }
@@ -91,29 +107,30 @@ export async function zstdDecompress(buffer: Buffer): Promise<Buffer> {
   return Buffer.concat(chunks, bytes);
 }
 
-type ZstdDecompress = (
-  buffer: Buffer,
-  options: { maxOutputLength: number },
-  callback: (error: Error | null, result: Buffer) => void,
-) => void;
-
-function refuseToCompress(codec: string) {
-  return () => {
-    throw new KafkaError('kafka_rejected', `writing with ${codec} is not supported: use gzip`, {
-      retryable: false,
-    });
-  };
-}
-
-/** Makes all four known to kafkajs, which keeps its codecs in one table for the process. */
-export function registerCodecs(): void {
-  const { CompressionCodecs: codecs, CompressionTypes: types } = kafkajs;
-  codecs[types.GZIP] = () => ({
-    compress: (encoder: { buffer: Buffer }) => gzip(encoder.buffer),
-    decompress: (buffer: Buffer) => gunzip(buffer, { maxOutputLength: BATCH_MAX_BYTES }),
-  });
-  const reading = { Snappy: snappyDecompress, LZ4: lz4Decompress, ZSTD: zstdDecompress } as const;
-  for (const name of ['Snappy', 'LZ4', 'ZSTD'] as const) {
-    codecs[types[name]] = () => ({ compress: refuseToCompress(name), decompress: reading[name] });
+/**
+ * The bytes that a batch's records were compressed from.
+ *
+ * @throws KafkaError not retryable, where they are damaged or too large.
+ */
+export async function decompress(codec: Codec, buffer: Buffer): Promise<Buffer> {
+  try {
+    switch (codec) {
+      case 'none':
+        return buffer;
+      case 'gzip':
+        return await gunzip(buffer, {
+          maxOutputLength: BATCH_MAX_BYTES,
+          chunkSize: GUNZIP_CHUNK_BYTES,
+        });
+      case 'snappy':
+        return await snappyDecompress(buffer);
+      case 'lz4':
+        return await lz4Decompress(buffer);
+      case 'zstd':
+        return await zstdDecompress(buffer);
+    }
+  } catch (cause) {
+    if (cause instanceof KafkaError) throw cause;
+    throw unreadable(codec, messageOf(cause), cause);
   }
 }

@@ -7,68 +7,63 @@
  * full, commits that are fenced by assignment, and a restart after every way in which it can stop.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Admin, Consumer, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { Admin, Consumer, EachBatchPayload } from 'kafkajs';
 import { messageOf } from '../errors.js';
 import type { Logger } from '../log/logger.js';
 import { createKafkaClient } from './client.js';
 import type { KafkaClient } from './client.js';
-import { registerCodecs } from './codecs.js';
 import type { KafkaConfig } from './config.js';
 import type { ConsumerConfig } from './consumer-config.js';
 import { kafkaErrorOf } from './errors.js';
-import { startOf } from './start-offset.js';
-import type { StartReason } from './start-offset.js';
+import { batchOf, installBatchDecoder } from './fetch-response.js';
+import { openBatch } from './record-batch.js';
+import type { RecordBatch, RecordCursor } from './record-batch.js';
+import { formatAnchor, parseAnchor, startOf } from './start-offset.js';
+import type { Anchor, StartReason } from './start-offset.js';
 
-/** A record as it was stored. `offset` is decimal text, `timestamp` milliseconds since 1970 as text. */
-export type ConsumedRecord = Pick<
-  KafkaMessage,
-  'key' | 'value' | 'offset' | 'timestamp' | 'headers'
->;
-
-/** Records of one partition in the order of their offsets, [from, to) without a gap towards the batch before. */
+/** Records of one partition, [from, to), which begin where those before them ended. */
 export interface ConsumedBatch {
   readonly partition: number;
   /** Names one stretch of owning the partition; a commit for another stretch is dropped. */
   readonly epoch: number;
   readonly from: number;
   readonly to: number;
+  /** Names the batch that ends at `to`; committed beside it. */
+  readonly anchor: Anchor;
   /** End of the partition when it was fetched. */
   readonly highWatermark: number;
-  readonly records: readonly ConsumedRecord[];
+  /** To be read through at once: its bytes are not kept. */
+  readonly records: RecordCursor;
 }
 
 /** Where batches go. */
 export interface BatchSink {
-  /** Resolves when there is room for another batch. Not called while an earlier call is pending. */
-  ready(): Promise<void>;
+  /** Null where there is room for another batch, else what resolves when there may be. */
+  full(): Promise<void> | null;
   /** Takes a batch at once; it is not given again unless the process or the assignment ends. */
   accept(batch: ConsumedBatch): void;
 }
 
 /** Everything below `offset` is durable. */
-export interface CommitPosition {
-  readonly partition: number;
-  readonly epoch: number;
+export type CommitPosition = Pick<ConsumedBatch, 'partition' | 'epoch' | 'anchor'> & {
   readonly offset: number;
-}
+};
 
 export type ConsumerState = 'stopped' | 'joining' | 'running' | 'restarting';
 
 export interface ConsumerEvents {
-  /** A partition was assigned; `lost` counts offsets that were deleted before they could be read. */
+  /** A partition begins, or begins anew while it is read; `lost` counts records that nobody can read any more. */
   onStart?(start: { partition: number; offset: number; reason: StartReason; lost: number }): void;
   onAssignment?(partitions: readonly number[]): void;
   /** kafkajs ended; it is started again after `backoffMs`. */
   onCrash?(error: Error, backoffMs: number): void;
   onCommit?(error: Error | null): void;
-  /** Offsets within an assignment did not follow on each other. */
-  onJump?(jump: { partition: number; expected: number; got: number }): void;
 }
 
 export interface GroupConsumer {
-  /** Resolves when the client is being started; joining goes on, and is repeated, behind it. */
+  /** Begins to join; that is repeated until `stop`. */
   start(): void;
-  /** Commits what it is given; resolves to false where the broker did not take it (it is tried again with the next). */
+  /** Commits what it is given; false where the broker did not take it: it is tried again with the next. */
   commit(positions: readonly CommitPosition[]): Promise<boolean>;
   /** Takes no more batches; the member stays in the group, so that what is held can still be committed. */
   quiesce(): void;
@@ -79,19 +74,34 @@ export interface GroupConsumer {
   idleMs(): number;
 }
 
+/** A partition that is ours. */
 interface Owned {
   readonly epoch: number;
   /** The group's committed offset as far as we know; [committed, next) is held by us. */
   committed: number;
   next: number;
-  /** Durable, but not yet committed; null where there is nothing to commit. */
-  durable: number | null;
+  /** Durable, but not yet committed. */
+  durable: { offset: number; anchor: Anchor } | null;
+  /** What the record before `next` must be part of; checked with the first batch. */
+  expected: Anchor | null;
+  /** Whether a batch was read: `next` then lies between two batches. */
+  begun: boolean;
+}
+
+interface Life {
+  readonly client: KafkaClient;
+  readonly consumer: Consumer;
+  readonly admin: Admin;
 }
 
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 15_000;
 /** A stop waits this long for kafkajs to leave the group, then ends the connections. */
 const LEAVE_DEADLINE_MS = 5_000;
+/** kafkajs's own retries: of connecting, joining and committing. Few, because we restart it anyway. */
+const RETRY = { retries: 3, initialRetryTime: 100, maxRetryTime: 2_000 };
+/** A consumer without any sign of life for so many session timeouts is thrown away. */
+const WATCHDOG_SESSION_TIMEOUTS = 2;
 
 export function createGroupConsumer(
   config: { readonly kafka: KafkaConfig; readonly consumer: ConsumerConfig },
@@ -103,11 +113,11 @@ export function createGroupConsumer(
   const groupId = config.consumer.group_id;
   const owned = new Map<number, Owned>();
   let lastEpoch = 0;
-  /** Counts the joins of all clients, so that what belongs to an earlier one is recognised. */
+  /** Counts the joins of all lives, so that what belongs to an earlier one is recognised. */
   let generation = 0;
   let state: ConsumerState = 'stopped';
   let lastMoveMs = Date.now();
-  let current: { client: KafkaClient; consumer: Consumer; admin: Admin } | null = null;
+  let current: Life | null = null;
   let isQuiet = false;
   let isStopping = false;
   const stopSignal = new AbortController();
@@ -117,8 +127,7 @@ export function createGroupConsumer(
     lastMoveMs = Date.now();
   };
 
-  /** One life of a kafkajs consumer; resolves when it has ended, for whatever reason. */
-  async function live(onRunning: () => void): Promise<Error | null> {
+  function createLife(): Life {
     const client = createKafkaClient(config.kafka, { logger, role: 'consumer', retries: 2 });
     const consumer = client.kafka.consumer({
       groupId,
@@ -131,58 +140,67 @@ export function createGroupConsumer(
       metadataMaxAge: config.consumer.metadata_max_age_ms,
       // Every end of kafkajs's consumer comes to us as a crash, and we start a fresh one: one way
       // for all, where it would restart after some errors and stay silent after others.
-      retry: {
-        retries: 3,
-        initialRetryTime: 100,
-        maxRetryTime: 2_000,
-        restartOnFailure: async () => false,
-      },
+      retry: { ...RETRY, restartOnFailure: async () => false },
     });
-    const admin = client.kafka.admin({
-      retry: { retries: 3, initialRetryTime: 100, maxRetryTime: 2_000 },
-    });
-    current = { client, consumer, admin };
-    const crashed = new Promise<Error | null>((resolve) => {
+    return { client, consumer, admin: client.kafka.admin({ retry: RETRY }) };
+  }
+
+  /** One life of a kafkajs consumer; resolves when it has ended, for whatever reason. */
+  async function live(onRunning: () => void): Promise<Error | null> {
+    const life = createLife();
+    const { consumer, admin } = life;
+    current = life;
+    moved();
+    let watchdog: NodeJS.Timeout | undefined;
+    const ended = new Promise<Error | null>((resolve) => {
       consumer.on('consumer.crash', ({ payload }) => {
         resolve(payload.error);
       });
-      stopSignal.signal.addEventListener(
-        'abort',
-        () => {
-          resolve(null);
-        },
-        { once: true },
-      );
+      const onStop = () => {
+        resolve(null);
+      };
+      stopSignal.signal.addEventListener('abort', onStop, { once: true });
+      const limitMs = WATCHDOG_SESSION_TIMEOUTS * config.consumer.session_timeout_ms;
+      watchdog = setInterval(() => {
+        if (Date.now() - lastMoveMs <= limitMs) return;
+        resolve(new Error(`no sign of life from the consumer for ${limitMs} ms`));
+      }, limitMs / 4);
     });
     consumer.on('consumer.fetch', moved);
     consumer.on('consumer.heartbeat', moved);
     consumer.on('consumer.group_join', ({ payload }) => {
       moved();
       onRunning();
-      join(consumer, admin, payload.memberAssignment[topic] ?? []);
+      join(life, payload.memberAssignment[topic] ?? []);
     });
-    let error: Error | null = null;
+    let error: Error | null;
     try {
-      await Promise.all([consumer.connect(), admin.connect()]);
-      // False would turn an offset out of range into a silent jump to the end.
-      await consumer.subscribe({ topics: [topic], fromBeginning: true });
-      await consumer.run({
-        autoCommit: false,
-        eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: 1,
-        eachBatch: (payload) => takeBatch(payload),
-      });
-      error = await crashed;
+      const running = (async () => {
+        await Promise.all([consumer.connect(), admin.connect()]);
+        // False would turn an offset out of range into a silent jump to the end.
+        await consumer.subscribe({ topics: [topic], fromBeginning: true });
+        await consumer.run({
+          autoCommit: false,
+          eachBatchAutoResolve: false,
+          partitionsConsumedConcurrently: 1,
+          eachBatch: (payload) => takeBatches(life, payload),
+        });
+        return ended;
+      })();
+      error = await Promise.race([running, ended]);
+      running.catch(() => undefined);
     } catch (cause) {
       error = kafkaErrorOf(cause, 'consumer');
     }
+    clearInterval(watchdog);
+    // From here on nothing that this life still does counts.
     generation += 1;
+    current = null;
     await Promise.race([
       Promise.allSettled([consumer.disconnect(), admin.disconnect()]),
       delay(LEAVE_DEADLINE_MS, undefined, { ref: false }),
     ]);
-    client.destroy();
-    current = null;
+    life.client.destroy();
     return error;
   }
 
@@ -190,150 +208,199 @@ export function createGroupConsumer(
    * Called synchronously before the first fetch of an assignment: holds every partition until it is
    * known where it begins.
    */
-  function join(consumer: Consumer, admin: Admin, partitions: readonly number[]): void {
+  function join(life: Life, partitions: readonly number[]): void {
     generation += 1;
-    const mine = generation;
-    consumer.pause([{ topic, partitions: [...partitions] }]);
+    life.consumer.pause([{ topic, partitions: [...partitions] }]);
     for (const partition of owned.keys()) {
       if (!partitions.includes(partition)) owned.delete(partition);
     }
     events.onAssignment?.(partitions);
-    void position(consumer, admin, partitions, mine);
+    void position(life, partitions, generation);
   }
 
-  async function position(
-    consumer: Consumer,
-    admin: Admin,
-    partitions: readonly number[],
-    mine: number,
-  ): Promise<void> {
-    for (
-      let backoffMs = BACKOFF_FIRST_MS;
-      mine === generation;
-      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS)
-    ) {
+  async function position(life: Life, partitions: readonly number[], mine: number): Promise<void> {
+    let backoffMs = BACKOFF_FIRST_MS;
+    while (mine === generation) {
       try {
         // Repeated until it works: without it there is no telling where to begin.
         // oxlint-disable-next-line no-await-in-loop
-        const [groupOffsets, bounds] = await Promise.all([
-          admin.fetchOffsets({ groupId, topics: [topic] }),
-          admin.fetchTopicOffsets(topic),
+        const [groupOffsets, ranges] = await Promise.all([
+          life.admin.fetchOffsets({ groupId, topics: [topic] }),
+          life.admin.fetchTopicOffsets(topic),
         ]);
         if (mine !== generation) return;
-        const committedOf = new Map(
-          groupOffsets.flatMap((t) => t.partitions).map((p) => [p.partition, Number(p.offset)]),
+        const commits = new Map(
+          groupOffsets.flatMap((t) => t.partitions).map((p) => [p.partition, p]),
         );
-        const boundsOf = new Map(
-          bounds.map((b) => [b.partition, { low: Number(b.low), high: Number(b.high) }]),
+        const rangeOf = new Map(
+          ranges.map((r) => [r.partition, { low: Number(r.low), high: Number(r.high) }]),
         );
         for (const partition of partitions) {
-          const range = boundsOf.get(partition);
+          const range = rangeOf.get(partition);
           if (range === undefined) throw new Error(`no offsets of partition ${partition} yet`);
-          const offset = begin(partition, committedOf.get(partition) ?? -1, range);
-          consumer.seek({ topic, partition, offset: String(offset) });
+          const commit = commits.get(partition);
+          const fetchFrom = begin(
+            partition,
+            { offset: Number(commit?.offset ?? -1), anchor: parseAnchor(commit?.metadata ?? null) },
+            range,
+          );
+          life.consumer.seek({ topic, partition, offset: String(fetchFrom) });
         }
-        if (!isQuiet) consumer.resume([{ topic, partitions: [...partitions] }]);
+        if (!isQuiet) life.consumer.resume([{ topic, partitions: [...partitions] }]);
         return;
       } catch (cause) {
         if (mine !== generation) return;
         logger.warn(
-          { err: kafkaErrorOf(cause, 'offsets') },
+          { err: kafkaErrorOf(cause, 'offsets'), backoff_ms: backoffMs },
           'cannot read where the partitions begin',
         );
         // oxlint-disable-next-line no-await-in-loop
         await delay(backoffMs, undefined, { ref: false });
+        backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       }
     }
   }
 
-  /** The offset to read next, and the books for it. */
+  /** The offset to fetch from, and the books for it. */
   function begin(
     partition: number,
-    committed: number,
+    committed: { offset: number; anchor: Anchor | null },
     range: { low: number; high: number },
   ): number {
     const held = owned.get(partition);
     if (
       held !== undefined &&
-      held.committed <= committed &&
-      committed <= held.next &&
+      held.committed <= committed.offset &&
+      committed.offset <= held.next &&
       held.next <= range.high
     ) {
       // What we hold continues the group's offset: nothing needs to be read again.
-      held.committed = committed;
+      held.committed = committed.offset;
       return held.next;
     }
-    const start = startOf(committed, range);
-    lastEpoch += 1;
-    owned.set(partition, { epoch: lastEpoch, committed, next: start.offset, durable: null });
+    const start = startOf(committed.offset, range);
+    const part = own(partition, start.offset, committed.offset);
     events.onStart?.({ partition, ...start });
-    return start.offset;
+    if (start.reason !== 'committed' || committed.anchor === null || start.offset <= range.low) {
+      return start.offset;
+    }
+    // One record earlier, so that the batch which was read last comes again and can be recognised.
+    part.expected = committed.anchor;
+    return start.offset - 1;
   }
 
-  async function takeBatch(payload: EachBatchPayload): Promise<void> {
+  function own(partition: number, next: number, committed: number): Owned {
+    lastEpoch += 1;
+    const part: Owned = {
+      epoch: lastEpoch,
+      committed,
+      next,
+      durable: null,
+      expected: null,
+      begun: false,
+    };
+    owned.set(partition, part);
+    return part;
+  }
+
+  /** Begins a partition again from its oldest record, under an epoch of its own. */
+  function restart(life: Life, partition: number, low: number, reason: StartReason): void {
+    own(partition, low, -1);
+    events.onStart?.({ partition, offset: low, reason, lost: 0 });
+    life.consumer.seek({ topic, partition, offset: String(low) });
+  }
+
+  async function takeBatches(life: Life, payload: EachBatchPayload): Promise<void> {
     const { batch } = payload;
+    const { partition } = batch;
     const mine = generation;
-    moved();
-    await readyWithHeartbeat(payload);
-    const part = owned.get(batch.partition);
     // What was fetched before a rebalance, a seek or a stop is fetched again by whoever owns it then.
-    if (
-      mine !== generation ||
-      part === undefined ||
-      isQuiet ||
-      payload.isStale() ||
-      !payload.isRunning()
-    ) {
-      return;
-    }
-    const first = batch.messages[0];
-    const from = first === undefined ? part.next : Number(first.offset);
-    const to = Number(batch.lastOffset()) + 1;
-    if (from < part.next) {
-      // kafkajs went back to the beginning because the offset was out of range: the topic was
-      // truncated or made anew. All of it is read again, under an epoch of its own.
-      events.onJump?.({ partition: batch.partition, expected: part.next, got: from });
-      lastEpoch += 1;
-      owned.set(batch.partition, { epoch: lastEpoch, committed: from, next: from, durable: null });
-    } else if (from > part.next) {
-      events.onJump?.({ partition: batch.partition, expected: part.next, got: from });
-    }
-    const now = owned.get(batch.partition) ?? part;
-    sink.accept({
-      partition: batch.partition,
-      epoch: now.epoch,
-      from: now.next,
-      to,
-      highWatermark: Number(batch.highWatermark),
-      records: batch.messages,
-    });
-    now.next = to;
-    // Only moves the place of the next fetch: commits are ours.
-    payload.resolveOffset(batch.lastOffset());
+    const isStale = () =>
+      mine !== generation || isQuiet || payload.isStale() || !payload.isRunning();
     moved();
+    const batches = batch.messages.map(batchOf);
+    const highWatermark = Number(batch.highWatermark);
+    // The last offset may lie behind the last batch: markers of transactions have offsets too.
+    const end = Number(batch.lastOffset()) + 1;
+
+    let opened = openNext(batches, 0, partition);
+    for (const [index, recordBatch] of batches.entries()) {
+      // oxlint-disable-next-line no-await-in-loop
+      const [records] = await Promise.all([opened, roomWithHeartbeat(payload)]);
+      if (isStale()) return;
+      if (!check(life, partition, recordBatch)) return;
+      const part = owned.get(partition);
+      if (part === undefined) return;
+      // The next one is decompressed on another thread while this one is read.
+      if (index + 1 < batches.length) opened = openNext(batches, index + 1, partition);
+      const isLast = index + 1 === batches.length;
+      const to = isLast ? end : recordBatch.lastOffset + 1;
+      if (to > part.next) {
+        const { epoch, next: from } = part;
+        const anchor = { baseOffset: recordBatch.baseOffset, crc: recordBatch.crc };
+        sink.accept({ partition, epoch, from, to, anchor, highWatermark, records });
+        part.next = to;
+      }
+      // Only moves the place of the next fetch: commits are ours.
+      payload.resolveOffset(String(to - 1));
+      moved();
+    }
+  }
+
+  function openNext(
+    batches: readonly RecordBatch[],
+    index: number,
+    partition: number,
+  ): Promise<RecordCursor> {
+    const batch = batches[index];
+    if (batch === undefined) throw new RangeError('no such batch');
+    const opening = openBatch(batch, owned.get(partition)?.next ?? 0);
+    // Where nobody comes to wait for it any more.
+    opening.catch(() => undefined);
+    return opening;
+  }
+
+  /** Whether a batch continues what was read; where not, says so and begins anew where that is needed. */
+  function check(life: Life, partition: number, batch: RecordBatch): boolean {
+    const part = owned.get(partition);
+    if (part === undefined) return false;
+    const low = batch.logStartOffset;
+    const { expected } = part;
+    part.expected = null;
+    if (batch.baseOffset < part.next) {
+      if (part.begun) {
+        // kafkajs went back to the oldest record because the offset was out of range.
+        restart(life, partition, low, 'beyond_end');
+        return false;
+      }
+      const isOther =
+        expected !== null &&
+        (expected.baseOffset !== batch.baseOffset || expected.crc !== batch.crc);
+      if (isOther) {
+        restart(life, partition, low, 'replaced');
+        return false;
+      }
+    }
+    part.begun = true;
+    if (low > part.next) {
+      events.onStart?.({ partition, offset: low, reason: 'expired', lost: low - part.next });
+      part.next = low;
+    }
+    return true;
   }
 
   /** Waits for room, and tells the group meanwhile that we live. A rebalance ends the wait by an exception. */
-  async function readyWithHeartbeat(payload: EachBatchPayload): Promise<void> {
-    let isReady = false;
-    const ready = sink.ready().then(() => {
-      isReady = true;
-    });
-    for (;;) {
-      const pause = new AbortController();
-      try {
-        // oxlint-disable-next-line no-await-in-loop
-        await Promise.race([
-          ready,
-          delay(config.consumer.heartbeat_interval_ms, undefined, { signal: pause.signal }).catch(
-            () => undefined,
-          ),
-        ]);
-      } finally {
-        pause.abort();
-      }
-      if (isReady || isStopping) return;
+  async function roomWithHeartbeat(payload: EachBatchPayload): Promise<void> {
+    for (let full = sink.full(); full !== null && !isStopping; full = sink.full()) {
+      const timer = new AbortController();
+      const beat = delay(config.consumer.heartbeat_interval_ms, undefined, {
+        signal: timer.signal,
+      }).catch(() => undefined);
+      // oxlint-disable-next-line no-await-in-loop
+      await Promise.race([full, beat]);
+      timer.abort();
       moved();
+      // kafkajs sends it when the interval has passed, not before.
       // oxlint-disable-next-line no-await-in-loop
       await payload.heartbeat();
     }
@@ -351,7 +418,10 @@ export function createGroupConsumer(
       if (isStopping) break;
       state = 'restarting';
       const cause = error ?? new Error('the consumer ended by itself');
-      logger.error({ err: cause, backoff_ms: backoffMs }, `consumer ended: ${messageOf(cause)}`);
+      logger.error(
+        { err: cause, backoff_ms: backoffMs },
+        `consumer ended: ${messageOf(cause)}; it is started again`,
+      );
       events.onCrash?.(cause, backoffMs);
       // oxlint-disable-next-line no-await-in-loop
       await delay(backoffMs, undefined, { signal: stopSignal.signal }).catch(() => undefined);
@@ -362,26 +432,33 @@ export function createGroupConsumer(
 
   return {
     start() {
-      registerCodecs();
+      installBatchDecoder();
       loop = supervise();
     },
     async commit(positions) {
-      for (const { partition, epoch, offset } of positions) {
+      for (const { partition, epoch, offset, anchor } of positions) {
         const part = owned.get(partition);
-        if (part?.epoch === epoch) part.durable = Math.max(part.durable ?? 0, offset);
+        if (part?.epoch === epoch && offset > (part.durable?.offset ?? -1)) {
+          part.durable = { offset, anchor };
+        }
       }
       const due = [...owned].flatMap(([partition, part]) =>
-        part.durable === null ? [] : [{ partition, part, offset: part.durable }],
+        part.durable === null ? [] : [{ partition, part, durable: part.durable }],
       );
       if (due.length === 0) return true;
-      if (current === null) return false;
+      if (current === null || state !== 'running') return false;
       try {
         await current.consumer.commitOffsets(
-          due.map(({ partition, offset }) => ({ topic, partition, offset: String(offset) })),
+          due.map(({ partition, durable }) => ({
+            topic,
+            partition,
+            offset: String(durable.offset),
+            metadata: formatAnchor(durable.anchor),
+          })),
         );
-        for (const { part, offset } of due) {
-          part.committed = Math.max(part.committed, offset);
-          if (part.durable === offset) part.durable = null;
+        for (const { part, durable } of due) {
+          part.committed = Math.max(part.committed, durable.offset);
+          if (part.durable === durable) part.durable = null;
         }
         events.onCommit?.(null);
         return true;

@@ -5,3 +5,5 @@ export * from './consumer-config.js';
 export * from './errors.js';
 export * from './group-consumer.js';
 export * from './producer.js';
+export type { RecordBatch, RecordCursor, StoredRecord } from './record-batch.js';
+export type { StartReason } from './start-offset.js';

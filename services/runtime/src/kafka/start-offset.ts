@@ -5,8 +5,10 @@
  * - `expired`: records after the group's offset were deleted before they were read; from the oldest one left.
  * - `beyond_end`: the partition ends before the group's offset, so it is not the one that was read:
  *   truncated, or the topic was made anew; from the oldest record.
+ * - `replaced`: the record before the group's offset is not the one that was read: the topic was made
+ *   anew and has grown past it; from the oldest record.
  */
-export type StartReason = 'committed' | 'new' | 'expired' | 'beyond_end';
+export type StartReason = 'committed' | 'new' | 'expired' | 'beyond_end' | 'replaced';
 
 export interface StartOffset {
   readonly offset: number;
@@ -26,4 +28,25 @@ export function startOf(committed: number, range: { low: number; high: number })
     return { offset: range.low, reason: 'expired', lost: range.low - committed };
   }
   return { offset: committed, reason: 'committed', lost: 0 };
+}
+
+/**
+ * Names the batch whose last record was read, and is committed beside the offset. An offset alone
+ * says nothing of a topic that was deleted and made anew; a batch's checksum does.
+ */
+export interface Anchor {
+  readonly baseOffset: number;
+  readonly crc: number;
+}
+
+const ANCHOR = /^sockscope:1:(\d{1,16}):(\d{1,10})$/;
+
+export function formatAnchor(anchor: Anchor): string {
+  return `sockscope:1:${anchor.baseOffset}:${anchor.crc}`;
+}
+
+/** Null where the commit carries none: made by a tool, or by another version. */
+export function parseAnchor(metadata: string | null): Anchor | null {
+  const match = ANCHOR.exec(metadata ?? '');
+  return match === null ? null : { baseOffset: Number(match[1]), crc: Number(match[2]) };
 }

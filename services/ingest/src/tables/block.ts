@@ -1,0 +1,8 @@
+/** Rows of one table, encoded once: a retry sends the same bytes. */
+export interface TableBlock {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly format: 'RowBinary' | 'JSONCompactEachRow';
+  readonly bytes: readonly Uint8Array[];
+  readonly rows: number;
+}
