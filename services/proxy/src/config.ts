@@ -20,7 +20,10 @@ import { listenerConfig } from './listener/config.js';
 import { relayConfig } from './relay/config.js';
 import { trackingConfig } from './sessions/index.js';
 import { udpConfig } from './udp/config.js';
+import { workersConfig } from './workers/config.js';
 
+/** Less than this is too little for a spool or a queue to work with. */
+const MIN_BYTES_PER_WORKER = 1024 * 1024;
 const PROXY_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$/;
 
 /** A host's name as a proxy's id: what an id must not hold becomes a dash. */
@@ -41,6 +44,7 @@ const settings = z.object({
       description:
         'name of this proxy in its events; no two proxies on one topic may share it. Default: the host name',
     }),
+  workers: workersConfig,
   listener: listenerConfig,
   limits: limitsConfig,
   auth: authConfig,
@@ -109,6 +113,34 @@ export function ownEndpointsOf(config: z.infer<typeof settings>): string[] {
     formatListenAddress(config.ops.listen),
     ...config.kafka.brokers,
   ];
+}
+
+/**
+ * The settings of one of several workers: a proxy_id of its own, and its share of what cannot be
+ * counted for all together.
+ */
+export function configOfWorker(
+  config: z.infer<typeof settings>,
+  index: number,
+): z.infer<typeof settings> {
+  const { events, auth, workers } = config;
+  const shareOfBytes = (bytes: number): number =>
+    Math.max(MIN_BYTES_PER_WORKER, Math.floor(bytes / workers.count));
+  return {
+    ...config,
+    proxy_id: `${config.proxy_id}-w${index}`,
+    events: {
+      ...events,
+      spool_max_bytes: shareOfBytes(events.spool_max_bytes),
+      queue_max_bytes: shareOfBytes(events.queue_max_bytes),
+    },
+    auth: {
+      ...auth,
+      // Connections go to the workers in turn, and so do a guesser's.
+      free_failures: Math.ceil(auth.free_failures / workers.count),
+      free_failures_per_address: Math.ceil(auth.free_failures_per_address / workers.count),
+    },
+  };
 }
 
 export type ProxyConfig = z.infer<typeof proxyConfig>;

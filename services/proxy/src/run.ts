@@ -8,7 +8,7 @@ import {
 import type { Component } from '@sockscope/runtime';
 import { createAcl } from './acl/acl.js';
 import { createAuthenticator } from './auth/auth.js';
-import { authPolicyOf, ownEndpointsOf } from './config.js';
+import { authPolicyOf, configOfWorker, ownEndpointsOf } from './config.js';
 import type { ProxyConfig } from './config.js';
 import { createEventPipeline } from './events/index.js';
 import { createRelay } from './relay/index.js';
@@ -18,12 +18,53 @@ import {
   createSessionMetrics,
   createSessionTracker,
 } from './sessions/index.js';
+import { forkClusterWorker, primaryPort, workerIndex } from './workers/cluster.js';
+import { CountShare } from './workers/count-share.js';
+import { createWorkerLink } from './workers/link.js';
+import { createWorkerPool } from './workers/pool.js';
 
 const VERSION = '0.1.0';
 
-/** Wires the proxy together and runs it until it is asked to stop. */
+/** Runs the proxy until it is asked to stop: in this process, or in several workers under this one. */
 export async function runProxy(config: ProxyConfig): Promise<void> {
+  const index = workerIndex();
+  if (index !== null) await serve(configOfWorker(config, index), index);
+  else if (config.workers.count > 1) await supervise(config);
+  else await serve(config, null);
+}
+
+/** The primary of several workers: it serves nobody itself, and speaks for all of them. */
+async function supervise(config: ProxyConfig): Promise<void> {
   const logger = createLogger('proxy', config.log);
+  const registry = createRegistry('proxy', VERSION);
+  const health = createHealth();
+  const pool = createWorkerPool(config.workers, { fork: forkClusterWorker, logger, registry });
+  const ops = createOpsServer(config.ops, { health, metrics: pool.metrics, logger });
+  health.add('live', 'workers', () => pool.check('live'));
+  health.add('ready', 'workers', () => pool.check('ready'));
+  process.on('SIGHUP', () => {
+    pool.reload();
+  });
+  const service = createService(
+    { name: 'proxy', shutdown_deadline_ms: config.shutdown.deadline_ms },
+    [
+      ['ops', ops],
+      ['workers', pool],
+    ],
+    { logger },
+  );
+  await service.run();
+}
+
+/**
+ * Wires the proxy together and runs it until it is asked to stop.
+ *
+ * @param worker the number of this worker, null where it is the only process.
+ */
+async function serve(config: ProxyConfig, worker: number | null): Promise<void> {
+  const root = createLogger('proxy', config.log);
+  const logger = worker === null ? root : root.child({ worker });
+  const sharedCounts = worker === null ? null : new CountShare();
   const registry = createRegistry('proxy', VERSION);
   const health = createHealth();
   const clock = createSessionClock();
@@ -57,16 +98,18 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
       auth_policy: authPolicyOf(config),
       drain_timeout_ms: config.shutdown.drain_timeout_ms,
     },
-    { acl, authenticator, tracker, relay, registry, logger },
+    { acl, authenticator, tracker, relay, registry, logger, sharedCounts },
   );
-  const ops = createOpsServer(config.ops, { health, metrics: registry, logger });
   health.add('info', 'acl', () => acl.check());
   health.add('info', 'users', () => authenticator.check());
   health.add('ready', 'listener', () => ({ ok: server.isListening }));
-  health.add('ready', 'events', () => ({ ok: events.accepting }));
+  health.add('ready', 'events', () => events.health());
 
+  const reload = (): void => {
+    void acl.reload();
+    void authenticator.reload();
+  };
   const components: (readonly [string, Component])[] = [
-    ['ops', ops],
     ['events', events],
     ['users', authenticator],
     ['acl', acl],
@@ -74,14 +117,26 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
     ['relay', relay],
     ['server', server],
   ];
+  if (sharedCounts === null) {
+    components.unshift(['ops', createOpsServer(config.ops, { health, metrics: registry, logger })]);
+    process.on('SIGHUP', reload);
+  } else {
+    const link = createWorkerLink({
+      port: primaryPort,
+      share: sharedCounts,
+      health,
+      registry,
+      onReload: reload,
+      onStop: () => void service.shutdown('the primary said so'),
+    });
+    components.push(['link', link]);
+    // The primary passes it on; without a listener it would end the worker.
+    process.on('SIGHUP', () => undefined);
+  }
   const service = createService(
     { name: 'proxy', shutdown_deadline_ms: config.shutdown.deadline_ms },
     components,
     { logger },
   );
-  process.on('SIGHUP', () => {
-    void acl.reload();
-    void authenticator.reload();
-  });
   await service.run();
 }

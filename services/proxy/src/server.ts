@@ -12,6 +12,7 @@ import { createDialer } from './dial/dialer.js';
 import type { DnsConfig } from './dns/config.js';
 import { createNameResolver } from './dns/resolver.js';
 import { Admission } from './limits/admission.js';
+import type { SharedCounts } from './limits/admission.js';
 import type { LimitsConfig } from './limits/config.js';
 import { DeadlineQueue } from './limits/deadlines.js';
 import type { ListenerConfig } from './listener/config.js';
@@ -45,11 +46,15 @@ export interface ServerDeps {
   readonly relay: Relay;
   readonly registry: Registry;
   readonly logger: Logger;
+  /** Counts of other processes under the same limits; null where there are none. */
+  readonly sharedCounts?: SharedCounts | null;
 }
 
 export interface ProxyServer {
   /** Whether clients are accepted. */
   readonly isListening: boolean;
+  /** Clients that no relay has taken over. */
+  readonly connections: number;
   start(): Promise<ListenAddress>;
   /** Accepts no more, lets sessions end for the drain time, ends the rest with `server_shutdown`. */
   stop(): Promise<void>;
@@ -68,7 +73,7 @@ const TERMINATE_TIMEOUT_MS = 2_000;
 /** The SOCKS5 server: everything between the listening socket and the relay. */
 export function createProxyServer(config: ServerConfig, deps: ServerDeps): ProxyServer {
   const { acl, authenticator, tracker, relay, registry, logger } = deps;
-  const admission = new Admission(config.limits);
+  const admission = new Admission(config.limits, deps.sharedCounts ?? null);
   const open = new Set<Connection>();
   const metrics = createConnectionMetrics(registry, admission);
   const resolver = createNameResolver(config.dns);
@@ -110,6 +115,9 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
   return {
     get isListening() {
       return isListening;
+    },
+    get connections() {
+      return open.size;
     },
     async start() {
       const address = await listener.start();

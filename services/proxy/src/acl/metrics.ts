@@ -43,16 +43,19 @@ export function createAclMetrics(registry: Registry): AclMetrics {
     name: 'sockscope_proxy_acl_file_valid',
     help: '1 where the rules in force are those of the file, 0 where the file was rejected.',
     registers: [registry],
+    aggregator: 'min',
   });
   const rules = new Gauge({
     name: 'sockscope_proxy_acl_rules',
     help: 'Rules in force.',
     registers: [registry],
+    aggregator: 'max',
   });
   const loadedAt = new Gauge({
     name: 'sockscope_proxy_acl_last_load_timestamp_seconds',
     help: 'When the rules in force were loaded.',
     registers: [registry],
+    aggregator: 'min',
   });
   for (const result of ['accepted', 'rejected']) reloads.inc({ result }, 0);
   valid.set(1);

@@ -44,12 +44,14 @@ export function createAuthMetrics(registry: Registry, waiting: () => number): Au
     name: 'sockscope_proxy_users_file_valid',
     help: '1 where the users in force are those of the file, 0 where the file was rejected.',
     registers: [registry],
+    aggregator: 'min',
   });
   valid.set(1);
   const users = new Gauge({
     name: 'sockscope_proxy_users',
     help: 'Users in force.',
     registers: [registry],
+    aggregator: 'max',
   });
   return {
     attempt(result) {

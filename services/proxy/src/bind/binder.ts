@@ -113,7 +113,9 @@ export class Bind implements DeadlineNode, ResolveWaiter {
     server.on('error', (error: NodeJS.ErrnoException) => {
       this.#listenFailed(error.code ?? 'EUNKNOWN');
     });
-    server.listen({ host: this.#localIp, port: this.#context.ports.next(), backlog: 8 }, () => {
+    // Exclusive: with several workers the port must not be shared with them.
+    const port = this.#context.ports.next();
+    server.listen({ host: this.#localIp, port, backlog: 8, exclusive: true }, () => {
       this.#listening(server.address() as AddressInfo);
     });
   }

@@ -45,11 +45,18 @@ export function createEventMetrics(registry: Registry): EventMetrics {
       },
     });
   }
-  function gauge(name: string, help: string, value: () => number): void {
+  /** `aggregator` is how the values of several workers become one. */
+  function gauge(
+    name: string,
+    help: string,
+    value: () => number,
+    aggregator: 'sum' | 'min' | 'max' = 'sum',
+  ): void {
     new Gauge({
       name,
       help,
       registers,
+      aggregator,
       collect() {
         this.set(value());
       },
@@ -131,8 +138,11 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     'Size of the journal of open sessions.',
     () => stats?.journalBytes ?? 0,
   );
-  gauge('sockscope_proxy_events_accepting', '1 while queue and spool have room.', () =>
-    accepting() ? 1 : 0,
+  gauge(
+    'sockscope_proxy_events_accepting',
+    '1 while queue and spool have room.',
+    () => (accepting() ? 1 : 0),
+    'min',
   );
   gauge(
     'sockscope_proxy_publish_failing_seconds',
@@ -141,6 +151,7 @@ export function createEventMetrics(registry: Registry): EventMetrics {
       stats === null || stats.failingSinceMs === null
         ? 0
         : (Date.now() - stats.failingSinceMs) / 1_000,
+    'max',
   );
   const requests = new Histogram({
     name: 'sockscope_proxy_publish_duration_seconds',

@@ -12,24 +12,49 @@ export const LIMIT_NAMES = [
 ] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
 
+/** The key of limits that count everything together. */
+const ALL = '';
+
+/** Processes that hold the same limits together tell each other of their counts by this. */
+export interface SharedCounts {
+  /** What the other processes hold, as far as is known here. */
+  others(limit: LimitName, key: string): number;
+  /** Called with every change of a count here. */
+  changed(limit: LimitName, key: string, count: number): void;
+}
+
 /**
  * Counts who holds how much and says no above a limit. Only those who hold something have an
  * entry, so the maps are bounded by the limits in all.
  */
 export class Admission {
   readonly #config: LimitsConfig;
-  readonly #handshakesBySource = new Map<string, number>();
-  readonly #sessionsBySource = new Map<string, number>();
-  readonly #sessionsByUser = new Map<string, number>();
-  #handshakes = 0;
-  #sessions = 0;
+  readonly #shared: SharedCounts | null;
+  readonly #held = new Map(LIMIT_NAMES.map((limit) => [limit, new Map<string, number>()]));
 
-  constructor(config: LimitsConfig) {
+  constructor(config: LimitsConfig, shared: SharedCounts | null = null) {
     this.#config = config;
+    this.#shared = shared;
   }
 
   get handshakes(): number {
-    return this.#handshakes;
+    return this.#held.get('max_handshakes')?.get(ALL) ?? 0;
+  }
+
+  #isFull(limit: LimitName, key: string): boolean {
+    const most = this.#config[limit];
+    if (most === 0) return false;
+    const others = this.#shared === null ? 0 : this.#shared.others(limit, key);
+    return (this.#held.get(limit)?.get(key) ?? 0) + others >= most;
+  }
+
+  #add(limit: LimitName, key: string, step: 1 | -1): void {
+    if (this.#config[limit] === 0) return;
+    const counts = this.#held.get(limit);
+    const count = (counts?.get(key) ?? 0) + step;
+    if (count > 0) counts?.set(key, count);
+    else counts?.delete(key);
+    this.#shared?.changed(limit, key, Math.max(0, count));
   }
 
   /**
@@ -38,66 +63,44 @@ export class Admission {
    * @param source null where the source is told later, by `attributeHandshake`.
    */
   beginHandshake(source: string | null): LimitName | null {
-    if (this.#handshakes >= this.#config.max_handshakes) return 'max_handshakes';
+    if (this.#isFull('max_handshakes', ALL)) return 'max_handshakes';
     const limit = source === null ? null : this.attributeHandshake(source);
-    if (limit === null) this.#handshakes += 1;
+    if (limit === null) this.#add('max_handshakes', ALL, 1);
     return limit;
   }
 
   /** Counts a handshake for its source, or names the limit that refuses it. */
   attributeHandshake(source: string): LimitName | null {
-    const { max_handshakes_per_source: perSource } = this.#config;
-    if (isFull(this.#handshakesBySource, source, perSource)) return 'max_handshakes_per_source';
-    if (perSource !== 0) increment(this.#handshakesBySource, source);
+    if (this.#isFull('max_handshakes_per_source', source)) return 'max_handshakes_per_source';
+    this.#add('max_handshakes_per_source', source, 1);
     return null;
   }
 
   /** Gives the place back. `source` is null where none was attributed. */
   endHandshake(source: string | null): void {
-    this.#handshakes -= 1;
-    if (source !== null && this.#config.max_handshakes_per_source !== 0) {
-      decrement(this.#handshakesBySource, source);
-    }
+    this.#add('max_handshakes', ALL, -1);
+    if (source !== null) this.#add('max_handshakes_per_source', source, -1);
   }
 
   /** Takes a place for a session, or names the limit that refuses it. */
   beginSession(user: string, source: string): LimitName | null {
-    const { max_sessions, max_sessions_per_user, max_sessions_per_source } = this.#config;
-    if (max_sessions !== 0 && this.#sessions >= max_sessions) return 'max_sessions';
-    if (isFull(this.#sessionsBySource, source, max_sessions_per_source)) {
-      return 'max_sessions_per_source';
-    }
-    const isCounted = user !== ANONYMOUS_USER && max_sessions_per_user !== 0;
-    if (isCounted && isFull(this.#sessionsByUser, user, max_sessions_per_user)) {
-      return 'max_sessions_per_user';
-    }
-    this.#sessions += 1;
-    if (max_sessions_per_source !== 0) increment(this.#sessionsBySource, source);
-    if (isCounted) increment(this.#sessionsByUser, user);
+    if (this.#isFull('max_sessions', ALL)) return 'max_sessions';
+    if (this.#isFull('max_sessions_per_source', source)) return 'max_sessions_per_source';
+    const isUser = user !== ANONYMOUS_USER;
+    if (isUser && this.#isFull('max_sessions_per_user', user)) return 'max_sessions_per_user';
+    this.#addSession(user, source, 1);
     return null;
   }
 
   endSession(user: string, source: string): void {
-    this.#sessions -= 1;
-    if (this.#config.max_sessions_per_source !== 0) decrement(this.#sessionsBySource, source);
-    if (user !== ANONYMOUS_USER && this.#config.max_sessions_per_user !== 0) {
-      decrement(this.#sessionsByUser, user);
-    }
+    this.#addSession(user, source, -1);
   }
-}
 
-function isFull(counts: Map<string, number>, key: string, limit: number): boolean {
-  return limit !== 0 && (counts.get(key) ?? 0) >= limit;
-}
-
-function increment(counts: Map<string, number>, key: string): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
-}
-
-function decrement(counts: Map<string, number>, key: string): void {
-  const count = counts.get(key) ?? 0;
-  if (count > 1) counts.set(key, count - 1);
-  else counts.delete(key);
+  #addSession(user: string, source: string, step: 1 | -1): void {
+    this.#add('max_sessions', ALL, step);
+    this.#add('max_sessions_per_source', source, step);
+    if (user !== ANONYMOUS_USER) this.#add('max_sessions_per_user', user, step);
+  }
 }
 
 /** What counts as one source: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from. */

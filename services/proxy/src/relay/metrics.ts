@@ -10,6 +10,7 @@ export function showRelay(registry: Registry, { name }: Relay): void {
     help: 'Always 1; the label tells which relay moves the bytes.',
     labelNames: ['relay'],
     registers: [registry],
+    aggregator: 'first',
   }).set({ relay: name }, 1);
 }
 
@@ -19,6 +20,7 @@ export function showSplice(registry: Registry, relay: SpliceRelay): void {
     name: 'sockscope_proxy_splice_running',
     help: '1 while the splice thread runs; 0 means that sessions take the stream relay.',
     registers: [registry],
+    aggregator: 'min',
     collect() {
       this.set(relay.running ? 1 : 0);
     },

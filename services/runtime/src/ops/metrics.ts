@@ -1,16 +1,16 @@
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 
-export { Counter, Gauge, Histogram, Registry } from "prom-client";
+export { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** A registry with the process's own metrics, every name with the prefix `sockscope_`. */
 export function createRegistry(service: string, version: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ service });
-  collectDefaultMetrics({ register: registry, prefix: "sockscope_" });
+  collectDefaultMetrics({ register: registry, prefix: 'sockscope_' });
   new Gauge({
-    name: "sockscope_build_info",
-    help: "Always 1; the labels tell what runs.",
-    labelNames: ["version", "node"],
+    name: 'sockscope_build_info',
+    help: 'Always 1; the labels tell what runs.',
+    labelNames: ['version', 'node'],
     registers: [registry],
   }).set({ version, node: process.version }, 1);
   return registry;

@@ -1,0 +1,22 @@
+import { AggregatorRegistry } from 'prom-client';
+import type { MetricsSnapshot } from './messages.js';
+
+/** Types whose values only grow; `MetricType` of prom-client is a number or, from JSON, a name. */
+const GROWING = new Set(['counter', 'histogram', 'summary']);
+
+/** One registry's text from several snapshots, each metric by its own aggregator (a sum by default). */
+export function mergedText(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+  return AggregatorRegistry.aggregate([...snapshots]).metrics();
+}
+
+/**
+ * What a dead worker's last snapshot leaves to the sums: a counter that fell when a worker died
+ * would look to Prometheus like a restart, and count everything before once more.
+ */
+export async function withDeparted(
+  departed: MetricsSnapshot,
+  last: MetricsSnapshot,
+): Promise<MetricsSnapshot> {
+  const growing = last.filter((metric) => GROWING.has(String(metric.type)));
+  return await AggregatorRegistry.aggregate([departed, growing]).getMetricsAsJSON();
+}
