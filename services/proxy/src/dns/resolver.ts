@@ -37,6 +37,8 @@ const FILE_CHECK_MS = 5_000;
 const MAX_FILE_BYTES = 1024 * 1024;
 /** How long an answer of one family waits for the other one (RFC 8305, section 3). */
 const RESOLUTION_DELAY_MS = 50;
+/** After these the next name of the search list is asked for; every other failure is final. */
+const SEARCH_ON = ['ENOTFOUND', 'ENODATA'];
 const LOOPBACK = ['127.0.0.1', '::1'];
 
 interface CacheEntry {
@@ -157,7 +159,7 @@ export function createNameResolver(config: DnsConfig): NameResolver {
     #round = 0;
     #pending = 0;
     #answers: Answer[] = [];
-    #code = 'ENOTFOUND';
+    #code = 'ENODATA';
     #delay: NodeJS.Timeout | null = null;
     #queriesUnderWay = 0;
     #isStarted = false;
@@ -203,7 +205,7 @@ export function createNameResolver(config: DnsConfig): NameResolver {
         return;
       }
       if (this.#answers.length > 0) this.#succeed();
-      else if (this.#code === 'ENOTFOUND' && this.#candidate + 1 < this.#candidates.length) {
+      else if (SEARCH_ON.includes(this.#code) && this.#candidate + 1 < this.#candidates.length) {
         this.#candidate += 1;
         this.#ask();
       } else this.fail(this.#code);

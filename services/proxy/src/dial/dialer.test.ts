@@ -1,0 +1,227 @@
+import type { Socket } from 'node:net';
+import { loadConfig } from '@sockscope/runtime';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { NameResolver } from '../dns/resolver.js';
+import type { Target } from '../socks5/target.js';
+import { startEcho } from '../testing/harness.js';
+import type { TestServer } from '../testing/harness.js';
+import { startSilentServer } from '../testing/silent-server.js';
+import { dialConfig } from './config.js';
+import type { DialConfig } from './config.js';
+import { createDialer } from './dialer.js';
+import type { Dial } from './dialer.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  await Promise.all(cleanups.splice(0).map((cleanup) => cleanup()));
+});
+
+type Outcome =
+  | { readonly ip: string; readonly connectMs: number; readonly upstream: Socket }
+  | { readonly failure: string; readonly errorCode: string | null };
+
+interface Attempt {
+  readonly asked: string[];
+  readonly dial: Dial;
+  readonly outcome: Promise<Outcome>;
+}
+
+const resolvedTo = (addresses: readonly string[] | string): NameResolver => ({
+  stats: { active: 0, queued: 0, cached: 0, hits: 0, answered: 0, failed: 0 },
+  resolve(_, waiter) {
+    if (typeof addresses === 'string') waiter.resolveFailed(addresses);
+    else if (addresses.length > 0) waiter.resolved(addresses);
+  },
+});
+
+function dial(
+  target: Partial<Target>,
+  options: {
+    readonly config?: Partial<DialConfig>;
+    readonly resolver?: NameResolver;
+    readonly mayDial?: (ip: string) => boolean;
+  } = {},
+): Attempt {
+  const asked: string[] = [];
+  const dialer = createDialer(
+    { ...loadConfig(dialConfig, {}), ...options.config },
+    { resolver: options.resolver ?? resolvedTo('ENOTFOUND') },
+  );
+  let settle: (outcome: Outcome) => void = () => undefined;
+  const outcome = new Promise<Outcome>((resolve) => {
+    settle = resolve;
+  });
+  const made = dialer.create({
+    mayDial(ip) {
+      asked.push(ip);
+      return options.mayDial?.(ip) ?? true;
+    },
+    dialed(upstream, ip, connectMs) {
+      cleanups.push(() => upstream.destroy());
+      settle({ upstream, ip, connectMs });
+    },
+    dialFailed(failure, errorCode) {
+      settle({ failure, errorCode });
+    },
+  });
+  made.begin({ host: 'x', ip: null, name: null, port: 0, ...target });
+  return { asked, dial: made, outcome };
+}
+
+async function echo(host?: string, port?: number): Promise<TestServer> {
+  const server = await startEcho(host, port);
+  cleanups.push(() => server.stop());
+  return server;
+}
+
+async function silent(host?: string): Promise<{ host: string; port: number }> {
+  const server = await startSilentServer(host);
+  cleanups.push(() => {
+    server.stop();
+  });
+  return server;
+}
+
+async function closedPort(): Promise<number> {
+  const server = await startEcho();
+  await server.stop();
+  return server.port;
+}
+
+describe('a dial', () => {
+  it('connects to a literal address and hands over a socket that nobody has read from', async () => {
+    const server = await echo();
+    const outcome = await dial({ ip: '127.0.0.1', port: server.port }).outcome;
+    expect(outcome).toMatchObject({ ip: '127.0.0.1' });
+    if (!('upstream' in outcome)) throw new Error('not connected');
+    expect(outcome.upstream.readableFlowing).not.toBe(true);
+    expect(outcome.upstream.allowHalfOpen).toBe(true);
+    expect(outcome.connectMs).toBeGreaterThanOrEqual(0);
+  });
+
+  it('tells of a refused connection', async () => {
+    const outcome = await dial({ ip: '127.0.0.1', port: await closedPort() }).outcome;
+    expect(outcome).toEqual({ failure: 'connect_failed', errorCode: 'ECONNREFUSED' });
+  });
+
+  it('tells of bytes that are no name without asking anybody', async () => {
+    const { asked, outcome } = dial({ host: '\\xff' });
+    expect(await outcome).toEqual({ failure: 'dns_failed', errorCode: 'EBADNAME' });
+    expect(asked).toEqual([]);
+  });
+
+  it('passes on why a name was not resolved', async () => {
+    const { outcome } = dial({ name: 'x.example' }, { resolver: resolvedTo('ESERVFAIL') });
+    expect(await outcome).toEqual({ failure: 'dns_failed', errorCode: 'ESERVFAIL' });
+  });
+
+  it('gives up on a resolver that never answers', async () => {
+    const { outcome } = dial(
+      { name: 'x.example' },
+      { resolver: resolvedTo([]), config: { connect_timeout_ms: 50 } },
+    );
+    expect(await outcome).toEqual({ failure: 'dns_failed', errorCode: 'ETIMEOUT' });
+  });
+
+  it('gives up on an address that does not answer, within the connect timeout', async () => {
+    const server = await silent();
+    const startedMs = performance.now();
+    const { outcome } = dial(
+      { ip: server.host, port: server.port },
+      { config: { connect_timeout_ms: 100 } },
+    );
+    expect(await outcome).toEqual({ failure: 'connect_timeout', errorCode: 'ETIMEDOUT' });
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
+  });
+
+  it('tries the next address at once where one refuses', async () => {
+    const server = await echo('127.0.0.2');
+    const { asked, outcome } = dial(
+      { name: 'x.example', port: server.port },
+      {
+        resolver: resolvedTo(['127.0.0.1', '127.0.0.2']),
+        config: { attempt_delay_ms: 5_000 },
+      },
+    );
+    expect(await outcome).toMatchObject({ ip: '127.0.0.2' });
+    expect(asked).toEqual(['127.0.0.1', '127.0.0.2']);
+  });
+
+  it('tries the next address beside one that does not answer, after its head start', async () => {
+    const server = await silent('127.0.0.1');
+    const good = await echo('127.0.0.2', server.port);
+    const startedMs = performance.now();
+    const { outcome } = dial(
+      { name: 'x.example', port: good.port },
+      {
+        resolver: resolvedTo(['127.0.0.1', '127.0.0.2']),
+        config: { attempt_delay_ms: 50 },
+      },
+    );
+    expect(await outcome).toMatchObject({ ip: '127.0.0.2' });
+    expect(performance.now() - startedMs).toBeGreaterThan(45);
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
+  });
+
+  it('tries no more addresses than it may', async () => {
+    const port = await closedPort();
+    const { asked, outcome } = dial(
+      { name: 'x.example', port },
+      {
+        resolver: resolvedTo(['127.0.0.1', '127.0.0.2', '127.0.0.3']),
+        config: { max_addresses: 2 },
+      },
+    );
+    expect(await outcome).toEqual({ failure: 'connect_failed', errorCode: 'ECONNREFUSED' });
+    expect(asked).toEqual(['127.0.0.1', '127.0.0.2']);
+  });
+
+  it('passes over addresses that the ACL blocks', async () => {
+    const server = await echo('127.0.0.2');
+    const { outcome } = dial(
+      { name: 'x.example', port: server.port },
+      {
+        resolver: resolvedTo(['127.0.0.1', '127.0.0.2']),
+        mayDial: (ip) => ip !== '127.0.0.1',
+      },
+    );
+    expect(await outcome).toMatchObject({ ip: '127.0.0.2' });
+  });
+
+  it('is rejected where the ACL blocks every address, and connects to none', async () => {
+    const server = await echo();
+    const { outcome } = dial(
+      { name: 'x.example', port: server.port },
+      { resolver: resolvedTo(['127.0.0.1', '127.0.0.2']), mayDial: () => false },
+    );
+    expect(await outcome).toEqual({ failure: 'acl_rejected', errorCode: null });
+    expect(server.sockets.size).toBe(0);
+  });
+
+  it('tells of the failure, not of the block, where one address was blocked and one failed', async () => {
+    const { outcome } = dial(
+      { name: 'x.example', port: await closedPort() },
+      {
+        resolver: resolvedTo(['127.0.0.1', '127.0.0.2']),
+        mayDial: (ip) => ip !== '127.0.0.2',
+      },
+    );
+    expect(await outcome).toEqual({ failure: 'connect_failed', errorCode: 'ECONNREFUSED' });
+  });
+
+  it('calls nobody after it was cancelled, and leaves no socket', async () => {
+    const server = await silent();
+    const { dial: made, outcome } = dial(
+      { ip: server.host, port: server.port },
+      { config: { connect_timeout_ms: 50 } },
+    );
+    made.cancel();
+    const first = await Promise.race([
+      outcome,
+      new Promise((resolve) => {
+        setTimeout(resolve, 150, 'nothing');
+      }),
+    ]);
+    expect(first).toBe('nothing');
+  });
+});
