@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -40,10 +40,20 @@ export async function lockDataDir(dataDir: string, onWait: () => void): Promise<
     if (owner !== null) await waitForEnd(owner.children, onWait);
     await rm(file, { force: true });
   }
+  // One after the other, and renamed into place: a reader never sees half of it.
+  let last = Promise.resolve();
+  function inTurn(work: () => Promise<void>): Promise<void> {
+    last = last.catch(() => undefined).then(work);
+    return last;
+  }
   return {
     recordChildren: (children) =>
-      writeFile(file, JSON.stringify({ pid: process.pid, children: [...children] })),
-    release: () => rm(file, { force: true }),
+      inTurn(async () => {
+        const next = `${file}.next`;
+        await writeFile(next, JSON.stringify({ pid: process.pid, children: [...children] }));
+        await rename(next, file);
+      }),
+    release: () => inTurn(() => rm(file, { force: true })),
   };
 }
 

@@ -64,15 +64,16 @@ export function createSupervisor(
     return join(dataDir, 'logs', `${name.toLowerCase()}.log`);
   }
 
+  async function recordChildren(): Promise<void> {
+    await lock?.recordChildren(keepers.flatMap((each) => each.pid() ?? []));
+  }
+
   function keep(name: string, launch: Parameters<typeof createKeeper>[0]['launch']): Keeper {
     const keeper = createKeeper(
       { name, launch },
       {
         report,
-        onChange: () => {
-          const pids = keepers.flatMap((each) => each.pid() ?? []);
-          void lock?.recordChildren(pids).catch(() => undefined);
-        },
+        onChange: () => void recordChildren().catch(() => undefined),
         onGiveUp: giveUp,
       },
     );
@@ -209,6 +210,7 @@ export function createSupervisor(
     stopWatching.push(() => {
       watch.stop();
     });
+    await recordChildren();
     report.ready(readyLine(addresses, brokers, clickhouseUrl));
   }
 
