@@ -108,7 +108,10 @@ const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
   committed: ['info', 'partition begins'],
   new: ['info', 'partition begins for the first time'],
   expired: ['error', 'records were deleted by Kafka before they were read'],
-  beyond_end: ['error', 'the partition is shorter than what was read of it; all of it is read again'],
+  beyond_end: [
+    'error',
+    'the partition is shorter than what was read of it; all of it is read again',
+  ],
   replaced: ['error', 'the partition is not the one that was read; all of it is read again'],
 };
 

@@ -13,7 +13,8 @@ export function parseIpv6Words(text: string): Ipv6Words {
   // The URL parser is what zod checks with; its spelling has hexadecimal groups and `::` alone.
   const plain = new URL(`http://[${text}]/`).hostname.slice(1, -1);
   const [head = '', tail] = plain.split('::');
-  const groupsOf = (part: string) => (part === '' ? [] : part.split(':').map((g) => Number.parseInt(g, 16)));
+  const groupsOf = (part: string) =>
+    part === '' ? [] : part.split(':').map((g) => Number.parseInt(g, 16));
   const before = groupsOf(head);
   const after = groupsOf(tail ?? '');
   const groups = [

@@ -7,7 +7,13 @@
  * to the schema itself (decode-event.ts). scan.test.ts holds the two together: what this accepts, zod
  * accepts with the same values, and what the emitter makes, this accepts.
  */
-import { CLOSE_REASONS, EVENT_LIMITS, MINUTE_MS, SCHEMA_VERSION, statusOf } from '@sockscope/schemas';
+import {
+  CLOSE_REASONS,
+  EVENT_LIMITS,
+  MINUTE_MS,
+  SCHEMA_VERSION,
+  statusOf,
+} from '@sockscope/schemas';
 import {
   ACL_DECISIONS,
   AUTH_METHODS,

@@ -267,7 +267,8 @@ export class BatchFold {
     headerAt: number,
     headerLength: number,
   ): void {
-    const { minuteBytesSent, minuteBytesReceived, minutePacketsSent, minutePacketsReceived } = event;
+    const { minuteBytesSent, minuteBytesReceived, minutePacketsSent, minutePacketsReceived } =
+      event;
     if (
       event.type === TYPE_STARTED ||
       (minuteBytesSent === 0 &&

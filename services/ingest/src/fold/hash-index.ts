@@ -82,9 +82,9 @@ export class ColumnSet<C extends Record<string, NumberArrayClass<NumberArray>>> 
     return this.length - 1;
   }
 
-  private allocate(
-    make: (array: NumberArrayClass<NumberArray>, name: keyof C) => NumberArray,
-  ): { [K in keyof C]: InstanceType<C[K]> } {
+  private allocate(make: (array: NumberArrayClass<NumberArray>, name: keyof C) => NumberArray): {
+    [K in keyof C]: InstanceType<C[K]>;
+  } {
     const entries = Object.entries(this.classes).map(([name, array]) => [name, make(array, name)]);
     return Object.fromEntries(entries) as { [K in keyof C]: InstanceType<C[K]> };
   }

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
-import { parseDocument } from "yaml";
-import { z } from "zod";
-import { messageOf, SockscopeError } from "../errors.js";
+import { readFileSync } from 'node:fs';
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import { messageOf, SockscopeError } from '../errors.js';
 
 /**
  * What a leaf of a configuration schema says of itself by `.meta(...)`, which must be the
@@ -27,7 +27,7 @@ export class ConfigError extends SockscopeError {
 
   constructor(problems: readonly ConfigProblem[]) {
     const lines = problems.map((problem) => `  ${problem.where}: ${problem.message}`);
-    super("config_invalid", `The configuration is wrong:\n${lines.join("\n")}`);
+    super('config_invalid', `The configuration is wrong:\n${lines.join('\n')}`);
     this.problems = problems;
   }
 }
@@ -39,7 +39,7 @@ interface Leaf {
 }
 
 /** YAML file of a service, next to its environment variables. */
-export const CONFIG_FILE_ENV = "SOCKSCOPE_CONFIG";
+export const CONFIG_FILE_ENV = 'SOCKSCOPE_CONFIG';
 const CONFIG_FILE_LIMIT_BYTES = 1024 * 1024;
 
 function leavesOf(schema: z.ZodObject, path: readonly string[] = []): Leaf[] {
@@ -49,7 +49,7 @@ function leavesOf(schema: z.ZodObject, path: readonly string[] = []): Leaf[] {
     const type = child as z.ZodType;
     const meta = type.meta() as Partial<SettingMeta> | undefined;
     if (meta?.env === undefined || meta.description === undefined) {
-      throw new TypeError(`setting ${here.join(".")} lacks .meta({ env, description })`);
+      throw new TypeError(`setting ${here.join('.')} lacks .meta({ env, description })`);
     }
     return [
       { path: here, schema: type, meta: { ...meta, env: meta.env, description: meta.description } },
@@ -60,20 +60,20 @@ function leavesOf(schema: z.ZodObject, path: readonly string[] = []): Leaf[] {
 function readConfigFile(file: string): Record<string, unknown> {
   let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    text = readFileSync(file, 'utf8');
   } catch (cause) {
     throw new ConfigError([{ where: file, message: `cannot be read: ${messageOf(cause)}` }]);
   }
   if (text.length > CONFIG_FILE_LIMIT_BYTES) {
-    throw new ConfigError([{ where: file, message: "is larger than 1 MiB" }]);
+    throw new ConfigError([{ where: file, message: 'is larger than 1 MiB' }]);
   }
   const document = parseDocument(text, { prettyErrors: true });
   if (document.errors.length > 0) {
     throw new ConfigError(document.errors.map((e) => ({ where: file, message: e.message })));
   }
   const value: unknown = document.toJS({ maxAliasCount: 0 }) ?? {};
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new ConfigError([{ where: file, message: "must hold settings by name" }]);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigError([{ where: file, message: 'must hold settings by name' }]);
   }
   return value as Record<string, unknown>;
 }
@@ -83,10 +83,10 @@ function takePath(tree: Record<string, unknown>, path: readonly string[]): unkno
   let node: Record<string, unknown> = tree;
   for (const key of path.slice(0, -1)) {
     const next = node[key];
-    if (typeof next !== "object" || next === null || Array.isArray(next)) return undefined;
+    if (typeof next !== 'object' || next === null || Array.isArray(next)) return undefined;
     node = next as Record<string, unknown>;
   }
-  const last = path.at(-1) ?? "";
+  const last = path.at(-1) ?? '';
   const value = Object.hasOwn(node, last) ? node[last] : undefined;
   delete node[last];
   return value;
@@ -94,7 +94,7 @@ function takePath(tree: Record<string, unknown>, path: readonly string[]): unkno
 
 function remainingPaths(tree: Record<string, unknown>, prefix: string): string[] {
   return Object.entries(tree).flatMap(([key, value]) => {
-    const isGroup = typeof value === "object" && value !== null && !Array.isArray(value);
+    const isGroup = typeof value === 'object' && value !== null && !Array.isArray(value);
     return isGroup
       ? remainingPaths(value as Record<string, unknown>, `${prefix}${key}.`)
       : [`${prefix}${key}`];
@@ -107,7 +107,7 @@ function setPath(tree: Record<string, unknown>, path: readonly string[], value: 
     node[key] ??= {};
     node = node[key] as Record<string, unknown>;
   }
-  node[path.at(-1) ?? ""] = value;
+  node[path.at(-1) ?? ''] = value;
 }
 
 /**
@@ -121,22 +121,22 @@ export function loadConfig<S extends z.ZodObject>(
   env: Readonly<Record<string, string | undefined>>,
 ): z.infer<S> {
   const file = env[CONFIG_FILE_ENV];
-  const tree = file === undefined || file === "" ? {} : readConfigFile(file);
+  const tree = file === undefined || file === '' ? {} : readConfigFile(file);
   const problems: ConfigProblem[] = [];
   const result: Record<string, unknown> = {};
   for (const leaf of leavesOf(schema)) {
     const fromFile = takePath(tree, leaf.path);
     const fromEnv = env[leaf.meta.env];
-    const isEnv = fromEnv !== undefined && fromEnv !== "";
+    const isEnv = fromEnv !== undefined && fromEnv !== '';
     const parsed = leaf.schema.safeParse(isEnv ? fromEnv : (fromFile ?? undefined));
     if (parsed.success) {
       setPath(result, leaf.path, parsed.data);
       continue;
     }
-    const where = isEnv ? leaf.meta.env : `${leaf.path.join(".")} (${leaf.meta.env})`;
-    problems.push({ where, message: parsed.error.issues.map((i) => i.message).join("; ") });
+    const where = isEnv ? leaf.meta.env : `${leaf.path.join('.')} (${leaf.meta.env})`;
+    problems.push({ where, message: parsed.error.issues.map((i) => i.message).join('; ') });
   }
-  for (const path of remainingPaths(tree, "")) {
+  for (const path of remainingPaths(tree, '')) {
     problems.push({ where: path, message: `is not a setting (in ${file})` });
   }
   if (problems.length > 0) throw new ConfigError(problems);
@@ -144,7 +144,7 @@ export function loadConfig<S extends z.ZodObject>(
   const whole = schema.safeParse(result);
   if (!whole.success) {
     throw new ConfigError(
-      whole.error.issues.map((i) => ({ where: i.path.join("."), message: i.message })),
+      whole.error.issues.map((i) => ({ where: i.path.join('.'), message: i.message })),
     );
   }
   return whole.data;
@@ -157,7 +157,7 @@ export function effectiveConfig(schema: z.ZodObject, config: object): Record<str
   for (const leaf of leavesOf(schema)) {
     const value = takePath(tree, leaf.path);
     if (value === undefined) continue;
-    setPath(shown, leaf.path, leaf.meta.secret === true && value !== "" ? "***" : value);
+    setPath(shown, leaf.path, leaf.meta.secret === true && value !== '' ? '***' : value);
   }
   return shown;
 }
@@ -176,12 +176,12 @@ export function settingReferences(schema: z.ZodObject): SettingReference[] {
     const parsed = leaf.schema.safeParse(undefined);
     const value = parsed.success ? parsed.data : undefined;
     return {
-      path: leaf.path.join("."),
+      path: leaf.path.join('.'),
       env: leaf.meta.env,
       default:
-        value === undefined || value === ""
-          ? ""
-          : typeof value === "string"
+        value === undefined || value === ''
+          ? ''
+          : typeof value === 'string'
             ? value
             : JSON.stringify(value),
       description: leaf.meta.description,

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import { z } from 'zod';
 
 const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
@@ -16,10 +16,10 @@ const BYTE_UNITS: Readonly<Record<string, number>> = {
 };
 
 function scaled(text: unknown, units: Readonly<Record<string, number>>, bare: number): unknown {
-  if (typeof text !== "string") return text;
+  if (typeof text !== 'string') return text;
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim());
   if (match === null) return text;
-  const factor = match[2] === "" ? bare : units[match[2] ?? ""];
+  const factor = match[2] === '' ? bare : units[match[2] ?? ''];
   return factor === undefined ? text : Math.round(Number(match[1]) * factor);
 }
 
@@ -28,7 +28,7 @@ export function durationMs(bounds: { min?: number; max?: number } = {}): z.ZodTy
   return z.preprocess(
     (value) => scaled(value, DURATION_UNITS_MS, 1),
     z
-      .int("must be a duration such as 500ms, 5s, 10m, 2h or 90d")
+      .int('must be a duration such as 500ms, 5s, 10m, 2h or 90d')
       .min(bounds.min ?? 0)
       .max(bounds.max ?? Number.MAX_SAFE_INTEGER),
   );
@@ -39,7 +39,7 @@ export function byteSize(bounds: { min?: number; max?: number } = {}): z.ZodType
   return z.preprocess(
     (value) => scaled(value, BYTE_UNITS, 1),
     z
-      .int("must be a size such as 65536, 64KiB, 16MiB or 1GiB")
+      .int('must be a size such as 65536, 64KiB, 16MiB or 1GiB')
       .min(bounds.min ?? 0)
       .max(bounds.max ?? Number.MAX_SAFE_INTEGER),
   );
@@ -48,9 +48,9 @@ export function byteSize(bounds: { min?: number; max?: number } = {}): z.ZodType
 /** A whole number; environment variables carry it as text. */
 export function integer(bounds: { min?: number; max?: number } = {}): z.ZodType<number> {
   return z.preprocess(
-    (value) => (typeof value === "string" && /^-?\d+$/.test(value.trim()) ? Number(value) : value),
+    (value) => (typeof value === 'string' && /^-?\d+$/.test(value.trim()) ? Number(value) : value),
     z
-      .int("must be a whole number")
+      .int('must be a whole number')
       .min(bounds.min ?? Number.MIN_SAFE_INTEGER)
       .max(bounds.max ?? Number.MAX_SAFE_INTEGER),
   );
@@ -59,22 +59,22 @@ export function integer(bounds: { min?: number; max?: number } = {}): z.ZodType<
 /** A switch: true/false, yes/no, on/off, 1/0. */
 export function flag(): z.ZodType<boolean> {
   return z.preprocess((value) => {
-    if (typeof value !== "string") return value;
+    if (typeof value !== 'string') return value;
     if (/^(true|yes|on|1)$/i.test(value.trim())) return true;
     if (/^(false|no|off|0)$/i.test(value.trim())) return false;
     return value;
-  }, z.boolean("must be true or false"));
+  }, z.boolean('must be true or false'));
 }
 
 /** A list of texts: a YAML list, or text with commas between. Empty parts are dropped. */
 export function textList(options: { min?: number; max?: number } = {}): z.ZodType<string[]> {
   return z.preprocess(
     (value) =>
-      typeof value === "string"
+      typeof value === 'string'
         ? value
-            .split(",")
+            .split(',')
             .map((part) => part.trim())
-            .filter((part) => part !== "")
+            .filter((part) => part !== '')
         : value,
     z
       .array(z.string().min(1))
@@ -93,30 +93,30 @@ export interface ListenAddress {
 /** `host:port`, `[v6]:port` or `:port`'s explicit form; hosts are addresses or `localhost`. */
 export function listenAddress(): z.ZodType<ListenAddress> {
   const shape = z.object({
-    host: z.union([z.ipv4(), z.ipv6(), z.literal("localhost")]),
+    host: z.union([z.ipv4(), z.ipv6(), z.literal('localhost')]),
     port: z.int().min(0).max(65_535),
   });
   return z.preprocess(
     (value) => {
-      if (typeof value !== "string") return value;
+      if (typeof value !== 'string') return value;
       const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value.trim());
       return match === null ? value : { host: match[1] ?? match[2], port: Number(match[3]) };
     },
     z.custom<ListenAddress>(
       (value) => shape.safeParse(value).success,
-      "must be address:port, such as 127.0.0.1:1080 or [::1]:1080",
+      'must be address:port, such as 127.0.0.1:1080 or [::1]:1080',
     ),
   );
 }
 
 /** `127.0.0.1:1080` or `[::1]:1080`. */
 export function formatListenAddress(address: ListenAddress): string {
-  return address.host.includes(":")
+  return address.host.includes(':')
     ? `[${address.host}]:${address.port}`
     : `${address.host}:${address.port}`;
 }
 
 /** Whether an address can be reached from this machine alone. */
 export function isLoopback(address: ListenAddress): boolean {
-  return address.host === "localhost" || address.host === "::1" || address.host.startsWith("127.");
+  return address.host === 'localhost' || address.host === '::1' || address.host.startsWith('127.');
 }

@@ -55,7 +55,7 @@ function snappyLength(block: Buffer): number {
 async function snappyDecompress(buffer: Buffer): Promise<Buffer> {
   const blocks: Buffer[] = [];
   if (buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) {
-    for (let at = XERIAL_HEADER_BYTES; at + 4 <= buffer.length; ) {
+    for (let at = XERIAL_HEADER_BYTES; at + 4 <= buffer.length;) {
       const length = buffer.readUInt32BE(at);
       blocks.push(buffer.subarray(at + 4, at + 4 + length));
       at += 4 + length;

@@ -21,12 +21,10 @@ export const consumerConfig = z
     heartbeat_interval_ms: durationMs({ min: 100, max: 600_000 })
       .default(3_000)
       .meta({ env: 'KAFKA_HEARTBEAT_INTERVAL', description: 'time between two signs of life' }),
-    fetch_max_wait_ms: durationMs({ min: 1, max: 60_000 })
-      .default(200)
-      .meta({
-        env: 'KAFKA_FETCH_MAX_WAIT',
-        description: 'how long a broker may hold an empty fetch',
-      }),
+    fetch_max_wait_ms: durationMs({ min: 1, max: 60_000 }).default(200).meta({
+      env: 'KAFKA_FETCH_MAX_WAIT',
+      description: 'how long a broker may hold an empty fetch',
+    }),
     fetch_max_bytes: byteSize({ min: 64 * 1024, max: 1024 ** 3 })
       .default(10 * 1024 ** 2)
       .meta({ env: 'KAFKA_FETCH_MAX_BYTES', description: 'most bytes of one fetch, as stored' }),

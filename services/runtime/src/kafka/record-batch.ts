@@ -64,7 +64,7 @@ function damaged(what: string): KafkaError {
  */
 export function readBatches(bytes: Buffer, logStartOffset: number): RecordBatch[] {
   const batches: RecordBatch[] = [];
-  for (let at = 0; at + BATCH_HEADER_BYTES <= bytes.length; ) {
+  for (let at = 0; at + BATCH_HEADER_BYTES <= bytes.length;) {
     const end = at + LENGTH_PREFIX_BYTES + bytes.readInt32BE(at + 8);
     const magic = bytes.readInt8(at + 16);
     if (magic !== SUPPORTED_MAGIC) {

@@ -1,10 +1,10 @@
-import { Command } from "commander";
-import type { z } from "zod";
-import { CONFIG_FILE_ENV, ConfigError, effectiveConfig, loadConfig } from "../config/config.js";
-import { messageOf, SockscopeError } from "../errors.js";
-import { EXIT } from "./service.js";
+import { Command } from 'commander';
+import type { z } from 'zod';
+import { CONFIG_FILE_ENV, ConfigError, effectiveConfig, loadConfig } from '../config/config.js';
+import { messageOf, SockscopeError } from '../errors.js';
+import { EXIT } from './service.js';
 
-export { Command } from "commander";
+export { Command } from 'commander';
 
 export interface ProgramSpec<S extends z.ZodObject> {
   /** As the user types it, such as `sockscope-proxy`. */
@@ -28,10 +28,10 @@ export interface Program<S extends z.ZodObject> {
 export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Program<S> {
   const command = new Command(spec.name)
     .description(spec.description)
-    .option("--config <file>", `YAML configuration file (${CONFIG_FILE_ENV})`)
-    .option("--check-config", "print the effective configuration, secrets hidden, and exit")
+    .option('--config <file>', `YAML configuration file (${CONFIG_FILE_ENV})`)
+    .option('--check-config', 'print the effective configuration, secrets hidden, and exit')
     .enablePositionalOptions()
-    .showHelpAfterError("(--help shows what there is)");
+    .showHelpAfterError('(--help shows what there is)');
   let loaded: z.infer<S> | null = null;
 
   function config(): z.infer<S> {

@@ -1,5 +1,5 @@
-import { messageOf } from "../errors.js";
-import type { Logger } from "../log/logger.js";
+import { messageOf } from '../errors.js';
+import type { Logger } from '../log/logger.js';
 
 /** A part of a service: does nothing until `start`, and `stop` ends all that it began. */
 export interface Component {
@@ -44,10 +44,10 @@ export function createService(
         // The order matters: each part may still need those started before it.
         // oxlint-disable-next-line no-await-in-loop
         await component.stop();
-        logger.debug({ component: name }, "stopped");
+        logger.debug({ component: name }, 'stopped');
       } catch (error) {
         failures += 1;
-        logger.error({ err: error, component: name }, "did not stop cleanly");
+        logger.error({ err: error, component: name }, 'did not stop cleanly');
       }
     }
     return failures;
@@ -57,7 +57,7 @@ export function createService(
     stopping ??= (async () => {
       logger.info({ cause }, `${config.name} stopping`);
       setTimeout(() => {
-        logger.fatal({ deadline_ms: config.shutdown_deadline_ms }, "shutdown deadline passed");
+        logger.fatal({ deadline_ms: config.shutdown_deadline_ms }, 'shutdown deadline passed');
         process.exit(EXIT.failed);
       }, config.shutdown_deadline_ms).unref();
       const failures = await stopAll();
@@ -69,7 +69,7 @@ export function createService(
 
   function onSignal(signal: string): void {
     if (stopping !== null) {
-      logger.warn({ signal }, "second signal: ending at once");
+      logger.warn({ signal }, 'second signal: ending at once');
       process.exit(EXIT.interrupted);
     }
     void shutdown(signal);
@@ -83,13 +83,13 @@ export function createService(
   return {
     shutdown,
     async run() {
-      process.on("SIGTERM", onSignal);
-      process.on("SIGINT", onSignal);
-      process.on("uncaughtException", (error) => {
-        onFatal(error, "uncaught exception");
+      process.on('SIGTERM', onSignal);
+      process.on('SIGINT', onSignal);
+      process.on('uncaughtException', (error) => {
+        onFatal(error, 'uncaught exception');
       });
-      process.on("unhandledRejection", (error) => {
-        onFatal(error, "unhandled rejection");
+      process.on('unhandledRejection', (error) => {
+        onFatal(error, 'unhandled rejection');
       });
       for (const entry of components) {
         if (stopping !== null) return;

@@ -1,18 +1,18 @@
-import { pino } from "pino";
-import type { Logger } from "pino";
-import { z } from "zod";
+import { pino } from 'pino';
+import type { Logger } from 'pino';
+import { z } from 'zod';
 
-export type { Logger } from "pino";
+export type { Logger } from 'pino';
 
-export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 export const logConfig = z.object({
   level: z
     .enum(LOG_LEVELS)
-    .default("info")
+    .default('info')
     .meta({
-      env: "LOG_LEVEL",
-      description: `least level that is logged: ${LOG_LEVELS.join(", ")}`,
+      env: 'LOG_LEVEL',
+      description: `least level that is logged: ${LOG_LEVELS.join(', ')}`,
     }),
 });
 

@@ -5,7 +5,7 @@ export interface CheckResult {
 }
 
 /** `live`: broken until a restart. `ready`: cannot serve now. `info`: shown, decides nothing. */
-export type CheckKind = "live" | "ready" | "info";
+export type CheckKind = 'live' | 'ready' | 'info';
 type Check = () => CheckResult | Promise<CheckResult>;
 
 export interface HealthReport {
@@ -16,7 +16,7 @@ export interface HealthReport {
 export interface Health {
   add(kind: CheckKind, name: string, check: Check): void;
   /** Runs the checks of a kind, and shows the `info` ones beside. A check that throws or hangs is not ok. */
-  report(kind: "live" | "ready"): Promise<HealthReport>;
+  report(kind: 'live' | 'ready'): Promise<HealthReport>;
 }
 
 const CHECK_DEADLINE_MS = 2_000;
@@ -44,10 +44,10 @@ export function createHealth(): Health {
       checks.push({ kind, name, check });
     },
     async report(kind) {
-      const shown = checks.filter((c) => c.kind === kind || c.kind === "info");
+      const shown = checks.filter((c) => c.kind === kind || c.kind === 'info');
       const results = await Promise.all(shown.map((c) => runCheck(c.check)));
       return {
-        ok: shown.every((c, i) => c.kind === "info" || results[i]?.ok === true),
+        ok: shown.every((c, i) => c.kind === 'info' || results[i]?.ok === true),
         checks: Object.fromEntries(shown.map((c, i) => [c.name, results[i] ?? { ok: false }])),
       };
     },

@@ -1,10 +1,10 @@
-import { createServer } from "node:http";
-import type { ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { messageOf } from "../errors.js";
-import type { Logger } from "../log/logger.js";
-import type { ListenAddress } from "../config/values.js";
-import type { Health } from "./health.js";
+import { createServer } from 'node:http';
+import type { ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { messageOf } from '../errors.js';
+import type { Logger } from '../log/logger.js';
+import type { ListenAddress } from '../config/values.js';
+import type { Health } from './health.js';
 
 /** Where `/metrics` comes from: a prom-client registry, or one that gathers several. */
 export interface MetricsSource {
@@ -31,10 +31,10 @@ export function createOpsServer(
       maxHeaderSize: 8_192,
     },
     (request, response) => {
-      const path = (request.url ?? "").split("?", 1)[0];
+      const path = (request.url ?? '').split('?', 1)[0];
       void answer(request.method, path, response).catch((error: unknown) => {
-        deps.logger.error({ err: error }, "ops request failed");
-        if (!response.headersSent) response.writeHead(500, { "content-type": "text/plain" });
+        deps.logger.error({ err: error }, 'ops request failed');
+        if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
         response.end(`${messageOf(error)}\n`);
       });
     },
@@ -46,35 +46,35 @@ export function createOpsServer(
     path: string | undefined,
     response: ServerResponse,
   ) {
-    if (method !== "GET" && method !== "HEAD") {
-      response.writeHead(405, { allow: "GET, HEAD" }).end();
+    if (method !== 'GET' && method !== 'HEAD') {
+      response.writeHead(405, { allow: 'GET, HEAD' }).end();
       return;
     }
-    if (path === "/metrics") {
+    if (path === '/metrics') {
       const text = await deps.metrics.metrics();
-      response.writeHead(200, { "content-type": deps.metrics.contentType }).end(text);
+      response.writeHead(200, { 'content-type': deps.metrics.contentType }).end(text);
       return;
     }
-    if (path === "/healthz" || path === "/readyz") {
-      const report = await deps.health.report(path === "/healthz" ? "live" : "ready");
+    if (path === '/healthz' || path === '/readyz') {
+      const report = await deps.health.report(path === '/healthz' ? 'live' : 'ready');
       response.writeHead(report.ok ? 200 : 503, {
-        "content-type": "application/json",
-        "cache-control": "no-store",
+        'content-type': 'application/json',
+        'cache-control': 'no-store',
       });
       response.end(`${JSON.stringify(report)}\n`);
       return;
     }
     response
-      .writeHead(404, { "content-type": "text/plain" })
-      .end("try /metrics, /healthz, /readyz\n");
+      .writeHead(404, { 'content-type': 'text/plain' })
+      .end('try /metrics, /healthz, /readyz\n');
   }
 
   return {
     start: () =>
       new Promise((resolve, reject) => {
-        server.once("error", reject);
+        server.once('error', reject);
         server.listen(config.listen.port, config.listen.host, () => {
-          server.off("error", reject);
+          server.off('error', reject);
           resolve({ host: config.listen.host, port: (server.address() as AddressInfo).port });
         });
       }),
