@@ -37,7 +37,7 @@ export interface SpoolFolder {
 const SEGMENT_MAX_BYTES = 16 * 1024 ** 2;
 const SEGMENT_MIN_BYTES = 64 * 1024;
 const LOCK_RETRY_MS = 200;
-const LOCK_ATTEMPTS = 50;
+const LOCK_ATTEMPTS = 15;
 const JOURNAL_COMPACT_MIN_BYTES = 4 * 1024 ** 2;
 const RECOVERY_READ = { maxRecords: 1_000, maxBytes: 1024 ** 2 };
 const EVENTS_DIR = 'events';

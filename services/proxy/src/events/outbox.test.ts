@@ -1,0 +1,413 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Registry } from '@sockscope/runtime';
+import { COUNTER_NAMES, fold, sessionEvent, totalsOf, zeroCounters } from '@sockscope/schemas';
+import type { Counters, SessionEvent, TrafficDelta } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { createSessionClock } from '../sessions/clock.js';
+import { trackingConfig } from '../sessions/config.js';
+import { createSessionMetrics } from '../sessions/metrics.js';
+import type { Session } from '../sessions/session.js';
+import { createSessionTracker } from '../sessions/tracker.js';
+import { framesOf, FrameWriter } from './frames.js';
+import { createOutbox } from './outbox.js';
+import type { Outbox, OutboxConfig } from './outbox.js';
+import { openSpoolFolder } from './spool/folder.js';
+import type { SpoolFolder } from './spool/folder.js';
+import { releaseFolder } from './spool/lock.js';
+import { SpoolError } from './spool/log.js';
+import type { SpoolLog } from './spool/log.js';
+
+const dirs: string[] = [];
+afterEach(() => {
+  for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true, force: true });
+});
+
+function tempDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'sockscope-outbox-'));
+  dirs.push(dir);
+  return dir;
+}
+
+const LIMITS: OutboxConfig = {
+  queue_max_bytes: 1_000_000,
+  spool_max_bytes: 10_000_000,
+  batch_max_records: 4,
+  batch_max_bytes: 1_000_000,
+};
+
+function openFolder(dir: string, spoolMaxBytes = LIMITS.spool_max_bytes): Promise<SpoolFolder> {
+  return openSpoolFolder({ spool_dir: dir, spool_max_bytes: spoolMaxBytes, proxy_id: 'proxy-1' });
+}
+
+function give(outbox: Outbox, events: readonly SessionEvent[]): void {
+  const writer = new FrameWriter((chunk) => {
+    outbox.accept(framesOf(chunk));
+  });
+  for (const event of events) writer.event(event);
+  const chunk = writer.take();
+  if (chunk !== null) outbox.accept(framesOf(chunk));
+}
+
+/** Publishes up to so many batches, all of them acknowledged. */
+function publish(outbox: Outbox, batches = Number.POSITIVE_INFINITY): SessionEvent[] {
+  const published: SessionEvent[] = [];
+  for (let i = 0; i < batches; i += 1) {
+    const batch = outbox.next();
+    if (batch === null) break;
+    published.push(...batch.payloads.map((p) => sessionEvent.parse(JSON.parse(String(p)))));
+    outbox.acknowledge(batch);
+  }
+  return published;
+}
+
+function seqs(events: readonly SessionEvent[]): number[] {
+  return events.map((e) => e.seq);
+}
+
+/** A session's log of many deltas, each minute with several. */
+function longLog(seed = 1): SessionEvent[] {
+  return sessionLog({
+    random: seededRandom(seed),
+    startMs: 1_780_000_000_000,
+    intervals: 12,
+    closed: true,
+  });
+}
+
+function deltas(log: readonly SessionEvent[]): TrafficDelta[] {
+  return log.filter((e) => e.type === 'TrafficDelta');
+}
+
+describe('the outbox', () => {
+  it('publishes everything in order while Kafka keeps up', async () => {
+    const folder = await openFolder(tempDir());
+    const outbox = createOutbox(LIMITS, { ...folder, onTrouble: () => undefined });
+    const log = longLog();
+    const published = log.flatMap((event) => {
+      give(outbox, [event]);
+      return publish(outbox);
+    });
+    expect(published).toEqual(log.map((event) => sessionEvent.parse(event)));
+    expect(outbox.isEmpty).toBe(true);
+    expect(outbox.counts.superseded).toBe(0);
+    folder.close();
+  });
+
+  it('lets deltas supersede each other within a minute while they wait, and keeps the last of each minute', async () => {
+    const folder = await openFolder(tempDir());
+    const outbox = createOutbox(LIMITS, { ...folder, onTrouble: () => undefined });
+    const log = longLog();
+    give(outbox, log);
+    const published = publish(outbox);
+    expect(published.length).toBeLessThan(log.length);
+    expect(outbox.counts.superseded).toBe(log.length - published.length);
+    expect(fold(published)).toEqual(fold(log));
+    const minutes = new Set(deltas(log).map((e) => e.interval_start.slice(0, 16)));
+    expect(deltas(published)).toHaveLength(minutes.size);
+    expect(seqs(published)).toEqual(seqs(published).toSorted((a, b) => a - b));
+    folder.close();
+  });
+
+  it('holds deltas back while a backlog waits, and sends them along when there is room', async () => {
+    const folder = await openFolder(tempDir());
+    const outbox = createOutbox(
+      { ...LIMITS, batch_max_bytes: 3_000 },
+      { ...folder, onTrouble: () => undefined },
+    );
+    const random = seededRandom(4);
+    const others = Array.from({ length: 30 }, (_, i) =>
+      sessionLog({ random, startMs: 1_780_000_000_000 + i, intervals: 0, closed: true }),
+    ).flat();
+    // One whose first delta is not the last of its minute.
+    const log = [1, 2, 3, 4, 5]
+      .map(longLog)
+      .find((each) => deltas(each)[0]?.interval_end.endsWith(':00.000Z') === false);
+    const [start, first] = (log ?? []) as [SessionEvent, SessionEvent];
+    give(outbox, [start, first, ...others]);
+    expect(outbox.counts.heldDeltas).toBe(1);
+    const early = publish(outbox, 1);
+    expect(early).not.toContainEqual(sessionEvent.parse(first));
+    expect(outbox.counts.heldDeltas).toBe(1);
+    expect(publish(outbox)).toContainEqual(sessionEvent.parse(first));
+    expect(outbox.isEmpty).toBe(true);
+    folder.close();
+  });
+
+  it('reads back from disk what memory had no room for, without a gap or a repetition', async () => {
+    const folder = await openFolder(tempDir());
+    const outbox = createOutbox(
+      { ...LIMITS, queue_max_bytes: 20_000 },
+      { ...folder, onTrouble: () => undefined },
+    );
+    const random = seededRandom(9);
+    const logs = Array.from({ length: 400 }, (_, i) =>
+      sessionLog({ random, startMs: 1_780_000_000_000 + i, intervals: 0, closed: true }),
+    );
+    const published: SessionEvent[] = [];
+    logs.forEach((log, i) => {
+      give(outbox, log);
+      expect(outbox.counts.memoryBytes).toBeLessThanOrEqual(20_000 + 3_000);
+      if (i % 50 === 49) published.push(...publish(outbox, 20));
+    });
+    published.push(...publish(outbox));
+    expect(published).toEqual(logs.flat().map((event) => sessionEvent.parse(event)));
+    // And from memory again afterwards.
+    give(outbox, longLog().slice(0, 1));
+    expect(outbox.counts.memoryBytes).toBeGreaterThan(0);
+    expect(publish(outbox)).toHaveLength(1);
+    folder.close();
+  });
+
+  it('is full before the disk is, and drops and counts beyond it', async () => {
+    const folder = await openFolder(tempDir(), 1_048_576);
+    const outbox = createOutbox(
+      { ...LIMITS, spool_max_bytes: 200_000 },
+      { ...folder, onTrouble: () => undefined },
+    );
+    const random = seededRandom(9);
+    let given = 0;
+    let fullAt = 0;
+    while (outbox.counts.dropped === 0) {
+      const log = sessionLog({
+        random,
+        startMs: 1_780_000_000_000 + given,
+        intervals: 0,
+        closed: true,
+      });
+      give(outbox, log);
+      given += log.length;
+      if (outbox.counts.isFull && fullAt === 0) fullAt = given;
+    }
+    expect(fullAt).toBeGreaterThan(0);
+    expect(fullAt).toBeLessThan(given - 10);
+    const published = publish(outbox);
+    expect(published.length + outbox.counts.dropped).toBe(given);
+    expect(outbox.counts.isFull).toBe(false);
+    folder.close();
+  });
+
+  it('keeps events in memory while the disk refuses, still in order, and counts what has no room', async () => {
+    const folder = await openFolder(tempDir());
+    let isBroken = false;
+    const troubles: boolean[] = [];
+    const log = Object.create(folder.log, {
+      append: {
+        value: (payloads: Uint8Array[]) => {
+          if (isBroken) throw new SpoolError('cannot write', new Error('ENOSPC'));
+          return folder.log.append(payloads);
+        },
+      },
+    }) as SpoolLog;
+    const outbox = createOutbox(
+      { ...LIMITS, queue_max_bytes: 20_000 },
+      { log, journal: folder.journal, onTrouble: (trouble) => troubles.push(trouble !== null) },
+    );
+    const random = seededRandom(3);
+    const sessions = Array.from({ length: 30 }, (_, i) =>
+      sessionLog({ random, startMs: 1_780_000_000_000 + i, intervals: 0, closed: true }),
+    );
+    const [a = [], b = [], c = [], ...rest] = sessions;
+    give(outbox, a);
+    isBroken = true;
+    give(outbox, b);
+    expect(outbox.counts.isFull).toBe(false);
+    isBroken = false;
+    outbox.maintain();
+    give(outbox, c);
+    expect(publish(outbox)).toEqual([...a, ...b, ...c].map((event) => sessionEvent.parse(event)));
+    isBroken = true;
+    for (const each of rest) give(outbox, each);
+    expect(outbox.counts.isFull).toBe(true);
+    expect(outbox.counts.dropped).toBeGreaterThan(0);
+    expect(publish(outbox).length + outbox.counts.dropped).toBe(rest.flat().length);
+    expect(troubles).toEqual([true, false, true]);
+    folder.close();
+  });
+});
+
+const START = Date.parse('2026-03-14T12:00:00.000Z');
+const step = fc.oneof(
+  { weight: 3, arbitrary: fc.constant({ do: 'open' as const }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('count' as const),
+      which: fc.nat(4),
+      bytes: fc.nat(1_000_000),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant('pass' as const),
+      ms: fc.oneof(fc.nat(2_000), fc.nat(40_000), fc.constant(60_000)),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('close' as const), which: fc.nat(4) }) },
+  // Kafka takes so many batches; between them it is away.
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('publish' as const), batches: fc.nat(4) }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'maintain' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'kill' as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'restart' as const }) },
+);
+
+describe('whatever Kafka does and whenever the process dies', () => {
+  it('every session and byte that a sweep saw is published, and nothing else', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { minLength: 5, maxLength: 60 }),
+        fc.constantFrom(2_000, 1_000_000),
+        async (steps, queueMaxBytes) => {
+          const dir = tempDir();
+          const time = { wall: START, monotonic: 0 };
+          const published = new Map<string, string>();
+          /** What the last sweep, or the end, saw of each session. */
+          const truth = new Map<string, Counters>();
+
+          async function incarnate() {
+            const folder = await openFolder(dir);
+            const outbox = createOutbox(
+              { ...LIMITS, queue_max_bytes: queueMaxBytes },
+              { ...folder, onTrouble: () => undefined },
+            );
+            const writer = new FrameWriter((chunk) => {
+              outbox.accept(framesOf(chunk));
+            });
+            const sessions: Session[] = [];
+            const tracker = createSessionTracker(trackingConfig.parse({}), {
+              sink: {
+                accepting: true,
+                emit(event) {
+                  writer.event(event);
+                  truth.set(event.session_id, totalsOf(event));
+                },
+                note(reading) {
+                  writer.reading(reading);
+                  truth.set(reading.session_id, reading.totals);
+                },
+              },
+              clock: createSessionClock(
+                () => time.wall,
+                () => time.monotonic,
+              ),
+              metrics: createSessionMetrics(new Registry()),
+              origin: { proxy_id: 'proxy-1', proxy_epoch: time.wall },
+            });
+            const lastSeq = new Map<string, number>();
+            return {
+              folder,
+              outbox,
+              tracker,
+              sessions,
+              handOver() {
+                const chunk = writer.take();
+                if (chunk !== null) outbox.accept(framesOf(chunk));
+              },
+              publish(batches: number) {
+                for (const event of publish(outbox, batches)) {
+                  const key = `${event.session_id}/${event.seq}`;
+                  const text = JSON.stringify(event);
+                  expect(published.get(key) ?? text).toBe(text);
+                  published.set(key, text);
+                  const last = lastSeq.get(event.session_id) ?? -1;
+                  // The beginning of a crashed session is said once more with its end.
+                  if (event.seq !== 0) expect(event.seq).toBeGreaterThan(last);
+                  lastSeq.set(event.session_id, event.seq);
+                }
+              },
+            };
+          }
+
+          let now = await incarnate();
+          for (const each of steps) {
+            const live = now.sessions.filter((s) => !s.closed);
+            switch (each.do) {
+              case 'open': {
+                const session = now.tracker.open({
+                  user: 'u',
+                  source_ip: '192.0.2.1',
+                  source_port: 1,
+                  dest_host: 'h',
+                  dest_ip: null,
+                  dest_port: 80,
+                  protocol: 'tcp',
+                  command: 'connect',
+                  auth_method: 'none',
+                  acl_decision: 'allow',
+                  acl_rule_matched: null,
+                });
+                if (session !== null) now.sessions.push(session);
+                break;
+              }
+              case 'count': {
+                const session = live[each.which];
+                if (session === undefined) break;
+                session.bytesReceived += each.bytes;
+                session.packetsReceived += 1;
+                break;
+              }
+              case 'pass':
+                time.wall += each.ms;
+                time.monotonic += each.ms;
+                now.tracker.sweep();
+                break;
+              case 'close':
+                live[each.which]?.close('client_eof', null);
+                break;
+              case 'publish':
+                now.handOver();
+                now.publish(each.batches);
+                break;
+              case 'maintain':
+                now.outbox.maintain();
+                break;
+              case 'kill':
+                now.handOver();
+                releaseFolder(join(dir, 'proxy-1'));
+                // oxlint-disable-next-line no-await-in-loop
+                now = await incarnate();
+                break;
+              case 'restart':
+                now.tracker.stop();
+                now.handOver();
+                now.outbox.close();
+                now.folder.close();
+                // oxlint-disable-next-line no-await-in-loop
+                now = await incarnate();
+                break;
+            }
+            now.handOver();
+          }
+          now.handOver();
+          releaseFolder(join(dir, 'proxy-1'));
+          const last = await incarnate();
+          last.publish(Number.POSITIVE_INFINITY);
+          expect(last.outbox.isEmpty).toBe(true);
+          last.folder.close();
+          rmSync(dir, { recursive: true });
+
+          const events = [...published.values()].map((text) =>
+            sessionEvent.parse(JSON.parse(text)),
+          );
+          const states = fold(events);
+          expect([...states.keys()].toSorted()).toEqual([...truth.keys()].toSorted());
+          for (const [id, totals] of truth) {
+            const state = states.get(id);
+            expect(state?.row).toMatchObject({ ...totals });
+            expect(state?.row?.status).not.toBe('active');
+            const summed = zeroCounters();
+            for (const minute of state?.minutes.values() ?? []) {
+              for (const name of COUNTER_NAMES) summed[name] += minute[name];
+            }
+            expect(summed).toEqual(totals);
+          }
+        },
+      ),
+      { numRuns: 120 },
+    );
+  }, 60_000);
+});

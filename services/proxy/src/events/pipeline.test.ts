@@ -1,0 +1,309 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { createLogger, Registry } from '@sockscope/runtime';
+import { kafkaConfig, KafkaError, RecordsRefusedError } from '@sockscope/runtime/kafka';
+import type { KafkaProducer, OutgoingRecord, ProducerHooks } from '@sockscope/runtime/kafka';
+import { fold, sessionEvent } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { startBackend } from './backend.js';
+import { eventsConfig } from './config.js';
+import type { StartBackend, ToBackend } from './messages.js';
+import { createEventPipeline } from './pipeline.js';
+import type { EventPipeline } from './pipeline.js';
+import { releaseFolder } from './spool/lock.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) {
+    // oxlint-disable-next-line no-await-in-loop
+    await cleanup();
+  }
+});
+
+function tempDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'sockscope-pipeline-'));
+  cleanups.push(() => {
+    rmSync(dir, { recursive: true, force: true });
+  });
+  return dir;
+}
+
+/** A Kafka that can be away, slow to answer or picky, with what it acknowledged. */
+function fakeKafka() {
+  const published: SessionEvent[] = [];
+  const records: OutgoingRecord[] = [];
+  const state = { isAway: false, refuses: (_event: SessionEvent): boolean => false };
+  const createProducer = (hooks: ProducerHooks, isDead: () => boolean): KafkaProducer => ({
+    async send(_topic, batch, signal) {
+      while (state.isAway) {
+        if (signal.aborted) throw new KafkaError('kafka_aborted', 'aborted', { retryable: true });
+        hooks.onFailure?.(new KafkaError('kafka_unreachable', 'away', { retryable: true }), 1, 5);
+        // oxlint-disable-next-line no-await-in-loop
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        // A dead process sends nothing, though this one goes on.
+        // oxlint-disable-next-line no-await-in-loop
+        if (isDead()) await new Promise(() => undefined);
+      }
+      const refused: OutgoingRecord[] = [];
+      for (const record of batch) {
+        const event = sessionEvent.parse(JSON.parse(String(record.value)));
+        if (state.refuses(event)) {
+          refused.push(record);
+          continue;
+        }
+        records.push(record);
+        published.push(event);
+      }
+      hooks.onAcknowledged?.(batch.length, 1);
+      if (refused.length > 0) {
+        throw new RecordsRefusedError(
+          refused,
+          new KafkaError('kafka_rejected', 'too large', { retryable: false }),
+        );
+      }
+    },
+    stop() {},
+  });
+  return { published, records, state, createProducer };
+}
+
+/** The publishing side in this thread; messages take a turn of the event loop as they do in life. */
+function inProcess(createProducer: (hooks: ProducerHooks) => KafkaProducer): StartBackend {
+  return (config, receive) => {
+    let isOver = false;
+    const deliver = startBackend(config, {
+      send: (message) => {
+        setImmediate(() => {
+          if (!isOver) receive(structuredClone(message));
+        });
+      },
+      createProducer,
+    });
+    return {
+      post(message: ToBackend) {
+        setImmediate(() => {
+          if (!isOver) deliver(message);
+        });
+      },
+      terminate() {
+        isOver = true;
+      },
+    };
+  };
+}
+
+interface Running {
+  readonly pipeline: EventPipeline;
+  readonly registry: Registry;
+  /** As kill -9 leaves it: nothing is said to anybody. */
+  kill(): void;
+}
+
+async function run(
+  dir: string,
+  kafka: ReturnType<typeof fakeKafka>,
+  settings: Record<string, unknown> = {},
+  proxyId = 'proxy-1',
+): Promise<Running> {
+  const registry = new Registry();
+  let backend: ReturnType<StartBackend> | null = null;
+  let isDead = false;
+  const start = inProcess((hooks) => kafka.createProducer(hooks, () => isDead));
+  const pipeline = createEventPipeline(
+    eventsConfig.parse({ spool_dir: dir, linger_ms: 1, flush_timeout_ms: 500, ...settings }),
+    {
+      kafka: kafkaConfig.parse({}),
+      logger: createLogger('test', { level: 'silent' }),
+      registry,
+      proxyId,
+      startBackend: (config, receive) => {
+        backend = start(config, receive);
+        return backend;
+      },
+    },
+  );
+  cleanups.push(() => (isDead ? undefined : pipeline.stop()));
+  await pipeline.start();
+  return {
+    pipeline,
+    registry,
+    kill() {
+      isDead = true;
+      backend?.terminate();
+      releaseFolder(join(dir, proxyId));
+    },
+  };
+}
+
+async function metric(registry: Registry, name: string): Promise<number> {
+  const found = await registry.getSingleMetric(name)?.get();
+  return (found?.values ?? []).reduce((sum, each) => sum + each.value, 0);
+}
+
+function someLogs(count: number, closed = true, seed = 1): SessionEvent[][] {
+  const random = seededRandom(seed);
+  return Array.from({ length: count }, (_, i) =>
+    sessionLog({ random, startMs: 1_780_000_000_000 + i * 1_000, closed }),
+  );
+}
+
+describe('the event pipeline', () => {
+  it('publishes every event of a log, keyed by session and in its order', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka);
+    const events = someLogs(50).flat();
+    for (const event of events) pipeline.emit(event);
+    await pipeline.stop();
+    expect(fold(kafka.published)).toEqual(fold(events));
+    expect(kafka.records.every((r, i) => r.key === kafka.published[i]?.session_id)).toBe(true);
+    expect(await metric(registry, 'sockscope_proxy_events_emitted_total')).toBe(events.length);
+    expect(await metric(registry, 'sockscope_proxy_events_published_total')).toBe(
+      kafka.published.length,
+    );
+    expect(
+      (await metric(registry, 'sockscope_proxy_events_superseded_total')) + kafka.published.length,
+    ).toBe(events.length);
+  });
+
+  it('loses nothing of an outage, and tells of it', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka);
+    kafka.state.isAway = true;
+    const events = someLogs(200).flat();
+    for (const event of events) pipeline.emit(event);
+    await vi.waitFor(async () => {
+      expect(await metric(registry, 'sockscope_proxy_publish_failing_seconds')).toBeGreaterThan(0);
+      expect(await metric(registry, 'sockscope_proxy_spool_bytes')).toBeGreaterThan(100_000);
+    }, 3_000);
+    expect(pipeline.health().ok).toBe(true);
+    expect(pipeline.health().detail).toContain('away');
+    kafka.state.isAway = false;
+    await pipeline.stop();
+    expect(fold(kafka.published)).toEqual(fold(events));
+    expect(await metric(registry, 'sockscope_proxy_publish_failing_seconds')).toBe(0);
+    expect(await metric(registry, 'sockscope_proxy_spool_bytes')).toBe(0);
+  });
+
+  it('that is stopped while Kafka is away publishes the rest after the next start', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    const first = await run(dir, kafka, { flush_timeout_ms: 30 });
+    kafka.state.isAway = true;
+    const events = someLogs(20).flat();
+    for (const event of events) first.pipeline.emit(event);
+    await first.pipeline.stop();
+    expect(kafka.published).toHaveLength(0);
+    kafka.state.isAway = false;
+    const second = await run(dir, kafka);
+    await second.pipeline.stop();
+    expect(fold(kafka.published)).toEqual(fold(events));
+    expect(readdirSync(join(dir, 'proxy-1', 'events'))).toEqual(['start']);
+  });
+
+  it('that was killed publishes the rest after the next start, and closes what was open as crashed', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    const first = await run(dir, kafka);
+    kafka.state.isAway = true;
+    const ended = someLogs(10, true, 1);
+    const open = someLogs(10, false, 2);
+    for (const event of [...ended, ...open].flat()) first.pipeline.emit(event);
+    await vi.waitFor(async () => {
+      expect(await metric(first.registry, 'sockscope_proxy_spool_bytes')).toBeGreaterThan(20_000);
+    }, 3_000);
+    first.kill();
+    kafka.state.isAway = false;
+    const second = await run(dir, kafka);
+    await second.pipeline.stop();
+    expect(await metric(second.registry, 'sockscope_proxy_sessions_crashed_total')).toBe(10);
+    const states = fold(kafka.published);
+    for (const log of ended) {
+      expect(states.get(log[0]?.session_id ?? '')).toEqual(fold(log).values().next().value);
+    }
+    for (const log of open) {
+      expect(states.get(log[0]?.session_id ?? '')?.row).toMatchObject({
+        status: 'failed',
+        close_reason: 'proxy_crashed',
+      });
+    }
+  });
+
+  it('refuses new sessions while the spool is full, takes the ends of open ones, and recovers', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka, { spool_max_bytes: 1_048_576 });
+    kafka.state.isAway = true;
+    expect(pipeline.accepting).toBe(true);
+    const given: SessionEvent[] = [];
+    for (const log of someLogs(2_000)) {
+      for (const event of log) pipeline.emit(event);
+      given.push(...log);
+      // oxlint-disable-next-line no-await-in-loop
+      if (given.length % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 8));
+      if (!pipeline.accepting) break;
+    }
+    expect(pipeline.accepting).toBe(false);
+    expect(pipeline.health().ok).toBe(false);
+    kafka.state.isAway = false;
+    await vi.waitFor(() => {
+      expect(pipeline.accepting).toBe(true);
+    }, 5_000);
+    await pipeline.stop();
+    expect(await metric(registry, 'sockscope_proxy_events_dropped_total')).toBe(0);
+    expect(fold(kafka.published)).toEqual(fold(given));
+  });
+
+  it('drops and counts instead where the policy says so', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka, {
+      spool_max_bytes: 1_048_576,
+      full_policy: 'drop',
+    });
+    kafka.state.isAway = true;
+    const events = someLogs(2_000).flat();
+    for (const event of events) pipeline.emit(event);
+    await vi.waitFor(async () => {
+      expect(await metric(registry, 'sockscope_proxy_events_dropped_total')).toBeGreaterThan(0);
+    }, 5_000);
+    expect(pipeline.accepting).toBe(true);
+    kafka.state.isAway = false;
+    await pipeline.stop();
+    const total = (name: string): Promise<number> => metric(registry, name);
+    expect(
+      kafka.published.length +
+        (await total('sockscope_proxy_events_dropped_total')) +
+        (await total('sockscope_proxy_events_superseded_total')),
+    ).toBe(events.length);
+  });
+
+  it('drops what Kafka refuses for good, counts it, and goes on', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka);
+    const logs = someLogs(10);
+    const bad = logs[3]?.[0]?.session_id;
+    kafka.state.refuses = (event) => event.session_id === bad;
+    for (const event of logs.flat()) pipeline.emit(event);
+    await pipeline.stop();
+    expect(new Set(kafka.published.map((e) => e.session_id)).size).toBe(9);
+    expect(await metric(registry, 'sockscope_proxy_events_refused_total')).toBeGreaterThan(0);
+  });
+
+  it('does not start on the folder of a running proxy', async () => {
+    const dir = tempDir();
+    const holder = await run(dir, fakeKafka());
+    const second = run(dir, fakeKafka());
+    await expect(second).rejects.toMatchObject({ code: 'spool_unusable' });
+    await holder.pipeline.stop();
+  }, 20_000);
+
+  it('does not start where the folder cannot be made', async () => {
+    const dir = tempDir();
+    writeFileSync(join(dir, 'file'), '');
+    mkdirSync(join(dir, 'other'));
+    await expect(run(join(dir, 'file'), fakeKafka())).rejects.toMatchObject({
+      code: 'spool_unusable',
+    });
+  });
+});
