@@ -65,6 +65,8 @@ export interface ProxyServer {
  * there: most are reached sooner, and need not be looked after.
  */
 const WATCH_AFTER_MS = 250;
+/** How long a destination may still take when the client has ended its side already. */
+const ABANDON_AFTER_MS = 1_000;
 /** How often `stop` looks whether the sessions are gone. */
 const DRAIN_POLL_MS = 20;
 /** How long sessions have that were told to end: their sockets are only closed. */
@@ -100,6 +102,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
     watchDeadlines: new DeadlineQueue(WATCH_AFTER_MS),
+    abandonDeadlines: new DeadlineQueue(ABANDON_AFTER_MS),
     lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms),
     open,
     aclGeneration: () => revocation.generation,

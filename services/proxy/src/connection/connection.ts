@@ -34,6 +34,8 @@ import {
 } from '../socks5/replies.js';
 import { canonicalIp, targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
+import { TapSocket } from '../tcp/socket.js';
+import type { SocketReader } from '../tcp/socket.js';
 import type { Association, AssociationOwner, Associations } from '../udp/association.js';
 import { decideFor } from './client.js';
 import type { ClientIdentity, CommandName } from './client.js';
@@ -57,6 +59,8 @@ export interface ConnectionContext {
   readonly handshakeDeadlines: DeadlineQueue;
   /** When to begin to look whether the client is still there while its destination is reached. */
   readonly watchDeadlines: DeadlineQueue;
+  /** When a client that has ended without a word is given up. */
+  readonly abandonDeadlines: DeadlineQueue;
   readonly lingerDeadlines: DeadlineQueue;
   /** Every connection that no relay has taken over, for shutdown. */
   readonly open: Set<Connection>;
@@ -86,8 +90,21 @@ type Phase = (typeof PHASE)[keyof typeof PHASE];
 /** Bytes that a client may send before its destination is reached; more wait in the kernel. */
 const MAX_EARLY_BYTES = 64 * 1024;
 
+/** Whether reading goes on in a phase. */
+const READS_IN: Readonly<Record<Phase, boolean>> = {
+  [PHASE.proxyHeader]: true,
+  [PHASE.greeting]: true,
+  [PHASE.credentials]: true,
+  [PHASE.verifying]: false,
+  [PHASE.request]: true,
+  [PHASE.reaching]: false,
+  [PHASE.associated]: true,
+  [PHASE.lingering]: true,
+  [PHASE.done]: false,
+};
+
 export interface ClientSocket extends Socket {
-  sockscopeConnection?: Connection;
+  sockscopeConnection?: Connection | null;
 }
 
 /**
@@ -95,7 +112,7 @@ export interface ClientSocket extends Socket {
  * It is let go when the relay takes over, so that an idle session does not pay for its handshake.
  */
 export class Connection
-  implements ClientIdentity, DeadlineNode, DialOwner, BindOwner, AssociationOwner
+  implements ClientIdentity, SocketReader, DeadlineNode, DialOwner, BindOwner, AssociationOwner
 {
   deadlineQueue: DeadlineQueue | null = null;
   deadlineMs = 0;
@@ -123,7 +140,9 @@ export class Connection
   #dial: Dial | null = null;
   #bind: Bind | null = null;
   #association: Association | null = null;
-  /** The rules that allowed addresses of a name; null for every other target. */
+  /** The last address of a name that was blocked. */
+  #blockedIp = '';
+  /** The rules that decided on addresses of a name; null for every other target. */
   #rules: Map<string, string | null> | null = null;
   #aclGeneration = 0;
 
@@ -162,7 +181,6 @@ export class Connection
     if (isBehindBalancer) this.#phase = PHASE.proxyHeader;
     context.open.add(this);
     context.handshakeDeadlines.add(this);
-    socket.on('data', onData);
     socket.on('end', onEnd);
     socket.on('close', onClose);
   }
@@ -173,27 +191,27 @@ export class Connection
     this.source = sourceKey(ip);
   }
 
-  onData(chunk: Buffer): void {
+  onBytes(bytes: Buffer): boolean {
     switch (this.#phase) {
       case PHASE.proxyHeader:
       case PHASE.greeting:
       case PHASE.credentials:
       case PHASE.request:
-        this.#parse(this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]));
-        break;
+        this.#parse(this.#pending === null ? bytes : Buffer.concat([this.#pending, bytes]));
+        return READS_IN[this.#phase];
       case PHASE.verifying:
       case PHASE.reaching:
-        this.#pending = this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]);
-        if (this.#pending.length >= MAX_EARLY_BYTES) this.#socket.pause();
-        break;
+        this.#pending = Buffer.concat(this.#pending === null ? [bytes] : [this.#pending, bytes]);
+        return this.#pending.length < MAX_EARLY_BYTES;
       case PHASE.associated:
       case PHASE.lingering:
+        return true;
       case PHASE.done:
-        break;
+        return false;
     }
   }
 
-  /** Takes as many messages out of `bytes` as are whole; the rest waits in `#pending`. */
+  /** Takes as many messages out of `bytes` as are whole; a copy of the rest waits in `#pending`. */
   #parse(bytes: Buffer): void {
     let at = 0;
     for (;;) {
@@ -204,12 +222,12 @@ export class Connection
         return;
       }
       // What is behind this message must be in place before the message is acted on.
-      this.#pending = end === bytes.length ? null : bytes.subarray(end);
+      this.#pending = copyFrom(bytes, end);
       const goesOn = this.#takeMessage(bytes, at);
       if (!goesOn) return;
       at = end;
     }
-    this.#pending = at === bytes.length ? null : at === 0 ? bytes : bytes.subarray(at);
+    this.#pending = copyFrom(bytes, at);
   }
 
   #messageEnd(bytes: Buffer, at: number): number {
@@ -282,8 +300,7 @@ export class Connection
 
   #takeCredentials(bytes: Buffer, at: number): void {
     this.#phase = PHASE.verifying;
-    this.#socket.pause();
-    const { username, password } = credentialsOf(bytes, at);
+    const { username, password } = credentialsOf(Buffer.from(bytes.subarray(at)), 0);
     this.#context.authenticator.verify(username, password, this.sourceIp).then(
       (outcome) => {
         this.#verified(outcome);
@@ -379,7 +396,6 @@ export class Connection
           reason === 'acl_revoked' ? 'not_allowed' : 'general_failure',
         );
       };
-      this.#socket.pause();
       context.watchDeadlines.add(this);
       this.#reach(target);
     }
@@ -414,19 +430,18 @@ export class Connection
     // An address that was asked for as such was decided with the request.
     if (this.#target?.ip === ip) return true;
     const verdict = this.#decide(ip);
-    if (verdict.decision === 'block') {
-      this.#session?.blocked(verdict.rule, ip);
-      return false;
-    }
     this.#rules ??= new Map();
     this.#rules.set(ip, verdict.rule);
-    return true;
+    if (verdict.decision === 'allow') return true;
+    this.#blockedIp = ip;
+    return false;
   }
 
   dialFailed(failure: DialFailure, errorCode: string | null): void {
     this.#dial = null;
     switch (failure) {
       case 'acl_rejected':
+        this.#session?.blocked(this.#rules?.get(this.#blockedIp) ?? null, this.#blockedIp);
         this.#failSession(failure, errorCode, 'not_allowed');
         break;
       case 'dns_failed':
@@ -640,8 +655,9 @@ export class Connection
         this.#fail('eof');
         break;
       case PHASE.reaching:
-        // With payload on its way this is a half-close, which the relay passes on.
-        if (this.#pending === null) this.#abandoned();
+        // With payload on its way this is a half-close, which the relay passes on. Without any,
+        // nearly always, a client that has given up: it gets a moment for an answer all the same.
+        if (this.#pending === null) this.#context.abandonDeadlines.add(this);
         break;
       case PHASE.associated:
       case PHASE.lingering:
@@ -664,11 +680,12 @@ export class Connection
     this.destroy();
   }
 
-  onDeadline(): void {
+  onDeadline(queue: DeadlineQueue): void {
     switch (this.#phase) {
       case PHASE.reaching:
+        if (queue === this.#context.abandonDeadlines) this.#abandoned();
         // A slow destination: from now on the client's end is noticed, and early payload gathered.
-        this.#socket.resume();
+        else this.#socket.resume();
         break;
       case PHASE.lingering:
         this.destroy();
@@ -698,8 +715,10 @@ export class Connection
     this.#pending = null;
     this.deadlineQueue?.remove(this);
     this.#context.open.delete(this);
-    delete socket.sockscopeConnection;
-    socket.off('data', onData);
+    socket.sockscopeConnection = null;
+    if (socket instanceof TapSocket) socket.reader = null;
+    // One that was made elsewhere: the relay reads it from now on.
+    else socket.removeAllListeners('data');
     socket.off('end', onEnd);
     socket.off('close', onClose);
   }
@@ -715,6 +734,11 @@ const UNDECIDED: AclVerdict = { decision: 'allow', rule: null };
 /** Stands for the destinations of an association before its first datagram. */
 const UNKNOWN_DESTINATION: Target = { host: '0.0.0.0', ip: '0.0.0.0', name: null, port: 0 };
 
+/** What is behind `at`, in memory of its own; null where nothing is. */
+function copyFrom(bytes: Buffer, at: number): Buffer | null {
+  return at === bytes.length ? null : Buffer.from(bytes.subarray(at));
+}
+
 function commandOf(code: number | undefined): CommandName | null {
   switch (code) {
     case COMMAND.connect:
@@ -729,10 +753,6 @@ function commandOf(code: number | undefined): CommandName | null {
 }
 
 // One function for all sockets: a closure per connection would cost time and memory.
-function onData(this: ClientSocket, chunk: Buffer): void {
-  this.sockscopeConnection?.onData(chunk);
-}
-
 function onEnd(this: ClientSocket): void {
   this.sockscopeConnection?.onEnd();
 }

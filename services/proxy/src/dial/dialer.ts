@@ -1,8 +1,9 @@
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { DeadlineQueue } from '../limits/deadlines.js';
 import type { DeadlineNode } from '../limits/deadlines.js';
 import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
 import type { Target } from '../socks5/target.js';
+import { TapSocket } from '../tcp/socket.js';
 import type { DialConfig } from './config.js';
 
 export type DialFailure = 'dns_failed' | 'connect_failed' | 'connect_timeout' | 'acl_rejected';
@@ -24,9 +25,9 @@ export interface Dialer {
 /** What an errno tells of a name's addresses together: the first in this list that occurred is reported. */
 const TELLING_CODES = ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'];
 
-interface DialSocket extends Socket {
-  sockscopeDial?: Dial;
-  sockscopeIp?: string;
+class DialSocket extends TapSocket {
+  dial: Dial | null = null;
+  ip = '';
 }
 
 interface DialContext {
@@ -136,9 +137,9 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   }
 
   #attempt(ip: string): void {
-    const socket: DialSocket = new Socket(UPSTREAM_OPTIONS);
-    socket.sockscopeDial = this;
-    socket.sockscopeIp = ip;
+    const socket = new DialSocket();
+    socket.dial = this;
+    socket.ip = ip;
     this.#attempts.push(socket);
     socket.on('connect', onConnect);
     socket.on('error', onError);
@@ -174,8 +175,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     this.#context.timeouts.remove(this);
     if (this.#headStart !== null) clearTimeout(this.#headStart);
     for (const socket of this.#attempts) {
-      delete socket.sockscopeDial;
-      delete socket.sockscopeIp;
+      socket.dial = null;
       socket.off('connect', onConnect);
       // `onError` stays: an error without a listener would end the process.
       if (socket !== winner) socket.destroy();
@@ -184,17 +184,15 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   }
 }
 
-const UPSTREAM_OPTIONS = { allowHalfOpen: true, noDelay: true };
-
 // One function for all sockets: a closure per connection would cost time and memory.
 function onConnect(this: DialSocket): void {
   // Nothing is read before the relay asks for it.
   this.pause();
-  this.sockscopeDial?.connected(this, this.sockscopeIp ?? '');
+  this.dial?.connected(this, this.ip);
 }
 
 function onError(this: DialSocket, error: NodeJS.ErrnoException): void {
-  this.sockscopeDial?.attemptFailed(this, error.code ?? 'EUNKNOWN');
+  this.dial?.attemptFailed(this, error.code ?? 'EUNKNOWN');
 }
 
 function rank(code: string): number {

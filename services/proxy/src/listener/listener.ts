@@ -6,6 +6,8 @@ import { parseIp } from '../acl/address.js';
 import { parsePrefix, prefixHas } from '../acl/prefix.js';
 import { Connection } from '../connection/connection.js';
 import type { ConnectionContext } from '../connection/connection.js';
+import { acceptAsTaps, readPlain } from '../tcp/socket.js';
+import type { TapSocket } from '../tcp/socket.js';
 import type { ListenerConfig } from './config.js';
 
 export interface Listener {
@@ -36,14 +38,23 @@ export function createListener(
     return balancers.some((prefix) => prefixHas(prefix, address));
   }
 
-  function onConnection(socket: Socket): void {
+  function onTap(socket: TapSocket): void {
     context.metrics.accepted += 1;
-    new Connection(context, socket).begin(hasProxyHeader);
+    const connection = new Connection(context, socket);
+    socket.reader = connection;
+    connection.begin(hasProxyHeader);
+  }
+
+  function onPlain(socket: Socket): void {
+    context.metrics.accepted += 1;
+    const connection = new Connection(context, socket);
+    readPlain(socket, connection);
+    connection.begin(hasProxyHeader);
   }
 
   return {
     start() {
-      const created = createServer({ allowHalfOpen: true, noDelay: true }, onConnection);
+      const created = createServer({ allowHalfOpen: true, noDelay: true }, onPlain);
       server = created;
       return new Promise((resolve, reject) => {
         created.once('error', reject);
@@ -51,6 +62,9 @@ export function createListener(
           { host: config.listen.host, port: config.listen.port, backlog: config.backlog },
           () => {
             created.off('error', reject);
+            if (!acceptAsTaps(created, onTap)) {
+              logger.warn('accepting with plain sockets: this Node.js hides its handles');
+            }
             // Accepting may fail for want of descriptors; the listener goes on.
             created.on('error', (error) => {
               const heldBack = errorLog.pass();

@@ -50,6 +50,8 @@ export interface Harness {
   closed(): SessionClosed[];
   /** Resolves when `count` sessions are closed. */
   waitClosed(count?: number): Promise<SessionClosed[]>;
+  /** Resolves when no client and no session is left. */
+  idle(): Promise<void>;
   /** The value of a metric, 0 where it has none with these labels. */
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>;
   stop(): Promise<void>;
@@ -143,6 +145,11 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       await waitFor(() => closed().length >= count, `${count} closed sessions`);
       return closed();
     },
+    idle: () =>
+      waitFor(
+        () => server.connections === 0 && tracker.liveCount === 0,
+        'no connection and no session',
+      ),
     async metric(name, labels = {}) {
       const metrics = await registry.getSingleMetric(name)?.get();
       const value = metrics?.values.find((v) =>
@@ -181,6 +188,7 @@ export interface TestServer {
 export async function startServer(
   onConnection: (socket: Socket) => void,
   host = '127.0.0.1',
+  port = 0,
 ): Promise<TestServer> {
   const sockets = new Set<Socket>();
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -190,7 +198,7 @@ export async function startServer(
     onConnection(socket);
   });
   await new Promise<void>((resolve) => {
-    server.listen(0, host, resolve);
+    server.listen(port, host, resolve);
   });
   return {
     host,
@@ -207,8 +215,8 @@ export async function startServer(
 }
 
 /** Sends back what it gets, and ends when the client ends. */
-export function startEcho(host?: string): Promise<TestServer> {
-  return startServer((socket) => socket.pipe(socket), host);
+export function startEcho(host?: string, port?: number): Promise<TestServer> {
+  return startServer((socket) => socket.pipe(socket), host, port);
 }
 
 /** A client that gathers what it gets, so that a test can ask for so many bytes. */

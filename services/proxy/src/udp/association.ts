@@ -346,6 +346,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
     const session = this.#session;
     if (session === null) return;
     const { name, port } = this.#target;
+    let blocked: { readonly ip: string; readonly rule: string | null } | null = null;
     for (const ip of addresses) {
       const verdict = decideFor(
         this.#association.context.acl,
@@ -361,8 +362,9 @@ class Flow implements DeadlineNode, ResolveWaiter {
         this.#reach(ip, verdict.rule);
         return;
       }
-      session.blocked(verdict.rule, ip);
+      blocked = { ip, rule: verdict.rule };
     }
+    if (blocked !== null) session.blocked(blocked.rule, blocked.ip);
     this.#refuse('acl_rejected', null);
   }
 

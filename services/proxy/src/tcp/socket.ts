@@ -1,0 +1,83 @@
+import { Socket } from 'node:net';
+import type { Server } from 'node:net';
+
+/** Who reads a socket for now. */
+export interface SocketReader {
+  /**
+   * Takes what was read. `bytes` may be a view of a buffer that the next read of any socket
+   * overwrites: what is kept must be copied.
+   *
+   * @returns false to stop reading; `socket.resume()` goes on.
+   */
+  onBytes(bytes: Buffer): boolean;
+}
+
+const SHARED_BYTES = 64 * 1024;
+const shared = Buffer.allocUnsafeSlow(SHARED_BYTES);
+
+function onRead(this: TapSocket, length: number): boolean {
+  return this.reader?.onBytes(shared.subarray(0, length)) ?? false;
+}
+
+// `onread` is called as a method of its socket, so one function and one object serve all of them.
+const OPTIONS = {
+  allowHalfOpen: true,
+  noDelay: true,
+  onread: { buffer: shared, callback: onRead },
+};
+
+/**
+ * A socket whose reads go into one buffer that all such sockets share, instead of 64 KiB allocated
+ * for every read: what comes is taken by the reader before the next socket is read. Without a
+ * reader it stops, and nothing may read it before it has one.
+ */
+export class TapSocket extends Socket {
+  reader: SocketReader | null = null;
+
+  /** @param handle an accepted connection, which is read from at once; none for one to be made. */
+  constructor(handle: object | null = null) {
+    super(handle === null ? OPTIONS : Object.assign({ handle }, OPTIONS));
+  }
+}
+
+/** Takes over a socket that was made elsewhere. */
+export function readPlain(socket: Socket, reader: SocketReader): void {
+  socket.on('data', (bytes: Buffer) => {
+    if (!reader.onBytes(bytes)) socket.pause();
+  });
+}
+
+/** The part of an accepted connection's handle that is used here. */
+interface AcceptedHandle {
+  setNoDelay(on: boolean): number;
+}
+
+type OnConnection = (error: unknown, handle: unknown) => void;
+
+function isAcceptedHandle(value: unknown): value is AcceptedHandle {
+  return typeof value === 'object' && value !== null && 'setNoDelay' in value;
+}
+
+/**
+ * Has a listening server make its sockets as `TapSocket`. `node:net` has no way to say so, so this
+ * puts itself between the server and its handle, which Node does not document. Where the handle is
+ * not as expected, nothing is changed, and the server's `connection` event brings plain sockets.
+ *
+ * @returns whether it is done.
+ */
+export function acceptAsTaps(server: Server, onSocket: (socket: TapSocket) => void): boolean {
+  const handle: unknown = Reflect.get(server, '_handle');
+  if (typeof handle !== 'object' || handle === null) return false;
+  const original: unknown = Reflect.get(handle, 'onconnection');
+  if (typeof original !== 'function') return false;
+  const onConnection: OnConnection = (error, accepted) => {
+    // 0 or nothing is no error.
+    if (Boolean(error) || !isAcceptedHandle(accepted)) {
+      Reflect.apply(original, handle, [error, accepted]);
+      return;
+    }
+    accepted.setNoDelay(true);
+    onSocket(new TapSocket(accepted));
+  };
+  return Reflect.set(handle, 'onconnection', onConnection);
+}
