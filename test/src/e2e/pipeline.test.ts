@@ -33,7 +33,8 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     product = await startProduct(site);
   });
   afterAll(async () => {
-    if (isAlive(product.pid)) {
+    // Undefined where it did not start.
+    if ((product as Product | undefined) !== undefined && isAlive(product.pid)) {
       product.pressCtrlC();
       await product.exited;
     }

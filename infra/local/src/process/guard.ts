@@ -7,11 +7,13 @@ import { Socket } from 'node:net';
  */
 const SCRIPT = `
 while read -r _; do :; done
-n=$(( $2 * 10 ))
-while kill -0 "$1" 2>/dev/null && [ "$n" -gt 0 ]; do sleep 0.1; n=$((n - 1)); done
+wait_for() {
+  n="$1"
+  while [ "$n" -gt 0 ] && kill -0 "$2" 2>/dev/null; do sleep 1; n=$((n - 1)); done
+}
+wait_for "$2" "$1"
 kill -TERM "$1" 2>/dev/null
-n=100
-while kill -0 "$1" 2>/dev/null && [ "$n" -gt 0 ]; do sleep 0.1; n=$((n - 1)); done
+wait_for 10 "$1"
 kill -KILL "$1" 2>/dev/null
 `;
 
