@@ -2,3 +2,4 @@ export { eventsConfig } from './config.js';
 export { createEventPipeline } from './pipeline.js';
 export type { EventPipeline } from './pipeline.js';
 export type { EventSink } from './sink.js';
+export type { StartBackend } from './messages.js';

@@ -19,12 +19,18 @@ export interface Origin {
 /** What a session needs of its tracker. */
 export interface SessionOwner {
   readonly origin: Origin;
+  /** Start of the tracker, milliseconds since 1970. */
+  readonly epochMs: number;
   closing(session: TrackedSession, reason: CloseReason, errorCode: string | null): void;
 }
 
+/** `seq` of a session that has ended. */
+const ENDED = -1;
+
 /**
  * A session and how much of it has been reported. The counters are written by whoever moves the
- * bytes; everything else is the tracker's. Flat fields, because there may be tens of thousands.
+ * bytes; everything else is the tracker's. There may be tens of thousands of idle ones, so fields
+ * are few, and times are small integers (a larger number is an object of its own to V8).
  */
 export class TrackedSession implements Session {
   bytesSent = 0;
@@ -33,9 +39,8 @@ export class TrackedSession implements Session {
   packetsReceived = 0;
   refreshCounters: (() => void) | null = null;
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
-  closed = false;
 
-  /** `seq` of the last event. */
+  /** `seq` of the last event; below 0 after the end. */
   seq = 0;
   /** Start of the interval that the next event reports, and time of the last event: ms after the start. */
   intervalStart = 0;
@@ -49,18 +54,30 @@ export class TrackedSession implements Session {
   private reportedBytesReceived = 0;
   private reportedPacketsSent = 0;
   private reportedPacketsReceived = 0;
-  /** The totals at the start of the UTC minute that the interval lies in. */
-  private minuteBytesSent = 0;
-  private minuteBytesReceived = 0;
-  private minutePacketsSent = 0;
-  private minutePacketsReceived = 0;
+  /**
+   * The totals at the start of the UTC minute that the interval lies in; null while nothing has been
+   * reported in that minute, when they are the totals as last reported.
+   */
+  private minuteStart: Counters | null = null;
+  /** Start of the session, ms after the tracker's. */
+  private readonly startedAfterMs: number;
 
   constructor(
     private readonly owner: SessionOwner,
     readonly session_id: string,
-    readonly startedAtMs: number,
+    startedAtMs: number,
     public header: SessionHeader,
-  ) {}
+  ) {
+    this.startedAfterMs = startedAtMs - owner.epochMs;
+  }
+
+  get startedAtMs(): number {
+    return this.owner.epochMs + this.startedAfterMs;
+  }
+
+  get closed(): boolean {
+    return this.seq === ENDED;
+  }
 
   connected(destIp: string, connectMs: number, rule: string | null): void {
     if (this.header.dest_ip !== destIp || this.header.acl_rule_matched !== rule) {
@@ -240,17 +257,14 @@ export class TrackedSession implements Session {
       connect_ms: this.connectMs,
     };
     this.markReported(endMs);
-    this.closed = true;
+    this.seq = ENDED;
     return event;
   }
 
   /** Begins the interval of a new minute; everything counted must have been reported. */
   beginMinute(startMs: number): void {
     this.intervalStart = startMs - this.startedAtMs;
-    this.minuteBytesSent = this.bytesSent;
-    this.minuteBytesReceived = this.bytesReceived;
-    this.minutePacketsSent = this.packetsSent;
-    this.minutePacketsReceived = this.packetsReceived;
+    this.minuteStart = null;
   }
 
   private delta(): Counters {
@@ -263,11 +277,13 @@ export class TrackedSession implements Session {
   }
 
   private minute(): Counters {
+    const start = this.minuteStart;
+    if (start === null) return this.delta();
     return {
-      bytes_sent: this.bytesSent - this.minuteBytesSent,
-      bytes_received: this.bytesReceived - this.minuteBytesReceived,
-      packets_sent: this.packetsSent - this.minutePacketsSent,
-      packets_received: this.packetsReceived - this.minutePacketsReceived,
+      bytes_sent: this.bytesSent - start.bytes_sent,
+      bytes_received: this.bytesReceived - start.bytes_received,
+      packets_sent: this.packetsSent - start.packets_sent,
+      packets_received: this.packetsReceived - start.packets_received,
     };
   }
 
@@ -275,6 +291,13 @@ export class TrackedSession implements Session {
     this.seq += 1;
     this.intervalStart = endMs - this.startedAtMs;
     this.lastReport = this.intervalStart;
+    if (!this.hasUnreported) return;
+    this.minuteStart ??= {
+      bytes_sent: this.reportedBytesSent,
+      bytes_received: this.reportedBytesReceived,
+      packets_sent: this.reportedPacketsSent,
+      packets_received: this.reportedPacketsReceived,
+    };
     this.reportedBytesSent = this.bytesSent;
     this.reportedBytesReceived = this.bytesReceived;
     this.reportedPacketsSent = this.packetsSent;

@@ -36,6 +36,7 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
 
   const owner: SessionOwner = {
     origin: deps.origin,
+    epochMs: clock.now(),
     closing(session, reason, errorCode) {
       session.refreshCounters?.();
       const nowMs = clock.now();

@@ -1,0 +1,186 @@
+/**
+ * What tracking costs the thread that moves traffic: opening, counting and closing one session, and
+ * the memory of an idle one. Run alone: `node --expose-gc test/dist/bench/proxy/tracking.js`.
+ *
+ * The tracker and the encoding are the proxy's own; the publishing thread is left out, because it is
+ * another thread, and its messages are taken and thrown away.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { createLogger, Registry } from '@sockscope/runtime';
+import { kafkaConfig } from '@sockscope/runtime/kafka';
+import { createEventPipeline, eventsConfig } from '@sockscope/proxy/events';
+import type { StartBackend } from '@sockscope/proxy/events';
+import {
+  createSessionClock,
+  createSessionMetrics,
+  createSessionTracker,
+  trackingConfig,
+} from '@sockscope/proxy/sessions';
+import type { Session, SessionHeader } from '@sockscope/proxy/sessions';
+
+export interface TrackingBenchRow {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: 'µs' | 'bytes';
+  readonly bound: number | null;
+}
+
+const ROUNDS = 7;
+const SESSIONS = 10_000;
+const IDLE_SESSIONS = 20_000;
+/** As many as a busy event loop opens between two looks at its timers. */
+const BURST = 50;
+
+const takeAll: StartBackend = (_config, receive) => {
+  setImmediate(() => {
+    receive({ kind: 'ready', crashedSessions: 0, foundBytes: 0 });
+  });
+  return {
+    post(message) {
+      if (message.kind === 'chunk') {
+        receive({ kind: 'taken', bytes: message.chunk.length, isFull: false });
+      } else {
+        receive({ kind: 'stopped', leftBytes: 0 });
+      }
+    },
+    terminate: () => undefined,
+  };
+};
+
+function headerOf(i: number): SessionHeader {
+  return {
+    user: `user-${i % 100}`,
+    source_ip: `192.0.2.${i % 250}`,
+    source_port: 1_024 + (i % 60_000),
+    dest_host: `www${i % 1_000}.example.com`,
+    dest_ip: null,
+    dest_port: 443,
+    protocol: 'tcp',
+    command: 'connect',
+    auth_method: 'password',
+    acl_decision: 'allow',
+    acl_rule_matched: 'web',
+  };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+export async function benchTracking(): Promise<TrackingBenchRow[]> {
+  const registry = new Registry();
+  const clock = createSessionClock();
+  const pipeline = createEventPipeline(eventsConfig.parse({}), {
+    kafka: kafkaConfig.parse({}),
+    logger: createLogger('bench', { level: 'silent' }),
+    registry,
+    proxyId: 'bench',
+    startBackend: takeAll,
+  });
+  await pipeline.start();
+  const tracker = createSessionTracker(trackingConfig.parse({}), {
+    sink: pipeline,
+    clock,
+    metrics: createSessionMetrics(registry),
+    origin: { proxy_id: 'bench', proxy_epoch: clock.now() },
+  });
+
+  /** Microseconds per session of a step, without the turns of the event loop in between. */
+  async function timed(count: number, step: (i: number) => void): Promise<number> {
+    let spentMs = 0;
+    for (let i = 0; i < count;) {
+      const startMs = performance.now();
+      for (const end = Math.min(count, i + BURST); i < end; i += 1) step(i);
+      spentMs += performance.now() - startMs;
+      // oxlint-disable-next-line no-await-in-loop
+      await turn();
+    }
+    return (spentMs * 1_000) / count;
+  }
+
+  const opening: number[] = [];
+  const connecting: number[] = [];
+  const counting: number[] = [];
+  const sweeping: number[] = [];
+  const closing: number[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const sessions: Session[] = [];
+    opening.push(
+      // oxlint-disable-next-line no-await-in-loop
+      await timed(SESSIONS, (i) => {
+        const session = tracker.open(headerOf(i));
+        if (session !== null) sessions.push(session);
+      }),
+    );
+    connecting.push(
+      // oxlint-disable-next-line no-await-in-loop
+      await timed(SESSIONS, (i) => sessions[i]?.connected('198.51.100.7', 12, 'web')),
+    );
+    const reads = 100 * SESSIONS;
+    const startMs = performance.now();
+    for (let i = 0; i < reads; i += 1) {
+      const session = sessions[i % SESSIONS];
+      if (session === undefined) continue;
+      session.bytesReceived += 1_448;
+      session.packetsReceived += 1;
+    }
+    counting.push(((performance.now() - startMs) * 1_000) / reads);
+    // The first sweep takes readings of all; the second finds nothing new, as it mostly does.
+    tracker.sweep();
+    const sweepMs = performance.now();
+    tracker.sweep();
+    sweeping.push(((performance.now() - sweepMs) * 1_000) / SESSIONS);
+    closing.push(
+      // oxlint-disable-next-line no-await-in-loop
+      await timed(SESSIONS, (i) => sessions[i]?.close('client_eof', null)),
+    );
+  }
+
+  const rows: TrackingBenchRow[] = [
+    { name: 'open a session and emit', value: median(opening), unit: 'µs', bound: 20 },
+    { name: 'note its address', value: median(connecting), unit: 'µs', bound: null },
+    { name: 'count a read', value: median(counting), unit: 'µs', bound: 0.2 },
+    { name: 'sweep over an idle one', value: median(sweeping), unit: 'µs', bound: null },
+    { name: 'close it and emit', value: median(closing), unit: 'µs', bound: 20 },
+  ];
+  if (globalThis.gc !== undefined) {
+    rows.push({
+      name: 'memory of an idle session',
+      // oxlint-disable-next-line no-await-in-loop
+      value: await idleMemory(globalThis.gc, (i) => tracker.open(headerOf(i))),
+      unit: 'bytes',
+      bound: 500,
+    });
+  }
+  tracker.stop();
+  await pipeline.stop();
+  return rows;
+}
+
+/** Bytes of heap and buffers per session, of which the header is a part. */
+async function idleMemory(gc: () => void, open: (i: number) => Session | null): Promise<number> {
+  const settled = async (): Promise<number> => {
+    for (let i = 0; i < 3; i += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      await turn();
+      gc();
+    }
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };
+  const before = await settled();
+  for (let i = 0; i < IDLE_SESSIONS; i += 1) {
+    open(i)?.connected('198.51.100.7', 12, 'web');
+    // oxlint-disable-next-line no-await-in-loop
+    if (i % BURST === 0) await turn();
+  }
+  return ((await settled()) - before) / IDLE_SESSIONS;
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  for (const { name, value, unit, bound } of await benchTracking()) {
+    const target = bound === null ? '' : `  ≤ ${bound} ${value <= bound ? 'met' : 'MISSED'}`;
+    process.stdout.write(`${name.padEnd(28)} ${value.toFixed(3).padStart(9)} ${unit}${target}\n`);
+  }
+}
