@@ -19,7 +19,6 @@ CREATE TABLE IF NOT EXISTS ${table:rollup_1h}
     packets_sent      UInt64                 COMMENT 'client to destination'                                      CODEC(T64, ZSTD(1)),
     packets_received  UInt64                 COMMENT 'destination to client'                                      CODEC(T64, ZSTD(1)),
     duration_ms       UInt64                 COMMENT 'sum of the durations of the sessions that ended in the bucket' CODEC(T64, ZSTD(1)),
-    duration_sketch   AggregateFunction(quantilesDD(0.01, 0.5), UInt64) COMMENT 'durations of the sessions that ended, within 1 %; filled for total only' CODEC(ZSTD(1)),
     computed_at       DateTime64(6, 'UTC')   COMMENT 'when this was recomputed; the latest wins'                  CODEC(ZSTD(1))
 )
 ENGINE = ${engine:ReplacingMergeTree(computed_at)}
@@ -37,11 +36,26 @@ COMMENT 'Sums per UTC day and value of one dimension; read with FINAL';
 
 ${distributed:rollup_1d:cityHash64(dimension, key)};
 
+-- Durations per hour as mergeable sketches, some 5 KB each, hence for all sessions together only.
+CREATE TABLE IF NOT EXISTS ${table:rollup_durations_1h}
+(
+    bucket          DateTime('UTC')      COMMENT 'start of the UTC hour'                                  CODEC(Delta, ZSTD(1)),
+    sessions        UInt64               COMMENT 'sessions that ended in the bucket'                      CODEC(T64, ZSTD(1)),
+    duration_sketch AggregateFunction(quantilesDD(0.01, 0.5), UInt64) COMMENT 'their durations in milliseconds, quantiles within 1 %: quantilesDDMerge(0.01, 0.5, 0.9)(duration_sketch)' CODEC(ZSTD(1)),
+    computed_at     DateTime64(6, 'UTC') COMMENT 'when this was recomputed; the latest wins'              CODEC(ZSTD(1))
+)
+ENGINE = ${engine:ReplacingMergeTree(computed_at)}
+PARTITION BY toYear(bucket)
+ORDER BY bucket
+COMMENT 'Durations of the sessions that ended in an hour; read with FINAL';
+
+${distributed:rollup_durations_1h:toUnixTimestamp(bucket)};
+
 -- Who reached what: the same sums per user, destination and port.
 CREATE TABLE IF NOT EXISTS ${table:rollup_pairs_1h}
 (
-    user              String                 COMMENT 'who asked'                                                  CODEC(ZSTD(1)),
     bucket            DateTime('UTC')        COMMENT 'start of the UTC hour'                                      CODEC(Delta, ZSTD(1)),
+    user              String                 COMMENT 'who asked'                                                  CODEC(ZSTD(1)),
     dest_host         String                 COMMENT 'destination as asked'                                       CODEC(ZSTD(1)),
     dest_port         UInt16                 COMMENT 'port of the destination'                                    CODEC(ZSTD(1)),
     sessions_started  UInt64                 COMMENT 'sessions that started in the bucket'                        CODEC(T64, ZSTD(1)),
@@ -57,7 +71,7 @@ CREATE TABLE IF NOT EXISTS ${table:rollup_pairs_1h}
 )
 ENGINE = ${engine:ReplacingMergeTree(computed_at)}
 PARTITION BY toYYYYMM(bucket)
-ORDER BY (user, bucket, dest_host, dest_port)
+ORDER BY (bucket, user, dest_host, dest_port)
 SETTINGS index_granularity = 2048
 COMMENT 'Sums per hour, user, destination and port; read with FINAL';
 
@@ -65,8 +79,8 @@ ${distributed:rollup_pairs_1h:cityHash64(user)};
 
 CREATE TABLE IF NOT EXISTS ${table:rollup_pairs_1d} AS ${table:rollup_pairs_1h}
 ENGINE = ${engine:ReplacingMergeTree(computed_at)}
-PARTITION BY toYear(bucket)
-ORDER BY (user, bucket, dest_host, dest_port)
+PARTITION BY toYYYYMM(bucket)
+ORDER BY (bucket, user, dest_host, dest_port)
 SETTINGS index_granularity = 2048
 COMMENT 'Sums per UTC day, user, destination and port; read with FINAL';
 

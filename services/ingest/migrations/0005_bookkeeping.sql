@@ -49,21 +49,33 @@ ${distributed:ingest_watermarks:cityHash64(partition)};
 -- Sessions that ingest declared lost, so that the hour they were counted in is recomputed when a real event comes.
 CREATE TABLE IF NOT EXISTS ${table:ingest_lost_sessions}
 (
-    session_id  UUID                COMMENT 'the session',
+    session_id  UUID                 COMMENT 'the session',
     started_at  DateTime64(3, 'UTC') COMMENT 'its start',
     ended_at    DateTime64(3, 'UTC') COMMENT 'the end that ingest wrote: when it was last heard of',
-    version     UInt32              COMMENT 'version of the row that ingest wrote',
-    resolved    UInt8 DEFAULT 0     COMMENT '1 once a real event has overridden it',
-    declared_at DateTime('UTC') DEFAULT now() COMMENT 'when it was declared lost'
+    version     UInt32               COMMENT 'version of the row that ingest wrote',
+    state       UInt8                COMMENT '0 declared, 1 its hour was marked, 2 a real event has overridden it; the highest wins',
+    declared_at DateTime('UTC') DEFAULT now() COMMENT 'when this was written'
 )
-ENGINE = ${engine:ReplacingMergeTree(resolved)}
+ENGINE = ${engine:ReplacingMergeTree(state)}
 ORDER BY (started_at, session_id, version)
 TTL declared_at + INTERVAL 30 DAY
-COMMENT 'Sessions declared lost; unresolved ones under FINAL are checked against sessions';
+COMMENT 'Sessions declared lost; those below state 2 under FINAL are compared with sessions';
 
 ${distributed:ingest_lost_sessions:cityHash64(session_id)};
 
--- What a table's rollups are good for: one row per finished round.
+-- Up to which version of the sums per hour the sums per day were made: what a day must take over is newer.
+CREATE TABLE IF NOT EXISTS ${table:ingest_rollup_days}
+(
+    day     DateTime('UTC')      COMMENT 'start of the UTC day',
+    through DateTime64(6, 'UTC') COMMENT 'computed_at of the last round that finished the day'
+)
+ENGINE = ${engine:ReplacingMergeTree(through)}
+ORDER BY day
+COMMENT 'Progress from hours to days; read with FINAL';
+
+${distributed:ingest_rollup_days:toUnixTimestamp(day)};
+
+-- What the rollups are good for: one row per finished round.
 CREATE TABLE IF NOT EXISTS ${table:ingest_rollup_state}
 (
     id          UInt8                     COMMENT 'always 1',

@@ -2,8 +2,10 @@ import { durationMs, listenAddress, logConfig } from '@sockscope/runtime';
 import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { consumerConfig, kafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
+import { lostConfig } from './lost/index.js';
 import { tablesConfig } from './migrations/index.js';
 import { pipelineConfig } from './pipeline/config.js';
+import { rollupsConfig } from './rollups/index.js';
 import { writerConfig } from './write/config.js';
 
 export const ingestConfig = z
@@ -14,6 +16,8 @@ export const ingestConfig = z
     tables: tablesConfig,
     batch: pipelineConfig,
     writer: writerConfig,
+    rollups: rollupsConfig,
+    lost: lostConfig,
     ops: z.object({
       listen: listenAddress()
         .default({ host: '127.0.0.1', port: 9102 })

@@ -10,14 +10,21 @@ import {
 } from '@sockscope/runtime';
 import type { Component, Logger, Registry, Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
-import { createGroupConsumer, createKafkaProducer } from '@sockscope/runtime/kafka';
+import {
+  createGroupConsumer,
+  createKafkaAdmin,
+  createKafkaProducer,
+} from '@sockscope/runtime/kafka';
 import type { ConsumerEvents, GroupConsumer, StartReason } from '@sockscope/runtime/kafka';
 import { dlqTopicOf } from '@sockscope/schemas';
 import type { IngestConfig } from './config.js';
 import { createDlqPublisher } from './dlq/publisher.js';
+import { createLostMetrics, createLostSessions } from './lost/index.js';
 import { createPipelineMetrics } from './pipeline/metrics.js';
 import { createPipeline } from './pipeline/pipeline.js';
 import type { Pipeline } from './pipeline/pipeline.js';
+import { createMarkKeeper, createRollupMetrics, createRollups } from './rollups/index.js';
+import { createWatermarkKeeper } from './watermarks/index.js';
 import { createWriterMetrics } from './write/metrics.js';
 import { createWriter } from './write/writer.js';
 
@@ -34,11 +41,13 @@ export function createIngest(config: IngestConfig): Service {
     logger,
     metrics: createWriterMetrics(registry),
   });
+  const marks = createMarkKeeper(config.rollups);
+  const watermarks = createWatermarkKeeper({ topic: config.kafka.topic });
   const pipeline = createPipeline(config.batch, {
     topic: config.kafka.topic,
     writer,
     dlq: createDlqPublisher({ topic: dlqTopicOf(config.kafka.topic) }, { producer }),
-    bookkeepers: [],
+    bookkeepers: [marks, watermarks],
     commit: (positions) => consumer.commit(positions),
     metrics: createPipelineMetrics(registry),
     logger,
@@ -46,7 +55,30 @@ export function createIngest(config: IngestConfig): Service {
   const consumer: GroupConsumer = createGroupConsumer(config, {
     logger,
     sink: pipeline,
-    events: consumerEvents(registry, logger),
+    events: consumerEvents(registry, logger, (partitions) => {
+      assigned = partitions;
+      // Another process may have gone on where this one had stopped.
+      marks.forget();
+      watermarks.forget();
+    }),
+  });
+  const admin = createKafkaAdmin(config.kafka, { logger, role: 'ingest-lost' });
+  let assigned: readonly number[] = [];
+  // Some process reads partition 0, and only one does: no other election is needed.
+  const leads = () => assigned.includes(0);
+  const rollups = createRollups(config.rollups, {
+    clickhouse,
+    leads,
+    logger,
+    metrics: createRollupMetrics(registry),
+  });
+  const lost = createLostSessions(config.lost, {
+    topic: config.kafka.topic,
+    clickhouse,
+    admin,
+    leads,
+    logger,
+    metrics: createLostMetrics(registry),
   });
   const ops = createOpsServer(config.ops, { health, metrics: registry, logger });
 
@@ -71,6 +103,9 @@ export function createIngest(config: IngestConfig): Service {
         },
       },
     ],
+    ['kafka admin', { start: () => undefined, stop: () => admin.stop() }],
+    ['rollups', rollups],
+    ['lost sessions', lost],
     ['consumer', drainingConsumer(consumer, pipeline, config.shutdown_deadline_ms)],
   ];
   return createService(
@@ -115,7 +150,11 @@ const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
   replaced: ['error', 'the partition is not the one that was read; all of it is read again'],
 };
 
-function consumerEvents(registry: Registry, logger: Logger): ConsumerEvents {
+function consumerEvents(
+  registry: Registry,
+  logger: Logger,
+  onAssignment: (partitions: readonly number[]) => void,
+): ConsumerEvents {
   const registers = [registry];
   const starts = new Counter({
     name: 'sockscope_ingest_partition_starts_total',
@@ -154,10 +193,12 @@ function consumerEvents(registry: Registry, logger: Logger): ConsumerEvents {
     onAssignment(partitions) {
       assigned.set(partitions.length);
       logger.info({ partitions }, 'partitions assigned');
+      onAssignment(partitions);
     },
     onCrash() {
       crashes.inc();
       assigned.set(0);
+      onAssignment([]);
     },
     onCommit(error) {
       commits.inc({ outcome: error === null ? 'ok' : 'failed' });

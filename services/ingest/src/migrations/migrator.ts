@@ -190,7 +190,7 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
     });
   }
 
-  async function record(migration: Migration): Promise<void> {
+  async function recordApplied(migration: Migration): Promise<void> {
     const { version, name, checksum } = migration;
     await admin.command({
       sql: `INSERT INTO ${records} (version, name, checksum, layout, applied_at) SELECT {version:UInt32}, {name:String}, {checksum:String}, {layout:String}, now64(3)`,
@@ -250,7 +250,7 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
       for (const sql of bootstrapStatements()) await run('bootstrap', sql);
       for (const migration of await pending()) {
         for (const { of, sql } of renderMigration(migration)) await step(of, sql);
-        await record(migration);
+        await recordApplied(migration);
       }
       for (const { of, sql } of await retentionSteps()) await step(of, sql);
       const shown = userSteps(true);

@@ -21,6 +21,7 @@ export function retainedTables(config: RetentionConfig): RetainedTable[] {
     { table: 'session_traffic_1m', column: 'bucket', days: days(config.session_traffic_1m) },
     { table: 'session_events', column: 'started_at', days: days(config.session_events) },
     { table: 'rollup_1h', column: 'bucket', days: days(config.rollup_1h) },
+    { table: 'rollup_durations_1h', column: 'bucket', days: days(config.rollup_1h) },
     { table: 'rollup_1d', column: 'bucket', days: days(config.rollup_1d) },
     { table: 'rollup_pairs_1h', column: 'bucket', days: days(config.rollup_pairs_1h) },
     { table: 'rollup_pairs_1d', column: 'bucket', days: days(config.rollup_pairs_1d) },

@@ -1,0 +1,25 @@
+import { durationMs } from '@sockscope/runtime';
+import { z } from 'zod';
+
+/** When a session whose proxy is gone is declared lost. All times are those of the events. */
+export const lostConfig = z.object({
+  after_ms: durationMs({ min: 60_000, max: 30 * 86_400_000 })
+    .default(600_000)
+    .meta({
+      env: 'INGEST_LOST_AFTER',
+      description:
+        'an open session without a heartbeat for so long is lost; heartbeats come every 30 s',
+    }),
+  replaced_after_ms: durationMs({ min: 0, max: 30 * 86_400_000 })
+    .default(90_000)
+    .meta({
+      env: 'INGEST_LOST_REPLACED_AFTER',
+      description: 'the same where a newer process of the same proxy has been heard of',
+    }),
+  interval_ms: durationMs({ min: 100, max: 3_600_000 }).default(30_000).meta({
+    env: 'INGEST_LOST_INTERVAL',
+    description: 'time between two searches',
+  }),
+});
+
+export type LostConfig = z.infer<typeof lostConfig>;

@@ -1,0 +1,3 @@
+export { lostConfig } from './config.js';
+export { createLostSessions } from './lost.js';
+export { createLostMetrics } from './metrics.js';

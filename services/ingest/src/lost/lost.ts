@@ -1,0 +1,255 @@
+/**
+ * Guarantee: an open session is declared lost only where all events of its partition, up to the time
+ * at which a heartbeat was due, have been folded. Whatever is heard of it later overrides that.
+ *
+ * The order of the writes makes a crash harmless: the list of lost sessions first, the copies of the
+ * row before `sessions` (where the next search looks), then the marks of the hours that count the end,
+ * then the list again. What was cut off in between is done again by the next search.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '@sockscope/runtime';
+import type { Component, Logger } from '@sockscope/runtime';
+import { int64, isoTime } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { KafkaAdmin } from '@sockscope/runtime/kafka';
+import { z } from 'zod';
+import { SESSION_COLUMNS } from '../tables/columns.js';
+import type { LostConfig } from './config.js';
+import { foldedUntilMs } from './event-time.js';
+import type { LostMetrics } from './metrics.js';
+
+/** Sessions declared lost with one set of inserts. */
+const CHUNK_MAX = 5_000;
+/** Sets of inserts in one search; what is left waits for the next. */
+const CHUNKS_MAX = 20;
+const COLUMN_NAMES = Object.keys(SESSION_COLUMNS);
+
+/** `state` in ingest_lost_sessions; the higher one wins. 2 is set by the rollups, see rollups.ts. */
+const STATE = { declared: 0, counted: 1 } as const;
+
+export interface LostSessions extends Component {
+  /** One search, whether it is due or not. Resolves with the number of sessions declared lost. */
+  search(): Promise<number>;
+}
+
+export interface LostDeps {
+  readonly topic: string;
+  readonly clickhouse: ClickHouse;
+  readonly admin: Pick<KafkaAdmin, 'describeTopic'>;
+  /** Whether this process is the one that searches; two at once are harmless. */
+  readonly leads: () => boolean;
+  readonly logger: Logger;
+  readonly metrics: LostMetrics;
+}
+
+/** A row of `sessions` as it goes back in: texts and numbers as the database sent them. */
+type Row = Readonly<Record<string, unknown>> & {
+  readonly session_id: string;
+  readonly started_at: string;
+  readonly updated_at: string;
+  readonly seq: number;
+};
+
+const sessionRow = z.looseObject({
+  session_id: z.string(),
+  started_at: isoTime,
+  updated_at: isoTime,
+  seq: z.int(),
+});
+
+export function createLostSessions(config: LostConfig, deps: LostDeps): LostSessions {
+  const { clickhouse, logger, metrics } = deps;
+  const ending = new AbortController();
+  const { signal } = ending;
+  let running: Promise<void> | null = null;
+
+  async function foldedUntil(): Promise<number | null> {
+    // The ends first: what lies below them when the offsets are read later has been folded.
+    const topic = await deps.admin.describeTopic(deps.topic);
+    if (topic === null) return null;
+    const stored = await clickhouse.query({
+      sql: `SELECT partition, toUnixTimestamp64Milli(watermark) AS watermark_ms, next_offset
+        FROM ingest_watermarks FINAL WHERE topic = {topic:String}`,
+      params: { topic: deps.topic },
+      row: z.object({ partition: z.int(), watermark_ms: int64, next_offset: int64 }),
+      signal,
+    });
+    const byPartition = new Map(stored.map((row) => [row.partition, row]));
+    return foldedUntilMs(
+      topic.map(({ partition, earliestOffset, endOffset }) => {
+        const row = byPartition.get(partition);
+        return {
+          partition,
+          watermarkMs: row === undefined || row.watermark_ms === 0 ? null : row.watermark_ms,
+          nextOffset: row?.next_offset ?? null,
+          earliestOffset,
+          endOffset,
+        };
+      }),
+    );
+  }
+
+  async function candidates(untilMs: number): Promise<Row[]> {
+    return clickhouse.query({
+      sql: `SELECT ${COLUMN_NAMES.join(', ')} FROM sessions FINAL
+        WHERE status = 'active' AND started_at < fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC') AND (
+          updated_at < fromUnixTimestamp64Milli({until_ms:Int64} - {after_ms:Int64}, 'UTC')
+          OR (updated_at < fromUnixTimestamp64Milli({until_ms:Int64} - {replaced_after_ms:Int64}, 'UTC')
+            AND proxy_epoch < transform(toString(proxy_id), {proxies:Array(String)}, {epochs:Array(UInt64)}, toUInt64(0))))
+        LIMIT {limit:UInt32}`,
+      params: {
+        until_ms: untilMs,
+        after_ms: config.after_ms,
+        replaced_after_ms: config.replaced_after_ms,
+        limit: CHUNK_MAX,
+        ...(await newestEpochs(untilMs)),
+      },
+      row: sessionRow,
+      signal,
+    });
+  }
+
+  /** Of the proxies heard of lately. An older session is lost by its silence alone. */
+  async function newestEpochs(untilMs: number) {
+    const rows = await clickhouse.query({
+      sql: `SELECT toString(proxy_id) AS proxy, max(proxy_epoch) AS epoch FROM sessions
+        WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') GROUP BY proxy`,
+      params: { from_ms: untilMs - config.after_ms },
+      row: z.object({ proxy: z.string(), epoch: int64 }),
+      signal,
+    });
+    return { proxies: rows.map(({ proxy }) => proxy), epochs: rows.map(({ epoch }) => epoch) };
+  }
+
+  async function declare(rows: readonly Row[]): Promise<void> {
+    const lost = rows.map(asLost);
+    await list(lost, STATE.declared);
+    const cells = lost.map((row) => COLUMN_NAMES.map((name) => row[name]));
+    await insert('sessions_by_user', COLUMN_NAMES, cells);
+    await insert('sessions_by_destination', COLUMN_NAMES, cells);
+    await insert('sessions', COLUMN_NAMES, cells);
+    await count(lost);
+  }
+
+  /** Marks the hours in which the sessions end, and those in which they may have been missed. */
+  async function count(lost: readonly LostEntry[]): Promise<void> {
+    const markId = randomUUID();
+    const hours = new Set(lost.map((row) => hourOf(row.ended_at)));
+    await insert(
+      'ingest_dirty_hours',
+      ['mark_id', 'hour'],
+      [...hours].map((hour) => [markId, hour]),
+    );
+    await list(lost, STATE.counted);
+  }
+
+  /** What an earlier search declared and did not get to count. */
+  async function finishEarlier(): Promise<void> {
+    const rows = await clickhouse.query({
+      sql: `SELECT session_id, started_at, ended_at, version FROM ingest_lost_sessions FINAL
+        WHERE state = {declared:UInt8} LIMIT {limit:UInt32}`,
+      params: { declared: STATE.declared, limit: CHUNK_MAX },
+      row: z.object({
+        session_id: z.string(),
+        started_at: isoTime,
+        ended_at: isoTime,
+        version: int64,
+      }),
+      signal,
+    });
+    if (rows.length > 0) await count(rows);
+  }
+
+  function list(lost: readonly LostEntry[], state: number): Promise<void> {
+    return insert(
+      'ingest_lost_sessions',
+      ['session_id', 'started_at', 'ended_at', 'version', 'state'],
+      lost.map((row) => [row.session_id, row.started_at, row.ended_at, row.version, state]),
+    );
+  }
+
+  async function insert(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly unknown[])[],
+  ): Promise<void> {
+    await clickhouse.insert({
+      table,
+      columns,
+      format: 'JSONCompactEachRow',
+      bytes: [Buffer.from(rows.map((row) => JSON.stringify(row)).join('\n'))],
+      settings: { date_time_input_format: 'best_effort' },
+      signal,
+    });
+  }
+
+  async function search(): Promise<number> {
+    await finishEarlier();
+    const untilMs = await foldedUntil();
+    if (untilMs === null) return 0;
+    let declared = 0;
+    for (let chunk = 0; chunk < CHUNKS_MAX; chunk += 1) {
+      // One after the other: a chunk that is declared is no candidate any more.
+      /* oxlint-disable no-await-in-loop */
+      const rows = await candidates(untilMs);
+      if (rows.length > 0) await declare(rows);
+      /* oxlint-enable no-await-in-loop */
+      declared += rows.length;
+      metrics.declared.inc(rows.length);
+      if (rows.length < CHUNK_MAX) break;
+    }
+    if (declared > 0) logger.warn({ sessions: declared }, 'sessions declared lost');
+    return declared;
+  }
+
+  async function loop(): Promise<void> {
+    while (!signal.aborted) {
+      // oxlint-disable-next-line no-await-in-loop
+      await delay(config.interval_ms, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted || !deps.leads()) continue;
+      try {
+        // oxlint-disable-next-line no-await-in-loop
+        await search();
+      } catch (error) {
+        if (signal.aborted) return;
+        metrics.failures.inc();
+        logger.error({ err: error }, `lost sessions were not searched for: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  return {
+    search,
+    start() {
+      running ??= loop();
+    },
+    async stop() {
+      ending.abort();
+      await running;
+    },
+  };
+}
+
+interface LostEntry {
+  readonly session_id: string;
+  readonly started_at: string;
+  readonly ended_at: string;
+  readonly version: number;
+}
+
+/** The row of a lost session, as `lostRowOf` of the schemas makes it: it ends where it was last heard of. */
+function asLost(row: Row): Row & LostEntry {
+  return {
+    ...row,
+    status: 'failed',
+    close_reason: 'lost',
+    ended_at: row.updated_at,
+    duration_ms: Math.max(0, Date.parse(row.updated_at) - Date.parse(row.started_at)),
+    version: row.seq * 2 + 1,
+  };
+}
+
+function hourOf(time: string): string {
+  return `${time.slice(0, 13)}:00:00.000Z`;
+}

@@ -1,0 +1,20 @@
+import { Counter } from '@sockscope/runtime';
+import type { Registry } from '@sockscope/runtime';
+
+export type LostMetrics = ReturnType<typeof createLostMetrics>;
+
+export function createLostMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    declared: new Counter({
+      name: 'sockscope_ingest_lost_sessions_total',
+      help: 'Open sessions declared lost because their proxy is gone.',
+      registers,
+    }),
+    failures: new Counter({
+      name: 'sockscope_ingest_lost_search_failures_total',
+      help: 'Searches for lost sessions that failed; the next one does the same work.',
+      registers,
+    }),
+  };
+}

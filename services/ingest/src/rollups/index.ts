@@ -1,0 +1,5 @@
+export { rollupsConfig } from './config.js';
+export { createMarkKeeper } from './marks.js';
+export type { MarkKeeper } from './marks.js';
+export { createRollupMetrics } from './metrics.js';
+export { createRollups, findRollupDifferences, markAllHours } from './rollups.js';

@@ -1,0 +1,200 @@
+/** The recomputation as SQL. Its parameters: {hours}, {from} and {to} of one day, or {day} and {through}; and {computed_at}. */
+
+/** Figures that are summed, as they are named in every rollup table. */
+const FIGURES = [
+  'sessions_started',
+  'sessions_closed',
+  'sessions_failed',
+  'sessions_rejected',
+  'bytes_sent',
+  'bytes_received',
+  'packets_sent',
+  'packets_received',
+  'duration_ms',
+] as const;
+
+const FIGURE_LIST = FIGURES.join(', ');
+const SUMS = FIGURES.map((name) => `sum(${name}) AS ${name}`).join(', ');
+
+/**
+ * What each session and minute contributes to the hours asked for. `counts` is whether the branch
+ * counts bytes for the dimensions that never change (those of traffic) or, with the totals of the
+ * whole session, for those that may change until it ends (see 0004_rollups.sql).
+ */
+const IN_HOURS = (column: string) =>
+  `${column} >= {from:DateTime('UTC')} AND ${column} < {to:DateTime('UTC')} AND toStartOfHour(${column}) IN {hours:Array(DateTime('UTC'))}`;
+
+const FIXED_DIMENSIONS = [
+  ['total', "''"],
+  ['user', 'user'],
+  ['destination', 'dest_host'],
+  // As addresses are shown: IPv4 without the prefix of the mapping.
+  [
+    'source',
+    "if(toString(source_ip) LIKE '::ffff:%.%', substring(toString(source_ip), 8), toString(source_ip))",
+  ],
+  ['port', 'toString(dest_port)'],
+  ['protocol', 'toString(protocol)'],
+  ['proxy', 'toString(proxy_id)'],
+] as const;
+
+const ENDING_DIMENSIONS = [
+  ['acl_rule', "ifNull(toString(acl_rule_matched), '')"],
+  ['close_reason', "ifNull(toString(close_reason), '')"],
+  ['status', 'toString(status)'],
+] as const;
+
+function dimensionArray(
+  dimensions: readonly (readonly [string, string])[],
+  withBytes: 0 | 1,
+): string {
+  return dimensions.map(([name, key]) => `('${name}', ${key}, ${withBytes})`).join(', ');
+}
+
+const STARTED = `
+SELECT
+    toStartOfHour(started_at) AS hour, user, dest_host, dest_port,
+    [${dimensionArray(FIXED_DIMENSIONS, 0)}] AS entries,
+    1 AS sessions_started, 0 AS sessions_closed, 0 AS sessions_failed, 0 AS sessions_rejected,
+    0 AS bytes_sent, 0 AS bytes_received, 0 AS packets_sent, 0 AS packets_received, toUInt64(0) AS duration_ms
+FROM sessions FINAL
+WHERE ${IN_HOURS('started_at')}`;
+
+const ENDED = `
+SELECT
+    toStartOfHour(assumeNotNull(ended_at)) AS hour, user, dest_host, dest_port,
+    [${dimensionArray(FIXED_DIMENSIONS, 0)}, ${dimensionArray(ENDING_DIMENSIONS, 1)}] AS entries,
+    0 AS sessions_started, status = 'closed' AS sessions_closed, status = 'failed' AS sessions_failed,
+    status = 'rejected_by_acl' AS sessions_rejected,
+    bytes_sent, bytes_received, packets_sent, packets_received, ifNull(duration_ms, 0) AS duration_ms
+FROM sessions FINAL
+WHERE started_at < {to:DateTime('UTC')} AND ${IN_HOURS('ended_at')}`;
+
+const MOVED = `
+SELECT
+    toStartOfHour(bucket) AS hour, user, dest_host, dest_port,
+    [${dimensionArray(FIXED_DIMENSIONS, 1)}] AS entries,
+    0 AS sessions_started, 0 AS sessions_closed, 0 AS sessions_failed, 0 AS sessions_rejected,
+    bytes_sent, bytes_received, packets_sent, packets_received, toUInt64(0) AS duration_ms
+FROM session_traffic_1m FINAL
+WHERE ${IN_HOURS('bucket')}`;
+
+const BY_DIMENSION = `
+SELECT
+    entry.1 AS dimension, hour AS bucket, entry.2 AS key,
+    sum(sessions_started) AS sessions_started, sum(sessions_closed) AS sessions_closed,
+    sum(sessions_failed) AS sessions_failed, sum(sessions_rejected) AS sessions_rejected,
+    sum(bytes_sent * entry.3) AS bytes_sent, sum(bytes_received * entry.3) AS bytes_received,
+    sum(packets_sent * entry.3) AS packets_sent, sum(packets_received * entry.3) AS packets_received,
+    sum(duration_ms) AS duration_ms
+FROM (${STARTED} UNION ALL ${ENDED} UNION ALL ${MOVED})
+ARRAY JOIN entries AS entry
+GROUP BY dimension, bucket, key`;
+
+/** Bytes count where they moved, so the ends contribute none. */
+const BY_PAIR = `
+SELECT hour AS bucket, user, dest_host, dest_port, ${SUMS}
+FROM (
+    SELECT hour, user, dest_host, dest_port, ${FIGURE_LIST} FROM (${STARTED})
+    UNION ALL
+    SELECT hour, user, dest_host, dest_port, sessions_started, sessions_closed, sessions_failed, sessions_rejected, 0, 0, 0, 0, duration_ms FROM (${ENDED})
+    UNION ALL
+    SELECT hour, user, dest_host, dest_port, ${FIGURE_LIST} FROM (${MOVED})
+)
+GROUP BY bucket, user, dest_host, dest_port`;
+
+const BUCKET_IN_HOURS = "bucket IN {hours:Array(DateTime('UTC'))}";
+const BUCKET_IS_DAY = "bucket = {day:DateTime('UTC')}";
+const BUCKET_IN_DAY =
+  "bucket >= {day:DateTime('UTC')} AND bucket < {day:DateTime('UTC')} + INTERVAL 1 DAY";
+
+/** The keys of a day whose hours were replaced since the day was last made. */
+function changedKeys(table: string, keys: string): string {
+  return `(${keys}) GLOBAL IN (SELECT ${keys} FROM ${table} WHERE ${BUCKET_IN_DAY} AND computed_at > {through:DateTime64(6, 'UTC')})`;
+}
+
+/** A day's rows for the keys that changed, made from its hours. */
+function dayTarget(table: string, hourTable: string, keys: string): Target {
+  const changed = changedKeys(hourTable, keys);
+  return {
+    table,
+    keys: `bucket, ${keys}`,
+    fresh: `
+SELECT {day:DateTime('UTC')} AS bucket, ${keys}, ${SUMS}
+FROM (SELECT ${keys}, ${FIGURE_LIST} FROM ${hourTable} FINAL WHERE ${BUCKET_IN_DAY} AND ${changed})
+GROUP BY ${keys}`,
+    scope: `${BUCKET_IS_DAY} AND ${changed}`,
+  };
+}
+
+/** One table to bring up to date. */
+interface Target {
+  readonly table: string;
+  /** The primary key of the table. */
+  readonly keys: string;
+  /** The rows as they should be. */
+  readonly fresh: string;
+  /** Which of the rows that are there are meant. */
+  readonly scope: string;
+}
+
+const DIMENSION_KEYS = 'dimension, bucket, key';
+const PAIR_KEYS = 'bucket, user, dest_host, dest_port';
+
+export const HOUR_TARGETS: readonly Target[] = [
+  { table: 'rollup_1h', keys: DIMENSION_KEYS, fresh: BY_DIMENSION, scope: BUCKET_IN_HOURS },
+  { table: 'rollup_pairs_1h', keys: PAIR_KEYS, fresh: BY_PAIR, scope: BUCKET_IN_HOURS },
+];
+/** Made from the hours, so they come after them. {through} is the version of the hours that they know already. */
+export const DAY_TARGETS: readonly Target[] = [
+  dayTarget('rollup_1d', 'rollup_1h', 'dimension, key'),
+  dayTarget('rollup_pairs_1d', 'rollup_pairs_1h', 'user, dest_host, dest_port'),
+];
+
+/**
+ * The rows that differ from what the table holds: changed, new, and gone ones as zeros. Only these are
+ * inserted, so that recomputing the present hour again and again does not fill the table with copies.
+ */
+function differencesOf({ table, keys, fresh, scope }: Target): string {
+  const news = FIGURES.map((name) => `sumIf(${name}, is_fresh) AS ${name}_new`).join(', ');
+  const olds = FIGURES.map((name) => `sumIf(${name}, NOT is_fresh) AS ${name}_old`).join(', ');
+  const differ = FIGURES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
+  return `
+SELECT ${keys}, ${news}, ${olds}
+FROM (
+    SELECT ${keys}, ${FIGURE_LIST}, true AS is_fresh FROM (${fresh})
+    UNION ALL
+    SELECT ${keys}, ${FIGURE_LIST}, false AS is_fresh FROM ${table} FINAL WHERE ${scope}
+)
+GROUP BY ${keys}
+HAVING ${differ}`;
+}
+
+/** Brings the rows of a table up to date. */
+export function replaceStatement(target: Target): string {
+  const values = FIGURES.map((name) => `${name}_new`).join(', ');
+  return `
+INSERT INTO ${target.table} (${target.keys}, ${FIGURE_LIST}, computed_at)
+SELECT ${target.keys}, ${values}, {computed_at:DateTime64(6, 'UTC')}
+FROM (${differencesOf(target)})`;
+}
+
+/** How many rows of a table are not what they should be. */
+export function countDifferences(target: Target): string {
+  return `SELECT count() AS differences FROM (${differencesOf(target)})`;
+}
+
+/** Sketches cannot be compared by their figures: they are few, and always replaced. */
+export const REPLACE_DURATIONS = `
+INSERT INTO rollup_durations_1h (bucket, sessions, duration_sketch, computed_at)
+SELECT bucket, sum(sessions), quantilesDDMergeState(0.01, 0.5)(sketch), {computed_at:DateTime64(6, 'UTC')}
+FROM (
+    SELECT toStartOfHour(assumeNotNull(ended_at)) AS bucket, count() AS sessions,
+        quantilesDDState(0.01, 0.5)(ifNull(duration_ms, 0)) AS sketch
+    FROM sessions FINAL
+    WHERE started_at < {to:DateTime('UTC')} AND ${IN_HOURS('ended_at')}
+    GROUP BY bucket
+    UNION ALL
+    SELECT arrayJoin({hours:Array(DateTime('UTC'))}) AS bucket, 0 AS sessions, initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS sketch
+)
+GROUP BY bucket`;

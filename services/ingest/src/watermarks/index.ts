@@ -1,0 +1,1 @@
+export { createWatermarkKeeper } from './watermarks.js';

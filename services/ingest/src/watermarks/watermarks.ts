@@ -1,0 +1,53 @@
+/**
+ * Writes down with each batch how far each partition has been folded: the offset that comes next and
+ * the latest time that its events carry. Stored after the batch's rows, so whoever reads that offset
+ * also finds the rows of all that lies below it.
+ */
+import { toTimestamp } from '@sockscope/schemas';
+import type { Bookkeeper } from '../pipeline/pipeline.js';
+
+const COLUMNS = ['topic', 'partition', 'watermark', 'next_offset', 'caught_up'] as const;
+
+export interface WatermarkKeeper extends Bookkeeper {
+  /** To be called when partitions were assigned anew. */
+  forget(): void;
+}
+
+/** @param now milliseconds since 1970: a proxy whose clock is ahead does not carry the watermark with it. */
+export function createWatermarkKeeper(
+  config: { readonly topic: string },
+  now: () => number = Date.now,
+): WatermarkKeeper {
+  const latest = new Map<number, number>();
+
+  return {
+    plan(batch) {
+      const learnt: (readonly [number, number])[] = [];
+      const rows: string[] = [];
+      for (const { partition, newestMs, nextOffset, caughtUp } of batch.partitions) {
+        const ms = Math.max(Math.min(newestMs ?? 0, now()), latest.get(partition) ?? 0);
+        learnt.push([partition, ms]);
+        rows.push(
+          JSON.stringify([config.topic, partition, toTimestamp(ms), nextOffset, caughtUp ? 1 : 0]),
+        );
+      }
+      return {
+        blocks: [
+          {
+            table: 'ingest_watermarks',
+            columns: COLUMNS,
+            format: 'JSONCompactEachRow',
+            bytes: [Buffer.from(rows.join('\n'))],
+            rows: rows.length,
+          } as const,
+        ].filter((block) => block.rows > 0),
+        acknowledge() {
+          for (const [partition, ms] of learnt) latest.set(partition, ms);
+        },
+      };
+    },
+    forget() {
+      latest.clear();
+    },
+  };
+}
