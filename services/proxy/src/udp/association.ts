@@ -117,7 +117,8 @@ export class Association implements DeadlineNode {
 
   #listen(ip: string): void {
     this.#attempts -= 1;
-    const socket = openSocket(ip, this.context.ports.next(), (error) => {
+    const socket = makeSocket(ip);
+    socket.on('error', (error: NodeJS.ErrnoException) => {
       if (socket !== this.#inner) return;
       socket.close();
       this.#inner = null;
@@ -137,6 +138,8 @@ export class Association implements DeadlineNode {
     socket.on('message', (datagram: Buffer, from: RemoteInfo) => {
       this.#fromClient(datagram, from);
     });
+    // Last, because both success and failure may be told at once.
+    bindSocket(socket, ip, this.context.ports.next());
   }
 
   onDeadline(): void {
@@ -219,7 +222,8 @@ export class Association implements DeadlineNode {
   }
 
   #openOuter(ip: string): Socket {
-    const socket = openSocket(ip, 0, () => {
+    const socket = makeSocket(ip);
+    socket.on('error', () => {
       // Without a socket nothing is sent, and each datagram counts as such.
     });
     socket.on('message', (datagram: Buffer, from: RemoteInfo) => {
@@ -227,6 +231,7 @@ export class Association implements DeadlineNode {
       if (flow === undefined) this.context.metrics.dropped.add('unknown_source');
       else flow.receive(datagram);
     });
+    bindSocket(socket, ip, 0);
     return socket;
   }
 
@@ -465,17 +470,13 @@ function lookupLiteral(
   callback(null, ip, isIPv6(ip) ? 6 : 4);
 }
 
-function openSocket(
-  ip: string,
-  port: number,
-  onError: (error: NodeJS.ErrnoException) => void,
-): Socket {
-  const socket = createSocket({
-    type: isIPv6(ip) ? 'udp6' : 'udp4',
-    ipv6Only: true,
-    lookup: lookupLiteral,
-  });
-  socket.on('error', onError);
+function makeSocket(ip: string): Socket {
+  return isIPv6(ip)
+    ? createSocket({ type: 'udp6', ipv6Only: true, lookup: lookupLiteral })
+    : createSocket({ type: 'udp4', lookup: lookupLiteral });
+}
+
+/** Exclusive, because workers of node:cluster would share the socket otherwise. */
+function bindSocket(socket: Socket, ip: string, port: number): void {
   socket.bind({ address: ip, port, exclusive: true });
-  return socket;
 }
