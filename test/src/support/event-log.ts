@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startKafka } from '@sockscope/local';
+import { DEFAULT_TOPIC, sessionEvent } from '@sockscope/schemas';
+import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/schemas';
+import kafkajs from 'kafkajs';
+
+const WAIT_MS = 20_000;
+
+/** A real Kafka and everything that proxies have written to it. */
+export interface EventLog {
+  /** host:port */
+  readonly kafka: string;
+  readonly events: readonly SessionEvent[];
+  started(): SessionStarted[];
+  closed(): SessionClosed[];
+  /** Resolves with the first event that fits, also one that is there already. */
+  waitFor<E extends SessionEvent>(
+    what: string,
+    fits: (event: SessionEvent) => event is E,
+  ): Promise<E>;
+  /** The end of the first session that fits. */
+  waitForClosed(what: string, fits: (event: SessionClosed) => boolean): Promise<SessionClosed>;
+  stop(): Promise<void>;
+}
+
+export async function startEventLog(): Promise<EventLog> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sockscope-events-'));
+  const broker = await startKafka({ dataDir });
+  const client = new kafkajs.Kafka({
+    brokers: [broker.address],
+    logLevel: kafkajs.logLevel.NOTHING,
+  });
+  const admin = client.admin();
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: [{ topic: DEFAULT_TOPIC, numPartitions: 3 }],
+  });
+  await admin.disconnect();
+
+  const events: SessionEvent[] = [];
+  const listeners = new Set<() => void>();
+  const consumer = client.consumer({ groupId: randomUUID(), maxWaitTimeInMs: 100 });
+  await consumer.connect();
+  await consumer.subscribe({ topic: DEFAULT_TOPIC, fromBeginning: true });
+  await consumer.run({
+    eachMessage({ message }) {
+      events.push(sessionEvent.parse(JSON.parse(message.value?.toString('utf8') ?? 'null')));
+      for (const listener of listeners) listener();
+      return Promise.resolve();
+    },
+  });
+
+  function waitFor<E extends SessionEvent>(
+    what: string,
+    fits: (event: SessionEvent) => event is E,
+  ): Promise<E> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        listeners.delete(look);
+        const seen = events.map((e) => `${e.type} ${e.dest_host}:${e.dest_port} ${e.user}`);
+        reject(new Error(`no event: ${what}; seen:\n${seen.join('\n')}`));
+      }, WAIT_MS);
+      function look(): void {
+        const found = events.find(fits);
+        if (found === undefined) return;
+        clearTimeout(timer);
+        listeners.delete(look);
+        resolve(found);
+      }
+      listeners.add(look);
+      look();
+    });
+  }
+
+  return {
+    kafka: broker.address,
+    events,
+    started: () => events.filter((event) => event.type === 'SessionStarted'),
+    closed: () => events.filter((event) => event.type === 'SessionClosed'),
+    waitFor,
+    waitForClosed: (what, fits) =>
+      waitFor(
+        what,
+        (event): event is SessionClosed => event.type === 'SessionClosed' && fits(event),
+      ),
+    async stop() {
+      await consumer.disconnect();
+      await broker.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
