@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
-import { ClickHouseLogLevel, createClient, drainStream } from '@clickhouse/client';
+import { text } from 'node:stream/consumers';
+import { ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import type { ClickHouseSettings, ResponseHeaders } from '@clickhouse/client';
 import type { z } from 'zod';
 import type { ClickHouseConfig } from './config.js';
@@ -181,7 +182,7 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
           ...requestOf(insert, deadline, FOR_INSERTS, queryId),
         });
         // The socket is free, and the answer whole, only after the body has been read.
-        await abortable(drainStream(result.stream), deadline.signal, () => result.stream.destroy());
+        await abortable(text(result.stream), deadline.signal, () => result.stream.destroy());
       });
     },
     async query(query) {
