@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest';
 import { startClickHouse } from './clickhouse/index.js';
+import '@sockscope/runtime/testing';
 
 let dataDir = '';
 beforeEach(async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startClickHouse, startKafka } from '@sockscope/local';
 import type { TestProject } from 'vitest/node';
+import '@sockscope/runtime/testing';
 
 /**
  * One real Kafka and one real ClickHouse for all integration tests, on free ports and temporary
