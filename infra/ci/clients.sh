@@ -3,7 +3,7 @@
 # root. Ends with 0 where all of them are there. Without them those tests are skipped.
 set -euo pipefail
 
-packages=(curl netcat-openbsd proxychains4 python3-socks openssh-client openssh-server chromium microsocks)
+packages=(curl netcat-openbsd proxychains4 python3-socks openssh-client openssh-server chromium microsocks dante-server)
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
   echo "clients.sh: needs apt-get and root; tests with clients that are missing are skipped" >&2

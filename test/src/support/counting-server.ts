@@ -58,6 +58,13 @@ export function startDigestServer(host = '127.0.0.1'): Promise<CountingServer> {
   return listening(server, host);
 }
 
+export function startEchoServer(host = '127.0.0.1'): Promise<CountingServer> {
+  return listening(
+    createServer((socket) => socket.pipe(socket)),
+    host,
+  );
+}
+
 export function startHttpServer(
   handler: RequestListener,
   host = '127.0.0.1',
