@@ -239,6 +239,16 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     ).toBeGreaterThan(0);
   });
 
+  test('no metric names a user, an address or a destination', async () => {
+    for (const ops of [site.proxyOps, site.ingestOps, site.api]) {
+      const text = await (await fetch(`${ops}/metrics`)).text();
+      const series = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+      expect(series.length).toBeGreaterThan(10);
+      expect(series.filter((line) => !line.startsWith('sockscope_'))).toEqual([]);
+      expect(series.filter((line) => /anonymous|127\.0\.0\.1|localhost/.test(line))).toEqual([]);
+    }
+  });
+
   test('poison events land in the dead-letter topic with a reason and stop nothing', async () => {
     const poison = [
       { key: 'k0', value: 'not json' },

@@ -1,3 +1,4 @@
+import { messageOf } from '../errors.js';
 import type { Reporter } from './report.js';
 import { readyProblem } from './service.js';
 
@@ -12,10 +13,17 @@ export interface WatchedService {
   readonly isUp: () => boolean;
 }
 
-/** Asks every service now and then whether it is ready, and says when that changes. */
+/**
+ * Asks every service now and then whether it is ready, and looks at the disk; says when that
+ * changes.
+ */
 export function createHealthWatch(
   services: readonly WatchedService[],
-  deps: { readonly report: Reporter },
+  deps: {
+    readonly report: Reporter;
+    /** Rejects with a sentence where the disk is nearly full. */
+    readonly checkDisk: () => Promise<void>;
+  },
 ): { start(): void; stop(): void } {
   const failures = new Map<string, number>();
   let timer: NodeJS.Timeout | null = null;
@@ -37,10 +45,22 @@ export function createHealthWatch(
     }
   }
 
+  let diskIsFull = false;
+  async function checkDisk(): Promise<void> {
+    try {
+      await deps.checkDisk();
+      diskIsFull = false;
+    } catch (error) {
+      if (!diskIsFull) deps.report.problem(messageOf(error));
+      diskIsFull = true;
+    }
+  }
+
   return {
     start() {
       timer ??= setInterval(() => {
         for (const service of services) void check(service);
+        void checkDisk();
       }, INTERVAL_MS);
     },
     stop() {

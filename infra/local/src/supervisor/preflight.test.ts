@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { pickFreePort } from '../net/ports.js';
 import { lockDataDir } from './lock.js';
-import { checkFreeSpace, checkListeners } from './preflight.js';
+import { checkFreeSpace, checkListeners, openFilesWarning } from './preflight.js';
 
 let dir = '';
 beforeEach(() => {
@@ -63,4 +63,10 @@ test('a damaged lock does not stop a start', async () => {
   const lock = await lockDataDir(dir, () => undefined);
   expect(readFileSync(join(dir, 'running.json'), 'utf8')).toContain(String(process.pid));
   await lock.release();
+});
+
+test('few open files are a warning that says how to have more', () => {
+  expect(openFilesWarning(1024)).toMatch(/only 1024 files.*about 512 sessions.*ulimit -n/);
+  expect(openFilesWarning(1_048_576)).toBeNull();
+  expect(openFilesWarning(null)).toBeNull();
 });

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { statfs } from 'node:fs/promises';
 import { type ListenAddress, formatListenAddress } from '@sockscope/runtime';
 import { LocalError } from '../errors.js';
@@ -5,6 +6,9 @@ import { listenProblem } from '../net/ports.js';
 
 /** Kafka and ClickHouse both stop working on a full disk; below this a start is refused. */
 const MIN_FREE_BYTES = 512 * 1024 * 1024;
+
+/** Kafka and ClickHouse hold a few hundred files open, the proxy two for each session. */
+const COMFORTABLE_OPEN_FILES = 4_096;
 
 /** An address that something of ours is going to listen on. */
 export interface PlannedListener {
@@ -26,6 +30,19 @@ export async function checkFreeSpace(
     'DISK_FULL',
     `The disk of ${dataDir} has ${mib(freeBytes)} MiB left; at least ${mib(minFreeBytes)} are needed. Make room, or set LOCAL_DATA_DIR to a folder on another disk.`,
   );
+}
+
+/** A sentence where few files may be open at once; null where there are enough, or it is unknown. */
+export function openFilesWarning(limit = openFilesLimit()): string | null {
+  if (limit === null || limit >= COMFORTABLE_OPEN_FILES) return null;
+  return `A process may open only ${String(limit)} files here, so that the proxy can hold about ${String(Math.floor(limit / 2))} sessions. Raise the limit (ulimit -n ${String(COMFORTABLE_OPEN_FILES)}) before npm start for more.`;
+}
+
+/** The hard limit, which Node raises its own to and hands on to its children. */
+function openFilesLimit(): number | null {
+  const { stdout } = spawnSync('/bin/sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' });
+  const limit = Number.parseInt(stdout, 10);
+  return Number.isNaN(limit) ? null : limit;
 }
 
 /**

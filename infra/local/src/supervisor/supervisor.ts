@@ -13,7 +13,12 @@ import type { LocalConfig } from './config.js';
 import { createHealthWatch } from './health-watch.js';
 import { createKeeper, type Keeper } from './keeper.js';
 import { type DataDirLock, lockDataDir } from './lock.js';
-import { checkFreeSpace, checkListeners, type PlannedListener } from './preflight.js';
+import {
+  checkFreeSpace,
+  checkListeners,
+  openFilesWarning,
+  type PlannedListener,
+} from './preflight.js';
 import type { Reporter } from './report.js';
 import { launchService, runServiceCommand, type ServiceSpec } from './service.js';
 
@@ -163,6 +168,8 @@ export function createSupervisor(
     });
     await mkdir(join(dataDir, 'logs'), { recursive: true });
     await checkFreeSpace(dataDir);
+    const fewFiles = openFilesWarning();
+    if (fewFiles !== null) report.problem(fewFiles);
     const addresses = await resolveAddresses(config);
     await checkListeners(plannedListeners(config, addresses));
     abort.signal.throwIfAborted();
@@ -204,7 +211,7 @@ export function createSupervisor(
         ...spec,
         isUp: () => keepers.some((keeper) => keeper.name === spec.name && keeper.pid() !== null),
       })),
-      { report },
+      { report, checkDisk: () => checkFreeSpace(dataDir) },
     );
     watch.start();
     stopWatching.push(() => {
