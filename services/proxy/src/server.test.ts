@@ -1,6 +1,19 @@
+import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { GREETING, requestFor, startEcho, startHarness, TestClient } from './testing/harness.js';
+import { startDnsServer } from './testing/dns-server.js';
+import type { DnsServer } from './testing/dns-server.js';
+import {
+  bytesOf,
+  GREETING,
+  requestFor,
+  startEcho,
+  startHarness,
+  startServer,
+  TestClient,
+  waitFor,
+} from './testing/harness.js';
 import type { Harness, HarnessOptions, TestServer } from './testing/harness.js';
+import { startSilentServer } from './testing/silent-server.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -23,43 +36,528 @@ async function echo(host?: string): Promise<TestServer> {
   return made;
 }
 
-async function client(proxy: Harness): Promise<TestClient> {
-  const made = await TestClient.connect(proxy.address);
+async function dnsServer(): Promise<DnsServer> {
+  const made = await startDnsServer();
+  cleanups.push(() => made.stop());
+  return made;
+}
+
+async function silent(): Promise<{ host: string; port: number }> {
+  const made = await startSilentServer();
+  cleanups.push(() => {
+    made.stop();
+  });
+  return made;
+}
+
+async function client(proxy: Harness, localAddress?: string): Promise<TestClient> {
+  const made = await TestClient.connect(proxy.address, localAddress);
   cleanups.push(() => {
     made.destroy();
   });
   return made;
 }
 
+/** A client whose session stands. */
+async function connected(proxy: Harness, origin: TestServer): Promise<TestClient> {
+  const made = await client(proxy);
+  made.send(GREETING, requestFor(origin.host, origin.port));
+  expect((await made.read(12))[3]).toBe(0);
+  return made;
+}
+
+const LIMITS = 'sockscope_proxy_limit_refusals_total';
+const FAILURES = 'sockscope_proxy_handshake_failures_total';
+const NOT_ALLOWED = bytesOf(5, 2, 0, 1, 0, 0, 0, 0, 0, 0).toString('hex');
+
 describe('CONNECT', () => {
-  it('reaches an IPv4 destination, counts every byte and tells how it ended', async () => {
+  it('tells the address and port that the destination sees', async () => {
     const proxy = await harness();
     const origin = await echo();
     const c = await client(proxy);
-    c.send(GREETING);
-    expect([...(await c.read(2))]).toEqual([5, 0]);
-    c.send(requestFor('127.0.0.1', origin.port));
-    const reply = await c.read(10);
-    expect([...reply.subarray(0, 8)]).toEqual([5, 0, 0, 1, 127, 0, 0, 1]);
+    c.send(GREETING, requestFor('127.0.0.1', origin.port));
+    const reply = (await c.read(12)).subarray(2);
+    expect([...reply.subarray(4, 8)].join('.')).toBe([...origin.sockets][0]?.remoteAddress);
     expect(reply.readUInt16BE(8)).toBe([...origin.sockets][0]?.remotePort);
-    c.send('hello');
-    expect((await c.read(5)).toString()).toBe('hello');
+  });
+
+  it('passes on early payload, more than fits into a handshake', async () => {
+    const proxy = await harness();
+    const origin = await echo();
+    const c = await client(proxy);
+    const payload = Buffer.alloc(1_000_000, 'sockscope');
+    c.send(GREETING, requestFor('127.0.0.1', origin.port), payload);
     c.socket.end();
-    await c.readAll();
+    const received = await c.readAll();
+    expect(received.subarray(12).equals(payload)).toBe(true);
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ bytes_sent: 1_000_000, bytes_received: 1_000_000 });
+  });
+
+  it('passes on early payload and the end behind it while the destination is slow', async () => {
+    const dns = await dnsServer();
+    const origin = await echo();
+    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 700 });
+    const proxy = await harness({ config: { dns: { servers: [dns.address], family: 'ipv4' } } });
+    const c = await client(proxy);
+    c.send(GREETING, requestFor('slow.test', origin.port), 'early');
+    c.socket.end();
+    expect((await c.readAll()).subarray(12).toString()).toBe('early');
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ close_reason: 'client_eof', bytes_sent: 5, bytes_received: 5 });
+    expect(closed?.connect_ms).toBeGreaterThan(600);
+  });
+
+  it('gives up on a slow destination when the client resets', async () => {
+    const server = await silent();
+    const proxy = await harness();
+    const c = await client(proxy);
+    c.send(GREETING, requestFor(server.host, server.port));
+    await c.read(2);
+    c.socket.resetAndDestroy();
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ status: 'failed', close_reason: 'client_aborted' });
+    await proxy.idle();
+  });
+
+  it('gives up on a slow destination soon after the client has ended without a word', async () => {
+    const server = await silent();
+    const proxy = await harness();
+    const c = await client(proxy);
+    c.send(GREETING, requestFor(server.host, server.port));
+    await c.read(2);
+    const startedMs = performance.now();
+    c.socket.end();
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ status: 'failed', close_reason: 'client_aborted' });
+    expect(performance.now() - startedMs).toBeLessThan(3_000);
+  });
+
+  it('answers with reply 04 when the connect timeout has passed', async () => {
+    const server = await silent();
+    const proxy = await harness({ config: { dial: { connect_timeout_ms: 100 } } });
+    const c = await client(proxy);
+    c.send(GREETING, requestFor(server.host, server.port));
+    expect((await c.readAll()).toString('hex')).toBe('050005040001000000000000');
     const [closed] = await proxy.waitClosed();
     expect(closed).toMatchObject({
-      user: 'anonymous',
-      source_ip: '127.0.0.1',
-      dest_host: '127.0.0.1',
-      dest_ip: '127.0.0.1',
-      dest_port: origin.port,
-      bytes_sent: 5,
-      bytes_received: 5,
+      status: 'failed',
+      close_reason: 'connect_timeout',
+      error_code: 'ETIMEDOUT',
+      connect_ms: null,
+    });
+  });
+
+  it('answers with reply 01 while the event sink takes no more, and records nothing', async () => {
+    const proxy = await harness();
+    const origin = await echo();
+    proxy.setAccepting(false);
+    const refused = await client(proxy);
+    refused.send(GREETING, requestFor('127.0.0.1', origin.port));
+    expect((await refused.readAll()).toString('hex')).toBe('050005010001000000000000');
+    expect(await proxy.metric(FAILURES, { kind: 'sink_refused' })).toBe(1);
+    expect(proxy.events).toEqual([]);
+    proxy.setAccepting(true);
+    await connected(proxy, origin);
+  });
+
+  it('closes a refused client that does not close, within the linger', async () => {
+    const proxy = await harness({ config: { limits: { reply_linger_ms: 100 } } });
+    const c = await client(proxy);
+    c.send(5, 1, 9);
+    await c.readAll();
+    expect(c.received.length).toBe(0);
+    // The client keeps its side open: the proxy must not wait for ever.
+    await waitFor(() => proxy.server.connections === 0, 'the connection to be dropped');
+  });
+
+  it('sends its refusal to a client that is still sending', async () => {
+    const proxy = await harness();
+    const c = await client(proxy);
+    c.send(GREETING, 5, 9, 0, 1, Buffer.alloc(2_000_000));
+    expect((await c.readAll()).toString('hex')).toBe('050005070001000000000000');
+    expect(c.error).toBeNull();
+  });
+});
+
+describe('the handshake deadline', () => {
+  it('is absolute: byte after byte does not extend it', async () => {
+    const proxy = await harness({ config: { limits: { handshake_timeout_ms: 300 } } });
+    const c = await client(proxy);
+    const startedMs = performance.now();
+    c.send(5, 255);
+    const drip = setInterval(() => c.send(0), 20);
+    cleanups.push(() => {
+      clearInterval(drip);
+    });
+    await c.waitClosed();
+    expect(performance.now() - startedMs).toBeGreaterThan(250);
+    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(await proxy.metric(FAILURES, { kind: 'timeout' })).toBe(1);
+  });
+
+  it('covers the time that a password takes to check', async () => {
+    const proxy = await harness({
+      config: { auth_policy: 'password', limits: { handshake_timeout_ms: 100 } },
+      verify: () => new Promise(() => undefined),
+    });
+    const c = await client(proxy);
+    c.send(5, 1, 2, 1, 1, 'u', 1, 'p');
+    await c.waitClosed();
+    expect(await proxy.metric(FAILURES, { kind: 'timeout' })).toBe(1);
+    expect(await proxy.metric('sockscope_proxy_handshakes')).toBe(0);
+  });
+
+  it('does not touch a session', async () => {
+    const proxy = await harness({ config: { limits: { handshake_timeout_ms: 100 } } });
+    const origin = await echo();
+    const c = await connected(proxy, origin);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 250);
+    });
+    c.send('still here');
+    expect((await c.read(10)).toString()).toBe('still here');
+  });
+});
+
+describe('limits', () => {
+  it.each([
+    ['max_sessions', { max_sessions: 1 }],
+    ['max_sessions_per_source', { max_sessions_per_source: 1 }],
+  ] as const)(
+    '%s refuses with reply 02, records it, and ends with the session',
+    async (name, limits) => {
+      const proxy = await harness({ config: { limits } });
+      const origin = await echo();
+      const first = await connected(proxy, origin);
+      const second = await client(proxy);
+      second.send(GREETING, requestFor('127.0.0.1', origin.port));
+      expect((await second.readAll()).toString('hex')).toBe(`0500${NOT_ALLOWED}`);
+      expect(proxy.closed()[0]).toMatchObject({
+        status: 'failed',
+        close_reason: 'limit_exceeded',
+        error_code: name,
+      });
+      expect(await proxy.metric(LIMITS, { limit: name })).toBe(1);
+      first.destroy();
+      await proxy.waitClosed(2);
+      await connected(proxy, origin);
+    },
+  );
+
+  it('max_sessions_per_user counts each user apart, and nobody who is anonymous', async () => {
+    const proxy = await harness({
+      config: { auth_policy: 'optional', limits: { max_sessions_per_user: 1 } },
+      verify: (user) => Promise.resolve({ ok: true, user, groups: [] }),
+    });
+    const origin = await echo();
+    const open = async (user: string): Promise<number | undefined> => {
+      const c = await client(proxy);
+      c.send(5, 1, 2, 1, user.length, user, 1, 'p', requestFor('127.0.0.1', origin.port));
+      return (await c.read(14))[5];
+    };
+    expect(await open('alice')).toBe(0);
+    expect(await open('alice')).toBe(2);
+    expect(await open('bob')).toBe(0);
+    await connected(proxy, origin);
+    await connected(proxy, origin);
+    expect(await proxy.metric(LIMITS, { limit: 'max_sessions_per_user' })).toBe(1);
+  });
+
+  it('a failed connection gives its place back', async () => {
+    const proxy = await harness({ config: { limits: { max_sessions: 1 } } });
+    const origin = await echo();
+    await origin.stop();
+    for (let i = 0; i < 3; i += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      const c = await client(proxy);
+      c.send(GREETING, requestFor('127.0.0.1', origin.port));
+      // oxlint-disable-next-line no-await-in-loop
+      expect((await c.readAll())[3]).toBe(5);
+    }
+  });
+
+  it.each([
+    ['max_handshakes', { max_handshakes: 2 }],
+    ['max_handshakes_per_source', { max_handshakes_per_source: 2 }],
+  ] as const)('%s drops connections above it until one is done', async (name, limits) => {
+    const proxy = await harness({ config: { limits } });
+    const origin = await echo();
+    const first = await client(proxy);
+    await client(proxy);
+    await waitFor(() => proxy.server.connections === 2, 'two connections');
+    const third = await client(proxy);
+    await third.waitClosed();
+    expect(await proxy.metric(LIMITS, { limit: name })).toBe(1);
+    first.send(GREETING, requestFor('127.0.0.1', origin.port));
+    await first.read(12);
+    await connected(proxy, origin);
+  });
+
+  it('max_handshakes_per_source counts each address apart', async () => {
+    const proxy = await harness({ config: { limits: { max_handshakes_per_source: 1 } } });
+    const origin = await echo();
+    await client(proxy, '127.0.0.1');
+    const other = await client(proxy, '127.0.0.2');
+    other.send(GREETING, requestFor('127.0.0.1', origin.port));
+    expect((await other.read(12))[3]).toBe(0);
+  });
+
+  it('a client that leaves in the middle of its handshake gives its place back', async () => {
+    const proxy = await harness({ config: { limits: { max_handshakes: 1 } } });
+    const first = await client(proxy);
+    first.send(5, 1);
+    await waitFor(() => proxy.server.connections === 1, 'a connection');
+    first.socket.resetAndDestroy();
+    await proxy.idle();
+    expect(await proxy.metric('sockscope_proxy_handshakes')).toBe(0);
+    // libuv reports a reset that comes along with the last bytes as an end.
+    const kinds = await Promise.all(
+      ['reset', 'eof'].map((kind) => proxy.metric(FAILURES, { kind })),
+    );
+    expect(kinds.toSorted((a, b) => a - b)).toEqual([0, 1]);
+  });
+});
+
+describe('the PROXY protocol', () => {
+  const header = Buffer.from('PROXY TCP4 203.0.113.9 127.0.0.1 40000 1080\r\n');
+
+  it('gives sessions the address of the client behind the load balancer', async () => {
+    const proxy = await harness({ config: { listener: { proxy_protocol: true } } });
+    const origin = await echo();
+    const c = await client(proxy);
+    c.send(header, GREETING, requestFor('127.0.0.1', origin.port), 'hi');
+    expect((await c.read(14)).subarray(12).toString()).toBe('hi');
+    expect(proxy.started()[0]).toMatchObject({ source_ip: '203.0.113.9', source_port: 40_000 });
+  });
+
+  it('works byte by byte', async () => {
+    const proxy = await harness({ config: { listener: { proxy_protocol: true } } });
+    const origin = await echo();
+    const c = await client(proxy);
+    for (const byte of bytesOf(header, GREETING, requestFor('127.0.0.1', origin.port))) {
+      c.send(byte);
+      // oxlint-disable-next-line no-await-in-loop
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+    }
+    expect((await c.read(12))[3]).toBe(0);
+    expect(proxy.started()[0]).toMatchObject({ source_ip: '203.0.113.9' });
+  });
+
+  it('drops who does not send a header', async () => {
+    const proxy = await harness({ config: { listener: { proxy_protocol: true } } });
+    const c = await client(proxy);
+    c.send(GREETING);
+    await c.waitClosed();
+    expect(c.received.length).toBe(0);
+    expect(await proxy.metric(FAILURES, { kind: 'bad_proxy_header' })).toBe(1);
+  });
+
+  it('is expected of the load balancers alone where they are named', async () => {
+    const proxy = await harness({
+      config: { listener: { proxy_protocol: true, proxy_protocol_from: ['127.0.0.2/32'] } },
+    });
+    const origin = await echo();
+    const direct = await client(proxy, '127.0.0.1');
+    direct.send(GREETING, requestFor('127.0.0.1', origin.port));
+    expect((await direct.read(12))[3]).toBe(0);
+    const balanced = await client(proxy, '127.0.0.2');
+    balanced.send(header, GREETING, requestFor('127.0.0.1', origin.port));
+    expect((await balanced.read(12))[3]).toBe(0);
+    const pretender = await client(proxy, '127.0.0.1');
+    pretender.send(header);
+    await pretender.waitClosed();
+    expect(proxy.started().map((s) => s.source_ip)).toEqual(['127.0.0.1', '203.0.113.9']);
+  });
+
+  it('counts handshakes by the client, not by the load balancer', async () => {
+    const proxy = await harness({
+      config: { listener: { proxy_protocol: true }, limits: { max_handshakes_per_source: 1 } },
+    });
+    for (const last of [1, 2, 3]) {
+      // oxlint-disable-next-line no-await-in-loop
+      const c = await client(proxy);
+      c.send(`PROXY TCP4 203.0.113.${last} 127.0.0.1 40000 1080\r\n`, GREETING);
+      // oxlint-disable-next-line no-await-in-loop
+      await c.read(2);
+    }
+    const again = await client(proxy);
+    again.send('PROXY TCP4 203.0.113.1 127.0.0.1 40001 1080\r\n', GREETING);
+    await again.waitClosed();
+    expect(await proxy.metric(LIMITS, { limit: 'max_handshakes_per_source' })).toBe(1);
+  });
+});
+
+describe('a change of rules or users', () => {
+  it('ends the sessions that are forbidden now, and no other', async () => {
+    const origin = await echo();
+    const other = await echo();
+    let blockedPort = 0;
+    const proxy = await harness({
+      decide: ({ dest_port }) =>
+        dest_port === blockedPort
+          ? { decision: 'block', rule: 'new' }
+          : { decision: 'allow', rule: null },
+    });
+    const doomed = await connected(proxy, origin);
+    const spared = await connected(proxy, other);
+    blockedPort = origin.port;
+    proxy.changed();
+    await doomed.waitClosed();
+    expect(proxy.closed()).toHaveLength(1);
+    expect(proxy.closed()[0]).toMatchObject({
       status: 'closed',
-      close_reason: 'client_eof',
-      error_code: null,
+      close_reason: 'acl_revoked',
+      dest_port: origin.port,
       acl_decision: 'allow',
     });
-    expect(closed?.connect_ms).toBeGreaterThanOrEqual(0);
+    spared.send('alive');
+    expect((await spared.read(5)).toString()).toBe('alive');
+  });
+
+  it('ends the sessions of a user who is gone', async () => {
+    const origin = await echo();
+    const proxy = await harness({
+      config: { auth_policy: 'optional' },
+      users: ['alice'],
+      verify: (user) => Promise.resolve({ ok: true, user, groups: [] }),
+    });
+    const c = await client(proxy);
+    c.send(5, 1, 2, 1, 5, 'alice', 1, 'p', requestFor('127.0.0.1', origin.port));
+    await c.read(14);
+    const anonymous = await connected(proxy, origin);
+    proxy.removeUser('alice');
+    await c.waitClosed();
+    expect(proxy.closed()[0]).toMatchObject({ user: 'alice', close_reason: 'acl_revoked' });
+    anonymous.send('alive');
+    expect((await anonymous.read(5)).toString()).toBe('alive');
+  });
+
+  it('ends an attempt to connect under way', async () => {
+    const server = await silent();
+    let isBlocked = false;
+    const proxy = await harness({
+      decide: () => ({ decision: isBlocked ? 'block' : 'allow', rule: null }),
+    });
+    const c = await client(proxy);
+    c.send(GREETING, requestFor(server.host, server.port));
+    await waitFor(() => proxy.tracker.liveCount === 1, 'a session');
+    isBlocked = true;
+    proxy.changed();
+    expect((await c.readAll()).toString('hex')).toBe(`0500${NOT_ALLOWED}`);
+    expect(proxy.closed()[0]).toMatchObject({ close_reason: 'acl_revoked' });
+  });
+
+  it('counts for an address that was being resolved', async () => {
+    const dns = await dnsServer();
+    const origin = await echo();
+    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 300 });
+    let isBlocked = false;
+    const proxy = await harness({
+      config: { dns: { servers: [dns.address], family: 'ipv4' } },
+      decide: ({ dest_ip }) =>
+        isBlocked && dest_ip !== null
+          ? { decision: 'block', rule: 'late' }
+          : { decision: 'allow', rule: null },
+    });
+    const c = await client(proxy);
+    c.send(GREETING, requestFor('slow.test', origin.port));
+    await waitFor(() => proxy.tracker.liveCount === 1, 'a session');
+    isBlocked = true;
+    proxy.changed();
+    expect((await c.readAll()).toString('hex')).toBe(`0500${NOT_ALLOWED}`);
+    expect(proxy.closed()[0]).toMatchObject({
+      close_reason: 'acl_rejected',
+      acl_rule_matched: 'late',
+      dest_ip: '127.0.0.1',
+    });
+    expect(origin.sockets.size).toBe(0);
+  });
+});
+
+describe('a stop', () => {
+  it('accepts nobody, drops handshakes, and lets sessions end by themselves', async () => {
+    const proxy = await harness({ config: { drain_timeout_ms: 5_000 } });
+    const origin = await echo();
+    const c = await connected(proxy, origin);
+    const half = await client(proxy);
+    half.send(5);
+    await waitFor(() => proxy.server.connections === 1, 'the handshake');
+    const stopped = proxy.server.stop();
+    await half.waitClosed();
+    await expect(TestClient.connect(proxy.address)).rejects.toThrow(/ECONNREFUSED/);
+    c.send('last words');
+    expect((await c.read(10)).toString()).toBe('last words');
+    c.socket.end();
+    await stopped;
+    expect(proxy.closed()[0]).toMatchObject({ close_reason: 'client_eof' });
+  });
+
+  it('ends what is left after the drain time with server_shutdown', async () => {
+    const server = await silent();
+    const proxy = await harness({ config: { drain_timeout_ms: 200 } });
+    const origin = await echo();
+    const c = await connected(proxy, origin);
+    const dialing = await client(proxy);
+    dialing.send(GREETING, requestFor(server.host, server.port));
+    await waitFor(() => proxy.tracker.liveCount === 2, 'two sessions');
+    const startedMs = performance.now();
+    await proxy.server.stop();
+    expect(performance.now() - startedMs).toBeGreaterThan(180);
+    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    await c.waitClosed();
+    expect(proxy.closed().map((s) => s.close_reason)).toEqual([
+      'server_shutdown',
+      'server_shutdown',
+    ]);
+    await proxy.idle();
+  });
+});
+
+describe('a relayed session', () => {
+  it('keeps a half-close open for the answer', async () => {
+    const proxy = await harness();
+    const origin = await startServer((socket) => {
+      const chunks: Buffer[] = [];
+      socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+      socket.on('end', () => socket.end(`got ${Buffer.concat(chunks).length}`));
+    });
+    cleanups.push(() => origin.stop());
+    const c = await connected(proxy, origin);
+    c.send(Buffer.alloc(100_000));
+    c.socket.end();
+    expect((await c.readAll()).toString()).toBe('got 100000');
+  });
+
+  it('passes a destination on that speaks first', async () => {
+    const proxy = await harness();
+    const origin = await startServer((socket) => socket.end('220 ready\r\n'));
+    cleanups.push(() => origin.stop());
+    const c = await connected(proxy, origin);
+    expect((await c.readAll()).toString()).toBe('220 ready\r\n');
+    c.destroy();
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ bytes_sent: 0, bytes_received: 11 });
+  });
+
+  it('leaves no listener and no connection behind after many sessions', async () => {
+    const proxy = await harness();
+    const origin = await echo();
+    for (let i = 0; i < 50; i += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      const c = await connected(proxy, origin);
+      c.send('x');
+      // oxlint-disable-next-line no-await-in-loop
+      await c.read(1);
+      c.destroy();
+    }
+    await proxy.waitClosed(50);
+    await proxy.idle();
+    await waitFor(() => origin.sockets.size === 0, 'no connection at the origin');
+    const [socket] = [...origin.sockets];
+    if (socket !== undefined) await once(socket, 'close');
+    expect(proxy.closed().every((s) => s.bytes_sent === 1 && s.bytes_received === 1)).toBe(true);
   });
 });

@@ -6,6 +6,7 @@ import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/sch
 import type { Acl, AclRequest, AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome } from '../auth/auth.js';
 import { proxyConfig } from '../config.js';
+import type { RelayConfig } from '../relay/config.js';
 import { createRelay } from '../relay/index.js';
 import { createProxyServer } from '../server.js';
 import type { ProxyServer, ServerConfig, ServerUsers } from '../server.js';
@@ -31,7 +32,7 @@ export interface HarnessOptions {
   /** Who exists; everybody where it is not given. */
   readonly users?: readonly string[];
   readonly verify?: (username: string, password: string) => Promise<AuthOutcome>;
-  readonly relay?: Partial<{ idle_timeout_ms: number; half_close_linger_ms: number }>;
+  readonly relay?: Partial<RelayConfig>;
 }
 
 /** A whole proxy server in this process: its real parts, with the events kept in memory. */
@@ -94,7 +95,10 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     metrics: createSessionMetrics(registry),
     origin: { proxy_id: 'test', proxy_epoch: Date.now() },
   });
-  const relay = createRelay({ ...defaults.relay, ...options.relay }, { logger, metrics: registry });
+  const relay = createRelay(
+    { ...defaults.relay, relay: 'stream', ...options.relay },
+    { logger, metrics: registry },
+  );
   const config: ServerConfig = {
     auth_policy: options.config?.auth_policy ?? 'none',
     drain_timeout_ms: options.config?.drain_timeout_ms ?? 0,
@@ -299,8 +303,9 @@ export class TestClient {
     return taken;
   }
 
+  /** Resolves when the proxy has closed the connection. */
   async waitClosed(): Promise<void> {
-    await waitFor(() => this.#isClosed, 'a closed socket');
+    await waitFor(() => this.#isClosed || this.#hasEnded, 'a closed connection');
   }
 
   destroy(): void {
