@@ -68,6 +68,7 @@ export function createIngest(config: IngestConfig): Service {
   const leads = () => assigned.includes(0);
   const rollups = createRollups(config.rollups, {
     clickhouse,
+    retention: config.tables.retention,
     leads,
     logger,
     metrics: createRollupMetrics(registry),

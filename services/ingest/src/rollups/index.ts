@@ -3,3 +3,4 @@ export { createMarkKeeper } from './marks.js';
 export type { MarkKeeper } from './marks.js';
 export { createRollupMetrics } from './metrics.js';
 export { createRollups, findRollupDifferences, markAllHours } from './rollups.js';
+export type { Rollups } from './rollups.js';

@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { toTimestamp } from '@sockscope/schemas';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
 import type { TableBlock } from '../tables/block.js';
+import { SessionMemory } from './session-memory.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -28,37 +29,37 @@ export interface MarkKeeper extends Bookkeeper {
  *   the session itself is marked, and the round looks its former ends up.
  */
 export function createMarkKeeper(config: { readonly known_sessions_max: number }): MarkKeeper {
-  /** Hour of the end that was last marked, 0 for none; in order of last use. */
-  const known = new Map<string, number>();
+  const known = new SessionMemory(config.known_sessions_max);
   let generation = 0;
 
-  function remember(id: string, endHourMs: number): void {
-    known.delete(id);
-    known.set(id, endHourMs);
-    if (known.size <= config.known_sessions_max) return;
-    for (const oldest of known.keys()) {
-      known.delete(oldest);
-      return;
-    }
-  }
-
   return {
-    plan(batch) {
-      const hours = new Set(batch.hours);
+    plan({ hours: batchHours, sessions }) {
+      const hours = new Set(batchHours);
       const unknown: string[][] = [];
-      const learnt: (readonly [string, number])[] = [];
       const markId = randomUUID();
       const planned = generation;
-      for (const { session_id, startedMs, endedMs, isWhole } of batch.sessions()) {
-        const endBefore = known.get(session_id);
-        if (endBefore === undefined) {
-          hours.add(hourOf(startedMs));
+      const { id0, id1, id2, id3, length } = sessions;
+      /** Hour of the end that is marked now, 0 for none. */
+      const ends = new Float64Array(length);
+      for (let i = 0; i < length; i += 1) {
+        const endBefore = known.get(
+          id0[i] as number,
+          id1[i] as number,
+          id2[i] as number,
+          id3[i] as number,
+        );
+        if (endBefore < 0) {
+          hours.add(hourOf(sessions.startedMs[i] as number));
           // Of a whole session, whatever was stored before is among it, or newer.
-          if (!isWhole) unknown.push([markId, session_id, toTimestamp(startedMs)]);
-        } else if (endBefore !== 0) {
+          if (!sessions.isWhole(i)) {
+            const startedAt = toTimestamp(sessions.startedMs[i] as number);
+            unknown.push([markId, sessions.sessionId(i), startedAt]);
+          }
+        } else if (endBefore > 0) {
           hours.add(endBefore);
         }
-        learnt.push([session_id, endedMs === null ? (endBefore ?? 0) : hourOf(endedMs)]);
+        const endedMs = sessions.endedMs[i] as number;
+        ends[i] = endedMs < 0 ? Math.max(0, endBefore) : hourOf(endedMs);
       }
       const hourRows = [...hours].map((ms) => [markId, toTimestamp(ms)]);
       return {
@@ -68,7 +69,15 @@ export function createMarkKeeper(config: { readonly known_sessions_max: number }
         ].filter((block) => block.rows > 0),
         acknowledge() {
           if (planned !== generation) return;
-          for (const [id, endHourMs] of learnt) remember(id, endHourMs);
+          for (let i = 0; i < length; i += 1) {
+            known.set(
+              id0[i] as number,
+              id1[i] as number,
+              id2[i] as number,
+              id3[i] as number,
+              ends[i] as number,
+            );
+          }
         },
       };
     },

@@ -50,8 +50,17 @@ export interface Rollups extends Component {
   round(checkLost?: boolean): Promise<RoundResult>;
 }
 
+/** How long the tables that sums are made from keep their rows, in milliseconds; 0: for good. */
+export interface SourceRetention {
+  readonly sessions: number;
+  readonly session_traffic_1m: number;
+  readonly rollup_1h: number;
+  readonly rollup_pairs_1h: number;
+}
+
 export interface RollupsDeps {
   readonly clickhouse: ClickHouse;
+  readonly retention: SourceRetention;
   /** Whether this process is the one that keeps the rollups; two at once are harmless but wasteful. */
   readonly leads: () => boolean;
   readonly logger: Logger;
@@ -236,29 +245,34 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     };
   }
 
+  function settle(marks: readonly Mark[]): Promise<void> {
+    return insert(
+      'ingest_dirty_hours',
+      ['mark_id', 'hour', 'done'],
+      marks.map((mark) => [mark.mark_id, mark.hour, 1]),
+    );
+  }
+
   async function round(checkLost = false): Promise<RoundResult> {
     await expandSessions();
     if (checkLost) await resolveLost();
     const { marks, readAt } = await readMarks();
-    const dirty = [...new Set(marks.map((mark) => mark.hour))];
+    const oldest = oldestHour(secondsOf(readAt), deps.retention);
+    await settle(marks.filter((mark) => mark.hour < oldest));
+    const dirty = [...new Set(marks.map((mark) => mark.hour))].filter((hour) => hour >= oldest);
     const hours = new Set(dirty.slice(0, config.hours_max));
     for (const [day, hoursOfDay] of byDay(hours)) {
       // oxlint-disable-next-line no-await-in-loop
       await recomputeDay(day, hoursOfDay);
-      const settled = marks.filter((mark) => hoursOfDay.includes(mark.hour));
       // oxlint-disable-next-line no-await-in-loop
-      await insert(
-        'ingest_dirty_hours',
-        ['mark_id', 'hour', 'done'],
-        settled.map((mark) => [mark.mark_id, mark.hour, 1]),
-      );
+      await settle(marks.filter((mark) => hoursOfDay.includes(mark.hour)));
     }
     const left = dirty.length - hours.size;
     if (left === 0 && marks.length < MARKS_MAX) freshAt = readAt;
     metrics.dirtyHours.set(left);
     if (freshAt !== null) {
       await insert('ingest_rollup_state', ['id', 'fresh_at', 'dirty_hours'], [[1, freshAt, left]]);
-      metrics.freshSeconds.set(Date.parse(`${freshAt.replace(' ', 'T')}Z`) / 1_000);
+      metrics.freshSeconds.set(secondsOf(freshAt));
     }
     return { hours: hours.size, left };
   }
@@ -387,6 +401,22 @@ function amongSessions(
 
 function hourOf(seconds: number): number {
   return Math.floor(seconds / HOUR_S) * HOUR_S;
+}
+
+/** @param text as `toString` of a DateTime64 in UTC has it. */
+function secondsOf(text: string): number {
+  return Date.parse(`${text.replace(' ', 'T')}Z`) / 1_000;
+}
+
+/**
+ * The first hour that can still be recomputed: that of the first day of which nothing has expired.
+ * What lies before keeps the sums it has; made from what is left, they would come out too small.
+ */
+function oldestHour(nowS: number, retention: SourceRetention): number {
+  const { sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h } = retention;
+  const kept = [sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h].filter((ms) => ms > 0);
+  if (kept.length === 0) return 0;
+  return Math.ceil((nowS - Math.min(...kept) / 1_000) / DAY_S) * DAY_S;
 }
 
 function byDay(hours: Iterable<number>): Map<number, number[]> {

@@ -1,0 +1,199 @@
+import { loadConfig } from '@sockscope/runtime';
+import { isoTime } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { PartitionDescription } from '@sockscope/runtime/kafka';
+import '@sockscope/runtime/testing';
+import type { SessionEvent } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
+import {
+  createMarkKeeper,
+  createRollupMetrics,
+  createRollups,
+  findRollupDifferences,
+  rollupsConfig,
+} from '../rollups/index.js';
+import {
+  createTestTables,
+  storeBatch,
+  testLogger,
+  testRegistry,
+} from '../testing/fold-into-tables.js';
+import { createWatermarkKeeper } from '../watermarks/index.js';
+import { createLostMetrics, createLostSessions, lostConfig } from './index.js';
+
+const MINUTE_MS = 60_000;
+const BASE_MS = Date.parse('2026-03-01T10:00:00.000Z');
+const TOPIC = 'events';
+
+let tables: Awaited<ReturnType<typeof createTestTables>>;
+let clickhouse: ClickHouse;
+/** What Kafka says that the partitions hold. */
+let ends: bigint[];
+
+beforeEach(async () => {
+  tables = await createTestTables(inject('clickhouseUrl'));
+  clickhouse = tables.clickhouse;
+  ends = [0n, 0n];
+});
+
+afterEach(async () => {
+  await tables.drop();
+});
+
+const lost = () =>
+  createLostSessions(loadConfig(lostConfig, {}), {
+    topic: TOPIC,
+    clickhouse,
+    admin: {
+      describeTopic: () =>
+        Promise.resolve(
+          ends.map((endOffset, partition): PartitionDescription => {
+            return {
+              partition,
+              leader: 1,
+              replicas: [1],
+              inSync: [1],
+              earliestOffset: 0n,
+              endOffset,
+            };
+          }),
+        ),
+    },
+    leads: () => true,
+    logger: testLogger,
+    metrics: createLostMetrics(testRegistry()),
+  });
+
+async function store(
+  partition: number,
+  events: readonly SessionEvent[],
+  end?: bigint,
+): Promise<void> {
+  const nextOffset = events.length;
+  ends[partition] = end ?? BigInt(nextOffset);
+  await storeBatch(
+    clickhouse,
+    events,
+    [createMarkKeeper({ known_sessions_max: 10 }), createWatermarkKeeper({ topic: TOPIC })],
+    { partition, nextOffset },
+  );
+}
+
+async function rows(table: string) {
+  return clickhouse.query({
+    sql: `SELECT session_id, status, close_reason, version, ended_at FROM ${table} FINAL ORDER BY started_at`,
+    row: z.object({
+      session_id: z.string(),
+      status: z.string(),
+      close_reason: z.string().nullable(),
+      version: z.int(),
+      ended_at: isoTime.nullable(),
+    }),
+  });
+}
+
+const open = (startMs: number, more: { proxyId?: string; proxyEpoch?: number } = {}) =>
+  sessionLog({
+    random: seededRandom(startMs),
+    startMs,
+    intervals: 1,
+    closed: false,
+    proxyEpoch: 1_700_000_000_000,
+    ...more,
+  });
+
+describe('lost sessions', () => {
+  it('fail where nothing was heard of them for longer than heartbeats take, in every table', async () => {
+    const silent = open(BASE_MS);
+    await store(0, silent);
+    await store(1, open(BASE_MS + 15 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    expect(await lost().search()).toBe(1);
+    const last = silent.at(-1);
+    const expected = {
+      session_id: last?.session_id,
+      status: 'failed',
+      close_reason: 'lost',
+      version: (last?.seq ?? 0) * 2 + 1,
+      ended_at: last?.occurred_at,
+    };
+    for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect(await rows(table)).toContainEqual(expected);
+    }
+    expect(await lost().search()).toBe(0);
+  });
+
+  it('stay open while a partition lags, however old they look', async () => {
+    await store(0, open(BASE_MS), 500n);
+    await store(1, open(BASE_MS + 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    expect(await lost().search()).toBe(0);
+  });
+
+  it('stay open where no later event says that time went on', async () => {
+    await store(0, open(BASE_MS));
+    expect(await lost().search()).toBe(0);
+  });
+
+  it('fail sooner where a newer process of their proxy was heard of', async () => {
+    await store(0, open(BASE_MS));
+    const newer = { proxyEpoch: 1_700_000_000_001 };
+    await store(1, open(BASE_MS + 4 * MINUTE_MS, newer));
+    expect(await lost().search()).toBe(1);
+  });
+
+  it('do not fail because another proxy was restarted', async () => {
+    await store(0, open(BASE_MS));
+    const other = { proxyId: 'proxy-2', proxyEpoch: 1_700_000_000_001 };
+    await store(1, open(BASE_MS + 4 * MINUTE_MS, other));
+    expect(await lost().search()).toBe(0);
+  });
+
+  it('are as they were before once they are heard of again, in the sums too', async () => {
+    const log = sessionLog({
+      random: seededRandom(1),
+      startMs: BASE_MS,
+      intervals: 3,
+      closed: true,
+    });
+    await store(0, log.slice(0, 2));
+    await store(1, open(BASE_MS + 70 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    const rollups = createRollups(loadConfig(rollupsConfig, {}), {
+      clickhouse,
+      retention: { sessions: 0, session_traffic_1m: 0, rollup_1h: 0, rollup_pairs_1h: 0 },
+      leads: () => true,
+      logger: testLogger,
+      metrics: createRollupMetrics(testRegistry()),
+    });
+    expect(await lost().search()).toBe(1);
+    await rollups.round(true);
+    const hours = [0, 1, 2].map((hour) => BASE_MS / 1_000 + hour * 3_600);
+    expect(await findRollupDifferences(clickhouse, hours, 10_000)).toEqual([]);
+    // It was only cut off: the rest of its events comes late.
+    const last = log.at(-1);
+    if (last?.type !== 'SessionClosed') throw new Error('the log must end');
+    await store(0, [...log.slice(2, -1), last]);
+    expect(await rows('sessions')).toContainEqual({
+      session_id: last.session_id,
+      status: 'closed',
+      close_reason: 'client_eof',
+      version: last.seq * 2,
+      ended_at: last.ended_at,
+    });
+    await rollups.round(true);
+    expect(await findRollupDifferences(clickhouse, hours, 10_000)).toEqual([]);
+  });
+
+  it('are declared again by the next search after a crash in the middle', async () => {
+    await store(0, open(BASE_MS));
+    await store(1, open(BASE_MS + 15 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    // Died before the last of the three tables: in the other two the session has failed already.
+    await clickhouse.command({
+      sql: `INSERT INTO sessions_by_user SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at, seq * 2 + 1 AS version)
+        FROM sessions FINAL WHERE proxy_id = 'proxy-1'`,
+    });
+    expect(await lost().search()).toBe(1);
+    expect(await rows('sessions_by_user')).toEqual(await rows('sessions'));
+  });
+});

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto';
+import { createLogger, createRegistry, loadConfig } from '@sockscope/runtime';
+import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { SessionEvent } from '@sockscope/schemas';
+import { createDecoder } from '../decode/decode-event.js';
+import { EventView } from '../decode/event-view.js';
+import { BatchFold } from '../fold/batch-fold.js';
+import { createMigrator, tablesConfig } from '../migrations/index.js';
+import type { Bookkeeper } from '../pipeline/pipeline.js';
+import type { TableBlock } from '../tables/block.js';
+import { createPiecePool } from '../tables/row-buffer.js';
+
+export const testLogger = createLogger('test', { level: 'fatal' });
+export const testRegistry = () => createRegistry('test', '0');
+
+/** A migrated database of its own on the server of the integration tests. */
+export async function createTestTables(
+  url: string,
+): Promise<{ readonly clickhouse: ClickHouse; drop(): Promise<void> }> {
+  const database = `tables_${randomBytes(5).toString('hex')}`;
+  const config = clickhouseConfig.parse({ url });
+  const admin = createClickHouse({ ...config, database: 'default' });
+  const tables = loadConfig(tablesConfig, {});
+  // The tests' events are of any time; nothing of them may expire.
+  const retention = Object.fromEntries(Object.keys(tables.retention).map((name) => [name, 0]));
+  await createMigrator(
+    { ...tables, retention: { ...tables.retention, ...retention } },
+    { admin, database },
+  ).migrate();
+  const clickhouse = createClickHouse({ ...config, database });
+  return {
+    clickhouse,
+    async drop() {
+      await clickhouse.close();
+      await admin.command({ sql: `DROP DATABASE ${database} SYNC` });
+      await admin.close();
+    },
+  };
+}
+
+export async function insertBlocks(
+  clickhouse: ClickHouse,
+  blocks: readonly TableBlock[],
+): Promise<void> {
+  await Promise.all(
+    blocks.map(({ table, columns, format, bytes }) =>
+      clickhouse.insert({
+        table,
+        columns,
+        format,
+        bytes,
+        settings: { date_time_input_format: 'best_effort' },
+      }),
+    ),
+  );
+}
+
+/** How far a batch of the test goes, as the pipeline would tell. */
+export interface TestPartition {
+  readonly partition: number;
+  readonly nextOffset: number;
+}
+
+/**
+ * What the pipeline does with a batch, up to the commit: the real decoder, fold and encoder.
+ *
+ * @param bookkeepers none: the process died after the rows and before the books.
+ */
+export async function storeBatch(
+  clickhouse: ClickHouse,
+  events: readonly SessionEvent[],
+  bookkeepers: readonly Bookkeeper[],
+  at: TestPartition = { partition: 0, nextOffset: events.length },
+): Promise<void> {
+  const view = new EventView();
+  const decoder = createDecoder(view);
+  const fold = new BatchFold(createPiecePool(4));
+  for (const event of events) {
+    const bytes = Buffer.from(JSON.stringify(event));
+    const poison = decoder.decode(bytes, 0, bytes.length);
+    if (poison !== null) throw new Error(`${poison.reason}: ${poison.detail}`);
+    fold.add(view);
+  }
+  await insertBlocks(clickhouse, fold.encode());
+  const times = events.map((event) => Date.parse(event.occurred_at));
+  const books = bookkeepers.map((bookkeeper) =>
+    bookkeeper.plan({
+      sessions: fold.sessionsOf(),
+      hours: fold.hours,
+      partitions: [{ ...at, caughtUp: true, newestMs: Math.max(...times) }],
+    }),
+  );
+  await insertBlocks(
+    clickhouse,
+    books.flatMap(({ blocks }) => blocks),
+  );
+  for (const book of books) book.acknowledge();
+  fold.release();
+}
