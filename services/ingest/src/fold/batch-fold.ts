@@ -38,16 +38,21 @@ const HOUR_MS = 3_600_000;
 /** `seq`s up to this one are counted by a bit each. */
 const SEQ_BITS = 31;
 
-/** What a batch holds of one session. */
-export interface BatchSession {
-  readonly session_id: string;
-  readonly startedMs: number;
-  /** `seq` of its newest event in the batch. */
-  readonly newestSeq: number;
-  /** `ended_at` where the newest event is a SessionClosed, else null. */
-  readonly endedMs: number | null;
-  /** Whether the batch surely holds every event up to the newest one. */
-  readonly isWhole: boolean;
+/** The sessions of a batch, column by column: row i of each array is one session. */
+export interface BatchSessions {
+  readonly length: number;
+  /** The id as four big-endian words. */
+  readonly id0: Uint32Array;
+  readonly id1: Uint32Array;
+  readonly id2: Uint32Array;
+  readonly id3: Uint32Array;
+  /** Milliseconds since 1970. */
+  readonly startedMs: Float64Array;
+  /** `ended_at` where the newest event is a SessionClosed, else -1. */
+  readonly endedMs: Float64Array;
+  /** Whether the batch surely holds every event of session i up to its newest one. */
+  isWhole(i: number): boolean;
+  sessionId(i: number): string;
 }
 
 export class BatchFold {
@@ -209,24 +214,23 @@ export class BatchFold {
     this.rows.length = 0;
   }
 
-  *eachSession(): Generator<BatchSession, void, undefined> {
+  sessionsOf(): BatchSessions {
     const s = this.sessions.columns;
-    for (let i = 0; i < this.sessions.length; i += 1) {
-      const seq = s.seq[i] as number;
-      const endedMs = s.endedMs[i] as number;
-      yield {
-        session_id: uuidText(
-          s.id0[i] as number,
-          s.id1[i] as number,
-          s.id2[i] as number,
-          s.id3[i] as number,
-        ),
-        startedMs: s.startedMs[i] as number,
-        newestSeq: seq,
-        endedMs: endedMs < 0 ? null : endedMs,
-        isWhole: seq < SEQ_BITS && (s.seen[i] as number) === 2 ** (seq + 1) - 1,
-      };
-    }
+    return {
+      length: this.sessions.length,
+      id0: s.id0,
+      id1: s.id1,
+      id2: s.id2,
+      id3: s.id3,
+      startedMs: s.startedMs,
+      endedMs: s.endedMs,
+      isWhole(i) {
+        const seq = s.seq[i] as number;
+        return seq < SEQ_BITS && (s.seen[i] as number) === 2 ** (seq + 1) - 1;
+      },
+      sessionId: (i) =>
+        uuidText(s.id0[i] as number, s.id1[i] as number, s.id2[i] as number, s.id3[i] as number),
+    };
   }
 
   private buffer(): RowBuffer {

@@ -14,7 +14,7 @@ import { dlqRecordOf } from '../dlq/dlq-record.js';
 import type { PoisonRecord } from '../dlq/dlq-record.js';
 import type { DlqPublisher } from '../dlq/publisher.js';
 import { BatchFold } from '../fold/batch-fold.js';
-import type { BatchSession } from '../fold/batch-fold.js';
+import type { BatchSessions } from '../fold/batch-fold.js';
 import type { TableBlock } from '../tables/block.js';
 import { createPiecePool, PIECE_BYTES } from '../tables/row-buffer.js';
 import type { Writer } from '../write/writer.js';
@@ -40,7 +40,7 @@ export interface BatchPartition {
 
 /** A batch whose rows are stored in every table, and whose offsets are not committed yet. */
 export interface StoredBatch {
-  sessions(): Iterable<BatchSession>;
+  readonly sessions: BatchSessions;
   /** UTC hours in which a session ended or something moved, milliseconds since 1970. */
   readonly hours: ReadonlySet<number>;
   readonly partitions: readonly BatchPartition[];
@@ -253,7 +253,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
 
 function storedBatchOf(batch: Batch): StoredBatch {
   return {
-    sessions: () => batch.fold.eachSession(),
+    sessions: batch.fold.sessionsOf(),
     hours: batch.fold.hours,
     partitions: [...batch.parts.values()].map((part) => ({
       partition: part.partition,
