@@ -9,6 +9,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{schemas,infra/local}/src/**/*.test.ts', 'services/*/src/**/*.test.ts'],
           exclude: ['**/*.integration.test.ts'],
+          // Far above what any takes alone: two cores may be busy with something else.
+          testTimeout: 30_000,
         },
       },
       { test: { name: 'contract', include: ['test/src/contract/**/*.test.ts'] } },

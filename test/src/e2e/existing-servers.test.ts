@@ -14,6 +14,7 @@ import { startOrigin } from '../support/origin.js';
 import { createProductSite, isAlive, runProduct } from '../support/product.js';
 
 const READY_TIMEOUT_MS = 90_000;
+const WAIT = { timeout: 15_000, interval: 100 };
 
 describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () => {
   let dataDir = '';
@@ -47,7 +48,7 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
       await vi.waitFor(async () => {
         const [session] = await getSessions(site.api);
         expect(session?.bytes_received).toBe(report.size_header + report.size_download);
-      });
+      }, WAIT);
       // Existing ones are the product's own ports as well.
       expect((await curl(site.socks, clickhouse.url)).exitCode).toBe(97);
     } finally {

@@ -17,6 +17,8 @@ import {
 const TOPIC = 'sockscope.session-events.v1';
 /** The promise to the user. */
 const SHOWN_WITHIN_MS = 3_000;
+/** For what nobody promised to be quick. */
+const WAIT = { timeout: 15_000, interval: 100 };
 
 if (!hasCurl) console.warn('e2e is skipped: curl is missing (Debian: apt-get install curl)');
 
@@ -230,7 +232,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     await vi.waitFor(async () => {
       expect(await metric(site.ingestOps, 'sockscope_ingest_records_total')).toBe(events);
       expect(await metric(site.ingestOps, 'sockscope_ingest_lag_records')).toBe(0);
-    });
+    }, WAIT);
     const rows = { table: 'session_events' };
     expect(await metric(site.ingestOps, 'sockscope_ingest_rows_total', rows)).toBe(events);
     expect(await metric(site.ingestOps, 'sockscope_ingest_poison_records_total')).toBe(0);
@@ -312,7 +314,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     const ended = once(download, 'exit');
     await vi.waitFor(async () => {
       expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_active')).toBe(1);
-    });
+    }, WAIT);
     product.pressCtrlC();
     // npm repeats the signal for itself when all is done, where its shell does not stand aside.
     expect([0, 'SIGINT']).toContain(await product.exited);
@@ -363,7 +365,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     expect(await product.exited).not.toBe(0);
     await vi.waitFor(() => {
       expect(children.filter(isAlive)).toEqual([]);
-    });
+    }, WAIT);
   });
 
   test('npm start that is killed with -9 leaves no process behind', async () => {
