@@ -192,7 +192,7 @@ const DIFFERENCES: Readonly<Record<string, Readonly<Record<string, string>>>> = 
 async function saysQuicklyThatThereIsNoName(): Promise<boolean> {
   const answer = lookup('no-such-host.invalid').then(
     () => false,
-    (error: NodeJS.ErrnoException) => error.code === 'ENOTFOUND',
+    (error: unknown) => error instanceof Error && 'code' in error && error.code === 'ENOTFOUND',
   );
   return await Promise.race([answer, delay(1_000, false)]);
 }
