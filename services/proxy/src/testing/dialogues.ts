@@ -1,4 +1,9 @@
 import type { SessionClosed } from '@sockscope/schemas';
+import type { BindConfig } from '../bind/config.js';
+import type { DialConfig } from '../dial/config.js';
+import type { DnsConfig } from '../dns/config.js';
+import type { LimitsConfig } from '../limits/config.js';
+import type { UdpConfig } from '../udp/config.js';
 import type { AclRequest, AclVerdict } from '../acl/acl.js';
 import { bytesOf, GREETING, startEcho, startHarness, TestClient } from './harness.js';
 import type { Harness, TestServer } from './harness.js';
@@ -46,7 +51,33 @@ function decide({ dest_host, dest_ip }: AclRequest): AclVerdict {
   return { decision: 'allow', rule: dest_ip === null ? null : 'loopback' };
 }
 
-export async function startWorld(): Promise<World> {
+export interface WorldOptions {
+  readonly limits?: Partial<LimitsConfig>;
+  readonly dial?: Partial<DialConfig>;
+  readonly dns?: Partial<DnsConfig>;
+  readonly bind?: Partial<BindConfig>;
+  readonly udp?: Partial<UdpConfig>;
+  readonly idle_timeout_ms?: number;
+  /** Nothing but this machine may be reached, whatever random bytes ask for. */
+  readonly loopbackOnly?: boolean;
+}
+
+function pick({ limits, dial, bind, udp }: WorldOptions) {
+  return {
+    ...(limits === undefined ? {} : { limits }),
+    ...(dial === undefined ? {} : { dial }),
+    ...(bind === undefined ? {} : { bind }),
+    ...(udp === undefined ? {} : { udp }),
+  };
+}
+
+function decideWithinLoopback(request: AclRequest): AclVerdict {
+  const { dest_ip } = request;
+  const isLocal = dest_ip === null || ['127.0.0.1', '::1', '0.0.0.0'].includes(dest_ip);
+  return isLocal ? decide(request) : { decision: 'block', rule: 'loopback-only' };
+}
+
+export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const dns = await startDnsServer();
   dns.set('echo.test', { addresses: ['127.0.0.1'] });
   dns.set('half-blocked.test', { addresses: ['127.0.0.66', '127.0.0.1'] });
@@ -56,10 +87,12 @@ export async function startWorld(): Promise<World> {
     startHarness({
       config: {
         auth_policy: policy,
-        dns: { servers: [dns.address], family: 'ipv4' },
-        limits: { reply_linger_ms: 5_000 },
+        dns: { servers: [dns.address], family: 'ipv4', ...options.dns },
+        ...pick(options),
       },
-      decide,
+      relay:
+        options.idle_timeout_ms === undefined ? {} : { idle_timeout_ms: options.idle_timeout_ms },
+      decide: options.loopbackOnly === true ? decideWithinLoopback : decide,
       verify: (username, password) =>
         Promise.resolve(
           PASSWORDS[username] === password
