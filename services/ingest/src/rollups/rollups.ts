@@ -92,7 +92,12 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   const call = { timeoutMs: config.timeout_ms, signal: ending.signal };
   // Sums are named like what they sum.
-  const settings = { max_threads: config.threads, async_insert: 0, prefer_column_name_to_alias: 1 };
+  const settings = {
+    max_threads: config.threads,
+    prefer_column_name_to_alias: 1,
+    async_insert: 0,
+    distributed_foreground_insert: 1,
+  };
 
   async function command(sql: string, params: Record<string, SqlValue>): Promise<void> {
     await clickhouse.command({ sql, params, settings, ...call });

@@ -90,7 +90,11 @@ const FOR_ROWS: Settings = {
   // A caller that has gone away should not keep the server busy.
   cancel_http_readonly_queries_on_client_close: 1,
 };
-const FOR_INSERTS: Settings = { async_insert: 0 };
+const FOR_INSERTS: Settings = {
+  async_insert: 0,
+  // In a cluster, acknowledged by the shards and not only by the node that was asked.
+  distributed_foreground_insert: 1,
+};
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
 

@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { loadConfig } from '@sockscope/runtime';
+import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import '@sockscope/runtime/testing';
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
+import { loadMigrations } from './files.js';
+import { createMigrator, tablesConfig } from './index.js';
+import type { TablesConfig } from './index.js';
+
+let admin: ClickHouse;
+let database: string;
+const defaults = loadConfig(tablesConfig, {});
+
+beforeEach(() => {
+  database = `migrate_${randomBytes(5).toString('hex')}`;
+  admin = createClickHouse({
+    ...clickhouseConfig.parse({ url: inject('clickhouseUrl') }),
+    database: 'default',
+  });
+});
+
+afterEach(async () => {
+  await admin.command({ sql: `DROP DATABASE IF EXISTS ${database} SYNC` });
+  await admin.close();
+});
+
+const migrator = (config: TablesConfig = defaults) => createMigrator(config, { admin, database });
+
+async function schema(): Promise<unknown[]> {
+  return admin.query({
+    sql: 'SELECT name, create_table_query FROM system.tables WHERE database = {database:String} ORDER BY name',
+    params: { database },
+    row: z.object({ name: z.string(), create_table_query: z.string() }),
+  });
+}
+
+async function ttlOf(table: string): Promise<string> {
+  const [row] = await admin.query({
+    sql: "SELECT extract(engine_full, 'TTL (.+) SETTINGS') AS ttl FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+    params: { database, table },
+    row: z.object({ ttl: z.string() }),
+  });
+  return row?.ttl ?? 'no such table';
+}
+
+describe('migrate', () => {
+  it('makes all tables, and has nothing to do the second time', async () => {
+    expect((await migrator().status()).map(({ state }) => state)).toContain('pending');
+    expect((await migrator().migrate()).length).toBeGreaterThan(10);
+    const before = await schema();
+    expect(await migrator().migrate()).toEqual([]);
+    expect(await schema()).toEqual(before);
+    expect(new Set((await migrator().status()).map(({ state }) => state))).toEqual(
+      new Set(['applied']),
+    );
+  });
+
+  it('makes the same tables when several processes begin at once', async () => {
+    await Promise.all([migrator().migrate(), migrator().migrate(), migrator().migrate()]);
+    const together = (await schema()).length;
+    await admin.command({ sql: `DROP DATABASE ${database} SYNC` });
+    await migrator().migrate();
+    expect((await schema()).length).toBe(together);
+  });
+
+  it('goes on where a process died between two statements', async () => {
+    const migrations = await loadMigrations();
+    const first = migrations[0];
+    if (first === undefined) throw new Error('no migrations');
+    const cut = { ...first, statements: first.statements.slice(0, 2) };
+    const dying = createMigrator(defaults, { admin, database, migrations: [cut] });
+    await expect(dying.migrate()).rejects.toMatchObject({ code: 'migration_failed' });
+    // A file is recorded after its last statement, which a dead process does not reach.
+    await admin.command({ sql: `TRUNCATE TABLE ${database}.ingest_schema_migrations` });
+    await migrator().migrate();
+    expect(await schema()).not.toEqual([]);
+    expect(await migrator().plan()).toEqual([]);
+  });
+
+  it('changes nothing in a dry run', async () => {
+    const plan = await migrator().plan();
+    expect(plan.map(({ of }) => of)).toContain('0001_sessions');
+    expect(await schema()).toEqual([]);
+  });
+
+  it('brings each table to its retention, later changes included', async () => {
+    await migrator().migrate();
+    expect(await ttlOf('session_events')).toBe('toDateTime(started_at) + toIntervalDay(30)');
+    expect(await ttlOf('sessions_by_user')).toBe('');
+    const day = 86_400_000;
+    const retention = { ...defaults.retention, sessions: 365 * day, session_events: 0 };
+    await migrator({ ...defaults, retention }).migrate();
+    expect(await ttlOf('session_events')).toBe('');
+    expect(await ttlOf('sessions_by_user')).toBe('toDateTime(started_at) + toIntervalDay(365)');
+    expect(await migrator({ ...defaults, retention }).migrate()).toEqual([]);
+  });
+
+  it('refuses to skip a file that was changed after it had been applied', async () => {
+    await migrator().migrate();
+    const migrations = (await loadMigrations()).map((each) => ({ ...each, checksum: 'other' }));
+    const changed = createMigrator(defaults, { admin, database, migrations });
+    await expect(changed.migrate()).rejects.toMatchObject({ code: 'migration_changed' });
+    expect((await changed.status())[0]?.state).toBe('changed');
+  });
+
+  it('refuses to work on the tables of a newer version', async () => {
+    await migrator().migrate();
+    const migrations = (await loadMigrations()).slice(0, -1);
+    const older = createMigrator(defaults, { admin, database, migrations });
+    await expect(older.migrate()).rejects.toMatchObject({ code: 'migration_unknown' });
+    expect((await older.status()).at(-1)?.state).toBe('unknown');
+  });
+
+  it('hides the password of the user that it makes', async () => {
+    const config = { ...defaults, query_user: 'reader', query_password: 'secret' };
+    const plan = JSON.stringify(await migrator(config).plan());
+    expect(plan).toContain('CREATE USER IF NOT EXISTS `reader`');
+    expect(plan).not.toContain('secret');
+    expect(plan).toContain('***');
+  });
+});
