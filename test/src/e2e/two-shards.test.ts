@@ -1,0 +1,209 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { pickFreePort, startClickHouse, startKafka } from '@sockscope/local';
+import type { ClickHouseServer, KafkaBroker } from '@sockscope/local';
+import { createLogger } from '@sockscope/runtime';
+import { createKafkaAdmin, createKafkaProducer, kafkaConfig } from '@sockscope/runtime/kafka';
+import { cloudEventHeaders } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const INGEST = fileURLToPath(new URL('../../../services/ingest/dist/main.js', import.meta.url));
+const TOPIC = 'two-shards';
+const SESSIONS = 400;
+const WAIT_MS = 90_000;
+const HOUR_MS = 3_600_000;
+
+let dir: string;
+let kafka: KafkaBroker;
+const shards: ClickHouseServer[] = [];
+const processes: { stop(): Promise<void> }[] = [];
+
+/** Both servers know both shards. No Keeper and no replicas: each server gets its DDL from us. */
+async function startShards(): Promise<void> {
+  const ports = [await pickFreePort(), await pickFreePort()];
+  const config = join(dir, 'cluster.xml');
+  const shard = (port: number) =>
+    `<shard><replica><host>127.0.0.1</host><port>${port}</port></replica></shard>`;
+  await writeFile(
+    config,
+    `<clickhouse><remote_servers><pair>${ports.map(shard).join('')}</pair></remote_servers></clickhouse>`,
+  );
+  shards.push(
+    ...(await Promise.all(
+      ports.map((tcpPort, index) =>
+        startClickHouse({
+          dataDir: join(dir, `shard-${index}`),
+          tcpPort,
+          configFile: config,
+          memoryMiB: 2_048,
+        }),
+      ),
+    )),
+  );
+}
+
+/** The two databases that get the same events: one on one node, one over both. */
+const SINGLE = { CLICKHOUSE_DATABASE: 'single', KAFKA_GROUP_ID: 'single' };
+const PAIR = {
+  CLICKHOUSE_DATABASE: 'pair',
+  KAFKA_GROUP_ID: 'pair',
+  CLICKHOUSE_CLUSTER: 'pair',
+  CLICKHOUSE_CLUSTER_REPLICATED: 'false',
+  CLICKHOUSE_CLUSTER_DDL: 'each_node',
+};
+/** The generated events are of any time; nothing of them may expire. */
+const FOR_GOOD = {
+  RETENTION_TRAFFIC: '0',
+  RETENTION_EVENTS: '0',
+  RETENTION_PAIRS_HOURS: '0',
+};
+
+function ingestEnv(url: string, env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env['PATH'] ?? '',
+    KAFKA_BROKERS: kafka.address,
+    KAFKA_TOPIC: TOPIC,
+    CLICKHOUSE_URL: url,
+    INGEST_OPS_LISTEN: '127.0.0.1:0',
+    INGEST_ROLLUP_INTERVAL: '100ms',
+    INGEST_ROLLUP_SHARE: '100',
+    ...FOR_GOOD,
+    ...env,
+  };
+}
+
+/** `migrate` runs to its end; the service runs until the test's end. */
+async function ingest(
+  url: string,
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<void> {
+  const child = spawn(process.execPath, [INGEST, ...args], {
+    env: ingestEnv(url, env),
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  if (args.length > 0) {
+    expect(await exited).toBe(0);
+    return;
+  }
+  processes.push({
+    async stop() {
+      child.kill('SIGTERM');
+      await exited;
+    },
+  });
+}
+
+async function ask(shard: number, sql: string): Promise<string> {
+  const server = shards[shard];
+  if (server === undefined) throw new Error('no such shard');
+  const response = await fetch(server.url, { method: 'POST', body: sql });
+  const text = await response.text();
+  if (!response.ok) throw new Error(text);
+  return text.trim();
+}
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  for (const endMs = Date.now() + WAIT_MS; !(await condition());) {
+    if (Date.now() > endMs) throw new Error(`not in time: ${what}`);
+    await delay(100);
+  }
+}
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'sockscope-shards-'));
+  [kafka] = await Promise.all([startKafka({ dataDir: join(dir, 'kafka') }), startShards()]);
+  const config = kafkaConfig.parse({ brokers: [kafka.address] });
+  const logger = createLogger('test', { level: 'fatal' });
+  const admin = createKafkaAdmin(config, { logger, role: 'test' });
+  await admin.ensureTopic({ name: TOPIC, partitions: 3, replicationFactor: 1 });
+  await admin.stop();
+  const producer = createKafkaProducer(config, { logger, role: 'test' });
+  const random = seededRandom(7);
+  const startMs = Date.parse('2026-05-01T00:00:00.000Z');
+  const events = Array.from({ length: SESSIONS }, () =>
+    sessionLog({ random, startMs: startMs + Math.floor(random() * 30 * HOUR_MS) }),
+  ).flat();
+  await producer.send(
+    TOPIC,
+    events.map((event) => ({
+      key: event.session_id,
+      value: JSON.stringify(event),
+      headers: cloudEventHeaders(event),
+    })),
+    AbortSignal.timeout(30_000),
+  );
+  producer.stop();
+
+  const [first, second] = shards;
+  if (first === undefined || second === undefined) throw new Error('two shards are needed');
+  await ingest(first.url, SINGLE, 'migrate');
+  await ingest(first.url, PAIR, 'migrate');
+  await ingest(second.url, PAIR, 'migrate');
+  await ingest(first.url, SINGLE);
+  // The second node takes the events, the first one is asked: each serves the whole.
+  await ingest(second.url, PAIR);
+  const count = `SELECT countDistinct(session_id, seq) FROM`;
+  for (const database of ['single', 'pair']) {
+    await until(
+      `all events in ${database}`,
+      async () => (await ask(0, `${count} ${database}.session_events`)) === String(events.length),
+    );
+    await until(
+      `rollups of ${database}`,
+      async () =>
+        Number(await ask(0, `SELECT count() FROM ${database}.ingest_dirty_hours`)) > 0 &&
+        (await ask(
+          0,
+          `SELECT count() FROM ${database}.ingest_dirty_hours FINAL WHERE done = 0`,
+        )) === '0',
+    );
+  }
+});
+
+afterAll(async () => {
+  await Promise.all(processes.map((each) => each.stop()));
+  await Promise.all([...shards.map((shard) => shard.stop()), kafka.stop()]);
+  await rm(dir, { recursive: true, force: true });
+});
+
+describe('two shards', () => {
+  it.each([
+    ['sessions', '*'],
+    ['sessions_by_user', '*'],
+    ['sessions_by_destination', '*'],
+    ['session_traffic_1m', '*'],
+    ['session_events', '* EXCEPT ingested_at'],
+    ['rollup_1h', '* EXCEPT computed_at'],
+    ['rollup_1d', '* EXCEPT computed_at'],
+    ['rollup_pairs_1h', '* EXCEPT computed_at'],
+    ['rollup_pairs_1d', '* EXCEPT computed_at'],
+  ])('hold in %s what one node holds, whichever of them is asked', async (table, columns) => {
+    const contents = (database: string) =>
+      `SELECT count(), sum(cityHash64(*)) FROM (SELECT ${columns} FROM ${database}.${table} FINAL)`;
+    const single = await ask(0, contents('single'));
+    expect(Number(single.split('\t')[0])).toBeGreaterThan(0);
+    expect(await ask(0, contents('pair'))).toBe(single);
+    expect(await ask(1, contents('pair'))).toBe(single);
+  });
+
+  it('share the sessions between them', async () => {
+    const counts = await Promise.all(
+      [0, 1].map((shard) => ask(shard, 'SELECT count() FROM pair.sessions_local FINAL')),
+    );
+    expect(Number(counts[0]) + Number(counts[1])).toBe(SESSIONS);
+    for (const count of counts) expect(Number(count)).toBeGreaterThan(SESSIONS / 4);
+  });
+
+  it('answer with the same page', async () => {
+    const page = (database: string) =>
+      `SELECT session_id, started_at, user, status, bytes_sent FROM ${database}.sessions FINAL ORDER BY started_at DESC, session_id DESC LIMIT 50`;
+    expect(await ask(1, page('pair'))).toBe(await ask(0, page('single')));
+  });
+});
