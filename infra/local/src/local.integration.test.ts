@@ -3,7 +3,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest';
+import { createKafkaAdmin, kafkaConfig } from '@sockscope/runtime/kafka';
+import { pino } from 'pino';
 import { startClickHouse } from './clickhouse/index.js';
+import { startKafkaCluster } from './kafka/index.js';
+import { pickFreePort } from './net/ports.js';
 import '@sockscope/runtime/testing';
 
 let dataDir = '';
@@ -64,6 +68,77 @@ test('a configuration file of the caller is merged', async () => {
     await server.stop();
   }
 });
+
+test('two servers with a configuration of their own are two shards', async () => {
+  const ports = [await pickFreePort(), await pickFreePort()];
+  const replica = (port: number): string =>
+    `<shard><replica><host>127.0.0.1</host><port>${String(port)}</port></replica></shard>`;
+  const configFile = join(dataDir, 'shards.xml');
+  await writeFile(
+    configFile,
+    `<clickhouse><remote_servers><two>${ports.map(replica).join('')}</two></remote_servers></clickhouse>`,
+  );
+  const servers = await Promise.all(
+    ports.map((tcpPort) =>
+      startClickHouse({ dataDir: join(dataDir, String(tcpPort)), tcpPort, configFile }),
+    ),
+  );
+  try {
+    for (const { url } of servers) {
+      await sql(url, 'CREATE DATABASE d ENGINE = Atomic');
+      await sql(url, 'CREATE TABLE d.local (n UInt64) ENGINE = MergeTree ORDER BY n');
+      await sql(url, 'CREATE TABLE d.everywhere AS d.local ENGINE = Distributed(two, d, local, n)');
+    }
+    const [first = '', second = ''] = servers.map((server) => server.url);
+    await sql(
+      first,
+      'INSERT INTO d.everywhere SETTINGS distributed_foreground_insert = 1 SELECT number FROM numbers(100)',
+    );
+    expect(await sql(first, 'SELECT count() FROM d.local')).toBe('50');
+    expect(await sql(second, 'SELECT count() FROM d.local')).toBe('50');
+    expect(await sql(second, 'SELECT count() FROM d.everywhere')).toBe('100');
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
+  }
+});
+
+test('three brokers survive kill -9 of one, which comes back on its old address', async () => {
+  const cluster = await startKafkaCluster({ dataDir });
+  const admin = createKafkaAdmin(
+    kafkaConfig.parse({ brokers: [...cluster.addresses], client_id: 'local-test' }),
+    { logger: pino({ level: 'silent' }), role: 'test' },
+  );
+  const inSync = async (): Promise<number[]> =>
+    (await admin.describeTopic('t'))?.map((partition) => partition.inSync.length) ?? [];
+  try {
+    await admin.ensureTopic({ name: 't', partitions: 3, replicationFactor: null });
+    await vi.waitFor(
+      async () => {
+        expect(await inSync()).toEqual([3, 3, 3]);
+      },
+      { timeout: 20_000 },
+    );
+    await cluster.kill(2);
+    expect(cluster.node(2)).toBeNull();
+    await vi.waitFor(
+      async () => {
+        expect(await inSync()).toEqual([2, 2, 2]);
+      },
+      { timeout: 30_000 },
+    );
+    const again = await cluster.restart(2);
+    expect(again.address).toBe(cluster.addresses[1]);
+    await vi.waitFor(
+      async () => {
+        expect(await inSync()).toEqual([3, 3, 3]);
+      },
+      { timeout: 30_000 },
+    );
+  } finally {
+    await admin.stop();
+    await cluster.stop();
+  }
+}, 120_000);
 
 test('servers do not outlive a parent that is killed with -9', async () => {
   const library = new URL('../dist/index.js', import.meta.url).href;
