@@ -10,6 +10,7 @@ import { createConnectionMetrics } from './connection/metrics.js';
 import type { DialConfig } from './dial/config.js';
 import { createDialer } from './dial/dialer.js';
 import type { DnsConfig } from './dns/config.js';
+import { showResolver } from './dns/metrics.js';
 import { createNameResolver } from './dns/resolver.js';
 import { Admission } from './limits/admission.js';
 import type { SharedCounts } from './limits/admission.js';
@@ -79,6 +80,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
   const open = new Set<Connection>();
   const metrics = createConnectionMetrics(registry, admission);
   const resolver = createNameResolver(config.dns);
+  showResolver(registry, () => resolver.stats);
   const revocation = createRevocation({ acl, users: authenticator, tracker, logger });
   const context: ConnectionContext = {
     authPolicy: config.auth_policy,

@@ -1,0 +1,60 @@
+import { loadConfig } from '@sockscope/runtime';
+import { describe, expect, it } from 'vitest';
+import { authPolicyOf, proxyConfig } from './config.js';
+
+const load = (env: Record<string, string>) => loadConfig(proxyConfig, env);
+
+describe('the configuration of the proxy', () => {
+  it('has a default for everything, and listens where only this machine reaches it', () => {
+    const config = load({});
+    expect(config.listener.listen).toEqual({ host: '127.0.0.1', port: 1080 });
+    expect(config.bind.enabled).toBe(false);
+    expect(config.udp.enabled).toBe(false);
+    expect(authPolicyOf(config)).toBe('none');
+  });
+
+  it.each(['0.0.0.0:1080', '[::]:1080', '192.0.2.1:1080'])(
+    'ends the start on %s without a password and without an ACL',
+    (listen) => {
+      expect(() => load({ PROXY_LISTEN: listen })).toThrow(/PROXY_USERS_FILE or PROXY_ACL_FILE/);
+    },
+  );
+
+  it.each([
+    ['an ACL', { PROXY_ACL_FILE: 'acl.yaml' }],
+    ['users', { PROXY_USERS_FILE: 'users.yaml' }],
+    ['the wish for an open proxy', { PROXY_ALLOW_OPEN: 'true' }],
+  ])('starts on all addresses with %s', (_, env: Record<string, string>) => {
+    expect(load({ PROXY_LISTEN: '0.0.0.0:1080', ...env }).listener.listen.host).toBe('0.0.0.0');
+  });
+
+  it('does not take an optional password for a guard', () => {
+    const env = {
+      PROXY_LISTEN: '0.0.0.0:1080',
+      PROXY_USERS_FILE: 'users.yaml',
+      PROXY_AUTH: 'optional',
+    };
+    expect(() => load(env)).toThrow(/reachable from other machines/);
+  });
+
+  it.each(['password', 'optional'])('PROXY_AUTH=%s needs a users file', (auth) => {
+    expect(() => load({ PROXY_AUTH: auth })).toThrow(/PROXY_USERS_FILE/);
+  });
+
+  it('asks for passwords where there are users, unless it is told otherwise', () => {
+    const users = { PROXY_USERS_FILE: 'users.yaml' };
+    expect(authPolicyOf(load(users))).toBe('password');
+    expect(authPolicyOf(load({ ...users, PROXY_AUTH: 'none' }))).toBe('none');
+    expect(authPolicyOf(load({ ...users, PROXY_AUTH: 'optional' }))).toBe('optional');
+  });
+
+  it('names every wrong setting at once', () => {
+    const env = {
+      PROXY_LISTEN: 'everywhere',
+      PROXY_BIND_PORTS: '9-1',
+      PROXY_PROXY_PROTOCOL_FROM: '10.0.0.1/8',
+      PROXY_UDP_ADVERTISED_IP: 'me',
+    };
+    for (const name of Object.keys(env)) expect(() => load(env)).toThrow(new RegExp(name));
+  });
+});

@@ -1,0 +1,40 @@
+import { Counter, Gauge } from '@sockscope/runtime';
+import type { Registry } from '@sockscope/runtime';
+import type { ResolverStats } from './resolver.js';
+
+/** Shows what the name resolver does; the numbers are read when somebody asks. */
+export function showResolver(registry: Registry, stats: () => Readonly<ResolverStats>): void {
+  const registers = [registry];
+  const lookups = new Gauge({
+    name: 'sockscope_proxy_dns_lookups',
+    help: 'Names that are being resolved, or wait for a place.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      const { active, queued } = stats();
+      lookups.set({ state: 'active' }, active);
+      lookups.set({ state: 'queued' }, queued);
+    },
+  });
+  const cached = new Gauge({
+    name: 'sockscope_proxy_dns_cached_answers',
+    help: 'Answers kept for their TTL.',
+    registers,
+    collect() {
+      cached.set(stats().cached);
+    },
+  });
+  const outcomes = new Counter({
+    name: 'sockscope_proxy_dns_resolutions_total',
+    help: 'Names asked for: found here (hosts file, cache), answered by a name server, or failed.',
+    labelNames: ['outcome'],
+    registers,
+    collect() {
+      const { hits, answered, failed } = stats();
+      outcomes.reset();
+      outcomes.inc({ outcome: 'local' }, hits);
+      outcomes.inc({ outcome: 'answered' }, answered);
+      outcomes.inc({ outcome: 'failed' }, failed);
+    },
+  });
+}
