@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const MIN_NODE = [20, 19];
 const MIN_JAVA = 17;
-/** npm's packages and the Maven artifacts take about 1.2 GB. */
+/** npm's packages and the Maven artifacts take about 0.85 GB. */
 const MIN_FREE_BYTES_INSTALL = 2 * 1024 ** 3;
 /** A step that takes longer says every so often that it is still at it. */
 const STILL_WORKING_MS = 10_000;
