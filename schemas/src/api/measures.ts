@@ -14,10 +14,13 @@ export const answerMeta = {
   resolution: z
     .enum(RESOLUTIONS)
     .describe('the finest table that was read: traffic is exact to the minute'),
+  stale_hours: counter.describe(
+    'hours of the range that changed and are answered by sums from before the change; 0 as a rule',
+  ),
   as_of: wireTime.describe('when the question was put to the tables'),
   data_until: wireTime
     .nullable()
-    .describe('the newest event that the tables had heard of then; null where there is none'),
+    .describe('the newest event that had been stored then; null where there is none'),
 };
 
 /**

@@ -13,6 +13,7 @@ export const PROBLEM_CODES = [
   'too-expensive',
   'overloaded',
   'store-unavailable',
+  'identity-unavailable',
   'deadline-exceeded',
   'shutting-down',
   'internal-error',

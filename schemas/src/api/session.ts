@@ -21,15 +21,11 @@ export const wireTime = z.string().meta({ format: 'date-time' });
 
 const MAX_DURATION_SECS = 3_153_600_000;
 
-/** Every filter of sessions. All that are given must hold. */
-export const sessionFilterParams = {
+/** Filters by what a session is. All that are given must hold. */
+export const attributeFilterParams = {
   user: several(text).optional().describe('exact; may be repeated'),
   status: several(z.enum(SESSION_STATUSES)).optional().describe('may be repeated'),
   close_reason: several(z.enum(CLOSE_REASONS)).optional().describe('may be repeated'),
-  start_after: instant.optional().describe('started at or after this time'),
-  start_before: instant.optional().describe('started before this time'),
-  overlap_after: instant.optional().describe('open at or after this time: not ended before it'),
-  overlap_before: instant.optional().describe('open before this time: started before it'),
   dest_host: several(hostPattern)
     .optional()
     .describe(
@@ -55,7 +51,17 @@ export const sessionFilterParams = {
     .describe('at most this many bytes, both ways together'),
 };
 
-function checkFilterRanges(
+/** Filters of lists of sessions: by what they are, and by when they were. */
+const sessionFilterParams = {
+  ...attributeFilterParams,
+  start_after: instant.optional().describe('started at or after this time'),
+  start_before: instant.optional().describe('started before this time'),
+  overlap_after: instant.optional().describe('open at or after this time: not ended before it'),
+  overlap_before: instant.optional().describe('open before this time: started before it'),
+};
+
+/** The problems of bounds that exclude each other. */
+export function checkFilterRanges(
   filters: {
     start_after?: number | undefined;
     start_before?: number | undefined;
@@ -221,6 +227,7 @@ export const sessionParams = z.strictObject({
 });
 
 export const noQuery = z.strictObject({});
+export const noParams = z.object({});
 
 export const timelineQuery = z.strictObject({ limit: pageSize, cursor: cursor.optional() });
 export type TimelineQuery = z.infer<typeof timelineQuery>;

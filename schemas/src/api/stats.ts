@@ -17,7 +17,7 @@ export const periodStats = z
     unique_destinations: counter.describe('of sessions started in the range'),
     unique_sources: counter.describe('of sessions started in the range'),
     duration_quantiles_ms: z
-      .object({ p50: quantile, p90: quantile, p95: quantile, p99: quantile, max: quantile })
+      .object({ p50: quantile, p90: quantile, p95: quantile, p99: quantile })
       .describe('of sessions ended in the range, within 1%; null where none ended'),
   })
   .meta({ id: 'PeriodStats' });
@@ -28,7 +28,9 @@ export const stats = z
     ...answerMeta,
     active: counter.describe('sessions open now'),
     current: periodStats,
-    previous_range: timeRange.describe('the period of the same length just before'),
+    previous_range: timeRange.describe(
+      'of today: yesterday up to the same time; else the same length just before',
+    ),
     previous: periodStats,
     top_users: z.array(topUser).describe('by bytes, at most 10'),
     top_destinations: z.array(topDestination).describe('by bytes, at most 10'),

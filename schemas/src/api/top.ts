@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CLOSE_REASONS } from '../events/close-reason.js';
 import { counter, counters } from '../events/counters.js';
 import { answerMeta } from './measures.js';
+import { attributeFilterParams, checkFilterRanges } from './session.js';
 import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
 
 export const TOP_MEASURES = [
@@ -16,7 +17,9 @@ export type TopMeasure = (typeof TOP_MEASURES)[number];
 
 /** What is summed per key. */
 const topSums = {
-  sessions: counter.describe('started in the range'),
+  sessions: counter.describe(
+    'started in the range; of ACL rules and close reasons: ended in the range',
+  ),
   bytes: counter.describe('both ways together'),
   ...counters.shape,
   duration_ms: counter.describe('of the sessions that ended in the range'),
@@ -31,18 +34,16 @@ export const topUser = z.object({ user: z.string(), ...topSums, share }).meta({ 
 export const topDestination = z
   .object({ dest_host: z.string(), ...topSums, share })
   .meta({ id: 'TopDestination' });
-export const topSource = z
-  .object({ source_ip: z.string(), ...topSums, share })
-  .meta({ id: 'TopSource' });
-export const topPort = z.object({ dest_port: z.int(), ...topSums, share }).meta({ id: 'TopPort' });
-export const topAclRule = z
+const topSource = z.object({ source_ip: z.string(), ...topSums, share }).meta({ id: 'TopSource' });
+const topPort = z.object({ dest_port: z.int(), ...topSums, share }).meta({ id: 'TopPort' });
+const topAclRule = z
   .object({
     acl_rule_matched: z.string().nullable().describe('null where no rule matched'),
     ...topSums,
     share,
   })
   .meta({ id: 'TopAclRule' });
-export const topCloseReason = z
+const topCloseReason = z
   .object({ close_reason: z.enum(CLOSE_REASONS), ...topSums, share })
   .meta({ id: 'TopCloseReason' });
 
@@ -51,12 +52,14 @@ export const topQuery = z
     ...rangeParams,
     by: z.enum(TOP_MEASURES).default('bytes'),
     limit: whole(1, API_LIMITS.top_max).default(API_LIMITS.top_default),
+    ...attributeFilterParams,
   })
-  .superRefine(checkRange);
+  .superRefine(checkRange)
+  .superRefine(checkFilterRanges);
 export type TopQuery = z.infer<typeof topQuery>;
 
 /** The answer of a top list whose rows are `item`. */
-export function topListOf<T extends z.ZodType>(item: T) {
+function topListOf<T extends z.ZodType>(item: T) {
   return z.object({
     ...answerMeta,
     by: z.enum(TOP_MEASURES),
@@ -68,3 +71,7 @@ export function topListOf<T extends z.ZodType>(item: T) {
 
 export const topUsers = topListOf(topUser).meta({ id: 'TopUsers' });
 export const topDestinations = topListOf(topDestination).meta({ id: 'TopDestinations' });
+export const topSources = topListOf(topSource).meta({ id: 'TopSources' });
+export const topPorts = topListOf(topPort).meta({ id: 'TopPorts' });
+export const topAclRules = topListOf(topAclRule).meta({ id: 'TopAclRules' });
+export const topCloseReasons = topListOf(topCloseReason).meta({ id: 'TopCloseReasons' });

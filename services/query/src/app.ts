@@ -1,29 +1,43 @@
 import type { Health, Logger, Registry } from '@sockscope/runtime';
 import { fastify } from 'fastify';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifySerializerCompiler } from 'fastify/types/schema.js';
 import {
   serializerCompiler as validatingSerializer,
   validatorCompiler,
 } from 'fastify-type-provider-zod';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
+import type { Authenticator } from './auth/authenticator.js';
+import { mayDo } from './auth/principal.js';
+import type { CoverageReader } from './coverage/coverage.js';
+import type { Context } from './http/context.js';
 import { handleErrors } from './http/errors.js';
+import { guard } from './http/guard.js';
+import type { GuardConfig } from './http/guard.js';
 import { measureRequests } from './http/metrics.js';
 import { serveOpenApi } from './http/openapi.js';
 import { serveOperations } from './http/operations.js';
-import { serveApi } from './http/routes.js';
+import { serveQuestions } from './http/routes.js';
+import { NO_MASK } from './mask/mask.js';
+import type { Mask } from './mask/mask.js';
+import type { Gate } from './store/gate.js';
 import type { Store } from './store/store.js';
 
 export interface AppConfig {
   readonly version: string;
   readonly request_timeout_ms: number;
+  readonly guard: GuardConfig;
   /** Validates every answer by its schema before it is sent: for tests. */
   readonly validate_answers: boolean;
 }
 
 export interface AppDeps {
   readonly store: Store;
+  readonly coverage: CoverageReader;
+  readonly gates: Readonly<Record<'light' | 'heavy', Gate>>;
+  readonly authenticator: Authenticator;
+  /** For those without the scope `admin`. */
+  readonly mask: Mask;
   readonly health: Health;
   readonly registry: Registry;
   readonly logger: Logger;
@@ -58,11 +72,28 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   serveOperations(app, deps);
   await app.register(
     async (api) => {
-      serveApi(api.withTypeProvider<ZodTypeProvider>(), deps);
+      await guard(api, config.guard, deps);
+      serveQuestions(api, {
+        ...deps,
+        contextOf: (request, reply) => contextOf(request, reply, deps),
+      });
     },
     { prefix: '/api/v1' },
   );
   return app;
+}
+
+function contextOf(request: FastifyRequest, reply: FastifyReply, deps: AppDeps): Context {
+  const { principal } = request;
+  return {
+    signal: request.signal,
+    nowMs: deps.now(),
+    principal,
+    mask: mayDo(principal, 'admin') ? NO_MASK : deps.mask,
+    onlyUser: principal.user,
+    request,
+    reply,
+  };
 }
 
 /**

@@ -1,9 +1,18 @@
-import { durationMs, integer, listenAddress, logConfig } from '@sockscope/runtime';
+import {
+  durationMs,
+  integer,
+  isLoopback,
+  listenAddress,
+  logConfig,
+  textList,
+} from '@sockscope/runtime';
 import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
+import { authConfig } from './auth/config.js';
+import { maskConfig, MASK_KEY_CHARS_MIN } from './mask/config.js';
 
 /** Settings of the query service. Limits stand beside their defaults. */
-export const queryConfig = z.object({
+const settings = z.object({
   listen: listenAddress().default({ host: '127.0.0.1', port: 8080 }).meta({
     env: 'QUERY_LISTEN',
     description: 'address and port of the API and the dashboard',
@@ -13,12 +22,46 @@ export const queryConfig = z.object({
       env: 'QUERY_REQUEST_TIMEOUT',
       description: 'longest time in which a client must have sent its request',
     }),
+    hosts: textList().default([]).meta({
+      env: 'QUERY_HOSTS',
+      description:
+        'host names that are answered; empty: any, but without authentication only names of loopback',
+    }),
     connections_max: integer({ min: 1, max: 100_000 }).default(4_096).meta({
       env: 'QUERY_CONNECTIONS_MAX',
       description: 'open client connections; further ones are closed at once',
     }),
   }),
   limits: z.object({
+    reuse_ms: durationMs({ max: 60_000 }).default(1_000).meta({
+      env: 'QUERY_REUSE',
+      description: 'answers to questions about sums are given again for so long; 0 asks each time',
+    }),
+    light_running_max: integer({ min: 1, max: 10_000 }).default(64).meta({
+      env: 'QUERY_LIGHT_RUNNING_MAX',
+      description: 'pages and single sessions that are looked up at once',
+    }),
+    light_waiting_max: integer({ min: 0, max: 100_000 }).default(1_000).meta({
+      env: 'QUERY_LIGHT_WAITING_MAX',
+      description: 'further ones that wait; beyond it they get 503',
+    }),
+    heavy_running_max: integer({ min: 1, max: 1_000 }).default(8).meta({
+      env: 'QUERY_HEAVY_RUNNING_MAX',
+      description: 'questions about sums that are answered at once',
+    }),
+    heavy_waiting_max: integer({ min: 0, max: 100_000 }).default(200).meta({
+      env: 'QUERY_HEAVY_WAITING_MAX',
+      description: 'further ones that wait; beyond it they get 503',
+    }),
+    wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(5_000).meta({
+      env: 'QUERY_WAIT_MAX',
+      description: 'longest wait for a place; after it 503',
+    }),
+    rate_per_minute: integer({ min: 0 }).default(6_000).meta({
+      env: 'QUERY_RATE_PER_MINUTE',
+      description:
+        'requests of one key or token in a minute, beyond it 429; 0 for no limit. Not applied without authentication',
+    }),
     query_timeout_ms: durationMs({ min: 100, max: 600_000 }).default(10_000).meta({
       env: 'QUERY_TIMEOUT',
       description: 'deadline of one query in ClickHouse',
@@ -32,6 +75,8 @@ export const queryConfig = z.object({
       description: 'memory that one query may take in ClickHouse',
     }),
   }),
+  auth: authConfig,
+  mask: maskConfig,
   clickhouse: clickhouseConfig,
   log: logConfig,
   shutdown_deadline_ms: durationMs({ min: 1_000, max: 600_000 }).default(10_000).meta({
@@ -39,5 +84,32 @@ export const queryConfig = z.object({
     description: 'a stop that takes longer ends the process',
   }),
 });
+
+type Settings = z.infer<typeof settings>;
+
+/** Rules between settings. */
+function checkSettings(config: Settings, ctx: z.core.$RefinementCtx): void {
+  const wrong = (path: string[], message: string) => {
+    ctx.addIssue({ code: 'custom', path, message });
+  };
+  if (config.auth.methods.length === 0 && !isLoopback(config.listen)) {
+    wrong(
+      ['QUERY_LISTEN'],
+      'listens beyond loopback, which needs authentication: set QUERY_AUTH to api_keys or jwt',
+    );
+  }
+  if (config.auth.methods.includes('jwt')) {
+    if (config.auth.jwt_issuer === '') wrong(['QUERY_JWT_ISSUER'], 'is needed with QUERY_AUTH=jwt');
+    if (config.auth.jwt_audience === '') {
+      wrong(['QUERY_JWT_AUDIENCE'], 'is needed with QUERY_AUTH=jwt');
+    }
+  }
+  const masks = config.mask.addresses === 'hmac' || config.mask.users === 'hmac';
+  if (masks && config.mask.key.length < MASK_KEY_CHARS_MIN) {
+    wrong(['QUERY_MASK_KEY'], `needs at least ${MASK_KEY_CHARS_MIN} characters`);
+  }
+}
+
+export const queryConfig = settings.superRefine(checkSettings);
 
 export type QueryConfig = z.infer<typeof queryConfig>;

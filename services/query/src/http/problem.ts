@@ -15,6 +15,7 @@ const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly
     'too-expensive': { status: 422, title: 'The question would read too much' },
     overloaded: { status: 503, title: 'Too many questions at once' },
     'store-unavailable': { status: 503, title: 'The database cannot be reached' },
+    'identity-unavailable': { status: 503, title: 'Tokens cannot be verified' },
     'deadline-exceeded': { status: 503, title: 'The question took too long' },
     'shutting-down': { status: 503, title: 'The service is stopping' },
     'internal-error': { status: 500, title: 'The service made a mistake' },

@@ -1,8 +1,13 @@
 import {
   activeSessionsPage,
   activeSessionsQuery,
+  destinationParams,
+  destinationProfile,
+  flows,
+  flowsQuery,
+  noParams,
   noQuery,
-  problem,
+  profileQuery,
   session,
   sessionParams,
   sessionsPage,
@@ -11,151 +16,284 @@ import {
   statsQuery,
   timelinePage,
   timelineQuery,
+  topAclRules,
+  topCloseReasons,
   topDestinations,
+  topPorts,
   topQuery,
+  topSources,
   topUsers,
+  traffic,
+  trafficQuery,
+  userParams,
+  userProfile,
 } from '@sockscope/schemas/api';
-import type { FastifyRequest } from 'fastify';
-import type { FastifyInstance, FastifyBaseLogger, RawServerDefault } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { closeReason } from '@sockscope/schemas';
 import { activeSessions } from '../questions/active/active.js';
+import type { Mask } from '../mask/mask.js';
+import { visibleFilters, visibleSession, visibleUser } from '../mask/visible.js';
+import { restrictedTo } from '../questions/filters/filters.js';
+import { flows as answerFlows } from '../questions/flows/flows.js';
+import {
+  destinationProfile as answerDestinationProfile,
+  userProfile as answerUserProfile,
+} from '../questions/profile/profile.js';
 import {
   sessionById,
   sessionsPage as answerSessionsPage,
   sessionTimeline,
 } from '../questions/sessions/sessions.js';
 import { stats as answerStats } from '../questions/stats/stats.js';
+import type { SumsDeps } from '../questions/sums/sums.js';
 import { topAnswer } from '../questions/top/top.js';
-import type { Asking, Store } from '../store/store.js';
+import { traffic as answerTraffic } from '../questions/traffic/traffic.js';
+import { plainAddress } from '../sql/sessions.js';
+import { isClosed } from './caching.js';
+import { serve } from './question.js';
+import type { QuestionDeps } from './question.js';
 
-type ZodApp = FastifyInstance<
-  RawServerDefault,
-  IncomingMessage,
-  ServerResponse,
-  FastifyBaseLogger,
-  ZodTypeProvider
->;
+const closedRange = (
+  asked: { readonly query: { readonly to?: number | undefined } },
+  _answer: unknown,
+  nowMs: number,
+) => isClosed(asked.query.to, nowMs);
 
-const problems = {
-  400: problem,
-  404: problem,
-  422: problem,
-  503: problem,
-};
-
-/** A question ends when its client goes away. */
-function askingOf(request: FastifyRequest): Asking {
-  return { signal: request.signal };
+function visibleUsers<T extends { readonly user: string }>(items: readonly T[], mask: Mask): T[] {
+  return items.map((item) => ({ ...item, user: mask.user(item.user) }));
 }
 
 /** The questions, under `/api/v1`. */
-export function serveApi(
-  app: ZodApp,
-  deps: { readonly store: Store; readonly now: () => number },
-): void {
-  const { store, now } = deps;
-  app.get(
-    '/sessions',
-    {
-      schema: {
-        operationId: 'listSessions',
-        summary: 'History of sessions, the newest first unless sorted otherwise',
-        tags: ['sessions'],
-        querystring: sessionsQuery,
-        response: { 200: sessionsPage, ...problems },
-      },
+export function serveQuestions(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+  serveSessions(app, deps);
+  serveTopLists(app, deps);
+  serveAnalytics(app, deps);
+}
+
+function serveSessions(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+  const { store } = deps;
+  serve(app, deps, {
+    path: '/sessions',
+    operationId: 'listSessions',
+    summary: 'History of sessions, the newest first unless sorted otherwise',
+    tag: 'sessions',
+    weight: 'light',
+    params: noParams,
+    query: sessionsQuery,
+    answer: sessionsPage,
+    closed: ({ query }, page, nowMs) =>
+      isClosed(query.start_before, nowMs) && page.items.every((item) => item.status !== 'active'),
+    ask: async ({ query }, context) => {
+      const filters = await visibleFilters(store, query, context);
+      const page = await answerSessionsPage(store, query, filters, context, context.nowMs);
+      return { ...page, items: page.items.map((item) => visibleSession(item, context.mask)) };
     },
-    (request) => answerSessionsPage(store, request.query, askingOf(request), now()),
-  );
-  app.get(
-    '/sessions/active',
-    {
-      schema: {
-        operationId: 'listActiveSessions',
-        summary: 'Sessions open now, with their current rates',
-        tags: ['sessions'],
-        querystring: activeSessionsQuery,
-        response: { 200: activeSessionsPage, ...problems },
-      },
-    },
-    (request) => activeSessions(store, request.query, askingOf(request), now()),
-  );
-  app.get(
-    '/sessions/:session_id',
-    {
-      schema: {
-        operationId: 'getSession',
-        summary: 'One session',
-        tags: ['sessions'],
-        params: sessionParams,
-        querystring: noQuery,
-        response: { 200: session, ...problems },
-      },
-    },
-    (request) => sessionById(store, request.params.session_id, askingOf(request)),
-  );
-  app.get(
-    '/sessions/:session_id/events',
-    {
-      schema: {
-        operationId: 'listSessionEvents',
-        summary: 'The timeline of one session: its events in order, gaps and late ones marked',
-        tags: ['sessions'],
-        params: sessionParams,
-        querystring: timelineQuery,
-        response: { 200: timelinePage, ...problems },
-      },
-    },
-    (request) =>
-      sessionTimeline(store, request.params.session_id, request.query, askingOf(request)),
-  );
-  app.get(
-    '/stats',
-    {
-      schema: {
-        operationId: 'getStats',
-        summary: 'Counts of a range, today by default, beside those of the period before',
-        tags: ['analytics'],
-        querystring: statsQuery,
-        response: { 200: stats, ...problems },
-      },
-    },
-    (request) => answerStats(store, request.query, askingOf(request), now()),
-  );
-  app.get(
-    '/top/users',
-    {
-      schema: {
-        operationId: 'listTopUsers',
-        summary: 'The users with the most of something',
-        tags: ['analytics'],
-        querystring: topQuery,
-        response: { 200: topUsers, ...problems },
-      },
-    },
-    async (request) => {
-      const answer = await topAnswer(store, 'user', request.query, askingOf(request), now());
-      return { ...answer, items: answer.items.map(({ key, ...sums }) => ({ user: key, ...sums })) };
-    },
-  );
-  app.get(
-    '/top/destinations',
-    {
-      schema: {
-        operationId: 'listTopDestinations',
-        summary: 'The destinations with the most of something',
-        tags: ['analytics'],
-        querystring: topQuery,
-        response: { 200: topDestinations, ...problems },
-      },
-    },
-    async (request) => {
-      const answer = await topAnswer(store, 'destination', request.query, askingOf(request), now());
+  });
+  serve(app, deps, {
+    path: '/sessions/active',
+    operationId: 'listActiveSessions',
+    summary: 'Sessions open now, with their current rates',
+    tag: 'sessions',
+    weight: 'light',
+    params: noParams,
+    query: activeSessionsQuery,
+    answer: activeSessionsPage,
+    ask: async ({ query }, context) => {
+      const { mask } = context;
+      const filters = await visibleFilters(store, query, context);
+      const page = await activeSessions(store, query, filters, context, context.nowMs);
       return {
-        ...answer,
-        items: answer.items.map(({ key, ...sums }) => ({ dest_host: key, ...sums })),
+        ...page,
+        items: page.items.map((item) => visibleSession(item, mask)),
+        users: page.users.map((item) => ({ ...item, user: mask.user(item.user) })),
       };
     },
-  );
+  });
+  serve(app, deps, {
+    path: '/sessions/:session_id',
+    operationId: 'getSession',
+    summary: 'One session',
+    tag: 'sessions',
+    weight: 'light',
+    params: sessionParams,
+    query: noQuery,
+    answer: session,
+    closed: (_asked, found, nowMs) =>
+      found.ended_at !== null && isClosed(Date.parse(found.ended_at), nowMs),
+    ask: async ({ params }, context) =>
+      visibleSession(
+        await sessionById(store, params.session_id, context.onlyUser, context),
+        context.mask,
+      ),
+  });
+  serve(app, deps, {
+    path: '/sessions/:session_id/events',
+    operationId: 'listSessionEvents',
+    summary: 'The timeline of one session: its events in order, gaps and late ones marked',
+    tag: 'sessions',
+    weight: 'light',
+    params: sessionParams,
+    query: timelineQuery,
+    answer: timelinePage,
+    ask: ({ params, query }, context) =>
+      sessionTimeline(store, params.session_id, context.onlyUser, query, context),
+  });
+}
+
+function serveTopLists(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+  const common = {
+    tag: 'analytics',
+    weight: 'heavy',
+    params: noParams,
+    query: topQuery,
+    closed: closedRange,
+  } as const;
+  const lists = [
+    {
+      path: '/top/users',
+      operationId: 'listTopUsers',
+      summary: 'The users with the most of something',
+      answer: topUsers,
+      dimension: 'user',
+      named: (key: string, mask: Mask) => ({ user: mask.user(key) }),
+    },
+    {
+      path: '/top/destinations',
+      operationId: 'listTopDestinations',
+      summary: 'The destinations with the most of something',
+      answer: topDestinations,
+      dimension: 'destination',
+      named: (key: string) => ({ dest_host: key }),
+    },
+    {
+      path: '/top/sources',
+      operationId: 'listTopSources',
+      summary: 'The source addresses with the most of something',
+      answer: topSources,
+      dimension: 'source',
+      named: (key: string, mask: Mask) => ({ source_ip: mask.address(plainAddress(key)) }),
+    },
+    {
+      path: '/top/ports',
+      operationId: 'listTopPorts',
+      summary: 'The destination ports with the most of something',
+      answer: topPorts,
+      dimension: 'port',
+      named: (key: string) => ({ dest_port: Number(key) }),
+    },
+    {
+      path: '/top/acl-rules',
+      operationId: 'listTopAclRules',
+      summary: 'The ACL rules that decided most',
+      answer: topAclRules,
+      dimension: 'acl_rule',
+      named: (key: string) => ({ acl_rule_matched: key === '' ? null : key }),
+    },
+    {
+      path: '/top/close-reasons',
+      operationId: 'listTopCloseReasons',
+      summary: 'Why sessions ended',
+      answer: topCloseReasons,
+      dimension: 'close_reason',
+      named: (key: string) => ({ close_reason: closeReason.parse(key) }),
+    },
+  ] as const;
+  for (const { dimension, named, answer, ...list } of lists) {
+    serve(app, deps, {
+      ...common,
+      ...list,
+      answer,
+      ask: async ({ query }, context) => {
+        const filters = await visibleFilters(deps.store, query, context);
+        const found = await topAnswer(deps, dimension, query, filters, context, context.nowMs);
+        const items = found.items.map(({ key, ...sums }) => ({
+          ...named(key, context.mask),
+          ...sums,
+        }));
+        return { ...found, items } as never;
+      },
+    });
+  }
+}
+
+function serveAnalytics(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+  const common = { tag: 'analytics', weight: 'heavy', closed: closedRange } as const;
+  serve(app, deps, {
+    ...common,
+    path: '/stats',
+    operationId: 'getStats',
+    summary: 'Counts of a range, today by default, beside those of the period before',
+    params: noParams,
+    query: statsQuery,
+    answer: stats,
+    ask: async ({ query }, context) => {
+      const filters = restrictedTo(context.onlyUser, {});
+      const found = await answerStats(deps, query, filters, context, context.nowMs);
+      return { ...found, top_users: visibleUsers(found.top_users, context.mask) };
+    },
+  });
+  serve(app, deps, {
+    ...common,
+    path: '/traffic',
+    operationId: 'getTraffic',
+    summary: 'Time series of bytes, sessions, open sessions and rejections, gaps filled',
+    params: noParams,
+    query: trafficQuery,
+    answer: traffic,
+    ask: async ({ query }, context) => {
+      const { mask } = context;
+      const filters = await visibleFilters(deps.store, query, context);
+      const found = await answerTraffic(deps, query, filters, context, context.nowMs);
+      if (query.split !== 'user') return found;
+      const series = found.series.map((line) => ({
+        ...line,
+        key: line.key === null ? null : mask.user(line.key),
+      }));
+      return { ...found, series };
+    },
+  });
+  serve(app, deps, {
+    ...common,
+    path: '/flows',
+    operationId: 'listFlows',
+    summary: 'Who reached what on which port, for a Sankey diagram',
+    params: noParams,
+    query: flowsQuery,
+    answer: flows,
+    ask: async ({ query }, context) => {
+      const filters = await visibleFilters(deps.store, query, context);
+      const found = await answerFlows(deps, query, filters, context, context.nowMs);
+      return { ...found, items: visibleUsers(found.items, context.mask) };
+    },
+  });
+  serve(app, deps, {
+    ...common,
+    path: '/users/:user',
+    operationId: 'getUser',
+    summary: 'A user: first and last seen, totals, trend, destinations, busiest hours',
+    params: userParams,
+    query: profileQuery,
+    answer: userProfile,
+    ask: async ({ params, query }, context) => {
+      const user = await visibleUser(deps.store, params.user, context);
+      const { onlyUser, nowMs } = context;
+      const found = await answerUserProfile(deps, user, onlyUser, query, context, nowMs);
+      return { ...found, user: params.user };
+    },
+  });
+  serve(app, deps, {
+    ...common,
+    path: '/destinations/:dest_host',
+    operationId: 'getDestination',
+    summary: 'A destination: first and last seen, totals, trend, users, busiest hours',
+    params: destinationParams,
+    query: profileQuery,
+    answer: destinationProfile,
+    ask: async ({ params, query }, context) => {
+      const { onlyUser, nowMs } = context;
+      const host = params.dest_host;
+      const found = await answerDestinationProfile(deps, host, onlyUser, query, context, nowMs);
+      return { ...found, users: visibleUsers(found.users, context.mask) };
+    },
+  });
 }

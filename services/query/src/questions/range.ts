@@ -1,21 +1,59 @@
-import type { Range } from '../sql/sums.js';
-import { startOfDay } from '../time/zone.js';
+import { toTimestamp } from '@sockscope/schemas';
 import { invalidParameters } from '../http/problem.js';
+import { startOfDay } from '../time/zone.js';
+import type { Span } from './sums/plan.js';
+import type { Provenance } from './sums/sums.js';
+
+interface RangeParams {
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly time_zone: string;
+}
+
+const SECOND_MS = 1_000;
 
 /**
- * The range that a request means: today up to now in its time zone, unless it says otherwise.
- * A range that is asked for may end in the future.
+ * The end of a range that has none: now, rounded up to a whole second, so that questions asked
+ * within a second are the same question.
  */
-export function rangeOf(
-  query: { from?: number | undefined; to?: number | undefined; time_zone: string },
-  nowMs: number,
-): Range {
-  const toMs = query.to ?? nowMs;
-  const fromMs = query.from ?? startOfDay(toMs - 1, query.time_zone);
+export function endOf(query: { readonly to?: number | undefined }, nowMs: number): number {
+  return query.to ?? Math.ceil((nowMs + 1) / SECOND_MS) * SECOND_MS;
+}
+
+/** The range that a request means: the day of its end, up to its end, unless it says otherwise. */
+export function rangeOf(query: RangeParams, nowMs: number): Span {
+  const toMs = endOf(query, nowMs);
+  return checked(query.from ?? startOfDay(toMs - 1, query.time_zone), toMs);
+}
+
+/** The same, with a default of so many days. */
+export function rangeOfDays(query: RangeParams, days: number, nowMs: number): Span {
+  const toMs = endOf(query, nowMs);
+  return checked(query.from ?? toMs - days * 86_400_000, toMs);
+}
+
+function checked(fromMs: number, toMs: number): Span {
   if (fromMs >= toMs) {
     throw invalidParameters([
       { parameter: 'from', message: 'must lie before the end of the range' },
     ]);
   }
   return { fromMs, toMs };
+}
+
+/** What every answer over a range says of itself. */
+export function answerMetaOf(
+  range: Span,
+  query: { readonly time_zone: string },
+  provenance: Provenance,
+  nowMs: number,
+) {
+  return {
+    range: { from: toTimestamp(range.fromMs), to: toTimestamp(range.toMs) },
+    time_zone: query.time_zone,
+    resolution: provenance.resolution,
+    stale_hours: provenance.staleHours,
+    as_of: toTimestamp(nowMs),
+    data_until: provenance.newestMs === null ? null : toTimestamp(provenance.newestMs),
+  };
 }

@@ -1,9 +1,12 @@
 import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
+import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import { SESSION_COLUMNS, sessionAfter, sessionRow } from './sessions.js';
 import type { PagePosition } from './sessions.js';
+import { keySql } from './sums.js';
+import type { Dimension } from './sums.js';
 
 const OPEN: Condition = { sql: `status = 'active'`, params: {} };
 
@@ -24,6 +27,7 @@ export function activeCountQuery(filter: Condition): Query<typeof countRow> {
     sql: `SELECT count() AS active FROM sessions FINAL WHERE ${where.sql}`,
     params: where.params,
     row: countRow,
+    settings: FINAL_SETTINGS,
   };
 }
 
@@ -55,6 +59,7 @@ export function activePageQuery(page: {
       ORDER BY s.started_at DESC, s.session_id DESC`,
     params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
     row: activeRow,
+    settings: FINAL_SETTINGS,
   };
 }
 
@@ -92,5 +97,32 @@ export function activeUsersQuery(of: {
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit: of.limit + 1, since_s: Math.floor(of.sinceMs / 1_000) },
     row: activeUserRow,
+    settings: FINAL_SETTINGS,
+  };
+}
+
+const activeByKeyRow = z.object({ key: z.string(), active: int64 });
+
+/** Sessions open now that pass, by the keys of a dimension. */
+export function activeByKeyQuery(of: {
+  readonly dimension: Dimension;
+  readonly keys: readonly string[] | null;
+  readonly filter: Condition;
+}): Query<typeof activeByKeyRow> {
+  const key = keySql(of.dimension);
+  const where = allOf([
+    OPEN,
+    of.filter,
+    ...(of.keys === null
+      ? []
+      : [{ sql: `${key} IN {keys:Array(String)}`, params: { keys: [...of.keys] } }]),
+  ]);
+  return {
+    name: 'active_by_key',
+    sql: `SELECT ${key} AS key, count() AS active FROM sessions FINAL
+      WHERE ${where.sql} GROUP BY key`,
+    params: where.params,
+    row: activeByKeyRow,
+    settings: FINAL_SETTINGS,
   };
 }

@@ -8,3 +8,6 @@ export const BYTES_SQL = `toInt64(bytes_sent + bytes_received)`;
 export function timeSql(name: string): string {
   return `fromUnixTimestamp64Milli({${name}:Int64}, 'UTC')`;
 }
+
+/** Versions of a row share a partition, so FINAL need not merge across partitions. */
+export const FINAL_SETTINGS = { do_not_merge_across_partitions_select_final: 1 } as const;

@@ -13,6 +13,8 @@ export interface Query<Row extends z.ZodType = z.ZodType> {
   readonly params: SqlParams;
   readonly row: Row;
   readonly settings?: Settings;
+  /** An answer a moment old does as well. */
+  readonly reuse?: boolean;
 }
 
 /** A condition of a WHERE clause with the values that it binds. */

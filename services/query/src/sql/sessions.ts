@@ -8,14 +8,16 @@ import {
   SESSION_STATUSES,
 } from '@sockscope/schemas';
 import { z } from 'zod';
-import { BYTES_SQL, DURATION_SQL, timeSql } from './expressions.js';
+import { BYTES_SQL, DURATION_SQL, FINAL_SETTINGS, timeSql } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 
 /** IPv4 addresses are stored mapped into IPv6. */
-export const address = z
-  .string()
-  .transform((text) => (text.startsWith('::ffff:') ? text.slice('::ffff:'.length) : text));
+export function plainAddress(text: string): string {
+  return text.startsWith('::ffff:') ? text.slice('::ffff:'.length) : text;
+}
+
+const address = z.string().transform(plainAddress);
 
 export const SESSION_COLUMNS = `
   session_id, started_at, ended_at, updated_at, duration_ms, status, close_reason, error_code,
@@ -51,6 +53,9 @@ export const sessionRow = z.object({
   proxy_id: z.string(),
 });
 export type SessionRecord = z.output<typeof sessionRow>;
+
+/** Three orders of the same rows. */
+export type SessionsTable = 'sessions' | 'sessions_by_user' | 'sessions_by_destination';
 
 export type SessionSort = 'started_at' | 'duration_ms' | 'bytes';
 export type SortOrder = 'asc' | 'desc';
@@ -107,6 +112,7 @@ export function sessionAfter(
 
 /** A page of sessions by keyset: `limit` sessions that pass, in order, after the position. */
 export function sessionsPageQuery(page: {
+  readonly table: SessionsTable;
   readonly filter: Condition;
   readonly sort: SessionSort;
   readonly order: SortOrder;
@@ -121,14 +127,15 @@ export function sessionsPageQuery(page: {
   const direction = order === 'desc' ? 'DESC' : 'ASC';
   const keys = [...(sort === 'started_at' ? [] : [SORT_SQL[sort]]), 'started_at', 'session_id'];
   return {
-    name: 'sessions_page',
+    name: `page_${page.table}`,
     sql: `SELECT ${SESSION_COLUMNS}
-      FROM sessions FINAL
+      FROM ${page.table} FINAL
       WHERE ${where.sql}
       ORDER BY ${keys.map((key) => `${key} ${direction}`).join(', ')}
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit: page.limit },
     row: sessionRow,
+    settings: FINAL_SETTINGS,
   };
 }
 
@@ -141,6 +148,7 @@ export function sessionByIdQuery(sessionId: string, startedMs: number): Query<ty
       WHERE started_at = ${timeSql('started')} AND session_id = {session_id:UUID}`,
     params: { started: startedMs, session_id: sessionId },
     row: sessionRow,
+    settings: FINAL_SETTINGS,
   };
 }
 

@@ -1,18 +1,51 @@
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { TopMeasure } from '@sockscope/schemas/api';
 import { z } from 'zod';
-import { timeSql } from './expressions.js';
-import type { Query, SqlParams } from './query.js';
+import { FINAL_SETTINGS, timeSql } from './expressions.js';
+import { allOf } from './query.js';
+import type { Condition, Query, SqlParams } from './query.js';
+import type { SessionsTable } from './sessions.js';
 
 /** What sums can be had by. */
-export type Dimension = 'total' | 'user' | 'destination';
+export type Dimension =
+  | 'total'
+  | 'user'
+  | 'destination'
+  | 'source'
+  | 'port'
+  | 'protocol'
+  | 'proxy'
+  | 'acl_rule'
+  | 'close_reason'
+  | 'status';
 
-/** The key of a session and of a minute of its traffic, as text. */
-const KEY_SQL: Readonly<Record<Dimension, string>> = {
+/** The key of a session as text, in the exact tables and in the rollups; empty for no value. A flow's is a tuple. */
+const KEY_SQL: Readonly<Record<Dimension | 'flow', string>> = {
+  flow: 'tuple(user, dest_host, dest_port)',
   total: `''`,
   user: 'user',
   destination: 'dest_host',
+  source: 'toString(source_ip)',
+  port: 'toString(dest_port)',
+  protocol: 'toString(protocol)',
+  proxy: 'toString(proxy_id)',
+  acl_rule: `ifNull(toString(acl_rule_matched), '')`,
+  close_reason: `ifNull(toString(close_reason), '')`,
+  status: 'toString(status)',
 };
+
+/** See KEY_SQL. */
+export function keySql(dimension: Dimension): string {
+  return KEY_SQL[dimension];
+}
+
+/**
+ * Dimensions whose value may change until a session ends: all figures of a session count at its
+ * end, its bytes too.
+ */
+export function countsAtEnd(dimension: Dimension | 'flow'): boolean {
+  return dimension === 'acl_rule' || dimension === 'close_reason' || dimension === 'status';
+}
 
 const sumColumns = {
   sessions_started: int64,
@@ -25,143 +58,418 @@ const sumColumns = {
   packets_received: int64,
   duration_ms: int64,
 };
-export const sumsRow = z.object(sumColumns);
-export type Sums = z.output<typeof sumsRow>;
-
-const SUM_NAMES = Object.keys(sumColumns);
+export type SumName = keyof typeof sumColumns;
+export const SUM_NAMES = Object.keys(sumColumns) as SumName[];
+export type Sums = Readonly<Record<SumName, number>>;
 
 /** `[fromMs, toMs)`. */
-export interface Range {
+export interface Span {
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-function rangeParams(range: Range): SqlParams {
+/** Where the sums of whole hours and days come from. */
+export type RollupSource =
+  | {
+      readonly kind: 'dimension';
+      readonly dimension: Dimension;
+      /** Only these keys; null for all. */
+      readonly keys: readonly string[] | null;
+    }
+  /** By user, destination and port at once, and filtered by these alone. */
+  | { readonly kind: 'pairs'; readonly filter: Condition };
+
+/** What to sum, over which parts of a range, from which tables. */
+export interface SumsOf {
+  readonly dimension: Dimension | 'flow';
+  /** Only these keys of the dimension; null for all. */
+  readonly keys: readonly string[] | null;
+  readonly days: readonly Span[];
+  readonly hours: readonly Span[];
+  readonly exact: readonly Span[];
+  /** Not used where neither days nor hours are read. */
+  readonly rollup: RollupSource | null;
+  readonly sessions: {
+    readonly table: SessionsTable;
+    readonly filter: Condition;
+  };
+  readonly traffic: { readonly filter: Condition };
+  /** Starts of the pieces of a time series; null for one sum over everything. */
+  readonly cuts: readonly number[] | null;
+}
+
+/** A time in milliseconds lies in one of the spans. Neither list is ever empty. */
+function withinMs(column: string, spans: readonly Span[], prefix: string): Condition {
   return {
-    from_ms: range.fromMs,
-    to_ms: range.toMs,
-    // A minute belongs to the range that its start lies in.
-    from_s: Math.ceil(range.fromMs / 1_000),
-    to_s: Math.ceil(range.toMs / 1_000),
+    sql: spans
+      .map(
+        (_, i) =>
+          `(${column} >= ${timeSql(`${prefix}${i}_from`)} AND ${column} < ${timeSql(`${prefix}${i}_to`)})`,
+      )
+      .join(' OR '),
+    params: Object.fromEntries(
+      spans.flatMap((span, i) => [
+        [`${prefix}${i}_from`, span.fromMs],
+        [`${prefix}${i}_to`, span.toMs],
+      ]),
+    ),
   };
 }
 
-/**
- * The exact tables' rows of a range with their key: sessions at their start, sessions at their
- * end, and traffic in its minute. Summed by key they are what the rollups hold.
- */
-function exactSumsSql(dimension: Dimension): string {
-  const key = KEY_SQL[dimension];
-  return `
-    SELECT ${key} AS key, count() AS sessions_started,
-      toUInt64(0) AS sessions_closed, toUInt64(0) AS sessions_failed,
-      toUInt64(0) AS sessions_rejected, toUInt64(0) AS bytes_sent, toUInt64(0) AS bytes_received,
-      toUInt64(0) AS packets_sent, toUInt64(0) AS packets_received, toUInt64(0) AS duration_ms
-    FROM sessions FINAL
-    WHERE started_at >= ${timeSql('from_ms')} AND started_at < ${timeSql('to_ms')}
-    GROUP BY key
-    UNION ALL
-    SELECT ${key} AS key, 0, countIf(status = 'closed'), countIf(status = 'failed'),
-      countIf(status = 'rejected_by_acl'), 0, 0, 0, 0, sum(assumeNotNull(duration_ms))
-    FROM sessions FINAL
-    WHERE status != 'active' AND ended_at >= ${timeSql('from_ms')} AND ended_at < ${timeSql('to_ms')}
-      AND started_at < ${timeSql('to_ms')}
-    GROUP BY key
-    UNION ALL
-    SELECT ${key} AS key, 0, 0, 0, 0, sum(bytes_sent), sum(bytes_received),
-      sum(packets_sent), sum(packets_received), 0
-    FROM session_traffic_1m FINAL
-    WHERE bucket >= toDateTime({from_s:UInt32}, 'UTC') AND bucket < toDateTime({to_s:UInt32}, 'UTC')
-    GROUP BY key`;
+/** The start of a minute, hour or day lies in one of the spans. */
+function withinSeconds(column: string, spans: readonly Span[], prefix: string): Condition {
+  const at = (name: string) => `toDateTime({${name}:UInt32}, 'UTC')`;
+  return {
+    sql: spans
+      .map(
+        (_, i) =>
+          `(${column} >= ${at(`${prefix}${i}_from_s`)} AND ${column} < ${at(`${prefix}${i}_to_s`)})`,
+      )
+      .join(' OR '),
+    params: Object.fromEntries(
+      spans.flatMap((span, i) => [
+        [`${prefix}${i}_from_s`, Math.ceil(span.fromMs / 1_000)],
+        [`${prefix}${i}_to_s`, Math.ceil(span.toMs / 1_000)],
+      ]),
+    ),
+  };
 }
 
-/** The sums of a range over everything: one row. */
-export function totalSumsQuery(range: Range): Query<typeof sumsRow> {
+function keyIn(expression: string, keys: readonly string[] | null): Condition[] {
+  return keys === null
+    ? []
+    : [{ sql: `${expression} IN {keys:Array(String)}`, params: { keys: [...keys] } }];
+}
+
+interface Part {
+  readonly sql: string;
+  readonly params: SqlParams;
+}
+
+/** Rows (key, slot, sums) of one table, already summed. `columns` gives the sums that it has; others are 0. */
+function part(of: {
+  readonly table: string;
+  readonly key: string;
+  readonly slot: string;
+  readonly columns: Partial<Record<SumName, string>>;
+  readonly where: Condition;
+}): Part {
+  const sums = SUM_NAMES.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
   return {
-    name: 'sums_total',
-    sql: `SELECT ${SUM_NAMES.map((name) => `sum(s.${name}) AS ${name}`).join(', ')}
-      FROM (${exactSumsSql('total')}) AS s`,
-    params: rangeParams(range),
-    row: sumsRow,
+    sql: `SELECT ${of.key} AS k, ${of.slot} AS slot, ${sums.join(', ')}
+      FROM ${of.table} FINAL
+      WHERE ${of.where.sql}
+      GROUP BY k, slot`,
+    params: of.where.params,
+  };
+}
+
+function rollupParts(of: SumsOf): Part[] {
+  const source = of.rollup;
+  if (source === null) return [];
+  const parts = [
+    ['d', of.days, source.kind === 'pairs' ? 'rollup_pairs_1d' : 'rollup_1d'],
+    ['h', of.hours, source.kind === 'pairs' ? 'rollup_pairs_1h' : 'rollup_1h'],
+  ] as const;
+  const columns = Object.fromEntries(SUM_NAMES.map((name) => [name, `sum(${name})`]));
+  return parts
+    .filter(([, spans]) => spans.length > 0)
+    .map(([prefix, spans, table]) => {
+      const of_ = { table, slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'), columns };
+      const within = withinSeconds('bucket', spans, prefix);
+      if (source.kind === 'pairs') {
+        const key = KEY_SQL[of.dimension];
+        return part({
+          ...of_,
+          key,
+          where: allOf([source.filter, within, ...keyIn(key, of.keys)]),
+        });
+      }
+      const dimension = {
+        sql: 'dimension = {rollup_dimension:String}',
+        params: { rollup_dimension: source.dimension },
+      };
+      const only: Condition[] =
+        source.keys === null
+          ? []
+          : [
+              {
+                sql: 'key IN {rollup_keys:Array(String)}',
+                params: { rollup_keys: [...source.keys] },
+              },
+            ];
+      const key = of.dimension === 'total' ? `''` : 'key';
+      return part({
+        ...of_,
+        key,
+        where: allOf([dimension, within, ...only, ...keyIn(key, of.keys)]),
+      });
+    });
+}
+
+function slotSql(of: SumsOf, ms: string): string {
+  return of.cuts === null ? 'toInt64(0)' : `roundDown(${ms}, {cuts:Array(Int64)})`;
+}
+
+const ENDED = {
+  sessions_closed: `countIf(status = 'closed')`,
+  sessions_failed: `countIf(status = 'failed')`,
+  sessions_rejected: `countIf(status = 'rejected_by_acl')`,
+  duration_ms: 'sum(assumeNotNull(duration_ms))',
+};
+const MOVED = {
+  bytes_sent: 'sum(bytes_sent)',
+  bytes_received: 'sum(bytes_received)',
+  packets_sent: 'sum(packets_sent)',
+  packets_received: 'sum(packets_received)',
+};
+
+function exactParts(of: SumsOf): Part[] {
+  if (of.exact.length === 0) return [];
+  const key = KEY_SQL[of.dimension];
+  const keys = keyIn(key, of.keys);
+  const { table, filter } = of.sessions;
+  const latestMs = Math.max(...of.exact.map((span) => span.toMs));
+  const atEnd = countsAtEnd(of.dimension);
+  const ended = part({
+    table,
+    key,
+    slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
+    columns: atEnd ? { sessions_started: 'count()', ...ENDED, ...MOVED } : ENDED,
+    where: allOf([
+      { sql: `status != 'active'`, params: {} },
+      withinMs('ended_at', of.exact, 'e'),
+      // What has ended had begun: the primary key can use that.
+      { sql: `started_at < ${timeSql('e_latest')}`, params: { e_latest: latestMs } },
+      filter,
+      ...keys,
+    ]),
+  });
+  if (atEnd) return [ended];
+  const started = part({
+    table,
+    key,
+    slot: slotSql(of, 'toUnixTimestamp64Milli(started_at)'),
+    columns: { sessions_started: 'count()' },
+    where: allOf([withinMs('started_at', of.exact, 'e'), filter, ...keys]),
+  });
+  const moved = part({
+    table: 'session_traffic_1m',
+    key,
+    slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
+    columns: MOVED,
+    where: allOf([withinSeconds('bucket', of.exact, 'e'), of.traffic.filter, ...keys]),
+  });
+  return [started, ended, moved];
+}
+
+function union(of: SumsOf): Part {
+  const parts = [...rollupParts(of), ...exactParts(of)];
+  const [first] = parts;
+  if (first === undefined) throw new TypeError('nothing to sum');
+  return {
+    sql: parts.map(({ sql }) => sql).join('\n    UNION ALL\n    '),
+    params: {
+      ...(Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams),
+      ...(of.cuts === null ? {} : { cuts: [...of.cuts] }),
+    },
+  };
+}
+
+const SUMMED_SQL = SUM_NAMES.map((name) => `sum(s_${name}) AS ${name}`).join(', ');
+
+const seriesRow = z.object({ key: z.string(), slot: int64, ...sumColumns });
+export type SeriesRow = z.output<typeof seriesRow>;
+
+/** One row per key and piece in which anything was counted. */
+export function seriesQuery(of: SumsOf): Query<typeof seriesRow> {
+  const { sql, params } = union(of);
+  return {
+    name: `series_${of.dimension}`,
+    sql: `SELECT k AS key, slot, ${SUMMED_SQL}
+      FROM (
+    ${sql}
+      ) GROUP BY k, slot`,
+    params,
+    row: seriesRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
   };
 }
 
 /** Expressions over the summed columns. Fixed text: a client chooses among the names only. */
-const MEASURE_SQL: Readonly<Record<TopMeasure, string>> = {
-  bytes: 'bytes_sent + bytes_received',
-  bytes_sent: 'bytes_sent',
-  bytes_received: 'bytes_received',
-  sessions: 'sessions_started',
-  duration_ms: 'duration_ms',
-  rejected: 'sessions_rejected',
-};
+function measureSql(measure: TopMeasure, dimension: Dimension | 'flow'): string {
+  switch (measure) {
+    case 'bytes':
+      return 'bytes_sent + bytes_received';
+    case 'bytes_sent':
+      return 'bytes_sent';
+    case 'bytes_received':
+      return 'bytes_received';
+    case 'sessions':
+      return countsAtEnd(dimension)
+        ? 'sessions_closed + sessions_failed + sessions_rejected'
+        : 'sessions_started';
+    case 'duration_ms':
+      return 'duration_ms';
+    case 'rejected':
+      return 'sessions_rejected';
+  }
+}
 
-const topRow = z.object({ key: z.string(), is_total: z.int().min(0).max(1), ...sumColumns });
+/** The total row, then the `limit` largest keys by the measure; ties by key. Keys without any are left out. */
+function topSql(of: SumsOf, by: TopMeasure): { sql: string; params: SqlParams } {
+  const { sql, params } = union(of);
+  const measure = measureSql(by, of.dimension);
+  return {
+    sql: `SELECT k AS key, toUInt8(grouping(k)) AS is_total, ${SUMMED_SQL}
+      FROM (
+    ${sql}
+      )
+      GROUP BY k WITH ROLLUP
+      HAVING is_total = 1 OR ${measure} > 0
+      ORDER BY is_total DESC, ${measure} DESC, key ASC
+      LIMIT {limit:UInt32}`,
+    params,
+  };
+}
+
+const isTotal = z.int().min(0).max(1);
+const topRow = z.object({ key: z.string(), is_total: isTotal, ...sumColumns });
 export type TopRow = z.output<typeof topRow>;
 
-/** The total row, then the `limit` largest keys by the measure; ties by key. */
-export function topSumsQuery(top: {
-  readonly dimension: Dimension;
-  readonly by: TopMeasure;
-  readonly limit: number;
-  readonly range: Range;
-}): Query<typeof topRow> {
+export function topQuery(of: SumsOf, by: TopMeasure, limit: number): Query<typeof topRow> {
+  const { sql, params } = topSql(of, by);
   return {
-    name: `top_${top.dimension}`,
-    sql: `SELECT s.key AS key, toUInt8(grouping(s.key)) AS is_total,
-        ${SUM_NAMES.map((name) => `sum(s.${name}) AS ${name}`).join(', ')}
-      FROM (${exactSumsSql(top.dimension)}) AS s
-      GROUP BY s.key WITH ROLLUP
-      HAVING is_total = 1 OR ${MEASURE_SQL[top.by]} > 0
-      ORDER BY is_total DESC, ${MEASURE_SQL[top.by]} DESC, key ASC
-      LIMIT {limit:UInt32}`,
-    params: { ...rangeParams(top.range), limit: top.limit + 1 },
+    name: `top_${of.dimension}`,
+    sql,
+    params: { ...params, limit: limit + 1 },
     row: topRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
+  };
+}
+
+const flowRow = z.object({
+  key: z.tuple([z.string(), z.string(), z.int()]),
+  is_total: isTotal,
+  ...sumColumns,
+});
+
+export type FlowRow = z.output<typeof flowRow>;
+
+/** Like a top list, by user, destination and port together. */
+export function flowsQuery(
+  of: SumsOf & { readonly dimension: 'flow' },
+  by: TopMeasure,
+  limit: number,
+): Query<typeof flowRow> {
+  const { sql, params } = topSql(of, by);
+  return {
+    name: 'flows',
+    sql,
+    params: { ...params, limit: limit + 1 },
+    row: flowRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
   };
 }
 
 const uniquesRow = z.object({
-  unique_users: int64,
-  unique_destinations: int64,
-  unique_sources: int64,
+  dimension: z.enum(['user', 'destination', 'source']),
+  keys: int64,
 });
 
-/** Distinct users, destinations and sources of the sessions that started in the range. */
-export function uniquesQuery(range: Range): Query<typeof uniquesRow> {
+/** Distinct users, destinations and sources of the sessions that started in the spans. */
+export function uniquesQuery(of: {
+  readonly days: readonly Span[];
+  readonly hours: readonly Span[];
+  readonly exact: readonly Span[];
+  readonly sessions: SumsOf['sessions'];
+}): Query<typeof uniquesRow> {
+  const rollups = [
+    ['d', of.days, 'rollup_1d'],
+    ['h', of.hours, 'rollup_1h'],
+  ] as const;
+  // That something started there stays true, so an older version of a sum does as well as the newest.
+  const fromRollups = rollups
+    .filter(([, spans]) => spans.length > 0)
+    .map(([prefix, spans, table]) => {
+      const within = withinSeconds('bucket', spans, prefix);
+      return {
+        sql: `SELECT toString(dimension) AS d, key AS k FROM ${table}
+          WHERE dimension IN ('user', 'destination', 'source') AND (${within.sql})
+            AND sessions_started > 0`,
+        params: within.params,
+      };
+    });
+  const dimensions = of.exact.length === 0 ? [] : (['user', 'destination', 'source'] as const);
+  const fromSessions = dimensions.map((dimension) => {
+    const where = allOf([withinMs('started_at', of.exact, 'e'), of.sessions.filter]);
+    return {
+      sql: `SELECT '${dimension}' AS d, ${KEY_SQL[dimension]} AS k FROM ${of.sessions.table}
+        WHERE ${where.sql} GROUP BY k`,
+      params: where.params,
+    };
+  });
+  const parts = [...fromRollups, ...fromSessions];
   return {
     name: 'uniques',
-    sql: `SELECT uniqExact(user) AS unique_users, uniqExact(dest_host) AS unique_destinations,
-        uniqExact(source_ip) AS unique_sources
-      FROM sessions
-      WHERE started_at >= ${timeSql('from_ms')} AND started_at < ${timeSql('to_ms')}`,
-    params: { from_ms: range.fromMs, to_ms: range.toMs },
+    sql: `SELECT d AS dimension, uniqExact(k) AS keys
+      FROM (${parts.map(({ sql }) => sql).join('\n UNION ALL ')})
+      GROUP BY d`,
+    params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,
     row: uniquesRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
   };
 }
 
-const quantilesRow = z.object({
-  ended: int64,
-  p50: z.number(),
-  p90: z.number(),
-  p95: z.number(),
-  p99: z.number(),
-  max: int64,
-});
+const quantilesRow = z.object({ quantiles: z.array(z.number().nullable()) });
+/** The order of `quantiles` in the row. */
+export const QUANTILES = [0.5, 0.9, 0.95, 0.99] as const;
 
-/** Durations of the sessions that ended in the range. Zeros where none ended. */
-export function durationQuantilesQuery(range: Range): Query<typeof quantilesRow> {
+/** Durations of the sessions that ended in the spans, within 1 %. */
+export function durationQuantilesQuery(of: {
+  readonly days: readonly Span[];
+  readonly hours: readonly Span[];
+  readonly exact: readonly Span[];
+  readonly sessions: SumsOf['sessions'];
+}): Query<typeof quantilesRow> {
+  const parts: Part[] = [];
+  // Durations are kept per hour alone.
+  const hours = [...of.days, ...of.hours];
+  if (hours.length > 0) {
+    const within = withinSeconds('bucket', hours, 'h');
+    parts.push({
+      sql: `SELECT duration_sketch AS sketch FROM rollup_durations_1h FINAL WHERE ${within.sql}`,
+      params: within.params,
+    });
+  }
+  if (of.exact.length > 0) {
+    const where = allOf([
+      { sql: `status != 'active'`, params: {} },
+      withinMs('ended_at', of.exact, 'e'),
+      {
+        sql: `started_at < ${timeSql('e_latest')}`,
+        params: { e_latest: Math.max(...of.exact.map((span) => span.toMs)) },
+      },
+      of.sessions.filter,
+    ]);
+    parts.push({
+      sql: `SELECT quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS sketch
+        FROM ${of.sessions.table} FINAL WHERE ${where.sql}`,
+      params: where.params,
+    });
+  }
   return {
     name: 'duration_quantiles',
-    sql: `SELECT count() AS ended,
-        ifNotFinite(q[1], 0) AS p50, ifNotFinite(q[2], 0) AS p90, ifNotFinite(q[3], 0) AS p95,
-        ifNotFinite(q[4], 0) AS p99, max(d) AS max,
-        quantilesExactInclusive(0.5, 0.9, 0.95, 0.99)(d) AS q
-      FROM (
-        SELECT assumeNotNull(duration_ms) AS d FROM sessions FINAL
-        WHERE status != 'active' AND ended_at >= ${timeSql('from_ms')} AND ended_at < ${timeSql('to_ms')}
-          AND started_at < ${timeSql('to_ms')}
-      )`,
-    params: { from_ms: range.fromMs, to_ms: range.toMs },
+    sql: `SELECT arrayMap(q -> if(isFinite(q), q, NULL),
+        quantilesDDMerge(0.01, ${QUANTILES.join(', ')})(sketch)) AS quantiles
+      FROM (${parts.map(({ sql }) => sql).join('\n UNION ALL ')})`,
+    params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,
     row: quantilesRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
   };
 }

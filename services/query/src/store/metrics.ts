@@ -5,6 +5,7 @@ export interface StoreMetrics {
   readonly duration: Histogram<'query'>;
   readonly rowsRead: Counter<'query'>;
   readonly errors: Counter<'query' | 'code'>;
+  readonly reused: Counter<'query'>;
 }
 
 /** Labels come from the fixed names of our queries and the fixed codes of our errors. */
@@ -27,6 +28,12 @@ export function createStoreMetrics(registry: Registry): StoreMetrics {
       name: 'sockscope_query_sql_errors_total',
       help: 'Queries to ClickHouse that failed, were aborted or took too long.',
       labelNames: ['query', 'code'],
+      registers: [registry],
+    }),
+    reused: new Counter({
+      name: 'sockscope_query_sql_reused_total',
+      help: 'Answers given again from memory, at most as old as QUERY_REUSE.',
+      labelNames: ['query'],
       registers: [registry],
     }),
   };

@@ -2,13 +2,17 @@ import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { z } from 'zod';
 import type { Query } from '../sql/query.js';
+import { createFlights } from './flights.js';
+import { createLru } from './lru.js';
 import type { StoreMetrics } from './metrics.js';
 
 /** Bounds of one query, enforced by ClickHouse and by us. */
-export interface StoreLimits {
+export interface StoreConfig {
   readonly query_timeout_ms: number;
   readonly rows_to_read_max: number;
   readonly memory_max_bytes: number;
+  /** Answers to questions about sums are given again for so long; 0 asks each time. */
+  readonly reuse_ms: number;
 }
 
 /** How one request asks: it may go away. */
@@ -16,45 +20,80 @@ export interface Asking {
   readonly signal: AbortSignal;
 }
 
-/** Puts questions to ClickHouse within limits, and measures each. */
+/** Puts questions to ClickHouse within limits, each once at a time, and measures them. */
 export interface Store {
-  ask<Row extends z.ZodType>(query: Query<Row>, asking: Asking): Promise<z.output<Row>[]>;
+  /** The rows are shared with others who ask the same: they must not be changed. */
+  ask<Row extends z.ZodType>(query: Query<Row>, asking: Asking): Promise<readonly z.output<Row>[]>;
   ping(): Promise<void>;
 }
 
+const ANSWERS_REMEMBERED_MAX = 512;
+/** A longer answer is not remembered. */
+const ROWS_REMEMBERED_MAX = 5_000;
+
+interface Remembered {
+  readonly rows: readonly unknown[];
+  readonly untilMs: number;
+}
+
 export function createStore(
-  limits: StoreLimits,
+  config: StoreConfig,
   deps: { readonly clickhouse: ClickHouse; readonly metrics: StoreMetrics },
 ): Store {
   const { clickhouse, metrics } = deps;
   const settings = {
-    max_rows_to_read: limits.rows_to_read_max,
-    max_memory_usage: limits.memory_max_bytes,
+    max_rows_to_read: config.rows_to_read_max,
+    max_memory_usage: config.memory_max_bytes,
     // The server gives up by itself a little after us, should our closing not reach it.
-    max_execution_time: Math.ceil(limits.query_timeout_ms / 1_000) + 1,
+    max_execution_time: Math.ceil(config.query_timeout_ms / 1_000) + 1,
     timeout_overflow_mode: 'throw',
   };
+  const flights = createFlights<readonly unknown[]>();
+  const remembered = createLru<Remembered>(ANSWERS_REMEMBERED_MAX);
+
+  async function send(query: Query, signal: AbortSignal): Promise<readonly unknown[]> {
+    const end = metrics.duration.startTimer({ query: query.name });
+    try {
+      const { rows, cost } = await clickhouse.queryWithCost({
+        sql: query.sql,
+        params: query.params,
+        row: query.row,
+        settings: { ...settings, ...query.settings },
+        timeoutMs: config.query_timeout_ms,
+        signal,
+      });
+      metrics.rowsRead.inc({ query: query.name }, cost.readRows);
+      return rows;
+    } catch (error) {
+      const code = error instanceof ClickHouseError ? error.code : 'unknown';
+      metrics.errors.inc({ query: query.name, code });
+      throw error;
+    } finally {
+      end();
+    }
+  }
+
+  async function askAndRemember(key: string, query: Query, signal: AbortSignal) {
+    const rows = await send(query, signal);
+    if (rows.length <= ROWS_REMEMBERED_MAX) {
+      remembered.set(key, { rows, untilMs: performance.now() + config.reuse_ms });
+    }
+    return rows;
+  }
+
   return {
-    async ask(query, asking) {
-      const end = metrics.duration.startTimer({ query: query.name });
-      try {
-        const { rows, cost } = await clickhouse.queryWithCost({
-          sql: query.sql,
-          params: query.params,
-          row: query.row,
-          settings: { ...settings, ...query.settings },
-          timeoutMs: limits.query_timeout_ms,
-          signal: asking.signal,
-        });
-        metrics.rowsRead.inc({ query: query.name }, cost.readRows);
-        return rows;
-      } catch (error) {
-        const code = error instanceof ClickHouseError ? error.code : 'unknown';
-        metrics.errors.inc({ query: query.name, code });
-        throw error;
-      } finally {
-        end();
+    async ask<Row extends z.ZodType>(query: Query<Row>, asking: Asking) {
+      const key = `${query.name}\n${JSON.stringify(query.params)}\n${query.sql}`;
+      const mayReuse = query.reuse === true && config.reuse_ms > 0;
+      const known = mayReuse ? remembered.get(key) : undefined;
+      if (known !== undefined && known.untilMs > performance.now()) {
+        metrics.reused.inc({ query: query.name });
+        return known.rows as z.output<Row>[];
       }
+      const rows = await flights.join(key, asking.signal, (signal) =>
+        mayReuse ? askAndRemember(key, query, signal) : send(query, signal),
+      );
+      return rows as z.output<Row>[];
     },
     ping: () => clickhouse.ping({ timeoutMs: 1_500 }),
   };

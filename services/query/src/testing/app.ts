@@ -1,33 +1,89 @@
 import { createHealth, createLogger, createRegistry } from '@sockscope/runtime';
+import type { Registry } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { FastifyInstance } from 'fastify';
 import { createApp } from '../app.js';
+import { createAuthenticator } from '../auth/authenticator.js';
+import { authConfig } from '../auth/config.js';
+import { createKeyStore } from '../auth/keys.js';
+import { createTokenVerifier } from '../auth/tokens.js';
+import { createCoverageReader } from '../coverage/coverage.js';
+import { maskConfig } from '../mask/config.js';
+import { createMask } from '../mask/mask.js';
+import { createGate, createGateMetrics } from '../store/gate.js';
 import { createStoreMetrics } from '../store/metrics.js';
 import { createStore } from '../store/store.js';
+import type { Store } from '../store/store.js';
 
 export interface TestApp {
   readonly app: FastifyInstance;
+  readonly store: Store;
+  readonly registry: Registry;
   /** The JSON of an answer; fails where the status is not the expected one. */
   get<T>(path: string, expectedStatus?: number): Promise<T>;
 }
 
-export const LIMITS = {
-  query_timeout_ms: 20_000,
-  rows_to_read_max: 1_000_000_000,
-  memory_max_bytes: 2_000_000_000,
-};
+export interface TestAppOptions {
+  readonly now: () => number;
+  readonly auth?: Readonly<Record<string, unknown>>;
+  readonly mask?: Readonly<Record<string, unknown>>;
+  readonly rateLimitPerMinute?: number;
+  readonly heavyRunningMax?: number;
+}
 
-/** The app on a database, with a clock that stands. */
-export async function createTestApp(clickhouse: ClickHouse, now: () => number): Promise<TestApp> {
+/** Defaults of a settings schema, with some of them set. */
+function settingsOf(shape: Readonly<Record<string, unknown>>, given: object | undefined) {
+  return { ...Object.fromEntries(Object.keys(shape).map((name) => [name, undefined])), ...given };
+}
+
+/** The app on a database, with a clock that stands where the test says. */
+export async function createTestApp(
+  clickhouse: ClickHouse,
+  options: TestAppOptions,
+): Promise<TestApp> {
   const logger = createLogger('query', { level: 'silent' });
   const registry = createRegistry('query', 'test');
-  const store = createStore(LIMITS, { clickhouse, metrics: createStoreMetrics(registry) });
+  const { now } = options;
+  const store = createStore(
+    {
+      query_timeout_ms: 20_000,
+      rows_to_read_max: 1_000_000_000,
+      memory_max_bytes: 2_000_000_000,
+      reuse_ms: 0,
+    },
+    { clickhouse, metrics: createStoreMetrics(registry) },
+  );
+  const auth = authConfig.parse(settingsOf(authConfig.shape, options.auth));
+  const gateMetrics = createGateMetrics(registry);
+  const gate = (name: string, running: number) =>
+    createGate({ name, running_max: running, waiting_max: 100, wait_max_ms: 5_000 }, gateMetrics);
   const app = await createApp(
-    { version: 'test', request_timeout_ms: 10_000, validate_answers: true },
-    { store, health: createHealth(), registry, logger, now },
+    {
+      version: 'test',
+      request_timeout_ms: 10_000,
+      guard: { rate_limit_per_minute: options.rateLimitPerMinute ?? 0, hosts: [] },
+      validate_answers: true,
+    },
+    {
+      store,
+      coverage: createCoverageReader({ store }),
+      gates: { light: gate('light', 50), heavy: gate('heavy', options.heavyRunningMax ?? 8) },
+      authenticator: createAuthenticator(auth, {
+        keys: createKeyStore({ store, now }),
+        tokens: createTokenVerifier(auth),
+        now,
+      }),
+      mask: createMask(maskConfig.parse(settingsOf(maskConfig.shape, options.mask))),
+      health: createHealth(),
+      registry,
+      logger,
+      now,
+    },
   );
   return {
     app,
+    store,
+    registry,
     async get<T>(path: string, expectedStatus = 200) {
       const response = await app.inject({ method: 'GET', url: path });
       if (response.statusCode !== expectedStatus) {

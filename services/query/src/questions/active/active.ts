@@ -10,7 +10,8 @@ import { allOf } from '../../sql/query.js';
 import { startedWithin } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { bindingOf, decodeCursor, encodeCursor } from '../sessions/cursor.js';
-import { filterOf } from '../sessions/filter.js';
+import { filterOf } from '../filters/filters.js';
+import type { Filters } from '../filters/filters.js';
 
 const USERS_MAX = 100;
 /** A rate over less than this would be noise. */
@@ -20,14 +21,15 @@ const RATE_WINDOW_MIN_MS = 1_000;
 export async function activeSessions(
   store: Store,
   query: ActiveSessionsQuery,
+  filters: Filters,
   asking: Asking,
   nowMs: number,
 ): Promise<ActiveSessionsPage> {
-  const binding = bindingOf('active', query);
+  const binding = bindingOf('active', { ...query, ...filters });
   const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
   const filter = allOf([
     startedWithin(query.start_after ?? null, query.start_before ?? null),
-    filterOf(query),
+    filterOf(filters),
   ]);
   // Traffic is known by the minute: this one, which has begun, and the one before it.
   const sinceMs = minuteOf(nowMs) - MINUTE_MS;

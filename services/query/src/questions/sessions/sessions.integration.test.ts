@@ -29,7 +29,7 @@ beforeAll(async () => {
   });
   world = worldOf(events);
   await storeBadly(database.clickhouse, events, { seed: 8, batches: 6 });
-  api = await createTestApp(database.clickhouse, () => NOW_MS);
+  api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
 });
 
 afterAll(async () => {

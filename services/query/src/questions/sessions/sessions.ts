@@ -19,7 +19,8 @@ import {
 import type { EventRow, PagePosition, SessionRecord } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
-import { filterOf } from './filter.js';
+import { filterOf, sessionsTableOf } from '../filters/filters.js';
+import type { Filters } from '../filters/filters.js';
 import { windows } from './windows.js';
 import type { Window } from './windows.js';
 
@@ -27,12 +28,13 @@ import type { Window } from './windows.js';
 export async function sessionsPage(
   store: Store,
   query: SessionsQuery,
+  filters: Filters,
   asking: Asking,
   nowMs: number,
 ): Promise<SessionsPage> {
-  const binding = bindingOf('sessions', query);
+  const binding = bindingOf('sessions', { ...query, ...filters });
   const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
-  const rows = await pageRows(store, query, position, asking, nowMs);
+  const rows = await pageRows(store, query, filters, position, asking, nowMs);
   const items = rows.slice(0, query.limit);
   const last = items.at(-1);
   return {
@@ -68,17 +70,20 @@ function sortValueOf(row: SessionRecord, sort: SessionsQuery['sort']): number | 
 async function pageRows(
   store: Store,
   query: SessionsQuery,
+  filters: Filters,
   position: PagePosition | null,
   asking: Asking,
   nowMs: number,
-): Promise<SessionRecord[]> {
+): Promise<readonly SessionRecord[]> {
   const { sort, order } = query;
-  const filter = filterOf(query);
+  const filter = filterOf(filters);
+  const table = sessionsTableOf(filters);
   const wanted = query.limit + 1;
   const range: Window = { lowMs: query.start_after ?? null, highMs: query.start_before ?? null };
   const read = (window: Window, limit: number) =>
     store.ask(
       sessionsPageQuery({
+        table,
         filter: allOf([startedWithin(window.lowMs, window.highMs), filter]),
         sort,
         order,
@@ -115,10 +120,21 @@ async function anchorOf(
   return startedAt === null ? null : Date.parse(startedAt);
 }
 
-/** @throws ProblemError not-found */
-export async function sessionById(store: Store, id: string, asking: Asking): Promise<Session> {
+/**
+ * One session. To somebody who may see one user's sessions alone, those of others do not exist.
+ *
+ * @throws ProblemError not-found
+ */
+export async function sessionById(
+  store: Store,
+  id: string,
+  onlyUser: string | null,
+  asking: Asking,
+): Promise<Session> {
   const [row] = await store.ask(sessionByIdQuery(id, sessionStartMs(id)), asking);
-  if (row === undefined) throw new ProblemError('not-found', 'there is no session with this id');
+  if (row === undefined || (onlyUser !== null && row.user !== onlyUser)) {
+    throw new ProblemError('not-found', 'there is no session with this id');
+  }
   return row;
 }
 
@@ -126,6 +142,7 @@ export async function sessionById(store: Store, id: string, asking: Asking): Pro
 export async function sessionTimeline(
   store: Store,
   id: string,
+  onlyUser: string | null,
   query: TimelineQuery,
   asking: Asking,
 ): Promise<TimelinePage> {
@@ -134,7 +151,7 @@ export async function sessionTimeline(
   const afterSeq = position?.value ?? -1;
   const startedMs = sessionStartMs(id);
   const [, rows] = await Promise.all([
-    sessionById(store, id, asking),
+    sessionById(store, id, onlyUser, asking),
     store.ask(
       sessionEventsQuery({ sessionId: id, startedMs, afterSeq, limit: query.limit + 1 }),
       asking,

@@ -1,74 +1,89 @@
 import { toTimestamp } from '@sockscope/schemas';
 import type { PeriodStats, Stats, StatsQuery } from '@sockscope/schemas/api';
-import { activeCountQuery } from '../../sql/active.js';
-import { freshnessQuery } from '../../sql/freshness.js';
-import { durationQuantilesQuery, totalSumsQuery, uniquesQuery } from '../../sql/sums.js';
-import type { Range } from '../../sql/sums.js';
-import type { Asking, Store } from '../../store/store.js';
-import { rangeOf } from '../range.js';
+import type { Asking } from '../../store/store.js';
+import { momentOf, startOfDay, wallOf } from '../../time/zone.js';
+import type { Filters } from '../filters/filters.js';
+import { answerMetaOf, rangeOf } from '../range.js';
+import type { Span } from '../sums/plan.js';
+import { measuresOf } from '../sums/measures.js';
+import { durationQuantiles, openAt, totalSums, uniques } from '../sums/sums.js';
+import type { Provenance, SumsDeps } from '../sums/sums.js';
 import { topRows } from '../top/top.js';
 
 const TOP_LENGTH = 10;
+const DAY_MS = 86_400_000;
 
 /** Counts of a period and the one before it, with the busiest users and destinations. */
 export async function stats(
-  store: Store,
+  deps: SumsDeps,
   query: StatsQuery,
+  filters: Filters,
   asking: Asking,
   nowMs: number,
 ): Promise<Stats> {
   const range = rangeOf(query, nowMs);
-  const before: Range = { fromMs: 2 * range.fromMs - range.toMs, toMs: range.fromMs };
-  const top = { by: 'bytes', limit: TOP_LENGTH, range } as const;
-  const [current, previous, active, freshness, users, destinations] = await Promise.all([
-    periodStats(store, range, asking),
-    periodStats(store, before, asking),
-    store.ask(activeCountQuery({ sql: '1', params: {} }), asking),
-    store.ask(freshnessQuery(), asking),
-    topRows(store, { ...top, dimension: 'user' }, asking),
-    topRows(store, { ...top, dimension: 'destination' }, asking),
+  const before = periodBefore(query, range);
+  const top = { by: 'bytes', limit: TOP_LENGTH, range, filters } as const;
+  const [current, previous, active, users, destinations] = await Promise.all([
+    periodStats(deps, range, filters, asking),
+    periodStats(deps, before, filters, asking),
+    openAt(deps, range.toMs, filters, asking, nowMs),
+    topRows(deps, { ...top, dimension: 'user' }, asking),
+    topRows(deps, { ...top, dimension: 'destination' }, asking),
   ]);
   return {
-    range: { from: toTimestamp(range.fromMs), to: toTimestamp(range.toMs) },
-    time_zone: query.time_zone,
-    resolution: 'minute',
-    as_of: toTimestamp(nowMs),
-    data_until: freshness[0]?.newest ?? null,
-    active: active[0]?.active ?? 0,
-    current,
+    ...answerMetaOf(range, query, current.provenance, nowMs),
+    active,
+    current: current.stats,
     previous_range: { from: toTimestamp(before.fromMs), to: toTimestamp(before.toMs) },
-    previous,
-    top_users: users.items.map(({ key, ...sums }) => ({ user: key, ...sums })),
-    top_destinations: destinations.items.map(({ key, ...sums }) => ({ dest_host: key, ...sums })),
+    previous: previous.stats,
+    top_users: users.rows.items.map(({ key, ...sums }) => ({ user: key, ...sums })),
+    top_destinations: destinations.rows.items.map(({ key, ...sums }) => ({
+      dest_host: key,
+      ...sums,
+    })),
   };
 }
 
-async function periodStats(store: Store, range: Range, asking: Asking): Promise<PeriodStats> {
-  const [[sums], [uniques], [quantiles]] = await Promise.all([
-    store.ask(totalSumsQuery(range), asking),
-    store.ask(uniquesQuery(range), asking),
-    store.ask(durationQuantilesQuery(range), asking),
+/** Of today: yesterday up to the same time of the day. Else the same length just before. */
+export function periodBefore(query: StatsQuery, range: Span): Span {
+  if (query.from !== undefined) {
+    return { fromMs: 2 * range.fromMs - range.toMs, toMs: range.fromMs };
+  }
+  const zone = query.time_zone;
+  const fromMs = startOfDay(range.fromMs - 1, zone);
+  const toMs = momentOf(wallOf(range.toMs, zone).getTime() - DAY_MS, zone);
+  // The clock may have been changed at just that time.
+  return { fromMs, toMs: Math.max(fromMs + 1, Math.min(toMs, range.fromMs)) };
+}
+
+async function periodStats(
+  deps: SumsDeps,
+  range: Span,
+  filters: Filters,
+  asking: Asking,
+): Promise<{ stats: PeriodStats; provenance: Provenance }> {
+  const question = { range, filters };
+  const [{ sums, provenance }, distinct, quantiles] = await Promise.all([
+    totalSums(deps, question, asking),
+    uniques(deps, question, asking),
+    durationQuantiles(deps, question, asking),
   ]);
-  const ended = (quantiles?.ended ?? 0) > 0 ? quantiles : undefined;
+  const anyEnded = sums.sessions_closed + sums.sessions_failed + sums.sessions_rejected > 0;
+  const [p50, p90, p95, p99] = anyEnded ? quantiles : [];
   return {
-    started: sums?.sessions_started ?? 0,
-    closed: sums?.sessions_closed ?? 0,
-    failed: sums?.sessions_failed ?? 0,
-    rejected: sums?.sessions_rejected ?? 0,
-    bytes_sent: sums?.bytes_sent ?? 0,
-    bytes_received: sums?.bytes_received ?? 0,
-    packets_sent: sums?.packets_sent ?? 0,
-    packets_received: sums?.packets_received ?? 0,
-    duration_ms: sums?.duration_ms ?? 0,
-    unique_users: uniques?.unique_users ?? 0,
-    unique_destinations: uniques?.unique_destinations ?? 0,
-    unique_sources: uniques?.unique_sources ?? 0,
-    duration_quantiles_ms: {
-      p50: ended?.p50 ?? null,
-      p90: ended?.p90 ?? null,
-      p95: ended?.p95 ?? null,
-      p99: ended?.p99 ?? null,
-      max: ended?.max ?? null,
+    provenance,
+    stats: {
+      ...measuresOf(sums),
+      unique_users: distinct.users,
+      unique_destinations: distinct.destinations,
+      unique_sources: distinct.sources,
+      duration_quantiles_ms: {
+        p50: p50 ?? null,
+        p90: p90 ?? null,
+        p95: p95 ?? null,
+        p99: p99 ?? null,
+      },
     },
   };
 }

@@ -1,12 +1,14 @@
-import { toTimestamp } from '@sockscope/schemas';
 import type { TopMeasure, TopQuery, TopSums } from '@sockscope/schemas/api';
-import { freshnessQuery } from '../../sql/freshness.js';
-import { topSumsQuery } from '../../sql/sums.js';
-import type { Dimension, Range, Sums } from '../../sql/sums.js';
-import type { Asking, Store } from '../../store/store.js';
-import { rangeOf } from '../range.js';
+import { countsAtEnd } from '../../sql/sums.js';
+import type { Dimension, Sums } from '../../sql/sums.js';
+import type { Asking } from '../../store/store.js';
+import type { Filters } from '../filters/filters.js';
+import { answerMetaOf, rangeOf } from '../range.js';
+import type { Span } from '../sums/plan.js';
+import { topSums, zeroSums } from '../sums/sums.js';
+import type { Provenance, SumsDeps } from '../sums/sums.js';
 
-type TopItem = TopSums & { readonly key: string; readonly share: number };
+export type TopItem = TopSums & { readonly key: string; readonly share: number };
 
 interface TopRows {
   readonly items: TopItem[];
@@ -14,9 +16,10 @@ interface TopRows {
   readonly total: TopSums;
 }
 
-function sumsOf(row: Sums): TopSums {
+function topSumsOf(row: Sums, dimension: Dimension): TopSums {
+  const ended = row.sessions_closed + row.sessions_failed + row.sessions_rejected;
   return {
-    sessions: row.sessions_started,
+    sessions: countsAtEnd(dimension) ? ended : row.sessions_started,
     bytes: row.bytes_sent + row.bytes_received,
     bytes_sent: row.bytes_sent,
     bytes_received: row.bytes_received,
@@ -38,19 +41,6 @@ const SUM_NAMES = [
   'rejected',
 ] as const satisfies readonly (keyof TopSums)[];
 
-function zeroSums(): TopSums {
-  return {
-    sessions: 0,
-    bytes: 0,
-    bytes_sent: 0,
-    bytes_received: 0,
-    packets_sent: 0,
-    packets_received: 0,
-    duration_ms: 0,
-    rejected: 0,
-  };
-}
-
 /** What of the total is not in the items; null where nothing is left. */
 export function otherOf(total: TopSums, items: readonly TopSums[]): TopSums | null {
   const other = { ...total };
@@ -60,51 +50,43 @@ export function otherOf(total: TopSums, items: readonly TopSums[]): TopSums | nu
 
 /** The largest keys of one dimension with the total and the rest. */
 export async function topRows(
-  store: Store,
+  deps: SumsDeps,
   top: {
     readonly dimension: Dimension;
     readonly by: TopMeasure;
     readonly limit: number;
-    readonly range: Range;
+    readonly range: Span;
+    readonly filters: Filters;
   },
   asking: Asking,
-): Promise<TopRows> {
-  const rows = await store.ask(topSumsQuery(top), asking);
+): Promise<{ rows: TopRows; provenance: Provenance }> {
+  const { dimension, by, limit } = top;
+  const { rows, provenance } = await topSums(deps, top, by, limit, asking);
   const totalRow = rows.find((row) => row.is_total === 1);
-  const total = totalRow === undefined ? zeroSums() : sumsOf(totalRow);
+  const total = topSumsOf(totalRow ?? zeroSums(), dimension);
   const items = rows
     .filter((row) => row.is_total === 0)
     .map((row) => {
-      const sums = sumsOf(row);
-      return {
-        key: row.key,
-        ...sums,
-        share: total[top.by] === 0 ? 0 : sums[top.by] / total[top.by],
-      };
+      const sums = topSumsOf(row, dimension);
+      return { key: row.key, ...sums, share: total[by] === 0 ? 0 : sums[by] / total[by] };
     });
-  return { items, other: otherOf(total, items), total };
+  return { rows: { items, other: otherOf(total, items), total }, provenance };
 }
 
-/** The parts of a top list's answer that do not depend on the dimension's name. */
+/** A top list, apart from the name of its keys. */
 export async function topAnswer(
-  store: Store,
+  deps: SumsDeps,
   dimension: Dimension,
   query: TopQuery,
+  filters: Filters,
   asking: Asking,
   nowMs: number,
 ) {
   const range = rangeOf(query, nowMs);
-  const [rows, freshness] = await Promise.all([
-    topRows(store, { dimension, by: query.by, limit: query.limit, range }, asking),
-    store.ask(freshnessQuery(), asking),
-  ]);
-  return {
-    range: { from: toTimestamp(range.fromMs), to: toTimestamp(range.toMs) },
-    time_zone: query.time_zone,
-    resolution: 'minute' as const,
-    as_of: toTimestamp(nowMs),
-    data_until: freshness[0]?.newest ?? null,
-    by: query.by,
-    ...rows,
-  };
+  const { rows, provenance } = await topRows(
+    deps,
+    { dimension, by: query.by, limit: query.limit, range, filters },
+    asking,
+  );
+  return { ...answerMetaOf(range, query, provenance, nowMs), by: query.by, ...rows };
 }

@@ -1,0 +1,50 @@
+import { textList } from '@sockscope/runtime';
+import { z } from 'zod';
+
+const AUTH_METHODS = ['api_keys', 'jwt'] as const;
+
+const optionalUrl = z.union([z.literal(''), z.url({ protocol: /^https?$/ })], {
+  error: 'must be a URL such as https://idp.example.com',
+});
+
+/** Who may ask. Nothing configured means: anybody who reaches loopback. */
+export const authConfig = z.object({
+  methods: textList()
+    .pipe(z.array(z.enum(AUTH_METHODS)))
+    .default([])
+    .meta({
+      env: 'QUERY_AUTH',
+      description:
+        'api_keys, jwt, or both with a comma between; empty: no authentication, and then it listens on loopback only',
+    }),
+  jwt_issuer: optionalUrl.default('').meta({
+    env: 'QUERY_JWT_ISSUER',
+    description: 'issuer of the tokens (claim iss)',
+  }),
+  jwt_audience: z.string().default('').meta({
+    env: 'QUERY_JWT_AUDIENCE',
+    description: 'audience that a token must be meant for (claim aud)',
+  }),
+  jwt_jwks_url: optionalUrl.default('').meta({
+    env: 'QUERY_JWT_JWKS_URL',
+    description: 'where the keys of the issuer are; empty: found by OpenID Connect discovery',
+  }),
+  jwt_algorithms: textList({ min: 1 })
+    .pipe(z.array(z.string().regex(/^(?:RS|PS|ES)(?:256|384|512)$|^EdDSA$|^Ed25519$/)))
+    .default(['RS256', 'PS256', 'ES256', 'EdDSA'])
+    .meta({ env: 'QUERY_JWT_ALGORITHMS', description: 'signatures that are accepted' }),
+  jwt_scopes_claim: z.string().min(1).default('scope').meta({
+    env: 'QUERY_JWT_SCOPES_CLAIM',
+    description: 'claim with the scopes: a list, or text with spaces between',
+  }),
+  jwt_scope_prefix: z.string().default('sockscope:').meta({
+    env: 'QUERY_JWT_SCOPE_PREFIX',
+    description: 'what stands before read, export or admin in that claim',
+  }),
+  jwt_user_claim: z.string().min(1).default('sockscope_user').meta({
+    env: 'QUERY_JWT_USER_CLAIM',
+    description: 'claim with the only user whose sessions the token may see',
+  }),
+});
+
+export type AuthConfig = z.infer<typeof authConfig>;

@@ -1,0 +1,64 @@
+import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import { apiKeyQuery } from '../sql/api-keys.js';
+import type { ApiKeyRow } from '../sql/api-keys.js';
+import type { Store } from '../store/store.js';
+import { createLru } from '../store/lru.js';
+import { isKeyOf, keyIdOf } from './api-key.js';
+import { isScope } from './principal.js';
+import type { Principal } from './principal.js';
+
+/** A revoked key works no longer than this. */
+export const KEY_REUSE_MS = 10_000;
+/** While ClickHouse is down a known key goes on working for so long, so that its client sees a 503. */
+const KEY_REUSE_WHEN_DOWN_MS = 300_000;
+const KEYS_REMEMBERED_MAX = 10_000;
+
+export interface KeyStore {
+  /** Who holds this key; null where it is unknown, wrong, expired or revoked. */
+  principalOf(key: string): Promise<Principal | null>;
+}
+
+interface Known {
+  readonly row: ApiKeyRow | null;
+  readonly atMs: number;
+}
+
+/** Keys as ClickHouse has them, remembered for a few seconds. */
+export function createKeyStore(deps: {
+  readonly store: Store;
+  readonly now: () => number;
+}): KeyStore {
+  const remembered = createLru<Known>(KEYS_REMEMBERED_MAX);
+  const never = new AbortController().signal;
+
+  async function rowOf(keyId: string): Promise<ApiKeyRow | null> {
+    const known = remembered.get(keyId);
+    const ageMs = known === undefined ? Infinity : deps.now() - known.atMs;
+    if (known !== undefined && ageMs < KEY_REUSE_MS) return known.row;
+    try {
+      const [row = null] = await deps.store.ask(apiKeyQuery(keyId), { signal: never });
+      remembered.set(keyId, { row, atMs: deps.now() });
+      return row;
+    } catch (error) {
+      const isDown = error instanceof ClickHouseError && error.retryable;
+      if (isDown && known !== undefined && ageMs < KEY_REUSE_WHEN_DOWN_MS) return known.row;
+      throw error;
+    }
+  }
+
+  return {
+    async principalOf(key) {
+      const keyId = keyIdOf(key);
+      if (keyId === null) return null;
+      const row = await rowOf(keyId);
+      if (row === null || !isKeyOf(key, row.key_hash) || row.revoked_at !== null) return null;
+      if (row.expires_at !== null && Date.parse(row.expires_at) <= deps.now()) return null;
+      return {
+        id: `key:${keyId}`,
+        kind: 'key',
+        scopes: new Set(row.scopes.filter(isScope)),
+        user: row.user,
+      };
+    },
+  };
+}

@@ -1,0 +1,30 @@
+export const SCOPES = ['read', 'export', 'admin'] as const;
+export type Scope = (typeof SCOPES)[number];
+
+/** Who asks, and what it may see. */
+export interface Principal {
+  /** Stable and without secrets: shown in the audit log. */
+  readonly id: string;
+  /** `local`: anybody, where no authentication is configured. */
+  readonly kind: 'local' | 'key' | 'token';
+  readonly scopes: ReadonlySet<Scope>;
+  /** The only user whose sessions it may see; null for all. */
+  readonly user: string | null;
+}
+
+/** `admin` includes the others. */
+export function mayDo(principal: Principal, scope: Scope): boolean {
+  return principal.scopes.has(scope) || principal.scopes.has('admin');
+}
+
+/** Whoever reaches a service that listens on loopback alone and asks for no key. */
+export const LOCAL: Principal = {
+  id: 'local',
+  kind: 'local',
+  scopes: new Set(SCOPES),
+  user: null,
+};
+
+export function isScope(text: string): text is Scope {
+  return SCOPES.some((scope) => scope === text);
+}

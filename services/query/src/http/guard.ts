@@ -1,0 +1,75 @@
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Authenticator } from '../auth/authenticator.js';
+import type { Principal } from '../auth/principal.js';
+import { ProblemError } from './problem.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set before a handler of the API runs. */
+    principal: Principal;
+  }
+}
+
+export interface GuardConfig {
+  /** Requests of one key, token or address within a minute; 0 for no limit. */
+  readonly rate_limit_per_minute: number;
+  /** Values of the Host header that are answered; empty for any. */
+  readonly hosts: readonly string[];
+}
+
+const KEYS_REMEMBERED_MAX = 10_000;
+
+function header(request: FastifyRequest, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** Knows who asks, how often, and by which name. In front of every route of the API. */
+export async function guard(
+  app: FastifyInstance,
+  config: GuardConfig,
+  deps: { readonly authenticator: Authenticator },
+): Promise<void> {
+  app.decorateRequest('principal', null as never);
+  app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
+    checkHost(config.hosts, header(request, 'host'));
+    try {
+      request.principal = await deps.authenticator.authenticate({
+        authorization: header(request, 'authorization'),
+        apiKey: header(request, 'x-api-key'),
+        remoteIp: request.ip,
+      });
+    } catch (error) {
+      if (error instanceof ProblemError && error.code === 'unauthenticated') {
+        reply.header('www-authenticate', 'Bearer realm="sockscope"');
+      }
+      throw error;
+    }
+  });
+  if (config.rate_limit_per_minute === 0) return;
+  await app.register(rateLimit, {
+    max: config.rate_limit_per_minute,
+    timeWindow: 60_000,
+    cache: KEYS_REMEMBERED_MAX,
+    // After authentication, so that each key has its own count.
+    hook: 'preHandler',
+    keyGenerator: (request) =>
+      request.principal.kind === 'local' ? `ip:${request.ip}` : request.principal.id,
+    errorResponseBuilder: (_request, context) =>
+      new ProblemError('too-many-requests', `at most ${context.max} requests a minute`, {
+        retryAfterSeconds: Math.ceil(context.ttl / 1_000),
+      }),
+  });
+}
+
+/**
+ * A page of another site can reach a service on loopback by a name of its own that it lets point
+ * there; the Host header gives that away.
+ */
+function checkHost(hosts: readonly string[], given: string | undefined): void {
+  if (hosts.length === 0) return;
+  const name = (given ?? '').replace(/:\d+$/, '').toLowerCase();
+  if (hosts.includes(name)) return;
+  throw new ProblemError('forbidden', 'this host name is not served; see QUERY_HOSTS');
+}

@@ -1,0 +1,23 @@
+import { z } from 'zod';
+
+/** What those without the scope `admin` see of people. */
+export const maskConfig = z.object({
+  addresses: z.enum(['none', 'truncate', 'hmac']).default('none').meta({
+    env: 'QUERY_MASK_ADDRESSES',
+    description:
+      'source addresses for those without admin: none shows them, truncate cuts them to /24 or /48, hmac replaces them',
+  }),
+  users: z.enum(['none', 'hmac']).default('none').meta({
+    env: 'QUERY_MASK_USERS',
+    description: 'users for those without admin: none shows them, hmac replaces them',
+  }),
+  key: z.string().default('').meta({
+    env: 'QUERY_MASK_KEY',
+    description: 'secret of the replacement, at least 32 characters; needed with hmac',
+    secret: true,
+  }),
+});
+
+export type MaskConfig = z.infer<typeof maskConfig>;
+
+export const MASK_KEY_CHARS_MIN = 32;

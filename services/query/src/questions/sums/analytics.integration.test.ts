@@ -1,0 +1,559 @@
+import type { SessionRow } from '@sockscope/schemas';
+import type {
+  DestinationProfile,
+  Flows,
+  Stats,
+  TopSums,
+  Traffic,
+  UserProfile,
+} from '@sockscope/schemas/api';
+import '@sockscope/runtime/testing';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createTestApp } from '../../testing/app.js';
+import type { TestApp } from '../../testing/app.js';
+import { createTestDatabase } from '../../testing/database.js';
+import type { TestDatabase } from '../../testing/database.js';
+import { storeRollups } from '../../testing/rollups.js';
+import { count, countAtEndBy, countBy, everything, nothing, openAt } from '../../testing/truth.js';
+import type { Counted, KeyOf, Passes, Range } from '../../testing/truth.js';
+import { makeEvents, storeBadly, worldOf } from '../../testing/world.js';
+import type { World } from '../../testing/world.js';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const at = (text: string) => Date.parse(text);
+const iso = (ms: number) => new Date(ms).toISOString();
+const NOW_MS = at('2026-03-15T13:37:12.345Z');
+/** Now, rounded up to a second: the end of a range that says none. */
+const END_MS = at('2026-03-15T13:37:13.000Z');
+const encoded = encodeURIComponent;
+
+let database: TestDatabase;
+let world: World;
+let api: TestApp;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const events = makeEvents({
+    seed: 21,
+    sessions: 1_200,
+    fromMs: NOW_MS - 40 * DAY_MS,
+    toMs: NOW_MS,
+  });
+  world = worldOf(events);
+  await storeBadly(database.clickhouse, events, { seed: 22, batches: 5 });
+});
+
+afterAll(async () => {
+  await database.drop();
+});
+
+function topSumsOf(counted: Counted, atEnd: boolean): TopSums {
+  return {
+    sessions: atEnd ? counted.closed + counted.failed + counted.rejected : counted.started,
+    bytes: counted.bytes_sent + counted.bytes_received,
+    bytes_sent: counted.bytes_sent,
+    bytes_received: counted.bytes_received,
+    packets_sent: counted.packets_sent,
+    packets_received: counted.packets_received,
+    duration_ms: counted.duration_ms,
+    rejected: counted.rejected,
+  };
+}
+
+function plus(sums: readonly TopSums[]): TopSums {
+  const total = topSumsOf(nothing(), false);
+  for (const each of sums) {
+    for (const name of Object.keys(total) as (keyof TopSums)[]) total[name] += each[name];
+  }
+  return total;
+}
+
+const LISTS: readonly {
+  readonly list: string;
+  readonly field: string;
+  readonly keyOf: KeyOf;
+  readonly atEnd?: true;
+}[] = [
+  { list: 'users', field: 'user', keyOf: (r) => r.user },
+  { list: 'destinations', field: 'dest_host', keyOf: (r) => r.dest_host },
+  { list: 'sources', field: 'source_ip', keyOf: (r) => r.source_ip },
+  { list: 'ports', field: 'dest_port', keyOf: (r) => String(r.dest_port) },
+  {
+    list: 'acl-rules',
+    field: 'acl_rule_matched',
+    keyOf: (r) => String(r.acl_rule_matched),
+    atEnd: true,
+  },
+  {
+    list: 'close-reasons',
+    field: 'close_reason',
+    keyOf: (r) => String(r.close_reason),
+    atEnd: true,
+  },
+];
+
+/** Ranges with edges on days, on hours, on neither, and through changed hours. */
+const RANGES: readonly (readonly [string, Range])[] = [
+  ['', { fromMs: at('2026-03-15'), toMs: END_MS }],
+  ['from=2026-02-10&to=2026-03-10', { fromMs: at('2026-02-10'), toMs: at('2026-03-10') }],
+  [
+    'from=2026-02-20T21:17:00Z&to=2026-03-07T05:30:30.5Z',
+    { fromMs: at('2026-02-20T21:17:00Z'), toMs: at('2026-03-07T05:30:30.500Z') },
+  ],
+  [
+    'from=2026-03-14T08:00:00Z&to=2026-03-14T09:00:00Z',
+    { fromMs: at('2026-03-14T08:00:00Z'), toMs: at('2026-03-14T09:00:00Z') },
+  ],
+];
+
+const FILTERS: readonly (readonly [string, Passes])[] = [
+  ['user=user-0', (r) => r.user === 'user-0'],
+  [
+    'user=user-0&user=user-1&dest_port=443',
+    (r) => ['user-0', 'user-1'].includes(r.user) && r.dest_port === 443,
+  ],
+  ['dest_host=*.example', (r) => r.dest_host.endsWith('.example')],
+  ['dest_host=www.site-0.example', (r) => r.dest_host === 'www.site-0.example'],
+  ['dest_port=443&dest_port=80', (r) => [443, 80].includes(r.dest_port)],
+  ['protocol=udp', (r) => r.protocol === 'udp'],
+  ['proxy_id=proxy-2', (r) => r.proxy_id === 'proxy-2'],
+  ['source_ip=192.0.2.0/25', (r) => Number(r.source_ip.split('.')[3]) < 128],
+  ['status=closed&min_bytes=5000', (r) => r.status === 'closed' && bytesOf(r) >= 5_000],
+  ['acl_decision=block', (r) => r.acl_decision === 'block'],
+];
+
+const bytesOf = (row: SessionRow) => row.bytes_sent + row.bytes_received;
+
+describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => {
+  beforeAll(async () => {
+    if (kind === 'with rollups') {
+      const hour = (text: string) => at(`${text}:00:00.000Z`);
+      await storeRollups(database.clickhouse, world, [
+        hour('2026-03-15T13'),
+        hour('2026-03-15T12'),
+        hour('2026-03-07T05'),
+        hour('2026-02-20T23'),
+      ]);
+    }
+    api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+  });
+
+  afterAll(async () => {
+    await api.app.close();
+  });
+
+  interface TopAnswer {
+    readonly items: readonly (TopSums & { readonly share: number })[];
+    readonly other: TopSums | null;
+    readonly total: TopSums;
+    readonly resolution: string;
+  }
+
+  /** Answers of a list, short and whole, with what a plain count says they must be. */
+  async function topAnswers(
+    of: (typeof LISTS)[number],
+    parameters: string,
+    range: Range,
+    passes: Passes,
+    by: keyof TopSums,
+  ) {
+    const counts = (of.atEnd === true ? countAtEndBy : countBy)(world, range, of.keyOf, passes);
+    const rows = [...counts].map(([key, counted]) => ({
+      key,
+      sums: topSumsOf(counted, of.atEnd === true),
+    }));
+    const ranked = rows
+      .filter(({ sums }) => sums[by] > 0)
+      .toSorted((a, b) => b.sums[by] - a.sums[by]);
+    const total = plus(rows.map(({ sums }) => sums));
+    const sumsByKey = new Map(rows.map(({ key, sums }) => [key, sums]));
+    const answers: { limit: number; answer: TopAnswer }[] = [];
+    for (const limit of [3, 100]) {
+      const path = `/api/v1/top/${of.list}?by=${by}&limit=${limit}&${parameters}`;
+      // oxlint-disable-next-line no-await-in-loop
+      answers.push({ limit, answer: await api.get<TopAnswer>(path) });
+    }
+    return answers.map(({ limit, answer }) => ({
+      answer: {
+        total: answer.total,
+        measures: answer.items.map((item) => item[by]),
+        items: answer.items.map((item) => plus([item])),
+        shares: answer.items.map((item) => item.share.toFixed(9)),
+        sum: plus([...answer.items, ...(answer.other === null ? [] : [answer.other])]),
+      },
+      expected: {
+        total,
+        measures: ranked.slice(0, limit).map(({ sums }) => sums[by]),
+        // Among equals the order is the service's own.
+        items: answer.items.map((item) =>
+          sumsByKey.get(String((item as unknown as Record<string, unknown>)[of.field])),
+        ),
+        shares: ranked.slice(0, limit).map(({ sums }) => (sums[by] / total[by]).toFixed(9)),
+        sum: total,
+      },
+    }));
+  }
+
+  describe.each(LISTS)('top/$list', (of) => {
+    it.each(RANGES)('over %s is a plain count', async (parameters, range) => {
+      for (const each of await topAnswers(of, parameters, range, everything, 'bytes')) {
+        expect(each.answer).toEqual(each.expected);
+      }
+    });
+  });
+
+  it.each(['bytes_sent', 'bytes_received', 'sessions', 'duration_ms', 'rejected'] as const)(
+    'top lists by %s are plain counts',
+    async (by) => {
+      const [parameters, range] = RANGES[1] ?? expect.unreachable();
+      for (const of of [LISTS[0], LISTS[4]]) {
+        if (of === undefined) return expect.unreachable();
+        // oxlint-disable-next-line no-await-in-loop
+        for (const each of await topAnswers(of, parameters, range, everything, by)) {
+          expect(each.answer).toEqual(each.expected);
+        }
+      }
+    },
+  );
+
+  it.each(FILTERS)('top lists with %s are plain counts', async (filter, passes) => {
+    const [parameters, range] = RANGES[2] ?? expect.unreachable();
+    for (const of of [LISTS[1], LISTS[2], LISTS[5]]) {
+      if (of === undefined) return expect.unreachable();
+      const filtered = `${parameters}&${filter}`;
+      // oxlint-disable-next-line no-await-in-loop
+      for (const each of await topAnswers(of, filtered, range, passes, 'bytes')) {
+        expect(each.answer).toEqual(each.expected);
+      }
+    }
+  });
+
+  describe('traffic', () => {
+    /** Every point of a line, from its bucket's start to the next. */
+    function expectLine(
+      line: Traffic['series'][number],
+      buckets: readonly string[],
+      toMs: number,
+      passes: Passes,
+    ) {
+      const starts = buckets.map(at);
+      starts.forEach((fromMs, i) => {
+        const range = { fromMs, toMs: starts[i + 1] ?? toMs };
+        const counted = count(world, range, passes);
+        expect({
+          bytes_sent: line.bytes_sent[i],
+          bytes_received: line.bytes_received[i],
+          packets_sent: line.packets_sent[i],
+          packets_received: line.packets_received[i],
+          started: line.started[i],
+          closed: line.closed[i],
+          failed: line.failed[i],
+          rejected: line.rejected[i],
+          active: line.active?.[i],
+        }).toEqual({
+          bytes_sent: counted.bytes_sent,
+          bytes_received: counted.bytes_received,
+          packets_sent: counted.packets_sent,
+          packets_received: counted.packets_received,
+          started: counted.started,
+          closed: counted.closed,
+          failed: counted.failed,
+          rejected: counted.rejected,
+          active: openAt(world, range.toMs, passes),
+        });
+      });
+    }
+
+    it.each([
+      ['', END_MS],
+      ['from=2026-02-10&to=2026-03-10', at('2026-03-10')],
+      ['from=2026-02-10&to=2026-03-10&interval=1d', at('2026-03-10')],
+      ['from=2026-03-06&to=2026-03-09T12:00:00Z&interval=1h', at('2026-03-09T12:00:00Z')],
+      ['from=2026-03-06&to=2026-03-09&interval=1d&time_zone=America/New_York', at('2026-03-09')],
+      ['from=2026-03-01&to=2026-03-09&interval=6h&time_zone=Asia/Kathmandu', at('2026-03-09')],
+      ['from=2026-02-01&to=2026-03-15&interval=1w', at('2026-03-15')],
+      ['from=2026-01-01&to=2026-03-15&interval=1mo', at('2026-03-15')],
+      ['from=2026-03-15T12:00:00Z&to=2026-03-15T13:37:00Z&interval=1m', at('2026-03-15T13:37:00Z')],
+      ['from=2026-03-14T11:11:11.111Z&interval=30m', END_MS],
+    ])('?%s has every point right and no gaps', async (parameters, toMs) => {
+      const answer = await api.get<Traffic>(`/api/v1/traffic?${parameters}`);
+      expect(answer.series).toHaveLength(1);
+      const [line] = answer.series;
+      expect(line).toMatchObject({ key: null, other: false });
+      expect(at(answer.range.to)).toBe(toMs);
+      expectLine(line ?? expect.unreachable(), answer.buckets, toMs, everything);
+    });
+
+    it('of a range without any session is zeros', async () => {
+      const answer = await api.get<Traffic>(
+        '/api/v1/traffic?from=2020-01-01&to=2020-01-08&interval=1d',
+      );
+      expect(answer.buckets).toHaveLength(7);
+      expect(answer.series[0]?.bytes_sent).toEqual([0, 0, 0, 0, 0, 0, 0]);
+      expect(answer.series[0]?.active).toEqual([0, 0, 0, 0, 0, 0, 0]);
+    });
+
+    it.each([
+      ['user', (r: SessionRow) => r.user],
+      ['dest_host', (r: SessionRow) => r.dest_host],
+      ['protocol', (r: SessionRow) => r.protocol],
+      ['proxy_id', (r: SessionRow) => r.proxy_id],
+    ] as const)(
+      'split by %s has a line each for the top and one for others',
+      async (split, keyOf) => {
+        const answer = await api.get<Traffic>(
+          `/api/v1/traffic?from=2026-02-20T21:00:00Z&to=2026-03-08&interval=1d&split=${split}&series=3`,
+        );
+        const own = answer.series.filter((line) => !line.other);
+        const keys = own.map((line) => line.key);
+        const range = { fromMs: at('2026-02-20T21:00:00Z'), toMs: at('2026-03-08') };
+        const ranked = [...countBy(world, range, keyOf)]
+          .toSorted(
+            ([, a], [, b]) => b.bytes_sent + b.bytes_received - a.bytes_sent - a.bytes_received,
+          )
+          .map(([key]) => key);
+        expect(keys).toEqual(ranked.slice(0, 3));
+        for (const line of own) {
+          expectLine(line, answer.buckets, range.toMs, (r) => keyOf(r) === line.key);
+        }
+        const rest = answer.series.filter((line) => line.other);
+        expect(rest).toHaveLength(ranked.length > 3 ? 1 : 0);
+        for (const line of rest) {
+          expectLine(line, answer.buckets, range.toMs, (r) => !keys.includes(keyOf(r)));
+        }
+      },
+    );
+
+    it('split by status counts sessions at their end', async () => {
+      const answer = await api.get<Traffic>(
+        '/api/v1/traffic?from=2026-02-20&to=2026-03-01&interval=1d&split=status&by=sessions',
+      );
+      expect(new Set(answer.series.map((line) => line.key))).toEqual(
+        new Set(['closed', 'failed', 'rejected_by_acl']),
+      );
+      for (const line of answer.series) {
+        expect(line.active).toBeNull();
+        answer.buckets.forEach((bucket, i) => {
+          const range = { fromMs: at(bucket), toMs: at(bucket) + DAY_MS };
+          const counted = countAtEndBy(world, range, (r) => r.status).get(line.key ?? '');
+          expect(line.bytes_received[i]).toBe(counted?.bytes_received ?? 0);
+          const ended = (line.closed[i] ?? 0) + (line.failed[i] ?? 0) + (line.rejected[i] ?? 0);
+          expect(ended).toBe(counted?.started ?? 0);
+        });
+      }
+    });
+
+    it.each(FILTERS)('with %s has every point right', async (filter, passes) => {
+      const answer = await api.get<Traffic>(
+        `/api/v1/traffic?from=2026-02-20T21:00:00Z&to=2026-03-08T03:00:00Z&interval=1d&${filter}`,
+      );
+      const [line] = answer.series;
+      expectLine(line ?? expect.unreachable(), answer.buckets, at('2026-03-08T03:00:00Z'), passes);
+    });
+
+    it('refuses an interval with too many points, by name', async () => {
+      const problem = await api.get<{ errors: { parameter: string }[] }>(
+        '/api/v1/traffic?from=2026-01-01&to=2026-03-01&interval=1m',
+        400,
+      );
+      expect(problem.errors[0]?.parameter).toBe('interval');
+    });
+  });
+
+  describe('stats', () => {
+    function quantileBounds(range: Range, passes: Passes, q: number): [number, number] {
+      const durations = world.sessions
+        .filter((row) => passes(row) && row.ended_at !== null)
+        .filter((row) => {
+          const endedMs = at(row.ended_at ?? '');
+          return endedMs >= range.fromMs && endedMs < range.toMs;
+        })
+        .map((row) => row.duration_ms ?? 0)
+        .toSorted((a, b) => a - b);
+      const rank = q * (durations.length - 1);
+      const low = durations[Math.max(0, Math.floor(rank) - 1)] ?? 0;
+      const high = durations[Math.min(durations.length - 1, Math.ceil(rank) + 1)] ?? 0;
+      return [low * 0.99 - 1, high * 1.01 + 1];
+    }
+
+    function expectPeriod(period: Stats['current'], range: Range, passes: Passes) {
+      const counted = count(world, range, passes);
+      const { duration_quantiles_ms: quantiles, ...rest } = period;
+      const begun = world.sessions.filter((row) => {
+        const startedMs = at(row.started_at);
+        return passes(row) && startedMs >= range.fromMs && startedMs < range.toMs;
+      });
+      const distinct = (keyOf: KeyOf) => new Set(begun.map(keyOf)).size;
+      expect(rest).toEqual({
+        ...counted,
+        unique_users: distinct((r) => r.user),
+        unique_destinations: distinct((r) => r.dest_host),
+        unique_sources: distinct((r) => r.source_ip),
+      });
+      for (const [q, value] of [
+        [0.5, quantiles.p50],
+        [0.9, quantiles.p90],
+        [0.95, quantiles.p95],
+        [0.99, quantiles.p99],
+      ] as const) {
+        const [low, high] = quantileBounds(range, passes, q);
+        expect(value).toBeGreaterThanOrEqual(low);
+        expect(value).toBeLessThanOrEqual(high);
+      }
+    }
+
+    it('of today stand beside yesterday up to the same time', async () => {
+      const answer = await api.get<Stats>('/api/v1/stats');
+      expect(answer.range).toEqual({ from: '2026-03-15T00:00:00.000Z', to: iso(END_MS) });
+      expect(answer.previous_range).toEqual({
+        from: '2026-03-14T00:00:00.000Z',
+        to: '2026-03-14T13:37:13.000Z',
+      });
+      expectPeriod(answer.current, { fromMs: at('2026-03-15'), toMs: END_MS }, everything);
+      expectPeriod(
+        answer.previous,
+        { fromMs: at('2026-03-14'), toMs: END_MS - DAY_MS },
+        everything,
+      );
+      expect(answer.active).toBe(world.sessions.filter((r) => r.status === 'active').length);
+    });
+
+    it('of today mean the day of the time zone', async () => {
+      const answer = await api.get<Stats>('/api/v1/stats?time_zone=Asia/Kolkata');
+      expect(answer.range.from).toBe('2026-03-14T18:30:00.000Z');
+      expect(answer.previous_range.to).toBe('2026-03-14T13:37:13.000Z');
+      const range = { fromMs: at('2026-03-14T18:30:00Z'), toMs: END_MS };
+      expectPeriod(answer.current, range, everything);
+    });
+
+    it('of any range stand beside the same length before', async () => {
+      const [, range] = RANGES[2] ?? expect.unreachable();
+      const answer = await api.get<Stats>(`/api/v1/stats?${RANGES[2]?.[0] ?? ''}`);
+      expectPeriod(answer.current, range, everything);
+      const before = { fromMs: 2 * range.fromMs - range.toMs, toMs: range.fromMs };
+      expect(answer.previous_range).toEqual({ from: iso(before.fromMs), to: iso(before.toMs) });
+      expectPeriod(answer.previous, before, everything);
+      expect(answer.active).toBe(openAt(world, range.toMs));
+      const users = [...countBy(world, range, (r) => r.user)]
+        .map(([, counted]) => counted.bytes_sent + counted.bytes_received)
+        .toSorted((a, b) => b - a)
+        .slice(0, 10);
+      expect(answer.top_users.map((item) => item.bytes)).toEqual(users);
+    });
+
+    it('of an empty range have no quantiles', async () => {
+      const answer = await api.get<Stats>('/api/v1/stats?from=2020-01-01&to=2020-01-02');
+      expect(answer.current.duration_quantiles_ms).toEqual({
+        p50: null,
+        p90: null,
+        p95: null,
+        p99: null,
+      });
+      expect(answer.current.unique_users).toBe(0);
+    });
+  });
+
+  describe('flows', () => {
+    it.each([['', everything] as const, ...FILTERS])(
+      'with %s are plain counts',
+      async (filter, passes) => {
+        const [parameters, range] = RANGES[2] ?? expect.unreachable();
+        const counts = countBy(
+          world,
+          range,
+          (r) => JSON.stringify([r.user, r.dest_host, r.dest_port]),
+          passes,
+        );
+        const answer = await api.get<Flows>(`/api/v1/flows?limit=20&${parameters}&${filter}`);
+        for (const item of answer.items) {
+          const counted = counts.get(JSON.stringify([item.user, item.dest_host, item.dest_port]));
+          expect(item).toMatchObject({
+            sessions: counted?.started,
+            bytes_sent: counted?.bytes_sent,
+            bytes_received: counted?.bytes_received,
+          });
+        }
+        const bytes = [...counts.values()].map((c) => c.bytes_sent + c.bytes_received);
+        const ranked = bytes.filter((n) => n > 0).toSorted((a, b) => b - a);
+        expect(answer.items.map((item) => item.bytes)).toEqual(ranked.slice(0, 20));
+        expect(answer.total.bytes).toBe(bytes.reduce((a, b) => a + b, 0));
+        const shown = answer.items.reduce((sum, item) => sum + item.bytes, 0);
+        expect(shown + (answer.other?.bytes ?? 0)).toBe(answer.total.bytes);
+      },
+    );
+  });
+
+  describe('profiles', () => {
+    const hostile = `o'brien"; DROP TABLE sessions --`;
+
+    it.each(['user-0', hostile])('of the user %s tell all about it', async (user) => {
+      const passes: Passes = (r) => r.user === user;
+      const answer = await api.get<UserProfile>(
+        `/api/v1/users/${encoded(user)}?from=2026-02-20T21:00:00Z&to=2026-03-08&limit=100`,
+      );
+      expectProfile(answer, passes);
+      const range = { fromMs: at('2026-02-20T21:00:00Z'), toMs: at('2026-03-08') };
+      const hosts = countBy(world, range, (r) => r.dest_host, passes);
+      for (const item of answer.destinations) {
+        expect(item.sessions).toBe(hosts.get(item.dest_host)?.started);
+      }
+      expect(answer.destinations.reduce((sum, item) => sum + item.bytes, 0)).toBe(
+        answer.totals.bytes_sent + answer.totals.bytes_received,
+      );
+    });
+
+    it.each(['www.site-0.example', '*.evil.example'])(
+      'of the destination %s tell all about it',
+      async (host) => {
+        const passes: Passes = (r) => r.dest_host === host;
+        const answer = await api.get<DestinationProfile>(
+          `/api/v1/destinations/${encoded(host)}?from=2026-02-20T21:00:00Z&to=2026-03-08&limit=100`,
+        );
+        expectProfile(answer, passes);
+        expect(answer.users.reduce((sum, item) => sum + item.bytes, 0)).toBe(
+          answer.totals.bytes_sent + answer.totals.bytes_received,
+        );
+      },
+    );
+
+    function expectProfile(answer: UserProfile | DestinationProfile, passes: Passes) {
+      const range = { fromMs: at('2026-02-20T21:00:00Z'), toMs: at('2026-03-08') };
+      const own = world.sessions.filter(passes);
+      expect(answer.first_seen).toBe(own.map((r) => r.started_at).toSorted()[0]);
+      expect(answer.last_seen).toBe(
+        own
+          .map((r) => r.updated_at)
+          .toSorted()
+          .at(-1),
+      );
+      expect(answer.totals).toEqual(count(world, range, passes));
+      expect(answer.active).toBe(openAt(world, range.toMs, passes));
+      const [line] = answer.trend.series;
+      expect(line?.started.reduce((a, b) => a + b, 0)).toBe(answer.totals.started);
+      const hours = Array.from({ length: 24 }, () => 0);
+      for (const row of own) {
+        const startedMs = at(row.started_at);
+        if (startedMs < range.fromMs || startedMs >= range.toMs) continue;
+        const hour = new Date(startedMs).getUTCHours();
+        hours[hour] = (hours[hour] ?? 0) + 1;
+      }
+      expect(answer.busiest_hours.map((each) => each.sessions)).toEqual(hours);
+    }
+
+    it('of whom nobody heard are a 404', async () => {
+      for (const path of ['/api/v1/users/nobody', '/api/v1/destinations/nowhere.example']) {
+        // oxlint-disable-next-line no-await-in-loop
+        expect(await api.get(path, 404)).toMatchObject({ code: 'not-found' });
+      }
+    });
+  });
+
+  it('answers say where they come from', async () => {
+    const closed = await api.get<Traffic>('/api/v1/traffic?from=2026-02-10&to=2026-02-20');
+    const changed = await api.get<Traffic>('/api/v1/traffic?from=2026-03-07&to=2026-03-08');
+    expect(closed.resolution).toBe(kind === 'with rollups' ? 'hour' : 'minute');
+    expect(changed.resolution).toBe('minute');
+    expect(closed.stale_hours).toBe(0);
+  });
+});

@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { DAY_MS, EXACT_HOURS_MAX, HOUR_MS, planOf } from './plan.js';
+import type { Coverage, Plan, Span } from './plan.js';
+
+const at = (text: string) => Date.parse(text);
+const clean: Coverage = { rollups: true, dirtyHours: [], minutesFromMs: null, newestMs: null };
+const span = (from: string, to: string): Span => ({ fromMs: at(from), toMs: at(to) });
+
+describe('planOf', () => {
+  it('reads whole days from days, the rest of the hours from hours, the edges exactly', () => {
+    expect(planOf(span('2026-01-01T22:30:00Z', '2026-01-04T02:10:00Z'), clean)).toEqual({
+      days: [span('2026-01-02', '2026-01-04')],
+      hours: [
+        span('2026-01-01T23:00:00Z', '2026-01-02T00:00:00Z'),
+        span('2026-01-04T00:00:00Z', '2026-01-04T02:00:00Z'),
+      ],
+      exact: [
+        span('2026-01-01T22:30:00Z', '2026-01-01T23:00:00Z'),
+        span('2026-01-04T02:00:00Z', '2026-01-04T02:10:00Z'),
+      ],
+      staleHours: 0,
+      resolution: 'minute',
+    });
+  });
+
+  it('reads a changed hour exactly and the rest of its day by the hour', () => {
+    const coverage = { ...clean, dirtyHours: [at('2026-01-02T05:00:00Z'), at('2027-01-01')] };
+    expect(planOf(span('2026-01-01', '2026-01-04'), coverage)).toMatchObject({
+      days: [span('2026-01-01', '2026-01-02'), span('2026-01-03', '2026-01-04')],
+      hours: [
+        span('2026-01-02T00:00:00Z', '2026-01-02T05:00:00Z'),
+        span('2026-01-02T06:00:00Z', '2026-01-03T00:00:00Z'),
+      ],
+      exact: [span('2026-01-02T05:00:00Z', '2026-01-02T06:00:00Z')],
+    });
+  });
+
+  it('reads everything exactly before the first rollup', () => {
+    const range = span('2026-01-01', '2026-01-04');
+    expect(planOf(range, { ...clean, rollups: false }).exact).toEqual([range]);
+  });
+
+  it('takes whole hours where the minutes of an edge are gone', () => {
+    const range = span('2026-01-01T00:30:00Z', '2026-01-01T03:30:00Z');
+    const plan = planOf(range, { ...clean, minutesFromMs: at('2026-01-01T02:00:00Z') });
+    expect(plan.hours).toEqual([span('2026-01-01T00:00:00Z', '2026-01-01T03:00:00Z')]);
+    expect(plan.exact).toEqual([span('2026-01-01T03:00:00Z', '2026-01-01T03:30:00Z')]);
+  });
+
+  it('reads at most so many changed hours exactly and says how many are stale', () => {
+    const from = at('2026-01-01');
+    const dirtyHours = Array.from({ length: EXACT_HOURS_MAX + 5 }, (_, i) => from + i * HOUR_MS);
+    const plan = planOf({ fromMs: from, toMs: from + 10 * DAY_MS }, { ...clean, dirtyHours });
+    expect(plan.staleHours).toBe(5);
+    const newest = { fromMs: from + 5 * HOUR_MS, toMs: from + (EXACT_HOURS_MAX + 5) * HOUR_MS };
+    expect(plan.exact).toEqual([newest]);
+  });
+
+  it('covers each moment of the range once, and never sums what it must not', () => {
+    const base = at('2026-01-01');
+    const minutes = fc.integer({ min: 0, max: 6 * 24 * 60 });
+    fc.assert(
+      fc.property(
+        minutes,
+        minutes,
+        fc.array(fc.integer({ min: -5, max: 6 * 24 + 5 }), { maxLength: 12 }),
+        fc.array(minutes, { maxLength: 12 }),
+        (a, b, dirty, cutMinutes) => {
+          fc.pre(a !== b);
+          const range = {
+            fromMs: base + Math.min(a, b) * 60_000,
+            toMs: base + Math.max(a, b) * 60_000,
+          };
+          const dirtyHours = dirty.map((hour) => base + hour * HOUR_MS);
+          const cuts = cutMinutes
+            .map((minute) => base + minute * 60_000)
+            .filter((ms) => ms > range.fromMs && ms < range.toMs)
+            .toSorted((x, y) => x - y);
+          const plan = planOf(range, { ...clean, dirtyHours }, cuts);
+          expect(total(plan)).toBe(range.toMs - range.fromMs);
+          for (const [spans, step] of [
+            [plan.days, DAY_MS],
+            [plan.hours, HOUR_MS],
+          ] as const) {
+            for (const { fromMs, toMs } of spans) {
+              expect([fromMs % step, toMs % step]).toEqual([0, 0]);
+              for (const hour of dirtyHours) expect(hour >= fromMs && hour < toMs).toBe(false);
+              for (let cell = fromMs; cell < toMs; cell += step) {
+                expect(cuts.some((cut) => cut > cell && cut < cell + step)).toBe(false);
+              }
+            }
+          }
+          expect(overlaps(plan)).toBe(false);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
+
+function all(plan: Plan): Span[] {
+  return [...plan.days, ...plan.hours, ...plan.exact].toSorted((a, b) => a.fromMs - b.fromMs);
+}
+function total(plan: Plan): number {
+  return all(plan).reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
+}
+function overlaps(plan: Plan): boolean {
+  const spans = all(plan);
+  return spans.some((each, i) => i > 0 && each.fromMs < (spans[i - 1]?.toMs ?? 0));
+}

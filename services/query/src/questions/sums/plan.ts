@@ -1,0 +1,143 @@
+/** `[fromMs, toMs)`. */
+export interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** What the rollups are good for at the moment. */
+export interface Coverage {
+  /** Whether the rollups have been computed at all. */
+  readonly rollups: boolean;
+  /** Starts of UTC hours that changed and were not recomputed yet, in milliseconds. */
+  readonly dirtyHours: readonly number[];
+  /** Minutes before this time are gone, so that only whole hours can be had; null where none are. */
+  readonly minutesFromMs: number | null;
+  /** The newest event that was stored; null before the first one. */
+  readonly newestMs: number | null;
+}
+
+/** Which table answers for which part of a range. Together the spans are the range, without overlap. */
+export interface Plan {
+  readonly days: readonly Span[];
+  readonly hours: readonly Span[];
+  readonly exact: readonly Span[];
+  /** Hours that changed and are answered by sums from before the change, because there are too many. */
+  readonly staleHours: number;
+  /** The finest of the three that is in use. */
+  readonly resolution: 'minute' | 'hour' | 'day';
+}
+
+export const HOUR_MS = 3_600_000;
+export const DAY_MS = 24 * HOUR_MS;
+
+/** Changed hours that one answer reads from the exact tables; the newest ones win. */
+export const EXACT_HOURS_MAX = 48;
+
+const floorTo = (ms: number, step: number) => Math.floor(ms / step) * step;
+const ceilTo = (ms: number, step: number) => Math.ceil(ms / step) * step;
+
+/** Cells of a grid as spans, neighbours merged. `starts` must rise. */
+function merged(starts: readonly number[], step: number): Span[] {
+  const spans: { fromMs: number; toMs: number }[] = [];
+  for (const fromMs of starts) {
+    const last = spans.at(-1);
+    if (last !== undefined && last.toMs === fromMs) last.toMs = fromMs + step;
+    else spans.push({ fromMs, toMs: fromMs + step });
+  }
+  return spans;
+}
+
+/** What remains of a span on which cells of a grid are taken away. `without` must rise. */
+function remaining(span: Span, without: readonly number[], step: number): Span[] {
+  const spans: Span[] = [];
+  let fromMs = span.fromMs;
+  for (const start of without) {
+    if (start > fromMs) spans.push({ fromMs, toMs: start });
+    fromMs = start + step;
+  }
+  if (span.toMs > fromMs) spans.push({ fromMs, toMs: span.toMs });
+  return spans;
+}
+
+function rising(values: Iterable<number>): number[] {
+  return [...new Set(values)].toSorted((a, b) => a - b);
+}
+
+/**
+ * Chooses the coarsest tables that answer exactly: whole UTC days, else whole hours, else the
+ * exact tables for the edges, for hours that changed since they were summed, and for hours that
+ * a cut of a time series goes through.
+ *
+ * @param cuts where a time series is cut; rising, inside the range.
+ */
+export function planOf(range: Span, coverage: Coverage, cuts: readonly number[] = []): Plan {
+  const everythingExact: Plan = {
+    days: [],
+    hours: [],
+    exact: [range],
+    staleHours: 0,
+    resolution: 'minute',
+  };
+  if (!coverage.rollups) return everythingExact;
+  const grid = hourGrid(range, coverage.minutesFromMs);
+  if (grid.fromMs >= grid.toMs) return everythingExact;
+
+  const inGrid = (ms: number) => ms >= grid.fromMs && ms < grid.toMs;
+  const cutHours = cuts
+    .filter((cut) => cut % HOUR_MS !== 0)
+    .map((cut) => floorTo(cut, HOUR_MS))
+    .filter(inGrid);
+  const dirty = rising(coverage.dirtyHours.filter(inGrid));
+  const readAnew = dirty.slice(-EXACT_HOURS_MAX);
+  const exactHours = rising([...readAnew, ...cutHours]);
+
+  const dayGrid = { fromMs: ceilTo(grid.fromMs, DAY_MS), toMs: floorTo(grid.toMs, DAY_MS) };
+  // A day's sums are replaced together with those of its hours.
+  const brokenDays = rising(
+    [...dirty, ...cutHours, ...cuts.filter((cut) => cut % DAY_MS !== 0)].map((ms) =>
+      floorTo(ms, DAY_MS),
+    ),
+  ).filter((day) => day >= dayGrid.fromMs && day < dayGrid.toMs);
+  const days = dayGrid.fromMs < dayGrid.toMs ? remaining(dayGrid, brokenDays, DAY_MS) : [];
+
+  const hours = subtract(remaining(grid, exactHours, HOUR_MS), days);
+  const edges = [
+    { fromMs: range.fromMs, toMs: grid.fromMs },
+    { fromMs: grid.toMs, toMs: range.toMs },
+  ].filter((span) => span.toMs > span.fromMs);
+  const exact = [...edges, ...merged(exactHours, HOUR_MS)].toSorted((a, b) => a.fromMs - b.fromMs);
+  return {
+    days,
+    hours,
+    exact,
+    staleHours: dirty.length - readAnew.length,
+    resolution: exact.length > 0 ? 'minute' : hours.length > 0 ? 'hour' : 'day',
+  };
+}
+
+/**
+ * The whole hours of a range. Where the minutes of its edges are gone, the hours that the edges lie
+ * in count as a whole.
+ */
+function hourGrid(range: Span, minutesFromMs: number | null): Span {
+  const gone = (ms: number) => minutesFromMs !== null && ms < minutesFromMs;
+  return {
+    fromMs: gone(range.fromMs) ? floorTo(range.fromMs, HOUR_MS) : ceilTo(range.fromMs, HOUR_MS),
+    toMs: gone(range.toMs) ? ceilTo(range.toMs, HOUR_MS) : floorTo(range.toMs, HOUR_MS),
+  };
+}
+
+/** Spans without the parts that lie in the others. Both lists rise and have no overlap in themselves. */
+function subtract(spans: readonly Span[], others: readonly Span[]): Span[] {
+  return spans.flatMap((span) => {
+    const parts: Span[] = [];
+    let { fromMs } = span;
+    for (const other of others) {
+      if (other.toMs <= fromMs || other.fromMs >= span.toMs) continue;
+      if (other.fromMs > fromMs) parts.push({ fromMs, toMs: other.fromMs });
+      fromMs = Math.max(fromMs, other.toMs);
+    }
+    if (fromMs < span.toMs) parts.push({ fromMs, toMs: span.toMs });
+    return parts;
+  });
+}

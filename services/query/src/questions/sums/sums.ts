@@ -1,0 +1,208 @@
+import type { TopMeasure } from '@sockscope/schemas/api';
+import type { CoverageReader } from '../../coverage/coverage.js';
+import { activeCountQuery } from '../../sql/active.js';
+import {
+  durationQuantilesQuery,
+  flowsQuery,
+  seriesQuery,
+  SUM_NAMES,
+  topQuery,
+  uniquesQuery,
+} from '../../sql/sums.js';
+import type { Dimension, FlowRow, SeriesRow, Sums, SumsOf, TopRow } from '../../sql/sums.js';
+import type { Asking, Store } from '../../store/store.js';
+import {
+  filterOf,
+  isUnfiltered,
+  rollupSourceOf,
+  sessionsTableOf,
+  trafficFilterOf,
+} from '../filters/filters.js';
+import type { Filters } from '../filters/filters.js';
+import { planOf } from './plan.js';
+import type { Coverage, Plan, Span } from './plan.js';
+
+/** What questions about sums need. */
+export interface SumsDeps {
+  readonly store: Store;
+  readonly coverage: CoverageReader;
+}
+
+interface RangeQuestion {
+  readonly range: Span;
+  readonly filters: Filters;
+}
+
+export interface SumsQuestion extends RangeQuestion {
+  readonly dimension: Dimension;
+  /** Only these keys of the dimension; null for all. */
+  readonly keys?: readonly string[] | null;
+  readonly cuts?: readonly number[] | null;
+}
+
+/** What an answer says of its own making. */
+export interface Provenance {
+  readonly resolution: Plan['resolution'];
+  readonly staleHours: number;
+  readonly newestMs: number | null;
+}
+
+export function zeroSums(): Record<keyof Sums, number> {
+  return {
+    sessions_started: 0,
+    sessions_closed: 0,
+    sessions_failed: 0,
+    sessions_rejected: 0,
+    bytes_sent: 0,
+    bytes_received: 0,
+    packets_sent: 0,
+    packets_received: 0,
+    duration_ms: 0,
+  };
+}
+
+/** The sums themselves, without whatever else stands in the row. */
+function pickSums(row: Sums): Sums {
+  const sums = zeroSums();
+  for (const name of SUM_NAMES) sums[name] = row[name];
+  return sums;
+}
+
+function prepare<D extends Dimension | 'flow'>(
+  question: Omit<SumsQuestion, 'dimension'> & { readonly dimension: D },
+  coverage: Coverage,
+): { of: SumsOf & { dimension: D }; provenance: Provenance } {
+  const { dimension, range, filters, keys = null, cuts = null } = question;
+  const rollup = rollupSourceOf(dimension, filters);
+  const usable = { ...coverage, rollups: coverage.rollups && rollup !== null };
+  const plan = planOf(range, usable, cuts ?? []);
+  return {
+    provenance: {
+      resolution: plan.resolution,
+      staleHours: plan.staleHours,
+      newestMs: coverage.newestMs,
+    },
+    of: {
+      dimension,
+      keys,
+      days: plan.days,
+      hours: plan.hours,
+      exact: plan.exact,
+      rollup,
+      sessions: { table: sessionsTableOf(filters), filter: filterOf(filters) },
+      traffic: { filter: trafficFilterOf(filters, range) },
+      cuts,
+    },
+  };
+}
+
+/** The total, then the largest keys. */
+export async function topSums(
+  deps: SumsDeps,
+  question: SumsQuestion,
+  by: TopMeasure,
+  limit: number,
+  asking: Asking,
+): Promise<{ rows: readonly TopRow[]; provenance: Provenance }> {
+  const { of, provenance } = prepare(question, await deps.coverage.read());
+  return { rows: await deps.store.ask(topQuery(of, by, limit), asking), provenance };
+}
+
+/** The total, then the largest flows. */
+export async function flowSums(
+  deps: SumsDeps,
+  question: RangeQuestion,
+  by: TopMeasure,
+  limit: number,
+  asking: Asking,
+): Promise<{ rows: readonly FlowRow[]; provenance: Provenance }> {
+  const { of, provenance } = prepare(
+    { ...question, dimension: 'flow' as const },
+    await deps.coverage.read(),
+  );
+  return { rows: await deps.store.ask(flowsQuery(of, by, limit), asking), provenance };
+}
+
+/** One row per key and piece in which anything was counted. */
+export async function seriesSums(
+  deps: SumsDeps,
+  question: SumsQuestion,
+  asking: Asking,
+): Promise<{ rows: readonly SeriesRow[]; provenance: Provenance }> {
+  const { of, provenance } = prepare(question, await deps.coverage.read());
+  return { rows: await deps.store.ask(seriesQuery(of), asking), provenance };
+}
+
+/** The sums of a range over everything that passes. */
+export async function totalSums(
+  deps: SumsDeps,
+  question: RangeQuestion,
+  asking: Asking,
+): Promise<{ sums: Sums; provenance: Provenance }> {
+  const { rows, provenance } = await seriesSums(deps, { ...question, dimension: 'total' }, asking);
+  const [row] = rows;
+  return { sums: row === undefined ? zeroSums() : pickSums(row), provenance };
+}
+
+/** Later than any session may start. */
+export const END_OF_TIME_MS = Date.UTC(2100, 0, 1);
+
+/** How many more sessions began than ended. */
+export function netOf(row: Sums): number {
+  return row.sessions_started - row.sessions_closed - row.sessions_failed - row.sessions_rejected;
+}
+
+/** Sessions that were open at a time: those open now, without what began and with what ended since. */
+export async function openAt(
+  deps: SumsDeps,
+  atMs: number,
+  filters: Filters,
+  asking: Asking,
+  nowMs: number,
+): Promise<number> {
+  const since = { fromMs: atMs, toMs: END_OF_TIME_MS };
+  const [open, after] = await Promise.all([
+    deps.store.ask(activeCountQuery(filterOf(filters)), asking),
+    atMs >= nowMs ? null : totalSums(deps, { range: since, filters }, asking),
+  ]);
+  // Rows that arrive between the two may make them disagree for a moment.
+  return Math.max(0, (open[0]?.active ?? 0) - (after === null ? 0 : netOf(after.sums)));
+}
+
+/** Distinct users, destinations and sources of the sessions that started in a range. */
+export async function uniques(
+  deps: SumsDeps,
+  question: RangeQuestion,
+  asking: Asking,
+): Promise<{ users: number; destinations: number; sources: number }> {
+  const rows = await deps.store.ask(uniquesQuery(await planned(deps, question)), asking);
+  const keysOf = (dimension: string) => rows.find((row) => row.dimension === dimension)?.keys ?? 0;
+  return {
+    users: keysOf('user'),
+    destinations: keysOf('destination'),
+    sources: keysOf('source'),
+  };
+}
+
+/** Quantiles of the durations of the sessions that ended in a range, in the order of QUANTILES; within 1 %. */
+export async function durationQuantiles(
+  deps: SumsDeps,
+  question: RangeQuestion,
+  asking: Asking,
+): Promise<readonly (number | null)[]> {
+  const query = durationQuantilesQuery(await planned(deps, question));
+  const [row] = await deps.store.ask(query, asking);
+  return row?.quantiles ?? [];
+}
+
+/** For what only the unfiltered rollups hold. */
+async function planned(deps: SumsDeps, { range, filters }: RangeQuestion) {
+  const coverage = await deps.coverage.read();
+  const plan = planOf(range, { ...coverage, rollups: coverage.rollups && isUnfiltered(filters) });
+  return {
+    days: plan.days,
+    hours: plan.hours,
+    exact: plan.exact,
+    sessions: { table: sessionsTableOf(filters), filter: filterOf(filters) },
+  };
+}

@@ -1,0 +1,84 @@
+import { createHealth, createLogger, createRegistry, createService } from '@sockscope/runtime';
+import type { Service } from '@sockscope/runtime';
+import { createClickHouse } from '@sockscope/runtime/clickhouse';
+import { createApp } from './app.js';
+import { createAuthenticator } from './auth/authenticator.js';
+import { createKeyStore } from './auth/keys.js';
+import { createTokenVerifier } from './auth/tokens.js';
+import type { QueryConfig } from './config.js';
+import { createCoverageReader } from './coverage/coverage.js';
+import { createMask } from './mask/mask.js';
+import { createQueryServer } from './server.js';
+import { createGate, createGateMetrics } from './store/gate.js';
+import { createStoreMetrics } from './store/metrics.js';
+import { createStore } from './store/store.js';
+
+export const VERSION = '0.1.0';
+
+const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+
+/** The service out of its parts. */
+export async function createQuery(config: QueryConfig): Promise<Service> {
+  const { limits } = config;
+  const logger = createLogger('query', config.log);
+  const registry = createRegistry('query', VERSION);
+  const health = createHealth();
+  const now = Date.now;
+  const clickhouse = createClickHouse(config.clickhouse);
+  const store = createStore(limits, { clickhouse, metrics: createStoreMetrics(registry) });
+  health.add('ready', 'clickhouse', async () => {
+    await store.ping();
+    return { ok: true };
+  });
+  const authenticator = createAuthenticator(config.auth, {
+    keys: createKeyStore({ store, now }),
+    tokens: createTokenVerifier(config.auth),
+    now,
+  });
+  const gateMetrics = createGateMetrics(registry);
+  const gateOf = (name: 'light' | 'heavy') =>
+    createGate(
+      {
+        name,
+        running_max: limits[`${name}_running_max`],
+        waiting_max: limits[`${name}_waiting_max`],
+        wait_max_ms: limits.wait_max_ms,
+      },
+      gateMetrics,
+    );
+  const isOpen = config.auth.methods.length === 0;
+  const app = await createApp(
+    {
+      version: VERSION,
+      request_timeout_ms: config.http.request_timeout_ms,
+      guard: {
+        rate_limit_per_minute: isOpen ? 0 : limits.rate_per_minute,
+        hosts: isOpen && config.http.hosts.length === 0 ? LOOPBACK_HOSTS : config.http.hosts,
+      },
+      validate_answers: false,
+    },
+    {
+      store,
+      coverage: createCoverageReader({ store }),
+      gates: { light: gateOf('light'), heavy: gateOf('heavy') },
+      authenticator,
+      mask: createMask(config.mask),
+      health,
+      registry,
+      logger,
+      now,
+    },
+  );
+  const server = createQueryServer(
+    { listen: config.listen, connections_max: config.http.connections_max },
+    { app, logger },
+  );
+  return createService(
+    { name: 'query', shutdown_deadline_ms: config.shutdown_deadline_ms },
+    [
+      ['clickhouse', { start: () => undefined, stop: () => clickhouse.close() }],
+      ['server', server],
+    ],
+    { logger },
+  );
+}

@@ -1,0 +1,30 @@
+import { int64, isoTime } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
+import type { Query } from './query.js';
+
+const coverageRow = z.object({
+  rollups: z.int(),
+  dirty_hours: z.array(int64),
+  minutes_from: isoTime.nullable(),
+  newest: isoTime.nullable(),
+});
+
+/** What the rollups are good for now, and how fresh the tables are. */
+export function coverageQuery(): Query<typeof coverageRow> {
+  return {
+    name: 'coverage',
+    sql: `SELECT
+        (SELECT toUInt8(count() > 0) FROM ingest_rollup_state) AS rollups,
+        (SELECT groupArray(toUnixTimestamp(hour)) FROM (
+          SELECT DISTINCT hour FROM ingest_dirty_hours FINAL WHERE done = 0
+          ORDER BY hour DESC LIMIT {hours_max:UInt32}
+        )) AS dirty_hours,
+        (SELECT if(count() = 0, NULL, min(bucket)) FROM session_traffic_1m) AS minutes_from,
+        (SELECT if(count() = 0, NULL, max(watermark)) FROM ingest_watermarks FINAL) AS newest`,
+    params: { hours_max: DIRTY_HOURS_MAX },
+    row: coverageRow,
+  };
+}
+
+/** Changed hours that are looked at; more than ten years of them. */
+const DIRTY_HOURS_MAX = 100_000;

@@ -1,0 +1,32 @@
+import { int64, isoTime } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
+import type { Query } from './query.js';
+
+const seenRow = z.object({
+  sessions: int64,
+  first_seen: isoTime,
+  last_seen: isoTime,
+});
+
+const TABLES = {
+  user: { table: 'sessions_by_user', column: 'user' },
+  destination: { table: 'sessions_by_destination', column: 'dest_host' },
+} as const;
+
+/** When a user or a destination was first and last seen. 0 sessions where it never was. */
+export function seenQuery(
+  what: keyof typeof TABLES,
+  key: string,
+  onlyUser: string | null,
+): Query<typeof seenRow> {
+  const { table, column } = TABLES[what];
+  const own = onlyUser === null ? '' : ' AND user = {only_user:String}';
+  return {
+    name: `seen_${what}`,
+    // Neither time needs FINAL: a start never changes, and the latest version was heard of last.
+    sql: `SELECT count() AS sessions, min(started_at) AS first_seen, max(updated_at) AS last_seen
+      FROM ${table} WHERE ${column} = {key:String}${own}`,
+    params: { key, ...(onlyUser === null ? {} : { only_user: onlyUser }) },
+    row: seenRow,
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * Equal questions that are asked while one of them is under way share its answer. The question
+ * itself is given up only when everybody who waits for it has gone.
+ */
+export interface Flights<T> {
+  join(key: string, signal: AbortSignal, start: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  readonly size: number;
+}
+
+interface Flight<T> {
+  readonly answer: Promise<T>;
+  readonly controller: AbortController;
+  waiting: number;
+}
+
+export function createFlights<T>(): Flights<T> {
+  const flights = new Map<string, Flight<T>>();
+
+  function begin(key: string, start: (signal: AbortSignal) => Promise<T>): Flight<T> {
+    const controller = new AbortController();
+    const flight: Flight<T> = { controller, answer: start(controller.signal), waiting: 0 };
+    flights.set(key, flight);
+    const end = () => {
+      if (flights.get(key) === flight) flights.delete(key);
+    };
+    flight.answer.then(end, end);
+    return flight;
+  }
+
+  return {
+    get size() {
+      return flights.size;
+    },
+    async join(key, signal, start) {
+      if (signal.aborted) throw new Error('aborted before it was asked');
+      const flight = flights.get(key) ?? begin(key, start);
+      flight.waiting += 1;
+      let onAbort: () => void = () => undefined;
+      const gone = new Promise<never>((_, reject) => {
+        onAbort = () => {
+          reject(new Error('the client went away'));
+        };
+        signal.addEventListener('abort', onAbort, { once: true });
+      });
+      try {
+        return await Promise.race([flight.answer, gone]);
+      } finally {
+        signal.removeEventListener('abort', onAbort);
+        flight.waiting -= 1;
+        if (flight.waiting === 0 && flights.get(key) === flight) {
+          // Nobody waits any more; whoever asks next begins anew.
+          flights.delete(key);
+          flight.controller.abort();
+        }
+      }
+    },
+  };
+}

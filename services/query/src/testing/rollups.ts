@@ -1,0 +1,154 @@
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { SessionRow } from '@sockscope/schemas';
+import { toTimestamp } from '@sockscope/schemas';
+import { insertRows } from './load.js';
+import { countAtEndBy, countBy } from './truth.js';
+import type { Counted, KeyOf } from './truth.js';
+import type { World } from './world.js';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+const mapped = (ip: string) => (ip.includes(':') ? ip : `::ffff:${ip}`);
+
+const DIMENSIONS: Readonly<Record<string, { keyOf: KeyOf; atEnd?: true }>> = {
+  total: { keyOf: () => '' },
+  user: { keyOf: (row) => row.user },
+  destination: { keyOf: (row) => row.dest_host },
+  source: { keyOf: (row) => mapped(row.source_ip) },
+  port: { keyOf: (row) => String(row.dest_port) },
+  protocol: { keyOf: (row) => row.protocol },
+  proxy: { keyOf: (row) => row.proxy_id },
+  acl_rule: { keyOf: (row) => row.acl_rule_matched ?? '', atEnd: true },
+  close_reason: { keyOf: (row) => row.close_reason ?? '', atEnd: true },
+  status: { keyOf: (row) => row.status, atEnd: true },
+};
+
+function sumsRow(counted: Counted, wrong: boolean) {
+  const value = (n: number) => (wrong ? n * 7 + 3 : n);
+  return {
+    sessions_started: counted.started === 0 ? 0 : value(counted.started),
+    sessions_closed: value(counted.closed),
+    sessions_failed: value(counted.failed),
+    sessions_rejected: value(counted.rejected),
+    bytes_sent: value(counted.bytes_sent),
+    bytes_received: value(counted.bytes_received),
+    packets_sent: value(counted.packets_sent),
+    packets_received: value(counted.packets_received),
+    duration_ms: value(counted.duration_ms),
+  };
+}
+
+/** Buckets of this length in which anything happened. */
+function bucketsOf(world: World, lengthMs: number): number[] {
+  const starts = new Set<number>();
+  const add = (ms: number) => starts.add(ms - (ms % lengthMs));
+  for (const row of world.sessions) {
+    add(Date.parse(row.started_at));
+    if (row.ended_at !== null) add(Date.parse(row.ended_at));
+  }
+  for (const minute of world.minutes) add(minute.bucketMs);
+  return [...starts].toSorted((a, b) => a - b);
+}
+
+/**
+ * Stores rollups as the ingest service keeps them, computed plainly. Older versions of them are
+ * wrong; so are the newest ones of hours that are marked as changed, and of their days.
+ */
+export async function storeRollups(
+  clickhouse: ClickHouse,
+  world: World,
+  dirtyHours: readonly number[],
+): Promise<void> {
+  const dirtyDays = dirtyHours.map((hour) => hour - (hour % DAY_MS));
+  for (const [suffix, lengthMs, dirty] of [
+    ['1h', HOUR_MS, dirtyHours],
+    ['1d', DAY_MS, dirtyDays],
+  ] as const) {
+    const rows: Record<string, unknown>[] = [];
+    const pairs: Record<string, unknown>[] = [];
+    const sketches: { bucket: number; durations: number[] }[] = [];
+    for (const fromMs of bucketsOf(world, lengthMs)) {
+      const range = { fromMs, toMs: fromMs + lengthMs };
+      const bucket = toTimestamp(fromMs);
+      const wrong = dirty.includes(fromMs);
+      for (const [dimension, { keyOf, atEnd }] of Object.entries(DIMENSIONS)) {
+        const counts = (atEnd === true ? countAtEndBy : countBy)(world, range, keyOf);
+        for (const [key, counted] of counts) {
+          const of = { dimension, bucket, key };
+          rows.push({ ...of, ...sumsRow(counted, wrong), computed_at: '2026-03-02T00:00:00.000Z' });
+        }
+      }
+      const pairOf = (row: SessionRow) => JSON.stringify([row.user, row.dest_host, row.dest_port]);
+      for (const [key, counted] of countBy(world, range, pairOf)) {
+        const [user, dest_host, dest_port] = JSON.parse(key) as [string, string, number];
+        const of = { user, bucket, dest_host, dest_port };
+        pairs.push({ ...of, ...sumsRow(counted, wrong), computed_at: '2026-03-02T00:00:00.000Z' });
+      }
+      const durations = world.sessions
+        .filter((row) => row.ended_at !== null)
+        .filter((row) => {
+          const endedMs = Date.parse(row.ended_at ?? '');
+          return endedMs >= range.fromMs && endedMs < range.toMs;
+        })
+        .map((row) => (row.duration_ms ?? 0) * (wrong ? 50 : 1));
+      sketches.push({ bucket: fromMs / 1_000, durations });
+    }
+    const older = (row: Record<string, unknown>) => ({
+      ...row,
+      bytes_sent: 1,
+      sessions_closed: 99,
+      computed_at: '2026-03-01T00:00:00.000Z',
+    });
+    // oxlint-disable-next-line no-await-in-loop
+    await insertRows(clickhouse, `rollup_${suffix}`, rows.map(older));
+    // oxlint-disable-next-line no-await-in-loop
+    await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs.map(older));
+    // oxlint-disable-next-line no-await-in-loop
+    await insertRows(clickhouse, `rollup_${suffix}`, rows);
+    // oxlint-disable-next-line no-await-in-loop
+    await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs);
+    // oxlint-disable-next-line no-await-in-loop
+    if (suffix === '1h') await storeSketches(clickhouse, sketches);
+  }
+  await insertRows(
+    clickhouse,
+    'ingest_dirty_hours',
+    dirtyHours.map((hour, i) => ({
+      mark_id: `019c0f6e-7a00-7c3e-9d51-${String(i).padStart(12, '0')}`,
+      hour: toTimestamp(hour),
+      done: 0,
+    })),
+  );
+  await insertRows(clickhouse, 'ingest_rollup_state', [
+    { id: 1, fresh_at: '2026-03-15T13:00:00.000Z', dirty_hours: dirtyHours.length },
+  ]);
+}
+
+/** Durations of each hour, after an older version of them that is wrong. */
+async function storeSketches(
+  clickhouse: ClickHouse,
+  sketches: readonly { readonly bucket: number; readonly durations: readonly number[] }[],
+): Promise<void> {
+  for (const [factor, computedAt] of [
+    [9, '2026-03-01 00:00:00'],
+    [1, '2026-03-02 00:00:00'],
+  ] as const) {
+    // oxlint-disable-next-line no-await-in-loop
+    await clickhouse.command({
+      sql: `INSERT INTO rollup_durations_1h (bucket, sessions, duration_sketch, computed_at)
+        SELECT toDateTime(r.1, 'UTC'), length(r.2),
+          arrayReduce('quantilesDDState(0.01, 0.5)', r.2),
+          toDateTime64({computed_at:String}, 6, 'UTC')
+        FROM (SELECT arrayJoin(
+          JSONExtract({sketches:String}, 'Array(Tuple(UInt32, Array(UInt64)))')
+        ) AS r)`,
+      params: {
+        computed_at: computedAt,
+        sketches: JSON.stringify(
+          sketches.map((s) => [s.bucket, s.durations.map((ms) => ms * factor)]),
+        ),
+      },
+    });
+  }
+}

@@ -1,0 +1,116 @@
+import type { SessionRow } from '@sockscope/schemas';
+import type { Minute, World } from './world.js';
+
+/** Plain computations over the folded events: what answers are compared with. */
+
+export interface Counted {
+  started: number;
+  closed: number;
+  failed: number;
+  rejected: number;
+  bytes_sent: number;
+  bytes_received: number;
+  packets_sent: number;
+  packets_received: number;
+  duration_ms: number;
+}
+
+export function nothing(): Counted {
+  return {
+    started: 0,
+    closed: 0,
+    failed: 0,
+    rejected: 0,
+    bytes_sent: 0,
+    bytes_received: 0,
+    packets_sent: 0,
+    packets_received: 0,
+    duration_ms: 0,
+  };
+}
+
+export interface Range {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+export type Passes = (row: SessionRow) => boolean;
+export type KeyOf = (row: SessionRow) => string;
+
+export const everything: Passes = () => true;
+const within = (range: Range, ms: number) => ms >= range.fromMs && ms < range.toMs;
+
+function countEnd(counted: Counted, row: SessionRow): void {
+  if (row.status === 'closed') counted.closed += 1;
+  if (row.status === 'failed') counted.failed += 1;
+  if (row.status === 'rejected_by_acl') counted.rejected += 1;
+  counted.duration_ms += row.duration_ms ?? 0;
+}
+
+function countBytes(counted: Counted, of: Minute['counters']): void {
+  counted.bytes_sent += of.bytes_sent;
+  counted.bytes_received += of.bytes_received;
+  counted.packets_sent += of.packets_sent;
+  counted.packets_received += of.packets_received;
+}
+
+/** By key: sessions at their start and at their end, traffic in its minute. */
+export function countBy(
+  world: World,
+  range: Range,
+  keyOf: KeyOf,
+  passes: Passes = everything,
+): Map<string, Counted> {
+  const byKey = new Map<string, Counted>();
+  const at = (key: string) => {
+    const known = byKey.get(key) ?? nothing();
+    byKey.set(key, known);
+    return known;
+  };
+  for (const row of world.sessions) {
+    if (!passes(row)) continue;
+    if (within(range, Date.parse(row.started_at))) at(keyOf(row)).started += 1;
+    if (row.ended_at !== null && within(range, Date.parse(row.ended_at))) {
+      countEnd(at(keyOf(row)), row);
+    }
+  }
+  for (const minute of world.minutes) {
+    if (passes(minute.row) && within(range, minute.bucketMs)) {
+      countBytes(at(keyOf(minute.row)), minute.counters);
+    }
+  }
+  return byKey;
+}
+
+/** By key: everything of a session at its end. */
+export function countAtEndBy(
+  world: World,
+  range: Range,
+  keyOf: KeyOf,
+  passes: Passes = everything,
+): Map<string, Counted> {
+  const byKey = new Map<string, Counted>();
+  for (const row of world.sessions) {
+    if (row.ended_at === null || !within(range, Date.parse(row.ended_at)) || !passes(row)) continue;
+    const counted = byKey.get(keyOf(row)) ?? nothing();
+    byKey.set(keyOf(row), counted);
+    counted.started += 1;
+    countEnd(counted, row);
+    countBytes(counted, row);
+  }
+  return byKey;
+}
+
+export function count(world: World, range: Range, passes: Passes = everything): Counted {
+  return countBy(world, range, () => '', passes).get('') ?? nothing();
+}
+
+/** Sessions that were open at a time. */
+export function openAt(world: World, ms: number, passes: Passes = everything): number {
+  return world.sessions.filter(
+    (row) =>
+      passes(row) &&
+      Date.parse(row.started_at) < ms &&
+      (row.ended_at === null || Date.parse(row.ended_at) >= ms),
+  ).length;
+}

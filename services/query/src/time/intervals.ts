@@ -1,0 +1,84 @@
+import { momentOf, wallOf } from './zone.js';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+/** 1970-01-05 was a Monday. */
+const FIRST_MONDAY_MS = 4 * DAY_MS;
+
+/** From fine to coarse. Up to an hour they have a fixed length; above, the wall clock decides. */
+export const INTERVALS = {
+  '1m': MINUTE_MS,
+  '5m': 5 * MINUTE_MS,
+  '15m': 15 * MINUTE_MS,
+  '30m': 30 * MINUTE_MS,
+  '1h': HOUR_MS,
+  '3h': 3 * HOUR_MS,
+  '6h': 6 * HOUR_MS,
+  '12h': 12 * HOUR_MS,
+  '1d': DAY_MS,
+  '1w': 7 * DAY_MS,
+  '1mo': 30 * DAY_MS,
+} as const;
+
+export type Interval = keyof typeof INTERVALS;
+
+/** The finest interval that cuts the range into at most `pointsMax` pieces. */
+export function automaticInterval(fromMs: number, toMs: number, pointsMax: number): Interval {
+  const fitting = Object.entries(INTERVALS).find(([, ms]) => (toMs - fromMs) / ms <= pointsMax);
+  return (fitting?.[0] ?? '1mo') as Interval;
+}
+
+/** The start of the interval on the wall clock that follows the one holding `wallMs`. */
+function nextWall(wallMs: number, interval: Interval): number {
+  if (interval === '1mo') {
+    const wall = new Date(wallMs);
+    return Date.UTC(wall.getUTCFullYear(), wall.getUTCMonth() + 1, 1);
+  }
+  const step = INTERVALS[interval];
+  const origin = interval === '1w' ? FIRST_MONDAY_MS : 0;
+  return Math.floor((wallMs - origin) / step) * step + origin + step;
+}
+
+/**
+ * Where a range is cut: the starts of the intervals inside it, aligned to the zone's wall clock.
+ * The first piece begins with the range and the last ends with it, so those may be shorter.
+ *
+ * @param limit stop with an empty list where there would be more pieces.
+ * @returns starts of the pieces in milliseconds, the first being `fromMs`.
+ */
+export function cutRange(
+  fromMs: number,
+  toMs: number,
+  interval: Interval,
+  zone: string,
+  limit: number,
+): number[] {
+  const starts = [fromMs];
+  const step = INTERVALS[interval];
+  let next: number;
+  if (step <= HOUR_MS) {
+    // Aligned to the zone's offset at the beginning: half and quarter hours off UTC exist.
+    const offset = wallOf(fromMs, zone).getTime() - Math.floor(fromMs / 1_000) * 1_000;
+    next = Math.floor((fromMs + offset) / step) * step - offset + step;
+  } else {
+    next = momentOf(nextWall(wallOf(fromMs, zone).getTime(), interval), zone);
+  }
+  while (next < toMs) {
+    if (starts.length >= limit) return [];
+    starts.push(next);
+    if (step <= HOUR_MS) {
+      next += step;
+      continue;
+    }
+    let wall = nextWall(wallOf(next, zone).getTime(), interval);
+    let moment = momentOf(wall, zone);
+    // Where the clock goes back, the first moment of a later wall time may lie behind.
+    while (moment <= next) {
+      wall = nextWall(wall, interval);
+      moment = momentOf(wall, zone);
+    }
+    next = moment;
+  }
+  return starts;
+}
