@@ -2,6 +2,7 @@
 import { createProgram } from '@sockscope/runtime';
 import { ingestConfig } from './config.js';
 import { registerMigrate } from './migrations/index.js';
+import { registerRollups } from './rollups/index.js';
 import { createIngest } from './service.js';
 
 const program = createProgram({
@@ -11,4 +12,5 @@ const program = createProgram({
   run: (config) => createIngest(config).run(),
 });
 registerMigrate(program.command, () => program.config());
+registerRollups(program.command, () => program.config());
 await program.main();

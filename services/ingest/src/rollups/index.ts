@@ -1,3 +1,4 @@
+export { registerRollups } from './command.js';
 export { rollupsConfig } from './config.js';
 export { createMarkKeeper } from './marks.js';
 export type { MarkKeeper } from './marks.js';
