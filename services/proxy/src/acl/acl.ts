@@ -18,6 +18,11 @@ export interface AclRequest {
   readonly source_ip: string;
   /** As the client asked: a name or an address in any spelling. */
   readonly dest_host: string;
+  /**
+   * The name that was resolved, where a search list made another one of `dest_host`. A rule that
+   * blocks sees both, one that allows only what was asked for.
+   */
+  readonly resolved_name?: string | null | undefined;
   /** Canonical text of a resolved address. */
   readonly dest_ip: string | null;
   readonly dest_port: number;

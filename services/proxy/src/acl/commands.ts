@@ -93,10 +93,17 @@ const explainOptions = z.object({
   all: z.boolean().default(false),
 });
 
-function addressesOf(name: string, dns: DnsConfig): Promise<readonly string[]> {
+interface Resolved {
+  readonly addresses: readonly string[];
+  readonly searched: string | null;
+}
+
+function addressesOf(name: string, dns: DnsConfig): Promise<Resolved> {
   return new Promise((resolve, reject) => {
     createNameResolver(dns).resolve(name, {
-      resolved: resolve,
+      resolved: (addresses, searched) => {
+        resolve({ addresses, searched });
+      },
       resolveFailed: (code) => {
         reject(new SockscopeError('dns_failed', `${name} cannot be resolved: ${code}`));
       },
@@ -142,10 +149,15 @@ async function runExplain(raw: unknown, settings: AclCommandSettings): Promise<s
   const host = canonicalHost(options.dest);
   const isAsked = host.kind === 'name' && options.ip === undefined && options.resolve;
   if (!isAsked || first.verdict.decision === 'block') return lines;
-  for (const address of await addressesOf(host.text, settings.dns)) {
+  const { addresses, searched } = await addressesOf(host.text, settings.dns);
+  if (searched !== null) lines.push('', `resolved as ${searched}`);
+  for (const address of addresses) {
     lines.push(
       '',
-      ...explanationLines(explain(policy, own, { ...request, dest_ip: address }), options.all),
+      ...explanationLines(
+        explain(policy, own, { ...request, resolved_name: searched, dest_ip: address }),
+        options.all,
+      ),
     );
   }
   return lines;

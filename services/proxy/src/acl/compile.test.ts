@@ -132,6 +132,7 @@ const request: fc.Arbitrary<AclRequest> = fc.record({
     { weight: 3, arbitrary: fc.constantFrom(...IPS) },
     { weight: 1, arbitrary: fc.constantFrom(...ODD_NAMES, ...ODD_IPS) },
   ),
+  resolved_name: fc.option(fc.constantFrom(...NAMES), { freq: 2 }),
   dest_ip: fc.option(fc.constantFrom(...IPS)),
   dest_port: fc.constantFrom(...PORTS),
   protocol: fc.constantFrom(...PROTOCOLS),
@@ -320,6 +321,21 @@ describe('protection', () => {
       'default: block\nrules:\n  - { name: yes, action: allow, destinations: [93.184.216.0/24] }';
     expect(decide(allow, { dest_host: '64:ff9b::93.184.216.34' })).toBe('block default');
     expect(decide(allow, { dest_host: '::ffff:93.184.216.34' })).toBe('allow yes');
+  });
+});
+
+describe('a name that a search list completes', () => {
+  const at = { dest_host: 'db', resolved_name: 'db.corp.test', dest_ip: '93.184.216.34' };
+
+  it('is blocked by what it becomes, and allowed by what was asked for only', () => {
+    const block =
+      'default: allow\nrules:\n  - { name: no, action: block, destinations: ["*.corp.test"] }';
+    expect(decide(block, at)).toBe('block no');
+    expect(decide(block, { ...at, resolved_name: null })).toBe('allow default');
+    const allow =
+      'default: block\nrules:\n  - { name: yes, action: allow, destinations: ["*.corp.test"] }';
+    expect(decide(allow, at)).toBe('block default');
+    expect(decide(allow.replace('"*.corp.test"', 'db'), at)).toBe('allow yes');
   });
 });
 

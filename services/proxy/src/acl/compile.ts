@@ -278,19 +278,26 @@ export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
     for (const group of request.groups) groupSets.get(group)?.addTo(whoBits);
   }
 
-  function fillDestination(name: string | null, faces: readonly IpAddress[]): void {
+  function addName(name: string, target: RuleBits): void {
+    nameSets.get(name)?.addTo(target);
+    addSuffixes(suffixSets, maxSuffixLabels, name, target);
+  }
+
+  function fillDestination(
+    name: string | null,
+    resolvedName: string | null,
+    faces: readonly IpAddress[],
+  ): void {
     destinationBits.set(anyDestination);
-    if (name !== null) {
-      nameSets.get(name)?.addTo(destinationBits);
-      addSuffixes(suffixSets, maxSuffixLabels, name, destinationBits);
-    }
+    if (name !== null) addName(name, destinationBits);
     const [self, ...hidden] = faces;
     if (self !== undefined) {
       addBlocks(destinationIndex.of(self), self.words, rulesOfBlock, destinationBits);
     }
-    if (hidden.length === 0) return;
-    // A gateway may unwrap a hidden address, so a block must reach it; an allow must not.
+    if (hidden.length === 0 && resolvedName === null) return;
+    // What is behind the destination that was asked for: a block must reach it, an allow must not.
     hiddenBits.fill(0);
+    if (resolvedName !== null) addName(resolvedName, hiddenBits);
     for (const ip of hidden) {
       addBlocks(destinationIndex.of(ip), ip.words, rulesOfBlock, hiddenBits);
     }
@@ -384,7 +391,7 @@ export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
       fillWho(request);
       sourceBits.set(anySource);
       addBlocks(sourceIndex.of(source), source.words, sameSet, sourceBits);
-      fillDestination(name, faces);
+      fillDestination(name, name === null ? null : (request.resolved_name ?? null), faces);
       portBits.set(anyPort);
       if (!isPortOpen) addBlocks(portIndex, [portKey(request.dest_port)], sameSet, portBits);
       const destinationMaybe = ip !== null ? nothing : isOpen ? withDestinations : withAddresses;

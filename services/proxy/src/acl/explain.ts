@@ -39,6 +39,8 @@ export interface Explanation {
 /** The destination, with what is known of it now. */
 interface Subject {
   readonly name: string | null;
+  /** The name that a search list made of it; null where there is none. */
+  readonly resolvedName: string | null;
   /** Null while unknown. */
   readonly ip: IpAddress | null;
   /** IPv4 addresses inside `ip`. */
@@ -62,6 +64,7 @@ function subjectOf(request: AclRequest): Subject | string {
   const isOpen = mayBeOpen && asked !== null && ['0.0.0.0', '::'].includes(formatIp(asked));
   return {
     name: host.kind === 'name' ? host.text : null,
+    resolvedName: host.kind === 'name' ? (request.resolved_name ?? null) : null,
     ip: isOpen ? null : ip,
     hidden: isOpen || ip === null ? [] : facesOf(ip).slice(1),
     isOpen,
@@ -89,20 +92,21 @@ function sourceHolds(rule: AclRule, source: IpAddress): Condition {
 function destinationHolds(rule: AclRule, subject: Subject): Condition {
   if (rule.destinations === null) return YES;
   if (subject.isOpen) return maybe('the peer is not known yet');
+  // What is behind the destination that was asked for: a block must reach it, an allow must not.
+  const names = [subject.name, rule.action === 'block' ? subject.resolvedName : null];
   let needsAddress = false;
   for (const destination of rule.destinations) {
     switch (destination.kind) {
       case 'name':
-        if (subject.name === destination.name) return YES;
+        if (names.includes(destination.name)) return YES;
         break;
       case 'suffix':
-        if (subject.name?.endsWith(`.${destination.suffix}`) === true) return YES;
+        if (names.some((name) => name?.endsWith(`.${destination.suffix}`) === true)) return YES;
         break;
       case 'prefix': {
         const { prefix } = destination;
         if (subject.ip === null) needsAddress = true;
         else if (prefixHas(prefix, subject.ip)) return YES;
-        // A gateway may unwrap a hidden address: a block must reach it, an allow must not.
         if (rule.action === 'block' && subject.hidden.some((ip) => prefixHas(prefix, ip))) {
           return YES;
         }

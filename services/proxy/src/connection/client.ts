@@ -17,6 +17,8 @@ export interface AclDestination {
   /** Name or address, canonical where it has such a form. */
   readonly host: string;
   readonly ip: string | null;
+  /** The name that a search list made of `host`; null where none. */
+  readonly searched: string | null;
   readonly port: number;
 }
 
@@ -34,6 +36,7 @@ export function decideFor(
     groups: client.groups,
     source_ip: client.sourceIp,
     dest_host: destination.host,
+    resolved_name: destination.searched,
     dest_ip: destination.ip,
     dest_port: destination.port,
     protocol: command === 'udp_associate' ? 'udp' : 'tcp',

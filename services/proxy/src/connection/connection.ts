@@ -140,6 +140,8 @@ export class Connection
   #dial: Dial | null = null;
   #bind: Bind | null = null;
   #association: Association | null = null;
+  /** The name that a search list made of the one asked for; null where none. */
+  #searched: string | null = null;
   /** The last address of a name that was blocked. */
   #blockedIp = '';
   /** The rules that decided on addresses of a name; null for every other target. */
@@ -422,13 +424,15 @@ export class Connection
     return decideFor(this.#context.acl, this, this.#command, {
       host: target?.name ?? target?.ip ?? target?.host ?? '',
       ip,
+      searched: this.#searched,
       port: target?.port ?? 0,
     });
   }
 
-  mayDial(ip: string): boolean {
+  mayDial(ip: string, searched: string | null): boolean {
     // An address that was asked for as such was decided with the request.
     if (this.#target?.ip === ip) return true;
+    this.#searched = searched;
     const verdict = this.#decide(ip);
     this.#rules ??= new Map();
     this.#rules.set(ip, verdict.rule);
@@ -483,7 +487,12 @@ export class Connection
   }
 
   mayAccept(ip: string, port: number): boolean {
-    const verdict = decideFor(this.#context.acl, this, 'bind', { host: ip, ip, port });
+    const verdict = decideFor(this.#context.acl, this, 'bind', {
+      host: ip,
+      ip,
+      searched: null,
+      port,
+    });
     if (verdict.decision === 'block') return false;
     this.#rules = new Map([[ip, verdict.rule]]);
     return true;

@@ -30,7 +30,7 @@ const resolvedTo = (addresses: readonly string[] | string): NameResolver => ({
   stats: { active: 0, queued: 0, cached: 0, hits: 0, answered: 0, failed: 0 },
   resolve(_, waiter) {
     if (typeof addresses === 'string') waiter.resolveFailed(addresses);
-    else if (addresses.length > 0) waiter.resolved(addresses);
+    else if (addresses.length > 0) waiter.resolved(addresses, null);
   },
 });
 

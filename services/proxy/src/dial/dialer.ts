@@ -10,8 +10,12 @@ export type DialFailure = 'dns_failed' | 'connect_failed' | 'connect_timeout' | 
 
 /** Who dials. Exactly one of `dialed` and `dialFailed` is called, unless the dial is cancelled. */
 export interface DialOwner {
-  /** Asked for each address right before it is connected to. */
-  mayDial(ip: string): boolean;
+  /**
+   * Asked for each address right before it is connected to.
+   *
+   * @param searched the name that a search list made of the one asked for; null where none.
+   */
+  mayDial(ip: string, searched: string | null): boolean;
   /** `upstream` is connected, half-open allowed, and not read from yet. */
   dialed(upstream: Socket, ip: string, connectMs: number): void;
   dialFailed(failure: DialFailure, errorCode: string | null): void;
@@ -60,6 +64,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   #startedMs = 0;
   #port = 0;
   #addresses: readonly string[] = [];
+  #searched: string | null = null;
   #next = 0;
   #attempts: DialSocket[] = [];
   #headStart: NodeJS.Timeout | null = null;
@@ -93,9 +98,10 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     this.#end(null);
   }
 
-  resolved(addresses: readonly string[]): void {
+  resolved(addresses: readonly string[], searched: string | null): void {
     if (this.#owner === null) return;
     this.#isResolving = false;
+    this.#searched = searched;
     this.#addresses = addresses.slice(0, this.#context.config.max_addresses);
     this.#tryNext();
   }
@@ -115,7 +121,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     while (this.#next < this.#addresses.length) {
       const ip = this.#addresses[this.#next] ?? '';
       this.#next += 1;
-      if (owner.mayDial(ip)) {
+      if (owner.mayDial(ip, this.#searched)) {
         this.#attempt(ip);
         if (this.#next < this.#addresses.length) this.#giveHeadStart();
         return;

@@ -110,6 +110,14 @@ describe('the name resolver', () => {
     const resolver = create({ family: 'ipv4' });
     expect(await ask(resolver, 'db')).toEqual(['192.0.2.1']);
     expect(await ask(resolver, 'a.b.c')).toEqual(['192.0.2.2']);
+    const searched: (string | null)[] = [];
+    for (const name of ['db', 'a.b.c']) {
+      resolver.resolve(name, {
+        resolved: (_addresses, made) => searched.push(made),
+        resolveFailed: () => undefined,
+      });
+    }
+    expect(searched).toEqual(['db.two.example', null]);
     expect(server.questions).toEqual(['db.one.example A', 'db.two.example A', 'a.b.c A']);
   });
 

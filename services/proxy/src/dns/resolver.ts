@@ -8,8 +8,12 @@ import { candidatesOf, parseHosts, parseSearchRules } from './files.js';
 
 /** Who asked. One of the two is called, once, perhaps before `resolve` returns. */
 export interface ResolveWaiter {
-  /** Canonical addresses, at least one, IPv6 and IPv4 taking turns (RFC 8305, section 4). */
-  resolved(addresses: readonly string[]): void;
+  /**
+   * Canonical addresses, at least one, IPv6 and IPv4 taking turns (RFC 8305, section 4).
+   *
+   * @param searched the name that the search list made of the one asked for; null where none.
+   */
+  resolved(addresses: readonly string[], searched: string | null): void;
   /** `code`: ENOTFOUND, ETIMEOUT … as in node:dns, or EQUEUEFULL. */
   resolveFailed(code: string): void;
 }
@@ -43,6 +47,7 @@ const LOOPBACK = ['127.0.0.1', '::1'];
 
 interface CacheEntry {
   readonly addresses: readonly string[];
+  readonly searched: string | null;
   readonly expiresMs: number;
 }
 
@@ -128,19 +133,23 @@ export function createNameResolver(config: DnsConfig): NameResolver {
     return (config.family === 'ipv6') === ip.includes(':');
   }
 
-  function remember(key: string, addresses: readonly string[], ttlMs: number): void {
+  function remember(
+    key: string,
+    { addresses, searched }: Omit<CacheEntry, 'expiresMs'>,
+    ttlMs: number,
+  ): void {
     if (config.cache_entries === 0 || ttlMs <= 0) return;
     if (cache.size >= config.cache_entries) {
       const oldest = cache.keys().next();
       if (oldest.done !== true) cache.delete(oldest.value);
     }
-    cache.set(key, { addresses, expiresMs: performance.now() + ttlMs });
+    cache.set(key, { addresses, searched, expiresMs: performance.now() + ttlMs });
   }
 
-  function fromCache(key: string): readonly string[] | null {
+  function fromCache(key: string): CacheEntry | null {
     const entry = cache.get(key);
     if (entry === undefined) return null;
-    if (entry.expiresMs > performance.now()) return entry.addresses;
+    if (entry.expiresMs > performance.now()) return entry;
     cache.delete(key);
     return null;
   }
@@ -218,10 +227,12 @@ export function createNameResolver(config: DnsConfig): NameResolver {
         return;
       }
       const ttlMs = Math.min(...this.#answers.map((answer) => answer.ttl)) * 1_000;
-      remember(this.key, addresses, Math.min(ttlMs, config.cache_ttl_max_ms));
+      const name = this.#candidates[this.#candidate] ?? this.key;
+      const searched = name === this.key ? null : name;
+      remember(this.key, { addresses, searched }, Math.min(ttlMs, config.cache_ttl_max_ms));
       stats.answered += 1;
       this.#finish();
-      for (const waiter of this.waiters) waiter.resolved(addresses);
+      for (const waiter of this.waiters) waiter.resolved(addresses, searched);
     }
 
     fail(code: string): void {
@@ -264,10 +275,11 @@ export function createNameResolver(config: DnsConfig): NameResolver {
     },
     resolve(key, waiter) {
       checkFiles();
-      const known = local(key) ?? fromCache(key);
+      const here = local(key);
+      const known = here === null ? fromCache(key) : { addresses: here, searched: null };
       if (known !== null) {
         stats.hits += 1;
-        if (known.length > 0) waiter.resolved(known);
+        if (known.addresses.length > 0) waiter.resolved(known.addresses, known.searched);
         else waiter.resolveFailed('ENODATA');
         return;
       }

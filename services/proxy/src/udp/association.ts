@@ -299,6 +299,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
     const verdict = decideFor(acl, client, 'udp_associate', {
       host: target.name ?? target.ip ?? target.host,
       ip: target.ip,
+      searched: null,
       port: target.port,
     });
     const isAllowed = verdict.decision === 'allow';
@@ -347,7 +348,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
     }
   }
 
-  resolved(addresses: readonly string[]): void {
+  resolved(addresses: readonly string[], searched: string | null): void {
     const session = this.#session;
     if (session === null) return;
     const { name, port } = this.#target;
@@ -360,6 +361,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
         {
           host: name ?? ip,
           ip,
+          searched,
           port,
         },
       );
