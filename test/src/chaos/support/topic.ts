@@ -1,0 +1,98 @@
+import { randomUUID } from 'node:crypto';
+import { COUNTER_NAMES, fold, sessionEvent, zeroCounters } from '@sockscope/schemas';
+import type { SessionEvent, SessionState } from '@sockscope/schemas';
+import kafkajs from 'kafkajs';
+
+function client(brokers: readonly string[]): kafkajs.Kafka {
+  return new kafkajs.Kafka({
+    brokers: [...brokers],
+    logLevel: kafkajs.logLevel.NOTHING,
+    retry: { retries: 20, maxRetryTime: 2_000 },
+  });
+}
+
+export async function createTopic(
+  brokers: readonly string[],
+  topic: string,
+  replicationFactor: number,
+): Promise<void> {
+  const admin = client(brokers).admin();
+  await admin.connect();
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: [
+      {
+        topic,
+        numPartitions: 12,
+        replicationFactor,
+        configEntries: [
+          { name: 'min.insync.replicas', value: String(Math.max(1, replicationFactor - 1)) },
+        ],
+      },
+    ],
+  });
+  await admin.disconnect();
+}
+
+/** Every event in the topic, from its start to its end as it is now; each checked by the contract. */
+export async function readTopic(
+  brokers: readonly string[],
+  topic: string,
+): Promise<SessionEvent[]> {
+  const kafka = client(brokers);
+  const admin = kafka.admin();
+  await admin.connect();
+  const offsets = await admin.fetchTopicOffsets(topic);
+  await admin.disconnect();
+  let missing = offsets.reduce((sum, { low, high }) => sum + Number(high) - Number(low), 0);
+  const events: SessionEvent[] = [];
+  if (missing === 0) return events;
+  const consumer = kafka.consumer({ groupId: randomUUID(), maxWaitTimeInMs: 50 });
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  await new Promise<void>((resolve, reject) => {
+    consumer
+      .run({
+        eachMessage({ message }) {
+          events.push(sessionEvent.parse(JSON.parse(message.value?.toString('utf8') ?? 'null')));
+          missing -= 1;
+          if (missing === 0) resolve();
+          return Promise.resolve();
+        },
+      })
+      .catch(reject);
+  });
+  await consumer.disconnect();
+  return events;
+}
+
+/** What the fold makes of the topic, session by session. */
+export function foldOf(events: readonly SessionEvent[]): SessionState[] {
+  return [...fold(events).values()];
+}
+
+/** `source_port sent received`, to compare sessions with what clients counted. */
+export function keyOf(sourcePort: number, sent: number, received: number): string {
+  return `${sourcePort} ${sent} ${received}`;
+}
+
+export function keysOf(states: readonly SessionState[]): string[] {
+  return states
+    .map(({ row }) =>
+      row === null ? 'nothing' : keyOf(row.source_port, row.bytes_sent, row.bytes_received),
+    )
+    .toSorted();
+}
+
+/** Sessions whose minutes do not add up to their totals: none may be. */
+export function unbalanced(states: readonly SessionState[]): string[] {
+  return states
+    .filter(({ row, minutes }) => {
+      const sum = zeroCounters();
+      for (const minute of minutes.values()) {
+        for (const name of COUNTER_NAMES) sum[name] += minute[name];
+      }
+      return row === null || COUNTER_NAMES.some((name) => row[name] !== sum[name]);
+    })
+    .map(({ row }) => row?.session_id ?? 'nothing');
+}
