@@ -1,0 +1,309 @@
+import { Buffer } from 'node:buffer';
+import { CLOSE_REASONS, COUNTER_NAMES, sessionEvent, statusOf } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { EventView } from './event-view.js';
+import { EventScanner } from './scan.js';
+import { fillView } from './view-of.js';
+
+/** The keys of the events in the order in which our emitter writes them: that of the schema. */
+function canonical(event: SessionEvent): SessionEvent {
+  const shape = sessionEvent.def.options.find(
+    (option) => option.shape.type.value === event.type,
+  )?.shape;
+  const known = event as unknown as Record<string, unknown>;
+  return Object.fromEntries(
+    Object.keys(shape ?? {}).map((key) => [key, known[key]]),
+  ) as unknown as SessionEvent;
+}
+
+/** What a view holds, without the places of its texts. */
+function contents(view: EventView): Record<string, unknown> {
+  const text = (start: number, length: number) =>
+    length < 0 ? null : Buffer.from(view.text).toString('utf8', start, start + length);
+  const { text: _, ...fields } = view;
+  const values = Object.entries(fields).filter(
+    ([name]) =>
+      !/^(proxy|user|host|rule|error)(Start|Length)$/.test(name) && !/^dest[0-3]$/.test(name),
+  );
+  return {
+    ...Object.fromEntries(values),
+    dest: view.hasDestIp ? [view.dest0, view.dest1, view.dest2, view.dest3] : null,
+    proxy: text(view.proxyStart, view.proxyLength),
+    user: text(view.userStart, view.userLength),
+    host: text(view.hostStart, view.hostLength),
+    rule: text(view.ruleStart, view.ruleLength),
+    error: text(view.errorStart, view.errorLength),
+  };
+}
+
+function bySchema(event: SessionEvent): Record<string, unknown> {
+  const view = new EventView();
+  fillView(view, event);
+  return contents(view);
+}
+
+const scanner = new EventScanner();
+
+function scan(json: string): Record<string, unknown> | null {
+  const view = new EventView();
+  // Something before and behind, as in a batch.
+  const bytes = Buffer.from(`{"type":"${json}"}`, 'utf8');
+  const start = 9;
+  return scanner.scan(bytes, start, bytes.length - 2, view) ? contents(view) : null;
+}
+
+/** What zod makes of the same text. */
+function parse(json: string): Record<string, unknown> | null {
+  let data: unknown;
+  try {
+    data = JSON.parse(json);
+  } catch {
+    return null;
+  }
+  const parsed = sessionEvent.safeParse(data);
+  return parsed.success ? bySchema(parsed.data) : null;
+}
+
+const log = fc
+  .record({
+    seed: fc.integer(),
+    startMs: fc.integer({ min: Date.UTC(2020, 0, 3), max: Date.UTC(2099, 11, 30) }),
+    intervals: fc.integer({ min: 0, max: 4 }),
+    closeReason: fc.constantFrom(...CLOSE_REASONS),
+    user: fc.constantFrom(
+      'anonymous',
+      'u',
+      'user-1@example.com',
+      'a b',
+      "o'neil; DROP",
+      'x'.repeat(512),
+    ),
+    destHost: fc.constantFrom('example.com', '192.0.2.1', '2001:db8::1', '-', 'h'.repeat(1_024)),
+  })
+  .map(({ seed, closeReason, ...options }) =>
+    sessionLog({ random: seededRandom(seed), closed: true, closeReason, ...options }),
+  );
+const event = fc
+  .tuple(log, fc.nat())
+  .map(([events, pick]) => canonical(events[pick % events.length] as SessionEvent));
+
+describe('the scanner', () => {
+  it('reads every event as our emitter writes it, with the values that the schema sees', () => {
+    fc.assert(
+      fc.property(event, (each) => {
+        expect(scan(JSON.stringify(each))).toEqual(bySchema(sessionEvent.parse(each)));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('accepts nothing that the schema refuses, and sees the same values, whatever a byte turns into', () => {
+    let accepted = 0;
+    const bytes = fc.oneof(
+      fc.constantFrom(
+        ...Buffer.from('0123456789abcdefABCDEF:.,-"\\{}[]ntTZ '),
+        0,
+        0x1f,
+        0x7f,
+        0x80,
+        0xff,
+      ),
+      fc.integer({ min: 0, max: 255 }),
+    );
+    fc.assert(
+      fc.property(
+        event,
+        fc.nat(),
+        fc.constantFrom('replace', 'insert', 'remove'),
+        bytes,
+        (each, at, how, byte) => {
+          const original = Buffer.from(JSON.stringify(each), 'latin1');
+          const place = at % original.length;
+          const changed = Buffer.concat([
+            original.subarray(0, place),
+            Buffer.from(how === 'remove' ? [] : [byte]),
+            original.subarray(how === 'insert' ? place : place + 1),
+          ]);
+          const view = new EventView();
+          const isAccepted = scanner.scan(changed, 0, changed.length, view);
+          if (!isAccepted) return;
+          accepted += 1;
+          expect(contents(view)).toEqual(parse(changed.toString('utf8')));
+        },
+      ),
+      { numRuns: 20_000 },
+    );
+    // A test in which nothing is accepted would prove nothing.
+    expect(accepted).toBeGreaterThan(1_000);
+  });
+
+  it('agrees with the schema about every rule between fields', () => {
+    const times = [
+      'occurred_at',
+      'started_at',
+      'interval_start',
+      'interval_end',
+      'ended_at',
+    ] as const;
+    const change = fc.oneof(
+      fc.record({
+        field: fc.constantFrom(...times),
+        value: fc
+          .tuple(fc.constantFrom(...times), fc.constantFrom(0, 1, -1, 60_000, -60_000, 3_600_000))
+          .map(([of, by]) => ({ of, by })),
+      }),
+      fc.record({
+        field: fc.constantFrom('seq', 'proxy_epoch', 'duration_ms', 'connect_ms', ...COUNTER_NAMES),
+        value: fc.constantFrom(
+          0,
+          1,
+          -1,
+          0.5,
+          65_535,
+          65_536,
+          2 ** 31 - 1,
+          2 ** 31,
+          2 ** 53 - 1,
+          2 ** 53,
+          1e21,
+          Date.UTC(2020, 0, 1),
+          Date.UTC(2020, 0, 1) - 1,
+          Date.UTC(2100, 0, 1),
+          Date.UTC(2100, 0, 1) + 1,
+        ),
+      }),
+      fc.record({
+        field: fc.constantFrom('status', 'close_reason', 'type'),
+        value: fc.constantFrom(
+          'closed',
+          'failed',
+          'rejected_by_acl',
+          'lost',
+          'client_eof',
+          'x',
+          '',
+        ),
+      }),
+      fc.record({
+        field: fc.constantFrom('source_ip', 'dest_ip'),
+        value: fc.oneof(
+          fc.ipV4(),
+          fc.ipV6(),
+          fc.constantFrom(
+            '::',
+            '::1',
+            '1::',
+            '1:2:3:4:5:6:7::',
+            '::2:3:4:5:6:7:8',
+            '1::3:4:5:6:7:8',
+            '1:2:3:4:5:6:7:8:9',
+            '::ffff:1.2.3.4',
+            '2001:DB8::A',
+            '01.2.3.4',
+            '1.2.3',
+            '1.2.3.4.5',
+            '256.1.1.1',
+            '1.2.3.4 ',
+            ':::',
+            '1:::2',
+            '12345::',
+            'fe80::1%eth0',
+            '0:0:0:0:0:0:0:0',
+            '',
+            '1.2.3.',
+            'abcd',
+          ),
+        ),
+      }),
+      fc.record({
+        field: fc.constantFrom('delta', 'minute'),
+        value: fc.record(
+          Object.fromEntries(
+            COUNTER_NAMES.map((name) => [name, fc.constantFrom(0, 1, 1e6, 2 ** 52)]),
+          ),
+        ),
+      }),
+      fc.record({
+        field: fc.constantFrom('user', 'dest_host', 'proxy_id', 'acl_rule_matched', 'error_code'),
+        value: fc.oneof(
+          fc.string({ maxLength: 20 }),
+          fc.constantFrom(
+            null,
+            '',
+            'x'.repeat(64),
+            'x'.repeat(65),
+            'x'.repeat(128),
+            'x'.repeat(129),
+            'x'.repeat(256),
+            'x'.repeat(257),
+            'x'.repeat(512),
+            'x'.repeat(513),
+            'x'.repeat(1_024),
+            'x'.repeat(1_025),
+          ),
+        ),
+      }),
+    );
+    let accepted = 0;
+    let refused = 0;
+    fc.assert(
+      fc.property(event, change, (each, { field, value }) => {
+        if (!(field in each)) return;
+        const known = each as unknown as Record<string, unknown>;
+        const shifted =
+          typeof value === 'object' && value !== null && 'of' in value
+            ? new Date(
+                Date.parse((known[value.of] as string | undefined) ?? each.occurred_at) + value.by,
+              )
+            : value;
+        const json = JSON.stringify({ ...each, [field]: shifted });
+        const scanned = scan(json);
+        const parsed = parse(json);
+        if (scanned !== null) {
+          accepted += 1;
+          expect(scanned).toEqual(parsed);
+        } else if (parsed === null) {
+          refused += 1;
+        }
+      }),
+      { numRuns: 20_000 },
+    );
+    expect(accepted).toBeGreaterThan(1_000);
+    expect(refused).toBeGreaterThan(1_000);
+  });
+
+  it('knows the days that do not exist', () => {
+    const [first] = sessionLog({ random: seededRandom(1), startMs: Date.UTC(2026, 2, 1) });
+    const json = JSON.stringify(canonical(first as SessionEvent));
+    expect(scan(json)).not.toBeNull();
+    for (const day of [
+      '2026-02-29',
+      '2026-02-30',
+      '2026-04-31',
+      '2026-13-01',
+      '2026-00-10',
+      '2026-01-00',
+    ]) {
+      expect(scan(json.replaceAll('2026-03-01', day))).toBeNull();
+    }
+  });
+
+  it('knows every close reason', () => {
+    for (const closeReason of CLOSE_REASONS) {
+      const last = sessionLog({
+        random: seededRandom(7),
+        startMs: Date.UTC(2026, 2, 1),
+        closed: true,
+        closeReason,
+      }).at(-1) as SessionEvent;
+      const scanned = scan(JSON.stringify(canonical(last)));
+      expect(scanned).toMatchObject({
+        closeReason: CLOSE_REASONS.indexOf(closeReason),
+        status: ['closed', 'failed', 'rejected_by_acl'].indexOf(statusOf(closeReason)),
+      });
+    }
+  });
+});
