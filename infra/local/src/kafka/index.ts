@@ -188,7 +188,7 @@ async function startNode(
     kafkaProperties({ node, cluster, logDir, overrides: options.properties ?? {} }),
   );
   if (!existsSync(join(logDir, 'meta.properties'))) {
-    await format(classPath, configFile, clusterId, logFile);
+    await format(classPath, configFile, clusterId, logFile, options.signal);
   }
   options.signal?.throwIfAborted();
   const heap = String(options.heapMiB ?? DEFAULT_HEAP_MIB);
@@ -237,6 +237,7 @@ async function format(
   configFile: string,
   clusterId: string,
   logFile: string | null,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const child = await startJava({
     name: 'Kafka (format)',
@@ -248,8 +249,14 @@ async function format(
   const timer = setTimeout(() => {
     child.signal('SIGKILL');
   }, FORMAT_TIMEOUT_MS);
+  const onAbort = (): void => {
+    child.signal('SIGKILL');
+  };
+  signal?.addEventListener('abort', onAbort);
   const exit = await child.exited;
+  signal?.removeEventListener('abort', onAbort);
   clearTimeout(timer);
+  signal?.throwIfAborted();
   if (exit.code !== 0) {
     throw new LocalError(
       'STEP_FAILED',

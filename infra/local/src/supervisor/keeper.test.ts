@@ -121,9 +121,9 @@ describe('a keeper', () => {
         }),
     );
     const starting = keeper.start();
-    await keeper.stop();
+    const stopped = keeper.stop();
     arrive(part);
-    await starting;
+    await Promise.all([starting, stopped]);
     expect(await part.exited).toEqual({ code: null, signal: 'SIGKILL' });
     expect(keeper.pid()).toBeNull();
   });

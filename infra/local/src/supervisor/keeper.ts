@@ -51,6 +51,7 @@ export function createKeeper(
   const abort = new AbortController();
   const deaths: number[] = [];
   let running: RunningPart | null = null;
+  let launching: Promise<void> | null = null;
   let stopping = false;
 
   function setRunning(part: RunningPart | null): void {
@@ -58,7 +59,14 @@ export function createKeeper(
     deps.onChange();
   }
 
-  async function launch(): Promise<void> {
+  function launch(): Promise<void> {
+    launching = launchOnce().finally(() => {
+      launching = null;
+    });
+    return launching;
+  }
+
+  async function launchOnce(): Promise<void> {
     const part = await spec.launch(abort.signal);
     if (stopping) {
       await part.kill();
@@ -102,6 +110,8 @@ export function createKeeper(
   async function end(how: 'stop' | 'kill'): Promise<void> {
     stopping = true;
     abort.abort(new Error('stopping'));
+    // What is just starting ends because of the abort; its process must be gone before ours.
+    await launching?.catch(() => undefined);
     const part = running;
     if (part === null) return;
     await part[how]();
