@@ -10,12 +10,18 @@ import {
 } from '@sockscope/runtime';
 import type { Component, Logger, Registry, Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import {
   createGroupConsumer,
   createKafkaAdmin,
   createKafkaProducer,
 } from '@sockscope/runtime/kafka';
-import type { ConsumerEvents, GroupConsumer, StartReason } from '@sockscope/runtime/kafka';
+import type {
+  ConsumerEvents,
+  GroupConsumer,
+  KafkaProducer,
+  StartReason,
+} from '@sockscope/runtime/kafka';
 import { dlqTopicOf } from '@sockscope/schemas';
 import type { IngestConfig } from './config.js';
 import { createDlqPublisher } from './dlq/publisher.js';
@@ -30,12 +36,27 @@ import { createWriter } from './write/writer.js';
 
 const VERSION = '0.1.0';
 
-export function createIngest(config: IngestConfig): Service {
+/** Where tests cut in: each is given the real thing and returns what takes its place. */
+export interface IngestSeams {
+  clickhouse(real: ClickHouse): ClickHouse;
+  producer(real: KafkaProducer): KafkaProducer;
+  consumer(create: typeof createGroupConsumer): typeof createGroupConsumer;
+}
+
+const NO_SEAMS: IngestSeams = {
+  clickhouse: (real) => real,
+  producer: (real) => real,
+  consumer: (create) => create,
+};
+
+export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS): Service {
   const logger = createLogger('ingest', config.log);
   const registry = createRegistry('ingest', VERSION);
   const health = createHealth();
-  const clickhouse = createClickHouse(config.clickhouse);
-  const producer = createKafkaProducer(config.kafka, { logger, role: 'ingest-dlq' });
+  const clickhouse = seams.clickhouse(createClickHouse(config.clickhouse));
+  const producer = seams.producer(
+    createKafkaProducer(config.kafka, { logger, role: 'ingest-dlq' }),
+  );
   const writer = createWriter(config.writer, {
     clickhouse,
     logger,
@@ -52,7 +73,7 @@ export function createIngest(config: IngestConfig): Service {
     metrics: createPipelineMetrics(registry),
     logger,
   });
-  const consumer: GroupConsumer = createGroupConsumer(config, {
+  const consumer: GroupConsumer = seams.consumer(createGroupConsumer)(config, {
     logger,
     sink: pipeline,
     events: consumerEvents(registry, logger, (partitions) => {

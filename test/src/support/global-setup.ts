@@ -23,7 +23,11 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
   async function kafkaBrokers(): Promise<string[]> {
     if (brokers !== undefined) return brokers.split(',');
-    const kafka = await startKafka({ dataDir: join(dataDir, 'kafka') });
+    const kafka = await startKafka({
+      dataDir: join(dataDir, 'kafka'),
+      // Tests kill members of groups; the default lets nobody take over within 6 s.
+      properties: { 'group.min.session.timeout.ms': '1000' },
+    });
     started.push(kafka);
     return [kafka.address];
   }

@@ -32,6 +32,16 @@ export interface KafkaAdmin {
   /** Null where there is no such topic. */
   describeTopic(name: string): Promise<readonly PartitionDescription[] | null>;
   deleteTopic(name: string): Promise<void>;
+  /** Raises the number of partitions; the new ones begin empty. */
+  addPartitions(name: string, count: number): Promise<void>;
+  /** Deletes the records of a partition before an offset, as retention would. */
+  deleteRecords(name: string, partition: number, beforeOffset: bigint): Promise<void>;
+  /** The first offset of each partition with this timestamp or a later one; its end where there is none. */
+  offsetsAt(name: string, timestampMs: number): Promise<ReadonlyMap<number, bigint>>;
+  /** The committed offsets of a group; partitions without one are left out. */
+  groupOffsets(groupId: string, topic: string): Promise<ReadonlyMap<number, bigint>>;
+  /** Deletes a group without members, and its offsets with it. */
+  deleteGroup(groupId: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -125,6 +135,36 @@ export function createKafkaAdmin(
       call(`delete topic ${name}`, () =>
         admin.deleteTopics({ topics: [name], timeout: ADMIN_TIMEOUT_MS }),
       ),
+    addPartitions: (name, count) =>
+      call(`add partitions to ${name}`, async () => {
+        await admin.createPartitions({ topicPartitions: [{ topic: name, count }] });
+      }),
+    deleteRecords: (name, partition, beforeOffset) =>
+      call(`delete records of ${name}`, () =>
+        admin.deleteTopicRecords({
+          topic: name,
+          partitions: [{ partition, offset: String(beforeOffset) }],
+        }),
+      ),
+    offsetsAt: (name, timestampMs) =>
+      call(`offsets of ${name}`, async () => {
+        const offsets = await admin.fetchTopicOffsetsByTimestamp(name, timestampMs);
+        return new Map(offsets.map((o) => [o.partition, BigInt(o.offset)]));
+      }),
+    groupOffsets: (groupId, topic) =>
+      call(`offsets of group ${groupId}`, async () => {
+        const topics = await admin.fetchOffsets({ groupId, topics: [topic] });
+        return new Map(
+          topics
+            .flatMap((t) => t.partitions)
+            .filter((p) => !p.offset.startsWith('-'))
+            .map((p) => [p.partition, BigInt(p.offset)]),
+        );
+      }),
+    deleteGroup: (groupId) =>
+      call(`delete group ${groupId}`, async () => {
+        await admin.deleteGroups([groupId]);
+      }),
     async stop() {
       await admin.disconnect().catch(() => undefined);
       client.destroy();

@@ -10,11 +10,11 @@ export const consumerConfig = z
       .max(249)
       .default('sockscope-ingest')
       .meta({ env: 'KAFKA_GROUP_ID', description: 'consumer group that shares the partitions' }),
-    session_timeout_ms: durationMs({ min: 6_000, max: 1_800_000 }).default(30_000).meta({
+    session_timeout_ms: durationMs({ min: 1_000, max: 1_800_000 }).default(30_000).meta({
       env: 'KAFKA_SESSION_TIMEOUT',
       description: 'after this silence the group gives the partitions of a member to others',
     }),
-    rebalance_timeout_ms: durationMs({ min: 6_000, max: 1_800_000 }).default(60_000).meta({
+    rebalance_timeout_ms: durationMs({ min: 1_000, max: 1_800_000 }).default(60_000).meta({
       env: 'KAFKA_REBALANCE_TIMEOUT',
       description: 'how long the group waits for its members to join again',
     }),
