@@ -13,6 +13,11 @@ export const relayConfig = z.object({
         'splice copies inside the Linux kernel, stream through this process; auto takes splice where it can be had',
     }),
   splice: z.object({
+    after_bytes: byteSize().default(262_144).meta({
+      env: 'PROXY_SPLICE_AFTER',
+      description:
+        'a session is handed to the kernel once it has moved this much; handing over costs more than copying less',
+    }),
     pipe_bytes: byteSize({ min: 65_536, max: 1_048_576 }).default(262_144).meta({
       env: 'PROXY_SPLICE_PIPE_BYTES',
       description:

@@ -1,15 +1,15 @@
 import { Socket } from 'node:net';
+import { TapSocket } from '../tcp/socket.js';
 
 /**
- * The part of Node's TCP handle that relays use. It is undocumented, so that `takeHandle`
- * checks for every member and callers have another way where it answers null.
+ * The part of Node's TCP handle that relays use. It is undocumented, so that `handleOf` checks
+ * for every member and callers have another way where it answers null.
  */
 export interface TcpHandle {
   readonly fd: number;
   /** Bytes that the kernel has not taken yet. */
   readonly writeQueueSize: number;
   readStop(): number;
-  close(): void;
 }
 
 function isTcpHandle(value: unknown): value is TcpHandle {
@@ -22,9 +22,7 @@ function isTcpHandle(value: unknown): value is TcpHandle {
     'writeQueueSize' in value &&
     typeof value.writeQueueSize === 'number' &&
     'readStop' in value &&
-    typeof value.readStop === 'function' &&
-    'close' in value &&
-    typeof value.close === 'function'
+    typeof value.readStop === 'function'
   );
 }
 
@@ -36,39 +34,65 @@ export function handleOf(socket: Socket): TcpHandle | null {
 
 /** Everything that was read from the kernel and not taken by anyone yet; null where nothing was. */
 export function takeBuffered(socket: Socket, head: Buffer | null = null): Buffer | null {
-  const parts: Buffer[] = head === null || head.length === 0 ? [] : [head];
+  const first = head === null || head.length === 0 ? null : head;
+  if (socket.readableLength === 0) return first;
+  const parts = first === null ? [] : [first];
   for (;;) {
     const chunk: unknown = socket.read();
     if (!Buffer.isBuffer(chunk)) break;
     parts.push(chunk);
   }
-  return parts.length === 0 ? null : parts.length === 1 ? (parts[0] ?? null) : Buffer.concat(parts);
+  return parts.length === 0 ? null : Buffer.concat(parts);
 }
 
-/** Called for each read; false stops reading until `resume()`. */
-export type OnRead = (length: number, buffer: Uint8Array) => boolean;
-
-/**
- * A socket over the same connection that reads into buffers of ours (`onread` is public only
- * for outgoing connections). The given object is destroyed, its connection goes on in the new
- * one, which does not read yet. Null where the handle is not as we know it; nothing was done then.
- * Nothing may be waiting to be written.
- */
-export function rewrap(socket: Socket, buffer: () => Uint8Array, onRead: OnRead): Socket | null {
+/** The connection of a socket that is not needed any more as an object; the connection goes on. */
+function detach(socket: Socket): TcpHandle | null {
   const handle = handleOf(socket);
   if (handle === null || socket.destroyed || socket.writableLength > 0) return null;
   handle.readStop();
   Reflect.set(socket, '_handle', null);
+  discardSocket(socket);
+  return handle;
+}
+
+/** Destroys the object without a word to whoever listened to it. */
+export function discardSocket(socket: Socket): void {
+  if (socket instanceof TapSocket) socket.reader = null;
   socket.removeAllListeners();
-  socket.on('error', () => undefined);
+  socket.on('error', ignore);
   socket.destroy();
+}
+
+function ignore(): void {
+  // Nobody is left to be told.
+}
+
+/**
+ * Another object for the same connection, which reads into a buffer of ours: `onread` is public
+ * only for outgoing connections. The given object is destroyed. Null where the handle is not as we
+ * know it or something waits to be written; nothing was done then.
+ *
+ * @param onRead called for each read; false stops reading until `resume()`.
+ */
+export function rewrap(
+  socket: Socket,
+  buffer: Buffer,
+  onRead: (length: number, buffer: Uint8Array) => boolean,
+): Socket | null {
+  const handle = detach(socket);
+  if (handle === null) return null;
   const options = {
     handle,
     allowHalfOpen: true,
     pauseOnCreate: true,
     readable: true,
-    writable: true,
     onread: { buffer, callback: onRead },
   };
   return new Socket(options);
+}
+
+/** Back to the buffer that all share. The reader must be set before anything else happens. */
+export function rewrapShared(socket: Socket): TapSocket | null {
+  const handle = detach(socket);
+  return handle === null ? null : new TapSocket(handle);
 }

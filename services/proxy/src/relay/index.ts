@@ -16,13 +16,13 @@ export interface RelayDeps {
 /** The relay that the configuration asks for and this machine allows. */
 export function createRelay(config: RelayConfig, deps: RelayDeps): Relay {
   const { logger, metrics } = deps;
-  const stream = createStreamRelay(config);
   const libc = config.relay === 'stream' ? null : tryLibc(logger);
   if (libc === null) {
+    const stream = createStreamRelay(config);
     showRelay(metrics, stream);
     return stream;
   }
-  const splice = createSpliceRelay(config, { libc, logger, fallback: stream });
+  const splice = createSpliceRelay(config, { libc, logger });
   showRelay(metrics, splice);
   showSplice(metrics, splice);
   return splice;

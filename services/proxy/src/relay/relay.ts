@@ -5,6 +5,9 @@ import type { Session } from '../sessions/session.js';
 export const RELAY_NAMES = ['splice', 'stream'] as const;
 export type RelayName = (typeof RELAY_NAMES)[number];
 
+/** The two ends of a session. */
+export type Side = 'client' | 'upstream';
+
 export interface RelayLimits {
   /** Ends the session when nothing moved either way for this long; 0 is never. */
   readonly idle_timeout_ms: number;

@@ -133,9 +133,13 @@ export class SpliceEngine {
   /** Runs until it is told to stop; the sessions that are open then are reset. */
   run(): void {
     const take = (command: number, slot: number, clientFd: number, upstreamFd: number): void => {
-      if (command === COMMAND.open) this.#open(slot, clientFd, upstreamFd);
+      if (command === COMMAND.stop) this.#stopping = true;
       else if (command === COMMAND.terminate) this.#terminate(slot);
-      else this.#stopping = true;
+      else {
+        this.#open(slot, clientFd, upstreamFd);
+        if (command === COMMAND.openAfterClient) this.#openEnded(slot * 2);
+        if (command === COMMAND.openAfterUpstream) this.#openEnded(slot * 2 + 1);
+      }
     };
     for (;;) {
       takeCommands(this.#memory, take);
@@ -213,6 +217,13 @@ export class SpliceEngine {
     const bits = LINUX.EPOLLIN | LINUX.EPOLLOUT | LINUX.EPOLLRDHUP | LINUX.EPOLLET;
     this.#watch(clientFd, client, bits);
     this.#watch(upstreamFd, upstream, bits);
+  }
+
+  /** For a session that came half-closed. */
+  #openEnded(index: number): void {
+    this.#set(index, END_FLAG.eof | END_FLAG.finished);
+    this.#firstEnded[index >> 1] = 1 + (index & 1);
+    this.#memory.halfClosed[index >> 1] = 1;
   }
 
   #terminate(slot: number): void {

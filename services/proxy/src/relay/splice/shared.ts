@@ -7,7 +7,14 @@
 /** Sessions of one thread at once; beyond, a session takes the stream relay. */
 export const MAX_SLOTS = 32_768;
 
-export const COMMAND = { open: 1, terminate: 2, stop: 3 } as const;
+export const COMMAND = {
+  open: 1,
+  /** The client, or the upstream, has ended its direction already, and the other end was told. */
+  openAfterClient: 2,
+  openAfterUpstream: 3,
+  terminate: 4,
+  stop: 5,
+} as const;
 const COMMAND_WORDS = 4;
 const COMMANDS = MAX_SLOTS * 4;
 

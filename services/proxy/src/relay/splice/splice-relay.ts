@@ -1,26 +1,28 @@
-import type { Socket } from 'node:net';
 import { messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
-import { handleOf, takeBuffered } from '../handle.js';
-import type { Relay, RelayEnd, RelayLimits, RelayPair } from '../relay.js';
+import { handleOf } from '../handle.js';
+import type { Relay, RelayEnd, RelayLimits } from '../relay.js';
+import { createStreams } from '../stream/stream-relay.js';
 import { createSweep } from '../sweep.js';
-import { takeOver } from '../take-over.js';
 import { LINUX } from './libc.js';
 import type { Libc } from './libc.js';
 import type { PipePoolConfig } from './pipe-pool.js';
 import type { PipeCounts } from './shared.js';
 import { SpliceThread, WORKER_URL } from './thread.js';
 
+export interface SpliceConfig extends PipePoolConfig {
+  /** A session that has moved this much is handed to the kernel. */
+  readonly after_bytes: number;
+}
+
 export interface SpliceRelayDeps {
   readonly libc: Libc;
   readonly logger: Logger;
-  /** Takes the sessions that cannot be handed to the kernel. */
-  readonly fallback: Relay;
   readonly workerUrl?: URL;
 }
 
 export interface SpliceRelay extends Relay {
-  /** Whether the thread lives; without it sessions take the fallback. */
+  /** Whether the thread lives; without it sessions stay in this process. */
   readonly running: boolean;
   /** Those that the kernel moves. */
   readonly sessions: number;
@@ -28,15 +30,16 @@ export interface SpliceRelay extends Relay {
 }
 
 /**
- * The relay on Linux: after the handshake a thread of its own moves the bytes from socket to
- * socket inside the kernel. Connections are handed over as duplicated descriptors and Node's
- * sockets are destroyed at once, so that an idle session holds none.
+ * The relay on Linux: a session that moves much is handed to a thread that moves bytes from socket
+ * to socket inside the kernel. Until then it runs as with the stream relay, for handing over costs
+ * more than a small session does. Connections are handed over as duplicated descriptors, and
+ * Node's sockets are destroyed.
  */
 export function createSpliceRelay(
-  config: RelayLimits & { readonly splice: PipePoolConfig },
+  config: RelayLimits & { readonly splice: SpliceConfig },
   deps: SpliceRelayDeps,
 ): SpliceRelay {
-  const { libc, logger, fallback } = deps;
+  const { libc, logger } = deps;
   const sweep = createSweep(config);
   const thread = new SpliceThread({
     libc,
@@ -49,63 +52,33 @@ export function createSpliceRelay(
       sweep.delete(watched);
     },
     onDeath: (error) => {
-      logger.error({ err: error }, 'the splice thread died; new sessions take the stream relay');
+      logger.error({ err: error }, 'the splice thread died; sessions stay with the stream relay');
     },
   });
 
-  /** The connection under a descriptor of our own, and Node's socket gone; -1 where that cannot be had. */
-  const duplicate = (socket: Socket): number => {
-    const handle = handleOf(socket);
-    return handle === null ? -1 : libc.fcntl(handle.fd, LINUX.F_DUPFD_CLOEXEC, 0);
-  };
-
-  const handOver = (pair: RelayPair): Promise<RelayEnd> => {
-    const { client, upstream, session } = pair;
-    const clientFd = thread.running ? duplicate(client) : -1;
-    const upstreamFd = clientFd < 0 ? -1 : duplicate(upstream);
-    if (upstreamFd < 0) {
-      if (clientFd >= 0) libc.close(clientFd);
-      return fallback.run({ session, client, upstream, head: null });
-    }
-    for (const socket of [client, upstream]) {
-      socket.removeAllListeners();
-      socket.on('error', ignore);
-      socket.destroy();
-    }
-    return new Promise((resolve) => {
-      if (!thread.open(session, { client: clientFd, upstream: upstreamFd }, resolve)) {
-        libc.close(clientFd);
-        libc.close(upstreamFd);
-        resolve({ reason: 'internal_error', errorCode: 'ENOSPC' });
+  const run = createStreams(sweep, {
+    afterBytes: config.splice.after_bytes,
+    promote({ session, client, upstream }, firstEnded) {
+      if (!thread.running) return null;
+      const handles = [handleOf(client), handleOf(upstream)];
+      const fds: number[] = [];
+      for (const handle of handles) {
+        // From here on nothing may be read by Node: what comes now waits in the kernel.
+        handle?.readStop();
+        fds.push(handle === null ? -1 : libc.fcntl(handle.fd, LINUX.F_DUPFD_CLOEXEC, 0));
       }
-    });
-  };
-
-  /** Sends on what Node had read already. What comes from here on waits in the kernel. */
-  const sendBuffered = (pair: RelayPair): Promise<RelayEnd> => {
-    const { client, upstream, session } = pair;
-    for (const socket of [client, upstream]) {
-      socket.pause();
-      handleOf(socket)?.readStop();
-      socket.setNoDelay(true);
-    }
-    const fromClient = takeBuffered(client, pair.head);
-    const fromUpstream = takeBuffered(upstream);
-    if (fromClient === null && fromUpstream === null) return handOver(pair);
-    if (fromClient !== null) {
-      upstream.write(fromClient);
-      session.packetsSent += 1;
-    }
-    if (fromUpstream !== null) {
-      client.write(fromUpstream);
-      session.packetsReceived += 1;
-    }
-    return takeOver(pair, () => {
-      session.bytesSent += fromClient?.length ?? 0;
-      session.bytesReceived += fromUpstream?.length ?? 0;
-      return handOver(pair);
-    });
-  };
+      const [clientFd = -1, upstreamFd = -1] = fds;
+      let end: Promise<RelayEnd> | null = null;
+      if (clientFd >= 0 && upstreamFd >= 0) {
+        end = thread.open(session, { client: clientFd, upstream: upstreamFd }, firstEnded);
+      }
+      if (end === null) {
+        for (const fd of fds) if (fd >= 0) libc.close(fd);
+        for (const socket of [client, upstream]) socket.pause().resume();
+      }
+      return end;
+    },
+  });
 
   return {
     name: 'splice',
@@ -120,25 +93,19 @@ export function createSpliceRelay(
     },
     async start() {
       sweep.start();
-      await fallback.start();
       try {
         await thread.start();
       } catch (error) {
         logger.warn(
           { reason: messageOf(error) },
-          'the splice thread does not start; sessions take the stream relay',
+          'the splice thread does not start; sessions stay with the stream relay',
         );
       }
     },
-    run: (pair) => takeOver(pair, () => sendBuffered(pair)),
+    run,
     async stop() {
       sweep.stop();
       await thread.stop();
-      await fallback.stop();
     },
   };
-}
-
-function ignore(): void {
-  // The connection goes on elsewhere.
 }

@@ -4,7 +4,7 @@ import { getSystemErrorName } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { CloseReason } from '@sockscope/schemas';
 import type { Session } from '../../sessions/session.js';
-import type { RelayEnd } from '../relay.js';
+import type { RelayEnd, Side } from '../relay.js';
 import type { Watched } from '../sweep.js';
 import { LINUX } from './libc.js';
 import type { Libc } from './libc.js';
@@ -27,6 +27,12 @@ export const WORKER_URL = new URL(
   import.meta.url.endsWith('.ts') ? '../../../dist/relay/splice/worker.js' : './worker.js',
   import.meta.url,
 );
+
+const OPEN_COMMAND = {
+  none: COMMAND.open,
+  client: COMMAND.openAfterClient,
+  upstream: COMMAND.openAfterUpstream,
+} as const;
 
 /** What a session holds in this thread of Node's while the kernel moves its bytes. */
 class SplicedSession implements Watched {
@@ -199,27 +205,31 @@ export class SpliceThread {
     });
   }
 
-  /** Hands two connections over, with what was counted before. False where all slots are taken. */
+  /**
+   * Hands two connections over, with what was counted before and which side has ended its direction
+   * already. Null where all slots are taken.
+   */
   open(
     session: Session,
     fds: { client: number; upstream: number },
-    resolve: (end: RelayEnd) => void,
-  ): boolean {
+    firstEnded: Side | null,
+  ): Promise<RelayEnd> | null {
     const slot = this.#freeSlots.pop() ?? this.#sessions.length;
-    if (slot >= MAX_SLOTS) return false;
+    if (slot >= MAX_SLOTS) return null;
     const { counters } = this.memory;
     const at = slot * COUNTERS_PER_SLOT;
     counters[at] = session.bytesSent;
     counters[at + 1] = session.bytesReceived;
     counters[at + 2] = session.packetsSent;
     counters[at + 3] = session.packetsReceived;
-    this.memory.halfClosed[slot] = 0;
-    const spliced = new SplicedSession(this, session, slot, fds, resolve);
-    this.#sessions[slot] = spliced;
-    this.#count += 1;
-    this.#deps.onOpen(spliced);
-    this.#command(COMMAND.open, slot, fds.client, fds.upstream);
-    return true;
+    this.memory.halfClosed[slot] = firstEnded === null ? 0 : 1;
+    return new Promise((resolve) => {
+      const spliced = new SplicedSession(this, session, slot, fds, resolve);
+      this.#sessions[slot] = spliced;
+      this.#count += 1;
+      this.#deps.onOpen(spliced);
+      this.#command(OPEN_COMMAND[firstEnded ?? 'none'], slot, fds.client, fds.upstream);
+    });
   }
 
   terminate(slot: number): void {

@@ -1,12 +1,38 @@
-import type { Relay, RelayLimits } from '../relay.js';
+import type { Relay, RelayEnd, RelayLimits, RelayPair } from '../relay.js';
 import { createSweep } from '../sweep.js';
+import type { Sweep } from '../sweep.js';
 import { takeOver } from '../take-over.js';
 import { createBufferPool } from './buffers.js';
 import { StreamSession } from './stream-session.js';
+import type { Promotion } from './stream-session.js';
 
-/** The relay that runs everywhere: bytes pass through this process, in one buffer per busy direction. */
-export function createStreamRelay(limits: RelayLimits): Relay {
+/** Runs sessions in this process; with a promotion, until it takes them. */
+export function createStreams(
+  sweep: Sweep,
+  promotion: Promotion | null,
+): (pair: RelayPair) => Promise<RelayEnd> {
   const pool = createBufferPool();
+  return (pair) =>
+    takeOver(
+      pair,
+      () =>
+        new Promise((resolve) => {
+          const session = new StreamSession(pair, {
+            pool,
+            promotion,
+            onEnd: (ended, end) => {
+              sweep.delete(ended);
+              resolve(end);
+            },
+          });
+          sweep.add(session);
+          session.start();
+        }),
+    );
+}
+
+/** The relay that runs everywhere: bytes pass through this process. */
+export function createStreamRelay(limits: RelayLimits): Relay {
   const sweep = createSweep(limits);
   return {
     name: 'stream',
@@ -14,20 +40,7 @@ export function createStreamRelay(limits: RelayLimits): Relay {
       sweep.start();
       return Promise.resolve();
     },
-    run(pair) {
-      return takeOver(
-        pair,
-        () =>
-          new Promise((resolve) => {
-            const session = new StreamSession(pair, pool, (end) => {
-              sweep.delete(session);
-              resolve(end);
-            });
-            sweep.add(session);
-            session.start();
-          }),
-      );
-    },
+    run: createStreams(sweep, null),
     stop() {
       sweep.stop();
       return Promise.resolve();

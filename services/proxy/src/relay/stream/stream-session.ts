@@ -1,12 +1,30 @@
 import type { Socket } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
-import { rewrap, takeBuffered } from '../handle.js';
-import type { RelayEnd, RelayPair } from '../relay.js';
+import { discardSocket, rewrap, rewrapShared, takeBuffered } from '../handle.js';
+import type { RelayEnd, RelayPair, Side } from '../relay.js';
 import type { Watched } from '../sweep.js';
 import type { BufferPool } from './buffers.js';
 import { Direction } from './direction.js';
+import type { DirectionOwner } from './direction.js';
 
-type Side = 'client' | 'upstream';
+/**
+ * How often a session may go from busy to quiet and give its buffers back. Each time leaves some
+ * bytes in Node's handles until the session ends; after the last time it keeps its buffers.
+ */
+const MAX_QUIETINGS = 256;
+
+/** Takes a session over that has moved much, or answers null and leaves it as it is. */
+export interface Promotion {
+  readonly afterBytes: number;
+  promote(pair: Omit<RelayPair, 'head'>, firstEnded: Side | null): Promise<RelayEnd> | null;
+}
+
+export interface StreamSessionDeps {
+  readonly pool: BufferPool;
+  readonly promotion: Promotion | null;
+  /** The session is over, or belongs to somebody else. */
+  readonly onEnd: (session: StreamSession, end: RelayEnd | Promise<RelayEnd>) => void;
+}
 
 /** Destroys with RST, unless the end was already sent: libuv refuses to reset such a socket. */
 function abort(socket: Socket): void {
@@ -20,55 +38,34 @@ function codeOf(error: Error): string {
 }
 
 /** One session of the stream relay: two sockets, two directions, one end. */
-export class StreamSession implements Watched {
+export class StreamSession implements Watched, DirectionOwner {
   sweptProgress = 0;
   sweptHalfClosed = false;
   movedAtMs = 0;
   readonly #pair: RelayPair;
-  readonly #onEnd: (end: RelayEnd) => void;
+  readonly #deps: StreamSessionDeps;
   readonly #up: Direction;
   readonly #down: Direction;
   #client: Socket;
   #upstream: Socket;
+  /** What a busy direction reads into. */
+  #upBuffer: Buffer | null = null;
+  #downBuffer: Buffer | null = null;
+  #quietings = 0;
+  #promotion: Promotion | null;
   #firstEnded: Side | null = null;
   /** What broke on a side after its own orderly end. */
   #lateErrorCode: string | null = null;
   #over = false;
 
-  constructor(pair: RelayPair, pool: BufferPool, onEnd: (end: RelayEnd) => void) {
+  constructor(pair: RelayPair, deps: StreamSessionDeps) {
     this.#pair = pair;
-    this.#onEnd = onEnd;
+    this.#deps = deps;
     this.#client = pair.client;
     this.#upstream = pair.upstream;
-    const { session } = pair;
-    this.#up = new Direction(pair.client, pair.upstream, pool, {
-      delivered: (bytes) => {
-        session.bytesSent += bytes;
-      },
-      packet: () => {
-        session.packetsSent += 1;
-      },
-      sourceEnded: () => {
-        this.#firstEnded ??= 'client';
-      },
-      changed: () => {
-        this.#checkDone();
-      },
-    });
-    this.#down = new Direction(pair.upstream, pair.client, pool, {
-      delivered: (bytes) => {
-        session.bytesReceived += bytes;
-      },
-      packet: () => {
-        session.packetsReceived += 1;
-      },
-      sourceEnded: () => {
-        this.#firstEnded ??= 'upstream';
-      },
-      changed: () => {
-        this.#checkDone();
-      },
-    });
+    this.#promotion = deps.promotion;
+    this.#up = new Direction(this, pair.client, pair.upstream);
+    this.#down = new Direction(this, pair.upstream, pair.client);
   }
 
   start(): void {
@@ -80,12 +77,11 @@ export class StreamSession implements Watched {
       this.#up.settle();
       this.#down.settle();
     };
-    const fromClient = takeBuffered(this.#client, head);
+    this.#listen(this.#client, 'client');
+    this.#listen(this.#upstream, 'upstream');
     const fromUpstream = takeBuffered(this.#upstream);
-    this.#client = this.#adopt(this.#client, this.#up, 'client');
-    this.#upstream = this.#adopt(this.#upstream, this.#down, 'upstream');
-    this.#up.start(this.#client, this.#upstream, fromClient);
-    if (!this.#over) this.#down.start(this.#upstream, this.#client, fromUpstream);
+    this.#up.start(takeBuffered(this.#client, head));
+    if (!this.#over) this.#down.start(fromUpstream);
   }
 
   progress(): number {
@@ -99,19 +95,16 @@ export class StreamSession implements Watched {
   }
 
   quiet(): void {
-    const client = this.#up.quiet();
-    if (client !== null) {
-      this.#listen(client, 'client');
-      this.#client = client;
-      this.#down.replaceSink(client);
-      this.#up.replaceSource(client);
+    if (this.#upBuffer === null && this.#downBuffer === null) return;
+    if (this.#quietings >= MAX_QUIETINGS) return;
+    this.#quietings += 1;
+    if (this.#upBuffer !== null && this.#swap(this.#up, rewrapShared)) {
+      this.#deps.pool.give(this.#upBuffer);
+      this.#upBuffer = null;
     }
-    const upstream = this.#down.quiet();
-    if (upstream !== null) {
-      this.#listen(upstream, 'upstream');
-      this.#upstream = upstream;
-      this.#up.replaceSink(upstream);
-      this.#down.replaceSource(upstream);
+    if (this.#downBuffer !== null && this.#swap(this.#down, rewrapShared)) {
+      this.#deps.pool.give(this.#downBuffer);
+      this.#downBuffer = null;
     }
   }
 
@@ -119,25 +112,100 @@ export class StreamSession implements Watched {
     this.#end({ reason, errorCode: null }, false);
   }
 
-  /** The same connection as an object that reads into our buffers, or else the object itself. */
-  #adopt(socket: Socket, reads: Direction, side: Side): Socket {
-    const wrapped = rewrap(socket, reads.nextBuffer, reads.onRead);
-    if (wrapped !== null) {
-      this.#listen(wrapped, side);
-      return wrapped;
+  packet(direction: Direction): void {
+    const { session } = this.#pair;
+    if (direction === this.#up) session.packetsSent += 1;
+    else session.packetsReceived += 1;
+  }
+
+  delivered(direction: Direction, bytes: number): void {
+    const { session } = this.#pair;
+    if (direction === this.#up) session.bytesSent += bytes;
+    else session.bytesReceived += bytes;
+    const promotion = this.#promotion;
+    if (
+      promotion !== null &&
+      session.bytesSent + session.bytesReceived >= promotion.afterBytes &&
+      this.#up.resting &&
+      this.#down.resting &&
+      this.#lateErrorCode === null
+    ) {
+      this.#promote(promotion);
     }
-    socket.removeAllListeners('data').removeAllListeners('end').removeAllListeners('error');
-    socket.allowHalfOpen = true;
-    reads.readByEvents(socket);
-    this.#listen(socket, side);
-    return socket;
+  }
+
+  busy(direction: Direction): void {
+    if (this.#promotion !== null || this.#bufferOf(direction) !== null) return;
+    // Not from within the read that told so.
+    process.nextTick(() => {
+      this.#giveBuffer(direction);
+    });
+  }
+
+  sourceEnded(direction: Direction): void {
+    this.#firstEnded ??= direction === this.#up ? 'client' : 'upstream';
+  }
+
+  changed(): void {
+    const { sourceEnded: clientEnded, finished: upFinished } = this.#up;
+    const { sourceEnded: upstreamEnded, finished: downFinished } = this.#down;
+    if (!clientEnded || !upstreamEnded || !upFinished || !downFinished) return;
+    const reason: CloseReason = this.#firstEnded === 'upstream' ? 'upstream_eof' : 'client_eof';
+    this.#end({ reason, errorCode: this.#lateErrorCode }, true);
+  }
+
+  #bufferOf(direction: Direction): Buffer | null {
+    return direction === this.#up ? this.#upBuffer : this.#downBuffer;
+  }
+
+  #giveBuffer(direction: Direction): void {
+    if (this.#bufferOf(direction) !== null) return;
+    const buffer = this.#deps.pool.take();
+    if (!this.#swap(direction, (socket) => rewrap(socket, buffer, direction.onOwnRead))) {
+      this.#deps.pool.give(buffer);
+    } else if (direction === this.#up) this.#upBuffer = buffer;
+    else this.#downBuffer = buffer;
+  }
+
+  /** Puts another object of the same connection in a source's place. False where that cannot be. */
+  #swap(direction: Direction, make: (socket: Socket) => Socket | null): boolean {
+    const { source } = direction;
+    if (this.#over || direction.sourceEnded || source.writableEnded || !direction.resting) {
+      return false;
+    }
+    const socket = make(source);
+    if (socket === null) return false;
+    if (direction === this.#up) {
+      this.#client = socket;
+      this.#listen(socket, 'client');
+      this.#down.replaceSink(socket);
+    } else {
+      this.#upstream = socket;
+      this.#listen(socket, 'upstream');
+      this.#up.replaceSink(socket);
+    }
+    direction.replaceSource(socket);
+    return true;
   }
 
   #listen(socket: Socket, side: Side): void {
-    socket.setNoDelay(true);
     socket.on('error', (error) => {
       this.#broke(side, codeOf(error));
     });
+  }
+
+  #promote(promotion: Promotion): void {
+    const { session } = this.#pair;
+    const [client, upstream] = [this.#client, this.#upstream];
+    const end = promotion.promote({ session, client, upstream }, this.#firstEnded);
+    if (end === null) {
+      this.#promotion = null;
+      return;
+    }
+    this.#over = true;
+    for (const socket of [client, upstream]) discardSocket(socket);
+    this.#giveBuffersBack();
+    this.#deps.onEnd(this, end);
   }
 
   #broke(side: Side, errorCode: string): void {
@@ -153,26 +221,31 @@ export class StreamSession implements Watched {
     to.discard();
   }
 
-  #checkDone(): void {
-    const { sourceEnded: clientEnded, finished: upFinished } = this.#up;
-    const { sourceEnded: upstreamEnded, finished: downFinished } = this.#down;
-    if (!clientEnded || !upstreamEnded || !upFinished || !downFinished) return;
-    const reason: CloseReason = this.#firstEnded === 'upstream' ? 'upstream_eof' : 'client_eof';
-    this.#end({ reason, errorCode: this.#lateErrorCode }, true);
-  }
-
   #end(end: RelayEnd, orderly: boolean): void {
     if (this.#over) return;
-    this.#over = true;
     const { session } = this.#pair;
-    this.#up.release();
-    this.#down.release();
+    session.refreshCounters?.();
+    if (this.#over) return;
+    this.#over = true;
+    this.#giveBuffersBack();
     session.terminate = null;
     session.refreshCounters = null;
     for (const socket of [this.#client, this.#upstream]) {
       if (orderly) socket.destroy();
       else abort(socket);
     }
-    this.#onEnd(end);
+    this.#deps.onEnd(this, end);
+  }
+
+  /** What may still wait in one is dropped with its socket, whose memory keeps the buffer alive. */
+  #giveBuffersBack(): void {
+    for (const [buffer, direction] of [
+      [this.#upBuffer, this.#up],
+      [this.#downBuffer, this.#down],
+    ] as const) {
+      if (buffer !== null && direction.resting) this.#deps.pool.give(buffer);
+    }
+    this.#upBuffer = null;
+    this.#downBuffer = null;
   }
 }
