@@ -1,0 +1,152 @@
+/** A topic, a consumer group and a database of its own on the real Kafka and ClickHouse. */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createLogger } from '@sockscope/runtime';
+import { createKafkaAdmin, createKafkaProducer, kafkaConfig } from '@sockscope/runtime/kafka';
+import type { KafkaAdmin, OutgoingRecord } from '@sockscope/runtime/kafka';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { cloudEventHeaders, dlqTopicOf } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { startIngestChild } from './child.js';
+import type { IngestChild } from './child.js';
+import { createTestTables } from './fold-into-tables.js';
+import type { Step } from './steps.js';
+import { expectTablesEqualFold } from './table-state.js';
+
+const POLL_MS = 100;
+const WAIT_MS = 90_000;
+const DAY_MS = 86_400_000;
+
+export interface Bed {
+  readonly topic: string;
+  readonly group: string;
+  readonly clickhouse: ClickHouse;
+  readonly admin: KafkaAdmin;
+  /** Every event that was produced so far. */
+  readonly events: readonly SessionEvent[];
+  /** Produces so many sessions, their events interleaved, and remembers them. */
+  produce(sessions: number): Promise<void>;
+  produceRecords(records: readonly OutgoingRecord[]): Promise<void>;
+  /** Starts an ingest process; it is killed at the latest when the bed is removed. */
+  start(options?: { pauseAt?: Step; env?: Readonly<Record<string, string>> }): IngestChild;
+  /** Resolves when the group has committed everything that is in the topic. */
+  committed(group?: string): Promise<void>;
+  /** The tables hold the fold of all events that were produced. */
+  expectExact(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export async function waitUntil(what: string, isTrue: () => Promise<boolean>): Promise<void> {
+  const endMs = Date.now() + WAIT_MS;
+  // oxlint-disable-next-line no-await-in-loop
+  while (!(await isTrue())) {
+    if (Date.now() > endMs) throw new Error(`${what}: not within ${WAIT_MS} ms`);
+    // oxlint-disable-next-line no-await-in-loop
+    await delay(POLL_MS);
+  }
+}
+
+export async function createBed(options: {
+  readonly brokers: readonly string[];
+  readonly clickhouseUrl: string;
+  readonly partitions?: number;
+  readonly seed?: number;
+}): Promise<Bed> {
+  const name = `ingest-${randomBytes(5).toString('hex')}`;
+  const logger = createLogger('test', { level: 'fatal' });
+  const kafka = kafkaConfig.parse({ brokers: [...options.brokers], topic: name });
+  const admin = createKafkaAdmin(kafka, { logger, role: 'test' });
+  const producer = createKafkaProducer(kafka, { logger, role: 'test' });
+  const tables = await createTestTables(options.clickhouseUrl);
+  const partitions = options.partitions ?? 3;
+  await admin.ensureTopic({ name, partitions, replicationFactor: null });
+  await admin.ensureTopic({ name: dlqTopicOf(name), partitions: 2, replicationFactor: null });
+  const random = seededRandom(options.seed ?? 1);
+  const events: SessionEvent[] = [];
+  const children: IngestChild[] = [];
+  // Yesterday, so that no retention touches it, and over midnight, so that there are two days.
+  const startMs = Date.now() - (Date.now() % DAY_MS) - 60_000;
+
+  async function produceRecords(records: readonly OutgoingRecord[]): Promise<void> {
+    await producer.send(name, records, AbortSignal.timeout(WAIT_MS));
+  }
+
+  return {
+    topic: name,
+    group: name,
+    clickhouse: tables.clickhouse,
+    admin,
+    events,
+    async produce(sessions) {
+      const logs = Array.from({ length: sessions }, () =>
+        sessionLog({ random, startMs: startMs + Math.floor(random() * 120_000) }),
+      );
+      const interleaved: SessionEvent[] = [];
+      for (let left = logs.filter((log) => log.length > 0); left.length > 0;) {
+        const log = left[Math.floor(random() * left.length)];
+        const next = log?.shift();
+        if (next !== undefined) interleaved.push(next);
+        left = left.filter((each) => each.length > 0);
+      }
+      events.push(...interleaved);
+      // Several sends, so that there are several record batches.
+      for (let at = 0; at < interleaved.length; at += 200) {
+        // oxlint-disable-next-line no-await-in-loop
+        await produceRecords(
+          interleaved.slice(at, at + 200).map((event) => ({
+            key: event.session_id,
+            value: JSON.stringify(event),
+            headers: cloudEventHeaders(event),
+          })),
+        );
+      }
+    },
+    produceRecords,
+    start({ pauseAt, env } = {}) {
+      const child = startIngestChild(
+        {
+          KAFKA_BROKERS: options.brokers.join(','),
+          KAFKA_TOPIC: name,
+          KAFKA_GROUP_ID: name,
+          KAFKA_SESSION_TIMEOUT: '3s',
+          KAFKA_HEARTBEAT_INTERVAL: '300ms',
+          KAFKA_METADATA_MAX_AGE: '1s',
+          CLICKHOUSE_URL: options.clickhouseUrl,
+          CLICKHOUSE_DATABASE: tables.clickhouse.database,
+          INGEST_OPS_LISTEN: '127.0.0.1:0',
+          INGEST_INSERT_TIMEOUT: '2500ms',
+          INGEST_BATCH_AGE: '100ms',
+          LOG_LEVEL: 'info',
+          ...env,
+        },
+        pauseAt,
+      );
+      children.push(child);
+      return child;
+    },
+    committed: (group = name) =>
+      waitUntil(`group ${group} commits all of ${name}`, async () => {
+        const ends = await admin.describeTopic(name).catch(() => null);
+        if (ends === null) return false;
+        const offsets = await admin.groupOffsets(group, name);
+        return ends.every(
+          ({ partition, endOffset, earliestOffset }) =>
+            endOffset === earliestOffset || offsets.get(partition) === endOffset,
+        );
+      }),
+    expectExact: () => expectTablesEqualFold(tables.clickhouse, events),
+    async remove() {
+      await Promise.all(
+        children
+          .filter((each) => each.process.exitCode === null && each.process.signalCode === null)
+          .map((each) => each.end()),
+      );
+      producer.stop();
+      await admin.deleteTopic(name).catch(() => undefined);
+      await admin.deleteTopic(dlqTopicOf(name)).catch(() => undefined);
+      await admin.stop();
+      await tables.drop();
+    },
+  };
+}
