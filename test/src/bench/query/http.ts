@@ -1,0 +1,107 @@
+import { Agent, request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** More than the mixed load ever has under way. */
+const CONNECTIONS_MAX = 256;
+const TIMEOUT_MS = 60_000;
+
+export interface Answer {
+  readonly status: number;
+  readonly ms: number;
+  readonly body: string;
+}
+
+export interface HttpClient {
+  /** GET, timed from before the request until the whole answer is here. */
+  get(path: string): Promise<Answer>;
+  close(): void;
+}
+
+/** @param base such as http://127.0.0.1:8080 */
+export function createHttpClient(base: string): HttpClient {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
+  return {
+    get(path) {
+      return new Promise((resolve, reject) => {
+        const begun = performance.now();
+        const req = request(`${base}${path}`, { agent, timeout: TIMEOUT_MS }, (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', reject);
+          response.on('end', () => {
+            const ms = performance.now() - begun;
+            resolve({
+              status: response.statusCode ?? 0,
+              ms,
+              body: Buffer.concat(chunks).toString(),
+            });
+          });
+        });
+        req.on('timeout', () => req.destroy(new Error(`no answer in time: ${path}`)));
+        req.on('error', reject);
+        req.end();
+      });
+    },
+    close() {
+      agent.destroy();
+    },
+  };
+}
+
+/** The value below which the given part of the sorted values lies. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
+}
+
+export interface Load {
+  readonly requests: number;
+  readonly failures: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Requests that were answered, per second of the run. */
+  readonly perSecond: number;
+}
+
+/**
+ * An open loop: requests begin at their times whether or not earlier ones have been answered, so a
+ * slow server is not spared. A request is timed from when it was due.
+ */
+export async function openLoop(
+  client: HttpClient,
+  perSecond: number,
+  seconds: number,
+  pathOf: (n: number) => string,
+): Promise<Load> {
+  const times: number[] = [];
+  let failures = 0;
+  const running: Promise<void>[] = [];
+  const begun = performance.now();
+  const total = perSecond * seconds;
+  for (let n = 0; n < total; n += 1) {
+    const due = begun + (n * 1_000) / perSecond;
+    const waitMs = due - performance.now();
+    // oxlint-disable-next-line no-await-in-loop
+    if (waitMs > 1) await delay(waitMs);
+    running.push(
+      client.get(pathOf(n)).then(
+        ({ status }) => {
+          times.push(performance.now() - due);
+          if (status !== 200) failures += 1;
+        },
+        () => {
+          failures += 1;
+        },
+      ),
+    );
+  }
+  await Promise.all(running);
+  const tookMs = performance.now() - begun;
+  return {
+    requests: total,
+    failures,
+    p50Ms: quantile(times, 0.5),
+    p99Ms: quantile(times, 0.99),
+    perSecond: (times.length * 1_000) / tookMs,
+  };
+}

@@ -1,0 +1,197 @@
+import type { DataShape } from './generate.js';
+
+const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+
+/** What a question is put about: differs from one time to the next, so that no cache answers. */
+export interface Subject {
+  /** Counts up. */
+  readonly n: number;
+  readonly shape: DataShape;
+  /** An id of a session that exists. */
+  readonly sessionId: string;
+  /** A cursor some 100,000 rows below the newest. */
+  readonly deepCursor: string;
+}
+
+/** One of the questions that the benchmark puts. */
+export interface Question {
+  readonly name: string;
+  /** Wished median at 100 million sessions, milliseconds; null where none was set. */
+  readonly targetMs: number | null;
+  /** Largest wished ratio of the medians at 100 and at 10 million; null where none was set. */
+  readonly growthMax: number | null;
+  /** Path below /api/v1. */
+  path(subject: Subject): string;
+  /** The same for SQLite, null where it has no counterpart. `slow`: takes seconds, asked a few times only. */
+  sqlite(subject: Subject): {
+    readonly sql: string;
+    readonly params: readonly (string | number)[];
+    readonly slow?: true;
+  } | null;
+}
+
+const iso = (ms: number) => new Date(ms).toISOString();
+const query = (params: Readonly<Record<string, string | number>>) =>
+  new URLSearchParams(
+    Object.fromEntries(Object.entries(params).map(([name, value]) => [name, String(value)])),
+  ).toString();
+
+/** Half of the subjects are among the busiest, half anywhere: a page of a rare user is another problem. */
+function rank(n: number, max: number): number {
+  return n % 2 === 0 ? 1 + ((n / 2) % 20) : 1 + ((n * 7_919) % max);
+}
+const userOf = (s: Subject) =>
+  `user-${rank(s.n, s.shape.users) === 7 ? 8 : rank(s.n, s.shape.users)}`;
+function hostOf(s: Subject): string {
+  const dest = rank(s.n, s.shape.destinations);
+  return `host-${dest}.site-${dest % 997}.example`;
+}
+/** A few minutes back and forth, so that equal questions are not given the same answer again. */
+const shift = (s: Subject) => (s.n % 500) * 1_000;
+const dayStart = (s: Subject) => s.shape.nowMs - (s.shape.nowMs % DAY_MS);
+const monthStart = (s: Subject) =>
+  Math.ceil((s.shape.nowMs - s.shape.days * DAY_MS) / DAY_MS) * DAY_MS;
+
+const NEWEST = 'SELECT * FROM sessions ORDER BY started_at DESC, session_id DESC LIMIT 50';
+
+export const QUESTIONS: readonly Question[] = [
+  {
+    name: 'newest page',
+    targetMs: 10,
+    growthMax: 1.5,
+    path: (s) => `sessions?${query({ limit: 50, start_before: iso(s.shape.nowMs - shift(s)) })}`,
+    sqlite: () => ({ sql: NEWEST, params: [] }),
+  },
+  {
+    name: 'page by user',
+    targetMs: 10,
+    growthMax: 1.5,
+    path: (s) => `sessions?${query({ limit: 50, user: userOf(s) })}`,
+    sqlite: (s) => ({
+      sql: 'SELECT * FROM sessions WHERE user = ? ORDER BY started_at DESC LIMIT 50',
+      params: [userOf(s)],
+    }),
+  },
+  {
+    name: 'page by destination',
+    targetMs: 10,
+    growthMax: 1.5,
+    path: (s) => `sessions?${query({ limit: 50, dest_host: hostOf(s) })}`,
+    sqlite: (s) => ({
+      sql: 'SELECT * FROM sessions WHERE dest_host = ? ORDER BY started_at DESC LIMIT 50',
+      params: [hostOf(s)],
+    }),
+  },
+  {
+    name: 'session by id',
+    targetMs: 10,
+    growthMax: 1.5,
+    path: (s) => `sessions/${s.sessionId}`,
+    sqlite: (s) => ({ sql: 'SELECT * FROM sessions WHERE session_id = ?', params: [s.sessionId] }),
+  },
+  {
+    name: 'deep page',
+    targetMs: 20,
+    growthMax: 1.5,
+    path: (s) => `sessions?${query({ limit: 1_000, cursor: s.deepCursor })}`,
+    sqlite: () => ({
+      sql: 'SELECT * FROM sessions ORDER BY started_at DESC, session_id DESC LIMIT 1000 OFFSET 100000',
+      params: [],
+    }),
+  },
+  {
+    name: 'combined filters',
+    targetMs: 20,
+    growthMax: 1.5,
+    path: (s) =>
+      `sessions?${query({
+        limit: 50,
+        user: userOf(s),
+        status: 'closed',
+        dest_port: 443,
+        min_bytes: 10_000,
+        start_after: iso(s.shape.nowMs - 7 * DAY_MS),
+      })}`,
+    sqlite: (s) => ({
+      sql: `SELECT * FROM sessions WHERE user = ? AND status = 'closed' AND dest_port = 443
+        AND bytes_sent + bytes_received >= 10000 AND started_at >= ? ORDER BY started_at DESC LIMIT 50`,
+      params: [userOf(s), s.shape.nowMs - 7 * DAY_MS],
+    }),
+  },
+  {
+    name: 'active sessions',
+    targetMs: 15,
+    growthMax: null,
+    path: (s) => `sessions/active?${query({ limit: 1_000 - (s.n % 50) })}`,
+    sqlite: () => ({
+      sql: "SELECT * FROM sessions WHERE status = 'active' LIMIT 1000",
+      params: [],
+    }),
+  },
+  {
+    name: 'stats of today',
+    targetMs: 30,
+    growthMax: null,
+    path: (s) => `stats?${query({ from: iso(dayStart(s)), to: iso(s.shape.nowMs - shift(s)) })}`,
+    sqlite: (s) => ({
+      sql: `SELECT count(*), sum(status = 'closed'), sum(status = 'failed'), sum(status = 'rejected_by_acl'),
+        sum(bytes_sent), sum(bytes_received), count(DISTINCT user), count(DISTINCT dest_host)
+        FROM sessions WHERE started_at >= ? AND started_at < ?`,
+      params: [dayStart(s), s.shape.nowMs - shift(s)],
+      slow: true,
+    }),
+  },
+  {
+    name: 'top users, 30 days',
+    targetMs: 60,
+    growthMax: null,
+    path: (s) =>
+      `top/users?${query({ from: iso(monthStart(s)), to: iso(dayStart(s)), by: 'bytes', limit: 10 + (s.n % 40) })}`,
+    sqlite: (s) => ({
+      sql: `SELECT user, count(*), sum(bytes_sent + bytes_received) AS bytes FROM sessions
+        WHERE started_at >= ? AND started_at < ? GROUP BY user ORDER BY bytes DESC LIMIT 10`,
+      params: [monthStart(s), dayStart(s)],
+      slow: true,
+    }),
+  },
+  {
+    name: 'top destinations, 30 days',
+    targetMs: 60,
+    growthMax: null,
+    path: (s) =>
+      `top/destinations?${query({ from: iso(monthStart(s)), to: iso(dayStart(s)), by: 'sessions', limit: 10 + (s.n % 40) })}`,
+    sqlite: (s) => ({
+      sql: `SELECT dest_host, count(*) AS sessions, sum(bytes_sent + bytes_received) FROM sessions
+        WHERE started_at >= ? AND started_at < ? GROUP BY dest_host ORDER BY sessions DESC LIMIT 10`,
+      params: [monthStart(s), dayStart(s)],
+      slow: true,
+    }),
+  },
+  {
+    name: 'traffic, 30 days',
+    targetMs: 60,
+    growthMax: null,
+    path: (s) =>
+      `traffic?${query({ from: iso(monthStart(s) + (s.n % 24) * HOUR_MS), to: iso(s.shape.nowMs - (s.n % 7) * HOUR_MS), points: 500 + (s.n % 200) })}`,
+    sqlite: (s) => ({
+      sql: `SELECT started_at / 3600000, count(*), sum(bytes_sent), sum(bytes_received) FROM sessions
+        WHERE started_at >= ? GROUP BY 1`,
+      params: [monthStart(s)],
+      slow: true,
+    }),
+  },
+];
+
+/** The paths of the mixed load: mostly pages, some sums, as a dashboard and a support desk would ask. */
+export const MIX: readonly { readonly name: string; readonly weight: number }[] = [
+  { name: 'newest page', weight: 25 },
+  { name: 'page by user', weight: 25 },
+  { name: 'page by destination', weight: 10 },
+  { name: 'session by id', weight: 25 },
+  { name: 'combined filters', weight: 5 },
+  { name: 'active sessions', weight: 4 },
+  { name: 'stats of today', weight: 2 },
+  { name: 'top users, 30 days', weight: 2 },
+  { name: 'traffic, 30 days', weight: 2 },
+];

@@ -1,0 +1,63 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+
+const SCRIPT = fileURLToPath(new URL('../../../bench/sqlite-peer.py', import.meta.url));
+
+const loaded = z.object({
+  rows: z.int(),
+  seconds: z.number(),
+  bytes: z.int(),
+  version: z.string(),
+});
+const answered = z.object({ ms: z.number(), rows: z.int() });
+export type Loaded = z.infer<typeof loaded>;
+
+/** A SQLite file in a process of its own. The times are those of the library, without any HTTP. */
+export interface SqlitePeer {
+  /** @param rows tab-separated lines in the column order of the script. */
+  load(rows: ReadableStream<Uint8Array>): Promise<Loaded>;
+  /** Milliseconds that the statement took, all of its rows fetched. */
+  ask(sql: string, params: readonly (string | number)[]): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** Null where this machine has no Python with its sqlite3 module. */
+export function startSqlitePeer(file: string): SqlitePeer | null {
+  const probe = spawnSync('python3', ['-c', 'import sqlite3']);
+  if (probe.status !== 0) return null;
+  const child = spawn('python3', [SCRIPT, file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+
+  async function answer(): Promise<unknown> {
+    const next = await lines.next();
+    if (next.done === true) throw new Error('the SQLite peer ended');
+    return JSON.parse(next.value);
+  }
+
+  async function write(chunk: string | Uint8Array): Promise<void> {
+    if (!child.stdin.write(chunk)) await once(child.stdin, 'drain');
+  }
+
+  return {
+    async load(rows) {
+      await write('{"do":"load"}\n');
+      // Backpressure both ways: nothing of the rows is held here.
+      // oxlint-disable-next-line no-await-in-loop
+      for await (const chunk of Readable.fromWeb(rows as never)) await write(chunk as Uint8Array);
+      await write('\n');
+      return loaded.parse(await answer());
+    },
+    async ask(sql, params) {
+      await write(`${JSON.stringify({ do: 'ask', sql, params })}\n`);
+      return answered.parse(await answer()).ms;
+    },
+    async stop() {
+      child.stdin.end();
+      await once(child, 'exit');
+    },
+  };
+}

@@ -1,0 +1,145 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { pickFreePort, startClickHouse } from '@sockscope/local';
+import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { generateSessions } from './generate.js';
+import type { DataShape } from './generate.js';
+import { createHttpClient } from './http.js';
+import type { HttpClient } from './http.js';
+
+const serviceMain = (service: string) =>
+  fileURLToPath(new URL(`../../../../services/${service}/dist/main.js`, import.meta.url));
+const READY_TIMEOUT_MS = 60_000;
+const CLICKHOUSE_MEMORY_MIB = 8_192;
+/** The generated data must not expire, whenever it is used again. */
+const FOR_GOOD = { RETENTION_TRAFFIC: '0', RETENTION_EVENTS: '0', RETENTION_PAIRS_HOURS: '0' };
+
+export interface Stack {
+  readonly shape: DataShape;
+  readonly clickhouse: ClickHouse;
+  readonly clickhouseUrl: string;
+  readonly api: HttpClient;
+  stop(): Promise<void>;
+}
+
+function run(main: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const child = spawn(process.execPath, [main, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  return new Promise((resolve, reject) => {
+    child.once('exit', (code) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${main} ${args.join(' ')} ended with ${code}`));
+    });
+  });
+}
+
+/**
+ * A ClickHouse with generated data and the real query service before it.
+ *
+ * @param dir where the data is, or will be: what an earlier run made there is used again.
+ */
+export async function startStack(
+  dir: string,
+  wanted: Omit<DataShape, 'nowMs'>,
+  say: (text: string) => void,
+): Promise<Stack> {
+  await mkdir(dir, { recursive: true });
+  const server = await startClickHouse({ dataDir: dir, memoryMiB: CLICKHOUSE_MEMORY_MIB });
+  const env = { CLICKHOUSE_URL: server.url, ...FOR_GOOD };
+  const clickhouse = createClickHouse(
+    clickhouseConfig.parse({ url: server.url, timeout_ms: 600_000 }),
+  );
+  try {
+    await run(serviceMain('ingest'), ['migrate'], env);
+    const shape = await fill(dir, wanted, clickhouse, env, say);
+    // What an interrupted run has left marked would be read row by row.
+    await run(serviceMain('ingest'), ['rollups', '--threads', '2'], env);
+    const port = await pickFreePort();
+    const query = spawn(process.execPath, [serviceMain('query')], {
+      env: {
+        ...process.env,
+        CLICKHOUSE_URL: server.url,
+        QUERY_LISTEN: `127.0.0.1:${port}`,
+        // Every question is to be answered by the tables.
+        QUERY_REUSE: '0',
+        LOG_LEVEL: 'warn',
+      },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    const exited = new Promise<void>((resolve) => {
+      query.once('exit', () => {
+        resolve();
+      });
+    });
+    const api = createHttpClient(`http://127.0.0.1:${port}`);
+    await ready(api);
+    return {
+      shape,
+      clickhouse,
+      clickhouseUrl: server.url,
+      api,
+      async stop() {
+        api.close();
+        query.kill('SIGTERM');
+        await exited;
+        await clickhouse.close();
+        await server.stop();
+      },
+    };
+  } catch (error) {
+    await clickhouse.close();
+    await server.stop();
+    throw error;
+  }
+}
+
+async function fill(
+  dir: string,
+  wanted: Omit<DataShape, 'nowMs'>,
+  clickhouse: ClickHouse,
+  env: NodeJS.ProcessEnv,
+  say: (text: string) => void,
+): Promise<DataShape> {
+  const file = join(dir, 'shape.json');
+  if (existsSync(file)) {
+    const shape = JSON.parse(await readFile(file, 'utf8')) as DataShape;
+    if (shape.sessions !== wanted.sessions) {
+      throw new Error(`${dir} holds ${shape.sessions} sessions, not ${wanted.sessions}`);
+    }
+    return shape;
+  }
+  const hourMs = 3_600_000;
+  const shape = { ...wanted, nowMs: Math.floor(Date.now() / hourMs) * hourMs };
+  say(`generating ${shape.sessions.toLocaleString('en')} sessions`);
+  let shown = 0;
+  await generateSessions(clickhouse, shape, (done) => {
+    if (done - shown < 0.1) return;
+    shown = done;
+    say(`  ${Math.round(done * 100)} %`);
+  });
+  say('computing the sums per hour and day');
+  await run(serviceMain('ingest'), ['rollups', '--all', '--threads', '2'], env);
+  await writeFile(file, JSON.stringify(shape));
+  return shape;
+}
+
+async function ready(api: HttpClient): Promise<void> {
+  for (const endMs = Date.now() + READY_TIMEOUT_MS; ;) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop
+      if ((await api.get('/readyz')).status === 200) return;
+    } catch {
+      // It does not listen yet.
+    }
+    if (Date.now() > endMs) throw new Error('the query service is not ready in time');
+    // oxlint-disable-next-line no-await-in-loop
+    await delay(100);
+  }
+}
