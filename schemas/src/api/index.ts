@@ -4,6 +4,7 @@ export * from './problem.js';
 export * from './profile.js';
 export * from './session.js';
 export * from './stats.js';
+export * from './stream.js';
 export * from './top.js';
 export * from './traffic.js';
 export * from './values.js';

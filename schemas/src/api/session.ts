@@ -52,7 +52,7 @@ export const attributeFilterParams = {
 };
 
 /** Filters of lists of sessions: by what they are, and by when they were. */
-const sessionFilterParams = {
+export const sessionFilterParams = {
   ...attributeFilterParams,
   start_after: instant.optional().describe('started at or after this time'),
   start_before: instant.optional().describe('started before this time'),

@@ -54,7 +54,7 @@ export const trafficSeries = z
     bytes_received: points,
     packets_sent: points,
     packets_received: points,
-    started: points,
+    started: points.describe('0 where split by status: sessions count at their end then'),
     closed: points,
     failed: points,
     rejected: points,

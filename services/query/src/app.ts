@@ -12,7 +12,7 @@ import { mayDo } from './auth/principal.js';
 import type { CoverageReader } from './coverage/coverage.js';
 import type { Context } from './http/context.js';
 import { handleErrors } from './http/errors.js';
-import { guard } from './http/guard.js';
+import { guard, isStillAllowed } from './http/guard.js';
 import type { GuardConfig } from './http/guard.js';
 import { measureRequests } from './http/metrics.js';
 import { serveOpenApi } from './http/openapi.js';
@@ -22,11 +22,16 @@ import { NO_MASK } from './mask/mask.js';
 import type { Mask } from './mask/mask.js';
 import type { Gate } from './store/gate.js';
 import type { Store } from './store/store.js';
+import type { StreamConfig } from './stream/config.js';
+import type { Hub } from './stream/hub.js';
+import type { StreamMetrics } from './stream/metrics.js';
+import { serveStream } from './stream/route.js';
 
 export interface AppConfig {
   readonly version: string;
   readonly request_timeout_ms: number;
   readonly guard: GuardConfig;
+  readonly stream: StreamConfig;
   /** Validates every answer by its schema before it is sent: for tests. */
   readonly validate_answers: boolean;
 }
@@ -35,6 +40,8 @@ export interface AppDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;
   readonly gates: Readonly<Record<'light' | 'heavy', Gate>>;
+  readonly hub: Hub;
+  readonly streamMetrics: StreamMetrics;
   readonly authenticator: Authenticator;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
@@ -73,9 +80,17 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   await app.register(
     async (api) => {
       await guard(api, config.guard, deps);
-      serveQuestions(api, {
+      const routed = {
         ...deps,
-        contextOf: (request, reply) => contextOf(request, reply, deps),
+        contextOf: (request: FastifyRequest, reply: FastifyReply) =>
+          contextOf(request, reply, deps),
+      };
+      serveQuestions(api, routed);
+      serveStream(api, {
+        ...routed,
+        config: config.stream,
+        metrics: deps.streamMetrics,
+        isStillAllowed: (request) => isStillAllowed(deps.authenticator, request),
       });
     },
     { prefix: '/api/v1' },

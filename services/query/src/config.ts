@@ -9,6 +9,7 @@ import {
 import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
 import { authConfig } from './auth/config.js';
+import { streamConfig } from './stream/config.js';
 import { maskConfig, MASK_KEY_CHARS_MIN } from './mask/config.js';
 
 /** Settings of the query service. Limits stand beside their defaults. */
@@ -75,6 +76,7 @@ const settings = z.object({
       description: 'memory that one query may take in ClickHouse',
     }),
   }),
+  stream: streamConfig,
   auth: authConfig,
   mask: maskConfig,
   clickhouse: clickhouseConfig,

@@ -12,6 +12,8 @@ import { createQueryServer } from './server.js';
 import { createGate, createGateMetrics } from './store/gate.js';
 import { createStoreMetrics } from './store/metrics.js';
 import { createStore } from './store/store.js';
+import { createHub } from './stream/hub.js';
+import { createStreamMetrics } from './stream/metrics.js';
 
 export const VERSION = '0.1.0';
 
@@ -47,6 +49,8 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       gateMetrics,
     );
   const isOpen = config.auth.methods.length === 0;
+  const streamMetrics = createStreamMetrics(registry);
+  const hub = createHub(config.stream, { store, logger, metrics: streamMetrics });
   const app = await createApp(
     {
       version: VERSION,
@@ -55,12 +59,15 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
         rate_limit_per_minute: isOpen ? 0 : limits.rate_per_minute,
         hosts: isOpen && config.http.hosts.length === 0 ? LOOPBACK_HOSTS : config.http.hosts,
       },
+      stream: config.stream,
       validate_answers: false,
     },
     {
       store,
       coverage: createCoverageReader({ store }),
       gates: { light: gateOf('light'), heavy: gateOf('heavy') },
+      hub,
+      streamMetrics,
       authenticator,
       mask: createMask(config.mask),
       health,
@@ -77,6 +84,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     { name: 'query', shutdown_deadline_ms: config.shutdown_deadline_ms },
     [
       ['clickhouse', { start: () => undefined, stop: () => clickhouse.close() }],
+      ['live stream', hub],
       ['server', server],
     ],
     { logger },

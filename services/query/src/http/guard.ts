@@ -1,6 +1,6 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Authenticator } from '../auth/authenticator.js';
+import type { Authenticator, Credentials } from '../auth/authenticator.js';
 import type { Principal } from '../auth/principal.js';
 import { ProblemError } from './problem.js';
 
@@ -25,6 +25,30 @@ function header(request: FastifyRequest, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
+function credentialsOf(request: FastifyRequest): Credentials {
+  return {
+    authorization: header(request, 'authorization'),
+    apiKey: header(request, 'x-api-key'),
+    remoteIp: request.ip,
+  };
+}
+
+/** Whether whoever opened a long answer is still who it was, and may still see what it sees. */
+export async function isStillAllowed(
+  authenticator: Authenticator,
+  request: FastifyRequest,
+): Promise<boolean> {
+  const before = request.principal;
+  try {
+    const now = await authenticator.authenticate(credentialsOf(request));
+    const isSame = now.user === before.user && now.scopes.size === before.scopes.size;
+    return isSame && [...now.scopes].every((scope) => before.scopes.has(scope));
+  } catch (error) {
+    if (error instanceof ProblemError && error.code === 'unauthenticated') return false;
+    throw error;
+  }
+}
+
 /** Knows who asks, how often, and by which name. In front of every route of the API. */
 export async function guard(
   app: FastifyInstance,
@@ -35,11 +59,7 @@ export async function guard(
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
     checkHost(config.hosts, header(request, 'host'));
     try {
-      request.principal = await deps.authenticator.authenticate({
-        authorization: header(request, 'authorization'),
-        apiKey: header(request, 'x-api-key'),
-        remoteIp: request.ip,
-      });
+      request.principal = await deps.authenticator.authenticate(credentialsOf(request));
     } catch (error) {
       if (error instanceof ProblemError && error.code === 'unauthenticated') {
         reply.header('www-authenticate', 'Bearer realm="sockscope"');

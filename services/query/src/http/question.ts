@@ -9,7 +9,7 @@ import type { Context } from './context.js';
 import { ProblemError } from './problem.js';
 
 /** Problems that any question may end with. */
-const PROBLEMS = {
+export const PROBLEMS = {
   400: problem.describe('unknown or wrong parameters'),
   401: problem.describe('no valid key or token'),
   403: problem.describe('the key or token does not allow this'),

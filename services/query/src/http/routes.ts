@@ -48,7 +48,6 @@ import { stats as answerStats } from '../questions/stats/stats.js';
 import type { SumsDeps } from '../questions/sums/sums.js';
 import { topAnswer } from '../questions/top/top.js';
 import { traffic as answerTraffic } from '../questions/traffic/traffic.js';
-import { plainAddress } from '../sql/sessions.js';
 import { isClosed } from './caching.js';
 import { serve } from './question.js';
 import type { QuestionDeps } from './question.js';
@@ -171,7 +170,7 @@ function serveTopLists(app: FastifyInstance, deps: QuestionDeps & SumsDeps): voi
       summary: 'The source addresses with the most of something',
       answer: topSources,
       dimension: 'source',
-      named: (key: string, mask: Mask) => ({ source_ip: mask.address(plainAddress(key)) }),
+      named: (key: string, mask: Mask) => ({ source_ip: mask.address(key) }),
     },
     {
       path: '/top/ports',

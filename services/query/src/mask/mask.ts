@@ -37,7 +37,8 @@ export const SHOWN_BITS = { ipv4: 24, ipv6: 48 } as const;
 
 /** IPv4 addresses are stored mapped into IPv6. */
 function plainAddressSql(expression: string): string {
-  return `replaceOne(toString(${expression}), '::ffff:', '')`;
+  const text = `toString(${expression})`;
+  return `if(${text} LIKE '::ffff:%.%', substring(${text}, 8), ${text})`;
 }
 
 /** Whether a text has the form of a masked user. */

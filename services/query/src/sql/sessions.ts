@@ -13,10 +13,11 @@ import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 
 /** IPv4 addresses are stored mapped into IPv6. */
-export function plainAddress(text: string): string {
-  return text.startsWith('::ffff:') ? text.slice('::ffff:'.length) : text;
+function plainAddress(text: string): string {
+  return text.startsWith(MAPPED) && text.includes('.') ? text.slice(MAPPED.length) : text;
 }
 
+const MAPPED = '::ffff:';
 const address = z.string().transform(plainAddress);
 
 export const SESSION_COLUMNS = `

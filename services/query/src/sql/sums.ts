@@ -19,13 +19,16 @@ export type Dimension =
   | 'close_reason'
   | 'status';
 
+/** As addresses are shown: IPv4 without the prefix of the mapping. */
+const SOURCE_SQL = `if(toString(source_ip) LIKE '::ffff:%.%', substring(toString(source_ip), 8), toString(source_ip))`;
+
 /** The key of a session as text, in the exact tables and in the rollups; empty for no value. A flow's is a tuple. */
 const KEY_SQL: Readonly<Record<Dimension | 'flow', string>> = {
   flow: 'tuple(user, dest_host, dest_port)',
   total: `''`,
   user: 'user',
   destination: 'dest_host',
-  source: 'toString(source_ip)',
+  source: SOURCE_SQL,
   port: 'toString(dest_port)',
   protocol: 'toString(protocol)',
   proxy: 'toString(proxy_id)',
@@ -235,7 +238,7 @@ function exactParts(of: SumsOf): Part[] {
     table,
     key,
     slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
-    columns: atEnd ? { sessions_started: 'count()', ...ENDED, ...MOVED } : ENDED,
+    columns: atEnd ? { ...ENDED, ...MOVED } : ENDED,
     where: allOf([
       { sql: `status != 'active'`, params: {} },
       withinMs('ended_at', of.exact, 'e'),

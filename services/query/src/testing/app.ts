@@ -14,11 +14,14 @@ import { createGate, createGateMetrics } from '../store/gate.js';
 import { createStoreMetrics } from '../store/metrics.js';
 import { createStore } from '../store/store.js';
 import type { Store } from '../store/store.js';
+import { createHub } from '../stream/hub.js';
+import { createStreamMetrics } from '../stream/metrics.js';
 
 export interface TestApp {
   readonly app: FastifyInstance;
   readonly store: Store;
   readonly registry: Registry;
+  close(): Promise<void>;
   /** The JSON of an answer; fails where the status is not the expected one. */
   get<T>(path: string, expectedStatus?: number): Promise<T>;
 }
@@ -29,6 +32,8 @@ export interface TestAppOptions {
   readonly mask?: Readonly<Record<string, unknown>>;
   readonly rateLimitPerMinute?: number;
   readonly heavyRunningMax?: number;
+  readonly streamClientsMax?: number;
+  readonly streamBufferMaxBytes?: number;
 }
 
 /** Defaults of a settings schema, with some of them set. */
@@ -57,17 +62,29 @@ export async function createTestApp(
   const gateMetrics = createGateMetrics(registry);
   const gate = (name: string, running: number) =>
     createGate({ name, running_max: running, waiting_max: 100, wait_max_ms: 5_000 }, gateMetrics);
+  const streamMetrics = createStreamMetrics(registry);
+  const stream = {
+    clients_max: options.streamClientsMax ?? 20,
+    buffer_max_bytes: options.streamBufferMaxBytes ?? 1_048_576,
+    poll_interval_ms: 50,
+    counters_interval_ms: 200,
+  };
+  const hub = createHub(stream, { store, logger, metrics: streamMetrics });
+  hub.start();
   const app = await createApp(
     {
       version: 'test',
       request_timeout_ms: 10_000,
       guard: { rate_limit_per_minute: options.rateLimitPerMinute ?? 0, hosts: [] },
+      stream,
       validate_answers: true,
     },
     {
       store,
       coverage: createCoverageReader({ store }),
       gates: { light: gate('light', 50), heavy: gate('heavy', options.heavyRunningMax ?? 8) },
+      hub,
+      streamMetrics,
       authenticator: createAuthenticator(auth, {
         keys: createKeyStore({ store, now }),
         tokens: createTokenVerifier(auth),
@@ -84,6 +101,10 @@ export async function createTestApp(
     app,
     store,
     registry,
+    async close() {
+      await app.close();
+      await hub.stop();
+    },
     async get<T>(path: string, expectedStatus = 200) {
       const response = await app.inject({ method: 'GET', url: path });
       if (response.statusCode !== expectedStatus) {

@@ -9,13 +9,11 @@ import type { World } from './world.js';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-const mapped = (ip: string) => (ip.includes(':') ? ip : `::ffff:${ip}`);
-
 const DIMENSIONS: Readonly<Record<string, { keyOf: KeyOf; atEnd?: true }>> = {
   total: { keyOf: () => '' },
   user: { keyOf: (row) => row.user },
   destination: { keyOf: (row) => row.dest_host },
-  source: { keyOf: (row) => mapped(row.source_ip) },
+  source: { keyOf: (row) => row.source_ip },
   port: { keyOf: (row) => String(row.dest_port) },
   protocol: { keyOf: (row) => row.protocol },
   proxy: { keyOf: (row) => row.proxy_id },
@@ -76,7 +74,8 @@ export async function storeRollups(
         const counts = (atEnd === true ? countAtEndBy : countBy)(world, range, keyOf);
         for (const [key, counted] of counts) {
           const of = { dimension, bucket, key };
-          rows.push({ ...of, ...sumsRow(counted, wrong), computed_at: '2026-03-02T00:00:00.000Z' });
+          const shown = atEnd === true ? { ...counted, started: 0 } : counted;
+          rows.push({ ...of, ...sumsRow(shown, wrong), computed_at: '2026-03-02T00:00:00.000Z' });
         }
       }
       const pairOf = (row: SessionRow) => JSON.stringify([row.user, row.dest_host, row.dest_port]);

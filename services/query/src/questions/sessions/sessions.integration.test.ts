@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await api.app.close();
+  await api.close();
   await database.drop();
 });
 

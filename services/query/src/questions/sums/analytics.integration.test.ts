@@ -140,7 +140,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
   });
 
   afterAll(async () => {
-    await api.app.close();
+    await api.close();
   });
 
   interface TopAnswer {

@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { counter } from '../events/counters.js';
+import { measures } from './measures.js';
+import { checkFilterRanges, session, sessionFilterParams, wireTime } from './session.js';
+import { several } from './values.js';
+
+export const STREAM_EVENT_TYPES = ['started', 'changed', 'closed', 'counters'] as const;
+export type StreamEventType = (typeof STREAM_EVENT_TYPES)[number];
+
+export const streamQuery = z
+  .strictObject({
+    ...sessionFilterParams,
+    type: several(z.enum(STREAM_EVENT_TYPES))
+      .optional()
+      .describe('only these events; may be repeated; default: all'),
+  })
+  .superRefine(checkFilterRanges);
+export type StreamQuery = z.infer<typeof streamQuery>;
+
+/** `data` of the events started, changed and closed: the session as that event left it. */
+export const streamSession = z
+  .object({ ...session.shape, seq: counter.describe('number of the event within the session') })
+  .meta({ id: 'StreamSession' });
+export type StreamSession = z.infer<typeof streamSession>;
+
+/** `data` of the event counters, every few seconds. Filters do not apply to it. */
+export const streamCounters = z
+  .object({
+    as_of: wireTime,
+    active: counter.describe('sessions open now'),
+    today: z.object(measures).describe('since midnight UTC'),
+  })
+  .meta({ id: 'StreamCounters' });
+export type StreamCounters = z.infer<typeof streamCounters>;

@@ -1,0 +1,40 @@
+import { int64, isoTime } from '@sockscope/runtime/clickhouse';
+import { SESSION_EVENT_TYPES, SESSION_STATUSES } from '@sockscope/schemas';
+import { z } from 'zod';
+import { timeSql } from './expressions.js';
+import type { Query } from './query.js';
+import { sessionRow } from './sessions.js';
+
+const clockRow = z.object({ now: isoTime });
+
+/** The database's own clock, which stamps what it stores. */
+export function clockQuery(): Query<typeof clockRow> {
+  return { name: 'clock', sql: 'SELECT now64(3) AS now', params: {}, row: clockRow };
+}
+
+const storedEventRow = sessionRow.omit({ status: true, updated_at: true }).extend({
+  type: z.enum(SESSION_EVENT_TYPES),
+  seq: int64,
+  occurred_at: isoTime,
+  status: z.enum(SESSION_STATUSES).nullable(),
+  ingested_at: isoTime,
+});
+export type StoredEvent = z.output<typeof storedEventRow>;
+
+/** Events that were stored at or after a time, the earliest stored first. */
+export function storedSinceQuery(sinceMs: number, limit: number): Query<typeof storedEventRow> {
+  return {
+    name: 'stored_since',
+    sql: `SELECT type, seq, occurred_at, ingested_at,
+        session_id, started_at, ended_at, duration_ms, status, close_reason, error_code,
+        user, source_ip, source_port, dest_host, dest_ip, dest_port, protocol, command,
+        auth_method, acl_decision, acl_rule_matched, connect_ms,
+        bytes_sent, bytes_received, packets_sent, packets_received, proxy_id
+      FROM session_events
+      WHERE ingested_at >= ${timeSql('since')}
+      ORDER BY ingested_at, session_id, seq
+      LIMIT {limit:UInt32}`,
+    params: { since: sinceMs, limit },
+    row: storedEventRow,
+  };
+}

@@ -1,0 +1,40 @@
+import { byteSize, durationMs, integer } from '@sockscope/runtime';
+import { z } from 'zod';
+
+export const streamConfig = z.object({
+  clients_max: integer({ min: 0, max: 100_000 }).default(500).meta({
+    env: 'QUERY_STREAM_CLIENTS_MAX',
+    description: 'open live streams; beyond it 503',
+  }),
+  buffer_max_bytes: byteSize({ min: 16_384 }).default(1_048_576).meta({
+    env: 'QUERY_STREAM_BUFFER_MAX',
+    description:
+      'unsent bytes of one stream when more is to be sent; a client that is slower is cut off and may resume',
+  }),
+  poll_interval_ms: durationMs({ min: 100, max: 60_000 }).default(1_000).meta({
+    env: 'QUERY_STREAM_INTERVAL',
+    description: 'how often ClickHouse is asked for news, once for all streams',
+  }),
+  counters_interval_ms: durationMs({ min: 500, max: 600_000 }).default(5_000).meta({
+    env: 'QUERY_STREAM_COUNTERS_INTERVAL',
+    description: 'how often the counters are sent',
+  }),
+});
+
+export type StreamConfig = z.infer<typeof streamConfig>;
+
+/** Events of one poll. Where more were stored, the next poll follows at once. */
+export const POLL_ROWS_MAX = 5_000;
+/** How far the polls may fall behind before events are left out, with a notice. */
+export const LAG_MAX_MS = 30_000;
+/** An insert may become visible this much after the time it is stamped with. */
+export const OVERLAP_MS = 3_000;
+/** Events kept for those who come back. */
+export const REPLAY_MAX = 20_000;
+/** Events that are known to have been sent; more than any overlap holds. */
+export const SEEN_MAX = 200_000;
+/** Older than this is not looked up for those who come back. */
+export const RESUME_MAX_MS = 600_000;
+export const PING_INTERVAL_MS = 15_000;
+/** How often it is checked that a key or token is still good. */
+export const RECHECK_INTERVAL_MS = 30_000;

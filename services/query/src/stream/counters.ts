@@ -1,0 +1,26 @@
+import type { StreamCounters } from '@sockscope/schemas/api';
+import { toTimestamp } from '@sockscope/schemas';
+import { restrictedTo } from '../questions/filters/filters.js';
+import { measuresOf } from '../questions/sums/measures.js';
+import { DAY_MS } from '../questions/sums/plan.js';
+import { openAt, totalSums } from '../questions/sums/sums.js';
+import type { SumsDeps } from '../questions/sums/sums.js';
+import type { Asking } from '../store/store.js';
+
+/** What the frame `counters` says to somebody who may see this user's sessions; null sees all. */
+export async function countersOf(
+  deps: SumsDeps,
+  onlyUser: string | null,
+  asking: Asking,
+  nowMs: number,
+): Promise<StreamCounters> {
+  const filters = restrictedTo(onlyUser, {});
+  // To the second, so that all who ask within it ask the same.
+  const toMs = Math.ceil((nowMs + 1) / 1_000) * 1_000;
+  const range = { fromMs: Math.floor((toMs - 1) / DAY_MS) * DAY_MS, toMs };
+  const [active, { sums }] = await Promise.all([
+    openAt(deps, toMs, filters, asking, nowMs),
+    totalSums(deps, { range, filters }, asking),
+  ]);
+  return { as_of: toTimestamp(nowMs), active, today: measuresOf(sums) };
+}

@@ -1,0 +1,227 @@
+/**
+ * Guarantee: a client gets every event that is stored while it listens, or since its Last-Event-ID,
+ * at least once, in the order of storing but for what becomes visible late; or a frame `gap` that
+ * says from when to when events were left out. Memory is bounded: by REPLAY_MAX and SEEN_MAX for all,
+ * by `buffer_max_bytes` and one poll's events for each client.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createLogLimiter } from '@sockscope/runtime';
+import type { Component, Logger } from '@sockscope/runtime';
+import { toTimestamp } from '@sockscope/schemas';
+import { clockQuery, storedSinceQuery } from '../sql/stream.js';
+import type { StoredEvent } from '../sql/stream.js';
+import { createLru } from '../store/lru.js';
+import type { Store } from '../store/store.js';
+import {
+  LAG_MAX_MS,
+  OVERLAP_MS,
+  POLL_ROWS_MAX,
+  REPLAY_MAX,
+  RESUME_MAX_MS,
+  SEEN_MAX,
+} from './config.js';
+import type { StreamConfig } from './config.js';
+import { liveEventOf } from './event.js';
+import type { LiveEvent, Position } from './event.js';
+import type { StreamMetrics } from './metrics.js';
+
+/** Somebody who listens. Neither function may throw. */
+export interface Listener {
+  events(events: readonly LiveEvent[]): void;
+  gap(fromMs: number, toMs: number): void;
+}
+
+export interface Hub extends Component {
+  start(): void;
+  stop(): Promise<void>;
+  /** Names this process in positions. */
+  readonly name: string;
+  /**
+   * Adds a listener, after it was given what was stored since its position.
+   *
+   * @returns a function that takes it away.
+   */
+  join(listener: Listener, since: Position | null): Promise<() => void>;
+}
+
+const ERROR_WAIT_MS = 2_000;
+
+export function createHub(
+  config: StreamConfig,
+  deps: { readonly store: Store; readonly logger: Logger; readonly metrics: StreamMetrics },
+): Hub {
+  const { store, logger, metrics } = deps;
+  const name = randomBytes(4).toString('hex');
+  const listeners = new Set<Listener>();
+  const seen = createLru<true>(SEEN_MAX);
+  const ending = new AbortController();
+  const complaints = createLogLimiter(30_000);
+  let replay: (LiveEvent & { readonly n: number })[] = [];
+  let nextN = 0;
+  /** Everything stored before this time has been handed out; null while nobody listens. */
+  let readToMs: number | null = null;
+  /** Whether the last poll was full, so that there is more. */
+  let inCrowd = false;
+  let polling: Promise<void> | null = null;
+  let wake: () => void = () => undefined;
+
+  async function databaseNow(): Promise<number> {
+    const [row] = await store.ask(clockQuery(), ending);
+    return Date.parse(row?.now ?? '');
+  }
+
+  function handOut(rows: readonly StoredEvent[]): void {
+    const fresh: (LiveEvent & { readonly n: number })[] = [];
+    for (const row of rows) {
+      const key = `${row.session_id}/${row.seq}`;
+      if (seen.get(key) === true) continue;
+      seen.set(key, true);
+      const event = { ...liveEventOf(row, nextN), n: nextN };
+      nextN += 1;
+      metrics.events.inc({ type: event.type });
+      fresh.push(event);
+    }
+    if (fresh.length === 0) return;
+    replay.push(...fresh);
+    for (const listener of listeners) listener.events(fresh);
+    if (replay.length > 2 * REPLAY_MAX) replay = replay.slice(-REPLAY_MAX);
+  }
+
+  async function poll(fromMs: number): Promise<void> {
+    // In the middle of a crowd going back would mean to read the same rows for ever.
+    const sinceMs = inCrowd ? fromMs : fromMs - OVERLAP_MS;
+    const rows = await store.ask(storedSinceQuery(sinceMs, POLL_ROWS_MAX), ending);
+    handOut(rows);
+    const last = rows.at(-1);
+    if (last !== undefined) readToMs = Math.max(fromMs, Date.parse(last.ingested_at));
+    inCrowd = rows.length === POLL_ROWS_MAX;
+  }
+
+  /** What was stored in a time so crowded that polls cannot keep up is left out. */
+  async function skipWhereBehind(fromMs: number): Promise<void> {
+    const nowMs = await databaseNow();
+    if (nowMs - fromMs <= LAG_MAX_MS) return;
+    metrics.skipped.inc();
+    for (const listener of listeners) listener.gap(fromMs, nowMs);
+    readToMs = nowMs;
+  }
+
+  /** Begins with the present: what is stored already is not news, but what becomes visible late is. */
+  async function begin(): Promise<number> {
+    const nowMs = await databaseNow();
+    const rows = await store.ask(storedSinceQuery(nowMs - OVERLAP_MS, POLL_ROWS_MAX), ending);
+    for (const row of rows) seen.set(`${row.session_id}/${row.seq}`, true);
+    return nowMs;
+  }
+
+  async function round(): Promise<void> {
+    readToMs ??= await begin();
+    await poll(readToMs);
+    if (inCrowd) await skipWhereBehind(readToMs);
+    else await idle(config.poll_interval_ms);
+  }
+
+  async function idle(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: ending.signal }).catch(() => undefined);
+  }
+
+  async function run(): Promise<void> {
+    while (!ending.signal.aborted) {
+      /* oxlint-disable no-await-in-loop */
+      if (listeners.size === 0) {
+        readToMs = null;
+        // What comes now is not read, so nobody could go on from here.
+        replay = [];
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
+      try {
+        await round();
+      } catch (error) {
+        if (ending.signal.aborted) return;
+        const heldBack = complaints.pass();
+        if (heldBack !== null)
+          logger.warn({ err: error, held_back: heldBack }, 'stream poll failed');
+        await idle(ERROR_WAIT_MS);
+      }
+      /* oxlint-enable no-await-in-loop */
+    }
+  }
+
+  /** What was stored since a position: from memory, or else from the database. */
+  async function missedSince(since: Position): Promise<readonly LiveEvent[] | 'too old'> {
+    const [oldest] = replay;
+    const n = since.within?.hub === name ? since.within.n : null;
+    if (n !== null && oldest !== undefined && n >= oldest.n - 1) {
+      return replay.filter((event) => event.n > n);
+    }
+    const nowMs = await databaseNow();
+    if (nowMs - since.storedMs > RESUME_MAX_MS) return 'too old';
+    const rows = await store.ask(
+      storedSinceQuery(since.storedMs - OVERLAP_MS, POLL_ROWS_MAX),
+      ending,
+    );
+    if (rows.length === POLL_ROWS_MAX) return 'too old';
+    return rows.map((row) => liveEventOf(row, null));
+  }
+
+  return {
+    name,
+    start() {
+      polling ??= run();
+    },
+    async stop() {
+      ending.abort();
+      wake();
+      await polling;
+      listeners.clear();
+    },
+    async join(listener, since) {
+      // Whoever joins first is in the list before the polls begin, so nothing is lost in between:
+      // events that come while the past is looked up wait behind it.
+      const waiting: LiveEvent[] = [];
+      let isCaughtUp = since === null;
+      const member: Listener = {
+        events(events) {
+          if (isCaughtUp) listener.events(events);
+          else waiting.push(...events);
+        },
+        gap(fromMs, toMs) {
+          listener.gap(fromMs, toMs);
+        },
+      };
+      listeners.add(member);
+      metrics.clients.set(listeners.size);
+      wake();
+      const leave = () => {
+        listeners.delete(member);
+        metrics.clients.set(listeners.size);
+      };
+      if (since === null) return leave;
+      try {
+        const missed = await missedSince(since);
+        if (missed === 'too old') listener.gap(since.storedMs, await databaseNow());
+        else listener.events(missed);
+        const known = new Set(missed === 'too old' ? [] : missed.map(keyOf));
+        listener.events(waiting.filter((event) => !known.has(keyOf(event))));
+        isCaughtUp = true;
+      } catch (error) {
+        leave();
+        throw error;
+      }
+      return leave;
+    },
+  };
+}
+
+function keyOf(event: LiveEvent): string {
+  return `${event.session.session_id}/${event.session.seq}`;
+}
+
+/** What a frame `gap` says. */
+export function gapOf(fromMs: number, toMs: number) {
+  return { from: toTimestamp(fromMs), to: toTimestamp(toMs) };
+}

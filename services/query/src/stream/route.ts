@@ -1,0 +1,224 @@
+import type { StreamQuery } from '@sockscope/schemas/api';
+import { streamQuery } from '@sockscope/schemas/api';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Context } from '../http/context.js';
+import { ProblemError } from '../http/problem.js';
+import { PROBLEMS, requireScope } from '../http/question.js';
+import { visibleFilters, visibleSession } from '../mask/visible.js';
+import { passesOf } from '../questions/filters/passes.js';
+import type { SumsDeps } from '../questions/sums/sums.js';
+import { PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
+import type { StreamConfig } from './config.js';
+import { countersOf } from './counters.js';
+import { frame, positionOf, positionText } from './event.js';
+import type { LiveEvent, Position } from './event.js';
+import { gapOf } from './hub.js';
+import type { Hub } from './hub.js';
+import type { StreamMetrics } from './metrics.js';
+
+export interface StreamDeps extends SumsDeps {
+  readonly hub: Hub;
+  readonly config: StreamConfig;
+  readonly metrics: StreamMetrics;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  contextOf(request: FastifyRequest, reply: FastifyReply): Context;
+  /** Whether whoever opened a stream may still read. */
+  isStillAllowed(request: FastifyRequest): Promise<boolean>;
+}
+
+const RETRY_MS = 2_000;
+
+/** `GET /stream`: server-sent events of sessions and counters. */
+export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
+  const open = new Set<(cause: 'stopping') => void>();
+  app.addHook('preClose', async () => {
+    for (const end of open) end('stopping');
+  });
+  app.get(
+    '/stream',
+    {
+      // A HEAD would never end.
+      exposeHeadRoute: false,
+      schema: {
+        operationId: 'stream',
+        summary:
+          'Server-sent events: sessions started, changed and closed, and counters; resumes at Last-Event-ID',
+        description:
+          'Frames `started`, `changed` and `closed` carry a StreamSession, `counters` a StreamCounters. ' +
+          'An event may come twice: (session_id, seq) names it. `gap` says from when to when events ' +
+          'were left out: read the state anew. A client that reads too slowly is cut off, and may resume.',
+        tags: ['live'],
+        querystring: streamQuery,
+        response: {
+          200: {
+            description: 'frames, one after the other',
+            content: { 'text/event-stream': { schema: z.string() } },
+          },
+          ...PROBLEMS,
+        },
+      },
+    },
+    async (request, reply) => {
+      const context = deps.contextOf(request, reply);
+      requireScope(context, 'read');
+      if (open.size >= deps.config.clients_max) {
+        throw new ProblemError('overloaded', 'too many live streams are open', {
+          retryAfterSeconds: 5,
+        });
+      }
+      const query = request.query as StreamQuery;
+      const since = lastPosition(request);
+      const filters = await visibleFilters(deps.store, query, context);
+      const { start_after, start_before } = query;
+      const passes = passesOf({ ...filters, start_after, start_before });
+      const wanted = (type: string) => query.type?.some((each) => each === type) ?? true;
+      const writer = openWriter(request, reply, deps, open);
+      const frameOf = (event: LiveEvent) =>
+        frame(
+          event.type,
+          visibleSession(event.session, context.mask),
+          positionText(event, deps.hub.name),
+        );
+      try {
+        const leave = await deps.hub.join(
+          {
+            events(events) {
+              writer.write(
+                events.filter((event) => wanted(event.type) && passes(event.session)).map(frameOf),
+              );
+            },
+            gap(fromMs, toMs) {
+              writer.write([frame('gap', gapOf(fromMs, toMs), String(toMs))]);
+            },
+          },
+          since,
+        );
+        writer.onEnd(leave);
+      } catch {
+        // The headers are out already; the client comes back by itself.
+        writer.end('store');
+        return reply;
+      }
+      if (wanted('counters')) startCounters(deps, context, writer);
+      return reply;
+    },
+  );
+}
+
+function lastPosition(request: FastifyRequest): Position | null {
+  const header = request.headers['last-event-id'];
+  return typeof header === 'string' ? positionOf(header) : null;
+}
+
+type Cause = 'slow' | 'unauthenticated' | 'stopping' | 'store';
+
+interface Writer {
+  /** Sends the frames, or ends the stream where those before have not been taken yet. */
+  write(frames: readonly string[]): void;
+  end(cause: Cause): void;
+  /** Runs once, when the stream has ended for whatever reason. */
+  onEnd(clean: () => void): void;
+  readonly isOpen: boolean;
+}
+
+/** Takes the response over: from here on the stream's own rules hold. */
+function openWriter(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  deps: StreamDeps,
+  open: Set<(cause: 'stopping') => void>,
+): Writer {
+  const cleaners: (() => void)[] = [];
+  let isOpen = true;
+  reply.hijack();
+  const { raw } = reply;
+  request.raw.socket.setTimeout(0);
+  raw.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+    'x-content-type-options': 'nosniff',
+  });
+
+  function close(): void {
+    if (!isOpen) return;
+    isOpen = false;
+    open.delete(end);
+    for (const clean of cleaners) clean();
+  }
+  function end(cause: Cause): void {
+    if (!isOpen) return;
+    deps.metrics.cutOff.inc({ cause });
+    close();
+    // A slow client would keep what is buffered for ever.
+    if (cause === 'slow') raw.destroy();
+    else raw.end();
+  }
+  const writer: Writer = {
+    get isOpen() {
+      return isOpen;
+    },
+    write(frames) {
+      if (!isOpen || frames.length === 0) return;
+      if (raw.writableLength > deps.config.buffer_max_bytes) {
+        end('slow');
+        return;
+      }
+      raw.cork();
+      for (const text of frames) raw.write(text);
+      raw.uncork();
+    },
+    end,
+    onEnd(clean) {
+      if (isOpen) cleaners.push(clean);
+      else clean();
+    },
+  };
+  raw.on('close', close);
+  raw.on('error', close);
+  open.add(end);
+  writer.write([`retry: ${RETRY_MS}\n\n`]);
+  const ping = setInterval(() => {
+    writer.write([': ping\n\n']);
+  }, PING_INTERVAL_MS);
+  const recheck = setInterval(() => {
+    deps.isStillAllowed(request).then(
+      (allowed) => {
+        if (!allowed) end('unauthenticated');
+      },
+      // Not knowing is no reason to end: the next time will tell.
+      () => undefined,
+    );
+  }, RECHECK_INTERVAL_MS);
+  cleaners.push(() => {
+    clearInterval(ping);
+    clearInterval(recheck);
+  });
+  return writer;
+}
+
+/** Sends the counters now and then every few seconds, never two questions at once. */
+function startCounters(deps: StreamDeps, context: Context, writer: Writer): void {
+  const gone = new AbortController();
+  let isAsking = false;
+  const send = async () => {
+    if (isAsking) return;
+    isAsking = true;
+    try {
+      const counters = await countersOf(deps, context.onlyUser, gone, deps.now());
+      writer.write([frame('counters', counters)]);
+    } catch {
+      // The next time will do; what failed is counted by the store.
+    } finally {
+      isAsking = false;
+    }
+  };
+  const timer = setInterval(() => void send(), deps.config.counters_interval_ms);
+  writer.onEnd(() => {
+    clearInterval(timer);
+    gone.abort();
+  });
+  void send();
+}
