@@ -5,9 +5,9 @@ import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
 import { compileAcl } from './compile.js';
 import type { CompiledAcl } from './compile.js';
 import type { AclConfig } from './config.js';
-import { parseAclFile } from './file.js';
 import { createAclMetrics } from './metrics.js';
 import { createOwnEndpoints, parseOwnEndpoint } from './own-endpoints.js';
+import { parseAcl } from './parse.js';
 import { ACL_LIMITS, OPEN_POLICY } from './rules.js';
 import type { AclPolicy } from './rules.js';
 
@@ -123,8 +123,8 @@ export function createAcl(
             max_bytes: ACL_LIMITS.file_bytes,
           },
           {
-            onContent: (text) => {
-              enforce(parseAclFile(config.file, text));
+            onContent: async (text) => {
+              enforce(await parseAcl(config.file, text));
             },
             onLoad,
           },

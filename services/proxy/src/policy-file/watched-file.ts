@@ -64,7 +64,7 @@ async function readWhole(path: string, maxBytes: number): Promise<string> {
 export function createWatchedFile(
   config: WatchedFileConfig,
   deps: {
-    readonly onContent: (text: string) => void;
+    readonly onContent: (text: string) => void | Promise<void>;
     readonly onLoad: (result: LoadResult) => void;
   },
 ): WatchedFile {
@@ -82,7 +82,7 @@ export function createWatchedFile(
       const text = await readWhole(config.path, config.max_bytes);
       const hash = createHash('sha256').update(text).digest('hex');
       const changed = hash !== loadedHash;
-      if (changed || force) deps.onContent(text);
+      if (changed || force) await deps.onContent(text);
       loadedHash = hash;
       return { ok: true, changed };
     } catch (error) {
