@@ -14,9 +14,14 @@ import type { Publisher } from './publisher.js';
 import { adoptDeadFolders, openSpoolFolder } from './spool/folder.js';
 import type { FolderConfig, SpoolFolder } from './spool/folder.js';
 
-/** Far below what brokers take as one record batch (1 MiB), though it be for one partition. */
-const BATCH_MAX_BYTES = 768 * 1024;
+/**
+ * Of events before compression, which makes them ten times smaller: brokers take 1 MiB as one record
+ * batch, and a topic may have one partition only.
+ */
+const BATCH_MAX_BYTES = 2 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
+/** How often the proxy's thread hears what was taken; at once when the spool gets full. */
+const TAKEN_INTERVAL_MS = 25;
 const MAINTAIN_INTERVAL_MS = 1_000;
 /** By then every worker of this machine has taken its folder. */
 const ADOPT_AFTER_MS = 30_000;
@@ -55,6 +60,10 @@ export function startBackend(
   const failures: Record<string, number> = {};
   let failingSinceMs: number | null = null;
   let nextFailureLogMs = 0;
+  /** Taken since the proxy's thread was last told. */
+  let takenBytes = 0;
+  let takenTimer: NodeJS.Timeout | null = null;
+  let toldFull = false;
   let requestsMs: number[] = [];
   let agesMs: number[] = [];
 
@@ -87,6 +96,14 @@ export function startBackend(
       );
     },
   };
+
+  function tellTaken(outbox: Outbox): void {
+    if (takenTimer !== null) clearTimeout(takenTimer);
+    takenTimer = null;
+    toldFull = outbox.isFull;
+    send({ kind: 'taken', bytes: takenBytes, isFull: toldFull });
+    takenBytes = 0;
+  }
 
   function statsOf(outbox: Outbox): BackendStats {
     const stats = {
@@ -183,7 +200,7 @@ export function startBackend(
   }
 
   function adopt(outbox: Outbox): void {
-    if (outbox.counts.isFull) return;
+    if (outbox.isFull) return;
     try {
       const names = adoptDeadFolders(folderConfig, (payloads) => {
         outbox.append(payloads);
@@ -205,6 +222,7 @@ export function startBackend(
     const { folder, outbox, publisher } = parts;
     await publisher.stop(timeoutMs);
     for (const timer of timers) clearTimeout(timer);
+    if (takenTimer !== null) clearTimeout(takenTimer);
     outbox.close();
     const leftBytes = outbox.counts.spoolBytes;
     send({ kind: 'stats', stats: statsOf(outbox) });
@@ -222,11 +240,9 @@ export function startBackend(
       case 'chunk':
         if (parts === null) return;
         parts.outbox.accept(framesOf(message.chunk));
-        send({
-          kind: 'taken',
-          bytes: message.chunk.length,
-          isFull: parts.outbox.counts.isFull,
-        });
+        takenBytes += message.chunk.length;
+        if (parts.outbox.isFull !== toldFull) tellTaken(parts.outbox);
+        else takenTimer ??= setTimeout(tellTaken, TAKEN_INTERVAL_MS, parts.outbox);
         parts.publisher.wake();
         return;
       case 'stop':

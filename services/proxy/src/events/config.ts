@@ -26,15 +26,15 @@ export const eventsConfig = z.object({
     env: 'PROXY_EVENTS_FULL_POLICY',
     description: 'when the spool is full: refuse new sessions, or drop and count events',
   }),
-  linger_ms: durationMs({ max: 10_000 }).default(20).meta({
+  linger_ms: durationMs({ max: 10_000 }).default(100).meta({
     env: 'PROXY_EVENTS_LINGER',
-    description: 'how long the first event of a batch may wait for others',
+    description: 'how long the first event of a request may wait for others',
   }),
   flush_timeout_ms: durationMs({ max: 3_600_000 }).default(10_000).meta({
     env: 'PROXY_EVENTS_FLUSH_TIMEOUT',
     description: 'on a stop, how long to wait for Kafka; what is left stays in the spool',
   }),
-  batch_max_records: integer({ min: 1, max: 10_000 }).default(1_000).meta({
+  batch_max_records: integer({ min: 1, max: 10_000 }).default(2_000).meta({
     env: 'PROXY_EVENTS_BATCH_MAX',
     description: 'most events in one request to Kafka',
   }),

@@ -39,7 +39,6 @@ export interface OutboxCounts {
   readonly lostBytes: number;
   readonly spoolErrors: number;
   readonly journalBytes: number;
-  /** Nothing more can be promised: new sessions should be refused. */
   readonly isFull: boolean;
 }
 
@@ -57,6 +56,10 @@ export interface Outbox {
   close(): void;
   readonly counts: OutboxCounts;
   readonly isEmpty: boolean;
+  /** Nothing more can be promised: new sessions should be refused. */
+  readonly isFull: boolean;
+  /** Whether what waits in the log fills a batch, so that waiting for more is of no use. */
+  readonly hasFullBatch: boolean;
 }
 
 interface Held {
@@ -87,6 +90,8 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   let stranded: Buffer[] = [];
   let strandedBytes = 0;
 
+  /** Where the log ended when it was last looked after. */
+  let maintainedEnd = log.end;
   let pending: Batch | null = null;
   let superseded = 0;
   let dropped = 0;
@@ -318,7 +323,9 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     acknowledge,
     maintain() {
       try {
-        if (log.start < log.end) log.sync();
+        // What has waited since the last time; the rest is about to be acknowledged.
+        if (log.start < maintainedEnd) log.sync();
+        maintainedEnd = log.end;
         log.saveStart();
         journal.compact();
       } catch (error) {
@@ -344,6 +351,14 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
         journalBytes: journal.bytes,
         isFull: isFull(),
       };
+    },
+    get isFull() {
+      return isFull();
+    },
+    get hasFullBatch() {
+      return (
+        log.end - log.start >= config.batch_max_bytes || cache.length >= config.batch_max_records
+      );
     },
     get isEmpty() {
       return log.start === log.end && held.size === 0 && stranded.length === 0;

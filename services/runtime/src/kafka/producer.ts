@@ -13,6 +13,8 @@ import { createKafkaClient } from './client.js';
 import type { DebugLog } from './client.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
+import { keyPartitioner } from './partitioner.js';
+import { installProduceEncoder } from './produce-request.js';
 
 export interface OutgoingRecord {
   /** Decides the partition: murmur2, as Java's clients do. */
@@ -98,13 +100,14 @@ async function connectLink(
   config: KafkaConfig,
   deps: { readonly logger: DebugLog; readonly role: string },
 ): Promise<Link> {
+  installProduceEncoder();
   const client = createKafkaClient(config, deps);
   const producer = client.kafka.producer({
     idempotent: false,
     maxInFlightRequests: 1,
     allowAutoTopicCreation: false,
     retry: { retries: 0 },
-    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    createPartitioner: keyPartitioner,
   });
   const destroy = (): void => {
     client.destroy();

@@ -162,6 +162,7 @@ export function openSpoolLog(config: {
   };
   const saved = loadStart(join(config.dir, START_FILE));
   let start = firstStart;
+  let savedStart = saved;
   // A saved start beyond the end belongs to files that were deleted; one before it to older ones.
   start = segments.length === 0 ? (saved ?? 0) : Math.min(Math.max(saved ?? 0, firstStart), end());
   dropAcknowledged();
@@ -221,8 +222,10 @@ export function openSpoolLog(config: {
       }
     },
     saveStart() {
+      if (start === savedStart) return;
       try {
         saveStart(join(config.dir, START_FILE), start);
+        savedStart = start;
       } catch (error) {
         fail('cannot write', error);
       }
