@@ -1,0 +1,44 @@
+/** What the bench asks of its load generator, over Node's IPC. */
+
+/** Where a SOCKS5 proxy listens, or null for no proxy at all. */
+export type Via = { readonly host: string; readonly port: number } | null;
+
+export const BULK_CASES = ['download', 'upload'] as const;
+
+export type Job =
+  | {
+      readonly kind: (typeof BULK_CASES)[number];
+      readonly connections: number;
+      readonly durationMs: number;
+    }
+  | { readonly kind: 'connect_rate'; readonly atOnce: number; readonly durationMs: number }
+  | { readonly kind: 'ping_pong'; readonly bytes: number; readonly durationMs: number }
+  /** Handshakes one after the other. */
+  | { readonly kind: 'handshake'; readonly durationMs: number }
+  /** Downloads that go on until `close_idle`. */
+  | { readonly kind: 'open_downloads'; readonly connections: number }
+  | { readonly kind: 'open_idle'; readonly sessions: number }
+  | { readonly kind: 'close_idle' };
+
+export interface JobResult {
+  /** Bytes, connections, round trips or handshakes counted while measuring. */
+  readonly count: number;
+  /** The same from the beginning of the job, warm-up included, for what the whole job costs. */
+  readonly total: number;
+  /** The length of the measurement. */
+  readonly elapsedMs: number;
+  readonly failures: number;
+  /** Of single operations, where the job measures them. */
+  readonly p50Us: number | null;
+  readonly p99Us: number | null;
+}
+
+export interface JobRequest {
+  readonly via: Via;
+  readonly job: Job;
+}
+
+export type JobReply =
+  | { readonly ready: true }
+  | { readonly result: JobResult }
+  | { readonly error: string };

@@ -1,0 +1,16 @@
+import type { Via } from '../generator/protocol.js';
+
+/** A proxy that runs, or the lack of one. */
+export interface RunningPeer {
+  readonly via: Via;
+  /** Its processes, for memory; empty where there is none. */
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+export interface Peer {
+  readonly name: string;
+  /** How to get it, or null where it is there. */
+  missing(): string | null;
+  start(): Promise<RunningPeer>;
+}
