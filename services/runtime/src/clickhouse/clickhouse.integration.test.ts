@@ -122,6 +122,34 @@ describe('clickhouse', () => {
     await clickhouse.ping();
   });
 
+  it('downloads what the server writes, byte by byte', async () => {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of clickhouse.download({
+      sql: 'SELECT number, {text:String} AS text FROM numbers(3)',
+      params: { text: 'a"b,\n' },
+      format: 'CSVWithNames',
+    })) {
+      pieces.push(piece);
+    }
+    const row = (n: number) => `${n},"a""b,\n"\n`;
+    expect(Buffer.concat(pieces).toString()).toBe(`"number","text"\n${row(0)}${row(1)}${row(2)}`);
+  });
+
+  it('throws an exception in the middle of a download, and gives nothing of it as data', async () => {
+    let text = '';
+    const reading = (async () => {
+      for await (const piece of clickhouse.download({
+        sql: 'SELECT throwIf(number = 1000000) AS n, number FROM numbers(2000000)',
+        format: 'CSVWithNames',
+      })) {
+        text += Buffer.from(piece).toString();
+      }
+    })();
+    const error = await errorOf(reading);
+    expect(error).toMatchObject({ code: 'clickhouse_server', serverCode: 395 });
+    expect(text).toMatch(/^"n","number"\n(?:0,\d+\n)+$/);
+  });
+
   it('says of a lost connection that a repetition may help', async () => {
     const severed = await startSever();
     const url = `http://127.0.0.1:${(severed.address() as AddressInfo).port}`;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { ClickHouseLogLevel, createClient } from '@clickhouse/client';
+import { ClickHouseLogLevel, createClient, parseError } from '@clickhouse/client';
 import type { ClickHouseSettings, ResponseHeaders } from '@clickhouse/client';
 import type { z } from 'zod';
 import type { ClickHouseConfig } from './config.js';
@@ -32,6 +32,10 @@ export interface Statement extends Call {
 export interface RowQuery<S extends z.ZodType> extends Statement {
   /** The shape of a row; a row of another shape is an error. See columns.ts. */
   readonly row: S;
+}
+
+export interface Download extends Statement {
+  readonly format: 'CSVWithNames' | 'JSONEachRow' | 'Parquet';
 }
 
 export interface Insert extends Call {
@@ -73,6 +77,12 @@ export interface ClickHouse {
    * the server down. `timeoutMs` spans the whole reading.
    */
   stream<S extends z.ZodType>(query: RowQuery<S>): AsyncGenerator<z.output<S>[], void, undefined>;
+  /**
+   * The result of a SELECT without a FORMAT clause as the server writes it, in pieces as they come;
+   * memory stays bounded like that of `stream`. An exception in the middle is thrown, never a piece.
+   * `params` travel in the URL: together they must stay below the server's `http_max_uri_size`.
+   */
+  download(statement: Download): AsyncGenerator<Uint8Array, void, undefined>;
   /** A statement without a result: DDL, INSERT … SELECT, SYSTEM. */
   command(statement: Statement): Promise<void>;
   close(): Promise<void>;
@@ -88,6 +98,12 @@ const FOR_ROWS: Settings = {
   output_format_json_quote_denormals: 1,
   date_time_output_format: 'iso',
   // A caller that has gone away should not keep the server busy.
+  cancel_http_readonly_queries_on_client_close: 1,
+};
+/** 64-bit integers stay numbers: whoever reads the file knows how to. */
+const FOR_DOWNLOADS: Settings = {
+  output_format_json_quote_64bit_integers: 0,
+  date_time_output_format: 'iso',
   cancel_http_readonly_queries_on_client_close: 1,
 };
 const FOR_INSERTS: Settings = {
@@ -223,6 +239,35 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
         deadline.clear();
       }
     },
+    async *download(statement) {
+      const deadline = createDeadline(statement.timeoutMs ?? config.timeout_ms, statement.signal);
+      try {
+        const result = await client.exec({
+          query: `${statement.sql}\nFORMAT ${statement.format}`,
+          query_params: { ...statement.params },
+          ...requestOf(
+            statement,
+            deadline,
+            { ...FOR_DOWNLOADS, wait_end_of_query: 0 },
+            statement.queryId ?? randomUUID(),
+          ),
+        });
+        const { stream } = result;
+        const onAbort = () => stream.destroy(new Error('aborted'));
+        deadline.signal.addEventListener('abort', onAbort, { once: true });
+        try {
+          yield* withoutException(stream, result.response_headers['x-clickhouse-exception-tag']);
+        } finally {
+          // Also where the reader stops early: the server is told by the closed connection.
+          deadline.signal.removeEventListener('abort', onAbort);
+          stream.destroy();
+        }
+      } catch (cause) {
+        throw clickHouseErrorOf(cause, 'download', deadline.ended());
+      } finally {
+        deadline.clear();
+      }
+    },
     async command(statement) {
       await bounded(statement, 'command', async (deadline, queryId) => {
         await client.command({
@@ -234,6 +279,40 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
     },
     close: () => client.close(),
   };
+}
+
+/**
+ * The pieces of an answer up to an exception that the server wrote behind them, which is thrown:
+ * between two lines `__exception__` it stands with a tag that only this answer's header names.
+ */
+async function* withoutException(
+  pieces: AsyncIterable<unknown>,
+  tag: string | string[] | undefined,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const marker = typeof tag === 'string' ? Buffer.from(`\r\n__exception__\r\n${tag}\r\n`) : null;
+  const exception: Buffer[] = [];
+  let kept: Buffer = Buffer.alloc(0);
+  try {
+    for await (const piece of pieces) {
+      const bytes: Buffer = Buffer.concat([kept, piece as Uint8Array]);
+      kept = Buffer.alloc(0);
+      if (exception.length > 0) exception.push(bytes);
+      else if (marker === null) yield bytes;
+      else {
+        const at = bytes.indexOf(marker);
+        // The marker may lie across two pieces.
+        const safe = at >= 0 ? at : Math.max(0, bytes.length - marker.length + 1);
+        if (safe > 0) yield bytes.subarray(0, safe);
+        if (at >= 0) exception.push(bytes.subarray(at + marker.length));
+        else kept = bytes.subarray(safe);
+      }
+    }
+  } catch (cause) {
+    // The server cuts the connection behind an exception.
+    if (exception.length === 0) throw cause;
+  }
+  if (exception.length > 0) throw parseError(Buffer.concat(exception).toString('utf8').trim());
+  if (kept.length > 0) yield kept;
 }
 
 /** Rejects when the signal fires, after `end` has been called; the client's own promise may hang for good then. */
