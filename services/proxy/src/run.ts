@@ -4,6 +4,7 @@ import {
   createOpsServer,
   createRegistry,
   createService,
+  formatListenAddress,
 } from '@sockscope/runtime';
 import type { Component } from '@sockscope/runtime';
 import { createAcl } from './acl/acl.js';
@@ -105,6 +106,13 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
   health.add('ready', 'listener', () => ({ ok: server.isListening }));
   health.add('ready', 'events', () => events.health());
 
+  // A port of 0 is known only now.
+  const listening: Component = {
+    async start() {
+      await acl.protectEndpoints([formatListenAddress(await server.start())]);
+    },
+    stop: () => server.stop(),
+  };
   const reload = (): void => {
     void acl.reload();
     void authenticator.reload();
@@ -115,7 +123,7 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
     ['acl', acl],
     ['tracker', tracker],
     ['relay', relay],
-    ['server', server],
+    ['server', listening],
   ];
   if (sharedCounts === null) {
     components.unshift(['ops', createOpsServer(config.ops, { health, metrics: registry, logger })]);

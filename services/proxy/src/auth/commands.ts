@@ -1,6 +1,7 @@
 import { SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { DEFAULT_COST, hashPassword } from './password.js';
+import type { ScryptCost } from './password.js';
 import { askNewPassword } from './prompt.js';
 import { nameProblem } from './users-file.js';
 import { listUsers, putUser, removeUser } from './users-edit.js';
@@ -9,6 +10,23 @@ function checkedName(what: string, name: string): string {
   const problem = nameProblem(name);
   if (problem !== null) throw new SockscopeError('name_invalid', `${what}: ${problem}`);
   return name;
+}
+
+/** Less can be guessed too fast from a stolen file; more takes seconds for a login. */
+const MIN_COST = 13;
+const MAX_COST = 17;
+
+interface AddOptions {
+  readonly file?: string;
+  readonly group?: string[];
+  readonly cost?: string;
+}
+
+function costOf(text: string | undefined): ScryptCost {
+  if (text === undefined) return DEFAULT_COST;
+  const ln = Number(text);
+  if (Number.isInteger(ln) && ln >= MIN_COST && ln <= MAX_COST) return { ...DEFAULT_COST, ln };
+  throw new SockscopeError('option_invalid', `--cost must be ${MIN_COST} to ${MAX_COST}`);
 }
 
 function collect(value: string, before: readonly string[] | undefined): string[] {
@@ -40,11 +58,16 @@ export function registerUsersCommands(program: Command, usersFile: () => string)
       'groups, with commas between or repeated; without it they stay',
       collect,
     )
-    .action(async (name: string, options: { file?: string; group?: string[] }) => {
+    .option(
+      '--cost <exponent>',
+      `how slow the hash is: 2 to this power, ${MIN_COST} to ${MAX_COST} (default: ${DEFAULT_COST.ln})`,
+    )
+    .action(async (name: string, options: AddOptions) => {
       const file = fileOf(options);
       checkedName('name', name);
       for (const group of options.group ?? []) checkedName(`group "${group}"`, group);
-      const hash = await hashPassword(await askNewPassword(process.stdin), DEFAULT_COST);
+      const cost = costOf(options.cost);
+      const hash = await hashPassword(await askNewPassword(process.stdin), cost);
       const result = await putUser(file, { name, hash, groups: options.group ?? null });
       process.stdout.write(`${result} ${name} in ${file}\n`);
     });

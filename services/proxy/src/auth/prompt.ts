@@ -39,34 +39,48 @@ const KEY = {
   backspace: 0x08,
 };
 
-/** Reads a line from a terminal without showing it. */
-function readHidden(input: NodeJS.ReadStream, prompt: string): Promise<Buffer> {
-  process.stderr.write(prompt);
+/** Reads one line for each prompt from a terminal, without showing what is typed. */
+function readHidden(input: NodeJS.ReadStream, prompts: readonly string[]): Promise<Buffer[]> {
+  const lines: Buffer[] = [];
+  let line = '';
+  process.stderr.write(prompts[0] ?? '');
   return new Promise((resolve, reject) => {
-    let line = '';
     const finish = (): void => {
       input.off('data', onData);
       input.setRawMode(false);
       input.pause();
       process.stderr.write('\n');
     };
-    const onData = (text: string): void => {
-      for (const character of text) {
-        const code = character.codePointAt(0);
-        if (code === KEY.enter || code === KEY.newline) {
+    /** Whether there is more to read. */
+    const take = (character: string): boolean => {
+      switch (character.codePointAt(0)) {
+        case KEY.enter:
+        case KEY.newline:
+          lines.push(Buffer.from(line));
+          line = '';
+          if (lines.length < prompts.length) {
+            process.stderr.write(`\n${prompts[lines.length]}`);
+            return true;
+          }
           finish();
-          resolve(Buffer.from(line));
-          return;
-        }
-        if (code === KEY.interrupt || code === KEY.end) {
+          resolve(lines);
+          return false;
+        case KEY.interrupt:
+        case KEY.end:
           finish();
           reject(new SockscopeError('password_invalid', 'interrupted'));
-          return;
-        }
-        if (code === KEY.erase || code === KEY.backspace)
+          return false;
+        case KEY.erase:
+        case KEY.backspace:
           line = Array.from(line).slice(0, -1).join('');
-        else line += character;
+          return true;
+        default:
+          line += character;
+          return true;
       }
+    };
+    const onData = (text: string): void => {
+      for (const character of text) if (!take(character)) return;
     };
     input.setRawMode(true);
     input.setEncoding('utf8');
@@ -81,10 +95,9 @@ function readHidden(input: NodeJS.ReadStream, prompt: string): Promise<Buffer> {
  */
 export async function askNewPassword(input: NodeJS.ReadStream): Promise<Buffer> {
   if (!input.isTTY) return checked(await readPiped(input));
-  const first = checked(await readHidden(input, 'Password: '));
-  const second = await readHidden(input, 'Again: ');
-  if (!first.equals(second)) {
+  const [first, second] = await readHidden(input, ['Password: ', 'Again: ']);
+  if (first === undefined || second === undefined || !first.equals(second)) {
     throw new SockscopeError('password_invalid', 'the two passwords differ');
   }
-  return first;
+  return checked(first);
 }
