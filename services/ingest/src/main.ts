@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createProgram } from '@sockscope/runtime';
 import { ingestConfig } from './config.js';
+import { registerMaintenance } from './maintenance/index.js';
 import { registerMigrate } from './migrations/index.js';
 import { registerRollups } from './rollups/index.js';
 import { createIngest } from './service.js';
@@ -13,4 +14,5 @@ const program = createProgram({
 });
 registerMigrate(program.command, () => program.config());
 registerRollups(program.command, () => program.config());
+registerMaintenance(program.command, () => program.config());
 await program.main();

@@ -3,4 +3,4 @@ export type { TablesConfig } from './config.js';
 export { MigrationError } from './errors.js';
 export { registerMigrate } from './command.js';
 export type { MigrateConfig } from './command.js';
-export { createMigrator } from './migrator.js';
+export { createMigrator, layoutOf } from './migrator.js';

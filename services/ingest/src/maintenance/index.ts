@@ -1,0 +1,1 @@
+export { registerMaintenance } from './command.js';

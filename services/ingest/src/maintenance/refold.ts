@@ -1,0 +1,54 @@
+/**
+ * The fold as SQL, from `session_events`: what ingest makes of events as they come, made again from
+ * the events that are stored. Both are the same maximum, so doing it twice changes nothing.
+ */
+import { SESSION_COLUMNS, TRAFFIC_COLUMNS } from '../tables/columns.js';
+
+/** Tables that hold one row per session. */
+export const SESSION_TABLES = ['sessions_by_user', 'sessions_by_destination', 'sessions'] as const;
+/** Every table that is made from events, in the order in which they are exchanged. */
+export const FOLDED_TABLES = [...SESSION_TABLES, 'session_traffic_1m'] as const;
+
+/** Sessions that began within {from} and {to}, seconds since 1970: their start is what the primary key begins with. */
+const STARTED = "started_at >= {from:DateTime('UTC')} AND started_at < {to:DateTime('UTC')}";
+
+/** Where an event's column is not simply the session's. */
+const SESSION_EXPRESSIONS: Readonly<Record<string, string>> = {
+  status: "ifNull(toString(status), 'active')",
+  updated_at: 'occurred_at',
+  version: 'seq * 2',
+};
+
+/** The newest row of each session that began in a window. */
+export function refoldSessions(table: string, events: string): string {
+  const names = Object.keys(SESSION_COLUMNS);
+  const values = names.map((name) => SESSION_EXPRESSIONS[name] ?? name);
+  return `INSERT INTO ${table} (${names.join(', ')})
+SELECT ${values.join(', ')}
+FROM (SELECT * FROM ${events} FINAL WHERE ${STARTED} ORDER BY session_id, seq DESC LIMIT 1 BY session_id)`;
+}
+
+const COUNTERS = ['bytes_sent', 'bytes_received', 'packets_sent', 'packets_received'] as const;
+const FIXED = Object.keys(TRAFFIC_COLUMNS).filter(
+  (name) => name !== 'bucket' && !COUNTERS.some((counter) => counter === name),
+);
+
+/** The traffic per minute of the sessions that began in a window. */
+export function refoldTraffic(table: string, events: string): string {
+  const maxima = COUNTERS.map((name) => `max(minute_${name})`);
+  return `INSERT INTO ${table} (bucket, ${FIXED.join(', ')}, ${COUNTERS.join(', ')})
+SELECT toStartOfMinute(assumeNotNull(interval_start)) AS minute, ${FIXED.join(', ')}, ${maxima.join(', ')}
+FROM ${events} FINAL
+WHERE ${STARTED} AND interval_start IS NOT NULL
+GROUP BY minute, ${FIXED.join(', ')}
+HAVING ${maxima.join(' + ')} > 0`;
+}
+
+/** Everything of a window, in the order of FOLDED_TABLES. */
+export function refoldWindow(events: string, nameOf: (table: string) => string): string[] {
+  return FOLDED_TABLES.map((table) =>
+    table === 'session_traffic_1m'
+      ? refoldTraffic(nameOf(table), events)
+      : refoldSessions(nameOf(table), events),
+  );
+}

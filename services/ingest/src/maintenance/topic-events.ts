@@ -1,0 +1,77 @@
+import type { Logger } from '@sockscope/runtime';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { readTopic } from '@sockscope/runtime/kafka';
+import type { KafkaConfig } from '@sockscope/runtime/kafka';
+import { createDecoder } from '../decode/decode-event.js';
+import { EventView } from '../decode/event-view.js';
+import { BatchFold } from '../fold/batch-fold.js';
+import { createPiecePool } from '../tables/row-buffer.js';
+
+/** Events that are written with one insert. */
+const BATCH_EVENTS = 200_000;
+const POOL_PIECES = 64;
+
+export interface TopicEvents {
+  readonly events: number;
+  /** Records that are no valid event. */
+  readonly poison: number;
+}
+
+/** Writes every event of the topic into a table like `session_events`, in large blocks. */
+export async function copyTopicEvents(
+  config: { readonly kafka: KafkaConfig; readonly timeoutMs: number },
+  table: string,
+  deps: {
+    readonly clickhouse: ClickHouse;
+    readonly logger: Logger;
+    readonly onProgress: (done: number, total: number, what: string) => void;
+  },
+): Promise<TopicEvents> {
+  const { clickhouse, logger, onProgress } = deps;
+  const pool = createPiecePool(POOL_PIECES);
+  const view = new EventView();
+  const decoder = createDecoder(view);
+  let fold = new BatchFold(pool);
+  let events = 0;
+  let poison = 0;
+
+  async function flush(): Promise<void> {
+    const block = fold.encode().find((each) => each.table === 'session_events');
+    if (block !== undefined) {
+      await clickhouse.insert({
+        table,
+        columns: block.columns,
+        format: block.format,
+        bytes: block.bytes,
+        timeoutMs: config.timeoutMs,
+        settings: { max_partitions_per_insert_block: 0 },
+      });
+    }
+    fold.release();
+    fold = new BatchFold(pool);
+  }
+
+  await readTopic(
+    { kafka: config.kafka, topic: config.kafka.topic },
+    {
+      async onBatch({ records }) {
+        while (records.next()) {
+          const why = decoder.decode(records.bytes, records.valueStart, records.valueLength);
+          if (why !== null) {
+            poison += 1;
+            continue;
+          }
+          events += 1;
+          fold.add(view);
+        }
+        if (fold.count >= BATCH_EVENTS) await flush();
+      },
+      onProgress: (done, total) => {
+        onProgress(done, total, 'records read');
+      },
+    },
+    { logger },
+  );
+  await flush();
+  return { events, poison };
+}
