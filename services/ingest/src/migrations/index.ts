@@ -1,6 +1,4 @@
 export { tablesConfig } from './config.js';
 export type { TablesConfig } from './config.js';
-export { MigrationError } from './errors.js';
 export { registerMigrate } from './command.js';
-export type { MigrateConfig } from './command.js';
 export { createMigrator, layoutOf } from './migrator.js';

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { loadMigrations } from './files.js';
 import { createMigrator, tablesConfig } from './index.js';
 import type { TablesConfig } from './index.js';
+import { queryUserStatements } from './query-user.js';
 
 let admin: ClickHouse;
 let database: string;
@@ -111,6 +112,17 @@ describe('migrate', () => {
     const older = createMigrator(defaults, { admin, database, migrations });
     await expect(older.migrate()).rejects.toMatchObject({ code: 'migration_unknown' });
     expect((await older.status()).at(-1)?.state).toBe('unknown');
+  });
+
+  it('makes the reader with statements that the server understands, or says why it cannot', async () => {
+    const config = { ...defaults, query_user: 'reader', query_password: 'secret' };
+    const layout = { kind: 'single', database } as const;
+    for (const sql of queryUserStatements(config, layout, false)) {
+      // oxlint-disable-next-line no-await-in-loop
+      await expect(admin.command({ sql: `EXPLAIN AST ${sql}` })).resolves.toBeUndefined();
+    }
+    // The server of the tests has its users in a file.
+    await expect(migrator(config).migrate()).rejects.toThrow(/Leave CLICKHOUSE_QUERY_USER empty/);
   });
 
   it('hides the password of the user that it makes', async () => {

@@ -267,11 +267,11 @@ function fileName(migration: Migration): string {
   return `${String(migration.version).padStart(4, '0')}_${migration.name}`;
 }
 
-/** 497: the user lacks a right, or the server has no access management at all. */
-const ACCESS_DENIED = 497;
+/** 497: the user lacks a right; 514: the server has no place to store users in. */
+const NO_ACCESS_MANAGEMENT: readonly (number | null)[] = [497, 514];
 
 function messageOfServer(cause: unknown): string {
-  if (cause instanceof ClickHouseError && cause.serverCode === ACCESS_DENIED) {
+  if (cause instanceof ClickHouseError && NO_ACCESS_MANAGEMENT.includes(cause.serverCode)) {
     return `${cause.message}\nThe user of CLICKHOUSE_USER needs this right. Leave CLICKHOUSE_QUERY_USER empty where the server manages its users elsewhere.`;
   }
   return cause instanceof Error ? cause.message : String(cause);

@@ -13,7 +13,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
-import { int64, isoTime } from '@sockscope/runtime/clickhouse';
+import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
 import { z } from 'zod';
@@ -377,15 +377,6 @@ export async function findRollupDifferences(
     }
   }
   return differences;
-}
-
-/** Until when the rollups have everything, null before the first round. */
-export async function rollupsFreshAt(clickhouse: ClickHouse): Promise<string | null> {
-  const [row] = await clickhouse.query({
-    sql: 'SELECT fresh_at FROM ingest_rollup_state FINAL WHERE id = 1',
-    row: z.object({ fresh_at: isoTime }),
-  });
-  return row?.fresh_at ?? null;
 }
 
 /** Before every version. */
