@@ -5,8 +5,9 @@
 import { pathToFileURL } from 'node:url';
 import { compileAcl, explain, parseAclFile } from '@sockscope/proxy/acl';
 import type { AclRequest } from '@sockscope/proxy/acl';
+import type { MicroResult } from './micro.js';
 
-export interface AclBenchRow {
+interface AclBenchRow {
   readonly rules: number;
   readonly what: string;
   /** Microseconds per decision, median of the rounds. */
@@ -115,7 +116,7 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-export function benchAcl(): AclBenchRow[] {
+function benchAcl(): AclBenchRow[] {
   return RULE_COUNTS.flatMap((count) =>
     CASES.map(({ what, rules, requests }) => {
       const text = rules(count);
@@ -138,6 +139,15 @@ export function benchAcl(): AclBenchRow[] {
       };
     }),
   );
+}
+
+/** The same as rows of the proxy's benchmark. */
+export function aclResults(): MicroResult[] {
+  return benchAcl().map(({ rules, what, decide_us, linear_us }) => ({
+    name: `ACL decision, ${rules} rules, ${what} (one by one: ${linear_us.toFixed(0)} µs)`,
+    us: decide_us,
+    boundUs: null,
+  }));
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { BENCH_CASES } from './cases.js';
 import type { Measure } from './cases.js';
 import { startGenerator } from './generator/client.js';
+import { aclResults } from './acl.js';
 import { runMicro } from './micro.js';
 import { bareNode, dante, direct, microsocks, singBox } from './peers/others.js';
 import type { Peer } from './peers/peer.js';
@@ -183,7 +184,7 @@ const targets: Target[] = [
   { measure: 'idle session', peer: OURS, against: null, bound: 15, lowerIsBetter: true },
 ];
 const outcomes = results.check(targets).filter(({ value }) => value !== null);
-const micro = wantedCases.includes('micro') ? runMicro(say) : [];
+const micro = wantedCases.includes('micro') ? [...runMicro(say), ...aclResults()] : [];
 
 const names = PEER_NAMES.filter((name) =>
   measures.some((measure) => results.median(measure.name, name) !== null),
