@@ -1,3 +1,4 @@
+export * from './export.js';
 export * from './flows.js';
 export * from './measures.js';
 export * from './problem.js';

@@ -3,12 +3,14 @@ import { CLOSE_REASONS, SESSION_STATUSES } from '../events/close-reason.js';
 import { counter, counters } from '../events/counters.js';
 import { ACL_DECISIONS, COMMANDS, PROTOCOLS, SESSION_EVENT_TYPES } from '../events/events.js';
 import { sessionId } from '../events/session-id.js';
+import { formatParam } from './export.js';
 import {
   addressOrBlock,
   cursor,
   decimal,
   hostPattern,
   instant,
+  optionalPageSize,
   pageSize,
   port,
   several,
@@ -99,13 +101,14 @@ export const sessionsQuery = z
     ...sessionFilterParams,
     sort: z.enum(SESSION_SORTS).default('started_at'),
     order: z.enum(SORT_ORDERS).default('desc'),
-    limit: pageSize,
+    limit: optionalPageSize,
     cursor: cursor.optional(),
+    ...formatParam,
   })
   .superRefine(checkFilterRanges);
 
 export type SessionsQuery = z.infer<typeof sessionsQuery>;
-export type SessionFilters = Omit<SessionsQuery, 'sort' | 'order' | 'limit' | 'cursor'>;
+export type SessionFilters = Omit<SessionsQuery, 'sort' | 'order' | 'limit' | 'cursor' | 'format'>;
 
 /** One session. Its counters are exact; "packets" are datagrams for UDP, reads from the socket for TCP. */
 export const session = z

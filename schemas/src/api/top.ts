@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CLOSE_REASONS } from '../events/close-reason.js';
 import { counter, counters } from '../events/counters.js';
+import { formatParam } from './export.js';
 import { answerMeta } from './measures.js';
 import { attributeFilterParams, checkFilterRanges } from './session.js';
 import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
@@ -51,8 +52,11 @@ export const topQuery = z
   .strictObject({
     ...rangeParams,
     by: z.enum(TOP_MEASURES).default('bytes'),
-    limit: whole(1, API_LIMITS.top_max).default(API_LIMITS.top_default),
+    limit: whole(1, API_LIMITS.top_max)
+      .optional()
+      .describe(`default: ${API_LIMITS.top_default}, and all in an export`),
     ...attributeFilterParams,
+    ...formatParam,
   })
   .superRefine(checkRange)
   .superRefine(checkFilterRanges);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { formatParam } from './export.js';
 import { answerMeta } from './measures.js';
 import { attributeFilterParams, checkFilterRanges, wireTime } from './session.js';
 import { TOP_MEASURES } from './top.js';
@@ -38,6 +39,7 @@ export const trafficQuery = z
       .describe('with split: the number of values that get a series of their own'),
     by: z.enum(TOP_MEASURES).default('bytes').describe('with split: the measure that ranks them'),
     ...attributeFilterParams,
+    ...formatParam,
   })
   .superRefine(checkRange)
   .superRefine(checkFilterRanges);

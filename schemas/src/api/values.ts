@@ -139,6 +139,11 @@ export const timeZone = z
 
 export const pageSize = whole(1, API_LIMITS.page_size_max).default(API_LIMITS.page_size_default);
 
+/** The same where no limit may mean all, in an export. */
+export const optionalPageSize = whole(1, API_LIMITS.page_size_max)
+  .optional()
+  .describe(`default: ${API_LIMITS.page_size_default}, and all in an export`);
+
 /** Takes `next_cursor` of the page before; bound to the filters it was made with. */
 export const cursor = z
   .string()

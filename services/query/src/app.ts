@@ -10,6 +10,7 @@ import type { z } from 'zod';
 import type { Authenticator } from './auth/authenticator.js';
 import { mayDo } from './auth/principal.js';
 import type { CoverageReader } from './coverage/coverage.js';
+import type { ExportDeps } from './export/export.js';
 import type { Context } from './http/context.js';
 import { handleErrors } from './http/errors.js';
 import { guard, isStillAllowed } from './http/guard.js';
@@ -40,6 +41,7 @@ export interface AppDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;
   readonly gates: Readonly<Record<'light' | 'heavy', Gate>>;
+  readonly exports: ExportDeps;
   readonly hub: Hub;
   readonly streamMetrics: StreamMetrics;
   readonly authenticator: Authenticator;
@@ -85,7 +87,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
         contextOf: (request: FastifyRequest, reply: FastifyReply) =>
           contextOf(request, reply, deps),
       };
-      serveQuestions(api, routed);
+      serveQuestions(api, { ...routed, ...deps.exports });
       serveStream(api, {
         ...routed,
         config: config.stream,

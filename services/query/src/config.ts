@@ -10,6 +10,7 @@ import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
 import { authConfig } from './auth/config.js';
 import { streamConfig } from './stream/config.js';
+import { exportConfig } from './export/config.js';
 import { maskConfig, MASK_KEY_CHARS_MIN } from './mask/config.js';
 
 /** Settings of the query service. Limits stand beside their defaults. */
@@ -63,7 +64,7 @@ const settings = z.object({
       description:
         'requests of one key or token in a minute, beyond it 429; 0 for no limit. Not applied without authentication',
     }),
-    query_timeout_ms: durationMs({ min: 100, max: 600_000 }).default(10_000).meta({
+    query_timeout_ms: durationMs({ min: 100, max: 290_000 }).default(10_000).meta({
       env: 'QUERY_TIMEOUT',
       description: 'deadline of one query in ClickHouse',
     }),
@@ -76,6 +77,7 @@ const settings = z.object({
       description: 'memory that one query may take in ClickHouse',
     }),
   }),
+  exports: exportConfig,
   stream: streamConfig,
   auth: authConfig,
   mask: maskConfig,

@@ -7,6 +7,7 @@ import { createKeyStore } from './auth/keys.js';
 import { createTokenVerifier } from './auth/tokens.js';
 import type { QueryConfig } from './config.js';
 import { createCoverageReader } from './coverage/coverage.js';
+import { createAuditLog } from './export/audit.js';
 import { createMask } from './mask/mask.js';
 import { createQueryServer } from './server.js';
 import { createGate, createGateMetrics } from './store/gate.js';
@@ -27,7 +28,8 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   const health = createHealth();
   const now = Date.now;
   const clickhouse = createClickHouse(config.clickhouse);
-  const store = createStore(limits, { clickhouse, metrics: createStoreMetrics(registry) });
+  const metrics = createStoreMetrics(registry);
+  const store = createStore(limits, { clickhouse, metrics });
   health.add('ready', 'clickhouse', async () => {
     await store.ping();
     return { ok: true };
@@ -66,6 +68,23 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       store,
       coverage: createCoverageReader({ store }),
       gates: { light: gateOf('light'), heavy: gateOf('heavy') },
+      exports: {
+        clickhouse,
+        audit: createAuditLog({ clickhouse }),
+        gate: createGate(
+          {
+            name: 'export',
+            running_max: config.exports.running_max,
+            waiting_max: config.exports.running_max,
+            wait_max_ms: limits.wait_max_ms,
+          },
+          gateMetrics,
+        ),
+        metrics,
+        logger,
+        config: config.exports,
+        limits,
+      },
       hub,
       streamMetrics,
       authenticator,

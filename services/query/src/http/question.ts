@@ -14,6 +14,7 @@ export const PROBLEMS = {
   401: problem.describe('no valid key or token'),
   403: problem.describe('the key or token does not allow this'),
   404: problem.describe('there is no such thing'),
+  406: problem.describe('not in that format'),
   422: problem.describe('the question would read too much'),
   429: problem.describe('too many requests; see Retry-After'),
   503: problem.describe('not now; see Retry-After'),

@@ -1,5 +1,6 @@
 import {
   activeSessionsPage,
+  API_LIMITS,
   activeSessionsQuery,
   destinationParams,
   destinationProfile,
@@ -31,6 +32,8 @@ import {
 import type { FastifyInstance } from 'fastify';
 import { closeReason } from '@sockscope/schemas';
 import { activeSessions } from '../questions/active/active.js';
+import type { ExportDeps } from '../export/export.js';
+import { maybeExportSessions, maybeExportTop, maybeExportTraffic } from '../export/questions.js';
 import type { Mask } from '../mask/mask.js';
 import { visibleFilters, visibleSession, visibleUser } from '../mask/visible.js';
 import { restrictedTo } from '../questions/filters/filters.js';
@@ -62,14 +65,16 @@ function visibleUsers<T extends { readonly user: string }>(items: readonly T[], 
   return items.map((item) => ({ ...item, user: mask.user(item.user) }));
 }
 
+type RoutesDeps = QuestionDeps & SumsDeps & ExportDeps;
+
 /** The questions, under `/api/v1`. */
-export function serveQuestions(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+export function serveQuestions(app: FastifyInstance, deps: RoutesDeps): void {
   serveSessions(app, deps);
   serveTopLists(app, deps);
   serveAnalytics(app, deps);
 }
 
-function serveSessions(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+function serveSessions(app: FastifyInstance, deps: RoutesDeps): void {
   const { store } = deps;
   serve(app, deps, {
     path: '/sessions',
@@ -80,11 +85,13 @@ function serveSessions(app: FastifyInstance, deps: QuestionDeps & SumsDeps): voi
     params: noParams,
     query: sessionsQuery,
     answer: sessionsPage,
+    other: ({ query }, context) => maybeExportSessions(deps, query, context),
     closed: ({ query }, page, nowMs) =>
       isClosed(query.start_before, nowMs) && page.items.every((item) => item.status !== 'active'),
     ask: async ({ query }, context) => {
       const filters = await visibleFilters(store, query, context);
-      const page = await answerSessionsPage(store, query, filters, context, context.nowMs);
+      const limited = { ...query, limit: query.limit ?? API_LIMITS.page_size_default };
+      const page = await answerSessionsPage(store, limited, filters, context, context.nowMs);
       return { ...page, items: page.items.map((item) => visibleSession(item, context.mask)) };
     },
   });
@@ -139,7 +146,7 @@ function serveSessions(app: FastifyInstance, deps: QuestionDeps & SumsDeps): voi
   });
 }
 
-function serveTopLists(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+function serveTopLists(app: FastifyInstance, deps: RoutesDeps): void {
   const common = {
     tag: 'analytics',
     weight: 'heavy',
@@ -202,6 +209,8 @@ function serveTopLists(app: FastifyInstance, deps: QuestionDeps & SumsDeps): voi
       ...common,
       ...list,
       answer,
+      other: ({ query }, context) =>
+        maybeExportTop(deps, list.path.slice(1), dimension, query, context),
       ask: async ({ query }, context) => {
         const filters = await visibleFilters(deps.store, query, context);
         const found = await topAnswer(deps, dimension, query, filters, context, context.nowMs);
@@ -215,7 +224,7 @@ function serveTopLists(app: FastifyInstance, deps: QuestionDeps & SumsDeps): voi
   }
 }
 
-function serveAnalytics(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+function serveAnalytics(app: FastifyInstance, deps: RoutesDeps): void {
   const common = { tag: 'analytics', weight: 'heavy', closed: closedRange } as const;
   serve(app, deps, {
     ...common,
@@ -239,6 +248,7 @@ function serveAnalytics(app: FastifyInstance, deps: QuestionDeps & SumsDeps): vo
     params: noParams,
     query: trafficQuery,
     answer: traffic,
+    other: ({ query }, context) => maybeExportTraffic(deps, query, context),
     ask: async ({ query }, context) => {
       const { mask } = context;
       const filters = await visibleFilters(deps.store, query, context);

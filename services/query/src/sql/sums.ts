@@ -337,6 +337,27 @@ function topSql(of: SumsOf, by: TopMeasure): { sql: string; params: SqlParams } 
   };
 }
 
+/** Every key with its sums, the largest by the measure first. @param limit null for all of them. */
+export function topKeysSql(
+  of: SumsOf,
+  by: TopMeasure,
+  limit: number | null,
+): { sql: string; params: SqlParams } {
+  const { sql, params } = union(of);
+  const measure = measureSql(by, of.dimension);
+  return {
+    sql: `SELECT k AS key, ${SUMMED_SQL}
+      FROM (
+    ${sql}
+      )
+      GROUP BY k
+      HAVING ${measure} > 0
+      ORDER BY ${measure} DESC, key ASC
+      ${limit === null ? '' : 'LIMIT {limit:UInt64}'}`,
+    params: { ...params, ...(limit === null ? {} : { limit }) },
+  };
+}
+
 const isTotal = z.int().min(0).max(1);
 const topRow = z.object({ key: z.string(), is_total: isTotal, ...sumColumns });
 export type TopRow = z.output<typeof topRow>;

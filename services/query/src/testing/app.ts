@@ -8,6 +8,7 @@ import { authConfig } from '../auth/config.js';
 import { createKeyStore } from '../auth/keys.js';
 import { createTokenVerifier } from '../auth/tokens.js';
 import { createCoverageReader } from '../coverage/coverage.js';
+import { createAuditLog } from '../export/audit.js';
 import { maskConfig } from '../mask/config.js';
 import { createMask } from '../mask/mask.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
@@ -33,6 +34,7 @@ export interface TestAppOptions {
   readonly rateLimitPerMinute?: number;
   readonly heavyRunningMax?: number;
   readonly streamClientsMax?: number;
+  readonly exportRowsMax?: number;
   readonly streamBufferMaxBytes?: number;
 }
 
@@ -49,6 +51,7 @@ export async function createTestApp(
   const logger = createLogger('query', { level: 'silent' });
   const registry = createRegistry('query', 'test');
   const { now } = options;
+  const metrics = createStoreMetrics(registry);
   const store = createStore(
     {
       query_timeout_ms: 20_000,
@@ -56,7 +59,7 @@ export async function createTestApp(
       memory_max_bytes: 2_000_000_000,
       reuse_ms: 0,
     },
-    { clickhouse, metrics: createStoreMetrics(registry) },
+    { clickhouse, metrics },
   );
   const auth = authConfig.parse(settingsOf(authConfig.shape, options.auth));
   const gateMetrics = createGateMetrics(registry);
@@ -83,6 +86,19 @@ export async function createTestApp(
       store,
       coverage: createCoverageReader({ store }),
       gates: { light: gate('light', 50), heavy: gate('heavy', options.heavyRunningMax ?? 8) },
+      exports: {
+        clickhouse,
+        audit: createAuditLog({ clickhouse }),
+        gate: gate('export', 4),
+        metrics,
+        logger,
+        config: {
+          running_max: 4,
+          rows_max: options.exportRowsMax ?? 1_000_000,
+          timeout_ms: 60_000,
+        },
+        limits: { rows_to_read_max: 1_000_000_000, memory_max_bytes: 2_000_000_000 },
+      },
       hub,
       streamMetrics,
       authenticator: createAuthenticator(auth, {

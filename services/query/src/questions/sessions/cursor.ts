@@ -4,13 +4,16 @@ import { z } from 'zod';
 import { ProblemError } from '../../http/problem.js';
 import type { PagePosition } from '../../sql/sessions.js';
 
+/** What may change from page to page. */
+const UNBOUND: ReadonlySet<string> = new Set(['cursor', 'limit', 'format']);
+
 /**
  * What a cursor is bound to: everything of the request that decides which sessions are on the
- * pages and in which order. `limit` may change from page to page.
+ * pages and in which order.
  */
 export function bindingOf(question: string, parameters: object): string {
   const entries = Object.entries(parameters)
-    .filter(([name, value]) => value !== undefined && name !== 'cursor' && name !== 'limit')
+    .filter(([name, value]) => value !== undefined && !UNBOUND.has(name))
     .toSorted(([a], [b]) => (a < b ? -1 : 1));
   return createHash('sha256')
     .update(JSON.stringify([question, entries]))

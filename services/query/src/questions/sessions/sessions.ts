@@ -24,10 +24,13 @@ import type { Filters } from '../filters/filters.js';
 import { windows } from './windows.js';
 import type { Window } from './windows.js';
 
+/** A request for a page: an export has no limit of its own. */
+export type PageQuery = SessionsQuery & { readonly limit: number };
+
 /** History, page by page. */
 export async function sessionsPage(
   store: Store,
-  query: SessionsQuery,
+  query: PageQuery,
   filters: Filters,
   asking: Asking,
   nowMs: number,
@@ -69,7 +72,7 @@ function sortValueOf(row: SessionRecord, sort: SessionsQuery['sort']): number | 
 /** One row more than the page holds, where there is one: it tells that a next page exists. */
 async function pageRows(
   store: Store,
-  query: SessionsQuery,
+  query: PageQuery,
   filters: Filters,
   position: PagePosition | null,
   asking: Asking,

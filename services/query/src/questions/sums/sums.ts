@@ -96,6 +96,14 @@ function prepare<D extends Dimension | 'flow'>(
   };
 }
 
+/** What a top list sums, for those who put the question themselves. */
+export async function prepareTop<D extends Dimension>(
+  deps: SumsDeps,
+  question: RangeQuestion & { readonly dimension: D },
+): Promise<SumsOf & { readonly dimension: D }> {
+  return prepare(question, await deps.coverage.read()).of;
+}
+
 /** The total, then the largest keys. */
 export async function topSums(
   deps: SumsDeps,

@@ -1,3 +1,4 @@
+import { API_LIMITS } from '@sockscope/schemas/api';
 import type { TopMeasure, TopQuery, TopSums } from '@sockscope/schemas/api';
 import { countsAtEnd } from '../../sql/sums.js';
 import type { Dimension, Sums } from '../../sql/sums.js';
@@ -85,7 +86,7 @@ export async function topAnswer(
   const range = rangeOf(query, nowMs);
   const { rows, provenance } = await topRows(
     deps,
-    { dimension, by: query.by, limit: query.limit, range, filters },
+    { dimension, by: query.by, limit: query.limit ?? API_LIMITS.top_default, range, filters },
     asking,
   );
   return { ...answerMetaOf(range, query, provenance, nowMs), by: query.by, ...rows };

@@ -1,0 +1,171 @@
+/**
+ * Guarantee: what a client got whole is the whole export, and both its beginning and its end are in
+ * the audit log. One that fails in the middle is cut off without the end that HTTP prescribes, so
+ * that no client takes a part for the whole. Memory is bounded: the client's reading paces ClickHouse.
+ */
+import { once } from 'node:events';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import type { Logger } from '@sockscope/runtime';
+import { EXPORT_TYPES } from '@sockscope/schemas/api';
+import type { ExportFormat } from '@sockscope/schemas/api';
+import { v7 as uuidV7 } from 'uuid';
+import type { Context } from '../http/context.js';
+import { problemOfStore } from '../http/problem.js';
+import { requireScope } from '../http/question.js';
+import { EXPORT_SETTINGS } from '../sql/exports.js';
+import type { ExportStatement } from '../sql/exports.js';
+import type { Gate } from '../store/gate.js';
+import type { StoreMetrics } from '../store/metrics.js';
+import type { AuditLog } from './audit.js';
+import type { ExportConfig } from './config.js';
+import { createRowCounter } from './count-rows.js';
+
+export interface ExportDeps {
+  readonly clickhouse: ClickHouse;
+  readonly audit: AuditLog;
+  readonly gate: Gate;
+  readonly metrics: StoreMetrics;
+  readonly logger: Logger;
+  readonly config: ExportConfig;
+  readonly limits: { readonly rows_to_read_max: number; readonly memory_max_bytes: number };
+}
+
+const CLICKHOUSE_FORMATS = {
+  csv: 'CSVWithNames',
+  ndjson: 'JSONEachRow',
+  parquet: 'Parquet',
+} as const satisfies Record<ExportFormat, string>;
+
+/** What is exported, for the client's file name and the audit log. */
+export interface ExportSubject {
+  /** Fixed text, such as `sessions`. */
+  readonly name: string;
+  readonly filters: object;
+}
+
+/** Sends an export as the answer to a request. */
+export async function sendExport(
+  deps: ExportDeps,
+  context: Context,
+  format: ExportFormat,
+  subject: ExportSubject,
+  statementOf: () => Promise<ExportStatement>,
+): Promise<void> {
+  requireScope(context, 'export');
+  if (context.request.method === 'HEAD') {
+    // Fastify would say that the answer is empty; its length is not known.
+    context.reply.hijack();
+    context.reply.raw.writeHead(200, headersOf(format, subject)).end();
+    return;
+  }
+  const leave = await deps.gate.enter(context.signal);
+  try {
+    await send(deps, context, format, subject, await statementOf());
+  } finally {
+    leave();
+  }
+}
+
+async function send(
+  deps: ExportDeps,
+  context: Context,
+  format: ExportFormat,
+  subject: ExportSubject,
+  statement: ExportStatement,
+): Promise<void> {
+  const entry = {
+    exportId: uuidV7(),
+    atMs: context.nowMs,
+    principal: context.principal.id,
+    remoteIp: context.request.ip,
+    route: subject.name,
+    format,
+    filters: subject.filters,
+  };
+  // Nothing leaves before it is written down that it does.
+  await deps.audit.write({ ...entry, rows: 0, outcome: 'started' });
+  const counter = createRowCounter(format);
+  const end = deps.metrics.duration.startTimer({ query: statement.name });
+  let outcome: 'finished' | 'aborted' | 'failed' = 'failed';
+  try {
+    outcome = await pump(deps, context, format, subject, statement, counter);
+  } catch (error) {
+    const code = error instanceof ClickHouseError ? error.code : 'unknown';
+    deps.metrics.errors.inc({ query: statement.name, code });
+    if (context.reply.raw.destroyed) outcome = 'aborted';
+    if (!context.reply.sent) throw error instanceof ClickHouseError ? problemOfStore(error) : error;
+    deps.logger.warn({ err: error, export_id: entry.exportId }, 'export failed in the middle');
+    context.reply.raw.destroy();
+  } finally {
+    end();
+    const rows = counter.rows() ?? 0;
+    await deps.audit.write({ ...entry, rows, outcome }).catch((error: unknown) => {
+      deps.logger.error(
+        { err: error, export_id: entry.exportId, rows, outcome },
+        'the end of an export is missing in the audit log',
+      );
+    });
+  }
+}
+
+function headersOf(format: ExportFormat, subject: ExportSubject): Record<string, string> {
+  const fileName = `${subject.name.replaceAll('/', '-')}.${format}`;
+  return {
+    'content-type': EXPORT_TYPES[format],
+    'content-disposition': `attachment; filename="${fileName}"`,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  };
+}
+
+/** The first piece decides whether there is an answer at all; until then a problem can still be told. */
+async function pump(
+  deps: ExportDeps,
+  context: Context,
+  format: ExportFormat,
+  subject: ExportSubject,
+  statement: ExportStatement,
+  counter: { add(bytes: Uint8Array): void },
+): Promise<'finished' | 'aborted'> {
+  const { raw } = context.reply;
+  // Of its own, because the request's signal is still once the reply is taken over.
+  const gone = new AbortController();
+  raw.once('close', () => {
+    gone.abort();
+  });
+  const pieces = deps.clickhouse.download({
+    sql: statement.sql,
+    params: statement.params,
+    format: CLICKHOUSE_FORMATS[format],
+    signal: gone.signal,
+    timeoutMs: deps.config.timeout_ms,
+    settings: {
+      ...EXPORT_SETTINGS,
+      max_rows_to_read: deps.limits.rows_to_read_max,
+      max_memory_usage: deps.limits.memory_max_bytes,
+      max_execution_time: Math.ceil(deps.config.timeout_ms / 1_000) + 1,
+      max_result_rows: deps.config.rows_max,
+      result_overflow_mode: 'throw',
+    },
+  });
+  let next = await pieces.next();
+  context.reply.hijack();
+  raw.writeHead(200, headersOf(format, subject));
+  while (next.done !== true) {
+    counter.add(next.value);
+    // The next piece is asked for only when the client has taken this one.
+    /* oxlint-disable no-await-in-loop */
+    if (!raw.write(next.value)) {
+      await once(raw, 'drain', { signal: gone.signal }).catch(() => undefined);
+    }
+    if (raw.destroyed) {
+      await pieces.return();
+      return 'aborted';
+    }
+    next = await pieces.next();
+    /* oxlint-enable no-await-in-loop */
+  }
+  raw.end();
+  return 'finished';
+}

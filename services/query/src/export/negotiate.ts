@@ -1,0 +1,47 @@
+import { EXPORT_FORMATS, EXPORT_TYPES } from '@sockscope/schemas/api';
+import type { ExportFormat } from '@sockscope/schemas/api';
+import { ProblemError } from '../http/problem.js';
+
+const JSON_TYPES = ['application/json', 'application/problem+json'];
+
+const typeOf = (format: ExportFormat) => EXPORT_TYPES[format].split(';', 1)[0] ?? '';
+
+/** Media ranges of an Accept header, the most wanted first. */
+function wantedTypes(accept: string): string[] {
+  return accept
+    .split(',')
+    .map((part) => {
+      const [type = '', ...parameters] = part.split(';').map((each) => each.trim().toLowerCase());
+      const q = parameters.find((each) => each.startsWith('q='))?.slice(2);
+      return { type, q: q === undefined ? 1 : Number(q) };
+    })
+    .filter(({ q }) => q > 0)
+    .toSorted((a, b) => b.q - a.q)
+    .map(({ type }) => type);
+}
+
+function formatOfType(type: string): ExportFormat | 'json' | null {
+  if (type === '*/*' || type === 'application/*' || JSON_TYPES.includes(type)) return 'json';
+  if (type === 'text/*') return 'csv';
+  return EXPORT_FORMATS.find((format) => typeOf(format) === type) ?? null;
+}
+
+/**
+ * The format of an answer: what `format` says, else what the Accept header wants most of all that
+ * there is.
+ *
+ * @throws ProblemError not-acceptable
+ */
+export function negotiate(
+  format: ExportFormat | 'json' | undefined,
+  accept: string | undefined,
+): ExportFormat | 'json' {
+  if (format !== undefined) return format;
+  if (accept === undefined || accept.trim() === '') return 'json';
+  for (const type of wantedTypes(accept)) {
+    const found = formatOfType(type);
+    if (found !== null) return found;
+  }
+  const known = [...JSON_TYPES.slice(0, 1), ...EXPORT_FORMATS.map(typeOf)].join(', ');
+  throw new ProblemError('not-acceptable', `there is: ${known}`);
+}
