@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalHost, embeddedIpv4, formatIp, parseIp } from './address.js';
@@ -42,6 +42,23 @@ describe('canonical hosts', () => {
         expect(formatIp(parseIp(formatIp(ip)) ?? ip)).toBe(formatIp(ip));
       }),
       { numRuns: 2_000 },
+    );
+  });
+
+  it('are IPv6 exactly where Node says so', () => {
+    const group = fc.oneof(
+      { weight: 6, arbitrary: fc.stringMatching(/^[0-9a-fA-F]{0,5}$/) },
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom('1.2.3.4', '1.2.3', '01.2.3.4', '1.2.3.256', 'g', ' '),
+      },
+    );
+    const text = fc.array(group, { minLength: 1, maxLength: 10 }).map((groups) => groups.join(':'));
+    fc.assert(
+      fc.property(fc.oneof(text, fc.ipV6()), (one) => {
+        expect(parseIp(one) !== null && one.includes(':')).toBe(isIPv6(one));
+      }),
+      { numRuns: 20_000 },
     );
   });
 

@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net';
 import { domainToASCII } from 'node:url';
 
 /**
@@ -85,26 +84,77 @@ export function parseIpv4Strict(text: string): IpAddress | null {
   return parts === 4 ? ipv4(value) : null;
 }
 
-/** The groups of one side of `::`; a trailing dotted IPv4 counts as two. */
-function ipv6Groups(text: string): number[] {
-  if (text === '') return [];
-  return text.split(':').flatMap((group) => {
-    if (!group.includes('.')) return [Number.parseInt(group, 16)];
-    const word = parseIpv4Strict(group)?.words[0] ?? 0;
-    return [word >>> 16, word & 0xffff];
-  });
+function hexDigit(code: number): number {
+  if (code >= 48 && code <= 57) return code - 48;
+  const letter = code | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+}
+
+const COLON = 58;
+const DOT = 46;
+
+/**
+ * The eight 16-bit groups of an IPv6 address without zone and brackets (RFC 4291, section 2.2);
+ * null where the text is none. By hand for the same reason as above.
+ */
+function ipv6Groups(text: string): number[] | null {
+  const groups: number[] = [];
+  /** Where `::` stands among the groups, -1 where it does not. */
+  let gap = -1;
+  let at = 0;
+  if (text.charCodeAt(0) === COLON) {
+    if (text.charCodeAt(1) !== COLON) return null;
+    gap = 0;
+    at = 2;
+  }
+  while (at < text.length) {
+    const start = at;
+    let value = 0;
+    let digit = hexDigit(text.charCodeAt(at));
+    while (digit >= 0) {
+      value = value * 16 + digit;
+      at += 1;
+      digit = at < text.length ? hexDigit(text.charCodeAt(at)) : -1;
+    }
+    if (at === start || groups.length === 8) return null;
+    const code = at < text.length ? text.charCodeAt(at) : 0;
+    if (code === DOT) {
+      // The last four bytes may be written as IPv4.
+      const word = parseIpv4Strict(text.slice(start))?.words[0];
+      if (word === undefined) return null;
+      groups.push(word >>> 16, word & 0xffff);
+      break;
+    }
+    if (at - start > 4) return null;
+    groups.push(value);
+    if (at === text.length) break;
+    if (code !== COLON) return null;
+    at += 1;
+    if (text.charCodeAt(at) === COLON) {
+      if (gap >= 0) return null;
+      gap = groups.length;
+      at += 1;
+    } else if (at === text.length) {
+      return null;
+    }
+  }
+  if (gap < 0) return groups.length === 8 ? groups : null;
+  if (groups.length > 7) return null;
+  const zeros = Array<number>(8 - groups.length).fill(0);
+  return [...groups.slice(0, gap), ...zeros, ...groups.slice(gap)];
 }
 
 /** IPv6 without zone and brackets. An IPv4-mapped one comes back as IPv4. */
 function parseIpv6(text: string): IpAddress | null {
-  if (!isIPv6(text) || text.includes('%')) return null;
-  const [head = '', tail] = text.split('::');
-  const left = ipv6Groups(head);
-  const right = tail === undefined ? [] : ipv6Groups(tail);
-  const groups = [...left, ...Array<number>(8 - left.length - right.length).fill(0), ...right];
-  const word = (index: number): number =>
-    (((groups[index] ?? 0) << 16) | (groups[index + 1] ?? 0)) >>> 0;
-  const words = [word(0), word(2), word(4), word(6)];
+  const groups = ipv6Groups(text);
+  if (groups === null) return null;
+  const [g0 = 0, g1 = 0, g2 = 0, g3 = 0, g4 = 0, g5 = 0, g6 = 0, g7 = 0] = groups;
+  const words = [
+    ((g0 << 16) | g1) >>> 0,
+    ((g2 << 16) | g3) >>> 0,
+    ((g4 << 16) | g5) >>> 0,
+    ((g6 << 16) | g7) >>> 0,
+  ];
   if (words[0] === 0 && words[1] === 0 && words[2] === MAPPED_MARK) return ipv4(words[3] ?? 0);
   return { bits: 128, words };
 }
