@@ -19,12 +19,35 @@ function onRead(this: TapSocket, length: number): boolean {
   return this.reader?.onBytes(shared.subarray(0, length)) ?? false;
 }
 
-// `onread` is called as a method of its socket, so one function and one object serve all of them.
-const OPTIONS = {
-  allowHalfOpen: true,
-  noDelay: true,
-  onread: { buffer: shared, callback: onRead },
-};
+interface TapOptions {
+  allowHalfOpen?: boolean;
+  noDelay?: boolean;
+  onread?: { buffer: Uint8Array; callback: (this: TapSocket, length: number) => boolean };
+  handle?: object;
+}
+
+/**
+ * Options have no prototype, because Node copies them by `{ ...options }`: of a plain object V8
+ * makes such a copy with a hidden class of its own every time, which costs more than all the rest
+ * of a socket, and keeps it alive until a full garbage collection (docs/adr/0016).
+ */
+function createOptions(): TapOptions {
+  const options = Object.create(null) as TapOptions;
+  options.allowHalfOpen = true;
+  options.noDelay = true;
+  // Called as a method of its socket, so one function and one object serve all of them.
+  options.onread = { buffer: shared, callback: onRead };
+  return options;
+}
+
+const CONNECT_OPTIONS = createOptions();
+/** With the handle of whichever socket is being made: Node copies the options at once. */
+const HANDLE_OPTIONS = createOptions();
+
+function withHandle(handle: object): TapOptions {
+  HANDLE_OPTIONS.handle = handle;
+  return HANDLE_OPTIONS;
+}
 
 /**
  * A socket whose reads go into one buffer that all such sockets share, instead of 64 KiB allocated
@@ -34,9 +57,9 @@ const OPTIONS = {
 export class TapSocket extends Socket {
   reader: SocketReader | null = null;
 
-  /** @param handle an accepted connection, which is read from at once; none for one to be made. */
+  /** @param handle of a connection that stands, which is read from at once; none for one to be made. */
   constructor(handle: object | null = null) {
-    super(handle === null ? OPTIONS : Object.assign({ handle }, OPTIONS));
+    super(handle === null ? CONNECT_OPTIONS : withHandle(handle));
   }
 }
 
