@@ -2,7 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLogger } from '@sockscope/runtime';
-import { createKafkaAdmin, createKafkaProducer, kafkaConfig } from '@sockscope/runtime/kafka';
+import {
+  createKafkaAdmin,
+  createKafkaProducer,
+  kafkaConfig,
+  readTopic,
+} from '@sockscope/runtime/kafka';
 import type { KafkaAdmin, OutgoingRecord } from '@sockscope/runtime/kafka';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { cloudEventHeaders, dlqTopicOf } from '@sockscope/schemas';
@@ -17,6 +22,7 @@ import { expectTablesEqualFold } from './table-state.js';
 const POLL_MS = 100;
 const WAIT_MS = 90_000;
 const DAY_MS = 86_400_000;
+const SEND_RECORDS = 200;
 
 export interface Bed {
   readonly topic: string;
@@ -28,6 +34,14 @@ export interface Bed {
   /** Produces so many sessions, their events interleaved, and remembers them. */
   produce(sessions: number): Promise<void>;
   produceRecords(records: readonly OutgoingRecord[]): Promise<void>;
+  /** One session on each of so many days. */
+  produceDays(days: number): Promise<void>;
+  /** Drops the events from this one on: they will not be found in the tables. */
+  forget(from: number): void;
+  /** Deletes the topic and makes it anew, empty. */
+  recreateTopic(): Promise<void>;
+  /** Every record of a topic, to its end. */
+  readTopic(name: string): Promise<TopicRecord[]>;
   /** Starts an ingest process; it is killed at the latest when the bed is removed. */
   start(options?: { pauseAt?: Step; env?: Readonly<Record<string, string>> }): IngestChild;
   /** Resolves when the group has committed everything that is in the topic. */
@@ -35,6 +49,12 @@ export interface Bed {
   /** The tables hold the fold of all events that were produced. */
   expectExact(): Promise<void>;
   remove(): Promise<void>;
+}
+
+export interface TopicRecord {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: ReadonlyMap<string, string>;
 }
 
 export async function waitUntil(what: string, isTrue: () => Promise<boolean>): Promise<void> {
@@ -72,35 +92,73 @@ export async function createBed(options: {
     await producer.send(name, records, AbortSignal.timeout(WAIT_MS));
   }
 
+  async function produceLogs(logs: SessionEvent[][]): Promise<void> {
+    const interleaved: SessionEvent[] = [];
+    for (let left = logs.filter((log) => log.length > 0); left.length > 0;) {
+      const log = left[Math.floor(random() * left.length)];
+      const next = log?.shift();
+      if (next !== undefined) interleaved.push(next);
+      left = left.filter((each) => each.length > 0);
+    }
+    events.push(...interleaved);
+    // Several sends, so that there are several record batches.
+    for (let at = 0; at < interleaved.length; at += SEND_RECORDS) {
+      // oxlint-disable-next-line no-await-in-loop
+      await produceRecords(
+        interleaved.slice(at, at + SEND_RECORDS).map((event) => ({
+          key: event.session_id,
+          value: JSON.stringify(event),
+          headers: cloudEventHeaders(event),
+        })),
+      );
+    }
+  }
+
   return {
     topic: name,
     group: name,
     clickhouse: tables.clickhouse,
     admin,
     events,
-    async produce(sessions) {
-      const logs = Array.from({ length: sessions }, () =>
-        sessionLog({ random, startMs: startMs + Math.floor(random() * 120_000) }),
+    produce: (sessions) =>
+      produceLogs(
+        Array.from({ length: sessions }, () =>
+          sessionLog({ random, startMs: startMs + Math.floor(random() * 120_000) }),
+        ),
+      ),
+    produceDays: (days) =>
+      produceLogs(
+        Array.from({ length: days }, (_, day) =>
+          sessionLog({ random, startMs: startMs - day * DAY_MS }),
+        ),
+      ),
+    forget(from) {
+      events.splice(from);
+    },
+    async recreateTopic() {
+      await admin.deleteTopic(name);
+      await waitUntil('the topic is gone', async () => (await admin.describeTopic(name)) === null);
+      await admin.ensureTopic({ name, partitions, replicationFactor: null });
+    },
+    async readTopic(topic) {
+      const records: TopicRecord[] = [];
+      await readTopic(
+        { kafka, topic },
+        {
+          onBatch(batch) {
+            while (batch.records.next()) {
+              const { key, value, headers } = batch.records.record();
+              records.push({
+                key,
+                value,
+                headers: new Map(headers.map(([key_, each]) => [key_, each?.toString() ?? ''])),
+              });
+            }
+          },
+        },
+        { logger },
       );
-      const interleaved: SessionEvent[] = [];
-      for (let left = logs.filter((log) => log.length > 0); left.length > 0;) {
-        const log = left[Math.floor(random() * left.length)];
-        const next = log?.shift();
-        if (next !== undefined) interleaved.push(next);
-        left = left.filter((each) => each.length > 0);
-      }
-      events.push(...interleaved);
-      // Several sends, so that there are several record batches.
-      for (let at = 0; at < interleaved.length; at += 200) {
-        // oxlint-disable-next-line no-await-in-loop
-        await produceRecords(
-          interleaved.slice(at, at + 200).map((event) => ({
-            key: event.session_id,
-            value: JSON.stringify(event),
-            headers: cloudEventHeaders(event),
-          })),
-        );
-      }
+      return records;
     },
     produceRecords,
     start({ pauseAt, env } = {}) {
@@ -117,6 +175,8 @@ export async function createBed(options: {
           INGEST_OPS_LISTEN: '127.0.0.1:0',
           INGEST_INSERT_TIMEOUT: '2500ms',
           INGEST_BATCH_AGE: '100ms',
+          // The tests' sessions are of yesterday, and some stay open: none is to be declared lost.
+          INGEST_LOST_INTERVAL: '1h',
           LOG_LEVEL: 'info',
           ...env,
         },

@@ -7,3 +7,4 @@ export * from './group-consumer.js';
 export * from './producer.js';
 export type { RecordBatch, RecordCursor, StoredRecord } from './record-batch.js';
 export type { StartReason } from './start-offset.js';
+export * from './topic-reader.js';

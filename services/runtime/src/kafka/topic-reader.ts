@@ -1,0 +1,141 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from '../log/logger.js';
+import { createKafkaAdmin } from './admin.js';
+import type { KafkaConfig } from './config.js';
+import { consumerConfig } from './consumer-config.js';
+import { KafkaError } from './errors.js';
+import { createGroupConsumer } from './group-consumer.js';
+import type { ConsumedBatch } from './group-consumer.js';
+
+export interface TopicReading {
+  /**
+   * Each batch in turn, in the order of its partition; the next one comes when this has resolved.
+   * Records of the last batch may lie beyond the end that the topic had when the reading began.
+   */
+  onBatch(batch: ConsumedBatch): void | Promise<void>;
+  /** Called after every batch: how many of how many offsets are behind us. */
+  onProgress?(done: number, total: number): void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A partition of which nothing has come for so long is not going to be read. */
+const STALL_MS = 60_000;
+
+/**
+ * Reads a topic from its oldest records to the end that it has now, for commands and checks. It joins
+ * as the only member of a group of its own, which is deleted afterwards.
+ *
+ * @returns the end of each partition.
+ * @throws KafkaError; `kafka_aborted` when the signal fired. Whatever `onBatch` throws.
+ */
+export async function readTopic(
+  config: { readonly kafka: KafkaConfig; readonly topic: string },
+  reading: TopicReading,
+  deps: { readonly logger: Logger },
+): Promise<ReadonlyMap<number, number>> {
+  const { topic } = config;
+  const kafka = { ...config.kafka, topic };
+  const groupId = `${config.kafka.client_id}-reader-${randomUUID()}`;
+  const admin = createKafkaAdmin(config.kafka, { ...deps, role: 'reader' });
+  try {
+    const partitions = await admin.describeTopic(topic);
+    if (partitions === null) {
+      throw new KafkaError('kafka_rejected', `there is no topic ${topic}`, { retryable: false });
+    }
+    const ends = new Map(partitions.map((p) => [p.partition, Number(p.endOffset)]));
+    const positions = new Map(partitions.map((p) => [p.partition, Number(p.earliestOffset)]));
+    const start = sum(positions);
+    const total = sum(ends) - start;
+    const isDone = () => [...ends].every(([p, end]) => (positions.get(p) ?? 0) >= end);
+    if (!isDone()) {
+      await consume(kafka, groupId, deps.logger, reading, (batch) => {
+        const end = ends.get(batch.partition);
+        if (end !== undefined) positions.set(batch.partition, Math.min(end, batch.to));
+        reading.onProgress?.(sum(positions) - start, total);
+        return isDone();
+      });
+      await admin.deleteGroup(groupId).catch((error: unknown) => {
+        deps.logger.debug({ err: error, group: groupId }, 'group of a reader not deleted');
+      });
+    }
+    return ends;
+  } finally {
+    await admin.stop();
+  }
+}
+
+/** Hands over batches until `passed` says that it was the last one. */
+async function consume(
+  kafka: KafkaConfig,
+  groupId: string,
+  logger: Logger,
+  reading: TopicReading,
+  passed: (batch: ConsumedBatch) => boolean,
+): Promise<void> {
+  let busy: Promise<void> | null = null;
+  let isOver = false;
+  let stall: NodeJS.Timeout | undefined;
+  let settle: (error: unknown) => void = () => undefined;
+  const finished = new Promise<void>((resolve, reject) => {
+    settle = (error) => {
+      isOver = true;
+      clearTimeout(stall);
+      if (error === null) resolve();
+      else reject(error instanceof Error ? error : new Error(String(error)));
+    };
+  });
+  const watch = () => {
+    clearTimeout(stall);
+    stall = setTimeout(() => {
+      settle(
+        new KafkaError('kafka_timeout', `nothing came from ${kafka.topic} for ${STALL_MS} ms`, {
+          retryable: true,
+        }),
+      );
+    }, STALL_MS);
+  };
+  const onAbort = () => {
+    settle(new KafkaError('kafka_aborted', 'reading: ended by the caller', { retryable: true }));
+  };
+  reading.signal?.addEventListener('abort', onAbort, { once: true });
+  if (reading.signal?.aborted === true) onAbort();
+
+  const consumer = createGroupConsumer(
+    { kafka, consumer: { ...consumerConfig.parse({}), group_id: groupId } },
+    {
+      logger,
+      sink: {
+        full: () => busy,
+        accept(batch) {
+          if (isOver) return;
+          watch();
+          busy = (async () => {
+            try {
+              await reading.onBatch(batch);
+              if (passed(batch)) settle(null);
+            } catch (error) {
+              settle(error);
+            } finally {
+              busy = null;
+            }
+          })();
+        },
+      },
+    },
+  );
+  watch();
+  consumer.start();
+  try {
+    await finished;
+  } finally {
+    reading.signal?.removeEventListener('abort', onAbort);
+    clearTimeout(stall);
+    await consumer.stop();
+  }
+}
+
+function sum(offsets: ReadonlyMap<number, number>): number {
+  let total = 0;
+  for (const offset of offsets.values()) total += offset;
+  return total;
+}
