@@ -1,10 +1,10 @@
-import { v7 as uuidv7 } from 'uuid';
 import { minuteOf, MINUTE_MS } from '@sockscope/schemas';
 import type { CloseReason } from '@sockscope/schemas';
 import type { EventSink } from '../events/sink.js';
 import type { SessionClock } from './clock.js';
 import type { TrackingConfig } from './config.js';
 import type { SessionMetrics } from './metrics.js';
+import { createSessionIds } from './session-ids.js';
 import type { Session, SessionHeader, SessionTracker } from './session.js';
 import { TrackedSession } from './tracked-session.js';
 import type { Origin, SessionOwner } from './tracked-session.js';
@@ -30,6 +30,7 @@ export interface SweepingTracker extends SessionTracker {
 /** Opens sessions and turns their counters into events: at least every heartbeat, at once at the end. */
 export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps): SweepingTracker {
   const { sink, clock, metrics } = deps;
+  const idOf = createSessionIds();
   const live = new Set<TrackedSession>();
   let timer: NodeJS.Timeout | undefined;
   let slice: NodeJS.Immediate | undefined;
@@ -116,12 +117,7 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
         return null;
       }
       const startedAtMs = clock.now();
-      const session = new TrackedSession(
-        owner,
-        uuidv7({ msecs: startedAtMs }),
-        startedAtMs,
-        header,
-      );
+      const session = new TrackedSession(owner, idOf(startedAtMs), startedAtMs, header);
       live.add(session);
       metrics.sessionStarted();
       sink.emit(session.started());
