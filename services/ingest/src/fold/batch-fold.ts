@@ -353,13 +353,29 @@ function mix(session: number, minute: number): number {
   return Math.imul(session, 0x9e3779b1) ^ Math.imul(minute, 0x85ebca6b);
 }
 
-function block(table: string, columns: object, rows: RowBuffer): TableBlock {
+/** The rows [from, to) of a buffer. */
+function block(
+  table: string,
+  columns: object,
+  buffer: RowBuffer,
+  from = 0,
+  to = buffer.rows,
+): TableBlock {
+  const middle = (from + to) >>> 1;
   return {
     table,
     columns: Object.keys(columns),
     format: 'RowBinary',
-    bytes: rows.chunks(),
-    rows: rows.rows,
+    bytes: buffer.chunks(from, to),
+    rows: to - from,
+    ...(to - from < 2
+      ? {}
+      : {
+          halves: () => [
+            block(table, columns, buffer, from, middle),
+            block(table, columns, buffer, middle, to),
+          ],
+        }),
   };
 }
 

@@ -6,7 +6,7 @@ export const pipelineConfig = z.object({
   batch_events: integer({ min: 1, max: 10_000_000 })
     .default(100_000)
     .meta({ env: 'INGEST_BATCH_EVENTS', description: 'events after which a batch is written' }),
-  batch_bytes: byteSize({ min: 1024, max: 4 * 1024 ** 3 })
+  batch_bytes: byteSize({ min: 1024, max: 1024 ** 3 })
     .default(64 * 1024 ** 2)
     .meta({
       env: 'INGEST_BATCH_BYTES',

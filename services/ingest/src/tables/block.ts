@@ -5,4 +5,6 @@ export interface TableBlock {
   readonly format: 'RowBinary' | 'JSONCompactEachRow';
   readonly bytes: readonly Uint8Array[];
   readonly rows: number;
+  /** The same rows as two blocks, where there are at least two rows and the encoding can tell them apart. */
+  halves?(): readonly [TableBlock, TableBlock];
 }

@@ -8,6 +8,7 @@ export const PIECE_BYTES = 4 * 1024 ** 2;
 /** More than the largest row: an event has at most 16 KiB of JSON, and a row repeats none of it. */
 export const ROW_MAX_BYTES = 64 * 1024;
 
+const FIRST_ROWS = 1 << 11;
 const PIECE_SHIFT = 22;
 const PIECE_MASK = PIECE_BYTES - 1;
 const TWO_32 = 4_294_967_296;
@@ -40,6 +41,8 @@ export class RowBuffer {
   private piece: Piece;
   private at = 0;
   rows = 0;
+  /** Where each row begins. */
+  private starts = new Float64Array(FIRST_ROWS);
 
   constructor(private readonly pool: PiecePool) {
     this.piece = pool.take();
@@ -48,14 +51,21 @@ export class RowBuffer {
 
   /** Begins a row and returns its position. */
   begin(): number {
-    this.rows += 1;
     if (this.at + ROW_MAX_BYTES > PIECE_BYTES) {
       this.ends.push(this.at);
       this.piece = this.pool.take();
       this.pieces.push(this.piece);
       this.at = 0;
     }
-    return this.position();
+    if (this.rows === this.starts.length) {
+      const grown = new Float64Array(this.rows * 2);
+      grown.set(this.starts);
+      this.starts = grown;
+    }
+    const position = this.position();
+    this.starts[this.rows] = position;
+    this.rows += 1;
+    return position;
   }
 
   /** Where the next value will stand. */
@@ -69,9 +79,23 @@ export class RowBuffer {
     return length;
   }
 
-  /** What was written, in order. */
-  chunks(): Uint8Array[] {
-    return this.pieces.map((piece, i) => piece.bytes.subarray(0, this.ends[i] ?? this.at));
+  /** The bytes of the rows [from, to), in order. */
+  chunks(from = 0, to = this.rows): Uint8Array[] {
+    if (from >= to) return [];
+    const start = this.starts[from] as number;
+    const end = to === this.rows ? this.position() : (this.starts[to] as number);
+    const first = start >>> PIECE_SHIFT;
+    const last = end >>> PIECE_SHIFT;
+    const chunks: Uint8Array[] = [];
+    for (let i = first; i <= last; i += 1) {
+      const piece = this.pieces[i] as Piece;
+      const chunk = piece.bytes.subarray(
+        i === first ? start & PIECE_MASK : 0,
+        i === last ? end & PIECE_MASK : this.ends[i],
+      );
+      if (chunk.length > 0) chunks.push(chunk);
+    }
+    return chunks;
   }
 
   /** Gives the pieces back: nothing of this buffer may be used afterwards. */

@@ -23,10 +23,25 @@ const BACKOFF_FIRST_MS = 100;
 const INSERT_SETTINGS = {
   // Rows with the same key were folded before; doing it again costs a quarter of an insert.
   optimize_on_insert: 0,
+  // Repetition is harmless here; what a replica drops as repeated may have been deleted meanwhile.
+  insert_deduplicate: 0,
+  // A batch may hold sessions of any number of days. The default refuses more than 100, for ever.
+  max_partitions_per_insert_block: 0,
   // For the small blocks of bookkeeping, which are JSON with ISO 8601 times.
   date_time_input_format: 'best_effort',
 };
 const LOG_INTERVAL_MS = 5_000;
+
+/** TIMEOUT_EXCEEDED and MEMORY_LIMIT_EXCEEDED. */
+const TOO_MUCH_CODES: readonly (number | null)[] = [159, 241];
+
+/** Whether fewer rows at once may succeed where so many did not. */
+function isTooMuch(error: unknown): boolean {
+  return (
+    error instanceof ClickHouseError &&
+    (error.code === 'clickhouse_timeout' || TOO_MUCH_CODES.includes(error.serverCode))
+  );
+}
 
 export function createWriter(
   config: WriterConfig,
@@ -47,7 +62,11 @@ export function createWriter(
       columns: block.columns,
       format: block.format,
       bytes: block.bytes,
-      settings: INSERT_SETTINGS,
+      settings: {
+        ...INSERT_SETTINGS,
+        // So that the server too gives up what we have given up.
+        max_execution_time: Math.ceil(config.insert_timeout_ms / 1_000),
+      },
       timeoutMs: config.insert_timeout_ms,
       signal,
     });
@@ -71,6 +90,20 @@ export function createWriter(
         metrics.insertFailures.inc({ table: block.table, code });
         troubles.set(block.table, `${block.table}: ${messageOf(error)}`);
         if (signal.aborted) throw error;
+        const halves = isTooMuch(error) ? block.halves?.() : undefined;
+        if (halves !== undefined) {
+          // The same rows in the same order, but in two inserts: else what takes too long once would
+          // take too long for ever.
+          logger.warn(
+            { table: block.table, rows: block.rows },
+            'insert is too much at once: halved',
+          );
+          for (const half of halves) {
+            // oxlint-disable-next-line no-await-in-loop
+            await insertUntilAcknowledged(half, signal);
+          }
+          return;
+        }
         const heldBack = limiter.pass();
         if (heldBack !== null) {
           // An error that needs a change (a missing table, say) is retried too: the operator may

@@ -81,7 +81,7 @@ async function consume(
       isOver = true;
       clearTimeout(stall);
       if (error === null) resolve();
-      else reject(error instanceof Error ? error : new Error(String(error)));
+      else reject(error instanceof Error ? error : new Error('reading failed', { cause: error }));
     };
   });
   const watch = () => {

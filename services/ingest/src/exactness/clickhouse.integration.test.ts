@@ -1,0 +1,104 @@
+/** A ClickHouse that answers late, not at all, or with errors. */
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import '@sockscope/runtime/testing';
+import { createBed, waitUntil } from '../testing/bed.js';
+import type { Bed } from '../testing/bed.js';
+import { startCuttingProxy } from '../testing/cutting-proxy.js';
+import type { CuttingProxy } from '../testing/cutting-proxy.js';
+import { TABLES } from '../testing/steps.js';
+import { countRows } from '../testing/table-state.js';
+
+let bed: Bed;
+let proxy: CuttingProxy;
+
+beforeEach(async () => {
+  bed = await createBed({
+    brokers: inject('kafkaBrokers'),
+    clickhouseUrl: inject('clickhouseUrl'),
+  });
+  proxy = await startCuttingProxy(inject('clickhouseUrl'));
+});
+
+afterEach(async () => {
+  await bed.remove();
+  await proxy.close();
+});
+
+describe('with ClickHouse in trouble, ingest', () => {
+  it('is exact where inserts are stored and their answers are lost, without any deduplication', async () => {
+    for (const table of TABLES) {
+      await bed.clickhouse.command({
+        sql: `ALTER TABLE ${table} MODIFY SETTING non_replicated_deduplication_window = 0`,
+      });
+      await bed.clickhouse.command({ sql: `SYSTEM STOP MERGES ${table}` });
+    }
+    await bed.produce(100);
+    proxy.cutAnswers(12);
+    const child = bed.start({ env: { CLICKHOUSE_URL: proxy.url } });
+    await bed.committed();
+    expect(proxy.cuts).toBe(12);
+    // The cut ones are there twice: nothing but the fold makes them one.
+    const rows = await countRows(bed.clickhouse, 'session_events');
+    expect(rows).toBeGreaterThan(bed.events.length);
+    await bed.expectExact();
+    expect(await child.stop()).toBe(0);
+  }, 120_000);
+
+  it('holds what it has, keeps its partitions, and goes on where ClickHouse hangs for longer than the session', async () => {
+    await bed.produce(50);
+    const child = bed.start({
+      env: { CLICKHOUSE_URL: proxy.url, INGEST_BATCH_EVENTS: '100', INGEST_INSERT_TIMEOUT: '1s' },
+    });
+    await bed.committed();
+    proxy.stall();
+    await bed.produce(300);
+    await child.output(/no answer in time.*no answer in time/s);
+    proxy.resume();
+    await bed.committed();
+    await bed.expectExact();
+    // One assignment from beginning to end: heartbeats went on.
+    expect(child.log().split('partitions assigned').length - 1).toBe(1);
+    expect(await child.stop()).toBe(0);
+  }, 120_000);
+
+  it('waits for a table that is missing, and sends nothing to the dead letters', async () => {
+    await bed.clickhouse.command({ sql: 'RENAME TABLE session_traffic_1m TO away' });
+    await bed.produce(50);
+    const child = bed.start();
+    await child.output('insert failed');
+    await bed.clickhouse.command({ sql: 'RENAME TABLE away TO session_traffic_1m' });
+    await bed.committed();
+    await bed.expectExact();
+    const dead = await bed.admin.describeTopic(`${bed.topic}.dlq`);
+    expect(dead?.every(({ endOffset }) => endOffset === 0n)).toBe(true);
+    expect(await child.stop()).toBe(0);
+  }, 120_000);
+
+  it('ends within its deadline where ClickHouse hangs, and the next one goes on', async () => {
+    proxy.stall();
+    await bed.produce(50);
+    const env = { CLICKHOUSE_URL: proxy.url, INGEST_SHUTDOWN_DEADLINE: '3s' };
+    const child = bed.start({ env });
+    await child.output('insert failed');
+    const began = Date.now();
+    expect(await child.stop()).toBe(1);
+    expect(Date.now() - began).toBeLessThan(10_000);
+    proxy.resume();
+    bed.start({ env });
+    await bed.committed();
+    await bed.expectExact();
+  }, 120_000);
+
+  it('survives many days in one batch', async () => {
+    const child = bed.start();
+    await bed.produce(20);
+    await waitUntil(
+      'the first ones',
+      async () => (await countRows(bed.clickhouse, 'sessions')) > 0,
+    );
+    await bed.produceDays(250);
+    await bed.committed();
+    await bed.expectExact();
+    expect(await child.stop()).toBe(0);
+  }, 120_000);
+});

@@ -1,1 +1,0 @@
-export type { TableBlock } from './block.js';
