@@ -119,6 +119,8 @@ export function sessionsPageQuery(page: {
   readonly order: SortOrder;
   readonly position: PagePosition | null;
   readonly limit: number;
+  /** Few rows are read: one thread is enough, and leaves the others to other questions. */
+  readonly isShort: boolean;
 }): Query<typeof sessionRow> {
   const { sort, order, position } = page;
   const where = allOf([
@@ -136,7 +138,7 @@ export function sessionsPageQuery(page: {
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit: page.limit },
     row: sessionRow,
-    settings: FINAL_SETTINGS,
+    settings: { ...FINAL_SETTINGS, ...(page.isShort ? { max_threads: 1 } : {}) },
   };
 }
 

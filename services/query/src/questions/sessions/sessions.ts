@@ -16,12 +16,12 @@ import {
   sessionsPageQuery,
   startedWithin,
 } from '../../sql/sessions.js';
-import type { EventRow, PagePosition, SessionRecord } from '../../sql/sessions.js';
+import type { EventRow, PagePosition, SessionRecord, SessionsTable } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
 import { filterOf, sessionsTableOf } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
-import { windows } from './windows.js';
+import { DENSE, SPARSE, windows } from './windows.js';
 import type { Window } from './windows.js';
 
 /** A request for a page: an export has no limit of its own. */
@@ -83,10 +83,11 @@ async function pageRows(
   const table = sessionsTableOf(filters);
   const wanted = query.limit + 1;
   const range: Window = { lowMs: query.start_after ?? null, highMs: query.start_before ?? null };
-  const read = (window: Window, limit: number) =>
+  const read = (window: Window, limit: number, isShort = false) =>
     store.ask(
       sessionsPageQuery({
         table,
+        isShort,
         filter: allOf([startedWithin(window.lowMs, window.highMs), filter]),
         sort,
         order,
@@ -100,14 +101,28 @@ async function pageRows(
   const anchorMs = position?.startedMs ?? (await anchorOf(store, query, asking, nowMs));
   if (anchorMs === null) return [];
   const rows: SessionRecord[] = [];
-  for (const window of windows(range, order, anchorMs)) {
+  const isDense = table === 'sessions' && filter.sql === allOf([]).sql;
+  const slices = windows(range, order, anchorMs, wanted, isDense ? DENSE : SPARSE);
+  for (let next = slices.next(0); next.done !== true && rows.length < wanted;) {
     // Each slice is read only if the ones before did not fill the page.
     // oxlint-disable-next-line no-await-in-loop
-    rows.push(...(await read(window, wanted - rows.length)));
-    if (rows.length >= wanted) break;
+    const found = await read(
+      next.value,
+      wanted - rows.length,
+      isShortSlice(next.value, table, nowMs),
+    );
+    rows.push(...found);
+    next = slices.next(found.length);
   }
   return rows;
 }
+
+/** Whether a slice is read faster by one thread than by several that must be started and joined. */
+function isShortSlice({ lowMs, highMs }: Window, table: SessionsTable, nowMs: number): boolean {
+  return table !== 'sessions' || (lowMs !== null && (highMs ?? nowMs) - lowMs <= SHORT_MS);
+}
+
+const SHORT_MS = 600_000;
 
 /** Where the first page begins to read; null where there is no session at all. */
 async function anchorOf(

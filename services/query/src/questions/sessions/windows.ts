@@ -1,13 +1,5 @@
-const HOUR_MS = 3_600_000;
-
-/** Each is the width of the next slice of history, when the ones before did not fill the page. */
-const WIDTHS_MS = [
-  HOUR_MS,
-  6 * HOUR_MS,
-  24 * HOUR_MS,
-  7 * 24 * HOUR_MS,
-  30 * 24 * HOUR_MS,
-] as const;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 
 /** `[lowMs, highMs)` of session starts; null leaves that side open. */
 export interface Window {
@@ -15,39 +7,62 @@ export interface Window {
   readonly highMs: number | null;
 }
 
+/** How wide the first slice is, and how much wider the next one where nothing was found. */
+export interface Pace {
+  readonly firstMs: number;
+  readonly emptyFactor: number;
+}
+
+/** Where every session passes, a minute of a busy proxy fills a page. */
+export const DENSE: Pace = { firstMs: MINUTE_MS, emptyFactor: 10 };
 /**
- * Cuts a range of starts into disjoint slices in reading order, widening, so that a full page
- * is found in a short slice and an empty history costs six queries. Together they are the range.
+ * One user's or one destination's sessions, in a table of their order: those who had none within an
+ * hour have few in a week, and a week of few rows costs what an hour costs.
+ */
+export const SPARSE: Pace = { firstMs: HOUR_MS, emptyFactor: 168 };
+
+const SLICES_MAX = 6;
+/** Beyond what the density so far promises: it is seldom even. */
+const MARGIN = 1.5;
+const FACTOR_MIN = 4;
+const FACTOR_MAX = 1_000;
+
+/**
+ * Cuts a range of starts into disjoint slices in reading order, so that a full page is found in a
+ * short slice. Each is as wide as the sessions found so far promise; the sixth takes all that is left.
+ * Together they are the range.
+ *
+ * `next(found)` takes how many sessions the slice before held.
  *
  * @param anchorMs where reading begins: the cursor's position or the end of the range that is
  * read first. A bound that is open on that side stays open in the first slice.
+ * @param wanted how many sessions fill the page.
  */
 export function* windows(
   range: Window,
   order: 'asc' | 'desc',
   anchorMs: number,
-): Generator<Window, void, undefined> {
-  if (order === 'desc') {
-    let highMs = range.highMs;
-    let edgeMs = range.highMs === null ? anchorMs : Math.min(anchorMs, range.highMs);
-    for (const width of WIDTHS_MS) {
-      const lowMs = edgeMs - width;
-      if (range.lowMs !== null && lowMs <= range.lowMs) break;
-      yield { lowMs, highMs };
-      highMs = lowMs;
-      edgeMs = lowMs;
-    }
-    yield { lowMs: range.lowMs, highMs };
-    return;
+  wanted: number,
+  pace: Pace,
+): Generator<Window, void, number> {
+  const isDesc = order === 'desc';
+  const far = isDesc ? range.lowMs : range.highMs;
+  let near = isDesc ? range.highMs : range.lowMs;
+  let edgeMs =
+    near === null ? anchorMs : isDesc ? Math.min(anchorMs, near) : Math.max(anchorMs, near);
+  let widthMs = pace.firstMs;
+  let missing = wanted;
+  for (let slice = 1; slice < SLICES_MAX; slice += 1) {
+    const end = isDesc ? edgeMs - widthMs : edgeMs + widthMs;
+    if (far !== null && (isDesc ? end <= far : end >= far)) break;
+    const found: number = yield isDesc
+      ? { lowMs: end, highMs: near }
+      : { lowMs: near, highMs: end };
+    near = end;
+    edgeMs = end;
+    missing -= found;
+    const factor = found === 0 ? pace.emptyFactor : (missing / found) * MARGIN;
+    widthMs = Math.round(widthMs * Math.min(FACTOR_MAX, Math.max(FACTOR_MIN, factor)));
   }
-  let lowMs = range.lowMs;
-  let edgeMs = range.lowMs === null ? anchorMs : Math.max(anchorMs, range.lowMs);
-  for (const width of WIDTHS_MS) {
-    const highMs = edgeMs + width;
-    if (range.highMs !== null && highMs >= range.highMs) break;
-    yield { lowMs, highMs };
-    lowMs = highMs;
-    edgeMs = highMs;
-  }
-  yield { lowMs, highMs: range.highMs };
+  yield isDesc ? { lowMs: far, highMs: near } : { lowMs: near, highMs: far };
 }
