@@ -32,7 +32,7 @@ const DAY_S = 86_400;
 /** Marks read in one round; more of them wait. A batch makes a handful. */
 const MARKS_MAX = 20_000;
 /** Sessions whose former ends are looked up in one round. */
-const SESSIONS_MAX = 10_000;
+const SESSIONS_MAX = 2_000;
 /** Declared lost, unresolved, the newest: so many are compared with `sessions` at a time. */
 const LOST_MAX = 10_000;
 /** `state` in ingest_lost_sessions, see lost.ts. */

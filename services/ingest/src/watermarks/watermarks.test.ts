@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import type { BatchPartition, StoredBatch } from '../pipeline/pipeline.js';
+import { createWatermarkKeeper } from './watermarks.js';
+
+const NOW_MS = Date.parse('2026-03-01T12:00:00.000Z');
+
+function batchOf(partitions: readonly BatchPartition[]): StoredBatch {
+  return { partitions } as unknown as StoredBatch;
+}
+
+function rowsOf(
+  keeper: ReturnType<typeof createWatermarkKeeper>,
+  partitions: readonly BatchPartition[],
+) {
+  const { blocks, acknowledge } = keeper.plan(batchOf(partitions));
+  acknowledge();
+  return blocks.flatMap(({ bytes }) =>
+    Buffer.concat(bytes)
+      .toString()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown),
+  );
+}
+
+describe('watermarks', () => {
+  it('are the latest times of the partitions, with the offsets that come next', () => {
+    const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
+    expect(
+      rowsOf(keeper, [
+        { partition: 0, nextOffset: 7, caughtUp: true, newestMs: NOW_MS - 1_000 },
+        { partition: 3, nextOffset: 9, caughtUp: false, newestMs: NOW_MS - 2_000 },
+      ]),
+    ).toEqual([
+      ['t', 0, '2026-03-01T11:59:59.000Z', 7, 1],
+      ['t', 3, '2026-03-01T11:59:58.000Z', 9, 0],
+    ]);
+  });
+
+  it('never go back with a late event, nor ahead of the clock with a proxy whose clock is', () => {
+    const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
+    const at = (newestMs: number | null) =>
+      rowsOf(keeper, [{ partition: 0, nextOffset: 1, caughtUp: true, newestMs }])[0];
+    expect(at(NOW_MS - 1_000)).toContain('2026-03-01T11:59:59.000Z');
+    expect(at(NOW_MS - 9_000)).toContain('2026-03-01T11:59:59.000Z');
+    expect(at(null)).toContain('2026-03-01T11:59:59.000Z');
+    expect(at(NOW_MS + 86_400_000)).toContain('2026-03-01T12:00:00.000Z');
+  });
+
+  it('are forgotten with the assignment, because another process may have gone on', () => {
+    const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
+    const batch: BatchPartition = {
+      partition: 0,
+      nextOffset: 1,
+      caughtUp: true,
+      newestMs: NOW_MS - 5,
+    };
+    rowsOf(keeper, [batch]);
+    keeper.forget();
+    expect(rowsOf(keeper, [{ ...batch, newestMs: null }])[0]).toContain('1970-01-01T00:00:00.000Z');
+  });
+
+  it('count only once their rows are stored', () => {
+    const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
+    const batch: BatchPartition = {
+      partition: 0,
+      nextOffset: 1,
+      caughtUp: true,
+      newestMs: NOW_MS - 5,
+    };
+    keeper.plan(batchOf([batch]));
+    expect(rowsOf(keeper, [{ ...batch, newestMs: null }])[0]).toContain('1970-01-01T00:00:00.000Z');
+  });
+});
