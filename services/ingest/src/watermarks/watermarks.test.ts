@@ -12,9 +12,9 @@ function rowsOf(
   keeper: ReturnType<typeof createWatermarkKeeper>,
   partitions: readonly BatchPartition[],
 ) {
-  const { blocks, acknowledge } = keeper.plan(batchOf(partitions));
-  acknowledge();
-  return blocks.flatMap(({ bytes }) =>
+  const plan = keeper.plan(batchOf(partitions));
+  plan.acknowledge();
+  return plan.blocks.flatMap(({ bytes }) =>
     Buffer.concat(bytes)
       .toString()
       .split('\n')

@@ -15,6 +15,9 @@ export interface DataShape {
 const DAY_MS = 86_400_000;
 /** As many inserts a day, hence as many parts where merges are stopped. */
 const INSERTS_PER_DAY = 4;
+/** At the end of the data; their parts are left as they were inserted. */
+const UNMERGED_DAYS = 2;
+const HOUR_MS = 3_600_000;
 const INSERT_TIMEOUT_MS = 600_000;
 const INSERT_SETTINGS = { max_partitions_per_insert_block: 0, max_insert_threads: 2 };
 /** Holds the rows of one insert, so that they are computed once for three tables. */
@@ -127,10 +130,15 @@ WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND started
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
 
+async function stopMerges(clickhouse: ClickHouse): Promise<void> {
+  await Promise.all(
+    SESSION_TABLES.map((table) => clickhouse.command({ sql: `SYSTEM STOP MERGES ${table}` })),
+  );
+}
+
 /**
- * Fills the tables of an empty, migrated database. Four inserts a day; the last two days are also
- * inserted as they stood at their start, and their parts stay unmerged, as in a database that is fed.
- * Rollups are not made here.
+ * Fills the tables of an empty, migrated database: four inserts a day, of which the last two days'
+ * parts stay unmerged. Rollups are not made here.
  *
  * @returns the milliseconds it took.
  */
@@ -141,53 +149,82 @@ export async function generateSessions(
 ): Promise<number> {
   const begun = performance.now();
   const inserts = shape.days * INSERTS_PER_DAY;
-  const unmergedFrom = (shape.days - 2) * INSERTS_PER_DAY;
+  const unmergedFrom = (shape.days - UNMERGED_DAYS) * INSERTS_PER_DAY;
   const beginMs = shape.nowMs - shape.days * DAY_MS;
-  const common = {
-    now_ms: shape.nowMs,
-    days: shape.days,
-    users: shape.users,
-    destinations: shape.destinations,
-    sessions: shape.sessions,
-  };
-  const command = (sql: string, params: Record<string, number> = {}) =>
-    clickhouse.command({ sql, params, timeoutMs: INSERT_TIMEOUT_MS, settings: INSERT_SETTINGS });
+  const common = commonParams(shape);
   const at = (index: number) => Math.floor((shape.sessions * index) / inserts);
 
   // In order: the parts must come out the same each time, and two cores are busy with one statement.
   /* oxlint-disable no-await-in-loop */
-  await command(`CREATE TABLE IF NOT EXISTS ${STAGING} AS sessions ENGINE = Memory`);
   for (let index = 0; index < inserts; index += 1) {
     const params = { ...common, from: at(index), to: at(index + 1) };
-    if (index === unmergedFrom) {
-      for (const table of SESSION_TABLES) await command(`SYSTEM STOP MERGES ${table}`);
-    }
-    if (index >= unmergedFrom) await insertEverywhere(AS_STARTED, params);
-    await insertEverywhere(SESSION_ROWS, params);
-    await command(`INSERT INTO session_traffic_1m (${TRAFFIC_COLUMNS}) ${TRAFFIC_ROWS}`, {
-      from_ms: beginMs + (index * DAY_MS) / INSERTS_PER_DAY,
-      to_ms: beginMs + ((index + 1) * DAY_MS) / INSERTS_PER_DAY,
-    });
+    if (index === unmergedFrom) await stopMerges(clickhouse);
+    await insertEverywhere(clickhouse, SESSION_ROWS, params);
+    await command(
+      clickhouse,
+      `INSERT INTO session_traffic_1m (${TRAFFIC_COLUMNS}) ${TRAFFIC_ROWS}`,
+      {
+        from_ms: beginMs + (index * DAY_MS) / INSERTS_PER_DAY,
+        to_ms: beginMs + ((index + 1) * DAY_MS) / INSERTS_PER_DAY,
+      },
+    );
     onProgress((index + 1) / inserts, 'sessions');
   }
   // Numbers beyond the last would start after the end: these begin in the last hour, spread as a denser day.
-  await insertEverywhere(AS_ACTIVE, activeParams(shape));
-  await command(`INSERT INTO session_traffic_1m (${TRAFFIC_COLUMNS}) ${TRAFFIC_ROWS}`, {
+  await insertEverywhere(clickhouse, AS_ACTIVE, activeParams(shape));
+  await command(clickhouse, `INSERT INTO session_traffic_1m (${TRAFFIC_COLUMNS}) ${TRAFFIC_ROWS}`, {
     from_ms: shape.nowMs - 3_600_000,
     to_ms: shape.nowMs,
   });
-  await command(`DROP TABLE ${STAGING}`);
   /* oxlint-enable no-await-in-loop */
   return performance.now() - begun;
+}
 
-  async function insertEverywhere(rows: string, params: Record<string, number>): Promise<void> {
-    /* oxlint-disable no-await-in-loop */
-    await command(`TRUNCATE TABLE ${STAGING}`);
-    await command(`INSERT INTO ${STAGING} ${rows}`, params);
-    for (const table of SESSION_TABLES)
-      await command(`INSERT INTO ${table} SELECT * FROM ${STAGING}`);
-    /* oxlint-enable no-await-in-loop */
+/**
+ * Leaves the parts as they are from now on, and puts the first rows of the last hour's sessions, which
+ * later ones replace, into parts of their own: as in a database that is fed. The server forgets to
+ * leave parts alone when it ends, so this is done for every run.
+ */
+export async function leaveUnmerged(clickhouse: ClickHouse, shape: DataShape): Promise<void> {
+  await stopMerges(clickhouse);
+  await insertEverywhere(clickhouse, AS_STARTED, {
+    ...commonParams(shape),
+    from: shape.sessions - Math.floor((shape.sessions * HOUR_MS) / (shape.days * DAY_MS)),
+    to: shape.sessions,
+  });
+}
+
+function commonParams(shape: DataShape): Record<string, number> {
+  const { nowMs: now_ms, days, users, destinations, sessions } = shape;
+  return { now_ms, days, users, destinations, sessions };
+}
+
+async function command(
+  clickhouse: ClickHouse,
+  sql: string,
+  params: Record<string, number> = {},
+): Promise<void> {
+  await clickhouse.command({
+    sql,
+    params,
+    timeoutMs: INSERT_TIMEOUT_MS,
+    settings: INSERT_SETTINGS,
+  });
+}
+
+async function insertEverywhere(
+  clickhouse: ClickHouse,
+  rows: string,
+  params: Record<string, number>,
+): Promise<void> {
+  /* oxlint-disable no-await-in-loop */
+  await command(clickhouse, `CREATE OR REPLACE TABLE ${STAGING} AS sessions ENGINE = Memory`);
+  await command(clickhouse, `INSERT INTO ${STAGING} ${rows}`, params);
+  for (const table of SESSION_TABLES) {
+    await command(clickhouse, `INSERT INTO ${table} SELECT * FROM ${STAGING}`);
   }
+  await command(clickhouse, `DROP TABLE ${STAGING}`);
+  /* oxlint-enable no-await-in-loop */
 }
 
 /** `active` numbers whose starts fall into the last hour: the same formula with one hour's worth of numbers. */

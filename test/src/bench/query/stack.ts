@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { pickFreePort, startClickHouse } from '@sockscope/local';
 import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { generateSessions } from './generate.js';
+import { generateSessions, leaveUnmerged } from './generate.js';
 import type { DataShape } from './generate.js';
 import { createHttpClient } from './http.js';
 import type { HttpClient } from './http.js';
@@ -61,6 +61,7 @@ export async function startStack(
     const shape = await fill(dir, wanted, clickhouse, env, say);
     // What an interrupted run has left marked would be read row by row.
     await run(serviceMain('ingest'), ['rollups', '--threads', '2'], env);
+    await leaveUnmerged(clickhouse, shape);
     const port = await pickFreePort();
     const query = spawn(process.execPath, [serviceMain('query')], {
       env: {
