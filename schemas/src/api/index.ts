@@ -1,3 +1,4 @@
+export * from './connections.js';
 export * from './export.js';
 export * from './flows.js';
 export * from './measures.js';

@@ -9,10 +9,11 @@ import {
 import type { z } from 'zod';
 import type { Authenticator } from './auth/authenticator.js';
 import { mayDo } from './auth/principal.js';
+import { serveClashSocket } from './clash/socket.js';
 import type { CoverageReader } from './coverage/coverage.js';
 import type { ExportDeps } from './export/export.js';
 import type { Context } from './http/context.js';
-import { handleErrors } from './http/errors.js';
+import { handleErrors, problemOf, sendProblem } from './http/errors.js';
 import { guard, isStillAllowed } from './http/guard.js';
 import type { GuardConfig } from './http/guard.js';
 import { measureRequests } from './http/metrics.js';
@@ -47,6 +48,8 @@ export interface AppDeps {
   readonly authenticator: Authenticator;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
+  /** Whether new questions should be sent away for now. */
+  readonly isOverloaded: () => boolean;
   readonly health: Health;
   readonly registry: Registry;
   readonly logger: Logger;
@@ -65,6 +68,10 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   const app = fastify({
     // Requests are counted and timed as metrics; a line per request would hold addresses and users.
     logger: false,
+    // What is refused before there is a route, such as a broken escape in the path.
+    frameworkErrors: (error, request, reply) => {
+      void sendProblem(request, reply, problemOf(error));
+    },
     bodyLimit: 1_024,
     requestTimeout: config.request_timeout_ms,
     keepAliveTimeout: 65_000,
@@ -87,7 +94,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
         contextOf: (request: FastifyRequest, reply: FastifyReply) =>
           contextOf(request, reply, deps),
       };
-      serveQuestions(api, { ...routed, ...deps.exports });
+      serveQuestions(api, { ...routed, ...deps.exports, version: config.version });
       serveStream(api, {
         ...routed,
         config: config.stream,
@@ -97,6 +104,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
     },
     { prefix: '/api/v1' },
   );
+  serveClashSocket(app, { ...deps, hosts: config.guard.hosts });
   return app;
 }
 

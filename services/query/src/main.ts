@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 import { createProgram } from '@sockscope/runtime';
+import { registerKeys } from './auth/command.js';
 import { queryConfig } from './config.js';
 import { createQuery } from './service.js';
 
-await createProgram({
+const program = createProgram({
   name: 'sockscope-query',
   description: 'Answers questions about proxy sessions over HTTP.',
   schema: queryConfig,
   run: async (config) => (await createQuery(config)).run(),
-}).main();
+});
+registerKeys(program.command, () => program.config());
+await program.main();

@@ -7,6 +7,7 @@ import { createKeyStore } from './auth/keys.js';
 import { createTokenVerifier } from './auth/tokens.js';
 import type { QueryConfig } from './config.js';
 import { createCoverageReader } from './coverage/coverage.js';
+import { createEventLoopWatch } from './http/event-loop.js';
 import { createAuditLog } from './export/audit.js';
 import { createMask } from './mask/mask.js';
 import { createQueryServer } from './server.js';
@@ -34,6 +35,8 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     await store.ping();
     return { ok: true };
   });
+  const eventLoop = createEventLoopWatch();
+  health.add('live', 'event_loop', () => eventLoop.check());
   const authenticator = createAuthenticator(config.auth, {
     keys: createKeyStore({ store, now }),
     tokens: createTokenVerifier(config.auth),
@@ -68,6 +71,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       store,
       coverage: createCoverageReader({ store }),
       gates: { light: gateOf('light'), heavy: gateOf('heavy') },
+      isOverloaded: () => eventLoop.isOverloaded(),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse }),
@@ -103,6 +107,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     { name: 'query', shutdown_deadline_ms: config.shutdown_deadline_ms },
     [
       ['clickhouse', { start: () => undefined, stop: () => clickhouse.close() }],
+      ['event loop', eventLoop],
       ['live stream', hub],
       ['server', server],
     ],

@@ -1,7 +1,7 @@
 import type { SessionsQuery, TopQuery, Traffic, TrafficQuery } from '@sockscope/schemas/api';
 import type { Context } from '../http/context.js';
 import { invalidParameters, ProblemError } from '../http/problem.js';
-import { visibleFilters } from '../mask/visible.js';
+import { shownTogether, visibleFilters } from '../mask/visible.js';
 import { filterOf, sessionsTableOf } from '../questions/filters/filters.js';
 import { rangeOf } from '../questions/range.js';
 import { prepareTop } from '../questions/sums/sums.js';
@@ -64,7 +64,8 @@ export async function maybeExportTop(
   await sendExport(deps, context, format, { name: list, filters: asSent(query) }, async () => {
     const filters = await visibleFilters(deps.store, query, context);
     const range = rangeOf(query, context.nowMs);
-    const of = await prepareTop(deps, { dimension, range, filters });
+    const shownAs = shownTogether(dimension, context.mask);
+    const of = await prepareTop(deps, { dimension, range, filters, shownAs });
     return exportTop(of, query.by, query.limit ?? null, { format, mask: context.mask });
   });
   return true;

@@ -1,6 +1,6 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Logger } from '@sockscope/runtime';
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import { invalidParameters, ProblemError, problemDocument, problemOfStore } from './problem.js';
 import type { ParameterError } from './problem.js';
 
@@ -49,7 +49,7 @@ export function problemOf(error: unknown): ProblemError {
 }
 
 export async function sendProblem(
-  request: FastifyRequest,
+  request: { readonly id: string },
   reply: FastifyReply,
   problem: ProblemError,
 ): Promise<void> {

@@ -53,11 +53,18 @@ export async function isStillAllowed(
 export async function guard(
   app: FastifyInstance,
   config: GuardConfig,
-  deps: { readonly authenticator: Authenticator },
+  deps: { readonly authenticator: Authenticator; readonly isOverloaded: () => boolean },
 ): Promise<void> {
   app.decorateRequest('principal', null as never);
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
-    checkHost(config.hosts, header(request, 'host'));
+    if (deps.isOverloaded()) {
+      throw new ProblemError('overloaded', 'this process cannot keep up', {
+        retryAfterSeconds: 2,
+      });
+    }
+    if (!isServedHost(config.hosts, header(request, 'host'))) {
+      throw new ProblemError('forbidden', 'this host name is not served; see QUERY_HOSTS');
+    }
     try {
       request.principal = await deps.authenticator.authenticate(credentialsOf(request));
     } catch (error) {
@@ -87,9 +94,7 @@ export async function guard(
  * A page of another site can reach a service on loopback by a name of its own that it lets point
  * there; the Host header gives that away.
  */
-function checkHost(hosts: readonly string[], given: string | undefined): void {
-  if (hosts.length === 0) return;
-  const name = (given ?? '').replace(/:\d+$/, '').toLowerCase();
-  if (hosts.includes(name)) return;
-  throw new ProblemError('forbidden', 'this host name is not served; see QUERY_HOSTS');
+export function isServedHost(hosts: readonly string[], given: string | undefined): boolean {
+  if (hosts.length === 0) return true;
+  return hosts.includes((given ?? '').replace(/:\d+$/, '').toLowerCase());
 }

@@ -19,6 +19,7 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
       tags: [
         { name: 'sessions', description: 'Single sessions: history, open ones, timelines' },
         { name: 'analytics', description: 'Sums over ranges' },
+        { name: 'live', description: 'What happens now' },
       ],
     },
     transform: createJsonSchemaTransform({ skipList: [] }),

@@ -1,6 +1,9 @@
 import {
   activeSessionsPage,
   API_LIMITS,
+  clashConnections,
+  clashQuery,
+  clashVersion,
   activeSessionsQuery,
   destinationParams,
   destinationProfile,
@@ -32,10 +35,11 @@ import {
 import type { FastifyInstance } from 'fastify';
 import { closeReason } from '@sockscope/schemas';
 import { activeSessions } from '../questions/active/active.js';
+import { clashConnectionsOf } from '../clash/connections.js';
 import type { ExportDeps } from '../export/export.js';
 import { maybeExportSessions, maybeExportTop, maybeExportTraffic } from '../export/questions.js';
 import type { Mask } from '../mask/mask.js';
-import { visibleFilters, visibleSession, visibleUser } from '../mask/visible.js';
+import { shownTogether, visibleFilters, visibleSession, visibleUser } from '../mask/visible.js';
 import { restrictedTo } from '../questions/filters/filters.js';
 import { flows as answerFlows } from '../questions/flows/flows.js';
 import {
@@ -65,13 +69,14 @@ function visibleUsers<T extends { readonly user: string }>(items: readonly T[], 
   return items.map((item) => ({ ...item, user: mask.user(item.user) }));
 }
 
-type RoutesDeps = QuestionDeps & SumsDeps & ExportDeps;
+type RoutesDeps = QuestionDeps & SumsDeps & ExportDeps & { readonly version: string };
 
 /** The questions, under `/api/v1`. */
 export function serveQuestions(app: FastifyInstance, deps: RoutesDeps): void {
   serveSessions(app, deps);
   serveTopLists(app, deps);
   serveAnalytics(app, deps);
+  serveClash(app, deps);
 }
 
 function serveSessions(app: FastifyInstance, deps: RoutesDeps): void {
@@ -213,7 +218,16 @@ function serveTopLists(app: FastifyInstance, deps: RoutesDeps): void {
         maybeExportTop(deps, list.path.slice(1), dimension, query, context),
       ask: async ({ query }, context) => {
         const filters = await visibleFilters(deps.store, query, context);
-        const found = await topAnswer(deps, dimension, query, filters, context, context.nowMs);
+        const shownAs = shownTogether(dimension, context.mask);
+        const found = await topAnswer(
+          deps,
+          dimension,
+          query,
+          filters,
+          shownAs,
+          context,
+          context.nowMs,
+        );
         const items = found.items.map(({ key, ...sums }) => ({
           ...named(key, context.mask),
           ...sums,
@@ -304,5 +318,31 @@ function serveAnalytics(app: FastifyInstance, deps: RoutesDeps): void {
       const found = await answerDestinationProfile(deps, host, onlyUser, query, context, nowMs);
       return { ...found, users: visibleUsers(found.users, context.mask) };
     },
+  });
+}
+
+/** What dashboards made for mihomo ask for. */
+function serveClash(app: FastifyInstance, deps: RoutesDeps): void {
+  serve(app, deps, {
+    path: '/connections',
+    operationId: 'listConnections',
+    summary: 'Open sessions in the form of mihomo, for dashboards made for it; also by WebSocket',
+    tag: 'live',
+    weight: 'light',
+    params: noParams,
+    query: clashQuery,
+    answer: clashConnections,
+    ask: (_asked, context) => clashConnectionsOf(deps.store, context, context),
+  });
+  serve(app, deps, {
+    path: '/version',
+    operationId: 'getVersion',
+    summary: 'What such dashboards ask first',
+    tag: 'live',
+    weight: 'light',
+    params: noParams,
+    query: noQuery,
+    answer: clashVersion,
+    ask: async () => ({ meta: true, version: `sockscope ${deps.version}` }),
   });
 }

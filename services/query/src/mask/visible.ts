@@ -5,6 +5,7 @@ import { ProblemError } from '../http/problem.js';
 import { filtersOf, restrictedTo } from '../questions/filters/filters.js';
 import type { Filters } from '../questions/filters/filters.js';
 import { maskedUsersQuery } from '../sql/masked-users.js';
+import type { Dimension, SumsOf } from '../sql/sums.js';
 import type { Store } from '../store/store.js';
 import { isUserToken, SHOWN_BITS } from './mask.js';
 import type { Mask } from './mask.js';
@@ -78,4 +79,11 @@ function visibleBlocks(blocks: string[] | undefined, mask: Mask): string[] | und
 export function visibleSession<S extends Session | ActiveSession>(found: S, mask: Mask): S {
   if (mask.users === 'none' && mask.addresses === 'none') return found;
   return { ...found, user: mask.user(found.user), source_ip: mask.address(found.source_ip) };
+}
+
+/** Addresses of one network are one key to whom they are cut short. */
+export function shownTogether(dimension: Dimension, mask: Mask): SumsOf['shownAs'] {
+  return dimension === 'source' && mask.addresses === 'truncate'
+    ? (key) => mask.addressSql(`toIPv6(${key})`)
+    : null;
 }

@@ -126,3 +126,21 @@ export function activeByKeyQuery(of: {
     settings: FINAL_SETTINGS,
   };
 }
+
+export type OpenSession = z.output<typeof sessionRow>;
+
+/** Open sessions that pass, the newest first. */
+export function openSessionsQuery(filter: Condition, limit: number): Query<typeof sessionRow> {
+  const where = allOf([OPEN, filter]);
+  return {
+    name: 'open_sessions',
+    sql: `SELECT ${SESSION_COLUMNS} FROM sessions FINAL
+      WHERE ${where.sql}
+      ORDER BY started_at DESC, session_id DESC
+      LIMIT {limit:UInt32}`,
+    params: { ...where.params, limit },
+    row: sessionRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
+  };
+}

@@ -97,6 +97,8 @@ export interface SumsOf {
     readonly filter: Condition;
   };
   readonly traffic: { readonly filter: Condition };
+  /** Sums keys together that are shown as one, by an expression over the key; null: each by itself. */
+  readonly shownAs: ((key: string) => string) | null;
   /** Starts of the pieces of a time series; null for one sum over everything. */
   readonly cuts: readonly number[] | null;
 }
@@ -266,6 +268,11 @@ function exactParts(of: SumsOf): Part[] {
   return [started, ended, moved];
 }
 
+/** The key as top lists group by it. */
+function shownKeySql(of: SumsOf): string {
+  return of.shownAs === null ? 'k' : of.shownAs('k');
+}
+
 function union(of: SumsOf): Part {
   const parts = [...rollupParts(of), ...exactParts(of)];
   const [first] = parts;
@@ -323,13 +330,14 @@ function measureSql(measure: TopMeasure, dimension: Dimension | 'flow'): string 
 /** The total row, then the `limit` largest keys by the measure; ties by key. Keys without any are left out. */
 function topSql(of: SumsOf, by: TopMeasure): { sql: string; params: SqlParams } {
   const { sql, params } = union(of);
+  const key = shownKeySql(of);
   const measure = measureSql(by, of.dimension);
   return {
-    sql: `SELECT k AS key, toUInt8(grouping(k)) AS is_total, ${SUMMED_SQL}
+    sql: `SELECT ${key} AS key, toUInt8(grouping(key)) AS is_total, ${SUMMED_SQL}
       FROM (
     ${sql}
       )
-      GROUP BY k WITH ROLLUP
+      GROUP BY key WITH ROLLUP
       HAVING is_total = 1 OR ${measure} > 0
       ORDER BY is_total DESC, ${measure} DESC, key ASC
       LIMIT {limit:UInt32}`,
@@ -346,11 +354,11 @@ export function topKeysSql(
   const { sql, params } = union(of);
   const measure = measureSql(by, of.dimension);
   return {
-    sql: `SELECT k AS key, ${SUMMED_SQL}
+    sql: `SELECT ${shownKeySql(of)} AS key, ${SUMMED_SQL}
       FROM (
     ${sql}
       )
-      GROUP BY k
+      GROUP BY key
       HAVING ${measure} > 0
       ORDER BY ${measure} DESC, key ASC
       ${limit === null ? '' : 'LIMIT {limit:UInt64}'}`,

@@ -32,6 +32,7 @@ export interface TestAppOptions {
   readonly auth?: Readonly<Record<string, unknown>>;
   readonly mask?: Readonly<Record<string, unknown>>;
   readonly rateLimitPerMinute?: number;
+  readonly hosts?: readonly string[];
   readonly heavyRunningMax?: number;
   readonly streamClientsMax?: number;
   readonly exportRowsMax?: number;
@@ -78,7 +79,10 @@ export async function createTestApp(
     {
       version: 'test',
       request_timeout_ms: 10_000,
-      guard: { rate_limit_per_minute: options.rateLimitPerMinute ?? 0, hosts: [] },
+      guard: {
+        rate_limit_per_minute: options.rateLimitPerMinute ?? 0,
+        hosts: options.hosts ?? [],
+      },
       stream,
       validate_answers: true,
     },
@@ -86,6 +90,7 @@ export async function createTestApp(
       store,
       coverage: createCoverageReader({ store }),
       gates: { light: gate('light', 50), heavy: gate('heavy', options.heavyRunningMax ?? 8) },
+      isOverloaded: () => false,
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse }),

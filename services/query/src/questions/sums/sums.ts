@@ -38,6 +38,8 @@ export interface SumsQuestion extends RangeQuestion {
   /** Only these keys of the dimension; null for all. */
   readonly keys?: readonly string[] | null;
   readonly cuts?: readonly number[] | null;
+  /** See SumsOf. */
+  readonly shownAs?: SumsOf['shownAs'];
 }
 
 /** What an answer says of its own making. */
@@ -72,7 +74,7 @@ function prepare<D extends Dimension | 'flow'>(
   question: Omit<SumsQuestion, 'dimension'> & { readonly dimension: D },
   coverage: Coverage,
 ): { of: SumsOf & { dimension: D }; provenance: Provenance } {
-  const { dimension, range, filters, keys = null, cuts = null } = question;
+  const { dimension, range, filters, keys = null, cuts = null, shownAs = null } = question;
   const rollup = rollupSourceOf(dimension, filters);
   const usable = { ...coverage, rollups: coverage.rollups && rollup !== null };
   const plan = planOf(range, usable, cuts ?? []);
@@ -91,6 +93,7 @@ function prepare<D extends Dimension | 'flow'>(
       rollup,
       sessions: { table: sessionsTableOf(filters), filter: filterOf(filters) },
       traffic: { filter: trafficFilterOf(filters, range) },
+      shownAs,
       cuts,
     },
   };
@@ -99,7 +102,10 @@ function prepare<D extends Dimension | 'flow'>(
 /** What a top list sums, for those who put the question themselves. */
 export async function prepareTop<D extends Dimension>(
   deps: SumsDeps,
-  question: RangeQuestion & { readonly dimension: D },
+  question: RangeQuestion & {
+    readonly dimension: D;
+    readonly shownAs?: SumsOf['shownAs'];
+  },
 ): Promise<SumsOf & { readonly dimension: D }> {
   return prepare(question, await deps.coverage.read()).of;
 }

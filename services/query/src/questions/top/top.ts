@@ -1,7 +1,7 @@
 import { API_LIMITS } from '@sockscope/schemas/api';
 import type { TopMeasure, TopQuery, TopSums } from '@sockscope/schemas/api';
 import { countsAtEnd } from '../../sql/sums.js';
-import type { Dimension, Sums } from '../../sql/sums.js';
+import type { Dimension, Sums, SumsOf } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
 import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOf } from '../range.js';
@@ -58,6 +58,7 @@ export async function topRows(
     readonly limit: number;
     readonly range: Span;
     readonly filters: Filters;
+    readonly shownAs?: SumsOf['shownAs'];
   },
   asking: Asking,
 ): Promise<{ rows: TopRows; provenance: Provenance }> {
@@ -80,13 +81,21 @@ export async function topAnswer(
   dimension: Dimension,
   query: TopQuery,
   filters: Filters,
+  shownAs: SumsOf['shownAs'],
   asking: Asking,
   nowMs: number,
 ) {
   const range = rangeOf(query, nowMs);
   const { rows, provenance } = await topRows(
     deps,
-    { dimension, by: query.by, limit: query.limit ?? API_LIMITS.top_default, range, filters },
+    {
+      dimension,
+      by: query.by,
+      limit: query.limit ?? API_LIMITS.top_default,
+      range,
+      filters,
+      shownAs,
+    },
     asking,
   );
   return { ...answerMetaOf(range, query, provenance, nowMs), by: query.by, ...rows };

@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { counter } from '../events/counters.js';
+import { wireTime } from './session.js';
+import { whole } from './values.js';
+
+/** What such dashboards send along. */
+export const clashQuery = z.strictObject({
+  token: z
+    .string()
+    .max(8_192)
+    .optional()
+    .describe('WebSocket only: key or token, because a browser cannot set headers there'),
+  interval: whole(200, 60_000)
+    .optional()
+    .describe('WebSocket only: milliseconds between two messages; default 1000'),
+});
+
+/**
+ * Open sessions in the form of mihomo's (Clash's) `GET /connections`, for the dashboards made for
+ * it. The names are theirs, not ours.
+ */
+export const clashConnections = z
+  .object({
+    downloadTotal: counter.describe('bytes received by the open sessions'),
+    uploadTotal: counter.describe('bytes sent by the open sessions'),
+    memory: counter.describe('resident memory of the query service, bytes'),
+    connections: z.array(
+      z.object({
+        id: z.string(),
+        upload: counter,
+        download: counter,
+        start: wireTime,
+        chains: z.array(z.string()).describe('the proxy that serves the session'),
+        rule: z.string(),
+        rulePayload: z.string(),
+        metadata: z.object({
+          network: z.enum(['tcp', 'udp']),
+          type: z.literal('Socks5'),
+          sourceIP: z.string(),
+          sourcePort: z.string(),
+          destinationIP: z.string(),
+          destinationPort: z.string(),
+          host: z.string(),
+          inboundUser: z.string(),
+          inboundName: z.string(),
+          inboundIP: z.string(),
+          inboundPort: z.string(),
+          dnsMode: z.literal('normal'),
+          process: z.string(),
+          processPath: z.string(),
+          remoteDestination: z.string(),
+          specialProxy: z.string(),
+          specialRules: z.string(),
+          sniffHost: z.string(),
+          sourceGeoIP: z.null(),
+          destinationGeoIP: z.null(),
+          sourceIPASN: z.string(),
+          destinationIPASN: z.string(),
+          uid: z.int(),
+          dscp: z.int(),
+        }),
+      }),
+    ),
+  })
+  .meta({ id: 'ClashConnections' });
+export type ClashConnections = z.infer<typeof clashConnections>;
+
+export const clashVersion = z
+  .object({ meta: z.boolean(), version: z.string() })
+  .meta({ id: 'ClashVersion' });

@@ -1,0 +1,456 @@
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { Problem, Session } from '@sockscope/schemas/api';
+import '@sockscope/runtime/testing';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import type { CryptoKey } from 'jose';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createTestApp } from '../testing/app.js';
+import type { TestApp } from '../testing/app.js';
+import { createTestDatabase } from '../testing/database.js';
+import type { TestDatabase } from '../testing/database.js';
+import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
+import type { World } from '../testing/world.js';
+import { createKey, listKeys, revokeKey } from './command.js';
+import { KEY_REUSE_MS } from './keys.js';
+
+const DAY_MS = 86_400_000;
+/** The clock of the app; tests move it. */
+let nowMs = Date.now();
+const encoded = encodeURIComponent;
+
+let database: TestDatabase;
+let world: World;
+let api: TestApp;
+let base: string;
+let keys: Record<'none' | 'read' | 'export' | 'both' | 'admin' | 'tied', string>;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const events = makeEvents({ seed: 5, sessions: 300, fromMs: nowMs - 3 * DAY_MS, toMs: nowMs });
+  world = worldOf(events);
+  await storeBadly(database.clickhouse, events, { seed: 6, batches: 3 });
+  api = await createTestApp(database.clickhouse, {
+    now: () => nowMs,
+    auth: { methods: ['api_keys'] },
+  });
+  await api.app.listen({ host: '127.0.0.1', port: 0 });
+  base = `http://127.0.0.1:${(api.app.server.address() as AddressInfo).port}`;
+  const make = (scope: string[], user?: string) =>
+    createKey(
+      database.clickhouse,
+      { name: 'test', scope, ...(user === undefined ? {} : { user }) },
+      nowMs,
+    );
+  keys = {
+    none: await make([]),
+    read: await make(['read']),
+    export: await make(['export']),
+    both: await make(['read', 'export']),
+    admin: await make(['admin']),
+    tied: await make(['read', 'export'], 'user-0'),
+  };
+});
+
+afterAll(async () => {
+  await api.close();
+  await database.drop();
+});
+
+interface Operation {
+  readonly parameters?: readonly { readonly name: string; readonly in: string }[];
+}
+
+/** Every route of the OpenAPI document, with a session, a user and a destination that exist. */
+function routes(): string[] {
+  const { paths } = api.app.swagger() as { paths: Record<string, { get?: Operation }> };
+  const closed = world.sessions.find((row) => row.user === 'user-0' && row.status === 'closed');
+  return Object.keys(paths).map((path) =>
+    path
+      .replace('{session_id}', closed?.session_id ?? '')
+      .replace('{user}', 'user-0')
+      .replace('{dest_host}', encoded(closed?.dest_host ?? '')),
+  );
+}
+
+async function call(path: string, key?: string) {
+  return api.app.inject({
+    method: 'GET',
+    url: path,
+    headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+  });
+}
+
+async function statusOf(path: string, key?: string): Promise<number> {
+  if (!path.startsWith('/api/v1/stream')) return (await call(path, key)).statusCode;
+  // An open stream has no end, so it is asked for through a socket that can be closed.
+  const gone = new AbortController();
+  const response = await fetch(`${base}${path}`, {
+    signal: gone.signal,
+    headers: key === undefined ? {} : { authorization: `Bearer ${key}` },
+  });
+  gone.abort();
+  return response.status;
+}
+
+describe('every route', () => {
+  it('is known to the document', () => {
+    expect(routes().length).toBeGreaterThanOrEqual(18);
+  });
+
+  it('refuses whoever shows no key, a wrong one, or none at all in a header', async () => {
+    for (const path of routes()) {
+      /* oxlint-disable no-await-in-loop */
+      expect([path, await statusOf(path)]).toEqual([path, 401]);
+      const wrong = `${keys.read.slice(0, -3)}AAA`;
+      expect([path, await statusOf(path, wrong)]).toEqual([path, 401]);
+      /* oxlint-enable no-await-in-loop */
+      nowMs += 60_000;
+    }
+    const response = await call('/api/v1/stats');
+    expect(response.headers['www-authenticate']).toMatch(/^Bearer/);
+    expect(response.headers['content-type']).toMatch(/^application\/problem\+json/);
+  });
+
+  it('refuses a key without the scope read, and answers one with it', async () => {
+    for (const path of routes()) {
+      /* oxlint-disable no-await-in-loop */
+      expect([path, await statusOf(path, keys.none)]).toEqual([path, 403]);
+      expect([path, await statusOf(path, keys.export)]).toEqual([path, 403]);
+      expect([path, await statusOf(path, keys.read)]).toEqual([path, 200]);
+      expect([path, await statusOf(path, keys.admin)]).toEqual([path, 200]);
+      /* oxlint-enable no-await-in-loop */
+    }
+  });
+
+  it('that exports needs the scope export for it', async () => {
+    for (const path of ['/sessions', '/top/users', '/top/ports', '/traffic']) {
+      for (const format of ['csv', 'ndjson', 'parquet']) {
+        const url = `/api/v1${path}?format=${format}`;
+        /* oxlint-disable no-await-in-loop */
+        expect([url, await statusOf(url, keys.read)]).toEqual([url, 403]);
+        expect([url, await statusOf(url, keys.both)]).toEqual([url, 200]);
+        expect([url, await statusOf(url, keys.admin)]).toEqual([url, 200]);
+        /* oxlint-enable no-await-in-loop */
+      }
+    }
+  });
+
+  it('shows a key that is tied to a user nothing of others', async () => {
+    const others = [...new Set(world.sessions.map((row) => row.user))].filter(
+      (user) => user !== 'user-0' && user.startsWith('user-'),
+    );
+    const foreignIds = world.sessions
+      .filter((row) => row.user !== 'user-0')
+      .map((row) => row.session_id);
+    expect(others.length).toBeGreaterThan(3);
+    const paths = routes()
+      .filter((path) => !path.endsWith('/stream'))
+      .flatMap((path) => [
+        path,
+        ...(hasFilters(path) ? others.map((u) => `${path}?user=${u}`) : []),
+      ]);
+    const exports = ['/api/v1/sessions?format=ndjson', '/api/v1/top/users?format=csv'];
+    for (const path of [...paths, ...exports]) {
+      // oxlint-disable-next-line no-await-in-loop
+      const { body, statusCode } = await call(path, keys.tied);
+      expect([path, statusCode]).toEqual([path, 200]);
+      for (const secret of [...others, ...foreignIds]) {
+        expect([path, body.includes(`"${secret}"`)]).toEqual([path, false]);
+      }
+    }
+  });
+
+  function hasFilters(path: string): boolean {
+    return ['/sessions', '/active', '/traffic', '/flows', '/users', '/ports'].some((end) =>
+      path.endsWith(end),
+    );
+  }
+});
+
+describe('a key that is tied to a user', () => {
+  it('finds another user, or a session of one, exactly as missing', async () => {
+    const foreign = world.sessions.find((row) => row.user !== 'user-0')?.session_id ?? '';
+    const missing = '019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f';
+    const strip = (text: string) => ({ ...(JSON.parse(text) as Problem), request_id: '' });
+    for (const [there, notThere] of [
+      [`/sessions/${foreign}`, `/sessions/${missing}`],
+      [`/sessions/${foreign}/events`, `/sessions/${missing}/events`],
+      ['/users/user-1', '/users/nobody'],
+    ]) {
+      /* oxlint-disable no-await-in-loop */
+      const hidden = await call(`/api/v1${there}`, keys.tied);
+      const absent = await call(`/api/v1${notThere}`, keys.tied);
+      /* oxlint-enable no-await-in-loop */
+      expect(hidden.statusCode).toBe(404);
+      expect(strip(hidden.body)).toEqual(strip(absent.body));
+    }
+  });
+
+  it('sees its own sums alone', async () => {
+    const own = world.sessions.filter((row) => row.user === 'user-0');
+    const from = new Date(nowMs - 10 * DAY_MS).toISOString();
+    const to = new Date(nowMs + DAY_MS).toISOString();
+    const { body } = await call(`/api/v1/stats?from=${from}&to=${to}`, keys.tied);
+    const stats = JSON.parse(body) as { current: { started: number; unique_users: number } };
+    expect(stats.current).toMatchObject({ started: own.length, unique_users: 1 });
+  });
+});
+
+describe('keys', () => {
+  const url = '/api/v1/version';
+
+  it('end when they are revoked, within ten seconds', async () => {
+    const key = await createKey(database.clickhouse, { name: 'x', scope: ['read'] }, nowMs);
+    expect(await statusOf(url, key)).toBe(200);
+    const id = key.split('_')[1] ?? '';
+    await revokeKey(database.clickhouse, id, nowMs);
+    nowMs += KEY_REUSE_MS;
+    expect(await statusOf(url, key)).toBe(401);
+    await expect(revokeKey(database.clickhouse, 'nothing', nowMs)).rejects.toThrow(/no key/);
+  });
+
+  it('end when their time is over', async () => {
+    const key = await createKey(
+      database.clickhouse,
+      { name: 'x', scope: ['read'], expires: '1h' },
+      nowMs,
+    );
+    expect(await statusOf(url, key)).toBe(200);
+    nowMs += 3_600_000;
+    expect(await statusOf(url, key)).toBe(401);
+  });
+
+  it('are stored as hashes', async () => {
+    const key = await createKey(database.clickhouse, { name: 'secret', scope: ['read'] }, nowMs);
+    const stored = JSON.stringify(await listKeys(database.clickhouse));
+    expect(stored).toContain(key.split('_')[1]);
+    expect(stored).not.toContain(key.split('_').slice(2).join('_'));
+  });
+
+  it('refuse unknown scopes, empty names and senseless times', async () => {
+    const make = (options: object) =>
+      createKey(database.clickhouse, { name: 'x', scope: ['read'], ...options }, nowMs);
+    await expect(make({ scope: ['root'] })).rejects.toThrow(/no scope root/);
+    await expect(make({ name: '' })).rejects.toThrow(/name/);
+    await expect(make({ expires: 'soon' })).rejects.toThrow(/duration/);
+    await expect(make({ user: '' })).rejects.toThrow(/user/);
+  });
+
+  it('are not guessed: after thirty wrong ones an address waits a minute', async () => {
+    const own = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      auth: { methods: ['api_keys'] },
+    });
+    const statuses = new Set<number>();
+    for (let i = 0; i < 35; i += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      const response = await own.app.inject({ url, headers: { 'x-api-key': `ssk_${i}` } });
+      statuses.add(response.statusCode);
+    }
+    expect([...statuses]).toEqual([401, 429]);
+    nowMs += 60_000;
+    const { statusCode } = await own.app.inject({ url, headers: { 'x-api-key': keys.read } });
+    expect(statusCode).toBe(200);
+    await own.close();
+  });
+
+  it('are made, listed and revoked on the command line', async () => {
+    const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+    const run = async (...args: string[]) =>
+      promisify(execFile)(process.execPath, [main, 'keys', ...args], {
+        env: {
+          PATH: process.env['PATH'],
+          CLICKHOUSE_URL: database.config.url,
+          CLICKHOUSE_DATABASE: database.config.database,
+        },
+      });
+    const { stdout: key } = await run(
+      'create',
+      '--name',
+      'cli\tkey',
+      '--scope',
+      'read',
+      '--user',
+      'u',
+    );
+    expect(key.trim()).toMatch(/^ssk_[0-9a-f]{12}_[\w-]{43}$/);
+    const id = key.split('_')[1] ?? '';
+    const shown = async () => {
+      const { stdout } = await run('list');
+      const lines = stdout.trim().split('\n');
+      return JSON.parse(lines.find((line) => line.includes(id)) ?? '{}') as Record<string, unknown>;
+    };
+    expect(await shown()).toMatchObject({ name: 'cli\tkey', user: 'u', state: 'valid' });
+    await run('revoke', id);
+    expect(await shown()).toMatchObject({ state: 'revoked' });
+    await expect(run('revoke', 'nothing')).rejects.toMatchObject({ code: 1 });
+  });
+});
+
+describe('tokens', () => {
+  let issuer: Server;
+  let issuerUrl: string;
+  let privateKey: CryptoKey;
+  let isUp = true;
+  let tokens: TestApp;
+
+  beforeAll(async () => {
+    const pair = await generateKeyPair('ES256');
+    ({ privateKey } = pair);
+    const jwk = { ...(await exportJWK(pair.publicKey)), kid: 'k1', alg: 'ES256', use: 'sig' };
+    issuer = createServer((request, response) => {
+      if (!isUp) {
+        response.writeHead(500).end();
+        return;
+      }
+      response.setHeader('content-type', 'application/json');
+      response.end(
+        JSON.stringify(
+          request.url === '/jwks'
+            ? { keys: [jwk] }
+            : { issuer: issuerUrl, jwks_uri: `${issuerUrl}/jwks` },
+        ),
+      );
+    });
+    await new Promise<void>((resolve) => {
+      issuer.listen(0, '127.0.0.1', resolve);
+    });
+    issuerUrl = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}`;
+    tokens = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      auth: { methods: ['jwt'], jwt_issuer: issuerUrl, jwt_audience: 'sockscope' },
+    });
+  });
+
+  afterAll(async () => {
+    await tokens.close();
+    issuer.close();
+  });
+
+  interface Claims {
+    readonly scope?: unknown;
+    readonly sockscope_user?: unknown;
+  }
+
+  async function token(
+    claims: Claims,
+    of: { audience?: string; issuer?: string; expires?: string; key?: CryptoKey } = {},
+  ): Promise<string> {
+    return new SignJWT({ ...claims })
+      .setProtectedHeader({ alg: 'ES256', kid: 'k1' })
+      .setSubject('someone')
+      .setIssuer(of.issuer ?? issuerUrl)
+      .setAudience(of.audience ?? 'sockscope')
+      .setIssuedAt()
+      .setExpirationTime(of.expires ?? '1h')
+      .sign(of.key ?? privateKey);
+  }
+
+  async function status(text: string, url = '/api/v1/stats'): Promise<number> {
+    nowMs += 60_000;
+    const response = await tokens.app.inject({ url, headers: { authorization: `Bearer ${text}` } });
+    return response.statusCode;
+  }
+
+  it('of the issuer, for us, with a scope, let in', async () => {
+    expect(await status(await token({ scope: 'openid sockscope:read' }))).toBe(200);
+    expect(await status(await token({ scope: ['sockscope:admin'] }))).toBe(200);
+    expect(await status(await token({ scope: 'read admin' }))).toBe(403);
+    expect(await status(await token({}))).toBe(403);
+  });
+
+  it('of others, for others, of old, or with a wrong signature do not', async () => {
+    const { privateKey: other } = await generateKeyPair('ES256');
+    const scope = { scope: 'sockscope:read' };
+    for (const text of [
+      await token(scope, { audience: 'another' }),
+      await token(scope, { issuer: 'https://evil.example' }),
+      await token(scope, { expires: '-1h' }),
+      await token(scope, { key: other }),
+      `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from('{}').toString('base64url')}.`,
+      'a.b.c',
+      'x',
+      'ey'.repeat(3_000),
+      keys.admin,
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect([text.slice(0, 40), await status(text)]).toEqual([text.slice(0, 40), 401]);
+    }
+  });
+
+  it('that are tied to a user see its sessions alone; to something else, nothing', async () => {
+    const tied = await token({ scope: 'sockscope:read', sockscope_user: 'user-1' });
+    const response = await tokens.app.inject({
+      url: '/api/v1/sessions?limit=1000',
+      headers: { authorization: `Bearer ${tied}` },
+    });
+    const { items } = response.json<{ items: Session[] }>();
+    expect(new Set(items.map((item) => item.user))).toEqual(new Set(['user-1']));
+    for (const sockscope_user of ['', 7, ['user-1'], {}]) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect(await status(await token({ scope: 'sockscope:admin', sockscope_user }))).toBe(401);
+    }
+  });
+
+  it('get a 503 while the issuer cannot be reached, and work again afterwards', async () => {
+    const fresh = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      auth: { methods: ['jwt'], jwt_issuer: issuerUrl, jwt_audience: 'sockscope' },
+    });
+    const headers = { authorization: `Bearer ${await token({ scope: 'sockscope:read' })}` };
+    isUp = false;
+    const down = await fresh.app.inject({ url: '/api/v1/version', headers });
+    expect([down.statusCode, down.headers['retry-after']]).toEqual([503, '5']);
+    isUp = true;
+    const up = await fresh.app.inject({ url: '/api/v1/version', headers });
+    expect(up.statusCode).toBe(200);
+    await fresh.close();
+  });
+});
+
+describe('without authentication', () => {
+  it('only names of loopback are answered, so that no other site can ask', async () => {
+    const open = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      hosts: ['localhost', '127.0.0.1', '[::1]'],
+    });
+    const status = async (host: string) => {
+      const response = await open.app.inject({ url: '/api/v1/version', headers: { host } });
+      return response.statusCode;
+    };
+    expect(await status('127.0.0.1:8080')).toBe(200);
+    expect(await status('LOCALHOST')).toBe(200);
+    expect(await status('[::1]:8080')).toBe(200);
+    expect(await status('evil.example')).toBe(403);
+    expect(await status('127.0.0.1.evil.example:8080')).toBe(403);
+    await open.close();
+  });
+});
+
+describe('rate limits', () => {
+  it('count per key, and say when to come back', async () => {
+    const limited = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      auth: { methods: ['api_keys'] },
+      rateLimitPerMinute: 3,
+    });
+    const ask = (key: string) =>
+      limited.app.inject({ url: '/api/v1/version', headers: { 'x-api-key': key } });
+    const statuses: number[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      statuses.push((await ask(keys.read)).statusCode);
+    }
+    expect(statuses).toEqual([200, 200, 200, 429, 429]);
+    const refused = await ask(keys.read);
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    expect(refused.json<Problem>()).toMatchObject({ code: 'too-many-requests', status: 429 });
+    expect((await ask(keys.admin)).statusCode).toBe(200);
+    await limited.close();
+  });
+});

@@ -1,0 +1,351 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import '@sockscope/runtime/testing';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
+import { createTestApp } from '../testing/app.js';
+import type { TestApp } from '../testing/app.js';
+import { createTestDatabase } from '../testing/database.js';
+import type { TestDatabase } from '../testing/database.js';
+import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
+import type { World } from '../testing/world.js';
+
+const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
+
+let database: TestDatabase;
+let api: TestApp;
+let base: string;
+let world: World;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const events = makeEvents({
+    seed: 13,
+    sessions: 80,
+    fromMs: NOW_MS - 3 * 86_400_000,
+    toMs: NOW_MS,
+  });
+  world = worldOf(events);
+  await storeBadly(database.clickhouse, events, { seed: 14, batches: 2 });
+  api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+  await api.app.listen({ host: '127.0.0.1', port: 0 });
+  base = `http://127.0.0.1:${(api.app.server.address() as AddressInfo).port}`;
+});
+
+afterAll(async () => {
+  await api.close();
+  await database.drop();
+});
+
+interface Schema {
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly format?: string;
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+  readonly default?: unknown;
+  readonly examples?: readonly unknown[];
+}
+interface Parameter {
+  readonly name: string;
+  readonly in: 'query' | 'path';
+  readonly schema: Schema;
+}
+interface Document {
+  readonly openapi: string;
+  readonly paths: Readonly<
+    Record<
+      string,
+      {
+        readonly get?: {
+          readonly operationId?: string;
+          readonly summary?: string;
+          readonly parameters?: readonly Parameter[];
+          readonly responses: Readonly<Record<string, unknown>>;
+        };
+      }
+    >
+  >;
+}
+
+function documentOf(): Document {
+  return api.app.swagger() as unknown as Document;
+}
+
+/** What somebody sends who means no good, or has no idea. */
+const HOSTILE = [
+  `'; DROP TABLE sessions; --`,
+  `' OR '1'='1`,
+  `") UNION ALL SELECT * FROM system.users --`,
+  `1) FORMAT JSON; SELECT version() --`,
+  '{user:String}',
+  '\\N',
+  `\\' OR 1=1 --`,
+  '`',
+  '$(id)',
+  '../../../../etc/passwd',
+  '%00',
+  '\u0000',
+  '\u202e\u0007\n\r\t',
+  '\ud800',
+  '😀'.repeat(300),
+  '[',
+  '{}',
+  '[]',
+  'null',
+  'NaN',
+  '-0',
+  '1e308',
+  '0x10',
+  '9'.repeat(400),
+  '-9223372036854775809',
+  '18446744073709551616',
+  '9007199254740993',
+  '__proto__',
+  'constructor',
+  '*',
+  '*.',
+  '*.*',
+  '.',
+  '::',
+  '::ffff:0:0/0',
+  '0.0.0.0/33',
+  '1.2.3.4/-1',
+  '999.1.1.1',
+  '2026-02-30',
+  '0000-00-00',
+  '9999-12-31T23:59:59.999999999Z',
+  '1969-12-31T23:59:59Z',
+  'Europe/Berlin',
+  'Mars/Olympus',
+  'sessions FINAL',
+  'parquet',
+  'A'.repeat(5_000),
+];
+
+/** Something valid for a parameter, so that the others get as far as they can. */
+function plausible(parameter: Parameter): fc.Arbitrary<string> {
+  const { schema, name } = parameter;
+  const one = schema.items ?? schema;
+  if (one.enum !== undefined) return fc.constantFrom(...one.enum);
+  if (name === 'session_id') return fc.constantFrom(world.sessions[0]?.session_id ?? '');
+  if (name === 'cursor' || name === 'token') return fc.constant('AAAA');
+  if (name === 'time_zone') return fc.constantFrom('UTC', 'Asia/Kathmandu', 'America/New_York');
+  if (name.endsWith('_ip')) return fc.constantFrom('192.0.2.0/24', '::1', '10.0.0.0/8');
+  if (one.format === 'date-time') {
+    return fc.constantFrom('2026-03-13', '2026-03-14T10:00:00+02:00', '2026-03-15T13:00:00.000Z');
+  }
+  if (one.type === 'integer' || one.type === 'number') {
+    return fc.nat({ max: 1_000 }).map(String);
+  }
+  return fc.constantFrom('user-0', 'www.site-0.example', '*.example', 'rule-1', 'proxy-1');
+}
+
+const hostileText = fc.oneof(
+  fc.constantFrom(...HOSTILE),
+  fc.string({ maxLength: 60 }),
+  fc.string({ unit: 'binary', maxLength: 60 }),
+);
+
+function isText({ schema, name }: Parameter): boolean {
+  const one = schema.items ?? schema;
+  const isFree = one.type === 'string' && one.enum === undefined && one.format === undefined;
+  return isFree && !['cursor', 'time_zone', 'session_id'].includes(name);
+}
+
+/** A request to a route: each parameter absent, plausible, hostile, or several times. */
+function requestOf(path: string, parameters: readonly Parameter[]): fc.Arbitrary<string> {
+  const query = parameters.filter((parameter) => parameter.in === 'query');
+  const inPath = parameters.filter((parameter) => parameter.in === 'path');
+  // Where any text is allowed, hostile text must get as far as the database; elsewhere it ends the
+  // request, so it is rare enough that the others get there.
+  const values = (parameter: Parameter) => {
+    const few = isText(parameter) ? 4 : 1;
+    return fc.oneof(
+      { weight: 40, arbitrary: fc.constant([]) },
+      { weight: 12, arbitrary: plausible(parameter).map((value) => [value]) },
+      { weight: few, arbitrary: hostileText.map((value) => [value]) },
+      { weight: few, arbitrary: fc.array(hostileText, { minLength: 2, maxLength: 10 }) },
+    );
+  };
+  const extra = fc
+    .option(fc.tuple(hostileText, hostileText), { nil: null, freq: 1 })
+    .chain((pair) => fc.nat({ max: 9 }).map((n) => (n === 0 ? pair : null)));
+  return fc
+    .tuple(
+      fc.tuple(...query.map(values)),
+      fc.tuple(...inPath.map((p) => fc.oneof(plausible(p), hostileText))),
+      extra,
+    )
+    .map(([queryValues, pathValues, unknown]) => {
+      const pairs = query.flatMap(({ name }, i) =>
+        (queryValues[i] ?? []).map((value) => `${name}=${encode(value)}`),
+      );
+      if (unknown !== null) pairs.push(`${encode(unknown[0])}=${encode(unknown[1])}`);
+      const filled = inPath.reduce(
+        (text, { name }, i) => text.replace(`{${name}}`, () => encode(pathValues[i] ?? '')),
+        path,
+      );
+      return `${filled}?${pairs.join('&')}`;
+    });
+}
+
+/** Half a surrogate pair cannot be encoded; it is sent as the bytes of one. */
+function encode(text: string): string {
+  return encodeURIComponent(text.replaceAll(/[\ud800-\udfff]/gu, '\ufffd'));
+}
+
+/** Words that only the inside of the service knows. */
+const LEAKS =
+  /DB::|Exception|ClickHouse|SELECT|FROM |node_modules|\.js:\d|at \w+ \(|file:\/\/|password|system\.|stack/i;
+/** Longer request lines are refused by the HTTP parser itself. */
+const URL_CHARS_MAX = 12_000;
+
+async function ask(url: string) {
+  const gone = new AbortController();
+  const response = await fetch(`${base}${url}`, { signal: gone.signal });
+  // A stream has no end.
+  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+  const body = isStream ? '' : await response.text();
+  gone.abort();
+  return { status: response.status, type: response.headers.get('content-type') ?? '', body };
+}
+
+describe('the OpenAPI document', () => {
+  it('is 3.1, describes every route, and every parameter of it', () => {
+    const { openapi, paths } = documentOf();
+    expect(openapi).toMatch(/^3\.1\./);
+    expect(Object.keys(paths).length).toBeGreaterThanOrEqual(18);
+    for (const [path, { get }] of Object.entries(paths)) {
+      expect(path.startsWith('/api/v1/')).toBe(true);
+      expect(get?.operationId).toMatch(/^\w+$/);
+      expect(get?.summary).toBeTruthy();
+      expect(Object.keys(get?.responses ?? {})).toEqual(
+        expect.arrayContaining(['200', '400', '401', '403', '503']),
+      );
+      for (const parameter of get?.parameters ?? []) {
+        const { type, enum: values, items, anyOf } = parameter.schema;
+        expect([path, parameter.name, type ?? values ?? items ?? anyOf]).not.toContain(undefined);
+      }
+    }
+  });
+
+  it('shows an example of a session and of a problem', () => {
+    const text = JSON.stringify(documentOf());
+    expect(text).toContain('urn:sockscope:problem:invalid-parameters');
+    expect(text).toContain('"examples":[{"session_id"');
+  });
+});
+
+describe('wrong, huge and hostile input', () => {
+  it('never makes a 5xx, never shows the inside, and always an answer of the right kind', async () => {
+    const { paths } = documentOf();
+    const tally = new Map<number, number>();
+    for (const [path, { get }] of Object.entries(paths)) {
+      // oxlint-disable-next-line no-await-in-loop
+      await fc.assert(
+        fc.asyncProperty(requestOf(path, get?.parameters ?? []), async (url) => {
+          fc.pre(url.length < URL_CHARS_MAX);
+          const { status, type, body } = await ask(url);
+          tally.set(status, (tally.get(status) ?? 0) + 1);
+          expect([url, status < 500]).toEqual([url, true]);
+          if (status >= 400) {
+            expect([url, type]).toEqual([url, 'application/problem+json; charset=utf-8']);
+            // What the client sent itself is no leak.
+            const {
+              errors: _errors,
+              detail: _detail,
+              ...rest
+            } = JSON.parse(body) as object & {
+              errors?: unknown;
+              detail?: unknown;
+            };
+            expect([url, LEAKS.exec(JSON.stringify(rest))]).toEqual([url, null]);
+          }
+        }),
+        { numRuns: 60 },
+      );
+    }
+    // Enough of it got through to the database, and enough did not.
+    expect(tally.get(200)).toBeGreaterThan(100);
+    expect(tally.get(400)).toBeGreaterThan(100);
+    const [row] = await database.clickhouse.query({
+      sql: 'SELECT uniqExact(session_id) AS n FROM sessions',
+      row: z.object({ n: z.coerce.number() }),
+    });
+    expect(row?.n).toBe(world.sessions.length);
+  }, 300_000);
+
+  it('in every single parameter is refused by its name, or taken as a value', async () => {
+    const { paths } = documentOf();
+    for (const [path, { get }] of Object.entries(paths)) {
+      const parameters = get?.parameters ?? [];
+      const filled = path
+        .replace('{session_id}', world.sessions[0]?.session_id ?? '')
+        .replace('{user}', 'user-0')
+        .replace('{dest_host}', 'www.site-0.example');
+      for (const { name } of parameters.filter((parameter) => parameter.in === 'query')) {
+        for (const value of [`'; DROP TABLE sessions; --`, '9'.repeat(400), '\u0000']) {
+          // oxlint-disable-next-line no-await-in-loop
+          const { status, body } = await ask(`${filled}?${name}=${encode(value)}`);
+          expect([filled, name, value, [200, 400].includes(status)]).toEqual([
+            filled,
+            name,
+            value,
+            true,
+          ]);
+          if (status !== 400) continue;
+          const { errors } = JSON.parse(body) as { errors: { parameter: string }[] };
+          expect([...new Set(errors.map((error) => error.parameter))]).toEqual([name]);
+        }
+      }
+    }
+  }, 120_000);
+
+  it('of other methods, other paths and bodies is refused as a problem', async () => {
+    for (const [method, path, expected] of [
+      ['POST', '/api/v1/sessions', 405],
+      ['DELETE', '/api/v1/sessions', 405],
+      ['PATCH', '/', 405],
+      ['GET', '/api/v1/nothing', 404],
+      ['GET', '/api/v1/sessions/%ff', 400],
+      ['GET', '/api/v1/users/', 400],
+      ['OPTIONS', '/api/v1/sessions', 405],
+    ] as const) {
+      // oxlint-disable-next-line no-await-in-loop
+      const response = await fetch(`${base}${path}`, { method });
+      // oxlint-disable-next-line no-await-in-loop
+      const body = await response.text();
+      expect([method, path, response.status]).toEqual([method, path, expected]);
+      expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+      expect(LEAKS.exec(body)).toBeNull();
+    }
+  });
+
+  it('of a bare socket is answered with 4xx or closed', async () => {
+    for (const text of [
+      'GET / HTTP/1.1\r\n\r\n',
+      'NONSENSE\r\n\r\n',
+      `GET /${'a'.repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      'GET /api/v1/stats HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n{',
+      '\u0016\u0003\u0001',
+    ]) {
+      const socket = connect(Number(new URL(base).port), '127.0.0.1');
+      let answer = '';
+      socket.on('data', (chunk) => {
+        answer += chunk.toString();
+      });
+      socket.on('error', () => undefined);
+      socket.end(text);
+      // oxlint-disable-next-line no-await-in-loop
+      await once(socket, 'close');
+      expect([text.slice(0, 20), answer.startsWith('HTTP/1.1 5')]).toEqual([
+        text.slice(0, 20),
+        false,
+      ]);
+      expect(LEAKS.exec(answer)).toBeNull();
+    }
+  });
+});

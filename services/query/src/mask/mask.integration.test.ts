@@ -1,0 +1,167 @@
+import type { Session } from '@sockscope/schemas/api';
+import '@sockscope/runtime/testing';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
+import { createKey } from '../auth/command.js';
+import { createTestApp } from '../testing/app.js';
+import type { TestApp } from '../testing/app.js';
+import { createTestDatabase } from '../testing/database.js';
+import type { TestDatabase } from '../testing/database.js';
+import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
+import type { World } from '../testing/world.js';
+import { createMask, truncateAddress } from './mask.js';
+
+const NOW_MS = Date.now();
+const DAY_MS = 86_400_000;
+const KEY = 'a secret of more than thirty-two characters';
+
+let database: TestDatabase;
+let world: World;
+let readKey: string;
+let adminKey: string;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const events = makeEvents({ seed: 3, sessions: 200, fromMs: NOW_MS - 3_600_000, toMs: NOW_MS });
+  world = worldOf(events);
+  await storeBadly(database.clickhouse, events, { seed: 4, batches: 2 });
+  const make = (scope: string[]) => createKey(database.clickhouse, { name: 'm', scope }, NOW_MS);
+  readKey = await make(['read', 'export']);
+  adminKey = await make(['admin']);
+});
+
+afterAll(async () => {
+  await database.drop();
+});
+
+const RANGE = `from=${new Date(NOW_MS - DAY_MS).toISOString()}&to=${new Date(NOW_MS + DAY_MS).toISOString()}`;
+const PATHS = [
+  '/sessions?limit=1000',
+  '/sessions/active?limit=1000',
+  '/sessions?format=ndjson',
+  '/sessions?format=csv',
+  `/stats?${RANGE}`,
+  `/top/users?limit=100&${RANGE}`,
+  `/top/users?format=csv&${RANGE}`,
+  `/top/sources?limit=100&${RANGE}`,
+  `/top/sources?format=ndjson&${RANGE}`,
+  `/traffic?split=user&series=20&${RANGE}`,
+  `/traffic?split=user&format=csv&${RANGE}`,
+  `/flows?limit=500&${RANGE}`,
+  `/destinations/www.site-0.example?${RANGE}`,
+  '/connections',
+];
+
+describe.each([
+  { addresses: 'hmac', users: 'hmac', key: KEY },
+  { addresses: 'truncate', users: 'hmac', key: KEY },
+  { addresses: 'truncate', users: 'none' },
+] as const)('with the mask %o', (config) => {
+  let api: TestApp;
+  const mask = createMask({ key: '', ...config });
+
+  beforeAll(async () => {
+    api = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      auth: { methods: ['api_keys'] },
+      mask: config,
+    });
+  });
+  afterAll(async () => {
+    await api.close();
+  });
+
+  async function get(path: string, key: string) {
+    return api.app.inject({ url: `/api/v1${path}`, headers: { 'x-api-key': key } });
+  }
+
+  it('no answer shows what is masked, and those with admin see all', async () => {
+    const users = [...new Set(world.sessions.map((row) => row.user))].filter((user) =>
+      user.startsWith('user-'),
+    );
+    const addresses = [...new Set(world.sessions.map((row) => row.source_ip))].filter(
+      (ip) => !ip.endsWith('.0'),
+    );
+    for (const path of PATHS) {
+      // oxlint-disable-next-line no-await-in-loop
+      const { body, statusCode } = await get(path, readKey);
+      expect([path, statusCode]).toEqual([path, 200]);
+      if (config.users === 'hmac') {
+        const shown = users.filter((user) => new RegExp(`"${user}"`).test(body));
+        expect([path, shown]).toEqual([path, []]);
+      }
+      const shown = addresses.filter((ip) => body.includes(`"${ip}"`));
+      expect([path, shown]).toEqual([path, []]);
+    }
+    const { body } = await get('/sessions?limit=1000', adminKey);
+    const first = world.sessions[0]?.source_ip ?? '';
+    expect(body).toContain(`"${first}"`);
+  });
+
+  it('an export masks like the pages do', async () => {
+    const page = await get('/sessions?limit=1000', readKey);
+    const exported = await get('/sessions?format=ndjson', readKey);
+    const lines = exported.body.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as Session)).toEqual(
+      page.json<{ items: Session[] }>().items,
+    );
+  });
+
+  it('the SQL of the mask is the mask', async () => {
+    const names = ['alice', 'anonymous', '', 'ünï', `o'brien\u0000`];
+    const ips = ['192.0.2.77', '2001:db8:1:2:3:4:5:6', '::1', '::ffff:10.1.2.3'];
+    const rows = await database.clickhouse.query({
+      sql: `SELECT arrayMap(n -> ${mask.userSql('n')}, {names:Array(String)}) AS names,
+        arrayMap(i -> ${mask.addressSql('toIPv6(i)')}, {ips:Array(String)}) AS ips`,
+      params: { ...mask.params, names, ips },
+      row: z.object({ names: z.array(z.string()), ips: z.array(z.string()) }),
+    });
+    const plain = ips.map((ip) => ip.replace('::ffff:', ''));
+    expect(rows).toEqual([
+      { names: names.map((name) => mask.user(name)), ips: plain.map((ip) => mask.address(ip)) },
+    ]);
+  });
+
+  it('filters by what is shown, and a guess finds nothing', async () => {
+    const own = world.sessions.filter((row) => row.user === 'user-0');
+    const shown = mask.user('user-0');
+    const count = async (user: string) => {
+      const response = await get(`/sessions?limit=1000&user=${encodeURIComponent(user)}`, readKey);
+      return response.json<{ items: Session[] }>().items.length;
+    };
+    expect(await count(shown)).toBe(own.length);
+    if (config.users === 'hmac') {
+      expect(await count('user-0')).toBe(0);
+      expect(await count('u_0000000000000000')).toBe(0);
+      expect((await get('/users/user-0', readKey)).statusCode).toBe(404);
+    }
+    const profile = await get(`/users/${shown}`, readKey);
+    expect(profile.json<{ user: string }>()).toMatchObject({ user: shown });
+  });
+
+  it('addresses cannot be narrowed down further than they are shown', async () => {
+    const found = await get('/sessions?limit=1000&source_ip=192.0.2.7', readKey);
+    if (config.addresses === 'hmac') {
+      expect(found.statusCode).toBe(403);
+      return;
+    }
+    // The whole network that the address lies in.
+    expect(found.json<{ items: Session[] }>().items).toHaveLength(world.sessions.length);
+    const sources = await get(`/top/sources?limit=100&by=sessions&${RANGE}`, readKey);
+    const items = sources.json<{ items: { source_ip: string; sessions: number }[] }>().items;
+    expect(items).toEqual([
+      expect.objectContaining({ source_ip: '192.0.2.0', sessions: world.sessions.length }),
+    ]);
+  });
+});
+
+describe('truncateAddress', () => {
+  it.each([
+    ['192.0.2.77', '192.0.2.0'],
+    ['2001:db8:1:2::3', '2001:db8:1::'],
+    ['::ffff:192.0.2.77', '192.0.2.0'],
+    ['::1', '::'],
+  ])('of %s is %s', (ip, network) => {
+    expect(truncateAddress(ip)).toBe(network);
+  });
+});
