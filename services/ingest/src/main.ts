@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createProgram } from '@sockscope/runtime';
 import { ingestConfig } from './config.js';
+import { registerDlq } from './dlq/command.js';
 import { registerMaintenance } from './maintenance/index.js';
 import { registerMigrate } from './migrations/index.js';
 import { registerRollups } from './rollups/index.js';
@@ -12,6 +13,7 @@ const program = createProgram({
   schema: ingestConfig,
   run: (config) => createIngest(config).run(),
 });
+registerDlq(program.command, () => program.config());
 registerMigrate(program.command, () => program.config());
 registerRollups(program.command, () => program.config());
 registerMaintenance(program.command, () => program.config());

@@ -1,14 +1,12 @@
 /** The ingest service, put together. What runs is read from top to bottom. */
 import {
-  Counter,
   createHealth,
   createLogger,
   createOpsServer,
   createRegistry,
   createService,
-  Gauge,
 } from '@sockscope/runtime';
-import type { Component, Logger, Registry, Service } from '@sockscope/runtime';
+import type { Component, Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import {
@@ -16,25 +14,24 @@ import {
   createKafkaAdmin,
   createKafkaProducer,
 } from '@sockscope/runtime/kafka';
-import type {
-  ConsumerEvents,
-  GroupConsumer,
-  KafkaProducer,
-  StartReason,
-} from '@sockscope/runtime/kafka';
+import type { GroupConsumer, KafkaProducer } from '@sockscope/runtime/kafka';
 import { dlqTopicOf } from '@sockscope/schemas';
 import type { IngestConfig } from './config.js';
+import { createIngestion } from './consume/ingestion.js';
+import { createConsumerEvents } from './consume/events.js';
 import { createDlqPublisher } from './dlq/publisher.js';
 import { createLostMetrics, createLostSessions } from './lost/index.js';
 import { createPipelineMetrics } from './pipeline/metrics.js';
 import { createPipeline } from './pipeline/pipeline.js';
-import type { Pipeline } from './pipeline/pipeline.js';
 import { createMarkKeeper, createRollupMetrics, createRollups } from './rollups/index.js';
+import { checkTables } from './tables/check-tables.js';
 import { createWatermarkKeeper } from './watermarks/index.js';
 import { createWriterMetrics } from './write/metrics.js';
 import { createWriter } from './write/writer.js';
 
 const VERSION = '0.1.0';
+/** Leaving the group needs some of the time of a shutdown too, so that the others need not wait for a timeout. */
+const DRAIN_SHARE = 0.7;
 
 /** Where tests cut in: each is given the real thing and returns what takes its place. */
 export interface IngestSeams {
@@ -54,8 +51,20 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const registry = createRegistry('ingest', VERSION);
   const health = createHealth();
   const clickhouse = seams.clickhouse(createClickHouse(config.clickhouse));
+  let deadLetterTrouble: string | null = null;
   const producer = seams.producer(
-    createKafkaProducer(config.kafka, { logger, role: 'ingest-dlq' }),
+    createKafkaProducer(config.kafka, {
+      logger,
+      role: 'ingest-dlq',
+      hooks: {
+        onAcknowledged() {
+          deadLetterTrouble = null;
+        },
+        onFailure(error) {
+          deadLetterTrouble = error.message;
+        },
+      },
+    }),
   );
   const writer = createWriter(config.writer, {
     clickhouse,
@@ -67,16 +76,21 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const pipeline = createPipeline(config.batch, {
     topic: config.kafka.topic,
     writer,
-    dlq: createDlqPublisher({ topic: dlqTopicOf(config.kafka.topic) }, { producer }),
+    dlq: createDlqPublisher({ topic: dlqTopicOf(config.kafka.topic) }, { producer, logger }),
     bookkeepers: [marks, watermarks],
     commit: (positions) => consumer.commit(positions),
     metrics: createPipelineMetrics(registry),
     logger,
+    // Thrown where nobody catches it, so that the process ends: the batch is delivered again to the next one.
+    fail: (error) =>
+      setImmediate(() => {
+        throw error;
+      }),
   });
   const consumer: GroupConsumer = seams.consumer(createGroupConsumer)(config, {
     logger,
     sink: pipeline,
-    events: consumerEvents(registry, logger, (partitions) => {
+    events: createConsumerEvents(registry, logger, (partitions) => {
       assigned = partitions;
       // Another process may have gone on where this one had stopped.
       marks.forget();
@@ -104,10 +118,16 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   });
   const ops = createOpsServer(config.ops, { health, metrics: registry, logger });
 
-  health.add('ready', 'clickhouse', () => {
-    const trouble = writer.trouble();
-    return trouble === null ? { ok: true } : { ok: false, detail: trouble };
-  });
+  const ingestion = createIngestion(
+    { drain_ms: config.shutdown_deadline_ms * DRAIN_SHARE },
+    { consumer, pipeline, checkTables: (signal) => checkTables(clickhouse, signal), logger },
+  );
+
+  const okUnless = (trouble: string | null) =>
+    trouble === null ? { ok: true } : { ok: false, detail: trouble };
+  health.add('ready', 'tables', () => okUnless(ingestion.tableProblem()));
+  health.add('ready', 'clickhouse', () => okUnless(writer.trouble()));
+  health.add('ready', 'dead_letters', () => okUnless(deadLetterTrouble));
   health.add('ready', 'consumer', () => ({
     ok: consumer.state() === 'running',
     detail: consumer.state(),
@@ -128,102 +148,11 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     ['kafka admin', { start: () => undefined, stop: () => admin.stop() }],
     ['rollups', rollups],
     ['lost sessions', lost],
-    ['consumer', drainingConsumer(consumer, pipeline, config.shutdown_deadline_ms)],
+    ['consumer', ingestion],
   ];
   return createService(
     { name: 'ingest', shutdown_deadline_ms: config.shutdown_deadline_ms },
     components,
     { logger },
   );
-}
-
-/** A stop takes no more, writes and commits what is held, then leaves the group. */
-function drainingConsumer(
-  consumer: GroupConsumer,
-  pipeline: Pipeline,
-  deadlineMs: number,
-): Component {
-  return {
-    start: () => {
-      consumer.start();
-    },
-    async stop() {
-      consumer.quiesce();
-      try {
-        // Leaving the group needs some of the time, so that the others need not wait for a timeout.
-        await pipeline.drain(AbortSignal.timeout(deadlineMs * 0.7));
-      } finally {
-        pipeline.abort();
-        await consumer.stop();
-      }
-    },
-  };
-}
-
-/** What is logged where a partition begins; the errors are for somebody to look at. */
-const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
-  committed: ['info', 'partition begins'],
-  new: ['info', 'partition begins for the first time'],
-  expired: ['error', 'records were deleted by Kafka before they were read'],
-  beyond_end: [
-    'error',
-    'the partition is shorter than what was read of it; all of it is read again',
-  ],
-  replaced: ['error', 'the partition is not the one that was read; all of it is read again'],
-};
-
-function consumerEvents(
-  registry: Registry,
-  logger: Logger,
-  onAssignment: (partitions: readonly number[]) => void,
-): ConsumerEvents {
-  const registers = [registry];
-  const starts = new Counter({
-    name: 'sockscope_ingest_partition_starts_total',
-    help: 'Partitions begun, by where: committed, new, expired, beyond_end, replaced.',
-    labelNames: ['reason'],
-    registers,
-  });
-  const lost = new Counter({
-    name: 'sockscope_ingest_records_expired_total',
-    help: 'Records that Kafka deleted before they were read.',
-    registers,
-  });
-  const crashes = new Counter({
-    name: 'sockscope_ingest_consumer_restarts_total',
-    help: 'Times that the consumer ended by an error and was started again.',
-    registers,
-  });
-  const commits = new Counter({
-    name: 'sockscope_ingest_commits_total',
-    help: 'Commits of offsets.',
-    labelNames: ['outcome'],
-    registers,
-  });
-  const assigned = new Gauge({
-    name: 'sockscope_ingest_assigned_partitions',
-    help: 'Partitions that this process reads.',
-    registers,
-  });
-  return {
-    onStart(start) {
-      starts.inc({ reason: start.reason });
-      lost.inc(start.lost);
-      const [level, text] = START_LOG[start.reason];
-      logger[level](start, text);
-    },
-    onAssignment(partitions) {
-      assigned.set(partitions.length);
-      logger.info({ partitions }, 'partitions assigned');
-      onAssignment(partitions);
-    },
-    onCrash() {
-      crashes.inc();
-      assigned.set(0);
-      onAssignment([]);
-    },
-    onCommit(error) {
-      commits.inc({ outcome: error === null ? 'ok' : 'failed' });
-    },
-  };
 }

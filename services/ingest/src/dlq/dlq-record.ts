@@ -1,15 +1,21 @@
 /** How a poison record stands in the dead-letter topic: its own key, value and headers, and where it came from. */
 import type { OutgoingRecord, StoredRecord } from '@sockscope/runtime/kafka';
-import type { Poison } from '../decode/decode-event.js';
+import { POISON_REASONS } from '../decode/decode-event.js';
+import type { Poison, PoisonReason } from '../decode/decode-event.js';
 
-export const DLQ_HEADERS = {
-  topic: 'sockscope_dlq_topic',
-  partition: 'sockscope_dlq_partition',
-  offset: 'sockscope_dlq_offset',
-  timestamp: 'sockscope_dlq_timestamp',
-  reason: 'sockscope_dlq_reason',
-  detail: 'sockscope_dlq_detail',
-} as const;
+/** Our headers; all begin alike, so that they can be taken off again. */
+const PREFIX = 'sockscope_dlq_';
+const TOPIC = `${PREFIX}topic`;
+const PARTITION = `${PREFIX}partition`;
+const OFFSET = `${PREFIX}offset`;
+const TIMESTAMP = `${PREFIX}timestamp`;
+const REASON = `${PREFIX}reason`;
+const DETAIL = `${PREFIX}detail`;
+/** Bytes of the whole value, where it was cut. */
+const CUT_FROM_BYTES = `${PREFIX}cut_from_bytes`;
+
+/** So much of a value, and of a key, is kept where the whole is refused. */
+const CUT_TO_BYTES = 64 * 1024;
 
 export interface PoisonRecord {
   readonly topic: string;
@@ -18,21 +24,88 @@ export interface PoisonRecord {
   readonly poison: Poison;
 }
 
+/** A dead letter, as it is read back. */
+export interface DeadLetter {
+  /** Where it stands in the dead-letter topic. */
+  readonly partition: number;
+  readonly offset: number;
+  readonly reason: PoisonReason | 'unknown';
+  readonly detail: string;
+  /** Where it came from: topic, partition, offset, time; null where another hand wrote it. */
+  readonly origin: {
+    readonly topic: string;
+    readonly partition: string;
+    readonly offset: string;
+    readonly timestamp: string;
+  } | null;
+  /** Bytes of the whole value, where only its beginning is here. */
+  readonly cutFromBytes: number | null;
+  /** The record as it was, without our headers. */
+  readonly record: OutgoingRecord;
+}
+
 export function dlqRecordOf({ topic, partition, record, poison }: PoisonRecord): OutgoingRecord {
-  const headers: Record<string, string | Buffer> = {};
-  // Of a name that came several times, the last one is kept: kafkajs's own form has no order for them.
-  for (const [name, value] of record.headers) if (value !== null) headers[name] = value;
   return {
     key: record.key,
     value: record.value,
     headers: {
-      ...headers,
-      [DLQ_HEADERS.topic]: topic,
-      [DLQ_HEADERS.partition]: String(partition),
-      [DLQ_HEADERS.offset]: String(record.offset),
-      [DLQ_HEADERS.timestamp]: new Date(record.timestampMs).toISOString(),
-      [DLQ_HEADERS.reason]: poison.reason,
-      [DLQ_HEADERS.detail]: poison.detail,
+      ...headersOf(record),
+      [TOPIC]: topic,
+      [PARTITION]: String(partition),
+      [OFFSET]: String(record.offset),
+      [TIMESTAMP]: new Date(record.timestampMs).toISOString(),
+      [REASON]: poison.reason,
+      [DETAIL]: poison.detail,
     },
   };
+}
+
+/** The same dead letter with what the broker may take of its value, and none of its own headers. */
+export function cutShort(record: OutgoingRecord): OutgoingRecord {
+  const { key, value } = record;
+  const ours = Object.entries(record.headers).filter(([name]) => name.startsWith(PREFIX));
+  return {
+    key: key === null ? null : Buffer.from(key as Buffer).subarray(0, CUT_TO_BYTES),
+    value: value === null ? null : Buffer.from(value as Buffer).subarray(0, CUT_TO_BYTES),
+    headers: {
+      ...Object.fromEntries(ours),
+      [CUT_FROM_BYTES]: String(Buffer.byteLength(value ?? '')),
+    },
+  };
+}
+
+export function deadLetterOf(partition: number, record: StoredRecord): DeadLetter {
+  const all = headersOf(record);
+  const text = (name: string) => all[name]?.toString() ?? null;
+  const originTopic = text(TOPIC);
+  const cutFrom = text(CUT_FROM_BYTES);
+  return {
+    partition,
+    offset: record.offset,
+    reason: POISON_REASONS.find((reason) => reason === text(REASON)) ?? 'unknown',
+    detail: text(DETAIL) ?? '',
+    origin:
+      originTopic === null
+        ? null
+        : {
+            topic: originTopic,
+            partition: text(PARTITION) ?? '',
+            offset: text(OFFSET) ?? '',
+            timestamp: text(TIMESTAMP) ?? '',
+          },
+    cutFromBytes: cutFrom === null ? null : Number(cutFrom),
+    record: {
+      key: record.key,
+      value: record.value,
+      headers: Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith(PREFIX))),
+    },
+  };
+}
+
+/** Of a name that came several times the last value is kept: the producer takes each name once. */
+function headersOf({ headers }: StoredRecord): Record<string, Buffer> {
+  const entries = headers.flatMap(([name, value]) =>
+    value === null ? [] : [[name, value] as const],
+  );
+  return Object.fromEntries(entries);
 }

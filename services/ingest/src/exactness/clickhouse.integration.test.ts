@@ -61,12 +61,17 @@ describe('with ClickHouse in trouble, ingest', () => {
     expect(await child.stop()).toBe(0);
   }, 120_000);
 
-  it('waits for a table that is missing, and sends nothing to the dead letters', async () => {
+  it('waits for a table that is missing, at its start and later, and sends nothing to the dead letters', async () => {
     await bed.clickhouse.command({ sql: 'RENAME TABLE session_traffic_1m TO away' });
     await bed.produce(50);
     const child = bed.start();
-    await child.output('insert failed');
+    await child.output('session_traffic_1m: there is no such table');
     await bed.clickhouse.command({ sql: 'RENAME TABLE away TO session_traffic_1m' });
+    await bed.committed();
+    await bed.clickhouse.command({ sql: 'RENAME TABLE sessions_by_user TO away' });
+    await bed.produce(50);
+    await child.output('insert failed');
+    await bed.clickhouse.command({ sql: 'RENAME TABLE away TO sessions_by_user' });
     await bed.committed();
     await bed.expectExact();
     const dead = await bed.admin.describeTopic(`${bed.topic}.dlq`);
@@ -75,10 +80,12 @@ describe('with ClickHouse in trouble, ingest', () => {
   }, 120_000);
 
   it('ends within its deadline where ClickHouse hangs, and the next one goes on', async () => {
-    proxy.stall();
-    await bed.produce(50);
     const env = { CLICKHOUSE_URL: proxy.url, INGEST_SHUTDOWN_DEADLINE: '3s' };
     const child = bed.start({ env });
+    await bed.produce(50);
+    await bed.committed();
+    proxy.stall();
+    await bed.produce(50);
     await child.output('insert failed');
     const began = Date.now();
     expect(await child.stop()).toBe(1);

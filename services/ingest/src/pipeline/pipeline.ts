@@ -82,6 +82,11 @@ export interface PipelineDeps {
   readonly commit: (positions: readonly CommitPosition[]) => Promise<boolean>;
   readonly metrics: PipelineMetrics;
   readonly logger: Logger;
+  /**
+   * Told of an error that leaves a batch unfinished for good. Nothing is written or committed any more
+   * then: an offset committed later would pass over that batch.
+   */
+  readonly fail: (error: Error) => void;
 }
 
 /** Pieces that are kept beyond what `batch_bytes` asks for: one batch's sessions and minutes. */
@@ -136,8 +141,13 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     metrics.batches.inc({ cause });
     writing = write(sealed)
       .catch((error: unknown) => {
-        // Only an abort ends a write: what it held is delivered again after a restart.
-        logger.warn({ records: sealed.records }, `a batch was not finished: ${messageOf(error)}`);
+        if (ending.signal.aborted) {
+          // What it held is delivered again after a restart.
+          logger.warn({ records: sealed.records }, `a batch was not finished: ${messageOf(error)}`);
+          return;
+        }
+        ending.abort();
+        deps.fail(new Error('a batch cannot be finished', { cause: error }));
       })
       .finally(() => {
         writing = null;

@@ -140,12 +140,14 @@ export function createKafkaAdmin(
         await admin.createPartitions({ topicPartitions: [{ topic: name, count }] });
       }),
     deleteRecords: (name, partition, beforeOffset) =>
-      call(`delete records of ${name}`, () =>
-        admin.deleteTopicRecords({
+      call(`delete records of ${name}`, async () => {
+        // Makes kafkajs learn who leads the topic, which it does not do by itself here.
+        await admin.fetchTopicOffsets(name);
+        await admin.deleteTopicRecords({
           topic: name,
           partitions: [{ partition, offset: String(beforeOffset) }],
-        }),
-      ),
+        });
+      }),
     offsetsAt: (name, timestampMs) =>
       call(`offsets of ${name}`, async () => {
         const offsets = await admin.fetchTopicOffsetsByTimestamp(name, timestampMs);

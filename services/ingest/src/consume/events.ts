@@ -1,0 +1,72 @@
+import { Counter, Gauge } from '@sockscope/runtime';
+import type { Logger, Registry } from '@sockscope/runtime';
+import type { ConsumerEvents, StartReason } from '@sockscope/runtime/kafka';
+
+/** What is logged where a partition begins; the errors are for somebody to look at. */
+const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
+  committed: ['info', 'partition begins'],
+  new: ['info', 'partition begins for the first time'],
+  expired: ['error', 'records were deleted by Kafka before they were read'],
+  beyond_end: [
+    'error',
+    'the partition is shorter than what was read of it; all of it is read again',
+  ],
+  replaced: ['error', 'the partition is not the one that was read; all of it is read again'],
+};
+
+/** Makes what happens to the consumer visible: as metrics and in the log. */
+export function createConsumerEvents(
+  registry: Registry,
+  logger: Logger,
+  onAssignment: (partitions: readonly number[]) => void,
+): ConsumerEvents {
+  const registers = [registry];
+  const starts = new Counter({
+    name: 'sockscope_ingest_partition_starts_total',
+    help: 'Partitions begun, by where: committed, new, expired, beyond_end, replaced.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const lost = new Counter({
+    name: 'sockscope_ingest_records_expired_total',
+    help: 'Records that Kafka deleted before they were read.',
+    registers,
+  });
+  const crashes = new Counter({
+    name: 'sockscope_ingest_consumer_restarts_total',
+    help: 'Times that the consumer ended by an error and was started again.',
+    registers,
+  });
+  const commits = new Counter({
+    name: 'sockscope_ingest_commits_total',
+    help: 'Commits of offsets.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const assigned = new Gauge({
+    name: 'sockscope_ingest_assigned_partitions',
+    help: 'Partitions that this process reads.',
+    registers,
+  });
+  return {
+    onStart(start) {
+      starts.inc({ reason: start.reason });
+      lost.inc(start.lost);
+      const [level, text] = START_LOG[start.reason];
+      logger[level](start, text);
+    },
+    onAssignment(partitions) {
+      assigned.set(partitions.length);
+      logger.info({ partitions }, 'partitions assigned');
+      onAssignment(partitions);
+    },
+    onCrash() {
+      crashes.inc();
+      assigned.set(0);
+      onAssignment([]);
+    },
+    onCommit(error) {
+      commits.inc({ outcome: error === null ? 'ok' : 'failed' });
+    },
+  };
+}

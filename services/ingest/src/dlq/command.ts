@@ -1,0 +1,199 @@
+/** `dlq list`, `dlq show`, `dlq replay`: what to do with the records that were no events. */
+import { createLogger, SockscopeError } from '@sockscope/runtime';
+import type { Command, Logger } from '@sockscope/runtime';
+import { createKafkaAdmin, createKafkaProducer, readTopic } from '@sockscope/runtime/kafka';
+import type { KafkaConfig, OutgoingRecord } from '@sockscope/runtime/kafka';
+import { dlqTopicOf } from '@sockscope/schemas';
+import { POISON_REASONS } from '../decode/decode-event.js';
+import { deadLetterOf } from './dlq-record.js';
+import type { DeadLetter } from './dlq-record.js';
+import { listLine, showText } from './show.js';
+
+export interface DlqConfig {
+  readonly kafka: KafkaConfig;
+}
+
+interface Selection {
+  readonly reason?: string;
+  readonly at?: string;
+}
+
+const REPLAY_SEND_RECORDS = 200;
+const PLACE = /^(\d{1,9}):(\d{1,15})$/;
+
+/** Hangs `dlq` on the service's command line. */
+export function registerDlq(program: Command, config: () => DlqConfig): void {
+  const dlq = program.command('dlq').description('the records that were no valid events');
+
+  dlq
+    .command('list')
+    .description('list them, oldest first within each partition')
+    .option('--reason <reason>', `only these: ${POISON_REASONS.join(', ')}`)
+    .option('--limit <n>', 'at most so many lines', '1000')
+    .option('--json', 'one JSON object a line, values in base64')
+    .action(async (options: Selection & { limit: string; json?: boolean }) => {
+      const limit = positive(options.limit, '--limit');
+      const logger = quietLogger();
+      let count = 0;
+      let shown = 0;
+      await eachDeadLetter(config().kafka, options, logger, (letter) => {
+        count += 1;
+        if (shown >= limit) return;
+        shown += 1;
+        write(options.json === true ? jsonLine(letter) : listLine(letter));
+      });
+      if (options.json === true) return;
+      write(
+        `${count} dead letter${count === 1 ? '' : 's'}${count > shown ? `, ${shown} shown` : ''}`,
+      );
+    });
+
+  dlq
+    .command('show <partition:offset>')
+    .description('show one with its key, headers and value')
+    .action(async (place: string) => {
+      let found: DeadLetter | null = null;
+      await eachDeadLetter(config().kafka, { at: place }, quietLogger(), (letter) => {
+        found = letter;
+      });
+      if (found === null)
+        throw new SockscopeError('dlq_not_found', `there is no dead letter at ${place}`);
+      write(showText(found));
+    });
+
+  dlq
+    .command('replay')
+    .description('send them to the topic of events again; a repeated event changes nothing')
+    .option('--reason <reason>', `only these: ${POISON_REASONS.join(', ')}`)
+    .option('--at <partition:offset>', 'only this one')
+    .option('--dry-run', 'say what would be sent, and send nothing')
+    .option(
+      '--purge',
+      'then delete everything from the dead-letter topic that was read; not with a selection',
+    )
+    .action(async (options: Selection & { dryRun?: boolean; purge?: boolean }) => {
+      await replay(config().kafka, options, quietLogger());
+    });
+}
+
+async function replay(
+  kafka: KafkaConfig,
+  options: Selection & { dryRun?: boolean; purge?: boolean },
+  logger: Logger,
+): Promise<void> {
+  if (options.purge === true && (options.reason !== undefined || options.at !== undefined)) {
+    throw new SockscopeError(
+      'dlq_purge',
+      '--purge goes without --reason and --at: it deletes all that was read',
+    );
+  }
+  const producer = createKafkaProducer(kafka, { logger, role: 'ingest-dlq-replay' });
+  const signal = new AbortController().signal;
+  let waiting: OutgoingRecord[] = [];
+  let sent = 0;
+  let cut = 0;
+  const flush = async () => {
+    if (options.dryRun !== true) await producer.send(kafka.topic, waiting, signal);
+    sent += waiting.length;
+    waiting = [];
+  };
+  try {
+    const ends = await eachDeadLetter(kafka, options, logger, async (letter) => {
+      if (letter.cutFromBytes !== null) {
+        cut += 1;
+        write(`not sent, because only its beginning is here: ${listLine(letter)}`);
+        return;
+      }
+      waiting.push(letter.record);
+      if (waiting.length >= REPLAY_SEND_RECORDS) await flush();
+    });
+    await flush();
+    write(
+      `${sent} ${options.dryRun === true ? 'would be sent' : 'sent'} to ${kafka.topic}${cut > 0 ? `, ${cut} not` : ''}`,
+    );
+    if (options.purge !== true || options.dryRun === true) return;
+    if (cut > 0)
+      throw new SockscopeError('dlq_purge', 'nothing was deleted, because not all could be sent');
+    await purge(kafka, ends, logger);
+  } finally {
+    producer.stop();
+  }
+}
+
+async function purge(
+  kafka: KafkaConfig,
+  ends: ReadonlyMap<number, number>,
+  logger: Logger,
+): Promise<void> {
+  const admin = createKafkaAdmin(kafka, { logger, role: 'ingest-dlq-replay' });
+  try {
+    for (const [partition, end] of ends) {
+      // oxlint-disable-next-line no-await-in-loop
+      if (end > 0) await admin.deleteRecords(dlqTopicOf(kafka.topic), partition, BigInt(end));
+    }
+    write('the dead-letter topic was emptied of what was read');
+  } finally {
+    await admin.stop();
+  }
+}
+
+/** Reads the dead-letter topic up to its present end. Resolves to the end of each partition. */
+async function eachDeadLetter(
+  kafka: KafkaConfig,
+  selection: Selection,
+  logger: Logger,
+  visit: (letter: DeadLetter) => void | Promise<void>,
+): Promise<ReadonlyMap<number, number>> {
+  const { reason } = selection;
+  if (reason !== undefined && !POISON_REASONS.some((known) => known === reason)) {
+    throw new SockscopeError('dlq_reason', `--reason is one of ${POISON_REASONS.join(', ')}`);
+  }
+  const place = selection.at === undefined ? null : PLACE.exec(selection.at);
+  if (selection.at !== undefined && place === null) {
+    throw new SockscopeError('dlq_place', `${selection.at} is not partition:offset, such as 0:17`);
+  }
+  return readTopic(
+    { kafka, topic: dlqTopicOf(kafka.topic) },
+    {
+      async onBatch(batch) {
+        while (batch.records.next()) {
+          const letter = deadLetterOf(batch.partition, batch.records.record());
+          if (reason !== undefined && letter.reason !== reason) continue;
+          const isPlace =
+            place === null ||
+            (letter.partition === Number(place[1]) && letter.offset === Number(place[2]));
+          // oxlint-disable-next-line no-await-in-loop
+          if (isPlace) await visit(letter);
+        }
+      },
+    },
+    { logger },
+  );
+}
+
+function jsonLine(letter: DeadLetter): string {
+  const base64 = (bytes: Buffer | string | null) =>
+    bytes === null ? null : Buffer.from(bytes as Buffer).toString('base64');
+  const { record, ...rest } = letter;
+  const headers = Object.entries(record.headers).map(([name, value]) => [name, base64(value)]);
+  return JSON.stringify({
+    ...rest,
+    key: base64(record.key),
+    value: base64(record.value),
+    headers: Object.fromEntries(headers) as Record<string, string>,
+  });
+}
+
+function positive(text: string, option: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new SockscopeError('dlq_option', `${option} must be a whole number from 1`);
+}
+
+/** Standard output belongs to the command. */
+function quietLogger(): Logger {
+  return createLogger('ingest', { level: 'silent' });
+}
+
+function write(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest';
+import { cutShort, deadLetterOf, dlqRecordOf } from './dlq-record.js';
+
+const record = {
+  offset: 41,
+  timestampMs: Date.UTC(2026, 0, 1),
+  key: Buffer.from('key'),
+  value: Buffer.from('value'),
+  headers: [
+    ['trace', Buffer.from('a')],
+    ['trace', Buffer.from('b')],
+    ['empty', null],
+  ],
+} as const;
+const letter = dlqRecordOf({
+  topic: 'events',
+  partition: 5,
+  record,
+  poison: { reason: 'invalid', detail: 'user: too long' },
+});
+
+/** As the broker would give it back. */
+function readBack(sent: typeof letter) {
+  return deadLetterOf(1, {
+    offset: 7,
+    timestampMs: 0,
+    key: sent.key as Buffer | null,
+    value: sent.value as Buffer | null,
+    headers: Object.entries(sent.headers).map(([name, value]) => [
+      name,
+      Buffer.from(value as Buffer),
+    ]),
+  });
+}
+
+describe('a dead letter', () => {
+  it('keeps key, value and headers, and says where it came from and why', () => {
+    expect(readBack(letter)).toEqual({
+      partition: 1,
+      offset: 7,
+      reason: 'invalid',
+      detail: 'user: too long',
+      origin: {
+        topic: 'events',
+        partition: '5',
+        offset: '41',
+        timestamp: '2026-01-01T00:00:00.000Z',
+      },
+      cutFromBytes: null,
+      record: { key: record.key, value: record.value, headers: { trace: Buffer.from('b') } },
+    });
+  });
+
+  it('can be cut to what any broker takes, and says how long it was', () => {
+    const large = {
+      ...letter,
+      value: Buffer.alloc(2_000_000, 'x'),
+      key: Buffer.alloc(100_000, 'k'),
+    };
+    const cut = readBack(cutShort(large));
+    expect(cut.cutFromBytes).toBe(2_000_000);
+    expect(cut.record.value?.length).toBe(65_536);
+    expect(cut.record.key?.length).toBe(65_536);
+    expect(cut.record.headers).toEqual({});
+    expect(cut.origin?.offset).toBe('41');
+  });
+
+  it('of another hand is shown too', () => {
+    const foreign = deadLetterOf(0, { ...record, headers: [] });
+    expect(foreign).toMatchObject({ reason: 'unknown', origin: null, detail: '' });
+  });
+});

@@ -1,0 +1,108 @@
+/** The dead-letter commands on the real Kafka. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { dlqTopicOf } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import '@sockscope/runtime/testing';
+import { createBed } from '../testing/bed.js';
+import type { Bed } from '../testing/bed.js';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+let bed: Bed;
+
+beforeEach(async () => {
+  bed = await createBed({
+    brokers: inject('kafkaBrokers'),
+    clickhouseUrl: inject('clickhouseUrl'),
+  });
+});
+
+afterEach(async () => {
+  await bed.remove();
+});
+
+async function dlq(...args: string[]): Promise<string> {
+  const env = {
+    ...process.env,
+    KAFKA_BROKERS: inject('kafkaBrokers').join(','),
+    KAFKA_TOPIC: bed.topic,
+  };
+  const { stdout } = await promisify(execFile)(process.execPath, [MAIN, 'dlq', ...args], { env });
+  return stdout;
+}
+
+describe('dead letters', () => {
+  it('can be listed, shown, sent again once they are understood, and purged', async () => {
+    const child = bed.start();
+    await bed.produce(10);
+    // A sender of a newer version, and then the same events as this version knows them.
+    const log = sessionLog({ random: seededRandom(99), startMs: Date.now() - 3_600_000 });
+    const asRecord = (event: object, i: number) => ({
+      key: `n${i}`,
+      value: JSON.stringify(event),
+      headers: { h: 'x' },
+    });
+    await bed.produceRecords(log.map((event, i) => asRecord({ ...event, schema_version: 2 }, i)));
+    await bed.produceRecords([{ key: 'evil', value: '\u001b[2Jnot json', headers: {} }]);
+    await bed.committed();
+
+    const all = await dlq('list');
+    expect(all).toMatch(new RegExp(`^${log.length + 1} dead letters$`, 'm'));
+    expect(all).not.toContain('\u001b');
+    const newer = await dlq('list', '--reason', 'newer_version', '--limit', '1');
+    expect(newer.trimEnd().split('\n')).toHaveLength(2);
+    const place = /^(\d+:\d+) {2}not_json/m.exec(all)?.[1] ?? '';
+    const shown = await dlq('show', place);
+    expect(shown).toContain('key          evil');
+    expect(shown).toContain('value        \\u{1b}[2Jnot json');
+    expect(shown).toContain(`came from    ${bed.topic}, partition`);
+    await expect(dlq('show', '0:999999')).rejects.toThrow(/there is no dead letter at 0:999999/);
+    await expect(dlq('list', '--reason', 'nonsense')).rejects.toThrow(/--reason is one of/);
+
+    expect(await dlq('replay', '--dry-run')).toContain(`${log.length + 1} would be sent`);
+    // Still not understood: back they come, and nothing is lost or looped.
+    expect(await dlq('replay', '--purge')).toContain('emptied');
+    await bed.committed();
+    expect(await dlq('list')).toMatch(new RegExp(`^${log.length + 1} dead letters$`, 'm'));
+    await bed.expectExact();
+    expect(await child.stop()).toBe(0);
+  }, 180_000);
+
+  it('are cut where their topic takes only small ones, and the events around them are not held up', async () => {
+    const name = dlqTopicOf(bed.topic);
+    await bed.admin.deleteTopic(name);
+    await expect
+      .poll(() => bed.admin.describeTopic(name).catch(() => []), { timeout: 30_000 })
+      .toBeNull();
+    await bed.admin.ensureTopic({
+      name,
+      partitions: 1,
+      replicationFactor: null,
+      settings: { 'max.message.bytes': '100000' },
+    });
+    const random = seededRandom(5);
+    // Noise, so that compression does not make it small.
+    const noise = Array.from({ length: 400_000 }, () =>
+      String.fromCharCode(33 + Math.floor(random() * 90)),
+    ).join('');
+    const child = bed.start();
+    await bed.produceRecords([
+      { key: 'large', value: noise, headers: { big: 'header' } },
+      { key: 'small', value: 'x', headers: {} },
+    ]);
+    await bed.produce(20);
+    await bed.committed();
+    await bed.expectExact();
+    const letters = await bed.readTopic(name);
+    const large = letters.find((letter) => letter.key?.toString() === 'large');
+    expect(large?.value?.toString()).toBe(noise.slice(0, 65_536));
+    expect(large?.headers.get('sockscope_dlq_cut_from_bytes')).toBe('400000');
+    expect(letters.find((letter) => letter.key?.toString() === 'small')?.value?.toString()).toBe(
+      'x',
+    );
+    expect(await dlq('replay')).toMatch(/not sent, because only its beginning is here/);
+    expect(await child.stop()).toBe(0);
+  }, 120_000);
+});

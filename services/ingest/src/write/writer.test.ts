@@ -1,0 +1,89 @@
+import { createLogger, Registry } from '@sockscope/runtime';
+import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import type { Insert } from '@sockscope/runtime/clickhouse';
+import { describe, expect, it } from 'vitest';
+import type { TableBlock } from '../tables/block.js';
+import { createWriterMetrics } from './metrics.js';
+import { createWriter } from './writer.js';
+
+/** One byte a row, so that it shows which rows were sent. */
+function block(rows: readonly number[]): TableBlock {
+  const middle = rows.length >> 1;
+  return {
+    table: 't',
+    columns: ['a'],
+    format: 'RowBinary',
+    bytes: [Uint8Array.from(rows)],
+    rows: rows.length,
+    ...(rows.length < 2
+      ? {}
+      : { halves: () => [block(rows.slice(0, middle)), block(rows.slice(middle))] }),
+  };
+}
+
+function createBench(insert: (rows: number[]) => Promise<void>) {
+  const writer = createWriter(
+    { insert_timeout_ms: 1_000, backoff_max_ms: 10 },
+    {
+      clickhouse: {
+        insert: (each: Insert) => insert(each.bytes.flatMap((piece) => [...piece])),
+      },
+      logger: createLogger('test', { level: 'silent' }),
+      metrics: createWriterMetrics(new Registry()),
+    },
+  );
+  return { writer, never: new AbortController().signal };
+}
+
+const refusal = (retryable: boolean) =>
+  new ClickHouseError('clickhouse_server', 'no', { retryable, serverCode: 60 });
+const timeout = new ClickHouseError('clickhouse_timeout', 'late', { retryable: true });
+
+describe('the writer', () => {
+  it('sends the same rows again until they are acknowledged, whatever the error', async () => {
+    const sent: number[][] = [];
+    const { writer, never } = createBench(async (rows) => {
+      sent.push(rows);
+      if (sent.length < 4) throw refusal(sent.length % 2 === 0);
+      expect(writer.trouble()).toMatch(/^t: no/);
+    });
+    await writer.write([block([1, 2, 3])], never);
+    expect(sent).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
+    expect(writer.trouble()).toBeNull();
+  });
+
+  it('halves what takes too long, down to what does not, and leaves no row out', async () => {
+    const stored: number[] = [];
+    const { writer, never } = createBench(async (rows) => {
+      if (rows.length > 3) throw timeout;
+      stored.push(...rows);
+    });
+    const rows = Array.from({ length: 50 }, (_, i) => i);
+    await writer.write([block(rows)], never);
+    expect(stored).toEqual(rows);
+  });
+
+  it('sends a single row that takes too long again as it is', async () => {
+    let tries = 0;
+    const { writer, never } = createBench(async () => {
+      tries += 1;
+      if (tries < 3) throw timeout;
+    });
+    await writer.write([block([7])], never);
+    expect(tries).toBe(3);
+  });
+
+  it('ends at the signal with the error', async () => {
+    const controller = new AbortController();
+    const { writer } = createBench(async () => {
+      controller.abort();
+      throw refusal(true);
+    });
+    await expect(writer.write([block([1])], controller.signal)).rejects.toThrow('no');
+  });
+});
