@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { z } from 'zod';
 import '../testing/provided-context.js';
 import { clickhouseConfig, ClickHouseError, createClickHouse, int64, isoTime } from './index.js';
@@ -106,6 +106,36 @@ describe('clickhouse', () => {
     const query = clickhouse.query({ sql, row: z.unknown(), signal: controller.signal });
     controller.abort();
     expect(await errorOf(query)).toMatchObject({ code: 'clickhouse_aborted', retryable: false });
+  });
+
+  it('ends a query in the server when its caller gives up', async () => {
+    const controller = new AbortController();
+    const sql = "SELECT sleepEachRow(0.05), 'given up' AS mark FROM numbers(400)";
+    const query = clickhouse.query({
+      sql,
+      row: z.unknown(),
+      signal: controller.signal,
+      settings: { max_block_size: 1 },
+    });
+    const outcome = errorOf(query);
+    const running = async () => {
+      const [row] = await clickhouse.query({
+        sql: "SELECT count() AS n FROM system.processes WHERE query LIKE '%sleepEachRow(0.05)%' AND query NOT LIKE '%system.processes%'",
+        row: z.object({ n: int64 }),
+      });
+      return row?.n;
+    };
+    await vi.waitFor(async () => {
+      expect(await running()).toBe(1);
+    });
+    controller.abort();
+    expect(await outcome).toMatchObject({ code: 'clickhouse_aborted' });
+    await vi.waitFor(
+      async () => {
+        expect(await running()).toBe(0);
+      },
+      { timeout: 5_000 },
+    );
   });
 
   it('streams in bounded chunks and lets the reader stop early', async () => {

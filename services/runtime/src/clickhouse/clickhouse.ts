@@ -93,18 +93,25 @@ const ALWAYS: Settings = {
   // An exception comes as an HTTP status, never behind a status 200 in the middle of the answer.
   wait_end_of_query: 1,
 };
+/**
+ * A caller that has gone away should not keep the server busy. The server looks for that only in a
+ * request that says of itself that it reads (2: and may set its own limits).
+ */
+const CANCELLED_WHEN_CLOSED: Settings = {
+  readonly: 2,
+  cancel_http_readonly_queries_on_client_close: 1,
+};
 const FOR_ROWS: Settings = {
   output_format_json_quote_64bit_integers: 1,
   output_format_json_quote_denormals: 1,
   date_time_output_format: 'iso',
-  // A caller that has gone away should not keep the server busy.
-  cancel_http_readonly_queries_on_client_close: 1,
+  ...CANCELLED_WHEN_CLOSED,
 };
 /** 64-bit integers stay numbers: whoever reads the file knows how to. */
 const FOR_DOWNLOADS: Settings = {
   output_format_json_quote_64bit_integers: 0,
   date_time_output_format: 'iso',
-  cancel_http_readonly_queries_on_client_close: 1,
+  ...CANCELLED_WHEN_CLOSED,
 };
 const FOR_INSERTS: Settings = {
   async_insert: 0,
