@@ -39,6 +39,11 @@ const settings = z.object({
       env: 'QUERY_REUSE',
       description: 'answers to questions about sums are given again for so long; 0 asks each time',
     }),
+    sums_age_ms: durationMs({ max: 3_600_000 }).default(15_000).meta({
+      env: 'QUERY_SUMS_AGE',
+      description:
+        'sums may lack what was stored within this time; hours whose sums are older than that are read exactly, which takes longer',
+    }),
     light_running_max: integer({ min: 1, max: 10_000 }).default(64).meta({
       env: 'QUERY_LIGHT_RUNNING_MAX',
       description: 'pages and single sessions that are looked up at once',

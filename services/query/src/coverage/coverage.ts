@@ -11,11 +11,15 @@ const REUSE_MS = 1_000;
 const NEVER = new AbortController().signal;
 
 /** Asks once for everybody and remembers the answer for a second. */
-export function createCoverageReader(deps: { readonly store: Store }): CoverageReader {
+export function createCoverageReader(deps: {
+  readonly store: Store;
+  /** See coverageQuery. */
+  readonly toleranceMs: number;
+}): CoverageReader {
   let known: { readonly atMs: number; readonly coverage: Promise<Coverage> } | null = null;
 
   async function ask(): Promise<Coverage> {
-    const [row] = await deps.store.ask(coverageQuery(), { signal: NEVER });
+    const [row] = await deps.store.ask(coverageQuery(deps.toleranceMs), { signal: NEVER });
     return {
       rollups: row?.rollups === 1,
       dirtyHours: (row?.dirty_hours ?? []).map((seconds) => seconds * 1_000),

@@ -9,19 +9,24 @@ const coverageRow = z.object({
   newest: isoTime.nullable(),
 });
 
-/** What the rollups are good for now, and how fresh the tables are. */
-export function coverageQuery(): Query<typeof coverageRow> {
+/**
+ * What the rollups are good for now, and how fresh the tables are.
+ *
+ * @param toleranceMs hours that have been marked for no longer than this count as unchanged.
+ */
+export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
   return {
     name: 'coverage',
     sql: `SELECT
         (SELECT toUInt8(count() > 0) FROM ingest_rollup_state) AS rollups,
         (SELECT groupArray(toUnixTimestamp(hour)) FROM (
-          SELECT DISTINCT hour FROM ingest_dirty_hours FINAL WHERE done = 0
+          SELECT DISTINCT hour FROM ingest_dirty_hours FINAL
+          WHERE done = 0 AND marked_at <= now() - toIntervalSecond({tolerance_s:UInt32})
           ORDER BY hour DESC LIMIT {hours_max:UInt32}
         )) AS dirty_hours,
         (SELECT if(count() = 0, NULL, min(bucket)) FROM session_traffic_1m) AS minutes_from,
         (SELECT if(count() = 0, NULL, max(watermark)) FROM ingest_watermarks FINAL) AS newest`,
-    params: { hours_max: DIRTY_HOURS_MAX },
+    params: { hours_max: DIRTY_HOURS_MAX, tolerance_s: Math.floor(toleranceMs / 1_000) },
     row: coverageRow,
   };
 }

@@ -36,6 +36,18 @@ describe('planOf', () => {
     });
   });
 
+  it('takes all of today where the range ends after the newest event', () => {
+    const coverage = { ...clean, newestMs: at('2026-01-02T13:29:58Z') };
+    const range = span('2026-01-02', '2026-01-02T13:30:00Z');
+    expect(planOf(range, coverage)).toMatchObject({
+      days: [span('2026-01-02', '2026-01-03')],
+      hours: [],
+      exact: [],
+    });
+    const earlier = planOf(span('2026-01-02', '2026-01-02T13:20:00Z'), coverage);
+    expect(earlier.exact).toEqual([span('2026-01-02T13:00:00Z', '2026-01-02T13:20:00Z')]);
+  });
+
   it('reads everything exactly before the first rollup', () => {
     const range = span('2026-01-01', '2026-01-04');
     expect(planOf(range, { ...clean, rollups: false }).exact).toEqual([range]);

@@ -16,7 +16,10 @@ export interface Coverage {
   readonly newestMs: number | null;
 }
 
-/** Which table answers for which part of a range. Together the spans are the range, without overlap. */
+/**
+ * Which table answers for which part of a range. Together the spans are the range, without overlap; in
+ * the days and hours they may reach beyond its end where nothing was stored yet.
+ */
 export interface Plan {
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
@@ -79,7 +82,7 @@ export function planOf(range: Span, coverage: Coverage, cuts: readonly number[] 
     resolution: 'minute',
   };
   if (!coverage.rollups) return everythingExact;
-  const grid = hourGrid(range, coverage.minutesFromMs);
+  const grid = hourGrid(range, coverage);
   if (grid.fromMs >= grid.toMs) return everythingExact;
 
   const inGrid = (ms: number) => ms >= grid.fromMs && ms < grid.toMs;
@@ -117,13 +120,19 @@ export function planOf(range: Span, coverage: Coverage, cuts: readonly number[] 
 
 /**
  * The whole hours of a range. Where the minutes of its edges are gone, the hours that the edges lie
- * in count as a whole.
+ * in count as a whole. A range that ends after the newest event has no edge at its end: the rest of
+ * the day is empty, so today's sums are those of the whole day.
  */
-function hourGrid(range: Span, minutesFromMs: number | null): Span {
+function hourGrid(range: Span, { minutesFromMs, newestMs }: Coverage): Span {
   const gone = (ms: number) => minutesFromMs !== null && ms < minutesFromMs;
+  const endsAfterAll = newestMs !== null && range.toMs > newestMs;
   return {
     fromMs: gone(range.fromMs) ? floorTo(range.fromMs, HOUR_MS) : ceilTo(range.fromMs, HOUR_MS),
-    toMs: gone(range.toMs) ? ceilTo(range.toMs, HOUR_MS) : floorTo(range.toMs, HOUR_MS),
+    toMs: endsAfterAll
+      ? ceilTo(range.toMs, DAY_MS)
+      : gone(range.toMs)
+        ? ceilTo(range.toMs, HOUR_MS)
+        : floorTo(range.toMs, HOUR_MS),
   };
 }
 
