@@ -133,7 +133,8 @@ export const QUESTIONS: readonly Question[] = [
     name: 'stats of today',
     targetMs: 30,
     growthMax: null,
-    path: (s) => `stats?${query({ from: iso(dayStart(s)), to: iso(s.shape.nowMs - shift(s)) })}`,
+    path: (s) =>
+      `stats?${query({ from: iso(dayStart(s)), to: iso(s.shape.nowMs + 1 + shift(s)) })}`,
     sqlite: (s) => ({
       sql: `SELECT count(*), sum(status = 'closed'), sum(status = 'failed'), sum(status = 'rejected_by_acl'),
         sum(bytes_sent), sum(bytes_received), count(DISTINCT user), count(DISTINCT dest_host)
