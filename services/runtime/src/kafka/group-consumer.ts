@@ -337,6 +337,7 @@ export function createGroupConsumer(
       const to = isLast ? end : recordBatch.lastOffset + 1;
       if (to > part.next) {
         const { epoch, next: from } = part;
+        records.skipTo(from);
         const anchor = { baseOffset: recordBatch.baseOffset, crc: recordBatch.crc };
         sink.accept({ partition, epoch, from, to, anchor, highWatermark, records });
         part.next = to;

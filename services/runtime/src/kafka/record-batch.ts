@@ -128,7 +128,7 @@ export class RecordCursor {
     private readonly batch: RecordBatch,
     readonly bytes: Buffer,
     /** A fetch may begin in the middle of a batch; what lies before is passed over. */
-    private readonly fromOffset: number,
+    private fromOffset: number,
   ) {
     this.left = batch.count;
   }
@@ -140,6 +140,11 @@ export class RecordCursor {
       if (this.offset >= this.fromOffset) return true;
     }
     return false;
+  }
+
+  /** Passes over what lies before this offset too. */
+  skipTo(offset: number): void {
+    this.fromOffset = Math.max(this.fromOffset, offset);
   }
 
   private step(): void {

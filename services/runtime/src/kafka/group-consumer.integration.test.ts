@@ -1,0 +1,271 @@
+import { randomBytes } from 'node:crypto';
+import kafkajs from 'kafkajs';
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { createLogger } from '../log/logger.js';
+import '../testing/provided-context.js';
+import { createKafkaAdmin } from './admin.js';
+import type { KafkaAdmin } from './admin.js';
+import { kafkaConfig } from './config.js';
+import type { KafkaConfig } from './config.js';
+import { consumerConfig } from './consumer-config.js';
+import { createGroupConsumer } from './group-consumer.js';
+import type { BatchSink, CommitPosition, ConsumerEvents, GroupConsumer } from './group-consumer.js';
+import { createKafkaProducer } from './producer.js';
+import { formatAnchor } from './start-offset.js';
+
+const logger = createLogger('test', { level: 'silent' });
+const WAIT = { timeout: 60_000, interval: 50 };
+
+let kafka: KafkaConfig;
+let admin: KafkaAdmin;
+let consumers: GroupConsumer[];
+let topics: string[];
+
+beforeEach(() => {
+  kafka = kafkaConfig.parse({
+    brokers: inject('kafkaBrokers'),
+    topic: `runtime-${randomBytes(5).toString('hex')}`,
+  });
+  admin = createKafkaAdmin(kafka, { logger, role: 'test' });
+  consumers = [];
+  topics = [kafka.topic];
+});
+
+afterEach(async () => {
+  await Promise.all(consumers.map((each) => each.stop()));
+  await Promise.all(topics.map((topic) => admin.deleteTopic(topic).catch(() => undefined)));
+  await admin.stop();
+});
+
+async function createTopic(settings: Record<string, string> = {}, partitions = 1): Promise<void> {
+  await admin.ensureTopic({ name: kafka.topic, partitions, replicationFactor: null, settings });
+}
+
+async function produce(from: number, count: number): Promise<void> {
+  const producer = createKafkaProducer(kafka, { logger, role: 'test' });
+  const records = Array.from({ length: count }, (_, i) => ({
+    key: `key-${from + i}`,
+    value: `value-${from + i} ${'x'.repeat(100)}`,
+    headers: { n: String(from + i) },
+  }));
+  await producer.send(kafka.topic, records, AbortSignal.timeout(30_000));
+  producer.stop();
+}
+
+/** Collects what comes, and commits it where it is told to. */
+function consume(
+  options: { commit?: boolean; events?: ConsumerEvents; sink?: Partial<BatchSink> } = {},
+) {
+  const values: string[] = [];
+  const starts: { reason: string; offset: number; lost: number }[] = [];
+  let last: CommitPosition | null = null;
+  const consumer = createGroupConsumer(
+    {
+      kafka,
+      consumer: {
+        ...consumerConfig.parse({}),
+        group_id: kafka.topic,
+        session_timeout_ms: 3_000,
+        heartbeat_interval_ms: 300,
+        metadata_max_age_ms: 1_000,
+      },
+    },
+    {
+      logger,
+      sink: {
+        full: () => null,
+        accept(batch) {
+          while (batch.records.next()) {
+            const { records } = batch;
+            values.push(
+              records.bytes
+                .toString('utf8', records.valueStart, records.valueStart + records.valueLength)
+                .split(' ')[0] ?? '',
+            );
+          }
+          last = { ...batch, offset: batch.to };
+          if (options.commit === true) void consumer.commit([last]);
+        },
+        ...options.sink,
+      },
+      events: {
+        onStart: (start) => starts.push(start),
+        ...options.events,
+      },
+    },
+  );
+  consumers.push(consumer);
+  consumer.start();
+  return { consumer, values, starts, position: () => last };
+}
+
+const named = (from: number, count: number) =>
+  Array.from({ length: count }, (_, i) => `value-${from + i}`);
+
+async function committedOffset(): Promise<bigint | undefined> {
+  return (await admin.groupOffsets(kafka.topic, kafka.topic)).get(0);
+}
+
+/** Commits an offset as a member of the group would have done: what is left of a topic's former life. */
+async function commitAs(offset: number, metadata: string): Promise<void> {
+  const client = new kafkajs.Kafka({ brokers: kafka.brokers, logLevel: kafkajs.logLevel.NOTHING });
+  const consumer = client.consumer({ groupId: kafka.topic, maxWaitTimeInMs: 100 });
+  const joined = new Promise<void>((resolve) => {
+    consumer.on('consumer.group_join', () => {
+      // Nothing is fetched: an offset out of range would be replaced at once.
+      consumer.pause([{ topic: kafka.topic }]);
+      resolve();
+    });
+  });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [kafka.topic], fromBeginning: true });
+  await consumer.run({
+    autoCommit: false,
+    eachBatchAutoResolve: false,
+    eachBatch: async () => undefined,
+  });
+  await joined;
+  await consumer.commitOffsets([
+    { topic: kafka.topic, partition: 0, offset: String(offset), metadata },
+  ]);
+  await consumer.disconnect();
+}
+
+describe('a member of a consumer group', () => {
+  it.each(['uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'])(
+    'reads what a broker has compressed with %s',
+    async (compression) => {
+      await createTopic({ 'compression.type': compression });
+      await produce(0, 300);
+      const { values } = consume();
+      await expect.poll(() => values, WAIT).toEqual(named(0, 300));
+    },
+  );
+
+  it('goes on after what was committed, and reads again what was not', async () => {
+    await createTopic();
+    await produce(0, 20);
+    const first = consume({ commit: true });
+    await expect.poll(() => committedOffset(), WAIT).toBe(20n);
+    expect(first.starts).toMatchObject([{ reason: 'new', offset: 0 }]);
+    await first.consumer.stop();
+    await produce(20, 10);
+    const second = consume();
+    await expect.poll(() => second.values, WAIT).toEqual(named(20, 10));
+    expect(second.starts).toMatchObject([{ reason: 'committed', offset: 20 }]);
+    await second.consumer.stop();
+    const third = consume();
+    await expect.poll(() => third.values, WAIT).toEqual(named(20, 10));
+  });
+
+  it('goes on in the middle of a batch where a tool has committed there', async () => {
+    await createTopic();
+    await produce(0, 20);
+    await commitAs(7, '');
+    const { values } = consume();
+    await expect.poll(() => values, WAIT).toEqual(named(7, 13));
+  });
+
+  it('reads all of a topic that was made anew, though its offset still exists', async () => {
+    await createTopic();
+    await produce(0, 50);
+    const first = consume({ commit: true });
+    await expect.poll(() => committedOffset(), WAIT).toBe(50n);
+    const { anchor } = first.position() ?? { anchor: { baseOffset: 0, crc: 0 } };
+    await first.consumer.stop();
+    await admin.deleteTopic(kafka.topic);
+    await expect.poll(() => admin.describeTopic(kafka.topic).catch(() => []), WAIT).toBeNull();
+    await createTopic();
+    await produce(1_000, 80);
+    // Brokers drop the offsets of a deleted topic; a cluster restored from a copy does not.
+    await commitAs(50, formatAnchor(anchor));
+    const second = consume();
+    await expect.poll(() => second.values, WAIT).toEqual(named(1_000, 80));
+    expect(second.starts.map(({ reason }) => reason)).toEqual(['committed', 'replaced']);
+  });
+
+  it('reads all of a topic that ends before its offset', async () => {
+    await createTopic();
+    await produce(0, 5);
+    await commitAs(90, '');
+    const { values, starts } = consume();
+    await expect.poll(() => values, WAIT).toEqual(named(0, 5));
+    expect(starts).toMatchObject([{ reason: 'beyond_end', offset: 0 }]);
+  });
+
+  it('counts what was deleted before it was read, also while it runs', async () => {
+    await createTopic();
+    await produce(0, 10);
+    let isFull = false;
+    let release = () => undefined as void;
+    const { values, starts } = consume({
+      sink: {
+        full: () =>
+          isFull
+            ? new Promise((resolve) => {
+                release = resolve;
+              })
+            : null,
+      },
+    });
+    await expect.poll(() => values.length, WAIT).toBe(10);
+    isFull = true;
+    await produce(10, 10);
+    await produce(20, 10);
+    await admin.deleteRecords(kafka.topic, 0, 25n);
+    isFull = false;
+    release();
+    await produce(30, 5);
+    await expect.poll(() => values.at(-1), WAIT).toBe('value-34');
+    const lost = starts.reduce((sum, start) => sum + start.lost, 0);
+    // What had been fetched before the deletion is not lost; each of the others is counted.
+    expect(values.length + lost).toBe(35);
+  });
+
+  it('keeps its partitions while the sink is full for longer than the session', async () => {
+    await createTopic();
+    await produce(0, 10);
+    const assignments: (readonly number[])[] = [];
+    let release = () => undefined as void;
+    let waiting: Promise<void> | null = new Promise((resolve) => {
+      release = () => {
+        waiting = null;
+        resolve();
+      };
+    });
+    const { values } = consume({
+      sink: { full: () => waiting },
+      events: { onAssignment: (partitions) => assignments.push(partitions) },
+    });
+    await expect.poll(() => assignments.length, WAIT).toBe(1);
+    const beganMs = Date.now();
+    await expect.poll(() => Date.now() - beganMs > 4_500, WAIT).toBe(true);
+    expect(values).toEqual([]);
+    release();
+    await expect.poll(() => values, WAIT).toEqual(named(0, 10));
+    expect(assignments).toHaveLength(1);
+  });
+
+  it('is started again after it has crashed, and goes on where it was', async () => {
+    await createTopic();
+    await produce(0, 10);
+    const crashes: Error[] = [];
+    let isBroken = false;
+    const { values } = consume({
+      events: { onCrash: (error) => crashes.push(error) },
+      sink: {
+        full() {
+          if (isBroken) throw new TypeError('a bug');
+          return null;
+        },
+      },
+    });
+    await expect.poll(() => values.length, WAIT).toBe(10);
+    isBroken = true;
+    await produce(10, 10);
+    await expect.poll(() => crashes.length, WAIT).toBeGreaterThan(0);
+    expect(values).toHaveLength(10);
+    isBroken = false;
+    await expect.poll(() => values, WAIT).toEqual(named(0, 20));
+  });
+});
