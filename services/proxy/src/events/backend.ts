@@ -1,6 +1,6 @@
 /**
  * The publishing side: chunks of frames in, acknowledged events out. It runs in a thread of its own
- * (worker.ts), so that neither the disk nor Kafka nor compression ever delays traffic.
+ * (worker.ts), so that neither Kafka nor compression ever delays traffic.
  */
 import { messageOf } from '@sockscope/runtime';
 import { createKafkaProducer } from '@sockscope/runtime/kafka';
@@ -13,6 +13,9 @@ import { createPublisher } from './publisher.js';
 import type { Publisher } from './publisher.js';
 import { adoptDeadFolders, openSpoolFolder } from './spool/folder.js';
 import type { FolderConfig, SpoolFolder } from './spool/folder.js';
+import { clearIntake, IntakeReader } from './spool/intake.js';
+import { SpoolError } from './spool/log.js';
+import { SharedState } from './shared.js';
 
 /**
  * Of events before compression, which makes them ten times smaller: brokers take 1 MiB as one record
@@ -20,8 +23,9 @@ import type { FolderConfig, SpoolFolder } from './spool/folder.js';
  */
 const BATCH_MAX_BYTES = 2 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
-/** How often the proxy's thread hears what was taken; at once when the spool gets full. */
-const TAKEN_INTERVAL_MS = 25;
+/** What comes is safe on disk already; this only adds to the age at which it is published. */
+const LOOK_INTERVAL_MS = 25;
+const LOOKS_BEFORE_SLEEP = 40;
 const MAINTAIN_INTERVAL_MS = 1_000;
 /** By then every worker of this machine has taken its folder. */
 const ADOPT_AFTER_MS = 30_000;
@@ -39,6 +43,7 @@ export function startBackend(
   deps: BackendDeps,
 ): (message: ToBackend) => void {
   const { send } = deps;
+  const shared = new SharedState(config.shared);
   const folderConfig: FolderConfig = {
     spool_dir: config.events.spool_dir,
     spool_max_bytes: config.events.spool_max_bytes,
@@ -52,7 +57,12 @@ export function startBackend(
     send({ kind: 'log', level, fields, message });
   };
 
-  let parts: { folder: SpoolFolder; outbox: Outbox; publisher: Publisher } | null = null;
+  let parts: {
+    folder: SpoolFolder;
+    intake: IntakeReader;
+    outbox: Outbox;
+    publisher: Publisher;
+  } | null = null;
   const timers: NodeJS.Timeout[] = [];
 
   let published = 0;
@@ -60,10 +70,8 @@ export function startBackend(
   const failures: Record<string, number> = {};
   let failingSinceMs: number | null = null;
   let nextFailureLogMs = 0;
-  /** Taken since the proxy's thread was last told. */
-  let takenBytes = 0;
-  let takenTimer: NodeJS.Timeout | null = null;
-  let toldFull = false;
+  let lookTimer: NodeJS.Timeout | null = null;
+  let emptyLooks = 0;
   let requestsMs: number[] = [];
   let agesMs: number[] = [];
 
@@ -97,12 +105,37 @@ export function startBackend(
     },
   };
 
-  function tellTaken(outbox: Outbox): void {
-    if (takenTimer !== null) clearTimeout(takenTimer);
-    takenTimer = null;
-    toldFull = outbox.isFull;
-    send({ kind: 'taken', bytes: takenBytes, isFull: toldFull });
-    takenBytes = 0;
+  /** Takes what the other thread has written. */
+  function takeIntake(): boolean {
+    if (parts === null) return false;
+    const { written } = shared;
+    if (written === shared.taken) return false;
+    const { outbox, intake, publisher } = parts;
+    try {
+      intake.take(written, (chunk) => {
+        outbox.accept(framesOf(chunk));
+      });
+    } catch (error) {
+      if (!(error instanceof SpoolError)) throw error;
+      log('error', { err: error.message }, 'the intake cannot be read');
+    }
+    shared.taken = intake.position;
+    shared.isFull = outbox.isFull;
+    publisher.wake();
+    return true;
+  }
+
+  /** Looks now and again while something comes, and sleeps when nothing has come for a while. */
+  function look(): void {
+    lookTimer = null;
+    emptyLooks = takeIntake() ? 0 : emptyLooks + 1;
+    if (emptyLooks >= LOOKS_BEFORE_SLEEP) {
+      shared.fallAsleep();
+      // Something may have come before the other side could know.
+      if (shared.written === shared.taken || !shared.wake()) return;
+      emptyLooks = 0;
+    }
+    lookTimer = setTimeout(look, LOOK_INTERVAL_MS);
   }
 
   function statsOf(outbox: Outbox): BackendStats {
@@ -172,7 +205,7 @@ export function startBackend(
         throw error;
       },
     });
-    parts = { folder, outbox, publisher };
+    parts = { folder, intake: new IntakeReader(folder.intakeDir), outbox, publisher };
     timers.push(
       setInterval(() => {
         send({ kind: 'stats', stats: statsOf(outbox) });
@@ -180,6 +213,7 @@ export function startBackend(
       setInterval(() => {
         folder.touch();
         outbox.maintain();
+        shared.isFull = outbox.isFull;
         publisher.wake();
       }, MAINTAIN_INTERVAL_MS),
       setTimeout(() => {
@@ -193,10 +227,13 @@ export function startBackend(
     );
     send({
       kind: 'ready',
+      intakeDir: folder.intakeDir,
       crashedSessions: folder.crashedSessions,
       foundBytes: folder.foundBytes,
     });
+    shared.isFull = outbox.isFull;
     if (!outbox.isEmpty) publisher.wake();
+    look();
   }
 
   function adopt(outbox: Outbox): void {
@@ -219,11 +256,14 @@ export function startBackend(
 
   async function stop(timeoutMs: number): Promise<void> {
     if (parts === null) return;
-    const { folder, outbox, publisher } = parts;
+    const { folder, intake, outbox, publisher } = parts;
+    takeIntake();
     await publisher.stop(timeoutMs);
     for (const timer of timers) clearTimeout(timer);
-    if (takenTimer !== null) clearTimeout(takenTimer);
+    if (lookTimer !== null) clearTimeout(lookTimer);
+    intake.close();
     outbox.close();
+    clearIntake(folder.intakeDir);
     const leftBytes = outbox.counts.spoolBytes;
     send({ kind: 'stats', stats: statsOf(outbox) });
     folder.close();
@@ -239,11 +279,14 @@ export function startBackend(
     switch (message.kind) {
       case 'chunk':
         if (parts === null) return;
+        takeIntake();
         parts.outbox.accept(framesOf(message.chunk));
-        takenBytes += message.chunk.length;
-        if (parts.outbox.isFull !== toldFull) tellTaken(parts.outbox);
-        else takenTimer ??= setTimeout(tellTaken, TAKEN_INTERVAL_MS, parts.outbox);
+        shared.isFull = parts.outbox.isFull;
+        send({ kind: 'taken', bytes: message.chunk.length });
         parts.publisher.wake();
+        return;
+      case 'wake':
+        if (lookTimer === null) look();
         return;
       case 'stop':
         stop(message.timeoutMs).catch((error: unknown) => {

@@ -3,6 +3,7 @@ import { MINUTE_MS } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { encodeEvent } from './encode.js';
 import { framesOf, FrameWriter } from './frames.js';
+import type { Frame } from './frames.js';
 import { readReading } from './reading.js';
 import type { SessionReading } from './reading.js';
 import { hostileLogs } from './testing/hostile-log.js';
@@ -26,7 +27,7 @@ describe('frames', () => {
   it('carry every event and reading over, in order, through as many chunks as it takes', () => {
     const events = hostileLogs(3, 300).flat();
     const chunks: Uint8Array[] = [];
-    const writer = new FrameWriter((chunk) => chunks.push(chunk));
+    const writer = new FrameWriter((chunk) => chunks.push(new Uint8Array(chunk)));
     const expected: unknown[] = [];
     for (const event of events) {
       writer.event(event);
@@ -35,9 +36,10 @@ describe('frames', () => {
       writer.reading(reading);
       expected.push(reading);
     }
-    const last = writer.take();
-    if (last !== null) chunks.push(last);
-    expect(writer.take()).toBeNull();
+    writer.flush();
+    const count = chunks.length;
+    writer.flush();
+    expect(chunks).toHaveLength(count);
     expect(chunks.length).toBeGreaterThan(3);
     const got = chunks
       .flatMap((chunk) => [...framesOf(chunk)])
@@ -50,9 +52,12 @@ describe('frames', () => {
     const seen = { final: 0, other: 0 };
     for (const event of events) {
       if (event.type !== 'TrafficDelta') continue;
-      const writer = new FrameWriter(() => undefined);
+      let frame: Frame | undefined;
+      const writer = new FrameWriter((chunk) => {
+        [frame] = framesOf(chunk);
+      });
       writer.event(event);
-      const [frame] = framesOf(writer.take() ?? new Uint8Array());
+      writer.flush();
       const start = Date.parse(event.interval_start);
       const end = Date.parse(event.interval_end);
       const isFinal = end % MINUTE_MS === 0 && end > start;
@@ -69,11 +74,11 @@ describe('frames', () => {
     if (event === undefined) throw new Error('no event');
     const large = { ...event, user: 'x'.repeat(100_000) };
     const chunks: Uint8Array[] = [];
-    const writer = new FrameWriter((chunk) => chunks.push(chunk));
+    const writer = new FrameWriter((chunk) => chunks.push(new Uint8Array(chunk)));
     writer.event(event);
     writer.event(large);
     writer.event(event);
-    chunks.push(writer.take() ?? new Uint8Array());
+    writer.flush();
     expect(chunks.flatMap((c) => [...framesOf(c)]).map((f) => f.payload.toString())).toEqual(
       [event, large, event].map(encodeEvent),
     );
@@ -84,10 +89,12 @@ describe('a reading', () => {
   it('that is cut or garbled is none', () => {
     const [event] = hostileLogs(1, 1).flat();
     if (event === undefined) throw new Error('no event');
-    const writer = new FrameWriter(() => undefined);
+    let payload = Buffer.alloc(0);
+    const writer = new FrameWriter((chunk) => {
+      for (const frame of framesOf(chunk)) payload = Buffer.from(frame.payload);
+    });
     writer.reading(readingOf(event, null));
-    const [frame] = framesOf(writer.take() ?? new Uint8Array());
-    const payload = frame?.payload ?? Buffer.alloc(0);
+    writer.flush();
     expect(readReading(payload)).not.toBeNull();
     for (let length = 0; length < payload.length; length += 1) {
       expect(readReading(payload.subarray(0, length))).toBeNull();

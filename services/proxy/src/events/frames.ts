@@ -1,7 +1,4 @@
-/**
- * How events travel from the proxy's thread to the publishing one: many in one buffer that changes
- * its owner instead of being copied.
- */
+/** How events travel from the proxy's thread to the publishing one: many in one chunk. */
 import type { SessionEvent } from '@sockscope/schemas';
 import { MINUTE_MS } from '@sockscope/schemas';
 import { encodeEvent } from './encode.js';
@@ -25,13 +22,13 @@ const CHUNK_BYTES = 64 * 1024;
 /** A character takes up to three bytes of UTF-8 (a pair of surrogates four). */
 const BYTES_PER_CHARACTER = 3;
 
-/** Gathers frames; `take` hands over what has come together. */
+/** Gathers frames and hands over what has come together. */
 export class FrameWriter {
   private buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   private used = 0;
 
-  /** @param onFull gets a chunk that has no room for the next frame. */
-  constructor(private readonly onFull: (chunk: Uint8Array<ArrayBuffer>) => void) {}
+  /** @param handOver gets a chunk, to be read or copied at once: its memory is used again. */
+  constructor(private readonly handOver: (chunk: Uint8Array) => void) {}
 
   event(event: SessionEvent): void {
     const text = encodeEvent(event);
@@ -66,20 +63,18 @@ export class FrameWriter {
     this.header(buffer, 'reading', Math.floor(reading.interval_start_ms / MINUTE_MS), bytes);
   }
 
-  /** What has been written since the last one; null where that is nothing. */
-  take(): Uint8Array<ArrayBuffer> | null {
-    if (this.used === 0) return null;
-    const chunk = new Uint8Array(this.used);
-    chunk.set(this.buffer.subarray(0, this.used));
+  /** Hands over what has been written since the last time, where there is something. */
+  flush(): void {
+    if (this.used === 0) return;
+    const chunk = this.buffer.subarray(0, this.used);
     this.used = 0;
-    return chunk;
+    this.handOver(chunk);
   }
 
   private room(bytes: number): Buffer {
     const needed = HEADER_BYTES + bytes;
     if (this.used + needed > this.buffer.length) {
-      const chunk = this.take();
-      if (chunk !== null) this.onFull(chunk);
+      this.flush();
       if (needed > this.buffer.length) this.buffer = Buffer.allocUnsafeSlow(needed);
     }
     return this.buffer;
@@ -106,6 +101,16 @@ export function* framesOf(chunk: Uint8Array): Generator<Frame, void, undefined> 
   }
 }
 
+/** The minute of the last timestamp, by its text up to the minute: most are of the same one. */
+let knownText = '';
+let knownMinute = 0;
+const TO_THE_MINUTE = '2026-01-31T23:59'.length;
+
 function minuteOf(timestamp: string): number {
-  return Math.floor(Date.parse(timestamp) / MINUTE_MS);
+  const text = timestamp.slice(0, TO_THE_MINUTE);
+  if (text !== knownText) {
+    knownText = text;
+    knownMinute = Math.floor(Date.parse(timestamp) / MINUTE_MS);
+  }
+  return knownMinute;
 }

@@ -2,4 +2,3 @@ export { eventsConfig } from './config.js';
 export { createEventPipeline } from './pipeline.js';
 export type { EventPipeline } from './pipeline.js';
 export type { EventSink } from './sink.js';
-export type { StartBackend } from './messages.js';

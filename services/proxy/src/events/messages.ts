@@ -7,10 +7,15 @@ export interface BackendConfig {
   readonly events: EventsConfig;
   readonly kafka: KafkaConfig;
   readonly proxy_id: string;
+  /** See shared.ts. */
+  readonly shared: SharedArrayBuffer;
 }
 
 /** From the proxy's thread to the publishing one. */
 export type ToBackend =
+  /** There is something in the intake, and you were asleep. */
+  | { readonly kind: 'wake' }
+  /** What the disk did not take; it comes behind what is in the intake by now. */
   | { readonly kind: 'chunk'; readonly chunk: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'stop'; readonly timeoutMs: number };
 
@@ -28,9 +33,15 @@ export interface BackendStats extends OutboxCounts {
 
 /** From the publishing thread to the proxy's. */
 export type FromBackend =
-  | { readonly kind: 'ready'; readonly crashedSessions: number; readonly foundBytes: number }
+  | {
+      readonly kind: 'ready';
+      readonly intakeDir: string;
+      readonly crashedSessions: number;
+      readonly foundBytes: number;
+    }
   | { readonly kind: 'failed'; readonly message: string }
-  | { readonly kind: 'taken'; readonly bytes: number; readonly isFull: boolean }
+  /** A chunk that came as a message. */
+  | { readonly kind: 'taken'; readonly bytes: number }
   | { readonly kind: 'stats'; readonly stats: BackendStats }
   | {
       readonly kind: 'log';

@@ -15,7 +15,10 @@ export interface EventMetrics {
   crashed(sessions: number): void;
   take(stats: BackendStats): void;
   observe(source: {
-    readonly inTransitBytes: () => number;
+    /** Given to the publishing thread as messages. */
+    readonly memoryBytes: () => number;
+    /** In the intake. */
+    readonly intakeBytes: () => number;
     readonly accepting: () => boolean;
   }): void;
 }
@@ -31,7 +34,8 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   let droppedHere = 0;
   let crashed = 0;
   let stats: BackendStats | null = null;
-  let inTransitBytes: () => number = () => 0;
+  let memoryBytes: () => number = () => 0;
+  let intakeBytes: () => number = () => 0;
   let accepting: () => boolean = () => true;
 
   function counter(name: string, help: string, value: () => number): void {
@@ -121,12 +125,12 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   gauge(
     'sockscope_proxy_spool_bytes',
     'Events that wait for Kafka on disk.',
-    () => stats?.spoolBytes ?? 0,
+    () => intakeBytes() + (stats?.spoolBytes ?? 0),
   );
   gauge(
     'sockscope_proxy_queue_bytes',
     'Events in memory: on the way to the publishing thread, and kept by it.',
-    () => inTransitBytes() + (stats?.memoryBytes ?? 0),
+    () => memoryBytes() + (stats?.memoryBytes ?? 0),
   );
   gauge(
     'sockscope_proxy_queue_deltas',
@@ -182,7 +186,8 @@ export function createEventMetrics(registry: Registry): EventMetrics {
       for (const ms of next.agesMs) ages.observe(ms / 1_000);
     },
     observe(source) {
-      inTransitBytes = source.inTransitBytes;
+      memoryBytes = source.memoryBytes;
+      intakeBytes = source.intakeBytes;
       accepting = source.accepting;
     },
   };

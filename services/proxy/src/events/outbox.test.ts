@@ -18,6 +18,7 @@ import type { Outbox, OutboxConfig } from './outbox.js';
 import { openSpoolFolder } from './spool/folder.js';
 import type { SpoolFolder } from './spool/folder.js';
 import { releaseFolder } from './spool/lock.js';
+import { IntakeReader, IntakeWriter } from './spool/intake.js';
 import { SpoolError } from './spool/log.js';
 import type { SpoolLog } from './spool/log.js';
 
@@ -48,8 +49,7 @@ function give(outbox: Outbox, events: readonly SessionEvent[]): void {
     outbox.accept(framesOf(chunk));
   });
   for (const event of events) writer.event(event);
-  const chunk = writer.take();
-  if (chunk !== null) outbox.accept(framesOf(chunk));
+  writer.flush();
 }
 
 /** Publishes up to so many batches, all of them acknowledged. */
@@ -274,8 +274,10 @@ describe('whatever Kafka does and whenever the process dies', () => {
               { ...LIMITS, queue_max_bytes: queueMaxBytes },
               { ...folder, onTrouble: () => undefined },
             );
+            const intake = new IntakeWriter(folder.intakeDir);
+            const reader = new IntakeReader(folder.intakeDir);
             const writer = new FrameWriter((chunk) => {
-              outbox.accept(framesOf(chunk));
+              intake.write(chunk);
             });
             const sessions: Session[] = [];
             const tracker = createSessionTracker(trackingConfig.parse({}), {
@@ -304,18 +306,23 @@ describe('whatever Kafka does and whenever the process dies', () => {
               tracker,
               sessions,
               handOver() {
-                const chunk = writer.take();
-                if (chunk !== null) outbox.accept(framesOf(chunk));
+                writer.flush();
+              },
+              /** What the other thread does when it looks. */
+              take() {
+                reader.take(intake.position, (chunk) => {
+                  outbox.accept(framesOf(chunk));
+                });
               },
               publish(batches: number) {
                 for (const event of publish(outbox, batches)) {
                   const key = `${event.session_id}/${event.seq}`;
                   const text = JSON.stringify(event);
                   expect(published.get(key) ?? text).toBe(text);
+                  // What a crash repeats may come behind what followed it.
+                  if (published.has(key)) continue;
                   published.set(key, text);
-                  const last = lastSeq.get(event.session_id) ?? -1;
-                  // The beginning of a crashed session is said once more with its end.
-                  if (event.seq !== 0) expect(event.seq).toBeGreaterThan(last);
+                  expect(event.seq).toBeGreaterThan(lastSeq.get(event.session_id) ?? -1);
                   lastSeq.set(event.session_id, event.seq);
                 }
               },
@@ -359,14 +366,13 @@ describe('whatever Kafka does and whenever the process dies', () => {
                 live[each.which]?.close('client_eof', null);
                 break;
               case 'publish':
-                now.handOver();
+                now.take();
                 now.publish(each.batches);
                 break;
               case 'maintain':
                 now.outbox.maintain();
                 break;
               case 'kill':
-                now.handOver();
                 releaseFolder(join(dir, 'proxy-1'));
                 // oxlint-disable-next-line no-await-in-loop
                 now = await incarnate();
@@ -374,6 +380,7 @@ describe('whatever Kafka does and whenever the process dies', () => {
               case 'restart':
                 now.tracker.stop();
                 now.handOver();
+                now.take();
                 now.outbox.close();
                 now.folder.close();
                 // oxlint-disable-next-line no-await-in-loop
@@ -382,7 +389,6 @@ describe('whatever Kafka does and whenever the process dies', () => {
             }
             now.handOver();
           }
-          now.handOver();
           releaseFolder(join(dir, 'proxy-1'));
           const last = await incarnate();
           last.publish(Number.POSITIVE_INFINITY);

@@ -8,7 +8,9 @@ import { FrameWriter } from './frames.js';
 import type { Backend, FromBackend, StartBackend } from './messages.js';
 import { createEventMetrics } from './metrics.js';
 import type { SessionReading } from './reading.js';
+import { createSharedBuffer, SharedState } from './shared.js';
 import type { EventSink } from './sink.js';
+import { IntakeWriter } from './spool/intake.js';
 import { startThread } from './thread.js';
 
 export interface EventPipeline extends EventSink {
@@ -34,55 +36,81 @@ export interface PipelineDeps {
   readonly startBackend?: StartBackend;
 }
 
-/** Events of this long travel together to the publishing thread: what a kill -9 can take away. */
+/** Events of this long are written together: what a kill -9 can take away. */
 const HAND_OVER_MS = 5;
 const STOP_GRACE_MS = 2_000;
+/** Of the spool's size, what the other thread may be behind before new sessions are refused. */
+const INTAKE_FRACTION = 0.5;
 
 /** The way of events to Kafka, as the proxy's thread sees it: encode, gather, hand over. */
 export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): EventPipeline {
   const { logger } = deps;
   const metrics = createEventMetrics(deps.registry);
+  const sharedBuffer = createSharedBuffer();
   let backend: Backend | null = null;
   let timer: NodeJS.Timeout | null = null;
-  /** Bytes handed over that the other thread has not taken yet. */
-  let inTransitBytes = 0;
-  let isSpoolFull = false;
+  let intake: IntakeWriter | null = null;
+  /** Bytes handed over as messages that the other thread has not taken yet. */
+  let messageBytes = 0;
+  let isTroubled = false;
+  let wasFull = false;
   let failingSinceMs: number | null = null;
   let onReady: ((message: FromBackend & { kind: 'ready' }) => void) | null = null;
   let onFailed: ((error: Error) => void) | null = null;
   let onStopped: ((leftBytes: number) => void) | null = null;
 
+  const shared = new SharedState(sharedBuffer);
   const writer = new FrameWriter(handOver);
 
-  function handOver(chunk: Uint8Array<ArrayBuffer>): void {
-    inTransitBytes += chunk.length;
-    backend?.post({ kind: 'chunk', chunk });
+  /** Into the intake; where the disk refuses, over to the other thread's memory. */
+  function handOver(chunk: Uint8Array): void {
+    // While a message is on its way the intake must wait, because it would be looked at first.
+    if (intake !== null && messageBytes === 0) {
+      try {
+        intake.write(chunk);
+        shared.written = intake.position;
+        isTroubled = false;
+        if (shared.wake()) backend?.post({ kind: 'wake' });
+        return;
+      } catch (error) {
+        if (!isTroubled) logger.error({ err: error }, 'the event intake cannot be written');
+        isTroubled = true;
+      }
+    }
+    messageBytes += chunk.length;
+    backend?.post({ kind: 'chunk', chunk: new Uint8Array(chunk) });
   }
 
   function flush(): void {
     timer = null;
-    const chunk = writer.take();
-    if (chunk !== null) handOver(chunk);
+    writer.flush();
+  }
+
+  /** Bytes in the intake that the other thread has not taken yet. */
+  function intakeBytes(): number {
+    return shared.written - shared.taken;
   }
 
   function isFull(): boolean {
-    return isSpoolFull || inTransitBytes > config.queue_max_bytes;
+    const now =
+      shared.isFull ||
+      intakeBytes() > config.spool_max_bytes * INTAKE_FRACTION ||
+      messageBytes > config.queue_max_bytes;
+    if (now !== wasFull) {
+      wasFull = now;
+      const fields = { policy: config.full_policy };
+      if (now) logger.error(fields, 'the event spool is full');
+      else logger.info(fields, 'the event spool has room again');
+    }
+    return now;
   }
 
   function receive(message: FromBackend): void {
     switch (message.kind) {
       case 'taken':
-        inTransitBytes -= message.bytes;
-        if (message.isFull !== isSpoolFull) {
-          isSpoolFull = message.isFull;
-          logger.error(
-            { is_full: isSpoolFull, policy: config.full_policy },
-            isSpoolFull ? 'the event spool is full' : 'the event spool has room again',
-          );
-        }
+        messageBytes -= message.bytes;
         return;
       case 'stats':
-        isSpoolFull = message.stats.isFull;
         failingSinceMs = message.stats.failingSinceMs;
         metrics.take(message.stats);
         return;
@@ -103,7 +131,9 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
 
   /** Arms the hand-over; false where even the way to the other thread is blocked. */
   function hasRoom(): boolean {
-    if (inTransitBytes > 2 * config.queue_max_bytes) return false;
+    if (intakeBytes() > config.spool_max_bytes || messageBytes > 2 * config.queue_max_bytes) {
+      return false;
+    }
     timer ??= setTimeout(flush, HAND_OVER_MS);
     return true;
   }
@@ -126,12 +156,17 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         onFailed = reject;
       });
       backend = (deps.startBackend ?? startThread)(
-        { events: config, kafka: deps.kafka, proxy_id: deps.proxyId },
+        { events: config, kafka: deps.kafka, proxy_id: deps.proxyId, shared: sharedBuffer },
         receive,
       );
-      metrics.observe({ inTransitBytes: () => inTransitBytes, accepting: () => !isFull() });
+      metrics.observe({
+        memoryBytes: () => messageBytes,
+        intakeBytes,
+        accepting: () => !isFull(),
+      });
       try {
-        const { crashedSessions, foundBytes } = await ready;
+        const { intakeDir, crashedSessions, foundBytes } = await ready;
+        intake = new IntakeWriter(intakeDir);
         metrics.crashed(crashedSessions);
         if (crashedSessions > 0 || foundBytes > 0) {
           logger.warn(
@@ -162,6 +197,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       }
       backend.terminate();
       backend = null;
+      intake?.close();
     },
     health() {
       const seconds =

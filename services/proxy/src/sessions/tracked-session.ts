@@ -40,6 +40,8 @@ export class TrackedSession implements Session {
   refreshCounters: (() => void) | null = null;
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 
+  /** Its place among the tracker's live sessions. */
+  index = 0;
   /** `seq` of the last event; below 0 after the end. */
   seq = 0;
   /** Start of the interval that the next event reports, and time of the last event: ms after the start. */
@@ -85,6 +87,10 @@ export class TrackedSession implements Session {
     }
     this.connectMs = Math.max(0, Math.round(connectMs));
     this.noted = -1;
+  }
+
+  unreached(connectMs: number): void {
+    this.connectMs = Math.max(0, Math.round(connectMs));
   }
 
   blocked(rule: string | null, destIp: string | null): void {

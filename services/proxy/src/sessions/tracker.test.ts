@@ -208,6 +208,22 @@ describe('a session', () => {
     expect(events).toHaveLength(0);
   });
 
+  it('is met by an iteration over the live ones though others end and begin meanwhile', () => {
+    const { open, tracker } = setUp(NOON);
+    const stay = Array.from({ length: 20 }, () => open());
+    const go = Array.from({ length: 20 }, () => open());
+    const met = new Set<string>();
+    for (const session of tracker.live()) {
+      met.add(session.session_id);
+      go.pop()?.close('client_eof', null);
+      go.shift()?.close('client_eof', null);
+      open();
+    }
+    expect([...stay].filter((session) => !met.has(session.session_id))).toEqual([]);
+    expect([...tracker.live()].every((session) => !session.closed)).toBe(true);
+    expect(tracker.liveCount).toBe([...tracker.live()].length);
+  });
+
   it('that is open at the end is closed with server_shutdown', () => {
     const { open, events, tracker } = setUp(NOON);
     open();

@@ -9,8 +9,11 @@ import { encodeEvent } from '../encode.js';
 import { decodeEvent, envelopeOf } from '../envelope.js';
 import { readingOf } from '../reading.js';
 import { crashedSession } from '../recovery.js';
-import { createJournal, readJournal } from './journal.js';
-import type { OpenSession, SessionJournal } from './journal.js';
+import { framesOf } from '../frames.js';
+import { createOutbox } from '../outbox.js';
+import { clearIntake, leftChunks } from './intake.js';
+import { continueJournal, createJournal, readJournal } from './journal.js';
+import type { JournalConfig, OpenSession, SessionJournal } from './journal.js';
 import { releaseFolder, takeFolder } from './lock.js';
 import { openSpoolLog, SpoolError } from './log.js';
 import type { SpoolLog } from './log.js';
@@ -25,6 +28,8 @@ export interface FolderConfig {
 export interface SpoolFolder {
   readonly log: SpoolLog;
   readonly journal: SessionJournal;
+  /** Where the other thread writes chunks; empty. */
+  readonly intakeDir: string;
   /** Sessions of the previous process that were closed in its name. */
   readonly crashedSessions: number;
   /** Bytes of events found unpublished. */
@@ -40,7 +45,15 @@ const LOCK_RETRY_MS = 200;
 const LOCK_ATTEMPTS = 15;
 const JOURNAL_COMPACT_MIN_BYTES = 4 * 1024 ** 2;
 const RECOVERY_READ = { maxRecords: 1_000, maxBytes: 1024 ** 2 };
+/** A dead process's events are all taken over, whatever the limits of this one. */
+const RECOVERY_LIMITS = {
+  queue_max_bytes: 32 * 1024 ** 2,
+  spool_max_bytes: Number.POSITIVE_INFINITY,
+  batch_max_records: 1_000,
+  batch_max_bytes: 1024 ** 2,
+};
 const EVENTS_DIR = 'events';
+const INTAKE_DIR = 'intake';
 const JOURNAL_FILE = 'open-sessions';
 const ALIVE_FILE = 'alive';
 
@@ -54,6 +67,7 @@ export async function openSpoolFolder(config: FolderConfig): Promise<SpoolFolder
   const dir = join(config.spool_dir, config.proxy_id);
   await lockPatiently(dir);
   const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
+  takeLeftChunks(dir, log);
   const foundBytes = log.end - log.start;
   let crashedSessions = 0;
   for (const payloads of crashedEvents(dir, log)) {
@@ -61,17 +75,17 @@ export async function openSpoolFolder(config: FolderConfig): Promise<SpoolFolder
     crashedSessions += payloads.length / 2;
   }
   log.sync();
-  // Only now may what the old journal said be forgotten.
-  const journal = createJournal({
-    file: join(dir, JOURNAL_FILE),
-    compact_min_bytes: JOURNAL_COMPACT_MIN_BYTES,
-  });
+  // Only now may what the previous process noted be forgotten.
+  const journal = createJournal(journalConfig(dir));
+  const intakeDir = join(dir, INTAKE_DIR);
+  clearIntake(intakeDir);
   const aliveFile = join(dir, ALIVE_FILE);
   writeFileSync(aliveFile, '');
 
   return {
     log,
     journal,
+    intakeDir,
     crashedSessions,
     foundBytes,
     touch() {
@@ -88,6 +102,33 @@ export async function openSpoolFolder(config: FolderConfig): Promise<SpoolFolder
       releaseFolder(dir);
     },
   };
+}
+
+function journalConfig(dir: string): JournalConfig {
+  return { file: join(dir, JOURNAL_FILE), compact_min_bytes: JOURNAL_COMPACT_MIN_BYTES };
+}
+
+/**
+ * Does with the chunks that a dead process left what it would have done with them: they go into its
+ * log and its journal. Some may be there already, which does no harm.
+ */
+function takeLeftChunks(dir: string, log: SpoolLog): void {
+  const journal = continueJournal(journalConfig(dir));
+  let trouble: SpoolError | null = null;
+  const outbox = createOutbox(RECOVERY_LIMITS, {
+    log,
+    journal,
+    onTrouble: (error) => {
+      trouble ??= error;
+    },
+  });
+  try {
+    for (const chunk of leftChunks(join(dir, INTAKE_DIR))) outbox.accept(framesOf(chunk));
+    outbox.close();
+  } finally {
+    journal.close();
+  }
+  if (trouble !== null) throw trouble;
 }
 
 /**
@@ -107,6 +148,7 @@ export function adoptDeadFolders(
     if (!lock(dir)) continue;
     try {
       const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
+      takeLeftChunks(dir, log);
       for (const payloads of unpublished(log)) append(payloads);
       for (const payloads of crashedEvents(dir, log)) append(payloads);
       rmSync(dir, { recursive: true, force: true });

@@ -9,6 +9,7 @@
 import {
   closeSync,
   existsSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -78,15 +79,34 @@ export function readJournal(file: string): Map<string, OpenSession> {
   return open;
 }
 
-/** Begins a new journal in place of what is there: read that first. */
-export function createJournal(config: {
+export interface JournalConfig {
   readonly file: string;
   /** A file smaller than this is not rewritten. */
   readonly compact_min_bytes: number;
-}): SessionJournal {
+}
+
+/** Begins a new journal in place of what is there: read that first. */
+export function createJournal(config: JournalConfig): SessionJournal {
+  return journalOn(config, replace(config.file, []), 0);
+}
+
+/** Goes on with the journal that a dead process left; a torn tail is cut off. */
+export function continueJournal(config: JournalConfig): SessionJournal {
+  if (!existsSync(config.file)) return createJournal(config);
+  try {
+    const { soundBytes } = scanRecords(readFileSync(config.file));
+    const fd = openSync(config.file, 'r+');
+    ftruncateSync(fd, soundBytes);
+    return journalOn(config, fd, soundBytes);
+  } catch (error) {
+    throw new SpoolError(`cannot open ${config.file}`, error);
+  }
+}
+
+function journalOn(config: JournalConfig, openFd: number, openBytes: number): SessionJournal {
   const { file } = config;
-  let fd = replace(file, []);
-  let bytes = 0;
+  let fd = openFd;
+  let bytes = openBytes;
   /** Size after the last rewriting. */
   let baseBytes = 0;
 
@@ -141,7 +161,7 @@ function tagged(tag: number, payload: Uint8Array): Buffer {
 /** Puts a new file in the place of the old one at once, and opens it for appending. */
 function replace(file: string, records: readonly Buffer[]): number {
   try {
-    mkdirSync(dirname(file), { recursive: true });
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const next = `${file}.next`;
     writeFileSync(next, recordsOf(records));
     renameSync(next, file);

@@ -48,7 +48,7 @@ let attempts = 0;
  * @returns false where a living process holds it, this one included.
  */
 export function takeFolder(dir: string): boolean {
-  mkdirSync(dir, { recursive: true });
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
   const file = join(dir, LOCK_FILE);
   attempts += 1;
   const own = `${file}.${process.pid}.${attempts}`;

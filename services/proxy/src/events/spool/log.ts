@@ -100,7 +100,7 @@ export function openSpoolLog(config: {
   }
 
   function load(): void {
-    mkdirSync(config.dir, { recursive: true });
+    mkdirSync(config.dir, { recursive: true, mode: 0o700 });
     const starts = readdirSync(config.dir)
       .map((name) => SEGMENT_NAME.exec(name)?.[1])
       .filter((digits) => digits !== undefined)
@@ -265,7 +265,7 @@ function readSegment(
   const atLeast = RECORD_HEADER_BYTES + RECORD_MAX_BYTES;
   const buffer = Buffer.allocUnsafe(Math.min(available, Math.max(limits.maxBytes, atLeast)));
   const bytes = readAll(fd, buffer, offset);
-  const scan = scanRecords(buffer.subarray(0, bytes), limits.maxRecords);
+  const scan = scanRecords(buffer.subarray(0, bytes), { maxRecords: limits.maxRecords });
   return { payloads: scan.payloads, soundBytes: scan.soundBytes };
 }
 

@@ -6,7 +6,7 @@
 import { crc32 } from 'node:zlib';
 
 export const RECORD_HEADER_BYTES = 8;
-/** Larger than any record; a length beyond it is garbage. */
+/** Larger than any record of the log and the journal; a length beyond it is garbage. */
 export const RECORD_MAX_BYTES = 64 * 1024;
 
 /** Writes a record at `offset`; returns the offset behind it. */
@@ -36,15 +36,25 @@ export interface RecordScan {
   readonly end: 'clean' | 'more' | 'torn';
 }
 
-/** Reads whole records from the start of a buffer, up to `maxPayloads`. */
-export function scanRecords(buffer: Buffer, maxPayloads = Number.POSITIVE_INFINITY): RecordScan {
+/** Reads whole records from the start of a buffer. */
+export function scanRecords(
+  buffer: Buffer,
+  limits: {
+    /** As many records at most. */
+    readonly maxRecords?: number;
+    /** Of one record; a length beyond it is garbage. */
+    readonly recordMaxBytes?: number;
+  } = {},
+): RecordScan {
+  const maxRecords = limits.maxRecords ?? Number.POSITIVE_INFINITY;
+  const recordMaxBytes = limits.recordMaxBytes ?? RECORD_MAX_BYTES;
   const payloads: Buffer[] = [];
   let at = 0;
-  while (payloads.length < maxPayloads) {
+  while (payloads.length < maxRecords) {
     if (at === buffer.length) return { payloads, soundBytes: at, end: 'clean' };
     if (at + RECORD_HEADER_BYTES > buffer.length) break;
     const length = buffer.readUInt32LE(at);
-    if (length === 0 || length > RECORD_MAX_BYTES) {
+    if (length === 0 || length > recordMaxBytes) {
       return { payloads, soundBytes: at, end: 'torn' };
     }
     const start = at + RECORD_HEADER_BYTES;
