@@ -94,7 +94,9 @@ const sessionClosedShape = z.strictObject({
     .max(EVENT_LIMITS.error_code_chars)
     .nullable()
     .describe('errno or SOCKS reply, null where none'),
-  connect_ms: counter.nullable().describe('time to connect, null where not connected'),
+  connect_ms: counter
+    .nullable()
+    .describe('time until connected, or until connecting failed; null where it was not tried'),
 });
 
 export type SessionStarted = Readonly<z.infer<typeof sessionStartedShape>>;

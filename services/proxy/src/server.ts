@@ -15,6 +15,7 @@ import { createNameResolver } from './dns/resolver.js';
 import { Admission } from './limits/admission.js';
 import type { SharedCounts } from './limits/admission.js';
 import type { LimitsConfig } from './limits/config.js';
+import { descriptorLimit, sessionsWithin } from './limits/descriptors.js';
 import { DeadlineQueue } from './limits/deadlines.js';
 import type { ListenerConfig } from './listener/config.js';
 import { createListener } from './listener/listener.js';
@@ -117,6 +118,19 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
 
   let isListening = false;
 
+  function warnOfDescriptors(): void {
+    const descriptors = descriptorLimit();
+    const { max_sessions } = config.limits;
+    if (descriptors === null) return;
+    const fitting = sessionsWithin(descriptors);
+    if (max_sessions === 0 || max_sessions > fitting) {
+      logger.warn(
+        { max_sessions, descriptors, fitting },
+        'this process may open too few files for its sessions: raise ulimit -n, or lower PROXY_MAX_SESSIONS',
+      );
+    }
+  }
+
   return {
     get isListening() {
       return isListening;
@@ -125,6 +139,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
       return open.size;
     },
     async start() {
+      warnOfDescriptors();
       const address = await listener.start();
       isListening = true;
       logger.info({ address: formatListenAddress(address) }, 'listening');

@@ -17,7 +17,7 @@ export interface BindOwner {
   /** Asked for every peer, after it was checked against the address that the client announced. */
   mayAccept(ip: string, port: number): boolean;
   peerCame(peer: Socket, ip: string, port: number, waitedMs: number): void;
-  bindFailed(failure: BindFailure, errorCode: string | null): void;
+  bindFailed(failure: BindFailure, errorCode: string | null, waitedMs: number): void;
 }
 
 export interface Binder {
@@ -154,7 +154,7 @@ export class Bind implements DeadlineNode, ResolveWaiter {
     const owner = this.#owner;
     if (owner === null) return;
     this.#end();
-    owner.bindFailed(failure, errorCode);
+    owner.bindFailed(failure, errorCode, Math.round(performance.now() - this.#startedMs));
   }
 
   #end(): void {

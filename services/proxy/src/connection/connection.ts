@@ -441,8 +441,9 @@ export class Connection
     return false;
   }
 
-  dialFailed(failure: DialFailure, errorCode: string | null): void {
+  dialFailed(failure: DialFailure, errorCode: string | null, tookMs: number): void {
     this.#dial = null;
+    if (failure !== 'acl_rejected') this.#session?.unreached(tookMs);
     switch (failure) {
       case 'acl_rejected':
         this.#session?.blocked(this.#rules?.get(this.#blockedIp) ?? null, this.#blockedIp);
@@ -510,8 +511,9 @@ export class Connection
     this.#relay(session, peer);
   }
 
-  bindFailed(failure: BindFailure, errorCode: string | null): void {
+  bindFailed(failure: BindFailure, errorCode: string | null, waitedMs: number): void {
     this.#bind = null;
+    this.#session?.unreached(waitedMs);
     switch (failure) {
       case 'bind_peer_rejected':
         this.#failSession(failure, errorCode, 'not_allowed');

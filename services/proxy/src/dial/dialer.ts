@@ -18,7 +18,7 @@ export interface DialOwner {
   mayDial(ip: string, searched: string | null): boolean;
   /** `upstream` is connected, half-open allowed, and not read from yet. */
   dialed(upstream: Socket, ip: string, connectMs: number): void;
-  dialFailed(failure: DialFailure, errorCode: string | null): void;
+  dialFailed(failure: DialFailure, errorCode: string | null, tookMs: number): void;
 }
 
 export interface Dialer {
@@ -173,7 +173,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     const owner = this.#owner;
     if (owner === null) return;
     this.#end(null);
-    owner.dialFailed(failure, errorCode);
+    owner.dialFailed(failure, errorCode, Math.round(performance.now() - this.#startedMs));
   }
 
   #end(winner: DialSocket | null): void {

@@ -49,6 +49,8 @@ export interface Session {
    * while there was only a name.
    */
   connected(destIp: string, connectMs: number, rule: string | null): void;
+  /** Notes that the destination was not reached, and how long that took, in milliseconds. */
+  unreached(connectMs: number): void;
   /** Notes that an address that a name resolved to was blocked; the close reason is then acl_rejected. */
   blocked(rule: string | null, destIp: string | null): void;
   /** Emits SessionClosed, once; later calls do nothing. */

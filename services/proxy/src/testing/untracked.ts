@@ -29,6 +29,10 @@ class UntrackedSession implements Session {
     // Nobody asks.
   }
 
+  unreached(): void {
+    // Nobody asks.
+  }
+
   blocked(): void {
     // Nobody asks.
   }

@@ -376,6 +376,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
   }
 
   resolveFailed(code: string): void {
+    this.#session?.unreached(Math.round(performance.now() - this.#beganMs));
     this.#refuse('dns_failed', code);
   }
 

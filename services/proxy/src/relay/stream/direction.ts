@@ -70,8 +70,12 @@ export class Direction implements SocketReader {
 
   /** Sends what was read before, and begins to read. */
   start(head: Buffer | null): void {
+    // A client may have ended while its destination was being reached: nobody tells that again.
+    const hasEnded = this.#source.readableEnded;
     this.#listen();
-    if (head === null || this.#forward(head)) this.#source.resume();
+    const goesOn = head === null || this.#forward(head);
+    if (hasEnded) this.#ended();
+    else if (goesOn) this.#source.resume();
   }
 
   /** A read into the buffer that all sockets share: the next read of any socket overwrites it. */

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { descriptorLimit, sessionsWithin } from './descriptors.js';
+
+const LIMITS = `Limit                     Soft Limit           Hard Limit           Units
+Max processes             96000                96000                processes
+Max open files            20000                524288               files
+`;
+
+describe('the limit of descriptors', () => {
+  it('is the soft one', () => {
+    expect(descriptorLimit(() => LIMITS)).toBe(20_000);
+  });
+
+  it.each([
+    [
+      'no such file',
+      () => {
+        throw new Error('ENOENT');
+      },
+    ],
+    [
+      'unlimited',
+      () => 'Max open files            unlimited            unlimited            files\n',
+    ],
+  ])('is unknown with %s', (_, read) => {
+    expect(descriptorLimit(read)).toBeNull();
+  });
+
+  it('leaves room for what is not a session', () => {
+    expect(sessionsWithin(20_000)).toBe(9_744);
+    expect(sessionsWithin(256)).toBe(0);
+  });
+});
