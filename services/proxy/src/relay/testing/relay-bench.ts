@@ -30,6 +30,7 @@ export function countingSession(): Session {
     refreshCounters: null,
     terminate: null,
     connected: () => undefined,
+    unreached: () => undefined,
     blocked: () => undefined,
     close: () => undefined,
     closed: false,
