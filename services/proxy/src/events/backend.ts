@@ -26,6 +26,7 @@ const STATS_INTERVAL_MS = 500;
 /** What comes is safe on disk already; this only adds to the age at which it is published. */
 const LOOK_INTERVAL_MS = 25;
 const LOOKS_BEFORE_SLEEP = 40;
+const INTAKE_PATIENCE_MS = 5_000;
 const MAINTAIN_INTERVAL_MS = 1_000;
 /** By then every worker of this machine has taken its folder. */
 const ADOPT_AFTER_MS = 30_000;
@@ -72,6 +73,8 @@ export function startBackend(
   let nextFailureLogMs = 0;
   let lookTimer: NodeJS.Timeout | null = null;
   let emptyLooks = 0;
+  let intakeFailingSinceMs: number | null = null;
+  let intakeLostBytes = 0;
   let requestsMs: number[] = [];
   let agesMs: number[] = [];
 
@@ -115,14 +118,30 @@ export function startBackend(
       intake.take(written, (chunk) => {
         outbox.accept(framesOf(chunk));
       });
+      intakeFailingSinceMs = null;
     } catch (error) {
       if (!(error instanceof SpoolError)) throw error;
-      log('error', { err: error.message }, 'the intake cannot be read');
+      intakeFailed(intake, written, error);
     }
     shared.taken = intake.position;
     shared.isFull = outbox.isFull;
     publisher.wake();
     return true;
+  }
+
+  /** Tries again for a while; then what the disk does not give back is lost, and others go on. */
+  function intakeFailed(intake: IntakeReader, written: number, error: SpoolError): void {
+    const nowMs = Date.now();
+    if (intakeFailingSinceMs === null) {
+      intakeFailingSinceMs = nowMs;
+      log('error', { err: error.message }, 'the intake cannot be read');
+    }
+    if (nowMs - intakeFailingSinceMs < INTAKE_PATIENCE_MS) return;
+    const lost = written - intake.position;
+    intakeLostBytes += lost;
+    log('error', { err: error.message, lost_bytes: lost }, 'a part of the intake is lost');
+    intake.skip(written);
+    intakeFailingSinceMs = null;
   }
 
   /** Looks now and again while something comes, and sleeps when nothing has come for a while. */
@@ -141,6 +160,7 @@ export function startBackend(
   function statsOf(outbox: Outbox): BackendStats {
     const stats = {
       ...outbox.counts,
+      lostBytes: outbox.counts.lostBytes + intakeLostBytes,
       published,
       refused,
       failures: { ...failures },

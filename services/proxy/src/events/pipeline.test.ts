@@ -290,6 +290,26 @@ describe('the event pipeline', () => {
     expect(await metric(registry, 'sockscope_proxy_events_refused_total')).toBeGreaterThan(0);
   });
 
+  it('goes on over memory while the intake cannot be written, and loses nothing', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    const { pipeline } = await run(dir, kafka);
+    const [before = [], during = [], after = []] = someLogs(3);
+    for (const event of before) pipeline.emit(event);
+    await vi.waitFor(() => {
+      expect(kafka.published.length).toBeGreaterThan(0);
+    }, 3_000);
+    // The next file of the intake cannot be made, whoever tries.
+    rmSync(join(dir, 'proxy-1', 'intake'), { recursive: true });
+    const filler = someLogs(900, true, 9).flat();
+    for (const event of [...filler, ...during]) pipeline.emit(event);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    mkdirSync(join(dir, 'proxy-1', 'intake'));
+    for (const event of after) pipeline.emit(event);
+    await pipeline.stop();
+    expect(fold(kafka.published)).toEqual(fold([...before, ...filler, ...during, ...after]));
+  });
+
   it('does not start on the folder of a running proxy', async () => {
     const dir = tempDir();
     const holder = await run(dir, fakeKafka());

@@ -120,6 +120,13 @@ export class IntakeReader {
     }
   }
 
+  /** Gives up what lies before a position that the writer has reached: the disk lost it. */
+  skip(upTo: number): void {
+    this.close();
+    this.position = upTo;
+    this.segmentStart = leftFiles(this.dir).findLast((start) => start <= upTo) ?? upTo;
+  }
+
   close(): void {
     if (this.fd !== null) closeSync(this.fd);
     this.fd = null;
