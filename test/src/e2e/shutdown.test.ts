@@ -1,0 +1,115 @@
+/** A stop of the real proxy, as an operator or an orchestrator asks for it. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { SocksClient } from 'socks';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { startEchoServer } from '../support/counting-server.js';
+import type { CountingServer } from '../support/counting-server.js';
+import { startEventLog } from '../support/event-log.js';
+import type { EventLog } from '../support/event-log.js';
+import { createProxySite, startProxy } from '../support/proxy-process.js';
+import type { ProxySite } from '../support/proxy-process.js';
+
+describe('SIGTERM', () => {
+  let log: EventLog;
+  let echo: CountingServer;
+  const sites: ProxySite[] = [];
+  const sockets: Socket[] = [];
+
+  beforeAll(async () => {
+    [log, echo] = await Promise.all([startEventLog(), startEchoServer()]);
+  });
+  afterEach(async () => {
+    for (const socket of sockets.splice(0)) socket.destroy();
+    await Promise.all(sites.splice(0).map((site) => site.remove()));
+  });
+  afterAll(async () => {
+    await echo.stop();
+    await log.stop();
+  });
+
+  async function siteOf(id: string, env: Readonly<Record<string, string>>): Promise<ProxySite> {
+    const site = await createProxySite(log.kafka, { PROXY_ID: id, ...env });
+    sites.push(site);
+    return site;
+  }
+
+  /** A session that has echoed so many bytes and stays open. */
+  async function openSession(site: ProxySite, bytes: number): Promise<Socket> {
+    const { socket } = await SocksClient.createConnection({
+      command: 'connect',
+      proxy: { host: '127.0.0.1', port: site.port, type: 5 },
+      destination: { host: '127.0.0.1', port: echo.port },
+    });
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    let received = 0;
+    const echoed = new Promise<void>((resolve) => {
+      socket.on('data', (chunk: Buffer) => {
+        received += chunk.length;
+        if (received === bytes) resolve();
+      });
+    });
+    socket.resume();
+    socket.write(Buffer.alloc(bytes));
+    await echoed;
+    return socket;
+  }
+
+  const endOf = (id: string) =>
+    log.waitForClosed(`the end of the session of ${id}`, (event) => event.proxy_id === id);
+
+  test('lets a session end by itself within the drain time', async () => {
+    const site = await siteOf('drained', { PROXY_DRAIN_TIMEOUT: '20s' });
+    const proxy = await startProxy(site);
+    const socket = await openSession(site, 1_000);
+    const stopped = proxy.stop();
+    await vi.waitFor(() => {
+      expect(proxy.log.join('\n')).toContain('waiting for sessions to end');
+    }, 10_000);
+    const refused = connect(site.port, '127.0.0.1');
+    const [error] = (await once(refused, 'error')) as [NodeJS.ErrnoException];
+    expect(error.code).toBe('ECONNREFUSED');
+    socket.end();
+    expect(await stopped).toBe(0);
+    expect(await endOf('drained')).toMatchObject({
+      close_reason: 'client_eof',
+      bytes_sent: 1_000,
+      bytes_received: 1_000,
+    });
+  });
+
+  test('ends what is left as server_shutdown with exact counts, and everything is in Kafka', async () => {
+    const site = await siteOf('cut-off', { PROXY_DRAIN_TIMEOUT: '200ms' });
+    const proxy = await startProxy(site);
+    await openSession(site, 123_456);
+    const startedMs = performance.now();
+    expect(await proxy.stop()).toBe(0);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
+    expect(await endOf('cut-off')).toMatchObject({
+      status: 'closed',
+      close_reason: 'server_shutdown',
+      bytes_sent: 123_456,
+      bytes_received: 123_456,
+    });
+  });
+
+  test('ends the process at the hard deadline, whatever still wants to drain', async () => {
+    const site = await siteOf('late', {
+      PROXY_DRAIN_TIMEOUT: '60s',
+      PROXY_SHUTDOWN_DEADLINE: '1s',
+    });
+    const proxy = await startProxy(site);
+    await openSession(site, 10);
+    const startedMs = performance.now();
+    expect(await proxy.stop()).toBe(1);
+    expect(performance.now() - startedMs).toBeGreaterThan(900);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+    expect(proxy.log.join('\n')).toContain('shutdown deadline passed');
+    // The next run finds the session in the journal: nothing is lost by a stop that was cut short.
+    const next = await startProxy(site);
+    expect(await endOf('late')).toMatchObject({ close_reason: 'proxy_crashed' });
+    expect(await next.stop()).toBe(0);
+  });
+});
