@@ -74,6 +74,8 @@ const activeUserRow = z.object({
   first_started_at: isoTime,
 });
 
+export type ActiveUserRow = z.output<typeof activeUserRow>;
+
 /** Open sessions that pass: the total row, then one per user, most recent traffic first. */
 export function activeUsersQuery(of: {
   readonly filter: Condition;

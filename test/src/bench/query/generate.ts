@@ -17,7 +17,8 @@ const DAY_MS = 86_400_000;
 const INSERTS_PER_DAY = 4;
 /** At the end of the data; their parts are left as they were inserted. */
 const UNMERGED_DAYS = 2;
-const HOUR_MS = 3_600_000;
+/** What merges have not got to in a database that is fed. */
+const UNMERGED_MS = 600_000;
 const INSERT_TIMEOUT_MS = 600_000;
 const INSERT_SETTINGS = { max_partitions_per_insert_block: 0, max_insert_threads: 2 };
 /** Holds the rows of one insert, so that they are computed once for three tables. */
@@ -181,15 +182,15 @@ export async function generateSessions(
 }
 
 /**
- * Leaves the parts as they are from now on, and puts the first rows of the last hour's sessions, which
- * later ones replace, into parts of their own: as in a database that is fed. The server forgets to
+ * Leaves the parts as they are from now on, and puts the first rows of the last ten minutes' sessions,
+ * which later ones replace, into parts of their own: as in a database that is fed. The server forgets to
  * leave parts alone when it ends, so this is done for every run.
  */
 export async function leaveUnmerged(clickhouse: ClickHouse, shape: DataShape): Promise<void> {
   await stopMerges(clickhouse);
   await insertEverywhere(clickhouse, AS_STARTED, {
     ...commonParams(shape),
-    from: shape.sessions - Math.floor((shape.sessions * HOUR_MS) / (shape.days * DAY_MS)),
+    from: shape.sessions - Math.floor((shape.sessions * UNMERGED_MS) / (shape.days * DAY_MS)),
     to: shape.sessions,
   });
 }

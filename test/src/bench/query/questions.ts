@@ -49,6 +49,8 @@ function hostOf(s: Subject): string {
 }
 /** A few minutes back and forth, so that equal questions are not given the same answer again. */
 const shift = (s: Subject) => (s.n % 500) * 1_000;
+/** The end of the data, as if it were now: the data may have been made hours ago. */
+const end = (s: Subject) => iso(s.shape.nowMs - shift(s));
 const dayStart = (s: Subject) => s.shape.nowMs - (s.shape.nowMs % DAY_MS);
 const monthStart = (s: Subject) =>
   Math.ceil((s.shape.nowMs - s.shape.days * DAY_MS) / DAY_MS) * DAY_MS;
@@ -60,14 +62,14 @@ export const QUESTIONS: readonly Question[] = [
     name: 'newest page',
     targetMs: 10,
     growthMax: 1.5,
-    path: (s) => `sessions?${query({ limit: 50, start_before: iso(s.shape.nowMs - shift(s)) })}`,
+    path: (s) => `sessions?${query({ limit: 50, start_before: end(s) })}`,
     sqlite: () => ({ sql: NEWEST, params: [] }),
   },
   {
     name: 'page by user',
     targetMs: 10,
     growthMax: 1.5,
-    path: (s) => `sessions?${query({ limit: 50, user: userOf(s) })}`,
+    path: (s) => `sessions?${query({ limit: 50, user: userOf(s), start_before: end(s) })}`,
     sqlite: (s) => ({
       sql: 'SELECT * FROM sessions WHERE user = ? ORDER BY started_at DESC LIMIT 50',
       params: [userOf(s)],
@@ -77,7 +79,7 @@ export const QUESTIONS: readonly Question[] = [
     name: 'page by destination',
     targetMs: 10,
     growthMax: 1.5,
-    path: (s) => `sessions?${query({ limit: 50, dest_host: hostOf(s) })}`,
+    path: (s) => `sessions?${query({ limit: 50, dest_host: hostOf(s), start_before: end(s) })}`,
     sqlite: (s) => ({
       sql: 'SELECT * FROM sessions WHERE dest_host = ? ORDER BY started_at DESC LIMIT 50',
       params: [hostOf(s)],
@@ -94,9 +96,9 @@ export const QUESTIONS: readonly Question[] = [
     name: 'deep page',
     targetMs: 20,
     growthMax: 1.5,
-    path: (s) => `sessions?${query({ limit: 1_000, cursor: s.deepCursor })}`,
+    path: (s) => `sessions?${query({ limit: 50, cursor: s.deepCursor })}`,
     sqlite: () => ({
-      sql: 'SELECT * FROM sessions ORDER BY started_at DESC, session_id DESC LIMIT 1000 OFFSET 100000',
+      sql: 'SELECT * FROM sessions ORDER BY started_at DESC, session_id DESC LIMIT 50 OFFSET 100000',
       params: [],
     }),
   },
@@ -112,6 +114,7 @@ export const QUESTIONS: readonly Question[] = [
         dest_port: 443,
         min_bytes: 10_000,
         start_after: iso(s.shape.nowMs - 7 * DAY_MS),
+        start_before: end(s),
       })}`,
     sqlite: (s) => ({
       sql: `SELECT * FROM sessions WHERE user = ? AND status = 'closed' AND dest_port = 443

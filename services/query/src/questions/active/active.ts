@@ -5,7 +5,7 @@ import type {
   ActiveSessionsQuery,
 } from '@sockscope/schemas/api';
 import { activePageQuery, activeUsersQuery } from '../../sql/active.js';
-import type { ActiveRow } from '../../sql/active.js';
+import type { ActiveRow, ActiveUserRow } from '../../sql/active.js';
 import { allOf } from '../../sql/query.js';
 import { startedWithin } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
@@ -14,6 +14,8 @@ import { filterOf } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 
 const USERS_MAX = 100;
+/** So many open sessions are read at once where they may be all that there are. */
+const WHOLE_MAX = 1_000;
 /** A rate over less than this would be noise. */
 const RATE_WINDOW_MIN_MS = 1_000;
 
@@ -33,10 +35,16 @@ export async function activeSessions(
   ]);
   // Traffic is known by the minute: this one, which has begun, and the one before it.
   const sinceMs = minuteOf(nowMs) - MINUTE_MS;
-  const [rows, userRows] = await Promise.all([
-    store.ask(activePageQuery({ filter, position, limit: query.limit + 1, sinceMs }), asking),
-    store.ask(activeUsersQuery({ filter, limit: USERS_MAX, sinceMs }), asking),
-  ]);
+  // Where a first reading holds them all, they need not be found a second time to be counted.
+  const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
+  const rows = await store.ask(
+    activePageQuery({ filter, position, limit: read + 1, sinceMs }),
+    asking,
+  );
+  const isWhole = position === null && rows.length <= read;
+  const userRows = isWhole
+    ? userRowsOf(rows)
+    : await store.ask(activeUsersQuery({ filter, limit: USERS_MAX, sinceMs }), asking);
   const items = rows.slice(0, query.limit);
   const last = items.at(-1);
   return {
@@ -65,6 +73,49 @@ export async function activeSessions(
       }),
     as_of: toTimestamp(nowMs),
   };
+}
+
+/** What activeUsersQuery answers, from all open sessions that pass. */
+function userRowsOf(rows: readonly ActiveRow[]): ActiveUserRow[] {
+  const byUser = new Map<string, ActiveUserRow>();
+  const total = emptyUserRow('', 1);
+  for (const row of rows) {
+    let user = byUser.get(row.user);
+    if (user === undefined) {
+      user = emptyUserRow(row.user, 0);
+      byUser.set(row.user, user);
+    }
+    for (const sums of [total, user]) addTo(sums, row);
+  }
+  const users = [...byUser.values()].toSorted(
+    (a, b) =>
+      b.recent_sent + b.recent_received - (a.recent_sent + a.recent_received) ||
+      b.sessions - a.sessions ||
+      Buffer.compare(Buffer.from(a.user), Buffer.from(b.user)),
+  );
+  return [total, ...users.slice(0, USERS_MAX)];
+}
+
+function emptyUserRow(user: string, isTotal: 0 | 1): ActiveUserRow {
+  return {
+    user,
+    is_total: isTotal,
+    sessions: 0,
+    bytes_sent: 0,
+    bytes_received: 0,
+    recent_sent: 0,
+    recent_received: 0,
+    first_started_at: '9999',
+  };
+}
+
+function addTo(sums: ActiveUserRow, row: ActiveRow): void {
+  sums.sessions += 1;
+  for (const name of ['bytes_sent', 'bytes_received', 'recent_sent', 'recent_received'] as const) {
+    sums[name] += row[name];
+    if (!Number.isSafeInteger(sums[name])) throw new RangeError(`${name} is beyond 2^53`);
+  }
+  if (row.started_at < sums.first_started_at) sums.first_started_at = row.started_at;
 }
 
 function rateWindowMs(startedMs: number, sinceMs: number, nowMs: number): number {
