@@ -13,15 +13,21 @@ export async function metricOf(site: ProxySite, name: string): Promise<number> {
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 }
 
-/** Resolves when everything that the proxy has emitted is acknowledged by Kafka. */
+/** The proxy's numbers may be half a second old. */
+const STATS_AGE_MS = 1_000;
+
+/** Resolves when everything that the proxy has emitted by now is acknowledged by Kafka. */
 export async function allPublished(site: ProxySite, timeoutMs = 60_000): Promise<void> {
+  let emptySinceMs = Number.POSITIVE_INFINITY;
   await until('everything is published', timeoutMs, async () => {
     const waiting = await Promise.all(
       ['spool_bytes', 'queue_bytes', 'queue_deltas'].map((name) =>
         metricOf(site, `sockscope_proxy_${name}`),
       ),
     );
-    return waiting.every((value) => value === 0);
+    const isEmpty = waiting.every((value) => value === 0);
+    emptySinceMs = isEmpty ? Math.min(emptySinceMs, Date.now()) : Number.POSITIVE_INFINITY;
+    return Date.now() - emptySinceMs > STATS_AGE_MS;
   });
 }
 
