@@ -1,0 +1,267 @@
+/**
+ * The events that a fleet of proxies would emit, in the order of time: Zipf users and destinations,
+ * many short sessions and some long ones, a tenth that fail or are rejected. Deterministic for a seed.
+ */
+import { minuteOf, MINUTE_MS, statusOf, toTimestamp } from '@sockscope/schemas';
+import type { CloseReason, Counters, SessionEvent } from '@sockscope/schemas';
+import { seededRandom, sessionIdAt } from '@sockscope/schemas/testing';
+import type { Random } from '@sockscope/schemas/testing';
+
+export interface WorkloadOptions {
+  readonly seed: number;
+  readonly events: number;
+  /** Time of the first session, milliseconds since 1970. */
+  readonly startMs: number;
+  readonly users: number;
+  readonly destinations: number;
+  readonly proxies: number;
+  /** Sessions that begin in a second; with it, how much of a session falls into one batch. */
+  readonly sessionsPerSecond: number;
+}
+
+export const DEFAULT_WORKLOAD: Omit<WorkloadOptions, 'startMs'> = {
+  seed: 1,
+  events: 5_000_000,
+  users: 20_000,
+  destinations: 50_000,
+  proxies: 8,
+  sessionsPerSecond: 4_000,
+};
+
+/** Ranks by Zipf with exponent 1: P(rank k) ~ 1/k, by inverting the integral of 1/x. */
+function zipf(random: Random, n: number): number {
+  return Math.min(n - 1, Math.floor(Math.exp(random() * Math.log(n + 1))) - 1);
+}
+
+function exponential(random: Random, mean: number): number {
+  return -Math.log(1 - random()) * mean;
+}
+
+const TLDS = ['com', 'net', 'org', 'io', 'example'] as const;
+function destinationName(rank: number): string {
+  return `${rank % 3 === 0 ? 'api' : rank % 3 === 1 ? 'www' : 'cdn'}.service-${rank}.${TLDS[rank % TLDS.length]}`;
+}
+
+function ipv4(prefix: number, n: number): string {
+  return `${prefix}.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`;
+}
+
+/** Most of the web's connections are over within seconds; a few tunnels stay for hours. */
+function durationMs(random: Random): number {
+  const kind = random();
+  if (kind < 0.7) return 30 + exponential(random, 1_500);
+  if (kind < 0.95) return 1_000 + exponential(random, 20_000);
+  return 30_000 + exponential(random, 600_000);
+}
+
+class Live {
+  seq = 0;
+  intervalStartMs: number;
+  readonly totals: Counters = zero();
+  minute: Counters = zero();
+  readonly header;
+  readonly endMs: number;
+  readonly reason: CloseReason;
+  readonly bytesPerSecond: number;
+
+  constructor(
+    private readonly random: Random,
+    readonly startMs: number,
+    options: WorkloadOptions,
+  ) {
+    const user = zipf(random, options.users);
+    const destination = zipf(random, options.destinations);
+    const fate = random();
+    const rejected = fate < 0.03;
+    const failed = !rejected && fate < 0.1;
+    this.reason = rejected
+      ? 'acl_rejected'
+      : failed
+        ? random() < 0.5
+          ? 'connect_timeout'
+          : 'dns_failed'
+        : random() < 0.6
+          ? 'client_eof'
+          : 'upstream_eof';
+    this.endMs = Math.floor(
+      startMs + (rejected ? 0 : failed ? exponential(random, 3_000) : durationMs(random)),
+    );
+    this.bytesPerSecond = 500 / (0.002 + random());
+    this.intervalStartMs = startMs;
+    this.header = {
+      session_id: sessionIdAt(random, startMs),
+      proxy: `proxy-${Math.floor(random() * options.proxies)}.region-1`,
+      user: `user-${user}@corp.example`,
+      source_ip: ipv4(10, user * 7 + Math.floor(random() * 3)),
+      source_port: 1024 + Math.floor(random() * 60_000),
+      dest_host: destinationName(destination),
+      dest_ip: rejected || failed ? null : ipv4(93, destination * 13),
+      dest_port: random() < 0.9 ? 443 : 80,
+      acl_rule: rejected ? 'deny-social-media' : random() < 0.5 ? 'allow-default-egress' : null,
+    };
+  }
+
+  /** What all events carry, in the order of the proxy's own encoder. */
+  private common(type: string, atMs: number, epochMs: number) {
+    const h = this.header;
+    return {
+      type,
+      schema_version: 1 as const,
+      occurred_at: toTimestamp(atMs),
+      session_id: h.session_id,
+      seq: this.seq++,
+      proxy_id: h.proxy,
+      proxy_epoch: epochMs,
+      started_at: toTimestamp(this.startMs),
+      user: h.user,
+      source_ip: h.source_ip,
+      source_port: h.source_port,
+      dest_host: h.dest_host,
+      dest_ip: h.dest_ip,
+      dest_port: h.dest_port,
+      protocol: 'tcp' as const,
+      command: 'connect' as const,
+      auth_method: 'password' as const,
+      acl_decision: this.reason === 'acl_rejected' ? ('block' as const) : ('allow' as const),
+      acl_rule_matched: h.acl_rule,
+      ...this.totals,
+    };
+  }
+
+  started(epochMs: number): SessionEvent {
+    return this.common('SessionStarted', this.startMs, epochMs) as SessionEvent;
+  }
+
+  /** The next event, at `atMs`, which does not lie beyond the minute of the interval. */
+  next(atMs: number, epochMs: number): SessionEvent {
+    const isLast = atMs >= this.endMs;
+    const quiet = statusOf(this.reason) !== 'closed';
+    const seconds = quiet ? 0 : Math.max(0.05, (atMs - this.intervalStartMs) / 1_000);
+    const received = Math.floor(this.bytesPerSecond * seconds * (0.5 + this.random()));
+    const sent = Math.floor(received * 0.1);
+    const delta: Counters = {
+      bytes_sent: sent,
+      bytes_received: received,
+      packets_sent: Math.ceil(sent / 1_400),
+      packets_received: Math.ceil(received / 16_000),
+    };
+    add(this.totals, delta);
+    add(this.minute, delta);
+    const interval = {
+      interval_start: toTimestamp(this.intervalStartMs),
+      interval_end: toTimestamp(atMs),
+      delta,
+      minute: { ...this.minute },
+    };
+    this.intervalStartMs = atMs;
+    if (!isLast) {
+      const event = { ...this.common('TrafficDelta', atMs, epochMs), ...interval };
+      if (atMs % MINUTE_MS === 0) this.minute = zero();
+      return event as SessionEvent;
+    }
+    return {
+      ...this.common('SessionClosed', atMs, epochMs),
+      ...interval,
+      ended_at: toTimestamp(atMs),
+      duration_ms: atMs - this.startMs,
+      status: statusOf(this.reason),
+      close_reason: this.reason,
+      error_code: this.reason === 'connect_timeout' ? 'ETIMEDOUT' : null,
+      connect_ms: quiet ? null : 5 + Math.floor(this.random() * 80),
+    } as SessionEvent;
+  }
+
+  /** When the next event falls: the first after 1 s, then every 5 s, cut at each minute's end. */
+  nextMs(): number {
+    const interval = this.seq === 1 ? 1_000 : 5_000;
+    const boundary = minuteOf(this.intervalStartMs) + MINUTE_MS;
+    return Math.min(this.endMs, boundary, this.intervalStartMs + interval);
+  }
+}
+
+function zero(): Counters {
+  return { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
+}
+
+function add(sum: Counters, delta: Counters): void {
+  sum.bytes_sent += delta.bytes_sent;
+  sum.bytes_received += delta.bytes_received;
+  sum.packets_sent += delta.packets_sent;
+  sum.packets_received += delta.packets_received;
+}
+
+/** What is due, by time. A binary heap. */
+class Agenda {
+  private readonly heap: { atMs: number; live: Live }[] = [];
+
+  get size(): number {
+    return this.heap.length;
+  }
+
+  peekMs(): number {
+    return this.heap[0]?.atMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  push(atMs: number, live: Live): void {
+    const heap = this.heap;
+    let at = heap.length;
+    heap.push({ atMs, live });
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      const up = heap[parent];
+      const me = heap[at];
+      if (up === undefined || me === undefined || up.atMs <= me.atMs) break;
+      heap[parent] = me;
+      heap[at] = up;
+      at = parent;
+    }
+  }
+
+  pop(): Live | undefined {
+    const heap = this.heap;
+    const top = heap[0];
+    const last = heap.pop();
+    if (top === undefined || last === undefined) return undefined;
+    if (heap.length > 0) {
+      heap[0] = last;
+      let at = 0;
+      for (;;) {
+        const left = 2 * at + 1;
+        const right = left + 1;
+        let least = at;
+        if ((heap[left]?.atMs ?? Infinity) < (heap[least]?.atMs ?? Infinity)) least = left;
+        if ((heap[right]?.atMs ?? Infinity) < (heap[least]?.atMs ?? Infinity)) least = right;
+        if (least === at) break;
+        const a = heap[at];
+        const b = heap[least];
+        if (a === undefined || b === undefined) break;
+        heap[at] = b;
+        heap[least] = a;
+        at = least;
+      }
+    }
+    return top.live;
+  }
+}
+
+/** Exactly `options.events` events by rising `occurred_at`; the last sessions stay open. */
+export function* workload(options: WorkloadOptions): Generator<SessionEvent, void, undefined> {
+  const random = seededRandom(options.seed);
+  const agenda = new Agenda();
+  const epochMs = options.startMs - 3_600_000;
+  let nextStartMs = options.startMs;
+  for (let count = 0; count < options.events; count += 1) {
+    if (nextStartMs <= agenda.peekMs()) {
+      const live = new Live(random, Math.floor(nextStartMs), options);
+      nextStartMs += exponential(random, 1_000 / options.sessionsPerSecond);
+      yield live.started(epochMs);
+      agenda.push(live.nextMs(), live);
+      continue;
+    }
+    const atMs = agenda.peekMs();
+    const live = agenda.pop();
+    if (live === undefined) continue;
+    yield live.next(atMs, epochMs);
+    if (atMs < live.endMs) agenda.push(live.nextMs(), live);
+  }
+}
