@@ -21,7 +21,7 @@ export interface WorkloadOptions {
 
 export const DEFAULT_WORKLOAD: Omit<WorkloadOptions, 'startMs'> = {
   seed: 1,
-  events: 5_000_000,
+  events: 1_000_000,
   users: 20_000,
   destinations: 50_000,
   proxies: 8,
