@@ -212,7 +212,6 @@ export function startBackend(
       outbox,
       producer,
       topic: config.kafka.topic,
-      source: `/sockscope/proxies/${encodeURIComponent(config.proxy_id)}`,
       onPublished(records, oldestMs) {
         published += records;
         agesMs.push(Math.max(0, Date.now() - oldestMs));
@@ -257,11 +256,8 @@ export function startBackend(
   }
 
   function adopt(outbox: Outbox): void {
-    if (outbox.isFull) return;
     try {
-      const names = adoptDeadFolders(folderConfig, (payloads) => {
-        outbox.append(payloads);
-      });
+      const names = adoptDeadFolders(folderConfig, outbox);
       if (names.length === 0) return;
       log('warn', { folders: names }, 'events of proxies that are gone were taken over');
       parts?.publisher.wake();

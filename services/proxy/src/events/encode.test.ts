@@ -34,6 +34,7 @@ describe('an encoded event', () => {
         sessionId: event.session_id,
         seq: event.seq,
         occurredAt: event.occurred_at,
+        proxyId: event.proxy_id,
       });
     }
   });
@@ -43,11 +44,10 @@ describe('an encoded event', () => {
       const payload = Buffer.from(encodeEvent(event));
       const envelope = envelopeOf(payload);
       if (envelope === null) throw new Error('no envelope');
-      const { ce_source: source = '', ...headers } = cloudEventHeaders(event);
-      expect(kafkaRecord(payload, envelope, source)).toEqual({
+      expect(kafkaRecord(payload, envelope)).toEqual({
         key: event.session_id,
         value: payload,
-        headers: { ...headers, ce_source: source },
+        headers: cloudEventHeaders(event),
       });
     }
   });

@@ -13,6 +13,8 @@ export interface Envelope {
   readonly sessionId: string;
   readonly seq: number;
   readonly occurredAt: string;
+  /** Of the proxy that the session ran on: another one than this, where it took over a dead one's events. */
+  readonly proxyId: string;
 }
 
 const TYPE_AT = '{"type":"'.length;
@@ -21,8 +23,9 @@ const TIME_LENGTH = '2026-01-31T23:59:59.999Z'.length;
 const BEFORE_ID = '","session_id":"';
 const ID_LENGTH = 36;
 const BEFORE_SEQ = '","seq":';
-/** 2147483647 has ten digits, and a comma follows. */
-const SEQ_SPAN = 11;
+/** 2147483647 has ten digits. */
+const SEQ_SPAN = 10;
+const BEFORE_PROXY = ',"proxy_id":"';
 const HEAD_SPAN =
   TYPE_AT +
   Math.max(...SESSION_EVENT_TYPES.map((type) => type.length)) +
@@ -31,7 +34,10 @@ const HEAD_SPAN =
   BEFORE_ID.length +
   ID_LENGTH +
   BEFORE_SEQ.length +
-  SEQ_SPAN;
+  SEQ_SPAN +
+  BEFORE_PROXY.length +
+  EVENT_LIMITS.proxy_id_chars +
+  1;
 
 /**
  * Reads the first fields of an event that encode.ts wrote, without parsing the rest. Null where the
@@ -54,13 +60,19 @@ export function envelopeOf(payload: Buffer): Envelope | null {
   ) {
     return null;
   }
-  const seq = Number.parseInt(head.slice(seqAt), 10);
-  if (Number.isNaN(seq)) return null;
+  const proxyMark = head.indexOf(BEFORE_PROXY, seqAt);
+  const proxyAt = proxyMark + BEFORE_PROXY.length;
+  const proxyEnd = head.indexOf('"', proxyAt);
+  // An id that needs escaping is none that this program takes.
+  if (proxyMark < 0 || proxyEnd < 0 || head.lastIndexOf('\\', proxyEnd) >= proxyAt) return null;
+  const seq = Number(head.slice(seqAt, proxyMark));
+  if (!Number.isInteger(seq)) return null;
   return {
     type,
     seq,
     sessionId: head.slice(idAt, seqMark),
     occurredAt: head.slice(timeAt, idMark),
+    proxyId: head.slice(proxyAt, proxyEnd),
   };
 }
 
@@ -75,12 +87,21 @@ export function decodeEvent(payload: Buffer): SessionEvent | null {
   }
 }
 
-/**
- * The Kafka record of an encoded event: the headers of `cloudEventHeaders`, from the envelope alone.
- *
- * @param source `ce_source`, the same for all events of a proxy.
- */
-export function kafkaRecord(payload: Buffer, envelope: Envelope, source: string): OutgoingRecord {
+/** `ce_source` of the proxies that were met, nearly always one. */
+const sources = new Map<string, string>();
+const SOURCES_MAX = 100;
+
+function sourceOf(proxyId: string): string {
+  const known = sources.get(proxyId);
+  if (known !== undefined) return known;
+  const source = `/sockscope/proxies/${encodeURIComponent(proxyId)}`;
+  if (sources.size >= SOURCES_MAX) sources.clear();
+  sources.set(proxyId, source);
+  return source;
+}
+
+/** The Kafka record of an encoded event: the headers of `cloudEventHeaders`, from the envelope alone. */
+export function kafkaRecord(payload: Buffer, envelope: Envelope): OutgoingRecord {
   return {
     key: envelope.sessionId,
     value: payload,
@@ -89,7 +110,7 @@ export function kafkaRecord(payload: Buffer, envelope: Envelope, source: string)
       ce_specversion: '1.0',
       ce_type: `sockscope.${envelope.type}.v${SCHEMA_VERSION}`,
       ce_id: `${envelope.sessionId}/${envelope.seq}`,
-      ce_source: source,
+      ce_source: sourceOf(envelope.proxyId),
       ce_time: envelope.occurredAt,
       ce_subject: envelope.sessionId,
     },

@@ -48,8 +48,14 @@ export interface Outbox {
   /** The next records to publish, null where there are none. The same ones until acknowledged. */
   next(): Batch | null;
   acknowledge(batch: Batch): void;
-  /** Puts encoded events behind all others; for those of other proxies that died. */
-  append(payloads: readonly Buffer[]): void;
+  /** Bytes that dead proxies' events may still take. */
+  readonly roomBytes: number;
+  /**
+   * Takes encoded events of a dead proxy, behind all others. Never drops one.
+   *
+   * @throws SpoolError where the disk refuses: not all have been taken then.
+   */
+  adopt(payloads: readonly Buffer[]): void;
   /** What happens now and then: forces to disk what waits, remembers what is done. */
   maintain(): void;
   /** Puts everything that is only in memory on disk, as far as it goes. */
@@ -318,7 +324,14 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
 
   return {
     accept,
-    append,
+    get roomBytes() {
+      return stranded.length > 0 ? 0 : config.spool_max_bytes * FULL_FRACTION - log.diskBytes;
+    },
+    adopt(payloads) {
+      const before = log.end;
+      const written = log.append(payloads);
+      cacheAppended(written, before, log.end);
+    },
     next,
     acknowledge,
     maintain() {

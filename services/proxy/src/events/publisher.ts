@@ -15,8 +15,6 @@ export interface PublisherDeps {
   readonly outbox: Outbox;
   readonly producer: KafkaProducer;
   readonly topic: string;
-  /** `ce_source` of the events. */
-  readonly source: string;
   /** A batch was acknowledged; `oldest` is the `occurred_at` of its first event. */
   readonly onPublished: (records: number, oldestMs: number) => void;
   /** An event will never be published: brokers refuse it, or it is not one. */
@@ -40,7 +38,7 @@ export function createPublisher(
   function recordOf(payload: Buffer): OutgoingRecord | null {
     // What is read back from disk may come from another version: it is parsed then, and written anew.
     const envelope = envelopeOf(payload) ?? envelopeOfAny(payload);
-    return envelope === null ? null : kafkaRecord(payload, envelope, deps.source);
+    return envelope === null ? null : kafkaRecord(payload, envelope);
   }
 
   async function publish(): Promise<void> {
@@ -116,5 +114,6 @@ function envelopeOfAny(payload: Buffer): ReturnType<typeof envelopeOf> {
     sessionId: event.session_id,
     seq: event.seq,
     occurredAt: event.occurred_at,
+    proxyId: event.proxy_id,
   };
 }

@@ -13,6 +13,10 @@ export const startThread: StartBackend = (config, receive) => {
   worker.on('error', (error) => {
     throw error;
   });
+  // Whoever waits for its end has it.
+  worker.on('exit', () => {
+    receive({ kind: 'stopped', leftBytes: -1 });
+  });
   return {
     post(message) {
       worker.postMessage(message, message.kind === 'chunk' ? [message.chunk.buffer] : []);

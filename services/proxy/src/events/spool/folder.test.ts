@@ -91,10 +91,16 @@ describe('the folder of a proxy', () => {
     mkdirSync(join(own.spool_dir, 'not-a-proxy'));
     writeFileSync(join(own.spool_dir, 'a-file'), '');
     const taken: Buffer[] = [];
-    const append = (payloads: readonly Buffer[]): void => {
-      taken.push(...payloads.map((payload) => Buffer.from(payload)));
+    const adopter = {
+      roomBytes: 100,
+      adopt(payloads: readonly Buffer[]): void {
+        taken.push(...payloads.map((payload) => Buffer.from(payload)));
+      },
     };
-    expect(adoptDeadFolders(own, append)).toEqual(['worker-7']);
+    // Not while there is no room, and not lost then.
+    expect(adoptDeadFolders(own, adopter)).toEqual([]);
+    adopter.roomBytes = 1_000_000;
+    expect(adoptDeadFolders(own, adopter)).toEqual(['worker-7']);
     const states = fold(parse(taken));
     expect(states.size).toBe(9);
     expect([...states.values()].filter(({ row }) => row?.status === 'active')).toEqual([]);
@@ -104,7 +110,7 @@ describe('the folder of a proxy', () => {
       'worker-1',
       'worker-2',
     ]);
-    expect(adoptDeadFolders(own, append)).toEqual([]);
+    expect(adoptDeadFolders(own, adopter)).toEqual([]);
     mine.close();
     living.close();
   });

@@ -131,31 +131,40 @@ function takeLeftChunks(dir: string, log: SpoolLog): void {
   if (trouble !== null) throw trouble;
 }
 
+/** Where the events of dead proxies go: an outbox. */
+interface Adopter {
+  readonly roomBytes: number;
+  adopt(payloads: readonly Buffer[]): void;
+}
+
 /**
  * Empties the folders of dead processes that no living one has taken up: fewer workers than before,
- * another proxy_id. Their events and the ends of their sessions go to `append`.
+ * another proxy_id. Their events and the ends of their sessions go to the adopter. A folder for
+ * which there is no room stays for later.
  *
  * @returns the names of those folders; they are gone.
  * @throws SpoolError where the disk refuses; the folder is still there then.
  */
-export function adoptDeadFolders(
-  config: FolderConfig,
-  append: (payloads: readonly Buffer[]) => void,
-): string[] {
+export function adoptDeadFolders(config: FolderConfig, adopter: Adopter): string[] {
   const adopted: string[] = [];
   for (const name of otherFolders(config)) {
     const dir = join(config.spool_dir, name);
     if (!lock(dir)) continue;
+    let isEmptied = false;
     try {
       const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
       takeLeftChunks(dir, log);
-      for (const payloads of unpublished(log)) append(payloads);
-      for (const payloads of crashedEvents(dir, log)) append(payloads);
-      rmSync(dir, { recursive: true, force: true });
-      adopted.push(name);
+      if (log.end - log.start < adopter.roomBytes) {
+        for (const payloads of unpublished(log)) adopter.adopt(payloads);
+        for (const payloads of crashedEvents(dir, log)) adopter.adopt(payloads);
+        rmSync(dir, { recursive: true, force: true });
+        adopted.push(name);
+        isEmptied = true;
+      }
     } catch (error) {
-      releaseFolder(dir);
       throw error instanceof SpoolError ? error : new SpoolError(`cannot empty ${dir}`, error);
+    } finally {
+      if (!isEmptied) releaseFolder(dir);
     }
   }
   return adopted;

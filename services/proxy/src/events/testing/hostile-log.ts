@@ -24,7 +24,7 @@ export function hostileLogs(seed: number, sessions: number): SessionEvent[][] {
       startMs: 1_790_000_000_000 + i * 997,
       user: text(),
       destHost: text(),
-      proxyId: 'proxy "1" ü',
+      proxyId: `proxy-${i % 3}.eu_1`,
     }).map((event) => ({ ...event, acl_rule_matched: random() < 0.5 ? null : text() })),
   );
 }
