@@ -89,7 +89,6 @@ export class EventView {
 export const FINAL_STATUSES = ['closed', 'failed', 'rejected_by_acl'] as const;
 
 export const TYPE_STARTED = SESSION_EVENT_TYPES.indexOf('SessionStarted');
-export const TYPE_DELTA = SESSION_EVENT_TYPES.indexOf('TrafficDelta');
 export const TYPE_CLOSED = SESSION_EVENT_TYPES.indexOf('SessionClosed');
 
 export { ACL_DECISIONS, AUTH_METHODS, CLOSE_REASONS, COMMANDS, PROTOCOLS, SESSION_EVENT_TYPES };
