@@ -21,7 +21,7 @@ const HELP = `npm run bench:query -- [options]
 
   --sessions A,B     sizes, each measured in turn (default 10000000; the targets are for 100000000)
   --data DIR         keep the generated data there, in a folder per size, and use it again
-  --requests N       requests per question (default 60)
+  --requests N       requests per question (default 40)
   --rate N           requests a second of the mixed load (default 500)
   --seconds N        its length (default 15)
   --no-peer          leave SQLite out
@@ -34,7 +34,7 @@ const { values } = parseArgs({
   options: {
     sessions: { type: 'string', default: '10000000' },
     data: { type: 'string', default: '' },
-    requests: { type: 'string', default: '60' },
+    requests: { type: 'string', default: '40' },
     rate: { type: 'string', default: '500' },
     seconds: { type: 'string', default: '15' },
     peer: { type: 'boolean', default: true },
@@ -216,7 +216,7 @@ async function runSize(
 /** The columns of sqlite-peer.py. */
 const PEER_ROWS = `SELECT session_id, user, toUnixTimestamp64Milli(started_at), toUnixTimestamp64Milli(ended_at), duration_ms,
   toString(source_ip), dest_host, dest_port, protocol, status, close_reason, bytes_sent, bytes_received, packets_sent, packets_received
-  FROM sockscope.sessions FINAL FORMAT TabSeparated`;
+  FROM sockscope.sessions FINAL ORDER BY started_at, session_id FORMAT TabSeparated`;
 
 async function runPeer(
   dir: string,
