@@ -6,6 +6,8 @@ import { messageOf } from '@sockscope/runtime';
 import { createKafkaProducer } from '@sockscope/runtime/kafka';
 import type { KafkaError, KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
 import { framesOf } from './frames.js';
+import { createIntakeConsumer } from './intake-consumer.js';
+import type { IntakeConsumer } from './intake-consumer.js';
 import type { BackendConfig, BackendStats, FromBackend, ToBackend } from './messages.js';
 import { createOutbox } from './outbox.js';
 import type { Outbox } from './outbox.js';
@@ -13,8 +15,7 @@ import { createPublisher } from './publisher.js';
 import type { Publisher } from './publisher.js';
 import { adoptDeadFolders, openSpoolFolder } from './spool/folder.js';
 import type { FolderConfig, SpoolFolder } from './spool/folder.js';
-import { clearIntake, IntakeReader } from './spool/intake.js';
-import { SpoolError } from './spool/log.js';
+import { clearIntake } from './spool/intake.js';
 import { SharedState } from './shared.js';
 
 /**
@@ -23,10 +24,6 @@ import { SharedState } from './shared.js';
  */
 const BATCH_MAX_BYTES = 2 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
-/** What comes is safe on disk already; this only adds to the age at which it is published. */
-const LOOK_INTERVAL_MS = 25;
-const LOOKS_BEFORE_SLEEP = 40;
-const INTAKE_PATIENCE_MS = 5_000;
 const MAINTAIN_INTERVAL_MS = 1_000;
 /** By then every worker of this machine has taken its folder. */
 const ADOPT_AFTER_MS = 30_000;
@@ -60,7 +57,7 @@ export function startBackend(
 
   let parts: {
     folder: SpoolFolder;
-    intake: IntakeReader;
+    intake: IntakeConsumer;
     outbox: Outbox;
     publisher: Publisher;
   } | null = null;
@@ -71,10 +68,6 @@ export function startBackend(
   const failures: Record<string, number> = {};
   let failingSinceMs: number | null = null;
   let nextFailureLogMs = 0;
-  let lookTimer: NodeJS.Timeout | null = null;
-  let emptyLooks = 0;
-  let intakeFailingSinceMs: number | null = null;
-  let intakeLostBytes = 0;
   let requestsMs: number[] = [];
   let agesMs: number[] = [];
 
@@ -108,59 +101,10 @@ export function startBackend(
     },
   };
 
-  /** Takes what the other thread has written. */
-  function takeIntake(): boolean {
-    if (parts === null) return false;
-    const { written } = shared;
-    if (written === shared.taken) return false;
-    const { outbox, intake, publisher } = parts;
-    try {
-      intake.take(written, (chunk) => {
-        outbox.accept(framesOf(chunk));
-      });
-      intakeFailingSinceMs = null;
-    } catch (error) {
-      if (!(error instanceof SpoolError)) throw error;
-      intakeFailed(intake, written, error);
-    }
-    shared.taken = intake.position;
-    shared.isFull = outbox.isFull;
-    publisher.wake();
-    return true;
-  }
-
-  /** Tries again for a while; then what the disk does not give back is lost, and others go on. */
-  function intakeFailed(intake: IntakeReader, written: number, error: SpoolError): void {
-    const nowMs = Date.now();
-    if (intakeFailingSinceMs === null) {
-      intakeFailingSinceMs = nowMs;
-      log('error', { err: error.message }, 'the intake cannot be read');
-    }
-    if (nowMs - intakeFailingSinceMs < INTAKE_PATIENCE_MS) return;
-    const lost = written - intake.position;
-    intakeLostBytes += lost;
-    log('error', { err: error.message, lost_bytes: lost }, 'a part of the intake is lost');
-    intake.skip(written);
-    intakeFailingSinceMs = null;
-  }
-
-  /** Looks now and again while something comes, and sleeps when nothing has come for a while. */
-  function look(): void {
-    lookTimer = null;
-    emptyLooks = takeIntake() ? 0 : emptyLooks + 1;
-    if (emptyLooks >= LOOKS_BEFORE_SLEEP) {
-      shared.fallAsleep();
-      // Something may have come before the other side could know.
-      if (shared.written === shared.taken || !shared.wake()) return;
-      emptyLooks = 0;
-    }
-    lookTimer = setTimeout(look, LOOK_INTERVAL_MS);
-  }
-
-  function statsOf(outbox: Outbox): BackendStats {
+  function statsOf(outbox: Outbox, intake: IntakeConsumer): BackendStats {
     const stats = {
       ...outbox.counts,
-      lostBytes: outbox.counts.lostBytes + intakeLostBytes,
+      lostBytes: outbox.counts.lostBytes + intake.lostBytes,
       published,
       refused,
       failures: { ...failures },
@@ -224,10 +168,32 @@ export function startBackend(
         throw error;
       },
     });
-    parts = { folder, intake: new IntakeReader(folder.intakeDir), outbox, publisher };
+    const intake = createIntakeConsumer(
+      { dir: folder.intakeDir },
+      {
+        shared,
+        accept(chunk) {
+          outbox.accept(framesOf(chunk));
+        },
+        onTaken() {
+          shared.isFull = outbox.isFull;
+          publisher.wake();
+        },
+        onTrouble(message, fields) {
+          log('error', fields, message);
+        },
+      },
+    );
+    parts = { folder, intake, outbox, publisher };
+    let told = '';
     timers.push(
       setInterval(() => {
-        send({ kind: 'stats', stats: statsOf(outbox) });
+        const stats = statsOf(outbox, intake);
+        const text = JSON.stringify(stats);
+        // An idle process is not woken up to hear that nothing has changed.
+        if (text === told) return;
+        told = text;
+        send({ kind: 'stats', stats });
       }, STATS_INTERVAL_MS),
       setInterval(() => {
         folder.touch();
@@ -252,7 +218,7 @@ export function startBackend(
     });
     shared.isFull = outbox.isFull;
     if (!outbox.isEmpty) publisher.wake();
-    look();
+    intake.wake();
   }
 
   function adopt(outbox: Outbox): void {
@@ -273,15 +239,14 @@ export function startBackend(
   async function stop(timeoutMs: number): Promise<void> {
     if (parts === null) return;
     const { folder, intake, outbox, publisher } = parts;
-    takeIntake();
+    intake.take();
     await publisher.stop(timeoutMs);
     for (const timer of timers) clearTimeout(timer);
-    if (lookTimer !== null) clearTimeout(lookTimer);
-    intake.close();
+    intake.stop();
     outbox.close();
     clearIntake(folder.intakeDir);
     const leftBytes = outbox.counts.spoolBytes;
-    send({ kind: 'stats', stats: statsOf(outbox) });
+    send({ kind: 'stats', stats: statsOf(outbox, intake) });
     folder.close();
     parts = null;
     send({ kind: 'stopped', leftBytes });
@@ -295,14 +260,14 @@ export function startBackend(
     switch (message.kind) {
       case 'chunk':
         if (parts === null) return;
-        takeIntake();
+        parts.intake.take();
         parts.outbox.accept(framesOf(message.chunk));
         shared.isFull = parts.outbox.isFull;
         send({ kind: 'taken', bytes: message.chunk.length });
         parts.publisher.wake();
         return;
       case 'wake':
-        if (lookTimer === null) look();
+        parts?.intake.wake();
         return;
       case 'stop':
         stop(message.timeoutMs).catch((error: unknown) => {
