@@ -464,7 +464,6 @@ async function runDelay(
       p99_ms: quantile(delays, 0.99),
       max_ms: quantile(delays, 1),
       peak_mib: Math.round(peakMiB(ingest.pid)),
-      cpu_share: null,
     };
   } finally {
     await ingest.stop();
