@@ -2,9 +2,9 @@
  * `npm run bench:query`: every question through HTTP against the real query service on generated data,
  * the same questions to SQLite, and a mixed load. Prints a table and writes JSON to test/bench/results/.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, cpus, release, tmpdir, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { DataShape } from './generate.js';
@@ -325,6 +325,7 @@ async function main(): Promise<void> {
     if (!keeps) rmSync(dir, { recursive: true, force: true });
   }
   report(results, peer);
+  mkdirSync(dirname(values.out), { recursive: true });
   writeFileSync(
     values.out,
     `${JSON.stringify(
