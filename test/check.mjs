@@ -67,6 +67,8 @@ async function runTests(project) {
     'run',
     '--project',
     project,
+    // Vitest would leave one of two cores idle; most integration tests wait for servers.
+    '--maxWorkers=2',
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${file}`,
