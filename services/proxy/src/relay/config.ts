@@ -18,7 +18,11 @@ export const relayConfig = z.object({
       description:
         'a session is handed to the kernel once it has moved this much; handing over costs more than copying less',
     }),
-    pipe_bytes: byteSize({ min: 65_536, max: 1_048_576 }).default(262_144).meta({
+    threads: integer({ min: 1, max: 64 }).default(2).meta({
+      env: 'PROXY_SPLICE_THREADS',
+      description: 'threads that move bytes inside the kernel; each can fill a processor',
+    }),
+    pipe_bytes: byteSize({ min: 65_536, max: 1_048_576 }).default(524_288).meta({
       env: 'PROXY_SPLICE_PIPE_BYTES',
       description:
         'size of the pipes that bytes pass through inside the kernel; above /proc/sys/fs/pipe-max-size only with privilege',

@@ -14,15 +14,14 @@ export function showRelay(registry: Registry, { name }: Relay): void {
   }).set({ relay: name }, 1);
 }
 
-/** Shows what the splice thread holds. */
+/** Shows what the splice threads hold. */
 export function showSplice(registry: Registry, relay: SpliceRelay): void {
   new Gauge({
-    name: 'sockscope_proxy_splice_running',
-    help: '1 while the splice thread runs; 0 means that sessions take the stream relay.',
+    name: 'sockscope_proxy_splice_threads',
+    help: 'Splice threads that run; with none, all bytes pass through the process.',
     registers: [registry],
-    aggregator: 'min',
     collect() {
-      this.set(relay.running ? 1 : 0);
+      this.set(relay.threads);
     },
   });
   new Gauge({

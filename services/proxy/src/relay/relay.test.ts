@@ -12,12 +12,12 @@ import { createRelayBench, receiveAll, sendRandom, until } from './testing/relay
 import type { RelayBench } from './testing/relay-bench.js';
 
 const logger = createLogger('test', { level: 'silent' });
-const SPLICE = { pipe_bytes: 262_144, max_pipes: 64, after_bytes: 0 };
+const SPLICE = { pipe_bytes: 262_144, max_pipes: 64, after_bytes: 0, threads: 1 };
 const spliceWith = (limits: RelayLimits, splice: typeof SPLICE): Relay =>
   createSpliceRelay({ ...limits, splice }, { libc: loadLibc(), logger });
 const RELAYS: readonly (readonly [string, (limits: RelayLimits) => Relay | null])[] = [
   ['stream', (limits) => createStreamRelay(limits)],
-  ['splice', (limits) => spliceWith(limits, { ...SPLICE, after_bytes: 100_000 })],
+  ['splice', (limits) => spliceWith(limits, { ...SPLICE, after_bytes: 100_000, threads: 2 })],
   ['splice from the first byte', (limits) => spliceWith(limits, SPLICE)],
   ['splice without pipes', (limits) => spliceWith(limits, { ...SPLICE, max_pipes: 0 })],
 ];

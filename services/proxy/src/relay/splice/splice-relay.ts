@@ -13,6 +13,8 @@ import { SpliceThread, WORKER_URL } from './thread.js';
 export interface SpliceConfig extends PipePoolConfig {
   /** A session that has moved this much is handed to the kernel. */
   readonly after_bytes: number;
+  /** Each moves a share of the sessions, and can use a processor of its own. */
+  readonly threads: number;
 }
 
 export interface SpliceRelayDeps {
@@ -22,8 +24,8 @@ export interface SpliceRelayDeps {
 }
 
 export interface SpliceRelay extends Relay {
-  /** Whether the thread lives; without it sessions stay in this process. */
-  readonly running: boolean;
+  /** Those that run; without any, sessions stay in this process. */
+  readonly threads: number;
   /** Those that the kernel moves. */
   readonly sessions: number;
   readonly pipes: PipeCounts;
@@ -41,25 +43,40 @@ export function createSpliceRelay(
 ): SpliceRelay {
   const { libc, logger } = deps;
   const sweep = createSweep(config);
-  const thread = new SpliceThread({
-    libc,
-    pipes: config.splice,
-    workerUrl: deps.workerUrl ?? WORKER_URL,
-    onOpen: (watched) => {
-      sweep.add(watched);
-    },
-    onEnd: (watched) => {
-      sweep.delete(watched);
-    },
-    onDeath: (error) => {
-      logger.error({ err: error }, 'the splice thread died; sessions stay with the stream relay');
-    },
-  });
+  const { pipe_bytes, max_pipes } = config.splice;
+  const threads = Array.from(
+    { length: config.splice.threads },
+    () =>
+      new SpliceThread({
+        libc,
+        pipes: { pipe_bytes, max_pipes: Math.ceil(max_pipes / config.splice.threads) },
+        workerUrl: deps.workerUrl ?? WORKER_URL,
+        onOpen: (watched) => {
+          sweep.add(watched);
+        },
+        onEnd: (watched) => {
+          sweep.delete(watched);
+        },
+        onDeath: (error) => {
+          logger.error({ err: error }, 'a splice thread died; its sessions are lost');
+        },
+      }),
+  );
+
+  /** The one with the fewest sessions; null where none runs. */
+  const idlest = (): SpliceThread | null => {
+    let best: SpliceThread | null = null;
+    for (const thread of threads) {
+      if (thread.running && (best === null || thread.count < best.count)) best = thread;
+    }
+    return best;
+  };
 
   const run = createStreams(sweep, {
     afterBytes: config.splice.after_bytes,
     promote({ session, client, upstream }, firstEnded) {
-      if (!thread.running) return null;
+      const thread = idlest();
+      if (thread === null) return null;
       const handles = [handleOf(client), handleOf(upstream)];
       const fds: number[] = [];
       for (const handle of handles) {
@@ -82,30 +99,35 @@ export function createSpliceRelay(
 
   return {
     name: 'splice',
-    get running() {
-      return thread.running;
+    get threads() {
+      return threads.filter(({ running }) => running).length;
     },
     get sessions() {
-      return thread.count;
+      return threads.reduce((sum, { count }) => sum + count, 0);
     },
     get pipes() {
-      return thread.pipes;
+      const counts = threads.map(({ pipes }) => pipes);
+      return {
+        open: counts.reduce((sum, { open }) => sum + open, 0),
+        busy: counts.reduce((sum, { busy }) => sum + busy, 0),
+        shortages: counts.reduce((sum, { shortages }) => sum + shortages, 0),
+      };
     },
     async start() {
       sweep.start();
       try {
-        await thread.start();
+        await Promise.all(threads.map((thread) => thread.start()));
       } catch (error) {
         logger.warn(
           { reason: messageOf(error) },
-          'the splice thread does not start; sessions stay with the stream relay',
+          'splice threads do not start; sessions stay in this process',
         );
       }
     },
     run,
     async stop() {
       sweep.stop();
-      await thread.stop();
+      await Promise.all(threads.map((thread) => thread.stop()));
     },
   };
 }
