@@ -62,11 +62,6 @@ export interface ProxyServer {
   stop(): Promise<void>;
 }
 
-/**
- * How long a destination may take before the proxy begins to look whether the client is still
- * there: most are reached sooner, and need not be looked after.
- */
-const WATCH_AFTER_MS = 250;
 /** How long a destination may still take when the client has ended its side already. */
 const ABANDON_AFTER_MS = 1_000;
 /** How often `stop` looks whether the sessions are gone. */
@@ -104,7 +99,6 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     relay,
     metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
-    watchDeadlines: new DeadlineQueue(WATCH_AFTER_MS),
     abandonDeadlines: new DeadlineQueue(ABANDON_AFTER_MS),
     lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms),
     open,

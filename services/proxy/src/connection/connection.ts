@@ -34,8 +34,8 @@ import {
 } from '../socks5/replies.js';
 import { canonicalIp, targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
-import { TapSocket } from '../tcp/socket.js';
-import type { SocketReader } from '../tcp/socket.js';
+import { listenAsAccepted, stopReadingPlain, TapSocket } from '../tcp/socket.js';
+import type { PlainSocket, SocketOwner, SocketReader } from '../tcp/socket.js';
 import type { Association, AssociationOwner, Associations } from '../udp/association.js';
 import { decideFor } from './client.js';
 import type { ClientIdentity, CommandName } from './client.js';
@@ -57,8 +57,6 @@ export interface ConnectionContext {
   readonly relay: Relay;
   readonly metrics: ConnectionMetrics;
   readonly handshakeDeadlines: DeadlineQueue;
-  /** When to begin to look whether the client is still there while its destination is reached. */
-  readonly watchDeadlines: DeadlineQueue;
   /** When a client that has ended without a word is given up. */
   readonly abandonDeadlines: DeadlineQueue;
   readonly lingerDeadlines: DeadlineQueue;
@@ -97,22 +95,25 @@ const READS_IN: Readonly<Record<Phase, boolean>> = {
   [PHASE.credentials]: true,
   [PHASE.verifying]: false,
   [PHASE.request]: true,
-  [PHASE.reaching]: false,
+  [PHASE.reaching]: true,
   [PHASE.associated]: true,
   [PHASE.lingering]: true,
   [PHASE.done]: false,
 };
-
-export interface ClientSocket extends Socket {
-  sockscopeConnection?: Connection | null;
-}
 
 /**
  * A client from its acceptance to the relay: one object and no closure or promise per step.
  * It is let go when the relay takes over, so that an idle session does not pay for its handshake.
  */
 export class Connection
-  implements ClientIdentity, SocketReader, DeadlineNode, DialOwner, BindOwner, AssociationOwner
+  implements
+    ClientIdentity,
+    SocketReader,
+    SocketOwner,
+    DeadlineNode,
+    DialOwner,
+    BindOwner,
+    AssociationOwner
 {
   deadlineQueue: DeadlineQueue | null = null;
   deadlineMs = 0;
@@ -127,7 +128,7 @@ export class Connection
   source = '';
 
   readonly #context: ConnectionContext;
-  readonly #socket: ClientSocket;
+  readonly #socket: PlainSocket;
   #phase: Phase = PHASE.greeting;
   /** Bytes that no message has used up, then early payload. */
   #pending: Buffer | null = null;
@@ -148,7 +149,7 @@ export class Connection
   #rules: Map<string, string | null> | null = null;
   #aclGeneration = 0;
 
-  constructor(context: ConnectionContext, socket: ClientSocket) {
+  constructor(context: ConnectionContext, socket: PlainSocket) {
     this.#context = context;
     this.#socket = socket;
   }
@@ -161,8 +162,7 @@ export class Connection
   begin(hasProxyHeader: (ip: string) => boolean): void {
     const socket = this.#socket;
     const context = this.#context;
-    socket.sockscopeConnection = this;
-    socket.on('error', onError);
+    listenAsAccepted(socket, this);
     // The address is asked for once: later the peer may be gone.
     const ip = canonicalIp(socket.remoteAddress ?? '');
     if (ip === null) {
@@ -183,8 +183,6 @@ export class Connection
     if (isBehindBalancer) this.#phase = PHASE.proxyHeader;
     context.open.add(this);
     context.handshakeDeadlines.add(this);
-    socket.on('end', onEnd);
-    socket.on('close', onClose);
   }
 
   #setSource(ip: string, port: number): void {
@@ -327,7 +325,7 @@ export class Connection
     this.#phase = PHASE.request;
     this.#socket.write(PASSWORD_ACCEPTED);
     if (this.#pending !== null) this.#parse(this.#pending);
-    if (this.#phase === PHASE.request) this.#socket.resume();
+    if (READS_IN[this.#phase]) this.#socket.resume();
   }
 
   #takeRequest(bytes: Buffer, at: number): void {
@@ -398,7 +396,6 @@ export class Connection
           reason === 'acl_revoked' ? 'not_allowed' : 'general_failure',
         );
       };
-      context.watchDeadlines.add(this);
       this.#reach(target);
     }
   }
@@ -656,6 +653,14 @@ export class Connection
     this.destroy();
   }
 
+  onConnect(): void {
+    // It was connected when it was accepted.
+  }
+
+  onError(): void {
+    // `close` follows.
+  }
+
   onEnd(): void {
     switch (this.#phase) {
       case PHASE.proxyHeader:
@@ -691,12 +696,10 @@ export class Connection
     this.destroy();
   }
 
-  onDeadline(queue: DeadlineQueue): void {
+  onDeadline(): void {
     switch (this.#phase) {
       case PHASE.reaching:
-        if (queue === this.#context.abandonDeadlines) this.#abandoned();
-        // A slow destination: from now on the client's end is noticed, and early payload gathered.
-        else this.#socket.resume();
+        this.#abandoned();
         break;
       case PHASE.lingering:
         this.destroy();
@@ -726,12 +729,9 @@ export class Connection
     this.#pending = null;
     this.deadlineQueue?.remove(this);
     this.#context.open.delete(this);
-    socket.sockscopeConnection = null;
+    socket.owner = null;
     if (socket instanceof TapSocket) socket.reader = null;
-    // One that was made elsewhere: the relay reads it from now on.
-    else socket.removeAllListeners('data');
-    socket.off('end', onEnd);
-    socket.off('close', onClose);
+    else stopReadingPlain(socket);
   }
 
   destroy(): void {
@@ -761,17 +761,4 @@ function commandOf(code: number | undefined): CommandName | null {
     default:
       return null;
   }
-}
-
-// One function for all sockets: a closure per connection would cost time and memory.
-function onEnd(this: ClientSocket): void {
-  this.sockscopeConnection?.onEnd();
-}
-
-function onClose(this: ClientSocket): void {
-  this.sockscopeConnection?.onClose();
-}
-
-function onError(): void {
-  // `close` follows and does what is to be done; without a listener the error would end the process.
 }

@@ -3,7 +3,8 @@ import { DeadlineQueue } from '../limits/deadlines.js';
 import type { DeadlineNode } from '../limits/deadlines.js';
 import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
 import type { Target } from '../socks5/target.js';
-import { TapSocket } from '../tcp/socket.js';
+import { listenAsConnecting, TapSocket } from '../tcp/socket.js';
+import type { SocketOwner } from '../tcp/socket.js';
 import type { DialConfig } from './config.js';
 
 export type DialFailure = 'dns_failed' | 'connect_failed' | 'connect_timeout' | 'acl_rejected';
@@ -16,7 +17,10 @@ export interface DialOwner {
    * @param searched the name that a search list made of the one asked for; null where none.
    */
   mayDial(ip: string, searched: string | null): boolean;
-  /** `upstream` is connected, half-open allowed, and not read from yet. */
+  /**
+   * `upstream` is connected, with half-open allowed. What it reads before somebody takes it over
+   * waits in it.
+   */
   dialed(upstream: Socket, ip: string, connectMs: number): void;
   dialFailed(failure: DialFailure, errorCode: string | null, tookMs: number): void;
 }
@@ -29,9 +33,37 @@ export interface Dialer {
 /** What an errno tells of a name's addresses together: the first in this list that occurred is reported. */
 const TELLING_CODES = ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'];
 
-class DialSocket extends TapSocket {
-  dial: Dial | null = null;
-  ip = '';
+/** An address that is being connected to. */
+class Attempt implements SocketOwner {
+  readonly socket = new TapSocket();
+  readonly ip: string;
+  readonly #dial: Dial;
+
+  constructor(dial: Dial, ip: string) {
+    this.#dial = dial;
+    this.ip = ip;
+  }
+
+  begin(port: number): void {
+    listenAsConnecting(this.socket, this);
+    this.socket.connect({ host: this.ip, port });
+  }
+
+  onConnect(): void {
+    this.#dial.connected(this);
+  }
+
+  onError(_: Socket, error: NodeJS.ErrnoException): void {
+    this.#dial.attemptFailed(this, error.code ?? 'EUNKNOWN');
+  }
+
+  onEnd(): void {
+    // A relay is told of it.
+  }
+
+  onClose(): void {
+    // An error comes before.
+  }
 }
 
 interface DialContext {
@@ -66,7 +98,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   #addresses: readonly string[] = [];
   #searched: string | null = null;
   #next = 0;
-  #attempts: DialSocket[] = [];
+  #attempts: Attempt[] = [];
   #headStart: NodeJS.Timeout | null = null;
   #code: string | null = null;
   #isResolving = false;
@@ -143,25 +175,21 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   }
 
   #attempt(ip: string): void {
-    const socket = new DialSocket();
-    socket.dial = this;
-    socket.ip = ip;
-    this.#attempts.push(socket);
-    socket.on('connect', onConnect);
-    socket.on('error', onError);
-    socket.connect({ host: ip, port: this.#port });
+    const attempt = new Attempt(this, ip);
+    this.#attempts.push(attempt);
+    attempt.begin(this.#port);
   }
 
-  connected(socket: DialSocket, ip: string): void {
+  connected(attempt: Attempt): void {
     const owner = this.#owner;
     if (owner === null) return;
-    this.#end(socket);
-    owner.dialed(socket, ip, Math.round(performance.now() - this.#startedMs));
+    this.#end(attempt);
+    owner.dialed(attempt.socket, attempt.ip, Math.round(performance.now() - this.#startedMs));
   }
 
-  attemptFailed(socket: DialSocket, code: string): void {
+  attemptFailed(attempt: Attempt, code: string): void {
     if (this.#owner === null) return;
-    this.#attempts = this.#attempts.filter((other) => other !== socket);
+    this.#attempts = this.#attempts.filter((other) => other !== attempt);
     if (this.#code === null || rank(code) < rank(this.#code)) this.#code = code;
     // What came back at once needs no head start.
     if (this.#headStart !== null) clearTimeout(this.#headStart);
@@ -176,29 +204,16 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     owner.dialFailed(failure, errorCode, Math.round(performance.now() - this.#startedMs));
   }
 
-  #end(winner: DialSocket | null): void {
+  #end(winner: Attempt | null): void {
     this.#owner = null;
     this.#context.timeouts.remove(this);
     if (this.#headStart !== null) clearTimeout(this.#headStart);
-    for (const socket of this.#attempts) {
-      socket.dial = null;
-      socket.off('connect', onConnect);
-      // `onError` stays: an error without a listener would end the process.
-      if (socket !== winner) socket.destroy();
+    for (const attempt of this.#attempts) {
+      attempt.socket.owner = null;
+      if (attempt !== winner) attempt.socket.destroy();
     }
     this.#attempts = [];
   }
-}
-
-// One function for all sockets: a closure per connection would cost time and memory.
-function onConnect(this: DialSocket): void {
-  // Nothing is read before the relay asks for it.
-  this.pause();
-  this.dial?.connected(this, this.ip);
-}
-
-function onError(this: DialSocket, error: NodeJS.ErrnoException): void {
-  this.dial?.attemptFailed(this, error.code ?? 'EUNKNOWN');
 }
 
 function rank(code: string): number {

@@ -12,11 +12,24 @@ export interface SocketReader {
   onBytes(bytes: Buffer): boolean;
 }
 
+/** Who hears of a socket's events for now. Reading is apart, because a relay takes only that. */
+export interface SocketOwner {
+  onConnect(socket: Socket): void;
+  onError(socket: Socket, error: NodeJS.ErrnoException): void;
+  onEnd(): void;
+  onClose(): void;
+}
+
 const SHARED_BYTES = 64 * 1024;
 const shared = Buffer.allocUnsafeSlow(SHARED_BYTES);
 
 function onRead(this: TapSocket, length: number): boolean {
-  return this.reader?.onBytes(shared.subarray(0, length)) ?? false;
+  const bytes = shared.subarray(0, length);
+  if (this.reader !== null) return this.reader.onBytes(bytes);
+  // Between two readers: it waits where `socket.read()` finds it, and must not flow away.
+  this.pause();
+  this.push(Buffer.from(bytes));
+  return false;
 }
 
 interface TapOptions {
@@ -51,11 +64,14 @@ function withHandle(handle: object): TapOptions {
 
 /**
  * A socket whose reads go into one buffer that all such sockets share, instead of 64 KiB allocated
- * for every read: what comes is taken by the reader before the next socket is read. Without a
- * reader it stops, and nothing may read it before it has one.
+ * for every read: what comes is taken by the reader before the next socket is read.
+ *
+ * All of them have the same fields from the start, and share their listeners, so that V8 sees one
+ * shape of socket.
  */
 export class TapSocket extends Socket {
   reader: SocketReader | null = null;
+  owner: SocketOwner | null = null;
 
   /** @param handle of a connection that stands, which is read from at once; none for one to be made. */
   constructor(handle: object | null = null) {
@@ -63,11 +79,56 @@ export class TapSocket extends Socket {
   }
 }
 
-/** Takes over a socket that was made elsewhere. */
+/** A socket that was made elsewhere, with an owner. */
+export interface PlainSocket extends Socket {
+  owner?: SocketOwner | null;
+}
+
+/** Has a socket that was made elsewhere read by `reader`, in the public way. */
 export function readPlain(socket: Socket, reader: SocketReader): void {
   socket.on('data', (bytes: Buffer) => {
     if (!reader.onBytes(bytes)) socket.pause();
   });
+}
+
+/** Ends what `readPlain` began. */
+export function stopReadingPlain(socket: Socket): void {
+  socket.pause();
+  socket.removeAllListeners('data');
+}
+
+// One function for all sockets: a closure per connection would cost time and memory. They stay
+// when the owner has gone: taking a listener off costs more than calling it once in vain.
+function onConnect(this: PlainSocket): void {
+  this.owner?.onConnect(this);
+}
+
+function onError(this: PlainSocket, error: NodeJS.ErrnoException): void {
+  // Without a listener the error would end the process.
+  this.owner?.onError(this, error);
+}
+
+function onEnd(this: PlainSocket): void {
+  this.owner?.onEnd();
+}
+
+function onClose(this: PlainSocket): void {
+  this.owner?.onClose();
+}
+
+/** Has the owner of an accepted socket hear of its end, an error and its closing. */
+export function listenAsAccepted(socket: PlainSocket, owner: SocketOwner): void {
+  socket.owner = owner;
+  socket.on('error', onError);
+  socket.on('end', onEnd);
+  socket.on('close', onClose);
+}
+
+/** Has the owner of a socket that is to connect hear of success or failure. */
+export function listenAsConnecting(socket: TapSocket, owner: SocketOwner): void {
+  socket.owner = owner;
+  socket.on('connect', onConnect);
+  socket.on('error', onError);
 }
 
 /** The part of an accepted connection's handle that is used here. */

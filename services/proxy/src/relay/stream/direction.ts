@@ -15,6 +15,8 @@ export interface DirectionOwner {
   /** A large read: a buffer of its own would save copying. */
   busy(direction: Direction): void;
   sourceEnded(direction: Direction): void;
+  /** Whether the other direction is over, so that nothing more comes from this one's sink. */
+  isLast(direction: Direction): boolean;
   /** `sourceEnded` or `finished` is another now. */
   changed(): void;
 }
@@ -137,6 +139,12 @@ export class Direction implements SocketReader {
     this.#sourceEnded = true;
     this.#owner.sourceEnded(this);
     if (this.#discarding || this.#sink.destroyed) {
+      this.#finished = true;
+      this.#owner.changed();
+      return;
+    }
+    if (this.#sink.writableLength === 0 && this.#owner.isLast(this)) {
+      // Closing tells the end too, and a reset cannot come of it: nothing is left unread there.
       this.#finished = true;
       this.#owner.changed();
       return;

@@ -146,6 +146,11 @@ export class StreamSession implements Watched, DirectionOwner {
     this.#firstEnded ??= direction === this.#up ? 'client' : 'upstream';
   }
 
+  isLast(direction: Direction): boolean {
+    const other = direction === this.#up ? this.#down : this.#up;
+    return other.sourceEnded && other.finished;
+  }
+
   changed(): void {
     const { sourceEnded: clientEnded, finished: upFinished } = this.#up;
     const { sourceEnded: upstreamEnded, finished: downFinished } = this.#down;
