@@ -145,8 +145,9 @@ function benchAcl(): AclBenchRow[] {
 export function aclResults(): MicroResult[] {
   return benchAcl().map(({ rules, what, decide_us, linear_us }) => ({
     name: `ACL decision, ${rules} rules, ${what} (one by one: ${linear_us.toFixed(0)} µs)`,
-    us: decide_us,
-    boundUs: null,
+    value: decide_us,
+    unit: 'µs',
+    bound: null,
   }));
 }
 

@@ -1,9 +1,33 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { aclResults } from './acl.js';
+
+/** A single operation, or what one thing holds. */
 export interface MicroResult {
   readonly name: string;
-  readonly us: number;
-  readonly boundUs: number | null;
+  readonly value: number;
+  readonly unit: 'µs' | 'bytes';
+  readonly bound: number | null;
 }
 
-export function runMicro(_say: (text: string) => void): MicroResult[] {
-  return [];
+const TRACKING_TIMEOUT_MS = 120_000;
+
+/** What tracking costs is measured in a process of its own, which may collect garbage when it wants. */
+function trackingResults(): MicroResult[] {
+  const script = fileURLToPath(new URL('tracking.js', import.meta.url));
+  const output = execFileSync(process.execPath, ['--expose-gc', script, '--json'], {
+    encoding: 'utf8',
+    timeout: TRACKING_TIMEOUT_MS,
+  });
+  return (JSON.parse(output) as MicroResult[]).map((row) => ({
+    ...row,
+    name: `tracking a session: ${row.name}`,
+  }));
+}
+
+export function runMicro(say: (text: string) => void): MicroResult[] {
+  say('single operations of tracking');
+  const tracking = trackingResults();
+  say('decisions of the ACL');
+  return [...tracking, ...aclResults()];
 }

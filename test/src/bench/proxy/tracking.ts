@@ -1,6 +1,7 @@
 /**
  * What tracking costs the thread that moves traffic: opening, counting and closing one session, and
- * the memory of an idle one. Run alone: `node --expose-gc test/dist/bench/proxy/tracking.js`.
+ * the memory of an idle one. Run alone: `node --expose-gc test/dist/bench/proxy/tracking.js`
+ * (`--json` for a program).
  *
  * All is the proxy's own. Kafka is away, so that its work is not in the figures: events go to the
  * spool, and the publishing thread works beside.
@@ -21,7 +22,7 @@ import {
 } from '@sockscope/proxy/sessions';
 import type { Session, SessionHeader } from '@sockscope/proxy/sessions';
 
-export interface TrackingBenchRow {
+interface TrackingBenchRow {
   readonly name: string;
   readonly value: number;
   readonly unit: 'µs' | 'bytes';
@@ -54,7 +55,7 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-export async function benchTracking(): Promise<TrackingBenchRow[]> {
+async function benchTracking(): Promise<TrackingBenchRow[]> {
   const registry = new Registry();
   const clock = createSessionClock();
   const dir = mkdtempSync(join(tmpdir(), 'sockscope-tracking-'));
@@ -76,10 +77,15 @@ export async function benchTracking(): Promise<TrackingBenchRow[]> {
   });
 
   // First, while nothing else lies around.
+  const { gc } = globalThis;
+  const collect =
+    gc === undefined
+      ? undefined
+      : (): void => {
+          gc();
+        };
   const idleBytes =
-    globalThis.gc === undefined
-      ? null
-      : await idleMemory(globalThis.gc, (i) => tracker.open(headerOf(i)));
+    collect === undefined ? null : await idleMemory(collect, (i) => tracker.open(headerOf(i)));
   for (const session of tracker.live()) session.close('client_eof', null);
 
   /** Microseconds per session of a step, without the turns of the event loop in between. */
@@ -170,7 +176,12 @@ async function idleMemory(gc: () => void, open: (i: number) => Session | null): 
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  for (const { name, value, unit, bound } of await benchTracking()) {
+  const rows = await benchTracking();
+  if (process.argv.includes('--json')) {
+    process.stdout.write(JSON.stringify(rows));
+    process.exit();
+  }
+  for (const { name, value, unit, bound } of rows) {
     const target = bound === null ? '' : `  ≤ ${bound} ${value <= bound ? 'met' : 'MISSED'}`;
     process.stdout.write(`${name.padEnd(28)} ${value.toFixed(3).padStart(9)} ${unit}${target}\n`);
   }
