@@ -1,0 +1,95 @@
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { waitFor } from '../testing/harness.js';
+import { acceptAsTaps, TapSocket } from './socket.js';
+
+describe('a tap socket', () => {
+  let server: Server;
+  let client: Socket;
+  let accepted: TapSocket;
+  beforeEach(async () => {
+    const plain: Socket[] = [];
+    const taps: TapSocket[] = [];
+    server = createServer({ allowHalfOpen: true }, (socket) => plain.push(socket));
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    if (!acceptAsTaps(server, (socket) => taps.push(socket))) throw new Error('plain sockets');
+    client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    await waitFor(() => taps.length === 1, 'an accepted socket');
+    const [tap] = taps;
+    if (tap === undefined || plain.length > 0) throw new TypeError('not accepted as a tap socket');
+    accepted = tap;
+  });
+  afterEach(() => {
+    client.destroy();
+    accepted.destroy();
+    server.close();
+  });
+
+  function gather(): Buffer[] {
+    const chunks: Buffer[] = [];
+    accepted.reader = {
+      onBytes(bytes) {
+        chunks.push(Buffer.from(bytes));
+        return true;
+      },
+    };
+    return chunks;
+  }
+
+  it('hands what it reads to its reader', async () => {
+    const chunks = gather();
+    client.write('hello');
+    await waitFor(() => chunks.length > 0, 'a read');
+    expect(Buffer.concat(chunks).toString()).toBe('hello');
+  });
+
+  it('keeps what comes between two readers, also where it was told to flow', async () => {
+    accepted.resume();
+    client.write('kept');
+    await waitFor(() => accepted.readableLength === 4, 'the bytes to wait');
+    const kept: unknown = accepted.read();
+    expect(String(kept)).toBe('kept');
+    const chunks = gather();
+    client.write('next');
+    accepted.resume();
+    await waitFor(() => chunks.length > 0, 'a read');
+    expect(Buffer.concat(chunks).toString()).toBe('next');
+  });
+
+  it('stops reading when its reader says so, and goes on with resume', async () => {
+    const chunks: string[] = [];
+    accepted.reader = {
+      onBytes(bytes) {
+        chunks.push(bytes.toString());
+        return false;
+      },
+    };
+    client.write('one');
+    await waitFor(() => chunks.length === 1, 'the first read');
+    client.write('two');
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50);
+    });
+    expect(chunks).toEqual(['one']);
+    accepted.resume();
+    await waitFor(() => chunks.length === 2, 'the second read');
+    expect(chunks).toEqual(['one', 'two']);
+  });
+
+  it('tells its end, and keeps its own side open', async () => {
+    let hasEnded = false;
+    accepted.once('end', () => {
+      hasEnded = true;
+    });
+    client.end();
+    await waitFor(() => hasEnded, 'the end');
+    expect(accepted.writable).toBe(true);
+  });
+
+  it('is not made where a server has no handle to sit between', () => {
+    expect(acceptAsTaps(createServer(), () => undefined)).toBe(false);
+  });
+});
