@@ -10,9 +10,6 @@ export const INCOMPLETE = -1;
 export const BAD_VERSION = -2;
 export const BAD_ADDRESS_TYPE = -3;
 
-/** The longest message of the handshake: user and password of 255 bytes each. */
-export const MAX_MESSAGE_BYTES = 3 + 255 + 255;
-
 function endIfWhole(bytes: Uint8Array, end: number): number {
   return bytes.length < end ? INCOMPLETE : end;
 }
