@@ -39,7 +39,7 @@ const settings = z.object({
       env: 'QUERY_REUSE',
       description: 'answers to questions about sums are given again for so long; 0 asks each time',
     }),
-    sums_age_ms: durationMs({ max: 3_600_000 }).default(15_000).meta({
+    sums_age_ms: durationMs({ max: 3_600_000 }).default(0).meta({
       env: 'QUERY_SUMS_AGE',
       description:
         'sums may lack what was stored within this time; hours whose sums are older than that are read exactly, which takes longer',

@@ -132,8 +132,12 @@ describe('three workers', () => {
 
   test('replace one that was killed, which closes its sessions as crashed and no others', async () => {
     const startedBefore = await metric(site.ops, 'sockscope_proxy_sessions_started_total');
-    const openBefore = stillOpen();
-    expect(openBefore).toHaveLength(PER_SOURCE);
+    // Events come a moment after what they tell of.
+    const openBefore = await vi.waitFor(() => {
+      const found = stillOpen();
+      expect(found).toHaveLength(PER_SOURCE);
+      return found;
+    }, WAIT);
     // What has been read is kept for the case of a crash.
     await vi.waitFor(() => {
       const read = log.events.filter((event) => event.bytes_received === 100).map(sessionId);
