@@ -178,14 +178,15 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
       const result = await client.query({
         query: query.sql,
         query_params: { ...query.params },
-        format: 'JSONEachRow',
+        // By column: a third of the text to be parsed, and no splitting into lines.
+        format: 'JSONColumnsWithMetadata',
         ...requestOf(query, deadline, FOR_ROWS, queryId),
       });
-      const raw = await abortable(result.json<unknown>(), deadline.signal, () => {
+      const body = await abortable(result.text(), deadline.signal, () => {
         result.close();
       });
       return {
-        rows: raw.map((row) => parseRow(query.row, row)),
+        rows: rowsOf(body).map((row) => parseRow(query.row, row)),
         cost: costOf(result.response_headers),
       };
     });
@@ -339,6 +340,18 @@ async function abortable<T>(promise: Promise<T>, signal: AbortSignal, end: () =>
     promise.catch(() => undefined);
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
   }
+}
+
+/** `{"data": {"a": [1, 2], "b": [3, 4]}, …}` as rows. */
+function rowsOf(body: string): Record<string, unknown>[] {
+  const { data } = JSON.parse(body) as { data: Record<string, readonly unknown[]> };
+  const columns = Object.entries(data);
+  const length = columns[0]?.[1].length ?? 0;
+  const rows = Array.from({ length }, (): Record<string, unknown> => ({}));
+  for (const [name, values] of columns) {
+    for (const [i, row] of rows.entries()) row[name] = values[i];
+  }
+  return rows;
 }
 
 function parseRow<S extends z.ZodType>(schema: S, row: unknown): z.output<S> {
