@@ -131,12 +131,15 @@ try {
   });
   for (const { peer, get } of missing) say(`${peer} is left out, for it is not here: ${get}`);
   for (let round = 1; round <= rounds && cases.length > 0; round++) {
-    for (const peer of peers) {
+    // Another one begins every time, so that no peer always follows the same one.
+    const first = (round - 1) % peers.length;
+    for (const peer of [...peers.slice(first), ...peers.slice(0, first)]) {
       say(`round ${round} of ${rounds}, ${peer.name}`);
       // oxlint-disable-next-line no-await-in-loop
       await runPeer(peer, cases, options, {
         generator,
         background,
+        bystanders: kafka === null ? [] : [kafka.pid],
         results,
         say: (text) => {
           say(`  ${text}`);

@@ -8,13 +8,17 @@ import type { Results } from './results.js';
 const WARM_UP_SESSIONS = 500;
 /** How long memory may settle before it is read. */
 const SETTLE_MS = 1_500;
-/** Before a case, so that one's tail is not the next one's load. */
-const PAUSE_MS = 200;
+/** One case's tail must not be the next one's load: a proxy is waited for until it rests, but not for ever. */
+const REST_CHECK_MS = 200;
+const REST_CPU_SECONDS = 0.02;
+const REST_TIMEOUT_MS = 10_000;
 
 export interface RunDeps {
   readonly generator: Generator;
   /** Makes the load that a measurement runs beside. */
   readonly background: Generator;
+  /** Processes that work for a peer without being it: Kafka. */
+  readonly bystanders: readonly number[];
   readonly results: Results;
   readonly say: (text: string) => void;
 }
@@ -23,6 +27,18 @@ const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
+
+/** Waits until processes use next to no processor time. */
+async function rest(pids: readonly number[]): Promise<void> {
+  const deadline = performance.now() + REST_TIMEOUT_MS;
+  for (let before = treeCpuSeconds(pids); performance.now() < deadline;) {
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(REST_CHECK_MS);
+    const now = treeCpuSeconds(pids);
+    if (before === null || now === null || now - before <= REST_CPU_SECONDS) return;
+    before = now;
+  }
+}
 
 /** One peer through all cases, once. */
 export async function runPeer(
@@ -36,14 +52,14 @@ export async function runPeer(
     for (const benchCase of cases) {
       // Memory is asked of processes, and a direct connection has none.
       if (benchCase.kind === 'idle' && running.pids.length === 0) continue;
+      // oxlint-disable-next-line no-await-in-loop
+      await rest([...running.pids, ...deps.bystanders]);
       try {
         // oxlint-disable-next-line no-await-in-loop
         await runCase(peer.name, running, benchCase, options, deps);
       } catch (error) {
         deps.results.fail(benchCase.name, peer.name, String(error));
       }
-      // oxlint-disable-next-line no-await-in-loop
-      await sleep(PAUSE_MS);
     }
   } finally {
     await running.stop();
@@ -55,7 +71,7 @@ async function runCase(
   running: RunningPeer,
   benchCase: BenchCase,
   options: BenchOptions,
-  { generator, background, results, say }: RunDeps,
+  { generator, background, bystanders, results, say }: RunDeps,
 ): Promise<void> {
   if (benchCase.kind === 'idle') {
     const { via, pids } = running;
@@ -83,13 +99,18 @@ async function runCase(
     await background.run(job, running.via);
   }
   const cpuBefore = treeCpuSeconds(running.pids);
+  const kafkaBefore = treeCpuSeconds(bystanders);
   const result = await generator.run(benchCase.job(options), running.via);
   const cpuAfter = treeCpuSeconds(running.pids);
+  const kafkaAfter = treeCpuSeconds(bystanders);
+  const perPiece = (before: number | null, after: number | null): number | null =>
+    before === null || after === null ? null : (after - before) / result.total;
   if (besideDownloads > 0) await background.run({ kind: 'close_idle' }, running.via);
   for (const measure of benchCase.measures) {
     const value = {
       rate: (result.count / result.elapsedMs) * 1_000,
-      cpu: cpuBefore === null || cpuAfter === null ? null : (cpuAfter - cpuBefore) / result.total,
+      cpu: perPiece(cpuBefore, cpuAfter),
+      kafka_cpu: perPiece(kafkaBefore, kafkaAfter),
       p50: result.p50Us,
       p99: result.p99Us,
     }[measure.from];

@@ -15,6 +15,7 @@ const RULES =
 /** A real Kafka for the tracked peers. */
 export interface BenchKafka {
   readonly address: string;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -30,6 +31,7 @@ export async function startBenchKafka(): Promise<BenchKafka> {
   await admin.stop();
   return {
     address: broker.address,
+    pid: broker.pid,
     async stop() {
       await broker.stop();
       rmSync(dataDir, { recursive: true, force: true });
