@@ -244,7 +244,8 @@ export function startBackend(
     for (const timer of timers) clearTimeout(timer);
     intake.stop();
     outbox.close();
-    clearIntake(folder.intakeDir);
+    // What could not be read now is left for the next start.
+    if (shared.taken === shared.written) clearIntake(folder.intakeDir);
     const leftBytes = outbox.counts.spoolBytes;
     send({ kind: 'stats', stats: statsOf(outbox, intake) });
     folder.close();

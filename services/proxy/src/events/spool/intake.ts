@@ -14,6 +14,7 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  rmSync,
   unlinkSync,
   writevSync,
 } from 'node:fs';
@@ -143,8 +144,10 @@ export class IntakeReader {
   private dropSegment(): void {
     if (this.position === this.segmentStart) throw new Error('a file is empty');
     this.close();
-    unlinkSync(fileOf(this.dir, this.segmentStart));
+    const done = fileOf(this.dir, this.segmentStart);
     this.segmentStart = this.position;
+    // Whoever removed it before us did no harm: all of it has been taken.
+    rmSync(done, { force: true });
   }
 }
 
