@@ -22,6 +22,7 @@ import { serveOperations } from './http/operations.js';
 import { serveQuestions } from './http/routes.js';
 import { NO_MASK } from './mask/mask.js';
 import type { Mask } from './mask/mask.js';
+import { createDensityMemory } from './questions/sessions/density.js';
 import type { Gate } from './store/gate.js';
 import type { Store } from './store/store.js';
 import type { StreamConfig } from './stream/config.js';
@@ -94,7 +95,12 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
         contextOf: (request: FastifyRequest, reply: FastifyReply) =>
           contextOf(request, reply, deps),
       };
-      serveQuestions(api, { ...routed, ...deps.exports, version: config.version });
+      serveQuestions(api, {
+        ...routed,
+        ...deps.exports,
+        densities: createDensityMemory(),
+        version: config.version,
+      });
       serveStream(api, {
         ...routed,
         config: config.stream,

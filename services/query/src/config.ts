@@ -52,7 +52,7 @@ const settings = z.object({
       env: 'QUERY_LIGHT_WAITING_MAX',
       description: 'further ones that wait; beyond it they get 503',
     }),
-    heavy_running_max: integer({ min: 1, max: 1_000 }).default(8).meta({
+    heavy_running_max: integer({ min: 1, max: 1_000 }).default(4).meta({
       env: 'QUERY_HEAVY_RUNNING_MAX',
       description: 'questions about sums that are answered at once',
     }),

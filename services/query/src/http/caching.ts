@@ -10,15 +10,13 @@ export function isClosed(toMs: number | undefined, nowMs: number): boolean {
   return toMs !== undefined && toMs <= nowMs - CLOSED_AFTER_MS;
 }
 
-/** Fields that say when an answer was made, not what it is. */
-const VOLATILE: ReadonlySet<string> = new Set(['as_of', 'data_until']);
-
-/** Weak, because the time of the answer does not count. */
-function etagOf(answer: unknown): string {
-  const text = JSON.stringify(answer, (key, value: unknown) =>
-    VOLATILE.has(key) ? undefined : value,
-  );
-  return `W/"${createHash('sha256').update(text).digest('base64url').slice(0, 27)}"`;
+/** Without the fields that say when the answer was made: it is weak, because those do not count. */
+function etagOf(answer: object, text: string): string {
+  const isDated = 'as_of' in answer;
+  const lasting = isDated
+    ? JSON.stringify({ ...answer, as_of: undefined, data_until: undefined })
+    : text;
+  return `W/"${createHash('sha256').update(lasting).digest('base64url').slice(0, 27)}"`;
 }
 
 function matches(header: string | undefined, etag: string): boolean {
@@ -30,19 +28,21 @@ function matches(header: string | undefined, etag: string): boolean {
 /**
  * Says how long an answer may be kept.
  *
+ * @param text the answer as it is sent.
  * @returns whether the client has it already: then 304 was set and nothing need be sent.
  */
 export function cacheAnswer(
   request: FastifyRequest,
   reply: FastifyReply,
-  answer: unknown,
+  answer: object,
+  text: string,
   closed: boolean,
 ): boolean {
   if (!closed) {
     reply.header('cache-control', 'no-store');
     return false;
   }
-  const etag = etagOf(answer);
+  const etag = etagOf(answer, text);
   reply
     .header('cache-control', `private, max-age=${PRIVATE_SECONDS}`)
     .header('etag', etag)

@@ -84,10 +84,18 @@ export function serve<Params extends z.ZodType, Query extends z.ZodType, Answer 
         question.ask(asked, context),
       );
       const closed = question.closed?.(asked, found, context.nowMs) ?? false;
-      if (cacheAnswer(request, reply, found, closed)) return reply.send();
-      return reply.send(found);
+      const text = serialized(reply, found);
+      if (cacheAnswer(request, reply, found as object, text, closed)) return reply.send();
+      return reply.type('application/json; charset=utf-8').send(text);
     },
   );
+}
+
+/** By the serializer of the app, which validates in tests. */
+function serialized(reply: FastifyReply, answer: unknown): string {
+  const text = reply.serialize(answer);
+  if (typeof text !== 'string') throw new TypeError('an answer is text');
+  return text;
 }
 
 /** @throws ProblemError forbidden */

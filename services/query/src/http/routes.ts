@@ -46,6 +46,7 @@ import {
   destinationProfile as answerDestinationProfile,
   userProfile as answerUserProfile,
 } from '../questions/profile/profile.js';
+import type { SessionsDeps } from '../questions/sessions/sessions.js';
 import {
   sessionById,
   sessionsPage as answerSessionsPage,
@@ -69,7 +70,10 @@ function visibleUsers<T extends { readonly user: string }>(items: readonly T[], 
   return items.map((item) => ({ ...item, user: mask.user(item.user) }));
 }
 
-type RoutesDeps = QuestionDeps & SumsDeps & ExportDeps & { readonly version: string };
+type RoutesDeps = QuestionDeps &
+  SumsDeps &
+  SessionsDeps &
+  ExportDeps & { readonly version: string };
 
 /** The questions, under `/api/v1`. */
 export function serveQuestions(app: FastifyInstance, deps: RoutesDeps): void {
@@ -96,7 +100,7 @@ function serveSessions(app: FastifyInstance, deps: RoutesDeps): void {
     ask: async ({ query }, context) => {
       const filters = await visibleFilters(store, query, context);
       const limited = { ...query, limit: query.limit ?? API_LIMITS.page_size_default };
-      const page = await answerSessionsPage(store, limited, filters, context, context.nowMs);
+      const page = await answerSessionsPage(deps, limited, filters, context, context.nowMs);
       return { ...page, items: page.items.map((item) => visibleSession(item, context.mask)) };
     },
   });

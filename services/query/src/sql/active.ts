@@ -1,5 +1,5 @@
-import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
+import { int64, wireTime } from './columns.js';
 import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
@@ -7,6 +7,9 @@ import { SESSION_COLUMNS, sessionAfter, sessionRow } from './sessions.js';
 import type { PagePosition } from './sessions.js';
 import { keySql } from './sums.js';
 import type { Dimension } from './sums.js';
+
+/** Few granules hold an open session: threads would cost more than they read. */
+const OPEN_SETTINGS = { ...FINAL_SETTINGS, max_threads: 1 } as const;
 
 const OPEN: Condition = { sql: `status = 'active'`, params: {} };
 
@@ -27,7 +30,7 @@ export function activeCountQuery(filter: Condition): Query<typeof countRow> {
     sql: `SELECT count() AS active FROM sessions FINAL WHERE ${where.sql}`,
     params: where.params,
     row: countRow,
-    settings: FINAL_SETTINGS,
+    settings: OPEN_SETTINGS,
   };
 }
 
@@ -59,7 +62,7 @@ export function activePageQuery(page: {
       ORDER BY s.started_at DESC, s.session_id DESC`,
     params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
     row: activeRow,
-    settings: FINAL_SETTINGS,
+    settings: OPEN_SETTINGS,
   };
 }
 
@@ -71,7 +74,7 @@ const activeUserRow = z.object({
   bytes_received: int64,
   recent_sent: int64,
   recent_received: int64,
-  first_started_at: isoTime,
+  first_started_at: wireTime,
 });
 
 export type ActiveUserRow = z.output<typeof activeUserRow>;
@@ -99,7 +102,7 @@ export function activeUsersQuery(of: {
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit: of.limit + 1, since_s: Math.floor(of.sinceMs / 1_000) },
     row: activeUserRow,
-    settings: FINAL_SETTINGS,
+    settings: OPEN_SETTINGS,
   };
 }
 
@@ -125,7 +128,7 @@ export function activeByKeyQuery(of: {
       WHERE ${where.sql} GROUP BY key`,
     params: where.params,
     row: activeByKeyRow,
-    settings: FINAL_SETTINGS,
+    settings: OPEN_SETTINGS,
   };
 }
 
@@ -142,7 +145,7 @@ export function openSessionsQuery(filter: Condition, limit: number): Query<typeo
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit },
     row: sessionRow,
-    settings: FINAL_SETTINGS,
+    settings: OPEN_SETTINGS,
     reuse: true,
   };
 }

@@ -1,5 +1,5 @@
-import { isoTime } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
+import { wireTime } from './columns.js';
 import type { Query } from './query.js';
 
 const apiKeyRow = z.object({
@@ -8,9 +8,9 @@ const apiKeyRow = z.object({
   name: z.string(),
   scopes: z.array(z.string()),
   user: z.string().nullable(),
-  created_at: isoTime,
-  expires_at: isoTime.nullable(),
-  revoked_at: isoTime.nullable(),
+  created_at: wireTime,
+  expires_at: wireTime.nullable(),
+  revoked_at: wireTime.nullable(),
 });
 export type ApiKeyRow = z.output<typeof apiKeyRow>;
 

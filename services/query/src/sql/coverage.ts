@@ -1,12 +1,12 @@
-import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
+import { int64, wireTime } from './columns.js';
 import type { Query } from './query.js';
 
 const coverageRow = z.object({
   rollups: z.int(),
   dirty_hours: z.array(int64),
-  minutes_from: isoTime.nullable(),
-  newest: isoTime.nullable(),
+  minutes_from: wireTime.nullable(),
+  newest: wireTime.nullable(),
 });
 
 /**

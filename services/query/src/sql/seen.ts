@@ -1,11 +1,11 @@
-import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
+import { int64, wireTime } from './columns.js';
 import type { Query } from './query.js';
 
 const seenRow = z.object({
   sessions: int64,
-  first_seen: isoTime,
-  last_seen: isoTime,
+  first_seen: wireTime,
+  last_seen: wireTime,
 });
 
 const TABLES = {

@@ -1,4 +1,4 @@
-import { bool, int64, isoTime } from '@sockscope/runtime/clickhouse';
+import { bool } from '@sockscope/runtime/clickhouse';
 import {
   ACL_DECISIONS,
   CLOSE_REASONS,
@@ -8,6 +8,7 @@ import {
   SESSION_STATUSES,
 } from '@sockscope/schemas';
 import { z } from 'zod';
+import { int64, wireTime } from './columns.js';
 import { BYTES_SQL, DURATION_SQL, FINAL_SETTINGS, timeSql } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
@@ -18,7 +19,7 @@ function plainAddress(text: string): string {
 }
 
 const MAPPED = '::ffff:';
-const address = z.string().transform(plainAddress);
+const address = z.string().overwrite(plainAddress);
 
 export const SESSION_COLUMNS = `
   session_id, started_at, ended_at, updated_at, duration_ms, status, close_reason, error_code,
@@ -28,9 +29,9 @@ export const SESSION_COLUMNS = `
 
 export const sessionRow = z.object({
   session_id: z.string(),
-  started_at: isoTime,
-  ended_at: isoTime.nullable(),
-  updated_at: isoTime,
+  started_at: wireTime,
+  ended_at: wireTime.nullable(),
+  updated_at: wireTime,
   duration_ms: int64.nullable(),
   status: z.enum(SESSION_STATUSES),
   close_reason: z.enum(CLOSE_REASONS).nullable(),
@@ -142,6 +143,35 @@ export function sessionsPageQuery(page: {
   };
 }
 
+const edgeRow = z.object({ rows: int64, edge: wireTime });
+
+/**
+ * How far the first `limit` rows of some users or destinations reach, in reading order. Versions
+ * count as rows of their own, so it is a little less far than as many sessions.
+ */
+export function edgeQuery(of: {
+  readonly table: Exclude<SessionsTable, 'sessions'>;
+  readonly keys: readonly string[];
+  readonly range: Condition;
+  readonly order: SortOrder;
+  readonly limit: number;
+}): Query<typeof edgeRow> {
+  const column = of.table === 'sessions_by_user' ? 'user' : 'dest_host';
+  const isDesc = of.order === 'desc';
+  return {
+    name: 'edge',
+    sql: `SELECT count() AS rows, ${isDesc ? 'min' : 'max'}(started_at) AS edge FROM (
+        SELECT started_at FROM ${of.table}
+        WHERE ${column} IN {edge_keys:Array(String)} AND ${of.range.sql}
+        ORDER BY started_at ${isDesc ? 'DESC' : 'ASC'}
+        LIMIT {edge_limit:UInt32}
+      )`,
+    params: { ...of.range.params, edge_keys: [...of.keys], edge_limit: of.limit },
+    row: edgeRow,
+    settings: { max_threads: 1 },
+  };
+}
+
 /** The session with this id. A UUIDv7 carries its start, which bounds the primary key. */
 export function sessionByIdQuery(sessionId: string, startedMs: number): Query<typeof sessionRow> {
   return {
@@ -155,7 +185,7 @@ export function sessionByIdQuery(sessionId: string, startedMs: number): Query<ty
   };
 }
 
-const earliestRow = z.object({ started_at: isoTime.nullable() });
+const earliestRow = z.object({ started_at: wireTime.nullable() });
 
 /** The start of the earliest session, from the parts' own statistics. */
 export function earliestSessionQuery(): Query<typeof earliestRow> {
@@ -170,13 +200,13 @@ export function earliestSessionQuery(): Query<typeof earliestRow> {
 const eventRow = z.object({
   seq: z.int(),
   type: z.enum(SESSION_EVENT_TYPES),
-  occurred_at: isoTime,
+  occurred_at: wireTime,
   bytes_sent: int64,
   bytes_received: int64,
   packets_sent: int64,
   packets_received: int64,
-  interval_start: isoTime.nullable(),
-  interval_end: isoTime.nullable(),
+  interval_start: wireTime.nullable(),
+  interval_end: wireTime.nullable(),
   delta_bytes_sent: int64,
   delta_bytes_received: int64,
   delta_packets_sent: int64,

@@ -1,11 +1,11 @@
-import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import { SESSION_EVENT_TYPES, SESSION_STATUSES } from '@sockscope/schemas';
 import { z } from 'zod';
+import { int64, wireTime } from './columns.js';
 import { timeSql } from './expressions.js';
 import type { Query } from './query.js';
 import { sessionRow } from './sessions.js';
 
-const clockRow = z.object({ now: isoTime });
+const clockRow = z.object({ now: wireTime });
 
 /** The database's own clock, which stamps what it stores. */
 export function clockQuery(): Query<typeof clockRow> {
@@ -15,9 +15,9 @@ export function clockQuery(): Query<typeof clockRow> {
 const storedEventRow = sessionRow.omit({ status: true, updated_at: true }).extend({
   type: z.enum(SESSION_EVENT_TYPES),
   seq: int64,
-  occurred_at: isoTime,
+  occurred_at: wireTime,
   status: z.enum(SESSION_STATUSES).nullable(),
-  ingested_at: isoTime,
+  ingested_at: wireTime,
 });
 export type StoredEvent = z.output<typeof storedEventRow>;
 

@@ -1,6 +1,6 @@
-import { int64 } from '@sockscope/runtime/clickhouse';
 import type { TopMeasure } from '@sockscope/schemas/api';
 import { z } from 'zod';
+import { int64 } from './columns.js';
 import { FINAL_SETTINGS, timeSql } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query, SqlParams } from './query.js';
@@ -65,6 +65,14 @@ export type SumName = keyof typeof sumColumns;
 export const SUM_NAMES = Object.keys(sumColumns) as SumName[];
 export type Sums = Readonly<Record<SumName, number>>;
 
+/** What a top list shows of each key. Whether a session was closed or failed it shows only where it counts ends. */
+export function topNames(dimension: Dimension | 'flow'): readonly SumName[] {
+  const shown = SUM_NAMES.filter(
+    (name) => name !== 'sessions_closed' && name !== 'sessions_failed',
+  );
+  return countsAtEnd(dimension) ? SUM_NAMES : shown;
+}
+
 /** `[fromMs, toMs)`. */
 export interface Span {
   readonly fromMs: number;
@@ -99,6 +107,8 @@ export interface SumsOf {
   readonly traffic: { readonly filter: Condition };
   /** Sums keys together that are shown as one, by an expression over the key; null: each by itself. */
   readonly shownAs: ((key: string) => string) | null;
+  /** The figures that are wanted; the others are not read and come as 0. */
+  readonly names: readonly SumName[];
   /** Starts of the pieces of a time series; null for one sum over everything. */
   readonly cuts: readonly number[] | null;
 }
@@ -156,10 +166,11 @@ function part(of: {
   readonly table: string;
   readonly key: string;
   readonly slot: string;
+  readonly names: readonly SumName[];
   readonly columns: Partial<Record<SumName, string>>;
   readonly where: Condition;
 }): Part {
-  const sums = SUM_NAMES.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
+  const sums = of.names.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
   return {
     sql: `SELECT ${of.key} AS k, ${of.slot} AS slot, ${sums.join(', ')}
       FROM ${of.table} FINAL
@@ -180,7 +191,12 @@ function rollupParts(of: SumsOf): Part[] {
   return parts
     .filter(([, spans]) => spans.length > 0)
     .map(([prefix, spans, table]) => {
-      const of_ = { table, slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'), columns };
+      const of_ = {
+        table,
+        slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
+        names: of.names,
+        columns,
+      };
       const within = withinSeconds('bucket', spans, prefix);
       if (source.kind === 'pairs') {
         const key = KEY_SQL[of.dimension];
@@ -237,6 +253,7 @@ function exactParts(of: SumsOf): Part[] {
   const latestMs = Math.max(...of.exact.map((span) => span.toMs));
   const atEnd = countsAtEnd(of.dimension);
   const ended = part({
+    names: of.names,
     table,
     key,
     slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
@@ -252,6 +269,7 @@ function exactParts(of: SumsOf): Part[] {
   });
   if (atEnd) return [ended];
   const started = part({
+    names: of.names,
     table,
     key,
     slot: slotSql(of, 'toUnixTimestamp64Milli(started_at)'),
@@ -259,6 +277,7 @@ function exactParts(of: SumsOf): Part[] {
     where: allOf([withinMs('started_at', of.exact, 'e'), filter, ...keys]),
   });
   const moved = part({
+    names: of.names,
     table: 'session_traffic_1m',
     key,
     slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
@@ -286,7 +305,12 @@ function union(of: SumsOf): Part {
   };
 }
 
-const SUMMED_SQL = SUM_NAMES.map((name) => `sum(s_${name}) AS ${name}`).join(', ');
+/** Every figure by its name, those that are not wanted as 0. */
+function summedSql(of: SumsOf): string {
+  return SUM_NAMES.map((name) =>
+    of.names.includes(name) ? `sum(s_${name}) AS ${name}` : `toUInt64(0) AS ${name}`,
+  ).join(', ');
+}
 
 const seriesRow = z.object({ key: z.string(), slot: int64, ...sumColumns });
 export type SeriesRow = z.output<typeof seriesRow>;
@@ -296,7 +320,7 @@ export function seriesQuery(of: SumsOf): Query<typeof seriesRow> {
   const { sql, params } = union(of);
   return {
     name: `series_${of.dimension}`,
-    sql: `SELECT k AS key, slot, ${SUMMED_SQL}
+    sql: `SELECT k AS key, slot, ${summedSql(of)}
       FROM (
     ${sql}
       ) GROUP BY k, slot`,
@@ -333,7 +357,7 @@ function topSql(of: SumsOf, by: TopMeasure): { sql: string; params: SqlParams } 
   const key = shownKeySql(of);
   const measure = measureSql(by, of.dimension);
   return {
-    sql: `SELECT ${key} AS key, toUInt8(grouping(key)) AS is_total, ${SUMMED_SQL}
+    sql: `SELECT ${key} AS key, toUInt8(grouping(key)) AS is_total, ${summedSql(of)}
       FROM (
     ${sql}
       )
@@ -354,7 +378,7 @@ export function topKeysSql(
   const { sql, params } = union(of);
   const measure = measureSql(by, of.dimension);
   return {
-    sql: `SELECT ${shownKeySql(of)} AS key, ${SUMMED_SQL}
+    sql: `SELECT ${shownKeySql(of)} AS key, ${summedSql(of)}
       FROM (
     ${sql}
       )

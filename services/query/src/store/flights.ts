@@ -11,6 +11,7 @@ interface Flight<T> {
   readonly answer: Promise<T>;
   readonly controller: AbortController;
   waiting: number;
+  isOver: boolean;
 }
 
 export function createFlights<T>(): Flights<T> {
@@ -18,9 +19,15 @@ export function createFlights<T>(): Flights<T> {
 
   function begin(key: string, start: (signal: AbortSignal) => Promise<T>): Flight<T> {
     const controller = new AbortController();
-    const flight: Flight<T> = { controller, answer: start(controller.signal), waiting: 0 };
+    const flight: Flight<T> = {
+      controller,
+      answer: start(controller.signal),
+      waiting: 0,
+      isOver: false,
+    };
     flights.set(key, flight);
     const end = () => {
+      flight.isOver = true;
       if (flights.get(key) === flight) flights.delete(key);
     };
     flight.answer.then(end, end);
@@ -47,9 +54,9 @@ export function createFlights<T>(): Flights<T> {
       } finally {
         signal.removeEventListener('abort', onAbort);
         flight.waiting -= 1;
-        if (flight.waiting === 0 && flights.get(key) === flight) {
+        if (flight.waiting === 0 && !flight.isOver) {
           // Nobody waits any more; whoever asks next begins anew.
-          flights.delete(key);
+          if (flights.get(key) === flight) flights.delete(key);
           flight.controller.abort();
         }
       }

@@ -1,6 +1,7 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { z } from 'zod';
+import { ROW_SETTINGS } from '../sql/columns.js';
 import type { Query } from '../sql/query.js';
 import { createFlights } from './flights.js';
 import { createLru } from './lru.js';
@@ -18,6 +19,8 @@ export interface StoreConfig {
 /** How one request asks: it may go away. */
 export interface Asking {
   readonly signal: AbortSignal;
+  /** Threads of ClickHouse; fewer where one request asks many things at once. Default: all cores. */
+  readonly threads?: number;
 }
 
 /** Puts questions to ClickHouse within limits, each once at a time, and measures them. */
@@ -42,6 +45,7 @@ export function createStore(
 ): Store {
   const { clickhouse, metrics } = deps;
   const settings = {
+    ...ROW_SETTINGS,
     max_rows_to_read: config.rows_to_read_max,
     max_memory_usage: config.memory_max_bytes,
     // The server gives up by itself a little after us, should our closing not reach it.
@@ -51,14 +55,22 @@ export function createStore(
   const flights = createFlights<readonly unknown[]>();
   const remembered = createLru<Remembered>(ANSWERS_REMEMBERED_MAX);
 
-  async function send(query: Query, signal: AbortSignal): Promise<readonly unknown[]> {
+  async function send(
+    query: Query,
+    threads: number | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly unknown[]> {
     const end = metrics.duration.startTimer({ query: query.name });
     try {
       const { rows, cost } = await clickhouse.queryWithCost({
         sql: query.sql,
         params: query.params,
         row: query.row,
-        settings: { ...settings, ...query.settings },
+        settings: {
+          ...settings,
+          ...query.settings,
+          ...(threads === undefined ? {} : { max_threads: threads }),
+        },
         timeoutMs: config.query_timeout_ms,
         signal,
       });
@@ -73,8 +85,13 @@ export function createStore(
     }
   }
 
-  async function askAndRemember(key: string, query: Query, signal: AbortSignal) {
-    const rows = await send(query, signal);
+  async function askAndRemember(
+    key: string,
+    query: Query,
+    threads: number | undefined,
+    signal: AbortSignal,
+  ) {
+    const rows = await send(query, threads, signal);
     if (rows.length <= ROWS_REMEMBERED_MAX) {
       remembered.set(key, { rows, untilMs: performance.now() + config.reuse_ms });
     }
@@ -91,7 +108,9 @@ export function createStore(
         return known.rows as z.output<Row>[];
       }
       const rows = await flights.join(key, asking.signal, (signal) =>
-        mayReuse ? askAndRemember(key, query, signal) : send(query, signal),
+        mayReuse
+          ? askAndRemember(key, query, asking.threads, signal)
+          : send(query, asking.threads, signal),
       );
       return rows as z.output<Row>[];
     },

@@ -11,6 +11,7 @@ import type { Component, Logger } from '@sockscope/runtime';
 import { toTimestamp } from '@sockscope/schemas';
 import { clockQuery, storedSinceQuery } from '../sql/stream.js';
 import type { StoredEvent } from '../sql/stream.js';
+import { ProblemError } from '../http/problem.js';
 import { createLru } from '../store/lru.js';
 import type { Store } from '../store/store.js';
 import {
@@ -38,14 +39,17 @@ export interface Hub extends Component {
   /** Names this process in positions. */
   readonly name: string;
   /**
-   * Adds a listener, after it was given what was stored since its position.
+   * Adds a listener and resolves when nothing stored from then on will be missed, after it was given
+   * what was stored since its position.
    *
    * @returns a function that takes it away.
+   * @throws ProblemError or ClickHouseError where the database cannot be asked.
    */
   join(listener: Listener, since: Position | null): Promise<() => void>;
 }
 
 const ERROR_WAIT_MS = 2_000;
+const BEGIN_MAX_MS = 10_000;
 
 export function createHub(
   config: StreamConfig,
@@ -65,6 +69,7 @@ export function createHub(
   let inCrowd = false;
   let polling: Promise<void> | null = null;
   let wake: () => void = () => undefined;
+  const waitingToBegin = new Set<() => void>();
 
   async function databaseNow(): Promise<number> {
     const [row] = await store.ask(clockQuery(), ending);
@@ -111,12 +116,16 @@ export function createHub(
   async function begin(): Promise<number> {
     const nowMs = await databaseNow();
     const rows = await store.ask(storedSinceQuery(nowMs - OVERLAP_MS, POLL_ROWS_MAX), ending);
-    for (const row of rows) seen.set(`${row.session_id}/${row.seq}`, true);
+    for (const row of rows) {
+      if (Date.parse(row.ingested_at) < nowMs) seen.set(`${row.session_id}/${row.seq}`, true);
+    }
     return nowMs;
   }
 
   async function round(): Promise<void> {
     readToMs ??= await begin();
+    for (const tell of waitingToBegin) tell();
+    waitingToBegin.clear();
     await poll(readToMs);
     if (inCrowd) await skipWhereBehind(readToMs);
     else await idle(config.poll_interval_ms);
@@ -149,6 +158,24 @@ export function createHub(
       }
       /* oxlint-enable no-await-in-loop */
     }
+  }
+
+  /** Resolves when the polls have a beginning, so that nothing stored from then on is missed. */
+  async function begun(): Promise<void> {
+    if (readToMs !== null) return;
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        waitingToBegin.delete(tell);
+        reject(
+          new ProblemError('store-unavailable', 'try again shortly', { retryAfterSeconds: 2 }),
+        );
+      }, BEGIN_MAX_MS);
+      const tell = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      waitingToBegin.add(tell);
+    });
   }
 
   /** What was stored since a position: from memory, or else from the database. */
@@ -200,8 +227,9 @@ export function createHub(
         listeners.delete(member);
         metrics.clients.set(listeners.size);
       };
-      if (since === null) return leave;
       try {
+        await begun();
+        if (since === null) return leave;
         const missed = await missedSince(since);
         if (missed === 'too old') listener.gap(since.storedMs, await databaseNow());
         else listener.events(missed);

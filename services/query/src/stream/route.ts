@@ -74,33 +74,36 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
       const { start_after, start_before } = query;
       const passes = passesOf({ ...filters, start_after, start_before });
       const wanted = (type: string) => query.type?.some((each) => each === type) ?? true;
-      const writer = openWriter(request, reply, deps, open);
       const frameOf = (event: LiveEvent) =>
         frame(
           event.type,
           visibleSession(event.session, context.mask),
           positionText(event, deps.hub.name),
         );
-      try {
-        const leave = await deps.hub.join(
-          {
-            events(events) {
-              writer.write(
-                events.filter((event) => wanted(event.type) && passes(event.session)).map(frameOf),
-              );
-            },
-            gap(fromMs, toMs) {
-              writer.write([frame('gap', gapOf(fromMs, toMs), String(toMs))]);
-            },
+      // Until the stream is open, frames wait; what is thrown until then is still told as a problem.
+      let write = (frames: readonly string[]) => {
+        early.push(...frames);
+      };
+      const early: string[] = [];
+      const leave = await deps.hub.join(
+        {
+          events(events) {
+            write(
+              events.filter((event) => wanted(event.type) && passes(event.session)).map(frameOf),
+            );
           },
-          since,
-        );
-        writer.onEnd(leave);
-      } catch {
-        // The headers are out already; the client comes back by itself.
-        writer.end('store');
-        return reply;
-      }
+          gap(fromMs, toMs) {
+            write([frame('gap', gapOf(fromMs, toMs), String(toMs))]);
+          },
+        },
+        since,
+      );
+      const writer = openWriter(request, reply, deps, open);
+      writer.onEnd(leave);
+      writer.write(early);
+      write = (frames) => {
+        writer.write(frames);
+      };
       if (wanted('counters')) startCounters(deps, context, writer);
       return reply;
     },
@@ -112,7 +115,7 @@ function lastPosition(request: FastifyRequest): Position | null {
   return typeof header === 'string' ? positionOf(header) : null;
 }
 
-type Cause = 'slow' | 'unauthenticated' | 'stopping' | 'store';
+type Cause = 'slow' | 'unauthenticated' | 'stopping';
 
 interface Writer {
   /** Sends the frames, or ends the stream where those before have not been taken yet. */
@@ -196,6 +199,8 @@ function openWriter(
     clearInterval(ping);
     clearInterval(recheck);
   });
+  // Whoever left while the stream was prepared does not say so again.
+  if (raw.destroyed) close();
   return writer;
 }
 

@@ -11,25 +11,38 @@ import { ProblemError } from '../../http/problem.js';
 import { allOf } from '../../sql/query.js';
 import {
   earliestSessionQuery,
+  edgeQuery,
   sessionByIdQuery,
   sessionEventsQuery,
   sessionsPageQuery,
   startedWithin,
 } from '../../sql/sessions.js';
-import type { EventRow, PagePosition, SessionRecord, SessionsTable } from '../../sql/sessions.js';
+import type {
+  EventRow,
+  PagePosition,
+  SessionRecord,
+  SessionsTable,
+  SortOrder,
+} from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
 import { filterOf, sessionsTableOf } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { DENSE, SPARSE, windows } from './windows.js';
 import type { Window } from './windows.js';
+import type { DensityMemory } from './density.js';
+
+export interface SessionsDeps {
+  readonly store: Store;
+  readonly densities: DensityMemory;
+}
 
 /** A request for a page: an export has no limit of its own. */
 export type PageQuery = SessionsQuery & { readonly limit: number };
 
 /** History, page by page. */
 export async function sessionsPage(
-  store: Store,
+  deps: SessionsDeps,
   query: PageQuery,
   filters: Filters,
   asking: Asking,
@@ -37,7 +50,7 @@ export async function sessionsPage(
 ): Promise<SessionsPage> {
   const binding = bindingOf('sessions', { ...query, ...filters });
   const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
-  const rows = await pageRows(store, query, filters, position, asking, nowMs);
+  const rows = await pageRows(deps, query, filters, position, asking, nowMs);
   const items = rows.slice(0, query.limit);
   const last = items.at(-1);
   return {
@@ -71,7 +84,7 @@ function sortValueOf(row: SessionRecord, sort: SessionsQuery['sort']): number | 
 
 /** One row more than the page holds, where there is one: it tells that a next page exists. */
 async function pageRows(
-  store: Store,
+  { store, densities }: SessionsDeps,
   query: PageQuery,
   filters: Filters,
   position: PagePosition | null,
@@ -102,7 +115,19 @@ async function pageRows(
   if (anchorMs === null) return [];
   const rows: SessionRecord[] = [];
   const isDense = table === 'sessions' && filter.sql === allOf([]).sql;
-  const slices = windows(range, order, anchorMs, wanted, isDense ? DENSE : SPARSE);
+  const alike = bindingOf('density', { ...filters, order });
+  const fromPresent = position === null && order === 'desc' && range.highMs === null;
+  const usual = { pace: isDense ? DENSE : SPARSE, anchorMs };
+  const startMs = fromPresent ? null : anchorMs;
+  const edge = densities.knows(alike)
+    ? null
+    : await edgeOf(store, { filters, range, order, startMs, wanted }, asking);
+  if (edge === 'all') return read(range, wanted, true);
+  const guess =
+    edge === null
+      ? densities.begin(alike, wanted, usual, nowMs)
+      : { pace: { ...SPARSE, firstMs: Math.abs(anchorMs - edge) + 1 }, anchorMs };
+  const slices = windows(range, order, fromPresent ? guess.anchorMs : anchorMs, wanted, guess.pace);
   for (let next = slices.next(0); next.done !== true && rows.length < wanted;) {
     // Each slice is read only if the ones before did not fill the page.
     // oxlint-disable-next-line no-await-in-loop
@@ -114,7 +139,47 @@ async function pageRows(
     rows.push(...found);
     next = slices.next(found.length);
   }
+  if (rows.length >= wanted) {
+    const startsMs = rows.map((row) => sessionStartMs(row.session_id));
+    densities.learn(alike, startsMs, fromPresent, nowMs);
+  }
   return rows;
+}
+
+/** Versions and filters take some rows away. */
+const EDGE_ROWS_FACTOR = 2;
+
+/**
+ * How far a page of one user or one destination may reach that was not asked for before: a look at
+ * the starts alone costs less than slices that turn out too short.
+ *
+ * @returns `all` where there is no more than that, null where another table is read.
+ */
+async function edgeOf(
+  store: Store,
+  page: {
+    readonly filters: Filters;
+    readonly range: Window;
+    readonly order: SortOrder;
+    readonly startMs: number | null;
+    readonly wanted: number;
+  },
+  asking: Asking,
+): Promise<number | 'all' | null> {
+  const { filters, range, order, startMs } = page;
+  const table = sessionsTableOf(filters);
+  if (table === 'sessions') return null;
+  const keys = table === 'sessions_by_user' ? filters.user : filters.dest_host?.exact;
+  const limit = page.wanted * EDGE_ROWS_FACTOR;
+  const isDesc = order === 'desc';
+  const lowMs = isDesc || startMs === null ? range.lowMs : startMs;
+  // The cursor's own millisecond belongs to the page.
+  const highMs = isDesc && startMs !== null ? startMs + 1 : range.highMs;
+  const [found] = await store.ask(
+    edgeQuery({ table, keys: keys ?? [], range: startedWithin(lowMs, highMs), order, limit }),
+    asking,
+  );
+  return found === undefined || found.rows < limit ? 'all' : Date.parse(found.edge);
 }
 
 /** Whether a slice is read faster by one thread than by several that must be started and joined. */

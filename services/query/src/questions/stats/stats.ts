@@ -18,9 +18,11 @@ export async function stats(
   deps: SumsDeps,
   query: StatsQuery,
   filters: Filters,
-  asking: Asking,
+  { signal }: Asking,
   nowMs: number,
 ): Promise<Stats> {
+  // Ten queries at once keep the cores busy; more threads for each would only cost.
+  const asking = { signal, threads: 1 };
   const range = rangeOf(query, nowMs);
   const before = periodBefore(query, range);
   const top = { by: 'bytes', limit: TOP_LENGTH, range, filters } as const;

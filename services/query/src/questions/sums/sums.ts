@@ -6,10 +6,19 @@ import {
   flowsQuery,
   seriesQuery,
   SUM_NAMES,
+  topNames,
   topQuery,
   uniquesQuery,
 } from '../../sql/sums.js';
-import type { Dimension, FlowRow, SeriesRow, Sums, SumsOf, TopRow } from '../../sql/sums.js';
+import type {
+  Dimension,
+  FlowRow,
+  SeriesRow,
+  SumName,
+  Sums,
+  SumsOf,
+  TopRow,
+} from '../../sql/sums.js';
 import type { Asking, Store } from '../../store/store.js';
 import {
   filterOf,
@@ -72,6 +81,7 @@ function pickSums(row: Sums): Sums {
 
 function prepare<D extends Dimension | 'flow'>(
   question: Omit<SumsQuestion, 'dimension'> & { readonly dimension: D },
+  names: readonly SumName[],
   coverage: Coverage,
 ): { of: SumsOf & { dimension: D }; provenance: Provenance } {
   const { dimension, range, filters, keys = null, cuts = null, shownAs = null } = question;
@@ -94,6 +104,7 @@ function prepare<D extends Dimension | 'flow'>(
       sessions: { table: sessionsTableOf(filters), filter: filterOf(filters) },
       traffic: { filter: trafficFilterOf(filters, range) },
       shownAs,
+      names,
       cuts,
     },
   };
@@ -107,7 +118,7 @@ export async function prepareTop<D extends Dimension>(
     readonly shownAs?: SumsOf['shownAs'];
   },
 ): Promise<SumsOf & { readonly dimension: D }> {
-  return prepare(question, await deps.coverage.read()).of;
+  return prepare(question, topNames(question.dimension), await deps.coverage.read()).of;
 }
 
 /** The total, then the largest keys. */
@@ -118,9 +129,12 @@ export async function topSums(
   limit: number,
   asking: Asking,
 ): Promise<{ rows: readonly TopRow[]; provenance: Provenance }> {
-  const { of, provenance } = prepare(question, await deps.coverage.read());
+  const names = topNames(question.dimension);
+  const { of, provenance } = prepare(question, names, await deps.coverage.read());
   return { rows: await deps.store.ask(topQuery(of, by, limit), asking), provenance };
 }
+
+const FLOW_NAMES = ['sessions_started', 'bytes_sent', 'bytes_received'] as const;
 
 /** The total, then the largest flows. */
 export async function flowSums(
@@ -132,6 +146,7 @@ export async function flowSums(
 ): Promise<{ rows: readonly FlowRow[]; provenance: Provenance }> {
   const { of, provenance } = prepare(
     { ...question, dimension: 'flow' as const },
+    FLOW_NAMES,
     await deps.coverage.read(),
   );
   return { rows: await deps.store.ask(flowsQuery(of, by, limit), asking), provenance };
@@ -143,7 +158,7 @@ export async function seriesSums(
   question: SumsQuestion,
   asking: Asking,
 ): Promise<{ rows: readonly SeriesRow[]; provenance: Provenance }> {
-  const { of, provenance } = prepare(question, await deps.coverage.read());
+  const { of, provenance } = prepare(question, SUM_NAMES, await deps.coverage.read());
   return { rows: await deps.store.ask(seriesQuery(of), asking), provenance };
 }
 
