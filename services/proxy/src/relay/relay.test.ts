@@ -15,14 +15,17 @@ const logger = createLogger('test', { level: 'silent' });
 const SPLICE = { pipe_bytes: 262_144, max_pipes: 64, after_bytes: 0, threads: 1 };
 const spliceWith = (limits: RelayLimits, splice: typeof SPLICE): Relay =>
   createSpliceRelay({ ...limits, splice }, { libc: loadLibc(), logger });
-const RELAYS: readonly (readonly [string, (limits: RelayLimits) => Relay | null])[] = [
-  ['stream', (limits) => createStreamRelay(limits)],
+const onLinux = process.platform === 'linux';
+const SPLICE_RELAYS: readonly (readonly [string, (limits: RelayLimits) => Relay])[] = [
   ['splice', (limits) => spliceWith(limits, { ...SPLICE, after_bytes: 100_000, threads: 2 })],
   ['splice from the first byte', (limits) => spliceWith(limits, SPLICE)],
   ['splice without pipes', (limits) => spliceWith(limits, { ...SPLICE, max_pipes: 0 })],
 ];
+const RELAYS: typeof SPLICE_RELAYS = [
+  ['stream', (limits) => createStreamRelay(limits)],
+  ...(onLinux ? SPLICE_RELAYS : []),
+];
 const NEVER: RelayLimits = { idle_timeout_ms: 0, half_close_linger_ms: 0 };
-const onLinux = process.platform === 'linux';
 
 /** The session with its counters brought up to date, as the tracker's sweep does. */
 function live(session: Session): Session {
@@ -40,10 +43,10 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   let relay: Relay;
   let bench: RelayBench;
   const begin = async (limits: RelayLimits): Promise<void> => {
-    const created = create(limits);
-    if (created === null) throw new Error(`${name} is not available`);
-    relay = created;
+    relay = create(limits);
     await relay.start();
+    // Without its threads it would pass every test as a stream: `npm run build` makes them.
+    if ('threads' in relay) expect(relay.threads, name).toBeGreaterThan(0);
     bench = await createRelayBench(relay);
   };
   const startOver = async (limits: RelayLimits): Promise<void> => {
@@ -331,13 +334,13 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   });
 
   it('moves bytes again after both directions were quiet for several sweeps', async () => {
-    await startOver({ idle_timeout_ms: 60_000, half_close_linger_ms: 0 });
+    await startOver({ idle_timeout_ms: 4_000, half_close_linger_ms: 0 });
     const { client, upstream, session, end } = await bench.open();
     const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
     const sent = await sendRandom(client, 1_000_000);
     const received = await sendRandom(upstream, 1_000_000);
     await until(() => live(session).bytesReceived === 1_000_000);
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await new Promise((resolve) => setTimeout(resolve, 1_300));
     client.write('more');
     upstream.write('more');
     client.end();
@@ -383,7 +386,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     const lanes = 24;
     await Promise.all(
       Array.from({ length: lanes }, async (_, lane) => {
-        for (let n = lane; n < 2_400; n += lanes) await one(n);
+        for (let n = lane; n < 1_200; n += lanes) await one(n);
       }),
     );
     if (onLinux) await until(() => openDescriptors(relay) <= before);

@@ -1,0 +1,175 @@
+import { createLogger, createRegistry } from '@sockscope/runtime';
+import { afterEach, describe, expect, it } from 'vitest';
+import { relayConfig } from '../config.js';
+import { createRelay } from '../index.js';
+import type { Relay } from '../relay.js';
+import { createRelayBench, receiveAll, sendRandom, until } from '../testing/relay-bench.js';
+import type { RelayBench } from '../testing/relay-bench.js';
+import { loadLibc } from './libc.js';
+import { createSpliceRelay } from './splice-relay.js';
+import type { SpliceRelay } from './splice-relay.js';
+
+const logger = createLogger('test', { level: 'silent' });
+const LIMITS = { idle_timeout_ms: 0, half_close_linger_ms: 0 };
+const SPLICE = { pipe_bytes: 262_144, max_pipes: 64, after_bytes: 10_000, threads: 1 };
+const SIZE = 100_000;
+
+function threadOf(code: string): URL {
+  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
+}
+
+function relayWith(workerUrl?: URL, threads = 1): SpliceRelay {
+  return createSpliceRelay(
+    { ...LIMITS, splice: { ...SPLICE, threads } },
+    { libc: loadLibc(), logger, ...(workerUrl === undefined ? {} : { workerUrl }) },
+  );
+}
+
+describe.runIf(process.platform === 'linux')('the splice relay', () => {
+  const open: (RelayBench | Relay)[] = [];
+  const begin = async (relay: Relay): Promise<RelayBench> => {
+    await relay.start();
+    const bench = await createRelayBench(relay);
+    open.push(bench, relay);
+    return bench;
+  };
+  afterEach(async () => {
+    // oxlint-disable-next-line no-await-in-loop
+    for (const one of open.splice(0)) await one.stop();
+  });
+
+  it('keeps a small session in this process and hands over one that moves much', async () => {
+    const relay = relayWith();
+    const bench = await begin(relay);
+    const small = await bench.open();
+    small.upstream.resume();
+    small.client.write('little');
+    await until(() => small.session.bytesSent === 6);
+    expect(relay.sessions).toBe(0);
+
+    const large = await bench.open();
+    const received = receiveAll(large.upstream);
+    const sha256 = await sendRandom(large.client, SIZE);
+    await until(() => relay.sessions === 1);
+    large.client.end();
+    expect(await received).toEqual({ bytes: SIZE, sha256, how: 'end' });
+    large.upstream.end();
+    expect(await large.end).toEqual({ reason: 'client_eof', errorCode: null });
+    expect(large.session).toMatchObject({ bytesSent: SIZE, bytesReceived: 0 });
+    expect(relay.sessions).toBe(0);
+  });
+
+  it('hands over a session that is half-closed, and remembers who ended first', async () => {
+    const relay = relayWith();
+    const bench = await begin(relay);
+    const { client, upstream, session, end } = await bench.open();
+    const atUpstream = receiveAll(upstream);
+    const atClient = receiveAll(client);
+    client.end('request');
+    expect((await atUpstream).bytes).toBe(7);
+    const sha256 = await sendRandom(upstream, SIZE);
+    await until(() => relay.sessions === 1);
+    upstream.end();
+    expect(await atClient).toEqual({ bytes: SIZE, sha256, how: 'end' });
+    expect(await end).toEqual({ reason: 'client_eof', errorCode: null });
+    expect(session).toMatchObject({ bytesSent: 7, bytesReceived: SIZE });
+  });
+
+  it('spreads sessions over its threads', async () => {
+    const relay = relayWith(undefined, 2);
+    const bench = await begin(relay);
+    const sessions = await Promise.all(Array.from({ length: 6 }, () => bench.open()));
+    for (const { client, upstream } of sessions) {
+      upstream.resume();
+      client.write(Buffer.alloc(SIZE));
+    }
+    await until(() => relay.sessions === 6);
+    expect(relay.threads).toBe(2);
+    for (const { client, upstream } of sessions) {
+      client.end();
+      upstream.end();
+    }
+    for (const { end, session } of sessions) {
+      // oxlint-disable-next-line no-await-in-loop
+      await end;
+      expect(session.bytesSent).toBe(SIZE);
+    }
+  });
+
+  it('ends the sessions of a thread that dies, and goes on without it', async () => {
+    const relay = relayWith(
+      threadOf(
+        `import { parentPort } from 'node:worker_threads';
+         parentPort.postMessage('ready');
+         setTimeout(() => { throw new Error('as the test wants'); }, 300);`,
+      ),
+    );
+    const bench = await begin(relay);
+    const lost = await bench.open();
+    const atClient = receiveAll(lost.client);
+    lost.client.write(Buffer.alloc(SIZE));
+    await until(() => relay.sessions === 1);
+    expect(await lost.end).toEqual({ reason: 'internal_error', errorCode: null });
+    expect((await atClient).how).not.toBe('');
+    expect(relay.threads).toBe(0);
+    lost.upstream.destroy();
+
+    const { client, upstream, session, end } = await bench.open();
+    const received = receiveAll(upstream);
+    const sha256 = await sendRandom(client, SIZE);
+    client.end();
+    expect(await received).toEqual({ bytes: SIZE, sha256, how: 'end' });
+    upstream.end();
+    await end;
+    expect(session.bytesSent).toBe(SIZE);
+  });
+
+  it('runs without threads where they do not start', async () => {
+    const relay = relayWith(threadOf(`throw new Error('as the test wants');`));
+    const bench = await begin(relay);
+    expect(relay.threads).toBe(0);
+    const { client, upstream, end } = await bench.open();
+    const received = receiveAll(upstream);
+    const sha256 = await sendRandom(client, SIZE);
+    client.end();
+    expect(await received).toEqual({ bytes: SIZE, sha256, how: 'end' });
+    upstream.end();
+    await end;
+  });
+
+  it('ends what is open when it stops', async () => {
+    const relay = relayWith();
+    await relay.start();
+    const bench = await createRelayBench(relay);
+    const { client, upstream, end } = await bench.open();
+    const atClient = receiveAll(client);
+    upstream.resume();
+    client.write(Buffer.alloc(SIZE));
+    await until(() => relay.sessions === 1);
+    await relay.stop();
+    expect((await end).reason).toBe('internal_error');
+    expect((await atClient).how).toBe('ECONNRESET');
+    await bench.stop();
+  });
+});
+
+describe('the choice of a relay', () => {
+  const chosen = async (relay: string): Promise<[string, string]> => {
+    const config = relayConfig.parse({ relay, splice: {} });
+    const metrics = createRegistry('test', '0');
+    const { name } = createRelay(config, { logger, metrics });
+    return [name, await metrics.getSingleMetricAsString('sockscope_proxy_relay_info')];
+  };
+
+  it('takes what is asked for and shows it in the metric', async () => {
+    const [name, metric] = await chosen('stream');
+    expect(name).toBe('stream');
+    expect(metric).toMatch(/relay="stream".* 1$/m);
+  });
+
+  it('takes splice by itself on Linux alone', async () => {
+    const [name, metric] = await chosen('auto');
+    expect(name).toBe(process.platform === 'linux' ? 'splice' : 'stream');
+    expect(metric).toContain(`relay="${name}"`);
+  });
+});
