@@ -146,12 +146,13 @@ export function sessionsPageQuery(page: {
 const edgeRow = z.object({ rows: int64, edge: wireTime });
 
 /**
- * How far the first `limit` rows of some users or destinations reach, in reading order. Versions
- * count as rows of their own, so it is a little less far than as many sessions.
+ * How far the first `limit` rows of one user or destination reach, in reading order. Versions count
+ * as rows of their own, so it is a little less far than as many sessions. One key with `=`: only
+ * then does the table's own order serve, and the reading stops at the limit.
  */
 export function edgeQuery(of: {
   readonly table: Exclude<SessionsTable, 'sessions'>;
-  readonly keys: readonly string[];
+  readonly key: string;
   readonly range: Condition;
   readonly order: SortOrder;
   readonly limit: number;
@@ -162,11 +163,11 @@ export function edgeQuery(of: {
     name: 'edge',
     sql: `SELECT count() AS rows, ${isDesc ? 'min' : 'max'}(started_at) AS edge FROM (
         SELECT started_at FROM ${of.table}
-        WHERE ${column} IN {edge_keys:Array(String)} AND ${of.range.sql}
+        WHERE ${column} = {edge_key:String} AND ${of.range.sql}
         ORDER BY started_at ${isDesc ? 'DESC' : 'ASC'}
         LIMIT {edge_limit:UInt32}
       )`,
-    params: { ...of.range.params, edge_keys: [...of.keys], edge_limit: of.limit },
+    params: { ...of.range.params, edge_key: of.key, edge_limit: of.limit },
     row: edgeRow,
     settings: { max_threads: 1 },
   };

@@ -170,13 +170,15 @@ async function edgeOf(
   const table = sessionsTableOf(filters);
   if (table === 'sessions') return null;
   const keys = table === 'sessions_by_user' ? filters.user : filters.dest_host?.exact;
+  const [key] = keys ?? [];
+  if (key === undefined || keys?.length !== 1) return null;
   const limit = page.wanted * EDGE_ROWS_FACTOR;
   const isDesc = order === 'desc';
   const lowMs = isDesc || startMs === null ? range.lowMs : startMs;
   // The cursor's own millisecond belongs to the page.
   const highMs = isDesc && startMs !== null ? startMs + 1 : range.highMs;
   const [found] = await store.ask(
-    edgeQuery({ table, keys: keys ?? [], range: startedWithin(lowMs, highMs), order, limit }),
+    edgeQuery({ table, key, range: startedWithin(lowMs, highMs), order, limit }),
     asking,
   );
   return found === undefined || found.rows < limit ? 'all' : Date.parse(found.edge);
