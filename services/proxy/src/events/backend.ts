@@ -172,8 +172,8 @@ export function startBackend(
       { dir: folder.intakeDir },
       {
         shared,
-        accept(chunk) {
-          outbox.accept(framesOf(chunk));
+        accept(chunks) {
+          outbox.accept(framesOf(...chunks));
         },
         onTaken() {
           shared.isFull = outbox.isFull;

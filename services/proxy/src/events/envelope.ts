@@ -76,6 +76,12 @@ export function envelopeOf(payload: Buffer): Envelope | null {
   };
 }
 
+/** The session of an event that encode.ts wrote, where the type is known. */
+export function sessionIdOf(payload: Buffer, type: SessionEventType): string {
+  const at = TYPE_AT + type.length + BEFORE_TIME.length + TIME_LENGTH + BEFORE_ID.length;
+  return payload.toString('latin1', at, at + ID_LENGTH);
+}
+
 /** The whole event of an encoded one, checked against the contract; null where it breaks it. */
 export function decodeEvent(payload: Buffer): SessionEvent | null {
   if (payload.length > EVENT_LIMITS.event_bytes) return null;

@@ -88,16 +88,18 @@ export class FrameWriter {
   }
 }
 
-/** The frames of a chunk, in their order. Payloads are views into the chunk. */
-export function* framesOf(chunk: Uint8Array): Generator<Frame, void, undefined> {
-  const buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  for (let at = 0; at + HEADER_BYTES <= buffer.length;) {
-    const kind = FRAME_KINDS[buffer[at] ?? -1];
-    if (kind === undefined) throw new Error(`frame of unknown kind at ${at}`);
-    const minute = buffer.readUInt32LE(at + 4);
-    const end = at + HEADER_BYTES + buffer.readUInt32LE(at + 8);
-    yield { kind, minute, payload: buffer.subarray(at + HEADER_BYTES, end) };
-    at = end;
+/** The frames of some chunks, in their order. Payloads are views into the chunks. */
+export function* framesOf(...chunks: readonly Uint8Array[]): Generator<Frame, void, undefined> {
+  for (const chunk of chunks) {
+    const buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    for (let at = 0; at + HEADER_BYTES <= buffer.length;) {
+      const kind = FRAME_KINDS[buffer[at] ?? -1];
+      if (kind === undefined) throw new Error(`frame of unknown kind at ${at}`);
+      const minute = buffer.readUInt32LE(at + 4);
+      const end = at + HEADER_BYTES + buffer.readUInt32LE(at + 8);
+      yield { kind, minute, payload: buffer.subarray(at + HEADER_BYTES, end) };
+      at = end;
+    }
   }
 }
 

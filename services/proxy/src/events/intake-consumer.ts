@@ -21,7 +21,7 @@ export interface IntakeConsumer {
 
 export interface IntakeConsumerDeps {
   readonly shared: SharedState;
-  readonly accept: (chunk: Buffer) => void;
+  readonly accept: (chunks: readonly Buffer[]) => void;
   /** After each look that found something. */
   readonly onTaken: () => void;
   readonly onTrouble: (message: string, fields: Readonly<Record<string, unknown>>) => void;

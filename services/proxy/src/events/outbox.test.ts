@@ -310,8 +310,8 @@ describe('whatever Kafka does and whenever the process dies', () => {
               },
               /** What the other thread does when it looks. */
               take() {
-                reader.take(intake.position, (chunk) => {
-                  outbox.accept(framesOf(chunk));
+                reader.take(intake.position, (chunks) => {
+                  outbox.accept(framesOf(...chunks));
                 });
               },
               publish(batches: number) {

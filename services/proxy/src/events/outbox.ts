@@ -8,9 +8,10 @@
  * its session in the same minute. The last one of a minute is always published, because it alone
  * holds that minute's traffic.
  */
-import { envelopeOf } from './envelope.js';
+import { sessionIdOf } from './envelope.js';
 import type { Frame } from './frames.js';
 import type { SessionJournal } from './spool/journal.js';
+import { readingSessionId } from './reading.js';
 import { SpoolError } from './spool/log.js';
 import type { SpoolLog } from './spool/log.js';
 import { RECORD_HEADER_BYTES } from './spool/records.js';
@@ -43,7 +44,7 @@ export interface OutboxCounts {
 }
 
 export interface Outbox {
-  /** Takes the frames of one chunk. Never throws: what cannot be kept is dropped and counted. */
+  /** Takes frames in their order. Never throws: what cannot be kept is dropped and counted. */
   accept(frames: Iterable<Frame>): void;
   /** The next records to publish, null where there are none. The same ones until acknowledged. */
   next(): Batch | null;
@@ -199,47 +200,45 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
 
   function accept(frames: Iterable<Frame>): void {
     const records: Buffer[] = [];
-    const opened: Buffer[] = [];
+    const opened = new Map<string, Buffer>();
     const readings: Buffer[] = [];
     const closed: string[] = [];
-    for (const frame of frames) {
-      const { payload } = frame;
-      if (frame.kind === 'reading') {
-        readings.push(payload);
-        // A reading of a later minute makes the held delta the last one of its minute.
-        const id = payload.toString('latin1', 0, 36);
-        const entry = held.get(id);
-        if (entry !== undefined && entry.minute !== frame.minute) {
+    for (const { kind, minute, payload } of frames) {
+      switch (kind) {
+        case 'reading': {
+          readings.push(payload);
+          // A reading of a later minute makes the held delta the last one of its minute.
+          const id = readingSessionId(payload);
+          const entry = held.get(id);
+          if (entry === undefined || entry.minute === minute) break;
           release(id);
           records.push(entry.payload);
+          break;
         }
-        continue;
-      }
-      const envelope = envelopeOf(payload);
-      if (envelope === null) throw new Error('an event that was not encoded here');
-      const { sessionId } = envelope;
-      switch (frame.kind) {
         case 'started':
-          opened.push(payload);
+          opened.set(sessionIdOf(payload, 'SessionStarted'), payload);
           records.push(payload);
           break;
         case 'delta':
         case 'final_delta': {
-          const before = release(sessionId);
+          const id = sessionIdOf(payload, 'TrafficDelta');
+          const before = release(id);
           if (before !== undefined) {
-            if (before.minute === frame.minute) superseded += 1;
+            if (before.minute === minute) superseded += 1;
             else records.push(before.payload);
           }
           // A copy, because a view would keep its whole chunk in memory.
-          if (frame.kind === 'delta') hold(sessionId, frame.minute, Buffer.from(payload));
+          if (kind === 'delta') hold(id, minute, Buffer.from(payload));
           else records.push(payload);
           break;
         }
         case 'closed': {
-          const before = release(sessionId);
+          const id = sessionIdOf(payload, 'SessionClosed');
+          const before = release(id);
           if (before !== undefined) records.push(before.payload);
           records.push(payload);
-          closed.push(sessionId);
+          // One that began and ended since the last time need not be noted at all.
+          if (!opened.delete(id) || readings.length > 0) closed.push(id);
           break;
         }
       }
@@ -248,7 +247,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     // journal when a process dies in between, and not the other way round.
     append(records);
     try {
-      journal.note({ opened, readings, closed });
+      journal.note({ opened: [...opened.values()], readings, closed });
     } catch (error) {
       trouble(error);
     }

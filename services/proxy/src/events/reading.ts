@@ -43,6 +43,11 @@ export function writeReading(buffer: Buffer, offset: number, reading: SessionRea
   return at + buffer.write(JSON.stringify([reading.dest_ip, reading.acl_rule_matched]), at);
 }
 
+/** The session of an encoded reading. */
+export function readingSessionId(bytes: Buffer): string {
+  return bytes.toString('latin1', 0, ID_BYTES);
+}
+
 const texts = z.tuple([z.string().nullable(), z.string().nullable()]);
 
 /** The reading in `bytes`; null where they do not hold one. */
@@ -61,7 +66,7 @@ export function readReading(bytes: Buffer): SessionReading | null {
   if (!parsed.success) return null;
   const [destIp, rule] = parsed.data;
   return {
-    session_id: bytes.toString('latin1', 0, ID_BYTES),
+    session_id: readingSessionId(bytes),
     seq: number(0),
     interval_start_ms: number(1),
     at_ms: number(2),

@@ -26,7 +26,7 @@ function tempDir(): string {
 
 function take(reader: IntakeReader, upTo: number): string[] {
   const got: string[] = [];
-  reader.take(upTo, (chunk) => got.push(String(chunk)));
+  reader.take(upTo, (chunks) => got.push(...chunks.map(String)));
   return got;
 }
 

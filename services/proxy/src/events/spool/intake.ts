@@ -98,7 +98,7 @@ export class IntakeReader {
    * @throws SpoolError where the disk refuses or does not hold what was written; what was handed over
    *   before does not come again.
    */
-  take(upTo: number, accept: (chunk: Buffer) => void): void {
+  take(upTo: number, accept: (chunks: readonly Buffer[]) => void): void {
     try {
       while (this.position < upTo) {
         this.fd ??= openSync(fileOf(this.dir, this.segmentStart), 'r');
@@ -112,7 +112,7 @@ export class IntakeReader {
         if (scan.soundBytes === 0) throw new Error(`no whole chunk at ${this.position}`);
         // Before they are handed over, so that a failure there cannot bring them again.
         this.position += scan.soundBytes;
-        for (const chunk of scan.payloads) accept(chunk);
+        accept(scan.payloads);
       }
     } catch (error) {
       throw error instanceof SpoolError

@@ -136,7 +136,9 @@ function journalOn(config: JournalConfig, openFd: number, openBytes: number): Se
       if (bytes < Math.max(config.compact_min_bytes, 3 * baseBytes)) return;
       const records: Buffer[] = [];
       for (const { started, reading } of load(file).values()) {
-        if (started !== null) records.push(started);
+        // A reading alone is of no use.
+        if (started === null) continue;
+        records.push(started);
         if (reading !== null) records.push(reading);
       }
       const fresh = replace(file, records);
