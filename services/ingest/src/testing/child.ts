@@ -7,6 +7,8 @@ import { PAUSE_ENV, PAUSED_LINE } from './steps.js';
 import type { Step } from './steps.js';
 
 const SCRIPT = fileURLToPath(new URL('../../dist/testing/child-main.js', import.meta.url));
+/** Written once the service is up, and hears signals since a while. */
+const READY_LINE = 'ingest ready';
 const LOG_MAX_CHARS = 200_000;
 const WAIT_MS = 90_000;
 
@@ -18,7 +20,7 @@ export interface IngestChild {
   /** Resolves when it stands at the step that it was started with. */
   paused(): Promise<void>;
   kill(signal: NodeJS.Signals): void;
-  /** SIGTERM, and its exit code. */
+  /** SIGTERM once it hears signals (before that they just kill it), and its exit code. */
   stop(): Promise<number | null>;
   /** kill -9. */
   end(): Promise<void>;
@@ -71,6 +73,8 @@ export function startIngestChild(
     });
   }
 
+  const ready = output(READY_LINE).catch(() => undefined);
+
   return {
     process: child,
     output,
@@ -79,6 +83,7 @@ export function startIngestChild(
       child.kill(signal);
     },
     async stop() {
+      await ready;
       child.kill('SIGTERM');
       await exited;
       return child.exitCode;
