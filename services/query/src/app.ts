@@ -20,6 +20,7 @@ import { measureRequests } from './http/metrics.js';
 import { serveOpenApi } from './http/openapi.js';
 import { serveOperations } from './http/operations.js';
 import { serveQuestions } from './http/routes.js';
+import { endConnectionsInOrder } from './http/connections.js';
 import { NO_MASK } from './mask/mask.js';
 import type { Mask } from './mask/mask.js';
 import { createDensityMemory } from './questions/sessions/density.js';
@@ -83,6 +84,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(config.validate_answers ? validatingSerializer : plainSerializer);
+  endConnectionsInOrder(app);
   handleErrors(app, deps.logger);
   measureRequests(app, deps.registry);
   await serveOpenApi(app, config.version);

@@ -67,6 +67,10 @@ describe('three workers', () => {
     return socket;
   }
 
+  /** The open connections of the clients, by their own ports: the other side's view of stillOpen. */
+  const clientPorts = (): Set<number | undefined> =>
+    new Set(open.filter((socket) => !socket.destroyed).map((socket) => socket.localPort));
+
   /** Sessions that have begun and not ended, by the events. */
   function stillOpen(): SessionStarted[] {
     const ended = new Set(log.closed().map(sessionId));
@@ -132,9 +136,11 @@ describe('three workers', () => {
 
   test('replace one that was killed, which closes its sessions as crashed and no others', async () => {
     const startedBefore = await metric(site.ops, 'sockscope_proxy_sessions_started_total');
-    // Events come a moment after what they tell of.
+    // Events come a moment after what they tell of: a session that ended just now may still be
+    // among them, and one that began just now may not.
     const openBefore = await vi.waitFor(() => {
       const found = stillOpen();
+      expect(new Set(found.map((event) => event.source_port))).toEqual(clientPorts());
       expect(found).toHaveLength(PER_SOURCE);
       return found;
     }, WAIT);
@@ -189,10 +195,18 @@ describe('three workers', () => {
       site.aclFile,
       'default: block\nrules: [{ name: all, action: allow, destinations: [127.0.0.0/8] }]\n',
     );
+    // Each worker reads the file by itself, so some allow it before others do.
     await vi.waitFor(async () => {
-      for (let i = 0; i < WORKERS; i += 1) {
-        // oxlint-disable-next-line no-await-in-loop
-        await openSession(100);
+      const opened: Socket[] = [];
+      try {
+        for (let i = 0; i < WORKERS; i += 1) {
+          // oxlint-disable-next-line no-await-in-loop
+          opened.push(await openSession(100));
+        }
+      } catch (error) {
+        // They would fill the limit before the last worker has read it.
+        for (const socket of opened) socket.destroy();
+        throw error;
       }
     }, WAIT);
   });
