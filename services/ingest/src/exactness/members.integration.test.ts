@@ -73,6 +73,8 @@ describe('members of the group', () => {
 
   it('may read the whole topic again, in another group, beside the first', async () => {
     const group = `${bed.topic}-again`;
+    // A merge would make one of two before they are counted.
+    await bed.clickhouse.command({ sql: 'SYSTEM STOP MERGES session_events' });
     await bed.produce(200);
     bed.start();
     await bed.committed();
