@@ -32,7 +32,6 @@ export default defineConfig({
           include: ['test/src/{e2e,chaos}/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
         },
       },
     ],

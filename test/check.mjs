@@ -67,8 +67,8 @@ async function runTests(project) {
     'run',
     '--project',
     project,
-    // Vitest would leave one of two cores idle. The others share servers, which take the second one.
-    ...(project === 'unit' ? ['--maxWorkers=2'] : []),
+    // Vitest would take one worker on two cores, and leave both idle while a test waits for servers.
+    '--maxWorkers=2',
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${file}`,

@@ -46,7 +46,7 @@ export interface KafkaAdmin {
 }
 
 const ADMIN_TIMEOUT_MS = 30_000;
-const LEADER_POLL_MS = 50;
+const POLL_MS = 50;
 /** Administration happens at starts, when brokers elect and restart; its requests may be repeated. */
 const ADMIN_RETRIES = 5;
 
@@ -70,6 +70,25 @@ export function createKafkaAdmin(
     }
   }
 
+  /**
+   * Repeats what a broker refused for the moment: a group's coordinator is loaded at its first use,
+   * after a broker's start and after it has moved, and kafkajs does not wait for it here.
+   */
+  async function whileCoordinatorLoads<T>(work: () => Promise<T>): Promise<T> {
+    for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
+      try {
+        // oxlint-disable-next-line no-await-in-loop
+        return await work();
+      } catch (cause) {
+        const error = kafkaErrorOf(cause, 'coordinator');
+        const isForNow = error.code === 'kafka_rejected' && error.retryable;
+        if (!isForNow || Date.now() > endMs) throw cause;
+      }
+      // oxlint-disable-next-line no-await-in-loop
+      await delay(POLL_MS);
+    }
+  }
+
   /** A topic that was just made is neither known to every broker nor led at once. */
   async function waitUntilUsable(name: string): Promise<void> {
     for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
@@ -84,7 +103,7 @@ export function createKafkaAdmin(
         throw new KafkaError('kafka_timeout', `no leaders for ${name} yet`, { retryable: true });
       }
       // oxlint-disable-next-line no-await-in-loop
-      await delay(LEADER_POLL_MS);
+      await delay(POLL_MS);
     }
   }
 
@@ -155,7 +174,9 @@ export function createKafkaAdmin(
       }),
     groupOffsets: (groupId, topic) =>
       call(`offsets of group ${groupId}`, async () => {
-        const topics = await admin.fetchOffsets({ groupId, topics: [topic] });
+        const topics = await whileCoordinatorLoads(() =>
+          admin.fetchOffsets({ groupId, topics: [topic] }),
+        );
         return new Map(
           topics
             .flatMap((t) => t.partitions)
@@ -165,7 +186,7 @@ export function createKafkaAdmin(
       }),
     deleteGroup: (groupId) =>
       call(`delete group ${groupId}`, async () => {
-        await admin.deleteGroups([groupId]);
+        await whileCoordinatorLoads(() => admin.deleteGroups([groupId]));
       }),
     async stop() {
       await admin.disconnect().catch(() => undefined);
