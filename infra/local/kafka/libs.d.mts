@@ -3,4 +3,8 @@ export declare class KafkaLibsError extends Error {
   readonly retryable: true;
 }
 export declare function findKafkaLibs(): Promise<string | null>;
-export declare function ensureKafkaLibs(options?: { onFetch?: () => void }): Promise<string>;
+export declare function ensureKafkaLibs(options?: {
+  onFetch?: () => void;
+  root?: string;
+  maven?: string;
+}): Promise<string>;

@@ -1,7 +1,7 @@
 // The Maven artifacts of the local Kafka. Plain JavaScript, because bootstrap.mjs needs it before
 // anything has been installed or built; the library imports the same file.
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { link, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -27,18 +27,21 @@ export class KafkaLibsError extends Error {
   }
 }
 
-/** The folder that belongs to the present pom: a changed pom gets another folder. */
-async function libsDirOf() {
+/**
+ * The folder that belongs to the present pom: a changed pom gets another folder.
+ * @param {string} root
+ */
+async function libsDirOf(root) {
   const digest = createHash('sha256')
     .update(await readFile(POM))
     .digest('hex')
     .slice(0, 12);
-  return join(LIBS_ROOT, digest);
+  return join(root, digest);
 }
 
 /** Resolves to the folder when the jars are already there, else to null. */
 export async function findKafkaLibs() {
-  const dir = await libsDirOf();
+  const dir = await libsDirOf(LIBS_ROOT);
   return existsSync(dir) ? dir : null;
 }
 
@@ -46,21 +49,23 @@ export async function findKafkaLibs() {
  * Makes sure that the jars are there and resolves to their folder. Two processes that ask at the
  * same time fetch once: the second waits for the first.
  *
- * @param {{ onFetch?: () => void }} [options] `onFetch` is called once, before a fetch begins.
+ * @param {{ onFetch?: () => void, root?: string, maven?: string }} [options] `onFetch` is called
+ *   once, before a fetch begins; `root` is the folder of the folders, `maven` the program.
  * @throws {KafkaLibsError} with a sentence that says how to go on.
  */
 export async function ensureKafkaLibs(options = {}) {
-  const dir = await libsDirOf();
+  const { onFetch, root = LIBS_ROOT, maven = 'mvn' } = options;
+  const dir = await libsDirOf(root);
   if (existsSync(dir)) return dir;
-  await mkdir(LIBS_ROOT, { recursive: true });
-  const unlock = await lock(join(LIBS_ROOT, 'lock'));
+  await mkdir(root, { recursive: true });
+  const unlock = await lock(join(root, 'lock'));
   try {
     if (existsSync(dir)) return dir;
-    options.onFetch?.();
+    onFetch?.();
     // A folder under another name until it is whole, so that an interrupted fetch is never used.
     const part = `${dir}.${process.pid}.part`;
     try {
-      await mvn(part);
+      await copyArtifacts(maven, part);
       const jars = await readdir(part);
       if (!jars.some((name) => name.startsWith('kafka_'))) {
         throw new KafkaLibsError(`Maven ended well but left no Kafka in ${part}.`);
@@ -75,8 +80,11 @@ export async function ensureKafkaLibs(options = {}) {
   }
 }
 
-/** @param {string} outputDirectory */
-async function mvn(outputDirectory) {
+/**
+ * @param {string} maven
+ * @param {string} outputDirectory
+ */
+async function copyArtifacts(maven, outputDirectory) {
   const args = [
     '-q',
     '-B',
@@ -86,7 +94,7 @@ async function mvn(outputDirectory) {
     `-DoutputDirectory=${outputDirectory}`,
     '-DincludeScope=runtime',
   ];
-  const child = spawn('mvn', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(maven, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   const keep = (/** @type {Buffer} */ chunk) => {
     output = (output + chunk.toString('utf8')).slice(-4000);
@@ -121,7 +129,7 @@ async function lock(file) {
   const deadline = Date.now() + LOCK_TIMEOUT_MS;
   for (;;) {
     // Written beside and linked into place, so that nobody ever reads a lock without its pid.
-    const mine = `${file}.${process.pid}`;
+    const mine = `${file}.${process.pid}.${randomUUID()}`;
     try {
       await writeFile(mine, String(process.pid));
       await link(mine, file);
