@@ -3,36 +3,24 @@
  * minute, and every event. Because each part is a maximum, folding here and then again in the tables
  * gives the same as folding there alone, with far fewer rows to insert.
  *
- * It works on encoded rows: an event is encoded once, and the row of a session or of a minute is
- * mostly a copy of a piece of it. All of the books are typed arrays: a batch of 100,000 events makes
- * no objects for the garbage collector to walk.
+ * Events stand in columns as they are sent, and the rows of sessions and minutes are gathered from
+ * them. All of the books are typed arrays, used again for the next batch: a batch of 100,000 events
+ * makes no objects for the garbage collector to walk.
  */
 import { MINUTE_MS, SCHEMA_VERSION } from '@sockscope/schemas';
-import {
-  ACL_DECISIONS,
-  AUTH_METHODS,
-  CLOSE_REASONS,
-  COMMANDS,
-  FINAL_STATUSES,
-  PROTOCOLS,
-  SESSION_EVENT_TYPES,
-  TYPE_STARTED,
-} from '../decode/event-view.js';
+import { TYPE_STARTED } from '../decode/event-view.js';
 import type { EventView } from '../decode/event-view.js';
 import type { TableBlock } from '../tables/block.js';
-import { EVENT_COLUMNS, SESSION_COLUMNS, TRAFFIC_COLUMNS } from '../tables/columns.js';
-import { encodedString, RowBuffer } from '../tables/row-buffer.js';
-import type { PiecePool } from '../tables/row-buffer.js';
+import {
+  COPIED_TO_SESSIONS,
+  COPIED_TO_TRAFFIC,
+  eventColumns,
+  sessionColumns,
+  trafficColumns,
+} from '../tables/columns.js';
+import { NativeTable } from '../tables/native.js';
+import type { Column, DictionaryColumn, NullableColumn, Uint64Column } from '../tables/native.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
-
-const TYPES = SESSION_EVENT_TYPES.map(encodedString);
-const PROTOCOL_TEXTS = PROTOCOLS.map(encodedString);
-const COMMAND_TEXTS = COMMANDS.map(encodedString);
-const AUTH_TEXTS = AUTH_METHODS.map(encodedString);
-const ACL_TEXTS = ACL_DECISIONS.map(encodedString);
-const REASON_TEXTS = CLOSE_REASONS.map(encodedString);
-const STATUS_TEXTS = FINAL_STATUSES.map(encodedString);
-const ACTIVE = encodedString('active');
 
 const HOUR_MS = 3_600_000;
 /** `seq`s up to this one are counted by a bit each. */
@@ -55,8 +43,24 @@ export interface BatchSessions {
   sessionId(i: number): string;
 }
 
+/** Folds that are not in use, so that a steady load allocates nothing. */
+export interface FoldPool {
+  take(): BatchFold;
+}
+
+/** @param keep so many folds are kept for later; more are left to the garbage collector. */
+export function createFoldPool(keep: number): FoldPool {
+  const idle: BatchFold[] = [];
+  const giveBack = (fold: BatchFold) => {
+    if (idle.length < keep) idle.push(fold);
+  };
+  return { take: () => idle.pop() ?? new BatchFold(giveBack) };
+}
+
 export class BatchFold {
-  private readonly events: RowBuffer;
+  private readonly events = new NativeTable(eventColumns());
+  private readonly sessionRows = new NativeTable(sessionColumns());
+  private readonly trafficRows = new NativeTable(trafficColumns());
   private readonly sessions = new ColumnSet({
     id0: Uint32Array,
     id1: Uint32Array,
@@ -66,21 +70,15 @@ export class BatchFold {
     /** Bits of the `seq`s that came. */
     seen: Uint32Array,
     startedMs: Float64Array,
-    occurredMs: Float64Array,
     endedMs: Float64Array,
-    status: Int8Array,
-    /** Where the newest event's row has the columns that `sessions` copies, and how many bytes of them. */
-    headerAt: Float64Array,
-    headerLength: Uint16Array,
-    endingAt: Float64Array,
-    endingLength: Uint16Array,
+    /** The newest event + 1; 0 for none. */
+    newest: Uint32Array,
   });
   private readonly minutes = new ColumnSet({
     session: Uint32Array,
     minute: Uint32Array,
-    /** Where any event's row has the columns that `session_traffic_1m` copies. */
-    headerAt: Float64Array,
-    headerLength: Uint16Array,
+    /** Any event of the session. */
+    event: Uint32Array,
     bytesSent: Float64Array,
     bytesReceived: Float64Array,
     packetsSent: Float64Array,
@@ -90,15 +88,12 @@ export class BatchFold {
   private readonly minuteIndex = new HashIndex();
   private readonly hourSet = new Set<number>();
   private lastHour = -1;
-  private readonly rows: RowBuffer[] = [];
 
-  constructor(private readonly pool: PiecePool) {
-    this.events = this.buffer();
-  }
+  constructor(private readonly giveBack: (fold: BatchFold) => void = () => undefined) {}
 
-  /** Bytes that the events take as rows. */
+  /** Bytes that the events take as rows, about. */
   get bytes(): number {
-    return this.events.length;
+    return this.events.bytes;
   }
 
   /** Number of events, repeated ones included. */
@@ -112,106 +107,43 @@ export class BatchFold {
   }
 
   add(event: EventView): void {
-    const rows = this.events;
-    rows.begin();
-    rows.raw(TYPES[event.type] as Uint8Array);
-    rows.uint16(SCHEMA_VERSION);
-    rows.uint64(event.occurredMs);
-    const { text } = event;
-
-    const headerAt = rows.position();
-    rows.uuid(event.id0, event.id1, event.id2, event.id3);
-    rows.uint64(event.startedMs);
-    rows.string(text, event.proxyStart, event.proxyLength);
-    rows.string(text, event.userStart, event.userLength);
-    rows.ipv6(event.source0, event.source1, event.source2, event.source3);
-    rows.string(text, event.hostStart, event.hostLength);
-    rows.uint16(event.destPort);
-    rows.raw(PROTOCOL_TEXTS[event.protocol] as Uint8Array);
-    const trafficHeaderLength = rows.position() - headerAt;
-
-    rows.uint32(event.seq);
-    rows.uint64(event.proxyEpochMs);
-    rows.uint16(event.sourcePort);
-    if (event.hasDestIp) {
-      rows.uint8(0);
-      rows.ipv6(event.dest0, event.dest1, event.dest2, event.dest3);
-    } else {
-      rows.uint8(1);
-    }
-    rows.raw(COMMAND_TEXTS[event.command] as Uint8Array);
-    rows.raw(AUTH_TEXTS[event.authMethod] as Uint8Array);
-    rows.raw(ACL_TEXTS[event.aclDecision] as Uint8Array);
-    rows.nullableString(text, event.ruleStart, event.ruleLength);
-    rows.uint64(event.bytesSent);
-    rows.uint64(event.bytesReceived);
-    rows.uint64(event.packetsSent);
-    rows.uint64(event.packetsReceived);
-    const headerLength = rows.position() - headerAt;
-
-    rows.nullableUint64(event.intervalStartMs);
-    rows.nullableUint64(event.intervalEndMs);
-    rows.uint64(event.deltaBytesSent);
-    rows.uint64(event.deltaBytesReceived);
-    rows.uint64(event.deltaPacketsSent);
-    rows.uint64(event.deltaPacketsReceived);
-    rows.uint64(event.minuteBytesSent);
-    rows.uint64(event.minuteBytesReceived);
-    rows.uint64(event.minutePacketsSent);
-    rows.uint64(event.minutePacketsReceived);
-
-    const endingAt = rows.position();
-    rows.nullableUint64(event.endedMs);
-    rows.nullableUint64(event.durationMs);
-    if (event.closeReason < 0) {
-      rows.uint8(1);
-    } else {
-      rows.uint8(0);
-      rows.raw(REASON_TEXTS[event.closeReason] as Uint8Array);
-    }
-    rows.nullableString(text, event.errorStart, event.errorLength);
-    rows.nullableUint64(event.connectMs);
-    const endingLength = rows.position() - endingAt;
-    if (event.status < 0) {
-      rows.uint8(1);
-    } else {
-      rows.uint8(0);
-      rows.raw(STATUS_TEXTS[event.status] as Uint8Array);
-    }
-
+    const row = this.events.add();
+    this.setEvent(row, event);
     const session = this.sessionOf(event);
     const s = this.sessions.columns;
     if (event.seq < SEQ_BITS) s.seen[session] = (s.seen[session] as number) | (1 << event.seq);
-    if (event.seq > (s.seq[session] as number) || s.headerLength[session] === 0) {
+    if (event.seq > (s.seq[session] as number) || s.newest[session] === 0) {
       s.seq[session] = event.seq;
-      s.occurredMs[session] = event.occurredMs;
       s.endedMs[session] = event.endedMs;
-      s.status[session] = event.status;
-      s.headerAt[session] = headerAt;
-      s.headerLength[session] = headerLength;
-      s.endingAt[session] = endingAt;
-      s.endingLength[session] = endingLength;
+      s.newest[session] = row + 1;
     }
     if (event.endedMs >= 0) this.touchHour(event.endedMs);
-    this.addMinute(session, event, headerAt, trafficHeaderLength);
+    this.addMinute(session, event, row);
   }
 
-  /** The rows of all tables. The buffers behind them are this fold's until `release`. */
+  /** The rows of all tables. The memory behind them is this fold's until `release`. */
   encode(): TableBlock[] {
-    const sessions = this.encodeSessions();
+    this.gatherSessions();
+    this.gatherMinutes();
     return [
-      block('sessions', SESSION_COLUMNS, sessions),
-      block('sessions_by_user', SESSION_COLUMNS, sessions),
-      block('sessions_by_destination', SESSION_COLUMNS, sessions),
-      block('session_traffic_1m', TRAFFIC_COLUMNS, this.encodeMinutes()),
-      block('session_events', EVENT_COLUMNS, this.events),
+      block('sessions', this.sessionRows),
+      block('sessions_by_user', this.sessionRows),
+      block('sessions_by_destination', this.sessionRows),
+      block('session_traffic_1m', this.trafficRows),
+      block('session_events', this.events),
     ].filter(({ rows }) => rows > 0);
   }
 
-  /** Gives all memory back, once the rows are stored. */
+  /** Forgets everything and goes back to where it was taken from, once the rows are stored. */
   release(): void {
-    for (const rows of this.rows) rows.release();
-    this.rows.length = 0;
+    for (const table of [this.events, this.sessionRows, this.trafficRows]) table.clear();
+    this.sessions.clear();
+    this.minutes.clear();
+    this.sessionIndex.clear();
+    this.minuteIndex.clear();
+    this.hourSet.clear();
+    this.lastHour = -1;
+    this.giveBack(this);
   }
 
   sessionsOf(): BatchSessions {
@@ -233,10 +165,53 @@ export class BatchFold {
     };
   }
 
-  private buffer(): RowBuffer {
-    const rows = new RowBuffer(this.pool);
-    this.rows.push(rows);
-    return rows;
+  private setEvent(row: number, event: EventView): void {
+    const c = this.events.columns;
+    const { text } = event;
+    c.type.set(row, event.type);
+    c.schema_version.set(row, SCHEMA_VERSION);
+    c.occurred_at.set(row, event.occurredMs);
+    c.session_id.set(row, event.id0, event.id1, event.id2, event.id3);
+    c.started_at.set(row, event.startedMs);
+    c.proxy_id.set(row, text, event.proxyStart, event.proxyLength);
+    c.user.set(row, text, event.userStart, event.userLength);
+    c.source_ip.set(row, event.source0, event.source1, event.source2, event.source3);
+    c.dest_host.set(row, text, event.hostStart, event.hostLength);
+    c.dest_port.set(row, event.destPort);
+    c.protocol.set(row, event.protocol);
+    c.seq.set(row, event.seq);
+    c.proxy_epoch.set(row, event.proxyEpochMs);
+    c.source_port.set(row, event.sourcePort);
+    if (event.hasDestIp) {
+      c.dest_ip.present(row).set(row, event.dest0, event.dest1, event.dest2, event.dest3);
+    } else {
+      c.dest_ip.clear(row);
+    }
+    c.command.set(row, event.command);
+    c.auth_method.set(row, event.authMethod);
+    c.acl_decision.set(row, event.aclDecision);
+    setText(c.acl_rule_matched, row, text, event.ruleStart, event.ruleLength);
+    c.bytes_sent.set(row, event.bytesSent);
+    c.bytes_received.set(row, event.bytesReceived);
+    c.packets_sent.set(row, event.packetsSent);
+    c.packets_received.set(row, event.packetsReceived);
+    setNumber(c.interval_start, row, event.intervalStartMs);
+    setNumber(c.interval_end, row, event.intervalEndMs);
+    c.delta_bytes_sent.set(row, event.deltaBytesSent);
+    c.delta_bytes_received.set(row, event.deltaBytesReceived);
+    c.delta_packets_sent.set(row, event.deltaPacketsSent);
+    c.delta_packets_received.set(row, event.deltaPacketsReceived);
+    c.minute_bytes_sent.set(row, event.minuteBytesSent);
+    c.minute_bytes_received.set(row, event.minuteBytesReceived);
+    c.minute_packets_sent.set(row, event.minutePacketsSent);
+    c.minute_packets_received.set(row, event.minutePacketsReceived);
+    setNumber(c.ended_at, row, event.endedMs);
+    setNumber(c.duration_ms, row, event.durationMs);
+    // -1 where there is none, and null stands before the choices.
+    c.close_reason.set(row, event.closeReason + 1);
+    setText(c.error_code, row, text, event.errorStart, event.errorLength);
+    setNumber(c.connect_ms, row, event.connectMs);
+    c.status.set(row, event.status + 1);
   }
 
   private sessionOf(event: EventView): number {
@@ -265,12 +240,7 @@ export class BatchFold {
     return added;
   }
 
-  private addMinute(
-    session: number,
-    event: EventView,
-    headerAt: number,
-    headerLength: number,
-  ): void {
+  private addMinute(session: number, event: EventView, row: number): void {
     const { minuteBytesSent, minuteBytesReceived, minutePacketsSent, minutePacketsReceived } =
       event;
     if (
@@ -303,8 +273,7 @@ export class BatchFold {
     const columns = this.minutes.columns;
     columns.session[added] = session;
     columns.minute[added] = minute;
-    columns.headerAt[added] = headerAt;
-    columns.headerLength[added] = headerLength;
+    columns.event[added] = row;
     columns.bytesSent[added] = minuteBytesSent;
     columns.bytesReceived[added] = minuteBytesReceived;
     columns.packetsSent[added] = minutePacketsSent;
@@ -319,63 +288,83 @@ export class BatchFold {
     this.hourSet.add(hour);
   }
 
-  private encodeSessions(): RowBuffer {
-    const rows = this.buffer();
-    const s = this.sessions.columns;
-    for (let i = 0; i < this.sessions.length; i += 1) {
-      rows.begin();
-      rows.copy(this.events, s.headerAt[i] as number, s.headerLength[i] as number);
-      rows.copy(this.events, s.endingAt[i] as number, s.endingLength[i] as number);
-      rows.raw(STATUS_TEXTS[s.status[i] as number] ?? ACTIVE);
-      rows.uint64(s.occurredMs[i] as number);
-      rows.uint32((s.seq[i] as number) * 2);
-    }
-    return rows;
+  private gatherSessions(): void {
+    const { newest, seq } = this.sessions.columns;
+    const { length } = this.sessions;
+    const from = newest.slice(0, length).map((event) => event - 1);
+    this.sessionRows.replace(length);
+    const rows = this.sessionRows.columns;
+    const events = this.events.columns;
+    gather(rows, events, COPIED_TO_SESSIONS, from, length);
+    rows.status.gather(events.status, from, length);
+    rows.updated_at.gather(events.occurred_at, from, length);
+    for (let i = 0; i < length; i += 1) rows.version.set(i, (seq[i] as number) * 2);
   }
 
-  private encodeMinutes(): RowBuffer {
-    const rows = this.buffer();
+  private gatherMinutes(): void {
     const m = this.minutes.columns;
-    for (let i = 0; i < this.minutes.length; i += 1) {
-      rows.begin();
-      rows.copy(this.events, m.headerAt[i] as number, m.headerLength[i] as number);
-      rows.uint32((m.minute[i] as number) * (MINUTE_MS / 1_000));
-      rows.uint64(m.bytesSent[i] as number);
-      rows.uint64(m.bytesReceived[i] as number);
-      rows.uint64(m.packetsSent[i] as number);
-      rows.uint64(m.packetsReceived[i] as number);
+    const { length } = this.minutes;
+    this.trafficRows.replace(length);
+    const rows = this.trafficRows.columns;
+    gather(rows, this.events.columns, COPIED_TO_TRAFFIC, m.event, length);
+    for (let i = 0; i < length; i += 1) {
+      rows.bucket.set(i, (m.minute[i] as number) * (MINUTE_MS / 1_000));
+      rows.bytes_sent.set(i, m.bytesSent[i] as number);
+      rows.bytes_received.set(i, m.bytesReceived[i] as number);
+      rows.packets_sent.set(i, m.packetsSent[i] as number);
+      rows.packets_received.set(i, m.packetsReceived[i] as number);
     }
-    return rows;
   }
+}
+
+function setNumber(column: NullableColumn<Uint64Column>, row: number, value: number): void {
+  if (value < 0) column.clear(row);
+  else column.present(row).set(row, value);
+}
+
+function setText(
+  column: DictionaryColumn,
+  row: number,
+  text: Uint8Array,
+  start: number,
+  length: number,
+): void {
+  if (length < 0) column.clear(row);
+  else column.set(row, text, start, length);
+}
+
+/** Sets the rows of these columns to the events [from[0], from[1] …]. */
+function gather<N extends string>(
+  rows: Readonly<Record<N, Column>>,
+  events: Readonly<Record<N, Column>>,
+  names: readonly N[],
+  from: Uint32Array,
+  length: number,
+): void {
+  for (const name of names) rows[name].gather(events[name], from, length);
 }
 
 function mix(session: number, minute: number): number {
   return Math.imul(session, 0x9e3779b1) ^ Math.imul(minute, 0x85ebca6b);
 }
 
-/** The rows [from, to) of a buffer. */
+/** The rows [from, to) of a table. */
 function block(
-  table: string,
-  columns: object,
-  buffer: RowBuffer,
+  name: string,
+  table: NativeTable<Readonly<Record<string, Column>>>,
   from = 0,
-  to = buffer.rows,
+  to = table.rows,
 ): TableBlock {
   const middle = (from + to) >>> 1;
   return {
-    table,
-    columns: Object.keys(columns),
-    format: 'RowBinary',
-    bytes: buffer.chunks(from, to),
+    table: name,
+    columns: Object.keys(table.columns),
+    format: 'Native',
+    bytes: to > from ? table.encode(from, to) : [],
     rows: to - from,
     ...(to - from < 2
       ? {}
-      : {
-          halves: () => [
-            block(table, columns, buffer, from, middle),
-            block(table, columns, buffer, middle, to),
-          ],
-        }),
+      : { halves: () => [block(name, table, from, middle), block(name, table, middle, to)] }),
   };
 }
 

@@ -31,6 +31,12 @@ export class HashIndex {
     if (this.count * 2 > this.slots.length) this.grow(hashOf);
   }
 
+  /** Forgets all rows; the memory is kept. */
+  clear(): void {
+    this.slots.fill(0);
+    this.count = 0;
+  }
+
   private grow(hashOf: (row: number) => number): void {
     const old = this.slots;
     this.slots = new Uint32Array(old.length * 2);
@@ -80,6 +86,12 @@ export class ColumnSet<C extends Record<string, NumberArrayClass<NumberArray>>> 
     }
     this.length += 1;
     return this.length - 1;
+  }
+
+  /** Forgets all rows; the memory is kept. */
+  clear(): void {
+    for (const column of Object.values<NumberArray>(this.columns)) column.fill(0, 0, this.length);
+    this.length = 0;
   }
 
   private allocate(make: (array: NumberArrayClass<NumberArray>, name: keyof C) => NumberArray): {

@@ -4,12 +4,10 @@ import { readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.js';
-import { BatchFold } from '../fold/batch-fold.js';
-import { createPiecePool } from '../tables/row-buffer.js';
+import { createFoldPool } from '../fold/batch-fold.js';
 
 /** Events that are written with one insert. */
 const BATCH_EVENTS = 200_000;
-const POOL_PIECES = 64;
 
 export interface TopicEvents {
   readonly events: number;
@@ -28,10 +26,10 @@ export async function copyTopicEvents(
   },
 ): Promise<TopicEvents> {
   const { clickhouse, logger, onProgress } = deps;
-  const pool = createPiecePool(POOL_PIECES);
+  const pool = createFoldPool(1);
   const view = new EventView();
   const decoder = createDecoder(view);
-  let fold = new BatchFold(pool);
+  let fold = pool.take();
   let events = 0;
   let poison = 0;
 
@@ -48,7 +46,7 @@ export async function copyTopicEvents(
       });
     }
     fold.release();
-    fold = new BatchFold(pool);
+    fold = pool.take();
   }
 
   await readTopic(

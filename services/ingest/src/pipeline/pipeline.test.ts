@@ -105,7 +105,7 @@ beforeEach(() => {
       bookkeepers: [
         {
           plan: () => ({
-            blocks: [{ table: 'books', columns: [], format: 'RowBinary', bytes: [], rows: 1 }],
+            blocks: [{ table: 'books', columns: [], format: 'Native', bytes: [], rows: 1 }],
             acknowledge: () => steps.push('acknowledge'),
           }),
         },

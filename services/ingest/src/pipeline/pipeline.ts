@@ -13,10 +13,9 @@ import { EventView } from '../decode/event-view.js';
 import { dlqRecordOf } from '../dlq/dlq-record.js';
 import type { PoisonRecord } from '../dlq/dlq-record.js';
 import type { DlqPublisher } from '../dlq/publisher.js';
-import { BatchFold } from '../fold/batch-fold.js';
-import type { BatchSessions } from '../fold/batch-fold.js';
+import { createFoldPool } from '../fold/batch-fold.js';
+import type { BatchFold, BatchSessions } from '../fold/batch-fold.js';
 import type { TableBlock } from '../tables/block.js';
-import { createPiecePool, PIECE_BYTES } from '../tables/row-buffer.js';
 import type { Writer } from '../write/writer.js';
 import type { PipelineConfig } from './config.js';
 import type { PipelineMetrics } from './metrics.js';
@@ -89,8 +88,8 @@ export interface PipelineDeps {
   readonly fail: (error: Error) => void;
 }
 
-/** Pieces that are kept beyond what `batch_bytes` asks for: one batch's sessions and minutes. */
-const EXTRA_PIECES = 8;
+/** One batch fills while the one before it is written. */
+const BATCHES_AT_ONCE = 2;
 /** After an abort nothing is written any more, and so there never is room again. */
 const NEVER = new Promise<void>(() => undefined);
 /** Poison is held as whole records until it is in the dead-letter topic. */
@@ -98,7 +97,7 @@ const POISON_MAX_BYTES = 8 * 1024 ** 2;
 
 export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipeline {
   const { metrics, logger } = deps;
-  const pool = createPiecePool(2 * Math.ceil(config.batch_bytes / PIECE_BYTES) + EXTRA_PIECES);
+  const pool = createFoldPool(BATCHES_AT_ONCE);
   const view = new EventView();
   const decoder = createDecoder(view);
   const ending = new AbortController();
@@ -110,7 +109,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
 
   function emptyBatch(): Batch {
     return {
-      fold: new BatchFold(pool),
+      fold: pool.take(),
       poison: [],
       poisonBytes: 0,
       parts: new Map(),
@@ -174,7 +173,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     for (const book of books) book.acknowledge();
     observe(batch);
     await deps.commit([...batch.parts.values()]);
-    // Not before: a retry would send what another batch has written into these pieces by then.
+    // Not before: a retry would send what another batch has written into this memory by then.
     batch.fold.release();
     stop();
   }

@@ -2,7 +2,7 @@
 export interface TableBlock {
   readonly table: string;
   readonly columns: readonly string[];
-  readonly format: 'RowBinary' | 'JSONCompactEachRow';
+  readonly format: 'Native' | 'JSONCompactEachRow';
   readonly bytes: readonly Uint8Array[];
   readonly rows: number;
   /** The same rows as two blocks, where there are at least two rows and the encoding can tell them apart. */

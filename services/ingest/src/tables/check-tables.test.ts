@@ -3,7 +3,7 @@ import { encodedType, tableProblems } from './check-tables.js';
 import { TABLE_COLUMNS } from './columns.js';
 
 const asTheyShouldBe = Object.entries(TABLE_COLUMNS).flatMap(([table, columns]) =>
-  Object.entries(columns).map(([name, type]) => ({ table, name, type: type as string })),
+  Object.entries(columns).map(([name, type]) => ({ table, name, type })),
 );
 
 describe('the check of the tables', () => {
@@ -14,7 +14,7 @@ describe('the check of the tables', () => {
     ).toEqual([]);
   });
 
-  it('looks through what does not show in RowBinary', () => {
+  it('looks through what only tells how a value is stored', () => {
     expect(encodedType('LowCardinality(String)')).toBe('String');
     expect(encodedType('SimpleAggregateFunction(max, UInt64)')).toBe('UInt64');
     expect(encodedType('SimpleAggregateFunction(any, LowCardinality(Nullable(String)))')).toBe(

@@ -7,7 +7,7 @@ const columnRow = z.object({ table: z.string(), name: z.string(), type: z.string
 
 const CHECK_TIMEOUT_MS = 5_000;
 
-/** How a value of this type stands in RowBinary: wrappers that change nothing there are taken off. */
+/** What a value of this type is: wrappers that only tell how it is stored are taken off. */
 export function encodedType(type: string): string {
   const aggregate = /^SimpleAggregateFunction\(\w+, (.+)\)$/.exec(type);
   if (aggregate?.[1] !== undefined) return encodedType(aggregate[1]);
@@ -24,7 +24,7 @@ export function tableProblems(actual: readonly z.infer<typeof columnRow>[]): str
     return Object.entries(columns).flatMap(([name, expected]) => {
       const type = types.get(name);
       if (type === undefined) return [`${table}.${name}: there is no such column`];
-      return encodedType(type) === expected
+      return encodedType(type) === encodedType(expected)
         ? []
         : [`${table}.${name}: is ${type}, where ${expected} is written`];
     });
@@ -32,7 +32,8 @@ export function tableProblems(actual: readonly z.infer<typeof columnRow>[]): str
 }
 
 /**
- * RowBinary carries no types: a table of another shape would take our bytes for something else.
+ * The server would cast to whatever the columns of a table of another shape are, losing what does not
+ * fit there.
  *
  * @throws SockscopeError `tables_differ`, retryable because `migrate` may run meanwhile.
  */

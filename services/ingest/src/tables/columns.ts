@@ -1,83 +1,121 @@
 /**
- * Which columns ingest writes into which table, in the order in which RowBinary carries them, and as
- * which type. The SQL in migrations/ must have these columns; others may have defaults. A start
- * compares the two (check-tables.ts).
- *
- * The order is chosen for copying: what `session_traffic_1m` needs of an event comes first, then the
- * rest of what `sessions` needs, so that a row of either is mostly one piece of the event's row.
+ * Which columns ingest writes into which table, and as which type. The SQL in migrations/ must have
+ * these columns; others may have defaults. A start compares the two (check-tables.ts).
  */
+import {
+  ACL_DECISIONS,
+  AUTH_METHODS,
+  CLOSE_REASONS,
+  COMMANDS,
+  FINAL_STATUSES,
+  PROTOCOLS,
+  SESSION_EVENT_TYPES,
+} from '../decode/event-view.js';
+import {
+  ChoiceColumn,
+  DictionaryColumn,
+  Ipv6Column,
+  NullableColumn,
+  TextColumn,
+  Uint16Column,
+  Uint32Column,
+  Uint64Column,
+  UuidColumn,
+} from './native.js';
+import type { Column } from './native.js';
 
-const COPIED_TO_TRAFFIC = {
-  session_id: 'UUID',
-  started_at: "DateTime64(3, 'UTC')",
-  proxy_id: 'String',
-  user: 'String',
-  source_ip: 'IPv6',
-  dest_host: 'String',
-  dest_port: 'UInt16',
-  protocol: 'String',
-} as const;
+const uint64 = () => new Uint64Column('UInt64');
+const milliseconds = () => new Uint64Column("DateTime64(3, 'UTC')");
+/** Stands before the choices of a nullable column. */
+const NULL = '';
 
-const COPIED_TO_SESSIONS = {
-  seq: 'UInt32',
-  proxy_epoch: 'UInt64',
-  source_port: 'UInt16',
-  dest_ip: 'Nullable(IPv6)',
-  command: 'String',
-  auth_method: 'String',
-  acl_decision: 'String',
-  acl_rule_matched: 'Nullable(String)',
-  bytes_sent: 'UInt64',
-  bytes_received: 'UInt64',
-  packets_sent: 'UInt64',
-  packets_received: 'UInt64',
-} as const;
+/** The same in `session_traffic_1m`, `sessions` and `session_events`. */
+const copiedToTraffic = () => ({
+  session_id: new UuidColumn(),
+  started_at: milliseconds(),
+  proxy_id: new DictionaryColumn(),
+  user: new TextColumn(),
+  source_ip: new Ipv6Column(),
+  dest_host: new TextColumn(),
+  dest_port: new Uint16Column(),
+  protocol: new ChoiceColumn(PROTOCOLS),
+});
 
-const ENDING = {
-  ended_at: "Nullable(DateTime64(3, 'UTC'))",
-  duration_ms: 'Nullable(UInt64)',
-  close_reason: 'Nullable(String)',
-  error_code: 'Nullable(String)',
-  connect_ms: 'Nullable(UInt64)',
-} as const;
+/** The same in `sessions` and `session_events`. */
+const copiedToSessions = () => ({
+  seq: new Uint32Column('UInt32'),
+  proxy_epoch: uint64(),
+  source_port: new Uint16Column(),
+  dest_ip: new NullableColumn(new Ipv6Column()),
+  command: new ChoiceColumn(COMMANDS),
+  auth_method: new ChoiceColumn(AUTH_METHODS),
+  acl_decision: new ChoiceColumn(ACL_DECISIONS),
+  acl_rule_matched: new DictionaryColumn(true),
+  bytes_sent: uint64(),
+  bytes_received: uint64(),
+  packets_sent: uint64(),
+  packets_received: uint64(),
+  ended_at: new NullableColumn(milliseconds()),
+  duration_ms: new NullableColumn(uint64()),
+  close_reason: new ChoiceColumn([NULL, ...CLOSE_REASONS], true),
+  error_code: new DictionaryColumn(true),
+  connect_ms: new NullableColumn(uint64()),
+});
 
-export const EVENT_COLUMNS = {
-  type: 'String',
-  schema_version: 'UInt16',
-  occurred_at: "DateTime64(3, 'UTC')",
-  ...COPIED_TO_TRAFFIC,
-  ...COPIED_TO_SESSIONS,
-  interval_start: "Nullable(DateTime64(3, 'UTC'))",
-  interval_end: "Nullable(DateTime64(3, 'UTC'))",
-  delta_bytes_sent: 'UInt64',
-  delta_bytes_received: 'UInt64',
-  delta_packets_sent: 'UInt64',
-  delta_packets_received: 'UInt64',
-  minute_bytes_sent: 'UInt64',
-  minute_bytes_received: 'UInt64',
-  minute_packets_sent: 'UInt64',
-  minute_packets_received: 'UInt64',
-  ...ENDING,
-  status: 'Nullable(String)',
-} as const;
+export const eventColumns = () => ({
+  type: new ChoiceColumn(SESSION_EVENT_TYPES),
+  schema_version: new Uint16Column(),
+  occurred_at: milliseconds(),
+  ...copiedToTraffic(),
+  ...copiedToSessions(),
+  interval_start: new NullableColumn(milliseconds()),
+  interval_end: new NullableColumn(milliseconds()),
+  delta_bytes_sent: uint64(),
+  delta_bytes_received: uint64(),
+  delta_packets_sent: uint64(),
+  delta_packets_received: uint64(),
+  minute_bytes_sent: uint64(),
+  minute_bytes_received: uint64(),
+  minute_packets_sent: uint64(),
+  minute_packets_received: uint64(),
+  status: new ChoiceColumn([NULL, ...FINAL_STATUSES], true),
+});
 
-export const SESSION_COLUMNS = {
-  ...COPIED_TO_TRAFFIC,
-  ...COPIED_TO_SESSIONS,
-  ...ENDING,
-  status: 'String',
-  updated_at: "DateTime64(3, 'UTC')",
-  version: 'UInt32',
-} as const;
+export const sessionColumns = () => ({
+  ...copiedToTraffic(),
+  ...copiedToSessions(),
+  /** Of an event without a status, which stands first there too, the session is active. */
+  status: new ChoiceColumn(['active', ...FINAL_STATUSES]),
+  updated_at: milliseconds(),
+  version: new Uint32Column('UInt32'),
+});
 
-export const TRAFFIC_COLUMNS = {
-  ...COPIED_TO_TRAFFIC,
-  bucket: "DateTime('UTC')",
-  bytes_sent: 'UInt64',
-  bytes_received: 'UInt64',
-  packets_sent: 'UInt64',
-  packets_received: 'UInt64',
-} as const;
+export const trafficColumns = () => ({
+  ...copiedToTraffic(),
+  bucket: new Uint32Column("DateTime('UTC')"),
+  bytes_sent: uint64(),
+  bytes_received: uint64(),
+  packets_sent: uint64(),
+  packets_received: uint64(),
+});
+
+/** The columns that a row of `session_traffic_1m` has from any event of its session. */
+export const COPIED_TO_TRAFFIC = namesOf(copiedToTraffic());
+/** The columns that a row of `sessions` has from its newest event. */
+export const COPIED_TO_SESSIONS = [...COPIED_TO_TRAFFIC, ...namesOf(copiedToSessions())] as const;
+
+function namesOf<C extends object>(columns: C): (keyof C)[] {
+  return Object.keys(columns) as (keyof C)[];
+}
+
+function typesOf(columns: Readonly<Record<string, Column>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(columns).map(([name, { type }]) => [name, type]));
+}
+
+/** Names and types. */
+export const EVENT_COLUMNS = typesOf(eventColumns());
+export const SESSION_COLUMNS = typesOf(sessionColumns());
+export const TRAFFIC_COLUMNS = typesOf(trafficColumns());
 
 /** Every table that a batch is written to. */
 export const TABLE_COLUMNS = {

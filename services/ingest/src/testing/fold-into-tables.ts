@@ -9,7 +9,6 @@ import { BatchFold } from '../fold/batch-fold.js';
 import { createMigrator, tablesConfig } from '../migrations/index.js';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
 import type { TableBlock } from '../tables/block.js';
-import { createPiecePool } from '../tables/row-buffer.js';
 
 export const testLogger = createLogger('test', { level: 'fatal' });
 export const testRegistry = () => createRegistry('test', '0');
@@ -75,7 +74,7 @@ export async function storeBatch(
 ): Promise<void> {
   const view = new EventView();
   const decoder = createDecoder(view);
-  const fold = new BatchFold(createPiecePool(4));
+  const fold = new BatchFold();
   for (const event of events) {
     const bytes = Buffer.from(JSON.stringify(event));
     const poison = decoder.decode(bytes, 0, bytes.length);

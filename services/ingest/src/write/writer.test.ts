@@ -12,7 +12,7 @@ function block(rows: readonly number[]): TableBlock {
   return {
     table: 't',
     columns: ['a'],
-    format: 'RowBinary',
+    format: 'Native',
     bytes: [Uint8Array.from(rows)],
     rows: rows.length,
     ...(rows.length < 2
