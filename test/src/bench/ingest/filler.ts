@@ -8,7 +8,7 @@ import { createLogger } from '@sockscope/runtime';
 import { createKafkaProducer, kafkaConfig } from '@sockscope/runtime/kafka';
 import type { OutgoingRecord } from '@sockscope/runtime/kafka';
 import { cloudEventHeaders } from '@sockscope/schemas';
-import { workload } from './workload.js';
+import { createTally, workload } from './workload.js';
 import type { WorkloadOptions } from './workload.js';
 
 export interface FillerTask {
@@ -17,16 +17,6 @@ export interface FillerTask {
   readonly workload: WorkloadOptions;
   /** Events a second, each emitted when its time has come; null: as fast as it goes. */
   readonly paced: boolean;
-}
-
-/** What the tables must add up to. */
-export interface FillTotals {
-  readonly events: number;
-  readonly sessions: number;
-  /** Of the totals in the last event of each session. */
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  readonly valueBytes: number;
 }
 
 const SEND_RECORDS = 2_000;
@@ -41,9 +31,7 @@ const producer = createKafkaProducer(kafka, {
   role: 'bench',
 });
 const never = new AbortController().signal;
-const last = new Map<string, { sent: number; received: number }>();
-let valueBytes = 0;
-let count = 0;
+const tally = createTally();
 let waiting: OutgoingRecord[] = [];
 let sending: Promise<void> = Promise.resolve();
 
@@ -67,9 +55,7 @@ for (const event of workload(task.workload)) {
     if (waitMs > 0) await delay(waitMs);
   }
   const value = JSON.stringify(event);
-  valueBytes += value.length;
-  count += 1;
-  last.set(event.session_id, { sent: event.bytes_sent, received: event.bytes_received });
+  tally.add(event, value.length);
   waiting.push({ key: event.session_id, value, headers: cloudEventHeaders(event) });
   // oxlint-disable-next-line no-await-in-loop
   if (waiting.length >= SEND_RECORDS) await flush();
@@ -77,18 +63,5 @@ for (const event of workload(task.workload)) {
 await flush();
 await sending;
 producer.stop();
-let bytesSent = 0;
-let bytesReceived = 0;
-for (const { sent, received } of last.values()) {
-  bytesSent += sent;
-  bytesReceived += received;
-}
-const totals: FillTotals = {
-  events: count,
-  sessions: last.size,
-  bytesSent,
-  bytesReceived,
-  valueBytes,
-};
-process.stdout.write(`${JSON.stringify(totals)}\n`);
+process.stdout.write(`${JSON.stringify(tally.totals())}\n`);
 process.disconnect();

@@ -21,7 +21,7 @@ export interface WorkloadOptions {
 
 export const DEFAULT_WORKLOAD: Omit<WorkloadOptions, 'startMs'> = {
   seed: 1,
-  events: 1_000_000,
+  events: 5_000_000,
   users: 20_000,
   destinations: 50_000,
   proxies: 8,
@@ -264,4 +264,40 @@ export function* workload(options: WorkloadOptions): Generator<SessionEvent, voi
     yield live.next(atMs, epochMs);
     if (atMs < live.endMs) agenda.push(live.nextMs(), live);
   }
+}
+
+/** What the tables must add up to. */
+export interface FillTotals {
+  readonly events: number;
+  readonly sessions: number;
+  /** Of the totals in the last event of each session. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly valueBytes: number;
+}
+
+/** Adds up what it is shown: the last event of a session has the session's totals. */
+export function createTally(): {
+  add(event: SessionEvent, valueBytes: number): void;
+  totals(): FillTotals;
+} {
+  const last = new Map<string, { sent: number; received: number }>();
+  let events = 0;
+  let valueBytes = 0;
+  return {
+    add(event, bytes) {
+      events += 1;
+      valueBytes += bytes;
+      last.set(event.session_id, { sent: event.bytes_sent, received: event.bytes_received });
+    },
+    totals() {
+      let bytesSent = 0;
+      let bytesReceived = 0;
+      for (const { sent, received } of last.values()) {
+        bytesSent += sent;
+        bytesReceived += received;
+      }
+      return { events, sessions: last.size, bytesSent, bytesReceived, valueBytes };
+    },
+  };
 }
