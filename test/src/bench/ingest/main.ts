@@ -254,12 +254,22 @@ async function startIngest(
   };
 }
 
+const MEASURED_TABLES = [
+  'sessions',
+  'sessions_by_user',
+  'sessions_by_destination',
+  'session_traffic_1m',
+  'session_events',
+] as const;
+
+/** @param isLast whether to merge all parts and measure them, which takes as long as another run. */
 async function runIngest(
   kafka: KafkaBroker,
   server: ClickHouseServer,
   topic: string,
   totals: FillTotals,
   database: string,
+  isLast: boolean,
 ): Promise<{ run: Run; sizes: Record<string, number> }> {
   const ingest = await startIngest(kafka, server, topic, database);
   const clickhouse = clientOf(server, database);
@@ -311,13 +321,7 @@ async function runIngest(
       rows_per_part_sessions: Math.round(rows / inserts),
       bytes_per_session_unmerged: unmerged / totals.sessions,
     };
-    for (const table of [
-      'sessions',
-      'sessions_by_user',
-      'sessions_by_destination',
-      'session_traffic_1m',
-      'session_events',
-    ]) {
+    for (const table of isLast ? MEASURED_TABLES : []) {
       // oxlint-disable-next-line no-await-in-loop
       await clickhouse.command({ sql: `OPTIMIZE TABLE ${table} FINAL` });
       // oxlint-disable-next-line no-await-in-loop
@@ -513,7 +517,8 @@ await withServers(async (kafka, server) => {
     say(`  ${name.padEnd(8)} ${Math.round(run.eventsPerSecond)} events/s`);
   };
   let sizes: Record<string, number> = {};
-  for (let round = 1; round <= Number(args.rounds); round += 1) {
+  const rounds = Number(args.rounds);
+  for (let round = 1; round <= rounds; round += 1) {
     say(`round ${round}`);
     // One after the other: they share the machine.
     for (const mode of ['consume', 'parse'] as const) {
@@ -522,7 +527,14 @@ await withServers(async (kafka, server) => {
     }
     if (only.includes('ingest')) {
       // oxlint-disable-next-line no-await-in-loop
-      const result = await runIngest(kafka, server, topic, totals, `bench_ingest_${round}`);
+      const result = await runIngest(
+        kafka,
+        server,
+        topic,
+        totals,
+        `bench_ingest_${round}`,
+        round === rounds,
+      );
       sizes = result.sizes;
       note('ingest', result.run);
     }
@@ -553,7 +565,7 @@ await withServers(async (kafka, server) => {
       node: process.version,
     },
     workload: { ...DEFAULT_WORKLOAD, ...totals, partitions: PARTITIONS },
-    rounds: Number(args.rounds),
+    rounds,
     compared_events: COMPARED,
     medians,
     ratios: {
