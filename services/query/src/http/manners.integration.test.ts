@@ -43,6 +43,20 @@ const get = (path: string, headers: Record<string, string> = {}) =>
   api.app.inject({ url: `/api/v1${path}`, headers });
 const portOf = (app: TestApp) => (app.app.server.address() as AddressInfo).port;
 
+describe('the document', () => {
+  it('is what the bare address leads to, and shows every question', async () => {
+    const root = await api.app.inject({ url: '/' });
+    expect([root.statusCode, root.headers.location]).toEqual([302, '/docs']);
+    expect((await api.app.inject({ url: '/docs' })).statusCode).toBe(200);
+    const { openapi, paths } = (await api.app.inject({ url: '/openapi.json' })).json<{
+      openapi: string;
+      paths: object;
+    }>();
+    expect(openapi).toBe('3.1.0');
+    expect(Object.keys(paths)).toContain('/api/v1/sessions');
+  });
+});
+
 describe('caching', () => {
   const closed = [
     '/sessions?start_before=2026-03-13T20:00:00Z&status=closed',

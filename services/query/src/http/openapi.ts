@@ -10,7 +10,7 @@ client to destination, \`bytes_received\` destination to client. Counters are ex
 "packet" is a datagram for UDP and a read from the socket for TCP. Errors are RFC 9457 problem
 documents that name every unknown or wrong parameter.`;
 
-/** The OpenAPI 3.1 document at /openapi.json and its viewer at /docs, both made from the zod schemas. */
+/** The OpenAPI 3.1 document at /openapi.json and its viewer at /docs, where / leads; both made from the zod schemas. */
 export async function serveOpenApi(app: FastifyInstance, version: string): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -31,4 +31,6 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
     uiConfig: { deepLinking: true },
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+  // Whoever opens the bare address in a browser is shown what there is to ask.
+  app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'));
 }
