@@ -6,12 +6,18 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.js';
 import { BatchFold } from '../fold/batch-fold.js';
+import type { RetentionConfig } from '../migrations/config.js';
 import { createMigrator, tablesConfig } from '../migrations/index.js';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
 import type { TableBlock } from '../tables/block.js';
 
 export const testLogger = createLogger('test', { level: 'fatal' });
 export const testRegistry = () => createRegistry('test', '0');
+
+/** The tests' events are of any time; nothing of them may expire. */
+export const NOTHING_EXPIRES = Object.fromEntries(
+  Object.keys(loadConfig(tablesConfig, {}).retention).map((name) => [name, 0]),
+) as RetentionConfig;
 
 /** A migrated database of its own on the server of the integration tests. */
 export async function createTestTables(
@@ -21,12 +27,7 @@ export async function createTestTables(
   const config = clickhouseConfig.parse({ url });
   const admin = createClickHouse({ ...config, database: 'default' });
   const tables = loadConfig(tablesConfig, {});
-  // The tests' events are of any time; nothing of them may expire.
-  const retention = Object.fromEntries(Object.keys(tables.retention).map((name) => [name, 0]));
-  await createMigrator(
-    { ...tables, retention: { ...tables.retention, ...retention } },
-    { admin, database },
-  ).migrate();
+  await createMigrator({ ...tables, retention: NOTHING_EXPIRES }, { admin, database }).migrate();
   const clickhouse = createClickHouse({ ...config, database });
   return {
     clickhouse,
