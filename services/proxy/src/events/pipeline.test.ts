@@ -303,7 +303,10 @@ describe('the event pipeline', () => {
     rmSync(join(dir, 'proxy-1', 'intake'), { recursive: true });
     const filler = someLogs(900, true, 9).flat();
     for (const event of [...filler, ...during]) pipeline.emit(event);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const last = during[0]?.session_id;
+    await vi.waitFor(() => {
+      expect(kafka.published.some((event) => event.session_id === last)).toBe(true);
+    }, 3_000);
     mkdirSync(join(dir, 'proxy-1', 'intake'));
     for (const event of after) pipeline.emit(event);
     await pipeline.stop();
