@@ -194,7 +194,7 @@ export function openSpoolLog(config: {
       } catch (error) {
         fail('cannot write', error);
       }
-      return scanRecords(buffer).payloads;
+      return payloadsIn(buffer, payloads);
     },
     read(position, limits) {
       for (const segment of segments) {
@@ -251,6 +251,16 @@ export function openSpoolLog(config: {
       }
     },
   };
+}
+
+/** The payloads as views into the records that were just made of them. */
+function payloadsIn(buffer: Buffer, payloads: readonly Uint8Array[]): Buffer[] {
+  let end = 0;
+  return payloads.map(({ length }) => {
+    const start = end + RECORD_HEADER_BYTES;
+    end = start + length;
+    return buffer.subarray(start, end);
+  });
 }
 
 /** Reads from an offset of a file on; a larger piece where a single record does not fit. */
