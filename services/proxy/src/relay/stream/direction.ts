@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { TapSocket } from '../../tcp/socket.js';
 import type { SocketReader } from '../../tcp/socket.js';
 import { handleOf } from '../handle.js';
+import type { Turns, TurnTaker } from './turns.js';
 
 /** A read of more than this makes a direction busy. */
 const BUSY_READ_BYTES = 8 * 1024;
@@ -25,8 +26,9 @@ export interface DirectionOwner {
  * One way of a session, from `source` to `sink`. Reading stops while the sink has not taken what
  * it was given, so that one read waits at most.
  */
-export class Direction implements SocketReader {
+export class Direction implements SocketReader, TurnTaker {
   readonly #owner: DirectionOwner;
+  readonly #turns: Turns;
   readonly #onWritten: (error?: Error | null) => void;
   #source: Socket;
   #sink: Socket;
@@ -38,8 +40,9 @@ export class Direction implements SocketReader {
   #sourceEnded = false;
   #finished = false;
 
-  constructor(owner: DirectionOwner, source: Socket, sink: Socket) {
+  constructor(owner: DirectionOwner, turns: Turns, source: Socket, sink: Socket) {
     this.#owner = owner;
+    this.#turns = turns;
     this.#source = source;
     this.#sink = sink;
     this.#onWritten = (error) => {
@@ -84,12 +87,19 @@ export class Direction implements SocketReader {
   onBytes(bytes: Buffer): boolean {
     if (this.#discarding) return true;
     if (bytes.length > BUSY_READ_BYTES) this.#owner.busy(this);
-    return this.#forward(Buffer.from(bytes));
+    return this.#forward(Buffer.from(bytes)) && this.#turns.spend(bytes.length, this);
   }
 
   /** A read into a buffer of our own. */
   readonly onOwnRead = (length: number, buffer: Uint8Array): boolean =>
-    this.#discarding || this.#forward(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+    this.#discarding ||
+    (this.#forward(Buffer.from(buffer.buffer, buffer.byteOffset, length)) &&
+      this.#turns.spend(length, this));
+
+  /** Reads on, unless it waits for its sink or is over meanwhile. */
+  takeTurn(): void {
+    if (this.#waiting === 0 && !this.#sourceEnded && !this.#source.destroyed) this.#source.resume();
+  }
 
   /** Goes on reading from another object of the same connection. */
   replaceSource(source: Socket): void {
@@ -126,7 +136,8 @@ export class Direction implements SocketReader {
       // A socket that was made elsewhere, read in the public way. Its chunks are nobody else's.
       source.setNoDelay(true);
       source.on('data', (chunk: Buffer) => {
-        if (!this.#discarding && !this.#forward(chunk)) source.pause();
+        if (this.#discarding) return;
+        if (!this.#forward(chunk) || !this.#turns.spend(chunk.length, this)) source.pause();
       });
       source.pause();
     }

@@ -5,6 +5,7 @@ import { takeOver } from '../take-over.js';
 import { createBufferPool } from './buffers.js';
 import { StreamSession } from './stream-session.js';
 import type { Promotion } from './stream-session.js';
+import { createTurns } from './turns.js';
 
 /** Runs sessions in this process; with a promotion, until it takes them. */
 export function createStreams(
@@ -12,6 +13,7 @@ export function createStreams(
   promotion: Promotion | null,
 ): (pair: RelayPair) => Promise<RelayEnd> {
   const pool = createBufferPool();
+  const turns = createTurns();
   return (pair) =>
     takeOver(
       pair,
@@ -19,6 +21,7 @@ export function createStreams(
         new Promise((resolve) => {
           const session = new StreamSession(pair, {
             pool,
+            turns,
             promotion,
             onEnd: (ended, end) => {
               sweep.delete(ended);

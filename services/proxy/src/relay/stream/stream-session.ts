@@ -6,6 +6,7 @@ import type { Watched } from '../sweep.js';
 import type { BufferPool } from './buffers.js';
 import { Direction } from './direction.js';
 import type { DirectionOwner } from './direction.js';
+import type { Turns } from './turns.js';
 
 /**
  * How often a session may go from busy to quiet and give its buffers back. Each time leaves some
@@ -21,6 +22,7 @@ export interface Promotion {
 
 export interface StreamSessionDeps {
   readonly pool: BufferPool;
+  readonly turns: Turns;
   readonly promotion: Promotion | null;
   /** The session is over, or belongs to somebody else. */
   readonly onEnd: (session: StreamSession, end: RelayEnd | Promise<RelayEnd>) => void;
@@ -64,8 +66,8 @@ export class StreamSession implements Watched, DirectionOwner {
     this.#client = pair.client;
     this.#upstream = pair.upstream;
     this.#promotion = deps.promotion;
-    this.#up = new Direction(this, pair.client, pair.upstream);
-    this.#down = new Direction(this, pair.upstream, pair.client);
+    this.#up = new Direction(this, deps.turns, pair.client, pair.upstream);
+    this.#down = new Direction(this, deps.turns, pair.upstream, pair.client);
   }
 
   start(): void {
