@@ -2,8 +2,9 @@
  * `npm run bench:proxy`: this proxy and its peers under the same load, in turn, in several rounds.
  * Prints medians and ratios and writes them to test/bench/results/.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, release, totalmem } from 'node:os';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { BENCH_CASES } from './cases.js';
@@ -11,12 +12,12 @@ import type { Measure } from './cases.js';
 import { startGenerator } from './generator/client.js';
 import { runMicro } from './micro.js';
 import { bareNode, dante, direct, microsocks, singBox } from './peers/others.js';
-import type { Peer } from './peers/peer.js';
+import type { Peer, RunningPeer } from './peers/peer.js';
 import { sockscope, startBenchKafka } from './peers/sockscope.js';
 import type { BenchKafka } from './peers/sockscope.js';
-import { Results, short, table } from './results.js';
-import type { Target } from './results.js';
-import { runPeer } from './run.js';
+import { mergeReports, Results, short, table } from './results.js';
+import type { Report, Target } from './results.js';
+import { runFresh, runPeer } from './run.js';
 
 const HELP = `npm run bench:proxy -- [options]
 
@@ -28,6 +29,7 @@ const HELP = `npm run bench:proxy -- [options]
   --sing-box PATH    its binary (default sing-box on the PATH)
   --prof DIR         write a CPU profile of every Node proxy there
   --out FILE         JSON results (default test/bench/results/proxy.json)
+  --merge            keep the other cases that the file holds, of an earlier run
   --help
 `;
 
@@ -44,9 +46,13 @@ const { values } = parseArgs({
       type: 'string',
       default: fileURLToPath(new URL('../../../bench/results/proxy.json', import.meta.url)),
     },
+    merge: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
+
+/** Of Kafka, before anything is measured. */
+const WARM_UP_MS = 8_000;
 
 /** Progress goes to standard error, results to standard output. */
 const say = (text: string): void => {
@@ -112,6 +118,31 @@ for (const [wanted, known] of [
   }
 }
 
+/** All peers run from here on, so that one case can be asked of each within seconds. */
+async function startAll(peers: readonly Peer[]): Promise<{ peer: Peer; process: RunningPeer }[]> {
+  const started: { peer: Peer; process: RunningPeer }[] = [];
+  for (const peer of peers) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop
+      started.push({ peer, process: await peer.start() });
+    } catch (error) {
+      results.fail('start', peer.name, String(error));
+      say(String(error));
+    }
+  }
+  return started;
+}
+
+/** A broker that has just been started compiles itself: sessions that nobody counts come first. */
+async function warmUp(peer: Peer): Promise<void> {
+  const its = await peer.start();
+  try {
+    await generator.run({ kind: 'connect_rate', atOnce: 32, durationMs: WARM_UP_MS }, its.via);
+  } finally {
+    await its.stop();
+  }
+}
+
 const cases = BENCH_CASES.filter(({ name }) => wantedCases.includes(name));
 const measures: Measure[] = cases.flatMap((benchCase) => [...benchCase.measures]);
 const results = new Results();
@@ -130,25 +161,38 @@ try {
     return get === null;
   });
   for (const { peer, get } of missing) say(`${peer} is left out, for it is not here: ${get}`);
-  for (let round = 1; round <= rounds && cases.length > 0; round++) {
-    // Another one begins every time, so that no peer always follows the same one.
-    const first = (round - 1) % peers.length;
-    for (const peer of [...peers.slice(first), ...peers.slice(0, first)]) {
-      say(`round ${round} of ${rounds}, ${peer.name}`);
-      // oxlint-disable-next-line no-await-in-loop
-      await runPeer(peer, cases, options, {
-        generator,
-        background,
-        bystanders: kafka === null ? [] : [kafka.pid],
-        results,
-        say: (text) => {
-          say(`  ${text}`);
-        },
-      }).catch((error: unknown) => {
-        results.fail('start', peer.name, String(error));
-        say(`  ${String(error)}`);
-      });
+  const deps = {
+    generator,
+    background,
+    bystanders: kafka === null ? [] : [kafka.pid],
+    results,
+    say: (text: string): void => {
+      say(`  ${text}`);
+    },
+  };
+  if (kafka !== null) {
+    say('warming up Kafka');
+    await warmUp(sockscope('splice', kafka));
+  }
+  const running = await startAll(peers);
+  try {
+    for (let round = 1; round <= rounds && cases.length > 0; round++) {
+      // Another one begins every time, so that no peer always follows the same one.
+      const first = (round - 1) % Math.max(1, running.length);
+      const inTurn = [...running.slice(first), ...running.slice(0, first)];
+      for (const benchCase of cases) {
+        for (const { peer, process: its } of inTurn) {
+          say(`round ${round} of ${rounds}, ${benchCase.name}, ${peer.name}`);
+          const fresh = benchCase.kind === 'idle';
+          // oxlint-disable-next-line no-await-in-loop
+          await (fresh
+            ? runFresh(peer, benchCase, options, deps)
+            : runPeer(peer, its, benchCase, options, deps));
+        }
+      }
     }
+  } finally {
+    await Promise.all(running.map(({ process: its }) => its.stop()));
   }
 } finally {
   await Promise.all([generator.stop(), background.stop()]);
@@ -242,10 +286,8 @@ for (const { case: name, peer, what } of results.failures) print(`${peer}, ${nam
 for (const { peer, get } of missing) print(`${peer} was left out: ${get}`);
 
 const [cpu] = cpus();
-mkdirSync(new URL('.', `file://${values.out}`), { recursive: true });
-writeFileSync(
-  values.out,
-  `${JSON.stringify(
+const report: Report = {
+  runs: [
     {
       started_at: startedAt.toISOString(),
       machine: {
@@ -258,14 +300,19 @@ writeFileSync(
         node: process.version,
       },
       options: { rounds, ...options },
-      measures: results.toJson(measures),
-      targets: outcomes,
-      micro,
+      cases: [...cases.map(({ name }) => name), ...(micro.length > 0 ? ['micro'] : [])],
       failures: results.failures,
       missing,
     },
-    null,
-    2,
-  )}\n`,
-);
+  ],
+  measures: results.toJson(measures),
+  targets: outcomes,
+  micro,
+};
+mkdirSync(dirname(values.out), { recursive: true });
+const before =
+  values.merge && existsSync(values.out)
+    ? (JSON.parse(readFileSync(values.out, 'utf8')) as Report)
+    : null;
+writeFileSync(values.out, `${JSON.stringify(mergeReports(before, report), null, 2)}\n`);
 say(`\nwritten to ${values.out}`);

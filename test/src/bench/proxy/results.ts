@@ -23,10 +23,57 @@ export interface TargetOutcome extends Target {
   readonly met: boolean | null;
 }
 
+interface Failure {
+  readonly case: string;
+  readonly peer: string;
+  readonly what: string;
+}
+
+/** The file of results: of one run, or of several that had different cases. */
+export interface Report {
+  readonly runs: readonly {
+    readonly started_at: string;
+    readonly machine: unknown;
+    readonly options: unknown;
+    readonly cases: readonly string[];
+    readonly failures: readonly Failure[];
+    readonly missing: unknown;
+  }[];
+  readonly measures: Readonly<
+    Record<
+      string,
+      { unit: string; peers: Record<string, { median: number; values: readonly number[] }> }
+    >
+  >;
+  readonly targets: readonly TargetOutcome[];
+  readonly micro: readonly unknown[];
+}
+
+/** A run takes the place of an earlier one's cases that it had too, and keeps the others. */
+export function mergeReports(before: Report | null, now: Report): Report {
+  if (before === null) return now;
+  const again = new Set(now.runs.flatMap(({ cases }) => cases));
+  return {
+    runs: [
+      ...before.runs.flatMap((run) => {
+        const cases = run.cases.filter((name) => !again.has(name));
+        return cases.length === 0 ? [] : [{ ...run, cases }];
+      }),
+      ...now.runs,
+    ],
+    measures: { ...before.measures, ...now.measures },
+    targets: [
+      ...before.targets.filter(({ measure }) => now.measures[measure] === undefined),
+      ...now.targets,
+    ],
+    micro: now.micro.length > 0 ? now.micro : before.micro,
+  };
+}
+
 /** Values of all rounds. */
 export class Results {
   readonly #values = new Map<string, Map<string, number[]>>();
-  readonly #failures: { case: string; peer: string; what: string }[] = [];
+  readonly #failures: Failure[] = [];
 
   add(measure: string, peer: string, value: number): void {
     const byPeer = this.#values.get(measure) ?? new Map<string, number[]>();
@@ -38,7 +85,7 @@ export class Results {
     this.#failures.push({ case: caseName, peer, what });
   }
 
-  get failures(): readonly { case: string; peer: string; what: string }[] {
+  get failures(): readonly Failure[] {
     return this.#failures;
   }
 
@@ -72,7 +119,7 @@ export class Results {
     });
   }
 
-  toJson(measures: readonly Measure[]): unknown {
+  toJson(measures: readonly Measure[]): Report['measures'] {
     return Object.fromEntries(
       measures.map(({ name, unit }) => [
         name,

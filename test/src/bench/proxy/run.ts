@@ -40,27 +40,34 @@ async function rest(pids: readonly number[]): Promise<void> {
   }
 }
 
-/** One peer through all cases, once. */
+/** A peer through one case, once, beginning at rest. What fails is in the results. */
 export async function runPeer(
   peer: Peer,
-  cases: readonly BenchCase[],
+  running: RunningPeer,
+  benchCase: BenchCase,
+  options: BenchOptions,
+  deps: RunDeps,
+): Promise<void> {
+  await rest([...running.pids, ...deps.bystanders]);
+  try {
+    await runCase(peer.name, running, benchCase, options, deps);
+  } catch (error) {
+    deps.results.fail(benchCase.name, peer.name, String(error));
+    deps.say(String(error));
+  }
+}
+
+/** A case of a process that has done nothing before: what a busy hour left behind is not memory per session. */
+export async function runFresh(
+  peer: Peer,
+  benchCase: BenchCase,
   options: BenchOptions,
   deps: RunDeps,
 ): Promise<void> {
   const running = await peer.start();
   try {
-    for (const benchCase of cases) {
-      // Memory is asked of processes, and a direct connection has none.
-      if (benchCase.kind === 'idle' && running.pids.length === 0) continue;
-      // oxlint-disable-next-line no-await-in-loop
-      await rest([...running.pids, ...deps.bystanders]);
-      try {
-        // oxlint-disable-next-line no-await-in-loop
-        await runCase(peer.name, running, benchCase, options, deps);
-      } catch (error) {
-        deps.results.fail(benchCase.name, peer.name, String(error));
-      }
-    }
+    // Memory is asked of processes, and a direct connection has none.
+    if (running.pids.length > 0) await runPeer(peer, running, benchCase, options, deps);
   } finally {
     await running.stop();
   }

@@ -5,10 +5,10 @@ import type { Origin } from './origin.js';
 import type { Job, JobResult, Via } from './protocol.js';
 import { open, sendForEver } from './sockets.js';
 
-/** Runs before a bulk or handshake measurement begins. */
-const WARM_UP_MS = 300;
-/** The same for connections, whose code has to become hot first. */
-const CONNECT_WARM_UP_MS = 1_000;
+/** Runs before a bulk measurement begins: buffers grow, and the kernel finds its pace. */
+const WARM_UP_MS = 500;
+/** The same for connections, whose code has to become hot first: a proxy runs for days. */
+const CONNECT_WARM_UP_MS = 2_000;
 const ECHO_BYTES = 100;
 const IDLE_OPENED_AT_ONCE = 64;
 

@@ -65,6 +65,8 @@ export function sockscope(
         PROXY_ID: `bench-${port}`,
         PROXY_DRAIN_TIMEOUT: '1s',
         LOG_LEVEL: 'warn',
+        // As the manual says for production: docs/03-operations.md.
+        NODE_OPTIONS: '--max-semi-space-size=64',
         ...(kafka === null ? {} : { KAFKA_BROKERS: kafka.address }),
       });
       return {
