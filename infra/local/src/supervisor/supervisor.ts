@@ -339,6 +339,8 @@ function serviceSpecs(options: {
       PROXY_ACL_FILE: deps.env['PROXY_ACL_FILE'] || join(deps.root, 'infra', 'local', 'acl.yaml'),
       PROXY_OWN_ENDPOINTS: ownEndpoints(options, deps.env['PROXY_OWN_ENDPOINTS']).join(','),
       PROXY_SPOOL_DIR: deps.env['PROXY_SPOOL_DIR'] || join(options.dataDir, 'proxy-spool'),
+      // Connections make much garbage that dies young: docs/adr/0021.
+      NODE_OPTIONS: deps.env['NODE_OPTIONS'] || '--max-semi-space-size=64',
     }),
   };
 }
