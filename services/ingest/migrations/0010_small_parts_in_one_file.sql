@@ -4,8 +4,4 @@
 -- file; larger parts, where reading one column alone pays, are wide as before.
 ALTER TABLE ${table:sessions} MODIFY SETTING min_bytes_for_wide_part = 67108864;
 
-ALTER TABLE ${table:sessions_by_user} MODIFY SETTING min_bytes_for_wide_part = 67108864;
-
-ALTER TABLE ${table:sessions_by_destination} MODIFY SETTING min_bytes_for_wide_part = 67108864;
-
 ALTER TABLE ${table:session_events} MODIFY SETTING min_bytes_for_wide_part = 67108864;
