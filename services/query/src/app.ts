@@ -24,6 +24,7 @@ import { endConnectionsInOrder } from './http/connections.js';
 import { NO_MASK } from './mask/mask.js';
 import type { Mask } from './mask/mask.js';
 import { createDensityMemory } from './questions/sessions/density.js';
+import { createRates } from './questions/sessions/rates.js';
 import type { Gate } from './store/gate.js';
 import type { Store } from './store/store.js';
 import type { StreamConfig } from './stream/config.js';
@@ -101,6 +102,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
         ...routed,
         ...deps.exports,
         densities: createDensityMemory(),
+        rates: createRates(deps),
         version: config.version,
       });
       serveStream(api, {

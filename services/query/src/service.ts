@@ -69,7 +69,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     },
     {
       store,
-      coverage: createCoverageReader({ store, toleranceMs: config.limits.sums_age_ms }),
+      coverage: createCoverageReader({ store, toleranceMs: config.limits.sums_age_ms, now }),
       gates: { light: gateOf('light'), heavy: gateOf('heavy') },
       isOverloaded: () => eventLoop.isOverloaded(),
       exports: {

@@ -1,4 +1,5 @@
 import type { ClashConnections } from '@sockscope/schemas/api';
+import type { CoverageReader } from '../coverage/coverage.js';
 import type { Mask } from '../mask/mask.js';
 import { filterOf, restrictedTo } from '../questions/filters/filters.js';
 import { openSessionsQuery } from '../sql/active.js';
@@ -10,12 +11,15 @@ const CONNECTIONS_MAX = 2_000;
 
 /** Open sessions, the newest first, as mihomo would tell of them. */
 export async function clashConnectionsOf(
-  store: Store,
+  { store, coverage }: { readonly store: Store; readonly coverage: CoverageReader },
   who: { readonly onlyUser: string | null; readonly mask: Mask },
   asking: Asking,
 ): Promise<ClashConnections> {
   const filter = filterOf(restrictedTo(who.onlyUser, {}));
-  const rows = await store.ask(openSessionsQuery(filter, CONNECTIONS_MAX), asking);
+  const rows = await store.ask(
+    openSessionsQuery(await coverage.openFrom(), filter, CONNECTIONS_MAX),
+    asking,
+  );
   const connections = rows.map((row) => connectionOf(row, who.mask));
   return {
     downloadTotal: connections.reduce((sum, each) => sum + each.download, 0),

@@ -1,3 +1,4 @@
+import type { CoverageReader } from '../coverage/coverage.js';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { clashQuery } from '@sockscope/schemas/api';
@@ -23,6 +24,7 @@ const RECHECK_INTERVAL_MS = 30_000;
 
 export interface ClashSocketDeps {
   readonly store: Store;
+  readonly coverage: CoverageReader;
   readonly authenticator: Authenticator;
   readonly mask: Mask;
   readonly hosts: readonly string[];
@@ -83,7 +85,7 @@ export function serveClashSocket(app: FastifyInstance, deps: ClashSocketDeps): v
       if (isAsking || socket.bufferedAmount > BUFFER_MAX_BYTES) return;
       isAsking = true;
       try {
-        const state = await clashConnectionsOf(deps.store, who, gone);
+        const state = await clashConnectionsOf(deps, who, gone);
         if (socket.readyState === socket.OPEN) socket.send(JSON.stringify(state));
       } catch {
         // The next message will do; what failed is counted by the store.

@@ -116,7 +116,7 @@ function serveSessions(app: FastifyInstance, deps: RoutesDeps): void {
     ask: async ({ query }, context) => {
       const { mask } = context;
       const filters = await visibleFilters(store, query, context);
-      const page = await activeSessions(store, query, filters, context, context.nowMs);
+      const page = await activeSessions(deps, query, filters, context, context.nowMs);
       return {
         ...page,
         items: page.items.map((item) => visibleSession(item, mask)),
@@ -336,7 +336,7 @@ function serveClash(app: FastifyInstance, deps: RoutesDeps): void {
     params: noParams,
     query: clashQuery,
     answer: clashConnections,
-    ask: (_asked, context) => clashConnectionsOf(deps.store, context, context),
+    ask: (_asked, context) => clashConnectionsOf(deps, context, context),
   });
   serve(app, deps, {
     path: '/version',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
-import { FINAL_SETTINGS } from './expressions.js';
+import { FINAL_SETTINGS, timeSql } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import { SESSION_COLUMNS, sessionAfter, sessionRow } from './sessions.js';
@@ -11,7 +11,31 @@ import type { Dimension } from './sums.js';
 /** Few granules hold an open session: threads would cost more than they read. */
 const OPEN_SETTINGS = { ...FINAL_SETTINGS, max_threads: 1 } as const;
 
-const OPEN: Condition = { sql: `status = 'active'`, params: {} };
+const OPEN_SQL = `status = 'active'`;
+
+/** Open, and not begun before the earliest that is: see openFloorQuery. */
+function openSince(fromMs: number): Condition {
+  return {
+    sql: `${OPEN_SQL} AND started_at >= ${timeSql('open_from')}`,
+    params: { open_from: fromMs },
+  };
+}
+
+const floorRow = z.object({ oldest: wireTime.nullable() });
+
+/**
+ * A time before which no session began that is open, null where none is. Versions that have been
+ * replaced make it too early at most, so FINAL is not needed.
+ */
+export function openFloorQuery(): Query<typeof floorRow> {
+  return {
+    name: 'open_floor',
+    sql: `SELECT if(count() = 0, NULL, min(started_at)) AS oldest FROM sessions WHERE ${OPEN_SQL}`,
+    params: {},
+    row: floorRow,
+    settings: { max_threads: 1 },
+  };
+}
 
 /** Traffic since the minute that begins at `since_s`, per session. */
 const RECENT_SQL = `
@@ -23,14 +47,15 @@ const RECENT_SQL = `
 const countRow = z.object({ active: int64 });
 
 /** Sessions open now that pass. */
-export function activeCountQuery(filter: Condition): Query<typeof countRow> {
-  const where = allOf([OPEN, filter]);
+export function activeCountQuery(fromMs: number, filter: Condition): Query<typeof countRow> {
+  const where = allOf([openSince(fromMs), filter]);
   return {
     name: 'active_count',
     sql: `SELECT count() AS active FROM sessions FINAL WHERE ${where.sql}`,
     params: where.params,
     row: countRow,
     settings: OPEN_SETTINGS,
+    reuse: true,
   };
 }
 
@@ -39,13 +64,15 @@ export type ActiveRow = z.output<typeof activeRow>;
 
 /** A page of open sessions, the newest first, with what each moved since `sinceMs`, a whole minute. */
 export function activePageQuery(page: {
+  /** See openFloorQuery. */
+  readonly fromMs: number;
   readonly filter: Condition;
   readonly position: PagePosition | null;
   readonly limit: number;
   readonly sinceMs: number;
 }): Query<typeof activeRow> {
   const where = allOf([
-    OPEN,
+    openSince(page.fromMs),
     page.filter,
     ...(page.position === null ? [] : [sessionAfter(page.position, 'started_at', 'desc')]),
   ]);
@@ -63,6 +90,7 @@ export function activePageQuery(page: {
     params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
     row: activeRow,
     settings: OPEN_SETTINGS,
+    reuse: true,
   };
 }
 
@@ -81,11 +109,12 @@ export type ActiveUserRow = z.output<typeof activeUserRow>;
 
 /** Open sessions that pass: the total row, then one per user, most recent traffic first. */
 export function activeUsersQuery(of: {
+  readonly fromMs: number;
   readonly filter: Condition;
   readonly limit: number;
   readonly sinceMs: number;
 }): Query<typeof activeUserRow> {
-  const where = allOf([OPEN, of.filter]);
+  const where = allOf([openSince(of.fromMs), of.filter]);
   return {
     name: 'active_users',
     sql: `SELECT s.user AS user, toUInt8(grouping(s.user)) AS is_total, count() AS sessions,
@@ -103,6 +132,7 @@ export function activeUsersQuery(of: {
     params: { ...where.params, limit: of.limit + 1, since_s: Math.floor(of.sinceMs / 1_000) },
     row: activeUserRow,
     settings: OPEN_SETTINGS,
+    reuse: true,
   };
 }
 
@@ -110,13 +140,14 @@ const activeByKeyRow = z.object({ key: z.string(), active: int64 });
 
 /** Sessions open now that pass, by the keys of a dimension. */
 export function activeByKeyQuery(of: {
+  readonly fromMs: number;
   readonly dimension: Dimension;
   readonly keys: readonly string[] | null;
   readonly filter: Condition;
 }): Query<typeof activeByKeyRow> {
   const key = keySql(of.dimension);
   const where = allOf([
-    OPEN,
+    openSince(of.fromMs),
     of.filter,
     ...(of.keys === null
       ? []
@@ -129,14 +160,19 @@ export function activeByKeyQuery(of: {
     params: where.params,
     row: activeByKeyRow,
     settings: OPEN_SETTINGS,
+    reuse: true,
   };
 }
 
 export type OpenSession = z.output<typeof sessionRow>;
 
 /** Open sessions that pass, the newest first. */
-export function openSessionsQuery(filter: Condition, limit: number): Query<typeof sessionRow> {
-  const where = allOf([OPEN, filter]);
+export function openSessionsQuery(
+  fromMs: number,
+  filter: Condition,
+  limit: number,
+): Query<typeof sessionRow> {
+  const where = allOf([openSince(fromMs), filter]);
   return {
     name: 'open_sessions',
     sql: `SELECT ${SESSION_COLUMNS} FROM sessions FINAL

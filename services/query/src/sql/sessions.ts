@@ -140,6 +140,7 @@ export function sessionsPageQuery(page: {
     params: { ...where.params, limit: page.limit },
     row: sessionRow,
     settings: { ...FINAL_SETTINGS, ...(page.isShort ? { max_threads: 1 } : {}) },
+    reuse: true,
   };
 }
 

@@ -436,7 +436,10 @@ const uniquesRow = z.object({
   keys: int64,
 });
 
-/** Distinct users, destinations and sources of the sessions that started in the spans. */
+/**
+ * Distinct users, destinations and sources of the sessions that started in the spans: exact up to tens
+ * of thousands, then within a few tenths of a percent, for less than half the time of an exact count.
+ */
 export function uniquesQuery(of: {
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
@@ -471,7 +474,7 @@ export function uniquesQuery(of: {
   const parts = [...fromRollups, ...fromSessions];
   return {
     name: 'uniques',
-    sql: `SELECT d AS dimension, uniqExact(k) AS keys
+    sql: `SELECT d AS dimension, uniqCombined64(20)(k) AS keys
       FROM (${parts.map(({ sql }) => sql).join('\n UNION ALL ')})
       GROUP BY d`,
     params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,

@@ -33,6 +33,8 @@ export interface Store {
 const ANSWERS_REMEMBERED_MAX = 512;
 /** A longer answer is not remembered. */
 const ROWS_REMEMBERED_MAX = 5_000;
+/** Of all answers together; beyond it all are forgotten. */
+const ROWS_HELD_MAX = 100_000;
 
 interface Remembered {
   readonly rows: readonly unknown[];
@@ -53,7 +55,8 @@ export function createStore(
     timeout_overflow_mode: 'throw',
   };
   const flights = createFlights<readonly unknown[]>();
-  const remembered = createLru<Remembered>(ANSWERS_REMEMBERED_MAX);
+  let remembered = createLru<Remembered>(ANSWERS_REMEMBERED_MAX);
+  let rowsHeld = 0;
 
   async function send(
     query: Query,
@@ -93,6 +96,12 @@ export function createStore(
   ) {
     const rows = await send(query, threads, signal);
     if (rows.length <= ROWS_REMEMBERED_MAX) {
+      // What has dropped out of the list is counted on: too many, never too few.
+      rowsHeld += rows.length;
+      if (rowsHeld > ROWS_HELD_MAX) {
+        remembered = createLru<Remembered>(ANSWERS_REMEMBERED_MAX);
+        rowsHeld = rows.length;
+      }
       remembered.set(key, { rows, untilMs: performance.now() + config.reuse_ms });
     }
     return rows;

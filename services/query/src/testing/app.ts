@@ -88,7 +88,7 @@ export async function createTestApp(
     },
     {
       store,
-      coverage: createCoverageReader({ store, toleranceMs: 0 }),
+      coverage: createCoverageReader({ store, toleranceMs: 0, now }),
       gates: { light: gate('light', 50), heavy: gate('heavy', options.heavyRunningMax ?? 8) },
       isOverloaded: () => false,
       exports: {

@@ -4,6 +4,7 @@ import type {
   ActiveSessionsPage,
   ActiveSessionsQuery,
 } from '@sockscope/schemas/api';
+import type { CoverageReader } from '../../coverage/coverage.js';
 import { activePageQuery, activeUsersQuery } from '../../sql/active.js';
 import type { ActiveRow, ActiveUserRow } from '../../sql/active.js';
 import { allOf } from '../../sql/query.js';
@@ -21,7 +22,7 @@ const RATE_WINDOW_MIN_MS = 1_000;
 
 /** Open sessions with their current rates, and the same per user. */
 export async function activeSessions(
-  store: Store,
+  { store, coverage }: { readonly store: Store; readonly coverage: CoverageReader },
   query: ActiveSessionsQuery,
   filters: Filters,
   asking: Asking,
@@ -37,14 +38,15 @@ export async function activeSessions(
   const sinceMs = minuteOf(nowMs) - MINUTE_MS;
   // Where a first reading holds them all, they need not be found a second time to be counted.
   const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
+  const fromMs = await coverage.openFrom();
   const rows = await store.ask(
-    activePageQuery({ filter, position, limit: read + 1, sinceMs }),
+    activePageQuery({ fromMs, filter, position, limit: read + 1, sinceMs }),
     asking,
   );
   const isWhole = position === null && rows.length <= read;
   const userRows = isWhole
     ? userRowsOf(rows)
-    : await store.ask(activeUsersQuery({ filter, limit: USERS_MAX, sinceMs }), asking);
+    : await store.ask(activeUsersQuery({ fromMs, filter, limit: USERS_MAX, sinceMs }), asking);
   const items = rows.slice(0, query.limit);
   const last = items.at(-1);
   return {

@@ -29,12 +29,14 @@ import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
 import { filterOf, sessionsTableOf } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { DENSE, SPARSE, windows } from './windows.js';
-import type { Window } from './windows.js';
+import type { Pace, Window } from './windows.js';
 import type { DensityMemory } from './density.js';
+import type { Rates } from './rates.js';
 
 export interface SessionsDeps {
   readonly store: Store;
   readonly densities: DensityMemory;
+  readonly rates: Rates;
 }
 
 /** A request for a page: an export has no limit of its own. */
@@ -84,7 +86,7 @@ function sortValueOf(row: SessionRecord, sort: SessionsQuery['sort']): number | 
 
 /** One row more than the page holds, where there is one: it tells that a next page exists. */
 async function pageRows(
-  { store, densities }: SessionsDeps,
+  { store, densities, rates }: SessionsDeps,
   query: PageQuery,
   filters: Filters,
   position: PagePosition | null,
@@ -119,13 +121,15 @@ async function pageRows(
   const fromPresent = position === null && order === 'desc' && range.highMs === null;
   const usual = { pace: isDense ? DENSE : SPARSE, anchorMs };
   const startMs = fromPresent ? null : anchorMs;
-  const edge = densities.knows(alike)
-    ? null
-    : await edgeOf(store, { filters, range, order, startMs, wanted }, asking);
+  const rate = densities.knows(alike) ? null : paceOfRate(rates, filters, table, wanted);
+  const edge =
+    rate !== null || densities.knows(alike)
+      ? null
+      : await edgeOf(store, { filters, range, order, startMs, wanted }, asking);
   if (edge === 'all') return read(range, wanted, true);
   const guess =
     edge === null
-      ? densities.begin(alike, wanted, usual, nowMs)
+      ? densities.begin(alike, wanted, rate === null ? usual : { pace: rate, anchorMs }, nowMs)
       : { pace: { ...SPARSE, firstMs: Math.abs(anchorMs - edge) + 1 }, anchorMs };
   const slices = windows(range, order, fromPresent ? guess.anchorMs : anchorMs, wanted, guess.pace);
   for (let next = slices.next(0); next.done !== true && rows.length < wanted;) {
@@ -148,6 +152,33 @@ async function pageRows(
 
 /** Versions and filters take some rows away. */
 const EDGE_ROWS_FACTOR = 2;
+/** A slice too long costs a few granules, one too short a second query. */
+const RATE_MARGIN = 2;
+/** Of those that other filters take away nothing is known. */
+const RATE_MARGIN_FILTERED = 5;
+
+/** The only user or destination that is asked for; null where it is not exactly one. */
+function onlyKeyOf(filters: Filters, table: SessionsTable): string | null {
+  const keys = table === 'sessions_by_user' ? filters.user : filters.dest_host?.exact;
+  const [key] = keys ?? [];
+  return key === undefined || keys?.length !== 1 ? null : key;
+}
+
+/** How to begin, by how often the user or the destination was seen in the last days. */
+function paceOfRate(
+  rates: Rates,
+  filters: Filters,
+  table: SessionsTable,
+  wanted: number,
+): Pace | null {
+  const key = onlyKeyOf(filters, table);
+  if (table === 'sessions' || key === null) return null;
+  const gapMs = rates.gapMs(table, key);
+  if (gapMs === null) return null;
+  const given = Object.values(filters).filter((value) => value !== undefined).length;
+  const margin = given > 1 ? RATE_MARGIN_FILTERED : RATE_MARGIN;
+  return { ...SPARSE, firstMs: Math.ceil(gapMs * wanted * margin) };
+}
 
 /**
  * How far a page of one user or one destination may reach that was not asked for before: a look at
@@ -169,9 +200,8 @@ async function edgeOf(
   const { filters, range, order, startMs } = page;
   const table = sessionsTableOf(filters);
   if (table === 'sessions') return null;
-  const keys = table === 'sessions_by_user' ? filters.user : filters.dest_host?.exact;
-  const [key] = keys ?? [];
-  if (key === undefined || keys?.length !== 1) return null;
+  const key = onlyKeyOf(filters, table);
+  if (key === null) return null;
   const limit = page.wanted * EDGE_ROWS_FACTOR;
   const isDesc = order === 'desc';
   const lowMs = isDesc || startMs === null ? range.lowMs : startMs;
@@ -198,7 +228,11 @@ async function anchorOf(
   asking: Asking,
   nowMs: number,
 ): Promise<number | null> {
-  if (query.order === 'desc') return Math.min(nowMs, query.start_before ?? nowMs);
+  if (query.order === 'desc') {
+    // To the second, so that all who ask for the newest within it ask the same.
+    const secondMs = Math.ceil(nowMs / 1_000) * 1_000;
+    return Math.min(secondMs, query.start_before ?? secondMs);
+  }
   if (query.start_after !== undefined) return query.start_after;
   const [earliest] = await store.ask(earliestSessionQuery(), asking);
   const startedAt = earliest?.started_at ?? null;

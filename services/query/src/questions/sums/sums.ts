@@ -190,8 +190,12 @@ export async function openAt(
   nowMs: number,
 ): Promise<number> {
   const since = { fromMs: atMs, toMs: END_OF_TIME_MS };
+  const countOpen = async () => {
+    const fromMs = await deps.coverage.openFrom();
+    return deps.store.ask(activeCountQuery(fromMs, filterOf(filters)), asking);
+  };
   const [open, after] = await Promise.all([
-    deps.store.ask(activeCountQuery(filterOf(filters)), asking),
+    countOpen(),
     atMs >= nowMs ? null : totalSums(deps, { range: since, filters }, asking),
   ]);
   // Rows that arrive between the two may make them disagree for a moment.

@@ -104,7 +104,14 @@ export async function lines(
       ? seriesSums(deps, { dimension, filters, keys, range: tail }, asking)
       : null,
     hasActive
-      ? deps.store.ask(activeByKeyQuery({ dimension, keys, filter: filterOf(filters) }), asking)
+      ? deps.coverage
+          .openFrom()
+          .then((fromMs) =>
+            deps.store.ask(
+              activeByKeyQuery({ fromMs, dimension, keys, filter: filterOf(filters) }),
+              asking,
+            ),
+          )
       : null,
   ]);
   const byKey = new Map<string, SeriesRow[]>();
