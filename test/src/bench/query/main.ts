@@ -147,11 +147,11 @@ async function measure(
 }
 
 /** The questions of the mix in an order that repeats every 100 requests. */
-function mixOrder(): Question[] {
-  const all = MIX.flatMap(({ name, weight }) => {
+function mixOrder(): { readonly question: Question; readonly shared: boolean }[] {
+  const all = MIX.flatMap(({ name, weight, shared = false }) => {
     const question = QUESTIONS.find((each) => each.name === name);
     if (question === undefined) throw new Error(`no question ${name}`);
-    return Array.from({ length: weight }, () => question);
+    return Array.from({ length: weight }, () => ({ question, shared }));
   });
   // A stride that shares no factor with the length visits each once.
   return all
@@ -191,15 +191,17 @@ async function runSize(
     /* oxlint-enable no-await-in-loop */
     say('mixed load');
     const order = mixOrder();
+    const rate = wholeNumber('rate', values.rate);
     const mixed = await openLoop(
-      stack.api,
-      wholeNumber('rate', values.rate),
+      stack.apiAsShipped,
+      rate,
       wholeNumber('seconds', values.seconds),
       (n) => {
         const subject = about[(n * 7) % about.length];
-        const question = order[n % order.length];
-        if (subject === undefined || question === undefined) throw new Error('nothing to ask');
-        return `/api/v1/${question.path({ ...subject, n })}`;
+        const next = order[n % order.length];
+        if (subject === undefined || next === undefined) throw new Error('nothing to ask');
+        const { question, shared } = next;
+        return `/api/v1/${question.path({ ...subject, n: shared ? Math.floor(n / rate) : n })}`;
       },
     );
     const peer =

@@ -23,7 +23,10 @@ export interface Stack {
   readonly shape: DataShape;
   readonly clickhouse: ClickHouse;
   readonly clickhouseUrl: string;
+  /** Answers every question from the tables. */
   readonly api: HttpClient;
+  /** With the settings that it comes with. */
+  readonly apiAsShipped: HttpClient;
   stop(): Promise<void>;
 }
 
@@ -68,34 +71,18 @@ export async function startStack(
         SELECT 'bench', 0, fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC'), 0, 1`,
       params: { now_ms: shape.nowMs },
     });
-    const port = await pickFreePort();
-    const query = spawn(process.execPath, [serviceMain('query')], {
-      env: {
-        ...process.env,
-        CLICKHOUSE_URL: server.url,
-        QUERY_LISTEN: `127.0.0.1:${port}`,
-        // Every question is to be answered by the tables.
-        QUERY_REUSE: '0',
-        LOG_LEVEL: 'warn',
-      },
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    const exited = new Promise<void>((resolve) => {
-      query.once('exit', () => {
-        resolve();
-      });
-    });
-    const api = createHttpClient(`http://127.0.0.1:${port}`);
-    await ready(api);
+    const [service, asShipped] = await Promise.all([
+      startQuery(server.url, { QUERY_REUSE: '0' }),
+      startQuery(server.url, {}),
+    ]);
     return {
       shape,
       clickhouse,
       clickhouseUrl: server.url,
-      api,
+      api: service.api,
+      apiAsShipped: asShipped.api,
       async stop() {
-        api.close();
-        query.kill('SIGTERM');
-        await exited;
+        await Promise.all([service.stop(), asShipped.stop()]);
         await clickhouse.close();
         await server.stop();
       },
@@ -105,6 +92,40 @@ export async function startStack(
     await server.stop();
     throw error;
   }
+}
+
+interface QueryService {
+  readonly api: HttpClient;
+  stop(): Promise<void>;
+}
+
+async function startQuery(url: string, env: NodeJS.ProcessEnv): Promise<QueryService> {
+  const port = await pickFreePort();
+  const child = spawn(process.execPath, [serviceMain('query')], {
+    env: {
+      ...process.env,
+      CLICKHOUSE_URL: url,
+      QUERY_LISTEN: `127.0.0.1:${port}`,
+      LOG_LEVEL: 'warn',
+      ...env,
+    },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => {
+      resolve();
+    });
+  });
+  const api = createHttpClient(`http://127.0.0.1:${port}`);
+  await ready(api);
+  return {
+    api,
+    async stop() {
+      api.close();
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
 }
 
 async function fill(
