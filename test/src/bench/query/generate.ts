@@ -131,9 +131,15 @@ WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND started
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
 
+/** Also after the server has been started anew, which forgets the first of the two. */
 async function stopMerges(clickhouse: ClickHouse): Promise<void> {
   await Promise.all(
-    SESSION_TABLES.map((table) => clickhouse.command({ sql: `SYSTEM STOP MERGES ${table}` })),
+    SESSION_TABLES.flatMap((table) => [
+      clickhouse.command({ sql: `SYSTEM STOP MERGES ${table}` }),
+      clickhouse.command({
+        sql: `ALTER TABLE ${table} MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1`,
+      }),
+    ]),
   );
 }
 
@@ -183,8 +189,7 @@ export async function generateSessions(
 
 /**
  * Leaves the parts as they are from now on, and puts the first rows of the last ten minutes' sessions,
- * which later ones replace, into parts of their own: as in a database that is fed. The server forgets to
- * leave parts alone when it ends, so this is done for every run.
+ * which later ones replace, into parts of their own: as in a database that is fed.
  */
 export async function leaveUnmerged(clickhouse: ClickHouse, shape: DataShape): Promise<void> {
   await stopMerges(clickhouse);
