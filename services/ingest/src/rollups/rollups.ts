@@ -24,6 +24,7 @@ import {
   DAY_TARGETS,
   HOUR_TARGETS,
   REPLACE_DURATIONS,
+  replaceDayStatement,
   replaceStatement,
 } from './sql.js';
 
@@ -216,6 +217,24 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     return row?.version ?? '';
   }
 
+  /**
+   * The version of a day's rows, drawn after its hours were replaced. Two rounds at once may replace
+   * different hours of one day: the one that draws later reads later, and so sees the hours of both.
+   */
+  async function nextDayVersion(day: number): Promise<string> {
+    const versions = DAY_TARGETS.map(
+      ({ table }) =>
+        `(SELECT max(computed_at) FROM ${table} WHERE bucket = {day:DateTime('UTC')}) + toIntervalMicrosecond(1)`,
+    );
+    const [row] = await clickhouse.query({
+      sql: `SELECT toString(greatest(now64(6, 'UTC'), ${versions.join(', ')})) AS version`,
+      params: { day },
+      row: z.object({ version: z.string() }),
+      ...call,
+    });
+    return row?.version ?? '';
+  }
+
   async function recomputeDay(day: number, hours: readonly number[]): Promise<void> {
     const params = await paramsOf(day, hours);
     const { computed_at } = params;
@@ -223,7 +242,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     /* oxlint-disable no-await-in-loop */
     for (const target of HOUR_TARGETS) await command(replaceStatement(target), params);
     await command(REPLACE_DURATIONS, params);
-    for (const target of DAY_TARGETS) await command(replaceStatement(target), params);
+    const dayParams = { ...params, computed_at: await nextDayVersion(day) };
+    for (const target of DAY_TARGETS) await command(replaceDayStatement(target), dayParams);
     await insert('ingest_rollup_days', ['day', 'through'], [[day, computed_at]]);
     /* oxlint-enable no-await-in-loop */
     metrics.hours.inc(hours.length);

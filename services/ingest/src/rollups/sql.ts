@@ -155,10 +155,16 @@ export const DAY_TARGETS: readonly Target[] = [
  * The rows that differ from what the table holds: changed, new, and gone ones as zeros. Only these are
  * inserted, so that recomputing the present hour again and again does not fill the table with copies.
  */
-function differencesOf({ table, keys, fresh, scope }: Target): string {
+function differencesOf(target: Target): string {
+  const differ = FIGURES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
+  return `${newsOf(target)}
+HAVING ${differ}`;
+}
+
+/** Every row of the scope, as it should be and as it is; gone ones as zeros. */
+function newsOf({ table, keys, fresh, scope }: Target): string {
   const news = FIGURES.map((name) => `sumIf(${name}, is_fresh) AS ${name}_new`).join(', ');
   const olds = FIGURES.map((name) => `sumIf(${name}, NOT is_fresh) AS ${name}_old`).join(', ');
-  const differ = FIGURES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
   return `
 SELECT ${keys}, ${news}, ${olds}
 FROM (
@@ -166,17 +172,29 @@ FROM (
     UNION ALL
     SELECT ${keys}, ${FIGURE_LIST}, false AS is_fresh FROM ${table} FINAL WHERE ${scope}
 )
-GROUP BY ${keys}
-HAVING ${differ}`;
+GROUP BY ${keys}`;
 }
 
 /** Brings the rows of a table up to date. */
 export function replaceStatement(target: Target): string {
+  return insertOf(target, differencesOf(target));
+}
+
+/**
+ * The same for a day, whose scope are keys that have changed in any case. They are replaced even where
+ * they look right: another round may be about to insert what it made of fewer hours, under an earlier
+ * version.
+ */
+export function replaceDayStatement(target: Target): string {
+  return insertOf(target, newsOf(target));
+}
+
+function insertOf({ table, keys }: Target, rows: string): string {
   const values = FIGURES.map((name) => `${name}_new`).join(', ');
   return `
-INSERT INTO ${target.table} (${target.keys}, ${FIGURE_LIST}, computed_at)
-SELECT ${target.keys}, ${values}, {computed_at:DateTime64(6, 'UTC')}
-FROM (${differencesOf(target)})`;
+INSERT INTO ${table} (${keys}, ${FIGURE_LIST}, computed_at)
+SELECT ${keys}, ${values}, {computed_at:DateTime64(6, 'UTC')}
+FROM (${rows})`;
 }
 
 /** How many rows of a table are not what they should be. */
