@@ -152,6 +152,7 @@ export function createGroupConsumer(
     current = life;
     moved();
     let watchdog: NodeJS.Timeout | undefined;
+    const over = new AbortController();
     const ended = new Promise<Error | null>((resolve) => {
       consumer.on('consumer.crash', ({ payload }) => {
         resolve(payload.error);
@@ -159,7 +160,7 @@ export function createGroupConsumer(
       const onStop = () => {
         resolve(null);
       };
-      stopSignal.signal.addEventListener('abort', onStop, { once: true });
+      stopSignal.signal.addEventListener('abort', onStop, { once: true, signal: over.signal });
       const limitMs = WATCHDOG_SESSION_TIMEOUTS * config.consumer.session_timeout_ms;
       watchdog = setInterval(() => {
         if (Date.now() - lastMoveMs <= limitMs) return;
@@ -193,6 +194,7 @@ export function createGroupConsumer(
       error = kafkaErrorOf(cause, 'consumer');
     }
     clearInterval(watchdog);
+    over.abort();
     // From here on nothing that this life still does counts.
     generation += 1;
     current = null;
