@@ -47,7 +47,8 @@ export function treeCpuSeconds(pids: readonly number[]): number | null {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The second field is the command in parentheses, which may hold anything.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    ticks += Number(fields[11]) + Number(fields[12]);
+    // Its own, and those of its children that have ended: some proxies start one per client.
+    for (const field of fields.slice(11, 15)) ticks += Number(field);
   }
   return ticks / TICKS_PER_SECOND;
 }
