@@ -2,7 +2,7 @@ import type { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
 import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
 import { createWatchedFile } from '../policy-file/watched-file.js';
 import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
-import { compileAcl } from './compile.js';
+import { compileAcl, compileAclInSlices } from './compile.js';
 import type { CompiledAcl } from './compile.js';
 import type { AclConfig } from './config.js';
 import { createAclMetrics } from './metrics.js';
@@ -90,8 +90,9 @@ export function createAcl(
   let timeSignature = '';
   let minuteTimer: NodeJS.Timeout | null = null;
 
-  function enforce(policy: AclPolicy): void {
-    compiled = compileAcl(policy, own);
+  async function enforce(policy: AclPolicy): Promise<void> {
+    // The rules before decide until all of this is done.
+    compiled = await compileAclInSlices(policy, own);
     timeSignature = compiled.timeSignature(now());
     rejection = null;
     metrics.loaded(policy.rules.length, now());
@@ -124,7 +125,7 @@ export function createAcl(
           },
           {
             onContent: async (text) => {
-              enforce(await parseAcl(config.file, text));
+              await enforce(await parseAcl(config.file, text));
             },
             onLoad,
           },
@@ -157,7 +158,7 @@ export function createAcl(
     },
     async start() {
       await own.start();
-      if (file === null) enforce(OPEN_POLICY);
+      if (file === null) await enforce(OPEN_POLICY);
       else await file.start();
       watchMinutes();
     },

@@ -1,9 +1,11 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
 import type { AclRequest, AclVerdict } from './acl.js';
 import { canonicalHost, parseIp, sameIp } from './address.js';
 import type { IpAddress } from './address.js';
 import type { OwnEndpoints } from './own-endpoints.js';
 import { PrefixIndex } from './prefix-index.js';
+import type { PrefixEntry } from './prefix-index.js';
 import type { Prefix } from './prefix.js';
 import { facesOf, protectedRangeAround, protectedRangeOf } from './protection.js';
 import type { ProtectedRange } from './protection.js';
@@ -22,6 +24,16 @@ interface DestinationBlock {
   readonly names: ProtectedRange | null;
 }
 
+/** Work that may be left off at each step and gone on with later. */
+type Steps<T> = Generator<undefined, T, undefined>;
+
+/** Things that are looked at in one step: a fraction of a millisecond. */
+const STEP = 64;
+
+function isStep(count: number): boolean {
+  return count % STEP === 0;
+}
+
 /** Collects members by key, to become RuleSets. */
 class Collector<K> {
   readonly #members = new Map<K, number[]>();
@@ -32,8 +44,13 @@ class Collector<K> {
     else members.push(rule);
   }
 
-  sets(rules: number): Map<K, RuleSet> {
-    return new Map([...this.#members].map(([key, members]) => [key, new RuleSet(rules, members)]));
+  *sets(rules: number): Steps<Map<K, RuleSet>> {
+    const sets = new Map<K, RuleSet>();
+    for (const [key, members] of this.#members) {
+      sets.set(key, new RuleSet(rules, members));
+      if (isStep(sets.size)) yield;
+    }
+    return sets;
   }
 }
 
@@ -48,14 +65,15 @@ class BlockCollector {
     else block.members.push(rule);
   }
 
-  index<T>(
+  *index<T>(
     width: number,
     value: (prefix: Prefix, members: readonly number[]) => T,
-  ): PrefixIndex<T> {
-    const entries = [...this.#blocks.values()].map(({ prefix, members }) => ({
-      prefix,
-      value: value(prefix, members),
-    }));
+  ): Steps<PrefixIndex<T>> {
+    const entries: PrefixEntry<T>[] = [];
+    for (const { prefix, members } of this.#blocks.values()) {
+      entries.push({ prefix, value: value(prefix, members) });
+      if (isStep(entries.length)) yield;
+    }
     return new PrefixIndex(width, entries);
   }
 }
@@ -110,18 +128,25 @@ class FamilyIndex<T> {
   readonly #v4: PrefixIndex<T>;
   readonly #v6: PrefixIndex<T>;
 
-  constructor(
+  constructor(v4: PrefixIndex<T>, v6: PrefixIndex<T>) {
+    this.#v4 = v4;
+    this.#v6 = v6;
+  }
+
+  static *build<T>(
     rules: readonly AclRule[],
     prefixesOf: (rule: AclRule) => readonly Prefix[],
     value: (prefix: Prefix, members: readonly number[]) => T,
-  ) {
+  ): Steps<FamilyIndex<T>> {
     const v4 = new BlockCollector();
     const v6 = new BlockCollector();
     for (const [number, rule] of rules.entries()) {
       for (const prefix of prefixesOf(rule)) (prefix.ip.bits === 32 ? v4 : v6).add(prefix, number);
+      if (isStep(number)) yield;
     }
-    this.#v4 = v4.index(1, value);
-    this.#v6 = v6.index(4, value);
+    const v4Index = yield* v4.index(1, value);
+    yield;
+    return new FamilyIndex(v4Index, yield* v6.index(4, value));
   }
 
   of(ip: IpAddress): PrefixIndex<T> {
@@ -172,6 +197,35 @@ export interface CompiledAcl {
  * few look-ups and one pass over a bit per rule, whatever the rules say.
  */
 export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
+  const steps = compileSteps(policy, own);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
+/** How long compiling may hold up the event loop at a time. */
+const SLICE_MS = 4;
+
+/** The same, giving the event loop back every few milliseconds: a large policy takes half a second. */
+export async function compileAclInSlices(
+  policy: AclPolicy,
+  own: OwnEndpoints,
+): Promise<CompiledAcl> {
+  const steps = compileSteps(policy, own);
+  for (;;) {
+    const startedMs = performance.now();
+    do {
+      const { done, value } = steps.next();
+      if (done === true) return value;
+    } while (performance.now() - startedMs < SLICE_MS);
+    // One slice after the other is the point.
+    // oxlint-disable-next-line no-await-in-loop
+    await turn();
+  }
+}
+
+function* compileSteps(policy: AclPolicy, own: OwnEndpoints): Steps<CompiledAcl> {
   const { rules } = policy;
   const count = rules.length;
   const words = wordsFor(count);
@@ -201,20 +255,21 @@ export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
     for (const range of rule.ports ?? []) {
       for (const block of blocksOfRange(range)) ports.add(block, number);
     }
+    if (isStep(number)) yield;
   }
-  const userSets = users.sets(count);
-  const groupSets = groups.sets(count);
-  const nameSets = exactNames.sets(count);
-  const suffixSets = suffixes.sets(count);
+  const userSets = yield* users.sets(count);
+  const groupSets = yield* groups.sets(count);
+  const nameSets = yield* exactNames.sets(count);
+  const suffixSets = yield* suffixes.sets(count);
   const prefixesOf = (rule: AclRule): readonly Prefix[] =>
     (rule.destinations ?? []).flatMap((d) => (d.kind === 'prefix' ? [d.prefix] : []));
   const setOf = (_prefix: Prefix, members: readonly number[]): RuleSet =>
     new RuleSet(count, members);
 
   const anySource = bits((rule) => rule.sources === null);
-  const sourceIndex = new FamilyIndex(rules, (rule) => rule.sources ?? [], setOf);
+  const sourceIndex = yield* FamilyIndex.build(rules, (rule) => rule.sources ?? [], setOf);
   const anyDestination = bits((rule) => rule.destinations === null);
-  const destinationIndex = new FamilyIndex<DestinationBlock>(
+  const destinationIndex = yield* FamilyIndex.build<DestinationBlock>(
     rules,
     prefixesOf,
     (prefix, members) => ({
@@ -222,12 +277,15 @@ export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
       names: protectedRangeAround(prefix),
     }),
   );
+  yield;
   const withAddresses = bits((rule) => prefixesOf(rule).length > 0);
   const withDestinations = bits((rule) => rule.destinations !== null);
   const blocking = bits((rule) => rule.action === 'block');
   const anyPort = bits((rule) => rule.ports === null);
   const withPorts = bits((rule) => rule.ports !== null);
-  const portIndex = ports.index(1, setOf);
+  yield;
+  const portIndex = yield* ports.index(1, setOf);
+  yield;
   const byKind = new Map(
     PROTOCOLS.flatMap((protocol) =>
       COMMANDS.map((command) => [
@@ -241,6 +299,7 @@ export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
     ),
   );
 
+  yield;
   const verdicts = rules.map((rule): AclVerdict => ({ decision: rule.action, rule: rule.name }));
   const defaultVerdict: AclVerdict = { decision: policy.default, rule: null };
   const lifts = rules.map((rule): ReadonlySet<Liftable> => new Set(rule.allowInto));

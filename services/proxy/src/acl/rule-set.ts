@@ -28,11 +28,14 @@ export function bitsWhere(rules: number, holds: (rule: number) => boolean): Rule
  * bits take less room and less time.
  */
 export class RuleSet {
-  readonly #list: Uint32Array | null;
+  readonly #list: readonly number[] | null;
   readonly #bits: RuleBits | null;
 
-  constructor(rules: number, members: Iterable<number>) {
-    const list = Uint32Array.from(new Set(members)).toSorted();
+  /** @param members in ascending order; one may come several times in a row. */
+  constructor(rules: number, members: readonly number[]) {
+    // A file may name half a million things, nearly all of them once.
+    const list =
+      members.length === 1 ? members : members.filter((rule, i) => rule !== members[i - 1]);
     const isDense = list.length > wordsFor(rules);
     this.#list = isDense ? null : list;
     this.#bits = isDense ? new Int32Array(wordsFor(rules)) : null;
