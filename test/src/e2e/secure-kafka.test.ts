@@ -2,7 +2,13 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { pickFreePort, startKafka } from '@sockscope/local';
 import { createLogger } from '@sockscope/runtime';
-import { createKafkaAdmin, kafkaConfig } from '@sockscope/runtime/kafka';
+import {
+  consumerConfig,
+  createGroupConsumer,
+  createKafkaAdmin,
+  kafkaConfig,
+} from '@sockscope/runtime/kafka';
+import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { afterEach, describe, expect, test } from 'vitest';
 import { allPublished, metricOf, tempDir, until } from '../chaos/support/site.js';
 import { createTopic, foldOf, keyOf, keysOf, readTopic } from '../chaos/support/topic.js';
@@ -45,6 +51,26 @@ function makeKey(dir: string): { keystore: string; certificate: string } {
     stdio: 'ignore',
   });
   return { keystore, certificate };
+}
+
+function startReader(kafka: KafkaConfig) {
+  let count = 0;
+  const crashes: Error[] = [];
+  const consumer = createGroupConsumer(
+    { kafka, consumer: consumerConfig.parse({ group_id: `reader-${kafka.sasl_password}` }) },
+    {
+      logger: createLogger('test', { level: 'silent' }),
+      sink: {
+        full: () => null,
+        accept({ records }) {
+          while (records.next()) count += 1;
+        },
+      },
+      events: { onCrash: (error) => crashes.push(error) },
+    },
+  );
+  consumer.start();
+  return { consumer, crashes, count: () => count };
 }
 
 describe('a Kafka with TLS and passwords', () => {
@@ -107,10 +133,32 @@ describe('a Kafka with TLS and passwords', () => {
       4,
     );
     expect(await known.stop()).toBe(0);
-    const states = foldOf(await readTopic([broker.address], TOPIC));
+    // Before any reader of ours: they change what kafkajs makes of a fetch, in the whole process.
+    const published = await readTopic([broker.address], TOPIC);
+    const states = foldOf(published);
     expect(keysOf(states)).toEqual(
       moved.map((each) => keyOf(each.sourcePort, each.sent, each.received)).toSorted(),
     );
+
+    // The reader of ingest, with the wrong password and the right one.
+    const secureKafka = (password: string) =>
+      kafkaConfig.parse({
+        brokers: [`127.0.0.1:${securePort}`],
+        topic: TOPIC,
+        tls: true,
+        tls_ca_file: certificate,
+        sasl_mechanism: 'plain',
+        sasl_username: 'proxy',
+        sasl_password: password,
+      });
+    const refused = startReader(secureKafka('wrong-password'));
+    cleanups.push(() => refused.consumer.stop());
+    await until('the reader is refused', 20_000, () => refused.crashes.length > 0);
+    expect(refused.crashes[0]).toMatchObject({ code: 'kafka_auth' });
+    expect(refused.count()).toBe(0);
+    const reader = startReader(secureKafka(SECRET));
+    cleanups.push(() => reader.consumer.stop());
+    await until('all is read', 20_000, () => reader.count() === published.length);
 
     // A certificate that nobody vouches for is refused by us.
     const admin = createKafkaAdmin(
