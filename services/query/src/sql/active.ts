@@ -89,7 +89,8 @@ export function activePageQuery(page: {
       ORDER BY s.started_at DESC, s.session_id DESC`,
     params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
     row: activeRow,
-    settings: OPEN_SETTINGS,
+    // All columns of every granule with an open session: a second thread takes a third off.
+    settings: FINAL_SETTINGS,
     reuse: true,
   };
 }
