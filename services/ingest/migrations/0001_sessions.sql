@@ -2,7 +2,13 @@
 --
 -- A session's start never changes, so its versions all fall into one partition and FINAL need not
 -- merge across partitions. A UUIDv7 carries started_at to the millisecond, which makes the primary
--- key usable for a lookup by id.
+-- key usable for a lookup by id. In granules of a quarter of the default size, and blocks of no more
+-- than 64 KiB: a page and a lookup read one granule of every column, and a block is decompressed whole.
+--
+-- A part of the wide form is a file or two per column. What a batch inserts is larger than the 10 MiB
+-- from which parts are wide by default, and is soon merged away: making and deleting some hundred files
+-- for each batch cost an eighth of the CPU of inserting and merging. In the compact form a part is one
+-- file; larger parts, where reading one column alone pays, are wide as before.
 CREATE TABLE IF NOT EXISTS ${table:sessions}
 (
     session_id       UUID                             COMMENT 'UUIDv7; its time is the start of the session'                               CODEC(ZSTD(1)),
@@ -37,17 +43,24 @@ CREATE TABLE IF NOT EXISTS ${table:sessions}
 ENGINE = ${engine:ReplacingMergeTree(version)}
 PARTITION BY toDate(started_at)
 ORDER BY (started_at, session_id)
-SETTINGS index_granularity = 8192
+SETTINGS index_granularity = 2048, min_compress_block_size = 16384, max_compress_block_size = 65536,
+    min_bytes_for_wide_part = 67108864
 COMMENT 'Every session, by start; read with FINAL';
 
 ${distributed:sessions:cityHash64(session_id)};
 
--- The same rows by user, in small granules: a page of one user's sessions reads one granule.
+-- The same rows by user. A page of one user reads a granule or two of every column from each part that
+-- may hold a row of it. With a file per column that is 25 files and 25 blocks of many granules a part; a
+-- compact part, whatever its size, has the columns of a granule side by side. Measured on 10 million
+-- sessions in 20 to 25 parts: a page of a rare user 10.4 ms in place of 23.7, of a busy one 3.0 in place
+-- of 3.9. It costs a third more for a merge and a fifth more for sums over a busy user; inserts cost the
+-- same.
 CREATE TABLE IF NOT EXISTS ${table:sessions_by_user} AS ${table:sessions}
 ENGINE = ${engine:ReplacingMergeTree(version)}
 PARTITION BY toYYYYMM(started_at)
 ORDER BY (user, started_at, session_id)
-SETTINGS index_granularity = 1024
+SETTINGS index_granularity = 1024, min_compress_block_size = 16384, max_compress_block_size = 65536,
+    min_bytes_for_wide_part = 1099511627776
 COMMENT 'Every session, by user; the same rows as sessions, inserted with them';
 
 ${distributed:sessions_by_user:cityHash64(session_id)};
@@ -57,15 +70,17 @@ CREATE TABLE IF NOT EXISTS ${table:sessions_by_destination} AS ${table:sessions}
 ENGINE = ${engine:ReplacingMergeTree(version)}
 PARTITION BY toYYYYMM(started_at)
 ORDER BY (dest_host, started_at, session_id)
-SETTINGS index_granularity = 1024
+SETTINGS index_granularity = 1024, min_compress_block_size = 16384, max_compress_block_size = 65536,
+    min_bytes_for_wide_part = 1099511627776
 COMMENT 'Every session, by destination; the same rows as sessions, inserted with them';
 
 ${distributed:sessions_by_destination:cityHash64(session_id)};
 
 -- After the copies, which take the columns of sessions but have no use for its indexes: there they
--- would cost a fifth of the insert.
+-- would cost a fifth of the insert. Four granules each: finer ones cost more to look through than they
+-- spare.
 ALTER TABLE ${table:sessions}
-    ADD INDEX IF NOT EXISTS status_set   status    TYPE set(4)             GRANULARITY 1,
-    ADD INDEX IF NOT EXISTS ended_minmax ended_at  TYPE minmax             GRANULARITY 1,
-    ADD INDEX IF NOT EXISTS source_bloom source_ip TYPE bloom_filter(0.01) GRANULARITY 4,
-    ADD INDEX IF NOT EXISTS dest_bloom   dest_ip   TYPE bloom_filter(0.01) GRANULARITY 4;
+    ADD INDEX IF NOT EXISTS status_set   status    TYPE set(4)             GRANULARITY 4,
+    ADD INDEX IF NOT EXISTS ended_minmax ended_at  TYPE minmax             GRANULARITY 4,
+    ADD INDEX IF NOT EXISTS source_bloom source_ip TYPE bloom_filter(0.01) GRANULARITY 16,
+    ADD INDEX IF NOT EXISTS dest_bloom   dest_ip   TYPE bloom_filter(0.01) GRANULARITY 16;

@@ -1,4 +1,5 @@
 -- The audit trail: every event as it came. Duplicates of (session_id, seq) are the same event.
+-- Small parts are compact ones, as in 0001.
 CREATE TABLE IF NOT EXISTS ${table:session_events}
 (
     type             LowCardinality(String)           COMMENT 'SessionStarted, TrafficDelta or SessionClosed'                              CODEC(ZSTD(1)),
@@ -40,11 +41,15 @@ CREATE TABLE IF NOT EXISTS ${table:session_events}
     close_reason     LowCardinality(Nullable(String)) COMMENT 'SessionClosed: who or what ended it'                                        CODEC(ZSTD(1)),
     error_code       LowCardinality(Nullable(String)) COMMENT 'SessionClosed: errno or SOCKS reply, null where none'                       CODEC(ZSTD(1)),
     connect_ms       Nullable(UInt64)                 COMMENT 'SessionClosed: time to connect in milliseconds, null where not connected'   CODEC(ZSTD(1)),
-    ingested_at      DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when the database took this copy of the event; never sent by ingest'   CODEC(Delta, ZSTD(1))
+    ingested_at      DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when the database took this copy of the event; never sent by ingest'   CODEC(Delta, ZSTD(1)),
+    -- The query service's live stream asks every second for the events that were stored since: of the
+    -- parts that are there only those with recent rows need be looked into.
+    INDEX ingested_minmax ingested_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ${engine:ReplacingMergeTree}
 PARTITION BY toDate(started_at)
 ORDER BY (started_at, session_id, seq)
+SETTINGS min_bytes_for_wide_part = 67108864
 COMMENT 'Every event, for a session''s timeline and for rebuilding; read with FINAL';
 
 ${distributed:session_events:cityHash64(session_id)};

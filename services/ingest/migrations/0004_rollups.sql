@@ -1,4 +1,4 @@
--- Sums per hour and per day, recomputed from the exact tables for the hours that changed and replaced;
+-- Sums per hour, day and week, recomputed from the exact tables for the hours that changed and replaced;
 -- never incremented. A key that no longer occurs is replaced by zeros. See docs/adr/0031.
 --
 -- sessions_started counts in the bucket of started_at; sessions_closed, _failed, _rejected and
@@ -36,20 +36,43 @@ COMMENT 'Sums per UTC day and value of one dimension; read with FINAL';
 
 ${distributed:rollup_1d:cityHash64(dimension, key)};
 
--- Durations per hour as mergeable sketches, some 5 KB each, hence for all sessions together only.
-CREATE TABLE IF NOT EXISTS ${table:rollup_durations_1h}
+-- Per ISO week, from Monday: a month of top lists reads a quarter of the rows.
+CREATE TABLE IF NOT EXISTS ${table:rollup_1w} AS ${table:rollup_1h}
+ENGINE = ${engine:ReplacingMergeTree(computed_at)}
+PARTITION BY toYear(bucket)
+ORDER BY (dimension, bucket, key)
+COMMENT 'Sums per ISO week (UTC) and value of one dimension; read with FINAL';
+
+${distributed:rollup_1w:cityHash64(dimension, key)};
+
+-- What cannot be summed, as sketches that can be merged: up to 300 KB an hour, hence for all sessions
+-- together only, and few rows to a granule.
+CREATE TABLE IF NOT EXISTS ${table:rollup_sketches_1h}
 (
-    bucket          DateTime('UTC')      COMMENT 'start of the UTC hour'                                  CODEC(Delta, ZSTD(1)),
-    sessions        UInt64               COMMENT 'sessions that ended in the bucket'                      CODEC(T64, ZSTD(1)),
-    duration_sketch AggregateFunction(quantilesDD(0.01, 0.5), UInt64) COMMENT 'their durations in milliseconds, quantiles within 1 %: quantilesDDMerge(0.01, 0.5, 0.9)(duration_sketch)' CODEC(ZSTD(1)),
-    computed_at     DateTime64(6, 'UTC') COMMENT 'when this was recomputed; the latest wins'              CODEC(ZSTD(1))
+    bucket              DateTime('UTC')      COMMENT 'start of the UTC hour'                                  CODEC(Delta, ZSTD(1)),
+    sessions            UInt64               COMMENT 'sessions that ended in the bucket'                      CODEC(T64, ZSTD(1)),
+    duration_sketch     AggregateFunction(quantilesDD(0.01, 0.5), UInt64) COMMENT 'their durations in milliseconds, quantiles within 1 %: quantilesDDMerge(0.01, 0.5, 0.9)(duration_sketch)' CODEC(ZSTD(1)),
+    users_sketch        AggregateFunction(uniqCombined64(17), String) COMMENT 'users of the sessions that started in the bucket: uniqCombined64Merge(17)(users_sketch)' CODEC(ZSTD(1)),
+    destinations_sketch AggregateFunction(uniqCombined64(17), String) COMMENT 'destinations of the sessions that started in the bucket' CODEC(ZSTD(1)),
+    sources_sketch      AggregateFunction(uniqCombined64(17), IPv6) COMMENT 'source addresses of the sessions that started in the bucket' CODEC(ZSTD(1)),
+    computed_at         DateTime64(6, 'UTC') COMMENT 'when this was recomputed; the latest wins'              CODEC(ZSTD(1))
 )
 ENGINE = ${engine:ReplacingMergeTree(computed_at)}
 PARTITION BY toYear(bucket)
 ORDER BY bucket
-COMMENT 'Durations of the sessions that ended in an hour; read with FINAL';
+SETTINGS index_granularity = 16
+COMMENT 'Durations, users, destinations and sources of an hour as sketches; read with FINAL';
 
-${distributed:rollup_durations_1h:toUnixTimestamp(bucket)};
+${distributed:rollup_sketches_1h:toUnixTimestamp(bucket)};
+
+CREATE TABLE IF NOT EXISTS ${table:rollup_sketches_1d} AS ${table:rollup_sketches_1h}
+ENGINE = ${engine:ReplacingMergeTree(computed_at)}
+PARTITION BY toYear(bucket)
+ORDER BY bucket
+SETTINGS index_granularity = 16
+COMMENT 'The same sketches per UTC day; read with FINAL';
+
+${distributed:rollup_sketches_1d:toUnixTimestamp(bucket)};
 
 -- Who reached what: the same sums per user, destination and port.
 CREATE TABLE IF NOT EXISTS ${table:rollup_pairs_1h}

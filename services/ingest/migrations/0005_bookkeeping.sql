@@ -63,17 +63,19 @@ COMMENT 'Sessions declared lost; those below state 2 under FINAL are compared wi
 
 ${distributed:ingest_lost_sessions:cityHash64(session_id)};
 
--- Up to which version of the sums per hour the sums per day were made: what a day must take over is newer.
-CREATE TABLE IF NOT EXISTS ${table:ingest_rollup_days}
+-- Up to which version of the finer sums the coarser ones were made: what a day must take over from its
+-- hours, and a week from its days, is newer.
+CREATE TABLE IF NOT EXISTS ${table:ingest_rollup_progress}
 (
-    day     DateTime('UTC')      COMMENT 'start of the UTC day',
-    through DateTime64(6, 'UTC') COMMENT 'computed_at of the last round that finished the day'
+    span    LowCardinality(String) COMMENT 'day or week',
+    bucket  DateTime('UTC')        COMMENT 'start of the UTC day or ISO week',
+    through DateTime64(6, 'UTC')   COMMENT 'computed_at of the finer sums that it was last made from'
 )
 ENGINE = ${engine:ReplacingMergeTree(through)}
-ORDER BY day
-COMMENT 'Progress from hours to days; read with FINAL';
+ORDER BY (span, bucket)
+COMMENT 'Progress from hours to days and from days to weeks; read with FINAL';
 
-${distributed:ingest_rollup_days:toUnixTimestamp(day)};
+${distributed:ingest_rollup_progress:toUnixTimestamp(bucket)};
 
 -- What the rollups are good for: one row per finished round.
 CREATE TABLE IF NOT EXISTS ${table:ingest_rollup_state}

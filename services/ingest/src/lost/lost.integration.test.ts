@@ -161,7 +161,13 @@ describe('lost sessions', () => {
     await store(1, open(BASE_MS + 70 * MINUTE_MS, { proxyId: 'proxy-2' }));
     const rollups = createRollups(loadConfig(rollupsConfig, {}), {
       clickhouse,
-      retention: { sessions: 0, session_traffic_1m: 0, rollup_1h: 0, rollup_pairs_1h: 0 },
+      retention: {
+        sessions: 0,
+        session_traffic_1m: 0,
+        rollup_1h: 0,
+        rollup_1d: 0,
+        rollup_pairs_1h: 0,
+      },
       leads: () => true,
       logger: testLogger,
       metrics: createRollupMetrics(testRegistry()),

@@ -1,6 +1,7 @@
 import type { RetentionConfig } from './config.js';
 
 const DAY_MS = 86_400_000;
+const WEEK_DAYS = 7;
 
 /** A table whose rows expire, by which of its times. */
 export interface RetainedTable {
@@ -21,8 +22,15 @@ export function retainedTables(config: RetentionConfig): RetainedTable[] {
     { table: 'session_traffic_1m', column: 'bucket', days: days(config.session_traffic_1m) },
     { table: 'session_events', column: 'started_at', days: days(config.session_events) },
     { table: 'rollup_1h', column: 'bucket', days: days(config.rollup_1h) },
-    { table: 'rollup_durations_1h', column: 'bucket', days: days(config.rollup_1h) },
+    { table: 'rollup_sketches_1h', column: 'bucket', days: days(config.rollup_1h) },
     { table: 'rollup_1d', column: 'bucket', days: days(config.rollup_1d) },
+    { table: 'rollup_sketches_1d', column: 'bucket', days: days(config.rollup_1d) },
+    // A week's row is as old as its last day.
+    {
+      table: 'rollup_1w',
+      column: 'bucket',
+      days: config.rollup_1d === 0 ? 0 : days(config.rollup_1d) + WEEK_DAYS,
+    },
     { table: 'rollup_pairs_1h', column: 'bucket', days: days(config.rollup_pairs_1h) },
     { table: 'rollup_pairs_1d', column: 'bucket', days: days(config.rollup_pairs_1d) },
     { table: 'export_audit', column: 'exported_at', days: days(config.export_audit) },

@@ -25,6 +25,9 @@ import type { Rollups } from './index.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
+const WEEK_MS = 7 * DAY_MS;
+/** Weeks begin on Mondays; hours and days are as long from here as from 1970. */
+const MONDAY_MS = Date.parse('2024-01-01');
 const BASE_MS = Date.parse('2026-03-01T00:00:00.000Z');
 
 let tables: Awaited<ReturnType<typeof createTestTables>>;
@@ -39,7 +42,13 @@ afterEach(async () => {
   await tables.drop();
 });
 
-const FOR_GOOD = { sessions: 0, session_traffic_1m: 0, rollup_1h: 0, rollup_pairs_1h: 0 };
+const FOR_GOOD = {
+  sessions: 0,
+  session_traffic_1m: 0,
+  rollup_1h: 0,
+  rollup_1d: 0,
+  rollup_pairs_1h: 0,
+};
 
 function newRollups(overrides: { hours_max?: number } = {}, retention = FOR_GOOD): Rollups {
   return createRollups(
@@ -84,7 +93,7 @@ function aggregate(
 ): Map<string, Figures> {
   const sums = new Map<string, Figures>();
   const add = (keys: readonly string[], ms: number, figures: Partial<Figures>) => {
-    const bucket = toTimestamp(ms - (ms % bucketMs));
+    const bucket = toTimestamp(ms - ((ms - MONDAY_MS) % bucketMs));
     for (const key of keys) {
       const id = `${bucket} ${key}`;
       const sum = sums.get(id) ?? (Object.fromEntries(FIGURES.map((name) => [name, 0])) as Figures);
@@ -155,11 +164,12 @@ async function stored(table: string, key: string): Promise<Map<string, Figures>>
 const DIMENSION_KEY = "concat(dimension, '|', key)";
 const PAIR_KEY = "concat(user, '|', dest_host, '|', toString(dest_port))";
 
-/** What the four tables hold. */
+/** What the tables hold. */
 async function storedSums() {
   return {
     hours: await stored('rollup_1h', DIMENSION_KEY),
     days: await stored('rollup_1d', DIMENSION_KEY),
+    weeks: await stored('rollup_1w', DIMENSION_KEY),
     pairHours: await stored('rollup_pairs_1h', PAIR_KEY),
     pairDays: await stored('rollup_pairs_1d', PAIR_KEY),
   };
@@ -170,6 +180,7 @@ function plainSums(events: readonly SessionEvent[]) {
   return {
     hours: aggregate(states, HOUR_MS, false),
     days: aggregate(states, DAY_MS, false),
+    weeks: aggregate(states, WEEK_MS, false),
     pairHours: aggregate(states, HOUR_MS, true),
     pairDays: aggregate(states, DAY_MS, true),
   };
@@ -280,7 +291,7 @@ describe('rollups', () => {
     expect(gone).toEqual([{ sessions_failed: 0 }]);
   });
 
-  it('inserts nothing but durations where nothing changed', async () => {
+  it('inserts nothing but sketches where nothing changed', async () => {
     const log = sessionLog({ random: seededRandom(3), startMs: BASE_MS, intervals: 3 });
     const rollups = newRollups();
     await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
@@ -294,25 +305,54 @@ describe('rollups', () => {
     expect(rows).toEqual([{ versions: 1 }]);
   });
 
-  it('keeps durations within one percent', async () => {
+  it('keeps durations within one percent, and every user, destination and source, by hour and by day', async () => {
     const random = seededRandom(5);
-    const logs = Array.from({ length: 300 }, () =>
-      sessionLog({ random, startMs: BASE_MS + int(random, HOUR_MS), closed: true }),
+    const logs = Array.from({ length: 300 }, (_, i) =>
+      sessionLog({
+        random,
+        startMs: BASE_MS + int(random, HOUR_MS),
+        closed: true,
+        user: `user-${i % 70}`,
+        destHost: `host-${i % 90}.example`,
+      }),
     );
-    await storeBatch(clickhouse, logs.flat(), [createMarkKeeper({ known_sessions_max: 1_000 })]);
-    await settle(newRollups());
-    const durations = [...fold(logs.flat()).values()]
-      .map(({ row }) => row?.duration_ms ?? 0)
-      .toSorted((a, b) => a - b);
-    const [read] = await clickhouse.query({
-      sql: `SELECT sum(sessions) AS sessions, quantilesDDMerge(0.01, 0.5, 0.9)(duration_sketch) AS quantiles FROM rollup_durations_1h FINAL`,
-      row: z.object({ sessions: int64, quantiles: z.array(z.number()) }),
-    });
-    expect(read?.sessions).toBe(300);
-    for (const [i, level] of [0.5, 0.9].entries()) {
-      const exact = durations[Math.floor(level * (durations.length - 1))] ?? 0;
-      expect(read?.quantiles[i]).toBeGreaterThan(exact * 0.97);
-      expect(read?.quantiles[i]).toBeLessThan(exact * 1.03);
+    // In halves, so that the hour is made twice.
+    const keeper = createMarkKeeper({ known_sessions_max: 1_000 });
+    for (const half of [logs.slice(0, 150), logs.slice(150)]) {
+      // oxlint-disable-next-line no-await-in-loop
+      await storeBatch(clickhouse, half.flat(), [keeper]);
+      // oxlint-disable-next-line no-await-in-loop
+      await settle(newRollups());
+    }
+    const rows = [...fold(logs.flat()).values()].flatMap(({ row }) => (row === null ? [] : [row]));
+    const durations = rows.map((row) => row.duration_ms ?? 0).toSorted((a, b) => a - b);
+    for (const table of ['rollup_sketches_1h', 'rollup_sketches_1d']) {
+      // oxlint-disable-next-line no-await-in-loop
+      const [read] = await clickhouse.query({
+        sql: `SELECT sum(sessions) AS sessions, quantilesDDMerge(0.01, 0.5, 0.9)(duration_sketch) AS quantiles,
+            uniqCombined64Merge(17)(users_sketch) AS users,
+            uniqCombined64Merge(17)(destinations_sketch) AS destinations,
+            uniqCombined64Merge(17)(sources_sketch) AS sources
+          FROM ${table} FINAL`,
+        row: z.object({
+          sessions: int64,
+          quantiles: z.array(z.number()),
+          users: int64,
+          destinations: int64,
+          sources: int64,
+        }),
+      });
+      expect(read).toMatchObject({
+        sessions: 300,
+        users: 70,
+        destinations: 90,
+        sources: new Set(rows.map((row) => row.source_ip)).size,
+      });
+      for (const [i, level] of [0.5, 0.9].entries()) {
+        const exact = durations[Math.floor(level * (durations.length - 1))] ?? 0;
+        expect(read?.quantiles[i]).toBeGreaterThan(exact * 0.97);
+        expect(read?.quantiles[i]).toBeLessThan(exact * 1.03);
+      }
     }
   });
 

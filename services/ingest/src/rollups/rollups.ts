@@ -1,5 +1,5 @@
 /**
- * Guarantee: once a round has finished with nothing left, the sums per hour and day equal what the
+ * Guarantee: once a round has finished with nothing left, the sums per hour, day and week equal what the
  * exact tables held when the round read its marks, whatever was retried, repeated or run twice at once.
  *
  * - A mark is read before `computed_at` is drawn from the server's clock, and that before the rows are
@@ -21,15 +21,22 @@ import type { RollupsConfig } from './config.js';
 import type { RollupMetrics } from './metrics.js';
 import {
   countDifferences,
+  DAY_TABLES,
   DAY_TARGETS,
   HOUR_TARGETS,
-  REPLACE_DURATIONS,
-  replaceDayStatement,
+  REPLACE_DAY_SKETCHES,
+  REPLACE_HOUR_SKETCHES,
+  replaceCoarserStatement,
   replaceStatement,
+  WEEK_TABLES,
+  WEEK_TARGETS,
 } from './sql.js';
 
 const HOUR_S = 3_600;
 const DAY_S = 86_400;
+const WEEK_S = 7 * DAY_S;
+/** ISO weeks begin on Mondays; 1970 began on a Thursday. */
+const FIRST_MONDAY_S = 4 * DAY_S;
 /** Marks read in one round; more of them wait. A batch makes a handful. */
 const MARKS_MAX = 20_000;
 /** Sessions whose former ends are looked up in one round. */
@@ -56,6 +63,7 @@ export interface SourceRetention {
   readonly sessions: number;
   readonly session_traffic_1m: number;
   readonly rollup_1h: number;
+  readonly rollup_1d: number;
   readonly rollup_pairs_1h: number;
 }
 
@@ -202,13 +210,13 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   /**
    * The version of what is computed next. By the server's clock, and never below that of an earlier
-   * round, should the clock have been set back: every round stores its version with the durations.
+   * round, should the clock have been set back: every round stores its version with the sketches.
    */
   async function nextVersion(hours: readonly number[]): Promise<string> {
     const [row] = await clickhouse.query({
       sql: `SELECT toString(greatest(
           now64(6, 'UTC'),
-          (SELECT max(computed_at) FROM rollup_durations_1h WHERE ${HOURS}) + toIntervalMicrosecond(1)
+          (SELECT max(computed_at) FROM rollup_sketches_1h WHERE ${HOURS}) + toIntervalMicrosecond(1)
         )) AS version`,
       params: { hours },
       row: z.object({ version: z.string() }),
@@ -218,17 +226,17 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   }
 
   /**
-   * The version of a day's rows, drawn after its hours were replaced. Two rounds at once may replace
-   * different hours of one day: the one that draws later reads later, and so sees the hours of both.
+   * The version of a day's or week's rows, drawn after the finer ones were replaced. Two rounds at once may
+   * replace different hours of one day: the one that draws later reads later, and so sees the hours of both.
    */
-  async function nextDayVersion(day: number): Promise<string> {
-    const versions = DAY_TARGETS.map(
-      ({ table }) =>
-        `(SELECT max(computed_at) FROM ${table} WHERE bucket = {day:DateTime('UTC')}) + toIntervalMicrosecond(1)`,
+  async function nextCoarserVersion(tables: readonly string[], bucket: number): Promise<string> {
+    const versions = tables.map(
+      (table) =>
+        `(SELECT max(computed_at) FROM ${table} WHERE bucket = {bucket:DateTime('UTC')}) + toIntervalMicrosecond(1)`,
     );
     const [row] = await clickhouse.query({
       sql: `SELECT toString(greatest(now64(6, 'UTC'), ${versions.join(', ')})) AS version`,
-      params: { day },
+      params: { bucket },
       row: z.object({ version: z.string() }),
       ...call,
     });
@@ -236,38 +244,61 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   }
 
   async function recomputeDay(day: number, hours: readonly number[]): Promise<void> {
-    const params = await paramsOf(day, hours);
-    const { computed_at } = params;
-    // The day is made from its hours; and one statement at a time keeps the load even.
-    /* oxlint-disable no-await-in-loop */
-    for (const target of HOUR_TARGETS) await command(replaceStatement(target), params);
-    await command(REPLACE_DURATIONS, params);
-    const dayParams = { ...params, computed_at: await nextDayVersion(day) };
-    for (const target of DAY_TARGETS) await command(replaceDayStatement(target), dayParams);
-    await insert('ingest_rollup_days', ['day', 'through'], [[day, computed_at]]);
-    /* oxlint-enable no-await-in-loop */
-    metrics.hours.inc(hours.length);
-  }
-
-  /**
-   * `through` is read before the hours are replaced: had another process just settled a later one, the
-   * rows that we are about to write would otherwise never reach the day.
-   */
-  async function paramsOf(day: number, hours: readonly number[]) {
-    const [row] = await clickhouse.query({
-      sql: 'SELECT toString(max(through)) AS through FROM ingest_rollup_days WHERE day = {day:DateTime}',
-      params: { day },
-      row: z.object({ through: z.string() }),
-      ...call,
-    });
-    return {
-      day,
+    const week = weekOf(day);
+    // Read before anything is replaced: had another process just settled a later version, the rows that
+    // we are about to write would otherwise never reach the day or the week.
+    const [dayThrough, weekThrough] = await Promise.all([
+      throughOf('day', day),
+      throughOf('week', week),
+    ]);
+    const computed_at = await nextVersion(hours);
+    const params = {
       hours,
       from: Math.min(...hours),
       to: Math.max(...hours) + HOUR_S,
-      through: row?.through ?? NEVER,
-      computed_at: await nextVersion(hours),
+      computed_at,
     };
+    // The day is made from its hours, the week from its days; and one statement at a time keeps the load even.
+    /* oxlint-disable no-await-in-loop */
+    for (const target of HOUR_TARGETS) await command(replaceStatement(target), params);
+    await command(REPLACE_HOUR_SKETCHES, params);
+    const dayVersion = await nextCoarserVersion(DAY_TABLES, day);
+    const ofDay = {
+      bucket: day,
+      bucket_end: day + DAY_S,
+      through: dayThrough,
+      computed_at: dayVersion,
+    };
+    for (const target of DAY_TARGETS) await command(replaceCoarserStatement(target), ofDay);
+    await command(REPLACE_DAY_SKETCHES, ofDay);
+    const ofWeek = {
+      bucket: week,
+      bucket_end: week + WEEK_S,
+      through: weekThrough,
+      computed_at: await nextCoarserVersion(WEEK_TABLES, week),
+    };
+    for (const target of WEEK_TARGETS) await command(replaceCoarserStatement(target), ofWeek);
+    /* oxlint-enable no-await-in-loop */
+    await insert(
+      'ingest_rollup_progress',
+      ['span', 'bucket', 'through'],
+      [
+        ['day', day, computed_at],
+        ['week', week, dayVersion],
+      ],
+    );
+    metrics.hours.inc(hours.length);
+  }
+
+  async function throughOf(span: 'day' | 'week', bucket: number): Promise<string> {
+    const [row] = await clickhouse.query({
+      sql: `SELECT toString(max(through)) AS through FROM ingest_rollup_progress
+        WHERE span = {span:String} AND bucket = {bucket:DateTime('UTC')}`,
+      params: { span, bucket },
+      row: z.object({ through: z.string() }),
+      ...call,
+    });
+    return row?.through ?? NEVER;
   }
 
   function settle(marks: readonly Mark[]): Promise<void> {
@@ -373,29 +404,50 @@ export async function findRollupDifferences(
   timeoutMs: number,
 ): Promise<RollupDifference[]> {
   const differences: RollupDifference[] = [];
-  for (const [day, hoursOfDay] of byDay(hours)) {
-    for (const target of [...HOUR_TARGETS, ...DAY_TARGETS]) {
-      // One after the other: each reads a whole day.
+  const compare = async (
+    targets: typeof HOUR_TARGETS,
+    startS: number,
+    params: Record<string, SqlValue>,
+  ) => {
+    for (const target of targets) {
+      // One after the other: each reads a whole day or week.
       // oxlint-disable-next-line no-await-in-loop
       const [row] = await clickhouse.query({
         sql: countDifferences(target),
-        params: {
-          day,
-          hours: hoursOfDay,
-          from: Math.min(...hoursOfDay),
-          to: Math.max(...hoursOfDay) + HOUR_S,
-          through: NEVER,
-        },
+        params,
         row: z.object({ differences: int64 }),
         settings: { prefer_column_name_to_alias: 1 },
         timeoutMs,
       });
       const rows = row?.differences ?? 0;
       if (rows > 0) {
-        differences.push({ table: target.table, day: new Date(day * 1_000).toISOString(), rows });
+        differences.push({
+          table: target.table,
+          day: new Date(startS * 1_000).toISOString(),
+          rows,
+        });
       }
     }
+  };
+  const within = (bucket: number, lengthS: number) => ({
+    bucket,
+    bucket_end: bucket + lengthS,
+    through: NEVER,
+  });
+  const days = byDay(hours);
+  /* oxlint-disable no-await-in-loop */
+  for (const [day, hoursOfDay] of days) {
+    await compare(HOUR_TARGETS, day, {
+      hours: hoursOfDay,
+      from: Math.min(...hoursOfDay),
+      to: Math.max(...hoursOfDay) + HOUR_S,
+    });
+    await compare(DAY_TARGETS, day, within(day, DAY_S));
   }
+  for (const week of new Set([...days.keys()].map(weekOf))) {
+    await compare(WEEK_TARGETS, week, within(week, WEEK_S));
+  }
+  /* oxlint-enable no-await-in-loop */
   return differences;
 }
 
@@ -425,14 +477,23 @@ function secondsOf(text: string): number {
 }
 
 /**
- * The first hour that can still be recomputed: that of the first day of which nothing has expired.
- * What lies before keeps the sums it has; made from what is left, they would come out too small.
+ * The first hour that can still be recomputed: that of the first day of which nothing has expired, and
+ * of the first week of which no day has. What lies before keeps the sums it has; made from what is left,
+ * they would come out too small.
  */
 function oldestHour(nowS: number, retention: SourceRetention): number {
-  const { sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h } = retention;
+  const { sessions, session_traffic_1m, rollup_1h, rollup_1d, rollup_pairs_1h } = retention;
   const kept = [sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h].filter((ms) => ms > 0);
-  if (kept.length === 0) return 0;
-  return Math.ceil((nowS - Math.min(...kept) / 1_000) / DAY_S) * DAY_S;
+  const expiredS = (ms: number) => nowS - ms / 1_000;
+  const firstDay = Math.max(0, ...kept.map((ms) => Math.ceil(expiredS(ms) / DAY_S) * DAY_S));
+  return rollup_1d === 0
+    ? firstDay
+    : Math.max(firstDay, weekOf(Math.ceil(expiredS(rollup_1d) / DAY_S) * DAY_S - DAY_S) + WEEK_S);
+}
+
+/** The Monday that begins the ISO week of a day. Seconds since 1970, UTC. */
+function weekOf(day: number): number {
+  return Math.floor((day - FIRST_MONDAY_S) / WEEK_S) * WEEK_S + FIRST_MONDAY_S;
 }
 
 function byDay(hours: Iterable<number>): Map<number, number[]> {

@@ -1,4 +1,7 @@
-/** The recomputation as SQL. Its parameters: {hours}, {from} and {to} of one day, or {day} and {through}; and {computed_at}. */
+/**
+ * The recomputation as SQL. Its parameters: {hours}, {from} and {to} of one day; or, for what is made of
+ * finer sums, {bucket}, {bucket_end} and {through}; and {computed_at}.
+ */
 
 /** Figures that are summed, as they are named in every rollup table. */
 const FIGURES = [
@@ -104,26 +107,26 @@ FROM (
 GROUP BY bucket, user, dest_host, dest_port`;
 
 const BUCKET_IN_HOURS = "bucket IN {hours:Array(DateTime('UTC'))}";
-const BUCKET_IS_DAY = "bucket = {day:DateTime('UTC')}";
-const BUCKET_IN_DAY =
-  "bucket >= {day:DateTime('UTC')} AND bucket < {day:DateTime('UTC')} + INTERVAL 1 DAY";
+const IS_BUCKET = "bucket = {bucket:DateTime('UTC')}";
+const WITHIN_BUCKET =
+  "bucket >= {bucket:DateTime('UTC')} AND bucket < {bucket_end:DateTime('UTC')}";
 
-/** The keys of a day whose hours were replaced since the day was last made. */
+/** The keys of a bucket of which finer sums were replaced since it was last made. */
 function changedKeys(table: string, keys: string): string {
-  return `(${keys}) GLOBAL IN (SELECT ${keys} FROM ${table} WHERE ${BUCKET_IN_DAY} AND computed_at > {through:DateTime64(6, 'UTC')})`;
+  return `(${keys}) GLOBAL IN (SELECT ${keys} FROM ${table} WHERE ${WITHIN_BUCKET} AND computed_at > {through:DateTime64(6, 'UTC')})`;
 }
 
-/** A day's rows for the keys that changed, made from its hours. */
-function dayTarget(table: string, hourTable: string, keys: string): Target {
-  const changed = changedKeys(hourTable, keys);
+/** A bucket's rows for the keys that changed, made from finer sums. */
+function coarserTarget(table: string, finerTable: string, keys: string): Target {
+  const changed = changedKeys(finerTable, keys);
   return {
     table,
     keys: `bucket, ${keys}`,
     fresh: `
-SELECT {day:DateTime('UTC')} AS bucket, ${keys}, ${SUMS}
-FROM (SELECT ${keys}, ${FIGURE_LIST} FROM ${hourTable} FINAL WHERE ${BUCKET_IN_DAY} AND ${changed})
+SELECT {bucket:DateTime('UTC')} AS bucket, ${keys}, ${SUMS}
+FROM (SELECT ${keys}, ${FIGURE_LIST} FROM ${finerTable} FINAL WHERE ${WITHIN_BUCKET} AND ${changed})
 GROUP BY ${keys}`,
-    scope: `${BUCKET_IS_DAY} AND ${changed}`,
+    scope: `${IS_BUCKET} AND ${changed}`,
   };
 }
 
@@ -147,9 +150,16 @@ export const HOUR_TARGETS: readonly Target[] = [
 ];
 /** Made from the hours, so they come after them. {through} is the version of the hours that they know already. */
 export const DAY_TARGETS: readonly Target[] = [
-  dayTarget('rollup_1d', 'rollup_1h', 'dimension, key'),
-  dayTarget('rollup_pairs_1d', 'rollup_pairs_1h', 'user, dest_host, dest_port'),
+  coarserTarget('rollup_1d', 'rollup_1h', 'dimension, key'),
+  coarserTarget('rollup_pairs_1d', 'rollup_pairs_1h', 'user, dest_host, dest_port'),
 ];
+/** Made from the days, in the same way. */
+export const WEEK_TARGETS: readonly Target[] = [
+  coarserTarget('rollup_1w', 'rollup_1d', 'dimension, key'),
+];
+/** Every table that is made from finer sums, by what a version of it must exceed. */
+export const DAY_TABLES = [...DAY_TARGETS.map(({ table }) => table), 'rollup_sketches_1d'];
+export const WEEK_TABLES = WEEK_TARGETS.map(({ table }) => table);
 
 /**
  * The rows that differ from what the table holds: changed, new, and gone ones as zeros. Only these are
@@ -181,11 +191,11 @@ export function replaceStatement(target: Target): string {
 }
 
 /**
- * The same for a day, whose scope are keys that have changed in any case. They are replaced even where
- * they look right: another round may be about to insert what it made of fewer hours, under an earlier
- * version.
+ * The same for a day or a week, whose scope are keys that have changed in any case. They are replaced
+ * even where they look right: another round may be about to insert what it made of fewer hours, under an
+ * earlier version.
  */
-export function replaceDayStatement(target: Target): string {
+export function replaceCoarserStatement(target: Target): string {
   return insertOf(target, newsOf(target));
 }
 
@@ -202,17 +212,50 @@ export function countDifferences(target: Target): string {
   return `SELECT count() AS differences FROM (${differencesOf(target)})`;
 }
 
-/** Sketches cannot be compared by their figures: they are few, and always replaced. */
-export const REPLACE_DURATIONS = `
-INSERT INTO rollup_durations_1h (bucket, sessions, duration_sketch, computed_at)
-SELECT bucket, sum(sessions), quantilesDDMergeState(0.01, 0.5)(sketch), {computed_at:DateTime64(6, 'UTC')}
+const EMPTY_SKETCHES = `
+    initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS durations,
+    initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS users,
+    initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations,
+    initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources`;
+
+const SKETCH_COLUMNS =
+  'bucket, sessions, duration_sketch, users_sketch, destinations_sketch, sources_sketch, computed_at';
+
+/**
+ * Sketches cannot be compared by their figures: they are few, and always replaced. An hour in which
+ * nothing happens any more gets empty ones. Starts need no FINAL: no version of a row changes them.
+ */
+export const REPLACE_HOUR_SKETCHES = `
+INSERT INTO rollup_sketches_1h (${SKETCH_COLUMNS})
+SELECT bucket, sum(ended), quantilesDDMergeState(0.01, 0.5)(durations), uniqCombined64MergeState(17)(users),
+    uniqCombined64MergeState(17)(destinations), uniqCombined64MergeState(17)(sources), {computed_at:DateTime64(6, 'UTC')}
 FROM (
-    SELECT toStartOfHour(assumeNotNull(ended_at)) AS bucket, count() AS sessions,
-        quantilesDDState(0.01, 0.5)(ifNull(duration_ms, 0)) AS sketch
+    SELECT toStartOfHour(assumeNotNull(ended_at)) AS bucket, count() AS ended,
+        quantilesDDState(0.01, 0.5)(ifNull(duration_ms, 0)) AS durations,
+        uniqCombined64StateIf(17)(user, 0) AS users,
+        uniqCombined64StateIf(17)(dest_host, 0) AS destinations,
+        uniqCombined64StateIf(17)(source_ip, 0) AS sources
     FROM sessions FINAL
     WHERE started_at < {to:DateTime('UTC')} AND ${IN_HOURS('ended_at')}
     GROUP BY bucket
     UNION ALL
-    SELECT arrayJoin({hours:Array(DateTime('UTC'))}) AS bucket, 0 AS sessions, initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS sketch
+    SELECT toStartOfHour(started_at) AS bucket, 0 AS ended,
+        quantilesDDStateIf(0.01, 0.5)(toUInt64(0), 0) AS durations,
+        uniqCombined64State(17)(user) AS users,
+        uniqCombined64State(17)(dest_host) AS destinations,
+        uniqCombined64State(17)(source_ip) AS sources
+    FROM sessions
+    WHERE ${IN_HOURS('started_at')}
+    GROUP BY bucket
+    UNION ALL
+    SELECT arrayJoin({hours:Array(DateTime('UTC'))}) AS bucket, 0 AS ended, ${EMPTY_SKETCHES}
 )
 GROUP BY bucket`;
+
+export const REPLACE_DAY_SKETCHES = `
+INSERT INTO rollup_sketches_1d (${SKETCH_COLUMNS})
+SELECT {bucket:DateTime('UTC')}, sum(sessions), quantilesDDMergeState(0.01, 0.5)(duration_sketch),
+    uniqCombined64MergeState(17)(users_sketch), uniqCombined64MergeState(17)(destinations_sketch),
+    uniqCombined64MergeState(17)(sources_sketch), {computed_at:DateTime64(6, 'UTC')}
+FROM rollup_sketches_1h FINAL
+WHERE ${WITHIN_BUCKET}`;
