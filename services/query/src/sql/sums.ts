@@ -95,10 +95,12 @@ export interface SumsOf {
   readonly dimension: Dimension | 'flow';
   /** Only these keys of the dimension; null for all. */
   readonly keys: readonly string[] | null;
+  /** None where the rollups are pairs. */
+  readonly weeks: readonly Span[];
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
   readonly exact: readonly Span[];
-  /** Not used where neither days nor hours are read. */
+  /** Not used where none of them but the exact spans are read. */
   readonly rollup: RollupSource | null;
   readonly sessions: {
     readonly table: SessionsTable;
@@ -184,6 +186,7 @@ function rollupParts(of: SumsOf): Part[] {
   const source = of.rollup;
   if (source === null) return [];
   const parts = [
+    ['w', of.weeks, 'rollup_1w'],
     ['d', of.days, source.kind === 'pairs' ? 'rollup_pairs_1d' : 'rollup_1d'],
     ['h', of.hours, source.kind === 'pairs' ? 'rollup_pairs_1h' : 'rollup_1h'],
   ] as const;
@@ -431,53 +434,64 @@ export function flowsQuery(
   };
 }
 
-const uniquesRow = z.object({
-  dimension: z.enum(['user', 'destination', 'source']),
-  keys: int64,
-});
-
-/**
- * Distinct users, destinations and sources of the sessions that started in the spans: exact up to tens
- * of thousands, then within a few tenths of a percent, for less than half the time of an exact count.
- */
-export function uniquesQuery(of: {
+/** What sketches are read for: all sessions together, or the exact ones that pass. */
+export interface SketchesOf {
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
   readonly exact: readonly Span[];
   readonly sessions: SumsOf['sessions'];
-}): Query<typeof uniquesRow> {
-  const rollups = [
-    ['d', of.days, 'rollup_1d'],
-    ['h', of.hours, 'rollup_1h'],
+}
+
+/** Rows of the sketches of whole days and hours. `columns` names or aliases theirs. */
+function sketchParts({ days, hours }: SketchesOf, columns: string): Part[] {
+  const parts = [
+    ['d', days, 'rollup_sketches_1d'],
+    ['h', hours, 'rollup_sketches_1h'],
   ] as const;
-  // That something started there stays true, so an older version of a sum does as well as the newest.
-  const fromRollups = rollups
+  return parts
     .filter(([, spans]) => spans.length > 0)
     .map(([prefix, spans, table]) => {
       const within = withinSeconds('bucket', spans, prefix);
+      // Before FINAL, because no version of a row changes its bucket: sketches are large.
       return {
-        sql: `SELECT toString(dimension) AS d, key AS k FROM ${table}
-          WHERE dimension IN ('user', 'destination', 'source') AND (${within.sql})
-            AND sessions_started > 0`,
+        sql: `SELECT ${columns} FROM ${table} FINAL PREWHERE ${within.sql}`,
         params: within.params,
       };
     });
-  const dimensions = of.exact.length === 0 ? [] : (['user', 'destination', 'source'] as const);
-  const fromSessions = dimensions.map((dimension) => {
+}
+
+function unionOf(parts: readonly Part[]): Part {
+  return {
+    sql: parts.map(({ sql }) => sql).join('\n UNION ALL '),
+    params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,
+  };
+}
+
+const uniquesRow = z.object({ users: int64, destinations: int64, sources: int64 });
+
+/**
+ * Distinct users, destinations and sources of the sessions that started in the spans: exact up to some
+ * thousands, then within a few tenths of a percent.
+ */
+export function uniquesQuery(of: SketchesOf): Query<typeof uniquesRow> {
+  const parts = sketchParts(of, 'users_sketch AS u, destinations_sketch AS d, sources_sketch AS s');
+  if (of.exact.length > 0) {
     const where = allOf([withinMs('started_at', of.exact, 'e'), of.sessions.filter]);
-    return {
-      sql: `SELECT '${dimension}' AS d, ${KEY_SQL[dimension]} AS k FROM ${of.sessions.table}
-        WHERE ${where.sql} GROUP BY k`,
+    // No version of a row changes any of these.
+    parts.push({
+      sql: `SELECT uniqCombined64State(17)(user) AS u, uniqCombined64State(17)(dest_host) AS d,
+          uniqCombined64State(17)(source_ip) AS s
+        FROM ${of.sessions.table} WHERE ${where.sql}`,
       params: where.params,
-    };
-  });
-  const parts = [...fromRollups, ...fromSessions];
+    });
+  }
+  const { sql, params } = unionOf(parts);
   return {
     name: 'uniques',
-    sql: `SELECT d AS dimension, uniqCombined64(20)(k) AS keys
-      FROM (${parts.map(({ sql }) => sql).join('\n UNION ALL ')})
-      GROUP BY d`,
-    params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,
+    sql: `SELECT uniqCombined64Merge(17)(u) AS users, uniqCombined64Merge(17)(d) AS destinations,
+        uniqCombined64Merge(17)(s) AS sources
+      FROM (${sql})`,
+    params,
     row: uniquesRow,
     settings: FINAL_SETTINGS,
     reuse: true,
@@ -489,22 +503,8 @@ const quantilesRow = z.object({ quantiles: z.array(z.number().nullable()) });
 export const QUANTILES = [0.5, 0.9, 0.95, 0.99] as const;
 
 /** Durations of the sessions that ended in the spans, within 1 %. */
-export function durationQuantilesQuery(of: {
-  readonly days: readonly Span[];
-  readonly hours: readonly Span[];
-  readonly exact: readonly Span[];
-  readonly sessions: SumsOf['sessions'];
-}): Query<typeof quantilesRow> {
-  const parts: Part[] = [];
-  // Durations are kept per hour alone.
-  const hours = [...of.days, ...of.hours];
-  if (hours.length > 0) {
-    const within = withinSeconds('bucket', hours, 'h');
-    parts.push({
-      sql: `SELECT duration_sketch AS sketch FROM rollup_durations_1h FINAL WHERE ${within.sql}`,
-      params: within.params,
-    });
-  }
+export function durationQuantilesQuery(of: SketchesOf): Query<typeof quantilesRow> {
+  const parts = sketchParts(of, 'duration_sketch AS sketch');
   if (of.exact.length > 0) {
     const where = allOf([
       { sql: `status != 'active'`, params: {} },
@@ -521,12 +521,13 @@ export function durationQuantilesQuery(of: {
       params: where.params,
     });
   }
+  const { sql, params } = unionOf(parts);
   return {
     name: 'duration_quantiles',
     sql: `SELECT arrayMap(q -> if(isFinite(q), q, NULL),
         quantilesDDMerge(0.01, ${QUANTILES.join(', ')})(sketch)) AS quantiles
-      FROM (${parts.map(({ sql }) => sql).join('\n UNION ALL ')})`,
-    params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,
+      FROM (${sql})`,
+    params,
     row: quantilesRow,
     settings: FINAL_SETTINGS,
     reuse: true,

@@ -42,6 +42,9 @@ export async function createTestDatabase(url: string): Promise<TestDatabase> {
     'session_events',
     'rollup_1h',
     'rollup_1d',
+    'rollup_1w',
+    'rollup_sketches_1h',
+    'rollup_sketches_1d',
     'rollup_pairs_1h',
     'rollup_pairs_1d',
   ]) {

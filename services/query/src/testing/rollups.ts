@@ -8,6 +8,9 @@ import type { World } from './world.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
+const WEEK_MS = 7 * DAY_MS;
+/** Weeks begin on Mondays; hours and days are as long from here as from 1970. */
+const MONDAY_MS = Date.parse('2024-01-01');
 
 const DIMENSIONS: Readonly<Record<string, { keyOf: KeyOf; atEnd?: true }>> = {
   total: { keyOf: () => '' },
@@ -37,10 +40,12 @@ function sumsRow(counted: Counted, wrong: boolean) {
   };
 }
 
+const bucketOf = (ms: number, lengthMs: number) => ms - ((ms - MONDAY_MS) % lengthMs);
+
 /** Buckets of this length in which anything happened. */
 function bucketsOf(world: World, lengthMs: number): number[] {
   const starts = new Set<number>();
-  const add = (ms: number) => starts.add(ms - (ms % lengthMs));
+  const add = (ms: number) => starts.add(bucketOf(ms, lengthMs));
   for (const row of world.sessions) {
     add(Date.parse(row.started_at));
     if (row.ended_at !== null) add(Date.parse(row.ended_at));
@@ -51,21 +56,22 @@ function bucketsOf(world: World, lengthMs: number): number[] {
 
 /**
  * Stores rollups as the ingest service keeps them, computed plainly. Older versions of them are
- * wrong; so are the newest ones of hours that are marked as changed, and of their days.
+ * wrong; so are the newest ones of hours that are marked as changed, and of their days and weeks.
  */
 export async function storeRollups(
   clickhouse: ClickHouse,
   world: World,
   dirtyHours: readonly number[],
 ): Promise<void> {
-  const dirtyDays = dirtyHours.map((hour) => hour - (hour % DAY_MS));
-  for (const [suffix, lengthMs, dirty] of [
-    ['1h', HOUR_MS, dirtyHours],
-    ['1d', DAY_MS, dirtyDays],
+  for (const [suffix, lengthMs] of [
+    ['1h', HOUR_MS],
+    ['1d', DAY_MS],
+    ['1w', WEEK_MS],
   ] as const) {
+    const dirty = dirtyHours.map((hour) => bucketOf(hour, lengthMs));
     const rows: Record<string, unknown>[] = [];
     const pairs: Record<string, unknown>[] = [];
-    const sketches: { bucket: number; durations: number[] }[] = [];
+    const sketches: Sketched[] = [];
     for (const fromMs of bucketsOf(world, lengthMs)) {
       const range = { fromMs, toMs: fromMs + lengthMs };
       const bucket = toTimestamp(fromMs);
@@ -91,7 +97,18 @@ export async function storeRollups(
           return endedMs >= range.fromMs && endedMs < range.toMs;
         })
         .map((row) => (row.duration_ms ?? 0) * (wrong ? 50 : 1));
-      sketches.push({ bucket: fromMs / 1_000, durations });
+      const begun = world.sessions.filter((row) => {
+        const startedMs = Date.parse(row.started_at);
+        return startedMs >= range.fromMs && startedMs < range.toMs;
+      });
+      const shown = (key: string) => (wrong ? `${key} ${fromMs}` : key);
+      sketches.push({
+        bucket: fromMs / 1_000,
+        durations,
+        users: begun.map((row) => shown(row.user)),
+        destinations: begun.map((row) => shown(row.dest_host)),
+        sources: begun.map((row) => (wrong ? '192.0.2.77' : row.source_ip)),
+      });
     }
     const older = (row: Record<string, unknown>) => ({
       ...row,
@@ -102,13 +119,14 @@ export async function storeRollups(
     // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_${suffix}`, rows.map(older));
     // oxlint-disable-next-line no-await-in-loop
-    await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs.map(older));
-    // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_${suffix}`, rows);
+    if (suffix === '1w') continue;
+    // oxlint-disable-next-line no-await-in-loop
+    await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs.map(older));
     // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs);
     // oxlint-disable-next-line no-await-in-loop
-    if (suffix === '1h') await storeSketches(clickhouse, sketches);
+    await storeSketches(clickhouse, `rollup_sketches_${suffix}`, sketches);
   }
   await insertRows(
     clickhouse,
@@ -124,28 +142,49 @@ export async function storeRollups(
   ]);
 }
 
-/** Durations of each hour, after an older version of them that is wrong. */
+interface Sketched {
+  /** Seconds since 1970. */
+  readonly bucket: number;
+  readonly durations: readonly number[];
+  readonly users: readonly string[];
+  readonly destinations: readonly string[];
+  readonly sources: readonly string[];
+}
+
+/** What is sketched of each bucket, after an older version of it that is wrong. */
 async function storeSketches(
   clickhouse: ClickHouse,
-  sketches: readonly { readonly bucket: number; readonly durations: readonly number[] }[],
+  table: 'rollup_sketches_1h' | 'rollup_sketches_1d',
+  sketches: readonly Sketched[],
 ): Promise<void> {
   for (const [factor, computedAt] of [
     [9, '2026-03-01 00:00:00'],
     [1, '2026-03-02 00:00:00'],
   ] as const) {
+    const older = factor === 9 ? ['older'] : [];
     // oxlint-disable-next-line no-await-in-loop
     await clickhouse.command({
-      sql: `INSERT INTO rollup_durations_1h (bucket, sessions, duration_sketch, computed_at)
+      sql: `INSERT INTO ${table} (bucket, sessions, duration_sketch, users_sketch, destinations_sketch, sources_sketch, computed_at)
         SELECT toDateTime(r.1, 'UTC'), length(r.2),
           arrayReduce('quantilesDDState(0.01, 0.5)', r.2),
+          arrayReduce('uniqCombined64State(17)', r.3),
+          arrayReduce('uniqCombined64State(17)', r.4),
+          arrayReduce('uniqCombined64State(17)', arrayMap(text -> toIPv6(text), r.5)),
           toDateTime64({computed_at:String}, 6, 'UTC')
-        FROM (SELECT arrayJoin(
-          JSONExtract({sketches:String}, 'Array(Tuple(UInt32, Array(UInt64)))')
-        ) AS r)`,
+        FROM (SELECT arrayJoin(JSONExtract(
+          {sketches:String},
+          'Array(Tuple(UInt32, Array(UInt64), Array(String), Array(String), Array(String)))'
+        )) AS r)`,
       params: {
         computed_at: computedAt,
         sketches: JSON.stringify(
-          sketches.map((s) => [s.bucket, s.durations.map((ms) => ms * factor)]),
+          sketches.map((s) => [
+            s.bucket,
+            s.durations.map((ms) => ms * factor),
+            [...s.users, ...older],
+            [...s.destinations, ...older],
+            s.sources,
+          ]),
         ),
       },
     });

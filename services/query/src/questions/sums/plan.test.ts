@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DAY_MS, EXACT_HOURS_MAX, HOUR_MS, planOf } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
+const MONDAY_MS = Date.parse('2024-01-01');
 const at = (text: string) => Date.parse(text);
 const clean: Coverage = { rollups: true, dirtyHours: [], minutesFromMs: null, newestMs: null };
 const span = (from: string, to: string): Span => ({ fromMs: at(from), toMs: at(to) });
@@ -10,6 +11,7 @@ const span = (from: string, to: string): Span => ({ fromMs: at(from), toMs: at(t
 describe('planOf', () => {
   it('reads whole days from days, the rest of the hours from hours, the edges exactly', () => {
     expect(planOf(span('2026-01-01T22:30:00Z', '2026-01-04T02:10:00Z'), clean)).toEqual({
+      weeks: [],
       days: [span('2026-01-02', '2026-01-04')],
       hours: [
         span('2026-01-01T23:00:00Z', '2026-01-02T00:00:00Z'),
@@ -69,16 +71,35 @@ describe('planOf', () => {
     expect(plan.exact).toEqual([newest]);
   });
 
+  it('sums whole weeks where there are sums of them, around a changed day and a cut', () => {
+    const range = { fromMs: at('2026-01-01'), toMs: at('2026-02-12') };
+    const dirtyHours = [at('2026-01-14T07:00:00Z')];
+    const cuts = [at('2026-01-26'), at('2026-02-04')];
+    const plan = planOf(range, { ...clean, dirtyHours }, cuts, true);
+    expect(plan.weeks).toEqual([
+      span('2026-01-05', '2026-01-12'),
+      span('2026-01-19', '2026-02-02'),
+    ]);
+    expect(plan.days).toEqual([
+      span('2026-01-01', '2026-01-05'),
+      span('2026-01-12', '2026-01-14'),
+      span('2026-01-15', '2026-01-19'),
+      span('2026-02-02', '2026-02-12'),
+    ]);
+    expect(planOf(range, { ...clean, dirtyHours }, cuts).weeks).toEqual([]);
+  });
+
   it('covers each moment of the range once, and never sums what it must not', () => {
     const base = at('2026-01-01');
-    const minutes = fc.integer({ min: 0, max: 6 * 24 * 60 });
+    const minutes = fc.integer({ min: 0, max: 24 * 24 * 60 });
     fc.assert(
       fc.property(
         minutes,
         minutes,
-        fc.array(fc.integer({ min: -5, max: 6 * 24 + 5 }), { maxLength: 12 }),
+        fc.array(fc.integer({ min: -5, max: 24 * 24 + 5 }), { maxLength: 12 }),
         fc.array(minutes, { maxLength: 12 }),
-        (a, b, dirty, cutMinutes) => {
+        fc.boolean(),
+        (a, b, dirty, cutMinutes, hasWeeks) => {
           fc.pre(a !== b);
           const range = {
             fromMs: base + Math.min(a, b) * 60_000,
@@ -89,14 +110,16 @@ describe('planOf', () => {
             .map((minute) => base + minute * 60_000)
             .filter((ms) => ms > range.fromMs && ms < range.toMs)
             .toSorted((x, y) => x - y);
-          const plan = planOf(range, { ...clean, dirtyHours }, cuts);
+          const plan = planOf(range, { ...clean, dirtyHours }, cuts, hasWeeks);
           expect(total(plan)).toBe(range.toMs - range.fromMs);
           for (const [spans, step] of [
+            [plan.weeks, 7 * DAY_MS],
             [plan.days, DAY_MS],
             [plan.hours, HOUR_MS],
           ] as const) {
             for (const { fromMs, toMs } of spans) {
-              expect([fromMs % step, toMs % step]).toEqual([0, 0]);
+              // Hours and days too are whole from any Monday on.
+              expect([(fromMs - MONDAY_MS) % step, (toMs - MONDAY_MS) % step]).toEqual([0, 0]);
               for (const hour of dirtyHours) expect(hour >= fromMs && hour < toMs).toBe(false);
               for (let cell = fromMs; cell < toMs; cell += step) {
                 expect(cuts.some((cut) => cut > cell && cut < cell + step)).toBe(false);
@@ -112,7 +135,9 @@ describe('planOf', () => {
 });
 
 function all(plan: Plan): Span[] {
-  return [...plan.days, ...plan.hours, ...plan.exact].toSorted((a, b) => a.fromMs - b.fromMs);
+  return [...plan.weeks, ...plan.days, ...plan.hours, ...plan.exact].toSorted(
+    (a, b) => a.fromMs - b.fromMs,
+  );
 }
 function total(plan: Plan): number {
   return all(plan).reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);

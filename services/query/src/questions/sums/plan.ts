@@ -21,23 +21,29 @@ export interface Coverage {
  * the days and hours they may reach beyond its end where nothing was stored yet.
  */
 export interface Plan {
+  readonly weeks: readonly Span[];
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
   readonly exact: readonly Span[];
   /** Hours that changed and are answered by sums from before the change, because there are too many. */
   readonly staleHours: number;
-  /** The finest of the three that is in use. */
+  /** The finest that is in use; a week counts as days. */
   readonly resolution: 'minute' | 'hour' | 'day';
 }
 
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
+const WEEK_MS = 7 * DAY_MS;
+/** ISO weeks begin on Mondays; 1970 began on a Thursday. */
+const FIRST_MONDAY_MS = 4 * DAY_MS;
 
 /** Changed hours that one answer reads from the exact tables; the newest ones win. */
 export const EXACT_HOURS_MAX = 48;
 
 const floorTo = (ms: number, step: number) => Math.floor(ms / step) * step;
 const ceilTo = (ms: number, step: number) => Math.ceil(ms / step) * step;
+const weekOf = (ms: number) => floorTo(ms - FIRST_MONDAY_MS, WEEK_MS) + FIRST_MONDAY_MS;
+const nextWeekOf = (ms: number) => ceilTo(ms - FIRST_MONDAY_MS, WEEK_MS) + FIRST_MONDAY_MS;
 
 /** Cells of a grid as spans, neighbours merged. `starts` must rise. */
 function merged(starts: readonly number[], step: number): Span[] {
@@ -67,14 +73,21 @@ function rising(values: Iterable<number>): number[] {
 }
 
 /**
- * Chooses the coarsest tables that answer exactly: whole UTC days, else whole hours, else the
- * exact tables for the edges, for hours that changed since they were summed, and for hours that
+ * Chooses the coarsest tables that answer exactly: whole ISO weeks where there are sums of them, else
+ * whole UTC days, else whole hours, else the exact tables for the edges, for hours that changed since they were summed, and for hours that
  * a cut of a time series goes through.
  *
  * @param cuts where a time series is cut; rising, inside the range.
+ * @param hasWeeks whether there are sums per week.
  */
-export function planOf(range: Span, coverage: Coverage, cuts: readonly number[] = []): Plan {
+export function planOf(
+  range: Span,
+  coverage: Coverage,
+  cuts: readonly number[] = [],
+  hasWeeks = false,
+): Plan {
   const everythingExact: Plan = {
+    weeks: [],
     days: [],
     hours: [],
     exact: [range],
@@ -101,21 +114,34 @@ export function planOf(range: Span, coverage: Coverage, cuts: readonly number[] 
       floorTo(ms, DAY_MS),
     ),
   ).filter((day) => day >= dayGrid.fromMs && day < dayGrid.toMs);
-  const days = dayGrid.fromMs < dayGrid.toMs ? remaining(dayGrid, brokenDays, DAY_MS) : [];
+  const wholeDays = dayGrid.fromMs < dayGrid.toMs ? remaining(dayGrid, brokenDays, DAY_MS) : [];
+  const weeks = hasWeeks
+    ? weeksOf(dayGrid, [...brokenDays, ...cuts.filter((cut) => weekOf(cut) !== cut)])
+    : [];
+  const days = subtract(wholeDays, weeks);
 
-  const hours = subtract(remaining(grid, exactHours, HOUR_MS), days);
+  const hours = subtract(subtract(remaining(grid, exactHours, HOUR_MS), wholeDays), weeks);
   const edges = [
     { fromMs: range.fromMs, toMs: grid.fromMs },
     { fromMs: grid.toMs, toMs: range.toMs },
   ].filter((span) => span.toMs > span.fromMs);
   const exact = [...edges, ...merged(exactHours, HOUR_MS)].toSorted((a, b) => a.fromMs - b.fromMs);
   return {
+    weeks,
     days,
     hours,
     exact,
     staleHours: dirty.length - readAnew.length,
     resolution: exact.length > 0 ? 'minute' : hours.length > 0 ? 'hour' : 'day',
   };
+}
+
+/** The whole weeks of some days, without those that one of the breaks lies in. */
+function weeksOf(days: Span, breaks: readonly number[]): Span[] {
+  const grid = { fromMs: nextWeekOf(days.fromMs), toMs: weekOf(days.toMs) };
+  if (grid.fromMs >= grid.toMs) return [];
+  const isWithin = (ms: number) => ms >= grid.fromMs && ms < grid.toMs;
+  return remaining(grid, rising(breaks.filter(isWithin).map(weekOf)), WEEK_MS);
 }
 
 /**

@@ -87,7 +87,7 @@ function prepare<D extends Dimension | 'flow'>(
   const { dimension, range, filters, keys = null, cuts = null, shownAs = null } = question;
   const rollup = rollupSourceOf(dimension, filters);
   const usable = { ...coverage, rollups: coverage.rollups && rollup !== null };
-  const plan = planOf(range, usable, cuts ?? []);
+  const plan = planOf(range, usable, cuts ?? [], rollup?.kind === 'dimension');
   return {
     provenance: {
       resolution: plan.resolution,
@@ -97,6 +97,7 @@ function prepare<D extends Dimension | 'flow'>(
     of: {
       dimension,
       keys,
+      weeks: plan.weeks,
       days: plan.days,
       hours: plan.hours,
       exact: plan.exact,
@@ -181,7 +182,10 @@ export function netOf(row: Sums): number {
   return row.sessions_started - row.sessions_closed - row.sessions_failed - row.sessions_rejected;
 }
 
-/** Sessions that were open at a time: those open now, without what began and with what ended since. */
+/**
+ * Sessions that were open at a time: those open now, without what began and with what ended since. After
+ * the newest event that was stored there is neither.
+ */
 export async function openAt(
   deps: SumsDeps,
   atMs: number,
@@ -194,9 +198,11 @@ export async function openAt(
     const fromMs = await deps.coverage.openFrom();
     return deps.store.ask(activeCountQuery(fromMs, filterOf(filters)), asking);
   };
+  const { newestMs } = await deps.coverage.read();
+  const isPresent = atMs >= nowMs || (newestMs !== null && atMs > newestMs);
   const [open, after] = await Promise.all([
     countOpen(),
-    atMs >= nowMs ? null : totalSums(deps, { range: since, filters }, asking),
+    isPresent ? null : totalSums(deps, { range: since, filters }, asking),
   ]);
   // Rows that arrive between the two may make them disagree for a moment.
   return Math.max(0, (open[0]?.active ?? 0) - (after === null ? 0 : netOf(after.sums)));
@@ -208,13 +214,8 @@ export async function uniques(
   question: RangeQuestion,
   asking: Asking,
 ): Promise<{ users: number; destinations: number; sources: number }> {
-  const rows = await deps.store.ask(uniquesQuery(await planned(deps, question)), asking);
-  const keysOf = (dimension: string) => rows.find((row) => row.dimension === dimension)?.keys ?? 0;
-  return {
-    users: keysOf('user'),
-    destinations: keysOf('destination'),
-    sources: keysOf('source'),
-  };
+  const [row] = await deps.store.ask(uniquesQuery(await planned(deps, question)), asking);
+  return row ?? { users: 0, destinations: 0, sources: 0 };
 }
 
 /** Quantiles of the durations of the sessions that ended in a range, in the order of QUANTILES; within 1 %. */
