@@ -24,6 +24,7 @@ import { endConnectionsInOrder } from './http/connections.js';
 import { NO_MASK } from './mask/mask.js';
 import type { Mask } from './mask/mask.js';
 import { createDensityMemory } from './questions/sessions/density.js';
+import { createSessionLookups } from './questions/sessions/lookups.js';
 import { createRates } from './questions/sessions/rates.js';
 import type { Gate } from './store/gate.js';
 import type { Store } from './store/store.js';
@@ -101,6 +102,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
       serveQuestions(api, {
         ...routed,
         ...deps.exports,
+        lookups: createSessionLookups(deps),
         densities: createDensityMemory(),
         rates: createRates(deps),
         version: config.version,

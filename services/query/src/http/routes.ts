@@ -137,7 +137,7 @@ function serveSessions(app: FastifyInstance, deps: RoutesDeps): void {
       found.ended_at !== null && isClosed(Date.parse(found.ended_at), nowMs),
     ask: async ({ params }, context) =>
       visibleSession(
-        await sessionById(store, params.session_id, context.onlyUser, context),
+        await sessionById(deps, params.session_id, context.onlyUser, context),
         context.mask,
       ),
   });
@@ -151,7 +151,7 @@ function serveSessions(app: FastifyInstance, deps: RoutesDeps): void {
     query: timelineQuery,
     answer: timelinePage,
     ask: ({ params, query }, context) =>
-      sessionTimeline(store, params.session_id, context.onlyUser, query, context),
+      sessionTimeline(deps, params.session_id, context.onlyUser, query, context),
   });
 }
 

@@ -1,3 +1,5 @@
+import { unlessAborted } from './unless-aborted.js';
+
 /**
  * Equal questions that are asked while one of them is under way share its answer. The question
  * itself is given up only when everybody who waits for it has gone.
@@ -42,17 +44,9 @@ export function createFlights<T>(): Flights<T> {
       if (signal.aborted) throw new Error('aborted before it was asked');
       const flight = flights.get(key) ?? begin(key, start);
       flight.waiting += 1;
-      let onAbort: () => void = () => undefined;
-      const gone = new Promise<never>((_, reject) => {
-        onAbort = () => {
-          reject(new Error('the client went away'));
-        };
-        signal.addEventListener('abort', onAbort, { once: true });
-      });
       try {
-        return await Promise.race([flight.answer, gone]);
+        return await unlessAborted(flight.answer, signal);
       } finally {
-        signal.removeEventListener('abort', onAbort);
         flight.waiting -= 1;
         if (flight.waiting === 0 && !flight.isOver) {
           // Nobody waits any more; whoever asks next begins anew.

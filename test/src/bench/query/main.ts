@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import type { DataShape } from './generate.js';
 import { openLoop, quantile } from './http.js';
 import type { HttpClient, Load } from './http.js';
-import { MIX, QUESTIONS } from './questions.js';
+import { drawn, inTurn, MIX, QUESTIONS } from './questions.js';
 import type { Question, Subject } from './questions.js';
 import { startSqlitePeer } from './sqlite-peer.js';
 import type { Loaded } from './sqlite-peer.js';
@@ -94,8 +94,15 @@ interface Page {
   readonly next_cursor: string | null;
 }
 
-/** Ids from all over the range, and a cursor 100,000 rows below the newest. */
-async function subjects(stack: Stack, count: number): Promise<Subject[]> {
+/** What there is to ask about: ids from all over the range, and a cursor 100,000 rows below the newest. */
+interface Known {
+  readonly sessionIds: readonly string[];
+  readonly deepCursor: string;
+}
+
+const IDS_AT_A_TIME = 25;
+
+async function known(stack: Stack, count: number): Promise<Known> {
   const { shape, api } = stack;
   let deepCursor = '';
   /* oxlint-disable no-await-in-loop */
@@ -103,14 +110,17 @@ async function subjects(stack: Stack, count: number): Promise<Subject[]> {
     const cursor: string = deepCursor === '' ? '' : `&cursor=${encodeURIComponent(deepCursor)}`;
     deepCursor = (await getJson<Page>(api, `sessions?limit=1000${cursor}`)).next_cursor ?? '';
   }
-  const found: Subject[] = [];
+  const sessionIds: string[] = [];
   for (let n = 0; n < count; n += 1) {
     const before = new Date(shape.nowMs - ((n + 0.5) / count) * shape.days * 86_400_000);
-    const page = await getJson<Page>(api, `sessions?limit=1&start_before=${before.toISOString()}`);
-    found.push({ n, shape, deepCursor, sessionId: page.items[0]?.session_id ?? '' });
+    const page = await getJson<Page>(
+      api,
+      `sessions?limit=${IDS_AT_A_TIME}&start_before=${before.toISOString()}`,
+    );
+    sessionIds.push(...page.items.map((item) => item.session_id));
   }
   /* oxlint-enable no-await-in-loop */
-  return found;
+  return { sessionIds, deepCursor };
 }
 
 /** Rows that ClickHouse has read for the query service until now, by its own metric. */
@@ -180,7 +190,16 @@ async function runSize(
   const stack = await startStack(join(dir, String(sessions)), { ...SHAPE, sessions }, say);
   try {
     say('looking for what to ask about');
-    const about = await subjects(stack, wholeNumber('requests', values.requests));
+    const count = wholeNumber('requests', values.requests);
+    const { sessionIds, deepCursor } = await known(stack, count);
+    const subject = (of: Pick<Subject, 'n' | 'rank' | 'shiftMs'>): Subject => ({
+      ...of,
+      shape: stack.shape,
+      deepCursor,
+      // A stride that shares no factor with the length visits each.
+      sessionId: sessionIds[(of.n * 7_919) % sessionIds.length] ?? '',
+    });
+    const about = Array.from({ length: count }, (_, n) => subject(inTurn(n)));
     const questions: Record<string, Measured> = {};
     /* oxlint-disable no-await-in-loop */
     for (const question of QUESTIONS) {
@@ -197,11 +216,10 @@ async function runSize(
       rate,
       wholeNumber('seconds', values.seconds),
       (n) => {
-        const subject = about[(n * 7) % about.length];
         const next = order[n % order.length];
-        if (subject === undefined || next === undefined) throw new Error('nothing to ask');
+        if (next === undefined) throw new Error('nothing to ask');
         const { question, shared } = next;
-        return `/api/v1/${question.path({ ...subject, n: shared ? Math.floor(n / rate) : n })}`;
+        return `/api/v1/${question.path(subject(drawn(shared ? Math.floor(n / rate) : n)))}`;
       },
     );
     const peer =

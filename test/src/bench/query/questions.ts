@@ -7,6 +7,10 @@ const HOUR_MS = 3_600_000;
 export interface Subject {
   /** Counts up. */
   readonly n: number;
+  /** Which of `max` users or destinations, the busiest being 1. */
+  readonly rank: (max: number) => number;
+  /** How long before the end of the data a page begins, milliseconds. */
+  readonly shiftMs: number;
   readonly shape: DataShape;
   /** An id of a session that exists. */
   readonly sessionId: string;
@@ -37,20 +41,35 @@ const query = (params: Readonly<Record<string, string | number>>) =>
     Object.fromEntries(Object.entries(params).map(([name, value]) => [name, String(value)])),
   ).toString();
 
-/** Half of the subjects are among the busiest, half anywhere: a page of a rare user is another problem. */
-function rank(n: number, max: number): number {
-  return n % 2 === 0 ? 1 + ((n / 2) % 20) : 1 + ((n * 7_919) % max);
+/**
+ * One after the other: half are among the busiest, half anywhere, because a page of a rare user is another
+ * problem; and each page begins elsewhere, so that equal questions are not given the same answer again.
+ */
+export function inTurn(n: number): Pick<Subject, 'n' | 'rank' | 'shiftMs'> {
+  return {
+    n,
+    rank: (max) => (n % 2 === 0 ? 1 + ((n / 2) % 20) : 1 + ((n * 7_919) % max)),
+    shiftMs: (n % 500) * 1_000,
+  };
 }
-const userOf = (s: Subject) =>
-  `user-${rank(s.n, s.shape.users) === 7 ? 8 : rank(s.n, s.shape.users)}`;
+
+/** Drawn as the sessions are, by Zipf's law: who is busiest is asked for most. The same n gives the same. */
+export function drawn(n: number): Pick<Subject, 'n' | 'rank' | 'shiftMs'> {
+  // The golden ratio spreads the draws evenly.
+  const uniform = (n * 0.618_033_988_749_895) % 1;
+  return { n, rank: (max) => Math.floor((max + 1) ** uniform), shiftMs: 0 };
+}
+
+function userOf(s: Subject): string {
+  const rank = s.rank(s.shape.users);
+  return rank === 7 ? 'anonymous' : `user-${rank}`;
+}
 function hostOf(s: Subject): string {
-  const dest = rank(s.n, s.shape.destinations);
+  const dest = s.rank(s.shape.destinations);
   return `host-${dest}.site-${dest % 997}.example`;
 }
-/** A few minutes back and forth, so that equal questions are not given the same answer again. */
-const shift = (s: Subject) => (s.n % 500) * 1_000;
 /** The end of the data, as if it were now: the data may have been made hours ago. */
-const end = (s: Subject) => iso(s.shape.nowMs - shift(s));
+const end = (s: Subject) => iso(s.shape.nowMs - s.shiftMs);
 const dayStart = (s: Subject) => s.shape.nowMs - (s.shape.nowMs % DAY_MS);
 const monthStart = (s: Subject) =>
   Math.ceil((s.shape.nowMs - s.shape.days * DAY_MS) / DAY_MS) * DAY_MS;
@@ -137,12 +156,12 @@ export const QUESTIONS: readonly Question[] = [
     targetMs: 30,
     growthMax: null,
     path: (s) =>
-      `stats?${query({ from: iso(dayStart(s)), to: iso(s.shape.nowMs + 1 + shift(s)) })}`,
+      `stats?${query({ from: iso(dayStart(s)), to: iso(s.shape.nowMs + 1 + s.shiftMs) })}`,
     sqlite: (s) => ({
       sql: `SELECT count(*), sum(status = 'closed'), sum(status = 'failed'), sum(status = 'rejected_by_acl'),
         sum(bytes_sent), sum(bytes_received), count(DISTINCT user), count(DISTINCT dest_host)
         FROM sessions WHERE started_at >= ? AND started_at < ?`,
-      params: [dayStart(s), s.shape.nowMs - shift(s)],
+      params: [dayStart(s), s.shape.nowMs - s.shiftMs],
       slow: true,
     }),
   },
@@ -188,8 +207,8 @@ export const QUESTIONS: readonly Question[] = [
 ];
 
 /**
- * The mixed load: support desks that look up users, destinations and sessions, each another one, and
- * dashboards that all show the same of now: what is `shared` is asked alike within a second.
+ * The mixed load: portals and support desks that look up users, destinations and sessions as they occur,
+ * and dashboards that all show the same of now: what is `shared` is asked alike within a second.
  */
 export const MIX: readonly {
   readonly name: string;

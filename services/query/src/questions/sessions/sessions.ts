@@ -12,7 +12,6 @@ import { allOf } from '../../sql/query.js';
 import {
   earliestSessionQuery,
   edgeQuery,
-  sessionByIdQuery,
   sessionEventsQuery,
   sessionsPageQuery,
   startedWithin,
@@ -31,10 +30,12 @@ import type { Filters } from '../filters/filters.js';
 import { DENSE, SPARSE, windows } from './windows.js';
 import type { Pace, Window } from './windows.js';
 import type { DensityMemory } from './density.js';
+import type { SessionLookups } from './lookups.js';
 import type { Rates } from './rates.js';
 
 export interface SessionsDeps {
   readonly store: Store;
+  readonly lookups: SessionLookups;
   readonly densities: DensityMemory;
   readonly rates: Rates;
 }
@@ -245,12 +246,12 @@ async function anchorOf(
  * @throws ProblemError not-found
  */
 export async function sessionById(
-  store: Store,
+  { lookups }: Pick<SessionsDeps, 'lookups'>,
   id: string,
   onlyUser: string | null,
   asking: Asking,
 ): Promise<Session> {
-  const [row] = await store.ask(sessionByIdQuery(id, sessionStartMs(id)), asking);
+  const row = await lookups.look(id.toLowerCase(), asking.signal);
   if (row === undefined || (onlyUser !== null && row.user !== onlyUser)) {
     throw new ProblemError('not-found', 'there is no session with this id');
   }
@@ -259,7 +260,7 @@ export async function sessionById(
 
 /** The timeline of one session. */
 export async function sessionTimeline(
-  store: Store,
+  deps: Pick<SessionsDeps, 'lookups' | 'store'>,
   id: string,
   onlyUser: string | null,
   query: TimelineQuery,
@@ -270,8 +271,8 @@ export async function sessionTimeline(
   const afterSeq = position?.value ?? -1;
   const startedMs = sessionStartMs(id);
   const [, rows] = await Promise.all([
-    sessionById(store, id, onlyUser, asking),
-    store.ask(
+    sessionById(deps, id, onlyUser, asking),
+    deps.store.ask(
       sessionEventsQuery({ sessionId: id, startedMs, afterSeq, limit: query.limit + 1 }),
       asking,
     ),
