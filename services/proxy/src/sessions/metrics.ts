@@ -1,7 +1,8 @@
-import { Counter, Gauge, Histogram } from '@sockscope/runtime';
+import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 import { CLOSE_REASONS, statusOf } from '@sockscope/schemas';
 import type { CloseReason, Counters, SessionClosed } from '@sockscope/schemas';
+import { Buckets } from '../metrics/buckets.js';
 
 /** From 10 ms up to a week: tunnels stay open for days. */
 const DURATION_BUCKETS_SECONDS = [
@@ -85,11 +86,11 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
       },
     });
   }
-  const duration = new Histogram({
+  const duration = new Buckets({
     name: 'sockscope_proxy_session_duration_seconds',
     help: 'How long sessions lasted.',
     buckets: DURATION_BUCKETS_SECONDS,
-    registers,
+    registry,
   });
 
   function trafficReported(delta: Counters): void {
@@ -105,7 +106,7 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
     },
     sessionClosed(event) {
       closed.set(event.close_reason, (closed.get(event.close_reason) ?? 0) + 1);
-      duration.observe(event.duration_ms / 1_000);
+      duration.add(event.duration_ms / 1_000);
       trafficReported(event.delta);
     },
     trafficReported,

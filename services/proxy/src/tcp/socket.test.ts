@@ -2,6 +2,7 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { waitFor } from '../testing/harness.js';
+import { probeNoDelay } from '../testing/no-delay.js';
 import { acceptAsTaps, TapSocket } from './socket.js';
 
 describe('a tap socket', () => {
@@ -87,6 +88,12 @@ describe('a tap socket', () => {
     client.end();
     await waitFor(() => hasEnded, 'the end');
     expect(accepted.writable).toBe(true);
+  });
+
+  it.runIf(process.platform === 'linux')('sends small writes at once', () => {
+    const noDelay = probeNoDelay(accepted);
+    expect(noDelay.isSet()).toBe(true);
+    noDelay.close();
   });
 
   it('is not made where a server has no handle to sit between', () => {

@@ -7,6 +7,9 @@ import type { Turns, TurnTaker } from './turns.js';
 /** A read of more than this makes a direction busy. */
 const BUSY_READ_BYTES = 8 * 1024;
 
+/** What a TCP segment carries on any path (RFC 9293, section 3.7.1). */
+const SEGMENT_BYTES = 536;
+
 /** What a direction tells its session. */
 export interface DirectionOwner {
   /** One read from the source. */
@@ -36,6 +39,8 @@ export class Direction implements SocketReader, TurnTaker {
   #waiting = 0;
   #waitingCounted = 0;
   #callbacks = 0;
+  #hasForwarded = false;
+  #isSinkPrompt = false;
   #discarding = false;
   #sourceEnded = false;
   #finished = false;
@@ -170,6 +175,7 @@ export class Direction implements SocketReader, TurnTaker {
   /** True where the kernel took all of it at once, so that the chunk's memory is free again. */
   #forward(chunk: Buffer): boolean {
     this.#owner.packet(this);
+    if (!this.#isSinkPrompt) this.#makePrompt(chunk.length);
     this.#waiting = chunk.length;
     this.#waitingCounted = 0;
     this.#callbacks += 1;
@@ -179,6 +185,18 @@ export class Direction implements SocketReader, TurnTaker {
     this.#waitingCounted = 0;
     this.#owner.delivered(this, chunk.length);
     return true;
+  }
+
+  /**
+   * The kernel delays no first write that fits into a segment, and many a connection has no second
+   * one. Of a longer one it would keep the last piece back until the others are acknowledged.
+   */
+  #makePrompt(bytes: number): void {
+    if (this.#hasForwarded || bytes > SEGMENT_BYTES) {
+      this.#sink.setNoDelay(true);
+      this.#isSinkPrompt = true;
+    }
+    this.#hasForwarded = true;
   }
 
   #written(error: Error | null | undefined): void {

@@ -204,6 +204,7 @@ export class StreamSession implements Watched, DirectionOwner {
   #promote(promotion: Promotion): void {
     const { session } = this.#pair;
     const [client, upstream] = [this.#client, this.#upstream];
+    for (const socket of [client, upstream]) socket.setNoDelay(true);
     const end = promotion.promote({ session, client, upstream }, this.#firstEnded);
     if (end === null) {
       this.#promotion = null;
