@@ -125,6 +125,16 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
+  it('fail whatever number of days they began on', async () => {
+    const days = Array.from({ length: 102 }, (_, day) => open(BASE_MS + day * 24 * 60 * MINUTE_MS));
+    await store(0, days.flat());
+    await store(1, open(BASE_MS + 103 * 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    expect(await lost().search()).toBe(102);
+    expect(await lost().search()).toBe(0);
+    const failed = (await rows('sessions')).filter(({ status }) => status === 'failed');
+    expect(failed).toHaveLength(102);
+  });
+
   it('stay open while a partition lags, however old they look', async () => {
     await store(0, open(BASE_MS), 500n);
     await store(1, open(BASE_MS + 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
