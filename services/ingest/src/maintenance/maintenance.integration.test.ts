@@ -39,9 +39,9 @@ const check = () =>
     { clickhouse: bed.clickhouse, logger, onProgress: ignore },
   );
 
-const build = (more: Partial<RebuildDeps> = {}) =>
+const build = (more: Partial<RebuildDeps> = {}, insertTimeoutMs = 10) =>
   rebuild(
-    { insertTimeoutMs: 2_500, eventsRetentionMs: 0, timeoutMs: TIMEOUT_MS },
+    { insertTimeoutMs, sessionsRetentionMs: 0, timeoutMs: TIMEOUT_MS },
     {
       clickhouse: bed.clickhouse,
       layout: { kind: 'single', database: bed.clickhouse.database },
@@ -49,6 +49,13 @@ const build = (more: Partial<RebuildDeps> = {}) =>
       ...more,
     },
   );
+
+const addEvents = async () => {
+  await copyTopicEvents(
+    { kafka: kafka(), timeoutMs: TIMEOUT_MS },
+    { clickhouse: bed.clickhouse, logger, onProgress: ignore },
+  );
+};
 
 async function fed(sessions: number): Promise<void> {
   await bed.produce(sessions);
@@ -122,7 +129,13 @@ describe('verify', () => {
 describe('rebuild', () => {
   const damage = async () => {
     await bed.clickhouse.command({ sql: 'TRUNCATE TABLE sessions' });
-    await bed.clickhouse.command({ sql: 'TRUNCATE TABLE session_traffic_1m' });
+    await bed.clickhouse.command({
+      sql: 'DELETE FROM session_traffic_1m WHERE cityHash64(session_id) % 2 = 0',
+    });
+    // Minutes that never were, of sessions that the events tell as a whole.
+    await bed.clickhouse.command({
+      sql: 'INSERT INTO session_traffic_1m SELECT * REPLACE (bucket - 60 AS bucket) FROM session_traffic_1m FINAL',
+    });
     await bed.clickhouse.command({
       sql: 'ALTER TABLE sessions_by_user UPDATE bytes_sent = 1 WHERE 1 SETTINGS mutations_sync = 2',
     });
@@ -141,15 +154,7 @@ describe('rebuild', () => {
     await fed(60);
     await damage();
     await bed.clickhouse.command({ sql: 'TRUNCATE TABLE session_events' });
-    await build({
-      fillEvents: async (table) => {
-        await copyTopicEvents({ kafka: kafka(), timeoutMs: TIMEOUT_MS }, table, {
-          clickhouse: bed.clickhouse,
-          logger,
-          onProgress: ignore,
-        });
-      },
-    });
+    await build({ addEvents });
     expect(await check()).toMatchObject({ isEqual: true });
     await bed.expectExact();
   }, 120_000);
@@ -165,20 +170,7 @@ describe('rebuild', () => {
         // Once, in the middle of the building.
         if (come.length === 0) come.push(bed.produce(60));
       };
-      await build({
-        onProgress: more,
-        ...(source === 'topic'
-          ? {
-              fillEvents: async (table: string) => {
-                await copyTopicEvents({ kafka: kafka(), timeoutMs: TIMEOUT_MS }, table, {
-                  clickhouse: bed.clickhouse,
-                  logger,
-                  onProgress: ignore,
-                });
-              },
-            }
-          : {}),
-      });
+      await build({ onProgress: more, ...(source === 'topic' ? { addEvents } : {}) }, 2_500);
       expect(come).toHaveLength(1);
       await Promise.all(come);
       await bed.committed();
@@ -188,33 +180,64 @@ describe('rebuild', () => {
     120_000,
   );
 
-  it('keeps what is older than the stored events, and lost sessions', async () => {
-    // Half of them on days of which the events will be gone.
-    await bed.produceDays(10);
-    await fed(30);
-    const lost = bed.events[0]?.session_id ?? '';
+  it('keeps what no stored event says: expired days, half-expired and lost sessions', async () => {
+    // Half of them on days of which the events will be gone, whatever the retention is now.
+    await bed.produceDays(6);
+    await fed(20);
+    const lost = bed.events.find(({ type }) => type !== 'SessionClosed')?.session_id ?? '';
     await bed.clickhouse.command({
-      sql: `INSERT INTO sessions SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at, version + 1 AS version)
+      sql: `INSERT INTO sessions SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at, seq * 2 + 1 AS version)
         FROM sessions FINAL WHERE session_id = '${lost}'`,
     });
     const contents = () =>
-      bed.clickhouse.query({
-        sql: 'SELECT session_id, status, close_reason, bytes_sent FROM sessions FINAL ORDER BY session_id',
-        row: z.unknown(),
-      });
+      Promise.all(
+        ['sessions', 'sessions_by_user', 'session_traffic_1m'].map((table) =>
+          bed.clickhouse.query({
+            sql: `SELECT * FROM ${table} FINAL ORDER BY ALL`,
+            row: z.unknown(),
+          }),
+        ),
+      );
     const before = await contents();
     await bed.clickhouse.command({
       sql: 'DELETE FROM session_events WHERE started_at < toStartOfDay(now()) - INTERVAL 3 DAY',
     });
-    await rebuild(
-      { insertTimeoutMs: 10, eventsRetentionMs: 3 * 86_400_000, timeoutMs: TIMEOUT_MS },
-      {
-        clickhouse: bed.clickhouse,
-        layout: { kind: 'single', database: bed.clickhouse.database },
-        onProgress: ignore,
-      },
-    );
+    // Of each of the others one event is gone, the last of some.
+    await bed.clickhouse.command({ sql: 'DELETE FROM session_events WHERE seq = 2' });
+    await build();
     expect(await contents()).toEqual(before);
+    // A topic that was made anew begins at offset 0 and knows nothing of what was.
+    await bed.recreateTopic();
+    await build({ addEvents });
+    expect(await contents()).toEqual(before);
+  }, 120_000);
+
+  it('exchanges nothing where the new tables would hold less', async () => {
+    await fed(30);
+    const sessions = async () => {
+      const [row] = await bed.clickhouse.query({
+        sql: 'SELECT count() AS sessions FROM sessions FINAL',
+        row: z.object({ sessions: z.coerce.number() }),
+      });
+      return row?.sessions;
+    };
+    // The one step that should prevent it does nothing.
+    const clickhouse: Bed['clickhouse'] = {
+      ...bed.clickhouse,
+      async command(statement) {
+        if (!/^INSERT INTO sessions_rebuild[^]*JOIN/.test(statement.sql)) {
+          await bed.clickhouse.command(statement);
+        }
+      },
+    };
+    await bed.clickhouse.command({
+      sql: 'ALTER TABLE session_events DELETE WHERE cityHash64(session_id) % 3 = 0 SETTINGS mutations_sync = 2',
+    });
+    await bed.clickhouse.command({
+      sql: "ALTER TABLE session_events UPDATE ingested_at = '2020-01-01 00:00:00' WHERE 1 SETTINGS mutations_sync = 2",
+    });
+    await expect(build({ clickhouse })).rejects.toThrow(/nothing was exchanged/);
+    expect(await sessions()).toBe(30);
   }, 120_000);
 
   it('does not begin where nothing is stored, and leaves the live tables alone', async () => {
