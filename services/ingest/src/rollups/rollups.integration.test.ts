@@ -50,11 +50,15 @@ const FOR_GOOD = {
   rollup_pairs_1h: 0,
 };
 
-function newRollups(overrides: { hours_max?: number } = {}, retention = FOR_GOOD): Rollups {
+function newRollups(
+  overrides: { hours_max?: number } = {},
+  retention = FOR_GOOD,
+  database = clickhouse,
+): Rollups {
   return createRollups(
     { ...loadConfig(rollupsConfig, {}), ...overrides },
     {
-      clickhouse,
+      clickhouse: database,
       retention,
       leads: () => true,
       logger: testLogger,
@@ -66,8 +70,8 @@ function newRollups(overrides: { hours_max?: number } = {}, retention = FOR_GOOD
 async function settle(rollups: Rollups): Promise<void> {
   for (let rounds = 0; rounds < 1_000; rounds += 1) {
     // oxlint-disable-next-line no-await-in-loop
-    const { hours } = await rollups.round(true);
-    if (hours === 0) return;
+    const { left, sessionsLeft } = await rollups.round(true);
+    if (left === 0 && sessionsLeft === 0) return;
   }
   throw new Error('the rounds never end');
 }
@@ -261,6 +265,49 @@ describe('rollups', () => {
       expect(await storedSums()).toEqual(plainSums(logs.flat()));
     },
   );
+
+  it('are not called fresh before every marked session was looked up, each once for all of its marks', async () => {
+    const log = sessionLog({ random: seededRandom(2), startMs: BASE_MS, closed: true });
+    await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
+    // As if it had been heard of by processes that had forgotten it, more often than a round reads.
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_dirty_sessions (mark_id, session_id, started_at)
+        SELECT generateUUIDv4(), '${log[0]?.session_id}', fromUnixTimestamp64Milli(toInt64(${BASE_MS}), 'UTC') FROM numbers(205000)`,
+    });
+    const freshAt = async () => {
+      const rows = await clickhouse.query({
+        sql: 'SELECT fresh_at FROM ingest_rollup_state FINAL',
+        row: z.object({ fresh_at: isoTime }),
+      });
+      return rows.length;
+    };
+    const lookUps: string[] = [];
+    const rollups = newRollups({}, FOR_GOOD, {
+      ...clickhouse,
+      query(query) {
+        if (query.sql.includes('FROM session_events')) lookUps.push(query.sql);
+        return clickhouse.query(query);
+      },
+    });
+    const first = await rollups.round();
+    expect(first).toMatchObject({ left: 0, sessionsLeft: 5_000 });
+    expect(await freshAt()).toBe(0);
+    expect(lookUps).toHaveLength(10);
+    expect(await rollups.round()).toMatchObject({ left: 0, sessionsLeft: 0 });
+    expect(await freshAt()).toBe(1);
+  });
+
+  it('look up more sessions than one statement can name', async () => {
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_dirty_sessions (mark_id, session_id, started_at)
+        SELECT generateUUIDv4(), generateUUIDv4(), fromUnixTimestamp64Milli(toInt64(${BASE_MS} + number), 'UTC') FROM numbers(9000)`,
+    });
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_lost_sessions (session_id, started_at, ended_at, version, state)
+        SELECT generateUUIDv4(), fromUnixTimestamp64Milli(toInt64(${BASE_MS} + number), 'UTC'), started_at, 1, 1 FROM numbers(9000)`,
+    });
+    expect(await newRollups().round(true)).toMatchObject({ sessionsLeft: 0 });
+  });
 
   it('replaces a key that is gone by zeros', async () => {
     const log = sessionLog({

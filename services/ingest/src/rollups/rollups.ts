@@ -7,7 +7,8 @@
  *   seen every row whose mark the other one is about to settle.
  * - Only the marks that were read are settled, and only after every table has taken the new sums; a
  *   crash in between repeats the work.
- * - The work of a round is bounded by hours, its part of the time by `share_percent`.
+ * - The work of a round is bounded by hours and by marks of sessions, its part of the time by
+ *   `share_percent`. What it leaves is counted, and the sums are not called fresh meanwhile.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -39,8 +40,11 @@ const WEEK_S = 7 * DAY_S;
 const FIRST_MONDAY_S = 4 * DAY_S;
 /** Marks read in one round; more of them wait. A batch makes a handful. */
 const MARKS_MAX = 20_000;
-/** Sessions whose former ends are looked up in one round. */
-const SESSIONS_MAX = 2_000;
+/** Marks of sessions read at a time, and so many times in one round; the rest waits for the next. */
+const SESSION_MARKS_MAX = 20_000;
+const SESSION_READS_MAX = 10;
+/** Sessions that one statement names: their ids must stay below the server's `http_max_field_value_size`. */
+const NAMED_MAX = 2_000;
 /** Declared lost, unresolved, the newest: so many are compared with `sessions` at a time. */
 const LOST_MAX = 10_000;
 /** `state` in ingest_lost_sessions, see lost.ts. */
@@ -49,8 +53,13 @@ const LOST_CHECK_INTERVAL_MS = 60_000;
 
 export interface RoundResult {
   readonly hours: number;
-  /** Hours left marked. 0: the sums are as fresh as `freshAt`. */
+  /** Hours left marked. */
   readonly left: number;
+  /**
+   * Marks of sessions left, whose former ends are not known yet. Where both are 0, what was stored when
+   * the round began is in the sums; else an end that moved may be counted where it was, too.
+   */
+  readonly sessionsLeft: number;
 }
 
 export interface Rollups extends Component {
@@ -125,26 +134,47 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     });
   }
 
-  /** Where marked sessions ended before, as hour marks. Those are stored before the sessions' are settled. */
-  async function expandSessions(): Promise<void> {
-    const marks = await clickhouse.query({
-      sql: `SELECT mark_id, session_id, toUnixTimestamp64Milli(started_at) AS started_ms
-        FROM ingest_dirty_sessions FINAL WHERE done = 0 ORDER BY started_at DESC LIMIT {limit:UInt32}`,
-      params: { limit: SESSIONS_MAX },
-      row: sessionMarkRow,
+  /** Where marked sessions ended before, as hour marks. Resolves with the marks that are left. */
+  async function expandSessions(): Promise<number> {
+    for (let reads = 0; reads < SESSION_READS_MAX; reads += 1) {
+      // One after the other: what has been read is settled before more is.
+      /* oxlint-disable no-await-in-loop */
+      const marks = await clickhouse.query({
+        sql: `SELECT mark_id, session_id, toUnixTimestamp64Milli(started_at) AS started_ms
+          FROM ingest_dirty_sessions FINAL WHERE done = 0
+          ORDER BY started_at DESC, session_id DESC LIMIT {limit:UInt32}`,
+        params: { limit: SESSION_MARKS_MAX },
+        row: sessionMarkRow,
+        ...call,
+      });
+      if (marks.length > 0) await expand(marks);
+      /* oxlint-enable no-await-in-loop */
+      if (marks.length < SESSION_MARKS_MAX) return 0;
+    }
+    const [row] = await clickhouse.query({
+      sql: 'SELECT count() AS marks FROM ingest_dirty_sessions FINAL WHERE done = 0',
+      row: z.object({ marks: int64 }),
       ...call,
     });
-    if (marks.length === 0) return;
-    const hours = await clickhouse.query({
-      sql: `SELECT DISTINCT toUnixTimestamp(toStartOfHour(assumeNotNull(ended_at))) AS hour FROM (
-          SELECT ended_at FROM session_events WHERE ended_at IS NOT NULL AND ${AMONG_SESSIONS}
-          UNION ALL
-          SELECT ended_at FROM ingest_lost_sessions WHERE ${AMONG_SESSIONS}
-        )`,
-      params: amongSessions(marks),
-      row: hourRow,
-      ...call,
-    });
+    return row?.marks ?? 0;
+  }
+
+  /** The hours are stored before the marks of the sessions are settled. */
+  async function expand(marks: readonly z.output<typeof sessionMarkRow>[]): Promise<void> {
+    // A session that was heard of again and again has many marks, and is looked up once.
+    const sessions = [...new Map(marks.map((mark) => [mark.session_id, mark])).values()];
+    const hours = await inParts(sessions, (part) =>
+      clickhouse.query({
+        sql: `SELECT DISTINCT toUnixTimestamp(toStartOfHour(assumeNotNull(ended_at))) AS hour FROM (
+            SELECT ended_at FROM session_events WHERE ended_at IS NOT NULL AND ${AMONG_SESSIONS}
+            UNION ALL
+            SELECT ended_at FROM ingest_lost_sessions WHERE ${AMONG_SESSIONS}
+          )`,
+        params: amongSessions(part),
+        row: hourRow,
+        ...call,
+      }),
+    );
     await markHours(hours.map(({ hour }) => hour));
     await insert(
       'ingest_dirty_sessions',
@@ -164,12 +194,14 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       ...call,
     });
     if (lost.length === 0) return;
-    const now = await clickhouse.query({
-      sql: `SELECT session_id, version FROM sessions FINAL WHERE ${AMONG_SESSIONS}`,
-      params: amongSessions(lost),
-      row: z.object({ session_id: z.string(), version: int64 }),
-      ...call,
-    });
+    const now = await inParts(lost, (part) =>
+      clickhouse.query({
+        sql: `SELECT session_id, version FROM sessions FINAL WHERE ${AMONG_SESSIONS}`,
+        params: amongSessions(part),
+        row: z.object({ session_id: z.string(), version: int64 }),
+        ...call,
+      }),
+    );
     const versions = new Map(now.map((row) => [row.session_id, row.version]));
     const back = lost.filter((row) => (versions.get(row.session_id) ?? 0) > row.version);
     await markHours(back.map((row) => hourOf(row.ended_ms / 1_000)));
@@ -192,20 +224,32 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     await insert('ingest_dirty_hours', ['mark_id', 'hour'], rows);
   }
 
-  async function readMarks(): Promise<{ marks: Mark[]; readAt: string }> {
+  async function serverTime(): Promise<string> {
     const [clock] = await clickhouse.query({
       sql: "SELECT toString(now64(6, 'UTC')) AS at",
       row: z.object({ at: z.string() }),
       ...call,
     });
-    const marks = await clickhouse.query({
+    return clock?.at ?? '';
+  }
+
+  async function readMarks(): Promise<Mark[]> {
+    return clickhouse.query({
       sql: `SELECT mark_id, toUnixTimestamp(hour) AS hour
         FROM ingest_dirty_hours FINAL WHERE done = 0 ORDER BY hour DESC LIMIT {limit:UInt32}`,
       params: { limit: MARKS_MAX },
       row: markRow,
       ...call,
     });
-    return { marks, readAt: clock?.at ?? '' };
+  }
+
+  async function countDirtyHours(): Promise<number> {
+    const [row] = await clickhouse.query({
+      sql: 'SELECT uniqExact(hour) AS hours FROM ingest_dirty_hours FINAL WHERE done = 0',
+      row: z.object({ hours: int64 }),
+      ...call,
+    });
+    return row?.hours ?? 0;
   }
 
   /**
@@ -310,9 +354,11 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   }
 
   async function round(checkLost = false): Promise<RoundResult> {
-    await expandSessions();
+    // Before any mark is read: what is stored from here on may have been missed.
+    const readAt = await serverTime();
+    const sessionsLeft = await expandSessions();
     if (checkLost) await resolveLost();
-    const { marks, readAt } = await readMarks();
+    const marks = await readMarks();
     const oldest = oldestHour(secondsOf(readAt), deps.retention);
     await settle(marks.filter((mark) => mark.hour < oldest));
     const dirty = [...new Set(marks.map((mark) => mark.hour))].filter((hour) => hour >= oldest);
@@ -323,14 +369,15 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       // oxlint-disable-next-line no-await-in-loop
       await settle(marks.filter((mark) => hoursOfDay.includes(mark.hour)));
     }
-    const left = dirty.length - hours.size;
-    if (left === 0 && marks.length < MARKS_MAX) freshAt = readAt;
+    const left = marks.length < MARKS_MAX ? dirty.length - hours.size : await countDirtyHours();
+    if (left === 0 && sessionsLeft === 0) freshAt = readAt;
     metrics.dirtyHours.set(left);
+    metrics.dirtySessions.set(sessionsLeft);
     if (freshAt !== null) {
       await insert('ingest_rollup_state', ['id', 'fresh_at', 'dirty_hours'], [[1, freshAt, left]]);
       metrics.freshSeconds.set(secondsOf(freshAt));
     }
-    return { hours: hours.size, left };
+    return { hours: hours.size, left, sessionsLeft };
   }
 
   async function timedRound(): Promise<void> {
@@ -465,6 +512,19 @@ function amongSessions(
     starts_ms: sessions.map((session) => session.started_ms),
     ids: sessions.map((session) => session.session_id),
   };
+}
+
+/** Asks part by part, one after the other, and puts the answers together. */
+async function inParts<T, R>(
+  sessions: readonly T[],
+  ask: (part: readonly T[]) => Promise<readonly R[]>,
+): Promise<R[]> {
+  const answers: R[] = [];
+  for (let at = 0; at < sessions.length; at += NAMED_MAX) {
+    // oxlint-disable-next-line no-await-in-loop
+    answers.push(...(await ask(sessions.slice(at, at + NAMED_MAX))));
+  }
+  return answers;
 }
 
 function hourOf(seconds: number): number {
