@@ -61,7 +61,7 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
         await rebuild(
           {
             insertTimeoutMs: writer.insert_timeout_ms,
-            sessionsRetentionMs: tables.retention.sessions,
+            retention: tables.retention,
             timeoutMs: TIMEOUT_MS,
           },
           {

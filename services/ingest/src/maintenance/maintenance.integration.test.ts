@@ -41,7 +41,7 @@ const check = () =>
 
 const build = (more: Partial<RebuildDeps> = {}, insertTimeoutMs = 10) =>
   rebuild(
-    { insertTimeoutMs, sessionsRetentionMs: 0, timeoutMs: TIMEOUT_MS },
+    { insertTimeoutMs, retention: FOR_GOOD, timeoutMs: TIMEOUT_MS },
     {
       clickhouse: bed.clickhouse,
       layout: { kind: 'single', database: bed.clickhouse.database },

@@ -22,6 +22,7 @@ import { z } from 'zod';
 import { storageName } from '../migrations/layout.js';
 import type { Layout } from '../migrations/layout.js';
 import { markAllHours } from '../rollups/index.js';
+import type { SourceRetention } from '../rollups/index.js';
 import { carrySessions, carryTraffic, compareHours, TRAFFIC_TABLE } from './carry-over.js';
 import { rangesToCarry } from './ranges.js';
 import { FOLDED_TABLES, refoldWindow, SESSION_TABLES } from './refold.js';
@@ -45,8 +46,8 @@ const SHORT_HOURS_NAMED = 3;
 export interface RebuildConfig {
   /** Longest time that an insert of ingest takes, milliseconds. */
   readonly insertTimeoutMs: number;
-  /** Retention of `sessions`, milliseconds; 0: for good. What has expired need not be in the new tables. */
-  readonly sessionsRetentionMs: number;
+  /** What has expired need not be in the new tables, nor are its sums made anew. */
+  readonly retention: SourceRetention;
   /** Deadline of one statement, milliseconds. */
   readonly timeoutMs: number;
 }
@@ -154,7 +155,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   /** Throws where an hour would have fewer sessions than now. */
   async function checkNothingMissing(sinceS: number): Promise<void> {
     const keptFromS =
-      config.sessionsRetentionMs === 0 ? 0 : sinceS - config.sessionsRetentionMs / 1_000 + DAY_S;
+      config.retention.sessions === 0 ? 0 : sinceS - config.retention.sessions / 1_000 + DAY_S;
     const short: { table: string; hour: number; missing: number }[] = [];
     for (const table of SESSION_TABLES) {
       // oxlint-disable-next-line no-await-in-loop
@@ -208,7 +209,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   onProgress(0, 1, 'tables exchanged, waiting for inserts that were under way');
   await delay(config.insertTimeoutMs);
   await refold(await windows(sinceS), live, 'hours folded of what came meanwhile');
-  await markAllHours(clickhouse, config.timeoutMs);
+  await markAllHours(clickhouse, config.retention, config.timeoutMs);
   // oxlint-disable-next-line no-await-in-loop
   for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);
 

@@ -236,7 +236,10 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
     });
     const isDirty = new Set(dirty.map(({ hour }) => hour));
     const settled = hours.map(({ hour }) => hour).filter((hour) => !isDirty.has(hour));
-    const differences = await findRollupDifferences(clickhouse, settled, config.timeoutMs);
+    const differences = await findRollupDifferences(clickhouse, settled, {
+      retention: config.retention,
+      timeoutMs: config.timeoutMs,
+    });
     return {
       rollupRows: differences.reduce((sum, { rows }) => sum + rows, 0),
       dirtyHours: isDirty.size,

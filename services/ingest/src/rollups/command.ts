@@ -23,7 +23,10 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
     .description(
       'recompute the sums per hour and day that are marked as changed, until none is left',
     )
-    .option('--all', 'mark every hour first; harmless while ingest runs')
+    .option(
+      '--all',
+      'mark every hour first whose sums can be made anew, or that has none; harmless while ingest runs',
+    )
     .option('--threads <n>', 'threads that the database may use', Number)
     .action(async (options: { readonly all?: boolean; readonly threads?: number }) => {
       const { clickhouse: connection, tables, rollups, log } = config();
@@ -39,7 +42,9 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
         },
       );
       try {
-        if (options.all === true) await markAllHours(clickhouse, rollups.timeout_ms);
+        if (options.all === true) {
+          await markAllHours(clickhouse, tables.retention, rollups.timeout_ms);
+        }
         let done = 0;
         for (;;) {
           // oxlint-disable-next-line no-await-in-loop
