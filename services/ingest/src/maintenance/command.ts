@@ -11,6 +11,8 @@ import type { Verification } from './verify.js';
 
 /** Deadline of one statement of these commands, milliseconds. */
 const TIMEOUT_MS = 3_600_000;
+/** Between two looks at a difference: longer than ingest takes from a batch's first row to its last mark. */
+const RECHECK_MS = 3_000;
 
 /** Hangs `verify` and `rebuild` on the service's command line. */
 export function registerMaintenance(program: Command, config: () => IngestConfig): void {
@@ -24,7 +26,7 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
       const progress = createProgress(process.stderr);
       try {
         const result = await verify(
-          { kafka, retention: tables.retention, timeoutMs: TIMEOUT_MS },
+          { kafka, retention: tables.retention, timeoutMs: TIMEOUT_MS, recheckMs: RECHECK_MS },
           { clickhouse, logger: createLogger('ingest', log), onProgress: progress.show },
         );
         progress.end();
@@ -96,6 +98,11 @@ function describe(result: Verification): string {
   }
   lines.push(
     `rollups: ${result.rollupRows} rows differ, ${result.dirtyHours} hours not recomputed yet`,
+    ...(result.dirtySessions > 0
+      ? [
+          `  ${result.dirtySessions} sessions wait to be looked up, for whose sake sums may differ: run rollups, then verify again`,
+        ]
+      : []),
     result.isEqual ? 'equal' : 'DIFFERENT',
   );
   return lines.join('\n');
