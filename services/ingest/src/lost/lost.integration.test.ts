@@ -16,6 +16,7 @@ import {
 } from '../rollups/index.js';
 import {
   createTestTables,
+  NOTHING_EXPIRES,
   storeBatch,
   testLogger,
   testRegistry,
@@ -26,6 +27,7 @@ import { createLostMetrics, createLostSessions, lostConfig } from './index.js';
 const MINUTE_MS = 60_000;
 const BASE_MS = Date.parse('2026-03-01T10:00:00.000Z');
 const TOPIC = 'events';
+const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 10_000 };
 
 let tables: Awaited<ReturnType<typeof createTestTables>>;
 let clickhouse: ClickHouse;
@@ -125,6 +127,16 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
+  it('fail whatever number of days they began on', async () => {
+    const days = Array.from({ length: 102 }, (_, day) => open(BASE_MS + day * 24 * 60 * MINUTE_MS));
+    await store(0, days.flat());
+    await store(1, open(BASE_MS + 103 * 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    expect(await lost().search()).toBe(102);
+    expect(await lost().search()).toBe(0);
+    const failed = (await rows('sessions')).filter(({ status }) => status === 'failed');
+    expect(failed).toHaveLength(102);
+  });
+
   it('stay open while a partition lags, however old they look', async () => {
     await store(0, open(BASE_MS), 500n);
     await store(1, open(BASE_MS + 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
@@ -175,7 +187,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(1);
     await rollups.round(true);
     const hours = [0, 1, 2].map((hour) => BASE_MS / 1_000 + hour * 3_600);
-    expect(await findRollupDifferences(clickhouse, hours, 10_000)).toEqual([]);
+    expect(await findRollupDifferences(clickhouse, hours, COMPARE)).toEqual([]);
     // It was only cut off: the rest of its events comes late.
     const last = log.at(-1);
     if (last?.type !== 'SessionClosed') throw new Error('the log must end');
@@ -188,7 +200,7 @@ describe('lost sessions', () => {
       ended_at: last.ended_at,
     });
     await rollups.round(true);
-    expect(await findRollupDifferences(clickhouse, hours, 10_000)).toEqual([]);
+    expect(await findRollupDifferences(clickhouse, hours, COMPARE)).toEqual([]);
   });
 
   it('are declared again by the next search after a crash in the middle', async () => {

@@ -24,6 +24,12 @@ const CHUNK_MAX = 5_000;
 /** Sets of inserts in one search; what is left waits for the next. */
 const CHUNKS_MAX = 20;
 const COLUMN_NAMES = Object.keys(SESSION_COLUMNS);
+const INSERT_SETTINGS = {
+  date_time_input_format: 'best_effort',
+  // Sessions of any number of days are found at once. The default refuses more than 100, and a search
+  // that is refused finds the same sessions again, for ever.
+  max_partitions_per_insert_block: 0,
+};
 
 /** `state` in ingest_lost_sessions; the higher one wins. 2 is set by the rollups, see rollups.ts. */
 const STATE = { declared: 0, counted: 1 } as const;
@@ -179,7 +185,7 @@ export function createLostSessions(config: LostConfig, deps: LostDeps): LostSess
       columns,
       format: 'JSONCompactEachRow',
       bytes: [Buffer.from(rows.map((row) => JSON.stringify(row)).join('\n'))],
-      settings: { date_time_input_format: 'best_effort' },
+      settings: INSERT_SETTINGS,
       signal,
     });
   }

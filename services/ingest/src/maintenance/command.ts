@@ -1,7 +1,6 @@
 import { createLogger } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
-import { createKafkaAdmin } from '@sockscope/runtime/kafka';
 import type { IngestConfig } from '../config.js';
 import { layoutOf } from '../migrations/index.js';
 import { createProgress } from './progress.js';
@@ -12,6 +11,8 @@ import type { Verification } from './verify.js';
 
 /** Deadline of one statement of these commands, milliseconds. */
 const TIMEOUT_MS = 3_600_000;
+/** Between two looks at a difference: longer than ingest takes from a batch's first row to its last mark. */
+const RECHECK_MS = 3_000;
 
 /** Hangs `verify` and `rebuild` on the service's command line. */
 export function registerMaintenance(program: Command, config: () => IngestConfig): void {
@@ -25,7 +26,7 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
       const progress = createProgress(process.stderr);
       try {
         const result = await verify(
-          { kafka, retention: tables.retention, timeoutMs: TIMEOUT_MS },
+          { kafka, retention: tables.retention, timeoutMs: TIMEOUT_MS, recheckMs: RECHECK_MS },
           { clickhouse, logger: createLogger('ingest', log), onProgress: progress.show },
         );
         progress.end();
@@ -40,12 +41,12 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
   program
     .command('rebuild')
     .description('build sessions and traffic anew beside the live tables, then exchange them')
-    .option('--from <source>', 'events (the table session_events) or topic', 'events')
     .option(
-      '--incomplete',
-      'from a topic that no longer has its first records: keep what was older',
+      '--from <source>',
+      'events (the table session_events), or topic: its events are added to them first',
+      'events',
     )
-    .action(async (options: { readonly from: string; readonly incomplete?: boolean }) => {
+    .action(async (options: { readonly from: string }) => {
       if (options.from !== 'events' && options.from !== 'topic') {
         throw new RebuildError('rebuild_unsafe', '--from must be events or topic');
       }
@@ -54,49 +55,28 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
       const clickhouse = createClickHouse(connection);
       const progress = createProgress(process.stderr);
       const onProgress = progress.show;
-      const fromTopic = async (table: string) => {
-        const admin = createKafkaAdmin(kafka, { logger, role: 'rebuild' });
-        try {
-          const partitions = (await admin.describeTopic(kafka.topic)) ?? [];
-          const isCut = partitions.some(({ earliestOffset }) => earliestOffset > 0n);
-          if (isCut && options.incomplete !== true) {
-            throw new RebuildError(
-              'rebuild_unsafe',
-              `the first records of ${kafka.topic} are gone: use --from events, or --incomplete to add what is left to the events that are stored`,
-            );
-          }
-          if (isCut) await addStoredEvents(table);
-        } finally {
-          await admin.stop();
-        }
-        await copyTopicEvents({ kafka, timeoutMs: TIMEOUT_MS }, table, {
-          clickhouse,
-          logger,
-          onProgress,
-        });
+      const layout = layoutOf(tables, connection.database);
+      const addEvents = async () => {
+        await copyTopicEvents({ kafka, timeoutMs: TIMEOUT_MS }, { clickhouse, logger, onProgress });
       };
-      /** Events of which the topic has no more are still in the live table. */
-      const addStoredEvents = (table: string) =>
-        clickhouse.command({
-          sql: `INSERT INTO ${table} SELECT * FROM session_events`,
-          timeoutMs: TIMEOUT_MS,
-          settings: { max_partitions_per_insert_block: 0 },
-        });
       try {
         await rebuild(
           {
             insertTimeoutMs: writer.insert_timeout_ms,
-            eventsRetentionMs: tables.retention.session_events,
+            retention: tables.retention,
             timeoutMs: TIMEOUT_MS,
           },
           {
             clickhouse,
-            layout: layoutOf(tables, connection.database),
+            layout,
             onProgress,
-            ...(options.from === 'topic' ? { fillEvents: fromTopic } : {}),
+            ...(options.from === 'topic' ? { addEvents } : {}),
           },
         );
         progress.end();
+        if (layout.kind === 'cluster') {
+          write('rebuilt on this node; run it with the CLICKHOUSE_URL of each other one too');
+        }
         write('rebuilt; the running ingest recomputes the sums, or: rollups');
       } finally {
         progress.end();
@@ -118,6 +98,11 @@ function describe(result: Verification): string {
   }
   lines.push(
     `rollups: ${result.rollupRows} rows differ, ${result.dirtyHours} hours not recomputed yet`,
+    ...(result.dirtySessions > 0
+      ? [
+          `  ${result.dirtySessions} sessions wait to be looked up, for whose sake sums may differ: run rollups, then verify again`,
+        ]
+      : []),
     result.isEqual ? 'equal' : 'DIFFERENT',
   );
   return lines.join('\n');

@@ -33,15 +33,15 @@ afterEach(async () => {
 
 const kafka = () => kafkaConfig.parse({ brokers: inject('kafkaBrokers'), topic: bed.topic });
 
-const check = () =>
+const check = (clickhouse = bed.clickhouse) =>
   verify(
-    { kafka: kafka(), retention: FOR_GOOD, timeoutMs: TIMEOUT_MS },
-    { clickhouse: bed.clickhouse, logger, onProgress: ignore },
+    { kafka: kafka(), retention: FOR_GOOD, timeoutMs: TIMEOUT_MS, recheckMs: 20 },
+    { clickhouse, logger, onProgress: ignore },
   );
 
-const build = (more: Partial<RebuildDeps> = {}) =>
+const build = (more: Partial<RebuildDeps> = {}, insertTimeoutMs = 10) =>
   rebuild(
-    { insertTimeoutMs: 2_500, eventsRetentionMs: 0, timeoutMs: TIMEOUT_MS },
+    { insertTimeoutMs, retention: FOR_GOOD, timeoutMs: TIMEOUT_MS },
     {
       clickhouse: bed.clickhouse,
       layout: { kind: 'single', database: bed.clickhouse.database },
@@ -49,6 +49,13 @@ const build = (more: Partial<RebuildDeps> = {}) =>
       ...more,
     },
   );
+
+const addEvents = async () => {
+  await copyTopicEvents(
+    { kafka: kafka(), timeoutMs: TIMEOUT_MS },
+    { clickhouse: bed.clickhouse, logger, onProgress: ignore },
+  );
+};
 
 async function fed(sessions: number): Promise<void> {
   await bed.produce(sessions);
@@ -116,13 +123,81 @@ describe('verify', () => {
     ]);
     expect(result.tables[3]?.different).toBeGreaterThan(0);
     expect(result.rollupRows).toBeGreaterThan(0);
+
+    // Counted too much: a minute that is more than the topic says, and one that it does not know.
+    await bed.clickhouse.command({
+      sql: 'ALTER TABLE session_traffic_1m UPDATE bytes_sent = bytes_sent + 1 WHERE bytes_sent > 0 SETTINGS mutations_sync = 2',
+    });
+    expect((await check()).tables[3]).toMatchObject({ missing: 0, different: 0 });
+    const [traffic] = bed.events.filter(({ bytes_sent }) => bytes_sent > 0);
+    for (const change of [
+      'bytes_sent + 1 AS bytes_sent',
+      "toDateTime('2020-01-01 00:00:00', 'UTC') AS bucket",
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop
+      await bed.clickhouse.command({
+        sql: `INSERT INTO session_traffic_1m SELECT * REPLACE (${change}) FROM session_traffic_1m FINAL
+          WHERE session_id = '${traffic?.session_id}' ORDER BY bucket LIMIT 1`,
+      });
+    }
+    expect((await check()).tables[3]).toMatchObject({
+      missing: 0,
+      different: 2,
+      newer: 0,
+      examples: [traffic?.session_id],
+    });
+  }, 120_000);
+});
+
+describe('verify beside a running ingest', () => {
+  /** The tables as they are, but that something happens before the sums per day are first compared. */
+  const meanwhile = (happen: () => Promise<void>): Bed['clickhouse'] => {
+    let has = false;
+    return {
+      ...bed.clickhouse,
+      async query(query) {
+        if (!has && query.sql.includes('FROM rollup_1d FINAL')) {
+          has = true;
+          await happen();
+        }
+        return bed.clickhouse.query(query);
+      },
+    };
+  };
+
+  it('takes a round that has replaced hours and not yet their day for no difference', async () => {
+    await fed(20);
+    const replaceHour = async () => {
+      await bed.clickhouse.command({
+        sql: `INSERT INTO rollup_1h SELECT * REPLACE (sessions_started + 1 AS sessions_started, now64(6) AS computed_at)
+          FROM rollup_1h FINAL WHERE dimension = 'total' ORDER BY bucket LIMIT 1`,
+      });
+    };
+    const round = meanwhile(async () => {
+      await bed.clickhouse.command({
+        sql: "INSERT INTO ingest_dirty_hours (mark_id, hour) SELECT generateUUIDv4(), min(bucket) FROM rollup_1h WHERE dimension = 'total'",
+      });
+      await replaceHour();
+    });
+    expect(await check(round)).toMatchObject({ isEqual: true, rollupRows: 0, dirtyHours: 1 });
+    // Nothing is marked any more, and the day still is not the sum of its hours.
+    await bed.clickhouse.command({ sql: 'TRUNCATE TABLE ingest_dirty_hours' });
+    const result = await check();
+    expect(result).toMatchObject({ isEqual: false, dirtyHours: 0 });
+    expect(result.rollupRows).toBeGreaterThan(0);
   }, 120_000);
 });
 
 describe('rebuild', () => {
   const damage = async () => {
     await bed.clickhouse.command({ sql: 'TRUNCATE TABLE sessions' });
-    await bed.clickhouse.command({ sql: 'TRUNCATE TABLE session_traffic_1m' });
+    await bed.clickhouse.command({
+      sql: 'DELETE FROM session_traffic_1m WHERE cityHash64(session_id) % 2 = 0',
+    });
+    // Minutes that never were, of sessions that the events tell as a whole.
+    await bed.clickhouse.command({
+      sql: 'INSERT INTO session_traffic_1m SELECT * REPLACE (bucket - 60 AS bucket) FROM session_traffic_1m FINAL',
+    });
     await bed.clickhouse.command({
       sql: 'ALTER TABLE sessions_by_user UPDATE bytes_sent = 1 WHERE 1 SETTINGS mutations_sync = 2',
     });
@@ -131,27 +206,16 @@ describe('rebuild', () => {
   it('makes the tables anew from the stored events', async () => {
     await fed(60);
     await damage();
-    expect((await check()).isEqual).toBe(false);
     await build();
-    expect(await check()).toMatchObject({ isEqual: true });
-    await bed.expectExact();
+    await expect(bed.expectExact()).resolves.toBeUndefined();
   }, 120_000);
 
   it('makes the tables anew from the topic, the stored events too', async () => {
     await fed(60);
     await damage();
     await bed.clickhouse.command({ sql: 'TRUNCATE TABLE session_events' });
-    await build({
-      fillEvents: async (table) => {
-        await copyTopicEvents({ kafka: kafka(), timeoutMs: TIMEOUT_MS }, table, {
-          clickhouse: bed.clickhouse,
-          logger,
-          onProgress: ignore,
-        });
-      },
-    });
-    expect(await check()).toMatchObject({ isEqual: true });
-    await bed.expectExact();
+    await build({ addEvents });
+    await expect(bed.expectExact()).resolves.toBeUndefined();
   }, 120_000);
 
   it.each(['events', 'topic'])(
@@ -165,20 +229,7 @@ describe('rebuild', () => {
         // Once, in the middle of the building.
         if (come.length === 0) come.push(bed.produce(60));
       };
-      await build({
-        onProgress: more,
-        ...(source === 'topic'
-          ? {
-              fillEvents: async (table: string) => {
-                await copyTopicEvents({ kafka: kafka(), timeoutMs: TIMEOUT_MS }, table, {
-                  clickhouse: bed.clickhouse,
-                  logger,
-                  onProgress: ignore,
-                });
-              },
-            }
-          : {}),
-      });
+      await build({ onProgress: more, ...(source === 'topic' ? { addEvents } : {}) }, 2_500);
       expect(come).toHaveLength(1);
       await Promise.all(come);
       await bed.committed();
@@ -188,33 +239,64 @@ describe('rebuild', () => {
     120_000,
   );
 
-  it('keeps what is older than the stored events, and lost sessions', async () => {
-    // Half of them on days of which the events will be gone.
-    await bed.produceDays(10);
-    await fed(30);
-    const lost = bed.events[0]?.session_id ?? '';
+  it('keeps what no stored event says: expired days, half-expired and lost sessions', async () => {
+    // Half of them on days of which the events will be gone, whatever the retention is now.
+    await bed.produceDays(6);
+    await fed(20);
+    const lost = bed.events.find(({ type }) => type !== 'SessionClosed')?.session_id ?? '';
     await bed.clickhouse.command({
-      sql: `INSERT INTO sessions SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at, version + 1 AS version)
+      sql: `INSERT INTO sessions SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at, seq * 2 + 1 AS version)
         FROM sessions FINAL WHERE session_id = '${lost}'`,
     });
     const contents = () =>
-      bed.clickhouse.query({
-        sql: 'SELECT session_id, status, close_reason, bytes_sent FROM sessions FINAL ORDER BY session_id',
-        row: z.unknown(),
-      });
+      Promise.all(
+        ['sessions', 'sessions_by_user', 'session_traffic_1m'].map((table) =>
+          bed.clickhouse.query({
+            sql: `SELECT * FROM ${table} FINAL ORDER BY ALL`,
+            row: z.unknown(),
+          }),
+        ),
+      );
     const before = await contents();
     await bed.clickhouse.command({
       sql: 'DELETE FROM session_events WHERE started_at < toStartOfDay(now()) - INTERVAL 3 DAY',
     });
-    await rebuild(
-      { insertTimeoutMs: 10, eventsRetentionMs: 3 * 86_400_000, timeoutMs: TIMEOUT_MS },
-      {
-        clickhouse: bed.clickhouse,
-        layout: { kind: 'single', database: bed.clickhouse.database },
-        onProgress: ignore,
-      },
-    );
+    // Of each of the others one event is gone, the last of some.
+    await bed.clickhouse.command({ sql: 'DELETE FROM session_events WHERE seq = 2' });
+    await build();
     expect(await contents()).toEqual(before);
+    // A topic that was made anew begins at offset 0 and knows nothing of what was.
+    await bed.recreateTopic();
+    await build({ addEvents });
+    expect(await contents()).toEqual(before);
+  }, 120_000);
+
+  it('exchanges nothing where the new tables would hold less', async () => {
+    await fed(30);
+    const sessions = async () => {
+      const [row] = await bed.clickhouse.query({
+        sql: 'SELECT count() AS sessions FROM sessions FINAL',
+        row: z.object({ sessions: z.coerce.number() }),
+      });
+      return row?.sessions;
+    };
+    // The one step that should prevent it does nothing.
+    const clickhouse: Bed['clickhouse'] = {
+      ...bed.clickhouse,
+      async command(statement) {
+        if (!/^INSERT INTO sessions_rebuild[^]*JOIN/.test(statement.sql)) {
+          await bed.clickhouse.command(statement);
+        }
+      },
+    };
+    await bed.clickhouse.command({
+      sql: 'ALTER TABLE session_events DELETE WHERE cityHash64(session_id) % 3 = 0 SETTINGS mutations_sync = 2',
+    });
+    await bed.clickhouse.command({
+      sql: "ALTER TABLE session_events UPDATE ingested_at = '2020-01-01 00:00:00' WHERE 1 SETTINGS mutations_sync = 2",
+    });
+    await expect(build({ clickhouse })).rejects.toThrow(/nothing was exchanged/);
+    expect(await sessions()).toBe(30);
   }, 120_000);
 
   it('does not begin where nothing is stored, and leaves the live tables alone', async () => {

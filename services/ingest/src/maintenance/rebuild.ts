@@ -1,12 +1,18 @@
 /**
  * Builds the folded tables anew beside the live ones, then exchanges them. Ingest goes on meanwhile.
  *
- * Guarantee: nothing that ingest stores during the rebuild is missing afterwards. Every event goes into
- * `session_events` too; those that came since the beginning are folded again into the new tables once
- * these are live and an insert that was under way at the exchange must have ended.
+ * Guarantees:
  *
- * Until the last step the live tables are as they were, and a rebuild that ends in the middle leaves
- * nothing but the `_rebuild` tables, which the next one drops.
+ * - No session becomes fewer or older. What the live tables know and the stored events do not (they
+ *   expired, or were never there) is carried over, whatever the retention is said to be; and the
+ *   tables are not exchanged while an hour of the new ones has fewer sessions than the live ones.
+ * - Nothing that ingest stores during the rebuild is missing afterwards. Every event goes into
+ *   `session_events` too; those that came since the beginning are folded again into the new tables
+ *   once these are live and an insert that was under way at the exchange must have ended.
+ *
+ * `session_events` itself is never exchanged: events are facts, and storing one again changes nothing.
+ * A rebuild that ends before the exchange leaves the live tables as they were; after one that ends
+ * later, run it again. Either leaves `_rebuild` tables, which the next one drops.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { SockscopeError } from '@sockscope/runtime';
@@ -16,11 +22,14 @@ import { z } from 'zod';
 import { storageName } from '../migrations/layout.js';
 import type { Layout } from '../migrations/layout.js';
 import { markAllHours } from '../rollups/index.js';
-import { SESSION_COLUMNS, TRAFFIC_COLUMNS } from '../tables/columns.js';
-import { FOLDED_TABLES, refoldWindow } from './refold.js';
+import type { SourceRetention } from '../rollups/index.js';
+import { carrySessions, carryTraffic, compareHours, TRAFFIC_TABLE } from './carry-over.js';
+import { rangesToCarry } from './ranges.js';
+import { FOLDED_TABLES, refoldWindow, SESSION_TABLES } from './refold.js';
 
 /**
- * - `rebuild_unsafe`: the source does not hold what the tables hold, or the layout cannot exchange.
+ * - `rebuild_unsafe`: there is nothing to build from, the layout cannot exchange, or the new tables
+ *   would hold less than the live ones. These are untouched.
  */
 export class RebuildError extends SockscopeError {
   declare readonly code: 'rebuild_unsafe';
@@ -31,12 +40,14 @@ const DAY_S = 86_400;
 const EVENTS = 'session_events';
 /** Before the beginning: an insert that began earlier may be stored later. */
 const OVERLAP_S = 120;
+/** Hours that the error names where sessions are missing. */
+const SHORT_HOURS_NAMED = 3;
 
 export interface RebuildConfig {
   /** Longest time that an insert of ingest takes, milliseconds. */
   readonly insertTimeoutMs: number;
-  /** Retention of `session_events`, milliseconds; 0: for good. Older sessions are taken from the live tables. */
-  readonly eventsRetentionMs: number;
+  /** What has expired need not be in the new tables, nor are its sums made anew. */
+  readonly retention: SourceRetention;
   /** Deadline of one statement, milliseconds. */
   readonly timeoutMs: number;
 }
@@ -45,16 +56,16 @@ export interface RebuildDeps {
   readonly clickhouse: ClickHouse;
   readonly layout: Layout;
   readonly onProgress: (done: number, total: number, what: string) => void;
-  /**
-   * Fills `session_events_rebuild` from elsewhere; then that table becomes live too. Without it, the
-   * events are those of `session_events`.
-   */
-  readonly fillEvents?: (table: string) => Promise<void>;
+  /** Adds events from elsewhere to `session_events` before anything is built. */
+  readonly addEvents?: () => Promise<void>;
 }
 
-/** Rebuilds `sessions`, its copies and `session_traffic_1m`, and marks every hour for the rollups. */
+/**
+ * Rebuilds `sessions`, its copies and `session_traffic_1m`, and marks every hour for the rollups. In a
+ * cluster, those of the node that it is connected to.
+ */
 export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise<void> {
-  const { clickhouse, layout, onProgress, fillEvents } = deps;
+  const { clickhouse, layout, onProgress } = deps;
   if (layout.kind === 'cluster' && layout.replicated) {
     throw new RebuildError(
       'rebuild_unsafe',
@@ -63,8 +74,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   }
   const live = (table: string) => storageName(layout, table);
   const beside = (table: string) => `${storageName(layout, table)}_rebuild`;
-  const tables: readonly string[] =
-    fillEvents === undefined ? FOLDED_TABLES : [...FOLDED_TABLES, EVENTS];
+  const events = live(EVENTS);
 
   async function command(sql: string, params: Record<string, SqlValue> = {}): Promise<void> {
     await clickhouse.command({
@@ -80,12 +90,12 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     });
   }
 
-  /** Hours in which sessions of `events` began, those alone that came since a time where one is given. */
-  async function windows(events: string, sinceS: number | null): Promise<number[]> {
+  /** Hours in which sessions of the stored events began, those alone that came since a time. */
+  async function windows(sinceS: number): Promise<number[]> {
     const rows = await clickhouse.query({
       sql: `SELECT DISTINCT toUnixTimestamp(toStartOfHour(started_at)) AS hour FROM ${events}
         WHERE ingested_at >= toDateTime({since:UInt32}, 'UTC') ORDER BY hour`,
-      params: { since: sinceS ?? 0 },
+      params: { since: sinceS },
       row: z.object({ hour: int64 }),
       timeoutMs: config.timeoutMs,
     });
@@ -94,7 +104,6 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
 
   async function refold(
     hours: readonly number[],
-    events: string,
     nameOf: (table: string) => string,
     what: string,
   ): Promise<void> {
@@ -108,61 +117,101 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     }
   }
 
-  /** What lies before the oldest event that is kept, and what no event says: lost sessions. */
-  async function carryOver(beforeS: number): Promise<void> {
-    for (const table of FOLDED_TABLES) {
-      const isTraffic = table === 'session_traffic_1m';
-      const names = Object.keys(isTraffic ? TRAFFIC_COLUMNS : SESSION_COLUMNS).join(', ');
-      const lost = isTraffic ? '' : " OR (close_reason = 'lost' AND version % 2 = 1)";
-      // oxlint-disable-next-line no-await-in-loop
-      await command(
-        `INSERT INTO ${beside(table)} (${names}) SELECT ${names} FROM ${live(table)} FINAL
-          WHERE started_at < toDateTime({before:UInt32}, 'UTC')${lost}`,
-        { before: beforeS },
-      );
-    }
+  /** The hours of a live table beside what the new one has of them. */
+  async function hoursOf(table: string) {
+    return clickhouse.query({
+      sql: compareHours(table, live(table), beside(table)),
+      row: z.object({ hour: int64, live_rows: int64, new_rows: int64, is_same: z.int() }),
+      timeoutMs: config.timeoutMs,
+      settings: { do_not_merge_across_partitions_select_final: 1 },
+    });
   }
 
-  const begunS = await serverTime();
+  /** What the live tables know and the stored events do not. */
+  async function carryOver(): Promise<void> {
+    const steps: { sql: string; from: number; to: number }[] = [];
+    /* oxlint-disable no-await-in-loop */
+    for (const table of SESSION_TABLES) {
+      const sql = carrySessions(live(table), beside(table));
+      steps.push(...rangesToCarry(await hoursOf(table)).map((range) => ({ sql, ...range })));
+    }
+    const sql = carryTraffic({
+      live: live(TRAFFIC_TABLE),
+      beside: beside(TRAFFIC_TABLE),
+      events,
+      sessions: live('sessions'),
+    });
+    for (const { hour, is_same } of await hoursOf(TRAFFIC_TABLE)) {
+      // Hour by hour: here the time is what the primary key begins with.
+      if (is_same === 0) steps.push({ sql, from: hour, to: hour + HOUR_S });
+    }
+    for (const [index, step] of steps.entries()) {
+      await command(step.sql, { from: step.from, to: step.to });
+      onProgress(index + 1, steps.length, 'ranges of what no event says carried over');
+    }
+    /* oxlint-enable no-await-in-loop */
+  }
+
+  /** Throws where an hour would have fewer sessions than now. */
+  async function checkNothingMissing(sinceS: number): Promise<void> {
+    const keptFromS =
+      config.retention.sessions === 0 ? 0 : sinceS - config.retention.sessions / 1_000 + DAY_S;
+    const short: { table: string; hour: number; missing: number }[] = [];
+    for (const table of SESSION_TABLES) {
+      // oxlint-disable-next-line no-await-in-loop
+      for (const { hour, live_rows, new_rows } of await hoursOf(table)) {
+        if (new_rows < live_rows && hour >= keptFromS) {
+          short.push({ table, hour, missing: live_rows - new_rows });
+        }
+      }
+    }
+    if (short.length === 0) return;
+    // Sessions that came meanwhile are folded after the exchange; the events of the last of them may
+    // still be on their way.
+    await delay(config.insertTimeoutMs);
+    const changed = new Set(await windows(sinceS));
+    const unexplained = short.filter(({ hour }) => !changed.has(hour));
+    if (unexplained.length === 0) return;
+    const named = unexplained
+      .slice(0, SHORT_HOURS_NAMED)
+      .map(
+        ({ table, hour, missing }) =>
+          `${missing} of ${table} in the hour of ${new Date(hour * 1_000).toISOString()}`,
+      );
+    throw new RebuildError(
+      'rebuild_unsafe',
+      `the new tables lack sessions that the live ones have: ${named.join(', ')}; nothing was exchanged. Run rebuild again; where that does not help, report it`,
+    );
+  }
+
+  await deps.addEvents?.();
+  const sinceS = (await serverTime()) - OVERLAP_S;
   /* oxlint-disable no-await-in-loop */
-  for (const table of tables) {
+  for (const table of FOLDED_TABLES) {
     await command(`DROP TABLE IF EXISTS ${beside(table)} SYNC`);
     await command(`CREATE TABLE ${beside(table)} AS ${live(table)}`);
   }
   /* oxlint-enable no-await-in-loop */
-  if (fillEvents !== undefined) await fillEvents(beside(EVENTS));
-  const source = fillEvents === undefined ? live(EVENTS) : beside(EVENTS);
-  const beforeS = oldestWholeDay(begunS, config.eventsRetentionMs);
-  const hours = await windows(source, null);
+  const hours = await windows(0);
   if (hours.length === 0) {
-    throw new RebuildError('rebuild_unsafe', `${source} is empty: there is nothing to build from`);
-  }
-  await refold(
-    hours.filter((hour) => hour >= beforeS),
-    source,
-    beside,
-    'hours folded',
-  );
-  await carryOver(beforeS);
-
-  // oxlint-disable-next-line no-await-in-loop
-  for (const table of tables) await command(`EXCHANGE TABLES ${live(table)} AND ${beside(table)}`);
-  onProgress(0, 1, 'tables exchanged, waiting for inserts that were under way');
-  await delay(config.insertTimeoutMs);
-  const sinceS = begunS - OVERLAP_S;
-  if (fillEvents !== undefined) {
-    // The names have changed places: what ingest stored meanwhile is in the table beside.
-    const names = await columnsOf(EVENTS);
-    await command(
-      `INSERT INTO ${live(EVENTS)} (${names}) SELECT ${names} FROM ${beside(EVENTS)} WHERE ingested_at >= toDateTime({since:UInt32}, 'UTC')`,
-      { since: sinceS },
+    throw new RebuildError(
+      'rebuild_unsafe',
+      `${events} is empty: there is nothing to build from; where the topic still has the events, use --from topic`,
     );
   }
-  const arrived = await windows(fillEvents === undefined ? live(EVENTS) : beside(EVENTS), sinceS);
-  await refold(arrived, live(EVENTS), live, 'hours folded of what came meanwhile');
-  await markAllHours(clickhouse, config.timeoutMs);
+  await refold(hours, beside, 'hours folded');
+  await carryOver();
+  await checkNothingMissing(sinceS);
+
+  // In one statement: nothing that happens to this process leaves some of them exchanged.
+  const pairs = FOLDED_TABLES.map((table) => `${live(table)} AND ${beside(table)}`);
+  await command(`EXCHANGE TABLES ${pairs.join(', ')}`);
+  onProgress(0, 1, 'tables exchanged, waiting for inserts that were under way');
+  await delay(config.insertTimeoutMs);
+  await refold(await windows(sinceS), live, 'hours folded of what came meanwhile');
+  await markAllHours(clickhouse, config.retention, config.timeoutMs);
   // oxlint-disable-next-line no-await-in-loop
-  for (const table of tables) await command(`DROP TABLE ${beside(table)} SYNC`);
+  for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);
 
   async function serverTime(): Promise<number> {
     const [row] = await clickhouse.query({
@@ -171,18 +220,4 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     });
     return row?.now ?? 0;
   }
-
-  async function columnsOf(table: string): Promise<string> {
-    const rows = await clickhouse.query({
-      sql: `SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String}`,
-      params: { database: layout.database, table: live(table) },
-      row: z.object({ name: z.string() }),
-    });
-    return rows.map(({ name }) => name).join(', ');
-  }
-}
-
-/** Of the days before this one, some events may have expired. */
-function oldestWholeDay(nowS: number, retentionMs: number): number {
-  return retentionMs === 0 ? 0 : Math.ceil((nowS - retentionMs / 1_000) / DAY_S) * DAY_S;
 }

@@ -10,7 +10,7 @@ export const SESSION_TABLES = ['sessions_by_user', 'sessions_by_destination', 's
 export const FOLDED_TABLES = [...SESSION_TABLES, 'session_traffic_1m'] as const;
 
 /** Sessions that began within {from} and {to}, seconds since 1970: their start is what the primary key begins with. */
-const STARTED = "started_at >= {from:DateTime('UTC')} AND started_at < {to:DateTime('UTC')}";
+export const STARTED = "started_at >= {from:DateTime('UTC')} AND started_at < {to:DateTime('UTC')}";
 
 /** Where an event's column is not simply the session's. */
 const SESSION_EXPRESSIONS: Readonly<Record<string, string>> = {

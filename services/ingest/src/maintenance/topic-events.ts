@@ -15,10 +15,14 @@ export interface TopicEvents {
   readonly poison: number;
 }
 
-/** Writes every event of the topic into a table like `session_events`, in large blocks. */
+const TABLE = 'session_events';
+
+/**
+ * Writes every event of the topic into `session_events`, in large blocks. One that is stored already is
+ * replaced by the same one, so ingest may go on meanwhile; in a cluster each goes to its shard.
+ */
 export async function copyTopicEvents(
   config: { readonly kafka: KafkaConfig; readonly timeoutMs: number },
-  table: string,
   deps: {
     readonly clickhouse: ClickHouse;
     readonly logger: Logger;
@@ -34,10 +38,10 @@ export async function copyTopicEvents(
   let poison = 0;
 
   async function flush(): Promise<void> {
-    const block = fold.encode().find((each) => each.table === 'session_events');
+    const block = fold.encode().find(({ table }) => table === TABLE);
     if (block !== undefined) {
       await clickhouse.insert({
-        table,
+        table: TABLE,
         columns: block.columns,
         format: block.format,
         bytes: block.bytes,

@@ -2,8 +2,13 @@
  * Compares the topic with the tables. The topic's records are put into a table as they are, and what
  * the other tables should hold is computed from their JSON by SQL: by other code than the one that
  * folded them.
+ *
+ * Ingest may run meanwhile. Then the parts of a batch, or of a round of the rollups, are seen one before
+ * the other; so a difference counts only where it is found again and again, and sums only of hours that
+ * were not marked as changed meanwhile.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@sockscope/runtime';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
@@ -13,7 +18,7 @@ import { z } from 'zod';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.js';
 import type { RetentionConfig } from '../migrations/config.js';
-import { findRollupDifferences } from '../rollups/index.js';
+import { findRollupDifferences, weekOf } from '../rollups/index.js';
 
 export interface PartitionReport {
   readonly partition: number;
@@ -31,8 +36,12 @@ export interface TableReport {
   /** Rows that the topic says there should be, expired ones left out. */
   readonly expected: number;
   readonly missing: number;
+  /** Rows that hold less, more or something else, and minutes that no event says. */
   readonly different: number;
-  /** Rows that are newer than the topic was when it was read, or that ingest itself wrote. */
+  /**
+   * Rows of sessions that the tables know more recent events of than the topic had when it was read, and
+   * rows that ingest itself wrote.
+   */
   readonly newer: number;
   /** Ids of sessions that differ, at most ten. */
   readonly examples: readonly string[];
@@ -44,14 +53,19 @@ export interface Verification {
   readonly tables: readonly TableReport[];
   /** Rows of rollups that are not what the tables say, over the hours that are not marked as changed. */
   readonly rollupRows: number;
-  /** Hours marked as changed and not recomputed yet. */
+  /** Hours marked as changed and not recomputed yet, or that changed meanwhile. Their sums were not compared. */
   readonly dirtyHours: number;
+  /** Marked sessions whose former ends were not looked up yet: sums may differ for their sake. */
+  readonly dirtySessions: number;
 }
 
 export interface VerifyConfig {
   readonly kafka: KafkaConfig;
   readonly retention: RetentionConfig;
+  /** Deadline of one statement, milliseconds. */
   readonly timeoutMs: number;
+  /** Between two looks at the same difference, milliseconds: time for a batch to become whole. */
+  readonly recheckMs: number;
 }
 
 export interface VerifyDeps {
@@ -62,6 +76,10 @@ export interface VerifyDeps {
 
 const CHUNK_RECORDS = 50_000;
 const EXAMPLES_MAX = 10;
+/** A difference that is found so many times in a row is one. */
+const LOOKS = 3;
+/** Later than any mark. */
+const END_OF_TIME_S = 4_294_967_295;
 /** Joins beyond memory go to disk. */
 const SETTINGS = { join_algorithm: 'grace_hash', join_use_nulls: 1 };
 
@@ -124,6 +142,8 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
   const call = { timeoutMs: config.timeoutMs, settings: SETTINGS };
   /** Bounds the reading of the tables by what their primary key or partitions begin with. */
   const among = `started_at >= (SELECT min(started_at) FROM ${topic}) AND started_at <= (SELECT max(started_at) FROM ${topic})`;
+  /** Hours whose sums cannot be compared, because they are marked or were meanwhile; seconds since 1970. */
+  const changing = new Set<number>();
   await clickhouse.command({
     sql: `CREATE TABLE ${topic} (
         partition UInt32, value String CODEC(ZSTD(1)),
@@ -134,21 +154,41 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
   try {
     const { records, poison } = await loadTopic(config, topic, deps);
     onProgress(0, 1, 'comparing');
-    const partitions = await comparePartitions(records, poison);
-    const tables = [
-      await compareSessions('sessions'),
-      await compareSessions('sessions_by_user'),
-      await compareSessions('sessions_by_destination'),
-      await compareTraffic(),
-    ];
-    const { rollupRows, dirtyHours } = await compareRollups();
-    const isEqual =
-      partitions.every(({ missing }) => missing === 0) &&
-      tables.every(({ missing, different }) => missing === 0 && different === 0) &&
-      rollupRows === 0;
-    return { isEqual, partitions, tables, rollupRows, dirtyHours };
+    const { partitions, tables } = await compareTables(records, poison);
+    const rollups = await compareRollups();
+    const isEqual = partitions.every(isWhole) && tables.every(isSame) && rollups.rollupRows === 0;
+    return { isEqual, partitions, tables, ...rollups };
   } finally {
     await clickhouse.command({ sql: `DROP TABLE ${topic} SYNC` });
+  }
+
+  /** What differs is looked at again. */
+  async function compareTables(
+    records: ReadonlyMap<number, number>,
+    poison: ReadonlyMap<number, number>,
+  ) {
+    const comparisons = [
+      () => compareSessions('sessions'),
+      () => compareSessions('sessions_by_user'),
+      () => compareSessions('sessions_by_destination'),
+      compareTraffic,
+    ];
+    /* oxlint-disable no-await-in-loop */
+    let partitions = await comparePartitions(records, poison);
+    let tables: TableReport[] = [];
+    for (const compare of comparisons) tables.push(await compare());
+    for (let looks = 1; looks < LOOKS; looks += 1) {
+      if (partitions.every(isWhole) && tables.every(isSame)) break;
+      await delay(config.recheckMs);
+      if (!partitions.every(isWhole)) partitions = await comparePartitions(records, poison);
+      const again: TableReport[] = [];
+      for (const [index, table] of tables.entries()) {
+        again.push(isSame(table) ? table : ((await comparisons[index]?.()) ?? table));
+      }
+      tables = again;
+    }
+    /* oxlint-enable no-await-in-loop */
+    return { partitions, tables };
   }
 
   async function comparePartitions(
@@ -197,51 +237,136 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
     return reportOf(table, row);
   }
 
+  /**
+   * A minute must hold exactly what the topic says, unless the tables know later events of its session.
+   * Where the topic tells a session as a whole, from its first number without a gap, a minute that it
+   * does not know is wrong too.
+   */
   async function compareTraffic(): Promise<TableReport> {
+    const { session_traffic_1m: retention } = config.retention;
     const maxima = COUNTERS.map((name) => `max(JSONExtractUInt(value, 'minute', '${name}'))`);
-    const isMissing = 'a.bucket IS NULL';
-    const isLess = `${isMissing} = 0 AND arrayExists((x, y) -> x < y, a.counters, t.counters)`;
-    const isMore = `${isMissing} = 0 AND arrayExists((x, y) -> x > y, a.counters, t.counters)`;
+    const side = (is: string) =>
+      `[${COUNTERS.map((_, i) => `sumIf(counters[${i + 1}], ${is})`).join(', ')}]`;
+    const isNewer = 'ifNull(i.stored, 0) > i.told';
+    const isDifferent = `m.is_stored AND if(m.is_told,
+      arrayExists((x, y) -> x < y, m.stored, m.told) OR (m.stored != m.told AND NOT (${isNewer})), NOT (${isNewer}))`;
+    const isMissing = 'm.is_told AND NOT m.is_stored';
     const [row] = await clickhouse.query({
-      sql: `SELECT count() AS expected, countIf(${isMissing}) AS missing, countIf(${isLess}) AS different, countIf(${isMore}) AS newer,
-          groupUniqArrayIf(${EXAMPLES_MAX})(toString(t.session_id), ${isMissing} OR (${isLess})) AS examples
+      sql: `SELECT countIf(m.is_told) AS expected, countIf(${isMissing}) AS missing, countIf(${isDifferent}) AS different,
+          countIf(m.is_stored AND ${isNewer} AND NOT (${isDifferent}) AND m.stored != m.told) AS newer,
+          groupUniqArrayIf(${EXAMPLES_MAX})(toString(m.session_id), (${isMissing}) OR (${isDifferent})) AS examples
         FROM (
-          SELECT session_id, bucket, [${maxima.join(', ')}] AS counters
+          SELECT session_id, bucket, max(is_topic) AS is_told, max(NOT is_topic) AS is_stored,
+            ${side('is_topic')} AS told, ${side('NOT is_topic')} AS stored
           FROM (
-            SELECT session_id, value, toStartOfMinute(assumeNotNull(${time('interval_start')})) AS bucket FROM ${topic}
-            WHERE ${text('type')} != 'SessionStarted' AND ${kept(config.retention.session_traffic_1m)}
+            SELECT session_id, bucket, true AS is_topic, [${maxima.join(', ')}] AS counters
+            FROM (
+              SELECT session_id, value, toStartOfMinute(assumeNotNull(${time('interval_start')})) AS bucket FROM ${topic}
+              WHERE ${text('type')} != 'SessionStarted' AND ${kept(retention)}
+            )
+            GROUP BY session_id, bucket
+            UNION ALL
+            SELECT session_id, bucket, false AS is_topic, [${COUNTERS.join(', ')}] AS counters
+            FROM session_traffic_1m FINAL WHERE ${among} AND ${kept(retention)}
           )
-          GROUP BY session_id, bucket HAVING arraySum(counters) > 0
-        ) AS t
+          WHERE arraySum(counters) > 0
+          GROUP BY session_id, bucket
+        ) AS m
         LEFT JOIN (
-          SELECT session_id, toNullable(bucket) AS bucket, [${COUNTERS.join(', ')}] AS counters FROM session_traffic_1m FINAL WHERE ${among}
-        ) AS a ON t.session_id = a.session_id AND t.bucket = a.bucket`,
+          SELECT t.session_id AS session_id, t.told AS told, t.is_whole AS is_whole, s.stored AS stored
+          FROM (SELECT session_id, max(seq) AS told, uniqExact(seq) = told + 1 AS is_whole FROM ${topic} GROUP BY session_id) AS t
+          LEFT JOIN (SELECT session_id, toNullable(intDiv(version, 2)) AS stored FROM sessions FINAL WHERE ${among}) AS s
+          ON t.session_id = s.session_id
+        ) AS i ON m.session_id = i.session_id
+        WHERE m.is_told OR ifNull(i.is_whole, false)`,
       row: tableRow,
       ...call,
     });
     return reportOf('session_traffic_1m', row);
   }
 
-  async function compareRollups(): Promise<{ rollupRows: number; dirtyHours: number }> {
-    const dirty = await clickhouse.query({
-      sql: 'SELECT DISTINCT toUnixTimestamp(hour) AS hour FROM ingest_dirty_hours FINAL WHERE done = 0',
-      row: z.object({ hour: int64 }),
-      ...call,
-    });
+  async function compareRollups() {
     const hours = await clickhouse.query({
       sql: `SELECT DISTINCT toUnixTimestamp(toStartOfHour(started_at)) AS hour FROM ${topic}
-        WHERE ${kept(shortest(config.retention))}`,
+        WHERE ${kept(config.retention.sessions)} ORDER BY hour`,
       row: z.object({ hour: int64 }),
       ...call,
     });
-    const isDirty = new Set(dirty.map(({ hour }) => hour));
-    const settled = hours.map(({ hour }) => hour).filter((hour) => !isDirty.has(hour));
-    const differences = await findRollupDifferences(clickhouse, settled, config.timeoutMs);
-    return {
-      rollupRows: differences.reduce((sum, { rows }) => sum + rows, 0),
-      dirtyHours: isDirty.size,
-    };
+    const byWeek = new Map<number, number[]>();
+    for (const { hour } of hours) {
+      const week = weekOf(hour);
+      byWeek.set(week, [...(byWeek.get(week) ?? []), hour]);
+    }
+    let rollupRows = 0;
+    for (const [week, hoursOfWeek] of byWeek) {
+      // oxlint-disable-next-line no-await-in-loop
+      rollupRows += await compareWeek(week, hoursOfWeek);
+    }
+    const [sessions] = await clickhouse.query({
+      sql: 'SELECT uniqExact(session_id) AS sessions FROM ingest_dirty_sessions FINAL WHERE done = 0',
+      row: z.object({ sessions: int64 }),
+      ...call,
+    });
+    return { rollupRows, dirtyHours: changing.size, dirtySessions: sessions?.sessions ?? 0 };
   }
+
+  /** Sums of a week that differ at several looks, of hours that nothing changed meanwhile. */
+  async function compareWeek(week: number, hours: readonly number[]): Promise<number> {
+    for (let looks = 1; ;) {
+      // Every turn is a look, or finds an hour more that changes: there are 168 of them.
+      /* oxlint-disable no-await-in-loop */
+      const sinceS = await readMarks(week, null);
+      const settled = hours.filter((hour) => !changing.has(hour));
+      if (settled.length === 0) return 0;
+      const known = changing.size;
+      const found = await findRollupDifferences(clickhouse, settled, {
+        retention: config.retention,
+        // A round replaces a day after its hours, and then the week.
+        isSettled: (fromS, toS) => ![...changing].some((hour) => hour >= fromS && hour < toS),
+        timeoutMs: config.timeoutMs,
+      });
+      const rows = found.reduce((sum, each) => sum + each.rows, 0);
+      if (rows === 0) return 0;
+      await readMarks(week, sinceS);
+      if (changing.size > known) continue;
+      if (looks === LOOKS) return rows;
+      looks += 1;
+      // The marks of a batch come after its rows.
+      await delay(config.recheckMs);
+      /* oxlint-enable no-await-in-loop */
+    }
+  }
+
+  /**
+   * Adds the hours of a week that are marked, or were since a time, to those that change.
+   *
+   * @returns the server's time before that, seconds since 1970.
+   */
+  async function readMarks(week: number, sinceS: number | null): Promise<number> {
+    const [clock] = await clickhouse.query({
+      sql: 'SELECT toUnixTimestamp(now()) AS now',
+      row: z.object({ now: int64 }),
+      ...call,
+    });
+    const marked = await clickhouse.query({
+      sql: `SELECT DISTINCT toUnixTimestamp(hour) AS hour FROM ingest_dirty_hours FINAL
+        WHERE hour >= toDateTime({week:UInt32}, 'UTC') AND hour < toDateTime({week:UInt32}, 'UTC') + INTERVAL 7 DAY
+          AND (done = 0 OR marked_at >= toDateTime({since:UInt32}, 'UTC'))`,
+      params: { week, since: sinceS ?? END_OF_TIME_S },
+      row: z.object({ hour: int64 }),
+      ...call,
+    });
+    for (const { hour } of marked) changing.add(hour);
+    return clock?.now ?? 0;
+  }
+}
+
+function isWhole({ missing }: PartitionReport): boolean {
+  return missing === 0;
+}
+
+function isSame({ missing, different }: TableReport): boolean {
+  return missing === 0 && different === 0;
 }
 
 /** What has not expired yet, with a day's grace for parts that have not been dropped. */
@@ -249,12 +374,6 @@ function kept(retentionMs: number): string {
   if (retentionMs === 0) return '1';
   const days = Math.max(0, Math.ceil(retentionMs / 86_400_000) - 1);
   return `started_at >= now() - INTERVAL ${days} DAY`;
-}
-
-function shortest(retention: RetentionConfig): number {
-  const { sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h } = retention;
-  const limited = [sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h].filter((ms) => ms > 0);
-  return limited.length === 0 ? 0 : Math.min(...limited);
 }
 
 function reportOf(table: string, row: z.output<typeof tableRow> | undefined): TableReport {

@@ -23,7 +23,10 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
     .description(
       'recompute the sums per hour and day that are marked as changed, until none is left',
     )
-    .option('--all', 'mark every hour first; harmless while ingest runs')
+    .option(
+      '--all',
+      'mark every hour first whose sums can be made anew, or that has none; harmless while ingest runs',
+    )
     .option('--threads <n>', 'threads that the database may use', Number)
     .action(async (options: { readonly all?: boolean; readonly threads?: number }) => {
       const { clickhouse: connection, tables, rollups, log } = config();
@@ -39,14 +42,18 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
         },
       );
       try {
-        if (options.all === true) await markAllHours(clickhouse, rollups.timeout_ms);
+        if (options.all === true) {
+          await markAllHours(clickhouse, tables.retention, rollups.timeout_ms);
+        }
         let done = 0;
         for (;;) {
           // oxlint-disable-next-line no-await-in-loop
-          const { hours, left } = await work.round(true);
+          const { hours, left, sessionsLeft } = await work.round(true);
           done += hours;
-          process.stderr.write(`${done} of ${done + left} hours\n`);
-          if (left === 0 && hours === 0) break;
+          const more = sessionsLeft > 0 ? `, ${sessionsLeft} marks of sessions to look up` : '';
+          process.stderr.write(`${done} of ${done + left} hours${more}\n`);
+          // What a running ingest marks meanwhile is no reason to go on: it would never end.
+          if (left === 0 && sessionsLeft === 0) break;
         }
       } finally {
         await clickhouse.close();

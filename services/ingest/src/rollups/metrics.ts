@@ -27,6 +27,11 @@ export function createRollupMetrics(registry: Registry) {
       help: 'Marked hours that the last round left for the next.',
       registers,
     }),
+    dirtySessions: new Gauge({
+      name: 'sockscope_ingest_rollup_dirty_sessions',
+      help: 'Marks of sessions that the last round left for the next: an end of theirs that moved may be counted twice.',
+      registers,
+    }),
     freshSeconds: new Gauge({
       name: 'sockscope_ingest_rollup_fresh_timestamp_seconds',
       help: 'Rows stored before this time are in the sums; 0 until the first round.',

@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import {
   createTestTables,
+  NOTHING_EXPIRES,
   storeBatch,
   testLogger,
   testRegistry,
@@ -19,6 +20,7 @@ import {
   createRollupMetrics,
   createRollups,
   findRollupDifferences,
+  markAllHours,
   rollupsConfig,
 } from './index.js';
 import type { Rollups } from './index.js';
@@ -42,6 +44,7 @@ afterEach(async () => {
   await tables.drop();
 });
 
+const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 10_000 };
 const FOR_GOOD = {
   sessions: 0,
   session_traffic_1m: 0,
@@ -50,11 +53,15 @@ const FOR_GOOD = {
   rollup_pairs_1h: 0,
 };
 
-function newRollups(overrides: { hours_max?: number } = {}, retention = FOR_GOOD): Rollups {
+function newRollups(
+  overrides: { hours_max?: number } = {},
+  retention = FOR_GOOD,
+  database = clickhouse,
+): Rollups {
   return createRollups(
     { ...loadConfig(rollupsConfig, {}), ...overrides },
     {
-      clickhouse,
+      clickhouse: database,
       retention,
       leads: () => true,
       logger: testLogger,
@@ -66,8 +73,8 @@ function newRollups(overrides: { hours_max?: number } = {}, retention = FOR_GOOD
 async function settle(rollups: Rollups): Promise<void> {
   for (let rounds = 0; rounds < 1_000; rounds += 1) {
     // oxlint-disable-next-line no-await-in-loop
-    const { hours } = await rollups.round(true);
-    if (hours === 0) return;
+    const { left, sessionsLeft } = await rollups.round(true);
+    if (left === 0 && sessionsLeft === 0) return;
   }
   throw new Error('the rounds never end');
 }
@@ -262,6 +269,49 @@ describe('rollups', () => {
     },
   );
 
+  it('are not called fresh before every marked session was looked up, each once for all of its marks', async () => {
+    const log = sessionLog({ random: seededRandom(2), startMs: BASE_MS, closed: true });
+    await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
+    // As if it had been heard of by processes that had forgotten it, more often than a round reads.
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_dirty_sessions (mark_id, session_id, started_at)
+        SELECT generateUUIDv4(), '${log[0]?.session_id}', fromUnixTimestamp64Milli(toInt64(${BASE_MS}), 'UTC') FROM numbers(205000)`,
+    });
+    const freshAt = async () => {
+      const rows = await clickhouse.query({
+        sql: 'SELECT fresh_at FROM ingest_rollup_state FINAL',
+        row: z.object({ fresh_at: isoTime }),
+      });
+      return rows.length;
+    };
+    const lookUps: string[] = [];
+    const rollups = newRollups({}, FOR_GOOD, {
+      ...clickhouse,
+      query(query) {
+        if (query.sql.includes('FROM session_events')) lookUps.push(query.sql);
+        return clickhouse.query(query);
+      },
+    });
+    const first = await rollups.round();
+    expect(first).toMatchObject({ left: 0, sessionsLeft: 5_000 });
+    expect(await freshAt()).toBe(0);
+    expect(lookUps).toHaveLength(10);
+    expect(await rollups.round()).toMatchObject({ left: 0, sessionsLeft: 0 });
+    expect(await freshAt()).toBe(1);
+  });
+
+  it('look up more sessions than one statement can name', async () => {
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_dirty_sessions (mark_id, session_id, started_at)
+        SELECT generateUUIDv4(), generateUUIDv4(), fromUnixTimestamp64Milli(toInt64(${BASE_MS} + number), 'UTC') FROM numbers(9000)`,
+    });
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_lost_sessions (session_id, started_at, ended_at, version, state)
+        SELECT generateUUIDv4(), fromUnixTimestamp64Milli(toInt64(${BASE_MS} + number), 'UTC') AS start, start, 1, 1 FROM numbers(9000)`,
+    });
+    expect(await newRollups().round(true)).toMatchObject({ sessionsLeft: 0 });
+  });
+
   it('replaces a key that is gone by zeros', async () => {
     const log = sessionLog({
       random: seededRandom(9),
@@ -371,6 +421,66 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums(log));
   });
 
+  it('sum what is older than any traffic is kept, and then only grow', async () => {
+    const random = seededRandom(6);
+    const logs = Array.from({ length: 12 }, () =>
+      sessionLog({
+        random,
+        startMs: BASE_MS + int(random, 2 * DAY_MS),
+        intervals: 2,
+        closed: true,
+      }),
+    );
+    const retention = {
+      ...FOR_GOOD,
+      session_traffic_1m: 30 * DAY_MS,
+      rollup_pairs_1h: 30 * DAY_MS,
+    };
+    const keeper = createMarkKeeper({ known_sessions_max: 100 });
+    const rollups = newRollups({ hours_max: 3 }, retention);
+    const [first, second] = [logs.slice(0, 6), logs.slice(6)];
+    await storeBatch(clickhouse, first.flat(), [keeper]);
+    await settle(rollups);
+    expect(await storedSums()).toEqual(plainSums(first.flat()));
+    // The sums per hour of pairs have expired, from which those per day are made elsewhere.
+    await clickhouse.command({ sql: 'TRUNCATE TABLE rollup_pairs_1h' });
+    await storeBatch(clickhouse, second.flat(), [keeper]);
+    await settle(rollups);
+    const { pairHours, ...kept } = await storedSums();
+    const { pairHours: plainPairs, ...plain } = plainSums(logs.flat());
+    expect(kept).toEqual(plain);
+    expect([...plainPairs.keys()]).toEqual(expect.arrayContaining([...pairHours.keys()]));
+
+    await clickhouse.command({ sql: 'TRUNCATE TABLE session_traffic_1m' });
+    await storeBatch(clickhouse, logs.flat(), [createMarkKeeper({ known_sessions_max: 100 })]);
+    await clickhouse.command({ sql: 'TRUNCATE TABLE session_traffic_1m' });
+    await settle(rollups);
+    const { days, weeks } = await storedSums();
+    expect({ days, weeks }).toEqual({ days: plain.days, weeks: plain.weeks });
+    const hours = [...Array(72).keys()].map((hour) => BASE_MS / 1_000 + hour * 3_600);
+    const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...retention } };
+    expect(await findRollupDifferences(clickhouse, hours, compare)).toEqual([]);
+  });
+
+  it('marks old hours that have no sums when all are to be made anew, and leaves the others', async () => {
+    const retention = { ...FOR_GOOD, session_traffic_1m: 30 * DAY_MS };
+    const [summed, never] = [0, 2].map((day) =>
+      sessionLog({ random: seededRandom(day), startMs: BASE_MS + day * DAY_MS, closed: true }),
+    );
+    if (summed === undefined || never === undefined) throw new Error('two logs are needed');
+    await storeBatch(clickhouse, summed, [createMarkKeeper({ known_sessions_max: 10 })]);
+    await settle(newRollups({}, retention));
+    await storeBatch(clickhouse, never, []);
+    await markAllHours(clickhouse, retention, 10_000);
+    const marked = await clickhouse.query({
+      sql: 'SELECT DISTINCT toString(toDate(hour)) AS day FROM ingest_dirty_hours FINAL WHERE done = 0',
+      row: z.object({ day: z.string() }),
+    });
+    expect(marked).toEqual([{ day: '2026-03-03' }]);
+    await settle(newRollups({}, retention));
+    expect(await storedSums()).toEqual(plainSums([...summed, ...never]));
+  });
+
   it('tells which sums are not what the tables say', async () => {
     const log = sessionLog({
       random: seededRandom(4),
@@ -380,10 +490,10 @@ describe('rollups', () => {
     });
     await storeBatch(clickhouse, log, []);
     const hours = [BASE_MS / 1_000];
-    const before = await findRollupDifferences(clickhouse, hours, 10_000);
+    const before = await findRollupDifferences(clickhouse, hours, COMPARE);
     expect(before.map(({ table }) => table)).toEqual(['rollup_1h', 'rollup_pairs_1h']);
     await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
     await settle(newRollups());
-    expect(await findRollupDifferences(clickhouse, hours, 10_000)).toEqual([]);
+    expect(await findRollupDifferences(clickhouse, hours, COMPARE)).toEqual([]);
   });
 });

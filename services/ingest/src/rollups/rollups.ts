@@ -7,7 +7,8 @@
  *   seen every row whose mark the other one is about to settle.
  * - Only the marks that were read are settled, and only after every table has taken the new sums; a
  *   crash in between repeats the work.
- * - The work of a round is bounded by hours, its part of the time by `share_percent`.
+ * - The work of a round is bounded by hours and by marks of sessions, its part of the time by
+ *   `share_percent`. What it leaves is counted, and the sums are not called fresh meanwhile.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -17,6 +18,7 @@ import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
 import { z } from 'zod';
+import type { RetentionConfig } from '../migrations/config.js';
 import type { RollupsConfig } from './config.js';
 import type { RollupMetrics } from './metrics.js';
 import {
@@ -24,6 +26,7 @@ import {
   DAY_TABLES,
   DAY_TARGETS,
   HOUR_TARGETS,
+  OLD_DAY_TARGETS,
   REPLACE_DAY_SKETCHES,
   REPLACE_HOUR_SKETCHES,
   replaceCoarserStatement,
@@ -31,6 +34,7 @@ import {
   WEEK_TABLES,
   WEEK_TARGETS,
 } from './sql.js';
+import type { Expired } from './sql.js';
 
 const HOUR_S = 3_600;
 const DAY_S = 86_400;
@@ -39,8 +43,11 @@ const WEEK_S = 7 * DAY_S;
 const FIRST_MONDAY_S = 4 * DAY_S;
 /** Marks read in one round; more of them wait. A batch makes a handful. */
 const MARKS_MAX = 20_000;
-/** Sessions whose former ends are looked up in one round. */
-const SESSIONS_MAX = 2_000;
+/** Marks of sessions read at a time, and so many times in one round; the rest waits for the next. */
+const SESSION_MARKS_MAX = 20_000;
+const SESSION_READS_MAX = 10;
+/** Sessions that one statement names: their ids must stay below the server's `http_max_field_value_size`. */
+const NAMED_MAX = 2_000;
 /** Declared lost, unresolved, the newest: so many are compared with `sessions` at a time. */
 const LOST_MAX = 10_000;
 /** `state` in ingest_lost_sessions, see lost.ts. */
@@ -49,8 +56,13 @@ const LOST_CHECK_INTERVAL_MS = 60_000;
 
 export interface RoundResult {
   readonly hours: number;
-  /** Hours left marked. 0: the sums are as fresh as `freshAt`. */
+  /** Hours left marked. */
   readonly left: number;
+  /**
+   * Marks of sessions left, whose former ends are not known yet. Where both are 0, what was stored when
+   * the round began is in the sums; else an end that moved may be counted where it was, too.
+   */
+  readonly sessionsLeft: number;
 }
 
 export interface Rollups extends Component {
@@ -125,26 +137,47 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     });
   }
 
-  /** Where marked sessions ended before, as hour marks. Those are stored before the sessions' are settled. */
-  async function expandSessions(): Promise<void> {
-    const marks = await clickhouse.query({
-      sql: `SELECT mark_id, session_id, toUnixTimestamp64Milli(started_at) AS started_ms
-        FROM ingest_dirty_sessions FINAL WHERE done = 0 ORDER BY started_at DESC LIMIT {limit:UInt32}`,
-      params: { limit: SESSIONS_MAX },
-      row: sessionMarkRow,
+  /** Where marked sessions ended before, as hour marks. Resolves with the marks that are left. */
+  async function expandSessions(): Promise<number> {
+    for (let reads = 0; reads < SESSION_READS_MAX; reads += 1) {
+      // One after the other: what has been read is settled before more is.
+      /* oxlint-disable no-await-in-loop */
+      const marks = await clickhouse.query({
+        sql: `SELECT mark_id, session_id, toUnixTimestamp64Milli(started_at) AS started_ms
+          FROM ingest_dirty_sessions FINAL WHERE done = 0
+          ORDER BY started_at DESC, session_id DESC LIMIT {limit:UInt32}`,
+        params: { limit: SESSION_MARKS_MAX },
+        row: sessionMarkRow,
+        ...call,
+      });
+      if (marks.length > 0) await expand(marks);
+      /* oxlint-enable no-await-in-loop */
+      if (marks.length < SESSION_MARKS_MAX) return 0;
+    }
+    const [row] = await clickhouse.query({
+      sql: 'SELECT count() AS marks FROM ingest_dirty_sessions FINAL WHERE done = 0',
+      row: z.object({ marks: int64 }),
       ...call,
     });
-    if (marks.length === 0) return;
-    const hours = await clickhouse.query({
-      sql: `SELECT DISTINCT toUnixTimestamp(toStartOfHour(assumeNotNull(ended_at))) AS hour FROM (
-          SELECT ended_at FROM session_events WHERE ended_at IS NOT NULL AND ${AMONG_SESSIONS}
-          UNION ALL
-          SELECT ended_at FROM ingest_lost_sessions WHERE ${AMONG_SESSIONS}
-        )`,
-      params: amongSessions(marks),
-      row: hourRow,
-      ...call,
-    });
+    return row?.marks ?? 0;
+  }
+
+  /** The hours are stored before the marks of the sessions are settled. */
+  async function expand(marks: readonly z.output<typeof sessionMarkRow>[]): Promise<void> {
+    // A session that was heard of again and again has many marks, and is looked up once.
+    const sessions = [...new Map(marks.map((mark) => [mark.session_id, mark])).values()];
+    const hours = await inParts(sessions, (part) =>
+      clickhouse.query({
+        sql: `SELECT DISTINCT toUnixTimestamp(toStartOfHour(assumeNotNull(ended_at))) AS hour FROM (
+            SELECT ended_at FROM session_events WHERE ended_at IS NOT NULL AND ${AMONG_SESSIONS}
+            UNION ALL
+            SELECT ended_at FROM ingest_lost_sessions WHERE ${AMONG_SESSIONS}
+          )`,
+        params: amongSessions(part),
+        row: hourRow,
+        ...call,
+      }),
+    );
     await markHours(hours.map(({ hour }) => hour));
     await insert(
       'ingest_dirty_sessions',
@@ -164,12 +197,14 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       ...call,
     });
     if (lost.length === 0) return;
-    const now = await clickhouse.query({
-      sql: `SELECT session_id, version FROM sessions FINAL WHERE ${AMONG_SESSIONS}`,
-      params: amongSessions(lost),
-      row: z.object({ session_id: z.string(), version: int64 }),
-      ...call,
-    });
+    const now = await inParts(lost, (part) =>
+      clickhouse.query({
+        sql: `SELECT session_id, version FROM sessions FINAL WHERE ${AMONG_SESSIONS}`,
+        params: amongSessions(part),
+        row: z.object({ session_id: z.string(), version: int64 }),
+        ...call,
+      }),
+    );
     const versions = new Map(now.map((row) => [row.session_id, row.version]));
     const back = lost.filter((row) => (versions.get(row.session_id) ?? 0) > row.version);
     await markHours(back.map((row) => hourOf(row.ended_ms / 1_000)));
@@ -192,20 +227,32 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     await insert('ingest_dirty_hours', ['mark_id', 'hour'], rows);
   }
 
-  async function readMarks(): Promise<{ marks: Mark[]; readAt: string }> {
+  async function serverTime(): Promise<string> {
     const [clock] = await clickhouse.query({
       sql: "SELECT toString(now64(6, 'UTC')) AS at",
       row: z.object({ at: z.string() }),
       ...call,
     });
-    const marks = await clickhouse.query({
+    return clock?.at ?? '';
+  }
+
+  async function readMarks(): Promise<Mark[]> {
+    return clickhouse.query({
       sql: `SELECT mark_id, toUnixTimestamp(hour) AS hour
         FROM ingest_dirty_hours FINAL WHERE done = 0 ORDER BY hour DESC LIMIT {limit:UInt32}`,
       params: { limit: MARKS_MAX },
       row: markRow,
       ...call,
     });
-    return { marks, readAt: clock?.at ?? '' };
+  }
+
+  async function countDirtyHours(): Promise<number> {
+    const [row] = await clickhouse.query({
+      sql: 'SELECT uniqExact(hour) AS hours FROM ingest_dirty_hours FINAL WHERE done = 0',
+      row: z.object({ hours: int64 }),
+      ...call,
+    });
+    return row?.hours ?? 0;
   }
 
   /**
@@ -243,8 +290,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     return row?.version ?? '';
   }
 
-  async function recomputeDay(day: number, hours: readonly number[]): Promise<void> {
-    const week = weekOf(day);
+  async function recomputeDay(plan: DayPlan): Promise<void> {
+    const { day, week, hours, isOld, expired, expiredInWeek } = plan;
     // Read before anything is replaced: had another process just settled a later version, the rows that
     // we are about to write would otherwise never reach the day or the week.
     const [dayThrough, weekThrough] = await Promise.all([
@@ -252,32 +299,33 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       throughOf('week', week),
     ]);
     const computed_at = await nextVersion(hours);
-    const params = {
-      hours,
-      from: Math.min(...hours),
-      to: Math.max(...hours) + HOUR_S,
-      computed_at,
-    };
+    const params = { ...spanOf(hours), computed_at };
     // The day is made from its hours, the week from its days; and one statement at a time keeps the load even.
     /* oxlint-disable no-await-in-loop */
-    for (const target of HOUR_TARGETS) await command(replaceStatement(target), params);
-    await command(REPLACE_HOUR_SKETCHES, params);
+    for (const target of HOUR_TARGETS) await command(replaceStatement(target, expired), params);
+    // Of two sketches nobody can say which is the fuller one.
+    if (!expired.sessions) await command(REPLACE_HOUR_SKETCHES, params);
     const dayVersion = await nextCoarserVersion(DAY_TABLES, day);
     const ofDay = {
+      ...params,
       bucket: day,
       bucket_end: day + DAY_S,
       through: dayThrough,
       computed_at: dayVersion,
     };
-    for (const target of DAY_TARGETS) await command(replaceCoarserStatement(target), ofDay);
-    await command(REPLACE_DAY_SKETCHES, ofDay);
+    for (const target of isOld ? OLD_DAY_TARGETS : DAY_TARGETS) {
+      await command(replaceCoarserStatement(target, expired), ofDay);
+    }
+    if (!expired.sessions) await command(REPLACE_DAY_SKETCHES, ofDay);
     const ofWeek = {
       bucket: week,
       bucket_end: week + WEEK_S,
       through: weekThrough,
       computed_at: await nextCoarserVersion(WEEK_TABLES, week),
     };
-    for (const target of WEEK_TARGETS) await command(replaceCoarserStatement(target), ofWeek);
+    for (const target of WEEK_TARGETS) {
+      await command(replaceCoarserStatement(target, expiredInWeek), ofWeek);
+    }
     /* oxlint-enable no-await-in-loop */
     await insert(
       'ingest_rollup_progress',
@@ -310,27 +358,35 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   }
 
   async function round(checkLost = false): Promise<RoundResult> {
-    await expandSessions();
+    // Before any mark is read: what is stored from here on may have been missed.
+    const readAt = await serverTime();
+    const sessionsLeft = await expandSessions();
     if (checkLost) await resolveLost();
-    const { marks, readAt } = await readMarks();
-    const oldest = oldestHour(secondsOf(readAt), deps.retention);
-    await settle(marks.filter((mark) => mark.hour < oldest));
-    const dirty = [...new Set(marks.map((mark) => mark.hour))].filter((hour) => hour >= oldest);
-    const hours = new Set(dirty.slice(0, config.hours_max));
-    for (const [day, hoursOfDay] of byDay(hours)) {
+    const marks = await readMarks();
+    const nowS = secondsOf(readAt);
+    const dirty = [...new Set(marks.map((mark) => mark.hour))];
+    const settled = new Set<number>();
+    for (const [day, hoursOfDay] of byDay(dirty.slice(0, config.hours_max))) {
+      const plan = planOf(day, hoursOfDay, nowS, deps.retention);
       // oxlint-disable-next-line no-await-in-loop
-      await recomputeDay(day, hoursOfDay);
+      await recomputeDay(plan);
+      const done = new Set(plan.hours);
       // oxlint-disable-next-line no-await-in-loop
-      await settle(marks.filter((mark) => hoursOfDay.includes(mark.hour)));
+      await settle(marks.filter((mark) => done.has(mark.hour)));
+      for (const hour of done) settled.add(hour);
     }
-    const left = dirty.length - hours.size;
-    if (left === 0 && marks.length < MARKS_MAX) freshAt = readAt;
+    const left =
+      marks.length < MARKS_MAX
+        ? dirty.filter((hour) => !settled.has(hour)).length
+        : await countDirtyHours();
+    if (left === 0 && sessionsLeft === 0) freshAt = readAt;
     metrics.dirtyHours.set(left);
+    metrics.dirtySessions.set(sessionsLeft);
     if (freshAt !== null) {
       await insert('ingest_rollup_state', ['id', 'fresh_at', 'dirty_hours'], [[1, freshAt, left]]);
       metrics.freshSeconds.set(secondsOf(freshAt));
     }
-    return { hours: hours.size, left };
+    return { hours: settled.size, left, sessionsLeft };
   }
 
   async function timedRound(): Promise<void> {
@@ -374,8 +430,15 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   };
 }
 
-/** Marks every hour that has anything in the exact tables: what a rebuild of the rollups begins with. */
-export async function markAllHours(clickhouse: ClickHouse, timeoutMs: number): Promise<void> {
+/**
+ * Marks every hour whose sums can be made anew exactly, and of older ones those whose day has none: what
+ * a rebuild of the rollups begins with. Sums of the others stay as they are.
+ */
+export async function markAllHours(
+  clickhouse: ClickHouse,
+  retention: SourceRetention,
+  timeoutMs: number,
+): Promise<void> {
   await clickhouse.command({
     sql: `INSERT INTO ingest_dirty_hours (mark_id, hour)
       SELECT {mark_id:UUID}, hour FROM (
@@ -383,37 +446,68 @@ export async function markAllHours(clickhouse: ClickHouse, timeoutMs: number): P
         UNION DISTINCT SELECT toStartOfHour(assumeNotNull(ended_at)) AS hour FROM sessions WHERE ended_at IS NOT NULL GROUP BY hour
         UNION DISTINCT SELECT toStartOfHour(bucket) AS hour FROM session_traffic_1m GROUP BY hour
         UNION DISTINCT SELECT bucket AS hour FROM rollup_1h GROUP BY hour
-      )`,
-    params: { mark_id: randomUUID() },
+      )
+      WHERE hour >= toDateTime({whole_since:UInt32}, 'UTC')
+        OR toStartOfDay(hour) GLOBAL NOT IN (SELECT bucket FROM rollup_1d WHERE dimension = 'total')`,
+    params: {
+      mark_id: randomUUID(),
+      whole_since: wholeSince(await serverSeconds(clickhouse), sourcesOf(retention)),
+    },
     timeoutMs,
     settings: { async_insert: 0 },
   });
 }
 
-/** A table of rollups and how many of its rows are not what the exact tables say. */
+async function serverSeconds(clickhouse: ClickHouse): Promise<number> {
+  const [row] = await clickhouse.query({
+    sql: 'SELECT toUnixTimestamp(now()) AS now',
+    row: z.object({ now: int64 }),
+  });
+  return row?.now ?? 0;
+}
+
+/** A table of rollups and how many of its rows are not what they should be. */
 export interface RollupDifference {
   readonly table: string;
-  readonly day: string;
+  /** Start of the day or week. */
+  readonly bucket: string;
   readonly rows: number;
 }
 
-/** Compares the rollups of some hours with a recomputation. Changes nothing. */
+export interface DifferenceOptions {
+  /** Rows that have expired are not looked for. */
+  readonly retention: SourceRetention & Pick<RetentionConfig, 'rollup_pairs_1d'>;
+  /** Whether the sums of a day or week, half-open, may be compared with the finer ones. */
+  readonly isSettled?: (fromS: number, toS: number) => boolean;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Compares the rollups of some hours, and of the days and weeks around them, with a recomputation as it
+ * would be made now. Changes nothing. Where a source has begun to expire, sums that are too small are
+ * found, others are not.
+ */
 export async function findRollupDifferences(
   clickhouse: ClickHouse,
   hours: readonly number[],
-  timeoutMs: number,
+  { retention, isSettled = () => true, timeoutMs }: DifferenceOptions,
 ): Promise<RollupDifference[]> {
   const differences: RollupDifference[] = [];
+  const nowS = await serverSeconds(clickhouse);
   const compare = async (
     targets: typeof HOUR_TARGETS,
     startS: number,
+    expired: Expired,
     params: Record<string, SqlValue>,
   ) => {
     for (const target of targets) {
+      // A week's rows are kept as long as a day's, and until its last day has expired.
+      const keptFor = retention[target.table === 'rollup_1w' ? 'rollup_1d' : target.table];
+      if (startS < wholeSince(nowS, [keptFor])) continue;
       // One after the other: each reads a whole day or week.
       // oxlint-disable-next-line no-await-in-loop
       const [row] = await clickhouse.query({
-        sql: countDifferences(target),
+        sql: countDifferences(target, expired),
         params,
         row: z.object({ differences: int64 }),
         settings: { prefer_column_name_to_alias: 1 },
@@ -423,7 +517,7 @@ export async function findRollupDifferences(
       if (rows > 0) {
         differences.push({
           table: target.table,
-          day: new Date(startS * 1_000).toISOString(),
+          bucket: new Date(startS * 1_000).toISOString(),
           rows,
         });
       }
@@ -435,17 +529,18 @@ export async function findRollupDifferences(
     through: NEVER,
   });
   const days = byDay(hours);
+  const plans = [...days].map(([day, hoursOfDay]) => planOf(day, hoursOfDay, nowS, retention));
   /* oxlint-disable no-await-in-loop */
-  for (const [day, hoursOfDay] of days) {
-    await compare(HOUR_TARGETS, day, {
-      hours: hoursOfDay,
-      from: Math.min(...hoursOfDay),
-      to: Math.max(...hoursOfDay) + HOUR_S,
-    });
-    await compare(DAY_TARGETS, day, within(day, DAY_S));
+  for (const { day, isOld, expired } of plans) {
+    await compare(HOUR_TARGETS, day, expired, spanOf(days.get(day) ?? []));
+    if (!isSettled(day, day + DAY_S)) continue;
+    const targets = isOld ? OLD_DAY_TARGETS : DAY_TARGETS;
+    await compare(targets, day, expired, { ...spanOf(hoursIn(day)), ...within(day, DAY_S) });
   }
-  for (const week of new Set([...days.keys()].map(weekOf))) {
-    await compare(WEEK_TARGETS, week, within(week, WEEK_S));
+  const weeks = new Map(plans.map(({ week, expiredInWeek }) => [week, expiredInWeek]));
+  for (const [week, expired] of weeks) {
+    if (!isSettled(week, week + WEEK_S)) continue;
+    await compare(WEEK_TARGETS, week, expired, within(week, WEEK_S));
   }
   /* oxlint-enable no-await-in-loop */
   return differences;
@@ -467,6 +562,19 @@ function amongSessions(
   };
 }
 
+/** Asks part by part, one after the other, and puts the answers together. */
+async function inParts<T, R>(
+  sessions: readonly T[],
+  ask: (part: readonly T[]) => Promise<readonly R[]>,
+): Promise<R[]> {
+  const answers: R[] = [];
+  for (let at = 0; at < sessions.length; at += NAMED_MAX) {
+    // oxlint-disable-next-line no-await-in-loop
+    answers.push(...(await ask(sessions.slice(at, at + NAMED_MAX))));
+  }
+  return answers;
+}
+
 function hourOf(seconds: number): number {
   return Math.floor(seconds / HOUR_S) * HOUR_S;
 }
@@ -476,23 +584,63 @@ function secondsOf(text: string): number {
   return Date.parse(`${text.replace(' ', 'T')}Z`) / 1_000;
 }
 
-/**
- * The first hour that can still be recomputed: that of the first day of which nothing has expired, and
- * of the first week of which no day has. What lies before keeps the sums it has; made from what is left,
- * they would come out too small.
- */
-function oldestHour(nowS: number, retention: SourceRetention): number {
-  const { sessions, session_traffic_1m, rollup_1h, rollup_1d, rollup_pairs_1h } = retention;
-  const kept = [sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h].filter((ms) => ms > 0);
-  const expiredS = (ms: number) => nowS - ms / 1_000;
-  const firstDay = Math.max(0, ...kept.map((ms) => Math.ceil(expiredS(ms) / DAY_S) * DAY_S));
-  return rollup_1d === 0
-    ? firstDay
-    : Math.max(firstDay, weekOf(Math.ceil(expiredS(rollup_1d) / DAY_S) * DAY_S - DAY_S) + WEEK_S);
+/** How the sums of a day, and of its week, are to be made. */
+interface DayPlan {
+  readonly day: number;
+  readonly week: number;
+  readonly hours: readonly number[];
+  /** Whether something that the day is made from may have expired, its sums per hour included. */
+  readonly isOld: boolean;
+  readonly expired: Expired;
+  readonly expiredInWeek: Expired;
+}
+
+function planOf(
+  day: number,
+  hours: readonly number[],
+  nowS: number,
+  retention: SourceRetention,
+): DayPlan {
+  const isOld = day < wholeSince(nowS, sourcesOf(retention));
+  const week = weekOf(day);
+  const isWeekCut = week < wholeSince(nowS, [retention.rollup_1d]);
+  return {
+    day,
+    week,
+    // An old day is made from the exact tables as a whole: its hours may be gone.
+    hours: isOld ? hoursIn(day) : hours,
+    isOld,
+    expired: {
+      sessions: day < wholeSince(nowS, [retention.sessions]),
+      traffic: day < wholeSince(nowS, [retention.session_traffic_1m]),
+    },
+    expiredInWeek: { sessions: isWeekCut, traffic: isWeekCut },
+  };
+}
+
+/** Of what the sums per hour and day are made from. */
+function sourcesOf(retention: SourceRetention): number[] {
+  const { sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h } = retention;
+  return [sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h];
+}
+
+/** The first day of which nothing has expired, seconds since 1970. @param retentions 0: for good. */
+function wholeSince(nowS: number, retentions: readonly number[]): number {
+  const limited = retentions.filter((ms) => ms > 0);
+  if (limited.length === 0) return 0;
+  return Math.ceil((nowS - Math.min(...limited) / 1_000) / DAY_S) * DAY_S;
+}
+
+function hoursIn(day: number): number[] {
+  return Array.from({ length: DAY_S / HOUR_S }, (_, hour) => day + hour * HOUR_S);
+}
+
+function spanOf(hours: readonly number[]) {
+  return { hours, from: Math.min(...hours), to: Math.max(...hours) + HOUR_S };
 }
 
 /** The Monday that begins the ISO week of a day. Seconds since 1970, UTC. */
-function weekOf(day: number): number {
+export function weekOf(day: number): number {
   return Math.floor((day - FIRST_MONDAY_S) / WEEK_S) * WEEK_S + FIRST_MONDAY_S;
 }
 

@@ -117,7 +117,7 @@ function changedKeys(table: string, keys: string): string {
 }
 
 /** A bucket's rows for the keys that changed, made from finer sums. */
-function coarserTarget(table: string, finerTable: string, keys: string): Target {
+function coarserTarget(table: Target['table'], finerTable: string, keys: string): Target {
   const changed = changedKeys(finerTable, keys);
   return {
     table,
@@ -130,9 +130,25 @@ GROUP BY ${keys}`,
   };
 }
 
+/**
+ * A day's rows straight from the exact tables, for a day whose hours may have begun to expire. {hours}
+ * are all of the day's.
+ */
+function wholeDayTarget(table: Target['table'], fresh: string, keys: string): Target {
+  return {
+    table,
+    keys: `bucket, ${keys}`,
+    fresh: `
+SELECT {bucket:DateTime('UTC')} AS bucket, ${keys}, ${SUMS}
+FROM (${fresh})
+GROUP BY ${keys}`,
+    scope: IS_BUCKET,
+  };
+}
+
 /** One table to bring up to date. */
 interface Target {
-  readonly table: string;
+  readonly table: 'rollup_1h' | 'rollup_1d' | 'rollup_1w' | 'rollup_pairs_1h' | 'rollup_pairs_1d';
   /** The primary key of the table. */
   readonly keys: string;
   /** The rows as they should be. */
@@ -153,6 +169,11 @@ export const DAY_TARGETS: readonly Target[] = [
   coarserTarget('rollup_1d', 'rollup_1h', 'dimension, key'),
   coarserTarget('rollup_pairs_1d', 'rollup_pairs_1h', 'user, dest_host, dest_port'),
 ];
+/** The same for a day of which something has expired. {hours}, {from} and {to} are the whole day's. */
+export const OLD_DAY_TARGETS: readonly Target[] = [
+  wholeDayTarget('rollup_1d', BY_DIMENSION, 'dimension, key'),
+  wholeDayTarget('rollup_pairs_1d', BY_PAIR, 'user, dest_host, dest_port'),
+];
 /** Made from the days, in the same way. */
 export const WEEK_TARGETS: readonly Target[] = [
   coarserTarget('rollup_1w', 'rollup_1d', 'dimension, key'),
@@ -162,18 +183,47 @@ export const DAY_TABLES = [...DAY_TARGETS.map(({ table }) => table), 'rollup_ske
 export const WEEK_TABLES = WEEK_TARGETS.map(({ table }) => table);
 
 /**
+ * Which sources have begun to expire. The figures made from them may only grow: made from what is left
+ * they may come out too small, and a first import of old events must be summed all the same.
+ */
+export interface Expired {
+  readonly sessions: boolean;
+  readonly traffic: boolean;
+}
+
+function onlyGrows(name: (typeof FIGURES)[number], expired: Expired): boolean {
+  switch (name) {
+    case 'sessions_started':
+    case 'sessions_closed':
+    case 'sessions_failed':
+    case 'sessions_rejected':
+    case 'duration_ms':
+      return expired.sessions;
+    case 'bytes_sent':
+    case 'bytes_received':
+    case 'packets_sent':
+    case 'packets_received':
+      return expired.traffic;
+  }
+}
+
+/**
  * The rows that differ from what the table holds: changed, new, and gone ones as zeros. Only these are
  * inserted, so that recomputing the present hour again and again does not fill the table with copies.
  */
-function differencesOf(target: Target): string {
+function differencesOf(target: Target, expired: Expired): string {
   const differ = FIGURES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
-  return `${newsOf(target)}
+  return `${newsOf(target, expired)}
 HAVING ${differ}`;
 }
 
 /** Every row of the scope, as it should be and as it is; gone ones as zeros. */
-function newsOf({ table, keys, fresh, scope }: Target): string {
-  const news = FIGURES.map((name) => `sumIf(${name}, is_fresh) AS ${name}_new`).join(', ');
+function newsOf({ table, keys, fresh, scope }: Target, expired: Expired): string {
+  const news = FIGURES.map((name) => {
+    const now = `sumIf(${name}, is_fresh)`;
+    const value = onlyGrows(name, expired) ? `greatest(${now}, sumIf(${name}, NOT is_fresh))` : now;
+    return `${value} AS ${name}_new`;
+  }).join(', ');
   const olds = FIGURES.map((name) => `sumIf(${name}, NOT is_fresh) AS ${name}_old`).join(', ');
   return `
 SELECT ${keys}, ${news}, ${olds}
@@ -186,8 +236,8 @@ GROUP BY ${keys}`;
 }
 
 /** Brings the rows of a table up to date. */
-export function replaceStatement(target: Target): string {
-  return insertOf(target, differencesOf(target));
+export function replaceStatement(target: Target, expired: Expired): string {
+  return insertOf(target, differencesOf(target, expired));
 }
 
 /**
@@ -195,8 +245,8 @@ export function replaceStatement(target: Target): string {
  * even where they look right: another round may be about to insert what it made of fewer hours, under an
  * earlier version.
  */
-export function replaceCoarserStatement(target: Target): string {
-  return insertOf(target, newsOf(target));
+export function replaceCoarserStatement(target: Target, expired: Expired): string {
+  return insertOf(target, newsOf(target, expired));
 }
 
 function insertOf({ table, keys }: Target, rows: string): string {
@@ -208,8 +258,8 @@ FROM (${rows})`;
 }
 
 /** How many rows of a table are not what they should be. */
-export function countDifferences(target: Target): string {
-  return `SELECT count() AS differences FROM (${differencesOf(target)})`;
+export function countDifferences(target: Target, expired: Expired): string {
+  return `SELECT count() AS differences FROM (${differencesOf(target, expired)})`;
 }
 
 const EMPTY_SKETCHES = `

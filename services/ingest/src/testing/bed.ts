@@ -203,7 +203,7 @@ export async function createBed(options: {
     async expectExact() {
       await expectTablesEqualFold(tables.clickhouse, events);
       const verification = await verify(
-        { kafka, retention: NOTHING_EXPIRES, timeoutMs: WAIT_MS },
+        { kafka, retention: NOTHING_EXPIRES, timeoutMs: WAIT_MS, recheckMs: POLL_MS },
         { clickhouse: tables.clickhouse, logger, onProgress: () => undefined },
       );
       expect(verification, 'ingest verify').toMatchObject({ isEqual: true });

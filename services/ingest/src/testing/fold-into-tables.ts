@@ -50,7 +50,8 @@ export async function insertBlocks(
         columns,
         format,
         bytes,
-        settings: { date_time_input_format: 'best_effort' },
+        // As the writer has it.
+        settings: { date_time_input_format: 'best_effort', max_partitions_per_insert_block: 0 },
       }),
     ),
   );

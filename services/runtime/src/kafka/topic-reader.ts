@@ -18,7 +18,10 @@ export interface TopicReading {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A partition of which nothing has come for so long is not going to be read. */
+/**
+ * A topic of which nothing has come for so long is not going to be read. The time that `onBatch` takes
+ * does not count: nothing can come meanwhile, and a slow insert is no fault of Kafka's.
+ */
 const STALL_MS = 60_000;
 
 /**
@@ -108,7 +111,7 @@ async function consume(
         full: () => busy,
         accept(batch) {
           if (isOver) return;
-          watch();
+          clearTimeout(stall);
           busy = (async () => {
             try {
               await reading.onBatch(batch);
@@ -117,6 +120,7 @@ async function consume(
               settle(error);
             } finally {
               busy = null;
+              if (!isOver) watch();
             }
           })();
         },
