@@ -42,7 +42,7 @@ export interface Verification {
   readonly isEqual: boolean;
   readonly partitions: readonly PartitionReport[];
   readonly tables: readonly TableReport[];
-  /** Rows of rollups that are not what the tables say, over the hours that are not marked as changed. */
+  /** Rows of rollups that are not what the tables say, over the hours and days that are not marked as changed. */
   readonly rollupRows: number;
   /** Hours marked as changed and not recomputed yet. */
   readonly dirtyHours: number;
@@ -234,12 +234,16 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       row: z.object({ hour: int64 }),
       ...call,
     });
-    const isDirty = new Set(dirty.map(({ hour }) => hour));
-    const settled = hours.map(({ hour }) => hour).filter((hour) => !isDirty.has(hour));
-    const differences = await findRollupDifferences(clickhouse, settled, config.timeoutMs);
+    const marked = new Set(dirty.map(({ hour }) => hour));
+    const differences = await findRollupDifferences(
+      clickhouse,
+      hours.map(({ hour }) => hour),
+      config.timeoutMs,
+      marked,
+    );
     return {
       rollupRows: differences.reduce((sum, { rows }) => sum + rows, 0),
-      dirtyHours: isDirty.size,
+      dirtyHours: marked.size,
     };
   }
 }

@@ -346,4 +346,22 @@ describe('rollups', () => {
     await settle(newRollups());
     expect(await findRollupDifferences(clickhouse, hours, 10_000)).toEqual([]);
   });
+
+  it('does not miss the sums of a day in a day of which an hour waits to be recomputed', async () => {
+    const log = sessionLog({
+      random: seededRandom(4),
+      startMs: BASE_MS,
+      intervals: 1,
+      closed: true,
+    });
+    await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
+    await settle(newRollups());
+    // As it is in the middle of a round: the hours are new, and the day is not yet made of them.
+    await clickhouse.command({ sql: 'TRUNCATE TABLE rollup_1d' });
+    const hour = BASE_MS / 1_000;
+    const found = await findRollupDifferences(clickhouse, [hour], 10_000);
+    expect(found.map(({ table }) => table)).toEqual(['rollup_1d']);
+    const marked = new Set([hour + 5 * 3_600]);
+    expect(await findRollupDifferences(clickhouse, [hour], 10_000, marked)).toEqual([]);
+  });
 });

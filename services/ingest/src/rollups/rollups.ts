@@ -366,15 +366,23 @@ export interface RollupDifference {
   readonly rows: number;
 }
 
-/** Compares the rollups of some hours with a recomputation. Changes nothing. */
+/**
+ * Compares the rollups of some hours with a recomputation. Changes nothing.
+ *
+ * @param marked hours that wait to be recomputed. They are left out, and so is their day: a round makes
+ *   it after their hours, and until then it differs from them.
+ */
 export async function findRollupDifferences(
   clickhouse: ClickHouse,
   hours: readonly number[],
   timeoutMs: number,
+  marked: ReadonlySet<number> = new Set(),
 ): Promise<RollupDifference[]> {
   const differences: RollupDifference[] = [];
-  for (const [day, hoursOfDay] of byDay(hours)) {
-    for (const target of [...HOUR_TARGETS, ...DAY_TARGETS]) {
+  const markedDays = byDay(marked);
+  for (const [day, hoursOfDay] of byDay(hours.filter((hour) => !marked.has(hour)))) {
+    const targets = markedDays.has(day) ? HOUR_TARGETS : [...HOUR_TARGETS, ...DAY_TARGETS];
+    for (const target of targets) {
       // One after the other: each reads a whole day.
       // oxlint-disable-next-line no-await-in-loop
       const [row] = await clickhouse.query({
