@@ -1,5 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * Brokers of tests live for seconds. Without the second compiler a start costs half the processor
+ * time, and the code would not pay for what that one compiles.
+ */
+const BRIEF_JAVA = { JAVA_TOOL_OPTIONS: '-XX:TieredStopAtLevel=1' };
+
 /** One line per kind of test; the folder or the file name decides the kind. */
 export default defineConfig({
   test: {
@@ -13,7 +19,13 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
-      { test: { name: 'contract', include: ['test/src/contract/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'contract',
+          include: ['test/src/contract/**/*.test.ts'],
+          testTimeout: 30_000,
+        },
+      },
       {
         test: {
           name: 'integration',
@@ -22,6 +34,7 @@ export default defineConfig({
             'infra/local/src/**/*.integration.test.ts',
           ],
           globalSetup: ['test/src/support/global-setup.ts'],
+          env: BRIEF_JAVA,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -30,6 +43,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/src/{e2e,chaos}/**/*.test.ts'],
+          env: BRIEF_JAVA,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

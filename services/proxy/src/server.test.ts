@@ -146,7 +146,7 @@ describe('CONNECT', () => {
       error_code: 'ETIMEDOUT',
     });
     expect(closed?.connect_ms).toBeGreaterThanOrEqual(95);
-    expect(closed?.connect_ms).toBeLessThan(2_000);
+    expect(closed?.connect_ms).toBeLessThan(5_000);
   });
 
   it('answers with reply 01 while the event sink takes no more, and records nothing', async () => {
@@ -193,7 +193,7 @@ describe('the handshake deadline', () => {
     });
     await c.waitClosed();
     expect(performance.now() - startedMs).toBeGreaterThan(250);
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(performance.now() - startedMs).toBeLessThan(4_000);
     expect(await proxy.metric(FAILURES, { kind: 'timeout' })).toBe(1);
   });
 
@@ -507,7 +507,7 @@ describe('a stop', () => {
     const startedMs = performance.now();
     await proxy.server.stop();
     expect(performance.now() - startedMs).toBeGreaterThan(180);
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
     await c.waitClosed();
     expect(proxy.closed().map((s) => s.close_reason)).toEqual([
       'server_shutdown',

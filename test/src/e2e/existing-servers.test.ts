@@ -14,7 +14,7 @@ import { startOrigin } from '../support/origin.js';
 import { createProductSite, isAlive, runProduct } from '../support/product.js';
 
 const READY_TIMEOUT_MS = 90_000;
-const WAIT = { timeout: 15_000, interval: 100 };
+const WAIT = { timeout: 60_000, interval: 100 };
 
 describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () => {
   let dataDir = '';

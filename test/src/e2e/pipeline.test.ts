@@ -18,7 +18,7 @@ const TOPIC = 'sockscope.session-events.v1';
 /** The promise to the user. */
 const SHOWN_WITHIN_MS = 3_000;
 /** For what nobody promised to be quick. */
-const WAIT = { timeout: 15_000, interval: 100 };
+const WAIT = { timeout: 60_000, interval: 100 };
 
 if (!hasCurl) console.warn('e2e is skipped: curl is missing (Debian: apt-get install curl)');
 

@@ -15,7 +15,7 @@ import type { ProxyProcess, ProxySite } from '../support/proxy-process.js';
 
 const WORKERS = 3;
 const PER_SOURCE = 24;
-const WAIT = { timeout: 15_000, interval: 50 };
+const WAIT = { timeout: 60_000, interval: 50 };
 
 describe('three workers', () => {
   let log: EventLog;

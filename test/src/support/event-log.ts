@@ -7,7 +7,7 @@ import { DEFAULT_TOPIC, sessionEvent } from '@sockscope/schemas';
 import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/schemas';
 import kafkajs from 'kafkajs';
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 
 /** A real Kafka and everything that proxies have written to it. */
 export interface EventLog {

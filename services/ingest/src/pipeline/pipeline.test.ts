@@ -8,6 +8,9 @@ import { createPipelineMetrics } from './metrics.js';
 import { createPipeline } from './pipeline.js';
 import type { Pipeline } from './pipeline.js';
 
+/** For what nobody promised to be quick: the machine may be busy with something else. */
+const WAIT = { timeout: 20_000 };
+
 /** A promise that the test settles. */
 interface Gate {
   readonly opened: Promise<void>;
@@ -127,7 +130,7 @@ const settled = () => vi.waitFor(() => new Promise((resolve) => setImmediate(res
 async function openGate(index: number): Promise<void> {
   await vi.waitFor(() => {
     expect(gates.length).toBeGreaterThan(index);
-  });
+  }, WAIT);
   gates[index]?.open();
   await settled();
 }

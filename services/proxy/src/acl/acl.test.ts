@@ -6,6 +6,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createAcl } from './acl.js';
 import type { AclRequest, ManagedAcl } from './acl.js';
 
+/** For what nobody promised to be quick: the machine may be busy with something else. */
+const WAIT = { timeout: 20_000 };
+
 const logger = createLogger('test', { level: 'silent' });
 
 function request(over: Partial<AclRequest>): AclRequest {
@@ -91,12 +94,12 @@ describe('the ACL of a file', () => {
     await rename(join(dir, 'new'), file);
     await vi.waitFor(() => {
       expect(acl.decide(request({})).decision).toBe('block');
-    });
+    }, WAIT);
     expect(changed).toHaveBeenCalledTimes(1);
     await writeFile(file, 'default: allow\n');
     await vi.waitFor(() => {
       expect(acl.decide(request({})).decision).toBe('allow');
-    });
+    }, WAIT);
   });
 
   it('keeps the rules before when the new file is invalid, and says so until it is repaired', async () => {
@@ -105,7 +108,7 @@ describe('the ACL of a file', () => {
     await writeFile(file, 'default: maybe\nrules: 3\n');
     await vi.waitFor(() => {
       expect(acl.check().ok).toBe(false);
-    });
+    }, WAIT);
     expect(acl.check().detail).toMatch(/acl\.yaml:1: default[\s\S]*acl\.yaml:2: rules/);
     expect(acl.decide(request({})).decision).toBe('block');
     expect(await metrics.getSingleMetricAsString('sockscope_proxy_acl_file_valid')).toContain(
@@ -117,7 +120,7 @@ describe('the ACL of a file', () => {
     await writeFile(file, 'default: allow\n');
     await vi.waitFor(() => {
       expect(acl.check()).toEqual({ ok: true });
-    });
+    }, WAIT);
     expect(acl.decide(request({})).decision).toBe('allow');
   });
 

@@ -131,7 +131,7 @@ describe('a dial', () => {
       { config: { connect_timeout_ms: 100 } },
     );
     expect(await outcome).toEqual({ failure: 'connect_timeout', errorCode: 'ETIMEDOUT' });
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 
   it('tries the next address at once where one refuses', async () => {
@@ -160,7 +160,7 @@ describe('a dial', () => {
     );
     expect(await outcome).toMatchObject({ ip: '127.0.0.2' });
     expect(performance.now() - startedMs).toBeGreaterThan(45);
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 
   it('tries no more addresses than it may', async () => {

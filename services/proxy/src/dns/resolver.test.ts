@@ -73,7 +73,7 @@ describe('the name resolver', () => {
     server.set('wrong.example', record);
     const startedMs = performance.now();
     const outcome = await ask(create({ timeout_ms: 300 }), 'wrong.example');
-    expect(performance.now() - startedMs).toBeLessThan(1_500);
+    expect(performance.now() - startedMs).toBeLessThan(4_000);
     expect(outcome).toEqual({ code });
   });
 
@@ -167,7 +167,7 @@ describe('the name resolver', () => {
     });
     const startedMs = performance.now();
     expect(await ask(create({ timeout_ms: 5_000 }), 'half.example')).toEqual(ips);
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(performance.now() - startedMs).toBeLessThan(3_000);
   });
 
   it('lets slow names wait, not others, and refuses above its queue', async () => {

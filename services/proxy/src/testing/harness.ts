@@ -18,7 +18,7 @@ import {
 import type { SessionTracker } from '../sessions/index.js';
 
 /** How long a test waits for something that must happen. */
-const WAIT_MS = 5_000;
+const WAIT_MS = 20_000;
 
 export const ALLOW_ALL: AclVerdict = { decision: 'allow', rule: null };
 

@@ -13,6 +13,9 @@ import { insertRows } from '../testing/load.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
+/** For what nobody promised to be quick: the machine may be busy with something else. */
+const WAIT = { timeout: 20_000 };
+
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
 
@@ -196,7 +199,7 @@ describe('an export of sessions', () => {
         ]),
       );
       expect(own.every((entry) => entry.principal === 'local')).toBe(true);
-    });
+    }, WAIT);
   });
 
   it('that is too large is cut off, not ended, and written down as failed', async () => {
@@ -215,7 +218,7 @@ describe('an export of sessions', () => {
     await vi.waitFor(async () => {
       const entries = await auditEntries('sessions');
       expect(entries.some((entry) => entry.outcome === 'failed')).toBe(true);
-    });
+    }, WAIT);
     await small.close();
   });
 
@@ -320,13 +323,13 @@ describe('a client that goes away', () => {
     socket.pause();
     await vi.waitFor(async () => {
       expect(await running()).toBe(1);
-    });
+    }, WAIT);
     socket.destroy();
     await vi.waitFor(async () => {
       expect(await running()).toBe(0);
       const entries = await auditEntries('sessions');
       expect(entries.some((entry) => entry.outcome === 'aborted')).toBe(true);
-    });
+    }, WAIT);
   });
 
   async function running(): Promise<number> {

@@ -7,6 +7,9 @@ import '../testing/provided-context.js';
 import { clickhouseConfig, ClickHouseError, createClickHouse, int64, isoTime } from './index.js';
 import type { ClickHouse } from './index.js';
 
+/** For what nobody promised to be quick: the machine may be busy with something else. */
+const WAIT = { timeout: 20_000 };
+
 const database = `runtime_${randomBytes(4).toString('hex')}`;
 const base = clickhouseConfig.parse({ url: inject('clickhouseUrl') });
 let admin: ClickHouse;
@@ -127,7 +130,7 @@ describe('clickhouse', () => {
     };
     await vi.waitFor(async () => {
       expect(await running()).toBe(1);
-    });
+    }, WAIT);
     controller.abort();
     expect(await outcome).toMatchObject({ code: 'clickhouse_aborted' });
     await vi.waitFor(

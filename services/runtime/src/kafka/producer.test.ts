@@ -3,6 +3,9 @@ import { KafkaError } from './errors.js';
 import { createResender, RecordsRefusedError } from './producer.js';
 import type { OutgoingRecord } from './producer.js';
 
+/** For what nobody promised to be quick: the machine may be busy with something else. */
+const WAIT = { timeout: 20_000 };
+
 const limits = { attempt_timeout_ms: 60_000, backoff_first_ms: 1, backoff_max_ms: 4 };
 const never = new AbortController().signal;
 
@@ -90,7 +93,7 @@ describe('sending to Kafka', () => {
     const sending = producer.send('t', [record('a')], abort.signal);
     await vi.waitFor(() => {
       expect(log).toContain('send 0 a');
-    });
+    }, WAIT);
     abort.abort();
     await expect(sending).rejects.toMatchObject({ code: 'kafka_aborted' });
     expect(log.at(-1)).toBe('destroy 0');
@@ -126,7 +129,7 @@ describe('sending to Kafka', () => {
     release?.();
     await vi.waitFor(() => {
       expect(destroyed).toHaveBeenCalledOnce();
-    });
+    }, WAIT);
     expect(late.send).not.toHaveBeenCalled();
   });
 
