@@ -49,7 +49,7 @@ export interface Outbox {
   /** The next records to publish, null where there are none. The same ones until acknowledged. */
   next(): Batch | null;
   acknowledge(batch: Batch): void;
-  /** Bytes that dead proxies' events may still take. */
+  /** Bytes that dead proxies' events may still take: they must not shut out the living. */
   readonly roomBytes: number;
   /**
    * Takes encoded events of a dead proxy, behind all others. Never drops one.
@@ -57,6 +57,8 @@ export interface Outbox {
    * @throws SpoolError where the disk refuses: not all have been taken then.
    */
   adopt(payloads: readonly Buffer[]): void;
+  /** Forces what was adopted to disk. @throws SpoolError where the disk refuses. */
+  syncAdopted(): void;
   /** What happens now and then: forces to disk what waits, remembers what is done. */
   maintain(): void;
   /** Puts everything that is only in memory on disk, as far as it goes. */
@@ -76,6 +78,8 @@ interface Held {
 
 /** Room that is kept for the ends of sessions that are open when the spool is nearly full. */
 const FULL_FRACTION = 0.9;
+/** Of the spool, what may be taken when a dead proxy's events are added. */
+const ADOPT_FRACTION = 0.5;
 
 export interface OutboxDeps {
   readonly log: SpoolLog;
@@ -324,12 +328,15 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   return {
     accept,
     get roomBytes() {
-      return stranded.length > 0 ? 0 : config.spool_max_bytes * FULL_FRACTION - log.diskBytes;
+      return stranded.length > 0 ? 0 : config.spool_max_bytes * ADOPT_FRACTION - log.diskBytes;
     },
     adopt(payloads) {
       const before = log.end;
       const written = log.append(payloads);
       cacheAppended(written, before, log.end);
+    },
+    syncAdopted() {
+      log.sync();
     },
     next,
     acknowledge,
