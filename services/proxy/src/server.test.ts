@@ -249,7 +249,7 @@ describe('limits', () => {
   it('max_sessions_per_user counts each user apart, and nobody who is anonymous', async () => {
     const proxy = await harness({
       config: { auth_policy: 'optional', limits: { max_sessions_per_user: 1 } },
-      verify: (user) => Promise.resolve({ ok: true, user, groups: [] }),
+      verify: (user) => Promise.resolve({ ok: true, user }),
     });
     const origin = await echo();
     const open = async (user: string): Promise<number | undefined> => {
@@ -423,7 +423,7 @@ describe('a change of rules or users', () => {
     const proxy = await harness({
       config: { auth_policy: 'optional' },
       users: ['alice'],
-      verify: (user) => Promise.resolve({ ok: true, user, groups: [] }),
+      verify: (user) => Promise.resolve({ ok: true, user }),
     });
     const c = await client(proxy);
     c.send(5, 1, 2, 1, 5, 'alice', 1, 'p', requestFor('127.0.0.1', origin.port));
@@ -434,6 +434,22 @@ describe('a change of rules or users', () => {
     expect(proxy.closed()[0]).toMatchObject({ user: 'alice', close_reason: 'acl_revoked' });
     anonymous.send('alive');
     expect((await anonymous.read(5)).toString()).toBe('alive');
+  });
+
+  it('lets a user who is gone begin nothing, even after the login', async () => {
+    const origin = await echo();
+    const proxy = await harness({
+      config: { auth_policy: 'password' },
+      users: ['alice'],
+      verify: (user) => Promise.resolve({ ok: true, user }),
+    });
+    const c = await client(proxy);
+    c.send(5, 1, 2, 1, 5, 'alice', 1, 'p');
+    await c.read(4);
+    proxy.removeUser('alice');
+    c.send(requestFor('127.0.0.1', origin.port));
+    expect((await c.readAll()).toString('hex')).toBe(NOT_ALLOWED);
+    expect(proxy.closed()[0]).toMatchObject({ user: 'alice', close_reason: 'acl_rejected' });
   });
 
   it('ends an attempt to connect under way', async () => {

@@ -78,16 +78,17 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
   const resolver = createNameResolver(config.dns);
   showResolver(registry, () => resolver.stats);
   const revocation = createRevocation({ acl, users: authenticator, tracker, logger });
+  const policy = { acl, users: authenticator };
   const context: ConnectionContext = {
     authPolicy: config.auth_policy,
-    acl,
+    policy,
     authenticator,
     admission,
     tracker,
     dialer: createDialer(config.dial, { resolver }),
     binder: createBinder(config.bind, { resolver }),
     associations: createAssociations(config.udp, {
-      acl,
+      policy,
       admission,
       tracker,
       resolver,

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import type { AUTH_METHODS, CloseReason } from '@sockscope/schemas';
-import type { Acl, AclVerdict } from '../acl/acl.js';
+import type { AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome, Authenticator } from '../auth/auth.js';
 import type { Bind, Binder, BindFailure, BindOwner } from '../bind/binder.js';
 import type { Dial, Dialer, DialFailure, DialOwner } from '../dial/dialer.js';
@@ -38,7 +38,7 @@ import { listenAsAccepted, stopReadingPlain, TapSocket } from '../tcp/socket.js'
 import type { PlainSocket, SocketOwner, SocketReader } from '../tcp/socket.js';
 import type { Association, AssociationOwner, Associations } from '../udp/association.js';
 import { decideFor } from './client.js';
-import type { ClientIdentity, CommandName } from './client.js';
+import type { ClientIdentity, CommandName, Policy } from './client.js';
 import type { ConnectionMetrics, HandshakeFailure } from './metrics.js';
 
 /** Which methods the server takes: no authentication, username/password, or whichever the client offers. */
@@ -47,7 +47,7 @@ export type AuthPolicy = 'none' | 'password' | 'optional';
 /** What all connections of a server share. */
 export interface ConnectionContext {
   readonly authPolicy: AuthPolicy;
-  readonly acl: Acl;
+  readonly policy: Policy;
   readonly authenticator: Authenticator;
   readonly admission: Admission;
   readonly tracker: SessionTracker;
@@ -121,7 +121,6 @@ export class Connection
   deadlineNext: DeadlineNode | null = null;
 
   user: string = ANONYMOUS_USER;
-  groups: readonly string[] = [];
   authMethod: (typeof AUTH_METHODS)[number] = 'none';
   sourceIp = '';
   sourcePort = 0;
@@ -320,7 +319,6 @@ export class Connection
       return;
     }
     this.user = outcome.user;
-    this.groups = outcome.groups;
     this.authMethod = 'password';
     this.#phase = PHASE.request;
     this.#socket.write(PASSWORD_ACCEPTED);
@@ -418,7 +416,7 @@ export class Connection
 
   #decide(ip: string | null): AclVerdict {
     const target = this.#target;
-    return decideFor(this.#context.acl, this, this.#command, {
+    return decideFor(this.#context.policy, this, this.#command, {
       host: target?.name ?? target?.ip ?? target?.host ?? '',
       ip,
       searched: this.#searched,
@@ -485,7 +483,7 @@ export class Connection
   }
 
   mayAccept(ip: string, port: number): boolean {
-    const verdict = decideFor(this.#context.acl, this, 'bind', {
+    const verdict = decideFor(this.#context.policy, this, 'bind', {
       host: ip,
       ip,
       searched: null,
@@ -559,8 +557,8 @@ export class Connection
     this.#reply(replyOfErrno(errorCode));
   }
 
-  associationIdle(): void {
-    this.#endAssociation('idle_timeout');
+  associationOver(reason: 'idle_timeout' | 'acl_revoked'): void {
+    this.#endAssociation(reason);
     this.destroy();
   }
 

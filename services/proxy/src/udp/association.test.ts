@@ -68,14 +68,25 @@ interface Associated {
 
 async function associate(
   proxy: Harness,
-  options: { readonly announce?: (port: number) => Buffer; readonly from?: string } = {},
+  options: {
+    readonly announce?: (port: number) => Buffer;
+    readonly from?: string;
+    /** Logs in as this one. */
+    readonly user?: string;
+  } = {},
 ): Promise<Associated> {
   const own = await datagrams(options.from ?? '127.0.0.1');
   const control = await TestClient.connect(proxy.address);
   cleanups.push(() => {
     control.destroy();
   });
-  control.send(GREETING, options.announce?.(own.port) ?? requestFor('0.0.0.0', 0, 3));
+  const { user } = options;
+  if (user === undefined) control.send(GREETING);
+  else {
+    control.send(5, 1, 2, 1, user.length, user, 1, 'p');
+    expect([...(await control.read(2))]).toEqual([5, 2]);
+  }
+  control.send(options.announce?.(own.port) ?? requestFor('0.0.0.0', 0, 3));
   const reply = (await control.read(12)).subarray(2);
   expect([...reply.subarray(0, 8)]).toEqual([5, 0, 0, 1, 127, 0, 0, 1]);
   const relayPort = reply.readUInt16BE(8);
@@ -352,6 +363,49 @@ describe('UDP ASSOCIATE', () => {
     a.send(to4(destination.port), 'y');
     await waitDropped(proxy, 'refused_destination');
     expect(destination.received).toHaveLength(1);
+  });
+
+  it.each([
+    [
+      'removed',
+      (proxy: Harness) => {
+        proxy.removeUser('alice');
+      },
+    ],
+    [
+      'put into other groups',
+      (proxy: Harness) => {
+        proxy.setGroups('alice', []);
+      },
+    ],
+  ])('opens nothing more for a user who was %s', async (what, change) => {
+    const destinations = await Promise.all([echo(), echo()]);
+    const [first, second] = destinations.map(({ port }) => port);
+    const proxy = await harness({
+      config: { auth_policy: 'password' },
+      users: ['alice'],
+      verify: (user) => Promise.resolve({ ok: true, user }),
+      decide: ({ groups }) => ({
+        decision: groups.includes('udp') ? 'allow' : 'block',
+        rule: null,
+      }),
+    });
+    proxy.setGroups('alice', ['udp']);
+    const a = await associate(proxy, { user: 'alice' });
+    a.send(to4(first ?? 0), 'x');
+    await waitFor(() => a.own.received.length === 1, 'an answer');
+    change(proxy);
+    await proxy.waitClosed();
+    a.send(to4(second ?? 0), 'y');
+    const closed = await proxy.waitClosed(2);
+    expect(closed.map((event) => [event.dest_port, event.close_reason])).toEqual([
+      [first, 'acl_revoked'],
+      [second, 'acl_rejected'],
+    ]);
+    expect(destinations[1]?.received).toHaveLength(0);
+    if (what !== 'removed') return;
+    await a.control.waitClosed();
+    expect(await proxy.metric('sockscope_proxy_udp_associations')).toBe(0);
   });
 
   it('ends with server_shutdown when the proxy stops', async () => {

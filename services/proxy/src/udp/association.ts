@@ -2,9 +2,8 @@ import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
-import type { Acl } from '../acl/acl.js';
-import { decideFor } from '../connection/client.js';
-import type { ClientIdentity } from '../connection/client.js';
+import { decideFor, isKnown } from '../connection/client.js';
+import type { ClientIdentity, Policy } from '../connection/client.js';
 import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
 import type { Admission } from '../limits/admission.js';
 import { DeadlineQueue } from '../limits/deadlines.js';
@@ -28,8 +27,8 @@ export interface AssociationOwner {
   /** The client can send datagrams to this address. */
   associated(ip: string, port: number): void;
   associationFailed(errorCode: string): void;
-  /** There has been no destination for the idle timeout. */
-  associationIdle(): void;
+  /** There has been no destination for the idle timeout, or the client's user is gone. */
+  associationOver(reason: 'idle_timeout' | 'acl_revoked'): void;
 }
 
 export interface Associations {
@@ -38,7 +37,7 @@ export interface Associations {
 }
 
 export interface AssociationDeps {
-  readonly acl: Acl;
+  readonly policy: Policy;
   readonly admission: Admission;
   readonly tracker: SessionTracker;
   readonly resolver: NameResolver;
@@ -143,7 +142,7 @@ export class Association implements DeadlineNode {
   }
 
   onDeadline(): void {
-    this.#owner?.associationIdle();
+    this.#owner?.associationOver('idle_timeout');
   }
 
   /** Ends every session and closes the sockets. */
@@ -192,8 +191,12 @@ export class Association implements DeadlineNode {
       return null;
     }
     const flow = new Flow(this, key, targetOf(datagram, ADDRESS_AT));
-    if (!flow.open()) {
+    const isOpen = flow.open();
+    const isOver = !isKnown(this.context.policy.users, this.client);
+    if (!isOpen || isOver) {
       this.context.metrics.dropped.add('refused_destination');
+      // What a removed user still asked for is recorded, and there will be no more of it.
+      if (isOver) this.#owner?.associationOver('acl_revoked');
       return null;
     }
     this.#flows.set(key, flow);
@@ -293,10 +296,10 @@ class Flow implements DeadlineNode, ResolveWaiter {
 
   /** Opens the session, refused or not. False where not even that is possible now. */
   open(): boolean {
-    const { acl, admission, tracker, limitReached } = this.#association.context;
+    const { policy, admission, tracker, limitReached } = this.#association.context;
     const { client } = this.#association;
     const target = this.#target;
-    const verdict = decideFor(acl, client, 'udp_associate', {
+    const verdict = decideFor(policy, client, 'udp_associate', {
       host: target.name ?? target.ip ?? target.host,
       ip: target.ip,
       searched: null,
@@ -355,7 +358,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
     let blocked: { readonly ip: string; readonly rule: string | null } | null = null;
     for (const ip of addresses) {
       const verdict = decideFor(
-        this.#association.context.acl,
+        this.#association.context.policy,
         this.#association.client,
         'udp_associate',
         {
