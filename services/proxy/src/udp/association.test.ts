@@ -31,6 +31,12 @@ async function harness(options: HarnessOptions = {}): Promise<Harness> {
   return made;
 }
 
+/**
+ * An address that the kernel lets no datagram out to (EACCES: a broadcast was not asked for), as all
+ * of IPv6 on a machine without it.
+ */
+const UNREACHABLE = '255.255.255.255';
+
 interface Datagrams {
   readonly socket: Socket;
   readonly port: number;
@@ -185,6 +191,58 @@ describe('UDP ASSOCIATE', () => {
     a.control.destroy();
     const [closed] = await proxy.waitClosed();
     expect(closed).toMatchObject({ dest_ip: '127.0.0.1', packets_sent: 2, packets_received: 2 });
+  });
+
+  it("goes on to a name's next address where the first one cannot be reached from here", async () => {
+    const dns = await startDnsServer();
+    cleanups.push(() => dns.stop());
+    dns.set('dual.test', { addresses: [UNREACHABLE, '127.0.0.1'] });
+    const proxy = await harness({ config: { dns: { servers: [dns.address] } } });
+    const destination = await echo();
+    const a = await associate(proxy);
+    for (const text of ['a', 'b', 'c']) a.send(toName('dual.test', destination.port), text);
+    await waitFor(() => a.own.received.length === 3, 'three answers');
+    a.control.destroy();
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({
+      status: 'closed',
+      dest_ip: '127.0.0.1',
+      packets_sent: 3,
+      packets_received: 3,
+    });
+  });
+
+  it('asks the rules about each address that it goes on to', async () => {
+    const dns = await startDnsServer();
+    cleanups.push(() => dns.stop());
+    dns.set('dual.test', { addresses: [UNREACHABLE, '127.0.0.1'] });
+    const proxy = await harness({
+      config: { dns: { servers: [dns.address] } },
+      decide: ({ dest_ip }) => ({
+        decision: dest_ip === '127.0.0.1' ? 'block' : 'allow',
+        rule: null,
+      }),
+    });
+    const destination = await echo();
+    const a = await associate(proxy);
+    a.send(toName('dual.test', destination.port), 'x');
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ close_reason: 'connect_failed', error_code: 'EACCES' });
+    expect(destination.received).toHaveLength(0);
+  });
+
+  it('records a destination that cannot be reached from here as failed', async () => {
+    const proxy = await harness();
+    const a = await associate(proxy);
+    a.send(0, 0, 0, 1, 255, 255, 255, 255, 0, 9, 'x');
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({
+      status: 'failed',
+      close_reason: 'connect_failed',
+      error_code: 'EACCES',
+      packets_sent: 0,
+    });
+    await waitDropped(proxy, 'send_failed');
   });
 
   it('reaches IPv6 destinations', async () => {
