@@ -295,6 +295,23 @@ describe('limits', () => {
     await connected(proxy, origin);
   });
 
+  it('a refused client keeps its place until its connection is closed', async () => {
+    const proxy = await harness({ config: { limits: { max_handshakes_per_source: 2 } } });
+    const refused = [await client(proxy), await client(proxy)];
+    for (const c of refused) c.send(5, 1, 9);
+    for (const c of refused) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect([...(await c.readAll())]).toEqual([5, 0xff]);
+    }
+    await (await client(proxy)).waitClosed();
+    expect(await proxy.metric(LIMITS, { limit: 'max_handshakes_per_source' })).toBe(1);
+    for (const c of refused) c.destroy();
+    await proxy.idle();
+    await connected(proxy, await echo());
+    expect(await proxy.metric(FAILURES, { kind: 'no_acceptable_method' })).toBe(2);
+    expect(await proxy.metric(FAILURES, { kind: 'reset' })).toBe(0);
+  });
+
   it('max_handshakes_per_source counts each address apart', async () => {
     const proxy = await harness({ config: { limits: { max_handshakes_per_source: 1 } } });
     const origin = await echo();

@@ -609,6 +609,11 @@ export class Connection
     this.#context.admission.endSession(this.user, this.source);
   }
 
+  /** Whether the handshake goes on, so that its failure is still to be counted. */
+  get #isUndecided(): boolean {
+    return this.#isHandshaking && this.#phase !== PHASE.lingering;
+  }
+
   #endHandshake(): void {
     if (!this.#isHandshaking) return;
     this.#isHandshaking = false;
@@ -634,9 +639,9 @@ export class Connection
   /**
    * Sends the last message and waits for the client to close, which is when it has read it:
    * closing at once while bytes of the client are unread would send a reset that overtakes it.
+   * A handshake keeps its place until then, because its socket is as open as before.
    */
   #linger(last: Buffer): void {
-    this.#endHandshake();
     if (this.#phase === PHASE.done) return;
     this.#phase = PHASE.lingering;
     this.#pending = null;
@@ -683,7 +688,7 @@ export class Connection
   }
 
   onClose(): void {
-    if (this.#isHandshaking) this.#context.metrics.handshakeFailures.add('reset');
+    if (this.#isUndecided) this.#context.metrics.handshakeFailures.add('reset');
     this.#abandoned();
   }
 
@@ -709,7 +714,7 @@ export class Connection
 
   /** Ends a handshake; sessions and associations have a time to end by themselves. */
   endHandshake(): void {
-    if (this.#isHandshaking) this.#fail('shutdown');
+    if (this.#isUndecided) this.#fail('shutdown');
   }
 
   /** Ends the connection, whatever it does. */
