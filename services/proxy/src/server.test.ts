@@ -1,4 +1,7 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startDnsServer } from './testing/dns-server.js';
 import type { DnsServer } from './testing/dns-server.js';
@@ -451,6 +454,33 @@ describe('a change of rules or users', () => {
     expect(proxy.closed()[0]).toMatchObject({ user: 'alice', close_reason: 'acl_revoked' });
     anonymous.send('alive');
     expect((await anonymous.read(5)).toString()).toBe('alive');
+  });
+
+  it('ends a session by the name that a search list made of the one asked for', async () => {
+    const dns = await dnsServer();
+    const origin = await echo();
+    dns.set('db.corp.test', { addresses: ['127.0.0.1'] });
+    const dir = mkdtempSync(join(tmpdir(), 'sockscope-server-'));
+    cleanups.push(() => {
+      rmSync(dir, { recursive: true });
+    });
+    const resolvConf = join(dir, 'resolv.conf');
+    writeFileSync(resolvConf, 'search corp.test\n');
+    let isBlocked = false;
+    const proxy = await harness({
+      config: { dns: { servers: [dns.address], family: 'ipv4', resolv_conf: resolvConf } },
+      decide: ({ resolved_name }) => ({
+        decision: isBlocked && resolved_name === 'db.corp.test' ? 'block' : 'allow',
+        rule: null,
+      }),
+    });
+    const c = await client(proxy);
+    c.send(GREETING, requestFor('db', origin.port));
+    expect((await c.read(12))[3]).toBe(0);
+    isBlocked = true;
+    proxy.changed();
+    await c.waitClosed();
+    expect(proxy.closed()[0]).toMatchObject({ dest_host: 'db', close_reason: 'acl_revoked' });
   });
 
   it('lets a user who is gone begin nothing, even after the login', async () => {

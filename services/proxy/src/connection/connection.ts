@@ -140,8 +140,6 @@ export class Connection
   #dial: Dial | null = null;
   #bind: Bind | null = null;
   #association: Association | null = null;
-  /** The name that a search list made of the one asked for; null where none. */
-  #searched: string | null = null;
   /** The last address of a name that was blocked. */
   #blockedIp = '';
   /** The rules that decided on addresses of a name; null for every other target. */
@@ -419,7 +417,7 @@ export class Connection
     return decideFor(this.#context.policy, this, this.#command, {
       host: target?.name ?? target?.ip ?? target?.host ?? '',
       ip,
-      searched: this.#searched,
+      searched: this.#session?.searchedName ?? null,
       port: target?.port ?? 0,
     });
   }
@@ -427,7 +425,7 @@ export class Connection
   mayDial(ip: string, searched: string | null): boolean {
     // An address that was asked for as such was decided with the request.
     if (this.#target?.ip === ip) return true;
-    this.#searched = searched;
+    if (this.#session !== null) this.#session.searchedName = searched;
     const verdict = this.#decide(ip);
     this.#rules ??= new Map();
     this.#rules.set(ip, verdict.rule);

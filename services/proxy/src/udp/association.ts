@@ -291,7 +291,6 @@ class Flow implements DeadlineNode, ResolveWaiter {
   #ip: string | null = null;
   /** Addresses of the name that were not tried yet. */
   #addresses: readonly string[] = [];
-  #searched: string | null = null;
   /** Null where nothing is passed on: the destination was refused, and that is remembered for a while. */
   #session: Session | null = null;
   #waiting: Buffer[] | null = null;
@@ -384,7 +383,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
   resolved(addresses: readonly string[], searched: string | null): void {
     if (this.#session === null) return;
     this.#addresses = addresses;
-    this.#searched = searched;
+    this.#session.searchedName = searched;
     this.#reachNext(null);
   }
 
@@ -404,7 +403,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
       const verdict = decideFor(context.policy, client, 'udp_associate', {
         host: name ?? ip,
         ip,
-        searched: this.#searched,
+        searched: this.#session?.searchedName ?? null,
         port,
       });
       if (verdict.decision === 'allow') {
