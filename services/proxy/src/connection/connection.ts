@@ -480,13 +480,11 @@ export class Connection
     this.#succeed(ip, port);
   }
 
-  mayAccept(ip: string, port: number): boolean {
-    const verdict = decideFor(this.#context.policy, this, 'bind', {
-      host: ip,
-      ip,
-      searched: null,
-      port,
-    });
+  mayAccept(ip: string, port: number, searched: string | null): boolean {
+    // A peer that was announced by name is one of its addresses, so rules for the name admit it.
+    const host = this.#target?.name ?? ip;
+    const verdict = decideFor(this.#context.policy, this, 'bind', { host, ip, searched, port });
+    if (this.#session !== null) this.#session.searchedName = searched;
     if (verdict.decision === 'block') return false;
     this.#rules = new Map([[ip, verdict.rule]]);
     return true;
