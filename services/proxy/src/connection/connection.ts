@@ -529,13 +529,8 @@ export class Connection
     const isPossible =
       context.associations.enabled && this.#decide(UNKNOWN_DESTINATION.ip).decision === 'allow';
     const limit = isPossible ? context.admission.beginSession(this.user, this.source) : null;
-    if (!isPossible) {
+    if (!isPossible || limit !== null) {
       this.#openSession(UNKNOWN_DESTINATION, context.associations.enabled);
-      return;
-    }
-    if (limit !== null) {
-      this.limitReached(limit);
-      this.#reply('not_allowed');
       return;
     }
     this.#phase = PHASE.associated;

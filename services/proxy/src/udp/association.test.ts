@@ -386,6 +386,27 @@ describe('UDP ASSOCIATE', () => {
     await waitFor(() => again.own.received.length === 1, 'an answer');
   });
 
+  it('records a request that a limit refuses', async () => {
+    const proxy = await harness({ config: { limits: { max_sessions: 1 } } });
+    await associate(proxy);
+    const second = await TestClient.connect(proxy.address);
+    cleanups.push(() => {
+      second.destroy();
+    });
+    second.send(GREETING, requestFor('0.0.0.0', 0, 3));
+    expect((await second.readAll()).toString('hex')).toBe('050005020001000000000000');
+    expect(proxy.closed()).toHaveLength(1);
+    expect(proxy.closed()[0]).toMatchObject({
+      command: 'udp_associate',
+      status: 'failed',
+      close_reason: 'limit_exceeded',
+      error_code: 'max_sessions',
+    });
+    expect(
+      await proxy.metric('sockscope_proxy_limit_refusals_total', { limit: 'max_sessions' }),
+    ).toBe(1);
+  });
+
   it('ends the session of an idle destination, and begins a new one with the next datagram', async () => {
     const proxy = await harness({ config: { udp: { idle_timeout_ms: 150 } } });
     const destination = await echo();
