@@ -325,8 +325,14 @@ function serviceSpecs(options: {
     PROXY_OPS_LISTEN: formatListenAddress(addresses.proxyOps),
     INGEST_OPS_LISTEN: formatListenAddress(addresses.ingestOps),
   };
-  const spec = (name: string, ops: ListenAddress, env: NodeJS.ProcessEnv = {}): ServiceSpec => ({
+  const { config } = options;
+  const spec = (
+    name: 'ingest' | 'query' | 'proxy',
+    ops: ListenAddress,
+    env: NodeJS.ProcessEnv = {},
+  ): ServiceSpec => ({
     name,
+    deadlineMs: config[`${name}_deadline_ms`],
     script: join(deps.root, 'services', name, 'dist', 'main.js'),
     env: { ...shared, ...env },
     readyUrl: `http://${formatListenAddress(reachable(ops))}/readyz`,
