@@ -124,6 +124,13 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
     },
     stop: () => server.stop(),
   };
+  const relaying: Component = {
+    async start() {
+      await relay.start();
+      logger.info({ relay: relay.name }, 'relay chosen');
+    },
+    stop: () => relay.stop(),
+  };
   const reload = (): void => {
     void acl.reload();
     void authenticator.reload();
@@ -133,7 +140,7 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
     ['users', authenticator],
     ['acl', acl],
     ['tracker', tracker],
-    ['relay', relay],
+    ['relay', relaying],
     ['server', listening],
   ];
   if (sharedCounts === null) {
