@@ -2,12 +2,17 @@ import { createProgram } from '@sockscope/runtime';
 import { registerAclCommands } from './acl/commands.js';
 import { registerUsersCommands } from './auth/commands.js';
 import { ownEndpointsOf, proxyConfig } from './config.js';
+import { relayNameFor } from './relay/index.js';
 import { runProxy } from './run.js';
 
 const program = createProgram({
   name: 'sockscope-proxy',
   description: 'A SOCKS5 proxy that records every connection.',
   schema: proxyConfig,
+  resolved: (config) => ({
+    ...config,
+    relay: { ...config.relay, relay: relayNameFor(config.relay) },
+  }),
   run: runProxy,
 });
 registerUsersCommands(program.command, () => program.config().auth.users_file);

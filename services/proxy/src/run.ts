@@ -6,7 +6,7 @@ import {
   createService,
   formatListenAddress,
 } from '@sockscope/runtime';
-import type { Component } from '@sockscope/runtime';
+import type { Component, Logger } from '@sockscope/runtime';
 import { createAcl } from './acl/acl.js';
 import { createAuthenticator } from './auth/auth.js';
 import { authPolicyOf, configOfWorker, ownEndpointsOf } from './config.js';
@@ -34,9 +34,19 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
   else await serve(config, null);
 }
 
+/** Says where a stop would cut sessions off before their time. */
+function warnOfDeadline({ shutdown }: ProxyConfig, logger: Logger): void {
+  if (shutdown.drain_timeout_ms < shutdown.deadline_ms) return;
+  logger.warn(
+    { drain_timeout_ms: shutdown.drain_timeout_ms, deadline_ms: shutdown.deadline_ms },
+    'a stop ends before sessions have had their drain time: raise PROXY_SHUTDOWN_DEADLINE above PROXY_DRAIN_TIMEOUT, with some seconds to publish what is left',
+  );
+}
+
 /** The primary of several workers: it serves nobody itself, and speaks for all of them. */
 async function supervise(config: ProxyConfig): Promise<void> {
   const logger = createLogger('proxy', config.log);
+  warnOfDeadline(config, logger);
   const registry = createRegistry('proxy', VERSION);
   const health = createHealth();
   const pool = createWorkerPool(config.workers, { fork: forkClusterWorker, logger, registry });
@@ -65,6 +75,7 @@ async function supervise(config: ProxyConfig): Promise<void> {
 async function serve(config: ProxyConfig, worker: number | null): Promise<void> {
   const root = createLogger('proxy', config.log);
   const logger = worker === null ? root : root.child({ worker });
+  if (worker === null) warnOfDeadline(config, logger);
   const sharedCounts = worker === null ? null : new CountShare();
   const registry = createRegistry('proxy', VERSION);
   const health = createHealth();
@@ -113,6 +124,13 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
     },
     stop: () => server.stop(),
   };
+  const relaying: Component = {
+    async start() {
+      await relay.start();
+      logger.info({ relay: relay.name }, 'relay chosen');
+    },
+    stop: () => relay.stop(),
+  };
   const reload = (): void => {
     void acl.reload();
     void authenticator.reload();
@@ -122,7 +140,7 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
     ['users', authenticator],
     ['acl', acl],
     ['tracker', tracker],
-    ['relay', relay],
+    ['relay', relaying],
     ['server', listening],
   ];
   if (sharedCounts === null) {

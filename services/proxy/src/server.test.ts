@@ -1,4 +1,7 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startDnsServer } from './testing/dns-server.js';
 import type { DnsServer } from './testing/dns-server.js';
@@ -249,7 +252,7 @@ describe('limits', () => {
   it('max_sessions_per_user counts each user apart, and nobody who is anonymous', async () => {
     const proxy = await harness({
       config: { auth_policy: 'optional', limits: { max_sessions_per_user: 1 } },
-      verify: (user) => Promise.resolve({ ok: true, user, groups: [] }),
+      verify: (user) => Promise.resolve({ ok: true, user }),
     });
     const origin = await echo();
     const open = async (user: string): Promise<number | undefined> => {
@@ -293,6 +296,23 @@ describe('limits', () => {
     first.send(GREETING, requestFor('127.0.0.1', origin.port));
     await first.read(12);
     await connected(proxy, origin);
+  });
+
+  it('a refused client keeps its place until its connection is closed', async () => {
+    const proxy = await harness({ config: { limits: { max_handshakes_per_source: 2 } } });
+    const refused = [await client(proxy), await client(proxy)];
+    for (const c of refused) c.send(5, 1, 9);
+    for (const c of refused) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect([...(await c.readAll())]).toEqual([5, 0xff]);
+    }
+    await (await client(proxy)).waitClosed();
+    expect(await proxy.metric(LIMITS, { limit: 'max_handshakes_per_source' })).toBe(1);
+    for (const c of refused) c.destroy();
+    await proxy.idle();
+    await connected(proxy, await echo());
+    expect(await proxy.metric(FAILURES, { kind: 'no_acceptable_method' })).toBe(2);
+    expect(await proxy.metric(FAILURES, { kind: 'reset' })).toBe(0);
   });
 
   it('max_handshakes_per_source counts each address apart', async () => {
@@ -423,7 +443,7 @@ describe('a change of rules or users', () => {
     const proxy = await harness({
       config: { auth_policy: 'optional' },
       users: ['alice'],
-      verify: (user) => Promise.resolve({ ok: true, user, groups: [] }),
+      verify: (user) => Promise.resolve({ ok: true, user }),
     });
     const c = await client(proxy);
     c.send(5, 1, 2, 1, 5, 'alice', 1, 'p', requestFor('127.0.0.1', origin.port));
@@ -434,6 +454,49 @@ describe('a change of rules or users', () => {
     expect(proxy.closed()[0]).toMatchObject({ user: 'alice', close_reason: 'acl_revoked' });
     anonymous.send('alive');
     expect((await anonymous.read(5)).toString()).toBe('alive');
+  });
+
+  it('ends a session by the name that a search list made of the one asked for', async () => {
+    const dns = await dnsServer();
+    const origin = await echo();
+    dns.set('db.corp.test', { addresses: ['127.0.0.1'] });
+    const dir = mkdtempSync(join(tmpdir(), 'sockscope-server-'));
+    cleanups.push(() => {
+      rmSync(dir, { recursive: true });
+    });
+    const resolvConf = join(dir, 'resolv.conf');
+    writeFileSync(resolvConf, 'search corp.test\n');
+    let isBlocked = false;
+    const proxy = await harness({
+      config: { dns: { servers: [dns.address], family: 'ipv4', resolv_conf: resolvConf } },
+      decide: ({ resolved_name }) => ({
+        decision: isBlocked && resolved_name === 'db.corp.test' ? 'block' : 'allow',
+        rule: null,
+      }),
+    });
+    const c = await client(proxy);
+    c.send(GREETING, requestFor('db', origin.port));
+    expect((await c.read(12))[3]).toBe(0);
+    isBlocked = true;
+    proxy.changed();
+    await c.waitClosed();
+    expect(proxy.closed()[0]).toMatchObject({ dest_host: 'db', close_reason: 'acl_revoked' });
+  });
+
+  it('lets a user who is gone begin nothing, even after the login', async () => {
+    const origin = await echo();
+    const proxy = await harness({
+      config: { auth_policy: 'password' },
+      users: ['alice'],
+      verify: (user) => Promise.resolve({ ok: true, user }),
+    });
+    const c = await client(proxy);
+    c.send(5, 1, 2, 1, 5, 'alice', 1, 'p');
+    await c.read(4);
+    proxy.removeUser('alice');
+    c.send(requestFor('127.0.0.1', origin.port));
+    expect((await c.readAll()).toString('hex')).toBe(NOT_ALLOWED);
+    expect(proxy.closed()[0]).toMatchObject({ user: 'alice', close_reason: 'acl_rejected' });
   });
 
   it('ends an attempt to connect under way', async () => {

@@ -64,6 +64,8 @@ export interface ProxyServer {
 
 /** How long a destination may still take when the client has ended its side already. */
 const ABANDON_AFTER_MS = 1_000;
+/** Refused clients that are waited for at once; above it the first of them is closed early. */
+const MAX_LINGERING = 1_024;
 /** How often `stop` looks whether the sessions are gone. */
 const DRAIN_POLL_MS = 20;
 /** How long sessions have that were told to end: their sockets are only closed. */
@@ -78,16 +80,17 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
   const resolver = createNameResolver(config.dns);
   showResolver(registry, () => resolver.stats);
   const revocation = createRevocation({ acl, users: authenticator, tracker, logger });
+  const policy = { acl, users: authenticator };
   const context: ConnectionContext = {
     authPolicy: config.auth_policy,
-    acl,
+    policy,
     authenticator,
     admission,
     tracker,
     dialer: createDialer(config.dial, { resolver }),
     binder: createBinder(config.bind, { resolver }),
     associations: createAssociations(config.udp, {
-      acl,
+      policy,
       admission,
       tracker,
       resolver,
@@ -100,7 +103,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
     abandonDeadlines: new DeadlineQueue(ABANDON_AFTER_MS),
-    lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms),
+    lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms, MAX_LINGERING),
     open,
     aclGeneration: () => revocation.generation,
   };

@@ -135,6 +135,18 @@ describe('rules and users of a running proxy', () => {
     );
   });
 
+  test('SIGHUP takes both files in again, changed or not', async () => {
+    const reloads = (): number[] =>
+      ['ACL reloaded', 'users reloaded'].map(
+        (text) => proxy.log.filter((line) => line.includes(text)).length,
+      );
+    const before = reloads();
+    process.kill(proxy.pid, 'SIGHUP');
+    await vi.waitFor(() => {
+      expect(reloads()).toEqual(before.map((count) => count + 1));
+    }, WAIT);
+  });
+
   test('a refused request is recorded with who asked for what, and which rule said no', async () => {
     await expect(connectAs('alice', 'one')).rejects.toThrow(/NotAllowed/);
     const session = await log.waitForClosed(

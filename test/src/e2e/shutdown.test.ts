@@ -106,6 +106,7 @@ describe('SIGTERM', () => {
     expect(await proxy.stop()).toBe(1);
     expect(performance.now() - startedMs).toBeGreaterThan(900);
     expect(performance.now() - startedMs).toBeLessThan(5_000);
+    expect(proxy.log.join('\n')).toContain('a stop ends before sessions have had their drain time');
     expect(proxy.log.join('\n')).toContain('shutdown deadline passed');
     // The next run finds the session in the journal: nothing is lost by a stop that was cut short.
     const next = await startProxy(site);

@@ -1,5 +1,11 @@
 import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
-import { CONFIG_FILE_ENV, integer, listenAddress, loadConfig } from '@sockscope/runtime';
+import {
+  CONFIG_FILE_ENV,
+  durationMs,
+  integer,
+  listenAddress,
+  loadConfig,
+} from '@sockscope/runtime';
 import { kafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 
@@ -51,6 +57,18 @@ export const localConfig = z.object({
   ingest_ops_listen: listenAddress()
     .default({ host: '127.0.0.1', port: 9102 })
     .meta({ env: 'INGEST_OPS_LISTEN', description: 'metrics and health of ingest' }),
+  proxy_deadline_ms: durationMs({ min: 100, max: 7_200_000 }).default(30_000).meta({
+    env: 'PROXY_SHUTDOWN_DEADLINE',
+    description: 'how long a stop of the proxy may take; it is killed 15 s later',
+  }),
+  ingest_deadline_ms: durationMs({ min: 100, max: 600_000 }).default(25_000).meta({
+    env: 'INGEST_SHUTDOWN_DEADLINE',
+    description: 'how long a stop of ingest may take; it is killed 15 s later',
+  }),
+  query_deadline_ms: durationMs({ min: 1_000, max: 600_000 }).default(10_000).meta({
+    env: 'SHUTDOWN_DEADLINE',
+    description: 'how long a stop of query may take; it is killed 15 s later',
+  }),
   kafka: kafkaConfig,
   clickhouse: clickhouseConfig,
 });

@@ -1,47 +1,48 @@
 import { messageOf } from '../errors.js';
 import type { Reporter } from './report.js';
-import { readyProblem } from './service.js';
 
 const INTERVAL_MS = 5_000;
 /** One missed probe is no news on a busy machine. */
 const FAILURES_BEFORE_REPORT = 2;
 
-export interface WatchedService {
+export interface WatchedPart {
   readonly name: string;
-  readonly readyUrl: string;
-  /** A service that is down is the keeper's to report. */
+  /** Null where it answers as it should, else why not. Ends by itself within seconds. */
+  readonly problem: () => Promise<string | null>;
+  /** A part that is down is the keeper's to report. */
   readonly isUp: () => boolean;
 }
 
 /**
- * Asks every service now and then whether it is ready, and looks at the disk; says when that
- * changes.
+ * Asks every part now and then whether it is ready, and looks at the disk; says when that changes.
+ * One that hangs is named, and not ended: it may be at work on something.
  */
 export function createHealthWatch(
-  services: readonly WatchedService[],
+  parts: readonly WatchedPart[],
   deps: {
     readonly report: Reporter;
     /** Rejects with a sentence where the disk is nearly full. */
     readonly checkDisk: () => Promise<void>;
+    readonly intervalMs?: number;
   },
 ): { start(): void; stop(): void } {
   const failures = new Map<string, number>();
   let timer: NodeJS.Timeout | null = null;
 
-  async function check(service: WatchedService): Promise<void> {
-    const before = failures.get(service.name) ?? 0;
-    const problem = service.isUp() ? await readyProblem(service.readyUrl) : null;
+  async function check(part: WatchedPart): Promise<void> {
+    const before = failures.get(part.name) ?? 0;
+    const problem = part.isUp() ? await part.problem() : null;
     if (timer === null) return;
     if (problem === null) {
-      failures.delete(service.name);
-      if (before >= FAILURES_BEFORE_REPORT && service.isUp()) {
-        deps.report.line(`${service.name} is ready again`);
+      failures.delete(part.name);
+      if (before >= FAILURES_BEFORE_REPORT && part.isUp()) {
+        deps.report.line(`${part.name} is ready again`);
       }
       return;
     }
-    failures.set(service.name, before + 1);
+    failures.set(part.name, before + 1);
     if (before + 1 === FAILURES_BEFORE_REPORT) {
-      deps.report.problem(`${service.name} is not ready: ${problem}`);
+      deps.report.problem(`${part.name} is not ready: ${problem}`);
     }
   }
 
@@ -59,9 +60,9 @@ export function createHealthWatch(
   return {
     start() {
       timer ??= setInterval(() => {
-        for (const service of services) void check(service);
+        for (const part of parts) void check(part);
         void checkDisk();
-      }, INTERVAL_MS);
+      }, deps.intervalMs ?? INTERVAL_MS);
     },
     stop() {
       if (timer !== null) clearInterval(timer);

@@ -6,8 +6,8 @@ import type { RunningPart } from './keeper.js';
 
 const READY_TIMEOUT_MS = 60_000;
 const PROBE_TIMEOUT_MS = 3_000;
-/** A service has a shutdown deadline of its own, below this one. */
-const STOP_TIMEOUT_MS = 45_000;
+/** A service ends itself at its shutdown deadline; it is killed this much later. */
+const STOP_GRACE_MS = 15_000;
 const COMMAND_TIMEOUT_MS = 120_000;
 /** Longer than a busy service needs to hand over what it has when the supervisor was killed. */
 const ORPHAN_GRACE_SECONDS = 0;
@@ -19,7 +19,11 @@ export interface ServiceSpec {
   readonly env: NodeJS.ProcessEnv;
   readonly readyUrl: string;
   readonly logFile: string;
+  /** The service's own shutdown deadline. */
+  readonly deadlineMs: number;
 }
+
+type CommandSpec = Omit<ServiceSpec, 'readyUrl' | 'deadlineMs'>;
 
 /** Starts a service of ours and resolves when its /readyz says so. */
 export async function launchService(spec: ServiceSpec, signal: AbortSignal): Promise<RunningPart> {
@@ -42,7 +46,7 @@ export async function launchService(spec: ServiceSpec, signal: AbortSignal): Pro
     pid: child.pid,
     exited: child.exited,
     tail: (lines) => child.tail(lines),
-    stop: () => child.stop(STOP_TIMEOUT_MS),
+    stop: () => child.stop(spec.deadlineMs + STOP_GRACE_MS),
     kill: () => child.kill(),
   };
 }
@@ -53,7 +57,7 @@ export async function launchService(spec: ServiceSpec, signal: AbortSignal): Pro
  * @throws {LocalError} STEP_FAILED with its last lines.
  */
 export async function runServiceCommand(
-  spec: Omit<ServiceSpec, 'readyUrl'>,
+  spec: CommandSpec,
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -97,10 +101,7 @@ export async function readyProblem(readyUrl: string): Promise<string | null> {
   }
 }
 
-function startNode(
-  spec: Omit<ServiceSpec, 'readyUrl'>,
-  args: readonly string[],
-): Promise<OwnedProcess> {
+function startNode(spec: CommandSpec, args: readonly string[]): Promise<OwnedProcess> {
   return startOwnedProcess({
     name: spec.name,
     command: process.execPath,

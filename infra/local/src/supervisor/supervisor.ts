@@ -8,9 +8,10 @@ import { pino } from 'pino';
 import { startClickHouse } from '../clickhouse/index.js';
 import { LocalError, messageOf } from '../errors.js';
 import { startKafka } from '../kafka/index.js';
+import { probeKafka } from '../kafka/probe.js';
 import { pickFreePort } from '../net/ports.js';
 import type { LocalConfig } from './config.js';
-import { createHealthWatch } from './health-watch.js';
+import { createHealthWatch, type WatchedPart } from './health-watch.js';
 import { createKeeper, type Keeper } from './keeper.js';
 import { type DataDirLock, lockDataDir } from './lock.js';
 import {
@@ -20,7 +21,9 @@ import {
   type PlannedListener,
 } from './preflight.js';
 import type { Reporter } from './report.js';
-import { launchService, runServiceCommand, type ServiceSpec } from './service.js';
+import { launchService, readyProblem, runServiceCommand, type ServiceSpec } from './service.js';
+
+const PROBE_TIMEOUT_MS = 3_000;
 
 export interface Supervisor {
   /** Resolves when everything answers. */
@@ -207,10 +210,12 @@ export function createSupervisor(
       await keepService(services.proxy).start();
     });
     const watch = createHealthWatch(
-      Object.values(services).map((spec) => ({
-        ...spec,
-        isUp: () => keepers.some((keeper) => keeper.name === spec.name && keeper.pid() !== null),
-      })),
+      [
+        ...serversOf(addresses),
+        ...Object.values(services).map(({ name, readyUrl }) =>
+          watched(name, () => readyProblem(readyUrl)),
+        ),
+      ],
       { report, checkDisk: () => checkFreeSpace(dataDir) },
     );
     watch.start();
@@ -219,6 +224,25 @@ export function createSupervisor(
     });
     await recordChildren();
     report.ready(readyLine(addresses, brokers, clickhouseUrl));
+  }
+
+  function watched(name: string, problem: WatchedPart['problem']): WatchedPart {
+    return { name, problem, isUp: () => (find(name)?.pid() ?? null) !== null };
+  }
+
+  /** The local Kafka and ClickHouse; an existing one is the services' to complain of. */
+  function serversOf({ kafkaPort, clickhousePort }: Addresses): WatchedPart[] {
+    return [
+      watched('Kafka', async () => {
+        try {
+          await probeKafka('127.0.0.1', kafkaPort, PROBE_TIMEOUT_MS);
+          return null;
+        } catch (error) {
+          return messageOf(error);
+        }
+      }),
+      watched('ClickHouse', () => readyProblem(`http://127.0.0.1:${String(clickhousePort)}/ping`)),
+    ];
   }
 
   function keepService(spec: ServiceSpec): Keeper {
@@ -325,8 +349,14 @@ function serviceSpecs(options: {
     PROXY_OPS_LISTEN: formatListenAddress(addresses.proxyOps),
     INGEST_OPS_LISTEN: formatListenAddress(addresses.ingestOps),
   };
-  const spec = (name: string, ops: ListenAddress, env: NodeJS.ProcessEnv = {}): ServiceSpec => ({
+  const { config } = options;
+  const spec = (
+    name: 'ingest' | 'query' | 'proxy',
+    ops: ListenAddress,
+    env: NodeJS.ProcessEnv = {},
+  ): ServiceSpec => ({
     name,
+    deadlineMs: config[`${name}_deadline_ms`],
     script: join(deps.root, 'services', name, 'dist', 'main.js'),
     env: { ...shared, ...env },
     readyUrl: `http://${formatListenAddress(reachable(ops))}/readyz`,

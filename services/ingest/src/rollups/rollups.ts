@@ -549,15 +549,20 @@ export async function findRollupDifferences(
 /** Before every version. */
 const NEVER = '1970-01-01 00:00:00.000000';
 const HOURS = "bucket IN {hours:Array(DateTime('UTC'))}";
-/** Both bounds, because the start is what the primary key begins with. */
+/**
+ * Both bounds, because the start is what the primary key begins with; and the lists as they are, because
+ * the index does not see through a function over them: all parts would be read.
+ */
 const AMONG_SESSIONS =
-  "started_at IN arrayMap(ms -> fromUnixTimestamp64Milli(ms, 'UTC'), {starts_ms:Array(Int64)}) AND session_id IN {ids:Array(UUID)}";
+  "started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}";
 
 function amongSessions(
   sessions: readonly { readonly session_id: string; readonly started_ms: number }[],
 ): Record<string, SqlValue> {
   return {
-    starts_ms: sessions.map((session) => session.started_ms),
+    starts: sessions.map(({ started_ms }) =>
+      toTimestamp(started_ms).replace('T', ' ').replace('Z', ''),
+    ),
     ids: sessions.map((session) => session.session_id),
   };
 }

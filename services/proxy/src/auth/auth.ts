@@ -14,21 +14,21 @@ import { parseUsersFile, USERS_FILE_LIMITS } from './users-file.js';
 import type { User } from './users-file.js';
 
 export type AuthOutcome =
-  | { readonly ok: true; readonly user: string; readonly groups: readonly string[] }
+  | { readonly ok: true; readonly user: string }
   /** `retryAfterMs` is above 0 where the address is throttled: nothing was checked then. */
   | { readonly ok: false; readonly kind: 'wrong' | 'throttled'; readonly retryAfterMs: number };
 
 /** Username/password of RFC 1929. Takes the same time for unknown users as for wrong passwords. */
 export interface Authenticator {
   verify(username: Buffer, password: Buffer, sourceIp: string): Promise<AuthOutcome>;
-  /** Groups of a user, empty where the user is unknown, for checking live sessions again. */
+  /** Groups of a user, empty where the user is unknown: asked with every decision. */
   groupsOf(user: string): readonly string[];
 }
 
 export interface ManagedAuthenticator extends Authenticator {
   /** Whether there is a users file, so that clients must authenticate. */
   readonly enabled: boolean;
-  /** Whether the user still exists, for checking live sessions again. */
+  /** Whether the user still exists: asked with every decision. */
   knows(user: string): boolean;
   /** Calls back after other users are in force. */
   onChange(listener: () => void): void;
@@ -229,7 +229,7 @@ export function createAuthenticator(
       if (known !== undefined && known.untilMs > now()) {
         pairs.forget(keys.pair);
         metrics.attempt('remembered');
-        return { ok: true, user: known.user, groups: users.get(known.user)?.groups ?? [] };
+        return { ok: true, user: known.user };
       }
       if (!inFlight.has(digest) && !gate.open) {
         metrics.attempt('busy');
@@ -243,7 +243,7 @@ export function createAuthenticator(
         return { ok: false, kind: 'wrong', retryAfterMs: 0 };
       }
       metrics.attempt('verified');
-      return { ok: true, user: user.name, groups: user.groups };
+      return { ok: true, user: user.name };
     },
     async start() {
       await file?.start();

@@ -49,6 +49,13 @@ describe('editing the users file', () => {
     await expect(removeUser(file, 'bob')).rejects.toThrow(/no user "bob"/);
   });
 
+  it('begins with a file that holds nothing, though it is not one to run with', async () => {
+    await writeFile(file, '# mine\n');
+    await expect(listUsers(file)).rejects.toThrow(/is empty: write "users: \[\]"/);
+    expect(await put('alice', 'one')).toBe('added');
+    expect((await listUsers(file)).map(({ name }) => name)).toEqual(['alice']);
+  });
+
   it('does not touch a file that is invalid, nor one that another command has in hand', async () => {
     await writeFile(file, 'users: 3\n');
     await expect(put('alice', 'x')).rejects.toThrow(/users\.yaml:1/);

@@ -79,8 +79,9 @@ function indexOf(users: YAMLSeq, name: string): number {
 async function edit(file: string, change: (document: Document, users: YAMLSeq) => void) {
   await locked(file, async () => {
     const text = await readOrEmpty(file);
-    parseUsersFile(file, text);
     const document = parseDocument(text);
+    // One that holds nothing yet is not one to run with, but one to begin with.
+    if (document.contents !== null || document.errors.length > 0) parseUsersFile(file, text);
     const users = userNodes(document);
     users.flow = false;
     change(document, users);

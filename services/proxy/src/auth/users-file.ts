@@ -70,13 +70,18 @@ const fileShape = z.strictObject(
 );
 
 /**
- * Reads a users file.
+ * Reads a users file. An empty one is not valid: it is more likely one whose writing was cut short
+ * than the wish to lock everybody out.
  *
  * @throws PolicyFileError with every problem and its line.
  */
 export function parseUsersFile(file: string, content: string): ReadonlyMap<string, User> {
   const document = parsePolicyDocument(file, content);
-  const parsed = fileShape.safeParse(document.value ?? {});
+  if (document.value === null) {
+    const message = 'the file is empty: write "users: []" where nobody may log in';
+    throw new PolicyFileError(file, [{ line: 1, message }]);
+  }
+  const parsed = fileShape.safeParse(document.value);
   if (!parsed.success) throw new PolicyFileError(file, problemsOf(document, parsed.error));
   const users = new Map<string, User>();
   const repeated = parsed.data.users.flatMap((user, index) => {

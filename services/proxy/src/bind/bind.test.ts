@@ -146,6 +146,30 @@ describe('BIND', () => {
     expect(closed).toMatchObject({ status: 'failed', close_reason: 'bind_peer_rejected' });
   });
 
+  it('asks the ACL about a peer that was announced by name with the name and the address', async () => {
+    const dns = await startDnsServer();
+    cleanups.push(() => dns.stop());
+    dns.set('peer.example', { addresses: ['127.0.0.4'] });
+    const proxy = await harness({
+      config: { dns: { servers: [dns.address], family: 'ipv4' } },
+      decide: ({ dest_host }) =>
+        dest_host === 'peer.example'
+          ? { decision: 'allow', rule: 'peers' }
+          : { decision: 'block', rule: null },
+    });
+    const bound = await bind(proxy, 'peer.example');
+    const peer = peerFrom('127.0.0.4', bound);
+    expect((await bound.client.read(10))[1]).toBe(0);
+    peer.destroy();
+    bound.client.destroy();
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({
+      dest_host: 'peer.example',
+      dest_ip: '127.0.0.4',
+      acl_rule_matched: 'peers',
+    });
+  });
+
   it('sends a failure as its second reply when nobody comes in time', async () => {
     const proxy = await harness({ config: { bind: { timeout_ms: 100 } } });
     const bound = await bind(proxy);

@@ -14,8 +14,12 @@ export type BindFailure = 'connect_failed' | 'dns_failed' | 'bind_timeout' | 'bi
 export interface BindOwner {
   /** A port is open: the first reply can be sent. */
   bound(ip: string, port: number): void;
-  /** Asked for every peer, after it was checked against the address that the client announced. */
-  mayAccept(ip: string, port: number): boolean;
+  /**
+   * Asked for every peer, after it was checked against the address that the client announced.
+   *
+   * @param searched the name that a search list made of the announced one; null where none.
+   */
+  mayAccept(ip: string, port: number, searched: string | null): boolean;
   peerCame(peer: Socket, ip: string, port: number, waitedMs: number): void;
   bindFailed(failure: BindFailure, errorCode: string | null, waitedMs: number): void;
 }
@@ -62,6 +66,7 @@ export class Bind implements DeadlineNode, ResolveWaiter {
   #localIp = '';
   /** Addresses that the peer may have; null is any. */
   #peers: readonly string[] | null = null;
+  #searched: string | null = null;
   #attempts = 0;
   #startedMs = 0;
   #sawWrongPeer = false;
@@ -85,8 +90,9 @@ export class Bind implements DeadlineNode, ResolveWaiter {
     else this.#context.resolver.resolve(target.name, this);
   }
 
-  resolved(addresses: readonly string[]): void {
+  resolved(addresses: readonly string[], searched: string | null): void {
     this.#peers = addresses;
+    this.#searched = searched;
     this.#listen();
   }
 
@@ -141,7 +147,7 @@ export class Bind implements DeadlineNode, ResolveWaiter {
     const port = peer.remotePort ?? 0;
     peer.on('error', ignore);
     const isExpected = ip !== null && (this.#peers === null || this.#peers.includes(ip));
-    if (owner === null || !isExpected || !owner.mayAccept(ip, port)) {
+    if (owner === null || !isExpected || !owner.mayAccept(ip, port, this.#searched)) {
       this.#sawWrongPeer = true;
       peer.destroy();
       return;

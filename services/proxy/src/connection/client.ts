@@ -1,10 +1,10 @@
 import type { AUTH_METHODS, COMMANDS } from '@sockscope/schemas';
 import type { Acl, AclVerdict } from '../acl/acl.js';
+import type { ManagedAuthenticator } from '../auth/auth.js';
 
 /** Who a client is: what its sessions carry and what rules look at. */
 export interface ClientIdentity {
   readonly user: string;
-  readonly groups: readonly string[];
   readonly authMethod: (typeof AUTH_METHODS)[number];
   readonly sourceIp: string;
   readonly sourcePort: number;
@@ -24,16 +24,28 @@ export interface AclDestination {
 
 export type CommandName = (typeof COMMANDS)[number];
 
-/** Asks the ACL. */
+/** What is asked about a client and what it wants: the rules, and the users, as they are now. */
+export interface Policy {
+  readonly acl: Acl;
+  readonly users: Pick<ManagedAuthenticator, 'groupsOf' | 'knows'>;
+}
+
+/** Whether the client may still do anything: a user may have been removed after the login. */
+export function isKnown(users: Policy['users'], client: ClientIdentity): boolean {
+  return client.authMethod !== 'password' || users.knows(client.user);
+}
+
+/** Asks the rules, with the groups of now: a client may have logged in long ago. */
 export function decideFor(
-  acl: Acl,
+  { acl, users }: Policy,
   client: ClientIdentity,
   command: CommandName,
   destination: AclDestination,
 ): AclVerdict {
+  if (!isKnown(users, client)) return UNKNOWN_USER;
   return acl.decide({
     user: client.user,
-    groups: client.groups,
+    groups: client.authMethod === 'password' ? users.groupsOf(client.user) : [],
     source_ip: client.sourceIp,
     dest_host: destination.host,
     resolved_name: destination.searched,
@@ -44,3 +56,5 @@ export function decideFor(
     nowMs: Date.now(),
   });
 }
+
+const UNKNOWN_USER: AclVerdict = { decision: 'block', rule: null };

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import type { AUTH_METHODS, CloseReason } from '@sockscope/schemas';
-import type { Acl, AclVerdict } from '../acl/acl.js';
+import type { AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome, Authenticator } from '../auth/auth.js';
 import type { Bind, Binder, BindFailure, BindOwner } from '../bind/binder.js';
 import type { Dial, Dialer, DialFailure, DialOwner } from '../dial/dialer.js';
@@ -38,7 +38,7 @@ import { listenAsAccepted, stopReadingPlain, TapSocket } from '../tcp/socket.js'
 import type { PlainSocket, SocketOwner, SocketReader } from '../tcp/socket.js';
 import type { Association, AssociationOwner, Associations } from '../udp/association.js';
 import { decideFor } from './client.js';
-import type { ClientIdentity, CommandName } from './client.js';
+import type { ClientIdentity, CommandName, Policy } from './client.js';
 import type { ConnectionMetrics, HandshakeFailure } from './metrics.js';
 
 /** Which methods the server takes: no authentication, username/password, or whichever the client offers. */
@@ -47,7 +47,7 @@ export type AuthPolicy = 'none' | 'password' | 'optional';
 /** What all connections of a server share. */
 export interface ConnectionContext {
   readonly authPolicy: AuthPolicy;
-  readonly acl: Acl;
+  readonly policy: Policy;
   readonly authenticator: Authenticator;
   readonly admission: Admission;
   readonly tracker: SessionTracker;
@@ -121,7 +121,6 @@ export class Connection
   deadlineNext: DeadlineNode | null = null;
 
   user: string = ANONYMOUS_USER;
-  groups: readonly string[] = [];
   authMethod: (typeof AUTH_METHODS)[number] = 'none';
   sourceIp = '';
   sourcePort = 0;
@@ -141,8 +140,6 @@ export class Connection
   #dial: Dial | null = null;
   #bind: Bind | null = null;
   #association: Association | null = null;
-  /** The name that a search list made of the one asked for; null where none. */
-  #searched: string | null = null;
   /** The last address of a name that was blocked. */
   #blockedIp = '';
   /** The rules that decided on addresses of a name; null for every other target. */
@@ -320,7 +317,6 @@ export class Connection
       return;
     }
     this.user = outcome.user;
-    this.groups = outcome.groups;
     this.authMethod = 'password';
     this.#phase = PHASE.request;
     this.#socket.write(PASSWORD_ACCEPTED);
@@ -418,10 +414,10 @@ export class Connection
 
   #decide(ip: string | null): AclVerdict {
     const target = this.#target;
-    return decideFor(this.#context.acl, this, this.#command, {
+    return decideFor(this.#context.policy, this, this.#command, {
       host: target?.name ?? target?.ip ?? target?.host ?? '',
       ip,
-      searched: this.#searched,
+      searched: this.#session?.searchedName ?? null,
       port: target?.port ?? 0,
     });
   }
@@ -429,7 +425,7 @@ export class Connection
   mayDial(ip: string, searched: string | null): boolean {
     // An address that was asked for as such was decided with the request.
     if (this.#target?.ip === ip) return true;
-    this.#searched = searched;
+    if (this.#session !== null) this.#session.searchedName = searched;
     const verdict = this.#decide(ip);
     this.#rules ??= new Map();
     this.#rules.set(ip, verdict.rule);
@@ -484,13 +480,11 @@ export class Connection
     this.#succeed(ip, port);
   }
 
-  mayAccept(ip: string, port: number): boolean {
-    const verdict = decideFor(this.#context.acl, this, 'bind', {
-      host: ip,
-      ip,
-      searched: null,
-      port,
-    });
+  mayAccept(ip: string, port: number, searched: string | null): boolean {
+    // A peer that was announced by name is one of its addresses, so rules for the name admit it.
+    const host = this.#target?.name ?? ip;
+    const verdict = decideFor(this.#context.policy, this, 'bind', { host, ip, searched, port });
+    if (this.#session !== null) this.#session.searchedName = searched;
     if (verdict.decision === 'block') return false;
     this.#rules = new Map([[ip, verdict.rule]]);
     return true;
@@ -535,13 +529,8 @@ export class Connection
     const isPossible =
       context.associations.enabled && this.#decide(UNKNOWN_DESTINATION.ip).decision === 'allow';
     const limit = isPossible ? context.admission.beginSession(this.user, this.source) : null;
-    if (!isPossible) {
+    if (!isPossible || limit !== null) {
       this.#openSession(UNKNOWN_DESTINATION, context.associations.enabled);
-      return;
-    }
-    if (limit !== null) {
-      this.limitReached(limit);
-      this.#reply('not_allowed');
       return;
     }
     this.#phase = PHASE.associated;
@@ -559,8 +548,8 @@ export class Connection
     this.#reply(replyOfErrno(errorCode));
   }
 
-  associationIdle(): void {
-    this.#endAssociation('idle_timeout');
+  associationOver(reason: 'idle_timeout' | 'acl_revoked'): void {
+    this.#endAssociation(reason);
     this.destroy();
   }
 
@@ -611,6 +600,11 @@ export class Connection
     this.#context.admission.endSession(this.user, this.source);
   }
 
+  /** Whether the handshake goes on, so that its failure is still to be counted. */
+  get #isUndecided(): boolean {
+    return this.#isHandshaking && this.#phase !== PHASE.lingering;
+  }
+
   #endHandshake(): void {
     if (!this.#isHandshaking) return;
     this.#isHandshaking = false;
@@ -636,9 +630,9 @@ export class Connection
   /**
    * Sends the last message and waits for the client to close, which is when it has read it:
    * closing at once while bytes of the client are unread would send a reset that overtakes it.
+   * A handshake keeps its place until then, because its socket is as open as before.
    */
   #linger(last: Buffer): void {
-    this.#endHandshake();
     if (this.#phase === PHASE.done) return;
     this.#phase = PHASE.lingering;
     this.#pending = null;
@@ -685,7 +679,7 @@ export class Connection
   }
 
   onClose(): void {
-    if (this.#isHandshaking) this.#context.metrics.handshakeFailures.add('reset');
+    if (this.#isUndecided) this.#context.metrics.handshakeFailures.add('reset');
     this.#abandoned();
   }
 
@@ -711,7 +705,7 @@ export class Connection
 
   /** Ends a handshake; sessions and associations have a time to end by themselves. */
   endHandshake(): void {
-    if (this.#isHandshaking) this.#fail('shutdown');
+    if (this.#isUndecided) this.#fail('shutdown');
   }
 
   /** Ends the connection, whatever it does. */

@@ -28,6 +28,8 @@ const MAINTAIN_INTERVAL_MS = 1_000;
 /** By then every worker of this machine has taken its folder. */
 const ADOPT_AFTER_MS = 30_000;
 const ADOPT_INTERVAL_MS = 60_000;
+/** When there is more than was taken over at once: by then some of it is published. */
+const ADOPT_MORE_MS = 1_000;
 const FAILURE_LOG_INTERVAL_MS = 30_000;
 
 export interface BackendDeps {
@@ -62,6 +64,7 @@ export function startBackend(
     publisher: Publisher;
   } | null = null;
   const timers: NodeJS.Timeout[] = [];
+  let adoption: NodeJS.Timeout | null = null;
 
   let published = 0;
   let refused = 0;
@@ -201,15 +204,8 @@ export function startBackend(
         shared.isFull = outbox.isFull;
         publisher.wake();
       }, MAINTAIN_INTERVAL_MS),
-      setTimeout(() => {
-        adopt(outbox);
-        timers.push(
-          setInterval(() => {
-            adopt(outbox);
-          }, ADOPT_INTERVAL_MS),
-        );
-      }, ADOPT_AFTER_MS),
     );
+    adoptAfter(ADOPT_AFTER_MS, outbox);
     send({
       kind: 'ready',
       intakeDir: folder.intakeDir,
@@ -221,18 +217,34 @@ export function startBackend(
     intake.wake();
   }
 
-  function adopt(outbox: Outbox): void {
+  function adoptAfter(delayMs: number, outbox: Outbox): void {
+    adoption = setTimeout(() => {
+      adoptAfter(adopt(outbox) ? ADOPT_MORE_MS : ADOPT_INTERVAL_MS, outbox);
+    }, delayMs);
+  }
+
+  /** Whether there is more that can be taken over soon. */
+  function adopt(outbox: Outbox): boolean {
     try {
-      const names = adoptDeadFolders(folderConfig, outbox);
-      if (names.length === 0) return;
-      log('warn', { folders: names }, 'events of proxies that are gone were taken over');
-      parts?.publisher.wake();
+      const { emptied, bytes, leftBytes } = adoptDeadFolders(folderConfig, outbox);
+      if (bytes > 0) parts?.publisher.wake();
+      if (emptied.length > 0) {
+        log('warn', { folders: emptied }, 'events of proxies that are gone were taken over');
+      } else if (bytes > 0) {
+        log(
+          'info',
+          { bytes, left_bytes: leftBytes },
+          'taking over events of proxies that are gone',
+        );
+      }
+      return bytes > 0 && leftBytes > 0;
     } catch (error) {
       log(
         'error',
         { err: messageOf(error) },
         'events of a proxy that is gone cannot be taken over',
       );
+      return false;
     }
   }
 
@@ -242,6 +254,7 @@ export function startBackend(
     intake.take();
     await publisher.stop(timeoutMs);
     for (const timer of timers) clearTimeout(timer);
+    if (adoption !== null) clearTimeout(adoption);
     intake.stop();
     outbox.close();
     // What could not be read now is left for the next start.

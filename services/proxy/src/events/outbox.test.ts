@@ -190,6 +190,40 @@ describe('the outbox', () => {
     folder.close();
   });
 
+  it('keeps room for the ends of open sessions, however long they go on while the spool is full', async () => {
+    const folder = await openFolder(tempDir(), 1_048_576);
+    const outbox = createOutbox(
+      { ...LIMITS, queue_max_bytes: 200_000, spool_max_bytes: 1_048_576 },
+      { ...folder, onTrouble: () => undefined },
+    );
+    const random = seededRandom(11);
+    const sessions = Array.from({ length: 150 }, (_, i) =>
+      sessionLog({ random, startMs: 1_780_000_000_000 + i, intervals: 60, closed: true }),
+    );
+    let isFullBeforeDrops = false;
+    for (let at = 0; sessions.some((log) => at < log.length - 1); at += 1) {
+      give(
+        outbox,
+        sessions.flatMap((log) => log.slice(0, -1)[at] ?? []),
+      );
+      if (outbox.counts.dropped === 0) isFullBeforeDrops ||= outbox.isFull;
+    }
+    expect(isFullBeforeDrops).toBe(true);
+    expect(outbox.counts.dropped).toBeGreaterThan(1_000);
+    give(
+      outbox,
+      sessions.flatMap((log) => log.at(-1) ?? []),
+    );
+    expect(folder.log.diskBytes).toBeLessThanOrEqual(1_048_576);
+    const states = fold(publish(outbox));
+    for (const log of sessions) {
+      const { row } = [...fold(log).values()][0] ?? {};
+      expect(states.get(log[0]?.session_id ?? '')?.row).toEqual(row);
+    }
+    expect(outbox.isFull).toBe(false);
+    folder.close();
+  });
+
   it('keeps events in memory while the disk refuses, still in order, and counts what has no room', async () => {
     const folder = await openFolder(tempDir());
     let isBroken = false;

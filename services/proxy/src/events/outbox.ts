@@ -7,6 +7,9 @@
  * of the log until there is room in a batch, and one that waits is superseded by the next one of
  * its session in the same minute. The last one of a minute is always published, because it alone
  * holds that minute's traffic.
+ *
+ * The log keeps room for the ends of all open sessions. What else comes when only that is left is
+ * dropped and counted: then minutes lack traffic, and the sessions' totals and ends are whole.
  */
 import { sessionIdOf } from './envelope.js';
 import type { Frame } from './frames.js';
@@ -49,7 +52,7 @@ export interface Outbox {
   /** The next records to publish, null where there are none. The same ones until acknowledged. */
   next(): Batch | null;
   acknowledge(batch: Batch): void;
-  /** Bytes that dead proxies' events may still take. */
+  /** Bytes that dead proxies' events may still take: they must not shut out the living. */
   readonly roomBytes: number;
   /**
    * Takes encoded events of a dead proxy, behind all others. Never drops one.
@@ -57,6 +60,8 @@ export interface Outbox {
    * @throws SpoolError where the disk refuses: not all have been taken then.
    */
   adopt(payloads: readonly Buffer[]): void;
+  /** Forces what was adopted to disk. @throws SpoolError where the disk refuses. */
+  syncAdopted(): void;
   /** What happens now and then: forces to disk what waits, remembers what is done. */
   maintain(): void;
   /** Puts everything that is only in memory on disk, as far as it goes. */
@@ -74,8 +79,14 @@ interface Held {
   readonly payload: Buffer;
 }
 
-/** Room that is kept for the ends of sessions that are open when the spool is nearly full. */
+/** Of the room beside the ends of open sessions: beyond it new sessions should be refused. */
 const FULL_FRACTION = 0.9;
+/** Room that is kept for the end of an open session: an event with long names. */
+const END_BYTES = 2 * 1024;
+/** Of the spool, what ends may have kept at most; a small one would be full of promises otherwise. */
+const ENDS_FRACTION = 0.5;
+/** Of the spool, what may be taken when a dead proxy's events are added. */
+const ADOPT_FRACTION = 0.5;
 
 export interface OutboxDeps {
   readonly log: SpoolLog;
@@ -97,6 +108,8 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   let stranded: Buffer[] = [];
   let strandedBytes = 0;
 
+  /** Sessions that began and have not ended. */
+  let openSessions = 0;
   /** Where the log ended when it was last looked after. */
   let maintainedEnd = log.end;
   let pending: Batch | null = null;
@@ -109,9 +122,15 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     return cacheEnd - cacheStart + heldBytes + strandedBytes;
   }
 
+  /** Bytes of the spool that everything but the ends of open sessions may take. */
+  function roomBesideEnds(): number {
+    const endsBytes = Math.min(openSessions * END_BYTES, config.spool_max_bytes * ENDS_FRACTION);
+    return config.spool_max_bytes - endsBytes;
+  }
+
   function isFull(): boolean {
     return (
-      log.diskBytes >= config.spool_max_bytes * FULL_FRACTION ||
+      log.diskBytes >= roomBesideEnds() * FULL_FRACTION ||
       strandedBytes + heldBytes >= config.queue_max_bytes * FULL_FRACTION
     );
   }
@@ -123,11 +142,15 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     isTroubled = true;
   }
 
-  /** Puts records behind everything else: into the log, or where the disk refuses, into memory. */
-  function append(payloads: readonly Buffer[]): void {
+  /**
+   * Puts records behind everything else: into the log, or where the disk refuses, into memory.
+   *
+   * @param mostBytes what the log may have on disk before; beyond it they are dropped.
+   */
+  function append(payloads: readonly Buffer[], mostBytes = config.spool_max_bytes): void {
     if (payloads.length === 0) return;
     if (stranded.length === 0) {
-      if (log.diskBytes >= config.spool_max_bytes) {
+      if (log.diskBytes >= mostBytes) {
         dropped += payloads.length;
         return;
       }
@@ -195,7 +218,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
       const entry = release(sessionId);
       if (entry !== undefined) payloads.push(entry.payload);
     }
-    append(payloads);
+    append(payloads, roomBesideEnds());
   }
 
   function accept(frames: Iterable<Frame>): void {
@@ -203,6 +226,18 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     const opened = new Map<string, Buffer>();
     const readings: Buffer[] = [];
     const closed: string[] = [];
+    let ended = 0;
+    // What the log may still take beside the ends. Memory, where the disk refuses, has its own bound.
+    let roomBytes =
+      stranded.length === 0 ? roomBesideEnds() - log.diskBytes : Number.POSITIVE_INFINITY;
+    const add = (payload: Buffer): void => {
+      if (roomBytes <= 0) {
+        dropped += 1;
+        return;
+      }
+      roomBytes -= RECORD_HEADER_BYTES + payload.length;
+      records.push(payload);
+    };
     for (const { kind, minute, payload } of frames) {
       switch (kind) {
         case 'reading': {
@@ -212,12 +247,14 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
           const entry = held.get(id);
           if (entry === undefined || entry.minute === minute) break;
           release(id);
-          records.push(entry.payload);
+          add(entry.payload);
           break;
         }
         case 'started':
+          openSessions += 1;
+          roomBytes -= END_BYTES;
           opened.set(sessionIdOf(payload, 'SessionStarted'), payload);
-          records.push(payload);
+          add(payload);
           break;
         case 'delta':
         case 'final_delta': {
@@ -225,17 +262,23 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
           const before = release(id);
           if (before !== undefined) {
             if (before.minute === minute) superseded += 1;
-            else records.push(before.payload);
+            else add(before.payload);
           }
           // A copy, because a view would keep its whole chunk in memory.
           if (kind === 'delta') hold(id, minute, Buffer.from(payload));
-          else records.push(payload);
+          else add(payload);
           break;
         }
         case 'closed': {
+          ended += 1;
+          roomBytes += END_BYTES - payload.length;
           const id = sessionIdOf(payload, 'SessionClosed');
           const before = release(id);
-          if (before !== undefined) records.push(before.payload);
+          if (before !== undefined) {
+            // The end says all of its own minute, so it can do without where room is short.
+            if (roomBytes <= 0 && before.minute === minute) superseded += 1;
+            else add(before.payload);
+          }
           records.push(payload);
           // One that began and ended since the last time need not be noted at all.
           if (!opened.delete(id) || readings.length > 0) closed.push(id);
@@ -246,6 +289,8 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     // Both before anything of it can be published. The log first, because it can stand in for the
     // journal when a process dies in between, and not the other way round.
     append(records);
+    // A dead process's frames may hold ends of sessions that began before them.
+    openSessions = Math.max(0, openSessions - ended);
     try {
       journal.note({ opened: [...opened.values()], readings, closed });
     } catch (error) {
@@ -290,7 +335,8 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   function next(): Batch | null {
     if (pending !== null) return pending;
     // Deltas ride along where a batch has room for them; with a backlog they wait and supersede.
-    if (held.size > 0 && log.end - log.start < config.batch_max_bytes && stranded.length === 0) {
+    const isBehind = log.end - log.start >= config.batch_max_bytes || stranded.length > 0;
+    if (held.size > 0 && !isBehind && log.diskBytes < roomBesideEnds()) {
       releaseHeld(config.batch_max_records);
     }
     pending = readNext(log.start);
@@ -324,12 +370,15 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   return {
     accept,
     get roomBytes() {
-      return stranded.length > 0 ? 0 : config.spool_max_bytes * FULL_FRACTION - log.diskBytes;
+      return stranded.length > 0 ? 0 : config.spool_max_bytes * ADOPT_FRACTION - log.diskBytes;
     },
     adopt(payloads) {
       const before = log.end;
       const written = log.append(payloads);
       cacheAppended(written, before, log.end);
+    },
+    syncAdopted() {
+      log.sync();
     },
     next,
     acknowledge,

@@ -2,7 +2,7 @@ import { messageOf } from '@sockscope/runtime';
 import type { Logger, Registry } from '@sockscope/runtime';
 import type { RelayConfig } from './config.js';
 import { showRelay, showSplice } from './metrics.js';
-import type { Relay } from './relay.js';
+import type { Relay, RelayName } from './relay.js';
 import { loadLibc } from './splice/libc.js';
 import type { Libc } from './splice/libc.js';
 import { createSpliceRelay } from './splice/splice-relay.js';
@@ -28,11 +28,16 @@ export function createRelay(config: RelayConfig, deps: RelayDeps): Relay {
   return splice;
 }
 
-function tryLibc(logger: Logger): Libc | null {
+/** What a setting of `auto` stands for on this machine. */
+export function relayNameFor(config: Pick<RelayConfig, 'relay'>): RelayName {
+  return config.relay === 'stream' || tryLibc(null) === null ? 'stream' : 'splice';
+}
+
+function tryLibc(logger: Logger | null): Libc | null {
   try {
     return loadLibc();
   } catch (error) {
-    logger.warn({ reason: messageOf(error) }, 'splice cannot be had here: the relay is stream');
+    logger?.warn({ reason: messageOf(error) }, 'splice cannot be had here: the relay is stream');
     return null;
   }
 }

@@ -3,15 +3,19 @@ import type { Registry } from '@sockscope/runtime';
 import type { Relay } from './relay.js';
 import type { SpliceRelay } from './splice/splice-relay.js';
 
-/** Shows which relay was chosen at start. */
-export function showRelay(registry: Registry, { name }: Relay): void {
+/** Shows which relay moves the bytes. */
+export function showRelay(registry: Registry, relay: Relay): void {
   new Gauge({
     name: 'sockscope_proxy_relay_info',
     help: 'Always 1; the label tells which relay moves the bytes.',
     labelNames: ['relay'],
     registers: [registry],
     aggregator: 'first',
-  }).set({ relay: name }, 1);
+    collect() {
+      this.reset();
+      this.set({ relay: relay.name }, 1);
+    },
+  });
 }
 
 /** Shows what the splice threads hold. */

@@ -53,6 +53,7 @@ export interface RelayPair {
  * other one as RST, so that a cut-off transfer cannot be taken for a whole one.
  */
 export interface Relay {
+  /** What moves the bytes now: splice without its threads is stream. */
   readonly name: RelayName;
   start(): Promise<void>;
   run(pair: RelayPair): Promise<RelayEnd>;

@@ -27,13 +27,14 @@ export function createRevocation(deps: RevocationDeps): Revocation {
   let slice: NodeJS.Immediate | null = null;
   let revoked = 0;
 
-  function isAllowed({ header }: Session): boolean {
+  function isAllowed({ header, searchedName }: Session): boolean {
     if (header.auth_method === 'password' && !users.knows(header.user)) return false;
     const verdict = acl.decide({
       user: header.user,
       groups: header.auth_method === 'password' ? users.groupsOf(header.user) : [],
       source_ip: header.source_ip,
       dest_host: header.dest_host,
+      resolved_name: searchedName,
       dest_ip: header.dest_ip,
       dest_port: header.dest_port,
       protocol: header.protocol,

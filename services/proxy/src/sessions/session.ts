@@ -26,6 +26,11 @@ export interface Session {
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
   readonly header: SessionHeader;
+  /**
+   * The name that a search list made of the destination's, null where none: a rule that blocks looks
+   * at both. Not part of any event.
+   */
+  searchedName: string | null;
 
   /** client → destination. */
   bytesSent: number;

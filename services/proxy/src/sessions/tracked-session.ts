@@ -37,6 +37,7 @@ export class TrackedSession implements Session {
   bytesReceived = 0;
   packetsSent = 0;
   packetsReceived = 0;
+  searchedName: string | null = null;
   refreshCounters: (() => void) | null = null;
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 

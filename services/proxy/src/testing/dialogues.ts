@@ -96,7 +96,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       verify: (username, password) =>
         Promise.resolve(
           PASSWORDS[username] === password
-            ? { ok: true, user: username, groups: [] }
+            ? { ok: true, user: username }
             : { ok: false, kind: username === 'mallory' ? 'throttled' : 'wrong', retryAfterMs: 0 },
         ),
     });

@@ -47,6 +47,8 @@ export interface Harness {
   /** Tells everybody who listens that rules or users have changed. */
   changed(): void;
   removeUser(user: string): void;
+  /** Puts a user into groups, instead of those before. */
+  setGroups(user: string, groups: readonly string[]): void;
   started(): SessionStarted[];
   closed(): SessionClosed[];
   /** Resolves when `count` sessions are closed. */
@@ -78,6 +80,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     onChange: (listener) => listeners.push(listener),
   };
   const users = new Set(options.users ?? []);
+  const groupsOf = new Map<string, readonly string[]>();
   const authenticator: ServerUsers = {
     verify: async (username, password) =>
       (await options.verify?.(username.toString(), password.toString())) ?? {
@@ -85,7 +88,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
         kind: 'wrong',
         retryAfterMs: 0,
       },
-    groupsOf: () => [],
+    groupsOf: (user) => groupsOf.get(user) ?? [],
     knows: (user) => options.users === undefined || users.has(user),
     onChange: (listener) => listeners.push(listener),
   };
@@ -141,6 +144,10 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     },
     removeUser(user) {
       users.delete(user);
+      for (const listener of listeners) listener();
+    },
+    setGroups(user, groups) {
+      groupsOf.set(user, groups);
       for (const listener of listeners) listener();
     },
     started,

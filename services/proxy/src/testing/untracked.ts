@@ -19,6 +19,7 @@ class UntrackedSession implements Session {
   bytesReceived = 0;
   packetsSent = 0;
   packetsReceived = 0;
+  searchedName = null;
   refreshCounters = null;
   terminate = null;
   closed = false;

@@ -31,6 +31,12 @@ async function harness(options: HarnessOptions = {}): Promise<Harness> {
   return made;
 }
 
+/**
+ * An address that the kernel lets no datagram out to (EACCES: a broadcast was not asked for), as all
+ * of IPv6 on a machine without it.
+ */
+const UNREACHABLE = '255.255.255.255';
+
 interface Datagrams {
   readonly socket: Socket;
   readonly port: number;
@@ -68,14 +74,25 @@ interface Associated {
 
 async function associate(
   proxy: Harness,
-  options: { readonly announce?: (port: number) => Buffer; readonly from?: string } = {},
+  options: {
+    readonly announce?: (port: number) => Buffer;
+    readonly from?: string;
+    /** Logs in as this one. */
+    readonly user?: string;
+  } = {},
 ): Promise<Associated> {
   const own = await datagrams(options.from ?? '127.0.0.1');
   const control = await TestClient.connect(proxy.address);
   cleanups.push(() => {
     control.destroy();
   });
-  control.send(GREETING, options.announce?.(own.port) ?? requestFor('0.0.0.0', 0, 3));
+  const { user } = options;
+  if (user === undefined) control.send(GREETING);
+  else {
+    control.send(5, 1, 2, 1, user.length, user, 1, 'p');
+    expect([...(await control.read(2))]).toEqual([5, 2]);
+  }
+  control.send(options.announce?.(own.port) ?? requestFor('0.0.0.0', 0, 3));
   const reply = (await control.read(12)).subarray(2);
   expect([...reply.subarray(0, 8)]).toEqual([5, 0, 0, 1, 127, 0, 0, 1]);
   const relayPort = reply.readUInt16BE(8);
@@ -174,6 +191,58 @@ describe('UDP ASSOCIATE', () => {
     a.control.destroy();
     const [closed] = await proxy.waitClosed();
     expect(closed).toMatchObject({ dest_ip: '127.0.0.1', packets_sent: 2, packets_received: 2 });
+  });
+
+  it("goes on to a name's next address where the first one cannot be reached from here", async () => {
+    const dns = await startDnsServer();
+    cleanups.push(() => dns.stop());
+    dns.set('dual.test', { addresses: [UNREACHABLE, '127.0.0.1'] });
+    const proxy = await harness({ config: { dns: { servers: [dns.address] } } });
+    const destination = await echo();
+    const a = await associate(proxy);
+    for (const text of ['a', 'b', 'c']) a.send(toName('dual.test', destination.port), text);
+    await waitFor(() => a.own.received.length === 3, 'three answers');
+    a.control.destroy();
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({
+      status: 'closed',
+      dest_ip: '127.0.0.1',
+      packets_sent: 3,
+      packets_received: 3,
+    });
+  });
+
+  it('asks the rules about each address that it goes on to', async () => {
+    const dns = await startDnsServer();
+    cleanups.push(() => dns.stop());
+    dns.set('dual.test', { addresses: [UNREACHABLE, '127.0.0.1'] });
+    const proxy = await harness({
+      config: { dns: { servers: [dns.address] } },
+      decide: ({ dest_ip }) => ({
+        decision: dest_ip === '127.0.0.1' ? 'block' : 'allow',
+        rule: null,
+      }),
+    });
+    const destination = await echo();
+    const a = await associate(proxy);
+    a.send(toName('dual.test', destination.port), 'x');
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ close_reason: 'connect_failed', error_code: 'EACCES' });
+    expect(destination.received).toHaveLength(0);
+  });
+
+  it('records a destination that cannot be reached from here as failed', async () => {
+    const proxy = await harness();
+    const a = await associate(proxy);
+    a.send(0, 0, 0, 1, 255, 255, 255, 255, 0, 9, 'x');
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({
+      status: 'failed',
+      close_reason: 'connect_failed',
+      error_code: 'EACCES',
+      packets_sent: 0,
+    });
+    await waitDropped(proxy, 'send_failed');
   });
 
   it('reaches IPv6 destinations', async () => {
@@ -317,6 +386,27 @@ describe('UDP ASSOCIATE', () => {
     await waitFor(() => again.own.received.length === 1, 'an answer');
   });
 
+  it('records a request that a limit refuses', async () => {
+    const proxy = await harness({ config: { limits: { max_sessions: 1 } } });
+    await associate(proxy);
+    const second = await TestClient.connect(proxy.address);
+    cleanups.push(() => {
+      second.destroy();
+    });
+    second.send(GREETING, requestFor('0.0.0.0', 0, 3));
+    expect((await second.readAll()).toString('hex')).toBe('050005020001000000000000');
+    expect(proxy.closed()).toHaveLength(1);
+    expect(proxy.closed()[0]).toMatchObject({
+      command: 'udp_associate',
+      status: 'failed',
+      close_reason: 'limit_exceeded',
+      error_code: 'max_sessions',
+    });
+    expect(
+      await proxy.metric('sockscope_proxy_limit_refusals_total', { limit: 'max_sessions' }),
+    ).toBe(1);
+  });
+
   it('ends the session of an idle destination, and begins a new one with the next datagram', async () => {
     const proxy = await harness({ config: { udp: { idle_timeout_ms: 150 } } });
     const destination = await echo();
@@ -352,6 +442,49 @@ describe('UDP ASSOCIATE', () => {
     a.send(to4(destination.port), 'y');
     await waitDropped(proxy, 'refused_destination');
     expect(destination.received).toHaveLength(1);
+  });
+
+  it.each([
+    [
+      'removed',
+      (proxy: Harness) => {
+        proxy.removeUser('alice');
+      },
+    ],
+    [
+      'put into other groups',
+      (proxy: Harness) => {
+        proxy.setGroups('alice', []);
+      },
+    ],
+  ])('opens nothing more for a user who was %s', async (what, change) => {
+    const destinations = await Promise.all([echo(), echo()]);
+    const [first, second] = destinations.map(({ port }) => port);
+    const proxy = await harness({
+      config: { auth_policy: 'password' },
+      users: ['alice'],
+      verify: (user) => Promise.resolve({ ok: true, user }),
+      decide: ({ groups }) => ({
+        decision: groups.includes('udp') ? 'allow' : 'block',
+        rule: null,
+      }),
+    });
+    proxy.setGroups('alice', ['udp']);
+    const a = await associate(proxy, { user: 'alice' });
+    a.send(to4(first ?? 0), 'x');
+    await waitFor(() => a.own.received.length === 1, 'an answer');
+    change(proxy);
+    await proxy.waitClosed();
+    a.send(to4(second ?? 0), 'y');
+    const closed = await proxy.waitClosed(2);
+    expect(closed.map((event) => [event.dest_port, event.close_reason])).toEqual([
+      [first, 'acl_revoked'],
+      [second, 'acl_rejected'],
+    ]);
+    expect(destinations[1]?.received).toHaveLength(0);
+    if (what !== 'removed') return;
+    await a.control.waitClosed();
+    expect(await proxy.metric('sockscope_proxy_udp_associations')).toBe(0);
   });
 
   it('ends with server_shutdown when the proxy stops', async () => {

@@ -2,9 +2,8 @@ import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
-import type { Acl } from '../acl/acl.js';
-import { decideFor } from '../connection/client.js';
-import type { ClientIdentity } from '../connection/client.js';
+import { decideFor, isKnown } from '../connection/client.js';
+import type { ClientIdentity, Policy } from '../connection/client.js';
 import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
 import type { Admission } from '../limits/admission.js';
 import { DeadlineQueue } from '../limits/deadlines.js';
@@ -21,6 +20,19 @@ import type { UdpMetrics } from './metrics.js';
 /** Datagrams, and bytes of them, that wait while a name is resolved. */
 const MAX_WAITING = 16;
 const MAX_WAITING_BYTES = 64 * 1024;
+/**
+ * The kernel's answers to a datagram that has no way to its address, as to IPv6 on a machine without
+ * it: no route, no such family, a link-local address (EINVAL), a route or a filter that says no.
+ */
+const UNREACHABLE_CODES: ReadonlySet<string> = new Set([
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'EADDRNOTAVAIL',
+  'EAFNOSUPPORT',
+  'EINVAL',
+  'EACCES',
+  'EPERM',
+]);
 /** `RSV RSV FRAG` before the address (RFC 1928, section 7). */
 const ADDRESS_AT = 3;
 
@@ -28,8 +40,8 @@ export interface AssociationOwner {
   /** The client can send datagrams to this address. */
   associated(ip: string, port: number): void;
   associationFailed(errorCode: string): void;
-  /** There has been no destination for the idle timeout. */
-  associationIdle(): void;
+  /** There has been no destination for the idle timeout, or the client's user is gone. */
+  associationOver(reason: 'idle_timeout' | 'acl_revoked'): void;
 }
 
 export interface Associations {
@@ -38,7 +50,7 @@ export interface Associations {
 }
 
 export interface AssociationDeps {
-  readonly acl: Acl;
+  readonly policy: Policy;
   readonly admission: Admission;
   readonly tracker: SessionTracker;
   readonly resolver: NameResolver;
@@ -143,7 +155,7 @@ export class Association implements DeadlineNode {
   }
 
   onDeadline(): void {
-    this.#owner?.associationIdle();
+    this.#owner?.associationOver('idle_timeout');
   }
 
   /** Ends every session and closes the sockets. */
@@ -192,8 +204,12 @@ export class Association implements DeadlineNode {
       return null;
     }
     const flow = new Flow(this, key, targetOf(datagram, ADDRESS_AT));
-    if (!flow.open()) {
+    const isOpen = flow.open();
+    const isOver = !isKnown(this.context.policy.users, this.client);
+    if (!isOpen || isOver) {
       this.context.metrics.dropped.add('refused_destination');
+      // What a removed user still asked for is recorded, and there will be no more of it.
+      if (isOver) this.#owner?.associationOver('acl_revoked');
       return null;
     }
     this.#flows.set(key, flow);
@@ -205,7 +221,7 @@ export class Association implements DeadlineNode {
   /** Takes a flow out, and out of the way of answers. */
   forget(flow: Flow): void {
     if (this.#flows.get(flow.key) === flow) this.#flows.delete(flow.key);
-    if (this.#byRemote.get(flow.remote) === flow) this.#byRemote.delete(flow.remote);
+    this.unclaim(flow);
     if (this.#flows.size === 0 && this.#owner !== null) this.context.idleTimeouts.add(this);
   }
 
@@ -214,17 +230,29 @@ export class Association implements DeadlineNode {
     this.#byRemote.set(flow.remote, flow);
   }
 
-  /** The socket towards destinations of an address's family. */
-  outerFor(ip: string): Socket | null {
-    if (this.#owner === null) return null;
-    if (isIPv6(ip)) return (this.#outer6 ??= this.#openOuter('::'));
-    return (this.#outer4 ??= this.#openOuter('0.0.0.0'));
+  /** Takes a flow out of the way of answers: it goes on to another address. */
+  unclaim(flow: Flow): void {
+    if (this.#byRemote.get(flow.remote) === flow) this.#byRemote.delete(flow.remote);
   }
 
-  #openOuter(ip: string): Socket {
+  /** The socket towards destinations of an address's family, or the code of why there is none. */
+  outerFor(ip: string): Socket | string {
+    if (isIPv6(ip)) {
+      const socket = this.#outer6 ?? this.#openOuter('::');
+      if (typeof socket !== 'string') this.#outer6 = socket;
+      return socket;
+    }
+    const socket = this.#outer4 ?? this.#openOuter('0.0.0.0');
+    if (typeof socket !== 'string') this.#outer4 = socket;
+    return socket;
+  }
+
+  #openOuter(ip: string): Socket | string {
     const socket = makeSocket(ip);
-    socket.on('error', () => {
-      // Without a socket nothing is sent, and each datagram counts as such.
+    let failure: string | null = null;
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      // From `bind`, which tells at once. What sending meets is told with each datagram.
+      failure ??= error.code ?? 'EUNKNOWN';
     });
     socket.on('message', (datagram: Buffer, from: RemoteInfo) => {
       const flow = this.#byRemote.get(remoteKey(canonicalIp(from.address) ?? '', from.port));
@@ -232,7 +260,9 @@ export class Association implements DeadlineNode {
       else flow.receive(datagram);
     });
     bindSocket(socket, ip, 0);
-    return socket;
+    if (failure === null) return socket;
+    socket.close();
+    return failure;
   }
 
   /** Sends an answer to the client; `sent` is called once the kernel has it, or will not take it. */
@@ -259,6 +289,8 @@ class Flow implements DeadlineNode, ResolveWaiter {
   readonly #association: Association;
   readonly #target: Target;
   #ip: string | null = null;
+  /** Addresses of the name that were not tried yet. */
+  #addresses: readonly string[] = [];
   /** Null where nothing is passed on: the destination was refused, and that is remembered for a while. */
   #session: Session | null = null;
   #waiting: Buffer[] | null = null;
@@ -293,10 +325,10 @@ class Flow implements DeadlineNode, ResolveWaiter {
 
   /** Opens the session, refused or not. False where not even that is possible now. */
   open(): boolean {
-    const { acl, admission, tracker, limitReached } = this.#association.context;
+    const { policy, admission, tracker, limitReached } = this.#association.context;
     const { client } = this.#association;
     const target = this.#target;
-    const verdict = decideFor(acl, client, 'udp_associate', {
+    const verdict = decideFor(policy, client, 'udp_associate', {
       host: target.name ?? target.ip ?? target.host,
       ip: target.ip,
       searched: null,
@@ -349,29 +381,43 @@ class Flow implements DeadlineNode, ResolveWaiter {
   }
 
   resolved(addresses: readonly string[], searched: string | null): void {
-    const session = this.#session;
-    if (session === null) return;
+    if (this.#session === null) return;
+    this.#addresses = addresses;
+    this.#session.searchedName = searched;
+    this.#reachNext(null);
+  }
+
+  /**
+   * Goes on with the next address that the rules allow. The session ends where there is none.
+   *
+   * @param failure why the address before was not reached; null where there was none.
+   */
+  #reachNext(failure: string | null): void {
     const { name, port } = this.#target;
+    const { client, context } = this.#association;
     let blocked: { readonly ip: string; readonly rule: string | null } | null = null;
-    for (const ip of addresses) {
-      const verdict = decideFor(
-        this.#association.context.acl,
-        this.#association.client,
-        'udp_associate',
-        {
-          host: name ?? ip,
-          ip,
-          searched,
-          port,
-        },
-      );
+    for (;;) {
+      const [ip, ...others] = this.#addresses;
+      if (ip === undefined) break;
+      this.#addresses = others;
+      const verdict = decideFor(context.policy, client, 'udp_associate', {
+        host: name ?? ip,
+        ip,
+        searched: this.#session?.searchedName ?? null,
+        port,
+      });
       if (verdict.decision === 'allow') {
         this.#reach(ip, verdict.rule);
         return;
       }
       blocked = { ip, rule: verdict.rule };
     }
-    if (blocked !== null) session.blocked(blocked.rule, blocked.ip);
+    if (failure !== null) {
+      this.#session?.unreached(Math.round(performance.now() - this.#beganMs));
+      this.#refuse('connect_failed', failure);
+      return;
+    }
+    if (blocked !== null) this.#session?.blocked(blocked.rule, blocked.ip);
     this.#refuse('acl_rejected', null);
   }
 
@@ -419,17 +465,46 @@ class Flow implements DeadlineNode, ResolveWaiter {
     }
     const ip = this.#ip ?? '';
     const socket = this.#association.outerFor(ip);
-    if (socket === null || socket.getSendQueueSize() > config.backlog_bytes) {
+    if (typeof socket === 'string') {
+      this.#unreachable(ip, socket, payload);
+      return;
+    }
+    if (socket.getSendQueueSize() > config.backlog_bytes) {
       metrics.dropped.add('backlog');
       return;
     }
     this.#association.claim(this);
+    const hasSent = this.#session.packetsSent > 0;
     try {
-      socket.send(payload, this.#target.port, ip, this.#sent);
+      socket.send(payload, this.#target.port, ip, hasSent ? this.#sent : this.#tried(ip, payload));
     } catch {
       // Port 0, which dgram refuses before the kernel could.
       metrics.dropped.add('send_failed');
     }
+  }
+
+  /** What becomes of a datagram that may find that the address cannot be reached from here. */
+  #tried(
+    ip: string,
+    payload: Buffer,
+  ): (error: NodeJS.ErrnoException | null, bytes: number) => void {
+    return (error, bytes) => {
+      const code = error?.code ?? '';
+      const isFirst = this.#session !== null && this.#session.packetsSent === 0;
+      if (isFirst && UNREACHABLE_CODES.has(code)) this.#unreachable(ip, code, payload);
+      else this.#sent(error, bytes);
+    };
+  }
+
+  /** Nothing leaves this machine for `ip`: tries the name's next address, with the same datagram. */
+  #unreachable(ip: string, code: string, payload: Buffer): void {
+    // The datagram before may have gone on to the next one already.
+    if (ip === this.#ip) {
+      this.#association.unclaim(this);
+      this.#reachNext(code);
+    }
+    if (this.#session === null) this.#association.context.metrics.dropped.add('send_failed');
+    else this.send(payload);
   }
 
   /** Passes an answer on to the client. */

@@ -187,6 +187,21 @@ describe('the pool of workers', () => {
     });
   });
 
+  it('does not believe what a worker said when news of it comes after its end', async () => {
+    await started();
+    const dead = worker(1);
+    dead.kill();
+    dead.events.message({ kind: 'holds', counts: [['max_sessions_per_user', 'alice', 3]] });
+    dead.events.message({ kind: 'ready' });
+    await vi.advanceTimersByTimeAsync(100);
+    dead.events.message({ kind: 'holds', counts: [['max_sessions_per_user', 'alice', 3]] });
+    await vi.advanceTimersByTimeAsync(50);
+    expect(worker(2).sent.filter(({ kind }) => kind === 'others')).toEqual([
+      { kind: 'others', counts: [] },
+    ]);
+    expect(await metric('sockscope_proxy_workers{state="ready"}')).toBe('1');
+  });
+
   it('passes a reload on, and stops when all have ended', async () => {
     await started();
     pool.reload();

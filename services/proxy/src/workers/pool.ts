@@ -108,14 +108,16 @@ export function createWorkerPool(
     slot.isReady = false;
     slot.startedMs = Date.now();
     slot.heardMs = Date.now();
-    slot.process = deps.fork(slot.index, {
+    const worker = deps.fork(slot.index, {
       message: (message) => {
-        receive(slot, message);
+        // What a process said may come after the news of its end, and is no longer true then.
+        if (slot.process === worker) receive(slot, message);
       },
       exit: (code, signal) => {
         exited(slot, code, signal);
       },
     });
+    slot.process = worker;
   }
 
   function receive(slot: Slot, message: FromWorker): void {

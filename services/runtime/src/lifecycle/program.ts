@@ -11,6 +11,8 @@ export interface ProgramSpec<S extends z.ZodObject> {
   readonly name: string;
   readonly description: string;
   readonly schema: S;
+  /** The configuration with what `auto` stands for on this machine, for `--check-config`. */
+  resolved?(config: z.infer<S>): z.infer<S>;
   /** What runs without a subcommand: the service itself. */
   run(config: z.infer<S>): Promise<void>;
 }
@@ -46,7 +48,8 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
   command.action(async () => {
     const { checkConfig } = command.opts<{ checkConfig?: boolean }>();
     if (checkConfig === true) {
-      process.stdout.write(`${JSON.stringify(effectiveConfig(spec.schema, config()), null, 2)}\n`);
+      const effective = spec.resolved?.(config()) ?? config();
+      process.stdout.write(`${JSON.stringify(effectiveConfig(spec.schema, effective), null, 2)}\n`);
       return;
     }
     await spec.run(config());

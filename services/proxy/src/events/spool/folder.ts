@@ -2,7 +2,15 @@
  * The folder of one proxy: its log, the journal of its open sessions, its owner's mark and its last
  * sign of life. Opening it takes up what the previous process left.
  */
-import { existsSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { encodeEvent } from '../encode.js';
@@ -52,6 +60,10 @@ const RECOVERY_LIMITS = {
   batch_max_records: 1_000,
   batch_max_bytes: 1024 ** 2,
 };
+/** Of a dead process's folder, what is taken over before the thread does something else: 0.1 s. */
+const ADOPT_TURN_BYTES = 32 * 1024 ** 2;
+/** No proxy_id begins with a dot. */
+const EMPTIED_PREFIX = '.emptied-';
 const EVENTS_DIR = 'events';
 const INTAKE_DIR = 'intake';
 const JOURNAL_FILE = 'open-sessions';
@@ -69,12 +81,7 @@ export async function openSpoolFolder(config: FolderConfig): Promise<SpoolFolder
   const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
   takeLeftChunks(dir, log);
   const foundBytes = log.end - log.start;
-  let crashedSessions = 0;
-  for (const payloads of crashedEvents(dir, log)) {
-    log.append(payloads);
-    crashedSessions += payloads.length / 2;
-  }
-  log.sync();
+  const crashedSessions = endCrashed(dir, log);
   // Only now may what the previous process noted be forgotten.
   const journal = createJournal(journalConfig(dir));
   const intakeDir = join(dir, INTAKE_DIR);
@@ -131,43 +138,129 @@ function takeLeftChunks(dir: string, log: SpoolLog): void {
   if (trouble !== null) throw trouble;
 }
 
+/**
+ * Ends the sessions that the dead process left open: their ends are in its log, and on disk, then.
+ *
+ * @returns how many they are.
+ */
+function endCrashed(dir: string, log: SpoolLog): number {
+  let sessions = 0;
+  for (const payloads of crashedEvents(dir, log)) {
+    log.append(payloads);
+    sessions += payloads.length / 2;
+  }
+  log.sync();
+  return sessions;
+}
+
 /** Where the events of dead proxies go: an outbox. */
 interface Adopter {
+  /** Bytes that it has room for now. */
   readonly roomBytes: number;
+  /** @throws SpoolError where the disk refuses: not all have been taken then. */
   adopt(payloads: readonly Buffer[]): void;
+  /** Forces to disk what was adopted, so that the dead proxy's own copy may go. */
+  syncAdopted(): void;
+}
+
+interface Adopted {
+  /** Names of the folders that were emptied; they are gone. */
+  readonly emptied: readonly string[];
+  /** Bytes of events that were taken over. */
+  readonly bytes: number;
+  /** Bytes of events that stay for later. */
+  readonly leftBytes: number;
 }
 
 /**
- * Empties the folders of dead processes that no living one has taken up: fewer workers than before,
- * another proxy_id. Their events and the ends of their sessions go to the adopter. A folder for
- * which there is no room stays for later.
+ * Takes over the events of dead processes that no living one has taken up: fewer workers than
+ * before, another proxy_id. Their events and the ends of their sessions go to the adopter, as many
+ * as it has room for and of each folder at most `ADOPT_TURN_BYTES` at once, so that a backlog larger
+ * than its own spool goes through it piece by piece. Between two calls the folder is free for its
+ * owner.
  *
- * @returns the names of those folders; they are gone.
- * @throws SpoolError where the disk refuses; the folder is still there then.
+ * @throws SpoolError where the disk refuses; what was not taken over is still there then.
  */
-export function adoptDeadFolders(config: FolderConfig, adopter: Adopter): string[] {
-  const adopted: string[] = [];
+export function adoptDeadFolders(config: FolderConfig, adopter: Adopter): Adopted {
+  removeEmptied(config);
+  const emptied: string[] = [];
+  let bytes = 0;
+  let leftBytes = 0;
   for (const name of otherFolders(config)) {
     const dir = join(config.spool_dir, name);
     if (!lock(dir)) continue;
-    let isEmptied = false;
     try {
-      const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
-      takeLeftChunks(dir, log);
-      if (log.end - log.start < adopter.roomBytes) {
-        for (const payloads of unpublished(log)) adopter.adopt(payloads);
-        for (const payloads of crashedEvents(dir, log)) adopter.adopt(payloads);
-        rmSync(dir, { recursive: true, force: true });
-        adopted.push(name);
-        isEmptied = true;
+      const taken = adoptSome(dir, config, adopter);
+      bytes += taken.bytes;
+      leftBytes += taken.leftBytes;
+      if (taken.leftBytes === 0) {
+        // At once and with our owner's mark in it: its owner, should it come back meanwhile, begins
+        // a new folder, and never has one that is being deleted.
+        renameSync(dir, join(config.spool_dir, `${EMPTIED_PREFIX}${name}`));
+        emptied.push(name);
+        continue;
       }
+      releaseFolder(dir);
     } catch (error) {
+      releaseFolder(dir);
       throw error instanceof SpoolError ? error : new SpoolError(`cannot empty ${dir}`, error);
-    } finally {
-      if (!isEmptied) releaseFolder(dir);
     }
   }
-  return adopted;
+  removeEmptied(config);
+  return { emptied, bytes, leftBytes };
+}
+
+/** Takes over one turn's worth of a dead process's folder, from the start of its log. */
+function adoptSome(
+  dir: string,
+  config: FolderConfig,
+  adopter: Adopter,
+): { bytes: number; leftBytes: number } {
+  const log = openSpoolLog({ dir: join(dir, EVENTS_DIR), segment_bytes: segmentBytes(config) });
+  try {
+    settle(dir, log);
+    const from = log.start;
+    let at = from;
+    while (at < log.end && at - from < ADOPT_TURN_BYTES && adopter.roomBytes > 0) {
+      const maxBytes = Math.min(RECOVERY_READ.maxBytes, adopter.roomBytes);
+      const { payloads, next } = log.read(at, { ...RECOVERY_READ, maxBytes });
+      if (payloads.length > 0) adopter.adopt(payloads);
+      at = next;
+    }
+    if (at > from) adopter.syncAdopted();
+    log.acknowledge(at);
+    return { bytes: at - from, leftBytes: log.end - log.start };
+  } finally {
+    log.close();
+  }
+}
+
+/**
+ * Brings all that a dead process left into its log, once: without a journal there is nothing but
+ * the log. A process that takes its folder up again begins a new journal.
+ */
+function settle(dir: string, log: SpoolLog): void {
+  const journalFile = join(dir, JOURNAL_FILE);
+  if (!existsSync(journalFile)) return;
+  takeLeftChunks(dir, log);
+  endCrashed(dir, log);
+  clearIntake(join(dir, INTAKE_DIR));
+  rmSync(journalFile);
+}
+
+/** Deletes folders that were emptied; of some the one who emptied them may have died over it. */
+function removeEmptied(config: FolderConfig): void {
+  for (const name of readdirSync(config.spool_dir)) {
+    if (!name.startsWith(EMPTIED_PREFIX)) continue;
+    const dir = join(config.spool_dir, name);
+    try {
+      rmSync(dir, { recursive: true, force: true });
+    } catch (error) {
+      // Somebody else is deleting it too.
+      if (isMissing(error)) continue;
+      throw new SpoolError(`cannot delete ${dir}`, error);
+    }
+  }
 }
 
 /** Files of at most an eighth of the whole, so that a small spool can free its room too. */
@@ -198,14 +291,19 @@ function lock(dir: string): boolean {
     return takeFolder(dir);
   } catch (error) {
     // Somebody else is just removing it.
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    if (isMissing(error)) return false;
     throw new SpoolError(`cannot take ${dir}`, error);
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 function otherFolders(config: FolderConfig): string[] {
   return readdirSync(config.spool_dir, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && entry.name !== config.proxy_id)
+    .filter((entry) => !entry.name.startsWith(EMPTIED_PREFIX))
     .filter((entry) => existsSync(join(config.spool_dir, entry.name, EVENTS_DIR)))
     .map((entry) => entry.name);
 }

@@ -76,6 +76,8 @@ interface Segment {
   /** Bytes of sound records. */
   bytes: number;
   fd: number | null;
+  /** Whether something was appended since the last `sync`. */
+  isDirty: boolean;
 }
 
 const SEGMENT_SUFFIX = '.log';
@@ -111,7 +113,7 @@ export function openSpoolLog(config: {
       const { sound, total } = measure(file);
       lostBytes += total - sound;
       if (sound === 0) unlinkSync(file);
-      else segments.push({ file, start, bytes: sound, fd: null });
+      else segments.push({ file, start, bytes: sound, fd: null, isDirty: false });
     }
   }
 
@@ -124,7 +126,8 @@ export function openSpoolLog(config: {
     const last = segments.at(-1);
     const startAt = last === undefined ? start : last.start + last.bytes;
     const file = fileOf(startAt);
-    const segment: Segment = { file, start: startAt, bytes: 0, fd: openSync(file, 'w+') };
+    const fd = openSync(file, 'w+');
+    const segment: Segment = { file, start: startAt, bytes: 0, fd, isDirty: false };
     segments.push(segment);
     active = segment;
     return segment;
@@ -191,6 +194,7 @@ export function openSpoolLog(config: {
         if (segment.fd === null) throw new Error('the file is closed');
         writeAll(segment.fd, buffer, segment.bytes);
         segment.bytes += buffer.length;
+        segment.isDirty = true;
       } catch (error) {
         fail('cannot write', error);
       }
@@ -232,20 +236,27 @@ export function openSpoolLog(config: {
     },
     sync() {
       try {
-        if (active !== null && active.fd !== null) fdatasyncSync(active.fd);
+        for (const segment of segments) {
+          if (!segment.isDirty || segment.fd === null) continue;
+          fdatasyncSync(segment.fd);
+          segment.isDirty = false;
+        }
       } catch (error) {
         fail('cannot sync', error);
       }
     },
     close() {
       try {
-        saveStart(join(config.dir, START_FILE), start);
-        const isDone = start === end();
-        for (const segment of segments) {
-          if (isDone) dropSegment(segment);
-          else if (segment.fd !== null) closeSync(segment.fd);
+        try {
+          saveStart(join(config.dir, START_FILE), start);
+        } finally {
+          const isDone = start === end();
+          for (const segment of segments) {
+            if (isDone) dropSegment(segment);
+            else if (segment.fd !== null) closeSync(segment.fd);
+          }
+          if (isDone) segments.length = 0;
         }
-        if (isDone) segments.length = 0;
       } catch (error) {
         fail('cannot close the spool', error);
       }

@@ -6,6 +6,9 @@ const MIN_PIPE_BYTES = 64 * 1024;
 /** Free pipes that are kept; an empty one costs two descriptors and a few kilobytes of the kernel's. */
 const MAX_FREE_PIPES = 64;
 
+/** When no pipe was to be had, it is not tried again for every read, but after this long. */
+const RETRY_MS = 1_000;
+
 /** A pipe that a direction holds while bytes are in it, and only then. */
 export interface Pipe {
   readonly readFd: number;
@@ -20,18 +23,26 @@ export interface PipePoolConfig {
 
 /** Lends pipes, up to a number; what a user may have in pipes without privilege is bounded by Linux too. */
 export class PipePool {
-  readonly #libc: Libc;
+  readonly #libc: Pick<Libc, 'addressOf' | 'pipe2' | 'fcntl' | 'close'>;
   readonly #config: PipePoolConfig;
   readonly #free: Pipe[] = [];
   readonly #pair = new Int32Array(2);
   readonly #pairAddress: number;
+  readonly #now: () => number;
+  /** Below `max_pipes` until `#retryMs`, where the system gave no more. */
   #limit: number;
+  #retryMs = 0;
   #open = 0;
   #shortages = 0;
 
-  constructor(libc: Libc, config: PipePoolConfig) {
+  constructor(
+    libc: Pick<Libc, 'addressOf' | 'pipe2' | 'fcntl' | 'close'>,
+    config: PipePoolConfig,
+    now: () => number = () => performance.now(),
+  ) {
     this.#libc = libc;
     this.#config = config;
+    this.#now = now;
     this.#limit = config.max_pipes;
     this.#pairAddress = libc.addressOf(this.#pair);
   }
@@ -71,10 +82,13 @@ export class PipePool {
   }
 
   #create(): Pipe | null {
+    if (this.#limit < this.#config.max_pipes && this.#now() >= this.#retryMs) {
+      this.#limit = this.#config.max_pipes;
+    }
     if (this.#open >= this.#limit) return null;
     if (this.#libc.pipe2(this.#pairAddress, LINUX.O_CLOEXEC | LINUX.O_NONBLOCK) < 0) {
-      // Out of descriptors, most likely: no sense in trying again for every read.
-      this.#limit = this.#open;
+      // Out of descriptors, most likely.
+      this.#stayAtThis();
       return null;
     }
     const [readFd = -1, writeFd = -1] = this.#pair;
@@ -85,10 +99,16 @@ export class PipePool {
     if (capacityBytes < MIN_PIPE_BYTES) {
       // /proc/sys/fs/pipe-user-pages-soft is used up: further pipes would be as small.
       this.#close(pipe);
-      this.#limit = this.#open;
+      this.#stayAtThis();
       return null;
     }
     return pipe;
+  }
+
+  /** The system gives no more now; others may give back what they have. */
+  #stayAtThis(): void {
+    this.#limit = this.#open;
+    this.#retryMs = this.#now() + RETRY_MS;
   }
 
   #close(pipe: Pipe): void {

@@ -128,6 +128,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     const relay = relayWith(threadOf(`throw new Error('as the test wants');`));
     const bench = await begin(relay);
     expect(relay.threads).toBe(0);
+    expect(relay.name).toBe('stream');
     const { client, upstream, end } = await bench.open();
     const received = receiveAll(upstream);
     const sha256 = await sendRandom(client, SIZE);

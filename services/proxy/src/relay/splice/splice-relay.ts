@@ -97,8 +97,12 @@ export function createSpliceRelay(
     },
   });
 
+  let isWithoutThreads = false;
+
   return {
-    name: 'splice',
+    get name() {
+      return isWithoutThreads ? 'stream' : 'splice';
+    },
     get threads() {
       return threads.filter(({ running }) => running).length;
     },
@@ -118,9 +122,12 @@ export function createSpliceRelay(
       try {
         await Promise.all(threads.map((thread) => thread.start()));
       } catch (error) {
+        isWithoutThreads = threads.every(({ running }) => !running);
         logger.warn(
           { reason: messageOf(error) },
-          'splice threads do not start; sessions stay in this process',
+          isWithoutThreads
+            ? 'splice threads do not start: the relay is stream'
+            : 'not all splice threads start; the others do their work',
         );
       }
     },

@@ -27,6 +27,7 @@ export function countingSession(): Session {
     bytesReceived: 0,
     packetsSent: 0,
     packetsReceived: 0,
+    searchedName: null,
     refreshCounters: null,
     terminate: null,
     connected: () => undefined,

@@ -1,0 +1,34 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
+import { createProgram } from './program.js';
+
+const schema = z.object({
+  relay: z.string().default('auto').meta({ env: 'T_RELAY', description: 'which' }),
+  password: z.string().default('').meta({ env: 'T_PASSWORD', description: 'what', secret: true }),
+});
+
+const argv = process.argv;
+afterEach(() => {
+  process.argv = argv;
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+});
+
+describe('--check-config', () => {
+  it('prints what is in force, with secrets hidden and auto resolved, and runs nothing', async () => {
+    vi.stubEnv('T_PASSWORD', 'hunter2');
+    process.argv = ['node', 'main.js', '--check-config'];
+    const written: string[] = [];
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+      written.push(String(text));
+      return true;
+    });
+    const run = vi.fn(() => Promise.resolve());
+    const resolved = (config: z.infer<typeof schema>) => ({ ...config, relay: 'splice' });
+    await createProgram({ name: 't', description: 't', schema, resolved, run }).main();
+    const text = written.join('');
+    expect(JSON.parse(text)).toMatchObject({ relay: 'splice' });
+    expect(text).not.toContain('hunter2');
+    expect(run).not.toHaveBeenCalled();
+  });
+});
