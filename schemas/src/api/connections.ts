@@ -15,6 +15,14 @@ export const clashQuery = z.strictObject({
     .describe('WebSocket only: milliseconds between two messages; default 1000'),
 });
 
+export type ClashQuery = z.output<typeof clashQuery>;
+
+/** The same by WebSocket; `level` and `format` are for lines of a log, of which there are none. */
+export const clashSocketQuery = clashQuery.extend({
+  level: z.string().max(32).optional(),
+  format: z.string().max(32).optional(),
+});
+
 /**
  * Open sessions in the form of mihomo's (Clash's) `GET /connections`, for the dashboards made for
  * it. The names are theirs, not ours.
@@ -68,3 +76,18 @@ export type ClashConnections = z.infer<typeof clashConnections>;
 export const clashVersion = z
   .object({ meta: z.boolean(), version: z.string() })
   .meta({ id: 'ClashVersion' });
+
+/** A part of mihomo's `GET /configs`. Ports are 0, since nothing here is told of the proxies' own. */
+export const clashConfigs = z
+  .object({
+    port: z.int(),
+    'socks-port': z.int(),
+    'redir-port': z.int(),
+    'tproxy-port': z.int(),
+    'mixed-port': z.int(),
+    'allow-lan': z.boolean(),
+    mode: z.literal('rule'),
+    'log-level': z.literal('silent'),
+    ipv6: z.boolean(),
+  })
+  .meta({ id: 'ClashConfigs' });

@@ -63,6 +63,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       guard: {
         rate_limit_per_minute: isOpen ? 0 : limits.rate_per_minute,
         hosts: isOpen && config.http.hosts.length === 0 ? LOOPBACK_HOSTS : config.http.hosts,
+        origins: config.http.origins,
       },
       stream: config.stream,
       validate_answers: false,

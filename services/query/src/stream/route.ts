@@ -3,6 +3,7 @@ import { streamQuery } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Context } from '../http/context.js';
+import { originHeadersOf } from '../http/origins.js';
 import { ProblemError } from '../http/problem.js';
 import { PROBLEMS, requireScope } from '../http/question.js';
 import { visibleFilters, visibleSession } from '../mask/visible.js';
@@ -139,6 +140,7 @@ function openWriter(
   const { raw } = reply;
   request.raw.socket.setTimeout(0);
   raw.writeHead(200, {
+    ...originHeadersOf(reply),
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
