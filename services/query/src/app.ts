@@ -37,6 +37,8 @@ import { serveStream } from './stream/route.js';
 export interface AppConfig {
   readonly version: string;
   readonly request_timeout_ms: number;
+  /** Addresses and blocks whose X-Forwarded-For is believed; empty: nobody's. */
+  readonly trusted_proxies: readonly string[];
   readonly guard: GuardConfig;
   readonly stream: StreamConfig;
   /** Validates every answer by its schema before it is sent: for tests. */
@@ -82,6 +84,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
     keepAliveTimeout: 65_000,
     connectionTimeout: 0,
     forceCloseConnections: 'idle',
+    trustProxy: config.trusted_proxies.length > 0 && [...config.trusted_proxies],
     http: { maxHeaderSize: HEADER_BYTES_MAX },
     routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX, constraints: CONSTRAINTS },
   });

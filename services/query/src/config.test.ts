@@ -50,3 +50,17 @@ describe('origins', () => {
     },
   );
 });
+
+describe('trusted proxies', () => {
+  it('are addresses and blocks', () => {
+    const trusted = ['127.0.0.1', '::1', '10.0.0.0/8', '2001:db8::/32'];
+    const config = load({ QUERY_TRUSTED_PROXIES: trusted.join(',') });
+    expect(config.http.trusted_proxies).toEqual(trusted);
+  });
+
+  it.each(['proxy.example', '10.0.0.0/33', 'true', '*'])('refuses %s', (proxy) => {
+    expect(() => load({ QUERY_TRUSTED_PROXIES: proxy })).toThrow(
+      /QUERY_TRUSTED_PROXIES.*must be an address or a block/s,
+    );
+  });
+});

@@ -49,6 +49,20 @@ const settings = z.object({
         description:
           'origins of pages that may read the API from a browser (CORS) and open its WebSockets, such as https://dashboard.example.com; empty: only pages that it serves itself',
       }),
+    trusted_proxies: textList()
+      .pipe(
+        z.array(
+          z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], {
+            error: 'must be an address or a block such as 10.0.0.0/8',
+          }),
+        ),
+      )
+      .default([])
+      .meta({
+        env: 'QUERY_TRUSTED_PROXIES',
+        description:
+          'addresses or blocks of reverse proxies in front of it, such as 10.0.0.0/8: what they say of the client (X-Forwarded-For) is believed; empty: nobody',
+      }),
     connections_max: integer({ min: 1, max: 100_000 }).default(4_096).meta({
       env: 'QUERY_CONNECTIONS_MAX',
       description: 'open client connections; further ones are closed at once',

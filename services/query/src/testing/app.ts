@@ -34,6 +34,7 @@ export interface TestAppOptions {
   readonly rateLimitPerMinute?: number;
   readonly hosts?: readonly string[];
   readonly origins?: readonly string[];
+  readonly trustedProxies?: readonly string[];
   /** Of the store; see StoreConfig. */
   readonly limits?: Partial<StoreConfig>;
   /** Defaults to never. */
@@ -85,6 +86,7 @@ export async function createTestApp(
     {
       version: 'test',
       request_timeout_ms: 10_000,
+      trusted_proxies: options.trustedProxies ?? [],
       guard: {
         rate_limit_per_minute: options.rateLimitPerMinute ?? 0,
         hosts: options.hosts ?? [],
@@ -114,7 +116,7 @@ export async function createTestApp(
       hub,
       streamMetrics,
       authenticator: createAuthenticator(auth, {
-        keys: createKeyStore({ store, now }),
+        keys: createKeyStore({ store, suspects: gate('suspect_keys', 1), now }),
         tokens: createTokenVerifier(auth),
         now,
       }),
