@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { clashConfigsExample, clashConnectionsExample, clashVersionExample } from './examples.js';
 import { wireTime } from './session.js';
 import { whole } from './values.js';
 
@@ -70,12 +71,12 @@ export const clashConnections = z
       }),
     ),
   })
-  .meta({ id: 'ClashConnections' });
+  .meta({ id: 'ClashConnections', examples: [clashConnectionsExample] });
 export type ClashConnections = z.infer<typeof clashConnections>;
 
 export const clashVersion = z
   .object({ meta: z.boolean(), version: z.string() })
-  .meta({ id: 'ClashVersion' });
+  .meta({ id: 'ClashVersion', examples: [clashVersionExample] });
 
 /** A part of mihomo's `GET /configs`. Ports are 0, since nothing here is told of the proxies' own. */
 export const clashConfigs = z
@@ -90,4 +91,4 @@ export const clashConfigs = z
     'log-level': z.literal('silent'),
     ipv6: z.boolean(),
   })
-  .meta({ id: 'ClashConfigs' });
+  .meta({ id: 'ClashConfigs', examples: [clashConfigsExample] });

@@ -1,5 +1,5 @@
 import type { StreamQuery } from '@sockscope/schemas/api';
-import { streamQuery } from '@sockscope/schemas/api';
+import { streamCountersExample, streamQuery, streamSessionExample } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Context } from '../http/context.js';
@@ -31,6 +31,12 @@ export interface StreamDeps extends SumsDeps {
 
 const RETRY_MS = 2_000;
 
+const EXAMPLE = [
+  `retry: ${RETRY_MS}\n\n`,
+  frame('changed', streamSessionExample, '1769860835012-1f2e3d4c-17'),
+  frame('counters', streamCountersExample),
+].join('');
+
 /** `GET /stream`: server-sent events of sessions and counters. */
 export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   const open = new Set<(cause: 'stopping') => void>();
@@ -55,7 +61,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
         response: {
           200: {
             description: 'frames, one after the other',
-            content: { 'text/event-stream': { schema: z.string() } },
+            content: { 'text/event-stream': { schema: z.string().meta({ examples: [EXAMPLE] }) } },
           },
           ...PROBLEMS,
         },
