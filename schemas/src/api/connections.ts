@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { clashConfigsExample, clashConnectionsExample, clashVersionExample } from './examples.js';
 import { wireTime } from './session.js';
 import { whole } from './values.js';
 
@@ -13,6 +14,14 @@ export const clashQuery = z.strictObject({
   interval: whole(200, 60_000)
     .optional()
     .describe('WebSocket only: milliseconds between two messages; default 1000'),
+});
+
+export type ClashQuery = z.output<typeof clashQuery>;
+
+/** The same by WebSocket; `level` and `format` are for lines of a log, of which there are none. */
+export const clashSocketQuery = clashQuery.extend({
+  level: z.string().max(32).optional(),
+  format: z.string().max(32).optional(),
 });
 
 /**
@@ -62,9 +71,24 @@ export const clashConnections = z
       }),
     ),
   })
-  .meta({ id: 'ClashConnections' });
+  .meta({ id: 'ClashConnections', examples: [clashConnectionsExample] });
 export type ClashConnections = z.infer<typeof clashConnections>;
 
 export const clashVersion = z
   .object({ meta: z.boolean(), version: z.string() })
-  .meta({ id: 'ClashVersion' });
+  .meta({ id: 'ClashVersion', examples: [clashVersionExample] });
+
+/** A part of mihomo's `GET /configs`. Ports are 0, since nothing here is told of the proxies' own. */
+export const clashConfigs = z
+  .object({
+    port: z.int(),
+    'socks-port': z.int(),
+    'redir-port': z.int(),
+    'tproxy-port': z.int(),
+    'mixed-port': z.int(),
+    'allow-lan': z.boolean(),
+    mode: z.literal('rule'),
+    'log-level': z.literal('silent'),
+    ipv6: z.boolean(),
+  })
+  .meta({ id: 'ClashConfigs', examples: [clashConfigsExample] });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { flowsExample } from './examples.js';
 import { answerMeta } from './measures.js';
 import { attributeFilterParams, checkFilterRanges } from './session.js';
 import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
@@ -34,5 +35,5 @@ export const flows = z
     other: z.object(flowSums).nullable().describe('all flows that are not in items'),
     total: z.object(flowSums),
   })
-  .meta({ id: 'Flows' });
+  .meta({ id: 'Flows', examples: [flowsExample] });
 export type Flows = z.infer<typeof flows>;

@@ -17,6 +17,9 @@ export const answerMeta = {
   stale_hours: counter.describe(
     'hours of the range that changed and are answered by sums from before the change; 0 as a rule',
   ),
+  incomplete_minutes: counter.describe(
+    'minutes of the range that are known no longer in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS): what moved in them is not counted, and of a pair of user and destination its sessions neither; 0 as a rule',
+  ),
   as_of: wireTime.describe('when the question was put to the tables'),
   data_until: wireTime
     .nullable()

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { destinationProfileExample, userProfileExample } from './examples.js';
 import { answerMeta, measures } from './measures.js';
 import { wireTime } from './session.js';
 import { topDestination, topUser } from './top.js';
@@ -40,10 +41,10 @@ const profile = {
 
 export const userProfile = z
   .object({ user: z.string(), ...profile, destinations: z.array(topDestination) })
-  .meta({ id: 'UserProfile' });
+  .meta({ id: 'UserProfile', examples: [userProfileExample] });
 export type UserProfile = z.infer<typeof userProfile>;
 
 export const destinationProfile = z
   .object({ dest_host: z.string(), ...profile, users: z.array(topUser) })
-  .meta({ id: 'DestinationProfile' });
+  .meta({ id: 'DestinationProfile', examples: [destinationProfileExample] });
 export type DestinationProfile = z.infer<typeof destinationProfile>;

@@ -3,6 +3,13 @@ import { CLOSE_REASONS, SESSION_STATUSES } from '../events/close-reason.js';
 import { counter, counters } from '../events/counters.js';
 import { ACL_DECISIONS, COMMANDS, PROTOCOLS, SESSION_EVENT_TYPES } from '../events/events.js';
 import { sessionId } from '../events/session-id.js';
+import {
+  activeSessionExample,
+  activeSessionsPageExample,
+  sessionExample,
+  sessionsPageExample,
+  timelineExample,
+} from './examples.js';
 import { formatParam } from './export.js';
 import {
   addressOrBlock,
@@ -138,35 +145,7 @@ export const session = z
   })
   .meta({
     id: 'Session',
-    examples: [
-      {
-        session_id: '019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f',
-        started_at: '2026-01-31T12:00:00.000Z',
-        ended_at: '2026-01-31T12:00:04.250Z',
-        updated_at: '2026-01-31T12:00:04.250Z',
-        duration_ms: 4250,
-        status: 'closed',
-        close_reason: 'client_eof',
-        error_code: null,
-        user: 'alice',
-        source_ip: '192.0.2.10',
-        source_port: 51234,
-        dest_host: 'example.com',
-        dest_ip: '93.184.215.14',
-        dest_port: 443,
-        protocol: 'tcp',
-        command: 'connect',
-        auth_method: 'password',
-        acl_decision: 'allow',
-        acl_rule_matched: null,
-        connect_ms: 12,
-        bytes_sent: 1830,
-        bytes_received: 924_113,
-        packets_sent: 14,
-        packets_received: 98,
-        proxy_id: 'proxy-1',
-      },
-    ],
+    examples: [sessionExample],
   });
 
 export type Session = z.infer<typeof session>;
@@ -175,7 +154,7 @@ const nextCursor = z.string().nullable().describe('the next page, null after the
 
 export const sessionsPage = z
   .object({ items: z.array(session), next_cursor: nextCursor })
-  .meta({ id: 'SessionsPage' });
+  .meta({ id: 'SessionsPage', examples: [sessionsPageExample] });
 export type SessionsPage = z.infer<typeof sessionsPage>;
 
 const { status: _status, close_reason: _closeReason, ...activeFilterParams } = sessionFilterParams;
@@ -196,7 +175,7 @@ export const activeSession = z
       'the time that the rates are an average of, at most two minutes',
     ),
   })
-  .meta({ id: 'ActiveSession' });
+  .meta({ id: 'ActiveSession', examples: [activeSessionExample] });
 export type ActiveSession = z.infer<typeof activeSession>;
 
 export const activeSessionsPage = z
@@ -218,7 +197,7 @@ export const activeSessionsPage = z
       .describe('the same sessions per user, the busiest first, at most 100'),
     as_of: wireTime,
   })
-  .meta({ id: 'ActiveSessionsPage' });
+  .meta({ id: 'ActiveSessionsPage', examples: [activeSessionsPageExample] });
 export type ActiveSessionsPage = z.infer<typeof activeSessionsPage>;
 
 export const sessionParams = z.strictObject({
@@ -258,5 +237,5 @@ export type TimelineEvent = z.infer<typeof timelineEvent>;
 
 export const timelinePage = z
   .object({ items: z.array(timelineEvent), next_cursor: nextCursor })
-  .meta({ id: 'TimelinePage' });
+  .meta({ id: 'TimelinePage', examples: [timelineExample] });
 export type TimelinePage = z.infer<typeof timelinePage>;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { statsExample } from './examples.js';
 import { answerMeta, measures, timeRange } from './measures.js';
 import { topDestination, topUser } from './top.js';
 import { checkRange, rangeParams } from './values.js';
@@ -35,5 +36,5 @@ export const stats = z
     top_users: z.array(topUser).describe('by bytes, at most 10'),
     top_destinations: z.array(topDestination).describe('by bytes, at most 10'),
   })
-  .meta({ id: 'Stats' });
+  .meta({ id: 'Stats', examples: [statsExample] });
 export type Stats = z.infer<typeof stats>;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { streamCountersExample, streamSessionExample } from './examples.js';
 import { measures } from './measures.js';
 import { checkFilterRanges, session, sessionFilterParams, wireTime } from './session.js';
 import { several } from './values.js';
@@ -20,7 +21,7 @@ export type StreamQuery = z.infer<typeof streamQuery>;
 /** `data` of the events started, changed and closed: the session as that event left it. */
 export const streamSession = z
   .object({ ...session.shape, seq: counter.describe('number of the event within the session') })
-  .meta({ id: 'StreamSession' });
+  .meta({ id: 'StreamSession', examples: [streamSessionExample] });
 export type StreamSession = z.infer<typeof streamSession>;
 
 /** `data` of the event counters, every few seconds. Filters do not apply to it. */
@@ -30,5 +31,7 @@ export const streamCounters = z
     active: counter.describe('sessions open now'),
     today: z.object(measures).describe('since midnight UTC'),
   })
-  .meta({ id: 'StreamCounters' });
+  .meta({ id: 'StreamCounters', examples: [streamCountersExample] });
 export type StreamCounters = z.infer<typeof streamCounters>;
+
+export { streamCountersExample, streamSessionExample };

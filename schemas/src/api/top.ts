@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { CLOSE_REASONS } from '../events/close-reason.js';
 import { counter, counters } from '../events/counters.js';
+import {
+  topAclRulesExample,
+  topCloseReasonsExample,
+  topDestinationsExample,
+  topPortsExample,
+  topSourcesExample,
+  topUsersExample,
+} from './examples.js';
 import { formatParam } from './export.js';
 import { answerMeta } from './measures.js';
 import { attributeFilterParams, checkFilterRanges } from './session.js';
@@ -73,9 +81,21 @@ function topListOf<T extends z.ZodType>(item: T) {
   });
 }
 
-export const topUsers = topListOf(topUser).meta({ id: 'TopUsers' });
-export const topDestinations = topListOf(topDestination).meta({ id: 'TopDestinations' });
-export const topSources = topListOf(topSource).meta({ id: 'TopSources' });
-export const topPorts = topListOf(topPort).meta({ id: 'TopPorts' });
-export const topAclRules = topListOf(topAclRule).meta({ id: 'TopAclRules' });
-export const topCloseReasons = topListOf(topCloseReason).meta({ id: 'TopCloseReasons' });
+export const topUsers = topListOf(topUser).meta({ id: 'TopUsers', examples: [topUsersExample] });
+export const topDestinations = topListOf(topDestination).meta({
+  id: 'TopDestinations',
+  examples: [topDestinationsExample],
+});
+export const topSources = topListOf(topSource).meta({
+  id: 'TopSources',
+  examples: [topSourcesExample],
+});
+export const topPorts = topListOf(topPort).meta({ id: 'TopPorts', examples: [topPortsExample] });
+export const topAclRules = topListOf(topAclRule).meta({
+  id: 'TopAclRules',
+  examples: [topAclRulesExample],
+});
+export const topCloseReasons = topListOf(topCloseReason).meta({
+  id: 'TopCloseReasons',
+  examples: [topCloseReasonsExample],
+});

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { trafficExample } from './examples.js';
 import { formatParam } from './export.js';
 import { answerMeta } from './measures.js';
 import { attributeFilterParams, checkFilterRanges, wireTime } from './session.js';
@@ -77,5 +78,5 @@ export const traffic = z
       .describe('start of each bucket; the first and the last may be shorter than the interval'),
     series: z.array(trafficSeries),
   })
-  .meta({ id: 'Traffic' });
+  .meta({ id: 'Traffic', examples: [trafficExample] });
 export type Traffic = z.infer<typeof traffic>;

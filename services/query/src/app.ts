@@ -9,7 +9,7 @@ import {
 import type { z } from 'zod';
 import type { Authenticator } from './auth/authenticator.js';
 import { mayDo } from './auth/principal.js';
-import { serveClashSocket } from './clash/socket.js';
+import { serveClashSockets } from './clash/socket.js';
 import type { CoverageReader } from './coverage/coverage.js';
 import type { ExportDeps } from './export/export.js';
 import type { Context } from './http/context.js';
@@ -19,7 +19,9 @@ import type { GuardConfig } from './http/guard.js';
 import { measureRequests } from './http/metrics.js';
 import { serveOpenApi } from './http/openapi.js';
 import { serveOperations } from './http/operations.js';
+import { allowOrigins } from './http/origins.js';
 import { serveQuestions } from './http/routes.js';
+import { answerUpgrades, CONSTRAINTS } from './http/upgrades.js';
 import { endConnectionsInOrder } from './http/connections.js';
 import { NO_MASK } from './mask/mask.js';
 import type { Mask } from './mask/mask.js';
@@ -36,6 +38,8 @@ import { serveStream } from './stream/route.js';
 export interface AppConfig {
   readonly version: string;
   readonly request_timeout_ms: number;
+  /** Addresses and blocks whose X-Forwarded-For is believed; empty: nobody's. */
+  readonly trusted_proxies: readonly string[];
   readonly guard: GuardConfig;
   readonly stream: StreamConfig;
   /** Validates every answer by its schema before it is sent: for tests. */
@@ -81,14 +85,17 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
     keepAliveTimeout: 65_000,
     connectionTimeout: 0,
     forceCloseConnections: 'idle',
+    trustProxy: config.trusted_proxies.length > 0 && [...config.trusted_proxies],
     http: { maxHeaderSize: HEADER_BYTES_MAX },
-    routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX },
+    routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX, constraints: CONSTRAINTS },
   });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(config.validate_answers ? validatingSerializer : plainSerializer);
   endConnectionsInOrder(app);
+  answerUpgrades(app);
   handleErrors(app, deps.logger);
   measureRequests(app, deps.registry);
+  await allowOrigins(app, config.guard.origins);
   await serveOpenApi(app, config.version);
   serveOperations(app, deps);
   await app.register(
@@ -98,6 +105,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
         ...deps,
         contextOf: (request: FastifyRequest, reply: FastifyReply) =>
           contextOf(request, reply, deps),
+        isStillAllowed: (request: FastifyRequest) => isStillAllowed(deps.authenticator, request),
       };
       serveQuestions(api, {
         ...routed,
@@ -111,12 +119,11 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
         ...routed,
         config: config.stream,
         metrics: deps.streamMetrics,
-        isStillAllowed: (request) => isStillAllowed(deps.authenticator, request),
       });
+      serveClashSockets(api, routed);
     },
     { prefix: '/api/v1' },
   );
-  serveClashSocket(app, { ...deps, hosts: config.guard.hosts });
   return app;
 }
 

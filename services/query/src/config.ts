@@ -13,6 +13,8 @@ import { streamConfig } from './stream/config.js';
 import { exportConfig } from './export/config.js';
 import { maskConfig, MASK_KEY_CHARS_MIN } from './mask/config.js';
 
+const ORIGIN = /^https?:\/\/(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/;
+
 /** Settings of the query service. Limits stand beside their defaults. */
 const settings = z.object({
   listen: listenAddress().default({ host: '127.0.0.1', port: 8080 }).meta({
@@ -29,6 +31,38 @@ const settings = z.object({
       description:
         'host names that are answered; empty: any, but without authentication only names of loopback',
     }),
+    origins: textList()
+      .pipe(
+        z.array(
+          z
+            .string()
+            .toLowerCase()
+            .regex(
+              ORIGIN,
+              'must be an origin such as https://dashboard.example.com, without a path',
+            ),
+        ),
+      )
+      .default([])
+      .meta({
+        env: 'QUERY_ORIGINS',
+        description:
+          'origins of pages that may read the API from a browser (CORS) and open its WebSockets, such as https://dashboard.example.com; empty: only pages that it serves itself',
+      }),
+    trusted_proxies: textList()
+      .pipe(
+        z.array(
+          z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], {
+            error: 'must be an address or a block such as 10.0.0.0/8',
+          }),
+        ),
+      )
+      .default([])
+      .meta({
+        env: 'QUERY_TRUSTED_PROXIES',
+        description:
+          'addresses or blocks of reverse proxies in front of it, such as 10.0.0.0/8: what they say of the client (X-Forwarded-For) is believed; empty: nobody',
+      }),
     connections_max: integer({ min: 1, max: 100_000 }).default(4_096).meta({
       env: 'QUERY_CONNECTIONS_MAX',
       description: 'open client connections; further ones are closed at once',

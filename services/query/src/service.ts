@@ -3,6 +3,7 @@ import type { Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import { createApp } from './app.js';
 import { createAuthenticator } from './auth/authenticator.js';
+import { SUSPECTS_RUNNING_MAX, SUSPECTS_WAITING_MAX } from './auth/config.js';
 import { createKeyStore } from './auth/keys.js';
 import { createTokenVerifier } from './auth/tokens.js';
 import type { QueryConfig } from './config.js';
@@ -37,12 +38,21 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   });
   const eventLoop = createEventLoopWatch();
   health.add('live', 'event_loop', () => eventLoop.check());
+  const gateMetrics = createGateMetrics(registry);
+  const suspects = createGate(
+    {
+      name: 'suspect_keys',
+      running_max: SUSPECTS_RUNNING_MAX,
+      waiting_max: SUSPECTS_WAITING_MAX,
+      wait_max_ms: limits.wait_max_ms,
+    },
+    gateMetrics,
+  );
   const authenticator = createAuthenticator(config.auth, {
-    keys: createKeyStore({ store, now }),
+    keys: createKeyStore({ store, suspects, now }),
     tokens: createTokenVerifier(config.auth),
     now,
   });
-  const gateMetrics = createGateMetrics(registry);
   const gateOf = (name: 'light' | 'heavy') =>
     createGate(
       {
@@ -60,9 +70,11 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     {
       version: VERSION,
       request_timeout_ms: config.http.request_timeout_ms,
+      trusted_proxies: config.http.trusted_proxies,
       guard: {
         rate_limit_per_minute: isOpen ? 0 : limits.rate_per_minute,
         hosts: isOpen && config.http.hosts.length === 0 ? LOOPBACK_HOSTS : config.http.hosts,
+        origins: config.http.origins,
       },
       stream: config.stream,
       validate_answers: false,

@@ -246,17 +246,73 @@ describe('keys', () => {
       now: () => nowMs,
       auth: { methods: ['api_keys'] },
     });
-    const statuses = new Set<number>();
+    const ask = async (key: string) => {
+      const response = await own.app.inject({ url, headers: { 'x-api-key': key } });
+      return response.statusCode;
+    };
+    const statuses: number[] = [];
     for (let i = 0; i < 35; i += 1) {
       // oxlint-disable-next-line no-await-in-loop
-      const response = await own.app.inject({ url, headers: { 'x-api-key': `ssk_${i}` } });
-      statuses.add(response.statusCode);
+      statuses.push(await ask(`ssk_${i}`));
     }
-    expect([...statuses]).toEqual([401, 429]);
+    expect(statuses).toEqual(Array.from({ length: 35 }, (_, i) => (i < 30 ? 401 : 429)));
+    // Others behind the same address have done nothing wrong.
+    expect(await ask(keys.read)).toBe(200);
+    expect(await ask('ssk_36')).toBe(429);
     nowMs += 60_000;
-    const { statusCode } = await own.app.inject({ url, headers: { 'x-api-key': keys.read } });
-    expect(statusCode).toBe(200);
+    expect(await ask('ssk_37')).toBe(401);
     await own.close();
+  });
+
+  it('that are guessed are looked up a few at a time, and other keys as ever', async () => {
+    const own = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      auth: { methods: ['api_keys'] },
+    });
+    const guess = (i: number) => `ssk_${i.toString(16).padStart(12, '0')}_${'A'.repeat(43)}`;
+    const ask = async (key: string, remoteAddress: string) => {
+      const response = await own.app.inject({ url, remoteAddress, headers: { 'x-api-key': key } });
+      return response.statusCode;
+    };
+    for (let i = 0; i < 30; i += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect(await ask(guess(i), '192.0.2.1')).toBe(401);
+    }
+    const flood = Array.from({ length: 150 }, (_, i) => ask(guess(100 + i), '192.0.2.1'));
+    expect(await ask(keys.read, '192.0.2.2')).toBe(200);
+    // One place and a hundred that wait, in tests.
+    const refused = (await Promise.all(flood)).filter((status) => status === 503).length;
+    expect(refused).toBe(49);
+    await own.close();
+  });
+
+  it('are counted by the address that a trusted proxy tells of, and nobody else', async () => {
+    for (const [trustedProxies, lockedOut] of [
+      [['10.0.0.0/8'], false],
+      [[], true],
+    ] as const) {
+      /* oxlint-disable no-await-in-loop */
+      const own = await createTestApp(database.clickhouse, {
+        now: () => nowMs,
+        auth: { methods: ['api_keys'] },
+        trustedProxies,
+      });
+      const ask = async (client: string) => {
+        const response = await own.app.inject({
+          url,
+          remoteAddress: '10.1.2.3',
+          headers: { 'x-api-key': 'ssk_wrong', 'x-forwarded-for': client },
+        });
+        return response.statusCode;
+      };
+      for (let i = 0; i < 30; i += 1) expect(await ask('192.0.2.1')).toBe(401);
+      expect(await ask('192.0.2.1')).toBe(429);
+      expect(await ask('192.0.2.2')).toBe(lockedOut ? 429 : 401);
+      // What a client itself claims in front of what the proxy adds is not believed.
+      expect(await ask('192.0.2.9, 192.0.2.1')).toBe(429);
+      await own.close();
+      /* oxlint-enable no-await-in-loop */
+    }
   });
 
   it('are made, listed and revoked on the command line', async () => {

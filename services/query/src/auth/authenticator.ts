@@ -19,7 +19,10 @@ export interface Authenticator {
   authenticate(credentials: Credentials): Promise<Principal>;
 }
 
-/** Wrong keys and tokens of one address within a minute; more are not even looked at. */
+/**
+ * Wrong keys and tokens of one address within a minute. Beyond it a valid one still counts, because
+ * others share the address; a wrong one gets 429, and looking keys up for it is bounded.
+ */
 const FAILURES_MAX = 30;
 const FAILURE_WINDOW_MS = 60_000;
 const ADDRESSES_REMEMBERED_MAX = 10_000;
@@ -37,13 +40,11 @@ export function createAuthenticator(
   const takesKeys = config.methods.includes('api_keys');
   const takesTokens = config.methods.includes('jwt');
 
-  function checkFailures(remoteIp: string): void {
+  /** Whether so many wrong ones have come from there that the next is taken for a guess. */
+  function isSuspect(remoteIp: string): boolean {
     const known = failures.get(remoteIp);
-    if (known === undefined || deps.now() - known.sinceMs >= FAILURE_WINDOW_MS) return;
-    if (known.count < FAILURES_MAX) return;
-    throw new ProblemError('too-many-requests', 'too many wrong keys or tokens from this address', {
-      retryAfterSeconds: Math.ceil(FAILURE_WINDOW_MS / 1_000),
-    });
+    if (known === undefined || deps.now() - known.sinceMs >= FAILURE_WINDOW_MS) return false;
+    return known.count >= FAILURES_MAX;
   }
 
   function countFailure(remoteIp: string): void {
@@ -54,10 +55,10 @@ export function createAuthenticator(
     } else known.count += 1;
   }
 
-  async function principalOf(credential: string): Promise<Principal | null> {
+  async function principalOf(credential: string, suspect: boolean): Promise<Principal | null> {
     if (credential.length > CREDENTIAL_CHARS_MAX) return null;
     if (credential.startsWith(KEY_PREFIX)) {
-      return takesKeys ? deps.keys.principalOf(credential) : null;
+      return takesKeys ? deps.keys.principalOf(credential, suspect) : null;
     }
     return takesTokens ? deps.tokens.principalOf(credential) : null;
   }
@@ -70,10 +71,17 @@ export function createAuthenticator(
       if (credential === undefined) {
         throw new ProblemError('unauthenticated', 'send Authorization: Bearer <key or token>');
       }
-      checkFailures(credentials.remoteIp);
-      const principal = await principalOf(credential);
+      const suspect = isSuspect(credentials.remoteIp);
+      const principal = await principalOf(credential, suspect);
       if (principal !== null) return principal;
       countFailure(credentials.remoteIp);
+      if (suspect) {
+        throw new ProblemError(
+          'too-many-requests',
+          'too many wrong keys or tokens from this address, this one among them',
+          { retryAfterSeconds: FAILURE_WINDOW_MS / 1_000 },
+        );
+      }
       throw new ProblemError('unauthenticated', 'the key or token is not valid');
     },
   };

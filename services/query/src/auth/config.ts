@@ -7,6 +7,10 @@ const optionalUrl = z.union([z.literal(''), z.url({ protocol: /^https?$/ })], {
   error: 'must be a URL such as https://idp.example.com',
 });
 
+/** Keys from addresses that sent many wrong ones: looked up at once, and waiting; beyond it 503. */
+export const SUSPECTS_RUNNING_MAX = 4;
+export const SUSPECTS_WAITING_MAX = 100;
+
 /** Who may ask. Nothing configured means: anybody who reaches loopback. */
 export const authConfig = z.object({
   methods: textList()

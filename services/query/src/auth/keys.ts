@@ -1,6 +1,7 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import { apiKeyQuery } from '../sql/api-keys.js';
 import type { ApiKeyRow } from '../sql/api-keys.js';
+import type { Gate } from '../store/gate.js';
 import type { Store } from '../store/store.js';
 import { createLru } from '../store/lru.js';
 import { isKeyOf, keyIdOf } from './api-key.js';
@@ -14,8 +15,13 @@ const KEY_REUSE_WHEN_DOWN_MS = 300_000;
 const KEYS_REMEMBERED_MAX = 10_000;
 
 export interface KeyStore {
-  /** Who holds this key; null where it is unknown, wrong, expired or revoked. */
-  principalOf(key: string): Promise<Principal | null>;
+  /**
+   * Who holds this key; null where it is unknown, wrong, expired or revoked.
+   *
+   * @param suspect whether it may be a guess, one of many: then looking it up waits for a place.
+   * @throws ProblemError overloaded where too many such wait.
+   */
+  principalOf(key: string, suspect: boolean): Promise<Principal | null>;
 }
 
 interface Known {
@@ -26,17 +32,21 @@ interface Known {
 /** Keys as ClickHouse has them, remembered for a few seconds. */
 export function createKeyStore(deps: {
   readonly store: Store;
+  /** What guesses wait at, so that they cannot keep ClickHouse busy. */
+  readonly suspects: Gate;
   readonly now: () => number;
 }): KeyStore {
   const remembered = createLru<Known>(KEYS_REMEMBERED_MAX);
-  const never = new AbortController().signal;
 
-  async function rowOf(keyId: string): Promise<ApiKeyRow | null> {
+  async function rowOf(keyId: string, suspect: boolean): Promise<ApiKeyRow | null> {
     const known = remembered.get(keyId);
     const ageMs = known === undefined ? Infinity : deps.now() - known.atMs;
     if (known !== undefined && ageMs < KEY_REUSE_MS) return known.row;
     try {
-      const [row = null] = await deps.store.ask(apiKeyQuery(keyId), { signal: never });
+      // One for each, never fired: what waits for one that all share would pile up on it.
+      const { signal } = new AbortController();
+      const ask = () => deps.store.ask(apiKeyQuery(keyId), { signal });
+      const [row = null] = await (suspect ? deps.suspects.pass(signal, ask) : ask());
       remembered.set(keyId, { row, atMs: deps.now() });
       return row;
     } catch (error) {
@@ -47,10 +57,10 @@ export function createKeyStore(deps: {
   }
 
   return {
-    async principalOf(key) {
+    async principalOf(key, suspect) {
       const keyId = keyIdOf(key);
       if (keyId === null) return null;
-      const row = await rowOf(keyId);
+      const row = await rowOf(keyId, suspect);
       if (row === null || !isKeyOf(key, row.key_hash) || row.revoked_at !== null) return null;
       if (row.expires_at !== null && Date.parse(row.expires_at) <= deps.now()) return null;
       return {

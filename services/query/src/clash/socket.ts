@@ -1,92 +1,98 @@
-import type { CoverageReader } from '../coverage/coverage.js';
-import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
-import { clashQuery } from '@sockscope/schemas/api';
-import type { FastifyInstance } from 'fastify';
+import type { ClashQuery } from '@sockscope/schemas/api';
+import { clashSocketQuery } from '@sockscope/schemas/api';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { WebSocketServer } from 'ws';
 import type { WebSocket } from 'ws';
-import type { Authenticator } from '../auth/authenticator.js';
-import { mayDo } from '../auth/principal.js';
-import type { Principal } from '../auth/principal.js';
-import { isServedHost } from '../http/guard.js';
-import { NO_MASK } from '../mask/mask.js';
-import type { Mask } from '../mask/mask.js';
+import type { Context } from '../http/context.js';
+import { ProblemError } from '../http/problem.js';
+import { requireScope } from '../http/question.js';
+import { WEB_SOCKET, webSocketOf } from '../http/upgrades.js';
+import type { CoverageReader } from '../coverage/coverage.js';
 import type { Store } from '../store/store.js';
-import { clashConnectionsOf } from './connections.js';
+import { CLASH_FEEDS, createFeed } from './feeds.js';
 
-const PATH = '/api/v1/connections';
 const SOCKETS_MAX = 100;
 const MESSAGE_MAX_BYTES = 1_024;
 /** Unsent bytes of one client; whoever is slower misses messages, each of which is the whole state. */
 const BUFFER_MAX_BYTES = 1_048_576;
 const INTERVAL_DEFAULT_MS = 1_000;
 const RECHECK_INTERVAL_MS = 30_000;
+const RETRY_AFTER_SECONDS = 5;
+const STOP_GRACE_MS = 1_000;
 
 export interface ClashSocketDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;
-  readonly authenticator: Authenticator;
-  readonly mask: Mask;
-  readonly hosts: readonly string[];
+  contextOf(request: FastifyRequest, reply: FastifyReply): Context;
+  /** Whether whoever opened a socket may still read. */
+  isStillAllowed(request: FastifyRequest): Promise<boolean>;
+  /** How often that is asked; half a minute where nothing is said. */
+  readonly recheckIntervalMs?: number;
 }
 
 /**
- * The same address by WebSocket, as those dashboards want it: the whole state, again and again.
- * Ends with the app.
+ * What dashboards made for mihomo listen to: the whole state, again and again. Such a request has
+ * passed the same checks as any other, and ends with the app.
  */
-export function serveClashSocket(app: FastifyInstance, deps: ClashSocketDeps): void {
+export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): void {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_MAX_BYTES });
   app.addHook('preClose', async () => {
-    for (const socket of sockets.clients) socket.close(1001, 'stopping');
+    for (const socket of sockets.clients) {
+      socket.close(1001, 'stopping');
+      // Whoever does not answer would hold up the stop.
+      setTimeout(() => {
+        socket.terminate();
+      }, STOP_GRACE_MS).unref();
+    }
     sockets.close();
   });
-  app.server.on('upgrade', (request, stream, head) => {
-    void upgrade(request, stream, head).catch(() => {
-      refuse(stream, 503);
-    });
-  });
-
-  async function upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
-    const [path, search = ''] = (request.url ?? '').split('?', 2);
-    const query = clashQuery.safeParse(Object.fromEntries(new URLSearchParams(search)));
-    if (path !== PATH) return refuse(stream, 404);
-    if (!query.success) return refuse(stream, 400);
-    if (!isServedHost(deps.hosts, request.headers.host)) return refuse(stream, 403);
-    if (sockets.clients.size >= SOCKETS_MAX) return refuse(stream, 503);
-    const credentials = {
-      authorization: request.headers.authorization,
-      apiKey: query.data.token,
-      remoteIp: request.socket.remoteAddress ?? '',
-    };
-    const identify = () => deps.authenticator.authenticate(credentials).catch(() => null);
-    const principal = await identify();
-    if (principal === null || !mayDo(principal, 'read')) return refuse(stream, 401);
-    sockets.handleUpgrade(request, stream, head, (socket) => {
-      feed(socket, principal, query.data.interval ?? INTERVAL_DEFAULT_MS, async () => {
-        const now = await identify();
-        return now !== null && mayDo(now, 'read') && now.user === principal.user;
-      });
-    });
+  for (const feed of CLASH_FEEDS) {
+    app.get(
+      `/${feed}`,
+      {
+        constraints: { [WEB_SOCKET]: 'yes' },
+        exposeHeadRoute: false,
+        schema: { hide: true, querystring: clashSocketQuery },
+      },
+      async (request, reply) => {
+        const context = deps.contextOf(request, reply);
+        requireScope(context, 'read');
+        const upgrade = webSocketOf(request.raw);
+        if (upgrade === null) throw new Error('only what wants to be a WebSocket is routed here');
+        if (sockets.clients.size >= SOCKETS_MAX) {
+          throw new ProblemError('overloaded', 'too many WebSockets are open', {
+            retryAfterSeconds: RETRY_AFTER_SECONDS,
+          });
+        }
+        const { interval = INTERVAL_DEFAULT_MS } = request.query as ClashQuery;
+        reply.hijack();
+        const { socket, head } = upgrade.take();
+        sockets.handleUpgrade(request.raw, socket, head, (opened) => {
+          feedInto(opened, createFeed(feed, deps, context), interval, () =>
+            deps.isStillAllowed(request),
+          );
+        });
+        return reply;
+      },
+    );
   }
 
-  function feed(
+  function feedInto(
     socket: WebSocket,
-    principal: Principal,
+    next: ReturnType<typeof createFeed>,
     intervalMs: number,
     isStillAllowed: () => Promise<boolean>,
   ): void {
     const gone = new AbortController();
-    const who = {
-      onlyUser: principal.user,
-      mask: mayDo(principal, 'admin') ? NO_MASK : deps.mask,
-    };
     let isAsking = false;
     const send = async () => {
       if (isAsking || socket.bufferedAmount > BUFFER_MAX_BYTES) return;
       isAsking = true;
       try {
-        const state = await clashConnectionsOf(deps, who, gone);
-        if (socket.readyState === socket.OPEN) socket.send(JSON.stringify(state));
+        const message = await next(gone);
+        if (message !== null && socket.readyState === socket.OPEN) {
+          socket.send(JSON.stringify(message));
+        }
       } catch {
         // The next message will do; what failed is counted by the store.
       } finally {
@@ -95,10 +101,14 @@ export function serveClashSocket(app: FastifyInstance, deps: ClashSocketDeps): v
     };
     const timer = setInterval(() => void send(), intervalMs);
     const recheck = setInterval(() => {
-      void isStillAllowed().then((allowed) => {
-        if (!allowed) socket.close(1008, 'the key or token is no longer valid');
-      });
-    }, RECHECK_INTERVAL_MS);
+      isStillAllowed().then(
+        (allowed) => {
+          if (!allowed) socket.close(1008, 'the key or token is no longer valid');
+        },
+        // Not knowing is no reason to end: the next time will tell.
+        () => undefined,
+      );
+    }, deps.recheckIntervalMs ?? RECHECK_INTERVAL_MS);
     socket.on('error', () => {
       socket.terminate();
     });
@@ -109,16 +119,4 @@ export function serveClashSocket(app: FastifyInstance, deps: ClashSocketDeps): v
     });
     void send();
   }
-}
-
-const REASONS: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'Not Found',
-  503: 'Service Unavailable',
-};
-
-function refuse(stream: Duplex, status: number): void {
-  stream.end(`HTTP/1.1 ${status} ${REASONS[status] ?? ''}\r\nConnection: close\r\n\r\n`);
 }

@@ -3,9 +3,16 @@ import { openFloorQuery } from '../sql/active.js';
 import { coverageQuery } from '../sql/coverage.js';
 import type { Store } from '../store/store.js';
 
+/** How far back the tables go, in milliseconds since 1970; null where one is empty. */
+export interface Kept {
+  readonly sessionsFromMs: number | null;
+  /** Of the sums per hour, user and destination. */
+  readonly pairHoursFromMs: number | null;
+}
+
 export interface CoverageReader {
   /** What the rollups are good for, as of at most a second ago. */
-  read(): Promise<Coverage>;
+  read(): Promise<Coverage & Kept>;
   /**
    * Milliseconds since 1970: no session that began earlier is open. One that began more than an hour
    * ago and is heard of again after it had ended counts as open at most five seconds later.
@@ -27,13 +34,15 @@ export function createCoverageReader(deps: {
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }): CoverageReader {
-  async function ask(): Promise<Coverage> {
+  async function ask(): Promise<Coverage & Kept> {
     const [row] = await deps.store.ask(coverageQuery(deps.toleranceMs), { signal: NEVER });
     return {
       rollups: row?.rollups === 1,
       dirtyHours: (row?.dirty_hours ?? []).map((seconds) => seconds * 1_000),
       minutesFromMs: msOf(row?.minutes_from),
       newestMs: msOf(row?.newest),
+      sessionsFromMs: msOf(row?.sessions_from),
+      pairHoursFromMs: msOf(row?.pair_hours_from),
     };
   }
 

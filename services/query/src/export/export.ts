@@ -11,6 +11,7 @@ import { EXPORT_TYPES } from '@sockscope/schemas/api';
 import type { ExportFormat } from '@sockscope/schemas/api';
 import { v7 as uuidV7 } from 'uuid';
 import type { Context } from '../http/context.js';
+import { originHeadersOf } from '../http/origins.js';
 import { problemOfStore } from '../http/problem.js';
 import { requireScope } from '../http/question.js';
 import { EXPORT_SETTINGS } from '../sql/exports.js';
@@ -151,7 +152,7 @@ async function pump(
   });
   let next = await pieces.next();
   context.reply.hijack();
-  raw.writeHead(200, headersOf(format, subject));
+  raw.writeHead(200, { ...originHeadersOf(context.reply), ...headersOf(format, subject) });
   while (next.done !== true) {
     counter.add(next.value);
     // The next piece is asked for only when the client has taken this one.

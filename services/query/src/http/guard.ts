@@ -2,7 +2,9 @@ import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Authenticator, Credentials } from '../auth/authenticator.js';
 import type { Principal } from '../auth/principal.js';
+import { mayOpenSocket } from './origins.js';
 import { ProblemError } from './problem.js';
+import { webSocketOf } from './upgrades.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -16,6 +18,8 @@ export interface GuardConfig {
   readonly rate_limit_per_minute: number;
   /** Values of the Host header that are answered; empty for any. */
   readonly hosts: readonly string[];
+  /** Origins of pages that may open a WebSocket, besides those of our own. */
+  readonly origins: readonly string[];
 }
 
 const KEYS_REMEMBERED_MAX = 10_000;
@@ -28,9 +32,16 @@ function header(request: FastifyRequest, name: string): string | undefined {
 function credentialsOf(request: FastifyRequest): Credentials {
   return {
     authorization: header(request, 'authorization'),
-    apiKey: header(request, 'x-api-key'),
+    apiKey: header(request, 'x-api-key') ?? socketToken(request),
     remoteIp: request.ip,
   };
+}
+
+/** In a browser a WebSocket cannot have headers, so its key or token comes as a parameter. */
+function socketToken(request: FastifyRequest): string | undefined {
+  if (request.headers.upgrade?.toLowerCase() !== 'websocket') return undefined;
+  const { token } = request.query as Readonly<Record<string, unknown>>;
+  return typeof token === 'string' && token !== '' ? token : undefined;
 }
 
 /** Whether whoever opened a long answer is still who it was, and may still see what it sees. */
@@ -64,6 +75,10 @@ export async function guard(
     }
     if (!isServedHost(config.hosts, header(request, 'host'))) {
       throw new ProblemError('forbidden', 'this host name is not served; see QUERY_HOSTS');
+    }
+    const isSocket = webSocketOf(request.raw) !== null;
+    if (isSocket && !mayOpenSocket(config.origins, request.headers.origin, request.host)) {
+      throw new ProblemError('forbidden', 'pages of this origin may not; see QUERY_ORIGINS');
     }
     try {
       request.principal = await deps.authenticator.authenticate(credentialsOf(request));

@@ -13,6 +13,7 @@ import { filterOf, filtersOf } from '../questions/filters/filters.js';
 import { passesOf } from '../questions/filters/passes.js';
 import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
+import { problemOf } from './errors.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
@@ -218,6 +219,64 @@ describe('ClickHouse', () => {
     await cut.close();
     await through.close();
     relay.close();
+  });
+});
+
+describe('limits of a question', () => {
+  it('that would read too many rows are a 422 that says what to do', async () => {
+    const small = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      limits: { rows_to_read_max: 10 },
+    });
+    for (const path of ['/sessions', '/stats', '/traffic', '/top/users', '/connections']) {
+      // oxlint-disable-next-line no-await-in-loop
+      const problem = await small.get<Problem>(`/api/v1${path}`, 422);
+      expect(problem).toMatchObject({
+        code: 'too-expensive',
+        detail: 'narrow the range or the filters',
+      });
+    }
+    await small.close();
+  });
+
+  it('that takes too long are a 503 with Retry-After, whoever gives up first', async () => {
+    const hasty = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      limits: { query_timeout_ms: 1 },
+    });
+    const response = await hasty.app.inject({ url: '/api/v1/stats' });
+    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
+    expect(response.json<Problem>()).toMatchObject({
+      code: 'deadline-exceeded',
+      detail: 'no answer in time; narrow the range or the filters',
+    });
+    await hasty.close();
+    const asked = api.store.ask(
+      {
+        name: 'slow',
+        sql: 'SELECT sleepEachRow(0.05) AS n FROM numbers(200)',
+        params: {},
+        settings: { max_block_size: 1, max_execution_time: 0.1 },
+        row: z.unknown(),
+      },
+      { signal: new AbortController().signal },
+    );
+    const error: unknown = await asked.catch((reason: unknown) => reason);
+    expect(problemOf(error)).toMatchObject({ status: 503, code: 'deadline-exceeded' });
+  });
+});
+
+describe('a process that cannot keep up', () => {
+  it('sends questions away with a 503, and still says that it lives', async () => {
+    const busy = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      isOverloaded: () => true,
+    });
+    const response = await busy.app.inject({ url: '/api/v1/sessions' });
+    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
+    expect(response.json<Problem>().code).toBe('overloaded');
+    expect((await busy.app.inject({ url: '/healthz' })).statusCode).toBe(200);
+    await busy.close();
   });
 });
 

@@ -1,6 +1,7 @@
 import {
   activeSessionsPage,
   API_LIMITS,
+  clashConfigs,
   clashConnections,
   clashQuery,
   clashVersion,
@@ -348,5 +349,26 @@ function serveClash(app: FastifyInstance, deps: RoutesDeps): void {
     query: noQuery,
     answer: clashVersion,
     ask: async () => ({ meta: true, version: `sockscope ${deps.version}` }),
+  });
+  serve(app, deps, {
+    path: '/configs',
+    operationId: 'getConfigs',
+    summary: 'What such dashboards take as a sign that they may connect; nothing can be set',
+    tag: 'live',
+    weight: 'light',
+    params: noParams,
+    query: noQuery,
+    answer: clashConfigs,
+    ask: async () => ({
+      port: 0,
+      'socks-port': 0,
+      'redir-port': 0,
+      'tproxy-port': 0,
+      'mixed-port': 0,
+      'allow-lan': false,
+      mode: 'rule' as const,
+      'log-level': 'silent' as const,
+      ipv6: true,
+    }),
   });
 }

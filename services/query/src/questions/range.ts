@@ -53,6 +53,7 @@ export function answerMetaOf(
     time_zone: query.time_zone,
     resolution: provenance.resolution,
     stale_hours: provenance.staleHours,
+    incomplete_minutes: provenance.incompleteMinutes,
     as_of: toTimestamp(nowMs),
     data_until: provenance.newestMs === null ? null : toTimestamp(provenance.newestMs),
   };

@@ -21,8 +21,23 @@ const storedEventRow = sessionRow.omit({ status: true, updated_at: true }).exten
 });
 export type StoredEvent = z.output<typeof storedEventRow>;
 
-/** Events that were stored at or after a time, the earliest stored first. */
-export function storedSinceQuery(sinceMs: number, limit: number): Query<typeof storedEventRow> {
+/** Where a reading of what was stored has got to: the last row that it gave. */
+export type StoredPosition = Pick<StoredEvent, 'ingested_at' | 'session_id' | 'seq'>;
+
+/**
+ * Events that were stored at or after a time, the earliest stored first; with `after` those behind
+ * it alone. All rows of one insert have the same time, so the time alone cannot tell how far one is.
+ */
+export function storedSinceQuery(
+  sinceMs: number,
+  limit: number,
+  after: StoredPosition | null = null,
+): Query<typeof storedEventRow> {
+  const behind =
+    after === null
+      ? ''
+      : `AND (ingested_at, session_id, seq)
+          > (${timeSql('after_at')}, {after_id:UUID}, {after_seq:UInt32})`;
   return {
     name: 'stored_since',
     sql: `SELECT type, seq, occurred_at, ingested_at,
@@ -31,10 +46,20 @@ export function storedSinceQuery(sinceMs: number, limit: number): Query<typeof s
         auth_method, acl_decision, acl_rule_matched, connect_ms,
         bytes_sent, bytes_received, packets_sent, packets_received, proxy_id
       FROM session_events
-      WHERE ingested_at >= ${timeSql('since')}
+      WHERE ingested_at >= ${timeSql('since')} ${behind}
       ORDER BY ingested_at, session_id, seq
       LIMIT {limit:UInt32}`,
-    params: { since: sinceMs, limit },
+    params: {
+      since: sinceMs,
+      limit,
+      ...(after === null
+        ? {}
+        : {
+            after_at: Date.parse(after.ingested_at),
+            after_id: after.session_id,
+            after_seq: after.seq,
+          }),
+    },
     row: storedEventRow,
   };
 }

@@ -10,7 +10,7 @@ import { createLogLimiter } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
 import { toTimestamp } from '@sockscope/schemas';
 import { clockQuery, storedSinceQuery } from '../sql/stream.js';
-import type { StoredEvent } from '../sql/stream.js';
+import type { StoredEvent, StoredPosition } from '../sql/stream.js';
 import { ProblemError } from '../http/problem.js';
 import { createLru } from '../store/lru.js';
 import type { Store } from '../store/store.js';
@@ -65,8 +65,8 @@ export function createHub(
   let nextN = 0;
   /** Everything stored before this time has been handed out; null while nobody listens. */
   let readToMs: number | null = null;
-  /** Whether the last poll was full, so that there is more. */
-  let inCrowd = false;
+  /** The last row of a poll that was full: there is more behind it. Null where there was not. */
+  let more: StoredPosition | null = null;
   let polling: Promise<void> | null = null;
   let wake: () => void = () => undefined;
   const waitingToBegin = new Set<() => void>();
@@ -95,12 +95,12 @@ export function createHub(
 
   async function poll(fromMs: number): Promise<void> {
     // In the middle of a crowd going back would mean to read the same rows for ever.
-    const sinceMs = inCrowd ? fromMs : fromMs - OVERLAP_MS;
-    const rows = await store.ask(storedSinceQuery(sinceMs, POLL_ROWS_MAX), ending);
+    const sinceMs = more === null ? fromMs - OVERLAP_MS : Date.parse(more.ingested_at);
+    const rows = await store.ask(storedSinceQuery(sinceMs, POLL_ROWS_MAX, more), ending);
     handOut(rows);
     const last = rows.at(-1);
     if (last !== undefined) readToMs = Math.max(fromMs, Date.parse(last.ingested_at));
-    inCrowd = rows.length === POLL_ROWS_MAX;
+    more = rows.length === POLL_ROWS_MAX ? (last ?? null) : null;
   }
 
   /** What was stored in a time so crowded that polls cannot keep up is left out. */
@@ -110,6 +110,7 @@ export function createHub(
     metrics.skipped.inc();
     for (const listener of listeners) listener.gap(fromMs, nowMs);
     readToMs = nowMs;
+    more = null;
   }
 
   /** Begins with the present: what is stored already is not news, but what becomes visible late is. */
@@ -127,7 +128,7 @@ export function createHub(
     for (const tell of waitingToBegin) tell();
     waitingToBegin.clear();
     await poll(readToMs);
-    if (inCrowd) await skipWhereBehind(readToMs);
+    if (more !== null) await skipWhereBehind(readToMs);
     else await idle(config.poll_interval_ms);
   }
 
@@ -140,6 +141,7 @@ export function createHub(
       /* oxlint-disable no-await-in-loop */
       if (listeners.size === 0) {
         readToMs = null;
+        more = null;
         // What comes now is not read, so nobody could go on from here.
         replay = [];
         await new Promise<void>((resolve) => {

@@ -1,8 +1,9 @@
 import type { StreamQuery } from '@sockscope/schemas/api';
-import { streamQuery } from '@sockscope/schemas/api';
+import { streamCountersExample, streamQuery, streamSessionExample } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Context } from '../http/context.js';
+import { originHeadersOf } from '../http/origins.js';
 import { ProblemError } from '../http/problem.js';
 import { PROBLEMS, requireScope } from '../http/question.js';
 import { visibleFilters, visibleSession } from '../mask/visible.js';
@@ -30,6 +31,12 @@ export interface StreamDeps extends SumsDeps {
 
 const RETRY_MS = 2_000;
 
+const EXAMPLE = [
+  `retry: ${RETRY_MS}\n\n`,
+  frame('changed', streamSessionExample, '1769860835012-1f2e3d4c-17'),
+  frame('counters', streamCountersExample),
+].join('');
+
 /** `GET /stream`: server-sent events of sessions and counters. */
 export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   const open = new Set<(cause: 'stopping') => void>();
@@ -54,7 +61,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
         response: {
           200: {
             description: 'frames, one after the other',
-            content: { 'text/event-stream': { schema: z.string() } },
+            content: { 'text/event-stream': { schema: z.string().meta({ examples: [EXAMPLE] }) } },
           },
           ...PROBLEMS,
         },
@@ -139,6 +146,7 @@ function openWriter(
   const { raw } = reply;
   request.raw.socket.setTimeout(0);
   raw.writeHead(200, {
+    ...originHeadersOf(reply),
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',

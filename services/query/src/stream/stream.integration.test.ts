@@ -12,6 +12,7 @@ import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { insertBatch } from '../testing/load.js';
 import { makeEvents } from '../testing/world.js';
+import { POLL_ROWS_MAX } from './config.js';
 import { positionOf } from './event.js';
 
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
@@ -129,6 +130,23 @@ describe('stream', () => {
       bytes_sent: last.bytes_sent,
       updated_at: last.occurred_at,
     });
+    client.close();
+  });
+
+  it('gives all of an insert that is larger than one poll, and goes on after it', async () => {
+    await api.close();
+    await startApp({ streamBufferMaxBytes: 100_000_000 });
+    const events = someEvents(2_000);
+    expect(events.length).toBeGreaterThan(POLL_ROWS_MAX);
+    const client = await listen('type=started&type=changed&type=closed');
+    // One insert: all rows are stamped with the same time.
+    await insertBatch(database.clickhouse, events);
+    const frames = await client.take(events.length);
+    expect(new Set(frames.map(nameOf))).toEqual(new Set(events.map(eventName)));
+    const later = someEvents(3);
+    await insertBatch(database.clickhouse, later);
+    const [next] = await client.take(1);
+    expect(later.map(eventName)).toContain(nameOf(next ?? expect.unreachable()));
     client.close();
   });
 

@@ -14,7 +14,7 @@ import { createMask } from '../mask/mask.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
 import { createStoreMetrics } from '../store/metrics.js';
 import { createStore } from '../store/store.js';
-import type { Store } from '../store/store.js';
+import type { Store, StoreConfig } from '../store/store.js';
 import { createHub } from '../stream/hub.js';
 import { createStreamMetrics } from '../stream/metrics.js';
 
@@ -33,6 +33,12 @@ export interface TestAppOptions {
   readonly mask?: Readonly<Record<string, unknown>>;
   readonly rateLimitPerMinute?: number;
   readonly hosts?: readonly string[];
+  readonly origins?: readonly string[];
+  readonly trustedProxies?: readonly string[];
+  /** Of the store; see StoreConfig. */
+  readonly limits?: Partial<StoreConfig>;
+  /** Defaults to never. */
+  readonly isOverloaded?: () => boolean;
   readonly heavyRunningMax?: number;
   readonly streamClientsMax?: number;
   readonly exportRowsMax?: number;
@@ -59,6 +65,7 @@ export async function createTestApp(
       rows_to_read_max: 1_000_000_000,
       memory_max_bytes: 2_000_000_000,
       reuse_ms: 0,
+      ...options.limits,
     },
     { clickhouse, metrics },
   );
@@ -79,9 +86,11 @@ export async function createTestApp(
     {
       version: 'test',
       request_timeout_ms: 10_000,
+      trusted_proxies: options.trustedProxies ?? [],
       guard: {
         rate_limit_per_minute: options.rateLimitPerMinute ?? 0,
         hosts: options.hosts ?? [],
+        origins: options.origins ?? [],
       },
       stream,
       validate_answers: true,
@@ -90,7 +99,7 @@ export async function createTestApp(
       store,
       coverage: createCoverageReader({ store, toleranceMs: 0, now }),
       gates: { light: gate('light', 50), heavy: gate('heavy', options.heavyRunningMax ?? 8) },
-      isOverloaded: () => false,
+      isOverloaded: options.isOverloaded ?? (() => false),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse }),
@@ -107,7 +116,7 @@ export async function createTestApp(
       hub,
       streamMetrics,
       authenticator: createAuthenticator(auth, {
-        keys: createKeyStore({ store, now }),
+        keys: createKeyStore({ store, suspects: gate('suspect_keys', 1), now }),
         tokens: createTokenVerifier(auth),
         now,
       }),

@@ -62,7 +62,10 @@ export async function storeRollups(
   clickhouse: ClickHouse,
   world: World,
   dirtyHours: readonly number[],
+  /** The later round wins. */
+  round: 1 | 2 = 1,
 ): Promise<void> {
+  const computedAt = `2026-03-0${2 * round}T00:00:00.000Z`;
   for (const [suffix, lengthMs] of [
     ['1h', HOUR_MS],
     ['1d', DAY_MS],
@@ -81,14 +84,14 @@ export async function storeRollups(
         for (const [key, counted] of counts) {
           const of = { dimension, bucket, key };
           const shown = atEnd === true ? { ...counted, started: 0 } : counted;
-          rows.push({ ...of, ...sumsRow(shown, wrong), computed_at: '2026-03-02T00:00:00.000Z' });
+          rows.push({ ...of, ...sumsRow(shown, wrong), computed_at: computedAt });
         }
       }
       const pairOf = (row: SessionRow) => JSON.stringify([row.user, row.dest_host, row.dest_port]);
       for (const [key, counted] of countBy(world, range, pairOf)) {
         const [user, dest_host, dest_port] = JSON.parse(key) as [string, string, number];
         const of = { user, bucket, dest_host, dest_port };
-        pairs.push({ ...of, ...sumsRow(counted, wrong), computed_at: '2026-03-02T00:00:00.000Z' });
+        pairs.push({ ...of, ...sumsRow(counted, wrong), computed_at: computedAt });
       }
       const durations = world.sessions
         .filter((row) => row.ended_at !== null)
@@ -114,7 +117,7 @@ export async function storeRollups(
       ...row,
       bytes_sent: 1,
       sessions_closed: 99,
-      computed_at: '2026-03-01T00:00:00.000Z',
+      computed_at: `2026-03-0${2 * round - 1}T00:00:00.000Z`,
     });
     // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_${suffix}`, rows.map(older));
@@ -126,20 +129,50 @@ export async function storeRollups(
     // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs);
     // oxlint-disable-next-line no-await-in-loop
-    await storeSketches(clickhouse, `rollup_sketches_${suffix}`, sketches);
+    await storeSketches(clickhouse, `rollup_sketches_${suffix}`, sketches, round);
   }
   await insertRows(
     clickhouse,
     'ingest_dirty_hours',
-    dirtyHours.map((hour, i) => ({
-      mark_id: `019c0f6e-7a00-7c3e-9d51-${String(i).padStart(12, '0')}`,
-      hour: toTimestamp(hour),
-      done: 0,
-    })),
+    dirtyHours.map((hour, i) => markOf(hour, i, 0)),
   );
   await insertRows(clickhouse, 'ingest_rollup_state', [
     { id: 1, fresh_at: '2026-03-15T13:00:00.000Z', dirty_hours: dirtyHours.length },
   ]);
+}
+
+/** The same once more, with no hour left to do, and how far the events have come. */
+export async function refreshRollups(
+  clickhouse: ClickHouse,
+  world: World,
+  dirtyHours: readonly number[],
+  watermarkMs: number,
+): Promise<void> {
+  await storeRollups(clickhouse, world, [], 2);
+  await insertRows(
+    clickhouse,
+    'ingest_dirty_hours',
+    dirtyHours.map((hour, i) => markOf(hour, i, 1)),
+  );
+  await insertRows(
+    clickhouse,
+    'ingest_watermarks',
+    [watermarkMs - 60_000, watermarkMs].map((ms, partition) => ({
+      topic: 'sockscope.session-events.v1',
+      partition,
+      watermark: toTimestamp(ms),
+      next_offset: 1_000,
+      caught_up: 1,
+    })),
+  );
+}
+
+function markOf(hour: number, i: number, done: 0 | 1) {
+  return {
+    mark_id: `019c0f6e-7a00-7c3e-9d51-${String(i).padStart(12, '0')}`,
+    hour: toTimestamp(hour),
+    done,
+  };
 }
 
 interface Sketched {
@@ -156,10 +189,11 @@ async function storeSketches(
   clickhouse: ClickHouse,
   table: 'rollup_sketches_1h' | 'rollup_sketches_1d',
   sketches: readonly Sketched[],
+  round: 1 | 2,
 ): Promise<void> {
   for (const [factor, computedAt] of [
-    [9, '2026-03-01 00:00:00'],
-    [1, '2026-03-02 00:00:00'],
+    [9, `2026-03-0${2 * round - 1} 00:00:00`],
+    [1, `2026-03-0${2 * round} 00:00:00`],
   ] as const) {
     const older = factor === 9 ? ['older'] : [];
     // oxlint-disable-next-line no-await-in-loop

@@ -11,7 +11,7 @@ import { answerMetaOf, rangeOfDays } from '../range.js';
 import { measuresOf } from '../sums/measures.js';
 import { DAY_MS, HOUR_MS } from '../sums/plan.js';
 import type { Span } from '../sums/plan.js';
-import { openAt, seriesSums, totalSums } from '../sums/sums.js';
+import { openAt, seriesSums, together, totalSums } from '../sums/sums.js';
 import type { SumsDeps } from '../sums/sums.js';
 import { topRows } from '../top/top.js';
 import { cutsOf, lines } from '../traffic/traffic.js';
@@ -134,7 +134,12 @@ async function profileOf(
   return {
     counterparts: counterparts.rows.items,
     profile: {
-      ...answerMetaOf(range, query, totals.provenance, nowMs),
+      ...answerMetaOf(
+        range,
+        query,
+        together(totals.provenance, trend.provenance, counterparts.provenance),
+        nowMs,
+      ),
       first_seen: seen.first_seen,
       last_seen: seen.last_seen,
       active,

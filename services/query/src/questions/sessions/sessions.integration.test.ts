@@ -1,9 +1,14 @@
 import { sessionStartMs } from '@sockscope/schemas';
 import type { SessionRow } from '@sockscope/schemas';
-import type { Session, SessionsPage, TimelinePage } from '@sockscope/schemas/api';
+import type {
+  ActiveSessionsPage,
+  Session,
+  SessionsPage,
+  TimelinePage,
+} from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import ipaddr from 'ipaddr.js';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { createTestApp } from '../../testing/app.js';
 import type { TestApp } from '../../testing/app.js';
 import { createTestDatabase } from '../../testing/database.js';
@@ -31,12 +36,13 @@ let api: TestApp;
 
 beforeAll(async () => {
   database = await createTestDatabase(inject('clickhouseUrl'));
-  const events = makeEvents({
-    seed: 7,
-    sessions: 3_000,
-    fromMs: NOW_MS - 50 * DAY_MS,
-    toMs: NOW_MS,
-  }).filter((event) => DAYS.has(event.started_at.slice(0, 10)));
+  const events = [
+    ...makeEvents({ seed: 7, sessions: 3_000, fromMs: NOW_MS - 50 * DAY_MS, toMs: NOW_MS }).filter(
+      (event) => DAYS.has(event.started_at.slice(0, 10)),
+    ),
+    // Enough that some are open and have moved something in the last two minutes.
+    ...makeEvents({ seed: 9, sessions: 120, fromMs: NOW_MS - 100_000, toMs: NOW_MS }),
+  ];
   world = worldOf(events);
   await storeBadly(database.clickhouse, events, { seed: 8, batches: 3 });
   api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
@@ -257,6 +263,123 @@ describe('sessions', () => {
     await api.get('/api/v1/sessions/019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f', 404);
     await api.get('/api/v1/sessions/019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f/events', 404);
     await api.get('/api/v1/sessions/1', 400);
+  });
+});
+
+describe('open sessions', () => {
+  /** Traffic since the start of the minute before this one is what the rates are made of. */
+  const SINCE_MS = NOW_MS - (NOW_MS % 60_000) - 60_000;
+  const get = (parameters: string) =>
+    api.get<ActiveSessionsPage>(`/api/v1/sessions/active?${parameters}`);
+
+  const windowOf = (startedMs: number) => Math.max(1_000, NOW_MS - Math.max(startedMs, SINCE_MS));
+  const perSecond = (bytes: number, windowMs: number) => Math.round((bytes * 1_000) / windowMs);
+
+  function recentOf(rows: readonly SessionRow[], name: 'bytes_sent' | 'bytes_received'): number {
+    const ids = new Set(idsOf(rows));
+    return world.minutes
+      .filter((minute) => ids.has(minute.row.session_id) && minute.bucketMs >= SINCE_MS)
+      .reduce((sum, minute) => sum + minute.counters[name], 0);
+  }
+
+  function ratesOf(rows: readonly SessionRow[]) {
+    const windowMs = windowOf(Math.min(...rows.map((row) => Date.parse(row.started_at))));
+    return {
+      bytes_sent_per_second: perSecond(recentOf(rows, 'bytes_sent'), windowMs),
+      bytes_received_per_second: perSecond(recentOf(rows, 'bytes_received'), windowMs),
+    };
+  }
+
+  function usersOf(rows: readonly SessionRow[]) {
+    return [...new Set(rows.map((row) => row.user))]
+      .map((user) => ({ user, own: rows.filter((row) => row.user === user) }))
+      .map(({ user, own }) => ({
+        recent: recentOf(own, 'bytes_sent') + recentOf(own, 'bytes_received'),
+        shown: {
+          user,
+          sessions: own.length,
+          bytes_sent: own.reduce((sum, row) => sum + row.bytes_sent, 0),
+          bytes_received: own.reduce((sum, row) => sum + row.bytes_received, 0),
+          ...ratesOf(own),
+        },
+      }))
+      .toSorted(
+        (a, b) =>
+          b.recent - a.recent ||
+          b.shown.sessions - a.shown.sessions ||
+          Buffer.compare(Buffer.from(a.shown.user), Buffer.from(b.shown.user)),
+      )
+      .map(({ shown }) => shown);
+  }
+
+  it.each(FILTERS.filter(([parameters]) => !/status=|close_reason=/.test(parameters)))(
+    '?%s are those of a plain scan, with their rates, in total and per user',
+    async (parameters, passes) => {
+      const expected = world.sessions.filter((row) => row.status === 'active' && passes(row));
+      const page = await get(`limit=1000&${parameters}`);
+      expect(sortedIds(page.items)).toEqual(sortedIds(expected));
+      expect(page).toMatchObject({ total: expected.length, next_cursor: null });
+      expect(page.users).toEqual(usersOf(expected).slice(0, 100));
+      const rows = new Map(expected.map((row) => [row.session_id, row]));
+      for (const item of page.items) {
+        const row = rows.get(item.session_id) ?? expect.unreachable();
+        expect(item).toMatchObject({
+          bytes_sent: row.bytes_sent,
+          bytes_received: row.bytes_received,
+          updated_at: row.updated_at,
+          ended_at: null,
+          ...ratesOf([row]),
+          rate_window_ms: windowOf(Date.parse(row.started_at)),
+        });
+      }
+      const starts = page.items.map((item) => item.started_at);
+      expect(starts).toEqual(starts.toSorted().toReversed());
+    },
+  );
+
+  it('move: some have a rate', async () => {
+    const { items } = await get('limit=1000');
+    expect(items.some((item) => item.bytes_received_per_second > 0)).toBe(true);
+  });
+
+  it('come once each, page by page, with the same total and users on every page', async () => {
+    const whole = await get('limit=1000');
+    expect(whole.items.length).toBeGreaterThan(100);
+    const found: string[] = [];
+    let cursor: string | null = '';
+    while (cursor !== null) {
+      const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
+      // oxlint-disable-next-line no-await-in-loop
+      const page: ActiveSessionsPage = await get(`limit=37${from}`);
+      found.push(...idsOf(page.items));
+      expect([page.total, page.users]).toEqual([whole.total, whole.users]);
+      cursor = page.next_cursor;
+    }
+    expect(found).toEqual(idsOf(whole.items));
+  });
+
+  it('are given again for as long as answers may be, and then as they are', async () => {
+    const reusing = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      // Long enough for two questions in a row on a busy machine.
+      limits: { reuse_ms: 1_500 },
+    });
+    const totalOf = async () =>
+      (await reusing.get<ActiveSessionsPage>('/api/v1/sessions/active?user=reused')).total;
+    expect([await totalOf(), await totalOf()]).toEqual([0, 0]);
+    expect(await reusing.registry.metrics()).toMatch(
+      /sockscope_query_sql_reused_total\{[^}]*query="active_page"[^}]*\} [1-9]/,
+    );
+    const [event] = makeEvents({ seed: 10, sessions: 1, fromMs: NOW_MS - 1_000, toMs: NOW_MS });
+    const started = { ...(event ?? expect.unreachable()), user: 'reused' };
+    await insertBatch(database.clickhouse, [started]);
+    await vi.waitFor(
+      async () => {
+        expect(await totalOf()).toBe(1);
+      },
+      { timeout: 20_000 },
+    );
+    await reusing.close();
   });
 });
 

@@ -6,7 +6,7 @@ import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOf } from '../range.js';
 import type { Span } from '../sums/plan.js';
 import { measuresOf } from '../sums/measures.js';
-import { durationQuantiles, openAt, totalSums, uniques } from '../sums/sums.js';
+import { durationQuantiles, openAt, together, totalSums, uniques } from '../sums/sums.js';
 import type { Provenance, SumsDeps } from '../sums/sums.js';
 import { topRows } from '../top/top.js';
 
@@ -33,8 +33,14 @@ export async function stats(
     topRows(deps, { ...top, dimension: 'user' }, asking),
     topRows(deps, { ...top, dimension: 'destination' }, asking),
   ]);
+  const made = together(
+    current.provenance,
+    previous.provenance,
+    users.provenance,
+    destinations.provenance,
+  );
   return {
-    ...answerMetaOf(range, query, current.provenance, nowMs),
+    ...answerMetaOf(range, query, made, nowMs),
     active,
     current: current.stats,
     previous_range: { from: toTimestamp(before.fromMs), to: toTimestamp(before.toMs) },

@@ -9,11 +9,12 @@ import type {
 } from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
 import { createTestApp } from '../../testing/app.js';
 import type { TestApp } from '../../testing/app.js';
 import { createTestDatabase } from '../../testing/database.js';
 import type { TestDatabase } from '../../testing/database.js';
-import { storeRollups } from '../../testing/rollups.js';
+import { refreshRollups, storeRollups } from '../../testing/rollups.js';
 import { count, countAtEndBy, countBy, everything, nothing, openAt } from '../../testing/truth.js';
 import type { Counted, KeyOf, Passes, Range } from '../../testing/truth.js';
 import { makeEvents, storeBadly, worldOf } from '../../testing/world.js';
@@ -133,19 +134,16 @@ const FILTERS: readonly (readonly [string, Passes])[] = [
   ['acl_decision=block', (r) => r.acl_decision === 'block'],
 ];
 
+/** Hours whose sums are from before a change, in the middle of the test. */
+const CHANGED_HOURS = ['2026-03-15T13', '2026-03-15T12', '2026-03-07T05', '2026-02-20T23'].map(
+  (text) => at(`${text}:00:00.000Z`),
+);
+
 const bytesOf = (row: SessionRow) => row.bytes_sent + row.bytes_received;
 
 describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => {
   beforeAll(async () => {
-    if (kind === 'with rollups') {
-      const hour = (text: string) => at(`${text}:00:00.000Z`);
-      await storeRollups(database.clickhouse, world, [
-        hour('2026-03-15T13'),
-        hour('2026-03-15T12'),
-        hour('2026-03-07T05'),
-        hour('2026-02-20T23'),
-      ]);
-    }
+    if (kind === 'with rollups') await storeRollups(database.clickhouse, world, CHANGED_HOURS);
     api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
   });
 
@@ -565,5 +563,144 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     expect(closed.resolution).toBe(kind === 'with rollups' ? 'hour' : 'minute');
     expect(changed.resolution).toBe('minute');
     expect(closed.stale_hours).toBe(0);
+  });
+});
+
+describe('today, where the sums are fresh and nothing newer has come,', () => {
+  /** The newest event of all: some sessions go on after the clock of the other tests. */
+  let newestMs: number;
+  let today: Range;
+
+  beforeAll(async () => {
+    newestMs = Math.max(...world.events.map((event) => Date.parse(event.occurred_at)));
+    await refreshRollups(database.clickhouse, world, CHANGED_HOURS, newestMs);
+    // Whole seconds, because that is what a range without an end is rounded up to.
+    today = { fromMs: at('2026-03-15'), toMs: Math.ceil((newestMs + 1) / 1_000) * 1_000 };
+    api = await createTestApp(database.clickhouse, {
+      now: () => today.toMs - 1,
+      limits: { reuse_ms: 60_000 },
+    });
+    return () => api.close();
+  });
+
+  it('is what the day has been summed to', async () => {
+    const answer = await api.get<Stats>('/api/v1/stats');
+    expect(answer).toMatchObject({
+      range: { from: iso(today.fromMs), to: iso(today.toMs) },
+      resolution: 'day',
+      stale_hours: 0,
+      incomplete_minutes: 0,
+      data_until: iso(newestMs),
+    });
+    const { started, closed, failed, rejected, bytes_sent, bytes_received } = count(world, today);
+    expect(answer.current).toMatchObject({
+      started,
+      closed,
+      failed,
+      rejected,
+      bytes_sent,
+      bytes_received,
+      unique_users: new Set(
+        world.sessions
+          .filter((row) => Date.parse(row.started_at) >= today.fromMs)
+          .map((row) => row.user),
+      ).size,
+    });
+    expect(started).toBeGreaterThan(0);
+  });
+
+  it.each(LISTS)('top/$list are plain counts', async ({ list, field, keyOf, atEnd }) => {
+    const counts = (atEnd === true ? countAtEndBy : countBy)(world, today, keyOf);
+    const answer = await api.get<{ items: (TopSums & Record<string, unknown>)[] }>(
+      `/api/v1/top/${list}?limit=100`,
+    );
+    const found = new Map(answer.items.map((item) => [String(item[field]), item.bytes]));
+    const expected = [...counts].map(
+      ([key, counted]) => [key, counted.bytes_sent + counted.bytes_received] as const,
+    );
+    expect(found).toEqual(new Map(expected));
+  });
+
+  it('traffic by the hour is a plain count', async () => {
+    const answer = await api.get<Traffic>('/api/v1/traffic?interval=1h');
+    const bytes = answer.buckets.map((from) => {
+      const fromMs = at(from);
+      return count(world, { fromMs, toMs: Math.min(fromMs + HOUR_MS, today.toMs) }).bytes_received;
+    });
+    expect(answer.series[0]?.bytes_received).toEqual(bytes);
+    expect(answer.resolution).toBe('hour');
+  });
+
+  it('the same answer is given again without asking again', async () => {
+    const first = await api.get<Stats>('/api/v1/stats');
+    const asked = await queriesSent();
+    const second = await api.get<Stats>('/api/v1/stats');
+    expect({ ...second, as_of: '' }).toEqual({ ...first, as_of: '' });
+    expect(await queriesSent()).toEqual(asked);
+    expect(await api.registry.metrics()).toMatch(
+      /sockscope_query_sql_reused_total\{[^}]*query="series_total"[^}]*\} [1-9]/,
+    );
+  });
+
+  /** By name, apart from those that are asked in the background. */
+  async function queriesSent(): Promise<Record<string, string>> {
+    const text = await api.registry.metrics();
+    const lines = text.matchAll(
+      /sockscope_query_sql_duration_seconds_count\{[^}]*query="(\w+)"[^}]*\} (\d+)/g,
+    );
+    const background = ['coverage', 'open_floor'];
+    return Object.fromEntries(
+      [...lines]
+        .map(([, query = '', sent = '']) => [query, sent] as const)
+        .filter(([query]) => !background.includes(query)),
+    );
+  }
+});
+
+describe('ranges that retention has cut into', () => {
+  const KEPT_FROM_MS = at('2026-02-25');
+
+  beforeAll(async () => {
+    const { clickhouse } = database;
+    const partitions = await clickhouse.query({
+      sql: `SELECT DISTINCT partition_id AS id FROM system.parts
+        WHERE database = currentDatabase() AND table = 'session_traffic_1m' AND active
+          AND max_time < toDateTime({kept_from:UInt32}, 'UTC')`,
+      params: { kept_from: KEPT_FROM_MS / 1_000 },
+      row: z.object({ id: z.string().regex(/^\w+$/) }),
+    });
+    if (partitions.length <= 10) throw new Error('too few partitions to forget');
+    for (const { id } of partitions) {
+      // oxlint-disable-next-line no-await-in-loop
+      await clickhouse.command({
+        sql: `ALTER TABLE session_traffic_1m DROP PARTITION ID '${id}'`,
+      });
+    }
+    api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+    return () => api.close();
+  });
+
+  const incomplete = async (path: string) =>
+    (await api.get<{ incomplete_minutes: number }>(`/api/v1/${path}`)).incomplete_minutes;
+
+  it('say how many minutes lack what moved in them', async () => {
+    const days = 'from=2026-02-10T18:30:00Z&to=2026-02-20T18:30:00Z&time_zone=Asia/Kolkata';
+    // An hour of each day is cut in two, and both edges of the range are whole hours then.
+    expect(await incomplete(`traffic?${days}&interval=1d`)).toBe(10 * 60);
+    // No sums know users by protocol.
+    const byProtocol = 'top/users?from=2026-02-10&to=2026-02-12&protocol=udp';
+    expect(await incomplete(byProtocol)).toBe(2 * 24 * 60);
+  });
+
+  it('say nothing where sums by day or hour answer, or the minutes are there', async () => {
+    for (const path of [
+      'stats?from=2026-02-10&to=2026-02-20',
+      'traffic?from=2026-02-10&to=2026-02-20&interval=1h',
+      'top/users?from=2026-03-01&to=2026-03-12T13:14:15Z&protocol=udp',
+      'stats',
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop
+      expect([path, await incomplete(path)]).toEqual([path, 0]);
+    }
   });
 });

@@ -1,5 +1,5 @@
 import type { TopMeasure } from '@sockscope/schemas/api';
-import type { CoverageReader } from '../../coverage/coverage.js';
+import type { CoverageReader, Kept } from '../../coverage/coverage.js';
 import { activeCountQuery } from '../../sql/active.js';
 import {
   durationQuantilesQuery,
@@ -28,6 +28,7 @@ import {
   trafficFilterOf,
 } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
+import { incompleteMinutes } from './incomplete.js';
 import { planOf } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
@@ -55,7 +56,19 @@ export interface SumsQuestion extends RangeQuestion {
 export interface Provenance {
   readonly resolution: Plan['resolution'];
   readonly staleHours: number;
+  /** Minutes whose sums are known no longer in the detail that was needed. */
+  readonly incompleteMinutes: number;
   readonly newestMs: number | null;
+}
+
+/** Of an answer that is made of several: as the first, with the worst of what any of them lacks. */
+export function together(first: Provenance, ...others: readonly Provenance[]): Provenance {
+  const all = [first, ...others];
+  return {
+    ...first,
+    staleHours: Math.max(...all.map((each) => each.staleHours)),
+    incompleteMinutes: Math.max(...all.map((each) => each.incompleteMinutes)),
+  };
 }
 
 export function zeroSums(): Record<keyof Sums, number> {
@@ -82,7 +95,7 @@ function pickSums(row: Sums): Sums {
 function prepare<D extends Dimension | 'flow'>(
   question: Omit<SumsQuestion, 'dimension'> & { readonly dimension: D },
   names: readonly SumName[],
-  coverage: Coverage,
+  coverage: Coverage & Kept,
 ): { of: SumsOf & { dimension: D }; provenance: Provenance } {
   const { dimension, range, filters, keys = null, cuts = null, shownAs = null } = question;
   const rollup = rollupSourceOf(dimension, filters);
@@ -92,6 +105,7 @@ function prepare<D extends Dimension | 'flow'>(
     provenance: {
       resolution: plan.resolution,
       staleHours: plan.staleHours,
+      incompleteMinutes: incompleteMinutes(plan, rollup?.kind === 'pairs', coverage),
       newestMs: coverage.newestMs,
     },
     of: {

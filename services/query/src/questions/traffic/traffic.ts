@@ -12,7 +12,7 @@ import { filterOf } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOf } from '../range.js';
 import type { Span } from '../sums/plan.js';
-import { END_OF_TIME_MS, netOf, seriesSums } from '../sums/sums.js';
+import { END_OF_TIME_MS, netOf, seriesSums, together } from '../sums/sums.js';
 import type { Provenance, SumsDeps } from '../sums/sums.js';
 import { topRows } from '../top/top.js';
 
@@ -57,11 +57,16 @@ export async function traffic(
   ]);
   const keys = top.rows.items.map((item) => item.key);
   const own =
-    keys.length === 0 ? [] : (await lines(deps, { ...question, dimension, keys }, asking)).series;
-  const ranked = keys.flatMap((key) => own.filter((line) => line.key === key));
+    keys.length === 0 ? null : await lines(deps, { ...question, dimension, keys }, asking);
+  const ranked = keys.flatMap((key) => own?.series.filter((line) => line.key === key) ?? []);
   const rest = restOf(total.series, ranked, cuts.length);
   return {
-    ...answerMetaOf(range, query, total.provenance, nowMs),
+    ...answerMetaOf(
+      range,
+      query,
+      together(total.provenance, top.provenance, ...(own === null ? [] : [own.provenance])),
+      nowMs,
+    ),
     interval,
     split,
     buckets: cuts.map(toTimestamp),

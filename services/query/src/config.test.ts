@@ -1,0 +1,66 @@
+import { loadConfig } from '@sockscope/runtime';
+import { describe, expect, it } from 'vitest';
+import { queryConfig } from './config.js';
+
+const load = (env: Record<string, string>) => loadConfig(queryConfig, env);
+
+describe('the address to listen at', () => {
+  it.each(['0.0.0.0:8080', '[::]:8080', '10.0.0.5:8080', '[2001:db8::1]:8080'])(
+    '%s, beyond loopback, is refused without authentication',
+    (address) => {
+      expect(() => load({ QUERY_LISTEN: address })).toThrow(
+        /QUERY_LISTEN.*listens beyond loopback.*QUERY_AUTH/s,
+      );
+      expect(load({ QUERY_LISTEN: address, QUERY_AUTH: 'api_keys' }).auth.methods).toEqual([
+        'api_keys',
+      ]);
+    },
+  );
+
+  it.each(['127.0.0.1:0', '127.1.2.3:80', '[::1]:8080', 'localhost:8080'])(
+    '%s, on loopback, needs none',
+    (address) => {
+      expect(load({ QUERY_LISTEN: address }).auth.methods).toEqual([]);
+    },
+  );
+
+  it('with tokens needs to be told whose', () => {
+    expect(() => load({ QUERY_LISTEN: '0.0.0.0:8080', QUERY_AUTH: 'jwt' })).toThrow(
+      /QUERY_JWT_ISSUER.*QUERY_JWT_AUDIENCE/s,
+    );
+  });
+});
+
+describe('origins', () => {
+  it('are a scheme and a host, in any case, with a port where it is not the usual one', () => {
+    const { origins } = load({
+      QUERY_ORIGINS: 'https://Dashboard.example, http://127.0.0.1:9099,http://[::1]:80',
+    }).http;
+    expect(origins).toEqual([
+      'https://dashboard.example',
+      'http://127.0.0.1:9099',
+      'http://[::1]:80',
+    ]);
+  });
+
+  it.each(['*', 'null', 'dashboard.example', 'https://a.example/', 'https://*.example', 'ws://a'])(
+    'refuses %s',
+    (origin) => {
+      expect(() => load({ QUERY_ORIGINS: origin })).toThrow(/QUERY_ORIGINS.*must be an origin/s);
+    },
+  );
+});
+
+describe('trusted proxies', () => {
+  it('are addresses and blocks', () => {
+    const trusted = ['127.0.0.1', '::1', '10.0.0.0/8', '2001:db8::/32'];
+    const config = load({ QUERY_TRUSTED_PROXIES: trusted.join(',') });
+    expect(config.http.trusted_proxies).toEqual(trusted);
+  });
+
+  it.each(['proxy.example', '10.0.0.0/33', 'true', '*'])('refuses %s', (proxy) => {
+    expect(() => load({ QUERY_TRUSTED_PROXIES: proxy })).toThrow(
+      /QUERY_TRUSTED_PROXIES.*must be an address or a block/s,
+    );
+  });
+});

@@ -1,0 +1,54 @@
+import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
+import { describe, expect, it } from 'vitest';
+import { createTestApp } from '../testing/app.js';
+
+interface Schema {
+  readonly $ref?: string;
+  readonly examples?: readonly unknown[];
+}
+interface Document {
+  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
+  readonly paths: Readonly<
+    Record<
+      string,
+      {
+        readonly get: {
+          readonly responses: Readonly<
+            Record<string, { readonly content: Readonly<Record<string, { schema: Schema }>> }>
+          >;
+        };
+      }
+    >
+  >;
+}
+
+describe('the OpenAPI document', () => {
+  it('has an example of what each route answers', async () => {
+    const clickhouse = createClickHouse(
+      clickhouseConfig.parse({
+        url: 'http://127.0.0.1:1',
+        user: 'default',
+        password: '',
+        database: 'sockscope',
+        timeout_ms: 1_000,
+        connections_max: 1,
+        ca_file: '',
+      }),
+    );
+    const api = await createTestApp(clickhouse, { now: Date.now });
+    await api.app.ready();
+    const document = api.app.swagger() as unknown as Document;
+    const { schemas } = document.components;
+    const resolved = ({ $ref, ...schema }: Schema): Schema =>
+      $ref === undefined ? schema : (schemas[$ref.replace('#/components/schemas/', '')] ?? {});
+    const lacking = Object.entries(document.paths).flatMap(([path, { get }]) => {
+      const answers = Object.values(get.responses['200']?.content ?? {});
+      const hasExample = answers.some(({ schema }) => (resolved(schema).examples ?? []).length > 0);
+      return hasExample ? [] : [path];
+    });
+    expect(Object.keys(document.paths).length).toBeGreaterThanOrEqual(18);
+    expect(lacking).toEqual([]);
+    await api.close();
+    await clickhouse.close();
+  });
+});

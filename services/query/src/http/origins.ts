@@ -1,0 +1,73 @@
+import cors from '@fastify/cors';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+
+/** How long a browser may remember what it was allowed. */
+const REMEMBERED_SECONDS = 600;
+
+/**
+ * Lets pages of these origins read what is answered (CORS); with none, only pages of our own can.
+ * Stands before whatever refuses, so that such a page can read a problem, too.
+ */
+export async function allowOrigins(
+  app: FastifyInstance,
+  origins: readonly string[],
+): Promise<void> {
+  if (origins.length === 0) return;
+  app.addHook('onRequest', async (request, reply) => {
+    // Chrome asks this for a page of the internet that wants to reach a private address or loopback.
+    const { origin } = request.headers;
+    if (request.headers['access-control-request-private-network'] !== 'true') return;
+    if (origin !== undefined && origins.includes(origin)) {
+      reply.header('access-control-allow-private-network', 'true');
+    }
+  });
+  await app.register(cors, {
+    origin: [...origins],
+    methods: ['GET', 'HEAD'],
+    allowedHeaders: [
+      'Accept',
+      'Authorization',
+      // Dashboards made for mihomo send it with a GET.
+      'Content-Type',
+      'If-None-Match',
+      'Last-Event-ID',
+      'X-API-Key',
+    ],
+    exposedHeaders: ['Content-Disposition', 'ETag', 'Retry-After'],
+    maxAge: REMEMBERED_SECONDS,
+    strictPreflight: false,
+  });
+}
+
+/** Of what was set for an answer, what must be said by hand where the answer is taken over. */
+export function originHeadersOf(reply: FastifyReply): Record<string, string> {
+  const names = ['access-control-allow-origin', 'access-control-expose-headers', 'vary'];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = reply.getHeader(name);
+      return value === undefined ? [] : [[name, String(value)]];
+    }),
+  );
+}
+
+/**
+ * Whether a WebSocket may be opened. Browsers let any page open one to anywhere, loopback included,
+ * and read it: the origin that they send along is all that tells a stranger's page from ours. Programs
+ * send none.
+ */
+export function mayOpenSocket(
+  origins: readonly string[],
+  origin: string | undefined,
+  host: string | undefined,
+): boolean {
+  if (origin === undefined || origins.includes(origin)) return true;
+  return isSameHost(origin, host ?? '');
+}
+
+function isSameHost(origin: string, host: string): boolean {
+  // Behind a proxy that ends TLS the scheme is another; a default port may be written or not.
+  if (!URL.canParse(origin)) return false;
+  const own = new URL(origin);
+  const asked = `${own.protocol}//${host}`;
+  return host !== '' && URL.canParse(asked) && new URL(asked).host === own.host;
+}
