@@ -29,7 +29,7 @@ export const POLL_ROWS_MAX = 5_000;
 export const LAG_MAX_MS = 30_000;
 /** An insert may become visible this much after the time it is stamped with. */
 export const OVERLAP_MS = 3_000;
-/** Events kept for those who come back. */
+/** Events kept, or looked up, for those who come back; who missed more is told so. */
 export const REPLAY_MAX = 20_000;
 /** Events that are known to have been sent; more than any overlap holds. */
 export const SEEN_MAX = 200_000;

@@ -113,12 +113,28 @@ export function createHub(
     more = null;
   }
 
+  /** Pages of what was stored since a time, each beginning where the one before it ended. */
+  async function* pagesSince(sinceMs: number): AsyncGenerator<readonly StoredEvent[]> {
+    for (let after: StoredPosition | null = null; ;) {
+      const query = storedSinceQuery(sinceMs, POLL_ROWS_MAX, after);
+      // oxlint-disable-next-line no-await-in-loop
+      const rows: readonly StoredEvent[] = await store.ask(query, ending);
+      yield rows;
+      after = rows.at(-1) ?? null;
+      if (rows.length < POLL_ROWS_MAX) return;
+    }
+  }
+
   /** Begins with the present: what is stored already is not news, but what becomes visible late is. */
   async function begin(): Promise<number> {
     const nowMs = await databaseNow();
-    const rows = await store.ask(storedSinceQuery(nowMs - OVERLAP_MS, POLL_ROWS_MAX), ending);
-    for (const row of rows) {
-      if (Date.parse(row.ingested_at) < nowMs) seen.set(`${row.session_id}/${row.seq}`, true);
+    let noted = 0;
+    for await (const rows of pagesSince(nowMs - OVERLAP_MS)) {
+      for (const row of rows) {
+        if (Date.parse(row.ingested_at) < nowMs) seen.set(`${row.session_id}/${row.seq}`, true);
+      }
+      noted += rows.length;
+      if (noted >= SEEN_MAX) break;
     }
     return nowMs;
   }
@@ -189,12 +205,12 @@ export function createHub(
     }
     const nowMs = await databaseNow();
     if (nowMs - since.storedMs > RESUME_MAX_MS) return 'too old';
-    const rows = await store.ask(
-      storedSinceQuery(since.storedMs - OVERLAP_MS, POLL_ROWS_MAX),
-      ending,
-    );
-    if (rows.length === POLL_ROWS_MAX) return 'too old';
-    return rows.map((row) => liveEventOf(row, null));
+    const missed: LiveEvent[] = [];
+    for await (const rows of pagesSince(since.storedMs - OVERLAP_MS)) {
+      missed.push(...rows.map((row) => liveEventOf(row, null)));
+      if (missed.length > REPLAY_MAX) return 'too old';
+    }
+    return missed;
   }
 
   return {

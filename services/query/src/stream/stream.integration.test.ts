@@ -150,6 +150,18 @@ describe('stream', () => {
     client.close();
   });
 
+  it('begins with the present, however much was stored just before', async () => {
+    const before = someEvents(2_000);
+    expect(before.length).toBeGreaterThan(POLL_ROWS_MAX);
+    await insertBatch(database.clickhouse, before);
+    const client = await listen('type=started&type=changed&type=closed');
+    const news = someEvents(3);
+    await insertBatch(database.clickhouse, news);
+    const frames = await client.take(news.length);
+    expect(new Set(frames.map(nameOf))).toEqual(new Set(news.map(eventName)));
+    client.close();
+  });
+
   it('lets through what the filters of sessions let through', async () => {
     const events = someEvents(60);
     const client = await listen('user=user-0&user=user-1&dest_port=443&status=closed');

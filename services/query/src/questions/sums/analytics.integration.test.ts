@@ -615,9 +615,9 @@ describe('today, where the sums are fresh and nothing newer has come,', () => {
       `/api/v1/top/${list}?limit=100`,
     );
     const found = new Map(answer.items.map((item) => [String(item[field]), item.bytes]));
-    const expected = [...counts].map(
-      ([key, counted]) => [key, counted.bytes_sent + counted.bytes_received] as const,
-    );
+    const expected = [...counts]
+      .map(([key, counted]) => [key, counted.bytes_sent + counted.bytes_received] as const)
+      .filter(([, bytes]) => bytes > 0);
     expect(found).toEqual(new Map(expected));
   });
 
@@ -669,7 +669,7 @@ describe('ranges that retention has cut into', () => {
       params: { kept_from: KEPT_FROM_MS / 1_000 },
       row: z.object({ id: z.string().regex(/^\w+$/) }),
     });
-    if (partitions.length <= 10) throw new Error('too few partitions to forget');
+    if (partitions.length === 0) throw new Error('there is nothing to forget');
     for (const { id } of partitions) {
       // oxlint-disable-next-line no-await-in-loop
       await clickhouse.command({
