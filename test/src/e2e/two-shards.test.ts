@@ -72,6 +72,8 @@ function ingestEnv(url: string, env: Readonly<Record<string, string>>): NodeJS.P
     INGEST_OPS_LISTEN: '127.0.0.1:0',
     INGEST_ROLLUP_INTERVAL: '100ms',
     INGEST_ROLLUP_SHARE: '100',
+    // Both would find the open ones of long ago lost, each when it looks.
+    INGEST_LOST_INTERVAL: '1h',
     ...FOR_GOOD,
     ...env,
   };
@@ -182,6 +184,7 @@ const EVERYTHING = [
   ['session_events', '* EXCEPT ingested_at'],
   ['rollup_1h', '* EXCEPT computed_at'],
   ['rollup_1d', '* EXCEPT computed_at'],
+  ['rollup_1w', '* EXCEPT computed_at'],
   ['rollup_pairs_1h', '* EXCEPT computed_at'],
   ['rollup_pairs_1d', '* EXCEPT computed_at'],
 ] as const;

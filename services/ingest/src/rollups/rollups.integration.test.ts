@@ -239,7 +239,7 @@ describe('rollups', () => {
     'equal the plain sums whatever was repeated, cut off or late, and however the rounds fell (seed %i)',
     async (seed) => {
       const random = seededRandom(seed);
-      const logs = adversity(random, 40);
+      const logs = adversity(random, 25);
       const rollups = newRollups({ hours_max: 7 });
       let keeper = createMarkKeeper({ known_sessions_max: 20 });
       // In the order of the sessions' starts, each session's events in theirs; now and then from the beginning again.
