@@ -11,3 +11,13 @@ export function timeSql(name: string): string {
 
 /** Versions of a row share a partition, so FINAL need not merge across partitions. */
 export const FINAL_SETTINGS = { do_not_merge_across_partitions_select_final: 1 } as const;
+
+/**
+ * For questions that read a few granules: one thread is enough, and leaves the others to other
+ * questions. Nor does ClickHouse look, from yet another thread, whether the client is still there: the
+ * answer is ready before that could matter.
+ */
+export const BRIEF_SETTINGS = {
+  max_threads: 1,
+  cancel_http_readonly_queries_on_client_close: 0,
+} as const;

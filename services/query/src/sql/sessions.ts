@@ -9,7 +9,7 @@ import {
 } from '@sockscope/schemas';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
-import { BYTES_SQL, DURATION_SQL, FINAL_SETTINGS, timeSql } from './expressions.js';
+import { BRIEF_SETTINGS, BYTES_SQL, DURATION_SQL, FINAL_SETTINGS, timeSql } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 
@@ -120,7 +120,7 @@ export function sessionsPageQuery(page: {
   readonly order: SortOrder;
   readonly position: PagePosition | null;
   readonly limit: number;
-  /** Few rows are read: one thread is enough, and leaves the others to other questions. */
+  /** Few rows are read. */
   readonly isShort: boolean;
 }): Query<typeof sessionRow> {
   const { sort, order, position } = page;
@@ -139,7 +139,7 @@ export function sessionsPageQuery(page: {
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit: page.limit },
     row: sessionRow,
-    settings: { ...FINAL_SETTINGS, ...(page.isShort ? { max_threads: 1 } : {}) },
+    settings: { ...FINAL_SETTINGS, ...(page.isShort ? BRIEF_SETTINGS : {}) },
     reuse: true,
   };
 }
@@ -170,7 +170,7 @@ export function edgeQuery(of: {
       )`,
     params: { ...of.range.params, edge_key: of.key, edge_limit: of.limit },
     row: edgeRow,
-    settings: { max_threads: 1 },
+    settings: BRIEF_SETTINGS,
   };
 }
 
@@ -192,7 +192,7 @@ export function sessionsByIdQuery(
       PREWHERE started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}`,
     params: { starts: startsMs.map(dateTimeOf), ids: [...ids] },
     row: sessionRow,
-    settings: { ...FINAL_SETTINGS, max_threads: 1 },
+    settings: { ...FINAL_SETTINGS, ...BRIEF_SETTINGS },
   };
 }
 

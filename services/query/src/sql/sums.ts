@@ -163,7 +163,7 @@ interface Part {
   readonly params: SqlParams;
 }
 
-/** Rows (key, slot, sums) of one table, already summed. `columns` gives the sums that it has; others are 0. */
+/** Rows (key, slot, sums) of one table. `columns` gives the figures that it has; others are 0. */
 function part(of: {
   readonly table: string;
   readonly key: string;
@@ -171,13 +171,15 @@ function part(of: {
   readonly names: readonly SumName[];
   readonly columns: Partial<Record<SumName, string>>;
   readonly where: Condition;
+  /** The exact tables have many rows for a key; those of the rollups are summed once, with all others. */
+  readonly summed: boolean;
 }): Part {
   const sums = of.names.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
   return {
     sql: `SELECT ${of.key} AS k, ${of.slot} AS slot, ${sums.join(', ')}
       FROM ${of.table} FINAL
       WHERE ${of.where.sql}
-      GROUP BY k, slot`,
+      ${of.summed ? 'GROUP BY k, slot' : ''}`,
     params: of.where.params,
   };
 }
@@ -190,7 +192,7 @@ function rollupParts(of: SumsOf): Part[] {
     ['d', of.days, source.kind === 'pairs' ? 'rollup_pairs_1d' : 'rollup_1d'],
     ['h', of.hours, source.kind === 'pairs' ? 'rollup_pairs_1h' : 'rollup_1h'],
   ] as const;
-  const columns = Object.fromEntries(SUM_NAMES.map((name) => [name, `sum(${name})`]));
+  const columns = Object.fromEntries(SUM_NAMES.map((name) => [name, name]));
   return parts
     .filter(([, spans]) => spans.length > 0)
     .map(([prefix, spans, table]) => {
@@ -199,6 +201,7 @@ function rollupParts(of: SumsOf): Part[] {
         slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
         names: of.names,
         columns,
+        summed: false,
       };
       const within = withinSeconds('bucket', spans, prefix);
       if (source.kind === 'pairs') {
@@ -248,6 +251,13 @@ const MOVED = {
   packets_received: 'sum(packets_received)',
 };
 
+const MINUTE_MS = 60_000;
+
+/** Whether a minute begins in the span; traffic counts where its minute begins. */
+function hasMinute({ fromMs, toMs }: Span): boolean {
+  return Math.ceil(fromMs / MINUTE_MS) < Math.ceil(toMs / MINUTE_MS);
+}
+
 function exactParts(of: SumsOf): Part[] {
   if (of.exact.length === 0) return [];
   const key = KEY_SQL[of.dimension];
@@ -256,6 +266,7 @@ function exactParts(of: SumsOf): Part[] {
   const latestMs = Math.max(...of.exact.map((span) => span.toMs));
   const atEnd = countsAtEnd(of.dimension);
   const ended = part({
+    summed: true,
     names: of.names,
     table,
     key,
@@ -272,6 +283,7 @@ function exactParts(of: SumsOf): Part[] {
   });
   if (atEnd) return [ended];
   const started = part({
+    summed: true,
     names: of.names,
     table,
     key,
@@ -279,13 +291,16 @@ function exactParts(of: SumsOf): Part[] {
     columns: { sessions_started: 'count()' },
     where: allOf([withinMs('started_at', of.exact, 'e'), filter, ...keys]),
   });
+  const minutes = of.exact.filter(hasMinute);
+  if (minutes.length === 0) return [started, ended];
   const moved = part({
+    summed: true,
     names: of.names,
     table: 'session_traffic_1m',
     key,
     slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
     columns: MOVED,
-    where: allOf([withinSeconds('bucket', of.exact, 'e'), of.traffic.filter, ...keys]),
+    where: allOf([withinSeconds('bucket', minutes, 'm'), of.traffic.filter, ...keys]),
   });
   return [started, ended, moved];
 }

@@ -89,13 +89,20 @@ function userRowsOf(rows: readonly ActiveRow[]): ActiveUserRow[] {
     }
     for (const sums of [total, user]) addTo(sums, row);
   }
-  const users = [...byUser.values()].toSorted(
-    (a, b) =>
-      b.recent_sent + b.recent_received - (a.recent_sent + a.recent_received) ||
-      b.sessions - a.sessions ||
-      Buffer.compare(Buffer.from(a.user), Buffer.from(b.user)),
-  );
-  return [total, ...users.slice(0, USERS_MAX)];
+  // By bytes of the name, as ClickHouse does it; made once, not at every comparison.
+  const users = [...byUser.values()]
+    .map((sums) => ({
+      sums,
+      recent: sums.recent_sent + sums.recent_received,
+      name: Buffer.from(sums.user),
+    }))
+    .toSorted(
+      (a, b) =>
+        b.recent - a.recent || b.sums.sessions - a.sums.sessions || Buffer.compare(a.name, b.name),
+    )
+    .slice(0, USERS_MAX)
+    .map(({ sums }) => sums);
+  return [total, ...users];
 }
 
 function emptyUserRow(user: string, isTotal: 0 | 1): ActiveUserRow {
