@@ -52,6 +52,9 @@ const SLOW_REPEATS = 3;
 /** SQLite is given at most so many sessions: it takes minutes to load them. */
 const PEER_SESSIONS_MAX = 10_000_000;
 const MIX_P99_TARGET_MS = 200;
+/** Requests a second that are tried one after the other, to find what the machine keeps up with. */
+const MIX_RATES = [25, 50, 75, 100, 150, 200, 250, 300, 400];
+const MIX_RATE_SECONDS = 6;
 
 interface Measured {
   readonly p50Ms: number;
@@ -64,6 +67,8 @@ interface SizeResult {
   readonly bytesPerSession: Readonly<Record<string, number>>;
   readonly questions: Readonly<Record<string, Measured>>;
   readonly mixed: Load;
+  /** The highest of MIX_RATES at which all are answered within the target; null where none is. */
+  readonly keptUpWith: { readonly rate: number; readonly p99Ms: number } | null;
 }
 
 interface PeerResult {
@@ -183,10 +188,46 @@ function bytesEach(bytes: string, shape: DataShape): number {
   return Math.round((Number(bytes) / shape.sessions) * 10) / 10;
 }
 
+type SubjectOf = (of: Pick<Subject, 'n' | 'rank' | 'shiftMs'>) => Subject;
+
+/** As a day of users and dashboards would ask, `rate` times a second. */
+function mixedLoad(
+  stack: Stack,
+  subject: SubjectOf,
+  rate: number,
+  seconds: number,
+  first = 0,
+): Promise<Load> {
+  const order = mixOrder();
+  return openLoop(stack.apiAsShipped, rate, seconds, (i) => {
+    const n = first + i;
+    const next = order[n % order.length];
+    if (next === undefined) throw new Error('nothing to ask');
+    const { question, shared } = next;
+    return `/api/v1/${question.path(subject(drawn(shared ? Math.floor(n / rate) : n)))}`;
+  });
+}
+
+/** Tries rates until one is too high. Each goes on in the order of requests where the one before ended. */
+async function ratesKept(stack: Stack, subject: SubjectOf): Promise<SizeResult['keptUpWith']> {
+  let kept: SizeResult['keptUpWith'] = null;
+  let first = 0;
+  for (const rate of MIX_RATES) {
+    // oxlint-disable-next-line no-await-in-loop
+    const load = await mixedLoad(stack, subject, rate, MIX_RATE_SECONDS, first);
+    say(`  ${rate} a second: p99 ${load.p99Ms.toFixed(0)} ms, ${load.failures} failed`);
+    if (load.failures > 0 || load.p99Ms > MIX_P99_TARGET_MS) break;
+    kept = { rate, p99Ms: load.p99Ms };
+    first += load.requests;
+  }
+  return kept;
+}
+
 async function runSize(
   dir: string,
   sessions: number,
-): Promise<{ size: SizeResult; peer: PeerResult | null }> {
+  onSize: (size: SizeResult) => void,
+): Promise<PeerResult | null> {
   const stack = await startStack(join(dir, String(sessions)), { ...SHAPE, sessions }, say);
   try {
     say('looking for what to ask about');
@@ -209,25 +250,22 @@ async function runSize(
     }
     /* oxlint-enable no-await-in-loop */
     say('mixed load');
-    const order = mixOrder();
-    const rate = wholeNumber('rate', values.rate);
-    const mixed = await openLoop(
-      stack.apiAsShipped,
-      rate,
+    const keptUpWith = await ratesKept(stack, subject);
+    const mixed = await mixedLoad(
+      stack,
+      subject,
+      wholeNumber('rate', values.rate),
       wholeNumber('seconds', values.seconds),
-      (n) => {
-        const next = order[n % order.length];
-        if (next === undefined) throw new Error('nothing to ask');
-        const { question, shared } = next;
-        return `/api/v1/${question.path(subject(drawn(shared ? Math.floor(n / rate) : n)))}`;
-      },
     );
-    const peer =
-      sessions <= PEER_SESSIONS_MAX && values.peer ? await runPeer(dir, stack, about) : null;
-    return {
-      size: { sessions, bytesPerSession: await bytesPerSession(stack), questions, mixed },
-      peer,
+    const size = {
+      sessions,
+      bytesPerSession: await bytesPerSession(stack),
+      questions,
+      mixed,
+      keptUpWith,
     };
+    onSize(size);
+    return sessions <= PEER_SESSIONS_MAX && values.peer ? await runPeer(dir, stack, about) : null;
   } finally {
     await stack.stop();
   }
@@ -317,7 +355,10 @@ function report(sizes: readonly SizeResult[], peer: PeerResult | null): void {
       `${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ')}\n`,
     );
   }
-  for (const { sessions, mixed } of sizes) {
+  for (const { sessions, mixed, keptUpWith } of sizes) {
+    process.stdout.write(
+      `mixed load on ${sessions / 1e6}M: ${keptUpWith === null ? `p99 above ${MIX_P99_TARGET_MS} ms at ${MIX_RATES[0]} a second already` : `p99 ${keptUpWith.p99Ms.toFixed(0)} ms at ${keptUpWith.rate} a second, the next rate is too high`}\n`,
+    );
     process.stdout.write(
       `mixed load on ${sessions / 1e6}M: ${mixed.perSecond.toFixed(0)} a second, p50 ${mixed.p50Ms.toFixed(1)} ms, p99 ${mixed.p99Ms.toFixed(1)} ms (target ${MIX_P99_TARGET_MS}), ${mixed.failures} of ${mixed.requests} failed\n`,
     );
@@ -337,38 +378,39 @@ async function main(): Promise<void> {
   try {
     for (const sessions of sizes.toSorted((a, b) => a - b)) {
       // oxlint-disable-next-line no-await-in-loop
-      const result = await runSize(dir, sessions);
-      results.push(result.size);
-      peer = result.peer ?? peer;
+      const asked = await runSize(dir, sessions, (size) => {
+        results.push(size);
+        write(results, peer);
+      });
+      peer = asked ?? peer;
     }
   } finally {
     if (!keeps) rmSync(dir, { recursive: true, force: true });
   }
   report(results, peer);
-  mkdirSync(dirname(values.out), { recursive: true });
-  writeFileSync(
-    values.out,
-    `${JSON.stringify(
-      {
-        at: new Date().toISOString(),
-        machine: {
-          cpus: cpus().length,
-          model: cpus()[0]?.model,
-          memory: totalmem(),
-          arch: arch(),
-          release: release(),
-        },
-        node: process.version,
-        shape: SHAPE satisfies Omit<DataShape, 'sessions' | 'nowMs'>,
-        targets: QUESTIONS.map(({ name, targetMs, growthMax }) => ({ name, targetMs, growthMax })),
-        sizes: results,
-        sqlite: peer,
-      },
-      null,
-      2,
-    )}\n`,
-  );
+  write(results, peer);
   say(`written to ${values.out}`);
+}
+
+/** Also before the end: what was measured is there even if the rest takes longer than one can wait. */
+function write(sizes: readonly SizeResult[], peer: PeerResult | null): void {
+  const results = {
+    at: new Date().toISOString(),
+    machine: {
+      cpus: cpus().length,
+      model: cpus()[0]?.model,
+      memory: totalmem(),
+      arch: arch(),
+      release: release(),
+    },
+    node: process.version,
+    shape: SHAPE satisfies Omit<DataShape, 'sessions' | 'nowMs'>,
+    targets: QUESTIONS.map(({ name, targetMs, growthMax }) => ({ name, targetMs, growthMax })),
+    sizes,
+    sqlite: peer,
+  };
+  mkdirSync(dirname(values.out), { recursive: true });
+  writeFileSync(values.out, `${JSON.stringify(results, null, 2)}\n`);
 }
 
 await main();
