@@ -17,6 +17,7 @@ import type { SharedCounts } from './limits/admission.js';
 import type { LimitsConfig } from './limits/config.js';
 import { descriptorLimit, sessionsWithin } from './limits/descriptors.js';
 import { DeadlineQueue } from './limits/deadlines.js';
+import { Roster } from './limits/roster.js';
 import type { ListenerConfig } from './listener/config.js';
 import { createListener } from './listener/listener.js';
 import type { Relay } from './relay/relay.js';
@@ -75,7 +76,7 @@ const TERMINATE_TIMEOUT_MS = 2_000;
 export function createProxyServer(config: ServerConfig, deps: ServerDeps): ProxyServer {
   const { acl, authenticator, tracker, relay, registry, logger } = deps;
   const admission = new Admission(config.limits, deps.sharedCounts ?? null);
-  const open = new Set<Connection>();
+  const open = new Roster<Connection>();
   const metrics = createConnectionMetrics(registry, admission);
   const resolver = createNameResolver(config.dns);
   showResolver(registry, () => resolver.stats);

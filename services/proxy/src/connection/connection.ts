@@ -8,6 +8,7 @@ import type { Dial, Dialer, DialFailure, DialOwner } from '../dial/dialer.js';
 import { sourceKey } from '../limits/admission.js';
 import type { Admission } from '../limits/admission.js';
 import type { DeadlineNode, DeadlineQueue } from '../limits/deadlines.js';
+import type { Roster, RosterMember } from '../limits/roster.js';
 import { proxyHeaderEnd, proxyHeaderSource } from '../listener/proxy-header.js';
 import type { Relay } from '../relay/relay.js';
 import type { Session, SessionTracker } from '../sessions/index.js';
@@ -61,7 +62,7 @@ export interface ConnectionContext {
   readonly abandonDeadlines: DeadlineQueue;
   readonly lingerDeadlines: DeadlineQueue;
   /** Every connection that no relay has taken over, for shutdown. */
-  readonly open: Set<Connection>;
+  readonly open: Roster<Connection>;
   /** Counts the changes of the ACL. */
   readonly aclGeneration: () => number;
 }
@@ -108,6 +109,7 @@ const READS_IN: Readonly<Record<Phase, boolean>> = {
 export class Connection
   implements
     ClientIdentity,
+    RosterMember,
     SocketReader,
     SocketOwner,
     DeadlineNode,
@@ -115,6 +117,7 @@ export class Connection
     BindOwner,
     AssociationOwner
 {
+  rosterIndex = 0;
   deadlineQueue: DeadlineQueue | null = null;
   deadlineMs = 0;
   deadlinePrev: DeadlineNode | null = null;

@@ -3,7 +3,7 @@
  * (worker.ts), so that neither Kafka nor compression ever delays traffic.
  */
 import { messageOf } from '@sockscope/runtime';
-import { createKafkaProducer } from '@sockscope/runtime/kafka';
+import { createFormatProducer } from '@sockscope/runtime/kafka';
 import type { KafkaError, KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
 import { framesOf } from './frames.js';
 import { createIntakeConsumer } from './intake-consumer.js';
@@ -13,6 +13,8 @@ import { createOutbox } from './outbox.js';
 import type { Outbox } from './outbox.js';
 import { createPublisher } from './publisher.js';
 import type { Publisher } from './publisher.js';
+import { createEventRecordFormat } from './record.js';
+import type { EventRecord } from './record.js';
 import { adoptDeadFolders, openSpoolFolder } from './spool/folder.js';
 import type { FolderConfig, SpoolFolder } from './spool/folder.js';
 import { clearIntake } from './spool/intake.js';
@@ -34,7 +36,7 @@ const FAILURE_LOG_INTERVAL_MS = 30_000;
 
 export interface BackendDeps {
   readonly send: (message: FromBackend) => void;
-  readonly createProducer?: (hooks: ProducerHooks) => KafkaProducer;
+  readonly createProducer?: (hooks: ProducerHooks) => KafkaProducer<EventRecord>;
 }
 
 /** Starts at once and says `ready` or `failed`. The returned function takes messages after `ready`. */
@@ -146,7 +148,7 @@ export function startBackend(
     );
     const producer =
       deps.createProducer?.(hooks) ??
-      createKafkaProducer(config.kafka, {
+      createFormatProducer(config.kafka, createEventRecordFormat(), {
         role: config.proxy_id,
         hooks,
         logger: {

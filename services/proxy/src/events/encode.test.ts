@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { cloudEventHeaders, EVENT_LIMITS, sessionEvent } from '@sockscope/schemas';
+import { EVENT_LIMITS, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { encodeEvent } from './encode.js';
-import { decodeEvent, envelopeOf, kafkaRecord } from './envelope.js';
+import { decodeEvent, envelopeOf } from './envelope.js';
 import { hostileLogs } from './testing/hostile-log.js';
 
 const events: SessionEvent[] = hostileLogs(7, 400).flat();
@@ -35,19 +35,6 @@ describe('an encoded event', () => {
         seq: event.seq,
         occurredAt: event.occurred_at,
         proxyId: event.proxy_id,
-      });
-    }
-  });
-
-  it('becomes a Kafka record with the headers of the CloudEvents binding and the session as key', () => {
-    for (const event of events.slice(0, 100)) {
-      const payload = Buffer.from(encodeEvent(event));
-      const envelope = envelopeOf(payload);
-      if (envelope === null) throw new Error('no envelope');
-      expect(kafkaRecord(payload, envelope)).toEqual({
-        key: event.session_id,
-        value: payload,
-        headers: cloudEventHeaders(event),
       });
     }
   });

@@ -5,7 +5,6 @@ import {
   sessionEvent,
 } from '@sockscope/schemas';
 import type { SessionEvent, SessionEventType } from '@sockscope/schemas';
-import type { OutgoingRecord } from '@sockscope/runtime/kafka';
 
 /** What the way to Kafka needs to know of an encoded event. */
 export interface Envelope {
@@ -17,15 +16,15 @@ export interface Envelope {
   readonly proxyId: string;
 }
 
-const TYPE_AT = '{"type":"'.length;
-const BEFORE_TIME = `","schema_version":${SCHEMA_VERSION},"occurred_at":"`;
-const TIME_LENGTH = '2026-01-31T23:59:59.999Z'.length;
-const BEFORE_ID = '","session_id":"';
-const ID_LENGTH = 36;
-const BEFORE_SEQ = '","seq":';
+export const TYPE_AT = '{"type":"'.length;
+export const BEFORE_TIME = `","schema_version":${SCHEMA_VERSION},"occurred_at":"`;
+export const TIME_LENGTH = '2026-01-31T23:59:59.999Z'.length;
+export const BEFORE_ID = '","session_id":"';
+export const ID_LENGTH = 36;
+export const BEFORE_SEQ = '","seq":';
 /** 2147483647 has ten digits. */
-const SEQ_SPAN = 10;
-const BEFORE_PROXY = ',"proxy_id":"';
+export const SEQ_SPAN = 10;
+export const BEFORE_PROXY = ',"proxy_id":"';
 const HEAD_SPAN =
   TYPE_AT +
   Math.max(...SESSION_EVENT_TYPES.map((type) => type.length)) +
@@ -91,34 +90,4 @@ export function decodeEvent(payload: Buffer): SessionEvent | null {
   } catch {
     return null;
   }
-}
-
-/** `ce_source` of the proxies that were met, nearly always one. */
-const sources = new Map<string, string>();
-const SOURCES_MAX = 100;
-
-function sourceOf(proxyId: string): string {
-  const known = sources.get(proxyId);
-  if (known !== undefined) return known;
-  const source = `/sockscope/proxies/${encodeURIComponent(proxyId)}`;
-  if (sources.size >= SOURCES_MAX) sources.clear();
-  sources.set(proxyId, source);
-  return source;
-}
-
-/** The Kafka record of an encoded event: the headers of `cloudEventHeaders`, from the envelope alone. */
-export function kafkaRecord(payload: Buffer, envelope: Envelope): OutgoingRecord {
-  return {
-    key: envelope.sessionId,
-    value: payload,
-    headers: {
-      'content-type': 'application/json',
-      ce_specversion: '1.0',
-      ce_type: `sockscope.${envelope.type}.v${SCHEMA_VERSION}`,
-      ce_id: `${envelope.sessionId}/${envelope.seq}`,
-      ce_source: sourceOf(envelope.proxyId),
-      ce_time: envelope.occurredAt,
-      ce_subject: envelope.sessionId,
-    },
-  };
 }

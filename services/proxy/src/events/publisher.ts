@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { RecordsRefusedError } from '@sockscope/runtime/kafka';
-import type { KafkaProducer, OutgoingRecord } from '@sockscope/runtime/kafka';
-import { decodeEvent, envelopeOf, kafkaRecord } from './envelope.js';
+import type { KafkaProducer } from '@sockscope/runtime/kafka';
 import type { Outbox } from './outbox.js';
+import { eventRecordOf, occurredAtMs } from './record.js';
+import type { EventRecord } from './record.js';
 
 export interface Publisher {
   /** Something may be there to publish. */
@@ -13,7 +14,7 @@ export interface Publisher {
 
 export interface PublisherDeps {
   readonly outbox: Outbox;
-  readonly producer: KafkaProducer;
+  readonly producer: KafkaProducer<EventRecord>;
   readonly topic: string;
   /** A batch was acknowledged; `oldest` is the `occurred_at` of its first event. */
   readonly onPublished: (records: number, oldestMs: number) => void;
@@ -35,12 +36,6 @@ export function createPublisher(
   const hurry = new AbortController();
   let running: Promise<void> | null = null;
 
-  function recordOf(payload: Buffer): OutgoingRecord | null {
-    // What is read back from disk may come from another version: it is parsed then, and written anew.
-    const envelope = envelopeOf(payload) ?? envelopeOfAny(payload);
-    return envelope === null ? null : kafkaRecord(payload, envelope);
-  }
-
   async function publish(): Promise<void> {
     for (;;) {
       // Others come along in one request: it costs about the same for one as for a hundred.
@@ -52,7 +47,7 @@ export function createPublisher(
         await pause(READ_RETRY_MS, abort.signal);
         continue;
       }
-      const records = batch.payloads.map(recordOf).filter((record) => record !== null);
+      const records = batch.payloads.map(eventRecordOf).filter((record) => record !== null);
       const broken = batch.payloads.length - records.length;
       if (broken > 0) deps.onRefused(broken, 'not an event');
       try {
@@ -63,11 +58,8 @@ export function createPublisher(
         deps.onRefused(error.refused.length, error.message);
       }
       outbox.acknowledge(batch);
-      const oldest = records[0]?.headers['ce_time'];
-      deps.onPublished(
-        records.length,
-        oldest === undefined ? Date.now() : Date.parse(String(oldest)),
-      );
+      const [oldest] = records;
+      deps.onPublished(records.length, oldest === undefined ? Date.now() : occurredAtMs(oldest));
     }
   }
 
@@ -104,16 +96,4 @@ export function createPublisher(
 /** Waits, or until the signal fires. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);
-}
-
-function envelopeOfAny(payload: Buffer): ReturnType<typeof envelopeOf> {
-  const event = decodeEvent(payload);
-  if (event === null) return null;
-  return {
-    type: event.type,
-    sessionId: event.session_id,
-    seq: event.seq,
-    occurredAt: event.occurred_at,
-    proxyId: event.proxy_id,
-  };
 }

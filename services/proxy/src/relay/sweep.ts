@@ -1,7 +1,9 @@
+import { Roster } from '../limits/roster.js';
+import type { RosterMember } from '../limits/roster.js';
 import type { RelayLimits } from './relay.js';
 
 /** A session as the sweep sees it. */
-export interface Watched {
+export interface Watched extends RosterMember {
   /** Any number that changes when a byte moves. */
   progress(): number;
   /** Whether one side has ended its direction. */
@@ -32,7 +34,7 @@ export function createSweep(
   limits: RelayLimits,
   nowMs: () => number = () => performance.now(),
 ): Sweep {
-  const entries = new Set<Watched>();
+  const entries = new Roster<Watched>();
   let timer: NodeJS.Timeout | null = null;
 
   const shortestMs = Math.min(

@@ -7,6 +7,7 @@ import type {
   TrafficDelta,
 } from '@sockscope/schemas';
 import type { SessionReading } from '../events/reading.js';
+import type { RosterMember } from '../limits/roster.js';
 import type { Session, SessionHeader } from './session.js';
 import { timestampOf } from './timestamp.js';
 
@@ -32,7 +33,7 @@ const ENDED = -1;
  * bytes; everything else is the tracker's. There may be tens of thousands of idle ones, so fields
  * are few, and times are small integers (a larger number is an object of its own to V8).
  */
-export class TrackedSession implements Session {
+export class TrackedSession implements Session, RosterMember {
   bytesSent = 0;
   bytesReceived = 0;
   packetsSent = 0;
@@ -41,8 +42,7 @@ export class TrackedSession implements Session {
   refreshCounters: (() => void) | null = null;
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 
-  /** Its place among the tracker's live sessions. */
-  index = 0;
+  rosterIndex = 0;
   /** `seq` of the last event; below 0 after the end. */
   seq = 0;
   /** Start of the interval that the next event reports, and time of the last event: ms after the start. */

@@ -1,6 +1,7 @@
 import { minuteOf, MINUTE_MS } from '@sockscope/schemas';
 import type { CloseReason } from '@sockscope/schemas';
 import type { EventSink } from '../events/sink.js';
+import { Roster } from '../limits/roster.js';
 import type { SessionClock } from './clock.js';
 import type { TrackingConfig } from './config.js';
 import type { SessionMetrics } from './metrics.js';
@@ -31,8 +32,7 @@ export interface SweepingTracker extends SessionTracker {
 export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps): SweepingTracker {
   const { sink, clock, metrics } = deps;
   const idOf = createSessionIds();
-  /** In no order. An array, because a Set takes three times as much for each. */
-  const live: TrackedSession[] = [];
+  const live = new Roster<TrackedSession>();
   let timer: NodeJS.Timeout | undefined;
   let slice: NodeJS.Immediate | undefined;
 
@@ -44,32 +44,13 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
       const nowMs = clock.now();
       cutAtMinute(session, nowMs);
       const event = session.closedEvent(nowMs, reason, errorCode);
-      remove(session);
+      live.delete(session);
       session.refreshCounters = null;
       session.terminate = null;
       metrics.sessionClosed(event);
       sink.emit(event);
     },
   };
-
-  /** The last one takes the place of the one that goes. */
-  function remove(session: TrackedSession): void {
-    const last = live.pop();
-    if (last === undefined || last === session) return;
-    live[session.index] = last;
-    last.index = session.index;
-  }
-
-  /**
-   * From the last to the first, so that whatever ends or begins meanwhile, none that stays is left
-   * out: what moves has been met, and may be met again.
-   */
-  function* backwards(): Generator<TrackedSession, undefined, undefined> {
-    for (let i = live.length - 1; i >= 0; i -= 1) {
-      const session = live[Math.min(i, live.length - 1)];
-      if (session !== undefined) yield session;
-    }
-  }
 
   /**
    * Ends the interval where the UTC minute ended. What was counted since the last look is put into
@@ -126,7 +107,7 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
     const interval = config.sweep_interval_ms;
     const next = Math.min(nowMs - (nowMs % interval) + interval, minuteOf(nowMs) + MINUTE_MS);
     timer = setTimeout(() => {
-      lookAtSome(backwards());
+      lookAtSome(live[Symbol.iterator]());
     }, next - nowMs);
   }
 
@@ -138,26 +119,26 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
       }
       const startedAtMs = clock.now();
       const session = new TrackedSession(owner, idOf(startedAtMs), startedAtMs, header);
-      session.index = live.push(session) - 1;
+      live.add(session);
       metrics.sessionStarted();
       sink.emit(session.started());
       return session;
     },
-    live: backwards,
+    live: () => live[Symbol.iterator](),
     get liveCount() {
-      return live.length;
+      return live.size;
     },
     sweep() {
-      for (const session of backwards()) look(session, clock.now());
+      for (const session of live) look(session, clock.now());
     },
     start() {
-      metrics.observe(() => live.length);
+      metrics.observe(() => live.size);
       schedule();
     },
     stop() {
       clearTimeout(timer);
       clearImmediate(slice);
-      for (const session of backwards()) {
+      for (const session of live) {
         session.close('server_shutdown' satisfies CloseReason, null);
       }
     },

@@ -116,7 +116,7 @@ describe('sending to Kafka', () => {
       () => {
         connects += 1;
         if (connects > 1) return connect();
-        return new Promise((resolve) => {
+        return new Promise<typeof late>((resolve) => {
           release = () => {
             resolve(late);
           };

@@ -8,13 +8,13 @@
  * new one is connected and the same batch is sent again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import kafkajs from 'kafkajs';
 import { createKafkaClient } from './client.js';
 import type { DebugLog } from './client.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
-import { keyPartitioner } from './partitioner.js';
-import { installProduceEncoder } from './produce-request.js';
+import { installProduceEncoder, packedPartitioner } from './produce-request.js';
+import { keyHashOf, PackedBatch, packRecords, RecordWriter } from './record-packer.js';
+import type { RecordFormat } from './record-packer.js';
 
 export interface OutgoingRecord {
   /** Decides the partition: murmur2, as Java's clients do. */
@@ -23,11 +23,21 @@ export interface OutgoingRecord {
   readonly headers: Readonly<Record<string, string | Buffer>>;
 }
 
-/** Records that no repetition will get through. The other records of the batch are acknowledged. */
-export class RecordsRefusedError extends KafkaError {
-  readonly refused: readonly OutgoingRecord[];
+/** How a record is written that says everything about itself. */
+export const outgoingRecordFormat: RecordFormat<OutgoingRecord> = {
+  keyHash: ({ key }) => keyHashOf(key),
+  write({ key, value, headers }, writer) {
+    writer.value(key);
+    writer.value(value);
+    writer.headers(headers);
+  },
+};
 
-  constructor(refused: readonly OutgoingRecord[], cause: KafkaError) {
+/** Records that no repetition will get through. The other records of the batch are acknowledged. */
+export class RecordsRefusedError<T = OutgoingRecord> extends KafkaError {
+  readonly refused: readonly T[];
+
+  constructor(refused: readonly T[], cause: KafkaError) {
     super('kafka_rejected', `${refused.length} refused for good: ${cause.message}`, {
       retryable: false,
       type: cause.type,
@@ -38,13 +48,13 @@ export class RecordsRefusedError extends KafkaError {
 }
 
 /** A connection that has not failed yet. */
-interface Link {
-  send(topic: string, records: readonly OutgoingRecord[]): Promise<void>;
+interface Link<T> {
+  send(topic: string, records: readonly T[]): Promise<void>;
   /** Ends it at once; what is in flight is rejected. */
   destroy(): void;
 }
 
-export interface KafkaProducer {
+export interface KafkaProducer<T = OutgoingRecord> {
   /**
    * Sends a batch again and again until it is acknowledged. One call at a time.
    *
@@ -52,7 +62,7 @@ export interface KafkaProducer {
    * @throws RecordsRefusedError when brokers refuse single records for good (too large, invalid):
    *   it names them, and all the others of the batch are there.
    */
-  send(topic: string, records: readonly OutgoingRecord[], signal: AbortSignal): Promise<void>;
+  send(topic: string, records: readonly T[], signal: AbortSignal): Promise<void>;
   /** Ends the connection at once. */
   stop(): void;
 }
@@ -76,18 +86,25 @@ const HOPELESS_TYPES = new Set([
   'INVALID_TIMESTAMP',
 ]);
 
-/**
- * @param role part of the client id, such as `proxy`.
- */
-export function createKafkaProducer(
+export interface ProducerDeps {
+  readonly logger: DebugLog;
+  /** Part of the client id, such as `proxy`. */
+  readonly role: string;
+  readonly hooks?: ProducerHooks;
+}
+
+export function createKafkaProducer(config: KafkaConfig, deps: ProducerDeps): KafkaProducer {
+  return createFormatProducer(config, outgoingRecordFormat, deps);
+}
+
+/** A producer of records that have a format of their own. */
+export function createFormatProducer<T>(
   config: KafkaConfig,
-  deps: {
-    readonly logger: DebugLog;
-    readonly role: string;
-    readonly hooks?: ProducerHooks;
-  },
-): KafkaProducer {
-  return createResender(() => connectLink(config, deps), deps.hooks ?? {}, {
+  format: RecordFormat<T>,
+  deps: ProducerDeps,
+): KafkaProducer<T> {
+  const writer = new RecordWriter();
+  return createResender(() => connectLink(config, format, writer, deps), deps.hooks ?? {}, {
     // Connecting, finding the leaders and sending, each with its own limit inside kafkajs: this one
     // is for what hangs nevertheless.
     attempt_timeout_ms: config.request_timeout_ms + 3 * config.connect_timeout_ms,
@@ -96,18 +113,22 @@ export function createKafkaProducer(
   });
 }
 
-async function connectLink(
+async function connectLink<T>(
   config: KafkaConfig,
-  deps: { readonly logger: DebugLog; readonly role: string },
-): Promise<Link> {
+  format: RecordFormat<T>,
+  writer: RecordWriter,
+  deps: ProducerDeps,
+): Promise<Link<T>> {
   installProduceEncoder();
+  /** Partitions of each topic, as far as they are known. */
+  const counts = new Map<string, number>();
   const client = createKafkaClient(config, deps);
   const producer = client.kafka.producer({
     idempotent: false,
     maxInFlightRequests: 1,
     allowAutoTopicCreation: false,
     retry: { retries: 0 },
-    createPartitioner: keyPartitioner,
+    createPartitioner: packedPartitioner(counts),
   });
   const destroy = (): void => {
     client.destroy();
@@ -123,14 +144,22 @@ async function connectLink(
   return {
     destroy,
     async send(topic, records) {
-      await producer.send({
-        topic,
-        acks: -1,
-        timeout: config.request_timeout_ms,
-        compression: kafkajs.CompressionTypes.GZIP,
-        // kafkajs reads the array only; its type forgot to say so.
-        messages: records as OutgoingRecord[],
-      });
+      // The first time kafkajs is asked how many partitions there are, by a batch of nothing that it
+      // does not send. A topic that has grown since is met in the same way.
+      for (;;) {
+        const partitions = counts.get(topic) ?? 0;
+        const messages =
+          partitions === 0
+            ? [new PackedBatch(Buffer.alloc(0), 0, 0)]
+            : packRecords(records, format, writer, partitions);
+        try {
+          // oxlint-disable-next-line no-await-in-loop
+          await producer.send({ topic, acks: -1, timeout: config.request_timeout_ms, messages });
+          return;
+        } catch (error) {
+          if ((counts.get(topic) ?? 0) === partitions) throw error;
+        }
+      }
     },
   };
 }
@@ -142,12 +171,12 @@ interface ResenderConfig {
 }
 
 /** The rule alone, apart from kafkajs, so that it can be tested. */
-export function createResender(
-  connect: () => Promise<Link>,
+export function createResender<T>(
+  connect: () => Promise<Link<T>>,
   hooks: ProducerHooks,
   config: ResenderConfig,
-): KafkaProducer {
-  let link: Link | null = null;
+): KafkaProducer<T> {
+  let link: Link<T> | null = null;
   let isSending = false;
 
   function discard(): void {
@@ -156,11 +185,7 @@ export function createResender(
   }
 
   /** One try, which ends at the latest when the signal fires or its time is over. */
-  async function attempt(
-    topic: string,
-    records: readonly OutgoingRecord[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  async function attempt(topic: string, records: readonly T[], signal: AbortSignal): Promise<void> {
     let cancel: (() => void) | undefined;
     let timer: NodeJS.Timeout | undefined;
     let isOver = false;
@@ -198,7 +223,7 @@ export function createResender(
 
   async function sendUntilAcknowledged(
     topic: string,
-    records: readonly OutgoingRecord[],
+    records: readonly T[],
     signal: AbortSignal,
   ): Promise<void> {
     for (let failures = 0; ;) {
@@ -233,20 +258,20 @@ export function createResender(
   /** Finds the records that are refused for good; the others get through. */
   async function halve(
     topic: string,
-    records: readonly OutgoingRecord[],
+    records: readonly T[],
     signal: AbortSignal,
     error: KafkaError,
   ): Promise<void> {
     if (records.length <= 1) throw new RecordsRefusedError(records, error);
     const middle = records.length >> 1;
-    const refused: OutgoingRecord[] = [];
+    const refused: T[] = [];
     for (const half of [records.slice(0, middle), records.slice(middle)]) {
       try {
         // oxlint-disable-next-line no-await-in-loop
         await sendUntilAcknowledged(topic, half, signal);
       } catch (thrown) {
         if (!(thrown instanceof RecordsRefusedError)) throw thrown;
-        refused.push(...thrown.refused);
+        refused.push(...(thrown as RecordsRefusedError<T>).refused);
       }
     }
     if (refused.length > 0) throw new RecordsRefusedError(refused, error);

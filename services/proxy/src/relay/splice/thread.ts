@@ -36,6 +36,7 @@ const OPEN_COMMAND = {
 
 /** What a session holds in this thread of Node's while the kernel moves its bytes. */
 class SplicedSession implements Watched {
+  rosterIndex = 0;
   sweptProgress = 0;
   sweptHalfClosed = false;
   movedAtMs = 0;

@@ -41,6 +41,7 @@ function codeOf(error: Error): string {
 
 /** One session of the stream relay: two sockets, two directions, one end. */
 export class StreamSession implements Watched, DirectionOwner {
+  rosterIndex = 0;
   sweptProgress = 0;
   sweptHalfClosed = false;
   movedAtMs = 0;
