@@ -1,3 +1,4 @@
+import { readFileSync, statfsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
 /**
@@ -5,6 +6,32 @@ import { defineConfig } from 'vitest/config';
  * time, and the code would not pay for what that one compiles.
  */
 const BRIEF_JAVA = { JAVA_TOOL_OPTIONS: '-XX:TieredStopAtLevel=1' };
+
+/** More than all data of a run; see memoryFolder. */
+const SCRATCH_BYTES = 4 * 1024 ** 3;
+
+/**
+ * Where the data of tests lies: in memory, where the machine has room. ClickHouse makes a file per
+ * part and the tests delete all of them again, and after some thousand deletions ext4 takes long to
+ * find the number of a new file. Tests of rollups took a seventh less processor time for it.
+ * The servers are the same, and a file outlives the process that wrote it here as well.
+ */
+function memoryFolder(): string | null {
+  try {
+    const mounts = readFileSync('/proc/mounts', 'utf8');
+    const options = /^\S+ \/dev\/shm tmpfs (\S+)/m.exec(mounts)?.[1]?.split(',') ?? [];
+    const { bavail, bsize } = statfsSync('/dev/shm');
+    // Some tests write programs and run them.
+    const isUsable = options.includes('rw') && !options.includes('noexec');
+    return isUsable && bavail * bsize > SCRATCH_BYTES ? '/dev/shm' : null;
+  } catch {
+    return null;
+  }
+}
+
+// For the global setup in this process, and for the workers and all that they start.
+const folder = memoryFolder();
+if (folder !== null) process.env['TMPDIR'] ??= folder;
 
 /** One line per kind of test; the folder or the file name decides the kind. */
 export default defineConfig({
