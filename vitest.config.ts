@@ -1,4 +1,5 @@
-import { readFileSync, statfsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 /**
@@ -33,6 +34,24 @@ function memoryFolder(): string | null {
 const folder = memoryFolder();
 if (folder !== null) process.env['TMPDIR'] ??= folder;
 
+/** Replaces a module, counts the descriptors of the process or hears its errors. */
+const NEEDS_OWN_PROCESS = /vi\.mock\(|\/proc\/self\/fd|process\.on\(/;
+
+/** Unit tests that another file's modules, sockets and listeners would disturb, by what they say. */
+function unitTestsOnTheirOwn(): string[] {
+  const services = readdirSync('services').map((name) => `services/${name}/src`);
+  return ['schemas/src', 'infra/local/src', ...services]
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) =>
+      readdirSync(folder, { recursive: true, encoding: 'utf8' })
+        .filter((file) => file.endsWith('.test.ts') && !file.endsWith('.integration.test.ts'))
+        .map((file) => join(folder, file)),
+    )
+    .filter((file) => NEEDS_OWN_PROCESS.test(readFileSync(file, 'utf8')));
+}
+
+const ownProcess = unitTestsOnTheirOwn();
+
 /** One line per kind of test; the folder or the file name decides the kind. */
 export default defineConfig({
   test: {
@@ -41,8 +60,18 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{schemas,infra/local}/src/**/*.test.ts', 'services/*/src/**/*.test.ts'],
-          exclude: ['**/*.integration.test.ts'],
+          exclude: ['**/*.integration.test.ts', ...ownProcess],
+          // Loading the same modules for each file anew would take a third of the processor time.
+          isolate: false,
+          restoreMocks: true,
           // Far above what any takes alone: two cores may be busy with something else.
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'unit-own-process',
+          include: ownProcess,
           testTimeout: 30_000,
         },
       },

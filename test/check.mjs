@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Everything that continuous integration runs, one step after the other, all of them even when one
-// fails. Ends with a table of times and one line of counts, taken from what vitest itself reported.
+// Everything that continuous integration runs, all of it even when one step fails: the tests one
+// step after the other, and beside them what only reads the sources, which shows its output at its
+// end. Ends with a table of times and one line of counts, taken from what vitest itself reported.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,10 +16,10 @@ const STEPS = [
   { name: 'format', command: ['oxfmt', '--check', '.'] },
   { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'unused', command: ['knip'] },
-  { name: 'unit', project: 'unit' },
-  { name: 'contract', project: 'contract' },
-  { name: 'integration', project: 'integration' },
-  { name: 'e2e', project: 'e2e' },
+  { name: 'unit', projects: ['unit', 'unit-own-process'] },
+  { name: 'contract', projects: ['contract'] },
+  { name: 'integration', projects: ['integration'] },
+  { name: 'e2e', projects: ['e2e'] },
 ];
 
 const HELP = `Runs all checks, or those that are named.
@@ -40,17 +41,17 @@ if (unknown.length > 0) {
 
 const reports = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
 const counts = { passed: 0, failed: 0, skipped: 0 };
-const rows = [];
-for (const step of STEPS) {
-  if (names.length > 0 && !names.includes(step.name)) continue;
-  console.log(`\n=== ${step.name}`);
-  const began = Date.now();
-  const ok = await (step.project === undefined ? run(step.command) : runTests(step.project));
-  rows.push({ name: step.name, ok, seconds: (Date.now() - began) / 1000 });
-}
+const began = Date.now();
+const chosen = STEPS.filter((step) => names.length === 0 || names.includes(step.name));
+const rows = (
+  await Promise.all([
+    oneByOne(chosen.filter((step) => step.command !== undefined)),
+    oneByOne(chosen.filter((step) => step.command === undefined)),
+  ])
+).flat();
+const total = (Date.now() - began) / 1000;
 rmSync(reports, { recursive: true, force: true });
 
-const total = rows.reduce((sum, row) => sum + row.seconds, 0);
 console.log('');
 for (const row of rows) {
   console.log(`${row.ok ? 'ok    ' : 'FAILED'} ${row.name.padEnd(12)} ${row.seconds.toFixed(1)} s`);
@@ -59,14 +60,35 @@ console.log(`${' '.repeat(7)}${'all'.padEnd(12)} ${total.toFixed(1)} s of ${BUDG
 console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = rows.every((row) => row.ok) ? 0 : 1;
 
-/** @param {string} project */
-async function runTests(project) {
-  const file = join(reports, `${project}.json`);
+/** @param {{ name: string, command?: string[], projects?: string[] }[]} steps */
+async function oneByOne(steps) {
+  const ended = [];
+  for (const step of steps) {
+    const stepBegan = Date.now();
+    const ok = await (step.command === undefined ? runTests(step) : runQuietly(step));
+    ended.push({ name: step.name, ok, seconds: (Date.now() - stepBegan) / 1000 });
+  }
+  return ended;
+}
+
+/** @param {{ name: string, command: string[] }} step */
+async function runQuietly({ name, command }) {
+  /** @type {Buffer[]} */
+  const output = [];
+  const ok = await run(command, output);
+  console.log(`\n=== ${name}`);
+  process.stdout.write(Buffer.concat(output));
+  return ok;
+}
+
+/** @param {{ name: string, projects: string[] }} step */
+async function runTests({ name, projects }) {
+  console.log(`\n=== ${name}`);
+  const file = join(reports, `${name}.json`);
   const ok = await run([
     'vitest',
     'run',
-    '--project',
-    project,
+    ...projects.flatMap((project) => ['--project', project]),
     // Vitest would take one worker on two cores, and leave both idle while a test waits for servers.
     '--maxWorkers=2',
     '--reporter=default',
@@ -87,12 +109,18 @@ async function runTests(project) {
   return ok;
 }
 
-/** @param {string[]} command a program among the installed packages, and its arguments */
-async function run([program, ...args]) {
+/**
+ * @param {string[]} command a program among the installed packages, and its arguments
+ * @param {Buffer[]} [output] takes what it writes; else that is shown as it comes
+ */
+async function run([program, ...args], output) {
+  const how = output === undefined ? 'inherit' : 'pipe';
   const child = spawn(join(ROOT, 'node_modules', '.bin', program), args, {
     cwd: ROOT,
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', how, how],
   });
+  child.stdout?.on('data', (chunk) => output?.push(chunk));
+  child.stderr?.on('data', (chunk) => output?.push(chunk));
   return new Promise((resolve) => {
     child.once('error', (error) => {
       console.error(error.message);
