@@ -31,8 +31,8 @@ function memoryFolder(): string | null {
 }
 
 // For the global setup in this process, and for the workers and all that they start.
-const folder = memoryFolder();
-if (folder !== null) process.env['TMPDIR'] ??= folder;
+const scratch = memoryFolder();
+if (scratch !== null) process.env['TMPDIR'] ??= scratch;
 
 /** Replaces a module, counts the descriptors of the process or hears its errors. */
 const NEEDS_OWN_PROCESS = /vi\.mock\(|\/proc\/self\/fd|process\.on\(/;
