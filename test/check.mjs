@@ -19,7 +19,8 @@ const STEPS = [
   { name: 'unit', projects: ['unit', 'unit-own-process'] },
   { name: 'contract', projects: ['contract'] },
   { name: 'integration', projects: ['integration'] },
-  { name: 'e2e', projects: ['e2e'] },
+  // Half of their time they wait for servers to start, die and be noticed.
+  { name: 'e2e', projects: ['e2e'], workers: 3 },
 ];
 
 const HELP = `Runs all checks, or those that are named.
@@ -60,7 +61,7 @@ console.log(`${' '.repeat(7)}${'all'.padEnd(12)} ${total.toFixed(1)} s of ${BUDG
 console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = rows.every((row) => row.ok) ? 0 : 1;
 
-/** @param {{ name: string, command?: string[], projects?: string[] }[]} steps */
+/** @param {{ name: string, command?: string[], projects?: string[], workers?: number }[]} steps */
 async function oneByOne(steps) {
   const ended = [];
   for (const step of steps) {
@@ -81,8 +82,8 @@ async function runQuietly({ name, command }) {
   return ok;
 }
 
-/** @param {{ name: string, projects: string[] }} step */
-async function runTests({ name, projects }) {
+/** @param {{ name: string, projects: string[], workers?: number }} step */
+async function runTests({ name, projects, workers = 2 }) {
   console.log(`\n=== ${name}`);
   const file = join(reports, `${name}.json`);
   const ok = await run([
@@ -90,7 +91,7 @@ async function runTests({ name, projects }) {
     'run',
     ...projects.flatMap((project) => ['--project', project]),
     // Vitest would take one worker on two cores, and leave both idle while a test waits for servers.
-    '--maxWorkers=2',
+    `--maxWorkers=${workers}`,
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${file}`,
