@@ -19,7 +19,7 @@ const STEPS = [
   { name: 'unit', projects: ['unit', 'unit-own-process'] },
   { name: 'contract', projects: ['contract'] },
   { name: 'integration', projects: ['integration'] },
-  // Half of their time they wait for servers to start, die and be noticed.
+  // They wait for servers to start, to die and to be missed.
   { name: 'e2e', projects: ['e2e'], workers: 3 },
 ];
 
