@@ -18,8 +18,8 @@ const STEPS = [
   { name: 'unused', command: ['knip'] },
   { name: 'unit', projects: ['unit', 'unit-own-process'] },
   { name: 'contract', projects: ['contract'] },
-  { name: 'integration', projects: ['integration'] },
-  // They wait for servers to start, to die and to be missed.
+  // These wait for servers to start, to die and to be missed.
+  { name: 'integration', projects: ['integration'], workers: 3 },
   { name: 'e2e', projects: ['e2e'], workers: 3 },
 ];
 

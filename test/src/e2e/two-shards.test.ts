@@ -15,6 +15,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const INGEST = fileURLToPath(new URL('../../../services/ingest/dist/main.js', import.meta.url));
 const TOPIC = 'two-shards';
 const SESSIONS = 400;
+/** Each hour is summed on its own. */
+const HOURS = 6;
 const WAIT_MS = 90_000;
 const HOUR_MS = 3_600_000;
 
@@ -128,9 +130,10 @@ beforeAll(async () => {
   await admin.stop();
   const producer = createKafkaProducer(config, { logger, role: 'test' });
   const random = seededRandom(7);
-  const startMs = Date.parse('2026-05-01T00:00:00.000Z');
+  // From Sunday to Monday: the sums of two days and of two weeks have something in them.
+  const startMs = Date.parse('2026-05-03T21:00:00.000Z');
   const events = Array.from({ length: SESSIONS }, () =>
-    sessionLog({ random, startMs: startMs + Math.floor(random() * 30 * HOUR_MS) }),
+    sessionLog({ random, startMs: startMs + Math.floor(random() * HOURS * HOUR_MS) }),
   ).flat();
   await producer.send(
     TOPIC,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { IS_FULL } from './site.js';
 
 /** What one session moved, by the client's own count. */
 export interface Moved {
@@ -202,6 +203,10 @@ export async function startWorkload(proxyPort: number): Promise<Workload> {
   };
 }
 
+/** Between two sessions of a client. At full speed they would take the cores that servers need to start. */
+const PAUSE_MIN_MS = IS_FULL ? 0 : 30;
+const PAUSE_SPAN_MS = IS_FULL ? 20 : 60;
+
 /** Sessions of many sizes, several at once, until told to stop. */
 export function keepBusy(
   workload: Workload,
@@ -226,7 +231,7 @@ export function keepBusy(
         failures.push(error);
       }
       // oxlint-disable-next-line no-await-in-loop
-      await delay(Math.floor(options.random() * 20));
+      await delay(PAUSE_MIN_MS + Math.floor(options.random() * PAUSE_SPAN_MS));
     }
   });
   return {
