@@ -8,6 +8,7 @@ import { createLogger } from '@sockscope/runtime';
 import { createKafkaProducer, kafkaConfig } from '@sockscope/runtime/kafka';
 import type { OutgoingRecord } from '@sockscope/runtime/kafka';
 import { cloudEventHeaders } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
 import { createTally, workload } from './workload.js';
 import type { WorkloadOptions } from './workload.js';
 
@@ -44,22 +45,53 @@ async function flush(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
-let paceEndMs = task.workload.startMs + PACE_MS;
-for (const event of workload(task.workload)) {
-  if (task.paced && Date.parse(event.occurred_at) > paceEndMs) {
-    // oxlint-disable-next-line no-await-in-loop
-    await flush();
-    paceEndMs = Math.max(paceEndMs + PACE_MS, Date.parse(event.occurred_at));
-    const waitMs = paceEndMs - Date.now();
-    // oxlint-disable-next-line no-await-in-loop
-    if (waitMs > 0) await delay(waitMs);
-  }
+function recordOf(event: SessionEvent): OutgoingRecord {
   const value = JSON.stringify(event);
   tally.add(event, value.length);
-  waiting.push({ key: event.session_id, value, headers: cloudEventHeaders(event) });
-  // oxlint-disable-next-line no-await-in-loop
-  if (waiting.length >= SEND_RECORDS) await flush();
+  return {
+    key: event.session_id,
+    value: Buffer.from(value),
+    headers: cloudEventHeaders(event),
+  };
 }
+
+/** As fast as it goes. */
+async function fill(): Promise<void> {
+  for (const event of workload(task.workload)) {
+    waiting.push(recordOf(event));
+    // oxlint-disable-next-line no-await-in-loop
+    if (waiting.length >= SEND_RECORDS) await flush();
+  }
+}
+
+/**
+ * Each event when its time has come. All are made before the first one's time, because a slow machine
+ * that makes them meanwhile runs late, and what is measured then is that.
+ */
+async function fillInTime(): Promise<void> {
+  const made = Array.from(workload(task.workload), (event) => ({
+    atMs: Date.parse(event.occurred_at),
+    record: recordOf(event),
+  }));
+  const lateMs = Date.now() - task.workload.startMs;
+  if (lateMs > 0) throw new Error(`the events were ready ${lateMs} ms after their time`);
+  let paceEndMs = task.workload.startMs + PACE_MS;
+  for (const { atMs, record } of made) {
+    if (atMs > paceEndMs) {
+      // oxlint-disable-next-line no-await-in-loop
+      await flush();
+      paceEndMs = Math.max(paceEndMs + PACE_MS, atMs);
+      const waitMs = paceEndMs - Date.now();
+      // oxlint-disable-next-line no-await-in-loop
+      if (waitMs > 0) await delay(waitMs);
+    }
+    waiting.push(record);
+    // oxlint-disable-next-line no-await-in-loop
+    if (waiting.length >= SEND_RECORDS) await flush();
+  }
+}
+
+await (task.paced ? fillInTime() : fill());
 await flush();
 await sending;
 producer.stop();

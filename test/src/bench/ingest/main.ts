@@ -401,6 +401,9 @@ async function runPeer(
   }
 }
 
+/** To make an event before the clock starts, on a slow machine. */
+const MAKING_MS = 0.1;
+
 /**
  * The age of events when they first show in a query, at a steady rate: events are looked for by the
  * hundredth of a second in which they occurred, and a hundredth counts as visible when all are there
@@ -422,7 +425,7 @@ async function runDelay(
       // oxlint-disable-next-line no-await-in-loop
       await delay(POLL_MS);
     }
-    const startMs = Date.now() + 3_000;
+    const startMs = Date.now() + 3_000 + rate * seconds * MAKING_MS;
     const filling = startFiller({
       brokers: [kafka.address],
       topic,
