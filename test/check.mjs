@@ -16,11 +16,10 @@ const STEPS = [
   { name: 'format', command: ['oxfmt', '--check', '.'] },
   { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'unused', command: ['knip'] },
-  { name: 'unit', projects: ['unit', 'unit-own-process'] },
+  // Some wait for timers, those with servers for these to start, to die and to be missed.
+  { name: 'unit', projects: ['unit', 'unit-own-process'], workers: 3 },
   { name: 'contract', projects: ['contract'] },
-  // These wait for servers to start, to die and to be missed.
-  { name: 'integration', projects: ['integration'], workers: 3 },
-  { name: 'e2e', projects: ['e2e'], workers: 3 },
+  { name: 'servers', projects: ['integration', 'e2e'], workers: 3 },
 ];
 
 const HELP = `Runs all checks, or those that are named.
