@@ -19,7 +19,7 @@ const STEPS = [
   // Some wait for timers, those with servers for these to start, to die and to be missed.
   { name: 'unit', projects: ['unit', 'unit-own-process'], workers: 3 },
   { name: 'contract', projects: ['contract'] },
-  { name: 'servers', projects: ['integration', 'e2e'], workers: 3 },
+  { name: 'servers', projects: ['integration', 'e2e'], workers: 4 },
 ];
 
 const HELP = `Runs all checks, or those that are named.
