@@ -2,6 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { COUNTER_NAMES, fold, sessionEvent, zeroCounters } from '@sockscope/schemas';
 import type { SessionEvent, SessionState } from '@sockscope/schemas';
 import kafkajs from 'kafkajs';
+import { until } from './site.js';
+
+const LEADERS_WAIT_MS = 60_000;
 
 function client(brokers: readonly string[]): kafkajs.Kafka {
   return new kafkajs.Kafka({
@@ -18,8 +21,9 @@ export async function createTopic(
 ): Promise<void> {
   const admin = client(brokers).admin();
   await admin.connect();
+  // kafkajs would wait for leaders, and give up where the broker that it asks has not heard of the topic.
   await admin.createTopics({
-    waitForLeaders: true,
+    waitForLeaders: false,
     topics: [
       {
         topic,
@@ -30,6 +34,10 @@ export async function createTopic(
         ],
       },
     ],
+  });
+  await until('the topic has leaders', LEADERS_WAIT_MS, async () => {
+    const metadata = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => null);
+    return metadata?.topics[0]?.partitions.every(({ leader }) => leader >= 0) === true;
   });
   await admin.disconnect();
 }
