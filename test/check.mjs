@@ -1,14 +1,20 @@
 #!/usr/bin/env node
 // Everything that continuous integration runs, all of it even when one step fails: the tests one
 // step after the other, and beside them what only reads the sources, which shows its output at its
-// end. Ends with a table of times and one line of counts, taken from what vitest itself reported.
+// end. Ends with what failed, a table of times and one line of counts, taken from what vitest itself
+// reported: whoever has but the end of a long log sees what went wrong.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+/**
+ * @typedef {{ fullName: string, status: string, failureMessages: string[] }} TestResult
+ * @typedef {{ name: string, status: string, message: string, assertionResults: TestResult[] }} TestFile
+ */
+
 /** What `npm test` promises on two cores, the installation aside. */
 const BUDGET_SECONDS = 600;
 
@@ -41,6 +47,8 @@ if (unknown.length > 0) {
 
 const reports = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
 const counts = { passed: 0, failed: 0, skipped: 0 };
+/** @type {string[]} what failed and why, a text each */
+const failures = [];
 const began = Date.now();
 const chosen = STEPS.filter((step) => names.length === 0 || names.includes(step.name));
 const rows = (
@@ -52,6 +60,7 @@ const rows = (
 const total = (Date.now() - began) / 1000;
 rmSync(reports, { recursive: true, force: true });
 
+for (const failure of failures) console.log(`\n--- failed: ${failure}`);
 console.log('');
 for (const row of rows) {
   console.log(`${row.ok ? 'ok    ' : 'FAILED'} ${row.name.padEnd(12)} ${row.seconds.toFixed(1)} s`);
@@ -102,11 +111,23 @@ async function runTests({ name, projects, workers = 2 }) {
     counts.skipped += report.numPendingTests + report.numTodoTests;
     // A file that could not even be loaded has no test to fail.
     if (!ok && report.numFailedTests === 0) counts.failed += 1;
+    failures.push(...failuresOf(report));
   } catch {
     counts.failed += 1;
     return false;
   }
   return ok;
+}
+
+/** @param {{ testResults: TestFile[] }} report of vitest's JSON reporter */
+function failuresOf({ testResults }) {
+  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const file = relative(ROOT, name);
+    const tests = assertionResults
+      .filter((test) => test.status === 'failed')
+      .map((test) => `${file}: ${test.fullName}\n${test.failureMessages.join('\n')}`);
+    return tests.length === 0 && status === 'failed' ? [`${file}\n${message}`] : tests;
+  });
 }
 
 /**

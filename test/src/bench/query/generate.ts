@@ -131,8 +131,8 @@ WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND started
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
 
-/** Also after the server has been started anew, which forgets the first of the two. */
-async function stopMerges(clickhouse: ClickHouse): Promise<void> {
+/** Leaves the parts as they are. A server that is started anew forgets the first of the two. */
+export async function stopMerges(clickhouse: ClickHouse): Promise<void> {
   await Promise.all(
     SESSION_TABLES.flatMap((table) => [
       clickhouse.command({ sql: `SYSTEM STOP MERGES ${table}` }),
@@ -188,10 +188,10 @@ export async function generateSessions(
 }
 
 /**
- * Leaves the parts as they are from now on, and puts the first rows of the last ten minutes' sessions,
- * which later ones replace, into parts of their own: as in a database that is fed.
+ * Puts the first rows of the last ten minutes' sessions, which later ones replace, into parts of their
+ * own: as in a database that is fed.
  */
-export async function leaveUnmerged(clickhouse: ClickHouse, shape: DataShape): Promise<void> {
+export async function insertUnmerged(clickhouse: ClickHouse, shape: DataShape): Promise<void> {
   await stopMerges(clickhouse);
   await insertEverywhere(clickhouse, AS_STARTED, {
     ...commonParams(shape),

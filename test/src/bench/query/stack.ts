@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { pickFreePort, startClickHouse } from '@sockscope/local';
 import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { generateSessions, leaveUnmerged } from './generate.js';
+import { generateSessions, insertUnmerged, stopMerges } from './generate.js';
 import type { DataShape } from './generate.js';
 import { createHttpClient } from './http.js';
 import type { HttpClient } from './http.js';
@@ -62,9 +62,7 @@ export async function startStack(
   try {
     await run(serviceMain('ingest'), ['migrate'], env);
     const shape = await fill(dir, wanted, clickhouse, env, say);
-    // What an interrupted run has left marked would be read row by row.
-    await run(serviceMain('ingest'), ['rollups', '--threads', '2'], env);
-    await leaveUnmerged(clickhouse, shape);
+    await stopMerges(clickhouse);
     // As ingest would have written it down: nothing has come since the end of the data.
     await clickhouse.command({
       sql: `INSERT INTO ingest_watermarks (topic, partition, watermark, next_offset, caught_up)
@@ -154,6 +152,7 @@ async function fill(
   });
   say('computing the sums per hour and day');
   await run(serviceMain('ingest'), ['rollups', '--all', '--threads', '2'], env);
+  await insertUnmerged(clickhouse, shape);
   await writeFile(file, JSON.stringify(shape));
   return shape;
 }
