@@ -12,6 +12,9 @@ const BRIEF_JAVA = {
     '-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote',
 };
 
+/** Twenty times what any takes alone: two slow cores may be busy with something else. */
+const UNIT_TIMEOUT_MS = 120_000;
+
 /** More than all data of a run; see memoryFolder. */
 const SCRATCH_BYTES = 4 * 1024 ** 3;
 
@@ -93,15 +96,14 @@ export default defineConfig({
           // Loading the same modules for each file anew would take a third of the processor time.
           isolate: false,
           restoreMocks: true,
-          // Far above what any takes alone: two cores may be busy with something else.
-          testTimeout: 30_000,
+          testTimeout: UNIT_TIMEOUT_MS,
         },
       },
       {
         test: {
           name: 'unit-own-process',
           include: ownProcess,
-          testTimeout: 30_000,
+          testTimeout: UNIT_TIMEOUT_MS,
         },
       },
       {

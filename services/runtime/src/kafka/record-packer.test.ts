@@ -23,9 +23,15 @@ const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 60 }),
   // Around the lengths at which a varint grows.
   fc.constantFrom(62, 63, 64, 65, 8_190, 8_191, 8_192, 8_193).map((n) => 'ü'.repeat(n)),
-  fc.constantFrom(63, 64, 8_191, 8_192, 100_000).map((n) => 'x'.repeat(n)),
+  fc.constantFrom(63, 64, 8_191, 8_192).map((n) => 'x'.repeat(n)),
 );
-const content: fc.Arbitrary<string | Buffer> = fc.oneof(text, bytes);
+const large = fc.constant('x'.repeat(100_000));
+// kafkajs takes long for the large ones.
+const content: fc.Arbitrary<string | Buffer> = fc.oneof(
+  { arbitrary: text, weight: 30 },
+  { arbitrary: bytes, weight: 30 },
+  { arbitrary: large, weight: 1 },
+);
 const record: fc.Arbitrary<OutgoingRecord> = fc.record({
   key: fc.oneof(content, fc.uuid()),
   value: fc.option(content),

@@ -186,7 +186,7 @@ export async function sendRandom(socket: Socket, bytes: number): Promise<string>
 }
 
 /** Waits until a condition holds; ends with an error after `timeoutMs`. */
-export async function until(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(condition: () => boolean, timeoutMs = 20_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!condition()) {
     if (performance.now() > deadline)
