@@ -173,10 +173,13 @@ function part(of: {
   readonly where: Condition;
   /** The exact tables have many rows for a key; those of the rollups are summed once, with all others. */
   readonly summed: boolean;
+  /** Further columns. */
+  readonly states: string | null;
 }): Part {
   const sums = of.names.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
+  const columns = of.states === null ? sums : [...sums, of.states];
   return {
-    sql: `SELECT ${of.key} AS k, ${of.slot} AS slot, ${sums.join(', ')}
+    sql: `SELECT ${of.key} AS k, ${of.slot} AS slot, ${columns.join(', ')}
       FROM ${of.table} FINAL
       WHERE ${of.where.sql}
       ${of.summed ? 'GROUP BY k, slot' : ''}`,
@@ -184,7 +187,7 @@ function part(of: {
   };
 }
 
-function rollupParts(of: SumsOf): Part[] {
+function rollupParts(of: SumsOf, states: string | null): Part[] {
   const source = of.rollup;
   if (source === null) return [];
   const parts = [
@@ -202,6 +205,7 @@ function rollupParts(of: SumsOf): Part[] {
         names: of.names,
         columns,
         summed: false,
+        states,
       };
       const within = withinSeconds('bucket', spans, prefix);
       if (source.kind === 'pairs') {
@@ -258,32 +262,77 @@ function hasMinute({ fromMs, toMs }: Span): boolean {
   return Math.ceil(fromMs / MINUTE_MS) < Math.ceil(toMs / MINUTE_MS);
 }
 
-function exactParts(of: SumsOf): Part[] {
+/** So many minutes are named for the index of the minutes in which sessions ended; more occur in every granule. */
+const NAMED_MINUTES_MAX = 120;
+/** The first minute that a DateTime does not hold. */
+const DATE_TIME_END_MS = 2 ** 32 * 1_000;
+
+/** The minutes that spans touch, as ClickHouse reads a DateTime in UTC; null where they are too many to name. */
+function minutesOf(spans: readonly Span[]): string[] | null {
+  const count = spans.reduce(
+    (sum, { fromMs, toMs }) => sum + Math.ceil((toMs - fromMs) / MINUTE_MS) + 1,
+    0,
+  );
+  const isHeld = spans.every(({ fromMs, toMs }) => fromMs >= 0 && toMs <= DATE_TIME_END_MS);
+  if (count > NAMED_MINUTES_MAX || !isHeld) return null;
+  const minutes = new Set<number>();
+  for (const { fromMs, toMs } of spans) {
+    for (let ms = fromMs - (fromMs % MINUTE_MS); ms < toMs; ms += MINUTE_MS) minutes.add(ms);
+  }
+  return [...minutes].map((ms) => new Date(ms).toISOString().slice(0, 19).replace('T', ' '));
+}
+
+/** Sessions that ended in the spans. */
+function endedWithin(spans: readonly Span[], prefix: string): Condition {
+  const latestMs = Math.max(...spans.map((span) => span.toMs));
+  const minutes = minutesOf(spans);
+  return allOf([
+    { sql: `status != 'active'`, params: {} },
+    withinMs('ended_at', spans, prefix),
+    // What has ended had begun: the primary key can use that.
+    {
+      sql: `started_at < ${timeSql(`${prefix}_latest`)}`,
+      params: { [`${prefix}_latest`]: latestMs },
+    },
+    // Implied, too: the index ended_minutes can use it.
+    ...(minutes === null
+      ? []
+      : [
+          {
+            sql: `toStartOfMinute(ended_at) IN {${prefix}_minutes:Array(DateTime('UTC'))}`,
+            params: { [`${prefix}_minutes`]: minutes },
+          },
+        ]),
+  ]);
+}
+
+/** States of sketches that rows of the exact tables come with, as columns. */
+interface RowStates {
+  readonly started: string;
+  readonly ended: string;
+  readonly moved: string;
+}
+
+function exactParts(of: SumsOf, states: RowStates | null): Part[] {
   if (of.exact.length === 0) return [];
   const key = KEY_SQL[of.dimension];
   const keys = keyIn(key, of.keys);
   const { table, filter } = of.sessions;
-  const latestMs = Math.max(...of.exact.map((span) => span.toMs));
   const atEnd = countsAtEnd(of.dimension);
   const ended = part({
     summed: true,
+    states: states?.ended ?? null,
     names: of.names,
     table,
     key,
     slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
     columns: atEnd ? { ...ENDED, ...MOVED } : ENDED,
-    where: allOf([
-      { sql: `status != 'active'`, params: {} },
-      withinMs('ended_at', of.exact, 'e'),
-      // What has ended had begun: the primary key can use that.
-      { sql: `started_at < ${timeSql('e_latest')}`, params: { e_latest: latestMs } },
-      filter,
-      ...keys,
-    ]),
+    where: allOf([endedWithin(of.exact, 'e'), filter, ...keys]),
   });
   if (atEnd) return [ended];
   const started = part({
     summed: true,
+    states: states?.started ?? null,
     names: of.names,
     table,
     key,
@@ -295,6 +344,7 @@ function exactParts(of: SumsOf): Part[] {
   if (minutes.length === 0) return [started, ended];
   const moved = part({
     summed: true,
+    states: states?.moved ?? null,
     names: of.names,
     table: 'session_traffic_1m',
     key,
@@ -311,15 +361,15 @@ function shownKeySql(of: SumsOf): string {
 }
 
 function union(of: SumsOf): Part {
-  const parts = [...rollupParts(of), ...exactParts(of)];
-  const [first] = parts;
-  if (first === undefined) throw new TypeError('nothing to sum');
+  const { sql, params } = unionOf([...rollupParts(of, null), ...exactParts(of, null)]);
+  return { sql, params: { ...params, ...(of.cuts === null ? {} : { cuts: [...of.cuts] }) } };
+}
+
+function unionOf(parts: readonly Part[]): Part {
+  if (parts.length === 0) throw new TypeError('nothing to sum');
   return {
     sql: parts.map(({ sql }) => sql).join('\n    UNION ALL\n    '),
-    params: {
-      ...(Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams),
-      ...(of.cuts === null ? {} : { cuts: [...of.cuts] }),
-    },
+    params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,
   };
 }
 
@@ -454,14 +504,36 @@ export interface SketchesOf {
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
   readonly exact: readonly Span[];
-  readonly sessions: SumsOf['sessions'];
 }
 
-/** Rows of the sketches of whole days and hours. `columns` names or aliases theirs. */
-function sketchParts({ days, hours }: SketchesOf, columns: string): Part[] {
+/** The order of `quantiles` in a row. */
+export const QUANTILES = [0.5, 0.9, 0.95, 0.99] as const;
+
+const NO_KEYS = `
+  initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS users_state,
+  initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
+  initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources_state`;
+const NO_DURATIONS = `initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS durations_state`;
+const KEYS = `
+  uniqCombined64State(17)(user) AS users_state, uniqCombined64State(17)(dest_host) AS destinations_state,
+  uniqCombined64State(17)(source_ip) AS sources_state`;
+const DURATIONS = `quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS durations_state`;
+const NO_STATES = `${NO_KEYS}, ${NO_DURATIONS}`;
+const STATES = `users_sketch AS users_state, destinations_sketch AS destinations_state,
+  sources_sketch AS sources_state, duration_sketch AS durations_state`;
+const ROW_STATES: RowStates = {
+  started: `${KEYS}, ${NO_DURATIONS}`,
+  ended: `${NO_KEYS}, ${DURATIONS}`,
+  moved: NO_STATES,
+};
+const NO_ROW_STATES: RowStates = { started: NO_STATES, ended: NO_STATES, moved: NO_STATES };
+const NO_SUMS = `'' AS k, toInt64(0) AS slot, ${SUM_NAMES.map((name) => `toUInt64(0) AS s_${name}`).join(', ')}`;
+
+/** Rows of the sketches of whole days and hours. */
+function sketchParts({ days, hours }: SketchesOf): Part[] {
   const parts = [
-    ['d', days, 'rollup_sketches_1d'],
-    ['h', hours, 'rollup_sketches_1h'],
+    ['sketch_d', days, 'rollup_sketches_1d'],
+    ['sketch_h', hours, 'rollup_sketches_1h'],
   ] as const;
   return parts
     .filter(([, spans]) => spans.length > 0)
@@ -469,81 +541,78 @@ function sketchParts({ days, hours }: SketchesOf, columns: string): Part[] {
       const within = withinSeconds('bucket', spans, prefix);
       // Before FINAL, because no version of a row changes its bucket: sketches are large.
       return {
-        sql: `SELECT ${columns} FROM ${table} FINAL PREWHERE ${within.sql}`,
+        sql: `SELECT ${NO_SUMS}, ${STATES} FROM ${table} FINAL PREWHERE ${within.sql}`,
         params: within.params,
       };
     });
 }
 
-function unionOf(parts: readonly Part[]): Part {
-  return {
-    sql: parts.map(({ sql }) => sql).join('\n UNION ALL '),
-    params: Object.assign({}, ...parts.map(({ params }) => params)) as SqlParams,
-  };
+/** Sketches of the sessions themselves, where their sums come from elsewhere. */
+function sketchedParts(exact: readonly Span[], { table, filter }: SumsOf['sessions']): Part[] {
+  if (exact.length === 0) return [];
+  const started = allOf([withinMs('started_at', exact, 'sketched'), filter]);
+  const ended = allOf([endedWithin(exact, 'sketched'), filter]);
+  return [
+    {
+      // No version of a row changes any of these.
+      sql: `SELECT ${NO_SUMS}, ${ROW_STATES.started} FROM ${table} WHERE ${started.sql}`,
+      params: started.params,
+    },
+    {
+      sql: `SELECT ${NO_SUMS}, ${ROW_STATES.ended} FROM ${table} FINAL WHERE ${ended.sql}`,
+      params: ended.params,
+    },
+  ];
 }
 
-const uniquesRow = z.object({ users: int64, destinations: int64, sources: int64 });
+function isSame(some: readonly Span[], others: readonly Span[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every((span, i) => span.fromMs === others[i]?.fromMs && span.toMs === others[i]?.toMs)
+  );
+}
+
+const periodRow = z.object({
+  ...sumColumns,
+  users: int64,
+  destinations: int64,
+  sources: int64,
+  quantiles: z.array(z.number().nullable()),
+});
+export type PeriodRow = z.output<typeof periodRow>;
 
 /**
- * Distinct users, destinations and sources of the sessions that started in the spans: exact up to some
- * thousands, then within a few tenths of a percent.
+ * One row: the sums of a period; the distinct users, destinations and sources of the sessions that
+ * started in it, exact up to some thousands, then within a few tenths of a percent; and quantiles of the
+ * durations of those that ended in it, within 1 %. In one statement, because what ended in the edges of
+ * a period is found all over the hours before, and is read once so.
+ *
+ * @param sums by `total`, all figures, without cuts.
  */
-export function uniquesQuery(of: SketchesOf): Query<typeof uniquesRow> {
-  const parts = sketchParts(of, 'users_sketch AS u, destinations_sketch AS d, sources_sketch AS s');
-  if (of.exact.length > 0) {
-    const where = allOf([withinMs('started_at', of.exact, 'e'), of.sessions.filter]);
-    // No version of a row changes any of these.
-    parts.push({
-      sql: `SELECT uniqCombined64State(17)(user) AS u, uniqCombined64State(17)(dest_host) AS d,
-          uniqCombined64State(17)(source_ip) AS s
-        FROM ${of.sessions.table} WHERE ${where.sql}`,
-      params: where.params,
-    });
-  }
-  const { sql, params } = unionOf(parts);
+export function periodQuery(
+  sums: SumsOf & { readonly dimension: 'total' },
+  sketches: SketchesOf,
+): Query<typeof periodRow> {
+  const isShared = isSame(sums.exact, sketches.exact);
+  const { sql, params } = unionOf([
+    ...rollupParts(sums, NO_STATES),
+    ...exactParts(sums, isShared ? ROW_STATES : NO_ROW_STATES),
+    ...sketchParts(sketches),
+    ...(isShared ? [] : sketchedParts(sketches.exact, sums.sessions)),
+  ]);
   return {
-    name: 'uniques',
-    sql: `SELECT uniqCombined64Merge(17)(u) AS users, uniqCombined64Merge(17)(d) AS destinations,
-        uniqCombined64Merge(17)(s) AS sources
-      FROM (${sql})`,
+    name: 'period',
+    sql: `SELECT ${summedSql(sums)},
+        uniqCombined64Merge(17)(users_state) AS users,
+        uniqCombined64Merge(17)(destinations_state) AS destinations,
+        uniqCombined64Merge(17)(sources_state) AS sources,
+        arrayMap(q -> if(isFinite(q), q, NULL),
+          quantilesDDMerge(0.01, ${QUANTILES.join(', ')})(durations_state)) AS quantiles
+      FROM (
+    ${sql}
+      )`,
     params,
-    row: uniquesRow,
-    settings: FINAL_SETTINGS,
-    reuse: true,
-  };
-}
-
-const quantilesRow = z.object({ quantiles: z.array(z.number().nullable()) });
-/** The order of `quantiles` in the row. */
-export const QUANTILES = [0.5, 0.9, 0.95, 0.99] as const;
-
-/** Durations of the sessions that ended in the spans, within 1 %. */
-export function durationQuantilesQuery(of: SketchesOf): Query<typeof quantilesRow> {
-  const parts = sketchParts(of, 'duration_sketch AS sketch');
-  if (of.exact.length > 0) {
-    const where = allOf([
-      { sql: `status != 'active'`, params: {} },
-      withinMs('ended_at', of.exact, 'e'),
-      {
-        sql: `started_at < ${timeSql('e_latest')}`,
-        params: { e_latest: Math.max(...of.exact.map((span) => span.toMs)) },
-      },
-      of.sessions.filter,
-    ]);
-    parts.push({
-      sql: `SELECT quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS sketch
-        FROM ${of.sessions.table} FINAL WHERE ${where.sql}`,
-      params: where.params,
-    });
-  }
-  const { sql, params } = unionOf(parts);
-  return {
-    name: 'duration_quantiles',
-    sql: `SELECT arrayMap(q -> if(isFinite(q), q, NULL),
-        quantilesDDMerge(0.01, ${QUANTILES.join(', ')})(sketch)) AS quantiles
-      FROM (${sql})`,
-    params,
-    row: quantilesRow,
+    row: periodRow,
     settings: FINAL_SETTINGS,
     reuse: true,
   };

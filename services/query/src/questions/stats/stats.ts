@@ -6,7 +6,7 @@ import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOf } from '../range.js';
 import type { Span } from '../sums/plan.js';
 import { measuresOf } from '../sums/measures.js';
-import { durationQuantiles, openAt, together, totalSums, uniques } from '../sums/sums.js';
+import { openAt, periodSums, together } from '../sums/sums.js';
 import type { Provenance, SumsDeps } from '../sums/sums.js';
 import { topRows } from '../top/top.js';
 
@@ -21,7 +21,7 @@ export async function stats(
   { signal }: Asking,
   nowMs: number,
 ): Promise<Stats> {
-  // Ten queries at once keep the cores busy; more threads for each would only cost.
+  // Five queries at once keep the cores busy; more threads for each would only cost.
   const asking = { signal, threads: 1 };
   const range = rangeOf(query, nowMs);
   const before = periodBefore(query, range);
@@ -71,27 +71,16 @@ async function periodStats(
   filters: Filters,
   asking: Asking,
 ): Promise<{ stats: PeriodStats; provenance: Provenance }> {
-  const question = { range, filters };
-  const [{ sums, provenance }, distinct, quantiles] = await Promise.all([
-    totalSums(deps, question, asking),
-    uniques(deps, question, asking),
-    durationQuantiles(deps, question, asking),
-  ]);
-  const anyEnded = sums.sessions_closed + sums.sessions_failed + sums.sessions_rejected > 0;
-  const [p50, p90, p95, p99] = anyEnded ? quantiles : [];
+  const { row, provenance } = await periodSums(deps, { range, filters }, asking);
+  const [p50 = null, p90 = null, p95 = null, p99 = null] = row.quantiles;
   return {
     provenance,
     stats: {
-      ...measuresOf(sums),
-      unique_users: distinct.users,
-      unique_destinations: distinct.destinations,
-      unique_sources: distinct.sources,
-      duration_quantiles_ms: {
-        p50: p50 ?? null,
-        p90: p90 ?? null,
-        p95: p95 ?? null,
-        p99: p99 ?? null,
-      },
+      ...measuresOf(row),
+      unique_users: row.users,
+      unique_destinations: row.destinations,
+      unique_sources: row.sources,
+      duration_quantiles_ms: { p50, p90, p95, p99 },
     },
   };
 }

@@ -638,7 +638,7 @@ describe('today, where the sums are fresh and nothing newer has come,', () => {
     expect({ ...second, as_of: '' }).toEqual({ ...first, as_of: '' });
     expect(await queriesSent()).toEqual(asked);
     expect(await api.registry.metrics()).toMatch(
-      /sockscope_query_sql_reused_total\{[^}]*query="series_total"[^}]*\} [1-9]/,
+      /sockscope_query_sql_reused_total\{[^}]*query="period"[^}]*\} [1-9]/,
     );
   });
 

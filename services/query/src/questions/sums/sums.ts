@@ -2,17 +2,17 @@ import type { TopMeasure } from '@sockscope/schemas/api';
 import type { CoverageReader, Kept } from '../../coverage/coverage.js';
 import { activeCountQuery } from '../../sql/active.js';
 import {
-  durationQuantilesQuery,
   flowsQuery,
+  periodQuery,
   seriesQuery,
   SUM_NAMES,
   topNames,
   topQuery,
-  uniquesQuery,
 } from '../../sql/sums.js';
 import type {
   Dimension,
   FlowRow,
+  PeriodRow,
   SeriesRow,
   SumName,
   Sums,
@@ -222,35 +222,25 @@ export async function openAt(
   return Math.max(0, (open[0]?.active ?? 0) - (after === null ? 0 : netOf(after.sums)));
 }
 
-/** Distinct users, destinations and sources of the sessions that started in a range. */
-export async function uniques(
+/** Everything that is told of a period, over all that passes; see periodQuery. */
+export async function periodSums(
   deps: SumsDeps,
   question: RangeQuestion,
   asking: Asking,
-): Promise<{ users: number; destinations: number; sources: number }> {
-  const [row] = await deps.store.ask(uniquesQuery(await planned(deps, question)), asking);
-  return row ?? { users: 0, destinations: 0, sources: 0 };
-}
-
-/** Quantiles of the durations of the sessions that ended in a range, in the order of QUANTILES; within 1 %. */
-export async function durationQuantiles(
-  deps: SumsDeps,
-  question: RangeQuestion,
-  asking: Asking,
-): Promise<readonly (number | null)[]> {
-  const query = durationQuantilesQuery(await planned(deps, question));
-  const [row] = await deps.store.ask(query, asking);
-  return row?.quantiles ?? [];
-}
-
-/** For what only the unfiltered rollups hold. */
-async function planned(deps: SumsDeps, { range, filters }: RangeQuestion) {
+): Promise<{ row: PeriodRow; provenance: Provenance }> {
+  const { range, filters } = question;
   const coverage = await deps.coverage.read();
-  const plan = planOf(range, { ...coverage, rollups: coverage.rollups && isUnfiltered(filters) });
-  return {
-    days: plan.days,
-    hours: plan.hours,
-    exact: plan.exact,
-    sessions: { table: sessionsTableOf(filters), filter: filterOf(filters) },
-  };
+  const { of, provenance } = prepare(
+    { ...question, dimension: 'total' as const },
+    SUM_NAMES,
+    coverage,
+  );
+  // There are sketches of all sessions together only.
+  const sketches = planOf(range, {
+    ...coverage,
+    rollups: coverage.rollups && isUnfiltered(filters),
+  });
+  const [row] = await deps.store.ask(periodQuery(of, sketches), asking);
+  if (row === undefined) throw new TypeError('a sum over everything has a row');
+  return { row, provenance };
 }
