@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +13,9 @@ import { cloudEventHeaders } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-const INGEST = fileURLToPath(new URL('../../../services/ingest/dist/main.js', import.meta.url));
+const serviceMain = (name: string) =>
+  fileURLToPath(new URL(`../../../services/${name}/dist/main.js`, import.meta.url));
+const INGEST = serviceMain('ingest');
 const TOPIC = 'two-shards';
 const SESSIONS = 400;
 /** Each hour is summed on its own. */
@@ -96,12 +99,47 @@ async function ingest(
     expect(await exited).toBe(0);
     return;
   }
+  endWithTest(child, exited);
+}
+
+function endWithTest(child: ChildProcess, exited: Promise<unknown>): void {
   processes.push({
     async stop() {
       child.kill('SIGTERM');
       await exited;
     },
   });
+}
+
+/** The query service before one of the databases, and what it answers, apart from when it did. */
+async function query(url: string, database: string): Promise<(path: string) => Promise<unknown>> {
+  const port = await pickFreePort();
+  const child = spawn(process.execPath, [serviceMain('query')], {
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      CLICKHOUSE_URL: url,
+      CLICKHOUSE_DATABASE: database,
+      QUERY_LISTEN: `127.0.0.1:${port}`,
+      LOG_LEVEL: 'error',
+    },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  endWithTest(child, new Promise((resolve) => child.once('exit', resolve)));
+  const base = `http://127.0.0.1:${port}`;
+  await until('query answers', async () =>
+    fetch(`${base}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    ),
+  );
+  return async (path) => {
+    const response = await fetch(`${base}/api/v1/${path}`);
+    // When it was asked is not what is compared.
+    const answer: unknown = JSON.parse(await response.text(), (name, value: unknown) =>
+      name === 'as_of' || name === 'rate_window_ms' ? undefined : value,
+    );
+    return { code: response.status, answer };
+  };
 }
 
 async function ask(shard: number, sql: string): Promise<string> {
@@ -178,6 +216,12 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
+interface Known {
+  readonly session_id: string;
+  readonly user: string;
+  readonly dest_host: string;
+}
+
 /** What both databases hold, and which columns of it do not depend on when it was stored. */
 const EVERYTHING = [
   ['sessions', '*'],
@@ -219,6 +263,48 @@ describe('two shards', () => {
     const page = (database: string) =>
       `SELECT session_id, started_at, user, status, bytes_sent FROM ${database}.sessions FINAL ORDER BY started_at DESC, session_id DESC LIMIT 50`;
     expect(await ask(1, page('pair'))).toBe(await ask(0, page('single')));
+  });
+
+  it('answer every question as one node does', async () => {
+    const [first, second] = shards;
+    if (first === undefined || second === undefined) throw new Error('two shards are needed');
+    const [single, pair] = await Promise.all([
+      query(first.url, 'single'),
+      query(second.url, 'pair'),
+    ]);
+    const range = 'from=2026-05-03T20:10:20Z&to=2026-05-04T05:30:00Z';
+    const page = (await single('sessions?limit=1&status=closed')) as { answer: { items: Known[] } };
+    const [known] = page.answer.items;
+    if (known === undefined) throw new Error('a closed session is needed');
+    const user = encodeURIComponent(known.user);
+    const host = encodeURIComponent(known.dest_host);
+    const filters = ['', '&status=failed', `&user=${user}`, `&user=${user}&dest_port=443`];
+    const paths = [
+      `sessions?limit=1000`,
+      `sessions?user=${user}`,
+      `sessions?dest_host=${host}&sort=bytes`,
+      `sessions?overlap_after=2026-05-03T22:00:00Z&min_bytes=100&source_ip=::ffff:0:0/96`,
+      `sessions/${known.session_id}`,
+      `sessions/${known.session_id}/events`,
+      `users/${user}?${range}`,
+      `destinations/${host}?${range}`,
+      ...['users', 'destinations', 'sources', 'ports', 'acl-rules', 'close-reasons'].flatMap(
+        (top) => filters.map((filter) => `top/${top}?${range}&limit=100${filter}`),
+      ),
+      ...filters.flatMap((filter) => [
+        `flows?${range}${filter}`,
+        `traffic?${range}${filter}`,
+        `traffic?${range}&split=status${filter}`,
+        `traffic?${range}&split=user&interval=30m${filter}`,
+      ]),
+      `stats?${range}`,
+      'sessions/active?limit=1000',
+    ];
+    for (const path of paths) {
+      const expected = await single(path);
+      expect(expected, `${path} ${JSON.stringify(expected)}`).toMatchObject({ code: 200 });
+      expect(await pair(path), path).toEqual(expected);
+    }
   });
 
   it('hold each event and session once after each node was rebuilt from the topic', async () => {

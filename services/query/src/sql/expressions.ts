@@ -9,8 +9,15 @@ export function timeSql(name: string): string {
   return `fromUnixTimestamp64Milli({${name}:Int64}, 'UTC')`;
 }
 
-/** Versions of a row share a partition, so FINAL need not merge across partitions. */
-export const FINAL_SETTINGS = { do_not_merge_across_partitions_select_final: 1 } as const;
+/**
+ * Versions of a row share a partition, so FINAL need not merge across partitions. All rows of a session
+ * are on one shard of a cluster, so what is looked up by its id is found there; without the second setting
+ * ClickHouse refuses to look (distributed_product_mode = deny).
+ */
+export const FINAL_SETTINGS = {
+  do_not_merge_across_partitions_select_final: 1,
+  distributed_product_mode: 'local',
+} as const;
 
 /**
  * For questions that read a few granules: one thread is enough, and leaves the others to other
