@@ -32,7 +32,8 @@ export const trafficQuery = z
       .default('auto')
       .describe('above an hour, the wall clock of time_zone decides where one begins'),
     points: whole(1, API_LIMITS.buckets_max)
-      .default(120)
+      // A month by six hours, begun in the middle of one.
+      .default(121)
       .describe('with interval=auto: the finest interval with at most this many points'),
     split: z.enum(TRAFFIC_SPLITS).optional().describe('one series per value, and one for others'),
     series: whole(1, API_LIMITS.series_max)

@@ -21,7 +21,8 @@ export const API_LIMITS = {
 } as const;
 
 const EARLIEST_MS = 0;
-const LATEST_MS = Date.UTC(2200, 0, 1);
+/** ClickHouse's DateTime ends in February 2106. */
+const LATEST_MS = Date.UTC(2106, 0, 1);
 const DAY_MS = 86_400_000;
 
 const INSTANT =
@@ -55,7 +56,7 @@ export const instant = z
       ctx.addIssue({
         code: 'custom',
         message:
-          'must be a time from 1970 to 2199 such as 2026-01-31T23:59:59.999Z, 2026-01-31T12:00:00+02:00 or 2026-01-31',
+          'must be a time from 1970 to 2105 such as 2026-01-31T23:59:59.999Z, 2026-01-31T12:00:00+02:00 or 2026-01-31',
       });
       return z.NEVER;
     }

@@ -49,7 +49,7 @@ export interface AppConfig {
 export interface AppDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;
-  readonly gates: Readonly<Record<'light' | 'heavy', Gate>>;
+  readonly gates: Readonly<Record<'light' | 'heavy' | 'resume', Gate>>;
   readonly exports: ExportDeps;
   readonly hub: Hub;
   readonly streamMetrics: StreamMetrics;
@@ -93,6 +93,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   app.setSerializerCompiler(config.validate_answers ? validatingSerializer : plainSerializer);
   endConnectionsInOrder(app);
   answerUpgrades(app);
+  app.addHook('preClose', () => deps.exports.running.stop());
   handleErrors(app, deps.logger);
   measureRequests(app, deps.registry);
   await allowOrigins(app, config.guard.origins);

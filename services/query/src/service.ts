@@ -10,11 +10,13 @@ import type { QueryConfig } from './config.js';
 import { createCoverageReader } from './coverage/coverage.js';
 import { createEventLoopWatch } from './http/event-loop.js';
 import { createAuditLog } from './export/audit.js';
+import { createRunningExports } from './export/running.js';
 import { createMask } from './mask/mask.js';
 import { createQueryServer } from './server.js';
 import { createGate, createGateMetrics } from './store/gate.js';
 import { createStoreMetrics } from './store/metrics.js';
 import { createStore } from './store/store.js';
+import { RESUME_WAIT_MAX_MS, RESUMES_MAX } from './stream/config.js';
 import { createHub } from './stream/hub.js';
 import { createStreamMetrics } from './stream/metrics.js';
 
@@ -82,7 +84,19 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     {
       store,
       coverage: createCoverageReader({ store, toleranceMs: config.limits.sums_age_ms, now }),
-      gates: { light: gateOf('light'), heavy: gateOf('heavy') },
+      gates: {
+        light: gateOf('light'),
+        heavy: gateOf('heavy'),
+        resume: createGate(
+          {
+            name: 'resume',
+            running_max: RESUMES_MAX,
+            waiting_max: config.stream.clients_max,
+            wait_max_ms: RESUME_WAIT_MAX_MS,
+          },
+          gateMetrics,
+        ),
+      },
       isOverloaded: () => eventLoop.isOverloaded(),
       exports: {
         clickhouse,
@@ -96,6 +110,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
           },
           gateMetrics,
         ),
+        running: createRunningExports(),
         metrics,
         logger,
         config: config.exports,

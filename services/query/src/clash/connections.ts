@@ -2,6 +2,7 @@ import type { ClashConnections } from '@sockscope/schemas/api';
 import type { CoverageReader } from '../coverage/coverage.js';
 import type { Mask } from '../mask/mask.js';
 import { filterOf, restrictedTo } from '../questions/filters/filters.js';
+import { addExactly } from '../questions/sums/measures.js';
 import { openSessionsQuery } from '../sql/active.js';
 import type { OpenSession } from '../sql/active.js';
 import type { Asking, Store } from '../store/store.js';
@@ -22,8 +23,8 @@ export async function clashConnectionsOf(
   );
   const connections = rows.map((row) => connectionOf(row, who.mask));
   return {
-    downloadTotal: connections.reduce((sum, each) => sum + each.download, 0),
-    uploadTotal: connections.reduce((sum, each) => sum + each.upload, 0),
+    downloadTotal: connections.reduce((sum, each) => addExactly(sum, each.download), 0),
+    uploadTotal: connections.reduce((sum, each) => addExactly(sum, each.upload), 0),
     memory: process.memoryUsage.rss(),
     connections,
   };

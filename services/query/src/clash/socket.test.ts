@@ -19,6 +19,7 @@ import { NO_MASK } from '../mask/mask.js';
 import type { Store } from '../store/store.js';
 import { serveClashSockets } from './socket.js';
 
+const WAIT = { timeout: 20_000 };
 const DASHBOARD = 'https://dashboard.example';
 const RECHECK_INTERVAL_MS = 20;
 
@@ -27,6 +28,7 @@ let port: number;
 /** What the recheck of an open socket says. */
 let stillAllowed: () => Promise<boolean>;
 let shown: Credentials[];
+let pingIntervalMs: number;
 /** What each open session has sent and received. */
 let open: { session_id: string; bytes_sent: number; bytes_received: number }[];
 
@@ -45,6 +47,7 @@ const SESSION = {
 beforeEach(async () => {
   stillAllowed = async () => true;
   shown = [];
+  pingIntervalMs = 30_000;
   open = [];
   app = fastify({ routerOptions: { constraints: CONSTRAINTS } });
   app.setValidatorCompiler(validatorCompiler);
@@ -86,6 +89,9 @@ beforeEach(async () => {
         }),
         isStillAllowed: () => stillAllowed(),
         recheckIntervalMs: RECHECK_INTERVAL_MS,
+        get pingIntervalMs() {
+          return pingIntervalMs;
+        },
       });
     },
     { prefix: '/api/v1' },
@@ -285,6 +291,25 @@ describe('a WebSocket', () => {
     expect([socket.readyState, messages.length]).toEqual([WebSocket.OPEN, 0]);
     memory.close();
     socket.close();
+  });
+});
+
+describe('a client that vanished', () => {
+  it('does not keep its place, and one that answers pings does', async () => {
+    pingIntervalMs = 500;
+    const gone = new WebSocket(url('logs'), { autoPong: false });
+    const stays = new WebSocket(url('logs'));
+    let pings = 0;
+    stays.on('ping', () => {
+      pings += 1;
+    });
+    const [code] = (await once(gone, 'close')) as [number];
+    expect(code).toBe(1006);
+    await vi.waitFor(() => {
+      expect(pings).toBeGreaterThan(2);
+    }, WAIT);
+    expect(stays.readyState).toBe(WebSocket.OPEN);
+    stays.close();
   });
 });
 

@@ -17,6 +17,7 @@ const MESSAGE_MAX_BYTES = 1_024;
 const BUFFER_MAX_BYTES = 1_048_576;
 const INTERVAL_DEFAULT_MS = 1_000;
 const RECHECK_INTERVAL_MS = 30_000;
+const PING_INTERVAL_MS = 30_000;
 const RETRY_AFTER_SECONDS = 5;
 const STOP_GRACE_MS = 1_000;
 
@@ -28,6 +29,8 @@ export interface ClashSocketDeps {
   isStillAllowed(request: FastifyRequest): Promise<boolean>;
   /** How often that is asked; half a minute where nothing is said. */
   readonly recheckIntervalMs?: number;
+  /** How often a client must answer a ping; half a minute where nothing is said. */
+  readonly pingIntervalMs?: number;
 }
 
 /**
@@ -100,6 +103,19 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
       }
     };
     const timer = setInterval(() => void send(), intervalMs);
+    let isAlive = true;
+    socket.on('pong', () => {
+      isAlive = true;
+    });
+    // A machine that vanished says nothing, and some feeds never send: their places would stay taken.
+    const ping = setInterval(() => {
+      if (!isAlive) {
+        socket.terminate();
+        return;
+      }
+      isAlive = false;
+      socket.ping();
+    }, deps.pingIntervalMs ?? PING_INTERVAL_MS);
     const recheck = setInterval(() => {
       isStillAllowed().then(
         (allowed) => {
@@ -114,6 +130,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
     });
     socket.on('close', () => {
       clearInterval(timer);
+      clearInterval(ping);
       clearInterval(recheck);
       gone.abort();
     });

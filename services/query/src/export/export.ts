@@ -21,11 +21,13 @@ import type { StoreMetrics } from '../store/metrics.js';
 import type { AuditLog } from './audit.js';
 import type { ExportConfig } from './config.js';
 import { createRowCounter } from './count-rows.js';
+import type { RunningExports } from './running.js';
 
 export interface ExportDeps {
   readonly clickhouse: ClickHouse;
   readonly audit: AuditLog;
   readonly gate: Gate;
+  readonly running: RunningExports;
   readonly metrics: StoreMetrics;
   readonly logger: Logger;
   readonly config: ExportConfig;
@@ -86,6 +88,9 @@ async function send(
   };
   // Nothing leaves before it is written down that it does.
   await deps.audit.write({ ...entry, rows: 0, outcome: 'started' });
+  const ended = deps.running.add(() => {
+    context.reply.raw.destroy();
+  });
   const counter = createRowCounter(format);
   const end = deps.metrics.duration.startTimer({ query: statement.name });
   let outcome: 'finished' | 'aborted' | 'failed' = 'failed';
@@ -107,6 +112,7 @@ async function send(
         'the end of an export is missing in the audit log',
       );
     });
+    ended();
   }
 }
 
@@ -135,6 +141,15 @@ async function pump(
   raw.once('close', () => {
     gone.abort();
   });
+  // Whoever left while the beginning was written down does not say so again.
+  if (raw.destroyed) gone.abort();
+  // A client that takes nothing would keep its place at the gate, and ClickHouse's answer, for ever.
+  const deadline = setTimeout(() => {
+    gone.abort();
+  }, deps.config.timeout_ms);
+  raw.once('close', () => {
+    clearTimeout(deadline);
+  });
   const pieces = deps.clickhouse.download({
     sql: statement.sql,
     params: statement.params,
@@ -160,8 +175,9 @@ async function pump(
     if (!raw.write(next.value)) {
       await once(raw, 'drain', { signal: gone.signal }).catch(() => undefined);
     }
-    if (raw.destroyed) {
+    if (gone.signal.aborted) {
       await pieces.return();
+      if (!raw.destroyed) throw new Error('the client does not take the export in time');
       return 'aborted';
     }
     next = await pieces.next();

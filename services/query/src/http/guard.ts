@@ -55,7 +55,11 @@ export async function isStillAllowed(
     const isSame = now.user === before.user && now.scopes.size === before.scopes.size;
     return isSame && [...now.scopes].every((scope) => before.scopes.has(scope));
   } catch (error) {
-    if (error instanceof ProblemError && error.code === 'unauthenticated') return false;
+    // The latter says the same of an address from which many wrong ones have come.
+    const isKnownWrong =
+      error instanceof ProblemError &&
+      (error.code === 'unauthenticated' || error.code === 'too-many-requests');
+    if (isKnownWrong) return false;
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 import { toTimestamp } from '@sockscope/schemas';
+import { API_LIMITS } from '@sockscope/schemas/api';
 import { invalidParameters } from '../http/problem.js';
 import { startOfDay } from '../time/zone.js';
 import type { Span } from './sums/plan.js';
@@ -11,6 +12,7 @@ interface RangeParams {
 }
 
 const SECOND_MS = 1_000;
+const DAY_MS = 86_400_000;
 
 /**
  * The end of a range that has none: now, rounded up to a whole second, so that questions asked
@@ -23,21 +25,25 @@ export function endOf(query: { readonly to?: number | undefined }, nowMs: number
 /** The range that a request means: the day of its end, up to its end, unless it says otherwise. */
 export function rangeOf(query: RangeParams, nowMs: number): Span {
   const toMs = endOf(query, nowMs);
-  return checked(query.from ?? startOfDay(toMs - 1, query.time_zone), toMs);
+  return checked(query.from ?? Math.max(0, startOfDay(toMs - 1, query.time_zone)), toMs);
 }
 
 /** The same, with a default of so many days. */
 export function rangeOfDays(query: RangeParams, days: number, nowMs: number): Span {
   const toMs = endOf(query, nowMs);
-  return checked(query.from ?? toMs - days * 86_400_000, toMs);
+  return checked(query.from ?? Math.max(0, toMs - days * DAY_MS), toMs);
 }
 
+/** What `checkRange` sees of a range that has both ends, for one that was given an end by default. */
 function checked(fromMs: number, toMs: number): Span {
-  if (fromMs >= toMs) {
-    throw invalidParameters([
-      { parameter: 'from', message: 'must lie before the end of the range' },
-    ]);
-  }
+  const days = API_LIMITS.range_days_max;
+  const message =
+    fromMs >= toMs
+      ? 'must lie before the end of the range'
+      : toMs - fromMs > days * DAY_MS
+        ? `the range may span at most ${days} days`
+        : null;
+  if (message !== null) throw invalidParameters([{ parameter: 'from', message }]);
   return { fromMs, toMs };
 }
 

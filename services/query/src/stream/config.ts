@@ -35,6 +35,12 @@ export const REPLAY_MAX = 20_000;
 export const SEEN_MAX = 200_000;
 /** Older than this is not looked up for those who come back. */
 export const RESUME_MAX_MS = 600_000;
+/** So many at once are given what they missed; as many as there may be streams wait for it. */
+export const RESUMES_MAX = 4;
+export const RESUME_WAIT_MAX_MS = 20_000;
+/** Frames of what one missed that are written before it is seen whether they were taken, and how long that may take. */
+export const FRAMES_AT_ONCE = 500;
+export const DRAIN_MAX_MS = 10_000;
 export const PING_INTERVAL_MS = 15_000;
 /** How often it is checked that a key or token is still good. */
 export const RECHECK_INTERVAL_MS = 30_000;

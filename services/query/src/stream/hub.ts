@@ -111,6 +111,13 @@ export function createHub(
     for (const listener of listeners) listener.gap(fromMs, nowMs);
     readToMs = nowMs;
     more = null;
+    forget();
+  }
+
+  /** Makes sure that nobody goes on from memory over events that were never handed out. */
+  function forget(): void {
+    replay = [];
+    nextN += 1;
   }
 
   /** Pages of what was stored since a time, each beginning where the one before it ended. */
@@ -158,8 +165,8 @@ export function createHub(
       if (listeners.size === 0) {
         readToMs = null;
         more = null;
-        // What comes now is not read, so nobody could go on from here.
-        replay = [];
+        // What comes now is not read.
+        forget();
         await new Promise<void>((resolve) => {
           wake = resolve;
         });

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { StreamQuery } from '@sockscope/schemas/api';
 import { streamCountersExample, streamQuery, streamSessionExample } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -9,8 +10,9 @@ import { PROBLEMS, requireScope } from '../http/question.js';
 import { visibleFilters, visibleSession } from '../mask/visible.js';
 import { passesOf } from '../questions/filters/passes.js';
 import type { SumsDeps } from '../questions/sums/sums.js';
-import { PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
+import { DRAIN_MAX_MS, FRAMES_AT_ONCE, PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
 import type { StreamConfig } from './config.js';
+import type { Gate } from '../store/gate.js';
 import { countersOf } from './counters.js';
 import { frame, positionOf, positionText } from './event.js';
 import type { LiveEvent, Position } from './event.js';
@@ -20,6 +22,7 @@ import type { StreamMetrics } from './metrics.js';
 
 export interface StreamDeps extends SumsDeps {
   readonly hub: Hub;
+  readonly gates: { readonly resume: Gate };
   readonly config: StreamConfig;
   readonly metrics: StreamMetrics;
   /** Milliseconds since 1970. */
@@ -30,6 +33,7 @@ export interface StreamDeps extends SumsDeps {
 }
 
 const RETRY_MS = 2_000;
+const END_GRACE_MS = 1_000;
 
 const EXAMPLE = [
   `retry: ${RETRY_MS}\n\n`,
@@ -40,6 +44,7 @@ const EXAMPLE = [
 /** `GET /stream`: server-sent events of sessions and counters. */
 export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   const open = new Set<(cause: 'stopping') => void>();
+  let joining = 0;
   app.addHook('preClose', async () => {
     for (const end of open) end('stopping');
   });
@@ -70,7 +75,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
     async (request, reply) => {
       const context = deps.contextOf(request, reply);
       requireScope(context, 'read');
-      if (open.size >= deps.config.clients_max) {
+      if (open.size + joining >= deps.config.clients_max) {
         throw new ProblemError('overloaded', 'too many live streams are open', {
           retryAfterSeconds: 5,
         });
@@ -87,31 +92,47 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           visibleSession(event.session, context.mask),
           positionText(event, deps.hub.name),
         );
-      // Until the stream is open, frames wait; what is thrown until then is still told as a problem.
+      // Until the stream is open and has what it missed, frames wait; what is thrown until it is open
+      // is still told as a problem.
       let write = (frames: readonly string[]) => {
-        early.push(...frames);
+        for (const each of frames) early.push(each);
       };
       const early: string[] = [];
-      const leave = await deps.hub.join(
-        {
-          events(events) {
-            write(
-              events.filter((event) => wanted(event.type) && passes(event.session)).map(frameOf),
-            );
+      const join = () =>
+        deps.hub.join(
+          {
+            events(events) {
+              write(
+                events.filter((event) => wanted(event.type) && passes(event.session)).map(frameOf),
+              );
+            },
+            gap(fromMs, toMs) {
+              write([frame('gap', gapOf(fromMs, toMs), String(toMs))]);
+            },
           },
-          gap(fromMs, toMs) {
-            write([frame('gap', gapOf(fromMs, toMs), String(toMs))]);
-          },
-        },
-        since,
-      );
-      const writer = openWriter(request, reply, deps, open);
-      writer.onEnd(leave);
-      writer.write(early);
-      write = (frames) => {
-        writer.write(frames);
+          since,
+        );
+      const begin = async () => {
+        const leave = await join();
+        const writer = openWriter(request, reply, deps, open);
+        writer.onEnd(leave);
+        while (writer.isOpen && early.length > 0) {
+          writer.write(early.splice(0, FRAMES_AT_ONCE));
+          // oxlint-disable-next-line no-await-in-loop
+          await writer.drained();
+        }
+        write = (frames) => {
+          writer.write(frames);
+        };
+        if (wanted('counters')) startCounters(deps, context, writer);
       };
-      if (wanted('counters')) startCounters(deps, context, writer);
+      joining += 1;
+      try {
+        // What one missed may be much: a few are given it at a time.
+        await (since === null ? begin() : deps.gates.resume.pass(context.signal, begin));
+      } finally {
+        joining -= 1;
+      }
       return reply;
     },
   );
@@ -127,6 +148,8 @@ type Cause = 'slow' | 'unauthenticated' | 'stopping';
 interface Writer {
   /** Sends the frames, or ends the stream where those before have not been taken yet. */
   write(frames: readonly string[]): void;
+  /** Resolves when more may be written: the client has taken what there is, or is cut off for not taking it. */
+  drained(): Promise<void>;
   end(cause: Cause): void;
   /** Runs once, when the stream has ended for whatever reason. */
   onEnd(clean: () => void): void;
@@ -141,6 +164,7 @@ function openWriter(
   open: Set<(cause: 'stopping') => void>,
 ): Writer {
   const cleaners: (() => void)[] = [];
+  const closing = new AbortController();
   let isOpen = true;
   reply.hijack();
   const { raw } = reply;
@@ -156,6 +180,7 @@ function openWriter(
   function close(): void {
     if (!isOpen) return;
     isOpen = false;
+    closing.abort();
     open.delete(end);
     for (const clean of cleaners) clean();
   }
@@ -164,8 +189,15 @@ function openWriter(
     deps.metrics.cutOff.inc({ cause });
     close();
     // A slow client would keep what is buffered for ever.
-    if (cause === 'slow') raw.destroy();
-    else raw.end();
+    if (cause === 'slow') {
+      raw.destroy();
+      return;
+    }
+    raw.end();
+    // Nor does the end reach one that has stopped reading, which would hold up a stop.
+    setTimeout(() => {
+      raw.destroy();
+    }, END_GRACE_MS).unref();
   }
   const writer: Writer = {
     get isOpen() {
@@ -180,6 +212,14 @@ function openWriter(
       raw.cork();
       for (const text of frames) raw.write(text);
       raw.uncork();
+    },
+    async drained() {
+      if (!isOpen || !raw.writableNeedDrain) return;
+      const deadline = setTimeout(() => {
+        end('slow');
+      }, DRAIN_MAX_MS);
+      await once(raw, 'drain', { signal: closing.signal }).catch(() => undefined);
+      clearTimeout(deadline);
     },
     end,
     onEnd(clean) {

@@ -9,6 +9,7 @@ import { createKeyStore } from '../auth/keys.js';
 import { createTokenVerifier } from '../auth/tokens.js';
 import { createCoverageReader } from '../coverage/coverage.js';
 import { createAuditLog } from '../export/audit.js';
+import { createRunningExports } from '../export/running.js';
 import { maskConfig } from '../mask/config.js';
 import { createMask } from '../mask/mask.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
@@ -42,6 +43,8 @@ export interface TestAppOptions {
   readonly heavyRunningMax?: number;
   readonly streamClientsMax?: number;
   readonly exportRowsMax?: number;
+  readonly exportsRunningMax?: number;
+  readonly exportTimeoutMs?: number;
   readonly streamBufferMaxBytes?: number;
 }
 
@@ -98,18 +101,23 @@ export async function createTestApp(
     {
       store,
       coverage: createCoverageReader({ store, toleranceMs: 0, now }),
-      gates: { light: gate('light', 50), heavy: gate('heavy', options.heavyRunningMax ?? 8) },
+      gates: {
+        light: gate('light', 50),
+        heavy: gate('heavy', options.heavyRunningMax ?? 8),
+        resume: gate('resume', 4),
+      },
       isOverloaded: options.isOverloaded ?? (() => false),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse }),
-        gate: gate('export', 4),
+        gate: gate('export', options.exportsRunningMax ?? 4),
+        running: createRunningExports(),
         metrics,
         logger,
         config: {
           running_max: 4,
           rows_max: options.exportRowsMax ?? 1_000_000,
-          timeout_ms: 60_000,
+          timeout_ms: options.exportTimeoutMs ?? 60_000,
         },
         limits: { rows_to_read_max: 1_000_000_000, memory_max_bytes: 2_000_000_000 },
       },

@@ -23,10 +23,21 @@ export const INTERVALS = {
 
 export type Interval = keyof typeof INTERVALS;
 
-/** The finest interval that cuts the range into at most `pointsMax` pieces. */
-export function automaticInterval(fromMs: number, toMs: number, pointsMax: number): Interval {
-  const fitting = Object.entries(INTERVALS).find(([, ms]) => (toMs - fromMs) / ms <= pointsMax);
-  return (fitting?.[0] ?? '1mo') as Interval;
+/** The finest interval that cuts the range into at most `pointsMax` pieces, those at its ends among them. */
+export function automaticInterval(
+  fromMs: number,
+  toMs: number,
+  zone: string,
+  pointsMax: number,
+): Interval {
+  const names = Object.keys(INTERVALS) as Interval[];
+  return (
+    names.find(
+      (name) =>
+        (toMs - fromMs) / INTERVALS[name] <= pointsMax &&
+        cutRange(fromMs, toMs, name, zone, pointsMax).length > 0,
+    ) ?? '1mo'
+  );
 }
 
 /** The start of the interval on the wall clock that follows the one holding `wallMs`. */

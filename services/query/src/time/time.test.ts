@@ -123,6 +123,13 @@ describe('automaticInterval', () => {
     [365 * 86_400_000, '1w'],
     [3_650 * 86_400_000, '1mo'],
   ])('of a range of %d ms is %s', (length, expected) => {
-    expect(automaticInterval(0, length, 120)).toBe(expected);
+    expect(automaticInterval(0, length, 'UTC', 120)).toBe(expected);
+  });
+
+  it('counts the pieces at both ends of a range that begins in the middle of one', () => {
+    const [fromMs, minutes] = [30_000, 1_500];
+    const interval = automaticInterval(fromMs, fromMs + minutes * 60_000, 'UTC', minutes);
+    expect(interval).toBe('5m');
+    expect(automaticInterval(0, minutes * 60_000, 'UTC', minutes)).toBe('1m');
   });
 });

@@ -62,5 +62,5 @@ export function momentOf(wallMs: number, zone: string): number {
 /** The first moment of the day that holds `ms`, in that zone. */
 export function startOfDay(ms: number, zone: string): number {
   const wall = wallOf(ms, zone).getTime();
-  return momentOf(wall - (wall % DAY_MS), zone);
+  return momentOf(Math.floor(wall / DAY_MS) * DAY_MS, zone);
 }

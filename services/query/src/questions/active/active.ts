@@ -12,6 +12,7 @@ import { startedWithin } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { bindingOf, decodeCursor, encodeCursor } from '../sessions/cursor.js';
 import { filterOf } from '../filters/filters.js';
+import { addExactly } from '../sums/measures.js';
 import type { Filters } from '../filters/filters.js';
 
 const USERS_MAX = 100;
@@ -28,7 +29,7 @@ export async function activeSessions(
   asking: Asking,
   nowMs: number,
 ): Promise<ActiveSessionsPage> {
-  const binding = bindingOf('active', { ...query, ...filters });
+  const binding = bindingOf('active', query);
   const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
   const filter = allOf([
     startedWithin(query.start_after ?? null, query.start_before ?? null),
@@ -121,8 +122,7 @@ function emptyUserRow(user: string, isTotal: 0 | 1): ActiveUserRow {
 function addTo(sums: ActiveUserRow, row: ActiveRow): void {
   sums.sessions += 1;
   for (const name of ['bytes_sent', 'bytes_received', 'recent_sent', 'recent_received'] as const) {
-    sums[name] += row[name];
-    if (!Number.isSafeInteger(sums[name])) throw new RangeError(`${name} is beyond 2^53`);
+    sums[name] = addExactly(sums[name], row[name]);
   }
   if (row.started_at < sums.first_started_at) sums.first_started_at = row.started_at;
 }

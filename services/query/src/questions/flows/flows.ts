@@ -3,13 +3,14 @@ import type { Sums } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
 import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOf } from '../range.js';
+import { bytesOf } from '../sums/measures.js';
 import { flowSums, zeroSums } from '../sums/sums.js';
 import type { SumsDeps } from '../sums/sums.js';
 
 function sumsOf(row: Sums): Flows['total'] {
   return {
     sessions: row.sessions_started,
-    bytes: row.bytes_sent + row.bytes_received,
+    bytes: bytesOf(row),
     bytes_sent: row.bytes_sent,
     bytes_received: row.bytes_received,
   };

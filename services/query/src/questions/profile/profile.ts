@@ -8,7 +8,7 @@ import { wallOf } from '../../time/zone.js';
 import { restrictedTo } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOfDays } from '../range.js';
-import { measuresOf } from '../sums/measures.js';
+import { addExactly, bytesOf, measuresOf } from '../sums/measures.js';
 import { DAY_MS, HOUR_MS } from '../sums/plan.js';
 import type { Span } from '../sums/plan.js';
 import { openAt, seriesSums, together, totalSums } from '../sums/sums.js';
@@ -117,7 +117,9 @@ async function profileOf(
   const interval = automaticInterval(
     range.fromMs,
     range.toMs,
-    Math.min(TREND_POINTS, Math.ceil((range.toMs - range.fromMs) / DAY_MS)),
+    query.time_zone,
+    // One more than days, because a range of days that ends now begins and ends within one.
+    Math.min(TREND_POINTS, Math.ceil((range.toMs - range.fromMs) / DAY_MS)) + 1,
   );
   const cuts = cutsOf(range, interval, query.time_zone);
   const [totals, active, trend, busiestHours, counterparts] = await Promise.all([
@@ -173,7 +175,7 @@ async function hoursOf(
     const hour = hours[wallOf(row.slot, zone).getUTCHours()];
     if (hour === undefined) continue;
     hour.sessions += row.sessions_started;
-    hour.bytes += row.bytes_sent + row.bytes_received;
+    hour.bytes = addExactly(hour.bytes, bytesOf(row));
   }
   return hours;
 }

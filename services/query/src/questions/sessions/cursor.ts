@@ -9,7 +9,8 @@ const UNBOUND: ReadonlySet<string> = new Set(['cursor', 'limit', 'format']);
 
 /**
  * What a cursor is bound to: everything of the request that decides which sessions are on the
- * pages and in which order.
+ * pages and in which order. As it was sent, never as it was understood: whoever knows the request could
+ * try names until the hash fits, and so find out whom a masked user stands for.
  */
 export function bindingOf(question: string, parameters: object): string {
   const entries = Object.entries(parameters)

@@ -51,7 +51,7 @@ export async function sessionsPage(
   asking: Asking,
   nowMs: number,
 ): Promise<SessionsPage> {
-  const binding = bindingOf('sessions', { ...query, ...filters });
+  const binding = bindingOf('sessions', query);
   const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
   const rows = await pageRows(deps, query, filters, position, asking, nowMs);
   const items = rows.slice(0, query.limit);

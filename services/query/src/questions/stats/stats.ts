@@ -56,10 +56,12 @@ export async function stats(
 /** Of today: yesterday up to the same time of the day. Else the same length just before. */
 export function periodBefore(query: StatsQuery, range: Span): Span {
   if (query.from !== undefined) {
-    return { fromMs: 2 * range.fromMs - range.toMs, toMs: range.fromMs };
+    // Nothing is before 1970, and no period is empty.
+    const fromMs = Math.max(0, 2 * range.fromMs - range.toMs);
+    return { fromMs, toMs: Math.max(fromMs + 1, range.fromMs) };
   }
   const zone = query.time_zone;
-  const fromMs = startOfDay(range.fromMs - 1, zone);
+  const fromMs = Math.max(0, startOfDay(range.fromMs - 1, zone));
   const toMs = momentOf(wallOf(range.toMs, zone).getTime() - DAY_MS, zone);
   // The clock may have been changed at just that time.
   return { fromMs, toMs: Math.max(fromMs + 1, Math.min(toMs, range.fromMs)) };

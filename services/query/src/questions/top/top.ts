@@ -6,6 +6,7 @@ import type { Asking } from '../../store/store.js';
 import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOf } from '../range.js';
 import type { Span } from '../sums/plan.js';
+import { bytesOf } from '../sums/measures.js';
 import { topSums, zeroSums } from '../sums/sums.js';
 import type { Provenance, SumsDeps } from '../sums/sums.js';
 
@@ -21,7 +22,7 @@ function topSumsOf(row: Sums, dimension: Dimension): TopSums {
   const ended = row.sessions_closed + row.sessions_failed + row.sessions_rejected;
   return {
     sessions: countsAtEnd(dimension) ? ended : row.sessions_started,
-    bytes: row.bytes_sent + row.bytes_received,
+    bytes: bytesOf(row),
     bytes_sent: row.bytes_sent,
     bytes_received: row.bytes_received,
     packets_sent: row.packets_sent,

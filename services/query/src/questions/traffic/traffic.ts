@@ -35,7 +35,7 @@ export async function traffic(
   const range = rangeOf(query, nowMs);
   const interval =
     query.interval === 'auto'
-      ? automaticInterval(range.fromMs, range.toMs, query.points)
+      ? automaticInterval(range.fromMs, range.toMs, query.time_zone, query.points)
       : query.interval;
   const cuts = cutsOf(range, interval, query.time_zone);
   const split = query.split ?? null;

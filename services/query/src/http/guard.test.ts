@@ -1,0 +1,30 @@
+import type { FastifyRequest } from 'fastify';
+import { describe, expect, it } from 'vitest';
+import { LOCAL } from '../auth/principal.js';
+import { isStillAllowed } from './guard.js';
+import { ProblemError } from './problem.js';
+
+const request = { headers: {}, query: {}, ip: '192.0.2.1', principal: LOCAL };
+
+const stillAllowed = (authenticate: () => Promise<typeof LOCAL>) =>
+  isStillAllowed({ authenticate }, request as unknown as FastifyRequest);
+
+describe('whoever opened a long answer', () => {
+  it.each(['unauthenticated', 'too-many-requests'] as const)(
+    'is not allowed any more where its key or token is wrong (%s)',
+    async (code) => {
+      await expect(
+        stillAllowed(async () => Promise.reject(new ProblemError(code, 'no'))),
+      ).resolves.toBe(false);
+    },
+  );
+
+  it('is not judged where nobody can tell', async () => {
+    const error = new ProblemError('identity-unavailable', 'later');
+    await expect(stillAllowed(async () => Promise.reject(error))).rejects.toBe(error);
+  });
+
+  it('stays where nothing has changed', async () => {
+    await expect(stillAllowed(async () => LOCAL)).resolves.toBe(true);
+  });
+});
