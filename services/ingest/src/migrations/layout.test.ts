@@ -30,7 +30,7 @@ describe('migrations', () => {
   it('may all be run twice', async () => {
     for (const sql of await rendered(SINGLE)) {
       expect(sql).toMatch(
-        /^(CREATE TABLE IF NOT EXISTS |ALTER TABLE \S+\s+(ADD (INDEX|COLUMN) IF NOT EXISTS|MODIFY SETTING) )/,
+        /^(CREATE TABLE IF NOT EXISTS |ALTER TABLE \S+\s+(ADD (INDEX|COLUMN) IF NOT EXISTS|MATERIALIZE INDEX|MODIFY SETTING) )/,
       );
     }
   });

@@ -45,6 +45,7 @@ export function onCluster(layout: Layout): string {
  * - `${engine:ENGINE(args)}`: the engine, Replicated where the layout says so.
  * - `${distributed:NAME:EXPRESSION}`, alone in its statement: the Distributed table over the shards,
  *   which sends a row to the shard that the expression names.
+ * - `${facade:NAME CHANGE}`, alone in its statement: the same change of that Distributed table.
  *
  * Rows with the same key must meet on one shard, or neither replacing nor FINAL would see both.
  */
@@ -53,6 +54,12 @@ export function renderStatement(template: string, layout: Layout): string | null
   if (distributed !== null) {
     const [, table = '', expression = ''] = distributed;
     return renderDistributed(layout, table, expression);
+  }
+  const facade = /^\$\{facade:([a-z0-9_]+) (.+)\}$/.exec(template);
+  if (facade !== null) {
+    if (layout.kind === 'single') return null;
+    const [, table = '', change = ''] = facade;
+    return `ALTER TABLE ${facadeTable(layout, table)}${onCluster(layout)} ${change}`;
   }
   const text = template.replace(PLACEHOLDER, (_, kind: string, value: string) => {
     switch (kind) {
@@ -67,11 +74,15 @@ export function renderStatement(template: string, layout: Layout): string | null
   return text.replace(TABLE_STATEMENT, `$1${onCluster(layout)}`);
 }
 
+/** The plain name, of the Distributed table in a cluster. */
+function facadeTable({ database }: Layout, table: string): string {
+  return `${quoteIdentifier(database)}.${quoteIdentifier(table)}`;
+}
+
 function renderDistributed(layout: Layout, table: string, expression: string): string | null {
   if (layout.kind === 'single') return null;
-  const facade = `${quoteIdentifier(layout.database)}.${quoteIdentifier(table)}`;
   const engine = `Distributed('${layout.cluster}', '${layout.database}', '${storageName(layout, table)}', ${expression})`;
-  return `CREATE TABLE IF NOT EXISTS ${facade}${onCluster(layout)} AS ${storageTable(layout, table)} ENGINE = ${engine}`;
+  return `CREATE TABLE IF NOT EXISTS ${facadeTable(layout, table)}${onCluster(layout)} AS ${storageTable(layout, table)} ENGINE = ${engine}`;
 }
 
 function renderEngine(layout: Layout, engine: string): string {

@@ -404,6 +404,20 @@ describe('rollups', () => {
         expect(read?.quantiles[i]).toBeLessThan(exact * 1.03);
       }
     }
+    const earliest = new Map<number, number>();
+    for (const { ended_at, started_at } of rows) {
+      const hour = Math.floor(Date.parse(ended_at ?? '') / HOUR_MS) * HOUR_MS;
+      const startMs = Date.parse(started_at);
+      earliest.set(hour, Math.min(earliest.get(hour) ?? startMs, startMs));
+    }
+    const known = await clickhouse.query({
+      sql: `SELECT toUnixTimestamp(bucket) * 1000 AS hour, toUnixTimestamp64Milli(earliest_start) AS start
+        FROM rollup_sketches_1h FINAL WHERE sessions > 0 ORDER BY hour`,
+      row: z.object({ hour: int64, start: int64 }),
+    });
+    expect(known.map(({ hour, start }) => [hour, start])).toEqual(
+      [...earliest].toSorted(([a], [b]) => a - b),
+    );
   });
 
   it('leaves the sums of a day of which something has expired', async () => {

@@ -276,11 +276,12 @@ const SKETCH_COLUMNS =
  * nothing happens any more gets empty ones. Starts need no FINAL: no version of a row changes them.
  */
 export const REPLACE_HOUR_SKETCHES = `
-INSERT INTO rollup_sketches_1h (${SKETCH_COLUMNS})
+INSERT INTO rollup_sketches_1h (${SKETCH_COLUMNS}, earliest_start)
 SELECT bucket, sum(ended), quantilesDDMergeState(0.01, 0.5)(durations), uniqCombined64MergeState(17)(users),
-    uniqCombined64MergeState(17)(destinations), uniqCombined64MergeState(17)(sources), {computed_at:DateTime64(6, 'UTC')}
+    uniqCombined64MergeState(17)(destinations), uniqCombined64MergeState(17)(sources), {computed_at:DateTime64(6, 'UTC')},
+    ifNull(min(earliest), toDateTime64(0, 3, 'UTC'))
 FROM (
-    SELECT toStartOfHour(assumeNotNull(ended_at)) AS bucket, count() AS ended,
+    SELECT toStartOfHour(assumeNotNull(ended_at)) AS bucket, count() AS ended, toNullable(min(started_at)) AS earliest,
         quantilesDDState(0.01, 0.5)(ifNull(duration_ms, 0)) AS durations,
         uniqCombined64StateIf(17)(user, 0) AS users,
         uniqCombined64StateIf(17)(dest_host, 0) AS destinations,
@@ -289,7 +290,7 @@ FROM (
     WHERE started_at < {to:DateTime('UTC')} AND ${IN_HOURS('ended_at')}
     GROUP BY bucket
     UNION ALL
-    SELECT toStartOfHour(started_at) AS bucket, 0 AS ended,
+    SELECT toStartOfHour(started_at) AS bucket, 0 AS ended, NULL AS earliest,
         quantilesDDStateIf(0.01, 0.5)(toUInt64(0), 0) AS durations,
         uniqCombined64State(17)(user) AS users,
         uniqCombined64State(17)(dest_host) AS destinations,
@@ -298,7 +299,7 @@ FROM (
     WHERE ${IN_HOURS('started_at')}
     GROUP BY bucket
     UNION ALL
-    SELECT arrayJoin({hours:Array(DateTime('UTC'))}) AS bucket, 0 AS ended, ${EMPTY_SKETCHES}
+    SELECT arrayJoin({hours:Array(DateTime('UTC'))}) AS bucket, 0 AS ended, NULL AS earliest, ${EMPTY_SKETCHES}
 )
 GROUP BY bucket`;
 

@@ -105,6 +105,8 @@ export interface SumsOf {
   readonly sessions: {
     readonly table: SessionsTable;
     readonly filter: Condition;
+    /** Whether the sums say how far back those began that ended in the hours of the exact spans. */
+    readonly hasBound: boolean;
   };
   readonly traffic: { readonly filter: Condition };
   /** Sums keys together that are shown as one, by an expression over the key; null: each by itself. */
@@ -264,28 +266,42 @@ function hasMinute({ fromMs, toMs }: Span): boolean {
 
 /** So many minutes are named for the index of the minutes in which sessions ended; more occur in every granule. */
 const NAMED_MINUTES_MAX = 120;
-/** The first minute that a DateTime does not hold. */
-const DATE_TIME_END_MS = 2 ** 32 * 1_000;
+const HOUR_MS = 3_600_000;
 
-/** The minutes that spans touch, as ClickHouse reads a DateTime in UTC; null where they are too many to name. */
-function minutesOf(spans: readonly Span[]): string[] | null {
-  const count = spans.reduce(
-    (sum, { fromMs, toMs }) => sum + Math.ceil((toMs - fromMs) / MINUTE_MS) + 1,
-    0,
-  );
-  const isHeld = spans.every(({ fromMs, toMs }) => fromMs >= 0 && toMs <= DATE_TIME_END_MS);
-  if (count > NAMED_MINUTES_MAX || !isHeld) return null;
-  const minutes = new Set<number>();
+/** The cells of a grid that spans touch, by their starts in milliseconds. */
+function cellsOf(spans: readonly Span[], stepMs: number): number[] {
+  const cells = new Set<number>();
   for (const { fromMs, toMs } of spans) {
-    for (let ms = fromMs - (fromMs % MINUTE_MS); ms < toMs; ms += MINUTE_MS) minutes.add(ms);
+    for (let ms = fromMs - (fromMs % stepMs); ms < toMs; ms += stepMs) cells.add(ms);
   }
-  return [...minutes].map((ms) => new Date(ms).toISOString().slice(0, 19).replace('T', ' '));
+  return [...cells];
+}
+
+/** The hours that spans touch, by their starts in milliseconds. */
+export function hoursOf(spans: readonly Span[]): number[] {
+  return cellsOf(spans, HOUR_MS);
+}
+
+/** As ClickHouse reads a DateTime in UTC. */
+function dateTimeOf(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
+}
+
+/** No session that ended in these hours began earlier; 1970 where one of them has no such figure. */
+function startBound(spans: readonly Span[], prefix: string): Condition {
+  const hours = `{${prefix}_hours:Array(DateTime('UTC'))}`;
+  return {
+    sql: `started_at >= (
+        SELECT if(count() = length(${hours}), min(earliest_start), toDateTime64(0, 3, 'UTC'))
+        FROM rollup_sketches_1h FINAL PREWHERE bucket IN ${hours})`,
+    params: { [`${prefix}_hours`]: hoursOf(spans).map(dateTimeOf) },
+  };
 }
 
 /** Sessions that ended in the spans. */
-function endedWithin(spans: readonly Span[], prefix: string): Condition {
+function endedWithin(spans: readonly Span[], prefix: string, hasBound: boolean): Condition {
   const latestMs = Math.max(...spans.map((span) => span.toMs));
-  const minutes = minutesOf(spans);
+  const length = spans.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
   return allOf([
     { sql: `status != 'active'`, params: {} },
     withinMs('ended_at', spans, prefix),
@@ -294,13 +310,14 @@ function endedWithin(spans: readonly Span[], prefix: string): Condition {
       sql: `started_at < ${timeSql(`${prefix}_latest`)}`,
       params: { [`${prefix}_latest`]: latestMs },
     },
+    ...(hasBound ? [startBound(spans, prefix)] : []),
     // Implied, too: the index ended_minutes can use it.
-    ...(minutes === null
+    ...(length > NAMED_MINUTES_MAX * MINUTE_MS
       ? []
       : [
           {
             sql: `toStartOfMinute(ended_at) IN {${prefix}_minutes:Array(DateTime('UTC'))}`,
-            params: { [`${prefix}_minutes`]: minutes },
+            params: { [`${prefix}_minutes`]: cellsOf(spans, MINUTE_MS).map(dateTimeOf) },
           },
         ]),
   ]);
@@ -317,7 +334,7 @@ function exactParts(of: SumsOf, states: RowStates | null): Part[] {
   if (of.exact.length === 0) return [];
   const key = KEY_SQL[of.dimension];
   const keys = keyIn(key, of.keys);
-  const { table, filter } = of.sessions;
+  const { table, filter, hasBound } = of.sessions;
   const atEnd = countsAtEnd(of.dimension);
   const ended = part({
     summed: true,
@@ -327,7 +344,7 @@ function exactParts(of: SumsOf, states: RowStates | null): Part[] {
     key,
     slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
     columns: atEnd ? { ...ENDED, ...MOVED } : ENDED,
-    where: allOf([endedWithin(of.exact, 'e'), filter, ...keys]),
+    where: allOf([endedWithin(of.exact, 'e', hasBound), filter, ...keys]),
   });
   if (atEnd) return [ended];
   const started = part({
@@ -548,10 +565,13 @@ function sketchParts({ days, hours }: SketchesOf): Part[] {
 }
 
 /** Sketches of the sessions themselves, where their sums come from elsewhere. */
-function sketchedParts(exact: readonly Span[], { table, filter }: SumsOf['sessions']): Part[] {
+function sketchedParts(
+  exact: readonly Span[],
+  { table, filter, hasBound }: SumsOf['sessions'],
+): Part[] {
   if (exact.length === 0) return [];
   const started = allOf([withinMs('started_at', exact, 'sketched'), filter]);
-  const ended = allOf([endedWithin(exact, 'sketched'), filter]);
+  const ended = allOf([endedWithin(exact, 'sketched', hasBound), filter]);
   return [
     {
       // No version of a row changes any of these.

@@ -3,6 +3,7 @@ import type { CoverageReader, Kept } from '../../coverage/coverage.js';
 import { activeCountQuery } from '../../sql/active.js';
 import {
   flowsQuery,
+  hoursOf,
   periodQuery,
   seriesQuery,
   SUM_NAMES,
@@ -29,7 +30,7 @@ import {
 } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { incompleteMinutes } from './incomplete.js';
-import { planOf } from './plan.js';
+import { HOUR_MS, planOf } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
 /** What questions about sums need. */
@@ -116,13 +117,28 @@ function prepare<D extends Dimension | 'flow'>(
       hours: plan.hours,
       exact: plan.exact,
       rollup,
-      sessions: { table: sessionsTableOf(filters), filter: filterOf(filters) },
+      sessions: {
+        table: sessionsTableOf(filters),
+        filter: filterOf(filters),
+        hasBound: coverage.rollups && hasStartBound(plan.exact, coverage),
+      },
       traffic: { filter: trafficFilterOf(filters, range) },
       shownAs,
       names,
       cuts,
     },
   };
+}
+
+/** More hours than an edge or two: then a bound of the start excludes nothing. */
+const BOUND_HOURS_MAX = 4;
+
+/** Whether the sums know how far back those began that ended in the spans: not of hours that changed since. */
+function hasStartBound(spans: readonly Span[], { dirtyHours }: Coverage): boolean {
+  const length = spans.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
+  if (spans.length === 0 || length > BOUND_HOURS_MAX * HOUR_MS) return false;
+  const dirty = new Set(dirtyHours);
+  return hoursOf(spans).every((hour) => !dirty.has(hour));
 }
 
 /** What a top list sums, for those who put the question themselves. */
