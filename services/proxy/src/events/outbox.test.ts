@@ -200,6 +200,24 @@ describe('the outbox', () => {
     folder.close();
   });
 
+  it('takes hundreds of thousands of events at once', async () => {
+    const folder = await openFolder(tempDir());
+    const outbox = createOutbox(
+      { ...LIMITS, queue_max_bytes: 100_000_000, batch_max_records: 100_000 },
+      { ...folder, onTrouble: () => undefined },
+    );
+    const payloads = Array.from({ length: 300_000 }, (_, i) => Buffer.from(String(i)));
+    outbox.adopt(payloads);
+    let next = 0;
+    for (let batch = outbox.next(); batch !== null; batch = outbox.next()) {
+      expect(String(batch.payloads.at(-1))).toBe(String(next + batch.payloads.length - 1));
+      next += batch.payloads.length;
+      outbox.acknowledge(batch);
+    }
+    expect(next).toBe(payloads.length);
+    folder.close();
+  });
+
   it('is full before the disk is, and drops and counts beyond it', async () => {
     const folder = await openFolder(tempDir(), 1_048_576);
     const outbox = createOutbox(

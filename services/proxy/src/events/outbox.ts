@@ -205,7 +205,8 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     }
     // With a gap in between, the publisher reads the disk until it has caught up.
     if (cacheEnd !== before || after - cacheStart > config.queue_max_bytes) return;
-    cache.push(...payloads);
+    // One by one: as arguments of one call, some hundred thousand are more than a stack holds.
+    for (const payload of payloads) cache.push(payload);
     cacheEnd = after;
   }
 
