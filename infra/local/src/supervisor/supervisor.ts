@@ -76,7 +76,9 @@ export function createSupervisor(
     await lock?.recordChildren(keepers.flatMap((each) => each.pid() ?? []));
   }
 
+  /** @throws where everything is being stopped: nobody would stop what is kept from then on. */
   function keep(name: string, launch: Parameters<typeof createKeeper>[0]['launch']): Keeper {
+    abort.signal.throwIfAborted();
     const keeper = createKeeper(
       { name, launch },
       {
@@ -207,8 +209,10 @@ export function createSupervisor(
       );
       const failed = results.find((result) => result.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
+      abort.signal.throwIfAborted();
       await keepService(services.proxy).start();
     });
+    abort.signal.throwIfAborted();
     const watch = createHealthWatch(
       [
         ...serversOf(addresses),
@@ -223,6 +227,7 @@ export function createSupervisor(
       watch.stop();
     });
     await recordChildren();
+    abort.signal.throwIfAborted();
     report.ready(readyLine(addresses, brokers, clickhouseUrl));
   }
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLogger, Registry } from '@sockscope/runtime';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createAuthenticator } from './auth.js';
 import type { ManagedAuthenticator } from './auth.js';
 import { authConfig } from './config.js';
@@ -33,6 +33,7 @@ describe('the authenticator', () => {
     nowMs = 1_000_000;
   });
   afterEach(async () => {
+    vi.useRealTimers();
     await Promise.all(running.splice(0).map((auth) => auth.stop()));
     await rm(dir, { recursive: true, force: true });
   });
@@ -159,6 +160,29 @@ describe('the authenticator', () => {
     expect((await login(auth, 'alice', 'one typing error')).ok).toBe(false);
     expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
   });
+
+  it.each([-86_400_000, 86_400_000])(
+    'slows a guesser down for as long when the clock on the wall is set by %i ms',
+    async (stepMs) => {
+      vi.useFakeTimers({ toFake: ['Date'] });
+      await writeFile(file, usersText());
+      const auth = createAuthenticator(
+        { ...defaults, users_file: file, reload_interval_ms: 0, base_delay_ms: 600_000 },
+        { logger, metrics: new Registry() },
+      );
+      running.push(auth);
+      await auth.start();
+      for (let i = 0; i < defaults.free_failures + 1; i += 1) {
+        // oxlint-disable-next-line no-await-in-loop
+        await login(auth, 'alice', `guess ${i}`);
+      }
+      vi.setSystemTime(Date.now() + stepMs);
+      const outcome = await login(auth, 'alice', 's3cret');
+      const retryAfterMs = outcome.ok ? 0 : outcome.retryAfterMs;
+      expect(retryAfterMs).toBeGreaterThan(0);
+      expect(retryAfterMs).toBeLessThanOrEqual(600_000);
+    },
+  );
 
   it('slows an address down that guesses many names, an IPv6 /64 as one', async () => {
     const auth = await started();

@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Registry } from '@sockscope/runtime';
@@ -15,8 +15,12 @@ import { createSessionTracker } from '../sessions/tracker.js';
 import { framesOf, FrameWriter } from './frames.js';
 import { createOutbox } from './outbox.js';
 import type { Outbox, OutboxConfig } from './outbox.js';
+import { readingOf } from './reading.js';
+import type { SessionReading } from './reading.js';
 import { openSpoolFolder } from './spool/folder.js';
 import type { SpoolFolder } from './spool/folder.js';
+import { readJournal } from './spool/journal.js';
+import type { SessionJournal } from './spool/journal.js';
 import { releaseFolder } from './spool/lock.js';
 import { IntakeReader, IntakeWriter } from './spool/intake.js';
 import { SpoolError } from './spool/log.js';
@@ -44,12 +48,46 @@ function openFolder(dir: string, spoolMaxBytes = LIMITS.spool_max_bytes): Promis
   return openSpoolFolder({ spool_dir: dir, spool_max_bytes: spoolMaxBytes, proxy_id: 'proxy-1' });
 }
 
-function give(outbox: Outbox, events: readonly SessionEvent[]): void {
+function give(
+  outbox: Outbox,
+  events: readonly SessionEvent[],
+  readings: readonly SessionReading[] = [],
+): void {
   const writer = new FrameWriter((chunk) => {
     outbox.accept(framesOf(chunk));
   });
   for (const event of events) writer.event(event);
+  for (const reading of readings) writer.reading(reading);
   writer.flush();
+}
+
+/** What a session's counters said after so many of its deltas. */
+function readingAfter(log: readonly SessionEvent[], count: number): SessionReading {
+  const delta = deltas(log)[count - 1];
+  if (delta === undefined) throw new Error(`no delta ${count}`);
+  return readingOf(delta);
+}
+
+function journalFile(folder: SpoolFolder): string {
+  return join(dirname(folder.intakeDir), 'open-sessions');
+}
+
+/** A journal whose disk can be full. */
+function refusing(real: SessionJournal): {
+  journal: SessionJournal;
+  refuse: (isFull: boolean) => void;
+} {
+  let isFull = false;
+  const note: SessionJournal['note'] = (happened) => {
+    if (isFull) throw new SpoolError('cannot write', new Error('ENOSPC'));
+    real.note(happened);
+  };
+  return {
+    journal: Object.create(real, { note: { value: note } }) as SessionJournal,
+    refuse(yes) {
+      isFull = yes;
+    },
+  };
 }
 
 /** Publishes up to so many batches, all of them acknowledged. */
@@ -162,6 +200,24 @@ describe('the outbox', () => {
     folder.close();
   });
 
+  it('takes hundreds of thousands of events at once', async () => {
+    const folder = await openFolder(tempDir());
+    const outbox = createOutbox(
+      { ...LIMITS, queue_max_bytes: 100_000_000, batch_max_records: 100_000 },
+      { ...folder, onTrouble: () => undefined },
+    );
+    const payloads = Array.from({ length: 300_000 }, (_, i) => Buffer.from(String(i)));
+    outbox.adopt(payloads);
+    let next = 0;
+    for (let batch = outbox.next(); batch !== null; batch = outbox.next()) {
+      expect(String(batch.payloads.at(-1))).toBe(String(next + batch.payloads.length - 1));
+      next += batch.payloads.length;
+      outbox.acknowledge(batch);
+    }
+    expect(next).toBe(payloads.length);
+    folder.close();
+  });
+
   it('is full before the disk is, and drops and counts beyond it', async () => {
     const folder = await openFolder(tempDir(), 1_048_576);
     const outbox = createOutbox(
@@ -259,6 +315,90 @@ describe('the outbox', () => {
     expect(outbox.counts.dropped).toBeGreaterThan(0);
     expect(publish(outbox).length + outbox.counts.dropped).toBe(rest.flat().length);
     expect(troubles).toEqual([true, false, true]);
+    folder.close();
+  });
+
+  it.each(['the next event', 'a second', 'the end'] as const)(
+    'tells the journal at %s what the disk refused to take of it',
+    async (when) => {
+      const folder = await openFolder(tempDir());
+      const { journal, refuse } = refusing(folder.journal);
+      const troubles: boolean[] = [];
+      const outbox = createOutbox(LIMITS, {
+        log: folder.log,
+        journal,
+        onTrouble: (trouble) => troubles.push(trouble !== null),
+      });
+      const known = () => readJournal(journalFile(folder));
+      const [ends = [], begins = [], goesOn = [], later = []] = [1, 2, 3, 4].map(longLog);
+      const idOf = (log: readonly SessionEvent[]) => log[0]?.session_id ?? '';
+      give(outbox, [...ends.slice(0, 1), ...goesOn.slice(0, 1)]);
+      refuse(true);
+      give(outbox, [...begins.slice(0, 1), ...longLog(5)], [readingAfter(goesOn, 1)]);
+      give(outbox, ends.slice(-1), [readingAfter(goesOn, 2), readingAfter(begins, 1)]);
+      give(outbox, [], [readingAfter(begins, 2)]);
+      expect([...known().keys()]).toEqual([idOf(ends), idOf(goesOn)]);
+      expect(publish(outbox)).toContainEqual(ends.at(-1));
+      refuse(false);
+      if (when === 'the next event') give(outbox, later.slice(0, 1));
+      else if (when === 'a second') outbox.maintain();
+      else outbox.close();
+      const open = known();
+      open.delete(idOf(later));
+      expect([...open.keys()]).toEqual([idOf(goesOn), idOf(begins)]);
+      for (const log of [goesOn, begins]) {
+        expect(open.get(idOf(log))?.reading).toEqual(readingAfter(log, 2));
+      }
+      expect(troubles).toEqual([true, false]);
+      folder.close();
+    },
+  );
+
+  it('keeps of what the journal could not be told no more than the open sessions need', async () => {
+    const folder = await openFolder(tempDir());
+    const { journal, refuse } = refusing(folder.journal);
+    const outbox = createOutbox(LIMITS, {
+      log: folder.log,
+      journal,
+      onTrouble: () => undefined,
+    });
+    const random = seededRandom(8);
+    const sessions = Array.from({ length: 1_000 }, (_, i) =>
+      sessionLog({ random, startMs: 1_780_000_000_000 + i, intervals: 2, closed: true }),
+    );
+    const [before, stay, pass] = [
+      sessions.slice(0, 300),
+      sessions.slice(300, 600),
+      sessions.slice(600),
+    ];
+    give(
+      outbox,
+      before.flatMap((log) => log.slice(0, 1)),
+    );
+    publish(outbox);
+    const memoryBytes = outbox.counts.memoryBytes;
+    refuse(true);
+    for (let round = 0; round < 3; round += 1) {
+      give(
+        outbox,
+        round === 0 ? stay.flatMap((log) => log.slice(0, 1)) : [],
+        stay.map((log) => readingAfter(log, 1)),
+      );
+    }
+    for (const log of pass) give(outbox, log);
+    give(
+      outbox,
+      before.flatMap((log) => log.slice(-1)),
+    );
+    publish(outbox);
+    // A first event and a reading, and an id.
+    const keptBytes = outbox.counts.memoryBytes - memoryBytes;
+    expect(keptBytes).toBeGreaterThan(300 * 500);
+    expect(keptBytes).toBeLessThan(300 * 1_500);
+    refuse(false);
+    outbox.maintain();
+    expect(outbox.counts.memoryBytes).toBe(memoryBytes);
+    expect(readJournal(journalFile(folder)).size).toBe(300);
     folder.close();
   });
 });

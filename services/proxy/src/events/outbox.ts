@@ -13,6 +13,7 @@
  */
 import { sessionIdOf } from './envelope.js';
 import type { Frame } from './frames.js';
+import { JournalNotes } from './notes.js';
 import type { SessionJournal } from './spool/journal.js';
 import { readingSessionId } from './reading.js';
 import { SpoolError } from './spool/log.js';
@@ -36,7 +37,7 @@ export interface OutboxCounts {
   /** What waits in the log, on disk or on disk and in memory. */
   readonly spoolBytes: number;
   readonly heldDeltas: number;
-  /** Bytes in memory: cached, held and those that the disk did not take. */
+  /** Bytes in memory: cached, held and those that the disk did not take, notes among them. */
   readonly memoryBytes: number;
   readonly superseded: number;
   readonly dropped: number;
@@ -107,6 +108,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   /** Records that the disk did not take, behind all of the log. */
   let stranded: Buffer[] = [];
   let strandedBytes = 0;
+  const notes = new JournalNotes();
 
   /** Sessions that began and have not ended. */
   let openSessions = 0;
@@ -119,7 +121,12 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   let isTroubled = false;
 
   function memoryBytes(): number {
-    return cacheEnd - cacheStart + heldBytes + strandedBytes;
+    return cacheEnd - cacheStart + heldBytes + refusedBytes();
+  }
+
+  /** In memory alone, because the disk did not take it. */
+  function refusedBytes(): number {
+    return strandedBytes + notes.bytes;
   }
 
   /** Bytes of the spool that everything but the ends of open sessions may take. */
@@ -131,7 +138,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
   function isFull(): boolean {
     return (
       log.diskBytes >= roomBesideEnds() * FULL_FRACTION ||
-      strandedBytes + heldBytes >= config.queue_max_bytes * FULL_FRACTION
+      refusedBytes() + heldBytes >= config.queue_max_bytes * FULL_FRACTION
     );
   }
 
@@ -140,6 +147,23 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     spoolErrors += 1;
     if (!isTroubled) deps.onTrouble(error);
     isTroubled = true;
+  }
+
+  /** To be called after a write; the trouble is over when nothing waits for the disk any more. */
+  function written(): void {
+    if (stranded.length > 0 || notes.isRefused) return;
+    if (isTroubled) deps.onTrouble(null);
+    isTroubled = false;
+  }
+
+  function writeNotes(): void {
+    const wasRefused = notes.isRefused;
+    try {
+      notes.writeTo(journal);
+      if (wasRefused) written();
+    } catch (error) {
+      trouble(error);
+    }
   }
 
   /**
@@ -156,10 +180,9 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
       }
       try {
         const before = log.end;
-        const written = log.append(payloads);
-        if (isTroubled) deps.onTrouble(null);
-        isTroubled = false;
-        cacheAppended(written, before, log.end);
+        const appended = log.append(payloads);
+        written();
+        cacheAppended(appended, before, log.end);
         return;
       } catch (error) {
         trouble(error);
@@ -182,7 +205,8 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     }
     // With a gap in between, the publisher reads the disk until it has caught up.
     if (cacheEnd !== before || after - cacheStart > config.queue_max_bytes) return;
-    cache.push(...payloads);
+    // One by one: as arguments of one call, some hundred thousand are more than a stack holds.
+    for (const payload of payloads) cache.push(payload);
     cacheEnd = after;
   }
 
@@ -223,9 +247,6 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
 
   function accept(frames: Iterable<Frame>): void {
     const records: Buffer[] = [];
-    const opened = new Map<string, Buffer>();
-    const readings: Buffer[] = [];
-    const closed: string[] = [];
     let ended = 0;
     // What the log may still take beside the ends. Memory, where the disk refuses, has its own bound.
     let roomBytes =
@@ -241,9 +262,9 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     for (const { kind, minute, payload } of frames) {
       switch (kind) {
         case 'reading': {
-          readings.push(payload);
-          // A reading of a later minute makes the held delta the last one of its minute.
           const id = readingSessionId(payload);
+          notes.reading(id, payload);
+          // A reading of a later minute makes the held delta the last one of its minute.
           const entry = held.get(id);
           if (entry === undefined || entry.minute === minute) break;
           release(id);
@@ -253,7 +274,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
         case 'started':
           openSessions += 1;
           roomBytes -= END_BYTES;
-          opened.set(sessionIdOf(payload, 'SessionStarted'), payload);
+          notes.opened(sessionIdOf(payload, 'SessionStarted'), payload);
           add(payload);
           break;
         case 'delta':
@@ -280,8 +301,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
             else add(before.payload);
           }
           records.push(payload);
-          // One that began and ended since the last time need not be noted at all.
-          if (!opened.delete(id) || readings.length > 0) closed.push(id);
+          notes.closed(id);
           break;
         }
       }
@@ -291,11 +311,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     append(records);
     // A dead process's frames may hold ends of sessions that began before them.
     openSessions = Math.max(0, openSessions - ended);
-    try {
-      journal.note({ opened: [...opened.values()], readings, closed });
-    } catch (error) {
-      trouble(error);
-    }
+    writeNotes();
     const spareBytes = config.queue_max_bytes - strandedBytes;
     while (heldBytes > spareBytes && held.size > 0) releaseHeld(config.batch_max_records);
   }
@@ -374,8 +390,8 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     },
     adopt(payloads) {
       const before = log.end;
-      const written = log.append(payloads);
-      cacheAppended(written, before, log.end);
+      const appended = log.append(payloads);
+      cacheAppended(appended, before, log.end);
     },
     syncAdopted() {
       log.sync();
@@ -383,6 +399,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     next,
     acknowledge,
     maintain() {
+      writeNotes();
       try {
         // What has waited since the last time; the rest is about to be acknowledged.
         if (log.start < maintainedEnd) log.sync();
@@ -398,6 +415,7 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
     close() {
       unstrand();
       releaseHeld(Number.POSITIVE_INFINITY);
+      writeNotes();
       dropped += stranded.length;
     },
     get counts() {

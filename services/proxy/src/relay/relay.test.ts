@@ -1,10 +1,14 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Socket } from 'node:net';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '@sockscope/runtime';
 import type { Session } from '../sessions/session.js';
+import { handleOf } from './handle.js';
 import type { Relay, RelayLimits } from './relay.js';
-import { loadLibc } from './splice/libc.js';
+import { LINUX, loadLibc } from './splice/libc.js';
+import type { Libc } from './splice/libc.js';
 import { createSpliceRelay } from './splice/splice-relay.js';
 import type { SpliceRelay } from './splice/splice-relay.js';
 import { createStreamRelay } from './stream/stream-relay.js';
@@ -348,6 +352,77 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     expect([c.bytes, u.bytes]).toEqual([1_000_004, 1_000_004]);
     expect([sent, received].every((hash) => hash.length === 64)).toBe(true);
     await end;
+  });
+
+  describe.runIf(onLinux)('when a sender marks a byte as urgent', () => {
+    const MSG_OOB = 0x1;
+    const [SO_SNDBUF, SO_RCVBUF] = [7, 8];
+    let libc: Libc;
+    beforeAll(() => {
+      libc = loadLibc();
+    });
+    const fdOf = (socket: Socket): number => handleOf(socket)?.fd ?? -1;
+    /** At once and past Node, which knows no urgent bytes. */
+    const send = (socket: Socket, bytes: Buffer, flags = 0): void => {
+      const sent = libc.send(fdOf(socket), libc.addressOf(bytes), bytes.length, flags);
+      expect(sent).toBe(bytes.length);
+    };
+    const limit = (socket: Socket, option: number): void => {
+      const bytes = new Int32Array([16_384]);
+      libc.setsockopt(fdOf(socket), LINUX.SOL_SOCKET, option, libc.addressOf(bytes), 4);
+    };
+
+    it.each(['and ends', 'and goes on'])(
+      'in the middle of a transfer %s, delivers all others',
+      async (then) => {
+        const { client, upstream, session, end } = await bench.open({
+          beforeRun: (pair) => {
+            limit(pair.upstream, SO_SNDBUF);
+            limit(pair.farUpstream, SO_RCVBUF);
+          },
+        });
+        const all = randomBytes(720_000);
+        const received = receiveAll(upstream);
+        client.write(all.subarray(0, 300_000));
+        await until(() => live(session).bytesSent === 300_000);
+        // The relay has more than it can give away, so that the mark waits for it, with all behind it.
+        upstream.pause();
+        client.write(all.subarray(300_000, 700_000));
+        await settled(() => live(session).bytesSent);
+        await until(() => client.writableLength === 0);
+        send(client, Buffer.from('!'), MSG_OOB);
+        send(client, all.subarray(700_000));
+        if (then === 'and ends') await new Promise<void>((done) => client.end(done));
+        upstream.resume();
+        await until(() => live(session).bytesSent === all.length);
+        client.end();
+        const sha256 = createHash('sha256').update(all).digest('hex');
+        expect(await received).toEqual({ bytes: all.length, sha256, how: 'end' });
+        upstream.end();
+        expect(await end).toEqual({ reason: 'client_eof', errorCode: null });
+      },
+    );
+
+    it('again and again between little, delivers all others', async () => {
+      const { client, upstream, session, end } = await bench.open();
+      const received = receiveAll(upstream);
+      client.write(Buffer.alloc(100_000));
+      let sent = 100_000;
+      await until(() => live(session).bytesSent === sent);
+      const [before, behind] = [Buffer.alloc(100), Buffer.alloc(50)];
+      for (let round = 0; round < 100; round += 1) {
+        send(client, before);
+        send(client, Buffer.from('!'), MSG_OOB);
+        send(client, behind);
+        sent += 150;
+        // oxlint-disable-next-line no-await-in-loop
+        await until(() => live(session).bytesSent === sent);
+      }
+      client.end();
+      expect(await received).toMatchObject({ bytes: sent, how: 'end' });
+      upstream.end();
+      await end;
+    });
   });
 
   it('survives hundreds of sessions that end in every way, and leaks no descriptor', async () => {

@@ -29,7 +29,7 @@ export function createWorkerLink(deps: {
 }): WorkerLink {
   const { port, share } = deps;
   let timer: NodeJS.Timeout | null = null;
-  let spokenMs = 0;
+  let spokenMs = Number.NEGATIVE_INFINITY;
 
   async function answerTo(question: Question): Promise<Answers[Question]> {
     switch (question) {
@@ -51,8 +51,8 @@ export function createWorkerLink(deps: {
 
   function exchange(): void {
     const counts = share.takeChanges();
-    if (counts.length === 0 && Date.now() - spokenMs < SIGN_OF_LIFE_MS) return;
-    spokenMs = Date.now();
+    if (counts.length === 0 && performance.now() - spokenMs < SIGN_OF_LIFE_MS) return;
+    spokenMs = performance.now();
     port.send({ kind: 'holds', counts });
   }
 

@@ -73,6 +73,7 @@ describe('the pool of workers', () => {
   });
   afterEach(async () => {
     await pool.stop();
+    vi.restoreAllMocks();
     vi.useRealTimers();
   });
 
@@ -139,6 +140,39 @@ describe('the pool of workers', () => {
       worker(2).events.message({ kind: 'holds', counts: [] });
     }
     expect(forked.map((one) => one.index)).toEqual([1, 2, 1]);
+  });
+
+  /** Workers give a sign of life every so often meanwhile. */
+  async function pass(ms: number): Promise<void> {
+    for (let passedMs = 0; passedMs < ms; passedMs += 500) {
+      // oxlint-disable-next-line no-await-in-loop
+      await vi.advanceTimersByTimeAsync(500);
+      for (const index of [1, 2]) worker(index).events.message({ kind: 'holds', counts: [] });
+    }
+  }
+
+  it.each([-3_600_000, 3_600_000])(
+    'kills nobody when the clock on the wall is set by %i ms, and still kills one that hangs',
+    async (stepMs) => {
+      await started();
+      await pass(2_000);
+      vi.setSystemTime(Date.now() + stepMs);
+      await pass(2_000);
+      expect(forked).toHaveLength(2);
+      await vi.advanceTimersByTimeAsync(31_000);
+      expect(forked.map((one) => one.index)).toEqual([1, 2, 1, 2]);
+    },
+  );
+
+  it('kills nobody when the primary itself stood still', async () => {
+    await started();
+    await pass(2_000);
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + 3_600_000);
+    await pass(2_000);
+    expect(forked).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect(forked.map((one) => one.index)).toEqual([1, 2, 1, 2]);
   });
 
   it('adds up the metrics, and no sum falls when a worker dies', async () => {

@@ -23,8 +23,10 @@ export type ForkWorker = (index: number, events: WorkerEvents) => WorkerProcess;
 /** How often counts are exchanged: how long a limit may be exceeded for. */
 export const EXCHANGE_MS = 50;
 const ASK_TIMEOUT_MS = 1_500;
-/** A worker that gave no sign of life for this long hangs, and is killed. */
+/** A worker that gave no sign of life for this long hangs, and is killed. By `performance.now()`, as all times here. */
 const HANG_MS = 30_000;
+/** A beat that is later than this tells that the primary itself stood still, and heard nobody meanwhile. */
+const STALL_MS = 1_000;
 const RESTART_MIN_MS = 100;
 const RESTART_MAX_MS = 30_000;
 /** A worker that lived this long failed by chance; the next one starts at once again. */
@@ -81,6 +83,7 @@ export function createWorkerPool(
   let nextId = 0;
   let departed: MetricsSnapshot = [];
   let exchange: NodeJS.Timeout | null = null;
+  let beatMs = 0;
   let isStopping = false;
   /** Settles the start; null once it is over. */
   let onStart: { readonly resolve: () => void; readonly reject: (error: Error) => void } | null =
@@ -106,8 +109,8 @@ export function createWorkerPool(
   function launch(slot: Slot): void {
     slot.restart = null;
     slot.isReady = false;
-    slot.startedMs = Date.now();
-    slot.heardMs = Date.now();
+    slot.startedMs = performance.now();
+    slot.heardMs = performance.now();
     const worker = deps.fork(slot.index, {
       message: (message) => {
         // What a process said may come after the news of its end, and is no longer true then.
@@ -121,7 +124,7 @@ export function createWorkerPool(
   }
 
   function receive(slot: Slot, message: FromWorker): void {
-    slot.heardMs = Date.now();
+    slot.heardMs = performance.now();
     switch (message.kind) {
       case 'ready':
         slot.isReady = true;
@@ -163,7 +166,7 @@ export function createWorkerPool(
       onStart = null;
       return;
     }
-    slot.failures = Date.now() - slot.startedMs >= STEADY_MS ? 1 : slot.failures + 1;
+    slot.failures = performance.now() - slot.startedMs >= STEADY_MS ? 1 : slot.failures + 1;
     const delayMs = Math.min(RESTART_MAX_MS, RESTART_MIN_MS * 2 ** (slot.failures - 1));
     logger.error({ worker: slot.index, code, signal, restart_in_ms: delayMs }, 'worker died');
     slot.restart = setTimeout(() => {
@@ -188,14 +191,18 @@ export function createWorkerPool(
 
   /** Tells workers of each other, and looks for one that hangs. */
   function beat(): void {
+    const nowMs = performance.now();
+    const stalledMs = nowMs - beatMs > STALL_MS ? nowMs - beatMs : 0;
+    beatMs = nowMs;
+    for (const slot of slots) slot.heardMs += stalledMs;
     const ready = slots.filter((slot) => slot.isReady);
     const updates = ledger.takeUpdates(ready.map((slot) => slot.index));
     for (const slot of ready) {
       const counts = updates.get(slot.index);
       if (counts !== undefined) slot.process?.send({ kind: 'others', counts });
-      if (Date.now() - slot.heardMs > HANG_MS) {
+      if (nowMs - slot.heardMs > HANG_MS) {
         logger.error({ worker: slot.index }, 'worker hangs and is killed');
-        slot.heardMs = Date.now();
+        slot.heardMs = nowMs;
         slot.process?.kill();
       }
     }
@@ -236,6 +243,7 @@ export function createWorkerPool(
 
   return {
     start() {
+      beatMs = performance.now();
       exchange = setInterval(beat, EXCHANGE_MS);
       return new Promise((resolve, reject) => {
         onStart = { resolve, reject };

@@ -1,3 +1,4 @@
+import type * as fs from 'node:fs';
 import {
   appendFileSync,
   mkdtempSync,
@@ -8,15 +9,28 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { SessionEvent } from '@sockscope/schemas';
 import { encodeEvent } from '../encode.js';
 import { READING_MAX_BYTES, readingOf, writeReading } from '../reading.js';
 import { hostileLogs } from '../testing/hostile-log.js';
 import { createJournal, readJournal } from './journal.js';
+import { SpoolError } from './log.js';
+
+/** Files for which this process has no descriptor left: another thread may take the last one at any moment. */
+const { unopenable } = vi.hoisted(() => ({ unopenable: new Set<unknown>() }));
+vi.mock('node:fs', async (original) => {
+  const real = await original<typeof fs>();
+  const openSync: typeof fs.openSync = (path, ...more) => {
+    if (unopenable.has(path)) throw new Error('EMFILE: too many open files');
+    return real.openSync(path, ...more);
+  };
+  return { ...real, openSync };
+});
 
 const dirs: string[] = [];
 afterEach(() => {
+  unopenable.clear();
   for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true, force: true });
 });
 
@@ -94,6 +108,29 @@ describe('the journal of open sessions', () => {
     expect([...known.keys()].toSorted()).toEqual(stay.map((e) => e.session_id).toSorted());
     for (const { reading } of known.values()) expect(reading?.totals.bytes_sent).toBe(49);
   });
+
+  it.each(['', '.next'])(
+    'goes on in the file that the next process finds where open-sessions%s cannot be opened',
+    (suffix) => {
+      const file = tempFile();
+      const journal = createJournal({ file, compact_min_bytes: 1 });
+      const [a, b] = starts as [SessionEvent, SessionEvent];
+      journal.note({ ...none, opened: [opened(a)] });
+      unopenable.add(`${file}${suffix}`);
+      const outcome = (() => {
+        try {
+          journal.compact();
+          return null;
+        } catch (error) {
+          return error;
+        }
+      })();
+      expect(outcome === null || outcome instanceof SpoolError).toBe(true);
+      journal.note({ ...none, opened: [opened(b)], closed: [a.session_id] });
+      expect([...readJournal(file).keys()]).toEqual([b.session_id]);
+      expect(statSync(file).size).toBe(journal.bytes);
+    },
+  );
 
   it('that is cut anywhere still tells what was written before the cut', () => {
     const file = tempFile();

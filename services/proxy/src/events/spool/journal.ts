@@ -14,7 +14,6 @@ import {
   openSync,
   readFileSync,
   renameSync,
-  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { envelopeOf } from '../envelope.js';
@@ -141,9 +140,9 @@ function journalOn(config: JournalConfig, openFd: number, openBytes: number): Se
         records.push(started);
         if (reading !== null) records.push(reading);
       }
-      const fresh = replace(file, records);
-      closeSync(fd);
-      fd = fresh;
+      const old = fd;
+      fd = replace(file, records);
+      closeSync(old);
       bytes = records.reduce((sum, record) => sum + record.length + 8, 0);
       baseBytes = bytes;
     },
@@ -160,14 +159,23 @@ function tagged(tag: number, payload: Uint8Array): Buffer {
   return record;
 }
 
-/** Puts a new file in the place of the old one at once, and opens it for appending. */
+/**
+ * Puts a new file in the place of the old one at once. Gives the descriptor that it was written
+ * through: opening it by its name could fail, and the old one would be written to in vain.
+ */
 function replace(file: string, records: readonly Buffer[]): number {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const next = `${file}.next`;
-    writeFileSync(next, recordsOf(records));
-    renameSync(next, file);
-    return openSync(file, 'r+');
+    const fd = openSync(next, 'w+');
+    try {
+      writeAll(fd, recordsOf(records), 0);
+      renameSync(next, file);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    return fd;
   } catch (error) {
     throw new SpoolError(`cannot write ${file}`, error);
   }

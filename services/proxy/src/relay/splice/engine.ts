@@ -43,8 +43,8 @@ const END_FLAG = {
   readable: 1,
   /** The same for writing. */
   writable: 2,
-  /** An end or an error waits behind what can be read: a short read is not the last one. */
-  hangup: 4,
+  /** An end, an error or an urgent mark waits behind what can be read: a short read is not the last one. */
+  barrier: 4,
   /** It has ended its direction in order. */
   eof: 8,
   /** The other end was told of that, or is gone. */
@@ -56,6 +56,12 @@ const END_FLAG = {
   /** It waits for its next turn. */
   queued: 128,
 } as const;
+
+/**
+ * What a read stops before. An urgent mark (RFC 6093) is told together with the byte that it points
+ * at; from then on its end counts as one that may have another.
+ */
+const BARRIER = LINUX.EPOLLPRI | LINUX.EPOLLRDHUP | LINUX.EPOLLHUP | LINUX.EPOLLERR;
 
 const NO_ERROR = 0;
 
@@ -171,12 +177,8 @@ export class SpliceEngine {
       if (index === WAKE || this.#fds[index] === -1) continue;
       const bits = events[at] ?? 0;
       let flags = 0;
-      if ((bits & (LINUX.EPOLLIN | LINUX.EPOLLRDHUP | LINUX.EPOLLHUP | LINUX.EPOLLERR)) !== 0) {
-        flags |= END_FLAG.readable;
-      }
-      if ((bits & (LINUX.EPOLLRDHUP | LINUX.EPOLLHUP | LINUX.EPOLLERR)) !== 0) {
-        flags |= END_FLAG.hangup;
-      }
+      if ((bits & (LINUX.EPOLLIN | BARRIER)) !== 0) flags |= END_FLAG.readable;
+      if ((bits & BARRIER) !== 0) flags |= END_FLAG.barrier;
       if ((bits & (LINUX.EPOLLOUT | LINUX.EPOLLHUP | LINUX.EPOLLERR)) !== 0) {
         flags |= END_FLAG.writable;
       }
@@ -214,7 +216,7 @@ export class SpliceEngine {
       this.#pipes[index] = undefined;
       this.#pipeBytes[index] = 0;
     }
-    const bits = LINUX.EPOLLIN | LINUX.EPOLLOUT | LINUX.EPOLLRDHUP | LINUX.EPOLLET;
+    const bits = LINUX.EPOLLIN | LINUX.EPOLLPRI | LINUX.EPOLLOUT | LINUX.EPOLLRDHUP | LINUX.EPOLLET;
     this.#watch(clientFd, client, bits);
     this.#watch(upstreamFd, upstream, bits);
   }
@@ -282,7 +284,11 @@ export class SpliceEngine {
     }
     const errno = bytes < 0 ? this.#libc.errno() : NO_ERROR;
     this.#pool.give(pipe);
-    this.#readFailed(index, bytes, errno);
+    const isBarred = (this.#flagsOf(index) & END_FLAG.barrier) !== 0;
+    // Only recv passes an urgent mark: here it looks like the end, or as if nothing were there. A
+    // mark that nobody has told of yet will be told of, so that only the end need be asked always.
+    if (bytes === 0 || (errno === LINUX.EAGAIN && isBarred)) this.#clear(index, END_FLAG.bulk);
+    else this.#readFailed(index, bytes, errno);
   }
 
   /** Pipe → sink. The bytes that went, or -1 where the direction must wait or the session is over. */
@@ -415,7 +421,7 @@ export class SpliceEngine {
   /** After a copy: a full buffer means that more is there, a short one that nothing is left. */
   #noteRead(index: number, bytes: number): void {
     if (bytes === COPY_BYTES) this.#set(index, END_FLAG.bulk);
-    else if ((this.#flagsOf(index) & END_FLAG.hangup) === 0) this.#clear(index, END_FLAG.readable);
+    else if ((this.#flagsOf(index) & END_FLAG.barrier) === 0) this.#clear(index, END_FLAG.readable);
   }
 
   #readFailed(index: number, bytes: number, errno: number): void {

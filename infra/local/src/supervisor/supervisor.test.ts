@@ -1,0 +1,132 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type * as kafka from '@sockscope/runtime/kafka';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { loadLocalConfig } from './config.js';
+import { createReporter } from './report.js';
+import { createSupervisor } from './supervisor.js';
+
+// The topics of a Kafka that answers when the test wants it to.
+vi.mock('@sockscope/runtime/kafka', async (original) => ({
+  ...(await original<typeof kafka>()),
+  createKafkaAdmin: () => ({
+    ensureTopic: () => Promise.resolve('exists'),
+    stop: () => Promise.resolve(),
+  }),
+}));
+
+/** In place of a service: a process that is ready and ends when the test says so. */
+const SERVICE = `
+const { existsSync, writeFileSync } = require('node:fs');
+const { createServer } = require('node:http');
+if (process.argv[2] === 'migrate') process.exit(0);
+const file = (name) => require('node:path').join(__dirname, name);
+const name = require('node:path').basename(require('node:path').dirname(__dirname));
+const listen = { ingest: 'INGEST_OPS_LISTEN', query: 'QUERY_LISTEN', proxy: 'PROXY_OPS_LISTEN' }[name];
+createServer((_, response) => {
+  response.statusCode = existsSync(file('ready')) ? 200 : 503;
+  response.end();
+}).listen(process.env[listen].split(':')[1], '127.0.0.1');
+process.on('SIGTERM', () => {
+  writeFileSync(file('told-to-end'), '');
+  setInterval(() => existsSync(file('may-end')) && process.exit(0), 10);
+});
+writeFileSync(file('started'), '');
+`;
+
+describe('the supervisor', () => {
+  let root = '';
+  let clickhouse: Server;
+  const at = (service: string, name: string): string =>
+    join(root, 'services', service, 'dist', name);
+  const say = (service: string, name: string): void => {
+    writeFileSync(at(service, name), '');
+  };
+
+  beforeEach(async () => {
+    root = mkdtempSync(join(tmpdir(), 'sockscope-supervisor-'));
+    for (const service of ['ingest', 'query', 'proxy']) {
+      mkdirSync(at(service, ''), { recursive: true });
+      writeFileSync(at(service, 'main.js'), SERVICE);
+    }
+    clickhouse = createServer((_, response) => response.end('Ok.\n'));
+    await new Promise<void>((resolve) => clickhouse.listen(0, '127.0.0.1', resolve));
+  });
+  afterEach(() => {
+    clickhouse.close();
+    clickhouse.closeAllConnections();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  function supervisor() {
+    const lines: string[] = [];
+    const push = (line: string): void => {
+      lines.push(line);
+    };
+    const { port } = clickhouse.address() as AddressInfo;
+    const env = {
+      PATH: process.env['PATH'],
+      LOCAL_DATA_DIR: join(root, 'data'),
+      KAFKA_BROKERS: '127.0.0.1:9',
+      CLICKHOUSE_URL: `http://127.0.0.1:${String(port)}`,
+      PROXY_LISTEN: '127.0.0.1:0',
+      QUERY_LISTEN: '127.0.0.1:0',
+      PROXY_OPS_LISTEN: '127.0.0.1:0',
+      INGEST_OPS_LISTEN: '127.0.0.1:0',
+    };
+    const report = createReporter({ out: push, err: push });
+    return { lines, parts: createSupervisor(loadLocalConfig(env), { report, root, env }) };
+  }
+
+  async function children(count: number): Promise<void> {
+    const content = JSON.stringify({ children: [] });
+    await vi.waitFor(() => {
+      const file = join(root, 'data', 'running.json');
+      const text = existsSync(file) ? readFileSync(file, 'utf8') : content;
+      expect((JSON.parse(text) as { children: number[] }).children).toHaveLength(count);
+    }, 20_000);
+  }
+
+  test('starts ingest and query before the proxy, says when all are ready, and stops all', async () => {
+    for (const service of ['ingest', 'query', 'proxy']) say(service, 'may-end');
+    const { parts, lines } = supervisor();
+    const started = parts.start();
+    say('ingest', 'ready');
+    await children(1);
+    expect(existsSync(at('proxy', 'started'))).toBe(false);
+    say('query', 'ready');
+    say('proxy', 'ready');
+    await started;
+    expect(lines.at(-1)).toMatch(/^sockscope ready/);
+    await parts.stop();
+    expect(existsSync(at('proxy', 'told-to-end'))).toBe(true);
+  });
+
+  test('does not start the proxy any more when it is stopped while query is starting', async () => {
+    for (const service of ['query', 'proxy']) say(service, 'may-end');
+    const { parts, lines } = supervisor();
+    const started = parts.start();
+    const outcome = started.then(
+      () => 'started',
+      (error: unknown) => String(error),
+    );
+    say('ingest', 'ready');
+    say('proxy', 'ready');
+    await children(1);
+    const stopped = parts.stop();
+    await vi.waitFor(() => {
+      expect(existsSync(at('ingest', 'told-to-end'))).toBe(true);
+    }, 20_000);
+    // Query is waited for only after ingest has ended.
+    say('query', 'ready');
+    expect(await outcome).toContain('interrupted');
+    say('ingest', 'may-end');
+    await stopped;
+    expect(existsSync(at('proxy', 'started'))).toBe(false);
+    expect(lines.join('\n')).not.toContain('sockscope ready');
+  });
+});
