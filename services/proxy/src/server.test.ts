@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startDnsServer } from './testing/dns-server.js';
 import type { DnsServer } from './testing/dns-server.js';
@@ -16,6 +17,7 @@ import {
   waitFor,
 } from './testing/harness.js';
 import type { Harness, HarnessOptions, TestServer } from './testing/harness.js';
+import { loopbackRules } from './testing/rules.js';
 import { startSilentServer } from './testing/silent-server.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -481,6 +483,26 @@ describe('a change of rules or users', () => {
     proxy.changed();
     await c.waitClosed();
     expect(proxy.closed()[0]).toMatchObject({ dest_host: 'db', close_reason: 'acl_revoked' });
+  });
+
+  it('keeps a session whose address was spelt oddly, until a rule blocks the address', async () => {
+    const origin = await echo();
+    let decide = loopbackRules();
+    const proxy = await harness({ decide: (request) => decide(request) });
+    const c = await client(proxy);
+    c.send(GREETING, requestFor('１２７.０.０.１', origin.port));
+    expect((await c.read(12))[3]).toBe(0);
+    proxy.changed();
+    await turn();
+    c.send('alive');
+    expect((await c.read(5)).toString()).toBe('alive');
+    decide = loopbackRules({ destinations: ['127.0.0.1'] });
+    proxy.changed();
+    await c.waitClosed();
+    expect(proxy.closed()[0]).toMatchObject({
+      dest_ip: '127.0.0.1',
+      close_reason: 'acl_revoked',
+    });
   });
 
   it('lets a user who is gone begin nothing, even after the login', async () => {

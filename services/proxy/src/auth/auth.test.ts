@@ -195,6 +195,69 @@ describe('the authenticator', () => {
     expect((await login(auth, 'alice', 's3cret', '2001:db8:0:1::1')).ok).toBe(true);
   });
 
+  /** Makes the address of `login` wait, with names that nobody has. */
+  async function exhaust(auth: ManagedAuthenticator) {
+    for (let i = 0; i <= defaults.free_failures_per_address; i += 1) {
+      expect(await login(auth, `nobody ${i}`, 'x')).toMatchObject({ kind: 'wrong' });
+    }
+    expect(await login(auth, 'nobody', 'x')).toMatchObject({ kind: 'throttled' });
+  }
+
+  it('lets in who logged in from an address lately, whatever others guess from there', async () => {
+    const auth = await started();
+    expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
+    await exhaust(auth);
+    const endMs = nowMs + 2 * defaults.cache_ttl_ms;
+    for (let i = 0; nowMs < endMs; i += 1) {
+      const before = await login(auth, 'bob', 'hunter2');
+      expect(before).toMatchObject({ kind: 'throttled' });
+      // Remembered at first, hashed later; nobody waits longer for it.
+      expect(await login(auth, 'alice', 's3cret')).toEqual({ ok: true, user: 'alice' });
+      expect(await login(auth, 'bob', 'hunter2')).toEqual(before);
+      nowMs += before.ok ? 0 : before.retryAfterMs;
+      expect(await login(auth, `again ${i}`, 'x')).toMatchObject({ kind: 'wrong' });
+    }
+    await writeFile(file, `${usersText()}  - { name: carol, password: '${bob}' }\n`);
+    await auth.reload();
+    expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
+    expect(await login(auth, 'alice', 's3cret', '192.0.2.2')).toMatchObject({ ok: true });
+  });
+
+  it('limits guesses at who is let in so, whether or not they log in meanwhile', async () => {
+    const metrics = new Registry();
+    const auth = await started({}, metrics);
+    await login(auth, 'alice', 's3cret');
+    await exhaust(auth);
+    const wrong = await count(metrics, 'wrong');
+    for (let i = 0; i <= defaults.free_failures_per_address; i += 1) {
+      expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
+      // As for a name that nobody has: refused at once.
+      const guess = await login(auth, 'alice', `guess ${i}`);
+      expect(guess).toEqual(await login(auth, 'nobody', `guess ${i}`));
+    }
+    expect(await count(metrics, 'wrong')).toBe(wrong);
+    expect(await login(auth, 'alice', 's3cret')).toMatchObject({ kind: 'throttled' });
+    // Nor did the guesses count where others would see it.
+    nowMs += 1_000;
+    expect(await login(auth, 'alice', 'x')).toMatchObject({ kind: 'wrong' });
+  });
+
+  it('forgets who logged in from an address, after a day or where there are too many', async () => {
+    const auth = await started({ cache_entries: 1 });
+    await login(auth, 'alice', 's3cret');
+    await exhaust(auth);
+    expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
+    nowMs += 86_400_000;
+    await exhaust(auth);
+    expect(await login(auth, 'alice', 's3cret')).toMatchObject({ kind: 'throttled' });
+    nowMs += 86_400_000;
+    await login(auth, 'alice', 's3cret');
+    await login(auth, 'bob', 'hunter2');
+    await exhaust(auth);
+    expect(await login(auth, 'alice', 's3cret')).toMatchObject({ kind: 'throttled' });
+    expect((await login(auth, 'bob', 'hunter2')).ok).toBe(true);
+  });
+
   it('counts guesses that are made at once', async () => {
     const auth = await started();
     const outcomes = await Promise.all(

@@ -46,13 +46,22 @@ const BUSY_RETRY_MS = 1_000;
 /** Time in which one failure is forgotten: of a user at an address, and of an address as a whole. */
 const PAIR_DECAY_MS = 900_000;
 const ADDRESS_DECAY_MS = 60_000;
+/** How long a login from an address is reason not to let its user wait there for what others did. */
+const PROVEN_MS = 86_400_000;
 
 interface Remembered {
   readonly user: string;
   readonly untilMs: number;
 }
 
+/** What a user logged in with from one address. */
+interface Proven {
+  readonly digest: string;
+  readonly untilMs: number;
+}
+
 interface ThrottleKeys {
+  /** The address, or address and user where that pair counts as an address of its own. */
   readonly address: string;
   /** Address and user. */
   readonly pair: string;
@@ -100,6 +109,8 @@ export function createAuthenticator(
   // Digests under a key that exists only in this process: a memory dump holds no passwords.
   const digestKey = randomBytes(32);
   const remembered = new BoundedMap<string, Remembered>(config.cache_entries);
+  // By address and user. A changed users file does not empty it: the login is checked all the same.
+  const proven = new BoundedMap<string, Proven>(config.cache_entries);
   const inFlight = new Map<string, Promise<boolean>>();
   const listeners: (() => void)[] = [];
   let users: ReadonlyMap<string, User> = new Map();
@@ -135,6 +146,26 @@ export function createAuthenticator(
 
   function throttled(retryAfterMs: number): AuthOutcome {
     return { ok: false, kind: 'throttled', retryAfterMs };
+  }
+
+  function prove(pair: string, digest: string): void {
+    proven.set(pair, { digest, untilMs: now() + PROVEN_MS });
+  }
+
+  /**
+   * Whether a login is checked although its address must wait: where it is the one that came from
+   * there lately. It then counts as an address of its own, so that guesses at it have their limit
+   * too, which no right login in between takes away. A wrong one is refused unchecked like that of
+   * any other user, and leaves no trace that others could meet, so that nothing tells who was here.
+   */
+  function isExempt(pair: string, digest: string): boolean {
+    const known = proven.get(pair);
+    if (known === undefined || known.untilMs <= now() || addresses.waitMs(pair, now()) > 0) {
+      return false;
+    }
+    if (known.digest === digest) return true;
+    addresses.fail(pair, now());
+    return false;
   }
 
   async function verifyByHash(
@@ -216,19 +247,20 @@ export function createAuthenticator(
     },
     async verify(username, password, sourceIp) {
       const address = throttleKey(sourceIp);
-      const keys = { address, pair: `${address} ${username.toString('base64')}` };
-      const waitMs = Math.max(
-        pairs.waitMs(keys.pair, now()),
-        addresses.waitMs(keys.address, now()),
-      );
-      if (waitMs > 0) {
-        metrics.attempt('throttled');
-        return throttled(waitMs);
-      }
+      const pair = `${address} ${username.toString('base64')}`;
       const digest = digestOf(username, password);
+      const pairWaitMs = pairs.waitMs(pair, now());
+      const addressWaitMs = addresses.waitMs(address, now());
+      const mustWait = pairWaitMs > 0 || (addressWaitMs > 0 && !isExempt(pair, digest));
+      if (mustWait) {
+        metrics.attempt('throttled');
+        return throttled(Math.max(pairWaitMs, addressWaitMs));
+      }
+      const keys = { address: addressWaitMs > 0 ? pair : address, pair };
       const known = remembered.get(digest);
       if (known !== undefined && known.untilMs > now()) {
-        pairs.forget(keys.pair);
+        pairs.forget(pair);
+        prove(pair, digest);
         metrics.attempt('remembered');
         return { ok: true, user: known.user };
       }
@@ -243,6 +275,7 @@ export function createAuthenticator(
         metrics.attempt('wrong');
         return { ok: false, kind: 'wrong', retryAfterMs: 0 };
       }
+      prove(pair, digest);
       metrics.attempt('verified');
       return { ok: true, user: user.name };
     },

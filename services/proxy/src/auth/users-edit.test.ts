@@ -1,10 +1,29 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import {
+  chmod,
+  chown,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
+import type * as Files from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { hashPassword, parseHash, passwordMatches } from './password.js';
 import { listUsers, putUser, removeUser } from './users-edit.js';
 
+// Only root can have files of others.
+vi.mock('node:fs/promises', async (load) => {
+  const real = await load<typeof Files>();
+  return { ...real, open: vi.fn(real.open), stat: vi.fn(real.stat) };
+});
+
+const isRoot = process.getuid?.() === 0;
 const CHEAP = { ln: 4, r: 1, p: 1 };
 
 describe('editing the users file', () => {
@@ -15,6 +34,8 @@ describe('editing the users file', () => {
     file = join(dir, 'users.yaml');
   });
   afterEach(async () => {
+    vi.mocked(open).mockReset();
+    vi.mocked(stat).mockReset();
     await rm(dir, { recursive: true, force: true });
   });
 
@@ -63,6 +84,56 @@ describe('editing the users file', () => {
     await rm(file);
     await writeFile(`${file}.lock`, '');
     await expect(put('alice', 'x')).rejects.toThrow(/another command/);
+  });
+
+  it('leaves the file its mode', async () => {
+    await put('alice', 'one');
+    await chmod(file, 0o640);
+    await put('bob', 'two');
+    expect((await stat(file)).mode & 0o777).toBe(0o640);
+    await removeUser(file, 'bob');
+    expect((await stat(file)).mode & 0o777).toBe(0o640);
+  });
+
+  it.runIf(isRoot)('leaves the file its owner and group when root runs it', async () => {
+    await put('alice', 'one');
+    await chown(file, 12_345, 12_346);
+    await put('bob', 'two');
+    expect(await stat(file)).toMatchObject({ uid: 12_345, gid: 12_346 });
+  });
+
+  /** Lets the file belong to somebody else, and says what becomes of giving a file to them. */
+  async function ofSomebodyElse(give: () => Promise<void>) {
+    const real = await stat(file);
+    const others: Stats = Object.assign(Object.create(real) as Stats, { uid: 12_345, gid: 12_346 });
+    vi.mocked(stat).mockResolvedValueOnce(others);
+    const given = vi.fn<(uid: number, gid: number) => Promise<void>>(give);
+    const realOpen = vi.mocked(open).getMockImplementation();
+    vi.mocked(open).mockImplementation(async (...args) => {
+      if (realOpen === undefined) throw new Error('there is no open');
+      return Object.assign(await realOpen(...args), { chown: given });
+    });
+    return given;
+  }
+
+  it('gives the file to whom it belonged', async () => {
+    await put('alice', 'one');
+    const given = await ofSomebodyElse(() => Promise.resolve());
+    await put('bob', 'two');
+    expect(given.mock.calls).toEqual([[12_345, 12_346]]);
+    expect((await listUsers(file)).map(({ name }) => name)).toEqual(['alice', 'bob']);
+  });
+
+  it('changes nothing where the file could not be given to whom it belonged', async () => {
+    await put('alice', 'one');
+    const before = await readFile(file, 'utf8');
+    const cause = Object.assign(new Error('EPERM: not permitted'), { code: 'EPERM' });
+    await ofSomebodyElse(() => Promise.reject(cause));
+    await expect(put('bob', 'two')).rejects.toThrow(
+      /users\.yaml was not changed: it belongs to user 12345 and group 12346/,
+    );
+    expect(await readFile(file, 'utf8')).toBe(before);
+    expect(await readdir(dir)).toEqual(['users.yaml']);
   });
 
   it('survives names that mean something in YAML', async () => {

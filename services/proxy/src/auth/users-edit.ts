@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
-import { SockscopeError } from '@sockscope/runtime';
+import { messageOf, SockscopeError } from '@sockscope/runtime';
 import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq } from 'yaml';
 import type { Document } from 'yaml';
 import { formatHash } from './password.js';
@@ -10,6 +12,7 @@ import { parseUsersFile } from './users-file.js';
 import type { User } from './users-file.js';
 
 const PRIVATE_MODE = 0o600;
+const PERMISSIONS = 0o777;
 const EMPTY_FILE = '# Users of the proxy: `sockscope-proxy users --help`.\nusers: []\n';
 
 function isErrno(error: unknown, code: string): boolean {
@@ -25,13 +28,49 @@ async function readOrEmpty(file: string): Promise<string> {
   }
 }
 
-/** Replaces the file in one step, so that no reader ever sees half of it. Only its owner may read it. */
+async function statIfThere(file: string): Promise<Stats | null> {
+  try {
+    return await stat(file);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null;
+    throw error;
+  }
+}
+
+/**
+ * Gives what is to replace a file the file's owner, group and mode: root's file, readable for root
+ * alone, would shut out the proxy, which runs as somebody else.
+ */
+async function makeAlike(handle: FileHandle, file: string, { uid, gid, mode }: Stats) {
+  const made = await handle.stat();
+  if (made.uid !== uid || made.gid !== gid) {
+    try {
+      await handle.chown(uid, gid);
+    } catch (cause) {
+      throw new SockscopeError(
+        'users_file_owner',
+        `${file} was not changed: it belongs to user ${uid} and group ${gid}, and this user may ` +
+          `not make files of theirs (${messageOf(cause)}); run the command as user ${uid} or root`,
+        { cause },
+      );
+    }
+  }
+  // Not before the owner is right: others could read it.
+  await handle.chmod(mode & PERMISSIONS);
+}
+
+/**
+ * Replaces the file in one step, so that no reader ever sees half of it. It stays whose it was, and
+ * only its owner may read one that was not there.
+ */
 async function replace(file: string, text: string): Promise<void> {
+  const before = await statIfThere(file);
   const temporary = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString('hex')}`);
   try {
     const handle = await open(temporary, 'wx', PRIVATE_MODE);
     try {
       await handle.writeFile(text);
+      if (before !== null) await makeAlike(handle, file, before);
       await handle.sync();
     } finally {
       await handle.close();

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startDnsServer } from '../testing/dns-server.js';
 import {
@@ -11,6 +12,7 @@ import {
   waitFor,
 } from '../testing/harness.js';
 import type { Harness, HarnessOptions } from '../testing/harness.js';
+import { loopbackRules } from '../testing/rules.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -201,6 +203,69 @@ describe('BIND', () => {
     expect((await bound.client.readAll()).toString('hex')).toBe('05020001000000000000');
     expect(proxy.closed()[0]).toMatchObject({ close_reason: 'acl_revoked' });
     await expectClosed(bound);
+  });
+
+  it.each([
+    ['any peer', '0.0.0.0', '127.0.0.4'],
+    ['any peer of IPv6', '::', '127.0.0.4'],
+    ['a peer by its address', '127.0.0.4', '127.0.0.4'],
+    ['a peer by its name', 'peer.test', 'peer.test'],
+  ])(
+    'goes on through a reload with %s that has come, until a rule blocks it',
+    async (_what, announced, blocking) => {
+      const dns = await startDnsServer();
+      cleanups.push(() => dns.stop());
+      dns.set('peer.test', { addresses: ['127.0.0.4'] });
+      let decide = loopbackRules();
+      const proxy = await harness({
+        config: { dns: { servers: [dns.address], family: 'ipv4' } },
+        decide: (request) => decide(request),
+      });
+      const bound = await bind(proxy, announced);
+      const peer = peerFrom('127.0.0.4', bound);
+      expect((await bound.client.read(10))[1]).toBe(0);
+      proxy.changed();
+      await turn();
+      decide = loopbackRules({ destinations: ['127.0.0.5'] });
+      proxy.changed();
+      await turn();
+      peer.write('still here');
+      expect((await bound.client.read(10)).toString()).toBe('still here');
+      decide = loopbackRules({ destinations: [blocking] });
+      proxy.changed();
+      const [closed] = await proxy.waitClosed();
+      expect(closed).toMatchObject({ dest_ip: '127.0.0.4', close_reason: 'acl_revoked' });
+    },
+  );
+
+  it('asks about a peer that has come with its own port, not the announced one', async () => {
+    let decide = loopbackRules();
+    const proxy = await harness({ decide: (request) => decide(request) });
+    const bound = await bind(proxy, '127.0.0.1', 20);
+    const peer = peerFrom('127.0.0.1', bound);
+    expect((await bound.client.read(10))[1]).toBe(0);
+    decide = loopbackRules({ ports: [20] });
+    proxy.changed();
+    await turn();
+    peer.write('still here');
+    expect((await bound.client.read(10)).toString()).toBe('still here');
+    decide = loopbackRules({ ports: [peer.localPort ?? 0] });
+    proxy.changed();
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ dest_port: 20, close_reason: 'acl_revoked' });
+  });
+
+  it('goes on waiting through a reload after a peer was blocked', async () => {
+    const decide = loopbackRules({ destinations: ['127.0.0.9'] });
+    const proxy = await harness({ decide });
+    const bound = await bind(proxy, '0.0.0.0');
+    const blocked = peerFrom('127.0.0.9', bound);
+    blocked.resume();
+    await waitFor(() => blocked.readableEnded || blocked.destroyed, 'the peer to be dropped');
+    proxy.changed();
+    await turn();
+    peerFrom('127.0.0.4', bound);
+    expect((await bound.client.read(10))[1]).toBe(0);
   });
 
   it('waits on the configured address and ports, and tells the configured address', async () => {

@@ -1,6 +1,7 @@
 import type { AUTH_METHODS, COMMANDS } from '@sockscope/schemas';
 import type { Acl, AclVerdict } from '../acl/acl.js';
 import type { ManagedAuthenticator } from '../auth/auth.js';
+import type { Target } from '../socks5/target.js';
 
 /** Who a client is: what its sessions carry and what rules look at. */
 export interface ClientIdentity {
@@ -20,6 +21,11 @@ export interface AclDestination {
   /** The name that a search list made of `host`; null where none. */
   readonly searched: string | null;
   readonly port: number;
+}
+
+/** The host that the rules are asked about: the name, or the address however it was spelt. */
+export function aclHostOf({ name, ip, host }: Target): string {
+  return name ?? ip ?? host;
 }
 
 export type CommandName = (typeof COMMANDS)[number];

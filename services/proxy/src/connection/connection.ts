@@ -38,7 +38,7 @@ import type { Target } from '../socks5/target.js';
 import { listenAsAccepted, stopReadingPlain, TapSocket } from '../tcp/socket.js';
 import type { PlainSocket, SocketOwner, SocketReader } from '../tcp/socket.js';
 import type { Association, AssociationOwner, Associations } from '../udp/association.js';
-import { decideFor } from './client.js';
+import { aclHostOf, decideFor } from './client.js';
 import type { ClientIdentity, CommandName, Policy } from './client.js';
 import type { ConnectionMetrics, HandshakeFailure } from './metrics.js';
 
@@ -388,6 +388,7 @@ export class Connection
       this.#reply('not_allowed');
     } else {
       this.#session = session;
+      session.aclHost = aclHostOf(target);
       session.terminate = (reason, errorCode) => {
         this.#failSession(
           reason,
@@ -418,7 +419,7 @@ export class Connection
   #decide(ip: string | null): AclVerdict {
     const target = this.#target;
     return decideFor(this.#context.policy, this, this.#command, {
-      host: target?.name ?? target?.ip ?? target?.host ?? '',
+      host: target === null ? '' : aclHostOf(target),
       ip,
       searched: this.#session?.searchedName ?? null,
       port: target?.port ?? 0,
@@ -484,13 +485,17 @@ export class Connection
   }
 
   mayAccept(ip: string, port: number, searched: string | null): boolean {
-    // A peer that was announced by name is one of its addresses, so rules for the name admit it.
-    const host = this.#target?.name ?? ip;
+    const host = this.#peerHost(ip);
     const verdict = decideFor(this.#context.policy, this, 'bind', { host, ip, searched, port });
     if (this.#session !== null) this.#session.searchedName = searched;
     if (verdict.decision === 'block') return false;
     this.#rules = new Map([[ip, verdict.rule]]);
     return true;
+  }
+
+  /** A peer that was announced by name is one of its addresses, so rules for the name admit it. */
+  #peerHost(ip: string): string {
+    return this.#target?.name ?? ip;
   }
 
   peerCame(peer: Socket, ip: string, port: number, waitedMs: number): void {
@@ -500,6 +505,8 @@ export class Connection
       peer.destroy();
       return;
     }
+    session.aclHost = this.#peerHost(ip);
+    session.aclPort = port;
     session.connected(ip, waitedMs, this.#rules?.get(ip) ?? null);
     this.#succeed(ip, port);
     this.#relay(session, peer);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, stat } from 'node:fs/promises';
 import { messageOf, SockscopeError } from '@sockscope/runtime';
+import { PolicyFileError } from './document.js';
 
 export interface WatchedFileConfig {
   readonly path: string;
@@ -59,7 +60,7 @@ async function readWhole(path: string, maxBytes: number): Promise<string> {
  * that is being written does not come into force.
  *
  * @param onContent takes the text in; where it throws, the content before stays in force.
- * @param onLoad is told of every attempt but the first.
+ * @param onLoad is told of every attempt but the first, and but those that fail as the one before.
  */
 export function createWatchedFile(
   config: WatchedFileConfig,
@@ -70,6 +71,8 @@ export function createWatchedFile(
 ): WatchedFile {
   let loaded: Look | null = null;
   let loadedHash = '';
+  /** The failure that was reported last; null once the file has been taken in. */
+  let reported: string | null = null;
   let candidate: { readonly look: Look; readonly sinceMs: number } | null = null;
   let timer: NodeJS.Timeout | null = null;
   let running: Promise<unknown> = Promise.resolve();
@@ -84,12 +87,21 @@ export function createWatchedFile(
       const changed = hash !== loadedHash;
       if (changed || force) await deps.onContent(text);
       loadedHash = hash;
+      reported = null;
       return { ok: true, changed };
     } catch (error) {
       // A file that comes back as it was counts as new then: the failure has been reported.
       loadedHash = '';
+      // What is wrong in a file stays wrong until it changes. Whatever else it was, a disk or a lack
+      // of descriptors or threads, may be over at the next look, with the same file.
+      if (!(error instanceof PolicyFileError)) loaded = null;
       return { ok: false, error: error instanceof Error ? error : new Error(String(error)) };
     }
+  }
+
+  function report(result: LoadResult): void {
+    reported = result.ok ? null : result.error.message;
+    deps.onLoad(result);
   }
 
   /** One load at a time: two could finish in the wrong order. */
@@ -111,7 +123,8 @@ export function createWatchedFile(
     }
     if (Date.now() - candidate.sinceMs < config.settle_ms) return;
     const result = await load(false);
-    if (!result.ok || result.changed) deps.onLoad(result);
+    const isNews = result.ok ? result.changed : result.error.message !== reported;
+    if (isNews) report(result);
   }
 
   function schedule(): void {
@@ -132,7 +145,7 @@ export function createWatchedFile(
     },
     async reload() {
       const result = await inTurn(() => load(true));
-      deps.onLoad(result);
+      report(result);
       return result;
     },
     async stop() {

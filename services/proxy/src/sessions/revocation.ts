@@ -27,16 +27,16 @@ export function createRevocation(deps: RevocationDeps): Revocation {
   let slice: NodeJS.Immediate | null = null;
   let revoked = 0;
 
-  function isAllowed({ header, searchedName }: Session): boolean {
+  function isAllowed({ header, searchedName, aclHost, aclPort }: Session): boolean {
     if (header.auth_method === 'password' && !users.knows(header.user)) return false;
     const verdict = acl.decide({
       user: header.user,
       groups: header.auth_method === 'password' ? users.groupsOf(header.user) : [],
       source_ip: header.source_ip,
-      dest_host: header.dest_host,
+      dest_host: aclHost,
       resolved_name: searchedName,
       dest_ip: header.dest_ip,
-      dest_port: header.dest_port,
+      dest_port: aclPort,
       protocol: header.protocol,
       command: header.command,
       nowMs: Date.now(),

@@ -31,6 +31,12 @@ export interface Session {
    * at both. Not part of any event.
    */
   searchedName: string | null;
+  /**
+   * Host and port that the ACL was last asked with, to ask it the same again: of the peer that came
+   * to a BIND, and an address that `dest_host` shows as it was spelt. Not part of any event.
+   */
+  aclHost: string;
+  aclPort: number;
 
   /** client → destination. */
   bytesSent: number;

@@ -39,6 +39,8 @@ export class TrackedSession implements Session, RosterMember {
   packetsSent = 0;
   packetsReceived = 0;
   searchedName: string | null = null;
+  aclHost: string;
+  aclPort: number;
   refreshCounters: (() => void) | null = null;
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 
@@ -72,6 +74,8 @@ export class TrackedSession implements Session, RosterMember {
     public header: SessionHeader,
   ) {
     this.startedAfterMs = startedAtMs - owner.epochMs;
+    this.aclHost = header.dest_host;
+    this.aclPort = header.dest_port;
   }
 
   get startedAtMs(): number {

@@ -20,6 +20,8 @@ class UntrackedSession implements Session {
   packetsSent = 0;
   packetsReceived = 0;
   searchedName = null;
+  aclHost = '';
+  aclPort = 0;
   refreshCounters = null;
   terminate = null;
   closed = false;

@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startDnsServer } from '../testing/dns-server.js';
 import {
@@ -12,6 +13,7 @@ import {
   waitFor,
 } from '../testing/harness.js';
 import type { Harness, HarnessOptions } from '../testing/harness.js';
+import { loopbackRules } from '../testing/rules.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -109,7 +111,7 @@ async function associate(
 const to4 = (port: number, last = 1): Buffer =>
   bytesOf(0, 0, 0, 1, 127, 0, 0, last, port >> 8, port & 255);
 const toName = (name: string, port: number): Buffer =>
-  bytesOf(0, 0, 0, 3, name.length, name, port >> 8, port & 255);
+  bytesOf(0, 0, 0, 3, Buffer.byteLength(name), name, port >> 8, port & 255);
 
 const DROPPED = 'sockscope_proxy_udp_datagrams_dropped_total';
 
@@ -424,6 +426,17 @@ describe('UDP ASSOCIATE', () => {
     const a = await associate(proxy);
     await a.control.waitClosed();
     expect(await proxy.metric('sockscope_proxy_udp_associations')).toBe(0);
+  });
+
+  it('keeps a session whose address was spelt oddly when nothing forbids it', async () => {
+    const destination = await echo();
+    const proxy = await harness({ decide: loopbackRules() });
+    const a = await associate(proxy);
+    a.send(toName('１２７.０.０.１', destination.port), 'x');
+    await waitFor(() => a.own.received.length === 1, 'an answer');
+    proxy.changed();
+    await turn();
+    expect(proxy.closed()).toEqual([]);
   });
 
   it('ends the sessions that a changed ACL forbids', async () => {

@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
-import { decideFor, isKnown } from '../connection/client.js';
+import { aclHostOf, decideFor, isKnown } from '../connection/client.js';
 import type { ClientIdentity, Policy } from '../connection/client.js';
 import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
 import type { Admission } from '../limits/admission.js';
@@ -329,7 +329,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
     const { client } = this.#association;
     const target = this.#target;
     const verdict = decideFor(policy, client, 'udp_associate', {
-      host: target.name ?? target.ip ?? target.host,
+      host: aclHostOf(target),
       ip: target.ip,
       searched: null,
       port: target.port,
@@ -359,6 +359,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
       session.close('limit_exceeded', limit);
     } else {
       this.#session = session;
+      session.aclHost = aclHostOf(target);
       session.terminate = (reason, errorCode) => {
         this.close(reason, errorCode);
         this.#association.forget(this);

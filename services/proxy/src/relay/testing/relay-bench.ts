@@ -28,6 +28,8 @@ export function countingSession(): Session {
     packetsSent: 0,
     packetsReceived: 0,
     searchedName: null,
+    aclHost: '127.0.0.1',
+    aclPort: 1,
     refreshCounters: null,
     terminate: null,
     connected: () => undefined,

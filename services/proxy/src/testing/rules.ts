@@ -1,0 +1,23 @@
+import { compileAcl, parseAclFile } from '../acl/index.js';
+import type { AclRequest, AclVerdict } from '../acl/index.js';
+
+/** The real rules of a file that lets everybody reach loopback, but for what is blocked. */
+export function loopbackRules(
+  blocked: { readonly destinations?: readonly string[]; readonly ports?: readonly number[] } = {
+    destinations: ['blocked.invalid'],
+  },
+): (request: AclRequest) => AclVerdict {
+  const policy = {
+    default: 'block',
+    rules: [
+      { name: 'blocked', action: 'block', ...blocked },
+      { name: 'loopback', action: 'allow', allow_into: ['loopback'] },
+    ],
+  };
+  // JSON is YAML.
+  const acl = compileAcl(parseAclFile('acl.yaml', JSON.stringify(policy)), {
+    coversIp: () => false,
+    coversName: () => false,
+  });
+  return (request) => acl.decide(request);
+}
