@@ -56,7 +56,7 @@ export function createIntakeConsumer(
 
   /** In the end what the disk does not give back is lost, and the rest goes on. */
   function failed(written: number, error: SpoolError): void {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     if (failingSinceMs === null) {
       failingSinceMs = nowMs;
       deps.onTrouble('the intake cannot be read', { err: error.message });

@@ -118,10 +118,10 @@ export function createWatchedFile(
       return;
     }
     if (now.signature !== candidate?.look.signature) {
-      candidate = { look: now, sinceMs: Date.now() };
+      candidate = { look: now, sinceMs: performance.now() };
       return;
     }
-    if (Date.now() - candidate.sinceMs < config.settle_ms) return;
+    if (performance.now() - candidate.sinceMs < config.settle_ms) return;
     const result = await load(false);
     const isNews = result.ok ? result.changed : result.error.message !== reported;
     if (isNews) report(result);
