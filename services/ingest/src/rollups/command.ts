@@ -25,7 +25,7 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
     )
     .option(
       '--all',
-      'mark every hour first whose sums can be made anew, or that has none; harmless while ingest runs',
+      'mark every hour first whose sums can be made anew, or that has none, and make days and weeks anew from all of theirs; harmless while ingest runs',
     )
     .option('--threads <n>', 'threads that the database may use', Number)
     .action(async (options: { readonly all?: boolean; readonly threads?: number }) => {
@@ -54,6 +54,11 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
           process.stderr.write(`${done} of ${done + left} hours${more}\n`);
           // What a running ingest marks meanwhile is no reason to go on: it would never end.
           if (left === 0 && sessionsLeft === 0) break;
+        }
+        if (options.all === true) {
+          await work.remakeCoarser((days, total) => {
+            process.stderr.write(`${days} of ${total} days\n`);
+          });
         }
       } finally {
         await clickhouse.close();

@@ -495,6 +495,100 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums([...summed, ...never]));
   });
 
+  it('reach day and week after the clock of the server was set back', async () => {
+    // Friday, the same day hours later, and Saturday: a session in each.
+    const [first, sameDay, sameWeek] = [-48, -43, -24].map((hour) =>
+      sessionLog({
+        random: seededRandom(-hour),
+        startMs: BASE_MS + hour * HOUR_MS,
+        intervals: 1,
+        closed: true,
+      }),
+    );
+    if (!first || !sameDay || !sameWeek) throw new Error('three logs are needed');
+    const keeper = createMarkKeeper({ known_sessions_max: 10 });
+    const ahead: ClickHouse = {
+      ...clickhouse,
+      query: (query) =>
+        clickhouse.query({
+          ...query,
+          sql: query.sql.replace("now64(6, 'UTC')", "now64(6, 'UTC') + INTERVAL 2 HOUR"),
+        }),
+    };
+    await storeBatch(clickhouse, first, [keeper]);
+    await settle(newRollups({}, FOR_GOOD, ahead));
+    await storeBatch(clickhouse, [...sameDay, ...sameWeek], [keeper]);
+    await settle(newRollups());
+    expect(await storedSums()).toEqual(plainSums([...first, ...sameDay, ...sameWeek]));
+  });
+
+  it('of days and weeks whose hours are right are made anew, whatever they are said to know', async () => {
+    const logs = [-48, -43, -24].map((hour) =>
+      sessionLog({
+        random: seededRandom(-hour),
+        startMs: BASE_MS + hour * HOUR_MS,
+        intervals: 1,
+        closed: true,
+      }),
+    );
+    const keeper = createMarkKeeper({ known_sessions_max: 10 });
+    await storeBatch(clickhouse, logs.flat(), [keeper]);
+    await settle(newRollups());
+    const right = await storedSums();
+    // Hours that never reached their day, a day that never reached its week, and both too much of a key.
+    for (const [table, where] of [
+      ['rollup_1d', "bucket = '2026-02-27 00:00:00'"],
+      ['rollup_pairs_1d', '1'],
+      ['rollup_1w', '1'],
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop
+      await clickhouse.command({
+        sql: `INSERT INTO ${table} SELECT * REPLACE (sessions_started + 1 AS sessions_started, 0 AS bytes_sent, now64(6) AS computed_at)
+          FROM ${table} FINAL WHERE ${where}`,
+      });
+    }
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_rollup_progress
+        SELECT span, bucket, now64(6) + INTERVAL 1 HOUR FROM ingest_rollup_progress FINAL`,
+    });
+    const damaged = await storedSums();
+    expect(damaged.days).not.toEqual(right.days);
+    expect(damaged.weeks).not.toEqual(right.weeks);
+    const rollups = newRollups();
+    await markAllHours(clickhouse, FOR_GOOD, 10_000);
+    // A running ingest settles the marks before the command has read any.
+    await settle(newRollups());
+    await settle(rollups);
+    expect(await storedSums()).toEqual(damaged);
+    // And goes on with new sessions while the days are made.
+    const more = [-30, -47].map((hour) =>
+      sessionLog({
+        random: seededRandom(-hour),
+        startMs: BASE_MS + hour * HOUR_MS,
+        intervals: 1,
+        closed: true,
+      }),
+    );
+    await storeBatch(clickhouse, more.flat(), [keeper]);
+    await Promise.all([rollups.remakeCoarser(), settle(newRollups())]);
+    expect(await storedSums()).toEqual(plainSums([...logs, ...more].flat()));
+  });
+
+  it('of a day that has begun to expire are not made from what is left of its hours', async () => {
+    const log = sessionLog({ random: seededRandom(4), startMs: BASE_MS, closed: true });
+    await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
+    await settle(newRollups());
+    for (const table of ['rollup_1h', 'rollup_pairs_1h']) {
+      // oxlint-disable-next-line no-await-in-loop
+      await clickhouse.command({
+        sql: `INSERT INTO ${table} SELECT * REPLACE (0 AS sessions_started, now64(6) AS computed_at) FROM ${table} FINAL`,
+      });
+    }
+    await newRollups({}, { ...FOR_GOOD, rollup_1h: 30 * DAY_MS }).remakeCoarser();
+    const { days, weeks, pairDays } = plainSums(log);
+    expect(await storedSums()).toMatchObject({ days, weeks, pairDays });
+  });
+
   it('tells which sums are not what the tables say', async () => {
     const log = sessionLog({
       random: seededRandom(4),

@@ -68,6 +68,12 @@ export interface RoundResult {
 export interface Rollups extends Component {
   /** One round, whether it is due or not. @param checkLost whether lost sessions are compared too. */
   round(checkLost?: boolean): Promise<RoundResult>;
+  /**
+   * Makes days of which nothing has expired anew from all of their hours, and then every week from all of
+   * its days, whatever `ingest_rollup_progress` says that they know already. Harmless beside rounds, whose
+   * work it cannot undo, nor they its own; where it is ended early, it has to be repeated.
+   */
+  remakeCoarser(onProgress?: (done: number, total: number) => void): Promise<void>;
 }
 
 /** How long the tables that sums are made from keep their rows, in milliseconds; 0: for good. */
@@ -257,15 +263,17 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   /**
    * The version of what is computed next. By the server's clock, and never below that of an earlier
-   * round, should the clock have been set back: every round stores its version with the sketches.
+   * round, should the clock have been set back: every round stores its version with the sketches. Above
+   * what their day knows already too, which may be of other hours: it would never take these over.
    */
-  async function nextVersion(hours: readonly number[]): Promise<string> {
+  async function nextVersion(hours: readonly number[], dayThrough: string): Promise<string> {
     const [row] = await clickhouse.query({
       sql: `SELECT toString(greatest(
           now64(6, 'UTC'),
-          (SELECT max(computed_at) FROM rollup_sketches_1h WHERE ${HOURS}) + toIntervalMicrosecond(1)
+          (SELECT max(computed_at) FROM rollup_sketches_1h WHERE ${HOURS}) + toIntervalMicrosecond(1),
+          ${ABOVE_THROUGH}
         )) AS version`,
-      params: { hours },
+      params: { hours, through: dayThrough },
       row: z.object({ version: z.string() }),
       ...call,
     });
@@ -275,15 +283,21 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   /**
    * The version of a day's or week's rows, drawn after the finer ones were replaced. Two rounds at once may
    * replace different hours of one day: the one that draws later reads later, and so sees the hours of both.
+   *
+   * @param through what the week knows already of its days, which a day's version must exceed.
    */
-  async function nextCoarserVersion(tables: readonly string[], bucket: number): Promise<string> {
+  async function nextCoarserVersion(
+    tables: readonly string[],
+    bucket: number,
+    through: string = NEVER,
+  ): Promise<string> {
     const versions = tables.map(
       (table) =>
         `(SELECT max(computed_at) FROM ${table} WHERE bucket = {bucket:DateTime('UTC')}) + toIntervalMicrosecond(1)`,
     );
     const [row] = await clickhouse.query({
-      sql: `SELECT toString(greatest(now64(6, 'UTC'), ${versions.join(', ')})) AS version`,
-      params: { bucket },
+      sql: `SELECT toString(greatest(now64(6, 'UTC'), ${versions.join(', ')}, ${ABOVE_THROUGH})) AS version`,
+      params: { bucket, through },
       row: z.object({ version: z.string() }),
       ...call,
     });
@@ -298,35 +312,20 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       throughOf('day', day),
       throughOf('week', week),
     ]);
-    const computed_at = await nextVersion(hours);
+    const computed_at = await nextVersion(hours, dayThrough);
     const params = { ...spanOf(hours), computed_at };
     // The day is made from its hours, the week from its days; and one statement at a time keeps the load even.
-    /* oxlint-disable no-await-in-loop */
+    // oxlint-disable-next-line no-await-in-loop
     for (const target of HOUR_TARGETS) await command(replaceStatement(target, expired), params);
     // Of two sketches nobody can say which is the fuller one.
     if (!expired.sessions) await command(REPLACE_HOUR_SKETCHES, params);
-    const dayVersion = await nextCoarserVersion(DAY_TABLES, day);
-    const ofDay = {
+    const dayVersion = await nextCoarserVersion(DAY_TABLES, day, weekThrough);
+    await replaceDay(isOld ? OLD_DAY_TARGETS : DAY_TARGETS, expired, {
       ...params,
-      bucket: day,
-      bucket_end: day + DAY_S,
-      through: dayThrough,
+      ...within(day, DAY_S, dayThrough),
       computed_at: dayVersion,
-    };
-    for (const target of isOld ? OLD_DAY_TARGETS : DAY_TARGETS) {
-      await command(replaceCoarserStatement(target, expired), ofDay);
-    }
-    if (!expired.sessions) await command(REPLACE_DAY_SKETCHES, ofDay);
-    const ofWeek = {
-      bucket: week,
-      bucket_end: week + WEEK_S,
-      through: weekThrough,
-      computed_at: await nextCoarserVersion(WEEK_TABLES, week),
-    };
-    for (const target of WEEK_TARGETS) {
-      await command(replaceCoarserStatement(target, expiredInWeek), ofWeek);
-    }
-    /* oxlint-enable no-await-in-loop */
+    });
+    await replaceWeek(week, expiredInWeek, weekThrough);
     await insert(
       'ingest_rollup_progress',
       ['span', 'bucket', 'through'],
@@ -336,6 +335,68 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       ],
     );
     metrics.hours.inc(hours.length);
+  }
+
+  async function replaceDay(
+    targets: typeof DAY_TARGETS,
+    expired: Expired,
+    params: Record<string, SqlValue>,
+  ): Promise<void> {
+    for (const target of targets) {
+      // oxlint-disable-next-line no-await-in-loop
+      await command(replaceCoarserStatement(target, expired), params);
+    }
+    if (!expired.sessions) await command(REPLACE_DAY_SKETCHES, params);
+  }
+
+  async function replaceWeek(week: number, expired: Expired, through: string): Promise<void> {
+    const params = {
+      ...within(week, WEEK_S, through),
+      computed_at: await nextCoarserVersion(WEEK_TABLES, week),
+    };
+    for (const target of WEEK_TARGETS) {
+      // oxlint-disable-next-line no-await-in-loop
+      await command(replaceCoarserStatement(target, expired), params);
+    }
+  }
+
+  /** Days that have rows in a table of sums, seconds since 1970. */
+  async function daysOf(table: 'rollup_1h' | 'rollup_1d', sinceS: number): Promise<number[]> {
+    const rows = await clickhouse.query({
+      sql: `SELECT DISTINCT toUnixTimestamp(toStartOfDay(bucket)) AS day FROM ${table}
+        WHERE dimension = 'total' AND bucket >= toDateTime({since:UInt32}, 'UTC') ORDER BY day`,
+      params: { since: sinceS },
+      row: z.object({ day: int64 }),
+      ...call,
+    });
+    return rows.map(({ day }) => day);
+  }
+
+  /**
+   * Neither hours nor progress are touched. As in a round the version is drawn before the finer sums are
+   * read, and a round draws its own after it has replaced these: so whichever version is the later one,
+   * its sums have seen the hours of both.
+   */
+  async function remakeCoarser(onProgress?: (done: number, total: number) => void): Promise<void> {
+    const nowS = secondsOf(await serverTime());
+    const days = await daysOf('rollup_1h', wholeSince(nowS, sourcesOf(deps.retention)));
+    /* oxlint-disable no-await-in-loop */
+    for (const [index, day] of days.entries()) {
+      await replaceDay(DAY_TARGETS, NOTHING_EXPIRED, {
+        ...within(day, DAY_S, NEVER),
+        computed_at: await nextCoarserVersion(
+          DAY_TABLES,
+          day,
+          await throughOf('week', weekOf(day)),
+        ),
+      });
+      onProgress?.(index + 1, days.length);
+    }
+    // After all days: a week that a round made meanwhile may know a later version than some day was given.
+    for (const week of new Set((await daysOf('rollup_1d', 0)).map(weekOf))) {
+      await replaceWeek(week, expiredInWeekOf(week, nowS, deps.retention), NEVER);
+    }
+    /* oxlint-enable no-await-in-loop */
   }
 
   async function throughOf(span: 'day' | 'week', bucket: number): Promise<string> {
@@ -420,6 +481,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   return {
     round,
+    remakeCoarser,
     start() {
       running ??= loop();
     },
@@ -523,11 +585,6 @@ export async function findRollupDifferences(
       }
     }
   };
-  const within = (bucket: number, lengthS: number) => ({
-    bucket,
-    bucket_end: bucket + lengthS,
-    through: NEVER,
-  });
   const days = byDay(hours);
   const plans = [...days].map(([day, hoursOfDay]) => planOf(day, hoursOfDay, nowS, retention));
   /* oxlint-disable no-await-in-loop */
@@ -535,12 +592,12 @@ export async function findRollupDifferences(
     await compare(HOUR_TARGETS, day, expired, spanOf(days.get(day) ?? []));
     if (!isSettled(day, day + DAY_S)) continue;
     const targets = isOld ? OLD_DAY_TARGETS : DAY_TARGETS;
-    await compare(targets, day, expired, { ...spanOf(hoursIn(day)), ...within(day, DAY_S) });
+    await compare(targets, day, expired, { ...spanOf(hoursIn(day)), ...within(day, DAY_S, NEVER) });
   }
   const weeks = new Map(plans.map(({ week, expiredInWeek }) => [week, expiredInWeek]));
   for (const [week, expired] of weeks) {
     if (!isSettled(week, week + WEEK_S)) continue;
-    await compare(WEEK_TARGETS, week, expired, within(week, WEEK_S));
+    await compare(WEEK_TARGETS, week, expired, within(week, WEEK_S, NEVER));
   }
   /* oxlint-enable no-await-in-loop */
   return differences;
@@ -548,6 +605,8 @@ export async function findRollupDifferences(
 
 /** Before every version. */
 const NEVER = '1970-01-01 00:00:00.000000';
+const ABOVE_THROUGH = "{through:DateTime64(6, 'UTC')} + toIntervalMicrosecond(1)";
+const NOTHING_EXPIRED: Expired = { sessions: false, traffic: false };
 const HOURS = "bucket IN {hours:Array(DateTime('UTC'))}";
 /**
  * Both bounds, because the start is what the primary key begins with; and the lists as they are, because
@@ -608,7 +667,6 @@ function planOf(
 ): DayPlan {
   const isOld = day < wholeSince(nowS, sourcesOf(retention));
   const week = weekOf(day);
-  const isWeekCut = week < wholeSince(nowS, [retention.rollup_1d]);
   return {
     day,
     week,
@@ -619,8 +677,14 @@ function planOf(
       sessions: day < wholeSince(nowS, [retention.sessions]),
       traffic: day < wholeSince(nowS, [retention.session_traffic_1m]),
     },
-    expiredInWeek: { sessions: isWeekCut, traffic: isWeekCut },
+    expiredInWeek: expiredInWeekOf(week, nowS, retention),
   };
+}
+
+/** A week's sums are made from those of its days, whatever they are of. */
+function expiredInWeekOf(week: number, nowS: number, retention: SourceRetention): Expired {
+  const isCut = week < wholeSince(nowS, [retention.rollup_1d]);
+  return { sessions: isCut, traffic: isCut };
 }
 
 /** Of what the sums per hour and day are made from. */
@@ -638,6 +702,11 @@ function wholeSince(nowS: number, retentions: readonly number[]): number {
 
 function hoursIn(day: number): number[] {
   return Array.from({ length: DAY_S / HOUR_S }, (_, hour) => day + hour * HOUR_S);
+}
+
+/** The parameters of a day or week. @param through what it knows already of its finer sums. */
+function within(bucket: number, lengthS: number, through: string) {
+  return { bucket, bucket_end: bucket + lengthS, through };
 }
 
 function spanOf(hours: readonly number[]) {
