@@ -149,6 +149,11 @@ describe('a running ingest', () => {
       );
     await produce(silent);
     const child = bed.start({ env: { INGEST_LOST_INTERVAL: '100ms' } });
+    await bed.committed();
+    // As it would be had ingest run then.
+    await bed.clickhouse.command({
+      sql: `ALTER TABLE session_events UPDATE ingested_at = occurred_at WHERE proxy_id = 'silent' SETTINGS mutations_sync = 2`,
+    });
     await produce(later);
     await waitUntil('the session is lost', async () => {
       const [row] = await bed.clickhouse.query({
