@@ -48,12 +48,12 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
         let done = 0;
         for (;;) {
           // oxlint-disable-next-line no-await-in-loop
-          const { hours, left, sessionsLeft } = await work.round(true);
+          const { hours, left, sessionsLeft, lostLeft } = await work.round(true);
           done += hours;
           const more = sessionsLeft > 0 ? `, ${sessionsLeft} marks of sessions to look up` : '';
           process.stderr.write(`${done} of ${done + left} hours${more}\n`);
           // What a running ingest marks meanwhile is no reason to go on: it would never end.
-          if (left === 0 && sessionsLeft === 0) break;
+          if (left === 0 && sessionsLeft === 0 && !lostLeft) break;
         }
         if (options.all === true) {
           await work.remakeCoarser((days, total) => {

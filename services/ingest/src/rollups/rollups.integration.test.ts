@@ -312,6 +312,51 @@ describe('rollups', () => {
     expect(await newRollups().round(true)).toMatchObject({ sessionsLeft: 0 });
   });
 
+  it('count a lost session that was heard of again once, however many were declared lost after it', async () => {
+    const log = sessionLog({
+      random: seededRandom(7),
+      startMs: BASE_MS,
+      intervals: 1,
+      closed: true,
+    });
+    const last = log.at(-1);
+    if (last?.type !== 'SessionClosed') throw new Error('the log must end');
+    // It remembers that the session is open: the events to come do not mark where it was declared lost.
+    const keeper = createMarkKeeper({ known_sessions_max: 10 });
+    await storeBatch(clickhouse, log.slice(0, -1), [keeper]);
+    await clickhouse.command({
+      sql: `INSERT INTO sessions SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at,
+          0 AS duration_ms, version + 1 AS version) FROM sessions FINAL`,
+    });
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_lost_sessions (session_id, started_at, ended_at, version, state, declared_at)
+        SELECT session_id, started_at, ended_at, version, 1, now() - INTERVAL 1 DAY FROM sessions FINAL`,
+    });
+    const rollups = newRollups();
+    await settle(rollups);
+    // More than one comparison reads, all of them before it.
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_lost_sessions (session_id, started_at, ended_at, version, state)
+        SELECT generateUUIDv4(), fromUnixTimestamp64Milli(toInt64(${BASE_MS} - intDiv(number, 2) - 1), 'UTC') AS start, start, 1, 1 FROM numbers(205000)`,
+    });
+    const end = toTimestamp(BASE_MS + 5 * HOUR_MS);
+    const nothing = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
+    const closed = {
+      ...last,
+      occurred_at: end,
+      interval_start: end,
+      interval_end: end,
+      delta: nothing,
+      minute: nothing,
+      ended_at: end,
+      duration_ms: 5 * HOUR_MS,
+    };
+    await storeBatch(clickhouse, [closed], [keeper]);
+    expect(await rollups.round(true)).toMatchObject({ lostLeft: true });
+    expect(await rollups.round(true)).toMatchObject({ left: 0, lostLeft: false });
+    expect(await storedSums()).toEqual(plainSums([...log.slice(0, -1), closed]));
+  });
+
   it('replaces a key that is gone by zeros', async () => {
     const log = sessionLog({
       random: seededRandom(9),

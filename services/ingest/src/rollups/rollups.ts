@@ -48,8 +48,12 @@ const SESSION_MARKS_MAX = 20_000;
 const SESSION_READS_MAX = 10;
 /** Sessions that one statement names: their ids must stay below the server's `http_max_field_value_size`. */
 const NAMED_MAX = 2_000;
-/** Declared lost, unresolved, the newest: so many are compared with `sessions` at a time. */
-const LOST_MAX = 10_000;
+/** Declared lost and not heard of since: so many are read at a time to be compared with `sessions`. */
+const LOST_PAGE = 10_000;
+/** So many times in one round; the next comparison goes on with the rest. */
+const LOST_PAGES_MAX = 20;
+/** Before every start of a session, milliseconds since 1970. */
+const BEFORE_ALL_MS = -1;
 /** `state` in ingest_lost_sessions, see lost.ts. */
 const OVERRIDDEN = 2;
 const LOST_CHECK_INTERVAL_MS = 60_000;
@@ -63,6 +67,8 @@ export interface RoundResult {
    * the round began is in the sums; else an end that moved may be counted where it was, too.
    */
   readonly sessionsLeft: number;
+  /** Whether lost sessions are left that the next comparison begins with; false where none was made. */
+  readonly lostLeft: boolean;
 }
 
 export interface Rollups extends Component {
@@ -115,6 +121,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const ending = new AbortController();
   let running: Promise<void> | null = null;
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
+  /** Lost sessions that began until then have been compared, milliseconds since 1970. */
+  let lostComparedMs = BEFORE_ALL_MS;
   let freshAt: string | null = null;
 
   const call = { timeoutMs: config.timeout_ms, signal: ending.signal };
@@ -192,27 +200,50 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     );
   }
 
+  /**
+   * Compares the sessions that were declared lost, in the order of their starts. Each is looked at again
+   * until its entry expires: only `sessions` tells whether it was heard of.
+   *
+   * @returns whether some are left to the next comparison.
+   */
+  async function compareLost(): Promise<boolean> {
+    for (let pages = 0; pages < LOST_PAGES_MAX; pages += 1) {
+      // One after the other: a page begins where the one before it ended.
+      /* oxlint-disable no-await-in-loop */
+      const lost = await clickhouse.query({
+        sql: `SELECT session_id, toUnixTimestamp64Milli(started_at) AS started_ms,
+            toUnixTimestamp64Milli(ended_at) AS ended_ms, version
+          FROM ingest_lost_sessions FINAL
+          WHERE state < 2 AND started_at > fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC')
+          ORDER BY started_at LIMIT {limit:UInt32} WITH TIES`,
+        params: { after_ms: lostComparedMs, limit: LOST_PAGE },
+        row: lostRow,
+        ...call,
+      });
+      await resolveLost(lost);
+      /* oxlint-enable no-await-in-loop */
+      lostComparedMs = lost.at(-1)?.started_ms ?? BEFORE_ALL_MS;
+      if (lost.length < LOST_PAGE) {
+        lostComparedMs = BEFORE_ALL_MS;
+        return false;
+      }
+    }
+    return true;
+  }
+
   /** Sessions that were declared lost and then heard of again: the hour that they were counted in changes. */
-  async function resolveLost(): Promise<void> {
-    const lost = await clickhouse.query({
-      sql: `SELECT session_id, toUnixTimestamp64Milli(started_at) AS started_ms,
-          toUnixTimestamp64Milli(ended_at) AS ended_ms, version
-        FROM ingest_lost_sessions FINAL WHERE state < 2 ORDER BY declared_at DESC LIMIT {limit:UInt32}`,
-      params: { limit: LOST_MAX },
-      row: lostRow,
-      ...call,
-    });
-    if (lost.length === 0) return;
+  async function resolveLost(lost: readonly z.output<typeof lostRow>[]): Promise<void> {
     const now = await inParts(lost, (part) =>
       clickhouse.query({
-        sql: `SELECT session_id, version FROM sessions FINAL WHERE ${AMONG_SESSIONS}`,
+        // The row that counts is the one of the highest version, merged or not.
+        sql: `SELECT session_id, max(version) AS newest FROM sessions WHERE ${AMONG_SESSIONS} GROUP BY session_id`,
         params: amongSessions(part),
-        row: z.object({ session_id: z.string(), version: int64 }),
+        row: z.object({ session_id: z.string(), newest: int64 }),
         ...call,
       }),
     );
-    const versions = new Map(now.map((row) => [row.session_id, row.version]));
-    const back = lost.filter((row) => (versions.get(row.session_id) ?? 0) > row.version);
+    const newest = new Map(now.map((row) => [row.session_id, row.newest]));
+    const back = lost.filter((row) => (newest.get(row.session_id) ?? 0) > row.version);
     await markHours(back.map((row) => hourOf(row.ended_ms / 1_000)));
     await insert(
       'ingest_lost_sessions',
@@ -422,7 +453,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     // Before any mark is read: what is stored from here on may have been missed.
     const readAt = await serverTime();
     const sessionsLeft = await expandSessions();
-    if (checkLost) await resolveLost();
+    const lostLeft = checkLost && (await compareLost());
     const marks = await readMarks();
     const nowS = secondsOf(readAt);
     const dirty = [...new Set(marks.map((mark) => mark.hour))];
@@ -447,7 +478,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       await insert('ingest_rollup_state', ['id', 'fresh_at', 'dirty_hours'], [[1, freshAt, left]]);
       metrics.freshSeconds.set(secondsOf(freshAt));
     }
-    return { hours: settled.size, left, sessionsLeft };
+    return { hours: settled.size, left, sessionsLeft, lostLeft };
   }
 
   async function timedRound(): Promise<void> {
