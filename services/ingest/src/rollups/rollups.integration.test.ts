@@ -8,6 +8,7 @@ import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import type { Random } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
+import { createMigrator, tablesConfig } from '../migrations/index.js';
 import {
   createTestTables,
   NOTHING_EXPIRES,
@@ -519,6 +520,51 @@ describe('rollups', () => {
     const hours = [...Array(72).keys()].map((hour) => BASE_MS / 1_000 + hour * 3_600);
     const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...retention } };
     expect(await findRollupDifferences(clickhouse, hours, compare)).toEqual([]);
+  });
+
+  it('leaves the sums of a day of which something has expired under a shorter retention than now', async () => {
+    const now = Date.now();
+    const startMs = now - (now % DAY_MS) - 40 * DAY_MS;
+    const [summed, imported] = [1, 2].map((seed) =>
+      sessionLog({
+        random: seededRandom(seed),
+        startMs: startMs + seed * 5 * HOUR_MS,
+        closed: true,
+      }),
+    );
+    if (!summed || !imported) throw new Error('two logs are needed');
+    const { database } = clickhouse;
+    const admin = { ...clickhouse, database: 'default' };
+    const tablesOf = (days: number) => ({
+      ...loadConfig(tablesConfig, {}),
+      retention: { ...NOTHING_EXPIRES, session_traffic_1m: days * DAY_MS },
+    });
+    const migrate = (days: number) => createMigrator(tablesOf(days), { admin, database }).migrate();
+    const longer = { ...FOR_GOOD, session_traffic_1m: 90 * DAY_MS };
+    const keeper = () => createMarkKeeper({ known_sessions_max: 10 });
+    await storeBatch(clickhouse, summed, [keeper()]);
+    await settle(newRollups({}, longer));
+    const before = await storedSums();
+    expect(before).toEqual(plainSums(summed));
+    await migrate(30);
+    await clickhouse.command({ sql: 'TRUNCATE TABLE session_traffic_1m' });
+    await migrate(90);
+    // Heard of again, in hours that were summed; and a part of the same day for the first time.
+    await storeBatch(clickhouse, summed.slice(0, 1), [keeper()]);
+    await settle(newRollups({}, longer));
+    expect(await storedSums()).toEqual(before);
+    await storeBatch(clickhouse, imported, [keeper()]);
+    await settle(newRollups({}, longer));
+    const { hours, days, weeks } = await storedSums();
+    const plain = plainSums([...summed, ...imported]);
+    expect(hours).toEqual(plain.hours);
+    expect([...days.keys()].toSorted()).toEqual([...plain.days.keys()].toSorted());
+    expect([...weeks.keys()].toSorted()).toEqual([...plain.weeks.keys()].toSorted());
+    const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...longer } };
+    const hoursOfDay = [...Array(24).keys()].map((hour) => startMs / 1_000 + hour * 3_600);
+    expect(await findRollupDifferences(clickhouse, hoursOfDay, compare)).toEqual([]);
+    await newRollups({}, longer).remakeCoarser();
+    expect(await storedSums()).toMatchObject({ hours, days, weeks });
   });
 
   it('marks old hours that have no sums when all are to be made anew, and leaves the others', async () => {

@@ -410,7 +410,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
    */
   async function remakeCoarser(onProgress?: (done: number, total: number) => void): Promise<void> {
     const nowS = secondsOf(await serverTime());
-    const days = await daysOf('rollup_1h', wholeSince(nowS, sourcesOf(deps.retention)));
+    const whole = await readWholeSince(clickhouse, { ...deps.retention }, nowS, call);
+    const days = await daysOf('rollup_1h', whole.sources);
     /* oxlint-disable no-await-in-loop */
     for (const [index, day] of days.entries()) {
       await replaceDay(DAY_TARGETS, NOTHING_EXPIRED, {
@@ -425,7 +426,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     }
     // After all days: a week that a round made meanwhile may know a later version than some day was given.
     for (const week of new Set((await daysOf('rollup_1d', 0)).map(weekOf))) {
-      await replaceWeek(week, expiredInWeekOf(week, nowS, deps.retention), NEVER);
+      await replaceWeek(week, expiredInWeekOf(week, whole), NEVER);
     }
     /* oxlint-enable no-await-in-loop */
   }
@@ -455,11 +456,11 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     const sessionsLeft = await expandSessions();
     const lostLeft = checkLost && (await compareLost());
     const marks = await readMarks();
-    const nowS = secondsOf(readAt);
+    const whole = await readWholeSince(clickhouse, { ...deps.retention }, secondsOf(readAt), call);
     const dirty = [...new Set(marks.map((mark) => mark.hour))];
     const settled = new Set<number>();
     for (const [day, hoursOfDay] of byDay(dirty.slice(0, config.hours_max))) {
-      const plan = planOf(day, hoursOfDay, nowS, deps.retention);
+      const plan = planOf(day, hoursOfDay, whole);
       // oxlint-disable-next-line no-await-in-loop
       await recomputeDay(plan);
       const done = new Set(plan.hours);
@@ -532,6 +533,7 @@ export async function markAllHours(
   retention: SourceRetention,
   timeoutMs: number,
 ): Promise<void> {
+  const whole = await readWholeSince(clickhouse, { ...retention }, await serverSeconds(clickhouse));
   await clickhouse.command({
     sql: `INSERT INTO ingest_dirty_hours (mark_id, hour)
       SELECT {mark_id:UUID}, hour FROM (
@@ -544,7 +546,7 @@ export async function markAllHours(
         OR toStartOfDay(hour) GLOBAL NOT IN (SELECT bucket FROM rollup_1d WHERE dimension = 'total')`,
     params: {
       mark_id: randomUUID(),
-      whole_since: wholeSince(await serverSeconds(clickhouse), sourcesOf(retention)),
+      whole_since: whole.sources,
     },
     timeoutMs,
     settings: { async_insert: 0 },
@@ -587,6 +589,9 @@ export async function findRollupDifferences(
 ): Promise<RollupDifference[]> {
   const differences: RollupDifference[] = [];
   const nowS = await serverSeconds(clickhouse);
+  // A week's rows are kept as long as a day's, and until its last day has expired.
+  const kept = { ...retention, rollup_1w: retention.rollup_1d };
+  const whole = await readWholeSince(clickhouse, kept, nowS);
   const compare = async (
     targets: typeof HOUR_TARGETS,
     startS: number,
@@ -594,9 +599,7 @@ export async function findRollupDifferences(
     params: Record<string, SqlValue>,
   ) => {
     for (const target of targets) {
-      // A week's rows are kept as long as a day's, and until its last day has expired.
-      const keptFor = retention[target.table === 'rollup_1w' ? 'rollup_1d' : target.table];
-      if (startS < wholeSince(nowS, [keptFor])) continue;
+      if (startS < whole.of(target.table)) continue;
       // One after the other: each reads a whole day or week.
       // oxlint-disable-next-line no-await-in-loop
       const [row] = await clickhouse.query({
@@ -617,7 +620,7 @@ export async function findRollupDifferences(
     }
   };
   const days = byDay(hours);
-  const plans = [...days].map(([day, hoursOfDay]) => planOf(day, hoursOfDay, nowS, retention));
+  const plans = [...days].map(([day, hoursOfDay]) => planOf(day, hoursOfDay, whole));
   /* oxlint-disable no-await-in-loop */
   for (const { day, isOld, expired } of plans) {
     await compare(HOUR_TARGETS, day, expired, spanOf(days.get(day) ?? []));
@@ -690,13 +693,8 @@ interface DayPlan {
   readonly expiredInWeek: Expired;
 }
 
-function planOf(
-  day: number,
-  hours: readonly number[],
-  nowS: number,
-  retention: SourceRetention,
-): DayPlan {
-  const isOld = day < wholeSince(nowS, sourcesOf(retention));
+function planOf(day: number, hours: readonly number[], whole: WholeSince): DayPlan {
+  const isOld = day < whole.sources;
   const week = weekOf(day);
   return {
     day,
@@ -705,30 +703,62 @@ function planOf(
     hours: isOld ? hoursIn(day) : hours,
     isOld,
     expired: {
-      sessions: day < wholeSince(nowS, [retention.sessions]),
-      traffic: day < wholeSince(nowS, [retention.session_traffic_1m]),
+      sessions: day < whole.of('sessions'),
+      traffic: day < whole.of('session_traffic_1m'),
     },
-    expiredInWeek: expiredInWeekOf(week, nowS, retention),
+    expiredInWeek: expiredInWeekOf(week, whole),
   };
 }
 
 /** A week's sums are made from those of its days, whatever they are of. */
-function expiredInWeekOf(week: number, nowS: number, retention: SourceRetention): Expired {
-  const isCut = week < wholeSince(nowS, [retention.rollup_1d]);
+function expiredInWeekOf(week: number, whole: WholeSince): Expired {
+  const isCut = week < whole.of('rollup_1d');
   return { sessions: isCut, traffic: isCut };
 }
 
 /** Of what the sums per hour and day are made from. */
-function sourcesOf(retention: SourceRetention): number[] {
-  const { sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h } = retention;
-  return [sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h];
+const SOURCES = ['sessions', 'session_traffic_1m', 'rollup_1h', 'rollup_pairs_1h'] as const;
+
+/** The first day of which nothing has expired, seconds since 1970. */
+interface WholeSince {
+  of(table: string): number;
+  /** Of none of SOURCES. */
+  readonly sources: number;
 }
 
-/** The first day of which nothing has expired, seconds since 1970. @param retentions 0: for good. */
-function wholeSince(nowS: number, retentions: readonly number[]): number {
-  const limited = retentions.filter((ms) => ms > 0);
-  if (limited.length === 0) return 0;
-  return Math.ceil((nowS - Math.min(...limited) / 1_000) / DAY_S) * DAY_S;
+/**
+ * What may have expired, by the retention as it is now and as it ever was: that it was raised brings
+ * nothing back, and what was stored before may go yet when it was to go.
+ *
+ * @param retention of tables, milliseconds, 0 or none: for good.
+ */
+async function readWholeSince(
+  clickhouse: ClickHouse,
+  retention: Partial<Record<string, number>>,
+  nowS: number,
+  call: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<WholeSince> {
+  const rows = await clickhouse.query({
+    sql: `SELECT source, toUnixTimestamp(max(least(changed_at, toDateTime({now_s:UInt32}, 'UTC') - toIntervalDay(days)))) AS gone_until
+      FROM ingest_former_retention GROUP BY source`,
+    params: { now_s: Math.floor(nowS) },
+    row: z.object({ source: z.string(), gone_until: int64 }),
+    ...call,
+  });
+  const formerly = new Map(rows.map(({ source, gone_until }) => [source, dayAfter(gone_until)]));
+  const of = (table: string) =>
+    Math.max(formerly.get(table) ?? 0, keptSince(nowS, retention[table] ?? 0));
+  return { of, sources: Math.max(...SOURCES.map(of)) };
+}
+
+/** The first day of which a retention leaves everything, seconds since 1970. @param retentionMs 0: for good. */
+function keptSince(nowS: number, retentionMs: number): number {
+  return retentionMs === 0 ? 0 : dayAfter(nowS - retentionMs / 1_000);
+}
+
+/** The first day that begins at a time or after it. */
+function dayAfter(seconds: number): number {
+  return Math.ceil(seconds / DAY_S) * DAY_S;
 }
 
 function hoursIn(day: number): number[] {
