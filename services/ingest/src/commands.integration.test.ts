@@ -103,6 +103,15 @@ describe('the commands of ingest', () => {
       code: 0,
       out: 'rebuilt; the running ingest recomputes the sums, or: rollups\n',
     });
+    expect((await run(['rollups'])).code).toBe(0);
+    // A day that is wrong although its hours are right, and knows of all of them.
+    await bed.clickhouse.command({
+      sql: 'INSERT INTO rollup_1d SELECT * REPLACE (bytes_sent + 1 AS bytes_sent, now64(6) AS computed_at) FROM rollup_1d FINAL',
+    });
+    await bed.clickhouse.command({
+      sql: 'INSERT INTO ingest_rollup_progress SELECT span, bucket, now64(6) FROM ingest_rollup_progress FINAL',
+    });
+    expect((await run(['verify'])).code).toBe(1);
     expect((await run(['rollups', '--all'])).code).toBe(0);
     await bed.expectExact();
   }, 120_000);
@@ -140,6 +149,11 @@ describe('a running ingest', () => {
       );
     await produce(silent);
     const child = bed.start({ env: { INGEST_LOST_INTERVAL: '100ms' } });
+    await bed.committed();
+    // As it would be had ingest run then.
+    await bed.clickhouse.command({
+      sql: `ALTER TABLE session_events UPDATE ingested_at = occurred_at WHERE proxy_id = 'silent' SETTINGS mutations_sync = 2`,
+    });
     await produce(later);
     await waitUntil('the session is lost', async () => {
       const [row] = await bed.clickhouse.query({

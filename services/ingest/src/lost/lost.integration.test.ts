@@ -33,11 +33,14 @@ let tables: Awaited<ReturnType<typeof createTestTables>>;
 let clickhouse: ClickHouse;
 /** What Kafka says that the partitions hold. */
 let ends: bigint[];
+/** The time at which everything happens, by a right clock: that of the newest event, or later. */
+let nowMs: number;
 
 beforeEach(async () => {
   tables = await createTestTables(inject('clickhouseUrl'));
   clickhouse = tables.clickhouse;
   ends = [0n, 0n];
+  nowMs = BASE_MS;
 });
 
 afterEach(async () => {
@@ -45,36 +48,59 @@ afterEach(async () => {
 });
 
 const lost = () =>
-  createLostSessions(loadConfig(lostConfig, {}), {
-    topic: TOPIC,
-    clickhouse,
-    admin: {
-      describeTopic: () =>
-        Promise.resolve(
-          ends.map((endOffset, partition): PartitionDescription => {
-            return {
-              partition,
-              leader: 1,
-              replicas: [1],
-              inSync: [1],
-              earliestOffset: 0n,
-              endOffset,
-            };
-          }),
-        ),
+  createLostSessions(
+    loadConfig(lostConfig, {}),
+    {
+      topic: TOPIC,
+      clickhouse,
+      admin: {
+        describeTopic: () =>
+          Promise.resolve(
+            ends.map((endOffset, partition): PartitionDescription => {
+              return {
+                partition,
+                leader: 1,
+                replicas: [1],
+                inSync: [1],
+                earliestOffset: 0n,
+                endOffset,
+              };
+            }),
+          ),
+      },
+      leads: () => true,
+      logger: testLogger,
+      metrics: createLostMetrics(testRegistry()),
     },
-    leads: () => true,
-    logger: testLogger,
-    metrics: createLostMetrics(testRegistry()),
-  });
+    () => nowMs,
+  );
 
+/**
+ * @param end offset at which the partition ends, where something is left to read.
+ * @param slowMs how slow the clock is that the events are by; they are stored as soon as they occur.
+ * @param storedMs when they are stored, where that is not at once.
+ */
 async function store(
   partition: number,
   events: readonly SessionEvent[],
-  end?: bigint,
+  {
+    end,
+    slowMs = 0,
+    storedMs,
+  }: { readonly end?: bigint; readonly slowMs?: number; readonly storedMs?: number } = {},
 ): Promise<void> {
   const nextOffset = events.length;
   ends[partition] = end ?? BigInt(nextOffset);
+  const newestMs = Math.max(...events.map((event) => Date.parse(event.occurred_at)));
+  nowMs = Math.max(nowMs, storedMs ?? newestMs + slowMs);
+  // The database goes by a clock of its own, which is that of today.
+  const storedAt =
+    storedMs === undefined
+      ? `occurred_at + toIntervalMillisecond(${slowMs})`
+      : `fromUnixTimestamp64Milli(toInt64(${storedMs}), 'UTC')`;
+  await clickhouse.command({
+    sql: `ALTER TABLE session_events MODIFY COLUMN ingested_at DEFAULT ${storedAt}`,
+  });
   await storeBatch(
     clickhouse,
     events,
@@ -138,7 +164,7 @@ describe('lost sessions', () => {
   });
 
   it('stay open while a partition lags, however old they look', async () => {
-    await store(0, open(BASE_MS), 500n);
+    await store(0, open(BASE_MS), { end: 500n });
     await store(1, open(BASE_MS + 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
     expect(await lost().search()).toBe(0);
   });
@@ -160,6 +186,76 @@ describe('lost sessions', () => {
     const other = { proxyId: 'proxy-2', proxyEpoch: 1_700_000_000_001 };
     await store(1, open(BASE_MS + 4 * MINUTE_MS, other));
     expect(await lost().search()).toBe(0);
+  });
+
+  /** A session that is heard of every half minute, by the clock of its proxy. */
+  const live = (startMs: number, minutes: number, proxyId: string): SessionEvent[] => {
+    const [first] = open(startMs, { proxyId });
+    if (first?.type !== 'SessionStarted') throw new Error('the log must begin');
+    const zero = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
+    return [
+      first,
+      ...Array.from({ length: minutes * 2 }, (_, beat): SessionEvent => {
+        const at = new Date(startMs + (beat + 1) * 30_000).toISOString();
+        return {
+          ...first,
+          type: 'TrafficDelta',
+          seq: beat + 1,
+          occurred_at: at,
+          interval_start: at,
+          interval_end: at,
+          delta: zero,
+          minute: zero,
+        };
+      }),
+    ];
+  };
+  const SLOW_MS = 15 * MINUTE_MS;
+
+  it('stay open while their proxy is heard of, however slow its clock is', async () => {
+    const slow = live(BASE_MS - SLOW_MS, 40, 'slow');
+    await store(0, slow, { slowMs: SLOW_MS });
+    await store(1, live(BASE_MS, 40, 'right'));
+    expect(await lost().search()).toBe(0);
+    // One of its sessions falls silent, the others do not.
+    await store(0, live(BASE_MS + 1 - SLOW_MS, 29, 'slow'), { slowMs: SLOW_MS });
+    expect(await lost().search()).toBe(1);
+    expect(await lost().search()).toBe(0);
+  });
+
+  it('fail a while after their proxy was last heard of, however slow its clock was', async () => {
+    await store(0, live(BASE_MS - SLOW_MS, 20, 'slow'), { slowMs: SLOW_MS });
+    await store(1, live(BASE_MS, 29, 'right'));
+    expect(await lost().search()).toBe(0);
+    await store(1, live(BASE_MS + 1, 31, 'right'));
+    expect(await lost().search()).toBe(1);
+  });
+
+  it('stay open on a slow clock while a partition lags, though others are read further', async () => {
+    // It is open in both partitions; the last quarter of an hour of one has not been read.
+    await store(1, live(BASE_MS - SLOW_MS, 25, 'slow'), { slowMs: SLOW_MS });
+    await store(1, live(BASE_MS, 25, 'right'), { end: 500n });
+    await store(0, live(BASE_MS + 1 - SLOW_MS, 40, 'slow'), { slowMs: SLOW_MS });
+    expect(await lost().search()).toBe(0);
+  });
+
+  it('stay open on a slow clock when an ingest that was stopped begins to read what came meanwhile', async () => {
+    await store(0, live(BASE_MS - SLOW_MS, 20, 'slow'), { slowMs: SLOW_MS });
+    await store(0, live(BASE_MS, 20, 'right'), { end: 500n });
+    nowMs = BASE_MS + 8 * 60 * MINUTE_MS;
+    expect(await lost().search()).toBe(0);
+    // What it reads first is of the other proxy.
+    await store(1, live(BASE_MS + 1, 60, 'right'), { end: 500n, storedMs: nowMs });
+    expect(await lost().search()).toBe(0);
+  });
+
+  it('are not searched for while a topic of long ago is read', async () => {
+    await store(0, open(BASE_MS));
+    await store(1, open(BASE_MS + 15 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    nowMs += 25 * 60 * MINUTE_MS;
+    expect(await lost().search()).toBe(0);
+    nowMs -= 2 * 60 * MINUTE_MS;
+    expect(await lost().search()).toBe(1);
   });
 
   it('are as they were before once they are heard of again, in the sums too', async () => {

@@ -2,6 +2,9 @@
  * Guarantee: an open session is declared lost only where all events of its partition, up to the time
  * at which a heartbeat was due, have been folded. Whatever is heard of it later overrides that.
  *
+ * For as long as the process that serves the session is heard of, that time is by its own clock, which
+ * may be slow. Of one that is not heard of any more, the time of all decides.
+ *
  * The order of the writes makes a crash harmless: the list of lost sessions first, the copies of the
  * row before `sessions` (where the next search looks), then the marks of the hours that count the end,
  * then the list again. What was cut off in between is done again by the next search.
@@ -23,6 +26,11 @@ import type { LostMetrics } from './metrics.js';
 const CHUNK_MAX = 5_000;
 /** Sets of inserts in one search; what is left waits for the next. */
 const CHUNKS_MAX = 20;
+/**
+ * While what has been folded ends longer ago than this, nothing is searched for: an old topic is read for
+ * the first time, say, and what was heard of lately would be all that was stored since.
+ */
+const FAR_BEHIND_MS = 86_400_000;
 const COLUMN_NAMES = Object.keys(SESSION_COLUMNS);
 const INSERT_SETTINGS = {
   date_time_input_format: 'best_effort',
@@ -57,6 +65,14 @@ type Row = Readonly<Record<string, unknown>> & {
   readonly seq: number;
 };
 
+/** A process of a proxy of which something was stored lately. */
+interface HeardProcess {
+  readonly proxy: string;
+  readonly epoch: number;
+  /** Up to this time everything has been folded, by the clock of the process, milliseconds since 1970. */
+  readonly untilMs: number;
+}
+
 const sessionRow = z.looseObject({
   session_id: z.string(),
   started_at: isoTime,
@@ -64,7 +80,12 @@ const sessionRow = z.looseObject({
   seq: z.int(),
 });
 
-export function createLostSessions(config: LostConfig, deps: LostDeps): LostSessions {
+/** @param now milliseconds since 1970. */
+export function createLostSessions(
+  config: LostConfig,
+  deps: LostDeps,
+  now: () => number = Date.now,
+): LostSessions {
   const { clickhouse, logger, metrics } = deps;
   const ending = new AbortController();
   const { signal } = ending;
@@ -96,36 +117,76 @@ export function createLostSessions(config: LostConfig, deps: LostDeps): LostSess
     );
   }
 
-  async function candidates(untilMs: number): Promise<Row[]> {
+  /** Proxies with open sessions that were silent for longer than any may be, by the time of all. */
+  async function silentProxies(untilMs: number): Promise<string[]> {
+    const rows = await clickhouse.query({
+      sql: `SELECT DISTINCT toString(proxy_id) AS proxy FROM sessions FINAL
+        WHERE status = 'active' AND started_at < fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC')
+          AND updated_at < fromUnixTimestamp64Milli({until_ms:Int64} - {after_ms:Int64}, 'UTC')`,
+      params: {
+        until_ms: untilMs,
+        after_ms: Math.min(config.after_ms, config.replaced_after_ms),
+      },
+      row: z.object({ proxy: z.string() }),
+      signal,
+    });
+    return rows.map(({ proxy }) => proxy);
+  }
+
+  /**
+   * Of which processes of these proxies something was stored since a heartbeat was due at the latest, and
+   * how slow their clocks may be at most. What counts is when it was stored, because their clocks are what
+   * is in doubt; and not back from now, but from the time up to which everything has been folded: an
+   * ingest that was stopped for long would else have heard of nobody.
+   *
+   * An event is stored after it occurred. So a clock is no slower than the event makes it look that was
+   * longest on its way, and where it is right, that costs no more than this way took.
+   */
+  async function heardLately(proxies: readonly string[], untilMs: number): Promise<HeardProcess[]> {
+    const rows = await clickhouse.query({
+      sql: `SELECT toString(proxy_id) AS proxy, proxy_epoch AS epoch,
+          max(toUnixTimestamp64Milli(ingested_at) - toUnixTimestamp64Milli(occurred_at)) AS slow_ms
+        FROM session_events
+        WHERE ingested_at > fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC') AND toString(proxy_id) IN {proxies:Array(String)}
+        GROUP BY proxy, epoch`,
+      params: { since_ms: untilMs - config.after_ms, proxies },
+      row: z.object({ proxy: z.string(), epoch: int64, slow_ms: int64 }),
+      signal,
+    });
+    return rows.map(({ proxy, epoch, slow_ms }) => ({
+      proxy,
+      epoch,
+      untilMs: untilMs - Math.max(0, slow_ms),
+    }));
+  }
+
+  async function candidates(untilMs: number, heard: readonly HeardProcess[]): Promise<Row[]> {
+    const newest = newestOf(heard);
     return clickhouse.query({
       sql: `SELECT ${COLUMN_NAMES.join(', ')} FROM sessions FINAL
         WHERE status = 'active' AND started_at < fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC') AND (
-          updated_at < fromUnixTimestamp64Milli({until_ms:Int64} - {after_ms:Int64}, 'UTC')
-          OR (updated_at < fromUnixTimestamp64Milli({until_ms:Int64} - {replaced_after_ms:Int64}, 'UTC')
-            AND proxy_epoch < transform(toString(proxy_id), {proxies:Array(String)}, {epochs:Array(UInt64)}, toUInt64(0))))
+          updated_at < fromUnixTimestamp64Milli(
+            transform(concat(toString(proxy_id), '/', toString(proxy_epoch)), {processes:Array(String)}, {process_until_ms:Array(Int64)}, {until_ms:Int64})
+              - {after_ms:Int64}, 'UTC')
+          OR (proxy_epoch < transform(toString(proxy_id), {proxies:Array(String)}, {epochs:Array(UInt64)}, toUInt64(0))
+            AND updated_at < fromUnixTimestamp64Milli(
+              transform(toString(proxy_id), {proxies:Array(String)}, {proxy_until_ms:Array(Int64)}, {until_ms:Int64})
+                - {replaced_after_ms:Int64}, 'UTC')))
         LIMIT {limit:UInt32}`,
       params: {
         until_ms: untilMs,
         after_ms: config.after_ms,
         replaced_after_ms: config.replaced_after_ms,
         limit: CHUNK_MAX,
-        ...(await newestEpochs(untilMs)),
+        processes: heard.map(({ proxy, epoch }) => `${proxy}/${epoch}`),
+        process_until_ms: heard.map((process) => process.untilMs),
+        proxies: newest.map(({ proxy }) => proxy),
+        epochs: newest.map(({ epoch }) => epoch),
+        proxy_until_ms: newest.map((process) => process.untilMs),
       },
       row: sessionRow,
       signal,
     });
-  }
-
-  /** Of the proxies heard of lately. An older session is lost by its silence alone. */
-  async function newestEpochs(untilMs: number) {
-    const rows = await clickhouse.query({
-      sql: `SELECT toString(proxy_id) AS proxy, max(proxy_epoch) AS epoch FROM sessions
-        WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') GROUP BY proxy`,
-      params: { from_ms: untilMs - config.after_ms },
-      row: z.object({ proxy: z.string(), epoch: int64 }),
-      signal,
-    });
-    return { proxies: rows.map(({ proxy }) => proxy), epochs: rows.map(({ epoch }) => epoch) };
   }
 
   async function declare(rows: readonly Row[]): Promise<void> {
@@ -193,12 +254,15 @@ export function createLostSessions(config: LostConfig, deps: LostDeps): LostSess
   async function search(): Promise<number> {
     await finishEarlier();
     const untilMs = await foldedUntil();
-    if (untilMs === null) return 0;
+    if (untilMs === null || now() - untilMs > FAR_BEHIND_MS) return 0;
+    const proxies = await silentProxies(untilMs);
+    if (proxies.length === 0) return 0;
+    const heard = await heardLately(proxies, untilMs);
     let declared = 0;
     for (let chunk = 0; chunk < CHUNKS_MAX; chunk += 1) {
       // One after the other: a chunk that is declared is no candidate any more.
       /* oxlint-disable no-await-in-loop */
-      const rows = await candidates(untilMs);
+      const rows = await candidates(untilMs, heard);
       if (rows.length > 0) await declare(rows);
       /* oxlint-enable no-await-in-loop */
       declared += rows.length;
@@ -235,6 +299,16 @@ export function createLostSessions(config: LostConfig, deps: LostDeps): LostSess
       await running;
     },
   };
+}
+
+/** The newest process of each proxy: sessions of an older one are judged by its time. */
+function newestOf(heard: readonly HeardProcess[]): HeardProcess[] {
+  const newest = new Map<string, HeardProcess>();
+  for (const process of heard) {
+    const known = newest.get(process.proxy);
+    if (known === undefined || known.epoch < process.epoch) newest.set(process.proxy, process);
+  }
+  return [...newest.values()];
 }
 
 interface LostEntry {

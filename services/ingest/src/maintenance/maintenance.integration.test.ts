@@ -1,11 +1,14 @@
 import { createLogger, loadConfig } from '@sockscope/runtime';
 import { kafkaConfig } from '@sockscope/runtime/kafka';
 import '@sockscope/runtime/testing';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import { tablesConfig } from '../migrations/index.js';
 import { createBed, waitUntil } from '../testing/bed.js';
 import type { Bed } from '../testing/bed.js';
+import { blocksOf, insertBlocks, storeBatch } from '../testing/fold-into-tables.js';
+import { expectTablesEqualFold } from '../testing/table-state.js';
 import { rebuild } from './rebuild.js';
 import type { RebuildDeps } from './rebuild.js';
 import { copyTopicEvents } from './topic-events.js';
@@ -248,6 +251,39 @@ describe('rebuild', () => {
     },
     120_000,
   );
+
+  it('loses nothing of a batch whose events are stored long after its other rows', async () => {
+    await fed(20);
+    const [open, fresh] = [1, 2].map((seed) =>
+      sessionLog({
+        random: seededRandom(seed),
+        startMs: Date.now() - 3_600_000,
+        intervals: 4,
+        closed: true,
+      }),
+    );
+    if (!open || !fresh) throw new Error('two logs are needed');
+    await storeBatch(bed.clickhouse, open.slice(0, 2), []);
+    const batch = blocksOf([...open.slice(2), ...fresh]);
+    const isEvents = ({ table }: (typeof batch)[number]) => table === 'session_events';
+    const clickhouse: Bed['clickhouse'] = {
+      ...bed.clickhouse,
+      async command(statement) {
+        if (statement.sql.startsWith('EXCHANGE')) {
+          await insertBlocks(
+            bed.clickhouse,
+            batch.filter((block) => !isEvents(block)),
+          );
+        }
+        await bed.clickhouse.command(statement);
+      },
+    };
+    await build({ clickhouse });
+    await insertBlocks(bed.clickhouse, batch.filter(isEvents));
+    await expect(
+      expectTablesEqualFold(bed.clickhouse, [...bed.events, ...open, ...fresh]),
+    ).resolves.toBeUndefined();
+  }, 120_000);
 
   it('keeps what no stored event says: expired days, half-expired and lost sessions', async () => {
     // Half of them on days of which the events will be gone, whatever the retention is now.

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { rangesToCarry } from './ranges.js';
 
 const HOUR_S = 3_600;
-const hour = (n: number, new_rows = 0, is_same = 0) => ({ hour: n * HOUR_S, new_rows, is_same });
+const hour = (n: number, to_rows = 0, is_same = 0) => ({ hour: n * HOUR_S, to_rows, is_same });
 const range = (from: number, to: number) => ({ from: from * HOUR_S, to: to * HOUR_S });
 
 describe('rangesToCarry', () => {

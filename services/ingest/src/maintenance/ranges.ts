@@ -1,12 +1,12 @@
 const HOUR_S = 3_600;
-/** Rows of the new table that one statement holds in the memory of the database: about 200 MB. */
+/** Rows of the other table that one statement holds in the memory of the database: about 200 MB. */
 const RANGE_ROWS_MAX = 2_000_000;
 
-/** An hour of a live table and what the new one has of it. */
+/** An hour of a table and what the other one, that rows are carried over to, has of it. */
 export interface ComparedHour {
   /** Seconds since 1970. */
   readonly hour: number;
-  readonly new_rows: number;
+  readonly to_rows: number;
   readonly is_same: number;
 }
 
@@ -18,7 +18,7 @@ export interface Range {
 
 /**
  * The hours that differ, as few ranges: the copies of `sessions` are not ordered by time, so each
- * range costs a reading of a month. Years of which the new table has nothing are one range.
+ * range costs a reading of a month. Years of which the other table has nothing are one range.
  *
  * @param hours in their order.
  */
@@ -28,17 +28,17 @@ export function rangesToCarry(
 ): Range[] {
   const ranges: Range[] = [];
   let open: { from: number; to: number; rows: number } | null = null;
-  for (const { hour, new_rows, is_same } of hours) {
+  for (const { hour, to_rows, is_same } of hours) {
     if (is_same !== 0) {
       open = null;
       continue;
     }
-    if (open === null || open.rows + new_rows > rowsMax) {
+    if (open === null || open.rows + to_rows > rowsMax) {
       open = { from: hour, to: hour, rows: 0 };
       ranges.push(open);
     }
     open.to = hour + HOUR_S;
-    open.rows += new_rows;
+    open.rows += to_rows;
   }
   return ranges.map(({ from, to }) => ({ from, to }));
 }

@@ -8,7 +8,9 @@
  *   tables are not exchanged while an hour of the new ones has fewer sessions than the live ones.
  * - Nothing that ingest stores during the rebuild is missing afterwards. Every event goes into
  *   `session_events` too; those that came since the beginning are folded again into the new tables
- *   once these are live and an insert that was under way at the exchange must have ended.
+ *   once these are live and an insert that was under way at the exchange must have ended. Rows that went
+ *   into the former tables and whose events come later still, because their insert is refused meanwhile,
+ *   are carried over from these before they are dropped.
  *
  * `session_events` itself is never exchanged: events are facts, and storing one again changes nothing.
  * A rebuild that ends before the exchange leaves the live tables as they were; after one that ends
@@ -34,6 +36,8 @@ import { FOLDED_TABLES, refoldWindow, SESSION_TABLES } from './refold.js';
 export class RebuildError extends SockscopeError {
   declare readonly code: 'rebuild_unsafe';
 }
+
+type NameOf = (table: string) => string;
 
 const HOUR_S = 3_600;
 const DAY_S = 86_400;
@@ -72,8 +76,8 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
       'Replicated tables keep the path of their name and cannot be exchanged: let ingest fold the topic into a new CLICKHOUSE_DATABASE with a new KAFKA_GROUP_ID, then point query at it',
     );
   }
-  const live = (table: string) => storageName(layout, table);
-  const beside = (table: string) => `${storageName(layout, table)}_rebuild`;
+  const live: NameOf = (table) => storageName(layout, table);
+  const beside: NameOf = (table) => `${storageName(layout, table)}_rebuild`;
   const events = live(EVENTS);
 
   async function command(sql: string, params: Record<string, SqlValue> = {}): Promise<void> {
@@ -102,11 +106,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     return rows.map(({ hour }) => hour);
   }
 
-  async function refold(
-    hours: readonly number[],
-    nameOf: (table: string) => string,
-    what: string,
-  ): Promise<void> {
+  async function refold(hours: readonly number[], nameOf: NameOf, what: string): Promise<void> {
     for (const [index, hour] of hours.entries()) {
       for (const sql of refoldWindow(events, nameOf)) {
         // Windows one after the other bound the memory of the database.
@@ -117,37 +117,39 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     }
   }
 
-  /** The hours of a live table beside what the new one has of them. */
-  async function hoursOf(table: string) {
+  /** The hours of a table beside what the one of another name has of them. */
+  async function hoursOf(table: string, from: NameOf, to: NameOf) {
     return clickhouse.query({
-      sql: compareHours(table, live(table), beside(table)),
-      row: z.object({ hour: int64, live_rows: int64, new_rows: int64, is_same: z.int() }),
+      sql: compareHours(table, from(table), to(table)),
+      row: z.object({ hour: int64, from_rows: int64, to_rows: int64, is_same: z.int() }),
       timeoutMs: config.timeoutMs,
       settings: { do_not_merge_across_partitions_select_final: 1 },
     });
   }
 
-  /** What the live tables know and the stored events do not. */
-  async function carryOver(): Promise<void> {
+  /** What the tables of one name know and neither those of the other one nor the stored events do. */
+  async function carryOver(from: NameOf, to: NameOf, what: string): Promise<void> {
     const steps: { sql: string; from: number; to: number }[] = [];
     /* oxlint-disable no-await-in-loop */
     for (const table of SESSION_TABLES) {
-      const sql = carrySessions(live(table), beside(table));
-      steps.push(...rangesToCarry(await hoursOf(table)).map((range) => ({ sql, ...range })));
+      const sql = carrySessions(from(table), to(table));
+      const hoursOfTable = await hoursOf(table, from, to);
+      steps.push(...rangesToCarry(hoursOfTable).map((range) => ({ sql, ...range })));
     }
     const sql = carryTraffic({
-      live: live(TRAFFIC_TABLE),
-      beside: beside(TRAFFIC_TABLE),
+      from: from(TRAFFIC_TABLE),
+      to: to(TRAFFIC_TABLE),
       events,
+      // Whichever way it goes, the live ones know the newest rows: sessions are carried over before traffic.
       sessions: live('sessions'),
     });
-    for (const { hour, is_same } of await hoursOf(TRAFFIC_TABLE)) {
+    for (const { hour, is_same } of await hoursOf(TRAFFIC_TABLE, from, to)) {
       // Hour by hour: here the time is what the primary key begins with.
       if (is_same === 0) steps.push({ sql, from: hour, to: hour + HOUR_S });
     }
     for (const [index, step] of steps.entries()) {
       await command(step.sql, { from: step.from, to: step.to });
-      onProgress(index + 1, steps.length, 'ranges of what no event says carried over');
+      onProgress(index + 1, steps.length, what);
     }
     /* oxlint-enable no-await-in-loop */
   }
@@ -159,9 +161,9 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     const short: { table: string; hour: number; missing: number }[] = [];
     for (const table of SESSION_TABLES) {
       // oxlint-disable-next-line no-await-in-loop
-      for (const { hour, live_rows, new_rows } of await hoursOf(table)) {
-        if (new_rows < live_rows && hour >= keptFromS) {
-          short.push({ table, hour, missing: live_rows - new_rows });
+      for (const { hour, from_rows, to_rows } of await hoursOf(table, live, beside)) {
+        if (to_rows < from_rows && hour >= keptFromS) {
+          short.push({ table, hour, missing: from_rows - to_rows });
         }
       }
     }
@@ -200,7 +202,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     );
   }
   await refold(hours, beside, 'hours folded');
-  await carryOver();
+  await carryOver(live, beside, 'ranges of what no event says carried over');
   await checkNothingMissing(sinceS);
 
   // In one statement: nothing that happens to this process leaves some of them exchanged.
@@ -209,6 +211,9 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   onProgress(0, 1, 'tables exchanged, waiting for inserts that were under way');
   await delay(config.insertTimeoutMs);
   await refold(await windows(sinceS), live, 'hours folded of what came meanwhile');
+  // The rows of a batch are inserted table by table, each until it is acknowledged: sessions and traffic
+  // may have gone into the tables that are about to be dropped, and their events may still be waiting.
+  await carryOver(beside, live, 'ranges of what has no event yet carried over');
   await markAllHours(clickhouse, config.retention, config.timeoutMs);
   // oxlint-disable-next-line no-await-in-loop
   for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);

@@ -98,6 +98,36 @@ describe('migrate', () => {
     expect(await migrator({ ...defaults, retention }).migrate()).toEqual([]);
   });
 
+  it('remembers each retention that there was, and when it was changed', async () => {
+    const day = 86_400_000;
+    const former = () =>
+      admin.query({
+        sql: `SELECT source, days, abs(dateDiff('minute', changed_at, now() + INTERVAL 1 HOUR)) < 5 AS is_now
+          FROM ${database}.ingest_former_retention FINAL ORDER BY days`,
+        row: z.object({ source: z.string(), days: z.int(), is_now: z.int() }),
+      });
+    const traffic = (days: number) =>
+      migrator({
+        ...defaults,
+        retention: { ...defaults.retention, session_traffic_1m: days * day },
+      });
+    await traffic(30).migrate();
+    await traffic(31).migrate();
+    // Nothing was stored under it.
+    expect(await former()).toEqual([]);
+    await admin.command({ sql: `INSERT INTO ${database}.sessions (started_at) SELECT now64(3)` });
+    await traffic(30).migrate();
+    expect((await traffic(0).plan()).map(({ of }) => of)).toEqual(['retention', 'retention']);
+    await traffic(0).migrate();
+    await traffic(90).migrate();
+    await traffic(60).migrate();
+    expect(await former()).toEqual([
+      { source: 'session_traffic_1m', days: 30, is_now: 1 },
+      { source: 'session_traffic_1m', days: 31, is_now: 1 },
+      { source: 'session_traffic_1m', days: 90, is_now: 1 },
+    ]);
+  });
+
   it('refuses to skip a file that was changed after it had been applied', async () => {
     await migrator().migrate();
     const migrations = (await loadMigrations()).map((each) => ({ ...each, checksum: 'other' }));

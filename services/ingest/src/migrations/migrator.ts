@@ -8,9 +8,10 @@ import type { Migration } from './files.js';
 import { onCluster, renderStatement, storageName, storageTable } from './layout.js';
 import type { Layout } from './layout.js';
 import { queryUserStatements } from './query-user.js';
-import { retainedTables, retentionClause } from './retention.js';
+import { presentDays, retainedTables, retentionClause } from './retention.js';
 
 const RECORDS = 'ingest_schema_migrations';
+const FORMER_RETENTION = 'ingest_former_retention';
 /** DDL of one statement; ON CLUSTER waits for every node. */
 const STATEMENT_TIMEOUT_MS = 300_000;
 /** An old TTL is not applied anew to the rows that are there: parts are dropped as they expire. */
@@ -186,8 +187,19 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
       const clause = retentionClause(retained, engine);
       if (clause === null) return [];
       const sql = `ALTER TABLE ${storageTable(layout, retained.table)}${onCluster(layout)} ${clause}`;
-      return [{ of: 'retention', sql }];
+      return [...rememberRetention(retained.table, engine), { of: 'retention', sql }];
     });
+  }
+
+  /**
+   * Before the change: nobody could tell afterwards. An hour more, because the change takes its time. Where
+   * nothing was stored or summed yet, as before a first import, there is nothing that could have expired.
+   */
+  function rememberRetention(table: string, engine: string): MigrationStep[] {
+    const days = presentDays(engine);
+    if (days === null) return [];
+    const sql = `INSERT INTO ${storageTable(layout, FORMER_RETENTION)} (source, days, changed_at) SELECT '${table}', ${days}, now('UTC') + INTERVAL 1 HOUR WHERE (SELECT count() FROM ${storageTable(layout, 'sessions')}) + (SELECT count() FROM ${storageTable(layout, 'rollup_1h')}) > 0`;
+    return [{ of: 'retention', sql }];
   }
 
   async function recordApplied(migration: Migration): Promise<void> {

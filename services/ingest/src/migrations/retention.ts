@@ -42,6 +42,12 @@ export function ttlExpression(retained: RetainedTable): string {
   return `toDateTime(${retained.column}) + toIntervalDay(${retained.days})`;
 }
 
+/** The days after which a table's rows expire as it is, null where they do not. */
+export function presentDays(engineFull: string): number | null {
+  const days = / TTL .*toIntervalDay\((\d+)\)/.exec(engineFull)?.[1];
+  return days === undefined ? null : Number(days);
+}
+
 /**
  * What brings a table to its retention, null where it is there already.
  *

@@ -25,7 +25,7 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
     )
     .option(
       '--all',
-      'mark every hour first whose sums can be made anew, or that has none; harmless while ingest runs',
+      'mark every hour first whose sums can be made anew, or that has none, and make days and weeks anew from all of theirs; harmless while ingest runs',
     )
     .option('--threads <n>', 'threads that the database may use', Number)
     .action(async (options: { readonly all?: boolean; readonly threads?: number }) => {
@@ -48,12 +48,17 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
         let done = 0;
         for (;;) {
           // oxlint-disable-next-line no-await-in-loop
-          const { hours, left, sessionsLeft } = await work.round(true);
+          const { hours, left, sessionsLeft, lostLeft } = await work.round(true);
           done += hours;
           const more = sessionsLeft > 0 ? `, ${sessionsLeft} marks of sessions to look up` : '';
           process.stderr.write(`${done} of ${done + left} hours${more}\n`);
           // What a running ingest marks meanwhile is no reason to go on: it would never end.
-          if (left === 0 && sessionsLeft === 0) break;
+          if (left === 0 && sessionsLeft === 0 && !lostLeft) break;
+        }
+        if (options.all === true) {
+          await work.remakeCoarser((days, total) => {
+            process.stderr.write(`${days} of ${total} days\n`);
+          });
         }
       } finally {
         await clickhouse.close();

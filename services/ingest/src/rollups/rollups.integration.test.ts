@@ -8,6 +8,7 @@ import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import type { Random } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
+import { createMigrator, tablesConfig } from '../migrations/index.js';
 import {
   createTestTables,
   NOTHING_EXPIRES,
@@ -312,6 +313,51 @@ describe('rollups', () => {
     expect(await newRollups().round(true)).toMatchObject({ sessionsLeft: 0 });
   });
 
+  it('count a lost session that was heard of again once, however many were declared lost after it', async () => {
+    const log = sessionLog({
+      random: seededRandom(7),
+      startMs: BASE_MS,
+      intervals: 1,
+      closed: true,
+    });
+    const last = log.at(-1);
+    if (last?.type !== 'SessionClosed') throw new Error('the log must end');
+    // It remembers that the session is open: the events to come do not mark where it was declared lost.
+    const keeper = createMarkKeeper({ known_sessions_max: 10 });
+    await storeBatch(clickhouse, log.slice(0, -1), [keeper]);
+    await clickhouse.command({
+      sql: `INSERT INTO sessions SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at,
+          0 AS duration_ms, version + 1 AS version) FROM sessions FINAL`,
+    });
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_lost_sessions (session_id, started_at, ended_at, version, state, declared_at)
+        SELECT session_id, started_at, ended_at, version, 1, now() - INTERVAL 1 DAY FROM sessions FINAL`,
+    });
+    const rollups = newRollups();
+    await settle(rollups);
+    // More than one comparison reads, all of them before it.
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_lost_sessions (session_id, started_at, ended_at, version, state)
+        SELECT generateUUIDv4(), fromUnixTimestamp64Milli(toInt64(${BASE_MS} - intDiv(number, 2) - 1), 'UTC') AS start, start, 1, 1 FROM numbers(205000)`,
+    });
+    const end = toTimestamp(BASE_MS + 5 * HOUR_MS);
+    const nothing = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
+    const closed = {
+      ...last,
+      occurred_at: end,
+      interval_start: end,
+      interval_end: end,
+      delta: nothing,
+      minute: nothing,
+      ended_at: end,
+      duration_ms: 5 * HOUR_MS,
+    };
+    await storeBatch(clickhouse, [closed], [keeper]);
+    expect(await rollups.round(true)).toMatchObject({ lostLeft: true });
+    expect(await rollups.round(true)).toMatchObject({ left: 0, lostLeft: false });
+    expect(await storedSums()).toEqual(plainSums([...log.slice(0, -1), closed]));
+  });
+
   it('replaces a key that is gone by zeros', async () => {
     const log = sessionLog({
       random: seededRandom(9),
@@ -476,6 +522,51 @@ describe('rollups', () => {
     expect(await findRollupDifferences(clickhouse, hours, compare)).toEqual([]);
   });
 
+  it('leaves the sums of a day of which something has expired under a shorter retention than now', async () => {
+    const now = Date.now();
+    const startMs = now - (now % DAY_MS) - 40 * DAY_MS;
+    const [summed, imported] = [1, 2].map((seed) =>
+      sessionLog({
+        random: seededRandom(seed),
+        startMs: startMs + seed * 5 * HOUR_MS,
+        closed: true,
+      }),
+    );
+    if (!summed || !imported) throw new Error('two logs are needed');
+    const { database } = clickhouse;
+    const admin = { ...clickhouse, database: 'default' };
+    const tablesOf = (days: number) => ({
+      ...loadConfig(tablesConfig, {}),
+      retention: { ...NOTHING_EXPIRES, session_traffic_1m: days * DAY_MS },
+    });
+    const migrate = (days: number) => createMigrator(tablesOf(days), { admin, database }).migrate();
+    const longer = { ...FOR_GOOD, session_traffic_1m: 90 * DAY_MS };
+    const keeper = () => createMarkKeeper({ known_sessions_max: 10 });
+    await storeBatch(clickhouse, summed, [keeper()]);
+    await settle(newRollups({}, longer));
+    const before = await storedSums();
+    expect(before).toEqual(plainSums(summed));
+    await migrate(30);
+    await clickhouse.command({ sql: 'TRUNCATE TABLE session_traffic_1m' });
+    await migrate(90);
+    // Heard of again, in hours that were summed; and a part of the same day for the first time.
+    await storeBatch(clickhouse, summed.slice(0, 1), [keeper()]);
+    await settle(newRollups({}, longer));
+    expect(await storedSums()).toEqual(before);
+    await storeBatch(clickhouse, imported, [keeper()]);
+    await settle(newRollups({}, longer));
+    const { hours, days, weeks } = await storedSums();
+    const plain = plainSums([...summed, ...imported]);
+    expect(hours).toEqual(plain.hours);
+    expect([...days.keys()].toSorted()).toEqual([...plain.days.keys()].toSorted());
+    expect([...weeks.keys()].toSorted()).toEqual([...plain.weeks.keys()].toSorted());
+    const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...longer } };
+    const hoursOfDay = [...Array(24).keys()].map((hour) => startMs / 1_000 + hour * 3_600);
+    expect(await findRollupDifferences(clickhouse, hoursOfDay, compare)).toEqual([]);
+    await newRollups({}, longer).remakeCoarser();
+    expect(await storedSums()).toMatchObject({ hours, days, weeks });
+  });
+
   it('marks old hours that have no sums when all are to be made anew, and leaves the others', async () => {
     const retention = { ...FOR_GOOD, session_traffic_1m: 30 * DAY_MS };
     const [summed, never] = [0, 2].map((day) =>
@@ -493,6 +584,100 @@ describe('rollups', () => {
     expect(marked).toEqual([{ day: '2026-03-03' }]);
     await settle(newRollups({}, retention));
     expect(await storedSums()).toEqual(plainSums([...summed, ...never]));
+  });
+
+  it('reach day and week after the clock of the server was set back', async () => {
+    // Friday, the same day hours later, and Saturday: a session in each.
+    const [first, sameDay, sameWeek] = [-48, -43, -24].map((hour) =>
+      sessionLog({
+        random: seededRandom(-hour),
+        startMs: BASE_MS + hour * HOUR_MS,
+        intervals: 1,
+        closed: true,
+      }),
+    );
+    if (!first || !sameDay || !sameWeek) throw new Error('three logs are needed');
+    const keeper = createMarkKeeper({ known_sessions_max: 10 });
+    const ahead: ClickHouse = {
+      ...clickhouse,
+      query: (query) =>
+        clickhouse.query({
+          ...query,
+          sql: query.sql.replace("now64(6, 'UTC')", "now64(6, 'UTC') + INTERVAL 2 HOUR"),
+        }),
+    };
+    await storeBatch(clickhouse, first, [keeper]);
+    await settle(newRollups({}, FOR_GOOD, ahead));
+    await storeBatch(clickhouse, [...sameDay, ...sameWeek], [keeper]);
+    await settle(newRollups());
+    expect(await storedSums()).toEqual(plainSums([...first, ...sameDay, ...sameWeek]));
+  });
+
+  it('of days and weeks whose hours are right are made anew, whatever they are said to know', async () => {
+    const logs = [-48, -43, -24].map((hour) =>
+      sessionLog({
+        random: seededRandom(-hour),
+        startMs: BASE_MS + hour * HOUR_MS,
+        intervals: 1,
+        closed: true,
+      }),
+    );
+    const keeper = createMarkKeeper({ known_sessions_max: 10 });
+    await storeBatch(clickhouse, logs.flat(), [keeper]);
+    await settle(newRollups());
+    const right = await storedSums();
+    // Hours that never reached their day, a day that never reached its week, and both too much of a key.
+    for (const [table, where] of [
+      ['rollup_1d', "bucket = '2026-02-27 00:00:00'"],
+      ['rollup_pairs_1d', '1'],
+      ['rollup_1w', '1'],
+    ]) {
+      // oxlint-disable-next-line no-await-in-loop
+      await clickhouse.command({
+        sql: `INSERT INTO ${table} SELECT * REPLACE (sessions_started + 1 AS sessions_started, 0 AS bytes_sent, now64(6) AS computed_at)
+          FROM ${table} FINAL WHERE ${where}`,
+      });
+    }
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_rollup_progress
+        SELECT span, bucket, now64(6) + INTERVAL 1 HOUR FROM ingest_rollup_progress FINAL`,
+    });
+    const damaged = await storedSums();
+    expect(damaged.days).not.toEqual(right.days);
+    expect(damaged.weeks).not.toEqual(right.weeks);
+    const rollups = newRollups();
+    await markAllHours(clickhouse, FOR_GOOD, 10_000);
+    // A running ingest settles the marks before the command has read any.
+    await settle(newRollups());
+    await settle(rollups);
+    expect(await storedSums()).toEqual(damaged);
+    // And goes on with new sessions while the days are made.
+    const more = [-30, -47].map((hour) =>
+      sessionLog({
+        random: seededRandom(-hour),
+        startMs: BASE_MS + hour * HOUR_MS,
+        intervals: 1,
+        closed: true,
+      }),
+    );
+    await storeBatch(clickhouse, more.flat(), [keeper]);
+    await Promise.all([rollups.remakeCoarser(), settle(newRollups())]);
+    expect(await storedSums()).toEqual(plainSums([...logs, ...more].flat()));
+  });
+
+  it('of a day that has begun to expire are not made from what is left of its hours', async () => {
+    const log = sessionLog({ random: seededRandom(4), startMs: BASE_MS, closed: true });
+    await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
+    await settle(newRollups());
+    for (const table of ['rollup_1h', 'rollup_pairs_1h']) {
+      // oxlint-disable-next-line no-await-in-loop
+      await clickhouse.command({
+        sql: `INSERT INTO ${table} SELECT * REPLACE (0 AS sessions_started, now64(6) AS computed_at) FROM ${table} FINAL`,
+      });
+    }
+    await newRollups({}, { ...FOR_GOOD, rollup_1h: 30 * DAY_MS }).remakeCoarser();
+    const { days, weeks, pairDays } = plainSums(log);
+    expect(await storedSums()).toMatchObject({ days, weeks, pairDays });
   });
 
   it('tells which sums are not what the tables say', async () => {

@@ -48,8 +48,12 @@ const SESSION_MARKS_MAX = 20_000;
 const SESSION_READS_MAX = 10;
 /** Sessions that one statement names: their ids must stay below the server's `http_max_field_value_size`. */
 const NAMED_MAX = 2_000;
-/** Declared lost, unresolved, the newest: so many are compared with `sessions` at a time. */
-const LOST_MAX = 10_000;
+/** Declared lost and not heard of since: so many are read at a time to be compared with `sessions`. */
+const LOST_PAGE = 10_000;
+/** So many times in one round; the next comparison goes on with the rest. */
+const LOST_PAGES_MAX = 20;
+/** Before every start of a session, milliseconds since 1970. */
+const BEFORE_ALL_MS = -1;
 /** `state` in ingest_lost_sessions, see lost.ts. */
 const OVERRIDDEN = 2;
 const LOST_CHECK_INTERVAL_MS = 60_000;
@@ -63,11 +67,19 @@ export interface RoundResult {
    * the round began is in the sums; else an end that moved may be counted where it was, too.
    */
   readonly sessionsLeft: number;
+  /** Whether lost sessions are left that the next comparison begins with; false where none was made. */
+  readonly lostLeft: boolean;
 }
 
 export interface Rollups extends Component {
   /** One round, whether it is due or not. @param checkLost whether lost sessions are compared too. */
   round(checkLost?: boolean): Promise<RoundResult>;
+  /**
+   * Makes days of which nothing has expired anew from all of their hours, and then every week from all of
+   * its days, whatever `ingest_rollup_progress` says that they know already. Harmless beside rounds, whose
+   * work it cannot undo, nor they its own; where it is ended early, it has to be repeated.
+   */
+  remakeCoarser(onProgress?: (done: number, total: number) => void): Promise<void>;
 }
 
 /** How long the tables that sums are made from keep their rows, in milliseconds; 0: for good. */
@@ -109,6 +121,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const ending = new AbortController();
   let running: Promise<void> | null = null;
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
+  /** Lost sessions that began until then have been compared, milliseconds since 1970. */
+  let lostComparedMs = BEFORE_ALL_MS;
   let freshAt: string | null = null;
 
   const call = { timeoutMs: config.timeout_ms, signal: ending.signal };
@@ -186,27 +200,50 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     );
   }
 
+  /**
+   * Compares the sessions that were declared lost, in the order of their starts. Each is looked at again
+   * until its entry expires: only `sessions` tells whether it was heard of.
+   *
+   * @returns whether some are left to the next comparison.
+   */
+  async function compareLost(): Promise<boolean> {
+    for (let pages = 0; pages < LOST_PAGES_MAX; pages += 1) {
+      // One after the other: a page begins where the one before it ended.
+      /* oxlint-disable no-await-in-loop */
+      const lost = await clickhouse.query({
+        sql: `SELECT session_id, toUnixTimestamp64Milli(started_at) AS started_ms,
+            toUnixTimestamp64Milli(ended_at) AS ended_ms, version
+          FROM ingest_lost_sessions FINAL
+          WHERE state < 2 AND started_at > fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC')
+          ORDER BY started_at LIMIT {limit:UInt32} WITH TIES`,
+        params: { after_ms: lostComparedMs, limit: LOST_PAGE },
+        row: lostRow,
+        ...call,
+      });
+      await resolveLost(lost);
+      /* oxlint-enable no-await-in-loop */
+      lostComparedMs = lost.at(-1)?.started_ms ?? BEFORE_ALL_MS;
+      if (lost.length < LOST_PAGE) {
+        lostComparedMs = BEFORE_ALL_MS;
+        return false;
+      }
+    }
+    return true;
+  }
+
   /** Sessions that were declared lost and then heard of again: the hour that they were counted in changes. */
-  async function resolveLost(): Promise<void> {
-    const lost = await clickhouse.query({
-      sql: `SELECT session_id, toUnixTimestamp64Milli(started_at) AS started_ms,
-          toUnixTimestamp64Milli(ended_at) AS ended_ms, version
-        FROM ingest_lost_sessions FINAL WHERE state < 2 ORDER BY declared_at DESC LIMIT {limit:UInt32}`,
-      params: { limit: LOST_MAX },
-      row: lostRow,
-      ...call,
-    });
-    if (lost.length === 0) return;
+  async function resolveLost(lost: readonly z.output<typeof lostRow>[]): Promise<void> {
     const now = await inParts(lost, (part) =>
       clickhouse.query({
-        sql: `SELECT session_id, version FROM sessions FINAL WHERE ${AMONG_SESSIONS}`,
+        // The row that counts is the one of the highest version, merged or not.
+        sql: `SELECT session_id, max(version) AS newest FROM sessions WHERE ${AMONG_SESSIONS} GROUP BY session_id`,
         params: amongSessions(part),
-        row: z.object({ session_id: z.string(), version: int64 }),
+        row: z.object({ session_id: z.string(), newest: int64 }),
         ...call,
       }),
     );
-    const versions = new Map(now.map((row) => [row.session_id, row.version]));
-    const back = lost.filter((row) => (versions.get(row.session_id) ?? 0) > row.version);
+    const newest = new Map(now.map((row) => [row.session_id, row.newest]));
+    const back = lost.filter((row) => (newest.get(row.session_id) ?? 0) > row.version);
     await markHours(back.map((row) => hourOf(row.ended_ms / 1_000)));
     await insert(
       'ingest_lost_sessions',
@@ -257,15 +294,17 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   /**
    * The version of what is computed next. By the server's clock, and never below that of an earlier
-   * round, should the clock have been set back: every round stores its version with the sketches.
+   * round, should the clock have been set back: every round stores its version with the sketches. Above
+   * what their day knows already too, which may be of other hours: it would never take these over.
    */
-  async function nextVersion(hours: readonly number[]): Promise<string> {
+  async function nextVersion(hours: readonly number[], dayThrough: string): Promise<string> {
     const [row] = await clickhouse.query({
       sql: `SELECT toString(greatest(
           now64(6, 'UTC'),
-          (SELECT max(computed_at) FROM rollup_sketches_1h WHERE ${HOURS}) + toIntervalMicrosecond(1)
+          (SELECT max(computed_at) FROM rollup_sketches_1h WHERE ${HOURS}) + toIntervalMicrosecond(1),
+          ${ABOVE_THROUGH}
         )) AS version`,
-      params: { hours },
+      params: { hours, through: dayThrough },
       row: z.object({ version: z.string() }),
       ...call,
     });
@@ -275,15 +314,21 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   /**
    * The version of a day's or week's rows, drawn after the finer ones were replaced. Two rounds at once may
    * replace different hours of one day: the one that draws later reads later, and so sees the hours of both.
+   *
+   * @param through what the week knows already of its days, which a day's version must exceed.
    */
-  async function nextCoarserVersion(tables: readonly string[], bucket: number): Promise<string> {
+  async function nextCoarserVersion(
+    tables: readonly string[],
+    bucket: number,
+    through: string = NEVER,
+  ): Promise<string> {
     const versions = tables.map(
       (table) =>
         `(SELECT max(computed_at) FROM ${table} WHERE bucket = {bucket:DateTime('UTC')}) + toIntervalMicrosecond(1)`,
     );
     const [row] = await clickhouse.query({
-      sql: `SELECT toString(greatest(now64(6, 'UTC'), ${versions.join(', ')})) AS version`,
-      params: { bucket },
+      sql: `SELECT toString(greatest(now64(6, 'UTC'), ${versions.join(', ')}, ${ABOVE_THROUGH})) AS version`,
+      params: { bucket, through },
       row: z.object({ version: z.string() }),
       ...call,
     });
@@ -298,35 +343,20 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       throughOf('day', day),
       throughOf('week', week),
     ]);
-    const computed_at = await nextVersion(hours);
+    const computed_at = await nextVersion(hours, dayThrough);
     const params = { ...spanOf(hours), computed_at };
     // The day is made from its hours, the week from its days; and one statement at a time keeps the load even.
-    /* oxlint-disable no-await-in-loop */
+    // oxlint-disable-next-line no-await-in-loop
     for (const target of HOUR_TARGETS) await command(replaceStatement(target, expired), params);
     // Of two sketches nobody can say which is the fuller one.
     if (!expired.sessions) await command(REPLACE_HOUR_SKETCHES, params);
-    const dayVersion = await nextCoarserVersion(DAY_TABLES, day);
-    const ofDay = {
+    const dayVersion = await nextCoarserVersion(DAY_TABLES, day, weekThrough);
+    await replaceDay(isOld ? OLD_DAY_TARGETS : DAY_TARGETS, expired, {
       ...params,
-      bucket: day,
-      bucket_end: day + DAY_S,
-      through: dayThrough,
+      ...within(day, DAY_S, dayThrough),
       computed_at: dayVersion,
-    };
-    for (const target of isOld ? OLD_DAY_TARGETS : DAY_TARGETS) {
-      await command(replaceCoarserStatement(target, expired), ofDay);
-    }
-    if (!expired.sessions) await command(REPLACE_DAY_SKETCHES, ofDay);
-    const ofWeek = {
-      bucket: week,
-      bucket_end: week + WEEK_S,
-      through: weekThrough,
-      computed_at: await nextCoarserVersion(WEEK_TABLES, week),
-    };
-    for (const target of WEEK_TARGETS) {
-      await command(replaceCoarserStatement(target, expiredInWeek), ofWeek);
-    }
-    /* oxlint-enable no-await-in-loop */
+    });
+    await replaceWeek(week, expiredInWeek, weekThrough);
     await insert(
       'ingest_rollup_progress',
       ['span', 'bucket', 'through'],
@@ -336,6 +366,69 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       ],
     );
     metrics.hours.inc(hours.length);
+  }
+
+  async function replaceDay(
+    targets: typeof DAY_TARGETS,
+    expired: Expired,
+    params: Record<string, SqlValue>,
+  ): Promise<void> {
+    for (const target of targets) {
+      // oxlint-disable-next-line no-await-in-loop
+      await command(replaceCoarserStatement(target, expired), params);
+    }
+    if (!expired.sessions) await command(REPLACE_DAY_SKETCHES, params);
+  }
+
+  async function replaceWeek(week: number, expired: Expired, through: string): Promise<void> {
+    const params = {
+      ...within(week, WEEK_S, through),
+      computed_at: await nextCoarserVersion(WEEK_TABLES, week),
+    };
+    for (const target of WEEK_TARGETS) {
+      // oxlint-disable-next-line no-await-in-loop
+      await command(replaceCoarserStatement(target, expired), params);
+    }
+  }
+
+  /** Days that have rows in a table of sums, seconds since 1970. */
+  async function daysOf(table: 'rollup_1h' | 'rollup_1d', sinceS: number): Promise<number[]> {
+    const rows = await clickhouse.query({
+      sql: `SELECT DISTINCT toUnixTimestamp(toStartOfDay(bucket)) AS day FROM ${table}
+        WHERE dimension = 'total' AND bucket >= toDateTime({since:UInt32}, 'UTC') ORDER BY day`,
+      params: { since: sinceS },
+      row: z.object({ day: int64 }),
+      ...call,
+    });
+    return rows.map(({ day }) => day);
+  }
+
+  /**
+   * Neither hours nor progress are touched. As in a round the version is drawn before the finer sums are
+   * read, and a round draws its own after it has replaced these: so whichever version is the later one,
+   * its sums have seen the hours of both.
+   */
+  async function remakeCoarser(onProgress?: (done: number, total: number) => void): Promise<void> {
+    const nowS = secondsOf(await serverTime());
+    const whole = await readWholeSince(clickhouse, { ...deps.retention }, nowS, call);
+    const days = await daysOf('rollup_1h', whole.sources);
+    /* oxlint-disable no-await-in-loop */
+    for (const [index, day] of days.entries()) {
+      await replaceDay(DAY_TARGETS, NOTHING_EXPIRED, {
+        ...within(day, DAY_S, NEVER),
+        computed_at: await nextCoarserVersion(
+          DAY_TABLES,
+          day,
+          await throughOf('week', weekOf(day)),
+        ),
+      });
+      onProgress?.(index + 1, days.length);
+    }
+    // After all days: a week that a round made meanwhile may know a later version than some day was given.
+    for (const week of new Set((await daysOf('rollup_1d', 0)).map(weekOf))) {
+      await replaceWeek(week, expiredInWeekOf(week, whole), NEVER);
+    }
+    /* oxlint-enable no-await-in-loop */
   }
 
   async function throughOf(span: 'day' | 'week', bucket: number): Promise<string> {
@@ -361,13 +454,13 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     // Before any mark is read: what is stored from here on may have been missed.
     const readAt = await serverTime();
     const sessionsLeft = await expandSessions();
-    if (checkLost) await resolveLost();
+    const lostLeft = checkLost && (await compareLost());
     const marks = await readMarks();
-    const nowS = secondsOf(readAt);
+    const whole = await readWholeSince(clickhouse, { ...deps.retention }, secondsOf(readAt), call);
     const dirty = [...new Set(marks.map((mark) => mark.hour))];
     const settled = new Set<number>();
     for (const [day, hoursOfDay] of byDay(dirty.slice(0, config.hours_max))) {
-      const plan = planOf(day, hoursOfDay, nowS, deps.retention);
+      const plan = planOf(day, hoursOfDay, whole);
       // oxlint-disable-next-line no-await-in-loop
       await recomputeDay(plan);
       const done = new Set(plan.hours);
@@ -386,7 +479,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       await insert('ingest_rollup_state', ['id', 'fresh_at', 'dirty_hours'], [[1, freshAt, left]]);
       metrics.freshSeconds.set(secondsOf(freshAt));
     }
-    return { hours: settled.size, left, sessionsLeft };
+    return { hours: settled.size, left, sessionsLeft, lostLeft };
   }
 
   async function timedRound(): Promise<void> {
@@ -420,6 +513,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   return {
     round,
+    remakeCoarser,
     start() {
       running ??= loop();
     },
@@ -439,6 +533,7 @@ export async function markAllHours(
   retention: SourceRetention,
   timeoutMs: number,
 ): Promise<void> {
+  const whole = await readWholeSince(clickhouse, { ...retention }, await serverSeconds(clickhouse));
   await clickhouse.command({
     sql: `INSERT INTO ingest_dirty_hours (mark_id, hour)
       SELECT {mark_id:UUID}, hour FROM (
@@ -451,7 +546,7 @@ export async function markAllHours(
         OR toStartOfDay(hour) GLOBAL NOT IN (SELECT bucket FROM rollup_1d WHERE dimension = 'total')`,
     params: {
       mark_id: randomUUID(),
-      whole_since: wholeSince(await serverSeconds(clickhouse), sourcesOf(retention)),
+      whole_since: whole.sources,
     },
     timeoutMs,
     settings: { async_insert: 0 },
@@ -494,6 +589,9 @@ export async function findRollupDifferences(
 ): Promise<RollupDifference[]> {
   const differences: RollupDifference[] = [];
   const nowS = await serverSeconds(clickhouse);
+  // A week's rows are kept as long as a day's, and until its last day has expired.
+  const kept = { ...retention, rollup_1w: retention.rollup_1d };
+  const whole = await readWholeSince(clickhouse, kept, nowS);
   const compare = async (
     targets: typeof HOUR_TARGETS,
     startS: number,
@@ -501,9 +599,7 @@ export async function findRollupDifferences(
     params: Record<string, SqlValue>,
   ) => {
     for (const target of targets) {
-      // A week's rows are kept as long as a day's, and until its last day has expired.
-      const keptFor = retention[target.table === 'rollup_1w' ? 'rollup_1d' : target.table];
-      if (startS < wholeSince(nowS, [keptFor])) continue;
+      if (startS < whole.of(target.table)) continue;
       // One after the other: each reads a whole day or week.
       // oxlint-disable-next-line no-await-in-loop
       const [row] = await clickhouse.query({
@@ -523,24 +619,19 @@ export async function findRollupDifferences(
       }
     }
   };
-  const within = (bucket: number, lengthS: number) => ({
-    bucket,
-    bucket_end: bucket + lengthS,
-    through: NEVER,
-  });
   const days = byDay(hours);
-  const plans = [...days].map(([day, hoursOfDay]) => planOf(day, hoursOfDay, nowS, retention));
+  const plans = [...days].map(([day, hoursOfDay]) => planOf(day, hoursOfDay, whole));
   /* oxlint-disable no-await-in-loop */
   for (const { day, isOld, expired } of plans) {
     await compare(HOUR_TARGETS, day, expired, spanOf(days.get(day) ?? []));
     if (!isSettled(day, day + DAY_S)) continue;
     const targets = isOld ? OLD_DAY_TARGETS : DAY_TARGETS;
-    await compare(targets, day, expired, { ...spanOf(hoursIn(day)), ...within(day, DAY_S) });
+    await compare(targets, day, expired, { ...spanOf(hoursIn(day)), ...within(day, DAY_S, NEVER) });
   }
   const weeks = new Map(plans.map(({ week, expiredInWeek }) => [week, expiredInWeek]));
   for (const [week, expired] of weeks) {
     if (!isSettled(week, week + WEEK_S)) continue;
-    await compare(WEEK_TARGETS, week, expired, within(week, WEEK_S));
+    await compare(WEEK_TARGETS, week, expired, within(week, WEEK_S, NEVER));
   }
   /* oxlint-enable no-await-in-loop */
   return differences;
@@ -548,6 +639,8 @@ export async function findRollupDifferences(
 
 /** Before every version. */
 const NEVER = '1970-01-01 00:00:00.000000';
+const ABOVE_THROUGH = "{through:DateTime64(6, 'UTC')} + toIntervalMicrosecond(1)";
+const NOTHING_EXPIRED: Expired = { sessions: false, traffic: false };
 const HOURS = "bucket IN {hours:Array(DateTime('UTC'))}";
 /**
  * Both bounds, because the start is what the primary key begins with; and the lists as they are, because
@@ -600,15 +693,9 @@ interface DayPlan {
   readonly expiredInWeek: Expired;
 }
 
-function planOf(
-  day: number,
-  hours: readonly number[],
-  nowS: number,
-  retention: SourceRetention,
-): DayPlan {
-  const isOld = day < wholeSince(nowS, sourcesOf(retention));
+function planOf(day: number, hours: readonly number[], whole: WholeSince): DayPlan {
+  const isOld = day < whole.sources;
   const week = weekOf(day);
-  const isWeekCut = week < wholeSince(nowS, [retention.rollup_1d]);
   return {
     day,
     week,
@@ -616,28 +703,71 @@ function planOf(
     hours: isOld ? hoursIn(day) : hours,
     isOld,
     expired: {
-      sessions: day < wholeSince(nowS, [retention.sessions]),
-      traffic: day < wholeSince(nowS, [retention.session_traffic_1m]),
+      sessions: day < whole.of('sessions'),
+      traffic: day < whole.of('session_traffic_1m'),
     },
-    expiredInWeek: { sessions: isWeekCut, traffic: isWeekCut },
+    expiredInWeek: expiredInWeekOf(week, whole),
   };
 }
 
-/** Of what the sums per hour and day are made from. */
-function sourcesOf(retention: SourceRetention): number[] {
-  const { sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h } = retention;
-  return [sessions, session_traffic_1m, rollup_1h, rollup_pairs_1h];
+/** A week's sums are made from those of its days, whatever they are of. */
+function expiredInWeekOf(week: number, whole: WholeSince): Expired {
+  const isCut = week < whole.of('rollup_1d');
+  return { sessions: isCut, traffic: isCut };
 }
 
-/** The first day of which nothing has expired, seconds since 1970. @param retentions 0: for good. */
-function wholeSince(nowS: number, retentions: readonly number[]): number {
-  const limited = retentions.filter((ms) => ms > 0);
-  if (limited.length === 0) return 0;
-  return Math.ceil((nowS - Math.min(...limited) / 1_000) / DAY_S) * DAY_S;
+/** Of what the sums per hour and day are made from. */
+const SOURCES = ['sessions', 'session_traffic_1m', 'rollup_1h', 'rollup_pairs_1h'] as const;
+
+/** The first day of which nothing has expired, seconds since 1970. */
+interface WholeSince {
+  of(table: string): number;
+  /** Of none of SOURCES. */
+  readonly sources: number;
+}
+
+/**
+ * What may have expired, by the retention as it is now and as it ever was: that it was raised brings
+ * nothing back, and what was stored before may go yet when it was to go.
+ *
+ * @param retention of tables, milliseconds, 0 or none: for good.
+ */
+async function readWholeSince(
+  clickhouse: ClickHouse,
+  retention: Partial<Record<string, number>>,
+  nowS: number,
+  call: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<WholeSince> {
+  const rows = await clickhouse.query({
+    sql: `SELECT source, toUnixTimestamp(max(least(changed_at, toDateTime({now_s:UInt32}, 'UTC') - toIntervalDay(days)))) AS gone_until
+      FROM ingest_former_retention GROUP BY source`,
+    params: { now_s: Math.floor(nowS) },
+    row: z.object({ source: z.string(), gone_until: int64 }),
+    ...call,
+  });
+  const formerly = new Map(rows.map(({ source, gone_until }) => [source, dayAfter(gone_until)]));
+  const of = (table: string) =>
+    Math.max(formerly.get(table) ?? 0, keptSince(nowS, retention[table] ?? 0));
+  return { of, sources: Math.max(...SOURCES.map(of)) };
+}
+
+/** The first day of which a retention leaves everything, seconds since 1970. @param retentionMs 0: for good. */
+function keptSince(nowS: number, retentionMs: number): number {
+  return retentionMs === 0 ? 0 : dayAfter(nowS - retentionMs / 1_000);
+}
+
+/** The first day that begins at a time or after it. */
+function dayAfter(seconds: number): number {
+  return Math.ceil(seconds / DAY_S) * DAY_S;
 }
 
 function hoursIn(day: number): number[] {
   return Array.from({ length: DAY_S / HOUR_S }, (_, hour) => day + hour * HOUR_S);
+}
+
+/** The parameters of a day or week. @param through what it knows already of its finer sums. */
+function within(bucket: number, lengthS: number, through: string) {
+  return { bucket, bucket_end: bucket + lengthS, through };
 }
 
 function spanOf(hours: readonly number[]) {

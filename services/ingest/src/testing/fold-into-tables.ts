@@ -57,6 +57,25 @@ export async function insertBlocks(
   );
 }
 
+/** The real decoder and fold. To be released. */
+function foldOf(events: readonly SessionEvent[]): BatchFold {
+  const view = new EventView();
+  const decoder = createDecoder(view);
+  const fold = new BatchFold();
+  for (const event of events) {
+    const bytes = Buffer.from(JSON.stringify(event));
+    const poison = decoder.decode(bytes, 0, bytes.length);
+    if (poison !== null) throw new Error(`${poison.reason}: ${poison.detail}`);
+    fold.add(view);
+  }
+  return fold;
+}
+
+/** The rows of a batch, table by table. */
+export function blocksOf(events: readonly SessionEvent[]): readonly TableBlock[] {
+  return foldOf(events).encode();
+}
+
 /** How far a batch of the test goes, as the pipeline would tell. */
 export interface TestPartition {
   readonly partition: number;
@@ -74,15 +93,7 @@ export async function storeBatch(
   bookkeepers: readonly Bookkeeper[],
   at: TestPartition = { partition: 0, nextOffset: events.length },
 ): Promise<void> {
-  const view = new EventView();
-  const decoder = createDecoder(view);
-  const fold = new BatchFold();
-  for (const event of events) {
-    const bytes = Buffer.from(JSON.stringify(event));
-    const poison = decoder.decode(bytes, 0, bytes.length);
-    if (poison !== null) throw new Error(`${poison.reason}: ${poison.detail}`);
-    fold.add(view);
-  }
+  const fold = foldOf(events);
   await insertBlocks(clickhouse, fold.encode());
   const times = events.map((event) => Date.parse(event.occurred_at));
   const books = bookkeepers.map((bookkeeper) =>
