@@ -51,6 +51,23 @@ describe('a dead letter', () => {
     });
   });
 
+  it.each([
+    [8.64e15, '+275760-09-13T00:00:00.000Z'],
+    [-8.64e15, '-271821-04-20T00:00:00.000Z'],
+    [8.64e15 + 1, '8640000000000001'],
+    // The least and the largest that 64 bits hold, as near as a number comes to them.
+    [-(2 ** 63), '-9223372036854776000'],
+    [2 ** 63, '9223372036854776000'],
+  ])('says when it was made, whatever time its producer gave it: %d', (timestampMs, text) => {
+    const odd = dlqRecordOf({
+      topic: 'events',
+      partition: 0,
+      record: { ...record, timestampMs },
+      poison: { reason: 'invalid', detail: '' },
+    });
+    expect(readBack(odd).origin?.timestamp).toBe(text);
+  });
+
   it('can be cut to what any broker takes, and says how long it was', () => {
     const large = {
       ...letter,

@@ -17,6 +17,9 @@ const CUT_FROM_BYTES = `${PREFIX}cut_from_bytes`;
 /** So much of a value, and of a key, is kept where the whole is refused. */
 const CUT_TO_BYTES = 64 * 1024;
 
+/** The furthest from 1970 that a date can be, either way. */
+const DATE_MAX_MS = 8.64e15;
+
 export interface PoisonRecord {
   readonly topic: string;
   readonly partition: number;
@@ -53,11 +56,18 @@ export function dlqRecordOf({ topic, partition, record, poison }: PoisonRecord):
       [TOPIC]: topic,
       [PARTITION]: String(partition),
       [OFFSET]: String(record.offset),
-      [TIMESTAMP]: new Date(record.timestampMs).toISOString(),
+      [TIMESTAMP]: timeText(record.timestampMs),
       [REASON]: poison.reason,
       [DETAIL]: poison.detail,
     },
   };
+}
+
+/** ISO 8601; the number alone where JavaScript has no date for it: Kafka takes any 64 bits for a time. */
+function timeText(timestampMs: number): string {
+  return Math.abs(timestampMs) <= DATE_MAX_MS
+    ? new Date(timestampMs).toISOString()
+    : String(timestampMs);
 }
 
 /** The same dead letter with what the broker may take of its value, and none of its own headers. */
