@@ -82,6 +82,48 @@ describe('a dead letter', () => {
     expect(cut.origin?.offset).toBe('41');
   });
 
+  it('takes no header for ours that its record brought along: it can be sent, and sent again', () => {
+    const filler = Buffer.alloc(1_000_000, 'x');
+    const hostile = dlqRecordOf({
+      topic: 'events',
+      partition: 5,
+      record: {
+        ...record,
+        headers: [
+          ['sockscope_dlq_cut_from_bytes', Buffer.from('1')],
+          ['sockscope_dlq_reason', filler],
+          ['sockscope_dlq_of_mine', filler],
+          ['__proto__', Buffer.from('p')],
+        ],
+      },
+      poison: { reason: 'invalid', detail: 'user: too long' },
+    });
+    const whole = readBack(hostile);
+    expect(whole).toMatchObject({ reason: 'invalid', cutFromBytes: null });
+    expect(Object.entries(whole.record.headers)).toEqual([['__proto__', Buffer.from('p')]]);
+    const cut = cutShort(hostile);
+    expect(Object.keys(cut.headers).toSorted()).toEqual([
+      'sockscope_dlq_cut_from_bytes',
+      'sockscope_dlq_detail',
+      'sockscope_dlq_offset',
+      'sockscope_dlq_partition',
+      'sockscope_dlq_reason',
+      'sockscope_dlq_timestamp',
+      'sockscope_dlq_topic',
+    ]);
+    const bytes = Object.values(cut.headers).reduce((sum, each) => sum + each.length, 0);
+    expect(bytes).toBeLessThan(1_000);
+  });
+
+  it('that another hand gave long headers is cut to those of ours', () => {
+    const cut = cutShort({
+      key: null,
+      value: 'v',
+      headers: { ...letter.headers, sockscope_dlq_x: 'y' },
+    });
+    expect(Object.keys(cut.headers)).not.toContain('sockscope_dlq_x');
+  });
+
   it('of another hand is shown too', () => {
     const foreign = deadLetterOf(0, { ...record, headers: [] });
     expect(foreign).toMatchObject({ reason: 'unknown', origin: null, detail: '' });

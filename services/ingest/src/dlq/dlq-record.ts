@@ -3,7 +3,10 @@ import type { OutgoingRecord, StoredRecord } from '@sockscope/runtime/kafka';
 import { POISON_REASONS } from '../decode/decode-event.js';
 import type { Poison, PoisonReason } from '../decode/decode-event.js';
 
-/** Our headers; all begin alike, so that they can be taken off again. */
+/**
+ * Our headers; all begin alike, so that they can be taken off again. No record keeps one of its own
+ * that begins so: it could pass for ours.
+ */
 const PREFIX = 'sockscope_dlq_';
 const TOPIC = `${PREFIX}topic`;
 const PARTITION = `${PREFIX}partition`;
@@ -13,6 +16,16 @@ const REASON = `${PREFIX}reason`;
 const DETAIL = `${PREFIX}detail`;
 /** Bytes of the whole value, where it was cut. */
 const CUT_FROM_BYTES = `${PREFIX}cut_from_bytes`;
+/** Each of them is short, so that they can be sent with what is left of a record that was refused. */
+const OURS: ReadonlySet<string> = new Set([
+  TOPIC,
+  PARTITION,
+  OFFSET,
+  TIMESTAMP,
+  REASON,
+  DETAIL,
+  CUT_FROM_BYTES,
+]);
 
 /** So much of a value, and of a key, is kept where the whole is refused. */
 const CUT_TO_BYTES = 64 * 1024;
@@ -52,7 +65,7 @@ export function dlqRecordOf({ topic, partition, record, poison }: PoisonRecord):
     key: record.key,
     value: record.value,
     headers: {
-      ...headersOf(record),
+      ...withoutOurs(headersOf(record)),
       [TOPIC]: topic,
       [PARTITION]: String(partition),
       [OFFSET]: String(record.offset),
@@ -73,7 +86,7 @@ function timeText(timestampMs: number): string {
 /** The same dead letter with what the broker may take of its value, and none of its own headers. */
 export function cutShort(record: OutgoingRecord): OutgoingRecord {
   const { key, value } = record;
-  const ours = Object.entries(record.headers).filter(([name]) => name.startsWith(PREFIX));
+  const ours = Object.entries(record.headers).filter(([name]) => OURS.has(name));
   return {
     key: key === null ? null : Buffer.from(key as Buffer).subarray(0, CUT_TO_BYTES),
     value: value === null ? null : Buffer.from(value as Buffer).subarray(0, CUT_TO_BYTES),
@@ -107,9 +120,13 @@ export function deadLetterOf(partition: number, record: StoredRecord): DeadLette
     record: {
       key: record.key,
       value: record.value,
-      headers: Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith(PREFIX))),
+      headers: withoutOurs(all),
     },
   };
+}
+
+function withoutOurs(headers: Record<string, Buffer>): Record<string, Buffer> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(PREFIX)));
 }
 
 /** Of a name that came several times the last value is kept: the producer takes each name once. */
