@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cutShort, deadLetterOf, dlqRecordOf } from './dlq-record.js';
+import { bytesOf, cutShort, deadLetterOf, dlqRecordOf } from './dlq-record.js';
 
 const record = {
   offset: 41,
@@ -127,5 +127,17 @@ describe('a dead letter', () => {
   it('of another hand is shown too', () => {
     const foreign = deadLetterOf(0, { ...record, headers: [] });
     expect(foreign).toMatchObject({ reason: 'unknown', origin: null, detail: '' });
+  });
+});
+
+describe('what a record takes', () => {
+  it('is more than its key, its value and its headers, for each of which there is something', () => {
+    const nothing = bytesOf(null, null, []);
+    expect(nothing).toBeGreaterThan(0);
+    expect(bytesOf(Buffer.alloc(10), null, []) - nothing).toBe(10);
+    expect(bytesOf(null, 'ü', []) - nothing).toBe(2);
+    const header = bytesOf(null, null, [['', null]]) - nothing;
+    expect(header).toBeGreaterThan(0);
+    expect(bytesOf(null, null, [['name', Buffer.alloc(10)]]) - nothing - header).toBe(14);
   });
 });

@@ -97,6 +97,23 @@ export function cutShort(record: OutgoingRecord): OutgoingRecord {
   };
 }
 
+/** What stands around the bytes of a record, and of each of its headers: objects of some hundred bytes. */
+const RECORD_BYTES = 1024;
+const HEADER_BYTES = 256;
+
+/** What a record takes in memory, and at most in a request: its bytes, and what stands around them. */
+export function bytesOf(
+  key: string | Buffer | null,
+  value: string | Buffer | null,
+  headers: Iterable<readonly [name: string, value: string | Buffer | null]>,
+): number {
+  let bytes = RECORD_BYTES + Buffer.byteLength(key ?? '') + Buffer.byteLength(value ?? '');
+  for (const [name, each] of headers) {
+    bytes += HEADER_BYTES + Buffer.byteLength(name) + Buffer.byteLength(each ?? '');
+  }
+  return bytes;
+}
+
 export function deadLetterOf(partition: number, record: StoredRecord): DeadLetter {
   const all = headersOf(record);
   const text = (name: string) => all[name]?.toString() ?? null;
