@@ -20,6 +20,7 @@ import type { IngestConfig } from './config.js';
 import { createIngestion } from './consume/ingestion.js';
 import { createConsumerEvents } from './consume/events.js';
 import { createDlqPublisher } from './dlq/publisher.js';
+import { createDlqTopic } from './dlq/topic.js';
 import { createLostMetrics, createLostSessions } from './lost/index.js';
 import { createPipelineMetrics } from './pipeline/metrics.js';
 import { createPipeline } from './pipeline/pipeline.js';
@@ -51,7 +52,15 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const registry = createRegistry('ingest', VERSION);
   const health = createHealth();
   const clickhouse = seams.clickhouse(createClickHouse(config.clickhouse));
+  const dlqTopicName = dlqTopicOf(config.kafka.topic);
   let deadLetterTrouble: string | null = null;
+  const dlqTopic = createDlqTopic(
+    { topic: dlqTopicName },
+    {
+      createAdmin: () => createKafkaAdmin(config.kafka, { logger, role: 'ingest-dlq-topic' }),
+      logger,
+    },
+  );
   const producer = seams.producer(
     createKafkaProducer(config.kafka, {
       logger,
@@ -61,7 +70,10 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
           deadLetterTrouble = null;
         },
         onFailure(error) {
+          if (deadLetterTrouble === null)
+            logger.error({ err: error }, 'dead letters wait for Kafka');
           deadLetterTrouble = error.message;
+          if (error.type === 'UNKNOWN_TOPIC_OR_PARTITION') dlqTopic.check();
         },
       },
     }),
@@ -76,7 +88,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const pipeline = createPipeline(config.batch, {
     topic: config.kafka.topic,
     writer,
-    dlq: createDlqPublisher({ topic: dlqTopicOf(config.kafka.topic) }, { producer, logger }),
+    dlq: createDlqPublisher({ topic: dlqTopicName }, { producer, logger }),
     bookkeepers: [marks, watermarks],
     commit: (positions) => consumer.commit(positions),
     metrics: createPipelineMetrics(registry),
@@ -127,7 +139,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     trouble === null ? { ok: true } : { ok: false, detail: trouble };
   health.add('ready', 'tables', () => okUnless(ingestion.tableProblem()));
   health.add('ready', 'clickhouse', () => okUnless(writer.trouble()));
-  health.add('ready', 'dead_letters', () => okUnless(deadLetterTrouble));
+  health.add('ready', 'dead_letters', () => okUnless(dlqTopic.trouble() ?? deadLetterTrouble));
   health.add('ready', 'consumer', () => ({
     ok: consumer.state() === 'running',
     detail: consumer.state(),
@@ -136,6 +148,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const components: (readonly [string, Component])[] = [
     ['ops server', ops],
     ['clickhouse', { start: () => undefined, stop: () => clickhouse.close() }],
+    ['dead-letter topic', dlqTopic],
     [
       'dead-letter producer',
       {

@@ -3,7 +3,6 @@ import { join, resolve } from 'node:path';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import { formatListenAddress, type ListenAddress } from '@sockscope/runtime';
 import { createKafkaAdmin } from '@sockscope/runtime/kafka';
-import { dlqTopicOf } from '@sockscope/schemas';
 import { pino } from 'pino';
 import { startClickHouse } from '../clickhouse/index.js';
 import { LocalError, messageOf } from '../errors.js';
@@ -129,7 +128,8 @@ export function createSupervisor(
     });
   }
 
-  async function createTopics(brokers: readonly string[]): Promise<void> {
+  /** That of the events; ingest creates the one of the dead letters. */
+  async function createTopic(brokers: readonly string[]): Promise<void> {
     const admin = createKafkaAdmin(
       { ...config.kafka, brokers: [...brokers] },
       { logger: pino({ level: 'silent' }), role: 'local' },
@@ -138,12 +138,11 @@ export function createSupervisor(
       const { topic } = config.kafka;
       const partitions = config.local.topic_partitions;
       await admin.ensureTopic({ name: topic, partitions, replicationFactor: null });
-      await admin.ensureTopic({ name: dlqTopicOf(topic), partitions: 1, replicationFactor: null });
     } catch (cause) {
       const where = config.existingKafka ? ' (from KAFKA_BROKERS)' : '';
       throw new LocalError(
         'STEP_FAILED',
-        `The topics could not be created on ${brokers.join(', ')}${where}: ${messageOf(cause)}`,
+        `The topic could not be created on ${brokers.join(', ')}${where}: ${messageOf(cause)}`,
         { cause },
       );
     } finally {
@@ -186,7 +185,7 @@ export function createSupervisor(
     const clickhouseUrl = config.existingClickHouse
       ? config.clickhouse.url
       : `http://127.0.0.1:${String(addresses.clickhousePort)}`;
-    await createTopics(brokers);
+    await createTopic(brokers);
     if (config.existingClickHouse) await checkClickHouse();
     abort.signal.throwIfAborted();
 

@@ -7,6 +7,7 @@ import { dlqTopicOf } from '@sockscope/schemas';
 import { POISON_REASONS } from '../decode/decode-event.js';
 import { deadLetterOf } from './dlq-record.js';
 import type { DeadLetter } from './dlq-record.js';
+import { SEND_MAX_BYTES, sentBytesOf } from './publisher.js';
 import { listLine, showText } from './show.js';
 
 export interface DlqConfig {
@@ -90,12 +91,14 @@ async function replay(
   const producer = createKafkaProducer(kafka, { logger, role: 'ingest-dlq-replay' });
   const signal = new AbortController().signal;
   let waiting: OutgoingRecord[] = [];
+  let waitingBytes = 0;
   let sent = 0;
   let cut = 0;
   const flush = async () => {
     if (options.dryRun !== true) await producer.send(kafka.topic, waiting, signal);
     sent += waiting.length;
     waiting = [];
+    waitingBytes = 0;
   };
   try {
     const ends = await eachDeadLetter(kafka, options, logger, async (letter) => {
@@ -104,7 +107,10 @@ async function replay(
         write(`not sent, because only its beginning is here: ${listLine(letter)}`);
         return;
       }
+      const bytes = sentBytesOf(letter.record);
+      if (waiting.length > 0 && waitingBytes + bytes > SEND_MAX_BYTES) await flush();
       waiting.push(letter.record);
+      waitingBytes += bytes;
       if (waiting.length >= REPLAY_SEND_RECORDS) await flush();
     });
     await flush();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cutShort, deadLetterOf, dlqRecordOf } from './dlq-record.js';
+import { bytesOf, cutShort, deadLetterOf, dlqRecordOf } from './dlq-record.js';
 
 const record = {
   offset: 41,
@@ -51,6 +51,23 @@ describe('a dead letter', () => {
     });
   });
 
+  it.each([
+    [8.64e15, '+275760-09-13T00:00:00.000Z'],
+    [-8.64e15, '-271821-04-20T00:00:00.000Z'],
+    [8.64e15 + 1, '8640000000000001'],
+    // The least and the largest that 64 bits hold, as near as a number comes to them.
+    [-(2 ** 63), '-9223372036854776000'],
+    [2 ** 63, '9223372036854776000'],
+  ])('says when it was made, whatever time its producer gave it: %d', (timestampMs, text) => {
+    const odd = dlqRecordOf({
+      topic: 'events',
+      partition: 0,
+      record: { ...record, timestampMs },
+      poison: { reason: 'invalid', detail: '' },
+    });
+    expect(readBack(odd).origin?.timestamp).toBe(text);
+  });
+
   it('can be cut to what any broker takes, and says how long it was', () => {
     const large = {
       ...letter,
@@ -65,8 +82,62 @@ describe('a dead letter', () => {
     expect(cut.origin?.offset).toBe('41');
   });
 
+  it('takes no header for ours that its record brought along: it can be sent, and sent again', () => {
+    const filler = Buffer.alloc(1_000_000, 'x');
+    const hostile = dlqRecordOf({
+      topic: 'events',
+      partition: 5,
+      record: {
+        ...record,
+        headers: [
+          ['sockscope_dlq_cut_from_bytes', Buffer.from('1')],
+          ['sockscope_dlq_reason', filler],
+          ['sockscope_dlq_of_mine', filler],
+          ['__proto__', Buffer.from('p')],
+        ],
+      },
+      poison: { reason: 'invalid', detail: 'user: too long' },
+    });
+    const whole = readBack(hostile);
+    expect(whole).toMatchObject({ reason: 'invalid', cutFromBytes: null });
+    expect(Object.entries(whole.record.headers)).toEqual([['__proto__', Buffer.from('p')]]);
+    const cut = cutShort(hostile);
+    expect(Object.keys(cut.headers).toSorted()).toEqual([
+      'sockscope_dlq_cut_from_bytes',
+      'sockscope_dlq_detail',
+      'sockscope_dlq_offset',
+      'sockscope_dlq_partition',
+      'sockscope_dlq_reason',
+      'sockscope_dlq_timestamp',
+      'sockscope_dlq_topic',
+    ]);
+    const bytes = Object.values(cut.headers).reduce((sum, each) => sum + each.length, 0);
+    expect(bytes).toBeLessThan(1_000);
+  });
+
+  it('that another hand gave long headers is cut to those of ours', () => {
+    const cut = cutShort({
+      key: null,
+      value: 'v',
+      headers: { ...letter.headers, sockscope_dlq_x: 'y' },
+    });
+    expect(Object.keys(cut.headers)).not.toContain('sockscope_dlq_x');
+  });
+
   it('of another hand is shown too', () => {
     const foreign = deadLetterOf(0, { ...record, headers: [] });
     expect(foreign).toMatchObject({ reason: 'unknown', origin: null, detail: '' });
+  });
+});
+
+describe('what a record takes', () => {
+  it('is more than its key, its value and its headers, for each of which there is something', () => {
+    const nothing = bytesOf(null, null, []);
+    expect(nothing).toBeGreaterThan(0);
+    expect(bytesOf(Buffer.alloc(10), null, []) - nothing).toBe(10);
+    expect(bytesOf(null, 'ü', []) - nothing).toBe(2);
+    const header = bytesOf(null, null, [['', null]]) - nothing;
+    expect(header).toBeGreaterThan(0);
+    expect(bytesOf(null, null, [['name', Buffer.alloc(10)]]) - nothing - header).toBe(14);
   });
 });

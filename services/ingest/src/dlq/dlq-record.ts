@@ -3,7 +3,10 @@ import type { OutgoingRecord, StoredRecord } from '@sockscope/runtime/kafka';
 import { POISON_REASONS } from '../decode/decode-event.js';
 import type { Poison, PoisonReason } from '../decode/decode-event.js';
 
-/** Our headers; all begin alike, so that they can be taken off again. */
+/**
+ * Our headers; all begin alike, so that they can be taken off again. No record keeps one of its own
+ * that begins so: it could pass for ours.
+ */
 const PREFIX = 'sockscope_dlq_';
 const TOPIC = `${PREFIX}topic`;
 const PARTITION = `${PREFIX}partition`;
@@ -13,9 +16,22 @@ const REASON = `${PREFIX}reason`;
 const DETAIL = `${PREFIX}detail`;
 /** Bytes of the whole value, where it was cut. */
 const CUT_FROM_BYTES = `${PREFIX}cut_from_bytes`;
+/** Each of them is short, so that they can be sent with what is left of a record that was refused. */
+const OURS: ReadonlySet<string> = new Set([
+  TOPIC,
+  PARTITION,
+  OFFSET,
+  TIMESTAMP,
+  REASON,
+  DETAIL,
+  CUT_FROM_BYTES,
+]);
 
 /** So much of a value, and of a key, is kept where the whole is refused. */
 const CUT_TO_BYTES = 64 * 1024;
+
+/** The furthest from 1970 that a date can be, either way. */
+const DATE_MAX_MS = 8.64e15;
 
 export interface PoisonRecord {
   readonly topic: string;
@@ -49,21 +65,28 @@ export function dlqRecordOf({ topic, partition, record, poison }: PoisonRecord):
     key: record.key,
     value: record.value,
     headers: {
-      ...headersOf(record),
+      ...withoutOurs(headersOf(record)),
       [TOPIC]: topic,
       [PARTITION]: String(partition),
       [OFFSET]: String(record.offset),
-      [TIMESTAMP]: new Date(record.timestampMs).toISOString(),
+      [TIMESTAMP]: timeText(record.timestampMs),
       [REASON]: poison.reason,
       [DETAIL]: poison.detail,
     },
   };
 }
 
+/** ISO 8601; the number alone where JavaScript has no date for it: Kafka takes any 64 bits for a time. */
+function timeText(timestampMs: number): string {
+  return Math.abs(timestampMs) <= DATE_MAX_MS
+    ? new Date(timestampMs).toISOString()
+    : String(timestampMs);
+}
+
 /** The same dead letter with what the broker may take of its value, and none of its own headers. */
 export function cutShort(record: OutgoingRecord): OutgoingRecord {
   const { key, value } = record;
-  const ours = Object.entries(record.headers).filter(([name]) => name.startsWith(PREFIX));
+  const ours = Object.entries(record.headers).filter(([name]) => OURS.has(name));
   return {
     key: key === null ? null : Buffer.from(key as Buffer).subarray(0, CUT_TO_BYTES),
     value: value === null ? null : Buffer.from(value as Buffer).subarray(0, CUT_TO_BYTES),
@@ -72,6 +95,23 @@ export function cutShort(record: OutgoingRecord): OutgoingRecord {
       [CUT_FROM_BYTES]: String(Buffer.byteLength(value ?? '')),
     },
   };
+}
+
+/** What stands around the bytes of a record, and of each of its headers: objects of some hundred bytes. */
+const RECORD_BYTES = 1024;
+const HEADER_BYTES = 256;
+
+/** What a record takes in memory, and at most in a request: its bytes, and what stands around them. */
+export function bytesOf(
+  key: string | Buffer | null,
+  value: string | Buffer | null,
+  headers: Iterable<readonly [name: string, value: string | Buffer | null]>,
+): number {
+  let bytes = RECORD_BYTES + Buffer.byteLength(key ?? '') + Buffer.byteLength(value ?? '');
+  for (const [name, each] of headers) {
+    bytes += HEADER_BYTES + Buffer.byteLength(name) + Buffer.byteLength(each ?? '');
+  }
+  return bytes;
 }
 
 export function deadLetterOf(partition: number, record: StoredRecord): DeadLetter {
@@ -97,9 +137,13 @@ export function deadLetterOf(partition: number, record: StoredRecord): DeadLette
     record: {
       key: record.key,
       value: record.value,
-      headers: Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith(PREFIX))),
+      headers: withoutOurs(all),
     },
   };
+}
+
+function withoutOurs(headers: Record<string, Buffer>): Record<string, Buffer> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(PREFIX)));
 }
 
 /** Of a name that came several times the last value is kept: the producer takes each name once. */

@@ -70,6 +70,36 @@ describe('dead letters', () => {
     expect(await child.stop()).toBe(0);
   }, 180_000);
 
+  it('have a topic where nobody made one, and get another where that one is deleted', async () => {
+    const name = dlqTopicOf(bed.topic);
+    const topicIsGone = () =>
+      expect
+        .poll(() => bed.admin.describeTopic(name).catch(() => []), { timeout: 30_000 })
+        .toBeNull();
+    await bed.admin.deleteTopic(name);
+    await topicIsGone();
+    const child = bed.start();
+    for (const value of ['poison', 'more poison']) {
+      // oxlint-disable-next-line no-await-in-loop
+      await bed.produceRecords([{ key: 'k', value, headers: {} }]);
+      // oxlint-disable-next-line no-await-in-loop
+      await bed.produce(5);
+      // oxlint-disable-next-line no-await-in-loop
+      await bed.committed();
+      // oxlint-disable-next-line no-await-in-loop
+      expect(await bed.admin.describeTopic(name)).toHaveLength(1);
+      // oxlint-disable-next-line no-await-in-loop
+      const letters = await bed.readTopic(name);
+      expect(letters.map((letter) => letter.value?.toString())).toEqual([value]);
+      // oxlint-disable-next-line no-await-in-loop
+      await bed.admin.deleteTopic(name);
+      // oxlint-disable-next-line no-await-in-loop
+      await topicIsGone();
+    }
+    await bed.expectExact();
+    expect(await child.stop()).toBe(0);
+  }, 120_000);
+
   it('are cut where their topic takes only small ones, and the events around them are not held up', async () => {
     const name = dlqTopicOf(bed.topic);
     await bed.admin.deleteTopic(name);

@@ -36,6 +36,7 @@ function batchOf(
   from: number,
   records: readonly (SessionEvent | string)[],
   partition = 0,
+  rest: { key?: Buffer; headers?: [string, Buffer][] } = {},
 ): ConsumedBatch {
   const values = records.map((each) =>
     Buffer.from(typeof each === 'string' ? each : JSON.stringify(each)),
@@ -60,6 +61,7 @@ function batchOf(
       key: null,
       value: values[at] ?? null,
       headers: [],
+      ...rest,
     }),
   };
   return {
@@ -179,6 +181,17 @@ describe('the pipeline', () => {
       { partition: 3, offset: 1, anchor: { baseOffset: 0 } },
       { partition: 1, offset: 9, anchor: { baseOffset: 4 } },
     ]);
+  });
+
+  it.each([
+    { key: Buffer.alloc(9 * 1024 ** 2) },
+    { headers: [['large', Buffer.alloc(9 * 1024 ** 2)]] as [string, Buffer][] },
+    { headers: Array.from({ length: 40_000 }, () => ['', Buffer.alloc(0)] as [string, Buffer]) },
+  ])('does not hold more poison than it may, whatever part of a record is large', async (rest) => {
+    pipeline.accept(batchOf(0, ['poison'], 0, rest));
+    await vi.waitFor(() => {
+      expect(letters).toBe(1);
+    }, WAIT);
   });
 
   it('writes and commits nothing any more once a batch cannot be finished', async () => {

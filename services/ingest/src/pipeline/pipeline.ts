@@ -10,7 +10,7 @@ import type { Logger } from '@sockscope/runtime';
 import type { BatchSink, CommitPosition, ConsumedBatch } from '@sockscope/runtime/kafka';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.js';
-import { dlqRecordOf } from '../dlq/dlq-record.js';
+import { bytesOf, dlqRecordOf } from '../dlq/dlq-record.js';
 import type { PoisonRecord } from '../dlq/dlq-record.js';
 import type { DlqPublisher } from '../dlq/publisher.js';
 import { createFoldPool } from '../fold/batch-fold.js';
@@ -92,7 +92,7 @@ export interface PipelineDeps {
 const BATCHES_AT_ONCE = 2;
 /** After an abort nothing is written any more, and so there never is room again. */
 const NEVER = new Promise<void>(() => undefined);
-/** Poison is held as whole records until it is in the dead-letter topic. */
+/** Poison is held as whole records until it is in the dead-letter topic: so much of it, and one record batch more. */
 const POISON_MAX_BYTES = 8 * 1024 ** 2;
 
 export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipeline {
@@ -213,7 +213,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
         if (poison !== null) {
           const record = records.record();
           filling.poison.push({ topic: deps.topic, partition, record, poison });
-          filling.poisonBytes += record.value?.length ?? 0;
+          filling.poisonBytes += bytesOf(record.key, record.value, record.headers);
           continue;
         }
         filling.fold.add(view);

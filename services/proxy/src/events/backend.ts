@@ -8,7 +8,13 @@ import type { KafkaError, KafkaProducer, ProducerHooks } from '@sockscope/runtim
 import { framesOf } from './frames.js';
 import { createIntakeConsumer } from './intake-consumer.js';
 import type { IntakeConsumer } from './intake-consumer.js';
-import type { BackendConfig, BackendStats, FromBackend, ToBackend } from './messages.js';
+import type {
+  BackendConfig,
+  BackendStats,
+  FromBackend,
+  PublishFailures,
+  ToBackend,
+} from './messages.js';
 import { createOutbox } from './outbox.js';
 import type { Outbox } from './outbox.js';
 import { createPublisher } from './publisher.js';
@@ -70,7 +76,7 @@ export function startBackend(
 
   let published = 0;
   let refused = 0;
-  const failures: Record<string, number> = {};
+  const failures = new Map<string, PublishFailures>();
   let failingSinceMs: number | null = null;
   let nextFailureLogMs = 0;
   let requestsMs: number[] = [];
@@ -86,7 +92,9 @@ export function startBackend(
       nextFailureLogMs = 0;
     },
     onFailure(error: KafkaError, attempt, delayMs) {
-      failures[error.code] = (failures[error.code] ?? 0) + 1;
+      const kind = { code: error.code, type: error.type ?? 'none' };
+      const key = `${kind.code}/${kind.type}`;
+      failures.set(key, { ...kind, count: (failures.get(key)?.count ?? 0) + 1 });
       const nowMs = Date.now();
       failingSinceMs ??= nowMs;
       if (nowMs < nextFailureLogMs) return;
@@ -112,7 +120,7 @@ export function startBackend(
       lostBytes: outbox.counts.lostBytes + intake.lostBytes,
       published,
       refused,
-      failures: { ...failures },
+      failures: [...failures.values()],
       failingSinceMs,
       requestsMs,
       agesMs,

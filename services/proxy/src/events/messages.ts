@@ -19,11 +19,19 @@ export type ToBackend =
   | { readonly kind: 'chunk'; readonly chunk: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'stop'; readonly timeoutMs: number };
 
+/** Requests to Kafka that failed in the same way. */
+export interface PublishFailures {
+  readonly code: string;
+  /** The protocol's name of the broker's error, `none` where no broker answered. */
+  readonly type: string;
+  readonly count: number;
+}
+
 /** What the publishing side has counted since it began. */
 export interface BackendStats extends OutboxCounts {
   readonly published: number;
   readonly refused: number;
-  readonly failures: Readonly<Record<string, number>>;
+  readonly failures: readonly PublishFailures[];
   /** Since when Kafka acknowledges nothing though something waits, milliseconds since 1970; null while it does. */
   readonly failingSinceMs: number | null;
   /** Since the last statement: how long requests took, and how old the oldest event of each was. */

@@ -79,12 +79,12 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   });
   new Counter({
     name: 'sockscope_proxy_publish_failures_total',
-    help: 'Requests to Kafka that failed and were repeated, by kind.',
-    labelNames: ['code'],
+    help: "Requests to Kafka that failed and were repeated, by kind and by the broker's error.",
+    labelNames: ['code', 'type'],
     registers,
     collect() {
       this.reset();
-      for (const [code, count] of Object.entries(stats?.failures ?? {})) this.inc({ code }, count);
+      for (const { code, type, count } of stats?.failures ?? []) this.inc({ code, type }, count);
     },
   });
   counter(

@@ -36,7 +36,11 @@ function tempDir(): string {
 function fakeKafka() {
   const published: SessionEvent[] = [];
   const records: EventRecord[] = [];
-  const state = { isAway: false, refuses: (_event: SessionEvent): boolean => false };
+  const state = {
+    isAway: false,
+    failure: new KafkaError('kafka_unreachable', 'away', { retryable: true }),
+    refuses: (_event: SessionEvent): boolean => false,
+  };
   const createProducer = (
     hooks: ProducerHooks,
     isDead: () => boolean,
@@ -44,7 +48,7 @@ function fakeKafka() {
     async send(_topic, batch, signal) {
       while (state.isAway) {
         if (signal.aborted) throw new KafkaError('kafka_aborted', 'aborted', { retryable: true });
-        hooks.onFailure?.(new KafkaError('kafka_unreachable', 'away', { retryable: true }), 1, 5);
+        hooks.onFailure?.(state.failure, 1, 5);
         // oxlint-disable-next-line no-await-in-loop
         await new Promise((resolve) => setTimeout(resolve, 5));
         // A dead process sends nothing, though this one goes on.
@@ -193,6 +197,26 @@ describe('the event pipeline', () => {
     expect(fold(kafka.published)).toEqual(fold(events));
     expect(await metric(registry, 'sockscope_proxy_publish_failing_seconds')).toBe(0);
     expect(await metric(registry, 'sockscope_proxy_spool_bytes')).toBe(0);
+  });
+
+  it("counts failed requests by the broker's error, so that a wrong clock has a name", async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka);
+    kafka.state.isAway = true;
+    kafka.state.failure = new KafkaError('kafka_rejected', 'out of range', {
+      retryable: false,
+      type: 'INVALID_TIMESTAMP',
+    });
+    const events = someLogs(1).flat();
+    for (const event of events) pipeline.emit(event);
+    await vi.waitFor(async () => {
+      expect(await registry.metrics()).toMatch(
+        /^sockscope_proxy_publish_failures_total\{code="kafka_rejected",type="INVALID_TIMESTAMP"\} [1-9]/m,
+      );
+    }, 20_000);
+    kafka.state.isAway = false;
+    await pipeline.stop();
+    expect(fold(kafka.published)).toEqual(fold(events));
   });
 
   it('that is stopped while Kafka is away publishes the rest after the next start', async () => {

@@ -58,7 +58,8 @@ export function kafkaErrorOf(error: unknown, what: string): KafkaError {
   const root = rootOf(error);
   const name = textField(root, 'name') ?? '';
   const type = textField(root, 'type');
-  const message = `${what}: ${messageOf(root)}`;
+  // The type is what an operator can look up; the text of a broker's error alone is vague.
+  const message = `${what}: ${messageOf(root)}${type === null ? '' : ` (${type})`}`;
   if (name.includes('SASL') || (type !== null && AUTH_TYPES.test(type))) {
     // An operator may add the user or the ACL while we run.
     return new KafkaError('kafka_auth', message, { retryable: true, type, cause: error });

@@ -131,6 +131,24 @@ async function commitAs(offset: number, metadata: string): Promise<void> {
   await consumer.disconnect();
 }
 
+/** A topic that was read to its offset 50, deleted, made anew, and holds more than 50 records again. */
+async function makeAnew(): Promise<void> {
+  await createTopic();
+  await produce(0, 50);
+  const first = consume({ commit: true });
+  await expect.poll(() => committedOffset(), WAIT).toBe(50n);
+  const { anchor } = first.position() ?? { anchor: { baseOffset: 0, crc: 0 } };
+  await first.consumer.stop();
+  await admin.deleteTopic(kafka.topic);
+  await expect.poll(() => admin.describeTopic(kafka.topic).catch(() => []), WAIT).toBeNull();
+  await createTopic();
+  // A batch ends at 50: whoever begins there sees nothing of what lies before.
+  await produce(1_000, 50);
+  await produce(1_050, 30);
+  // Brokers drop the offsets of a deleted topic; a cluster restored from a copy does not.
+  await commitAs(50, formatAnchor(anchor));
+}
+
 describe('a member of a consumer group', () => {
   it.each(['uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'])(
     'reads what a broker has compressed with %s',
@@ -167,21 +185,27 @@ describe('a member of a consumer group', () => {
   });
 
   it('reads all of a topic that was made anew, though its offset still exists', async () => {
-    await createTopic();
-    await produce(0, 50);
-    const first = consume({ commit: true });
-    await expect.poll(() => committedOffset(), WAIT).toBe(50n);
-    const { anchor } = first.position() ?? { anchor: { baseOffset: 0, crc: 0 } };
-    await first.consumer.stop();
-    await admin.deleteTopic(kafka.topic);
-    await expect.poll(() => admin.describeTopic(kafka.topic).catch(() => []), WAIT).toBeNull();
-    await createTopic();
-    await produce(1_000, 80);
-    // Brokers drop the offsets of a deleted topic; a cluster restored from a copy does not.
-    await commitAs(50, formatAnchor(anchor));
+    await makeAnew();
     const second = consume();
     await expect.poll(() => second.values, WAIT).toEqual(named(1_000, 80));
     expect(second.starts.map(({ reason }) => reason)).toEqual(['committed', 'replaced']);
+  });
+
+  it('reads all of it also where it was started again before the first batch had come', async () => {
+    await makeAnew();
+    let crashes = 0;
+    const second = consume({
+      sink: {
+        full() {
+          if (crashes < 2) throw new TypeError('a bug');
+          return null;
+        },
+      },
+      events: { onCrash: () => (crashes += 1) },
+    });
+    await expect.poll(() => second.values, WAIT).toEqual(named(1_000, 80));
+    expect(second.starts.map(({ reason }) => reason)).toEqual(['committed', 'replaced']);
+    expect(crashes).toBe(2);
   });
 
   it('reads all of a topic that ends before its offset', async () => {

@@ -278,17 +278,26 @@ export function createGroupConsumer(
     ) {
       // What we hold continues the group's offset: nothing needs to be read again.
       held.committed = committed.offset;
-      return held.next;
+      return placeToFetch(held, range.low);
     }
     const start = startOf(committed.offset, range);
     const part = own(partition, start.offset, committed.offset);
     events.onStart?.({ partition, ...start });
-    if (start.reason !== 'committed' || committed.anchor === null || start.offset <= range.low) {
-      return start.offset;
-    }
-    // One record earlier, so that the batch which was read last comes again and can be recognised.
-    part.expected = committed.anchor;
-    return start.offset - 1;
+    if (start.reason === 'committed') part.expected = committed.anchor;
+    return placeToFetch(part, range.low);
+  }
+
+  /**
+   * One record earlier where the batch that was read last is to be recognised: it comes again. That
+   * holds until a batch has come, however often the assignment changes or the consumer is restarted
+   * before.
+   */
+  function placeToFetch(part: Owned, low: number): number {
+    if (part.expected === null) return part.next;
+    if (part.next > low) return part.next - 1;
+    // That batch is gone.
+    part.expected = null;
+    return part.next;
   }
 
   function own(partition: number, next: number, committed: number): Owned {

@@ -7,6 +7,7 @@ import { createLogger } from '../log/logger.js';
 import { createKafkaAdmin } from './admin.js';
 import type { KafkaAdmin } from './admin.js';
 import { kafkaConfig } from './config.js';
+import type { KafkaError } from './errors.js';
 import { createKafkaProducer, RecordsRefusedError } from './producer.js';
 import type { OutgoingRecord } from './producer.js';
 
@@ -102,6 +103,34 @@ describe('the producer and a real Kafka', () => {
     const values = new Set((await readAll()).map(({ message }) => String(message.value)));
     expect(values.has('small')).toBe(true);
     expect(values.has('small too')).toBe(true);
+  });
+
+  test('a clock that is two hours ahead loses nothing: records get through once it is right', async () => {
+    const failures: KafkaError[] = [];
+    const producer = createKafkaProducer(config, {
+      logger,
+      role: 'test',
+      hooks: { onFailure: (error) => failures.push(error) },
+    });
+    const realNow = Date.now.bind(Date);
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => realNow() + 2 * 3_600_000);
+    try {
+      const sending = producer.send(topic, [{ key: 'ahead', value: 'v', headers: {} }], never);
+      // Where it is given up, that is told below.
+      sending.catch(() => undefined);
+      await vi.waitFor(() => {
+        expect(failures.length).toBeGreaterThan(2);
+      }, 20_000);
+      clock.mockRestore();
+      await sending;
+    } finally {
+      clock.mockRestore();
+      producer.stop();
+    }
+    expect(failures[0]).toMatchObject({ code: 'kafka_rejected', type: 'INVALID_TIMESTAMP' });
+    expect(failures[0]?.message).toContain('INVALID_TIMESTAMP');
+    const keys = (await readAll()).map(({ message }) => String(message.key));
+    expect(keys.filter((key) => key === 'ahead')).toHaveLength(1);
   });
 
   test('an unknown topic is waited for, and found once it is there', async () => {

@@ -152,6 +152,34 @@ describe('sending to Kafka', () => {
     expect(sent.toSorted()).toEqual(['a', 'b', 'c', 'd']);
   });
 
+  it.each(['INVALID_TIMESTAMP', 'CORRUPT_MESSAGE'])(
+    'drops no record for %s, which passes: it is sent again, and the failure names it',
+    async (type) => {
+      let isWrong = true;
+      const failures: KafkaError[] = [];
+      const { connect, log } = scripted([
+        () => (isWrong ? Promise.reject(protocolError(type)) : Promise.resolve()),
+      ]);
+      const producer = createResender(
+        connect,
+        {
+          onFailure(error, attempt) {
+            failures.push(error);
+            isWrong = attempt < 12;
+          },
+        },
+        limits,
+      );
+      await producer.send('t', [record('a')], never);
+      await producer.send('t', [record('b'), record('c')], never);
+      expect(failures).toHaveLength(12);
+      expect(failures[0]).toMatchObject({ code: 'kafka_rejected', type });
+      expect(failures[0]?.message).toContain(type);
+      expect(log.filter((line) => line.endsWith(' a'))).toHaveLength(13);
+      expect(log.at(-1)).toMatch(/send \d+ b,c/);
+    },
+  );
+
   it('refuses a second send while one is in flight', async () => {
     const { connect } = scripted([() => new Promise(() => undefined)]);
     const producer = createResender(connect, {}, limits);

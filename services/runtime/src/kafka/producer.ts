@@ -76,14 +76,17 @@ export interface ProducerHooks {
 
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 2_000;
-/** Errors of a broker that the same record will meet every time. */
+/**
+ * Errors of a broker that the same record will meet every time. INVALID_TIMESTAMP is none of them: a
+ * batch carries the time at which it is packed, by this machine's clock, so that a try after the clock
+ * was set right gets through. Nor is CORRUPT_MESSAGE: what the network or a broker's disk spoiled is
+ * packed anew with every try.
+ */
 const HOPELESS_TYPES = new Set([
   'MESSAGE_TOO_LARGE',
   'RECORD_LIST_TOO_LARGE',
   'INVALID_TOPIC_EXCEPTION',
   'INVALID_RECORD',
-  'CORRUPT_MESSAGE',
-  'INVALID_TIMESTAMP',
 ]);
 
 export interface ProducerDeps {

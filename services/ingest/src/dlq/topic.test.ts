@@ -1,0 +1,125 @@
+import { createLogger } from '@sockscope/runtime';
+import { KafkaError } from '@sockscope/runtime/kafka';
+import type { TopicSpec } from '@sockscope/runtime/kafka';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { createDlqTopic } from './topic.js';
+import type { DlqTopic } from './topic.js';
+
+/** For what nobody promised to be quick: the machine may be busy with something else. */
+const WAIT = { timeout: 20_000 };
+const started: DlqTopic[] = [];
+
+afterEach(() => {
+  for (const each of started.splice(0)) each.stop();
+});
+
+function refused(what: string): KafkaError {
+  return new KafkaError('kafka_auth', `${what}: Not authorized (TOPIC_AUTHORIZATION_FAILED)`, {
+    retryable: true,
+    type: 'TOPIC_AUTHORIZATION_FAILED',
+  });
+}
+
+/** A Kafka in which somebody may create topics, or not. */
+function kafka() {
+  const state = { exists: false, mayLook: true, mayCreate: true, looks: 0 };
+  const open = new Set<number>();
+  const created: TopicSpec[] = [];
+  const topic = createDlqTopic(
+    { topic: 'events.dlq', check_interval_ms: 5 },
+    {
+      createAdmin() {
+        const id = state.looks;
+        open.add(id);
+        return {
+          async describeTopic() {
+            state.looks += 1;
+            if (!state.mayLook) throw refused('describe topic events.dlq');
+            return state.exists ? [] : null;
+          },
+          async ensureTopic(spec) {
+            if (!state.mayCreate) throw refused('create topic events.dlq');
+            created.push(spec);
+            state.exists = true;
+            return 'created';
+          },
+          async stop() {
+            open.delete(id);
+          },
+        };
+      },
+      logger: createLogger('test', { level: 'silent' }),
+    },
+  );
+  started.push(topic);
+  return { state, created, open, topic };
+}
+
+async function isThere(topic: DlqTopic): Promise<void> {
+  await vi.waitFor(() => {
+    expect(topic.trouble()).toBeNull();
+  }, WAIT);
+}
+
+describe('the dead-letter topic', () => {
+  it("is created where it is missing, with the brokers' replication, and again if it is deleted", async () => {
+    const { state, created, topic } = kafka();
+    expect(topic.trouble()).not.toBeNull();
+    topic.start();
+    await isThere(topic);
+    expect(created).toEqual([{ name: 'events.dlq', partitions: 1, replicationFactor: null }]);
+    state.exists = false;
+    topic.check();
+    await vi.waitFor(() => {
+      expect(created).toHaveLength(2);
+    }, WAIT);
+  });
+
+  it('is left as it is where it is there, by one who may not create topics too', async () => {
+    const { state, created, topic } = kafka();
+    state.exists = true;
+    state.mayCreate = false;
+    topic.start();
+    await isThere(topic);
+    expect([created.length, state.looks]).toEqual([0, 1]);
+  });
+
+  it('that may not be created is named with what to do, until somebody has created it', async () => {
+    const { state, topic } = kafka();
+    state.mayCreate = false;
+    topic.start();
+    await vi.waitFor(() => {
+      expect(topic.trouble()).toBe(
+        'the dead-letter topic events.dlq is missing and cannot be created, so create it, or allow ingest to: create topic events.dlq: Not authorized (TOPIC_AUTHORIZATION_FAILED)',
+      );
+    }, WAIT);
+    state.exists = true;
+    await isThere(topic);
+  });
+
+  it('that may not be looked at is waited for, and told', async () => {
+    const { state, created, topic } = kafka();
+    state.mayLook = false;
+    topic.start();
+    await vi.waitFor(() => {
+      expect(topic.trouble()).toMatch(/cannot be looked for: .*TOPIC_AUTHORIZATION_FAILED/);
+    }, WAIT);
+    state.mayLook = true;
+    await isThere(topic);
+    expect(created).toHaveLength(1);
+  });
+
+  it('is not looked for any more after the stop', async () => {
+    const { state, open, topic } = kafka();
+    state.mayLook = false;
+    topic.start();
+    await vi.waitFor(() => {
+      expect(state.looks).toBeGreaterThan(2);
+    }, WAIT);
+    topic.stop();
+    const { looks } = state;
+    topic.check();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect([state.looks, open.size]).toEqual([looks, 0]);
+  });
+});

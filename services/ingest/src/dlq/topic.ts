@@ -1,0 +1,110 @@
+/**
+ * Sees to it that the dead-letter topic is there: without it the first record that is no event would
+ * hold up everything behind it, however long ago the topic was forgotten.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf, SockscopeError } from '@sockscope/runtime';
+import type { Component, Logger } from '@sockscope/runtime';
+import type { KafkaAdmin } from '@sockscope/runtime/kafka';
+
+export interface DlqTopic extends Component {
+  /** Looks again, where it is not being looked for: it may have been deleted. */
+  check(): void;
+  /** Why there may be no such topic, or null. */
+  trouble(): string | null;
+}
+
+type Admin = Pick<KafkaAdmin, 'describeTopic' | 'ensureTopic' | 'stop'>;
+
+/** Poison is rare, and whoever wants more partitions makes the topic. */
+const PARTITIONS = 1;
+const CHECK_INTERVAL_MS = 5_000;
+
+/**
+ * Looks for the topic and creates it where it is missing, with the brokers' default replication; an
+ * existing one is left as it is. What fails is tried again until it works: Kafka may be away, and an
+ * operator may create the topic, or allow it, while we run. Nothing else waits for that.
+ */
+export function createDlqTopic(
+  config: { readonly topic: string; readonly check_interval_ms?: number },
+  deps: {
+    /** Called for each look: kafkajs's admin refuses everything once a topic that it has seen is gone. */
+    readonly createAdmin: () => Admin;
+    readonly logger: Logger;
+  },
+): DlqTopic {
+  const { logger } = deps;
+  const { topic } = config;
+  const ending = new AbortController();
+  const { signal } = ending;
+  let trouble: string | null = 'not looked for yet';
+  let looking: Promise<void> | null = null;
+  let current: Admin | null = null;
+
+  async function ensure(admin: Admin): Promise<void> {
+    if ((await admin.describeTopic(topic)) !== null) return;
+    try {
+      const outcome = await admin.ensureTopic({
+        name: topic,
+        partitions: PARTITIONS,
+        replicationFactor: null,
+      });
+      if (outcome === 'created') logger.info({ topic }, 'the dead-letter topic was created');
+    } catch (error) {
+      throw new SockscopeError(
+        'dlq_topic_missing',
+        `the dead-letter topic ${topic} is missing and cannot be created, so create it, or allow ingest to: ${messageOf(error)}`,
+        { retryable: true, cause: error },
+      );
+    }
+  }
+
+  /** Why it may not be there, or null. */
+  async function look(): Promise<string | null> {
+    try {
+      current = deps.createAdmin();
+      await ensure(current);
+      return null;
+    } catch (error) {
+      return error instanceof SockscopeError && error.code === 'dlq_topic_missing'
+        ? error.message
+        : `the dead-letter topic cannot be looked for: ${messageOf(error)}`;
+    } finally {
+      await current?.stop();
+      current = null;
+    }
+  }
+
+  async function lookUntilThere(): Promise<void> {
+    while (!signal.aborted) {
+      // oxlint-disable-next-line no-await-in-loop
+      const found = await look();
+      if (signal.aborted) return;
+      if (found !== null && found !== trouble) logger.error({ topic }, found);
+      trouble = found;
+      if (trouble === null) return;
+      // oxlint-disable-next-line no-await-in-loop
+      await delay(config.check_interval_ms ?? CHECK_INTERVAL_MS, undefined, { signal }).catch(
+        () => undefined,
+      );
+    }
+  }
+
+  function check(): void {
+    if (signal.aborted) return;
+    looking ??= lookUntilThere().finally(() => {
+      looking = null;
+    });
+  }
+
+  return {
+    check,
+    trouble: () => trouble,
+    start: check,
+    stop() {
+      ending.abort();
+      // Not waited for: where Kafka is away, kafkajs goes on trying for a while.
+      void current?.stop();
+    },
+  };
+}
