@@ -39,8 +39,15 @@ import { activeSessions } from '../questions/active/active.js';
 import { clashConnectionsOf } from '../clash/connections.js';
 import type { ExportDeps } from '../export/export.js';
 import { maybeExportSessions, maybeExportTop, maybeExportTraffic } from '../export/questions.js';
+import { isHidden } from '../mask/mask.js';
 import type { Mask } from '../mask/mask.js';
-import { shownTogether, visibleFilters, visibleSession, visibleUser } from '../mask/visible.js';
+import {
+  shownTogether,
+  tiesAsShown,
+  visibleFilters,
+  visibleSession,
+  visibleUser,
+} from '../mask/visible.js';
 import { restrictedTo } from '../questions/filters/filters.js';
 import { flows as answerFlows } from '../questions/flows/flows.js';
 import {
@@ -67,9 +74,19 @@ const closedRange = (
   nowMs: number,
 ) => isClosed(asked.query.to, nowMs);
 
-function visibleUsers<T extends { readonly user: string }>(items: readonly T[], mask: Mask): T[] {
-  return items.map((item) => ({ ...item, user: mask.user(item.user) }));
+/** Users of a list that is in order of something, with the places of equals given anew where users are masked. */
+function visibleUsers<T extends { readonly user: string }>(
+  items: readonly T[],
+  mask: Mask,
+  isTie: (one: T, other: T) => boolean,
+): T[] {
+  if (mask.users === 'none') return [...items];
+  const masked = items.map((item) => ({ ...item, user: mask.user(item.user) }));
+  return tiesAsShown(masked, isTie, (item) => item.user);
 }
+
+const sameBytes = (one: { readonly bytes: number }, other: { readonly bytes: number }) =>
+  one.bytes === other.bytes;
 
 type RoutesDeps = QuestionDeps &
   SumsDeps &
@@ -121,7 +138,14 @@ function serveSessions(app: FastifyInstance, deps: RoutesDeps): void {
       return {
         ...page,
         items: page.items.map((item) => visibleSession(item, mask)),
-        users: page.users.map((item) => ({ ...item, user: mask.user(item.user) })),
+        users: visibleUsers(
+          page.users,
+          mask,
+          (one, other) =>
+            one.bytes_sent_per_second + one.bytes_received_per_second ===
+              other.bytes_sent_per_second + other.bytes_received_per_second &&
+            one.sessions === other.sessions,
+        ),
       };
     },
   });
@@ -233,10 +257,17 @@ function serveTopLists(app: FastifyInstance, deps: RoutesDeps): void {
           context,
           context.nowMs,
         );
-        const items = found.items.map(({ key, ...sums }) => ({
+        const shown = found.items.map(({ key, ...sums }) => ({
           ...named(key, context.mask),
           ...sums,
         }));
+        const items = isHidden(dimension, context.mask)
+          ? tiesAsShown(
+              shown,
+              (one, other) => one[query.by] === other[query.by],
+              (item) => JSON.stringify(item),
+            )
+          : shown;
         return { ...found, items } as never;
       },
     });
@@ -256,7 +287,7 @@ function serveAnalytics(app: FastifyInstance, deps: RoutesDeps): void {
     ask: async ({ query }, context) => {
       const filters = restrictedTo(context.onlyUser, {});
       const found = await answerStats(deps, query, filters, context, context.nowMs);
-      return { ...found, top_users: visibleUsers(found.top_users, context.mask) };
+      return { ...found, top_users: visibleUsers(found.top_users, context.mask, sameBytes) };
     },
   });
   serve(app, deps, {
@@ -291,7 +322,9 @@ function serveAnalytics(app: FastifyInstance, deps: RoutesDeps): void {
     ask: async ({ query }, context) => {
       const filters = await visibleFilters(deps.store, query, context);
       const found = await answerFlows(deps, query, filters, context, context.nowMs);
-      return { ...found, items: visibleUsers(found.items, context.mask) };
+      const isTie = (one: (typeof found.items)[number], other: typeof one) =>
+        one[query.by] === other[query.by];
+      return { ...found, items: visibleUsers(found.items, context.mask, isTie) };
     },
   });
   serve(app, deps, {
@@ -321,7 +354,7 @@ function serveAnalytics(app: FastifyInstance, deps: RoutesDeps): void {
       const { onlyUser, nowMs } = context;
       const host = params.dest_host;
       const found = await answerDestinationProfile(deps, host, onlyUser, query, context, nowMs);
-      return { ...found, users: visibleUsers(found.users, context.mask) };
+      return { ...found, users: visibleUsers(found.users, context.mask, sameBytes) };
     },
   });
 }

@@ -2,6 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import ipaddr from 'ipaddr.js';
 import type { SqlParams } from '../sql/query.js';
+import type { Dimension } from '../sql/sums.js';
 import type { MaskConfig } from './config.js';
 
 /** What a principal sees in place of users and source addresses. */
@@ -27,6 +28,14 @@ export const NO_MASK: Mask = {
   addressSql: plainAddressSql,
   params: {},
 };
+
+/** Whether the keys of a dimension are shown as something else. */
+export function isHidden(dimension: Dimension, mask: Mask): boolean {
+  return (
+    (dimension === 'user' && mask.users !== 'none') ||
+    (dimension === 'source' && mask.addresses !== 'none')
+  );
+}
 
 const USER_PREFIX = 'u_';
 const ADDRESS_PREFIX = 'ip_';

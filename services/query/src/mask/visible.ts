@@ -87,3 +87,22 @@ export function shownTogether(dimension: Dimension, mask: Mask): SumsOf['shownAs
     ? (key) => mask.addressSql(`toIPv6(${key})`)
     : null;
 }
+
+/**
+ * Where equals stand in the order of what is hidden, whoever knows a place among them knows who is before
+ * and behind it: they are put into the order of what is shown. `items` are in order already.
+ */
+export function tiesAsShown<T>(
+  items: readonly T[],
+  isTie: (one: T, other: T) => boolean,
+  shown: (item: T) => string,
+): T[] {
+  const groups: T[][] = [];
+  for (const item of items) {
+    const group = groups.at(-1);
+    const [first] = group ?? [];
+    if (group !== undefined && first !== undefined && isTie(first, item)) group.push(item);
+    else groups.push([item]);
+  }
+  return groups.flatMap((group) => group.toSorted((a, b) => (shown(a) < shown(b) ? -1 : 1)));
+}

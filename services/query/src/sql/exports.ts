@@ -1,4 +1,5 @@
 import type { ExportFormat, TopMeasure } from '@sockscope/schemas/api';
+import { isHidden } from '../mask/mask.js';
 import type { Mask } from '../mask/mask.js';
 import { BYTES_SQL, DURATION_SQL, FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
@@ -125,7 +126,8 @@ export function exportTop(
     sql: `SELECT ${shown} AS ${name}, ${sessions} AS sessions,
         bytes_sent + bytes_received AS bytes, bytes_sent, bytes_received,
         packets_sent, packets_received, duration_ms, sessions_rejected AS rejected
-      FROM (${keys.sql})`,
+      FROM (${keys.sql})
+      ${isHidden(of.dimension, style.mask) ? `ORDER BY ${by} DESC, ${name} ASC` : ''}`,
     params: { ...keys.params, ...style.mask.params },
   };
 }
