@@ -11,6 +11,7 @@ import type { DeadlineNode, DeadlineQueue } from '../limits/deadlines.js';
 import type { Roster, RosterMember } from '../limits/roster.js';
 import { proxyHeaderEnd, proxyHeaderSource } from '../listener/proxy-header.js';
 import type { Relay } from '../relay/relay.js';
+import { noteAsked } from '../sessions/index.js';
 import type { Session, SessionTracker } from '../sessions/index.js';
 import {
   BAD_ADDRESS_TYPE,
@@ -388,7 +389,7 @@ export class Connection
       this.#reply('not_allowed');
     } else {
       this.#session = session;
-      session.aclHost = aclHostOf(target);
+      noteAsked(session, { host: aclHostOf(target) });
       session.terminate = (reason, errorCode) => {
         this.#failSession(
           reason,
@@ -421,7 +422,7 @@ export class Connection
     return decideFor(this.#context.policy, this, this.#command, {
       host: target === null ? '' : aclHostOf(target),
       ip,
-      searched: this.#session?.searchedName ?? null,
+      searched: this.#session?.asked?.searchedName ?? null,
       port: target?.port ?? 0,
     });
   }
@@ -429,7 +430,7 @@ export class Connection
   mayDial(ip: string, searched: string | null): boolean {
     // An address that was asked for as such was decided with the request.
     if (this.#target?.ip === ip) return true;
-    if (this.#session !== null) this.#session.searchedName = searched;
+    if (this.#session !== null) noteAsked(this.#session, { searchedName: searched });
     const verdict = this.#decide(ip);
     this.#rules ??= new Map();
     this.#rules.set(ip, verdict.rule);
@@ -487,7 +488,7 @@ export class Connection
   mayAccept(ip: string, port: number, searched: string | null): boolean {
     const host = this.#peerHost(ip);
     const verdict = decideFor(this.#context.policy, this, 'bind', { host, ip, searched, port });
-    if (this.#session !== null) this.#session.searchedName = searched;
+    if (this.#session !== null) noteAsked(this.#session, { searchedName: searched });
     if (verdict.decision === 'block') return false;
     this.#rules = new Map([[ip, verdict.rule]]);
     return true;
@@ -505,8 +506,7 @@ export class Connection
       peer.destroy();
       return;
     }
-    session.aclHost = this.#peerHost(ip);
-    session.aclPort = port;
+    noteAsked(session, { host: this.#peerHost(ip), port });
     session.connected(ip, waitedMs, this.#rules?.get(ip) ?? null);
     this.#succeed(ip, port);
     this.#relay(session, peer);

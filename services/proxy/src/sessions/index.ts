@@ -1,3 +1,4 @@
+export { noteAsked } from './asked.js';
 export { createSessionClock } from './clock.js';
 export type { SessionClock } from './clock.js';
 export { trackingConfig } from './config.js';

@@ -1,6 +1,7 @@
 import type { Logger } from '@sockscope/runtime';
 import type { Acl } from '../acl/acl.js';
 import type { ManagedAuthenticator } from '../auth/auth.js';
+import { askedOf } from './asked.js';
 import type { Session, SessionTracker } from './session.js';
 
 /** Sessions asked about before the event loop goes on: about a millisecond's worth. */
@@ -27,16 +28,18 @@ export function createRevocation(deps: RevocationDeps): Revocation {
   let slice: NodeJS.Immediate | null = null;
   let revoked = 0;
 
-  function isAllowed({ header, searchedName, aclHost, aclPort }: Session): boolean {
+  function isAllowed(session: Session): boolean {
+    const { header } = session;
     if (header.auth_method === 'password' && !users.knows(header.user)) return false;
+    const { host, port, searchedName } = askedOf(session);
     const verdict = acl.decide({
       user: header.user,
       groups: header.auth_method === 'password' ? users.groupsOf(header.user) : [],
       source_ip: header.source_ip,
-      dest_host: aclHost,
+      dest_host: host,
       resolved_name: searchedName,
       dest_ip: header.dest_ip,
-      dest_port: aclPort,
+      dest_port: port,
       protocol: header.protocol,
       command: header.command,
       nowMs: Date.now(),

@@ -1,4 +1,5 @@
 import type { CloseReason, SessionStarted } from '@sockscope/schemas';
+import type { Asked } from './asked.js';
 
 /** What is known of a session when its request is understood: the header of its events, less the clock. */
 export type SessionHeader = Pick<
@@ -26,17 +27,8 @@ export interface Session {
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
   readonly header: SessionHeader;
-  /**
-   * The name that a search list made of the destination's, null where none: a rule that blocks looks
-   * at both. Not part of any event.
-   */
-  searchedName: string | null;
-  /**
-   * Host and port that the ACL was last asked with, to ask it the same again: of the peer that came
-   * to a BIND, and an address that `dest_host` shows as it was spelt. Not part of any event.
-   */
-  aclHost: string;
-  aclPort: number;
+  /** What the ACL was last asked with, null where that is the header's destination; see asked.ts. */
+  asked: Asked | null;
 
   /** client → destination. */
   bytesSent: number;

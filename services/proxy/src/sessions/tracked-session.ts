@@ -8,6 +8,7 @@ import type {
 } from '@sockscope/schemas';
 import type { SessionReading } from '../events/reading.js';
 import type { RosterMember } from '../limits/roster.js';
+import type { Asked } from './asked.js';
 import type { Session, SessionHeader } from './session.js';
 import { timestampOf } from './timestamp.js';
 
@@ -38,9 +39,7 @@ export class TrackedSession implements Session, RosterMember {
   bytesReceived = 0;
   packetsSent = 0;
   packetsReceived = 0;
-  searchedName: string | null = null;
-  aclHost: string;
-  aclPort: number;
+  asked: Asked | null = null;
   refreshCounters: (() => void) | null = null;
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 
@@ -74,8 +73,6 @@ export class TrackedSession implements Session, RosterMember {
     public header: SessionHeader,
   ) {
     this.startedAfterMs = startedAtMs - owner.epochMs;
-    this.aclHost = header.dest_host;
-    this.aclPort = header.dest_port;
   }
 
   get startedAtMs(): number {

@@ -19,9 +19,7 @@ class UntrackedSession implements Session {
   bytesReceived = 0;
   packetsSent = 0;
   packetsReceived = 0;
-  searchedName = null;
-  aclHost = '';
-  aclPort = 0;
+  asked = null;
   refreshCounters = null;
   terminate = null;
   closed = false;

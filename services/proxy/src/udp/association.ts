@@ -9,6 +9,7 @@ import type { Admission } from '../limits/admission.js';
 import { DeadlineQueue } from '../limits/deadlines.js';
 import type { DeadlineNode } from '../limits/deadlines.js';
 import { PortPicker } from '../limits/ports.js';
+import { noteAsked } from '../sessions/index.js';
 import type { Session, SessionTracker } from '../sessions/index.js';
 import { addressEnd } from '../socks5/frames.js';
 import { udpHeader } from '../socks5/replies.js';
@@ -359,7 +360,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
       session.close('limit_exceeded', limit);
     } else {
       this.#session = session;
-      session.aclHost = aclHostOf(target);
+      noteAsked(session, { host: aclHostOf(target) });
       session.terminate = (reason, errorCode) => {
         this.close(reason, errorCode);
         this.#association.forget(this);
@@ -384,7 +385,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
   resolved(addresses: readonly string[], searched: string | null): void {
     if (this.#session === null) return;
     this.#addresses = addresses;
-    this.#session.searchedName = searched;
+    noteAsked(this.#session, { searchedName: searched });
     this.#reachNext(null);
   }
 
@@ -404,7 +405,7 @@ class Flow implements DeadlineNode, ResolveWaiter {
       const verdict = decideFor(context.policy, client, 'udp_associate', {
         host: name ?? ip,
         ip,
-        searched: this.#session?.searchedName ?? null,
+        searched: this.#session?.asked?.searchedName ?? null,
         port,
       });
       if (verdict.decision === 'allow') {
