@@ -9,7 +9,14 @@ import {
 } from '@sockscope/schemas';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
-import { BRIEF_SETTINGS, BYTES_SQL, DURATION_SQL, FINAL_SETTINGS, timeSql } from './expressions.js';
+import {
+  BRIEF_SETTINGS,
+  BYTES_SQL,
+  dateTime64Of,
+  DURATION_SQL,
+  FINAL_SETTINGS,
+  timeSql,
+} from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 
@@ -190,7 +197,7 @@ export function sessionsByIdQuery(
     sql: `SELECT ${SESSION_COLUMNS}
       FROM sessions FINAL
       PREWHERE started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}`,
-    params: { starts: startsMs.map(dateTimeOf), ids: [...ids] },
+    params: { starts: startsMs.map((ms) => dateTime64Of(Math.min(ms, LATEST_MS))), ids: [...ids] },
     row: sessionRow,
     settings: { ...FINAL_SETTINGS, ...BRIEF_SETTINGS },
   };
@@ -198,11 +205,6 @@ export function sessionsByIdQuery(
 
 /** A UUIDv7 may name a time that no DateTime64 holds; nothing started then. */
 const LATEST_MS = Date.UTC(2200, 0, 1);
-
-/** As ClickHouse reads a DateTime64(3) in UTC. */
-function dateTimeOf(ms: number): string {
-  return new Date(Math.min(ms, LATEST_MS)).toISOString().replace('T', ' ').replace('Z', '');
-}
 
 const earliestRow = z.object({ started_at: wireTime.nullable() });
 

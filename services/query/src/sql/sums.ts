@@ -1,7 +1,7 @@
 import type { TopMeasure } from '@sockscope/schemas/api';
 import { z } from 'zod';
 import { int64 } from './columns.js';
-import { FINAL_SETTINGS, timeSql } from './expressions.js';
+import { dateTimeOf, FINAL_SETTINGS, timeSql } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query, SqlParams } from './query.js';
 import type { SessionsTable } from './sessions.js';
@@ -268,6 +268,11 @@ function hasMinute({ fromMs, toMs }: Span): boolean {
 const NAMED_MINUTES_MAX = 120;
 const HOUR_MS = 3_600_000;
 
+/** Milliseconds of all spans together. */
+export function lengthOf(spans: readonly Span[]): number {
+  return spans.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
+}
+
 /** The cells of a grid that spans touch, by their starts in milliseconds. */
 function cellsOf(spans: readonly Span[], stepMs: number): number[] {
   const cells = new Set<number>();
@@ -280,11 +285,6 @@ function cellsOf(spans: readonly Span[], stepMs: number): number[] {
 /** The hours that spans touch, by their starts in milliseconds. */
 export function hoursOf(spans: readonly Span[]): number[] {
   return cellsOf(spans, HOUR_MS);
-}
-
-/** As ClickHouse reads a DateTime in UTC. */
-function dateTimeOf(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
 }
 
 /** No session that ended in these hours began earlier; 1970 where one of them has no such figure. */
@@ -301,7 +301,6 @@ function startBound(spans: readonly Span[], prefix: string): Condition {
 /** Sessions that ended in the spans. */
 function endedWithin(spans: readonly Span[], prefix: string, hasBound: boolean): Condition {
   const latestMs = Math.max(...spans.map((span) => span.toMs));
-  const length = spans.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
   return allOf([
     { sql: `status != 'active'`, params: {} },
     withinMs('ended_at', spans, prefix),
@@ -312,7 +311,7 @@ function endedWithin(spans: readonly Span[], prefix: string, hasBound: boolean):
     },
     ...(hasBound ? [startBound(spans, prefix)] : []),
     // Implied, too: the index ended_minutes can use it.
-    ...(length > NAMED_MINUTES_MAX * MINUTE_MS
+    ...(lengthOf(spans) > NAMED_MINUTES_MAX * MINUTE_MS
       ? []
       : [
           {

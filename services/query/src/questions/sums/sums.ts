@@ -4,6 +4,7 @@ import { activeCountQuery } from '../../sql/active.js';
 import {
   flowsQuery,
   hoursOf,
+  lengthOf,
   periodQuery,
   seriesQuery,
   SUM_NAMES,
@@ -135,8 +136,7 @@ const BOUND_HOURS_MAX = 4;
 
 /** Whether the sums know how far back those began that ended in the spans: not of hours that changed since. */
 function hasStartBound(spans: readonly Span[], { dirtyHours }: Coverage): boolean {
-  const length = spans.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
-  if (spans.length === 0 || length > BOUND_HOURS_MAX * HOUR_MS) return false;
+  if (spans.length === 0 || lengthOf(spans) > BOUND_HOURS_MAX * HOUR_MS) return false;
   const dirty = new Set(dirtyHours);
   return hoursOf(spans).every((hour) => !dirty.has(hour));
 }
