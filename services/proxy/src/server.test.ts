@@ -24,7 +24,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) {
     // In order: what was started last may use what was started first.
-    // oxlint-disable-next-line no-await-in-loop
     await cleanup();
   }
 });
@@ -275,10 +274,8 @@ describe('limits', () => {
     const origin = await echo();
     await origin.stop();
     for (let i = 0; i < 3; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       const c = await client(proxy);
       c.send(GREETING, requestFor('127.0.0.1', origin.port));
-      // oxlint-disable-next-line no-await-in-loop
       expect((await c.readAll())[3]).toBe(5);
     }
   });
@@ -305,7 +302,6 @@ describe('limits', () => {
     const refused = [await client(proxy), await client(proxy)];
     for (const c of refused) c.send(5, 1, 9);
     for (const c of refused) {
-      // oxlint-disable-next-line no-await-in-loop
       expect([...(await c.readAll())]).toEqual([5, 0xff]);
     }
     await (await client(proxy)).waitClosed();
@@ -360,7 +356,6 @@ describe('the PROXY protocol', () => {
     const c = await client(proxy);
     for (const byte of bytesOf(header, GREETING, requestFor('127.0.0.1', origin.port))) {
       c.send(byte);
-      // oxlint-disable-next-line no-await-in-loop
       await new Promise((resolve) => {
         setImmediate(resolve);
       });
@@ -400,10 +395,8 @@ describe('the PROXY protocol', () => {
       config: { listener: { proxy_protocol: true }, limits: { max_handshakes_per_source: 1 } },
     });
     for (const last of [1, 2, 3]) {
-      // oxlint-disable-next-line no-await-in-loop
       const c = await client(proxy);
       c.send(`PROXY TCP4 203.0.113.${last} 127.0.0.1 40000 1080\r\n`, GREETING);
-      // oxlint-disable-next-line no-await-in-loop
       await c.read(2);
     }
     const again = await client(proxy);
@@ -632,10 +625,8 @@ describe('a relayed session', () => {
     const proxy = await harness();
     const origin = await echo();
     for (let i = 0; i < 50; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       const c = await connected(proxy, origin);
       c.send('x');
-      // oxlint-disable-next-line no-await-in-loop
       await c.read(1);
       c.destroy();
     }

@@ -162,7 +162,6 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
 async function until(condition: () => boolean, timeoutMs: number): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   while (!condition() && performance.now() < deadlineMs) {
-    // oxlint-disable-next-line no-await-in-loop
     await new Promise((resolve) => {
       setTimeout(resolve, DRAIN_POLL_MS);
     });

@@ -106,7 +106,6 @@ describe('rules and users of a running proxy', () => {
     const alice = await connectAs('alice', 'one');
     await writeFile(site.usersFile, goodUsers);
     for (const name of ['bob', 'carol']) {
-      // oxlint-disable-next-line no-await-in-loop
       await runProxyCommand(['users', 'remove', name, '--file', site.usersFile]);
     }
     // As editors do: written beside and renamed into place.
@@ -187,7 +186,6 @@ describe('rules and users of a running proxy', () => {
 
   test('guessing passwords gets slow, for the guesser and not for others', async () => {
     for (let i = 0; i < 6; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       await expect(connectAs('mallory', `guess ${i}`)).rejects.toThrow(/authentication/i);
     }
     // Where a guess itself takes as long as the first delay, a later one meets a longer delay.

@@ -90,7 +90,6 @@ describe('three workers', () => {
       expect(await metric(site.ops, 'sockscope_proxy_workers', { state: 'ready' })).toBe(WORKERS);
     }, WAIT);
     for (let i = 0; i < 12; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       await openSession(100);
     }
     await vi.waitFor(() => {
@@ -103,13 +102,11 @@ describe('three workers', () => {
 
   test('hold a limit together', async () => {
     while (open.length < PER_SOURCE) {
-      // oxlint-disable-next-line no-await-in-loop
       await openSession(100);
     }
     // What one worker has taken, the others know a moment later.
     await vi.waitFor(async () => {
       for (let i = 0; i < 2 * WORKERS; i += 1) {
-        // oxlint-disable-next-line no-await-in-loop
         const refused = await connectThrough().then(
           () => '',
           (error: unknown) => String(error),
@@ -174,7 +171,6 @@ describe('three workers', () => {
 
     // The dead worker's places are free again.
     for (let i = 0; i < crashed.length; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       await vi.waitFor(() => openSession(100), WAIT);
     }
     expect(new Set(workerPids()).has(victim)).toBe(false);
@@ -200,7 +196,6 @@ describe('three workers', () => {
       const opened: Socket[] = [];
       try {
         for (let i = 0; i < WORKERS; i += 1) {
-          // oxlint-disable-next-line no-await-in-loop
           opened.push(await openSession(100));
         }
       } catch (error) {

@@ -34,7 +34,6 @@ export function createIngestion(
   async function beginWhenReady(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         await deps.checkTables(stopping.signal);
         break;
       } catch (error) {
@@ -43,7 +42,6 @@ export function createIngestion(
         if (text !== problem) logger.error({ err: error }, `waiting for the tables: ${text}`);
         problem = text;
       }
-      // oxlint-disable-next-line no-await-in-loop
       await delay(CHECK_INTERVAL_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
     if (stopping.signal.aborted) return;

@@ -134,7 +134,6 @@ async function purge(
   const admin = createKafkaAdmin(kafka, { logger, role: 'ingest-dlq-replay' });
   try {
     for (const [partition, end] of ends) {
-      // oxlint-disable-next-line no-await-in-loop
       if (end > 0) await admin.deleteRecords(dlqTopicOf(kafka.topic), partition, BigInt(end));
     }
     write('the dead-letter topic was emptied of what was read');
@@ -168,7 +167,6 @@ async function eachDeadLetter(
           const isPlace =
             place === null ||
             (letter.partition === Number(place[1]) && letter.offset === Number(place[2]));
-          // oxlint-disable-next-line no-await-in-loop
           if (isPlace) await visit(letter);
         }
       },

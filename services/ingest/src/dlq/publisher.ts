@@ -48,7 +48,6 @@ export function createDlqPublisher(
   return {
     async publish(records, signal) {
       for (const part of partsOf(records)) {
-        // oxlint-disable-next-line no-await-in-loop
         await send(part, signal);
       }
     },

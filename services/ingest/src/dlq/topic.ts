@@ -77,13 +77,11 @@ export function createDlqTopic(
 
   async function lookUntilThere(): Promise<void> {
     while (!signal.aborted) {
-      // oxlint-disable-next-line no-await-in-loop
       const found = await look();
       if (signal.aborted) return;
       if (found !== null && found !== trouble) logger.error({ topic }, found);
       trouble = found;
       if (trouble === null) return;
-      // oxlint-disable-next-line no-await-in-loop
       await delay(config.check_interval_ms ?? CHECK_INTERVAL_MS, undefined, { signal }).catch(
         () => undefined,
       );

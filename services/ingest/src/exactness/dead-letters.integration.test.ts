@@ -80,20 +80,13 @@ describe('dead letters', () => {
     await topicIsGone();
     const child = bed.start();
     for (const value of ['poison', 'more poison']) {
-      // oxlint-disable-next-line no-await-in-loop
       await bed.produceRecords([{ key: 'k', value, headers: {} }]);
-      // oxlint-disable-next-line no-await-in-loop
       await bed.produce(5);
-      // oxlint-disable-next-line no-await-in-loop
       await bed.committed();
-      // oxlint-disable-next-line no-await-in-loop
       expect(await bed.admin.describeTopic(name)).toHaveLength(1);
-      // oxlint-disable-next-line no-await-in-loop
       const letters = await bed.readTopic(name);
       expect(letters.map((letter) => letter.value?.toString())).toEqual([value]);
-      // oxlint-disable-next-line no-await-in-loop
       await bed.admin.deleteTopic(name);
-      // oxlint-disable-next-line no-await-in-loop
       await topicIsGone();
     }
     await bed.expectExact();

@@ -61,12 +61,10 @@ describe('the tables', () => {
       const again = batches.filter(() => random() < 0.3);
       for (const batch of shuffled([...batches, ...again], random)) {
         // One after the other: which parts exist when a batch comes is a part of the test.
-        // oxlint-disable-next-line no-await-in-loop
         await storeBatch(tables.clickhouse, batch, []);
       }
       await expectTablesEqualFold(tables.clickhouse, arrived);
       for (const table of ['sessions', 'session_traffic_1m', 'session_events']) {
-        // oxlint-disable-next-line no-await-in-loop
         await tables.clickhouse.command({ sql: `OPTIMIZE TABLE ${table} FINAL` });
       }
       await expectTablesEqualFold(tables.clickhouse, arrived);

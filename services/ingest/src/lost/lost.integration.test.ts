@@ -147,7 +147,6 @@ describe('lost sessions', () => {
       ended_at: last?.occurred_at,
     };
     for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
-      // oxlint-disable-next-line no-await-in-loop
       expect(await rows(table)).toContainEqual(expected);
     }
     expect(await lost().search()).toBe(0);

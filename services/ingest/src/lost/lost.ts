@@ -261,10 +261,9 @@ export function createLostSessions(
     let declared = 0;
     for (let chunk = 0; chunk < CHUNKS_MAX; chunk += 1) {
       // One after the other: a chunk that is declared is no candidate any more.
-      /* oxlint-disable no-await-in-loop */
+
       const rows = await candidates(untilMs, heard);
       if (rows.length > 0) await declare(rows);
-      /* oxlint-enable no-await-in-loop */
       declared += rows.length;
       metrics.declared.inc(rows.length);
       if (rows.length < CHUNK_MAX) break;
@@ -275,11 +274,9 @@ export function createLostSessions(
 
   async function loop(): Promise<void> {
     while (!signal.aborted) {
-      // oxlint-disable-next-line no-await-in-loop
       await delay(config.interval_ms, undefined, { signal }).catch(() => undefined);
       if (signal.aborted || !deps.leads()) continue;
       try {
-        // oxlint-disable-next-line no-await-in-loop
         await search();
       } catch (error) {
         if (signal.aborted) return;

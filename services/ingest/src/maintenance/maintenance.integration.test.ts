@@ -147,7 +147,6 @@ describe('verify', () => {
       'bytes_sent + 1 AS bytes_sent',
       "toDateTime('2020-01-01 00:00:00', 'UTC') AS bucket",
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       await bed.clickhouse.command({
         sql: `INSERT INTO session_traffic_1m SELECT * REPLACE (${change}) FROM session_traffic_1m FINAL
           WHERE session_id = '${traffic?.session_id}' ORDER BY bucket LIMIT 1`,

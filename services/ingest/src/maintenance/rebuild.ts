@@ -110,7 +110,6 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     for (const [index, hour] of hours.entries()) {
       for (const sql of refoldWindow(events, nameOf)) {
         // Windows one after the other bound the memory of the database.
-        // oxlint-disable-next-line no-await-in-loop
         await command(sql, { from: hour, to: hour + HOUR_S });
       }
       onProgress(index + 1, hours.length, what);
@@ -130,7 +129,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   /** What the tables of one name know and neither those of the other one nor the stored events do. */
   async function carryOver(from: NameOf, to: NameOf, what: string): Promise<void> {
     const steps: { sql: string; from: number; to: number }[] = [];
-    /* oxlint-disable no-await-in-loop */
+
     for (const table of SESSION_TABLES) {
       const sql = carrySessions(from(table), to(table));
       const hoursOfTable = await hoursOf(table, from, to);
@@ -151,7 +150,6 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
       await command(step.sql, { from: step.from, to: step.to });
       onProgress(index + 1, steps.length, what);
     }
-    /* oxlint-enable no-await-in-loop */
   }
 
   /** Throws where an hour would have fewer sessions than now. */
@@ -160,7 +158,6 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
       config.retention.sessions === 0 ? 0 : sinceS - config.retention.sessions / 1_000 + DAY_S;
     const short: { table: string; hour: number; missing: number }[] = [];
     for (const table of SESSION_TABLES) {
-      // oxlint-disable-next-line no-await-in-loop
       for (const { hour, from_rows, to_rows } of await hoursOf(table, live, beside)) {
         if (to_rows < from_rows && hour >= keptFromS) {
           short.push({ table, hour, missing: from_rows - to_rows });
@@ -188,12 +185,11 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
 
   await deps.addEvents?.();
   const sinceS = (await serverTime()) - OVERLAP_S;
-  /* oxlint-disable no-await-in-loop */
+
   for (const table of FOLDED_TABLES) {
     await command(`DROP TABLE IF EXISTS ${beside(table)} SYNC`);
     await command(`CREATE TABLE ${beside(table)} AS ${live(table)}`);
   }
-  /* oxlint-enable no-await-in-loop */
   const hours = await windows(0);
   if (hours.length === 0) {
     throw new RebuildError(
@@ -215,7 +211,6 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   // may have gone into the tables that are about to be dropped, and their events may still be waiting.
   await carryOver(beside, live, 'ranges of what has no event yet carried over');
   await markAllHours(clickhouse, config.retention, config.timeoutMs);
-  // oxlint-disable-next-line no-await-in-loop
   for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);
 
   async function serverTime(): Promise<number> {

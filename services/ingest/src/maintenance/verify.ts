@@ -173,7 +173,7 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       () => compareSessions('sessions_by_destination'),
       compareTraffic,
     ];
-    /* oxlint-disable no-await-in-loop */
+
     let partitions = await comparePartitions(records, poison);
     let tables: TableReport[] = [];
     for (const compare of comparisons) tables.push(await compare());
@@ -187,7 +187,6 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       }
       tables = again;
     }
-    /* oxlint-enable no-await-in-loop */
     return { partitions, tables };
   }
 
@@ -299,7 +298,6 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
     }
     let rollupRows = 0;
     for (const [week, hoursOfWeek] of byWeek) {
-      // oxlint-disable-next-line no-await-in-loop
       rollupRows += await compareWeek(week, hoursOfWeek);
     }
     const [sessions] = await clickhouse.query({
@@ -314,7 +312,7 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
   async function compareWeek(week: number, hours: readonly number[]): Promise<number> {
     for (let looks = 1; ;) {
       // Every turn is a look, or finds an hour more that changes: there are 168 of them.
-      /* oxlint-disable no-await-in-loop */
+
       const sinceS = await readMarks(week, null);
       const settled = hours.filter((hour) => !changing.has(hour));
       if (settled.length === 0) return 0;
@@ -333,7 +331,6 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       looks += 1;
       // The marks of a batch come after its rows.
       await delay(config.recheckMs);
-      /* oxlint-enable no-await-in-loop */
     }
   }
 

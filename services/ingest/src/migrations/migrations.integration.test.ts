@@ -148,7 +148,6 @@ describe('migrate', () => {
     const config = { ...defaults, query_user: 'reader', query_password: 'secret' };
     const layout = { kind: 'single', database } as const;
     for (const sql of queryUserStatements(config, layout, false)) {
-      // oxlint-disable-next-line no-await-in-loop
       await expect(admin.command({ sql: `EXPLAIN AST ${sql}` })).resolves.toBeUndefined();
     }
     // The server of the tests has its users in a file.

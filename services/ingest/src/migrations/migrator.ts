@@ -258,7 +258,7 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
         options.onStep?.({ of, sql: shown });
       }
       // One after the other: each statement may need those before it.
-      /* oxlint-disable no-await-in-loop */
+
       for (const sql of bootstrapStatements()) await run('bootstrap', sql);
       for (const migration of await pending()) {
         for (const { of, sql } of renderMigration(migration)) await step(of, sql);
@@ -269,7 +269,6 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
       for (const [index, { of, sql }] of userSteps(false).entries()) {
         await step(of, sql, shown[index]?.sql);
       }
-      /* oxlint-enable no-await-in-loop */
       return done;
     },
   };

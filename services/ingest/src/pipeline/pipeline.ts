@@ -245,7 +245,6 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       try {
         while ((filling.parts.size > 0 || writing !== null) && !ending.signal.aborted) {
           request('drain');
-          // oxlint-disable-next-line no-await-in-loop
           await writing;
         }
         if (ending.signal.aborted) throw new Error('ended before all was written');

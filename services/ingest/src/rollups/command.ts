@@ -47,7 +47,6 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
         }
         let done = 0;
         for (;;) {
-          // oxlint-disable-next-line no-await-in-loop
           const { hours, left, sessionsLeft, lostLeft } = await work.round(true);
           done += hours;
           const more = sessionsLeft > 0 ? `, ${sessionsLeft} marks of sessions to look up` : '';

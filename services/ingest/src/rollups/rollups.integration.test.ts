@@ -73,7 +73,6 @@ function newRollups(
 
 async function settle(rollups: Rollups): Promise<void> {
   for (let rounds = 0; rounds < 1_000; rounds += 1) {
-    // oxlint-disable-next-line no-await-in-loop
     const { left, sessionsLeft } = await rollups.round(true);
     if (left === 0 && sessionsLeft === 0) return;
   }
@@ -247,7 +246,7 @@ describe('rollups', () => {
       const queue = logs.flat().toSorted((a, b) => (a.occurred_at < b.occurred_at ? -1 : 1));
       let from = 0;
       let deaths = 0;
-      /* oxlint-disable no-await-in-loop */
+
       while (from < queue.length) {
         const to = Math.min(queue.length, from + 1 + int(random, 40));
         const batch = queue.slice(from, to);
@@ -264,7 +263,6 @@ describe('rollups', () => {
         }
         if (random() < 0.3) await Promise.all([rollups.round(), newRollups().round()]);
       }
-      /* oxlint-enable no-await-in-loop */
       await settle(rollups);
       expect(await storedSums()).toEqual(plainSums(logs.flat()));
     },
@@ -415,15 +413,12 @@ describe('rollups', () => {
     // In halves, so that the hour is made twice.
     const keeper = createMarkKeeper({ known_sessions_max: 1_000 });
     for (const half of [logs.slice(0, 150), logs.slice(150)]) {
-      // oxlint-disable-next-line no-await-in-loop
       await storeBatch(clickhouse, half.flat(), [keeper]);
-      // oxlint-disable-next-line no-await-in-loop
       await settle(newRollups());
     }
     const rows = [...fold(logs.flat()).values()].flatMap(({ row }) => (row === null ? [] : [row]));
     const durations = rows.map((row) => row.duration_ms ?? 0).toSorted((a, b) => a - b);
     for (const table of ['rollup_sketches_1h', 'rollup_sketches_1d']) {
-      // oxlint-disable-next-line no-await-in-loop
       const [read] = await clickhouse.query({
         sql: `SELECT sum(sessions) AS sessions, quantilesDDMerge(0.01, 0.5, 0.9)(duration_sketch) AS quantiles,
             uniqCombined64Merge(17)(users_sketch) AS users,
@@ -632,7 +627,6 @@ describe('rollups', () => {
       ['rollup_pairs_1d', '1'],
       ['rollup_1w', '1'],
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       await clickhouse.command({
         sql: `INSERT INTO ${table} SELECT * REPLACE (sessions_started + 1 AS sessions_started, 0 AS bytes_sent, now64(6) AS computed_at)
           FROM ${table} FINAL WHERE ${where}`,
@@ -670,7 +664,6 @@ describe('rollups', () => {
     await storeBatch(clickhouse, log, [createMarkKeeper({ known_sessions_max: 10 })]);
     await settle(newRollups());
     for (const table of ['rollup_1h', 'rollup_pairs_1h']) {
-      // oxlint-disable-next-line no-await-in-loop
       await clickhouse.command({
         sql: `INSERT INTO ${table} SELECT * REPLACE (0 AS sessions_started, now64(6) AS computed_at) FROM ${table} FINAL`,
       });

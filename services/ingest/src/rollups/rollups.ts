@@ -155,7 +155,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   async function expandSessions(): Promise<number> {
     for (let reads = 0; reads < SESSION_READS_MAX; reads += 1) {
       // One after the other: what has been read is settled before more is.
-      /* oxlint-disable no-await-in-loop */
+
       const marks = await clickhouse.query({
         sql: `SELECT mark_id, session_id, toUnixTimestamp64Milli(started_at) AS started_ms
           FROM ingest_dirty_sessions FINAL WHERE done = 0
@@ -165,7 +165,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
         ...call,
       });
       if (marks.length > 0) await expand(marks);
-      /* oxlint-enable no-await-in-loop */
       if (marks.length < SESSION_MARKS_MAX) return 0;
     }
     const [row] = await clickhouse.query({
@@ -209,7 +208,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   async function compareLost(): Promise<boolean> {
     for (let pages = 0; pages < LOST_PAGES_MAX; pages += 1) {
       // One after the other: a page begins where the one before it ended.
-      /* oxlint-disable no-await-in-loop */
+
       const lost = await clickhouse.query({
         sql: `SELECT session_id, toUnixTimestamp64Milli(started_at) AS started_ms,
             toUnixTimestamp64Milli(ended_at) AS ended_ms, version
@@ -221,7 +220,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
         ...call,
       });
       await resolveLost(lost);
-      /* oxlint-enable no-await-in-loop */
       lostComparedMs = lost.at(-1)?.started_ms ?? BEFORE_ALL_MS;
       if (lost.length < LOST_PAGE) {
         lostComparedMs = BEFORE_ALL_MS;
@@ -346,7 +344,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     const computed_at = await nextVersion(hours, dayThrough);
     const params = { ...spanOf(hours), computed_at };
     // The day is made from its hours, the week from its days; and one statement at a time keeps the load even.
-    // oxlint-disable-next-line no-await-in-loop
     for (const target of HOUR_TARGETS) await command(replaceStatement(target, expired), params);
     // Of two sketches nobody can say which is the fuller one.
     if (!expired.sessions) await command(REPLACE_HOUR_SKETCHES, params);
@@ -374,7 +371,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     params: Record<string, SqlValue>,
   ): Promise<void> {
     for (const target of targets) {
-      // oxlint-disable-next-line no-await-in-loop
       await command(replaceCoarserStatement(target, expired), params);
     }
     if (!expired.sessions) await command(REPLACE_DAY_SKETCHES, params);
@@ -386,7 +382,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       computed_at: await nextCoarserVersion(WEEK_TABLES, week),
     };
     for (const target of WEEK_TARGETS) {
-      // oxlint-disable-next-line no-await-in-loop
       await command(replaceCoarserStatement(target, expired), params);
     }
   }
@@ -412,7 +407,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     const nowS = secondsOf(await serverTime());
     const whole = await readWholeSince(clickhouse, { ...deps.retention }, nowS, call);
     const days = await daysOf('rollup_1h', whole.sources);
-    /* oxlint-disable no-await-in-loop */
+
     for (const [index, day] of days.entries()) {
       await replaceDay(DAY_TARGETS, NOTHING_EXPIRED, {
         ...within(day, DAY_S, NEVER),
@@ -428,7 +423,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     for (const week of new Set((await daysOf('rollup_1d', 0)).map(weekOf))) {
       await replaceWeek(week, expiredInWeekOf(week, whole), NEVER);
     }
-    /* oxlint-enable no-await-in-loop */
   }
 
   async function throughOf(span: 'day' | 'week', bucket: number): Promise<string> {
@@ -461,10 +455,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     const settled = new Set<number>();
     for (const [day, hoursOfDay] of byDay(dirty.slice(0, config.hours_max))) {
       const plan = planOf(day, hoursOfDay, whole);
-      // oxlint-disable-next-line no-await-in-loop
       await recomputeDay(plan);
       const done = new Set(plan.hours);
-      // oxlint-disable-next-line no-await-in-loop
       await settle(marks.filter((mark) => done.has(mark.hour)));
       for (const hour of done) settled.add(hour);
     }
@@ -501,11 +493,9 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     let tookMs = 0;
     while (!signal.aborted) {
       const pauseMs = Math.max(config.interval_ms, tookMs * (100 / config.share_percent - 1));
-      // oxlint-disable-next-line no-await-in-loop
       await delay(pauseMs, undefined, { signal }).catch(() => undefined);
       if (signal.aborted || !deps.leads()) continue;
       const begunMs = performance.now();
-      // oxlint-disable-next-line no-await-in-loop
       await timedRound();
       tookMs = performance.now() - begunMs;
     }
@@ -601,7 +591,6 @@ export async function findRollupDifferences(
     for (const target of targets) {
       if (startS < whole.of(target.table)) continue;
       // One after the other: each reads a whole day or week.
-      // oxlint-disable-next-line no-await-in-loop
       const [row] = await clickhouse.query({
         sql: countDifferences(target, expired),
         params,
@@ -621,7 +610,7 @@ export async function findRollupDifferences(
   };
   const days = byDay(hours);
   const plans = [...days].map(([day, hoursOfDay]) => planOf(day, hoursOfDay, whole));
-  /* oxlint-disable no-await-in-loop */
+
   for (const { day, isOld, expired } of plans) {
     await compare(HOUR_TARGETS, day, expired, spanOf(days.get(day) ?? []));
     if (!isSettled(day, day + DAY_S)) continue;
@@ -633,7 +622,6 @@ export async function findRollupDifferences(
     if (!isSettled(week, week + WEEK_S)) continue;
     await compare(WEEK_TARGETS, week, expired, within(week, WEEK_S, NEVER));
   }
-  /* oxlint-enable no-await-in-loop */
   return differences;
 }
 
@@ -667,7 +655,6 @@ async function inParts<T, R>(
 ): Promise<R[]> {
   const answers: R[] = [];
   for (let at = 0; at < sessions.length; at += NAMED_MAX) {
-    // oxlint-disable-next-line no-await-in-loop
     answers.push(...(await ask(sessions.slice(at, at + NAMED_MAX))));
   }
   return answers;

@@ -165,9 +165,7 @@ describe('columns in the Native format', () => {
     const table = new NativeTable(columns());
     for (const seed of [1, 2]) {
       const rows = fill(table, seed);
-      // oxlint-disable-next-line no-await-in-loop
       await insert('t', table.encode());
-      // oxlint-disable-next-line no-await-in-loop
       expect(await stored('t')).toEqual(rows);
       table.clear();
     }

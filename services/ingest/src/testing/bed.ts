@@ -64,10 +64,8 @@ export interface TopicRecord {
 
 export async function waitUntil(what: string, isTrue: () => Promise<boolean>): Promise<void> {
   const endMs = Date.now() + WAIT_MS;
-  // oxlint-disable-next-line no-await-in-loop
   while (!(await isTrue())) {
     if (Date.now() > endMs) throw new Error(`${what}: not within ${WAIT_MS} ms`);
-    // oxlint-disable-next-line no-await-in-loop
     await delay(POLL_MS);
   }
 }
@@ -108,7 +106,6 @@ export async function createBed(options: {
     events.push(...interleaved);
     // Several sends, so that there are several record batches.
     for (let at = 0; at < interleaved.length; at += SEND_RECORDS) {
-      // oxlint-disable-next-line no-await-in-loop
       await produceRecords(
         interleaved.slice(at, at + SEND_RECORDS).map((event) => ({
           key: event.session_id,

@@ -77,7 +77,6 @@ export async function expectTablesEqualFold(
   const states: Map<string, SessionState> = fold(all);
   const rows = new Map([...states].map(([id, { row }]) => [id, row]));
   for (const table of SESSION_TABLES) {
-    // oxlint-disable-next-line no-await-in-loop
     expect(await readSessions(clickhouse, table), table).toEqual(rows);
   }
 

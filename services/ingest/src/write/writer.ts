@@ -81,7 +81,6 @@ export function createWriter(
       backoffMs = Math.min(backoffMs * 2, config.backoff_max_ms)
     ) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         await insert(block, signal);
         troubles.delete(block.table);
         return;
@@ -99,7 +98,6 @@ export function createWriter(
             'insert is too much at once: halved',
           );
           for (const half of halves) {
-            // oxlint-disable-next-line no-await-in-loop
             await insertUntilAcknowledged(half, signal);
           }
           return;
@@ -113,7 +111,6 @@ export function createWriter(
             'insert failed; the same rows are sent again',
           );
         }
-        // oxlint-disable-next-line no-await-in-loop
         await delay(backoffMs, undefined, { signal }).catch(() => undefined);
       }
     }

@@ -220,7 +220,6 @@ export async function compileAclInSlices(
       if (done === true) return value;
     } while (performance.now() - startedMs < SLICE_MS);
     // One slice after the other is the point.
-    // oxlint-disable-next-line no-await-in-loop
     await turn();
   }
 }

@@ -173,7 +173,6 @@ describe('the authenticator', () => {
       running.push(auth);
       await auth.start();
       for (let i = 0; i < defaults.free_failures + 1; i += 1) {
-        // oxlint-disable-next-line no-await-in-loop
         await login(auth, 'alice', `guess ${i}`);
       }
       vi.setSystemTime(Date.now() + stepMs);

@@ -139,7 +139,6 @@ describe('editing the users file', () => {
   it('survives names that mean something in YAML', async () => {
     const names = ['no', '1.5', '- a', 'a: b', '#x', 'ünï', "it's", '"q"', '{}', '~'];
     for (const name of names) {
-      // oxlint-disable-next-line no-await-in-loop
       await put(name, 'x');
     }
     expect((await listUsers(file)).map((user) => user.name)).toEqual(names);

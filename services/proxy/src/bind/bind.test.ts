@@ -18,7 +18,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) {
     // In order: what was started last may use what was started first.
-    // oxlint-disable-next-line no-await-in-loop
     await cleanup();
   }
 });

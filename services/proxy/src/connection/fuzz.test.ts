@@ -91,7 +91,6 @@ async function attack(proxy: Harness, choose: Chooser, bytes: Buffer): Promise<v
     const end = at + 1 + choose.below(choose.of([1, 3, bytes.length]));
     socket.write(bytes.subarray(at, end));
     at = end;
-    // oxlint-disable-next-line no-await-in-loop
     await new Promise((resolve) => {
       setImmediate(resolve);
     });
@@ -149,11 +148,9 @@ describe('hostile clients', () => {
         const attacks = Array.from({ length: AT_ONCE }, () =>
           attack(choose.of(proxies), choose, hostileBytes(choose, w)),
         );
-        // oxlint-disable-next-line no-await-in-loop
         await Promise.all(attacks);
       }
       for (const proxy of proxies) {
-        // oxlint-disable-next-line no-await-in-loop
         await proxy.idle();
         const started = new Set(proxy.started().map((event) => event.session_id));
         const closed = proxy.closed().map((event) => event.session_id);
@@ -161,9 +158,7 @@ describe('hostile clients', () => {
         expect(closed).toHaveLength(started.size);
         for (const event of proxy.events)
           expect(sessionEvent.safeParse(event).error).toBeUndefined();
-        // oxlint-disable-next-line no-await-in-loop
         expect(await proxy.metric('sockscope_proxy_handshakes')).toBe(0);
-        // oxlint-disable-next-line no-await-in-loop
         expect(await proxy.metric('sockscope_proxy_udp_associations')).toBe(0);
       }
       await waitFor(
@@ -199,7 +194,6 @@ describe('hostile clients', () => {
           datagram[choose.below(datagram.length)] = choose.below(256);
         }
         // One at a time: a full socket buffer would lose them before the proxy sees them.
-        // oxlint-disable-next-line no-await-in-loop
         await new Promise((resolve) => {
           socket.send(datagram, port, '127.0.0.1', resolve);
         });

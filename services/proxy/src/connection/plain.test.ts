@@ -20,7 +20,6 @@ describe('SOCKS5 over plain sockets', () => {
   it.each(DIALOGUES)('$policy: $name', async ({ policy, send, receive, session }) => {
     const bytes = send(world);
     for (const pieces of [[bytes], [...bytes].map((byte) => Buffer.from([byte]))]) {
-      // oxlint-disable-next-line no-await-in-loop
       const result = await converse(world.proxies[policy], pieces);
       expect(result.received).toMatch(new RegExp(`^${receive}$`));
       expect(result.sessions).toHaveLength(session === null ? 0 : 1);

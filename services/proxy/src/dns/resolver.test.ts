@@ -80,7 +80,6 @@ describe('the name resolver', () => {
   it('knows localhost and what is below it without asking anybody (RFC 6761)', async () => {
     const resolver = create();
     for (const name of ['localhost', 'a.localhost']) {
-      // oxlint-disable-next-line no-await-in-loop
       expect(await ask(resolver, name)).toEqual(['127.0.0.1', '::1']);
     }
     expect(server.questions).toEqual([]);
@@ -147,7 +146,6 @@ describe('the name resolver', () => {
     const resolver = create({ family: 'ipv4', cache_entries: 2 });
     for (const name of ['a.example', 'b.example', 'c.example']) {
       server.set(name, { addresses: ['192.0.2.1'] });
-      // oxlint-disable-next-line no-await-in-loop
       await ask(resolver, name);
     }
     expect(resolver.stats.cached).toBe(2);

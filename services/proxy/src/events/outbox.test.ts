@@ -548,7 +548,6 @@ describe('whatever Kafka does and whenever the process dies', () => {
                 break;
               case 'kill':
                 releaseFolder(join(dir, 'proxy-1'));
-                // oxlint-disable-next-line no-await-in-loop
                 now = await incarnate();
                 break;
               case 'restart':
@@ -557,7 +556,6 @@ describe('whatever Kafka does and whenever the process dies', () => {
                 now.take();
                 now.outbox.close();
                 now.folder.close();
-                // oxlint-disable-next-line no-await-in-loop
                 now = await incarnate();
                 break;
             }

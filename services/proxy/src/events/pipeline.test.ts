@@ -19,7 +19,6 @@ import { releaseFolder } from './spool/lock.js';
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) {
-    // oxlint-disable-next-line no-await-in-loop
     await cleanup();
   }
 });
@@ -49,10 +48,8 @@ function fakeKafka() {
       while (state.isAway) {
         if (signal.aborted) throw new KafkaError('kafka_aborted', 'aborted', { retryable: true });
         hooks.onFailure?.(state.failure, 1, 5);
-        // oxlint-disable-next-line no-await-in-loop
         await new Promise((resolve) => setTimeout(resolve, 5));
         // A dead process sends nothing, though this one goes on.
-        // oxlint-disable-next-line no-await-in-loop
         if (isDead()) await new Promise(() => undefined);
       }
       const refused: EventRecord[] = [];
@@ -272,7 +269,6 @@ describe('the event pipeline', () => {
     for (const log of someLogs(2_000)) {
       for (const event of log) pipeline.emit(event);
       given.push(...log);
-      // oxlint-disable-next-line no-await-in-loop
       if (given.length % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 8));
       if (!pipeline.accepting) break;
     }

@@ -82,7 +82,6 @@ export function createPublisher(
       }, timeoutMs);
       while (!outbox.isEmpty && !abort.signal.aborted) {
         wake();
-        // oxlint-disable-next-line no-await-in-loop
         await running;
       }
       clearTimeout(timer);

@@ -415,7 +415,6 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
         send(client, Buffer.from('!'), MSG_OOB);
         send(client, behind);
         sent += 150;
-        // oxlint-disable-next-line no-await-in-loop
         await until(() => live(session).bytesSent === sent);
       }
       client.end();

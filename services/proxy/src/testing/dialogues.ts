@@ -569,7 +569,6 @@ export async function converse(proxy: Harness, pieces: readonly Buffer[]): Promi
     for (const piece of pieces) {
       client.socket.write(piece);
       // The proxy, in this same process, reads before the next piece is sent.
-      // oxlint-disable-next-line no-await-in-loop
       await new Promise((resolve) => {
         setImmediate(resolve);
       });

@@ -181,7 +181,6 @@ export async function waitFor(condition: () => boolean, what: string): Promise<v
   const deadlineMs = performance.now() + WAIT_MS;
   while (!condition()) {
     if (performance.now() > deadlineMs) throw new Error(`not within ${WAIT_MS} ms: ${what}`);
-    // oxlint-disable-next-line no-await-in-loop
     await new Promise((resolve) => {
       setTimeout(resolve, 2);
     });

@@ -30,7 +30,6 @@ export async function startSilentServer(host = '127.0.0.1'): Promise<SilentServe
     const socket = connect(port, host);
     socket.on('error', () => undefined);
     sockets.push(socket);
-    // oxlint-disable-next-line no-await-in-loop
     isFull = await new Promise((resolve) => {
       const timer = setTimeout(resolve, FILL_MS, true);
       socket.once('connect', () => {

@@ -19,7 +19,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) {
     // In order: what was started last may use what was started first.
-    // oxlint-disable-next-line no-await-in-loop
     await cleanup();
   }
 });
@@ -118,7 +117,6 @@ const DROPPED = 'sockscope_proxy_udp_datagrams_dropped_total';
 async function waitDropped(proxy: Harness, reason: string, count = 1): Promise<void> {
   for (let tries = 0; (await proxy.metric(DROPPED, { reason })) < count; tries += 1) {
     if (tries > 1_000) throw new Error(`not dropped: ${reason}`);
-    // oxlint-disable-next-line no-await-in-loop
     await new Promise((resolve) => {
       setTimeout(resolve, 2);
     });
@@ -133,7 +131,6 @@ describe('UDP ASSOCIATE', () => {
     for (const text of ['one', 'three', '']) {
       a.send(to4(destination.port), text);
       // One after the other: UDP keeps no order.
-      // oxlint-disable-next-line no-await-in-loop
       await waitFor(
         () => a.own.received.some(({ data }) => data.subarray(10).toString() === text),
         text,

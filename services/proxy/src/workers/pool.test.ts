@@ -112,16 +112,13 @@ describe('the pool of workers', () => {
     for (const delayMs of [100, 200, 400]) {
       const before = forked.length;
       worker(1).kill();
-      // oxlint-disable-next-line no-await-in-loop
       await vi.advanceTimersByTimeAsync(delayMs - 1);
       expect(forked.length).toBe(before);
-      // oxlint-disable-next-line no-await-in-loop
       await vi.advanceTimersByTimeAsync(1);
       expect(forked.length).toBe(before + 1);
     }
     worker(1).events.message({ kind: 'ready' });
     for (let i = 0; i < 60; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       await vi.advanceTimersByTimeAsync(1_000);
       for (const index of [1, 2]) worker(index).events.message({ kind: 'holds', counts: [] });
     }
@@ -135,7 +132,6 @@ describe('the pool of workers', () => {
   it('kills and replaces a worker that hangs', async () => {
     await started();
     for (let i = 0; i < 31; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       await vi.advanceTimersByTimeAsync(1_000);
       worker(2).events.message({ kind: 'holds', counts: [] });
     }
@@ -145,7 +141,6 @@ describe('the pool of workers', () => {
   /** Workers give a sign of life every so often meanwhile. */
   async function pass(ms: number): Promise<void> {
     for (let passedMs = 0; passedMs < ms; passedMs += 500) {
-      // oxlint-disable-next-line no-await-in-loop
       await vi.advanceTimersByTimeAsync(500);
       for (const index of [1, 2]) worker(index).events.message({ kind: 'holds', counts: [] });
     }

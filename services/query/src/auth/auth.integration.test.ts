@@ -104,11 +104,9 @@ describe('every route', () => {
 
   it('refuses whoever shows no key, a wrong one, or none at all in a header', async () => {
     for (const path of routes()) {
-      /* oxlint-disable no-await-in-loop */
       expect([path, await statusOf(path)]).toEqual([path, 401]);
       const wrong = `${keys.read.slice(0, -3)}AAA`;
       expect([path, await statusOf(path, wrong)]).toEqual([path, 401]);
-      /* oxlint-enable no-await-in-loop */
       nowMs += 60_000;
     }
     const response = await call('/api/v1/stats');
@@ -118,12 +116,10 @@ describe('every route', () => {
 
   it('refuses a key without the scope read, and answers one with it', async () => {
     for (const path of routes()) {
-      /* oxlint-disable no-await-in-loop */
       expect([path, await statusOf(path, keys.none)]).toEqual([path, 403]);
       expect([path, await statusOf(path, keys.export)]).toEqual([path, 403]);
       expect([path, await statusOf(path, keys.read)]).toEqual([path, 200]);
       expect([path, await statusOf(path, keys.admin)]).toEqual([path, 200]);
-      /* oxlint-enable no-await-in-loop */
     }
   });
 
@@ -131,11 +127,10 @@ describe('every route', () => {
     for (const path of ['/sessions', '/top/users', '/top/ports', '/traffic']) {
       for (const format of ['csv', 'ndjson', 'parquet']) {
         const url = `/api/v1${path}?format=${format}`;
-        /* oxlint-disable no-await-in-loop */
+
         expect([url, await statusOf(url, keys.read)]).toEqual([url, 403]);
         expect([url, await statusOf(url, keys.both)]).toEqual([url, 200]);
         expect([url, await statusOf(url, keys.admin)]).toEqual([url, 200]);
-        /* oxlint-enable no-await-in-loop */
       }
     }
   });
@@ -156,7 +151,6 @@ describe('every route', () => {
       ]);
     const exports = ['/api/v1/sessions?format=ndjson', '/api/v1/top/users?format=csv'];
     for (const path of [...paths, ...exports]) {
-      // oxlint-disable-next-line no-await-in-loop
       const { body, statusCode } = await call(path, keys.tied);
       expect([path, statusCode]).toEqual([path, 200]);
       for (const secret of [...others, ...foreignIds]) {
@@ -182,10 +176,8 @@ describe('a key that is tied to a user', () => {
       [`/sessions/${foreign}/events`, `/sessions/${missing}/events`],
       ['/users/user-1', '/users/nobody'],
     ]) {
-      /* oxlint-disable no-await-in-loop */
       const hidden = await call(`/api/v1${there}`, keys.tied);
       const absent = await call(`/api/v1${notThere}`, keys.tied);
-      /* oxlint-enable no-await-in-loop */
       expect(hidden.statusCode).toBe(404);
       expect(strip(hidden.body)).toEqual(strip(absent.body));
     }
@@ -252,7 +244,6 @@ describe('keys', () => {
     };
     const statuses: number[] = [];
     for (let i = 0; i < 35; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       statuses.push(await ask(`ssk_${i}`));
     }
     expect(statuses).toEqual(Array.from({ length: 35 }, (_, i) => (i < 30 ? 401 : 429)));
@@ -275,7 +266,6 @@ describe('keys', () => {
       return response.statusCode;
     };
     for (let i = 0; i < 30; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       expect(await ask(guess(i), '192.0.2.1')).toBe(401);
     }
     const flood = Array.from({ length: 150 }, (_, i) => ask(guess(100 + i), '192.0.2.1'));
@@ -291,7 +281,6 @@ describe('keys', () => {
       [['10.0.0.0/8'], false],
       [[], true],
     ] as const) {
-      /* oxlint-disable no-await-in-loop */
       const own = await createTestApp(database.clickhouse, {
         now: () => nowMs,
         auth: { methods: ['api_keys'] },
@@ -311,7 +300,6 @@ describe('keys', () => {
       // What a client itself claims in front of what the proxy adds is not believed.
       expect(await ask('192.0.2.9, 192.0.2.1')).toBe(429);
       await own.close();
-      /* oxlint-enable no-await-in-loop */
     }
   });
 
@@ -434,7 +422,6 @@ describe('tokens', () => {
       'ey'.repeat(3_000),
       keys.admin,
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       expect([text.slice(0, 40), await status(text)]).toEqual([text.slice(0, 40), 401]);
     }
   });
@@ -448,7 +435,6 @@ describe('tokens', () => {
     const { items } = response.json<{ items: Session[] }>();
     expect(new Set(items.map((item) => item.user))).toEqual(new Set(['user-1']));
     for (const sockscope_user of ['', 7, ['user-1'], {}]) {
-      // oxlint-disable-next-line no-await-in-loop
       expect(await status(await token({ scope: 'sockscope:admin', sockscope_user }))).toBe(401);
     }
   });
@@ -499,7 +485,6 @@ describe('rate limits', () => {
       limited.app.inject({ url: '/api/v1/version', headers: { 'x-api-key': key } });
     const statuses: number[] = [];
     for (let i = 0; i < 5; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       statuses.push((await ask(keys.read)).statusCode);
     }
     expect(statuses).toEqual([200, 200, 200, 429, 429]);

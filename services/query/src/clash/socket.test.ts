@@ -168,7 +168,6 @@ describe('a request for another protocol', () => {
       process.on('uncaughtException', note);
       for (let i = 0; i < 20; i += 1) {
         const socket = connect(port, '127.0.0.1');
-        // oxlint-disable-next-line no-await-in-loop
         await once(socket, 'connect');
         socket.write(upgradeRequest(path), () => socket.resetAndDestroy());
       }
@@ -193,7 +192,6 @@ describe('a request for another protocol', () => {
 
   it('is answered as if it had not been one, where nothing speaks it', async () => {
     for (const protocol of ['h2c', 'websocket', 'TLS/1.0']) {
-      // oxlint-disable-next-line no-await-in-loop
       const answer = await answerTo(upgradeRequest('/api/v1/version', protocol));
       expect([protocol, answer.status]).toEqual([protocol, 200]);
       expect(JSON.parse(answer.body)).toEqual({ version: 'test' });
@@ -208,7 +206,6 @@ describe('a request for another protocol', () => {
       ['/api/v1/connections?foo=1', 400, 'invalid-parameters'],
       ['/api/v1/connections?token=wrong', 401, 'unauthenticated'],
     ] as const) {
-      // oxlint-disable-next-line no-await-in-loop
       const answer = await answerTo(upgradeRequest(path));
       expect(answer.status).toBe(status);
       expect(JSON.parse(answer.body)).toMatchObject({ status, code });
@@ -229,7 +226,6 @@ describe('a WebSocket', () => {
       'null',
       'file://',
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       expect([origin, await outcomeOf('connections', origin)]).toEqual([origin, 403]);
     }
   });
@@ -285,7 +281,6 @@ describe('a WebSocket', () => {
     await once(socket, 'open');
     const memory = new WebSocket(url('memory?interval=200'));
     for (let i = 0; i < 3; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       await once(memory, 'message');
     }
     expect([socket.readyState, messages.length]).toEqual([WebSocket.OPEN, 0]);

@@ -185,7 +185,6 @@ describe('an export of sessions', () => {
 
   it('is written down at its beginning and at its end, with the number of rows', async () => {
     for (const format of ['csv', 'ndjson', 'parquet'] as const) {
-      // oxlint-disable-next-line no-await-in-loop
       await text(`/sessions?format=${format}&user=user-1`);
     }
     const rows = world.sessions.filter((row) => row.user === 'user-1').length;

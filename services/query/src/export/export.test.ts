@@ -32,7 +32,6 @@ async function* download(): AsyncGenerator<Buffer> {
   for (let n = 0; n < PIECES; n += 1) {
     given += 1;
     yield Buffer.alloc(65_536, 10);
-    // oxlint-disable-next-line no-await-in-loop
     await delay(0);
   }
 }

@@ -171,7 +171,7 @@ async function pump(
   while (next.done !== true) {
     counter.add(next.value);
     // The next piece is asked for only when the client has taken this one.
-    /* oxlint-disable no-await-in-loop */
+
     if (!raw.write(next.value)) {
       await once(raw, 'drain', { signal: gone.signal }).catch(() => undefined);
     }
@@ -181,7 +181,6 @@ async function pump(
       return 'aborted';
     }
     next = await pieces.next();
-    /* oxlint-enable no-await-in-loop */
   }
   raw.end();
   return 'finished';

@@ -29,7 +29,6 @@ describe('the watch over the event loop', () => {
     expect(watch.isOverloaded()).toBe(false);
     while (!watch.isOverloaded()) {
       hold(60);
-      // oxlint-disable-next-line no-await-in-loop
       await turn();
     }
     expect(watch.check().ok).toBe(true);

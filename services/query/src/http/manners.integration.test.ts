@@ -199,7 +199,6 @@ describe('ClickHouse', () => {
       '/sessions?format=csv',
       '/connections',
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       const response = await cut.app.inject({ url: `/api/v1${path}` });
       expect([path, response.statusCode]).toEqual([path, 503]);
       expect(Number(response.headers['retry-after'])).toBeGreaterThan(0);
@@ -213,7 +212,6 @@ describe('ClickHouse', () => {
       '/sessions?format=csv',
       '/connections',
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       expect([path, await status(`/api/v1${path}`)]).toEqual([path, 200]);
     }
     await cut.close();
@@ -229,7 +227,6 @@ describe('limits of a question', () => {
       limits: { rows_to_read_max: 10 },
     });
     for (const path of ['/sessions', '/stats', '/traffic', '/top/users', '/connections']) {
-      // oxlint-disable-next-line no-await-in-loop
       const problem = await small.get<Problem>(`/api/v1${path}`, 422);
       expect(problem).toMatchObject({
         code: 'too-expensive',
@@ -394,7 +391,6 @@ describe('connections', () => {
     const url = `ws://127.0.0.1:${portOf(guarded)}/api/v1/connections`;
     const socket = new WebSocket(`${url}?token=${key}&interval=200`);
     for (let i = 0; i < 2; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       const [data] = (await once(socket, 'message')) as [Buffer];
       const state = clashConnections.parse(JSON.parse(data.toString()));
       expect(state.connections.length).toBeGreaterThan(0);
@@ -407,7 +403,6 @@ describe('connections', () => {
     ] as const) {
       const refused = new WebSocket(path);
       refused.on('error', () => undefined);
-      // oxlint-disable-next-line no-await-in-loop
       const [, response] = (await once(refused, 'unexpected-response')) as [
         unknown,
         { statusCode: number },

@@ -83,7 +83,6 @@ describe.each([
       (ip) => !ip.endsWith('.0'),
     );
     for (const path of PATHS) {
-      // oxlint-disable-next-line no-await-in-loop
       const { body, statusCode } = await get(path, readKey);
       expect([path, statusCode]).toEqual([path, 200]);
       if (config.users === 'hmac') {

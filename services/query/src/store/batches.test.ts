@@ -52,7 +52,6 @@ describe('batches', () => {
     const all = ['a', 'b', 'c', 'd'].map((key) => batches.look(key, never));
     for (let n = 0; n < 3; n += 1) {
       asked[n]?.answer({});
-      // oxlint-disable-next-line no-await-in-loop
       await turn();
     }
     expect(asked.map(({ keys }) => keys)).toEqual([['a'], ['b', 'c'], ['d']]);

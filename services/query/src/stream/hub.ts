@@ -124,7 +124,6 @@ export function createHub(
   async function* pagesSince(sinceMs: number): AsyncGenerator<readonly StoredEvent[]> {
     for (let after: StoredPosition | null = null; ;) {
       const query = storedSinceQuery(sinceMs, POLL_ROWS_MAX, after);
-      // oxlint-disable-next-line no-await-in-loop
       const rows: readonly StoredEvent[] = await store.ask(query, ending);
       yield rows;
       after = rows.at(-1) ?? null;
@@ -161,7 +160,6 @@ export function createHub(
 
   async function run(): Promise<void> {
     while (!ending.signal.aborted) {
-      /* oxlint-disable no-await-in-loop */
       if (listeners.size === 0) {
         readToMs = null;
         more = null;
@@ -181,7 +179,6 @@ export function createHub(
           logger.warn({ err: error, held_back: heldBack }, 'stream poll failed');
         await idle(ERROR_WAIT_MS);
       }
-      /* oxlint-enable no-await-in-loop */
     }
   }
 

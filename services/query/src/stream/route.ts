@@ -118,7 +118,6 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
         writer.onEnd(leave);
         while (writer.isOpen && early.length > 0) {
           writer.write(early.splice(0, FRAMES_AT_ONCE));
-          // oxlint-disable-next-line no-await-in-loop
           await writer.drained();
         }
         write = (frames) => {

@@ -69,7 +69,6 @@ async function listen(parameters = '', headers: Record<string, string> = {}) {
     async take(count: number, accept: (frame: Frame) => boolean = isSession): Promise<Frame[]> {
       const taken: Frame[] = [];
       while (taken.length < count) {
-        // oxlint-disable-next-line no-await-in-loop
         const frame = await next();
         if (frame === null) throw new Error(`ended after ${taken.length} of ${count} frames`);
         if (accept(frame)) taken.push(frame);
@@ -207,7 +206,6 @@ describe('stream', () => {
     });
     const seen = new Set<string>();
     while ([...wanted].some((name) => !seen.has(name))) {
-      // oxlint-disable-next-line no-await-in-loop
       const [frame] = await elsewhere.take(1);
       seen.add(nameOf(frame ?? expect.unreachable()));
     }
@@ -243,7 +241,6 @@ describe('stream', () => {
       someEvents(30).filter((event) => event.type === 'SessionStarted'),
     );
     for (;;) {
-      // oxlint-disable-next-line no-await-in-loop
       const [frame] = await client.take(1, (each) => each.event === 'counters');
       const now = streamCounters.parse(frame?.data);
       if (now.active === (before?.active ?? 0) + 30) break;
@@ -301,7 +298,6 @@ describe('stream', () => {
     while (!(await cutOff())) {
       const events = someEvents(300);
       stored.push(...events.filter((e) => e.type === 'SessionStarted').map(eventName));
-      // oxlint-disable-next-line no-await-in-loop
       await insertBatch(database.clickhouse, events);
     }
     await vi.waitFor(

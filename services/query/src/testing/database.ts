@@ -48,7 +48,6 @@ export async function createTestDatabase(url: string): Promise<TestDatabase> {
     'rollup_pairs_1h',
     'rollup_pairs_1d',
   ]) {
-    // oxlint-disable-next-line no-await-in-loop
     await clickhouse.command({ sql: `SYSTEM STOP MERGES ${database}.${table}` });
   }
   return {

@@ -119,16 +119,11 @@ export async function storeRollups(
       sessions_closed: 99,
       computed_at: `2026-03-0${2 * round - 1}T00:00:00.000Z`,
     });
-    // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_${suffix}`, rows.map(older));
-    // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_${suffix}`, rows);
     if (suffix === '1w') continue;
-    // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs.map(older));
-    // oxlint-disable-next-line no-await-in-loop
     await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs);
-    // oxlint-disable-next-line no-await-in-loop
     await storeSketches(clickhouse, `rollup_sketches_${suffix}`, sketches, round);
   }
   await insertRows(
@@ -196,7 +191,6 @@ async function storeSketches(
     [1, `2026-03-0${2 * round} 00:00:00`],
   ] as const) {
     const older = factor === 9 ? ['older'] : [];
-    // oxlint-disable-next-line no-await-in-loop
     await clickhouse.command({
       sql: `INSERT INTO ${table} (bucket, sessions, duration_sketch, users_sketch, destinations_sketch, sources_sketch, computed_at)
         SELECT toDateTime(r.1, 'UTC'), length(r.2),

@@ -123,9 +123,7 @@ export async function storeBadly(
   for (let i = 0; i < order.length; i += size) {
     const batch = order.slice(i, i + size + Math.floor(size / 5));
     // In order, as partitions give them: a part per batch.
-    // oxlint-disable-next-line no-await-in-loop
     await insertBatch(clickhouse, batch);
-    // oxlint-disable-next-line no-await-in-loop
     if (random() < 0.3) await insertBatch(clickhouse, batch);
   }
 }

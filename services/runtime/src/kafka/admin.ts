@@ -77,14 +77,12 @@ export function createKafkaAdmin(
   async function whileCoordinatorLoads<T>(work: () => Promise<T>): Promise<T> {
     for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         return await work();
       } catch (cause) {
         const error = kafkaErrorOf(cause, 'coordinator');
         const isForNow = error.code === 'kafka_rejected' && error.retryable;
         if (!isForNow || Date.now() > endMs) throw cause;
       }
-      // oxlint-disable-next-line no-await-in-loop
       await delay(POLL_MS);
     }
   }
@@ -93,7 +91,6 @@ export function createKafkaAdmin(
   async function waitUntilUsable(name: string): Promise<void> {
     for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         if ((await admin.fetchTopicOffsets(name)).length > 0) return;
       } catch (cause) {
         const error = kafkaErrorOf(cause, 'leaders');
@@ -102,7 +99,6 @@ export function createKafkaAdmin(
       if (Date.now() > endMs) {
         throw new KafkaError('kafka_timeout', `no leaders for ${name} yet`, { retryable: true });
       }
-      // oxlint-disable-next-line no-await-in-loop
       await delay(POLL_MS);
     }
   }

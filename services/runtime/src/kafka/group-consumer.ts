@@ -225,7 +225,6 @@ export function createGroupConsumer(
     while (mine === generation) {
       try {
         // Repeated until it works: without it there is no telling where to begin.
-        // oxlint-disable-next-line no-await-in-loop
         const [groupOffsets, ranges] = await Promise.all([
           life.admin.fetchOffsets({ groupId, topics: [topic] }),
           life.admin.fetchTopicOffsets(topic),
@@ -256,7 +255,6 @@ export function createGroupConsumer(
           { err: kafkaErrorOf(cause, 'offsets'), backoff_ms: backoffMs },
           'cannot read where the partitions begin',
         );
-        // oxlint-disable-next-line no-await-in-loop
         await delay(backoffMs, undefined, { ref: false });
         backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       }
@@ -336,7 +334,6 @@ export function createGroupConsumer(
 
     let opened = openNext(batches, 0, partition);
     for (const [index, recordBatch] of batches.entries()) {
-      // oxlint-disable-next-line no-await-in-loop
       const [records] = await Promise.all([opened, roomWithHeartbeat(payload)]);
       if (isStale()) return;
       if (!check(life, partition, recordBatch)) return;
@@ -408,12 +405,10 @@ export function createGroupConsumer(
       const beat = delay(config.consumer.heartbeat_interval_ms, undefined, {
         signal: timer.signal,
       }).catch(() => undefined);
-      // oxlint-disable-next-line no-await-in-loop
       await Promise.race([full, beat]);
       timer.abort();
       moved();
       // kafkajs sends it when the interval has passed, not before.
-      // oxlint-disable-next-line no-await-in-loop
       await payload.heartbeat();
     }
   }
@@ -422,7 +417,6 @@ export function createGroupConsumer(
     let backoffMs = BACKOFF_FIRST_MS;
     while (!isStopping) {
       state = 'joining';
-      // oxlint-disable-next-line no-await-in-loop
       const error = await live(() => {
         state = 'running';
         backoffMs = BACKOFF_FIRST_MS;
@@ -435,7 +429,6 @@ export function createGroupConsumer(
         `consumer ended: ${messageOf(cause)}; it is started again`,
       );
       events.onCrash?.(cause, backoffMs);
-      // oxlint-disable-next-line no-await-in-loop
       await delay(backoffMs, undefined, { signal: stopSignal.signal }).catch(() => undefined);
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
     }

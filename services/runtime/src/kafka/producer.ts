@@ -156,7 +156,6 @@ async function connectLink<T>(
             ? [new PackedBatch(Buffer.alloc(0), 0, 0)]
             : packRecords(records, format, writer, partitions);
         try {
-          // oxlint-disable-next-line no-await-in-loop
           await producer.send({ topic, acks: -1, timeout: config.request_timeout_ms, messages });
           return;
         } catch (error) {
@@ -236,7 +235,6 @@ export function createResender<T>(
       const startedAt = performance.now();
       try {
         // One after the other is the point.
-        // oxlint-disable-next-line no-await-in-loop
         await attempt(topic, records, signal);
         hooks.onAcknowledged?.(records.length, performance.now() - startedAt);
         return;
@@ -245,14 +243,12 @@ export function createResender<T>(
         const error = kafkaErrorOf(thrown, `send to ${topic}`);
         if (error.code === 'kafka_aborted') throw error;
         if (error.type !== null && HOPELESS_TYPES.has(error.type)) {
-          // oxlint-disable-next-line no-await-in-loop
           await halve(topic, records, signal, error);
           return;
         }
         const delayMs = backoffMs(config, failures);
         failures += 1;
         hooks.onFailure?.(error, failures, delayMs);
-        // oxlint-disable-next-line no-await-in-loop
         await delay(delayMs, undefined, { signal }).catch(() => undefined);
       }
     }
@@ -270,7 +266,6 @@ export function createResender<T>(
     const refused: T[] = [];
     for (const half of [records.slice(0, middle), records.slice(middle)]) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         await sendUntilAcknowledged(topic, half, signal);
       } catch (thrown) {
         if (!(thrown instanceof RecordsRefusedError)) throw thrown;

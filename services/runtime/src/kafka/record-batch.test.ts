@@ -140,7 +140,6 @@ describe('record batches', () => {
       for (const byte of [0x00, 0x01, 0x7f, 0xfe, 0xff]) {
         const payload = Buffer.from(batch.payload);
         payload[at] = byte;
-        // oxlint-disable-next-line no-await-in-loop
         const records = await read({ ...batch, payload }).catch((error: unknown) => error as Error);
         if (records instanceof Error) {
           expect(records.message).toMatch(/damaged/);

@@ -92,7 +92,6 @@ describe('packed records', () => {
             [...grouped.keys()].toSorted((a, b) => a - b),
           );
           for (const { partition, value } of packed) {
-            // oxlint-disable-next-line no-await-in-loop
             const theirs = await theirBatch(grouped.get(partition) ?? []);
             expect(constantPart(value).equals(constantPart(theirs))).toBe(true);
             expect(

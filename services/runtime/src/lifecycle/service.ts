@@ -42,7 +42,6 @@ export function createService(
     for (const [name, component] of started.toReversed()) {
       try {
         // The order matters: each part may still need those started before it.
-        // oxlint-disable-next-line no-await-in-loop
         await component.stop();
         logger.debug({ component: name }, 'stopped');
       } catch (error) {
@@ -96,7 +95,6 @@ export function createService(
         const [name, component] = entry;
         try {
           started.push(entry);
-          // oxlint-disable-next-line no-await-in-loop
           await component.start();
         } catch (error) {
           logger.fatal(

@@ -59,7 +59,6 @@ function recordOf(event: SessionEvent): OutgoingRecord {
 async function fill(): Promise<void> {
   for (const event of workload(task.workload)) {
     waiting.push(recordOf(event));
-    // oxlint-disable-next-line no-await-in-loop
     if (waiting.length >= SEND_RECORDS) await flush();
   }
 }
@@ -78,15 +77,12 @@ async function fillInTime(): Promise<void> {
   let paceEndMs = task.workload.startMs + PACE_MS;
   for (const { atMs, record } of made) {
     if (atMs > paceEndMs) {
-      // oxlint-disable-next-line no-await-in-loop
       await flush();
       paceEndMs = Math.max(paceEndMs + PACE_MS, atMs);
       const waitMs = paceEndMs - Date.now();
-      // oxlint-disable-next-line no-await-in-loop
       if (waitMs > 0) await delay(waitMs);
     }
     waiting.push(record);
-    // oxlint-disable-next-line no-await-in-loop
     if (waiting.length >= SEND_RECORDS) await flush();
   }
 }

@@ -123,7 +123,6 @@ async function createTopic(kafka: KafkaBroker, topic: string): Promise<void> {
     role: 'bench',
   });
   for (const name of [topic, dlqTopicOf(topic)]) {
-    // oxlint-disable-next-line no-await-in-loop
     await admin.ensureTopic({ name, partitions: PARTITIONS, replicationFactor: null });
   }
   await admin.stop();
@@ -278,7 +277,6 @@ async function runIngest(
     let before = 0;
     let cpu = { own: 0, clickhouse: 0, kafka: 0 };
     for (;;) {
-      // oxlint-disable-next-line no-await-in-loop
       const taken = (await ingest.metric('sockscope_ingest_records_total')) ?? 0;
       if (taken > 0 && beganAt === 0) {
         beganAt = performance.now();
@@ -290,10 +288,8 @@ async function runIngest(
         };
       }
       // Every table of every batch was acknowledged, and the offsets committed.
-      // oxlint-disable-next-line no-await-in-loop
       if (taken >= totals.events && (await ingest.metric('sockscope_ingest_held_events')) === 0)
         break;
-      // oxlint-disable-next-line no-await-in-loop
       await delay(POLL_MS);
     }
     const seconds = (performance.now() - beganAt) / 1_000;
@@ -322,9 +318,7 @@ async function runIngest(
       bytes_per_session_unmerged: unmerged / totals.sessions,
     };
     for (const table of isLast ? MEASURED_TABLES : []) {
-      // oxlint-disable-next-line no-await-in-loop
       await clickhouse.command({ sql: `OPTIMIZE TABLE ${table} FINAL` });
-      // oxlint-disable-next-line no-await-in-loop
       sizes[`bytes_per_session_${table}`] =
         (await number(clickhouse, `${bytes}${table}')`)) / totals.sessions;
     }
@@ -364,14 +358,12 @@ async function runPeer(
   const clickhouse = clientOf(server, 'default');
   try {
     for (const sql of peerStatements(database, kafka.address, topic, database)) {
-      // oxlint-disable-next-line no-await-in-loop
       await clickhouse.command({ sql });
     }
     let beganAt = 0;
     let before = 0;
     let cpu = { clickhouse: 0, kafka: 0 };
     for (;;) {
-      // oxlint-disable-next-line no-await-in-loop
       const rows = await number(
         clickhouse,
         `(SELECT sum(rows) FROM system.parts WHERE active AND database = '${database}' AND table = 'events')`,
@@ -382,7 +374,6 @@ async function runPeer(
         cpu = { clickhouse: cpuSeconds(server.pid), kafka: cpuSeconds(kafka.pid) };
       }
       if (rows >= COMPARED) break;
-      // oxlint-disable-next-line no-await-in-loop
       await delay(POLL_MS);
     }
     const counted = COMPARED - before;
@@ -422,7 +413,6 @@ async function runDelay(
   const clickhouse = clientOf(server, database);
   try {
     while ((await ingest.metric('sockscope_ingest_assigned_partitions')) !== PARTITIONS) {
-      // oxlint-disable-next-line no-await-in-loop
       await delay(POLL_MS);
     }
     const startMs = Date.now() + 3_000 + rate * seconds * MAKING_MS;
@@ -446,7 +436,6 @@ async function runDelay(
     });
     let quietPolls = 0;
     while (!isOver || quietPolls < 40) {
-      // oxlint-disable-next-line no-await-in-loop
       const rows = await clickhouse.query({
         sql: `SELECT intDiv(toUnixTimestamp64Milli(occurred_at), 10) AS slot, count() AS n FROM session_events
           WHERE occurred_at >= now64(3) - INTERVAL 15 SECOND GROUP BY slot`,
@@ -460,7 +449,6 @@ async function runDelay(
         isNew = true;
       }
       quietPolls = isNew ? 0 : quietPolls + 1;
-      // oxlint-disable-next-line no-await-in-loop
       await delay(POLL_MS);
     }
     const totals = await over;
@@ -525,11 +513,9 @@ await withServers(async (kafka, server) => {
     say(`round ${round}`);
     // One after the other: they share the machine.
     for (const mode of ['consume', 'parse'] as const) {
-      // oxlint-disable-next-line no-await-in-loop
       if (only.includes(mode)) note(mode, await runPlain(kafka, topic, mode));
     }
     if (only.includes('ingest')) {
-      // oxlint-disable-next-line no-await-in-loop
       const result = await runIngest(
         kafka,
         server,
@@ -541,7 +527,6 @@ await withServers(async (kafka, server) => {
       sizes = result.sizes;
       note('ingest', result.run);
     }
-    // oxlint-disable-next-line no-await-in-loop
     if (only.includes('peer'))
       note('peer', await runPeer(kafka, server, topic, `bench_peer_${round}`));
   }

@@ -123,7 +123,6 @@ async function startAll(peers: readonly Peer[]): Promise<{ peer: Peer; process: 
   const started: { peer: Peer; process: RunningPeer }[] = [];
   for (const peer of peers) {
     try {
-      // oxlint-disable-next-line no-await-in-loop
       started.push({ peer, process: await peer.start() });
     } catch (error) {
       results.fail('start', peer.name, String(error));
@@ -184,7 +183,6 @@ try {
         for (const { peer, process: its } of inTurn) {
           say(`round ${round} of ${rounds}, ${benchCase.name}, ${peer.name}`);
           const fresh = benchCase.kind === 'idle';
-          // oxlint-disable-next-line no-await-in-loop
           await (fresh
             ? runFresh(peer, benchCase, options, deps)
             : runPeer(peer, its, benchCase, options, deps));

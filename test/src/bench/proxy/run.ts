@@ -32,7 +32,6 @@ const sleep = (ms: number): Promise<void> =>
 async function rest(pids: readonly number[]): Promise<void> {
   const deadline = performance.now() + REST_TIMEOUT_MS;
   for (let before = treeCpuSeconds(pids); performance.now() < deadline;) {
-    // oxlint-disable-next-line no-await-in-loop
     await sleep(REST_CHECK_MS);
     const now = treeCpuSeconds(pids);
     if (before === null || now === null || now - before <= REST_CPU_SECONDS) return;

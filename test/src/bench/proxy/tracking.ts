@@ -95,7 +95,6 @@ async function benchTracking(): Promise<TrackingBenchRow[]> {
       const startMs = performance.now();
       for (const end = Math.min(count, i + BURST); i < end; i += 1) step(i);
       spentMs += performance.now() - startMs;
-      // oxlint-disable-next-line no-await-in-loop
       await turn();
     }
     return (spentMs * 1_000) / count;
@@ -109,14 +108,12 @@ async function benchTracking(): Promise<TrackingBenchRow[]> {
   for (let round = 0; round < ROUNDS; round += 1) {
     const sessions: Session[] = [];
     opening.push(
-      // oxlint-disable-next-line no-await-in-loop
       await timed(SESSIONS, (i) => {
         const session = tracker.open(headerOf(i));
         if (session !== null) sessions.push(session);
       }),
     );
     connecting.push(
-      // oxlint-disable-next-line no-await-in-loop
       await timed(SESSIONS, (i) => sessions[i]?.connected('198.51.100.7', 12, 'web')),
     );
     const reads = 100 * SESSIONS;
@@ -133,10 +130,7 @@ async function benchTracking(): Promise<TrackingBenchRow[]> {
     const sweepMs = performance.now();
     tracker.sweep();
     sweeping.push(((performance.now() - sweepMs) * 1_000) / SESSIONS);
-    closing.push(
-      // oxlint-disable-next-line no-await-in-loop
-      await timed(SESSIONS, (i) => sessions[i]?.close('client_eof', null)),
-    );
+    closing.push(await timed(SESSIONS, (i) => sessions[i]?.close('client_eof', null)));
   }
 
   const rows: TrackingBenchRow[] = [
@@ -159,7 +153,6 @@ async function benchTracking(): Promise<TrackingBenchRow[]> {
 async function idleMemory(gc: () => void, open: (i: number) => Session | null): Promise<number> {
   const settled = async (): Promise<number> => {
     for (let i = 0; i < 3; i += 1) {
-      // oxlint-disable-next-line no-await-in-loop
       await turn();
       gc();
     }
@@ -169,7 +162,6 @@ async function idleMemory(gc: () => void, open: (i: number) => Session | null): 
   const before = await settled();
   for (let i = 0; i < IDLE_SESSIONS; i += 1) {
     open(i)?.connected('198.51.100.7', 12, 'web');
-    // oxlint-disable-next-line no-await-in-loop
     if (i % BURST === 0) await turn();
   }
   return ((await settled()) - before) / IDLE_SESSIONS;

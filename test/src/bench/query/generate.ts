@@ -162,7 +162,7 @@ export async function generateSessions(
   const at = (index: number) => Math.floor((shape.sessions * index) / inserts);
 
   // In order: the parts must come out the same each time, and two cores are busy with one statement.
-  /* oxlint-disable no-await-in-loop */
+
   for (let index = 0; index < inserts; index += 1) {
     const params = { ...common, from: at(index), to: at(index + 1) };
     if (index === unmergedFrom) await stopMerges(clickhouse);
@@ -183,7 +183,6 @@ export async function generateSessions(
     from_ms: shape.nowMs - 3_600_000,
     to_ms: shape.nowMs,
   });
-  /* oxlint-enable no-await-in-loop */
   return performance.now() - begun;
 }
 
@@ -223,14 +222,12 @@ async function insertEverywhere(
   rows: string,
   params: Record<string, number>,
 ): Promise<void> {
-  /* oxlint-disable no-await-in-loop */
   await command(clickhouse, `CREATE OR REPLACE TABLE ${STAGING} AS sessions ENGINE = Memory`);
   await command(clickhouse, `INSERT INTO ${STAGING} ${rows}`, params);
   for (const table of SESSION_TABLES) {
     await command(clickhouse, `INSERT INTO ${table} SELECT * FROM ${STAGING}`);
   }
   await command(clickhouse, `DROP TABLE ${STAGING}`);
-  /* oxlint-enable no-await-in-loop */
 }
 
 /** `active` numbers whose starts fall into the last hour: the same formula with one hour's worth of numbers. */

@@ -81,7 +81,6 @@ export async function openLoop(
   for (let n = 0; n < total; n += 1) {
     const due = begun + (n * 1_000) / perSecond;
     const waitMs = due - performance.now();
-    // oxlint-disable-next-line no-await-in-loop
     if (waitMs > 1) await delay(waitMs);
     running.push(
       client.get(pathOf(n)).then(

@@ -110,7 +110,7 @@ const IDS_AT_A_TIME = 25;
 async function known(stack: Stack, count: number): Promise<Known> {
   const { shape, api } = stack;
   let deepCursor = '';
-  /* oxlint-disable no-await-in-loop */
+
   for (let page = 0; page < 100; page += 1) {
     const cursor: string = deepCursor === '' ? '' : `&cursor=${encodeURIComponent(deepCursor)}`;
     deepCursor = (await getJson<Page>(api, `sessions?limit=1000${cursor}`)).next_cursor ?? '';
@@ -124,7 +124,6 @@ async function known(stack: Stack, count: number): Promise<Known> {
     );
     sessionIds.push(...page.items.map((item) => item.session_id));
   }
-  /* oxlint-enable no-await-in-loop */
   return { sessionIds, deepCursor };
 }
 
@@ -143,7 +142,7 @@ async function measure(
   about: readonly Subject[],
 ): Promise<Measured> {
   const times: number[] = [];
-  /* oxlint-disable no-await-in-loop */
+
   for (const subject of about.slice(0, WARM_UP)) await getJson(stack.api, question.path(subject));
   const before = await rowsRead(stack.api);
   for (const subject of about) {
@@ -152,7 +151,6 @@ async function measure(
     if (status !== 200) throw new Error(`${path}: ${status} ${body.slice(0, 500)}`);
     times.push(ms);
   }
-  /* oxlint-enable no-await-in-loop */
   const rows = (await rowsRead(stack.api)) - before;
   return {
     p50Ms: quantile(times, 0.5),
@@ -213,7 +211,6 @@ async function ratesKept(stack: Stack, subject: SubjectOf): Promise<SizeResult['
   let kept: SizeResult['keptUpWith'] = null;
   let first = 0;
   for (const rate of MIX_RATES) {
-    // oxlint-disable-next-line no-await-in-loop
     const load = await mixedLoad(stack, subject, rate, MIX_RATE_SECONDS, first);
     say(`  ${rate} a second: p99 ${load.p99Ms.toFixed(0)} ms, ${load.failures} failed`);
     if (load.failures > 0 || load.p99Ms > MIX_P99_TARGET_MS) break;
@@ -242,13 +239,12 @@ async function runSize(
     });
     const about = Array.from({ length: count }, (_, n) => subject(inTurn(n)));
     const questions: Record<string, Measured> = {};
-    /* oxlint-disable no-await-in-loop */
+
     for (const question of QUESTIONS) {
       const measured = await measure(stack, question, about);
       questions[question.name] = measured;
       say(`  ${question.name}: ${measured.p50Ms.toFixed(1)} ms, ${measured.rowsRead} rows`);
     }
-    /* oxlint-enable no-await-in-loop */
     say('mixed load');
     const keptUpWith = await ratesKept(stack, subject);
     const mixed = await mixedLoad(
@@ -298,7 +294,7 @@ async function runPeer(
       `  ${loaded.rows} rows in ${loaded.seconds.toFixed(0)} s, ${(loaded.bytes / loaded.rows).toFixed(0)} bytes each`,
     );
     const p50Ms: Record<string, number> = {};
-    /* oxlint-disable no-await-in-loop */
+
     for (const question of QUESTIONS) {
       const times: number[] = [];
       for (const subject of about) {
@@ -310,7 +306,6 @@ async function runPeer(
       if (times.length > 0) p50Ms[question.name] = quantile(times, 0.5);
       say(`  ${question.name}: ${quantile(times, 0.5).toFixed(1)} ms`);
     }
-    /* oxlint-enable no-await-in-loop */
     return { loaded, p50Ms };
   } finally {
     await peer.stop();
@@ -377,7 +372,6 @@ async function main(): Promise<void> {
   let peer: PeerResult | null = null;
   try {
     for (const sessions of sizes.toSorted((a, b) => a - b)) {
-      // oxlint-disable-next-line no-await-in-loop
       const asked = await runSize(dir, sessions, (size) => {
         results.push(size);
         write(results, peer);

@@ -44,7 +44,6 @@ export function startSqlitePeer(file: string): SqlitePeer | null {
     async load(rows) {
       await write('{"do":"load"}\n');
       // Backpressure both ways: nothing of the rows is held here.
-      // oxlint-disable-next-line no-await-in-loop
       for await (const chunk of Readable.fromWeb(rows as never)) await write(chunk as Uint8Array);
       await write('\n');
       return (await answer()) as Loaded;

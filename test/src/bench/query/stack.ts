@@ -160,13 +160,11 @@ async function fill(
 async function ready(api: HttpClient): Promise<void> {
   for (const endMs = Date.now() + READY_TIMEOUT_MS; ;) {
     try {
-      // oxlint-disable-next-line no-await-in-loop
       if ((await api.get('/readyz')).status === 200) return;
     } catch {
       // It does not listen yet.
     }
     if (Date.now() > endMs) throw new Error('the query service is not ready in time');
-    // oxlint-disable-next-line no-await-in-loop
     await delay(100);
   }
 }

@@ -175,7 +175,6 @@ export async function startWorkload(proxyPort: number): Promise<Workload> {
         while (!isEnding && !isBroken) {
           socket.write(Buffer.alloc(TRICKLE_BYTES, 'z'));
           sent += TRICKLE_BYTES;
-          // oxlint-disable-next-line no-await-in-loop
           await delay(TRICKLE_INTERVAL_MS);
         }
       })();
@@ -224,13 +223,11 @@ export function keepBusy(
   const clients = Array.from({ length: options.atOnce }, async () => {
     while (!isStopping) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         const moved = await workload.exchange(size(), size());
         done.push({ ...moved, endedAtMs: Date.now() });
       } catch (error) {
         failures.push(error);
       }
-      // oxlint-disable-next-line no-await-in-loop
       await delay(PAUSE_MIN_MS + Math.floor(options.random() * PAUSE_SPAN_MS));
     }
   });

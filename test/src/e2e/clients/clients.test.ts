@@ -42,7 +42,6 @@ async function pythonWithSocks(): Promise<string | null> {
   for (const name of ['/usr/bin/python3', 'python3']) {
     const python = findProgram(name);
     if (python === null) continue;
-    // oxlint-disable-next-line no-await-in-loop
     if ((await run(python, ['-c', 'import socks'])).code === 0) return python;
   }
   return null;
@@ -418,7 +417,6 @@ s.close()
     test('works through the proxy in both directions', async () => {
       const port = await pickFreePort();
       for (const name of ['host', 'user']) {
-        // oxlint-disable-next-line no-await-in-loop
         await run(SSH_KEYGEN ?? '', ['-q', '-t', 'ed25519', '-N', '', '-f', join(dir, name)]);
       }
       await writeFile(join(dir, 'authorized'), await readFile(join(dir, 'user.pub')));

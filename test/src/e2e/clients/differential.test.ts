@@ -213,7 +213,6 @@ async function talk(port: number, dialogue: Dialogue, cut: number): Promise<Seen
   const until = async (condition: () => boolean): Promise<void> => {
     const deadlineMs = Date.now() + PATIENCE_MS;
     while (!condition() && Date.now() < deadlineMs) {
-      // oxlint-disable-next-line no-await-in-loop
       await delay(2);
     }
   };
@@ -223,14 +222,12 @@ async function talk(port: number, dialogue: Dialogue, cut: number): Promise<Seen
     for (let at = 0; at < step.send.length; at += cut) {
       socket.write(step.send.subarray(at, at + cut));
       // Without a pause the kernel puts the pieces together again.
-      // oxlint-disable-next-line no-await-in-loop
       if (step.send.length > cut && cut < 100) await delay(1);
     }
     if (step.end === true) socket.end();
     // An IPv6 destination may be answered with an IPv6 address: such a reply is longer.
     const wanted = (): number =>
       step.expect === REPLY_BYTES && received[3] === 4 ? 22 : step.expect;
-    // oxlint-disable-next-line no-await-in-loop
     await until(() => received.length >= wanted() || isClosed);
     const answer = received.subarray(0, wanted());
     received = received.subarray(answer.length);
@@ -313,7 +310,6 @@ describe('the same dialogue', () => {
     for (const dialogue of all) {
       const port = portOf(dialogue);
       if (port === null) continue;
-      // oxlint-disable-next-line no-await-in-loop
       const [mine, theirs] = await Promise.all([
         talk(ours(dialogue), dialogue, 1_000_000),
         talk(port, dialogue, 1_000_000),
@@ -328,7 +324,6 @@ describe('the same dialogue', () => {
 
   test('looks the same to the client however it is cut into segments', async () => {
     for (const dialogue of all) {
-      // oxlint-disable-next-line no-await-in-loop
       const [whole, bytes, threes] = await Promise.all(
         [1_000_000, 1, 3].map((cut) => talk(ours(dialogue), dialogue, cut)),
       );

@@ -281,7 +281,6 @@ async function lockPatiently(dir: string): Promise<void> {
         'two proxies must not share a proxy_id and a spool folder',
       );
     }
-    // oxlint-disable-next-line no-await-in-loop
     await delay(LOCK_RETRY_MS);
   }
 }

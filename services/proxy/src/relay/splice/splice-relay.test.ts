@@ -34,7 +34,6 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     return bench;
   };
   afterEach(async () => {
-    // oxlint-disable-next-line no-await-in-loop
     for (const one of open.splice(0)) await one.stop();
   });
 
@@ -90,7 +89,6 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
       upstream.end();
     }
     for (const { end, session } of sessions) {
-      // oxlint-disable-next-line no-await-in-loop
       await end;
       expect(session.bytesSent).toBe(SIZE);
     }

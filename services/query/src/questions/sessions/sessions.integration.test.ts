@@ -60,7 +60,6 @@ async function walk(parameters: string, limit: number): Promise<Session[]> {
   while (cursor !== null) {
     const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
     // Each page says where the next one begins.
-    // oxlint-disable-next-line no-await-in-loop
     const page: SessionsPage = await api.get(
       `/api/v1/sessions?${parameters}&limit=${limit}${from}`,
     );
@@ -192,7 +191,6 @@ describe('sessions', () => {
   ] as const)('come in order of %s, each once over all pages', async (sort, valueOf) => {
     const byId = new Map(world.sessions.map((row) => [row.session_id, row]));
     for (const order of ['desc', 'asc'] as const) {
-      // oxlint-disable-next-line no-await-in-loop
       const found = await walk(`sort=${sort}&order=${order}`, 37);
       expect(sortedIds(found)).toEqual(sortedIds(world.sessions));
       const values = found.map((s) => valueOf(byId.get(s.session_id) ?? expect.unreachable()));
@@ -223,7 +221,6 @@ describe('sessions', () => {
       `/api/v1/sessions?user=user-0&cursor=${cursor.slice(2)}`,
       `/api/v1/sessions?user=user-0&cursor=AAAA`,
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       const problem = await api.get<{ code: string; errors: { parameter: string }[] }>(path, 400);
       expect(problem).toMatchObject({ code: 'invalid-cursor', errors: [{ parameter: 'cursor' }] });
     }
@@ -349,7 +346,6 @@ describe('open sessions', () => {
     let cursor: string | null = '';
     while (cursor !== null) {
       const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
-      // oxlint-disable-next-line no-await-in-loop
       const page: ActiveSessionsPage = await get(`limit=37${from}`);
       found.push(...idsOf(page.items));
       expect([page.total, page.users]).toEqual([whole.total, whole.users]);
@@ -389,7 +385,6 @@ describe('session events', () => {
     let cursor: string | null = '';
     while (cursor !== null) {
       const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
-      // oxlint-disable-next-line no-await-in-loop
       const page: TimelinePage = await api.get(
         `/api/v1/sessions/${id}/events?limit=${limit}${from}`,
       );
@@ -405,7 +400,6 @@ describe('session events', () => {
       expect.unreachable();
     const events = world.events.filter((event) => event.session_id === id);
     for (const limit of [1, 2, 1_000]) {
-      // oxlint-disable-next-line no-await-in-loop
       const items = await timeline(id, limit);
       expect(items.map((item) => item.seq)).toEqual(events.map((event) => event.seq));
       expect(items.every((item) => item.missing_before === 0)).toBe(true);
@@ -447,7 +441,6 @@ describe('session events', () => {
   async function untilLater(than: string) {
     const { z } = await import('zod');
     for (;;) {
-      // oxlint-disable-next-line no-await-in-loop
       const [row] = await database.clickhouse.query({
         sql: 'SELECT toString(now64(3)) AS now',
         row: z.object({ now: z.string() }),
@@ -472,12 +465,10 @@ describe('walking all pages while new sessions arrive', () => {
     let cursor: string | null = '';
     while (cursor !== null) {
       const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
-      // oxlint-disable-next-line no-await-in-loop
       const page: SessionsPage = await api.get(`/api/v1/sessions?limit=40${from}`);
       seen.push(...idsOf(page.items));
       cursor = page.next_cursor;
       const next = ids.splice(0, 8);
-      // oxlint-disable-next-line no-await-in-loop
       await insertBatch(
         database.clickhouse,
         newcomers.filter((event) => next.includes(event.session_id)),

@@ -135,7 +135,6 @@ async function pageRows(
   const slices = windows(range, order, fromPresent ? guess.anchorMs : anchorMs, wanted, guess.pace);
   for (let next = slices.next(0); next.done !== true && rows.length < wanted;) {
     // Each slice is read only if the ones before did not fill the page.
-    // oxlint-disable-next-line no-await-in-loop
     const found = await read(
       next.value,
       wanted - rows.length,

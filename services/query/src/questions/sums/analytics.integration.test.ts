@@ -179,7 +179,6 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     const answers: { limit: number; answer: TopAnswer }[] = [];
     for (const limit of [3, 100]) {
       const path = `/api/v1/top/${of.list}?by=${by}&limit=${limit}&${parameters}`;
-      // oxlint-disable-next-line no-await-in-loop
       answers.push({ limit, answer: await api.get<TopAnswer>(path) });
     }
     return answers.map(({ limit, answer }) => ({
@@ -217,7 +216,6 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       const [parameters, range] = RANGES[1] ?? expect.unreachable();
       for (const of of [LISTS[0], LISTS[4]]) {
         if (of === undefined) return expect.unreachable();
-        // oxlint-disable-next-line no-await-in-loop
         for (const each of await topAnswers(of, parameters, range, everything, by)) {
           expect(each.answer).toEqual(each.expected);
         }
@@ -230,7 +228,6 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     for (const of of [LISTS[1], LISTS[2], LISTS[5]]) {
       if (of === undefined) return expect.unreachable();
       const filtered = `${parameters}&${filter}`;
-      // oxlint-disable-next-line no-await-in-loop
       for (const each of await topAnswers(of, filtered, range, passes, 'bytes')) {
         expect(each.answer).toEqual(each.expected);
       }
@@ -551,7 +548,6 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
 
     it('of whom nobody heard are a 404', async () => {
       for (const path of ['/api/v1/users/nobody', '/api/v1/destinations/nowhere.example']) {
-        // oxlint-disable-next-line no-await-in-loop
         expect(await api.get(path, 404)).toMatchObject({ code: 'not-found' });
       }
     });
@@ -671,7 +667,6 @@ describe('ranges that retention has cut into', () => {
     });
     if (partitions.length === 0) throw new Error('there is nothing to forget');
     for (const { id } of partitions) {
-      // oxlint-disable-next-line no-await-in-loop
       await clickhouse.command({
         sql: `ALTER TABLE session_traffic_1m DROP PARTITION ID '${id}'`,
       });
@@ -699,7 +694,6 @@ describe('ranges that retention has cut into', () => {
       'top/users?from=2026-03-01&to=2026-03-12T13:14:15Z&protocol=udp',
       'stats',
     ]) {
-      // oxlint-disable-next-line no-await-in-loop
       expect([path, await incomplete(path)]).toEqual([path, 0]);
     }
   });

@@ -120,9 +120,7 @@ async function plainConnectRate(
     const localAddress = `127.0.1.${n + 1}`;
     while (running) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         const connection = await open(via, origin.echo, localAddress);
-        // oxlint-disable-next-line no-await-in-loop
         await new Promise<void>((resolve, reject) => {
           const { socket } = connection;
           let left = ECHO_BYTES;
@@ -199,14 +197,12 @@ async function handshakes(
   while (performance.now() - startMs < job.durationMs) {
     const began = performance.now();
     try {
-      // oxlint-disable-next-line no-await-in-loop
       const { socket } = await open(via, origin.silent);
       latenciesUs.push((performance.now() - began) * 1_000);
       socket.destroy();
     } catch {
       failures += 1;
     }
-    // oxlint-disable-next-line no-await-in-loop
     await sleep(2);
   }
   const result = resultOf(latenciesUs.length, startMs, failures, latenciesUs);
@@ -230,7 +226,6 @@ async function openIdle(sessions: number, via: Via, origin: Origin): Promise<Job
   const lane = async (): Promise<void> => {
     while (idle.length + failures < target) {
       try {
-        // oxlint-disable-next-line no-await-in-loop
         const { socket } = await open(via, origin.silent);
         idle.push(socket);
       } catch {

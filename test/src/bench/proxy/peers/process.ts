@@ -48,13 +48,11 @@ export async function startProxyProcess(
   };
   process.once('exit', kill);
   const deadline = performance.now() + READY_TIMEOUT_MS;
-  // oxlint-disable-next-line no-await-in-loop
   while (!(await answers(port))) {
     if (child.exitCode !== null || performance.now() > deadline) {
       kill();
       throw new Error(`${command} does not answer on port ${port}:\n${output}`);
     }
-    // oxlint-disable-next-line no-await-in-loop
     await new Promise((resolve) => {
       setTimeout(resolve, 50);
     });
