@@ -89,167 +89,169 @@ for (let digit = 0; digit < 16; digit += 1) HEX[digit.toString(16).charCodeAt(0)
  * `at` is -1 once something did not fit.
  */
 export class EventScanner {
-  private bytes: Uint8Array = new Uint8Array(0);
-  private at = 0;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #at = 0;
   /** The day that was parsed last: events of one batch lie within few. */
-  private dayKey = 0;
-  private dayMs = 0;
+  #dayKey = 0;
+  #dayMs = 0;
   /** Results of the parts. */
-  private start = 0;
-  private word0 = 0;
-  private word1 = 0;
-  private word2 = 0;
-  private word3 = 0;
+  #start = 0;
+  #word0 = 0;
+  #word1 = 0;
+  #word2 = 0;
+  #word3 = 0;
 
   /** Whether bytes[start, end) are an event as our emitter makes it, and valid; `view` holds it then. */
   scan(bytes: Uint8Array, start: number, end: number, view: EventView): boolean {
-    this.bytes = bytes;
-    this.at = start;
+    this.#bytes = bytes;
+    this.#at = start;
     view.text = bytes;
-    this.skip(OPEN);
-    const type = this.oneOf(TYPE_LITERALS);
+    this.#skip(OPEN);
+    const type = this.#oneOf(TYPE_LITERALS);
     view.type = type;
-    this.skip(OCCURRED);
-    view.occurredMs = this.time();
-    this.skip(SESSION_ID);
-    this.uuid();
-    view.id0 = this.word0;
-    view.id1 = this.word1;
-    view.id2 = this.word2;
-    view.id3 = this.word3;
-    this.skip(SEQ);
-    view.seq = this.integer(2_147_483_647);
-    this.skip(PROXY_ID);
-    view.proxyLength = this.text(EVENT_LIMITS.proxy_id_chars);
-    view.proxyStart = this.start;
-    this.skip(PROXY_EPOCH);
-    view.proxyEpochMs = this.integer(EVENT_LIMITS.latest_ms);
-    this.skip(STARTED_AT);
-    view.startedMs = this.time();
-    this.skip(USER);
-    view.userLength = this.text(EVENT_LIMITS.user_chars);
-    view.userStart = this.start;
-    this.skip(SOURCE_IP);
-    this.address();
-    view.source0 = this.word0;
-    view.source1 = this.word1;
-    view.source2 = this.word2;
-    view.source3 = this.word3;
-    this.skip(SOURCE_PORT);
-    view.sourcePort = this.integer(65_535);
-    this.skip(DEST_HOST);
-    view.hostLength = this.text(EVENT_LIMITS.dest_host_chars);
-    view.hostStart = this.start;
-    this.skip(DEST_IP);
-    view.hasDestIp = !this.isNull();
+    this.#skip(OCCURRED);
+    view.occurredMs = this.#time();
+    this.#skip(SESSION_ID);
+    this.#uuid();
+    view.id0 = this.#word0;
+    view.id1 = this.#word1;
+    view.id2 = this.#word2;
+    view.id3 = this.#word3;
+    this.#skip(SEQ);
+    view.seq = this.#integer(2_147_483_647);
+    this.#skip(PROXY_ID);
+    view.proxyLength = this.#text(EVENT_LIMITS.proxy_id_chars);
+    view.proxyStart = this.#start;
+    this.#skip(PROXY_EPOCH);
+    view.proxyEpochMs = this.#integer(EVENT_LIMITS.latest_ms);
+    this.#skip(STARTED_AT);
+    view.startedMs = this.#time();
+    this.#skip(USER);
+    view.userLength = this.#text(EVENT_LIMITS.user_chars);
+    view.userStart = this.#start;
+    this.#skip(SOURCE_IP);
+    this.#address();
+    view.source0 = this.#word0;
+    view.source1 = this.#word1;
+    view.source2 = this.#word2;
+    view.source3 = this.#word3;
+    this.#skip(SOURCE_PORT);
+    view.sourcePort = this.#integer(65_535);
+    this.#skip(DEST_HOST);
+    view.hostLength = this.#text(EVENT_LIMITS.dest_host_chars);
+    view.hostStart = this.#start;
+    this.#skip(DEST_IP);
+    view.hasDestIp = !this.#isNull();
     if (view.hasDestIp) {
-      this.quote();
-      this.address();
-      this.quote();
-      view.dest0 = this.word0;
-      view.dest1 = this.word1;
-      view.dest2 = this.word2;
-      view.dest3 = this.word3;
+      this.#quote();
+      this.#address();
+      this.#quote();
+      view.dest0 = this.#word0;
+      view.dest1 = this.#word1;
+      view.dest2 = this.#word2;
+      view.dest3 = this.#word3;
     }
-    this.skip(DEST_PORT);
-    view.destPort = this.integer(65_535);
-    this.skip(PROTOCOL);
-    view.protocol = this.oneOf(PROTOCOL_LITERALS);
-    this.skip(COMMAND);
-    view.command = this.oneOf(COMMAND_LITERALS);
-    this.skip(AUTH_METHOD);
-    view.authMethod = this.oneOf(AUTH_LITERALS);
-    this.skip(ACL_DECISION);
-    view.aclDecision = this.oneOf(ACL_LITERALS);
-    this.skip(ACL_RULE);
-    view.ruleLength = this.nullableText(EVENT_LIMITS.acl_rule_chars);
-    view.ruleStart = this.start;
-    this.skip(BYTES_SENT);
-    view.bytesSent = this.counter();
-    this.skip(BYTES_RECEIVED);
-    view.bytesReceived = this.counter();
-    this.skip(PACKETS_SENT);
-    view.packetsSent = this.counter();
-    this.skip(PACKETS_RECEIVED);
-    view.packetsReceived = this.counter();
+    this.#skip(DEST_PORT);
+    view.destPort = this.#integer(65_535);
+    this.#skip(PROTOCOL);
+    view.protocol = this.#oneOf(PROTOCOL_LITERALS);
+    this.#skip(COMMAND);
+    view.command = this.#oneOf(COMMAND_LITERALS);
+    this.#skip(AUTH_METHOD);
+    view.authMethod = this.#oneOf(AUTH_LITERALS);
+    this.#skip(ACL_DECISION);
+    view.aclDecision = this.#oneOf(ACL_LITERALS);
+    this.#skip(ACL_RULE);
+    view.ruleLength = this.#nullableText(EVENT_LIMITS.acl_rule_chars);
+    view.ruleStart = this.#start;
+    this.#skip(BYTES_SENT);
+    view.bytesSent = this.#counter();
+    this.#skip(BYTES_RECEIVED);
+    view.bytesReceived = this.#counter();
+    this.#skip(PACKETS_SENT);
+    view.packetsSent = this.#counter();
+    this.#skip(PACKETS_RECEIVED);
+    view.packetsReceived = this.#counter();
     // Nothing below makes good what did not fit above.
-    if (this.at < 0) return false;
+    if (this.#at < 0) return false;
     if (type === TYPE_STARTED) withoutInterval(view);
-    else this.interval(view);
-    if (type === TYPE_CLOSED) this.ending(view);
+    else this.#interval(view);
+    if (type === TYPE_CLOSED) this.#ending(view);
     else withoutEnding(view);
-    this.skip(END_OF_OBJECT);
-    return this.at === end && followsRules(view);
+    this.#skip(END_OF_OBJECT);
+    return this.#at === end && followsRules(view);
   }
 
-  private interval(view: EventView): void {
-    this.skip(INTERVAL_START);
-    view.intervalStartMs = this.time();
-    this.skip(INTERVAL_END);
-    view.intervalEndMs = this.time();
-    this.skip(DELTA);
-    view.deltaBytesSent = this.counter();
-    this.skip(BYTES_RECEIVED);
-    view.deltaBytesReceived = this.counter();
-    this.skip(PACKETS_SENT);
-    view.deltaPacketsSent = this.counter();
-    this.skip(PACKETS_RECEIVED);
-    view.deltaPacketsReceived = this.counter();
-    this.skip(MINUTE);
-    view.minuteBytesSent = this.counter();
-    this.skip(BYTES_RECEIVED);
-    view.minuteBytesReceived = this.counter();
-    this.skip(PACKETS_SENT);
-    view.minutePacketsSent = this.counter();
-    this.skip(PACKETS_RECEIVED);
-    view.minutePacketsReceived = this.counter();
-    this.skip(END_OF_OBJECT);
+  #interval(view: EventView): void {
+    this.#skip(INTERVAL_START);
+    view.intervalStartMs = this.#time();
+    this.#skip(INTERVAL_END);
+    view.intervalEndMs = this.#time();
+    this.#skip(DELTA);
+    view.deltaBytesSent = this.#counter();
+    this.#skip(BYTES_RECEIVED);
+    view.deltaBytesReceived = this.#counter();
+    this.#skip(PACKETS_SENT);
+    view.deltaPacketsSent = this.#counter();
+    this.#skip(PACKETS_RECEIVED);
+    view.deltaPacketsReceived = this.#counter();
+    this.#skip(MINUTE);
+    view.minuteBytesSent = this.#counter();
+    this.#skip(BYTES_RECEIVED);
+    view.minuteBytesReceived = this.#counter();
+    this.#skip(PACKETS_SENT);
+    view.minutePacketsSent = this.#counter();
+    this.#skip(PACKETS_RECEIVED);
+    view.minutePacketsReceived = this.#counter();
+    this.#skip(END_OF_OBJECT);
   }
 
-  private ending(view: EventView): void {
-    this.skip(ENDED_AT);
-    view.endedMs = this.time();
-    this.skip(DURATION);
-    view.durationMs = this.counter();
-    this.skip(STATUS);
-    view.status = this.oneOf(STATUS_LITERALS);
-    this.skip(CLOSE_REASON);
-    view.closeReason = this.oneOf(REASON_LITERALS);
-    this.skip(ERROR_CODE);
-    view.errorLength = this.nullableText(EVENT_LIMITS.error_code_chars);
-    view.errorStart = this.start;
-    this.skip(CONNECT);
-    view.connectMs = this.isNull() ? -1 : this.counter();
+  #ending(view: EventView): void {
+    this.#skip(ENDED_AT);
+    view.endedMs = this.#time();
+    this.#skip(DURATION);
+    view.durationMs = this.#counter();
+    this.#skip(STATUS);
+    view.status = this.#oneOf(STATUS_LITERALS);
+    this.#skip(CLOSE_REASON);
+    view.closeReason = this.#oneOf(REASON_LITERALS);
+    this.#skip(ERROR_CODE);
+    view.errorLength = this.#nullableText(EVENT_LIMITS.error_code_chars);
+    view.errorStart = this.#start;
+    this.#skip(CONNECT);
+    view.connectMs = this.#isNull() ? -1 : this.#counter();
   }
 
   /** Passes over these very bytes. */
-  private skip(expected: Uint8Array): void {
-    const { bytes, at } = this;
+  #skip(expected: Uint8Array): void {
+    const bytes = this.#bytes;
+    const at = this.#at;
     if (at < 0) return;
     const { length } = expected;
     for (let i = 0; i < length; i += 1) {
       if (bytes[at + i] !== expected[i]) {
-        this.at = -1;
+        this.#at = -1;
         return;
       }
     }
-    this.at = at + length;
+    this.#at = at + length;
   }
 
-  private quote(): void {
-    if (this.at >= 0) this.at = this.bytes[this.at] === QUOTE ? this.at + 1 : -1;
+  #quote(): void {
+    if (this.#at >= 0) this.#at = this.#bytes[this.#at] === QUOTE ? this.#at + 1 : -1;
   }
 
   /** Passes over `null`, where it stands here. */
-  private isNull(): boolean {
-    if (this.at < 0 || this.bytes[this.at] !== SMALL_N) return false;
-    this.skip(NULL);
+  #isNull(): boolean {
+    if (this.#at < 0 || this.#bytes[this.#at] !== SMALL_N) return false;
+    this.#skip(NULL);
     return true;
   }
 
   /** Which of these texts stands here, before a quotation mark. */
-  private oneOf(choices: readonly Uint8Array[]): number {
-    const { bytes, at } = this;
+  #oneOf(choices: readonly Uint8Array[]): number {
+    const bytes = this.#bytes;
+    const at = this.#at;
     if (at < 0) return -1;
     for (let choice = 0; choice < choices.length; choice += 1) {
       const text = choices[choice] as Uint8Array;
@@ -258,16 +260,17 @@ export class EventScanner {
       let i = 0;
       while (i < length && bytes[at + i] === text[i]) i += 1;
       if (i < length) continue;
-      this.at = at + length;
+      this.#at = at + length;
       return choice;
     }
-    this.at = -1;
+    this.#at = -1;
     return -1;
   }
 
   /** The length of a text of 1 to `max` plain characters up to a quotation mark; it begins at `start`. */
-  private text(max: number): number {
-    const { bytes, at } = this;
+  #text(max: number): number {
+    const bytes = this.#bytes;
+    const at = this.#at;
     if (at < 0) return -1;
     let end = at;
     const limit = at + max;
@@ -276,31 +279,32 @@ export class EventScanner {
       if (byte === QUOTE) break;
       // Also false for what lies behind the end of the bytes.
       if (!(byte >= 0x20 && byte < 0x80) || byte === BACKSLASH || end >= limit) {
-        this.at = -1;
+        this.#at = -1;
         return -1;
       }
       end += 1;
     }
-    this.start = at;
-    this.at = end > at ? end : -1;
+    this.#start = at;
+    this.#at = end > at ? end : -1;
     return end - at;
   }
 
-  private nullableText(max: number): number {
-    if (this.isNull()) return -1;
-    this.quote();
-    const length = this.text(max);
-    this.quote();
+  #nullableText(max: number): number {
+    if (this.#isNull()) return -1;
+    this.#quote();
+    const length = this.#text(max);
+    this.#quote();
     return length;
   }
 
-  private counter(): number {
-    return this.integer(Number.MAX_SAFE_INTEGER);
+  #counter(): number {
+    return this.#integer(Number.MAX_SAFE_INTEGER);
   }
 
   /** A whole number from 0 to `max`, without a sign, a fraction or leading zeros. */
-  private integer(max: number): number {
-    const { bytes, at } = this;
+  #integer(max: number): number {
+    const bytes = this.#bytes;
+    const at = this.#at;
     if (at < 0) return -1;
     let end = at;
     let value = 0;
@@ -313,28 +317,29 @@ export class EventScanner {
     const length = end - at;
     const isFine =
       length > 0 && length <= 16 && value <= max && (length === 1 || bytes[at] !== ZERO);
-    this.at = isFine ? end : -1;
+    this.#at = isFine ? end : -1;
     return value;
   }
 
-  private pair(at: number): number {
-    const tens = (this.bytes[at] as number) - ZERO;
-    const ones = (this.bytes[at + 1] as number) - ZERO;
+  #pair(at: number): number {
+    const tens = (this.#bytes[at] as number) - ZERO;
+    const ones = (this.#bytes[at + 1] as number) - ZERO;
     return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : -1;
   }
 
   /** `2026-01-31T23:59:59.999Z` as milliseconds since 1970. */
-  private time(): number {
-    const { bytes, at } = this;
+  #time(): number {
+    const bytes = this.#bytes;
+    const at = this.#at;
     if (at < 0) return -1;
-    const century = this.pair(at);
-    const year = this.pair(at + 2);
-    const month = this.pair(at + 5);
-    const day = this.pair(at + 8);
-    const hour = this.pair(at + 11);
-    const minute = this.pair(at + 14);
-    const second = this.pair(at + 17);
-    const centis = this.pair(at + 20);
+    const century = this.#pair(at);
+    const year = this.#pair(at + 2);
+    const month = this.#pair(at + 5);
+    const day = this.#pair(at + 8);
+    const hour = this.#pair(at + 11);
+    const minute = this.#pair(at + 14);
+    const second = this.#pair(at + 17);
+    const centis = this.#pair(at + 20);
     const millis = (bytes[at + 22] as number) - ZERO;
     const isFine =
       century === 20 &&
@@ -360,26 +365,26 @@ export class EventScanner {
       bytes[at + 19] === DOT &&
       bytes[at + 23] === 0x5a;
     if (!isFine) {
-      this.at = -1;
+      this.#at = -1;
       return -1;
     }
     const dayKey = (year * 16 + month) * 32 + day;
-    if (dayKey !== this.dayKey) {
+    if (dayKey !== this.#dayKey) {
       const date = new Date(Date.UTC(2000 + year, month - 1, day));
       if (date.getUTCDate() !== day) {
-        this.at = -1;
+        this.#at = -1;
         return -1;
       }
-      this.dayKey = dayKey;
-      this.dayMs = date.getTime();
+      this.#dayKey = dayKey;
+      this.#dayMs = date.getTime();
     }
-    this.at = at + 24;
-    return this.dayMs + ((hour * 60 + minute) * 60 + second) * 1_000 + centis * 10 + millis;
+    this.#at = at + 24;
+    return this.#dayMs + ((hour * 60 + minute) * 60 + second) * 1_000 + centis * 10 + millis;
   }
 
   /** Four hexadecimal digits, negative where they are not. */
-  private hex4(at: number): number {
-    const { bytes } = this;
+  #hex4(at: number): number {
+    const bytes = this.#bytes;
     const a = HEX[bytes[at] as number] as number;
     const b = HEX[bytes[at + 1] as number] as number;
     const c = HEX[bytes[at + 2] as number] as number;
@@ -389,17 +394,18 @@ export class EventScanner {
   }
 
   /** A UUIDv7 in lower case, into the words. */
-  private uuid(): void {
-    const { bytes, at } = this;
+  #uuid(): void {
+    const bytes = this.#bytes;
+    const at = this.#at;
     if (at < 0) return;
-    const p0 = this.hex4(at);
-    const p1 = this.hex4(at + 4);
-    const p2 = this.hex4(at + 9);
-    const p3 = this.hex4(at + 14);
-    const p4 = this.hex4(at + 19);
-    const p5 = this.hex4(at + 24);
-    const p6 = this.hex4(at + 28);
-    const p7 = this.hex4(at + 32);
+    const p0 = this.#hex4(at);
+    const p1 = this.#hex4(at + 4);
+    const p2 = this.#hex4(at + 9);
+    const p3 = this.#hex4(at + 14);
+    const p4 = this.#hex4(at + 19);
+    const p5 = this.#hex4(at + 24);
+    const p6 = this.#hex4(at + 28);
+    const p7 = this.#hex4(at + 32);
     const isFine =
       (p0 | p1 | p2 | p3 | p4 | p5 | p6 | p7) >= 0 &&
       at + 36 <= bytes.length &&
@@ -410,19 +416,20 @@ export class EventScanner {
       p3 >> 12 === 7 &&
       p4 >> 14 === 2;
     if (!isFine) {
-      this.at = -1;
+      this.#at = -1;
       return;
     }
-    this.word0 = ((p0 << 16) | p1) >>> 0;
-    this.word1 = ((p2 << 16) | p3) >>> 0;
-    this.word2 = ((p4 << 16) | p5) >>> 0;
-    this.word3 = ((p6 << 16) | p7) >>> 0;
-    this.at = at + 36;
+    this.#word0 = ((p0 << 16) | p1) >>> 0;
+    this.#word1 = ((p2 << 16) | p3) >>> 0;
+    this.#word2 = ((p4 << 16) | p5) >>> 0;
+    this.#word3 = ((p6 << 16) | p7) >>> 0;
+    this.#at = at + 36;
   }
 
   /** An address up to a quotation mark, into the words. */
-  private address(): void {
-    const { bytes, at } = this;
+  #address(): void {
+    const bytes = this.#bytes;
+    const at = this.#at;
     if (at < 0) return;
     let end = at;
     let value = 0;
@@ -444,11 +451,11 @@ export class EventScanner {
         digits = 0;
         if (byte === QUOTE) {
           if (dots !== 3) break;
-          this.word0 = 0;
-          this.word1 = 0;
-          this.word2 = 0xffff;
-          this.word3 = value;
-          this.at = end;
+          this.#word0 = 0;
+          this.#word1 = 0;
+          this.#word2 = 0xffff;
+          this.#word3 = value;
+          this.#at = end;
           return;
         }
         dots += 1;
@@ -458,20 +465,20 @@ export class EventScanner {
       }
       end += 1;
     }
-    this.address6();
+    this.#address6();
   }
 
   /** IPv6 of groups in hexadecimal, any of them left out once by `::`. */
-  private address6(): void {
-    const { bytes } = this;
-    let at = this.at;
-    const groups = this.groups;
+  #address6(): void {
+    const bytes = this.#bytes;
+    let at = this.#at;
+    const groups = this.#groups;
     let count = 0;
     let gap = -1;
     if (bytes[at] === COLON) {
       // Only as a part of `::`.
       if (bytes[at + 1] !== COLON) {
-        this.at = -1;
+        this.#at = -1;
         return;
       }
       gap = 0;
@@ -491,20 +498,20 @@ export class EventScanner {
         if (digits > 4) break;
       }
       if (digits === 0 || digits > 4 || count === 8) {
-        this.at = -1;
+        this.#at = -1;
         return;
       }
       groups[count] = group;
       count += 1;
       if (bytes[at] === QUOTE) break;
       if (bytes[at] !== COLON || bytes[at + 1] === QUOTE) {
-        this.at = -1;
+        this.#at = -1;
         return;
       }
       at += 1;
       if (bytes[at] === COLON) {
         if (gap >= 0) {
-          this.at = -1;
+          this.#at = -1;
           return;
         }
         gap = count;
@@ -512,20 +519,20 @@ export class EventScanner {
       }
     }
     if (gap < 0 ? count !== 8 : count > 7) {
-      this.at = -1;
+      this.#at = -1;
       return;
     }
     if (gap >= 0) {
       groups.copyWithin(8 - (count - gap), gap, count);
       groups.fill(0, gap, 8 - (count - gap));
     }
-    this.word0 = (((groups[0] as number) << 16) | (groups[1] as number)) >>> 0;
-    this.word1 = (((groups[2] as number) << 16) | (groups[3] as number)) >>> 0;
-    this.word2 = (((groups[4] as number) << 16) | (groups[5] as number)) >>> 0;
-    this.word3 = (((groups[6] as number) << 16) | (groups[7] as number)) >>> 0;
-    this.at = at;
+    this.#word0 = (((groups[0] as number) << 16) | (groups[1] as number)) >>> 0;
+    this.#word1 = (((groups[2] as number) << 16) | (groups[3] as number)) >>> 0;
+    this.#word2 = (((groups[4] as number) << 16) | (groups[5] as number)) >>> 0;
+    this.#word3 = (((groups[6] as number) << 16) | (groups[7] as number)) >>> 0;
+    this.#at = at;
   }
-  private readonly groups = new Uint16Array(8);
+  readonly #groups = new Uint16Array(8);
 }
 
 function withoutInterval(view: EventView): void {

@@ -58,10 +58,10 @@ export function createFoldPool(keep: number): FoldPool {
 }
 
 export class BatchFold {
-  private readonly events = new NativeTable(eventColumns());
-  private readonly sessionRows = new NativeTable(sessionColumns());
-  private readonly trafficRows = new NativeTable(trafficColumns());
-  private readonly sessions = new ColumnSet({
+  readonly #events = new NativeTable(eventColumns());
+  readonly #sessionRows = new NativeTable(sessionColumns());
+  readonly #trafficRows = new NativeTable(trafficColumns());
+  readonly #sessions = new ColumnSet({
     id0: Uint32Array,
     id1: Uint32Array,
     id2: Uint32Array,
@@ -74,7 +74,7 @@ export class BatchFold {
     /** The newest event + 1; 0 for none. */
     newest: Uint32Array,
   });
-  private readonly minutes = new ColumnSet({
+  readonly #minutes = new ColumnSet({
     session: Uint32Array,
     minute: Uint32Array,
     /** Any event of the session. */
@@ -84,72 +84,72 @@ export class BatchFold {
     packetsSent: Float64Array,
     packetsReceived: Float64Array,
   });
-  private readonly sessionIndex = new HashIndex();
-  private readonly minuteIndex = new HashIndex();
-  private readonly hourSet = new Set<number>();
-  private lastHour = -1;
+  readonly #sessionIndex = new HashIndex();
+  readonly #minuteIndex = new HashIndex();
+  readonly #hourSet = new Set<number>();
+  #lastHour = -1;
 
   constructor(private readonly giveBack: (fold: BatchFold) => void = () => undefined) {}
 
   /** Bytes that the events take as rows, about. */
   get bytes(): number {
-    return this.events.bytes;
+    return this.#events.bytes;
   }
 
   /** Number of events, repeated ones included. */
   get count(): number {
-    return this.events.rows;
+    return this.#events.rows;
   }
 
   /** UTC hours in which a session ended or something moved, milliseconds since 1970. */
   get hours(): ReadonlySet<number> {
-    return this.hourSet;
+    return this.#hourSet;
   }
 
   add(event: EventView): void {
-    const row = this.events.add();
-    this.setEvent(row, event);
-    const session = this.sessionOf(event);
-    const s = this.sessions.columns;
+    const row = this.#events.add();
+    this.#setEvent(row, event);
+    const session = this.#sessionOf(event);
+    const s = this.#sessions.columns;
     if (event.seq < SEQ_BITS) s.seen[session] = (s.seen[session] as number) | (1 << event.seq);
     if (event.seq > (s.seq[session] as number) || s.newest[session] === 0) {
       s.seq[session] = event.seq;
       s.endedMs[session] = event.endedMs;
       s.newest[session] = row + 1;
     }
-    if (event.endedMs >= 0) this.touchHour(event.endedMs);
-    this.addMinute(session, event, row);
+    if (event.endedMs >= 0) this.#touchHour(event.endedMs);
+    this.#addMinute(session, event, row);
   }
 
   /** The rows of all tables. The memory behind them is this fold's until `release`. */
   encode(): TableBlock[] {
-    this.gatherSessions();
-    this.gatherMinutes();
+    this.#gatherSessions();
+    this.#gatherMinutes();
     return [
-      block('sessions', this.sessionRows),
-      block('sessions_by_user', this.sessionRows),
-      block('sessions_by_destination', this.sessionRows),
-      block('session_traffic_1m', this.trafficRows),
-      block('session_events', this.events),
+      block('sessions', this.#sessionRows),
+      block('sessions_by_user', this.#sessionRows),
+      block('sessions_by_destination', this.#sessionRows),
+      block('session_traffic_1m', this.#trafficRows),
+      block('session_events', this.#events),
     ].filter(({ rows }) => rows > 0);
   }
 
   /** Forgets everything and goes back to where it was taken from, once the rows are stored. */
   release(): void {
-    for (const table of [this.events, this.sessionRows, this.trafficRows]) table.clear();
-    this.sessions.clear();
-    this.minutes.clear();
-    this.sessionIndex.clear();
-    this.minuteIndex.clear();
-    this.hourSet.clear();
-    this.lastHour = -1;
+    for (const table of [this.#events, this.#sessionRows, this.#trafficRows]) table.clear();
+    this.#sessions.clear();
+    this.#minutes.clear();
+    this.#sessionIndex.clear();
+    this.#minuteIndex.clear();
+    this.#hourSet.clear();
+    this.#lastHour = -1;
     this.giveBack(this);
   }
 
   sessionsOf(): BatchSessions {
-    const s = this.sessions.columns;
+    const s = this.#sessions.columns;
     return {
-      length: this.sessions.length,
+      length: this.#sessions.length,
       id0: s.id0,
       id1: s.id1,
       id2: s.id2,
@@ -165,8 +165,8 @@ export class BatchFold {
     };
   }
 
-  private setEvent(row: number, event: EventView): void {
-    const c = this.events.columns;
+  #setEvent(row: number, event: EventView): void {
+    const c = this.#events.columns;
     const { text } = event;
     c.type.set(row, event.type);
     c.schema_version.set(row, SCHEMA_VERSION);
@@ -214,9 +214,9 @@ export class BatchFold {
     c.status.set(row, event.status + 1);
   }
 
-  private sessionOf(event: EventView): number {
-    const s = this.sessions.columns;
-    const index = this.sessionIndex;
+  #sessionOf(event: EventView): number {
+    const s = this.#sessions.columns;
+    const index = this.#sessionIndex;
     // The last words of a UUIDv7 are random.
     let slot = index.begin(event.id3 ^ event.id2);
     for (let found = index.at(slot); found >= 0; found = index.at((slot = index.after(slot)))) {
@@ -229,8 +229,8 @@ export class BatchFold {
         return found;
       }
     }
-    const added = this.sessions.add();
-    const columns = this.sessions.columns;
+    const added = this.#sessions.add();
+    const columns = this.#sessions.columns;
     columns.id0[added] = event.id0;
     columns.id1[added] = event.id1;
     columns.id2[added] = event.id2;
@@ -240,7 +240,7 @@ export class BatchFold {
     return added;
   }
 
-  private addMinute(session: number, event: EventView, row: number): void {
+  #addMinute(session: number, event: EventView, row: number): void {
     const { minuteBytesSent, minuteBytesReceived, minutePacketsSent, minutePacketsReceived } =
       event;
     if (
@@ -252,10 +252,10 @@ export class BatchFold {
     ) {
       return;
     }
-    this.touchHour(event.intervalStartMs);
+    this.#touchHour(event.intervalStartMs);
     const minute = Math.floor(event.intervalStartMs / MINUTE_MS);
-    const m = this.minutes.columns;
-    const index = this.minuteIndex;
+    const m = this.#minutes.columns;
+    const index = this.#minuteIndex;
     let slot = index.begin(mix(session, minute));
     for (let found = index.at(slot); found >= 0; found = index.at((slot = index.after(slot)))) {
       if (m.session[found] === session && m.minute[found] === minute) {
@@ -269,8 +269,8 @@ export class BatchFold {
         return;
       }
     }
-    const added = this.minutes.add();
-    const columns = this.minutes.columns;
+    const added = this.#minutes.add();
+    const columns = this.#minutes.columns;
     columns.session[added] = session;
     columns.minute[added] = minute;
     columns.event[added] = row;
@@ -281,32 +281,32 @@ export class BatchFold {
     index.set(slot, added, (i) => mix(columns.session[i] as number, columns.minute[i] as number));
   }
 
-  private touchHour(ms: number): void {
+  #touchHour(ms: number): void {
     const hour = ms - (ms % HOUR_MS);
-    if (hour === this.lastHour) return;
-    this.lastHour = hour;
-    this.hourSet.add(hour);
+    if (hour === this.#lastHour) return;
+    this.#lastHour = hour;
+    this.#hourSet.add(hour);
   }
 
-  private gatherSessions(): void {
-    const { newest, seq } = this.sessions.columns;
-    const { length } = this.sessions;
+  #gatherSessions(): void {
+    const { newest, seq } = this.#sessions.columns;
+    const { length } = this.#sessions;
     const from = newest.slice(0, length).map((event) => event - 1);
-    this.sessionRows.replace(length);
-    const rows = this.sessionRows.columns;
-    const events = this.events.columns;
+    this.#sessionRows.replace(length);
+    const rows = this.#sessionRows.columns;
+    const events = this.#events.columns;
     gather(rows, events, COPIED_TO_SESSIONS, from, length);
     rows.status.gather(events.status, from, length);
     rows.updated_at.gather(events.occurred_at, from, length);
     for (let i = 0; i < length; i += 1) rows.version.set(i, (seq[i] as number) * 2);
   }
 
-  private gatherMinutes(): void {
-    const m = this.minutes.columns;
-    const { length } = this.minutes;
-    this.trafficRows.replace(length);
-    const rows = this.trafficRows.columns;
-    gather(rows, this.events.columns, COPIED_TO_TRAFFIC, m.event, length);
+  #gatherMinutes(): void {
+    const m = this.#minutes.columns;
+    const { length } = this.#minutes;
+    this.#trafficRows.replace(length);
+    const rows = this.#trafficRows.columns;
+    gather(rows, this.#events.columns, COPIED_TO_TRAFFIC, m.event, length);
     for (let i = 0; i < length; i += 1) {
       rows.bucket.set(i, (m.minute[i] as number) * (MINUTE_MS / 1_000));
       rows.bytes_sent.set(i, m.bytesSent[i] as number);

@@ -7,44 +7,44 @@ const FIRST_SLOTS = 1 << 12;
 
 export class HashIndex {
   /** Row number + 1; 0 is empty. */
-  private slots = new Uint32Array(FIRST_SLOTS);
-  private count = 0;
+  #slots = new Uint32Array(FIRST_SLOTS);
+  #count = 0;
 
   /** The first slot for a hash. */
   begin(hash: number): number {
-    return spread(hash) & (this.slots.length - 1);
+    return spread(hash) & (this.#slots.length - 1);
   }
 
   after(slot: number): number {
-    return (slot + 1) & (this.slots.length - 1);
+    return (slot + 1) & (this.#slots.length - 1);
   }
 
   /** The row number in a slot, -1 where it is empty. */
   at(slot: number): number {
-    return (this.slots[slot] as number) - 1;
+    return (this.#slots[slot] as number) - 1;
   }
 
   /** Puts a row into the empty slot that the search ended at. `hashOf` tells the hash of any row, for growing. */
   set(slot: number, row: number, hashOf: (row: number) => number): void {
-    this.slots[slot] = row + 1;
-    this.count += 1;
-    if (this.count * 2 > this.slots.length) this.grow(hashOf);
+    this.#slots[slot] = row + 1;
+    this.#count += 1;
+    if (this.#count * 2 > this.#slots.length) this.#grow(hashOf);
   }
 
   /** Forgets all rows; the memory is kept. */
   clear(): void {
-    this.slots.fill(0);
-    this.count = 0;
+    this.#slots.fill(0);
+    this.#count = 0;
   }
 
-  private grow(hashOf: (row: number) => number): void {
-    const old = this.slots;
-    this.slots = new Uint32Array(old.length * 2);
+  #grow(hashOf: (row: number) => number): void {
+    const old = this.#slots;
+    this.#slots = new Uint32Array(old.length * 2);
     for (const entry of old) {
       if (entry === 0) continue;
       let slot = this.begin(hashOf(entry - 1));
-      while (this.slots[slot] !== 0) slot = this.after(slot);
-      this.slots[slot] = entry;
+      while (this.#slots[slot] !== 0) slot = this.after(slot);
+      this.#slots[slot] = entry;
     }
   }
 }
@@ -67,19 +67,22 @@ export class ColumnSet<C extends Record<string, NumberArrayClass<NumberArray>>> 
   /** To be read again after `add`, which may replace them. */
   columns: { [K in keyof C]: InstanceType<C[K]> };
   length = 0;
-  private capacity = FIRST_ROWS;
+  #capacity = FIRST_ROWS;
 
-  constructor(private readonly classes: C) {
-    this.columns = this.allocate((array) => new array(FIRST_ROWS));
+  readonly #classes: C;
+
+  constructor(classes: C) {
+    this.#classes = classes;
+    this.columns = this.#allocate((array) => new array(FIRST_ROWS));
   }
 
   /** Adds a row and returns its number. */
   add(): number {
-    if (this.length === this.capacity) {
-      this.capacity *= 2;
+    if (this.length === this.#capacity) {
+      this.#capacity *= 2;
       const old = this.columns;
-      this.columns = this.allocate((array, name) => {
-        const grown = new array(this.capacity);
+      this.columns = this.#allocate((array, name) => {
+        const grown = new array(this.#capacity);
         grown.set(old[name]);
         return grown;
       });
@@ -94,10 +97,10 @@ export class ColumnSet<C extends Record<string, NumberArrayClass<NumberArray>>> 
     this.length = 0;
   }
 
-  private allocate(make: (array: NumberArrayClass<NumberArray>, name: keyof C) => NumberArray): {
+  #allocate(make: (array: NumberArrayClass<NumberArray>, name: keyof C) => NumberArray): {
     [K in keyof C]: InstanceType<C[K]>;
   } {
-    const entries = Object.entries(this.classes).map(([name, array]) => [name, make(array, name)]);
+    const entries = Object.entries(this.#classes).map(([name, array]) => [name, make(array, name)]);
     return Object.fromEntries(entries) as { [K in keyof C]: InstanceType<C[K]> };
   }
 }

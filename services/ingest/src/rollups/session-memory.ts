@@ -25,46 +25,50 @@ type Generation = ReturnType<typeof createGeneration>;
  * second would push the long ones out between two of their heartbeats.
  */
 export class SessionMemory {
-  private young = createGeneration();
-  private old = createGeneration();
+  #young = createGeneration();
+  #old = createGeneration();
 
-  constructor(private readonly max: number) {}
+  readonly #max: number;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
 
   /** The session's number, -1 where it is not known. Ids are four big-endian words. */
   get(id0: number, id1: number, id2: number, id3: number): number {
-    const found = find(this.young, id0, id1, id2, id3);
-    return found >= 0 ? found : find(this.old, id0, id1, id2, id3);
+    const found = find(this.#young, id0, id1, id2, id3);
+    return found >= 0 ? found : find(this.#old, id0, id1, id2, id3);
   }
 
   /** @param value 0 or more. */
   set(id0: number, id1: number, id2: number, id3: number, value: number): void {
-    if (this.young.rows.length * 2 >= this.max) {
-      this.turn();
+    if (this.#young.rows.length * 2 >= this.#max) {
+      this.#turn();
     }
-    put(this.young, id0, id1, id2, id3, value);
+    put(this.#young, id0, id1, id2, id3, value);
   }
 
-  private turn(): void {
-    const gone = this.old;
-    this.old = this.young;
-    this.young = createGeneration();
+  #turn(): void {
+    const gone = this.#old;
+    this.#old = this.#young;
+    this.#young = createGeneration();
     const { columns, length } = gone.rows;
-    const keptMax = Math.floor(this.max / 4);
+    const keptMax = Math.floor(this.#max / 4);
     // The ones that were set last come first, should there be too many.
-    for (let row = length - 1; row >= 0 && this.young.rows.length < keptMax; row -= 1) {
+    for (let row = length - 1; row >= 0 && this.#young.rows.length < keptMax; row -= 1) {
       if (columns.value[row] !== 0) continue;
       const id0 = columns.id0[row] as number;
       const id1 = columns.id1[row] as number;
       const id2 = columns.id2[row] as number;
       const id3 = columns.id3[row] as number;
       // What was set since is newer.
-      if (find(this.old, id0, id1, id2, id3) < 0) put(this.young, id0, id1, id2, id3, 0);
+      if (find(this.#old, id0, id1, id2, id3) < 0) put(this.#young, id0, id1, id2, id3, 0);
     }
   }
 
   clear(): void {
-    this.young = createGeneration();
-    this.old = createGeneration();
+    this.#young = createGeneration();
+    this.#old = createGeneration();
   }
 }
 

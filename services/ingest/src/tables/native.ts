@@ -51,28 +51,28 @@ function grown<A extends Uint8Array | Uint16Array | Uint32Array>(array: A, lengt
 /** UInt16. */
 export class Uint16Column implements Column {
   readonly type = 'UInt16';
-  private values = new Uint16Array(FIRST_ROWS);
+  #values = new Uint16Array(FIRST_ROWS);
 
   grow(rows: number): void {
-    this.values = grown(this.values, rows);
+    this.#values = grown(this.#values, rows);
   }
 
   set(row: number, value: number): void {
-    this.values[row] = value;
+    this.#values[row] = value;
   }
 
   clear(row: number): void {
-    this.values[row] = 0;
+    this.#values[row] = 0;
   }
 
   gather(from: Uint16Column, rows: Uint32Array, count: number): void {
-    const { values } = this;
-    const source = from.values;
+    const values = this.#values;
+    const source = from.#values;
     for (let i = 0; i < count; i += 1) values[i] = source[rows[i] as number] as number;
   }
 
   pieces(from: number, to: number): Uint8Array[] {
-    return [bytesOf(this.values, from, to)];
+    return [bytesOf(this.#values, from, to)];
   }
 
   size(rows: number): number {
@@ -82,30 +82,30 @@ export class Uint16Column implements Column {
 
 /** UInt32, and DateTime. */
 export class Uint32Column implements Column {
-  private values = new Uint32Array(FIRST_ROWS);
+  #values = new Uint32Array(FIRST_ROWS);
 
   constructor(readonly type: string) {}
 
   grow(rows: number): void {
-    this.values = grown(this.values, rows);
+    this.#values = grown(this.#values, rows);
   }
 
   set(row: number, value: number): void {
-    this.values[row] = value;
+    this.#values[row] = value;
   }
 
   clear(row: number): void {
-    this.values[row] = 0;
+    this.#values[row] = 0;
   }
 
   gather(from: Uint32Column, rows: Uint32Array, count: number): void {
-    const { values } = this;
-    const source = from.values;
+    const values = this.#values;
+    const source = from.#values;
     for (let i = 0; i < count; i += 1) values[i] = source[rows[i] as number] as number;
   }
 
   pieces(from: number, to: number): Uint8Array[] {
-    return [bytesOf(this.values, from, to)];
+    return [bytesOf(this.#values, from, to)];
   }
 
   size(rows: number): number {
@@ -115,29 +115,29 @@ export class Uint32Column implements Column {
 
 /** UInt64 and DateTime64 of whole numbers from 0 to 2^53 - 1. */
 export class Uint64Column implements Column {
-  private words = new Uint32Array(2 * FIRST_ROWS);
+  #words = new Uint32Array(2 * FIRST_ROWS);
 
   constructor(readonly type: string) {}
 
   grow(rows: number): void {
-    this.words = grown(this.words, 2 * rows);
+    this.#words = grown(this.#words, 2 * rows);
   }
 
   set(row: number, value: number): void {
-    const { words } = this;
+    const words = this.#words;
     // A typed array keeps the lowest 32 bits of what it is given.
     words[2 * row] = value;
     words[2 * row + 1] = value / TWO_32;
   }
 
   clear(row: number): void {
-    this.words[2 * row] = 0;
-    this.words[2 * row + 1] = 0;
+    this.#words[2 * row] = 0;
+    this.#words[2 * row + 1] = 0;
   }
 
   gather(from: Uint64Column, rows: Uint32Array, count: number): void {
-    const { words } = this;
-    const source = from.words;
+    const words = this.#words;
+    const source = from.#words;
     for (let i = 0; i < count; i += 1) {
       const at = 2 * (rows[i] as number);
       words[2 * i] = source[at] as number;
@@ -146,7 +146,7 @@ export class Uint64Column implements Column {
   }
 
   pieces(from: number, to: number): Uint8Array[] {
-    return [bytesOf(this.words, 2 * from, 2 * to)];
+    return [bytesOf(this.#words, 2 * from, 2 * to)];
   }
 
   size(rows: number): number {
@@ -168,7 +168,7 @@ abstract class Uint128Column implements Column {
   }
 
   gather(from: this, rows: Uint32Array, count: number): void {
-    const { words } = this;
+    const words = this.words;
     const source = from.words;
     for (let i = 0; i < count; i += 1) {
       const at = 4 * (rows[i] as number);
@@ -193,7 +193,7 @@ export class UuidColumn extends Uint128Column {
 
   /** From four big-endian words. ClickHouse holds two little-endian numbers of 64 bits, the first half first. */
   set(row: number, w0: number, w1: number, w2: number, w3: number): void {
-    const { words } = this;
+    const words = this.words;
     words[4 * row] = w1;
     words[4 * row + 1] = w0;
     words[4 * row + 2] = w3;
@@ -206,7 +206,7 @@ export class Ipv6Column extends Uint128Column {
 
   /** From four big-endian words, which are also ClickHouse's order of bytes. */
   set(row: number, w0: number, w1: number, w2: number, w3: number): void {
-    const { words } = this;
+    const words = this.words;
     words[4 * row] = swapped(w0);
     words[4 * row + 1] = swapped(w1);
     words[4 * row + 2] = swapped(w2);
@@ -221,17 +221,17 @@ function swapped(word: number): number {
 /** String: each text with its length before it. */
 export class TextColumn implements Column {
   readonly type = 'String';
-  private bytes = new Uint8Array(FIRST_TEXT_BYTES);
+  #bytes = new Uint8Array(FIRST_TEXT_BYTES);
   /** Where the text of each row ends. */
-  private ends = new Uint32Array(FIRST_ROWS);
+  #ends = new Uint32Array(FIRST_ROWS);
 
   grow(rows: number): void {
-    this.ends = grown(this.ends, rows);
+    this.#ends = grown(this.#ends, rows);
   }
 
   set(row: number, text: Uint8Array, start: number, length: number): void {
-    let at = this.startOf(row);
-    const bytes = this.room(at + length + LENGTH_MAX_BYTES);
+    let at = this.#startOf(row);
+    const bytes = this.#room(at + length + LENGTH_MAX_BYTES);
     let rest = length;
     while (rest >= 0x80) {
       bytes[at] = (rest & 0x7f) | 0x80;
@@ -242,24 +242,24 @@ export class TextColumn implements Column {
     at += 1;
     // A loop: these texts are short, and a call of `set` costs more than they do.
     for (let i = 0; i < length; i += 1) bytes[at + i] = text[start + i] as number;
-    this.ends[row] = at + length;
+    this.#ends[row] = at + length;
   }
 
   clear(row: number): void {
-    const at = this.startOf(row);
-    this.room(at + 1)[at] = 0;
-    this.ends[row] = at + 1;
+    const at = this.#startOf(row);
+    this.#room(at + 1)[at] = 0;
+    this.#ends[row] = at + 1;
   }
 
   gather(from: TextColumn, rows: Uint32Array, count: number): void {
-    const source = from.bytes;
-    const { ends } = this;
+    const source = from.#bytes;
+    const ends = this.#ends;
     let at = 0;
     for (let i = 0; i < count; i += 1) {
       const row = rows[i] as number;
-      const start = from.startOf(row);
-      const length = (from.ends[row] as number) - start;
-      const bytes = this.room(at + length);
+      const start = from.#startOf(row);
+      const length = (from.#ends[row] as number) - start;
+      const bytes = this.#room(at + length);
       for (let k = 0; k < length; k += 1) bytes[at + k] = source[start + k] as number;
       at += length;
       ends[i] = at;
@@ -267,84 +267,87 @@ export class TextColumn implements Column {
   }
 
   pieces(from: number, to: number): Uint8Array[] {
-    return [this.bytes.subarray(this.startOf(from), this.startOf(to))];
+    return [this.#bytes.subarray(this.#startOf(from), this.#startOf(to))];
   }
 
   size(rows: number): number {
-    return this.startOf(rows);
+    return this.#startOf(rows);
   }
 
   /** Whether the text of a row is this one. */
   holds(row: number, text: Uint8Array, start: number, length: number): boolean {
-    const { bytes } = this;
-    const at = this.textOf(row);
-    if ((this.ends[row] as number) - at !== length) return false;
+    const bytes = this.#bytes;
+    const at = this.#textOf(row);
+    if ((this.#ends[row] as number) - at !== length) return false;
     for (let i = 0; i < length; i += 1) if (bytes[at + i] !== text[start + i]) return false;
     return true;
   }
 
   hash(row: number): number {
-    const at = this.textOf(row);
-    return hashOf(this.bytes, at, (this.ends[row] as number) - at);
+    const at = this.#textOf(row);
+    return hashOf(this.#bytes, at, (this.#ends[row] as number) - at);
   }
 
   /** Where a row's text begins, behind its length. */
-  private textOf(row: number): number {
-    let at = this.startOf(row);
-    while ((this.bytes[at] as number) >= 0x80) at += 1;
+  #textOf(row: number): number {
+    let at = this.#startOf(row);
+    while ((this.#bytes[at] as number) >= 0x80) at += 1;
     return at + 1;
   }
 
-  private startOf(row: number): number {
-    return row === 0 ? 0 : (this.ends[row - 1] as number);
+  #startOf(row: number): number {
+    return row === 0 ? 0 : (this.#ends[row - 1] as number);
   }
 
-  private room(length: number): Uint8Array {
-    if (length > this.bytes.length) {
-      this.bytes = grown(this.bytes, Math.max(length, 2 * this.bytes.length));
+  #room(length: number): Uint8Array {
+    if (length > this.#bytes.length) {
+      this.#bytes = grown(this.#bytes, Math.max(length, 2 * this.#bytes.length));
     }
-    return this.bytes;
+    return this.#bytes;
   }
 }
 
 /** Nullable: which rows are null, then the values, those of null rows included. */
 export class NullableColumn<C extends Column> implements Column {
   readonly type: string;
-  private nulls = new Uint8Array(FIRST_ROWS);
+  #nulls = new Uint8Array(FIRST_ROWS);
 
-  constructor(private readonly inner: C) {
+  readonly #inner: C;
+
+  constructor(inner: C) {
+    this.#inner = inner;
     this.type = `Nullable(${inner.type})`;
   }
 
   grow(rows: number): void {
-    this.nulls = grown(this.nulls, rows);
-    this.inner.grow(rows);
+    this.#nulls = grown(this.#nulls, rows);
+    this.#inner.grow(rows);
   }
 
   /** The column to set the row's value in, which is not null. */
   present(row: number): C {
-    this.nulls[row] = 0;
-    return this.inner;
+    this.#nulls[row] = 0;
+    return this.#inner;
   }
 
   clear(row: number): void {
-    this.nulls[row] = 1;
-    this.inner.clear(row);
+    this.#nulls[row] = 1;
+    this.#inner.clear(row);
   }
 
   gather(from: this, rows: Uint32Array, count: number): void {
-    const { nulls } = this;
-    const source = from.nulls;
+    const nulls = this.#nulls;
+    const source = from.#nulls;
     for (let i = 0; i < count; i += 1) nulls[i] = source[rows[i] as number] as number;
-    this.inner.gather(from.inner, rows, count);
+    this.#inner.gather(from.#inner, rows, count);
   }
 
   pieces(from: number, to: number): Uint8Array[] {
-    return [this.nulls.subarray(from, to), ...this.inner.pieces(from, to)];
+    return [this.#nulls.subarray(from, to), ...this.#inner.pieces(from, to)];
   }
 
   size(rows: number): number {
-    return rows + this.inner.size(rows);
+    return rows + this.#inner.size(rows);
   }
 }
 
@@ -363,17 +366,17 @@ function uint64(value: number): Uint8Array {
 /** LowCardinality of a closed set of texts: rows hold the number of theirs. */
 export class ChoiceColumn implements Column {
   readonly type: string;
-  private readonly keys: Uint8Array;
-  private indexes = new Uint8Array(FIRST_ROWS);
+  readonly #keys: Uint8Array;
+  #indexes = new Uint8Array(FIRST_ROWS);
 
   /**
    * @param choices at most 256.
    * @param isNullable the first choice then stands for null.
    */
-  constructor(
-    private readonly choices: readonly string[],
-    isNullable = false,
-  ) {
+  readonly #choices: readonly string[];
+
+  constructor(choices: readonly string[], isNullable = false) {
+    this.#choices = choices;
     if (choices.length > 256) throw new RangeError('more choices than a byte can tell apart');
     this.type = `LowCardinality(${isNullable ? 'Nullable(String)' : 'String'})`;
     const texts = new TextColumn();
@@ -382,24 +385,24 @@ export class ChoiceColumn implements Column {
       const bytes = Buffer.from(choice, 'utf8');
       texts.set(i, bytes, 0, bytes.length);
     }
-    this.keys = Buffer.concat(texts.pieces(0, choices.length));
+    this.#keys = Buffer.concat(texts.pieces(0, choices.length));
   }
 
   grow(rows: number): void {
-    this.indexes = grown(this.indexes, rows);
+    this.#indexes = grown(this.#indexes, rows);
   }
 
   set(row: number, choice: number): void {
-    this.indexes[row] = choice;
+    this.#indexes[row] = choice;
   }
 
   clear(row: number): void {
-    this.indexes[row] = 0;
+    this.#indexes[row] = 0;
   }
 
   gather(from: ChoiceColumn, rows: Uint32Array, count: number): void {
-    const { indexes } = this;
-    const source = from.indexes;
+    const indexes = this.#indexes;
+    const source = from.#indexes;
     for (let i = 0; i < count; i += 1) indexes[i] = source[rows[i] as number] as number;
   }
 
@@ -407,10 +410,10 @@ export class ChoiceColumn implements Column {
     return [
       DICTIONARY_VERSION,
       uint64(INDEX_UINT8 | HAS_KEYS),
-      uint64(this.choices.length),
-      this.keys,
+      uint64(this.#choices.length),
+      this.#keys,
       uint64(to - from),
-      this.indexes.subarray(from, to),
+      this.#indexes.subarray(from, to),
     ];
   }
 
@@ -422,87 +425,91 @@ export class ChoiceColumn implements Column {
 /** LowCardinality of texts that are not known beforehand. The dictionary begins anew with row 0. */
 export class DictionaryColumn implements Column {
   readonly type: string;
-  private keys = new TextColumn();
-  private keyCount = 0;
-  private keyRoom = FIRST_ROWS;
-  private readonly index = new HashIndex();
-  private lastKey = -1;
-  private indexes = new Uint32Array(FIRST_ROWS);
+  #keys = new TextColumn();
+  #keyCount = 0;
+  #keyRoom = FIRST_ROWS;
+  readonly #index = new HashIndex();
+  #lastKey = -1;
+  #indexes = new Uint32Array(FIRST_ROWS);
 
   /** @param isNullable key 0 then stands for null. */
-  constructor(private readonly isNullable = false) {
+  readonly #isNullable;
+
+  constructor(isNullable = false) {
+    this.#isNullable = isNullable;
     this.type = `LowCardinality(${isNullable ? 'Nullable(String)' : 'String'})`;
   }
 
   grow(rows: number): void {
-    this.indexes = grown(this.indexes, rows);
+    this.#indexes = grown(this.#indexes, rows);
   }
 
   set(row: number, text: Uint8Array, start: number, length: number): void {
-    if (row === 0) this.begin();
-    const { lastKey } = this;
-    this.indexes[row] =
-      lastKey >= 0 && this.keys.holds(lastKey, text, start, length)
+    if (row === 0) this.#begin();
+    const lastKey = this.#lastKey;
+    this.#indexes[row] =
+      lastKey >= 0 && this.#keys.holds(lastKey, text, start, length)
         ? lastKey
-        : this.keyOf(text, start, length);
+        : this.#keyOf(text, start, length);
   }
 
   /** To null, or to the empty text. */
   clear(row: number): void {
-    if (row === 0) this.begin();
-    this.indexes[row] = this.isNullable ? 0 : this.keyOf(NOTHING, 0, 0);
+    if (row === 0) this.#begin();
+    this.#indexes[row] = this.#isNullable ? 0 : this.#keyOf(NOTHING, 0, 0);
   }
 
   gather(from: this, rows: Uint32Array, count: number): void {
-    const { indexes } = this;
-    const source = from.indexes;
+    const indexes = this.#indexes;
+    const source = from.#indexes;
     for (let i = 0; i < count; i += 1) indexes[i] = source[rows[i] as number] as number;
     // Read from now on, and never added to.
-    this.keys = from.keys;
-    this.keyCount = from.keyCount;
+    this.#keys = from.#keys;
+    this.#keyCount = from.#keyCount;
   }
 
   pieces(from: number, to: number): Uint8Array[] {
     return [
       DICTIONARY_VERSION,
       uint64(INDEX_UINT32 | HAS_KEYS),
-      uint64(this.keyCount),
-      ...this.keys.pieces(0, this.keyCount),
+      uint64(this.#keyCount),
+      ...this.#keys.pieces(0, this.#keyCount),
       uint64(to - from),
-      bytesOf(this.indexes, from, to),
+      bytesOf(this.#indexes, from, to),
     ];
   }
 
   size(rows: number): number {
-    return rows * 4 + this.keys.size(this.keyCount);
+    return rows * 4 + this.#keys.size(this.#keyCount);
   }
 
-  private begin(): void {
-    this.index.clear();
-    this.keyCount = 0;
-    this.lastKey = -1;
-    if (!this.isNullable) return;
-    this.keys.clear(0);
-    this.keyCount = 1;
+  #begin(): void {
+    this.#index.clear();
+    this.#keyCount = 0;
+    this.#lastKey = -1;
+    if (!this.#isNullable) return;
+    this.#keys.clear(0);
+    this.#keyCount = 1;
   }
 
-  private keyOf(text: Uint8Array, start: number, length: number): number {
-    const { index, keys } = this;
+  #keyOf(text: Uint8Array, start: number, length: number): number {
+    const index = this.#index;
+    const keys = this.#keys;
     let slot = index.begin(hashOf(text, start, length));
     for (let found = index.at(slot); found >= 0; found = index.at((slot = index.after(slot)))) {
       if (!keys.holds(found, text, start, length)) continue;
-      this.lastKey = found;
+      this.#lastKey = found;
       return found;
     }
-    const key = this.keyCount;
-    if (key === this.keyRoom) {
-      this.keyRoom *= 2;
-      keys.grow(this.keyRoom);
+    const key = this.#keyCount;
+    if (key === this.#keyRoom) {
+      this.#keyRoom *= 2;
+      keys.grow(this.#keyRoom);
     }
     keys.set(key, text, start, length);
-    this.keyCount += 1;
+    this.#keyCount += 1;
     index.set(slot, key, (each) => keys.hash(each));
-    this.lastKey = key;
+    this.#lastKey = key;
     return key;
   }
 }
@@ -519,27 +526,27 @@ function hashOf(text: Uint8Array, start: number, length: number): number {
 /** Columns that have the same rows, by their names. */
 export class NativeTable<C extends Readonly<Record<string, Column>>> {
   rows = 0;
-  private room = FIRST_ROWS;
-  private readonly list: readonly Column[];
-  private readonly headers: readonly Uint8Array[];
+  #room = FIRST_ROWS;
+  readonly #list: readonly Column[];
+  readonly #headers: readonly Uint8Array[];
 
   constructor(readonly columns: C) {
-    this.list = Object.values(columns);
-    this.headers = Object.entries(columns).map(([name, { type }]) =>
+    this.#list = Object.values(columns);
+    this.#headers = Object.entries(columns).map(([name, { type }]) =>
       Buffer.concat([prefixed(name), prefixed(type)]),
     );
   }
 
   /** A new row, to be set in every column before the next one. */
   add(): number {
-    if (this.rows === this.room) this.reserve(2 * this.room);
+    if (this.rows === this.#room) this.#reserve(2 * this.#room);
     this.rows += 1;
     return this.rows - 1;
   }
 
   /** Takes over so many rows that the caller sets column by column. */
   replace(rows: number): void {
-    if (rows > this.room) this.reserve(Math.max(rows, 2 * this.room));
+    if (rows > this.#room) this.#reserve(Math.max(rows, 2 * this.#room));
     this.rows = rows;
   }
 
@@ -550,24 +557,24 @@ export class NativeTable<C extends Readonly<Record<string, Column>>> {
 
   get bytes(): number {
     let bytes = 0;
-    for (const column of this.list) bytes += column.size(this.rows);
+    for (const column of this.#list) bytes += column.size(this.rows);
     return bytes;
   }
 
   /** The rows [from, to) as one block; there must be one. */
   encode(from = 0, to = this.rows): Uint8Array[] {
     return [
-      Buffer.concat([leb128(this.list.length), leb128(to - from)]),
-      ...this.list.flatMap((column, i) => [
-        this.headers[i] as Uint8Array,
+      Buffer.concat([leb128(this.#list.length), leb128(to - from)]),
+      ...this.#list.flatMap((column, i) => [
+        this.#headers[i] as Uint8Array,
         ...column.pieces(from, to).filter(({ length }) => length > 0),
       ]),
     ];
   }
 
-  private reserve(rows: number): void {
-    this.room = rows;
-    for (const column of this.list) column.grow(rows);
+  #reserve(rows: number): void {
+    this.#room = rows;
+    for (const column of this.#list) column.grow(rows);
   }
 }
 

@@ -24,25 +24,25 @@ const BYTES_PER_CHARACTER = 3;
 
 /** Gathers frames and hands over what has come together. */
 export class FrameWriter {
-  private buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  private used = 0;
+  #buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  #used = 0;
 
   /** @param handOver gets a chunk, to be read or copied at once: its memory is used again. */
   constructor(private readonly handOver: (chunk: Uint8Array) => void) {}
 
   event(event: SessionEvent): void {
     const text = encodeEvent(event);
-    const buffer = this.room(text.length * BYTES_PER_CHARACTER);
-    const start = this.used + HEADER_BYTES;
+    const buffer = this.#room(text.length * BYTES_PER_CHARACTER);
+    const start = this.#used + HEADER_BYTES;
     const bytes = buffer.write(text, start);
     switch (event.type) {
       case 'SessionStarted':
-        this.header(buffer, 'started', 0, bytes);
+        this.#header(buffer, 'started', 0, bytes);
         break;
       case 'TrafficDelta': {
         const isFinal =
           event.interval_end.endsWith(':00.000Z') && event.interval_end !== event.interval_start;
-        this.header(
+        this.#header(
           buffer,
           isFinal ? 'final_delta' : 'delta',
           minuteOf(event.interval_start),
@@ -51,40 +51,40 @@ export class FrameWriter {
         break;
       }
       case 'SessionClosed':
-        this.header(buffer, 'closed', minuteOf(event.interval_start), bytes);
+        this.#header(buffer, 'closed', minuteOf(event.interval_start), bytes);
         break;
     }
   }
 
   reading(reading: SessionReading): void {
-    const buffer = this.room(READING_MAX_BYTES);
-    const start = this.used + HEADER_BYTES;
+    const buffer = this.#room(READING_MAX_BYTES);
+    const start = this.#used + HEADER_BYTES;
     const bytes = writeReading(buffer, start, reading) - start;
-    this.header(buffer, 'reading', Math.floor(reading.interval_start_ms / MINUTE_MS), bytes);
+    this.#header(buffer, 'reading', Math.floor(reading.interval_start_ms / MINUTE_MS), bytes);
   }
 
   /** Hands over what has been written since the last time, where there is something. */
   flush(): void {
-    if (this.used === 0) return;
-    const chunk = this.buffer.subarray(0, this.used);
-    this.used = 0;
+    if (this.#used === 0) return;
+    const chunk = this.#buffer.subarray(0, this.#used);
+    this.#used = 0;
     this.handOver(chunk);
   }
 
-  private room(bytes: number): Buffer {
+  #room(bytes: number): Buffer {
     const needed = HEADER_BYTES + bytes;
-    if (this.used + needed > this.buffer.length) {
+    if (this.#used + needed > this.#buffer.length) {
       this.flush();
-      if (needed > this.buffer.length) this.buffer = Buffer.allocUnsafeSlow(needed);
+      if (needed > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(needed);
     }
-    return this.buffer;
+    return this.#buffer;
   }
 
-  private header(buffer: Buffer, kind: FrameKind, minute: number, bytes: number): void {
-    buffer[this.used] = FRAME_KINDS.indexOf(kind);
-    buffer.writeUInt32LE(minute, this.used + 4);
-    buffer.writeUInt32LE(bytes, this.used + 8);
-    this.used += HEADER_BYTES + bytes;
+  #header(buffer: Buffer, kind: FrameKind, minute: number, bytes: number): void {
+    buffer[this.#used] = FRAME_KINDS.indexOf(kind);
+    buffer.writeUInt32LE(minute, this.#used + 4);
+    buffer.writeUInt32LE(bytes, this.#used + 8);
+    this.#used += HEADER_BYTES + bytes;
   }
 }
 

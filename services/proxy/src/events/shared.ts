@@ -10,48 +10,48 @@ export function createSharedBuffer(): SharedArrayBuffer {
 }
 
 export class SharedState {
-  private readonly positions: BigInt64Array;
-  private readonly flags: Int32Array;
+  readonly #positions: BigInt64Array;
+  readonly #flags: Int32Array;
 
   constructor(buffer: SharedArrayBuffer) {
-    this.positions = new BigInt64Array(buffer, 0, 2);
-    this.flags = new Int32Array(buffer, POSITIONS_BYTES, 2);
+    this.#positions = new BigInt64Array(buffer, 0, 2);
+    this.#flags = new Int32Array(buffer, POSITIONS_BYTES, 2);
   }
 
   /** How far the intake is written. Set after the bytes are there. */
   get written(): number {
-    return Number(Atomics.load(this.positions, WRITTEN));
+    return Number(Atomics.load(this.#positions, WRITTEN));
   }
 
   set written(position: number) {
-    Atomics.store(this.positions, WRITTEN, BigInt(position));
+    Atomics.store(this.#positions, WRITTEN, BigInt(position));
   }
 
   /** How far the intake is taken. */
   get taken(): number {
-    return Number(Atomics.load(this.positions, TAKEN));
+    return Number(Atomics.load(this.#positions, TAKEN));
   }
 
   set taken(position: number) {
-    Atomics.store(this.positions, TAKEN, BigInt(position));
+    Atomics.store(this.#positions, TAKEN, BigInt(position));
   }
 
   /** Whether the spool is too full for new sessions. */
   get isFull(): boolean {
-    return Atomics.load(this.flags, FULL) === 1;
+    return Atomics.load(this.#flags, FULL) === 1;
   }
 
   set isFull(isFull: boolean) {
-    Atomics.store(this.flags, FULL, isFull ? 1 : 0);
+    Atomics.store(this.#flags, FULL, isFull ? 1 : 0);
   }
 
   /** The publishing side stops looking; it must look once more after this. */
   fallAsleep(): void {
-    Atomics.store(this.flags, ASLEEP, 1);
+    Atomics.store(this.#flags, ASLEEP, 1);
   }
 
   /** Whether it was asleep, and has to be told to look. */
   wake(): boolean {
-    return Atomics.compareExchange(this.flags, ASLEEP, 1, 0) === 1;
+    return Atomics.compareExchange(this.#flags, ASLEEP, 1, 0) === 1;
   }
 }

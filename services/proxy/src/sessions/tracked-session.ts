@@ -51,32 +51,35 @@ export class TrackedSession implements Session, RosterMember {
   lastReport = 0;
   connectMs: number | null = null;
   /** What `mark` was at the last reading; below 0 where a reading is due anyway. */
-  private noted = 0;
+  #noted = 0;
 
   /** The totals as last reported. */
-  private reportedBytesSent = 0;
-  private reportedBytesReceived = 0;
-  private reportedPacketsSent = 0;
-  private reportedPacketsReceived = 0;
+  #reportedBytesSent = 0;
+  #reportedBytesReceived = 0;
+  #reportedPacketsSent = 0;
+  #reportedPacketsReceived = 0;
   /**
    * The totals at the start of the UTC minute that the interval lies in; null while nothing has been
    * reported in that minute, when they are the totals as last reported.
    */
-  private minuteStart: Counters | null = null;
+  #minuteStart: Counters | null = null;
   /** Start of the session, ms after the tracker's. */
-  private readonly startedAfterMs: number;
+  readonly #startedAfterMs: number;
+
+  readonly #owner: SessionOwner;
 
   constructor(
-    private readonly owner: SessionOwner,
+    owner: SessionOwner,
     readonly session_id: string,
     startedAtMs: number,
     public header: SessionHeader,
   ) {
-    this.startedAfterMs = startedAtMs - owner.epochMs;
+    this.#owner = owner;
+    this.#startedAfterMs = startedAtMs - owner.epochMs;
   }
 
   get startedAtMs(): number {
-    return this.owner.epochMs + this.startedAfterMs;
+    return this.#owner.epochMs + this.#startedAfterMs;
   }
 
   get closed(): boolean {
@@ -88,7 +91,7 @@ export class TrackedSession implements Session, RosterMember {
       this.header = { ...this.header, dest_ip: destIp, acl_rule_matched: rule };
     }
     this.connectMs = Math.max(0, Math.round(connectMs));
-    this.noted = -1;
+    this.#noted = -1;
   }
 
   unreached(connectMs: number): void {
@@ -106,16 +109,16 @@ export class TrackedSession implements Session, RosterMember {
 
   close(reason: CloseReason, errorCode: string | null): void {
     if (this.closed) return;
-    this.owner.closing(this, reason, errorCode);
+    this.#owner.closing(this, reason, errorCode);
   }
 
   /** Whether anything was counted since the last event. */
   get hasUnreported(): boolean {
     return (
-      this.bytesSent !== this.reportedBytesSent ||
-      this.bytesReceived !== this.reportedBytesReceived ||
-      this.packetsSent !== this.reportedPacketsSent ||
-      this.packetsReceived !== this.reportedPacketsReceived
+      this.bytesSent !== this.#reportedBytesSent ||
+      this.bytesReceived !== this.#reportedBytesReceived ||
+      this.packetsSent !== this.#reportedPacketsSent ||
+      this.packetsReceived !== this.#reportedPacketsReceived
     );
   }
 
@@ -126,8 +129,8 @@ export class TrackedSession implements Session, RosterMember {
   reading(nowMs: number): SessionReading | null {
     const mark =
       this.seq + this.bytesSent + this.bytesReceived + this.packetsSent + this.packetsReceived;
-    if (mark === this.noted) return null;
-    this.noted = mark;
+    if (mark === this.#noted) return null;
+    this.#noted = mark;
     return {
       session_id: this.session_id,
       seq: this.seq,
@@ -142,8 +145,8 @@ export class TrackedSession implements Session, RosterMember {
         packets_sent: this.packetsSent,
         packets_received: this.packetsReceived,
       },
-      delta: this.delta(),
-      minute: this.minute(),
+      delta: this.#delta(),
+      minute: this.#minute(),
     };
   }
 
@@ -161,8 +164,8 @@ export class TrackedSession implements Session, RosterMember {
       occurred_at: startedAt,
       session_id: this.session_id,
       seq: 0,
-      proxy_id: this.owner.origin.proxy_id,
-      proxy_epoch: this.owner.origin.proxy_epoch,
+      proxy_id: this.#owner.origin.proxy_id,
+      proxy_epoch: this.#owner.origin.proxy_epoch,
       started_at: startedAt,
       user: h.user,
       source_ip: h.source_ip,
@@ -195,8 +198,8 @@ export class TrackedSession implements Session, RosterMember {
       occurred_at: end,
       session_id: this.session_id,
       seq: this.seq + 1,
-      proxy_id: this.owner.origin.proxy_id,
-      proxy_epoch: this.owner.origin.proxy_epoch,
+      proxy_id: this.#owner.origin.proxy_id,
+      proxy_epoch: this.#owner.origin.proxy_epoch,
       started_at: timestampOf(this.startedAtMs),
       user: h.user,
       source_ip: h.source_ip,
@@ -215,10 +218,10 @@ export class TrackedSession implements Session, RosterMember {
       packets_received: this.packetsReceived,
       interval_start: timestampOf(this.startedAtMs + this.intervalStart),
       interval_end: end,
-      delta: this.delta(),
-      minute: this.minute(),
+      delta: this.#delta(),
+      minute: this.#minute(),
     };
-    this.markReported(endMs);
+    this.#markReported(endMs);
     return event;
   }
 
@@ -232,8 +235,8 @@ export class TrackedSession implements Session, RosterMember {
       occurred_at: end,
       session_id: this.session_id,
       seq: this.seq + 1,
-      proxy_id: this.owner.origin.proxy_id,
-      proxy_epoch: this.owner.origin.proxy_epoch,
+      proxy_id: this.#owner.origin.proxy_id,
+      proxy_epoch: this.#owner.origin.proxy_epoch,
       started_at: timestampOf(this.startedAtMs),
       user: h.user,
       source_ip: h.source_ip,
@@ -252,8 +255,8 @@ export class TrackedSession implements Session, RosterMember {
       packets_received: this.packetsReceived,
       interval_start: timestampOf(this.startedAtMs + this.intervalStart),
       interval_end: end,
-      delta: this.delta(),
-      minute: this.minute(),
+      delta: this.#delta(),
+      minute: this.#minute(),
       ended_at: end,
       duration_ms: endMs - this.startedAtMs,
       status: statusOf(reason),
@@ -264,7 +267,7 @@ export class TrackedSession implements Session, RosterMember {
           : errorCode.slice(0, EVENT_LIMITS.error_code_chars),
       connect_ms: this.connectMs,
     };
-    this.markReported(endMs);
+    this.#markReported(endMs);
     this.seq = ENDED;
     return event;
   }
@@ -272,21 +275,21 @@ export class TrackedSession implements Session, RosterMember {
   /** Begins the interval of a new minute; everything counted must have been reported. */
   beginMinute(startMs: number): void {
     this.intervalStart = startMs - this.startedAtMs;
-    this.minuteStart = null;
+    this.#minuteStart = null;
   }
 
-  private delta(): Counters {
+  #delta(): Counters {
     return {
-      bytes_sent: this.bytesSent - this.reportedBytesSent,
-      bytes_received: this.bytesReceived - this.reportedBytesReceived,
-      packets_sent: this.packetsSent - this.reportedPacketsSent,
-      packets_received: this.packetsReceived - this.reportedPacketsReceived,
+      bytes_sent: this.bytesSent - this.#reportedBytesSent,
+      bytes_received: this.bytesReceived - this.#reportedBytesReceived,
+      packets_sent: this.packetsSent - this.#reportedPacketsSent,
+      packets_received: this.packetsReceived - this.#reportedPacketsReceived,
     };
   }
 
-  private minute(): Counters {
-    const start = this.minuteStart;
-    if (start === null) return this.delta();
+  #minute(): Counters {
+    const start = this.#minuteStart;
+    if (start === null) return this.#delta();
     return {
       bytes_sent: this.bytesSent - start.bytes_sent,
       bytes_received: this.bytesReceived - start.bytes_received,
@@ -295,20 +298,20 @@ export class TrackedSession implements Session, RosterMember {
     };
   }
 
-  private markReported(endMs: number): void {
+  #markReported(endMs: number): void {
     this.seq += 1;
     this.intervalStart = endMs - this.startedAtMs;
     this.lastReport = this.intervalStart;
     if (!this.hasUnreported) return;
-    this.minuteStart ??= {
-      bytes_sent: this.reportedBytesSent,
-      bytes_received: this.reportedBytesReceived,
-      packets_sent: this.reportedPacketsSent,
-      packets_received: this.reportedPacketsReceived,
+    this.#minuteStart ??= {
+      bytes_sent: this.#reportedBytesSent,
+      bytes_received: this.#reportedBytesReceived,
+      packets_sent: this.#reportedPacketsSent,
+      packets_received: this.#reportedPacketsReceived,
     };
-    this.reportedBytesSent = this.bytesSent;
-    this.reportedBytesReceived = this.bytesReceived;
-    this.reportedPacketsSent = this.packetsSent;
-    this.reportedPacketsReceived = this.packetsReceived;
+    this.#reportedBytesSent = this.bytesSent;
+    this.#reportedBytesReceived = this.bytesReceived;
+    this.#reportedPacketsSent = this.packetsSent;
+    this.#reportedPacketsReceived = this.packetsReceived;
   }
 }

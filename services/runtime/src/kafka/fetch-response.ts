@@ -52,34 +52,38 @@ export function batchOf(message: KafkaMessage): RecordBatch {
 }
 
 class Reader {
-  private at = 0;
+  #at = 0;
 
-  constructor(private readonly bytes: Buffer) {}
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
 
   int16(): number {
-    this.at += 2;
-    return this.bytes.readInt16BE(this.at - 2);
+    this.#at += 2;
+    return this.#bytes.readInt16BE(this.#at - 2);
   }
 
   int32(): number {
-    this.at += 4;
-    return this.bytes.readInt32BE(this.at - 4);
+    this.#at += 4;
+    return this.#bytes.readInt32BE(this.#at - 4);
   }
 
   int64(): bigint {
-    this.at += 8;
-    return this.bytes.readBigInt64BE(this.at - 8);
+    this.#at += 8;
+    return this.#bytes.readBigInt64BE(this.#at - 8);
   }
 
   string(): string {
     const length = this.int16();
-    this.at += Math.max(0, length);
-    return this.bytes.toString('utf8', this.at - Math.max(0, length), this.at);
+    this.#at += Math.max(0, length);
+    return this.#bytes.toString('utf8', this.#at - Math.max(0, length), this.#at);
   }
 
   take(length: number): Buffer {
-    this.at += Math.max(0, length);
-    return this.bytes.subarray(this.at - Math.max(0, length), this.at);
+    this.#at += Math.max(0, length);
+    return this.#bytes.subarray(this.#at - Math.max(0, length), this.#at);
   }
 
   array<T>(item: () => T): T[] {

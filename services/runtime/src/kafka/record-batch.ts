@@ -120,90 +120,95 @@ export class RecordCursor {
   keyLength = -1;
   valueStart = 0;
   valueLength = -1;
-  private headersStart = 0;
-  private at = 0;
-  private left: number;
+  #headersStart = 0;
+  #at = 0;
+  #left: number;
+
+  readonly #batch: RecordBatch;
+  #fromOffset: number;
 
   constructor(
-    private readonly batch: RecordBatch,
+    batch: RecordBatch,
     readonly bytes: Buffer,
     /** A fetch may begin in the middle of a batch; what lies before is passed over. */
-    private fromOffset: number,
+    fromOffset: number,
   ) {
-    this.left = batch.count;
+    this.#batch = batch;
+    this.#fromOffset = fromOffset;
+    this.#left = batch.count;
   }
 
   /** Goes to the next record; false after the last one. @throws KafkaError where the bytes make no sense. */
   next(): boolean {
-    while (this.left > 0) {
-      this.step();
-      if (this.offset >= this.fromOffset) return true;
+    while (this.#left > 0) {
+      this.#step();
+      if (this.offset >= this.#fromOffset) return true;
     }
     return false;
   }
 
   /** Passes over what lies before this offset too. */
   skipTo(offset: number): void {
-    this.fromOffset = Math.max(this.fromOffset, offset);
+    this.#fromOffset = Math.max(this.#fromOffset, offset);
   }
 
-  private step(): void {
-    this.left -= 1;
-    const length = this.varint();
-    const end = this.at + length;
+  #step(): void {
+    this.#left -= 1;
+    const length = this.#varint();
+    const end = this.#at + length;
     if (length < 0 || end > this.bytes.length) throw damaged('a record exceeds it');
-    this.at += 1; // attributes of a record: unused
-    const timestampDelta = this.varint();
-    this.offset = this.batch.baseOffset + this.varint();
+    this.#at += 1; // attributes of a record: unused
+    const timestampDelta = this.#varint();
+    this.offset = this.#batch.baseOffset + this.#varint();
     this.timestampMs =
-      (this.batch.attributes & LOG_APPEND_TIME) === 0
-        ? this.batch.baseTimestampMs + timestampDelta
-        : this.batch.maxTimestampMs;
-    this.keyLength = this.varint();
-    this.keyStart = this.at;
-    this.at += Math.max(0, this.keyLength);
-    this.valueLength = this.varint();
-    this.valueStart = this.at;
-    this.at += Math.max(0, this.valueLength);
-    this.headersStart = this.at;
-    if (this.at > end) throw damaged('a key or value exceeds its record');
-    this.at = end;
+      (this.#batch.attributes & LOG_APPEND_TIME) === 0
+        ? this.#batch.baseTimestampMs + timestampDelta
+        : this.#batch.maxTimestampMs;
+    this.keyLength = this.#varint();
+    this.keyStart = this.#at;
+    this.#at += Math.max(0, this.keyLength);
+    this.valueLength = this.#varint();
+    this.valueStart = this.#at;
+    this.#at += Math.max(0, this.valueLength);
+    this.#headersStart = this.#at;
+    if (this.#at > end) throw damaged('a key or value exceeds its record');
+    this.#at = end;
   }
 
   /** A copy of the present record, headers included. */
   record(): StoredRecord {
-    const resumeAt = this.at;
-    this.at = this.headersStart;
+    const resumeAt = this.#at;
+    this.#at = this.#headersStart;
     const headers: [string, Buffer | null][] = [];
-    for (let count = this.varint(); count > 0; count -= 1) {
-      const name = this.copy(this.varint());
-      headers.push([name?.toString('utf8') ?? '', this.copy(this.varint())]);
+    for (let count = this.#varint(); count > 0; count -= 1) {
+      const name = this.#copy(this.#varint());
+      headers.push([name?.toString('utf8') ?? '', this.#copy(this.#varint())]);
     }
-    if (this.at > resumeAt) throw damaged('a header exceeds its record');
-    this.at = resumeAt;
+    if (this.#at > resumeAt) throw damaged('a header exceeds its record');
+    this.#at = resumeAt;
     return {
       offset: this.offset,
       timestampMs: this.timestampMs,
-      key: this.slice(this.keyStart, this.keyLength),
-      value: this.slice(this.valueStart, this.valueLength),
+      key: this.#slice(this.keyStart, this.keyLength),
+      value: this.#slice(this.valueStart, this.valueLength),
       headers,
     };
   }
 
-  private copy(length: number): Buffer | null {
-    const bytes = this.slice(this.at, length);
-    this.at += Math.max(0, length);
+  #copy(length: number): Buffer | null {
+    const bytes = this.#slice(this.#at, length);
+    this.#at += Math.max(0, length);
     return bytes;
   }
 
-  private slice(start: number, length: number): Buffer | null {
+  #slice(start: number, length: number): Buffer | null {
     return length < 0 ? null : Buffer.from(this.bytes.subarray(start, start + length));
   }
 
   /** A zigzag number of up to 10 bytes. Beyond 2^53 it is not exact; no length or delta of sense is. */
-  private varint(): number {
-    const { bytes } = this;
-    let at = this.at;
+  #varint(): number {
+    const bytes = this.bytes;
+    let at = this.#at;
     let byte = bytes[at++] ?? 0;
     let value = byte & 0x7f;
     // Four bytes fit into a small integer; longer ones are rare.
@@ -219,10 +224,10 @@ export class RecordCursor {
         factor *= 128;
       }
       if (byte >= 0x80) throw damaged('a number has no end');
-      this.at = at;
+      this.#at = at;
       return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
     }
-    this.at = at;
+    this.#at = at;
     return (value >>> 1) ^ -(value & 1);
   }
 }

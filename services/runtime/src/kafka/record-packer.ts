@@ -119,9 +119,9 @@ export class RecordWriter {
   buffer = Buffer.allocUnsafeSlow(256 * 1024);
   /** Where the next byte goes. */
   at = 0;
-  private turn = 0;
+  #turn = 0;
   /** Names of headers come again and again: their bytes with their length before them. */
-  private readonly names = new Map<string, Buffer>();
+  readonly #names = new Map<string, Buffer>();
 
   /** Makes sure that so many bytes can be written behind `at`. */
   room(bytes: number): void {
@@ -134,8 +134,8 @@ export class RecordWriter {
 
   /** Of records without a key, each goes to another partition. */
   nextTurn(): number {
-    this.turn = (this.turn + 1) & 0x7fff_ffff;
-    return this.turn;
+    this.#turn = (this.#turn + 1) & 0x7fff_ffff;
+    return this.#turn;
   }
 
   record<T>(record: T, index: number, format: RecordFormat<T>): void {
@@ -200,17 +200,17 @@ export class RecordWriter {
     const names = Object.keys(headers);
     this.varint(names.length);
     for (const name of names) {
-      this.bytes(this.nameBytes(name));
+      this.bytes(this.#nameBytes(name));
       this.value(headers[name] ?? null);
     }
   }
 
-  private nameBytes(name: string): Buffer {
-    const known = this.names.get(name);
+  #nameBytes(name: string): Buffer {
+    const known = this.#names.get(name);
     if (known !== undefined) return known;
     const bytes = withLength(name);
-    if (this.names.size >= NAMES_MAX) this.names.clear();
-    this.names.set(name, bytes);
+    if (this.#names.size >= NAMES_MAX) this.#names.clear();
+    this.#names.set(name, bytes);
     return bytes;
   }
 }

@@ -64,11 +64,14 @@ class Live {
   readonly reason: CloseReason;
   readonly bytesPerSecond: number;
 
+  readonly #random: Random;
+
   constructor(
-    private readonly random: Random,
+    random: Random,
     readonly startMs: number,
     options: WorkloadOptions,
   ) {
+    this.#random = random;
     const user = zipf(random, options.users);
     const destination = zipf(random, options.destinations);
     const fate = random();
@@ -102,7 +105,7 @@ class Live {
   }
 
   /** What all events carry, in the order of the proxy's own encoder. */
-  private common(type: string, atMs: number, epochMs: number) {
+  #common(type: string, atMs: number, epochMs: number) {
     const h = this.header;
     return {
       type,
@@ -129,7 +132,7 @@ class Live {
   }
 
   started(epochMs: number): SessionEvent {
-    return this.common('SessionStarted', this.startMs, epochMs) as SessionEvent;
+    return this.#common('SessionStarted', this.startMs, epochMs) as SessionEvent;
   }
 
   /** The next event, at `atMs`, which does not lie beyond the minute of the interval. */
@@ -137,7 +140,7 @@ class Live {
     const isLast = atMs >= this.endMs;
     const quiet = statusOf(this.reason) !== 'closed';
     const seconds = quiet ? 0 : Math.max(0.05, (atMs - this.intervalStartMs) / 1_000);
-    const received = Math.floor(this.bytesPerSecond * seconds * (0.5 + this.random()));
+    const received = Math.floor(this.bytesPerSecond * seconds * (0.5 + this.#random()));
     const sent = Math.floor(received * 0.1);
     const delta: Counters = {
       bytes_sent: sent,
@@ -155,19 +158,19 @@ class Live {
     };
     this.intervalStartMs = atMs;
     if (!isLast) {
-      const event = { ...this.common('TrafficDelta', atMs, epochMs), ...interval };
+      const event = { ...this.#common('TrafficDelta', atMs, epochMs), ...interval };
       if (atMs % MINUTE_MS === 0) this.minute = zero();
       return event as SessionEvent;
     }
     return {
-      ...this.common('SessionClosed', atMs, epochMs),
+      ...this.#common('SessionClosed', atMs, epochMs),
       ...interval,
       ended_at: toTimestamp(atMs),
       duration_ms: atMs - this.startMs,
       status: statusOf(this.reason),
       close_reason: this.reason,
       error_code: this.reason === 'connect_timeout' ? 'ETIMEDOUT' : null,
-      connect_ms: quiet ? null : 5 + Math.floor(this.random() * 80),
+      connect_ms: quiet ? null : 5 + Math.floor(this.#random() * 80),
     } as SessionEvent;
   }
 
@@ -192,18 +195,18 @@ function add(sum: Counters, delta: Counters): void {
 
 /** What is due, by time. A binary heap. */
 class Agenda {
-  private readonly heap: { atMs: number; live: Live }[] = [];
+  readonly #heap: { atMs: number; live: Live }[] = [];
 
   get size(): number {
-    return this.heap.length;
+    return this.#heap.length;
   }
 
   peekMs(): number {
-    return this.heap[0]?.atMs ?? Number.POSITIVE_INFINITY;
+    return this.#heap[0]?.atMs ?? Number.POSITIVE_INFINITY;
   }
 
   push(atMs: number, live: Live): void {
-    const heap = this.heap;
+    const heap = this.#heap;
     let at = heap.length;
     heap.push({ atMs, live });
     while (at > 0) {
@@ -218,7 +221,7 @@ class Agenda {
   }
 
   pop(): Live | undefined {
-    const heap = this.heap;
+    const heap = this.#heap;
     const top = heap[0];
     const last = heap.pop();
     if (top === undefined || last === undefined) return undefined;

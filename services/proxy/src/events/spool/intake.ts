@@ -38,12 +38,16 @@ function fileOf(dir: string, start: number): string {
 export class IntakeWriter {
   /** Bytes written since the start. */
   position = 0;
-  private segmentStart = 0;
-  private fd: number | null = null;
-  private readonly header = Buffer.alloc(RECORD_HEADER_BYTES);
+  #segmentStart = 0;
+  #fd: number | null = null;
+  readonly #header = Buffer.alloc(RECORD_HEADER_BYTES);
 
   /** @param dir exists and holds nothing of an earlier run. */
-  constructor(private readonly dir: string) {}
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
 
   /**
    * Appends a chunk.
@@ -52,32 +56,32 @@ export class IntakeWriter {
    */
   write(chunk: Uint8Array): void {
     try {
-      const fd = this.file();
-      this.header.writeUInt32LE(chunk.length, 0);
-      this.header.writeUInt32LE(crc32(chunk), 4);
-      const offset = this.position - this.segmentStart;
+      const fd = this.#file();
+      this.#header.writeUInt32LE(chunk.length, 0);
+      this.#header.writeUInt32LE(crc32(chunk), 4);
+      const offset = this.position - this.#segmentStart;
       const bytes = RECORD_HEADER_BYTES + chunk.length;
-      if (writevSync(fd, [this.header, chunk], offset) !== bytes) {
+      if (writevSync(fd, [this.#header, chunk], offset) !== bytes) {
         ftruncateSync(fd, offset);
         throw new Error('the disk took a part only');
       }
       this.position += bytes;
     } catch (error) {
-      throw new SpoolError(`cannot write in ${this.dir}`, error);
+      throw new SpoolError(`cannot write in ${this.#dir}`, error);
     }
   }
 
   close(): void {
-    if (this.fd !== null) closeSync(this.fd);
-    this.fd = null;
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = null;
   }
 
-  private file(): number {
-    if (this.fd !== null && this.position - this.segmentStart < SEGMENT_BYTES) return this.fd;
-    const next = openSync(fileOf(this.dir, this.position), 'w');
-    if (this.fd !== null) closeSync(this.fd);
-    this.fd = next;
-    this.segmentStart = this.position;
+  #file(): number {
+    if (this.#fd !== null && this.position - this.#segmentStart < SEGMENT_BYTES) return this.#fd;
+    const next = openSync(fileOf(this.#dir, this.position), 'w');
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = next;
+    this.#segmentStart = this.position;
     return next;
   }
 }
@@ -86,10 +90,14 @@ export class IntakeWriter {
 export class IntakeReader {
   /** Bytes taken since the start. */
   position = 0;
-  private segmentStart = 0;
-  private fd: number | null = null;
+  #segmentStart = 0;
+  #fd: number | null = null;
 
-  constructor(private readonly dir: string) {}
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
 
   /**
    * Hands over all chunks up to a position that the writer has reached, and deletes the files that
@@ -101,11 +109,11 @@ export class IntakeReader {
   take(upTo: number, accept: (chunks: readonly Buffer[]) => void): void {
     try {
       while (this.position < upTo) {
-        this.fd ??= openSync(fileOf(this.dir, this.segmentStart), 'r');
-        const offset = this.position - this.segmentStart;
-        const bytes = this.read(this.fd, offset, upTo - this.position);
+        this.#fd ??= openSync(fileOf(this.#dir, this.#segmentStart), 'r');
+        const offset = this.position - this.#segmentStart;
+        const bytes = this.#read(this.#fd, offset, upTo - this.position);
         if (bytes.length === 0) {
-          this.dropSegment();
+          this.#dropSegment();
           continue;
         }
         const scan = scanRecords(bytes, { recordMaxBytes: CHUNK_MAX_BYTES });
@@ -117,7 +125,7 @@ export class IntakeReader {
     } catch (error) {
       throw error instanceof SpoolError
         ? error
-        : new SpoolError(`cannot read in ${this.dir}`, error);
+        : new SpoolError(`cannot read in ${this.#dir}`, error);
     }
   }
 
@@ -125,27 +133,27 @@ export class IntakeReader {
   skip(upTo: number): void {
     this.close();
     this.position = upTo;
-    this.segmentStart = leftFiles(this.dir).findLast((start) => start <= upTo) ?? upTo;
+    this.#segmentStart = leftFiles(this.#dir).findLast((start) => start <= upTo) ?? upTo;
   }
 
   close(): void {
-    if (this.fd !== null) closeSync(this.fd);
-    this.fd = null;
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = null;
   }
 
   /** At least one whole chunk, where the file holds more. */
-  private read(fd: number, offset: number, available: number): Buffer {
+  #read(fd: number, offset: number, available: number): Buffer {
     const size = Math.min(available, Math.max(READ_BYTES, CHUNK_MAX_BYTES + RECORD_HEADER_BYTES));
     const buffer = Buffer.allocUnsafe(size);
     const bytes = readSync(fd, buffer, 0, size, offset);
     return buffer.subarray(0, bytes);
   }
 
-  private dropSegment(): void {
-    if (this.position === this.segmentStart) throw new Error('a file is empty');
+  #dropSegment(): void {
+    if (this.position === this.#segmentStart) throw new Error('a file is empty');
     this.close();
-    const done = fileOf(this.dir, this.segmentStart);
-    this.segmentStart = this.position;
+    const done = fileOf(this.#dir, this.#segmentStart);
+    this.#segmentStart = this.position;
     // Whoever removed it before us did no harm: all of it has been taken.
     rmSync(done, { force: true });
   }
