@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest';
 import { createKafkaAdmin, kafkaConfig } from '@sockscope/runtime/kafka';
 import { pino } from 'pino';
-import { startClickHouse } from './clickhouse/index.js';
-import { startKafkaCluster } from './kafka/index.js';
+import { startClickHouse } from './clickhouse/clickhouse.js';
+import { startKafkaCluster } from './kafka/kafka.js';
 import { pickFreePort } from './net/ports.js';
 import '@sockscope/runtime/testing';
 
@@ -141,7 +141,7 @@ test('three brokers survive kill -9 of one, which comes back on its old address'
 }, 120_000);
 
 test('servers do not outlive a parent that is killed with -9', async () => {
-  const library = new URL('../dist/index.js', import.meta.url).href;
+  const library = new URL('../dist/exports.js', import.meta.url).href;
   const script = `
     const { startClickHouse, startKafka } = await import(${JSON.stringify(library)});
     const [kafka, clickhouse] = await Promise.all([

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import * as api from './index.js';
+import * as api from './exports.js';
 
 /** Every schema of the API that has a name and examples. */
 const schemas = Object.values(api).flatMap((exported) => {

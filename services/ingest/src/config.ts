@@ -2,10 +2,10 @@ import { durationMs, listenAddress, logConfig } from '@sockscope/runtime';
 import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { consumerConfig, kafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
-import { lostConfig } from './lost/index.js';
-import { tablesConfig } from './migrations/index.js';
+import { lostConfig } from './lost/config.js';
+import { tablesConfig } from './migrations/config.js';
 import { pipelineConfig } from './pipeline/config.js';
-import { rollupsConfig } from './rollups/index.js';
+import { rollupsConfig } from './rollups/config.js';
 import { writerConfig } from './write/config.js';
 
 export const ingestConfig = z

@@ -2,9 +2,9 @@
 import { createProgram } from '@sockscope/runtime';
 import { ingestConfig } from './config.js';
 import { registerDlq } from './dlq/command.js';
-import { registerMaintenance } from './maintenance/index.js';
-import { registerMigrate } from './migrations/index.js';
-import { registerRollups } from './rollups/index.js';
+import { registerMaintenance } from './maintenance/command.js';
+import { registerMigrate } from './migrations/command.js';
+import { registerRollups } from './rollups/command.js';
 import { createIngest } from './service.js';
 
 const program = createProgram({

@@ -21,12 +21,15 @@ import { createIngestion } from './consume/ingestion.js';
 import { createConsumerEvents } from './consume/events.js';
 import { createDlqPublisher } from './dlq/publisher.js';
 import { createDlqTopic } from './dlq/topic.js';
-import { createLostMetrics, createLostSessions } from './lost/index.js';
+import { createLostMetrics } from './lost/metrics.js';
+import { createLostSessions } from './lost/lost.js';
 import { createPipelineMetrics } from './pipeline/metrics.js';
 import { createPipeline } from './pipeline/pipeline.js';
-import { createMarkKeeper, createRollupMetrics, createRollups } from './rollups/index.js';
+import { createMarkKeeper } from './rollups/marks.js';
+import { createRollupMetrics } from './rollups/metrics.js';
+import { createRollups } from './rollups/rollups.js';
 import { checkTables } from './tables/check-tables.js';
-import { createWatermarkKeeper } from './watermarks/index.js';
+import { createWatermarkKeeper } from './watermarks/watermarks.js';
 import { createWriterMetrics } from './write/metrics.js';
 import { createWriter } from './write/writer.js';
 

@@ -14,11 +14,11 @@ import type { AuthPolicy } from './connection/connection.js';
 import { bindConfig } from './bind/config.js';
 import { dialConfig } from './dial/config.js';
 import { dnsConfig } from './dns/config.js';
-import { eventsConfig } from './events/index.js';
+import { eventsConfig } from './events/config.js';
 import { limitsConfig } from './limits/config.js';
 import { listenerConfig } from './listener/config.js';
 import { relayConfig } from './relay/config.js';
-import { trackingConfig } from './sessions/index.js';
+import { trackingConfig } from './sessions/config.js';
 import { udpConfig } from './udp/config.js';
 import { workersConfig } from './workers/config.js';
 

@@ -2,7 +2,7 @@ import { createProgram } from '@sockscope/runtime';
 import { registerAclCommands } from './acl/commands.js';
 import { registerUsersCommands } from './auth/commands.js';
 import { ownEndpointsOf, proxyConfig } from './config.js';
-import { relayNameFor } from './relay/index.js';
+import { relayNameFor } from './relay/create-relay.js';
 import { runProxy } from './run.js';
 
 const program = createProgram({

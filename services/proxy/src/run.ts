@@ -11,14 +11,12 @@ import { createAcl } from './acl/acl.js';
 import { createAuthenticator } from './auth/auth.js';
 import { authPolicyOf, configOfWorker, ownEndpointsOf } from './config.js';
 import type { ProxyConfig } from './config.js';
-import { createEventPipeline } from './events/index.js';
-import { createRelay } from './relay/index.js';
+import { createEventPipeline } from './events/pipeline.js';
+import { createRelay } from './relay/create-relay.js';
 import { createProxyServer } from './server.js';
-import {
-  createSessionClock,
-  createSessionMetrics,
-  createSessionTracker,
-} from './sessions/index.js';
+import { createSessionClock } from './sessions/clock.js';
+import { createSessionMetrics } from './sessions/metrics.js';
+import { createSessionTracker } from './sessions/tracker.js';
 import { forkClusterWorker, primaryPort, workerIndex } from './workers/cluster.js';
 import { CountShare } from './workers/count-share.js';
 import { createWorkerLink } from './workers/link.js';

@@ -22,7 +22,7 @@ import type { ListenerConfig } from './listener/config.js';
 import { createListener } from './listener/listener.js';
 import type { Relay } from './relay/relay.js';
 import { createRevocation } from './sessions/revocation.js';
-import type { SessionTracker } from './sessions/index.js';
+import type { SessionTracker } from './sessions/session.js';
 import { createAssociations } from './udp/association.js';
 import type { UdpConfig } from './udp/config.js';
 import { createUdpMetrics } from './udp/metrics.js';

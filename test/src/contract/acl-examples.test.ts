@@ -1,4 +1,4 @@
-import { parseAclFile } from '@sockscope/proxy/acl';
+import { parseAclFile } from '@sockscope/proxy/acl/file';
 import { expect, test } from 'vitest';
 import { readText } from './repository.js';
 

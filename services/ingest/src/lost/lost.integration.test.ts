@@ -7,13 +7,10 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
-import {
-  createMarkKeeper,
-  createRollupMetrics,
-  createRollups,
-  findRollupDifferences,
-  rollupsConfig,
-} from '../rollups/index.js';
+import { createMarkKeeper } from '../rollups/marks.js';
+import { createRollupMetrics } from '../rollups/metrics.js';
+import { createRollups, findRollupDifferences } from '../rollups/rollups.js';
+import { rollupsConfig } from '../rollups/config.js';
 import {
   createTestTables,
   NOTHING_EXPIRES,
@@ -21,8 +18,10 @@ import {
   testLogger,
   testRegistry,
 } from '../testing/fold-into-tables.js';
-import { createWatermarkKeeper } from '../watermarks/index.js';
-import { createLostMetrics, createLostSessions, lostConfig } from './index.js';
+import { createWatermarkKeeper } from '../watermarks/watermarks.js';
+import { createLostMetrics } from './metrics.js';
+import { createLostSessions } from './lost.js';
+import { lostConfig } from './config.js';
 
 const MINUTE_MS = 60_000;
 const BASE_MS = Date.parse('2026-03-01T10:00:00.000Z');

@@ -2,7 +2,7 @@ import { createLogger } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { IngestConfig } from '../config.js';
-import { layoutOf } from '../migrations/index.js';
+import { layoutOf } from '../migrations/migrator.js';
 import { createProgress } from './progress.js';
 import { rebuild, RebuildError } from './rebuild.js';
 import { copyTopicEvents } from './topic-events.js';

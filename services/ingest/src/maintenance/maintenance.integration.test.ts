@@ -4,7 +4,7 @@ import '@sockscope/runtime/testing';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
-import { tablesConfig } from '../migrations/index.js';
+import { tablesConfig } from '../migrations/config.js';
 import { createBed, waitUntil } from '../testing/bed.js';
 import type { Bed } from '../testing/bed.js';
 import { blocksOf, insertBlocks, storeBatch } from '../testing/fold-into-tables.js';

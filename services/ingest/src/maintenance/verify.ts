@@ -18,7 +18,7 @@ import { z } from 'zod';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.js';
 import type { RetentionConfig } from '../migrations/config.js';
-import { findRollupDifferences, weekOf } from '../rollups/index.js';
+import { findRollupDifferences, weekOf } from '../rollups/rollups.js';
 
 export interface PartitionReport {
   readonly partition: number;

@@ -6,8 +6,9 @@ import '@sockscope/runtime/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import { loadMigrations } from './files.js';
-import { createMigrator, tablesConfig } from './index.js';
-import type { TablesConfig } from './index.js';
+import { createMigrator } from './migrator.js';
+import { tablesConfig } from './config.js';
+import type { TablesConfig } from './config.js';
 import { queryUserStatements } from './query-user.js';
 
 let admin: ClickHouse;

@@ -3,7 +3,7 @@ import type { Command, logConfig } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouseConfig } from '@sockscope/runtime/clickhouse';
 import type { z } from 'zod';
-import type { TablesConfig } from '../migrations/index.js';
+import type { TablesConfig } from '../migrations/config.js';
 import type { RollupsConfig } from './config.js';
 import { createRollupMetrics } from './metrics.js';
 import { createRollups, markAllHours } from './rollups.js';

@@ -8,7 +8,8 @@ import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import type { Random } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
-import { createMigrator, tablesConfig } from '../migrations/index.js';
+import { createMigrator } from '../migrations/migrator.js';
+import { tablesConfig } from '../migrations/config.js';
 import {
   createTestTables,
   NOTHING_EXPIRES,
@@ -16,15 +17,11 @@ import {
   testLogger,
   testRegistry,
 } from '../testing/fold-into-tables.js';
-import {
-  createMarkKeeper,
-  createRollupMetrics,
-  createRollups,
-  findRollupDifferences,
-  markAllHours,
-  rollupsConfig,
-} from './index.js';
-import type { Rollups } from './index.js';
+import { createMarkKeeper } from './marks.js';
+import { createRollupMetrics } from './metrics.js';
+import { createRollups, findRollupDifferences, markAllHours } from './rollups.js';
+import { rollupsConfig } from './config.js';
+import type { Rollups } from './rollups.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;

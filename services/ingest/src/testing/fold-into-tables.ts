@@ -7,7 +7,8 @@ import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.js';
 import { BatchFold } from '../fold/batch-fold.js';
 import type { RetentionConfig } from '../migrations/config.js';
-import { createMigrator, tablesConfig } from '../migrations/index.js';
+import { createMigrator } from '../migrations/migrator.js';
+import { tablesConfig } from '../migrations/config.js';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
 import type { TableBlock } from '../tables/block.js';
 

@@ -11,8 +11,8 @@ import type { DeadlineNode, DeadlineQueue } from '../limits/deadlines.js';
 import type { Roster, RosterMember } from '../limits/roster.js';
 import { proxyHeaderEnd, proxyHeaderSource } from '../listener/proxy-header.js';
 import type { Relay } from '../relay/relay.js';
-import { noteAsked } from '../sessions/index.js';
-import type { Session, SessionTracker } from '../sessions/index.js';
+import { noteAsked } from '../sessions/asked.js';
+import type { Session, SessionTracker } from '../sessions/session.js';
 import {
   BAD_ADDRESS_TYPE,
   credentialsEnd,

@@ -7,15 +7,13 @@ import type { Acl, AclRequest, AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome } from '../auth/auth.js';
 import { proxyConfig } from '../config.js';
 import type { RelayConfig } from '../relay/config.js';
-import { createRelay } from '../relay/index.js';
+import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
 import type { ProxyServer, ServerConfig, ServerUsers } from '../server.js';
-import {
-  createSessionClock,
-  createSessionMetrics,
-  createSessionTracker,
-} from '../sessions/index.js';
-import type { SessionTracker } from '../sessions/index.js';
+import { createSessionClock } from '../sessions/clock.js';
+import { createSessionMetrics } from '../sessions/metrics.js';
+import { createSessionTracker } from '../sessions/tracker.js';
+import type { SessionTracker } from '../sessions/session.js';
 
 /** How long a test waits for something that must happen. */
 const WAIT_MS = 20_000;

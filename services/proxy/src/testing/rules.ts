@@ -1,5 +1,6 @@
-import { compileAcl, parseAclFile } from '../acl/index.js';
-import type { AclRequest, AclVerdict } from '../acl/index.js';
+import { compileAcl } from '../acl/compile.js';
+import { parseAclFile } from '../acl/file.js';
+import type { AclRequest, AclVerdict } from '../acl/acl.js';
 
 /** The real rules of a file that lets everybody reach loopback, but for what is blocked. */
 export function loopbackRules(

@@ -7,7 +7,7 @@ import type { Component } from '@sockscope/runtime';
 import { createAcl } from '../acl/acl.js';
 import { createAuthenticator } from '../auth/auth.js';
 import { authPolicyOf, ownEndpointsOf, proxyConfig } from '../config.js';
-import { createRelay } from '../relay/index.js';
+import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
 import type { Session, SessionHeader, SessionTracker } from '../sessions/session.js';
 

@@ -4,8 +4,8 @@ import type { AddressInfo, Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { z } from 'zod';
 import '../testing/provided-context.js';
-import { clickhouseConfig, ClickHouseError, createClickHouse, int64, isoTime } from './index.js';
-import type { ClickHouse } from './index.js';
+import { clickhouseConfig, ClickHouseError, createClickHouse, int64, isoTime } from './exports.js';
+import type { ClickHouse } from './exports.js';
 
 /** For what nobody promised to be quick: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };

@@ -3,8 +3,10 @@
  * Run alone: `node test/dist/bench/proxy/acl.js`.
  */
 import { pathToFileURL } from 'node:url';
-import { compileAcl, explain, parseAclFile } from '@sockscope/proxy/acl';
-import type { AclRequest } from '@sockscope/proxy/acl';
+import { compileAcl } from '@sockscope/proxy/acl/compile';
+import { explain } from '@sockscope/proxy/acl/explain';
+import { parseAclFile } from '@sockscope/proxy/acl/file';
+import type { AclRequest } from '@sockscope/proxy/acl/acl';
 import type { MicroResult } from './micro.js';
 
 interface AclBenchRow {

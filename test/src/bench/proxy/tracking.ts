@@ -13,14 +13,13 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { createLogger, Registry } from '@sockscope/runtime';
 import { kafkaConfig } from '@sockscope/runtime/kafka';
-import { createEventPipeline, eventsConfig } from '@sockscope/proxy/events';
-import {
-  createSessionClock,
-  createSessionMetrics,
-  createSessionTracker,
-  trackingConfig,
-} from '@sockscope/proxy/sessions';
-import type { Session, SessionHeader } from '@sockscope/proxy/sessions';
+import { createEventPipeline } from '@sockscope/proxy/events/pipeline';
+import { eventsConfig } from '@sockscope/proxy/events/config';
+import { createSessionClock } from '@sockscope/proxy/sessions/clock';
+import { createSessionMetrics } from '@sockscope/proxy/sessions/metrics';
+import { createSessionTracker } from '@sockscope/proxy/sessions/tracker';
+import { trackingConfig } from '@sockscope/proxy/sessions/config';
+import type { Session, SessionHeader } from '@sockscope/proxy/sessions/session';
 
 interface TrackingBenchRow {
   readonly name: string;

@@ -1,7 +1,7 @@
 import { createLogger, createRegistry } from '@sockscope/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
 import { relayConfig } from '../config.js';
-import { createRelay } from '../index.js';
+import { createRelay } from '../create-relay.js';
 import type { Relay } from '../relay.js';
 import { createRelayBench, receiveAll, sendRandom, until } from '../testing/relay-bench.js';
 import type { RelayBench } from '../testing/relay-bench.js';

@@ -2,7 +2,7 @@ export {
   type ClickHouseServer,
   startClickHouse,
   type StartClickHouseOptions,
-} from './clickhouse/index.js';
+} from './clickhouse/clickhouse.js';
 export { LocalError, type LocalErrorCode } from './errors.js';
 export {
   type KafkaBroker,
@@ -11,6 +11,6 @@ export {
   startKafkaCluster,
   type StartKafkaClusterOptions,
   type StartKafkaOptions,
-} from './kafka/index.js';
+} from './kafka/kafka.js';
 export { pickFreePort } from './net/ports.js';
 export type { ProcessExit } from './process/owned.js';

@@ -1,1 +1,0 @@
-export { registerMaintenance } from './command.js';

@@ -1,1 +1,0 @@
-export { createWatermarkKeeper } from './watermarks.js';
