@@ -16,10 +16,11 @@ import { Admission } from './limits/admission.js';
 import type { SharedCounts } from './limits/admission.js';
 import type { LimitsConfig } from './limits/config.js';
 import { descriptorLimit, sessionsWithin } from './limits/descriptors.js';
-import { DeadlineQueue } from './limits/deadlines.js';
-import { Roster } from './limits/roster.js';
+import { DeadlineQueue } from './collections/deadline-queue.js';
+import { IntrusiveSet } from './collections/intrusive-set.js';
 import type { ListenerConfig } from './listener/config.js';
 import { createListener } from './listener/listener.js';
+import { SessionGate } from './policy/session-gate.js';
 import type { Relay } from './relay/relay.js';
 import { createRevocation } from './sessions/revocation.js';
 import type { SessionTracker } from './sessions/session.js';
@@ -76,29 +77,32 @@ const TERMINATE_TIMEOUT_MS = 2_000;
 export function createProxyServer(config: ServerConfig, deps: ServerDeps): ProxyServer {
   const { acl, authenticator, tracker, relay, registry, logger } = deps;
   const admission = new Admission(config.limits, deps.sharedCounts ?? null);
-  const open = new Roster<Connection>();
+  const open = new IntrusiveSet<Connection>();
   const metrics = createConnectionMetrics(registry, admission);
   const resolver = createNameResolver(config.dns);
   showResolver(registry, () => resolver.stats);
   const revocation = createRevocation({ acl, users: authenticator, tracker, logger });
   const policy = { acl, users: authenticator };
+  const gate = new SessionGate({
+    policy,
+    admission,
+    tracker,
+    aclDecisions: metrics.aclDecisions,
+    limitRefusals: metrics.limitRefusals,
+  });
   const context: ConnectionContext = {
     authPolicy: config.auth_policy,
     policy,
+    gate,
     authenticator,
     admission,
-    tracker,
     dialer: createDialer(config.dial, { resolver }),
     binder: createBinder(config.bind, { resolver }),
     associations: createAssociations(config.udp, {
       policy,
-      admission,
-      tracker,
+      gate,
       resolver,
       metrics: createUdpMetrics(registry),
-      limitReached: (limit) => {
-        metrics.limitRefusals.add(limit);
-      },
     }),
     relay,
     metrics,

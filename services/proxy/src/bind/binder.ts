@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import { DeadlineQueue } from '../limits/deadlines.js';
-import type { DeadlineNode } from '../limits/deadlines.js';
+import { DeadlineQueue } from '../collections/deadline-queue.js';
+import type { DeadlineNode } from '../collections/deadline-queue.js';
 import { PortPicker } from '../limits/ports.js';
 import { canonicalIp } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';

@@ -1,18 +1,15 @@
 import type { Socket } from 'node:net';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
-import type { AUTH_METHODS, CloseReason } from '@sockscope/schemas';
-import type { AclVerdict } from '../acl/acl.js';
+import type { AUTH_METHODS } from '@sockscope/schemas';
 import type { AuthOutcome, Authenticator } from '../auth/auth.js';
-import type { Bind, Binder, BindFailure, BindOwner } from '../bind/binder.js';
-import type { Dial, Dialer, DialFailure, DialOwner } from '../dial/dialer.js';
+import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.js';
+import type { IntrusiveSet, SetMember } from '../collections/intrusive-set.js';
 import { sourceKey } from '../limits/admission.js';
-import type { Admission } from '../limits/admission.js';
-import type { DeadlineNode, DeadlineQueue } from '../limits/deadlines.js';
-import type { Roster, RosterMember } from '../limits/roster.js';
+import type { Admission, LimitName } from '../limits/admission.js';
 import { proxyHeaderEnd, proxyHeaderSource } from '../listener/proxy-header.js';
+import type { ClientIdentity, CommandName } from '../policy/policy.js';
 import type { Relay } from '../relay/relay.js';
-import { noteAsked } from '../sessions/asked.js';
-import type { Session, SessionTracker } from '../sessions/session.js';
+import type { Session } from '../sessions/session.js';
 import {
   BAD_ADDRESS_TYPE,
   credentialsEnd,
@@ -31,41 +28,33 @@ import {
   METHOD_UNACCEPTABLE,
   PASSWORD_ACCEPTED,
   PASSWORD_REFUSED,
-  replyOfErrno,
   successReply,
 } from '../socks5/replies.js';
 import { canonicalIp, targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
 import { listenAsAccepted, stopReadingPlain, TapSocket } from '../tcp/socket.js';
 import type { PlainSocket, SocketOwner, SocketReader } from '../tcp/socket.js';
-import type { Association, AssociationOwner, Associations } from '../udp/association.js';
-import { aclHostOf, decideFor } from './client.js';
-import type { ClientIdentity, CommandName, Policy } from './client.js';
-import type { ConnectionMetrics, HandshakeFailure } from './metrics.js';
+import { AssociateCommand } from './associate.js';
+import { BindCommand } from './bind.js';
+import type { Command, CommandConnection, CommandContext } from './command.js';
+import { ConnectCommand } from './connect.js';
+import type { HandshakeFailure } from './metrics.js';
 
 /** Which methods the server takes: no authentication, username/password, or whichever the client offers. */
 export type AuthPolicy = 'none' | 'password' | 'optional';
 
 /** What all connections of a server share. */
-export interface ConnectionContext {
+export interface ConnectionContext extends CommandContext {
   readonly authPolicy: AuthPolicy;
-  readonly policy: Policy;
-  readonly authenticator: Authenticator;
+  readonly authenticator: Pick<Authenticator, 'verify'>;
   readonly admission: Admission;
-  readonly tracker: SessionTracker;
-  readonly dialer: Dialer;
-  readonly binder: Binder;
-  readonly associations: Associations;
   readonly relay: Relay;
-  readonly metrics: ConnectionMetrics;
   readonly handshakeDeadlines: DeadlineQueue;
   /** When a client that has ended without a word is given up. */
   readonly abandonDeadlines: DeadlineQueue;
   readonly lingerDeadlines: DeadlineQueue;
   /** Every connection that no relay has taken over, for shutdown. */
-  readonly open: Roster<Connection>;
-  /** Counts the changes of the ACL. */
-  readonly aclGeneration: () => number;
+  readonly open: IntrusiveSet<Connection>;
 }
 
 /** What is expected next from the client. Up to `request` it is a handshake. */
@@ -76,7 +65,7 @@ const PHASE = {
   /** Nothing: the password is being checked. */
   verifying: 3,
   request: 4,
-  /** Perhaps early payload: the destination is being reached, or a peer waited for. */
+  /** Perhaps early payload: CONNECT dials its destination, BIND waits for its peer. */
   reaching: 5,
   /** Only the end: a UDP association lives as long as this connection. */
   associated: 6,
@@ -104,21 +93,13 @@ const READS_IN: Readonly<Record<Phase, boolean>> = {
 };
 
 /**
- * A client from its acceptance to the relay: one object and no closure or promise per step.
- * It is let go when the relay takes over, so that an idle session does not pay for its handshake.
+ * A client from its acceptance to the relay: the handshake, then the socket of its command; one
+ * object and no closure or promise per step. It is let go when the relay takes over, so that an idle session does not pay for its handshake.
  */
 export class Connection
-  implements
-    ClientIdentity,
-    RosterMember,
-    SocketReader,
-    SocketOwner,
-    DeadlineNode,
-    DialOwner,
-    BindOwner,
-    AssociationOwner
+  implements ClientIdentity, SetMember, SocketReader, SocketOwner, DeadlineNode, CommandConnection
 {
-  rosterIndex = 0;
+  setIndex = 0;
   deadlineQueue: DeadlineQueue | null = null;
   deadlineMs = 0;
   deadlinePrev: DeadlineNode | null = null;
@@ -137,18 +118,7 @@ export class Connection
   #pending: Buffer | null = null;
   #isHandshaking = false;
   #isAttributed = false;
-  #command: CommandName = 'connect';
-  #target: Target | null = null;
-  #session: Session | null = null;
-  /** What reaches the destination; at most one of them. */
-  #dial: Dial | null = null;
-  #bind: Bind | null = null;
-  #association: Association | null = null;
-  /** The last address of a name that was blocked. */
-  #blockedIp = '';
-  /** The rules that decided on addresses of a name; null for every other target. */
-  #rules: Map<string, string | null> | null = null;
-  #aclGeneration = 0;
+  #command: Command | null = null;
 
   constructor(context: ConnectionContext, socket: PlainSocket) {
     this.#context = context;
@@ -175,8 +145,7 @@ export class Connection
     // Behind a load balancer all connections come from one address: its clients count apart.
     const limit = context.admission.beginHandshake(isBehindBalancer ? null : this.source);
     if (limit !== null) {
-      this.limitReached(limit);
-      this.#fail('limit_exceeded');
+      this.#failByLimit(limit);
       return;
     }
     this.#isHandshaking = true;
@@ -264,8 +233,8 @@ export class Connection
     if (this.#phase === PHASE.proxyHeader) this.#fail('bad_proxy_header');
     // Not SOCKS5, or not any more: there is no message that such a client would understand.
     else if (end !== BAD_ADDRESS_TYPE) this.#fail('bad_version');
-    else if (commandOf(bytes[at + 1]) === null) this.#refuse('command_not_supported');
-    else this.#refuse('address_type_not_supported');
+    else if (commandOf(bytes[at + 1]) === null) this.#refuseRequest('command_not_supported');
+    else this.#refuseRequest('address_type_not_supported');
   }
 
   #takeProxyHeader(bytes: Buffer): boolean {
@@ -273,8 +242,7 @@ export class Connection
     if (source !== null) this.#setSource(source.ip, source.port);
     const limit = this.#context.admission.attributeHandshake(this.source);
     if (limit !== null) {
-      this.limitReached(limit);
-      this.#fail('limit_exceeded');
+      this.#failByLimit(limit);
       return false;
     }
     this.#isAttributed = true;
@@ -329,285 +297,64 @@ export class Connection
   }
 
   #takeRequest(bytes: Buffer, at: number): void {
-    const command = commandOf(bytes[at + 1]);
-    if (command === null) {
-      this.#refuse('command_not_supported');
+    const name = commandOf(bytes[at + 1]);
+    if (name === null) {
+      this.#refuseRequest('command_not_supported');
       return;
     }
-    this.#command = command;
-    this.#target = targetOf(bytes, at + 3);
-    this.#phase = PHASE.reaching;
-    this.#context.metrics.requests.add(command);
+    if (name === 'udp_associate') {
+      this.#phase = PHASE.associated;
+      this.#pending = null;
+    } else {
+      this.#phase = PHASE.reaching;
+    }
+    this.#context.metrics.requests.add(name);
     this.#endHandshake();
-    switch (command) {
+    this.#command = this.#createCommand(name, targetOf(bytes, at + 3));
+    this.#command.begin();
+  }
+
+  #createCommand(name: CommandName, target: Target): Command {
+    switch (name) {
       case 'connect':
-        this.#openSession(this.#target, true);
-        break;
+        return new ConnectCommand(this.#context, this, target);
       case 'bind':
-        this.#openSession(this.#target, this.#context.binder.enabled);
-        break;
+        return new BindCommand(this.#context, this, target);
       case 'udp_associate':
-        this.#beginAssociation(this.#target);
-        break;
+        return new AssociateCommand(this.#context, this, target);
     }
   }
 
-  /** Opens a session of this connection, and begins to reach its target unless it is refused. */
-  #openSession(target: Target, isEnabled: boolean): void {
-    const context = this.#context;
-    // Rules say nothing of a command that is switched off for everybody.
-    const verdict = isEnabled ? this.#decide(target.ip) : UNDECIDED;
-    if (isEnabled) context.metrics.aclDecisions.add(verdict.decision);
-    const isAllowed = isEnabled && verdict.decision === 'allow';
-    const limit = isAllowed ? context.admission.beginSession(this.user, this.source) : null;
-    const session = context.tracker.open({
-      user: this.user,
-      source_ip: this.sourceIp,
-      source_port: this.sourcePort,
-      dest_host: target.host,
-      dest_ip: target.ip,
-      dest_port: target.port,
-      protocol: this.#command === 'udp_associate' ? 'udp' : 'tcp',
-      command: this.#command,
-      auth_method: this.authMethod,
-      acl_decision: verdict.decision,
-      acl_rule_matched: verdict.rule,
-    });
-    if (session === null) {
-      if (isAllowed && limit === null) context.admission.endSession(this.user, this.source);
-      context.metrics.handshakeFailures.add('sink_refused');
-      this.#reply('general_failure');
-    } else if (verdict.decision === 'block') {
-      session.close('acl_rejected', null);
-      this.#reply('not_allowed');
-    } else if (!isEnabled) {
-      session.close('command_refused', null);
-      this.#reply('command_not_supported');
-    } else if (limit !== null) {
-      this.limitReached(limit);
-      session.close('limit_exceeded', limit);
-      this.#reply('not_allowed');
-    } else {
-      this.#session = session;
-      noteAsked(session, { host: aclHostOf(target) });
-      session.terminate = (reason, errorCode) => {
-        this.#failSession(
-          reason,
-          errorCode,
-          reason === 'acl_revoked' ? 'not_allowed' : 'general_failure',
-        );
-      };
-      this.#reach(target);
-    }
+  get client(): ClientIdentity {
+    return this;
   }
 
-  #reach(target: Target): void {
-    this.#aclGeneration = this.#context.aclGeneration();
-    if (this.#command === 'bind') {
-      this.#bind = this.#context.binder.create(this);
-      this.#bind.begin(target, this.#reachedAt());
-    } else {
-      this.#dial = this.#context.dialer.create(this);
-      this.#dial.begin(target);
-    }
-  }
-
-  /** The local address by which the client reached the proxy. */
-  #reachedAt(): string {
+  get localIp(): string {
     return canonicalIp(this.#socket.localAddress ?? '') ?? '0.0.0.0';
   }
 
-  #decide(ip: string | null): AclVerdict {
-    const target = this.#target;
-    return decideFor(this.#context.policy, this, this.#command, {
-      host: target === null ? '' : aclHostOf(target),
-      ip,
-      searched: this.#session?.asked?.searchedName ?? null,
-      port: target?.port ?? 0,
-    });
-  }
-
-  mayDial(ip: string, searched: string | null): boolean {
-    // An address that was asked for as such was decided with the request.
-    if (this.#target?.ip === ip) return true;
-    if (this.#session !== null) noteAsked(this.#session, { searchedName: searched });
-    const verdict = this.#decide(ip);
-    this.#rules ??= new Map();
-    this.#rules.set(ip, verdict.rule);
-    if (verdict.decision === 'allow') return true;
-    this.#blockedIp = ip;
-    return false;
-  }
-
-  dialFailed(failure: DialFailure, errorCode: string | null, tookMs: number): void {
-    this.#dial = null;
-    if (failure !== 'acl_rejected') this.#session?.unreached(tookMs);
-    switch (failure) {
-      case 'acl_rejected':
-        this.#session?.blocked(this.#rules?.get(this.#blockedIp) ?? null, this.#blockedIp);
-        this.#failSession(failure, errorCode, 'not_allowed');
-        break;
-      case 'dns_failed':
-      case 'connect_timeout':
-        this.#failSession(failure, errorCode, 'host_unreachable');
-        break;
-      case 'connect_failed':
-        this.#failSession(failure, errorCode, replyOfErrno(errorCode ?? ''));
-        break;
-    }
-  }
-
-  dialed(upstream: Socket, ip: string, connectMs: number): void {
-    this.#dial = null;
-    const session = this.#session;
-    if (session === null) {
-      upstream.destroy();
-      return;
-    }
-    let rule =
-      this.#rules === null ? session.header.acl_rule_matched : (this.#rules.get(ip) ?? null);
-    if (this.#context.aclGeneration() !== this.#aclGeneration) {
-      const verdict = this.#decide(ip);
-      if (verdict.decision === 'block') {
-        upstream.destroy();
-        session.blocked(verdict.rule, ip);
-        this.#failSession('acl_rejected', null, 'not_allowed');
-        return;
-      }
-      rule = verdict.rule;
-    }
-    session.connected(ip, connectMs, rule);
-    this.#succeed(canonicalIp(upstream.localAddress ?? '') ?? '0.0.0.0', upstream.localPort ?? 0);
-    this.#relay(session, upstream);
-  }
-
-  bound(ip: string, port: number): void {
-    this.#succeed(ip, port);
-  }
-
-  mayAccept(ip: string, port: number, searched: string | null): boolean {
-    const host = this.#peerHost(ip);
-    const verdict = decideFor(this.#context.policy, this, 'bind', { host, ip, searched, port });
-    if (this.#session !== null) noteAsked(this.#session, { searchedName: searched });
-    if (verdict.decision === 'block') return false;
-    this.#rules = new Map([[ip, verdict.rule]]);
-    return true;
-  }
-
-  /** A peer that was announced by name is one of its addresses, so rules for the name admit it. */
-  #peerHost(ip: string): string {
-    return this.#target?.name ?? ip;
-  }
-
-  peerCame(peer: Socket, ip: string, port: number, waitedMs: number): void {
-    this.#bind = null;
-    const session = this.#session;
-    if (session === null) {
-      peer.destroy();
-      return;
-    }
-    noteAsked(session, { host: this.#peerHost(ip), port });
-    session.connected(ip, waitedMs, this.#rules?.get(ip) ?? null);
-    this.#succeed(ip, port);
-    this.#relay(session, peer);
-  }
-
-  bindFailed(failure: BindFailure, errorCode: string | null, waitedMs: number): void {
-    this.#bind = null;
-    this.#session?.unreached(waitedMs);
-    switch (failure) {
-      case 'bind_peer_rejected':
-        this.#failSession(failure, errorCode, 'not_allowed');
-        break;
-      case 'bind_timeout':
-      case 'dns_failed':
-        this.#failSession(failure, errorCode, 'host_unreachable');
-        break;
-      case 'connect_failed':
-        this.#failSession(failure, errorCode, 'general_failure');
-        break;
-    }
-  }
-
-  /**
-   * The address in the request is where the client will send from, not a destination: each
-   * destination is a session of its own. Only a request that cannot be granted is one itself.
-   */
-  #beginAssociation(announced: Target): void {
-    const context = this.#context;
-    this.#target = UNKNOWN_DESTINATION;
-    const isPossible =
-      context.associations.enabled && this.#decide(UNKNOWN_DESTINATION.ip).decision === 'allow';
-    const limit = isPossible ? context.admission.beginSession(this.user, this.source) : null;
-    if (!isPossible || limit !== null) {
-      this.#openSession(UNKNOWN_DESTINATION, context.associations.enabled);
-      return;
-    }
-    this.#phase = PHASE.associated;
-    this.#pending = null;
-    this.#association = context.associations.create(this, this);
-    this.#association.begin(announced, this.#reachedAt());
-  }
-
-  associated(ip: string, port: number): void {
-    this.#succeed(ip, port);
-  }
-
-  associationFailed(errorCode: string): void {
-    this.#endAssociation('internal_error');
-    this.#reply(replyOfErrno(errorCode));
-  }
-
-  associationOver(reason: 'idle_timeout' | 'acl_revoked'): void {
-    this.#endAssociation(reason);
-    this.destroy();
-  }
-
-  #endAssociation(reason: CloseReason): void {
-    const association = this.#association;
-    if (association === null) return;
-    this.#association = null;
-    association.end(reason);
-    this.#context.admission.endSession(this.user, this.source);
-  }
-
-  /** Hands both sockets to the relay. The session lives on without this object. */
-  #relay(session: Session, upstream: Socket): void {
-    const { relay, admission } = this.#context;
-    const client = this.#socket;
-    const head = this.#pending;
-    const { user, source } = this;
-    session.terminate = null;
-    this.#release();
-    void relay.run({ session, client, upstream, head }).then(({ reason, errorCode }) => {
-      session.close(reason, errorCode);
-      admission.endSession(user, source);
-    });
-  }
-
-  #succeed(ip: string, port: number): void {
+  succeed(ip: string, port: number): void {
     this.#context.metrics.replies.add('succeeded');
     this.#socket.write(successReply(ip, port));
   }
 
-  /** Ends the session with a reply. */
-  #failSession(reason: CloseReason, errorCode: string | null, reply: FailureName): void {
-    this.#endSession(reason, errorCode);
-    this.#reply(reply);
+  refuse(reply: FailureName): void {
+    this.#context.metrics.replies.add(reply);
+    this.#linger(failureReply(reply));
   }
 
-  /** Closes the session, gives its place back and stops what reaches for its destination. */
-  #endSession(reason: CloseReason, errorCode: string | null): void {
-    this.#dial?.cancel();
-    this.#bind?.cancel();
-    this.#dial = null;
-    this.#bind = null;
-    const session = this.#session;
-    if (session === null) return;
-    this.#session = null;
+  /** The session lives on without this object. */
+  relay(session: Session, upstream: Socket): void {
+    const { relay, gate } = this.#context;
+    const client = this.#socket;
+    const head = this.#pending;
+    const { user, source } = this;
     session.terminate = null;
-    session.close(reason, errorCode);
-    this.#context.admission.endSession(this.user, this.source);
+    this.#command = null;
+    this.#release();
+    void relay.run({ session, client, upstream, head }).then(({ reason, errorCode }) => {
+      gate.close(session, { user, source }, reason, errorCode);
+    });
   }
 
   /** Whether the handshake goes on, so that its failure is still to be counted. */
@@ -622,19 +369,16 @@ export class Connection
     this.#context.admission.endHandshake(this.#isAttributed ? this.source : null);
   }
 
-  limitReached(limit: Parameters<ConnectionMetrics['limitRefusals']['add']>[0]): void {
+  /** Ends a handshake for a limit that it reached. */
+  #failByLimit(limit: LimitName): void {
     this.#context.metrics.limitRefusals.add(limit);
+    this.#fail('limit_exceeded');
   }
 
   /** Ends a handshake with a reply. */
-  #refuse(reason: 'command_not_supported' | 'address_type_not_supported'): void {
+  #refuseRequest(reason: 'command_not_supported' | 'address_type_not_supported'): void {
     this.#context.metrics.handshakeFailures.add(reason);
-    this.#reply(reason);
-  }
-
-  #reply(reply: FailureName): void {
-    this.#context.metrics.replies.add(reply);
-    this.#linger(failureReply(reply));
+    this.refuse(reason);
   }
 
   /**
@@ -695,8 +439,7 @@ export class Connection
 
   /** The client has gone. */
   #abandoned(): void {
-    this.#endSession('client_aborted', null);
-    this.#endAssociation('association_closed');
+    this.#command?.abandon();
     this.destroy();
   }
 
@@ -720,8 +463,7 @@ export class Connection
 
   /** Ends the connection, whatever it does. */
   shutdown(): void {
-    this.#endSession('server_shutdown', null);
-    this.#endAssociation('server_shutdown');
+    this.#command?.end('server_shutdown');
     this.destroy();
   }
 
@@ -743,11 +485,6 @@ export class Connection
     this.#socket.destroy();
   }
 }
-
-const UNDECIDED: AclVerdict = { decision: 'allow', rule: null };
-
-/** Stands for the destinations of an association before its first datagram. */
-const UNKNOWN_DESTINATION: Target = { host: '0.0.0.0', ip: '0.0.0.0', name: null, port: 0 };
 
 /** What is behind `at`, in memory of its own; null where nothing is. */
 function copyFrom(bytes: Buffer, at: number): Buffer | null {

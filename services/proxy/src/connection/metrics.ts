@@ -89,7 +89,7 @@ export function createConnectionMetrics(
   metrics.aclDecisions.register(
     registry,
     'sockscope_proxy_acl_decisions_total',
-    'Decisions of the ACL for requests, by outcome.',
+    'Decisions of the ACL for requests and for destinations of UDP, by outcome.',
     'decision',
   );
   return metrics;

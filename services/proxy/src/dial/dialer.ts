@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import { DeadlineQueue } from '../limits/deadlines.js';
-import type { DeadlineNode } from '../limits/deadlines.js';
+import { DeadlineQueue } from '../collections/deadline-queue.js';
+import type { DeadlineNode } from '../collections/deadline-queue.js';
 import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
 import type { Target } from '../socks5/target.js';
 import { listenAsConnecting, TapSocket } from '../tcp/socket.js';

@@ -1,7 +1,7 @@
 import { Resolver as Channel } from 'node:dns';
 import { readFileSync, statSync } from 'node:fs';
-import { DeadlineQueue } from '../limits/deadlines.js';
-import type { DeadlineNode } from '../limits/deadlines.js';
+import { DeadlineQueue } from '../collections/deadline-queue.js';
+import type { DeadlineNode } from '../collections/deadline-queue.js';
 import { canonicalIp } from '../socks5/target.js';
 import type { DnsConfig } from './config.js';
 import { candidatesOf, parseHosts, parseSearchRules } from './files.js';

@@ -1,9 +1,9 @@
-import { Roster } from '../limits/roster.js';
-import type { RosterMember } from '../limits/roster.js';
+import { IntrusiveSet } from '../collections/intrusive-set.js';
+import type { SetMember } from '../collections/intrusive-set.js';
 import type { RelayLimits } from './relay.js';
 
 /** A session as the sweep sees it. */
-export interface Watched extends RosterMember {
+export interface Watched extends SetMember {
   /** Any number that changes when a byte moves. */
   progress(): number;
   /** Whether one side has ended its direction. */
@@ -34,7 +34,7 @@ export function createSweep(
   limits: RelayLimits,
   nowMs: () => number = () => performance.now(),
 ): Sweep {
-  const entries = new Roster<Watched>();
+  const entries = new IntrusiveSet<Watched>();
   let timer: NodeJS.Timeout | null = null;
 
   const shortestMs = Math.min(

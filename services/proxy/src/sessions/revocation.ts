@@ -1,7 +1,7 @@
 import type { Logger } from '@sockscope/runtime';
 import type { Acl } from '../acl/acl.js';
 import type { ManagedAuthenticator } from '../auth/auth.js';
-import { askedOf } from './asked.js';
+import { aclInputsOf } from './acl-inputs.js';
 import type { Session, SessionTracker } from './session.js';
 
 /** Sessions asked about before the event loop goes on: about a millisecond's worth. */
@@ -31,7 +31,7 @@ export function createRevocation(deps: RevocationDeps): Revocation {
   function isAllowed(session: Session): boolean {
     const { header } = session;
     if (header.auth_method === 'password' && !users.knows(header.user)) return false;
-    const { host, port, searchedName } = askedOf(session);
+    const { host, port, searchedName } = aclInputsOf(session);
     const verdict = acl.decide({
       user: header.user,
       groups: header.auth_method === 'password' ? users.groupsOf(header.user) : [],

@@ -1,5 +1,5 @@
 import type { CloseReason, SessionStarted } from '@sockscope/schemas';
-import type { Asked } from './asked.js';
+import type { AclInputs } from './acl-inputs.js';
 
 /** What is known of a session when its request is understood: the header of its events, less the clock. */
 export type SessionHeader = Pick<
@@ -27,8 +27,8 @@ export interface Session {
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
   readonly header: SessionHeader;
-  /** What the ACL was last asked with, null where that is the header's destination; see asked.ts. */
-  asked: Asked | null;
+  /** What the ACL was last asked with, null where that is the header's destination; see acl-inputs.ts. */
+  aclInputs: AclInputs | null;
 
   /** client → destination. */
   bytesSent: number;

@@ -7,8 +7,8 @@ import type {
   TrafficDelta,
 } from '@sockscope/schemas';
 import type { SessionReading } from '../events/reading.js';
-import type { RosterMember } from '../limits/roster.js';
-import type { Asked } from './asked.js';
+import type { SetMember } from '../collections/intrusive-set.js';
+import type { AclInputs } from './acl-inputs.js';
 import type { Session, SessionHeader } from './session.js';
 import { timestampOf } from './timestamp.js';
 
@@ -34,16 +34,16 @@ const ENDED = -1;
  * bytes; everything else is the tracker's. There may be tens of thousands of idle ones, so fields
  * are few, and times are small integers (a larger number is an object of its own to V8).
  */
-export class TrackedSession implements Session, RosterMember {
+export class TrackedSession implements Session, SetMember {
   bytesSent = 0;
   bytesReceived = 0;
   packetsSent = 0;
   packetsReceived = 0;
-  asked: Asked | null = null;
+  aclInputs: AclInputs | null = null;
   refreshCounters: (() => void) | null = null;
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 
-  rosterIndex = 0;
+  setIndex = 0;
   /** `seq` of the last event; below 0 after the end. */
   seq = 0;
   /** Start of the interval that the next event reports, and time of the last event: ms after the start. */

@@ -1,7 +1,7 @@
 import { minuteOf, MINUTE_MS } from '@sockscope/schemas';
 import type { CloseReason } from '@sockscope/schemas';
 import type { EventSink } from '../events/sink.js';
-import { Roster } from '../limits/roster.js';
+import { IntrusiveSet } from '../collections/intrusive-set.js';
 import type { SessionClock } from './clock.js';
 import type { TrackingConfig } from './config.js';
 import type { SessionMetrics } from './metrics.js';
@@ -32,7 +32,7 @@ export interface SweepingTracker extends SessionTracker {
 export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps): SweepingTracker {
   const { sink, clock, metrics } = deps;
   const idOf = createSessionIds();
-  const live = new Roster<TrackedSession>();
+  const live = new IntrusiveSet<TrackedSession>();
   let timer: NodeJS.Timeout | undefined;
   let slice: NodeJS.Immediate | undefined;
 

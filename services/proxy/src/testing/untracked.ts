@@ -19,7 +19,7 @@ class UntrackedSession implements Session {
   bytesReceived = 0;
   packetsSent = 0;
   packetsReceived = 0;
-  asked = null;
+  aclInputs = null;
   refreshCounters = null;
   terminate = null;
   closed = false;

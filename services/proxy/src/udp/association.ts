@@ -1,39 +1,21 @@
-import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
-import { aclHostOf, decideFor, isKnown } from '../connection/client.js';
-import type { ClientIdentity, Policy } from '../connection/client.js';
-import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
-import type { Admission } from '../limits/admission.js';
-import { DeadlineQueue } from '../limits/deadlines.js';
-import type { DeadlineNode } from '../limits/deadlines.js';
+import type { NameResolver } from '../dns/resolver.js';
+import { DeadlineQueue } from '../collections/deadline-queue.js';
+import type { DeadlineNode } from '../collections/deadline-queue.js';
 import { PortPicker } from '../limits/ports.js';
-import { noteAsked } from '../sessions/asked.js';
-import type { Session, SessionTracker } from '../sessions/session.js';
+import { isKnown } from '../policy/policy.js';
+import type { ClientIdentity, Policy } from '../policy/policy.js';
+import type { SessionGate } from '../policy/session-gate.js';
 import { addressEnd } from '../socks5/frames.js';
-import { udpHeader } from '../socks5/replies.js';
 import { canonicalIp, targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
 import type { UdpConfig } from './config.js';
+import { Flow, remoteKey } from './flow.js';
 import type { UdpMetrics } from './metrics.js';
+import { bindSocket, makeSocket } from './sockets.js';
 
-/** Datagrams, and bytes of them, that wait while a name is resolved. */
-const MAX_WAITING = 16;
-const MAX_WAITING_BYTES = 64 * 1024;
-/**
- * The kernel's answers to a datagram that has no way to its address, as to IPv6 on a machine without
- * it: no route, no such family, a link-local address (EINVAL), a route or a filter that says no.
- */
-const UNREACHABLE_CODES: ReadonlySet<string> = new Set([
-  'ENETUNREACH',
-  'EHOSTUNREACH',
-  'EADDRNOTAVAIL',
-  'EAFNOSUPPORT',
-  'EINVAL',
-  'EACCES',
-  'EPERM',
-]);
 /** `RSV RSV FRAG` before the address (RFC 1928, section 7). */
 const ADDRESS_AT = 3;
 
@@ -52,12 +34,9 @@ export interface Associations {
 
 export interface AssociationDeps {
   readonly policy: Policy;
-  readonly admission: Admission;
-  readonly tracker: SessionTracker;
+  readonly gate: SessionGate;
   readonly resolver: NameResolver;
   readonly metrics: UdpMetrics;
-  /** Counts a refusal by the name of its limit. */
-  readonly limitReached: (limit: NonNullable<ReturnType<Admission['beginSession']>>) => void;
 }
 
 interface AssociationContext extends AssociationDeps {
@@ -276,287 +255,4 @@ export class Association implements DeadlineNode {
     }
     socket.send(parts, this.#clientPort, this.client.sourceIp, sent);
   }
-}
-
-/** One destination of an association. */
-class Flow implements DeadlineNode, ResolveWaiter {
-  deadlineQueue: DeadlineQueue | null = null;
-  deadlineMs = 0;
-  deadlinePrev: DeadlineNode | null = null;
-  deadlineNext: DeadlineNode | null = null;
-  readonly key: string;
-  /** Address and port that answers come from; empty while it is not known. */
-  remote = '';
-  readonly #association: Association;
-  readonly #target: Target;
-  #ip: string | null = null;
-  /** Addresses of the name that were not tried yet. */
-  #addresses: readonly string[] = [];
-  /** Null where nothing is passed on: the destination was refused, and that is remembered for a while. */
-  #session: Session | null = null;
-  #waiting: Buffer[] | null = null;
-  #waitingBytes = 0;
-  #header: Buffer = Buffer.alloc(0);
-  readonly #sent: (error: Error | null, bytes: number) => void;
-  readonly #answered: (error: Error | null, bytes: number) => void;
-  readonly #beganMs = performance.now();
-
-  constructor(association: Association, key: string, target: Target) {
-    this.#association = association;
-    this.key = key;
-    this.#target = target;
-    const { dropped } = association.context.metrics;
-    this.#sent = (error, bytes) => {
-      const session = this.#session;
-      if (error !== null) dropped.add('send_failed');
-      else if (session !== null) {
-        session.bytesSent += bytes;
-        session.packetsSent += 1;
-      }
-    };
-    this.#answered = (error, bytes) => {
-      const session = this.#session;
-      if (error !== null) dropped.add('send_failed');
-      else if (session !== null) {
-        session.bytesReceived += bytes - this.#header.length;
-        session.packetsReceived += 1;
-      }
-    };
-  }
-
-  /** Opens the session, refused or not. False where not even that is possible now. */
-  open(): boolean {
-    const { policy, admission, tracker, limitReached } = this.#association.context;
-    const { client } = this.#association;
-    const target = this.#target;
-    const verdict = decideFor(policy, client, 'udp_associate', {
-      host: aclHostOf(target),
-      ip: target.ip,
-      searched: null,
-      port: target.port,
-    });
-    const isAllowed = verdict.decision === 'allow';
-    const limit = isAllowed ? admission.beginSession(client.user, client.source) : null;
-    const session = tracker.open({
-      user: client.user,
-      source_ip: client.sourceIp,
-      source_port: client.sourcePort,
-      dest_host: target.host,
-      dest_ip: target.ip,
-      dest_port: target.port,
-      protocol: 'udp',
-      command: 'udp_associate',
-      auth_method: client.authMethod,
-      acl_decision: verdict.decision,
-      acl_rule_matched: verdict.rule,
-    });
-    if (session === null) {
-      if (isAllowed && limit === null) admission.endSession(client.user, client.source);
-      return false;
-    }
-    if (!isAllowed) session.close('acl_rejected', null);
-    else if (limit !== null) {
-      limitReached(limit);
-      session.close('limit_exceeded', limit);
-    } else {
-      this.#session = session;
-      noteAsked(session, { host: aclHostOf(target) });
-      session.terminate = (reason, errorCode) => {
-        this.close(reason, errorCode);
-        this.#association.forget(this);
-      };
-    }
-    return true;
-  }
-
-  /** Starts to find the destination's address. */
-  begin(): void {
-    this.#association.context.flowTimeouts.add(this);
-    if (this.#session === null) return;
-    const { ip, name } = this.#target;
-    if (ip !== null) this.#reach(ip, this.#session.header.acl_rule_matched);
-    else if (name === null) this.#refuse('dns_failed', 'EBADNAME');
-    else {
-      this.#waiting = [];
-      this.#association.context.resolver.resolve(name, this);
-    }
-  }
-
-  resolved(addresses: readonly string[], searched: string | null): void {
-    if (this.#session === null) return;
-    this.#addresses = addresses;
-    noteAsked(this.#session, { searchedName: searched });
-    this.#reachNext(null);
-  }
-
-  /**
-   * Goes on with the next address that the rules allow. The session ends where there is none.
-   *
-   * @param failure why the address before was not reached; null where there was none.
-   */
-  #reachNext(failure: string | null): void {
-    const { name, port } = this.#target;
-    const { client, context } = this.#association;
-    let blocked: { readonly ip: string; readonly rule: string | null } | null = null;
-    for (;;) {
-      const [ip, ...others] = this.#addresses;
-      if (ip === undefined) break;
-      this.#addresses = others;
-      const verdict = decideFor(context.policy, client, 'udp_associate', {
-        host: name ?? ip,
-        ip,
-        searched: this.#session?.asked?.searchedName ?? null,
-        port,
-      });
-      if (verdict.decision === 'allow') {
-        this.#reach(ip, verdict.rule);
-        return;
-      }
-      blocked = { ip, rule: verdict.rule };
-    }
-    if (failure !== null) {
-      this.#session?.unreached(Math.round(performance.now() - this.#beganMs));
-      this.#refuse('connect_failed', failure);
-      return;
-    }
-    if (blocked !== null) this.#session?.blocked(blocked.rule, blocked.ip);
-    this.#refuse('acl_rejected', null);
-  }
-
-  resolveFailed(code: string): void {
-    this.#session?.unreached(Math.round(performance.now() - this.#beganMs));
-    this.#refuse('dns_failed', code);
-  }
-
-  #reach(ip: string, rule: string | null): void {
-    this.#ip = ip;
-    this.remote = remoteKey(ip, this.#target.port);
-    this.#header = udpHeader(ip, this.#target.port);
-    this.#session?.connected(ip, Math.round(performance.now() - this.#beganMs), rule);
-    const waiting = this.#waiting ?? [];
-    this.#waiting = null;
-    for (const payload of waiting) this.send(payload);
-  }
-
-  /** Ends the session and goes on dropping, so that a client that repeats itself makes one session. */
-  #refuse(reason: CloseReason, errorCode: string | null): void {
-    this.#endSession(reason, errorCode);
-    for (const _ of this.#waiting ?? []) {
-      this.#association.context.metrics.dropped.add('refused_destination');
-    }
-    this.#waiting = null;
-  }
-
-  /** Passes a datagram of the client on. */
-  send(payload: Buffer): void {
-    const { config, flowTimeouts, metrics } = this.#association.context;
-    if (this.#session === null) {
-      metrics.dropped.add('refused_destination');
-      return;
-    }
-    flowTimeouts.add(this);
-    if (this.#waiting !== null) {
-      const bytes = this.#waitingBytes + payload.length;
-      if (this.#waiting.length >= MAX_WAITING || bytes > MAX_WAITING_BYTES) {
-        metrics.dropped.add('resolving');
-        return;
-      }
-      this.#waitingBytes = bytes;
-      this.#waiting.push(payload);
-      return;
-    }
-    const ip = this.#ip ?? '';
-    const socket = this.#association.outerFor(ip);
-    if (typeof socket === 'string') {
-      this.#unreachable(ip, socket, payload);
-      return;
-    }
-    if (socket.getSendQueueSize() > config.backlog_bytes) {
-      metrics.dropped.add('backlog');
-      return;
-    }
-    this.#association.claim(this);
-    const hasSent = this.#session.packetsSent > 0;
-    try {
-      socket.send(payload, this.#target.port, ip, hasSent ? this.#sent : this.#tried(ip, payload));
-    } catch {
-      // Port 0, which dgram refuses before the kernel could.
-      metrics.dropped.add('send_failed');
-    }
-  }
-
-  /** What becomes of a datagram that may find that the address cannot be reached from here. */
-  #tried(
-    ip: string,
-    payload: Buffer,
-  ): (error: NodeJS.ErrnoException | null, bytes: number) => void {
-    return (error, bytes) => {
-      const code = error?.code ?? '';
-      const isFirst = this.#session !== null && this.#session.packetsSent === 0;
-      if (isFirst && UNREACHABLE_CODES.has(code)) this.#unreachable(ip, code, payload);
-      else this.#sent(error, bytes);
-    };
-  }
-
-  /** Nothing leaves this machine for `ip`: tries the name's next address, with the same datagram. */
-  #unreachable(ip: string, code: string, payload: Buffer): void {
-    // The datagram before may have gone on to the next one already.
-    if (ip === this.#ip) {
-      this.#association.unclaim(this);
-      this.#reachNext(code);
-    }
-    if (this.#session === null) this.#association.context.metrics.dropped.add('send_failed');
-    else this.send(payload);
-  }
-
-  /** Passes an answer on to the client. */
-  receive(payload: Buffer): void {
-    this.#association.context.flowTimeouts.add(this);
-    this.#association.answer([this.#header, payload], this.#answered);
-  }
-
-  onDeadline(): void {
-    this.close('idle_timeout', null);
-    this.#association.forget(this);
-  }
-
-  close(reason: CloseReason, errorCode: string | null): void {
-    this.#association.context.flowTimeouts.remove(this);
-    this.#waiting = null;
-    this.#endSession(reason, errorCode);
-  }
-
-  #endSession(reason: CloseReason, errorCode: string | null): void {
-    const session = this.#session;
-    if (session === null) return;
-    this.#session = null;
-    session.terminate = null;
-    session.close(reason, errorCode);
-    const { client, context } = this.#association;
-    context.admission.endSession(client.user, client.source);
-  }
-}
-
-function remoteKey(ip: string, port: number): string {
-  return `${ip} ${port}`;
-}
-
-/** Only literals come here; Node would put even those into its queue of lookups. */
-function lookupLiteral(
-  ip: string,
-  _options: unknown,
-  callback: (error: null, address: string, family: number) => void,
-): void {
-  callback(null, ip, isIPv6(ip) ? 6 : 4);
-}
-
-function makeSocket(ip: string): Socket {
-  return isIPv6(ip)
-    ? createSocket({ type: 'udp6', ipv6Only: true, lookup: lookupLiteral })
-    : createSocket({ type: 'udp4', lookup: lookupLiteral });
-}
-
-/** Exclusive, because workers of node:cluster would share the socket otherwise. */
-function bindSocket(socket: Socket, ip: string, port: number): void {
-  socket.bind({ address: ip, port, exclusive: true });
 }

@@ -43,7 +43,7 @@ interface Slot {
   lastMetrics: MetricsSnapshot | null;
 }
 
-interface Asked {
+interface PendingQuestion {
   readonly index: number;
   readonly resolve: (answer: Answers[Question] | null) => void;
 }
@@ -79,7 +79,7 @@ export function createWorkerPool(
     lastMetrics: null,
   }));
   const ledger = new CountLedger();
-  const asked = new Map<number, Asked>();
+  const pending = new Map<number, PendingQuestion>();
   let nextId = 0;
   let departed: MetricsSnapshot = [];
   let exchange: NodeJS.Timeout | null = null;
@@ -139,7 +139,7 @@ export function createWorkerPool(
         ledger.report(slot.index, message.counts);
         return;
       case 'answer':
-        asked.get(message.id)?.resolve(message.answer);
+        pending.get(message.id)?.resolve(message.answer);
         return;
     }
   }
@@ -149,7 +149,7 @@ export function createWorkerPool(
     slot.process = null;
     slot.isReady = false;
     ledger.forget(slot.index);
-    for (const question of asked.values())
+    for (const question of pending.values())
       if (question.index === slot.index) question.resolve(null);
     keepCounters(slot);
     if (isStopping) {
@@ -217,14 +217,14 @@ export function createWorkerPool(
     return new Promise((resolve) => {
       const settle = (answer: Answers[Question] | null): void => {
         clearTimeout(timer);
-        asked.delete(id);
+        pending.delete(id);
         // The id ties the answer to its question.
         resolve(answer as Answers[Q] | null);
       };
       const timer = setTimeout(() => {
         settle(null);
       }, ASK_TIMEOUT_MS);
-      asked.set(id, { index: slot.index, resolve: settle });
+      pending.set(id, { index: slot.index, resolve: settle });
       process.send({ kind: 'ask', id, question });
     });
   }

@@ -115,8 +115,8 @@ export class SpliceEngine {
   readonly #lateErrno = new Int32Array(MAX_SLOTS);
 
   /** Ends that have used up their turn. */
-  #turns: number[] = [];
-  #nextTurns: number[] = [];
+  #ready: number[] = [];
+  #nextReady: number[] = [];
   #stopping = false;
 
   constructor(deps: EngineDeps) {
@@ -151,7 +151,7 @@ export class SpliceEngine {
       takeCommands(this.#memory, take);
       if (this.#stopping) break;
       if (mustNotify(this.#memory)) this.#deps.notify();
-      const mayBlock = this.#nextTurns.length === 0 && prepareToSleep(this.#memory);
+      const mayBlock = this.#nextReady.length === 0 && prepareToSleep(this.#memory);
       const count = this.#libc.epoll_wait(
         this.#epoll,
         this.#eventsAddress,
@@ -160,7 +160,7 @@ export class SpliceEngine {
       );
       awake(this.#memory);
       this.#handleEvents(count);
-      this.#giveTurns();
+      this.#runReady();
       putPipeCounts(this.#memory, this.#pool);
     }
     for (let slot = 0; slot < MAX_SLOTS; slot++) this.#terminate(slot);
@@ -189,16 +189,16 @@ export class SpliceEngine {
     }
   }
 
-  #giveTurns(): void {
-    const turns = this.#nextTurns;
-    this.#nextTurns = this.#turns;
-    this.#turns = turns;
-    for (const index of turns) {
+  #runReady(): void {
+    const ready = this.#nextReady;
+    this.#nextReady = this.#ready;
+    this.#ready = ready;
+    for (const index of ready) {
       if (this.#fds[index] === -1) continue;
       this.#clear(index, END_FLAG.queued);
       this.#move(index);
     }
-    turns.length = 0;
+    ready.length = 0;
   }
 
   #open(slot: number, clientFd: number, upstreamFd: number): void {
@@ -533,7 +533,7 @@ export class SpliceEngine {
   #queue(index: number): void {
     if ((this.#flagsOf(index) & END_FLAG.queued) !== 0) return;
     this.#set(index, END_FLAG.queued);
-    this.#nextTurns.push(index);
+    this.#nextReady.push(index);
   }
 
   #countBytes(index: number, bytes: number): void {

@@ -36,7 +36,7 @@ const OPEN_COMMAND = {
 
 /** What a session holds in this thread of Node's while the kernel moves its bytes. */
 class SplicedSession implements Watched {
-  rosterIndex = 0;
+  setIndex = 0;
   sweptProgress = 0;
   sweptHalfClosed = false;
   movedAtMs = 0;
@@ -47,7 +47,7 @@ class SplicedSession implements Watched {
   readonly resolve: (end: RelayEnd) => void;
   readonly #thread: SpliceThread;
   /** Why it was terminated; what ended before that keeps its own reason. */
-  #asked: RelayEnd | null = null;
+  #terminated: RelayEnd | null = null;
 
   constructor(
     thread: SpliceThread,
@@ -70,8 +70,8 @@ class SplicedSession implements Watched {
     };
   }
 
-  get asked(): RelayEnd | null {
-    return this.#asked;
+  get terminated(): RelayEnd | null {
+    return this.#terminated;
   }
 
   refresh(): void {
@@ -85,8 +85,8 @@ class SplicedSession implements Watched {
   }
 
   terminate(reason: CloseReason, errorCode: string | null): void {
-    if (this.#asked !== null) return;
-    this.#asked = { reason, errorCode };
+    if (this.#terminated !== null) return;
+    this.#terminated = { reason, errorCode };
     this.#thread.terminate(this.slot);
   }
 
@@ -266,7 +266,7 @@ export class SpliceThread {
     const spliced = this.#sessions[slot];
     if (spliced === undefined) return;
     const errorCode = errno === 0 ? null : getSystemErrorName(-errno);
-    this.#close(spliced, endOf(outcome, errorCode, spliced.asked));
+    this.#close(spliced, endOf(outcome, errorCode, spliced.terminated));
   }
 
   #close(spliced: SplicedSession, end: RelayEnd): void {
@@ -304,7 +304,7 @@ export class SpliceThread {
   }
 }
 
-function endOf(outcome: number, errorCode: string | null, asked: RelayEnd | null): RelayEnd {
+function endOf(outcome: number, errorCode: string | null, terminated: RelayEnd | null): RelayEnd {
   switch (outcome) {
     case OUTCOME.client_eof:
       return { reason: 'client_eof', errorCode };
@@ -315,6 +315,6 @@ function endOf(outcome: number, errorCode: string | null, asked: RelayEnd | null
     case OUTCOME.upstream_reset:
       return { reason: 'upstream_reset', errorCode };
     default:
-      return asked ?? { reason: 'internal_error', errorCode };
+      return terminated ?? { reason: 'internal_error', errorCode };
   }
 }

@@ -7,7 +7,7 @@ import { probeNoDelay } from '../../testing/no-delay.js';
 import type { NoDelayProbe } from '../../testing/no-delay.js';
 import { Direction } from './direction.js';
 import type { DirectionOwner } from './direction.js';
-import { createTurns } from './turns.js';
+import { createReadBudget } from './read-budget.js';
 
 const OWNER: DirectionOwner = {
   packet: () => undefined,
@@ -45,7 +45,7 @@ describe.runIf(process.platform === 'linux')('a direction', () => {
     from = source.far;
     to = sink.far;
     noDelay = probeNoDelay(sink.near);
-    new Direction(OWNER, createTurns(), source.near, sink.near).start(null);
+    new Direction(OWNER, createReadBudget(), source.near, sink.near).start(null);
   });
   afterEach(() => {
     noDelay.close();

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { TapSocket } from '../../tcp/socket.js';
 import type { SocketReader } from '../../tcp/socket.js';
 import { handleOf } from '../handle.js';
-import type { Turns, TurnTaker } from './turns.js';
+import type { ReadBudget, BudgetWaiter } from './read-budget.js';
 
 /** A read of more than this makes a direction busy. */
 const BUSY_READ_BYTES = 8 * 1024;
@@ -29,9 +29,9 @@ export interface DirectionOwner {
  * One way of a session, from `source` to `sink`. Reading stops while the sink has not taken what
  * it was given, so that one read waits at most.
  */
-export class Direction implements SocketReader, TurnTaker {
+export class Direction implements SocketReader, BudgetWaiter {
   readonly #owner: DirectionOwner;
-  readonly #turns: Turns;
+  readonly #budget: ReadBudget;
   readonly #onWritten: (error?: Error | null) => void;
   #source: Socket;
   #sink: Socket;
@@ -45,9 +45,9 @@ export class Direction implements SocketReader, TurnTaker {
   #sourceEnded = false;
   #finished = false;
 
-  constructor(owner: DirectionOwner, turns: Turns, source: Socket, sink: Socket) {
+  constructor(owner: DirectionOwner, budget: ReadBudget, source: Socket, sink: Socket) {
     this.#owner = owner;
-    this.#turns = turns;
+    this.#budget = budget;
     this.#source = source;
     this.#sink = sink;
     this.#onWritten = (error) => {
@@ -92,17 +92,17 @@ export class Direction implements SocketReader, TurnTaker {
   onBytes(bytes: Buffer): boolean {
     if (this.#discarding) return true;
     if (bytes.length > BUSY_READ_BYTES) this.#owner.busy(this);
-    return this.#forward(Buffer.from(bytes)) && this.#turns.spend(bytes.length, this);
+    return this.#forward(Buffer.from(bytes)) && this.#budget.spend(bytes.length, this);
   }
 
   /** A read into a buffer of our own. */
   readonly onOwnRead = (length: number, buffer: Uint8Array): boolean =>
     this.#discarding ||
     (this.#forward(Buffer.from(buffer.buffer, buffer.byteOffset, length)) &&
-      this.#turns.spend(length, this));
+      this.#budget.spend(length, this));
 
   /** Reads on, unless it waits for its sink or is over meanwhile. */
-  takeTurn(): void {
+  budgetRenewed(): void {
     if (this.#waiting === 0 && !this.#sourceEnded && !this.#source.destroyed) this.#source.resume();
   }
 
@@ -142,7 +142,7 @@ export class Direction implements SocketReader, TurnTaker {
       source.setNoDelay(true);
       source.on('data', (chunk: Buffer) => {
         if (this.#discarding) return;
-        if (!this.#forward(chunk) || !this.#turns.spend(chunk.length, this)) source.pause();
+        if (!this.#forward(chunk) || !this.#budget.spend(chunk.length, this)) source.pause();
       });
       source.pause();
     }

@@ -1,11 +1,11 @@
 import type { Relay, RelayEnd, RelayLimits, RelayPair } from '../relay.js';
 import { createSweep } from '../sweep.js';
 import type { Sweep } from '../sweep.js';
-import { takeOver } from '../take-over.js';
+import { whenFlushed } from '../when-flushed.js';
 import { createBufferPool } from './buffers.js';
 import { StreamSession } from './stream-session.js';
 import type { Promotion } from './stream-session.js';
-import { createTurns } from './turns.js';
+import { createReadBudget } from './read-budget.js';
 
 /** Runs sessions in this process; with a promotion, until it takes them. */
 export function createStreams(
@@ -13,15 +13,15 @@ export function createStreams(
   promotion: Promotion | null,
 ): (pair: RelayPair) => Promise<RelayEnd> {
   const pool = createBufferPool();
-  const turns = createTurns();
+  const budget = createReadBudget();
   return (pair) =>
-    takeOver(
+    whenFlushed(
       pair,
       () =>
         new Promise((resolve) => {
           const session = new StreamSession(pair, {
             pool,
-            turns,
+            budget,
             promotion,
             onEnd: (ended, end) => {
               sweep.delete(ended);

@@ -6,7 +6,7 @@ import type { Watched } from '../sweep.js';
 import type { BufferPool } from './buffers.js';
 import { Direction } from './direction.js';
 import type { DirectionOwner } from './direction.js';
-import type { Turns } from './turns.js';
+import type { ReadBudget } from './read-budget.js';
 
 /**
  * How often a session may go from busy to quiet and give its buffers back. Each time leaves some
@@ -22,7 +22,7 @@ export interface Promotion {
 
 export interface StreamSessionDeps {
   readonly pool: BufferPool;
-  readonly turns: Turns;
+  readonly budget: ReadBudget;
   readonly promotion: Promotion | null;
   /** The session is over, or belongs to somebody else. */
   readonly onEnd: (session: StreamSession, end: RelayEnd | Promise<RelayEnd>) => void;
@@ -41,7 +41,7 @@ function codeOf(error: Error): string {
 
 /** One session of the stream relay: two sockets, two directions, one end. */
 export class StreamSession implements Watched, DirectionOwner {
-  rosterIndex = 0;
+  setIndex = 0;
   sweptProgress = 0;
   sweptHalfClosed = false;
   movedAtMs = 0;
@@ -67,8 +67,8 @@ export class StreamSession implements Watched, DirectionOwner {
     this.#client = pair.client;
     this.#upstream = pair.upstream;
     this.#promotion = deps.promotion;
-    this.#up = new Direction(this, deps.turns, pair.client, pair.upstream);
-    this.#down = new Direction(this, deps.turns, pair.upstream, pair.client);
+    this.#up = new Direction(this, deps.budget, pair.client, pair.upstream);
+    this.#down = new Direction(this, deps.budget, pair.upstream, pair.client);
   }
 
   start(): void {

@@ -27,7 +27,7 @@ export function countingSession(): Session {
     bytesReceived: 0,
     packetsSent: 0,
     packetsReceived: 0,
-    asked: null,
+    aclInputs: null,
     refreshCounters: null,
     terminate: null,
     connected: () => undefined,

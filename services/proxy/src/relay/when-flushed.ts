@@ -26,7 +26,7 @@ function brokenEnd(pair: RelayPair): RelayEnd | null {
  * hands only then: at once, as a rule. A pair that breaks first, or is terminated, ends with
  * both sockets closed. `session.terminate` is set before this returns, by it or by `next`.
  */
-export function takeOver(pair: RelayPair, next: () => Promise<RelayEnd>): Promise<RelayEnd> {
+export function whenFlushed(pair: RelayPair, next: () => Promise<RelayEnd>): Promise<RelayEnd> {
   const { client, upstream, session } = pair;
   const goOn = (): Promise<RelayEnd> => {
     const end = brokenEnd(pair);

@@ -1,30 +1,30 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Roster } from './roster.js';
+import { IntrusiveSet } from './intrusive-set.js';
 
 class Member {
-  rosterIndex = 0;
+  setIndex = 0;
 }
 
-describe('a roster', () => {
+describe('a set', () => {
   it('holds what was added and not deleted, whatever comes and goes', () => {
     const steps = fc.array(fc.tuple(fc.boolean(), fc.nat(9)), { maxLength: 60 });
     fc.assert(
       fc.property(steps, (all) => {
         const members = Array.from({ length: 10 }, () => new Member());
-        const roster = new Roster<Member>();
+        const set = new IntrusiveSet<Member>();
         const expected = new Set<Member>();
         for (const [isAdded, i] of all) {
           const member = members[i] as Member;
           if (!isAdded) {
-            roster.delete(member);
+            set.delete(member);
             expected.delete(member);
           } else if (!expected.has(member)) {
-            roster.add(member);
+            set.add(member);
             expected.add(member);
           }
-          expect(roster.size).toBe(expected.size);
-          expect(new Set(roster)).toEqual(expected);
+          expect(set.size).toBe(expected.size);
+          expect(new Set(set)).toEqual(expected);
         }
       }),
     );
@@ -35,19 +35,19 @@ describe('a roster', () => {
     fc.assert(
       fc.property(each, (goings) => {
         const members = Array.from({ length: 10 }, () => new Member());
-        const roster = new Roster<Member>();
-        for (const member of members) roster.add(member);
+        const set = new IntrusiveSet<Member>();
+        for (const member of members) set.add(member);
         const gone = new Set<Member>();
         const met = new Set<Member>();
         let step = 0;
-        for (const member of roster) {
+        for (const member of set) {
           met.add(member);
           for (const i of goings[step] ?? []) {
             const other = members[i] as Member;
-            roster.delete(other);
+            set.delete(other);
             gone.add(other);
           }
-          roster.add(new Member());
+          set.add(new Member());
           step += 1;
           if (step === 10) break;
         }

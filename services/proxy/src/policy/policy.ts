@@ -30,7 +30,7 @@ export function aclHostOf({ name, ip, host }: Target): string {
 
 export type CommandName = (typeof COMMANDS)[number];
 
-/** What is asked about a client and what it wants: the rules, and the users, as they are now. */
+/** The rules and users in force now. */
 export interface Policy {
   readonly acl: Acl;
   readonly users: Pick<ManagedAuthenticator, 'groupsOf' | 'knows'>;

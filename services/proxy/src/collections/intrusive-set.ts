@@ -1,7 +1,7 @@
-/** Lies in at most one roster. */
-export interface RosterMember {
+/** Lies in at most one set. */
+export interface SetMember {
   /** Its place there, of no meaning where it is in none. */
-  rosterIndex: number;
+  setIndex: number;
 }
 
 /**
@@ -10,7 +10,7 @@ export interface RosterMember {
  * table keeps what was in it and leads to the next one. Once one of them has grown old, all that come
  * behind it outlive the quick collections of the young, with everything that hangs on them.
  */
-export class Roster<T extends RosterMember> {
+export class IntrusiveSet<T extends SetMember> {
   readonly #members: T[] = [];
 
   get size(): number {
@@ -18,18 +18,18 @@ export class Roster<T extends RosterMember> {
   }
 
   add(member: T): void {
-    member.rosterIndex = this.#members.push(member) - 1;
+    member.setIndex = this.#members.push(member) - 1;
   }
 
   /** The last one takes the place of the one that goes; nothing happens where it is not here. */
   delete(member: T): void {
     const members = this.#members;
-    const at = member.rosterIndex;
+    const at = member.setIndex;
     if (members[at] !== member) return;
     const last = members.pop();
     if (last === undefined || last === member) return;
     members[at] = last;
-    last.rosterIndex = at;
+    last.setIndex = at;
   }
 
   /**

@@ -6,30 +6,30 @@
 const TURN_BYTES = 512 * 1024;
 
 /** Who has to wait for the next turn. */
-export interface TurnTaker {
-  takeTurn(): void;
+export interface BudgetWaiter {
+  budgetRenewed(): void;
 }
 
 /**
  * Shares every turn of the event loop among the directions that read in this process, so that
  * transfers do not hold up handshakes. Each reads at least once a turn, whatever the others do.
  */
-export interface Turns {
-  /** Notes a read. False where this turn's share is used up: read no more, `takeTurn` will be called. */
-  spend(bytes: number, who: TurnTaker): boolean;
+export interface ReadBudget {
+  /** Notes a read. False where this turn's share is used up: read no more, `budgetRenewed` will be called. */
+  spend(bytes: number, who: BudgetWaiter): boolean;
 }
 
-export function createTurns(): Turns {
+export function createReadBudget(): ReadBudget {
   let left = TURN_BYTES;
   let isArmed = false;
-  let waiting: TurnTaker[] = [];
+  let waiting: BudgetWaiter[] = [];
 
   function next(): void {
     isArmed = false;
     left = TURN_BYTES;
     const takers = waiting;
     waiting = [];
-    for (const taker of takers) taker.takeTurn();
+    for (const taker of takers) taker.budgetRenewed();
   }
 
   return {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { DeadlineQueue } from './deadlines.js';
-import type { DeadlineNode } from './deadlines.js';
+import { DeadlineQueue } from './deadline-queue.js';
+import type { DeadlineNode } from './deadline-queue.js';
 
 class Node implements DeadlineNode {
   deadlineQueue: DeadlineQueue | null = null;

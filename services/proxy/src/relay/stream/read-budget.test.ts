@@ -1,25 +1,25 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { createTurns } from './turns.js';
+import { createReadBudget } from './read-budget.js';
 
 const READ = 64 * 1024;
 
-function taker(): { turns: number; takeTurn(): void } {
+function taker(): { turns: number; budgetRenewed(): void } {
   return {
     turns: 0,
-    takeTurn() {
+    budgetRenewed() {
       this.turns += 1;
     },
   };
 }
 
-describe('turns', () => {
-  it('let one direction read on until the share of the turn is used up, and again in the next', async () => {
-    const turns = createTurns();
+describe('the read budget of a turn', () => {
+  it('lets one direction read on until the share of the turn is used up, and again in the next', async () => {
+    const budget = createReadBudget();
     const only = taker();
     for (let round = 1; round <= 3; round += 1) {
       let reads = 1;
-      while (turns.spend(READ, only)) reads += 1;
+      while (budget.spend(READ, only)) reads += 1;
       expect(reads).toBe(8);
       expect(only.turns).toBe(round - 1);
       await turn();
@@ -27,10 +27,10 @@ describe('turns', () => {
     }
   });
 
-  it('let each of many read once, and call all of them back', async () => {
-    const turns = createTurns();
+  it('lets each of many read once, and call all of them back', async () => {
+    const budget = createReadBudget();
     const many = Array.from({ length: 100 }, taker);
-    const mayGoOn = many.filter((each) => turns.spend(READ, each));
+    const mayGoOn = many.filter((each) => budget.spend(READ, each));
     expect(mayGoOn).toHaveLength(7);
     await turn();
     expect(many.map((each) => each.turns)).toEqual(
@@ -38,26 +38,26 @@ describe('turns', () => {
     );
   });
 
-  it('count what one turn spent for that turn alone', async () => {
-    const turns = createTurns();
+  it('counts what one turn spent for that turn alone', async () => {
+    const budget = createReadBudget();
     const quiet = taker();
     for (let i = 0; i < 100; i += 1) {
-      expect(turns.spend(READ, quiet)).toBe(true);
+      expect(budget.spend(READ, quiet)).toBe(true);
       await turn();
     }
     expect(quiet.turns).toBe(0);
   });
 
-  it('may be taken by one that spends all of it at once', async () => {
-    const turns = createTurns();
+  it('may be spent by one that spends all of it at once', async () => {
+    const budget = createReadBudget();
     let calls = 0;
     const greedy = {
-      takeTurn() {
+      budgetRenewed() {
         calls += 1;
-        if (calls < 5) turns.spend(10 * READ, greedy);
+        if (calls < 5) budget.spend(10 * READ, greedy);
       },
     };
-    turns.spend(10 * READ, greedy);
+    budget.spend(10 * READ, greedy);
     for (let i = 0; i < 20; i += 1) await turn();
     expect(calls).toBe(5);
   });

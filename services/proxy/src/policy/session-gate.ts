@@ -1,0 +1,131 @@
+import type { Session, SessionTracker } from '../sessions/session.js';
+import { setAclInputs } from '../sessions/acl-inputs.js';
+import type { AclVerdict } from '../acl/acl.js';
+import type { Admission, LimitName } from '../limits/admission.js';
+import type { Tally } from '../metrics/tally.js';
+import type { Target } from '../socks5/target.js';
+import { aclHostOf, decideFor } from './policy.js';
+import type { ClientIdentity, CommandName, Policy } from './policy.js';
+
+/** Why no session goes on. Each but `sink_refused` is on record as a session that ended at once. */
+export type SessionRefusal = 'sink_refused' | 'acl_rejected' | 'command_refused' | 'limit_exceeded';
+
+export interface SessionGateDeps {
+  readonly policy: Policy;
+  readonly admission: Admission;
+  readonly tracker: SessionTracker;
+  readonly aclDecisions: Tally<AclVerdict['decision']>;
+  readonly limitRefusals: Tally<LimitName>;
+}
+
+/** A session that is to be opened: who asks for it, by which command, for what. */
+export interface SessionRequest {
+  readonly client: ClientIdentity;
+  readonly command: CommandName;
+  readonly target: Target;
+  /** Whether this server takes the command at all. */
+  readonly isEnabled: boolean;
+}
+
+interface Decision {
+  readonly verdict: AclVerdict;
+  /** Null when the session has a place. */
+  readonly refusal: Exclude<SessionRefusal, 'sink_refused'> | null;
+  readonly limit: LimitName | null;
+}
+
+/** Rules say nothing of a command that is switched off for everybody. */
+const COMMAND_REFUSED: Decision = {
+  verdict: { decision: 'allow', rule: null },
+  refusal: 'command_refused',
+  limit: null,
+};
+
+/**
+ * The one way to a session, for TCP and UDP: asks the rules, then the limits, and records the
+ * answer. A session that goes on holds a place until `close`.
+ */
+export class SessionGate {
+  readonly #deps: SessionGateDeps;
+
+  constructor(deps: SessionGateDeps) {
+    this.#deps = deps;
+  }
+
+  open(request: SessionRequest): Session | SessionRefusal {
+    return this.#record(request, this.#decide(request));
+  }
+
+  /**
+   * Takes a place for something that holds resources before it has a session: a UDP association.
+   * Returns null when it has one, until `leave`; otherwise why not, and that is on record.
+   */
+  enter(request: SessionRequest): SessionRefusal | null {
+    const decision = this.#decide(request);
+    if (decision.refusal === null) return null;
+    const recorded = this.#record(request, decision);
+    return typeof recorded === 'string' ? recorded : decision.refusal;
+  }
+
+  /** Gives back the place that `enter` took. */
+  leave(client: ClientIdentity): void {
+    this.#deps.admission.endSession(client.user, client.source);
+  }
+
+  /** Closes a session that `open` returned, and gives its place back. */
+  close(
+    session: Session,
+    client: Pick<ClientIdentity, 'user' | 'source'>,
+    ...end: Parameters<Session['close']>
+  ): void {
+    session.terminate = null;
+    session.close(...end);
+    this.#deps.admission.endSession(client.user, client.source);
+  }
+
+  #decide({ client, command, target, isEnabled }: SessionRequest): Decision {
+    if (!isEnabled) return COMMAND_REFUSED;
+    const { policy, admission, aclDecisions, limitRefusals } = this.#deps;
+    const verdict = decideFor(policy, client, command, {
+      host: aclHostOf(target),
+      ip: target.ip,
+      searched: null,
+      port: target.port,
+    });
+    aclDecisions.add(verdict.decision);
+    if (verdict.decision === 'block') return { verdict, refusal: 'acl_rejected', limit: null };
+    const limit = admission.beginSession(client.user, client.source);
+    if (limit === null) return { verdict, refusal: null, limit };
+    limitRefusals.add(limit);
+    return { verdict, refusal: 'limit_exceeded', limit };
+  }
+
+  #record(
+    { client, command, target }: SessionRequest,
+    { verdict, refusal, limit }: Decision,
+  ): Session | SessionRefusal {
+    const session = this.#deps.tracker.open({
+      user: client.user,
+      source_ip: client.sourceIp,
+      source_port: client.sourcePort,
+      dest_host: target.host,
+      dest_ip: target.ip,
+      dest_port: target.port,
+      protocol: command === 'udp_associate' ? 'udp' : 'tcp',
+      command,
+      auth_method: client.authMethod,
+      acl_decision: verdict.decision,
+      acl_rule_matched: verdict.rule,
+    });
+    if (session === null) {
+      if (refusal === null) this.leave(client);
+      return 'sink_refused';
+    }
+    if (refusal !== null) {
+      session.close(refusal, limit);
+      return refusal;
+    }
+    setAclInputs(session, { host: aclHostOf(target) });
+    return session;
+  }
+}

@@ -1,0 +1,26 @@
+import type { Session } from './session.js';
+
+/** The inputs of the ACL decision, kept so that a reload can repeat it. Not part of any event. */
+export interface AclInputs {
+  /** Of the peer that came to a BIND; and an address that `dest_host` shows as it was spelt. */
+  readonly host: string;
+  readonly port: number;
+  /** The name that a search list made of the destination's, null where none: a rule that blocks looks at both. */
+  readonly searchedName: string | null;
+}
+
+export function aclInputsOf({ aclInputs, header }: Session): AclInputs {
+  return aclInputs ?? { host: header.dest_host, port: header.dest_port, searchedName: null };
+}
+
+/** Keeps what differs from the session's header. Usually nothing does, and nothing is kept. */
+export function setAclInputs(session: Session, change: Partial<AclInputs>): void {
+  const { dest_host, dest_port } = session.header;
+  const {
+    host = dest_host,
+    port = dest_port,
+    searchedName = null,
+  } = { ...session.aclInputs, ...change };
+  const isPlain = host === dest_host && port === dest_port && searchedName === null;
+  session.aclInputs = isPlain ? null : { host, port, searchedName };
+}
