@@ -17,6 +17,7 @@ import type { Component, Logger } from '@sockscope/runtime';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
+import { weekOf as weekOfMs } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import type { RetentionConfig } from '../migrations/config.js';
 import type { RollupsConfig } from './config.js';
@@ -39,8 +40,6 @@ import type { Expired } from './sql.js';
 const HOUR_S = 3_600;
 const DAY_S = 86_400;
 const WEEK_S = 7 * DAY_S;
-/** ISO weeks begin on Mondays; 1970 began on a Thursday. */
-const FIRST_MONDAY_S = 4 * DAY_S;
 /** Marks read in one round; more of them wait. A batch makes a handful. */
 const MARKS_MAX = 20_000;
 /** Marks of sessions read at a time, and so many times in one round; the rest waits for the next. */
@@ -763,7 +762,7 @@ function spanOf(hours: readonly number[]) {
 
 /** The Monday that begins the ISO week of a day. Seconds since 1970, UTC. */
 export function weekOf(day: number): number {
-  return Math.floor((day - FIRST_MONDAY_S) / WEEK_S) * WEEK_S + FIRST_MONDAY_S;
+  return weekOfMs(day * 1_000) / 1_000;
 }
 
 function byDay(hours: Iterable<number>): Map<number, number[]> {

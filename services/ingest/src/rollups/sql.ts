@@ -2,22 +2,11 @@
  * The recomputation as SQL. Its parameters: {hours}, {from} and {to} of one day; or, for what is made of
  * finer sums, {bucket}, {bucket_end} and {through}; and {computed_at}.
  */
+import { countsAtEnd, DIMENSIONS, FIGURES, keySql, SUM_NAMES } from '@sockscope/schemas/sums';
+import type { Dimension, SumName } from '@sockscope/schemas/sums';
 
-/** Figures that are summed, as they are named in every rollup table. */
-const FIGURES = [
-  'sessions_started',
-  'sessions_closed',
-  'sessions_failed',
-  'sessions_rejected',
-  'bytes_sent',
-  'bytes_received',
-  'packets_sent',
-  'packets_received',
-  'duration_ms',
-] as const;
-
-const FIGURE_LIST = FIGURES.join(', ');
-const SUMS = FIGURES.map((name) => `sum(${name}) AS ${name}`).join(', ');
+const FIGURE_LIST = SUM_NAMES.join(', ');
+const SUMS = SUM_NAMES.map((name) => `sum(${name}) AS ${name}`).join(', ');
 
 /**
  * What each session and minute contributes to the hours asked for. `counts` is whether the branch
@@ -27,31 +16,11 @@ const SUMS = FIGURES.map((name) => `sum(${name}) AS ${name}`).join(', ');
 const IN_HOURS = (column: string) =>
   `${column} >= {from:DateTime('UTC')} AND ${column} < {to:DateTime('UTC')} AND toStartOfHour(${column}) IN {hours:Array(DateTime('UTC'))}`;
 
-const FIXED_DIMENSIONS = [
-  ['total', "''"],
-  ['user', 'user'],
-  ['destination', 'dest_host'],
-  // As addresses are shown: IPv4 without the prefix of the mapping.
-  [
-    'source',
-    "if(toString(source_ip) LIKE '::ffff:%.%', substring(toString(source_ip), 8), toString(source_ip))",
-  ],
-  ['port', 'toString(dest_port)'],
-  ['protocol', 'toString(protocol)'],
-  ['proxy', 'toString(proxy_id)'],
-] as const;
+const FIXED_DIMENSIONS = DIMENSIONS.filter((dimension) => !countsAtEnd(dimension));
+const ENDING_DIMENSIONS = DIMENSIONS.filter(countsAtEnd);
 
-const ENDING_DIMENSIONS = [
-  ['acl_rule', "ifNull(toString(acl_rule_matched), '')"],
-  ['close_reason', "ifNull(toString(close_reason), '')"],
-  ['status', 'toString(status)'],
-] as const;
-
-function dimensionArray(
-  dimensions: readonly (readonly [string, string])[],
-  withBytes: 0 | 1,
-): string {
-  return dimensions.map(([name, key]) => `('${name}', ${key}, ${withBytes})`).join(', ');
+function dimensionArray(dimensions: readonly Dimension[], withBytes: 0 | 1): string {
+  return dimensions.map((name) => `('${name}', ${keySql(name)}, ${withBytes})`).join(', ');
 }
 
 const STARTED = `
@@ -191,20 +160,8 @@ export interface Expired {
   readonly traffic: boolean;
 }
 
-function onlyGrows(name: (typeof FIGURES)[number], expired: Expired): boolean {
-  switch (name) {
-    case 'sessions_started':
-    case 'sessions_closed':
-    case 'sessions_failed':
-    case 'sessions_rejected':
-    case 'duration_ms':
-      return expired.sessions;
-    case 'bytes_sent':
-    case 'bytes_received':
-    case 'packets_sent':
-    case 'packets_received':
-      return expired.traffic;
-  }
+function onlyGrows(name: SumName, expired: Expired): boolean {
+  return FIGURES[name] === 'traffic' ? expired.traffic : expired.sessions;
 }
 
 /**
@@ -212,19 +169,19 @@ function onlyGrows(name: (typeof FIGURES)[number], expired: Expired): boolean {
  * inserted, so that recomputing the present hour again and again does not fill the table with copies.
  */
 function differencesOf(target: Target, expired: Expired): string {
-  const differ = FIGURES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
+  const differ = SUM_NAMES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
   return `${newsOf(target, expired)}
 HAVING ${differ}`;
 }
 
 /** Every row of the scope, as it should be and as it is; gone ones as zeros. */
 function newsOf({ table, keys, fresh, scope }: Target, expired: Expired): string {
-  const news = FIGURES.map((name) => {
+  const news = SUM_NAMES.map((name) => {
     const now = `sumIf(${name}, is_fresh)`;
     const value = onlyGrows(name, expired) ? `greatest(${now}, sumIf(${name}, NOT is_fresh))` : now;
     return `${value} AS ${name}_new`;
   }).join(', ');
-  const olds = FIGURES.map((name) => `sumIf(${name}, NOT is_fresh) AS ${name}_old`).join(', ');
+  const olds = SUM_NAMES.map((name) => `sumIf(${name}, NOT is_fresh) AS ${name}_old`).join(', ');
   return `
 SELECT ${keys}, ${news}, ${olds}
 FROM (
@@ -250,7 +207,7 @@ export function replaceCoarserStatement(target: Target, expired: Expired): strin
 }
 
 function insertOf({ table, keys }: Target, rows: string): string {
-  const values = FIGURES.map((name) => `${name}_new`).join(', ');
+  const values = SUM_NAMES.map((name) => `${name}_new`).join(', ');
   return `
 INSERT INTO ${table} (${keys}, ${FIGURE_LIST}, computed_at)
 SELECT ${keys}, ${values}, {computed_at:DateTime64(6, 'UTC')}

@@ -1,8 +1,9 @@
 import { createHash, createHmac } from 'node:crypto';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
+import { plainAddressSql } from '@sockscope/schemas/sums';
+import type { Dimension } from '@sockscope/schemas/sums';
 import ipaddr from 'ipaddr.js';
 import type { SqlParams } from '../sql/query.js';
-import type { Dimension } from '../sql/sums.js';
 import type { MaskConfig } from './config.js';
 
 /** What a principal sees in place of users and source addresses. */
@@ -25,7 +26,7 @@ export const NO_MASK: Mask = {
   user: (name) => name,
   address: (ip) => ip,
   userSql: (expression) => expression,
-  addressSql: plainAddressSql,
+  addressSql: shownSql,
   params: {},
 };
 
@@ -44,10 +45,9 @@ const TOKEN_HEX = 16;
 /** Prefixes that are shown: a network, not a machine. */
 export const SHOWN_BITS = { ipv4: 24, ipv6: 48 } as const;
 
-/** IPv4 addresses are stored mapped into IPv6. */
-function plainAddressSql(expression: string): string {
-  const text = `toString(${expression})`;
-  return `if(${text} LIKE '::ffff:%.%', substring(${text}, 8), ${text})`;
+/** @param expression over an IPv6 column. */
+function shownSql(expression: string): string {
+  return plainAddressSql(`toString(${expression})`);
 }
 
 /** Whether a text has the form of a masked user. */
@@ -100,13 +100,13 @@ export function createMask(config: MaskConfig): Mask {
     addressSql(expression) {
       switch (config.addresses) {
         case 'none':
-          return plainAddressSql(expression);
+          return shownSql(expression);
         case 'truncate':
-          return plainAddressSql(
+          return shownSql(
             `if(isIPAddressInRange(toString(${expression}), '::ffff:0:0/96'), IPv6CIDRToRange(${expression}, ${96 + SHOWN_BITS.ipv4}).1, IPv6CIDRToRange(${expression}, ${SHOWN_BITS.ipv6}).1)`,
           );
         case 'hmac':
-          return `concat('${ADDRESS_PREFIX}', ${hmacSql('address:', plainAddressSql(expression))})`;
+          return `concat('${ADDRESS_PREFIX}', ${hmacSql('address:', shownSql(expression))})`;
       }
     },
     params:

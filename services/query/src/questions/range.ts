@@ -1,3 +1,4 @@
+import { DAY_MS } from '@sockscope/schemas/sums';
 import { toTimestamp } from '@sockscope/schemas';
 import { API_LIMITS } from '@sockscope/schemas/api';
 import { invalidParameters } from '../http/problem.js';
@@ -12,7 +13,6 @@ interface RangeParams {
 }
 
 const SECOND_MS = 1_000;
-const DAY_MS = 86_400_000;
 
 /**
  * The end of a range that has none: now, rounded up to a whole second, so that questions asked

@@ -1,3 +1,5 @@
+import { keySql } from '@sockscope/schemas/sums';
+import type { Dimension } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import { FINAL_SETTINGS, timeSql } from './expressions.js';
@@ -5,8 +7,6 @@ import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import { SESSION_COLUMNS, sessionAfter, sessionRow } from './sessions.js';
 import type { PagePosition } from './sessions.js';
-import { keySql } from './sums.js';
-import type { Dimension } from './sums.js';
 
 /** Few granules hold an open session: threads would cost more than they read. */
 const OPEN_SETTINGS = { ...FINAL_SETTINGS, max_threads: 1 } as const;

@@ -1,11 +1,13 @@
 import type { ExportFormat, TopMeasure } from '@sockscope/schemas/api';
+import { plainAddressSql, sessionsSql } from '@sockscope/schemas/sums';
+import type { Dimension } from '@sockscope/schemas/sums';
 import { isHidden } from '../mask/mask.js';
 import type { Mask } from '../mask/mask.js';
 import { BYTES_SQL, DURATION_SQL, FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, SqlParams } from './query.js';
-import { countsAtEnd, topKeysSql } from './sums.js';
-import type { Dimension, SumsOf } from './sums.js';
+import { topKeysSql } from './sums.js';
+import type { SumsOf } from './sums.js';
 import type { SessionSort, SessionsTable, SortOrder } from './sessions.js';
 
 /** A SELECT whose result goes to the client as ClickHouse writes it. */
@@ -60,8 +62,6 @@ export function exportSessions(
   const where = allOf([of.filter]);
   const direction = of.order === 'desc' ? 'DESC' : 'ASC';
   const keys = [...new Set([SORT_SQL[of.sort], 'started_at', 'session_id'])];
-  const address = (column: string) =>
-    `if(${column} LIKE '::ffff:%.%', substring(${column}, 8), ${column})`;
   return {
     name: 'export_sessions',
     sql: `SELECT toString(session_id) AS session_id, started_at, ended_at, updated_at, duration_ms,
@@ -70,7 +70,7 @@ export function exportSessions(
         ${cell(format, mask.userSql('user'))} AS user,
         ${mask.addressSql('source_ip')} AS source_ip, source_port,
         ${cell(format, 'dest_host')} AS dest_host,
-        ${address('toString(dest_ip)')} AS dest_ip, dest_port,
+        ${plainAddressSql('toString(dest_ip)')} AS dest_ip, dest_port,
         toString(protocol) AS protocol, toString(command) AS command,
         toString(auth_method) AS auth_method, toString(acl_decision) AS acl_decision,
         ${cell(format, `CAST(acl_rule_matched, 'Nullable(String)')`)} AS acl_rule_matched,
@@ -118,12 +118,9 @@ export function exportTop(
 ): ExportStatement {
   const keys = topKeysSql(of, by, limit);
   const [name, shown] = keyColumn(of.dimension, style);
-  const sessions = countsAtEnd(of.dimension)
-    ? 'sessions_closed + sessions_failed + sessions_rejected'
-    : 'sessions_started';
   return {
     name: 'export_top',
-    sql: `SELECT ${shown} AS ${name}, ${sessions} AS sessions,
+    sql: `SELECT ${shown} AS ${name}, ${sessionsSql(of.dimension)} AS sessions,
         bytes_sent + bytes_received AS bytes, bytes_sent, bytes_received,
         packets_sent, packets_received, duration_ms, sessions_rejected AS rejected
       FROM (${keys.sql})

@@ -7,6 +7,7 @@ import {
   SESSION_EVENT_TYPES,
   SESSION_STATUSES,
 } from '@sockscope/schemas';
+import { plainAddress } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import {
@@ -20,12 +21,6 @@ import {
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 
-/** IPv4 addresses are stored mapped into IPv6. */
-function plainAddress(text: string): string {
-  return text.startsWith(MAPPED) && text.includes('.') ? text.slice(MAPPED.length) : text;
-}
-
-const MAPPED = '::ffff:';
 const address = z.string().overwrite(plainAddress);
 
 export const SESSION_COLUMNS = `

@@ -1,4 +1,18 @@
 import type { TopMeasure } from '@sockscope/schemas/api';
+import {
+  countsAtEnd,
+  ENDED_SQL,
+  floorTo,
+  HOUR_MS,
+  keySql,
+  MINUTE_MS,
+  MOVED_SQL,
+  PAIR_COLUMNS,
+  sessionsSql,
+  STARTED_SQL,
+  SUM_NAMES,
+} from '@sockscope/schemas/sums';
+import type { Dimension, SumName } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64 } from './columns.js';
 import { dateTimeOf, FINAL_SETTINGS, timeSql } from './expressions.js';
@@ -6,48 +20,14 @@ import { allOf } from './query.js';
 import type { Condition, Query, SqlParams } from './query.js';
 import type { SessionsTable } from './sessions.js';
 
-/** What sums can be had by. */
-export type Dimension =
-  | 'total'
-  | 'user'
-  | 'destination'
-  | 'source'
-  | 'port'
-  | 'protocol'
-  | 'proxy'
-  | 'acl_rule'
-  | 'close_reason'
-  | 'status';
-
-/** As addresses are shown: IPv4 without the prefix of the mapping. */
-const SOURCE_SQL = `if(toString(source_ip) LIKE '::ffff:%.%', substring(toString(source_ip), 8), toString(source_ip))`;
-
 /** The key of a session as text, in the exact tables and in the rollups; empty for no value. A flow's is a tuple. */
-const KEY_SQL: Readonly<Record<Dimension | 'flow', string>> = {
-  flow: 'tuple(user, dest_host, dest_port)',
-  total: `''`,
-  user: 'user',
-  destination: 'dest_host',
-  source: SOURCE_SQL,
-  port: 'toString(dest_port)',
-  protocol: 'toString(protocol)',
-  proxy: 'toString(proxy_id)',
-  acl_rule: `ifNull(toString(acl_rule_matched), '')`,
-  close_reason: `ifNull(toString(close_reason), '')`,
-  status: 'toString(status)',
-};
-
-/** See KEY_SQL. */
-export function keySql(dimension: Dimension): string {
-  return KEY_SQL[dimension];
+function keyOf(dimension: Dimension | 'flow'): string {
+  return dimension === 'flow' ? `tuple(${PAIR_COLUMNS.join(', ')})` : keySql(dimension);
 }
 
-/**
- * Dimensions whose value may change until a session ends: all figures of a session count at its
- * end, its bytes too.
- */
-export function countsAtEnd(dimension: Dimension | 'flow'): boolean {
-  return dimension === 'acl_rule' || dimension === 'close_reason' || dimension === 'status';
+/** Whether all figures of a session count at its end. */
+function isAtEnd(dimension: Dimension | 'flow'): boolean {
+  return dimension !== 'flow' && countsAtEnd(dimension);
 }
 
 const sumColumns = {
@@ -60,9 +40,7 @@ const sumColumns = {
   packets_sent: int64,
   packets_received: int64,
   duration_ms: int64,
-};
-export type SumName = keyof typeof sumColumns;
-export const SUM_NAMES = Object.keys(sumColumns) as SumName[];
+} satisfies Record<SumName, typeof int64>;
 export type Sums = Readonly<Record<SumName, number>>;
 
 /** What a top list shows of each key. Whether a session was closed or failed it shows only where it counts ends. */
@@ -70,7 +48,7 @@ export function topNames(dimension: Dimension | 'flow'): readonly SumName[] {
   const shown = SUM_NAMES.filter(
     (name) => name !== 'sessions_closed' && name !== 'sessions_failed',
   );
-  return countsAtEnd(dimension) ? SUM_NAMES : shown;
+  return isAtEnd(dimension) ? SUM_NAMES : shown;
 }
 
 /** `[fromMs, toMs)`. */
@@ -211,7 +189,7 @@ function rollupParts(of: SumsOf, states: string | null): Part[] {
       };
       const within = withinSeconds('bucket', spans, prefix);
       if (source.kind === 'pairs') {
-        const key = KEY_SQL[of.dimension];
+        const key = keyOf(of.dimension);
         return part({
           ...of_,
           key,
@@ -244,21 +222,6 @@ function slotSql(of: SumsOf, ms: string): string {
   return of.cuts === null ? 'toInt64(0)' : `roundDown(${ms}, {cuts:Array(Int64)})`;
 }
 
-const ENDED = {
-  sessions_closed: `countIf(status = 'closed')`,
-  sessions_failed: `countIf(status = 'failed')`,
-  sessions_rejected: `countIf(status = 'rejected_by_acl')`,
-  duration_ms: 'sum(assumeNotNull(duration_ms))',
-};
-const MOVED = {
-  bytes_sent: 'sum(bytes_sent)',
-  bytes_received: 'sum(bytes_received)',
-  packets_sent: 'sum(packets_sent)',
-  packets_received: 'sum(packets_received)',
-};
-
-const MINUTE_MS = 60_000;
-
 /** Whether a minute begins in the span; traffic counts where its minute begins. */
 function hasMinute({ fromMs, toMs }: Span): boolean {
   return Math.ceil(fromMs / MINUTE_MS) < Math.ceil(toMs / MINUTE_MS);
@@ -266,7 +229,6 @@ function hasMinute({ fromMs, toMs }: Span): boolean {
 
 /** So many minutes are named for the index of the minutes in which sessions ended; more occur in every granule. */
 const NAMED_MINUTES_MAX = 120;
-const HOUR_MS = 3_600_000;
 
 /** Milliseconds of all spans together. */
 export function lengthOf(spans: readonly Span[]): number {
@@ -277,7 +239,7 @@ export function lengthOf(spans: readonly Span[]): number {
 function cellsOf(spans: readonly Span[], stepMs: number): number[] {
   const cells = new Set<number>();
   for (const { fromMs, toMs } of spans) {
-    for (let ms = fromMs - (fromMs % stepMs); ms < toMs; ms += stepMs) cells.add(ms);
+    for (let ms = floorTo(fromMs, stepMs); ms < toMs; ms += stepMs) cells.add(ms);
   }
   return [...cells];
 }
@@ -331,10 +293,10 @@ interface RowStates {
 
 function exactParts(of: SumsOf, states: RowStates | null): Part[] {
   if (of.exact.length === 0) return [];
-  const key = KEY_SQL[of.dimension];
+  const key = keyOf(of.dimension);
   const keys = keyIn(key, of.keys);
   const { table, filter, hasBound } = of.sessions;
-  const atEnd = countsAtEnd(of.dimension);
+  const atEnd = isAtEnd(of.dimension);
   const ended = part({
     summed: true,
     states: states?.ended ?? null,
@@ -342,7 +304,7 @@ function exactParts(of: SumsOf, states: RowStates | null): Part[] {
     table,
     key,
     slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
-    columns: atEnd ? { ...ENDED, ...MOVED } : ENDED,
+    columns: atEnd ? { ...ENDED_SQL, ...MOVED_SQL } : ENDED_SQL,
     where: allOf([endedWithin(of.exact, 'e', hasBound), filter, ...keys]),
   });
   if (atEnd) return [ended];
@@ -353,7 +315,7 @@ function exactParts(of: SumsOf, states: RowStates | null): Part[] {
     table,
     key,
     slot: slotSql(of, 'toUnixTimestamp64Milli(started_at)'),
-    columns: { sessions_started: 'count()' },
+    columns: STARTED_SQL,
     where: allOf([withinMs('started_at', of.exact, 'e'), filter, ...keys]),
   });
   const minutes = of.exact.filter(hasMinute);
@@ -365,7 +327,7 @@ function exactParts(of: SumsOf, states: RowStates | null): Part[] {
     table: 'session_traffic_1m',
     key,
     slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
-    columns: MOVED,
+    columns: MOVED_SQL,
     where: allOf([withinSeconds('bucket', minutes, 'm'), of.traffic.filter, ...keys]),
   });
   return [started, ended, moved];
@@ -425,9 +387,7 @@ function measureSql(measure: TopMeasure, dimension: Dimension | 'flow'): string 
     case 'bytes_received':
       return 'bytes_received';
     case 'sessions':
-      return countsAtEnd(dimension)
-        ? 'sessions_closed + sessions_failed + sessions_rejected'
-        : 'sessions_started';
+      return sessionsSql(dimension === 'flow' ? 'total' : dimension);
     case 'duration_ms':
       return 'duration_ms';
     case 'rejected':

@@ -2,7 +2,7 @@ import type { StreamCounters } from '@sockscope/schemas/api';
 import { toTimestamp } from '@sockscope/schemas';
 import { restrictedTo } from '../questions/filters/filters.js';
 import { measuresOf } from '../questions/sums/measures.js';
-import { DAY_MS } from '../questions/sums/plan.js';
+import { DAY_MS } from '@sockscope/schemas/sums';
 import { openAt, totalSums } from '../questions/sums/sums.js';
 import type { SumsDeps } from '../questions/sums/sums.js';
 import type { Asking } from '../store/store.js';

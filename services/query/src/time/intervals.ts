@@ -1,10 +1,12 @@
+import {
+  DAY_MS,
+  FIRST_MONDAY_MS,
+  floorTo,
+  HOUR_MS,
+  MINUTE_MS,
+  WEEK_MS,
+} from '@sockscope/schemas/sums';
 import { momentOf, wallOf } from './zone.js';
-
-const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
-/** 1970-01-05 was a Monday. */
-const FIRST_MONDAY_MS = 4 * DAY_MS;
 
 /** From fine to coarse. Up to an hour they have a fixed length; above, the wall clock decides. */
 export const INTERVALS = {
@@ -17,7 +19,7 @@ export const INTERVALS = {
   '6h': 6 * HOUR_MS,
   '12h': 12 * HOUR_MS,
   '1d': DAY_MS,
-  '1w': 7 * DAY_MS,
+  '1w': WEEK_MS,
   '1mo': 30 * DAY_MS,
 } as const;
 
@@ -48,7 +50,7 @@ function nextWall(wallMs: number, interval: Interval): number {
   }
   const step = INTERVALS[interval];
   const origin = interval === '1w' ? FIRST_MONDAY_MS : 0;
-  return Math.floor((wallMs - origin) / step) * step + origin + step;
+  return floorTo(wallMs - origin, step) + origin + step;
 }
 
 /**

@@ -1,4 +1,4 @@
-const DAY_MS = 86_400_000;
+import { DAY_MS } from '@sockscope/schemas/sums';
 
 /** Building one takes longer than using it a thousand times. There are some 600 zones. */
 const formats = new Map<string, Intl.DateTimeFormat>();

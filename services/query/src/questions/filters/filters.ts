@@ -6,7 +6,8 @@ import { timeSql } from '../../sql/expressions.js';
 import { allOf } from '../../sql/query.js';
 import type { Condition } from '../../sql/query.js';
 import type { SessionsTable } from '../../sql/sessions.js';
-import type { Dimension, RollupSource, Span } from '../../sql/sums.js';
+import type { Dimension } from '@sockscope/schemas/sums';
+import type { RollupSource, Span } from '../../sql/sums.js';
 
 /** Host names to compare with: as they are, or by their end (`.example.com`). */
 export interface HostFilter {

@@ -1,5 +1,6 @@
 import { toTimestamp } from '@sockscope/schemas';
 import type { DestinationProfile, ProfileQuery, UserProfile } from '@sockscope/schemas/api';
+import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
 import { ProblemError } from '../../http/problem.js';
 import { seenQuery } from '../../sql/seen.js';
 import type { Asking } from '../../store/store.js';
@@ -9,7 +10,6 @@ import { restrictedTo } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOfDays } from '../range.js';
 import { addExactly, bytesOf, measuresOf } from '../sums/measures.js';
-import { DAY_MS, HOUR_MS } from '../sums/plan.js';
 import type { Span } from '../sums/plan.js';
 import { openAt, seriesSums, together, totalSums } from '../sums/sums.js';
 import type { SumsDeps } from '../sums/sums.js';

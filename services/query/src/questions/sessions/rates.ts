@@ -1,7 +1,7 @@
 import { RATE_DAYS, ratesQuery } from '../../sql/rates.js';
 import type { SessionsTable } from '../../sql/sessions.js';
 import type { Store } from '../../store/store.js';
-import { DAY_MS } from '../sums/plan.js';
+import { DAY_MS } from '@sockscope/schemas/sums';
 
 /**
  * How often the sessions of one user or destination start, by the sums of the last days: how far back

@@ -1,3 +1,4 @@
+import { DAY_MS } from '@sockscope/schemas/sums';
 import { toTimestamp } from '@sockscope/schemas';
 import type { PeriodStats, Stats, StatsQuery } from '@sockscope/schemas/api';
 import type { Asking } from '../../store/store.js';
@@ -11,7 +12,6 @@ import type { Provenance, SumsDeps } from '../sums/sums.js';
 import { topRows } from '../top/top.js';
 
 const TOP_LENGTH = 10;
-const DAY_MS = 86_400_000;
 
 /** Counts of a period and the one before it, with the busiest users and destinations. */
 export async function stats(

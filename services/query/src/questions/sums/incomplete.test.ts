@@ -1,6 +1,7 @@
+import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
 import { describe, expect, it } from 'vitest';
 import { incompleteMinutes } from './incomplete.js';
-import { DAY_MS, HOUR_MS, planOf } from './plan.js';
+import { planOf } from './plan.js';
 import type { Coverage } from './plan.js';
 
 const NOW_MS = Date.parse('2026-06-01T00:00:00Z');

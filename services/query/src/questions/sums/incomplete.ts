@@ -1,8 +1,6 @@
 import type { Kept } from '../../coverage/coverage.js';
-import { DAY_MS } from './plan.js';
+import { DAY_MS, MINUTE_MS } from '@sockscope/schemas/sums';
 import type { Coverage, Plan, Span } from './plan.js';
-
-const MINUTE_MS = 60_000;
 
 /**
  * Minutes that a plan reads from tables that do not go back so far any more: minutes of traffic, and

@@ -1,6 +1,7 @@
+import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DAY_MS, EXACT_HOURS_MAX, HOUR_MS, planOf } from './plan.js';
+import { EXACT_HOURS_MAX, planOf } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
 const MONDAY_MS = Date.parse('2024-01-01');

@@ -1,3 +1,13 @@
+import {
+  ceilTo,
+  DAY_MS,
+  floorTo,
+  HOUR_MS,
+  nextWeekOf,
+  WEEK_MS,
+  weekOf,
+} from '@sockscope/schemas/sums';
+
 /** `[fromMs, toMs)`. */
 export interface Span {
   readonly fromMs: number;
@@ -31,19 +41,8 @@ export interface Plan {
   readonly resolution: 'minute' | 'hour' | 'day';
 }
 
-export const HOUR_MS = 3_600_000;
-export const DAY_MS = 24 * HOUR_MS;
-const WEEK_MS = 7 * DAY_MS;
-/** ISO weeks begin on Mondays; 1970 began on a Thursday. */
-const FIRST_MONDAY_MS = 4 * DAY_MS;
-
 /** Changed hours that one answer reads from the exact tables; the newest ones win. */
 export const EXACT_HOURS_MAX = 48;
-
-const floorTo = (ms: number, step: number) => Math.floor(ms / step) * step;
-const ceilTo = (ms: number, step: number) => Math.ceil(ms / step) * step;
-const weekOf = (ms: number) => floorTo(ms - FIRST_MONDAY_MS, WEEK_MS) + FIRST_MONDAY_MS;
-const nextWeekOf = (ms: number) => ceilTo(ms - FIRST_MONDAY_MS, WEEK_MS) + FIRST_MONDAY_MS;
 
 /** Cells of a grid as spans, neighbours merged. `starts` must rise. */
 function merged(starts: readonly number[], step: number): Span[] {

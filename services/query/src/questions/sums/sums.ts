@@ -1,4 +1,6 @@
 import type { TopMeasure } from '@sockscope/schemas/api';
+import { HOUR_MS, SUM_NAMES } from '@sockscope/schemas/sums';
+import type { Dimension, SumName } from '@sockscope/schemas/sums';
 import type { CoverageReader, Kept } from '../../coverage/coverage.js';
 import { activeCountQuery } from '../../sql/active.js';
 import {
@@ -7,20 +9,10 @@ import {
   lengthOf,
   periodQuery,
   seriesQuery,
-  SUM_NAMES,
   topNames,
   topQuery,
 } from '../../sql/sums.js';
-import type {
-  Dimension,
-  FlowRow,
-  PeriodRow,
-  SeriesRow,
-  SumName,
-  Sums,
-  SumsOf,
-  TopRow,
-} from '../../sql/sums.js';
+import type { FlowRow, PeriodRow, SeriesRow, Sums, SumsOf, TopRow } from '../../sql/sums.js';
 import type { Asking, Store } from '../../store/store.js';
 import {
   filterOf,
@@ -31,7 +23,7 @@ import {
 } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { incompleteMinutes } from './incomplete.js';
-import { HOUR_MS, planOf } from './plan.js';
+import { planOf } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
 /** What questions about sums need. */
@@ -73,18 +65,8 @@ export function together(first: Provenance, ...others: readonly Provenance[]): P
   };
 }
 
-export function zeroSums(): Record<keyof Sums, number> {
-  return {
-    sessions_started: 0,
-    sessions_closed: 0,
-    sessions_failed: 0,
-    sessions_rejected: 0,
-    bytes_sent: 0,
-    bytes_received: 0,
-    packets_sent: 0,
-    packets_received: 0,
-    duration_ms: 0,
-  };
+export function zeroSums(): Record<SumName, number> {
+  return Object.fromEntries(SUM_NAMES.map((name) => [name, 0])) as Record<SumName, number>;
 }
 
 /** The sums themselves, without whatever else stands in the row. */

@@ -1,7 +1,8 @@
 import { API_LIMITS } from '@sockscope/schemas/api';
 import type { TopMeasure, TopQuery, TopSums } from '@sockscope/schemas/api';
-import { countsAtEnd } from '../../sql/sums.js';
-import type { Dimension, Sums, SumsOf } from '../../sql/sums.js';
+import { countsAtEnd } from '@sockscope/schemas/sums';
+import type { Dimension } from '@sockscope/schemas/sums';
+import type { Sums, SumsOf } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
 import type { Filters } from '../filters/filters.js';
 import { answerMetaOf, rangeOf } from '../range.js';

@@ -3,8 +3,9 @@ import type { Traffic, TrafficQuery, TrafficSeries, TrafficSplit } from '@socksc
 import { API_LIMITS } from '@sockscope/schemas/api';
 import { invalidParameters } from '../../http/problem.js';
 import { activeByKeyQuery } from '../../sql/active.js';
-import { countsAtEnd } from '../../sql/sums.js';
-import type { Dimension, SeriesRow } from '../../sql/sums.js';
+import { countsAtEnd } from '@sockscope/schemas/sums';
+import type { Dimension } from '@sockscope/schemas/sums';
+import type { SeriesRow } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
 import { automaticInterval, cutRange } from '../../time/intervals.js';
 import type { Interval } from '../../time/intervals.js';

@@ -1,0 +1,4 @@
+export * from './addresses.js';
+export * from './calendar.js';
+export * from './dimensions.js';
+export * from './figures.js';

@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import type { Dimension } from '@sockscope/schemas/sums';
+import { DIMENSIONS, SUM_NAMES } from '@sockscope/schemas/sums';
+import { describe, expect, it } from 'vitest';
+import { NO_MASK } from '../mask/mask.js';
+import { activePageQuery, activeUsersQuery } from './active.js';
+import { exportSessions, exportTop } from './exports.js';
+import { sessionsByIdQuery, sessionsPageQuery } from './sessions.js';
+import { flowsQuery, periodQuery, seriesQuery, topNames, topQuery } from './sums.js';
+import type { SumsOf } from './sums.js';
+
+const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const NOON_MS = Date.parse('2026-03-15T12:00:00Z');
+const everything = { sql: 'true', params: {} };
+
+/** A range that uses every table: a week, days, hours and half an hour at the end. */
+function sumsOf<D extends SumsOf['dimension']>(dimension: D): SumsOf & { readonly dimension: D } {
+  return {
+    dimension,
+    keys: null,
+    weeks: [
+      { fromMs: NOON_MS - 12 * HOUR_MS - 13 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS },
+    ],
+    days: [{ fromMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS }],
+    hours: [{ fromMs: NOON_MS - 12 * HOUR_MS, toMs: NOON_MS }],
+    exact: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS / 2 }],
+    rollup:
+      dimension === 'flow'
+        ? { kind: 'pairs', filter: everything }
+        : { kind: 'dimension', dimension, keys: null },
+    sessions: { table: 'sessions', filter: everything, hasBound: true },
+    traffic: { filter: everything },
+    shownAs: null,
+    names: topNames(dimension),
+    cuts: null,
+  };
+}
+
+const style = { format: 'csv', mask: NO_MASK } as const;
+const total = { ...sumsOf('total'), names: SUM_NAMES };
+const pairs = { ...sumsOf('flow'), weeks: [] };
+const page = {
+  table: 'sessions',
+  filter: everything,
+  sort: 'started_at',
+  order: 'desc',
+  position: null,
+  limit: 50,
+  isShort: true,
+} as const;
+
+const tops = Object.fromEntries(
+  DIMENSIONS.map((dimension: Dimension) => [
+    `top_${dimension}`,
+    topQuery(sumsOf(dimension), 'bytes', 10).sql,
+  ]),
+);
+
+const STATEMENTS: Readonly<Record<string, string>> = {
+  ...tops,
+  flows: flowsQuery(pairs, 'bytes', 10).sql,
+  period: periodQuery(total, total).sql,
+  series: seriesQuery({ ...total, cuts: [NOON_MS] }).sql,
+  page: sessionsPageQuery(page).sql,
+  page_by_bytes: sessionsPageQuery({
+    ...page,
+    sort: 'bytes',
+    position: { value: 1, startedMs: NOON_MS, sessionId: '' },
+  }).sql,
+  session_by_id: sessionsByIdQuery([''], [NOON_MS]).sql,
+  active_page: activePageQuery({
+    fromMs: NOON_MS,
+    filter: everything,
+    position: null,
+    limit: 50,
+    sinceMs: NOON_MS,
+  }).sql,
+  active_users: activeUsersQuery({
+    fromMs: NOON_MS,
+    filter: everything,
+    limit: 50,
+    sinceMs: NOON_MS,
+  }).sql,
+  export_sessions: exportSessions({ ...page, limit: null }, style).sql,
+  export_top: exportTop(sumsOf('source'), 'bytes', null, style).sql,
+};
+
+/** So that a change of SQL can be read in a review. Run with `-u` after a wanted change. */
+describe('the SQL of the main questions', () => {
+  it.each(Object.entries(STATEMENTS))(
+    '%s is the statement that is committed',
+    async (name, sql) => {
+      await expect(`${sql.trim()}\n`).toMatchFileSnapshot(
+        join(import.meta.dirname, 'statements', `${name}.sql`),
+      );
+    },
+  );
+});
