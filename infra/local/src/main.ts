@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { messageOf } from './errors.js';
+import { messageOf } from '@sockscope/runtime';
 import { loadLocalConfig } from './supervisor/config.js';
 import { createReporter } from './supervisor/report.js';
 import { createSupervisor } from './supervisor/supervisor.js';

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { LocalError, messageOf } from '../errors.js';
+import { messageOf } from '@sockscope/runtime';
+import { LocalError } from '../errors.js';
 import { describeExit, type OwnedProcess } from './owned.js';
 
 const POLL_INTERVAL_MS = 50;

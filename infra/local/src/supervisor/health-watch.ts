@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.js';
+import { messageOf } from '@sockscope/runtime';
 import type { Reporter } from './report.js';
 
 const INTERVAL_MS = 5_000;

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '../errors.js';
+import { messageOf } from '@sockscope/runtime';
 import { describeExit, type ProcessExit } from '../process/owned.js';
 import type { Reporter } from './report.js';
 

@@ -1,5 +1,5 @@
-import { ProblemError } from '../http/problem.js';
-import { createLru } from '../store/lru.js';
+import { LRUCache } from 'lru-cache';
+import { ProblemError } from '../problems/problem.js';
 import { KEY_PREFIX } from './api-key.js';
 import type { AuthConfig } from './config.js';
 import type { KeyStore } from './keys.js';
@@ -36,7 +36,9 @@ export function createAuthenticator(
     readonly now: () => number;
   },
 ): Authenticator {
-  const failures = createLru<{ count: number; readonly sinceMs: number }>(ADDRESSES_REMEMBERED_MAX);
+  const failures = new LRUCache<string, { count: number; readonly sinceMs: number }>({
+    max: ADDRESSES_REMEMBERED_MAX,
+  });
   const takesKeys = config.methods.includes('api_keys');
   const takesTokens = config.methods.includes('jwt');
 

@@ -1,9 +1,9 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import { LRUCache } from 'lru-cache';
 import { apiKeyQuery } from '../sql/api-keys.js';
 import type { ApiKeyRow } from '../sql/api-keys.js';
 import type { Gate } from '../store/gate.js';
 import type { Store } from '../store/store.js';
-import { createLru } from '../store/lru.js';
 import { isKeyOf, keyIdOf } from './api-key.js';
 import { isScope } from './principal.js';
 import type { Principal } from './principal.js';
@@ -36,7 +36,7 @@ export function createKeyStore(deps: {
   readonly suspects: Gate;
   readonly now: () => number;
 }): KeyStore {
-  const remembered = createLru<Known>(KEYS_REMEMBERED_MAX);
+  const remembered = new LRUCache<string, Known>({ max: KEYS_REMEMBERED_MAX });
 
   async function rowOf(keyId: string, suspect: boolean): Promise<ApiKeyRow | null> {
     const known = remembered.get(keyId);

@@ -1,8 +1,8 @@
 import type { ClashConnections } from '@sockscope/schemas/api';
 import type { CoverageReader } from '../coverage/coverage.js';
 import type { Mask } from '../mask/mask.js';
-import { filterOf, restrictedTo } from '../questions/filters/filters.js';
-import { addExactly } from '../questions/sums/measures.js';
+import { filterOf, restrictedTo } from '../filters/filters.js';
+import { addExactly } from '../sums/measures.js';
 import { openSessionsQuery } from '../sql/active.js';
 import type { OpenSession } from '../sql/active.js';
 import type { Asking, Store } from '../store/store.js';

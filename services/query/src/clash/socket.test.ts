@@ -13,7 +13,7 @@ import { endConnectionsInOrder } from '../http/connections.js';
 import { handleErrors } from '../http/errors.js';
 import { guard } from '../http/guard.js';
 import { allowOrigins } from '../http/origins.js';
-import { ProblemError } from '../http/problem.js';
+import { ProblemError } from '../problems/problem.js';
 import { answerUpgrades, CONSTRAINTS } from '../http/upgrades.js';
 import { NO_MASK } from '../mask/mask.js';
 import type { Store } from '../store/store.js';

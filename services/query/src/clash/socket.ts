@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { WebSocketServer } from 'ws';
 import type { WebSocket } from 'ws';
 import type { Context } from '../http/context.js';
-import { ProblemError } from '../http/problem.js';
+import { ProblemError } from '../problems/problem.js';
 import { requireScope } from '../http/question.js';
 import { WEB_SOCKET, webSocketOf } from '../http/upgrades.js';
 import type { CoverageReader } from '../coverage/coverage.js';

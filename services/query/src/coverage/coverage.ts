@@ -1,4 +1,4 @@
-import type { Coverage } from '../questions/sums/plan.js';
+import type { Coverage } from '../sums/plan.js';
 import { openFloorQuery } from '../sql/active.js';
 import { coverageQuery } from '../sql/coverage.js';
 import type { Store } from '../store/store.js';

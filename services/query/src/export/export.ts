@@ -12,7 +12,7 @@ import type { ExportFormat } from '@sockscope/schemas/api';
 import { v7 as uuidV7 } from 'uuid';
 import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
-import { problemOfStore } from '../http/problem.js';
+import { problemOfStore } from '../problems/problem.js';
 import { requireScope } from '../http/question.js';
 import { EXPORT_SETTINGS } from '../sql/exports.js';
 import type { ExportStatement } from '../sql/exports.js';

@@ -1,6 +1,6 @@
 import { EXPORT_FORMATS, EXPORT_TYPES } from '@sockscope/schemas/api';
 import type { ExportFormat } from '@sockscope/schemas/api';
-import { ProblemError } from '../http/problem.js';
+import { ProblemError } from '../problems/problem.js';
 
 const JSON_TYPES = ['application/json', 'application/problem+json'];
 

@@ -1,11 +1,11 @@
 import type { SessionsQuery, TopQuery, Traffic, TrafficQuery } from '@sockscope/schemas/api';
 import type { Context } from '../http/context.js';
-import { invalidParameters, ProblemError } from '../http/problem.js';
+import { invalidParameters, ProblemError } from '../problems/problem.js';
 import { shownTogether, visibleFilters } from '../mask/visible.js';
-import { filterOf, sessionsTableOf } from '../questions/filters/filters.js';
-import { rangeOf } from '../questions/range.js';
-import { prepareTop } from '../questions/sums/sums.js';
-import type { SumsDeps } from '../questions/sums/sums.js';
+import { filterOf, sessionsTableOf } from '../filters/filters.js';
+import { rangeOf } from '../time/range.js';
+import { prepareTop } from '../sums/sums.js';
+import type { SumsDeps } from '../sums/sums.js';
 import { traffic } from '../questions/traffic/traffic.js';
 import { exportSessions, exportTop, exportTraffic } from '../sql/exports.js';
 import type { TopDimension, TrafficPoint } from '../sql/exports.js';

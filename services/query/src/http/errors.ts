@@ -1,8 +1,9 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Logger } from '@sockscope/runtime';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
-import { invalidParameters, ProblemError, problemDocument, problemOfStore } from './problem.js';
-import type { ParameterError } from './problem.js';
+import { invalidParameters, ProblemError, problemOfStore } from '../problems/problem.js';
+import { problemDocument, statusOf } from './problem-document.js';
+import type { ParameterError } from '../problems/problem.js';
 
 /** A client's text in a message stays short and on one line. */
 function quoted(name: string): string {
@@ -55,7 +56,7 @@ export async function sendProblem(
 ): Promise<void> {
   if (problem.retryAfterSeconds !== null) reply.header('retry-after', problem.retryAfterSeconds);
   await reply
-    .code(problem.status)
+    .code(statusOf(problem.code))
     .header('cache-control', 'no-store')
     .type('application/problem+json; charset=utf-8')
     .serializer(JSON.stringify)
@@ -66,7 +67,7 @@ export async function sendProblem(
 export function handleErrors(app: FastifyInstance, logger: Logger): void {
   app.setErrorHandler(async (error, request, reply) => {
     const problem = problemOf(error);
-    if (problem.status >= 500) {
+    if (statusOf(problem.code) >= 500) {
       logger.error(
         { err: problem.cause ?? problem, request_id: request.id, route: request.routeOptions.url },
         problem.code,

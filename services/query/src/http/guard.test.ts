@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { describe, expect, it } from 'vitest';
 import { LOCAL } from '../auth/principal.js';
 import { isStillAllowed } from './guard.js';
-import { ProblemError } from './problem.js';
+import { ProblemError } from '../problems/problem.js';
 
 const request = { headers: {}, query: {}, ip: '192.0.2.1', principal: LOCAL };
 

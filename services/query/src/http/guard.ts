@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Authenticator, Credentials } from '../auth/authenticator.js';
 import type { Principal } from '../auth/principal.js';
 import { mayOpenSocket } from './origins.js';
-import { ProblemError } from './problem.js';
+import { ProblemError } from '../problems/problem.js';
 import { webSocketOf } from './upgrades.js';
 
 declare module 'fastify' {

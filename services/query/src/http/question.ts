@@ -6,7 +6,7 @@ import type { Scope } from '../auth/principal.js';
 import type { Gate } from '../store/gate.js';
 import { cacheAnswer } from './caching.js';
 import type { Context } from './context.js';
-import { ProblemError } from './problem.js';
+import { ProblemError } from '../problems/problem.js';
 
 /** Problems that any question may end with. */
 export const PROBLEMS = {

@@ -35,7 +35,7 @@ import {
 } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import { closeReason } from '@sockscope/schemas';
-import { activeSessions } from '../questions/active/active.js';
+import { activeSessions } from '../questions/sessions/active.js';
 import { clashConnectionsOf } from '../clash/connections.js';
 import type { ExportDeps } from '../export/export.js';
 import { maybeExportSessions, maybeExportTop, maybeExportTraffic } from '../export/questions.js';
@@ -48,7 +48,7 @@ import {
   visibleSession,
   visibleUser,
 } from '../mask/visible.js';
-import { restrictedTo } from '../questions/filters/filters.js';
+import { restrictedTo } from '../filters/filters.js';
 import { flows as answerFlows } from '../questions/flows/flows.js';
 import {
   destinationProfile as answerDestinationProfile,
@@ -61,7 +61,7 @@ import {
   sessionTimeline,
 } from '../questions/sessions/sessions.js';
 import { stats as answerStats } from '../questions/stats/stats.js';
-import type { SumsDeps } from '../questions/sums/sums.js';
+import type { SumsDeps } from '../sums/sums.js';
 import { topAnswer } from '../questions/top/top.js';
 import { traffic as answerTraffic } from '../questions/traffic/traffic.js';
 import { isClosed } from './caching.js';

@@ -1,9 +1,9 @@
 import type { ActiveSession, Session, SessionFilters } from '@sockscope/schemas/api';
 import ipaddr from 'ipaddr.js';
 import type { Context } from '../http/context.js';
-import { ProblemError } from '../http/problem.js';
-import { filtersOf, restrictedTo } from '../questions/filters/filters.js';
-import type { Filters } from '../questions/filters/filters.js';
+import { ProblemError } from '../problems/problem.js';
+import { filtersOf, restrictedTo } from '../filters/filters.js';
+import type { Filters } from '../filters/filters.js';
 import { maskedUsersQuery } from '../sql/masked-users.js';
 import type { Dimension } from '@sockscope/schemas/sums';
 import type { SumsOf } from '../sql/sums.js';

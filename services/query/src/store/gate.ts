@@ -1,6 +1,6 @@
 import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
-import { ProblemError } from '../http/problem.js';
+import { ProblemError } from '../problems/problem.js';
 
 export interface GateConfig {
   /** Named in metrics: one of a fixed set. */

@@ -1,10 +1,10 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { LRUCache } from 'lru-cache';
 import type { z } from 'zod';
 import { ROW_SETTINGS } from '../sql/columns.js';
 import type { Query } from '../sql/query.js';
 import { createFlights } from './flights.js';
-import { createLru } from './lru.js';
 import type { StoreMetrics } from './metrics.js';
 
 /** Bounds of one query, enforced by ClickHouse and by us. */
@@ -33,13 +33,8 @@ export interface Store {
 const ANSWERS_REMEMBERED_MAX = 512;
 /** A longer answer is not remembered. */
 const ROWS_REMEMBERED_MAX = 5_000;
-/** Of all answers together; beyond it all are forgotten. */
+/** Of all answers together; beyond it those used longest ago are forgotten. */
 const ROWS_HELD_MAX = 100_000;
-
-interface Remembered {
-  readonly rows: readonly unknown[];
-  readonly untilMs: number;
-}
 
 export function createStore(
   config: StoreConfig,
@@ -55,8 +50,15 @@ export function createStore(
     timeout_overflow_mode: 'throw',
   };
   const flights = createFlights<readonly unknown[]>();
-  let remembered = createLru<Remembered>(ANSWERS_REMEMBERED_MAX);
-  let rowsHeld = 0;
+  const remembered = new LRUCache<string, readonly unknown[]>({
+    max: ANSWERS_REMEMBERED_MAX,
+    maxSize: ROWS_HELD_MAX,
+    maxEntrySize: ROWS_REMEMBERED_MAX,
+    sizeCalculation: (rows) => Math.max(1, rows.length),
+    ttl: config.reuse_ms,
+    // Each look at the clock counts, or an answer would be older than it may be.
+    ttlResolution: 0,
+  });
 
   async function send(
     query: Query,
@@ -95,15 +97,7 @@ export function createStore(
     signal: AbortSignal,
   ) {
     const rows = await send(query, threads, signal);
-    if (rows.length <= ROWS_REMEMBERED_MAX) {
-      // What has dropped out of the list is counted on: too many, never too few.
-      rowsHeld += rows.length;
-      if (rowsHeld > ROWS_HELD_MAX) {
-        remembered = createLru<Remembered>(ANSWERS_REMEMBERED_MAX);
-        rowsHeld = rows.length;
-      }
-      remembered.set(key, { rows, untilMs: performance.now() + config.reuse_ms });
-    }
+    remembered.set(key, rows);
     return rows;
   }
 
@@ -112,9 +106,9 @@ export function createStore(
       const key = `${query.name}\n${JSON.stringify(query.params)}\n${query.sql}`;
       const mayReuse = query.reuse === true && config.reuse_ms > 0;
       const known = mayReuse ? remembered.get(key) : undefined;
-      if (known !== undefined && known.untilMs > performance.now()) {
+      if (known !== undefined) {
         metrics.reused.inc({ query: query.name });
-        return known.rows as z.output<Row>[];
+        return known as z.output<Row>[];
       }
       const rows = await flights.join(key, asking.signal, (signal) =>
         mayReuse

@@ -1,10 +1,10 @@
 import type { StreamCounters } from '@sockscope/schemas/api';
 import { toTimestamp } from '@sockscope/schemas';
-import { restrictedTo } from '../questions/filters/filters.js';
-import { measuresOf } from '../questions/sums/measures.js';
+import { restrictedTo } from '../filters/filters.js';
+import { measuresOf } from '../sums/measures.js';
 import { DAY_MS } from '@sockscope/schemas/sums';
-import { openAt, totalSums } from '../questions/sums/sums.js';
-import type { SumsDeps } from '../questions/sums/sums.js';
+import { openAt, totalSums } from '../sums/sums.js';
+import type { SumsDeps } from '../sums/sums.js';
 import type { Asking } from '../store/store.js';
 
 /** What the frame `counters` says to somebody who may see this user's sessions; null sees all. */

@@ -9,10 +9,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createLogLimiter } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
 import { toTimestamp } from '@sockscope/schemas';
+import { LRUCache } from 'lru-cache';
 import { clockQuery, storedSinceQuery } from '../sql/stream.js';
 import type { StoredEvent, StoredPosition } from '../sql/stream.js';
-import { ProblemError } from '../http/problem.js';
-import { createLru } from '../store/lru.js';
+import { ProblemError } from '../problems/problem.js';
 import type { Store } from '../store/store.js';
 import {
   LAG_MAX_MS,
@@ -58,7 +58,7 @@ export function createHub(
   const { store, logger, metrics } = deps;
   const name = randomBytes(4).toString('hex');
   const listeners = new Set<Listener>();
-  const seen = createLru<true>(SEEN_MAX);
+  const seen = new LRUCache<string, true>({ max: SEEN_MAX });
   const ending = new AbortController();
   const complaints = createLogLimiter(30_000);
   let replay: (LiveEvent & { readonly n: number })[] = [];

@@ -1,11 +1,11 @@
 import type { Flows, FlowsQuery } from '@sockscope/schemas/api';
 import type { Sums } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
-import type { Filters } from '../filters/filters.js';
-import { answerMetaOf, rangeOf } from '../range.js';
-import { bytesOf } from '../sums/measures.js';
-import { flowSums, zeroSums } from '../sums/sums.js';
-import type { SumsDeps } from '../sums/sums.js';
+import type { Filters } from '../../filters/filters.js';
+import { answerMetaOf, rangeOf } from '../../time/range.js';
+import { bytesOf } from '../../sums/measures.js';
+import { flowSums, zeroSums } from '../../sums/sums.js';
+import type { SumsDeps } from '../../sums/sums.js';
 
 function sumsOf(row: Sums): Flows['total'] {
   return {

@@ -1,18 +1,18 @@
 import { toTimestamp } from '@sockscope/schemas';
 import type { DestinationProfile, ProfileQuery, UserProfile } from '@sockscope/schemas/api';
 import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
-import { ProblemError } from '../../http/problem.js';
+import { ProblemError } from '../../problems/problem.js';
 import { seenQuery } from '../../sql/seen.js';
 import type { Asking } from '../../store/store.js';
 import { automaticInterval } from '../../time/intervals.js';
 import { wallOf } from '../../time/zone.js';
-import { restrictedTo } from '../filters/filters.js';
-import type { Filters } from '../filters/filters.js';
-import { answerMetaOf, rangeOfDays } from '../range.js';
-import { addExactly, bytesOf, measuresOf } from '../sums/measures.js';
-import type { Span } from '../sums/plan.js';
-import { openAt, seriesSums, together, totalSums } from '../sums/sums.js';
-import type { SumsDeps } from '../sums/sums.js';
+import { restrictedTo } from '../../filters/filters.js';
+import type { Filters } from '../../filters/filters.js';
+import { answerMetaOf, rangeOfDays } from '../../time/range.js';
+import { addExactly, bytesOf, measuresOf } from '../../sums/measures.js';
+import type { Span } from '../../sums/plan.js';
+import { openAt, seriesSums, together, totalSums } from '../../sums/sums.js';
+import type { SumsDeps } from '../../sums/sums.js';
 import { topRows } from '../top/top.js';
 import { cutsOf, lines } from '../traffic/traffic.js';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { sessionId } from '@sockscope/schemas';
 import { z } from 'zod';
-import { ProblemError } from '../../http/problem.js';
+import { ProblemError } from '../../problems/problem.js';
 import type { PagePosition } from '../../sql/sessions.js';
 
 /** What may change from page to page. */

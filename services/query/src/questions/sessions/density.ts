@@ -1,4 +1,4 @@
-import { createLru } from '../../store/lru.js';
+import { LRUCache } from 'lru-cache';
 import type { Pace } from './windows.js';
 
 /** What is known of the sessions that some filters let pass, from the last full page of them. */
@@ -33,7 +33,7 @@ const NEWEST_VALID_MS = 60_000;
 const MARGIN = 2;
 
 export function createDensityMemory(): DensityMemory {
-  const memory = createLru<Known>(REMEMBERED_MAX);
+  const memory = new LRUCache<string, Known>({ max: REMEMBERED_MAX });
   return {
     knows: (filters) => memory.get(filters) !== undefined,
     begin(filters, wanted, otherwise, nowMs) {

@@ -7,7 +7,7 @@ import type {
   TimelinePage,
   TimelineQuery,
 } from '@sockscope/schemas/api';
-import { ProblemError } from '../../http/problem.js';
+import { ProblemError } from '../../problems/problem.js';
 import { allOf } from '../../sql/query.js';
 import {
   earliestSessionQuery,
@@ -25,8 +25,8 @@ import type {
 } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
-import { filterOf, sessionsTableOf } from '../filters/filters.js';
-import type { Filters } from '../filters/filters.js';
+import { filterOf, sessionsTableOf } from '../../filters/filters.js';
+import type { Filters } from '../../filters/filters.js';
 import { DENSE, SPARSE, windows } from './windows.js';
 import type { Pace, Window } from './windows.js';
 import type { DensityMemory } from './density.js';

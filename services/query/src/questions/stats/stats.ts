@@ -3,12 +3,12 @@ import { toTimestamp } from '@sockscope/schemas';
 import type { PeriodStats, Stats, StatsQuery } from '@sockscope/schemas/api';
 import type { Asking } from '../../store/store.js';
 import { momentOf, startOfDay, wallOf } from '../../time/zone.js';
-import type { Filters } from '../filters/filters.js';
-import { answerMetaOf, rangeOf } from '../range.js';
-import type { Span } from '../sums/plan.js';
-import { measuresOf } from '../sums/measures.js';
-import { openAt, periodSums, together } from '../sums/sums.js';
-import type { Provenance, SumsDeps } from '../sums/sums.js';
+import type { Filters } from '../../filters/filters.js';
+import { answerMetaOf, rangeOf } from '../../time/range.js';
+import type { Span } from '../../sums/plan.js';
+import { measuresOf } from '../../sums/measures.js';
+import { openAt, periodSums, together } from '../../sums/sums.js';
+import type { Provenance, SumsDeps } from '../../sums/sums.js';
 import { topRows } from '../top/top.js';
 
 const TOP_LENGTH = 10;

@@ -4,12 +4,12 @@ import { countsAtEnd } from '@sockscope/schemas/sums';
 import type { Dimension } from '@sockscope/schemas/sums';
 import type { Sums, SumsOf } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
-import type { Filters } from '../filters/filters.js';
-import { answerMetaOf, rangeOf } from '../range.js';
-import type { Span } from '../sums/plan.js';
-import { bytesOf } from '../sums/measures.js';
-import { topSums, zeroSums } from '../sums/sums.js';
-import type { Provenance, SumsDeps } from '../sums/sums.js';
+import type { Filters } from '../../filters/filters.js';
+import { answerMetaOf, rangeOf } from '../../time/range.js';
+import type { Span } from '../../sums/plan.js';
+import { bytesOf } from '../../sums/measures.js';
+import { topSums, zeroSums } from '../../sums/sums.js';
+import type { Provenance, SumsDeps } from '../../sums/sums.js';
 
 export type TopItem = TopSums & { readonly key: string; readonly share: number };
 

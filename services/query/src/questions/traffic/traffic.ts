@@ -1,7 +1,7 @@
 import { toTimestamp } from '@sockscope/schemas';
 import type { Traffic, TrafficQuery, TrafficSeries, TrafficSplit } from '@sockscope/schemas/api';
 import { API_LIMITS } from '@sockscope/schemas/api';
-import { invalidParameters } from '../../http/problem.js';
+import { invalidParameters } from '../../problems/problem.js';
 import { activeByKeyQuery } from '../../sql/active.js';
 import { countsAtEnd } from '@sockscope/schemas/sums';
 import type { Dimension } from '@sockscope/schemas/sums';
@@ -9,12 +9,12 @@ import type { SeriesRow } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
 import { automaticInterval, cutRange } from '../../time/intervals.js';
 import type { Interval } from '../../time/intervals.js';
-import { filterOf } from '../filters/filters.js';
-import type { Filters } from '../filters/filters.js';
-import { answerMetaOf, rangeOf } from '../range.js';
-import type { Span } from '../sums/plan.js';
-import { END_OF_TIME_MS, netOf, seriesSums, together } from '../sums/sums.js';
-import type { Provenance, SumsDeps } from '../sums/sums.js';
+import { filterOf } from '../../filters/filters.js';
+import type { Filters } from '../../filters/filters.js';
+import { answerMetaOf, rangeOf } from '../../time/range.js';
+import type { Span } from '../../sums/plan.js';
+import { END_OF_TIME_MS, netOf, seriesSums, together } from '../../sums/sums.js';
+import type { Provenance, SumsDeps } from '../../sums/sums.js';
 import { topRows } from '../top/top.js';
 
 const SPLIT_DIMENSIONS: Readonly<Record<TrafficSplit, Dimension>> = {

@@ -1,4 +1,4 @@
-import type { Kept } from '../../coverage/coverage.js';
+import type { Kept } from '../coverage/coverage.js';
 import { DAY_MS, MINUTE_MS } from '@sockscope/schemas/sums';
 import type { Coverage, Plan, Span } from './plan.js';
 

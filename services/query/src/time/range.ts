@@ -1,10 +1,10 @@
 import { DAY_MS } from '@sockscope/schemas/sums';
 import { toTimestamp } from '@sockscope/schemas';
 import { API_LIMITS } from '@sockscope/schemas/api';
-import { invalidParameters } from '../http/problem.js';
-import { startOfDay } from '../time/zone.js';
-import type { Span } from './sums/plan.js';
-import type { Provenance } from './sums/sums.js';
+import { invalidParameters } from '../problems/problem.js';
+import { startOfDay } from './zone.js';
+import type { Span } from '../sums/plan.js';
+import type { Provenance } from '../sums/sums.js';
 
 interface RangeParams {
   readonly from?: number | undefined;

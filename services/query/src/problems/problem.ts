@@ -2,31 +2,21 @@ import { SockscopeError } from '@sockscope/runtime';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Problem, ProblemCode } from '@sockscope/schemas/api';
 
-const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly title: string }>> =
-  {
-    'invalid-parameters': { status: 400, title: 'The request has unknown or wrong parameters' },
-    'invalid-cursor': { status: 400, title: 'The cursor does not belong to this request' },
-    unauthenticated: { status: 401, title: 'A valid API key or token is needed' },
-    forbidden: { status: 403, title: 'The key or token does not allow this' },
-    'not-found': { status: 404, title: 'There is no such thing' },
-    'method-not-allowed': { status: 405, title: 'The API can only be read' },
-    'not-acceptable': { status: 406, title: 'The answer cannot be had in that format' },
-    'too-many-requests': { status: 429, title: 'Too many requests' },
-    'too-expensive': { status: 422, title: 'The question would read too much' },
-    overloaded: { status: 503, title: 'Too many questions at once' },
-    'store-unavailable': { status: 503, title: 'The database cannot be reached' },
-    'identity-unavailable': { status: 503, title: 'Tokens cannot be verified' },
-    'deadline-exceeded': { status: 503, title: 'The question took too long' },
-    'shutting-down': { status: 503, title: 'The service is stopping' },
-    'internal-error': { status: 500, title: 'The service made a mistake' },
-  };
-
 export type ParameterError = NonNullable<Problem['errors']>[number];
 
-/** An answer that is a problem document. What it says is shown to the client. */
+/** Problems that may be gone when the same is asked again. */
+const RETRYABLE: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
+  'too-many-requests',
+  'overloaded',
+  'store-unavailable',
+  'identity-unavailable',
+  'deadline-exceeded',
+  'shutting-down',
+]);
+
+/** Why a request is not answered. What it says is shown to the client. */
 export class ProblemError extends SockscopeError {
   declare readonly code: ProblemCode;
-  readonly status: number;
   readonly errors: readonly ParameterError[];
   readonly retryAfterSeconds: number | null;
 
@@ -39,30 +29,16 @@ export class ProblemError extends SockscopeError {
       cause?: unknown;
     } = {},
   ) {
-    const { status } = PROBLEMS[code];
-    super(code, detail, { retryable: status === 503 || status === 429, cause: options.cause });
-    this.status = status;
+    super(code, detail, { retryable: RETRYABLE.has(code), cause: options.cause });
     this.errors = options.errors ?? [];
     this.retryAfterSeconds = options.retryAfterSeconds ?? null;
   }
 }
 
-/** A 400 that names the wrong parameters. */
+/** A problem that names the wrong parameters. */
 export function invalidParameters(errors: readonly ParameterError[]): ProblemError {
   const detail = errors.map((e) => `${e.parameter}: ${e.message}`).join('; ');
   return new ProblemError('invalid-parameters', detail, { errors });
-}
-
-export function problemDocument(error: ProblemError, requestId: string): Problem {
-  return {
-    type: `urn:sockscope:problem:${error.code}`,
-    title: PROBLEMS[error.code].title,
-    status: error.status,
-    code: error.code,
-    detail: error.message,
-    request_id: requestId,
-    ...(error.errors.length === 0 ? {} : { errors: [...error.errors] }),
-  };
 }
 
 /** ClickHouse's own limits, as the read-only user and our settings impose them. */

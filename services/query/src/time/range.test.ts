@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { ProblemError } from '../http/problem.js';
+import { ProblemError } from '../problems/problem.js';
 import { rangeOf, rangeOfDays } from './range.js';
-import { periodBefore } from './stats/stats.js';
+import { periodBefore } from '../questions/stats/stats.js';
 
 const NOW_MS = Date.parse('2026-05-04T12:00:00.000Z');
 const ms = (text: string) => Date.parse(text);

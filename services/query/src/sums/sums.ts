@@ -1,8 +1,8 @@
 import type { TopMeasure } from '@sockscope/schemas/api';
 import { HOUR_MS, SUM_NAMES } from '@sockscope/schemas/sums';
 import type { Dimension, SumName } from '@sockscope/schemas/sums';
-import type { CoverageReader, Kept } from '../../coverage/coverage.js';
-import { activeCountQuery } from '../../sql/active.js';
+import type { CoverageReader, Kept } from '../coverage/coverage.js';
+import { activeCountQuery } from '../sql/active.js';
 import {
   flowsQuery,
   hoursOf,
@@ -11,9 +11,9 @@ import {
   seriesQuery,
   topNames,
   topQuery,
-} from '../../sql/sums.js';
-import type { FlowRow, PeriodRow, SeriesRow, Sums, SumsOf, TopRow } from '../../sql/sums.js';
-import type { Asking, Store } from '../../store/store.js';
+} from '../sql/sums.js';
+import type { FlowRow, PeriodRow, SeriesRow, Sums, SumsOf, TopRow } from '../sql/sums.js';
+import type { Asking, Store } from '../store/store.js';
 import {
   filterOf,
   isUnfiltered,

@@ -10,15 +10,15 @@ import type {
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
-import { createTestApp } from '../../testing/app.js';
-import type { TestApp } from '../../testing/app.js';
-import { createTestDatabase } from '../../testing/database.js';
-import type { TestDatabase } from '../../testing/database.js';
-import { refreshRollups, storeRollups } from '../../testing/rollups.js';
-import { count, countAtEndBy, countBy, everything, nothing, openAt } from '../../testing/truth.js';
-import type { Counted, KeyOf, Passes, Range } from '../../testing/truth.js';
-import { makeEvents, storeBadly, worldOf } from '../../testing/world.js';
-import type { World } from '../../testing/world.js';
+import { createTestApp } from '../testing/app.js';
+import type { TestApp } from '../testing/app.js';
+import { createTestDatabase } from '../testing/database.js';
+import type { TestDatabase } from '../testing/database.js';
+import { refreshRollups, storeRollups } from '../testing/rollups.js';
+import { count, countAtEndBy, countBy, everything, nothing, openAt } from '../testing/truth.js';
+import type { Counted, KeyOf, Passes, Range } from '../testing/truth.js';
+import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
+import type { World } from '../testing/world.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

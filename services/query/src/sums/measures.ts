@@ -1,4 +1,4 @@
-import type { Sums } from '../../sql/sums.js';
+import type { Sums } from '../sql/sums.js';
 
 /**
  * Both ways together.

@@ -1,13 +1,13 @@
 import type { SessionFilters } from '@sockscope/schemas/api';
 import ipaddr from 'ipaddr.js';
-import { sessionConditions } from '../../sql/filters.js';
-import type { AddressRange, SessionConditions } from '../../sql/filters.js';
-import { timeSql } from '../../sql/expressions.js';
-import { allOf } from '../../sql/query.js';
-import type { Condition } from '../../sql/query.js';
-import type { SessionsTable } from '../../sql/sessions.js';
+import { sessionConditions } from '../sql/filters.js';
+import type { AddressRange, SessionConditions } from '../sql/filters.js';
+import { timeSql } from '../sql/expressions.js';
+import { allOf } from '../sql/query.js';
+import type { Condition } from '../sql/query.js';
+import type { SessionsTable } from '../sql/sessions.js';
 import type { Dimension } from '@sockscope/schemas/sums';
-import type { RollupSource, Span } from '../../sql/sums.js';
+import type { RollupSource, Span } from '../sql/sums.js';
 
 /** Host names to compare with: as they are, or by their end (`.example.com`). */
 export interface HostFilter {

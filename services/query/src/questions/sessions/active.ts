@@ -10,10 +10,10 @@ import type { ActiveRow, ActiveUserRow } from '../../sql/active.js';
 import { allOf } from '../../sql/query.js';
 import { startedWithin } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
-import { bindingOf, decodeCursor, encodeCursor } from '../sessions/cursor.js';
-import { filterOf } from '../filters/filters.js';
-import { addExactly } from '../sums/measures.js';
-import type { Filters } from '../filters/filters.js';
+import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
+import { filterOf } from '../../filters/filters.js';
+import { addExactly } from '../../sums/measures.js';
+import type { Filters } from '../../filters/filters.js';
 
 const USERS_MAX = 100;
 /** So many open sessions are read at once where they may be all that there are. */
