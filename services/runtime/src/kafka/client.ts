@@ -8,6 +8,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import kafkajs from 'kafkajs';
 import type { Kafka, LogEntry, SASLOptions } from 'kafkajs';
+import { bootstrapList, installBootstrap } from './bootstrap.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError } from './errors.js';
 
@@ -42,11 +43,12 @@ export function createKafkaClient(
   },
 ): KafkaClient {
   repairRequestQueue();
+  installBootstrap();
   const sockets = new Set<net.Socket>();
   const ssl = tlsOptionsOf(config);
   const sasl = saslOf(config);
   const kafka = new kafkajs.Kafka({
-    brokers: config.brokers,
+    brokers: bootstrapList(config.brokers),
     clientId: `${config.client_id}-${deps.role}`.slice(0, 249),
     connectionTimeout: config.connect_timeout_ms,
     authenticationTimeout: config.connect_timeout_ms,

@@ -56,6 +56,7 @@ const AUTH_TYPES = /AUTHORIZATION_FAILED|SASL|AUTHENTICATION/;
 export function kafkaErrorOf(error: unknown, what: string): KafkaError {
   if (error instanceof KafkaError) return error;
   const root = rootOf(error);
+  if (root instanceof KafkaError) return root;
   const name = textField(root, 'name') ?? '';
   const type = textField(root, 'type');
   // The type is what an operator can look up; the text of a broker's error alone is vague.

@@ -108,9 +108,10 @@ export function createFormatProducer<T>(
 ): KafkaProducer<T> {
   const writer = new RecordWriter();
   return createResender(() => connectLink(config, format, writer, deps), deps.hooks ?? {}, {
-    // Connecting, finding the leaders and sending, each with its own limit inside kafkajs: this one
-    // is for what hangs nevertheless.
-    attempt_timeout_ms: config.request_timeout_ms + 3 * config.connect_timeout_ms,
+    // Connecting (every bootstrap broker may have to be tried), finding the leaders and sending, each
+    // with its own limit inside kafkajs: this one is for what hangs nevertheless.
+    attempt_timeout_ms:
+      config.request_timeout_ms + 2 * (config.brokers.length + 1) * config.connect_timeout_ms,
     backoff_first_ms: BACKOFF_FIRST_MS,
     backoff_max_ms: BACKOFF_MAX_MS,
   });

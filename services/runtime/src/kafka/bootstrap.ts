@@ -1,0 +1,151 @@
+/**
+ * Which of the bootstrap brokers a client begins with. kafkajs 2.2.4 begins with the first of the
+ * list, goes on to the next one only with a retry of its own, and stays with one that accepts
+ * connections but does not answer. So its pool's `connect` is replaced: one call tries every
+ * bootstrap broker, from a random one on. All clients of the process come through here, at their
+ * start and whenever they have lost every broker they knew.
+ */
+import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
+import { KafkaError } from './errors.js';
+
+/** Connecting and authenticating may take `connect_timeout_ms` each. */
+const CONNECT_STEPS = 2;
+
+interface Destination {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface ConnectionPool extends Destination {
+  readonly connectionTimeout: number;
+  readonly pool: readonly { readonly socket?: Socket }[];
+}
+
+interface SeedBroker {
+  readonly connectionPool: ConnectionPool;
+  readonly versions: unknown;
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+}
+
+interface BrokerPool {
+  readonly connectionPoolBuilder: { build(destination?: Destination): Promise<ConnectionPool> };
+  readonly rootLogger: unknown;
+  seedBroker: SeedBroker | undefined;
+  versions: unknown;
+  brokers: Record<string, unknown>;
+  hasConnectedBrokers(): boolean;
+  createBroker(options: { connectionPool: ConnectionPool; logger: unknown }): SeedBroker;
+  retrier(work: () => Promise<void>): Promise<void>;
+  findBroker(node: { nodeId: string }): Promise<unknown>;
+  connect(): Promise<void>;
+  createSeedBroker(): Promise<void>;
+  withBroker<T>(
+    callback: (node: { nodeId: string; broker: unknown }) => Promise<T>,
+  ): Promise<T | null>;
+}
+
+/**
+ * The list for kafkajs: without repetitions, turned to a random beginning. kafkajs splits at the first
+ * colon, so those of IPv6 addresses are escaped; `createSeedBroker` below undoes that.
+ *
+ * @param brokers host:port or [address]:port.
+ */
+export function bootstrapList(brokers: readonly string[], random = Math.random): string[] {
+  const all = [...new Set(brokers)].map((broker) => {
+    const colon = broker.lastIndexOf(':');
+    const host = broker.slice(0, colon).replaceAll(/[[\]]/g, '');
+    return `${encodeURIComponent(host)}${broker.slice(colon)}`;
+  });
+  const start = Math.floor(random() * all.length);
+  return [...all.slice(start), ...all.slice(0, start)];
+}
+
+let installed = false;
+
+/** Replaces the pool's way to connect, once. */
+export function installBootstrap(): void {
+  if (installed) return;
+  installed = true;
+  const require = createRequire(import.meta.url);
+  const { prototype } = require('kafkajs/src/cluster/brokerPool') as { prototype: BrokerPool };
+
+  prototype.createSeedBroker = async function createSeedBroker(this: BrokerPool): Promise<void> {
+    // What still waits there must not be waited for: that broker may hang.
+    this.seedBroker?.disconnect().catch(() => undefined);
+    const { host, port } = await this.connectionPoolBuilder.build();
+    const connectionPool = await this.connectionPoolBuilder.build({
+      host: decodeURIComponent(host),
+      port,
+    });
+    this.seedBroker = this.createBroker({ connectionPool, logger: this.rootLogger });
+  };
+
+  prototype.connect = async function connect(this: BrokerPool): Promise<void> {
+    if (this.hasConnectedBrokers()) return;
+    await this.retrier(() => connectToAny(this));
+  };
+
+  prototype.withBroker = async function withBroker(this, callback) {
+    const nodeIds = Object.keys(this.brokers).toSorted(() => Math.random() - 0.5);
+    for (const nodeId of nodeIds) {
+      try {
+        // kafkajs looks for the broker outside of the try: a dead one then ends the search.
+        return await callback({ nodeId, broker: await this.findBroker({ nodeId }) });
+      } catch {
+        // The next one may do.
+      }
+    }
+    return null;
+  };
+}
+
+/** @throws what the brokers said. A refusal by one of them says more than that others are away. */
+async function connectToAny(pool: BrokerPool): Promise<void> {
+  const tried = new Set<string>();
+  let refusal: unknown = null;
+  let last: unknown = null;
+  for (;;) {
+    await pool.createSeedBroker();
+    const seed = pool.seedBroker;
+    if (seed === undefined) throw last;
+    const { host, port } = seed.connectionPool;
+    const address = `${host} ${port}`;
+    if (tried.has(address)) throw refusal ?? last;
+    tried.add(address);
+    try {
+      await connectInTime(seed);
+      pool.versions = seed.versions;
+      return;
+    } catch (error) {
+      last = error;
+      if ((error as Error).name.includes('SASL')) refusal = error;
+    }
+  }
+}
+
+/** kafkajs gives a broker that accepts connections the time of a whole request for its first answer. */
+async function connectInTime(seed: SeedBroker): Promise<void> {
+  const { host, port, connectionTimeout, pool } = seed.connectionPool;
+  const limitMs = CONNECT_STEPS * connectionTimeout;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const error = new KafkaError(
+        'kafka_timeout',
+        `broker ${host}:${port} accepts connections but does not answer within ${limitMs} ms`,
+        { retryable: true },
+      );
+      reject(error);
+      for (const { socket } of pool) socket?.destroy(error);
+    }, limitMs);
+  });
+  const connecting = seed.connect();
+  connecting.catch(() => undefined);
+  try {
+    await Promise.race([connecting, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
