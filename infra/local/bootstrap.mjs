@@ -57,7 +57,7 @@ function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1])) return;
   throw new Advice(
-    `Node ${MIN_NODE.join('.')} or newer is needed; this is ${process.versions.node}. Install a current one (https://nodejs.org, or with nvm: nvm install 20).`,
+    `Node ${MIN_NODE.join('.')} or newer is needed; this is ${process.versions.node}. Install Node 26 (https://nodejs.org, or with nvm: nvm install 26).`,
   );
 }
 
