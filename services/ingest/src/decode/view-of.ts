@@ -1,6 +1,6 @@
 import { sessionStartMs } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
-import { parseIpv6Words } from './ip.js';
+import { parseIpv6Words } from '@sockscope/schemas/net';
 import {
   ACL_DECISIONS,
   AUTH_METHODS,
@@ -37,12 +37,12 @@ export function fillView(view: EventView, event: SessionEvent): void {
   view.proxyEpochMs = event.proxy_epoch;
   view.startedMs = sessionStartMs(event.session_id);
   [view.userStart, view.userLength] = place(event.user);
-  [view.source0, view.source1, view.source2, view.source3] = parseIpv6Words(event.source_ip);
+  [view.source0, view.source1, view.source2, view.source3] = wordsOf(event.source_ip);
   view.sourcePort = event.source_port;
   [view.hostStart, view.hostLength] = place(event.dest_host);
   view.hasDestIp = event.dest_ip !== null;
   if (event.dest_ip !== null) {
-    [view.dest0, view.dest1, view.dest2, view.dest3] = parseIpv6Words(event.dest_ip);
+    [view.dest0, view.dest1, view.dest2, view.dest3] = wordsOf(event.dest_ip);
   }
   view.destPort = event.dest_port;
   view.protocol = PROTOCOLS.indexOf(event.protocol);
@@ -75,4 +75,9 @@ export function fillView(view: EventView, event: SessionEvent): void {
   [view.errorStart, view.errorLength] = placeOrNull(closed?.error_code ?? null);
   view.connectMs = closed?.connect_ms ?? -1;
   view.text = Buffer.concat(texts, length);
+}
+
+/** The words of an address that the schema has accepted. */
+function wordsOf(ip: string): readonly [number, number, number, number] {
+  return parseIpv6Words(ip) ?? [0, 0, 0, 0];
 }

@@ -1,15 +1,13 @@
 import { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { formatIp, maskOf, parseIp } from '@sockscope/schemas/net';
+import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import type { AclRequest } from './acl.js';
-import { formatIp, parseIp } from './address.js';
-import type { IpAddress } from './address.js';
 import { compileAcl } from './compile.js';
 import { explain } from './explain.js';
 import { parseAclFile } from './file.js';
 import type { OwnEndpoints } from './own-endpoints.js';
-import { maskOf } from './prefix.js';
-import type { Prefix } from './prefix.js';
 import { LIFTABLE } from './rules.js';
 import type { AclPolicy, AclRule, Destination } from './rules.js';
 import { DAYS } from './time-windows.js';

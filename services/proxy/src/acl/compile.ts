@@ -1,12 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
+import { canonicalHost, parseIp, sameIp } from '@sockscope/schemas/net';
+import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import type { AclRequest, AclVerdict } from './acl.js';
-import { canonicalHost, parseIp, sameIp } from './address.js';
-import type { IpAddress } from './address.js';
 import type { OwnEndpoints } from './own-endpoints.js';
 import { PrefixIndex } from './prefix-index.js';
 import type { PrefixEntry } from './prefix-index.js';
-import type { Prefix } from './prefix.js';
 import { facesOf, protectedRangeAround, protectedRangeOf } from './protection.js';
 import type { ProtectedRange } from './protection.js';
 import { bitsWhere, RuleSet, setBit, wordsFor } from './rule-set.js';

@@ -1,8 +1,14 @@
+import {
+  canonicalHost,
+  formatIp,
+  formatPrefix,
+  parseIp,
+  prefixHas,
+  sameIp,
+} from '@sockscope/schemas/net';
+import type { IpAddress } from '@sockscope/schemas/net';
 import type { AclRequest, AclVerdict } from './acl.js';
-import { canonicalHost, formatIp, parseIp, sameIp } from './address.js';
-import type { IpAddress } from './address.js';
 import type { OwnEndpoints } from './own-endpoints.js';
-import { formatPrefix, prefixHas } from './prefix.js';
 import { facesOf, protectedRangeAround, protectedRangeOf } from './protection.js';
 import { PROTECTION_PREFIX } from './rules.js';
 import type { AclPolicy, AclRule, Liftable } from './rules.js';

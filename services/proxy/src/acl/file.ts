@@ -1,10 +1,16 @@
 import { COMMANDS, EVENT_LIMITS, PROTOCOLS } from '@sockscope/schemas';
 import { z } from 'zod';
+import {
+  canonicalHost,
+  formatPrefix,
+  hostPrefix,
+  parseIpv4Loose,
+  parseIpv4Strict,
+  parsePrefix,
+} from '@sockscope/schemas/net';
+import type { Prefix } from '@sockscope/schemas/net';
 import { parsePolicyDocument, PolicyFileError, problemsOf } from '../policy-file/document.js';
 import type { FileProblem } from '../policy-file/document.js';
-import { canonicalHost, parseIpv4Loose, parseIpv4Strict } from './address.js';
-import { formatPrefix, hostPrefix, parsePrefix } from './prefix.js';
-import type { Prefix } from './prefix.js';
 import { ACL_LIMITS, LIFTABLE } from './rules.js';
 import type { AclPolicy, AclRule, Destination, PortRange } from './rules.js';
 import { DAYS, isTimeZone, MINUTES_PER_DAY } from './time-windows.js';

@@ -2,8 +2,8 @@ import { lookup } from 'node:dns/promises';
 import { networkInterfaces } from 'node:os';
 import { messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
-import { canonicalHost, formatIp, parseIp } from './address.js';
-import type { IpAddress } from './address.js';
+import { canonicalHost, formatIp, parseIp } from '@sockscope/schemas/net';
+import type { IpAddress } from '@sockscope/schemas/net';
 import { protectedRangeOf } from './protection.js';
 
 /** An address and port of the product itself: what the proxy, its operations, Kafka, ClickHouse listen on. */

@@ -1,5 +1,5 @@
-import { maskOf } from './prefix.js';
-import type { Prefix } from './prefix.js';
+import { maskOf } from '@sockscope/schemas/net';
+import type { Prefix } from '@sockscope/schemas/net';
 
 /** A block and what it stands for. */
 export interface PrefixEntry<T> {

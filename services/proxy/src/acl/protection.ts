@@ -1,8 +1,6 @@
-import { embeddedIpv4 } from './address.js';
-import type { IpAddress } from './address.js';
+import { embeddedIpv4, parsePrefix, prefixCovers } from '@sockscope/schemas/net';
+import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import { PrefixIndex } from './prefix-index.js';
-import { parsePrefix, prefixCovers } from './prefix.js';
-import type { Prefix } from './prefix.js';
 
 /** What a proxy must not reach by accident. A rule lifts it only explicitly: docs/adr/0013. */
 export const PROTECTED_CLASSES = [

@@ -1,5 +1,5 @@
 import type { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
-import type { Prefix } from './prefix.js';
+import type { Prefix } from '@sockscope/schemas/net';
 import type { PROTECTED_CLASSES } from './protection.js';
 import type { TimeWindow } from './time-windows.js';
 

@@ -1,6 +1,6 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
-import { formatIp, parseIp } from '../acl/address.js';
+import { formatIp, parseIp } from '@sockscope/schemas/net';
 import { createWatchedFile } from '../policy-file/watched-file.js';
 import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
 import { BoundedMap } from './bounded-map.js';

@@ -1,9 +1,9 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import { canonicalIp } from '@sockscope/schemas/net';
 import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
 import { PortPicker } from '../limits/ports.js';
-import { canonicalIp } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
 import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
 import type { BindConfig } from './config.js';

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
+import { canonicalIp } from '@sockscope/schemas/net';
 import type { AclVerdict } from '../acl/acl.js';
 import type { Dial, DialFailure, DialOwner } from '../dial/dialer.js';
 import { aclHostOf, decideFor } from '../policy/policy.js';
@@ -7,7 +8,6 @@ import { setAclInputs } from '../sessions/acl-inputs.js';
 import type { Session } from '../sessions/session.js';
 import type { FailureName } from '../socks5/protocol.js';
 import { replyOfErrno } from '../socks5/replies.js';
-import { canonicalIp } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
 import { refuse, replyOfTermination } from './command.js';
 import type { Command, CommandConnection, CommandContext } from './command.js';

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import type { AUTH_METHODS } from '@sockscope/schemas';
+import { canonicalIp } from '@sockscope/schemas/net';
 import type { AuthOutcome, Authenticator } from '../auth/auth.js';
 import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.js';
 import type { IntrusiveSet, SetMember } from '../collections/intrusive-set.js';
@@ -30,7 +31,7 @@ import {
   PASSWORD_REFUSED,
   successReply,
 } from '../socks5/replies.js';
-import { canonicalIp, targetOf } from '../socks5/target.js';
+import { targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
 import { listenAsAccepted, stopReadingPlain, TapSocket } from '../tcp/socket.js';
 import type { PlainSocket, SocketOwner, SocketReader } from '../tcp/socket.js';

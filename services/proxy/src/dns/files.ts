@@ -1,4 +1,4 @@
-import { canonicalIp } from '../socks5/target.js';
+import { canonicalIp } from '@sockscope/schemas/net';
 
 /** Names of `/etc/hosts`, in lower case, with their addresses in the file's order. */
 export function parseHosts(text: string): Map<string, string[]> {

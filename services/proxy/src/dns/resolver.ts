@@ -1,8 +1,8 @@
 import { Resolver as Channel } from 'node:dns';
 import { readFileSync, statSync } from 'node:fs';
+import { canonicalIp } from '@sockscope/schemas/net';
 import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
-import { canonicalIp } from '../socks5/target.js';
 import type { DnsConfig } from './config.js';
 import { candidatesOf, parseHosts, parseSearchRules } from './files.js';
 

@@ -1,5 +1,5 @@
 import { ANONYMOUS_USER } from '@sockscope/schemas';
-import { parseIp } from '../acl/address.js';
+import { parseIp } from '@sockscope/schemas/net';
 import type { LimitsConfig } from './config.js';
 
 /** What refused, by the name of its limit. A closed set: it is a metric label. */

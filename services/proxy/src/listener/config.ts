@@ -1,6 +1,6 @@
 import { flag, integer, listenAddress, textList } from '@sockscope/runtime';
 import { z } from 'zod';
-import { parsePrefix } from '../acl/prefix.js';
+import { parsePrefix } from '@sockscope/schemas/net';
 
 export const AUTH_SETTINGS = ['auto', 'none', 'password', 'optional'] as const;
 

@@ -1,4 +1,4 @@
-import { formatIp, parseIp } from '../acl/address.js';
+import { formatIp, ipOfWords, parseIp } from '@sockscope/schemas/net';
 import { INCOMPLETE } from '../socks5/frames.js';
 
 /** Not a PROXY protocol header; the sender is not the load balancer that was promised. */
@@ -82,9 +82,7 @@ export function proxyHeaderSource(bytes: Buffer): HeaderSource | null {
       };
     case 0x21: {
       const words = [16, 20, 24, 28].map((at) => bytes.readUInt32BE(at));
-      // Through the parser, because an IPv4-mapped address is an IPv4 one.
-      const ip = parseIp(formatIp({ bits: 128, words }));
-      return ip === null ? null : { ip: formatIp(ip), port: bytes.readUInt16BE(48) };
+      return { ip: formatIp(ipOfWords(words)), port: bytes.readUInt16BE(48) };
     }
     default:
       return null;

@@ -1,4 +1,4 @@
-import { parseIp } from '../acl/address.js';
+import { parseIp } from '@sockscope/schemas/net';
 import {
   ADDRESS_TYPE,
   METHOD,

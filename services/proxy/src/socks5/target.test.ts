@@ -23,7 +23,7 @@ describe('targetOf', () => {
   it.each([
     ['20010db8000000000000000000000001', '2001:db8::1', '2001:db8::1'],
     ['00000000000000000000000000000001', '::1', '::1'],
-    ['00000000000000000000ffff7f000001', '::ffff:7f00:1', '127.0.0.1'],
+    ['00000000000000000000ffff7f000001', '127.0.0.1', '127.0.0.1'],
   ])('reads IPv6 %s as %s, connecting to %s', (hex, host, ip) => {
     expect(targetOf(ipv6(hex), 0)).toEqual({ host, ip, name: null, port: 80 });
   });
@@ -46,6 +46,11 @@ describe('targetOf', () => {
     ['[::1]', '::1'],
     ['2001:DB8:0:0::1', '2001:db8::1'],
     ['::ffff:127.0.0.1', '127.0.0.1'],
+  ])('takes the name %s for the address %s and records its canonical text', (asked, ip) => {
+    expect(targetOf(named(asked), 0)).toEqual({ host: ip, ip, name: null, port: 443 });
+  });
+
+  it.each([
     ['127.1', '127.0.0.1'],
     ['2130706433', '127.0.0.1'],
     ['0x7f000001', '127.0.0.1'],

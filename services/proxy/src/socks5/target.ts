@@ -1,11 +1,10 @@
-import { canonicalHost, formatIp, parseIp } from '../acl/address.js';
+import { canonicalHost, formatIp, ipOfWords, recordedHost } from '@sockscope/schemas/net';
 import { ADDRESS_TYPE } from './protocol.js';
 
 /** A destination as the client asked for it. */
 export interface Target {
   /**
-   * What was asked for, in printable characters: an address as it was spelt, a name in lower case
-   * and punycode without a dot at its end (names that differ there are the same name).
+   * What was asked for as it is recorded (`recordedHost` of the contract), in printable characters.
    */
   readonly host: string;
   /** Canonical text where an address was asked for, in whatever form; null for names. */
@@ -25,8 +24,8 @@ export function targetOf(bytes: Buffer, at: number): Target {
     case ADDRESS_TYPE.ipv6: {
       // An IPv4-mapped address reaches the IPv4 one, so it is that one for rules, records and connecting.
       const words = [1, 5, 9, 13].map((offset) => bytes.readUInt32BE(at + offset));
-      const text = formatIp({ bits: 128, words });
-      return { host: text, ip: canonicalIp(text), name: null, port: bytes.readUInt16BE(at + 17) };
+      const ip = formatIp(ipOfWords(words));
+      return { host: ip, ip, name: null, port: bytes.readUInt16BE(at + 17) };
     }
     default: {
       const end = at + 2 + (bytes[at + 1] ?? 0);
@@ -38,10 +37,14 @@ export function targetOf(bytes: Buffer, at: number): Target {
 /** Clients send addresses as names too, in every spelling. */
 function targetOfName(bytes: Buffer, port: number): Target {
   // A name with other than ASCII in it is an internationalised one that the client did not encode.
-  const canonical = canonicalHost(bytes.toString('utf8'));
+  const text = bytes.toString('utf8');
+  const canonical = canonicalHost(text);
   switch (canonical.kind) {
-    case 'ip':
-      return { host: printable(bytes), ip: canonical.text, name: null, port };
+    case 'ip': {
+      const isUsual = recordedHost(text) === canonical.text;
+      const host = isUsual ? canonical.text : printable(bytes);
+      return { host, ip: canonical.text, name: null, port };
+    }
     case 'name':
       return { host: canonical.text, ip: null, name: canonical.text, port };
     case 'invalid':
@@ -60,10 +63,4 @@ function printable(bytes: Buffer): string {
         : `\\x${byte.toString(16).padStart(2, '0')}`;
   }
   return text;
-}
-
-/** Canonical text of an address that the operating system or a resolver gave; null where it is none. */
-export function canonicalIp(text: string): string | null {
-  const ip = parseIp(text);
-  return ip === null ? null : formatIp(ip);
 }

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { isIPv4 } from 'node:net';
-import { parseIp } from '../acl/address.js';
+import { parseIp } from '@sockscope/schemas/net';
 
 /** What the server knows of a name: addresses, an error code of DNS (RFC 1035, RCODE), or silence. */
 export type DnsRecord =

@@ -1,6 +1,7 @@
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
+import { canonicalIp } from '@sockscope/schemas/net';
 import type { NameResolver } from '../dns/resolver.js';
 import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
@@ -9,7 +10,7 @@ import { isKnown } from '../policy/policy.js';
 import type { ClientIdentity, Policy } from '../policy/policy.js';
 import type { SessionGate } from '../policy/session-gate.js';
 import { addressEnd } from '../socks5/frames.js';
-import { canonicalIp, targetOf } from '../socks5/target.js';
+import { targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
 import type { UdpConfig } from './config.js';
 import { Flow, remoteKey } from './flow.js';

@@ -1,5 +1,3 @@
-import { domainToASCII } from 'node:url';
-
 /**
  * An IP address as the bits that routers see: one unsigned 32-bit word for IPv4, four for IPv6.
  * IPv4-mapped IPv6 addresses are always IPv4 here, because the kernel connects to that.
@@ -9,18 +7,6 @@ export interface IpAddress {
   readonly words: readonly number[];
 }
 
-/** A destination as a client names it, in the one spelling that rules and the resolver see. */
-export type CanonicalHost =
-  | { readonly kind: 'ip'; readonly text: string; readonly ip: IpAddress }
-  /** Lower case, punycode, without the trailing dot. */
-  | { readonly kind: 'name'; readonly text: string }
-  | { readonly kind: 'invalid'; readonly text: null; readonly problem: string };
-
-/** RFC 1035: 255 bytes on the wire are 253 characters of text. */
-const NAME_MAX_CHARS = 253;
-const LABEL_MAX_CHARS = 63;
-/** Longer texts are not looked at; a SOCKS name has at most 255 bytes. */
-const HOST_MAX_CHARS = 1024;
 const MAPPED_MARK = 0xffff;
 
 function ipv4(word: number): IpAddress {
@@ -33,12 +19,6 @@ function ipv4Part(text: string): number | null {
     return text.length === 2 ? 0 : Number.parseInt(text.slice(2), 16);
   if (/^0[0-7]*$/.test(text)) return Number.parseInt(text, 8);
   return /^[1-9][0-9]*$/.test(text) ? Number.parseInt(text, 10) : null;
-}
-
-/** What resolvers take for an IPv4 address: its last part begins like a number. */
-function looksLikeIpv4(host: string): boolean {
-  const last = host.slice(host.lastIndexOf('.') + 1);
-  return /^(?:[0-9]+|0x[0-9a-f]*)$/i.test(last);
 }
 
 /**
@@ -155,6 +135,11 @@ function parseIpv6(text: string): IpAddress | null {
     ((g4 << 16) | g5) >>> 0,
     ((g6 << 16) | g7) >>> 0,
   ];
+  return ipOfWords(words);
+}
+
+/** The address of four 32-bit words of IPv6; an IPv4-mapped one is IPv4. */
+export function ipOfWords(words: readonly number[]): IpAddress {
   if (words[0] === 0 && words[1] === 0 && words[2] === MAPPED_MARK) return ipv4(words[3] ?? 0);
   return { bits: 128, words };
 }
@@ -169,12 +154,26 @@ export function parseIp(text: string): IpAddress | null {
   return parseIpv6(zone < 0 ? text : text.slice(0, zone));
 }
 
+/** The words as IPv6, IPv4 mapped, as tables hold them; null where the text is no address. */
+export function parseIpv6Words(text: string): readonly [number, number, number, number] | null {
+  const ip = parseIp(text);
+  if (ip === null) return null;
+  const [w0 = 0, w1 = 0, w2 = 0, w3 = 0] = ip.words;
+  return ip.bits === 32 ? [0, 0, MAPPED_MARK, w0] : [w0, w1, w2, w3];
+}
+
 export function sameIp(a: IpAddress, b: IpAddress): boolean {
   return a.bits === b.bits && a.words.every((word, i) => word === b.words[i]);
 }
 
 function ipv4Text(word: number): string {
   return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
+}
+
+/** Canonical text of an address in its usual spelling; null where it is none. */
+export function canonicalIp(text: string): string | null {
+  const ip = parseIp(text);
+  return ip === null ? null : formatIp(ip);
 }
 
 /** The canonical text: dotted decimal, or RFC 5952. */
@@ -211,57 +210,4 @@ export function embeddedIpv4(ip: IpAddress): IpAddress[] {
   if (w0 === 0x2001_0000) found.push(w1, ~w3 >>> 0);
   if (w2 === 0x0000_5efe || w2 === 0x0200_5efe) found.push(w3);
   return found.map(ipv4);
-}
-
-function invalid(problem: string): CanonicalHost {
-  return { kind: 'invalid', text: null, problem };
-}
-
-function ipHost(ip: IpAddress): CanonicalHost {
-  return { kind: 'ip', text: formatIp(ip), ip };
-}
-
-/** A name in lower case with one trailing dot dropped, or what is wrong with it. */
-function nameHost(text: string): CanonicalHost {
-  const name = text.endsWith('.') ? text.slice(0, -1) : text;
-  if (name.length > NAME_MAX_CHARS) return invalid('the name is too long');
-  for (const label of name.split('.')) {
-    if (label === '') return invalid('the name has an empty part');
-    if (label.length > LABEL_MAX_CHARS) return invalid('a part of the name is too long');
-    // Underscores are in use (_service._tcp); everything else beyond RFC 1123 is a trick.
-    if (!/^[a-z0-9_-]+$/.test(label)) return invalid('the name has a forbidden character');
-  }
-  return { kind: 'name', text: name };
-}
-
-/**
- * Brings a destination into the one spelling that rules, resolver and connection use, so that
- * no two of them can understand it differently: lower case, no trailing dot, punycode by UTS 46,
- * brackets and zones dropped, and every odd spelling of an IPv4 address read as the address that
- * a resolver would take it for.
- */
-export function canonicalHost(host: string): CanonicalHost {
-  if (host.length === 0) return invalid('the name is empty');
-  if (host.length > HOST_MAX_CHARS) return invalid('the name is too long');
-  const plain = parseIpv4Strict(host);
-  if (plain !== null) return { kind: 'ip', text: host, ip: plain };
-  const unbracketed = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
-  if (unbracketed.includes(':')) {
-    const ip = parseIp(unbracketed);
-    return ip === null ? invalid('not an address') : ipHost(ip);
-  }
-  let ascii = host.toLowerCase();
-  // oxlint-disable-next-line no-control-regex
-  if (!/^[\x00-\x7f]*$/.test(host)) {
-    // UTS 46 may turn letters into anything, a dot or a digit included: so this comes first.
-    // Percent signs are for URLs; domainToASCII would decode them, resolvers do not.
-    ascii = host.includes('%') ? '' : domainToASCII(host);
-    if (ascii === '') return invalid('the name is not valid (IDNA)');
-  }
-  const undotted = ascii.endsWith('.') ? ascii.slice(0, -1) : ascii;
-  if (looksLikeIpv4(undotted)) {
-    const ip = parseIpv4Loose(undotted);
-    return ip === null ? invalid('not an IPv4 address') : ipHost(ip);
-  }
-  return nameHost(ascii);
 }

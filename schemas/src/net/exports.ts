@@ -1,0 +1,3 @@
+export * from './address.js';
+export * from './host.js';
+export * from './prefix.js';
