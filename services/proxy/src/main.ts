@@ -3,7 +3,7 @@ import { registerAclCommands } from './acl/commands.js';
 import { registerUsersCommands } from './auth/commands.js';
 import { ownEndpointsOf, proxyConfig } from './config.js';
 import { relayNameFor } from './relay/create-relay.js';
-import { runProxy } from './run.js';
+import { runProxy } from './service.js';
 
 const program = createProgram({
   name: 'sockscope-proxy',

@@ -1,9 +1,9 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
 import { formatIp, parseIp } from '@sockscope/schemas/net';
+import { LRUCache } from 'lru-cache';
 import { createWatchedFile } from '../policy-file/watched-file.js';
 import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
-import { BoundedMap } from './bounded-map.js';
 import type { AuthConfig } from './config.js';
 import { Gate } from './gate.js';
 import { createAuthMetrics } from './metrics.js';
@@ -108,9 +108,9 @@ export function createAuthenticator(
   });
   // Digests under a key that exists only in this process: a memory dump holds no passwords.
   const digestKey = randomBytes(32);
-  const remembered = new BoundedMap<string, Remembered>(config.cache_entries);
+  const remembered = new LRUCache<string, Remembered>({ max: Math.max(1, config.cache_entries) });
   // By address and user. A changed users file does not empty it: the login is checked all the same.
-  const proven = new BoundedMap<string, Proven>(config.cache_entries);
+  const proven = new LRUCache<string, Proven>({ max: Math.max(1, config.cache_entries) });
   const inFlight = new Map<string, Promise<boolean>>();
   const listeners: (() => void)[] = [];
   let users: ReadonlyMap<string, User> = new Map();
@@ -181,7 +181,9 @@ export function createAuthenticator(
     addresses.succeed(keys.address, now());
     // The users may have been replaced meanwhile: this proves something only of the same hash.
     if (users.get(user.name)?.hash.key.equals(user.hash.key) !== true) return false;
-    remembered.set(digest, { user: user.name, untilMs: now() + config.cache_ttl_ms });
+    if (config.cache_entries > 0) {
+      remembered.set(digest, { user: user.name, untilMs: now() + config.cache_ttl_ms });
+    }
     return true;
   }
 

@@ -2,14 +2,10 @@ import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { askNewPassword } from './prompt.js';
 
-/** What is typed or piped, as standard input gives it. */
-function input(
-  text: string | Buffer,
-  isTTY: boolean,
-  setRawMode: (isRaw: boolean) => void = () => undefined,
-): NodeJS.ReadStream {
-  const stream = Object.assign(new PassThrough(), { isTTY, setRawMode });
-  stream.end(text);
+/** Standard input that is a pipe. */
+function piped(bytes: string | Buffer): NodeJS.ReadStream {
+  const stream = Object.assign(new PassThrough(), { isTTY: false });
+  stream.end(bytes);
   return stream as unknown as NodeJS.ReadStream;
 }
 
@@ -26,26 +22,43 @@ describe('asking for a password', () => {
     vi.restoreAllMocks();
   });
 
-  it('shows nothing of it on a terminal, and takes corrections', async () => {
-    const modes: boolean[] = [];
-    const stream = input('secrex\u007ft\rsecret\r', true, (isRaw) => modes.push(isRaw));
-    expect((await askNewPassword(stream)).toString()).toBe('secret');
-    expect(shown).toBe('Password: \nAgain: \n');
-    expect(modes).toEqual([true, false]);
+  /** Types the answers at a terminal, each once its question is on the screen. */
+  async function type(first: string, second: string): Promise<string> {
+    const stream = Object.assign(new PassThrough(), { isTTY: true });
+    const asked = askNewPassword(stream as unknown as NodeJS.ReadStream);
+    asked.catch(() => undefined);
+    await vi.waitFor(() => {
+      expect(shown).toContain('Password:');
+    });
+    stream.write(first);
+    if (second !== '') {
+      await vi.waitFor(() => {
+        expect(shown).toContain('Again:');
+      });
+      stream.write(second);
+    }
+    return (await asked).toString();
+  }
+
+  it('shows nothing of the password on a terminal, and takes corrections', async () => {
+    expect(await type('secrex\u007ft\r', 'secret\r')).toBe('secret');
+    expect(shown).not.toContain('secre');
   });
 
-  it('refuses two that differ, an empty one, and Ctrl-C', async () => {
-    await expect(askNewPassword(input('one\rtwo\r', true))).rejects.toThrow('differ');
-    await expect(askNewPassword(input('\r\r', true))).rejects.toThrow('empty');
-    await expect(askNewPassword(input('abc\u0003', true))).rejects.toThrow('interrupted');
+  it('refuses two passwords that differ, an empty one, and Ctrl-C', async () => {
+    await expect(type('one\r', 'two\r')).rejects.toThrow('differ');
+    shown = '';
+    await expect(type('\r', '')).rejects.toThrow('empty');
+    shown = '';
+    await expect(type('abc\u0003', '')).rejects.toThrow('interrupted');
   });
 
   it('takes the first line of what is piped in, byte for byte', async () => {
     const bytes = Buffer.from([0xff, 0x20, 0xc3, 0x28]);
-    const piped = Buffer.concat([bytes, Buffer.from('\r\nnext line\n')]);
-    expect(await askNewPassword(input(piped, false))).toEqual(bytes);
-    expect((await askNewPassword(input('no line break', false))).toString()).toBe('no line break');
-    await expect(askNewPassword(input('', false))).rejects.toThrow('empty');
-    await expect(askNewPassword(input('x'.repeat(256), false))).rejects.toThrow('255 bytes');
+    const lines = Buffer.concat([bytes, Buffer.from('\r\nnext line\n')]);
+    expect(await askNewPassword(piped(lines))).toEqual(bytes);
+    expect((await askNewPassword(piped('no line break'))).toString()).toBe('no line break');
+    await expect(askNewPassword(piped(''))).rejects.toThrow('empty');
+    await expect(askNewPassword(piped('x'.repeat(256)))).rejects.toThrow('255 bytes');
   });
 });

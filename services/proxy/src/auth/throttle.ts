@@ -1,4 +1,4 @@
-import { BoundedMap } from './bounded-map.js';
+import { LRUCache } from 'lru-cache';
 
 export interface ThrottleConfig {
   /** Failures that cost no delay. */
@@ -21,11 +21,11 @@ interface Entry {
 /** Counts failures per key and says how long a key must wait. Bounded: the oldest keys are forgotten. */
 export class Throttle {
   readonly #config: ThrottleConfig;
-  readonly #entries: BoundedMap<string, Entry>;
+  readonly #entries: LRUCache<string, Entry>;
 
   constructor(config: ThrottleConfig) {
     this.#config = config;
-    this.#entries = new BoundedMap(config.entries);
+    this.#entries = new LRUCache({ max: config.entries });
   }
 
   /** Milliseconds until the key may try again; 0 where it may now. */

@@ -9,9 +9,10 @@ describe('a tap socket', () => {
   let server: Server;
   let client: Socket;
   let accepted: TapSocket;
+  let taps: TapSocket[] = [];
   beforeEach(async () => {
     const plain: Socket[] = [];
-    const taps: TapSocket[] = [];
+    taps = [];
     server = createServer({ allowHalfOpen: true }, (socket) => plain.push(socket));
     await new Promise<void>((resolve) => {
       server.listen(0, '127.0.0.1', resolve);
@@ -25,7 +26,7 @@ describe('a tap socket', () => {
   });
   afterEach(() => {
     client.destroy();
-    accepted.destroy();
+    for (const tap of taps) tap.destroy();
     server.close();
   });
 
@@ -70,10 +71,12 @@ describe('a tap socket', () => {
     };
     client.write('one');
     await waitFor(() => chunks.length === 1, 'the first read');
-    client.write('two');
-    await new Promise((resolve) => {
-      setTimeout(resolve, 50);
-    });
+    await new Promise((resolve) => client.write('two', resolve));
+    // What another client sends behind it has been read.
+    const other = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    other.write('later');
+    await waitFor(() => taps.length === 2 && taps[1]?.readableLength === 5, 'the later bytes');
+    other.destroy();
     expect(chunks).toEqual(['one']);
     accepted.resume();
     await waitFor(() => chunks.length === 2, 'the second read');
