@@ -11,6 +11,8 @@ const WARM_UP_MS = 500;
 const CONNECT_WARM_UP_MS = 2_000;
 const ECHO_BYTES = 100;
 const IDLE_OPENED_AT_ONCE = 64;
+/** Held sessions are served in slices, so that the load is even. */
+const HOLD_TICK_MS = 50;
 
 const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => {
@@ -29,6 +31,8 @@ export async function runJob(job: Job, via: Via, origin: Origin): Promise<JobRes
       return bulk(job, via, origin);
     case 'connect_rate':
       return connectRate(job, via, origin);
+    case 'hold':
+      return hold(job, via, origin);
     case 'ping_pong':
       return pingPong(job, via, origin);
     case 'handshake':
@@ -42,6 +46,13 @@ export async function runJob(job: Job, via: Via, origin: Origin): Promise<JobRes
   }
 }
 
+function quantiles(latenciesUs: number[]): Pick<JobResult, 'p50Us' | 'p99Us'> {
+  latenciesUs.sort((a, b) => a - b);
+  const quantile = (q: number): number | null =>
+    latenciesUs[Math.min(latenciesUs.length - 1, Math.floor(latenciesUs.length * q))] ?? null;
+  return { p50Us: quantile(0.5), p99Us: quantile(0.99) };
+}
+
 function resultOf(
   count: number,
   startMs: number,
@@ -49,10 +60,7 @@ function resultOf(
   latenciesUs: number[] = [],
 ): JobResult {
   const elapsedMs = performance.now() - startMs;
-  latenciesUs.sort((a, b) => a - b);
-  const quantile = (q: number): number | null =>
-    latenciesUs[Math.min(latenciesUs.length - 1, Math.floor(latenciesUs.length * q))] ?? null;
-  return { count, total: count, elapsedMs, failures, p50Us: quantile(0.5), p99Us: quantile(0.99) };
+  return { count, total: count, elapsedMs, failures, ...quantiles(latenciesUs) };
 }
 
 async function bulk(
@@ -96,13 +104,16 @@ async function connectRate(
   via: Via,
   origin: Origin,
 ): Promise<JobResult> {
-  if (libc === null) return plainConnectRate(job, via, origin);
-  const counted = nativeConnects(libc, via, {
+  if (libc === null) {
+    if (job.perSecond !== undefined) throw new Error('a given pace needs Linux and koffi');
+    return plainConnectRate(job, via, origin);
+  }
+  const { latenciesUs, ...counted } = nativeConnects(libc, via, {
     ...job,
     echoBytes: ECHO_BYTES,
     warmUpMs: CONNECT_WARM_UP_MS,
   });
-  return { ...counted, p50Us: null, p99Us: null };
+  return { ...counted, ...quantiles(latenciesUs) };
 }
 
 /** The same with Node's sockets, which cost as much as a proxy does. */
@@ -150,6 +161,38 @@ async function plainConnectRate(
   running = false;
   await Promise.all(lanes);
   return { ...result, total: count };
+}
+
+/** Opens sessions, has each echo its bytes again and again, and closes them. Counts the sessions. */
+async function hold(
+  job: Extract<Job, { kind: 'hold' }>,
+  via: Via,
+  origin: Origin,
+): Promise<JobResult> {
+  const startMs = performance.now();
+  const payload = Buffer.alloc(ECHO_BYTES, 0x64);
+  const opened: Socket[] = [];
+  let failures = 0;
+  const lane = async (): Promise<void> => {
+    while (opened.length + failures < job.sessions) {
+      try {
+        opened.push((await open(via, origin.echo)).socket);
+      } catch {
+        failures += 1;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: IDLE_OPENED_AT_ONCE }, lane));
+  const slices = Math.max(1, Math.round(job.echoEveryMs / HOLD_TICK_MS));
+  const endMs = performance.now() + job.durationMs;
+  for (let tick = 0; performance.now() < endMs; tick++) {
+    for (let n = tick % slices; n < opened.length; n += slices) opened[n]?.write(payload);
+    await sleep(HOLD_TICK_MS);
+  }
+  failures += opened.filter((socket) => socket.destroyed).length;
+  for (const socket of opened) socket.destroy();
+  await sleep(WARM_UP_MS);
+  return resultOf(opened.length, startMs, failures);
 }
 
 async function pingPong(

@@ -33,6 +33,8 @@ const REPLY_BYTES = 10;
 
 export interface NativeConnects {
   readonly atOnce: number;
+  /** How many begin in a second; without it a client that is done begins again at once. */
+  readonly perSecond?: number | undefined;
   readonly echoBytes: number;
   readonly warmUpMs: number;
   readonly durationMs: number;
@@ -44,6 +46,8 @@ export interface NativeCount {
   readonly total: number;
   readonly elapsedMs: number;
   readonly failures: number;
+  /** From the connect, or from when it was due, to the last byte of the echo, in microseconds. */
+  readonly latenciesUs: number[];
 }
 
 /** `struct sockaddr_in`. */
@@ -106,15 +110,18 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
   const lane = new Int32Array(MAX_FDS).fill(-1);
   const waits = new Uint8Array(MAX_FDS);
   const missing = new Int32Array(MAX_FDS);
+  const begunAtMs = new Float64Array(MAX_FDS);
+  const latenciesUs: number[] = [];
   let total = 0;
   let failures = 0;
   let open = 0;
   let running = true;
+  let isMeasuring = false;
 
   const send = (fd: number, address: number, bytes: number): void => {
     libc.send(fd, address, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
   };
-  const begin = (n: number): void => {
+  const begin = (n: number, dueAtMs = performance.now()): void => {
     const fd = libc.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0) {
       failures += 1;
@@ -123,6 +130,7 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
     libc.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, onAddress, 4);
     libc.bind(fd, locals[n] ?? 0, ADDRESS_BYTES);
     lane[fd] = n;
+    begunAtMs[fd] = dueAtMs;
     waits[fd] = WAITS.connected;
     open += 1;
     libc.connect(fd, target, ADDRESS_BYTES);
@@ -136,7 +144,9 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
     open -= 1;
     if (ok) total += 1;
     else failures += 1;
-    if (running) begin(n);
+    if (!running) return;
+    if (job.perSecond === undefined) begin(n);
+    else free.push(n);
   };
   const sendPayload = (fd: number): void => {
     send(fd, payload, job.echoBytes);
@@ -165,6 +175,7 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
         else finish(fd, false);
         break;
       case WAITS.echo:
+        if (isMeasuring) latenciesUs.push((performance.now() - (begunAtMs[fd] ?? 0)) * 1_000);
         libc.shutdown(fd, SHUT_WR);
         waits[fd] = WAITS.end;
         break;
@@ -211,15 +222,36 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
     }
   };
 
-  for (let n = 0; n < job.atOnce; n++) begin(n);
+  /** Lanes that are due for nothing; only if the pace is given. */
+  const free = Array.from({ length: job.atOnce }, (_, n) => n);
+  const pace = job.perSecond;
+  const startedMs = performance.now();
+  let begun = 0;
+  /** Begins all that are due. One that finds no lane free begins late, and its latency counts that. */
+  const beginDue = (perSecond: number): void => {
+    for (;;) {
+      const dueAtMs = startedMs + (begun / perSecond) * 1_000;
+      if (dueAtMs > performance.now()) return;
+      const n = free.pop();
+      if (n === undefined) return;
+      begun += 1;
+      begin(n, dueAtMs);
+    }
+  };
+  if (pace === undefined) for (const n of free) begin(n);
   const runFor = (ms: number): number => {
     const startMs = performance.now();
-    while (performance.now() - startMs < ms) step(20);
+    while (performance.now() - startMs < ms) {
+      if (pace !== undefined) beginDue(pace);
+      step(pace === undefined ? 20 : 1);
+    }
     return performance.now() - startMs;
   };
   runFor(job.warmUpMs);
   const before = total;
+  isMeasuring = true;
   const elapsedMs = runFor(job.durationMs);
+  isMeasuring = false;
   const count = total - before;
   running = false;
   const tailStartMs = performance.now();
@@ -228,5 +260,5 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
   for (let fd = 0; fd < MAX_FDS; fd++) if (lane[fd] !== -1) libc.close(fd);
   libc.close(listener);
   libc.close(epoll);
-  return { count, total, elapsedMs, failures };
+  return { count, total, elapsedMs, failures, latenciesUs };
 }

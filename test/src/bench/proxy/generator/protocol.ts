@@ -11,7 +11,20 @@ export type Job =
       readonly connections: number;
       readonly durationMs: number;
     }
-  | { readonly kind: 'connect_rate'; readonly atOnce: number; readonly durationMs: number }
+  | {
+      readonly kind: 'connect_rate';
+      /** Connections at once: all the time, or at most if `perSecond` says how many begin. */
+      readonly atOnce: number;
+      readonly perSecond?: number;
+      readonly durationMs: number;
+    }
+  /** Sessions that stay open; each has 100 bytes echoed every `echoEveryMs`. */
+  | {
+      readonly kind: 'hold';
+      readonly sessions: number;
+      readonly echoEveryMs: number;
+      readonly durationMs: number;
+    }
   | { readonly kind: 'ping_pong'; readonly bytes: number; readonly durationMs: number }
   /** Handshakes one after the other. */
   | { readonly kind: 'handshake'; readonly durationMs: number }
