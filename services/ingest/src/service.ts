@@ -86,6 +86,12 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     logger,
     metrics: createWriterMetrics(registry),
   });
+  // Thrown where nobody catches it, so that the process ends: what is not committed is delivered
+  // again to the next one.
+  const fail = (error: Error) =>
+    setImmediate(() => {
+      throw error;
+    });
   const marks = createMarkKeeper(config.rollups);
   const watermarks = createWatermarkKeeper({ topic: config.kafka.topic });
   const pipeline = createPipeline(config.batch, {
@@ -96,21 +102,20 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     commit: (positions) => consumer.commit(positions),
     metrics: createPipelineMetrics(registry),
     logger,
-    // Thrown where nobody catches it, so that the process ends: the batch is delivered again to the next one.
-    fail: (error) =>
-      setImmediate(() => {
-        throw error;
-      }),
+    fail,
   });
   const consumer: GroupConsumer = seams.consumer(createGroupConsumer)(config, {
     logger,
     sink: pipeline,
-    events: createConsumerEvents(registry, logger, (partitions) => {
-      assigned = partitions;
-      // Another process may have gone on where this one had stopped.
-      marks.forget();
-      watermarks.forget();
-    }),
+    events: {
+      ...createConsumerEvents(registry, logger, (partitions) => {
+        assigned = partitions;
+        // Another process may have gone on where this one had stopped.
+        marks.forget();
+        watermarks.forget();
+      }),
+      onHopeless: fail,
+    },
   });
   const admin = createKafkaAdmin(config.kafka, { logger, role: 'ingest-lost' });
   let assigned: readonly number[] = [];
@@ -144,8 +149,8 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   health.add('ready', 'clickhouse', () => okUnless(writer.trouble()));
   health.add('ready', 'dead_letters', () => okUnless(dlqTopic.trouble() ?? deadLetterTrouble));
   health.add('ready', 'consumer', () => ({
-    ok: consumer.state() === 'running',
-    detail: consumer.state(),
+    ok: consumer.state() === 'running' && consumer.problem() === null,
+    detail: consumer.problem() ?? consumer.state(),
   }));
 
   const components: (readonly [string, Component])[] = [

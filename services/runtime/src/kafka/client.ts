@@ -21,9 +21,12 @@ export interface DebugLog {
 
 export interface KafkaClient {
   readonly kafka: Kafka;
+  /** As brokers see it. */
+  readonly clientId: string;
   /**
-   * Ends every connection at once: pending requests are rejected, nothing waits for a broker that
-   * may hang. kafkajs's own `disconnect` waits for pending requests, up to the request timeout.
+   * Ends the client for ever: pending requests are rejected, every connection is closed, and none is
+   * opened again, whatever kafkajs still retries (ADR 0057). kafkajs's own `disconnect` waits for
+   * pending requests, up to the request timeout, and leaves a retry the way to connect again.
    */
   destroy(): void;
 }
@@ -45,11 +48,15 @@ export function createKafkaClient(
   repairRequestQueue();
   installBootstrap();
   const sockets = new Set<net.Socket>();
+  let isDestroyed = false;
+  const discarded = () =>
+    new KafkaError('kafka_unreachable', 'connection discarded', { retryable: true });
   const ssl = tlsOptionsOf(config);
   const sasl = saslOf(config);
+  const clientId = `${config.client_id}-${deps.role}`.slice(0, 249);
   const kafka = new kafkajs.Kafka({
     brokers: bootstrapList(config.brokers),
-    clientId: `${config.client_id}-${deps.role}`.slice(0, 249),
+    clientId,
     connectionTimeout: config.connect_timeout_ms,
     authenticationTimeout: config.connect_timeout_ms,
     requestTimeout: config.request_timeout_ms,
@@ -58,6 +65,7 @@ export function createKafkaClient(
     logLevel: kafkajs.logLevel.INFO,
     logCreator: () => logBridge(deps.logger),
     socketFactory: ({ host, port, ssl: options, onConnect }) => {
+      if (isDestroyed) throw discarded();
       // The types say that `ssl` is always there; kafkajs leaves it out without TLS.
       const secure = options as tls.ConnectionOptions | undefined | null;
       const socket =
@@ -77,12 +85,11 @@ export function createKafkaClient(
   });
   return {
     kafka,
+    clientId,
     destroy() {
-      const error = new KafkaError('kafka_unreachable', 'connection discarded', {
-        retryable: true,
-      });
+      isDestroyed = true;
       // An error, because kafkajs rejects its pending requests on 'error' and not on 'close'.
-      for (const socket of sockets) socket.destroy(error);
+      for (const socket of sockets) socket.destroy(discarded());
     },
   };
 }

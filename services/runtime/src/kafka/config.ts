@@ -28,7 +28,7 @@ export const kafkaConfig = z
       .default('sockscope')
       .meta({
         env: 'KAFKA_CLIENT_ID',
-        description: 'client id shown to the brokers, for quotas and logs',
+        description: 'begin of the client ids shown to the brokers, for quotas and logs',
       }),
     topic: z
       .string()

@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
+import { createRequire } from 'node:module';
 import kafkajs from 'kafkajs';
-import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import type { Admin, Consumer } from 'kafkajs';
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { createLogger } from '../log/logger.js';
 import '../testing/provided-context.js';
 import { createKafkaAdmin } from './admin.js';
 import type { KafkaAdmin } from './admin.js';
+import { createKafkaClient } from './client.js';
+import type { KafkaClient } from './client.js';
 import { kafkaConfig } from './config.js';
 import type { KafkaConfig } from './config.js';
 import { consumerConfig } from './consumer-config.js';
@@ -291,5 +295,112 @@ describe('a member of a consumer group', () => {
     expect(values).toHaveLength(10);
     isBroken = false;
     await expect.poll(() => values, WAIT).toEqual(named(0, 20));
+  });
+});
+
+describe('a consumer that looks at its group', () => {
+  let raw: Admin;
+  let strangers: { client: KafkaClient; consumer: Consumer }[];
+
+  beforeEach(async () => {
+    await createTopic({}, 2);
+    strangers = [];
+    raw = new kafkajs.Kafka({
+      brokers: kafka.brokers,
+      logLevel: kafkajs.logLevel.NOTHING,
+    }).admin();
+    await raw.connect();
+  });
+
+  afterEach(async () => {
+    await raw.disconnect();
+    for (const { consumer, client } of strangers) {
+      await consumer.disconnect();
+      client.destroy();
+    }
+    vi.restoreAllMocks();
+  });
+
+  async function members() {
+    const { groups } = await raw.describeGroups([kafka.topic]);
+    return groups[0]?.members ?? [];
+  }
+
+  /** Another member of the group that says it is of the same process as the first, and reads nothing. */
+  async function joinAsTheSame(sessionTimeout: number) {
+    const clientId = (await members())[0]?.clientId ?? '';
+    const client = createKafkaClient(
+      { ...kafka, client_id: clientId.slice(0, clientId.indexOf('-')) },
+      { logger, role: clientId.slice(clientId.indexOf('-') + 1) },
+    );
+    const consumer = client.kafka.consumer({
+      groupId: kafka.topic,
+      sessionTimeout,
+      heartbeatInterval: 200,
+      maxWaitTimeInMs: 100,
+    });
+    strangers.push({ client, consumer });
+    const joined = new Promise<void>((resolve) => {
+      consumer.on('consumer.group_join', () => {
+        consumer.pause([{ topic: kafka.topic }]);
+        resolve();
+      });
+    });
+    await consumer.connect();
+    await consumer.subscribe({ topics: [kafka.topic] });
+    await consumer.run({ autoCommit: false, eachBatch: async () => undefined });
+    await joined;
+    return client;
+  }
+
+  it('sends away a dead member of its own process long before its session ends', async () => {
+    const { consumer, values } = consume();
+    await expect.poll(members, WAIT).toHaveLength(1);
+    const stranger = await joinAsTheSame(60_000);
+    stranger.destroy();
+    await produce(0, 20);
+    await expect.poll(() => consumer.problem(), WAIT).toMatch(/2 members of this process/);
+    await expect.poll(() => values.toSorted(), { ...WAIT, timeout: 20_000 }).toHaveLength(20);
+    await expect.poll(() => consumer.problem(), WAIT).toBeNull();
+    expect(await members()).toHaveLength(1);
+  });
+
+  it('says that it is hopeless where a member of its process comes back again and again', async () => {
+    const problems: string[] = [];
+    consume({ events: { onHopeless: (error) => problems.push(error.message) } });
+    await expect.poll(members, WAIT).toHaveLength(1);
+    await joinAsTheSame(3_000);
+    await expect.poll(() => problems[0], WAIT).toMatch(/come back to the group/);
+  });
+
+  it('is started again where a partition stands still while records arrive', async () => {
+    const crashes: string[] = [];
+    const { consumer, values } = consume({
+      events: { onCrash: ({ message }) => crashes.push(message) },
+    });
+    await produce(0, 40);
+    await expect.poll(() => values.length, WAIT).toBe(40);
+    const { prototype } = createRequire(import.meta.url)('kafkajs/src/consumer/consumerGroup') as {
+      prototype: { getActiveTopicPartitions(): Record<string, Set<number>> };
+    };
+    const fault = vi
+      .spyOn(prototype, 'getActiveTopicPartitions')
+      .mockImplementation(() => ({ [kafka.topic]: new Set([1]) }));
+    let sent = 40;
+    await expect
+      .poll(
+        async () => {
+          await produce(sent, 10);
+          sent += 10;
+          return consumer.problem();
+        },
+        { ...WAIT, interval: 1_000 },
+      )
+      .toMatch(/partitions 0 stood still/);
+    fault.mockRestore();
+    // What was not committed is read again.
+    await expect.poll(() => new Set(values).size, WAIT).toBe(sent);
+    expect(crashes).toContainEqual('partitions 0 stand still while records arrive');
+    expect(consumer.problem()).toBeNull();
   });
 });

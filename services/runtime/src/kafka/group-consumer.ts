@@ -6,16 +6,18 @@
  * each partition begins (and an alarm where that is not where it ended), heartbeats while the sink is
  * full, commits that are fenced by assignment, and a restart after every way in which it can stop.
  */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Admin, Consumer, EachBatchPayload } from 'kafkajs';
+import type { EachBatchPayload } from 'kafkajs';
 import { messageOf } from '../errors.js';
 import type { Logger } from '../log/logger.js';
-import { createKafkaClient } from './client.js';
-import type { KafkaClient } from './client.js';
 import type { KafkaConfig } from './config.js';
 import type { ConsumerConfig } from './consumer-config.js';
+import { createConsumerLife } from './consumer-life.js';
+import type { ConsumerLife } from './consumer-life.js';
 import { kafkaErrorOf } from './errors.js';
 import { batchOf, installBatchDecoder } from './fetch-response.js';
+import { createGroupWatch } from './group-watch.js';
 import { openBatch } from './record-batch.js';
 import type { RecordBatch, RecordCursor } from './record-batch.js';
 import { formatAnchor, parseAnchor, startOf } from './start-offset.js';
@@ -58,6 +60,8 @@ export interface ConsumerEvents {
   /** kafkajs ended; it is started again after `backoffMs`. */
   onCrash?(error: Error, backoffMs: number): void;
   onCommit?(error: Error | null): void;
+  /** Nothing that can be done inside this process helps any more: it should end and be started again. */
+  onHopeless?(error: Error): void;
 }
 
 export interface GroupConsumer {
@@ -70,6 +74,8 @@ export interface GroupConsumer {
   /** Leaves the group and closes its connections. */
   stop(): Promise<void>;
   state(): ConsumerState;
+  /** What is wrong with the group or with partitions of ours while it runs; null where nothing is. */
+  problem(): string | null;
   /** Milliseconds since something last moved: a fetch, a batch, a heartbeat. */
   idleMs(): number;
 }
@@ -88,18 +94,8 @@ interface Owned {
   begun: boolean;
 }
 
-interface Life {
-  readonly client: KafkaClient;
-  readonly consumer: Consumer;
-  readonly admin: Admin;
-}
-
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 15_000;
-/** A stop waits this long for kafkajs to leave the group, then ends the connections. */
-const LEAVE_DEADLINE_MS = 5_000;
-/** kafkajs's own retries: of connecting, joining and committing. Few, because we restart it anyway. */
-const RETRY = { retries: 3, initialRetryTime: 100, maxRetryTime: 2_000 };
 /** A consumer without any sign of life for so many session timeouts is thrown away. */
 const WATCHDOG_SESSION_TIMEOUTS = 2;
 
@@ -112,12 +108,24 @@ export function createGroupConsumer(
   const { topic } = config.kafka;
   const groupId = config.consumer.group_id;
   const owned = new Map<number, Owned>();
+  /** Names this member among those of its group, for as long as the process lives. */
+  const role = `consumer-${randomBytes(4).toString('hex')}`;
+  const silenceLimitMs = WATCHDOG_SESSION_TIMEOUTS * config.consumer.session_timeout_ms;
+  const watch = createGroupWatch(
+    {
+      topic,
+      session_timeout_ms: config.consumer.session_timeout_ms,
+      stall_limit_ms: silenceLimitMs,
+    },
+    { logger, onHopeless: (error) => events.onHopeless?.(error) },
+  );
+  let hasLived = false;
   let lastEpoch = 0;
   /** Counts the joins of all lives, so that what belongs to an earlier one is recognised. */
   let generation = 0;
   let state: ConsumerState = 'stopped';
   let lastMoveMs = Date.now();
-  let current: Life | null = null;
+  let current: ConsumerLife | null = null;
   let isQuiet = false;
   let isStopping = false;
   const stopSignal = new AbortController();
@@ -127,27 +135,9 @@ export function createGroupConsumer(
     lastMoveMs = Date.now();
   };
 
-  function createLife(): Life {
-    const client = createKafkaClient(config.kafka, { logger, role: 'consumer', retries: 2 });
-    const consumer = client.kafka.consumer({
-      groupId,
-      sessionTimeout: config.consumer.session_timeout_ms,
-      rebalanceTimeout: config.consumer.rebalance_timeout_ms,
-      heartbeatInterval: config.consumer.heartbeat_interval_ms,
-      maxWaitTimeInMs: config.consumer.fetch_max_wait_ms,
-      maxBytes: config.consumer.fetch_max_bytes,
-      maxBytesPerPartition: config.consumer.fetch_max_bytes_per_partition,
-      metadataMaxAge: config.consumer.metadata_max_age_ms,
-      // Every end of kafkajs's consumer comes to us as a crash, and we start a fresh one: one way
-      // for all, where it would restart after some errors and stay silent after others.
-      retry: { ...RETRY, restartOnFailure: async () => false },
-    });
-    return { client, consumer, admin: client.kafka.admin({ retry: RETRY }) };
-  }
-
   /** One life of a kafkajs consumer; resolves when it has ended, for whatever reason. */
   async function live(onRunning: () => void): Promise<Error | null> {
-    const life = createLife();
+    const life = createConsumerLife({ ...config, role }, { logger });
     const { consumer, admin } = life;
     current = life;
     moved();
@@ -161,48 +151,55 @@ export function createGroupConsumer(
         resolve(null);
       };
       stopSignal.signal.addEventListener('abort', onStop, { once: true, signal: over.signal });
-      const limitMs = WATCHDOG_SESSION_TIMEOUTS * config.consumer.session_timeout_ms;
       watchdog = setInterval(() => {
-        if (Date.now() - lastMoveMs <= limitMs) return;
-        resolve(new Error(`no sign of life from the consumer for ${limitMs} ms`));
-      }, limitMs / 4);
+        if (Date.now() - lastMoveMs <= silenceLimitMs) return;
+        resolve(new Error(`no sign of life from the consumer for ${silenceLimitMs} ms`));
+      }, silenceLimitMs / 4);
     });
-    consumer.on('consumer.fetch', moved);
-    consumer.on('consumer.heartbeat', moved);
+    const lives = () => {
+      if (!life.isOver()) moved();
+    };
+    consumer.on('consumer.fetch', lives);
+    consumer.on('consumer.heartbeat', lives);
+    consumer.on('consumer.start_batch_process', ({ payload }) => {
+      if (!life.isOver()) watch.progress.passed(payload.partition);
+    });
     consumer.on('consumer.group_join', ({ payload }) => {
+      if (life.isOver()) return;
       moved();
       onRunning();
       join(life, payload.memberAssignment[topic] ?? []);
     });
-    let error: Error | null;
-    try {
-      const running = (async () => {
-        await Promise.all([consumer.connect(), admin.connect()]);
-        // False would turn an offset out of range into a silent jump to the end.
-        await consumer.subscribe({ topics: [topic], fromBeginning: true });
-        await consumer.run({
-          autoCommit: false,
-          eachBatchAutoResolve: false,
-          partitionsConsumedConcurrently: 1,
-          eachBatch: (payload) => takeBatches(life, payload),
-        });
-        return ended;
-      })();
-      error = await Promise.race([running, ended]);
-      running.catch(() => undefined);
-    } catch (cause) {
-      error = kafkaErrorOf(cause, 'consumer');
-    }
+    const work = (async () => {
+      await Promise.all([consumer.connect(), admin.connect()]);
+      // False would turn an offset out of range into a silent jump to the end.
+      await consumer.subscribe({ topics: [topic], fromBeginning: true });
+      if (hasLived) await watch.sweep(life);
+      hasLived = true;
+      if (life.isOver()) return null;
+      await consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        partitionsConsumedConcurrently: 1,
+        eachBatch: (payload) => takeBatches(life, payload),
+      });
+      const still = await watch.watch(life, over.signal);
+      // Nothing of what is known about them may be the cause.
+      for (const partition of still) owned.delete(partition);
+      return still.length === 0
+        ? ended
+        : new Error(`partitions ${still.join(', ')} stand still while records arrive`);
+    })();
+    const error = await Promise.race([work, ended]).catch((cause: unknown) =>
+      kafkaErrorOf(cause, 'consumer'),
+    );
     clearInterval(watchdog);
     over.abort();
     // From here on nothing that this life still does counts.
     generation += 1;
     current = null;
-    await Promise.race([
-      Promise.allSettled([consumer.disconnect(), admin.disconnect()]),
-      delay(LEAVE_DEADLINE_MS, undefined, { ref: false }),
-    ]);
-    life.client.destroy();
+    await life.end();
+    await life.settled(work, stopSignal.signal);
     return error;
   }
 
@@ -210,17 +207,22 @@ export function createGroupConsumer(
    * Called synchronously before the first fetch of an assignment: holds every partition until it is
    * known where it begins.
    */
-  function join(life: Life, partitions: readonly number[]): void {
+  function join(life: ConsumerLife, partitions: readonly number[]): void {
     generation += 1;
     life.consumer.pause([{ topic, partitions: [...partitions] }]);
     for (const partition of owned.keys()) {
       if (!partitions.includes(partition)) owned.delete(partition);
     }
+    watch.progress.assign(isQuiet ? [] : partitions);
     events.onAssignment?.(partitions);
     void position(life, partitions, generation);
   }
 
-  async function position(life: Life, partitions: readonly number[], mine: number): Promise<void> {
+  async function position(
+    life: ConsumerLife,
+    partitions: readonly number[],
+    mine: number,
+  ): Promise<void> {
     let backoffMs = BACKOFF_FIRST_MS;
     while (mine === generation) {
       try {
@@ -313,19 +315,19 @@ export function createGroupConsumer(
   }
 
   /** Begins a partition again from its oldest record, under an epoch of its own. */
-  function restart(life: Life, partition: number, low: number, reason: StartReason): void {
+  function restart(life: ConsumerLife, partition: number, low: number, reason: StartReason): void {
     own(partition, low, -1);
     events.onStart?.({ partition, offset: low, reason, lost: 0 });
     life.consumer.seek({ topic, partition, offset: String(low) });
   }
 
-  async function takeBatches(life: Life, payload: EachBatchPayload): Promise<void> {
+  async function takeBatches(life: ConsumerLife, payload: EachBatchPayload): Promise<void> {
     const { batch } = payload;
     const { partition } = batch;
     const mine = generation;
     // What was fetched before a rebalance, a seek or a stop is fetched again by whoever owns it then.
     const isStale = () =>
-      mine !== generation || isQuiet || payload.isStale() || !payload.isRunning();
+      life.isOver() || mine !== generation || isQuiet || payload.isStale() || !payload.isRunning();
     moved();
     const batches = batch.messages.map(batchOf);
     const highWatermark = Number(batch.highWatermark);
@@ -370,7 +372,7 @@ export function createGroupConsumer(
   }
 
   /** Whether a batch continues what was read; where not, says so and begins anew where that is needed. */
-  function check(life: Life, partition: number, batch: RecordBatch): boolean {
+  function check(life: ConsumerLife, partition: number, batch: RecordBatch): boolean {
     const part = owned.get(partition);
     if (part === undefined) return false;
     const low = batch.logStartOffset;
@@ -408,6 +410,7 @@ export function createGroupConsumer(
       await Promise.race([full, beat]);
       timer.abort();
       moved();
+      watch.progress.blocked();
       // kafkajs sends it when the interval has passed, not before.
       await payload.heartbeat();
     }
@@ -476,6 +479,7 @@ export function createGroupConsumer(
     },
     quiesce() {
       isQuiet = true;
+      watch.progress.assign([]);
       const partitions = [...owned.keys()];
       if (current !== null && state === 'running') current.consumer.pause([{ topic, partitions }]);
     },
@@ -486,6 +490,7 @@ export function createGroupConsumer(
       await loop;
     },
     state: () => state,
+    problem: () => watch.problem(),
     idleMs: () => Date.now() - lastMoveMs,
   };
 }

@@ -104,3 +104,15 @@ export function unbalanced(states: readonly SessionState[]): string[] {
     })
     .map(({ row }) => row?.session_id ?? 'nothing');
 }
+
+/** The members of a consumer group, as its coordinator knows them. */
+export async function groupMembers(
+  brokers: readonly string[],
+  group: string,
+): Promise<readonly string[]> {
+  const admin = client(brokers).admin();
+  await admin.connect();
+  const { groups } = await admin.describeGroups([group]);
+  await admin.disconnect();
+  return groups.flatMap(({ members }) => members.map(({ memberId }) => memberId));
+}
