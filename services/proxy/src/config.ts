@@ -10,7 +10,7 @@ import { kafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 import { aclConfig } from './acl/config.js';
 import { authConfig } from './auth/config.js';
-import type { AuthPolicy } from './connection/connection.js';
+import type { AuthPolicy } from './connection/handshake.js';
 import { bindConfig } from './bind/config.js';
 import { dialConfig } from './dial/config.js';
 import { dnsConfig } from './dns/config.js';

@@ -2,36 +2,16 @@ import type { Socket } from 'node:net';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import type { AUTH_METHODS } from '@sockscope/schemas';
 import { canonicalIp } from '@sockscope/schemas/net';
-import type { AuthOutcome, Authenticator } from '../auth/auth.js';
 import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.js';
 import type { IntrusiveSet, SetMember } from '../collections/intrusive-set.js';
 import { sourceKey } from '../limits/admission.js';
 import type { Admission, LimitName } from '../limits/admission.js';
-import { proxyHeaderEnd, proxyHeaderSource } from '../listener/proxy-header.js';
+import type { HeaderSource } from '../listener/proxy-header.js';
 import type { ClientIdentity, CommandName } from '../policy/policy.js';
 import type { Relay } from '../relay/relay.js';
 import type { Session } from '../sessions/session.js';
-import {
-  BAD_ADDRESS_TYPE,
-  credentialsEnd,
-  credentialsOf,
-  greetingEnd,
-  INCOMPLETE,
-  offersMethod,
-  requestEnd,
-} from '../socks5/frames.js';
-import { COMMAND, METHOD } from '../socks5/protocol.js';
 import type { FailureName } from '../socks5/protocol.js';
-import {
-  failureReply,
-  METHOD_NONE,
-  METHOD_PASSWORD,
-  METHOD_UNACCEPTABLE,
-  PASSWORD_ACCEPTED,
-  PASSWORD_REFUSED,
-  successReply,
-} from '../socks5/replies.js';
-import { targetOf } from '../socks5/target.js';
+import { failureReply, successReply } from '../socks5/replies.js';
 import type { Target } from '../socks5/target.js';
 import { listenAsAccepted, stopReadingPlain, TapSocket } from '../tcp/socket.js';
 import type { PlainSocket, SocketOwner, SocketReader } from '../tcp/socket.js';
@@ -39,15 +19,12 @@ import { AssociateCommand } from './associate.js';
 import { BindCommand } from './bind.js';
 import type { Command, CommandConnection, CommandContext } from './command.js';
 import { ConnectCommand } from './connect.js';
+import { Handshake } from './handshake.js';
+import type { HandshakeContext, HandshakeOwner } from './handshake.js';
 import type { HandshakeFailure } from './metrics.js';
 
-/** Which methods the server takes: no authentication, username/password, or whichever the client offers. */
-export type AuthPolicy = 'none' | 'password' | 'optional';
-
 /** What all connections of a server share. */
-export interface ConnectionContext extends CommandContext {
-  readonly authPolicy: AuthPolicy;
-  readonly authenticator: Pick<Authenticator, 'verify'>;
+export interface ConnectionContext extends CommandContext, HandshakeContext {
   readonly admission: Admission;
   readonly relay: Relay;
   readonly handshakeDeadlines: DeadlineQueue;
@@ -58,47 +35,36 @@ export interface ConnectionContext extends CommandContext {
   readonly open: IntrusiveSet<Connection>;
 }
 
-/** What is expected next from the client. Up to `request` it is a handshake. */
 const PHASE = {
-  proxyHeader: 0,
-  greeting: 1,
-  credentials: 2,
-  /** Nothing: the password is being checked. */
-  verifying: 3,
-  request: 4,
-  /** Perhaps early payload: CONNECT dials its destination, BIND waits for its peer. */
-  reaching: 5,
-  /** Only the end: a UDP association lives as long as this connection. */
-  associated: 6,
-  /** Only the end: a refusal was sent. */
-  lingering: 7,
+  handshake: 0,
+  /** Perhaps early payload comes: CONNECT dials its destination, BIND waits for its peer. */
+  reaching: 1,
+  /** Only the end comes: a UDP association lives as long as this connection. */
+  associated: 2,
+  /** Only the end comes: a refusal was sent. */
+  lingering: 3,
   /** The socket belongs to somebody else, or is gone. */
-  done: 8,
+  done: 4,
 } as const;
 type Phase = (typeof PHASE)[keyof typeof PHASE];
 
 /** Bytes that a client may send before its destination is reached; more wait in the kernel. */
 const MAX_EARLY_BYTES = 64 * 1024;
 
-/** Whether reading goes on in a phase. */
-const READS_IN: Readonly<Record<Phase, boolean>> = {
-  [PHASE.proxyHeader]: true,
-  [PHASE.greeting]: true,
-  [PHASE.credentials]: true,
-  [PHASE.verifying]: false,
-  [PHASE.request]: true,
-  [PHASE.reaching]: true,
-  [PHASE.associated]: true,
-  [PHASE.lingering]: true,
-  [PHASE.done]: false,
-};
-
 /**
- * A client from its acceptance to the relay: the handshake, then the socket of its command; one
- * object and no closure or promise per step. It is let go when the relay takes over, so that an idle session does not pay for its handshake.
+ * A client from its acceptance to the relay: its handshake, then the socket of its command, without
+ * a closure or promise per step. It is let go when the relay takes over, so that an idle session
+ * does not pay for its handshake.
  */
 export class Connection
-  implements ClientIdentity, SetMember, SocketReader, SocketOwner, DeadlineNode, CommandConnection
+  implements
+    ClientIdentity,
+    SetMember,
+    SocketReader,
+    SocketOwner,
+    DeadlineNode,
+    HandshakeOwner,
+    CommandConnection
 {
   setIndex = 0;
   deadlineQueue: DeadlineQueue | null = null;
@@ -114,9 +80,11 @@ export class Connection
 
   readonly #context: ConnectionContext;
   readonly #socket: PlainSocket;
-  #phase: Phase = PHASE.greeting;
-  /** Bytes that no message has used up, then early payload. */
-  #pending: Buffer | null = null;
+  #phase: Phase = PHASE.handshake;
+  #handshake: Handshake | null = null;
+  /** Early payload. */
+  #early: Buffer | null = null;
+  /** Whether it holds a place among the handshakes. */
   #isHandshaking = false;
   #isAttributed = false;
   #command: Command | null = null;
@@ -138,7 +106,7 @@ export class Connection
     // The address is asked for once: later the peer may be gone.
     const ip = canonicalIp(socket.remoteAddress ?? '');
     if (ip === null) {
-      this.#fail('reset');
+      this.failed('reset');
       return;
     }
     this.#setSource(ip, socket.remotePort ?? 0);
@@ -151,7 +119,7 @@ export class Connection
     }
     this.#isHandshaking = true;
     this.#isAttributed = !isBehindBalancer;
-    if (isBehindBalancer) this.#phase = PHASE.proxyHeader;
+    this.#handshake = new Handshake(context, this, isBehindBalancer);
     context.open.add(this);
     context.handshakeDeadlines.add(this);
   }
@@ -164,16 +132,12 @@ export class Connection
 
   onBytes(bytes: Buffer): boolean {
     switch (this.#phase) {
-      case PHASE.proxyHeader:
-      case PHASE.greeting:
-      case PHASE.credentials:
-      case PHASE.request:
-        this.#parse(this.#pending === null ? bytes : Buffer.concat([this.#pending, bytes]));
-        return READS_IN[this.#phase];
-      case PHASE.verifying:
+      case PHASE.handshake:
+        this.#handshake?.take(bytes);
+        return this.#readsOn;
       case PHASE.reaching:
-        this.#pending = Buffer.concat(this.#pending === null ? [bytes] : [this.#pending, bytes]);
-        return this.#pending.length < MAX_EARLY_BYTES;
+        this.#early = Buffer.concat(this.#early === null ? [bytes] : [this.#early, bytes]);
+        return this.#early.length < MAX_EARLY_BYTES;
       case PHASE.associated:
       case PHASE.lingering:
         return true;
@@ -182,64 +146,20 @@ export class Connection
     }
   }
 
-  /** Takes as many messages out of `bytes` as are whole; a copy of the rest waits in `#pending`. */
-  #parse(bytes: Buffer): void {
-    let at = 0;
-    for (;;) {
-      const end = this.#messageEnd(bytes, at);
-      if (end === INCOMPLETE) break;
-      if (end < 0) {
-        this.#refuseMessage(bytes, at, end);
-        return;
-      }
-      // What is behind this message must be in place before the message is acted on.
-      this.#pending = copyFrom(bytes, end);
-      const goesOn = this.#takeMessage(bytes, at);
-      if (!goesOn) return;
-      at = end;
-    }
-    this.#pending = copyFrom(bytes, at);
+  get #readsOn(): boolean {
+    if (this.#phase === PHASE.handshake) return this.#handshake?.reads === true;
+    return this.#phase !== PHASE.done;
   }
 
-  #messageEnd(bytes: Buffer, at: number): number {
-    switch (this.#phase) {
-      case PHASE.proxyHeader:
-        return proxyHeaderEnd(bytes);
-      case PHASE.greeting:
-        return greetingEnd(bytes, at);
-      case PHASE.credentials:
-        return credentialsEnd(bytes, at);
-      default:
-        return requestEnd(bytes, at);
-    }
+  readOn(): void {
+    if (this.#readsOn) this.#socket.resume();
   }
 
-  /** Acts on the whole message at `at`; false where nothing more is to be parsed now. */
-  #takeMessage(bytes: Buffer, at: number): boolean {
-    switch (this.#phase) {
-      case PHASE.proxyHeader:
-        return this.#takeProxyHeader(bytes);
-      case PHASE.greeting:
-        return this.#takeGreeting(bytes, at);
-      case PHASE.credentials:
-        this.#takeCredentials(bytes, at);
-        return false;
-      default:
-        this.#takeRequest(bytes, at);
-        return false;
-    }
+  send(message: Buffer): void {
+    this.#socket.write(message);
   }
 
-  #refuseMessage(bytes: Buffer, at: number, end: number): void {
-    if (this.#phase === PHASE.proxyHeader) this.#fail('bad_proxy_header');
-    // Not SOCKS5, or not any more: there is no message that such a client would understand.
-    else if (end !== BAD_ADDRESS_TYPE) this.#fail('bad_version');
-    else if (commandOf(bytes[at + 1]) === null) this.#refuseRequest('command_not_supported');
-    else this.#refuseRequest('address_type_not_supported');
-  }
-
-  #takeProxyHeader(bytes: Buffer): boolean {
-    const source = proxyHeaderSource(bytes);
+  sourceNamed(source: HeaderSource | null): boolean {
     if (source !== null) this.#setSource(source.ip, source.port);
     const limit = this.#context.admission.attributeHandshake(this.source);
     if (limit !== null) {
@@ -247,71 +167,32 @@ export class Connection
       return false;
     }
     this.#isAttributed = true;
-    this.#phase = PHASE.greeting;
     return true;
   }
 
-  #takeGreeting(bytes: Buffer, at: number): boolean {
-    const policy = this.#context.authPolicy;
-    if (policy !== 'none' && offersMethod(bytes, at, METHOD.password)) {
-      this.#phase = PHASE.credentials;
-      this.#socket.write(METHOD_PASSWORD);
-      return true;
-    }
-    if (policy !== 'password' && offersMethod(bytes, at, METHOD.none)) {
-      this.#phase = PHASE.request;
-      this.#socket.write(METHOD_NONE);
-      return true;
-    }
-    this.#context.metrics.handshakeFailures.add('no_acceptable_method');
-    this.#linger(METHOD_UNACCEPTABLE);
-    return false;
-  }
-
-  #takeCredentials(bytes: Buffer, at: number): void {
-    this.#phase = PHASE.verifying;
-    const { username, password } = credentialsOf(Buffer.from(bytes.subarray(at)), 0);
-    this.#context.authenticator.verify(username, password, this.sourceIp).then(
-      (outcome) => {
-        this.#verified(outcome);
-      },
-      () => {
-        this.#verified({ ok: false, kind: 'wrong', retryAfterMs: 0 });
-      },
-    );
-  }
-
-  #verified(outcome: AuthOutcome): void {
-    if (this.#phase !== PHASE.verifying) return;
-    if (!outcome.ok) {
-      const kind = outcome.kind === 'throttled' ? 'auth_throttled' : 'auth_failed';
-      this.#context.metrics.handshakeFailures.add(kind);
-      this.#linger(PASSWORD_REFUSED);
-      return;
-    }
-    this.user = outcome.user;
+  authenticated(user: string): void {
+    this.user = user;
     this.authMethod = 'password';
-    this.#phase = PHASE.request;
-    this.#socket.write(PASSWORD_ACCEPTED);
-    if (this.#pending !== null) this.#parse(this.#pending);
-    if (READS_IN[this.#phase]) this.#socket.resume();
   }
 
-  #takeRequest(bytes: Buffer, at: number): void {
-    const name = commandOf(bytes[at + 1]);
-    if (name === null) {
-      this.#refuseRequest('command_not_supported');
-      return;
-    }
-    if (name === 'udp_associate') {
-      this.#phase = PHASE.associated;
-      this.#pending = null;
-    } else {
-      this.#phase = PHASE.reaching;
-    }
+  rejected(failure: HandshakeFailure, message: Buffer): void {
+    this.#context.metrics.handshakeFailures.add(failure);
+    this.#linger(message);
+  }
+
+  refused(failure: 'command_not_supported' | 'address_type_not_supported'): void {
+    this.#context.metrics.handshakeFailures.add(failure);
+    this.refuse(failure);
+  }
+
+  requested(name: CommandName, target: Target, rest: Buffer | null): void {
+    this.#handshake = null;
+    const isAssociated = name === 'udp_associate';
+    this.#phase = isAssociated ? PHASE.associated : PHASE.reaching;
+    this.#early = isAssociated ? null : rest;
     this.#context.metrics.requests.add(name);
     this.#endHandshake();
-    this.#command = this.#createCommand(name, targetOf(bytes, at + 3));
+    this.#command = this.#createCommand(name, target);
     this.#command.begin();
   }
 
@@ -348,7 +229,7 @@ export class Connection
   relay(session: Session, upstream: Socket): void {
     const { relay, gate } = this.#context;
     const client = this.#socket;
-    const head = this.#pending;
+    const head = this.#early;
     const { user, source } = this;
     session.terminate = null;
     this.#command = null;
@@ -373,13 +254,7 @@ export class Connection
   /** Ends a handshake for a limit that it reached. */
   #failByLimit(limit: LimitName): void {
     this.#context.metrics.limitRefusals.add(limit);
-    this.#fail('limit_exceeded');
-  }
-
-  /** Ends a handshake with a reply. */
-  #refuseRequest(reason: 'command_not_supported' | 'address_type_not_supported'): void {
-    this.#context.metrics.handshakeFailures.add(reason);
-    this.refuse(reason);
+    this.failed('limit_exceeded');
   }
 
   /**
@@ -390,14 +265,16 @@ export class Connection
   #linger(last: Buffer): void {
     if (this.#phase === PHASE.done) return;
     this.#phase = PHASE.lingering;
-    this.#pending = null;
+    this.#handshake?.cancel();
+    this.#handshake = null;
+    this.#early = null;
     this.#context.lingerDeadlines.add(this);
     this.#socket.end(last);
     this.#socket.resume();
   }
 
-  /** Ends a handshake without a word. */
-  #fail(failure: HandshakeFailure): void {
+  /** Ends a handshake without a message. */
+  failed(failure: HandshakeFailure): void {
     this.#context.metrics.handshakeFailures.add(failure);
     this.destroy();
   }
@@ -412,17 +289,13 @@ export class Connection
 
   onEnd(): void {
     switch (this.#phase) {
-      case PHASE.proxyHeader:
-      case PHASE.greeting:
-      case PHASE.credentials:
-      case PHASE.verifying:
-      case PHASE.request:
-        this.#fail('eof');
+      case PHASE.handshake:
+        this.failed('eof');
         break;
       case PHASE.reaching:
         // With payload on its way this is a half-close, which the relay passes on. Without any,
         // nearly always, a client that has given up: it gets a moment for an answer all the same.
-        if (this.#pending === null) this.#context.abandonDeadlines.add(this);
+        if (this.#early === null) this.#context.abandonDeadlines.add(this);
         break;
       case PHASE.associated:
       case PHASE.lingering:
@@ -453,13 +326,13 @@ export class Connection
         this.destroy();
         break;
       default:
-        this.#fail('timeout');
+        this.failed('timeout');
     }
   }
 
   /** Ends a handshake; sessions and associations have a time to end by themselves. */
   endHandshake(): void {
-    if (this.#isUndecided) this.#fail('shutdown');
+    if (this.#isUndecided) this.failed('shutdown');
   }
 
   /** Ends the connection, whatever it does. */
@@ -472,8 +345,10 @@ export class Connection
   #release(): void {
     const socket = this.#socket;
     this.#endHandshake();
+    this.#handshake?.cancel();
+    this.#handshake = null;
     this.#phase = PHASE.done;
-    this.#pending = null;
+    this.#early = null;
     this.deadlineQueue?.remove(this);
     this.#context.open.delete(this);
     socket.owner = null;
@@ -484,23 +359,5 @@ export class Connection
   destroy(): void {
     this.#release();
     this.#socket.destroy();
-  }
-}
-
-/** What is behind `at`, in memory of its own; null where nothing is. */
-function copyFrom(bytes: Buffer, at: number): Buffer | null {
-  return at === bytes.length ? null : Buffer.from(bytes.subarray(at));
-}
-
-function commandOf(code: number | undefined): CommandName | null {
-  switch (code) {
-    case COMMAND.connect:
-      return 'connect';
-    case COMMAND.bind:
-      return 'bind';
-    case COMMAND.udp_associate:
-      return 'udp_associate';
-    default:
-      return null;
   }
 }
