@@ -1,5 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
 /**
@@ -41,23 +40,11 @@ function memoryFolder(): string | null {
 const scratch = memoryFolder();
 if (scratch !== null) process.env['TMPDIR'] ??= scratch;
 
-/** Replaces a module, counts the descriptors of the process or hears its errors. */
-const NEEDS_OWN_PROCESS = /vi\.mock\(|\/proc\/self\/fd|process\.on\(/;
-
-/** Unit tests that another file's modules, sockets and listeners would disturb, by what they say. */
-function unitTestsOnTheirOwn(): string[] {
-  const services = readdirSync('services').map((name) => `services/${name}/src`);
-  return ['schemas/src', 'infra/local/src', ...services]
-    .filter((folder) => existsSync(folder))
-    .flatMap((folder) =>
-      readdirSync(folder, { recursive: true, encoding: 'utf8' })
-        .filter((file) => file.endsWith('.test.ts') && !file.endsWith('.integration.test.ts'))
-        .map((file) => join(folder, file)),
-    )
-    .filter((file) => NEEDS_OWN_PROCESS.test(readFileSync(file, 'utf8')));
-}
-
-const ownProcess = unitTestsOnTheirOwn();
+/**
+ * Unit tests that replace a module, count the descriptors of the process or listen to its errors: other
+ * files' modules and sockets would disturb them.
+ */
+const ISOLATED = '**/*.isolated.test.ts';
 
 interface TestFile {
   readonly moduleId: string;
@@ -92,7 +79,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{schemas,infra/local}/src/**/*.test.ts', 'services/*/src/**/*.test.ts'],
-          exclude: ['**/*.integration.test.ts', ...ownProcess],
+          exclude: ['**/*.integration.test.ts', ISOLATED],
           // Loading the same modules for each file anew would take a third of the processor time.
           isolate: false,
           restoreMocks: true,
@@ -101,8 +88,9 @@ export default defineConfig({
       },
       {
         test: {
-          name: 'unit-own-process',
-          include: ownProcess,
+          name: 'unit-isolated',
+          include: [ISOLATED],
+          exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: UNIT_TIMEOUT_MS,
         },
       },

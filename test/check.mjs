@@ -28,13 +28,13 @@ const STEPS = [
   { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'unused', command: ['knip'] },
   // Some wait for timers, those with servers for these to start, to die and to be missed.
-  { name: 'unit', projects: ['unit', 'unit-own-process'], workers: 3 },
+  { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3 },
   { name: 'contract', projects: ['contract'] },
   { name: 'servers', projects: ['integration', 'e2e'], workers: 4 },
   // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest.
   {
     name: 'unit-newest-node',
-    projects: ['unit', 'unit-own-process'],
+    projects: ['unit', 'unit-isolated'],
     workers: 3,
     onNewestNode: true,
   },

@@ -1,6 +1,6 @@
 import { SockscopeError } from '@sockscope/runtime';
 
-/** What can go wrong while something local is started; the message says what to do about it. */
+/** What can go wrong when something local is started; the message says what to do about it. */
 export type LocalErrorCode =
   | 'EXITED_EARLY'
   | 'NOT_READY_IN_TIME'
@@ -11,7 +11,6 @@ export type LocalErrorCode =
   | 'COMMAND_MISSING'
   | 'STEP_FAILED';
 
-/** `retryable` where the same call may succeed without anybody changing anything. */
 export class LocalError extends SockscopeError {
   declare readonly code: LocalErrorCode;
 

@@ -33,7 +33,6 @@ import { createWatermarkKeeper } from './watermarks/watermarks.js';
 import { createWriterMetrics } from './write/metrics.js';
 import { createWriter } from './write/writer.js';
 
-const VERSION = '0.1.0';
 /** Leaving the group needs some of the time of a shutdown too, so that the others need not wait for a timeout. */
 const DRAIN_SHARE = 0.7;
 
@@ -52,7 +51,7 @@ const NO_SEAMS: IngestSeams = {
 
 export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS): Service {
   const logger = createLogger('ingest', config.log);
-  const registry = createRegistry('ingest', VERSION);
+  const registry = createRegistry('ingest');
   const health = createHealth();
   const clickhouse = seams.clickhouse(createClickHouse(config.clickhouse));
   const dlqTopicName = dlqTopicOf(config.kafka.topic);

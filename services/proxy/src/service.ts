@@ -22,8 +22,6 @@ import { CountShare } from './workers/count-share.js';
 import { createWorkerLink } from './workers/link.js';
 import { createWorkerPool } from './workers/pool.js';
 
-const VERSION = '0.1.0';
-
 /** Runs the proxy until it is asked to stop: in this process, or in several workers under this one. */
 export async function runProxy(config: ProxyConfig): Promise<void> {
   const index = workerIndex();
@@ -45,7 +43,7 @@ function warnOfDeadline({ shutdown }: ProxyConfig, logger: Logger): void {
 async function supervise(config: ProxyConfig): Promise<void> {
   const logger = createLogger('proxy', config.log);
   warnOfDeadline(config, logger);
-  const registry = createRegistry('proxy', VERSION);
+  const registry = createRegistry('proxy');
   const health = createHealth();
   const pool = createWorkerPool(config.workers, { fork: forkClusterWorker, logger, registry });
   const ops = createOpsServer(config.ops, { health, metrics: pool.metrics, logger });
@@ -75,7 +73,7 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
   const logger = worker === null ? root : root.child({ worker });
   if (worker === null) warnOfDeadline(config, logger);
   const sharedCounts = worker === null ? null : new CountShare();
-  const registry = createRegistry('proxy', VERSION);
+  const registry = createRegistry('proxy');
   const health = createHealth();
   const clock = createSessionClock();
 

@@ -1,4 +1,10 @@
-import { createHealth, createLogger, createRegistry, createService } from '@sockscope/runtime';
+import {
+  createHealth,
+  createLogger,
+  createRegistry,
+  createService,
+  VERSION,
+} from '@sockscope/runtime';
 import type { Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import { createApp } from './app.js';
@@ -20,15 +26,13 @@ import { RESUME_WAIT_MAX_MS, RESUMES_MAX } from './stream/config.js';
 import { createHub } from './stream/hub.js';
 import { createStreamMetrics } from './stream/metrics.js';
 
-export const VERSION = '0.1.0';
-
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 /** The service out of its parts. */
 export async function createQuery(config: QueryConfig): Promise<Service> {
   const { limits } = config;
   const logger = createLogger('query', config.log);
-  const registry = createRegistry('query', VERSION);
+  const registry = createRegistry('query');
   const health = createHealth();
   const now = Date.now;
   const clickhouse = createClickHouse(config.clickhouse);

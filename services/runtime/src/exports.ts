@@ -7,3 +7,4 @@ export * from './log/logger.js';
 export * from './ops/health.js';
 export * from './ops/metrics.js';
 export * from './ops/server.js';
+export { VERSION } from './version.js';

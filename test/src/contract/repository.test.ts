@@ -50,6 +50,20 @@ describe('the repository', () => {
     expect(loose).toEqual([]);
   });
 
+  test('all packages have the same version', () => {
+    const versions = repositoryFiles('package.json', '**/package.json')
+      .map((file) => (JSON.parse(readText(file)) as { version?: string }).version)
+      .filter((version) => version !== undefined);
+    expect(new Set(versions).size).toBe(1);
+  });
+
+  test('a unit test that replaces modules or counts descriptors is named *.isolated.test.ts', () => {
+    const wrong = repositoryFiles('**/src/**/*.test.ts')
+      .filter((file) => !file.startsWith('test/') && !/\.(?:integration|isolated)\./.test(file))
+      .filter((file) => /vi\.mock\(|\/proc\/self\/fd|process\.on\(/.test(readText(file)));
+    expect(wrong).toEqual([]);
+  });
+
   test('nothing that the compiler writes is committed beside its source', () => {
     const sources = new Set(repositoryFiles('*.ts', '*.tsx'));
     const compiled = repositoryFiles('*/src/**/*.js', '*/src/**/*.map').filter((file) =>

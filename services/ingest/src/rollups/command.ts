@@ -38,7 +38,7 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
           retention: tables.retention,
           leads: () => true,
           logger: createLogger('ingest', log),
-          metrics: createRollupMetrics(createRegistry('ingest', '')),
+          metrics: createRollupMetrics(createRegistry('ingest')),
         },
       );
       try {

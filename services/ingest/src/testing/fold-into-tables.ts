@@ -13,7 +13,7 @@ import type { Bookkeeper } from '../pipeline/pipeline.js';
 import type { TableBlock } from '../tables/block.js';
 
 export const testLogger = createLogger('test', { level: 'fatal' });
-export const testRegistry = () => createRegistry('test', '0');
+export const testRegistry = () => createRegistry('test');
 
 /** The tests' events are of any time; nothing of them may expire. */
 export const NOTHING_EXPIRES = Object.fromEntries(

@@ -53,7 +53,7 @@ const untracked: SessionTracker = {
 
 const config = loadConfig(proxyConfig, process.env);
 const logger = createLogger('proxy', config.log);
-const registry = createRegistry('proxy', 'untracked');
+const registry = createRegistry('proxy');
 const acl = createAcl(
   { ...config.acl, own_endpoints: ownEndpointsOf(config) },
   { logger, metrics: registry },

@@ -37,7 +37,7 @@ async function* download(): AsyncGenerator<Buffer> {
 }
 
 async function listen(timeoutMs: number): Promise<void> {
-  const registry = createRegistry('query', 'test');
+  const registry = createRegistry('query');
   const running = createRunningExports();
   const deps = {
     clickhouse: { download } as unknown as ClickHouse,

@@ -41,7 +41,7 @@ describe('the watch over the event loop', () => {
     const health = createHealth();
     health.add('live', 'event_loop', () => watch.check());
     const app = fastify();
-    serveOperations(app, { health, registry: createRegistry('query', 'test') });
+    serveOperations(app, { health, registry: createRegistry('query') });
     const status = async () => (await app.inject({ url: '/healthz' })).statusCode;
     expect(await status()).toBe(200);
     await turn();

@@ -60,7 +60,7 @@ function listener(): Heard {
 function start(): void {
   stored = [];
   nowMs = BEGIN_MS;
-  const registry = createRegistry('query', 'test');
+  const registry = createRegistry('query');
   hub = createHub(
     {
       clients_max: 10,

@@ -59,7 +59,7 @@ export async function createTestApp(
   options: TestAppOptions,
 ): Promise<TestApp> {
   const logger = createLogger('query', { level: 'silent' });
-  const registry = createRegistry('query', 'test');
+  const registry = createRegistry('query');
   const { now } = options;
   const metrics = createStoreMetrics(registry);
   const store = createStore(

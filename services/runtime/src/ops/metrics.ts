@@ -1,9 +1,10 @@
+import { VERSION } from '../version.js';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 
 export { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** A registry with the process's own metrics, every name with the prefix `sockscope_`. */
-export function createRegistry(service: string, version: string): Registry {
+export function createRegistry(service: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ service });
   collectDefaultMetrics({ register: registry, prefix: 'sockscope_' });
@@ -12,6 +13,6 @@ export function createRegistry(service: string, version: string): Registry {
     help: 'Always 1; the labels tell what runs.',
     labelNames: ['version', 'node'],
     registers: [registry],
-  }).set({ version, node: process.version }, 1);
+  }).set({ version: VERSION, node: process.version }, 1);
   return registry;
 }

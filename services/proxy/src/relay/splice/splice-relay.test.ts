@@ -155,7 +155,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
 describe('the choice of a relay', () => {
   const chosen = async (relay: string): Promise<[string, string]> => {
     const config = relayConfig.parse({ relay, splice: {} });
-    const metrics = createRegistry('test', '0');
+    const metrics = createRegistry('test');
     const { name } = createRelay(config, { logger, metrics });
     return [name, await metrics.getSingleMetricAsString('sockscope_proxy_relay_info')];
   };
