@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { clashConfigsExample, clashConnectionsExample, clashVersionExample } from './examples.js';
-import { wireTime } from './session.js';
+import { wireTime } from '../events/values.js';
 import { whole } from './values.js';
 
 /** What such dashboards send along. */

@@ -2,6 +2,7 @@
  * One answer of each route, for the OpenAPI document. They hang together: the same few sessions of
  * one morning, seen by each question. A test holds each against its schema.
  */
+import { EXAMPLE_SESSION, TIMELINE_FIELDS } from '../events/fields.js';
 
 const sums = {
   bytes_sent: 48_210,
@@ -9,35 +10,7 @@ const sums = {
   packets_sent: 412,
   packets_received: 5_230,
 };
-const sessionTime = { started_at: '2026-01-31T12:00:00.000Z' };
-
-export const sessionExample = {
-  session_id: '019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f',
-  ...sessionTime,
-  ended_at: '2026-01-31T12:00:04.250Z',
-  updated_at: '2026-01-31T12:00:04.250Z',
-  duration_ms: 4_250,
-  status: 'closed',
-  close_reason: 'client_eof',
-  error_code: null,
-  user: 'alice',
-  source_ip: '192.0.2.10',
-  source_port: 51_234,
-  dest_host: 'example.com',
-  dest_ip: '93.184.215.14',
-  dest_port: 443,
-  protocol: 'tcp',
-  command: 'connect',
-  auth_method: 'password',
-  acl_decision: 'allow',
-  acl_rule_matched: null,
-  connect_ms: 12,
-  bytes_sent: 1_830,
-  bytes_received: 924_113,
-  packets_sent: 14,
-  packets_received: 98,
-  proxy_id: 'proxy-1',
-} as const;
+export const sessionExample = EXAMPLE_SESSION;
 
 const openSession = {
   ...sessionExample,
@@ -76,9 +49,6 @@ const noInterval = {
   interval_start: null,
   interval_end: null,
   delta: null,
-  status: null,
-  close_reason: null,
-  error_code: null,
 };
 const nothing = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
 const moved = {
@@ -98,9 +68,7 @@ const timelineClosed = {
   delta: moved,
   missing_before: 0,
   late: false,
-  status: 'closed',
-  close_reason: 'client_eof',
-  error_code: null,
+  ...Object.fromEntries(TIMELINE_FIELDS.map((name) => [name, sessionExample[name]])),
 };
 
 export const timelineExample = {
@@ -111,6 +79,7 @@ export const timelineExample = {
       occurred_at: sessionExample.started_at,
       ...nothing,
       ...noInterval,
+      ...Object.fromEntries(TIMELINE_FIELDS.map((name) => [name, null])),
       missing_before: 0,
       late: false,
     },

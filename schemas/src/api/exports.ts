@@ -1,5 +1,6 @@
 export * from './connections.js';
 export * from './export.js';
+export * from './filters.js';
 export * from './flows.js';
 export * from './measures.js';
 export * from './problem.js';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { flowsExample } from './examples.js';
 import { answerMeta } from './measures.js';
-import { attributeFilterParams, checkFilterRanges } from './session.js';
+import { attributeFilterParams, checkFilterRanges } from './filters.js';
 import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
 
 export const FLOW_MEASURES = ['bytes', 'sessions'] as const;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { counter, counters } from '../events/counters.js';
-import { wireTime } from './session.js';
+import { wireTime } from '../events/values.js';
 
 /** A half-open range of time in an answer. */
 export const timeRange = z.object({ from: wireTime, to: wireTime.describe('excluded') });

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { destinationProfileExample, userProfileExample } from './examples.js';
 import { answerMeta, measures } from './measures.js';
-import { wireTime } from './session.js';
+import { wireTime } from '../events/values.js';
 import { topDestination, topUser } from './top.js';
 import { traffic } from './traffic.js';
 import { API_LIMITS, checkRange, rangeParams, text, whole } from './values.js';

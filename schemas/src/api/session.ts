@@ -1,8 +1,12 @@
 import { z } from 'zod';
-import { CLOSE_REASONS, SESSION_STATUSES } from '../events/close-reason.js';
+import { SESSION_EVENT_TYPES } from '../events/choices.js';
+import { SESSION_STATUSES } from '../events/close-reason.js';
+import type { SessionStatus } from '../events/close-reason.js';
 import { counter, counters } from '../events/counters.js';
-import { ACL_DECISIONS, COMMANDS, PROTOCOLS, SESSION_EVENT_TYPES } from '../events/events.js';
+import { fieldOf, FIELDS, namesIn, SESSION_FIELDS, TIMELINE_FIELDS } from '../events/fields.js';
+import type { FieldName, NameIn, SessionField, TimelineField } from '../events/fields.js';
 import { sessionId } from '../events/session-id.js';
+import { wireTime } from '../events/values.js';
 import {
   activeSessionExample,
   activeSessionsPageExample,
@@ -11,94 +15,8 @@ import {
   timelineExample,
 } from './examples.js';
 import { formatParam } from './export.js';
-import {
-  addressOrBlock,
-  cursor,
-  decimal,
-  hostPattern,
-  instant,
-  optionalPageSize,
-  pageSize,
-  port,
-  several,
-  text,
-  whole,
-} from './values.js';
-
-/** A time in an answer: UTC, milliseconds, `Z`. */
-export const wireTime = z.string().meta({ format: 'date-time' });
-
-const MAX_DURATION_SECS = 3_153_600_000;
-
-/** Filters by what a session is. All that are given must hold. */
-export const attributeFilterParams = {
-  user: several(text).optional().describe('exact; may be repeated'),
-  status: several(z.enum(SESSION_STATUSES)).optional().describe('may be repeated'),
-  close_reason: several(z.enum(CLOSE_REASONS)).optional().describe('may be repeated'),
-  dest_host: several(hostPattern)
-    .optional()
-    .describe(
-      'as asked by the client, exact; *.example.com takes every name below it; may be repeated',
-    ),
-  dest_ip: several(addressOrBlock).optional().describe('address or CIDR block; may be repeated'),
-  dest_port: several(port).optional().describe('may be repeated'),
-  source_ip: several(addressOrBlock).optional().describe('address or CIDR block; may be repeated'),
-  protocol: z.enum(PROTOCOLS).optional(),
-  command: z.enum(COMMANDS).optional(),
-  acl_decision: z.enum(ACL_DECISIONS).optional(),
-  acl_rule_matched: several(text).optional().describe('exact; may be repeated'),
-  proxy_id: several(text).optional().describe('exact; may be repeated'),
-  min_duration_secs: decimal(0, MAX_DURATION_SECS)
-    .optional()
-    .describe('at least this long; an open session lasts until it was last heard of'),
-  max_duration_secs: decimal(0, MAX_DURATION_SECS).optional().describe('at most this long'),
-  min_bytes: whole(0, Number.MAX_SAFE_INTEGER)
-    .optional()
-    .describe('at least this many bytes, both ways together'),
-  max_bytes: whole(0, Number.MAX_SAFE_INTEGER)
-    .optional()
-    .describe('at most this many bytes, both ways together'),
-};
-
-/** Filters of lists of sessions: by what they are, and by when they were. */
-export const sessionFilterParams = {
-  ...attributeFilterParams,
-  start_after: instant.optional().describe('started at or after this time'),
-  start_before: instant.optional().describe('started before this time'),
-  overlap_after: instant.optional().describe('open at or after this time: not ended before it'),
-  overlap_before: instant.optional().describe('open before this time: started before it'),
-};
-
-/** The problems of bounds that exclude each other. */
-export function checkFilterRanges(
-  filters: {
-    start_after?: number | undefined;
-    start_before?: number | undefined;
-    overlap_after?: number | undefined;
-    overlap_before?: number | undefined;
-    min_duration_secs?: number | undefined;
-    max_duration_secs?: number | undefined;
-    min_bytes?: number | undefined;
-    max_bytes?: number | undefined;
-  },
-  ctx: z.core.$RefinementCtx,
-): void {
-  const pairs = [
-    ['start_before', filters.start_after, filters.start_before],
-    ['overlap_before', filters.overlap_after, filters.overlap_before],
-    ['max_duration_secs', filters.min_duration_secs, filters.max_duration_secs],
-    ['max_bytes', filters.min_bytes, filters.max_bytes],
-  ] as const;
-  for (const [parameter, low, high] of pairs) {
-    if (low !== undefined && high !== undefined && high < low) {
-      ctx.addIssue({
-        code: 'custom',
-        path: [parameter],
-        message: `must not lie below the other end of the range`,
-      });
-    }
-  }
-}
+import { checkFilterRanges, sessionFilterParams } from './filters.js';
+import { cursor, optionalPageSize, pageSize } from './values.js';
 
 export const SESSION_SORTS = ['started_at', 'duration_ms', 'bytes'] as const;
 export const SORT_ORDERS = ['desc', 'asc'] as const;
@@ -117,32 +35,35 @@ export const sessionsQuery = z
 export type SessionsQuery = z.infer<typeof sessionsQuery>;
 export type SessionFilters = Omit<SessionsQuery, 'sort' | 'order' | 'limit' | 'cursor' | 'format'>;
 
+type Answer<N extends FieldName> = (typeof FIELDS)[N]['value']['answer'];
+
+/** How answers show these fields: what only SessionClosed says is null until then. */
+type AnswerShape<N extends FieldName> = {
+  readonly [K in N]: K extends NameIn<'closing'>
+    ? K extends 'status'
+      ? z.ZodEnum<{ [S in SessionStatus]: S }>
+      : z.ZodNullable<Answer<K>>
+    : Answer<K>;
+};
+
+const CLOSING: ReadonlySet<string> = new Set(namesIn('closing'));
+
+function answerOf(name: FieldName): z.ZodType {
+  const { value, description } = fieldOf(name);
+  if (name === 'status') return z.enum(SESSION_STATUSES).describe('how it ended, or active');
+  if (!CLOSING.has(name)) return value.answer.describe(description);
+  return value.nullable === true
+    ? value.answer.describe(description)
+    : value.answer.nullable().describe(`${description}, null while open`);
+}
+
 /** One session. Its counters are exact; "packets" are datagrams for UDP, reads from the socket for TCP. */
 export const session = z
-  .object({
-    session_id: sessionId,
-    started_at: wireTime,
-    ended_at: wireTime.nullable().describe('null while open'),
-    updated_at: wireTime.describe('when it was last heard of'),
-    duration_ms: counter.nullable().describe('null while open'),
-    status: z.enum(SESSION_STATUSES),
-    close_reason: z.enum(CLOSE_REASONS).nullable(),
-    error_code: z.string().nullable().describe('errno or SOCKS reply'),
-    user: z.string(),
-    source_ip: z.string(),
-    source_port: z.int(),
-    dest_host: z.string().describe('as asked: a name or an address'),
-    dest_ip: z.string().nullable().describe('the address connected to'),
-    dest_port: z.int(),
-    protocol: z.enum(PROTOCOLS),
-    command: z.enum(COMMANDS),
-    auth_method: z.string(),
-    acl_decision: z.enum(ACL_DECISIONS),
-    acl_rule_matched: z.string().nullable(),
-    connect_ms: counter.nullable(),
-    ...counters.shape,
-    proxy_id: z.string(),
-  })
+  .object(
+    Object.fromEntries(
+      SESSION_FIELDS.map((name) => [name, answerOf(name)]),
+    ) as unknown as AnswerShape<SessionField>,
+  )
   .meta({
     id: 'Session',
     examples: [sessionExample],
@@ -214,6 +135,19 @@ export const noParams = z.object({});
 export const timelineQuery = z.strictObject({ limit: pageSize, cursor: cursor.optional() });
 export type TimelineQuery = z.infer<typeof timelineQuery>;
 
+type TimelineShape = {
+  readonly [N in TimelineField]: z.ZodNullable<Answer<N>>;
+};
+
+/** Null in events that do not say it. */
+const timelineShape = Object.fromEntries(
+  TIMELINE_FIELDS.map((name) => {
+    const { value, description } = fieldOf(name);
+    const { answer } = value;
+    return [name, (value.nullable === true ? answer : answer.nullable()).describe(description)];
+  }),
+) as unknown as TimelineShape;
+
 /** One event of a session's timeline. */
 export const timelineEvent = z
   .object({
@@ -228,9 +162,7 @@ export const timelineEvent = z
       'events with a lower seq that are missing just before this one',
     ),
     late: z.boolean().describe('stored after an event with a higher seq'),
-    status: z.enum(SESSION_STATUSES).nullable(),
-    close_reason: z.enum(CLOSE_REASONS).nullable(),
-    error_code: z.string().nullable(),
+    ...timelineShape,
   })
   .meta({ id: 'TimelineEvent' });
 export type TimelineEvent = z.infer<typeof timelineEvent>;

@@ -2,7 +2,9 @@ import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { streamCountersExample, streamSessionExample } from './examples.js';
 import { measures } from './measures.js';
-import { checkFilterRanges, session, sessionFilterParams, wireTime } from './session.js';
+import { checkFilterRanges, sessionFilterParams } from './filters.js';
+import { wireTime } from '../events/values.js';
+import { session } from './session.js';
 import { several } from './values.js';
 
 export const STREAM_EVENT_TYPES = ['started', 'changed', 'closed', 'counters'] as const;

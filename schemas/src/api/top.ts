@@ -11,7 +11,7 @@ import {
 } from './examples.js';
 import { formatParam } from './export.js';
 import { answerMeta } from './measures.js';
-import { attributeFilterParams, checkFilterRanges } from './session.js';
+import { attributeFilterParams, checkFilterRanges } from './filters.js';
 import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
 
 export const TOP_MEASURES = [

@@ -3,7 +3,8 @@ import { counter } from '../events/counters.js';
 import { trafficExample } from './examples.js';
 import { formatParam } from './export.js';
 import { answerMeta } from './measures.js';
-import { attributeFilterParams, checkFilterRanges, wireTime } from './session.js';
+import { attributeFilterParams, checkFilterRanges } from './filters.js';
+import { wireTime } from '../events/values.js';
 import { TOP_MEASURES } from './top.js';
 import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
 

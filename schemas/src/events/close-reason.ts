@@ -1,9 +1,12 @@
 import { z } from 'zod';
 
-/** How a session ended, as `sessions.status` shows it. `active` is a session that has not ended. */
-export const SESSION_STATUSES = ['active', 'closed', 'failed', 'rejected_by_acl'] as const;
+/** How a session ended. */
+export const FINAL_STATUSES = ['closed', 'failed', 'rejected_by_acl'] as const;
+export type FinalStatus = (typeof FINAL_STATUSES)[number];
+
+/** The same as `sessions.status` shows it. `active` is a session that has not ended. */
+export const SESSION_STATUSES = ['active', ...FINAL_STATUSES] as const;
 export type SessionStatus = (typeof SESSION_STATUSES)[number];
-export type FinalStatus = Exclude<SessionStatus, 'active'>;
 
 /**
  * Who or what ended a session: a closed set, so that it can be a metric label

@@ -1,114 +1,40 @@
 import { z } from 'zod';
-import { closeReason, statusOf } from './close-reason.js';
-import { counter, counters, COUNTER_NAMES } from './counters.js';
+import { statusOf } from './close-reason.js';
+import { COUNTER_NAMES } from './counters.js';
 import type { Counters } from './counters.js';
-import { EVENT_LIMITS, SCHEMA_VERSION } from './limits.js';
-import { sessionId, sessionStartMs } from './session-id.js';
-import { minuteOf, timestamp } from './time.js';
+import { fieldOf, shapeOf } from './fields.js';
+import { SCHEMA_VERSION } from './limits.js';
+import { sessionStartMs } from './session-id.js';
+import { minuteOf } from './time.js';
 
-export const PROTOCOLS = ['tcp', 'udp'] as const;
-export const COMMANDS = ['connect', 'bind', 'udp_associate'] as const;
-export const AUTH_METHODS = ['none', 'password'] as const;
-export const ACL_DECISIONS = ['allow', 'block'] as const;
+/** In every event, so that any single one can be folded without the others. */
+const common = shapeOf('envelope', 'identity', 'origin', 'header', 'totals');
+const schema_version = z.literal(SCHEMA_VERSION).describe(fieldOf('schema_version').description);
+const interval = shapeOf('interval');
 
-const port = z.int().min(0).max(65_535);
-const ipAddress = z.union([z.ipv4(), z.ipv6()]);
-
-/** (session_id, seq) names an event for good, so that a duplicate is recognisable. */
-const identity = {
-  session_id: sessionId,
-  seq: z.int().min(0).max(2_147_483_647).describe('0, 1, 2 … within the session'),
-};
-
-const origin = {
-  proxy_id: z.string().min(1).max(EVENT_LIMITS.proxy_id_chars),
-  proxy_epoch: z
-    .int()
-    .min(EVENT_LIMITS.earliest_ms)
-    .max(EVENT_LIMITS.latest_ms)
-    .describe('start of that proxy process, milliseconds since 1970'),
-};
-
-/**
- * What is known of the session, repeated in every event, so that any single
- * one can be folded without the others. `started_at`, `user`, source, `dest_host`
- * and `dest_port` never change. `dest_ip` is null until an address was chosen, and
- * the ACL's decision may turn to `block` once a name's addresses are known.
- */
-const header = {
-  started_at: timestamp,
-  user: z.string().min(1).max(EVENT_LIMITS.user_chars),
-  source_ip: ipAddress,
-  source_port: port,
-  dest_host: z
-    .string()
-    .min(1)
-    .max(EVENT_LIMITS.dest_host_chars)
-    .describe('as asked: a name or an address'),
-  dest_ip: ipAddress.nullable().describe('the address connected to, null where none'),
-  dest_port: port,
-  protocol: z.enum(PROTOCOLS),
-  command: z.enum(COMMANDS),
-  auth_method: z.enum(AUTH_METHODS),
-  acl_decision: z.enum(ACL_DECISIONS),
-  acl_rule_matched: z.string().min(1).max(EVENT_LIMITS.acl_rule_chars).nullable(),
-};
-
-/** Cumulative since the session began: a lost or repeated event cannot change the result. */
-const totals = counters.shape;
-
-const common = {
-  schema_version: z.literal(SCHEMA_VERSION),
-  occurred_at: timestamp,
-  ...identity,
-  ...origin,
-  ...header,
-  ...totals,
-};
-
-/** `minute` is cumulative within the UTC minute that [interval_start, interval_end) lies in. */
-const interval = {
-  interval_start: timestamp,
-  interval_end: timestamp,
-  delta: counters,
-  minute: counters,
-};
-
-const sessionStartedShape = z.strictObject({ type: z.literal('SessionStarted'), ...common });
-const trafficDeltaShape = z.strictObject({
-  type: z.literal('TrafficDelta'),
+const sessionStartedShape = z.object({
   ...common,
+  type: z.literal('SessionStarted'),
+  schema_version,
+});
+const trafficDeltaShape = z.object({
+  ...common,
+  type: z.literal('TrafficDelta'),
+  schema_version,
   ...interval,
 });
-const sessionClosedShape = z.strictObject({
-  type: z.literal('SessionClosed'),
+const sessionClosedShape = z.object({
   ...common,
+  type: z.literal('SessionClosed'),
+  schema_version,
   ...interval,
-  ended_at: timestamp,
-  duration_ms: counter,
-  status: z.enum(['closed', 'failed', 'rejected_by_acl']),
-  close_reason: closeReason,
-  error_code: z
-    .string()
-    .min(1)
-    .max(EVENT_LIMITS.error_code_chars)
-    .nullable()
-    .describe('errno or SOCKS reply, null where none'),
-  connect_ms: counter
-    .nullable()
-    .describe('time until connected, or until connecting failed; null where it was not tried'),
+  ...shapeOf('closing'),
 });
 
 export type SessionStarted = Readonly<z.infer<typeof sessionStartedShape>>;
 export type TrafficDelta = Readonly<z.infer<typeof trafficDeltaShape>>;
 export type SessionClosed = Readonly<z.infer<typeof sessionClosedShape>>;
 export type SessionEvent = SessionStarted | TrafficDelta | SessionClosed;
-export type SessionEventType = SessionEvent['type'];
-export const SESSION_EVENT_TYPES = [
-  'SessionStarted',
-  'TrafficDelta',
-  'SessionClosed',
-] as const satisfies readonly SessionEventType[];
 
 /**
  * The rules between fields that a shape cannot state. Returns the first one broken

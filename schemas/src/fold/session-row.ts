@@ -1,86 +1,59 @@
 import type { CloseReason, SessionStatus } from '../events/close-reason.js';
-import type { SessionEvent } from '../events/events.js';
+import type { SessionEvent, SessionClosed } from '../events/events.js';
+import { namesIn } from '../events/fields.js';
+import type { NameIn } from '../events/fields.js';
 
-type Carried = Pick<
-  SessionEvent,
-  | 'session_id'
-  | 'seq'
-  | 'proxy_id'
-  | 'proxy_epoch'
-  | 'started_at'
-  | 'user'
-  | 'source_ip'
-  | 'source_port'
-  | 'dest_host'
-  | 'dest_ip'
-  | 'dest_port'
-  | 'protocol'
-  | 'command'
-  | 'auth_method'
-  | 'acl_decision'
-  | 'acl_rule_matched'
-  | 'bytes_sent'
-  | 'bytes_received'
-  | 'packets_sent'
-  | 'packets_received'
->;
+type Carried = NameIn<'identity' | 'origin' | 'header' | 'totals'>;
+type Closing = NameIn<'closing'>;
 
-/** A session as the `sessions` table holds it: one event's whole row, never a mixture of several. */
+/**
+ * A session as the `sessions` table holds it: one event's whole row, never a mixture of several. What
+ * only SessionClosed says is null before it, but for the status, which is `active`.
+ */
 export type SessionRow = Readonly<
-  Carried & {
+  Pick<SessionEvent, Carried> & {
+    [N in Exclude<Closing, 'status' | 'close_reason'>]: SessionClosed[N] | null;
+  } & {
     status: SessionStatus;
     close_reason: CloseReason | null;
-    error_code: string | null;
-    connect_ms: number | null;
     /** `occurred_at` of the event that this row is. */
     updated_at: string;
-    ended_at: string | null;
-    duration_ms: number | null;
     /** The higher one wins: `seq * 2`, and `seq * 2 + 1` for a row that ingest itself wrote. */
     version: number;
   }
 >;
 
+const CARRIED = namesIn('identity', 'origin', 'header', 'totals');
+const CLOSING = namesIn('closing');
+
 /** The row that an event stands for. */
 export function rowOf(event: SessionEvent): SessionRow {
   const closed = event.type === 'SessionClosed' ? event : null;
   return {
-    session_id: event.session_id,
-    seq: event.seq,
-    proxy_id: event.proxy_id,
-    proxy_epoch: event.proxy_epoch,
-    started_at: event.started_at,
-    user: event.user,
-    source_ip: event.source_ip,
-    source_port: event.source_port,
-    dest_host: event.dest_host,
-    dest_ip: event.dest_ip,
-    dest_port: event.dest_port,
-    protocol: event.protocol,
-    command: event.command,
-    auth_method: event.auth_method,
-    acl_decision: event.acl_decision,
-    acl_rule_matched: event.acl_rule_matched,
-    bytes_sent: event.bytes_sent,
-    bytes_received: event.bytes_received,
-    packets_sent: event.packets_sent,
-    packets_received: event.packets_received,
+    ...Object.fromEntries(CARRIED.map((name) => [name, event[name]])),
+    ...Object.fromEntries(CLOSING.map((name) => [name, closed?.[name] ?? null])),
     status: closed?.status ?? 'active',
-    close_reason: closed?.close_reason ?? null,
-    error_code: closed?.error_code ?? null,
-    connect_ms: closed?.connect_ms ?? null,
     updated_at: event.occurred_at,
-    ended_at: closed?.ended_at ?? null,
-    duration_ms: closed?.duration_ms ?? null,
     version: event.seq * 2,
-  };
+  } as SessionRow;
+}
+
+/** What a row says of a session that was lost. */
+interface LostEnd {
+  readonly status: 'failed';
+  readonly close_reason: 'lost';
+  readonly ended_at: string;
+  readonly duration_ms: number;
+  readonly version: number;
 }
 
 /**
- * The row of an open session whose proxy is gone. It ends where it was last heard of;
- * its odd version beats the row it comes from and loses to any later real event.
+ * The row of an open session whose proxy is gone. It ends where it was last heard of; its odd version
+ * beats the row that it comes from and loses to any later real event.
  */
-export function lostRowOf(row: SessionRow): SessionRow {
+export function lostRowOf<R extends Pick<SessionRow, 'seq' | 'started_at' | 'updated_at'>>(
+  row: R,
+): Omit<R, keyof LostEnd> & LostEnd {
   return {
     ...row,
     status: 'failed',

@@ -12,7 +12,11 @@ export function jsonSchemaFiles(): Map<string, string> {
   return new Map(
     Object.entries(schemas).map(([name, schema]) => {
       const file = `${name}.v${SCHEMA_VERSION}.schema.json`;
-      const body = { $id: `urn:sockscope:${name}:v${SCHEMA_VERSION}`, ...z.toJSONSchema(schema) };
+      const body = {
+        $id: `urn:sockscope:${name}:v${SCHEMA_VERSION}`,
+        // What a producer writes: a field that was added later may be missing.
+        ...z.toJSONSchema(schema, { io: 'input' }),
+      };
       return [file, `${JSON.stringify(body, null, 2)}\n`];
     }),
   );

@@ -1,6 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { jsonSchemaFiles } from './json-schemas.js';
+import { generatedFiles } from './generated-files.js';
 
-const folder = new URL('../../json/', import.meta.url);
-mkdirSync(folder, { recursive: true });
-for (const [name, text] of jsonSchemaFiles()) writeFileSync(new URL(name, folder), text);
+const root = new URL('../../../', import.meta.url);
+for (const [path, text] of generatedFiles()) {
+  const file = new URL(path, root);
+  mkdirSync(new URL('.', file), { recursive: true });
+  writeFileSync(file, text);
+}

@@ -2,7 +2,7 @@ import { statusOf } from '../events/close-reason.js';
 import type { CloseReason } from '../events/close-reason.js';
 import { COUNTER_NAMES, isZero, zeroCounters } from '../events/counters.js';
 import type { Counters } from '../events/counters.js';
-import { AUTH_METHODS } from '../events/events.js';
+import { AUTH_METHODS } from '../events/choices.js';
 import type { SessionEvent } from '../events/events.js';
 import { ANONYMOUS_USER, SCHEMA_VERSION } from '../events/limits.js';
 import { MINUTE_MS, minuteOf, toTimestamp } from '../events/time.js';

@@ -39,7 +39,7 @@ const HEAD_SPAN =
   1;
 
 /**
- * Reads the first fields of an event that encode.ts wrote, without parsing the rest. Null where the
+ * Reads the first fields of an event that `encodeEvent` wrote, without parsing the rest. Null where the
  * text was not written so.
  */
 export function envelopeOf(payload: Buffer): Envelope | null {
@@ -75,7 +75,7 @@ export function envelopeOf(payload: Buffer): Envelope | null {
   };
 }
 
-/** The session of an event that encode.ts wrote, where the type is known. */
+/** The session of an event that `encodeEvent` wrote, where the type is known. */
 export function sessionIdOf(payload: Buffer, type: SessionEventType): string {
   const at = TYPE_AT + type.length + BEFORE_TIME.length + TIME_LENGTH + BEFORE_ID.length;
   return payload.toString('latin1', at, at + ID_LENGTH);

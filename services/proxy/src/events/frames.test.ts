@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MINUTE_MS } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
-import { encodeEvent } from './encode.js';
+import { encodeEvent } from './encode.generated.js';
 import { framesOf, FrameWriter } from './frames.js';
 import type { Frame } from './frames.js';
 import { readReading } from './reading.js';

@@ -1,7 +1,7 @@
 /** How events travel from the proxy's thread to the publishing one: many in one chunk. */
 import type { SessionEvent } from '@sockscope/schemas';
 import { MINUTE_MS } from '@sockscope/schemas';
-import { encodeEvent } from './encode.js';
+import { encodeEvent } from './encode.generated.js';
 import { READING_MAX_BYTES, writeReading } from './reading.js';
 import type { SessionReading } from './reading.js';
 

@@ -3,7 +3,7 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { murmur2, outgoingRecordFormat, RecordWriter } from '@sockscope/runtime/kafka';
 import type { OutgoingRecord, RecordFormat } from '@sockscope/runtime/kafka';
 import { describe, expect, it } from 'vitest';
-import { encodeEvent } from './encode.js';
+import { encodeEvent } from './encode.generated.js';
 import { createEventRecordFormat, eventRecordOf, occurredAtMs } from './record.js';
 import type { EventRecord } from './record.js';
 import { hostileLogs } from './testing/hostile-log.js';

@@ -15,7 +15,7 @@ import {
 } from './envelope.js';
 
 /**
- * An event on its way out: its bytes where encode.ts wrote them, so that all that the record needs is
+ * An event on its way out: its bytes where `encodeEvent` wrote them, so that all that the record needs is
  * found in them; else the record.
  */
 export type EventRecord = Buffer | OutgoingRecord;
@@ -176,7 +176,7 @@ function layoutOf(payload: Buffer): Layout {
   throw new Error('not an encoded event');
 }
 
-/** Whether encode.ts wrote it, so that everything is where it is looked for. */
+/** Whether `encodeEvent` wrote it, so that everything is where it is looked for. */
 function isAsWritten(payload: Buffer): boolean {
   const layout = LAYOUTS.find(({ head }) => holds(payload, 0, head));
   if (layout === undefined) return false;

@@ -3,9 +3,10 @@ import type { Dimension } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import { FINAL_SETTINGS, timeSql } from './expressions.js';
+import { sessionRow } from './fields.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
-import { SESSION_COLUMNS, sessionAfter, sessionRow } from './sessions.js';
+import { SESSION_COLUMNS, sessionAfter } from './sessions.js';
 import type { PagePosition } from './sessions.js';
 
 /** Few granules hold an open session: threads would cost more than they read. */

@@ -1,9 +1,12 @@
 import type { ExportFormat, TopMeasure } from '@sockscope/schemas/api';
 import { plainAddressSql, sessionsSql } from '@sockscope/schemas/sums';
 import type { Dimension } from '@sockscope/schemas/sums';
+import { fieldOf, SESSION_FIELDS } from '@sockscope/schemas';
+import type { SessionField } from '@sockscope/schemas';
 import { isHidden } from '../mask/mask.js';
 import type { Mask } from '../mask/mask.js';
 import { BYTES_SQL, DURATION_SQL, FINAL_SETTINGS } from './expressions.js';
+import { isNullable } from './fields.js';
 import { allOf } from './query.js';
 import type { Condition, SqlParams } from './query.js';
 import { topKeysSql } from './sums.js';
@@ -47,6 +50,26 @@ export const EXPORT_SETTINGS = {
   format_csv_null_representation: '',
 };
 
+/** A field of a session as an export shows it. */
+function fieldSql(name: SessionField, { mask, format }: ExportStyle): string {
+  if (name === 'user') return cell(format, mask.userSql(name));
+  if (name === 'source_ip') return mask.addressSql(name);
+  const plain = isNullable(name) ? `CAST(${name}, 'Nullable(String)')` : `toString(${name})`;
+  switch (fieldOf(name).value.kind) {
+    case 'text':
+      return cell(format, plain);
+    case 'address':
+      return plainAddressSql(plain);
+    case 'uuid':
+    case 'choice':
+      return plain;
+    case 'integer':
+    case 'time':
+    case 'counters':
+      return name;
+  }
+}
+
 /** Sessions that pass. @param limit null for all of them. */
 export function exportSessions(
   of: {
@@ -58,31 +81,19 @@ export function exportSessions(
   },
   style: ExportStyle,
 ): ExportStatement {
-  const { mask, format } = style;
   const where = allOf([of.filter]);
   const direction = of.order === 'desc' ? 'DESC' : 'ASC';
   const keys = [...new Set([SORT_SQL[of.sort], 'started_at', 'session_id'])];
   return {
     name: 'export_sessions',
-    sql: `SELECT toString(session_id) AS session_id, started_at, ended_at, updated_at, duration_ms,
-        toString(status) AS status, CAST(close_reason, 'Nullable(String)') AS close_reason,
-        ${cell(format, `CAST(error_code, 'Nullable(String)')`)} AS error_code,
-        ${cell(format, mask.userSql('user'))} AS user,
-        ${mask.addressSql('source_ip')} AS source_ip, source_port,
-        ${cell(format, 'dest_host')} AS dest_host,
-        ${plainAddressSql('toString(dest_ip)')} AS dest_ip, dest_port,
-        toString(protocol) AS protocol, toString(command) AS command,
-        toString(auth_method) AS auth_method, toString(acl_decision) AS acl_decision,
-        ${cell(format, `CAST(acl_rule_matched, 'Nullable(String)')`)} AS acl_rule_matched,
-        connect_ms, bytes_sent, bytes_received, packets_sent, packets_received,
-        ${cell(format, 'toString(proxy_id)')} AS proxy_id
+    sql: `SELECT ${SESSION_FIELDS.map((name) => `${fieldSql(name, style)} AS ${name}`).join(', ')}
       FROM ${of.table} FINAL
       WHERE ${where.sql}
       ORDER BY ${keys.map((key) => `${key} ${direction}`).join(', ')}
       ${of.limit === null ? '' : 'LIMIT {limit:UInt64}'}`,
     params: {
       ...where.params,
-      ...mask.params,
+      ...style.mask.params,
       ...(of.limit === null ? {} : { limit: of.limit }),
     },
   };

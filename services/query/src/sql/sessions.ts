@@ -1,13 +1,5 @@
 import { bool } from '@sockscope/runtime/clickhouse';
-import {
-  ACL_DECISIONS,
-  CLOSE_REASONS,
-  COMMANDS,
-  PROTOCOLS,
-  SESSION_EVENT_TYPES,
-  SESSION_STATUSES,
-} from '@sockscope/schemas';
-import { plainAddress } from '@sockscope/schemas/sums';
+import { SESSION_EVENT_TYPES, SESSION_FIELDS, TIMELINE_FIELDS } from '@sockscope/schemas';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import {
@@ -18,45 +10,12 @@ import {
   FINAL_SETTINGS,
   timeSql,
 } from './expressions.js';
+import { sessionRow, timelineColumns } from './fields.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 
-const address = z.string().overwrite(plainAddress);
-
-export const SESSION_COLUMNS = `
-  session_id, started_at, ended_at, updated_at, duration_ms, status, close_reason, error_code,
-  user, source_ip, source_port, dest_host, dest_ip, dest_port, protocol, command, auth_method,
-  acl_decision, acl_rule_matched, connect_ms,
-  bytes_sent, bytes_received, packets_sent, packets_received, proxy_id`;
-
-export const sessionRow = z.object({
-  session_id: z.string(),
-  started_at: wireTime,
-  ended_at: wireTime.nullable(),
-  updated_at: wireTime,
-  duration_ms: int64.nullable(),
-  status: z.enum(SESSION_STATUSES),
-  close_reason: z.enum(CLOSE_REASONS).nullable(),
-  error_code: z.string().nullable(),
-  user: z.string(),
-  source_ip: address,
-  source_port: z.int(),
-  dest_host: z.string(),
-  dest_ip: address.nullable(),
-  dest_port: z.int(),
-  protocol: z.enum(PROTOCOLS),
-  command: z.enum(COMMANDS),
-  auth_method: z.string(),
-  acl_decision: z.enum(ACL_DECISIONS),
-  acl_rule_matched: z.string().nullable(),
-  connect_ms: int64.nullable(),
-  bytes_sent: int64,
-  bytes_received: int64,
-  packets_sent: int64,
-  packets_received: int64,
-  proxy_id: z.string(),
-});
-export type SessionRecord = z.output<typeof sessionRow>;
+/** The columns of a session object, in its order. */
+export const SESSION_COLUMNS = SESSION_FIELDS.join(', ');
 
 /** Three orders of the same rows. */
 export type SessionsTable = 'sessions' | 'sessions_by_user' | 'sessions_by_destination';
@@ -227,9 +186,7 @@ const eventRow = z.object({
   delta_bytes_received: int64,
   delta_packets_sent: int64,
   delta_packets_received: int64,
-  status: z.enum(SESSION_STATUSES).nullable(),
-  close_reason: z.enum(CLOSE_REASONS).nullable(),
-  error_code: z.string().nullable(),
+  ...timelineColumns,
   late: bool,
 });
 export type EventRow = z.output<typeof eventRow>;
@@ -246,7 +203,7 @@ export function sessionEventsQuery(page: {
     // The copy that came first says when the event came; FINAL would keep any of the copies.
     sql: `SELECT seq, type, occurred_at, bytes_sent, bytes_received, packets_sent, packets_received,
         interval_start, interval_end, delta_bytes_sent, delta_bytes_received,
-        delta_packets_sent, delta_packets_received, status, close_reason, error_code,
+        delta_packets_sent, delta_packets_received, ${TIMELINE_FIELDS.join(', ')},
         min(ingested_at) OVER (ORDER BY seq ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
           AS later_ingested_at,
         later_ingested_at != 0 AND later_ingested_at < ingested_at AS late

@@ -1,9 +1,9 @@
-import { SESSION_EVENT_TYPES, SESSION_STATUSES } from '@sockscope/schemas';
+import { FINAL_STATUSES, SESSION_EVENT_TYPES, SESSION_FIELDS } from '@sockscope/schemas';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import { timeSql } from './expressions.js';
+import { sessionRow } from './fields.js';
 import type { Query } from './query.js';
-import { sessionRow } from './sessions.js';
 
 const clockRow = z.object({ now: wireTime });
 
@@ -16,10 +16,13 @@ const storedEventRow = sessionRow.omit({ status: true, updated_at: true }).exten
   type: z.enum(SESSION_EVENT_TYPES),
   seq: int64,
   occurred_at: wireTime,
-  status: z.enum(SESSION_STATUSES).nullable(),
+  status: z.enum(FINAL_STATUSES).nullable(),
   ingested_at: wireTime,
 });
 export type StoredEvent = z.output<typeof storedEventRow>;
+
+/** All of a session but `updated_at`, which is `occurred_at` of its newest event. */
+const COLUMNS = SESSION_FIELDS.filter((name) => name !== 'updated_at').join(', ');
 
 /** Where a reading of what was stored has got to: the last row that it gave. */
 export type StoredPosition = Pick<StoredEvent, 'ingested_at' | 'session_id' | 'seq'>;
@@ -41,10 +44,7 @@ export function storedSinceQuery(
   return {
     name: 'stored_since',
     sql: `SELECT type, seq, occurred_at, ingested_at,
-        session_id, started_at, ended_at, duration_ms, status, close_reason, error_code,
-        user, source_ip, source_port, dest_host, dest_ip, dest_port, protocol, command,
-        auth_method, acl_decision, acl_rule_matched, connect_ms,
-        bytes_sent, bytes_received, packets_sent, packets_received, proxy_id
+        ${COLUMNS}
       FROM session_events
       WHERE ingested_at >= ${timeSql('since')} ${behind}
       ORDER BY ingested_at, session_id, seq

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { encodeEvent } from '../encode.js';
+import { encodeEvent } from '../encode.generated.js';
 import { decodeEvent, envelopeOf } from '../envelope.js';
 import { readingOf } from '../reading.js';
 import { crashedSession } from '../recovery.js';

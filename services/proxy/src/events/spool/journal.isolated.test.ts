@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { SessionEvent } from '@sockscope/schemas';
-import { encodeEvent } from '../encode.js';
+import { encodeEvent } from '../encode.generated.js';
 import { READING_MAX_BYTES, readingOf, writeReading } from '../reading.js';
 import { hostileLogs } from '../testing/hostile-log.js';
 import { createJournal, readJournal } from './journal.js';

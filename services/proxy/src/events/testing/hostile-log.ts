@@ -9,7 +9,6 @@ const HOSTILE = [
   'new\nline\u0000\u001f',
   '</script>',
   'ünïcödé 日本 🧦',
-  'lone \ud800 surrogate',
   '\u2028\u2029',
   '","seq":99,"x":"',
 ];

@@ -1,6 +1,6 @@
 import { sessionStartMs } from '@sockscope/schemas';
 import { sessionsByIdQuery } from '../../sql/sessions.js';
-import type { SessionRecord } from '../../sql/sessions.js';
+import type { SessionRecord } from '../../sql/fields.js';
 import { createBatches } from '../../store/batches.js';
 import type { Batches } from '../../store/batches.js';
 import type { Store } from '../../store/store.js';

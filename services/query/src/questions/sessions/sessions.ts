@@ -8,6 +8,7 @@ import type {
   TimelineQuery,
 } from '@sockscope/schemas/api';
 import { ProblemError } from '../../problems/problem.js';
+import type { SessionRecord } from '../../sql/fields.js';
 import { allOf } from '../../sql/query.js';
 import {
   earliestSessionQuery,
@@ -16,13 +17,7 @@ import {
   sessionsPageQuery,
   startedWithin,
 } from '../../sql/sessions.js';
-import type {
-  EventRow,
-  PagePosition,
-  SessionRecord,
-  SessionsTable,
-  SortOrder,
-} from '../../sql/sessions.js';
+import type { EventRow, PagePosition, SessionsTable, SortOrder } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
 import { filterOf, sessionsTableOf } from '../../filters/filters.js';
@@ -293,30 +288,20 @@ export function timelineOf(rows: readonly EventRow[], afterSeq: number): Timelin
   return rows.map((row) => {
     const missing = row.seq - previous - 1;
     previous = row.seq;
+    const {
+      delta_bytes_sent: bytes_sent,
+      delta_bytes_received: bytes_received,
+      delta_packets_sent: packets_sent,
+      delta_packets_received: packets_received,
+      ...event
+    } = row;
     return {
-      seq: row.seq,
-      type: row.type,
-      occurred_at: row.occurred_at,
-      bytes_sent: row.bytes_sent,
-      bytes_received: row.bytes_received,
-      packets_sent: row.packets_sent,
-      packets_received: row.packets_received,
-      interval_start: row.interval_start,
-      interval_end: row.interval_end,
+      ...event,
       delta:
         row.interval_start === null
           ? null
-          : {
-              bytes_sent: row.delta_bytes_sent,
-              bytes_received: row.delta_bytes_received,
-              packets_sent: row.delta_packets_sent,
-              packets_received: row.delta_packets_received,
-            },
+          : { bytes_sent, bytes_received, packets_sent, packets_received },
       missing_before: missing,
-      late: row.late,
-      status: row.status,
-      close_reason: row.close_reason,
-      error_code: row.error_code,
     };
   });
 }
