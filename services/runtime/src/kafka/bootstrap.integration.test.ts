@@ -58,6 +58,12 @@ describe('with dead and hung brokers first in the list, the working one is found
     await admin.stop();
   });
 
+  it('an admin client whose first question is about a group', async () => {
+    const admin = createKafkaAdmin(config, deps('admin'));
+    await expect(admin.groupOffsets(topic, topic)).resolves.toEqual(new Map());
+    await admin.stop();
+  });
+
   it('a producer, with its first attempt', async () => {
     const onFailure = vi.fn<() => void>();
     const producer = createKafkaProducer(config, { ...deps('producer'), hooks: { onFailure } });

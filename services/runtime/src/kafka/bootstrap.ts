@@ -7,6 +7,7 @@
  */
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
+import kafkajs from 'kafkajs';
 import { KafkaError } from './errors.js';
 
 /** Connecting and authenticating may take `connect_timeout_ms` each. */
@@ -89,6 +90,11 @@ export function installBootstrap(): void {
 
   prototype.withBroker = async function withBroker(this, callback) {
     const nodeIds = Object.keys(this.brokers).toSorted(() => Math.random() - 0.5);
+    if (nodeIds.length === 0) {
+      // By this name kafkajs knows that it has to load the metadata and ask again.
+      const error = new kafkajs.KafkaJSError('no broker is known yet');
+      throw Object.assign(error, { name: 'KafkaJSBrokerNotFound' });
+    }
     for (const nodeId of nodeIds) {
       try {
         // kafkajs looks for the broker outside of the try: a dead one then ends the search.
