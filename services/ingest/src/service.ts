@@ -67,6 +67,8 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     createKafkaProducer(config.kafka, {
       logger,
       role: 'ingest-dlq',
+      // What is refused is cut and sent again.
+      believesRefusals: true,
       hooks: {
         onAcknowledged() {
           deadLetterTrouble = null;

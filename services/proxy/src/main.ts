@@ -2,6 +2,7 @@ import { createProgram } from '@sockscope/runtime';
 import { registerAclCommands } from './acl/commands.js';
 import { registerUsersCommands } from './auth/commands.js';
 import { ownEndpointsOf, proxyConfig } from './config.js';
+import { registerRefusedCommands } from './events/refused/commands.js';
 import { relayNameFor } from './relay/create-relay.js';
 import { runProxy } from './service.js';
 
@@ -23,5 +24,9 @@ registerAclCommands(program.command, () => {
     users_file: config.auth.users_file,
     dns: config.dns,
   };
+});
+registerRefusedCommands(program.command, () => {
+  const { events, kafka } = program.config();
+  return { spoolDir: events.spool_dir, kafka };
 });
 await program.main();

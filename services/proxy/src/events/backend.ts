@@ -3,7 +3,7 @@
  * (worker.ts), so that neither Kafka nor compression ever delays traffic.
  */
 import { messageOf } from '@sockscope/runtime';
-import { createFormatProducer } from '@sockscope/runtime/kafka';
+import { createFormatProducer, recordOf } from '@sockscope/runtime/kafka';
 import type { KafkaError, KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
 import { framesOf } from './frames.js';
 import { createIntakeConsumer } from './intake-consumer.js';
@@ -21,6 +21,8 @@ import { createPublisher } from './publisher.js';
 import type { Publisher } from './publisher.js';
 import { createEventRecordFormat } from './record.js';
 import type { EventRecord } from './record.js';
+import { refusedEventOf, RefusedStore } from './refused/store.js';
+import type { RefusedEvent } from './refused/store.js';
 import { adoptDeadFolders, openSpoolFolder } from './spool/folder.js';
 import type { FolderConfig, SpoolFolder } from './spool/folder.js';
 import { clearIntake } from './spool/intake.js';
@@ -78,9 +80,21 @@ export function startBackend(
   let refused = 0;
   const failures = new Map<string, PublishFailures>();
   let failingSinceMs: number | null = null;
+  let failure: string | null = null;
   let nextFailureLogMs = 0;
   let requestsMs: number[] = [];
   let agesMs: number[] = [];
+
+  function logSometimes(
+    level: 'warn' | 'error',
+    fields: Record<string, unknown>,
+    message: string,
+  ): void {
+    const nowMs = Date.now();
+    if (nowMs < nextFailureLogMs) return;
+    nextFailureLogMs = nowMs + FAILURE_LOG_INTERVAL_MS;
+    log(level, fields, message);
+  }
 
   const hooks: ProducerHooks = {
     onAcknowledged(_records, durationMs) {
@@ -89,6 +103,7 @@ export function startBackend(
       const seconds = Math.round((Date.now() - failingSinceMs) / 1_000);
       log('info', { outage_seconds: seconds }, 'Kafka acknowledges events again');
       failingSinceMs = null;
+      failure = null;
       nextFailureLogMs = 0;
     },
     onFailure(error: KafkaError, attempt, delayMs) {
@@ -97,9 +112,8 @@ export function startBackend(
       failures.set(key, { ...kind, count: (failures.get(key)?.count ?? 0) + 1 });
       const nowMs = Date.now();
       failingSinceMs ??= nowMs;
-      if (nowMs < nextFailureLogMs) return;
-      nextFailureLogMs = nowMs + FAILURE_LOG_INTERVAL_MS;
-      log(
+      failure = error.message;
+      logSometimes(
         'warn',
         {
           code: error.code,
@@ -122,6 +136,7 @@ export function startBackend(
       refused,
       failures: [...failures.values()],
       failingSinceMs,
+      failure,
       requestsMs,
       agesMs,
     };
@@ -154,9 +169,10 @@ export function startBackend(
         },
       },
     );
+    const format = createEventRecordFormat();
     const producer =
       deps.createProducer?.(hooks) ??
-      createFormatProducer(config.kafka, createEventRecordFormat(), {
+      createFormatProducer(config.kafka, format, {
         role: config.proxy_id,
         hooks,
         logger: {
@@ -165,6 +181,16 @@ export function startBackend(
           },
         },
       });
+    const store = new RefusedStore({ ...folderConfig, ...config.events });
+    /** Why they are not kept, or null. */
+    const keepRefused = (events: readonly RefusedEvent[]): string | null => {
+      try {
+        if (store.keep(events)) return null;
+        return `PROXY_REFUSED_MAX is reached; list them with "refused list", send them again with "refused send"`;
+      } catch (error) {
+        return messageOf(error);
+      }
+    };
     const publisher = createPublisher(config.events, {
       outbox,
       producer,
@@ -173,9 +199,27 @@ export function startBackend(
         published += records;
         agesMs.push(Math.max(0, Date.now() - oldestMs));
       },
-      onRefused(count, reason) {
+      keepRefused(records, reason) {
+        const { topic } = config.kafka;
+        const events = records.map((each) => refusedEventOf(recordOf(each, format), topic, reason));
+        const trouble = keepRefused(events);
+        if (trouble !== null) {
+          failingSinceMs ??= Date.now();
+          failure = `refused events cannot be kept, so all events wait: ${trouble}`;
+          logSometimes('error', { count: records.length, reason }, failure);
+          return false;
+        }
+        refused += records.length;
+        log(
+          'error',
+          { count: records.length, reason },
+          'Kafka refuses events permanently; they are kept, see the command: refused list',
+        );
+        return true;
+      },
+      onBroken(count) {
         refused += count;
-        log('error', { count, reason }, 'events that Kafka refuses for good are dropped');
+        log('error', { count }, 'the spool holds payloads that are no events; they are dropped');
       },
       onFailure(error) {
         throw error;

@@ -34,6 +34,13 @@ export const eventsConfig = z.object({
     env: 'PROXY_EVENTS_FLUSH_TIMEOUT',
     description: 'on a stop, how long to wait for Kafka; what is left stays in the spool',
   }),
+  refused_max_bytes: byteSize({ min: 64 * 1024 })
+    .default(64 * 1024 ** 2)
+    .meta({
+      env: 'PROXY_REFUSED_MAX',
+      description:
+        'most bytes of events that Kafka refuses, kept beside the spool; when full, events wait',
+    }),
   batch_max_records: integer({ min: 1, max: 10_000 }).default(2_000).meta({
     env: 'PROXY_EVENTS_BATCH_MAX',
     description: 'most events in one request to Kafka',

@@ -34,6 +34,8 @@ export interface BackendStats extends OutboxCounts {
   readonly failures: readonly PublishFailures[];
   /** Since when Kafka acknowledges nothing though something waits, milliseconds since 1970; null while it does. */
   readonly failingSinceMs: number | null;
+  /** Why, as the operator is told. */
+  readonly failure: string | null;
   /** Since the last statement: how long requests took, and how old the oldest event of each was. */
   readonly requestsMs: readonly number[];
   readonly agesMs: readonly number[];

@@ -104,7 +104,7 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   );
   counter(
     'sockscope_proxy_events_refused_total',
-    'Events that Kafka refused for good.',
+    'Events that Kafka refused permanently; they are kept, see the command refused list.',
     () => stats?.refused ?? 0,
   );
   counter(

@@ -50,8 +50,10 @@ export interface OutboxCounts {
 export interface Outbox {
   /** Takes frames in their order. Never throws: what cannot be kept is dropped and counted. */
   accept(frames: Iterable<Frame>): void;
-  /** The next records to publish, null where there are none. The same ones until acknowledged. */
+  /** The next records to publish, null where there are none. The same ones until acknowledged or released. */
   next(): Batch | null;
+  /** Lets the next batch begin with the same records and take up those that have come since. */
+  release(): void;
   acknowledge(batch: Batch): void;
   /** Bytes that dead proxies' events may still take: they must not shut out the living. */
   readonly roomBytes: number;
@@ -397,6 +399,9 @@ export function createOutbox(config: OutboxConfig, deps: OutboxDeps): Outbox {
       log.sync();
     },
     next,
+    release() {
+      pending = null;
+    },
     acknowledge,
     maintain() {
       writeNotes();

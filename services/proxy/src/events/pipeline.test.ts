@@ -3,7 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createLogger, Registry } from '@sockscope/runtime';
-import { kafkaConfig, KafkaError, RecordsRefusedError } from '@sockscope/runtime/kafka';
+import {
+  kafkaConfig,
+  KafkaError,
+  NothingAcceptedError,
+  RecordsRefusedError,
+} from '@sockscope/runtime/kafka';
 import type { KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
 import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
@@ -14,6 +19,7 @@ import type { StartBackend, ToBackend } from './messages.js';
 import { createEventPipeline } from './pipeline.js';
 import type { EventPipeline } from './pipeline.js';
 import type { EventRecord } from './record.js';
+import { refusedFiles, refusedFolder } from './refused/store.js';
 import { releaseFolder } from './spool/lock.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -64,13 +70,14 @@ function fakeKafka() {
         records.push(record);
         published.push(event);
       }
-      hooks.onAcknowledged?.(batch.length, 1);
-      if (refused.length > 0) {
-        throw new RecordsRefusedError(
-          refused,
-          new KafkaError('kafka_rejected', 'too large', { retryable: false }),
-        );
+      const cause = new KafkaError('kafka_rejected', 'invalid', { retryable: false });
+      if (refused.length > 0 && refused.length === batch.length) {
+        const error = new NothingAcceptedError('events', 1, cause);
+        hooks.onFailure?.(error, 1, 0);
+        throw error;
       }
+      hooks.onAcknowledged?.(batch.length, 1);
+      if (refused.length > 0) throw new RecordsRefusedError(refused, cause);
     },
     stop() {},
   });
@@ -152,6 +159,13 @@ async function metric(registry: Registry, name: string): Promise<number> {
   return (found?.values ?? []).reduce((sum, each) => sum + each.value, 0);
 }
 
+/** The events that were kept because Kafka refuses them. */
+function keptIn(dir: string): SessionEvent[] {
+  return [...refusedFiles(refusedFolder(dir))].flatMap(({ events }) =>
+    events.map(({ value }) => sessionEvent.parse(JSON.parse(value ?? 'null'))),
+  );
+}
+
 function someLogs(count: number, closed = true, seed = 1): SessionEvent[][] {
   const random = seededRandom(seed);
   return Array.from({ length: count }, (_, i) =>
@@ -188,7 +202,7 @@ describe('the event pipeline', () => {
       expect(await metric(registry, 'sockscope_proxy_spool_bytes')).toBeGreaterThan(100_000);
     }, 3_000);
     expect(pipeline.health().ok).toBe(true);
-    expect(pipeline.health().detail).toContain('away');
+    expect(pipeline.health().detail).toMatch(/^events wait for \d+ s: /);
     kafka.state.isAway = false;
     await pipeline.stop();
     expect(fold(kafka.published)).toEqual(fold(events));
@@ -306,16 +320,38 @@ describe('the event pipeline', () => {
     ).toBe(events.length);
   });
 
-  it('drops what Kafka refuses for good, counts it, and goes on', async () => {
+  it('keeps what Kafka refuses permanently beside the spool, counts it, and goes on', async () => {
+    const dir = tempDir();
     const kafka = fakeKafka();
-    const { pipeline, registry } = await run(tempDir(), kafka);
+    const { pipeline, registry } = await run(dir, kafka);
     const logs = someLogs(10);
     const bad = logs[3]?.[0]?.session_id;
     kafka.state.refuses = (event) => event.session_id === bad;
     for (const event of logs.flat()) pipeline.emit(event);
     await pipeline.stop();
     expect(new Set(kafka.published.map((e) => e.session_id)).size).toBe(9);
+    expect(fold([...kafka.published, ...keptIn(dir)])).toEqual(fold(logs.flat()));
     expect(await metric(registry, 'sockscope_proxy_events_refused_total')).toBeGreaterThan(0);
+  });
+
+  it('a lone event that Kafka refuses waits, until another one shows that the topic takes events', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    const { pipeline } = await run(dir, kafka);
+    const [[bad] = [], good = []] = someLogs(2);
+    if (bad === undefined) throw new Error('no event');
+    kafka.state.refuses = (event) => event.session_id === bad.session_id;
+    pipeline.emit(bad);
+    await vi.waitFor(() => {
+      expect(pipeline.health().detail).toContain('events accepts nothing');
+    }, 20_000);
+    expect(keptIn(dir)).toEqual([]);
+    for (const event of good) pipeline.emit(event);
+    await vi.waitFor(() => {
+      expect(keptIn(dir)).toEqual([bad]);
+    }, 20_000);
+    await pipeline.stop();
+    expect(fold(kafka.published)).toEqual(fold(good));
   });
 
   it('goes on over memory while the intake cannot be written, and loses nothing', async () => {

@@ -54,7 +54,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   let messageBytes = 0;
   let isTroubled = false;
   let wasFull = false;
-  let failingSinceMs: number | null = null;
+  let failing: { readonly sinceMs: number; readonly why: string } | null = null;
   let onReady: ((message: FromBackend & { kind: 'ready' }) => void) | null = null;
   let onFailed: ((error: Error) => void) | null = null;
   let onStopped: ((leftBytes: number) => void) | null = null;
@@ -111,7 +111,10 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         messageBytes -= message.bytes;
         return;
       case 'stats':
-        failingSinceMs = message.stats.failingSinceMs;
+        failing =
+          message.stats.failingSinceMs === null
+            ? null
+            : { sinceMs: message.stats.failingSinceMs, why: message.stats.failure ?? '' };
         metrics.take(message.stats);
         return;
       case 'log':
@@ -200,13 +203,15 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       intake?.close();
     },
     health() {
-      const seconds =
-        failingSinceMs === null ? 0 : Math.round((Date.now() - failingSinceMs) / 1_000);
-      const detail = failingSinceMs === null ? {} : { detail: `Kafka away for ${seconds} s` };
+      const detail =
+        failing === null
+          ? ''
+          : `events wait for ${Math.round((Date.now() - failing.sinceMs) / 1_000)} s: ${failing.why}`;
       if (isFull() && config.full_policy === 'refuse') {
-        return { ok: false, detail: 'the event spool is full: new sessions are refused' };
+        const full = 'the event spool is full: new sessions are refused';
+        return { ok: false, detail: detail === '' ? full : `${full}; ${detail}` };
       }
-      return { ok: true, ...detail };
+      return detail === '' ? { ok: true } : { ok: true, detail };
     },
   };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { RecordsRefusedError } from '@sockscope/runtime/kafka';
+import { NothingAcceptedError, RecordsRefusedError } from '@sockscope/runtime/kafka';
 import type { KafkaProducer } from '@sockscope/runtime/kafka';
 import type { Outbox } from './outbox.js';
 import { eventRecordOf, occurredAtMs } from './record.js';
@@ -18,13 +18,17 @@ export interface PublisherDeps {
   readonly topic: string;
   /** A batch was acknowledged; `oldest` is the `occurred_at` of its first event. */
   readonly onPublished: (records: number, oldestMs: number) => void;
-  /** An event will never be published: brokers refuse it, or it is not one. */
-  readonly onRefused: (count: number, reason: string) => void;
+  /** Kafka refuses these permanently. False when they cannot be kept elsewhere now: they wait. */
+  readonly keepRefused: (records: readonly EventRecord[], reason: string) => boolean;
+  /** Payloads that are no events. */
+  readonly onBroken: (count: number) => void;
   /** What must not happen. */
   readonly onFailure: (error: unknown) => void;
 }
 
 const READ_RETRY_MS = 500;
+/** Pause after Kafka has accepted nothing, or while refused events cannot be kept. */
+const REFUSED_RETRY_MS = 2_000;
 
 /** Takes from the outbox and gives to Kafka, one batch at a time, until all is acknowledged. */
 export function createPublisher(
@@ -49,17 +53,32 @@ export function createPublisher(
       }
       const records = batch.payloads.map(eventRecordOf).filter((record) => record !== null);
       const broken = batch.payloads.length - records.length;
-      if (broken > 0) deps.onRefused(broken, 'not an event');
+      if (broken > 0) deps.onBroken(broken);
+      let refused = 0;
       try {
         await producer.send(deps.topic, records, abort.signal);
       } catch (error) {
         if (abort.signal.aborted) return;
+        if (error instanceof NothingAcceptedError) {
+          // With more events beside it, a single bad one can be told from a topic at fault.
+          await pause(REFUSED_RETRY_MS, abort.signal);
+          outbox.release();
+          continue;
+        }
         if (!(error instanceof RecordsRefusedError)) throw error;
-        deps.onRefused(error.refused.length, error.message);
+        const { refused: kept, message } = error as RecordsRefusedError<EventRecord>;
+        while (!deps.keepRefused(kept, message)) {
+          await pause(REFUSED_RETRY_MS, abort.signal);
+          if (abort.signal.aborted) return;
+        }
+        refused = kept.length;
       }
       outbox.acknowledge(batch);
       const [oldest] = records;
-      deps.onPublished(records.length, oldest === undefined ? Date.now() : occurredAtMs(oldest));
+      deps.onPublished(
+        records.length - refused,
+        oldest === undefined ? Date.now() : occurredAtMs(oldest),
+      );
     }
   }
 

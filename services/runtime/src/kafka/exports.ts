@@ -7,6 +7,7 @@ export * from './group-consumer.js';
 export { murmur2 } from './murmur2.js';
 export * from './producer.js';
 export type { RecordBatch, RecordCursor, StoredRecord } from './record-batch.js';
+export { recordOf } from './record-of.js';
 export { RecordWriter, withLength, writeVarint } from './record-packer.js';
 export type { RecordFormat } from './record-packer.js';
 export type { StartReason } from './start-offset.js';

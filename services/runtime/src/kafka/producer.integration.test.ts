@@ -105,6 +105,29 @@ describe('the producer and a real Kafka', () => {
     expect(values.has('small too')).toBe(true);
   });
 
+  test('INVALID_RECORD loses nothing of a topic that takes no record, and names the one of a topic that takes others', async () => {
+    // A compacted topic answers so to a record without a key, as others do without a schema.
+    const name = `${topic}-compacted`;
+    await admin.ensureTopic({
+      name,
+      partitions: 1,
+      replicationFactor: null,
+      settings: { 'cleanup.policy': 'compact' },
+    });
+    const producer = createKafkaProducer(config, { logger, role: 'test' });
+    const bad = { key: null, value: 'without a key', headers: {} };
+    const good = { key: 'a', value: 'with one', headers: {} };
+    await expect(producer.send(name, [bad, bad], never)).rejects.toMatchObject({
+      type: 'INVALID_RECORD',
+      retryable: true,
+    });
+    const error = await producer.send(name, [good, bad, good], never).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(RecordsRefusedError);
+    expect((error as RecordsRefusedError).refused).toEqual([bad]);
+    producer.stop();
+    await admin.deleteTopic(name);
+  });
+
   test('a clock that is two hours ahead loses nothing: records get through once it is right', async () => {
     const failures: KafkaError[] = [];
     const producer = createKafkaProducer(config, {

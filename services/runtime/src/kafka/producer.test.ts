@@ -1,12 +1,17 @@
 import { describe, expect, it, vi } from 'vitest';
 import { KafkaError } from './errors.js';
-import { createResender, RecordsRefusedError } from './producer.js';
+import { createResender, NothingAcceptedError, RecordsRefusedError } from './producer.js';
 import type { OutgoingRecord } from './producer.js';
 
 /** For what nobody promised to be quick: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
-const limits = { attempt_timeout_ms: 60_000, backoff_first_ms: 1, backoff_max_ms: 4 };
+const limits = {
+  attempt_timeout_ms: 60_000,
+  backoff_first_ms: 1,
+  backoff_max_ms: 4,
+  believes_refusals: false,
+};
 const never = new AbortController().signal;
 
 function record(key: string): OutgoingRecord {
@@ -152,8 +157,69 @@ describe('sending to Kafka', () => {
     expect(sent.toSorted()).toEqual(['a', 'b', 'c', 'd']);
   });
 
-  it.each(['INVALID_TIMESTAMP', 'CORRUPT_MESSAGE'])(
-    'drops no record for %s, which passes: it is sent again, and the failure names it',
+  const isBad = (records: readonly OutgoingRecord[]) => records.some(({ key }) => key === 'bad');
+  const invalid: Send = () => Promise.reject(protocolError('INVALID_RECORD'));
+  const many = (count: number) => Array.from({ length: count }, (_, i) => record(`${i}`));
+
+  it('refuses no record of a topic that takes none, gives up after 16 refusals, keeps its connection and says why', async () => {
+    const { connect, log } = scripted([invalid]);
+    const onFailure = vi.fn<(error: KafkaError) => void>();
+    const producer = createResender(connect, { onFailure }, limits);
+    const error = await producer.send('t', many(2_000), never).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(NothingAcceptedError);
+    expect(error).toMatchObject({ retryable: true, type: 'INVALID_RECORD' });
+    expect(log.filter((line) => line.startsWith('send'))).toHaveLength(16);
+    expect(log.filter((line) => !line.startsWith('send'))).toEqual(['connect 0']);
+    expect(onFailure.mock.calls.map(([each]) => each)).toEqual([error]);
+  });
+
+  it('takes a lone record for refused only when the topic accepts another one beside it', async () => {
+    const { connect } = scripted([(records) => (isBad(records) ? invalid(records) : ok(records))]);
+    const producer = createResender(connect, {}, limits);
+    const bad = record('bad');
+    await producer.send('t', [record('before')], never);
+    await expect(producer.send('t', [bad], never)).rejects.toBeInstanceOf(NothingAcceptedError);
+    const error = await producer.send('t', [bad, record('good')], never).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(RecordsRefusedError);
+    expect(error).toMatchObject({ refused: [bad] });
+  });
+
+  it('sends again what was refused before the topic began to accept', async () => {
+    let refusals = 5;
+    const accepted = new Set<string>();
+    const { connect } = scripted([
+      (records) => {
+        refusals -= 1;
+        if (refusals >= 0) return invalid(records);
+        for (const { key } of records) accepted.add(String(key));
+        return ok(records);
+      },
+    ]);
+    const producer = createResender(connect, {}, limits);
+    await producer.send('t', many(6), never);
+    expect(accepted.size).toBe(6);
+  });
+
+  it('finds a single bad record among the 10,000 of the largest batch, wherever it stands', async () => {
+    for (const at of [0, 1, 4_999, 5_000, 9_999]) {
+      const accepted = new Set<OutgoingRecord>();
+      const { connect } = scripted([
+        (records) => {
+          if (isBad(records)) return invalid(records);
+          for (const each of records) accepted.add(each);
+          return ok(records);
+        },
+      ]);
+      const batch = many(10_000).with(at, record('bad'));
+      const producer = createResender(connect, {}, limits);
+      const error = await producer.send('t', batch, never).catch((e: unknown) => e);
+      expect(error).toMatchObject({ refused: [record('bad')] });
+      expect(accepted.size).toBe(9_999);
+    }
+  });
+
+  it.each(['INVALID_TIMESTAMP', 'CORRUPT_MESSAGE', 'INVALID_TOPIC_EXCEPTION'])(
+    'drops no record for %s: it is sent again, and the failure names it',
     async (type) => {
       let isWrong = true;
       const failures: KafkaError[] = [];

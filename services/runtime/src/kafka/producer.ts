@@ -1,7 +1,8 @@
 /**
  * Guarantee: when `send` resolves, every record is on all in-sync replicas; a record may be there
  * several times. Records of one `send` keep their order per key, and so do successive `send`s,
- * because only one is ever in flight; a repetition repeats the whole batch in the same order.
+ * because only one is ever in flight; a repetition repeats the whole batch in the same order. Only a
+ * batch that a broker refuses is taken apart, and its parts arrive in any order.
  *
  * The rule behind it (ADR 0002): kafkajs's own retries and its idempotent producer lose records when
  * a leader moves. So it gets no retries, and after any rejection the whole client is thrown away, a
@@ -33,7 +34,10 @@ export const outgoingRecordFormat: RecordFormat<OutgoingRecord> = {
   },
 };
 
-/** Records that no repetition will get through. The other records of the batch are acknowledged. */
+/**
+ * Records that no repetition will get through, though the topic takes others. The other records of the
+ * batch are acknowledged.
+ */
 export class RecordsRefusedError<T = OutgoingRecord> extends KafkaError {
   readonly refused: readonly T[];
 
@@ -44,6 +48,21 @@ export class RecordsRefusedError<T = OutgoingRecord> extends KafkaError {
       cause,
     });
     this.refused = refused;
+  }
+}
+
+/**
+ * Brokers refused every record that was tried, so the topic is at fault and not the records: a broker
+ * that checks schemas answers so for a topic without one. Nothing of this send may be dropped.
+ */
+export class NothingAcceptedError extends KafkaError {
+  constructor(topic: string, refusals: number, cause: KafkaError) {
+    super(
+      'kafka_rejected',
+      `${topic} accepts nothing: ${refusals} refusals in a row, the last one ${cause.message}. ` +
+        'Events wait. Check max.message.bytes and the schema validation of the topic',
+      { retryable: true, type: cause.type, cause },
+    );
   }
 }
 
@@ -59,8 +78,10 @@ export interface KafkaProducer<T = OutgoingRecord> {
    * Sends a batch again and again until it is acknowledged. One call at a time.
    *
    * @throws KafkaError `kafka_aborted` when the signal fired: the batch may or may not be there.
-   * @throws RecordsRefusedError when brokers refuse single records for good (too large, invalid):
-   *   it names them, and all the others of the batch are there.
+   * @throws RecordsRefusedError when brokers refuse single records permanently (too large, invalid) and
+   *   take others: it names them, and all the others of the batch are there.
+   * @throws NothingAcceptedError when they refuse all that is tried. Send again, with more records when
+   *   there are more: a refused record is told from a topic at fault only beside an accepted one.
    */
   send(topic: string, records: readonly T[], signal: AbortSignal): Promise<void>;
   /** Ends the connection at once. */
@@ -77,23 +98,28 @@ export interface ProducerHooks {
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 2_000;
 /**
+ * Refusals without an acceptance between them after which the topic is taken to be at fault. A single
+ * bad record among 10,000, the largest batch, is found with fewer.
+ */
+const REFUSALS_MAX = 16;
+/**
  * Errors of a broker that the same record will meet every time. INVALID_TIMESTAMP is none of them: a
  * batch carries the time at which it is packed, by this machine's clock, so that a try after the clock
  * was set right gets through. Nor is CORRUPT_MESSAGE: what the network or a broker's disk spoiled is
  * packed anew with every try.
  */
-const HOPELESS_TYPES = new Set([
-  'MESSAGE_TOO_LARGE',
-  'RECORD_LIST_TOO_LARGE',
-  'INVALID_TOPIC_EXCEPTION',
-  'INVALID_RECORD',
-]);
+const HOPELESS_TYPES = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD']);
 
 export interface ProducerDeps {
   readonly logger: DebugLog;
   /** Part of the client id, such as `proxy`. */
   readonly role: string;
   readonly hooks?: ProducerHooks;
+  /**
+   * Whether a record counts as refused although no other one was accepted beside it. For those who lose
+   * nothing by it; `NothingAcceptedError` is not thrown then.
+   */
+  readonly believesRefusals?: boolean;
 }
 
 export function createKafkaProducer(config: KafkaConfig, deps: ProducerDeps): KafkaProducer {
@@ -114,6 +140,7 @@ export function createFormatProducer<T>(
       config.request_timeout_ms + 2 * (config.brokers.length + 1) * config.connect_timeout_ms,
     backoff_first_ms: BACKOFF_FIRST_MS,
     backoff_max_ms: BACKOFF_MAX_MS,
+    believes_refusals: deps.believesRefusals ?? false,
   });
 }
 
@@ -171,6 +198,7 @@ interface ResenderConfig {
   readonly attempt_timeout_ms: number;
   readonly backoff_first_ms: number;
   readonly backoff_max_ms: number;
+  readonly believes_refusals: boolean;
 }
 
 /** The rule alone, apart from kafkajs, so that it can be tested. */
@@ -224,11 +252,12 @@ export function createResender<T>(
     }
   }
 
-  async function sendUntilAcknowledged(
+  /** Null when acknowledged, else the refusal that a repetition would meet again. */
+  async function sendUntilAnswered(
     topic: string,
     records: readonly T[],
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<KafkaError | null> {
     for (let failures = 0; ;) {
       if (signal.aborted) {
         throw new KafkaError('kafka_aborted', 'send: ended by the caller', { retryable: true });
@@ -238,15 +267,13 @@ export function createResender<T>(
         // One after the other is the point.
         await attempt(topic, records, signal);
         hooks.onAcknowledged?.(records.length, performance.now() - startedAt);
-        return;
+        return null;
       } catch (thrown) {
-        discard();
         const error = kafkaErrorOf(thrown, `send to ${topic}`);
+        // The broker has answered in order, so the connection is sound.
+        if (error.type !== null && HOPELESS_TYPES.has(error.type)) return error;
+        discard();
         if (error.code === 'kafka_aborted') throw error;
-        if (error.type !== null && HOPELESS_TYPES.has(error.type)) {
-          await halve(topic, records, signal, error);
-          return;
-        }
         const delayMs = backoffMs(config, failures);
         failures += 1;
         hooks.onFailure?.(error, failures, delayMs);
@@ -255,25 +282,41 @@ export function createResender<T>(
     }
   }
 
-  /** Finds the records that are refused for good; the others get through. */
-  async function halve(
-    topic: string,
-    records: readonly T[],
-    signal: AbortSignal,
-    error: KafkaError,
-  ): Promise<void> {
-    if (records.length <= 1) throw new RecordsRefusedError(records, error);
-    const middle = records.length >> 1;
+  /**
+   * Sends a batch, and halves what is refused until single records are left: a response of version 7
+   * names none. Of two halves one is tried first by chance, so that a repetition takes another way to
+   * the first record that is accepted.
+   */
+  async function deliver(topic: string, records: readonly T[], signal: AbortSignal): Promise<void> {
+    const parts = [records];
     const refused: T[] = [];
-    for (const half of [records.slice(0, middle), records.slice(middle)]) {
-      try {
-        await sendUntilAcknowledged(topic, half, signal);
-      } catch (thrown) {
-        if (!(thrown instanceof RecordsRefusedError)) throw thrown;
-        refused.push(...(thrown as RecordsRefusedError<T>).refused);
+    /** Refused before anything was accepted: the topic may have been at fault. */
+    let suspects: T[] = [];
+    let isTopicSound = config.believes_refusals;
+    let inARow = 0;
+    let last: KafkaError | null = null;
+    for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
+      const refusal = await sendUntilAnswered(topic, part, signal);
+      if (refusal === null) {
+        inARow = 0;
+        isTopicSound = true;
+        parts.push(...suspects.map((record) => [record]));
+        suspects = [];
+        continue;
       }
+      last = refusal;
+      inARow += 1;
+      if (part.length > 1) parts.push(...halvesOf(part));
+      else (isTopicSound ? refused : suspects).push(...part);
+      const isOut = parts.length === 0 && !isTopicSound;
+      if (isOut || (inARow >= REFUSALS_MAX && !config.believes_refusals)) {
+        const error = new NothingAcceptedError(topic, inARow, refusal);
+        hooks.onFailure?.(error, inARow, 0);
+        throw error;
+      }
+      await delay(backoffMs(config, inARow - 1), undefined, { signal }).catch(() => undefined);
     }
-    if (refused.length > 0) throw new RecordsRefusedError(refused, error);
+    if (last !== null && refused.length > 0) throw new RecordsRefusedError(refused, last);
   }
 
   return {
@@ -282,13 +325,20 @@ export function createResender<T>(
       if (records.length === 0) return;
       isSending = true;
       try {
-        await sendUntilAcknowledged(topic, records, signal);
+        await deliver(topic, records, signal);
       } finally {
         isSending = false;
       }
     },
     stop: discard,
   };
+}
+
+/** Two halves, in an order by chance. */
+function halvesOf<T>(records: readonly T[]): (readonly T[])[] {
+  const middle = records.length >> 1;
+  const halves = [records.slice(0, middle), records.slice(middle)];
+  return Math.random() < 0.5 ? halves : halves.toReversed();
 }
 
 /** Doubles from the first to the largest delay, less up to half by chance, so that proxies do not march in step. */
