@@ -55,7 +55,7 @@ export function createKafkaAdmin(
   config: KafkaConfig,
   deps: { readonly logger: Logger; readonly role: string },
 ): KafkaAdmin {
-  const client = createKafkaClient(config, { ...deps, retries: ADMIN_RETRIES });
+  const client = createKafkaClient(config, { ...deps, use: 'admin', retries: ADMIN_RETRIES });
   const admin = client.kafka.admin({ retry: { retries: ADMIN_RETRIES } });
   let connected: Promise<void> | null = null;
 

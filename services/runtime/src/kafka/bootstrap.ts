@@ -9,6 +9,8 @@ import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import kafkajs from 'kafkajs';
 import { KafkaError } from './errors.js';
+import { lackOf } from './support.js';
+import type { BrokerVersions, ClientUse } from './support.js';
 
 /** Connecting and authenticating may take `connect_timeout_ms` each. */
 const CONNECT_STEPS = 2;
@@ -20,12 +22,13 @@ interface Destination {
 
 interface ConnectionPool extends Destination {
   readonly connectionTimeout: number;
+  readonly socketFactory: object;
   readonly pool: readonly { readonly socket?: Socket }[];
 }
 
 interface SeedBroker {
   readonly connectionPool: ConnectionPool;
-  readonly versions: unknown;
+  readonly versions: BrokerVersions;
   connect(): Promise<void>;
   disconnect(): Promise<void>;
 }
@@ -34,7 +37,7 @@ interface BrokerPool {
   readonly connectionPoolBuilder: { build(destination?: Destination): Promise<ConnectionPool> };
   readonly rootLogger: unknown;
   seedBroker: SeedBroker | undefined;
-  versions: unknown;
+  versions: BrokerVersions;
   brokers: Record<string, unknown>;
   hasConnectedBrokers(): boolean;
   createBroker(options: { connectionPool: ConnectionPool; logger: unknown }): SeedBroker;
@@ -61,6 +64,14 @@ export function bootstrapList(brokers: readonly string[], random = Math.random):
   });
   const start = Math.floor(random() * all.length);
   return [...all.slice(start), ...all.slice(0, start)];
+}
+
+/** By what kafkajs carries from a client to its pool. */
+const uses = new WeakMap<object, ClientUse>();
+
+/** Says what a client is for, so that brokers that lack something for that are refused. */
+export function registerUse(socketFactory: object, use: ClientUse): void {
+  uses.set(socketFactory, use);
 }
 
 let installed = false;
@@ -122,13 +133,27 @@ async function connectToAny(pool: BrokerPool): Promise<void> {
     tried.add(address);
     try {
       await connectInTime(seed);
+      checkVersions(seed);
       pool.versions = seed.versions;
       return;
     } catch (error) {
       last = error;
-      if ((error as Error).name.includes('SASL')) refusal = error;
+      const { name, code } = error as Error & { code?: unknown };
+      if (name.includes('SASL') || code === 'kafka_unsupported') refusal = error;
     }
   }
+}
+
+/** @throws KafkaError `kafka_unsupported` */
+function checkVersions({ connectionPool, versions }: SeedBroker): void {
+  const lack = lackOf(versions, uses.get(connectionPool.socketFactory) ?? 'admin');
+  if (lack === null) return;
+  throw new KafkaError(
+    'kafka_unsupported',
+    `broker ${connectionPool.host}:${connectionPool.port} is not supported: ${lack}. ` +
+      'Use Apache Kafka 2.4 or later; docs/reference/kafka-support.md names the others',
+    { retryable: true },
+  );
 }
 
 /** kafkajs gives a broker that accepts connections the time of a whole request for its first answer. */

@@ -7,10 +7,11 @@ import { createRequire } from 'node:module';
 import net from 'node:net';
 import tls from 'node:tls';
 import kafkajs from 'kafkajs';
-import type { Kafka, LogEntry, SASLOptions } from 'kafkajs';
-import { bootstrapList, installBootstrap } from './bootstrap.js';
+import type { ISocketFactory, Kafka, LogEntry, SASLOptions } from 'kafkajs';
+import { bootstrapList, installBootstrap, registerUse } from './bootstrap.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError } from './errors.js';
+import type { ClientUse } from './support.js';
 
 const KEEP_ALIVE_DELAY_MS = 30_000;
 
@@ -42,6 +43,8 @@ export function createKafkaClient(
   deps: {
     readonly logger: DebugLog;
     readonly role: string;
+    /** Brokers that lack what this needs are refused in words. */
+    readonly use: ClientUse;
     readonly retries?: number;
   },
 ): KafkaClient {
@@ -54,6 +57,23 @@ export function createKafkaClient(
   const ssl = tlsOptionsOf(config);
   const sasl = saslOf(config);
   const clientId = `${config.client_id}-${deps.role}`.slice(0, 249);
+  const socketFactory: ISocketFactory = ({ host, port, ssl: options, onConnect }) => {
+    if (isDestroyed) throw discarded();
+    // The types say that `ssl` is always there; kafkajs leaves it out without TLS.
+    const secure = options as tls.ConnectionOptions | undefined | null;
+    const socket =
+      secure === undefined || secure === null
+        ? net.connect({ host, port, noDelay: true }, onConnect)
+        : tls.connect(
+            { host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...secure },
+            onConnect,
+          );
+    socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    return socket;
+  };
+  registerUse(socketFactory, deps.use);
   const kafka = new kafkajs.Kafka({
     brokers: bootstrapList(config.brokers),
     clientId,
@@ -64,22 +84,7 @@ export function createKafkaClient(
     retry: { retries: deps.retries ?? 0, initialRetryTime: 200, maxRetryTime: 5_000 },
     logLevel: kafkajs.logLevel.INFO,
     logCreator: () => logBridge(deps.logger),
-    socketFactory: ({ host, port, ssl: options, onConnect }) => {
-      if (isDestroyed) throw discarded();
-      // The types say that `ssl` is always there; kafkajs leaves it out without TLS.
-      const secure = options as tls.ConnectionOptions | undefined | null;
-      const socket =
-        secure === undefined || secure === null
-          ? net.connect({ host, port, noDelay: true }, onConnect)
-          : tls.connect(
-              { host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...secure },
-              onConnect,
-            );
-      socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
-      sockets.add(socket);
-      socket.once('close', () => sockets.delete(socket));
-      return socket;
-    },
+    socketFactory,
     ...(ssl === null ? {} : { ssl }),
     ...(sasl === null ? {} : { sasl }),
   });

@@ -56,7 +56,12 @@ export function createConsumerLife(
   deps: { readonly logger: Logger },
 ): ConsumerLife {
   const groupId = config.consumer.group_id;
-  const client = createKafkaClient(config.kafka, { ...deps, role: config.role, retries: 2 });
+  const client = createKafkaClient(config.kafka, {
+    ...deps,
+    role: config.role,
+    use: 'consume',
+    retries: 2,
+  });
   let findCoordinator: (() => Promise<Coordinator>) | null = null;
   let memberId: string | null = null;
   let isOver = false;

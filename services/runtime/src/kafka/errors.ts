@@ -5,6 +5,7 @@ import { messageOf, SockscopeError } from '../errors.js';
  * - `kafka_timeout`: no answer in time. The same uncertainty.
  * - `kafka_aborted`: the caller's signal ended it. The same uncertainty.
  * - `kafka_auth`: TLS, SASL or an ACL of Kafka refused us.
+ * - `kafka_unsupported`: a broker does not speak what is needed; nothing was sent.
  * - `kafka_rejected`: a broker answered with another error; `type` names it.
  */
 export type KafkaErrorCode =
@@ -12,6 +13,7 @@ export type KafkaErrorCode =
   | 'kafka_timeout'
   | 'kafka_aborted'
   | 'kafka_auth'
+  | 'kafka_unsupported'
   | 'kafka_rejected';
 
 /** What this module throws. `retryable`: the same call may succeed later without a change on our side. */

@@ -12,3 +12,4 @@ export { RecordWriter, withLength, writeVarint } from './record-packer.js';
 export type { RecordFormat } from './record-packer.js';
 export type { StartReason } from './start-offset.js';
 export * from './topic-reader.js';
+export { API_NEEDS, BROKERS, lackOfBroker } from './support.js';

@@ -331,7 +331,7 @@ describe('a consumer that looks at its group', () => {
     const clientId = (await members())[0]?.clientId ?? '';
     const client = createKafkaClient(
       { ...kafka, client_id: clientId.slice(0, clientId.indexOf('-')) },
-      { logger, role: clientId.slice(clientId.indexOf('-') + 1) },
+      { logger, use: 'consume', role: clientId.slice(clientId.indexOf('-') + 1) },
     );
     const consumer = client.kafka.consumer({
       groupId: kafka.topic,

@@ -10,6 +10,7 @@
  */
 import { createRequire } from 'node:module';
 import type { ICustomPartitioner } from 'kafkajs';
+import { KafkaError } from './errors.js';
 import { PackedBatch } from './record-packer.js';
 
 interface ProduceArguments {
@@ -49,14 +50,17 @@ export function installProduceEncoder(): void {
   if (installed) return;
   installed = true;
   const require = createRequire(import.meta.url);
-  const path = require.resolve('kafkajs/src/protocol/requests/produce/v7/request');
-  const original = require(path) as BuildRequest;
   const EncoderClass = require('kafkajs/src/protocol/encoder') as new (size: number) => Encoder;
-  const cached = require.cache[path];
-  // kafkajs asks for this module anew with every request, so it finds what stands here.
-  if (cached !== undefined) {
+  for (let version = 0; version <= PRODUCE_VERSION; version += 1) {
+    const path = require.resolve(`kafkajs/src/protocol/requests/produce/v${version}/request`);
+    const original = require(path) as BuildRequest;
+    const cached = require.cache[path];
+    if (cached === undefined) throw new Error(`kafkajs has no Produce ${version}`);
+    // kafkajs asks for this module anew with every request, so it finds what stands here.
     cached.exports = (args: ProduceArguments): ProduceRequest => {
       if (!isPacked(args)) return original(args);
+      // A broker among newer ones: it would acknowledge records and store something else.
+      if (version < PRODUCE_VERSION) throw unsupported(version);
       return {
         apiKey: PRODUCE_API_KEY,
         apiVersion: PRODUCE_VERSION,
@@ -72,6 +76,15 @@ export function installProduceEncoder(): void {
       };
     };
   }
+}
+
+function unsupported(version: number): KafkaError {
+  return new KafkaError(
+    'kafka_unsupported',
+    `a broker speaks Produce ${version} at most, and version ${PRODUCE_VERSION} is needed: ` +
+      'use Apache Kafka 2.4 or later',
+    { retryable: true },
+  );
 }
 
 function isPacked(args: ProduceArguments): boolean {

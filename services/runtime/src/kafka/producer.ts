@@ -153,7 +153,7 @@ async function connectLink<T>(
   installProduceEncoder();
   /** Partitions of each topic, as far as they are known. */
   const counts = new Map<string, number>();
-  const client = createKafkaClient(config, deps);
+  const client = createKafkaClient(config, { ...deps, use: 'produce' });
   const producer = client.kafka.producer({
     idempotent: false,
     maxInFlightRequests: 1,

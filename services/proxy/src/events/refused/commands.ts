@@ -74,7 +74,7 @@ async function refusedOf(send_: () => Promise<void>): Promise<readonly OutgoingR
     return [];
   } catch (error) {
     if (error instanceof RecordsRefusedError) {
-      return (error as RecordsRefusedError<OutgoingRecord>).refused;
+      return (error as RecordsRefusedError).refused;
     }
     throw error;
   }
