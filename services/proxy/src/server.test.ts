@@ -312,6 +312,24 @@ describe('limits', () => {
     expect(await proxy.metric(FAILURES, { kind: 'reset' })).toBe(0);
   });
 
+  it('two sources that hold all handshakes lose their oldest to a third source', async () => {
+    const proxy = await harness({
+      config: { limits: { max_handshakes: 4, max_handshakes_per_source: 2 } },
+    });
+    const origin = await echo();
+    const flood: TestClient[] = [];
+    for (const source of ['127.0.0.2', '127.0.0.2', '127.0.0.3', '127.0.0.3']) {
+      flood.push(await client(proxy, source));
+    }
+    await waitFor(() => proxy.server.connections === 4, 'four connections');
+    const other = await client(proxy, '127.0.0.4');
+    other.send(GREETING, requestFor('127.0.0.1', origin.port));
+    expect((await other.read(12))[3]).toBe(0);
+    await waitFor(() => flood.some((c) => c.hasEnded), 'a connection that gave its place up');
+    expect(flood.filter((c) => c.hasEnded)).toHaveLength(1);
+    expect(await proxy.metric(LIMITS, { limit: 'max_handshakes' })).toBe(1);
+  });
+
   it('max_handshakes_per_source counts each address apart', async () => {
     const proxy = await harness({ config: { limits: { max_handshakes_per_source: 1 } } });
     const origin = await echo();

@@ -19,6 +19,7 @@ import type { LimitsConfig } from './limits/config.js';
 import { descriptorLimit, sessionsWithin } from './limits/descriptors.js';
 import { DeadlineQueue } from './collections/deadline-queue.js';
 import { IntrusiveSet } from './collections/intrusive-set.js';
+import { SourceTree } from './collections/source-tree.js';
 import type { ListenerConfig } from './listener/config.js';
 import { createListener } from './listener/listener.js';
 import { SessionGate } from './policy/session-gate.js';
@@ -67,8 +68,6 @@ export interface ProxyServer {
 
 /** How long a destination may still take when the client has ended its side already. */
 const ABANDON_AFTER_MS = 1_000;
-/** Refused clients that are waited for at once; above it the first of them is closed early. */
-const MAX_LINGERING = 1_024;
 /** How often `stop` looks whether the sessions are gone. */
 const DRAIN_POLL_MS = 20;
 /** How long sessions have that were told to end: their sockets are only closed. */
@@ -109,7 +108,9 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
     abandonDeadlines: new DeadlineQueue(ABANDON_AFTER_MS),
-    lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms, MAX_LINGERING),
+    lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms),
+    handshakes: new SourceTree(),
+    lingering: new SourceTree(),
     open,
     aclGeneration: () => revocation.generation,
   };

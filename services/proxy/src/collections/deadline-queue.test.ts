@@ -47,32 +47,6 @@ describe('a queue of deadlines', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('above its number ends the first one early, and forgets those that were taken out', () => {
-    const queue = new DeadlineQueue(100, 2);
-    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(make);
-    for (const node of [a, b]) if (node !== undefined) queue.add(node);
-    if (a !== undefined) queue.remove(a);
-    if (c !== undefined) queue.add(c);
-    expect(expired).toEqual([]);
-    if (d !== undefined) queue.add(d);
-    expect(expired).toEqual(['b']);
-    vi.advanceTimersByTime(101);
-    expect(expired).toEqual(['b', 'c', 'd']);
-  });
-
-  it.each([0, 1, 2])('never expires a node that was taken out (number %i of three)', (index) => {
-    const queue = new DeadlineQueue(100);
-    const nodes = ['a', 'b', 'c'].map(make);
-    for (const node of nodes) queue.add(node);
-    const gone = nodes[index];
-    if (gone !== undefined) {
-      queue.remove(gone);
-      queue.remove(gone);
-    }
-    vi.advanceTimersByTime(200);
-    expect(expired).toEqual(['a', 'b', 'c'].filter((_, i) => i !== index));
-  });
-
   it('begins anew for a node that is added again', () => {
     const queue = new DeadlineQueue(100);
     const node = make('a');

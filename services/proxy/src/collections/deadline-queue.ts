@@ -14,19 +14,13 @@ export interface DeadlineNode {
  */
 export class DeadlineQueue {
   readonly durationMs: number;
-  readonly #most: number;
-  #count = 0;
   #head: DeadlineNode | null = null;
   #tail: DeadlineNode | null = null;
   #timer: NodeJS.Timeout | null = null;
 
-  /**
-   * @param durationMs how far ahead every deadline lies, in milliseconds; 0 is never.
-   * @param most how many lie here at once: above it the first one ends early.
-   */
-  constructor(durationMs: number, most = Number.POSITIVE_INFINITY) {
+  /** @param durationMs how far ahead every deadline lies, in milliseconds; 0 is never. */
+  constructor(durationMs: number) {
     this.durationMs = durationMs;
-    this.#most = most;
   }
 
   /** Puts `node` here, and takes it out of the queue that it lies in. */
@@ -40,12 +34,7 @@ export class DeadlineQueue {
     if (this.#tail === null) this.#head = node;
     else this.#tail.deadlineNext = node;
     this.#tail = node;
-    this.#count += 1;
     if (this.#timer === null) this.#arm(this.durationMs);
-    const first = this.#head;
-    if (this.#count <= this.#most || first === null) return;
-    this.remove(first);
-    first.onDeadline(this);
   }
 
   remove(node: DeadlineNode): void {
@@ -54,7 +43,6 @@ export class DeadlineQueue {
     else node.deadlinePrev.deadlineNext = node.deadlineNext;
     if (node.deadlineNext === null) this.#tail = node.deadlinePrev;
     else node.deadlineNext.deadlinePrev = node.deadlinePrev;
-    this.#count -= 1;
     node.deadlineQueue = null;
     node.deadlinePrev = null;
     node.deadlineNext = null;

@@ -4,8 +4,9 @@ import type { AUTH_METHODS } from '@sockscope/schemas';
 import { canonicalIp } from '@sockscope/schemas/net';
 import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.js';
 import type { IntrusiveSet, SetMember } from '../collections/intrusive-set.js';
-import { sourceKey } from '../limits/admission.js';
+import type { SourceTree } from '../collections/source-tree.js';
 import type { Admission, LimitName } from '../limits/admission.js';
+import { networksOf, sourceKey } from '../limits/source.js';
 import type { HeaderSource } from '../listener/proxy-header.js';
 import type { ClientIdentity, CommandName } from '../policy/policy.js';
 import type { Relay } from '../relay/relay.js';
@@ -31,6 +32,10 @@ export interface ConnectionContext extends CommandContext, HandshakeContext {
   /** When a client that has ended without a word is given up. */
   readonly abandonDeadlines: DeadlineQueue;
   readonly lingerDeadlines: DeadlineQueue;
+  /** Connections that hold a place among the handshakes. */
+  readonly handshakes: SourceTree<Connection>;
+  /** Refused clients that are waited for. */
+  readonly lingering: SourceTree<Connection>;
   /** Every connection that no relay has taken over, for shutdown. */
   readonly open: IntrusiveSet<Connection>;
 }
@@ -50,6 +55,9 @@ type Phase = (typeof PHASE)[keyof typeof PHASE];
 
 /** Bytes that a client may send before its destination is reached; more wait in the kernel. */
 const MAX_EARLY_BYTES = 64 * 1024;
+
+/** Refused clients that are waited for at once; above it the source with most loses its oldest. */
+const MAX_LINGERING = 1_024;
 
 /**
  * A client from its acceptance to the relay: its handshake, then the socket of its command, without
@@ -77,6 +85,7 @@ export class Connection
   sourceIp = '';
   sourcePort = 0;
   source = '';
+  networks: readonly string[] = [];
 
   readonly #context: ConnectionContext;
   readonly #socket: PlainSocket;
@@ -112,13 +121,21 @@ export class Connection
     this.#setSource(ip, socket.remotePort ?? 0);
     const isBehindBalancer = hasProxyHeader(ip);
     // Behind a load balancer all connections come from one address: its clients count apart.
-    const limit = context.admission.beginHandshake(isBehindBalancer ? null : this.source);
+    const source = isBehindBalancer ? null : this.source;
+    let limit = context.admission.beginHandshake(source);
+    const displaced =
+      limit === 'max_handshakes' ? context.handshakes.oldestToDisplace(this.networks) : null;
+    if (displaced !== null) {
+      displaced.displace();
+      limit = context.admission.beginHandshake(source);
+    }
     if (limit !== null) {
       this.#failByLimit(limit);
       return;
     }
     this.#isHandshaking = true;
     this.#isAttributed = !isBehindBalancer;
+    context.handshakes.add(this.networks, this);
     this.#handshake = new Handshake(context, this, isBehindBalancer);
     context.open.add(this);
     context.handshakeDeadlines.add(this);
@@ -128,6 +145,13 @@ export class Connection
     this.sourceIp = ip;
     this.sourcePort = port;
     this.source = sourceKey(ip);
+    this.networks = networksOf(ip);
+  }
+
+  /** Gives its place up to a source that has fewer. */
+  displace(): void {
+    if (this.#isUndecided) this.#failByLimit('max_handshakes');
+    else this.destroy();
   }
 
   onBytes(bytes: Buffer): boolean {
@@ -160,7 +184,10 @@ export class Connection
   }
 
   sourceNamed(source: HeaderSource | null): boolean {
+    const { handshakes } = this.#context;
+    handshakes.delete(this.networks, this);
     if (source !== null) this.#setSource(source.ip, source.port);
+    handshakes.add(this.networks, this);
     const limit = this.#context.admission.attributeHandshake(this.source);
     if (limit !== null) {
       this.#failByLimit(limit);
@@ -248,6 +275,7 @@ export class Connection
     if (!this.#isHandshaking) return;
     this.#isHandshaking = false;
     this.#context.handshakeDeadlines.remove(this);
+    this.#context.handshakes.delete(this.networks, this);
     this.#context.admission.endHandshake(this.#isAttributed ? this.source : null);
   }
 
@@ -263,14 +291,17 @@ export class Connection
    * A handshake keeps its place until then, because its socket is as open as before.
    */
   #linger(last: Buffer): void {
-    if (this.#phase === PHASE.done) return;
+    if (this.#phase === PHASE.lingering || this.#phase === PHASE.done) return;
     this.#phase = PHASE.lingering;
     this.#handshake?.cancel();
     this.#handshake = null;
     this.#early = null;
-    this.#context.lingerDeadlines.add(this);
     this.#socket.end(last);
     this.#socket.resume();
+    const { lingering, lingerDeadlines } = this.#context;
+    lingerDeadlines.add(this);
+    lingering.add(this.networks, this);
+    if (lingering.size > MAX_LINGERING) lingering.oldestOfLargest()?.destroy();
   }
 
   /** Ends a handshake without a message. */
@@ -347,6 +378,7 @@ export class Connection
     this.#endHandshake();
     this.#handshake?.cancel();
     this.#handshake = null;
+    if (this.#phase === PHASE.lingering) this.#context.lingering.delete(this.networks, this);
     this.#phase = PHASE.done;
     this.#early = null;
     this.deadlineQueue?.remove(this);

@@ -1,5 +1,4 @@
 import { ANONYMOUS_USER } from '@sockscope/schemas';
-import { parseIp } from '@sockscope/schemas/net';
 import type { LimitsConfig } from './config.js';
 
 /** What refused, by the name of its limit. A closed set: it is a metric label. */
@@ -101,11 +100,4 @@ export class Admission {
     this.#add('max_sessions_per_source', source, step);
     if (user !== ANONYMOUS_USER) this.#add('max_sessions_per_user', user, step);
   }
-}
-
-/** What counts as one source: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from. */
-export function sourceKey(ip: string): string {
-  if (!ip.includes(':')) return ip;
-  const [high = 0, low = 0] = parseIp(ip)?.words ?? [];
-  return `${high.toString(16)}:${low.toString(16)}/64`;
 }

@@ -11,7 +11,7 @@ export const limitsConfig = z.object({
   reply_linger_ms: durationMs({ min: 100, max: 10_000 }).default(5_000).meta({
     env: 'PROXY_REPLY_LINGER',
     description:
-      'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s at most); beyond 1,024 that are waited for, the first of them is closed early',
+      'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s at most); beyond 1,024 that are waited for, the source with most of them loses its oldest',
   }),
   max_sessions: integer({ min: 0 }).default(9_000).meta({
     env: 'PROXY_MAX_SESSIONS',
@@ -28,7 +28,7 @@ export const limitsConfig = z.object({
   max_handshakes: integer({ min: 1 }).default(4_096).meta({
     env: 'PROXY_MAX_HANDSHAKES',
     description:
-      'connections at once that have not sent their whole request yet, or were refused before it and are still open',
+      'connections at once that have not sent their whole request yet, or were refused before it and are still open; when all are taken, the source that has most of them loses its oldest to one that has fewer',
   }),
   max_handshakes_per_source: integer({ min: 0 }).default(1_024).meta({
     env: 'PROXY_MAX_HANDSHAKES_PER_SOURCE',

@@ -11,6 +11,8 @@ export interface ClientIdentity {
   readonly sourcePort: number;
   /** What counts as one source for limits. */
   readonly source: string;
+  /** The networks that the source lies in, for what is served in turn. */
+  readonly networks: readonly string[];
 }
 
 /** A destination as rules look at it. */
