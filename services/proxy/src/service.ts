@@ -93,7 +93,11 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
     { ...config.acl, own_endpoints: ownEndpointsOf(config) },
     { logger, metrics: registry },
   );
-  const authenticator = createAuthenticator(config.auth, { logger, metrics: registry });
+  const authenticator = createAuthenticator(config.auth, {
+    logger,
+    metrics: registry,
+    deadlineMs: config.limits.handshake_timeout_ms,
+  });
   const relay = createRelay(config.relay, { logger, metrics: registry });
   const server = createProxyServer(
     {

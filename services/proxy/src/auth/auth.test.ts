@@ -194,6 +194,31 @@ describe('the authenticator', () => {
     expect((await login(auth, 'alice', 's3cret', '2001:db8:0:1::1')).ok).toBe(true);
   });
 
+  it('slows down the /56 and the /48 of many IPv6 /64s, and only those', async () => {
+    const auth = await started();
+    for (let i = 0; i <= 4 * defaults.free_failures_per_address; i += 1) {
+      await login(auth, `user${i}`, 'x', `2001:db8:0:${(i % 8).toString(16)}::1`);
+    }
+    for (const inside of ['2001:db8:0:ff::1', '2001:db8:0:100::1']) {
+      expect(await login(auth, 'alice', 's3cret', inside)).toMatchObject({ kind: 'throttled' });
+    }
+    expect((await login(auth, 'alice', 's3cret', '2001:db8:1::1')).ok).toBe(true);
+  });
+
+  it('a login whose client has left before it was hashed does not count as failed', async () => {
+    const auth = await started({ hash_concurrency: 1 });
+    const running = login(auth, 'bob', 'hunter2');
+    for (let i = 0; i < 2 * defaults.free_failures; i += 1) {
+      const leaving = new AbortController();
+      const { signal } = leaving;
+      const left = auth.verify(Buffer.from('alice'), Buffer.from(`${i}`), '192.0.2.1', signal);
+      leaving.abort();
+      await left;
+    }
+    await running;
+    expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
+  });
+
   /** Makes the address of `login` wait, with names that nobody has. */
   async function exhaust(auth: ManagedAuthenticator) {
     for (let i = 0; i <= defaults.free_failures_per_address; i += 1) {

@@ -1,11 +1,12 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
-import { formatIp, parseIp } from '@sockscope/schemas/net';
 import { LRUCache } from 'lru-cache';
+import { networksOf } from '../limits/source.js';
 import { createWatchedFile } from '../policy-file/watched-file.js';
 import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
 import type { AuthConfig } from './config.js';
-import { Gate } from './gate.js';
+import { HashQueue } from './hash-queue.js';
+import type { HashOutcome } from './hash-queue.js';
 import { createAuthMetrics } from './metrics.js';
 import { DEFAULT_COST, passwordMatches } from './password.js';
 import type { PasswordHash } from './password.js';
@@ -20,7 +21,13 @@ export type AuthOutcome =
 
 /** Username/password of RFC 1929. Takes the same time for unknown users as for wrong passwords. */
 export interface Authenticator {
-  verify(username: Buffer, password: Buffer, sourceIp: string): Promise<AuthOutcome>;
+  /** @param signal aborts when the client has gone: then nothing is hashed for it any more. */
+  verify(
+    username: Buffer,
+    password: Buffer,
+    sourceIp: string,
+    signal?: AbortSignal,
+  ): Promise<AuthOutcome>;
   /** Groups of a user, empty where the user is unknown: asked with every decision. */
   groupsOf(user: string): readonly string[];
 }
@@ -43,6 +50,7 @@ export interface ManagedAuthenticator extends Authenticator {
 
 const SETTLE_MS = 100;
 const BUSY_RETRY_MS = 1_000;
+const DEADLINE_MS = 10_000;
 /** Time in which one failure is forgotten: of a user at an address, and of an address as a whole. */
 const PAIR_DECAY_MS = 900_000;
 const ADDRESS_DECAY_MS = 60_000;
@@ -60,19 +68,19 @@ interface Proven {
   readonly untilMs: number;
 }
 
-interface ThrottleKeys {
-  /** The address, or address and user where that pair counts as an address of its own. */
+/** Where a login comes from, and by what its failures are counted. */
+interface Origin {
+  /** From the widest network to the source itself. */
+  readonly networks: readonly string[];
+  /** The source, or source and user where that pair counts as a source of its own. */
   readonly address: string;
-  /** Address and user. */
+  /** Source and user. */
   readonly pair: string;
+  readonly isProven: boolean;
 }
 
-/** The unit that one customer has: an IPv4 address or an IPv6 /64. */
-function throttleKey(sourceIp: string): string {
-  const ip = parseIp(sourceIp);
-  if (ip === null) return sourceIp;
-  return ip.bits === 32 ? formatIp(ip) : ip.words.slice(0, 2).join(':');
-}
+/** Failures of a network wider than a source that cost no delay, as a multiple of those of a source. */
+const NETWORK_FREE_FACTOR = 4;
 
 function decodeUtf8(bytes: Buffer): string | null {
   try {
@@ -85,33 +93,47 @@ function decodeUtf8(bytes: Buffer): string | null {
 /** Users of one file, kept current. Without a file nobody can log in, and `enabled` is false. */
 export function createAuthenticator(
   config: AuthConfig,
-  deps: { readonly logger: Logger; readonly metrics: Registry; readonly now?: () => number },
+  deps: {
+    readonly logger: Logger;
+    readonly metrics: Registry;
+    readonly now?: () => number;
+    /** How long a client waits for the answer, in milliseconds. */
+    readonly deadlineMs?: number;
+  },
 ): ManagedAuthenticator {
   const { logger } = deps;
   // Not the clock on the wall: setting it would end delays, or make them last.
   const now = deps.now ?? (() => performance.now());
-  const gate = new Gate(config.hash_concurrency, config.hash_queue);
-  const metrics = createAuthMetrics(deps.metrics, () => gate.waiting);
+  const queue = new HashQueue({
+    concurrency: config.hash_concurrency,
+    max_waiting: config.hash_queue,
+    deadline_ms: deps.deadlineMs ?? DEADLINE_MS,
+  });
+  const metrics = createAuthMetrics(deps.metrics, () => queue.waiting);
   const delays = {
     base_ms: config.base_delay_ms,
     max_ms: config.max_delay_ms,
     entries: config.throttle_entries,
   };
-  // Two counts: guessing one user's password slows down that pair soon, so that one client with
+  // Three counts: guessing one user's password slows down that pair soon, so that one client with
   // an old password does not lock out all others behind the same address; guessing many users'
-  // slows down the address.
+  // slows down the address; guessing from many IPv6 /64s slows down their /56 and /48.
   const pairs = new Throttle({ ...delays, free: config.free_failures, decay_ms: PAIR_DECAY_MS });
   const addresses = new Throttle({
     ...delays,
     free: config.free_failures_per_address,
     decay_ms: ADDRESS_DECAY_MS,
   });
+  const wideNetworks = new Throttle({
+    ...delays,
+    free: config.free_failures_per_address * NETWORK_FREE_FACTOR,
+    decay_ms: ADDRESS_DECAY_MS / NETWORK_FREE_FACTOR,
+  });
   // Digests under a key that exists only in this process: a memory dump holds no passwords.
   const digestKey = randomBytes(32);
   const remembered = new LRUCache<string, Remembered>({ max: Math.max(1, config.cache_entries) });
   // By address and user. A changed users file does not empty it: the login is checked all the same.
   const proven = new LRUCache<string, Proven>({ max: Math.max(1, config.cache_entries) });
-  const inFlight = new Map<string, Promise<boolean>>();
   const listeners: (() => void)[] = [];
   let users: ReadonlyMap<string, User> = new Map();
   let userList: readonly User[] = [];
@@ -133,15 +155,6 @@ export function createAuthenticator(
     const salt = createHash('sha256').update(username).digest();
     const model = userList[userList.length === 0 ? 0 : salt.readUInt32BE() % userList.length];
     return { cost: model?.hash.cost ?? DEFAULT_COST, salt, key: Buffer.alloc(32) };
-  }
-
-  async function check(user: User | undefined, username: Buffer, password: Buffer) {
-    const startedMs = performance.now();
-    const matches = await gate.run(() =>
-      passwordMatches(password, user?.hash ?? decoyFor(username)),
-    );
-    metrics.hashed((performance.now() - startedMs) / 1_000);
-    return matches && user !== undefined;
   }
 
   function throttled(retryAfterMs: number): AuthOutcome {
@@ -168,17 +181,31 @@ export function createAuthenticator(
     return false;
   }
 
-  async function verifyByHash(
+  /** Counts a login as failed before it is checked, so that a thousand checks at once are not free. */
+  function countFailure({ networks, pair, address }: Origin): void {
+    pairs.fail(pair, now());
+    addresses.fail(address, now());
+    for (const network of networks.slice(0, -1)) wideNetworks.fail(network, now());
+  }
+
+  function takeFailureBack({ networks, address }: Origin): void {
+    addresses.succeed(address, now());
+    for (const network of networks.slice(0, -1)) wideNetworks.succeed(network, now());
+  }
+
+  async function hash(
     digest: string,
     user: User | undefined,
     username: Buffer,
     password: Buffer,
-    keys: ThrottleKeys,
+    origin: Origin,
   ): Promise<boolean> {
-    const matches = await check(user, username, password);
+    const startedMs = performance.now();
+    const matches = await passwordMatches(password, user?.hash ?? decoyFor(username));
+    metrics.hashed((performance.now() - startedMs) / 1_000);
     if (!matches || user === undefined) return false;
-    pairs.forget(keys.pair);
-    addresses.succeed(keys.address, now());
+    pairs.forget(origin.pair);
+    takeFailureBack(origin);
     // The users may have been replaced meanwhile: this proves something only of the same hash.
     if (users.get(user.name)?.hash.key.equals(user.hash.key) !== true) return false;
     if (config.cache_entries > 0) {
@@ -187,23 +214,29 @@ export function createAuthenticator(
     return true;
   }
 
-  /** One hashing for all logins with the same credentials that come while it runs. */
-  function checkOnce(
+  /** One hash for all logins with the same credentials that wait for it. */
+  async function check(
     digest: string,
     user: User | undefined,
     username: Buffer,
     password: Buffer,
-    keys: ThrottleKeys,
-  ): Promise<boolean> {
-    const running = inFlight.get(digest);
-    if (running !== undefined) return running;
-    pairs.fail(keys.pair, now());
-    addresses.fail(keys.address, now());
-    const result = verifyByHash(digest, user, username, password, keys).finally(() => {
-      if (inFlight.get(digest) === result) inFlight.delete(digest);
-    });
-    inFlight.set(digest, result);
-    return result;
+    origin: Origin,
+    signal: AbortSignal | undefined,
+  ): Promise<HashOutcome> {
+    const isFirst = !queue.has(digest);
+    if (isFirst) countFailure(origin);
+    const job = {
+      key: digest,
+      networks: origin.networks,
+      isProven: origin.isProven,
+      hash: () => hash(digest, user, username, password, origin),
+    };
+    const outcome = await queue.run(job, signal);
+    if (isFirst && (outcome === 'busy' || outcome === 'left')) {
+      pairs.succeed(origin.pair, now());
+      takeFailureBack(origin);
+    }
+    return outcome;
   }
 
   function onLoad(result: LoadResult): void {
@@ -232,7 +265,7 @@ export function createAuthenticator(
               users = parseUsersFile(config.users_file, text);
               userList = [...users.values()];
               remembered.clear();
-              inFlight.clear();
+              queue.forget();
               rejection = null;
               metrics.loaded(users.size);
             },
@@ -247,18 +280,21 @@ export function createAuthenticator(
     onChange(listener) {
       listeners.push(listener);
     },
-    async verify(username, password, sourceIp) {
-      const address = throttleKey(sourceIp);
+    async verify(username, password, sourceIp, signal) {
+      const networks = networksOf(sourceIp);
+      const address = networks.at(-1) ?? sourceIp;
       const pair = `${address} ${username.toString('base64')}`;
       const digest = digestOf(username, password);
       const pairWaitMs = pairs.waitMs(pair, now());
-      const addressWaitMs = addresses.waitMs(address, now());
+      const addressWaitMs = Math.max(
+        addresses.waitMs(address, now()),
+        ...networks.slice(0, -1).map((network) => wideNetworks.waitMs(network, now())),
+      );
       const mustWait = pairWaitMs > 0 || (addressWaitMs > 0 && !isExempt(pair, digest));
       if (mustWait) {
         metrics.attempt('throttled');
         return throttled(Math.max(pairWaitMs, addressWaitMs));
       }
-      const keys = { address: addressWaitMs > 0 ? pair : address, pair };
       const known = remembered.get(digest);
       if (known !== undefined && known.untilMs > now()) {
         pairs.forget(pair);
@@ -266,14 +302,20 @@ export function createAuthenticator(
         metrics.attempt('remembered');
         return { ok: true, user: known.user };
       }
-      if (!inFlight.has(digest) && !gate.open) {
-        metrics.attempt('busy');
-        return throttled(BUSY_RETRY_MS);
-      }
       const name = decodeUtf8(username);
       const user = name === null ? undefined : users.get(name);
-      const isRight = await checkOnce(digest, user, username, password, keys);
-      if (!isRight || user === undefined) {
+      const origin: Origin = {
+        networks,
+        address: addressWaitMs > 0 ? pair : address,
+        pair,
+        isProven: (proven.get(pair)?.untilMs ?? 0) > now(),
+      };
+      const outcome = await check(digest, user, username, password, origin, signal);
+      if (outcome === 'busy' || outcome === 'left') {
+        metrics.attempt(outcome);
+        return throttled(BUSY_RETRY_MS);
+      }
+      if (outcome === 'wrong' || user === undefined) {
         metrics.attempt('wrong');
         return { ok: false, kind: 'wrong', retryAfterMs: 0 };
       }

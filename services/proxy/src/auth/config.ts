@@ -18,7 +18,8 @@ export const authConfig = z.object({
   }),
   hash_queue: integer({ min: 0, max: 100_000 }).default(1_000).meta({
     env: 'PROXY_AUTH_HASH_QUEUE',
-    description: 'logins that may wait for hashing; one more is refused as throttled',
+    description:
+      'logins that may wait for hashing, fewer where they could not be hashed before PROXY_HANDSHAKE_TIMEOUT; when all places are taken, the source that has most of them loses its oldest',
   }),
   cache_entries: integer({ min: 0, max: 1_000_000 }).default(10_000).meta({
     env: 'PROXY_AUTH_CACHE_ENTRIES',
@@ -34,7 +35,8 @@ export const authConfig = z.object({
   }),
   free_failures_per_address: integer({ min: 1, max: 100_000 }).default(50).meta({
     env: 'PROXY_AUTH_FREE_FAILURES_PER_ADDRESS',
-    description: 'failed logins from one address (IPv6: one /64) before a delay begins',
+    description:
+      'failed logins from one address (IPv6: one /64; from its /56 and its /48 four times as many) before a delay begins',
   }),
   base_delay_ms: durationMs({ min: 1, max: DAY_MS }).default(1_000).meta({
     env: 'PROXY_AUTH_BASE_DELAY',

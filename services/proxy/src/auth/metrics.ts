@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 
-const RESULTS = ['verified', 'remembered', 'wrong', 'throttled', 'busy'] as const;
+const RESULTS = ['verified', 'remembered', 'wrong', 'throttled', 'busy', 'left'] as const;
 export type AttemptResult = (typeof RESULTS)[number];
 
 export interface AuthMetrics {
@@ -14,14 +14,14 @@ export interface AuthMetrics {
 export function createAuthMetrics(registry: Registry, waiting: () => number): AuthMetrics {
   const attempts = new Counter({
     name: 'sockscope_proxy_auth_attempts_total',
-    help: 'Logins by result: verified by hashing, remembered from before, wrong, throttled after failures, busy where too many wait.',
+    help: 'Logins by result: verified by hashing, remembered from before, wrong, throttled after failures, busy where too many wait, left before their turn.',
     labelNames: ['result'],
     registers: [registry],
   });
   for (const result of RESULTS) attempts.inc({ result }, 0);
   const hashing = new Histogram({
     name: 'sockscope_proxy_auth_hash_duration_seconds',
-    help: 'Time to verify one password by hashing, waiting included.',
+    help: 'Time to hash one password, without waiting.',
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],
   });

@@ -72,6 +72,8 @@ export class Handshake {
   #step: Step;
   /** Bytes that no message has used up. */
   #pending: Buffer | null = null;
+  /** Ends the check of the password. */
+  #check: AbortController | null = null;
 
   /** @param hasProxyHeader whether a PROXY protocol header comes first. */
   constructor(context: HandshakeContext, owner: HandshakeOwner, hasProxyHeader: boolean) {
@@ -89,6 +91,7 @@ export class Handshake {
   cancel(): void {
     this.#step = STEP.over;
     this.#pending = null;
+    this.#check?.abort();
   }
 
   /** Takes what was read. `bytes` is copied where it must be kept. */
@@ -170,7 +173,9 @@ export class Handshake {
   #takeCredentials(bytes: Buffer, at: number): void {
     this.#step = STEP.verifying;
     const { username, password } = credentialsOf(Buffer.from(bytes.subarray(at)), 0);
-    this.#context.authenticator.verify(username, password, this.#owner.sourceIp).then(
+    this.#check = new AbortController();
+    const { signal } = this.#check;
+    this.#context.authenticator.verify(username, password, this.#owner.sourceIp, signal).then(
       (outcome) => {
         this.#verified(outcome);
       },
@@ -181,6 +186,7 @@ export class Handshake {
   }
 
   #verified(outcome: AuthOutcome): void {
+    this.#check = null;
     if (this.#step !== STEP.verifying) return;
     if (!outcome.ok) {
       const kind = outcome.kind === 'throttled' ? 'auth_throttled' : 'auth_failed';
