@@ -207,7 +207,7 @@ describe('the authenticator', () => {
 
   it('a login whose client has left before it was hashed does not count as failed', async () => {
     const auth = await started({ hash_concurrency: 1 });
-    const running = login(auth, 'bob', 'hunter2');
+    const hashing = login(auth, 'bob', 'hunter2');
     for (let i = 0; i < 2 * defaults.free_failures; i += 1) {
       const leaving = new AbortController();
       const { signal } = leaving;
@@ -215,7 +215,7 @@ describe('the authenticator', () => {
       leaving.abort();
       await left;
     }
-    await running;
+    await hashing;
     expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
   });
 

@@ -7,13 +7,13 @@ function controlled(maxWaiting = 100): {
   readonly queue: HashQueue;
   /** Keys in the order in which they were hashed. */
   readonly hashed: string[];
-  enter(
+  readonly enter: (
     key: string,
     source: string,
     options?: { isProven?: boolean; signal?: AbortSignal },
-  ): Promise<HashOutcome>;
+  ) => Promise<HashOutcome>;
   /** Ends the hash that runs. */
-  finish(): Promise<void>;
+  readonly finish: () => Promise<void>;
 } {
   const queue = new HashQueue({ concurrency: 1, max_waiting: maxWaiting, deadline_ms: 10_000 });
   const hashed: string[] = [];
@@ -36,7 +36,7 @@ function controlled(maxWaiting = 100): {
         },
         signal,
       ),
-    async finish() {
+    finish: async () => {
       const before = hashed.length;
       end(false);
       await vi.waitFor(() => {
