@@ -55,7 +55,7 @@ function intervalOf(event: TrafficDelta | SessionClosed): string {
 
 /**
  * The event as JSON: the same text as \`JSON.stringify\` of it with the schema's order of fields, in a
- * third of the time. The first fields stand at fixed places; envelope.ts reads them there.
+ * third of the time.
  */
 export function encodeEvent(event: SessionEvent): string {
   const common = \`{${templateOfParts('envelope', 'identity', 'origin', 'header', 'totals')}\`;

@@ -1,32 +1,30 @@
 /**
- * The publishing side: chunks of frames in, acknowledged events out. It runs in a thread of its own
- * (worker.ts), so that neither Kafka nor compression ever delays traffic.
+ * The publishing side: the log and the table of open sessions in, acknowledged events out. It runs in a
+ * thread of its own (worker.ts), so that neither Kafka nor compression nor a slow disk ever delays traffic.
+ *
+ * Guarantee: a file of the log is deleted only when all of it is acknowledged, and the sessions that began in
+ * it and are open stand in the table on disk.
  */
 import { messageOf } from '@sockscope/runtime';
 import { createFormatProducer, recordOf } from '@sockscope/runtime/kafka';
-import type { KafkaError, KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
-import { framesOf } from './frames.js';
-import { createIntakeConsumer } from './intake-consumer.js';
-import type { IntakeConsumer } from './intake-consumer.js';
-import type {
-  BackendConfig,
-  BackendStats,
-  FromBackend,
-  PublishFailures,
-  ToBackend,
-} from './messages.js';
-import { createOutbox } from './outbox.js';
-import type { Outbox } from './outbox.js';
+import type { KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
+import type { Frame } from './frame.js';
+import type { BackendConfig, BackendStats, FromBackend, ToBackend } from './messages.js';
+import { createOutageLog } from './outage.js';
 import { createPublisher } from './publisher.js';
 import type { Publisher } from './publisher.js';
 import { createEventRecordFormat } from './record.js';
-import type { EventRecord } from './record.js';
 import { refusedEventOf, RefusedStore } from './refused/store.js';
-import type { RefusedEvent } from './refused/store.js';
-import { adoptDeadFolders, openSpoolFolder } from './spool/folder.js';
-import type { FolderConfig, SpoolFolder } from './spool/folder.js';
-import { clearIntake } from './spool/intake.js';
+import { ReportQueue } from './reports.js';
 import { SharedState } from './shared.js';
+import { publishDeadFolders } from './spool/dead-folders.js';
+import { SpoolError } from './spool/files.js';
+import { logDir, openFolder } from './spool/folder.js';
+import type { FolderConfig } from './spool/folder.js';
+import { releaseFolder } from './spool/lock.js';
+import { LogReader } from './spool/log.js';
+import type { TableFile, TableStatus } from './spool/table-file.js';
+import { TableChunk } from './spool/table.js';
 
 /**
  * Of events before compression, which makes them ten times smaller: brokers take 1 MiB as one record
@@ -35,16 +33,27 @@ import { SharedState } from './shared.js';
 const BATCH_MAX_BYTES = 2 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
 const MAINTAIN_INTERVAL_MS = 1_000;
+/** What a crash of the machine may take away of what open sessions had counted. */
+const TABLE_SYNC_MS = 5_000;
 /** By then every worker of this machine has taken its folder. */
-const ADOPT_AFTER_MS = 30_000;
-const ADOPT_INTERVAL_MS = 60_000;
-/** When there is more than was taken over at once: by then some of it is published. */
-const ADOPT_MORE_MS = 1_000;
-const FAILURE_LOG_INTERVAL_MS = 30_000;
+const DEAD_FOLDERS_AFTER_MS = 30_000;
+const DEAD_FOLDERS_INTERVAL_MS = 60_000;
+/** When there is more than one turn published. */
+const DEAD_FOLDERS_MORE_MS = 1_000;
+/** Less than a returning owner waits for its folder. */
+const DEAD_SEND_TIMEOUT_MS = 1_000;
 
 export interface BackendDeps {
   readonly send: (message: FromBackend) => void;
-  readonly createProducer?: (hooks: ProducerHooks) => KafkaProducer<EventRecord>;
+  readonly createProducer?: (hooks: ProducerHooks) => KafkaProducer<Frame>;
+}
+
+interface Parts {
+  readonly dir: string;
+  readonly table: TableFile;
+  readonly log: LogReader;
+  readonly reports: ReportQueue;
+  readonly publisher: Publisher;
 }
 
 /** Starts at once and says `ready` or `failed`. The returned function takes messages after `ready`. */
@@ -59,6 +68,23 @@ export function startBackend(
     spool_max_bytes: config.events.spool_max_bytes,
     proxy_id: config.proxy_id,
   };
+  const limits = { maxFrames: config.events.batch_max_records, maxBytes: BATCH_MAX_BYTES };
+
+  let parts: Parts | null = null;
+  const timers: NodeJS.Timeout[] = [];
+  let deadTimer: NodeJS.Timeout | null = null;
+  let onLent: ((chunk: Uint8Array) => void) | null = null;
+  let maintaining: Promise<void> | null = null;
+  let tableSyncedMs = 0;
+
+  let published = 0;
+  let refused = 0;
+  let lostBytes = 0;
+  let spoolErrors = 0;
+  let isTroubled = false;
+  let requestsMs: number[] = [];
+  let agesMs: number[] = [];
+
   const log = (
     level: 'debug' | 'info' | 'warn' | 'error',
     fields: Record<string, unknown>,
@@ -66,77 +92,29 @@ export function startBackend(
   ): void => {
     send({ kind: 'log', level, fields, message });
   };
+  const outage = createOutageLog({ log, waitingBytes: () => shared.written - shared.acknowledged });
 
-  let parts: {
-    folder: SpoolFolder;
-    intake: IntakeConsumer;
-    outbox: Outbox;
-    publisher: Publisher;
-  } | null = null;
-  const timers: NodeJS.Timeout[] = [];
-  let adoption: NodeJS.Timeout | null = null;
-
-  let published = 0;
-  let refused = 0;
-  const failures = new Map<string, PublishFailures>();
-  let failingSinceMs: number | null = null;
-  let failure: string | null = null;
-  let nextFailureLogMs = 0;
-  let requestsMs: number[] = [];
-  let agesMs: number[] = [];
-
-  function logSometimes(
-    level: 'warn' | 'error',
-    fields: Record<string, unknown>,
-    message: string,
-  ): void {
-    const nowMs = Date.now();
-    if (nowMs < nextFailureLogMs) return;
-    nextFailureLogMs = nowMs + FAILURE_LOG_INTERVAL_MS;
-    log(level, fields, message);
+  function troubled(trouble: SpoolError | null): void {
+    if (trouble !== null) spoolErrors += 1;
+    const now = trouble !== null;
+    if (now === isTroubled) return;
+    isTroubled = now;
+    if (trouble === null) log('info', {}, 'the event spool works again');
+    else log('error', { err: trouble.message }, 'the disk refuses the event spool');
   }
 
-  const hooks: ProducerHooks = {
-    onAcknowledged(_records, durationMs) {
-      requestsMs.push(durationMs);
-      if (failingSinceMs === null) return;
-      const seconds = Math.round((Date.now() - failingSinceMs) / 1_000);
-      log('info', { outage_seconds: seconds }, 'Kafka acknowledges events again');
-      failingSinceMs = null;
-      failure = null;
-      nextFailureLogMs = 0;
-    },
-    onFailure(error: KafkaError, attempt, delayMs) {
-      const kind = { code: error.code, type: error.type ?? 'none' };
-      const key = `${kind.code}/${kind.type}`;
-      failures.set(key, { ...kind, count: (failures.get(key)?.count ?? 0) + 1 });
-      const nowMs = Date.now();
-      failingSinceMs ??= nowMs;
-      failure = error.message;
-      logSometimes(
-        'warn',
-        {
-          code: error.code,
-          type: error.type,
-          attempt,
-          retry_in_ms: delayMs,
-          outage_seconds: Math.round((nowMs - failingSinceMs) / 1_000),
-          waiting_bytes: parts?.outbox.counts.spoolBytes ?? 0,
-        },
-        `events wait for Kafka: ${error.message}`,
-      );
-    },
-  };
-
-  function statsOf(outbox: Outbox, intake: IntakeConsumer): BackendStats {
+  function statsOf({ table, log: reader, reports }: Parts): BackendStats {
     const stats = {
-      ...outbox.counts,
-      lostBytes: outbox.counts.lostBytes + intake.lostBytes,
       published,
+      publishedReports: reports.published,
+      waitingReports: reports.size,
       refused,
-      failures: [...failures.values()],
-      failingSinceMs,
-      failure,
+      lostBytes: lostBytes + reader.lostBytes,
+      spoolErrors,
+      tableBytes: table.bytes,
+      failures: outage.failures,
+      failingSinceMs: outage.sinceMs,
+      failure: outage.reason,
       requestsMs,
       agesMs,
     };
@@ -146,30 +124,26 @@ export function startBackend(
   }
 
   async function start(): Promise<void> {
-    const folder = await openSpoolFolder(folderConfig);
-    const outbox = createOutbox(
-      {
-        queue_max_bytes: config.events.queue_max_bytes,
-        spool_max_bytes: config.events.spool_max_bytes,
-        batch_max_records: config.events.batch_max_records,
-        batch_max_bytes: BATCH_MAX_BYTES,
+    const folder = await openFolder(folderConfig);
+    const { dir, table, acknowledged, end } = folder;
+    lostBytes = folder.lostBytes;
+    shared.written = end;
+    shared.acknowledged = acknowledged;
+    const reader = new LogReader(logDir(dir), config.proxy_id);
+    shared.freed = reader.free(acknowledged);
+    shared.covered = end;
+    const reports = new ReportQueue(config.proxy_id);
+    const hooks: ProducerHooks = {
+      onAcknowledged(_records, durationMs) {
+        requestsMs.push(durationMs);
+        outage.ended();
       },
-      {
-        log: folder.log,
-        journal: folder.journal,
-        onTrouble(trouble) {
-          if (trouble === null) log('info', {}, 'the event spool can be written again');
-          else {
-            log(
-              'error',
-              { err: trouble.message },
-              'the event spool cannot be written; events are kept in memory',
-            );
-          }
-        },
+      onFailure(error, attempt, delayMs) {
+        outage.failed(error, attempt, delayMs);
       },
-    );
+    };
     const format = createEventRecordFormat();
+    const store = new RefusedStore({ ...folderConfig, ...config.events });
     const producer =
       deps.createProducer?.(hooks) ??
       createFormatProducer(config.kafka, format, {
@@ -181,71 +155,57 @@ export function startBackend(
           },
         },
       });
-    const store = new RefusedStore({ ...folderConfig, ...config.events });
-    /** Why they are not kept, or null. */
-    const keepRefused = (events: readonly RefusedEvent[]): string | null => {
-      try {
-        if (store.keep(events)) return null;
-        return `PROXY_REFUSED_MAX is reached; list them with "refused list", send them again with "refused send"`;
-      } catch (error) {
-        return messageOf(error);
-      }
-    };
-    const publisher = createPublisher(config.events, {
-      outbox,
-      producer,
-      topic: config.kafka.topic,
-      onPublished(records, oldestMs) {
-        published += records;
-        agesMs.push(Math.max(0, Date.now() - oldestMs));
-      },
-      keepRefused(records, reason) {
-        const { topic } = config.kafka;
-        const events = records.map((each) => refusedEventOf(recordOf(each, format), topic, reason));
-        const trouble = keepRefused(events);
-        if (trouble !== null) {
-          failingSinceMs ??= Date.now();
-          failure = `refused events cannot be kept, so all events wait: ${trouble}`;
-          logSometimes('error', { count: records.length, reason }, failure);
-          return false;
-        }
-        refused += records.length;
-        log(
-          'error',
-          { count: records.length, reason },
-          'Kafka refuses events permanently; they are kept, see the command: refused list',
-        );
-        return true;
-      },
-      onBroken(count) {
-        refused += count;
-        log('error', { count }, 'the spool holds payloads that are no events; they are dropped');
-      },
-      onFailure(error) {
-        throw error;
-      },
-    });
-    const intake = createIntakeConsumer(
-      { dir: folder.intakeDir },
+    const publisher = createPublisher(
+      { proxy_id: config.proxy_id, linger_ms: config.events.linger_ms, limits },
+      acknowledged,
       {
         shared,
-        accept(chunks) {
-          outbox.accept(framesOf(...chunks));
+        log: reader,
+        reports,
+        producer,
+        topic: config.kafka.topic,
+        borrow: () =>
+          new Promise((resolve) => {
+            onLent = resolve;
+            send({ kind: 'borrow' });
+          }),
+        repay() {
+          send({ kind: 'repaid' });
         },
-        onTaken() {
-          shared.isFull = outbox.isFull;
-          publisher.wake();
+        onPublished(records, oldestMs) {
+          published += records;
+          agesMs.push(Math.max(0, Date.now() - oldestMs));
         },
-        onTrouble(message, fields) {
-          log('error', fields, message);
+        keepRefused(frames, reason) {
+          const { topic } = config.kafka;
+          const fields = { count: frames.length, reason };
+          const trouble = store.tryKeep(
+            frames.map((frame) => refusedEventOf(recordOf(frame, format), topic, reason)),
+          );
+          if (trouble !== null) {
+            outage.waiting(fields, `refused events cannot be kept, so all events wait: ${trouble}`);
+            return false;
+          }
+          refused += frames.length;
+          log(
+            'error',
+            fields,
+            'Kafka refuses events permanently; they are kept, see the command: refused list',
+          );
+          return true;
+        },
+        onTrouble: troubled,
+        onFailure(error) {
+          throw error;
         },
       },
     );
-    parts = { folder, intake, outbox, publisher };
+    parts = { dir, table, log: reader, reports, publisher };
     let told = '';
     timers.push(
       setInterval(() => {
-        const stats = statsOf(outbox, intake);
+        if (parts === null) return;
+        const stats = statsOf(parts);
         const text = JSON.stringify(stats);
         // An idle process is not woken up to hear that nothing has changed.
         if (text === told) return;
@@ -253,71 +213,143 @@ export function startBackend(
         send({ kind: 'stats', stats });
       }, STATS_INTERVAL_MS),
       setInterval(() => {
-        folder.touch();
-        outbox.maintain();
-        shared.isFull = outbox.isFull;
-        publisher.wake();
+        if (parts !== null) maintain(parts);
       }, MAINTAIN_INTERVAL_MS),
     );
-    adoptAfter(ADOPT_AFTER_MS, outbox);
+    publishDeadAfter(DEAD_FOLDERS_AFTER_MS);
     send({
       kind: 'ready',
-      intakeDir: folder.intakeDir,
+      dir: logDir(dir),
+      position: end,
       crashedSessions: folder.crashedSessions,
-      foundBytes: folder.foundBytes,
+      foundBytes: end - acknowledged,
     });
-    shared.isFull = outbox.isFull;
-    if (!outbox.isEmpty) publisher.wake();
-    intake.wake();
+    publisher.wake();
   }
 
-  function adoptAfter(delayMs: number, outbox: Outbox): void {
-    adoption = setTimeout(() => {
-      adoptAfter(adopt(outbox) ? ADOPT_MORE_MS : ADOPT_INTERVAL_MS, outbox);
-    }, delayMs);
+  function statusOf({ publisher }: Parts, isClean = false): TableStatus {
+    return { acknowledged: publisher.cursor, aliveMs: Date.now(), isClean };
   }
 
-  /** Whether there is more that can be taken over soon. */
-  function adopt(outbox: Outbox): boolean {
+  /** Brings what has changed in the table to disk. */
+  function save(its: Parts, isClean = false): void {
     try {
-      const { emptied, bytes, leftBytes } = adoptDeadFolders(folderConfig, outbox);
-      if (bytes > 0) parts?.publisher.wake();
-      if (emptied.length > 0) {
-        log('warn', { folders: emptied }, 'events of proxies that are gone were taken over');
-      } else if (bytes > 0) {
-        log(
-          'info',
-          { bytes, left_bytes: leftBytes },
-          'taking over events of proxies that are gone',
-        );
-      }
-      return bytes > 0 && leftBytes > 0;
-    } catch (error) {
-      log(
-        'error',
-        { err: messageOf(error) },
-        'events of a proxy that is gone cannot be taken over',
-      );
-      return false;
+      its.table.save(statusOf(its, isClean), (chunk, index, slot, version) => {
+        its.reports.note(chunk, index, slot, version);
+      });
+    } finally {
+      if (its.reports.size > 0) its.publisher.wake();
     }
   }
 
-  async function stop(timeoutMs: number): Promise<void> {
+  function maintain(its: Parts): void {
+    maintaining ??= forceToDisk(its)
+      .catch((error: unknown) => {
+        if (!(error instanceof SpoolError)) throw error;
+        troubled(error);
+      })
+      .finally(() => {
+        maintaining = null;
+      });
+  }
+
+  async function forceToDisk(its: Parts): Promise<void> {
+    const done = Math.min(its.publisher.cursor, shared.covered);
+    const canFree = its.log.canFree(done);
+    try {
+      save(its);
+    } catch (error) {
+      // A disk that our own log has filled has no room for the table before a part of it goes.
+      if (canFree) shared.freed = its.log.free(done, 1);
+      throw error;
+    }
+    await its.log.syncLeft(its.publisher.cursor);
+    const nowMs = performance.now();
+    if (canFree || nowMs - tableSyncedMs >= TABLE_SYNC_MS) {
+      tableSyncedMs = nowMs;
+      await its.table.sync();
+      if (canFree) shared.freed = its.log.free(done);
+    }
+    troubled(null);
+  }
+
+  function publishDeadAfter(delayMs: number): void {
+    deadTimer = setTimeout(() => {
+      const { publisher } = parts ?? {};
+      if (publisher === undefined) return;
+      let nextMs = DEAD_FOLDERS_INTERVAL_MS;
+      publisher
+        .between(async () => {
+          if (await publishDead(publisher)) nextMs = DEAD_FOLDERS_MORE_MS;
+        })
+        .catch((error: unknown) => {
+          log(
+            'error',
+            { err: messageOf(error) },
+            'events of a proxy that is gone cannot be published',
+          );
+        })
+        .finally(() => {
+          publishDeadAfter(nextMs);
+        });
+    }, delayMs);
+  }
+
+  /** Whether there is more that can be published soon. */
+  async function publishDead(publisher: Publisher): Promise<boolean> {
+    const done = await publishDeadFolders(folderConfig, {
+      limits,
+      publish: (frames) => publisher.sendWithin(frames, DEAD_SEND_TIMEOUT_MS),
+      isBusy: () => publisher.isBehind,
+    });
+    if (done.crashedSessions > 0) send({ kind: 'crashed', sessions: done.crashedSessions });
+    const { emptied, bytes, leftBytes } = done;
+    if (emptied.length > 0) {
+      log('warn', { folders: emptied }, 'events of proxies that are gone were published');
+    } else if (bytes > 0) {
+      log('info', { bytes, left_bytes: leftBytes }, 'publishing events of proxies that are gone');
+    }
+    return bytes > 0 && leftBytes > 0;
+  }
+
+  async function stop(timeoutMs: number, isClean: boolean): Promise<void> {
     if (parts === null) return;
-    const { folder, intake, outbox, publisher } = parts;
-    intake.take();
-    await publisher.stop(timeoutMs);
-    for (const timer of timers) clearTimeout(timer);
-    if (adoption !== null) clearTimeout(adoption);
-    intake.stop();
-    outbox.close();
-    // What could not be read now is left for the next start.
-    if (shared.taken === shared.written) clearIntake(folder.intakeDir);
-    const leftBytes = outbox.counts.spoolBytes;
-    send({ kind: 'stats', stats: statsOf(outbox, intake) });
-    folder.close();
+    const its = parts;
+    if (deadTimer !== null) clearTimeout(deadTimer);
+    for (const timer of timers) clearInterval(timer);
+    await maintaining;
+    // What ended is no report any more.
+    tolerate(() => {
+      save(its);
+    });
+    await its.publisher.stop(timeoutMs);
     parts = null;
-    send({ kind: 'stopped', leftBytes });
+    const { table, log: reader, publisher, dir } = its;
+    tolerate(() => {
+      save(its, isClean);
+    });
+    await reader
+      .syncLeft(publisher.cursor, true)
+      .then(() => table.sync())
+      .catch(troubled);
+    tolerate(() => {
+      const done = isClean ? publisher.cursor : Math.min(publisher.cursor, shared.covered);
+      shared.freed = reader.free(done, Number.POSITIVE_INFINITY, isClean);
+    });
+    send({ kind: 'stats', stats: statsOf(its) });
+    reader.close();
+    table.close();
+    releaseFolder(dir);
+    send({ kind: 'stopped' });
+  }
+
+  function tolerate(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof SpoolError)) throw error;
+      troubled(error);
+    }
   }
 
   start().catch((error: unknown) => {
@@ -326,21 +358,26 @@ export function startBackend(
 
   return (message) => {
     switch (message.kind) {
-      case 'chunk':
-        if (parts === null) return;
-        parts.intake.take();
-        parts.outbox.accept(framesOf(message.chunk));
-        shared.isFull = parts.outbox.isFull;
-        send({ kind: 'taken', bytes: message.chunk.length });
-        parts.publisher.wake();
-        return;
       case 'wake':
-        parts?.intake.wake();
+        parts?.publisher.wake();
+        return;
+      case 'slots':
+        parts?.table.add(new TableChunk(message.tableClass, message.first, message.memory));
+        return;
+      case 'swept':
+        if (parts === null) return;
+        tolerate(() => {
+          if (parts !== null) save(parts);
+        });
+        return;
+      case 'lent':
+        onLent?.(message.chunk);
+        onLent = null;
         return;
       case 'stop':
-        stop(message.timeoutMs).catch((error: unknown) => {
+        stop(message.timeoutMs, message.isClean).catch((error: unknown) => {
           log('error', { err: messageOf(error) }, 'the event spool was not closed in order');
-          send({ kind: 'stopped', leftBytes: -1 });
+          send({ kind: 'stopped' });
         });
     }
   };

@@ -19,8 +19,7 @@ export const eventsConfig = z.object({
     .default(32 * 1024 ** 2)
     .meta({
       env: 'PROXY_QUEUE_MAX',
-      description:
-        'most bytes of events kept in memory; beyond that they are read back from the spool',
+      description: 'most bytes of events kept in memory while the disk refuses the spool',
     }),
   full_policy: z.enum(FULL_POLICIES).default('refuse').meta({
     env: 'PROXY_EVENTS_FULL_POLICY',

@@ -23,7 +23,7 @@ function intervalOf(event: TrafficDelta | SessionClosed): string {
 
 /**
  * The event as JSON: the same text as `JSON.stringify` of it with the schema's order of fields, in a
- * third of the time. The first fields stand at fixed places; envelope.ts reads them there.
+ * third of the time.
  */
 export function encodeEvent(event: SessionEvent): string {
   const common = `{"type":"${event.type}","schema_version":${event.schema_version},"occurred_at":"${event.occurred_at}","session_id":"${event.session_id}","seq":${event.seq},"proxy_id":${quoted(event.proxy_id)},"proxy_epoch":${event.proxy_epoch},"started_at":"${event.started_at}","user":${quoted(event.user)},"source_ip":${quoted(event.source_ip)},"source_port":${event.source_port},"dest_host":${quoted(event.dest_host)},"dest_ip":${quotedOrNull(event.dest_ip)},"dest_port":${event.dest_port},"protocol":"${event.protocol}","command":"${event.command}","auth_method":"${event.auth_method}","acl_decision":"${event.acl_decision}","acl_rule_matched":${quotedOrNull(event.acl_rule_matched)},"bytes_sent":${event.bytes_sent},"bytes_received":${event.bytes_received},"packets_sent":${event.packets_sent},"packets_received":${event.packets_received}`;

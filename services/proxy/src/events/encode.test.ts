@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { EVENT_LIMITS, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { encodeEvent } from './encode.generated.js';
-import { decodeEvent, envelopeOf } from './envelope.js';
 import { hostileLogs } from './testing/hostile-log.js';
 
 const events: SessionEvent[] = hostileLogs(7, 400).flat();
@@ -22,19 +21,9 @@ describe('an encoded event', () => {
 
   it('is the same event again when decoded', () => {
     for (const event of events) {
-      expect(decodeEvent(Buffer.from(encodeEvent(event)))).toEqual(event);
-    }
-  });
-
-  it('gives its envelope without being parsed, though texts in it imitate fields', () => {
-    for (const event of events) {
-      expect(envelopeOf(Buffer.from(encodeEvent(event)))).toEqual({
-        type: event.type,
-        sessionId: event.session_id,
-        seq: event.seq,
-        occurredAt: event.occurred_at,
-        proxyId: event.proxy_id,
-      });
+      // A lone surrogate has no UTF-8: JSON escapes it, so it survives.
+      const decoded: unknown = JSON.parse(Buffer.from(encodeEvent(event)).toString('utf8'));
+      expect(sessionEvent.parse(decoded)).toEqual(event);
     }
   });
 
@@ -49,18 +38,5 @@ describe('an encoded event', () => {
     for (const event of longest) {
       expect(Buffer.byteLength(encodeEvent(event))).toBeLessThan(EVENT_LIMITS.event_bytes);
     }
-  });
-});
-
-describe('what is not an encoded event', () => {
-  it.each([
-    ['nothing', ''],
-    ['other JSON', '{"a":1}'],
-    ['an unknown type', '{"type":"SessionForgot","schema_version":1}'],
-    ['another version', '{"type":"SessionStarted","schema_version":2,"occurred_at":"x'],
-    ['a cut one', encodeEvent(events[0] as SessionEvent).slice(0, 100)],
-  ])('has no envelope and does not decode: %s', (_name, text) => {
-    expect(envelopeOf(Buffer.from(text))).toBeNull();
-    expect(decodeEvent(Buffer.from(text))).toBeNull();
   });
 });

@@ -1,6 +1,5 @@
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import type { EventsConfig } from './config.js';
-import type { OutboxCounts } from './outbox.js';
 
 /** What the publishing thread is made with: plain data. */
 export interface BackendConfig {
@@ -13,11 +12,25 @@ export interface BackendConfig {
 
 /** From the proxy's thread to the publishing one. */
 export type ToBackend =
-  /** There is something in the intake, and you were asleep. */
+  /** There is something in the log, and you were asleep. */
   | { readonly kind: 'wake' }
-  /** What the disk did not take; it comes behind what is in the intake by now. */
-  | { readonly kind: 'chunk'; readonly chunk: Uint8Array<ArrayBuffer> }
-  | { readonly kind: 'stop'; readonly timeoutMs: number };
+  /** Slots for more open sessions: see spool/table.ts. */
+  | {
+      readonly kind: 'slots';
+      readonly tableClass: 0 | 1;
+      readonly first: number;
+      readonly memory: SharedArrayBuffer;
+    }
+  /** Slots have changed. */
+  | { readonly kind: 'swept' }
+  /** The oldest events that the disk did not take; none where it has taken them meanwhile. */
+  | { readonly kind: 'lent'; readonly chunk: Uint8Array }
+  | {
+      readonly kind: 'stop';
+      readonly timeoutMs: number;
+      /** No session is open any more. */
+      readonly isClean: boolean;
+    };
 
 /** Requests to Kafka that failed in the same way. */
 export interface PublishFailures {
@@ -28,9 +41,16 @@ export interface PublishFailures {
 }
 
 /** What the publishing side has counted since it began. */
-export interface BackendStats extends OutboxCounts {
+export interface BackendStats {
   readonly published: number;
+  /** Of these, TrafficDeltas that could have been superseded. */
+  readonly publishedReports: number;
+  /** TrafficDeltas that wait and may be superseded. */
+  readonly waitingReports: number;
   readonly refused: number;
+  readonly lostBytes: number;
+  readonly spoolErrors: number;
+  readonly tableBytes: number;
   readonly failures: readonly PublishFailures[];
   /** Since when Kafka acknowledges nothing though something waits, milliseconds since 1970; null while it does. */
   readonly failingSinceMs: number | null;
@@ -45,13 +65,19 @@ export interface BackendStats extends OutboxCounts {
 export type FromBackend =
   | {
       readonly kind: 'ready';
-      readonly intakeDir: string;
+      /** Of the log. */
+      readonly dir: string;
+      /** Where it goes on. */
+      readonly position: number;
       readonly crashedSessions: number;
       readonly foundBytes: number;
     }
   | { readonly kind: 'failed'; readonly message: string }
-  /** A chunk that came as a message. */
-  | { readonly kind: 'taken'; readonly bytes: number }
+  /** The log is published: give what the disk did not take. */
+  | { readonly kind: 'borrow' }
+  /** What was lent is acknowledged. */
+  | { readonly kind: 'repaid' }
+  | { readonly kind: 'crashed'; readonly sessions: number }
   | { readonly kind: 'stats'; readonly stats: BackendStats }
   | {
       readonly kind: 'log';
@@ -59,7 +85,7 @@ export type FromBackend =
       readonly fields: Readonly<Record<string, unknown>>;
       readonly message: string;
     }
-  | { readonly kind: 'stopped'; readonly leftBytes: number };
+  | { readonly kind: 'stopped' };
 
 /** The publishing side as the proxy's thread sees it. */
 export interface Backend {

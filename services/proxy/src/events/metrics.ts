@@ -10,15 +10,18 @@ const AGE_BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 600, 3_600, 86_
 
 export interface EventMetrics {
   emitted(type: SessionEventType): void;
-  /** Dropped before they reached the publishing side. */
-  dropped(): void;
+  /** A TrafficDelta waits where the next one of its session may supersede it. */
+  reported(): void;
+  /** The disk refused events. */
+  refusedByDisk(): void;
   crashed(sessions: number): void;
   take(stats: BackendStats): void;
   observe(source: {
-    /** Given to the publishing thread as messages. */
+    /** Kept in memory because the disk refuses them. */
     readonly memoryBytes: () => number;
-    /** In the intake. */
-    readonly intakeBytes: () => number;
+    /** In the log and not acknowledged. */
+    readonly spoolBytes: () => number;
+    readonly dropped: () => number;
     readonly accepting: () => boolean;
   }): void;
 }
@@ -31,11 +34,13 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     TrafficDelta: 0,
     SessionClosed: 0,
   };
-  let droppedHere = 0;
+  let reported = 0;
+  let refusedByDisk = 0;
   let crashed = 0;
   let stats: BackendStats | null = null;
   let memoryBytes: () => number = () => 0;
-  let intakeBytes: () => number = () => 0;
+  let spoolBytes: () => number = () => 0;
+  let dropped: () => number = () => 0;
   let accepting: () => boolean = () => true;
 
   function counter(name: string, help: string, value: () => number): void {
@@ -95,12 +100,13 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   counter(
     'sockscope_proxy_events_superseded_total',
     'TrafficDeltas that waited and gave way to the next one of their session in the same minute.',
-    () => stats?.superseded ?? 0,
+    () =>
+      stats === null ? 0 : Math.max(0, reported - stats.publishedReports - stats.waitingReports),
   );
   counter(
     'sockscope_proxy_events_dropped_total',
     'Events lost because neither disk nor memory had room.',
-    () => droppedHere + (stats?.dropped ?? 0),
+    () => dropped(),
   );
   counter(
     'sockscope_proxy_events_refused_total',
@@ -115,32 +121,26 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   counter(
     'sockscope_proxy_spool_errors_total',
     'Times that the disk refused the spool.',
-    () => stats?.spoolErrors ?? 0,
+    () => refusedByDisk + (stats?.spoolErrors ?? 0),
   );
   counter(
     'sockscope_proxy_spool_lost_bytes_total',
     'Bytes of the spool that did not check out: torn by a crash, or broken.',
     () => stats?.lostBytes ?? 0,
   );
-  gauge(
-    'sockscope_proxy_spool_bytes',
-    'Events that wait for Kafka on disk.',
-    () => intakeBytes() + (stats?.spoolBytes ?? 0),
-  );
-  gauge(
-    'sockscope_proxy_queue_bytes',
-    'Events in memory: on the way to the publishing thread, and kept by it.',
-    () => memoryBytes() + (stats?.memoryBytes ?? 0),
+  gauge('sockscope_proxy_spool_bytes', 'Events that wait for Kafka on disk.', () => spoolBytes());
+  gauge('sockscope_proxy_queue_bytes', 'Events kept in memory because the disk refuses them.', () =>
+    memoryBytes(),
   );
   gauge(
     'sockscope_proxy_queue_deltas',
     'TrafficDeltas that wait and may be superseded.',
-    () => stats?.heldDeltas ?? 0,
+    () => stats?.waitingReports ?? 0,
   );
   gauge(
-    'sockscope_proxy_journal_bytes',
-    'Size of the journal of open sessions.',
-    () => stats?.journalBytes ?? 0,
+    'sockscope_proxy_open_sessions_bytes',
+    'Size of the table of open sessions on disk.',
+    () => stats?.tableBytes ?? 0,
   );
   gauge(
     'sockscope_proxy_events_accepting',
@@ -174,8 +174,11 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     emitted(type) {
       emitted[type] += 1;
     },
-    dropped() {
-      droppedHere += 1;
+    reported() {
+      reported += 1;
+    },
+    refusedByDisk() {
+      refusedByDisk += 1;
     },
     crashed(sessions) {
       crashed += sessions;
@@ -187,7 +190,8 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     },
     observe(source) {
       memoryBytes = source.memoryBytes;
-      intakeBytes = source.intakeBytes;
+      spoolBytes = source.spoolBytes;
+      dropped = source.dropped;
       accepting = source.accepting;
     },
   };

@@ -2,15 +2,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { SockscopeError } from '@sockscope/runtime';
 import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
-import type { SessionEvent } from '@sockscope/schemas';
 import type { EventsConfig } from './config.js';
-import { FrameWriter } from './frames.js';
+import { Intake } from './intake.js';
+import { deltaEvent } from './measurement.js';
+import type { Measurement } from './measurement.js';
 import type { Backend, FromBackend, StartBackend } from './messages.js';
 import { createEventMetrics } from './metrics.js';
-import type { SessionReading } from './reading.js';
 import { createSharedBuffer, SharedState } from './shared.js';
-import type { EventSink } from './sink.js';
-import { IntakeWriter } from './spool/intake.js';
+import type { EventSink, OpenSession } from './sink.js';
+import { LogWriter, segmentBytes } from './spool/log.js';
+import { SessionTable } from './spool/table.js';
 import { startThread } from './thread.js';
 
 export interface EventPipeline extends EventSink {
@@ -38,64 +39,65 @@ export interface PipelineDeps {
 
 /** Events of this long are written together: what a kill -9 can take away. */
 const HAND_OVER_MS = 5;
+/** A file of the log is left for the next one after this time, so that it can be forced to disk. */
+const LEAVE_FILE_MS = 1_000;
 const STOP_GRACE_MS = 2_000;
-/** Of the spool's size, what the other thread may be behind before new sessions are refused. */
-const INTAKE_FRACTION = 0.5;
 
-/** The way of events to Kafka, as the proxy's thread sees it: encode, gather, hand over. */
+/** The way of events to Kafka, as the proxy's thread sees it: into the log, or into the table of open sessions. */
 export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): EventPipeline {
   const { logger } = deps;
   const metrics = createEventMetrics(deps.registry);
   const sharedBuffer = createSharedBuffer();
+  const shared = new SharedState(sharedBuffer);
   let backend: Backend | null = null;
+  let log: LogWriter | null = null;
+  let intake: Intake | null = null;
   let timer: NodeJS.Timeout | null = null;
-  let intake: IntakeWriter | null = null;
-  /** Bytes handed over as messages that the other thread has not taken yet. */
-  let messageBytes = 0;
+  let leaveTimer: NodeJS.Timeout | null = null;
+  let hasChanged = false;
+  let endAtSweep = 0;
   let isTroubled = false;
   let wasFull = false;
   let failing: { readonly sinceMs: number; readonly why: string } | null = null;
   let onReady: ((message: FromBackend & { kind: 'ready' }) => void) | null = null;
   let onFailed: ((error: Error) => void) | null = null;
-  let onStopped: ((leftBytes: number) => void) | null = null;
+  let onStopped: (() => void) | null = null;
 
-  const shared = new SharedState(sharedBuffer);
-  const writer = new FrameWriter(handOver);
+  const table = new SessionTable(({ tableClass, first, memory }) => {
+    backend?.post({ kind: 'slots', tableClass, first, memory });
+  });
 
-  /** Into the intake; where the disk refuses, over to the other thread's memory. */
-  function handOver(chunk: Uint8Array): void {
-    // While a message is on its way the intake must wait, because it would be looked at first.
-    if (intake !== null && messageBytes === 0) {
-      try {
-        intake.write(chunk);
-        shared.written = intake.position;
-        isTroubled = false;
-        if (shared.wake()) backend?.post({ kind: 'wake' });
-        return;
-      } catch (error) {
-        if (!isTroubled) logger.error({ err: error }, 'the event intake cannot be written');
-        isTroubled = true;
-      }
-    }
-    messageBytes += chunk.length;
-    backend?.post({ kind: 'chunk', chunk: new Uint8Array(chunk) });
-  }
-
-  function flush(): void {
+  function flush(isLast = false): void {
     timer = null;
-    writer.flush();
+    if (intake === null) return;
+    intake.flush(isLast);
+    // The disk is tried again, whatever comes.
+    if (intake.waitingBytes > 0) arm();
+    if (hasChanged) backend?.post({ kind: 'swept' });
+    hasChanged = false;
+    const isWaiting = shared.written > shared.acknowledged || shared.isLending;
+    if (isWaiting && shared.wake()) backend?.post({ kind: 'wake' });
   }
 
-  /** Bytes in the intake that the other thread has not taken yet. */
-  function intakeBytes(): number {
-    return shared.written - shared.taken;
+  function arm(): void {
+    timer ??= setTimeout(flush, HAND_OVER_MS, false);
+  }
+
+  function troubled(trouble: unknown): void {
+    const now = trouble !== null;
+    if (now === isTroubled) return;
+    isTroubled = now;
+    if (now) {
+      metrics.refusedByDisk();
+      logger.error(
+        { err: trouble },
+        'the event spool cannot be written; events are kept in memory',
+      );
+    } else logger.info('the event spool can be written again');
   }
 
   function isFull(): boolean {
-    const now =
-      shared.isFull ||
-      intakeBytes() > config.spool_max_bytes * INTAKE_FRACTION ||
-      messageBytes > config.queue_max_bytes;
+    const now = intake?.isFull ?? false;
     if (now !== wasFull) {
       wasFull = now;
       const fields = { policy: config.full_policy };
@@ -105,10 +107,23 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     return now;
   }
 
+  function open({ dir, position }: FromBackend & { kind: 'ready' }): void {
+    log = new LogWriter(dir, position, segmentBytes(config.spool_max_bytes));
+    intake = new Intake(config, { log, shared, onTrouble: troubled });
+    endAtSweep = position;
+    leaveTimer = setInterval(() => log?.leave(), LEAVE_FILE_MS).unref();
+  }
+
   function receive(message: FromBackend): void {
     switch (message.kind) {
-      case 'taken':
-        messageBytes -= message.bytes;
+      case 'borrow':
+        backend?.post({ kind: 'lent', chunk: intake?.lend() ?? new Uint8Array() });
+        return;
+      case 'repaid':
+        intake?.repaid();
+        return;
+      case 'crashed':
+        metrics.crashed(message.sessions);
         return;
       case 'stats':
         failing =
@@ -127,17 +142,15 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         onFailed?.(new SockscopeError('spool_unusable', message.message));
         return;
       case 'stopped':
-        onStopped?.(message.leftBytes);
+        onStopped?.();
         return;
     }
   }
 
-  /** Arms the hand-over; false where even the way to the other thread is blocked. */
-  function hasRoom(): boolean {
-    if (intakeBytes() > config.spool_max_bytes || messageBytes > 2 * config.queue_max_bytes) {
-      return false;
-    }
-    timer ??= setTimeout(flush, HAND_OVER_MS);
+  function write(session: OpenSession, measurement: Measurement, isReport: boolean): boolean {
+    if (intake === null || !table.write(session, measurement, isReport, intake.end)) return false;
+    hasChanged = true;
+    arm();
     return true;
   }
 
@@ -145,13 +158,29 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     get accepting() {
       return config.full_policy === 'drop' || !isFull();
     },
-    emit(event: SessionEvent) {
+    emit(event) {
       metrics.emitted(event.type);
-      if (hasRoom()) writer.event(event);
-      else metrics.dropped();
+      intake?.take(event);
+      arm();
     },
-    note(reading: SessionReading) {
-      if (hasRoom()) writer.reading(reading);
+    report(session, delta) {
+      metrics.emitted('TrafficDelta');
+      if (write(session, delta, true)) {
+        metrics.reported();
+        return;
+      }
+      intake?.take(deltaEvent(session.started(), delta));
+      arm();
+    },
+    note(session, measurement) {
+      write(session, measurement, false);
+    },
+    release(session) {
+      table.release(session);
+    },
+    swept() {
+      shared.covered = endAtSweep;
+      endAtSweep = shared.written;
     },
     async start() {
       const ready = new Promise<FromBackend & { kind: 'ready' }>((resolve, reject) => {
@@ -163,13 +192,15 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         receive,
       );
       metrics.observe({
-        memoryBytes: () => messageBytes,
-        intakeBytes,
+        memoryBytes: () => intake?.waitingBytes ?? 0,
+        spoolBytes: () => shared.written - shared.acknowledged,
+        dropped: () => intake?.dropped ?? 0,
         accepting: () => !isFull(),
       });
       try {
-        const { intakeDir, crashedSessions, foundBytes } = await ready;
-        intake = new IntakeWriter(intakeDir);
+        const message = await ready;
+        open(message);
+        const { crashedSessions, foundBytes } = message;
         metrics.crashed(crashedSessions);
         if (crashedSessions > 0 || foundBytes > 0) {
           logger.warn(
@@ -184,23 +215,12 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       }
     },
     async stop() {
-      if (backend === null) return;
-      if (timer !== null) clearTimeout(timer);
-      flush();
-      const stopped = new Promise<number>((resolve) => {
-        onStopped = resolve;
-      });
-      backend.post({ kind: 'stop', timeoutMs: config.flush_timeout_ms });
-      const leftBytes = await Promise.race([
-        stopped,
-        delay(config.flush_timeout_ms + STOP_GRACE_MS, null, { ref: false }),
-      ]);
-      if (leftBytes !== 0) {
-        logger.warn({ left_bytes: leftBytes }, 'unpublished events stay in the spool');
-      }
-      backend.terminate();
+      const stopping = backend;
+      if (stopping === null) return;
       backend = null;
-      intake?.close();
+      if (intake !== null) await publishRest(stopping, intake);
+      // What is being opened is left as it is: the next start does it once more.
+      stopping.terminate();
     },
     health() {
       const detail =
@@ -214,4 +234,28 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       return detail === '' ? { ok: true } : { ok: true, detail };
     },
   };
+
+  async function publishRest(publishing: Backend, events: Intake): Promise<void> {
+    backend = publishing;
+    if (timer !== null) clearTimeout(timer);
+    if (leaveTimer !== null) clearInterval(leaveTimer);
+    flush(true);
+    log?.leave();
+    const stopped = new Promise<void>((resolve) => {
+      onStopped = resolve;
+    });
+    const isClean = events.openSessions === 0;
+    publishing.post({ kind: 'stop', timeoutMs: config.flush_timeout_ms, isClean });
+    await Promise.race([
+      stopped,
+      delay(config.flush_timeout_ms + STOP_GRACE_MS, undefined, { ref: false }),
+    ]);
+    backend = null;
+    if (timer !== null) clearTimeout(timer);
+    events.close();
+    const leftBytes = shared.written - shared.acknowledged;
+    if (leftBytes > 0) {
+      logger.warn({ left_bytes: leftBytes }, 'unpublished events stay in the spool');
+    }
+  }
 }

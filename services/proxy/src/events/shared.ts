@@ -1,9 +1,8 @@
 /** What the two threads tell each other without waking each other. */
-const WRITTEN = 0;
-const TAKEN = 1;
+const POSITIONS = ['written', 'acknowledged', 'freed', 'covered'] as const;
+const POSITIONS_BYTES = POSITIONS.length * 8;
 const ASLEEP = 0;
-const FULL = 1;
-const POSITIONS_BYTES = 16;
+const LENDING = 1;
 
 export function createSharedBuffer(): SharedArrayBuffer {
   return new SharedArrayBuffer(POSITIONS_BYTES + 8);
@@ -14,35 +13,53 @@ export class SharedState {
   readonly #flags: Int32Array;
 
   constructor(buffer: SharedArrayBuffer) {
-    this.#positions = new BigInt64Array(buffer, 0, 2);
+    this.#positions = new BigInt64Array(buffer, 0, POSITIONS.length);
     this.#flags = new Int32Array(buffer, POSITIONS_BYTES, 2);
   }
 
-  /** How far the intake is written. Set after the bytes are there. */
+  /** How far the log is written. Set after the bytes are there. */
   get written(): number {
-    return Number(Atomics.load(this.#positions, WRITTEN));
+    return this.#get('written');
   }
 
   set written(position: number) {
-    Atomics.store(this.#positions, WRITTEN, BigInt(position));
+    this.#set('written', position);
   }
 
-  /** How far the intake is taken. */
-  get taken(): number {
-    return Number(Atomics.load(this.#positions, TAKEN));
+  /** How far Kafka has acknowledged the log. */
+  get acknowledged(): number {
+    return this.#get('acknowledged');
   }
 
-  set taken(position: number) {
-    Atomics.store(this.#positions, TAKEN, BigInt(position));
+  set acknowledged(position: number) {
+    this.#set('acknowledged', position);
   }
 
-  /** Whether the spool is too full for new sessions. */
-  get isFull(): boolean {
-    return Atomics.load(this.#flags, FULL) === 1;
+  /** How far the log is deleted. */
+  get freed(): number {
+    return this.#get('freed');
   }
 
-  set isFull(isFull: boolean) {
-    Atomics.store(this.#flags, FULL, isFull ? 1 : 0);
+  set freed(position: number) {
+    this.#set('freed', position);
+  }
+
+  /** Sessions that began before this position and are open stand in the table. */
+  get covered(): number {
+    return this.#get('covered');
+  }
+
+  set covered(position: number) {
+    this.#set('covered', position);
+  }
+
+  /** Whether events wait in the memory of the proxy's thread because the disk refuses them. */
+  get isLending(): boolean {
+    return Atomics.load(this.#flags, LENDING) === 1;
+  }
+
+  set isLending(isLending: boolean) {
+    Atomics.store(this.#flags, LENDING, isLending ? 1 : 0);
   }
 
   /** The publishing side stops looking; it must look once more after this. */
@@ -53,5 +70,13 @@ export class SharedState {
   /** Whether it was asleep, and has to be told to look. */
   wake(): boolean {
     return Atomics.compareExchange(this.#flags, ASLEEP, 1, 0) === 1;
+  }
+
+  #get(name: (typeof POSITIONS)[number]): number {
+    return Number(Atomics.load(this.#positions, POSITIONS.indexOf(name)));
+  }
+
+  #set(name: (typeof POSITIONS)[number], position: number): void {
+    Atomics.store(this.#positions, POSITIONS.indexOf(name), BigInt(position));
   }
 }

@@ -1,17 +1,39 @@
-import type { SessionEvent } from '@sockscope/schemas';
-import type { SessionReading } from './reading.js';
+import type { SessionEvent, SessionStarted } from '@sockscope/schemas';
+import type { Measurement } from './measurement.js';
+
+/** An open session, as far as its place in the table of open sessions needs it. */
+export interface OpenSession {
+  /** Where it stands in the table; NO_PLACE at first. Only the sink changes it. */
+  place: number;
+  /** Another object whenever something in it changes. */
+  readonly header: object;
+  /** Its first event, with the header as it is now. */
+  started(): SessionStarted;
+}
+
+/** `place` of a session that the table does not hold. */
+export const NO_PLACE = -1;
 
 /** Where the tracker puts events. Never blocks, never throws; delivery to Kafka is at least once. */
 export interface EventSink {
   /**
-   * Takes an event. Events of one session are given in the order of their `seq`.
-   * A TrafficDelta that waits is superseded by the next one of its session in the same minute.
+   * Takes an event that is published whatever comes after it: a start, an end, or the last TrafficDelta of a
+   * minute. Those of one session are given in the order of their `seq`.
    */
   emit(event: SessionEvent): void;
-  /** Keeps what a session has counted, for the case that this process dies. Not an event. */
-  note(reading: SessionReading): void;
   /**
-   * False while queue and spool are full and the policy is to refuse: the caller then opens
+   * Takes a TrafficDelta that the next one of the same session may supersede. The last one of a minute has to be
+   * given to `emit`, because it alone holds that minute's traffic.
+   */
+  report(session: OpenSession, delta: Measurement): void;
+  /** Keeps what a session has counted, for the case that this process dies. Not an event. */
+  note(session: OpenSession, measurement: Measurement): void;
+  /** Forgets a session whose end was given to `emit`. */
+  release(session: OpenSession): void;
+  /** Every session that was open at the last call has been noted since, or released. */
+  swept(): void;
+  /**
+   * False while the spool is full and the policy is to refuse: the caller then opens
    * no new session and answers with reply 01.
    */
   readonly accepting: boolean;

@@ -15,11 +15,11 @@ export const startThread: StartBackend = (config, receive) => {
   });
   // Whoever waits for its end has it.
   worker.on('exit', () => {
-    receive({ kind: 'stopped', leftBytes: -1 });
+    receive({ kind: 'stopped' });
   });
   return {
     post(message) {
-      worker.postMessage(message, message.kind === 'chunk' ? [message.chunk.buffer] : []);
+      worker.postMessage(message, []);
     },
     terminate() {
       void worker.terminate();

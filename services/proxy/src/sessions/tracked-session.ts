@@ -6,7 +6,10 @@ import type {
   SessionStarted,
   TrafficDelta,
 } from '@sockscope/schemas';
-import type { SessionReading } from '../events/reading.js';
+import { NO_PLACE } from '../events/sink.js';
+import type { OpenSession } from '../events/sink.js';
+import { deltaEvent } from '../events/measurement.js';
+import type { Measurement } from '../events/measurement.js';
 import type { SetMember } from '../collections/intrusive-set.js';
 import type { AclInputs } from './acl-inputs.js';
 import type { Session, SessionHeader } from './session.js';
@@ -34,7 +37,7 @@ const ENDED = -1;
  * bytes; everything else is the tracker's. There may be tens of thousands of idle ones, so fields
  * are few, and times are small integers (a larger number is an object of its own to V8).
  */
-export class TrackedSession implements Session, SetMember {
+export class TrackedSession implements Session, OpenSession, SetMember {
   bytesSent = 0;
   bytesReceived = 0;
   packetsSent = 0;
@@ -50,8 +53,9 @@ export class TrackedSession implements Session, SetMember {
   intervalStart = 0;
   lastReport = 0;
   connectMs: number | null = null;
-  /** What `mark` was at the last reading; below 0 where a reading is due anyway. */
-  #noted = 0;
+  place = NO_PLACE;
+  /** What `mark` was at the last measurement; below 0 where one is due anyway. */
+  #noted = -1;
 
   /** The totals as last reported. */
   #reportedBytesSent = 0;
@@ -122,32 +126,21 @@ export class TrackedSession implements Session, SetMember {
     );
   }
 
+  /** Whether anything was reported of the UTC minute that the interval lies in. */
+  get hasReportedMinute(): boolean {
+    return this.#minuteStart !== null;
+  }
+
   /**
-   * What the next event would say at `nowMs`, where that differs from the last reading; else null.
+   * What has been counted up to `nowMs`, where that differs from the last measurement; else null.
    * Everything in it only grows, so the sum tells a difference.
    */
-  reading(nowMs: number): SessionReading | null {
+  measurement(nowMs: number): Measurement | null {
     const mark =
       this.seq + this.bytesSent + this.bytesReceived + this.packetsSent + this.packetsReceived;
     if (mark === this.#noted) return null;
     this.#noted = mark;
-    return {
-      session_id: this.session_id,
-      seq: this.seq,
-      interval_start_ms: this.startedAtMs + this.intervalStart,
-      at_ms: nowMs,
-      dest_ip: this.header.dest_ip,
-      acl_rule_matched: this.header.acl_rule_matched,
-      connect_ms: this.connectMs,
-      totals: {
-        bytes_sent: this.bytesSent,
-        bytes_received: this.bytesReceived,
-        packets_sent: this.packetsSent,
-        packets_received: this.packetsReceived,
-      },
-      delta: this.#delta(),
-      minute: this.#minute(),
-    };
+    return this.#measure(this.seq, nowMs);
   }
 
   /** End of the UTC minute that the interval lies in, milliseconds since 1970. */
@@ -189,40 +182,15 @@ export class TrackedSession implements Session, SetMember {
    * The next TrafficDelta, for the interval up to `endMs`, which must not lie beyond `minuteEndMs`.
    * Everything counted so far belongs to it.
    */
-  report(endMs: number): TrafficDelta {
-    const h = this.header;
-    const end = timestampOf(endMs);
-    const event: TrafficDelta = {
-      type: 'TrafficDelta',
-      schema_version: SCHEMA_VERSION,
-      occurred_at: end,
-      session_id: this.session_id,
-      seq: this.seq + 1,
-      proxy_id: this.#owner.origin.proxy_id,
-      proxy_epoch: this.#owner.origin.proxy_epoch,
-      started_at: timestampOf(this.startedAtMs),
-      user: h.user,
-      source_ip: h.source_ip,
-      source_port: h.source_port,
-      dest_host: h.dest_host,
-      dest_ip: h.dest_ip,
-      dest_port: h.dest_port,
-      protocol: h.protocol,
-      command: h.command,
-      auth_method: h.auth_method,
-      acl_decision: h.acl_decision,
-      acl_rule_matched: h.acl_rule_matched,
-      bytes_sent: this.bytesSent,
-      bytes_received: this.bytesReceived,
-      packets_sent: this.packetsSent,
-      packets_received: this.packetsReceived,
-      interval_start: timestampOf(this.startedAtMs + this.intervalStart),
-      interval_end: end,
-      delta: this.#delta(),
-      minute: this.#minute(),
-    };
+  report(endMs: number): Measurement {
+    const measurement = this.#measure(this.seq + 1, endMs);
     this.#markReported(endMs);
-    return event;
+    return measurement;
+  }
+
+  /** As `report`, as an event. */
+  reportEvent(endMs: number): TrafficDelta {
+    return deltaEvent(this.started(), this.report(endMs));
   }
 
   /** The last event. Marks the session as closed. */
@@ -276,6 +244,23 @@ export class TrackedSession implements Session, SetMember {
   beginMinute(startMs: number): void {
     this.intervalStart = startMs - this.startedAtMs;
     this.#minuteStart = null;
+  }
+
+  #measure(seq: number, atMs: number): Measurement {
+    return {
+      seq,
+      interval_start_ms: this.startedAtMs + this.intervalStart,
+      at_ms: atMs,
+      connect_ms: this.connectMs,
+      totals: {
+        bytes_sent: this.bytesSent,
+        bytes_received: this.bytesReceived,
+        packets_sent: this.packetsSent,
+        packets_received: this.packetsReceived,
+      },
+      delta: this.#delta(),
+      minute: this.#minute(),
+    };
   }
 
   #delta(): Counters {

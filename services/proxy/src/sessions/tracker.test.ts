@@ -9,9 +9,10 @@ import {
   sessionEvent,
   zeroCounters,
 } from '@sockscope/schemas';
-import type { CloseReason, Counters, SessionEvent } from '@sockscope/schemas';
-import { crashedSession } from '../events/recovery.js';
-import type { SessionReading } from '../events/reading.js';
+import type { CloseReason, Counters, SessionEvent, SessionStarted } from '@sockscope/schemas';
+import { assumedEnd, deltaEvent } from '../events/measurement.js';
+import type { Measurement } from '../events/measurement.js';
+import type { OpenSession } from '../events/sink.js';
 import { createSessionClock } from './clock.js';
 import { trackingConfig } from './config.js';
 import { createSessionMetrics } from './metrics.js';
@@ -38,11 +39,16 @@ const HEADER: SessionHeader = {
 function setUp(startMs: number, settings: Record<string, number> = {}) {
   const time = { wall: startMs, monotonic: 1_000 };
   const events: SessionEvent[] = [];
-  const readings: SessionReading[] = [];
+  const notes: { started: SessionStarted; measurement: Measurement }[] = [];
   const sink = {
     accepting: true,
     emit: (event: SessionEvent) => events.push(event),
-    note: (reading: SessionReading) => readings.push(reading),
+    report: (session: OpenSession, delta: Measurement) =>
+      events.push(deltaEvent(session.started(), delta)),
+    note: (session: OpenSession, measurement: Measurement) =>
+      notes.push({ started: session.started(), measurement }),
+    release: () => undefined,
+    swept: () => undefined,
   };
   const tracker = createSessionTracker(trackingConfig.parse(settings), {
     sink,
@@ -56,7 +62,7 @@ function setUp(startMs: number, settings: Record<string, number> = {}) {
   return {
     time,
     events,
-    readings,
+    notes,
     sink,
     tracker,
     open: (header: SessionHeader = HEADER): Session => {
@@ -318,7 +324,7 @@ describe('whatever happens to traffic and clocks', () => {
   it('every event keeps the contract, and the fold gives back exactly what was counted', () => {
     fc.assert(
       fc.property(fc.nat(200_000), fc.array(step, { maxLength: 80 }), (offset, steps) => {
-        const { time, events, readings, tracker, open } = setUp(NOON + offset);
+        const { time, events, notes, tracker, open } = setUp(NOON + offset);
         const sessions: Session[] = [];
         const truth = new Map<string, Counters>();
         const pick = (index: number): Session | undefined =>
@@ -373,16 +379,10 @@ describe('whatever happens to traffic and clocks', () => {
           }
           expect(summed).toEqual(total);
         }
-        // A crash after any reading leaves an end that keeps the contract too, and comes after
-        // every event before it.
-        for (const reading of readings) {
-          const started = events.find((e) => e.session_id === reading.session_id);
-          const crashed = crashedSession(
-            { started: Buffer.from(JSON.stringify(started)), reading },
-            0,
-            reading.at_ms,
-          );
-          sessionEvent.parse(crashed?.closed);
+        // A crash at any moment leaves an end that keeps the contract too, and comes after every event
+        // before it.
+        for (const { started, measurement } of notes) {
+          sessionEvent.parse(assumedEnd(started, measurement, 0, measurement.at_ms));
         }
       }),
       { numRuns: 300 },

@@ -49,24 +49,25 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
       session.terminate = null;
       metrics.sessionClosed(event);
       sink.emit(event);
+      sink.release(session);
     },
   };
 
   /**
    * Ends the interval where the UTC minute ended. What was counted since the last look is put into
    * the old minute: the sweep comes right after the minute's end, so this is off by its lateness.
+   *
+   * A minute with traffic ends with a delta that nothing supersedes, because it alone holds all of it.
    */
   function cutAtMinute(session: TrackedSession, nowMs: number): void {
     const endMs = session.minuteEndMs;
     if (nowMs < endMs) return;
-    if (session.hasUnreported) report(session, endMs);
+    if (session.hasUnreported || session.hasReportedMinute) {
+      const event = session.reportEvent(endMs);
+      metrics.trafficReported(event.delta);
+      sink.emit(event);
+    }
     session.beginMinute(minuteOf(nowMs));
-  }
-
-  function report(session: TrackedSession, endMs: number): void {
-    const event = session.report(endMs);
-    metrics.trafficReported(event.delta);
-    sink.emit(event);
   }
 
   function look(session: TrackedSession, nowMs: number): void {
@@ -79,9 +80,13 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
         ? Math.min(config.first_delta_ms, config.traffic_interval_ms)
         : config.traffic_interval_ms
       : config.heartbeat_interval_ms;
-    if (sinceReport >= interval) report(session, nowMs);
-    const reading = session.reading(nowMs);
-    if (reading !== null) sink.note(reading);
+    if (sinceReport >= interval) {
+      const delta = session.report(nowMs);
+      metrics.trafficReported(delta.delta);
+      sink.report(session, delta);
+    }
+    const measurement = session.measurement(nowMs);
+    if (measurement !== null) sink.note(session, measurement);
   }
 
   function lookAtSome(sessions: IterableIterator<TrackedSession>): void {
@@ -91,6 +96,7 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
       for (let i = 0; i < SLICE_SESSIONS; i += 1) {
         const next = sessions.next();
         if (next.done === true) {
+          sink.swept();
           schedule();
           return;
         }
@@ -130,6 +136,7 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
     },
     sweep() {
       for (const session of live) look(session, clock.now());
+      sink.swept();
     },
     start() {
       metrics.observe(() => live.size);

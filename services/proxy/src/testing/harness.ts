@@ -7,6 +7,9 @@ import type { Acl, AclRequest, AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome } from '../auth/auth.js';
 import { proxyConfig } from '../config.js';
 import type { RelayConfig } from '../relay/config.js';
+import { deltaEvent } from '../events/measurement.js';
+import type { Measurement } from '../events/measurement.js';
+import type { OpenSession } from '../events/sink.js';
 import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
 import type { ProxyServer, ServerConfig, ServerUsers } from '../server.js';
@@ -69,8 +72,17 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     emit(event: SessionEvent) {
       events.push(event);
     },
+    report(session: OpenSession, delta: Measurement) {
+      events.push(deltaEvent(session.started(), delta));
+    },
     note() {
-      // What a session reached is for the journal of a process that may crash.
+      // What a session reached is for a process that may crash.
+    },
+    release() {
+      // Nothing is kept of it.
+    },
+    swept() {
+      // Nothing waits for it.
     },
   };
   const acl: Acl = {

@@ -8,6 +8,7 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf } from '@sockscope/runtime';
 import type { OutgoingRecord } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 
@@ -49,6 +50,16 @@ export class RefusedStore {
     this.#dir = refusedFolder(config.spool_dir);
     this.#proxyId = config.proxy_id;
     this.#maxBytes = config.refused_max_bytes;
+  }
+
+  /** Keeps events. Says why they are not kept, null when they are. */
+  tryKeep(events: readonly RefusedEvent[]): string | null {
+    try {
+      if (this.keep(events)) return null;
+      return 'PROXY_REFUSED_MAX is reached; list them with "refused list", send them again with "refused send"';
+    } catch (error) {
+      return messageOf(error);
+    }
   }
 
   /**

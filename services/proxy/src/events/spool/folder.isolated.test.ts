@@ -1,48 +1,72 @@
 import {
+  cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
-  rmSync,
+  readFileSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
-import { FrameWriter } from '../frames.js';
-import { createOutbox } from '../outbox.js';
-import { adoptDeadFolders, openSpoolFolder } from './folder.js';
+import { FrameWriter } from '../frame.js';
+import type { Frame } from '../frame.js';
+import { measurementOf } from '../measurement.js';
+import type { Measurement } from '../measurement.js';
+import { NO_PLACE } from '../sink.js';
+import { tempDir } from '../testing/temp-dir.js';
+import { publishDeadFolders } from './dead-folders.js';
+import type { DeadFolders } from './dead-folders.js';
+import { logDir, openFolder, recover } from './folder.js';
 import type { FolderConfig } from './folder.js';
-import { IntakeWriter } from './intake.js';
-import { releaseFolder } from './lock.js';
+import { releaseFolder, takeFolder } from './lock.js';
+import { LogReader, LogWriter, segmentsOf } from './log.js';
+import { SessionTable } from './table.js';
 
-const dirs: string[] = [];
-afterEach(() => {
-  for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true, force: true });
-});
+const LIMITS = { maxFrames: 100, maxBytes: 64 * 1024 };
+const OLD_SPOOL = new URL('../testing/old-spool/', import.meta.url).pathname;
 
-function configFor(proxyId: string): FolderConfig {
-  const dir = dirs[0] ?? mkdtempSync(join(tmpdir(), 'sockscope-folder-'));
-  if (dirs.length === 0) dirs.push(dir);
+function configIn(dir: string, proxyId: string): FolderConfig {
   return { spool_dir: dir, spool_max_bytes: 10_000_000, proxy_id: proxyId };
 }
 
-/** A proxy that dies with these events in its intake. */
-async function dieWith(proxyId: string, events: readonly SessionEvent[]): Promise<void> {
-  const config = configFor(proxyId);
-  const folder = await openSpoolFolder(config);
-  const intake = new IntakeWriter(folder.intakeDir);
-  const writer = new FrameWriter((chunk) => {
-    intake.write(chunk);
+function append(writer: LogWriter, events: readonly SessionEvent[]): void {
+  const frames = new FrameWriter();
+  for (const event of events) frames.add(event);
+  writer.append(frames.take());
+}
+
+interface Known {
+  readonly log: readonly SessionEvent[];
+  readonly measurement: Measurement;
+}
+
+/** A proxy that dies with these events in its log, and these sessions in its table. */
+async function dieWith(
+  config: FolderConfig,
+  events: readonly SessionEvent[],
+  known: readonly Known[] = [],
+): Promise<void> {
+  const { dir, end, table } = await openFolder(config);
+  const writer = new LogWriter(logDir(dir), end, 20_000);
+  for (const event of events) append(writer, [event]);
+  writer.leave();
+  const sessions = new SessionTable((chunk) => {
+    table.add(chunk);
   });
-  for (const event of events) writer.event(event);
-  writer.flush();
-  intake.close();
-  releaseFolder(join(config.spool_dir, proxyId));
+  for (const { log, measurement } of known) {
+    const [started] = log;
+    if (started?.type !== 'SessionStarted') throw new Error('no start');
+    const session = { place: NO_PLACE, header: {}, started: () => started };
+    sessions.write(session, measurement, false, 0);
+  }
+  table.save({ acknowledged: 0, aliveMs: 0, isClean: false }, () => undefined);
+  table.close();
+  releaseFolder(dir);
 }
 
 function logs(count: number, closed: boolean, seed: number): SessionEvent[][] {
@@ -52,33 +76,65 @@ function logs(count: number, closed: boolean, seed: number): SessionEvent[][] {
   );
 }
 
+function eventsOf(frames: readonly Frame[]): SessionEvent[] {
+  return frames.map((frame) => sessionEvent.parse(JSON.parse(String(frame.payload))));
+}
+
+/** All that would be published of a folder. */
+function published(dir: string, from: number, end: number): SessionEvent[] {
+  const reader = new LogReader(logDir(dir), 'p');
+  const events: SessionEvent[] = [];
+  for (let at = from; at < end;) {
+    const { frames, next } = reader.read(at, end, LIMITS);
+    events.push(...eventsOf(frames));
+    at = next;
+  }
+  reader.close();
+  return events;
+}
+
+function recovered(config: FolderConfig): { crashed: number; events: SessionEvent[] } {
+  const dir = join(config.spool_dir, config.proxy_id);
+  const { acknowledged, end, crashedSessions } = recover(dir, config);
+  return { crashed: crashedSessions, events: published(dir, acknowledged, end) };
+}
+
+/** Takes what it is given, for as long as it says so. */
+function kafka(isThere: () => boolean = () => true) {
+  const events: SessionEvent[] = [];
+  return {
+    events,
+    limits: LIMITS,
+    isBusy: () => false,
+    publish: async (frames: readonly Frame[]) => {
+      if (!isThere()) return false;
+      events.push(...eventsOf(frames));
+      return true;
+    },
+  };
+}
+
 /** How many files this process has open; 0 where the system does not tell. */
 function openFiles(): number {
   return process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0;
 }
 
-function parse(payloads: readonly Buffer[]): SessionEvent[] {
-  return payloads.map((payload) => sessionEvent.parse(JSON.parse(String(payload))));
-}
-
 describe('the folder of a proxy', () => {
   it('is readable by its owner alone', async () => {
-    const config = configFor('p');
-    const folder = await openSpoolFolder(config);
-    expect(statSync(join(config.spool_dir, 'p')).mode & 0o077).toBe(0);
-    folder.close();
+    const config = configIn(tempDir(), 'p');
+    const folder = await openFolder(config);
+    expect(statSync(folder.dir).mode & 0o077).toBe(0);
+    folder.table.close();
   });
 
   it('gives the events of a dead process, and an end to its open sessions', async () => {
+    const config = configIn(tempDir(), 'p');
     const ended = logs(5, true, 1);
     const open = logs(5, false, 2);
-    await dieWith('p', [...ended, ...open].flat());
-    const folder = await openSpoolFolder(configFor('p'));
-    expect(folder.crashedSessions).toBe(5);
-    const found = parse(
-      folder.log.read(folder.log.start, { maxRecords: 1_000, maxBytes: 1_000_000 }).payloads,
-    );
-    const states = fold(found);
+    await dieWith(config, [...ended, ...open].flat());
+    const { crashed, events } = recovered(config);
+    expect(crashed).toBe(5);
+    const states = fold(events);
     for (const log of ended) {
       expect(states.get(log[0]?.session_id ?? '')).toEqual([...fold(log).values()][0]);
     }
@@ -92,116 +148,205 @@ describe('the folder of a proxy', () => {
       });
       expect(state?.minutes).toEqual([...fold(log).values()][0]?.minutes);
     }
-    folder.close();
   });
 
-  it('of a dead proxy is taken over by another one, and that of a living proxy is not', async () => {
-    const ended = logs(5, true, 3);
-    const open = logs(4, false, 4);
-    await dieWith('worker-7', [...ended, ...open].flat());
-    const living = await openSpoolFolder(configFor('worker-2'));
-    const own = configFor('worker-1');
-    const mine = await openSpoolFolder(own);
-    mkdirSync(join(own.spool_dir, 'not-a-proxy'));
-    writeFileSync(join(own.spool_dir, 'a-file'), '');
-    const taken: Buffer[] = [];
-    const adopter = {
-      roomBytes: 0,
-      adopt(payloads: readonly Buffer[]): void {
-        taken.push(...payloads.map((payload) => Buffer.from(payload)));
-      },
-      syncAdopted: () => undefined,
+  it('ends an open session with what the table or the log said last of it, whichever is newer', async () => {
+    const config = configIn(tempDir(), 'p');
+    const [one = [], two = [], three = []] = Array.from({ length: 3 }, (_, i) =>
+      sessionLog({
+        random: seededRandom(i + 20),
+        startMs: 1_780_000_000_000,
+        intervals: 4,
+        closed: false,
+      }),
+    );
+    const deltaOf = (log: readonly SessionEvent[], n: number): Measurement => {
+      const deltas = log.filter((event) => event.type === 'TrafficDelta');
+      const delta = deltas.at(n);
+      if (delta === undefined) throw new Error('no delta');
+      return measurementOf(delta);
     };
-    // Not while there is no room, and not lost then.
-    expect(adoptDeadFolders(own, adopter)).toMatchObject({ emptied: [], bytes: 0 });
-    adopter.roomBytes = 1_000_000;
-    expect(adoptDeadFolders(own, adopter)).toMatchObject({ emptied: ['worker-7'], leftBytes: 0 });
-    const states = fold(parse(taken));
+    const later = deltaOf(one, -1);
+    await dieWith(
+      config,
+      [...one.slice(0, 2), ...two, ...three],
+      [
+        { log: one, measurement: later },
+        { log: two, measurement: deltaOf(two, 0) },
+      ],
+    );
+    const states = fold(recovered(config).events);
+    for (const log of [one, two, three]) {
+      const last = log.at(-1);
+      expect(states.get(log[0]?.session_id ?? '')?.row).toMatchObject({
+        close_reason: 'proxy_crashed',
+        seq: (last?.seq ?? 0) + 1,
+        bytes_sent: last?.bytes_sent,
+        bytes_received: last?.bytes_received,
+      });
+    }
+  });
+
+  it('is settled once: whoever dies over it, at any moment, leaves the same to the next one', async () => {
+    const config = configIn(tempDir(), 'p');
+    await dieWith(config, [...logs(3, true, 3), ...logs(3, false, 4)].flat());
+    const first = recovered(config);
+    expect(first.crashed).toBe(3);
+    // The table still says that they are open: that process died before it began a new one.
+    const second = recovered(config);
+    expect(second).toEqual({ crashed: 0, events: first.events });
+  });
+
+  it('that is cut off at any byte of its log gives all whole events, and an end to each session', async () => {
+    const dir = tempDir();
+    const config = configIn(dir, 'p');
+    const events = [...logs(1, true, 5), ...logs(1, false, 6)].flat().slice(0, 6);
+    await dieWith(config, events);
+    const [start = 0] = segmentsOf(logDir(join(dir, 'p')));
+    const name = `${String(start).padStart(16, '0')}.frames`;
+    const size = statSync(join(logDir(join(dir, 'p')), name)).size;
+    const frame = new FrameWriter();
+    const ends = events.map((event) => {
+      frame.add(event);
+      return frame.bytes;
+    });
+    expect(ends.at(-1)).toBe(size);
+    for (let cut = 0; cut < size; cut += 13) {
+      const copy = tempDir();
+      cpSync(join(dir, 'p'), join(copy, 'p'), { recursive: true });
+      truncateSync(join(logDir(join(copy, 'p')), name), cut);
+      const whole = ends.filter((end) => end <= cut).length;
+      const found = recovered(configIn(copy, 'p')).events;
+      expect(found.slice(0, whole)).toEqual(events.slice(0, whole));
+      const states = fold(found);
+      expect(states.size).toBe(new Set(events.slice(0, whole).map((e) => e.session_id)).size);
+      expect([...states.values()].filter(({ row }) => row?.status === 'active')).toEqual([]);
+    }
+  });
+
+  it('of the former format is taken in as that version did it, and once', () => {
+    const dir = tempDir();
+    cpSync(OLD_SPOOL, dir, { recursive: true });
+    const config = configIn(dir, 'proxy-1');
+    const { crashed, events } = recovered(config);
+    expect(crashed).toBe(4);
+    const expected = (
+      JSON.parse(readFileSync(join(OLD_SPOOL, 'recovered.json'), 'utf8')) as unknown[]
+    ).map((event) => sessionEvent.parse(event));
+    // When a crash was found, and when the process was last alive, is of no interest here.
+    const comparable = (some: readonly SessionEvent[]) =>
+      new Map(
+        [...fold(some)].map(([id, { row, minutes }]) => [
+          id,
+          [{ ...row, ended_at: null, updated_at: null, duration_ms: null }, minutes],
+        ]),
+      );
+    expect(comparable(events)).toEqual(comparable(expected));
+    expect(readdirSync(join(dir, 'proxy-1')).toSorted()).toEqual(['log']);
+    expect(recovered(config)).toEqual({ crashed: 0, events });
+  });
+});
+
+describe('the folder of a dead proxy', () => {
+  it('is published where it lies by another one, and that of a living proxy is not', async () => {
+    const dir = tempDir();
+    const own = configIn(dir, 'worker-1');
+    await dieWith(configIn(dir, 'worker-7'), [...logs(5, true, 3), ...logs(4, false, 4)].flat());
+    const living = await openFolder(configIn(dir, 'worker-2'));
+    const mine = await openFolder(own);
+    mkdirSync(join(dir, 'not-a-proxy'));
+    writeFileSync(join(dir, 'a-file'), '');
+    // Not while Kafka is away, and not lost then.
+    expect(
+      await publishDeadFolders(
+        own,
+        kafka(() => false),
+      ),
+    ).toMatchObject({
+      emptied: [],
+      bytes: 0,
+    });
+    const there = kafka();
+    expect(await publishDeadFolders(own, there)).toMatchObject({
+      emptied: ['worker-7'],
+      leftBytes: 0,
+    });
+    const states = fold(there.events);
     expect(states.size).toBe(9);
     expect([...states.values()].filter(({ row }) => row?.status === 'active')).toEqual([]);
-    expect(readdirSync(own.spool_dir).toSorted()).toEqual([
-      'a-file',
-      'not-a-proxy',
-      'worker-1',
-      'worker-2',
-    ]);
-    expect(adoptDeadFolders(own, adopter)).toEqual({ emptied: [], bytes: 0, leftBytes: 0 });
-    mine.close();
-    living.close();
+    expect(readdirSync(dir).toSorted()).toEqual(['a-file', 'not-a-proxy', 'worker-1', 'worker-2']);
+    expect(await publishDeadFolders(own, there)).toMatchObject({ emptied: [], bytes: 0 });
+    mine.table.close();
+    living.table.close();
   });
 
-  it('of a dead proxy is taken over piece by piece where it is larger than the room for it', async () => {
-    const ended = logs(600, true, 5);
-    const open = logs(40, false, 6);
-    await dieWith('large', [...ended, ...open].flat());
-    const own = { ...configFor('small'), spool_max_bytes: 400_000 };
-    const mine = await openSpoolFolder(own);
-    const outbox = createOutbox(
-      {
-        queue_max_bytes: 1_000_000,
-        spool_max_bytes: own.spool_max_bytes,
-        batch_max_records: 100,
-        batch_max_bytes: 100_000,
-      },
-      { ...mine, onTrouble: () => undefined },
-    );
-    const published: SessionEvent[] = [];
-    const left: number[] = [];
-    for (let turn = 0; existsSync(join(own.spool_dir, 'large')) && turn < 100; turn += 1) {
-      left.push(adoptDeadFolders(own, outbox).leftBytes);
-      // The living are not shut out by the dead.
-      expect(outbox.isFull).toBe(false);
-      for (let batch = outbox.next(); batch !== null; batch = outbox.next()) {
-        published.push(...parse(batch.payloads));
-        outbox.acknowledge(batch);
-      }
+  it('is published piece by piece where it is large, each event once, and is free for its owner in between', async () => {
+    const dir = tempDir();
+    const own = configIn(dir, 'small');
+    await dieWith(configIn(dir, 'large'), [...logs(200, true, 5), ...logs(40, false, 6)].flat());
+    let left = 0;
+    const there = kafka(() => {
+      left -= 1;
+      return left >= 0;
+    });
+    const turns: DeadFolders[] = [];
+    while (existsSync(join(dir, 'large'))) {
+      left = 3;
+      turns.push(await publishDeadFolders(own, there));
+      if (!existsSync(join(dir, 'large'))) break;
+      expect(takeFolder(join(dir, 'large'))).toBe(true);
+      releaseFolder(join(dir, 'large'));
     }
-    expect(left.length).toBeGreaterThan(3);
-    expect(left).toEqual([...new Set(left)].toSorted((a, b) => b - a));
-    expect(left.at(-1)).toBe(0);
-    // Once each, for what was taken over is acknowledged in the dead proxy's log; only the start of
-    // a session that it left open is said again, with its end.
-    const names = published.map((event) => `${event.session_id}/${event.seq}`);
-    expect(names.length - new Set(names).size).toBe(open.length);
-    const states = fold(published);
-    expect(states.size).toBe(640);
+    expect(turns.length).toBeGreaterThan(2);
+    expect(turns.map(({ crashedSessions }) => crashedSessions)).toEqual([
+      40,
+      ...turns.slice(1).map(() => 0),
+    ]);
+    const names = there.events.map((event) => `${event.session_id}/${event.seq}`);
+    expect(new Set(names).size).toBe(names.length);
+    const states = fold(there.events);
+    expect(states.size).toBe(240);
     expect([...states.values()].filter(({ row }) => row?.status === 'active')).toEqual([]);
-    mine.close();
   });
 
-  it('of a dead proxy does not grow, and no file stays open, however often there is no room', async () => {
-    await dieWith('worker-7', [...logs(50, true, 7), ...logs(50, false, 8)].flat());
-    const own = configFor('worker-1');
-    const mine = await openSpoolFolder(own);
-    const none = { roomBytes: 0, adopt: () => undefined, syncAdopted: () => undefined };
-    const { leftBytes } = adoptDeadFolders(own, none);
-    expect(leftBytes).toBeGreaterThan(50_000);
+  it('does not grow, and no file stays open, however often Kafka is away', async () => {
+    const dir = tempDir();
+    const own = configIn(dir, 'worker-1');
+    await dieWith(configIn(dir, 'worker-7'), [...logs(20, true, 7), ...logs(20, false, 8)].flat());
+    const away = kafka(() => false);
+    const { leftBytes } = await publishDeadFolders(own, away);
+    expect(leftBytes).toBeGreaterThan(20_000);
     const files = openFiles();
     for (let attempt = 0; attempt < 5; attempt += 1) {
-      expect(adoptDeadFolders(own, none)).toEqual({ emptied: [], bytes: 0, leftBytes });
+      expect(await publishDeadFolders(own, away)).toMatchObject({ bytes: 0, leftBytes });
     }
-    const some = { ...none, roomBytes: 1_000_000 };
-    expect(adoptDeadFolders(own, some).emptied).toEqual(['worker-7']);
+    expect((await publishDeadFolders(own, kafka())).emptied).toEqual(['worker-7']);
     expect(openFiles()).toBe(files);
-    mine.close();
   });
 
-  it('of a dead proxy is deleted under another name, and so is what a deletion left that was cut short', async () => {
-    await dieWith('worker-7', logs(5, true, 9).flat());
-    const own = configFor('worker-1');
-    const mine = await openSpoolFolder(own);
-    const emptied = join(own.spool_dir, '.emptied-worker-7');
-    const adopter = { roomBytes: 1_000_000, adopt: () => undefined, syncAdopted: () => undefined };
+  it('of the former format is published too', async () => {
+    const dir = tempDir();
+    cpSync(OLD_SPOOL, dir, { recursive: true });
+    const there = kafka();
+    const done = await publishDeadFolders(configIn(dir, 'another'), there);
+    expect(done).toMatchObject({ emptied: ['proxy-1'], crashedSessions: 4 });
+    expect(fold(there.events).size).toBeGreaterThan(5);
+  });
+
+  it('is deleted under another name, and so is what a deletion left that was cut short', async () => {
+    const dir = tempDir();
+    const own = configIn(dir, 'worker-1');
+    await dieWith(configIn(dir, 'worker-7'), logs(5, true, 9).flat());
+    const emptied = join(dir, '.emptied-worker-7');
     // One who died over deleting it left this.
-    mkdirSync(join(emptied, 'events'), { recursive: true });
-    expect(adoptDeadFolders(own, adopter).emptied).toEqual(['worker-7']);
-    expect(readdirSync(own.spool_dir)).toEqual(['worker-1']);
+    mkdirSync(join(emptied, 'log'), { recursive: true });
+    expect((await publishDeadFolders(own, kafka())).emptied).toEqual(['worker-7']);
+    expect(readdirSync(dir)).toEqual([]);
     // And its owner's name is free for a new one meanwhile.
-    const back = await openSpoolFolder(configFor('worker-7'));
-    mkdirSync(join(emptied, 'events'), { recursive: true });
-    expect(adoptDeadFolders(own, adopter).emptied).toEqual([]);
-    expect(readdirSync(own.spool_dir).toSorted()).toEqual(['worker-1', 'worker-7']);
-    back.close();
-    mine.close();
+    const back = await openFolder(configIn(dir, 'worker-7'));
+    mkdirSync(join(emptied, 'log'), { recursive: true });
+    expect((await publishDeadFolders(own, kafka())).emptied).toEqual([]);
+    expect(readdirSync(dir)).toEqual(['worker-7']);
+    back.table.close();
   });
 });

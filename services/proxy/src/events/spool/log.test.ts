@@ -1,196 +1,182 @@
 import {
-  appendFileSync,
-  chmodSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
-import { openSpoolLog, SpoolError } from './log.js';
-import type { SpoolLog } from './log.js';
+import { describe, expect, it } from 'vitest';
+import type { SessionEvent } from '@sockscope/schemas';
+import { FrameWriter } from '../frame.js';
+import { hostileLogs } from '../testing/hostile-log.js';
+import { tempDir } from '../testing/temp-dir.js';
+import { SpoolError } from './files.js';
+import { endOf, LogReader, LogWriter } from './log.js';
 
-const dirs: string[] = [];
-afterEach(() => {
-  for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true, force: true });
-});
+const events: SessionEvent[] = hostileLogs(5, 6).flat().slice(0, 12);
+const LIMITS = { maxFrames: 1_000, maxBytes: 1_000 };
 
-function tempDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'sockscope-log-'));
-  dirs.push(dir);
-  return dir;
+function chunk(some: readonly SessionEvent[]): Buffer {
+  const writer = new FrameWriter();
+  for (const event of some) writer.add(event);
+  return Buffer.from(writer.take());
 }
 
-const ALL = { maxRecords: 1_000_000, maxBytes: 1 << 20 };
+function nameOf({ session_id, seq }: SessionEvent): string {
+  return `${session_id}/${seq}`;
+}
 
-function texts(log: SpoolLog): string[] {
-  const found: string[] = [];
-  for (let at = log.start; at < log.end;) {
-    const { payloads, next } = log.read(at, ALL);
-    found.push(...payloads.map(String));
+/** Everything from a position on. */
+function readAllOf(reader: LogReader, from: number, end: number): string[] {
+  const names: string[] = [];
+  for (let at = from; at < end;) {
+    const { frames, next } = reader.read(at, end, LIMITS);
+    names.push(...frames.map((frame) => `${frame.sessionId}/${frame.seq}`));
+    expect(next).toBeGreaterThan(at);
     at = next;
   }
-  return found;
+  return names;
 }
 
-function put(log: SpoolLog, ...records: string[]): void {
-  log.append(records.map((text) => Buffer.from(text)));
+/** A log with one event in each file. */
+function filled(dir: string): LogWriter {
+  const writer = new LogWriter(dir, 0, 1);
+  for (const event of events) writer.append(chunk([event]));
+  writer.leave();
+  return writer;
 }
 
-function segments(dir: string): string[] {
-  return readdirSync(dir)
-    .filter((name) => name.endsWith('.log'))
-    .toSorted();
-}
-
-const small = { segment_bytes: 64 };
-
-describe('the spool log', () => {
-  it('gives back what was appended, in order, after any death of the process', () => {
-    const dir = tempDir();
-    const first = openSpoolLog({ dir, ...small });
-    put(first, 'a', 'b');
-    put(first, 'c'.repeat(100));
-    // No close: the process died.
-    const second = openSpoolLog({ dir, ...small });
-    put(second, 'd');
-    expect(texts(second)).toEqual(['a', 'b', 'c'.repeat(100), 'd']);
-    expect(texts(openSpoolLog({ dir, ...small }))).toEqual(['a', 'b', 'c'.repeat(100), 'd']);
-  });
-
-  it('forgets acknowledged records for good once their start was saved, and repeats them otherwise', () => {
-    const dir = tempDir();
-    const log = openSpoolLog({ dir, segment_bytes: 1_000_000 });
-    put(log, 'a', 'b', 'c');
-    const { next } = log.read(log.start, { maxRecords: 2, maxBytes: 1_000 });
-    log.acknowledge(next);
-    expect(texts(log)).toEqual(['c']);
-    expect(texts(openSpoolLog({ dir, ...small }))).toEqual(['a', 'b', 'c']);
-    log.saveStart();
-    expect(texts(openSpoolLog({ dir, ...small }))).toEqual(['c']);
-  });
-
-  it('deletes files whose records are all acknowledged', () => {
-    const dir = tempDir();
-    const log = openSpoolLog({ dir, ...small });
-    for (let i = 0; i < 20; i += 1) put(log, `record ${i} ${'x'.repeat(50)}`);
-    expect(segments(dir).length).toBeGreaterThan(10);
-    log.acknowledge(log.end);
-    expect(segments(dir)).toEqual([]);
-    expect(log.diskBytes).toBe(0);
-    put(log, 'next');
-    expect(texts(log)).toEqual(['next']);
-    log.acknowledge(log.end);
-    log.close();
-    expect(segments(dir)).toEqual([]);
-  });
-
-  it('never uses a position twice, so that an old saved start cannot hide new records', () => {
-    const dir = tempDir();
-    const log = openSpoolLog({ dir, ...small });
-    put(log, 'a'.repeat(200));
-    log.acknowledge(log.end);
-    log.close();
-    const again = openSpoolLog({ dir, ...small });
-    expect(again.start).toBe(208);
-    put(again, 'b');
-    expect(texts(openSpoolLog({ dir, ...small }))).toEqual(['b']);
-  });
-
-  it('cut anywhere, keeps every whole record before the cut and takes new ones', () => {
+describe('the log', () => {
+  it('gives back in order what was appended, over many files and with any limits', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.string({ minLength: 1, maxLength: 40 }), { minLength: 1, maxLength: 12 }),
-        fc.nat(),
-        (records, cutSeed) => {
+        fc.integer({ min: 1, max: 5_000 }),
+        fc.integer({ min: 1, max: 5 }),
+        fc.integer({ min: 1, max: 5 }),
+        (segmentBytes, perChunk, maxFrames) => {
           const dir = tempDir();
-          const log = openSpoolLog({ dir, segment_bytes: 1_000_000 });
-          put(log, ...records);
-          const file = join(dir, segments(dir)[0] ?? '');
-          const cut = cutSeed % (statSync(file).size + 1);
-          truncateSync(file, cut);
-          let whole = 0;
-          for (let end = 0; whole < records.length; whole += 1) {
-            end += 8 + Buffer.byteLength(records[whole] ?? '');
-            if (end > cut) break;
+          const writer = new LogWriter(dir, 0, segmentBytes);
+          for (let i = 0; i < events.length; i += perChunk) {
+            writer.append(chunk(events.slice(i, i + perChunk)));
           }
-          const reopened = openSpoolLog({ dir, segment_bytes: 1_000_000 });
-          put(reopened, 'after');
-          expect(texts(reopened)).toEqual([...records.slice(0, whole), 'after']);
-          expect(texts(openSpoolLog({ dir, segment_bytes: 1_000_000 }))).toEqual([
-            ...records.slice(0, whole),
-            'after',
-          ]);
-          rmSync(dir, { recursive: true });
+          const reader = new LogReader(dir, 'p');
+          const names: string[] = [];
+          for (let at = 0; at < writer.position;) {
+            const { frames, next } = reader.read(at, writer.position, { maxFrames, maxBytes: 1 });
+            expect(frames.length).toBeLessThanOrEqual(maxFrames);
+            names.push(...frames.map((frame) => `${frame.sessionId}/${frame.seq}`));
+            at = next;
+          }
+          expect(names).toEqual(events.map(nameOf));
+          expect(reader.lostBytes).toBe(0);
+          reader.close();
+          writer.leave();
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 50 },
     );
   });
 
-  it('with any byte of a file broken, gives only records that were appended, and all of other files', () => {
+  it('goes on behind what a dead process left, however its last file is torn', () => {
+    const whole = chunk(events.slice(0, 2));
+    const firstBytes = chunk(events.slice(0, 1)).length;
+    for (let cut = 0; cut <= whole.length; cut += 1) {
+      const dir = tempDir();
+      const first = new LogWriter(dir, 0, 1_000_000);
+      first.append(whole);
+      first.leave();
+      truncateSync(join(dir, readdirSync(dir)[0] ?? ''), cut);
+      const second = new LogWriter(dir, endOf(dir), 1_000_000);
+      second.append(chunk(events.slice(5, 6)));
+      second.leave();
+      const reader = new LogReader(dir, 'p');
+      const kept = cut === whole.length ? 2 : cut >= firstBytes ? 1 : 0;
+      expect(readAllOf(reader, 0, second.position)).toEqual(
+        [...events.slice(0, kept), ...events.slice(5, 6)].map(nameOf),
+      );
+      expect(reader.lostBytes).toBe(cut - chunk(events.slice(0, kept)).length);
+      reader.close();
+    }
+  });
+
+  it('with any byte of a file broken gives all of the other files, and counts what is lost', () => {
     fc.assert(
-      fc.property(fc.nat(), fc.integer({ min: 1, max: 255 }), (where, flip) => {
-        const dir = tempDir();
-        const log = openSpoolLog({ dir, segment_bytes: 100 });
-        const records = Array.from({ length: 12 }, (_, i) => `record ${i} ${'y'.repeat(20)}`);
-        for (const text of records) put(log, text);
-        const names = segments(dir);
-        const broken = names[where % names.length] ?? '';
-        const file = join(dir, broken);
-        const bytes = readFileSync(file);
-        const at = where % bytes.length;
-        bytes[at] = (bytes[at] ?? 0) ^ flip;
-        writeFileSync(file, bytes);
-        const reopened = openSpoolLog({ dir, segment_bytes: 100 });
-        const found = texts(reopened);
-        expect(records).toEqual(expect.arrayContaining(found));
-        expect(found.length).toBeGreaterThanOrEqual(records.length - 3);
-        expect(reopened.lostBytes).toBeGreaterThan(0);
-        rmSync(dir, { recursive: true });
-      }),
-      { numRuns: 200 },
+      fc.property(
+        fc.nat(events.length - 1),
+        fc.nat(),
+        fc.integer({ min: 1, max: 255 }),
+        (i, where, flip) => {
+          const dir = tempDir();
+          const { position } = filled(dir);
+          const file = join(dir, readdirSync(dir).toSorted()[i] ?? '');
+          const bytes = readFileSync(file);
+          bytes[where % bytes.length] = (bytes[where % bytes.length] ?? 0) ^ flip;
+          writeFileSync(file, bytes);
+          const reader = new LogReader(dir, 'p');
+          expect(readAllOf(reader, 0, position)).toEqual(
+            events.filter((_, j) => j !== i).map(nameOf),
+          );
+          expect(reader.lostBytes).toBe(bytes.length);
+          reader.close();
+        },
+      ),
+      { numRuns: 50 },
     );
   });
 
-  it('skips what breaks while it is open, and counts it', () => {
+  it('deletes only files that lie wholly before a position, and the last one only when told', () => {
     const dir = tempDir();
-    const log = openSpoolLog({ dir, segment_bytes: 50 });
-    put(log, 'a'.repeat(60));
-    put(log, 'b'.repeat(60));
-    writeFileSync(join(dir, segments(dir)[0] ?? ''), 'garbage'.repeat(20));
-    expect(texts(log)).toEqual(['b'.repeat(60)]);
-    expect(log.lostBytes).toBe(68);
+    const { position } = filled(dir);
+    const reader = new LogReader(dir, 'p');
+    const firstTwo = chunk(events.slice(0, 2)).length;
+    expect(reader.canFree(0)).toBe(false);
+    expect(reader.canFree(firstTwo)).toBe(true);
+    expect(reader.free(firstTwo + 1)).toBe(firstTwo);
+    expect(readAllOf(reader, firstTwo, position)).toEqual(events.slice(2).map(nameOf));
+    expect(reader.free(position, 1)).toBe(firstTwo + chunk(events.slice(2, 3)).length);
+    reader.free(position);
+    expect(readdirSync(dir)).toHaveLength(1);
+    expect(reader.free(position, Number.POSITIVE_INFINITY, true)).toBe(position);
+    expect(readdirSync(dir)).toEqual([]);
   });
 
-  it('ignores a start that is garbage', () => {
+  it('gives up a file that the disk does not give back, and goes on behind it', () => {
     const dir = tempDir();
-    const log = openSpoolLog({ dir, ...small });
-    put(log, 'a');
-    writeFileSync(join(dir, 'start'), 'garbage garbage garbage');
-    expect(texts(openSpoolLog({ dir, ...small }))).toEqual(['a']);
+    const { position } = filled(dir);
+    const reader = new LogReader(dir, 'p');
+    const next = reader.skip(0, position);
+    expect(next).toBe(chunk(events.slice(0, 1)).length);
+    expect(readAllOf(reader, next, position)).toEqual(events.slice(1).map(nameOf));
+    expect(reader.lostBytes).toBe(next);
   });
 
   it('ignores files that are not its own', () => {
     const dir = tempDir();
-    appendFileSync(join(dir, 'notes.log'), 'hello');
-    const log = openSpoolLog({ dir, ...small });
-    put(log, 'a');
-    expect(texts(log)).toEqual(['a']);
+    writeFileSync(join(dir, 'notes.frames'), 'hello');
+    const { position } = filled(dir);
+    expect(readAllOf(new LogReader(dir, 'p'), 0, position)).toEqual(events.map(nameOf));
   });
 
-  it('says which disk refused', () => {
+  it('says that the disk refused, and has taken nothing then', () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'file'), '');
-    expect(() => openSpoolLog({ dir: join(dir, 'file'), ...small })).toThrow(SpoolError);
-    if (process.getuid?.() === 0) return;
-    chmodSync(dir, 0o500);
-    expect(() => openSpoolLog({ dir: join(dir, 'sub'), ...small })).toThrow(SpoolError);
+    expect(() => new LogWriter(join(dir, 'file'), 0, 1)).toThrow(SpoolError);
+    // Also for root, to whom every folder is open.
+    const writer = new LogWriter(join(dir, 'log'), 0, 1_000_000);
+    symlinkSync('/dev/full', join(dir, 'log', `${'0'.repeat(16)}.frames`));
+    expect(() => {
+      writer.append(chunk(events));
+    }).toThrow(SpoolError);
+    expect(writer.position).toBe(0);
+  });
+
+  it('is readable by its owner alone', () => {
+    const dir = join(tempDir(), 'log');
+    filled(dir);
+    expect(statSync(dir).mode & 0o077).toBe(0);
+    for (const name of readdirSync(dir)) expect(statSync(join(dir, name)).mode & 0o077).toBe(0);
   });
 });

@@ -1,0 +1,195 @@
+/**
+ * What the thread that moves traffic does with events: encode, gather for some milliseconds, append to the
+ * log. Where the disk refuses them they wait in memory, in their order, until it takes them or the publishing
+ * thread has brought them to Kafka.
+ *
+ * The log keeps room for the ends of all open sessions. What else comes when only that is left is dropped and
+ * counted: then minutes lack traffic, and the sessions' totals and ends are whole. Memory has a bound too.
+ */
+import type { SessionEvent } from '@sockscope/schemas';
+import { FrameWriter, scanFrames } from './frame.js';
+import type { SharedState } from './shared.js';
+import type { LogWriter } from './spool/log.js';
+
+export interface IntakeConfig {
+  readonly spool_max_bytes: number;
+  readonly queue_max_bytes: number;
+}
+
+export interface IntakeDeps {
+  readonly log: LogWriter;
+  readonly shared: SharedState;
+  /** Told once when the disk refuses events, and again, with null, when it has taken them all. */
+  readonly onTrouble: (trouble: unknown) => void;
+}
+
+/** Of the room beside the ends of open sessions: beyond it new sessions should be refused. */
+const FULL_FRACTION = 0.9;
+/** Room that is kept for the end of an open session: an event with long names. */
+const END_BYTES = 2 * 1024;
+/** Of the spool, what ends may have kept at most; a small one would be full of promises otherwise. */
+const ENDS_FRACTION = 0.5;
+/** What is lent at once, and more where one chunk is larger. */
+const LEND_BYTES = 1024 ** 2;
+const RETRY_MS = 100;
+
+export class Intake {
+  readonly #config: IntakeConfig;
+  readonly #deps: IntakeDeps;
+  readonly #writer = new FrameWriter();
+  /** What the disk did not take, the oldest first. */
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  /** Of these, the first ones that are lent. */
+  #lent = 0;
+  #openSessions = 0;
+  #dropped = 0;
+  #nextTryMs = 0;
+
+  constructor(config: IntakeConfig, deps: IntakeDeps) {
+    this.#config = config;
+    this.#deps = deps;
+  }
+
+  /** Events lost because neither disk nor memory had room. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Sessions that began and have not ended. */
+  get openSessions(): number {
+    return this.#openSessions;
+  }
+
+  /** Bytes in memory because the disk does not take them. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Of the log, behind everything that was given. */
+  get end(): number {
+    return this.#deps.log.position + this.#waitingBytes + this.#writer.bytes;
+  }
+
+  /** Nothing more can be promised: new sessions should be refused. */
+  get isFull(): boolean {
+    return (
+      this.#diskBytes >= this.#roomBesideEnds * FULL_FRACTION ||
+      this.#waitingBytes >= this.#config.queue_max_bytes * FULL_FRACTION
+    );
+  }
+
+  /** Takes an event. Never throws: what cannot be kept is dropped and counted. */
+  take(event: SessionEvent): void {
+    const isEnd = event.type === 'SessionClosed';
+    if (event.type === 'SessionStarted') this.#openSessions += 1;
+    const room = isEnd ? this.#config.spool_max_bytes : this.#roomBesideEnds;
+    // What a dead process left open may end here too.
+    if (isEnd) this.#openSessions = Math.max(0, this.#openSessions - 1);
+    const hasRoom =
+      this.#waiting.length > 0
+        ? this.#waitingBytes + this.#writer.bytes < this.#config.queue_max_bytes
+        : this.#diskBytes + this.#writer.bytes < room;
+    if (!hasRoom) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#writer.add(event);
+    if (this.#writer.isFull) this.flush();
+  }
+
+  /**
+   * Brings what has come together to the log.
+   *
+   * @param isLast tries the disk once more, however short ago it refused.
+   */
+  flush(isLast = false): void {
+    if (this.#waiting.length > 0) {
+      if (this.#writer.bytes > 0) this.#keep(this.#writer.take());
+      const nowMs = performance.now();
+      if (nowMs < this.#nextTryMs && !isLast) return;
+      this.#nextTryMs = nowMs + RETRY_MS;
+      this.#writeWaiting();
+      return;
+    }
+    if (this.#writer.bytes === 0) return;
+    const frames = this.#writer.frames;
+    const chunk = this.#writer.take();
+    try {
+      this.#append(chunk);
+    } catch (error) {
+      this.#deps.onTrouble(error);
+      this.#nextTryMs = performance.now() + RETRY_MS;
+      if (chunk.length > this.#config.queue_max_bytes) this.#dropped += frames;
+      else this.#keep(chunk);
+    }
+  }
+
+  /** The oldest events that wait in memory; they wait on until they are repaid. */
+  lend(): Buffer {
+    let bytes = 0;
+    this.#lent = 0;
+    for (const chunk of this.#waiting) {
+      if (bytes > LEND_BYTES) break;
+      bytes += chunk.length;
+      this.#lent += 1;
+    }
+    return Buffer.concat(this.#waiting.slice(0, this.#lent));
+  }
+
+  /** What was lent is published. */
+  repaid(): void {
+    for (const chunk of this.#waiting.splice(0, this.#lent)) this.#waitingBytes -= chunk.length;
+    this.#lent = 0;
+    this.#settle();
+  }
+
+  /** What still waits in memory is lost. */
+  close(): void {
+    for (const chunk of this.#waiting) this.#dropped += scanFrames(chunk, '').frames.length;
+  }
+
+  get #diskBytes(): number {
+    return this.#deps.log.position - this.#deps.shared.freed;
+  }
+
+  /** Bytes of the spool that everything but the ends of open sessions may take. */
+  get #roomBesideEnds(): number {
+    const { spool_max_bytes } = this.#config;
+    return (
+      spool_max_bytes - Math.min(this.#openSessions * END_BYTES, spool_max_bytes * ENDS_FRACTION)
+    );
+  }
+
+  #append(chunk: Buffer): void {
+    this.#deps.log.append(chunk);
+    this.#deps.shared.written = this.#deps.log.position;
+  }
+
+  #keep(chunk: Buffer): void {
+    this.#waiting.push(Buffer.from(chunk));
+    this.#waitingBytes += chunk.length;
+    this.#deps.shared.isLending = true;
+  }
+
+  /** What was lent goes to the disk too: Kafka may be away for long. It is published twice at worst. */
+  #writeWaiting(): void {
+    try {
+      for (let chunk = this.#waiting[0]; chunk !== undefined; chunk = this.#waiting[0]) {
+        this.#append(chunk);
+        this.#waiting.shift();
+        this.#waitingBytes -= chunk.length;
+        this.#lent = Math.max(0, this.#lent - 1);
+      }
+    } catch {
+      // It was told of already, and the next try comes soon.
+    }
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#waiting.length > 0) return;
+    this.#deps.shared.isLending = false;
+    this.#deps.onTrouble(null);
+  }
+}

@@ -1,0 +1,84 @@
+import { statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
+import type { Counters, SessionClosed, SessionStarted, TrafficDelta } from '@sockscope/schemas';
+
+/** What a session had counted at a moment. It is kept as numbers, and becomes an event only where one is published. */
+export interface Measurement {
+  /** `seq` of the TrafficDelta that it is; where it is none, of the session's last event. */
+  readonly seq: number;
+  readonly interval_start_ms: number;
+  readonly at_ms: number;
+  readonly connect_ms: number | null;
+  readonly totals: Counters;
+  readonly delta: Counters;
+  readonly minute: Counters;
+}
+
+/** The TrafficDelta that a measurement is. `started` holds the session's header as it is now. */
+export function deltaEvent(started: SessionStarted, measurement: Measurement): TrafficDelta {
+  const end = toTimestamp(measurement.at_ms);
+  return {
+    ...started,
+    ...measurement.totals,
+    type: 'TrafficDelta',
+    occurred_at: end,
+    seq: measurement.seq,
+    interval_start: toTimestamp(measurement.interval_start_ms),
+    interval_end: end,
+    delta: measurement.delta,
+    minute: measurement.minute,
+  };
+}
+
+/** The measurement that a TrafficDelta was. */
+export function measurementOf(event: TrafficDelta): Measurement {
+  const { bytes_sent, bytes_received, packets_sent, packets_received } = event;
+  return {
+    seq: event.seq,
+    // The start, because the end may lie in the next minute.
+    interval_start_ms: Date.parse(event.interval_start),
+    at_ms: Date.parse(event.interval_end),
+    connect_ms: null,
+    totals: { bytes_sent, bytes_received, packets_sent, packets_received },
+    delta: event.delta,
+    minute: event.minute,
+  };
+}
+
+/**
+ * The end of a session whose process died, as far as it was known: what it had counted last, and as its end
+ * the moment at which the process was last known to live. It says of itself that it is assumed.
+ *
+ * @param header any event of the session: it says what the session's header is.
+ * @param measurement null where nothing was counted.
+ * @param aliveMs the last sign of life of that process, milliseconds since 1970; 0 where unknown.
+ * @param nowMs the time of this statement.
+ */
+export function assumedEnd(
+  header: SessionStarted | TrafficDelta,
+  measurement: Measurement | null,
+  aliveMs: number,
+  nowMs: number,
+): SessionClosed {
+  const startedMs = Date.parse(header.started_at);
+  const measuredMs = measurement?.at_ms ?? startedMs;
+  // A sign of life from the future is one from before the clock was set back.
+  const endedMs = Math.max(measuredMs, Math.min(aliveMs, nowMs));
+  return {
+    ...header,
+    ...(measurement?.totals ?? zeroCounters()),
+    type: 'SessionClosed',
+    occurred_at: toTimestamp(Math.max(endedMs, nowMs)),
+    seq: (measurement?.seq ?? 0) + 1,
+    // Of the minute that was measured, however long the process lived on without more traffic.
+    interval_start: toTimestamp(measurement?.interval_start_ms ?? startedMs),
+    interval_end: toTimestamp(measuredMs),
+    delta: measurement?.delta ?? zeroCounters(),
+    minute: measurement?.minute ?? zeroCounters(),
+    ended_at: toTimestamp(endedMs),
+    duration_ms: endedMs - startedMs,
+    status: statusOf('proxy_crashed'),
+    close_reason: 'proxy_crashed',
+    error_code: null,
+    connect_ms: measurement?.connect_ms ?? null,
+  };
+}

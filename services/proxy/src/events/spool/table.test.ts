@@ -1,0 +1,218 @@
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { SessionStarted } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import type { Measurement } from '../measurement.js';
+import { ReportQueue } from '../reports.js';
+import { NO_PLACE } from '../sink.js';
+import type { OpenSession } from '../sink.js';
+import { tempDir } from '../testing/temp-dir.js';
+import { readTable, TableFile } from './table-file.js';
+import { SessionTable, TABLE_CLASSES } from './table.js';
+
+const STATUS = { acknowledged: 1_234, aliveMs: 1_790_000_000_000, isClean: false };
+
+interface TestSession extends OpenSession {
+  header: object;
+  event: SessionStarted;
+}
+
+function sessionOf(i: number, change: Partial<SessionStarted> = {}): TestSession {
+  const [started] = sessionLog({ random: seededRandom(i), startMs: 1_780_000_000_000 + i });
+  if (started?.type !== 'SessionStarted') throw new Error('no start');
+  const event = { ...started, ...change };
+  return {
+    place: NO_PLACE,
+    header: {},
+    event,
+    started() {
+      return this.event;
+    },
+  };
+}
+
+function measured(seq: number, bytes: number): Measurement {
+  const counters = { bytes_sent: bytes, bytes_received: 2, packets_sent: 1, packets_received: 1 };
+  return {
+    seq,
+    interval_start_ms: 1_780_000_000_000,
+    at_ms: 1_780_000_001_000,
+    connect_ms: null,
+    totals: counters,
+    delta: counters,
+    minute: counters,
+  };
+}
+
+/** Both threads' ends of a table, in one. */
+function setUp() {
+  const dir = tempDir();
+  const file = new TableFile(dir, STATUS);
+  const table = new SessionTable((chunk) => {
+    file.add(chunk);
+  });
+  const reports = new ReportQueue('p');
+  return {
+    dir,
+    table,
+    reports,
+    file,
+    save: (status = STATUS): void => {
+      file.save(status, (chunk, index, slot, version) => {
+        reports.note(chunk, index, slot, version);
+      });
+    },
+    /** What a start would find: id, seq, bytes. */
+    found: () =>
+      readTable(dir).open.map(({ started, measurement }) => {
+        const { session_id } = JSON.parse(String(started)) as SessionStarted;
+        return [session_id, measurement.seq, measurement.totals.bytes_sent];
+      }),
+  };
+}
+
+function reported(reports: ReportQueue, count = 100, position = 0): [string, number][] {
+  return reports.take(count, position).map((frame) => [frame.sessionId, frame.seq]);
+}
+
+describe('the table of open sessions', () => {
+  it('has on disk what each of many sessions had counted last, and no session that was released', () => {
+    const { table, save, found, dir } = setUp();
+    const sessions = Array.from({ length: 1_000 }, (_, i) => sessionOf(i));
+    for (const round of [1, 2, 3]) {
+      sessions.forEach((session, i) => {
+        if (i % round === 0) table.write(session, measured(round, i + round), false, 0);
+      });
+      save();
+    }
+    sessions.forEach((session, i) => {
+      if (i % 5 === 0) table.release(session);
+    });
+    save({ ...STATUS, acknowledged: 99 });
+    const expected = sessions.flatMap(({ event }, i) => {
+      const round = i % 3 === 0 ? 3 : i % 2 === 0 ? 2 : 1;
+      return i % 5 === 0 ? [] : [[event.session_id, round, i + round]];
+    });
+    expect(found()).toEqual(expected);
+    expect(readTable(dir).status).toEqual({ ...STATUS, acknowledged: 99 });
+  });
+
+  it('gives the slot of a session that ended to the next one, and never shows one as the other', () => {
+    const { table, save, found, reports, file } = setUp();
+    const bytes = file.bytes;
+    for (let i = 0; i < 500; i += 1) {
+      const session = sessionOf(i);
+      table.write(session, measured(1, i), true, 0);
+      table.write(session, measured(1, i), false, 0);
+      if (i % 3 > 0) save();
+      expect(reported(reports)).toEqual(i % 3 > 0 ? [[session.event.session_id, 1]] : []);
+      table.release(session);
+    }
+    save();
+    expect(found()).toEqual([]);
+    const [{ slotBytes }] = TABLE_CLASSES;
+    expect(file.bytes - bytes).toBeLessThanOrEqual(2 * slotBytes);
+  });
+
+  it('has the header as it was last, and moves a session whose header has grown', () => {
+    const { table, save, dir } = setUp();
+    const session = sessionOf(1, { dest_ip: null });
+    table.write(session, measured(0, 0), false, 0);
+    save();
+    session.header = {};
+    session.event = { ...session.event, dest_ip: '198.51.100.7' };
+    table.write(session, measured(0, 0), false, 0);
+    save();
+    const headers = (): unknown[] =>
+      readTable(dir).open.map(({ started }) => JSON.parse(String(started)) as unknown);
+    expect(headers()).toEqual([session.event]);
+    session.header = {};
+    session.event = { ...session.event, dest_host: 'x'.repeat(1_024) };
+    table.write(session, measured(0, 0), false, 0);
+    save();
+    expect(headers()).toEqual([session.event]);
+  });
+
+  it('whose write was cut short at any byte has what was written before', () => {
+    const { table, save, found, dir } = setUp();
+    const session = sessionOf(1);
+    table.write(session, measured(1, 10), false, 0);
+    save();
+    const before = readFileSync(join(dir, 'sessions'));
+    table.write(session, measured(2, 20), false, 0);
+    save();
+    const after = readFileSync(join(dir, 'sessions'));
+    expect(found()).toEqual([[session.event.session_id, 2, 20]]);
+    for (let cut = 0; cut < after.length; cut += 7) {
+      const torn = Buffer.concat([after.subarray(0, cut), before.subarray(cut)]);
+      writeFileSync(join(dir, 'sessions'), torn);
+      const [found1] = found();
+      expect([10, 20]).toContain(found1?.[2]);
+    }
+  });
+
+  it('that was cut off gives the sessions that are whole in it', () => {
+    const { table, save, found, dir } = setUp();
+    const sessions = Array.from({ length: 10 }, (_, i) => sessionOf(i));
+    for (const session of sessions) table.write(session, measured(1, 1), false, 0);
+    save();
+    const [{ slotBytes }] = TABLE_CLASSES;
+    truncateSync(join(dir, 'sessions'), 2 * slotBytes * 6);
+    expect(found().map(([id]) => id)).toEqual(
+      sessions.slice(0, 5).map(({ event }) => event.session_id),
+    );
+  });
+});
+
+describe('a report in the table', () => {
+  it('is published once, and gives way to the next one of its session before', () => {
+    const { table, save, reports } = setUp();
+    const session = sessionOf(1);
+    for (const seq of [1, 2, 3]) {
+      table.write(session, measured(seq, seq), true, 0);
+      save();
+    }
+    expect(reports.size).toBe(1);
+    expect(reported(reports)).toEqual([[session.event.session_id, 3]]);
+    save();
+    expect(reported(reports)).toEqual([]);
+    table.write(session, measured(4, 4), true, 0);
+    save();
+    expect(reported(reports)).toEqual([[session.event.session_id, 4]]);
+  });
+
+  it('waits until all that its session said before is published, and until it is on disk', () => {
+    const { table, save, reports } = setUp();
+    const session = sessionOf(1);
+    table.write(session, measured(1, 1), true, 500);
+    save();
+    expect(reported(reports, 100, 499)).toEqual([]);
+    table.write(session, measured(2, 2), true, 500);
+    expect(reported(reports, 100, 500)).toEqual([]);
+    save();
+    expect(reported(reports, 100, 500)).toEqual([[session.event.session_id, 2]]);
+  });
+
+  it('is not published where the log has a later event of its session, or its end', () => {
+    const { table, save, reports } = setUp();
+    const [one, two] = [sessionOf(1), sessionOf(2)];
+    table.write(one, measured(1, 1), true, 0);
+    table.write(two, measured(1, 1), true, 0);
+    save();
+    expect(reports.size).toBe(2);
+    table.write(one, measured(2, 2), false, 0);
+    table.release(two);
+    save();
+    expect(reports.size).toBe(0);
+  });
+
+  it('comes in the number that is asked for', () => {
+    const { table, save, reports } = setUp();
+    for (let i = 0; i < 10; i += 1) table.write(sessionOf(i), measured(1, 1), true, 0);
+    save();
+    expect(reported(reports, 4)).toHaveLength(4);
+    expect(reported(reports, 100)).toHaveLength(6);
+    expect(reports.published).toBe(10);
+  });
+});
