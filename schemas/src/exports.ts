@@ -1,6 +1,7 @@
 export * from './events/choices.js';
 export * from './events/close-reason.js';
 export * from './events/cloud-events.js';
+export * from './events/columns.js';
 export * from './events/counters.js';
 export * from './events/events.js';
 export * from './events/fields.js';

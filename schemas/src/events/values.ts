@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseIpv6Words } from '../net/address.js';
 import { counters } from './counters.js';
 import { sessionId } from './session-id.js';
 import { timestamp } from './time.js';
@@ -101,7 +102,10 @@ export function address() {
   return {
     kind: 'address',
     column: 'IPv6',
-    zod: z.union([z.ipv4(), z.ipv6()]),
+    // Whoever reads addresses by the net module can read it, too.
+    zod: z
+      .union([z.ipv4(), z.ipv6()])
+      .refine((ip) => parseIpv6Words(ip) !== null, 'must be an address'),
     answer: z.string(),
   } as const;
 }

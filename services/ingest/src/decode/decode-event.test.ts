@@ -3,7 +3,7 @@ import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { createDecoder } from './decode-event.js';
 import type { Poison } from './decode-event.js';
-import { EventView } from './event-view.js';
+import { EventView } from './event-view.generated.js';
 
 const [started] = sessionLog({ random: seededRandom(1), startMs: Date.UTC(2026, 0, 1) });
 const event = started as SessionEvent;

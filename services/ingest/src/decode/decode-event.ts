@@ -1,8 +1,8 @@
 /** From a record's value to an event, or to the reason why there is none. */
 import { EVENT_LIMITS, SCHEMA_VERSION, sessionEvent } from '@sockscope/schemas';
-import type { EventView } from './event-view.js';
+import { fillView } from './event-view.generated.js';
+import type { EventView } from './event-view.generated.js';
 import { EventScanner } from './scan.js';
-import { fillView } from './view-of.js';
 
 /**
  * Why a record is not an event. A closed set: it is a metric label and a header in the DLQ.

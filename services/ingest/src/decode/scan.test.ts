@@ -4,9 +4,8 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EventView } from './event-view.js';
+import { EventView, fillView } from './event-view.generated.js';
 import { EventScanner } from './scan.js';
-import { fillView } from './view-of.js';
 
 /** The keys of the events in the order in which our emitter writes them: that of the schema. */
 function canonical(event: SessionEvent): SessionEvent {
@@ -19,24 +18,23 @@ function canonical(event: SessionEvent): SessionEvent {
   ) as unknown as SessionEvent;
 }
 
-/** What a view holds, without the places of its texts. */
+/** What a view holds: texts in place of where they stand, and nothing of an address that is absent. */
 function contents(view: EventView): Record<string, unknown> {
-  const text = (start: number, length: number) =>
-    length < 0 ? null : Buffer.from(view.text).toString('utf8', start, start + length);
-  const { text: _, ...fields } = view;
-  const values = Object.entries(fields).filter(
-    ([name]) =>
-      !/^(proxy|user|host|rule|error)(Start|Length)$/.test(name) && !/^dest[0-3]$/.test(name),
+  const { text: bytes, ...fields } = view;
+  const held = fields as Readonly<Record<string, number | boolean>>;
+  const isAbsent = (name: string) =>
+    held[`has${name.charAt(0).toUpperCase()}${name.slice(1, -1)}`] === false;
+  return Object.fromEntries(
+    Object.entries(held).flatMap<[string, unknown]>(([name, value]) => {
+      if (name.endsWith('Length') || isAbsent(name)) return [];
+      if (!name.endsWith('Start')) return [[name, value]];
+      const field = name.slice(0, -'Start'.length);
+      const start = Number(value);
+      const length = Number(held[`${field}Length`]);
+      const text = Buffer.from(bytes).toString('utf8', start, start + length);
+      return [[field, length < 0 ? null : text]];
+    }),
   );
-  return {
-    ...Object.fromEntries(values),
-    dest: view.hasDestIp ? [view.dest0, view.dest1, view.dest2, view.dest3] : null,
-    proxy: text(view.proxyStart, view.proxyLength),
-    user: text(view.userStart, view.userLength),
-    host: text(view.hostStart, view.hostLength),
-    rule: text(view.ruleStart, view.ruleLength),
-    error: text(view.errorStart, view.errorLength),
-  };
 }
 
 function bySchema(event: SessionEvent): Record<string, unknown> {

@@ -7,19 +7,19 @@
  * them. All of the books are typed arrays, used again for the next batch: a batch of 100,000 events
  * makes no objects for the garbage collector to walk.
  */
-import { MINUTE_MS, SCHEMA_VERSION } from '@sockscope/schemas';
-import { TYPE_STARTED } from '../decode/event-view.js';
-import type { EventView } from '../decode/event-view.js';
+import { MINUTE_MS } from '@sockscope/schemas';
+import { TYPE_STARTED } from '../decode/event-types.js';
+import type { EventView } from '../decode/event-view.generated.js';
 import type { TableBlock } from '../tables/block.js';
 import {
   COPIED_TO_SESSIONS,
   COPIED_TO_TRAFFIC,
-  eventColumns,
   sessionColumns,
   trafficColumns,
 } from '../tables/columns.js';
-import { NativeTable } from '../tables/native.js';
-import type { Column, DictionaryColumn, NullableColumn, Uint64Column } from '../tables/native.js';
+import { eventFields, setEvent } from '../tables/columns.generated.js';
+import type { Column } from '../tables/native/column.js';
+import { NativeTable } from '../tables/native/table.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
 
 const HOUR_MS = 3_600_000;
@@ -58,7 +58,7 @@ export function createFoldPool(keep: number): FoldPool {
 }
 
 export class BatchFold {
-  readonly #events = new NativeTable(eventColumns());
+  readonly #events = new NativeTable(eventFields());
   readonly #sessionRows = new NativeTable(sessionColumns());
   readonly #trafficRows = new NativeTable(trafficColumns());
   readonly #sessions = new ColumnSet({
@@ -108,16 +108,16 @@ export class BatchFold {
 
   add(event: EventView): void {
     const row = this.#events.add();
-    this.#setEvent(row, event);
+    setEvent(this.#events.columns, row, event);
     const session = this.#sessionOf(event);
     const s = this.#sessions.columns;
     if (event.seq < SEQ_BITS) s.seen[session] = (s.seen[session] as number) | (1 << event.seq);
     if (event.seq > (s.seq[session] as number) || s.newest[session] === 0) {
       s.seq[session] = event.seq;
-      s.endedMs[session] = event.endedMs;
+      s.endedMs[session] = event.endedAtMs;
       s.newest[session] = row + 1;
     }
-    if (event.endedMs >= 0) this.#touchHour(event.endedMs);
+    if (event.endedAtMs >= 0) this.#touchHour(event.endedAtMs);
     this.#addMinute(session, event, row);
   }
 
@@ -165,77 +165,28 @@ export class BatchFold {
     };
   }
 
-  #setEvent(row: number, event: EventView): void {
-    const c = this.#events.columns;
-    const { text } = event;
-    c.type.set(row, event.type);
-    c.schema_version.set(row, SCHEMA_VERSION);
-    c.occurred_at.set(row, event.occurredMs);
-    c.session_id.set(row, event.id0, event.id1, event.id2, event.id3);
-    c.started_at.set(row, event.startedMs);
-    c.proxy_id.set(row, text, event.proxyStart, event.proxyLength);
-    c.user.set(row, text, event.userStart, event.userLength);
-    c.source_ip.set(row, event.source0, event.source1, event.source2, event.source3);
-    c.dest_host.set(row, text, event.hostStart, event.hostLength);
-    c.dest_port.set(row, event.destPort);
-    c.protocol.set(row, event.protocol);
-    c.seq.set(row, event.seq);
-    c.proxy_epoch.set(row, event.proxyEpochMs);
-    c.source_port.set(row, event.sourcePort);
-    if (event.hasDestIp) {
-      c.dest_ip.present(row).set(row, event.dest0, event.dest1, event.dest2, event.dest3);
-    } else {
-      c.dest_ip.clear(row);
-    }
-    c.command.set(row, event.command);
-    c.auth_method.set(row, event.authMethod);
-    c.acl_decision.set(row, event.aclDecision);
-    setText(c.acl_rule_matched, row, text, event.ruleStart, event.ruleLength);
-    c.bytes_sent.set(row, event.bytesSent);
-    c.bytes_received.set(row, event.bytesReceived);
-    c.packets_sent.set(row, event.packetsSent);
-    c.packets_received.set(row, event.packetsReceived);
-    setNumber(c.interval_start, row, event.intervalStartMs);
-    setNumber(c.interval_end, row, event.intervalEndMs);
-    c.delta_bytes_sent.set(row, event.deltaBytesSent);
-    c.delta_bytes_received.set(row, event.deltaBytesReceived);
-    c.delta_packets_sent.set(row, event.deltaPacketsSent);
-    c.delta_packets_received.set(row, event.deltaPacketsReceived);
-    c.minute_bytes_sent.set(row, event.minuteBytesSent);
-    c.minute_bytes_received.set(row, event.minuteBytesReceived);
-    c.minute_packets_sent.set(row, event.minutePacketsSent);
-    c.minute_packets_received.set(row, event.minutePacketsReceived);
-    setNumber(c.ended_at, row, event.endedMs);
-    setNumber(c.duration_ms, row, event.durationMs);
-    // -1 where there is none, and null stands before the choices.
-    c.close_reason.set(row, event.closeReason + 1);
-    setText(c.error_code, row, text, event.errorStart, event.errorLength);
-    setNumber(c.connect_ms, row, event.connectMs);
-    c.status.set(row, event.status + 1);
-  }
-
   #sessionOf(event: EventView): number {
     const s = this.#sessions.columns;
     const index = this.#sessionIndex;
     // The last words of a UUIDv7 are random.
-    let slot = index.begin(event.id3 ^ event.id2);
+    let slot = index.begin(event.sessionId3 ^ event.sessionId2);
     for (let found = index.at(slot); found >= 0; found = index.at((slot = index.after(slot)))) {
       if (
-        s.id3[found] === event.id3 &&
-        s.id2[found] === event.id2 &&
-        s.id1[found] === event.id1 &&
-        s.id0[found] === event.id0
+        s.id3[found] === event.sessionId3 &&
+        s.id2[found] === event.sessionId2 &&
+        s.id1[found] === event.sessionId1 &&
+        s.id0[found] === event.sessionId0
       ) {
         return found;
       }
     }
     const added = this.#sessions.add();
     const columns = this.#sessions.columns;
-    columns.id0[added] = event.id0;
-    columns.id1[added] = event.id1;
-    columns.id2[added] = event.id2;
-    columns.id3[added] = event.id3;
-    columns.startedMs[added] = event.startedMs;
+    columns.id0[added] = event.sessionId0;
+    columns.id1[added] = event.sessionId1;
+    columns.id2[added] = event.sessionId2;
+    columns.id3[added] = event.sessionId3;
+    columns.startedMs[added] = event.startedAtMs;
     index.set(slot, added, (i) => (columns.id3[i] as number) ^ (columns.id2[i] as number));
     return added;
   }
@@ -296,7 +247,6 @@ export class BatchFold {
     const rows = this.#sessionRows.columns;
     const events = this.#events.columns;
     gather(rows, events, COPIED_TO_SESSIONS, from, length);
-    rows.status.gather(events.status, from, length);
     rows.updated_at.gather(events.occurred_at, from, length);
     for (let i = 0; i < length; i += 1) rows.version.set(i, (seq[i] as number) * 2);
   }
@@ -315,22 +265,6 @@ export class BatchFold {
       rows.packets_received.set(i, m.packetsReceived[i] as number);
     }
   }
-}
-
-function setNumber(column: NullableColumn<Uint64Column>, row: number, value: number): void {
-  if (value < 0) column.clear(row);
-  else column.present(row).set(row, value);
-}
-
-function setText(
-  column: DictionaryColumn,
-  row: number,
-  text: Uint8Array,
-  start: number,
-  length: number,
-): void {
-  if (length < 0) column.clear(row);
-  else column.set(row, text, start, length);
 }
 
 /** Sets the rows of these columns to the events [from[0], from[1] …]. */

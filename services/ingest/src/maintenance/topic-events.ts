@@ -3,7 +3,7 @@ import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { createDecoder } from '../decode/decode-event.js';
-import { EventView } from '../decode/event-view.js';
+import { EventView } from '../decode/event-view.generated.js';
 import { createFoldPool } from '../fold/batch-fold.js';
 
 /** Events that are written with one insert. */

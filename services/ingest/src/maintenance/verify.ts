@@ -16,7 +16,7 @@ import { readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 import { createDecoder } from '../decode/decode-event.js';
-import { EventView } from '../decode/event-view.js';
+import { EventView } from '../decode/event-view.generated.js';
 import type { RetentionConfig } from '../migrations/config.js';
 import { findRollupDifferences, weekOf } from '../rollups/rollups.js';
 

@@ -9,7 +9,7 @@ import { messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
 import type { BatchSink, CommitPosition, ConsumedBatch } from '@sockscope/runtime/kafka';
 import { createDecoder } from '../decode/decode-event.js';
-import { EventView } from '../decode/event-view.js';
+import { EventView } from '../decode/event-view.generated.js';
 import { bytesOf, dlqRecordOf } from '../dlq/dlq-record.js';
 import type { PoisonRecord } from '../dlq/dlq-record.js';
 import type { DlqPublisher } from '../dlq/publisher.js';
@@ -217,7 +217,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
           continue;
         }
         filling.fold.add(view);
-        const { occurredMs } = view;
+        const { occurredAtMs: occurredMs } = view;
         if (occurredMs > part.newestMs) part.newestMs = occurredMs;
         if (occurredMs < filling.oldestMs) filling.oldestMs = occurredMs;
         if (occurredMs > filling.newestMs) filling.newestMs = occurredMs;

@@ -4,7 +4,7 @@ import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhous
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { SessionEvent } from '@sockscope/schemas';
 import { createDecoder } from '../decode/decode-event.js';
-import { EventView } from '../decode/event-view.js';
+import { EventView } from '../decode/event-view.generated.js';
 import { BatchFold } from '../fold/batch-fold.js';
 import type { RetentionConfig } from '../migrations/config.js';
 import { createMigrator } from '../migrations/migrator.js';

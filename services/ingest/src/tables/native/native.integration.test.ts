@@ -6,18 +6,11 @@ import { seededRandom } from '@sockscope/schemas/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import '@sockscope/runtime/testing';
-import {
-  ChoiceColumn,
-  DictionaryColumn,
-  Ipv6Column,
-  NativeTable,
-  NullableColumn,
-  TextColumn,
-  Uint16Column,
-  Uint32Column,
-  Uint64Column,
-  UuidColumn,
-} from './native.js';
+import { ChoiceColumn, DictionaryColumn } from './low-cardinality.js';
+import { NullableColumn } from './nullable.js';
+import { Ipv6Column, Uint16Column, Uint32Column, Uint64Column, UuidColumn } from './numbers.js';
+import { NativeTable } from './table.js';
+import { TextColumn } from './text.js';
 
 const database = `native_${randomBytes(5).toString('hex')}`;
 const CHOICES = ['', 'one', 'two'];

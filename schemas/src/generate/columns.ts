@@ -1,0 +1,113 @@
+import { COUNTER_NAMES } from '../events/counters.js';
+import { FIELD_NAMES, fieldOf, namesIn } from '../events/fields.js';
+import type { FieldName } from '../events/fields.js';
+import { generatedBy, importLine } from './generated-by.js';
+import { mayBeAbsent, viewNames } from './view-names.js';
+
+/** A new column for a field. */
+function columnSource(name: FieldName): string {
+  const { value } = fieldOf(name);
+  const isNullable = mayBeAbsent(name);
+  const values = `FIELDS.${name}.value.values`;
+  switch (value.kind) {
+    case 'text':
+      if (value.column === 'String' && !isNullable) return 'new TextColumn()';
+      return `new DictionaryColumn(${isNullable ? 'true' : ''})`;
+    case 'choice':
+      return isNullable
+        ? `new ChoiceColumn(['', ...${values}], true)`
+        : `new ChoiceColumn(${values})`;
+    case 'uuid':
+      return 'new UuidColumn()';
+    default: {
+      const inner = plainColumn(name);
+      return isNullable && value.kind !== 'counters' ? `new NullableColumn(${inner})` : inner;
+    }
+  }
+}
+
+function plainColumn(name: FieldName): string {
+  const { value } = fieldOf(name);
+  const type = value.column.replace(/^Nullable\((.*)\)$/, '$1');
+  if (value.kind === 'address') return 'new Ipv6Column()';
+  if (type === 'UInt16') return 'new Uint16Column()';
+  return `new ${type === 'UInt32' ? 'Uint32Column' : 'Uint64Column'}(${JSON.stringify(type)})`;
+}
+
+function columnLines(name: FieldName): string[] {
+  const { description, value } = fieldOf(name);
+  if (value.kind !== 'counters')
+    return [`  /** ${description} */`, `  ${name}: ${columnSource(name)},`];
+  return COUNTER_NAMES.map((counter) => `  ${name}_${counter}: ${columnSource(name)},`);
+}
+
+function columnSet(doc: string, name: string, names: readonly FieldName[]): string {
+  return `/** ${doc} */
+export const ${name} = () => ({
+${names.flatMap(columnLines).join('\n')}
+});`;
+}
+
+/** Statements that set a field of a row of \`session_events\`. */
+function setLines(name: FieldName): string[] {
+  if (name === 'schema_version') return ['  c.schema_version.set(row, SCHEMA_VERSION);'];
+  const { value } = fieldOf(name);
+  const isAbsent = mayBeAbsent(name);
+  const properties = viewNames(name).map((each) => `event.${each}`);
+  const [first] = properties;
+  switch (value.kind) {
+    case 'text':
+      return isAbsent
+        ? [`  setText(c.${name}, row, text, ${properties.join(', ')});`]
+        : [`  c.${name}.set(row, text, ${properties.join(', ')});`];
+    case 'uuid':
+      return [`  c.${name}.set(row, ${properties.join(', ')});`];
+    case 'address':
+      return isAbsent
+        ? [
+            `  if (${first}) c.${name}.present(row).set(row, ${properties.slice(1).join(', ')});`,
+            `  else c.${name}.clear(row);`,
+          ]
+        : [`  c.${name}.set(row, ${properties.join(', ')});`];
+    case 'time':
+    case 'integer':
+      return isAbsent
+        ? [`  setNumber(c.${name}, row, ${first});`]
+        : [`  c.${name}.set(row, ${first});`];
+    case 'choice':
+      // -1 if there is none, and null stands before the choices.
+      return [`  c.${name}.set(row, ${first}${isAbsent ? ' + 1' : ''});`];
+    case 'counters':
+      return COUNTER_NAMES.map(
+        (counter, i) => `  c.${name}_${counter}.set(row, ${properties[i]});`,
+      );
+  }
+}
+
+const TRAFFIC = FIELD_NAMES.filter((name) => fieldOf(name).traffic === true);
+const CARRIED = namesIn('identity', 'origin', 'header', 'totals', 'closing');
+const EVENT = namesIn('envelope', 'identity', 'origin', 'header', 'totals', 'interval', 'closing');
+
+/** Ingest's columns for the tables, and how a row of \`session_events\` is set. */
+export function columnsSource(): string {
+  return `${generatedBy('columns')}
+${importLine('{ FIELDS, SCHEMA_VERSION }', '@sockscope/schemas')}
+${importLine('type { EventView }', '../decode/event-view.generated.js')}
+${importLine('{ Ipv6Column, Uint16Column, Uint32Column, Uint64Column, UuidColumn }', './native/numbers.js')}
+${importLine('{ NullableColumn, setNumber }', './native/nullable.js')}
+${importLine('{ ChoiceColumn, DictionaryColumn, setText }', './native/low-cardinality.js')}
+${importLine('{ TextColumn }', './native/text.js')}
+
+${columnSet('The columns that a row of `session_traffic_1m` has from any event of its session.', 'trafficFields', TRAFFIC)}
+
+${columnSet('The columns that a row of `sessions` has from its newest event.', 'sessionFields', CARRIED)}
+
+${columnSet('The columns of `session_events`.', 'eventFields', EVENT)}
+
+/** Sets all columns of a row of \`session_events\`. */
+export function setEvent(c: ReturnType<typeof eventFields>, row: number, event: EventView): void {
+  const { text } = event;
+${EVENT.flatMap(setLines).join('\n')}
+}
+`;
+}

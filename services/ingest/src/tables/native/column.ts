@@ -1,0 +1,46 @@
+/**
+ * Columns of rows in ClickHouse's Native format, which is how the server itself holds a block. It takes
+ * such a block over nearly as it is, where every value of a RowBinary row is parsed and, for
+ * LowCardinality, looked up in a dictionary: with these tables two thirds of what an insert costs.
+ *
+ * https://clickhouse.com/docs/interfaces/formats/Native, without a protocol revision: per column its
+ * name, its type and its values. The server casts where a table's column has another type.
+ *
+ * A column grows by doubling and is used again for the next batch, so that a steady load allocates
+ * nothing. Rows are set in their order, each in every column. What `pieces` returns are views of the
+ * memory behind: valid until the column is used again.
+ */
+/** Room for so many rows at first. */
+export const FIRST_ROWS = 1 << 11;
+
+export interface Column {
+  /** ClickHouse's name of the type. */
+  readonly type: string;
+  /** Makes room for so many rows in all. */
+  grow(rows: number): void;
+  /** Sets row to what a row holds that has nothing here. */
+  clear(row: number): void;
+  /** Sets the rows [0, count) to the rows of another column of the same kind. */
+  gather(from: this, rows: Uint32Array, count: number): void;
+  /** The encoded rows [from, to). */
+  pieces(from: number, to: number): Uint8Array[];
+  /** Bytes of so many rows, about. */
+  size(rows: number): number;
+}
+
+/** The bytes of the values [from, to). */
+export function bytesOf(array: Uint32Array | Uint16Array, from: number, to: number): Uint8Array {
+  const width = array.BYTES_PER_ELEMENT;
+  return new Uint8Array(array.buffer, array.byteOffset + from * width, (to - from) * width);
+}
+
+/** The array, or a longer copy of it. */
+export function grown<A extends Uint8Array | Uint16Array | Uint32Array>(
+  array: A,
+  length: number,
+): A {
+  if (array.length >= length) return array;
+  const larger = new (array.constructor as new (length: number) => A)(length);
+  larger.set(array);
+  return larger;
+}
