@@ -87,6 +87,16 @@ describe('configuration', () => {
     expect(effectiveConfig(schema, config)['password']).toBe('***');
   });
 
+  it('takes every secret from a file, and says which file cannot be read', () => {
+    const file = fileWith('hunter2\n');
+    expect(loadConfig(schema, { T_PASSWORD_FILE: file }).password).toBe('hunter2');
+    const missing = join(dir, 'missing');
+    expect(() => loadConfig(schema, { T_PASSWORD_FILE: missing })).toThrow(
+      `T_PASSWORD_FILE: ${missing} cannot be read`,
+    );
+    expect(() => loadConfig(schema, { T_PASSWORD_FILE: fileWith('\n') })).toThrow('is empty');
+  });
+
   it('describes every setting for the reference', () => {
     expect(settingReferences(schema).map((s) => [s.path, s.env])).toContainEqual([
       'limits.idle_timeout_ms',

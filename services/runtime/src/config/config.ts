@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { messageOf, SockscopeError } from '../errors.js';
+import { readSecretFile } from './secret-file.js';
 
 /**
  * What a leaf of a configuration schema says of itself by `.meta(...)`, which must be the
@@ -124,9 +125,20 @@ export function loadConfig<S extends z.ZodObject>(
   const tree = file === undefined || file === '' ? {} : readConfigFile(file);
   const problems: ConfigProblem[] = [];
   const result: Record<string, unknown> = {};
-  for (const leaf of leavesOf(schema)) {
+  const leaves = leavesOf(schema);
+  const names = new Set(leaves.map(({ meta }) => meta.env));
+  for (const leaf of leaves) {
     const fromFile = takePath(tree, leaf.path);
-    const fromEnv = env[leaf.meta.env];
+    let fromEnv = env[leaf.meta.env];
+    // A secret that has no setting of its own for that is read once, at the start.
+    const secretFile = env[`${leaf.meta.env}_FILE`] ?? '';
+    if (leaf.meta.secret === true && secretFile !== '' && !names.has(`${leaf.meta.env}_FILE`)) {
+      try {
+        fromEnv = readSecretFile(secretFile);
+      } catch (error) {
+        problems.push({ where: `${leaf.meta.env}_FILE`, message: messageOf(error) });
+      }
+    }
     const isEnv = fromEnv !== undefined && fromEnv !== '';
     const parsed = leaf.schema.safeParse(isEnv ? fromEnv : (fromFile ?? undefined));
     if (parsed.success) {

@@ -8,7 +8,7 @@
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import kafkajs from 'kafkajs';
-import { KafkaError } from './errors.js';
+import { KafkaError, kafkaErrorOf } from './errors.js';
 import { lackOf } from './support.js';
 import type { BrokerVersions, ClientUse } from './support.js';
 
@@ -41,7 +41,7 @@ interface BrokerPool {
   brokers: Record<string, unknown>;
   hasConnectedBrokers(): boolean;
   createBroker(options: { connectionPool: ConnectionPool; logger: unknown }): SeedBroker;
-  retrier(work: () => Promise<void>): Promise<void>;
+  retrier(work: (bail: (error: unknown) => void) => Promise<void>): Promise<void>;
   findBroker(node: { nodeId: string }): Promise<unknown>;
   connect(): Promise<void>;
   createSeedBroker(): Promise<void>;
@@ -96,7 +96,15 @@ export function installBootstrap(): void {
 
   prototype.connect = async function connect(this: BrokerPool): Promise<void> {
     if (this.hasConnectedBrokers()) return;
-    await this.retrier(() => connectToAny(this));
+    await this.retrier(async (bail) => {
+      try {
+        await connectToAny(this);
+      } catch (error) {
+        // A broker that refuses us does so again.
+        if (!isRefusal(error)) throw error;
+        bail(error);
+      }
+    });
   };
 
   prototype.withBroker = async function withBroker(this, callback) {
@@ -138,10 +146,14 @@ async function connectToAny(pool: BrokerPool): Promise<void> {
       return;
     } catch (error) {
       last = error;
-      const { name, code } = error as Error & { code?: unknown };
-      if (name.includes('SASL') || code === 'kafka_unsupported') refusal = error;
+      if (isRefusal(error)) refusal = error;
     }
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  const { code } = kafkaErrorOf(error, 'connect');
+  return code === 'kafka_auth' || code === 'kafka_unsupported';
 }
 
 /** @throws KafkaError `kafka_unsupported` */

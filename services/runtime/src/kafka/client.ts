@@ -2,14 +2,14 @@
  * The one place where a kafkajs client is made: connection settings, the log bridge, the repair of
  * its request queue, and sockets that can be ended at once.
  */
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import tls from 'node:tls';
 import kafkajs from 'kafkajs';
-import type { ISocketFactory, Kafka, LogEntry, SASLOptions } from 'kafkajs';
+import type { ISocketFactory, Kafka, LogEntry } from 'kafkajs';
 import { bootstrapList, installBootstrap, registerUse } from './bootstrap.js';
 import type { KafkaConfig } from './config.js';
+import { saslOf, tlsOptionsOf } from './credentials.js';
 import { KafkaError } from './errors.js';
 import type { ClientUse } from './support.js';
 
@@ -54,15 +54,14 @@ export function createKafkaClient(
   let isDestroyed = false;
   const discarded = () =>
     new KafkaError('kafka_unreachable', 'connection discarded', { retryable: true });
-  const ssl = tlsOptionsOf(config);
   const sasl = saslOf(config);
   const clientId = `${config.client_id}-${deps.role}`.slice(0, 249);
-  const socketFactory: ISocketFactory = ({ host, port, ssl: options, onConnect }) => {
+  const socketFactory: ISocketFactory = ({ host, port, onConnect }) => {
     if (isDestroyed) throw discarded();
-    // The types say that `ssl` is always there; kafkajs leaves it out without TLS.
-    const secure = options as tls.ConnectionOptions | undefined | null;
+    // Not kafkajs's, which are those of the client's start: files may have changed.
+    const secure = tlsOptionsOf(config);
     const socket =
-      secure === undefined || secure === null
+      secure === null
         ? net.connect({ host, port, noDelay: true }, onConnect)
         : tls.connect(
             { host, port, ...(net.isIP(host) === 0 ? { servername: host } : {}), ...secure },
@@ -85,7 +84,6 @@ export function createKafkaClient(
     logLevel: kafkajs.logLevel.INFO,
     logCreator: () => logBridge(deps.logger),
     socketFactory,
-    ...(ssl === null ? {} : { ssl }),
     ...(sasl === null ? {} : { sasl }),
   });
   return {
@@ -97,33 +95,6 @@ export function createKafkaClient(
       for (const socket of sockets) socket.destroy(discarded());
     },
   };
-}
-
-function tlsOptionsOf(config: KafkaConfig): tls.ConnectionOptions | null {
-  if (!config.tls) return null;
-  return {
-    ...(config.tls_ca_file === '' ? {} : { ca: readFileSync(config.tls_ca_file, 'utf8') }),
-    ...(config.tls_cert_file === ''
-      ? {}
-      : {
-          cert: readFileSync(config.tls_cert_file, 'utf8'),
-          key: readFileSync(config.tls_key_file, 'utf8'),
-        }),
-  };
-}
-
-function saslOf(config: KafkaConfig): SASLOptions | null {
-  const credentials = { username: config.sasl_username, password: config.sasl_password };
-  switch (config.sasl_mechanism) {
-    case 'none':
-      return null;
-    case 'plain':
-      return { mechanism: 'plain', ...credentials };
-    case 'scram-sha-256':
-      return { mechanism: 'scram-sha-256', ...credentials };
-    case 'scram-sha-512':
-      return { mechanism: 'scram-sha-512', ...credentials };
-  }
 }
 
 /**

@@ -2,12 +2,23 @@ import { DEFAULT_TOPIC } from '@sockscope/schemas';
 import { z } from 'zod';
 import { durationMs, flag, textList } from '../config/values.js';
 
-export const SASL_MECHANISMS = ['none', 'plain', 'scram-sha-256', 'scram-sha-512'] as const;
+export const SASL_MECHANISMS = [
+  'none',
+  'plain',
+  'scram-sha-256',
+  'scram-sha-512',
+  'oauthbearer',
+  'aws-msk-iam',
+] as const;
 
 /** What Kafka itself allows as the name of a topic. */
 const TOPIC = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
-/** kafkajs splits at the colon, so an IPv6 broker needs a name. */
-const BROKER = /^[^\s:[\]]+:\d{1,5}$/;
+/** A name or an IPv4 address, or an IPv6 address in brackets, and a port. */
+const BROKER = /^(?:[^\s:[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/;
+/** RFC 7628, section 3.1. */
+const SASL_EXTENSION = /^[A-Za-z]+=[\x20-\x7e\t]*$/;
+
+const FILE_AGAIN = 'read again for each new connection';
 
 /** How a service reaches Kafka: plain data, so that it can be handed to another thread. */
 export const kafkaConfig = z
@@ -15,12 +26,13 @@ export const kafkaConfig = z
     brokers: textList({ min: 1, max: 100 })
       .refine(
         (list) => list.every((broker) => BROKER.test(broker)),
-        'must be host:port, comma separated',
+        'must be host:port or [address]:port, comma separated',
       )
       .default(['127.0.0.1:9092'])
       .meta({
         env: 'KAFKA_BROKERS',
-        description: 'bootstrap brokers, host:port separated by commas',
+        description:
+          'bootstrap brokers, host:port or [IPv6 address]:port, separated by commas; all are tried',
       }),
     client_id: z
       .string()
@@ -38,18 +50,39 @@ export const kafkaConfig = z
       .default(DEFAULT_TOPIC)
       .meta({ env: 'KAFKA_TOPIC', description: 'topic of the session events' }),
     tls: flag().default(false).meta({ env: 'KAFKA_TLS', description: 'connect with TLS' }),
-    tls_ca_file: z.string().default('').meta({
-      env: 'KAFKA_TLS_CA_FILE',
-      description: 'PEM file of the authority that signed the brokers; empty: the system ones',
+    tls_ca_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'KAFKA_TLS_CA_FILE',
+        description: `PEM file of the authority that signed the brokers; empty: the system ones; ${FILE_AGAIN}`,
+      }),
+    tls_cert_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'KAFKA_TLS_CERT_FILE',
+        description: `PEM file of the client certificate, for mutual TLS; ${FILE_AGAIN}`,
+      }),
+    tls_key_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'KAFKA_TLS_KEY_FILE',
+        description: `PEM file of the key of that certificate; ${FILE_AGAIN}`,
+      }),
+    tls_key_passphrase: z.string().default('').meta({
+      env: 'KAFKA_TLS_KEY_PASSPHRASE',
+      description: 'passphrase of that key, when it is encrypted',
+      secret: true,
     }),
-    tls_cert_file: z.string().default('').meta({
-      env: 'KAFKA_TLS_CERT_FILE',
-      description: 'PEM file of the client certificate, for mutual TLS',
-    }),
-    tls_key_file: z.string().default('').meta({
-      env: 'KAFKA_TLS_KEY_FILE',
-      description: 'PEM file of the key of that certificate',
-    }),
+    tls_key_passphrase_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'KAFKA_TLS_KEY_PASSPHRASE_FILE',
+        description: `file with that passphrase; ${FILE_AGAIN}`,
+      }),
     sasl_mechanism: z
       .enum(SASL_MECHANISMS)
       .default('none')
@@ -65,6 +98,55 @@ export const kafkaConfig = z
       .string()
       .default('')
       .meta({ env: 'KAFKA_SASL_PASSWORD', description: 'password of that user', secret: true }),
+    sasl_password_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'KAFKA_SASL_PASSWORD_FILE',
+        description: `file with that password; ${FILE_AGAIN}`,
+      }),
+    oauth_token_url: z
+      .union([z.literal(''), z.url({ protocol: /^https?$/ })])
+      .default('')
+      .meta({
+        env: 'KAFKA_OAUTH_TOKEN_URL',
+        description: 'where oauthbearer fetches tokens, by client credentials',
+      }),
+    oauth_client_id: z.string().default('').meta({
+      env: 'KAFKA_OAUTH_CLIENT_ID',
+      description: 'client id for that',
+    }),
+    oauth_client_secret: z.string().default('').meta({
+      env: 'KAFKA_OAUTH_CLIENT_SECRET',
+      description: 'secret of that client',
+      secret: true,
+    }),
+    oauth_client_secret_file: z.string().default('').meta({
+      env: 'KAFKA_OAUTH_CLIENT_SECRET_FILE',
+      description: 'file with that secret; read again for each token',
+    }),
+    oauth_scope: z.string().default('').meta({
+      env: 'KAFKA_OAUTH_SCOPE',
+      description: 'scopes to ask for, separated by spaces; empty: those of the client',
+    }),
+    oauth_extensions: textList({ max: 50 })
+      .refine(
+        (list) => list.every((each) => SASL_EXTENSION.test(each)),
+        'must be name=value, comma separated',
+      )
+      .default([])
+      .meta({
+        env: 'KAFKA_OAUTH_EXTENSIONS',
+        description: 'SASL extensions, name=value, such as logicalCluster=lkc-1',
+      }),
+    oauth_ca_file: z.string().default('').meta({
+      env: 'KAFKA_OAUTH_CA_FILE',
+      description: 'PEM file of the authority that signed the token server; empty: the system ones',
+    }),
+    aws_region: z.string().default('').meta({
+      env: 'KAFKA_AWS_REGION',
+      description: 'AWS region of the brokers, for aws-msk-iam',
+    }),
     connect_timeout_ms: durationMs({ min: 100, max: 600_000 }).default(5_000).meta({
       env: 'KAFKA_CONNECT_TIMEOUT',
       description: 'limit of connecting and of authenticating to a broker, each',
@@ -75,20 +157,28 @@ export const kafkaConfig = z
     }),
   })
   .superRefine((config, ctx) => {
-    if (config.sasl_mechanism !== 'none' && config.sasl_username === '') {
-      ctx.addIssue({
-        code: 'custom',
-        path: ['sasl_username'],
-        message: 'is needed by sasl_mechanism',
-      });
-    }
-    if ((config.tls_cert_file === '') !== (config.tls_key_file === '')) {
-      ctx.addIssue({
-        code: 'custom',
-        path: ['tls_key_file'],
-        message: 'tls_cert_file and tls_key_file belong together',
-      });
-    }
+    const need = (isMet: boolean, setting: keyof typeof config, message: string) => {
+      if (!isMet) ctx.addIssue({ code: 'custom', path: [setting], message });
+    };
+    const { sasl_mechanism: mechanism } = config;
+    const hasPassword = mechanism === 'plain' || mechanism.startsWith('scram');
+    need(!hasPassword || config.sasl_username !== '', 'sasl_username', `is needed by ${mechanism}`);
+    need(
+      mechanism !== 'oauthbearer' ||
+        (config.oauth_token_url !== '' && config.oauth_client_id !== ''),
+      'oauth_token_url',
+      'oauth_token_url and oauth_client_id are needed by oauthbearer',
+    );
+    need(
+      mechanism !== 'aws-msk-iam' || config.aws_region !== '',
+      'aws_region',
+      'is needed by aws-msk-iam',
+    );
+    need(
+      (config.tls_cert_file === '') === (config.tls_key_file === ''),
+      'tls_key_file',
+      'tls_cert_file and tls_key_file belong together',
+    );
   });
 
 export type KafkaConfig = z.infer<typeof kafkaConfig>;

@@ -53,6 +53,8 @@ function textField(error: unknown, field: 'type' | 'code' | 'name'): string | nu
 }
 
 const AUTH_TYPES = /AUTHORIZATION_FAILED|SASL|AUTHENTICATION/;
+/** Node's names of what is wrong with a certificate, ours or a broker's. */
+const TLS_CODES = /^ERR_(?:SSL|TLS|OSSL)_|CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 
 /** Ours from whatever kafkajs threw. */
 export function kafkaErrorOf(error: unknown, what: string): KafkaError {
@@ -65,6 +67,10 @@ export function kafkaErrorOf(error: unknown, what: string): KafkaError {
   const message = `${what}: ${messageOf(root)}${type === null ? '' : ` (${type})`}`;
   if (name.includes('SASL') || (type !== null && AUTH_TYPES.test(type))) {
     // An operator may add the user or the ACL while we run.
+    return new KafkaError('kafka_auth', message, { retryable: true, type, cause: error });
+  }
+  if (TLS_CODES.test(textField(root, 'code') ?? '')) {
+    // Certificates are replaced while we run.
     return new KafkaError('kafka_auth', message, { retryable: true, type, cause: error });
   }
   if (name === 'KafkaJSRequestTimeoutError') {

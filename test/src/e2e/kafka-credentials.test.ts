@@ -1,0 +1,301 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pickFreePort, startKafka } from '@sockscope/local';
+import type { KafkaBroker } from '@sockscope/local';
+import { createLogger } from '@sockscope/runtime';
+import {
+  consumerConfig,
+  createGroupConsumer,
+  createKafkaAdmin,
+  createKafkaProducer,
+  kafkaConfig,
+} from '@sockscope/runtime/kafka';
+import type { KafkaConfig, KafkaError } from '@sockscope/runtime/kafka';
+import { OAuth2Server } from 'oauth2-mock-server';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createCertificate, PASSPHRASE } from '../support/certificates.js';
+import { setScramPassword } from '../support/scram.js';
+import { tempDir } from '../chaos/support/site.js';
+
+const WAIT = { timeout: 30_000, interval: 50 };
+const SECRET = 'a-secret-with-ünïcödé';
+/** Brokers ask for new credentials on open connections so often. */
+const REAUTH_MS = 15_000;
+const TOPIC = 'events';
+const logger = createLogger('test', { level: 'silent' });
+const never = new AbortController().signal;
+
+const authority = createCertificate('authority');
+const nextAuthority = createCertificate('next authority');
+const brokerCertificate = createCertificate('broker', authority);
+const tokens = new OAuth2Server();
+let dir = '';
+let broker: KafkaBroker;
+let start: (trusted: string) => Promise<KafkaBroker>;
+let config: (settings: Record<string, unknown>) => KafkaConfig;
+let mtls: (settings: Record<string, unknown>) => KafkaConfig;
+const file = (name: string) => join(dir, name);
+const cleanups: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  const temporary = await tempDir('credentials');
+  cleanups.push(temporary.remove);
+  ({ dir } = temporary);
+  await tokens.issuer.keys.generate('RS256');
+  await tokens.start(0, '127.0.0.1');
+  cleanups.push(() => tokens.stop());
+  tokens.service.on('beforeTokenSigning', (token: { payload: Record<string, unknown> }) => {
+    Object.assign(token.payload, { sub: 'oauth-user', aud: 'kafka' });
+  });
+  const issuer = tokens.issuer.url ?? '';
+  // Brokers fetch keys only from where they are told that they may.
+  const options = process.env['JAVA_TOOL_OPTIONS'] ?? '';
+  const allowed = `-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=${issuer}/jwks`;
+  process.env['JAVA_TOOL_OPTIONS'] = `${options} ${allowed}`;
+  await writeFile(file('broker.pem'), `${brokerCertificate.key}${brokerCertificate.cert}`);
+  await writeFile(file('ca.pem'), authority.cert);
+  const [port, saslPort, mtlsPort, controllerPort] = [
+    await pickFreePort(),
+    await pickFreePort(),
+    await pickFreePort(),
+    await pickFreePort(),
+  ];
+  const security = 'org.apache.kafka.common.security';
+  start = async (trusted) => {
+    await writeFile(file('trusted.pem'), trusted);
+    return startKafka({
+      dataDir: file('kafka'),
+      port,
+      controllerPort,
+      properties: {
+        listeners: `PLAINTEXT://127.0.0.1:${port},SASL://127.0.0.1:${saslPort},MTLS://127.0.0.1:${mtlsPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+        'advertised.listeners': `PLAINTEXT://127.0.0.1:${port},SASL://127.0.0.1:${saslPort},MTLS://127.0.0.1:${mtlsPort}`,
+        'listener.security.protocol.map':
+          'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL',
+        'listener.name.sasl.sasl.enabled.mechanisms':
+          'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER',
+        'listener.name.sasl.plain.sasl.jaas.config': `${security}.plain.PlainLoginModule required user_plain="secret";`,
+        'listener.name.sasl.scram-sha-256.sasl.jaas.config': `${security}.scram.ScramLoginModule required;`,
+        'listener.name.sasl.scram-sha-512.sasl.jaas.config': `${security}.scram.ScramLoginModule required;`,
+        'listener.name.sasl.scram-sha-512.connections.max.reauth.ms': String(REAUTH_MS),
+        'listener.name.sasl.oauthbearer.sasl.jaas.config': `${security}.oauthbearer.OAuthBearerLoginModule required;`,
+        'listener.name.sasl.oauthbearer.sasl.server.callback.handler.class': `${security}.oauthbearer.OAuthBearerValidatorCallbackHandler`,
+        'sasl.oauthbearer.jwks.endpoint.url': `${issuer}/jwks`,
+        'sasl.oauthbearer.expected.issuer': issuer,
+        'sasl.oauthbearer.expected.audience': 'kafka',
+        'ssl.keystore.type': 'PEM',
+        'ssl.keystore.location': file('broker.pem'),
+        'ssl.truststore.type': 'PEM',
+        'ssl.truststore.location': file('trusted.pem'),
+        'listener.name.mtls.ssl.client.auth': 'required',
+      },
+    });
+  };
+  broker = await start(authority.cert);
+  cleanups.push(() => broker.kill());
+  for (const mechanism of ['scram-sha-256', 'scram-sha-512'] as const) {
+    await setScramPassword(broker.address, 'scram', SECRET, mechanism);
+  }
+  const secure = (brokers: string) => (settings: Record<string, unknown>) =>
+    kafkaConfig.parse({
+      brokers: [brokers],
+      topic: TOPIC,
+      tls: true,
+      tls_ca_file: file('ca.pem'),
+      ...settings,
+    });
+  config = secure(`127.0.0.1:${saslPort}`);
+  mtls = secure(`127.0.0.1:${mtlsPort}`);
+  const admin = createKafkaAdmin(kafkaConfig.parse({ brokers: [broker.address] }), {
+    logger,
+    role: 'setup',
+  });
+  await admin.ensureTopic({ name: TOPIC, partitions: 2, replicationFactor: null });
+  await admin.stop();
+});
+afterAll(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+const oauth = (settings: Record<string, unknown> = {}) =>
+  config({
+    sasl_mechanism: 'oauthbearer',
+    oauth_token_url: `${tokens.issuer.url}/token`,
+    oauth_client_id: 'sockscope',
+    oauth_client_secret: 'secret',
+    ...settings,
+  });
+
+/** What a producer says of each failure, and what has been acknowledged. */
+function startTraffic(kafka: KafkaConfig) {
+  const failures: KafkaError[] = [];
+  const ended = new AbortController();
+  let acknowledged = 0;
+  const producer = createKafkaProducer(kafka, {
+    logger,
+    role: 'traffic',
+    hooks: { onFailure: (error) => failures.push(error) },
+  });
+  const sending = (async () => {
+    while (!ended.signal.aborted) {
+      const value = String(acknowledged);
+      await producer.send(TOPIC, [{ key: value, value, headers: {} }], never);
+      acknowledged += 1;
+    }
+  })();
+  return {
+    failures,
+    acknowledged: () => acknowledged,
+    async stop() {
+      ended.abort();
+      await sending;
+      producer.stop();
+      return acknowledged;
+    },
+  };
+}
+
+/** A member of a group of its own that reads everything. */
+function startReading(kafka: KafkaConfig, groupId: string) {
+  const values = new Set<string>();
+  const starts: string[] = [];
+  const consumer = createGroupConsumer(
+    { kafka, consumer: consumerConfig.parse({ group_id: groupId, fetch_max_wait_ms: 50 }) },
+    {
+      logger,
+      sink: {
+        full: () => null,
+        accept(batch) {
+          while (batch.records.next()) {
+            const { key, value } = batch.records.record();
+            values.add(`${String(key)}=${String(value)}`);
+          }
+          void consumer.commit([{ ...batch, offset: batch.to }]);
+        },
+      },
+      events: { onStart: ({ reason }) => starts.push(reason) },
+    },
+  );
+  consumer.start();
+  return { consumer, values, starts };
+}
+
+describe('credentials for Kafka', () => {
+  test.each([
+    ['plain', { sasl_username: 'plain', sasl_password: 'secret' }],
+    ['scram-sha-256', { sasl_username: 'scram', sasl_password: SECRET }],
+    ['scram-sha-512', { sasl_username: 'scram', sasl_password: SECRET }],
+  ])(
+    '%s: the right password works, a wrong one is an authentication problem',
+    async (sasl_mechanism, settings) => {
+      const admin = createKafkaAdmin(config({ sasl_mechanism, ...settings }), {
+        logger,
+        role: 'a',
+      });
+      await expect(admin.ping()).resolves.toBe(1);
+      await admin.stop();
+      const wrong = config({ sasl_mechanism, ...settings, sasl_password: 'wrong' });
+      const stranger = createKafkaAdmin(wrong, { logger, role: 'b' });
+      await expect(stranger.ping()).rejects.toMatchObject({ code: 'kafka_auth' });
+      await stranger.stop();
+    },
+  );
+
+  test('oauthbearer: a token of the token server works, its refusal and a rejected token are named', async () => {
+    const admin = createKafkaAdmin(
+      oauth({ oauth_extensions: 'logicalCluster=a,poolId=b'.split(',') }),
+      {
+        logger,
+        role: 'a',
+      },
+    );
+    await expect(admin.ping()).resolves.toBe(1);
+    await admin.stop();
+
+    tokens.service.once('beforeResponse', (response: { statusCode: number; body: unknown }) => {
+      response.statusCode = 401;
+      response.body = { error: 'invalid_client' };
+    });
+    const unknown = createKafkaAdmin(oauth({ oauth_client_id: 'unknown' }), { logger, role: 'b' });
+    await expect(unknown.ping()).rejects.toThrow(
+      /no token from .* HTTP 401 invalid_client.*KAFKA_OAUTH/,
+    );
+    await unknown.stop();
+
+    tokens.service.once('beforeTokenSigning', (token: { payload: Record<string, unknown> }) => {
+      Object.assign(token.payload, { aud: 'something else' });
+    });
+    const rejected = createKafkaAdmin(oauth({ oauth_client_id: 'other' }), { logger, role: 'c' });
+    const error = await rejected.ping().catch((thrown: unknown) => thrown);
+    await rejected.stop();
+    expect(error).toMatchObject({ code: 'kafka_auth' });
+    expect(String(error)).toContain('the broker rejects the token: {"status":"invalid_token"}');
+  });
+
+  test('mutual TLS: a certificate with an encrypted key works, a foreign one is an authentication problem', async () => {
+    const client = createCertificate('client', authority);
+    await writeFile(file('client.pem'), client.cert);
+    await writeFile(file('client.key'), client.encryptedKey);
+    await writeFile(file('passphrase'), `${PASSPHRASE}\n`);
+    const settings = {
+      tls_cert_file: file('client.pem'),
+      tls_key_file: file('client.key'),
+      tls_key_passphrase_file: file('passphrase'),
+    };
+    const admin = createKafkaAdmin(mtls(settings), { logger, role: 'a' });
+    await expect(admin.ping()).resolves.toBe(1);
+    await admin.stop();
+    const foreign = createCertificate('client', nextAuthority);
+    await writeFile(file('client.pem'), foreign.cert);
+    await writeFile(file('client.key'), foreign.encryptedKey);
+    const stranger = createKafkaAdmin(mtls(settings), { logger, role: 'b' });
+    await expect(stranger.ping()).rejects.toMatchObject({ code: 'kafka_auth' });
+    await stranger.stop();
+  });
+
+  test('a password and a certificate are rotated under traffic, and nothing is lost', async () => {
+    await setScramPassword(broker.address, 'rotating', 'old', 'scram-sha-512');
+    await writeFile(file('password'), 'old');
+    const scram = config({
+      sasl_mechanism: 'scram-sha-512',
+      sasl_username: 'rotating',
+      sasl_password_file: file('password'),
+    });
+    const before = createCertificate('client', authority);
+    await writeFile(file('client.pem'), before.cert);
+    await writeFile(file('client.key'), before.key);
+    const certificate = mtls({
+      tls_cert_file: file('client.pem'),
+      tls_key_file: file('client.key'),
+    });
+
+    const reader = startReading(certificate, 'rotation');
+    cleanups.push(() => reader.consumer.stop());
+    const traffic = startTraffic(scram);
+    await expect.poll(() => reader.values.size, WAIT).toBeGreaterThan(10);
+
+    // The broker learns the new password first: until the file follows, events wait.
+    await setScramPassword(broker.address, 'rotating', 'new', 'scram-sha-512');
+    await expect
+      .poll(() => traffic.failures.map(({ code }) => code), { ...WAIT, timeout: REAUTH_MS * 2 })
+      .toContain('kafka_auth');
+    await writeFile(file('password'), 'new\n');
+    const acknowledged = traffic.acknowledged();
+    await expect.poll(traffic.acknowledged, WAIT).toBeGreaterThan(acknowledged + 10);
+
+    // The broker is started again and trusts only the authority of the new certificate.
+    const after = createCertificate('client', nextAuthority);
+    await writeFile(file('client.pem'), after.cert);
+    await writeFile(file('client.key'), after.key);
+    await broker.stop();
+    broker = await start(nextAuthority.cert);
+    const restarted = traffic.acknowledged();
+    await expect.poll(traffic.acknowledged, WAIT).toBeGreaterThan(restarted + 10);
+    const sent = await traffic.stop();
+    const expected = Array.from({ length: sent }, (_, i) => `${i}=${i}`);
+    await expect.poll(() => reader.values.size, WAIT).toBe(sent);
+    expect([...reader.values].toSorted()).toEqual(expected.toSorted());
+    // The group has kept its place: nothing began from scratch.
+    expect(reader.starts.slice(2).filter((reason) => reason !== 'committed')).toEqual([]);
+  }, 180_000);
+});
