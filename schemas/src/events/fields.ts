@@ -342,6 +342,16 @@ export type TimelineField = {
   [N in FieldName]: Fields[N] extends { readonly timeline: true } ? N : never;
 }[FieldName];
 
+/** The fields of the header that may change within a session. */
+export type ChangingField = {
+  [N in FieldName]: Fields[N] extends { readonly changes: string } ? N : never;
+}[FieldName];
+
+/** The fields of the header that are null until something is known. */
+export type LateField = {
+  [N in FieldName]: Fields[N] extends { readonly changes: 'once' } ? N : never;
+}[FieldName];
+
 export function fieldOf(name: FieldName): Field {
   return FIELDS[name];
 }
@@ -381,6 +391,11 @@ export const FILTER_FIELDS = FIELD_NAMES.filter(
 export const TIMELINE_FIELDS = FIELD_NAMES.filter(
   (name) => fieldOf(name).timeline === true,
 ) as TimelineField[];
+
+/** The header's fields that are null until something is known, as they are until then. */
+export const LATE_FIELDS = Object.fromEntries(
+  FIELD_NAMES.filter((name) => fieldOf(name).changes === 'once').map((name) => [name, null]),
+) as { readonly [N in LateField]: null };
 
 /** The session that the examples of the OpenAPI document are about. */
 export const EXAMPLE_SESSION = Object.fromEntries(

@@ -80,7 +80,7 @@ export class BindCommand implements Command, BindOwner {
       return;
     }
     setAclInputs(session, { host: this.#peerHost(ip), port });
-    session.connected(ip, waitedMs, this.#rule);
+    session.connected({ dest_ip: ip, acl_rule_matched: this.#rule }, waitedMs);
     this.#session = null;
     this.#connection.succeed(ip, port);
     this.#connection.relay(session, peer);

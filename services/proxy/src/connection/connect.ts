@@ -118,7 +118,7 @@ export class ConnectCommand implements Command, DialOwner {
       }
       rule = verdict.rule;
     }
-    session.connected(ip, connectMs, rule);
+    session.connected({ dest_ip: ip, acl_rule_matched: rule }, connectMs);
     this.#session = null;
     const localIp = canonicalIp(upstream.localAddress ?? '') ?? '0.0.0.0';
     this.#connection.succeed(localIp, upstream.localPort ?? 0);

@@ -1,5 +1,6 @@
 import { statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
 import type { Counters, SessionClosed, SessionStarted, TrafficDelta } from '@sockscope/schemas';
+import { deltaEvent } from './build.generated.js';
 
 /** What a session had counted at a moment. It is kept as numbers, and becomes an event only where one is published. */
 export interface Measurement {
@@ -14,19 +15,21 @@ export interface Measurement {
 }
 
 /** The TrafficDelta that a measurement is. `started` holds the session's header as it is now. */
-export function deltaEvent(started: SessionStarted, measurement: Measurement): TrafficDelta {
+export function deltaOf(started: SessionStarted, measurement: Measurement): TrafficDelta {
   const end = toTimestamp(measurement.at_ms);
-  return {
-    ...started,
-    ...measurement.totals,
-    type: 'TrafficDelta',
-    occurred_at: end,
-    seq: measurement.seq,
-    interval_start: toTimestamp(measurement.interval_start_ms),
-    interval_end: end,
-    delta: measurement.delta,
-    minute: measurement.minute,
-  };
+  const { session_id, started_at } = started;
+  return deltaEvent({
+    moment: { occurred_at: end, session_id, seq: measurement.seq, started_at },
+    origin: started,
+    header: started,
+    totals: measurement.totals,
+    interval: {
+      interval_start: toTimestamp(measurement.interval_start_ms),
+      interval_end: end,
+      delta: measurement.delta,
+      minute: measurement.minute,
+    },
+  });
 }
 
 /** The measurement that a TrafficDelta was. */

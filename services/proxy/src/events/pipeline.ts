@@ -4,7 +4,7 @@ import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import type { EventsConfig } from './config.js';
 import { Intake } from './intake.js';
-import { deltaEvent } from './measurement.js';
+import { deltaOf } from './measurement.js';
 import type { Measurement } from './measurement.js';
 import type { Backend, FromBackend, StartBackend } from './messages.js';
 import { createEventMetrics } from './metrics.js';
@@ -169,7 +169,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         metrics.reported();
         return;
       }
-      intake?.take(deltaEvent(session.started(), delta));
+      intake?.take(deltaOf(session.started(), delta));
       arm();
     },
     note(session, measurement) {

@@ -5,7 +5,7 @@
 import type { SessionStarted } from '@sockscope/schemas';
 import { FrameWriter, scanFrames } from './frame.js';
 import type { Frame } from './frame.js';
-import { deltaEvent } from './measurement.js';
+import { deltaOf } from './measurement.js';
 import { SlotView, TABLE_CLASSES } from './spool/table.js';
 import type { TableChunk } from './spool/table.js';
 
@@ -70,7 +70,7 @@ export class ReportQueue {
       this.#count += 1;
       // The proxy's thread encoded it from the same type.
       const started = JSON.parse(this.#view.started.toString('utf8')) as SessionStarted;
-      this.#writer.add(deltaEvent(started, this.#view.report));
+      this.#writer.add(deltaOf(started, this.#view.report));
     }
     return scanFrames(Buffer.from(this.#writer.take()), this.#proxyId).frames;
   }

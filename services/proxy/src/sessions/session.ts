@@ -1,21 +1,9 @@
-import type { CloseReason, SessionStarted } from '@sockscope/schemas';
+import type { ChangingField, CloseReason } from '@sockscope/schemas';
+import type { SessionHeader } from '../events/build.generated.js';
 import type { AclInputs } from './acl-inputs.js';
 
-/** What is known of a session when its request is understood: the header of its events, less the clock. */
-export type SessionHeader = Pick<
-  SessionStarted,
-  | 'user'
-  | 'source_ip'
-  | 'source_port'
-  | 'dest_host'
-  | 'dest_ip'
-  | 'dest_port'
-  | 'protocol'
-  | 'command'
-  | 'auth_method'
-  | 'acl_decision'
-  | 'acl_rule_matched'
->;
+/** What of a header may change within a session. */
+export type HeaderChange = Pick<SessionHeader, ChangingField>;
 
 /**
  * A live session. Its counters are plain numbers, cumulative since the start, and whoever
@@ -47,11 +35,10 @@ export interface Session {
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null;
 
   /**
-   * Notes that the destination was reached, at which address, and how long that took in
-   * milliseconds. `rule` is the ACL's rule for that address, which may not have been known
-   * while there was only a name.
+   * Notes that the destination was reached, what is known of it since, and how long that took in
+   * milliseconds. The ACL's rule may not have been known while there was only a name.
    */
-  connected(destIp: string, connectMs: number, rule: string | null): void;
+  connected(header: Omit<HeaderChange, 'acl_decision'>, connectMs: number): void;
   /** Notes that the destination was not reached, and how long that took, in milliseconds. */
   unreached(connectMs: number): void;
   /** Notes that an address that a name resolved to was blocked; the close reason is then acl_rejected. */

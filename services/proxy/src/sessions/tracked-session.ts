@@ -1,4 +1,4 @@
-import { SCHEMA_VERSION, statusOf, EVENT_LIMITS, MINUTE_MS, minuteOf } from '@sockscope/schemas';
+import { EVENT_LIMITS, MINUTE_MS, minuteOf, statusOf, zeroCounters } from '@sockscope/schemas';
 import type {
   CloseReason,
   Counters,
@@ -8,11 +8,13 @@ import type {
 } from '@sockscope/schemas';
 import { NO_PLACE } from '../events/sink.js';
 import type { OpenSession } from '../events/sink.js';
-import { deltaEvent } from '../events/measurement.js';
+import { deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
 import type { SetMember } from '../collections/intrusive-set.js';
 import type { AclInputs } from './acl-inputs.js';
-import type { Session, SessionHeader } from './session.js';
+import { closedEvent, startedEvent } from '../events/build.generated.js';
+import type { SessionHeader } from '../events/build.generated.js';
+import type { HeaderChange, Session } from './session.js';
 import { timestampOf } from './timestamp.js';
 
 /** The process that emits: the same in every event. */
@@ -90,10 +92,8 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     return this.seq === ENDED;
   }
 
-  connected(destIp: string, connectMs: number, rule: string | null): void {
-    if (this.header.dest_ip !== destIp || this.header.acl_rule_matched !== rule) {
-      this.header = { ...this.header, dest_ip: destIp, acl_rule_matched: rule };
-    }
+  connected(header: Omit<HeaderChange, 'acl_decision'>, connectMs: number): void {
+    this.header = { ...this.header, ...header };
     this.connectMs = Math.max(0, Math.round(connectMs));
     this.#noted = -1;
   }
@@ -149,33 +149,12 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   }
 
   started(): SessionStarted {
-    const startedAt = timestampOf(this.startedAtMs);
-    const h = this.header;
-    return {
-      type: 'SessionStarted',
-      schema_version: SCHEMA_VERSION,
-      occurred_at: startedAt,
-      session_id: this.session_id,
-      seq: 0,
-      proxy_id: this.#owner.origin.proxy_id,
-      proxy_epoch: this.#owner.origin.proxy_epoch,
-      started_at: startedAt,
-      user: h.user,
-      source_ip: h.source_ip,
-      source_port: h.source_port,
-      dest_host: h.dest_host,
-      dest_ip: h.dest_ip,
-      dest_port: h.dest_port,
-      protocol: h.protocol,
-      command: h.command,
-      auth_method: h.auth_method,
-      acl_decision: h.acl_decision,
-      acl_rule_matched: h.acl_rule_matched,
-      bytes_sent: 0,
-      bytes_received: 0,
-      packets_sent: 0,
-      packets_received: 0,
-    };
+    return startedEvent({
+      moment: this.#moment(this.startedAtMs, 0),
+      origin: this.#owner.origin,
+      header: this.header,
+      totals: zeroCounters(),
+    });
   }
 
   /**
@@ -190,51 +169,35 @@ export class TrackedSession implements Session, OpenSession, SetMember {
 
   /** As `report`, as an event. */
   reportEvent(endMs: number): TrafficDelta {
-    return deltaEvent(this.started(), this.report(endMs));
+    return deltaOf(this.started(), this.report(endMs));
   }
 
   /** The last event. Marks the session as closed. */
   closedEvent(endMs: number, reason: CloseReason, errorCode: string | null): SessionClosed {
-    const h = this.header;
     const end = timestampOf(endMs);
-    const event: SessionClosed = {
-      type: 'SessionClosed',
-      schema_version: SCHEMA_VERSION,
-      occurred_at: end,
-      session_id: this.session_id,
-      seq: this.seq + 1,
-      proxy_id: this.#owner.origin.proxy_id,
-      proxy_epoch: this.#owner.origin.proxy_epoch,
-      started_at: timestampOf(this.startedAtMs),
-      user: h.user,
-      source_ip: h.source_ip,
-      source_port: h.source_port,
-      dest_host: h.dest_host,
-      dest_ip: h.dest_ip,
-      dest_port: h.dest_port,
-      protocol: h.protocol,
-      command: h.command,
-      auth_method: h.auth_method,
-      acl_decision: h.acl_decision,
-      acl_rule_matched: h.acl_rule_matched,
-      bytes_sent: this.bytesSent,
-      bytes_received: this.bytesReceived,
-      packets_sent: this.packetsSent,
-      packets_received: this.packetsReceived,
-      interval_start: timestampOf(this.startedAtMs + this.intervalStart),
-      interval_end: end,
-      delta: this.#delta(),
-      minute: this.#minute(),
-      ended_at: end,
-      duration_ms: endMs - this.startedAtMs,
-      status: statusOf(reason),
-      close_reason: reason,
-      error_code:
-        errorCode === null || errorCode === ''
-          ? null
-          : errorCode.slice(0, EVENT_LIMITS.error_code_chars),
-      connect_ms: this.connectMs,
-    };
+    const event = closedEvent({
+      moment: this.#moment(endMs, this.seq + 1),
+      origin: this.#owner.origin,
+      header: this.header,
+      totals: this.#totals(),
+      interval: {
+        interval_start: timestampOf(this.startedAtMs + this.intervalStart),
+        interval_end: end,
+        delta: this.#delta(),
+        minute: this.#minute(),
+      },
+      closing: {
+        ended_at: end,
+        duration_ms: endMs - this.startedAtMs,
+        status: statusOf(reason),
+        close_reason: reason,
+        error_code:
+          errorCode === null || errorCode === ''
+            ? null
+            : errorCode.slice(0, EVENT_LIMITS.error_code_chars),
+        connect_ms: this.connectMs,
+      },
+    });
     this.#markReported(endMs);
     this.seq = ENDED;
     return event;
@@ -252,14 +215,27 @@ export class TrackedSession implements Session, OpenSession, SetMember {
       interval_start_ms: this.startedAtMs + this.intervalStart,
       at_ms: atMs,
       connect_ms: this.connectMs,
-      totals: {
-        bytes_sent: this.bytesSent,
-        bytes_received: this.bytesReceived,
-        packets_sent: this.packetsSent,
-        packets_received: this.packetsReceived,
-      },
+      totals: this.#totals(),
       delta: this.#delta(),
       minute: this.#minute(),
+    };
+  }
+
+  #moment(atMs: number, seq: number) {
+    return {
+      occurred_at: timestampOf(atMs),
+      session_id: this.session_id,
+      seq,
+      started_at: timestampOf(this.startedAtMs),
+    };
+  }
+
+  #totals(): Counters {
+    return {
+      bytes_sent: this.bytesSent,
+      bytes_received: this.bytesReceived,
+      packets_sent: this.packetsSent,
+      packets_received: this.packetsReceived,
     };
   }
 

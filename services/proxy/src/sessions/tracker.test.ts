@@ -10,13 +10,14 @@ import {
   zeroCounters,
 } from '@sockscope/schemas';
 import type { CloseReason, Counters, SessionEvent, SessionStarted } from '@sockscope/schemas';
-import { assumedEnd, deltaEvent } from '../events/measurement.js';
+import { assumedEnd, deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
 import type { OpenSession } from '../events/sink.js';
 import { createSessionClock } from './clock.js';
 import { trackingConfig } from './config.js';
 import { createSessionMetrics } from './metrics.js';
-import type { Session, SessionHeader } from './session.js';
+import type { SessionHeader } from '../events/build.generated.js';
+import type { Session } from './session.js';
 import { createSessionTracker } from './tracker.js';
 
 /** 12:00:00.000 UTC, the start of a minute. */
@@ -44,7 +45,7 @@ function setUp(startMs: number, settings: Record<string, number> = {}) {
     accepting: true,
     emit: (event: SessionEvent) => events.push(event),
     report: (session: OpenSession, delta: Measurement) =>
-      events.push(deltaEvent(session.started(), delta)),
+      events.push(deltaOf(session.started(), delta)),
     note: (session: OpenSession, measurement: Measurement) =>
       notes.push({ started: session.started(), measurement }),
     release: () => undefined,
@@ -159,7 +160,7 @@ describe('a session', () => {
   it('ends with a SessionClosed that reports what had not been reported', () => {
     const { open, events, pass, tracker } = setUp(NOON);
     const session = open();
-    session.connected('198.51.100.4', 12.6, 'by-address');
+    session.connected({ dest_ip: '198.51.100.4', acl_rule_matched: 'by-address' }, 12.6);
     pass(700);
     count(session, { bytes_sent: 5, bytes_received: 7, packets_sent: 1, packets_received: 2 });
     session.close('upstream_eof', null);
@@ -356,7 +357,7 @@ describe('whatever happens to traffic and clocks', () => {
               tracker.sweep();
               break;
             case 'connected':
-              pick(each.which)?.connected('2001:db8::1', 3, null);
+              pick(each.which)?.connected({ dest_ip: '2001:db8::1', acl_rule_matched: null }, 3);
               break;
             case 'close':
               pick(each.which)?.close(each.reason, 'ECODE');

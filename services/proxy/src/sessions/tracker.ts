@@ -6,7 +6,8 @@ import type { SessionClock } from './clock.js';
 import type { TrackingConfig } from './config.js';
 import type { SessionMetrics } from './metrics.js';
 import { createSessionIds } from './session-ids.js';
-import type { Session, SessionHeader, SessionTracker } from './session.js';
+import type { SessionHeader } from '../events/build.generated.js';
+import type { Session, SessionTracker } from './session.js';
 import { TrackedSession } from './tracked-session.js';
 import type { Origin, SessionOwner } from './tracked-session.js';
 

@@ -7,7 +7,7 @@ import type { Acl, AclRequest, AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome } from '../auth/auth.js';
 import { proxyConfig } from '../config.js';
 import type { RelayConfig } from '../relay/config.js';
-import { deltaEvent } from '../events/measurement.js';
+import { deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
 import type { OpenSession } from '../events/sink.js';
 import { createRelay } from '../relay/create-relay.js';
@@ -73,7 +73,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       events.push(event);
     },
     report(session: OpenSession, delta: Measurement) {
-      events.push(deltaEvent(session.started(), delta));
+      events.push(deltaOf(session.started(), delta));
     },
     note() {
       // What a session reached is for a process that may crash.

@@ -9,7 +9,8 @@ import { createAuthenticator } from '../auth/auth.js';
 import { authPolicyOf, ownEndpointsOf, proxyConfig } from '../config.js';
 import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
-import type { Session, SessionHeader, SessionTracker } from '../sessions/session.js';
+import type { SessionHeader } from '../events/build.generated.js';
+import type { Session, SessionTracker } from '../sessions/session.js';
 
 /** Counts, and tells nobody. */
 class UntrackedSession implements Session {

@@ -152,7 +152,10 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     this.#ip = ip;
     this.remote = remoteKey(ip, this.#target.port);
     this.#header = udpHeader(ip, this.#target.port);
-    this.#session?.connected(ip, Math.round(performance.now() - this.#beganMs), rule);
+    this.#session?.connected(
+      { dest_ip: ip, acl_rule_matched: rule },
+      Math.round(performance.now() - this.#beganMs),
+    );
     const waiting = this.#waiting ?? [];
     this.#waiting = null;
     for (const payload of waiting) this.send(payload);
