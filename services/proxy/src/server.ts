@@ -144,6 +144,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     },
     async start() {
       warnOfDescriptors();
+      await resolver.start();
       const address = await listener.start();
       isListening = true;
       logger.info({ address: formatListenAddress(address) }, 'listening');
@@ -153,6 +154,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
       isListening = false;
       await listener.stop();
       revocation.stop();
+      await resolver.stop();
       const sessions = tracker.liveCount;
       if (sessions > 0) logger.info({ sessions }, 'waiting for sessions to end');
       await until(() => tracker.liveCount === 0, config.drain_timeout_ms);

@@ -98,9 +98,11 @@ interface Resolved {
   readonly searched: string | null;
 }
 
-function addressesOf(name: string, dns: DnsConfig): Promise<Resolved> {
-  return new Promise((resolve, reject) => {
-    createNameResolver(dns).resolve(name, {
+async function addressesOf(name: string, dns: DnsConfig): Promise<Resolved> {
+  const resolver = createNameResolver(dns);
+  await resolver.start();
+  const resolved = new Promise<Resolved>((resolve, reject) => {
+    resolver.resolve(name, [], {
       resolved: (addresses, searched) => {
         resolve({ addresses, searched });
       },
@@ -109,6 +111,11 @@ function addressesOf(name: string, dns: DnsConfig): Promise<Resolved> {
       },
     });
   });
+  try {
+    return await resolved;
+  } finally {
+    await resolver.stop();
+  }
 }
 
 async function runExplain(raw: unknown, settings: AclCommandSettings): Promise<string[]> {

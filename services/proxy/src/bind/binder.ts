@@ -5,7 +5,8 @@ import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
 import { PortPicker } from '../limits/ports.js';
 import type { Target } from '../socks5/target.js';
-import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
+import type { ResolveWaiter } from '../dns/lookup.js';
+import type { NameResolver, Resolution } from '../dns/resolver.js';
 import type { BindConfig } from './config.js';
 
 export type BindFailure = 'connect_failed' | 'dns_failed' | 'bind_timeout' | 'bind_peer_rejected';
@@ -67,6 +68,7 @@ export class Bind implements DeadlineNode, ResolveWaiter {
   /** Addresses that the peer may have; null is any. */
   #peers: readonly string[] | null = null;
   #searched: string | null = null;
+  #resolution: Resolution | null = null;
   #attempts = 0;
   #startedMs = 0;
   #sawWrongPeer = false;
@@ -76,8 +78,11 @@ export class Bind implements DeadlineNode, ResolveWaiter {
     this.#owner = owner;
   }
 
-  /** @param reachedAt local address by which the client reached the proxy. */
-  begin(target: Target, reachedAt: string): void {
+  /**
+   * @param networks of the client.
+   * @param reachedAt local address by which the client reached the proxy.
+   */
+  begin(target: Target, networks: readonly string[], reachedAt: string): void {
     this.#startedMs = performance.now();
     this.#localIp =
       this.#context.config.listen_ip === '' ? reachedAt : this.#context.config.listen_ip;
@@ -87,7 +92,7 @@ export class Bind implements DeadlineNode, ResolveWaiter {
       this.#peers = isUnspecified ? null : [target.ip];
       this.#listen();
     } else if (target.name === null) this.#fail('dns_failed', 'EBADNAME');
-    else this.#context.resolver.resolve(target.name, this);
+    else this.#resolution = this.#context.resolver.resolve(target.name, networks, this);
   }
 
   resolved(addresses: readonly string[], searched: string | null): void {
@@ -165,6 +170,8 @@ export class Bind implements DeadlineNode, ResolveWaiter {
 
   #end(): void {
     this.#owner = null;
+    this.#resolution?.leave(this);
+    this.#resolution = null;
     this.#context.timeouts.remove(this);
     this.#server?.close();
     this.#server = null;

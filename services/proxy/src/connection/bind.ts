@@ -42,7 +42,7 @@ export class BindCommand implements Command, BindOwner {
       this.#fail(reason, errorCode, replyOfTermination(reason));
     };
     this.#bind = binder.create(this);
-    this.#bind.begin(this.#target, this.#connection.localIp);
+    this.#bind.begin(this.#target, this.#connection.client.networks, this.#connection.localIp);
   }
 
   abandon(): void {

@@ -49,7 +49,7 @@ export class ConnectCommand implements Command, DialOwner {
     };
     this.#aclGeneration = aclGeneration();
     this.#dial = dialer.create(this);
-    this.#dial.begin(this.#target);
+    this.#dial.begin(this.#target, this.#connection.client.networks);
   }
 
   abandon(): void {

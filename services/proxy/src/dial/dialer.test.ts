@@ -27,10 +27,13 @@ interface Attempt {
 }
 
 const resolvedTo = (addresses: readonly string[] | string): NameResolver => ({
-  stats: { active: 0, queued: 0, cached: 0, hits: 0, answered: 0, failed: 0 },
-  resolve(_, waiter) {
+  stats: { active: 0, queued: 0, cached: 0, hits: 0, answered: 0, failed: 0, silent: 0 },
+  start: () => Promise.resolve(),
+  stop: () => Promise.resolve(),
+  resolve(_name, _networks, waiter) {
     if (typeof addresses === 'string') waiter.resolveFailed(addresses);
     else if (addresses.length > 0) waiter.resolved(addresses, null);
+    return null;
   },
 });
 
@@ -64,7 +67,7 @@ function dial(
       settle({ failure, errorCode });
     },
   });
-  made.begin({ host: 'x', ip: null, name: null, port: 0, ...target });
+  made.begin({ host: 'x', ip: null, name: null, port: 0, ...target }, ['192.0.2.9']);
   return { asked, dial: made, outcome };
 }
 

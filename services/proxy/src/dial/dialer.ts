@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
-import type { NameResolver, ResolveWaiter } from '../dns/resolver.js';
+import type { ResolveWaiter } from '../dns/lookup.js';
+import type { NameResolver, Resolution } from '../dns/resolver.js';
 import type { Target } from '../socks5/target.js';
 import { listenAsConnecting, TapSocket } from '../tcp/socket.js';
 import type { SocketOwner } from '../tcp/socket.js';
@@ -101,6 +102,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   #attempts: Attempt[] = [];
   #headStart: NodeJS.Timeout | null = null;
   #code: string | null = null;
+  #resolution: Resolution | null = null;
   #isResolving = false;
   #isBlocked = false;
 
@@ -109,8 +111,12 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     this.#owner = owner;
   }
 
-  /** Starts; the owner may be called before this returns. */
-  begin(target: Target): void {
+  /**
+   * Starts; the owner may be called before this returns.
+   *
+   * @param networks of the client.
+   */
+  begin(target: Target, networks: readonly string[]): void {
     this.#startedMs = performance.now();
     this.#port = target.port;
     this.#context.timeouts.add(this);
@@ -121,7 +127,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
       this.#fail('dns_failed', 'EBADNAME');
     } else {
       this.#isResolving = true;
-      this.#context.resolver.resolve(target.name, this);
+      this.#resolution = this.#context.resolver.resolve(target.name, networks, this);
     }
   }
 
@@ -206,6 +212,8 @@ export class Dial implements DeadlineNode, ResolveWaiter {
 
   #end(winner: Attempt | null): void {
     this.#owner = null;
+    this.#resolution?.leave(this);
+    this.#resolution = null;
     this.#context.timeouts.remove(this);
     if (this.#headStart !== null) clearTimeout(this.#headStart);
     for (const attempt of this.#attempts) {

@@ -10,13 +10,15 @@ export const dnsConfig = z.object({
     env: 'PROXY_DNS_TIMEOUT',
     description: 'for one name, waiting for a free place and all its queries included',
   }),
-  concurrency: integer({ min: 1, max: 10_000 }).default(256).meta({
+  concurrency: integer({ min: 1, max: 10_000 }).default(1_024).meta({
     env: 'PROXY_DNS_CONCURRENCY',
-    description: 'names that are resolved at once',
+    description:
+      'names that are resolved at once; one source (IPv6: one /48) gets a quarter of them, one domain a sixteenth',
   }),
   queue: integer({ min: 0, max: 100_000 }).default(4_096).meta({
     env: 'PROXY_DNS_QUEUE',
-    description: 'names that wait for a place; one more fails at once',
+    description:
+      'names that wait for a place; when all are taken, the source that has most of them loses its oldest',
   }),
   cache_entries: integer({ min: 0, max: 1_000_000 }).default(10_000).meta({
     env: 'PROXY_DNS_CACHE_ENTRIES',
@@ -25,6 +27,11 @@ export const dnsConfig = z.object({
   cache_ttl_max_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
     env: 'PROXY_DNS_CACHE_TTL_MAX',
     description: 'longest time that an answer is kept, whatever its TTL',
+  }),
+  negative_ttl_ms: durationMs({ max: 300_000 }).default(5_000).meta({
+    env: 'PROXY_DNS_NEGATIVE_TTL',
+    description:
+      'how long it is remembered that a name does not exist; other failures are remembered for 1 s at most; 0 keeps none',
   }),
   family: z.enum(['both', 'ipv4', 'ipv6']).default('both').meta({
     env: 'PROXY_DNS_FAMILY',

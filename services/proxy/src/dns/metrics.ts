@@ -26,15 +26,16 @@ export function showResolver(registry: Registry, stats: () => Readonly<ResolverS
   });
   const outcomes = new Counter({
     name: 'sockscope_proxy_dns_resolutions_total',
-    help: 'Names asked for: found here (hosts file, cache), answered by a name server, or failed.',
+    help: 'Names asked for: found here (hosts file, cache), answered by a name server, failed, or not asked for because the name servers of their zone are silent.',
     labelNames: ['outcome'],
     registers,
     collect() {
-      const { hits, answered, failed } = stats();
+      const { hits, answered, failed, silent } = stats();
       outcomes.reset();
       outcomes.inc({ outcome: 'local' }, hits);
       outcomes.inc({ outcome: 'answered' }, answered);
       outcomes.inc({ outcome: 'failed' }, failed);
+      outcomes.inc({ outcome: 'silent_zone' }, silent);
     },
   });
 }

@@ -1,31 +1,35 @@
 import { Resolver as Channel } from 'node:dns';
-import { readFileSync, statSync } from 'node:fs';
-import { canonicalIp } from '@sockscope/schemas/net';
+import { LRUCache } from 'lru-cache';
 import { DeadlineQueue } from '../collections/deadline-queue.js';
-import type { DeadlineNode } from '../collections/deadline-queue.js';
+import { createWatchedFile } from '../policy-file/watched-file.js';
+import type { WatchedFile } from '../policy-file/watched-file.js';
 import type { DnsConfig } from './config.js';
 import { candidatesOf, parseHosts, parseSearchRules } from './files.js';
-
-/** Who asked. One of the two is called, once, perhaps before `resolve` returns. */
-export interface ResolveWaiter {
-  /**
-   * Canonical addresses, at least one, IPv6 and IPv4 taking turns (RFC 8305, section 4).
-   *
-   * @param searched the name that the search list made of the one asked for; null where none.
-   */
-  resolved(addresses: readonly string[], searched: string | null): void;
-  /** `code`: ENOTFOUND, ETIMEOUT … as in node:dns, or EQUEUEFULL. */
-  resolveFailed(code: string): void;
-}
+import { Lookup } from './lookup.js';
+import type { LookupOwner, Resolved, ResolveWaiter } from './lookup.js';
+import { Places } from './places.js';
+import { SilentZones } from './silent-zones.js';
 
 /**
  * Turns names into addresses. Asks name servers itself (c-ares) instead of libc, whose resolver
  * would hold one of libuv's four threads for as long as a slow name takes.
  */
 export interface NameResolver {
-  /** @param name in lower case, without a dot at its end. */
-  resolve(name: string, waiter: ResolveWaiter): void;
+  /**
+   * @param name in lower case, without a dot at its end.
+   * @param networks of the client that asks, from the widest to the source itself.
+   * @returns what the waiter can leave, null when it has been told already.
+   */
+  resolve(name: string, networks: readonly string[], waiter: ResolveWaiter): Resolution | null;
   readonly stats: ResolverStats;
+  /** Reads the files. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface Resolution {
+  /** The waiter is not told any more. */
+  leave(waiter: ResolveWaiter): void;
 }
 
 export interface ResolverStats {
@@ -35,72 +39,43 @@ export interface ResolverStats {
   hits: number;
   answered: number;
   failed: number;
+  /** Names that were not asked for because their zone is silent. */
+  silent: number;
 }
 
 const FILE_CHECK_MS = 5_000;
 const MAX_FILE_BYTES = 1024 * 1024;
-/** How long an answer of one family waits for the other one (RFC 8305, section 3). */
-const RESOLUTION_DELAY_MS = 50;
-/** After these the next name of the search list is asked for; every other failure is final. */
-const SEARCH_ON = ['ENOTFOUND', 'ENODATA'];
+/** Of a failure that says nothing of the name itself, at most. */
+const FAILURE_TTL_MAX_MS = 1_000;
+const NO_SUCH_NAME = ['ENOTFOUND', 'ENODATA'];
+/** A name server that asks others answers with the second when those are silent. */
+const SILENCE = ['ETIMEOUT', 'ESERVFAIL'];
 const LOOPBACK = ['127.0.0.1', '::1'];
 
 interface CacheEntry {
-  readonly addresses: readonly string[];
-  readonly searched: string | null;
+  readonly resolved: Resolved;
   readonly expiresMs: number;
 }
 
-interface Answer {
-  readonly address: string;
-  readonly ttl: number;
-}
-
-/** A file's parsed content, read again when its mtime changes; a file that is not there is empty. */
-class WatchedFile<T> {
-  readonly #path: string;
-  readonly #parse: (text: string) => T;
-  #mtimeMs = -1;
-  #value: T;
-
-  constructor(path: string, parse: (text: string) => T) {
-    this.#path = path;
-    this.#parse = parse;
-    this.#value = parse('');
-    this.check();
-  }
-
-  get value(): T {
-    return this.#value;
-  }
-
-  /** Whether the content has changed. */
-  check(): boolean {
-    const stat = statSync(this.#path, { throwIfNoEntry: false });
-    const mtimeMs = stat?.mtimeMs ?? 0;
-    if (mtimeMs === this.#mtimeMs) return false;
-    this.#mtimeMs = mtimeMs;
-    const isReadable = stat !== undefined && stat.size <= MAX_FILE_BYTES;
-    try {
-      this.#value = this.#parse(isReadable ? readFileSync(this.#path, 'utf8') : '');
-    } catch {
-      // Unreadable counts as absent, as in libc.
-      this.#value = this.#parse('');
-    }
-    return true;
-  }
-}
-
-export function createNameResolver(config: DnsConfig): NameResolver {
-  const hosts = new WatchedFile(config.hosts_file, parseHosts);
-  const search = new WatchedFile(config.resolv_conf, parseSearchRules);
-  const cache = new Map<string, CacheEntry>();
+/** @param fileCheckMs time between two looks at the files. */
+export function createNameResolver(config: DnsConfig, fileCheckMs = FILE_CHECK_MS): NameResolver {
+  let hosts = parseHosts('');
+  let search = parseSearchRules('');
+  const cache = new LRUCache<string, CacheEntry>({ max: Math.max(1, config.cache_entries) });
   const inFlight = new Map<string, Lookup>();
-  const queue: Lookup[] = [];
-  const deadlines = new DeadlineQueue(config.timeout_ms);
-  const stats: ResolverStats = { active: 0, queued: 0, cached: 0, hits: 0, answered: 0, failed: 0 };
-  let channel = createChannel();
-  let nextFileCheckMs = 0;
+  const places = new Places(config.concurrency, config.queue);
+  const silentZones = new SilentZones();
+  /** Sources that have a name below a silent zone under way: one each, which finds out whether it is. */
+  const probing = new Set<string>();
+  const stats: ResolverStats = {
+    active: 0,
+    queued: 0,
+    cached: 0,
+    hits: 0,
+    answered: 0,
+    failed: 0,
+    silent: 0,
+  };
 
   function createChannel(): Channel {
     // Two tries, the second one twice as long, fill the time that one name has.
@@ -109,208 +84,134 @@ export function createNameResolver(config: DnsConfig): NameResolver {
     return made;
   }
 
-  function checkFiles(): void {
-    const nowMs = performance.now();
-    if (nowMs < nextFileCheckMs) return;
-    nextFileCheckMs = nowMs + FILE_CHECK_MS;
-    const hostsChanged = hosts.check();
-    const confChanged = search.check();
-    // c-ares reads its servers when a channel is made; lookups under way keep the old one.
-    if (confChanged && config.servers.length === 0) channel = createChannel();
-    if (hostsChanged || confChanged) cache.clear();
+  const owner = {
+    config,
+    channel: createChannel(),
+    deadlines: new DeadlineQueue(config.timeout_ms),
+    finished(lookup: Lookup, resolved: Resolved): void {
+      if (inFlight.get(lookup.name) === lookup) inFlight.delete(lookup.name);
+      if (lookup.probe !== null) probing.delete(lookup.probe);
+      if ('code' in resolved) stats.failed += 1;
+      else stats.answered += 1;
+      if (!lookup.wasAsked) return;
+      const isSilent = 'code' in resolved && SILENCE.includes(resolved.code);
+      if (isSilent) silentZones.timedOut(lookup.name, performance.now());
+      else silentZones.answered(lookup.name);
+      remember(lookup.name, resolved);
+    },
+    released(lookup: Lookup): void {
+      places.leave(lookup);
+    },
+  } satisfies LookupOwner;
+
+  function watch(path: string, onText: (text: string) => void): WatchedFile {
+    return createWatchedFile(
+      {
+        path,
+        interval_ms: fileCheckMs,
+        settle_ms: 0,
+        max_bytes: MAX_FILE_BYTES,
+        // As in libc.
+        is_optional: true,
+      },
+      {
+        onContent(text) {
+          onText(text);
+          cache.clear();
+        },
+        onLoad: () => undefined,
+      },
+    );
   }
 
-  function local(key: string): readonly string[] | null {
-    const fromHosts = hosts.value.get(key);
-    if (fromHosts !== undefined) return fromHosts.filter(isWanted);
-    // RFC 6761, section 6.3: never asked of a name server.
-    if (key === 'localhost' || key.endsWith('.localhost')) return LOOPBACK.filter(isWanted);
-    return null;
-  }
+  const files = [
+    watch(config.hosts_file, (text) => {
+      hosts = parseHosts(text);
+    }),
+    watch(config.resolv_conf, (text) => {
+      search = parseSearchRules(text);
+      // c-ares reads its servers when a channel is made; lookups under way keep the old one.
+      if (config.servers.length === 0) owner.channel = createChannel();
+    }),
+  ];
 
   function isWanted(ip: string): boolean {
     if (config.family === 'both') return true;
     return (config.family === 'ipv6') === ip.includes(':');
   }
 
-  function remember(
-    key: string,
-    { addresses, searched }: Omit<CacheEntry, 'expiresMs'>,
-    ttlMs: number,
-  ): void {
-    if (config.cache_entries === 0 || ttlMs <= 0) return;
-    if (cache.size >= config.cache_entries) {
-      const oldest = cache.keys().next();
-      if (oldest.done !== true) cache.delete(oldest.value);
-    }
-    cache.set(key, { addresses, searched, expiresMs: performance.now() + ttlMs });
+  function local(name: string): Resolved | null {
+    // RFC 6761, section 6.3: localhost is never asked of a name server.
+    const isLocalhost = name === 'localhost' || name.endsWith('.localhost');
+    const addresses = (hosts.get(name) ?? (isLocalhost ? LOOPBACK : null))?.filter(isWanted);
+    if (addresses === undefined) return null;
+    return addresses.length > 0 ? { addresses, searched: null, ttlMs: 0 } : { code: 'ENODATA' };
   }
 
-  function fromCache(key: string): CacheEntry | null {
-    const entry = cache.get(key);
+  function remember(name: string, resolved: Resolved): void {
+    if (config.cache_entries === 0) return;
+    const ttlMs = ttlOf(resolved);
+    if (ttlMs > 0) cache.set(name, { resolved, expiresMs: performance.now() + ttlMs });
+  }
+
+  function ttlOf(resolved: Resolved): number {
+    if (!('code' in resolved)) return Math.min(resolved.ttlMs, config.cache_ttl_max_ms);
+    if (NO_SUCH_NAME.includes(resolved.code)) return config.negative_ttl_ms;
+    return Math.min(FAILURE_TTL_MAX_MS, config.negative_ttl_ms);
+  }
+
+  function fromCache(name: string): Resolved | null {
+    const entry = cache.get(name);
     if (entry === undefined) return null;
-    if (entry.expiresMs > performance.now()) return entry;
-    cache.delete(key);
+    if (entry.expiresMs > performance.now()) return entry.resolved;
+    cache.delete(name);
     return null;
   }
 
-  /** One name on its way, with everybody who waits for it. */
-  class Lookup implements DeadlineNode {
-    deadlineQueue: DeadlineQueue | null = null;
-    deadlineMs = 0;
-    deadlinePrev: DeadlineNode | null = null;
-    deadlineNext: DeadlineNode | null = null;
-    readonly key: string;
-    readonly waiters: ResolveWaiter[] = [];
-    readonly #candidates: string[];
-    #candidate = 0;
-    /** Guards against answers to an earlier candidate. */
-    #round = 0;
-    #pending = 0;
-    #answers: Answer[] = [];
-    #code = 'ENODATA';
-    #delay: NodeJS.Timeout | null = null;
-    #queriesUnderWay = 0;
-    #isStarted = false;
-    #isDone = false;
-
-    constructor(key: string) {
-      this.key = key;
-      this.#candidates = candidatesOf(key, search.value);
-    }
-
-    start(): void {
-      this.#isStarted = true;
-      stats.active += 1;
-      this.#ask();
-    }
-
-    #ask(): void {
-      const name = this.#candidates[this.#candidate] ?? this.key;
-      this.#round += 1;
-      const round = this.#round;
-      this.#answers = [];
-      this.#pending = config.family === 'both' ? 2 : 1;
-      this.#queriesUnderWay += this.#pending;
-      const callback = (error: NodeJS.ErrnoException | null, records: Answer[]): void => {
-        this.#queriesUnderWay -= 1;
-        if (round === this.#round && !this.#isDone) this.#take(error, records);
-        this.#freePlace();
-      };
-      if (config.family !== 'ipv4') channel.resolve6(name, { ttl: true }, callback);
-      if (config.family !== 'ipv6') channel.resolve4(name, { ttl: true }, callback);
-    }
-
-    #take(error: NodeJS.ErrnoException | null, records: Answer[]): void {
-      this.#pending -= 1;
-      if (error === null) this.#answers.push(...records);
-      else if (error.code !== undefined && error.code !== 'ENODATA') this.#code = error.code;
-      if (this.#pending > 0) {
-        if (this.#answers.length > 0) {
-          this.#delay = setTimeout(() => {
-            if (!this.#isDone) this.#succeed();
-          }, RESOLUTION_DELAY_MS);
-        }
-        return;
-      }
-      if (this.#answers.length > 0) this.#succeed();
-      else if (SEARCH_ON.includes(this.#code) && this.#candidate + 1 < this.#candidates.length) {
-        this.#candidate += 1;
-        this.#ask();
-      } else this.fail(this.#code);
-    }
-
-    #succeed(): void {
-      const addresses = interleave(this.#answers);
-      if (addresses.length === 0) {
-        this.fail('ENODATA');
-        return;
-      }
-      const ttlMs = Math.min(...this.#answers.map((answer) => answer.ttl)) * 1_000;
-      const name = this.#candidates[this.#candidate] ?? this.key;
-      const searched = name === this.key ? null : name;
-      remember(this.key, { addresses, searched }, Math.min(ttlMs, config.cache_ttl_max_ms));
-      stats.answered += 1;
-      this.#finish();
-      for (const waiter of this.waiters) waiter.resolved(addresses, searched);
-    }
-
-    fail(code: string): void {
-      if (this.#isDone) return;
-      stats.failed += 1;
-      this.#finish();
-      for (const waiter of this.waiters) waiter.resolveFailed(code);
-    }
-
-    onDeadline(): void {
-      this.fail('ETIMEOUT');
-    }
-
-    #finish(): void {
-      this.#isDone = true;
-      if (this.#delay !== null) clearTimeout(this.#delay);
-      deadlines.remove(this);
-      if (inFlight.get(this.key) === this) inFlight.delete(this.key);
-      if (!this.#isStarted) {
-        const at = queue.indexOf(this);
-        if (at !== -1) queue.splice(at, 1);
-      }
-      this.#freePlace();
-    }
-
-    /** The place is free when c-ares has let go of the queries too, so that the bound is a real one. */
-    #freePlace(): void {
-      if (!this.#isDone || !this.#isStarted || this.#queriesUnderWay > 0) return;
-      this.#isStarted = false;
-      stats.active -= 1;
-      queue.shift()?.start();
-    }
+  function tell(resolved: Resolved, waiter: ResolveWaiter): null {
+    if ('code' in resolved) waiter.resolveFailed(resolved.code);
+    else waiter.resolved(resolved.addresses, resolved.searched);
+    return null;
   }
 
   return {
     get stats() {
-      stats.queued = queue.length;
+      stats.active = places.active;
+      stats.queued = places.waiting;
       stats.cached = cache.size;
       return stats;
     },
-    resolve(key, waiter) {
-      checkFiles();
-      const here = local(key);
-      const known = here === null ? fromCache(key) : { addresses: here, searched: null };
+    resolve(name, networks, waiter) {
+      const known = local(name) ?? fromCache(name);
       if (known !== null) {
         stats.hits += 1;
-        if (known.addresses.length > 0) waiter.resolved(known.addresses, known.searched);
-        else waiter.resolveFailed('ENODATA');
-        return;
+        return tell(known, waiter);
       }
-      const running = inFlight.get(key);
+      const running = inFlight.get(name);
       if (running !== undefined) {
-        running.waiters.push(waiter);
-        return;
+        running.join(waiter);
+        return running;
       }
-      const lookup = new Lookup(key);
-      lookup.waiters.push(waiter);
-      if (stats.active >= config.concurrency && queue.length >= config.queue) {
-        lookup.fail('EQUEUEFULL');
-        return;
+      const zone = silentZones.around(name, performance.now());
+      const probe = zone === null ? null : `${networks.at(-1) ?? ''} ${zone}`;
+      if (probe !== null && probing.has(probe)) {
+        stats.silent += 1;
+        return tell({ code: 'ETIMEOUT' }, waiter);
       }
-      inFlight.set(key, lookup);
-      deadlines.add(lookup);
-      if (stats.active < config.concurrency) lookup.start();
-      else queue.push(lookup);
+      const lookup = new Lookup(owner, name, networks, candidatesOf(name, search));
+      lookup.join(waiter);
+      inFlight.set(name, lookup);
+      lookup.probe = probe;
+      if (probe !== null) probing.add(probe);
+      owner.deadlines.add(lookup);
+      if (!places.enter(lookup)) lookup.displaced();
+      return lookup;
+    },
+    async start() {
+      for (const file of files) await file.start();
+    },
+    async stop() {
+      await Promise.all(files.map((file) => file.stop()));
     },
   };
-}
-
-/** IPv6 and IPv4 in turns, IPv6 first, each address once. */
-function interleave(answers: readonly Answer[]): string[] {
-  const ips = answers.map((answer) => canonicalIp(answer.address)).filter((ip) => ip !== null);
-  const unique = [...new Set(ips)];
-  const v6 = unique.filter((ip) => ip.includes(':'));
-  const v4 = unique.filter((ip) => !ip.includes(':'));
-  const mixed: string[] = [];
-  for (let i = 0; i < Math.max(v6.length, v4.length); i += 1) {
-    mixed.push(...v6.slice(i, i + 1), ...v4.slice(i, i + 1));
-  }
-  return mixed;
 }

@@ -11,6 +11,8 @@ export interface WatchedFileConfig {
   readonly settle_ms: number;
   /** A larger file is refused unread. */
   readonly max_bytes: number;
+  /** Whether a file that is missing, unreadable or too large counts as an empty one. */
+  readonly is_optional?: boolean;
 }
 
 export type LoadResult =
@@ -82,7 +84,10 @@ export function createWatchedFile(
     loaded = await lookAt(config.path);
     candidate = null;
     try {
-      const text = await readWhole(config.path, config.max_bytes);
+      const text = await readWhole(config.path, config.max_bytes).catch((error: unknown) => {
+        if (config.is_optional === true) return '';
+        throw error;
+      });
       const hash = createHash('sha256').update(text).digest('hex');
       const changed = hash !== loadedHash;
       if (changed || force) await deps.onContent(text);

@@ -1,6 +1,7 @@
 import type { CloseReason } from '@sockscope/schemas';
 import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.js';
-import type { ResolveWaiter } from '../dns/resolver.js';
+import type { ResolveWaiter } from '../dns/lookup.js';
+import type { Resolution } from '../dns/resolver.js';
 import { decideFor } from '../policy/policy.js';
 import { setAclInputs } from '../sessions/acl-inputs.js';
 import type { Session } from '../sessions/session.js';
@@ -42,6 +43,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
   #session: Session | null = null;
   #waiting: Buffer[] | null = null;
   #waitingBytes = 0;
+  #resolution: Resolution | null = null;
   #header: Buffer = Buffer.alloc(0);
   readonly #sent: (error: Error | null, bytes: number) => void;
   readonly #answered: (error: Error | null, bytes: number) => void;
@@ -98,7 +100,8 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     else if (name === null) this.#refuse('dns_failed', 'EBADNAME');
     else {
       this.#waiting = [];
-      this.#association.context.resolver.resolve(name, this);
+      const { client, context } = this.#association;
+      this.#resolution = context.resolver.resolve(name, client.networks, this);
     }
   }
 
@@ -253,6 +256,8 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     const session = this.#session;
     if (session === null) return;
     this.#session = null;
+    this.#resolution?.leave(this);
+    this.#resolution = null;
     const { client, context } = this.#association;
     context.gate.close(session, client, reason, errorCode);
   }
