@@ -217,6 +217,23 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     },
   );
 
+  it.each(['client', 'upstream'] as const)(
+    'notices a reset by the %s while the other side does not read',
+    async (side) => {
+      const { client, upstream, session, end } = await bench.open();
+      const breaks = side === 'client' ? client : upstream;
+      void sendRandom(breaks, 50_000_000).catch(() => undefined);
+      const before = await settled(bench, () => {
+        live(session);
+        return session.bytesSent + session.bytesReceived;
+      });
+      breaks.resetAndDestroy();
+      expect(await end).toEqual({ reason: `${side}_reset`, errorCode: 'ECONNRESET' });
+      expect(session.bytesSent + session.bytesReceived).toBe(before);
+    },
+    10_000,
+  );
+
   it('delivers a whole answer when the destination closes in the middle of an upload', async () => {
     const { client, upstream, session, end } = await bench.open();
     const atClient = receiveAll(client);

@@ -133,7 +133,9 @@ export class SpliceEngine {
     this.#optionAddress = libc.addressOf(this.#option);
     this.#epoll = libc.epoll_create1(LINUX.EPOLL_CLOEXEC);
     if (this.#epoll < 0) throw new Error(`epoll_create1 failed with errno ${libc.errno()}`);
-    this.#watch(deps.wakeFd, WAKE, LINUX.EPOLLIN | LINUX.EPOLLET);
+    if (!this.#watch(deps.wakeFd, WAKE, LINUX.EPOLLIN | LINUX.EPOLLET)) {
+      throw new Error(`epoll_ctl failed with errno ${libc.errno()}`);
+    }
   }
 
   /** Runs until it is told to stop; the sessions that are open then are reset. */
@@ -217,12 +219,15 @@ export class SpliceEngine {
       this.#pipeBytes[index] = 0;
     }
     const bits = LINUX.EPOLLIN | LINUX.EPOLLPRI | LINUX.EPOLLOUT | LINUX.EPOLLRDHUP | LINUX.EPOLLET;
-    this.#watch(clientFd, client, bits);
-    this.#watch(upstreamFd, upstream, bits);
+    // The system has a limit on what may be watched: this session ends, and no other.
+    if (!this.#watch(clientFd, client, bits) || !this.#watch(upstreamFd, upstream, bits)) {
+      this.#end(slot, OUTCOME.terminated, this.#libc.errno());
+    }
   }
 
   /** For a session that came half-closed. */
   #openEnded(index: number): void {
+    if (this.#fds[index] === -1) return;
     this.#set(index, END_FLAG.eof | END_FLAG.finished);
     this.#firstEnded[index >> 1] = 1 + (index & 1);
     this.#memory.halfClosed[index >> 1] = 1;
@@ -522,12 +527,10 @@ export class SpliceEngine {
     putEnd(this.#memory, slot, outcome, errno);
   }
 
-  #watch(fd: number, index: number, bits: number): void {
+  #watch(fd: number, index: number, bits: number): boolean {
     this.#oneEvent[0] = bits;
     this.#oneEvent[EPOLL_EVENT.dataWord] = index;
-    if (this.#libc.epoll_ctl(this.#epoll, LINUX.EPOLL_CTL_ADD, fd, this.#oneEventAddress) < 0) {
-      throw new Error(`epoll_ctl failed with errno ${this.#libc.errno()}`);
-    }
+    return this.#libc.epoll_ctl(this.#epoll, LINUX.EPOLL_CTL_ADD, fd, this.#oneEventAddress) === 0;
   }
 
   #queue(index: number): void {

@@ -1,13 +1,22 @@
+import { openSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { createLogger, createRegistry } from '@sockscope/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
 import { relayConfig } from '../config.js';
 import { createRelay } from '../create-relay.js';
 import type { Relay } from '../relay.js';
-import { createRelayBench, receiveAll, sendRandom, until } from '../testing/relay-bench.js';
+import {
+  countingSession,
+  createRelayBench,
+  receiveAll,
+  sendRandom,
+  until,
+} from '../testing/relay-bench.js';
 import type { RelayBench } from '../testing/relay-bench.js';
 import { loadLibc } from './libc.js';
 import { createSpliceRelay } from './splice-relay.js';
 import type { SpliceRelay } from './splice-relay.js';
+import { SpliceThread, WORKER_URL } from './thread.js';
 
 const logger = createLogger('test', { level: 'silent' });
 const LIMITS = { idle_timeout_ms: 0, half_close_linger_ms: 0 };
@@ -120,6 +129,32 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     upstream.end();
     await end;
     expect(session.bytesSent).toBe(SIZE);
+  });
+
+  it('ends the one session that it cannot watch, and goes on with the others', async () => {
+    let died = false;
+    const thread = new SpliceThread({
+      libc: loadLibc(),
+      pipes: { pipe_bytes: 65_536, max_pipes: 1 },
+      workerUrl: WORKER_URL,
+      onOpen: () => undefined,
+      onEnd: () => undefined,
+      onDeath: () => {
+        died = true;
+      },
+    });
+    await thread.start();
+    // epoll takes no regular file.
+    const open = (): number => openSync(fileURLToPath(import.meta.url), 'r');
+    for (const firstEnded of [null, 'client'] as const) {
+      const fds = { client: open(), upstream: open() };
+      const end = thread.open(countingSession(), fds, firstEnded);
+      expect(await end).toEqual({ reason: 'internal_error', errorCode: 'EPERM' });
+    }
+    expect(thread.running).toBe(true);
+    expect(thread.count).toBe(0);
+    await thread.stop();
+    expect(died).toBe(false);
   });
 
   it('runs without threads where they do not start', async () => {

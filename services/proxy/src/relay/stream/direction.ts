@@ -7,6 +7,8 @@ import type { ReadBudget, BudgetWaiter } from './read-budget.js';
 /** A read of more than this makes a direction busy. */
 const BUSY_READ_BYTES = 8 * 1024;
 
+const NOTHING = Buffer.alloc(0);
+
 /** What a TCP segment carries on any path (RFC 9293, section 3.7.1). */
 const SEGMENT_BYTES = 536;
 
@@ -104,6 +106,16 @@ export class Direction implements SocketReader, BudgetWaiter {
   /** Reads on, unless it waits for its sink or is over meanwhile. */
   budgetRenewed(): void {
     if (this.#waiting === 0 && !this.#sourceEnded && !this.#source.destroyed) this.#source.resume();
+  }
+
+  /**
+   * Finds out whether a source is broken that is not read because the sink is full: the kernel tells
+   * that with a write of nothing, and the socket's `error` event follows.
+   */
+  probeSource(): void {
+    const source = this.#source;
+    const isHeld = this.#waiting > 0 && !this.#sourceEnded;
+    if (isHeld && !source.writableEnded && source.writableLength === 0) source.write(NOTHING);
   }
 
   /** Goes on reading from another object of the same connection. */

@@ -98,6 +98,8 @@ export class StreamSession implements Watched, DirectionOwner {
   }
 
   quiet(): void {
+    this.#up.probeSource();
+    this.#down.probeSource();
     if (this.#upBuffer === null && this.#downBuffer === null) return;
     if (this.#quietings >= MAX_QUIETINGS) return;
     this.#quietings += 1;
