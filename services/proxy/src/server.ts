@@ -38,6 +38,7 @@ export interface ServerConfig {
   readonly bind: BindConfig;
   readonly udp: UdpConfig;
   readonly auth_policy: AuthPolicy;
+  readonly keepalive_ms: number;
   /** How long `stop` waits for sessions to end by themselves. */
   readonly drain_timeout_ms: number;
 }
@@ -105,6 +106,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
       metrics: createUdpMetrics(registry),
     }),
     relay,
+    keepaliveMs: config.keepalive_ms,
     metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
     abandonDeadlines: new DeadlineQueue(ABANDON_AFTER_MS),

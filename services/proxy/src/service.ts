@@ -107,6 +107,7 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
       dns: config.dns,
       bind: config.bind,
       udp: config.udp,
+      keepalive_ms: config.relay.keepalive_ms,
       auth_policy: authPolicyOf(config),
       drain_timeout_ms: config.shutdown.drain_timeout_ms,
     },

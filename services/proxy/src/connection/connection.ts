@@ -28,6 +28,8 @@ import type { HandshakeFailure } from './metrics.js';
 export interface ConnectionContext extends CommandContext, HandshakeContext {
   readonly admission: Admission;
   readonly relay: Relay;
+  /** Of a connection that is not relayed; 0 is never. */
+  readonly keepaliveMs: number;
   readonly handshakeDeadlines: DeadlineQueue;
   /** When a client that has ended without a word is given up. */
   readonly abandonDeadlines: DeadlineQueue;
@@ -243,6 +245,11 @@ export class Connection
   }
 
   succeed(ip: string, port: number): void {
+    // Nothing else tells that the client of an association has vanished.
+    const { keepaliveMs } = this.#context;
+    if (this.#phase === PHASE.associated && keepaliveMs > 0) {
+      this.#socket.setKeepAlive(true, keepaliveMs);
+    }
     this.#context.metrics.replies.add('succeeded');
     this.#socket.write(successReply(ip, port));
   }

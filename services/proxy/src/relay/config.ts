@@ -37,6 +37,11 @@ export const relayConfig = z.object({
     env: 'PROXY_IDLE_TIMEOUT',
     description: 'ends a session in which no byte moved either way for this long; 0 is never',
   }),
+  keepalive_ms: durationMs({ max: 7_200_000 }).default(60_000).meta({
+    env: 'PROXY_TCP_KEEPALIVE',
+    description:
+      'after this long without a byte, TCP keepalive finds out whether client and destination are still there, in whole seconds; 0 is never',
+  }),
   half_close_linger_ms: durationMs({ max: 31_536_000_000 }).default(60_000).meta({
     env: 'PROXY_HALF_CLOSE_LINGER',
     description:

@@ -14,6 +14,8 @@ import type { SpliceRelay } from './splice/splice-relay.js';
 import { createStreamRelay } from './stream/stream-relay.js';
 import { createRelayBench, receiveAll, sendRandom, until } from './testing/relay-bench.js';
 import type { RelayBench } from './testing/relay-bench.js';
+import { probeKeepalive } from '../testing/socket-probe.js';
+import type { SocketProbe } from '../testing/socket-probe.js';
 
 const logger = createLogger('test', { level: 'silent' });
 const SPLICE = { pipe_bytes: 262_144, max_pipes: 64, after_bytes: 0, threads: 1 };
@@ -29,7 +31,7 @@ const RELAYS: typeof SPLICE_RELAYS = [
   ['stream', (limits) => createStreamRelay(limits)],
   ...(onLinux ? SPLICE_RELAYS : []),
 ];
-const NEVER: RelayLimits = { idle_timeout_ms: 0, half_close_linger_ms: 0 };
+const NEVER: RelayLimits = { idle_timeout_ms: 0, half_close_linger_ms: 0, keepalive_ms: 0 };
 
 /** The session with its counters brought up to date, as the tracker's sweep does. */
 function live(session: Session): Session {
@@ -234,6 +236,20 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     10_000,
   );
 
+  it.runIf(onLinux)('has the kernel ask a quiet client and destination for life', async () => {
+    await startOver({ ...NEVER, keepalive_ms: 60_000 });
+    const probes: SocketProbe[] = [];
+    const { client, upstream } = await bench.open({
+      beforeRun: (pair) => {
+        probes.push(probeKeepalive(pair.client), probeKeepalive(pair.upstream));
+      },
+    });
+    upstream.resume();
+    client.write(Buffer.alloc(200_000));
+    await until(() => probes.every((probe) => probe.isSet()));
+    for (const probe of probes) probe.close();
+  });
+
   it('delivers a whole answer when the destination closes in the middle of an upload', async () => {
     const { client, upstream, session, end } = await bench.open();
     const atClient = receiveAll(client);
@@ -259,7 +275,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   });
 
   it('ends a session in which nothing moves', async () => {
-    await startOver({ idle_timeout_ms: 80, half_close_linger_ms: 0 });
+    await startOver({ ...NEVER, idle_timeout_ms: 80, half_close_linger_ms: 0 });
     const { client, upstream, end } = await bench.open();
     const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
     expect(await end).toEqual({ reason: 'idle_timeout', errorCode: null });
@@ -268,7 +284,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   });
 
   it('keeps a session alive while bytes move, in one direction too', async () => {
-    await startOver({ idle_timeout_ms: 700, half_close_linger_ms: 0 });
+    await startOver({ ...NEVER, idle_timeout_ms: 700, half_close_linger_ms: 0 });
     const { client, upstream, session, end } = await bench.open();
     upstream.resume();
     const startedMs = performance.now();
@@ -280,7 +296,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   });
 
   it('bounds a half-closed session that is quiet, but not one that moves', async () => {
-    await startOver({ idle_timeout_ms: 0, half_close_linger_ms: 700 });
+    await startOver({ ...NEVER, idle_timeout_ms: 0, half_close_linger_ms: 700 });
     const { client, upstream, session, end } = await bench.open();
     upstream.resume();
     client.resume();
@@ -294,7 +310,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   });
 
   it('does not take the idle timeout for a half-closed session to begin with', async () => {
-    await startOver({ idle_timeout_ms: 5_000, half_close_linger_ms: 80 });
+    await startOver({ ...NEVER, idle_timeout_ms: 5_000, half_close_linger_ms: 80 });
     const { client, upstream, end } = await bench.open();
     upstream.resume();
     client.end();
@@ -361,7 +377,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
   });
 
   it('moves bytes again after both directions were quiet for several sweeps', async () => {
-    await startOver({ idle_timeout_ms: 0, half_close_linger_ms: 200 });
+    await startOver({ ...NEVER, idle_timeout_ms: 0, half_close_linger_ms: 200 });
     const { client, upstream, session, end } = await bench.open();
     const [atClient, atUpstream] = [receiveAll(client), receiveAll(upstream)];
     const [up, down] = [randomBytes(1_000_000), randomBytes(1_000_000)];

@@ -16,6 +16,8 @@ export interface RelayLimits {
    * session, and a long download after a half-close may go on as long as it moves. 0 is never.
    */
   readonly half_close_linger_ms: number;
+  /** After this long without a byte the kernel asks whether a peer is still there; 0 is never. */
+  readonly keepalive_ms: number;
 }
 
 export interface RelayEnd {

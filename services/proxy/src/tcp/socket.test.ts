@@ -2,7 +2,7 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { waitFor } from '../testing/harness.js';
-import { probeNoDelay } from '../testing/no-delay.js';
+import { probeNoDelay } from '../testing/socket-probe.js';
 import { acceptAsTaps, TapSocket } from './socket.js';
 
 describe('a tap socket', () => {

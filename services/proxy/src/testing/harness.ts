@@ -114,6 +114,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
   );
   const config: ServerConfig = {
     auth_policy: options.config?.auth_policy ?? 'none',
+    keepalive_ms: options.config?.keepalive_ms ?? defaults.relay.keepalive_ms,
     drain_timeout_ms: options.config?.drain_timeout_ms ?? 0,
     listener: {
       ...defaults.listener,

@@ -62,7 +62,12 @@ const acl = createAcl(
 const authenticator = createAuthenticator(config.auth, { logger, metrics: registry });
 const relay = createRelay(config.relay, { logger, metrics: registry });
 const server = createProxyServer(
-  { ...config, auth_policy: authPolicyOf(config), drain_timeout_ms: 0 },
+  {
+    ...config,
+    auth_policy: authPolicyOf(config),
+    keepalive_ms: config.relay.keepalive_ms,
+    drain_timeout_ms: 0,
+  },
   { acl, authenticator, tracker: untracked, relay, registry, logger },
 );
 const components: (readonly [string, Component])[] = [

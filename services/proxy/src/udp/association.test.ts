@@ -418,6 +418,24 @@ describe('UDP ASSOCIATE', () => {
     expect(proxy.tracker.liveCount).toBe(1);
   });
 
+  it('ends the session of a destination that goes on sending to a client which is silent', async () => {
+    const proxy = await harness({ config: { udp: { idle_timeout_ms: 100 } } });
+    const destination = await datagrams();
+    const a = await associate(proxy);
+    a.send(to4(destination.port), 'x');
+    await waitFor(() => destination.received.length === 1, 'the datagram');
+    const from = destination.received[0]?.from;
+    const talk = setInterval(() => {
+      destination.socket.send('more', from?.port ?? 0, '127.0.0.1');
+    }, 20);
+    cleanups.push(() => {
+      clearInterval(talk);
+    });
+    const [closed] = await proxy.waitClosed();
+    expect(closed).toMatchObject({ close_reason: 'idle_timeout', packets_sent: 1 });
+    expect(closed?.packets_received).toBeGreaterThan(5);
+  });
+
   it('ends an association that has no destination', async () => {
     const proxy = await harness({ config: { udp: { association_idle_timeout_ms: 100 } } });
     const a = await associate(proxy);

@@ -9,7 +9,8 @@ export const udpConfig = z.object({
   }),
   idle_timeout_ms: durationMs({ min: 100, max: 86_400_000 }).default(60_000).meta({
     env: 'PROXY_UDP_IDLE_TIMEOUT',
-    description: 'ends the session of a destination that no datagram went to or came from',
+    description:
+      'ends the session of a destination that no datagram went to or came from; after five times this long without a datagram of the client, answers do not count any more',
   }),
   association_idle_timeout_ms: durationMs({ min: 100, max: 86_400_000 }).default(300_000).meta({
     env: 'PROXY_UDP_ASSOCIATION_IDLE_TIMEOUT',

@@ -9,6 +9,8 @@ import { udpHeader } from '../socks5/replies.js';
 import type { Target } from '../socks5/target.js';
 import type { Association } from './association.js';
 
+/** For so many idle timeouts after the client's last datagram, answers alone keep a session. */
+const CLIENT_SILENCE_TIMEOUTS = 5;
 /** Datagrams, and bytes of them, that wait while a name is resolved. */
 const MAX_WAITING = 16;
 const MAX_WAITING_BYTES = 64 * 1024;
@@ -48,6 +50,8 @@ export class Flow implements DeadlineNode, ResolveWaiter {
   readonly #sent: (error: Error | null, bytes: number) => void;
   readonly #answered: (error: Error | null, bytes: number) => void;
   readonly #beganMs = performance.now();
+  /** When the client last sent something. */
+  #sentAtMs = performance.now();
 
   constructor(association: Association, key: string, target: Target) {
     this.#association = association;
@@ -181,6 +185,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
       return;
     }
     flowTimeouts.add(this);
+    this.#sentAtMs = performance.now();
     if (this.#waiting !== null) {
       const bytes = this.#waitingBytes + payload.length;
       if (this.#waiting.length >= MAX_WAITING || bytes > MAX_WAITING_BYTES) {
@@ -237,7 +242,10 @@ export class Flow implements DeadlineNode, ResolveWaiter {
 
   /** Passes an answer on to the client. */
   receive(payload: Buffer): void {
-    this.#association.context.flowTimeouts.add(this);
+    const { config, flowTimeouts } = this.#association.context;
+    // A client that has vanished must not be kept by a destination that goes on sending.
+    const silentMs = performance.now() - this.#sentAtMs;
+    if (silentMs < CLIENT_SILENCE_TIMEOUTS * config.idle_timeout_ms) flowTimeouts.add(this);
     this.#association.answer([this.#header, payload], this.#answered);
   }
 

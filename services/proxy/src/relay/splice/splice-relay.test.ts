@@ -19,7 +19,7 @@ import type { SpliceRelay } from './splice-relay.js';
 import { SpliceThread, WORKER_URL } from './thread.js';
 
 const logger = createLogger('test', { level: 'silent' });
-const LIMITS = { idle_timeout_ms: 0, half_close_linger_ms: 0 };
+const LIMITS = { idle_timeout_ms: 0, half_close_linger_ms: 0, keepalive_ms: 0 };
 const SPLICE = { pipe_bytes: 262_144, max_pipes: 64, after_bytes: 10_000, threads: 1 };
 const SIZE = 100_000;
 

@@ -72,7 +72,7 @@ export function createSpliceRelay(
     return best;
   };
 
-  const run = createStreams(sweep, {
+  const run = createStreams(sweep, config.keepalive_ms, {
     afterBytes: config.splice.after_bytes,
     promote({ session, client, upstream }, firstEnded) {
       const thread = idlest();

@@ -3,8 +3,8 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TapSocket } from '../../tcp/socket.js';
-import { probeNoDelay } from '../../testing/no-delay.js';
-import type { NoDelayProbe } from '../../testing/no-delay.js';
+import { probeNoDelay } from '../../testing/socket-probe.js';
+import type { SocketProbe } from '../../testing/socket-probe.js';
 import { Direction } from './direction.js';
 import type { DirectionOwner } from './direction.js';
 import { createReadBudget } from './read-budget.js';
@@ -34,7 +34,7 @@ describe.runIf(process.platform === 'linux')('a direction', () => {
   let sockets: Socket[];
   let from: Socket;
   let to: Socket;
-  let noDelay: NoDelayProbe;
+  let noDelay: SocketProbe;
   beforeEach(async () => {
     server = createServer();
     await new Promise<void>((resolve) => {

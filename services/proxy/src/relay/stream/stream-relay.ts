@@ -10,6 +10,7 @@ import { createReadBudget } from './read-budget.js';
 /** Runs sessions in this process; with a promotion, until it takes them. */
 export function createStreams(
   sweep: Sweep,
+  keepaliveMs: number,
   promotion: Promotion | null,
 ): (pair: RelayPair) => Promise<RelayEnd> {
   const pool = createBufferPool();
@@ -23,6 +24,7 @@ export function createStreams(
             pool,
             budget,
             promotion,
+            keepaliveMs,
             onEnd: (ended, end) => {
               sweep.delete(ended);
               resolve(end);
@@ -43,7 +45,7 @@ export function createStreamRelay(limits: RelayLimits): Relay {
       sweep.start();
       return Promise.resolve();
     },
-    run: createStreams(sweep, null),
+    run: createStreams(sweep, limits.keepalive_ms, null),
     stop() {
       sweep.stop();
       return Promise.resolve();

@@ -24,6 +24,8 @@ export interface StreamSessionDeps {
   readonly pool: BufferPool;
   readonly budget: ReadBudget;
   readonly promotion: Promotion | null;
+  /** 0 is never. */
+  readonly keepaliveMs: number;
   /** The session is over, or belongs to somebody else. */
   readonly onEnd: (session: StreamSession, end: RelayEnd | Promise<RelayEnd>) => void;
 }
@@ -55,6 +57,7 @@ export class StreamSession implements Watched, DirectionOwner {
   #upBuffer: Buffer | null = null;
   #downBuffer: Buffer | null = null;
   #quietings = 0;
+  #isKeptAlive = false;
   #promotion: Promotion | null;
   #firstEnded: Side | null = null;
   /** What broke on a side after its own orderly end. */
@@ -98,6 +101,7 @@ export class StreamSession implements Watched, DirectionOwner {
   }
 
   quiet(): void {
+    this.#keepAlive();
     this.#up.probeSource();
     this.#down.probeSource();
     if (this.#upBuffer === null && this.#downBuffer === null) return;
@@ -111,6 +115,15 @@ export class StreamSession implements Watched, DirectionOwner {
       this.#deps.pool.give(this.#downBuffer);
       this.#downBuffer = null;
     }
+  }
+
+  /** Not at the start: most sessions end before it would matter. */
+  #keepAlive(): void {
+    if (this.#isKeptAlive) return;
+    this.#isKeptAlive = true;
+    const { keepaliveMs } = this.#deps;
+    if (keepaliveMs === 0) return;
+    for (const socket of [this.#client, this.#upstream]) socket.setKeepAlive(true, keepaliveMs);
   }
 
   expire(reason: 'idle_timeout' | 'half_close_timeout'): void {
@@ -208,6 +221,7 @@ export class StreamSession implements Watched, DirectionOwner {
     const { session } = this.#pair;
     const [client, upstream] = [this.#client, this.#upstream];
     for (const socket of [client, upstream]) socket.setNoDelay(true);
+    this.#keepAlive();
     const end = promotion.promote({ session, client, upstream }, this.#firstEnded);
     if (end === null) {
       this.#promotion = null;

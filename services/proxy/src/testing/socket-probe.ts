@@ -4,15 +4,22 @@ import { LINUX, loadLibc } from '../relay/splice/libc.js';
 
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+const SO_KEEPALIVE = 9;
 
-/** Tells whether the kernel sends small writes of a connection at once, whoever holds it by then. */
-export interface NoDelayProbe {
+/** Tells whether the kernel has an option of a connection set, whoever holds it by then. */
+export interface SocketProbe {
   isSet(): boolean;
   close(): void;
 }
 
+/** Whether small writes are sent at once. */
+export const probeNoDelay = (socket: Socket): SocketProbe =>
+  probe(socket, IPPROTO_TCP, TCP_NODELAY);
+export const probeKeepalive = (socket: Socket): SocketProbe =>
+  probe(socket, LINUX.SOL_SOCKET, SO_KEEPALIVE);
+
 /** Linux only. */
-export function probeNoDelay(socket: Socket): NoDelayProbe {
+function probe(socket: Socket, level: number, option: number): SocketProbe {
   const libc = loadLibc();
   const handle = handleOf(socket);
   if (handle === null) throw new TypeError('a socket without a handle');
@@ -22,7 +29,7 @@ export function probeNoDelay(socket: Socket): NoDelayProbe {
       const value = new Int32Array(1);
       const length = new Int32Array([value.byteLength]);
       const addresses = [libc.addressOf(value), libc.addressOf(length)] as const;
-      if (libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, ...addresses) !== 0) {
+      if (libc.getsockopt(fd, level, option, ...addresses) !== 0) {
         throw new Error(`getsockopt: errno ${libc.errno()}`);
       }
       return value[0] !== 0;
