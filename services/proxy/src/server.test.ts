@@ -225,6 +225,41 @@ describe('the handshake deadline', () => {
 });
 
 describe('limits', () => {
+  it('early_payload_bytes refuses a client that sends much with its request, and no hello', async () => {
+    const dns = await startDnsServer();
+    cleanups.push(() => dns.stop());
+    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 600 });
+    const proxy = await harness({
+      config: {
+        limits: { early_payload_bytes: 64_000 },
+        dns: { servers: [dns.address], family: 'ipv4' },
+      },
+    });
+    const origin = await echo();
+    const send = async (bytes: number): Promise<TestClient> => {
+      const c = await client(proxy);
+      const early = Buffer.alloc(bytes, 'x');
+      c.send(Buffer.concat([GREETING, requestFor('slow.test', origin.port), early]));
+      return c;
+    };
+    const first = await send(20_000);
+    await waitFor(() => proxy.tracker.liveCount === 1, 'the first session');
+    const second = await send(20_000);
+    expect((await second.readAll())[3]).toBe(1);
+    expect(proxy.closed()[0]).toMatchObject({
+      close_reason: 'limit_exceeded',
+      error_code: 'early_payload_bytes',
+    });
+    const hello = await send(500);
+    expect((await hello.read(12))[3]).toBe(0);
+    expect(await hello.read(500)).toHaveLength(500);
+    await first.read(12);
+    expect(await first.read(20_000)).toHaveLength(20_000);
+    const later = await send(20_000);
+    await later.read(12);
+    expect(await later.read(20_000)).toHaveLength(20_000);
+  });
+
   it.each([
     ['max_sessions', { max_sessions: 1 }],
     ['max_sessions_per_source', { max_sessions_per_source: 1 }],

@@ -16,7 +16,8 @@ import { createNameResolver } from './dns/resolver.js';
 import { Admission } from './limits/admission.js';
 import type { SharedCounts } from './limits/admission.js';
 import type { LimitsConfig } from './limits/config.js';
-import { descriptorLimit, sessionsWithin } from './limits/descriptors.js';
+import { DescriptorBudget, descriptorLimit, descriptorsForClients } from './limits/descriptors.js';
+import { EarlyBytes } from './limits/early-bytes.js';
 import { DeadlineQueue } from './collections/deadline-queue.js';
 import { IntrusiveSet } from './collections/intrusive-set.js';
 import { SourceTree } from './collections/source-tree.js';
@@ -77,7 +78,12 @@ const TERMINATE_TIMEOUT_MS = 2_000;
 /** The SOCKS5 server: everything between the listening socket and the relay. */
 export function createProxyServer(config: ServerConfig, deps: ServerDeps): ProxyServer {
   const { acl, authenticator, tracker, relay, registry, logger } = deps;
-  const admission = new Admission(config.limits, deps.sharedCounts ?? null);
+  const systemLimit = descriptorLimit();
+  const descriptors = new DescriptorBudget(
+    systemLimit === null ? Number.POSITIVE_INFINITY : descriptorsForClients(systemLimit),
+    () => relay.descriptors,
+  );
+  const admission = new Admission(config.limits, descriptors, deps.sharedCounts ?? null);
   const open = new IntrusiveSet<Connection>();
   const metrics = createConnectionMetrics(registry, admission);
   const resolver = createNameResolver(config.dns);
@@ -97,15 +103,18 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     gate,
     authenticator,
     admission,
-    dialer: createDialer(config.dial, { resolver }),
-    binder: createBinder(config.bind, { resolver }),
+    dialer: createDialer(config.dial, { resolver, descriptors }),
+    binder: createBinder(config.bind, { resolver, descriptors }),
     associations: createAssociations(config.udp, {
       policy,
       gate,
       resolver,
+      descriptors,
       metrics: createUdpMetrics(registry),
     }),
     relay,
+    descriptors,
+    earlyBytes: new EarlyBytes(config.limits.early_payload_bytes),
     keepaliveMs: config.keepalive_ms,
     metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
@@ -125,16 +134,14 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
   let isListening = false;
 
   function warnOfDescriptors(): void {
-    const descriptors = descriptorLimit();
-    const { max_sessions } = config.limits;
-    if (descriptors === null) return;
-    const fitting = sessionsWithin(descriptors);
-    if (max_sessions === 0 || max_sessions > fitting) {
-      logger.warn(
-        { max_sessions, descriptors, fitting },
-        'this process may open too few files for its sessions: raise ulimit -n, or lower PROXY_MAX_SESSIONS',
-      );
-    }
+    if (systemLimit === null) return;
+    const { max_sessions, max_handshakes } = config.limits;
+    const needed = 2 * max_sessions + max_handshakes + relay.maxDescriptors;
+    if (max_sessions !== 0 && needed <= descriptors.limit) return;
+    logger.warn(
+      { max_sessions, max_handshakes, needed, available: descriptors.limit },
+      'this process may open too few files for its limits: raise ulimit -n, or lower PROXY_MAX_SESSIONS, PROXY_MAX_HANDSHAKES or PROXY_SPLICE_MAX_PIPES',
+    );
   }
 
   return {

@@ -373,6 +373,8 @@ function serviceSpecs(options: {
     proxy: spec('proxy', addresses.proxyOps, {
       PROXY_ACL_FILE: deps.env['PROXY_ACL_FILE'] || join(deps.root, 'infra', 'local', 'acl.yaml'),
       PROXY_OWN_ENDPOINTS: ownEndpoints(options, deps.env['PROXY_OWN_ENDPOINTS']).join(','),
+      // All clients on one machine have one address.
+      PROXY_MAX_SESSIONS_PER_SOURCE: deps.env['PROXY_MAX_SESSIONS_PER_SOURCE'] || '0',
       PROXY_SPOOL_DIR: deps.env['PROXY_SPOOL_DIR'] || join(options.dataDir, 'proxy-spool'),
       // Connections make much garbage that dies young: docs/adr/0021.
       NODE_OPTIONS: deps.env['NODE_OPTIONS'] || '--max-semi-space-size=64',

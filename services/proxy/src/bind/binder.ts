@@ -4,6 +4,7 @@ import { canonicalIp } from '@sockscope/schemas/net';
 import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
 import { PortPicker } from '../limits/ports.js';
+import type { DescriptorBudget } from '../limits/descriptors.js';
 import type { Target } from '../socks5/target.js';
 import type { ResolveWaiter } from '../dns/lookup.js';
 import type { NameResolver, Resolution } from '../dns/resolver.js';
@@ -31,17 +32,21 @@ export interface Binder {
   create(owner: BindOwner): Bind;
 }
 
-interface BindContext {
-  readonly config: BindConfig;
+interface BindDeps {
   readonly resolver: NameResolver;
+  readonly descriptors: DescriptorBudget;
+}
+
+interface BindContext extends BindDeps {
+  readonly config: BindConfig;
   readonly ports: PortPicker;
   readonly timeouts: DeadlineQueue;
 }
 
-export function createBinder(config: BindConfig, deps: { resolver: NameResolver }): Binder {
+export function createBinder(config: BindConfig, deps: BindDeps): Binder {
   const context: BindContext = {
+    ...deps,
     config,
-    resolver: deps.resolver,
     ports: new PortPicker(config.ports),
     timeouts: new DeadlineQueue(config.timeout_ms),
   };
@@ -118,6 +123,7 @@ export class Bind implements DeadlineNode, ResolveWaiter {
     this.#attempts -= 1;
     const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
     this.#server = server;
+    this.#context.descriptors.take();
     server.on('connection', (peer: Socket) => {
       this.#peerCame(peer);
     });
@@ -132,10 +138,16 @@ export class Bind implements DeadlineNode, ResolveWaiter {
   }
 
   #listenFailed(code: string): void {
-    this.#server?.close();
-    this.#server = null;
+    this.#closeServer();
     if (code === 'EADDRINUSE' && this.#attempts > 0) this.#listen();
     else this.#fail('connect_failed', code);
+  }
+
+  #closeServer(): void {
+    if (this.#server === null) return;
+    this.#server.close();
+    this.#server = null;
+    this.#context.descriptors.give();
   }
 
   #listening(address: AddressInfo): void {
@@ -173,8 +185,7 @@ export class Bind implements DeadlineNode, ResolveWaiter {
     this.#resolution?.leave(this);
     this.#resolution = null;
     this.#context.timeouts.remove(this);
-    this.#server?.close();
-    this.#server = null;
+    this.#closeServer();
   }
 }
 

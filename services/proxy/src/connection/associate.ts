@@ -2,7 +2,7 @@ import type { CloseReason } from '@sockscope/schemas';
 import { replyOfErrno } from '../socks5/replies.js';
 import type { Target } from '../socks5/target.js';
 import type { Association, AssociationOwner } from '../udp/association.js';
-import { refuse } from './command.js';
+import { refuse, replyOfTermination } from './command.js';
 import type { Command, CommandConnection, CommandContext } from './command.js';
 
 /** Stands for the destinations of an association before its first datagram. */
@@ -51,6 +51,11 @@ export class AssociateCommand implements Command, AssociationOwner {
     this.#association = null;
     association.end(reason);
     this.#context.gate.leave(this.#connection.client);
+  }
+
+  fail(reason: CloseReason): void {
+    this.end(reason);
+    this.#connection.refuse(replyOfTermination(reason));
   }
 
   associated(ip: string, port: number): void {

@@ -39,7 +39,7 @@ export class BindCommand implements Command, BindOwner {
     }
     this.#session = session;
     session.terminate = (reason, errorCode) => {
-      this.#fail(reason, errorCode, replyOfTermination(reason));
+      this.fail(reason, errorCode);
     };
     this.#bind = binder.create(this);
     this.#bind.begin(this.#target, this.#connection.client.networks, this.#connection.localIp);
@@ -51,6 +51,10 @@ export class BindCommand implements Command, BindOwner {
 
   end(reason: CloseReason): void {
     this.#end(reason, null);
+  }
+
+  fail(reason: CloseReason, errorCode: string | null): void {
+    this.#fail(reason, errorCode, replyOfTermination(reason));
   }
 
   bound(ip: string, port: number): void {
@@ -79,6 +83,7 @@ export class BindCommand implements Command, BindOwner {
       peer.destroy();
       return;
     }
+    this.#context.descriptors.take();
     setAclInputs(session, { host: this.#peerHost(ip), port });
     session.connected({ dest_ip: ip, acl_rule_matched: this.#rule }, waitedMs);
     this.#session = null;

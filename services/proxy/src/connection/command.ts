@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
 import type { Binder } from '../bind/binder.js';
+import type { DescriptorBudget } from '../limits/descriptors.js';
 import type { Dialer } from '../dial/dialer.js';
 import type { ClientIdentity, Policy } from '../policy/policy.js';
 import type { SessionGate, SessionRefusal } from '../policy/session-gate.js';
@@ -16,6 +17,7 @@ export interface CommandContext {
   readonly dialer: Dialer;
   readonly binder: Binder;
   readonly associations: Associations;
+  readonly descriptors: DescriptorBudget;
   readonly metrics: ConnectionMetrics;
   /** Counts the changes of the ACL. */
   readonly aclGeneration: () => number;
@@ -30,7 +32,7 @@ export interface CommandConnection {
   succeed(ip: string, port: number): void;
   /** Sends a reply that refuses the request. The connection ends once the client has read it. */
   refuse(reply: FailureName): void;
-  /** Hands both sockets to the relay, which ends the session. */
+  /** Hands both sockets and their descriptors to the relay, which ends the session. */
   relay(session: Session, upstream: Socket): void;
   /** Ends the connection without a reply. */
   destroy(): void;
@@ -46,6 +48,8 @@ export interface Command {
   abandon(): void;
   /** Ends everything without a reply. */
   end(reason: CloseReason): void;
+  /** Ends the request with a reply. */
+  fail(reason: CloseReason, errorCode: string | null): void;
 }
 
 /** Refuses a request for which the gate opened no session. */

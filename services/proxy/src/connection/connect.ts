@@ -45,7 +45,7 @@ export class ConnectCommand implements Command, DialOwner {
     }
     this.#session = session;
     session.terminate = (reason, errorCode) => {
-      this.#fail(reason, errorCode, replyOfTermination(reason));
+      this.fail(reason, errorCode);
     };
     this.#aclGeneration = aclGeneration();
     this.#dial = dialer.create(this);
@@ -58,6 +58,10 @@ export class ConnectCommand implements Command, DialOwner {
 
   end(reason: CloseReason): void {
     this.#end(reason, null);
+  }
+
+  fail(reason: CloseReason, errorCode: string | null): void {
+    this.#fail(reason, errorCode, replyOfTermination(reason));
   }
 
   mayDial(ip: string, searched: string | null): boolean {
@@ -103,7 +107,7 @@ export class ConnectCommand implements Command, DialOwner {
     this.#dial = null;
     const session = this.#session;
     if (session === null) {
-      upstream.destroy();
+      this.#discard(upstream);
       return;
     }
     let rule =
@@ -111,7 +115,7 @@ export class ConnectCommand implements Command, DialOwner {
     if (this.#context.aclGeneration() !== this.#aclGeneration) {
       const verdict = this.#decide(ip);
       if (verdict.decision === 'block') {
-        upstream.destroy();
+        this.#discard(upstream);
         session.blocked(verdict.rule, ip);
         this.#fail('acl_rejected', null, 'not_allowed');
         return;
@@ -123,6 +127,11 @@ export class ConnectCommand implements Command, DialOwner {
     const localIp = canonicalIp(upstream.localAddress ?? '') ?? '0.0.0.0';
     this.#connection.succeed(localIp, upstream.localPort ?? 0);
     this.#connection.relay(session, upstream);
+  }
+
+  #discard(upstream: Socket): void {
+    upstream.destroy();
+    this.#context.descriptors.give();
   }
 
   #fail(reason: CloseReason, errorCode: string | null, reply: FailureName): void {

@@ -6,6 +6,8 @@ import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.
 import type { IntrusiveSet, SetMember } from '../collections/intrusive-set.js';
 import type { SourceTree } from '../collections/source-tree.js';
 import type { Admission, LimitName } from '../limits/admission.js';
+import { UNCOUNTED_BYTES } from '../limits/early-bytes.js';
+import type { EarlyBytes } from '../limits/early-bytes.js';
 import { networksOf, sourceKey } from '../limits/source.js';
 import type { HeaderSource } from '../listener/proxy-header.js';
 import type { ClientIdentity, CommandName } from '../policy/policy.js';
@@ -28,6 +30,7 @@ import type { HandshakeFailure } from './metrics.js';
 export interface ConnectionContext extends CommandContext, HandshakeContext {
   readonly admission: Admission;
   readonly relay: Relay;
+  readonly earlyBytes: EarlyBytes;
   /** Of a connection that is not relayed; 0 is never. */
   readonly keepaliveMs: number;
   readonly handshakeDeadlines: DeadlineQueue;
@@ -55,8 +58,8 @@ const PHASE = {
 } as const;
 type Phase = (typeof PHASE)[keyof typeof PHASE];
 
-/** Bytes that a client may send before its destination is reached; more wait in the kernel. */
-const MAX_EARLY_BYTES = 64 * 1024;
+/** From this many bytes on, no more is read until the destination is reached; the kernel keeps them. */
+const MAX_EARLY_BYTES = 16 * 1024;
 
 /** Refused clients that are waited for at once; above it the source with most loses its oldest. */
 const MAX_LINGERING = 1_024;
@@ -98,6 +101,7 @@ export class Connection
   /** Whether it holds a place among the handshakes. */
   #isHandshaking = false;
   #isAttributed = false;
+  #holdsDescriptor = false;
   #command: Command | null = null;
 
   constructor(context: ConnectionContext, socket: PlainSocket) {
@@ -125,8 +129,8 @@ export class Connection
     // Behind a load balancer all connections come from one address: its clients count apart.
     const source = isBehindBalancer ? null : this.source;
     let limit = context.admission.beginHandshake(source);
-    const displaced =
-      limit === 'max_handshakes' ? context.handshakes.oldestToDisplace(this.networks) : null;
+    const isCrowded = limit === 'max_handshakes' || limit === 'descriptors';
+    const displaced = isCrowded ? context.handshakes.oldestToDisplace(this.networks) : null;
     if (displaced !== null) {
       displaced.displace();
       limit = context.admission.beginHandshake(source);
@@ -135,6 +139,8 @@ export class Connection
       this.#failByLimit(limit);
       return;
     }
+    context.descriptors.take();
+    this.#holdsDescriptor = true;
     this.#isHandshaking = true;
     this.#isAttributed = !isBehindBalancer;
     context.handshakes.add(this.networks, this);
@@ -162,8 +168,7 @@ export class Connection
         this.#handshake?.take(bytes);
         return this.#readsOn;
       case PHASE.reaching:
-        this.#early = Buffer.concat(this.#early === null ? [bytes] : [this.#early, bytes]);
-        return this.#early.length < MAX_EARLY_BYTES;
+        return this.#keepEarly(bytes);
       case PHASE.associated:
       case PHASE.lingering:
         return true;
@@ -172,8 +177,32 @@ export class Connection
     }
   }
 
+  /** Keeps payload until there is a destination for it. Whether more is read meanwhile. */
+  #keepEarly(bytes: Buffer): boolean {
+    const { earlyBytes } = this.#context;
+    const before = this.#early?.length ?? 0;
+    if (before + bytes.length > UNCOUNTED_BYTES && !earlyBytes.hasRoom(this.source)) {
+      // It came in one piece with the request, so that it has been read.
+      this.#context.metrics.limitRefusals.add('early_payload_bytes');
+      this.#command?.fail('limit_exceeded', 'early_payload_bytes');
+      return true;
+    }
+    this.#early = Buffer.concat(this.#early === null ? [bytes] : [this.#early, bytes]);
+    earlyBytes.changed(this.source, before, this.#early.length);
+    return this.#readsOn;
+  }
+
+  #giveEarlyBack(): void {
+    this.#context.earlyBytes.changed(this.source, this.#early?.length ?? 0, 0);
+    this.#early = null;
+  }
+
   get #readsOn(): boolean {
     if (this.#phase === PHASE.handshake) return this.#handshake?.reads === true;
+    if (this.#phase === PHASE.reaching && this.#early !== null) {
+      const { earlyBytes } = this.#context;
+      return this.#early.length < MAX_EARLY_BYTES && earlyBytes.hasRoom(this.source);
+    }
     return this.#phase !== PHASE.done;
   }
 
@@ -218,11 +247,11 @@ export class Connection
     this.#handshake = null;
     const isAssociated = name === 'udp_associate';
     this.#phase = isAssociated ? PHASE.associated : PHASE.reaching;
-    this.#early = isAssociated ? null : rest;
     this.#context.metrics.requests.add(name);
     this.#endHandshake();
     this.#command = this.#createCommand(name, target);
     this.#command.begin();
+    if (rest !== null && this.#phase === PHASE.reaching) this.#keepEarly(rest);
   }
 
   #createCommand(name: CommandName, target: Target): Command {
@@ -261,14 +290,16 @@ export class Connection
 
   /** The session lives on without this object. */
   relay(session: Session, upstream: Socket): void {
-    const { relay, gate } = this.#context;
+    const { relay, gate, descriptors } = this.#context;
     const client = this.#socket;
     const head = this.#early;
     const { user, source } = this;
     session.terminate = null;
     this.#command = null;
+    this.#holdsDescriptor = false;
     this.#release();
     void relay.run({ session, client, upstream, head }).then(({ reason, errorCode }) => {
+      descriptors.give(2);
       gate.close(session, { user, source }, reason, errorCode);
     });
   }
@@ -302,7 +333,7 @@ export class Connection
     this.#phase = PHASE.lingering;
     this.#handshake?.cancel();
     this.#handshake = null;
-    this.#early = null;
+    this.#giveEarlyBack();
     this.#socket.end(last);
     this.#socket.resume();
     const { lingering, lingerDeadlines } = this.#context;
@@ -387,7 +418,9 @@ export class Connection
     this.#handshake = null;
     if (this.#phase === PHASE.lingering) this.#context.lingering.delete(this.networks, this);
     this.#phase = PHASE.done;
-    this.#early = null;
+    this.#giveEarlyBack();
+    if (this.#holdsDescriptor) this.#context.descriptors.give();
+    this.#holdsDescriptor = false;
     this.deadlineQueue?.remove(this);
     this.#context.open.delete(this);
     socket.owner = null;

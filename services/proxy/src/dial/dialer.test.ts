@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { loadConfig } from '@sockscope/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { NameResolver } from '../dns/resolver.js';
+import { DescriptorBudget } from '../limits/descriptors.js';
 import type { Target } from '../socks5/target.js';
 import { startEcho } from '../testing/harness.js';
 import type { TestServer } from '../testing/harness.js';
@@ -42,13 +43,17 @@ function dial(
   options: {
     readonly config?: Partial<DialConfig>;
     readonly resolver?: NameResolver;
+    readonly descriptors?: DescriptorBudget;
     readonly mayDial?: (ip: string) => boolean;
   } = {},
 ): Attempt {
   const asked: string[] = [];
   const dialer = createDialer(
     { ...loadConfig(dialConfig, {}), ...options.config },
-    { resolver: options.resolver ?? resolvedTo('ENOTFOUND') },
+    {
+      resolver: options.resolver ?? resolvedTo('ENOTFOUND'),
+      descriptors: options.descriptors ?? new DescriptorBudget(1_000),
+    },
   );
   let settle: (outcome: Outcome) => void = () => undefined;
   const outcome = new Promise<Outcome>((resolve) => {
@@ -177,6 +182,32 @@ describe('a dial', () => {
     );
     expect(await outcome).toEqual({ failure: 'connect_failed', errorCode: 'ECONNREFUSED' });
     expect(asked).toEqual(['127.0.0.1', '127.0.0.2']);
+  });
+
+  it.each([
+    ['three addresses', 1_000, 3],
+    ['one address where descriptors are short', 1, 1],
+  ])('holds a descriptor for no more than %s at once', async (_, limit, most) => {
+    const server = await silent('0.0.0.0');
+    const descriptors = new DescriptorBudget(limit);
+    let used = 0;
+    const { asked, outcome } = dial(
+      { name: 'x.example', port: server.port },
+      {
+        descriptors,
+        resolver: resolvedTo([1, 2, 3, 4, 5, 6, 7, 8].map((n) => `127.0.1.${n}`)),
+        config: { connect_timeout_ms: 1_000, attempt_delay_ms: 10 },
+        mayDial: () => {
+          used = Math.max(used, descriptors.used);
+          return true;
+        },
+      },
+    );
+    expect(await outcome).toEqual({ failure: 'connect_timeout', errorCode: 'ETIMEDOUT' });
+    // Each was tried, and has made room for the next.
+    expect(asked).toHaveLength(8);
+    expect(used).toBeLessThan(most);
+    expect(descriptors.used).toBe(0);
   });
 
   it('passes over addresses that the ACL blocks', async () => {

@@ -3,6 +3,7 @@ import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
 import type { ResolveWaiter } from '../dns/lookup.js';
 import type { NameResolver, Resolution } from '../dns/resolver.js';
+import type { DescriptorBudget } from '../limits/descriptors.js';
 import type { Target } from '../socks5/target.js';
 import { listenAsConnecting, TapSocket } from '../tcp/socket.js';
 import type { SocketOwner } from '../tcp/socket.js';
@@ -19,7 +20,7 @@ export interface DialOwner {
    */
   mayDial(ip: string, searched: string | null): boolean;
   /**
-   * `upstream` is connected, with half-open allowed. What it reads before somebody takes it over
+   * `upstream` is connected, with half-open allowed; its descriptor is the owner's to give back. What it reads before somebody takes it over
    * waits in it.
    */
   dialed(upstream: Socket, ip: string, connectMs: number): void;
@@ -34,10 +35,14 @@ export interface Dialer {
 /** What an errno tells of a name's addresses together: the first in this list that occurred is reported. */
 const TELLING_CODES = ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'];
 
+/** Addresses of one name that are tried at once; one where descriptors are short. */
+const MAX_ATTEMPTS = 3;
+
 /** An address that is being connected to. */
 class Attempt implements SocketOwner {
   readonly socket = new TapSocket();
   readonly ip: string;
+  readonly startedMs = performance.now();
   readonly #dial: Dial;
 
   constructor(dial: Dial, ip: string) {
@@ -67,16 +72,20 @@ class Attempt implements SocketOwner {
   }
 }
 
-interface DialContext {
-  readonly config: DialConfig;
+interface DialDeps {
   readonly resolver: NameResolver;
+  readonly descriptors: DescriptorBudget;
+}
+
+interface DialContext extends DialDeps {
+  readonly config: DialConfig;
   readonly timeouts: DeadlineQueue;
 }
 
-export function createDialer(config: DialConfig, deps: { resolver: NameResolver }): Dialer {
+export function createDialer(config: DialConfig, deps: DialDeps): Dialer {
   const context: DialContext = {
+    ...deps,
     config,
-    resolver: deps.resolver,
     timeouts: new DeadlineQueue(config.connect_timeout_ms),
   };
   return { create: (owner) => new Dial(context, owner) };
@@ -176,11 +185,37 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     if (this.#headStart !== null) clearTimeout(this.#headStart);
     this.#headStart = setTimeout(() => {
       this.#headStart = null;
-      this.#tryNext();
+      if (this.#makeRoom()) this.#tryNext();
+      else this.#giveHeadStart();
     }, this.#context.config.attempt_delay_ms);
   }
 
+  /**
+   * Whether one more attempt may begin. Each takes a descriptor that others may need: where all are
+   * under way, the oldest one is given up after its part of the time.
+   */
+  #makeRoom(): boolean {
+    const { config, descriptors } = this.#context;
+    const most = descriptors.isTight ? 1 : MAX_ATTEMPTS;
+    if (this.#attempts.length < most) return true;
+    const [oldest] = this.#attempts;
+    const patienceMs = (config.connect_timeout_ms * most) / (this.#addresses.length + most);
+    if (oldest === undefined || performance.now() - oldest.startedMs < patienceMs) return false;
+    this.#drop(oldest, 'ETIMEDOUT');
+    oldest.socket.owner = null;
+    oldest.socket.destroy();
+    return true;
+  }
+
+  /** Takes an attempt out that has failed. */
+  #drop(attempt: Attempt, code: string): void {
+    this.#context.descriptors.give();
+    this.#attempts = this.#attempts.filter((other) => other !== attempt);
+    if (this.#code === null || rank(code) < rank(this.#code)) this.#code = code;
+  }
+
   #attempt(ip: string): void {
+    this.#context.descriptors.take();
     const attempt = new Attempt(this, ip);
     this.#attempts.push(attempt);
     attempt.begin(this.#port);
@@ -195,8 +230,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
 
   attemptFailed(attempt: Attempt, code: string): void {
     if (this.#owner === null) return;
-    this.#attempts = this.#attempts.filter((other) => other !== attempt);
-    if (this.#code === null || rank(code) < rank(this.#code)) this.#code = code;
+    this.#drop(attempt, code);
     // What came back at once needs no head start.
     if (this.#headStart !== null) clearTimeout(this.#headStart);
     this.#headStart = null;
@@ -218,7 +252,9 @@ export class Dial implements DeadlineNode, ResolveWaiter {
     if (this.#headStart !== null) clearTimeout(this.#headStart);
     for (const attempt of this.#attempts) {
       attempt.socket.owner = null;
-      if (attempt !== winner) attempt.socket.destroy();
+      if (attempt === winner) continue;
+      attempt.socket.destroy();
+      this.#context.descriptors.give();
     }
     this.#attempts = [];
   }

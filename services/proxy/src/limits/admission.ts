@@ -1,15 +1,23 @@
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import type { LimitsConfig } from './config.js';
+import type { DescriptorBudget } from './descriptors.js';
 
-/** What refused, by the name of its limit. A closed set: it is a metric label. */
-export const LIMIT_NAMES = [
+/** Limits on what is counted here. */
+const COUNTED_LIMITS = [
   'max_handshakes',
   'max_handshakes_per_source',
   'max_sessions',
   'max_sessions_per_user',
   'max_sessions_per_source',
 ] as const;
+export type CountedLimit = (typeof COUNTED_LIMITS)[number];
+
+/** What refused, by the name of its limit. A closed set: it is a metric label. */
+export const LIMIT_NAMES = [...COUNTED_LIMITS, 'descriptors', 'early_payload_bytes'] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
+
+/** Of all sessions, what one source may have where nothing else is configured. */
+const SOURCE_SHARE = 1 / 4;
 
 /** The key of limits that count everything together. */
 const ALL = '';
@@ -17,9 +25,9 @@ const ALL = '';
 /** Processes that hold the same limits together tell each other of their counts by this. */
 export interface SharedCounts {
   /** What the other processes hold, as far as is known here. */
-  others(limit: LimitName, key: string): number;
+  others(limit: CountedLimit, key: string): number;
   /** Called with every change of a count here. */
-  changed(limit: LimitName, key: string, count: number): void;
+  changed(limit: CountedLimit, key: string, count: number): void;
 }
 
 /**
@@ -27,12 +35,23 @@ export interface SharedCounts {
  * entry, so the maps are bounded by the limits in all.
  */
 export class Admission {
-  readonly #config: LimitsConfig;
+  readonly #limits: Readonly<Record<CountedLimit, number>>;
+  readonly #descriptors: DescriptorBudget;
   readonly #shared: SharedCounts | null;
-  readonly #held = new Map(LIMIT_NAMES.map((limit) => [limit, new Map<string, number>()]));
+  readonly #held = new Map(COUNTED_LIMITS.map((limit) => [limit, new Map<string, number>()]));
 
-  constructor(config: LimitsConfig, shared: SharedCounts | null = null) {
-    this.#config = config;
+  constructor(
+    config: LimitsConfig,
+    descriptors: DescriptorBudget,
+    shared: SharedCounts | null = null,
+  ) {
+    const { max_sessions, max_sessions_per_source: perSource } = config;
+    this.#limits = {
+      ...config,
+      max_sessions_per_source:
+        perSource === 'auto' ? Math.ceil(max_sessions * SOURCE_SHARE) : perSource,
+    };
+    this.#descriptors = descriptors;
     this.#shared = shared;
   }
 
@@ -40,15 +59,15 @@ export class Admission {
     return this.#held.get('max_handshakes')?.get(ALL) ?? 0;
   }
 
-  #isFull(limit: LimitName, key: string): boolean {
-    const most = this.#config[limit];
+  #isFull(limit: CountedLimit, key: string): boolean {
+    const most = this.#limits[limit];
     if (most === 0) return false;
     const others = this.#shared === null ? 0 : this.#shared.others(limit, key);
     return (this.#held.get(limit)?.get(key) ?? 0) + others >= most;
   }
 
-  #add(limit: LimitName, key: string, step: 1 | -1): void {
-    if (this.#config[limit] === 0) return;
+  #add(limit: CountedLimit, key: string, step: 1 | -1): void {
+    if (this.#limits[limit] === 0) return;
     const counts = this.#held.get(limit);
     const count = (counts?.get(key) ?? 0) + step;
     if (count > 0) counts?.set(key, count);
@@ -62,6 +81,7 @@ export class Admission {
    * @param source null where the source is told later, by `attributeHandshake`.
    */
   beginHandshake(source: string | null): LimitName | null {
+    if (this.#descriptors.isFull) return 'descriptors';
     if (this.#isFull('max_handshakes', ALL)) return 'max_handshakes';
     const limit = source === null ? null : this.attributeHandshake(source);
     if (limit === null) this.#add('max_handshakes', ALL, 1);
@@ -83,6 +103,7 @@ export class Admission {
 
   /** Takes a place for a session, or names the limit that refuses it. */
   beginSession(user: string, source: string): LimitName | null {
+    if (this.#descriptors.isFull) return 'descriptors';
     if (this.#isFull('max_sessions', ALL)) return 'max_sessions';
     if (this.#isFull('max_sessions_per_source', source)) return 'max_sessions_per_source';
     const isUser = user !== ANONYMOUS_USER;

@@ -1,4 +1,4 @@
-import { durationMs, integer } from '@sockscope/runtime';
+import { byteSize, durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
 
 /** Limits on what clients can hold. 0 switches a limit off, save where a minimum says otherwise. */
@@ -13,7 +13,7 @@ export const limitsConfig = z.object({
     description:
       'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s at most); beyond 1,024 that are waited for, the source with most of them loses its oldest',
   }),
-  max_sessions: integer({ min: 0 }).default(9_000).meta({
+  max_sessions: integer({ min: 0 }).default(7_000).meta({
     env: 'PROXY_MAX_SESSIONS',
     description: 'sessions at once; each takes two file descriptors',
   }),
@@ -21,9 +21,18 @@ export const limitsConfig = z.object({
     env: 'PROXY_MAX_SESSIONS_PER_USER',
     description: 'sessions at once of one authenticated user; 0 is no limit',
   }),
-  max_sessions_per_source: integer({ min: 0 }).default(0).meta({
-    env: 'PROXY_MAX_SESSIONS_PER_SOURCE',
-    description: 'sessions at once from one source address (IPv6: one /64 network); 0 is no limit',
+  max_sessions_per_source: z
+    .union([z.literal('auto'), integer({ min: 0 })])
+    .default('auto')
+    .meta({
+      env: 'PROXY_MAX_SESSIONS_PER_SOURCE',
+      description:
+        'sessions at once from one source address (IPv6: one /64 network); 0 is no limit, auto is a quarter of PROXY_MAX_SESSIONS: raise it where many clients come from one address',
+    }),
+  early_payload_bytes: byteSize({ min: 1_048_576 }).default(67_108_864).meta({
+    env: 'PROXY_EARLY_PAYLOAD_BYTES',
+    description:
+      'memory for what clients send before their destination is reached, a quarter of it for one source; beyond it, no more is read from such a client',
   }),
   max_handshakes: integer({ min: 1 }).default(4_096).meta({
     env: 'PROXY_MAX_HANDSHAKES',

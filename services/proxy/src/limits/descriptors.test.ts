@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { descriptorLimit, sessionsWithin } from './descriptors.js';
+import { descriptorLimit, descriptorsForClients } from './descriptors.js';
 
 const LIMITS = `Limit                     Soft Limit           Hard Limit           Units
 Max processes             96000                96000                processes
@@ -26,8 +26,8 @@ describe('the limit of descriptors', () => {
     expect(descriptorLimit(read)).toBeNull();
   });
 
-  it('leaves room for what is not a session', () => {
-    expect(sessionsWithin(20_000)).toBe(9_744);
-    expect(sessionsWithin(256)).toBe(0);
+  it('leaves room for what is not of clients', () => {
+    expect(descriptorsForClients(20_000)).toBe(19_488);
+    expect(descriptorsForClients(400)).toBe(300);
   });
 });

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 
-/** A session holds the client's and the destination's socket. */
-const PER_SESSION = 2;
 /** For the listener, Kafka, the spool, name servers, and sessions that just change hands. */
 const RESERVE = 512;
+/** Of a small limit, the reserve is this share. */
+const RESERVE_SHARE = 1 / 4;
+/** From this share of the budget on, nobody takes more than one needs. */
+const TIGHT_SHARE = 3 / 4;
 
 /** How many descriptors this process may have open; null where the system does not say. */
 export function descriptorLimit(
@@ -18,7 +20,50 @@ export function descriptorLimit(
   }
 }
 
-/** How many sessions fit into so many descriptors. */
-export function sessionsWithin(descriptors: number): number {
-  return Math.max(0, Math.floor((descriptors - RESERVE) / PER_SESSION));
+/** What clients may use of so many descriptors. */
+export function descriptorsForClients(descriptors: number): number {
+  return descriptors - Math.min(RESERVE, Math.floor(descriptors * RESERVE_SHARE));
+}
+
+/**
+ * The descriptors of this process that clients cause: their own connections, those towards their
+ * destinations with all attempts, listening sockets, UDP sockets, and the relay's pipes. Whoever
+ * opens one takes it here and gives it back, so that what one client holds beyond its two is
+ * there for others when they need it.
+ */
+export class DescriptorBudget {
+  readonly limit: number;
+  readonly #others: () => number;
+  #used = 0;
+
+  /**
+   * @param limit for all of it.
+   * @param others what is counted elsewhere, such as pipes.
+   */
+  constructor(limit: number, others: () => number = () => 0) {
+    this.limit = limit;
+    this.#others = others;
+  }
+
+  get used(): number {
+    return this.#used + this.#others();
+  }
+
+  /** Nothing new begins. */
+  get isFull(): boolean {
+    return this.used >= this.limit;
+  }
+
+  /** Nobody takes more than one needs. */
+  get isTight(): boolean {
+    return this.used >= this.limit * TIGHT_SHARE;
+  }
+
+  take(count = 1): void {
+    this.#used += count;
+  }
+
+  give(count = 1): void {
+    this.#used -= count;
+  }
 }

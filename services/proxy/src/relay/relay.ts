@@ -57,6 +57,10 @@ export interface RelayPair {
 export interface Relay {
   /** What moves the bytes now: splice without its threads is stream. */
   readonly name: RelayName;
+  /** Descriptors that it holds now besides those of its sessions' sockets. */
+  readonly descriptors: number;
+  /** The most of them. */
+  readonly maxDescriptors: number;
   start(): Promise<void>;
   run(pair: RelayPair): Promise<RelayEnd>;
   /** Ends the relay's own resources; the sessions have been terminated before. */

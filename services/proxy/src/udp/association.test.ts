@@ -370,7 +370,9 @@ describe('UDP ASSOCIATE', () => {
   });
 
   it('counts associations and destinations as sessions for the limits', async () => {
-    const proxy = await harness({ config: { limits: { max_sessions: 2 } } });
+    const proxy = await harness({
+      config: { limits: { max_sessions: 2, max_sessions_per_source: 0 } },
+    });
     const destinations = await Promise.all([echo(), echo()]);
     const a = await associate(proxy);
     a.send(to4(destinations[0]?.port ?? 0), 'x');

@@ -2,6 +2,7 @@ import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
 import { canonicalIp } from '@sockscope/schemas/net';
+import type { DescriptorBudget } from '../limits/descriptors.js';
 import type { NameResolver } from '../dns/resolver.js';
 import { DeadlineQueue } from '../collections/deadline-queue.js';
 import type { DeadlineNode } from '../collections/deadline-queue.js';
@@ -36,6 +37,7 @@ export interface Associations {
 export interface AssociationDeps {
   readonly policy: Policy;
   readonly gate: SessionGate;
+  readonly descriptors: DescriptorBudget;
   readonly resolver: NameResolver;
   readonly metrics: UdpMetrics;
 }
@@ -110,7 +112,7 @@ export class Association implements DeadlineNode {
 
   #listen(ip: string): void {
     this.#attempts -= 1;
-    const socket = makeSocket(ip);
+    const socket = this.#makeSocket(ip);
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (socket !== this.#inner) return;
       socket.close();
@@ -133,6 +135,14 @@ export class Association implements DeadlineNode {
     });
     // Last, because both success and failure may be told at once.
     bindSocket(socket, ip, this.context.ports.next());
+  }
+
+  #makeSocket(ip: string): Socket {
+    const { descriptors } = this.context;
+    descriptors.take();
+    return makeSocket(ip).once('close', () => {
+      descriptors.give();
+    });
   }
 
   onDeadline(): void {
@@ -229,7 +239,8 @@ export class Association implements DeadlineNode {
   }
 
   #openOuter(ip: string): Socket | string {
-    const socket = makeSocket(ip);
+    if (this.context.descriptors.isFull) return 'EMFILE';
+    const socket = this.#makeSocket(ip);
     let failure: string | null = null;
     socket.on('error', (error: NodeJS.ErrnoException) => {
       // From `bind`, which tells at once. What sending meets is told with each datagram.

@@ -103,6 +103,10 @@ export function createSpliceRelay(
     get name() {
       return isWithoutThreads ? 'stream' : 'splice';
     },
+    get descriptors() {
+      return 2 * threads.reduce((sum, { pipes }) => sum + pipes.open, 0);
+    },
+    maxDescriptors: 2 * max_pipes,
     get threads() {
       return threads.filter(({ running }) => running).length;
     },

@@ -41,6 +41,8 @@ export function createStreamRelay(limits: RelayLimits): Relay {
   const sweep = createSweep(limits);
   return {
     name: 'stream',
+    descriptors: 0,
+    maxDescriptors: 0,
     start() {
       sweep.start();
       return Promise.resolve();

@@ -64,6 +64,8 @@ export function sockscope(
         PROXY_SPOOL_DIR: join(dir, 'spool'),
         PROXY_ID: `bench-${port}`,
         PROXY_DRAIN_TIMEOUT: '1s',
+        // All clients of a benchmark have one address.
+        PROXY_MAX_SESSIONS_PER_SOURCE: '0',
         LOG_LEVEL: 'warn',
         // As the manual says for production: docs/03-operations.md.
         NODE_OPTIONS: '--max-semi-space-size=64',
