@@ -246,6 +246,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     });
     upstream.resume();
     client.write(Buffer.alloc(200_000));
+    expect(probes.map((probe) => probe.isSet())).toEqual([false, false]);
     await until(() => probes.every((probe) => probe.isSet()));
     for (const probe of probes) probe.close();
   });

@@ -145,9 +145,9 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     });
     await thread.start();
     // epoll takes no regular file.
-    const open = (): number => openSync(fileURLToPath(import.meta.url), 'r');
+    const openFile = (): number => openSync(fileURLToPath(import.meta.url), 'r');
     for (const firstEnded of [null, 'client'] as const) {
-      const fds = { client: open(), upstream: open() };
+      const fds = { client: openFile(), upstream: openFile() };
       const end = thread.open(countingSession(), fds, firstEnded);
       expect(await end).toEqual({ reason: 'internal_error', errorCode: 'EPERM' });
     }
