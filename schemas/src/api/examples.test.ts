@@ -3,7 +3,7 @@ import { z } from 'zod';
 import * as api from './exports.js';
 
 /** Every schema of the API that has a name and examples. */
-const schemas = Object.values(api).flatMap((exported) => {
+const schemas = [...Object.values(api), ...Object.values(api.topAnswers)].flatMap((exported) => {
   if (!(exported instanceof z.ZodType)) return [];
   const { id, examples } = exported.meta() ?? {};
   return id === undefined || !Array.isArray(examples)

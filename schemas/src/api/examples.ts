@@ -85,11 +85,13 @@ export const timelineExample = {
     },
     timelineClosed,
   ],
+  expired: false,
   next_cursor: null,
 };
 
 const answer = {
-  range: { from: '2026-01-31T00:00:00.000Z', to: '2026-01-31T12:01:00.000Z' },
+  range: { from: '2026-01-31T00:00:00.000Z', to: '2026-01-31T12:00:59.000Z' },
+  bytes_range: { from: '2026-01-31T00:00:00.000Z', to: '2026-01-31T12:01:00.000Z' },
   time_zone: 'UTC',
   resolution: 'minute',
   stale_hours: 0,
@@ -98,41 +100,48 @@ const answer = {
   data_until: '2026-01-31T12:00:58.904Z',
 };
 
-const topSums = {
-  sessions: 31,
+const figures = {
+  sessions_started: 31,
+  sessions_ended: 30,
+  sessions_closed: 26,
+  sessions_failed: 2,
+  sessions_rejected: 2,
   bytes: sums.bytes_sent + sums.bytes_received,
   ...sums,
   duration_ms: 402_118,
-  rejected: 2,
-};
-const measures = {
-  started: 31,
-  closed: 26,
-  failed: 2,
-  rejected: 2,
-  ...sums,
-  duration_ms: 402_118,
 };
 
-function topExampleOf(named: object) {
+function topExampleOf(named: object, of: object = figures) {
   return {
     ...answer,
-    by: 'bytes',
-    items: [{ ...named, ...topSums, share: 1 }],
+    sort: 'bytes',
+    items: [{ ...named, ...of, share: 1 }],
     other: null,
-    total: topSums,
+    total: of,
+    next_cursor: null,
   };
 }
 
-export const topUsersExample = topExampleOf({ user: 'alice' });
-export const topDestinationsExample = topExampleOf({ dest_host: 'example.com' });
-export const topSourcesExample = topExampleOf({ source_ip: '192.0.2.10' });
-export const topPortsExample = topExampleOf({ dest_port: 443 });
-export const topAclRulesExample = topExampleOf({ acl_rule_matched: 'web for staff at work' });
-export const topCloseReasonsExample = topExampleOf({ close_reason: 'client_eof' });
+/** By rule, close reason and status sessions count at their end. */
+const atEnd = { ...figures, sessions_started: null };
+const topUsersExample = topExampleOf({ user: 'alice' });
+const topDestinationsExample = topExampleOf({ dest_host: 'example.com' });
+
+export const topExamples = {
+  user: topUsersExample,
+  dest_host: topDestinationsExample,
+  dest_ip: topExampleOf({ dest_ip: '93.184.215.14' }),
+  dest_port: topExampleOf({ dest_port: 443 }),
+  source_ip: topExampleOf({ source_ip: '192.0.2.10' }),
+  protocol: topExampleOf({ protocol: 'tcp' }),
+  proxy_id: topExampleOf({ proxy_id: 'proxy-1' }),
+  acl_rule_matched: topExampleOf({ acl_rule_matched: 'web for staff at work' }, atEnd),
+  close_reason: topExampleOf({ close_reason: 'client_eof' }, atEnd),
+  status: topExampleOf({ status: 'closed' }, atEnd),
+};
 
 const period = {
-  ...measures,
+  ...figures,
   unique_users: 1,
   unique_destinations: 1,
   unique_sources: 1,
@@ -141,9 +150,9 @@ const period = {
 
 export const statsExample = {
   ...answer,
-  active: 1,
+  sessions_open: 1,
   current: period,
-  previous_range: { from: '2026-01-30T00:00:00.000Z', to: '2026-01-30T12:01:00.000Z' },
+  previous_range: { from: '2026-01-30T00:00:00.000Z', to: '2026-01-30T12:00:59.000Z' },
   previous: period,
   top_users: topUsersExample.items,
   top_destinations: topDestinationsExample.items,
@@ -160,44 +169,40 @@ const trend = {
       bytes_received: [0, 6_415_999, 924_113],
       packets_sent: [0, 398, 14],
       packets_received: [0, 5_132, 98],
-      started: [0, 29, 2],
-      closed: [0, 25, 1],
-      failed: [0, 2, 0],
-      rejected: [0, 2, 0],
-      active: [0, 0, 1],
+      sessions_started: [0, 29, 2],
+      sessions_closed: [0, 25, 1],
+      sessions_failed: [0, 2, 0],
+      sessions_rejected: [0, 2, 0],
+      sessions_open: [0, 0, 1],
     },
   ],
 };
 
 export const trafficExample = { ...answer, ...trend, split: null };
 
-const flow = {
-  sessions: topSums.sessions,
-  bytes: topSums.bytes,
-  bytes_sent: sums.bytes_sent,
-  bytes_received: sums.bytes_received,
-};
-
 export const flowsExample = {
   ...answer,
-  by: 'bytes',
-  items: [{ user: 'alice', dest_host: 'example.com', dest_port: 443, ...flow }],
+  sort: 'bytes',
+  items: [{ user: 'alice', dest_host: 'example.com', dest_port: 443, ...figures }],
   other: null,
-  total: flow,
+  total: figures,
 };
 
 const profile = {
   ...answer,
   first_seen: '2026-01-02T08:14:11.030Z',
   last_seen: '2026-01-31T12:00:35.000Z',
-  active: 1,
-  totals: measures,
+  sessions_open: 1,
+  totals: figures,
   trend,
-  busiest_hours: Array.from({ length: 24 }, (_, hour) => ({
-    hour,
-    sessions: hour === 11 ? 29 : hour === 12 ? 2 : 0,
-    bytes: hour === 11 ? 6_462_379 : hour === 12 ? 925_943 : 0,
-  })),
+  busiest_hours: {
+    range: answer.range,
+    hours: Array.from({ length: 24 }, (_, hour) => ({
+      hour,
+      sessions_started: hour === 11 ? 29 : hour === 12 ? 2 : 0,
+      bytes: hour === 11 ? 6_462_379 : hour === 12 ? 925_943 : 0,
+    })),
+  },
 };
 
 export const userProfileExample = {
@@ -214,8 +219,12 @@ export const destinationProfileExample = {
 export const streamSessionExample = { ...openSession, seq: 4 };
 export const streamCountersExample = {
   as_of: '2026-01-31T12:00:35.000Z',
-  active: 1,
-  today: measures,
+  sessions_open: 1,
+  today: figures,
+};
+export const streamGapExample = {
+  from: '2026-01-31T12:00:00.000Z',
+  to: '2026-01-31T12:00:31.000Z',
 };
 
 export const clashConnectionsExample = {

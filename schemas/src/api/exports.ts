@@ -3,6 +3,7 @@ export * from './export.js';
 export * from './filters.js';
 export * from './flows.js';
 export * from './measures.js';
+export * from './moment.js';
 export * from './problem.js';
 export * from './profile.js';
 export * from './session.js';

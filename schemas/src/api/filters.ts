@@ -3,20 +3,9 @@ import { SESSION_STATUSES } from '../events/close-reason.js';
 import type { SessionStatus } from '../events/close-reason.js';
 import { fieldOf, FIELDS, FILTER_FIELDS } from '../events/fields.js';
 import type { FilterField } from '../events/fields.js';
-import {
-  addressOrBlock,
-  decimal,
-  hostPattern,
-  instant,
-  port,
-  several,
-  text,
-  whole,
-} from './values.js';
+import { addressOrBlock, hostPattern, port, several, text, whole } from './values.js';
 
-const MAX_DURATION_SECS = 3_153_600_000;
-
-/** What a field's filter gives to the handler of a request. */
+/** What a field's filter gives to the handler of a request. An empty text stands for null. */
 type FilterValue<N extends FilterField> = N extends 'status'
   ? SessionStatus[]
   : (typeof FIELDS)[N]['filter'] extends 'equals'
@@ -30,84 +19,79 @@ type PlainFilterParams = {
 
 /** One value of a field in a query string. */
 function itemOf(name: FilterField): z.ZodType {
-  const { value } = fieldOf(name);
+  const { value, filter } = fieldOf(name);
   if (name === 'status') return z.enum(SESSION_STATUSES);
+  if (filter === 'suffix') return hostPattern;
+  if (filter === 'cidr') return addressOrBlock;
   if (value.kind === 'choice') return z.enum(value.values);
   return value.kind === 'integer' ? port : text;
 }
 
+/** What a filter's description says of its values. */
+const FORMS = {
+  equals: '',
+  one_of: '; exact; may be repeated',
+  suffix: '; exact, or *.example.com for every name below it; may be repeated',
+  cidr: '; address or CIDR block; may be repeated',
+} as const;
+
 function filterOf(name: FilterField): z.ZodType {
-  const { filter, description } = fieldOf(name);
-  switch (filter) {
-    case 'equals':
-      return itemOf(name).optional().describe(description);
-    case 'suffix':
-      return several(hostPattern)
-        .optional()
-        .describe(
-          `${description}; exact, or *.example.com for every name below it; may be repeated`,
-        );
-    case 'cidr':
-      return several(addressOrBlock)
-        .optional()
-        .describe(`${description}; address or CIDR block; may be repeated`);
-    default:
-      return several(itemOf(name)).optional().describe(`${description}; exact; may be repeated`);
-  }
+  const { filter = 'one_of', description, value } = fieldOf(name);
+  // What is null has no name: the empty text selects it.
+  const isNullable = value.nullable === true;
+  const item = isNullable ? z.union([z.literal(''), itemOf(name)]) : itemOf(name);
+  const params = filter === 'equals' ? item : several(item);
+  const none = isNullable ? '; empty for none' : '';
+  return params.optional().describe(`${description}${FORMS[filter]}${none}`);
 }
 
-/** Filters by what a session is. All that are given must hold. */
-export const attributeFilterParams = {
+/** Filters by how much: of both ways together, and of how long. An open session lasts until it was last heard of. */
+export const BOUNDS = {
+  min_duration_ms: { of: 'duration_ms', end: 'least' },
+  max_duration_ms: { of: 'duration_ms', end: 'most' },
+  min_bytes: { of: 'bytes', end: 'least' },
+  max_bytes: { of: 'bytes', end: 'most' },
+} as const;
+export type BoundName = keyof typeof BOUNDS;
+export const BOUND_NAMES = Object.keys(BOUNDS) as BoundName[];
+
+const MEASURED = {
+  duration_ms: 'milliseconds; an open session lasts until it was last heard of',
+  bytes: 'bytes, both ways together',
+} as const;
+
+function boundOf(name: BoundName) {
+  const { of, end } = BOUNDS[name];
+  return whole(0, Number.MAX_SAFE_INTEGER).optional().describe(`at ${end} so many ${MEASURED[of]}`);
+}
+
+/** The filters of every question. All that are given must hold. */
+export const filterParams = {
   ...(Object.fromEntries(
     FILTER_FIELDS.map((name) => [name, filterOf(name)]),
   ) as unknown as PlainFilterParams),
-  min_duration_secs: decimal(0, MAX_DURATION_SECS)
-    .optional()
-    .describe('at least this long; an open session lasts until it was last heard of'),
-  max_duration_secs: decimal(0, MAX_DURATION_SECS).optional().describe('at most this long'),
-  min_bytes: whole(0, Number.MAX_SAFE_INTEGER)
-    .optional()
-    .describe('at least this many bytes, both ways together'),
-  max_bytes: whole(0, Number.MAX_SAFE_INTEGER)
-    .optional()
-    .describe('at most this many bytes, both ways together'),
+  ...(Object.fromEntries(BOUND_NAMES.map((name) => [name, boundOf(name)])) as {
+    readonly [N in BoundName]: ReturnType<typeof boundOf>;
+  }),
 };
 
-/** Filters of lists of sessions: by what they are, and by when they were. */
-export const sessionFilterParams = {
-  ...attributeFilterParams,
-  start_after: instant.optional().describe('started at or after this time'),
-  start_before: instant.optional().describe('started before this time'),
-  overlap_after: instant.optional().describe('open at or after this time: not ended before it'),
-  overlap_before: instant.optional().describe('open before this time: started before it'),
-};
+export type FilterName = keyof typeof filterParams;
+export const FILTER_NAMES = Object.keys(filterParams) as FilterName[];
+/** Filters as they were parsed. */
+export type FilterParams = z.output<z.ZodObject<typeof filterParams>>;
 
 /** The problems of bounds that exclude each other. */
-export function checkFilterRanges(
-  filters: {
-    start_after?: number | undefined;
-    start_before?: number | undefined;
-    overlap_after?: number | undefined;
-    overlap_before?: number | undefined;
-    min_duration_secs?: number | undefined;
-    max_duration_secs?: number | undefined;
-    min_bytes?: number | undefined;
-    max_bytes?: number | undefined;
-  },
+export function checkFilters(
+  filters: Partial<Readonly<Record<BoundName, number | undefined>>>,
   ctx: z.core.$RefinementCtx,
 ): void {
-  const pairs = [
-    ['start_before', filters.start_after, filters.start_before],
-    ['overlap_before', filters.overlap_after, filters.overlap_before],
-    ['max_duration_secs', filters.min_duration_secs, filters.max_duration_secs],
-    ['max_bytes', filters.min_bytes, filters.max_bytes],
-  ] as const;
-  for (const [parameter, low, high] of pairs) {
+  for (const of of ['duration_ms', 'bytes'] as const) {
+    const [low, high] = [filters[`min_${of}`], filters[`max_${of}`]];
     if (low !== undefined && high !== undefined && high < low) {
       ctx.addIssue({
         code: 'custom',
-        path: [parameter],
-        message: `must not lie below the other end of the range`,
+        path: [`max_${of}`],
+        message: `must not be less than min_${of}`,
       });
     }
   }

@@ -9,33 +9,73 @@ export const RESOLUTIONS = ['minute', 'hour', 'day'] as const;
 
 /** What an answer over a range was computed from, and how fresh it is. */
 export const answerMeta = {
-  range: timeRange,
+  range: timeRange.describe('the range that was asked for; sessions are counted in exactly this'),
+  bytes_range: timeRange.describe(
+    'the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC)',
+  ),
   time_zone: z.string(),
-  resolution: z
-    .enum(RESOLUTIONS)
-    .describe('the finest table that was read: traffic is exact to the minute'),
+  resolution: z.enum(RESOLUTIONS).describe('the finest table that was read'),
   stale_hours: counter.describe(
     'hours of the range that changed and are answered by sums from before the change; 0 as a rule',
   ),
   incomplete_minutes: counter.describe(
-    'minutes of the range that are known no longer in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS): what moved in them is not counted, and of a pair of user and destination its sessions neither; 0 as a rule',
+    'minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule',
   ),
   as_of: wireTime.describe('when the question was put to the tables'),
   data_until: wireTime
     .nullable()
-    .describe('the newest event that had been stored then; null where there is none'),
+    .describe('the newest event that had been stored then; null if there is none'),
 };
 
+const startedCounter = counter
+  .nullable()
+  .describe(
+    'started in the range; null by rule, close reason and status: there sessions count at their end',
+  );
+
 /**
- * What is counted over a range. Sessions started are counted at their start; closed, failed and
- * rejected ones, and their durations, at their end; bytes and packets in the UTC minute in which
- * they moved.
+ * What is counted over a range, under the same names everywhere. `sessions_started` counts at the
+ * start; the counts of ends, and durations, at the end; bytes and packets in the UTC minute in which they
+ * moved.
  */
-export const measures = {
-  started: counter,
-  closed: counter,
-  failed: counter,
-  rejected: counter,
+export const figures = {
+  sessions_started: counter.describe('started in the range'),
+  sessions_ended: counter.describe('ended in the range: closed, failed and rejected together'),
+  sessions_closed: counter.describe('ended in the range with status closed'),
+  sessions_failed: counter.describe('ended in the range with status failed'),
+  sessions_rejected: counter.describe('ended in the range with status rejected_by_acl'),
+  bytes: counter.describe('both ways together'),
   ...counters.shape,
   duration_ms: counter.describe('sum over the sessions that ended in the range'),
 };
+
+/** The same of one key of a dimension. */
+export const keyFigures = { ...figures, sessions_started: startedCounter };
+
+const figuresObject = z.object(figures);
+export type Figures = z.infer<typeof figuresObject>;
+const keyFiguresObject = z.object(keyFigures);
+export type KeyFigures = z.infer<typeof keyFiguresObject>;
+
+export const FIGURE_NAMES = Object.keys(figures) as (keyof Figures)[];
+
+/** By what lists of sums are sorted, the most first. */
+export const SUM_SORTS = [
+  'bytes',
+  'bytes_sent',
+  'bytes_received',
+  'sessions_started',
+  'sessions_ended',
+  'sessions_closed',
+  'sessions_failed',
+  'sessions_rejected',
+  'packets_sent',
+  'packets_received',
+  'duration_ms',
+] as const satisfies readonly (keyof Figures)[];
+export type SumSort = (typeof SUM_SORTS)[number];
+
+export const sumSort = z
+  .enum(SUM_SORTS)
+  .default('bytes')
+  .describe('the most of this first; equals by sessions_started, then by name');

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { destinationProfileExample, userProfileExample } from './examples.js';
-import { answerMeta, measures } from './measures.js';
+import { checkFilters, filterParams } from './filters.js';
+import { answerMeta, figures, timeRange } from './measures.js';
 import { wireTime } from '../events/values.js';
+import { moment } from './moment.js';
 import { topDestination, topUser } from './top.js';
 import { traffic } from './traffic.js';
 import { API_LIMITS, checkRange, rangeParams, text, whole } from './values.js';
@@ -13,19 +15,21 @@ export const destinationParams = z.strictObject({ dest_host: text });
 export const profileQuery = z
   .strictObject({
     ...rangeParams,
-    from: rangeParams.from.describe(
-      'start of the range, included; default: 30 days before its end',
-    ),
+    from: moment
+      .optional()
+      .describe('start of the range, included; default: 30 days before its end'),
+    ...filterParams,
     limit: whole(1, API_LIMITS.top_max)
       .default(API_LIMITS.top_default)
       .describe('counterparts that are shown'),
   })
-  .superRefine(checkRange);
+  .superRefine(checkRange)
+  .superRefine(checkFilters);
 export type ProfileQuery = z.infer<typeof profileQuery>;
 
 const busyHour = z.object({
   hour: z.int().min(0).max(23).describe('on the clock of time_zone'),
-  sessions: counter,
+  sessions_started: counter,
   bytes: counter,
 });
 
@@ -33,10 +37,17 @@ const profile = {
   ...answerMeta,
   first_seen: wireTime.describe('start of the first session ever'),
   last_seen: wireTime.describe('when any of its sessions was last heard of'),
-  active: counter.describe('sessions open now'),
-  totals: z.object(measures).describe('of the range'),
+  sessions_open: counter.describe('open at the end of the range'),
+  totals: z.object(figures).describe('of the range'),
   trend: traffic.pick({ interval: true, buckets: true, series: true }),
-  busiest_hours: z.array(busyHour).describe('the range by hour of the day, 24 entries'),
+  busiest_hours: z
+    .object({
+      range: timeRange.describe(
+        'what is counted: at most the last 92 days of the range, and the last 7 in a zone whose hours are not those of UTC',
+      ),
+      hours: z.array(busyHour).describe('24 entries'),
+    })
+    .describe('by hour of the day'),
 };
 
 export const userProfile = z

@@ -15,25 +15,54 @@ import {
   timelineExample,
 } from './examples.js';
 import { formatParam } from './export.js';
-import { checkFilterRanges, sessionFilterParams } from './filters.js';
-import { cursor, optionalPageSize, pageSize } from './values.js';
+import { checkFilters, filterParams } from './filters.js';
+import { figures } from './measures.js';
+import { checkRange, cursor, flag, openRangeParams, optionalPageSize, pageSize } from './values.js';
 
-export const SESSION_SORTS = ['started_at', 'duration_ms', 'bytes'] as const;
+export const SESSION_SORTS = ['started_at', 'ended_at', 'duration_ms', 'bytes'] as const;
 export const SORT_ORDERS = ['desc', 'asc'] as const;
+
+/** Which sessions a range means. */
+export const SESSIONS_IN = ['started', 'ended', 'open'] as const;
+export type SessionsIn = (typeof SESSIONS_IN)[number];
+
+const fieldNames = z
+  .string()
+  .max(1_024)
+  .regex(/^[a-z_]+(?:,[a-z_]+)*$/, 'must be names of fields with commas between')
+  .transform((names, ctx): SessionField[] => {
+    const known = SESSION_FIELDS.filter((name) => names.split(',').includes(name));
+    const unknown = names.split(',').filter((name) => !known.some((each) => each === name));
+    if (unknown.length === 0) return known;
+    ctx.addIssue({
+      code: 'custom',
+      message: `there is no field ${unknown.slice(0, 3).join(', ')}; there are ${SESSION_FIELDS.join(', ')}`,
+    });
+    return z.NEVER;
+  })
+  .optional()
+  .describe('only these fields of each session, with commas between; default: all')
+  .meta({ examples: ['session_id,user,dest_host,bytes_sent'] });
 
 export const sessionsQuery = z
   .strictObject({
-    ...sessionFilterParams,
+    ...openRangeParams,
+    in: z
+      .enum(SESSIONS_IN)
+      .default('started')
+      .describe('sessions that started in the range, ended in it, or were open at any time in it'),
+    ...filterParams,
     sort: z.enum(SESSION_SORTS).default('started_at'),
     order: z.enum(SORT_ORDERS).default('desc'),
     limit: optionalPageSize,
     cursor: cursor.optional(),
+    fields: fieldNames,
+    totals: flag.describe('true: adds the totals of all sessions that pass, on all pages'),
     ...formatParam,
   })
-  .superRefine(checkFilterRanges);
-
+  .superRefine(checkRange)
+  .superRefine(checkFilters);
 export type SessionsQuery = z.infer<typeof sessionsQuery>;
-export type SessionFilters = Omit<SessionsQuery, 'sort' | 'order' | 'limit' | 'cursor' | 'format'>;
 
 type Answer<N extends FieldName> = (typeof FIELDS)[N]['value']['answer'];
 
@@ -73,16 +102,32 @@ export type Session = z.infer<typeof session>;
 
 const nextCursor = z.string().nullable().describe('the next page, null after the last one');
 
+/** A session with only the fields that were asked for. */
+const someFields = session.partial().meta({ id: 'SessionFields' });
+
+/** The sums of whole sessions: what they moved before and after the range counts, too. */
+export const sessionTotals = z
+  .object({
+    sessions: counter,
+    bytes: figures.bytes,
+    ...counters.shape,
+    duration_ms: counter.describe('an open session lasts until it was last heard of'),
+  })
+  .meta({ id: 'SessionTotals' });
+export type SessionTotals = z.infer<typeof sessionTotals>;
+
 export const sessionsPage = z
-  .object({ items: z.array(session), next_cursor: nextCursor })
+  .object({
+    items: z.array(someFields).describe('whole sessions, unless `fields` says which of theirs'),
+    next_cursor: nextCursor,
+    totals: sessionTotals.optional().describe('with totals=true'),
+  })
   .meta({ id: 'SessionsPage', examples: [sessionsPageExample] });
 export type SessionsPage = z.infer<typeof sessionsPage>;
 
-const { status: _status, close_reason: _closeReason, ...activeFilterParams } = sessionFilterParams;
-
 export const activeSessionsQuery = z
-  .strictObject({ ...activeFilterParams, limit: pageSize, cursor: cursor.optional() })
-  .superRefine(checkFilterRanges);
+  .strictObject({ ...filterParams, limit: pageSize, cursor: cursor.optional() })
+  .superRefine(checkFilters);
 export type ActiveSessionsQuery = z.infer<typeof activeSessionsQuery>;
 
 const rate = z.number().nonnegative().describe('bytes per second, over `rate_window_ms`');
@@ -168,6 +213,12 @@ export const timelineEvent = z
 export type TimelineEvent = z.infer<typeof timelineEvent>;
 
 export const timelinePage = z
-  .object({ items: z.array(timelineEvent), next_cursor: nextCursor })
+  .object({
+    items: z.array(timelineEvent),
+    expired: z
+      .boolean()
+      .describe('true: the events of this session are no longer kept (RETENTION_EVENTS)'),
+    next_cursor: nextCursor,
+  })
   .meta({ id: 'TimelinePage', examples: [timelineExample] });
 export type TimelinePage = z.infer<typeof timelinePage>;

@@ -1,19 +1,23 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { statsExample } from './examples.js';
-import { answerMeta, measures, timeRange } from './measures.js';
+import { checkFilters, filterParams } from './filters.js';
+import { answerMeta, figures, timeRange } from './measures.js';
 import { topDestination, topUser } from './top.js';
 import { checkRange, rangeParams } from './values.js';
 
-export const statsQuery = z.strictObject(rangeParams).superRefine(checkRange);
+export const statsQuery = z
+  .strictObject({ ...rangeParams, ...filterParams })
+  .superRefine(checkRange)
+  .superRefine(checkFilters);
 export type StatsQuery = z.infer<typeof statsQuery>;
 
-const quantile = z.number().nonnegative().nullable();
+const quantile = counter.nullable();
 
 /** The counts of one period. */
 export const periodStats = z
   .object({
-    ...measures,
+    ...figures,
     unique_users: counter.describe('of sessions started in the range'),
     unique_destinations: counter.describe('of sessions started in the range'),
     unique_sources: counter.describe('of sessions started in the range'),
@@ -27,10 +31,10 @@ export type PeriodStats = z.infer<typeof periodStats>;
 export const stats = z
   .object({
     ...answerMeta,
-    active: counter.describe('sessions open now'),
+    sessions_open: counter.describe('open at the end of the range'),
     current: periodStats,
     previous_range: timeRange.describe(
-      'of today: yesterday up to the same time; else the same length just before',
+      'as long as the range and just before it; of whole months, or of a month up to a time, the month before; of days the same number of days; of a day up to a time, the day before up to the same time',
     ),
     previous: periodStats,
     top_users: z.array(topUser).describe('by bytes, at most 10'),

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
-import { streamCountersExample, streamSessionExample } from './examples.js';
-import { measures } from './measures.js';
-import { checkFilterRanges, sessionFilterParams } from './filters.js';
+import { streamCountersExample, streamGapExample, streamSessionExample } from './examples.js';
+import { checkFilters, filterParams } from './filters.js';
+import { figures } from './measures.js';
 import { wireTime } from '../events/values.js';
 import { session } from './session.js';
 import { several } from './values.js';
@@ -12,12 +12,12 @@ export type StreamEventType = (typeof STREAM_EVENT_TYPES)[number];
 
 export const streamQuery = z
   .strictObject({
-    ...sessionFilterParams,
+    ...filterParams,
     type: several(z.enum(STREAM_EVENT_TYPES))
       .optional()
       .describe('only these events; may be repeated; default: all'),
   })
-  .superRefine(checkFilterRanges);
+  .superRefine(checkFilters);
 export type StreamQuery = z.infer<typeof streamQuery>;
 
 /** `data` of the events started, changed and closed: the session as that event left it. */
@@ -30,10 +30,15 @@ export type StreamSession = z.infer<typeof streamSession>;
 export const streamCounters = z
   .object({
     as_of: wireTime,
-    active: counter.describe('sessions open now'),
-    today: z.object(measures).describe('since midnight UTC'),
+    sessions_open: counter.describe('open now'),
+    today: z.object(figures).describe('since midnight UTC'),
   })
   .meta({ id: 'StreamCounters', examples: [streamCountersExample] });
 export type StreamCounters = z.infer<typeof streamCounters>;
+
+/** `data` of the event gap: events of this time were left out. Read the state again. */
+export const streamGap = z
+  .object({ from: wireTime, to: wireTime })
+  .meta({ id: 'StreamGap', examples: [streamGapExample] });
 
 export { streamCountersExample, streamSessionExample };

@@ -1,101 +1,101 @@
 import { z } from 'zod';
-import { CLOSE_REASONS } from '../events/close-reason.js';
-import { counter, counters } from '../events/counters.js';
-import {
-  topAclRulesExample,
-  topCloseReasonsExample,
-  topDestinationsExample,
-  topPortsExample,
-  topSourcesExample,
-  topUsersExample,
-} from './examples.js';
+import { CLOSE_REASONS, FINAL_STATUSES } from '../events/close-reason.js';
+import { PROTOCOLS } from '../events/choices.js';
+import { topExamples } from './examples.js';
 import { formatParam } from './export.js';
-import { answerMeta } from './measures.js';
-import { attributeFilterParams, checkFilterRanges } from './filters.js';
-import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
+import { checkFilters, filterParams } from './filters.js';
+import { answerMeta, keyFigures, sumSort, SUM_SORTS, timeRange } from './measures.js';
+import { API_LIMITS, checkRange, cursor, flag, rangeParams, whole } from './values.js';
 
-export const TOP_MEASURES = [
-  'bytes',
-  'bytes_sent',
-  'bytes_received',
-  'sessions',
-  'duration_ms',
-  'rejected',
-] as const;
-export type TopMeasure = (typeof TOP_MEASURES)[number];
+/**
+ * What can be ranked, and what traffic can be split by: the fields of a session under their own
+ * names. `path` is the last part of the list's address.
+ */
+export const TOP_LISTS = {
+  user: { path: 'users', key: z.string() },
+  dest_host: { path: 'destinations', key: z.string() },
+  dest_ip: { path: 'destination-addresses', key: z.string().nullable() },
+  dest_port: { path: 'ports', key: z.int() },
+  source_ip: { path: 'sources', key: z.string() },
+  protocol: { path: 'protocols', key: z.enum(PROTOCOLS) },
+  proxy_id: { path: 'proxies', key: z.string() },
+  acl_rule_matched: { path: 'acl-rules', key: z.string().nullable() },
+  close_reason: { path: 'close-reasons', key: z.enum(CLOSE_REASONS) },
+  status: { path: 'statuses', key: z.enum(FINAL_STATUSES) },
+} as const;
 
-/** What is summed per key. */
-const topSums = {
-  sessions: counter.describe(
-    'started in the range; of ACL rules and close reasons: ended in the range',
-  ),
-  bytes: counter.describe('both ways together'),
-  ...counters.shape,
-  duration_ms: counter.describe('of the sessions that ended in the range'),
-  rejected: counter.describe('by the ACL, in the range'),
-};
-const sums = z.object(topSums);
-export type TopSums = z.infer<typeof sums>;
+export type TopField = keyof typeof TOP_LISTS;
+export const TOP_FIELDS = Object.keys(TOP_LISTS) as TopField[];
 
-const share = z.number().min(0).max(1).describe('of the total, by the measure asked for');
+const share = z.number().min(0).max(1).describe('of the total, by `sort`');
 
-export const topUser = z.object({ user: z.string(), ...topSums, share }).meta({ id: 'TopUser' });
-export const topDestination = z
-  .object({ dest_host: z.string(), ...topSums, share })
-  .meta({ id: 'TopDestination' });
-const topSource = z.object({ source_ip: z.string(), ...topSums, share }).meta({ id: 'TopSource' });
-const topPort = z.object({ dest_port: z.int(), ...topSums, share }).meta({ id: 'TopPort' });
-const topAclRule = z
-  .object({
-    acl_rule_matched: z.string().nullable().describe('null where no rule matched'),
-    ...topSums,
-    share,
-  })
-  .meta({ id: 'TopAclRule' });
-const topCloseReason = z
-  .object({ close_reason: z.enum(CLOSE_REASONS), ...topSums, share })
-  .meta({ id: 'TopCloseReason' });
+function itemOf<F extends TopField>(field: F, id: string) {
+  const { key } = TOP_LISTS[field] as { readonly key: (typeof TOP_LISTS)[F]['key'] };
+  return z
+    .object({
+      ...({ [field]: key } as { readonly [K in F]: (typeof TOP_LISTS)[F]['key'] }),
+      ...keyFigures,
+      share,
+      previous: z
+        .object(keyFigures)
+        .optional()
+        .describe('the same in `previous_range`, with previous=true'),
+    })
+    .meta({ id });
+}
+
+export const topUser = itemOf('user', 'TopUser');
+export const topDestination = itemOf('dest_host', 'TopDestination');
 
 export const topQuery = z
   .strictObject({
     ...rangeParams,
-    by: z.enum(TOP_MEASURES).default('bytes'),
+    sort: sumSort,
     limit: whole(1, API_LIMITS.top_max)
       .optional()
-      .describe(`default: ${API_LIMITS.top_default}, and all in an export`),
-    ...attributeFilterParams,
+      .describe(`keys of one page; default: ${API_LIMITS.top_default}, and all in an export`),
+    cursor: cursor
+      .optional()
+      .describe('next_cursor of the page before: the range stays that of the first page'),
+    previous: flag.describe('true: adds the same figures of the period before to each item'),
+    ...filterParams,
     ...formatParam,
   })
   .superRefine(checkRange)
-  .superRefine(checkFilterRanges);
+  .superRefine(checkFilters);
 export type TopQuery = z.infer<typeof topQuery>;
 
-/** The answer of a top list whose rows are `item`. */
-function topListOf<T extends z.ZodType>(item: T) {
-  return z.object({
-    ...answerMeta,
-    by: z.enum(TOP_MEASURES),
-    items: z.array(item),
-    other: sums.nullable().describe('everything that is not in items; null where that is nothing'),
-    total: sums,
-  });
+function listOf<T extends z.ZodType>(item: T, id: string, field: TopField) {
+  return z
+    .object({
+      ...answerMeta,
+      sort: z.enum(SUM_SORTS),
+      items: z.array(item).describe('every key with any activity, page by page'),
+      other: z
+        .object(keyFigures)
+        .nullable()
+        .describe('everything that is not in items; null if that is nothing, and on later pages'),
+      total: z.object(keyFigures),
+      previous_range: timeRange.optional().describe('with previous=true'),
+      next_cursor: z.string().nullable().describe('the next page, null after the last one'),
+    })
+    .meta({ id, examples: [topExamples[field]] });
 }
 
-export const topUsers = topListOf(topUser).meta({ id: 'TopUsers', examples: [topUsersExample] });
-export const topDestinations = topListOf(topDestination).meta({
-  id: 'TopDestinations',
-  examples: [topDestinationsExample],
-});
-export const topSources = topListOf(topSource).meta({
-  id: 'TopSources',
-  examples: [topSourcesExample],
-});
-export const topPorts = topListOf(topPort).meta({ id: 'TopPorts', examples: [topPortsExample] });
-export const topAclRules = topListOf(topAclRule).meta({
-  id: 'TopAclRules',
-  examples: [topAclRulesExample],
-});
-export const topCloseReasons = topListOf(topCloseReason).meta({
-  id: 'TopCloseReasons',
-  examples: [topCloseReasonsExample],
-});
+/** The answers of the lists, by field. */
+export const topAnswers = {
+  user: listOf(topUser, 'TopUsers', 'user'),
+  dest_host: listOf(topDestination, 'TopDestinations', 'dest_host'),
+  dest_ip: listOf(itemOf('dest_ip', 'TopDestinationAddress'), 'TopDestinationAddresses', 'dest_ip'),
+  dest_port: listOf(itemOf('dest_port', 'TopPort'), 'TopPorts', 'dest_port'),
+  source_ip: listOf(itemOf('source_ip', 'TopSource'), 'TopSources', 'source_ip'),
+  protocol: listOf(itemOf('protocol', 'TopProtocol'), 'TopProtocols', 'protocol'),
+  proxy_id: listOf(itemOf('proxy_id', 'TopProxy'), 'TopProxies', 'proxy_id'),
+  acl_rule_matched: listOf(
+    itemOf('acl_rule_matched', 'TopAclRule'),
+    'TopAclRules',
+    'acl_rule_matched',
+  ),
+  close_reason: listOf(itemOf('close_reason', 'TopCloseReason'), 'TopCloseReasons', 'close_reason'),
+  status: listOf(itemOf('status', 'TopStatus'), 'TopStatuses', 'status'),
+} as const;

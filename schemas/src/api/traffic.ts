@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
+import { wireTime } from '../events/values.js';
 import { trafficExample } from './examples.js';
 import { formatParam } from './export.js';
-import { answerMeta } from './measures.js';
-import { attributeFilterParams, checkFilterRanges } from './filters.js';
-import { wireTime } from '../events/values.js';
-import { TOP_MEASURES } from './top.js';
+import { checkFilters, filterParams } from './filters.js';
+import { answerMeta, keyFigures, sumSort } from './measures.js';
+import { TOP_FIELDS } from './top.js';
+import type { TopField } from './top.js';
 import { API_LIMITS, checkRange, rangeParams, whole } from './values.js';
 
 export const TRAFFIC_INTERVALS = [
@@ -22,50 +23,68 @@ export const TRAFFIC_INTERVALS = [
   '1mo',
 ] as const;
 
-export const TRAFFIC_SPLITS = ['user', 'dest_host', 'protocol', 'status', 'proxy_id'] as const;
-export type TrafficSplit = (typeof TRAFFIC_SPLITS)[number];
-
 export const trafficQuery = z
   .strictObject({
     ...rangeParams,
     interval: z
       .enum(['auto', ...TRAFFIC_INTERVALS])
       .default('auto')
-      .describe('above an hour, the wall clock of time_zone decides where one begins'),
+      .describe('the wall clock of time_zone decides where one begins'),
     points: whole(1, API_LIMITS.buckets_max)
       // A month by six hours, begun in the middle of one.
       .default(121)
       .describe('with interval=auto: the finest interval with at most this many points'),
-    split: z.enum(TRAFFIC_SPLITS).optional().describe('one series per value, and one for others'),
+    split: z.enum(TOP_FIELDS).optional().describe('one series per value, and one for others'),
     series: whole(1, API_LIMITS.series_max)
       .default(5)
       .describe('with split: the number of values that get a series of their own'),
-    by: z.enum(TOP_MEASURES).default('bytes').describe('with split: the measure that ranks them'),
-    ...attributeFilterParams,
+    sort: sumSort.describe('with split: the figure that ranks them'),
+    shape: z
+      .enum(['series', 'rows'])
+      .default('series')
+      .describe('rows: a plain array of one object per point and series'),
+    ...filterParams,
     ...formatParam,
   })
   .superRefine(checkRange)
-  .superRefine(checkFilterRanges);
+  .superRefine(checkFilters);
 export type TrafficQuery = z.infer<typeof trafficQuery>;
 
 const points = z.array(counter);
 
+/** The figures of a series, a value per bucket. */
+export const SERIES_FIGURES = [
+  'bytes_sent',
+  'bytes_received',
+  'packets_sent',
+  'packets_received',
+  'sessions_started',
+  'sessions_closed',
+  'sessions_failed',
+  'sessions_rejected',
+] as const;
+
 /** One line of a chart: a value per bucket. */
 export const trafficSeries = z
   .object({
-    key: z.string().nullable().describe('value of the split; null without split and for others'),
+    key: z
+      .union([z.string(), z.int()])
+      .nullable()
+      .describe('value of the split; null without split, for others, and for no value'),
     other: z.boolean().describe('the sum of all that have no series of their own'),
     bytes_sent: points,
     bytes_received: points,
     packets_sent: points,
     packets_received: points,
-    started: points.describe('0 where split by status: sessions count at their end then'),
-    closed: points,
-    failed: points,
-    rejected: points,
-    active: points
+    sessions_started: points
       .nullable()
-      .describe('sessions open at the end of the bucket; null where split by status'),
+      .describe('null where sessions count at their end: by rule, close reason and status'),
+    sessions_closed: points,
+    sessions_failed: points,
+    sessions_rejected: points,
+    sessions_open: points
+      .nullable()
+      .describe('open at the end of the bucket; null by rule, close reason and status'),
   })
   .meta({ id: 'TrafficSeries' });
 export type TrafficSeries = z.infer<typeof trafficSeries>;
@@ -74,7 +93,7 @@ export const traffic = z
   .object({
     ...answerMeta,
     interval: z.enum(TRAFFIC_INTERVALS),
-    split: z.enum(TRAFFIC_SPLITS).nullable(),
+    split: z.enum(TOP_FIELDS).nullable(),
     buckets: z
       .array(wireTime)
       .describe('start of each bucket; the first and the last may be shorter than the interval'),
@@ -82,3 +101,33 @@ export const traffic = z
   })
   .meta({ id: 'Traffic', examples: [trafficExample] });
 export type Traffic = z.infer<typeof traffic>;
+
+/** The key stands under the name of its field. */
+const splitKeys = Object.fromEntries(
+  TOP_FIELDS.map((field) => [
+    field,
+    z.union([z.string(), z.int()]).nullable().optional().describe(`with split=${field}`),
+  ]),
+) as unknown as {
+  readonly [F in TopField]: z.ZodOptional<z.ZodNullable<z.ZodUnion<[z.ZodString, z.ZodInt]>>>;
+};
+
+/** One point of one series, with shape=rows and in an export. */
+export const trafficRow = z
+  .object({
+    bucket: wireTime.describe('start of the bucket'),
+    ...splitKeys,
+    other: z.boolean().optional().describe('with split'),
+    bytes_sent: counter,
+    bytes_received: counter,
+    packets_sent: counter,
+    packets_received: counter,
+    sessions_started: keyFigures.sessions_started,
+    sessions_closed: counter,
+    sessions_failed: counter,
+    sessions_rejected: counter,
+    sessions_open: counter.nullable(),
+  })
+  .meta({ id: 'TrafficRow' });
+export type TrafficRow = z.infer<typeof trafficRow>;
+export const trafficRows = z.array(trafficRow);

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { moment, period } from './moment.js';
+import type { Moment, Period } from './moment.js';
 
 /** Bounds of what a request may ask for. A value beyond them is a 400 that names the parameter. */
 export const API_LIMITS = {
@@ -9,7 +11,7 @@ export const API_LIMITS = {
   text_chars: 1_024,
   cursor_chars: 4_096,
   top_default: 10,
-  top_max: 100,
+  top_max: 1_000,
   /** Points of one series of `traffic`. */
   buckets_max: 1_500,
   /** Series of one split of `traffic`. */
@@ -20,50 +22,6 @@ export const API_LIMITS = {
   range_days_max: 3_660,
 } as const;
 
-const EARLIEST_MS = 0;
-/** ClickHouse's DateTime ends in February 2106. */
-const LATEST_MS = Date.UTC(2106, 0, 1);
-const DAY_MS = 86_400_000;
-
-const INSTANT =
-  /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)([Zz]|[+\- ]\d{2}:\d{2}))?$/;
-
-/** Milliseconds since 1970 of an RFC 3339 time or a date, or null. Finer fractions are cut off. */
-function parseInstant(text: string): number | null {
-  const match = INSTANT.exec(text);
-  if (match === null) return null;
-  const [, date = '', time, zone = 'Z'] = match;
-  // A date that does not exist (30 February) would roll over into the next month.
-  const day = Date.parse(`${date}T00:00:00.000Z`);
-  if (Number.isNaN(day) || !new Date(day).toISOString().startsWith(date)) return null;
-  if (time === undefined) return day;
-  const [clock = '', fraction = ''] = time.split('.');
-  const seconds = clock.length === 5 ? `${clock}:00` : clock;
-  if (seconds > '23:59:59') return null;
-  // In a URL `+` stands for a space; nobody means a space here.
-  const offset = zone.toUpperCase().replace(' ', '+');
-  const ms = Date.parse(`${date}T${seconds}.${fraction.slice(0, 3).padEnd(3, '0')}${offset}`);
-  return Number.isNaN(ms) ? null : ms;
-}
-
-/** A point in time in a query string; the handler sees milliseconds since 1970. */
-export const instant = z
-  .string()
-  .max(64)
-  .transform((text, ctx) => {
-    const ms = parseInstant(text);
-    if (ms === null || ms < EARLIEST_MS || ms >= LATEST_MS) {
-      ctx.addIssue({
-        code: 'custom',
-        message:
-          'must be a time from 1970 to 2105 such as 2026-01-31T23:59:59.999Z, 2026-01-31T12:00:00+02:00 or 2026-01-31',
-      });
-      return z.NEVER;
-    }
-    return ms;
-  })
-  .meta({ format: 'date-time', examples: ['2026-01-31T12:00:00.000Z'] });
-
 /** A whole number in a query string. `1e3`, `0x10`, blanks and empty text are refused. */
 export function whole(min: number, max: number) {
   const message = `must be a whole number from ${min} to ${max}`;
@@ -73,15 +31,11 @@ export function whole(min: number, max: number) {
   );
 }
 
-/** A number with an optional fraction in a query string. */
-export function decimal(min: number, max: number) {
-  const message = `must be a number from ${min} to ${max}`;
-  return z.preprocess(
-    (value) =>
-      typeof value === 'string' && /^\d{1,16}(?:\.\d{1,6})?$/.test(value) ? Number(value) : value,
-    z.number(message).min(min, message).max(max, message),
-  );
-}
+/** `true` or `false` in a query string. */
+export const flag = z
+  .enum(['true', 'false'])
+  .transform((value) => value === 'true')
+  .optional();
 
 /** A filter that may be given several times; a session passes if any value fits. */
 export function several<T extends z.ZodType>(item: T) {
@@ -152,26 +106,42 @@ export const cursor = z
   .max(API_LIMITS.cursor_chars)
   .regex(/^[A-Za-z0-9_-]+$/, 'must be the next_cursor of an earlier answer');
 
-/** `from` (included) and `to` (excluded), both optional. */
+/** One range everywhere, half-open. The handler resolves it by `time_zone`. */
 export const rangeParams = {
-  from: instant.optional().describe('start of the range, included; default: today'),
-  to: instant.optional().describe('end of the range, excluded; default: now'),
-  time_zone: timeZone.default('UTC').describe('what "today", days and weeks mean'),
+  from: moment
+    .optional()
+    .describe('start of the range, included; default: the start of the day that `to` lies in'),
+  to: moment.optional().describe('end of the range, excluded; default: now'),
+  period: period.optional().describe('a whole calendar month or day, in place of from and to'),
+  time_zone: timeZone
+    .default('UTC')
+    .describe('what days, weeks, months and dates without a time mean'),
 };
 
-/** The problems of a range, as sentences for `from` and `to`. */
+/** The same where no range means everything that is kept. */
+export const openRangeParams = {
+  ...rangeParams,
+  from: moment.optional().describe('start of the range, included; default: all that is kept'),
+  to: moment.optional().describe('end of the range, excluded; default: no end'),
+};
+
+/** What `from`, `to`, `period` and `time_zone` are after they were parsed. */
+export interface RangeParams {
+  readonly from?: Moment | undefined;
+  readonly to?: Moment | undefined;
+  readonly period?: Period | undefined;
+  readonly time_zone: string;
+}
+
+/** A period excludes the two ends. Whether they are in order shows when they are resolved. */
 export function checkRange(
-  range: { from?: number | undefined; to?: number | undefined },
+  range: Omit<RangeParams, 'time_zone'>,
   ctx: z.core.$RefinementCtx,
 ): void {
-  const { from, to } = range;
-  if (from === undefined || to === undefined) return;
-  if (to <= from) ctx.addIssue({ code: 'custom', path: ['to'], message: 'must lie after from' });
-  if (to - from > API_LIMITS.range_days_max * DAY_MS) {
-    ctx.addIssue({
-      code: 'custom',
-      path: ['from'],
-      message: `the range may span at most ${API_LIMITS.range_days_max} days`,
-    });
+  if (range.period === undefined) return;
+  for (const name of ['from', 'to'] as const) {
+    if (range[name] !== undefined) {
+      ctx.addIssue({ code: 'custom', path: [name], message: 'cannot stand beside period' });
+    }
   }
 }

@@ -20,7 +20,8 @@ import { measureRequests } from './http/metrics.js';
 import { serveOpenApi } from './http/openapi.js';
 import { serveOperations } from './http/operations.js';
 import { allowOrigins } from './http/origins.js';
-import { serveQuestions } from './http/routes.js';
+import { serveClash } from './clash/clash.js';
+import { serveQuestions } from './questions/questions.js';
 import { answerUpgrades, CONSTRAINTS } from './http/upgrades.js';
 import { endConnectionsInOrder } from './http/connections.js';
 import { NO_MASK } from './mask/mask.js';
@@ -99,32 +100,34 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   await allowOrigins(app, config.guard.origins);
   await serveOpenApi(app, config.version);
   serveOperations(app, deps);
-  await app.register(
-    async (api) => {
-      await guard(api, config.guard, deps);
-      const routed = {
-        ...deps,
-        contextOf: (request: FastifyRequest, reply: FastifyReply) =>
-          contextOf(request, reply, deps),
-        isStillAllowed: (request: FastifyRequest) => isStillAllowed(deps.authenticator, request),
-      };
-      serveQuestions(api, {
-        ...routed,
-        ...deps.exports,
-        lookups: createSessionLookups(deps),
-        densities: createDensityMemory(),
-        rates: createRates(deps),
-        version: config.version,
-      });
-      serveStream(api, {
-        ...routed,
-        config: config.stream,
-        metrics: deps.streamMetrics,
-      });
-      serveClashSockets(api, routed);
-    },
-    { prefix: '/api/v1' },
-  );
+  const routed = {
+    ...deps,
+    contextOf: (request: FastifyRequest, reply: FastifyReply) => contextOf(request, reply, deps),
+    isStillAllowed: (request: FastifyRequest) => isStillAllowed(deps.authenticator, request),
+  };
+  await app.register(async (guarded) => {
+    await guard(guarded, config.guard, deps);
+    await guarded.register(
+      async (api) => {
+        serveQuestions(api, {
+          ...routed,
+          ...deps.exports,
+          lookups: createSessionLookups(deps),
+          densities: createDensityMemory(),
+          rates: createRates(deps),
+        });
+        serveStream(api, { ...routed, config: config.stream, metrics: deps.streamMetrics });
+      },
+      { prefix: '/api/v1' },
+    );
+    await guarded.register(
+      async (clash) => {
+        serveClash(clash, { ...routed, version: config.version });
+        serveClashSockets(clash, routed);
+      },
+      { prefix: '/clash' },
+    );
+  });
   return app;
 }
 

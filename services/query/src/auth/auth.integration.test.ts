@@ -188,13 +188,15 @@ describe('a key that is tied to a user', () => {
     const from = new Date(nowMs - 10 * DAY_MS).toISOString();
     const to = new Date(nowMs + DAY_MS).toISOString();
     const { body } = await call(`/api/v1/stats?from=${from}&to=${to}`, keys.tied);
-    const stats = JSON.parse(body) as { current: { started: number; unique_users: number } };
-    expect(stats.current).toMatchObject({ started: own.length, unique_users: 1 });
+    const stats = JSON.parse(body) as {
+      current: { sessions_started: number; unique_users: number };
+    };
+    expect(stats.current).toMatchObject({ sessions_started: own.length, unique_users: 1 });
   });
 });
 
 describe('keys', () => {
-  const url = '/api/v1/version';
+  const url = '/clash/version';
 
   it('end when they are revoked, within ten seconds', async () => {
     const key = await createKey(database.clickhouse, { name: 'x', scope: ['read'] }, nowMs);
@@ -446,10 +448,10 @@ describe('tokens', () => {
     });
     const headers = { authorization: `Bearer ${await token({ scope: 'sockscope:read' })}` };
     isUp = false;
-    const down = await fresh.app.inject({ url: '/api/v1/version', headers });
+    const down = await fresh.app.inject({ url: '/clash/version', headers });
     expect([down.statusCode, down.headers['retry-after']]).toEqual([503, '5']);
     isUp = true;
-    const up = await fresh.app.inject({ url: '/api/v1/version', headers });
+    const up = await fresh.app.inject({ url: '/clash/version', headers });
     expect(up.statusCode).toBe(200);
     await fresh.close();
   });
@@ -462,7 +464,7 @@ describe('without authentication', () => {
       hosts: ['localhost', '127.0.0.1', '[::1]'],
     });
     const status = async (host: string) => {
-      const response = await open.app.inject({ url: '/api/v1/version', headers: { host } });
+      const response = await open.app.inject({ url: '/clash/version', headers: { host } });
       return response.statusCode;
     };
     expect(await status('127.0.0.1:8080')).toBe(200);
@@ -482,7 +484,7 @@ describe('rate limits', () => {
       rateLimitPerMinute: 3,
     });
     const ask = (key: string) =>
-      limited.app.inject({ url: '/api/v1/version', headers: { 'x-api-key': key } });
+      limited.app.inject({ url: '/clash/version', headers: { 'x-api-key': key } });
     const statuses: number[] = [];
     for (let i = 0; i < 5; i += 1) {
       statuses.push((await ask(keys.read)).statusCode);

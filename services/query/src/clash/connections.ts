@@ -1,36 +1,55 @@
-import type { ClashConnections } from '@sockscope/schemas/api';
+import type { ClashConnections, Session } from '@sockscope/schemas/api';
 import type { CoverageReader } from '../coverage/coverage.js';
-import type { Mask } from '../mask/mask.js';
 import { filterOf, restrictedTo } from '../filters/filters.js';
-import { addExactly } from '../sums/measures.js';
-import { openSessionsQuery } from '../sql/active.js';
+import type { Presenter } from '../mask/presenter.js';
+import { openSessionsQuery, openTotalsQuery } from '../sql/active.js';
 import type { OpenSession } from '../sql/active.js';
 import type { Asking, Store } from '../store/store.js';
+import { addExactly } from '../sums/measures.js';
 
 /** Such a dashboard draws every row: more of them would stop the browser. */
 const CONNECTIONS_MAX = 2_000;
 
-/** Open sessions, the newest first, as mihomo would tell of them. */
-export async function clashConnectionsOf(
+export interface OpenConnections {
+  readonly rows: readonly OpenSession[];
+  readonly totals: { readonly bytes_sent: number; readonly bytes_received: number };
+}
+
+/** Open sessions, the newest first, and the bytes of all of them. */
+export async function openConnections(
   { store, coverage }: { readonly store: Store; readonly coverage: CoverageReader },
-  who: { readonly onlyUser: string | null; readonly mask: Mask },
+  onlyUser: string | null,
   asking: Asking,
-): Promise<ClashConnections> {
-  const filter = filterOf(restrictedTo(who.onlyUser, {}));
-  const rows = await store.ask(
-    openSessionsQuery(await coverage.openFrom(), filter, CONNECTIONS_MAX),
-    asking,
-  );
-  const connections = rows.map((row) => connectionOf(row, who.mask));
+): Promise<OpenConnections> {
+  const filter = filterOf(restrictedTo(onlyUser, {}));
+  const fromMs = await coverage.openFrom();
+  const rows = await store.ask(openSessionsQuery(fromMs, filter, CONNECTIONS_MAX), asking);
+  if (rows.length < CONNECTIONS_MAX) return { rows, totals: sumOf(rows) };
+  const [totals] = await store.ask(openTotalsQuery(fromMs, filter), asking);
+  return { rows, totals: totals ?? sumOf(rows) };
+}
+
+function sumOf(rows: readonly OpenSession[]): OpenConnections['totals'] {
   return {
-    downloadTotal: connections.reduce((sum, each) => addExactly(sum, each.download), 0),
-    uploadTotal: connections.reduce((sum, each) => addExactly(sum, each.upload), 0),
-    memory: process.memoryUsage.rss(),
-    connections,
+    bytes_sent: rows.reduce((sum, row) => addExactly(sum, row.bytes_sent), 0),
+    bytes_received: rows.reduce((sum, row) => addExactly(sum, row.bytes_received), 0),
   };
 }
 
-function connectionOf(row: OpenSession, mask: Mask): ClashConnections['connections'][number] {
+/** The same as mihomo would tell of them. */
+export function shownConnections(
+  { rows, totals }: OpenConnections,
+  presenter: Presenter,
+): ClashConnections {
+  return {
+    downloadTotal: totals.bytes_received,
+    uploadTotal: totals.bytes_sent,
+    memory: process.memoryUsage.rss(),
+    connections: rows.map((row) => connectionOf(presenter.session<Session>(row))),
+  };
+}
+
+function connectionOf(row: Session): ClashConnections['connections'][number] {
   const isName = row.dest_host !== row.dest_ip;
   return {
     id: row.session_id,
@@ -43,12 +62,12 @@ function connectionOf(row: OpenSession, mask: Mask): ClashConnections['connectio
     metadata: {
       network: row.protocol,
       type: 'Socks5',
-      sourceIP: mask.address(row.source_ip),
+      sourceIP: row.source_ip,
       sourcePort: String(row.source_port),
       destinationIP: row.dest_ip ?? '',
       destinationPort: String(row.dest_port),
       host: isName ? row.dest_host : '',
-      inboundUser: mask.user(row.user),
+      inboundUser: row.user,
       inboundName: row.proxy_id,
       inboundIP: '',
       inboundPort: '0',

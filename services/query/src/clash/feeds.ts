@@ -1,8 +1,8 @@
 import type { ClashConnections } from '@sockscope/schemas/api';
 import type { CoverageReader } from '../coverage/coverage.js';
-import type { Mask } from '../mask/mask.js';
+import type { Presenter } from '../mask/presenter.js';
 import type { Asking, Store } from '../store/store.js';
-import { clashConnectionsOf } from './connections.js';
+import { openConnections, shownConnections } from './connections.js';
 
 /** What dashboards made for mihomo listen to, by the last part of the address. */
 export const CLASH_FEEDS = ['connections', 'traffic', 'memory', 'logs'] as const;
@@ -15,9 +15,10 @@ type NextMessage = (asking: Asking) => Promise<object | null>;
 export function createFeed(
   feed: ClashFeed,
   deps: { readonly store: Store; readonly coverage: CoverageReader },
-  who: { readonly onlyUser: string | null; readonly mask: Mask },
+  who: { readonly onlyUser: string | null; readonly presenter: Presenter },
 ): NextMessage {
-  const connections = (asking: Asking) => clashConnectionsOf(deps, who, asking);
+  const connections = async (asking: Asking) =>
+    shownConnections(await openConnections(deps, who.onlyUser, asking), who.presenter);
   switch (feed) {
     case 'connections':
       return connections;

@@ -94,7 +94,7 @@ beforeEach(async () => {
         },
       });
     },
-    { prefix: '/api/v1' },
+    { prefix: '/clash' },
   );
   await app.listen({ host: '127.0.0.1', port: 0 });
   ({ port } = app.server.address() as AddressInfo);
@@ -104,7 +104,7 @@ afterEach(async () => {
   await app.close();
 });
 
-const url = (path: string) => `ws://127.0.0.1:${port}/api/v1/${path}`;
+const url = (path: string) => `ws://127.0.0.1:${port}/clash/${path}`;
 
 function upgradeRequest(path: string, protocol = 'websocket'): string {
   const lines = [
@@ -160,7 +160,7 @@ async function outcomeOf(path: string, origin?: string): Promise<number | 'open'
 }
 
 describe('a request for another protocol', () => {
-  it.each(['/api/v1/connections', '/api/v1/version', '/nowhere'])(
+  it.each(['/clash/connections', '/clash/version', '/nowhere'])(
     'for %s whose client resets the connection harms nobody else',
     async (path) => {
       const faults: unknown[] = [];
@@ -192,19 +192,19 @@ describe('a request for another protocol', () => {
 
   it('is answered as if it had not been one, where nothing speaks it', async () => {
     for (const protocol of ['h2c', 'websocket', 'TLS/1.0']) {
-      const answer = await answerTo(upgradeRequest('/api/v1/version', protocol));
+      const answer = await answerTo(upgradeRequest('/clash/version', protocol));
       expect([protocol, answer.status]).toEqual([protocol, 200]);
       expect(JSON.parse(answer.body)).toEqual({ version: 'test' });
     }
-    const missing = await answerTo(upgradeRequest('/api/v1/nothing', 'h2c'));
+    const missing = await answerTo(upgradeRequest('/clash/nothing', 'h2c'));
     expect(missing.status).toBe(404);
     expect(JSON.parse(missing.body)).toMatchObject({ code: 'not-found' });
   });
 
   it('that is wrong is told so by a problem document', async () => {
     for (const [path, status, code] of [
-      ['/api/v1/connections?foo=1', 400, 'invalid-parameters'],
-      ['/api/v1/connections?token=wrong', 401, 'unauthenticated'],
+      ['/clash/connections?foo=1', 400, 'invalid-parameters'],
+      ['/clash/connections?token=wrong', 401, 'unauthenticated'],
     ] as const) {
       const answer = await answerTo(upgradeRequest(path));
       expect(answer.status).toBe(status);
@@ -311,7 +311,7 @@ describe('a client that vanished', () => {
 describe('pages of another origin', () => {
   it('may read where the origin is configured', async () => {
     const ask = async (origin: string) =>
-      app.inject({ url: '/api/v1/version', headers: { origin } });
+      app.inject({ url: '/clash/version', headers: { origin } });
     const allowed = await ask(DASHBOARD);
     expect(allowed.headers).toMatchObject({
       'access-control-allow-origin': DASHBOARD,
@@ -324,7 +324,7 @@ describe('pages of another origin', () => {
 
   it('may read a problem, too', async () => {
     const { headers, statusCode } = await app.inject({
-      url: '/api/v1/nothing',
+      url: '/clash/nothing',
       headers: { origin: DASHBOARD },
     });
     expect([statusCode, headers['access-control-allow-origin']]).toEqual([404, DASHBOARD]);
@@ -334,7 +334,7 @@ describe('pages of another origin', () => {
     const ask = async (origin: string) =>
       app.inject({
         method: 'OPTIONS',
-        url: '/api/v1/connections',
+        url: '/clash/connections',
         headers: {
           origin,
           'access-control-request-method': 'GET',

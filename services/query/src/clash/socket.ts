@@ -7,6 +7,7 @@ import type { Context } from '../http/context.js';
 import { ProblemError } from '../problems/problem.js';
 import { requireScope } from '../http/question.js';
 import { WEB_SOCKET, webSocketOf } from '../http/upgrades.js';
+import { presenterOf } from '../mask/presenter.js';
 import type { CoverageReader } from '../coverage/coverage.js';
 import type { Store } from '../store/store.js';
 import { CLASH_FEEDS, createFeed } from './feeds.js';
@@ -53,6 +54,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
     app.get(
       `/${feed}`,
       {
+        config: { scope: 'read' },
         constraints: { [WEB_SOCKET]: 'yes' },
         exposeHeadRoute: false,
         schema: { hide: true, querystring: clashSocketQuery },
@@ -68,10 +70,14 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
           });
         }
         const { interval = INTERVAL_DEFAULT_MS } = request.query as ClashQuery;
+        const viewer = {
+          onlyUser: context.onlyUser,
+          presenter: presenterOf(context.mask),
+        };
         reply.hijack();
         const { socket, head } = upgrade.take();
         sockets.handleUpgrade(request.raw, socket, head, (opened) => {
-          feedInto(opened, createFeed(feed, deps, context), interval, () =>
+          feedInto(opened, createFeed(feed, deps, viewer), interval, () =>
             deps.isStillAllowed(request),
           );
         });

@@ -1,13 +1,21 @@
+import { DAY_MS } from '@sockscope/schemas/sums';
 import type { Coverage } from '../sums/plan.js';
 import { openFloorQuery } from '../sql/active.js';
 import { coverageQuery } from '../sql/coverage.js';
 import type { Store } from '../store/store.js';
 
-/** How far back the tables go, in milliseconds since 1970; null where one is empty. */
+/**
+ * How far back the tables go, in milliseconds since 1970. What is gone was there once: a table that holds
+ * nothing before the first session has lost nothing. Null if nothing is gone.
+ */
 export interface Kept {
-  readonly sessionsFromMs: number | null;
+  /** The first session or sum that is known of; null if there is none. */
+  readonly firstMs: number | null;
+  readonly sessionsGoneMs: number | null;
+  /** Of the minutes of traffic. */
+  readonly minutesGoneMs: number | null;
   /** Of the sums per hour, user and destination. */
-  readonly pairHoursFromMs: number | null;
+  readonly pairHoursGoneMs: number | null;
 }
 
 export interface CoverageReader {
@@ -36,13 +44,21 @@ export function createCoverageReader(deps: {
 }): CoverageReader {
   async function ask(): Promise<Coverage & Kept> {
     const [row] = await deps.store.ask(coverageQuery(deps.toleranceMs), { signal: NEVER });
+    const starts = [msOf(row?.sessions_from), msOf(row?.sums_from)].filter((ms) => ms !== null);
+    const firstMs = starts.length === 0 ? null : Math.min(...starts);
+    // Retention is in whole days; less than that is how the first sessions came.
+    const goneOf = (time: string | null | undefined) => {
+      const fromMs = msOf(time);
+      return fromMs === null || firstMs === null || fromMs - firstMs < DAY_MS ? null : fromMs;
+    };
     return {
       rollups: row?.rollups === 1,
       dirtyHours: (row?.dirty_hours ?? []).map((seconds) => seconds * 1_000),
-      minutesFromMs: msOf(row?.minutes_from),
       newestMs: msOf(row?.newest),
-      sessionsFromMs: msOf(row?.sessions_from),
-      pairHoursFromMs: msOf(row?.pair_hours_from),
+      firstMs,
+      sessionsGoneMs: goneOf(row?.sessions_from),
+      minutesGoneMs: goneOf(row?.minutes_from),
+      pairHoursGoneMs: goneOf(row?.pair_hours_from),
     };
   }
 

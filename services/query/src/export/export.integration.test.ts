@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import type { Session, topUsers, Traffic } from '@sockscope/schemas/api';
+import type { Session, topAnswers, Traffic } from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { z } from 'zod';
@@ -244,10 +244,10 @@ describe('an export of sessions', () => {
 
 describe('an export of a top list', () => {
   it('is every key with the figures of the list', async () => {
-    const exported = await ndjson<z.infer<typeof topUsers>['items'][number]>(
+    const exported = await ndjson<z.infer<typeof topAnswers.user>['items'][number]>(
       '/top/users?format=ndjson&from=2026-03-11&to=2026-03-15',
     );
-    const list = await api.get<z.infer<typeof topUsers>>(
+    const list = await api.get<z.infer<typeof topAnswers.user>>(
       '/api/v1/top/users?limit=100&from=2026-03-11&to=2026-03-15',
     );
     expect(exported).toEqual(list.items.map(({ share: _share, ...item }) => item));
@@ -258,10 +258,10 @@ describe('an export of a top list', () => {
     async (list) => {
       const range = 'from=2026-03-11&to=2026-03-15';
       const answer = await api.get<{ items: Record<string, unknown>[] }>(
-        `/api/v1/top/${list}?limit=3&by=sessions&${range}`,
+        `/api/v1/top/${list}?limit=3&sort=sessions_ended&${range}`,
       );
       const exported = await ndjson<Record<string, unknown>>(
-        `/top/${list}?format=ndjson&limit=3&by=sessions&${range}`,
+        `/top/${list}?format=ndjson&limit=3&sort=sessions_ended&${range}`,
       );
       expect(exported).toEqual(answer.items.map(({ share: _share, ...item }) => item));
     },
@@ -277,30 +277,30 @@ describe('an export of traffic', () => {
       const exported = await ndjson<Record<string, unknown>>(
         `/traffic?format=ndjson&${range}${split}`,
       );
-      const expected = answer.series.flatMap((line) =>
-        answer.buckets.map((bucket, i) => ({
+      const expected = answer.buckets.flatMap((bucket, i) =>
+        answer.series.map((line) => ({
           bucket,
           ...(answer.split === null ? {} : { [answer.split]: line.key, other: line.other }),
           bytes_sent: line.bytes_sent[i],
           bytes_received: line.bytes_received[i],
           packets_sent: line.packets_sent[i],
           packets_received: line.packets_received[i],
-          started: line.started[i],
-          closed: line.closed[i],
-          failed: line.failed[i],
-          rejected: line.rejected[i],
-          active: line.active === null ? null : line.active[i],
+          sessions_started: line.sessions_started === null ? null : line.sessions_started[i],
+          sessions_closed: line.sessions_closed[i],
+          sessions_failed: line.sessions_failed[i],
+          sessions_rejected: line.sessions_rejected[i],
+          sessions_open: line.sessions_open === null ? null : line.sessions_open[i],
         })),
       );
       expect(exported).toEqual(expected);
       const parquet = await readBack(
         `/traffic?format=parquet&${range}${split}`,
         'Parquet',
-        'SELECT sum(started) AS started',
-        z.object({ started: z.coerce.number() }),
+        'SELECT sum(sessions_closed) AS closed',
+        z.object({ closed: z.coerce.number() }),
       );
-      const started = answer.series.flatMap((line) => line.started);
-      expect(parquet).toEqual([{ started: started.reduce((a, b) => a + b, 0) }]);
+      const closed = answer.series.flatMap((line) => line.sessions_closed);
+      expect(parquet).toEqual([{ closed: closed.reduce((a, b) => a + b, 0) }]);
     },
   );
 });

@@ -44,6 +44,7 @@ const CLICKHOUSE_FORMATS = {
 export interface ExportSubject {
   /** Fixed text, such as `sessions`. */
   readonly name: string;
+  /** The parameters of the request. */
   readonly filters: object;
 }
 

@@ -1,6 +1,7 @@
 import { EXPORT_FORMATS, EXPORT_TYPES } from '@sockscope/schemas/api';
 import type { ExportFormat } from '@sockscope/schemas/api';
-import { ProblemError } from '../problems/problem.js';
+import type { Context } from '../http/context.js';
+import { invalidParameters, ProblemError } from '../problems/problem.js';
 
 const JSON_TYPES = ['application/json', 'application/problem+json'];
 
@@ -44,4 +45,20 @@ export function negotiate(
   }
   const known = [...JSON_TYPES.slice(0, 1), ...EXPORT_FORMATS.map(typeOf)].join(', ');
   throw new ProblemError('not-acceptable', `there is: ${known}`);
+}
+
+/** The format that a request wants beside JSON; null for JSON. @throws ProblemError where a page of an export is wanted. */
+export function exportFormatOf(
+  query: {
+    readonly format?: ExportFormat | 'json' | undefined;
+    readonly cursor?: string | undefined;
+  },
+  context: Context,
+): ExportFormat | null {
+  const format = negotiate(query.format, context.request.headers.accept);
+  if (format === 'json') return null;
+  if (query.cursor !== undefined) {
+    throw invalidParameters([{ parameter: 'cursor', message: 'an export has no pages' }]);
+  }
+  return format;
 }

@@ -219,7 +219,7 @@ describe('the OpenAPI document', () => {
     expect(openapi).toMatch(/^3\.1\./);
     expect(Object.keys(paths).length).toBeGreaterThanOrEqual(18);
     for (const [path, { get }] of Object.entries(paths)) {
-      expect(path.startsWith('/api/v1/')).toBe(true);
+      expect(path).toMatch(/^\/(?:api\/v1|clash)\//);
       expect(get?.operationId).toMatch(/^\w+$/);
       expect(get?.summary).toBeTruthy();
       expect(Object.keys(get?.responses ?? {})).toEqual(

@@ -3,10 +3,19 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { mayDo } from '../auth/principal.js';
 import type { Scope } from '../auth/principal.js';
+import { presenterOf } from '../mask/presenter.js';
+import type { Presenter } from '../mask/presenter.js';
+import { ProblemError } from '../problems/problem.js';
 import type { Gate } from '../store/gate.js';
 import { cacheAnswer } from './caching.js';
 import type { Context } from './context.js';
-import { ProblemError } from '../problems/problem.js';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the principal of a request needs. */
+    readonly scope?: Scope;
+  }
+}
 
 /** Problems that any question may end with. */
 export const PROBLEMS = {
@@ -17,6 +26,7 @@ export const PROBLEMS = {
   406: problem.describe('not in that format'),
   422: problem.describe('the question would read too much'),
   429: problem.describe('too many requests; see Retry-After'),
+  500: problem.describe('the service made a mistake'),
   503: problem.describe('not now; see Retry-After'),
 };
 
@@ -25,23 +35,30 @@ export interface Question<
   Params extends z.ZodType,
   Query extends z.ZodType,
   Answer extends z.ZodType,
+  Found,
 > {
   readonly path: string;
   readonly operationId: string;
   readonly summary: string;
-  readonly tag: 'sessions' | 'analytics' | 'live';
+  readonly description?: string;
+  readonly tag: 'sessions' | 'analytics' | 'live' | 'clash';
   readonly params: Params;
   readonly query: Query;
   readonly answer: Answer;
   /** `heavy` ones wait in a shorter line. */
-  readonly weight: 'light' | 'heavy';
-  /** What the principal needs; `read` where nothing is said. */
-  readonly scope?: Scope;
+  readonly weight: 'light' | 'heavy' | ((asked: Asked<Params, Query>) => 'light' | 'heavy');
+  /** What the principal needs. */
+  readonly scope: Scope;
   /** Whether an answer has stopped changing, so that it may be kept for a while. */
-  closed?(asked: Asked<Params, Query>, answer: z.output<Answer>, nowMs: number): boolean;
-  ask(asked: Asked<Params, Query>, context: Context): Promise<z.output<Answer>>;
+  closed?(asked: Asked<Params, Query>, found: Found, nowMs: number): boolean;
+  /** Finds the answer. Users and addresses in it are as they are stored. */
+  ask(asked: Asked<Params, Query>, context: Context): Promise<Found>;
+  /** Shows the answer to who asked. Only a presenter makes text of what is stored. */
+  present(found: Found, presenter: Presenter, asked: Asked<Params, Query>): z.output<Answer>;
   /** Takes the request over, for another format than JSON. Returns false where it does not. */
   other?(asked: Asked<Params, Query>, context: Context): Promise<boolean>;
+  /** Formats beside JSON, by media type. */
+  readonly otherTypes?: readonly string[];
 }
 
 export interface Asked<Params extends z.ZodType, Query extends z.ZodType> {
@@ -54,20 +71,26 @@ export interface QuestionDeps {
   readonly gates: Readonly<Record<'light' | 'heavy', Gate>>;
 }
 
-/** Serves a question: validated, allowed, in turn, measured, cached. */
-export function serve<Params extends z.ZodType, Query extends z.ZodType, Answer extends z.ZodType>(
+/** Serves a question: validated, allowed, in turn, measured, masked, cached. */
+export function serve<
+  Params extends z.ZodType,
+  Query extends z.ZodType,
+  Answer extends z.ZodType,
+  Found,
+>(
   app: FastifyInstance,
   deps: QuestionDeps,
-  question: Question<Params, Query, Answer>,
+  question: Question<Params, Query, Answer, Found>,
 ): void {
-  const { path, operationId, summary, tag, params, query, answer, weight } = question;
-  const scope = question.scope ?? 'read';
+  const { path, operationId, summary, tag, params, query, answer, weight, scope } = question;
   app.get(
     path,
     {
+      config: { scope },
       schema: {
         operationId,
         summary,
+        ...(question.description === undefined ? {} : { description: question.description }),
         tags: [tag],
         params,
         querystring: query,
@@ -80,12 +103,12 @@ export function serve<Params extends z.ZodType, Query extends z.ZodType, Answer 
       // The type provider has validated both by these very schemas.
       const asked = { params: request.params, query: request.query } as Asked<Params, Query>;
       if ((await question.other?.(asked, context)) === true) return reply;
-      const found = await deps.gates[weight].pass(context.signal, () =>
-        question.ask(asked, context),
-      );
+      const gate = deps.gates[typeof weight === 'function' ? weight(asked) : weight];
+      const found = await gate.pass(context.signal, () => question.ask(asked, context));
+      const shown = question.present(found, presenterOf(context.mask), asked);
       const closed = question.closed?.(asked, found, context.nowMs) ?? false;
-      const text = serialized(reply, found);
-      if (cacheAnswer(request, reply, found as object, text, closed)) return reply.send();
+      const text = serialized(reply, shown);
+      if (cacheAnswer(request, reply, shown as object, text, closed)) return reply.send();
       return reply.type('application/json; charset=utf-8').send(text);
     },
   );

@@ -49,7 +49,9 @@ const PATHS = [
   `/traffic?split=user&format=csv&${RANGE}`,
   `/flows?limit=500&${RANGE}`,
   `/destinations/www.site-0.example?${RANGE}`,
-  '/connections',
+  `/top/users?limit=5&previous=true&${RANGE}`,
+  `/traffic?split=source_ip&series=20&${RANGE}`,
+  `/traffic?split=user&shape=rows&${RANGE}`,
 ];
 
 describe.each([
@@ -146,10 +148,11 @@ describe.each([
     }
     // The whole network that the address lies in.
     expect(found.json<{ items: Session[] }>().items).toHaveLength(world.sessions.length);
-    const sources = await get(`/top/sources?limit=100&by=sessions&${RANGE}`, readKey);
-    const items = sources.json<{ items: { source_ip: string; sessions: number }[] }>().items;
+    const sources = await get(`/top/sources?limit=100&sort=sessions_started&${RANGE}`, readKey);
+    const items = sources.json<{ items: { source_ip: string; sessions_started: number }[] }>()
+      .items;
     expect(items).toEqual([
-      expect.objectContaining({ source_ip: '192.0.2.0', sessions: world.sessions.length }),
+      expect.objectContaining({ source_ip: '192.0.2.0', sessions_started: world.sessions.length }),
     ]);
   });
 });

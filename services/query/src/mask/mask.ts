@@ -1,7 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import { plainAddressSql } from '@sockscope/schemas/sums';
-import type { Dimension } from '@sockscope/schemas/sums';
 import ipaddr from 'ipaddr.js';
 import type { SqlParams } from '../sql/query.js';
 import type { MaskConfig } from './config.js';
@@ -29,14 +28,6 @@ export const NO_MASK: Mask = {
   addressSql: shownSql,
   params: {},
 };
-
-/** Whether the keys of a dimension are shown as something else. */
-export function isHidden(dimension: Dimension, mask: Mask): boolean {
-  return (
-    (dimension === 'user' && mask.users !== 'none') ||
-    (dimension === 'source' && mask.addresses !== 'none')
-  );
-}
 
 const USER_PREFIX = 'u_';
 const ADDRESS_PREFIX = 'ip_';

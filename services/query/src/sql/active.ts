@@ -1,5 +1,3 @@
-import { keySql } from '@sockscope/schemas/sums';
-import type { Dimension } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import { FINAL_SETTINGS, timeSql } from './expressions.js';
@@ -8,6 +6,9 @@ import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import { SESSION_COLUMNS, sessionAfter } from './sessions.js';
 import type { PagePosition } from './sessions.js';
+import { storedText } from './stored.js';
+import { keyOf } from './sums.js';
+import type { ShownKeys, SumsBy } from './sums.js';
 
 /** Few granules hold an open session: threads would cost more than they read. */
 const OPEN_SETTINGS = { ...FINAL_SETTINGS, max_threads: 1 } as const;
@@ -83,11 +84,11 @@ export function activePageQuery(page: {
       FROM (
         SELECT ${SESSION_COLUMNS} FROM sessions FINAL
         WHERE ${where.sql}
-        ORDER BY started_at DESC, session_id DESC
+        ORDER BY started_at DESC, toString(session_id) DESC
         LIMIT {limit:UInt32}
       ) AS s
       LEFT JOIN (${RECENT_SQL}) AS r ON r.session_id = s.session_id
-      ORDER BY s.started_at DESC, s.session_id DESC`,
+      ORDER BY s.started_at DESC, toString(s.session_id) DESC`,
     params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
     row: activeRow,
     // All columns of every granule with an open session: a second thread takes a third off.
@@ -97,7 +98,7 @@ export function activePageQuery(page: {
 }
 
 const activeUserRow = z.object({
-  user: z.string(),
+  user: storedText,
   is_total: z.int().min(0).max(1),
   sessions: int64,
   bytes_sent: int64,
@@ -138,16 +139,17 @@ export function activeUsersQuery(of: {
   };
 }
 
-const activeByKeyRow = z.object({ key: z.string(), active: int64 });
+const activeByKeyRow = z.object({ key: storedText, active: int64 });
 
 /** Sessions open now that pass, by the keys of a dimension. */
 export function activeByKeyQuery(of: {
   readonly fromMs: number;
-  readonly dimension: Dimension;
+  readonly by: SumsBy;
   readonly keys: readonly string[] | null;
+  readonly shown: ShownKeys | null;
   readonly filter: Condition;
 }): Query<typeof activeByKeyRow> {
-  const key = keySql(of.dimension);
+  const key = of.shown?.merges === true ? of.shown.sql(keyOf(of.by)) : keyOf(of.by);
   const where = allOf([
     openSince(of.fromMs),
     of.filter,
@@ -159,7 +161,7 @@ export function activeByKeyQuery(of: {
     name: 'active_by_key',
     sql: `SELECT ${key} AS key, count() AS active FROM sessions FINAL
       WHERE ${where.sql} GROUP BY key`,
-    params: where.params,
+    params: { ...where.params, ...of.shown?.params },
     row: activeByKeyRow,
     settings: OPEN_SETTINGS,
     reuse: true,
@@ -179,11 +181,27 @@ export function openSessionsQuery(
     name: 'open_sessions',
     sql: `SELECT ${SESSION_COLUMNS} FROM sessions FINAL
       WHERE ${where.sql}
-      ORDER BY started_at DESC, session_id DESC
+      ORDER BY started_at DESC, toString(session_id) DESC
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit },
     row: sessionRow,
     settings: OPEN_SETTINGS,
+    reuse: true,
+  };
+}
+
+const openTotalsRow = z.object({ bytes_sent: int64, bytes_received: int64 });
+
+/** What all open sessions that pass have moved. */
+export function openTotalsQuery(fromMs: number, filter: Condition): Query<typeof openTotalsRow> {
+  const where = allOf([openSince(fromMs), filter]);
+  return {
+    name: 'open_totals',
+    sql: `SELECT sum(s.bytes_sent) AS bytes_sent, sum(s.bytes_received) AS bytes_received
+      FROM sessions AS s FINAL WHERE ${where.sql}`,
+    params: where.params,
+    row: openTotalsRow,
+    settings: { ...OPEN_SETTINGS, prefer_column_name_to_alias: 1 },
     reuse: true,
   };
 }

@@ -9,6 +9,7 @@ const coverageRow = z.object({
   newest: wireTime.nullable(),
   sessions_from: wireTime.nullable(),
   pair_hours_from: wireTime.nullable(),
+  sums_from: wireTime.nullable(),
 });
 
 /**
@@ -30,7 +31,8 @@ export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
         (SELECT if(count() = 0, NULL, min(bucket)) FROM session_traffic_1m) AS minutes_from,
         (SELECT if(count() = 0, NULL, max(watermark)) FROM ingest_watermarks FINAL) AS newest,
         (SELECT if(count() = 0, NULL, min(started_at)) FROM sessions) AS sessions_from,
-        (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_pairs_1h) AS pair_hours_from`,
+        (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_pairs_1h) AS pair_hours_from,
+        (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_1d) AS sums_from`,
     params: { hours_max: DIRTY_HOURS_MAX, tolerance_s: Math.floor(toleranceMs / 1_000) },
     row: coverageRow,
   };

@@ -1,17 +1,18 @@
-import type { ExportFormat, TopMeasure } from '@sockscope/schemas/api';
-import { plainAddressSql, sessionsSql } from '@sockscope/schemas/sums';
-import type { Dimension } from '@sockscope/schemas/sums';
-import { fieldOf, SESSION_FIELDS } from '@sockscope/schemas';
+import { SESSION_FIELDS, fieldOf } from '@sockscope/schemas';
 import type { SessionField } from '@sockscope/schemas';
-import { isHidden } from '../mask/mask.js';
+import { SERIES_FIGURES } from '@sockscope/schemas/api';
+import type { ExportFormat, SumSort, TopField, TrafficRow } from '@sockscope/schemas/api';
+import { plainAddressSql } from '@sockscope/schemas/sums';
 import type { Mask } from '../mask/mask.js';
-import { BYTES_SQL, DURATION_SQL, FINAL_SETTINGS } from './expressions.js';
+import { FINAL_SETTINGS } from './expressions.js';
 import { isNullable } from './fields.js';
 import { allOf } from './query.js';
 import type { Condition, SqlParams } from './query.js';
-import { topKeysSql } from './sums.js';
-import type { SumsOf } from './sums.js';
+import { sortKeys } from './sessions.js';
 import type { SessionSort, SessionsTable, SortOrder } from './sessions.js';
+import { isAtEnd } from './sums.js';
+import type { SumsOf } from './sums.js';
+import { ENDED_SQL, topKeysSql } from './top.js';
 
 /** A SELECT whose result goes to the client as ClickHouse writes it. */
 export interface ExportStatement {
@@ -36,12 +37,6 @@ function cell(format: ExportFormat, expression: string): string {
     ? `if(match(ifNull(${expression}, ''), '^[=+\\\\-@\\t\\r\\n＝＋－＠]'), concat('''', ${expression}), ${expression})`
     : expression;
 }
-
-const SORT_SQL: Readonly<Record<SessionSort, string>> = {
-  started_at: 'started_at',
-  duration_ms: DURATION_SQL,
-  bytes: BYTES_SQL,
-};
 
 /** Columns as in the answers of the API, in their order. Names mean the columns of the table, not these. */
 export const EXPORT_SETTINGS = {
@@ -78,18 +73,24 @@ export function exportSessions(
     readonly sort: SessionSort;
     readonly order: SortOrder;
     readonly limit: number | null;
+    /** Null for all of them. */
+    readonly fields: readonly SessionField[] | null;
   },
   style: ExportStyle,
 ): ExportStatement {
   const where = allOf([of.filter]);
   const direction = of.order === 'desc' ? 'DESC' : 'ASC';
-  const keys = [...new Set([SORT_SQL[of.sort], 'started_at', 'session_id'])];
+  const columns = (of.fields ?? SESSION_FIELDS).map(
+    (name) => `${fieldSql(name, style)} AS ${name}`,
+  );
   return {
     name: 'export_sessions',
-    sql: `SELECT ${SESSION_FIELDS.map((name) => `${fieldSql(name, style)} AS ${name}`).join(', ')}
+    sql: `SELECT ${columns.join(', ')}
       FROM ${of.table} FINAL
       WHERE ${where.sql}
-      ORDER BY ${keys.map((key) => `${key} ${direction}`).join(', ')}
+      ORDER BY ${sortKeys(of.sort)
+        .map((key) => `${key} ${direction}`)
+        .join(', ')}
       ${of.limit === null ? '' : 'LIMIT {limit:UInt64}'}`,
     params: {
       ...where.params,
@@ -99,85 +100,82 @@ export function exportSessions(
   };
 }
 
-export type TopDimension = Exclude<Dimension, 'total' | 'protocol' | 'proxy' | 'status'>;
-
-/** The name of each list's keys, and the key as it is shown. */
-function keyColumn(dimension: TopDimension, style: ExportStyle): readonly [string, string] {
-  const { mask, format } = style;
-  switch (dimension) {
+/** The key of a top list as an export shows it. */
+function shownKey(field: TopField, { mask, format }: ExportStyle): string {
+  switch (field) {
     case 'user':
-      return ['user', cell(format, mask.userSql('key'))];
-    case 'destination':
-      return ['dest_host', cell(format, 'key')];
-    case 'source':
-      return ['source_ip', mask.addressSql('toIPv6(key)')];
-    case 'port':
-      return ['dest_port', 'toUInt16(key)'];
-    case 'acl_rule':
-      return ['acl_rule_matched', cell(format, `nullIf(key, '')`)];
+      return cell(format, mask.userSql('key'));
+    case 'source_ip':
+      return mask.addresses === 'truncate' ? 'key' : mask.addressSql('toIPv6(key)');
+    case 'dest_port':
+      return 'toUInt16(key)';
+    case 'acl_rule_matched':
+    case 'dest_ip':
+      return cell(format, `nullIf(key, '')`);
+    case 'dest_host':
+    case 'proxy_id':
+    case 'protocol':
     case 'close_reason':
-      return ['close_reason', 'key'];
+    case 'status':
+      return cell(format, 'key');
   }
 }
 
-/** Every key of a top list. @param limit null for all of them. */
+/** Every key of a top list. */
 export function exportTop(
-  of: SumsOf & { readonly dimension: TopDimension },
-  by: TopMeasure,
-  limit: number | null,
+  of: SumsOf,
+  list: {
+    readonly field: TopField;
+    readonly sort: SumSort;
+    /** Null for all of them. */
+    readonly limit: number | null;
+  },
   style: ExportStyle,
 ): ExportStatement {
-  const keys = topKeysSql(of, by, limit);
-  const [name, shown] = keyColumn(of.dimension, style);
+  const keys = topKeysSql(of, list.sort, list.limit);
+  const started = isAtEnd(of.by) ? "CAST(NULL, 'Nullable(UInt64)')" : 'sessions_started';
   return {
     name: 'export_top',
-    sql: `SELECT ${shown} AS ${name}, ${sessionsSql(of.dimension)} AS sessions,
+    sql: `SELECT ${shownKey(list.field, style)} AS ${list.field}, ${started} AS sessions_started,
+        ${ENDED_SQL} AS sessions_ended, sessions_closed, sessions_failed, sessions_rejected,
         bytes_sent + bytes_received AS bytes, bytes_sent, bytes_received,
-        packets_sent, packets_received, duration_ms, sessions_rejected AS rejected
-      FROM (${keys.sql})
-      ${isHidden(of.dimension, style.mask) ? `ORDER BY ${by} DESC, ${name} ASC` : ''}`,
+        packets_sent, packets_received, duration_ms
+      FROM (${keys.sql})`,
     params: { ...keys.params, ...style.mask.params },
   };
 }
 
-/** One point of one line: start of the bucket in seconds, key, whether it stands for all others, and the values. */
-export type TrafficPoint = readonly [
-  bucketMs: number,
-  key: string | null,
-  other: 0 | 1,
-  values: readonly number[],
-  active: number | null,
-];
-
 /** Points that were computed here, for ClickHouse to write. */
 export function exportTraffic(
-  points: readonly TrafficPoint[],
-  split: string | null,
+  rows: readonly TrafficRow[],
+  split: TopField | null,
   style: ExportStyle,
 ): ExportStatement {
-  const columns = [
-    'bytes_sent',
-    'bytes_received',
-    'packets_sent',
-    'packets_received',
-    'started',
-    'closed',
-    'failed',
-    'rejected',
-  ];
   const keyColumns =
-    split === null ? '' : `${cell(style.format, 'r.2')} AS {split:Identifier}, r.3 AS other,`;
+    split === null ? '' : `${cell(style.format, 'r.2')} AS ${split}, r.3 AS other,`;
+  const values = SERIES_FIGURES.map((name, i) => `r.4[${i + 1}] AS ${name}`);
   return {
     name: 'export_traffic',
     sql: `SELECT fromUnixTimestamp64Milli(r.1, 'UTC') AS bucket, ${keyColumns}
-        ${columns.map((name, i) => `r.4[${i + 1}] AS ${name}`).join(', ')}, r.5 AS active
+        ${values.join(', ')}, r.5 AS sessions_open
       FROM (
         SELECT arrayJoin(JSONExtract({points:String},
-          'Array(Tuple(Int64, Nullable(String), Bool, Array(UInt64), Nullable(UInt64)))')) AS r
+          'Array(Tuple(Int64, Nullable(String), Bool, Array(Nullable(UInt64)), Nullable(UInt64)))')) AS r
       )`,
     params: {
-      points: JSON.stringify(points),
-      ...(split === null ? {} : { split }),
+      points: JSON.stringify(
+        rows.map((row) => [
+          Date.parse(row.bucket),
+          textOf(split === null ? null : row[split]),
+          row.other ?? false,
+          SERIES_FIGURES.map((name) => row[name]),
+          row.sessions_open,
+        ]),
+      ),
     },
   };
+}
+
+function textOf(key: string | number | null | undefined): string | null {
+  return key === undefined || key === null ? null : String(key);
 }

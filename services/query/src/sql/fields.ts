@@ -5,6 +5,7 @@ import type { Session, TimelineEvent } from '@sockscope/schemas/api';
 import { plainAddress } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
+import type { Stored } from './stored.js';
 
 const address = z.string().overwrite(plainAddress);
 
@@ -33,6 +34,9 @@ export function isNullable(name: SessionField): boolean {
   return value.nullable === true || (part === 'closing' && name !== 'status');
 }
 
+/** What a mask may hide. */
+type HiddenField = 'user' | 'source_ip';
+
 /** A row of `sessions`. Little is checked, because the database holds valid values. */
 export const sessionRow = z.object(
   Object.fromEntries(
@@ -40,7 +44,9 @@ export const sessionRow = z.object(
       name,
       isNullable(name) ? columnOf(name).nullable() : columnOf(name),
     ]),
-  ) as unknown as { readonly [N in SessionField]: z.ZodType<Session[N]> },
+  ) as unknown as {
+    readonly [N in SessionField]: z.ZodType<N extends HiddenField ? Stored : Session[N]>;
+  },
 );
 export type SessionRecord = z.output<typeof sessionRow>;
 

@@ -31,3 +31,11 @@ export function allOf(conditions: readonly Condition[]): Condition {
     params: Object.assign({}, ...conditions.map((c) => c.params)) as SqlParams,
   };
 }
+
+/** One of them must hold. There is at least one. */
+export function anyOf(conditions: readonly Condition[]): Condition {
+  return {
+    sql: conditions.map((c) => c.sql).join(' OR '),
+    params: Object.assign({}, ...conditions.map((c) => c.params)) as SqlParams,
+  };
+}

@@ -16,7 +16,7 @@ const TABLES = {
 /** When a user or a destination was first and last seen. 0 sessions where it never was. */
 export function seenQuery(
   what: keyof typeof TABLES,
-  key: string,
+  keys: readonly string[],
   onlyUser: string | null,
 ): Query<typeof seenRow> {
   const { table, column } = TABLES[what];
@@ -25,8 +25,8 @@ export function seenQuery(
     name: `seen_${what}`,
     // Neither time needs FINAL: a start never changes, and the latest version was heard of last.
     sql: `SELECT count() AS sessions, min(started_at) AS first_seen, max(updated_at) AS last_seen
-      FROM ${table} WHERE ${column} = {key:String}${own}`,
-    params: { key, ...(onlyUser === null ? {} : { only_user: onlyUser }) },
+      FROM ${table} WHERE ${column} IN {keys:Array(String)}${own}`,
+    params: { keys: [...keys], ...(onlyUser === null ? {} : { only_user: onlyUser }) },
     row: seenRow,
   };
 }

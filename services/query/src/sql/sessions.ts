@@ -1,4 +1,5 @@
 import { bool } from '@sockscope/runtime/clickhouse';
+import type { SessionsIn } from '@sockscope/schemas/api';
 import { SESSION_EVENT_TYPES, SESSION_FIELDS, TIMELINE_FIELDS } from '@sockscope/schemas';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
@@ -20,13 +21,22 @@ export const SESSION_COLUMNS = SESSION_FIELDS.join(', ');
 /** Three orders of the same rows. */
 export type SessionsTable = 'sessions' | 'sessions_by_user' | 'sessions_by_destination';
 
-export type SessionSort = 'started_at' | 'duration_ms' | 'bytes';
+export type SessionSort = 'started_at' | 'ended_at' | 'duration_ms' | 'bytes';
 export type SortOrder = 'asc' | 'desc';
 
+/** Whole numbers. An open session counts as ended when it was last heard of. */
 const SORT_SQL: Readonly<Record<Exclude<SessionSort, 'started_at'>, string>> = {
+  ended_at: 'toUnixTimestamp64Milli(ifNull(ended_at, updated_at))',
   duration_ms: DURATION_SQL,
   bytes: BYTES_SQL,
 };
+/** ClickHouse orders a UUID by its second half first; ids are ordered as the text that they are. */
+const ID_SQL = 'toString(session_id)';
+
+/** The columns of an order. The id breaks ties, so that a page has one order. */
+export function sortKeys(sort: SessionSort): string[] {
+  return [...(sort === 'started_at' ? [] : [SORT_SQL[sort]]), 'started_at', ID_SQL];
+}
 
 /** Where a page begins: after this session, in the page's order. */
 export interface PagePosition {
@@ -51,24 +61,48 @@ export function startedWithin(lowMs: number | null, highMs: number | null): Cond
   return allOf(conditions);
 }
 
+/** Sessions that a range means, apart from bounds of their start. */
+export function sessionsIn(
+  which: SessionsIn,
+  { fromMs, toMs }: { readonly fromMs: number | null; readonly toMs: number | null },
+): Condition {
+  const from = (sql: string): Condition[] =>
+    fromMs === null ? [] : [{ sql, params: { in_from: fromMs } }];
+  switch (which) {
+    case 'started':
+      return allOf([]);
+    case 'ended':
+      return allOf([
+        { sql: `status != 'active'`, params: {} },
+        ...from(`ended_at >= ${timeSql('in_from')}`),
+        ...(toMs === null
+          ? []
+          : [{ sql: `ended_at < ${timeSql('in_to')}`, params: { in_to: toMs } }]),
+      ]);
+    case 'open':
+      // What ended at a time is no longer open then.
+      return allOf(from(`status = 'active' OR ended_at > ${timeSql('in_from')}`));
+  }
+}
+
 export function sessionAfter(
   position: PagePosition,
   sort: SessionSort,
   order: SortOrder,
 ): Condition {
   const compare = order === 'desc' ? '<' : '>';
-  const key = `${timeSql('after_start')}, {after_id:UUID}`;
+  const key = `${timeSql('after_start')}, {after_id:String}`;
   const params = { after_start: position.startedMs, after_id: position.sessionId };
   if (sort === 'started_at') {
     return {
       // The first condition is implied by the second; it is what the primary key can use.
       sql: `started_at ${compare}= ${timeSql('after_start')}
-        AND (started_at, session_id) ${compare} (${key})`,
+        AND (started_at, ${ID_SQL}) ${compare} (${key})`,
       params,
     };
   }
   return {
-    sql: `(${SORT_SQL[sort]}, started_at, session_id) ${compare} ({after_value:Int64}, ${key})`,
+    sql: `(${sortKeys(sort).join(', ')}) ${compare} ({after_value:Int64}, ${key})`,
     params: { ...params, after_value: position.value ?? 0 },
   };
 }
@@ -90,17 +124,48 @@ export function sessionsPageQuery(page: {
     ...(position === null ? [] : [sessionAfter(position, sort, order)]),
   ]);
   const direction = order === 'desc' ? 'DESC' : 'ASC';
-  const keys = [...(sort === 'started_at' ? [] : [SORT_SQL[sort]]), 'started_at', 'session_id'];
   return {
     name: `page_${page.table}`,
     sql: `SELECT ${SESSION_COLUMNS}
       FROM ${page.table} FINAL
       WHERE ${where.sql}
-      ORDER BY ${keys.map((key) => `${key} ${direction}`).join(', ')}
+      ORDER BY ${sortKeys(sort)
+        .map((key) => `${key} ${direction}`)
+        .join(', ')}
       LIMIT {limit:UInt32}`,
     params: { ...where.params, limit: page.limit },
     row: sessionRow,
     settings: { ...FINAL_SETTINGS, ...(page.isShort ? BRIEF_SETTINGS : {}) },
+    reuse: true,
+  };
+}
+
+const totalsRow = z.object({
+  sessions: int64,
+  bytes: int64,
+  bytes_sent: int64,
+  bytes_received: int64,
+  packets_sent: int64,
+  packets_received: int64,
+  duration_ms: int64,
+});
+
+/** The sums of all sessions that pass, as they are now. */
+export function sessionTotalsQuery(
+  table: SessionsTable,
+  filter: Condition,
+): Query<typeof totalsRow> {
+  return {
+    name: 'session_totals',
+    sql: `SELECT count() AS sessions, sum(bytes_sent + bytes_received) AS bytes,
+        sum(s.bytes_sent) AS bytes_sent, sum(s.bytes_received) AS bytes_received,
+        sum(s.packets_sent) AS packets_sent, sum(s.packets_received) AS packets_received,
+        sum(${DURATION_SQL}) AS duration_ms
+      FROM ${table} AS s FINAL
+      WHERE ${filter.sql}`,
+    params: filter.params,
+    row: totalsRow,
+    settings: { ...FINAL_SETTINGS, prefer_column_name_to_alias: 1 },
     reuse: true,
   };
 }

@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import type { Dimension } from '@sockscope/schemas/sums';
-import { DIMENSIONS, SUM_NAMES } from '@sockscope/schemas/sums';
+import { DIMENSIONS } from '@sockscope/schemas/sums';
 import { describe, expect, it } from 'vitest';
 import { NO_MASK } from '../mask/mask.js';
 import { activePageQuery, activeUsersQuery } from './active.js';
 import { exportSessions, exportTop } from './exports.js';
 import { sessionsByIdQuery, sessionsPageQuery } from './sessions.js';
-import { flowsQuery, periodQuery, seriesQuery, topNames, topQuery } from './sums.js';
-import type { SumsOf } from './sums.js';
+import { periodQuery } from './period.js';
+import { seriesQuery } from './sums.js';
+import type { SumsBy, SumsOf } from './sums.js';
+import { flowsQuery, topQuery } from './top.js';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -15,31 +17,39 @@ const NOON_MS = Date.parse('2026-03-15T12:00:00Z');
 const everything = { sql: 'true', params: {} };
 
 /** A range that uses every table: a week, days, hours and half an hour at the end. */
-function sumsOf<D extends SumsOf['dimension']>(dimension: D): SumsOf & { readonly dimension: D } {
+const pieces = {
+  weeks: [
+    { fromMs: NOON_MS - 12 * HOUR_MS - 13 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS },
+  ],
+  days: [{ fromMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS }],
+  hours: [{ fromMs: NOON_MS - 12 * HOUR_MS, toMs: NOON_MS }],
+  exact: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS / 2 }],
+};
+
+function sumsOf(by: SumsBy): SumsOf {
   return {
-    dimension,
+    by,
     keys: null,
-    weeks: [
-      { fromMs: NOON_MS - 12 * HOUR_MS - 13 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS },
-    ],
-    days: [{ fromMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS }],
-    hours: [{ fromMs: NOON_MS - 12 * HOUR_MS, toMs: NOON_MS }],
-    exact: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS / 2 }],
+    counted: pieces,
+    moved: pieces,
     rollup:
-      dimension === 'flow'
+      by === 'flow' || by === 'destination_address'
         ? { kind: 'pairs', filter: everything }
-        : { kind: 'dimension', dimension, keys: null },
+        : { kind: 'dimension', dimension: by, keys: null },
     sessions: { table: 'sessions', filter: everything, hasBound: true },
     traffic: { filter: everything },
-    shownAs: null,
-    names: topNames(dimension),
+    shown: null,
     cuts: null,
   };
 }
 
 const style = { format: 'csv', mask: NO_MASK } as const;
-const total = { ...sumsOf('total'), names: SUM_NAMES };
-const pairs = { ...sumsOf('flow'), weeks: [] };
+const total = sumsOf('total');
+const pairs = {
+  ...sumsOf('flow'),
+  counted: { ...pieces, weeks: [] },
+  moved: { ...pieces, weeks: [] },
+};
 const page = {
   table: 'sessions',
   filter: everything,
@@ -53,14 +63,14 @@ const page = {
 const tops = Object.fromEntries(
   DIMENSIONS.map((dimension: Dimension) => [
     `top_${dimension}`,
-    topQuery(sumsOf(dimension), 'bytes', 10).sql,
+    topQuery(sumsOf(dimension), 'bytes', 10, null).sql,
   ]),
 );
 
 const STATEMENTS: Readonly<Record<string, string>> = {
   ...tops,
   flows: flowsQuery(pairs, 'bytes', 10).sql,
-  period: periodQuery(total, total).sql,
+  period: periodQuery(total, pieces).sql,
   series: seriesQuery({ ...total, cuts: [NOON_MS] }).sql,
   page: sessionsPageQuery(page).sql,
   page_by_bytes: sessionsPageQuery({
@@ -82,8 +92,9 @@ const STATEMENTS: Readonly<Record<string, string>> = {
     limit: 50,
     sinceMs: NOON_MS,
   }).sql,
-  export_sessions: exportSessions({ ...page, limit: null }, style).sql,
-  export_top: exportTop(sumsOf('source'), 'bytes', null, style).sql,
+  export_sessions: exportSessions({ ...page, limit: null, fields: null }, style).sql,
+  export_top: exportTop(sumsOf('source'), { field: 'source_ip', sort: 'bytes', limit: null }, style)
+    .sql,
 };
 
 /** So that a change of SQL can be read in a review. Run with `-u` after a wanted change. */

@@ -1,7 +1,7 @@
 import type { StreamCounters } from '@sockscope/schemas/api';
 import { toTimestamp } from '@sockscope/schemas';
 import { restrictedTo } from '../filters/filters.js';
-import { measuresOf } from '../sums/measures.js';
+import { figuresOf } from '../sums/measures.js';
 import { DAY_MS } from '@sockscope/schemas/sums';
 import { openAt, totalSums } from '../sums/sums.js';
 import type { SumsDeps } from '../sums/sums.js';
@@ -18,9 +18,9 @@ export async function countersOf(
   // To the second, so that all who ask within it ask the same.
   const toMs = Math.ceil((nowMs + 1) / 1_000) * 1_000;
   const range = { fromMs: Math.floor((toMs - 1) / DAY_MS) * DAY_MS, toMs };
-  const [active, { sums }] = await Promise.all([
+  const [open, { sums }] = await Promise.all([
     openAt(deps, toMs, filters, asking, nowMs),
     totalSums(deps, { range, filters }, asking),
   ]);
-  return { as_of: toTimestamp(nowMs), active, today: measuresOf(sums) };
+  return { as_of: toTimestamp(nowMs), sessions_open: open, today: figuresOf(sums) };
 }

@@ -1,5 +1,12 @@
 import type { StreamSession } from '@sockscope/schemas/api';
+import type { Stored } from '../sql/stored.js';
 import type { StoredEvent } from '../sql/stream.js';
+
+/** A session with its names as they are stored. */
+export type StoredStreamSession = Omit<StreamSession, 'user' | 'source_ip'> & {
+  readonly user: Stored;
+  readonly source_ip: Stored;
+};
 
 /** One event of the live stream, before any client's filter. */
 export interface LiveEvent {
@@ -8,7 +15,7 @@ export interface LiveEvent {
   readonly n: number | null;
   /** When the database took it. */
   readonly storedMs: number;
-  readonly session: StreamSession;
+  readonly session: StoredStreamSession;
 }
 
 const TYPES = {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { StreamQuery } from '@sockscope/schemas/api';
+import type { StreamQuery, StreamSession } from '@sockscope/schemas/api';
 import { streamCountersExample, streamQuery, streamSessionExample } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -7,7 +7,8 @@ import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
 import { ProblemError } from '../problems/problem.js';
 import { PROBLEMS, requireScope } from '../http/question.js';
-import { visibleFilters, visibleSession } from '../mask/visible.js';
+import { presenterOf } from '../mask/presenter.js';
+import { visibleFilters } from '../mask/visible.js';
 import { passesOf } from '../filters/passes.js';
 import type { SumsDeps } from '../sums/sums.js';
 import { DRAIN_MAX_MS, FRAMES_AT_ONCE, PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
@@ -53,6 +54,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
     {
       // A HEAD would never end.
       exposeHeadRoute: false,
+      config: { scope: 'read' },
       schema: {
         operationId: 'stream',
         summary:
@@ -83,13 +85,13 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
       const query = request.query as StreamQuery;
       const since = lastPosition(request);
       const filters = await visibleFilters(deps.store, query, context);
-      const { start_after, start_before } = query;
-      const passes = passesOf({ ...filters, start_after, start_before });
+      const passes = passesOf(filters);
+      const presenter = presenterOf(context.mask);
       const wanted = (type: string) => query.type?.some((each) => each === type) ?? true;
       const frameOf = (event: LiveEvent) =>
         frame(
           event.type,
-          visibleSession(event.session, context.mask),
+          presenter.session<StreamSession>(event.session),
           positionText(event, deps.hub.name),
         );
       // Until the stream is open and has what it missed, frames wait; what is thrown until it is open

@@ -243,7 +243,7 @@ describe('stream', () => {
     for (;;) {
       const [frame] = await client.take(1, (each) => each.event === 'counters');
       const now = streamCounters.parse(frame?.data);
-      if (now.active === (before?.active ?? 0) + 30) break;
+      if (now.sessions_open === (before?.sessions_open ?? 0) + 30) break;
     }
     client.close();
   });

@@ -1,4 +1,6 @@
-import type { Sums } from '../sql/sums.js';
+import type { Figures, KeyFigures } from '@sockscope/schemas/api';
+import { isAtEnd } from '../sql/sums.js';
+import type { Sums, SumsBy } from '../sql/sums.js';
 
 /**
  * Both ways together.
@@ -16,17 +18,25 @@ export function addExactly(a: number, b: number): number {
   return sum;
 }
 
-/** Sums under the names that answers use. */
-export function measuresOf(sums: Sums) {
+/** Sums as answers show them. */
+export function figuresOf(sums: Sums): Figures {
   return {
-    started: sums.sessions_started,
-    closed: sums.sessions_closed,
-    failed: sums.sessions_failed,
-    rejected: sums.sessions_rejected,
+    sessions_started: sums.sessions_started,
+    sessions_ended: sums.sessions_closed + sums.sessions_failed + sums.sessions_rejected,
+    sessions_closed: sums.sessions_closed,
+    sessions_failed: sums.sessions_failed,
+    sessions_rejected: sums.sessions_rejected,
+    bytes: bytesOf(sums),
     bytes_sent: sums.bytes_sent,
     bytes_received: sums.bytes_received,
     packets_sent: sums.packets_sent,
     packets_received: sums.packets_received,
     duration_ms: sums.duration_ms,
   };
+}
+
+/** The same of one key: where sessions count at their end, starts are not known. */
+export function keyFiguresOf(sums: Sums, by: SumsBy): KeyFigures {
+  const figures = figuresOf(sums);
+  return isAtEnd(by) ? { ...figures, sessions_started: null } : figures;
 }

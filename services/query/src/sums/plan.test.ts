@@ -1,12 +1,12 @@
 import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EXACT_HOURS_MAX, planOf } from './plan.js';
+import { EXACT_HOURS_MAX, planOf, snapped } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
 const MONDAY_MS = Date.parse('2024-01-01');
 const at = (text: string) => Date.parse(text);
-const clean: Coverage = { rollups: true, dirtyHours: [], minutesFromMs: null, newestMs: null };
+const clean: Coverage = { rollups: true, dirtyHours: [], newestMs: null };
 const span = (from: string, to: string): Span => ({ fromMs: at(from), toMs: at(to) });
 
 describe('planOf', () => {
@@ -56,11 +56,17 @@ describe('planOf', () => {
     expect(planOf(range, { ...clean, rollups: false }).exact).toEqual([range]);
   });
 
-  it('takes whole hours where the minutes of an edge are gone', () => {
-    const range = span('2026-01-01T00:30:00Z', '2026-01-01T03:30:00Z');
-    const plan = planOf(range, { ...clean, minutesFromMs: at('2026-01-01T02:00:00Z') });
-    expect(plan.hours).toEqual([span('2026-01-01T00:00:00Z', '2026-01-01T03:00:00Z')]);
-    expect(plan.exact).toEqual([span('2026-01-01T03:00:00Z', '2026-01-01T03:30:00Z')]);
+  it('never reads exactly what is gone, though it changed or a cut goes through it', () => {
+    const goneMs = at('2026-01-01T04:00:00Z');
+    const dirtyHours = [at('2026-01-01T02:00:00Z'), at('2026-01-01T05:00:00Z')];
+    const cuts = [at('2026-01-01T03:30:00Z')];
+    const plan = planOf(
+      span('2026-01-01T01:00:00Z', '2026-01-01T07:00:00Z'),
+      { ...clean, dirtyHours },
+      { cuts, goneMs },
+    );
+    expect(plan.exact).toEqual([span('2026-01-01T05:00:00Z', '2026-01-01T06:00:00Z')]);
+    expect(plan.staleHours).toBe(1);
   });
 
   it('reads at most so many changed hours exactly and says how many are stale', () => {
@@ -76,7 +82,7 @@ describe('planOf', () => {
     const range = { fromMs: at('2026-01-01'), toMs: at('2026-02-12') };
     const dirtyHours = [at('2026-01-14T07:00:00Z')];
     const cuts = [at('2026-01-26'), at('2026-02-04')];
-    const plan = planOf(range, { ...clean, dirtyHours }, cuts, true);
+    const plan = planOf(range, { ...clean, dirtyHours }, { cuts, hasWeeks: true });
     expect(plan.weeks).toEqual([
       span('2026-01-05', '2026-01-12'),
       span('2026-01-19', '2026-02-02'),
@@ -87,7 +93,7 @@ describe('planOf', () => {
       span('2026-01-15', '2026-01-19'),
       span('2026-02-02', '2026-02-12'),
     ]);
-    expect(planOf(range, { ...clean, dirtyHours }, cuts).weeks).toEqual([]);
+    expect(planOf(range, { ...clean, dirtyHours }, { cuts }).weeks).toEqual([]);
   });
 
   it('covers each moment of the range once, and never sums what it must not', () => {
@@ -111,7 +117,7 @@ describe('planOf', () => {
             .map((minute) => base + minute * 60_000)
             .filter((ms) => ms > range.fromMs && ms < range.toMs)
             .toSorted((x, y) => x - y);
-          const plan = planOf(range, { ...clean, dirtyHours }, cuts, hasWeeks);
+          const plan = planOf(range, { ...clean, dirtyHours }, { cuts, hasWeeks });
           expect(total(plan)).toBe(range.toMs - range.fromMs);
           for (const [spans, step] of [
             [plan.weeks, 7 * DAY_MS],
@@ -131,6 +137,47 @@ describe('planOf', () => {
         },
       ),
       { numRuns: 300 },
+    );
+  });
+});
+
+describe('snapped', () => {
+  const MINUTE_MS = 60_000;
+
+  it.each([
+    [
+      '2026-01-01T00:00:30Z',
+      '2026-01-01T00:05:30Z',
+      '2026-01-01T00:01:00Z',
+      '2026-01-01T00:06:00Z',
+    ],
+    [
+      '2026-01-01T00:00:10Z',
+      '2026-01-01T00:00:55Z',
+      '2026-01-01T00:00:00Z',
+      '2026-01-01T00:01:00Z',
+    ],
+  ])('%s to %s in minutes is %s to %s', (from, to, expectedFrom, expectedTo) => {
+    expect(snapped(span(from, to), MINUTE_MS, null)).toEqual(span(expectedFrom, expectedTo));
+  });
+
+  it('moves to whole hours what is gone', () => {
+    const range = span('2026-01-01T00:30:00Z', '2026-01-01T03:30:00Z');
+    expect(snapped(range, MINUTE_MS, at('2026-01-01T02:00:00Z'))).toEqual(
+      span('2026-01-01T01:00:00Z', '2026-01-01T03:30:00Z'),
+    );
+  });
+
+  it('counts nothing twice and leaves nothing out between neighbours of a step or more', () => {
+    const ms = fc.integer({ min: at('2026-01-01'), max: at('2026-01-03') });
+    fc.assert(
+      fc.property(ms, ms, ms, (...times) => {
+        const [a = 0, b = 0, c = 0] = times.toSorted((x, y) => x - y);
+        const goneMs = at('2026-01-02T00:00:00Z');
+        fc.pre(b - a >= HOUR_MS && c - b >= HOUR_MS);
+        const first = snapped({ fromMs: a, toMs: b }, MINUTE_MS, goneMs);
+        expect(snapped({ fromMs: b, toMs: c }, MINUTE_MS, goneMs).fromMs).toBe(first.toMs);
+      }),
     );
   });
 });

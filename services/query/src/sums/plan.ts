@@ -20,8 +20,6 @@ export interface Coverage {
   readonly rollups: boolean;
   /** Starts of UTC hours that changed and were not recomputed yet, in milliseconds. */
   readonly dirtyHours: readonly number[];
-  /** Minutes before this time are gone, so that only whole hours can be had; null where none are. */
-  readonly minutesFromMs: number | null;
   /** The newest event that was stored; null before the first one. */
   readonly newestMs: number | null;
 }
@@ -30,11 +28,14 @@ export interface Coverage {
  * Which table answers for which part of a range. Together the spans are the range, without overlap; in
  * the days and hours they may reach beyond its end where nothing was stored yet.
  */
-export interface Plan {
+export interface Pieces {
   readonly weeks: readonly Span[];
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
   readonly exact: readonly Span[];
+}
+
+export interface Plan extends Pieces {
   /** Hours that changed and are answered by sums from before the change, because there are too many. */
   readonly staleHours: number;
   /** The finest that is in use; a week counts as days. */
@@ -72,19 +73,35 @@ function rising(values: Iterable<number>): number[] {
 }
 
 /**
- * Chooses the coarsest tables that answer exactly: whole ISO weeks where there are sums of them, else
- * whole UTC days, else whole hours, else the exact tables for the edges, for hours that changed since they were summed, and for hours that
- * a cut of a time series goes through.
- *
- * @param cuts where a time series is cut; rising, inside the range.
- * @param hasWeeks whether there are sums per week.
+ * The range in which something can be counted that is known in steps of so many milliseconds, and before
+ * `goneMs` in whole hours only. Both ends move up to the next step, so that neighbouring ranges count
+ * nothing twice. A range within one step becomes that step.
  */
-export function planOf(
-  range: Span,
-  coverage: Coverage,
-  cuts: readonly number[] = [],
-  hasWeeks = false,
-): Plan {
+export function snapped(range: Span, stepMs: number, goneMs: number | null): Span {
+  const stepOf = (ms: number) => (goneMs !== null && ms < goneMs ? HOUR_MS : stepMs);
+  const fromMs = ceilTo(range.fromMs, stepOf(range.fromMs));
+  const toMs = ceilTo(range.toMs, stepOf(range.toMs));
+  if (fromMs < toMs) return { fromMs, toMs };
+  return { fromMs: floorTo(range.fromMs, stepOf(range.fromMs)), toMs };
+}
+
+/** How a range may be answered. */
+export interface PlanOptions {
+  /** Where a time series is cut; rising, inside the range. */
+  readonly cuts?: readonly number[];
+  /** Whether there are sums per week. */
+  readonly hasWeeks?: boolean;
+  /** The exact tables hold nothing before this time; null if they hold everything. */
+  readonly goneMs?: number | null;
+}
+
+/**
+ * Chooses the coarsest tables that answer exactly: whole ISO weeks where there are sums of them, else
+ * whole UTC days, else whole hours, else the exact tables: for the edges, for hours that changed since
+ * they were summed, and for hours that a cut of a time series goes through.
+ */
+export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {}): Plan {
+  const { cuts = [], hasWeeks = false, goneMs = null } = options;
   const everythingExact: Plan = {
     weeks: [],
     days: [],
@@ -98,13 +115,14 @@ export function planOf(
   if (grid.fromMs >= grid.toMs) return everythingExact;
 
   const inGrid = (ms: number) => ms >= grid.fromMs && ms < grid.toMs;
+  const isKept = (ms: number) => goneMs === null || ms >= goneMs;
   const cutHours = cuts
     .filter((cut) => cut % HOUR_MS !== 0)
     .map((cut) => floorTo(cut, HOUR_MS))
     .filter(inGrid);
   const dirty = rising(coverage.dirtyHours.filter(inGrid));
-  const readAnew = dirty.slice(-EXACT_HOURS_MAX);
-  const exactHours = rising([...readAnew, ...cutHours]);
+  const readAgain = dirty.filter(isKept).slice(-EXACT_HOURS_MAX);
+  const exactHours = rising([...readAgain, ...cutHours.filter(isKept)]);
 
   const dayGrid = { fromMs: ceilTo(grid.fromMs, DAY_MS), toMs: floorTo(grid.toMs, DAY_MS) };
   // A day's sums are replaced together with those of its hours.
@@ -130,7 +148,7 @@ export function planOf(
     days,
     hours,
     exact,
-    staleHours: dirty.length - readAnew.length,
+    staleHours: dirty.length - readAgain.length,
     resolution: exact.length > 0 ? 'minute' : hours.length > 0 ? 'hour' : 'day',
   };
 }
@@ -144,20 +162,14 @@ function weeksOf(days: Span, breaks: readonly number[]): Span[] {
 }
 
 /**
- * The whole hours of a range. Where the minutes of its edges are gone, the hours that the edges lie
- * in count as a whole. A range that ends after the newest event has no edge at its end: the rest of
- * the day is empty, so today's sums are those of the whole day.
+ * The whole hours of a range. A range that ends after the newest event has no edge at its end: the rest
+ * of the day is empty, so today's sums are those of the whole day.
  */
-function hourGrid(range: Span, { minutesFromMs, newestMs }: Coverage): Span {
-  const gone = (ms: number) => minutesFromMs !== null && ms < minutesFromMs;
+function hourGrid(range: Span, { newestMs }: Coverage): Span {
   const endsAfterAll = newestMs !== null && range.toMs > newestMs;
   return {
-    fromMs: gone(range.fromMs) ? floorTo(range.fromMs, HOUR_MS) : ceilTo(range.fromMs, HOUR_MS),
-    toMs: endsAfterAll
-      ? ceilTo(range.toMs, DAY_MS)
-      : gone(range.toMs)
-        ? ceilTo(range.toMs, HOUR_MS)
-        : floorTo(range.toMs, HOUR_MS),
+    fromMs: ceilTo(range.fromMs, HOUR_MS),
+    toMs: endsAfterAll ? ceilTo(range.toMs, DAY_MS) : floorTo(range.toMs, HOUR_MS),
   };
 }
 

@@ -1,19 +1,8 @@
-import type { TopMeasure } from '@sockscope/schemas/api';
-import { HOUR_MS, SUM_NAMES } from '@sockscope/schemas/sums';
-import type { Dimension, SumName } from '@sockscope/schemas/sums';
+import { toTimestamp } from '@sockscope/schemas';
+import type { SumSort } from '@sockscope/schemas/api';
+import { HOUR_MS, MINUTE_MS, SUM_NAMES } from '@sockscope/schemas/sums';
+import type { SumName } from '@sockscope/schemas/sums';
 import type { CoverageReader, Kept } from '../coverage/coverage.js';
-import { activeCountQuery } from '../sql/active.js';
-import {
-  flowsQuery,
-  hoursOf,
-  lengthOf,
-  periodQuery,
-  seriesQuery,
-  topNames,
-  topQuery,
-} from '../sql/sums.js';
-import type { FlowRow, PeriodRow, SeriesRow, Sums, SumsOf, TopRow } from '../sql/sums.js';
-import type { Asking, Store } from '../store/store.js';
 import {
   filterOf,
   isUnfiltered,
@@ -22,8 +11,17 @@ import {
   trafficFilterOf,
 } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
+import { activeCountQuery } from '../sql/active.js';
+import { periodQuery } from '../sql/period.js';
+import type { PeriodRow } from '../sql/period.js';
+import { hoursOf, isAtEnd, lengthOf, seriesQuery } from '../sql/sums.js';
+import type { SeriesRow, ShownKeys, Sums, SumsBy, SumsOf } from '../sql/sums.js';
+import { flowsQuery, topQuery } from '../sql/top.js';
+import type { FlowRow, KeyPosition, TopRow } from '../sql/top.js';
+import type { Asking, Store } from '../store/store.js';
+import { shownRange } from '../time/range.js';
 import { incompleteMinutes } from './incomplete.js';
-import { planOf } from './plan.js';
+import { planOf, snapped } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
 /** What questions about sums need. */
@@ -38,16 +36,20 @@ interface RangeQuestion {
 }
 
 export interface SumsQuestion extends RangeQuestion {
-  readonly dimension: Dimension;
-  /** Only these keys of the dimension; null for all. */
+  readonly by: SumsBy;
+  /** Only these keys; null for all. */
   readonly keys?: readonly string[] | null;
   readonly cuts?: readonly number[] | null;
-  /** See SumsOf. */
-  readonly shownAs?: SumsOf['shownAs'];
+  /** How keys are shown to whom they are hidden. */
+  readonly shown?: ShownKeys | null;
 }
 
 /** What an answer says of its own making. */
 export interface Provenance {
+  /** Where sessions are counted. */
+  readonly range: Span;
+  /** Where bytes are counted. */
+  readonly bytesRange: Span;
   readonly resolution: Plan['resolution'];
   readonly staleHours: number;
   /** Minutes whose sums are known no longer in the detail that was needed. */
@@ -56,12 +58,30 @@ export interface Provenance {
 }
 
 /** Of an answer that is made of several: as the first, with the worst of what any of them lacks. */
-export function together(first: Provenance, ...others: readonly Provenance[]): Provenance {
+export function worstOf(first: Provenance, ...others: readonly Provenance[]): Provenance {
   const all = [first, ...others];
   return {
     ...first,
     staleHours: Math.max(...all.map((each) => each.staleHours)),
     incompleteMinutes: Math.max(...all.map((each) => each.incompleteMinutes)),
+  };
+}
+
+/** What every answer over a range says of itself. */
+export function answerMetaOf(
+  query: { readonly time_zone: string },
+  provenance: Provenance,
+  nowMs: number,
+) {
+  return {
+    range: shownRange(provenance.range),
+    bytes_range: shownRange(provenance.bytesRange),
+    time_zone: query.time_zone,
+    resolution: provenance.resolution,
+    stale_hours: provenance.staleHours,
+    incomplete_minutes: provenance.incompleteMinutes,
+    as_of: toTimestamp(nowMs),
+    data_until: provenance.newestMs === null ? null : toTimestamp(provenance.newestMs),
   };
 }
 
@@ -76,38 +96,54 @@ function pickSums(row: Sums): Sums {
   return sums;
 }
 
-function prepare<D extends Dimension | 'flow'>(
-  question: Omit<SumsQuestion, 'dimension'> & { readonly dimension: D },
-  names: readonly SumName[],
-  coverage: Coverage & Kept,
-): { of: SumsOf & { dimension: D }; provenance: Provenance } {
-  const { dimension, range, filters, keys = null, cuts = null, shownAs = null } = question;
-  const rollup = rollupSourceOf(dimension, filters);
-  const usable = { ...coverage, rollups: coverage.rollups && rollup !== null };
-  const plan = planOf(range, usable, cuts ?? [], rollup?.kind === 'dimension');
+interface Prepared {
+  readonly of: SumsOf;
+  readonly provenance: Provenance;
+}
+
+/** Which tables answer, and what for. */
+export function prepare(question: SumsQuestion, coverage: Coverage & Kept): Prepared {
+  const { by, range, filters, keys = null, cuts = null, shown = null } = question;
+  const rollup = rollupSourceOf(by, filters);
+  const hasSums = coverage.rollups && rollup !== null;
+  const usable = { ...coverage, rollups: hasSums };
+  // Without sums nothing answers for what is gone: then it is missing, and said to be.
+  const sessionsGoneMs = hasSums ? coverage.sessionsGoneMs : null;
+  const minutesGoneMs = hasSums ? coverage.minutesGoneMs : null;
+  const options = { cuts: cuts ?? [], hasWeeks: rollup?.kind === 'dimension' };
+  const countedRange = snapped(range, 1, sessionsGoneMs);
+  const counted = planOf(countedRange, usable, { ...options, goneMs: sessionsGoneMs });
+  const isMovedAlike = isAtEnd(by);
+  const movedRange = isMovedAlike ? countedRange : snapped(range, MINUTE_MS, minutesGoneMs);
+  const moved = isMovedAlike
+    ? counted
+    : planOf(movedRange, usable, { ...options, goneMs: minutesGoneMs });
   return {
     provenance: {
-      resolution: plan.resolution,
-      staleHours: plan.staleHours,
-      incompleteMinutes: incompleteMinutes(plan, rollup?.kind === 'pairs', coverage),
+      range: countedRange,
+      bytesRange: movedRange,
+      resolution: counted.resolution,
+      staleHours: Math.max(counted.staleHours, moved.staleHours),
+      incompleteMinutes: incompleteMinutes(
+        { counted, moved: isMovedAlike ? { exact: [] } : moved },
+        rollup?.kind === 'pairs',
+        coverage,
+      ),
       newestMs: coverage.newestMs,
     },
     of: {
-      dimension,
+      by,
       keys,
-      weeks: plan.weeks,
-      days: plan.days,
-      hours: plan.hours,
-      exact: plan.exact,
+      counted,
+      moved,
       rollup,
       sessions: {
         table: sessionsTableOf(filters),
         filter: filterOf(filters),
-        hasBound: coverage.rollups && hasStartBound(plan.exact, coverage),
+        hasBound: coverage.rollups && hasStartBound(counted.exact, coverage),
       },
       traffic: { filter: trafficFilterOf(filters, range) },
-      shownAs,
-      names,
+      shown,
       cuts,
     },
   };
@@ -123,46 +159,28 @@ function hasStartBound(spans: readonly Span[], { dirtyHours }: Coverage): boolea
   return hoursOf(spans).every((hour) => !dirty.has(hour));
 }
 
-/** What a top list sums, for those who put the question themselves. */
-export async function prepareTop<D extends Dimension>(
-  deps: SumsDeps,
-  question: RangeQuestion & {
-    readonly dimension: D;
-    readonly shownAs?: SumsOf['shownAs'];
-  },
-): Promise<SumsOf & { readonly dimension: D }> {
-  return prepare(question, topNames(question.dimension), await deps.coverage.read()).of;
-}
-
-/** The total, then the largest keys. */
+/** The total, then the largest keys after a position. */
 export async function topSums(
   deps: SumsDeps,
   question: SumsQuestion,
-  by: TopMeasure,
-  limit: number,
+  page: { readonly sort: SumSort; readonly limit: number; readonly after?: KeyPosition | null },
   asking: Asking,
 ): Promise<{ rows: readonly TopRow[]; provenance: Provenance }> {
-  const names = topNames(question.dimension);
-  const { of, provenance } = prepare(question, names, await deps.coverage.read());
-  return { rows: await deps.store.ask(topQuery(of, by, limit), asking), provenance };
+  const { of, provenance } = prepare(question, await deps.coverage.read());
+  const query = topQuery(of, page.sort, page.limit, page.after ?? null);
+  return { rows: await deps.store.ask(query, asking), provenance };
 }
-
-const FLOW_NAMES = ['sessions_started', 'bytes_sent', 'bytes_received'] as const;
 
 /** The total, then the largest flows. */
 export async function flowSums(
   deps: SumsDeps,
-  question: RangeQuestion,
-  by: TopMeasure,
+  question: RangeQuestion & Pick<SumsQuestion, 'shown'>,
+  sort: SumSort,
   limit: number,
   asking: Asking,
 ): Promise<{ rows: readonly FlowRow[]; provenance: Provenance }> {
-  const { of, provenance } = prepare(
-    { ...question, dimension: 'flow' as const },
-    FLOW_NAMES,
-    await deps.coverage.read(),
-  );
-  return { rows: await deps.store.ask(flowsQuery(of, by, limit), asking), provenance };
+  const { of, provenance } = prepare({ ...question, by: 'flow' }, await deps.coverage.read());
+  return { rows: await deps.store.ask(flowsQuery(of, sort, limit), asking), provenance };
 }
 
 /** One row per key and piece in which anything was counted. */
@@ -171,7 +189,7 @@ export async function seriesSums(
   question: SumsQuestion,
   asking: Asking,
 ): Promise<{ rows: readonly SeriesRow[]; provenance: Provenance }> {
-  const { of, provenance } = prepare(question, SUM_NAMES, await deps.coverage.read());
+  const { of, provenance } = prepare(question, await deps.coverage.read());
   return { rows: await deps.store.ask(seriesQuery(of), asking), provenance };
 }
 
@@ -181,7 +199,7 @@ export async function totalSums(
   question: RangeQuestion,
   asking: Asking,
 ): Promise<{ sums: Sums; provenance: Provenance }> {
-  const { rows, provenance } = await seriesSums(deps, { ...question, dimension: 'total' }, asking);
+  const { rows, provenance } = await seriesSums(deps, { ...question, by: 'total' }, asking);
   const [row] = rows;
   return { sums: row === undefined ? zeroSums() : pickSums(row), provenance };
 }
@@ -226,18 +244,15 @@ export async function periodSums(
   question: RangeQuestion,
   asking: Asking,
 ): Promise<{ row: PeriodRow; provenance: Provenance }> {
-  const { range, filters } = question;
+  const { filters } = question;
   const coverage = await deps.coverage.read();
-  const { of, provenance } = prepare(
-    { ...question, dimension: 'total' as const },
-    SUM_NAMES,
-    coverage,
-  );
+  const { of, provenance } = prepare({ ...question, by: 'total' }, coverage);
   // There are sketches of all sessions together only.
-  const sketches = planOf(range, {
-    ...coverage,
-    rollups: coverage.rollups && isUnfiltered(filters),
-  });
+  const sketches = planOf(
+    provenance.range,
+    { ...coverage, rollups: coverage.rollups && isUnfiltered(filters) },
+    { goneMs: coverage.sessionsGoneMs },
+  );
   const [row] = await deps.store.ask(periodQuery(of, sketches), asking);
   if (row === undefined) throw new TypeError('a sum over everything has a row');
   return { row, provenance };

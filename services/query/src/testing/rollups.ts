@@ -1,6 +1,8 @@
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { SessionRow } from '@sockscope/schemas';
 import { toTimestamp } from '@sockscope/schemas';
+import { SUM_NAMES } from '@sockscope/schemas/sums';
+import type { SumName } from '@sockscope/schemas/sums';
 import { insertRows } from './load.js';
 import { countAtEndBy, countBy } from './truth.js';
 import type { Counted, KeyOf } from './truth.js';
@@ -25,19 +27,11 @@ const DIMENSIONS: Readonly<Record<string, { keyOf: KeyOf; atEnd?: true }>> = {
   status: { keyOf: (row) => row.status, atEnd: true },
 };
 
-function sumsRow(counted: Counted, wrong: boolean) {
-  const value = (n: number) => (wrong ? n * 7 + 3 : n);
-  return {
-    sessions_started: counted.started === 0 ? 0 : value(counted.started),
-    sessions_closed: value(counted.closed),
-    sessions_failed: value(counted.failed),
-    sessions_rejected: value(counted.rejected),
-    bytes_sent: value(counted.bytes_sent),
-    bytes_received: value(counted.bytes_received),
-    packets_sent: value(counted.packets_sent),
-    packets_received: value(counted.packets_received),
-    duration_ms: value(counted.duration_ms),
-  };
+function sumsRow(counted: Counted, wrong: boolean): Counted {
+  if (!wrong) return counted;
+  const value = (name: SumName) =>
+    name === 'sessions_started' && counted[name] === 0 ? 0 : counted[name] * 7 + 3;
+  return Object.fromEntries(SUM_NAMES.map((name) => [name, value(name)])) as Counted;
 }
 
 const bucketOf = (ms: number, lengthMs: number) => ms - ((ms - MONDAY_MS) % lengthMs);
@@ -83,7 +77,7 @@ export async function storeRollups(
         const counts = (atEnd === true ? countAtEndBy : countBy)(world, range, keyOf);
         for (const [key, counted] of counts) {
           const of = { dimension, bucket, key };
-          const shown = atEnd === true ? { ...counted, started: 0 } : counted;
+          const shown = atEnd === true ? { ...counted, sessions_started: 0 } : counted;
           rows.push({ ...of, ...sumsRow(shown, wrong), computed_at: computedAt });
         }
       }

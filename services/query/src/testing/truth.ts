@@ -1,31 +1,23 @@
 import type { SessionRow } from '@sockscope/schemas';
+import type { Figures } from '@sockscope/schemas/api';
+import { SUM_NAMES } from '@sockscope/schemas/sums';
+import type { SumName } from '@sockscope/schemas/sums';
 import type { Minute, World } from './world.js';
 
 /** Plain computations over the folded events: what answers are compared with. */
 
-export interface Counted {
-  started: number;
-  closed: number;
-  failed: number;
-  rejected: number;
-  bytes_sent: number;
-  bytes_received: number;
-  packets_sent: number;
-  packets_received: number;
-  duration_ms: number;
-}
+export type Counted = { -readonly [N in SumName]: number };
 
 export function nothing(): Counted {
+  return Object.fromEntries(SUM_NAMES.map((name) => [name, 0])) as Counted;
+}
+
+/** As answers show it. */
+export function figuresOf(counted: Counted): Figures {
   return {
-    started: 0,
-    closed: 0,
-    failed: 0,
-    rejected: 0,
-    bytes_sent: 0,
-    bytes_received: 0,
-    packets_sent: 0,
-    packets_received: 0,
-    duration_ms: 0,
+    ...counted,
+    sessions_ended: counted.sessions_closed + counted.sessions_failed + counted.sessions_rejected,
+    bytes: counted.bytes_sent + counted.bytes_received,
   };
 }
 
@@ -41,9 +33,9 @@ export const everything: Passes = () => true;
 const within = (range: Range, ms: number) => ms >= range.fromMs && ms < range.toMs;
 
 function countEnd(counted: Counted, row: SessionRow): void {
-  if (row.status === 'closed') counted.closed += 1;
-  if (row.status === 'failed') counted.failed += 1;
-  if (row.status === 'rejected_by_acl') counted.rejected += 1;
+  if (row.status === 'closed') counted.sessions_closed += 1;
+  if (row.status === 'failed') counted.sessions_failed += 1;
+  if (row.status === 'rejected_by_acl') counted.sessions_rejected += 1;
   counted.duration_ms += row.duration_ms ?? 0;
 }
 
@@ -69,7 +61,7 @@ export function countBy(
   };
   for (const row of world.sessions) {
     if (!passes(row)) continue;
-    if (within(range, Date.parse(row.started_at))) at(keyOf(row)).started += 1;
+    if (within(range, Date.parse(row.started_at))) at(keyOf(row)).sessions_started += 1;
     if (row.ended_at !== null && within(range, Date.parse(row.ended_at))) {
       countEnd(at(keyOf(row)), row);
     }
@@ -94,7 +86,7 @@ export function countAtEndBy(
     if (row.ended_at === null || !within(range, Date.parse(row.ended_at)) || !passes(row)) continue;
     const counted = byKey.get(keyOf(row)) ?? nothing();
     byKey.set(keyOf(row), counted);
-    counted.started += 1;
+    counted.sessions_started += 1;
     countEnd(counted, row);
     countBytes(counted, row);
   }

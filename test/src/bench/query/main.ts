@@ -120,7 +120,7 @@ async function known(stack: Stack, count: number): Promise<Known> {
     const before = new Date(shape.nowMs - ((n + 0.5) / count) * shape.days * 86_400_000);
     const page = await getJson<Page>(
       api,
-      `sessions?limit=${IDS_AT_A_TIME}&start_before=${before.toISOString()}`,
+      `sessions?limit=${IDS_AT_A_TIME}&to=${before.toISOString()}`,
     );
     sessionIds.push(...page.items.map((item) => item.session_id));
   }

@@ -81,14 +81,14 @@ export const QUESTIONS: readonly Question[] = [
     name: 'newest page',
     targetMs: 10,
     growthMax: 1.5,
-    path: (s) => `sessions?${query({ limit: 50, start_before: end(s) })}`,
+    path: (s) => `sessions?${query({ limit: 50, to: end(s) })}`,
     sqlite: () => ({ sql: NEWEST, params: [] }),
   },
   {
     name: 'page by user',
     targetMs: 10,
     growthMax: 1.5,
-    path: (s) => `sessions?${query({ limit: 50, user: userOf(s), start_before: end(s) })}`,
+    path: (s) => `sessions?${query({ limit: 50, user: userOf(s), to: end(s) })}`,
     sqlite: (s) => ({
       sql: 'SELECT * FROM sessions WHERE user = ? ORDER BY started_at DESC LIMIT 50',
       params: [userOf(s)],
@@ -98,7 +98,7 @@ export const QUESTIONS: readonly Question[] = [
     name: 'page by destination',
     targetMs: 10,
     growthMax: 1.5,
-    path: (s) => `sessions?${query({ limit: 50, dest_host: hostOf(s), start_before: end(s) })}`,
+    path: (s) => `sessions?${query({ limit: 50, dest_host: hostOf(s), to: end(s) })}`,
     sqlite: (s) => ({
       sql: 'SELECT * FROM sessions WHERE dest_host = ? ORDER BY started_at DESC LIMIT 50',
       params: [hostOf(s)],
@@ -132,8 +132,8 @@ export const QUESTIONS: readonly Question[] = [
         status: 'closed',
         dest_port: 443,
         min_bytes: 10_000,
-        start_after: iso(s.shape.nowMs - 7 * DAY_MS),
-        start_before: end(s),
+        from: iso(s.shape.nowMs - 7 * DAY_MS),
+        to: end(s),
       })}`,
     sqlite: (s) => ({
       sql: `SELECT * FROM sessions WHERE user = ? AND status = 'closed' AND dest_port = 443
@@ -170,7 +170,7 @@ export const QUESTIONS: readonly Question[] = [
     targetMs: 60,
     growthMax: null,
     path: (s) =>
-      `top/users?${query({ from: iso(monthStart(s)), to: iso(dayStart(s)), by: 'bytes', limit: 10 + (s.n % 40) })}`,
+      `top/users?${query({ from: iso(monthStart(s)), to: iso(dayStart(s)), sort: 'bytes', limit: 10 + (s.n % 40) })}`,
     sqlite: (s) => ({
       sql: `SELECT user, count(*), sum(bytes_sent + bytes_received) AS bytes FROM sessions
         WHERE started_at >= ? AND started_at < ? GROUP BY user ORDER BY bytes DESC LIMIT 10`,
@@ -183,7 +183,7 @@ export const QUESTIONS: readonly Question[] = [
     targetMs: 60,
     growthMax: null,
     path: (s) =>
-      `top/destinations?${query({ from: iso(monthStart(s)), to: iso(dayStart(s)), by: 'sessions', limit: 10 + (s.n % 40) })}`,
+      `top/destinations?${query({ from: iso(monthStart(s)), to: iso(dayStart(s)), sort: 'sessions_started', limit: 10 + (s.n % 40) })}`,
     sqlite: (s) => ({
       sql: `SELECT dest_host, count(*) AS sessions, sum(bytes_sent + bytes_received) FROM sessions
         WHERE started_at >= ? AND started_at < ? GROUP BY dest_host ORDER BY sessions DESC LIMIT 10`,

@@ -1,119 +1,110 @@
 import { toTimestamp } from '@sockscope/schemas';
-import type { DestinationProfile, ProfileQuery, UserProfile } from '@sockscope/schemas/api';
+import {
+  destinationParams,
+  destinationProfile,
+  profileQuery,
+  userParams,
+  userProfile,
+} from '@sockscope/schemas/api';
+import type { ProfileQuery } from '@sockscope/schemas/api';
 import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
+import type { FastifyInstance } from 'fastify';
+import { hostPatterns, restrictedTo } from '../../filters/filters.js';
+import type { Filters } from '../../filters/filters.js';
+import { isClosed } from '../../http/caching.js';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import { shownKeysOf } from '../../mask/presenter.js';
+import type { Viewer } from '../../mask/viewer.js';
+import { visibleFilters, visibleUsers } from '../../mask/visible.js';
 import { ProblemError } from '../../problems/problem.js';
 import { seenQuery } from '../../sql/seen.js';
 import type { Asking } from '../../store/store.js';
-import { automaticInterval } from '../../time/intervals.js';
-import { wallOf } from '../../time/zone.js';
-import { restrictedTo } from '../../filters/filters.js';
-import type { Filters } from '../../filters/filters.js';
-import { answerMetaOf, rangeOfDays } from '../../time/range.js';
-import { addExactly, bytesOf, measuresOf } from '../../sums/measures.js';
+import { addExactly, bytesOf, figuresOf } from '../../sums/measures.js';
 import type { Span } from '../../sums/plan.js';
-import { openAt, seriesSums, together, totalSums } from '../../sums/sums.js';
+import { answerMetaOf, openAt, seriesSums, totalSums, worstOf } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
-import { topRows } from '../top/top.js';
-import { cutsOf, lines } from '../traffic/traffic.js';
+import { automaticInterval, cutRange } from '../../time/intervals.js';
+import { rangeOfDays, shownRange } from '../../time/range.js';
+import { wallOf } from '../../time/zone.js';
+import { rankedKeys } from '../top/ranking.js';
+import { cutsOf, linesOf } from '../traffic/series.js';
 
 const DEFAULT_DAYS = 30;
 const TREND_POINTS = 120;
 /** The busiest hours are those of the end of a long range. */
 const BUSY_DAYS_MAX = 92;
+/** Where hours begin at half past, sums per UTC hour do not help: the sessions themselves are counted. */
+const BUSY_DAYS_EXACT_MAX = 7;
 
-/**
- * Everything about one user.
- *
- * @param onlyUser see destinationProfile.
- * @throws ProblemError not-found where it never had a session.
- */
-export async function userProfile(
-  deps: SumsDeps,
-  user: string | null,
-  onlyUser: string | null,
-  query: ProfileQuery,
-  asking: Asking,
-  nowMs: number,
-): Promise<UserProfile> {
-  if (user === null) throw unknown('user');
-  const { profile, counterparts } = await profileOf(
-    deps,
-    {
-      what: 'user',
-      key: user,
-      counterpart: 'destination',
-      filters: restrictedTo(onlyUser, { user: [user] }),
-      onlyUser,
+/** `GET /users/{user}` and `GET /destinations/{dest_host}`: everything about one of them. */
+export function serveProfiles(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
+  const common = { tag: 'analytics', scope: 'read', weight: 'heavy' } as const;
+  serve(app, deps, {
+    ...common,
+    path: '/users/:user',
+    operationId: 'getUser',
+    summary: 'A user: first and last seen, totals, trend, destinations, busiest hours',
+    params: userParams,
+    query: profileQuery,
+    answer: userProfile,
+    async ask({ params, query }, context) {
+      const [user] = await visibleUsers(deps.store, [params.user], context);
+      if (user === undefined) throw unknown('user');
+      return profileOf(deps, { what: 'user', names: [user] }, query, context);
     },
-    query,
-    asking,
-    nowMs,
-  );
-  return {
-    user,
-    ...profile,
-    destinations: counterparts.map(({ key, ...sums }) => ({ dest_host: key, ...sums })),
-  };
-}
-
-/**
- * Everything about one destination.
- *
- * @param onlyUser sees its own sessions alone; null sees all.
- * @throws ProblemError not-found where nobody asked for it.
- */
-export async function destinationProfile(
-  deps: SumsDeps,
-  destHost: string,
-  onlyUser: string | null,
-  query: ProfileQuery,
-  asking: Asking,
-  nowMs: number,
-): Promise<DestinationProfile> {
-  const { profile, counterparts } = await profileOf(
-    deps,
-    {
-      what: 'destination',
-      key: destHost,
-      counterpart: 'user',
-      filters: restrictedTo(onlyUser, { dest_host: { exact: [destHost], suffixes: [] } }),
-      onlyUser,
-    },
-    query,
-    asking,
-    nowMs,
-  );
-  return {
-    dest_host: destHost,
-    ...profile,
-    users: counterparts.map(({ key, ...sums }) => ({ user: key, ...sums })),
-  };
+    closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
+    present: ({ profile, counterparts }, presenter, { params }) => ({
+      user: params.user,
+      ...profile,
+      destinations: counterparts.map(({ key, ...figures }) => ({
+        dest_host: String(presenter.key('dest_host', key)),
+        ...figures,
+      })),
+    }),
+  });
+  serve(app, deps, {
+    ...common,
+    path: '/destinations/:dest_host',
+    operationId: 'getDestination',
+    summary: 'A destination: first and last seen, totals, trend, users, busiest hours',
+    params: destinationParams,
+    query: profileQuery,
+    answer: destinationProfile,
+    ask: ({ params, query }, context) =>
+      profileOf(
+        deps,
+        { what: 'destination', names: hostPatterns(params.dest_host) },
+        query,
+        context,
+      ),
+    closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
+    present: ({ profile, counterparts, name }, presenter) => ({
+      dest_host: name,
+      ...profile,
+      users: counterparts.map(({ key, ...figures }) => ({ user: presenter.user(key), ...figures })),
+    }),
+  });
 }
 
 function unknown(what: string): ProblemError {
   return new ProblemError('not-found', `there is no session of this ${what}`);
 }
 
+/** @throws ProblemError not-found where there never was a session of it. */
 async function profileOf(
   deps: SumsDeps,
-  subject: {
-    readonly what: 'user' | 'destination';
-    readonly key: string;
-    readonly counterpart: 'user' | 'destination';
-    readonly filters: Filters;
-    readonly onlyUser: string | null;
-  },
+  subject: { readonly what: 'user' | 'destination'; readonly names: readonly string[] },
   query: ProfileQuery,
-  asking: Asking,
-  nowMs: number,
+  viewer: Viewer,
 ) {
+  const { onlyUser, nowMs, mask } = viewer;
+  const { what, names } = subject;
   const range = rangeOfDays(query, DEFAULT_DAYS, nowMs);
-  const { filters } = subject;
-  const seenBy = seenQuery(subject.what, subject.key, subject.onlyUser);
-  const [seen] = await deps.store.ask(seenBy, asking);
-  if (seen === undefined || seen.sessions === 0) {
-    throw unknown(subject.what);
-  }
+  const asked = await visibleFilters(deps.store, query, viewer);
+  const filters = subjectFilters(subject, asked, onlyUser);
+  const [seen] = await deps.store.ask(seenQuery(what, names, onlyUser), viewer);
+  if (seen === undefined || seen.sessions === 0) throw unknown(what);
   const interval = automaticInterval(
     range.fromMs,
     range.toMs,
@@ -122,60 +113,83 @@ async function profileOf(
     Math.min(TREND_POINTS, Math.ceil((range.toMs - range.fromMs) / DAY_MS)) + 1,
   );
   const cuts = cutsOf(range, interval, query.time_zone);
-  const [totals, active, trend, busiestHours, counterparts] = await Promise.all([
-    totalSums(deps, { range, filters }, asking),
-    openAt(deps, range.toMs, filters, asking, nowMs),
-    lines(deps, { dimension: 'total', range, filters, cuts }, asking),
-    hoursOf(deps, range, filters, query.time_zone, asking),
-    topRows(
+  const counterpart =
+    what === 'user'
+      ? { by: 'destination' as const, field: 'dest_host' as const }
+      : { by: 'user' as const, field: 'user' as const };
+  const [totals, open, trend, busiest, counterparts] = await Promise.all([
+    totalSums(deps, { range, filters }, viewer),
+    openAt(deps, range.toMs, filters, viewer, nowMs),
+    linesOf(deps, { by: 'total', range, filters, cuts }, viewer),
+    busiestHours(deps, range, filters, query.time_zone, viewer),
+    rankedKeys(
       deps,
-      { dimension: subject.counterpart, by: 'bytes', limit: query.limit, range, filters },
-      asking,
+      { by: counterpart.by, range, filters, shown: shownKeysOf(counterpart.field, mask) },
+      { sort: 'bytes', limit: query.limit },
+      viewer,
     ),
   ]);
   return {
-    counterparts: counterparts.rows.items,
+    range,
+    name: names[0] ?? '',
+    counterparts: counterparts.items,
     profile: {
       ...answerMetaOf(
-        range,
         query,
-        together(totals.provenance, trend.provenance, counterparts.provenance),
+        worstOf(totals.provenance, trend.provenance, counterparts.provenance),
         nowMs,
       ),
       first_seen: seen.first_seen,
       last_seen: seen.last_seen,
-      active,
-      totals: measuresOf(totals.sums),
-      trend: { interval, buckets: cuts.map(toTimestamp), series: trend.series },
-      busiest_hours: busiestHours,
+      sessions_open: open,
+      totals: figuresOf(totals.sums),
+      trend: {
+        interval,
+        buckets: cuts.map(toTimestamp),
+        series: trend.lines.map((line) => ({ ...line, key: null })),
+      },
+      busiest_hours: busiest,
     },
   };
 }
 
-/** Sessions started and bytes moved by hour of the day, on the zone's clock at the start of each UTC hour. */
-async function hoursOf(
+/** The filters of the request on the sessions of one user or destination. */
+function subjectFilters(
+  { what, names }: { readonly what: 'user' | 'destination'; readonly names: readonly string[] },
+  asked: Filters,
+  onlyUser: string | null,
+): Filters {
+  if (what === 'user') {
+    const users = names.filter((name) => asked.user?.includes(name) ?? true);
+    return restrictedTo(onlyUser, { ...asked, user: users });
+  }
+  return restrictedTo(onlyUser, { ...asked, dest_host: [...names] });
+}
+
+/** Sessions started and bytes moved by hour of the day on the zone's clock. */
+async function busiestHours(
   deps: SumsDeps,
   range: Span,
   filters: Filters,
   zone: string,
   asking: Asking,
 ) {
-  const fromMs = Math.max(range.fromMs, range.toMs - BUSY_DAYS_MAX * DAY_MS);
-  const cuts = [fromMs];
-  for (let ms = (Math.floor(fromMs / HOUR_MS) + 1) * HOUR_MS; ms < range.toMs; ms += HOUR_MS) {
-    cuts.push(ms);
-  }
-  const { rows } = await seriesSums(
-    deps,
-    { dimension: 'total', range: { fromMs, toMs: range.toMs }, filters, cuts },
-    asking,
-  );
-  const hours = Array.from({ length: 24 }, (_, hour) => ({ hour, sessions: 0, bytes: 0 }));
+  const inDays = (days: number) => Math.max(range.fromMs, range.toMs - days * DAY_MS);
+  const isWhole = (fromMs: number) =>
+    cutRange(fromMs, range.toMs, '1h', zone, BUSY_DAYS_MAX * 25)
+      .slice(1)
+      .every((cut) => cut % HOUR_MS === 0);
+  const longMs = inDays(BUSY_DAYS_MAX);
+  const fromMs = isWhole(longMs) ? longMs : inDays(BUSY_DAYS_EXACT_MAX);
+  const span = { fromMs, toMs: range.toMs };
+  const cuts = cutRange(fromMs, range.toMs, '1h', zone, BUSY_DAYS_MAX * 25);
+  const { rows } = await seriesSums(deps, { by: 'total', range: span, filters, cuts }, asking);
+  const hours = Array.from({ length: 24 }, (_, hour) => ({ hour, sessions_started: 0, bytes: 0 }));
   for (const row of rows) {
     const hour = hours[wallOf(row.slot, zone).getUTCHours()];
     if (hour === undefined) continue;
-    hour.sessions += row.sessions_started;
+    hour.sessions_started += row.sessions_started;
     hour.bytes = addExactly(hour.bytes, bytesOf(row));
   }
-  return hours;
+  return { range: shownRange(span), hours };
 }

@@ -1,87 +1,126 @@
 import { MINUTE_MS, minuteOf, sessionStartMs, toTimestamp } from '@sockscope/schemas';
-import type {
-  ActiveSession,
-  ActiveSessionsPage,
-  ActiveSessionsQuery,
-} from '@sockscope/schemas/api';
+import { activeSessionsPage, activeSessionsQuery, noParams } from '@sockscope/schemas/api';
+import type { Session } from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
 import type { CoverageReader } from '../../coverage/coverage.js';
+import { filterOf } from '../../filters/filters.js';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import type { Presenter } from '../../mask/presenter.js';
+import { visibleFilters } from '../../mask/visible.js';
 import { activePageQuery, activeUsersQuery } from '../../sql/active.js';
 import type { ActiveRow, ActiveUserRow } from '../../sql/active.js';
-import { allOf } from '../../sql/query.js';
-import { startedWithin } from '../../sql/sessions.js';
-import type { Asking, Store } from '../../store/store.js';
-import { bindingOf, decodeCursor, encodeCursor } from './cursor.js';
-import { filterOf } from '../../filters/filters.js';
+import { asStored, plainOf } from '../../sql/stored.js';
+import type { Stored } from '../../sql/stored.js';
+import type { Store } from '../../store/store.js';
 import { addExactly } from '../../sums/measures.js';
-import type { Filters } from '../../filters/filters.js';
+import { bindingOf } from '../cursor.js';
+import { readCursor, writeCursor } from './position.js';
 
 const USERS_MAX = 100;
 /** So many open sessions are read at once where they may be all that there are. */
 const WHOLE_MAX = 1_000;
 /** A rate over less than this would be noise. */
 const RATE_WINDOW_MIN_MS = 1_000;
+const NO_RANGE = { fromMs: null, toMs: null };
 
-/** Open sessions with their current rates, and the same per user. */
-export async function activeSessions(
-  { store, coverage }: { readonly store: Store; readonly coverage: CoverageReader },
-  query: ActiveSessionsQuery,
-  filters: Filters,
-  asking: Asking,
+/** `GET /sessions/active`: open sessions with their current rates, and the same per user. */
+export function serveActiveSessions(
+  app: FastifyInstance,
+  deps: QuestionDeps & { readonly store: Store; readonly coverage: CoverageReader },
+): void {
+  const { store, coverage } = deps;
+  serve(app, deps, {
+    path: '/sessions/active',
+    operationId: 'listActiveSessions',
+    summary: 'Sessions open now, with their current rates, the newest first',
+    tag: 'sessions',
+    scope: 'read',
+    weight: 'light',
+    params: noParams,
+    query: activeSessionsQuery,
+    answer: activeSessionsPage,
+    async ask({ query }, context) {
+      const { nowMs } = context;
+      const binding = bindingOf('active', query);
+      const position =
+        query.cursor === undefined ? null : readCursor(binding, query.cursor).position;
+      const filter = filterOf(await visibleFilters(store, query, context));
+      // Traffic is known by the minute: this one, which has begun, and the one before it.
+      const sinceMs = minuteOf(nowMs) - MINUTE_MS;
+      // Where a first reading holds them all, they need not be found a second time to be counted.
+      const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
+      const fromMs = await coverage.openFrom();
+      const rows = await store.ask(
+        activePageQuery({ fromMs, filter, position, limit: read + 1, sinceMs }),
+        context,
+      );
+      const isWhole = position === null && rows.length <= read;
+      const users = isWhole
+        ? userRowsOf(rows)
+        : await store.ask(activeUsersQuery({ fromMs, filter, limit: USERS_MAX, sinceMs }), context);
+      const items = rows.slice(0, query.limit);
+      const last = items.at(-1);
+      return {
+        items,
+        users,
+        sinceMs,
+        nowMs,
+        next:
+          rows.length > query.limit && last !== undefined
+            ? writeCursor(binding, {
+                position: {
+                  value: null,
+                  startedMs: sessionStartMs(last.session_id),
+                  sessionId: last.session_id,
+                },
+                range: NO_RANGE,
+              })
+            : null,
+      };
+    },
+    present: ({ items, users, sinceMs, nowMs, next }, presenter) => ({
+      items: items.map((row) => withRates(row, sinceMs, nowMs, presenter)),
+      next_cursor: next,
+      total: users.find((row) => row.is_total === 1)?.sessions ?? 0,
+      users: shownUsers(users, sinceMs, nowMs, presenter),
+      as_of: toTimestamp(nowMs),
+    }),
+  });
+}
+
+function shownUsers(
+  rows: readonly ActiveUserRow[],
+  sinceMs: number,
   nowMs: number,
-): Promise<ActiveSessionsPage> {
-  const binding = bindingOf('active', query);
-  const position = query.cursor === undefined ? null : decodeCursor(binding, query.cursor);
-  const filter = allOf([
-    startedWithin(query.start_after ?? null, query.start_before ?? null),
-    filterOf(filters),
-  ]);
-  // Traffic is known by the minute: this one, which has begun, and the one before it.
-  const sinceMs = minuteOf(nowMs) - MINUTE_MS;
-  // Where a first reading holds them all, they need not be found a second time to be counted.
-  const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
-  const fromMs = await coverage.openFrom();
-  const rows = await store.ask(
-    activePageQuery({ fromMs, filter, position, limit: read + 1, sinceMs }),
-    asking,
+  presenter: Presenter,
+) {
+  const users = rows
+    .filter((row) => row.is_total === 0)
+    .map((row) => {
+      const windowMs = rateWindowMs(Date.parse(row.first_started_at), sinceMs, nowMs);
+      return {
+        user: presenter.user(row.user),
+        sessions: row.sessions,
+        bytes_sent: row.bytes_sent,
+        bytes_received: row.bytes_received,
+        bytes_sent_per_second: perSecond(row.recent_sent, windowMs),
+        bytes_received_per_second: perSecond(row.recent_received, windowMs),
+      };
+    });
+  const rate = (one: (typeof users)[number]) =>
+    one.bytes_sent_per_second + one.bytes_received_per_second;
+  return presenter.ranked(
+    users,
+    (one, other) => rate(one) === rate(other) && one.sessions === other.sessions,
+    (item) => item.user,
   );
-  const isWhole = position === null && rows.length <= read;
-  const userRows = isWhole
-    ? userRowsOf(rows)
-    : await store.ask(activeUsersQuery({ fromMs, filter, limit: USERS_MAX, sinceMs }), asking);
-  const items = rows.slice(0, query.limit);
-  const last = items.at(-1);
-  return {
-    items: items.map((row) => withRates(row, sinceMs, nowMs)),
-    next_cursor:
-      rows.length > query.limit && last !== undefined
-        ? encodeCursor(binding, {
-            value: null,
-            startedMs: sessionStartMs(last.session_id),
-            sessionId: last.session_id,
-          })
-        : null,
-    total: userRows.find((row) => row.is_total === 1)?.sessions ?? 0,
-    users: userRows
-      .filter((row) => row.is_total === 0)
-      .map((row) => {
-        const windowMs = rateWindowMs(Date.parse(row.first_started_at), sinceMs, nowMs);
-        return {
-          user: row.user,
-          sessions: row.sessions,
-          bytes_sent: row.bytes_sent,
-          bytes_received: row.bytes_received,
-          bytes_sent_per_second: perSecond(row.recent_sent, windowMs),
-          bytes_received_per_second: perSecond(row.recent_received, windowMs),
-        };
-      }),
-    as_of: toTimestamp(nowMs),
-  };
 }
 
 /** What activeUsersQuery answers, from all open sessions that pass. */
 function userRowsOf(rows: readonly ActiveRow[]): ActiveUserRow[] {
-  const byUser = new Map<string, ActiveUserRow>();
-  const total = emptyUserRow('', 1);
+  const byUser = new Map<Stored, ActiveUserRow>();
+  const total = emptyUserRow(asStored(''), 1);
   for (const row of rows) {
     let user = byUser.get(row.user);
     if (user === undefined) {
@@ -95,7 +134,7 @@ function userRowsOf(rows: readonly ActiveRow[]): ActiveUserRow[] {
     .map((sums) => ({
       sums,
       recent: sums.recent_sent + sums.recent_received,
-      name: Buffer.from(sums.user),
+      name: Buffer.from(plainOf(sums.user)),
     }))
     .toSorted(
       (a, b) =>
@@ -106,7 +145,7 @@ function userRowsOf(rows: readonly ActiveRow[]): ActiveUserRow[] {
   return [total, ...users];
 }
 
-function emptyUserRow(user: string, isTotal: 0 | 1): ActiveUserRow {
+function emptyUserRow(user: Stored, isTotal: 0 | 1): ActiveUserRow {
   return {
     user,
     is_total: isTotal,
@@ -135,11 +174,11 @@ function perSecond(bytes: number, windowMs: number): number {
   return Math.round((bytes * 1_000) / windowMs);
 }
 
-function withRates(row: ActiveRow, sinceMs: number, nowMs: number): ActiveSession {
-  const { recent_sent, recent_received, ...session } = row;
+function withRates(row: ActiveRow, sinceMs: number, nowMs: number, presenter: Presenter) {
+  const { recent_sent, recent_received, ...stored } = row;
   const windowMs = rateWindowMs(sessionStartMs(row.session_id), sinceMs, nowMs);
   return {
-    ...session,
+    ...presenter.session<Session>(stored),
     bytes_sent_per_second: perSecond(recent_sent, windowMs),
     bytes_received_per_second: perSecond(recent_received, windowMs),
     rate_window_ms: windowMs,

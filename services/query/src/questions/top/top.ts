@@ -1,104 +1,186 @@
-import { API_LIMITS } from '@sockscope/schemas/api';
-import type { TopMeasure, TopQuery, TopSums } from '@sockscope/schemas/api';
-import { countsAtEnd } from '@sockscope/schemas/sums';
-import type { Dimension } from '@sockscope/schemas/sums';
-import type { Sums, SumsOf } from '../../sql/sums.js';
-import type { Asking } from '../../store/store.js';
-import type { Filters } from '../../filters/filters.js';
-import { answerMetaOf, rangeOf } from '../../time/range.js';
+import {
+  API_LIMITS,
+  noParams,
+  TOP_FIELDS,
+  TOP_LISTS,
+  topAnswers,
+  topQuery,
+} from '@sockscope/schemas/api';
+import type { KeyFigures, TopField, TopQuery } from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { ExportDeps } from '../../export/export.js';
+import { sendExport } from '../../export/export.js';
+import { exportFormatOf } from '../../export/negotiate.js';
+import { isClosed } from '../../http/caching.js';
+import type { Context } from '../../http/context.js';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import type { Mask } from '../../mask/mask.js';
+import { presenterOf, shownKeysOf } from '../../mask/presenter.js';
+import type { Presenter } from '../../mask/presenter.js';
+import { visibleFilters } from '../../mask/visible.js';
+import { exportTop } from '../../sql/exports.js';
+import { plainOf } from '../../sql/stored.js';
+import type { KeyPosition } from '../../sql/top.js';
+import { isAtEnd } from '../../sql/sums.js';
+import { SUMS_BY } from '../../sums/dimensions.js';
 import type { Span } from '../../sums/plan.js';
-import { bytesOf } from '../../sums/measures.js';
-import { topSums, zeroSums } from '../../sums/sums.js';
-import type { Provenance, SumsDeps } from '../../sums/sums.js';
+import { answerMetaOf, prepare, zeroSums } from '../../sums/sums.js';
+import type { SumsDeps } from '../../sums/sums.js';
+import { keyFiguresOf } from '../../sums/measures.js';
+import { periodBefore, shownRange } from '../../time/range.js';
+import { bindingOf, decodeCursor, encodeCursor } from '../cursor.js';
+import { checkSort, figuresOfKeys, rangeFor, rankedKeys } from './ranking.js';
+import type { RankedKey, Ranking } from './ranking.js';
 
-export type TopItem = TopSums & { readonly key: string; readonly share: number };
+const SUMMARIES: Readonly<Record<TopField, string>> = {
+  user: 'Users with the most of something',
+  dest_host: 'Destinations with the most of something, as clients asked for them',
+  dest_ip: 'Destination addresses with the most of something, over at most 7 days',
+  dest_port: 'Destination ports with the most of something',
+  source_ip: 'Source addresses with the most of something',
+  protocol: 'Protocols with the most of something',
+  proxy_id: 'Proxies with the most of something',
+  acl_rule_matched: 'ACL rules that decided most',
+  close_reason: 'Why sessions ended',
+  status: 'How sessions ended',
+};
 
-interface TopRows {
-  readonly items: TopItem[];
-  readonly other: TopSums | null;
-  readonly total: TopSums;
+const position = z.tuple([
+  z.int().min(0),
+  z.int().min(0),
+  z.string(),
+  z.int().min(0),
+  z.int().min(1),
+]);
+
+/** `GET /top/…`: one list for each field that is worth ranking, page by page through all keys. */
+export function serveTopLists(
+  app: FastifyInstance,
+  deps: QuestionDeps & SumsDeps & ExportDeps,
+): void {
+  for (const field of TOP_FIELDS) {
+    const { path } = TOP_LISTS[field];
+    serve(app, deps, {
+      path: `/top/${path}`,
+      operationId: `listTop${path.replaceAll(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase())}`,
+      summary: SUMMARIES[field],
+      tag: 'analytics',
+      scope: 'read',
+      weight: 'heavy',
+      params: noParams,
+      query: topQuery,
+      answer: topAnswers[field] as z.ZodType<TopAnswer>,
+      closed: (_asked, { ranking }: Found, nowMs) => isClosed(ranking.provenance.range.toMs, nowMs),
+      other: ({ query }, context) => maybeExport(deps, field, query, context),
+      ask: ({ query }, context): Promise<Found> => topOf(deps, field, query, context),
+      present: (found: Found, presenter, { query }) => shownTop(field, query, found, presenter),
+    });
+  }
 }
 
-function topSumsOf(row: Sums, dimension: Dimension): TopSums {
-  const ended = row.sessions_closed + row.sessions_failed + row.sessions_rejected;
+type TopAnswer = Record<string, unknown>;
+
+interface Found {
+  readonly ranking: Ranking;
+  readonly previous: {
+    readonly range: Span;
+    readonly of: ReadonlyMap<string, KeyFigures>;
+  } | null;
+  readonly next: string | null;
+  readonly nowMs: number;
+}
+
+/** Sends a list as a file where that is wanted. Returns whether it was. */
+async function maybeExport(
+  deps: SumsDeps & ExportDeps,
+  field: TopField,
+  query: TopQuery,
+  context: Context,
+): Promise<boolean> {
+  const format = exportFormatOf(query, context);
+  if (format === null) return false;
+  checkSort(field, query.sort);
+  const subject = { name: `top/${TOP_LISTS[field].path}`, filters: query };
+  await sendExport(deps, context, format, subject, async () => {
+    const filters = await visibleFilters(deps.store, query, context);
+    const range = rangeFor(field, query, context.nowMs);
+    const shown = shownKeysOf(field, context.mask);
+    const question = { by: SUMS_BY[field], range, filters, shown };
+    const { of } = prepare(question, await deps.coverage.read());
+    const list = { field, sort: query.sort, limit: query.limit ?? null };
+    return exportTop(of, list, { format, mask: context.mask });
+  });
+  return true;
+}
+
+async function topOf(
+  deps: SumsDeps,
+  field: TopField,
+  query: TopQuery,
+  context: Context,
+): Promise<Found> {
+  checkSort(field, query.sort);
+  const { mask, nowMs } = context;
+  const by = SUMS_BY[field];
+  const binding = bindingOf(`top ${field}`, query);
+  const cursor = query.cursor === undefined ? null : decodeCursor(binding, query.cursor, position);
+  const after: KeyPosition | null =
+    cursor === null ? null : { value: cursor[0], sessions: cursor[1], key: cursor[2] };
+  const range =
+    cursor === null ? rangeFor(field, query, nowMs) : { fromMs: cursor[3], toMs: cursor[4] };
+  const filters = await visibleFilters(deps.store, query, context);
+  const question = { by, range, filters, shown: shownKeysOf(field, mask) };
+  const ranking = await rankedKeys(
+    deps,
+    question,
+    { sort: query.sort, limit: query.limit ?? API_LIMITS.top_default, after },
+    context,
+  );
+  const before = periodBefore(range, query.time_zone);
+  const keys = ranking.items.map(({ key }) => plainOf(key));
+  const of =
+    query.previous === true && keys.length > 0
+      ? await figuresOfKeys(deps, { ...question, range: before, keys }, query.sort, context)
+      : new Map<string, KeyFigures>();
+  const last = ranking.items.at(-1);
   return {
-    sessions: countsAtEnd(dimension) ? ended : row.sessions_started,
-    bytes: bytesOf(row),
-    bytes_sent: row.bytes_sent,
-    bytes_received: row.bytes_received,
-    packets_sent: row.packets_sent,
-    packets_received: row.packets_received,
-    duration_ms: row.duration_ms,
-    rejected: row.sessions_rejected,
+    ranking,
+    previous: query.previous === true ? { range: before, of } : null,
+    next:
+      ranking.hasMore && last !== undefined
+        ? encodeCursor(binding, [...positionOf(field, last, query, mask), range.fromMs, range.toMs])
+        : null,
+    nowMs,
   };
 }
 
-const SUM_NAMES = [
-  'sessions',
-  'bytes',
-  'bytes_sent',
-  'bytes_received',
-  'packets_sent',
-  'packets_received',
-  'duration_ms',
-  'rejected',
-] as const satisfies readonly (keyof TopSums)[];
-
-/** What of the total is not in the items; null where nothing is left. */
-export function otherOf(total: TopSums, items: readonly TopSums[]): TopSums | null {
-  const other = { ...total };
-  for (const item of items) for (const name of SUM_NAMES) other[name] -= item[name];
-  return SUM_NAMES.some((name) => other[name] !== 0) ? other : null;
+/** The key as it is shown: a cursor must not tell what the page does not. */
+function positionOf(field: TopField, item: RankedKey, query: TopQuery, mask: Mask) {
+  const value = item[query.sort] ?? 0;
+  const sessions = isAtEnd(SUMS_BY[field]) ? item.sessions_ended : (item.sessions_started ?? 0);
+  return [value, sessions, String(presenterOf(mask).key(field, item.key) ?? '')];
 }
 
-/** The largest keys of one dimension with the total and the rest. */
-export async function topRows(
-  deps: SumsDeps,
-  top: {
-    readonly dimension: Dimension;
-    readonly by: TopMeasure;
-    readonly limit: number;
-    readonly range: Span;
-    readonly filters: Filters;
-    readonly shownAs?: SumsOf['shownAs'];
-  },
-  asking: Asking,
-): Promise<{ rows: TopRows; provenance: Provenance }> {
-  const { dimension, by, limit } = top;
-  const { rows, provenance } = await topSums(deps, top, by, limit, asking);
-  const totalRow = rows.find((row) => row.is_total === 1);
-  const total = topSumsOf(totalRow ?? zeroSums(), dimension);
-  const items = rows
-    .filter((row) => row.is_total === 0)
-    .map((row) => {
-      const sums = topSumsOf(row, dimension);
-      return { key: row.key, ...sums, share: total[by] === 0 ? 0 : sums[by] / total[by] };
-    });
-  return { rows: { items, other: otherOf(total, items), total }, provenance };
-}
-
-/** A top list, apart from the name of its keys. */
-export async function topAnswer(
-  deps: SumsDeps,
-  dimension: Dimension,
+function shownTop(
+  field: TopField,
   query: TopQuery,
-  filters: Filters,
-  shownAs: SumsOf['shownAs'],
-  asking: Asking,
-  nowMs: number,
-) {
-  const range = rangeOf(query, nowMs);
-  const { rows, provenance } = await topRows(
-    deps,
-    {
-      dimension,
-      by: query.by,
-      limit: query.limit ?? API_LIMITS.top_default,
-      range,
-      filters,
-      shownAs,
-    },
-    asking,
-  );
-  return { ...answerMetaOf(range, query, provenance, nowMs), by: query.by, ...rows };
+  { ranking, previous, next, nowMs }: Found,
+  presenter: Presenter,
+): TopAnswer {
+  const nothing = keyFiguresOf(zeroSums(), SUMS_BY[field]);
+  return {
+    ...answerMetaOf(query, ranking.provenance, nowMs),
+    sort: query.sort,
+    items: ranking.items.map(({ key, ...figures }) => ({
+      [field]: presenter.key(field, key),
+      ...figures,
+      ...(previous === null ? {} : { previous: previous.of.get(plainOf(key)) ?? nothing }),
+    })),
+    other: ranking.other,
+    total: ranking.total,
+    ...(previous === null ? {} : { previous_range: shownRange(previous.range) }),
+    next_cursor: next,
+  };
 }

@@ -1,234 +1,172 @@
 import { toTimestamp } from '@sockscope/schemas';
-import type { Traffic, TrafficQuery, TrafficSeries, TrafficSplit } from '@sockscope/schemas/api';
-import { API_LIMITS } from '@sockscope/schemas/api';
-import { invalidParameters } from '../../problems/problem.js';
-import { activeByKeyQuery } from '../../sql/active.js';
-import { countsAtEnd } from '@sockscope/schemas/sums';
-import type { Dimension } from '@sockscope/schemas/sums';
-import type { SeriesRow } from '../../sql/sums.js';
-import type { Asking } from '../../store/store.js';
-import { automaticInterval, cutRange } from '../../time/intervals.js';
-import type { Interval } from '../../time/intervals.js';
-import { filterOf } from '../../filters/filters.js';
-import type { Filters } from '../../filters/filters.js';
-import { answerMetaOf, rangeOf } from '../../time/range.js';
-import type { Span } from '../../sums/plan.js';
-import { END_OF_TIME_MS, netOf, seriesSums, together } from '../../sums/sums.js';
+import { noParams, traffic, trafficQuery, trafficRows } from '@sockscope/schemas/api';
+import type { Traffic, TrafficQuery, TrafficRow } from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { ExportDeps } from '../../export/export.js';
+import { sendExport } from '../../export/export.js';
+import { exportFormatOf } from '../../export/negotiate.js';
+import { isClosed } from '../../http/caching.js';
+import type { Context } from '../../http/context.js';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import { presenterOf, shownKeysOf } from '../../mask/presenter.js';
+import type { Presenter } from '../../mask/presenter.js';
+import type { Viewer } from '../../mask/viewer.js';
+import { visibleFilters } from '../../mask/visible.js';
+import { ProblemError } from '../../problems/problem.js';
+import { exportTraffic } from '../../sql/exports.js';
+import { plainOf } from '../../sql/stored.js';
+import { isAtEnd } from '../../sql/sums.js';
+import { SUMS_BY } from '../../sums/dimensions.js';
+import { answerMetaOf, worstOf } from '../../sums/sums.js';
 import type { Provenance, SumsDeps } from '../../sums/sums.js';
-import { topRows } from '../top/top.js';
+import { automaticInterval } from '../../time/intervals.js';
+import type { Interval } from '../../time/intervals.js';
+import { checkSort, rangeFor, rankedKeys } from '../top/ranking.js';
+import { rangeOf } from '../../time/range.js';
+import { cutsOf, linesOf, restOfLines } from './series.js';
+import type { Line } from './series.js';
 
-const SPLIT_DIMENSIONS: Readonly<Record<TrafficSplit, Dimension>> = {
-  user: 'user',
-  dest_host: 'destination',
-  protocol: 'protocol',
-  status: 'status',
-  proxy_id: 'proxy',
-};
+/** `GET /traffic`: a time series without gaps, whole or split by a field. */
+export function serveTraffic(
+  app: FastifyInstance,
+  deps: QuestionDeps & SumsDeps & ExportDeps,
+): void {
+  serve(app, deps, {
+    path: '/traffic',
+    operationId: 'getTraffic',
+    summary: 'Time series of bytes, sessions, open sessions and rejections, gaps filled',
+    tag: 'analytics',
+    scope: 'read',
+    weight: 'heavy',
+    params: noParams,
+    query: trafficQuery,
+    answer: z.union([traffic, trafficRows]),
+    other: ({ query }, context) => maybeExport(deps, query, context),
+    ask: ({ query }, context) => trafficOf(deps, query, context),
+    closed: (_asked, { provenance }, nowMs) => isClosed(provenance.range.toMs, nowMs),
+    present: (found, presenter, { query }) =>
+      query.shape === 'rows'
+        ? rowsOf(shownTraffic(found, presenter, query))
+        : shownTraffic(found, presenter, query),
+  });
+}
 
-/** A time series without gaps. */
-export async function traffic(
+/** Points go to ClickHouse in a URL, to be written by it. */
+const POINTS_CHARS_MAX = 300_000;
+
+/** Sends a time series as a file where that is wanted. Returns whether it was. */
+async function maybeExport(
+  deps: SumsDeps & ExportDeps,
+  query: TrafficQuery,
+  context: Context,
+): Promise<boolean> {
+  const format = exportFormatOf(query, context);
+  if (format === null) return false;
+  await sendExport(deps, context, format, { name: 'traffic', filters: query }, async () => {
+    const found = await trafficOf(deps, query, context);
+    const rows = rowsOf(shownTraffic(found, presenterOf(context.mask), query));
+    const statement = exportTraffic(rows, query.split ?? null, { format, mask: context.mask });
+    if (JSON.stringify(statement.params).length > POINTS_CHARS_MAX) {
+      throw new ProblemError('too-expensive', 'too many points: take a coarser interval');
+    }
+    return statement;
+  });
+  return true;
+}
+
+interface TrafficFound {
+  readonly cuts: readonly number[];
+  readonly interval: Interval;
+  readonly lines: readonly Line[];
+  readonly provenance: Provenance;
+  readonly nowMs: number;
+}
+
+async function trafficOf(
   deps: SumsDeps,
   query: TrafficQuery,
-  filters: Filters,
-  asking: Asking,
-  nowMs: number,
-): Promise<Traffic> {
-  const range = rangeOf(query, nowMs);
+  viewer: Viewer,
+): Promise<TrafficFound> {
+  const { nowMs, mask } = viewer;
+  const { split } = query;
+  if (split !== undefined) checkSort(split, query.sort);
+  const range = split === undefined ? rangeOf(query, nowMs) : rangeFor(split, query, nowMs);
+  const filters = await visibleFilters(deps.store, query, viewer);
   const interval =
     query.interval === 'auto'
       ? automaticInterval(range.fromMs, range.toMs, query.time_zone, query.points)
       : query.interval;
   const cuts = cutsOf(range, interval, query.time_zone);
-  const split = query.split ?? null;
   const question = { range, filters, cuts };
-  if (split === null) {
-    const { series, provenance } = await lines(deps, { ...question, dimension: 'total' }, asking);
-    return {
-      ...answerMetaOf(range, query, provenance, nowMs),
-      interval,
-      split,
-      buckets: cuts.map(toTimestamp),
-      series,
-    };
+  if (split === undefined) {
+    const found = await linesOf(deps, { ...question, by: 'total' }, viewer);
+    return { cuts, interval, ...found, nowMs };
   }
-  const dimension = SPLIT_DIMENSIONS[split];
-  const [total, top] = await Promise.all([
-    lines(deps, { ...question, dimension: countsAtEnd(dimension) ? dimension : 'total' }, asking),
-    topRows(deps, { dimension, by: query.by, limit: query.series, range, filters }, asking),
-  ]);
-  const keys = top.rows.items.map((item) => item.key);
-  const own =
-    keys.length === 0 ? null : await lines(deps, { ...question, dimension, keys }, asking);
-  const ranked = keys.flatMap((key) => own?.series.filter((line) => line.key === key) ?? []);
-  const rest = restOf(total.series, ranked, cuts.length);
-  return {
-    ...answerMetaOf(
-      range,
-      query,
-      together(total.provenance, top.provenance, ...(own === null ? [] : [own.provenance])),
-      nowMs,
+  const by = SUMS_BY[split];
+  const shown = shownKeysOf(split, mask);
+  const [all, top] = await Promise.all([
+    linesOf(deps, { ...question, by: isAtEnd(by) ? by : 'total' }, viewer),
+    rankedKeys(
+      deps,
+      { by, range, filters, shown },
+      { sort: query.sort, limit: query.series },
+      viewer,
     ),
+  ]);
+  const keys = top.items.map((item) => plainOf(item.key));
+  const own =
+    keys.length === 0 ? null : await linesOf(deps, { ...question, by, keys, shown }, viewer);
+  const ranked = keys.flatMap(
+    (key) => own?.lines.filter((line) => line.key !== null && plainOf(line.key) === key) ?? [],
+  );
+  const rest = restOfLines(all.lines, ranked, cuts.length);
+  return {
+    cuts,
     interval,
-    split,
+    lines: rest === null ? ranked : [...ranked, rest],
+    provenance: worstOf(all.provenance, top.provenance, ...(own === null ? [] : [own.provenance])),
+    nowMs,
+  };
+}
+
+function shownTraffic(
+  { cuts, interval, lines, provenance, nowMs }: TrafficFound,
+  presenter: Presenter,
+  query: TrafficQuery,
+): Traffic {
+  const { split } = query;
+  return {
+    ...answerMetaOf(query, provenance, nowMs),
+    interval,
+    split: split ?? null,
     buckets: cuts.map(toTimestamp),
-    series: rest === null ? ranked : [...ranked, rest],
+    series: lines.map((line) => ({
+      ...line,
+      key: split === undefined || line.key === null ? null : presenter.key(split, line.key),
+    })),
   };
 }
 
-/** @throws ProblemError where the interval is too fine for the range. */
-export function cutsOf(range: Span, interval: Interval, zone: string): number[] {
-  const cuts = cutRange(range.fromMs, range.toMs, interval, zone, API_LIMITS.buckets_max);
-  if (cuts.length > 0) return cuts;
-  throw invalidParameters([
-    {
-      parameter: 'interval',
-      message: `gives more than ${API_LIMITS.buckets_max} points over this range`,
-    },
-  ]);
-}
-
-/** The lines of the keys that were counted, each with a value for every piece. */
-export async function lines(
-  deps: SumsDeps,
-  question: {
-    readonly dimension: Dimension;
-    readonly range: Span;
-    readonly filters: Filters;
-    readonly cuts: readonly number[];
-    readonly keys?: readonly string[];
-  },
-  asking: Asking,
-): Promise<{ series: TrafficSeries[]; provenance: Provenance }> {
-  const { dimension, range, filters, cuts } = question;
-  const keys = question.keys ?? null;
-  // Where sessions count at their end, nothing tells how many were open.
-  const hasActive = !countsAtEnd(dimension);
-  const tail = { fromMs: range.toMs, toMs: END_OF_TIME_MS };
-  const [counted, after, open] = await Promise.all([
-    seriesSums(deps, { ...question, keys }, asking),
-    hasActive && tail.fromMs < tail.toMs
-      ? seriesSums(deps, { dimension, filters, keys, range: tail }, asking)
-      : null,
-    hasActive
-      ? deps.coverage
-          .openFrom()
-          .then((fromMs) =>
-            deps.store.ask(
-              activeByKeyQuery({ fromMs, dimension, keys, filter: filterOf(filters) }),
-              asking,
-            ),
-          )
-      : null,
-  ]);
-  const byKey = new Map<string, SeriesRow[]>();
-  for (const row of counted.rows) {
-    const known = byKey.get(row.key);
-    if (known === undefined) byKey.set(row.key, [row]);
-    else known.push(row);
-  }
-  // Keys without anything get a line too where they are asked for: gaps are filled.
-  const asked = dimension === 'total' ? [''] : (keys ?? []);
-  const names = new Set([...asked, ...byKey.keys(), ...(open ?? []).map((row) => row.key)]);
-  const slots = new Map(cuts.map((cut, i) => [cut, i]));
-  return {
-    provenance: counted.provenance,
-    series: [...names].map((key) => {
-      const line = lineOf(byKey.get(key) ?? [], slots, dimension === 'total' ? null : key);
-      if (open === null) return line;
-      const tailRow = after?.rows.find((row) => row.key === key);
-      const openNow = open.find((row) => row.key === key)?.active ?? 0;
-      const openAtEnd = openNow - (tailRow === undefined ? 0 : netOf(tailRow));
-      return { ...line, active: activeOf(line, openAtEnd) };
+/** One flat row for each point of each series, bucket by bucket. */
+function rowsOf({ split, buckets, series }: Traffic): TrafficRow[] {
+  return buckets.flatMap((bucket, i) =>
+    series.map((line): TrafficRow => {
+      const at = (values: readonly number[]) => values[i] ?? 0;
+      return {
+        bucket,
+        ...(split === null ? {} : { [split]: line.key, other: line.other }),
+        bytes_sent: at(line.bytes_sent),
+        bytes_received: at(line.bytes_received),
+        packets_sent: at(line.packets_sent),
+        packets_received: at(line.packets_received),
+        sessions_started: line.sessions_started === null ? null : at(line.sessions_started),
+        sessions_closed: at(line.sessions_closed),
+        sessions_failed: at(line.sessions_failed),
+        sessions_rejected: at(line.sessions_rejected),
+        sessions_open: line.sessions_open === null ? null : at(line.sessions_open),
+      };
     }),
-  };
-}
-
-function zeros(length: number): number[] {
-  return Array.from({ length }, () => 0);
-}
-
-function emptyLine(length: number, key: string | null): TrafficSeries {
-  return {
-    key,
-    other: false,
-    bytes_sent: zeros(length),
-    bytes_received: zeros(length),
-    packets_sent: zeros(length),
-    packets_received: zeros(length),
-    started: zeros(length),
-    closed: zeros(length),
-    failed: zeros(length),
-    rejected: zeros(length),
-    active: null,
-  };
-}
-
-const COLUMNS = [
-  ['bytes_sent', 'bytes_sent'],
-  ['bytes_received', 'bytes_received'],
-  ['packets_sent', 'packets_sent'],
-  ['packets_received', 'packets_received'],
-  ['started', 'sessions_started'],
-  ['closed', 'sessions_closed'],
-  ['failed', 'sessions_failed'],
-  ['rejected', 'sessions_rejected'],
-] as const;
-
-function lineOf(
-  rows: readonly SeriesRow[],
-  slots: ReadonlyMap<number, number>,
-  key: string | null,
-): TrafficSeries {
-  const line = emptyLine(slots.size, key);
-  for (const row of rows) {
-    const slot = slots.get(row.slot);
-    if (slot === undefined) continue;
-    for (const [to, from] of COLUMNS) line[to][slot] = row[from];
-  }
-  return line;
-}
-
-/**
- * Sessions open at the end of each piece, counted backwards from those open at the end of the
- * last: whoever began in a piece was not open before it, and whoever ended in it was.
- */
-function activeOf(line: TrafficSeries, openAtEnd: number): number[] {
-  const active = zeros(line.started.length);
-  let open = openAtEnd;
-  for (let i = active.length - 1; i >= 0; i -= 1) {
-    // Rows that arrive between two queries may make the two disagree for a moment.
-    active[i] = Math.max(0, open);
-    const ended = (line.closed[i] ?? 0) + (line.failed[i] ?? 0) + (line.rejected[i] ?? 0);
-    open -= (line.started[i] ?? 0) - ended;
-  }
-  return active;
-}
-
-/** What of all lines together is not in the ranked ones; null where nothing is. */
-function restOf(
-  all: readonly TrafficSeries[],
-  ranked: readonly TrafficSeries[],
-  length: number,
-): TrafficSeries | null {
-  const rest: TrafficSeries = { ...emptyLine(length, null), other: true };
-  const hasActive = all.some((line) => line.active !== null);
-  const active = zeros(length);
-  for (const [lineSet, sign] of [
-    [all, 1],
-    [ranked, -1],
-  ] as const) {
-    for (const line of lineSet) {
-      for (let i = 0; i < length; i += 1) {
-        for (const [name] of COLUMNS) {
-          rest[name][i] = Math.max(0, (rest[name][i] ?? 0) + sign * (line[name][i] ?? 0));
-        }
-        active[i] = Math.max(0, (active[i] ?? 0) + sign * (line.active?.[i] ?? 0));
-      }
-    }
-  }
-  if (hasActive) rest.active = active;
-  const isNothing =
-    COLUMNS.every(([name]) => rest[name].every((value) => value === 0)) &&
-    active.every((value) => value === 0);
-  return isNothing ? null : rest;
+  );
 }

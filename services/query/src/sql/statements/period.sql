@@ -29,13 +29,6 @@ SELECT sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS se
       WHERE (dimension = {rollup_dimension:String}) AND ((bucket >= toDateTime({h0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({h0_to_s:UInt32}, 'UTC')))
       
     UNION ALL
-    SELECT '' AS k, toInt64(0) AS slot, count() AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms, 
-  uniqCombined64State(17)(user) AS users_state, uniqCombined64State(17)(dest_host) AS destinations_state,
-  uniqCombined64State(17)(source_ip) AS sources_state, initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS durations_state
-      FROM sessions FINAL
-      WHERE ((started_at >= fromUnixTimestamp64Milli({e0_from:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC'))) AND (true)
-      GROUP BY k, slot
-    UNION ALL
     SELECT '' AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, countIf(status = 'closed') AS s_sessions_closed, countIf(status = 'failed') AS s_sessions_failed, countIf(status = 'rejected_by_acl') AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sum(ifNull(duration_ms, 0)) AS s_duration_ms, 
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS users_state,
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
@@ -44,6 +37,13 @@ SELECT sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS se
       WHERE ((status != 'active') AND ((ended_at >= fromUnixTimestamp64Milli({e0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC'))) AND (started_at < fromUnixTimestamp64Milli({e_latest:Int64}, 'UTC')) AND (started_at >= (
         SELECT if(count() = length({e_hours:Array(DateTime('UTC'))}), min(earliest_start), toDateTime64(0, 3, 'UTC'))
         FROM rollup_sketches_1h FINAL PREWHERE bucket IN {e_hours:Array(DateTime('UTC'))})) AND (toStartOfMinute(ended_at) IN {e_minutes:Array(DateTime('UTC'))})) AND (true)
+      GROUP BY k, slot
+    UNION ALL
+    SELECT '' AS k, toInt64(0) AS slot, count() AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms, 
+  uniqCombined64State(17)(user) AS users_state, uniqCombined64State(17)(dest_host) AS destinations_state,
+  uniqCombined64State(17)(source_ip) AS sources_state, initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS durations_state
+      FROM sessions FINAL
+      WHERE ((started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC'))) AND (true)
       GROUP BY k, slot
     UNION ALL
     SELECT '' AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, sum(bytes_sent) AS s_bytes_sent, sum(bytes_received) AS s_bytes_received, sum(packets_sent) AS s_packets_sent, sum(packets_received) AS s_packets_received, toUInt64(0) AS s_duration_ms, 

@@ -1,38 +1,38 @@
-SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS sessions_started, toUInt64(0) AS sessions_closed, toUInt64(0) AS sessions_failed, sum(s_sessions_rejected) AS sessions_rejected, sum(s_bytes_sent) AS bytes_sent, sum(s_bytes_received) AS bytes_received, sum(s_packets_sent) AS packets_sent, sum(s_packets_received) AS packets_received, sum(s_duration_ms) AS duration_ms
+SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS sessions_closed, sum(s_sessions_failed) AS sessions_failed, sum(s_sessions_rejected) AS sessions_rejected, sum(s_bytes_sent) AS bytes_sent, sum(s_bytes_received) AS bytes_received, sum(s_packets_sent) AS packets_sent, sum(s_packets_received) AS packets_received, sum(s_duration_ms) AS duration_ms
       FROM (
-    SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
+    SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_1w FINAL
       WHERE (dimension = {rollup_dimension:String}) AND ((bucket >= toDateTime({w0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({w0_to_s:UInt32}, 'UTC')))
       
     UNION ALL
-    SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
+    SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_1d FINAL
       WHERE (dimension = {rollup_dimension:String}) AND ((bucket >= toDateTime({d0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({d0_to_s:UInt32}, 'UTC')))
       
     UNION ALL
-    SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
+    SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_1h FINAL
       WHERE (dimension = {rollup_dimension:String}) AND ((bucket >= toDateTime({h0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({h0_to_s:UInt32}, 'UTC')))
       
     UNION ALL
-    SELECT toString(protocol) AS k, toInt64(0) AS slot, count() AS s_sessions_started, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms
-      FROM sessions FINAL
-      WHERE ((started_at >= fromUnixTimestamp64Milli({e0_from:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC'))) AND (true)
-      GROUP BY k, slot
-    UNION ALL
-    SELECT toString(protocol) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, countIf(status = 'rejected_by_acl') AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sum(ifNull(duration_ms, 0)) AS s_duration_ms
+    SELECT toString(protocol) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, countIf(status = 'closed') AS s_sessions_closed, countIf(status = 'failed') AS s_sessions_failed, countIf(status = 'rejected_by_acl') AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sum(ifNull(duration_ms, 0)) AS s_duration_ms
       FROM sessions FINAL
       WHERE ((status != 'active') AND ((ended_at >= fromUnixTimestamp64Milli({e0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC'))) AND (started_at < fromUnixTimestamp64Milli({e_latest:Int64}, 'UTC')) AND (started_at >= (
         SELECT if(count() = length({e_hours:Array(DateTime('UTC'))}), min(earliest_start), toDateTime64(0, 3, 'UTC'))
         FROM rollup_sketches_1h FINAL PREWHERE bucket IN {e_hours:Array(DateTime('UTC'))})) AND (toStartOfMinute(ended_at) IN {e_minutes:Array(DateTime('UTC'))})) AND (true)
       GROUP BY k, slot
     UNION ALL
-    SELECT toString(protocol) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_rejected, sum(bytes_sent) AS s_bytes_sent, sum(bytes_received) AS s_bytes_received, sum(packets_sent) AS s_packets_sent, sum(packets_received) AS s_packets_received, toUInt64(0) AS s_duration_ms
+    SELECT toString(protocol) AS k, toInt64(0) AS slot, count() AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms
+      FROM sessions FINAL
+      WHERE ((started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC'))) AND (true)
+      GROUP BY k, slot
+    UNION ALL
+    SELECT toString(protocol) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, sum(bytes_sent) AS s_bytes_sent, sum(bytes_received) AS s_bytes_received, sum(packets_sent) AS s_packets_sent, sum(packets_received) AS s_packets_received, toUInt64(0) AS s_duration_ms
       FROM session_traffic_1m FINAL
       WHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true)
       GROUP BY k, slot
       )
       GROUP BY key WITH ROLLUP
-      HAVING is_total = 1 OR bytes_sent + bytes_received > 0
-      ORDER BY is_total DESC, bytes_sent + bytes_received DESC, key ASC
+      HAVING is_total = 1 OR (sessions_started + sessions_closed + sessions_failed + sessions_rejected + bytes_sent + bytes_received + packets_sent + packets_received > 0)
+      ORDER BY is_total DESC, bytes_sent + bytes_received DESC, sessions_started DESC, key ASC
       LIMIT {limit:UInt32}

@@ -23,6 +23,6 @@ SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS 
       GROUP BY k, slot
       )
       GROUP BY key WITH ROLLUP
-      HAVING is_total = 1 OR bytes_sent + bytes_received > 0
-      ORDER BY is_total DESC, bytes_sent + bytes_received DESC, key ASC
+      HAVING is_total = 1 OR (sessions_started + sessions_closed + sessions_failed + sessions_rejected + bytes_sent + bytes_received + packets_sent + packets_received > 0)
+      ORDER BY is_total DESC, bytes_sent + bytes_received DESC, sessions_closed + sessions_failed + sessions_rejected DESC, key ASC
       LIMIT {limit:UInt32}

@@ -1,0 +1,66 @@
+import {
+  clashConfigs,
+  clashConnections,
+  clashQuery,
+  clashVersion,
+  noParams,
+  noQuery,
+} from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
+import type { CoverageReader } from '../coverage/coverage.js';
+import { serve } from '../http/question.js';
+import type { QuestionDeps } from '../http/question.js';
+import type { Store } from '../store/store.js';
+import { openConnections, shownConnections } from './connections.js';
+
+/** What dashboards made for mihomo (Clash) ask for, under `/clash`. Nothing can be set. */
+export function serveClash(
+  app: FastifyInstance,
+  deps: QuestionDeps & {
+    readonly store: Store;
+    readonly coverage: CoverageReader;
+    readonly version: string;
+  },
+): void {
+  const common = { tag: 'clash', scope: 'read', weight: 'light', params: noParams } as const;
+  serve(app, deps, {
+    ...common,
+    path: '/connections',
+    operationId: 'clashConnections',
+    summary: 'Open sessions in the form of mihomo; also by WebSocket',
+    query: clashQuery,
+    answer: clashConnections,
+    ask: (_asked, context) => openConnections(deps, context.onlyUser, context),
+    present: shownConnections,
+  });
+  serve(app, deps, {
+    ...common,
+    path: '/version',
+    operationId: 'clashVersion',
+    summary: 'What such dashboards ask first',
+    query: noQuery,
+    answer: clashVersion,
+    ask: async () => null,
+    present: () => ({ meta: true, version: `sockscope ${deps.version}` }),
+  });
+  serve(app, deps, {
+    ...common,
+    path: '/configs',
+    operationId: 'clashConfigs',
+    summary: 'What such dashboards take as a sign that they may connect',
+    query: noQuery,
+    answer: clashConfigs,
+    ask: async () => null,
+    present: () => ({
+      port: 0,
+      'socks-port': 0,
+      'redir-port': 0,
+      'tproxy-port': 0,
+      'mixed-port': 0,
+      'allow-lan': false,
+      mode: 'rule' as const,
+      'log-level': 'silent' as const,
+      ipv6: true,
+    }),
+  });
+}

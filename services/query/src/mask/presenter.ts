@@ -1,0 +1,101 @@
+import type { Session, TopField } from '@sockscope/schemas/api';
+import { plainOf } from '../sql/stored.js';
+import type { Stored } from '../sql/stored.js';
+import type { ShownKeys } from '../sql/sums.js';
+import { NO_MASK } from './mask.js';
+import type { Mask } from './mask.js';
+
+/** What a session has where it shows a user and an address. */
+type StoredSession<S> = Omit<S, 'user' | 'source_ip'> & {
+  readonly user: Stored;
+  readonly source_ip: Stored;
+};
+
+/** Turns what is stored into what its reader may see: the only way from one to the other. */
+export interface Presenter {
+  user(stored: Stored): string;
+  session<S extends Pick<Session, 'user' | 'source_ip'>>(row: StoredSession<S>): S;
+  /** A key of a list or a series under the name of its field; null for no value. */
+  key(field: TopField, stored: Stored): string | number | null;
+  /**
+   * Puts equals into the order of the users that are shown. In the order of what is hidden, whoever knows
+   * a place among them would know who is before and behind it. `items` are in order already.
+   */
+  ranked<T>(items: readonly T[], isTie: (a: T, b: T) => boolean, user: (item: T) => string): T[];
+}
+
+/** What one request shows, by the mask of its principal. */
+export function presenterOf(mask: Mask): Presenter {
+  return {
+    user: (name) => mask.user(plainOf(name)),
+    session(row) {
+      const shown =
+        mask === NO_MASK
+          ? row
+          : {
+              ...row,
+              user: mask.user(plainOf(row.user)),
+              source_ip: mask.address(plainOf(row.source_ip)),
+            };
+      return shown as never;
+    },
+    key(field, stored) {
+      const text = plainOf(stored);
+      switch (field) {
+        case 'user':
+          return mask.user(text);
+        case 'source_ip':
+          return mask.address(text);
+        case 'dest_port':
+          return Number(text);
+        case 'acl_rule_matched':
+        case 'dest_ip':
+          return text === '' ? null : text;
+        case 'dest_host':
+        case 'protocol':
+        case 'proxy_id':
+        case 'close_reason':
+        case 'status':
+          return text;
+      }
+    },
+    ranked: (items, isTie, user) =>
+      mask.users === 'none' ? [...items] : tiesInOrder(items, isTie, user),
+  };
+}
+
+/** How the keys of a list are shown by SQL; null if they are shown as they are. */
+export function shownKeysOf(field: TopField | 'flow', mask: Mask): ShownKeys | null {
+  const { params } = mask;
+  if (field === 'user' && mask.users !== 'none') {
+    return { sql: (key) => mask.userSql(key), merges: false, params };
+  }
+  if (field === 'flow' && mask.users !== 'none') {
+    return {
+      sql: (key) => `tuple(${mask.userSql(`${key}.1`)}, ${key}.2, ${key}.3)`,
+      merges: false,
+      params,
+    };
+  }
+  if (field === 'source_ip' && mask.addresses !== 'none') {
+    // The row of the total has no address.
+    const sql = (key: string) => mask.addressSql(`toIPv6OrDefault(${key})`);
+    return { sql, merges: mask.addresses === 'truncate', params };
+  }
+  return null;
+}
+
+function tiesInOrder<T>(
+  items: readonly T[],
+  isTie: (a: T, b: T) => boolean,
+  shown: (item: T) => string,
+): T[] {
+  const groups: T[][] = [];
+  for (const item of items) {
+    const group = groups.at(-1);
+    const [first] = group ?? [];
+    if (group !== undefined && first !== undefined && isTie(first, item)) group.push(item);
+    else groups.push([item]);
+  }
+  return groups.flatMap((group) => group.toSorted((a, b) => (shown(a) < shown(b) ? -1 : 1)));
+}

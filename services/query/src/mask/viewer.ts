@@ -1,0 +1,13 @@
+import type { Mask } from './mask.js';
+
+/** Whom a question is answered for. */
+export interface Viewer {
+  /** Fires when the client goes away. */
+  readonly signal: AbortSignal;
+  /** Milliseconds since 1970, one reading per request. */
+  readonly nowMs: number;
+  /** What the principal sees in place of users and addresses. */
+  readonly mask: Mask;
+  /** The only user whose sessions the principal may see; null for all. */
+  readonly onlyUser: string | null;
+}

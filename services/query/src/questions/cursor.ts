@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto';
+import type { z } from 'zod';
+import { ProblemError } from '../problems/problem.js';
+
+/** What may change from page to page. */
+const UNBOUND: ReadonlySet<string> = new Set(['cursor', 'limit', 'format', 'fields', 'totals']);
+
+/**
+ * What a cursor is bound to: everything of the request that decides what is on the pages and in which
+ * order. As it was sent, never as it was understood: whoever knows the request could try names until
+ * the hash fits, and so find out whom a masked user stands for.
+ */
+export function bindingOf(question: string, parameters: object): string {
+  const entries = Object.entries(parameters)
+    .filter(([name, value]) => value !== undefined && !UNBOUND.has(name))
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256')
+    .update(JSON.stringify([question, entries]))
+    .digest('base64url')
+    .slice(0, 16);
+}
+
+const VERSION = 2;
+
+/** Names where a page ended. It holds nothing that the page did not show. */
+export function encodeCursor(binding: string, position: readonly unknown[]): string {
+  return Buffer.from(JSON.stringify([VERSION, binding, ...position])).toString('base64url');
+}
+
+/** @throws ProblemError invalid-cursor where it was not made by `encodeCursor` for this binding. */
+export function decodeCursor<T extends z.ZodType>(
+  binding: string,
+  text: string,
+  schema: T,
+): z.output<T> {
+  const [version, of, ...position] = listOf(Buffer.from(text, 'base64url').toString('utf8'));
+  const parsed = schema.safeParse(position);
+  if (version !== VERSION || !parsed.success) throw wrong('is not a next_cursor of this service');
+  if (of !== binding) throw wrong('belongs to a request with other parameters');
+  return parsed.data;
+}
+
+function wrong(message: string): ProblemError {
+  return new ProblemError('invalid-cursor', `cursor: ${message}`, {
+    errors: [{ parameter: 'cursor', message }],
+  });
+}
+
+function listOf(text: string): unknown[] {
+  try {
+    const value: unknown = JSON.parse(text);
+    return Array.isArray(value) ? value : [];
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,30 @@
+import type { FastifyInstance } from 'fastify';
+import type { ExportDeps } from '../export/export.js';
+import type { QuestionDeps } from '../http/question.js';
+import type { SumsDeps } from '../sums/sums.js';
+import { serveFlows } from './flows/flows.js';
+import { serveProfiles } from './profile/profile.js';
+import { serveActiveSessions } from './sessions/active.js';
+import { serveSessionEvents } from './sessions/events.js';
+import type { PageDeps } from './sessions/page.js';
+import { serveSession } from './sessions/session.js';
+import type { SessionDeps } from './sessions/session.js';
+import { serveSessions } from './sessions/sessions.js';
+import { serveStats } from './stats/stats.js';
+import { serveTopLists } from './top/top.js';
+import { serveTraffic } from './traffic/traffic.js';
+
+export type QuestionsDeps = QuestionDeps & SumsDeps & PageDeps & SessionDeps & ExportDeps;
+
+/** The questions, under `/api/v1`. */
+export function serveQuestions(app: FastifyInstance, deps: QuestionsDeps): void {
+  serveSessions(app, deps);
+  serveActiveSessions(app, deps);
+  serveSession(app, deps);
+  serveSessionEvents(app, deps);
+  serveStats(app, deps);
+  serveTopLists(app, deps);
+  serveTraffic(app, deps);
+  serveFlows(app, deps);
+  serveProfiles(app, deps);
+}

@@ -1,0 +1,51 @@
+import { noQuery, session, sessionParams } from '@sockscope/schemas/api';
+import type { Session } from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
+import { isClosed } from '../../http/caching.js';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import type { Viewer } from '../../mask/viewer.js';
+import { ProblemError } from '../../problems/problem.js';
+import type { SessionRecord } from '../../sql/fields.js';
+import { plainOf } from '../../sql/stored.js';
+import type { SessionLookups } from './lookups.js';
+
+export interface SessionDeps {
+  readonly lookups: SessionLookups;
+}
+
+/** `GET /sessions/{session_id}`. */
+export function serveSession(app: FastifyInstance, deps: QuestionDeps & SessionDeps): void {
+  serve(app, deps, {
+    path: '/sessions/:session_id',
+    operationId: 'getSession',
+    summary: 'One session',
+    tag: 'sessions',
+    scope: 'read',
+    weight: 'light',
+    params: sessionParams,
+    query: noQuery,
+    answer: session,
+    ask: ({ params }, context) => sessionById(deps, params.session_id, context),
+    closed: (_asked, found, nowMs) =>
+      found.ended_at !== null && isClosed(Date.parse(found.ended_at), nowMs),
+    present: (found, presenter) => presenter.session<Session>(found),
+  });
+}
+
+/**
+ * Returns one session. To somebody who may see one user's sessions alone, those of others do not exist.
+ *
+ * @throws ProblemError not-found
+ */
+export async function sessionById(
+  { lookups }: SessionDeps,
+  id: string,
+  { onlyUser, signal }: Viewer,
+): Promise<SessionRecord> {
+  const row = await lookups.look(id, signal);
+  if (row === undefined || (onlyUser !== null && plainOf(row.user) !== onlyUser)) {
+    throw new ProblemError('not-found', 'there is no session with this id');
+  }
+  return row;
+}

@@ -1,0 +1,113 @@
+import type { KeyFigures, RangeParams, SumSort, TopField } from '@sockscope/schemas/api';
+import { DAY_MS } from '@sockscope/schemas/sums';
+import { invalidParameters, ProblemError } from '../../problems/problem.js';
+import { plainOf } from '../../sql/stored.js';
+import type { Stored } from '../../sql/stored.js';
+import { isAtEnd } from '../../sql/sums.js';
+import type { SumsBy } from '../../sql/sums.js';
+import type { KeyPosition, TopRow } from '../../sql/top.js';
+import type { Asking } from '../../store/store.js';
+import { SUMS_BY } from '../../sums/dimensions.js';
+import { keyFiguresOf } from '../../sums/measures.js';
+import { topSums, zeroSums } from '../../sums/sums.js';
+import { rangeOf } from '../../time/range.js';
+import type { Span } from '../../sums/plan.js';
+import type { Provenance, SumsDeps, SumsQuestion } from '../../sums/sums.js';
+
+/** Addresses of destinations have no sums: they are counted from the sessions themselves. */
+const DEST_IP_DAYS_MAX = 7;
+
+export type RankedKey = KeyFigures & { readonly key: Stored; readonly share: number };
+
+export interface Ranking {
+  readonly items: RankedKey[];
+  /** Whether there are keys after these. */
+  readonly hasMore: boolean;
+  readonly other: KeyFigures | null;
+  readonly total: KeyFigures;
+  readonly provenance: Provenance;
+}
+
+/** The largest keys of one dimension after a position, with the total and the rest. */
+export async function rankedKeys(
+  deps: SumsDeps,
+  question: SumsQuestion,
+  page: { readonly sort: SumSort; readonly limit: number; readonly after?: KeyPosition | null },
+  asking: Asking,
+): Promise<Ranking> {
+  const { by } = question;
+  const { rows, provenance } = await topSums(
+    deps,
+    question,
+    { ...page, limit: page.limit + 1 },
+    asking,
+  );
+  const isTotal = (row: TopRow) => row.is_total === 1;
+  const total = keyFiguresOf(rows.find(isTotal) ?? zeroSums(), by);
+  const keys = rows.filter((row) => !isTotal(row));
+  const whole = total[page.sort] ?? 0;
+  const items = keys.slice(0, page.limit).map((row): RankedKey => {
+    const figures = keyFiguresOf(row, by);
+    return {
+      key: row.key,
+      ...figures,
+      share: whole === 0 ? 0 : (figures[page.sort] ?? 0) / whole,
+    };
+  });
+  const isFirst = page.after === undefined || page.after === null;
+  return {
+    items,
+    hasMore: keys.length > page.limit,
+    other: isFirst ? restOf(total, items) : null,
+    total,
+    provenance,
+  };
+}
+
+/** What of the total is not in the items; null where nothing is left. */
+export function restOf(total: KeyFigures, items: readonly KeyFigures[]): KeyFigures | null {
+  const names = Object.keys(total) as (keyof KeyFigures)[];
+  const rest = { ...total };
+  for (const item of items) {
+    for (const name of names) {
+      const [left, taken] = [rest[name], item[name]];
+      if (left !== null && taken !== null) rest[name] = left - taken;
+    }
+  }
+  return names.some((name) => rest[name] !== 0 && rest[name] !== null) ? rest : null;
+}
+
+/** The same keys in another range. */
+export async function figuresOfKeys(
+  deps: SumsDeps,
+  question: SumsQuestion & { readonly by: SumsBy; readonly keys: readonly string[] },
+  sort: SumSort,
+  asking: Asking,
+): Promise<ReadonlyMap<string, KeyFigures>> {
+  const { rows } = await topSums(deps, question, { sort, limit: question.keys.length }, asking);
+  return new Map(
+    rows
+      .filter((row) => row.is_total === 0)
+      .map((row) => [plainOf(row.key), keyFiguresOf(row, question.by)]),
+  );
+}
+
+/** @throws ProblemError invalid-parameters where nothing is known to sort by. */
+export function checkSort(field: TopField, sort: SumSort): void {
+  if (sort === 'sessions_started' && isAtEnd(SUMS_BY[field])) {
+    const message = 'here sessions count at their end: sort by sessions_ended';
+    throw invalidParameters([{ parameter: 'sort', message }]);
+  }
+}
+
+/** The range over which a field is ranked. @throws ProblemError too-expensive */
+export function rangeFor(field: TopField, query: RangeParams, nowMs: number): Span {
+  const range = rangeOf(query, nowMs);
+  if (field === 'dest_ip' && range.toMs - range.fromMs > DEST_IP_DAYS_MAX * DAY_MS) {
+    throw new ProblemError(
+      'too-expensive',
+      `destination addresses are counted over at most ${DEST_IP_DAYS_MAX} days`,
+    );
+  }
+  return range;
+}

@@ -1,0 +1,136 @@
+import type { SumSort } from '@sockscope/schemas/api';
+import { z } from 'zod';
+import { FINAL_SETTINGS } from './expressions.js';
+import type { Query, SqlParams } from './query.js';
+import { storedText } from './stored.js';
+import { isAtEnd, sumColumns, SUMMED_SQL, union } from './sums.js';
+import type { SumsBy, SumsOf } from './sums.js';
+
+export const ENDED_SQL = 'sessions_closed + sessions_failed + sessions_rejected';
+
+/** Expressions over the summed columns. Fixed text: a client chooses among the names only. */
+function figureSql(sort: SumSort): string {
+  if (sort === 'bytes') return 'bytes_sent + bytes_received';
+  return sort === 'sessions_ended' ? ENDED_SQL : sort;
+}
+
+/** Breaks ties before the name does. */
+function sessionsOf(by: SumsBy): string {
+  return isAtEnd(by) ? ENDED_SQL : 'sessions_started';
+}
+
+/** Where a page of a list begins: after this key. */
+export interface KeyPosition {
+  readonly value: number;
+  readonly sessions: number;
+  /** As it is shown. */
+  readonly key: string;
+}
+
+/** Something that happened: keys whose sums were all taken back are left out. */
+const ANY_SQL = `sessions_started + ${ENDED_SQL} + bytes_sent + bytes_received + packets_sent + packets_received > 0`;
+
+/** The order of a list, and what comes after a position in it. */
+function orderOf(of: SumsOf, sort: SumSort) {
+  const value = figureSql(sort);
+  const sessions = sessionsOf(of.by);
+  // To whom keys are hidden, equals stand in the order of what is shown: their places would give them away.
+  const key = of.shown === null || of.shown.merges ? 'key' : of.shown.sql('key');
+  return {
+    sql: `${value} DESC, ${sessions} DESC, ${key} ASC`,
+    after: `(${value} < {after_value:UInt64} OR (${value} = {after_value:UInt64}
+        AND (${sessions} < {after_sessions:UInt64} OR (${sessions} = {after_sessions:UInt64}
+        AND ${key} > {after_key:String}))))`,
+  };
+}
+
+function groupedKey(of: SumsOf): string {
+  return of.shown?.merges === true ? of.shown.sql('k') : 'k';
+}
+
+/** The total row, then the `limit` largest keys after a position. */
+function topSql(of: SumsOf, sort: SumSort, after: KeyPosition | null) {
+  const { sql, params } = union(of);
+  const order = orderOf(of, sort);
+  return {
+    sql: `SELECT ${groupedKey(of)} AS key, toUInt8(grouping(key)) AS is_total, ${SUMMED_SQL}
+      FROM (
+    ${sql}
+      )
+      GROUP BY key WITH ROLLUP
+      HAVING is_total = 1 OR (${ANY_SQL}${after === null ? '' : ` AND ${order.after}`})
+      ORDER BY is_total DESC, ${order.sql}
+      LIMIT {limit:UInt32}`,
+    params:
+      after === null
+        ? params
+        : {
+            ...params,
+            after_value: after.value,
+            after_sessions: after.sessions,
+            after_key: after.key,
+          },
+  };
+}
+
+/** Every key with its sums, the largest first. @param limit null for all of them. */
+export function topKeysSql(
+  of: SumsOf,
+  sort: SumSort,
+  limit: number | null,
+): { sql: string; params: SqlParams } {
+  const { sql, params } = union(of);
+  return {
+    sql: `SELECT ${groupedKey(of)} AS key, ${SUMMED_SQL}
+      FROM (
+    ${sql}
+      )
+      GROUP BY key
+      HAVING ${ANY_SQL}
+      ORDER BY ${orderOf(of, sort).sql}
+      ${limit === null ? '' : 'LIMIT {limit:UInt64}'}`,
+    params: { ...params, ...(limit === null ? {} : { limit }) },
+  };
+}
+
+const isTotal = z.int().min(0).max(1);
+const topRow = z.object({ key: storedText, is_total: isTotal, ...sumColumns });
+export type TopRow = z.output<typeof topRow>;
+
+/** @param limit keys; the total comes besides. */
+export function topQuery(
+  of: SumsOf,
+  sort: SumSort,
+  limit: number,
+  after: KeyPosition | null,
+): Query<typeof topRow> {
+  const { sql, params } = topSql(of, sort, after);
+  return {
+    name: `top_${of.by}`,
+    sql,
+    params: { ...params, limit: limit + 1 },
+    row: topRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
+  };
+}
+
+const flowRow = z.object({
+  key: z.tuple([storedText, z.string(), z.int()]),
+  is_total: isTotal,
+  ...sumColumns,
+});
+export type FlowRow = z.output<typeof flowRow>;
+
+/** Like a top list, by user, destination and port together. */
+export function flowsQuery(of: SumsOf, sort: SumSort, limit: number): Query<typeof flowRow> {
+  const { sql, params } = topSql(of, sort, null);
+  return {
+    name: 'flows',
+    sql,
+    params: { ...params, limit: limit + 1 },
+    row: flowRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
+  };
+}
