@@ -141,6 +141,25 @@ describe('clickhouse', () => {
     );
   });
 
+  it('ends a statement that writes in the server, soon after its deadline here', async () => {
+    const sql = "INSERT INTO t SELECT sleepEachRow(0.05), 'never ends' FROM numbers(2000)";
+    const late = await errorOf(
+      clickhouse.command({ sql, timeoutMs: 500, settings: { max_block_size: 1 } }),
+    );
+    expect(late).toMatchObject({ code: 'clickhouse_timeout' });
+    const running = async () => {
+      const [row] = await clickhouse.query({
+        sql: "SELECT count() AS n FROM system.processes WHERE query LIKE '%never ends%' AND query NOT LIKE '%system.processes%'",
+        row: z.object({ n: int64 }),
+      });
+      return row?.n;
+    };
+    expect(await running()).toBe(1);
+    await vi.waitFor(async () => {
+      expect(await running()).toBe(0);
+    }, WAIT);
+  });
+
   it('streams in bounded chunks and lets the reader stop early', async () => {
     let rows = 0;
     const row = z.object({ number: int64 });

@@ -155,7 +155,14 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
     return {
       abort_signal: deadline.signal,
       query_id: queryId,
-      clickhouse_settings: { ...ALWAYS, ...settings, ...call.settings } as ClickHouseSettings,
+      clickhouse_settings: {
+        ...ALWAYS,
+        // The server too gives up what was given up here, a little later: a statement that writes
+        // goes on there without its caller, beside its own repetition.
+        max_execution_time: Math.ceil((call.timeoutMs ?? config.timeout_ms) / 1_000) + 1,
+        ...settings,
+        ...call.settings,
+      } as ClickHouseSettings,
     };
   }
 

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Admin } from 'kafkajs';
 import type { Logger } from '../log/logger.js';
 import { createKafkaClient } from './client.js';
+import type { KafkaClient } from './client.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
 
@@ -50,23 +52,67 @@ const POLL_MS = 50;
 /** Administration happens at starts, when brokers elect and restart; its requests may be repeated. */
 const ADMIN_RETRIES = 5;
 
-/** Connects with the first call. Every error is a KafkaError. */
+interface Link {
+  readonly client: KafkaClient;
+  readonly admin: Admin;
+  readonly connected: Promise<void>;
+}
+
+/**
+ * Connects with the first call. Every error is a KafkaError.
+ *
+ * @param deps.call_timeout_ms what a whole call may take; after that, and where brokers cannot be
+ *   reached, the client is thrown away and the next call has another one.
+ */
 export function createKafkaAdmin(
   config: KafkaConfig,
-  deps: { readonly logger: Logger; readonly role: string },
+  deps: { readonly logger: Logger; readonly role: string; readonly call_timeout_ms?: number },
 ): KafkaAdmin {
-  const client = createKafkaClient(config, { ...deps, use: 'admin', retries: ADMIN_RETRIES });
-  const admin = client.kafka.admin({ retry: { retries: ADMIN_RETRIES } });
-  let connected: Promise<void> | null = null;
+  const timeoutMs = deps.call_timeout_ms ?? 2 * ADMIN_TIMEOUT_MS + config.request_timeout_ms;
+  let link: Link | null = null;
 
-  async function call<T>(what: string, work: () => Promise<T>): Promise<T> {
+  function open(): Link {
+    const client = createKafkaClient(config, { ...deps, use: 'admin', retries: ADMIN_RETRIES });
+    const admin = client.kafka.admin({ retry: { retries: ADMIN_RETRIES } });
+    const connected = admin.connect();
+    connected.catch(() => undefined);
+    return { client, admin, connected };
+  }
+
+  /** Ends a client at once: nothing that it was asked for is waited for. */
+  async function discard(used: Link): Promise<void> {
+    if (link === used) link = null;
+    used.client.destroy();
+    // Clears kafkajs's own timers.
+    await used.admin.disconnect().catch(() => undefined);
+  }
+
+  async function call<T>(what: string, work: (admin: Admin) => Promise<T>): Promise<T> {
+    link ??= open();
+    const used = link;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        const message = `${what}: no end within ${timeoutMs} ms`;
+        reject(new KafkaError('kafka_timeout', message, { retryable: true }));
+      }, timeoutMs);
+    });
+    let isConnected = false;
+    const done = (async () => {
+      await used.connected;
+      isConnected = true;
+      return work(used.admin);
+    })();
     try {
-      connected ??= admin.connect();
-      await connected;
-      return await work();
-    } catch (error) {
-      connected = null;
-      throw kafkaErrorOf(error, what);
+      return await Promise.race([done, late]);
+    } catch (cause) {
+      const error = kafkaErrorOf(cause, what);
+      // A broker that has refused something is one that works.
+      if (!isConnected || error.code !== 'kafka_rejected') void discard(used);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      done.catch(() => undefined);
     }
   }
 
@@ -88,7 +134,7 @@ export function createKafkaAdmin(
   }
 
   /** A topic that was just made is neither known to every broker nor led at once. */
-  async function waitUntilUsable(name: string): Promise<void> {
+  async function waitUntilUsable(admin: Admin, name: string): Promise<void> {
     for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
       try {
         if ((await admin.fetchTopicOffsets(name)).length > 0) return;
@@ -104,9 +150,9 @@ export function createKafkaAdmin(
   }
 
   return {
-    ping: () => call('ping', async () => (await admin.describeCluster()).brokers.length),
+    ping: () => call('ping', async (admin) => (await admin.describeCluster()).brokers.length),
     ensureTopic: (spec) =>
-      call(`create topic ${spec.name}`, async () => {
+      call(`create topic ${spec.name}`, async (admin) => {
         const created = await admin.createTopics({
           timeout: ADMIN_TIMEOUT_MS,
           // kafkajs asks once for the leaders, too early: the broker may not know the topic yet.
@@ -123,11 +169,11 @@ export function createKafkaAdmin(
             },
           ],
         });
-        await waitUntilUsable(spec.name);
+        await waitUntilUsable(admin, spec.name);
         return created ? 'created' : 'exists';
       }),
     describeTopic: (name) =>
-      call(`describe topic ${name}`, async () => {
+      call(`describe topic ${name}`, async (admin) => {
         try {
           const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
           const offsets = new Map(
@@ -147,15 +193,15 @@ export function createKafkaAdmin(
         }
       }),
     deleteTopic: (name) =>
-      call(`delete topic ${name}`, () =>
+      call(`delete topic ${name}`, (admin) =>
         admin.deleteTopics({ topics: [name], timeout: ADMIN_TIMEOUT_MS }),
       ),
     addPartitions: (name, count) =>
-      call(`add partitions to ${name}`, async () => {
+      call(`add partitions to ${name}`, async (admin) => {
         await admin.createPartitions({ topicPartitions: [{ topic: name, count }] });
       }),
     deleteRecords: (name, partition, beforeOffset) =>
-      call(`delete records of ${name}`, async () => {
+      call(`delete records of ${name}`, async (admin) => {
         // Makes kafkajs learn who leads the topic, which it does not do by itself here.
         await admin.fetchTopicOffsets(name);
         await admin.deleteTopicRecords({
@@ -164,12 +210,12 @@ export function createKafkaAdmin(
         });
       }),
     offsetsAt: (name, timestampMs) =>
-      call(`offsets of ${name}`, async () => {
+      call(`offsets of ${name}`, async (admin) => {
         const offsets = await admin.fetchTopicOffsetsByTimestamp(name, timestampMs);
         return new Map(offsets.map((o) => [o.partition, BigInt(o.offset)]));
       }),
     groupOffsets: (groupId, topic) =>
-      call(`offsets of group ${groupId}`, async () => {
+      call(`offsets of group ${groupId}`, async (admin) => {
         const topics = await whileCoordinatorLoads(() =>
           admin.fetchOffsets({ groupId, topics: [topic] }),
         );
@@ -181,12 +227,11 @@ export function createKafkaAdmin(
         );
       }),
     deleteGroup: (groupId) =>
-      call(`delete group ${groupId}`, async () => {
+      call(`delete group ${groupId}`, async (admin) => {
         await whileCoordinatorLoads(() => admin.deleteGroups([groupId]));
       }),
     async stop() {
-      await admin.disconnect().catch(() => undefined);
-      client.destroy();
+      if (link !== null) await discard(link);
     },
   };
 }
