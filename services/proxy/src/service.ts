@@ -17,7 +17,7 @@ import { createProxyServer } from './server.js';
 import { createSessionClock } from './sessions/clock.js';
 import { createSessionMetrics } from './sessions/metrics.js';
 import { createSessionTracker } from './sessions/tracker.js';
-import { forkClusterWorker, primaryPort, workerIndex } from './workers/cluster.js';
+import { forkClusterWorker, killWorkers, primaryPort, workerIndex } from './workers/cluster.js';
 import { CountShare } from './workers/count-share.js';
 import { createWorkerLink } from './workers/link.js';
 import { createWorkerPool } from './workers/pool.js';
@@ -52,6 +52,7 @@ async function supervise(config: ProxyConfig): Promise<void> {
   process.on('SIGHUP', () => {
     pool.reload();
   });
+  process.on('exit', killWorkers);
   const service = createService(
     { name: 'proxy', shutdown_deadline_ms: config.shutdown.deadline_ms },
     [

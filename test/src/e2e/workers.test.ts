@@ -216,6 +216,24 @@ describe('three workers', () => {
       expect(log.closed().some((event) => event.close_reason === 'server_shutdown')).toBe(true);
     }, WAIT);
   });
+
+  test('end with their primary although one of them hangs', async () => {
+    proxy = await startProxy(site, { PROXY_SHUTDOWN_DEADLINE: '2s' });
+    await vi.waitFor(async () => {
+      expect(await metric(site.ops, 'sockscope_proxy_workers', { state: 'ready' })).toBe(WORKERS);
+    }, WAIT);
+    const workers = workerPids();
+    const [hung = 0] = workers;
+    process.kill(hung, 'SIGSTOP');
+    try {
+      expect(await proxy.stop()).toBe(1);
+      await vi.waitFor(() => {
+        expect(workers.filter(isAlive)).toEqual([]);
+      }, WAIT);
+    } finally {
+      if (isAlive(hung)) process.kill(hung, 'SIGKILL');
+    }
+  });
 });
 
 function sessionId(event: SessionEvent): string {

@@ -99,10 +99,9 @@ export function createDlqTopic(
     check,
     trouble: () => trouble,
     start: check,
-    stop() {
+    async stop() {
       ending.abort();
-      // Not waited for: where Kafka is away, kafkajs goes on trying for a while.
-      void current?.stop();
+      await current?.stop();
     },
   };
 }

@@ -43,6 +43,11 @@ export const forkClusterWorker: ForkWorker = (index, events) => {
   };
 };
 
+/** Ends the workers that are left when the primary exits: one that hangs does not hear of it. */
+export function killWorkers(): void {
+  for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL');
+}
+
 /** A worker's way to its primary. A primary that dies takes its workers with it: node:cluster ends them. */
 export const primaryPort: PrimaryPort = {
   send(message) {
