@@ -2,6 +2,7 @@ import { durationMs, listenAddress, logConfig } from '@sockscope/runtime';
 import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { consumerConfig, kafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
+import { dlqConfig } from './dlq/config.js';
 import { lostConfig } from './lost/config.js';
 import { tablesConfig } from './migrations/config.js';
 import { pipelineConfig } from './pipeline/config.js';
@@ -15,6 +16,7 @@ export const ingestConfig = z
     clickhouse: clickhouseConfig,
     tables: tablesConfig,
     batch: pipelineConfig,
+    dlq: dlqConfig,
     writer: writerConfig,
     rollups: rollupsConfig,
     lost: lostConfig,

@@ -14,11 +14,13 @@ import {
   createKafkaAdmin,
   createKafkaProducer,
 } from '@sockscope/runtime/kafka';
-import type { GroupConsumer, KafkaProducer } from '@sockscope/runtime/kafka';
-import { dlqTopicOf } from '@sockscope/schemas';
+import type { CommitPosition, GroupConsumer, KafkaProducer } from '@sockscope/runtime/kafka';
 import type { IngestConfig } from './config.js';
 import { createIngestion } from './consume/ingestion.js';
 import { createConsumerEvents } from './consume/events.js';
+import { PoisonBudget } from './dlq/budget.js';
+import { dlqTopicNameOf } from './dlq/config.js';
+import { createDeadLetters } from './dlq/dead-letters.js';
 import { createDlqPublisher } from './dlq/publisher.js';
 import { createDlqTopic } from './dlq/topic.js';
 import { createLostMetrics } from './lost/metrics.js';
@@ -30,6 +32,8 @@ import { createRollupMetrics } from './rollups/metrics.js';
 import { createRollups } from './rollups/rollups.js';
 import { checkTables } from './tables/check-tables.js';
 import { createWatermarkKeeper } from './watermarks/watermarks.js';
+import { createWaitsMetrics } from './waits/metrics.js';
+import { createWaits } from './waits/waits.js';
 import { createWriterMetrics } from './write/metrics.js';
 import { createWriter } from './write/writer.js';
 
@@ -54,10 +58,10 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const registry = createRegistry('ingest');
   const health = createHealth();
   const clickhouse = seams.clickhouse(createClickHouse(config.clickhouse));
-  const dlqTopicName = dlqTopicOf(config.kafka.topic);
+  const dlqTopicName = dlqTopicNameOf(config);
   let deadLetterTrouble: string | null = null;
   const dlqTopic = createDlqTopic(
-    { topic: dlqTopicName },
+    { ...config.dlq, topic: dlqTopicName },
     {
       createAdmin: () => createKafkaAdmin(config.kafka, { logger, role: 'ingest-dlq-topic' }),
       logger,
@@ -95,13 +99,32 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     });
   const marks = createMarkKeeper(config.rollups);
   const watermarks = createWatermarkKeeper({ topic: config.kafka.topic });
+  const waits = createWaits(
+    { topic: config.kafka.topic },
+    { clickhouse, logger, metrics: createWaitsMetrics(registry) },
+  );
+  const metrics = createPipelineMetrics(registry);
+  const commit = (positions: readonly CommitPosition[]) => consumer.commit(positions);
+  const deadLetters = createDeadLetters(
+    {},
+    {
+      publisher: createDlqPublisher({ topic: dlqTopicName }, { producer, logger }),
+      waits,
+      commit,
+      onDelivered: ({ poison }) => {
+        metrics.poison.inc({ reason: poison.reason });
+      },
+    },
+  );
   const pipeline = createPipeline(config.batch, {
     topic: config.kafka.topic,
     writer,
-    dlq: createDlqPublisher({ topic: dlqTopicName }, { producer, logger }),
+    deadLetters,
+    budget: new PoisonBudget(config.dlq),
+    waits,
     bookkeepers: [marks, watermarks],
-    commit: (positions) => consumer.commit(positions),
-    metrics: createPipelineMetrics(registry),
+    commit,
+    metrics,
     logger,
     fail,
   });
@@ -114,6 +137,8 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
         // Another process may have gone on where this one had stopped.
         marks.forget();
         watermarks.forget();
+        waits.retain(partitions);
+        deadLetters.retain(partitions);
       }),
       onHopeless: fail,
     },
@@ -149,6 +174,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   health.add('ready', 'tables', () => okUnless(ingestion.tableProblem()));
   health.add('ready', 'clickhouse', () => okUnless(writer.trouble()));
   health.add('ready', 'dead_letters', () => okUnless(dlqTopic.trouble() ?? deadLetterTrouble));
+  health.add('ready', 'partitions', () => okUnless(waits.trouble()));
   health.add('ready', 'consumer', () => ({
     ok: consumer.state() === 'running' && consumer.problem() === null,
     detail: consumer.problem() ?? consumer.state(),
@@ -167,6 +193,8 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
         },
       },
     ],
+    ['dead letters', deadLetters],
+    ['waiting partitions', waits],
     ['kafka admin', { start: () => undefined, stop: () => admin.stop() }],
     ['rollups', rollups],
     ['lost sessions', lost],

@@ -66,7 +66,9 @@ test(
             const { records } = batch;
             while (records.next()) values.add(records.record().value?.toString() ?? '');
             void consumer.commit([{ ...batch, offset: batch.to }]);
+            return null;
           },
+          unreadable: () => null,
         },
         events: { onCrash: (error) => crashes.push(error.message) },
       },

@@ -171,7 +171,9 @@ function startReading(kafka: KafkaConfig, groupId: string) {
             values.add(`${String(key)}=${String(value)}`);
           }
           void consumer.commit([{ ...batch, offset: batch.to }]);
+          return null;
         },
+        unreadable: () => null,
       },
       events: { onStart: ({ reason }) => starts.push(reason) },
     },

@@ -64,7 +64,9 @@ function startReader(kafka: KafkaConfig) {
         full: () => null,
         accept({ records }) {
           while (records.next()) count += 1;
+          return null;
         },
+        unreadable: () => null,
       },
       events: { onCrash: (error) => crashes.push(error) },
     },

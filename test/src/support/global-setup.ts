@@ -8,7 +8,8 @@ import '@sockscope/runtime/testing';
 /**
  * One real Kafka and one real ClickHouse for all integration tests, on free ports and temporary
  * data. Every test uses a topic, database and group of its own. To save the start while working,
- * point SOCKSCOPE_TEST_KAFKA_BROKERS and SOCKSCOPE_TEST_CLICKHOUSE_URL at ones that run already.
+ * point SOCKSCOPE_TEST_KAFKA_BROKERS and SOCKSCOPE_TEST_CLICKHOUSE_URL at ones that run already; tests
+ * that damage what is stored need SOCKSCOPE_TEST_KAFKA_LOG_DIR too.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const brokers = process.env['SOCKSCOPE_TEST_KAFKA_BROKERS'];
@@ -22,13 +23,17 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   }
 
   async function kafkaBrokers(): Promise<string[]> {
-    if (brokers !== undefined) return brokers.split(',');
+    if (brokers !== undefined) {
+      project.provide('kafkaLogDir', process.env['SOCKSCOPE_TEST_KAFKA_LOG_DIR'] ?? '');
+      return brokers.split(',');
+    }
     const kafka = await startKafka({
       dataDir: join(dataDir, 'kafka'),
       // Tests kill members of groups; the default lets nobody take over within 6 s.
       properties: { 'group.min.session.timeout.ms': '1000' },
     });
     started.push(kafka);
+    project.provide('kafkaLogDir', join(dataDir, 'kafka', 'data'));
     return [kafka.address];
   }
 

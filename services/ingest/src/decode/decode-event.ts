@@ -9,7 +9,9 @@ import { EventScanner } from './scan.js';
  * - `null_value`: a tombstone; the topic is not compacted.
  * - `too_large`: beyond the contract's size; it is not even parsed.
  * - `not_json`: not UTF-8, or not JSON, or not an object.
- * - `newer_version`: a schema_version that this ingest does not know yet: replay it after an upgrade.
+ * - `newer_version`: a schema_version that this ingest does not know yet. Its partition waits for one
+ *   that does; it becomes a dead letter only where an operator decides to skip it.
+ * - `unreadable`: bytes of a record batch that was damaged or too large, and that an operator has skipped.
  * - `invalid`: breaks the contract; the detail names the field.
  */
 export const POISON_REASONS = [
@@ -17,6 +19,7 @@ export const POISON_REASONS = [
   'too_large',
   'not_json',
   'newer_version',
+  'unreadable',
   'invalid',
 ] as const;
 export type PoisonReason = (typeof POISON_REASONS)[number];
@@ -24,7 +27,12 @@ export type PoisonReason = (typeof POISON_REASONS)[number];
 export interface Poison {
   readonly reason: PoisonReason;
   readonly detail: string;
+  /** The version that an ingest must know to read it: that of an upgrade to come. */
+  readonly neededVersion?: number;
 }
+
+/** A version further ahead than that is a mistake of its sender: no upgrade brings so many. */
+const VERSIONS_AHEAD_MAX = 16;
 
 /** Longest detail that is kept; the record itself stays in the DLQ. */
 const DETAIL_MAX_CHARS = 500;
@@ -56,8 +64,9 @@ export function createDecoder(view: EventView): Decoder {
       return poison('not_json', 'not a JSON object');
     }
     const version = (data as { schema_version?: unknown }).schema_version;
-    if (typeof version === 'number' && Number.isInteger(version) && version > SCHEMA_VERSION) {
-      return poison('newer_version', `schema_version ${version}, known up to ${SCHEMA_VERSION}`);
+    if (isOfUpgrade(version)) {
+      const detail = `schema_version ${version}, known up to ${SCHEMA_VERSION}`;
+      return { ...poison('newer_version', detail), neededVersion: version };
     }
     const parsed = sessionEvent.safeParse(data);
     if (!parsed.success) {
@@ -83,6 +92,15 @@ export function createDecoder(view: EventView): Decoder {
       return slow;
     },
   };
+}
+
+function isOfUpgrade(version: unknown): version is number {
+  return (
+    typeof version === 'number' &&
+    Number.isInteger(version) &&
+    version > SCHEMA_VERSION &&
+    version <= SCHEMA_VERSION + VERSIONS_AHEAD_MAX
+  );
 }
 
 function poison(reason: PoisonReason, detail: string): Poison {

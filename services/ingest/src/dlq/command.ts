@@ -3,15 +3,18 @@ import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command, Logger } from '@sockscope/runtime';
 import { createKafkaAdmin, createKafkaProducer, readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig, OutgoingRecord } from '@sockscope/runtime/kafka';
-import { dlqTopicOf } from '@sockscope/schemas';
 import { POISON_REASONS } from '../decode/decode-event.js';
+import { dlqTopicNameOf } from './config.js';
+import type { DlqConfig } from './config.js';
 import { deadLetterOf } from './dlq-record.js';
 import type { DeadLetter } from './dlq-record.js';
 import { SEND_MAX_BYTES, sentBytesOf } from './publisher.js';
 import { listLine, showText } from './show.js';
 
-export interface DlqConfig {
+/** What the commands need of the service's configuration. */
+export interface DlqCommandConfig {
   readonly kafka: KafkaConfig;
+  readonly dlq: DlqConfig;
 }
 
 interface Selection {
@@ -23,7 +26,7 @@ const REPLAY_SEND_RECORDS = 200;
 const PLACE = /^(\d{1,9}):(\d{1,15})$/;
 
 /** Hangs `dlq` on the service's command line. */
-export function registerDlq(program: Command, config: () => DlqConfig): void {
+export function registerDlq(program: Command, config: () => DlqCommandConfig): void {
   const dlq = program.command('dlq').description('the records that were no valid events');
 
   dlq
@@ -37,7 +40,7 @@ export function registerDlq(program: Command, config: () => DlqConfig): void {
       const logger = quietLogger();
       let count = 0;
       let shown = 0;
-      await eachDeadLetter(config().kafka, options, logger, (letter) => {
+      await eachDeadLetter(config(), options, logger, (letter) => {
         count += 1;
         if (shown >= limit) return;
         shown += 1;
@@ -54,7 +57,7 @@ export function registerDlq(program: Command, config: () => DlqConfig): void {
     .description('show one with its key, headers and value')
     .action(async (place: string) => {
       let found: DeadLetter | null = null;
-      await eachDeadLetter(config().kafka, { at: place }, quietLogger(), (letter) => {
+      await eachDeadLetter(config(), { at: place }, quietLogger(), (letter) => {
         found = letter;
       });
       if (found === null)
@@ -73,12 +76,12 @@ export function registerDlq(program: Command, config: () => DlqConfig): void {
       'then delete everything from the dead-letter topic that was read; not with a selection',
     )
     .action(async (options: Selection & { dryRun?: boolean; purge?: boolean }) => {
-      await replay(config().kafka, options, quietLogger());
+      await replay(config(), options, quietLogger());
     });
 }
 
 async function replay(
-  kafka: KafkaConfig,
+  config: DlqCommandConfig,
   options: Selection & { dryRun?: boolean; purge?: boolean },
   logger: Logger,
 ): Promise<void> {
@@ -88,6 +91,7 @@ async function replay(
       '--purge goes without --reason and --at: it deletes all that was read',
     );
   }
+  const { kafka } = config;
   const producer = createKafkaProducer(kafka, { logger, role: 'ingest-dlq-replay' });
   const signal = new AbortController().signal;
   let waiting: OutgoingRecord[] = [];
@@ -101,7 +105,7 @@ async function replay(
     waitingBytes = 0;
   };
   try {
-    const ends = await eachDeadLetter(kafka, options, logger, async (letter) => {
+    const ends = await eachDeadLetter(config, options, logger, async (letter) => {
       if (letter.cutFromBytes !== null) {
         cut += 1;
         write(`not sent, because only its beginning is here: ${listLine(letter)}`);
@@ -120,21 +124,21 @@ async function replay(
     if (options.purge !== true || options.dryRun === true) return;
     if (cut > 0)
       throw new SockscopeError('dlq_purge', 'nothing was deleted, because not all could be sent');
-    await purge(kafka, ends, logger);
+    await purge(config, ends, logger);
   } finally {
     producer.stop();
   }
 }
 
 async function purge(
-  kafka: KafkaConfig,
+  config: DlqCommandConfig,
   ends: ReadonlyMap<number, number>,
   logger: Logger,
 ): Promise<void> {
-  const admin = createKafkaAdmin(kafka, { logger, role: 'ingest-dlq-replay' });
+  const admin = createKafkaAdmin(config.kafka, { logger, role: 'ingest-dlq-replay' });
   try {
     for (const [partition, end] of ends) {
-      if (end > 0) await admin.deleteRecords(dlqTopicOf(kafka.topic), partition, BigInt(end));
+      if (end > 0) await admin.deleteRecords(dlqTopicNameOf(config), partition, BigInt(end));
     }
     write('the dead-letter topic was emptied of what was read');
   } finally {
@@ -144,7 +148,7 @@ async function purge(
 
 /** Reads the dead-letter topic up to its present end. Resolves to the end of each partition. */
 async function eachDeadLetter(
-  kafka: KafkaConfig,
+  config: DlqCommandConfig,
   selection: Selection,
   logger: Logger,
   visit: (letter: DeadLetter) => void | Promise<void>,
@@ -158,7 +162,7 @@ async function eachDeadLetter(
     throw new SockscopeError('dlq_place', `${selection.at} is not partition:offset, such as 0:17`);
   }
   return readTopic(
-    { kafka, topic: dlqTopicOf(kafka.topic) },
+    { kafka: config.kafka, topic: dlqTopicNameOf(config) },
     {
       async onBatch(batch) {
         while (batch.records.next()) {

@@ -70,4 +70,12 @@ describe('dead letters', () => {
     expect(sends).toHaveLength(2);
     expect(sends[1]?.map(({ value }) => value?.length)).toEqual([65_536]);
   });
+
+  it('that are refused even when they are cut are named, and the others are sent', async () => {
+    const { sends, publish } = publisher(({ key }) => key?.toString() === 'refused');
+    const hopeless = record(1, { key: 'refused' });
+    const many = Array.from({ length: 600 }, () => record(1));
+    expect(await publish([hopeless, ...many])).toEqual([hopeless]);
+    expect(sends.flat()).toHaveLength(602);
+  });
 });

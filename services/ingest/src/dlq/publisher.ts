@@ -1,5 +1,6 @@
 /**
- * Guarantee: when `publish` resolves, every record is in the dead-letter topic, on all in-sync replicas.
+ * Guarantee: when `publish` resolves, every record is in the dead-letter topic, on all in-sync replicas,
+ * but for those that it names.
  *
  * What the broker refuses as too large is sent again with its value cut short and a header that says
  * so: the whole of it stands in the origin topic, at the place that the headers name, for as long as
@@ -12,8 +13,14 @@ import type { KafkaProducer, OutgoingRecord } from '@sockscope/runtime/kafka';
 import { bytesOf, cutShort } from './dlq-record.js';
 
 export interface DlqPublisher {
-  /** @throws KafkaError when the signal fired, or when even what is left of a record is refused. */
-  publish(records: readonly OutgoingRecord[], signal: AbortSignal): Promise<void>;
+  /**
+   * @returns those of which the topic takes not even what is left when they are cut.
+   * @throws KafkaError when the signal fired.
+   */
+  publish(
+    records: readonly OutgoingRecord[],
+    signal: AbortSignal,
+  ): Promise<readonly OutgoingRecord[]>;
 }
 
 /** Records of one send, so that a batch full of poison does not become one giant request. */
@@ -32,35 +39,55 @@ export function createDlqPublisher(
 ): DlqPublisher {
   const { producer, logger } = deps;
 
-  async function send(records: readonly OutgoingRecord[], signal: AbortSignal): Promise<void> {
+  /** Resolves with those that are refused. */
+  async function sendAll(
+    records: readonly OutgoingRecord[],
+    signal: AbortSignal,
+  ): Promise<readonly OutgoingRecord[]> {
     try {
       await producer.send(config.topic, records, signal);
+      return [];
     } catch (error) {
       if (!(error instanceof RecordsRefusedError)) throw error;
-      logger.error(
-        { err: error },
-        'dead letters are too large for their topic: their values are cut',
-      );
-      await producer.send(config.topic, error.refused.map(cutShort), signal);
+      return (error as RecordsRefusedError).refused;
     }
+  }
+
+  async function send(
+    records: readonly OutgoingRecord[],
+    signal: AbortSignal,
+  ): Promise<readonly OutgoingRecord[]> {
+    const tooLarge = await sendAll(records, signal);
+    if (tooLarge.length === 0) return [];
+    logger.error({ records: tooLarge.length }, 'dead letters are too large: their values are cut');
+    const whole = new Map(tooLarge.map((record) => [cutShort(record), record]));
+    const refused = await sendAll([...whole.keys()], signal);
+    return refused.map((record) => whole.get(record) ?? record);
   }
 
   return {
     async publish(records, signal) {
-      for (const part of partsOf(records)) {
-        await send(part, signal);
+      const whole = new Map(records.map((record) => [fitting(record), record]));
+      const refused: OutgoingRecord[] = [];
+      for (const part of partsOf([...whole.keys()])) {
+        for (const record of await send(part, signal)) refused.push(whole.get(record) ?? record);
       }
+      return refused;
     },
   };
+
+  function fitting(record: OutgoingRecord): OutgoingRecord {
+    const bytes = sentBytesOf(record);
+    if (bytes <= WHOLE_MAX_BYTES) return record;
+    logger.error({ bytes }, 'a dead letter is cut');
+    return cutShort(record);
+  }
 
   /** In their order, as many at once as one request may carry. */
   function* partsOf(records: readonly OutgoingRecord[]): Generator<readonly OutgoingRecord[]> {
     let part: OutgoingRecord[] = [];
     let partBytes = 0;
-    for (const whole of records) {
-      const isTooLarge = sentBytesOf(whole) > WHOLE_MAX_BYTES;
-      if (isTooLarge) logger.error({ bytes: sentBytesOf(whole) }, 'a dead letter is cut');
-      const record = isTooLarge ? cutShort(whole) : whole;
+    for (const record of records) {
       const bytes = sentBytesOf(record);
       const isFull = part.length >= SEND_MAX_RECORDS || partBytes + bytes > SEND_MAX_BYTES;
       if (isFull && part.length > 0) {

@@ -26,7 +26,7 @@ function kafka() {
   const open = new Set<number>();
   const created: TopicSpec[] = [];
   const topic = createDlqTopic(
-    { topic: 'events.dlq', check_interval_ms: 5 },
+    { topic: 'events.dlq', partitions: 3, replication: 2, check_interval_ms: 5 },
     {
       createAdmin() {
         const id = state.looks;
@@ -67,7 +67,14 @@ describe('the dead-letter topic', () => {
     expect(topic.trouble()).not.toBeNull();
     topic.start();
     await isThere(topic);
-    expect(created).toEqual([{ name: 'events.dlq', partitions: 1, replicationFactor: null }]);
+    expect(created).toEqual([
+      {
+        name: 'events.dlq',
+        partitions: 3,
+        replicationFactor: 2,
+        settings: { 'retention.ms': '-1' },
+      },
+    ]);
     state.exists = false;
     topic.check();
     await vi.waitFor(() => {

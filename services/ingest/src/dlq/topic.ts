@@ -16,17 +16,23 @@ export interface DlqTopic extends Component {
 
 type Admin = Pick<KafkaAdmin, 'describeTopic' | 'ensureTopic' | 'stop'>;
 
-/** Poison is rare, and whoever wants more partitions makes the topic. */
-const PARTITIONS = 1;
+/** A dead letter waits for somebody to look at it, however long that takes. */
+const SETTINGS = { 'retention.ms': '-1' };
 const CHECK_INTERVAL_MS = 5_000;
 
 /**
- * Looks for the topic and creates it where it is missing, with the brokers' default replication; an
+ * Looks for the topic and creates it where it is missing; an
  * existing one is left as it is. What fails is tried again until it works: Kafka may be away, and an
  * operator may create the topic, or allow it, while we run. Nothing else waits for that.
  */
 export function createDlqTopic(
-  config: { readonly topic: string; readonly check_interval_ms?: number },
+  config: {
+    readonly topic: string;
+    readonly partitions: number;
+    /** 0 takes the default of the brokers. */
+    readonly replication: number;
+    readonly check_interval_ms?: number;
+  },
   deps: {
     /** Called for each look: kafkajs's admin refuses everything once a topic that it has seen is gone. */
     readonly createAdmin: () => Admin;
@@ -46,8 +52,9 @@ export function createDlqTopic(
     try {
       const outcome = await admin.ensureTopic({
         name: topic,
-        partitions: PARTITIONS,
-        replicationFactor: null,
+        partitions: config.partitions,
+        replicationFactor: config.replication === 0 ? null : config.replication,
+        settings: SETTINGS,
       });
       if (outcome === 'created') logger.info({ topic }, 'the dead-letter topic was created');
     } catch (error) {

@@ -4,6 +4,7 @@ import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { IngestConfig } from '../config.js';
 import { layoutOf } from '../migrations/migrator.js';
 import { createProgress } from './progress.js';
+import type { Stop } from './read-events.js';
 import { rebuild, RebuildError } from './rebuild.js';
 import { copyTopicEvents } from './topic-events.js';
 import { verify } from './verify.js';
@@ -31,7 +32,7 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
         );
         progress.end();
         write(options.json === true ? JSON.stringify(result, null, 2) : describe(result));
-        if (!result.isEqual) process.exitCode = 1;
+        if (!result.isEqual || result.stops.length > 0) process.exitCode = 1;
       } finally {
         progress.end();
         await clickhouse.close();
@@ -57,7 +58,11 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
       const onProgress = progress.show;
       const layout = layoutOf(tables, connection.database);
       const addEvents = async () => {
-        await copyTopicEvents({ kafka, timeoutMs: TIMEOUT_MS }, { clickhouse, logger, onProgress });
+        const { stops } = await copyTopicEvents(
+          { kafka, timeoutMs: TIMEOUT_MS },
+          { clickhouse, logger, onProgress },
+        );
+        for (const line of stopLines(stops)) write(line);
       };
       try {
         await rebuild(
@@ -103,9 +108,17 @@ function describe(result: Verification): string {
           `  ${result.dirtySessions} sessions wait to be looked up, for whose sake sums may differ: run rollups, then verify again`,
         ]
       : []),
-    result.isEqual ? 'equal' : 'DIFFERENT',
+    ...stopLines(result.stops),
+    result.isEqual ? (result.stops.length > 0 ? 'INCOMPLETE' : 'equal') : 'DIFFERENT',
   );
   return lines.join('\n');
+}
+
+function stopLines(stops: readonly Stop[]): string[] {
+  return stops.map(
+    ({ partition, offset, reason }) =>
+      `partition ${partition} was read up to offset ${offset} only: ${reason}`,
+  );
 }
 
 function write(text: string): void {

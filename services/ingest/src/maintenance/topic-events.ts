@@ -1,10 +1,9 @@
 import type { Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
-import { createDecoder } from '../decode/decode-event.js';
-import { EventView } from '../decode/event-view.generated.js';
 import { createFoldPool } from '../fold/batch-fold.js';
+import { readEvents } from './read-events.js';
+import type { Stop } from './read-events.js';
 
 /** Events that are written with one insert. */
 const BATCH_EVENTS = 200_000;
@@ -13,6 +12,8 @@ export interface TopicEvents {
   readonly events: number;
   /** Records that are no valid event. */
   readonly poison: number;
+  /** Where partitions wait: what lies behind was not read. */
+  readonly stops: readonly Stop[];
 }
 
 const TABLE = 'session_events';
@@ -31,8 +32,6 @@ export async function copyTopicEvents(
 ): Promise<TopicEvents> {
   const { clickhouse, logger, onProgress } = deps;
   const pool = createFoldPool(1);
-  const view = new EventView();
-  const decoder = createDecoder(view);
   let fold = pool.take();
   let events = 0;
   let poison = 0;
@@ -53,27 +52,25 @@ export async function copyTopicEvents(
     fold = pool.take();
   }
 
-  await readTopic(
-    { kafka: config.kafka, topic: config.kafka.topic },
+  const stops = await readEvents(
+    config.kafka,
+    { clickhouse, logger },
     {
-      async onBatch({ records }) {
-        while (records.next()) {
-          const why = decoder.decode(records.bytes, records.valueStart, records.valueLength);
-          if (why !== null) {
-            poison += 1;
-            continue;
-          }
-          events += 1;
-          fold.add(view);
-        }
+      event(_partition, view) {
+        events += 1;
+        fold.add(view);
+      },
+      poison() {
+        poison += 1;
+      },
+      async flush() {
         if (fold.count >= BATCH_EVENTS) await flush();
       },
-      onProgress: (done, total) => {
+      progress(done, total) {
         onProgress(done, total, 'records read');
       },
     },
-    { logger },
   );
   await flush();
-  return { events, poison };
+  return { events, poison, stops };
 }

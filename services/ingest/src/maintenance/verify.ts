@@ -12,13 +12,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@sockscope/runtime';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
-import { createDecoder } from '../decode/decode-event.js';
-import { EventView } from '../decode/event-view.generated.js';
 import type { RetentionConfig } from '../migrations/config.js';
 import { findRollupDifferences, weekOf } from '../rollups/rollups.js';
+import { readEvents } from './read-events.js';
+import type { Stop } from './read-events.js';
 
 export interface PartitionReport {
   readonly partition: number;
@@ -48,7 +47,10 @@ export interface TableReport {
 }
 
 export interface Verification {
+  /** Of what could be compared. */
   readonly isEqual: boolean;
+  /** Partitions that wait: what lies behind was not compared. */
+  readonly stops: readonly Stop[];
   readonly partitions: readonly PartitionReport[];
   readonly tables: readonly TableReport[];
   /** Rows of rollups that are not what the tables say, over the hours that are not marked as changed. */
@@ -152,12 +154,12 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       ) ENGINE = MergeTree ORDER BY (session_id, seq)`,
   });
   try {
-    const { records, poison } = await loadTopic(config, topic, deps);
+    const { records, poison, stops } = await loadTopic(config, topic, deps);
     onProgress(0, 1, 'comparing');
     const { partitions, tables } = await compareTables(records, poison);
     const rollups = await compareRollups();
     const isEqual = partitions.every(isWhole) && tables.every(isSame) && rollups.rollupRows === 0;
-    return { isEqual, partitions, tables, ...rollups };
+    return { isEqual, stops, partitions, tables, ...rollups };
   } finally {
     await clickhouse.command({ sql: `DROP TABLE ${topic} SYNC` });
   }
@@ -382,8 +384,6 @@ function reportOf(table: string, row: z.output<typeof tableRow> | undefined): Ta
 async function loadTopic(config: VerifyConfig, table: string, deps: VerifyDeps) {
   const records = new Map<number, number>();
   const poison = new Map<number, number>();
-  const view = new EventView();
-  const decoder = createDecoder(view);
   let lines: string[] = [];
 
   async function flush(): Promise<void> {
@@ -398,28 +398,27 @@ async function loadTopic(config: VerifyConfig, table: string, deps: VerifyDeps) 
     });
   }
 
-  await readTopic(
-    { kafka: config.kafka, topic: config.kafka.topic },
-    {
-      async onBatch({ partition, records: cursor }) {
-        while (cursor.next()) {
-          records.set(partition, (records.get(partition) ?? 0) + 1);
-          const { bytes, valueStart, valueLength } = cursor;
-          if (decoder.decode(bytes, valueStart, valueLength) !== null) {
-            poison.set(partition, (poison.get(partition) ?? 0) + 1);
-            continue;
-          }
-          const value = bytes.toString('utf8', valueStart, valueStart + valueLength);
-          lines.push(JSON.stringify([partition, value]));
-        }
-        if (lines.length >= CHUNK_RECORDS) await flush();
-      },
-      onProgress: (done, total) => {
-        deps.onProgress(done, total, 'records read');
-      },
+  const stops = await readEvents(config.kafka, deps, {
+    event(partition, _view, { bytes, valueStart, valueLength }) {
+      add(records, partition);
+      const value = bytes.toString('utf8', valueStart, valueStart + valueLength);
+      lines.push(JSON.stringify([partition, value]));
     },
-    { logger: deps.logger },
-  );
+    poison(partition) {
+      add(records, partition);
+      add(poison, partition);
+    },
+    async flush() {
+      if (lines.length >= CHUNK_RECORDS) await flush();
+    },
+    progress(done, total) {
+      deps.onProgress(done, total, 'records read');
+    },
+  });
   if (lines.length > 0) await flush();
-  return { records, poison };
+  return { records, poison, stops };
+}
+
+function add(counts: Map<number, number>, partition: number): void {
+  counts.set(partition, (counts.get(partition) ?? 0) + 1);
 }

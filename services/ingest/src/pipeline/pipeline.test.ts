@@ -3,7 +3,9 @@ import type { CommitPosition, ConsumedBatch, RecordCursor } from '@sockscope/run
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { PoisonBudget } from '../dlq/budget.js';
 import type { TableBlock } from '../tables/block.js';
+import type { Wait } from '../waits/waits.js';
 import { createPipelineMetrics } from './metrics.js';
 import { createPipeline } from './pipeline.js';
 import type { Pipeline } from './pipeline.js';
@@ -80,9 +82,18 @@ let gates: Gate[];
 let commits: (readonly CommitPosition[])[];
 let failures: Error[];
 let letters: number;
+let waits: Wait[];
+let skipped: Set<number>;
+/** Partitions whose dead letters wait. */
+let stuck: Set<number>;
+let later: CommitPosition[];
 let pipeline: Pipeline;
 
 beforeEach(() => {
+  waits = [];
+  skipped = new Set();
+  stuck = new Set();
+  later = [];
   steps = [];
   gates = [];
   commits = [];
@@ -102,10 +113,18 @@ beforeEach(() => {
         },
         trouble: () => null,
       },
-      dlq: {
-        async publish(records) {
+      deadLetters: {
+        async deliver(records) {
           letters += records.length;
         },
+        waits: (partition) => stuck.has(partition),
+        commitLater: (position) => later.push(position),
+      },
+      budget: new PoisonBudget({ records_per_s: 1, bytes_per_s: 1024 ** 2 }),
+      waits: {
+        set: (wait) => waits.push(wait),
+        clear: () => undefined,
+        has: (_partition, offset) => skipped.has(offset),
       },
       bookkeepers: [
         {
@@ -192,6 +211,67 @@ describe('the pipeline', () => {
     await vi.waitFor(() => {
       expect(letters).toBe(1);
     }, WAIT);
+  });
+
+  const newer = JSON.stringify({ ...events[0], schema_version: 2 });
+
+  it('holds a partition before an event of a newer version, and commits what lies before it', async () => {
+    const held = pipeline.accept(batchOf(0, [...events.slice(0, 3), newer, ...events.slice(3, 5)]));
+    expect(held).toMatchObject({ offset: 3 });
+    expect(waits).toMatchObject([
+      { partition: 0, offset: 3, kind: 'unknown_version', neededVersion: 2 },
+    ]);
+    expect(pipeline.accept(batchOf(0, events.slice(5, 8), 1))).toBeNull();
+    const drained = pipeline.drain(new AbortController().signal);
+    await openGate(0);
+    await openGate(1);
+    await drained;
+    expect(commits[0]).toMatchObject([
+      { partition: 0, offset: 3 },
+      { partition: 1, offset: 3 },
+    ]);
+    expect(letters).toBe(0);
+  });
+
+  it('passes over an event of a newer version where that was decided, as a dead letter', async () => {
+    skipped.add(3);
+    expect(pipeline.accept(batchOf(0, [...events.slice(0, 3), newer, ...events.slice(3, 4)]))).toBe(
+      null,
+    );
+    const drained = pipeline.drain(new AbortController().signal);
+    await openGate(0);
+    await openGate(1);
+    await drained;
+    expect(commits[0]).toMatchObject([{ offset: 5 }]);
+    expect(letters).toBe(1);
+  });
+
+  it('takes an event of a version that no upgrade brings for poison', () => {
+    const absurd = JSON.stringify({ ...events[0], schema_version: 18 });
+    expect(pipeline.accept(batchOf(0, [absurd]))).toBeNull();
+    expect(waits).toEqual([]);
+  });
+
+  it('holds a partition whose dead letters exceed their budget, and no other one', () => {
+    const flood = Array.from({ length: 30 }, () => 'not json');
+    const held = pipeline.accept(batchOf(0, flood));
+    expect(held).toMatchObject({ offset: 10 });
+    expect(held?.retryMs).toBeGreaterThan(0);
+    expect(waits).toMatchObject([{ partition: 0, kind: 'poison_flood' }]);
+    expect(pipeline.accept(batchOf(0, ['not json'], 1))).toBeNull();
+  });
+
+  it('commits the other partitions while the dead letters of one wait, and takes no more of it', async () => {
+    pipeline.accept(batchOf(0, [...events.slice(0, 3), 'not json'], 0));
+    pipeline.accept(batchOf(0, events.slice(4, 7), 1));
+    stuck.add(0);
+    const drained = pipeline.drain(new AbortController().signal);
+    await openGate(0);
+    await openGate(1);
+    await drained;
+    expect(commits[0]).toMatchObject([{ partition: 1, offset: 3 }]);
+    expect(later).toMatchObject([{ partition: 0, offset: 4 }]);
+    expect(pipeline.accept(batchOf(4, events.slice(7, 9), 0))).toMatchObject({ offset: 4 });
   });
 
   it('writes and commits nothing any more once a batch cannot be finished', async () => {

@@ -2,20 +2,32 @@
  * From batches of records to committed offsets: decode, fold, write, commit, in this order. An offset
  * is committed after every table and the dead-letter topic have acknowledged all that lies below it.
  *
+ * A record that must not be passed over holds its partition, and no other one: see waits.ts.
+ *
  * One batch fills while the one before it is written; when both are full, the consumer waits. That
  * bounds memory whatever ClickHouse does.
  */
 import { messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
-import type { BatchSink, CommitPosition, ConsumedBatch } from '@sockscope/runtime/kafka';
+import type {
+  BatchSink,
+  CommitPosition,
+  ConsumedBatch,
+  Hold,
+  StoredRecord,
+  UnreadableBatch,
+} from '@sockscope/runtime/kafka';
 import { createDecoder } from '../decode/decode-event.js';
+import type { Poison } from '../decode/decode-event.js';
+import type { PoisonBudget } from '../dlq/budget.js';
+import type { DeadLetters } from '../dlq/dead-letters.js';
 import { EventView } from '../decode/event-view.generated.js';
-import { bytesOf, dlqRecordOf } from '../dlq/dlq-record.js';
+import { bytesOf } from '../dlq/dlq-record.js';
 import type { PoisonRecord } from '../dlq/dlq-record.js';
-import type { DlqPublisher } from '../dlq/publisher.js';
 import { createFoldPool } from '../fold/batch-fold.js';
 import type { BatchFold, BatchSessions } from '../fold/batch-fold.js';
 import type { TableBlock } from '../tables/block.js';
+import type { Wait, Waits } from '../waits/waits.js';
 import type { Writer } from '../write/writer.js';
 import type { PipelineConfig } from './config.js';
 import type { PipelineMetrics } from './metrics.js';
@@ -62,6 +74,9 @@ interface Part {
   newestMs: number;
 }
 
+/** What all stretches of a partition have, whether they can be read or not. */
+type Stretch = Pick<UnreadableBatch, keyof UnreadableBatch & keyof ConsumedBatch>;
+
 interface Batch {
   readonly fold: BatchFold;
   readonly poison: PoisonRecord[];
@@ -76,7 +91,9 @@ interface Batch {
 export interface PipelineDeps {
   readonly topic: string;
   readonly writer: Writer;
-  readonly dlq: DlqPublisher;
+  readonly deadLetters: Pick<DeadLetters, 'deliver' | 'waits' | 'commitLater'>;
+  readonly budget: PoisonBudget;
+  readonly waits: Pick<Waits, 'set' | 'clear' | 'has'>;
   readonly bookkeepers: readonly Bookkeeper[];
   readonly commit: (positions: readonly CommitPosition[]) => Promise<boolean>;
   readonly metrics: PipelineMetrics;
@@ -94,6 +111,8 @@ const BATCHES_AT_ONCE = 2;
 const NEVER = new Promise<void>(() => undefined);
 /** Poison is held as whole records until it is in the dead-letter topic: so much of it, and one record batch more. */
 const POISON_MAX_BYTES = 8 * 1024 ** 2;
+/** A partition that waits is read again from its place after this time. */
+const HOLD_MS = 1_000;
 
 export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipeline {
   const { metrics, logger } = deps;
@@ -161,9 +180,8 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     const { signal } = ending;
     await Promise.all([
       deps.writer.write(batch.fold.encode(), signal),
-      deps.dlq.publish(batch.poison.map(dlqRecordOf), signal),
+      deps.deadLetters.deliver(batch.poison),
     ]);
-    for (const { poison } of batch.poison) metrics.poison.inc({ reason: poison.reason });
     const stored = storedBatchOf(batch);
     const books = deps.bookkeepers.map((bookkeeper) => bookkeeper.plan(stored));
     await deps.writer.write(
@@ -172,10 +190,16 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     );
     for (const book of books) book.acknowledge();
     observe(batch);
-    await deps.commit([...batch.parts.values()]);
+    const parts = [...batch.parts.values()];
+    for (const part of parts) if (isHeldBack(part)) deps.deadLetters.commitLater(part);
+    await deps.commit(parts.filter((part) => !isHeldBack(part)));
     // Not before: a retry would send what another batch has written into this memory by then.
     batch.fold.release();
     stop();
+  }
+
+  function isHeldBack({ partition }: Part): boolean {
+    return deps.deadLetters.waits(partition);
   }
 
   function observe(batch: Batch): void {
@@ -186,15 +210,52 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     metrics.delaySeconds.observe({ of: 'newest' }, (nowMs - batch.newestMs) / 1_000);
   }
 
-  function partOf(batch: ConsumedBatch): Part {
-    const key = `${batch.partition}/${batch.epoch}`;
-    let part = filling.parts.get(key);
+  /** Everything of the batch below `offset` was taken. */
+  function advance(batch: Stretch, offset: number, newestMs: number): void {
+    const { partition, epoch, from, anchor, highWatermark } = batch;
+    if (offset <= from) return;
+    const key = `${partition}/${epoch}`;
+    const part = filling.parts.get(key);
     if (part === undefined) {
-      const { partition, epoch, from, anchor, highWatermark } = batch;
-      part = { partition, epoch, offset: from, anchor, highWatermark, newestMs: -1 };
-      filling.parts.set(key, part);
+      filling.parts.set(key, { partition, epoch, offset, anchor, highWatermark, newestMs });
+    } else {
+      part.offset = offset;
+      part.anchor = anchor;
+      part.highWatermark = highWatermark;
+      part.newestMs = Math.max(part.newestMs, newestMs);
     }
-    return part;
+    metrics.lag.set({ partition }, Math.max(0, highWatermark - offset));
+    metrics.held.set(filling.records);
+    ageTimer ??= setTimeout(() => {
+      ageTimer = null;
+      request('age');
+    }, config.batch_age_ms);
+    const cause = fullness();
+    if (cause !== null) request(cause);
+  }
+
+  function hold(wait: Omit<Wait, 'neededVersion'>, neededVersion = 0, retryMs = HOLD_MS): Hold {
+    deps.waits.set({ ...wait, neededVersion });
+    return { offset: wait.offset, retryMs };
+  }
+
+  /** Takes a record that is no event, unless it holds its partition. */
+  function takePoison(partition: number, record: StoredRecord, poison: Poison): Hold | null {
+    const { offset } = record;
+    if (poison.neededVersion !== undefined && !deps.waits.has(partition, offset)) {
+      const reason = `it needs an ingest that knows schema_version ${poison.neededVersion}`;
+      return hold({ partition, offset, kind: 'unknown_version', reason }, poison.neededVersion);
+    }
+    const bytes = bytesOf(record.key, record.value, record.headers);
+    const waitMs = deps.budget.take(partition, bytes, Date.now());
+    if (waitMs > 0) {
+      const reason =
+        'more of its records are no events than may go to the dead-letter topic a second';
+      return hold({ partition, offset, kind: 'poison_flood', reason }, 0, waitMs);
+    }
+    filling.poison.push({ topic: deps.topic, partition, record, poison });
+    filling.poisonBytes += bytes;
+    return null;
   }
 
   return {
@@ -202,40 +263,48 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       return fullness() === null ? null : (writing ?? NEVER);
     },
     accept(batch) {
-      const { records, partition } = batch;
-      const part = partOf(batch);
+      const { records, partition, from, to } = batch;
+      if (deps.deadLetters.waits(partition)) return { offset: from, retryMs: HOLD_MS };
+      let held: Hold | null = null;
+      let newestMs = -1;
       let count = 0;
       let valueBytes = 0;
-      while (records.next()) {
-        count += 1;
-        valueBytes += Math.max(0, records.valueLength);
+      while (held === null && records.next()) {
         const poison = decoder.decode(records.bytes, records.valueStart, records.valueLength);
         if (poison !== null) {
-          const record = records.record();
-          filling.poison.push({ topic: deps.topic, partition, record, poison });
-          filling.poisonBytes += bytesOf(record.key, record.value, record.headers);
-          continue;
+          held = takePoison(partition, records.record(), poison);
+          if (held !== null) break;
+        } else {
+          filling.fold.add(view);
+          const { occurredAtMs: occurredMs } = view;
+          if (occurredMs > newestMs) newestMs = occurredMs;
+          if (occurredMs < filling.oldestMs) filling.oldestMs = occurredMs;
         }
-        filling.fold.add(view);
-        const { occurredAtMs: occurredMs } = view;
-        if (occurredMs > part.newestMs) part.newestMs = occurredMs;
-        if (occurredMs < filling.oldestMs) filling.oldestMs = occurredMs;
-        if (occurredMs > filling.newestMs) filling.newestMs = occurredMs;
+        count += 1;
+        valueBytes += Math.max(0, records.valueLength);
       }
-      part.offset = batch.to;
-      part.anchor = batch.anchor;
-      part.highWatermark = batch.highWatermark;
+      if (newestMs > filling.newestMs) filling.newestMs = newestMs;
       filling.records += count;
       metrics.records.inc(count);
       metrics.bytes.inc(valueBytes);
-      metrics.lag.set({ partition }, Math.max(0, batch.highWatermark - batch.to));
-      metrics.held.set(filling.records);
-      ageTimer ??= setTimeout(() => {
-        ageTimer = null;
-        request('age');
-      }, config.batch_age_ms);
-      const cause = fullness();
-      if (cause !== null) request(cause);
+      if (held === null) deps.waits.clear(partition);
+      advance(batch, held?.offset ?? to, newestMs);
+      return held;
+    },
+    unreadable(batch) {
+      const { partition, from, to, kind, reason } = batch;
+      if (deps.deadLetters.waits(partition)) return { offset: from, retryMs: HOLD_MS };
+      if (!deps.waits.has(partition, from)) {
+        return hold({ partition, offset: from, kind, reason });
+      }
+      const { bytes, timestampMs } = batch;
+      const record = { offset: from, timestampMs, key: null, value: bytes, headers: [] };
+      const poison = { reason: 'unreadable', detail: reason } as const;
+      filling.poison.push({ topic: deps.topic, partition, record, poison });
+      filling.poisonBytes += bytesOf(null, bytes, []);
+      deps.waits.clear(partition);
+      advance(batch, to, -1);
+      return null;
     },
     async drain(signal) {
       const onAbort = () => {

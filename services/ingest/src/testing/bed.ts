@@ -1,6 +1,9 @@
 /** A topic, a consumer group and a database of its own on the real Kafka and ClickHouse. */
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { createLogger } from '@sockscope/runtime';
 import {
   createKafkaAdmin,
@@ -21,6 +24,7 @@ import { createTestTables, NOTHING_EXPIRES } from './fold-into-tables.js';
 import type { Step } from './steps.js';
 import { expectTablesEqualFold } from './table-state.js';
 
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const POLL_MS = 100;
 const WAIT_MS = 90_000;
 const DAY_MS = 86_400_000;
@@ -53,6 +57,10 @@ export interface Bed {
    * the topic, by `ingest verify`, which folds in another way.
    */
   expectExact(): Promise<void>;
+  /** The second half of that alone, where not all events can be in the tables. */
+  expectVerified(): Promise<void>;
+  /** Runs a command of ingest. Resolves with what it printed. @throws where it fails. */
+  command(...args: string[]): Promise<string>;
   remove(): Promise<void>;
 }
 
@@ -116,6 +124,30 @@ export async function createBed(options: {
     }
   }
 
+  const base = {
+    KAFKA_BROKERS: options.brokers.join(','),
+    KAFKA_TOPIC: name,
+    KAFKA_GROUP_ID: name,
+    CLICKHOUSE_URL: options.clickhouseUrl,
+    CLICKHOUSE_DATABASE: tables.clickhouse.database,
+    // As in the tables: hours of which something might have expired would be left without sums.
+    RETENTION_TRAFFIC: '0s',
+    RETENTION_EVENTS: '0s',
+    RETENTION_PAIRS_HOURS: '0s',
+  };
+
+  async function expectVerified(): Promise<void> {
+    const verification = await verify(
+      { kafka, retention: NOTHING_EXPIRES, timeoutMs: WAIT_MS, recheckMs: POLL_MS },
+      { clickhouse: tables.clickhouse, logger, onProgress: () => undefined },
+    );
+    const { isEqual, stops } = verification;
+    expect({ isEqual, stops }, `ingest verify: ${JSON.stringify(verification)}`).toEqual({
+      isEqual: true,
+      stops: [],
+    });
+  }
+
   return {
     topic: name,
     group: name,
@@ -166,23 +198,15 @@ export async function createBed(options: {
     start({ pauseAt, env } = {}) {
       const child = startIngestChild(
         {
-          KAFKA_BROKERS: options.brokers.join(','),
-          KAFKA_TOPIC: name,
-          KAFKA_GROUP_ID: name,
+          ...base,
           KAFKA_SESSION_TIMEOUT: '3s',
           KAFKA_HEARTBEAT_INTERVAL: '300ms',
           KAFKA_METADATA_MAX_AGE: '1s',
-          CLICKHOUSE_URL: options.clickhouseUrl,
-          CLICKHOUSE_DATABASE: tables.clickhouse.database,
           INGEST_OPS_LISTEN: '127.0.0.1:0',
           INGEST_INSERT_TIMEOUT: '2500ms',
           INGEST_BATCH_AGE: '100ms',
           // The tests' sessions are of yesterday, and some stay open: none is to be declared lost.
           INGEST_LOST_INTERVAL: '1h',
-          // As in the tables: hours of which something might have expired would be left without sums.
-          RETENTION_TRAFFIC: '0s',
-          RETENTION_EVENTS: '0s',
-          RETENTION_PAIRS_HOURS: '0s',
           LOG_LEVEL: 'info',
           ...env,
         },
@@ -203,11 +227,13 @@ export async function createBed(options: {
       }),
     async expectExact() {
       await expectTablesEqualFold(tables.clickhouse, events);
-      const verification = await verify(
-        { kafka, retention: NOTHING_EXPIRES, timeoutMs: WAIT_MS, recheckMs: POLL_MS },
-        { clickhouse: tables.clickhouse, logger, onProgress: () => undefined },
-      );
-      expect(verification.isEqual, `ingest verify: ${JSON.stringify(verification)}`).toBe(true);
+      await expectVerified();
+    },
+    expectVerified,
+    async command(...args) {
+      const env = { ...process.env, ...base };
+      const { stdout } = await promisify(execFile)(process.execPath, [MAIN, ...args], { env });
+      return stdout;
     },
     async remove() {
       await Promise.all(

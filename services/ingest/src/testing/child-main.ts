@@ -58,9 +58,11 @@ const service = createIngest(loadConfig(ingestConfig, process.env), {
           return waiting ?? sink.full();
         },
         accept(batch) {
-          sink.accept(batch);
+          const held = sink.accept(batch);
           hold('after accept');
+          return held;
         },
+        unreadable: (batch) => sink.unreadable(batch),
       },
     });
     return {

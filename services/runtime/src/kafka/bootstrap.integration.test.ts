@@ -85,7 +85,9 @@ describe('with dead and hung brokers first in the list, the working one is found
           full: () => null,
           accept({ records }) {
             while (records.next()) values.push(String(records.record().value));
+            return null;
           },
+          unreadable: () => null,
         },
       },
     );

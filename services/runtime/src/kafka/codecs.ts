@@ -1,9 +1,9 @@
 /**
  * The compressions of record batches, for reading. An estate that already produces with any of them
- * must be readable; our own producer uses gzip.
+ * must be readable.
  *
- * Every output is bounded: a batch that claims to be larger is an error, and the partition stands
- * still with it in the log rather than the process running out of memory.
+ * The output of each is bounded before anything is allocated, from the lengths that the formats state
+ * of themselves: a few bytes may claim to be gigabytes.
  */
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
@@ -12,22 +12,20 @@ import { decompressFrame } from 'lz4-napi';
 import { uncompress } from 'snappy';
 import { messageOf } from '../errors.js';
 import { KafkaError } from './errors.js';
-
-/** Most bytes that one record batch may decompress to. Brokers take 1 MiB of compressed batch by default. */
-const BATCH_MAX_BYTES = 256 * 1024 ** 2;
+import {
+  lz4OutputMaxBytes,
+  snappyOutputBytes,
+  xerialBlocks,
+  zstdOutputMaxBytes,
+} from './expanded.js';
 
 /** By the number that stands in a batch's attributes. */
 export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 export type Codec = (typeof CODECS)[number];
 
 const gunzip = promisify(zlib.gunzip);
-/** Least and most room that is made for gzip's output at once. */
+/** Least room that is made for gzip's output at once. */
 const GUNZIP_CHUNK_MIN_BYTES = 64 * 1024;
-const GUNZIP_CHUNK_MAX_BYTES = 32 * 1024 ** 2;
-
-/** Framing of snappy-java: this magic, two versions of 4 bytes, then blocks, each led by its length. */
-const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
-const XERIAL_HEADER_BYTES = 16;
 
 function unreadable(codec: Codec, why: string, cause?: unknown): KafkaError {
   return new KafkaError('kafka_rejected', `a ${codec} batch cannot be read: ${why}`, {
@@ -36,64 +34,41 @@ function unreadable(codec: Codec, why: string, cause?: unknown): KafkaError {
   });
 }
 
-function tooLarge(codec: Codec, limit: number): KafkaError {
-  return unreadable(codec, `it exceeds ${limit} bytes`);
-}
-
-/** The length of a raw snappy block's output, which stands at its start as a varint. */
-function snappyLength(block: Buffer): number {
-  let length = 0;
-  for (let i = 0; i < 5; i += 1) {
-    const byte = block[i];
-    if (byte === undefined) break;
-    length += (byte & 0x7f) * 2 ** (7 * i);
-    if (byte < 0x80) return length;
+/** A batch that decompresses to more than it may. It can be read once the limit is raised. */
+export class BatchTooLargeError extends KafkaError {
+  constructor(codec: Codec, limit: number) {
+    super('kafka_rejected', `a ${codec} batch decompresses to more than ${limit} bytes`, {
+      retryable: false,
+    });
   }
-  throw unreadable('snappy', 'it has no length');
 }
 
 /**
  * The trailer of a gzip stream states the length of its content (RFC 1952, section 2.3.1). With room
- * for all of it zlib writes into one piece; else it makes many and copies them together. It is a
- * hint alone: a wrong one costs time.
+ * for all of it zlib writes into one piece; else it makes many and copies them together. A stream of
+ * several members states that of the last one alone; zlib checks the output against the limit too.
  */
-function gunzipChunkBytes(buffer: Buffer): number {
+function gunzipped(buffer: Buffer, limit: number): Promise<Buffer> {
   const stated = buffer.length < 4 ? 0 : buffer.readUInt32LE(buffer.length - 4);
+  if (stated > limit) throw new BatchTooLargeError('gzip', limit);
   // One byte more, so that zlib sees the end without asking for another piece.
-  return Math.min(GUNZIP_CHUNK_MAX_BYTES, Math.max(GUNZIP_CHUNK_MIN_BYTES, stated + 1));
+  const chunkSize = Math.max(GUNZIP_CHUNK_MIN_BYTES, stated + 1);
+  return gunzip(buffer, { maxOutputLength: limit, chunkSize });
 }
 
 /** Snappy as Java's client frames it, or raw, as some other clients write it. */
 async function snappyDecompress(buffer: Buffer, limit: number): Promise<Buffer> {
-  const blocks: Buffer[] = [];
-  if (buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) {
-    for (let at = XERIAL_HEADER_BYTES; at + 4 <= buffer.length;) {
-      const length = buffer.readUInt32BE(at);
-      blocks.push(buffer.subarray(at + 4, at + 4 + length));
-      at += 4 + length;
-    }
-  } else {
-    blocks.push(buffer);
-  }
-  if (blocks.reduce((sum, block) => sum + snappyLength(block), 0) > limit) {
-    throw tooLarge('snappy', limit);
-  }
+  const blocks = xerialBlocks(buffer) ?? [buffer];
+  const bytes = blocks.reduce((sum, block) => sum + snappyOutputBytes(block), 0);
+  if (bytes > limit) throw new BatchTooLargeError('snappy', limit);
   const outputs = await Promise.all(blocks.map((block) => uncompress(block, { asBuffer: true })));
-  return Buffer.concat(outputs.map((output) => Buffer.from(output)));
+  return Buffer.concat(outputs as Buffer[]);
 }
 
 /** LZ4 frames, as every client of the present record format writes them. */
 async function lz4Decompress(buffer: Buffer, limit: number): Promise<Buffer> {
-  // Bounded before anything is allocated: by what the frame states, or by the format's highest ratio.
-  const most = lz4ContentBytes(buffer) ?? buffer.length * 255;
-  if (most > limit) throw tooLarge('lz4', limit);
+  if (lz4OutputMaxBytes(buffer) > limit) throw new BatchTooLargeError('lz4', limit);
   return decompressFrame(buffer);
-}
-
-/** The content size of a frame that states it, else null. LZ4 frame format 1.6: flags at byte 4, bit 3. */
-function lz4ContentBytes(buffer: Buffer): number | null {
-  if (buffer.length < 15 || ((buffer[4] ?? 0) & 0x08) === 0) return null;
-  return Number(buffer.readBigUInt64LE(6));
 }
 
 type NativeZstd = (
@@ -104,40 +79,32 @@ type NativeZstd = (
 
 /** Zstandard. Native where Node has it (22.15), else in JavaScript. */
 async function zstdDecompress(buffer: Buffer, limit: number): Promise<Buffer> {
+  if (zstdOutputMaxBytes(buffer) > limit) throw new BatchTooLargeError('zstd', limit);
   const native = (zlib as { zstdDecompress?: NativeZstd }).zstdDecompress;
   if (native !== undefined) {
     return promisify(native)(buffer, { maxOutputLength: limit });
   }
   const chunks: Uint8Array[] = [];
-  let bytes = 0;
   const stream = new Decompress((chunk) => {
-    bytes += chunk.length;
-    if (bytes > limit) throw tooLarge('zstd', limit);
     chunks.push(chunk);
   });
   stream.push(buffer, true);
-  return Buffer.concat(chunks, bytes);
+  return Buffer.concat(chunks);
 }
 
 /**
  * The bytes that a batch's records were compressed from.
  *
- * @throws KafkaError not retryable, where they are damaged or too large.
+ * @param limit most bytes of the output.
+ * @throws BatchTooLargeError, and KafkaError where they are damaged; neither is retryable.
  */
-export async function decompress(
-  codec: Codec,
-  buffer: Buffer,
-  limit: number = BATCH_MAX_BYTES,
-): Promise<Buffer> {
+export async function decompress(codec: Codec, buffer: Buffer, limit: number): Promise<Buffer> {
   try {
     switch (codec) {
       case 'none':
         return buffer;
       case 'gzip':
-        return await gunzip(buffer, {
-          maxOutputLength: limit,
-          chunkSize: gunzipChunkBytes(buffer),
-        });
+        return await gunzipped(buffer, limit);
       case 'snappy':
         return await snappyDecompress(buffer, limit);
       case 'lz4':
@@ -147,6 +114,12 @@ export async function decompress(
     }
   } catch (cause) {
     if (cause instanceof KafkaError) throw cause;
+    if (isBufferTooLarge(cause)) throw new BatchTooLargeError(codec, limit);
     throw unreadable(codec, messageOf(cause), cause);
   }
+}
+
+/** What zlib throws where the output exceeds `maxOutputLength`. */
+function isBufferTooLarge(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE';
 }

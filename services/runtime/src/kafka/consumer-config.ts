@@ -34,6 +34,13 @@ export const consumerConfig = z
         env: 'KAFKA_FETCH_MAX_BYTES_PER_PARTITION',
         description: 'most bytes of one partition in one fetch, as stored',
       }),
+    batch_max_bytes: byteSize({ min: 1024 ** 2, max: 2 * 1024 ** 3 })
+      .default(128 * 1024 ** 2)
+      .meta({
+        env: 'KAFKA_BATCH_MAX_BYTES',
+        description:
+          'most memory for decompressed record batches; the partition of a larger one waits',
+      }),
     metadata_max_age_ms: durationMs({ min: 500, max: 3_600_000 }).default(60_000).meta({
       env: 'KAFKA_METADATA_MAX_AGE',
       description: 'how soon new partitions of the topic are noticed',

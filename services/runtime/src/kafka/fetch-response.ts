@@ -5,8 +5,11 @@
  *
  * kafkajs 2.2.4 has no setting for that: the decoder of the Fetch response, version 11, is replaced,
  * for all consumers of the process. The version is pinned; what is relied on is held by tests. Each
- * batch stands in for a message whose offset is the batch's last one, which is also how Kafka's own
- * client treats aborted transactions: by batch.
+ * batch stands in for a message whose offset is the batch's last one.
+ *
+ * Whatever is wrong with a partition stays in it: a damaged batch, and an error of the broker about the
+ * partition's log, come as a batch that cannot be read. Aborted transactions and their markers come as
+ * batches without records, so that whoever reads sees every offset pass.
  */
 import { createRequire } from 'node:module';
 import type { KafkaMessage } from 'kafkajs';
@@ -17,10 +20,8 @@ import type { RecordBatch } from './record-batch.js';
 /** What stands in for a message in kafkajs's hands. */
 interface BatchMessage {
   readonly offset: string;
-  /** kafkajs looks here for the marker that ends a transaction; see `controlKey`. */
-  readonly key: Buffer | null;
-  readonly isControlRecord: boolean;
-  readonly batchContext: { readonly producerId: string; readonly inTransaction: boolean };
+  readonly key: null;
+  readonly isControlRecord: false;
   readonly recordBatch: RecordBatch;
 }
 
@@ -107,45 +108,107 @@ function decodeFetchResponse(raw: Buffer): unknown {
     partitions: reader.array(() => {
       const partition = reader.int32();
       const partitionError = reader.int16();
-      const highWatermark = String(reader.int64());
-      const lastStableOffset = String(reader.int64());
-      const logStartOffset = reader.int64();
-      const abortedTransactions = reader.array(() => ({
+      const highWatermark = reader.int64();
+      const lastStableOffset = reader.int64();
+      const logStartOffset = Number(reader.int64());
+      const aborted = reader.array(() => ({
         producerId: String(reader.int64()),
-        firstOffset: String(reader.int64()),
+        firstOffset: Number(reader.int64()),
       }));
       const preferredReadReplica = reader.int32();
       const records = reader.take(reader.int32());
+      const ownError = LOG_ERRORS.get(partitionError);
+      const range = { logStartOffset, endOffset: Number(highWatermark) };
+      const batches =
+        ownError === undefined
+          ? withoutAborted(readBatches(records, range), aborted)
+          : [unreadable(`the broker answers ${ownError}`, logStartOffset)];
       return {
         partition,
-        errorCode: partitionError,
-        highWatermark,
-        lastStableOffset,
+        errorCode: ownError === undefined ? partitionError : 0,
+        highWatermark: String(highWatermark),
+        lastStableOffset: String(lastStableOffset),
         lastStartOffset: String(logStartOffset),
-        abortedTransactions,
+        // Done here.
+        abortedTransactions: [],
         preferredReadReplica,
-        messages: readBatches(records, Number(logStartOffset)).map(messageOf),
+        messages: batches.map(messageOf),
       };
     }),
   }));
   return { throttleTime: 0, clientSideThrottleTime, errorCode, sessionId, responses };
 }
 
-function messageOf(batch: RecordBatch): BatchMessage {
+/**
+ * Errors that speak of the log of one partition. kafkajs would throw for the whole response. What it
+ * heals by itself (another leader, an offset out of range) is left to it.
+ */
+const LOG_ERRORS: ReadonlyMap<number, string> = new Map([
+  [-1, 'UNKNOWN_SERVER_ERROR'],
+  [2, 'CORRUPT_MESSAGE'],
+  [56, 'KAFKA_STORAGE_ERROR'],
+  [87, 'INVALID_RECORD'],
+]);
+
+/** Stands at an offset that only the reader knows. */
+function unreadable(damage: string, logStartOffset: number): RecordBatch {
   return {
-    offset: String(batch.lastOffset),
-    key: batch.isControl ? controlKey(batch) : null,
-    isControlRecord: batch.isControl,
-    batchContext: { producerId: batch.producerId, inTransaction: batch.isTransactional },
-    recordBatch: batch,
+    damage,
+    baseOffset: -1,
+    lastOffset: -1,
+    leaderEpoch: -1,
+    attributes: 0,
+    isTransactional: false,
+    isControl: false,
+    crc: 0,
+    logStartOffset,
+    baseTimestampMs: 0,
+    maxTimestampMs: 0,
+    producerId: '-1',
+    count: 0,
+    payload: Buffer.alloc(0),
   };
 }
 
+/** kafkajs drops what lies before the offset that it asked for; the one of a damaged batch is a guess. */
+const BEHIND_ALL = String(Number.MAX_SAFE_INTEGER);
+
+function messageOf(recordBatch: RecordBatch): BatchMessage {
+  const offset = recordBatch.damage === null ? String(recordBatch.lastOffset) : BEHIND_ALL;
+  return { offset, key: null, isControlRecord: false, recordBatch };
+}
+
 /**
- * The key of a control batch's only record, which tells an abort from a commit. Control batches are
- * never compressed: length, attributes, timestamp delta, offset delta, then the key with its length.
+ * The batches without the records that a reader of committed ones must not see: those of transactions
+ * that were aborted, and the markers that end transactions.
+ *
+ * @param aborted the transactions that were aborted within this range, in the order of their offsets.
  */
-function controlKey({ payload }: RecordBatch): Buffer | null {
+export function withoutAborted(
+  batches: readonly RecordBatch[],
+  aborted: readonly { readonly producerId: string; readonly firstOffset: number }[],
+): RecordBatch[] {
+  const toCome = aborted.toSorted((a, b) => a.firstOffset - b.firstOffset);
+  const open = new Set<string>();
+  return batches.map((batch) => {
+    if (batch.damage !== null) return batch;
+    while ((toCome[0]?.firstOffset ?? Number.POSITIVE_INFINITY) <= batch.lastOffset) {
+      open.add(toCome.shift()?.producerId ?? '');
+    }
+    if (batch.isControl) {
+      if (isAbort(batch)) open.delete(batch.producerId);
+      return { ...batch, count: 0 };
+    }
+    return batch.isTransactional && open.has(batch.producerId) ? { ...batch, count: 0 } : batch;
+  });
+}
+
+/**
+ * Whether a control batch aborts its transaction. Its only record has a key of a version and a type, 0
+ * for an abort. Control batches are never compressed: length, attributes, timestamp delta, offset
+ * delta, then the key with its length.
+ */
+function isAbort({ payload }: RecordBatch): boolean {
   let at = 0;
   const skipVarint = () => {
     while ((payload[at++] ?? 0) >= 0x80);
@@ -154,6 +217,5 @@ function controlKey({ payload }: RecordBatch): Buffer | null {
   at += 1;
   skipVarint();
   skipVarint();
-  const length = (payload[at] ?? 0) >> 1;
-  return payload.subarray(at + 1, at + 1 + length);
+  return payload.length >= at + 5 && payload.readInt16BE(at + 3) === 0;
 }

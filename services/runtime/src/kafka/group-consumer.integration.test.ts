@@ -89,6 +89,10 @@ function consume(
           }
           last = { ...batch, offset: batch.to };
           if (options.commit === true) void consumer.commit([last]);
+          return null;
+        },
+        unreadable: ({ from, reason }) => {
+          throw new Error(`offset ${from}: ${reason}`);
         },
         ...options.sink,
       },

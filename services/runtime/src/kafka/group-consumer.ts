@@ -15,7 +15,8 @@ import type { KafkaConfig } from './config.js';
 import type { ConsumerConfig } from './consumer-config.js';
 import { createConsumerLife } from './consumer-life.js';
 import type { ConsumerLife } from './consumer-life.js';
-import { kafkaErrorOf } from './errors.js';
+import { BatchTooLargeError } from './codecs.js';
+import { KafkaError, kafkaErrorOf } from './errors.js';
 import { batchOf, installBatchDecoder } from './fetch-response.js';
 import { createGroupWatch } from './group-watch.js';
 import { openBatch } from './record-batch.js';
@@ -38,12 +39,35 @@ export interface ConsumedBatch {
   readonly records: RecordCursor;
 }
 
+/** A stretch of a partition that cannot be read. */
+export type UnreadableBatch = Omit<ConsumedBatch, 'records'> & {
+  /** `too_large`: it could be read with a higher `batch_max_bytes`. */
+  readonly kind: 'damaged' | 'too_large';
+  readonly reason: string;
+  /** As it is stored, without its header. */
+  readonly bytes: Buffer;
+  readonly timestampMs: number;
+};
+
+/** A partition goes no further for now; the others do. */
+export interface Hold {
+  /** Everything before it was taken. */
+  readonly offset: number;
+  /** Milliseconds until it is read again from there. */
+  readonly retryMs: number;
+}
+
 /** Where batches go. */
 export interface BatchSink {
   /** Null where there is room for another batch, else what resolves when there may be. */
   full(): Promise<void> | null;
-  /** Takes a batch at once; it is not given again unless the process or the assignment ends. */
-  accept(batch: ConsumedBatch): void;
+  /**
+   * Takes a batch at once, up to where it holds the partition; null: all of it. What was taken is not
+   * given again unless the process or the assignment ends.
+   */
+  accept(batch: ConsumedBatch): Hold | null;
+  /** Decides about what cannot be read: null passes over it. */
+  unreadable(batch: UnreadableBatch): Hold | null;
 }
 
 /** Everything below `offset` is durable. */
@@ -92,7 +116,15 @@ interface Owned {
   expected: Anchor | null;
   /** Whether a batch was read: `next` then lies between two batches. */
   begun: boolean;
+  /** Names the batch before `next`, null before the first. */
+  last: Anchor | null;
+  /** Of the leader that wrote it. */
+  leaderEpoch: number;
+  hold: NodeJS.Timeout | null;
 }
+
+/** A batch that can be read, or why not. */
+type Opened = RecordCursor | KafkaError;
 
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 15_000;
@@ -211,7 +243,7 @@ export function createGroupConsumer(
     generation += 1;
     life.consumer.pause([{ topic, partitions: [...partitions] }]);
     for (const partition of owned.keys()) {
-      if (!partitions.includes(partition)) owned.delete(partition);
+      if (!partitions.includes(partition)) disown(partition);
     }
     watch.progress.assign(isQuiet ? [] : partitions);
     events.onAssignment?.(partitions);
@@ -309,9 +341,19 @@ export function createGroupConsumer(
       durable: null,
       expected: null,
       begun: false,
+      last: null,
+      leaderEpoch: -1,
+      hold: null,
     };
+    disown(partition);
     owned.set(partition, part);
     return part;
+  }
+
+  function disown(partition: number): void {
+    const part = owned.get(partition);
+    clearTimeout(part?.hold ?? undefined);
+    owned.delete(partition);
   }
 
   /** Begins a partition again from its oldest record, under an epoch of its own. */
@@ -331,44 +373,108 @@ export function createGroupConsumer(
     moved();
     const batches = batch.messages.map(batchOf);
     const highWatermark = Number(batch.highWatermark);
-    // The last offset may lie behind the last batch: markers of transactions have offsets too.
-    const end = Number(batch.lastOffset()) + 1;
-
-    let opened = openNext(batches, 0, partition);
+    let ahead: Promise<Opened> | null = null;
     for (const [index, recordBatch] of batches.entries()) {
-      const [records] = await Promise.all([opened, roomWithHeartbeat(payload)]);
+      const from = owned.get(partition)?.next ?? 0;
+      const opening = openWithin(recordBatch, from, ahead);
+      await roomWithHeartbeat(payload);
+      const opened: Opened = await opening;
       if (isStale()) return;
+      const isLookedAtAgain = (owned.get(partition)?.expected ?? null) !== null;
       if (!check(life, partition, recordBatch)) return;
       const part = owned.get(partition);
       if (part === undefined) return;
+      const next = batches[index + 1];
       // The next one is decompressed on another thread while this one is read.
-      if (index + 1 < batches.length) opened = openNext(batches, index + 1, partition);
-      const isLast = index + 1 === batches.length;
-      const to = isLast ? end : recordBatch.lastOffset + 1;
-      if (to > part.next) {
-        const { epoch, next: from } = part;
-        records.skipTo(from);
-        const anchor = { baseOffset: recordBatch.baseOffset, crc: recordBatch.crc };
-        sink.accept({ partition, epoch, from, to, anchor, highWatermark, records });
-        part.next = to;
+      const heldBytes = opened instanceof KafkaError ? 0 : opened.bytes.length;
+      ahead = next === undefined ? null : tryOpen(next, part.next, heldBytes);
+      const taking = { partition, part, batch: recordBatch, opened, highWatermark };
+      const hold = take({ ...taking, isLookedAtAgain });
+      if (hold !== null) {
+        holdPartition(life, partition, part, hold);
+        return;
       }
       // Only moves the place of the next fetch: commits are ours.
-      payload.resolveOffset(String(to - 1));
+      payload.resolveOffset(String(part.next - 1));
       moved();
     }
   }
 
-  function openNext(
-    batches: readonly RecordBatch[],
-    index: number,
-    partition: number,
-  ): Promise<RecordCursor> {
-    const batch = batches[index];
-    if (batch === undefined) throw new RangeError('no such batch');
-    const opening = openBatch(batch, owned.get(partition)?.next ?? 0);
-    // Where nobody comes to wait for it any more.
-    opening.catch(() => undefined);
-    return opening;
+  /** Hands a batch over, as far as it was not taken yet. */
+  function take(taking: {
+    readonly partition: number;
+    readonly part: Owned;
+    readonly batch: RecordBatch;
+    readonly opened: Opened;
+    readonly highWatermark: number;
+    /** Whether it was fetched for the sake of the record before `next`. */
+    readonly isLookedAtAgain: boolean;
+  }): Hold | null {
+    const { partition, part, batch, opened, highWatermark, isLookedAtAgain } = taking;
+    const { epoch, next: from } = part;
+    const isBehind = batch.lastOffset < from;
+    if (isBehind && (batch.damage === null || isLookedAtAgain)) return null;
+    // The offsets of a damaged one are a guess, but it holds the record that was asked for.
+    const to = Math.max(from, batch.lastOffset) + 1;
+    const anchor = { baseOffset: batch.baseOffset, crc: batch.crc };
+    const stretch = { partition, epoch, from, to, anchor, highWatermark };
+    let hold: Hold | null;
+    try {
+      if (opened instanceof KafkaError) throw opened;
+      opened.skipTo(from);
+      hold = sink.accept({ ...stretch, records: opened });
+    } catch (error) {
+      // The sink throws where the records make no sense: what it took before is taken again.
+      if (!(error instanceof KafkaError)) throw error;
+      hold = sink.unreadable({
+        ...stretch,
+        kind: error instanceof BatchTooLargeError ? 'too_large' : 'damaged',
+        reason: error.message,
+        bytes: batch.payload,
+        timestampMs: batch.maxTimestampMs,
+      });
+    }
+    const taken = hold?.offset ?? to;
+    if (taken > from && taken > batch.baseOffset) part.last = anchor;
+    part.next = taken;
+    return hold;
+  }
+
+  /** Pauses a partition, and reads it again from its offset later. */
+  function holdPartition(life: ConsumerLife, partition: number, part: Owned, hold: Hold): void {
+    const mine = generation;
+    life.consumer.pause([{ topic, partitions: [partition] }]);
+    // The offset may lie within a batch, and the log may change meanwhile.
+    part.begun = false;
+    part.expected = part.last;
+    clearTimeout(part.hold ?? undefined);
+    part.hold = setTimeout(() => {
+      part.hold = null;
+      if (mine !== generation || isQuiet || owned.get(partition) !== part) return;
+      const offset = String(placeToFetch(part, 0));
+      life.consumer.seek({ topic, partition, offset });
+      life.consumer.resume([{ topic, partitions: [partition] }]);
+    }, hold.retryMs);
+  }
+
+  /** An error in place of a rejection: nobody may come to wait for it any more. */
+  async function tryOpen(batch: RecordBatch, from: number, heldBytes: number): Promise<Opened> {
+    try {
+      return await openBatch(batch, from, config.consumer.batch_max_bytes - heldBytes);
+    } catch (cause) {
+      return kafkaErrorOf(cause, 'record batch');
+    }
+  }
+
+  /** Beside the batch before it, it may have found too little memory: then alone. */
+  async function openWithin(
+    batch: RecordBatch,
+    from: number,
+    ahead: Promise<Opened> | null,
+  ): Promise<Opened> {
+    const opened = await ahead;
+    const isToRepeat = opened === null || opened instanceof BatchTooLargeError;
+    return isToRepeat ? tryOpen(batch, from, 0) : opened;
   }
 
   /** Whether a batch continues what was read; where not, says so and begins anew where that is needed. */
@@ -378,6 +484,17 @@ export function createGroupConsumer(
     const low = batch.logStartOffset;
     const { expected } = part;
     part.expected = null;
+    // A batch that cannot be read proves nothing.
+    if (batch.damage !== null) return true;
+    const isOtherLeader = part.begun && batch.leaderEpoch > part.leaderEpoch;
+    part.leaderEpoch = Math.max(part.leaderEpoch, batch.leaderEpoch);
+    if (isOtherLeader && part.last !== null && part.next > low) {
+      // An unclean election may have replaced what was read: its last batch is looked at again.
+      part.begun = false;
+      part.expected = part.last;
+      life.consumer.seek({ topic, partition, offset: String(part.next - 1) });
+      return false;
+    }
     if (batch.baseOffset < part.next) {
       if (part.begun) {
         // kafkajs went back to the oldest record because the offset was out of range.
@@ -488,6 +605,7 @@ export function createGroupConsumer(
       isQuiet = true;
       stopSignal.abort();
       await loop;
+      for (const partition of owned.keys()) disown(partition);
     },
     state: () => state,
     problem: () => watch.problem(),

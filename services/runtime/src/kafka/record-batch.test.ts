@@ -21,6 +21,7 @@ interface Sent {
   readonly headers: Readonly<Record<string, Buffer>>;
 }
 
+const RANGE = { logStartOffset: 0, endOffset: 1_000 };
 const BASE_TIMESTAMP_MS = 1_790_000_000_000;
 
 async function encode(
@@ -42,7 +43,7 @@ async function encode(
 
 async function read(batch: RecordBatch | undefined, from = 0): Promise<StoredRecord[]> {
   if (batch === undefined) throw new Error('no batch');
-  const cursor = await openBatch(batch, from);
+  const cursor = await openBatch(batch, from, 2 ** 28);
   const records: StoredRecord[] = [];
   while (cursor.next()) records.push(cursor.record());
   return records;
@@ -79,7 +80,7 @@ describe('record batches', () => {
         async (contents, compression, base) => {
           const records = contents.map((record, offsetDelta) => ({ ...record, offsetDelta }));
           const encoded = await encode(records, { compression, firstOffset: String(base) });
-          const batches = readBatches(encoded, 5);
+          const batches = readBatches(encoded, { logStartOffset: 5, endOffset: 2 ** 50 });
           expect(batches).toHaveLength(1);
           expect(batches[0]).toMatchObject({
             baseOffset: base,
@@ -105,7 +106,7 @@ describe('record batches', () => {
 
   it('are passed over up to the offset that is asked for', async () => {
     const records = [0, 1, 2, 3].map((i) => one(`v${i}`, i));
-    const [batch] = readBatches(await encode(records, { firstOffset: '100' }), 0);
+    const [batch] = readBatches(await encode(records, { firstOffset: '100' }), RANGE);
     expect((await read(batch, 102)).map(({ offset }) => offset)).toEqual([102, 103]);
   });
 
@@ -113,28 +114,39 @@ describe('record batches', () => {
     const first = await encode([one('a'), one('b', 1)]);
     const second = await encode([one('c')], { firstOffset: '2' });
     const response = Buffer.concat([first, second, first.subarray(0, first.length - 1)]);
-    expect(readBatches(response, 0).map(({ baseOffset }) => baseOffset)).toEqual([0, 2]);
-    expect(readBatches(response.subarray(0, first.length + 30), 0)).toHaveLength(1);
+    expect(readBatches(response, RANGE).map(({ baseOffset }) => baseOffset)).toEqual([0, 2]);
+    expect(readBatches(response.subarray(0, first.length + 30), RANGE)).toHaveLength(1);
   });
 
-  it('are refused where a bit has flipped', async () => {
-    const encoded = await encode([one('a value of some length')]);
+  it('are damaged where a bit has flipped, and end before the batch behind them', async () => {
+    const encoded = await encode([one('a value of some length'), one('b', 1)]);
+    const next = await encode([one('c')], { firstOffset: '2' });
     for (let at = 21; at < encoded.length; at += 1) {
-      const flipped = Buffer.from(encoded);
+      const flipped = Buffer.concat([encoded, next]);
       flipped[at] = (flipped[at] ?? 0) ^ 0x10;
-      expect(() => readBatches(flipped, 0)).toThrow(/checksum/);
+      const batches = readBatches(flipped, RANGE);
+      expect(batches).toHaveLength(1);
+      expect(batches[0]).toMatchObject({ damage: 'the checksum does not match', lastOffset: 1 });
+      await expect(read(batches[0])).rejects.toThrow(/checksum/);
     }
   });
 
-  it('are refused in the format of before Kafka 0.11', async () => {
-    const encoded = await encode([one('a')]);
-    encoded[16] = 1;
-    expect(() => readBatches(encoded, 0)).toThrow(/format 1 is not supported/);
+  it('are damaged where their length or their offset makes no sense', async () => {
+    const encoded = await encode([one('a value of some length')], { firstOffset: '7' });
+    const damageWith = (change: (b: Buffer) => void) => {
+      const bad = Buffer.from(encoded);
+      change(bad);
+      return readBatches(bad, RANGE)[0]?.damage;
+    };
+    expect(damageWith((b) => b.writeInt32BE(1_000_000, 8))).toMatch(/longer than/);
+    expect(damageWith((b) => b.writeInt32BE(-5, 8))).toMatch(/shorter than/);
+    expect(damageWith((b) => b.writeBigInt64BE(2n ** 60n, 0))).toMatch(/beyond the end/);
+    expect(damageWith((b) => b.writeInt8(1, 16))).toMatch(/format 1 is not supported/);
   });
 
   it('never read beyond themselves where their lengths lie', async () => {
     const encoded = await encode([one('abc'), one('def', 1)]);
-    const [batch] = readBatches(encoded, 0);
+    const [batch] = readBatches(encoded, RANGE);
     if (batch === undefined) throw new Error('no batch');
     for (let at = 0; at < batch.payload.length; at += 1) {
       for (const byte of [0x00, 0x01, 0x7f, 0xfe, 0xff]) {

@@ -22,6 +22,10 @@ export interface StoredRecord {
 
 /** A batch as a broker sent it: still compressed. */
 export interface RecordBatch {
+  /** Why it cannot be read, or null. Of a damaged batch the offsets are a guess. */
+  readonly damage: string | null;
+  /** Of the leader that wrote it. */
+  readonly leaderEpoch: number;
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly count: number;
@@ -46,9 +50,13 @@ const LENGTH_PREFIX_BYTES = 12;
 const CRC_AT = 17;
 const CRC_COVERS_FROM = 21;
 const SUPPORTED_MAGIC = 2;
+/** No batch holds as many; a damaged one that claims it is taken for one of a single record. */
+const RECORDS_MAX = 10_000_000;
 const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
+
+const NO_BYTES = Buffer.alloc(0);
 
 function damaged(what: string): KafkaError {
   return new KafkaError('kafka_rejected', `a record batch is damaged: ${what}`, {
@@ -58,54 +66,96 @@ function damaged(what: string): KafkaError {
 
 /**
  * The whole batches in a part of a fetch response; one that was cut off at its end comes again with
- * the next fetch.
+ * the next fetch. A damaged one is the last: whoever reads decides whether to pass over it.
  *
- * @throws KafkaError where a checksum does not match, or the format is older than Kafka 0.11.
+ * @param logStartOffset of the partition, as is `endOffset`: up to where records may be read.
  */
-export function readBatches(bytes: Buffer, logStartOffset: number): RecordBatch[] {
+export function readBatches(
+  bytes: Buffer,
+  { logStartOffset, endOffset }: { readonly logStartOffset: number; readonly endOffset: number },
+): RecordBatch[] {
   const batches: RecordBatch[] = [];
   for (let at = 0; at + BATCH_HEADER_BYTES <= bytes.length;) {
     const end = at + LENGTH_PREFIX_BYTES + bytes.readInt32BE(at + 8);
-    const magic = bytes.readInt8(at + 16);
-    if (magic !== SUPPORTED_MAGIC) {
-      throw new KafkaError(
-        'kafka_rejected',
-        `message format ${magic} is not supported: the topic holds records from before Kafka 0.11`,
-        { retryable: false },
-      );
-    }
-    if (end - at < BATCH_HEADER_BYTES) throw damaged('it is shorter than its header');
-    if (end > bytes.length) break;
-    const crc = bytes.readUInt32BE(at + CRC_AT);
-    if (crc32c(bytes.subarray(at + CRC_COVERS_FROM, end)) !== crc) {
-      throw damaged(`the checksum at offset ${bytes.readBigInt64BE(at)} does not match`);
-    }
+    if (end > bytes.length && at > 0) break;
+    const damage = damageOf(bytes, at, end, endOffset);
     const baseOffset = Number(bytes.readBigInt64BE(at));
+    const headerOffset = baseOffset + bytes.readInt32BE(at + 23);
     const attributes = bytes.readInt16BE(at + 21);
     batches.push({
+      damage,
       baseOffset,
-      lastOffset: baseOffset + bytes.readInt32BE(at + 23),
+      lastOffset:
+        damage === null
+          ? headerOffset
+          : damagedLastOffset(bytes, { baseOffset, headerOffset, end }),
+      leaderEpoch: bytes.readInt32BE(at + 12),
       attributes,
       isTransactional: (attributes & TRANSACTIONAL) !== 0,
       isControl: (attributes & CONTROL) !== 0,
-      crc,
+      crc: bytes.readUInt32BE(at + CRC_AT),
       logStartOffset,
       baseTimestampMs: Number(bytes.readBigInt64BE(at + 27)),
       maxTimestampMs: Number(bytes.readBigInt64BE(at + 35)),
       producerId: String(bytes.readBigInt64BE(at + 43)),
       count: bytes.readInt32BE(at + 57),
-      payload: bytes.subarray(at + BATCH_HEADER_BYTES, end),
+      payload: bytes.subarray(at + BATCH_HEADER_BYTES, Math.max(end, at + BATCH_HEADER_BYTES)),
     });
+    if (damage !== null) break;
     at = end;
   }
   return batches;
 }
 
-/** Decompresses a batch and stands before its first record at or after `fromOffset`. */
-export async function openBatch(batch: RecordBatch, fromOffset: number): Promise<RecordCursor> {
+/** What is wrong with the batch at `at`, or null. */
+function damageOf(bytes: Buffer, at: number, end: number, endOffset: number): string | null {
+  const magic = bytes.readInt8(at + 16);
+  if (magic !== SUPPORTED_MAGIC) {
+    return `message format ${magic} is not supported: from before Kafka 0.11, or damaged`;
+  }
+  if (end - at < BATCH_HEADER_BYTES) return 'the batch is shorter than its header';
+  // A broker sends the first batch whole, however long it is.
+  if (end > bytes.length) return 'the batch is longer than what the broker sent';
+  if (crc32c(bytes.subarray(at + CRC_COVERS_FROM, end)) !== bytes.readUInt32BE(at + CRC_AT)) {
+    return 'the checksum does not match';
+  }
+  // Not under the checksum.
+  const baseOffset = bytes.readBigInt64BE(at);
+  if (baseOffset + BigInt(bytes.readInt32BE(at + 23)) >= endOffset) {
+    return `its offset ${baseOffset} lies beyond the end of the partition`;
+  }
+  return null;
+}
+
+/** Where a damaged batch ends: before the one behind it, else where its header says, else at once. */
+function damagedLastOffset(
+  bytes: Buffer,
+  { baseOffset, headerOffset, end }: { baseOffset: number; headerOffset: number; end: number },
+): number {
+  const isPlausible = (last: number) => last >= baseOffset && last - baseOffset < RECORDS_MAX;
+  if (end > 0 && end + 8 <= bytes.length) {
+    const before = Number(bytes.readBigInt64BE(end)) - 1;
+    if (isPlausible(before)) return before;
+  }
+  return isPlausible(headerOffset) ? headerOffset : baseOffset;
+}
+
+/**
+ * Decompresses a batch and stands before its first record at or after `fromOffset`.
+ *
+ * @param maxBytes most bytes that it may decompress to.
+ * @throws KafkaError; BatchTooLargeError where it exceeds `maxBytes`.
+ */
+export async function openBatch(
+  batch: RecordBatch,
+  fromOffset: number,
+  maxBytes: number,
+): Promise<RecordCursor> {
+  if (batch.damage !== null) throw damaged(batch.damage);
+  if (batch.count === 0) return new RecordCursor(batch, NO_BYTES, fromOffset);
   const codec = CODECS[batch.attributes & 0x07];
   if (codec === undefined) throw damaged(`compression ${batch.attributes & 0x07} is unknown`);
-  return new RecordCursor(batch, await decompress(codec, batch.payload), fromOffset);
+  return new RecordCursor(batch, await decompress(codec, batch.payload, maxBytes), fromOffset);
 }
 
 /**

@@ -4,6 +4,8 @@ import { RecordWriter } from './record-packer.js';
 import type { RecordFormat } from './record-packer.js';
 
 const ALONE = {
+  damage: null,
+  leaderEpoch: 0,
   baseOffset: 0,
   lastOffset: 0,
   count: 1,

@@ -5,14 +5,19 @@ import type { KafkaConfig } from './config.js';
 import { consumerConfig } from './consumer-config.js';
 import { KafkaError } from './errors.js';
 import { createGroupConsumer } from './group-consumer.js';
-import type { ConsumedBatch } from './group-consumer.js';
+import type { ConsumedBatch, UnreadableBatch } from './group-consumer.js';
+
+/** `stop`: nothing more of this partition, which then counts as read. */
+export type ReadFurther = 'stop' | void;
 
 export interface TopicReading {
   /**
    * Each batch in turn, in the order of its partition; the next one comes when this has resolved.
    * Records of the last batch may lie beyond the end that the topic had when the reading began.
    */
-  onBatch(batch: ConsumedBatch): void | Promise<void>;
+  onBatch(batch: ConsumedBatch): ReadFurther | Promise<ReadFurther>;
+  /** Decides about what cannot be read; without it that is an error. */
+  onUnreadable?(batch: UnreadableBatch): ReadFurther;
   /** Called after every batch: how many of how many offsets are behind us. */
   onProgress?(done: number, total: number): void;
   readonly signal?: AbortSignal | undefined;
@@ -23,6 +28,8 @@ export interface TopicReading {
  * does not count: nothing can come meanwhile, and a slow insert is no fault of Kafka's.
  */
 const STALL_MS = 60_000;
+/** A partition that is not read further is held, and held again after this time. */
+const HELD_MS = 5_000;
 
 /**
  * Reads a topic from its oldest records to the end that it has now, for commands and checks. It joins
@@ -67,13 +74,15 @@ export async function readTopic(
   }
 }
 
+type Progress = Pick<ConsumedBatch, 'partition' | 'to'>;
+
 /** Hands over batches until `passed` says that it was the last one. */
 async function consume(
   kafka: KafkaConfig,
   groupId: string,
   logger: Logger,
   reading: TopicReading,
-  passed: (batch: ConsumedBatch) => boolean,
+  passed: (progress: Progress) => boolean,
 ): Promise<void> {
   let busy: Promise<void> | null = null;
   let isOver = false;
@@ -87,6 +96,13 @@ async function consume(
       else reject(error instanceof Error ? error : new Error('reading failed', { cause: error }));
     };
   });
+  const stopped = new Set<number>();
+  const holdAt = ({ from }: { readonly from: number }) => ({ offset: from, retryMs: HELD_MS });
+  const go = (batch: Progress, further: ReadFurther) => {
+    if (further === 'stop') stopped.add(batch.partition);
+    const to = further === 'stop' ? Number.POSITIVE_INFINITY : batch.to;
+    if (passed({ partition: batch.partition, to })) settle(null);
+  };
   const watch = () => {
     clearTimeout(stall);
     stall = setTimeout(() => {
@@ -110,12 +126,11 @@ async function consume(
       sink: {
         full: () => busy,
         accept(batch) {
-          if (isOver) return;
+          if (isOver || stopped.has(batch.partition)) return holdAt(batch);
           clearTimeout(stall);
           busy = (async () => {
             try {
-              await reading.onBatch(batch);
-              if (passed(batch)) settle(null);
+              go(batch, await reading.onBatch(batch));
             } catch (error) {
               settle(error);
             } finally {
@@ -123,6 +138,24 @@ async function consume(
               if (!isOver) watch();
             }
           })();
+          return null;
+        },
+        unreadable(batch) {
+          if (isOver || stopped.has(batch.partition)) return holdAt(batch);
+          const { partition, from, reason } = batch;
+          if (reading.onUnreadable === undefined) {
+            settle(
+              new KafkaError(
+                'kafka_rejected',
+                `partition ${partition} of ${kafka.topic} cannot be read at offset ${from}: ${reason}`,
+                { retryable: false },
+              ),
+            );
+            return holdAt(batch);
+          }
+          go(batch, reading.onUnreadable(batch));
+          watch();
+          return stopped.has(partition) ? holdAt(batch) : null;
         },
       },
     },

@@ -5,6 +5,8 @@ declare module 'vitest' {
   export interface ProvidedContext {
     /** `host:port` of each broker of the real Kafka. */
     kafkaBrokers: string[];
+    /** Folder where that Kafka keeps its partitions. */
+    kafkaLogDir: string;
     /** HTTP address of the real ClickHouse. */
     clickhouseUrl: string;
   }

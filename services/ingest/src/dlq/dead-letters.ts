@@ -1,0 +1,177 @@
+/**
+ * Guarantee: nothing that lies behind a dead letter is committed before the letter is in its topic.
+ *
+ * A topic that is missing, full or refuses stops the partitions whose letters wait, and no others: what
+ * they have delivered already is at most two batches, and they deliver no more until it is in.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '@sockscope/runtime';
+import type { Component } from '@sockscope/runtime';
+import type { CommitPosition, OutgoingRecord } from '@sockscope/runtime/kafka';
+import type { Waits } from '../waits/waits.js';
+import { dlqRecordOf } from './dlq-record.js';
+import type { PoisonRecord } from './dlq-record.js';
+import type { DlqPublisher } from './publisher.js';
+
+export interface DeadLetters extends Component {
+  /** Takes letters. Resolves once they are in, or after a while. Never rejects. */
+  deliver(letters: readonly PoisonRecord[]): Promise<void>;
+  /** Whether letters of a partition wait. */
+  waits(partition: number): boolean;
+  /** Commits a position of a partition whose letters wait once they are in. */
+  commitLater(position: CommitPosition): void;
+  /** Forgets those of all other partitions: they are delivered to another process. */
+  retain(partitions: readonly number[]): void;
+}
+
+export interface DeadLettersDeps {
+  readonly publisher: DlqPublisher;
+  readonly waits: Pick<Waits, 'set' | 'clear' | 'has'>;
+  readonly commit: (positions: readonly CommitPosition[]) => Promise<boolean>;
+  /** Called for each letter that is in. */
+  readonly onDelivered: (letter: PoisonRecord) => void;
+}
+
+/** A batch waits so long for its letters; then its other partitions go on. */
+const PATIENCE_MS = 2_000;
+/** One attempt; then it is looked whether an operator has decided to drop a letter. */
+const ATTEMPT_MS = 30_000;
+const RETRY_MS = 1_000;
+
+interface Pending {
+  letters: PoisonRecord[];
+  position: CommitPosition | null;
+  readonly done: Promise<void>;
+  readonly resolve: () => void;
+}
+
+export function createDeadLetters(
+  config: { readonly patience_ms?: number; readonly attempt_ms?: number },
+  deps: DeadLettersDeps,
+): DeadLetters {
+  const pending = new Map<number, Pending>();
+  /** Those of which an attempt has ended. */
+  const tried = new WeakSet<Pending>();
+  const ending = new AbortController();
+  let running: Promise<void> | null = null;
+
+  function pendingOf(partition: number): Pending {
+    let found = pending.get(partition);
+    if (found === undefined) {
+      let resolve = (): void => undefined;
+      const done = new Promise<void>((fulfil) => {
+        resolve = fulfil;
+      });
+      found = { letters: [], position: null, done, resolve };
+      pending.set(partition, found);
+    }
+    return found;
+  }
+
+  function forget(partition: number): void {
+    pending.get(partition)?.resolve();
+    pending.delete(partition);
+  }
+
+  async function send(partition: number, each: Pending): Promise<void> {
+    const sent = [...each.letters];
+    const records = new Map<OutgoingRecord, PoisonRecord>(
+      sent.map((letter) => [dlqRecordOf(letter), letter]),
+    );
+    const signal = AbortSignal.any([
+      ending.signal,
+      AbortSignal.timeout(config.attempt_ms ?? ATTEMPT_MS),
+    ]);
+    const refused = await deps.publisher.publish([...records.keys()], signal);
+    const kept = new Set(refused.map((record) => records.get(record)));
+    for (const letter of sent) if (!kept.has(letter)) deps.onDelivered(letter);
+    // What came meanwhile stands behind them.
+    each.letters = [
+      ...sent.filter((letter) => kept.has(letter)),
+      ...each.letters.slice(sent.length),
+    ];
+    if (refused.length > 0)
+      say(partition, each, 'the dead-letter topic refuses even its beginning');
+  }
+
+  function say(partition: number, { letters }: Pending, why: string): void {
+    const offset = letters[0]?.record.offset ?? 0;
+    const reason = `a record that is no event cannot go to the dead-letter topic: ${why}`;
+    deps.waits.set({ partition, offset, kind: 'dead_letters', reason, neededVersion: 0 });
+  }
+
+  async function settle(partition: number, each: Pending): Promise<void> {
+    if (pending.get(partition) !== each || each.letters.length > 0) return;
+    forget(partition);
+    deps.waits.clear(partition);
+    if (each.position !== null) await deps.commit([each.position]);
+  }
+
+  async function run(): Promise<void> {
+    while (pending.size > 0 && !ending.signal.aborted) {
+      for (const [partition, each] of pending) {
+        // What an operator has decided to skip is dropped, but it is tried once.
+        if (tried.has(each)) {
+          each.letters = each.letters.filter(
+            ({ record }) => !deps.waits.has(partition, record.offset),
+          );
+        }
+        try {
+          if (each.letters.length > 0) await send(partition, each);
+        } catch (error) {
+          if (ending.signal.aborted) return;
+          say(partition, each, messageOf(error));
+        }
+        tried.add(each);
+        await settle(partition, each);
+      }
+      if (pending.size > 0) {
+        await delay(RETRY_MS, undefined, { signal: ending.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  function kick(): void {
+    running ??= run().finally(() => {
+      running = null;
+      if (pending.size > 0 && !ending.signal.aborted) kick();
+    });
+  }
+
+  return {
+    start: () => undefined,
+    async stop() {
+      ending.abort();
+      await running;
+    },
+    async deliver(letters) {
+      const partitions = new Set(letters.map(({ partition }) => partition));
+      for (const letter of letters) pendingOf(letter.partition).letters.push(letter);
+      if (partitions.size === 0) return;
+      kick();
+      const over = new AbortController();
+      await Promise.race([
+        Promise.all([...partitions].map((partition) => pendingOf(partition).done)),
+        delay(config.patience_ms ?? PATIENCE_MS, undefined, {
+          signal: AbortSignal.any([over.signal, ending.signal]),
+        }).catch(() => undefined),
+      ]);
+      over.abort();
+      for (const partition of partitions) {
+        const late = pending.get(partition);
+        if (late !== undefined) say(partition, late, 'it has not been acknowledged yet');
+      }
+    },
+    commitLater(position) {
+      const each = pending.get(position.partition);
+      if (each === undefined) void deps.commit([position]);
+      else each.position = position;
+    },
+    waits: (partition) => pending.has(partition),
+    retain(partitions) {
+      for (const partition of pending.keys()) {
+        if (!partitions.includes(partition)) forget(partition);
+      }
+    },
+  };
+}

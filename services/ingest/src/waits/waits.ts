@@ -1,0 +1,203 @@
+/**
+ * Partitions that stand still while the others go on: where each waits and why. It is shown in
+ * `/readyz`, in metrics, in the log, and in the table `ingest_waits` for whoever queries; what an
+ * operator decides about it is read from `ingest_skips`.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '@sockscope/runtime';
+import type { Component, Logger } from '@sockscope/runtime';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { toTimestamp } from '@sockscope/schemas';
+import { z } from 'zod';
+import type { WaitsMetrics } from './metrics.js';
+import { readSkips, skipsOf } from './skips.js';
+import type { Skips } from './skips.js';
+
+/**
+ * A closed set: it is a metric label.
+ * - `damaged`: a record batch that cannot be read.
+ * - `too_large`: one that would need more memory than KAFKA_BATCH_MAX_BYTES.
+ * - `unknown_version`: an event of a version of the contract that this ingest does not know.
+ * - `poison_flood`: more dead letters than their budget; it goes on by itself.
+ * - `dead_letters`: the dead-letter topic does not take what is to go there.
+ */
+export const WAIT_KINDS = [
+  'damaged',
+  'too_large',
+  'unknown_version',
+  'poison_flood',
+  'dead_letters',
+] as const;
+export type WaitKind = (typeof WAIT_KINDS)[number];
+
+export interface Wait {
+  readonly partition: number;
+  readonly offset: number;
+  readonly kind: WaitKind;
+  readonly reason: string;
+  /** The schema_version that is needed, 0 where that is not what it waits for. */
+  readonly neededVersion: number;
+}
+
+export interface Waits extends Component, Skips {
+  set(wait: Wait): void;
+  /** The partition goes on. */
+  clear(partition: number): void;
+  /** Forgets all others: another process reads them. */
+  retain(partitions: readonly number[]): void;
+  list(): readonly Wait[];
+  /** A sentence for an operator, or null where nothing waits. */
+  trouble(): string | null;
+}
+
+/** Between two looks at what was decided, while something waits and while nothing does. */
+const SYNC_WAITING_MS = 1_000;
+const SYNC_IDLE_MS = 15_000;
+/** Waits named in one sentence. */
+const NAMED_MAX = 5;
+
+interface Waiting {
+  readonly wait: Wait;
+  readonly sinceMs: number;
+  /** Whether the table has it. */
+  isWritten: boolean;
+}
+
+export function createWaits(
+  config: { readonly topic: string },
+  deps: {
+    readonly clickhouse: ClickHouse;
+    readonly logger: Logger;
+    readonly metrics: WaitsMetrics;
+  },
+): Waits {
+  const { clickhouse, logger, metrics } = deps;
+  const { topic } = config;
+  const waiting = new Map<number, Waiting>();
+  /** Partitions of ours that were read on since they were assigned. */
+  const goesOn = new Set<number>();
+  let owned: readonly number[] = [];
+  let skips = skipsOf([]);
+  const ending = new AbortController();
+  const { signal } = ending;
+  let wake = new AbortController();
+  let running: Promise<void> | null = null;
+
+  function changed(): void {
+    metrics.show([...waiting.values()].map(({ wait }) => wait));
+    wake.abort();
+  }
+
+  async function sync(): Promise<void> {
+    skips = skipsOf(await readSkips(clickhouse, topic, signal));
+    const shown = await clickhouse.query({
+      sql: 'SELECT partition FROM ingest_waits FINAL WHERE topic = {topic:String} AND is_waiting = 1',
+      params: { topic },
+      row: z.object({ partition: z.int() }),
+      signal,
+    });
+    // Of a partition that nobody here has read yet, what its former owner wrote stands.
+    const rows = shown
+      .filter(({ partition }) => goesOn.has(partition))
+      .map(({ partition }) => [topic, partition, 0, 0, '', '', 0, toTimestamp(0)]);
+    const unwritten = [...waiting.values()].filter((each) => !each.isWritten);
+    for (const { wait, sinceMs } of unwritten) {
+      const { partition, offset, kind, reason, neededVersion } = wait;
+      const since = toTimestamp(sinceMs);
+      rows.push([topic, partition, 1, offset, kind, reason, neededVersion, since]);
+    }
+    if (rows.length === 0) return;
+    await clickhouse.insert({
+      table: 'ingest_waits',
+      columns: COLUMNS,
+      format: 'JSONCompactEachRow',
+      bytes: [Buffer.from(rows.map((row) => JSON.stringify(row)).join('\n'))],
+      settings: { date_time_input_format: 'best_effort' },
+      signal,
+    });
+    for (const each of unwritten) each.isWritten = true;
+  }
+
+  async function loop(): Promise<void> {
+    let trouble = '';
+    while (!signal.aborted) {
+      wake = new AbortController();
+      try {
+        await sync();
+        trouble = '';
+      } catch (error) {
+        if (signal.aborted) return;
+        const text = messageOf(error);
+        if (text !== trouble) logger.warn({ err: error }, 'cannot read what is to be skipped');
+        trouble = text;
+      }
+      // Not sooner than that, however often something changes.
+      await delay(SYNC_WAITING_MS, undefined, { signal }).catch(() => undefined);
+      if (waiting.size > 0 || wake.signal.aborted) continue;
+      await delay(SYNC_IDLE_MS, undefined, {
+        signal: AbortSignal.any([signal, wake.signal]),
+      }).catch(() => undefined);
+    }
+  }
+
+  return {
+    start() {
+      running ??= loop();
+    },
+    async stop() {
+      ending.abort();
+      await running;
+    },
+    has: (partition, offset) => skips.has(partition, offset),
+    set(wait) {
+      const known = waiting.get(wait.partition);
+      const isSame = known?.wait.offset === wait.offset && known.wait.kind === wait.kind;
+      if (isSame && known.wait.reason === wait.reason) return;
+      if (!isSame) logger.error(wait, `a partition waits: ${sentenceOf(wait)}`);
+      const sinceMs = isSame ? known.sinceMs : Date.now();
+      waiting.set(wait.partition, { wait, sinceMs, isWritten: false });
+      goesOn.delete(wait.partition);
+      changed();
+    },
+    clear(partition) {
+      const known = waiting.get(partition);
+      if (known === undefined && goesOn.has(partition)) return;
+      goesOn.add(partition);
+      if (known === undefined) return;
+      waiting.delete(partition);
+      logger.info(known.wait, 'a partition goes on');
+      changed();
+    },
+    retain(partitions) {
+      for (const partition of owned) {
+        if (partitions.includes(partition)) continue;
+        waiting.delete(partition);
+        goesOn.delete(partition);
+      }
+      owned = partitions;
+      changed();
+    },
+    list: () => [...waiting.values()].map(({ wait }) => wait),
+    trouble() {
+      const all = [...waiting.values()].map(({ wait }) => sentenceOf(wait));
+      if (all.length === 0) return null;
+      const more = all.length > NAMED_MAX ? `; and ${all.length - NAMED_MAX} more` : '';
+      return `${all.slice(0, NAMED_MAX).join('; ')}${more}`;
+    },
+  };
+}
+
+const COLUMNS = [
+  'topic',
+  'partition',
+  'is_waiting',
+  'offset',
+  'kind',
+  'reason',
+  'needed_version',
+  'since',
+] as const;
+
+function sentenceOf({ partition, offset, reason }: Wait): string {
+  return `partition ${partition} waits at offset ${offset}: ${reason}`;
+}

@@ -1,0 +1,35 @@
+/** Damages what a broker has stored, as a failing disk does. */
+import { open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const BATCH_HEADER_BYTES = 61;
+const LENGTH_PREFIX_BYTES = 12;
+
+/**
+ * Flips a bit in the records of the batch that holds an offset.
+ *
+ * @param folder of the partition, `TOPIC-N` in the log folder of its broker.
+ * @returns the offset of the batch's first record.
+ */
+export async function damageBatch(folder: string, offset: number): Promise<number> {
+  const segments = (await readdir(folder)).filter((name) => name.endsWith('.log')).toSorted();
+  for (const name of segments.toReversed()) {
+    const file = await open(join(folder, name), 'r+');
+    try {
+      const bytes = await file.readFile();
+      for (let at = 0; at + BATCH_HEADER_BYTES < bytes.length;) {
+        const end = at + LENGTH_PREFIX_BYTES + bytes.readInt32BE(at + 8);
+        const base = Number(bytes.readBigInt64BE(at));
+        if (base <= offset && offset <= base + bytes.readInt32BE(at + 23)) {
+          const flipped = Math.floor((at + BATCH_HEADER_BYTES + end) / 2);
+          await file.write(Buffer.from([(bytes[flipped] ?? 0) ^ 0x10]), 0, 1, flipped);
+          return base;
+        }
+        at = end;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+  throw new Error(`no batch in ${folder} holds offset ${offset}`);
+}

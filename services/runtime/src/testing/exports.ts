@@ -1,0 +1,2 @@
+export { damageBatch } from './damage.js';
+import './provided-context.js';
