@@ -1,6 +1,6 @@
 import { loadConfig } from '@sockscope/runtime';
 import { describe, expect, it } from 'vitest';
-import { authPolicyOf, proxyConfig } from './config.js';
+import { authPolicyOf, ownEndpointsOf, proxyConfig, warningsOf } from './config.js';
 
 const load = (env: Record<string, string>) => loadConfig(proxyConfig, env);
 
@@ -46,6 +46,33 @@ describe('the configuration of the proxy', () => {
     expect(authPolicyOf(load(users))).toBe('password');
     expect(authPolicyOf(load({ ...users, PROXY_AUTH: 'none' }))).toBe('none');
     expect(authPolicyOf(load({ ...users, PROXY_AUTH: 'optional' }))).toBe('optional');
+  });
+
+  it('takes PROXY protocol headers from everybody on loopback alone, unless it is told otherwise', () => {
+    const env = { PROXY_PROXY_PROTOCOL: 'true', PROXY_ALLOW_OPEN: 'true' };
+    const open = { ...env, PROXY_LISTEN: '0.0.0.0:1080' };
+    expect(() => load(env)).not.toThrow();
+    expect(() => load(open)).toThrow(/PROXY_PROXY_PROTOCOL_FROM_ANY/);
+    expect(() => load({ ...open, PROXY_PROXY_PROTOCOL_FROM: '10.0.0.0/8' })).not.toThrow();
+    expect(() => load({ ...open, PROXY_PROXY_PROTOCOL_FROM_ANY: 'true' })).not.toThrow();
+  });
+
+  it('warns of passwords in clear where clients come from other machines', () => {
+    const users = { PROXY_USERS_FILE: 'users.yaml' };
+    expect(warningsOf(load(users))).toEqual([]);
+    expect(warningsOf(load({ ...users, PROXY_LISTEN: '0.0.0.0:1080' }))).toEqual([
+      expect.stringContaining('RFC 1929'),
+    ]);
+  });
+
+  it('knows the endpoints of the whole product from their own settings', () => {
+    const env = {
+      CLICKHOUSE_URL: 'https://clickhouse.example:8443',
+      QUERY_LISTEN: '127.0.0.1:18080',
+      INGEST_OPS_LISTEN: '127.0.0.1:19102',
+      KAFKA_BROKERS: 'kafka.example:9092',
+    };
+    expect(ownEndpointsOf(load(env))).toEqual(expect.arrayContaining(Object.values(env)));
   });
 
   it('names every wrong setting at once', () => {

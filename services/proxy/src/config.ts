@@ -6,6 +6,7 @@ import {
   listenAddress,
   logConfig,
 } from '@sockscope/runtime';
+import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { kafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 import { aclConfig } from './acl/config.js';
@@ -33,6 +34,19 @@ function defaultProxyId(): string {
     .slice(0, 120);
   return PROXY_ID.test(id) ? id : 'proxy';
 }
+
+/** The settings of the other services by which clients must not reach them through the proxy. */
+const productConfig = z.object({
+  clickhouse_url: clickhouseConfig.shape.url,
+  query_listen: listenAddress().default({ host: '127.0.0.1', port: 8080 }).meta({
+    env: 'QUERY_LISTEN',
+    description: 'where the API listens: no client reaches it through the proxy',
+  }),
+  ingest_ops_listen: listenAddress().default({ host: '127.0.0.1', port: 9102 }).meta({
+    env: 'INGEST_OPS_LISTEN',
+    description: 'operations port of ingest: no client reaches it through the proxy',
+  }),
+});
 
 const settings = z.object({
   proxy_id: z
@@ -63,6 +77,7 @@ const settings = z.object({
       description: 'metrics and health',
     }),
   }),
+  product: productConfig,
   log: logConfig,
   shutdown: z.object({
     drain_timeout_ms: durationMs({ max: 3_600_000 }).default(5_000).meta({
@@ -85,6 +100,18 @@ export const proxyConfig = settings.superRefine((config, context) => {
       code: 'custom',
       path: ['listener', 'auth'],
       message: `PROXY_AUTH=${listener.auth} needs a users file (PROXY_USERS_FILE)`,
+    });
+  }
+  const trustsAnybody =
+    listener.proxy_protocol &&
+    listener.proxy_protocol_from.length === 0 &&
+    !listener.proxy_protocol_from_any;
+  if (trustsAnybody && !isLoopback(listener.listen)) {
+    context.addIssue({
+      code: 'custom',
+      path: ['listener', 'proxy_protocol_from'],
+      message:
+        'is empty, so that every client could choose its address: name the networks of the load balancers in PROXY_PROXY_PROTOCOL_FROM, or set PROXY_PROXY_PROTOCOL_FROM_ANY=true where only they reach this port',
     });
   }
   const isGuarded = authPolicyOf(config) === 'password' || acl.file !== '';
@@ -111,8 +138,28 @@ export function ownEndpointsOf(config: z.infer<typeof settings>): string[] {
     ...config.acl.own_endpoints,
     formatListenAddress(config.listener.listen),
     formatListenAddress(config.ops.listen),
+    formatListenAddress(config.product.query_listen),
+    formatListenAddress(config.product.ingest_ops_listen),
+    config.product.clickhouse_url,
     ...config.kafka.brokers,
   ];
+}
+
+/** What an operator should know of settings that are valid. */
+export function warningsOf(config: z.infer<typeof settings>): string[] {
+  const { listener, shutdown } = config;
+  const warnings: string[] = [];
+  if (shutdown.drain_timeout_ms >= shutdown.deadline_ms) {
+    warnings.push(
+      'a stop ends before sessions have had their drain time: raise PROXY_SHUTDOWN_DEADLINE above PROXY_DRAIN_TIMEOUT, with some seconds to publish what is left',
+    );
+  }
+  if (authPolicyOf(config) !== 'none' && !isLoopback(listener.listen)) {
+    warnings.push(
+      'passwords of SOCKS5 clients cross the network in clear (RFC 1929): listen on a private network or behind a tunnel, and use passwords that open nothing else',
+    );
+  }
+  return warnings;
 }
 
 /**

@@ -9,7 +9,7 @@ import {
 import type { Component, Logger } from '@sockscope/runtime';
 import { createAcl } from './acl/acl.js';
 import { createAuthenticator } from './auth/auth.js';
-import { authPolicyOf, configOfWorker, ownEndpointsOf } from './config.js';
+import { authPolicyOf, configOfWorker, ownEndpointsOf, warningsOf } from './config.js';
 import type { ProxyConfig } from './config.js';
 import { createEventPipeline } from './events/pipeline.js';
 import { createRelay } from './relay/create-relay.js';
@@ -30,19 +30,14 @@ export async function runProxy(config: ProxyConfig): Promise<void> {
   else await serve(config, null);
 }
 
-/** Says where a stop would cut sessions off before their time. */
-function warnOfDeadline({ shutdown }: ProxyConfig, logger: Logger): void {
-  if (shutdown.drain_timeout_ms < shutdown.deadline_ms) return;
-  logger.warn(
-    { drain_timeout_ms: shutdown.drain_timeout_ms, deadline_ms: shutdown.deadline_ms },
-    'a stop ends before sessions have had their drain time: raise PROXY_SHUTDOWN_DEADLINE above PROXY_DRAIN_TIMEOUT, with some seconds to publish what is left',
-  );
+function warn(config: ProxyConfig, logger: Logger): void {
+  for (const warning of warningsOf(config)) logger.warn(warning);
 }
 
 /** The primary of several workers: it serves nobody itself, and speaks for all of them. */
 async function supervise(config: ProxyConfig): Promise<void> {
   const logger = createLogger('proxy', config.log);
-  warnOfDeadline(config, logger);
+  warn(config, logger);
   const registry = createRegistry('proxy');
   const health = createHealth();
   const pool = createWorkerPool(config.workers, { fork: forkClusterWorker, logger, registry });
@@ -72,7 +67,7 @@ async function supervise(config: ProxyConfig): Promise<void> {
 async function serve(config: ProxyConfig, worker: number | null): Promise<void> {
   const root = createLogger('proxy', config.log);
   const logger = worker === null ? root : root.child({ worker });
-  if (worker === null) warnOfDeadline(config, logger);
+  if (worker === null) warn(config, logger);
   const sharedCounts = worker === null ? null : new CountShare();
   const registry = createRegistry('proxy');
   const health = createHealth();

@@ -15,6 +15,7 @@ import { DAYS } from './time-windows.js';
 const own: OwnEndpoints = {
   coversIp: (address, port) => port === 9092 && formatIp(address).startsWith('127.'),
   coversName: (name, port) => port === 9092 && name === 'kafka.test',
+  isThisMachine: (ip) => ['9.9.9.9', '10.1.1.1'].includes(formatIp(ip)),
 };
 
 /** Each takes some milliseconds; PROPERTY_RUNS=100 is the long version. */
@@ -26,6 +27,8 @@ const GROUPS = ['staff', 'guests', 'admins'];
 const NAMES = ['test', 'a.test', 'b.a.test', 'c.b.a.test', 'example.com', 'kafka.test', 'xa.test'];
 const ODD_NAMES = ['A.Test.', 'b。a.test', 'EXAMPLE.com', 'a..test', '', '*.test', 'x'.repeat(70)];
 const IPS = [
+  '9.9.9.9',
+  '10.1.1.1',
   '127.0.0.1',
   '10.0.0.1',
   '10.0.0.2',
@@ -226,7 +229,7 @@ describe('protection', () => {
       ['2002:7f00:1::', 'loopback'],
       ['2001:0:7f00:1::', 'loopback'],
       ['2001:0:5db8:d822::80ff:fffe', 'loopback'],
-      ['2001:db8::5efe:127.0.0.1', 'loopback'],
+      ['2606:4700::5efe:127.0.0.1', 'loopback'],
       ['fe80::1', 'link_local'],
       ['169.254.0.1', 'link_local'],
       ['169.254.169.254', 'metadata'],
@@ -241,6 +244,19 @@ describe('protection', () => {
       ['0', 'unspecified'],
       ['::', 'unspecified'],
       ['255.255.255.255', 'reserved'],
+      ['192.0.2.1', 'reserved'],
+      ['192.88.99.1', 'reserved'],
+      ['198.18.0.1', 'reserved'],
+      ['198.19.255.255', 'reserved'],
+      ['198.51.100.1', 'reserved'],
+      ['203.0.113.1', 'reserved'],
+      ['2001:2::1', 'reserved'],
+      ['2001:db8::1', 'reserved'],
+      ['3fff::1', 'reserved'],
+      ['5f00::1', 'reserved'],
+      ['100:0:0:1::1', 'reserved'],
+      ['9.9.9.9', 'this_machine'],
+      ['64:ff9b::909:909', 'this_machine'],
       ['127.0.0.1.1', 'invalid_name'],
       ['256.0.0.1', 'invalid_name'],
       ['0x', 'unspecified'],
@@ -293,6 +309,19 @@ describe('protection', () => {
     expect(at('10.0.0.1')).toBe('allow intranet');
     expect(at('127.0.0.1')).toBe('block protection:loopback');
     expect(at('169.254.169.254')).toBe('block protection:metadata');
+  });
+
+  it('keeps addresses of this machine closed to all but a rule that names them or this_machine', () => {
+    const rules = (conditions: string): string =>
+      `default: block\nrules:\n  - { name: in, action: allow, ${conditions} }`;
+    const at = (conditions: string, dest_host: string): string =>
+      decide(rules(conditions), { dest_host });
+    expect(at('destinations: [9.9.9.0/24]', '9.9.9.9')).toBe('block protection:this_machine');
+    expect(at('destinations: [9.9.9.0/24]', '9.9.9.8')).toBe('allow in');
+    expect(at('destinations: [9.9.9.9]', '9.9.9.9')).toBe('allow in');
+    expect(at('allow_into: [this_machine]', '9.9.9.9')).toBe('allow in');
+    expect(at('allow_into: [private]', '10.1.1.1')).toBe('block protection:this_machine');
+    expect(at('allow_into: [private, this_machine]', '10.1.1.1')).toBe('allow in');
   });
 
   it('keeps the own ports closed to everything but a rule that lists port and own_ports', () => {

@@ -21,6 +21,8 @@ type NameTable = ReadonlyMap<string, RuleSet>;
 interface DestinationBlock {
   readonly rules: RuleSet;
   readonly names: ProtectedRange | null;
+  /** Whether it is one address. */
+  readonly isHost: boolean;
 }
 
 /** Work that may be left off at each step and gone on with later. */
@@ -273,6 +275,7 @@ function* compileSteps(policy: AclPolicy, own: OwnEndpoints): Steps<CompiledAcl>
     (prefix, members) => ({
       rules: setOf(prefix, members),
       names: protectedRangeAround(prefix),
+      isHost: prefix.length === prefix.ip.bits,
     }),
   );
   yield;
@@ -395,16 +398,26 @@ function* compileSteps(policy: AclPolicy, own: OwnEndpoints): Steps<CompiledAcl>
     return found;
   }
 
-  /** Whether the rule names the address's protected range, or lifts its class. */
-  function isLifted(rule: number, ip: IpAddress, range: ProtectedRange): boolean {
-    if (lifts[rule]?.has(range.class) === true) return true;
+  /** Whether a block of the rule that holds the address is as `isNamed` says. */
+  function names(rule: number, ip: IpAddress, isNamed: (block: DestinationBlock) => boolean) {
     if (rule < 0) return false;
     const index = destinationIndex.of(ip);
     for (let at = index.first(ip.words); at >= 0; at = index.next(at)) {
       const block = index.valueAt(at);
-      if (block.names === range && block.rules.has(rule)) return true;
+      if (isNamed(block) && block.rules.has(rule)) return true;
     }
     return false;
+  }
+
+  /** What protects an address that the rule neither names nor lifts; null where nothing does. */
+  function protectorOf(rule: number, ip: IpAddress): Liftable | null {
+    const isLifted = (what: Liftable): boolean => lifts[rule]?.has(what) === true;
+    const range = protectedRangeOf(ip);
+    if (range !== null && !isLifted(range.class)) {
+      if (!names(rule, ip, (block) => block.names === range)) return range.class;
+    }
+    if (!own.isThisMachine(ip) || isLifted('this_machine')) return null;
+    return names(rule, ip, (block) => block.isHost) ? null : 'this_machine';
   }
 
   function protectionOf(
@@ -419,8 +432,8 @@ function* compileSteps(policy: AclPolicy, own: OwnEndpoints): Steps<CompiledAcl>
       if (isOwn) return protectedVerdict('own_ports');
     }
     for (const ip of faces) {
-      const range = protectedRangeOf(ip);
-      if (range !== null && !isLifted(rule, ip, range)) return protectedVerdict(range.class);
+      const what = protectorOf(rule, ip);
+      if (what !== null) return protectedVerdict(what);
     }
     return null;
   }

@@ -6,7 +6,7 @@ import {
   prefixHas,
   sameIp,
 } from '@sockscope/schemas/net';
-import type { IpAddress } from '@sockscope/schemas/net';
+import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import type { AclRequest, AclVerdict } from './acl.js';
 import type { OwnEndpoints } from './own-endpoints.js';
 import { facesOf, protectedRangeAround, protectedRangeOf } from './protection.js';
@@ -172,19 +172,30 @@ function protectionOf(
     return { what: 'own_ports', why: 'it is a port of Sockscope itself' };
   }
   for (const ip of faces) {
+    const lifts = rule?.allowInto ?? [];
+    const names = (isNamed: (prefix: Prefix) => boolean): boolean =>
+      rule?.destinations?.some(
+        (destination) =>
+          destination.kind === 'prefix' &&
+          prefixHas(destination.prefix, ip) &&
+          isNamed(destination.prefix),
+      ) === true;
     const range = protectedRangeOf(ip);
-    if (range === null || rule?.allowInto.includes(range.class) === true) continue;
-    const isNamed = rule?.destinations?.some(
-      (destination) =>
-        destination.kind === 'prefix' &&
-        prefixHas(destination.prefix, ip) &&
-        protectedRangeAround(destination.prefix) === range,
-    );
-    if (isNamed === true) continue;
-    return {
-      what: range.class,
-      why: `${formatIp(ip)} is in ${formatPrefix(range.prefix)} (${range.class}), which the rule neither names nor lifts by allow_into`,
-    };
+    if (range !== null && !lifts.includes(range.class)) {
+      if (!names((prefix) => protectedRangeAround(prefix) === range)) {
+        return {
+          what: range.class,
+          why: `${formatIp(ip)} is in ${formatPrefix(range.prefix)} (${range.class}), which the rule neither names nor lifts by allow_into`,
+        };
+      }
+    }
+    const isOwnAddress = own.isThisMachine(ip) && !lifts.includes('this_machine');
+    if (isOwnAddress && !names((prefix) => prefix.length === prefix.ip.bits)) {
+      return {
+        what: 'this_machine',
+        why: `${formatIp(ip)} is an address of this machine, which the rule neither names by itself nor lifts by allow_into`,
+      };
+    }
   }
   return null;
 }

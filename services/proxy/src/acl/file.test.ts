@@ -144,6 +144,18 @@ rules:
     expect(problems('- a')[0]).toMatch(/must be a map/);
   });
 
+  it.each([
+    ['flow lists', '['.repeat(100_000)],
+    ['flow maps', '{a: '.repeat(100_000)],
+    ['lists on one line', '- '.repeat(100_000)],
+    ['keys on one line', '? '.repeat(100_000)],
+    ['lines', Array.from({ length: 2_000 }, (_, n) => `${' '.repeat(n)}a:`).join('\n')],
+  ])('refuses %s that are nested deeply, before the parser follows them', (_, text) => {
+    expect(problems(`default: allow\nrules:\n${text}`)).toEqual([
+      expect.stringMatching(/^\d+: is nested too deeply$/),
+    ]);
+  });
+
   it('shares lists by aliases', () => {
     const text = `default: block
 rules:
@@ -155,7 +167,7 @@ rules:
 });
 
 describe('acl check and explain', () => {
-  const own = { coversIp: () => false, coversName: () => false };
+  const own = { coversIp: () => false, coversName: () => false, isThisMachine: () => false };
   const policy = parseAclFile(
     'acl.yaml',
     `default: block

@@ -16,6 +16,8 @@ export interface OwnEndpoint {
 /** Knows which destinations are the product itself. */
 export interface OwnEndpoints {
   coversIp(ip: IpAddress, port: number): boolean;
+  /** Whether it is an address of this machine, besides loopback. */
+  isThisMachine(ip: IpAddress): boolean;
   /** By the name alone, before it is resolved. */
   coversName(name: string, port: number): boolean;
 }
@@ -142,6 +144,7 @@ export function createOwnEndpoints(
         owner.ips.has(text) || (owner.local && (isLoopbackOrUnspecified(ip) || local.has(text)))
       );
     },
+    isThisMachine: (ip) => !isLoopbackOrUnspecified(ip) && local.has(formatIp(ip)),
     coversName(name, port) {
       return byPort.get(port)?.names.has(name) === true;
     },

@@ -49,7 +49,24 @@ const RANGES: Readonly<Record<ProtectedClass, readonly string[]>> = {
   ],
   // Linux connects to itself for the first of each.
   unspecified: ['0.0.0.0/8', '::/128'],
-  reserved: ['192.0.0.0/24', '240.0.0.0/4', '100::/64'],
+  // Protocol assignments, documentation, the relays of 6to4, benchmarks, future use; for IPv6 also
+  // discard-only and dummy addresses, ORCHID and segment routing.
+  reserved: [
+    '192.0.0.0/24',
+    '192.0.2.0/24',
+    '192.88.99.0/24',
+    '198.18.0.0/15',
+    '198.51.100.0/24',
+    '203.0.113.0/24',
+    '240.0.0.0/4',
+    '100::/64',
+    '100:0:0:1::/64',
+    '2001:2::/48',
+    '2001:10::/28',
+    '2001:db8::/32',
+    '3fff::/20',
+    '5f00::/16',
+  ],
 };
 
 function rangesOf(protectedClass: ProtectedClass): ProtectedRange[] {

@@ -16,7 +16,7 @@ export const ACL_LIMITS = {
 /** Our own rules' names begin so; a rule of a file cannot, because a colon is not allowed in names. */
 export const PROTECTION_PREFIX = 'protection:';
 
-/** What `allow_into` may name: the classes of protected addresses, and the product's own ports. */
+/** What `allow_into` may name: the classes of protected addresses, this machine's own addresses, and the product's own ports. */
 export const LIFTABLE = [
   'loopback',
   'private',
@@ -26,8 +26,9 @@ export const LIFTABLE = [
   'metadata',
   'unspecified',
   'reserved',
+  'this_machine',
   'own_ports',
-] as const satisfies readonly ((typeof PROTECTED_CLASSES)[number] | 'own_ports')[];
+] as const satisfies readonly ((typeof PROTECTED_CLASSES)[number] | 'this_machine' | 'own_ports')[];
 export type Liftable = (typeof LIFTABLE)[number];
 
 /** Both ends included. */

@@ -2,12 +2,14 @@ import type { Stats } from 'node:fs';
 import {
   chmod,
   chown,
+  lstat,
   mkdtemp,
   open,
   readdir,
   readFile,
   rm,
   stat,
+  symlink,
   writeFile,
 } from 'node:fs/promises';
 import type * as Files from 'node:fs/promises';
@@ -84,6 +86,19 @@ describe('editing the users file', () => {
     await rm(file);
     await writeFile(`${file}.lock`, '');
     await expect(put('alice', 'x')).rejects.toThrow(/another command/);
+  });
+
+  it('replaces the file behind a link, and leaves the link', async () => {
+    await put('alice', 'one');
+    const link = join(dir, 'link.yaml');
+    await symlink(file, link);
+    await putUser(link, {
+      name: 'bob',
+      groups: null,
+      hash: await hashPassword(Buffer.from('two'), CHEAP),
+    });
+    expect((await lstat(link)).isSymbolicLink()).toBe(true);
+    expect((await listUsers(file)).map(({ name }) => name)).toEqual(['alice', 'bob']);
   });
 
   it('leaves the file its mode', async () => {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
 import { messageOf, SockscopeError } from '@sockscope/runtime';
 import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq } from 'yaml';
 import type { Document } from 'yaml';
+import { refuseDeepNesting } from '../policy-file/document.js';
 import { formatHash } from './password.js';
 import type { PasswordHash } from './password.js';
 import { parseUsersFile } from './users-file.js';
@@ -116,8 +117,11 @@ function indexOf(users: YAMLSeq, name: string): number {
 
 /** Changes the file, keeping its comments and layout; what comes out is checked before it is written. */
 async function edit(file: string, change: (document: Document, users: YAMLSeq) => void) {
-  await locked(file, async () => {
-    const text = await readOrEmpty(file);
+  // Through a link, as Kubernetes makes them: the file behind it is the one to replace.
+  const real = await realpath(file).catch(() => file);
+  await locked(real, async () => {
+    const text = await readOrEmpty(real);
+    refuseDeepNesting(file, text);
     const document = parseDocument(text);
     // One that holds nothing yet is not one to run with, but one to begin with.
     if (document.contents !== null || document.errors.length > 0) parseUsersFile(file, text);
@@ -127,7 +131,7 @@ async function edit(file: string, change: (document: Document, users: YAMLSeq) =
     if (users.items.length === 0) users.flow = true;
     const changed = document.toString({ lineWidth: 0 });
     parseUsersFile(file, changed);
-    await replace(file, changed);
+    await replace(real, changed);
   });
 }
 

@@ -29,6 +29,11 @@ export const listenerConfig = z.object({
     description:
       'expect a PROXY protocol header (version 1 or 2) before SOCKS5, which carries the client address through a load balancer',
   }),
+  proxy_protocol_from_any: flag().default(false).meta({
+    env: 'PROXY_PROXY_PROTOCOL_FROM_ANY',
+    description:
+      'take PROXY protocol headers from everybody on other than loopback addresses, although whoever connects can then choose its address',
+  }),
   proxy_protocol_from: textList({ max: 1_000 })
     .refine(
       (texts) => texts.every((text) => typeof parsePrefix(text) !== 'string'),
@@ -38,7 +43,7 @@ export const listenerConfig = z.object({
     .meta({
       env: 'PROXY_PROXY_PROTOCOL_FROM',
       description:
-        'networks of the load balancers: only they must send the header, everybody else is taken for a direct client; empty: everybody must send it',
+        'networks of the load balancers: only they must send the header, everybody else is taken for a direct client; empty: everybody must send it, which needs a loopback address or PROXY_PROXY_PROTOCOL_FROM_ANY',
     }),
 });
 

@@ -1,5 +1,14 @@
 import { SockscopeError } from '@sockscope/runtime';
-import { isCollection, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
+import {
+  CST,
+  isCollection,
+  isMap,
+  isNode,
+  isScalar,
+  Lexer,
+  LineCounter,
+  parseDocument,
+} from 'yaml';
 import type { Document } from 'yaml';
 import type { z } from 'zod';
 
@@ -13,6 +22,11 @@ export interface FileProblem {
 const LISTED_PROBLEMS = 100;
 /** YAML aliases that one node may stand for: enough for shared lists, too few for a bomb. */
 const ALIASES = 1_000;
+
+/** Levels of flow collections, and of `- - -` and `? ? ?` on one line. */
+const MAX_LEVELS = 64;
+/** Of indentation: a level takes one at least. */
+const MAX_COLUMNS = 256;
 
 /** A policy file that cannot be used. Its message lists every problem, one a line. */
 export class PolicyFileError extends SockscopeError {
@@ -54,11 +68,57 @@ function positionOf(document: Document, path: Path): number | null {
 }
 
 /**
+ * The line on which collections are nested too deeply, null where they are not. The parser calls
+ * itself for each level, and where the stack ends in the middle of a regular expression, V8 ends the
+ * process. Its lexer does not.
+ */
+function tooDeepLine(text: string): number | null {
+  let line = 1;
+  let isLineStart = true;
+  let levels = 0;
+  let indicators = 0;
+  for (const token of new Lexer().lex(text)) {
+    switch (CST.tokenType(token)) {
+      case 'flow-map-start':
+      case 'flow-seq-start':
+        levels += 1;
+        break;
+      case 'flow-map-end':
+      case 'flow-seq-end':
+        levels -= 1;
+        break;
+      case 'seq-item-ind':
+      case 'explicit-key-ind':
+        indicators += 1;
+        break;
+      case 'space':
+        if (isLineStart && token.length > MAX_COLUMNS) return line;
+        break;
+      case 'newline':
+        indicators = 0;
+        break;
+      default:
+    }
+    if (levels > MAX_LEVELS || indicators > MAX_LEVELS) return line;
+    isLineStart = token.endsWith('\n');
+    for (let at = token.indexOf('\n'); at >= 0; at = token.indexOf('\n', at + 1)) line += 1;
+  }
+  return null;
+}
+
+/** @throws PolicyFileError where collections are nested too deeply to be parsed safely. */
+export function refuseDeepNesting(file: string, text: string): void {
+  const line = tooDeepLine(text);
+  if (line !== null) throw new PolicyFileError(file, [{ line, message: 'is nested too deeply' }]);
+}
+
+/**
  * Parses YAML 1.2.
  *
  * @throws PolicyFileError where it is not YAML, repeats a key, or is an alias bomb.
  */
 export function parsePolicyDocument(file: string, text: string): PolicyDocument {
+  refuseDeepNesting(file, text);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   if (document.errors.length > 0) {

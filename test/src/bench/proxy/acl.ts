@@ -23,7 +23,7 @@ interface AclBenchRow {
 const RULE_COUNTS = [10, 1_000, 5_000, 20_000];
 const ROUNDS = 5;
 const ROUND_MS = 60;
-const nothing = { coversIp: () => false, coversName: () => false };
+const nothing = { coversIp: () => false, coversName: () => false, isThisMachine: () => false };
 
 /** A file with rules of every kind, as a large site has them: none of the requests below matches early. */
 function mixedRules(count: number): string {
