@@ -15,7 +15,7 @@ import { DAYS } from './time-windows.js';
 const own: OwnEndpoints = {
   coversIp: (address, port) => port === 9092 && formatIp(address).startsWith('127.'),
   coversName: (name, port) => port === 9092 && name === 'kafka.test',
-  isThisMachine: (ip) => ['9.9.9.9', '10.1.1.1'].includes(formatIp(ip)),
+  isThisMachine: (address) => ['9.9.9.9', '10.1.1.1'].includes(formatIp(address)),
 };
 
 /** Each takes some milliseconds; PROPERTY_RUNS=100 is the long version. */
