@@ -78,7 +78,10 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{schemas,infra/local}/src/**/*.test.ts', 'services/*/src/**/*.test.ts'],
+          include: [
+            '{schemas,infra/local}/src/**/*.test.ts',
+            'services/{*,query/web}/src/**/*.test.ts',
+          ],
           exclude: ['**/*.integration.test.ts', ISOLATED],
           // Loading the same modules for each file anew would take a third of the processor time.
           isolate: false,

@@ -29,6 +29,7 @@ import type { Mask } from './mask/mask.js';
 import { createDensityMemory } from './questions/sessions/density.js';
 import { createSessionLookups } from './questions/sessions/lookups.js';
 import { createRates } from './questions/sessions/rates.js';
+import { serveSite } from './site/site.js';
 import type { Gate } from './store/gate.js';
 import type { Store } from './store/store.js';
 import type { StreamConfig } from './stream/config.js';
@@ -43,6 +44,8 @@ export interface AppConfig {
   readonly trusted_proxies: readonly string[];
   readonly guard: GuardConfig;
   readonly stream: StreamConfig;
+  /** The folder of the dashboard's files, or null for none. */
+  readonly site: string | null;
   /** Validates every answer by its schema before it is sent: for tests. */
   readonly validate_answers: boolean;
 }
@@ -100,6 +103,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   await allowOrigins(app, config.guard.origins);
   await serveOpenApi(app, config.version);
   serveOperations(app, deps);
+  if (config.site !== null) await serveSite(app, { folder: config.site, logger: deps.logger });
   const routed = {
     ...deps,
     contextOf: (request: FastifyRequest, reply: FastifyReply) => contextOf(request, reply, deps),

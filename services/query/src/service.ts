@@ -21,6 +21,7 @@ import { createMask } from './mask/mask.js';
 import { createQueryServer } from './server.js';
 import { createGate, createGateMetrics } from './store/gate.js';
 import { createStoreMetrics } from './store/metrics.js';
+import { SITE_FOLDER } from './site/site.js';
 import { createStore } from './store/store.js';
 import { RESUME_WAIT_MAX_MS, RESUMES_MAX } from './stream/config.js';
 import { createHub } from './stream/hub.js';
@@ -75,6 +76,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   const app = await createApp(
     {
       version: VERSION,
+      site: SITE_FOLDER,
       request_timeout_ms: config.http.request_timeout_ms,
       trusted_proxies: config.http.trusted_proxies,
       guard: {

@@ -96,6 +96,7 @@ export async function createTestApp(
         origins: options.origins ?? [],
       },
       stream,
+      site: null,
       validate_answers: true,
     },
     {

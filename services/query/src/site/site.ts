@@ -1,0 +1,78 @@
+/**
+ * The dashboard's files. All of them are ours, so a strict content security policy holds: nothing is
+ * loaded from elsewhere, no inline script or style runs, and no page may frame it.
+ */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import fastifyStatic from '@fastify/static';
+import type { Logger } from '@sockscope/runtime';
+import type { FastifyInstance } from 'fastify';
+
+/** What the build of `services/query/web` writes. */
+export const SITE_FOLDER = fileURLToPath(new URL('../../web/dist/site', import.meta.url));
+
+/** The first segment of each page's path. The dashboard's own routes have the same; a test compares them. */
+export const PAGES = [
+  'live',
+  'sessions',
+  'session',
+  'entity',
+  'explore',
+  'usage',
+  'lookup',
+  'signals',
+  'health',
+  'sign-in',
+] as const;
+
+const HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+} as const;
+
+/** Files under `assets/` have the hash of their content in their name. */
+const ASSET_AGE = '365d';
+
+/** Serves the dashboard from a folder. Without that folder the API goes on alone, and the log says so. */
+export async function serveSite(
+  app: FastifyInstance,
+  { folder, logger }: { readonly folder: string; readonly logger: Logger },
+): Promise<void> {
+  const index = join(folder, 'index.html');
+  if (!existsSync(index)) {
+    logger.warn(
+      { folder },
+      'the dashboard is not built: run `npm run build`; the API serves alone',
+    );
+    return;
+  }
+  const page = await readFile(index);
+  await app.register(async (site) => {
+    site.addHook('onSend', async (_request, reply) => {
+      reply.headers(HEADERS);
+    });
+    await site.register(fastifyStatic, {
+      root: folder,
+      index: false,
+      wildcard: false,
+      decorateReply: false,
+      immutable: true,
+      maxAge: ASSET_AGE,
+      schemaHide: true,
+    });
+    for (const path of ['/', ...PAGES.flatMap((each) => [`/${each}`, `/${each}/*`])]) {
+      site.get(path, { schema: { hide: true } }, async (_request, reply) => {
+        // A new version of the dashboard is seen at the next load.
+        return reply
+          .type('text/html; charset=utf-8')
+          .header('cache-control', 'no-cache')
+          .send(page);
+      });
+    }
+  });
+}

@@ -1,0 +1,28 @@
+import { describe, expect, test } from 'vitest';
+import { fromWall, offsetMinutes, showTime, withOffset } from './times.js';
+
+const WARSAW = 'Europe/Warsaw';
+
+describe('times in a zone', () => {
+  test('follow the zone across both changes of its clock', () => {
+    // Clocks go from 02:00 to 03:00 on 29 March 2026, and from 03:00 to 02:00 on 25 October 2026.
+    const spring = Date.UTC(2026, 2, 29, 1);
+    expect(showTime(WARSAW, spring - 1_000)).toBe('2026-03-29 01:59:59');
+    expect(showTime(WARSAW, spring)).toBe('2026-03-29 03:00:00');
+    const autumn = Date.UTC(2026, 9, 25, 1);
+    expect(withOffset(WARSAW, autumn - 1_000)).toBe('2026-10-25T02:59:59+02:00');
+    expect(withOffset(WARSAW, autumn)).toBe('2026-10-25T02:00:00+01:00');
+  });
+
+  test('know half-hour zones and moments before 1970', () => {
+    expect(offsetMinutes('Asia/Kolkata', 0)).toBe(330);
+    expect(withOffset('UTC', -1_500)).toBe('1969-12-31T23:59:58Z');
+  });
+
+  test('come back from the wall clock, the first of a time that comes twice', () => {
+    expect(fromWall(WARSAW, 2026, 3, 29)).toBe(Date.UTC(2026, 2, 28, 23));
+    expect(fromWall(WARSAW, 2026, 10, 25, 2)).toBe(Date.UTC(2026, 9, 25, 0));
+    expect(fromWall(WARSAW, 2026, 3, 29, 2)).toBe(Date.UTC(2026, 2, 29, 1));
+    expect(fromWall('UTC', 2026, 1, 1)).toBe(Date.UTC(2026, 0, 1));
+  });
+});

@@ -1,0 +1,91 @@
+/** Times in one zone for the whole page. `zone` is an IANA name; `ms` counts from 1970 in UTC. */
+
+interface Parts {
+  readonly year: number;
+  readonly month: number;
+  readonly day: number;
+  readonly hour: number;
+  readonly minute: number;
+  readonly second: number;
+}
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function formatOf(zone: string): Intl.DateTimeFormat {
+  const known = formats.get(zone);
+  if (known !== undefined) return known;
+  const made = new Intl.DateTimeFormat('en-GB', {
+    timeZone: zone,
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  });
+  formats.set(zone, made);
+  return made;
+}
+
+/** The wall clock of a zone. */
+export function partsIn(zone: string, ms: number): Parts {
+  const found = formatOf(zone).formatToParts(ms);
+  const part = (wanted: Intl.DateTimeFormatPartTypes): number =>
+    Number(found.find(({ type }) => type === wanted)?.value ?? 0);
+  return {
+    year: part('year'),
+    month: part('month'),
+    day: part('day'),
+    hour: part('hour'),
+    minute: part('minute'),
+    second: part('second'),
+  };
+}
+
+/** Minutes by which a zone is ahead of UTC at a moment. */
+export function offsetMinutes(zone: string, ms: number): number {
+  const { year, month, day, hour, minute, second } = partsIn(zone, ms);
+  const wall = Date.UTC(year, month - 1, day, hour, minute, second);
+  return Math.round((wall - Math.floor(ms / 1_000) * 1_000) / 60_000);
+}
+
+const two = (value: number): string => String(value).padStart(2, '0');
+
+function offsetText(minutes: number): string {
+  if (minutes === 0) return 'Z';
+  const size = Math.abs(minutes);
+  return `${minutes < 0 ? '-' : '+'}${two(Math.floor(size / 60))}:${two(size % 60)}`;
+}
+
+/** RFC 3339 with the zone's offset, which the API takes as it is. */
+export function withOffset(zone: string, ms: number): string {
+  const { year, month, day, hour, minute, second } = partsIn(zone, ms);
+  const offset = offsetText(offsetMinutes(zone, ms));
+  return `${year}-${two(month)}-${two(day)}T${two(hour)}:${two(minute)}:${two(second)}${offset}`;
+}
+
+/** `2026-03-29 14:03:20`. */
+export function showTime(zone: string, ms: number): string {
+  const { year, month, day, hour, minute, second } = partsIn(zone, ms);
+  return `${year}-${two(month)}-${two(day)} ${two(hour)}:${two(minute)}:${two(second)}`;
+}
+
+/** `14:03:20`. */
+export function showClock(zone: string, ms: number): string {
+  return showTime(zone, ms).slice(11);
+}
+
+/**
+ * The moment at which a zone's wall clock shows a time. Of a time that comes twice the first is
+ * meant; one that the clock skips is moved forward by what it skips.
+ */
+export function fromWall(zone: string, year: number, month: number, day: number, hour = 0): number {
+  const wall = Date.UTC(year, month - 1, day, hour);
+  const before = wall - offsetMinutes(zone, wall - 86_400_000) * 60_000;
+  const after = wall - offsetMinutes(zone, wall + 86_400_000) * 60_000;
+  for (const candidate of [Math.min(before, after), Math.max(before, after)]) {
+    if (candidate + offsetMinutes(zone, candidate) * 60_000 === wall) return candidate;
+  }
+  return before;
+}

@@ -1,0 +1,12 @@
+import { render } from 'preact';
+import './style/tokens.css';
+import './style/base.css';
+import './style/shell.css';
+import { Shell } from './shell/shell.js';
+import { LANGUAGES, speak } from './text/text.js';
+import './state/theme.js';
+
+const wanted = window.localStorage.getItem('sockscope.language') ?? navigator.language.slice(0, 2);
+await speak(LANGUAGES.find((each) => each === wanted) ?? 'en');
+const root = document.getElementById('app');
+if (root !== null) render(<Shell />, root);

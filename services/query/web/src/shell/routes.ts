@@ -1,0 +1,53 @@
+/** Every page of the dashboard: its path, and the module that draws it. */
+import type { ComponentType } from 'preact';
+import type { Texts } from '../text/en.js';
+
+export interface Route {
+  readonly name: string;
+  /** Segments; one that begins with `:` is a parameter. */
+  readonly pattern: string;
+  /** In the navigation under this text; null: reached by links only. */
+  readonly nav: keyof Omit<Texts['nav'], 'label'> | null;
+  /** A principal that is tied to users sees the page too. */
+  readonly forTied: boolean;
+  load(): Promise<ComponentType<PageProps>>;
+}
+
+export interface PageProps {
+  readonly args: Readonly<Record<string, string>>;
+}
+
+export const ROUTES: readonly Route[] = [
+  {
+    name: 'overview',
+    pattern: '/',
+    nav: 'overview',
+    forTied: true,
+    load: async () => (await import('../pages/overview.js')).Overview,
+  },
+];
+
+/** The route of a path and its parameters, decoded; null if there is none. */
+export function matchRoute(
+  path: string,
+  routes: readonly Route[] = ROUTES,
+): { route: Route; args: Record<string, string> } | null {
+  const given = path.split('/').filter((part) => part !== '');
+  for (const route of routes) {
+    const wanted = route.pattern.split('/').filter((part) => part !== '');
+    if (wanted.length !== given.length) continue;
+    const args: Record<string, string> = {};
+    const fits = wanted.every((part, at) => {
+      const value = given[at] ?? '';
+      if (!part.startsWith(':')) return part === value;
+      try {
+        args[part.slice(1)] = decodeURIComponent(value);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+    if (fits) return { route, args };
+  }
+  return null;
+}
