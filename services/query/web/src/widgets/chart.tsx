@@ -1,0 +1,239 @@
+/**
+ * A chart of time series. The canvas is mute, so the chart has a name, a cursor for the keyboard that is
+ * read aloud, and the same numbers as a table. Dragging over it selects a range.
+ */
+import { useSignal } from '@preact/signals';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import type { Shown } from '../format/numbers.js';
+import { offsetMinutes, showTime } from '../format/times.js';
+import { zone } from '../state/location.js';
+import { colour, theme } from '../state/theme.js';
+import { t } from '../text/text.js';
+import { stacked, timeStep, timeTicks } from './series.js';
+import type { Series } from './series.js';
+
+interface Props {
+  readonly name: string;
+  /** The start of each bucket, in milliseconds since 1970. */
+  readonly times: readonly number[];
+  readonly series: readonly Series[];
+  readonly isStacked?: boolean;
+  readonly show: (value: number) => Shown;
+  readonly onSelect?: (fromMs: number, toMs: number) => void;
+  /** In pixels. */
+  readonly height?: number;
+}
+
+const HEIGHT = 220;
+const TICKS = 6;
+const READOUT_ROWS = 10;
+const AXIS_WIDTH = 72;
+/** A shorter drag is a click. */
+const DRAG_MIN = 4;
+const KEYS: Readonly<Record<string, number>> = {
+  ArrowLeft: -1,
+  ArrowRight: 1,
+  PageUp: -10,
+  PageDown: 10,
+};
+
+const textOf = ({ digits, unit }: Shown): string => `${digits} ${unit}`.trim();
+
+export function Chart(props: Props) {
+  const { name, times, series, isStacked = false, show, onSelect, height = HEIGHT } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const at = useSignal<number | null>(null);
+  const asTable = useSignal(false);
+  const zoneName = zone.value;
+  const themeName = theme.value;
+  const drawn = useMemo(() => (isStacked ? stacked(series) : series), [series, isStacked]);
+
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return undefined;
+    const axis = { stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 } };
+    const select = (self: uPlot): void => {
+      const { left, width } = self.select;
+      if (width < DRAG_MIN) return;
+      onSelect?.(
+        Math.round(self.posToVal(left, 'x')),
+        Math.round(self.posToVal(left + width, 'x')),
+      );
+    };
+    const made = new uPlot(
+      {
+        width: element.clientWidth,
+        height,
+        ms: 1,
+        legend: { show: false },
+        cursor: {
+          drag: { x: onSelect !== undefined, y: false, setScale: false },
+          sync: { key: 'page' },
+        },
+        axes: [
+          {
+            ...axis,
+            splits: (_plot, _axis, min, max) =>
+              timeTicks(min, max, timeStep(min, max, TICKS), (ms) => offsetMinutes(zoneName, ms)),
+            values: (_plot, splits) => labels(zoneName, splits),
+          },
+          {
+            ...axis,
+            size: AXIS_WIDTH,
+            values: (_plot, splits) => splits.map((value) => textOf(show(Math.abs(value)))),
+          },
+        ],
+        series: [
+          {},
+          ...drawn.map((each) => ({
+            label: each.label,
+            stroke: colour(each.colour),
+            width: 1.5,
+            points: { show: false },
+            ...(isStacked ? { fill: `${colour(each.colour)}33` } : {}),
+          })),
+        ],
+        hooks: {
+          setCursor: [
+            (self) => {
+              at.value = self.cursor.idx ?? null;
+            },
+          ],
+          setSelect: [select],
+        },
+      },
+      [[...times], ...drawn.map(signed)],
+      element,
+    );
+    plot.current = made;
+    const observer = new ResizeObserver(() => {
+      made.setSize({ width: element.clientWidth, height });
+    });
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      made.destroy();
+      plot.current = null;
+    };
+  }, [drawn, times, zoneName, themeName, height, asTable.value, show, onSelect, isStacked, at]);
+
+  const move = (by: number): void => {
+    const from = at.value ?? (by > 0 ? -1 : times.length);
+    const next = Math.min(times.length - 1, Math.max(0, from + by));
+    plot.current?.setCursor({ left: plot.current.valToPos(times[next] ?? 0, 'x'), top: 0 });
+    at.value = next;
+  };
+
+  return (
+    <figure class="chart">
+      <figcaption>
+        {series.map((each) => (
+          <span key={each.label}>
+            <i class={`swatch ${each.colour}`} aria-hidden="true" /> {each.label}
+          </span>
+        ))}
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            asTable.value = !asTable.value;
+          }}
+        >
+          {asTable.value ? t.value.table.hide : t.value.table.show}
+        </button>
+      </figcaption>
+      {asTable.value ? (
+        <SeriesTable {...props} />
+      ) : (
+        <div
+          ref={box}
+          role="img"
+          aria-label={name}
+          tabIndex={0}
+          onKeyDown={(event) => {
+            const by = KEYS[event.key];
+            if (by === undefined) return;
+            event.preventDefault();
+            event.stopPropagation();
+            move(by);
+          }}
+        />
+      )}
+      <Readout at={at.value} times={times} series={series} show={show} />
+    </figure>
+  );
+}
+
+function signed({ values, isMirrored = false }: Series): (number | null)[] {
+  return values.map((value) => (value === null || !isMirrored ? value : -value));
+}
+
+function labels(zoneName: string, splits: readonly number[]): string[] {
+  const first = splits[0] ?? 0;
+  const last = splits.at(-1) ?? first;
+  const areDays = (last - first) / Math.max(1, splits.length - 1) >= 86_400_000;
+  return splits.map((ms) => {
+    const text = showTime(zoneName, ms);
+    if (areDays) return text.slice(5, 10);
+    return text.endsWith('00:00:00') ? text.slice(5, 10) : text.slice(11, 16);
+  });
+}
+
+/** The values under the cursor, also for those who hear the page. */
+function Readout(props: Pick<Props, 'times' | 'series' | 'show'> & { readonly at: number | null }) {
+  const { at, times, series, show } = props;
+  const time = at === null ? undefined : times[at];
+  if (at === null || time === undefined) return <p class="readout" aria-live="polite" />;
+  const rows = series
+    .map((each) => ({ label: each.label, value: each.values[at] ?? null }))
+    .toSorted((a, b) => (b.value ?? -1) - (a.value ?? -1))
+    .slice(0, READOUT_ROWS);
+  return (
+    <p class="readout" aria-live="polite">
+      <time>{showTime(zone.value, time)}</time>
+      {rows.map(({ label, value }) => (
+        <span key={label}>
+          {label} <b>{value === null ? '–' : textOf(show(value))}</b>
+        </span>
+      ))}
+    </p>
+  );
+}
+
+function SeriesTable({ name, times, series, show }: Props) {
+  return (
+    <div class="scroll" tabIndex={0} role="group" aria-label={name}>
+      <table>
+        <caption class="visually-hidden">{name}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{t.value.range.from}</th>
+            {series.map((each) => (
+              <th key={each.label} scope="col" class="number">
+                {each.label}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {times.map((time, row) => (
+            <tr key={time}>
+              <th scope="row">{showTime(zone.value, time)}</th>
+              {series.map((each) => {
+                const value = each.values[row] ?? null;
+                return (
+                  <td key={each.label} class="number" title={String(value ?? '')}>
+                    {value === null ? '–' : textOf(show(value))}
+                  </td>
+                );
+              })}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
