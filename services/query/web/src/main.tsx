@@ -2,6 +2,7 @@ import { render } from 'preact';
 import './style/tokens.css';
 import './style/base.css';
 import './style/shell.css';
+import './style/widgets.css';
 import { Shell } from './shell/shell.js';
 import { LANGUAGES, speak } from './text/text.js';
 import './state/theme.js';
