@@ -25,6 +25,27 @@ export const ROUTES: readonly Route[] = [
     forTied: true,
     load: async () => (await import('../pages/overview.js')).Overview,
   },
+  {
+    name: 'sessions',
+    pattern: '/sessions',
+    nav: 'sessions',
+    forTied: true,
+    load: async () => (await import('../pages/sessions.js')).Sessions,
+  },
+  {
+    name: 'session',
+    pattern: '/session/:session_id',
+    nav: null,
+    forTied: true,
+    load: async () => (await import('../pages/session.js')).SessionPage,
+  },
+  {
+    name: 'usage',
+    pattern: '/usage',
+    nav: 'usage',
+    forTied: true,
+    load: async () => (await import('../pages/usage.js')).Usage,
+  },
 ];
 
 /** The route of a path and its parameters, decoded; null if there is none. */

@@ -3,7 +3,10 @@ import type { ComponentType } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { hrefOf, path } from '../state/location.js';
 import { t } from '../text/text.js';
+import { FilterBar } from './filter-bar.js';
+import { Keys } from './keys.js';
 import { Link } from './link.js';
+import { Palette } from './palette.js';
 import { matchRoute, ROUTES } from './routes.js';
 import type { PageProps } from './routes.js';
 import { Toolbar } from './toolbar.js';
@@ -61,6 +64,9 @@ export function Shell() {
         </nav>
       </header>
       <Toolbar />
+      <FilterBar />
+      <Palette />
+      <Keys />
       <main id="main" ref={main} tabIndex={-1}>
         {current === null ? (
           <p class="muted">{t.value.state.loading}</p>

@@ -1,0 +1,122 @@
+/** The filters of the page as chips, or as one text of the grammar: two views of the same address. */
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { parse } from '../grammar/grammar.js';
+import type { Problem } from '../grammar/grammar.js';
+import { clearFilters, FIELDS, filters, filterText, removeFilter } from '../state/filters.js';
+import { change } from '../state/location.js';
+import { t } from '../text/text.js';
+
+/** Set from elsewhere to put the cursor into the text: the key `/` and the palette do. */
+export const focusFilter = { now: (): void => undefined };
+
+export function FilterBar() {
+  const isText = useSignal(false);
+  const draft = useSignal('');
+  const problems = useSignal<readonly Problem[]>([]);
+  const input = useRef<HTMLInputElement>(null);
+  const edit = (): void => {
+    draft.value = filterText.value === null ? '' : `${filterText.value} `;
+    problems.value = [];
+    isText.value = true;
+  };
+  focusFilter.now = edit;
+  useEffect(() => {
+    if (isText.value) input.current?.focus();
+  }, [isText.value]);
+
+  const apply = (): void => {
+    const read = parse(draft.value, FIELDS);
+    problems.value = [
+      ...read.problems,
+      ...read.words.map((term) => ({ term, reason: 'unknown_field' as const })),
+    ];
+    if (problems.value.length > 0) return;
+    const before = Object.fromEntries(filters.value.map(([name]) => [name, null]));
+    const hasRange = ['from', 'to', 'period'].some((name) => read.params.has(name));
+    change({
+      ...before,
+      ...(hasRange ? { from: null, to: null, period: null } : {}),
+      ...Object.fromEntries(read.params),
+    });
+    isText.value = false;
+  };
+
+  return (
+    <div class="filters" role="group" aria-label={t.value.filters.label}>
+      {isText.value ? (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            apply();
+          }}
+        >
+          <input
+            ref={input}
+            type="text"
+            aria-label={t.value.filters.add}
+            aria-invalid={problems.value.length > 0}
+            placeholder={t.value.filters.add}
+            value={draft.value}
+            spellcheck={false}
+            autocomplete="off"
+            onInput={(event) => {
+              draft.value = event.currentTarget.value;
+            }}
+            onKeyDown={(event) => {
+              if (event.key !== 'Escape') return;
+              event.stopPropagation();
+              isText.value = false;
+            }}
+          />
+          <button type="submit">{t.value.range.apply}</button>
+          <ul class="problems" role="alert">
+            {problems.value.map((problem) => (
+              <li key={problem.term}>{explain(problem)}</li>
+            ))}
+          </ul>
+        </form>
+      ) : (
+        <>
+          {filters.value.map(([name, value]) => (
+            <span class="chip" key={`${name} ${value}`}>
+              <bdi>
+                {name}: <b>{value === '' ? '–' : value}</b>
+              </bdi>
+              <button
+                type="button"
+                aria-label={t.value.filters.remove(`${name}: ${value}`)}
+                onClick={() => {
+                  removeFilter(name, value);
+                }}
+              >
+                ×
+              </button>
+            </span>
+          ))}
+          <button type="button" class="quiet" onClick={edit}>
+            {t.value.filters.edit}
+          </button>
+          {filters.value.length === 0 ? null : (
+            <button type="button" class="quiet" onClick={clearFilters}>
+              {t.value.filters.clear}
+            </button>
+          )}
+        </>
+      )}
+    </div>
+  );
+}
+
+function explain({ term, reason }: Problem): string {
+  switch (reason) {
+    case 'unknown_field':
+      return t.value.filters.unknownField(term);
+    case 'not_a_number':
+      return t.value.filters.notANumber(term);
+    case 'not_a_size':
+      return t.value.filters.notASize(term);
+    case 'empty':
+      return t.value.filters.empty(term);
+  }
+}
