@@ -103,7 +103,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   await allowOrigins(app, config.guard.origins);
   await serveOpenApi(app, config.version);
   serveOperations(app, deps);
-  if (config.site !== null) await serveSite(app, { folder: config.site, logger: deps.logger });
+  await serveSite(app, { folder: config.site, logger: deps.logger });
   const routed = {
     ...deps,
     contextOf: (request: FastifyRequest, reply: FastifyReply) => contextOf(request, reply, deps),

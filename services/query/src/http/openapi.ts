@@ -32,5 +32,4 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
   // Whoever opens the bare address in a browser is shown what there is to ask.
-  app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'));
 }

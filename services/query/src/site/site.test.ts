@@ -45,8 +45,8 @@ test('an asset is cached for good, and what is no page and no file is not found'
   expect((await app.inject('/assets/../../../package.json')).statusCode).toBe(404);
 });
 
-test('without a built dashboard nothing is served and nothing fails', async () => {
+test('without a built dashboard the root leads to the documentation of the API', async () => {
   const app = fastify();
   await serveSite(app, { folder: join(folder, 'missing'), logger });
-  expect((await app.inject('/')).statusCode).toBe(404);
+  expect((await app.inject('/')).headers.location).toBe('/docs');
 });

@@ -38,20 +38,22 @@ const HEADERS = {
 /** Files under `assets/` have the hash of their content in their name. */
 const ASSET_AGE = '365d';
 
-/** Serves the dashboard from a folder. Without that folder the API goes on alone, and the log says so. */
+/** Serves the dashboard from a folder. Without one `/` leads to the API's documentation. */
 export async function serveSite(
   app: FastifyInstance,
-  { folder, logger }: { readonly folder: string; readonly logger: Logger },
+  { folder, logger }: { readonly folder: string | null; readonly logger: Logger },
 ): Promise<void> {
-  const index = join(folder, 'index.html');
-  if (!existsSync(index)) {
-    logger.warn(
-      { folder },
-      'the dashboard is not built: run `npm run build`; the API serves alone',
-    );
+  if (folder === null || !existsSync(join(folder, 'index.html'))) {
+    if (folder !== null) {
+      logger.warn(
+        { folder },
+        'the dashboard is not built: run `npm run build`; the API serves alone',
+      );
+    }
+    app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'));
     return;
   }
-  const page = await readFile(index);
+  const page = await readFile(join(folder, 'index.html'));
   await app.register(async (site) => {
     site.addHook('onSend', async (_request, reply) => {
       reply.headers(HEADERS);

@@ -21,5 +21,10 @@ export function useAnswer<T>(path: string, params: Params, everyMs = REFRESH_MS)
     resource.ask((signal) => get<T>(path, entries, signal), everyMs);
   }, [key]);
   useEffect(() => () => resource.stop(), [resource]);
-  return { loaded: resource.state.value, retry: resource.retry };
+  return {
+    loaded: resource.state.value,
+    retry: () => {
+      resource.retry();
+    },
+  };
 }

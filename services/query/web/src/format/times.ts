@@ -71,11 +71,6 @@ export function showTime(zone: string, ms: number): string {
   return `${year}-${two(month)}-${two(day)} ${two(hour)}:${two(minute)}:${two(second)}`;
 }
 
-/** `14:03:20`. */
-export function showClock(zone: string, ms: number): string {
-  return showTime(zone, ms).slice(11);
-}
-
 /**
  * The moment at which a zone's wall clock shows a time. Of a time that comes twice the first is
  * meant; one that the clock skips is moved forward by what it skips.

@@ -239,7 +239,8 @@ function SessionsChart({ traffic }: { readonly traffic: Traffic }) {
 
 interface TopAnswer {
   readonly items: readonly {
-    readonly [field: string]: unknown;
+    readonly close_reason?: string | null;
+    readonly acl_rule_matched?: string | null;
     readonly sessions_ended?: number;
     readonly sessions_closed: number;
     readonly sessions_failed: number;
@@ -258,7 +259,7 @@ function TopPanel(props: {
     ...question.value.filter(([name]) => !only.some(([own]) => own === name)),
     ...only,
     ['limit', String(ROWS)],
-    ['sort', 'sessions'],
+    ['sort', 'sessions_ended'],
   ]);
   return (
     <div class="half">
@@ -276,7 +277,7 @@ function TopPanel(props: {
             show={showCount}
             other={0}
             rows={items.map((each) => {
-              const key = String(each[field] ?? '');
+              const key = each[field] ?? '';
               return {
                 key,
                 value: each.sessions_closed + each.sessions_failed + each.sessions_rejected,

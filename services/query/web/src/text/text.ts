@@ -15,14 +15,3 @@ export async function speak(next: Language): Promise<void> {
   language.value = next;
   document.documentElement.lang = next;
 }
-
-const rules = new Map<Language, Intl.PluralRules>();
-
-/** The form of a count: `{ one: 'session', other: 'sessions' }`; Polish also has few and many. */
-export function plural(count: number, forms: Plural): string {
-  const known = rules.get(language.value) ?? new Intl.PluralRules(language.value);
-  rules.set(language.value, known);
-  return forms[known.select(count)] ?? forms.other;
-}
-
-export type Plural = Readonly<Partial<Record<Intl.LDMLPluralRule, string>> & { other: string }>;
