@@ -24,7 +24,7 @@ import {
 } from './choices.js';
 import { CLOSE_REASONS, FINAL_STATUSES } from './close-reason.js';
 import { EVENT_LIMITS } from './limits.js';
-import { address, choice, count, fourCounters, integer, label } from './values.js';
+import { added, address, choice, count, fourCounters, integer, label } from './values.js';
 import { orNull, port, text, time, uuid } from './values.js';
 import type { Value } from './values.js';
 
@@ -202,6 +202,24 @@ export const FIELDS = {
     example: 443,
     traffic: true,
     filter: 'one_of',
+  },
+  egress_ip: {
+    part: 'header',
+    value: added(orNull(address())),
+    description: 'local address from which the proxy reached the destination, null until connected',
+    example: '203.0.113.7',
+    filter: 'cidr',
+    timeline: true,
+    changes: 'once',
+  },
+  egress_port: {
+    part: 'header',
+    value: added(orNull(port())),
+    description: 'local port from which the proxy reached the destination, null until connected',
+    example: 40_112,
+    filter: 'one_of',
+    timeline: true,
+    changes: 'once',
   },
   protocol: {
     part: 'header',

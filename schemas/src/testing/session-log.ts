@@ -56,6 +56,17 @@ export function sessionIdAt(random: Random, ms: number): string {
   return `${time.slice(0, 8)}-${time.slice(8)}-7${hex(random, 3)}-${variant}${hex(random, 3)}-${hex(random, 12)}`;
 }
 
+/** The address of a destination and from where it was reached; null where it was not. */
+function reachedOf(random: Random) {
+  if (random() < 0.1) return { dest_ip: null, egress_ip: null, egress_port: null };
+  const last = 1 + int(random, 254);
+  return {
+    dest_ip: `198.51.100.${last}`,
+    egress_ip: last % 2 === 0 ? '203.0.113.7' : '2001:db8::7',
+    egress_port: 40_000 + last,
+  };
+}
+
 /**
  * The whole event log of one made-up session, in its order, valid by every rule of the
  * contract: what a proxy would emit for random traffic. Deterministic for a seeded `random`.
@@ -77,7 +88,7 @@ export function sessionLog(options: SessionLogOptions): SessionEvent[] {
     source_ip: `192.0.2.${1 + int(random, 254)}`,
     source_port: 1024 + int(random, 60_000),
     dest_host: destHost,
-    dest_ip: random() < 0.1 ? null : `198.51.100.${1 + int(random, 254)}`,
+    ...reachedOf(random),
     dest_port: [80, 443, 8443, 53][int(random, 4)] ?? 443,
     protocol: udp ? ('udp' as const) : ('tcp' as const),
     command: udp ? ('udp_associate' as const) : ('connect' as const),

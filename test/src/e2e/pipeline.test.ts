@@ -177,6 +177,24 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     expect(events.items.map((event) => event.seq)).toEqual([0, 1]);
   });
 
+  test('from where a destination was reached is filtered by, exported and in the timeline', async () => {
+    const peer = origin.peers[0];
+    const reached = `egress_ip=127.0.0.0/8&egress_port=${peer?.port ?? 0}`;
+    const [session, ...others] = await getSessions(site.api, reached);
+    expect(others).toEqual([]);
+    expect(session).toMatchObject({ egress_ip: peer?.ip, egress_port: peer?.port });
+    expect(await getSessions(site.api, 'egress_ip=192.0.2.0/24')).toEqual([]);
+    const { items } = await get<{ items: Record<string, unknown>[] }>(
+      site.api,
+      `sessions/${session?.session_id ?? ''}/events`,
+    );
+    expect(items.map((event) => event['egress_port'])).toEqual([null, peer?.port]);
+    const response = await fetch(`${site.api}/api/v1/sessions?${reached}&format=csv`);
+    const [header = '', row = ''] = (await response.text()).split('\n');
+    const column = header.replaceAll('"', '').split(',').indexOf('egress_port');
+    expect(row.split(',')[column]).toBe(String(peer?.port));
+  });
+
   test('a wrong or unknown parameter is a problem document that names it', async () => {
     for (const [query, name] of [
       ['limit=0', 'limit'],

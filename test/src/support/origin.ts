@@ -6,6 +6,8 @@ const CHUNK = Buffer.alloc(16 * 1024, 0x61);
 
 export interface Origin {
   readonly port: number;
+  /** From where each request came, the newest last. */
+  readonly peers: readonly { readonly ip: string; readonly port: number }[];
   stop(): Promise<void>;
 }
 
@@ -14,7 +16,10 @@ export interface Origin {
  * a time until N, `POST /` the number of bytes it got.
  */
 export async function startOrigin(): Promise<Origin> {
+  const peers: { ip: string; port: number }[] = [];
   const server = createServer((request, response) => {
+    const { remoteAddress = '', remotePort = 0 } = request.socket;
+    peers.push({ ip: remoteAddress, port: remotePort });
     const url = new URL(request.url ?? '/', 'http://origin');
     const [, kind, size] = url.pathname.split('/');
     if (request.method === 'POST') {
@@ -54,6 +59,7 @@ export async function startOrigin(): Promise<Origin> {
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,
+    peers,
     async stop() {
       server.close();
       server.closeAllConnections();

@@ -54,6 +54,14 @@ export class EventView {
   destIp3 = 0;
   /** Port of the destination. */
   destPort = 0;
+  /** Local address from which the proxy reached the destination, null until connected. */
+  hasEgressIp = false;
+  egressIp0 = 0;
+  egressIp1 = 0;
+  egressIp2 = 0;
+  egressIp3 = 0;
+  /** Local port from which the proxy reached the destination, null until connected. */
+  egressPort = -1;
   /** Tcp or udp. */
   protocol = 0;
   /** The command of the SOCKS request. */
@@ -166,6 +174,9 @@ export function fillView(view: EventView, event: SessionEvent): void {
   view.hasDestIp = event.dest_ip !== null;
   if (event.dest_ip !== null) [view.destIp0, view.destIp1, view.destIp2, view.destIp3] = addressWords(event.dest_ip);
   view.destPort = event.dest_port;
+  view.hasEgressIp = event.egress_ip !== null;
+  if (event.egress_ip !== null) [view.egressIp0, view.egressIp1, view.egressIp2, view.egressIp3] = addressWords(event.egress_ip);
+  view.egressPort = event.egress_port ?? -1;
   view.protocol = FIELDS.protocol.value.values.indexOf(event.protocol);
   view.command = FIELDS.command.value.values.indexOf(event.command);
   view.authMethod = FIELDS.auth_method.value.values.indexOf(event.auth_method);

@@ -19,6 +19,8 @@ const SOURCE_PORT = literal(`","source_port":`);
 const DEST_HOST = literal(`,"dest_host":"`);
 const DEST_IP = literal(`","dest_ip":`);
 const DEST_PORT = literal(`,"dest_port":`);
+const EGRESS_IP = literal(`,"egress_ip":`);
+const EGRESS_PORT = literal(`,"egress_port":`);
 const PROTOCOL = literal(`,"protocol":"`);
 const COMMAND = literal(`","command":"`);
 const AUTH_METHOD = literal(`","auth_method":"`);
@@ -98,6 +100,19 @@ export function scanFields(reader: JsonReader, view: EventView): boolean {
   }
   reader.skip(DEST_PORT);
   view.destPort = reader.integer(65535);
+  if (reader.skipIf(EGRESS_IP)) {
+    view.hasEgressIp = !reader.isNull();
+    if (view.hasEgressIp) {
+      reader.quotedAddress();
+      view.egressIp0 = reader.word0;
+      view.egressIp1 = reader.word1;
+      view.egressIp2 = reader.word2;
+      view.egressIp3 = reader.word3;
+    }
+  } else view.hasEgressIp = false;
+  if (reader.skipIf(EGRESS_PORT)) {
+    view.egressPort = reader.isNull() ? -1 : reader.integer(65535);
+  } else view.egressPort = -1;
   reader.skip(PROTOCOL);
   view.protocol = reader.oneOf(PROTOCOL_CHOICES);
   reader.skip(COMMAND);

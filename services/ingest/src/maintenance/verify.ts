@@ -105,6 +105,8 @@ const SESSION_FIELDS: Readonly<Record<string, string>> = {
   dest_host: text('dest_host'),
   dest_ip: address('dest_ip'),
   dest_port: count('dest_port'),
+  egress_ip: address('egress_ip'),
+  egress_port: optionalCount('egress_port'),
   protocol: text('protocol'),
   command: text('command'),
   auth_method: text('auth_method'),

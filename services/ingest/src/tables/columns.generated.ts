@@ -51,6 +51,10 @@ export const sessionFields = () => ({
   dest_ip: new NullableColumn(new Ipv6Column()),
   /** port of the destination */
   dest_port: new Uint16Column(),
+  /** local address from which the proxy reached the destination, null until connected */
+  egress_ip: new NullableColumn(new Ipv6Column()),
+  /** local port from which the proxy reached the destination, null until connected */
+  egress_port: new NullableColumn(new Uint16Column()),
   /** tcp or udp */
   protocol: new ChoiceColumn(FIELDS.protocol.value.values),
   /** the command of the SOCKS request */
@@ -113,6 +117,10 @@ export const eventFields = () => ({
   dest_ip: new NullableColumn(new Ipv6Column()),
   /** port of the destination */
   dest_port: new Uint16Column(),
+  /** local address from which the proxy reached the destination, null until connected */
+  egress_ip: new NullableColumn(new Ipv6Column()),
+  /** local port from which the proxy reached the destination, null until connected */
+  egress_port: new NullableColumn(new Uint16Column()),
   /** tcp or udp */
   protocol: new ChoiceColumn(FIELDS.protocol.value.values),
   /** the command of the SOCKS request */
@@ -175,6 +183,9 @@ export function setEvent(c: ReturnType<typeof eventFields>, row: number, event: 
   if (event.hasDestIp) c.dest_ip.present(row).set(row, event.destIp0, event.destIp1, event.destIp2, event.destIp3);
   else c.dest_ip.clear(row);
   c.dest_port.set(row, event.destPort);
+  if (event.hasEgressIp) c.egress_ip.present(row).set(row, event.egressIp0, event.egressIp1, event.egressIp2, event.egressIp3);
+  else c.egress_ip.clear(row);
+  setNumber(c.egress_port, row, event.egressPort);
   c.protocol.set(row, event.protocol);
   c.command.set(row, event.command);
   c.auth_method.set(row, event.authMethod);

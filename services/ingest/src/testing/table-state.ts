@@ -25,6 +25,8 @@ const sessionRow = z.object({
   dest_host: z.string(),
   dest_ip: z.string().nullable(),
   dest_port: int64,
+  egress_ip: z.string().nullable(),
+  egress_port: int64.nullable(),
   protocol: z.string(),
   command: z.string(),
   auth_method: z.string(),
@@ -52,7 +54,7 @@ const SESSION_TABLES = ['sessions', 'sessions_by_user', 'sessions_by_destination
 
 async function readSessions(clickhouse: ClickHouse, table: string) {
   const rows = await clickhouse.query({
-    sql: `SELECT * REPLACE(${unmapped('source_ip')}, ${unmapped('dest_ip')}) FROM ${table} FINAL`,
+    sql: `SELECT * REPLACE(${['source_ip', 'dest_ip', 'egress_ip'].map(unmapped).join(', ')}) FROM ${table} FINAL`,
     row: sessionRow,
   });
   return new Map(rows.map((row) => [row.session_id, row]));

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { CloseReason } from '@sockscope/schemas';
+import { canonicalIp } from '@sockscope/schemas/net';
 import type { Bind, BindFailure, BindOwner } from '../bind/binder.js';
 import { decideFor } from '../policy/policy.js';
 import { setAclInputs } from '../sessions/acl-inputs.js';
@@ -85,7 +86,15 @@ export class BindCommand implements Command, BindOwner {
     }
     this.#context.descriptors.take();
     setAclInputs(session, { host: this.#peerHost(ip), port });
-    session.connected({ dest_ip: ip, acl_rule_matched: this.#rule }, waitedMs);
+    session.connected(
+      {
+        dest_ip: ip,
+        acl_rule_matched: this.#rule,
+        egress_ip: canonicalIp(peer.localAddress ?? ''),
+        egress_port: peer.localPort ?? null,
+      },
+      waitedMs,
+    );
     this.#session = null;
     this.#connection.succeed(ip, port);
     this.#connection.relay(session, peer);

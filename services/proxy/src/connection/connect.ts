@@ -122,10 +122,14 @@ export class ConnectCommand implements Command, DialOwner {
       }
       rule = verdict.rule;
     }
-    session.connected({ dest_ip: ip, acl_rule_matched: rule }, connectMs);
+    const localIp = canonicalIp(upstream.localAddress ?? '');
+    const localPort = upstream.localPort ?? null;
+    session.connected(
+      { dest_ip: ip, acl_rule_matched: rule, egress_ip: localIp, egress_port: localPort },
+      connectMs,
+    );
     this.#session = null;
-    const localIp = canonicalIp(upstream.localAddress ?? '') ?? '0.0.0.0';
-    this.#connection.succeed(localIp, upstream.localPort ?? 0);
+    this.#connection.succeed(localIp ?? '0.0.0.0', localPort ?? 0);
     this.#connection.relay(session, upstream);
   }
 

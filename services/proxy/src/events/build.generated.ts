@@ -4,7 +4,7 @@ import { SCHEMA_VERSION } from '@sockscope/schemas';
 import type { Counters, SessionClosed, SessionStarted, TrafficDelta } from '@sockscope/schemas';
 
 /** What is known of a session when its request is understood: the header of its events, less the clock. */
-export type SessionHeader = Pick<SessionStarted, 'user' | 'source_ip' | 'source_port' | 'dest_host' | 'dest_ip' | 'dest_port' | 'protocol' | 'command' | 'auth_method' | 'acl_decision' | 'acl_rule_matched'>;
+export type SessionHeader = Pick<SessionStarted, 'user' | 'source_ip' | 'source_port' | 'dest_host' | 'dest_ip' | 'dest_port' | 'egress_ip' | 'egress_port' | 'protocol' | 'command' | 'auth_method' | 'acl_decision' | 'acl_rule_matched'>;
 
 /** What differs from event to event of a session, and its start. */
 type Moment = Pick<SessionStarted, 'occurred_at' | 'session_id' | 'started_at'> & { readonly seq: number };
@@ -41,6 +41,8 @@ export function startedEvent({ moment, origin, header, totals }: StartedParts): 
     dest_host: header.dest_host,
     dest_ip: header.dest_ip,
     dest_port: header.dest_port,
+    egress_ip: header.egress_ip,
+    egress_port: header.egress_port,
     protocol: header.protocol,
     command: header.command,
     auth_method: header.auth_method,
@@ -69,6 +71,8 @@ export function deltaEvent({ moment, origin, header, totals, interval }: DeltaPa
     dest_host: header.dest_host,
     dest_ip: header.dest_ip,
     dest_port: header.dest_port,
+    egress_ip: header.egress_ip,
+    egress_port: header.egress_port,
     protocol: header.protocol,
     command: header.command,
     auth_method: header.auth_method,
@@ -101,6 +105,8 @@ export function closedEvent({ moment, origin, header, totals, interval, closing 
     dest_host: header.dest_host,
     dest_ip: header.dest_ip,
     dest_port: header.dest_port,
+    egress_ip: header.egress_ip,
+    egress_port: header.egress_port,
     protocol: header.protocol,
     command: header.command,
     auth_method: header.auth_method,

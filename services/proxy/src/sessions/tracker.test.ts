@@ -30,12 +30,16 @@ const HEADER: SessionHeader = {
   dest_host: 'www.example.com',
   dest_ip: null,
   dest_port: 443,
+  egress_ip: null,
+  egress_port: null,
   protocol: 'tcp',
   command: 'connect',
   auth_method: 'password',
   acl_decision: 'allow',
   acl_rule_matched: 'web',
 };
+
+const REACHED = { dest_ip: '2001:db8::1', egress_ip: '2001:db8::7', egress_port: 40_112 };
 
 function setUp(startMs: number, settings: Record<string, number> = {}) {
   const time = { wall: startMs, monotonic: 1_000 };
@@ -157,10 +161,26 @@ describe('a session', () => {
     ]);
   });
 
+  it('keeps for a crash what was learned of the session since its start', () => {
+    const { open, notes, pass } = setUp(NOON);
+    const session = open();
+    session.connected({ ...REACHED, acl_rule_matched: 'by-address' }, 3);
+    pass(1_000);
+    expect(notes.at(-1)?.started).toMatchObject({ ...REACHED, acl_rule_matched: 'by-address' });
+  });
+
   it('ends with a SessionClosed that reports what had not been reported', () => {
     const { open, events, pass, tracker } = setUp(NOON);
     const session = open();
-    session.connected({ dest_ip: '198.51.100.4', acl_rule_matched: 'by-address' }, 12.6);
+    session.connected(
+      {
+        dest_ip: '198.51.100.4',
+        acl_rule_matched: 'by-address',
+        egress_ip: '203.0.113.7',
+        egress_port: 40_112,
+      },
+      12.6,
+    );
     pass(700);
     count(session, { bytes_sent: 5, bytes_received: 7, packets_sent: 1, packets_received: 2 });
     session.close('upstream_eof', null);
@@ -175,6 +195,8 @@ describe('a session', () => {
       connect_ms: 13,
       dest_ip: '198.51.100.4',
       acl_rule_matched: 'by-address',
+      egress_ip: '203.0.113.7',
+      egress_port: 40_112,
       delta: { bytes_sent: 5, bytes_received: 7, packets_sent: 1, packets_received: 2 },
       bytes_received: 7,
     });
@@ -357,7 +379,7 @@ describe('whatever happens to traffic and clocks', () => {
               tracker.sweep();
               break;
             case 'connected':
-              pick(each.which)?.connected({ dest_ip: '2001:db8::1', acl_rule_matched: null }, 3);
+              pick(each.which)?.connected({ ...REACHED, acl_rule_matched: null }, 3);
               break;
             case 'close':
               pick(each.which)?.close(each.reason, 'ECODE');

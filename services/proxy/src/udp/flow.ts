@@ -8,6 +8,7 @@ import type { Session } from '../sessions/session.js';
 import { udpHeader } from '../socks5/replies.js';
 import type { Target } from '../socks5/target.js';
 import type { Association } from './association.js';
+import { localAddressTowards } from './sockets.js';
 
 /** For so many idle timeouts after the client's last datagram, answers alone keep a session. */
 const CLIENT_SILENCE_TIMEOUTS = 5;
@@ -159,8 +160,14 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     this.#ip = ip;
     this.remote = remoteKey(ip, this.#target.port);
     this.#header = udpHeader(ip, this.#target.port);
+    const socket = this.#association.outerFor(ip);
     this.#session?.connected(
-      { dest_ip: ip, acl_rule_matched: rule },
+      {
+        dest_ip: ip,
+        acl_rule_matched: rule,
+        egress_ip: localAddressTowards(ip, this.#target.port),
+        egress_port: typeof socket === 'string' ? null : socket.address().port,
+      },
       Math.round(performance.now() - this.#beganMs),
     );
     const waiting = this.#waiting ?? [];

@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram';
 import type { Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
+import { canonicalIp } from '@sockscope/schemas/net';
 
 /** Only literals come here; Node would put even those into its queue of lookups. */
 function lookupLiteral(
@@ -21,4 +22,25 @@ export function makeSocket(ip: string): Socket {
 /** Exclusive, because workers of node:cluster would share the socket otherwise. */
 export function bindSocket(socket: Socket, ip: string, port: number): void {
   socket.bind({ address: ip, port, exclusive: true });
+}
+
+const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
+/**
+ * The address that the kernel sends from towards `ip`: a socket that is bound to all addresses does not
+ * say it, one that is connected does. Nothing is sent. Null where there is no way to `ip`.
+ */
+export function localAddressTowards(ip: string, port: number): string | null {
+  const probe = makeSocket(ip);
+  probe.on('error', () => undefined);
+  try {
+    probe.connect(port, ip);
+    // At once, because `ip` need not be looked up.
+    const { address } = probe.address();
+    return UNSPECIFIED.has(address) ? null : canonicalIp(address);
+  } catch {
+    return null;
+  } finally {
+    probe.close();
+  }
 }

@@ -1,4 +1,4 @@
-import { isZero, maxCounters, minuteOf, rowOf, toTimestamp } from '@sockscope/schemas';
+import { isZero, maxCounters, minuteOf, namesIn, rowOf, toTimestamp } from '@sockscope/schemas';
 import type { Counters, SessionEvent, SessionRow } from '@sockscope/schemas';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 
@@ -61,58 +61,13 @@ export async function insertBatch(
   ]);
 }
 
+const COMMON = namesIn('envelope', 'identity', 'origin', 'header', 'totals');
+
 function eventRow(event: SessionEvent): Row {
-  const {
-    type,
-    schema_version,
-    occurred_at,
-    session_id,
-    seq,
-    proxy_id,
-    proxy_epoch,
-    started_at,
-    user,
-    source_ip,
-    source_port,
-    dest_host,
-    dest_ip,
-    dest_port,
-    protocol,
-    command,
-    auth_method,
-    acl_decision,
-    acl_rule_matched,
-    bytes_sent,
-    bytes_received,
-    packets_sent,
-    packets_received,
-  } = event;
   const interval = event.type === 'SessionStarted' ? null : event;
   const closed = event.type === 'SessionClosed' ? event : null;
   return {
-    type,
-    schema_version,
-    occurred_at,
-    session_id,
-    seq,
-    proxy_id,
-    proxy_epoch,
-    started_at,
-    user,
-    source_ip,
-    source_port,
-    dest_host,
-    dest_ip,
-    dest_port,
-    protocol,
-    command,
-    auth_method,
-    acl_decision,
-    acl_rule_matched,
-    bytes_sent,
-    bytes_received,
-    packets_sent,
-    packets_received,
+    ...Object.fromEntries(COMMON.map((name) => [name, event[name]])),
     interval_start: interval?.interval_start ?? null,
     interval_end: interval?.interval_end ?? null,
     delta_bytes_sent: interval?.delta.bytes_sent ?? 0,

@@ -35,7 +35,12 @@ const IDLE_SESSIONS = 20_000;
 /** As many as a busy event loop opens between two looks at its timers. */
 const BURST = 50;
 
-const REACHED = { dest_ip: '198.51.100.7', acl_rule_matched: 'web' };
+const REACHED = {
+  dest_ip: '198.51.100.7',
+  acl_rule_matched: 'web',
+  egress_ip: '203.0.113.7',
+  egress_port: 40_112,
+};
 
 function headerOf(i: number): SessionHeader {
   return {
@@ -44,6 +49,8 @@ function headerOf(i: number): SessionHeader {
     source_port: 1_024 + (i % 60_000),
     dest_host: `www${i % 1_000}.example.com`,
     dest_ip: null,
+    egress_ip: null,
+    egress_port: null,
     dest_port: 443,
     protocol: 'tcp',
     command: 'connect',

@@ -16,6 +16,8 @@ export function countingSession(): Session {
       source_port: 1,
       dest_host: '127.0.0.1',
       dest_ip: '127.0.0.1',
+      egress_ip: null,
+      egress_port: null,
       dest_port: 1,
       protocol: 'tcp',
       command: 'connect',
