@@ -21,12 +21,16 @@ function block(rows: readonly number[]): TableBlock {
   };
 }
 
-function createBench(insert: (rows: number[]) => Promise<void>) {
+/** @param isAnswering whether the server answers beside an insert. */
+function createBench(insert: (rows: number[]) => Promise<void>, isAnswering = () => true) {
   const writer = createWriter(
     { insert_timeout_ms: 1_000, backoff_max_ms: 10 },
     {
       clickhouse: {
         insert: (each: Insert) => insert(each.bytes.flatMap((piece) => [...piece])),
+        async ping() {
+          if (!isAnswering()) throw timeout;
+        },
       },
       logger: createLogger('test', { level: 'silent' }),
       metrics: createWriterMetrics(new Registry()),
@@ -66,6 +70,21 @@ describe('the writer', () => {
     const rows = Array.from({ length: 50 }, (_, i) => i);
     await writer.write([block(rows)], never);
     expect(stored).toEqual(rows);
+  });
+
+  it('sends the same rows as one insert after a time-out of a server that answers nothing', async () => {
+    const sent: number[] = [];
+    let pings = 0;
+    const { writer, never } = createBench(
+      async (rows) => {
+        sent.push(rows.length);
+        if (sent.length < 4) throw timeout;
+      },
+      () => (pings += 1) % 2 === 0,
+    );
+    const rows = Array.from({ length: 50 }, (_, i) => i);
+    await writer.write([block(rows)], never);
+    expect(sent).toEqual([50, 50, 50, 50]);
   });
 
   it('sends a single row that takes too long again as it is', async () => {

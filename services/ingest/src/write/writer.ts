@@ -32,21 +32,20 @@ const INSERT_SETTINGS = {
 };
 const LOG_INTERVAL_MS = 5_000;
 
-/** TIMEOUT_EXCEEDED and MEMORY_LIMIT_EXCEEDED. */
+/** TIMEOUT_EXCEEDED and MEMORY_LIMIT_EXCEEDED: the server itself found so many rows too much. */
 const TOO_MUCH_CODES: readonly (number | null)[] = [159, 241];
-
-/** Whether fewer rows at once may succeed where so many did not. */
-function isTooMuch(error: unknown): boolean {
-  return (
-    error instanceof ClickHouseError &&
-    (error.code === 'clickhouse_timeout' || TOO_MUCH_CODES.includes(error.serverCode))
-  );
-}
+/**
+ * So many times in a row the server must have answered something else while an insert found no end:
+ * else it was the server that stood still, and fewer rows would not have helped.
+ */
+const TIMEOUTS_TOO_MUCH = 2;
+const PING_TIMEOUT_MS = 2_000;
+const PING_INTERVAL_MS = 500;
 
 export function createWriter(
   config: WriterConfig,
   deps: {
-    readonly clickhouse: Pick<ClickHouse, 'insert'>;
+    readonly clickhouse: Pick<ClickHouse, 'insert' | 'ping'>;
     readonly logger: Logger;
     readonly metrics: WriterMetrics;
   },
@@ -74,7 +73,24 @@ export function createWriter(
     metrics.rows.inc({ table: block.table }, block.rows);
   }
 
+  async function answers(signal: AbortSignal): Promise<boolean> {
+    try {
+      await clickhouse.ping({ timeoutMs: PING_TIMEOUT_MS, signal });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** An insert that is sent to a server that hangs is one more that it must read when it returns. */
+  async function untilItAnswers(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !(await answers(signal))) {
+      await delay(PING_INTERVAL_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
   async function insertUntilAcknowledged(block: TableBlock, signal: AbortSignal): Promise<void> {
+    let timeouts = 0;
     for (
       let backoffMs = BACKOFF_FIRST_MS;
       ;
@@ -89,7 +105,13 @@ export function createWriter(
         metrics.insertFailures.inc({ table: block.table, code });
         troubles.set(block.table, `${block.table}: ${messageOf(error)}`);
         if (signal.aborted) throw error;
-        const halves = isTooMuch(error) ? block.halves?.() : undefined;
+        const isTimeout = code === 'clickhouse_timeout';
+        const isAnswering = isTimeout && (await answers(signal));
+        timeouts = isAnswering ? timeouts + 1 : 0;
+        const isTooMuch =
+          timeouts >= TIMEOUTS_TOO_MUCH ||
+          (error instanceof ClickHouseError && TOO_MUCH_CODES.includes(error.serverCode));
+        const halves = isTooMuch ? block.halves?.() : undefined;
         if (halves !== undefined) {
           // The same rows in the same order, but in two inserts: else what takes too long once would
           // take too long for ever.
@@ -111,7 +133,8 @@ export function createWriter(
             'insert failed; the same rows are sent again',
           );
         }
-        await delay(backoffMs, undefined, { signal }).catch(() => undefined);
+        if (isTimeout && !isAnswering) await untilItAnswers(signal);
+        else await delay(backoffMs, undefined, { signal }).catch(() => undefined);
       }
     }
   }
