@@ -6,30 +6,35 @@ function at(
   watermarkMs: number | null,
   nextOffset: number | null,
   endOffset: bigint,
-): PartitionProgress {
-  return { partition: 0, watermarkMs, nextOffset, earliestOffset: 0n, endOffset };
+): Omit<PartitionProgress, 'partition'> {
+  return { watermarkMs, nextOffset, earliestOffset: 0n, endOffset };
+}
+
+function until(...partitions: Omit<PartitionProgress, 'partition'>[]): (number | undefined)[] {
+  const times = foldedUntilMs(partitions.map((each, partition) => ({ partition, ...each })));
+  return partitions.map((_, partition) => times.get(partition));
 }
 
 describe('foldedUntilMs', () => {
-  it('is where the newest partition stands when nothing is left to read', () => {
-    expect(foldedUntilMs([at(100, 5, 5n), at(900, 7, 7n), at(null, null, 0n)])).toBe(900);
+  it('is the time of the newest partition where nothing is left to read', () => {
+    expect(until(at(100, 5, 5n), at(900, 7, 7n), at(null, null, 0n))).toEqual([900, 900, 900]);
   });
 
-  it('is where the slowest partition stands while one lags', () => {
-    expect(foldedUntilMs([at(100, 4, 5n), at(900, 7, 7n), at(500, 1, 9n)])).toBe(100);
+  it('is the own time of a partition that lags or waits, and holds no other one back', () => {
+    expect(until(at(100, 4, 5n), at(900, 7, 7n), at(500, 1, 9n))).toEqual([100, 900, 500]);
   });
 
-  it('cannot be said while a partition with records has not been begun', () => {
-    expect(foldedUntilMs([at(900, 7, 7n), at(null, null, 3n)])).toBeNull();
+  it('cannot be said of a partition with records that has not been begun', () => {
+    expect(until(at(900, 7, 7n), at(null, null, 3n))).toEqual([900, undefined]);
   });
 
-  it('is not held back by a partition whose records Kafka has deleted', () => {
-    expect(foldedUntilMs([at(900, 7, 7n), { ...at(null, null, 3n), earliestOffset: 3n }])).toBe(
-      900,
-    );
+  it('is not held back by records that Kafka has deleted', () => {
+    const deleted = { ...at(null, null, 3n), earliestOffset: 3n };
+    expect(until(at(900, 7, 7n), deleted)).toEqual([900, 900]);
   });
 
   it('cannot be said before the first event', () => {
-    expect(foldedUntilMs([])).toBeNull();
+    expect(until(at(null, null, 0n))).toEqual([undefined]);
+    expect(until()).toEqual([]);
   });
 });

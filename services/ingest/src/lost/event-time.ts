@@ -10,20 +10,26 @@ export interface PartitionProgress {
 }
 
 /**
- * The time up to which everything has been folded, or null where that cannot be said.
+ * The time by which the sessions of each partition are judged; a partition of which it cannot be said
+ * is left out.
  *
- * It comes from the events alone, never from the clock: while a partition lags, the time stands where
- * that partition stands, and so a lagging ingest declares nothing lost. A partition without anything
- * left to read does not hold the others back, because a proxy that is gone sends nothing there.
+ * It comes from the events alone, never from the clock: where something is left to read, the time is
+ * that of what was read last, and so a lagging ingest declares nothing lost. A partition that lags or
+ * waits holds back its own sessions only. Where nothing is left to read, the time is that of the
+ * newest partition, because a proxy that is gone sends nothing.
  */
-export function foldedUntilMs(partitions: readonly PartitionProgress[]): number | null {
-  const lagging = partitions.filter(
-    ({ nextOffset, earliestOffset, endOffset }) =>
-      BigInt(nextOffset ?? 0) < endOffset && earliestOffset < endOffset,
+export function foldedUntilMs(
+  partitions: readonly PartitionProgress[],
+): ReadonlyMap<number, number> {
+  const newestMs = Math.max(...partitions.map(({ watermarkMs }) => watermarkMs ?? 0));
+  return new Map(
+    partitions.flatMap((each): [number, number][] => {
+      const untilMs = isAllRead(each) ? newestMs : each.watermarkMs;
+      return untilMs === null || untilMs <= 0 ? [] : [[each.partition, untilMs]];
+    }),
   );
-  if (lagging.some(({ watermarkMs }) => watermarkMs === null)) return null;
-  const limiting = lagging.length > 0 ? lagging : partitions;
-  const times = limiting.map(({ watermarkMs }) => watermarkMs).filter((ms) => ms !== null);
-  if (times.length === 0) return null;
-  return lagging.length > 0 ? Math.min(...times) : Math.max(...times);
+}
+
+function isAllRead({ nextOffset, earliestOffset, endOffset }: PartitionProgress): boolean {
+  return BigInt(nextOffset ?? 0) >= endOffset || earliestOffset >= endOffset;
 }

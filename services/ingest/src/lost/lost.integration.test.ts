@@ -1,6 +1,7 @@
 import { loadConfig } from '@sockscope/runtime';
 import { isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { murmur2 } from '@sockscope/runtime/kafka';
 import type { PartitionDescription } from '@sockscope/runtime/kafka';
 import '@sockscope/runtime/testing';
 import type { SessionEvent } from '@sockscope/schemas';
@@ -75,19 +76,36 @@ const lost = () =>
   );
 
 /**
+ * The events with ids that belong to a partition of two: the last digits of each are changed. Events
+ * that belong there already stay as they are.
+ */
+function placed<E extends SessionEvent>(partition: number, events: readonly E[]): E[] {
+  const ids = new Map<string, string>();
+  const idIn = (id: string) => {
+    for (let i = 0; ; i += 1) {
+      const candidate = i === 0 ? id : id.slice(0, -4) + i.toString(16).padStart(4, '0');
+      if ((murmur2(Buffer.from(candidate)) & 0x7fff_ffff) % 2 === partition) return candidate;
+    }
+  };
+  for (const { session_id } of events) ids.set(session_id, ids.get(session_id) ?? idIn(session_id));
+  return events.map((event) => ({ ...event, session_id: ids.get(event.session_id) ?? '' }));
+}
+
+/**
  * @param end offset at which the partition ends, where something is left to read.
  * @param slowMs how slow the clock is that the events are by; they are stored as soon as they occur.
  * @param storedMs when they are stored, where that is not at once.
  */
 async function store(
   partition: number,
-  events: readonly SessionEvent[],
+  anyEvents: readonly SessionEvent[],
   {
     end,
     slowMs = 0,
     storedMs,
   }: { readonly end?: bigint; readonly slowMs?: number; readonly storedMs?: number } = {},
 ): Promise<void> {
+  const events = placed(partition, anyEvents);
   const nextOffset = events.length;
   ends[partition] = end ?? BigInt(nextOffset);
   const newestMs = Math.max(...events.map((event) => Date.parse(event.occurred_at)));
@@ -133,7 +151,7 @@ const open = (startMs: number, more: { proxyId?: string; proxyEpoch?: number } =
 
 describe('lost sessions', () => {
   it('fail where nothing was heard of them for longer than heartbeats take, in every table', async () => {
-    const silent = open(BASE_MS);
+    const silent = placed(0, open(BASE_MS));
     await store(0, silent);
     await store(1, open(BASE_MS + 15 * MINUTE_MS, { proxyId: 'proxy-2' }));
     expect(await lost().search()).toBe(1);
@@ -165,6 +183,17 @@ describe('lost sessions', () => {
     await store(0, open(BASE_MS), { end: 500n });
     await store(1, open(BASE_MS + 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
     expect(await lost().search()).toBe(0);
+  });
+
+  it('fail in the other partitions while one of them waits', async () => {
+    await store(0, open(BASE_MS), { end: 500n });
+    await store(1, open(BASE_MS + 1));
+    await store(1, open(BASE_MS + 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    expect(await lost().search()).toBe(1);
+    const failed = (await rows('sessions')).filter(({ status }) => status === 'failed');
+    expect(failed.map(({ session_id }) => session_id)).toEqual([
+      placed(1, open(BASE_MS + 1))[0]?.session_id,
+    ]);
   });
 
   it('stay open where no later event says that time went on', async () => {
@@ -257,12 +286,10 @@ describe('lost sessions', () => {
   });
 
   it('are as they were before once they are heard of again, in the sums too', async () => {
-    const log = sessionLog({
-      random: seededRandom(1),
-      startMs: BASE_MS,
-      intervals: 3,
-      closed: true,
-    });
+    const log = placed(
+      0,
+      sessionLog({ random: seededRandom(1), startMs: BASE_MS, intervals: 3, closed: true }),
+    );
     await store(0, log.slice(0, 2));
     await store(1, open(BASE_MS + 70 * MINUTE_MS, { proxyId: 'proxy-2' }));
     const rollups = createRollups(loadConfig(rollupsConfig, {}), {

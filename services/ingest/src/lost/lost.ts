@@ -16,10 +16,12 @@ import type { Component, Logger } from '@sockscope/runtime';
 import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaAdmin } from '@sockscope/runtime/kafka';
+import { lostRowOf } from '@sockscope/schemas';
 import { z } from 'zod';
 import { SESSION_COLUMNS } from '../tables/columns.js';
 import type { LostConfig } from './config.js';
 import { foldedUntilMs } from './event-time.js';
+import { LOST_STATE } from './states.js';
 import type { LostMetrics } from './metrics.js';
 
 /** Sessions declared lost with one set of inserts. */
@@ -27,8 +29,8 @@ const CHUNK_MAX = 5_000;
 /** Sets of inserts in one search; what is left waits for the next. */
 const CHUNKS_MAX = 20;
 /**
- * While what has been folded ends longer ago than this, nothing is searched for: an old topic is read for
- * the first time, say, and what was heard of lately would be all that was stored since.
+ * While what has been folded of a partition ends longer ago than this, its sessions are not judged: an
+ * old topic is read for the first time, say, and what was heard of lately would be all that was stored.
  */
 const FAR_BEHIND_MS = 86_400_000;
 const COLUMN_NAMES = Object.keys(SESSION_COLUMNS);
@@ -38,9 +40,6 @@ const INSERT_SETTINGS = {
   // that is refused finds the same sessions again, for ever.
   max_partitions_per_insert_block: 0,
 };
-
-/** `state` in ingest_lost_sessions; the higher one wins. 2 is set by the rollups, see rollups.ts. */
-const STATE = { declared: 0, counted: 1 } as const;
 
 export interface LostSessions extends Component {
   /** One search, whether it is due or not. Resolves with the number of sessions declared lost. */
@@ -69,8 +68,15 @@ type Row = Readonly<Record<string, unknown>> & {
 interface HeardProcess {
   readonly proxy: string;
   readonly epoch: number;
-  /** Up to this time everything has been folded, by the clock of the process, milliseconds since 1970. */
-  readonly untilMs: number;
+  /** How slow its clock is at most. */
+  readonly slowMs: number;
+}
+
+/** By what time the sessions of which partitions are judged, milliseconds since 1970. */
+interface Times {
+  /** How many the topic has: a session's id is the key of its events, and decides its partition. */
+  readonly partitions: number;
+  readonly untilMs: ReadonlyMap<number, number>;
 }
 
 const sessionRow = z.looseObject({
@@ -91,7 +97,8 @@ export function createLostSessions(
   const { signal } = ending;
   let running: Promise<void> | null = null;
 
-  async function foldedUntil(): Promise<number | null> {
+  /** The partitions of the topic, and the times of those whose sessions can be judged. */
+  async function foldedUntil(): Promise<Times | null> {
     // The ends first: what lies below them when the offsets are read later has been folded.
     const topic = await deps.admin.describeTopic(deps.topic);
     if (topic === null) return null;
@@ -103,7 +110,7 @@ export function createLostSessions(
       signal,
     });
     const byPartition = new Map(stored.map((row) => [row.partition, row]));
-    return foldedUntilMs(
+    const untilMs = foldedUntilMs(
       topic.map(({ partition, earliestOffset, endOffset }) => {
         const row = byPartition.get(partition);
         return {
@@ -115,16 +122,20 @@ export function createLostSessions(
         };
       }),
     );
+    // What was heard of lately would be most of an old topic that is read for the first time.
+    const judged = new Map([...untilMs].filter(([, ms]) => now() - ms <= FAR_BEHIND_MS));
+    return judged.size === 0 ? null : { partitions: topic.length, untilMs: judged };
   }
 
   /** Proxies with open sessions that were silent for longer than any may be, by the time of all. */
-  async function silentProxies(untilMs: number): Promise<string[]> {
+  async function silentProxies({ untilMs }: Times): Promise<string[]> {
+    const newestMs = Math.max(...untilMs.values());
     const rows = await clickhouse.query({
       sql: `SELECT DISTINCT toString(proxy_id) AS proxy FROM sessions FINAL
         WHERE status = 'active' AND started_at < fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC')
           AND updated_at < fromUnixTimestamp64Milli({until_ms:Int64} - {after_ms:Int64}, 'UTC')`,
       params: {
-        until_ms: untilMs,
+        until_ms: newestMs,
         after_ms: Math.min(config.after_ms, config.replaced_after_ms),
       },
       row: z.object({ proxy: z.string() }),
@@ -136,53 +147,66 @@ export function createLostSessions(
   /**
    * Of which processes of these proxies something was stored since a heartbeat was due at the latest, and
    * how slow their clocks may be at most. What counts is when it was stored, because their clocks are what
-   * is in doubt; and not back from now, but from the time up to which everything has been folded: an
-   * ingest that was stopped for long would else have heard of nobody.
+   * is in doubt; and not back from now, but from the time of the partition that is furthest behind among
+   * those that are judged: an ingest that was stopped for long would else have heard of nobody.
    *
    * An event is stored after it occurred. So a clock is no slower than the event makes it look that was
    * longest on its way, and where it is right, that costs no more than this way took.
    */
-  async function heardLately(proxies: readonly string[], untilMs: number): Promise<HeardProcess[]> {
+  async function heardLately(
+    proxies: readonly string[],
+    { untilMs }: Times,
+  ): Promise<HeardProcess[]> {
     const rows = await clickhouse.query({
       sql: `SELECT toString(proxy_id) AS proxy, proxy_epoch AS epoch,
           max(toUnixTimestamp64Milli(ingested_at) - toUnixTimestamp64Milli(occurred_at)) AS slow_ms
         FROM session_events
         WHERE ingested_at > fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC') AND toString(proxy_id) IN {proxies:Array(String)}
         GROUP BY proxy, epoch`,
-      params: { since_ms: untilMs - config.after_ms, proxies },
+      params: { since_ms: Math.min(...untilMs.values()) - config.after_ms, proxies },
       row: z.object({ proxy: z.string(), epoch: int64, slow_ms: int64 }),
       signal,
     });
     return rows.map(({ proxy, epoch, slow_ms }) => ({
       proxy,
       epoch,
-      untilMs: untilMs - Math.max(0, slow_ms),
+      slowMs: Math.max(0, slow_ms),
     }));
   }
 
-  async function candidates(untilMs: number, heard: readonly HeardProcess[]): Promise<Row[]> {
+  /** Where several versions of the topic's size disagree about a session, its next event heals it. */
+  async function candidates(
+    { partitions, untilMs }: Times,
+    heard: readonly HeardProcess[],
+  ): Promise<Row[]> {
     const newest = newestOf(heard);
     return clickhouse.query({
-      sql: `SELECT ${COLUMN_NAMES.join(', ')} FROM sessions FINAL
-        WHERE status = 'active' AND started_at < fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC') AND (
-          updated_at < fromUnixTimestamp64Milli(
-            transform(concat(toString(proxy_id), '/', toString(proxy_epoch)), {processes:Array(String)}, {process_until_ms:Array(Int64)}, {until_ms:Int64})
-              - {after_ms:Int64}, 'UTC')
-          OR (proxy_epoch < transform(toString(proxy_id), {proxies:Array(String)}, {epochs:Array(UInt64)}, toUInt64(0))
-            AND updated_at < fromUnixTimestamp64Milli(
-              transform(toString(proxy_id), {proxies:Array(String)}, {proxy_until_ms:Array(Int64)}, {until_ms:Int64})
-                - {replaced_after_ms:Int64}, 'UTC')))
+      sql: `WITH
+          bitAnd(kafkaMurmurHash(toString(session_id)), 2147483647) % {partitions:UInt32} AS partition,
+          transform(partition, {judged:Array(UInt32)}, {until_ms:Array(Int64)}, toInt64(0)) AS until_ms,
+          transform(concat(toString(proxy_id), '/', toString(proxy_epoch)), {processes:Array(String)}, {slow_ms:Array(Int64)}, toInt64(0)) AS slow_ms,
+          transform(toString(proxy_id), {proxies:Array(String)}, {epochs:Array(UInt64)}, toUInt64(0)) AS newest_epoch,
+          transform(toString(proxy_id), {proxies:Array(String)}, {newest_slow_ms:Array(Int64)}, toInt64(0)) AS newest_slow_ms
+        SELECT ${COLUMN_NAMES.join(', ')} FROM sessions FINAL
+        WHERE status = 'active' AND started_at < fromUnixTimestamp64Milli({newest_ms:Int64}, 'UTC')
+          AND has({judged:Array(UInt32)}, partition) AND toUnixTimestamp64Milli(started_at) < until_ms AND (
+            toUnixTimestamp64Milli(updated_at) < until_ms - slow_ms - {after_ms:Int64}
+            OR (proxy_epoch < newest_epoch
+              AND toUnixTimestamp64Milli(updated_at) < until_ms - newest_slow_ms - {replaced_after_ms:Int64}))
         LIMIT {limit:UInt32}`,
       params: {
-        until_ms: untilMs,
+        partitions,
+        judged: [...untilMs.keys()],
+        until_ms: [...untilMs.values()],
+        newest_ms: Math.max(...untilMs.values()),
         after_ms: config.after_ms,
         replaced_after_ms: config.replaced_after_ms,
         limit: CHUNK_MAX,
         processes: heard.map(({ proxy, epoch }) => `${proxy}/${epoch}`),
-        process_until_ms: heard.map((process) => process.untilMs),
+        slow_ms: heard.map(({ slowMs }) => slowMs),
         proxies: newest.map(({ proxy }) => proxy),
         epochs: newest.map(({ epoch }) => epoch),
-        proxy_until_ms: newest.map((process) => process.untilMs),
+        newest_slow_ms: newest.map(({ slowMs }) => slowMs),
       },
       row: sessionRow,
       signal,
@@ -190,8 +214,8 @@ export function createLostSessions(
   }
 
   async function declare(rows: readonly Row[]): Promise<void> {
-    const lost = rows.map(asLost);
-    await list(lost, STATE.declared);
+    const lost = rows.map((row) => Object.assign({}, row, lostRowOf(row)));
+    await list(lost, LOST_STATE.declared);
     const cells = lost.map((row) => COLUMN_NAMES.map((name) => row[name]));
     await insert('sessions_by_user', COLUMN_NAMES, cells);
     await insert('sessions_by_destination', COLUMN_NAMES, cells);
@@ -208,7 +232,7 @@ export function createLostSessions(
       ['mark_id', 'hour'],
       [...hours].map((hour) => [markId, hour]),
     );
-    await list(lost, STATE.counted);
+    await list(lost, LOST_STATE.counted);
   }
 
   /** What an earlier search declared and did not get to count. */
@@ -216,7 +240,7 @@ export function createLostSessions(
     const rows = await clickhouse.query({
       sql: `SELECT session_id, started_at, ended_at, version FROM ingest_lost_sessions FINAL
         WHERE state = {declared:UInt8} LIMIT {limit:UInt32}`,
-      params: { declared: STATE.declared, limit: CHUNK_MAX },
+      params: { declared: LOST_STATE.declared, limit: CHUNK_MAX },
       row: z.object({
         session_id: z.string(),
         started_at: isoTime,
@@ -253,16 +277,15 @@ export function createLostSessions(
 
   async function search(): Promise<number> {
     await finishEarlier();
-    const untilMs = await foldedUntil();
-    if (untilMs === null || now() - untilMs > FAR_BEHIND_MS) return 0;
-    const proxies = await silentProxies(untilMs);
+    const times = await foldedUntil();
+    if (times === null) return 0;
+    const proxies = await silentProxies(times);
     if (proxies.length === 0) return 0;
-    const heard = await heardLately(proxies, untilMs);
+    const heard = await heardLately(proxies, times);
     let declared = 0;
     for (let chunk = 0; chunk < CHUNKS_MAX; chunk += 1) {
       // One after the other: a chunk that is declared is no candidate any more.
-
-      const rows = await candidates(untilMs, heard);
+      const rows = await candidates(times, heard);
       if (rows.length > 0) await declare(rows);
       declared += rows.length;
       metrics.declared.inc(rows.length);
@@ -313,18 +336,6 @@ interface LostEntry {
   readonly started_at: string;
   readonly ended_at: string;
   readonly version: number;
-}
-
-/** The row of a lost session, as `lostRowOf` of the schemas makes it: it ends where it was last heard of. */
-function asLost(row: Row): Row & LostEntry {
-  return {
-    ...row,
-    status: 'failed',
-    close_reason: 'lost',
-    ended_at: row.updated_at,
-    duration_ms: Math.max(0, Date.parse(row.updated_at) - Date.parse(row.started_at)),
-    version: row.seq * 2 + 1,
-  };
 }
 
 function hourOf(time: string): string {

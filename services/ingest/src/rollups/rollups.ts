@@ -19,6 +19,7 @@ import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
 import { weekOf as weekOfMs } from '@sockscope/schemas/sums';
 import { z } from 'zod';
+import { LOST_STATE } from '../lost/states.js';
 import type { RetentionConfig } from '../migrations/config.js';
 import type { RollupsConfig } from './config.js';
 import type { RollupMetrics } from './metrics.js';
@@ -53,8 +54,6 @@ const LOST_PAGE = 10_000;
 const LOST_PAGES_MAX = 20;
 /** Before every start of a session, milliseconds since 1970. */
 const BEFORE_ALL_MS = -1;
-/** `state` in ingest_lost_sessions, see lost.ts. */
-const OVERRIDDEN = 2;
 const LOST_CHECK_INTERVAL_MS = 60_000;
 
 export interface RoundResult {
@@ -212,9 +211,13 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
         sql: `SELECT session_id, toUnixTimestamp64Milli(started_at) AS started_ms,
             toUnixTimestamp64Milli(ended_at) AS ended_ms, version
           FROM ingest_lost_sessions FINAL
-          WHERE state < 2 AND started_at > fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC')
+          WHERE state < {overridden:UInt8} AND started_at > fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC')
           ORDER BY started_at LIMIT {limit:UInt32} WITH TIES`,
-        params: { after_ms: lostComparedMs, limit: LOST_PAGE },
+        params: {
+          overridden: LOST_STATE.overridden,
+          after_ms: lostComparedMs,
+          limit: LOST_PAGE,
+        },
         row: lostRow,
         ...call,
       });
@@ -250,7 +253,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
         toTimestamp(row.started_ms),
         toTimestamp(row.ended_ms),
         row.version,
-        OVERRIDDEN,
+        LOST_STATE.overridden,
       ]),
     );
   }
