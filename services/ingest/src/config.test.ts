@@ -17,4 +17,11 @@ describe('the configuration of ingest', () => {
       loadConfig(ingestConfig, { ...env, INGEST_INSERT_TIMEOUT: '9999ms' }),
     ).not.toThrow();
   });
+
+  it('refuses Replicated tables unless it is confirmed that nobody has run them', () => {
+    const env = { CLICKHOUSE_CLUSTER: 'c', CLICKHOUSE_CLUSTER_REPLICATED: 'true' };
+    expect(() => loadConfig(ingestConfig, env)).toThrow(/was never run/);
+    const confirmed = { ...env, CLICKHOUSE_CLUSTER_REPLICATED_NOT_RUN_YET: 'true' };
+    expect(loadConfig(ingestConfig, confirmed).tables.replicated).toBe(true);
+  });
 });

@@ -39,6 +39,14 @@ export const ingestConfig = z
         message: 'must be below consumer.session_timeout_ms',
       });
     }
+    if (config.tables.replicated && !config.tables.replicated_not_run_yet) {
+      ctx.addIssue({
+        code: 'custom',
+        path: ['tables', 'replicated'],
+        message:
+          'was never run: it rests on quorum inserts and sequential reads that ingest neither sends nor checks. Set CLICKHOUSE_CLUSTER_REPLICATED_NOT_RUN_YET to try it all the same',
+      });
+    }
   });
 
 export type IngestConfig = z.infer<typeof ingestConfig>;

@@ -35,9 +35,14 @@ export function registerMigrate(program: Command, config: () => MigrateConfig): 
           }
           if (statuses.some(({ state }) => state !== 'applied')) process.exitCode = 1;
         } else if (options.dryRun === true) {
-          for (const { of, sql } of await migrator.plan()) write(`-- ${of}\n${sql};\n`);
+          for (const { of, sql, note } of await migrator.plan()) {
+            write(note === undefined ? `-- ${of}` : `-- ${of}: ${note}`);
+            if (sql !== '') write(`${sql};`);
+            write('');
+          }
         } else {
           const steps = await migrator.migrate({
+            onNote: write,
             onStep: ({ of, sql }) => {
               write(`${of}: ${sql.split('\n', 1)[0] ?? ''}`);
             },

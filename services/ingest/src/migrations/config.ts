@@ -21,9 +21,14 @@ export const tablesConfig = z.object({
       env: 'CLICKHOUSE_CLUSTER',
       description: 'name of the cluster in remote_servers; empty: everything on one node',
     }),
-  replicated: flag().default(true).meta({
+  replicated: flag().default(false).meta({
     env: 'CLICKHOUSE_CLUSTER_REPLICATED',
-    description: 'cluster only: Replicated engines (need Keeper and the macros shard and replica)',
+    description:
+      'cluster only: Replicated engines (need Keeper and the macros shard and replica); see the next one',
+  }),
+  replicated_not_run_yet: flag().default(false).meta({
+    env: 'CLICKHOUSE_CLUSTER_REPLICATED_NOT_RUN_YET',
+    description: 'confirms Replicated engines, which nobody has run with this product yet',
   }),
   ddl: z.enum(['on_cluster', 'each_node']).default('on_cluster').meta({
     env: 'CLICKHOUSE_CLUSTER_DDL',

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { loadConfig } from '@sockscope/runtime';
-import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
+import { clickhouseConfig, createClickHouse, int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
@@ -127,6 +127,50 @@ describe('migrate', () => {
       { source: 'session_traffic_1m', days: 31, is_now: 1 },
       { source: 'session_traffic_1m', days: 90, is_now: 1 },
     ]);
+  });
+
+  it('deletes what is past a retention that is introduced, lowered, or set again after an import', async () => {
+    await migrator().migrate();
+    // Made by the version before: parts without any expiry.
+    const days = [1, 20, 33, 60, 100, 400];
+    for (const table of ['sessions', 'sessions_by_user', 'rollup_pairs_1h']) {
+      const time = table === 'rollup_pairs_1h' ? 'bucket' : 'started_at';
+      await admin.command({
+        sql: `INSERT INTO ${database}.${table} (${time}) SELECT now() - INTERVAL arrayJoin([${days.join(', ')}]) DAY`,
+        settings: { max_partitions_per_insert_block: 0 },
+      });
+    }
+    const left = async (table: string) => {
+      const [row] = await admin.query({
+        sql: `SELECT count() AS rows FROM ${database}.${table} FINAL`,
+        row: z.object({ rows: int64 }),
+      });
+      return row?.rows;
+    };
+    const keep = (sessionDays: number) => {
+      const sessions = sessionDays * 86_400_000;
+      return migrator({ ...defaults, retention: { ...defaults.retention, sessions } });
+    };
+    const plan = await keep(50).plan();
+    const told = plan.flatMap(({ note }) => (note === undefined ? [] : [note])).join('\n');
+    expect(told).toMatch(/sessions: partition \d{4}-\d\d-\d\d is past its 50 days: 1 rows/);
+    expect(await left('sessions')).toBe(days.length);
+
+    await keep(50).migrate();
+    await expect.poll(() => left('sessions')).toBe(3);
+    await expect.poll(() => left('sessions_by_user')).toBe(3);
+    await keep(25).migrate();
+    await expect.poll(() => left('sessions')).toBe(2);
+    await expect.poll(() => left('sessions_by_user')).toBe(2);
+    expect(await keep(25).migrate()).toEqual([]);
+
+    // The import: no retention, old rows, and back.
+    await keep(0).migrate();
+    await admin.command({
+      sql: `INSERT INTO ${database}.sessions_by_user (started_at) SELECT now() - INTERVAL 300 DAY`,
+    });
+    await keep(25).migrate();
+    await expect.poll(() => left('sessions_by_user')).toBe(2);
   });
 
   it('refuses to skip a file that was changed after it had been applied', async () => {

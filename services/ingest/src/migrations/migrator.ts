@@ -8,13 +8,15 @@ import type { Migration } from './files.js';
 import { onCluster, renderStatement, storageName, storageTable } from './layout.js';
 import type { Layout } from './layout.js';
 import { queryUserStatements } from './query-user.js';
+import { expirySettings, expirySteps } from './expiry.js';
 import { presentDays, retainedTables, retentionClause } from './retention.js';
+import type { RetainedTable } from './retention.js';
 
 const RECORDS = 'ingest_schema_migrations';
 const FORMER_RETENTION = 'ingest_former_retention';
 /** DDL of one statement; ON CLUSTER waits for every node. */
 const STATEMENT_TIMEOUT_MS = 300_000;
-/** An old TTL is not applied anew to the rows that are there: parts are dropped as they expire. */
+/** What is stored past a new retention goes by statements of its own, see expiry.ts. */
 const DDL_SETTINGS = { materialize_ttl_after_modify: 0, distributed_ddl_task_timeout: 240 };
 
 export interface AppliedMigration {
@@ -36,7 +38,10 @@ export interface MigrationStatus {
 export interface MigrationStep {
   /** `0001_sessions`, `retention`, `query user`. */
   readonly of: string;
+  /** Empty where there is only something to tell. */
   readonly sql: string;
+  /** What it does, where the statement does not say that. */
+  readonly note?: string;
 }
 
 export interface Migrator {
@@ -52,7 +57,11 @@ export interface Migrator {
    * @returns what was run.
    * @throws MigrationError
    */
-  migrate(options?: { onStep?: (step: MigrationStep) => void }): Promise<MigrationStep[]>;
+  migrate(options?: {
+    onStep?: (step: MigrationStep) => void;
+    /** Told before it is done: what is deleted, or why it waits. */
+    onNote?: (note: string) => void;
+  }): Promise<MigrationStep[]>;
 }
 
 export interface MigratorDeps {
@@ -62,6 +71,8 @@ export interface MigratorDeps {
   readonly database: string;
   /** In place of the files of this package. */
   readonly migrations?: readonly Migration[];
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
 }
 
 export function layoutOf(config: TablesConfig, database: string): Layout {
@@ -77,6 +88,7 @@ export function layoutOf(config: TablesConfig, database: string): Layout {
 
 export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrator {
   const { admin } = deps;
+  const now = deps.now ?? Date.now;
   const layout = layoutOf(config, deps.database);
   const records = storageTable(layout, RECORDS);
 
@@ -176,19 +188,42 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
 
   async function retentionSteps(): Promise<MigrationStep[]> {
     const tables = await admin.query({
-      sql: 'SELECT name, engine_full FROM system.tables WHERE database = {database:String}',
+      sql: 'SELECT name, engine_full, partition_key FROM system.tables WHERE database = {database:String}',
       params: { database: layout.database },
-      row: z.object({ name: z.string(), engine_full: z.string() }),
+      row: z.object({ name: z.string(), engine_full: z.string(), partition_key: z.string() }),
     });
-    const engines = new Map(tables.map((table) => [table.name, table.engine_full]));
-    return retainedTables(config.retention).flatMap((retained) => {
+    const found = new Map(tables.map((table) => [table.name, table]));
+    const steps: MigrationStep[] = [];
+    for (const retained of retainedTables(config.retention)) {
       // Before the first migration there is none: the plan shows what will be.
-      const engine = engines.get(storageName(layout, retained.table)) ?? '';
-      const clause = retentionClause(retained, engine);
-      if (clause === null) return [];
-      const sql = `ALTER TABLE ${storageTable(layout, retained.table)}${onCluster(layout)} ${clause}`;
-      return [...rememberRetention(retained.table, engine), { of: 'retention', sql }];
-    });
+      const table = found.get(storageName(layout, retained.table));
+      steps.push(
+        ...(await retentionOf(retained, table?.engine_full ?? '', table?.partition_key ?? '')),
+      );
+    }
+    return steps;
+  }
+
+  async function retentionOf(
+    retained: RetainedTable,
+    engine: string,
+    partitionKey: string,
+  ): Promise<MigrationStep[]> {
+    const alter = `ALTER TABLE ${storageTable(layout, retained.table)}${onCluster(layout)}`;
+    const clause = retentionClause(retained, engine);
+    const isThere = engine !== '' && retained.days > 0;
+    const settings = isThere ? expirySettings(partitionKey, engine) : null;
+    const expiry = await expirySteps(
+      retained,
+      { partitionKey, isChanged: clause !== null },
+      { clickhouse: admin, layout, nowMs: now() },
+    );
+    return [
+      ...(settings === null ? [] : [{ of: 'retention', sql: `${alter} ${settings}` }]),
+      ...(clause === null ? [] : rememberRetention(retained.table, engine)),
+      ...(clause === null ? [] : [{ of: 'retention', sql: `${alter} ${clause}` }]),
+      ...expiry.map((step) => ({ of: 'retention', ...step })),
+    ];
   }
 
   /**
@@ -264,7 +299,10 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
         for (const { of, sql } of renderMigration(migration)) await step(of, sql);
         await recordApplied(migration);
       }
-      for (const { of, sql } of await retentionSteps()) await step(of, sql);
+      for (const { of, sql, note } of await retentionSteps()) {
+        if (note !== undefined) options.onNote?.(note);
+        if (sql !== '') await step(of, sql);
+      }
       const shown = userSteps(true);
       for (const [index, { of, sql }] of userSteps(false).entries()) {
         await step(of, sql, shown[index]?.sql);

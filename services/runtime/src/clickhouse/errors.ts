@@ -76,6 +76,11 @@ const RETRYABLE_SERVER_CODES: ReadonlySet<number> = new Set([
   1002, // UNKNOWN_EXCEPTION
 ]);
 
+/** The server lacks a setting that our answers rest on. */
+export const UNKNOWN_SETTING = 115;
+/** The first version whose FINAL with indexes is exact by default (`use_skip_indexes_if_final_exact_mode`). */
+const CLICKHOUSE_MIN_VERSION = '25.6';
+
 /** Whether an exception of the server may go away by itself. */
 export function isRetryableServerCode(code: number): boolean {
   return RETRYABLE_SERVER_CODES.has(code);
@@ -101,6 +106,13 @@ export function clickHouseErrorOf(
     });
   }
   const serverCode = serverCodeOf(cause);
+  if (serverCode === UNKNOWN_SETTING) {
+    return new ClickHouseError(
+      'clickhouse_server',
+      `${what}: this ClickHouse is too old. ${CLICKHOUSE_MIN_VERSION} is the oldest that works: ${messageOf(cause)}`,
+      { retryable: false, serverCode, cause },
+    );
+  }
   if (serverCode !== null) {
     return new ClickHouseError('clickhouse_server', `${what}: ${messageOf(cause)}`, {
       retryable: isRetryableServerCode(serverCode),
