@@ -27,6 +27,28 @@ export const sessionsPageExample = { items: [sessionExample], next_cursor: null 
 
 const rates = { bytes_sent_per_second: 61, bytes_received_per_second: 30_804 };
 
+export const sessionsAtPageExample = {
+  at: '2026-01-31T12:00:10.000Z',
+  items: [{ ...sessionExample, counters: 'event', ...rates }],
+  next_cursor: null,
+  total: 1,
+  ...rates,
+  ranking: 'exact',
+} as const;
+
+export const playbackExample = {
+  step_ms: 60_000,
+  frames: [
+    {
+      at: '2026-01-31T12:00:10.000Z',
+      open: 1,
+      ...rates,
+      items: [{ session_id: sessionExample.session_id, ...rates }],
+    },
+  ],
+  sessions: [sessionExample],
+};
+
 export const activeSessionExample = { ...openSession, ...rates, rate_window_ms: 30_000 };
 
 export const activeSessionsPageExample = {

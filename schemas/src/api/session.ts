@@ -10,16 +10,32 @@ import { wireTime } from '../events/values.js';
 import {
   activeSessionExample,
   activeSessionsPageExample,
+  playbackExample,
   sessionExample,
+  sessionsAtPageExample,
   sessionsPageExample,
   timelineExample,
 } from './examples.js';
 import { formatParam } from './export.js';
 import { checkFilters, filterParams } from './filters.js';
+import { moment } from './moment.js';
 import { figures } from './measures.js';
-import { checkRange, cursor, flag, openRangeParams, optionalPageSize, pageSize } from './values.js';
+import {
+  checkRange,
+  cursor,
+  flag,
+  openRangeParams,
+  optionalPageSize,
+  pageSize,
+  timeZone,
+  whole,
+} from './values.js';
 
-export const SESSION_SORTS = ['started_at', 'ended_at', 'duration_ms', 'bytes'] as const;
+export const SESSION_SORTS = ['started_at', 'ended_at', 'duration_ms', 'bytes', 'rate'] as const;
+export type SessionSort = (typeof SESSION_SORTS)[number];
+/** Those of what was open at a time. */
+export const OPEN_AT_SORTS = ['started_at', 'bytes', 'rate'] as const;
+export type OpenAtSort = (typeof OPEN_AT_SORTS)[number];
 export const SORT_ORDERS = ['desc', 'asc'] as const;
 
 /** Which sessions a range means. */
@@ -44,15 +60,45 @@ const fieldNames = z
   .describe('only these fields of each session, with commas between; default: all')
   .meta({ examples: ['session_id,user,dest_host,bytes_sent'] });
 
+/** The problems of `at` beside what is asked of a range, and of orders that only one of both has. */
+function checkAt(
+  query: Readonly<Record<string, unknown>> & { readonly sort: SessionSort },
+  ctx: z.core.$RefinementCtx,
+): void {
+  const refuse = (name: string, message: string) => {
+    ctx.addIssue({ code: 'custom', path: [name], message });
+  };
+  if (query['at'] === undefined) {
+    if (query.sort === 'rate') refuse('sort', 'rate needs at');
+    return;
+  }
+  for (const name of ['from', 'to', 'period', 'totals', 'format']) {
+    if (query[name] !== undefined) refuse(name, 'cannot stand beside at');
+  }
+  if (query['in'] !== 'started') refuse('in', 'cannot stand beside at');
+  if (!OPEN_AT_SORTS.some((sort) => sort === query.sort)) {
+    refuse('sort', `beside at it is one of ${OPEN_AT_SORTS.join(', ')}`);
+  }
+  if (query.sort === 'bytes' && query['order'] === 'asc') {
+    refuse('order', 'bytes at a time are ranked from the most on');
+  }
+}
+
 export const sessionsQuery = z
   .strictObject({
     ...openRangeParams,
+    at: moment
+      .optional()
+      .describe('what was open at this time, in place of a range; with counters as of then'),
     in: z
       .enum(SESSIONS_IN)
       .default('started')
       .describe('sessions that started in the range, ended in it, or were open at any time in it'),
     ...filterParams,
-    sort: z.enum(SESSION_SORTS).default('started_at'),
+    sort: z
+      .enum(SESSION_SORTS)
+      .default('started_at')
+      .describe('rate only with `at`; ended_at and duration_ms only without'),
     order: z.enum(SORT_ORDERS).default('desc'),
     limit: optionalPageSize,
     cursor: cursor.optional(),
@@ -61,7 +107,8 @@ export const sessionsQuery = z
     ...formatParam,
   })
   .superRefine(checkRange)
-  .superRefine(checkFilters);
+  .superRefine(checkFilters)
+  .superRefine(checkAt);
 export type SessionsQuery = z.infer<typeof sessionsQuery>;
 
 type Answer<N extends FieldName> = (typeof FIELDS)[N]['value']['answer'];
@@ -101,6 +148,108 @@ export const session = z
 export type Session = z.infer<typeof session>;
 
 const nextCursor = z.string().nullable().describe('the next page, null after the last one');
+
+/** Where the counters of a past moment come from. Nothing is interpolated. */
+export const COUNTER_SOURCES = ['event', 'minute', 'none'] as const;
+export type CounterSource = (typeof COUNTER_SOURCES)[number];
+
+const pastRate = z
+  .number()
+  .nonnegative()
+  .describe('bytes per second, over the UTC minute that the time lies in');
+
+/** A session as it was at a time. */
+export const sessionAt = session
+  .partial()
+  .extend(
+    Object.fromEntries(
+      Object.keys(counters.shape).map((name) => [
+        name,
+        counter.nullable().describe('as of that time; null where `counters` is none').optional(),
+      ]),
+    ) as {
+      readonly [K in keyof typeof counters.shape]: z.ZodOptional<z.ZodNullable<typeof counter>>;
+    },
+  )
+  .extend({
+    counters: z
+      .enum(COUNTER_SOURCES)
+      .describe(
+        'event: of the last event at or before the time; minute: of the whole minutes before it; none: no longer kept',
+      ),
+    bytes_sent_per_second: pastRate,
+    bytes_received_per_second: pastRate,
+  })
+  .meta({ id: 'SessionAt' });
+export type SessionAt = z.infer<typeof sessionAt>;
+
+export const sessionsAtPage = z
+  .object({
+    at: wireTime.describe('the time'),
+    items: z
+      .array(sessionAt)
+      .describe('what was open then. All fields but counters and rates are as of today'),
+    next_cursor: nextCursor,
+    total: counter.describe('sessions that were open then and pass'),
+    bytes_sent_per_second: pastRate.describe('of all of them, over that minute'),
+    bytes_received_per_second: pastRate.describe('of all of them, over that minute'),
+    ranking: z
+      .enum(['exact', 'bounded'])
+      .describe('bounded: by bytes only the sessions with the most bytes today were ranked'),
+  })
+  .meta({ id: 'SessionsAtPage', examples: [sessionsAtPageExample] });
+export type SessionsAtPage = z.infer<typeof sessionsAtPage>;
+
+/** Frames of one request. */
+export const PLAYBACK_FRAMES_MAX = 120;
+const PLAYBACK_STEP_MAX_SECONDS = 86_400;
+
+/** Past moments, one after the other. */
+export const playbackQuery = z
+  .strictObject({
+    from: moment.default({ kind: 'now', steps: [{ kind: 'back', count: 1, unit: 'h' }] }),
+    to: moment.default({ kind: 'now', steps: [] }).describe('excluded'),
+    time_zone: timeZone.default('UTC'),
+    step: z
+      .string()
+      .regex(/^[1-9]\d{0,4}[smh]$/, 'must be a duration such as 10s, 1m or 1h')
+      .transform((text) => {
+        const units = { s: 1, m: 60, h: 3_600 } as const;
+        return Number(text.slice(0, -1)) * units[text.slice(-1) as keyof typeof units] * 1_000;
+      })
+      .refine((ms) => ms <= PLAYBACK_STEP_MAX_SECONDS * 1_000, 'must be at most a day')
+      .default(60_000)
+      .describe(`from one frame to the next; at most ${PLAYBACK_FRAMES_MAX} frames a request`),
+    ...filterParams,
+    limit: whole(1, 200).default(25).describe('sessions of a frame, those that moved most'),
+  })
+  .superRefine(checkFilters);
+export type PlaybackQuery = z.infer<typeof playbackQuery>;
+
+export const playback = z
+  .object({
+    step_ms: counter,
+    frames: z.array(
+      z.object({
+        at: wireTime,
+        open: counter.describe('sessions that were open then and pass'),
+        bytes_sent_per_second: pastRate,
+        bytes_received_per_second: pastRate,
+        items: z
+          .array(
+            z.object({
+              session_id: sessionId,
+              bytes_sent_per_second: pastRate,
+              bytes_received_per_second: pastRate,
+            }),
+          )
+          .describe('the sessions that moved most in that minute'),
+      }),
+    ),
+    sessions: z.array(session).describe('each session that a frame names, as of today'),
+  })
+  .meta({ id: 'Playback', examples: [playbackExample] });
+export type Playback = z.infer<typeof playback>;
 
 /** A session with only the fields that were asked for. */
 const someFields = session.partial().meta({ id: 'SessionFields' });

@@ -37,6 +37,8 @@ afterAll(async () => {
 const RANGE = `from=${new Date(NOW_MS - DAY_MS).toISOString()}&to=${new Date(NOW_MS + DAY_MS).toISOString()}`;
 const PATHS = [
   '/sessions?limit=1000',
+  `/sessions?limit=1000&at=${NOW_MS}`,
+  '/sessions/playback?limit=200&step=2m',
   '/sessions/active?limit=1000',
   '/sessions?format=ndjson',
   '/sessions?format=csv',

@@ -7,6 +7,7 @@ import { serveProfiles } from './profile/profile.js';
 import { serveActiveSessions } from './sessions/active.js';
 import { serveSessionEvents } from './sessions/events.js';
 import type { PageDeps } from './sessions/page.js';
+import { servePlayback } from './sessions/playback.js';
 import { serveSession } from './sessions/session.js';
 import type { SessionDeps } from './sessions/session.js';
 import { serveSessions } from './sessions/sessions.js';
@@ -20,6 +21,7 @@ export type QuestionsDeps = QuestionDeps & SumsDeps & PageDeps & SessionDeps & E
 export function serveQuestions(app: FastifyInstance, deps: QuestionsDeps): void {
   serveSessions(app, deps);
   serveActiveSessions(app, deps);
+  servePlayback(app, deps);
   serveSession(app, deps);
   serveSessionEvents(app, deps);
   serveStats(app, deps);

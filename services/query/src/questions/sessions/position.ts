@@ -1,8 +1,7 @@
 import { sessionId, sessionStartMs } from '@sockscope/schemas';
-import type { SessionsQuery } from '@sockscope/schemas/api';
 import { z } from 'zod';
 import type { SessionRecord } from '../../sql/fields.js';
-import type { PagePosition } from '../../sql/sessions.js';
+import type { PagePosition, SessionSort } from '../../sql/sessions.js';
 import type { OpenSpan } from '../../time/range.js';
 import { decodeCursor, encodeCursor } from '../cursor.js';
 
@@ -36,7 +35,7 @@ export function positionOf(
     | 'bytes_sent'
     | 'bytes_received'
   >,
-  sort: SessionsQuery['sort'],
+  sort: SessionSort,
 ): PagePosition {
   return {
     value: sortValueOf(row, sort),
@@ -46,10 +45,7 @@ export function positionOf(
 }
 
 /** What ClickHouse sorts by: see sortKeys. */
-function sortValueOf(
-  row: Parameters<typeof positionOf>[0],
-  sort: SessionsQuery['sort'],
-): number | null {
+function sortValueOf(row: Parameters<typeof positionOf>[0], sort: SessionSort): number | null {
   switch (sort) {
     case 'started_at':
       return null;

@@ -1,6 +1,13 @@
-import { API_LIMITS, noParams, sessionsPage, sessionsQuery } from '@sockscope/schemas/api';
-import type { Session, SessionsPage, SessionsQuery } from '@sockscope/schemas/api';
+import {
+  API_LIMITS,
+  noParams,
+  sessionsAtPage,
+  sessionsPage,
+  sessionsQuery,
+} from '@sockscope/schemas/api';
+import type { Session, SessionsAtPage, SessionsPage, SessionsQuery } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
 import type { ExportDeps } from '../../export/export.js';
 import { sendExport } from '../../export/export.js';
 import { exportFormatOf } from '../../export/negotiate.js';
@@ -14,22 +21,28 @@ import { exportSessions } from '../../sql/exports.js';
 import { allOf } from '../../sql/query.js';
 import type { Condition } from '../../sql/query.js';
 import { sessionsIn, sessionTotalsQuery, startedWithin } from '../../sql/sessions.js';
+import type { SessionSort } from '../../sql/sessions.js';
 import { openRangeOf } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
+import { sessionsAt, shownAt } from './at.js';
+import type { AtDeps } from './at.js';
 import { pageRows, startsOf } from './page.js';
 import type { PageDeps, PageOf } from './page.js';
 import { positionOf, readCursor, writeCursor } from './position.js';
 
+/** Only a page of a time has `at`: it is the first to be tried. */
+const sessionsAnswer = z.union([sessionsAtPage, sessionsPage]);
+
 /** `GET /sessions`: history, page by page. */
 export function serveSessions(
   app: FastifyInstance,
-  deps: QuestionDeps & PageDeps & ExportDeps,
+  deps: QuestionDeps & PageDeps & ExportDeps & AtDeps,
 ): void {
   const { store } = deps;
   serve(app, deps, {
     path: '/sessions',
     operationId: 'listSessions',
-    summary: 'Sessions that started, ended or were open in a range, the newest first',
+    summary: 'Sessions that started, ended or were open in a range or at a time',
     tag: 'sessions',
     scope: 'read',
     // Another order than that of the table means to read the whole range.
@@ -37,9 +50,10 @@ export function serveSessions(
       query.sort === 'started_at' && query.totals !== true ? 'light' : 'heavy',
     params: noParams,
     query: sessionsQuery,
-    answer: sessionsPage,
+    answer: sessionsAnswer,
     other: ({ query }, context) => maybeExport(deps, query, context),
     async ask({ query }, context) {
+      if (query.at !== undefined) return sessionsAt(deps, query, context);
       const binding = bindingOf('sessions', query);
       const cursor = query.cursor === undefined ? null : readCursor(binding, query.cursor);
       const filters = await visibleFilters(store, query, context);
@@ -47,7 +61,7 @@ export function serveSessions(
         in: query.in,
         range: cursor?.range ?? openRangeOf(query, context.nowMs),
         filters,
-        sort: query.sort,
+        sort: sortOfRange(query),
         order: query.order,
         position: cursor?.position ?? null,
         limit: query.limit ?? API_LIMITS.page_size_default,
@@ -64,13 +78,18 @@ export function serveSessions(
         totals,
         next:
           rows.length > page.limit && last !== undefined
-            ? writeCursor(binding, { position: positionOf(last, query.sort), range: page.range })
+            ? writeCursor(binding, { position: positionOf(last, page.sort), range: page.range })
             : null,
       };
     },
-    closed: (_asked, { range, items }, nowMs) =>
-      isClosed(range.toMs ?? undefined, nowMs) && items.every((item) => item.status !== 'active'),
-    present: ({ items, totals, next }, presenter, { query }): SessionsPage => {
+    closed: (_asked, found, nowMs) =>
+      'atMs' in found
+        ? isClosed(found.atMs, nowMs) && found.items.every(({ row }) => row.status !== 'active')
+        : isClosed(found.range.toMs ?? undefined, nowMs) &&
+          found.items.every((item) => item.status !== 'active'),
+    present: (found, presenter, { query }): SessionsPage | SessionsAtPage => {
+      if ('atMs' in found) return shownAt(found, presenter, query.fields);
+      const { items, totals, next } = found;
       const sums = totals?.[0];
       return {
         items: items.map((item) => picked(presenter.session<Session>(item), query.fields)),
@@ -96,7 +115,7 @@ async function maybeExport(
       {
         table: sessionsTableOf(filters),
         filter: whereOf({ in: query.in, range, filters }),
-        sort: query.sort,
+        sort: sortOfRange(query),
         order: query.order,
         limit: query.limit ?? null,
         fields: query.fields ?? null,
@@ -105,6 +124,11 @@ async function maybeExport(
     );
   });
   return true;
+}
+
+/** The parameters were checked: a rate belongs to a time. */
+function sortOfRange({ sort }: SessionsQuery): SessionSort {
+  return sort === 'rate' ? 'started_at' : sort;
 }
 
 function totalsOf(page: PageOf) {
