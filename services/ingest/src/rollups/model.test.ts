@@ -1,0 +1,115 @@
+import { seededRandom } from '@sockscope/schemas/testing';
+import { describe, expect, it } from 'vitest';
+import { copyOf, initial, isOver, movesOf, verdict } from './model.js';
+import type { Rules, Scenario, State } from './model.js';
+import { ROUND } from './round.js';
+
+const RULES: Rules = { order: ROUND, counts: 'at_least_finished', zeros: false };
+/** A session fails, is heard of again, and fails. */
+const FORTH_AND_BACK = [
+  [1, 0],
+  [0, 1],
+  [1, 0],
+];
+
+/** Every state that can be reached, each looked at once. @returns what is wrong with the first wrong end. */
+function enumerate(
+  scenario: Scenario,
+  rules: Rules,
+): { states: number; ends: number; wrong: string | null } {
+  const moves = movesOf(scenario, rules);
+  const seen = new Set<string>();
+  const open: State[] = [initial(scenario)];
+  let ends = 0;
+  for (let state = open.pop(); state !== undefined; state = open.pop()) {
+    if (isOver(state, scenario)) {
+      ends += 1;
+      const wrong = verdict(state, scenario, rules);
+      if (wrong !== null) return { states: seen.size, ends, wrong };
+    }
+    for (const move of moves) {
+      const next = copyOf(state);
+      if (!move(next)) continue;
+      const key = JSON.stringify(next);
+      if (seen.has(key)) continue;
+      seen.add(key);
+      open.push(next);
+    }
+  }
+  return { states: seen.size, ends, wrong: null };
+}
+
+const TWO_HOURS: Scenario = { programs: [['hour'], ['hour']], states: FORTH_AND_BACK, killsMax: 2 };
+const HOURS_AND_DAYS: Scenario = {
+  programs: [['hour', 'day'], ['day']],
+  states: FORTH_AND_BACK,
+  killsMax: 1,
+};
+
+describe('rounds of sums', () => {
+  it('two rounds of an hour at once are never wrong, killed anywhere while the state goes forth and back', () => {
+    const { ends, wrong } = enumerate(TWO_HOURS, RULES);
+    expect(wrong).toBeNull();
+    expect(ends).toBeGreaterThan(1_000);
+  });
+
+  it('rounds of an hour and of its day at once are never wrong', () => {
+    const { ends, wrong } = enumerate(HOURS_AND_DAYS, RULES);
+    expect(wrong).toBeNull();
+    expect(ends).toBeGreaterThan(1_000);
+  });
+
+  const swapped = (one: (typeof ROUND)[number], other: (typeof ROUND)[number]) =>
+    ROUND.map((step) => (step === one ? other : step === other ? one : step));
+
+  it.each<[string, Scenario, Partial<Rules>]>([
+    ['only rows equal to the finished version count', TWO_HOURS, { counts: 'equal_to_finished' }],
+    ['the highest version counts whether it is finished or not', TWO_HOURS, { counts: 'highest' }],
+    [
+      'the highest version counts and gone keys become zeros',
+      TWO_HOURS,
+      { counts: 'highest', zeros: true },
+    ],
+    [
+      'the version is drawn before the marks are read',
+      TWO_HOURS,
+      { order: swapped('read_marks', 'draw_version') },
+    ],
+    [
+      'marks are settled before the version is finished',
+      TWO_HOURS,
+      { order: swapped('finish', 'settle') },
+    ],
+    [
+      'marks are settled before the day is marked',
+      HOURS_AND_DAYS,
+      { order: swapped('mark_coarser', 'settle') },
+    ],
+  ])('are found to be wrong by this model if %s', (_, scenario, broken) => {
+    expect(enumerate(scenario, { ...RULES, ...broken }).wrong).not.toBeNull();
+  });
+
+  it('three workers over hours and days are never wrong in random interleavings', () => {
+    const scenario: Scenario = {
+      programs: [
+        ['hour', 'day', 'hour'],
+        ['hour', 'day'],
+        ['day', 'hour', 'day'],
+      ],
+      states: [...FORTH_AND_BACK, [0, 0], [1, 1]],
+      killsMax: 2,
+    };
+    const moves = movesOf(scenario, RULES);
+    const random = seededRandom(1);
+    for (let sample = 0; sample < 20_000; sample += 1) {
+      const state = initial(scenario);
+      while (!isOver(state, scenario)) {
+        // Kills are the last ones: rarely, or hardly a round would end.
+        const among = random() < 0.02 ? moves.length : moves.length - scenario.programs.length;
+        moves[Math.floor(random() * among)]?.(state);
+      }
+      const wrong = verdict(state, scenario, RULES);
+      if (wrong !== null) expect.fail(`sample ${sample}: ${wrong}`);
+    }
+  });
+});

@@ -1,0 +1,270 @@
+/**
+ * A model of rounds that run at once, for its test: the smallest thing in which the rollups could go
+ * wrong. One session moves between two keys and back; an hour is summed from it, and a day from the hour.
+ */
+import type { RoundStep } from './round.js';
+
+export type Level = 'hour' | 'day';
+/** What the exact tables say of each key, after so many changes. */
+type Values = readonly number[];
+
+/** What may be changed to show that the model notices. */
+export interface Rules {
+  readonly order: readonly RoundStep[];
+  /** Which rows count. */
+  readonly counts: 'at_least_finished' | 'equal_to_finished' | 'highest';
+  /** Whether a key that is gone is inserted as zero. */
+  readonly zeros: boolean;
+}
+
+export interface Scenario {
+  /** What each worker does, one bucket after the other. */
+  readonly programs: readonly (readonly Level[])[];
+  /** The exact values by key, one state after the other. */
+  readonly states: readonly Values[];
+  /** Kills at any time. */
+  readonly killsMax: number;
+}
+
+interface Bucket {
+  /** By key: version and value of the row with the highest version. */
+  rows: (readonly [version: number, value: number])[];
+  /** By writer. */
+  changed: number[];
+  summed: number[];
+  finished: number;
+  drawn: number;
+}
+
+interface Worker {
+  readonly program: readonly Level[];
+  /** Position in the program. */
+  at: number;
+  /** Position in the order; a round that inserts waits there until its rows have landed. */
+  step: number;
+  isAlive: boolean;
+  hasRead: boolean;
+  /** Changed through, by writer, as the round read it. */
+  seen: readonly number[];
+  version: number;
+  marksSent: number;
+}
+
+interface Late {
+  readonly worker: number;
+  readonly level: Level;
+  readonly key: number;
+  readonly version: number;
+  readonly value: number;
+}
+
+export interface State {
+  hour: Bucket;
+  day: Bucket;
+  workers: Worker[];
+  /** Rows that the server has read and not inserted yet. It goes on when the worker is dead. */
+  late: Late[];
+  /** Changes whose rows are stored. */
+  changed: number;
+  /** Changes whose marks are stored, as bits. */
+  marked: number;
+  kills: number;
+}
+
+const createWorker = (program: readonly Level[]): Worker => ({
+  program,
+  at: 0,
+  step: 0,
+  isAlive: true,
+  hasRead: false,
+  seen: [],
+  version: 0,
+  marksSent: 0,
+});
+
+export function initial({ programs, states }: Scenario): State {
+  const keys = states[0]?.length ?? 0;
+  // Every worker is a writer, and so is every change; two more workers come in the end.
+  const writers = programs.length + 2 + states.length - 1;
+  const bucket = (): Bucket => ({
+    rows: Array.from({ length: keys }, () => [0, 0] as const),
+    changed: Array.from({ length: writers }, () => 0),
+    summed: Array.from({ length: writers }, () => 0),
+    finished: 0,
+    drawn: 0,
+  });
+  return {
+    hour: bucket(),
+    day: bucket(),
+    workers: programs.map(createWorker),
+    late: [],
+    changed: 0,
+    marked: 0,
+    kills: 0,
+  };
+}
+
+export function copyOf(state: State): State {
+  const bucket = (of: Bucket): Bucket => ({
+    ...of,
+    rows: [...of.rows],
+    changed: [...of.changed],
+    summed: [...of.summed],
+  });
+  return {
+    ...state,
+    hour: bucket(state.hour),
+    day: bucket(state.day),
+    workers: state.workers.map((worker) => ({ ...worker })),
+    late: [...state.late],
+  };
+}
+
+/** What a query reads of a bucket, by key. */
+function readSums(bucket: Bucket, { counts }: Rules): number[] {
+  return bucket.rows.map(([version, value]) => {
+    const does =
+      counts === 'highest' ||
+      (counts === 'equal_to_finished' ? version === bucket.finished : version >= bucket.finished);
+    return does ? value : 0;
+  });
+}
+
+function land(state: State, { level, key, version, value }: Late): void {
+  const { rows } = state[level];
+  const row = rows[key];
+  // Of two rows with one key the higher version stays.
+  if (row !== undefined && version > row[0]) rows[key] = [version, value];
+}
+
+/** One step of a worker. @returns whether it is able to make one. */
+function advance(state: State, index: number, scenario: Scenario, rules: Rules): boolean {
+  const worker = state.workers[index];
+  const level = worker?.program[worker.at];
+  if (worker === undefined || level === undefined || !worker.isAlive) return false;
+  const bucket = state[level];
+  switch (rules.order[worker.step]) {
+    case 'read_marks':
+      worker.seen = [...bucket.changed];
+      break;
+    case 'draw_version':
+      bucket.drawn += 1;
+      worker.version = bucket.drawn;
+      break;
+    case 'insert_sums':
+      if (!worker.hasRead) {
+        worker.hasRead = true;
+        const truth =
+          level === 'hour' ? scenario.states[state.changed] : readSums(state.hour, rules);
+        for (const [key, value] of (truth ?? []).entries()) {
+          const wasThere = bucket.rows[key]?.[1] !== 0;
+          if (value !== 0 || (rules.zeros && wasThere)) {
+            state.late.push({ worker: index, level, key, version: worker.version, value });
+          }
+        }
+        return true;
+      }
+      if (state.late.some((row) => row.worker === index)) return false;
+      worker.hasRead = false;
+      break;
+    case 'finish':
+      bucket.finished = Math.max(bucket.finished, worker.version);
+      break;
+    case 'mark_coarser':
+      worker.marksSent += 1;
+      if (level === 'hour')
+        state.day.changed[scenario.states.length - 1 + index] = worker.marksSent;
+      break;
+    case 'settle':
+      bucket.summed = bucket.summed.map((through, i) => Math.max(through, worker.seen[i] ?? 0));
+      break;
+    case undefined:
+      return false;
+  }
+  worker.step += 1;
+  if (worker.step === rules.order.length) {
+    Object.assign(worker, { at: worker.at + 1, step: 0, seen: [], version: 0 });
+  }
+  return true;
+}
+
+/** Changes a state, or returns false where it cannot. */
+export type Move = (state: State) => boolean;
+
+/** Everything that may happen next. */
+export function movesOf(scenario: Scenario, rules: Rules): Move[] {
+  const workers = scenario.programs.map((_, i) => i);
+  const changes = scenario.states.slice(1).map((_, i) => i);
+  const keys = scenario.states[0]?.length ?? 0;
+  return [
+    ...workers.map(
+      (i): Move =>
+        (state) =>
+          advance(state, i, scenario, rules),
+    ),
+    // Rows land one by one, in any order.
+    ...Array.from({ length: workers.length * keys }, (_, i): Move => (state) => {
+      const [row] = state.late.splice(i, 1);
+      if (row === undefined) return false;
+      land(state, row);
+      return true;
+    }),
+    (state) => {
+      if (state.changed === changes.length) return false;
+      state.changed += 1;
+      return true;
+    },
+    // A change's mark comes after its rows; however late, because a batch is delivered again until it came.
+    ...changes.map((i): Move => (state) => {
+      if (state.changed <= i || (state.marked & (1 << i)) !== 0) return false;
+      state.marked |= 1 << i;
+      state.hour.changed[i] = 1;
+      return true;
+    }),
+    ...workers.map((i): Move => (state) => {
+      const worker = state.workers[i];
+      if (worker === undefined || state.kills === scenario.killsMax) return false;
+      if (!worker.isAlive || worker.at === worker.program.length) return false;
+      worker.isAlive = false;
+      state.kills += 1;
+      return true;
+    }),
+  ];
+}
+
+export function isOver(state: State, { states }: Scenario): boolean {
+  return (
+    state.changed === states.length - 1 &&
+    state.marked === 2 ** state.changed - 1 &&
+    state.workers.every(({ isAlive, at, program }) => !isAlive || at === program.length)
+  );
+}
+
+/**
+ * Sums what is still marked, with nobody else there, and then lets the rows land that are late by now.
+ *
+ * @returns what is wrong with the sums, or null.
+ */
+export function verdict(end: State, scenario: Scenario, rules: Rules): string | null {
+  const state = copyOf(end);
+  const late = state.late.splice(0);
+  for (const level of ['hour', 'day'] as const) {
+    const index = state.workers.push(createWorker([level])) - 1;
+    if (!state[level].changed.some((changed, i) => changed > (state[level].summed[i] ?? 0)))
+      continue;
+    while (advance(state, index, scenario, rules)) {
+      for (const row of state.late.splice(0)) land(state, row);
+    }
+  }
+  const truth = scenario.states.at(-1) ?? [];
+  for (const row of [null, ...late]) {
+    if (row !== null) land(state, row);
+    for (const level of ['hour', 'day'] as const) {
+      const sums = readSums(state[level], rules);
+      if (sums.some((value, key) => value !== truth[key])) {
+        return `${level}: ${sums.join(',')} in place of ${truth.join(',')}`;
+      }
+    }
+  }
+  return null;
+}
