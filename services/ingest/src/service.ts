@@ -97,7 +97,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     setImmediate(() => {
       throw error;
     });
-  const marks = createMarkKeeper(config.rollups);
+  const marks = createMarkKeeper(config.rollups, { clickhouse, logger });
   const watermarks = createWatermarkKeeper({ topic: config.kafka.topic });
   const waits = createWaits(
     { topic: config.kafka.topic },
@@ -134,8 +134,8 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     events: {
       ...createConsumerEvents(registry, logger, (partitions) => {
         assigned = partitions;
+        marks.keep(partitions);
         // Another process may have gone on where this one had stopped.
-        marks.forget();
         watermarks.forget();
         waits.retain(partitions);
         deadLetters.retain(partitions);

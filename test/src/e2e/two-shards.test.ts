@@ -77,6 +77,7 @@ function ingestEnv(url: string, env: Readonly<Record<string, string>>): NodeJS.P
     INGEST_OPS_LISTEN: '127.0.0.1:0',
     INGEST_ROLLUP_INTERVAL: '100ms',
     INGEST_ROLLUP_SHARE: '100',
+    INGEST_ROLLUP_QUIET: '0s',
     // Both would find the open ones of long ago lost, each when it looks.
     INGEST_LOST_INTERVAL: '1h',
     ...FOR_GOOD,
@@ -201,10 +202,12 @@ beforeAll(async () => {
     await until(
       `rollups of ${database}`,
       async () =>
-        Number(await ask(0, `SELECT count() FROM ${database}.ingest_dirty_hours`)) > 0 &&
+        Number(await ask(0, `SELECT max(finished) > 0 FROM ${database}.ingest_rollup_buckets`)) >
+          0 &&
         (await ask(
           0,
-          `SELECT count() FROM ${database}.ingest_dirty_hours FINAL WHERE done = 0`,
+          `SELECT count() FROM (SELECT 1 FROM ${database}.ingest_rollup_buckets
+            GROUP BY span, bucket, writer HAVING max(changed_through) > max(summed_through))`,
         )) === '0',
     );
   }

@@ -23,8 +23,6 @@ import { NativeTable } from '../tables/native/table.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
 
 const HOUR_MS = 3_600_000;
-/** `seq`s up to this one are counted by a bit each. */
-const SEQ_BITS = 31;
 
 /** The sessions of a batch, column by column: row i of each array is one session. */
 export interface BatchSessions {
@@ -38,8 +36,10 @@ export interface BatchSessions {
   readonly startedMs: Float64Array;
   /** `ended_at` where the newest event is a SessionClosed, else -1. */
   readonly endedMs: Float64Array;
-  /** Whether the batch surely holds every event of session i up to its newest one. */
-  isWhole(i: number): boolean;
+  /** The lowest `seq` among its events. */
+  readonly firstSeq: Uint32Array;
+  /** The partition that its first event came from. */
+  readonly partition: Uint32Array;
   sessionId(i: number): string;
 }
 
@@ -67,8 +67,8 @@ export class BatchFold {
     id2: Uint32Array,
     id3: Uint32Array,
     seq: Uint32Array,
-    /** Bits of the `seq`s that came. */
-    seen: Uint32Array,
+    firstSeq: Uint32Array,
+    partition: Uint32Array,
     startedMs: Float64Array,
     endedMs: Float64Array,
     /** The newest event + 1; 0 for none. */
@@ -106,12 +106,13 @@ export class BatchFold {
     return this.#hourSet;
   }
 
-  add(event: EventView): void {
+  /** @param partition that the event came from. */
+  add(event: EventView, partition: number): void {
     const row = this.#events.add();
     setEvent(this.#events.columns, row, event);
-    const session = this.#sessionOf(event);
+    const session = this.#sessionOf(event, partition);
     const s = this.#sessions.columns;
-    if (event.seq < SEQ_BITS) s.seen[session] = (s.seen[session] as number) | (1 << event.seq);
+    if (event.seq < (s.firstSeq[session] as number)) s.firstSeq[session] = event.seq;
     if (event.seq > (s.seq[session] as number) || s.newest[session] === 0) {
       s.seq[session] = event.seq;
       s.endedMs[session] = event.endedAtMs;
@@ -156,16 +157,14 @@ export class BatchFold {
       id3: s.id3,
       startedMs: s.startedMs,
       endedMs: s.endedMs,
-      isWhole(i) {
-        const seq = s.seq[i] as number;
-        return seq < SEQ_BITS && (s.seen[i] as number) === 2 ** (seq + 1) - 1;
-      },
+      firstSeq: s.firstSeq,
+      partition: s.partition,
       sessionId: (i) =>
         uuidText(s.id0[i] as number, s.id1[i] as number, s.id2[i] as number, s.id3[i] as number),
     };
   }
 
-  #sessionOf(event: EventView): number {
+  #sessionOf(event: EventView, partition: number): number {
     const s = this.#sessions.columns;
     const index = this.#sessionIndex;
     // The last words of a UUIDv7 are random.
@@ -187,6 +186,8 @@ export class BatchFold {
     columns.id2[added] = event.sessionId2;
     columns.id3[added] = event.sessionId3;
     columns.startedMs[added] = event.startedAtMs;
+    columns.firstSeq[added] = event.seq;
+    columns.partition[added] = partition;
     index.set(slot, added, (i) => (columns.id3[i] as number) ^ (columns.id2[i] as number));
     return added;
   }

@@ -10,7 +10,8 @@ import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import { createMarkKeeper } from '../rollups/marks.js';
 import { createRollupMetrics } from '../rollups/metrics.js';
-import { createRollups, findRollupDifferences } from '../rollups/rollups.js';
+import { findRollupDifferences } from '../rollups/compare.js';
+import { createRollups } from '../rollups/rollups.js';
 import { rollupsConfig } from '../rollups/config.js';
 import {
   createTestTables,
@@ -121,8 +122,11 @@ async function store(
   await storeBatch(
     clickhouse,
     events,
-    [createMarkKeeper({ known_sessions_max: 10 }), createWatermarkKeeper({ topic: TOPIC })],
-    { partition, nextOffset },
+    [
+      createMarkKeeper({ open_sessions_max: 10 }, { clickhouse, logger: testLogger }),
+      createWatermarkKeeper({ topic: TOPIC }),
+    ],
+    { partition, firstOffset: 0, nextOffset },
   );
 }
 
@@ -306,7 +310,7 @@ describe('lost sessions', () => {
       metrics: createRollupMetrics(testRegistry()),
     });
     expect(await lost().search()).toBe(1);
-    await rollups.round(true);
+    await rollups.sumAll();
     const hours = [0, 1, 2].map((hour) => BASE_MS / 1_000 + hour * 3_600);
     expect(await findRollupDifferences(clickhouse, hours, COMPARE)).toEqual([]);
     // It was only cut off: the rest of its events comes late.
@@ -320,7 +324,7 @@ describe('lost sessions', () => {
       version: last.seq * 2,
       ended_at: last.ended_at,
     });
-    await rollups.round(true);
+    await rollups.sumAll();
     expect(await findRollupDifferences(clickhouse, hours, COMPARE)).toEqual([]);
   });
 

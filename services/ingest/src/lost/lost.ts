@@ -9,7 +9,6 @@
  * row before `sessions` (where the next search looks), then the marks of the hours that count the end,
  * then the list again. What was cut off in between is done again by the next search.
  */
-import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
@@ -17,7 +16,9 @@ import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaAdmin } from '@sockscope/runtime/kafka';
 import { lostRowOf } from '@sockscope/schemas';
+import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
+import { changedHours, createBuckets } from '../rollups/buckets.js';
 import { SESSION_COLUMNS } from '../tables/columns.js';
 import type { LostConfig } from './config.js';
 import { foldedUntilMs } from './event-time.js';
@@ -33,6 +34,8 @@ const CHUNKS_MAX = 20;
  * old topic is read for the first time, say, and what was heard of lately would be all that was stored.
  */
 const FAR_BEHIND_MS = 86_400_000;
+/** Deadline of marking the hours of lost sessions. */
+const MARK_TIMEOUT_MS = 60_000;
 const COLUMN_NAMES = Object.keys(SESSION_COLUMNS);
 const INSERT_SETTINGS = {
   date_time_input_format: 'best_effort',
@@ -95,6 +98,7 @@ export function createLostSessions(
   const { clickhouse, logger, metrics } = deps;
   const ending = new AbortController();
   const { signal } = ending;
+  const buckets = createBuckets(clickhouse, { timeoutMs: MARK_TIMEOUT_MS, signal });
   let running: Promise<void> | null = null;
 
   /** The partitions of the topic, and the times of those whose sessions can be judged. */
@@ -225,13 +229,7 @@ export function createLostSessions(
 
   /** Marks the hours in which the sessions end, and those in which they may have been missed. */
   async function count(lost: readonly LostEntry[]): Promise<void> {
-    const markId = randomUUID();
-    const hours = new Set(lost.map((row) => hourOf(row.ended_at)));
-    await insert(
-      'ingest_dirty_hours',
-      ['mark_id', 'hour'],
-      [...hours].map((hour) => [markId, hour]),
-    );
+    await buckets.mark(changedHours(new Set(lost.map((row) => hourOf(row.ended_at)))));
     await list(lost, LOST_STATE.counted);
   }
 
@@ -338,6 +336,7 @@ interface LostEntry {
   readonly version: number;
 }
 
-function hourOf(time: string): string {
-  return `${time.slice(0, 13)}:00:00.000Z`;
+/** Seconds since 1970. */
+function hourOf(time: string): number {
+  return floorTo(Date.parse(time), HOUR_MS) / 1_000;
 }

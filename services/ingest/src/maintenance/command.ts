@@ -103,11 +103,6 @@ function describe(result: Verification): string {
   }
   lines.push(
     `rollups: ${result.rollupRows} rows differ, ${result.dirtyHours} hours not recomputed yet`,
-    ...(result.dirtySessions > 0
-      ? [
-          `  ${result.dirtySessions} sessions wait to be looked up, for whose sake sums may differ: run rollups, then verify again`,
-        ]
-      : []),
     ...stopLines(result.stops),
     result.isEqual ? (result.stops.length > 0 ? 'INCOMPLETE' : 'equal') : 'DIFFERENT',
   );

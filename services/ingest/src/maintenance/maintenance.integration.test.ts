@@ -63,8 +63,8 @@ const addEvents = async () => {
 /** Of hours that wait to be recomputed, and of sessions whose hours are to be looked up. */
 async function marks(): Promise<number> {
   const [row] = await bed.clickhouse.query({
-    sql: `SELECT (SELECT count() FROM ingest_dirty_hours FINAL WHERE done = 0)
-      + (SELECT count() FROM ingest_dirty_sessions FINAL WHERE done = 0) AS n`,
+    sql: `SELECT count() AS n FROM (SELECT 1 FROM ingest_rollup_buckets
+      GROUP BY span, bucket, writer HAVING max(changed_through) > max(summed_through))`,
     row: z.object({ n: z.coerce.number() }),
   });
   return row?.n ?? 0;
@@ -187,13 +187,13 @@ describe('verify beside a running ingest', () => {
     };
     const round = meanwhile(async () => {
       await bed.clickhouse.command({
-        sql: "INSERT INTO ingest_dirty_hours (mark_id, hour) SELECT generateUUIDv4(), min(bucket) FROM rollup_1h WHERE dimension = 'total'",
+        sql: "INSERT INTO ingest_rollup_buckets (span, bucket, writer, changed_through) SELECT 'hour', min(bucket), generateUUIDv4(), 1 FROM rollup_1h WHERE dimension = 'total'",
       });
       await replaceHour();
     });
     expect(await check(round)).toMatchObject({ isEqual: true, rollupRows: 0, dirtyHours: 1 });
     // Nothing is marked any more, and the day still is not the sum of its hours.
-    await bed.clickhouse.command({ sql: 'TRUNCATE TABLE ingest_dirty_hours' });
+    await bed.clickhouse.command({ sql: 'TRUNCATE TABLE ingest_rollup_buckets' });
     const result = await check();
     expect(result).toMatchObject({ isEqual: false, dirtyHours: 0 });
     expect(result.rollupRows).toBeGreaterThan(0);

@@ -56,9 +56,9 @@ export async function copyTopicEvents(
     config.kafka,
     { clickhouse, logger },
     {
-      event(_partition, view) {
+      event(partition, view) {
         events += 1;
-        fold.add(view);
+        fold.add(view, partition);
       },
       poison() {
         poison += 1;

@@ -15,7 +15,9 @@ import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 import type { RetentionConfig } from '../migrations/config.js';
-import { findRollupDifferences, weekOf } from '../rollups/rollups.js';
+import { createBuckets } from '../rollups/buckets.js';
+import { findRollupDifferences } from '../rollups/compare.js';
+import { dayOf, weekOfS } from '../rollups/expiry.js';
 import { readEvents } from './read-events.js';
 import type { Stop } from './read-events.js';
 
@@ -57,8 +59,6 @@ export interface Verification {
   readonly rollupRows: number;
   /** Hours marked as changed and not recomputed yet, or that changed meanwhile. Their sums were not compared. */
   readonly dirtyHours: number;
-  /** Marked sessions whose former ends were not looked up yet: sums may differ for their sake. */
-  readonly dirtySessions: number;
 }
 
 export interface VerifyConfig {
@@ -80,8 +80,6 @@ const CHUNK_RECORDS = 50_000;
 const EXAMPLES_MAX = 10;
 /** A difference that is found so many times in a row is one. */
 const LOOKS = 3;
-/** Later than any mark. */
-const END_OF_TIME_S = 4_294_967_295;
 /** Joins beyond memory go to disk. */
 const SETTINGS = { join_algorithm: 'grace_hash', join_use_nulls: 1 };
 
@@ -146,8 +144,9 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
   const call = { timeoutMs: config.timeoutMs, settings: SETTINGS };
   /** Bounds the reading of the tables by what their primary key or partitions begin with. */
   const among = `started_at >= (SELECT min(started_at) FROM ${topic}) AND started_at <= (SELECT max(started_at) FROM ${topic})`;
-  /** Hours whose sums cannot be compared, because they are marked or were meanwhile; seconds since 1970. */
-  const changing = new Set<number>();
+  /** Buckets whose sums cannot be compared, because they are dirty or were meanwhile, as `span start`. */
+  const changing = new Set<string>();
+  const buckets = createBuckets(clickhouse, { timeoutMs: config.timeoutMs });
   await clickhouse.command({
     sql: `CREATE TABLE ${topic} (
         partition UInt32, value String CODEC(ZSTD(1)),
@@ -297,39 +296,29 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
     });
     const byWeek = new Map<number, number[]>();
     for (const { hour } of hours) {
-      const week = weekOf(hour);
+      const week = weekOfS(hour);
       byWeek.set(week, [...(byWeek.get(week) ?? []), hour]);
     }
     let rollupRows = 0;
-    for (const [week, hoursOfWeek] of byWeek) {
-      rollupRows += await compareWeek(week, hoursOfWeek);
-    }
-    const [sessions] = await clickhouse.query({
-      sql: 'SELECT uniqExact(session_id) AS sessions FROM ingest_dirty_sessions FINAL WHERE done = 0',
-      row: z.object({ sessions: int64 }),
-      ...call,
-    });
-    return { rollupRows, dirtyHours: changing.size, dirtySessions: sessions?.sessions ?? 0 };
+    for (const hoursOfWeek of byWeek.values()) rollupRows += await compareWeek(hoursOfWeek);
+    const dirtyHours = [...changing].filter((name) => name.startsWith('hour ')).length;
+    return { rollupRows, dirtyHours };
   }
 
-  /** Sums of a week that differ at several looks, of hours that nothing changed meanwhile. */
-  async function compareWeek(week: number, hours: readonly number[]): Promise<number> {
+  /** Sums of a week that differ at several looks, of buckets that nothing changed meanwhile. */
+  async function compareWeek(hours: readonly number[]): Promise<number> {
     for (let looks = 1; ;) {
-      // Every turn is a look, or finds an hour more that changes: there are 168 of them.
-
-      const sinceS = await readMarks(week, null);
-      const settled = hours.filter((hour) => !changing.has(hour));
-      if (settled.length === 0) return 0;
+      // Every turn is a look, or finds a bucket more that changes.
+      await readMarks();
       const known = changing.size;
-      const found = await findRollupDifferences(clickhouse, settled, {
+      const found = await findRollupDifferences(clickhouse, hours, {
         retention: config.retention,
-        // A round replaces a day after its hours, and then the week.
-        isSettled: (fromS, toS) => ![...changing].some((hour) => hour >= fromS && hour < toS),
+        dirty: withCoarser(changing),
         timeoutMs: config.timeoutMs,
       });
       const rows = found.reduce((sum, each) => sum + each.rows, 0);
       if (rows === 0) return 0;
-      await readMarks(week, sinceS);
+      await readMarks();
       if (changing.size > known) continue;
       if (looks === LOOKS) return rows;
       looks += 1;
@@ -338,28 +327,23 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
     }
   }
 
-  /**
-   * Adds the hours of a week that are marked, or were since a time, to those that change.
-   *
-   * @returns the server's time before that, seconds since 1970.
-   */
-  async function readMarks(week: number, sinceS: number | null): Promise<number> {
-    const [clock] = await clickhouse.query({
-      sql: 'SELECT toUnixTimestamp(now()) AS now',
-      row: z.object({ now: int64 }),
-      ...call,
-    });
-    const marked = await clickhouse.query({
-      sql: `SELECT DISTINCT toUnixTimestamp(hour) AS hour FROM ingest_dirty_hours FINAL
-        WHERE hour >= toDateTime({week:UInt32}, 'UTC') AND hour < toDateTime({week:UInt32}, 'UTC') + INTERVAL 7 DAY
-          AND (done = 0 OR marked_at >= toDateTime({since:UInt32}, 'UTC'))`,
-      params: { week, since: sinceS ?? END_OF_TIME_S },
-      row: z.object({ hour: int64 }),
-      ...call,
-    });
-    for (const { hour } of marked) changing.add(hour);
-    return clock?.now ?? 0;
+  /** Adds the buckets that are dirty to those that change. */
+  async function readMarks(): Promise<void> {
+    for (const { span, bucket } of (await buckets.dirty()).buckets)
+      changing.add(`${span} ${bucket}`);
   }
+}
+
+/** A day whose hours are dirty cannot be compared either, nor can its week. */
+function withCoarser(names: ReadonlySet<string>): Set<string> {
+  const all = new Set(names);
+  for (const name of names) {
+    const [span = '', start = ''] = name.split(' ');
+    const detail = span.startsWith('detail_') ? 'detail_' : '';
+    all.add(`${detail}day ${dayOf(Number(start))}`);
+    all.add(`week ${weekOfS(Number(start))}`);
+  }
+  return all;
 }
 
 function isWhole({ missing }: PartitionReport): boolean {

@@ -27,10 +27,11 @@ function tablesOf(statements: readonly string[]): string[] {
 }
 
 describe('migrations', () => {
+  // In ingest_rollup_buckets every number is a maximum: the same rows twice change nothing.
   it('may all be run twice', async () => {
     for (const sql of await rendered(SINGLE)) {
       expect(sql).toMatch(
-        /^(CREATE TABLE IF NOT EXISTS |ALTER TABLE \S+\s+(ADD (INDEX|COLUMN) IF NOT EXISTS|MATERIALIZE INDEX|MODIFY SETTING) )/,
+        /^(CREATE TABLE IF NOT EXISTS |ALTER TABLE \S+\s+(ADD (INDEX|COLUMN|CONSTRAINT) IF NOT EXISTS|MATERIALIZE INDEX|MODIFY SETTING) |INSERT INTO \S+`ingest_rollup_buckets` )/,
       );
     }
   });
@@ -54,6 +55,11 @@ describe('migrations', () => {
 
   it('send every statement to every node, with engines that replicate', async () => {
     for (const sql of await rendered(CLUSTER)) {
+      // Rows are inserted through the Distributed table, once.
+      if (sql.startsWith('INSERT')) {
+        expect(sql).not.toContain('_local`');
+        continue;
+      }
       expect(sql.split('\n')[0]).toContain(" ON CLUSTER 'main'");
       if (sql.startsWith('CREATE')) {
         expect(sql).toMatch(

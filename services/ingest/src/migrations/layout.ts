@@ -42,6 +42,9 @@ export function onCluster(layout: Layout): string {
  * A statement of a migration file for a layout, or null where the layout has no use for it.
  *
  * - `${table:NAME}`: the table that stores the rows.
+ * - `${rows:NAME}`, in an INSERT … SELECT over tables that are there: all rows of a table, wherever the
+ *   statement reaches them. By ON CLUSTER `migrate` runs once and means the Distributed table; run against
+ *   each node it means what that node stores.
  * - `${engine:ENGINE(args)}`: the engine, Replicated where the layout says so.
  * - `${distributed:NAME:EXPRESSION}`, alone in its statement: the Distributed table over the shards,
  *   which sends a row to the shard that the expression names.
@@ -65,6 +68,10 @@ export function renderStatement(template: string, layout: Layout): string | null
     switch (kind) {
       case 'table':
         return storageTable(layout, value);
+      case 'rows':
+        return layout.kind === 'cluster' && layout.onCluster
+          ? facadeTable(layout, value)
+          : storageTable(layout, value);
       case 'engine':
         return renderEngine(layout, value);
       default:

@@ -12,6 +12,11 @@ export const pipelineConfig = z.object({
       env: 'INGEST_BATCH_BYTES',
       description: 'bytes of events after which a batch is written',
     }),
+  batch_small_events: integer({ min: 1, max: 10_000_000 }).default(4_000).meta({
+    env: 'INGEST_BATCH_SMALL',
+    description:
+      'a batch with fewer events waits for twice the age: an insert has a price, however few rows it has',
+  }),
   batch_age_ms: durationMs({ min: 1, max: 600_000 }).default(500).meta({
     env: 'INGEST_BATCH_AGE',
     description: 'age of its first event after which a batch is written',

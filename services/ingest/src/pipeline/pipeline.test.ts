@@ -100,7 +100,7 @@ beforeEach(() => {
   failures = [];
   letters = 0;
   pipeline = createPipeline(
-    { batch_events: 10, batch_bytes: 1024 ** 2, batch_age_ms: 60_000 },
+    { batch_events: 10, batch_bytes: 1024 ** 2, batch_small_events: 1, batch_age_ms: 60_000 },
     {
       topic: 'events',
       writer: {
@@ -128,8 +128,8 @@ beforeEach(() => {
       },
       bookkeepers: [
         {
-          plan: () => ({
-            blocks: [{ table: 'books', columns: [], format: 'Native', bytes: [], rows: 1 }],
+          plan: async () => ({
+            blocks: () => [{ table: 'books', columns: [], format: 'Native', bytes: [], rows: 1 }],
             acknowledge: () => steps.push('acknowledge'),
           }),
         },
@@ -179,6 +179,7 @@ describe('the pipeline', () => {
     pipeline.accept(batchOf(10, events.slice(10, 20)));
     const full = pipeline.full();
     expect(full).not.toBeNull();
+    await settled();
     expect(steps).toHaveLength(1);
     await openGate(0);
     await openGate(1);

@@ -42,6 +42,8 @@ export interface Pipeline extends BatchSink {
 /** How far a batch goes in one partition. */
 export interface BatchPartition {
   readonly partition: number;
+  /** Where it begins. */
+  readonly firstOffset: number;
   readonly nextOffset: number;
   /** Whether nothing was left to read when it was fetched. */
   readonly caughtUp: boolean;
@@ -49,8 +51,8 @@ export interface BatchPartition {
   readonly newestMs: number | null;
 }
 
-/** A batch whose rows are stored in every table, and whose offsets are not committed yet. */
-export interface StoredBatch {
+/** What bookkeepers are told of a batch. */
+export interface BatchSummary {
   readonly sessions: BatchSessions;
   /** UTC hours in which a session ended or something moved, milliseconds since 1970. */
   readonly hours: ReadonlySet<number>;
@@ -59,8 +61,16 @@ export interface StoredBatch {
 
 /** Books that are kept beside the tables. They are stored before a batch's offsets are committed. */
 export interface Bookkeeper {
-  /** Called once per batch. The rows are inserted until they are acknowledged, then `acknowledge` is called. */
-  plan(batch: StoredBatch): { readonly blocks: readonly TableBlock[]; acknowledge(): void };
+  /**
+   * Called once per batch, before its rows are stored. Then `blocks` is called, once every table has
+   * acknowledged them; its rows are inserted until they are acknowledged, and then `acknowledge` is called.
+   */
+  plan(batch: BatchSummary, signal: AbortSignal): Promise<Book>;
+}
+
+export interface Book {
+  blocks(): readonly TableBlock[];
+  acknowledge(): void;
 }
 
 type Cause = 'events' | 'bytes' | 'age' | 'poison' | 'drain';
@@ -68,6 +78,7 @@ type Cause = 'events' | 'bytes' | 'age' | 'poison' | 'drain';
 interface Part {
   readonly partition: number;
   readonly epoch: number;
+  readonly firstOffset: number;
   offset: number;
   anchor: CommitPosition['anchor'];
   highWatermark: number;
@@ -175,17 +186,29 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       });
   }
 
+  function onAge(): void {
+    const isSmall = filling.records < config.batch_small_events;
+    ageTimer = isSmall ? setTimeout(onSmallAge, config.batch_age_ms) : null;
+    if (!isSmall) request('age');
+  }
+
+  function onSmallAge(): void {
+    ageTimer = null;
+    request('age');
+  }
+
   async function write(batch: Batch): Promise<void> {
     const stop = metrics.batchSeconds.startTimer();
     const { signal } = ending;
+    const summary = summaryOf(batch);
+    const books: Book[] = [];
+    for (const bookkeeper of deps.bookkeepers) books.push(await bookkeeper.plan(summary, signal));
     await Promise.all([
       deps.writer.write(batch.fold.encode(), signal),
       deps.deadLetters.deliver(batch.poison),
     ]);
-    const stored = storedBatchOf(batch);
-    const books = deps.bookkeepers.map((bookkeeper) => bookkeeper.plan(stored));
     await deps.writer.write(
-      books.flatMap(({ blocks }) => blocks),
+      books.flatMap((book) => book.blocks()),
       signal,
     );
     for (const book of books) book.acknowledge();
@@ -217,7 +240,16 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     const key = `${partition}/${epoch}`;
     const part = filling.parts.get(key);
     if (part === undefined) {
-      filling.parts.set(key, { partition, epoch, offset, anchor, highWatermark, newestMs });
+      const firstOffset = from;
+      filling.parts.set(key, {
+        partition,
+        epoch,
+        firstOffset,
+        offset,
+        anchor,
+        highWatermark,
+        newestMs,
+      });
     } else {
       part.offset = offset;
       part.anchor = anchor;
@@ -226,10 +258,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     }
     metrics.lag.set({ partition }, Math.max(0, highWatermark - offset));
     metrics.held.set(filling.records);
-    ageTimer ??= setTimeout(() => {
-      ageTimer = null;
-      request('age');
-    }, config.batch_age_ms);
+    ageTimer ??= setTimeout(onAge, config.batch_age_ms);
     const cause = fullness();
     if (cause !== null) request(cause);
   }
@@ -275,7 +304,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
           held = takePoison(partition, records.record(), poison);
           if (held !== null) break;
         } else {
-          filling.fold.add(view);
+          filling.fold.add(view, partition);
           const { occurredAtMs: occurredMs } = view;
           if (occurredMs > newestMs) newestMs = occurredMs;
           if (occurredMs < filling.oldestMs) filling.oldestMs = occurredMs;
@@ -328,12 +357,13 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
   };
 }
 
-function storedBatchOf(batch: Batch): StoredBatch {
+function summaryOf(batch: Batch): BatchSummary {
   return {
     sessions: batch.fold.sessionsOf(),
     hours: batch.fold.hours,
     partitions: [...batch.parts.values()].map((part) => ({
       partition: part.partition,
+      firstOffset: part.firstOffset,
       nextOffset: part.offset,
       caughtUp: part.offset >= part.highWatermark,
       newestMs: part.newestMs < 0 ? null : part.newestMs,

@@ -6,7 +6,11 @@ import type { z } from 'zod';
 import type { TablesConfig } from '../migrations/config.js';
 import type { RollupsConfig } from './config.js';
 import { createRollupMetrics } from './metrics.js';
-import { createRollups, markAllHours } from './rollups.js';
+import { markAllHours } from './compare.js';
+import { createRollups } from './rollups.js';
+
+/** Deadline of finding every hour that has rows. */
+const MARK_TIMEOUT_MS = 3_600_000;
 
 /** What the command needs of the service's configuration. */
 export interface RollupsCommandConfig {
@@ -20,12 +24,10 @@ export interface RollupsCommandConfig {
 export function registerRollups(program: Command, config: () => RollupsCommandConfig): void {
   program
     .command('rollups')
-    .description(
-      'recompute the sums per hour and day that are marked as changed, until none is left',
-    )
+    .description('sum every hour, day and week that is marked as changed')
     .option(
       '--all',
-      'mark every hour first whose sums can be made anew, or that has none, and make days and weeks anew from all of theirs; harmless while ingest runs',
+      'mark every hour first whose sums can be made again, or that has none; days and weeks follow. Harmless while ingest runs',
     )
     .option('--threads <n>', 'threads that the database may use', Number)
     .action(async (options: { readonly all?: boolean; readonly threads?: number }) => {
@@ -43,22 +45,11 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
       );
       try {
         if (options.all === true) {
-          await markAllHours(clickhouse, tables.retention, rollups.timeout_ms);
+          await markAllHours(clickhouse, tables.retention, MARK_TIMEOUT_MS);
         }
-        let done = 0;
-        for (;;) {
-          const { hours, left, sessionsLeft, lostLeft } = await work.round(true);
-          done += hours;
-          const more = sessionsLeft > 0 ? `, ${sessionsLeft} marks of sessions to look up` : '';
-          process.stderr.write(`${done} of ${done + left} hours${more}\n`);
-          // What a running ingest marks meanwhile is no reason to go on: it would never end.
-          if (left === 0 && sessionsLeft === 0 && !lostLeft) break;
-        }
-        if (options.all === true) {
-          await work.remakeCoarser((days, total) => {
-            process.stderr.write(`${days} of ${total} days\n`);
-          });
-        }
+        await work.sumAll((done, left) => {
+          process.stderr.write(`${done} of ${done + left} buckets\n`);
+        });
       } finally {
         await clickhouse.close();
       }

@@ -1,32 +1,44 @@
-import { durationMs, integer } from '@sockscope/runtime';
+import { byteSize, durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
 
-/** How the sums per hour and day are kept fresh, and what that may cost. */
+/** How the sums are kept fresh, and what that may cost. */
 export const rollupsConfig = z.object({
   interval_ms: durationMs({ min: 100, max: 3_600_000 }).default(5_000).meta({
     env: 'INGEST_ROLLUP_INTERVAL',
-    description: 'shortest time between two rounds',
+    description: 'shortest time between two rounds, and between two sums of the present hour',
   }),
-  share_percent: integer({ min: 1, max: 100 }).default(20).meta({
+  share_percent: integer({ min: 1, max: 100 }).default(50).meta({
     env: 'INGEST_ROLLUP_SHARE',
     description:
       'largest part of the time spent in rounds, in percent; a slow database makes rounds rarer',
   }),
-  hours_max: integer({ min: 1, max: 1_000 }).default(48).meta({
-    env: 'INGEST_ROLLUP_HOURS_MAX',
-    description: 'hours recomputed in one round, the newest first; the rest waits for the next',
+  present_percent: integer({ min: 1, max: 100 }).default(5).meta({
+    env: 'INGEST_ROLLUP_PRESENT_SHARE',
+    description: 'largest part of the time spent on the present hour, in percent',
+  }),
+  quiet_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
+    env: 'INGEST_ROLLUP_QUIET',
+    description:
+      'sums by user and destination, and sketches, are made when an hour is over and has not changed for so long',
   }),
   threads: integer({ min: 1, max: 64 }).default(1).meta({
     env: 'INGEST_ROLLUP_THREADS',
-    description: 'threads that the database uses for a recomputation',
+    description: 'threads that the database uses for one statement',
   }),
-  timeout_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(600_000).meta({
+  statement_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(30_000).meta({
     env: 'INGEST_ROLLUP_TIMEOUT',
-    description: 'deadline of recomputing the hours of one day',
+    description: 'longest time of one statement; a bucket that needs more is summed in slices',
   }),
-  known_sessions_max: integer({ min: 1, max: 100_000_000 }).default(200_000).meta({
-    env: 'INGEST_ROLLUP_KNOWN_SESSIONS',
-    description: 'sessions remembered as counted; one that was forgotten costs a look-up, no more',
+  memory_bytes: byteSize({ min: 64 * 1024 ** 2, max: 1024 ** 4 })
+    .default(1024 ** 3)
+    .meta({
+      env: 'INGEST_ROLLUP_MEMORY',
+      description: 'memory that the database may use for one statement',
+    }),
+  open_sessions_max: integer({ min: 1_000, max: 100_000_000 }).default(5_000_000).meta({
+    env: 'INGEST_OPEN_SESSIONS_MAX',
+    description:
+      'open sessions that are remembered; the events of others cost a look-up in the database',
   }),
 });
 

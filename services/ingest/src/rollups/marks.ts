@@ -2,107 +2,162 @@
  * Guarantee: for every row that a batch may change, the hours whose sums it may change are marked.
  *
  * The marks are inserted after the batch's rows and before its offsets are committed. So whoever sees
- * a mark also sees the rows, and a crash in between delivers the batch again, with new marks.
+ * a mark also sees the rows, and after a crash in between the batch is delivered again and marks again.
+ *
+ * The hours of a batch are those of its ends and of its minutes, and of two kinds that it does not tell:
+ *
+ * - The hour in which a session started changes with its first event only. Open sessions send heartbeats;
+ *   they are remembered, so that these do not mark an hour of long ago. A session that is not remembered is
+ *   looked up, unless the batch holds its first event.
+ * - An event may move an end that was counted before (a session was found crashed, and is heard of again).
+ *   A session that has ended is not remembered, so it is looked up before its row is replaced.
+ *
+ * A look-up has to give the same answer when the batch is delivered again after a crash. That is so because
+ * it asks for what was stored by events with lower numbers, and events are never replaced.
  */
-import { randomUUID } from 'node:crypto';
-import { toTimestamp } from '@sockscope/schemas';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createLogLimiter, messageOf } from '@sockscope/runtime';
+import type { Logger } from '@sockscope/runtime';
+import { int64 } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import { z } from 'zod';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
-import type { TableBlock } from '../tables/block.js';
-import { SessionMemory } from './session-memory.js';
-
-const HOUR_MS = 3_600_000;
+import { changedHours, createWriter } from './buckets.js';
+import { lookUp } from './look-up.js';
+import { OpenSessions } from './open-sessions.js';
 
 export interface MarkKeeper extends Bookkeeper {
-  /** To be called when partitions were assigned anew: another process may have gone on meanwhile. */
-  forget(): void;
+  /** Gives up what is remembered of partitions that are not among these. */
+  keep(partitions: readonly number[]): void;
 }
 
-/**
- * A session's hours are those of its start, of its end and of its minutes. Two things make that more
- * than looking at the batch:
- *
- * - An open session sends a heartbeat twice a minute. Its start was counted with its first event, and
- *   marking that hour again with every heartbeat would recompute the hours of all open sessions all
- *   the time. So sessions whose start has been marked are remembered, up to a limit.
- * - A later event may move a session's end (found crashed, say, and then heard of again), and the hour
- *   of the former end changes too. It is known from memory, or the batch holds the whole session; else
- *   the session itself is marked, and the round looks its former ends up.
- */
-export function createMarkKeeper(config: { readonly known_sessions_max: number }): MarkKeeper {
-  const known = new SessionMemory(config.known_sessions_max);
-  let generation = 0;
+const LOOK_UP_TIMEOUT_MS = 60_000;
+const RETRY_MS = 1_000;
+const LOG_INTERVAL_MS = 5_000;
+
+const ENDED_HOURS =
+  'groupUniqArrayIf(toUnixTimestamp(toStartOfHour(assumeNotNull(ended_at))), ended_at IS NOT NULL) AS ended_hours';
+
+/** A session that is not remembered, and whose first event is not in the batch. */
+interface Unknown {
+  readonly index: number;
+  readonly id: string;
+  readonly startedMs: number;
+  readonly firstSeq: number;
+}
+
+export function createMarkKeeper(
+  config: { readonly open_sessions_max: number },
+  deps: { readonly clickhouse: Pick<ClickHouse, 'query'>; readonly logger: Logger },
+): MarkKeeper {
+  const open = new OpenSessions(config.open_sessions_max);
+  const writer = createWriter();
+  const limiter = createLogLimiter(LOG_INTERVAL_MS);
+
+  /** Hours, in seconds since 1970, that sessions change besides those that the batch tells. */
+  async function formerHours(
+    unknown: readonly Unknown[],
+    signal: AbortSignal,
+  ): Promise<{ readonly hours: number[]; readonly ended: ReadonlySet<number> }> {
+    const call = { timeoutMs: LOOK_UP_TIMEOUT_MS, signal };
+    const hours: number[] = [];
+    const ended = new Set<number>();
+    const rows = await lookUp(deps.clickhouse, {
+      sql: (among) => `SELECT session_id, max(version) AS newest,
+          argMax(ended_at IS NOT NULL, version) AS has_ended, ${ENDED_HOURS}
+        FROM sessions WHERE ${among} GROUP BY session_id`,
+      sessions: unknown,
+      row: z.object({
+        session_id: z.string(),
+        newest: int64,
+        has_ended: z.coerce.number(),
+        ended_hours: z.array(int64),
+      }),
+      call,
+    });
+    const stored = new Map(rows.map((row) => [row.session_id, row]));
+    const again: Unknown[] = [];
+    for (const session of unknown) {
+      const row = stored.get(session.id);
+      if (row === undefined) {
+        hours.push(hourOf(session.startedMs));
+        continue;
+      }
+      hours.push(...row.ended_hours);
+      if (row.newest < session.firstSeq * 2) continue;
+      // Stored already, perhaps by the same batch, whose marks may never have come.
+      if (row.has_ended === 1) ended.add(session.index);
+      again.push(session);
+    }
+    const events = await lookUp(deps.clickhouse, {
+      sql: (among) => `SELECT session_id, min(seq) AS first_seq, ${ENDED_HOURS}
+        FROM session_events WHERE ${among} GROUP BY session_id`,
+      sessions: again,
+      row: z.object({ session_id: z.string(), first_seq: int64, ended_hours: z.array(int64) }),
+      call,
+    });
+    const told = new Map(events.map((row) => [row.session_id, row]));
+    for (const session of again) {
+      const row = told.get(session.id);
+      hours.push(...(row?.ended_hours ?? []));
+      const wasCounted = row !== undefined && row.first_seq < session.firstSeq;
+      if (!wasCounted) hours.push(hourOf(session.startedMs));
+    }
+    return { hours, ended };
+  }
+
+  /** Until it succeeds: without the answer the batch cannot be marked. */
+  async function lookUpUntilAnswered(unknown: readonly Unknown[], signal: AbortSignal) {
+    for (;;) {
+      try {
+        return await formerHours(unknown, signal);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        const heldBack = limiter.pass();
+        if (heldBack !== null) {
+          deps.logger.error(
+            { err: error, sessions: unknown.length, held_back: heldBack },
+            `sessions cannot be looked up, the batch waits: ${messageOf(error)}`,
+          );
+        }
+        await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
 
   return {
-    plan({ hours: batchHours, sessions }) {
-      const hours = new Set(batchHours);
-      const unknown: string[][] = [];
-      const markId = randomUUID();
-      const planned = generation;
-      const { id0, id1, id2, id3, length } = sessions;
-      /** Hour of the end that is marked now, 0 for none. */
-      const ends = new Float64Array(length);
-      for (let i = 0; i < length; i += 1) {
-        const endBefore = known.get(
-          id0[i] as number,
-          id1[i] as number,
-          id2[i] as number,
-          id3[i] as number,
-        );
-        if (endBefore < 0) {
-          hours.add(hourOf(sessions.startedMs[i] as number));
-          // Of a whole session, whatever was stored before is among it, or newer.
-          if (!sessions.isWhole(i)) {
-            const startedAt = toTimestamp(sessions.startedMs[i] as number);
-            unknown.push([markId, sessions.sessionId(i), startedAt]);
-          }
-        } else if (endBefore > 0) {
-          hours.add(endBefore);
-        }
-        const endedMs = sessions.endedMs[i] as number;
-        ends[i] = endedMs < 0 ? Math.max(0, endBefore) : hourOf(endedMs);
+    async plan({ hours: batchHours, sessions, partitions }, signal) {
+      for (const { partition, firstOffset } of partitions) open.begin(partition, firstOffset);
+      const hours = new Set([...batchHours].map((ms) => ms / 1_000));
+      const unknown: Unknown[] = [];
+      for (let i = 0; i < sessions.length; i += 1) {
+        if (open.has(sessions, i)) continue;
+        const startedMs = sessions.startedMs[i] as number;
+        const firstSeq = sessions.firstSeq[i] as number;
+        if (firstSeq === 0) hours.add(hourOf(startedMs));
+        else unknown.push({ index: i, id: sessions.sessionId(i), startedMs, firstSeq });
       }
-      const hourRows = [...hours].map((ms) => [markId, toTimestamp(ms)]);
+      const former = unknown.length === 0 ? null : await lookUpUntilAnswered(unknown, signal);
+      for (const hour of former?.hours ?? []) hours.add(hour);
       return {
-        blocks: [
-          rowBlock('ingest_dirty_hours', ['mark_id', 'hour'], hourRows),
-          rowBlock('ingest_dirty_sessions', ['mark_id', 'session_id', 'started_at'], unknown),
-        ].filter((block) => block.rows > 0),
+        blocks: () => (hours.size === 0 ? [] : [writer.changes(changedHours(hours))]),
         acknowledge() {
-          if (planned !== generation) return;
-          for (let i = 0; i < length; i += 1) {
-            known.set(
-              id0[i] as number,
-              id1[i] as number,
-              id2[i] as number,
-              id3[i] as number,
-              ends[i] as number,
-            );
+          for (let i = 0; i < sessions.length; i += 1) {
+            const isOpen = (sessions.endedMs[i] as number) < 0 && former?.ended.has(i) !== true;
+            open.set(sessions, i, isOpen);
           }
+          for (const { partition, nextOffset } of partitions) open.end(partition, nextOffset);
         },
       };
     },
-    forget() {
-      generation += 1;
-      known.clear();
+    keep(partitions) {
+      open.keep(partitions);
     },
   };
 }
 
+/** Seconds since 1970. */
 function hourOf(ms: number): number {
-  return ms - (ms % HOUR_MS);
-}
-
-function rowBlock(
-  table: string,
-  columns: readonly string[],
-  rows: readonly string[][],
-): TableBlock {
-  const text = rows.map((row) => JSON.stringify(row)).join('\n');
-  return {
-    table,
-    columns,
-    format: 'JSONCompactEachRow',
-    bytes: [Buffer.from(text)],
-    rows: rows.length,
-  };
+  return floorTo(ms, HOUR_MS) / 1_000;
 }

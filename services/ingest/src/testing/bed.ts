@@ -205,6 +205,7 @@ export async function createBed(options: {
           INGEST_OPS_LISTEN: '127.0.0.1:0',
           INGEST_INSERT_TIMEOUT: '2500ms',
           INGEST_BATCH_AGE: '100ms',
+          INGEST_ROLLUP_QUIET: '0s',
           // The tests' sessions are of yesterday, and some stay open: none is to be declared lost.
           INGEST_LOST_INTERVAL: '1h',
           LOG_LEVEL: 'info',

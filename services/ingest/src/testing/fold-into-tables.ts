@@ -59,7 +59,7 @@ export async function insertBlocks(
 }
 
 /** The real decoder and fold. To be released. */
-function foldOf(events: readonly SessionEvent[]): BatchFold {
+function foldOf(events: readonly SessionEvent[], partition = 0): BatchFold {
   const view = new EventView();
   const decoder = createDecoder(view);
   const fold = new BatchFold();
@@ -67,7 +67,7 @@ function foldOf(events: readonly SessionEvent[]): BatchFold {
     const bytes = Buffer.from(JSON.stringify(event));
     const poison = decoder.decode(bytes, 0, bytes.length);
     if (poison !== null) throw new Error(`${poison.reason}: ${poison.detail}`);
-    fold.add(view);
+    fold.add(view, partition);
   }
   return fold;
 }
@@ -77,9 +77,10 @@ export function blocksOf(events: readonly SessionEvent[]): readonly TableBlock[]
   return foldOf(events).encode();
 }
 
-/** How far a batch of the test goes, as the pipeline would tell. */
+/** Where a batch of the test lies in the topic, as the pipeline would tell. */
 export interface TestPartition {
   readonly partition: number;
+  readonly firstOffset: number;
   readonly nextOffset: number;
 }
 
@@ -92,22 +93,25 @@ export async function storeBatch(
   clickhouse: ClickHouse,
   events: readonly SessionEvent[],
   bookkeepers: readonly Bookkeeper[],
-  at: TestPartition = { partition: 0, nextOffset: events.length },
+  at: TestPartition = { partition: 0, firstOffset: 0, nextOffset: 0 },
 ): Promise<void> {
-  const fold = foldOf(events);
-  await insertBlocks(clickhouse, fold.encode());
+  const fold = foldOf(events, at.partition);
   const times = events.map((event) => Date.parse(event.occurred_at));
-  const books = bookkeepers.map((bookkeeper) =>
-    bookkeeper.plan({
-      sessions: fold.sessionsOf(),
-      hours: fold.hours,
-      partitions: [{ ...at, caughtUp: true, newestMs: Math.max(...times) }],
-    }),
+  const summary = {
+    sessions: fold.sessionsOf(),
+    hours: fold.hours,
+    partitions: [{ ...at, caughtUp: true, newestMs: Math.max(...times) }],
+  };
+  const books = await Promise.all(
+    bookkeepers.map((bookkeeper) => bookkeeper.plan(summary, AbortSignal.timeout(BOOKS_MS))),
   );
+  await insertBlocks(clickhouse, fold.encode());
   await insertBlocks(
     clickhouse,
-    books.flatMap(({ blocks }) => blocks),
+    books.flatMap((book) => book.blocks()),
   );
   for (const book of books) book.acknowledge();
   fold.release();
 }
+
+const BOOKS_MS = 30_000;

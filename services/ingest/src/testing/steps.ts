@@ -8,7 +8,7 @@ export const TABLES = [
   'sessions_by_destination',
   'session_traffic_1m',
   'session_events',
-  'ingest_dirty_hours',
+  'ingest_rollup_buckets',
   'ingest_watermarks',
 ] as const;
 

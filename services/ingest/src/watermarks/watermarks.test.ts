@@ -1,20 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import type { BatchPartition, StoredBatch } from '../pipeline/pipeline.js';
+import type { BatchPartition, BatchSummary } from '../pipeline/pipeline.js';
 import { createWatermarkKeeper } from './watermarks.js';
 
+const NEVER = new AbortController().signal;
 const NOW_MS = Date.parse('2026-03-01T12:00:00.000Z');
 
-function batchOf(partitions: readonly BatchPartition[]): StoredBatch {
-  return { partitions } as unknown as StoredBatch;
+function batchOf(partitions: readonly BatchPartition[]): BatchSummary {
+  return { partitions } as unknown as BatchSummary;
 }
 
-function rowsOf(
+async function rowsOf(
   keeper: ReturnType<typeof createWatermarkKeeper>,
   partitions: readonly BatchPartition[],
 ) {
-  const plan = keeper.plan(batchOf(partitions));
-  plan.acknowledge();
-  return plan.blocks.flatMap(({ bytes }) =>
+  const book = await keeper.plan(batchOf(partitions), NEVER);
+  book.acknowledge();
+  return book.blocks().flatMap(({ bytes }) =>
     Buffer.concat(bytes)
       .toString()
       .split('\n')
@@ -23,12 +24,12 @@ function rowsOf(
 }
 
 describe('watermarks', () => {
-  it('are the latest times of the partitions, with the offsets that come next', () => {
+  it('are the latest times of the partitions, with the offsets that come next', async () => {
     const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
     expect(
-      rowsOf(keeper, [
-        { partition: 0, nextOffset: 7, caughtUp: true, newestMs: NOW_MS - 1_000 },
-        { partition: 3, nextOffset: 9, caughtUp: false, newestMs: NOW_MS - 2_000 },
+      await rowsOf(keeper, [
+        { partition: 0, firstOffset: 0, nextOffset: 7, caughtUp: true, newestMs: NOW_MS - 1_000 },
+        { partition: 3, firstOffset: 0, nextOffset: 9, caughtUp: false, newestMs: NOW_MS - 2_000 },
       ]),
     ).toEqual([
       ['t', 0, '2026-03-01T11:59:59.000Z', 7, 1],
@@ -36,38 +37,48 @@ describe('watermarks', () => {
     ]);
   });
 
-  it('never go back with a late event, nor ahead of the clock with a proxy whose clock is', () => {
+  it('never go back with a late event, nor ahead of the clock with a proxy whose clock is', async () => {
     const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
-    const at = (newestMs: number | null) =>
-      rowsOf(keeper, [{ partition: 0, nextOffset: 1, caughtUp: true, newestMs }])[0];
-    expect(at(NOW_MS - 1_000)).toContain('2026-03-01T11:59:59.000Z');
-    expect(at(NOW_MS - 9_000)).toContain('2026-03-01T11:59:59.000Z');
-    expect(at(null)).toContain('2026-03-01T11:59:59.000Z');
-    expect(at(NOW_MS + 86_400_000)).toContain('2026-03-01T12:00:00.000Z');
+    const at = async (newestMs: number | null) =>
+      (
+        await rowsOf(keeper, [
+          { partition: 0, firstOffset: 0, nextOffset: 1, caughtUp: true, newestMs },
+        ])
+      )[0];
+    expect(await at(NOW_MS - 1_000)).toContain('2026-03-01T11:59:59.000Z');
+    expect(await at(NOW_MS - 9_000)).toContain('2026-03-01T11:59:59.000Z');
+    expect(await at(null)).toContain('2026-03-01T11:59:59.000Z');
+    expect(await at(NOW_MS + 86_400_000)).toContain('2026-03-01T12:00:00.000Z');
   });
 
-  it('are forgotten with the assignment, because another process may have gone on', () => {
+  it('are forgotten with the assignment, because another process may have gone on', async () => {
     const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
     const batch: BatchPartition = {
       partition: 0,
+      firstOffset: 0,
       nextOffset: 1,
       caughtUp: true,
       newestMs: NOW_MS - 5,
     };
-    rowsOf(keeper, [batch]);
+    await rowsOf(keeper, [batch]);
     keeper.forget();
-    expect(rowsOf(keeper, [{ ...batch, newestMs: null }])[0]).toContain('1970-01-01T00:00:00.000Z');
+    expect((await rowsOf(keeper, [{ ...batch, newestMs: null }]))[0]).toContain(
+      '1970-01-01T00:00:00.000Z',
+    );
   });
 
-  it('count only once their rows are stored', () => {
+  it('count only once their rows are stored', async () => {
     const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
     const batch: BatchPartition = {
       partition: 0,
+      firstOffset: 0,
       nextOffset: 1,
       caughtUp: true,
       newestMs: NOW_MS - 5,
     };
-    keeper.plan(batchOf([batch]));
-    expect(rowsOf(keeper, [{ ...batch, newestMs: null }])[0]).toContain('1970-01-01T00:00:00.000Z');
+    await keeper.plan(batchOf([batch]), NEVER);
+    expect((await rowsOf(keeper, [{ ...batch, newestMs: null }]))[0]).toContain(
+      '1970-01-01T00:00:00.000Z',
+    );
   });
 });

@@ -21,7 +21,7 @@ export function createWatermarkKeeper(
   const latest = new Map<number, number>();
 
   return {
-    plan(batch) {
+    async plan(batch) {
       const learnt: (readonly [number, number])[] = [];
       const rows: string[] = [];
       for (const { partition, newestMs, nextOffset, caughtUp } of batch.partitions) {
@@ -32,15 +32,16 @@ export function createWatermarkKeeper(
         );
       }
       return {
-        blocks: [
-          {
-            table: 'ingest_watermarks',
-            columns: COLUMNS,
-            format: 'JSONCompactEachRow',
-            bytes: [Buffer.from(rows.join('\n'))],
-            rows: rows.length,
-          } as const,
-        ].filter((block) => block.rows > 0),
+        blocks: () =>
+          [
+            {
+              table: 'ingest_watermarks',
+              columns: COLUMNS,
+              format: 'JSONCompactEachRow',
+              bytes: [Buffer.from(rows.join('\n'))],
+              rows: rows.length,
+            } as const,
+          ].filter((block) => block.rows > 0),
         acknowledge() {
           for (const [partition, ms] of learnt) latest.set(partition, ms);
         },

@@ -53,7 +53,7 @@ export function createCoverageReader(deps: {
     };
     return {
       rollups: row?.rollups === 1,
-      dirtyHours: (row?.dirty_hours ?? []).map((seconds) => seconds * 1_000),
+      dirty: row?.dirty.map(([span, seconds]) => ({ span, bucketMs: seconds * 1_000 })) ?? [],
       newestMs: msOf(row?.newest),
       firstMs,
       sessionsGoneMs: goneOf(row?.sessions_from),

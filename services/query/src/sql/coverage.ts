@@ -1,10 +1,11 @@
+import { BUCKETS_TABLE, SPANS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import type { Query } from './query.js';
 
 const coverageRow = z.object({
   rollups: z.int(),
-  dirty_hours: z.array(int64),
+  dirty: z.array(z.tuple([z.enum(SPANS), int64])),
   minutes_from: wireTime.nullable(),
   newest: wireTime.nullable(),
   sessions_from: wireTime.nullable(),
@@ -16,27 +17,32 @@ const coverageRow = z.object({
  * What the rollups are good for now, how fresh the tables are, and how far back they go. The earliest
  * times are in the list of parts: their columns are those by which the tables are partitioned.
  *
- * @param toleranceMs hours that have been marked for no longer than this count as unchanged.
+ * @param toleranceMs buckets whose sums were begun within this time count as unchanged.
  */
 export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
   return {
     name: 'coverage',
     sql: `SELECT
-        (SELECT toUInt8(count() > 0) FROM ingest_rollup_state) AS rollups,
-        (SELECT groupArray(toUnixTimestamp(hour)) FROM (
-          SELECT DISTINCT hour FROM ingest_dirty_hours FINAL
-          WHERE done = 0 AND marked_at <= now() - toIntervalSecond({tolerance_s:UInt32})
-          ORDER BY hour DESC LIMIT {hours_max:UInt32}
-        )) AS dirty_hours,
+        (SELECT toUInt8(max(drawn) > toDateTime64(0, 6, 'UTC')) FROM ${BUCKETS_TABLE}) AS rollups,
+        (SELECT groupArray((kind, start)) FROM (
+          SELECT toString(span) AS kind, toUnixTimestamp(bucket) AS start FROM (
+            SELECT span, bucket, max(finished) AS version, max(changed_through) > max(summed_through) AS is_dirty
+            FROM ${BUCKETS_TABLE} GROUP BY span, bucket, writer
+          )
+          GROUP BY span, bucket
+          HAVING max(is_dirty)
+            AND NOT (max(version) > now64(6) - toIntervalSecond({tolerance_s:UInt32}) AND max(version) <= now64(6))
+          ORDER BY start DESC LIMIT {dirty_max:UInt32}
+        )) AS dirty,
         (SELECT if(count() = 0, NULL, min(bucket)) FROM session_traffic_1m) AS minutes_from,
         (SELECT if(count() = 0, NULL, max(watermark)) FROM ingest_watermarks FINAL) AS newest,
         (SELECT if(count() = 0, NULL, min(started_at)) FROM sessions) AS sessions_from,
         (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_pairs_1h) AS pair_hours_from,
         (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_1d) AS sums_from`,
-    params: { hours_max: DIRTY_HOURS_MAX, tolerance_s: Math.floor(toleranceMs / 1_000) },
+    params: { dirty_max: DIRTY_MAX, tolerance_s: Math.floor(toleranceMs / 1_000) },
     row: coverageRow,
   };
 }
 
-/** Changed hours that are looked at; more than ten years of them. */
-const DIRTY_HOURS_MAX = 100_000;
+/** Dirty buckets that are looked at: five years of hours and of their details. */
+const DIRTY_MAX = 100_000;

@@ -1,4 +1,4 @@
-import { SUM_NAMES } from '@sockscope/schemas/sums';
+import { countedSql, SUM_NAMES } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import type { Span } from '../sums/plan.js';
 import { int64 } from './columns.js';
@@ -51,16 +51,17 @@ const NO_SUMS = `'' AS k, toInt64(0) AS slot, ${SUM_NAMES.map((name) => `toUInt6
 /** Rows of the sketches of whole days and hours. */
 function sketchParts({ days, hours }: SketchesOf): Part[] {
   const parts = [
-    ['sketch_d', days, 'rollup_sketches_1d'],
-    ['sketch_h', hours, 'rollup_sketches_1h'],
+    ['sketch_d', days, 'rollup_sketches_1d', 'detail_day'],
+    ['sketch_h', hours, 'rollup_sketches_1h', 'detail_hour'],
   ] as const;
   return parts
     .filter(([, spans]) => spans.length > 0)
-    .map(([prefix, spans, table]) => {
+    .map(([prefix, spans, table, span]) => {
       const within = withinSeconds('bucket', spans, prefix);
       // Before FINAL, because no version of a row changes its bucket: sketches are large.
       return {
-        sql: `SELECT ${NO_SUMS}, ${STATES} FROM ${table} FINAL PREWHERE ${within.sql}`,
+        sql: `SELECT ${NO_SUMS}, ${STATES} FROM ${table} FINAL PREWHERE ${within.sql}
+        WHERE ${countedSql(span, within.sql)}`,
         params: within.params,
       };
     });

@@ -1,4 +1,5 @@
 import {
+  countedSql,
   countsAtEnd,
   ENDED_SQL,
   FIGURES,
@@ -12,7 +13,7 @@ import {
   STARTED_SQL,
   SUM_NAMES,
 } from '@sockscope/schemas/sums';
-import type { Dimension, SumName } from '@sockscope/schemas/sums';
+import type { BucketSpan, Dimension, SumName } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64 } from './columns.js';
 import { dateTimeOf, FINAL_SETTINGS, timeSql } from './expressions.js';
@@ -174,21 +175,30 @@ function part(of: {
   };
 }
 
+/** Where the sums of each length stand, and under which kind of bucket. Details have no weeks. */
 const PIECES = [
-  ['w', 'weeks', 'rollup_1w', 'rollup_1w'],
-  ['d', 'days', 'rollup_1d', 'rollup_pairs_1d'],
-  ['h', 'hours', 'rollup_1h', 'rollup_pairs_1h'],
+  ['w', 'weeks', ['rollup_1w', 'week'], ['rollup_1w', 'week']],
+  ['d', 'days', ['rollup_1d', 'day'], ['rollup_pairs_1d', 'detail_day']],
+  ['h', 'hours', ['rollup_1h', 'hour'], ['rollup_pairs_1h', 'detail_hour']],
 ] as const;
+
+/** Rows of buckets that lie in the spans, and that count. */
+function countedWithin(span: BucketSpan, spans: readonly Span[], prefix: string): Condition {
+  const within = withinSeconds('bucket', spans, prefix);
+  return allOf([within, { sql: countedSql(span, within.sql), params: {} }]);
+}
 
 export function rollupParts(of: SumsOf, states: string | null): Part[] {
   const source = of.rollup;
   if (source === null) return [];
   return PIECES.flatMap(([prefix, pieces, byDimension, byPairs]) => {
-    const table = source.kind === 'pairs' ? byPairs : byDimension;
+    const [table, span] = source.kind === 'pairs' ? byPairs : byDimension;
     const { [pieces]: counted } = of.counted;
     const { [pieces]: moved } = of.moved;
     const read = (spans: readonly Span[], names: readonly SumName[], name: string) =>
-      spans.length === 0 ? [] : [rollupPart(of, source, { table, spans, names, name, states })];
+      spans.length === 0
+        ? []
+        : [rollupPart(of, source, { table, span, spans, names, name, states })];
     if (isSame(counted, moved)) return read(counted, SUM_NAMES, prefix);
     return [
       ...read(counted, COUNTED_NAMES, `${prefix}c`),
@@ -202,6 +212,7 @@ function rollupPart(
   source: RollupSource,
   from: {
     readonly table: string;
+    readonly span: BucketSpan;
     readonly spans: readonly Span[];
     readonly names: readonly SumName[];
     /** Of its parameters. */
@@ -209,7 +220,7 @@ function rollupPart(
     readonly states: string | null;
   },
 ): Part {
-  const within = withinSeconds('bucket', from.spans, from.name);
+  const within = countedWithin(from.span, from.spans, from.name);
   const common = {
     table: from.table,
     slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
@@ -277,7 +288,8 @@ function startBound(spans: readonly Span[], prefix: string): Condition {
   return {
     sql: `started_at >= (
         SELECT if(count() = length(${hours}), min(earliest_start), toDateTime64(0, 3, 'UTC'))
-        FROM rollup_sketches_1h FINAL PREWHERE bucket IN ${hours})`,
+        FROM rollup_sketches_1h FINAL PREWHERE bucket IN ${hours}
+        WHERE ${countedSql('detail_hour', `bucket IN ${hours}`)})`,
     params: { [`${prefix}_hours`]: hoursOf(spans).map(dateTimeOf) },
   };
 }

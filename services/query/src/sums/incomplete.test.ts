@@ -12,7 +12,7 @@ const kept = {
   minutesGoneMs: NOW_MS - 90 * DAY_MS,
   pairHoursGoneMs: NOW_MS - 90 * DAY_MS,
 };
-const coverage: Coverage = { rollups: true, dirtyHours: [], newestMs: null };
+const coverage: Coverage = { rollups: true, dirty: [], newestMs: null };
 const exactly = { ...coverage, rollups: false };
 const bothOf = (plan: Plan) => ({ counted: plan, moved: plan });
 

@@ -6,7 +6,13 @@ import type { Coverage, Plan, Span } from './plan.js';
 
 const MONDAY_MS = Date.parse('2024-01-01');
 const at = (text: string) => Date.parse(text);
-const clean: Coverage = { rollups: true, dirtyHours: [], newestMs: null };
+/** Hours that changed, in both kinds of sums. */
+const dirtyAt = (starts: readonly number[]): Coverage['dirty'] =>
+  starts.flatMap((bucketMs) => [
+    { span: 'hour', bucketMs },
+    { span: 'detail_hour', bucketMs },
+  ]);
+const clean: Coverage = { rollups: true, dirty: [], newestMs: null };
 const span = (from: string, to: string): Span => ({ fromMs: at(from), toMs: at(to) });
 
 describe('planOf', () => {
@@ -28,7 +34,7 @@ describe('planOf', () => {
   });
 
   it('reads a changed hour exactly and the rest of its day by the hour', () => {
-    const coverage = { ...clean, dirtyHours: [at('2026-01-02T05:00:00Z'), at('2027-01-01')] };
+    const coverage = { ...clean, dirty: dirtyAt([at('2026-01-02T05:00:00Z'), at('2027-01-01')]) };
     expect(planOf(span('2026-01-01', '2026-01-04'), coverage)).toMatchObject({
       days: [span('2026-01-01', '2026-01-02'), span('2026-01-03', '2026-01-04')],
       hours: [
@@ -62,7 +68,7 @@ describe('planOf', () => {
     const cuts = [at('2026-01-01T03:30:00Z')];
     const plan = planOf(
       span('2026-01-01T01:00:00Z', '2026-01-01T07:00:00Z'),
-      { ...clean, dirtyHours },
+      { ...clean, dirty: dirtyAt(dirtyHours) },
       { cuts, goneMs },
     );
     expect(plan.exact).toEqual([span('2026-01-01T05:00:00Z', '2026-01-01T06:00:00Z')]);
@@ -72,7 +78,10 @@ describe('planOf', () => {
   it('reads at most so many changed hours exactly and says how many are stale', () => {
     const from = at('2026-01-01');
     const dirtyHours = Array.from({ length: EXACT_HOURS_MAX + 5 }, (_, i) => from + i * HOUR_MS);
-    const plan = planOf({ fromMs: from, toMs: from + 10 * DAY_MS }, { ...clean, dirtyHours });
+    const plan = planOf(
+      { fromMs: from, toMs: from + 10 * DAY_MS },
+      { ...clean, dirty: dirtyAt(dirtyHours) },
+    );
     expect(plan.staleHours).toBe(5);
     const newest = { fromMs: from + 5 * HOUR_MS, toMs: from + (EXACT_HOURS_MAX + 5) * HOUR_MS };
     expect(plan.exact).toEqual([newest]);
@@ -82,7 +91,7 @@ describe('planOf', () => {
     const range = { fromMs: at('2026-01-01'), toMs: at('2026-02-12') };
     const dirtyHours = [at('2026-01-14T07:00:00Z')];
     const cuts = [at('2026-01-26'), at('2026-02-04')];
-    const plan = planOf(range, { ...clean, dirtyHours }, { cuts, hasWeeks: true });
+    const plan = planOf(range, { ...clean, dirty: dirtyAt(dirtyHours) }, { cuts, hasWeeks: true });
     expect(plan.weeks).toEqual([
       span('2026-01-05', '2026-01-12'),
       span('2026-01-19', '2026-02-02'),
@@ -93,7 +102,7 @@ describe('planOf', () => {
       span('2026-01-15', '2026-01-19'),
       span('2026-02-02', '2026-02-12'),
     ]);
-    expect(planOf(range, { ...clean, dirtyHours }, { cuts }).weeks).toEqual([]);
+    expect(planOf(range, { ...clean, dirty: dirtyAt(dirtyHours) }, { cuts }).weeks).toEqual([]);
   });
 
   it('covers each moment of the range once, and never sums what it must not', () => {
@@ -117,7 +126,7 @@ describe('planOf', () => {
             .map((minute) => base + minute * 60_000)
             .filter((ms) => ms > range.fromMs && ms < range.toMs)
             .toSorted((x, y) => x - y);
-          const plan = planOf(range, { ...clean, dirtyHours }, { cuts, hasWeeks });
+          const plan = planOf(range, { ...clean, dirty: dirtyAt(dirtyHours) }, { cuts, hasWeeks });
           expect(total(plan)).toBe(range.toMs - range.fromMs);
           for (const [spans, step] of [
             [plan.weeks, 7 * DAY_MS],

@@ -7,6 +7,7 @@ import {
   WEEK_MS,
   weekOf,
 } from '@sockscope/schemas/sums';
+import type { BucketSpan } from '@sockscope/schemas/sums';
 
 /** `[fromMs, toMs)`. */
 export interface Span {
@@ -18,8 +19,8 @@ export interface Span {
 export interface Coverage {
   /** Whether the rollups have been computed at all. */
   readonly rollups: boolean;
-  /** Starts of UTC hours that changed and were not recomputed yet, in milliseconds. */
-  readonly dirtyHours: readonly number[];
+  /** Buckets that changed and were not summed yet. */
+  readonly dirty: readonly { readonly span: BucketSpan; readonly bucketMs: number }[];
   /** The newest event that was stored; null before the first one. */
   readonly newestMs: number | null;
 }
@@ -89,7 +90,7 @@ export function snapped(range: Span, stepMs: number, goneMs: number | null): Spa
 export interface PlanOptions {
   /** Where a time series is cut; rising, inside the range. */
   readonly cuts?: readonly number[];
-  /** Whether there are sums per week. */
+  /** Whether sums by one dimension answer; else it is details, which have no weeks and are made later. */
   readonly hasWeeks?: boolean;
   /** The exact tables hold nothing before this time; null if they hold everything. */
   readonly goneMs?: number | null;
@@ -120,20 +121,29 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
     .filter((cut) => cut % HOUR_MS !== 0)
     .map((cut) => floorTo(cut, HOUR_MS))
     .filter(inGrid);
-  const dirty = rising(coverage.dirtyHours.filter(inGrid));
+  const dirtyOf = (span: BucketSpan) =>
+    coverage.dirty.filter((each) => each.span === span).map(({ bucketMs }) => bucketMs);
+  const dirty = rising(dirtyOf(hasWeeks ? 'hour' : 'detail_hour').filter(inGrid));
   const readAgain = dirty.filter(isKept).slice(-EXACT_HOURS_MAX);
   const exactHours = rising([...readAgain, ...cutHours.filter(isKept)]);
 
   const dayGrid = { fromMs: ceilTo(grid.fromMs, DAY_MS), toMs: floorTo(grid.toMs, DAY_MS) };
-  // A day's sums are replaced together with those of its hours.
+  // A day is made from its hours, and is dirty until that is done.
   const brokenDays = rising(
-    [...dirty, ...cutHours, ...cuts.filter((cut) => cut % DAY_MS !== 0)].map((ms) =>
-      floorTo(ms, DAY_MS),
-    ),
+    [
+      ...dirty,
+      ...dirtyOf(hasWeeks ? 'day' : 'detail_day'),
+      ...cutHours,
+      ...cuts.filter((cut) => cut % DAY_MS !== 0),
+    ].map((ms) => floorTo(ms, DAY_MS)),
   ).filter((day) => day >= dayGrid.fromMs && day < dayGrid.toMs);
   const wholeDays = dayGrid.fromMs < dayGrid.toMs ? remaining(dayGrid, brokenDays, DAY_MS) : [];
   const weeks = hasWeeks
-    ? weeksOf(dayGrid, [...brokenDays, ...cuts.filter((cut) => weekOf(cut) !== cut)])
+    ? weeksOf(dayGrid, [
+        ...brokenDays,
+        ...dirtyOf('week'),
+        ...cuts.filter((cut) => weekOf(cut) !== cut),
+      ])
     : [];
   const days = subtract(wholeDays, weeks);
 

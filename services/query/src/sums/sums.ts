@@ -152,11 +152,11 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Kept): Prep
 /** More hours than an edge or two: then a bound of the start excludes nothing. */
 const BOUND_HOURS_MAX = 4;
 
-/** Whether the sums know how far back those began that ended in the spans: not of hours that changed since. */
-function hasStartBound(spans: readonly Span[], { dirtyHours }: Coverage): boolean {
+/** Whether the details know how far back those began that ended in the spans: not of hours that changed since. */
+function hasStartBound(spans: readonly Span[], { dirty }: Coverage): boolean {
   if (spans.length === 0 || lengthOf(spans) > BOUND_HOURS_MAX * HOUR_MS) return false;
-  const dirty = new Set(dirtyHours);
-  return hoursOf(spans).every((hour) => !dirty.has(hour));
+  const hours = new Set(hoursOf(spans));
+  return !dirty.some(({ span, bucketMs }) => span === 'detail_hour' && hours.has(bucketMs));
 }
 
 /** The total, then the largest keys after a position. */

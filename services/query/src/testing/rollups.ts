@@ -3,6 +3,7 @@ import type { SessionRow } from '@sockscope/schemas';
 import { toTimestamp } from '@sockscope/schemas';
 import { SUM_NAMES } from '@sockscope/schemas/sums';
 import type { SumName } from '@sockscope/schemas/sums';
+import { BUCKETS_TABLE } from '@sockscope/schemas/sums';
 import { insertRows } from './load.js';
 import { countAtEndBy, countBy } from './truth.js';
 import type { Counted, KeyOf } from './truth.js';
@@ -13,6 +14,13 @@ const DAY_MS = 24 * HOUR_MS;
 const WEEK_MS = 7 * DAY_MS;
 /** Weeks begin on Mondays; hours and days are as long from here as from 1970. */
 const MONDAY_MS = Date.parse('2024-01-01');
+
+const WRITER = '019c0f6e-7a00-7c3e-9d51-000000000001';
+const SPANS_OF = {
+  '1h': ['hour', 'detail_hour'],
+  '1d': ['day', 'detail_day'],
+  '1w': ['week'],
+} as const;
 
 const DIMENSIONS: Readonly<Record<string, { keyOf: KeyOf; atEnd?: true }>> = {
   total: { keyOf: () => '' },
@@ -107,27 +115,37 @@ export async function storeRollups(
         sources: begun.map((row) => (wrong ? '192.0.2.77' : row.source_ip)),
       });
     }
+    // Keys that are in no newer version do not count.
+    const gone = (row: Record<string, unknown>) =>
+      'key' in row ? { ...row, key: `${String(row['key'])}9` } : { ...row, dest_port: 9 };
     const older = (row: Record<string, unknown>) => ({
       ...row,
       bytes_sent: 1,
       sessions_closed: 99,
       computed_at: `2026-03-0${2 * round - 1}T00:00:00.000Z`,
     });
-    await insertRows(clickhouse, `rollup_${suffix}`, rows.map(older));
+    await insertRows(clickhouse, `rollup_${suffix}`, [...rows, ...rows.map(gone)].map(older));
     await insertRows(clickhouse, `rollup_${suffix}`, rows);
+    const finished = (span: string) =>
+      bucketsOf(world, lengthMs).map((ms) => ({
+        span,
+        bucket: toTimestamp(ms),
+        writer: WRITER,
+        drawn: computedAt,
+        finished: computedAt,
+      }));
+    await insertRows(clickhouse, BUCKETS_TABLE, finished(SPANS_OF[suffix][0]));
     if (suffix === '1w') continue;
-    await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs.map(older));
+    await insertRows(clickhouse, BUCKETS_TABLE, finished(SPANS_OF[suffix][1]));
+    await insertRows(
+      clickhouse,
+      `rollup_pairs_${suffix}`,
+      [...pairs, ...pairs.map(gone)].map(older),
+    );
     await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs);
     await storeSketches(clickhouse, `rollup_sketches_${suffix}`, sketches, round);
   }
-  await insertRows(
-    clickhouse,
-    'ingest_dirty_hours',
-    dirtyHours.map((hour, i) => markOf(hour, i, 0)),
-  );
-  await insertRows(clickhouse, 'ingest_rollup_state', [
-    { id: 1, fresh_at: '2026-03-15T13:00:00.000Z', dirty_hours: dirtyHours.length },
-  ]);
+  await insertRows(clickhouse, BUCKETS_TABLE, marksOf(dirtyHours, 'changed_through'));
 }
 
 /** The same once more, with no hour left to do, and how far the events have come. */
@@ -138,11 +156,7 @@ export async function refreshRollups(
   watermarkMs: number,
 ): Promise<void> {
   await storeRollups(clickhouse, world, [], 2);
-  await insertRows(
-    clickhouse,
-    'ingest_dirty_hours',
-    dirtyHours.map((hour, i) => markOf(hour, i, 1)),
-  );
+  await insertRows(clickhouse, BUCKETS_TABLE, marksOf(dirtyHours, 'summed_through'));
   await insertRows(
     clickhouse,
     'ingest_watermarks',
@@ -156,12 +170,15 @@ export async function refreshRollups(
   );
 }
 
-function markOf(hour: number, i: number, done: 0 | 1) {
-  return {
-    mark_id: `019c0f6e-7a00-7c3e-9d51-${String(i).padStart(12, '0')}`,
-    hour: toTimestamp(hour),
-    done,
-  };
+function marksOf(dirtyHours: readonly number[], column: 'changed_through' | 'summed_through') {
+  return dirtyHours.flatMap((hour) =>
+    ['hour', 'detail_hour'].map((span) => ({
+      span,
+      bucket: toTimestamp(hour),
+      writer: WRITER,
+      [column]: 1,
+    })),
+  );
 }
 
 interface Sketched {

@@ -1,0 +1,37 @@
+import { DAY_MS, HOUR_MS, WEEK_MS } from './calendar.js';
+
+/**
+ * The kinds of buckets that are summed. Details are sums by user, destination and port, and sketches. They
+ * have nearly as many rows as there are sessions, so they are made later than the other sums.
+ */
+export const SPANS = ['hour', 'day', 'week', 'detail_hour', 'detail_day'] as const;
+export type BucketSpan = (typeof SPANS)[number];
+
+/** Length of a bucket in milliseconds. */
+export const SPAN_MS: Readonly<Record<BucketSpan, number>> = {
+  hour: HOUR_MS,
+  day: DAY_MS,
+  week: WEEK_MS,
+  detail_hour: HOUR_MS,
+  detail_day: DAY_MS,
+};
+
+/** Where it stands of which bucket what has changed and what was summed. */
+export const BUCKETS_TABLE = 'ingest_rollup_buckets';
+
+/**
+ * Returns SQL that tells which rows of a table of sums count: those of the newest finished version of their
+ * bucket, or newer. Others landed late, or their key is gone. Buckets without a finished version were
+ * summed before there were any: all of their rows count. Read with FINAL.
+ *
+ * @param within an SQL condition over `bucket` that bounds the buckets that are looked up.
+ */
+export function countedSql(span: BucketSpan, within: string): string {
+  const finished = `(SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
+        FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
+          FROM ${BUCKETS_TABLE} WHERE span = '${span}' AND (${within}) GROUP BY bucket HAVING version > 0))`;
+  return `toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), ${finished}.1, ${finished}.2, toInt64(0))`;
+}
+
+/** Returns SQL that tells of one bucket's row of `BUCKETS_TABLE`, aggregated by writer, whether it is dirty. */
+export const DIRTY_SQL = 'max(changed_through) > max(summed_through)';

@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import type { DirtyBucket } from './buckets.js';
+import { choose } from './choose.js';
+import type { Pace } from './choose.js';
+
+const NOW_MS = Date.parse('2026-03-04T12:30:00Z');
+const at = (text: string) => Date.parse(text) / 1_000;
+const PACE: Pace = { intervalMs: 5_000, quietMs: 60_000, presentPercent: 5, presentTookMs: 1_000 };
+
+function dirty(
+  span: DirtyBucket['span'],
+  bucket: string,
+  summedAgoMs: number,
+  changedAgoMs = 0,
+): DirtyBucket {
+  return {
+    span,
+    bucket: at(bucket),
+    summedMs: NOW_MS - summedAgoMs,
+    changedMs: NOW_MS - changedAgoMs,
+  };
+}
+
+describe('the choice of what is summed next', () => {
+  it('every dirty hour gets its turn, however many are marked again and again', () => {
+    const hours = new Map(
+      Array.from({ length: 50 }, (_, i) => [at('2026-03-01T00:00:00Z') + i * 3_600, -i]),
+    );
+    // All of them change all the time; one is summed in each turn, with the others of its day.
+    for (let turn = 0; turn < 3; turn += 1) {
+      const buckets = [...hours].map(([bucket, summedMs]): DirtyBucket => ({
+        span: 'hour',
+        bucket,
+        summedMs,
+        changedMs: NOW_MS,
+      }));
+      for (const start of choose(buckets, NOW_MS, PACE)?.starts ?? []) hours.set(start, NOW_MS);
+    }
+    expect(new Set(hours.values())).toEqual(new Set([NOW_MS]));
+  });
+
+  it('the present hour comes before all others, but only as often as its share of the time allows', () => {
+    const others = [dirty('hour', '2026-03-03T01:00:00Z', 90_000_000)];
+    const present = (agoMs: number) => dirty('hour', '2026-03-04T12:00:00Z', agoMs);
+    expect(choose([...others, present(20_000)], NOW_MS, PACE)).toMatchObject({ isPresent: true });
+    expect(choose([...others, present(19_000)], NOW_MS, PACE)).toMatchObject({ isPresent: false });
+    // Its sums are of the future: the clock was set back.
+    expect(choose([...others, present(-5_000)], NOW_MS, PACE)).toMatchObject({ isPresent: true });
+  });
+
+  it('a day waits for its hours and a week for both', () => {
+    const hour = dirty('hour', '2026-03-03T01:00:00Z', 1_000);
+    const day = dirty('day', '2026-03-03T00:00:00Z', 90_000_000);
+    const week = dirty('week', '2026-03-02T00:00:00Z', 90_000_000);
+    expect(choose([week, day, hour], NOW_MS, PACE)).toMatchObject({ span: 'hour' });
+    expect(choose([week, day], NOW_MS, PACE)).toMatchObject({ span: 'day' });
+    expect(choose([week], NOW_MS, PACE)).toMatchObject({ span: 'week' });
+  });
+
+  it('details wait until their hour is over and quiet, but not for ever', () => {
+    const detail = (bucket: string, summedAgoMs: number, changedAgoMs: number) =>
+      choose([dirty('detail_hour', bucket, summedAgoMs, changedAgoMs)], NOW_MS, PACE);
+    expect(detail('2026-03-04T12:00:00Z', 9e9, 9e9)).toBeNull();
+    expect(detail('2026-03-04T10:00:00Z', 100_000, 59_000)).toBeNull();
+    expect(detail('2026-03-04T10:00:00Z', 100_000, 60_000)).not.toBeNull();
+    expect(detail('2026-03-04T10:00:00Z', 900_000, 0)).not.toBeNull();
+  });
+
+  it('hours of one day are summed together', () => {
+    const hours = ['2026-03-02T01:00:00Z', '2026-03-02T05:00:00Z', '2026-03-03T01:00:00Z'];
+    const group = choose(
+      hours.map((hour, i) => dirty('hour', hour, 1_000 * (9 - i))),
+      NOW_MS,
+      PACE,
+    );
+    expect(group?.starts).toEqual([at('2026-03-02T01:00:00Z'), at('2026-03-02T05:00:00Z')]);
+    expect(group?.left).toBe(1);
+  });
+});

@@ -1,0 +1,107 @@
+/** Which buckets are summed next. */
+import { SPAN_MS } from '@sockscope/schemas/sums';
+import type { BucketSpan } from '@sockscope/schemas/sums';
+import type { DirtyBucket } from './buckets.js';
+import { dayOf, weekOfS } from './expiry.js';
+
+/** Buckets that are summed together: of one kind, and hours of one day. */
+export interface Group {
+  readonly span: BucketSpan;
+  /** Seconds since 1970. */
+  readonly starts: readonly number[];
+  /** Whether it is the present hour, which changes all the time. */
+  readonly isPresent: boolean;
+  /** Buckets that stay dirty. */
+  readonly left: number;
+}
+
+export interface Pace {
+  readonly intervalMs: number;
+  /** Details are summed when their hour has been over, and has not changed, for so long. */
+  readonly quietMs: number;
+  /** Largest part of the time that is spent on the present hour, in percent. */
+  readonly presentPercent: number;
+  /** What the present hour took the last time, milliseconds. */
+  presentTookMs: number;
+}
+
+/** An hour that never becomes quiet has its details summed as seldom as this. */
+const RESTLESS_MS = 900_000;
+
+const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span];
+
+/**
+ * Returns the group whose sums are the oldest of those that are due; null if none is.
+ *
+ * - The present hour is due as often as its share of the time allows.
+ * - A day or week waits while something that it is made from is dirty: it would change again.
+ * - Details have nearly a row per session, so they wait until their hour is over and quiet.
+ *
+ * @param pace null: everything is due, what is made from something else after that.
+ */
+export function choose(
+  dirty: readonly DirtyBucket[],
+  nowMs: number,
+  pace: Pace | null,
+): Group | null {
+  const dirtyDays = daysOf(dirty, ['hour']);
+  const dirtyDetailDays = daysOf(dirty, ['detail_hour']);
+  const dirtyWeeks = new Set(
+    dirty
+      .filter(({ span }) => span === 'hour' || span === 'day')
+      .map(({ bucket }) => weekOfS(bucket)),
+  );
+  /** Sums of the future were made before the clock was set back. */
+  const ageMs = ({ summedMs }: DirtyBucket) =>
+    summedMs > nowMs ? Number.POSITIVE_INFINITY : nowMs - summedMs;
+  const isPresent = (each: DirtyBucket) => each.span === 'hour' && endMsOf(each) > nowMs;
+
+  const isDue = (each: DirtyBucket): boolean => {
+    switch (each.span) {
+      case 'hour': {
+        if (pace === null || !isPresent(each)) return true;
+        const pauseMs = Math.max(pace.intervalMs, pace.presentTookMs * (100 / pace.presentPercent));
+        return ageMs(each) >= pauseMs;
+      }
+      case 'day':
+        return !dirtyDays.has(each.bucket);
+      case 'week':
+        return !dirtyWeeks.has(each.bucket);
+      case 'detail_day':
+        return !dirtyDetailDays.has(each.bucket);
+      case 'detail_hour': {
+        if (pace === null) return true;
+        const isOver = nowMs - endMsOf(each) >= pace.quietMs;
+        return isOver && (nowMs - each.changedMs >= pace.quietMs || ageMs(each) >= RESTLESS_MS);
+      }
+    }
+  };
+
+  const due = dirty.filter(isDue);
+  const first = due.find(isPresent) ?? due.reduce<DirtyBucket | undefined>(olderOf, undefined);
+  if (first === undefined) return null;
+  const isHours = first.span === 'hour' || first.span === 'detail_hour';
+  const starts =
+    isHours && !isPresent(first)
+      ? due
+          .filter((each) => each.span === first.span && !isPresent(each))
+          .map(({ bucket }) => bucket)
+          .filter((bucket) => dayOf(bucket) === dayOf(first.bucket))
+      : [first.bucket];
+  return {
+    span: first.span,
+    starts,
+    isPresent: isPresent(first),
+    left: dirty.length - starts.length,
+  };
+}
+
+function olderOf(one: DirtyBucket | undefined, other: DirtyBucket): DirtyBucket {
+  return one === undefined || other.summedMs < one.summedMs ? other : one;
+}
+
+function daysOf(dirty: readonly DirtyBucket[], spans: readonly BucketSpan[]): Set<number> {
+  return new Set(
+    dirty.filter(({ span }) => spans.includes(span)).map(({ bucket }) => dayOf(bucket)),
+  );
+}

@@ -1,0 +1,109 @@
+/** Compares the sums with a recomputation, and marks what is to be made again. */
+import { int64 } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { BUCKETS_TABLE, SPAN_MS } from '@sockscope/schemas/sums';
+import type { BucketSpan } from '@sockscope/schemas/sums';
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { RetentionConfig } from '../migrations/config.js';
+import { dayOf, planOf, readWholeSince, weekOfS } from './expiry.js';
+import type { SourceRetention } from './expiry.js';
+import { countDifferences } from './sql.js';
+
+const HOURS_OF_ROWS = `
+  SELECT toStartOfHour(started_at) AS hour FROM sessions GROUP BY hour
+  UNION DISTINCT SELECT toStartOfHour(assumeNotNull(ended_at)) AS hour FROM sessions WHERE ended_at IS NOT NULL GROUP BY hour
+  UNION DISTINCT SELECT toStartOfHour(bucket) AS hour FROM session_traffic_1m GROUP BY hour
+  UNION DISTINCT SELECT bucket AS hour FROM rollup_1h GROUP BY hour`;
+
+/**
+ * Marks every hour whose sums can be made again exactly, and of older ones those whose day has none. Days
+ * and weeks follow from their hours. Sums of the others stay as they are.
+ */
+export async function markAllHours(
+  clickhouse: ClickHouse,
+  retention: SourceRetention,
+  timeoutMs: number,
+): Promise<void> {
+  const whole = await readWholeSince(clickhouse, { ...retention });
+  await clickhouse.command({
+    sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, changed_through)
+      SELECT arrayJoin(['hour', 'detail_hour']), hour, {writer:UUID}, 1 FROM (${HOURS_OF_ROWS})
+      WHERE hour >= toDateTime({whole_since:UInt32}, 'UTC')
+        OR toStartOfDay(hour) GLOBAL NOT IN (SELECT bucket FROM rollup_1d WHERE dimension = 'total')`,
+    params: { writer: randomUUID(), whole_since: whole.sources },
+    timeoutMs,
+    settings: { async_insert: 0, distributed_foreground_insert: 1 },
+  });
+}
+
+/** A table of sums and how many of its rows are not what they should be. */
+export interface RollupDifference {
+  readonly table: string;
+  /** Start of the bucket. */
+  readonly bucket: string;
+  readonly rows: number;
+}
+
+export interface DifferenceOptions {
+  /** Rows that have expired are not looked for. */
+  readonly retention: SourceRetention & Pick<RetentionConfig, 'rollup_pairs_1d'>;
+  /** Buckets that are dirty, as `span start`, are not compared. */
+  readonly dirty?: ReadonlySet<string>;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Compares the sums of some hours, and of the days and weeks around them, with a recomputation as it
+ * would be made now. Changes nothing. Where a source has begun to expire, sums that are too small are
+ * found, others are not.
+ */
+export async function findRollupDifferences(
+  clickhouse: ClickHouse,
+  hoursS: readonly number[],
+  { retention, dirty = new Set(), timeoutMs }: DifferenceOptions,
+): Promise<RollupDifference[]> {
+  // A week's rows are kept as long as a day's, and until its last day has expired.
+  const kept = { ...retention, rollup_1w: retention.rollup_1d };
+  const whole = await readWholeSince(clickhouse, kept);
+  const days = [...new Set(hoursS.map(dayOf))];
+  const weeks = [...new Set(days.map(weekOfS))];
+  const differences: RollupDifference[] = [];
+
+  async function compare(span: BucketSpan, starts: readonly number[]): Promise<void> {
+    const settled = starts.filter((start) => !dirty.has(`${span} ${start}`));
+    const [first] = settled;
+    if (first === undefined) return;
+    const { target, expired } = planOf(span, first, whole);
+    if (first < whole.of(target.table)) return;
+    const [row] = await clickhouse.query({
+      sql: countDifferences(target, expired),
+      params: {
+        buckets: settled,
+        from: Math.min(...settled),
+        to: Math.max(...settled) + SPAN_MS[span] / 1_000,
+      },
+      row: z.object({ differences: int64 }),
+      settings: { prefer_column_name_to_alias: 1, distributed_product_mode: 'local' },
+      timeoutMs,
+    });
+    const rows = row?.differences ?? 0;
+    if (rows > 0) {
+      differences.push({
+        table: target.table,
+        bucket: new Date(first * 1_000).toISOString(),
+        rows,
+      });
+    }
+  }
+
+  for (const day of days) {
+    const hours = hoursS.filter((hour) => dayOf(hour) === day);
+    await compare('hour', hours);
+    await compare('detail_hour', hours);
+    await compare('day', [day]);
+    await compare('detail_day', [day]);
+  }
+  for (const week of weeks) await compare('week', [week]);
+  return differences;
+}

@@ -1,0 +1,92 @@
+/** Of which days the sources of sums may have expired. */
+import { int64 } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { DAY_MS, weekOf } from '@sockscope/schemas/sums';
+import type { BucketSpan } from '@sockscope/schemas/sums';
+import { z } from 'zod';
+import { OLD_DAYS, TARGETS } from './sql.js';
+import type { Expired, Target } from './sql.js';
+
+const DAY_S = DAY_MS / 1_000;
+
+/** How long the tables that sums are made from keep their rows, in milliseconds; 0: they do not expire. */
+export interface SourceRetention {
+  readonly sessions: number;
+  readonly session_traffic_1m: number;
+  readonly rollup_1h: number;
+  readonly rollup_1d: number;
+  readonly rollup_pairs_1h: number;
+}
+
+/** Of what the sums per hour and day are made from. */
+const SOURCES = ['sessions', 'session_traffic_1m', 'rollup_1h', 'rollup_pairs_1h'] as const;
+
+/** The first day of which nothing has expired, seconds since 1970. */
+export interface WholeSince {
+  of(table: string): number;
+  /** Of none of SOURCES. */
+  readonly sources: number;
+}
+
+/**
+ * Reads what may have expired, by the retention as it is now and as it ever was: raising it brings nothing
+ * back, and what was stored before may go when it was to go.
+ *
+ * @param retention of tables, milliseconds; 0 or none: its rows do not expire.
+ */
+export async function readWholeSince(
+  clickhouse: Pick<ClickHouse, 'query'>,
+  retention: Partial<Record<string, number>>,
+  call: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<WholeSince> {
+  const rows = await clickhouse.query({
+    sql: `SELECT toUnixTimestamp(now()) AS now_s, source,
+        toUnixTimestamp(max(least(changed_at, now('UTC') - toIntervalDay(days)))) AS gone_until
+      FROM (SELECT source, days, changed_at FROM ingest_former_retention
+        UNION ALL SELECT '', 0, toDateTime(0, 'UTC'))
+      GROUP BY source`,
+    row: z.object({ now_s: int64, source: z.string(), gone_until: int64 }),
+    ...call,
+  });
+  const nowS = rows[0]?.now_s ?? 0;
+  const formerly = new Map(rows.map(({ source, gone_until }) => [source, dayAfter(gone_until)]));
+  const keptSince = (ms: number) => (ms === 0 ? 0 : dayAfter(nowS - ms / 1_000));
+  const of = (table: string) =>
+    Math.max(formerly.get(table) ?? 0, keptSince(retention[table] ?? 0));
+  return { of, sources: Math.max(...SOURCES.map(of)) };
+}
+
+/** The first day that begins at a time or after it. */
+function dayAfter(seconds: number): number {
+  return Math.ceil(seconds / DAY_S) * DAY_S;
+}
+
+export function dayOf(seconds: number): number {
+  return Math.floor(seconds / DAY_S) * DAY_S;
+}
+
+/** The Monday that begins the ISO week of a time, seconds since 1970. */
+export function weekOfS(seconds: number): number {
+  return weekOf(seconds * 1_000) / 1_000;
+}
+
+/** From what the sums of a bucket are to be made. */
+export function planOf(
+  span: BucketSpan,
+  bucketS: number,
+  whole: WholeSince,
+): { readonly target: Target; readonly expired: Expired } {
+  if (span === 'week') {
+    // A week's sums are made from those of its days, whatever they are of.
+    const isCut = bucketS < whole.of('rollup_1d');
+    return { target: TARGETS.week, expired: { sessions: isCut, traffic: isCut } };
+  }
+  const day = dayOf(bucketS);
+  const expired = {
+    sessions: day < whole.of('sessions'),
+    traffic: day < whole.of('session_traffic_1m'),
+  };
+  const isOld = day < whole.sources;
+  const isDay = span === 'day' || span === 'detail_day';
+  return { target: isDay && isOld ? OLD_DAYS[span] : TARGETS[span], expired };
+}

@@ -1,0 +1,95 @@
+/** The smallest table. */
+const FIRST_SLOTS = 1 << 8;
+const WORDS = 4;
+
+/**
+ * A set of session ids, each four 32-bit words. It is asked for every session of every batch, so it holds
+ * no objects: 300,000 ids take 16 MiB at most. Open addressing, linear probing; a removed id leaves no gap.
+ */
+export class IdSet {
+  /** Four words a slot; an id is never all zeros. */
+  #slots = new Uint32Array(FIRST_SLOTS * WORDS);
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  has(id0: number, id1: number, id2: number, id3: number): boolean {
+    return !this.#isEmpty(this.#find(id0, id1, id2, id3));
+  }
+
+  add(id0: number, id1: number, id2: number, id3: number): void {
+    const slot = this.#find(id0, id1, id2, id3);
+    if (!this.#isEmpty(slot)) return;
+    this.#slots.set([id0, id1, id2, id3], slot * WORDS);
+    this.#size += 1;
+    if (this.#size * 2 > this.#capacity) this.#resize(this.#capacity * 2);
+  }
+
+  delete(id0: number, id1: number, id2: number, id3: number): void {
+    let gap = this.#find(id0, id1, id2, id3);
+    if (this.#isEmpty(gap)) return;
+    this.#size -= 1;
+    const mask = this.#capacity - 1;
+    // Those behind it move up, unless they would come to stand before their own first slot.
+    for (let slot = (gap + 1) & mask; !this.#isEmpty(slot); slot = (slot + 1) & mask) {
+      const home = this.#home(
+        this.#slots[slot * WORDS + 2] ?? 0,
+        this.#slots[slot * WORDS + 3] ?? 0,
+      );
+      if (((slot - home) & mask) >= ((slot - gap) & mask)) {
+        this.#slots.copyWithin(gap * WORDS, slot * WORDS, (slot + 1) * WORDS);
+        gap = slot;
+      }
+    }
+    this.#slots.fill(0, gap * WORDS, (gap + 1) * WORDS);
+    if (this.#size * 8 < this.#capacity && this.#capacity > FIRST_SLOTS) {
+      this.#resize(this.#capacity / 2);
+    }
+  }
+
+  get #capacity(): number {
+    return this.#slots.length / WORDS;
+  }
+
+  /** The last words of a UUIDv7 are random. */
+  #home(id2: number, id3: number): number {
+    return Math.imul(id3 ^ id2, 0x9e3779b1) & (this.#capacity - 1);
+  }
+
+  /** The slot of an id, or the empty one where it would stand. */
+  #find(id0: number, id1: number, id2: number, id3: number): number {
+    const slots = this.#slots;
+    let slot = this.#home(id2, id3);
+    while (!this.#isEmpty(slot)) {
+      const at = slot * WORDS;
+      if (
+        slots[at + 3] === id3 &&
+        slots[at + 2] === id2 &&
+        slots[at + 1] === id1 &&
+        slots[at] === id0
+      ) {
+        return slot;
+      }
+      slot = (slot + 1) & (this.#capacity - 1);
+    }
+    return slot;
+  }
+
+  #isEmpty(slot: number): boolean {
+    const at = slot * WORDS;
+    const slots = this.#slots;
+    return slots[at] === 0 && slots[at + 1] === 0 && slots[at + 2] === 0 && slots[at + 3] === 0;
+  }
+
+  #resize(capacity: number): void {
+    const old = this.#slots;
+    this.#slots = new Uint32Array(capacity * WORDS);
+    this.#size = 0;
+    for (let at = 0; at < old.length; at += WORDS) {
+      const [id0 = 0, id1 = 0, id2 = 0, id3 = 0] = old.subarray(at, at + WORDS);
+      if ((id0 | id1 | id2 | id3) !== 0) this.add(id0, id1, id2, id3);
+    }
+  }
+}

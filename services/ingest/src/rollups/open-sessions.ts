@@ -1,0 +1,70 @@
+import type { BatchSessions } from '../fold/batch-fold.js';
+import { IdSet } from './id-set.js';
+
+/** What is remembered of one partition. */
+interface Remembered {
+  readonly sessions: IdSet;
+  /** Where the next batch has to begin. */
+  nextOffset: number;
+}
+
+/**
+ * The sessions that are open and whose start has been marked, per partition. What is remembered of a
+ * partition is good as long as this process reads it without a gap: if the next batch does not begin where
+ * the last one ended, another process may have read in between, and it is forgotten.
+ */
+export class OpenSessions {
+  readonly #partitions = new Map<number, Remembered>();
+  readonly #max: number;
+  #size = 0;
+
+  /** @param max sessions of all partitions together; more are not remembered. */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  begin(partition: number, firstOffset: number): void {
+    const known = this.#partitions.get(partition);
+    if (known?.nextOffset === firstOffset) return;
+    this.#size -= known?.sessions.size ?? 0;
+    this.#partitions.set(partition, { sessions: new IdSet(), nextOffset: firstOffset });
+  }
+
+  end(partition: number, nextOffset: number): void {
+    const known = this.#partitions.get(partition);
+    if (known !== undefined) known.nextOffset = nextOffset;
+  }
+
+  /** Gives up partitions that are not among these. */
+  keep(partitions: readonly number[]): void {
+    for (const [partition, { sessions }] of this.#partitions) {
+      if (partitions.includes(partition)) continue;
+      this.#size -= sessions.size;
+      this.#partitions.delete(partition);
+    }
+  }
+
+  has(batch: BatchSessions, i: number): boolean {
+    const known = this.#partitions.get(batch.partition[i] as number);
+    return known?.sessions.has(...idOf(batch, i)) === true;
+  }
+
+  set(batch: BatchSessions, i: number, isOpen: boolean): void {
+    const known = this.#partitions.get(batch.partition[i] as number);
+    if (known === undefined) return;
+    const { sessions } = known;
+    const before = sessions.size;
+    if (!isOpen) sessions.delete(...idOf(batch, i));
+    else if (this.#size < this.#max) sessions.add(...idOf(batch, i));
+    this.#size += sessions.size - before;
+  }
+}
+
+function idOf(batch: BatchSessions, i: number): [number, number, number, number] {
+  return [
+    batch.id0[i] as number,
+    batch.id1[i] as number,
+    batch.id2[i] as number,
+    batch.id3[i] as number,
+  ];
+}

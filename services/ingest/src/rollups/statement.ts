@@ -1,0 +1,80 @@
+/**
+ * One statement of a round, with limits that hold on the server too: it ends there when its time is over,
+ * and when we give up. A client that gives up on an INSERT … SELECT does not stop it by itself.
+ */
+import { randomUUID } from 'node:crypto';
+import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
+
+export interface StatementLimits {
+  readonly threads: number;
+  /** Longest time of one statement, milliseconds. */
+  readonly statement_ms: number;
+  /** Memory of one statement; sums that need more go to disk, then the statement is refused. */
+  readonly memory_bytes: number;
+}
+
+/** The server ends the statement first, so that it can say why. */
+const GRACE_MS = 5_000;
+const KILL_TIMEOUT_MS = 5_000;
+/** Of the memory of a statement, before groups go to disk: the rest is for reading and inserting. */
+const GROUPS_SHARE = 0.4;
+/** TIMEOUT_EXCEEDED, TOO_SLOW and MEMORY_LIMIT_EXCEEDED. */
+const TOO_MUCH_CODES: readonly (number | null)[] = [159, 160, 241];
+
+/** Returns whether less work at once may succeed. */
+export function isTooMuch(error: unknown): boolean {
+  return (
+    error instanceof ClickHouseError &&
+    (error.code === 'clickhouse_timeout' || TOO_MUCH_CODES.includes(error.serverCode))
+  );
+}
+
+/** Runs one statement. @throws ClickHouseError; the statement has ended or is told to end then. */
+export async function runStatement(
+  clickhouse: Pick<ClickHouse, 'command'>,
+  sql: string,
+  params: Readonly<Record<string, SqlValue>>,
+  limits: StatementLimits,
+  signal: AbortSignal,
+): Promise<void> {
+  const queryId = randomUUID();
+  try {
+    await clickhouse.command({
+      sql,
+      params,
+      queryId,
+      signal,
+      timeoutMs: limits.statement_ms + GRACE_MS,
+      settings: {
+        max_threads: limits.threads,
+        max_execution_time: limits.statement_ms / 1_000,
+        max_memory_usage: limits.memory_bytes,
+        max_bytes_before_external_group_by: Math.floor(limits.memory_bytes * GROUPS_SHARE),
+        // Sums are named like what they sum.
+        prefer_column_name_to_alias: 1,
+        do_not_merge_across_partitions_select_final: 1,
+        distributed_product_mode: 'local',
+        async_insert: 0,
+        insert_deduplicate: 0,
+        distributed_foreground_insert: 1,
+        // Every round reads the replica that marks and rows are written to.
+        load_balancing: 'in_order',
+      },
+    });
+  } catch (error) {
+    const isUnknown =
+      error instanceof ClickHouseError &&
+      (error.code === 'clickhouse_timeout' || error.code === 'clickhouse_aborted');
+    if (isUnknown) await kill(clickhouse, queryId);
+    throw error;
+  }
+}
+
+async function kill(clickhouse: Pick<ClickHouse, 'command'>, queryId: string): Promise<void> {
+  const sql = `KILL QUERY WHERE query_id = {id:String} ASYNC`;
+  // If this fails the statement ends by its own time limit.
+  await clickhouse
+    .command({ sql, params: { id: queryId }, timeoutMs: KILL_TIMEOUT_MS })
+    .catch(() => undefined);
+}
