@@ -25,7 +25,7 @@ import { createRollupMetrics } from './metrics.js';
 import { createRollups } from './rollups.js';
 
 /** Before there were buckets: hours were marked one by one, and only rows that differed were inserted. */
-const FORMER = 9;
+const FORMER = 11;
 const HOUR_MS = 3_600_000;
 const BASE_MS = Date.parse('2026-03-01T00:00:00.000Z');
 const CALL = { timeoutMs: 30_000 };
