@@ -7,6 +7,7 @@ import { lostConfig } from './lost/config.js';
 import { tablesConfig } from './migrations/config.js';
 import { pipelineConfig } from './pipeline/config.js';
 import { rollupsConfig } from './rollups/config.js';
+import { topicsConfig } from './topics/config.js';
 import { writerConfig } from './write/config.js';
 
 export const ingestConfig = z
@@ -14,6 +15,7 @@ export const ingestConfig = z
     kafka: kafkaConfig,
     consumer: consumerConfig,
     clickhouse: clickhouseConfig,
+    topics: topicsConfig,
     tables: tablesConfig,
     batch: pipelineConfig,
     dlq: dlqConfig,

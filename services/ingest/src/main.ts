@@ -6,6 +6,7 @@ import { registerMaintenance } from './maintenance/command.js';
 import { registerMigrate } from './migrations/command.js';
 import { registerRollups } from './rollups/command.js';
 import { createIngest } from './service.js';
+import { registerTopics } from './topics/command.js';
 import { registerSkip } from './waits/skip-command.js';
 
 const program = createProgram({
@@ -14,6 +15,7 @@ const program = createProgram({
   schema: ingestConfig,
   run: (config) => createIngest(config).run(),
 });
+registerTopics(program.command, () => program.config());
 registerDlq(program.command, () => program.config());
 registerMigrate(program.command, () => program.config());
 registerRollups(program.command, () => program.config());

@@ -9,8 +9,13 @@ import {
   createKafkaAdmin,
   createKafkaProducer,
   kafkaConfig,
+  PLAN_USERS,
+  planAsCommands,
+  planOf,
+  readTopic,
 } from '@sockscope/runtime/kafka';
-import type { KafkaConfig, KafkaError } from '@sockscope/runtime/kafka';
+import type { ConsumedBatch, KafkaConfig, KafkaError } from '@sockscope/runtime/kafka';
+import kafkajs from 'kafkajs';
 import { OAuth2Server } from 'oauth2-mock-server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createCertificate, PASSPHRASE } from '../support/certificates.js';
@@ -83,6 +88,9 @@ beforeAll(async () => {
         'sasl.oauthbearer.jwks.endpoint.url': `${issuer}/jwks`,
         'sasl.oauthbearer.expected.issuer': issuer,
         'sasl.oauthbearer.expected.audience': 'kafka',
+        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+        'super.users': 'User:ANONYMOUS',
+        'allow.everyone.if.no.acl.found': 'true',
         'ssl.keystore.type': 'PEM',
         'ssl.keystore.location': file('broker.pem'),
         'ssl.truststore.type': 'PEM',
@@ -182,6 +190,34 @@ function startReading(kafka: KafkaConfig, groupId: string) {
   return { consumer, values, starts };
 }
 
+const RESOURCES = {
+  topic: kafkajs.AclResourceTypes.TOPIC,
+  group: kafkajs.AclResourceTypes.GROUP,
+};
+const OPERATIONS = {
+  Read: kafkajs.AclOperationTypes.READ,
+  Write: kafkajs.AclOperationTypes.WRITE,
+  Delete: kafkajs.AclOperationTypes.DELETE,
+};
+
+/** Does what a printed `kafka-acls` command does, by its text. */
+function aclsOf(command: string): kafkajs.AclEntry[] {
+  const option = (name: string) => new RegExp(`--${name} (\\S+)`).exec(command)?.[1];
+  const resource = option('topic') === undefined ? 'group' : 'topic';
+  return [...command.matchAll(/--operation (\w+)/g)].map(([, operation]) => ({
+    principal: option('allow-principal') ?? '',
+    host: '*',
+    resourceType: RESOURCES[resource],
+    resourceName: option(resource) ?? '',
+    resourcePatternType:
+      option('resource-pattern-type') === 'prefixed'
+        ? kafkajs.ResourcePatternTypes.PREFIXED
+        : kafkajs.ResourcePatternTypes.LITERAL,
+    operation: OPERATIONS[operation as keyof typeof OPERATIONS],
+    permissionType: kafkajs.AclPermissionTypes.ALLOW,
+  }));
+}
+
 describe('credentials for Kafka', () => {
   test.each([
     ['plain', { sasl_username: 'plain', sasl_password: 'secret' }],
@@ -253,6 +289,87 @@ describe('credentials for Kafka', () => {
     const stranger = createKafkaAdmin(mtls(settings), { logger, role: 'b' });
     await expect(stranger.ping()).rejects.toMatchObject({ code: 'kafka_auth' });
     await stranger.stop();
+  });
+
+  test('the permissions of the plan are enough for each service and command, and without one the command that grants it is named', async () => {
+    const plan = planOf({
+      topic: 'planned',
+      dlqTopic: 'planned.dlq',
+      group: 'planned-group',
+      clientId: 'sockscope',
+      partitions: 2,
+      replicationFactor: null,
+      retentionMs: 3_600_000,
+    });
+    const setup = createKafkaAdmin(kafkaConfig.parse({ brokers: [broker.address] }), {
+      logger,
+      role: 'setup',
+    });
+    for (const topic of plan.topics) await setup.ensureTopic(topic);
+    await setup.stop();
+    const raw = new kafkajs.Kafka({
+      brokers: [broker.address],
+      logLevel: kafkajs.logLevel.NOTHING,
+    }).admin();
+    await raw.connect();
+    const commands = planAsCommands(plan, [broker.address]);
+    expect(commands[0]).toBe(
+      `kafka-topics --bootstrap-server ${broker.address} --create --if-not-exists --topic planned --partitions 2 --config retention.ms=3600000`,
+    );
+    const acl = commands.filter((each) => each.startsWith('kafka-acls')).flatMap(aclsOf);
+    await raw.createAcls({ acl });
+    await raw.disconnect();
+
+    const as = async (user: string, topic = 'planned') => {
+      await setScramPassword(broker.address, user, 'secret', 'scram-sha-512');
+      return config({
+        topic,
+        sasl_mechanism: 'scram-sha-512',
+        sasl_username: user,
+        sasl_password: 'secret',
+      });
+    };
+    /** Null, or why nothing was sent. */
+    const produce = async (kafka: KafkaConfig) => {
+      const abort = new AbortController();
+      let why: string | null = null;
+      const producer = createKafkaProducer(kafka, {
+        logger,
+        role: 'test',
+        hooks: {
+          onFailure(error) {
+            // A permission takes a moment to reach the broker.
+            if (Date.now() < deadlineMs && !error.message.includes('Write')) return;
+            why = error.message;
+            abort.abort();
+          },
+        },
+      });
+      const deadlineMs = Date.now() + 5_000;
+      await producer
+        .send(kafka.topic, [{ key: 'a', value: 'b', headers: {} }], abort.signal)
+        .catch(() => undefined);
+      producer.stop();
+      return why;
+    };
+    expect(await produce(await as(PLAN_USERS.proxy))).toBeNull();
+    expect(await produce(await as(PLAN_USERS.ingest, 'planned.dlq'))).toBeNull();
+    const reader = startReading(await as(PLAN_USERS.ingest), 'planned-group');
+    await expect.poll(() => [...reader.values], WAIT).toEqual(['a=b']);
+    await reader.consumer.stop();
+    const replayer = await as(PLAN_USERS.commands);
+    expect(await produce(replayer)).toBeNull();
+    let count = 0;
+    const onBatch = ({ records }: ConsumedBatch) => {
+      while (records.next()) count += 1;
+    };
+    await readTopic({ kafka: replayer, topic: 'planned.dlq' }, { onBatch }, { logger });
+    expect(count).toBe(1);
+
+    expect(await produce(await as('stranger'))).toContain(
+      '--add --allow-principal User:stranger --operation Write --topic planned',
+    );
+    expect(await produce(await as(PLAN_USERS.ingest))).toContain('TOPIC_AUTHORIZATION_FAILED');
   });
 
   test('a password and a certificate are rotated under traffic, and nothing is lost', async () => {

@@ -13,6 +13,7 @@ import {
   runProduct,
   startProduct,
 } from '../support/product.js';
+import '../support/kafkajs-codecs.js';
 
 const TOPIC = 'sockscope.session-events.v1';
 /** The promise to the user. */

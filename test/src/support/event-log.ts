@@ -6,6 +6,7 @@ import { startKafka } from '@sockscope/local';
 import { DEFAULT_TOPIC, sessionEvent } from '@sockscope/schemas';
 import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/schemas';
 import kafkajs from 'kafkajs';
+import './kafkajs-codecs.js';
 
 const WAIT_MS = 60_000;
 

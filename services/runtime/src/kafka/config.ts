@@ -1,6 +1,7 @@
 import { DEFAULT_TOPIC } from '@sockscope/schemas';
 import { z } from 'zod';
 import { durationMs, flag, textList } from '../config/values.js';
+import { CODECS, HAS_ZSTD } from './codecs.js';
 
 export const SASL_MECHANISMS = [
   'none',
@@ -49,6 +50,20 @@ export const kafkaConfig = z
       .max(245)
       .default(DEFAULT_TOPIC)
       .meta({ env: 'KAFKA_TOPIC', description: 'topic of the session events' }),
+    compression: z
+      .enum(['auto', ...CODECS])
+      .refine((codec) => codec !== 'zstd' || HAS_ZSTD, {
+        error: 'zstd needs Node 22.15 or later; use auto or lz4',
+      })
+      .default('auto')
+      .meta({
+        env: 'KAFKA_COMPRESSION',
+        description: `compression of what is produced: ${CODECS.join(', ')}; auto: zstd from Node 22.15 on, else lz4, and the next best when the broker refuses that`,
+      }),
+    client_rack: z.string().max(249).default('').meta({
+      env: 'KAFKA_CLIENT_RACK',
+      description: 'rack or zone of this client: ingest then reads from replicas in the same one',
+    }),
     tls: flag().default(false).meta({ env: 'KAFKA_TLS', description: 'connect with TLS' }),
     tls_ca_file: z
       .string()

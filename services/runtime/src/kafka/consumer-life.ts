@@ -75,6 +75,7 @@ export function createConsumerLife(
     maxBytes: config.consumer.fetch_max_bytes,
     maxBytesPerPartition: config.consumer.fetch_max_bytes_per_partition,
     metadataMaxAge: config.consumer.metadata_max_age_ms,
+    rackId: config.kafka.client_rack,
     // Every end of kafkajs's consumer comes to us as a crash, and we start a fresh one: one way
     // for all, where it would restart after some errors and stay silent after others.
     retry: { ...RETRY, restartOnFailure: async () => false },

@@ -1,10 +1,13 @@
 export * from './admin.js';
 export * from './client.js';
+export { decompress } from './codecs.js';
 export * from './config.js';
 export * from './consumer-config.js';
 export * from './errors.js';
 export * from './group-consumer.js';
 export { murmur2 } from './murmur2.js';
+export { PLAN_USERS, planAsCommands, planAsStrimzi, planOf, withGrant } from './plan.js';
+export type { Plan } from './plan.js';
 export * from './producer.js';
 export type { RecordBatch, RecordCursor, StoredRecord } from './record-batch.js';
 export { recordOf } from './record-of.js';

@@ -11,8 +11,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createKafkaClient } from './client.js';
 import type { DebugLog } from './client.js';
+import { HAS_ZSTD } from './codecs.js';
+import type { Codec } from './codecs.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
+import { withGrant } from './plan.js';
 import { installProduceEncoder, packedPartitioner } from './produce-request.js';
 import { keyHashOf, PackedBatch, packRecords, RecordWriter } from './record-packer.js';
 import type { RecordFormat } from './record-packer.js';
@@ -133,21 +136,39 @@ export function createFormatProducer<T>(
   deps: ProducerDeps,
 ): KafkaProducer<T> {
   const writer = new RecordWriter();
-  return createResender(() => connectLink(config, format, writer, deps), deps.hooks ?? {}, {
-    // Connecting (every bootstrap broker may have to be tried), finding the leaders and sending, each
-    // with its own limit inside kafkajs: this one is for what hangs nevertheless.
-    attempt_timeout_ms:
-      config.request_timeout_ms + 2 * (config.brokers.length + 1) * config.connect_timeout_ms,
-    backoff_first_ms: BACKOFF_FIRST_MS,
-    backoff_max_ms: BACKOFF_MAX_MS,
-    believes_refusals: deps.believesRefusals ?? false,
-  });
+  const codecs = codecsOf(config);
+  return createResender(
+    () => connectLink(config, { format, writer, codecs }, deps),
+    deps.hooks ?? {},
+    {
+      // Connecting (every bootstrap broker may have to be tried), finding the leaders and sending, each
+      // with its own limit inside kafkajs: this one is for what hangs nevertheless.
+      attempt_timeout_ms:
+        config.request_timeout_ms + 2 * (config.brokers.length + 1) * config.connect_timeout_ms,
+      backoff_first_ms: BACKOFF_FIRST_MS,
+      backoff_max_ms: BACKOFF_MAX_MS,
+      believes_refusals: deps.believesRefusals ?? false,
+    },
+  );
+}
+
+/** Best first: zstd is smaller and six times cheaper than gzip, lz4 as cheap and twice the size. */
+const AUTO: readonly Codec[] = HAS_ZSTD ? ['zstd', 'lz4', 'gzip', 'none'] : ['lz4', 'gzip', 'none'];
+
+/** What may be used, the best first. Those that a broker refuses are taken out. */
+function codecsOf({ compression }: KafkaConfig): [Codec, ...Codec[]] {
+  return compression === 'auto' ? [...(AUTO as [Codec, ...Codec[]])] : [compression];
+}
+
+interface Packing<T> {
+  readonly format: RecordFormat<T>;
+  readonly writer: RecordWriter;
+  readonly codecs: [Codec, ...Codec[]];
 }
 
 async function connectLink<T>(
   config: KafkaConfig,
-  format: RecordFormat<T>,
-  writer: RecordWriter,
+  { format, writer, codecs }: Packing<T>,
   deps: ProducerDeps,
 ): Promise<Link<T>> {
   installProduceEncoder();
@@ -182,12 +203,20 @@ async function connectLink<T>(
         const messages =
           partitions === 0
             ? [new PackedBatch(Buffer.alloc(0), 0, 0)]
-            : packRecords(records, format, writer, partitions);
+            : packRecords(records, format, writer, partitions, codecs[0]);
         try {
           await producer.send({ topic, acks: -1, timeout: config.request_timeout_ms, messages });
           return;
         } catch (error) {
-          if ((counts.get(topic) ?? 0) === partitions) throw error;
+          const { type } = kafkaErrorOf(error, 'send');
+          if (type === 'UNSUPPORTED_COMPRESSION_TYPE' && codecs.length > 1) codecs.shift();
+          else if ((counts.get(topic) ?? 0) === partitions) {
+            throw withGrant(error, config, {
+              resource: 'topic',
+              name: topic,
+              operations: ['Write'],
+            });
+          }
         }
       }
     },

@@ -6,6 +6,7 @@ import { consumerConfig } from './consumer-config.js';
 import { KafkaError } from './errors.js';
 import { createGroupConsumer } from './group-consumer.js';
 import type { ConsumedBatch, UnreadableBatch } from './group-consumer.js';
+import { readerGroupPrefix } from './plan.js';
 
 /** `stop`: nothing more of this partition, which then counts as read. */
 export type ReadFurther = 'stop' | void;
@@ -45,7 +46,7 @@ export async function readTopic(
 ): Promise<ReadonlyMap<number, number>> {
   const { topic } = config;
   const kafka = { ...config.kafka, topic };
-  const groupId = `${config.kafka.client_id}-reader-${randomUUID()}`;
+  const groupId = `${readerGroupPrefix(config.kafka.client_id)}${randomUUID()}`;
   const admin = createKafkaAdmin(config.kafka, { ...deps, role: 'reader' });
   try {
     const partitions = await admin.describeTopic(topic);

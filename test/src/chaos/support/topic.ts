@@ -1,4 +1,5 @@
-import { randomUUID } from 'node:crypto';
+import { createLogger } from '@sockscope/runtime';
+import { kafkaConfig, readTopic as readWholeTopic } from '@sockscope/runtime/kafka';
 import { COUNTER_NAMES, fold, sessionEvent, zeroCounters } from '@sockscope/schemas';
 import type { SessionEvent, SessionState } from '@sockscope/schemas';
 import kafkajs from 'kafkajs';
@@ -47,30 +48,20 @@ export async function readTopic(
   brokers: readonly string[],
   topic: string,
 ): Promise<SessionEvent[]> {
-  const kafka = client(brokers);
-  const admin = kafka.admin();
-  await admin.connect();
-  const offsets = await admin.fetchTopicOffsets(topic);
-  await admin.disconnect();
-  let missing = offsets.reduce((sum, { low, high }) => sum + Number(high) - Number(low), 0);
+  const kafka = kafkaConfig.parse({ brokers: [...brokers], topic });
   const events: SessionEvent[] = [];
-  if (missing === 0) return events;
-  const consumer = kafka.consumer({ groupId: randomUUID(), maxWaitTimeInMs: 50 });
-  await consumer.connect();
-  await consumer.subscribe({ topic, fromBeginning: true });
-  await new Promise<void>((resolve, reject) => {
-    consumer
-      .run({
-        eachMessage({ message }) {
-          events.push(sessionEvent.parse(JSON.parse(message.value?.toString('utf8') ?? 'null')));
-          missing -= 1;
-          if (missing === 0) resolve();
-          return Promise.resolve();
-        },
-      })
-      .catch(reject);
-  });
-  await consumer.disconnect();
+  await readWholeTopic(
+    { kafka, topic },
+    {
+      onBatch({ records }) {
+        while (records.next()) {
+          const { value } = records.record();
+          events.push(sessionEvent.parse(JSON.parse(value?.toString('utf8') ?? 'null')));
+        }
+      },
+    },
+    { logger: createLogger('test', { level: 'silent' }) },
+  );
   return events;
 }
 

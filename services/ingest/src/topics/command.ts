@@ -1,0 +1,70 @@
+/** `topics plan` and `topics ensure`: what Kafka needs for us, printed or made. */
+import { createLogger, SockscopeError } from '@sockscope/runtime';
+import type { Command } from '@sockscope/runtime';
+import { createKafkaAdmin, planAsCommands, planAsStrimzi, planOf } from '@sockscope/runtime/kafka';
+import type { KafkaConfig, Plan } from '@sockscope/runtime/kafka';
+import { dlqTopicOf } from '@sockscope/schemas';
+import type { TopicsConfig } from './config.js';
+
+interface Config {
+  readonly kafka: KafkaConfig;
+  readonly consumer: { readonly group_id: string };
+  readonly topics: TopicsConfig;
+}
+
+const FORMATS = ['commands', 'strimzi'];
+
+/** Hangs `topics` on the service's command line. */
+export function registerTopics(program: Command, config: () => Config): void {
+  const topics = program.command('topics').description('the topics and permissions in Kafka');
+  topics
+    .command('plan')
+    .description('print what an administrator has to run: topics, and the least permissions')
+    .option('--format <format>', FORMATS.join(' or '), 'commands')
+    .option('--cluster <name>', 'name of the Strimzi cluster', 'kafka')
+    .action(({ format, cluster }: { format: string; cluster: string }) => {
+      const plan = planFor(config());
+      if (!FORMATS.includes(format)) {
+        throw new SockscopeError('option_invalid', `--format is one of ${FORMATS.join(', ')}`);
+      }
+      if (format === 'strimzi') {
+        // JSON is YAML, and kubectl takes it.
+        for (const each of planAsStrimzi(plan, cluster)) {
+          write(`---\n${JSON.stringify(each, null, 2)}`);
+        }
+      } else {
+        for (const line of planAsCommands(plan, config().kafka.brokers)) write(line);
+      }
+    });
+  topics
+    .command('ensure')
+    .description('create the topics that are missing; existing ones are left as they are')
+    .action(async () => {
+      const { kafka } = config();
+      const logger = createLogger('ingest', { level: 'silent' });
+      const admin = createKafkaAdmin(kafka, { logger, role: 'topics' });
+      try {
+        for (const topic of planFor(config()).topics) {
+          write(`${topic.name}: ${await admin.ensureTopic(topic)}`);
+        }
+      } finally {
+        await admin.stop();
+      }
+    });
+}
+
+function planFor({ kafka, consumer, topics }: Config): Plan {
+  return planOf({
+    topic: kafka.topic,
+    dlqTopic: dlqTopicOf(kafka.topic),
+    group: consumer.group_id,
+    clientId: kafka.client_id,
+    partitions: topics.partitions,
+    replicationFactor: topics.replication === 0 ? null : topics.replication,
+    retentionMs: topics.retention_ms === 0 ? null : topics.retention_ms,
+  });
+}
+
+function write(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

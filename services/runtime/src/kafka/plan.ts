@@ -1,0 +1,158 @@
+/** What an administrator of Kafka has to set up for us: topics and the least permissions. */
+import type { KafkaConfig } from './config.js';
+import { KafkaError, kafkaErrorOf } from './errors.js';
+
+export interface PlannedTopic {
+  readonly name: string;
+  readonly partitions: number;
+  /** Null takes the broker's default. */
+  readonly replicationFactor: number | null;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+export interface PlannedAcl {
+  /** Who needs it: a service, or a command of one. */
+  readonly user: string;
+  readonly resource: 'topic' | 'group';
+  readonly name: string;
+  /** Whether `name` is the beginning of names. */
+  readonly isPrefix: boolean;
+  /** Describe is part of each of them. */
+  readonly operations: readonly ('Read' | 'Write' | 'Delete')[];
+}
+
+export interface Plan {
+  readonly topics: readonly PlannedTopic[];
+  readonly acls: readonly PlannedAcl[];
+}
+
+export interface PlanInput {
+  readonly topic: string;
+  readonly dlqTopic: string;
+  readonly group: string;
+  readonly clientId: string;
+  readonly partitions: number;
+  readonly replicationFactor: number | null;
+  /** Null takes the broker's default. */
+  readonly retentionMs: number | null;
+}
+
+/** Principals of the plan, without `User:`. */
+export const PLAN_USERS = {
+  proxy: 'sockscope-proxy',
+  ingest: 'sockscope-ingest',
+  commands: 'sockscope-commands',
+} as const;
+
+/** Readers of commands join groups with names of their own below this prefix. */
+export const readerGroupPrefix = (clientId: string): string => `${clientId}-reader-`;
+
+export function planOf(input: PlanInput): Plan {
+  const { topic, dlqTopic, replicationFactor } = input;
+  const settings: Record<string, string> =
+    input.retentionMs === null ? {} : { 'retention.ms': String(input.retentionMs) };
+  const acl = (
+    user: keyof typeof PLAN_USERS,
+    resource: PlannedAcl['resource'],
+    name: string,
+    ...operations: PlannedAcl['operations']
+  ): PlannedAcl => ({ user: PLAN_USERS[user], resource, name, isPrefix: false, operations });
+  return {
+    topics: [
+      { name: topic, partitions: input.partitions, replicationFactor, settings },
+      { name: dlqTopic, partitions: 1, replicationFactor, settings },
+    ],
+    acls: [
+      acl('proxy', 'topic', topic, 'Write'),
+      acl('ingest', 'topic', topic, 'Read'),
+      acl('ingest', 'group', input.group, 'Read'),
+      acl('ingest', 'topic', dlqTopic, 'Write'),
+      // dlq list and show, verify, rebuild; replay writes, and deletes with --purge.
+      acl('commands', 'topic', topic, 'Read', 'Write'),
+      acl('commands', 'topic', dlqTopic, 'Read', 'Delete'),
+      {
+        ...acl('commands', 'group', readerGroupPrefix(input.clientId), 'Read', 'Delete'),
+        isPrefix: true,
+      },
+    ],
+  };
+}
+
+/** The commands of Kafka's own tools, one a line. */
+export function planAsCommands(plan: Plan, brokers: readonly string[]): string[] {
+  const server = `--bootstrap-server ${brokers.join(',')}`;
+  return [
+    ...plan.topics.map(({ name, partitions, replicationFactor, settings }) =>
+      [
+        `kafka-topics ${server} --create --if-not-exists --topic ${name} --partitions ${partitions}`,
+        ...(replicationFactor === null ? [] : [`--replication-factor ${replicationFactor}`]),
+        ...Object.entries(settings).map(([key, value]) => `--config ${key}=${value}`),
+      ].join(' '),
+    ),
+    ...plan.acls.map((acl) => aclCommand(acl, brokers)),
+  ];
+}
+
+function aclCommand(acl: PlannedAcl, brokers: readonly string[]): string {
+  return [
+    `kafka-acls --bootstrap-server ${brokers.join(',')} --add`,
+    `--allow-principal User:${acl.user}`,
+    ...acl.operations.map((operation) => `--operation ${operation}`),
+    `--${acl.resource} ${acl.name}`,
+    ...(acl.isPrefix ? ['--resource-pattern-type prefixed'] : []),
+  ].join(' ');
+}
+
+/** Custom resources of Strimzi: KafkaTopic and KafkaUser, as YAML documents. */
+export function planAsStrimzi(plan: Plan, cluster: string): object[] {
+  const labels = { 'strimzi.io/cluster': cluster };
+  const apiVersion = 'kafka.strimzi.io/v1beta2';
+  const users = [...new Set(plan.acls.map(({ user }) => user))];
+  return [
+    ...plan.topics.map(({ name, partitions, replicationFactor, settings }) => ({
+      apiVersion,
+      kind: 'KafkaTopic',
+      metadata: { name: name.toLowerCase().replaceAll('_', '-'), labels },
+      spec: {
+        topicName: name,
+        partitions,
+        ...(replicationFactor === null ? {} : { replicas: replicationFactor }),
+        config: settings,
+      },
+    })),
+    ...users.map((user) => ({
+      apiVersion,
+      kind: 'KafkaUser',
+      metadata: { name: user, labels },
+      spec: {
+        authentication: { type: 'scram-sha-512' },
+        authorization: {
+          type: 'simple',
+          acls: plan.acls
+            .filter((acl) => acl.user === user)
+            .map(({ resource, name, isPrefix, operations }) => ({
+              resource: { type: resource, name, patternType: isPrefix ? 'prefix' : 'literal' },
+              operations,
+            })),
+        },
+      },
+    })),
+  ];
+}
+
+/** Adds to a refusal for want of a permission the command that grants it. */
+export function withGrant(
+  error: unknown,
+  config: Pick<KafkaConfig, 'brokers' | 'sasl_username'>,
+  wanted: Omit<PlannedAcl, 'user' | 'isPrefix'>,
+): KafkaError {
+  const known = kafkaErrorOf(error, `${wanted.resource} ${wanted.name}`);
+  if (!/^(?:TOPIC|GROUP)_AUTHORIZATION_FAILED$/.test(known.type ?? '')) return known;
+  const user = config.sasl_username === '' ? '<this service>' : config.sasl_username;
+  const command = aclCommand({ ...wanted, user, isPrefix: false }, config.brokers);
+  return new KafkaError(known.code, `${known.message}. Grant it with: ${command}`, {
+    retryable: known.retryable,
+    type: known.type,
+    cause: error,
+  });
+}

@@ -1,0 +1,14 @@
+/** Lets kafkajs read what we produce: gzip is all that it brings. */
+import { decompress } from '@sockscope/runtime/kafka';
+import kafkajs from 'kafkajs';
+
+const BATCH_MAX_BYTES = 64 * 1024 ** 2;
+const { CompressionCodecs, CompressionTypes } = kafkajs;
+
+const reading = (codec: 'snappy' | 'lz4' | 'zstd') => () => ({
+  compress: () => Promise.reject(new Error('only for reading')),
+  decompress: (bytes: Buffer) => decompress(codec, bytes, BATCH_MAX_BYTES),
+});
+CompressionCodecs[CompressionTypes.Snappy] = reading('snappy');
+CompressionCodecs[CompressionTypes.LZ4] = reading('lz4');
+CompressionCodecs[CompressionTypes.ZSTD] = reading('zstd');
