@@ -8,5 +8,7 @@ export * from './events/fields.js';
 export * from './events/limits.js';
 export * from './events/session-id.js';
 export * from './events/time.js';
+export * from './events/unknown-fields.js';
+export * from './events/versions.js';
 export * from './fold/fold.js';
 export * from './fold/session-row.js';

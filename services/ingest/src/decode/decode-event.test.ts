@@ -5,7 +5,8 @@ import { createDecoder } from './decode-event.js';
 import type { Poison } from './decode-event.js';
 import { EventView } from './event-view.generated.js';
 
-const [started] = sessionLog({ random: seededRandom(1), startMs: Date.UTC(2026, 0, 1) });
+const START = Date.UTC(2026, 0, 1);
+const [started] = sessionLog({ random: seededRandom(1), startMs: START });
 const event = started as SessionEvent;
 
 function decode(value: string | Buffer | null): { poison: Poison | null; view: EventView } {
@@ -44,6 +45,28 @@ describe('decode', () => {
     );
     const wrong = Object.fromEntries(Object.keys(event).map((name) => [name, {}]));
     expect(decode(JSON.stringify({ ...wrong, type: event.type })).poison?.detail.length).toBe(500);
+  });
+
+  it('ignores and counts the fields of a newer producer', () => {
+    const counted: [string, number][] = [];
+    const view = new EventView();
+    const decoder = createDecoder(view, (...unknown) => counted.push(unknown));
+    const newer = sessionLog({ random: seededRandom(1), startMs: START, intervals: 1 }).map(
+      (each) => ({
+        ...each,
+        country: 'DE',
+        ...('delta' in each ? { delta: { ...each.delta, bytes_dropped: 7 } } : {}),
+      }),
+    );
+    for (const each of newer) {
+      const bytes = Buffer.from(JSON.stringify(each));
+      expect(decoder.decode(bytes, 0, bytes.length)).toBeNull();
+      expect(view.seq).toBe(each.seq);
+    }
+    expect(counted.slice(0, 2)).toEqual([
+      ['SessionStarted', 1],
+      ['TrafficDelta', 2],
+    ]);
   });
 
   it('takes what other emitters write: other order, white space, escapes, any script', () => {

@@ -1,5 +1,13 @@
 /** From a record's value to an event, or to the reason why there is none. */
-import { EVENT_LIMITS, SCHEMA_VERSION, sessionEvent } from '@sockscope/schemas';
+import {
+  classOfVersion,
+  EVENT_LIMITS,
+  SCHEMA_VERSION,
+  sessionEvent,
+  unknownFields,
+  upcast,
+} from '@sockscope/schemas';
+import type { SessionEventType } from '@sockscope/schemas';
 import { fillView } from './event-view.generated.js';
 import type { EventView } from './event-view.generated.js';
 import { EventScanner } from './scan.js';
@@ -31,9 +39,6 @@ export interface Poison {
   readonly neededVersion?: number;
 }
 
-/** A version further ahead than that is a mistake of its sender: no upgrade brings so many. */
-const VERSIONS_AHEAD_MAX = 16;
-
 /** Longest detail that is kept; the record itself stays in the DLQ. */
 const DETAIL_MAX_CHARS = 500;
 
@@ -43,38 +48,43 @@ export interface Decoder {
    * else why not. A length of -1 is a null value. Never throws.
    */
   decode(bytes: Uint8Array, start: number, length: number): Poison | null;
-  /** How many were left to the schema because they were not spelled as our emitter spells them. */
-  readonly slow: number;
 }
 
-export function createDecoder(view: EventView): Decoder {
+/**
+ * @param onUnknownFields told of an event that is valid and has fields beyond this version of the
+ *   contract: how many of them.
+ */
+export function createDecoder(
+  view: EventView,
+  onUnknownFields: (type: SessionEventType, count: number) => void = () => undefined,
+): Decoder {
   const scanner = new EventScanner();
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  let slow = 0;
 
   function bySchema(bytes: Uint8Array, start: number, length: number): Poison | null {
-    slow += 1;
     let data: unknown;
     try {
       data = JSON.parse(utf8.decode(bytes.subarray(start, start + length)));
     } catch (error) {
       return poison('not_json', error instanceof Error ? error.message : String(error));
     }
-    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
-      return poison('not_json', 'not a JSON object');
+    if (!isObject(data)) return poison('not_json', 'not a JSON object');
+    const { schema_version: version } = data;
+    const versionClass = classOfVersion(version);
+    if (versionClass === 'waits') {
+      const detail = `schema_version ${String(version)}, known up to ${SCHEMA_VERSION}`;
+      return { ...poison('newer_version', detail), neededVersion: Number(version) };
     }
-    const version = (data as { schema_version?: unknown }).schema_version;
-    if (isOfUpgrade(version)) {
-      const detail = `schema_version ${version}, known up to ${SCHEMA_VERSION}`;
-      return { ...poison('newer_version', detail), neededVersion: version };
-    }
-    const parsed = sessionEvent.safeParse(data);
+    const event = versionClass === 'known' ? upcast(data) : data;
+    const parsed = sessionEvent.safeParse(event);
     if (!parsed.success) {
       return poison(
         'invalid',
         parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; '),
       );
     }
+    const unknown = unknownFields(event, parsed.data.type);
+    if (unknown > 0) onUnknownFields(parsed.data.type, unknown);
     fillView(view, parsed.data);
     return null;
   }
@@ -88,19 +98,11 @@ export function createDecoder(view: EventView): Decoder {
       if (scanner.scan(bytes, start, start + length, view)) return null;
       return bySchema(bytes, start, length);
     },
-    get slow() {
-      return slow;
-    },
   };
 }
 
-function isOfUpgrade(version: unknown): version is number {
-  return (
-    typeof version === 'number' &&
-    Number.isInteger(version) &&
-    version > SCHEMA_VERSION &&
-    version <= SCHEMA_VERSION + VERSIONS_AHEAD_MAX
-  );
+function isObject(data: unknown): data is Record<string, unknown> {
+  return typeof data === 'object' && data !== null && !Array.isArray(data);
 }
 
 function poison(reason: PoisonReason, detail: string): Poison {

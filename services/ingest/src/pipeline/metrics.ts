@@ -22,6 +22,12 @@ export function createPipelineMetrics(registry: Registry) {
       labelNames: ['reason'],
       registers,
     }),
+    unknownFields: new Counter({
+      name: 'sockscope_ingest_unknown_fields_total',
+      help: 'Fields of valid events that this version of the contract does not know and ignores: upgrade ingest to keep them.',
+      labelNames: ['event'],
+      registers,
+    }),
     batches: new Counter({
       name: 'sockscope_ingest_batches_total',
       help: 'Batches written, by what ended them.',

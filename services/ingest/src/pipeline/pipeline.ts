@@ -129,7 +129,9 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
   const { metrics, logger } = deps;
   const pool = createFoldPool(BATCHES_AT_ONCE);
   const view = new EventView();
-  const decoder = createDecoder(view);
+  const decoder = createDecoder(view, (event, count) => {
+    metrics.unknownFields.inc({ event }, count);
+  });
   const ending = new AbortController();
   let filling = emptyBatch();
   let writing: Promise<void> | null = null;
