@@ -84,6 +84,24 @@ function setLines(name: FieldName): string[] {
   }
 }
 
+/** A condition that holds where a field of the header changed between a row and an event in a way that it may not. */
+function changeCondition(name: FieldName): string {
+  const { changes, value } = fieldOf(name);
+  const [first, ...rest] = viewNames(name).map((each) => `event.${each}`);
+  const values = (
+    value.nullable === true && value.kind === 'address' ? rest : [first, ...rest]
+  ).join(', ');
+  const args = value.kind === 'text' ? `text, ${values}` : values;
+  if (changes === undefined) return `!c.${name}.is(row, ${args})`;
+  const isPresent = value.kind === 'address' ? first : `${first} >= 0`;
+  return `c.${name}.isNull(row) ? ${isPresent} && !isNewer : ${isPresent} ? !c.${name}.values.is(row, ${args}) : isNewer`;
+}
+
+/** What no event of a session may change, but for `started_at`, which its id carries. */
+const COMPARED = namesIn('origin', 'header').filter(
+  (name) => name !== 'started_at' && fieldOf(name).changes !== 'until_end',
+);
+
 const TRAFFIC = FIELD_NAMES.filter((name) => fieldOf(name).traffic === true);
 const CARRIED = namesIn('identity', 'origin', 'header', 'totals', 'closing');
 const EVENT = namesIn('envelope', 'identity', 'origin', 'header', 'totals', 'interval', 'closing');
@@ -108,6 +126,26 @@ ${columnSet('The columns of `session_events`.', 'eventFields', EVENT)}
 export function setEvent(c: ReturnType<typeof eventFields>, row: number, event: EventView): void {
   const { text } = event;
 ${EVENT.flatMap(setLines).join('\n')}
+}
+
+/** A field that must not change within a session, or only from null to a value. */
+export type ComparedField = ${COMPARED.map((name) => `'${name}'`).join(' | ')};
+
+/**
+ * The first field in which an event differs from another event of its session, a row, though the
+ * contract forbids that; null where there is none.
+ *
+ * @param isNewer whether the event has a higher seq than the row.
+ */
+export function forbiddenChange(
+  c: ReturnType<typeof eventFields>,
+  row: number,
+  event: EventView,
+  isNewer: boolean,
+): ComparedField | null {
+  const { text } = event;
+${COMPARED.map((name) => `  if (${changeCondition(name)}) return '${name}';`).join('\n')}
+  return null;
 }
 `;
 }

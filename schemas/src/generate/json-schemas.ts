@@ -1,21 +1,68 @@
 import { z } from 'zod';
 import { sessionClosed, sessionStarted, trafficDelta } from '../events/events.js';
-import { SCHEMA_VERSION } from '../events/limits.js';
+import { fieldOf, namesIn } from '../events/fields.js';
+import { EVENT_LIMITS, SCHEMA_VERSION } from '../events/limits.js';
+
+/** The fields of the header that change so. */
+function listed(changes: 'once' | 'until_end' | undefined): string {
+  const names = namesIn('header').filter((name) => fieldOf(name).changes === changes);
+  return `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}`;
+}
+
+/** What JSON Schema cannot say of any event. */
+const RULES = [
+  'The record key is session_id, so that the events of a session stay in order in one partition.',
+  `The value has at most ${EVENT_LIMITS.event_bytes} bytes of UTF-8. Texts hold no lone surrogates.`,
+  'Times exist and lie in the years 2020 to 2099. started_at is the time that session_id carries, to the millisecond, and nothing occurs before it.',
+  'seq counts 0, 1, 2 … within the session. It is 0 in SessionStarted and nowhere else. (session_id, seq) names an event for good: a repeated one is the same.',
+  'Totals never shrink within a session.',
+  `${listed(undefined)} never change within a session. ${listed('once')} change once, from null to a value. ${listed('until_end')} may change until the end.`,
+];
+const INTERVAL_RULES = [
+  'interval_start is not before the UTC minute of started_at, interval_end is not before interval_start, and both lie in one UTC minute: an emitter ends an interval where the minute ends.',
+  'Of each counter, delta is at most minute, and minute is at most the total. minute is cumulative within the UTC minute of the interval.',
+];
+const HEARTBEAT =
+  'An open session sends one at least every 30 seconds, with a delta of zeros if nothing moved. A session of which nothing is heard for long is declared lost.';
+
+const EVENTS = {
+  'session-started': {
+    schema: sessionStarted,
+    description: 'A request is understood; nothing is connected yet. Totals are 0.',
+    rules: [],
+  },
+  'traffic-delta': {
+    schema: trafficDelta,
+    description: `What an open session moved in an interval, and so far. ${HEARTBEAT}`,
+    rules: INTERVAL_RULES,
+  },
+  'session-closed': {
+    schema: sessionClosed,
+    description: 'A session ended, failed or was rejected. It is the last event of its session.',
+    rules: [
+      ...INTERVAL_RULES,
+      'status follows from close_reason. ended_at is not before started_at.',
+    ],
+  },
+} as const;
 
 /** The JSON Schema files by name, as they are committed in `schemas/json/`. */
 export function jsonSchemaFiles(): Map<string, string> {
-  const schemas = {
-    'session-started': sessionStarted,
-    'traffic-delta': trafficDelta,
-    'session-closed': sessionClosed,
-  };
   return new Map(
-    Object.entries(schemas).map(([name, schema]) => {
+    Object.entries(EVENTS).map(([name, { schema, description, rules }]) => {
       const file = `${name}.v${SCHEMA_VERSION}.schema.json`;
       const body = {
         $id: `urn:sockscope:${name}:v${SCHEMA_VERSION}`,
-        // What a producer writes: a field that was added later may be missing.
-        ...z.toJSONSchema(schema, { io: 'input' }),
+        $comment: ['JSON Schema cannot say these rules.', ...RULES, ...rules].join(' '),
+        description,
+        ...z.toJSONSchema(schema, {
+          // What a producer writes: a field that was added later may be missing.
+          io: 'input',
+          override({ jsonSchema }) {
+            // The format says it better: zod's pattern refuses IPv4 at the end, which zod accepts.
+            if (jsonSchema.format === 'ipv6') delete jsonSchema.pattern;
+          },
+        }),
       };
       return [file, `${JSON.stringify(body, null, 2)}\n`];
     }),

@@ -17,7 +17,8 @@ import {
   sessionColumns,
   trafficColumns,
 } from '../tables/columns.js';
-import { eventFields, setEvent } from '../tables/columns.generated.js';
+import { eventFields, forbiddenChange, setEvent } from '../tables/columns.generated.js';
+import type { ComparedField } from '../tables/columns.generated.js';
 import type { Column } from '../tables/native/column.js';
 import { NativeTable } from '../tables/native/table.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
@@ -88,6 +89,7 @@ export class BatchFold {
   readonly #minuteIndex = new HashIndex();
   readonly #hourSet = new Set<number>();
   #lastHour = -1;
+  readonly #headerChanges = new Map<ComparedField, number>();
 
   constructor(private readonly giveBack: (fold: BatchFold) => void = () => undefined) {}
 
@@ -106,12 +108,21 @@ export class BatchFold {
     return this.#hourSet;
   }
 
+  /**
+   * How many events changed what no event of a session may change, by field. Only events of one batch
+   * are compared.
+   */
+  get headerChanges(): ReadonlyMap<ComparedField, number> {
+    return this.#headerChanges;
+  }
+
   /** @param partition that the event came from. */
   add(event: EventView, partition: number): void {
     const row = this.#events.add();
     setEvent(this.#events.columns, row, event);
     const session = this.#sessionOf(event, partition);
     const s = this.#sessions.columns;
+    this.#compareHeader(s.newest[session] as number, s.seq[session] as number, event);
     if (event.seq < (s.firstSeq[session] as number)) s.firstSeq[session] = event.seq;
     if (event.seq > (s.seq[session] as number) || s.newest[session] === 0) {
       s.seq[session] = event.seq;
@@ -143,6 +154,7 @@ export class BatchFold {
     this.#sessionIndex.clear();
     this.#minuteIndex.clear();
     this.#hourSet.clear();
+    this.#headerChanges.clear();
     this.#lastHour = -1;
     this.giveBack(this);
   }
@@ -162,6 +174,14 @@ export class BatchFold {
       sessionId: (i) =>
         uuidText(s.id0[i] as number, s.id1[i] as number, s.id2[i] as number, s.id3[i] as number),
     };
+  }
+
+  /** @param newest the newest event of the session + 1; 0 for none. */
+  #compareHeader(newest: number, seq: number, event: EventView): void {
+    if (newest === 0) return;
+    const changed = forbiddenChange(this.#events.columns, newest - 1, event, event.seq > seq);
+    if (changed === null) return;
+    this.#headerChanges.set(changed, (this.#headerChanges.get(changed) ?? 0) + 1);
   }
 
   #sessionOf(event: EventView, partition: number): number {

@@ -28,6 +28,12 @@ export function createPipelineMetrics(registry: Registry) {
       labelNames: ['event'],
       registers,
     }),
+    headerChanges: new Counter({
+      name: 'sockscope_ingest_header_changes_total',
+      help: 'Events that changed a field of their session which must not change; the newest event wins. Events of one batch are compared.',
+      labelNames: ['field'],
+      registers,
+    }),
     batches: new Counter({
       name: 'sockscope_ingest_batches_total',
       help: 'Batches written, by what ended them.',

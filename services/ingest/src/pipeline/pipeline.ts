@@ -229,6 +229,9 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
 
   function observe(batch: Batch): void {
     metrics.batchEvents.observe(batch.fold.count);
+    for (const [field, count] of batch.fold.headerChanges) {
+      metrics.headerChanges.inc({ field }, count);
+    }
     if (batch.newestMs < 0) return;
     const nowMs = Date.now();
     metrics.delaySeconds.observe({ of: 'oldest' }, (nowMs - batch.oldestMs) / 1_000);

@@ -212,3 +212,35 @@ export function setEvent(c: ReturnType<typeof eventFields>, row: number, event: 
   setText(c.error_code, row, text, event.errorCodeStart, event.errorCodeLength);
   setNumber(c.connect_ms, row, event.connectMs);
 }
+
+/** A field that must not change within a session, or only from null to a value. */
+export type ComparedField = 'proxy_id' | 'proxy_epoch' | 'user' | 'source_ip' | 'source_port' | 'dest_host' | 'dest_ip' | 'dest_port' | 'egress_ip' | 'egress_port' | 'protocol' | 'command' | 'auth_method';
+
+/**
+ * The first field in which an event differs from another event of its session, a row, though the
+ * contract forbids that; null where there is none.
+ *
+ * @param isNewer whether the event has a higher seq than the row.
+ */
+export function forbiddenChange(
+  c: ReturnType<typeof eventFields>,
+  row: number,
+  event: EventView,
+  isNewer: boolean,
+): ComparedField | null {
+  const { text } = event;
+  if (!c.proxy_id.is(row, text, event.proxyIdStart, event.proxyIdLength)) return 'proxy_id';
+  if (!c.proxy_epoch.is(row, event.proxyEpoch)) return 'proxy_epoch';
+  if (!c.user.is(row, text, event.userStart, event.userLength)) return 'user';
+  if (!c.source_ip.is(row, event.sourceIp0, event.sourceIp1, event.sourceIp2, event.sourceIp3)) return 'source_ip';
+  if (!c.source_port.is(row, event.sourcePort)) return 'source_port';
+  if (!c.dest_host.is(row, text, event.destHostStart, event.destHostLength)) return 'dest_host';
+  if (c.dest_ip.isNull(row) ? event.hasDestIp && !isNewer : event.hasDestIp ? !c.dest_ip.values.is(row, event.destIp0, event.destIp1, event.destIp2, event.destIp3) : isNewer) return 'dest_ip';
+  if (!c.dest_port.is(row, event.destPort)) return 'dest_port';
+  if (c.egress_ip.isNull(row) ? event.hasEgressIp && !isNewer : event.hasEgressIp ? !c.egress_ip.values.is(row, event.egressIp0, event.egressIp1, event.egressIp2, event.egressIp3) : isNewer) return 'egress_ip';
+  if (c.egress_port.isNull(row) ? event.egressPort >= 0 && !isNewer : event.egressPort >= 0 ? !c.egress_port.values.is(row, event.egressPort) : isNewer) return 'egress_port';
+  if (!c.protocol.is(row, event.protocol)) return 'protocol';
+  if (!c.command.is(row, event.command)) return 'command';
+  if (!c.auth_method.is(row, event.authMethod)) return 'auth_method';
+  return null;
+}

@@ -217,7 +217,7 @@ describe('clickhouse', () => {
     const insert = {
       table: 't; DROP TABLE t',
       columns: ['id'],
-      format: 'RowBinary',
+      format: 'Native',
       bytes: [],
     } as const;
     await expect(clickhouse.insert(insert)).rejects.toThrow(TypeError);

@@ -41,7 +41,7 @@ export interface Download extends Statement {
 export interface Insert extends Call {
   readonly table: string;
   readonly columns: readonly string[];
-  readonly format: 'RowBinary' | 'Native' | 'JSONCompactEachRow';
+  readonly format: 'Native' | 'JSONCompactEachRow';
   /** The encoded rows, in pieces that are sent in order. They are not changed nor copied. */
   readonly bytes: readonly Uint8Array[];
 }

@@ -48,6 +48,10 @@ export class ChoiceColumn implements Column {
     this.#indexes[row] = choice;
   }
 
+  is(row: number, choice: number): boolean {
+    return this.#indexes[row] === choice;
+  }
+
   clear(row: number): void {
     this.#indexes[row] = 0;
   }
@@ -100,9 +104,13 @@ export class DictionaryColumn implements Column {
     if (row === 0) this.#begin();
     const lastKey = this.#lastKey;
     this.#indexes[row] =
-      lastKey >= 0 && this.#keys.holds(lastKey, text, start, length)
+      lastKey >= 0 && this.#keys.is(lastKey, text, start, length)
         ? lastKey
         : this.#keyOf(text, start, length);
+  }
+
+  is(row: number, text: Uint8Array, start: number, length: number): boolean {
+    return this.#keys.is(this.#indexes[row] as number, text, start, length);
   }
 
   /** To null, or to the empty text. */
@@ -149,7 +157,7 @@ export class DictionaryColumn implements Column {
     const keys = this.#keys;
     let slot = index.begin(hashOf(text, start, length));
     for (let found = index.at(slot); found >= 0; found = index.at((slot = index.after(slot)))) {
-      if (!keys.holds(found, text, start, length)) continue;
+      if (!keys.is(found, text, start, length)) continue;
       this.#lastKey = found;
       return found;
     }

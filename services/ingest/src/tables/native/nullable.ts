@@ -25,6 +25,15 @@ export class NullableColumn<C extends Column> implements Column {
     return this.#inner;
   }
 
+  isNull(row: number): boolean {
+    return this.#nulls[row] === 1;
+  }
+
+  /** The column that holds the values of rows that are not null. */
+  get values(): C {
+    return this.#inner;
+  }
+
   clear(row: number): void {
     this.#nulls[row] = 1;
     this.#inner.clear(row);

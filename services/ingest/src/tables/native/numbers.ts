@@ -16,6 +16,10 @@ export class Uint16Column implements Column {
     this.#values[row] = value;
   }
 
+  is(row: number, value: number): boolean {
+    return this.#values[row] === value;
+  }
+
   clear(row: number): void {
     this.#values[row] = 0;
   }
@@ -47,6 +51,10 @@ export class Uint32Column implements Column {
 
   set(row: number, value: number): void {
     this.#values[row] = value;
+  }
+
+  is(row: number, value: number): boolean {
+    return this.#values[row] === value;
   }
 
   clear(row: number): void {
@@ -83,6 +91,11 @@ export class Uint64Column implements Column {
     // A typed array keeps the lowest 32 bits of what it is given.
     words[2 * row] = value;
     words[2 * row + 1] = value / TWO_32;
+  }
+
+  is(row: number, value: number): boolean {
+    const words = this.#words;
+    return words[2 * row] === value >>> 0 && words[2 * row + 1] === Math.floor(value / TWO_32);
   }
 
   clear(row: number): void {
@@ -166,6 +179,16 @@ export class Ipv6Column extends Uint128Column {
     words[4 * row + 1] = swapped(w1);
     words[4 * row + 2] = swapped(w2);
     words[4 * row + 3] = swapped(w3);
+  }
+
+  is(row: number, w0: number, w1: number, w2: number, w3: number): boolean {
+    const words = this.words;
+    return (
+      words[4 * row] === swapped(w0) >>> 0 &&
+      words[4 * row + 1] === swapped(w1) >>> 0 &&
+      words[4 * row + 2] === swapped(w2) >>> 0 &&
+      words[4 * row + 3] === swapped(w3) >>> 0
+    );
   }
 }
 

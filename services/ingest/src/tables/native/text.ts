@@ -63,7 +63,7 @@ export class TextColumn implements Column {
   }
 
   /** Whether the text of a row is this one. */
-  holds(row: number, text: Uint8Array, start: number, length: number): boolean {
+  is(row: number, text: Uint8Array, start: number, length: number): boolean {
     const bytes = this.#bytes;
     const at = this.#textOf(row);
     if ((this.#ends[row] as number) - at !== length) return false;
