@@ -1,10 +1,10 @@
 import type { Stats, Traffic } from '@sockscope/schemas/api';
 import { useMemo } from 'preact/hooks';
 import { useAnswer } from '../api/use-answer.js';
-import { showBytes, showCount, showRate } from '../format/numbers.js';
+import { showBytes, showCount } from '../format/numbers.js';
 import { filters, filterText, question } from '../state/filters.js';
 import { changeRange, hrefOf, range } from '../state/location.js';
-import { between, rangeParams } from '../state/range.js';
+import { rangeParams } from '../state/range.js';
 import { language, t } from '../text/text.js';
 import { Chart } from '../widgets/chart.js';
 import { Change, Figure } from '../widgets/number.js';
@@ -12,8 +12,8 @@ import { Panel } from '../widgets/panel.js';
 import { Ranking } from '../widgets/ranking.js';
 import { Sparkline } from '../widgets/sparkline.js';
 import { Tile } from '../widgets/tile.js';
+import { selectRange, TrafficChart } from './traffic-chart.js';
 
-const SECOND_MS = 1_000;
 const POINTS = '121';
 const ROWS = 10;
 
@@ -168,51 +168,7 @@ function Tiles(props: {
   );
 }
 
-const select = (fromMs: number, toMs: number): void => {
-  changeRange(between(fromMs, toMs));
-};
-
-/** Bytes a second of each bucket: the last one may be shorter than the others. */
-function ratesOf(traffic: Traffic, values: readonly number[]): number[] {
-  const starts = traffic.buckets.map((each) => Date.parse(each));
-  const end = Date.parse(traffic.bytes_range.to);
-  return values.map((value, at) => {
-    const length = (starts[at + 1] ?? end) - (starts[at] ?? end);
-    return length <= 0 ? 0 : value / (length / SECOND_MS);
-  });
-}
-
-const showRateHere = (value: number) => showRate(value, language.value);
 const showCountHere = (value: number) => showCount(value, language.value);
-
-function TrafficChart({ traffic }: { readonly traffic: Traffic }) {
-  const times = useMemo(() => traffic.buckets.map((each) => Date.parse(each)), [traffic]);
-  const series = useMemo(() => {
-    const total = traffic.series[0];
-    return [
-      {
-        label: `↑ ${t.value.measure.bytes_sent}`,
-        colour: 'sent',
-        values: ratesOf(traffic, total?.bytes_sent ?? []),
-      },
-      {
-        label: `↓ ${t.value.measure.bytes_received}`,
-        colour: 'received',
-        values: ratesOf(traffic, total?.bytes_received ?? []),
-        isMirrored: true,
-      },
-    ];
-  }, [traffic, t.value]);
-  return (
-    <Chart
-      name={t.value.overview.traffic}
-      times={times}
-      series={series}
-      show={showRateHere}
-      onSelect={select}
-    />
-  );
-}
 
 function SessionsChart({ traffic }: { readonly traffic: Traffic }) {
   const times = useMemo(() => traffic.buckets.map((each) => Date.parse(each)), [traffic]);
@@ -232,7 +188,7 @@ function SessionsChart({ traffic }: { readonly traffic: Traffic }) {
       times={times}
       series={series}
       show={showCountHere}
-      onSelect={select}
+      onSelect={selectRange}
     />
   );
 }

@@ -26,6 +26,13 @@ export const ROUTES: readonly Route[] = [
     load: async () => (await import('../pages/overview.js')).Overview,
   },
   {
+    name: 'live',
+    pattern: '/live',
+    nav: 'live',
+    forTied: true,
+    load: async () => (await import('../pages/live.js')).Live,
+  },
+  {
     name: 'sessions',
     pattern: '/sessions',
     nav: 'sessions',
@@ -40,11 +47,25 @@ export const ROUTES: readonly Route[] = [
     load: async () => (await import('../pages/session.js')).SessionPage,
   },
   {
+    name: 'explore',
+    pattern: '/explore',
+    nav: 'explore',
+    forTied: false,
+    load: async () => (await import('../pages/explore.js')).Explore,
+  },
+  {
     name: 'usage',
     pattern: '/usage',
     nav: 'usage',
     forTied: true,
     load: async () => (await import('../pages/usage.js')).Usage,
+  },
+  {
+    name: 'entity',
+    pattern: '/entity/:kind/:value',
+    nav: null,
+    forTied: false,
+    load: async () => (await import('../pages/entity.js')).Entity,
   },
 ];
 

@@ -30,6 +30,7 @@ const HEIGHT = 220;
 const TICKS = 6;
 const READOUT_ROWS = 10;
 const AXIS_WIDTH = 72;
+const AXIS_HEIGHT = 32;
 /** A shorter drag is a click. */
 const DRAG_MIN = 4;
 const KEYS: Readonly<Record<string, number>> = {
@@ -76,6 +77,7 @@ export function Chart(props: Props) {
         axes: [
           {
             ...axis,
+            size: AXIS_HEIGHT,
             splits: (_plot, _axis, min, max) =>
               timeTicks(min, max, timeStep(min, max, TICKS), (ms) => offsetMinutes(zoneName, ms)),
             values: (_plot, splits) => labels(zoneName, splits),

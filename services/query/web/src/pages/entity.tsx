@@ -1,0 +1,213 @@
+import type { Stats, Traffic } from '@sockscope/schemas/api';
+import { useMemo } from 'preact/hooks';
+import { useAnswer } from '../api/use-answer.js';
+import type { Params } from '../api/client.js';
+import { showBytes, showCount } from '../format/numbers.js';
+import { showTime } from '../format/times.js';
+import { Link } from '../shell/link.js';
+import type { PageProps } from '../shell/routes.js';
+import { question } from '../state/filters.js';
+import { hrefOf, zone } from '../state/location.js';
+import { language, t } from '../text/text.js';
+import { Heatmap } from '../widgets/heatmap.js';
+import { Change, Figure } from '../widgets/number.js';
+import { Panel } from '../widgets/panel.js';
+import { Ranking } from '../widgets/ranking.js';
+import { Tile } from '../widgets/tile.js';
+import { SessionTable } from './sessions.js';
+import type { SessionRow } from './sessions.js';
+import { TrafficChart } from './traffic-chart.js';
+
+/** What has a page of its own, and whose lists stand on it. */
+const KINDS = {
+  user: { counterparts: ['dest_host', 'source_ip', 'dest_port'], profile: 'users' },
+  dest_host: { counterparts: ['user', 'dest_port', 'close_reason'], profile: 'destinations' },
+  source_ip: { counterparts: ['user', 'dest_host', 'dest_port'], profile: null },
+  dest_port: { counterparts: ['user', 'dest_host', 'close_reason'], profile: null },
+  acl_rule_matched: { counterparts: ['user', 'dest_host', 'source_ip'], profile: null },
+  proxy_id: { counterparts: ['user', 'dest_host', 'close_reason'], profile: null },
+} as const;
+type Kind = keyof typeof KINDS;
+type Listed = (typeof KINDS)[Kind]['counterparts'][number];
+
+const LIST_PATHS: Readonly<Record<Listed, string>> = {
+  user: '/top/users',
+  dest_host: '/top/destinations',
+  source_ip: '/top/sources',
+  dest_port: '/top/ports',
+  close_reason: '/top/close-reasons',
+};
+
+const ROWS = 10;
+const isKind = (text: string): text is Kind => Object.hasOwn(KINDS, text);
+
+/** One user, destination, source, port, rule or proxy. */
+export function Entity({ args }: PageProps) {
+  const kind = args['kind'] ?? '';
+  const value = args['value'] ?? '';
+  if (!isKind(kind)) return <p>{t.value.notFound}</p>;
+  return <Known kind={kind} value={value} />;
+}
+
+function Known({ kind, value }: { readonly kind: Kind; readonly value: string }) {
+  const asked = [...question.value.filter(([name]) => name !== kind), [kind, value] as const];
+  const stats = useAnswer<Stats>('/stats', asked);
+  const traffic = useAnswer<Traffic>('/traffic', [...asked, ['points', '200']]);
+  const hours = useAnswer<Traffic>(
+    '/traffic',
+    [
+      ['from', 'now-28d/d'],
+      ['to', 'now'],
+      ['time_zone', zone.value],
+      [kind, value],
+      ['interval', '1h'],
+    ],
+    0,
+  );
+  const sessions = useAnswer<{ items: readonly SessionRow[] }>('/sessions', [
+    ...asked,
+    ['limit', '20'],
+  ]);
+  const { counterparts, profile } = KINDS[kind];
+  return (
+    <>
+      <h1>
+        <span class="muted">{t.value.field[kind]}</span> <bdi>{value}</bdi>
+      </h1>
+      {profile === null ? null : <Seen path={`/${profile}/${encodeURIComponent(value)}`} />}
+      <Panel title={t.value.overview.numbers} {...stats}>
+        {({ current, previous, sessions_open }) => (
+          <div class="tiles">
+            <Tile label={t.value.measure.sessions_open} href={hrefOf('/live', [[kind, value]])}>
+              <Figure value={sessions_open} show={showCount} />
+            </Tile>
+            <Tile
+              label={t.value.measure.sessions_started}
+              href={hrefOf('/sessions', [
+                [kind, value],
+                ['in', 'started'],
+              ])}
+            >
+              <Figure value={current.sessions_started ?? 0} show={showCount} />
+              <Change before={previous.sessions_started ?? 0} now={current.sessions_started ?? 0} />
+            </Tile>
+            {(['bytes_sent', 'bytes_received'] as const).map((name) => (
+              <Tile key={name} label={t.value.measure[name]} href={null}>
+                <Figure value={current[name]} show={showBytes} />
+                <Change before={previous[name]} now={current[name]} />
+              </Tile>
+            ))}
+          </div>
+        )}
+      </Panel>
+      <div class="grid">
+        <Panel title={t.value.overview.traffic} {...traffic}>
+          {(answer) => <TrafficChart traffic={answer} />}
+        </Panel>
+        {counterparts.map((listed) => (
+          <Counterparts key={listed} listed={listed} asked={asked} kind={kind} value={value} />
+        ))}
+        <Panel title={t.value.entity.hours} {...hours}>
+          {(answer) => <Hours traffic={answer} />}
+        </Panel>
+        <Panel
+          title={t.value.nav.sessions}
+          {...sessions}
+          isEmpty={({ items }) => items.length === 0}
+          actions={
+            <Link href={hrefOf('/sessions', [[kind, value]])}>{t.value.entity.allSessions}</Link>
+          }
+        >
+          {({ items }) => <SessionTable rows={items} />}
+        </Panel>
+      </div>
+    </>
+  );
+}
+
+function Seen({ path }: { readonly path: string }) {
+  const { loaded } = useAnswer<{ first_seen: string; last_seen: string }>(
+    path,
+    [['limit', '1']],
+    0,
+  );
+  if (loaded.value === null) return null;
+  const { first_seen, last_seen } = loaded.value;
+  return (
+    <p class="muted">
+      {t.value.entity.seen(
+        showTime(zone.value, Date.parse(first_seen)),
+        showTime(zone.value, Date.parse(last_seen)),
+      )}
+    </p>
+  );
+}
+
+interface TopItem {
+  readonly user?: string;
+  readonly dest_host?: string;
+  readonly source_ip?: string;
+  readonly dest_port?: number;
+  readonly close_reason?: string | null;
+  readonly sessions_ended: number;
+}
+
+function Counterparts(props: {
+  readonly listed: Listed;
+  readonly asked: Params;
+  readonly kind: Kind;
+  readonly value: string;
+}) {
+  const { listed, asked, kind, value } = props;
+  const answer = useAnswer<{ items: readonly TopItem[] }>(LIST_PATHS[listed], [
+    ...asked,
+    ['limit', String(ROWS)],
+    ['sort', 'sessions_ended'],
+  ]);
+  return (
+    <div class="third">
+      <Panel title={t.value.field[listed]} {...answer} isEmpty={({ items }) => items.length === 0}>
+        {({ items }) => (
+          <Ranking
+            name={t.value.field[listed]}
+            heading={t.value.field[listed]}
+            measure={t.value.measure.sessions}
+            show={showCount}
+            other={0}
+            rows={items.map((item) => {
+              const key = String(item[listed] ?? '');
+              return {
+                key,
+                value: item.sessions_ended,
+                href: hrefOf('/sessions', [
+                  [kind, value],
+                  [listed, key],
+                  ['in', 'ended'],
+                ]),
+              };
+            })}
+          />
+        )}
+      </Panel>
+    </div>
+  );
+}
+
+const show = (bytes: number) => showBytes(bytes, language.value);
+
+function Hours({ traffic }: { readonly traffic: Traffic }) {
+  const times = useMemo(() => traffic.buckets.map((each) => Date.parse(each)), [traffic]);
+  const total = traffic.series[0];
+  const values = times.map(
+    (_, at) => (total?.bytes_sent[at] ?? 0) + (total?.bytes_received[at] ?? 0),
+  );
+  return (
+    <Heatmap
+      name={t.value.entity.hours}
+      times={times}
+      values={values}
+      zone={zone.value}
+      show={show}
+    />
+  );
+}
