@@ -64,7 +64,7 @@ export function showChange(ratio: number, locale: string): string {
 export function showDuration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   const seconds = Math.floor(ms / 1_000);
-  if (seconds < 60) return `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+  if (seconds < 60) return `${Number((ms / 1_000).toFixed(ms < 10_000 ? 1 : 0))} s`;
   const parts: readonly [number, string][] = [
     [Math.floor(seconds / 86_400), 'd'],
     [Math.floor(seconds / 3_600) % 24, 'h'],

@@ -244,7 +244,7 @@ const SHAPES: Readonly<Record<string, string>> = {
 /** A status as word, shape and colour: a grey picture of the page stays readable. */
 export function Status(props: { readonly status: string; readonly reason: string | null }) {
   return (
-    <span class={`status ${props.status}`} lang={language.value}>
+    <span class={`status is-${props.status}`} lang={language.value}>
       <i aria-hidden="true">{SHAPES[props.status] ?? '?'}</i> {props.status}
       {props.reason === null ? null : <small class="muted"> {props.reason}</small>}
     </span>

@@ -105,7 +105,7 @@ export function Toolbar() {
       </select>
       <button
         type="button"
-        aria-label={t.value.theme.label}
+        title={t.value.theme.label}
         onClick={() => {
           choose(theme.value === 'dark' ? 'light' : 'dark');
         }}

@@ -24,7 +24,10 @@ interface Props<T> {
 /** One widget of a page: its heading, its age, and what stands in place of an answer. One that fails leaves the others. */
 export function Panel<T>(props: Props<T>) {
   const { value, at, isLoading, problem } = props.loaded;
-  const age = value === null ? null : showDuration(Math.max(0, clock.value - at));
+  const age =
+    value === null
+      ? null
+      : showDuration(Math.max(1, Math.round((clock.value - at) / 1_000)) * 1_000);
   return (
     <section class="panel" aria-label={props.title} aria-busy={isLoading}>
       <header>
