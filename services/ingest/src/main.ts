@@ -6,6 +6,7 @@ import { registerMaintenance } from './maintenance/command.js';
 import { registerMigrate } from './migrations/command.js';
 import { registerRollups } from './rollups/command.js';
 import { createIngest } from './service.js';
+import { registerSource } from './tables/source-command.js';
 import { registerTopics } from './topics/command.js';
 import { registerSkip } from './waits/skip-command.js';
 
@@ -20,5 +21,6 @@ registerDlq(program.command, () => program.config());
 registerMigrate(program.command, () => program.config());
 registerRollups(program.command, () => program.config());
 registerMaintenance(program.command, () => program.config());
+registerSource(program.command, () => program.config());
 registerSkip(program.command, () => program.config());
 await program.main();

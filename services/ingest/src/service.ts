@@ -18,6 +18,7 @@ import type { CommitPosition, GroupConsumer, KafkaProducer } from '@sockscope/ru
 import type { IngestConfig } from './config.js';
 import { createIngestion } from './consume/ingestion.js';
 import { createConsumerEvents } from './consume/events.js';
+import { createLag } from './consume/lag.js';
 import { PoisonBudget } from './dlq/budget.js';
 import { dlqTopicNameOf } from './dlq/config.js';
 import { createDeadLetters } from './dlq/dead-letters.js';
@@ -31,6 +32,7 @@ import { createMarkKeeper } from './rollups/marks.js';
 import { createRollupMetrics } from './rollups/metrics.js';
 import { createRollups } from './rollups/rollups.js';
 import { checkTables } from './tables/check-tables.js';
+import { claimSource } from './tables/source.js';
 import { createWatermarkKeeper } from './watermarks/watermarks.js';
 import { createWaitsMetrics } from './waits/metrics.js';
 import { createWaits } from './waits/waits.js';
@@ -162,11 +164,34 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     logger,
     metrics: createLostMetrics(registry),
   });
+  const lag = createLag(
+    { topic: config.kafka.topic, group_id: config.consumer.group_id },
+    {
+      admin,
+      registry,
+      logger,
+      assigned: () => assigned,
+      newestMs: (partition) => watermarks.newestMs(partition),
+      onRetention: (retentionMs) => {
+        waits.setRetention(retentionMs);
+      },
+    },
+  );
   const ops = createOpsServer(config.ops, { health, metrics: registry, logger });
 
   const ingestion = createIngestion(
     { drain_ms: config.shutdown_deadline_ms * DRAIN_SHARE },
-    { consumer, pipeline, checkTables: (signal) => checkTables(clickhouse, signal), logger },
+    {
+      consumer,
+      pipeline,
+      async checkTables(signal) {
+        await checkTables(clickhouse, signal);
+        const source = { topic: config.kafka.topic, clusterId: await admin.clusterId() };
+        await claimSource(clickhouse, source, signal);
+      },
+      fail,
+      logger,
+    },
   );
 
   const okUnless = (trouble: string | null) =>
@@ -196,6 +221,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     ['dead letters', deadLetters],
     ['waiting partitions', waits],
     ['kafka admin', { start: () => undefined, stop: () => admin.stop() }],
+    ['lag', lag],
     ['rollups', rollups],
     ['lost sessions', lost],
     ['consumer', ingestion],

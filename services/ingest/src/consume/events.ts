@@ -43,6 +43,17 @@ export function createConsumerEvents(
     labelNames: ['outcome'],
     registers,
   });
+  let committedAtMs = Date.now();
+  registers[0]?.registerMetric(
+    new Gauge({
+      name: 'sockscope_ingest_last_commit_age_seconds',
+      help: 'Seconds since offsets were last committed, or since the start.',
+      registers: [],
+      collect() {
+        this.set((Date.now() - committedAtMs) / 1_000);
+      },
+    }),
+  );
   const assigned = new Gauge({
     name: 'sockscope_ingest_assigned_partitions',
     help: 'Partitions that this process reads.',
@@ -67,6 +78,7 @@ export function createConsumerEvents(
     },
     onCommit(error) {
       commits.inc({ outcome: error === null ? 'ok' : 'failed' });
+      if (error === null) committedAtMs = Date.now();
     },
   };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '@sockscope/runtime';
+import { messageOf, SockscopeError } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
 import type { GroupConsumer } from '@sockscope/runtime/kafka';
 import type { Pipeline } from '../pipeline/pipeline.js';
@@ -22,6 +22,8 @@ export function createIngestion(
     readonly pipeline: Pipeline;
     /** Throws what is wrong with them. */
     readonly checkTables: (signal: AbortSignal) => Promise<void>;
+    /** Told of what no waiting heals: these tables are another's. */
+    readonly fail: (error: Error) => void;
     readonly logger: Logger;
   },
 ): Ingestion {
@@ -38,6 +40,11 @@ export function createIngestion(
         break;
       } catch (error) {
         if (stopping.signal.aborted) return;
+        if (error instanceof SockscopeError && error.code === 'source_differs') {
+          problem = error.message;
+          deps.fail(error);
+          return;
+        }
         const text = messageOf(error);
         if (text !== problem) logger.error({ err: error }, `waiting for the tables: ${text}`);
         problem = text;

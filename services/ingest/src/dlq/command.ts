@@ -1,5 +1,5 @@
 /** `dlq list`, `dlq show`, `dlq replay`: what to do with the records that were no events. */
-import { createLogger, SockscopeError } from '@sockscope/runtime';
+import { countOption, createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command, Logger } from '@sockscope/runtime';
 import { createKafkaAdmin, createKafkaProducer, readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig, OutgoingRecord } from '@sockscope/runtime/kafka';
@@ -33,10 +33,10 @@ export function registerDlq(program: Command, config: () => DlqCommandConfig): v
     .command('list')
     .description('list them, oldest first within each partition')
     .option('--reason <reason>', `only these: ${POISON_REASONS.join(', ')}`)
-    .option('--limit <n>', 'at most so many lines', '1000')
+    .option('--limit <n>', 'at most so many lines', countOption, 1_000)
     .option('--json', 'one JSON object a line, values in base64')
-    .action(async (options: Selection & { limit: string; json?: boolean }) => {
-      const limit = positive(options.limit, '--limit');
+    .action(async (options: Selection & { limit: number; json?: boolean }) => {
+      const { limit } = options;
       const logger = quietLogger();
       let count = 0;
       let shown = 0;
@@ -157,26 +157,33 @@ async function eachDeadLetter(
   if (reason !== undefined && !POISON_REASONS.some((known) => known === reason)) {
     throw new SockscopeError('dlq_reason', `--reason is one of ${POISON_REASONS.join(', ')}`);
   }
-  const place = selection.at === undefined ? null : PLACE.exec(selection.at);
-  if (selection.at !== undefined && place === null) {
-    throw new SockscopeError('dlq_place', `${selection.at} is not partition:offset, such as 0:17`);
-  }
+  const place = selection.at === undefined ? null : placeOf(selection.at);
   return readTopic(
     { kafka: config.kafka, topic: dlqTopicNameOf(config) },
     {
       async onBatch(batch) {
+        // One place is read up to there, and nothing of other partitions.
+        if (place !== null && batch.partition !== place.partition) return 'stop';
+        if (place !== null && batch.to <= place.offset) return undefined;
         while (batch.records.next()) {
+          if (place !== null && batch.records.offset < place.offset) continue;
+          if (place !== null && batch.records.offset > place.offset) return 'stop';
           const letter = deadLetterOf(batch.partition, batch.records.record());
-          if (reason !== undefined && letter.reason !== reason) continue;
-          const isPlace =
-            place === null ||
-            (letter.partition === Number(place[1]) && letter.offset === Number(place[2]));
-          if (isPlace) await visit(letter);
+          if (reason === undefined || letter.reason === reason) await visit(letter);
         }
+        return place === null ? undefined : 'stop';
       },
     },
     { logger },
   );
+}
+
+function placeOf(text: string): { readonly partition: number; readonly offset: number } {
+  const [, partition, offset] = PLACE.exec(text) ?? [];
+  if (partition !== undefined && offset !== undefined) {
+    return { partition: Number(partition), offset: Number(offset) };
+  }
+  throw new SockscopeError('dlq_place', `${text} is not partition:offset, such as 0:17`);
 }
 
 function jsonLine(letter: DeadLetter): string {
@@ -190,11 +197,6 @@ function jsonLine(letter: DeadLetter): string {
     value: base64(record.value),
     headers: Object.fromEntries(headers) as Record<string, string>,
   });
-}
-
-function positive(text: string, option: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new SockscopeError('dlq_option', `${option} must be a whole number from 1`);
 }
 
 /** Standard output belongs to the command. */

@@ -95,9 +95,16 @@ export function createDeadLetters(
   }
 
   function say(partition: number, { letters }: Pending, why: string): void {
-    const offset = letters[0]?.record.offset ?? 0;
+    const { offset = 0, timestampMs = 0 } = letters[0]?.record ?? {};
     const reason = `a record that is no event cannot go to the dead-letter topic: ${why}`;
-    deps.waits.set({ partition, offset, kind: 'dead_letters', reason, neededVersion: 0 });
+    deps.waits.set({
+      partition,
+      offset,
+      kind: 'dead_letters',
+      reason,
+      neededVersion: 0,
+      timestampMs,
+    });
   }
 
   async function settle(partition: number, each: Pending): Promise<void> {

@@ -1,4 +1,4 @@
-import { createLogger } from '@sockscope/runtime';
+import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { IngestConfig } from '../config.js';
@@ -15,19 +15,55 @@ const TIMEOUT_MS = 3_600_000;
 /** Between two looks at a difference: longer than ingest takes from a batch's first row to its last mark. */
 const RECHECK_MS = 3_000;
 
+interface VerifyOptions {
+  readonly json?: boolean;
+  /** Milliseconds since 1970. */
+  readonly from?: number;
+  readonly to?: number;
+}
+
+function timeOption(text: string): number {
+  const ms = Date.parse(text);
+  if (!Number.isNaN(ms)) return ms;
+  throw new SockscopeError('verify_time', `${text} is not a time such as 2026-11-28T12:00:00Z`);
+}
+
+/** Fires with the first SIGINT or SIGTERM; a second one ends the process as ever. */
+function interrupted(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(name, () => {
+      controller.abort();
+    });
+  }
+  return controller.signal;
+}
+
 /** Hangs `verify` and `rebuild` on the service's command line. */
 export function registerMaintenance(program: Command, config: () => IngestConfig): void {
   program
     .command('verify')
     .description('compare the topic with the tables; exit code 1 where they differ')
     .option('--json', 'print the result as JSON')
-    .action(async (options: { readonly json?: boolean }) => {
+    .option('--from <time>', 'only sessions that began at this time or later', timeOption)
+    .option('--to <time>', 'only sessions that began before this time', timeOption)
+    .action(async (options: VerifyOptions) => {
       const { kafka, clickhouse: connection, tables, log } = config();
       const clickhouse = createClickHouse(connection);
       const progress = createProgress(process.stderr);
       try {
         const result = await verify(
-          { kafka, retention: tables.retention, timeoutMs: TIMEOUT_MS, recheckMs: RECHECK_MS },
+          {
+            kafka,
+            retention: tables.retention,
+            timeoutMs: TIMEOUT_MS,
+            recheckMs: RECHECK_MS,
+            range: {
+              fromMs: options.from ?? Number.NEGATIVE_INFINITY,
+              toMs: options.to ?? Number.POSITIVE_INFINITY,
+            },
+            signal: interrupted(),
+          },
           { clickhouse, logger: createLogger('ingest', log), onProgress: progress.show },
         );
         progress.end();

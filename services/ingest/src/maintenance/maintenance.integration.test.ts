@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { createLogger, loadConfig } from '@sockscope/runtime';
 import { kafkaConfig } from '@sockscope/runtime/kafka';
 import '@sockscope/runtime/testing';
@@ -13,6 +14,7 @@ import { rebuild } from './rebuild.js';
 import type { RebuildDeps } from './rebuild.js';
 import { copyTopicEvents } from './topic-events.js';
 import { verify } from './verify.js';
+import type { VerifyConfig } from './verify.js';
 
 const TIMEOUT_MS = 60_000;
 const logger = createLogger('test', { level: 'fatal' });
@@ -36,9 +38,9 @@ afterEach(async () => {
 
 const kafka = () => kafkaConfig.parse({ brokers: inject('kafkaBrokers'), topic: bed.topic });
 
-const check = (clickhouse = bed.clickhouse) =>
+const check = (clickhouse = bed.clickhouse, more: Partial<VerifyConfig> = {}) =>
   verify(
-    { kafka: kafka(), retention: FOR_GOOD, timeoutMs: TIMEOUT_MS, recheckMs: 20 },
+    { kafka: kafka(), retention: FOR_GOOD, timeoutMs: TIMEOUT_MS, recheckMs: 20, ...more },
     { clickhouse, logger, onProgress: ignore },
   );
 
@@ -79,6 +81,43 @@ async function fed(sessions: number): Promise<void> {
 }
 
 describe('verify', () => {
+  it('compares a range alone, ends at its signal, and leaves no table, nor one of a run that was killed', async () => {
+    await fed(20);
+    const tables = async () => {
+      const rows = await bed.clickhouse.query({
+        sql: "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, 'ingest_verify_')",
+        params: { database: bed.clickhouse.database },
+        row: z.object({ name: z.string() }),
+      });
+      return rows.map(({ name }) => name).toSorted();
+    };
+    const left = (name: string, pid: number) =>
+      bed.clickhouse.command({
+        sql: `CREATE TABLE ingest_verify_${name} (a UInt8) ENGINE = Memory COMMENT '${hostname()} ${pid}'`,
+      });
+    // No process has a number as high.
+    await left('killed', 99_999_999);
+    await left('running', process.pid);
+    const ids = new Set(bed.events.map((event) => event.session_id));
+    const starts = bed.events
+      .map((event) => Date.parse(event.started_at))
+      .toSorted((a, b) => a - b);
+    const middle = starts[Math.floor(starts.length / 2)] ?? 0;
+    const compared = async (range: { fromMs: number; toMs: number }) => {
+      const result = await check(bed.clickhouse, { range });
+      expect(result.isEqual).toBe(true);
+      return result.tables.find(({ table }) => table === 'sessions')?.expected ?? 0;
+    };
+    const before = await compared({ fromMs: 0, toMs: middle });
+    const after = await compared({ fromMs: middle, toMs: Number.POSITIVE_INFINITY });
+    expect(before).toBeGreaterThan(0);
+    expect(before + after).toBe(ids.size);
+    await expect(check(bed.clickhouse, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: expect.stringMatching(/aborted/) as string,
+    });
+    expect(await tables()).toEqual(['ingest_verify_running']);
+  }, 120_000);
+
   it('finds the tables equal to the topic, poison and repetitions counted', async () => {
     await bed.produceRecords([
       { key: 'k', value: '{"type":"Nonsense"}', headers: {} },

@@ -27,7 +27,11 @@ export interface EventReader {
 /** @returns the partitions that wait, with the places up to which they were read. */
 export async function readEvents(
   kafka: KafkaConfig,
-  deps: { readonly clickhouse: ClickHouse; readonly logger: Logger },
+  deps: {
+    readonly clickhouse: ClickHouse;
+    readonly logger: Logger;
+    readonly signal?: AbortSignal | undefined;
+  },
   reader: EventReader,
 ): Promise<readonly Stop[]> {
   const skips = skipsOf(await readSkips(deps.clickhouse, kafka.topic));
@@ -57,6 +61,7 @@ export async function readEvents(
         stops.push({ partition, offset: from, reason });
         return 'stop';
       },
+      signal: deps.signal,
       onProgress: (done, total) => {
         reader.progress(done, total);
       },

@@ -8,9 +8,10 @@
  * were not marked as changed meanwhile.
  */
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@sockscope/runtime';
-import { int64 } from '@sockscope/runtime/clickhouse';
+import { int64, quoteIdentifier } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
@@ -68,6 +69,16 @@ export interface VerifyConfig {
   readonly timeoutMs: number;
   /** Between two looks at the same difference, milliseconds: time for a batch to become whole. */
   readonly recheckMs: number;
+  /** All sessions where not given. */
+  readonly range?: VerifyRange;
+  /** Ends it; its table is dropped all the same. */
+  readonly signal?: AbortSignal;
+}
+
+/** Sessions that began in [fromMs, toMs), milliseconds since 1970. */
+export interface VerifyRange {
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 export interface VerifyDeps {
@@ -76,6 +87,9 @@ export interface VerifyDeps {
   readonly onProgress: (done: number, total: number, what: string) => void;
 }
 
+const TABLE_PREFIX = 'ingest_verify_';
+/** The table of a process on another machine is taken for left after this time. */
+const LEFT_AFTER_S = 86_400;
 const CHUNK_RECORDS = 50_000;
 const EXAMPLES_MAX = 10;
 /** A difference that is found so many times in a row is one. */
@@ -140,19 +154,20 @@ const tableRow = z.object({
 /** Reads the whole topic and compares. Changes nothing but a table of its own, which it drops. */
 export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Verification> {
   const { clickhouse, onProgress } = deps;
-  const topic = `ingest_verify_${randomBytes(4).toString('hex')}`;
-  const call = { timeoutMs: config.timeoutMs, settings: SETTINGS };
+  const topic = `${TABLE_PREFIX}${randomBytes(4).toString('hex')}`;
+  const call = { timeoutMs: config.timeoutMs, settings: SETTINGS, signal: config.signal };
   /** Bounds the reading of the tables by what their primary key or partitions begin with. */
   const among = `started_at >= (SELECT min(started_at) FROM ${topic}) AND started_at <= (SELECT max(started_at) FROM ${topic})`;
   /** Buckets whose sums cannot be compared, because they are dirty or were meanwhile, as `span start`. */
   const changing = new Set<string>();
   const buckets = createBuckets(clickhouse, { timeoutMs: config.timeoutMs });
+  await dropLeftTables(clickhouse);
   await clickhouse.command({
     sql: `CREATE TABLE ${topic} (
         partition UInt32, value String CODEC(ZSTD(1)),
         session_id UUID DEFAULT toUUID(${text('session_id')}), seq UInt32 DEFAULT ${count('seq')},
         started_at DateTime64(3, 'UTC') DEFAULT ${time('started_at')}
-      ) ENGINE = MergeTree ORDER BY (session_id, seq)`,
+      ) ENGINE = MergeTree ORDER BY (session_id, seq) COMMENT '${ownerOf(process.pid)}'`,
   });
   try {
     const { records, poison, stops } = await loadTopic(config, topic, deps);
@@ -366,10 +381,40 @@ function reportOf(table: string, row: z.output<typeof tableRow> | undefined): Ta
   return { table, ...(row ?? nothing) };
 }
 
+/** Whose table it is: a process that is gone has left it. */
+function ownerOf(pid: number): string {
+  return `${hostname()} ${pid}`;
+}
+
+/** Drops the tables of runs that were killed. */
+async function dropLeftTables(clickhouse: ClickHouse): Promise<void> {
+  const tables = await clickhouse.query({
+    sql: `SELECT name, comment, dateDiff('second', metadata_modification_time, now()) AS age_s
+      FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String})`,
+    params: { database: clickhouse.database, prefix: TABLE_PREFIX },
+    row: z.object({ name: z.string(), comment: z.string(), age_s: int64 }),
+  });
+  for (const { name, comment, age_s } of tables) {
+    const [host = '', pid = ''] = comment.split(' ');
+    const isLeft = host === hostname() ? !isRunning(Number(pid)) : age_s > LEFT_AFTER_S;
+    if (isLeft)
+      await clickhouse.command({ sql: `DROP TABLE IF EXISTS ${quoteIdentifier(name)} SYNC` });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 /** Puts the topic's events into the table as they are. */
 async function loadTopic(config: VerifyConfig, table: string, deps: VerifyDeps) {
   const records = new Map<number, number>();
   const poison = new Map<number, number>();
+  const { range } = config;
   let lines: string[] = [];
 
   async function flush(): Promise<void> {
@@ -384,23 +429,29 @@ async function loadTopic(config: VerifyConfig, table: string, deps: VerifyDeps) 
     });
   }
 
-  const stops = await readEvents(config.kafka, deps, {
-    event(partition, _view, { bytes, valueStart, valueLength }) {
-      add(records, partition);
-      const value = bytes.toString('utf8', valueStart, valueStart + valueLength);
-      lines.push(JSON.stringify([partition, value]));
+  const stops = await readEvents(
+    config.kafka,
+    { ...deps, signal: config.signal },
+    {
+      event(partition, { startedAtMs }, { bytes, valueStart, valueLength }) {
+        add(records, partition);
+        if (range !== undefined && (startedAtMs < range.fromMs || startedAtMs >= range.toMs))
+          return;
+        const value = bytes.toString('utf8', valueStart, valueStart + valueLength);
+        lines.push(JSON.stringify([partition, value]));
+      },
+      poison(partition) {
+        add(records, partition);
+        add(poison, partition);
+      },
+      async flush() {
+        if (lines.length >= CHUNK_RECORDS) await flush();
+      },
+      progress(done, total) {
+        deps.onProgress(done, total, 'records read');
+      },
     },
-    poison(partition) {
-      add(records, partition);
-      add(poison, partition);
-    },
-    async flush() {
-      if (lines.length >= CHUNK_RECORDS) await flush();
-    },
-    progress(done, total) {
-      deps.onProgress(done, total, 'records read');
-    },
-  });
+  );
   if (lines.length > 0) await flush();
   return { records, poison, stops };
 }

@@ -64,11 +64,5 @@ export function createPipelineMetrics(registry: Registry) {
       help: 'Events taken from Kafka and not yet acknowledged by ClickHouse.',
       registers,
     }),
-    lag: new Gauge({
-      name: 'sockscope_ingest_lag_records',
-      help: 'Records between the end of a partition, as last seen, and what has been taken from it.',
-      labelNames: ['partition'],
-      registers,
-    }),
   };
 }

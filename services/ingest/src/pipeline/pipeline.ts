@@ -261,7 +261,6 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       part.highWatermark = highWatermark;
       part.newestMs = Math.max(part.newestMs, newestMs);
     }
-    metrics.lag.set({ partition }, Math.max(0, highWatermark - offset));
     metrics.held.set(filling.records);
     ageTimer ??= setTimeout(onAge, config.batch_age_ms);
     const cause = fullness();
@@ -275,17 +274,18 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
 
   /** Takes a record that is no event, unless it holds its partition. */
   function takePoison(partition: number, record: StoredRecord, poison: Poison): Hold | null {
-    const { offset } = record;
+    const { offset, timestampMs } = record;
+    const place = { partition, offset, timestampMs };
     if (poison.neededVersion !== undefined && !deps.waits.has(partition, offset)) {
       const reason = `it needs an ingest that knows schema_version ${poison.neededVersion}`;
-      return hold({ partition, offset, kind: 'unknown_version', reason }, poison.neededVersion);
+      return hold({ ...place, kind: 'unknown_version', reason }, poison.neededVersion);
     }
     const bytes = bytesOf(record.key, record.value, record.headers);
     const waitMs = deps.budget.take(partition, bytes, Date.now());
     if (waitMs > 0) {
       const reason =
         'more of its records are no events than may go to the dead-letter topic a second';
-      return hold({ partition, offset, kind: 'poison_flood', reason }, 0, waitMs);
+      return hold({ ...place, kind: 'poison_flood', reason }, 0, waitMs);
     }
     filling.poison.push({ topic: deps.topic, partition, record, poison });
     filling.poisonBytes += bytes;
@@ -326,12 +326,11 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       return held;
     },
     unreadable(batch) {
-      const { partition, from, to, kind, reason } = batch;
+      const { partition, from, to, kind, reason, bytes, timestampMs } = batch;
       if (deps.deadLetters.waits(partition)) return { offset: from, retryMs: HOLD_MS };
       if (!deps.waits.has(partition, from)) {
-        return hold({ partition, offset: from, kind, reason });
+        return hold({ partition, offset: from, kind, reason, timestampMs });
       }
-      const { bytes, timestampMs } = batch;
       const record = { offset: from, timestampMs, key: null, value: bytes, headers: [] };
       const poison = { reason: 'unreadable', detail: reason } as const;
       filling.poison.push({ topic: deps.topic, partition, record, poison });

@@ -1,4 +1,4 @@
-import { createLogger, createRegistry } from '@sockscope/runtime';
+import { countOption, createLogger, createRegistry } from '@sockscope/runtime';
 import type { Command, logConfig } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouseConfig } from '@sockscope/runtime/clickhouse';
@@ -29,7 +29,7 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
       '--all',
       'mark every hour first whose sums can be made again, or that has none; days and weeks follow. Harmless while ingest runs',
     )
-    .option('--threads <n>', 'threads that the database may use', Number)
+    .option('--threads <n>', 'threads that the database may use', countOption)
     .action(async (options: { readonly all?: boolean; readonly threads?: number }) => {
       const { clickhouse: connection, tables, rollups, log } = config();
       const clickhouse = createClickHouse(connection);

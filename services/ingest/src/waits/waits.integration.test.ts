@@ -123,6 +123,13 @@ describe('a partition that cannot be read on', () => {
       `sockscope_ingest_needed_schema_version{partition="${partition}",service="ingest"} 2`,
     );
 
+    // By what the brokers say, and so while nothing of it is read.
+    await waitUntil('the lag is shown', async () =>
+      new RegExp(
+        `sockscope_ingest_lag_records{partition="${partition}",service="ingest"} [1-9]`,
+      ).test(await one.metrics()),
+    );
+
     await bed.command('skip', '--partition', String(partition), '--offset', String(offset));
     await bed.committed();
     await bed.expectExact();

@@ -37,6 +37,8 @@ export interface Wait {
   readonly reason: string;
   /** The schema_version that is needed, 0 where that is not what it waits for. */
   readonly neededVersion: number;
+  /** Time of the record, milliseconds since 1970: Kafka deletes it when it is older than the topic's retention. */
+  readonly timestampMs: number;
 }
 
 export interface Waits extends Component, Skips {
@@ -46,6 +48,8 @@ export interface Waits extends Component, Skips {
   /** Forgets all others: another process reads them. */
   retain(partitions: readonly number[]): void;
   list(): readonly Wait[];
+  /** How long the topic keeps its records, milliseconds; null: for good, or not known. */
+  setRetention(retentionMs: number | null): void;
   /** A sentence for an operator, or null where nothing waits. */
   trouble(): string | null;
 }
@@ -53,6 +57,8 @@ export interface Waits extends Component, Skips {
 /** Between two looks at what was decided, while something waits and while nothing does. */
 const SYNC_WAITING_MS = 1_000;
 const SYNC_IDLE_MS = 15_000;
+/** The furthest from 1970 that a date can be. */
+const DATE_MAX_MS = 8.64e15;
 /** Waits named in one sentence. */
 const NAMED_MAX = 5;
 
@@ -77,6 +83,7 @@ export function createWaits(
   /** Partitions of ours that were read on since they were assigned. */
   const goesOn = new Set<number>();
   let owned: readonly number[] = [];
+  let retentionMs: number | null = null;
   let skips = skipsOf([]);
   const ending = new AbortController();
   const { signal } = ending;
@@ -178,8 +185,13 @@ export function createWaits(
       changed();
     },
     list: () => [...waiting.values()].map(({ wait }) => wait),
+    setRetention(ms) {
+      retentionMs = ms;
+    },
     trouble() {
-      const all = [...waiting.values()].map(({ wait }) => sentenceOf(wait));
+      const all = [...waiting.values()].map(
+        ({ wait }) => `${sentenceOf(wait)}${deadlineOf(wait, retentionMs)}`,
+      );
       if (all.length === 0) return null;
       const more = all.length > NAMED_MAX ? `; and ${all.length - NAMED_MAX} more` : '';
       return `${all.slice(0, NAMED_MAX).join('; ')}${more}`;
@@ -197,6 +209,14 @@ const COLUMNS = [
   'needed_version',
   'since',
 ] as const;
+
+/** Until when somebody must have acted: retention may delete in whole segments, so later, never sooner. */
+function deadlineOf({ timestampMs }: Wait, retentionMs: number | null): string {
+  if (retentionMs === null || timestampMs <= 0) return '';
+  const deleted = timestampMs + retentionMs;
+  if (deleted > DATE_MAX_MS) return '';
+  return `; Kafka may delete it from ${new Date(deleted).toISOString()} on`;
+}
 
 function sentenceOf({ partition, offset, reason }: Wait): string {
   return `partition ${partition} waits at offset ${offset}: ${reason}`;

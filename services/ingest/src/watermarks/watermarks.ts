@@ -11,6 +11,8 @@ const COLUMNS = ['topic', 'partition', 'watermark', 'next_offset', 'caught_up'] 
 export interface WatermarkKeeper extends Bookkeeper {
   /** To be called when partitions were assigned anew. */
   forget(): void;
+  /** Newest time of a partition's events that are stored, milliseconds since 1970; null where none is known. */
+  newestMs(partition: number): number | null;
 }
 
 /** @param now milliseconds since 1970: a proxy whose clock is ahead does not carry the watermark with it. */
@@ -49,6 +51,10 @@ export function createWatermarkKeeper(
     },
     forget() {
       latest.clear();
+    },
+    newestMs(partition) {
+      const ms = latest.get(partition) ?? 0;
+      return ms === 0 ? null : ms;
     },
   };
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import kafkajs from 'kafkajs';
 import type { Admin } from 'kafkajs';
 import type { Logger } from '../log/logger.js';
 import { createKafkaClient } from './client.js';
@@ -29,6 +30,10 @@ export interface PartitionDescription {
 export interface KafkaAdmin {
   /** Resolves with the number of brokers once one answers with these credentials. */
   ping(): Promise<number>;
+  /** The id that the cluster has of itself. */
+  clusterId(): Promise<string>;
+  /** How long a topic keeps its records, milliseconds; null where it keeps them for good. */
+  retentionMs(name: string): Promise<number | null>;
   /** Creates a topic unless it is there; an existing one is left as it is. */
   ensureTopic(spec: TopicSpec): Promise<'created' | 'exists'>;
   /** Null where there is no such topic. */
@@ -151,6 +156,22 @@ export function createKafkaAdmin(
 
   return {
     ping: () => call('ping', async (admin) => (await admin.describeCluster()).brokers.length),
+    clusterId: () => call('cluster id', async (admin) => (await admin.describeCluster()).clusterId),
+    retentionMs: (name) =>
+      call(`settings of topic ${name}`, async (admin) => {
+        const { resources } = await admin.describeConfigs({
+          includeSynonyms: false,
+          resources: [
+            {
+              type: kafkajs.ConfigResourceTypes.TOPIC,
+              name,
+              configNames: ['retention.ms'],
+            },
+          ],
+        });
+        const value = Number(resources[0]?.configEntries[0]?.configValue ?? -1);
+        return Number.isFinite(value) && value >= 0 ? value : null;
+      }),
     ensureTopic: (spec) =>
       call(`create topic ${spec.name}`, async (admin) => {
         const created = await admin.createTopics({

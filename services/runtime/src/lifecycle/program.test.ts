@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
-import { createProgram } from './program.js';
+import { countOption, createProgram } from './program.js';
 
 const schema = z.object({
   relay: z.string().default('auto').meta({ env: 'T_RELAY', description: 'which' }),
@@ -12,6 +12,26 @@ afterEach(() => {
   process.argv = argv;
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
+});
+
+describe('a command line', () => {
+  it('names a command that there is not, and the ones that there are', async () => {
+    process.argv = ['node', 'main.js', 'migrat'];
+    const run = vi.fn(() => Promise.resolve());
+    const program = createProgram({ name: 't', description: 't', schema, run });
+    program.command.command('migrate').action(() => undefined);
+    const written: string[] = [];
+    program.command.exitOverride().configureOutput({ writeErr: (text) => written.push(text) });
+    await expect(program.command.allowExcessArguments().parseAsync()).rejects.toThrow(
+      /unknown command migrat. Commands: migrate/,
+    );
+    expect(run).not.toHaveBeenCalled();
+    expect(program.command.helpInformation()).toContain('--version');
+  });
+
+  it.each(['x', '-3', '0', '1.5'])('refuses %s where a number is wanted', (text) => {
+    expect(() => countOption(text)).toThrow(/whole number from 1/);
+  });
 });
 
 describe('--check-config', () => {

@@ -1,10 +1,17 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import type { z } from 'zod';
 import { CONFIG_FILE_ENV, ConfigError, effectiveConfig, loadConfig } from '../config/config.js';
 import { messageOf, SockscopeError } from '../errors.js';
+import { VERSION } from '../version.js';
 import { EXIT } from './service.js';
 
 export { Command } from 'commander';
+
+/** An option's value as a whole number from 1. @throws commander's error, which names the option. */
+export function countOption(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a whole number from 1.');
+}
 
 export interface ProgramSpec<S extends z.ZodObject> {
   /** As the user types it, such as `sockscope-proxy`. */
@@ -33,6 +40,7 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
     .option('--config <file>', `YAML configuration file (${CONFIG_FILE_ENV})`)
     .option('--check-config', 'print the effective configuration, secrets hidden, and exit')
     .enablePositionalOptions()
+    .version(VERSION, '--version', 'print the version and exit')
     .showHelpAfterError('(--help shows what there is)');
   let loaded: z.infer<S> | null = null;
 
@@ -46,6 +54,13 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
   }
 
   command.action(async () => {
+    const [unknown] = command.args;
+    if (unknown !== undefined) {
+      const names = command.commands.map((each) => each.name()).join(', ');
+      command.error(`error: unknown command ${unknown}. Commands: ${names || 'none'}`, {
+        exitCode: EXIT.config,
+      });
+    }
     const { checkConfig } = command.opts<{ checkConfig?: boolean }>();
     if (checkConfig === true) {
       const effective = spec.resolved?.(config()) ?? config();
@@ -60,7 +75,8 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
     config,
     async main() {
       try {
-        await command.parseAsync();
+        // Of itself commander would speak of too many arguments where a command is misspelled.
+        await command.allowExcessArguments().parseAsync();
       } catch (error) {
         // Our own errors are sentences for the operator; anything else needs its stack.
         const text =
