@@ -147,8 +147,6 @@ type Added<V extends Value> = Omit<V, 'zod'> & {
 /**
  * The same for a field that was added to the contract after its first release: null in events that
  * lack it, so that these stay valid.
- *
- * @public for the first field that is added.
  */
 export function added<const V extends Value & { readonly nullable: true }>(value: V): Added<V> {
   return { ...value, optional: true, zod: value.zod.default(null) };

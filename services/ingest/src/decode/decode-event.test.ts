@@ -35,11 +35,11 @@ describe('decode', () => {
     ['invalid', JSON.stringify({ ...event, type: 'constructor' })],
     ['invalid', '{}'],
     ['too_large', JSON.stringify({ ...event, user: 'x'.repeat(20_000) })],
-  ] as const)('gives the reason %s', (reason, value) => {
+  ] as const)('a record that is no event is refused with the reason %s', (reason, value) => {
     expect(decode(value).poison?.reason).toBe(reason);
   });
 
-  it('names the field that breaks the contract, in a bounded sentence', () => {
+  it('a refusal names the field that breaks the contract, in a bounded sentence', () => {
     expect(decode(JSON.stringify({ ...event, source_ip: 'here' })).poison?.detail).toMatch(
       /^source_ip: /,
     );
@@ -47,7 +47,7 @@ describe('decode', () => {
     expect(decode(JSON.stringify({ ...wrong, type: event.type })).poison?.detail.length).toBe(500);
   });
 
-  it('ignores and counts the fields of a newer producer', () => {
+  it('the fields of a newer producer are ignored and counted', () => {
     const counted: [string, number][] = [];
     const view = new EventView();
     const decoder = createDecoder(view, (...unknown) => counted.push(unknown));
@@ -69,7 +69,7 @@ describe('decode', () => {
     ]);
   });
 
-  it('takes what other emitters write: other order, white space, escapes, any script', () => {
+  it('events of other emitters are read: other order, white space, escapes, any script', () => {
     const reordered = Object.fromEntries(Object.entries(event).toReversed());
     const user = 'Zoë "☂" 𝄞';
     const { poison, view } = decode(JSON.stringify({ ...reordered, user }, null, 2));

@@ -89,7 +89,7 @@ const event = fc
   .map(([events, pick]) => canonical(events[pick % events.length] as SessionEvent));
 
 describe('the scanner', () => {
-  it('reads every event as our emitter writes it, with the values that the schema sees', () => {
+  it('the scanner reads every event as our emitter writes it, with the values that the schema sees', () => {
     fc.assert(
       fc.property(event, (each) => {
         expect(scan(JSON.stringify(each))).toEqual(bySchema(sessionEvent.parse(each)));
@@ -98,7 +98,7 @@ describe('the scanner', () => {
     );
   });
 
-  it('accepts nothing that the schema refuses, and sees the same values, whatever a byte turns into', () => {
+  it('the scanner accepts nothing that the schema refuses, and sees the same values, whatever a byte turns into', () => {
     let accepted = 0;
     const bytes = fc.oneof(
       fc.constantFrom(
@@ -138,7 +138,7 @@ describe('the scanner', () => {
     expect(accepted).toBeGreaterThan(1_000);
   });
 
-  it('agrees with the schema about every rule between fields', () => {
+  it('the scanner agrees with the schema about every rule between fields', () => {
     const times = [
       'occurred_at',
       'started_at',
@@ -273,7 +273,7 @@ describe('the scanner', () => {
     expect(refused).toBeGreaterThan(1_000);
   });
 
-  it('knows the days that do not exist', () => {
+  it('the scanner knows the days that do not exist', () => {
     const [first] = sessionLog({ random: seededRandom(1), startMs: Date.UTC(2026, 2, 1) });
     const json = JSON.stringify(canonical(first as SessionEvent));
     expect(scan(json)).not.toBeNull();
@@ -289,7 +289,7 @@ describe('the scanner', () => {
     }
   });
 
-  it('knows every close reason', () => {
+  it('the scanner knows every close reason', () => {
     for (const closeReason of CLOSE_REASONS) {
       const last = sessionLog({
         random: seededRandom(7),
