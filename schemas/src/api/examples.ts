@@ -36,6 +36,53 @@ export const sessionsAtPageExample = {
   ranking: 'exact',
 } as const;
 
+export const lookupExample = {
+  range: { from: '2026-01-31T11:58:10.000Z', to: '2026-01-31T12:02:10.000Z' },
+  items: [{ ...sessionExample, matched: ['dest_ip', 'dest_port', 'time'], distance_ms: 0 }],
+  truncated: false,
+  completeness: {
+    egress_recorded_since: '2026-01-01T00:00:00.000Z',
+    egress_unrecorded: null,
+    data_until: '2026-01-31T13:00:00.000Z',
+    covers_range: true,
+    sessions_since: null,
+    silent_proxies: [],
+    clocks: [{ proxy_id: sessionExample.proxy_id, least_delay_ms: 41 }],
+  },
+  as_of: '2026-01-31T13:00:01.000Z',
+} as const;
+
+export const evidenceExample = {
+  status: 'not signed',
+  kid: null,
+  jws: null,
+  evidence: {
+    kind: 'sockscope.evidence',
+    format_version: 1,
+    product_version: '0.1.0',
+    made_at: lookupExample.as_of,
+    made_by: 'key:0123456789ab',
+    question: { dest_ip: '198.51.100.7', time: '2026-01-31T12:00:10Z' },
+    answer: lookupExample,
+    events: {},
+  },
+} as const;
+
+export const evidenceKeysExample = {
+  keys: [
+    {
+      kty: 'OKP',
+      crv: 'Ed25519',
+      x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+      kid: 'kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k',
+      alg: 'EdDSA',
+      use: 'sig',
+      created_at: '2026-01-01T00:00:00.000Z',
+      retired_at: null,
+    },
+  ],
+} as const;
+
 export const playbackExample = {
   step_ms: 60_000,
   frames: [

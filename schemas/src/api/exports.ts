@@ -2,6 +2,7 @@ export * from './connections.js';
 export * from './export.js';
 export * from './filters.js';
 export * from './flows.js';
+export * from './lookup.js';
 export * from './measures.js';
 export * from './moment.js';
 export * from './problem.js';

@@ -11,6 +11,7 @@ import type { Authenticator } from './auth/authenticator.js';
 import { mayDo } from './auth/principal.js';
 import { serveClashSockets } from './clash/socket.js';
 import type { CoverageReader } from './coverage/coverage.js';
+import type { EvidenceSigner } from './evidence/signer.js';
 import type { ExportDeps } from './export/export.js';
 import type { Context } from './http/context.js';
 import { handleErrors, problemOf, sendProblem } from './http/errors.js';
@@ -26,6 +27,8 @@ import { answerUpgrades, CONSTRAINTS } from './http/upgrades.js';
 import { endConnectionsInOrder } from './http/connections.js';
 import { NO_MASK } from './mask/mask.js';
 import type { Mask } from './mask/mask.js';
+import type { LookupConfig } from './questions/lookup/config.js';
+import { createEgressSince } from './questions/lookup/find.js';
 import { createDensityMemory } from './questions/sessions/density.js';
 import { createSessionLookups } from './questions/sessions/lookups.js';
 import { createRates } from './questions/sessions/rates.js';
@@ -55,6 +58,8 @@ export interface AppDeps {
   readonly coverage: CoverageReader;
   readonly gates: Readonly<Record<'light' | 'heavy' | 'resume', Gate>>;
   readonly exports: ExportDeps;
+  readonly lookup: LookupConfig;
+  readonly signer: EvidenceSigner;
   readonly hub: Hub;
   readonly streamMetrics: StreamMetrics;
   readonly authenticator: Authenticator;
@@ -119,6 +124,8 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
           lookups: createSessionLookups(deps),
           densities: createDensityMemory(),
           rates: createRates(deps),
+          egressSince: createEgressSince(deps),
+          version: config.version,
         });
         serveStream(api, { ...routed, config: config.stream, metrics: deps.streamMetrics });
       },

@@ -10,6 +10,8 @@ import { clickhouseConfig } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
 import { authConfig } from './auth/config.js';
 import { streamConfig } from './stream/config.js';
+import { evidenceConfig } from './evidence/config.js';
+import { lookupConfig } from './questions/lookup/config.js';
 import { exportConfig } from './export/config.js';
 import { maskConfig, MASK_KEY_CHARS_MIN } from './mask/config.js';
 
@@ -117,6 +119,8 @@ const settings = z.object({
     }),
   }),
   exports: exportConfig,
+  lookup: lookupConfig,
+  evidence: evidenceConfig,
   stream: streamConfig,
   auth: authConfig,
   mask: maskConfig,

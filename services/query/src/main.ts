@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createProgram } from '@sockscope/runtime';
 import { registerKeys } from './auth/command.js';
+import { registerEvidenceKey } from './evidence/command.js';
 import { queryConfig } from './config.js';
 import { createQuery } from './service.js';
 
@@ -11,4 +12,5 @@ const program = createProgram({
   run: async (config) => (await createQuery(config)).run(),
 });
 registerKeys(program.command, () => program.config());
+registerEvidenceKey(program.command);
 await program.main();

@@ -15,6 +15,8 @@ import { createTokenVerifier } from './auth/tokens.js';
 import type { QueryConfig } from './config.js';
 import { createCoverageReader } from './coverage/coverage.js';
 import { createEventLoopWatch } from './http/event-loop.js';
+import { readEvidenceKeys } from './evidence/key-file.js';
+import { createEvidenceSigner } from './evidence/signer.js';
 import { createAuditLog } from './export/audit.js';
 import { createRunningExports } from './export/running.js';
 import { createMask } from './mask/mask.js';
@@ -122,6 +124,10 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
         config: config.exports,
         limits,
       },
+      lookup: config.lookup,
+      signer: createEvidenceSigner(
+        config.evidence.key_file === '' ? null : readEvidenceKeys(config.evidence.key_file),
+      ),
       hub,
       streamMetrics,
       authenticator,

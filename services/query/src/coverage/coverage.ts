@@ -75,7 +75,7 @@ export function createCoverageReader(deps: {
 }
 
 /** Asks once for all who come within a time. A failure is not remembered. */
-function remembered<T>(ask: () => Promise<T>, reuseMs: number): () => Promise<T> {
+export function remembered<T>(ask: () => Promise<T>, reuseMs: number): () => Promise<T> {
   let known: { readonly atMs: number; readonly answer: Promise<T> } | null = null;
   return () => {
     const nowMs = performance.now();

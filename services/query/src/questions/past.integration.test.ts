@@ -1,8 +1,23 @@
+import { execFile } from 'node:child_process';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { minuteOf } from '@sockscope/schemas';
 import type { SessionEvent, SessionRow } from '@sockscope/schemas';
-import type { Playback, SessionAt, SessionsAtPage } from '@sockscope/schemas/api';
+import { evidence } from '@sockscope/schemas/api';
+import type {
+  EvidenceKeysAnswer,
+  Lookup,
+  Playback,
+  SessionAt,
+  SessionsAtPage,
+} from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
+import { createEvidenceKey, readEvidenceKeys, rotateEvidenceKey } from '../evidence/key-file.js';
+import type { EvidenceKeys } from '../evidence/key-file.js';
 import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
@@ -25,7 +40,10 @@ beforeAll(async () => {
   ];
   world = worldOf(events);
   await storeBadly(database.clickhouse, events, { seed: 23, batches: 3 });
-  api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+  api = await createTestApp(database.clickhouse, {
+    now: () => NOW_MS,
+    lookup: { egress_nat: '192.0.2.200=203.0.113.7' },
+  });
 });
 
 afterAll(async () => {
@@ -81,6 +99,190 @@ function moments(): number[] {
     return [[startMs, startMs - 1], [endMs, endMs - 1], [minuteOf(startMs) + 60_000]][i % 3] ?? [];
   });
 }
+
+/** Questions of a lookup, each with what it means. */
+const QUESTIONS: readonly (readonly [string, (row: SessionRow) => boolean])[] = [
+  ['dest_ip=198.51.100.20', (r) => r.dest_ip === '198.51.100.20'],
+  ['dest_host=API.site-0.example.', (r) => r.dest_host === 'api.site-0.example'],
+  [
+    'dest_host=www.site-0.example&dest_port=443',
+    (r) => r.dest_host === 'www.site-0.example' && r.dest_port === 443,
+  ],
+  ['egress_ip=2001:db8::7', (r) => r.egress_ip === '2001:db8::7'],
+  [
+    'egress_ip=203.0.113.7&egress_port=40020',
+    (r) => r.egress_ip === '203.0.113.7' && r.egress_port === 40_020,
+  ],
+  // Behind a public address, by the setting.
+  ['egress_ip=192.0.2.200', (r) => r.egress_ip === '203.0.113.7'],
+  ['egress_ip=192.0.2.201', () => false],
+];
+
+describe('a lookup', () => {
+  it.each(QUESTIONS)(
+    '%s finds the sessions that a reading of all events finds',
+    async (asked, passes) => {
+      const matching = world.sessions.filter(passes);
+      const times = matching
+        .filter((_row, i) => i % 10 === 0)
+        .slice(0, 4)
+        .flatMap((row) => [
+          Date.parse(row.started_at) - 120_000,
+          Date.parse(row.ended_at ?? row.updated_at) + 119_999,
+        ]);
+      for (const timeMs of [...times, NOW_MS - HOUR_MS]) {
+        const answer = await api.get<Lookup>(
+          `/api/v1/lookup?${asked}&time=${new Date(timeMs).toISOString()}&limit=1000`,
+        );
+        const expected = matching.filter(
+          (row) =>
+            Date.parse(row.started_at) <= timeMs + 120_000 &&
+            (row.ended_at === null || Date.parse(row.ended_at) >= timeMs - 120_000),
+        );
+        expect(idsOf(answer.items).toSorted()).toEqual(
+          expected.map((row) => row.session_id).toSorted(),
+        );
+        const distances = answer.items.map((item) => item.distance_ms ?? NaN);
+        expect(distances).toEqual(distances.toSorted((a, b) => a - b));
+        for (const item of answer.items) {
+          const row = expected.find((each) => each.session_id === item.session_id);
+          const isDuring = row !== undefined && wasOpen(row, timeMs);
+          if (isDuring) expect(item).toMatchObject({ distance_ms: 0 });
+          if ((item.distance_ms ?? 0) > 0) expect(item.matched).not.toContain('time');
+        }
+      }
+      const newest = await api.get<Lookup>(`/api/v1/lookup?${asked}&limit=1000`);
+      expect(idsOf(newest.items).toSorted()).toEqual(
+        matching.map((row) => row.session_id).toSorted(),
+      );
+    },
+  );
+
+  it('says what it cannot know', async () => {
+    const time = new Date(NOW_MS - 60_000).toISOString();
+    const { completeness } = await api.get<Lookup>(
+      `/api/v1/lookup?egress_ip=203.0.113.7&time=${time}&skew=600`,
+    );
+    const unrecorded = world.sessions.filter(
+      (row) =>
+        row.egress_port === null &&
+        (row.connect_ms !== null || row.status === 'active' || row.status === 'closed') &&
+        Date.parse(row.started_at) <= NOW_MS + 540_000 &&
+        (row.ended_at === null || Date.parse(row.ended_at) >= NOW_MS - 660_000),
+    );
+    const recorded = world.sessions.filter((row) => row.egress_port !== null);
+    expect(unrecorded.length).toBeGreaterThan(0);
+    expect(completeness).toMatchObject({
+      egress_unrecorded: unrecorded.length,
+      egress_recorded_since: recorded.map((row) => row.started_at).toSorted()[0],
+      // No partition has said how far it has come.
+      covers_range: false,
+      silent_proxies: [],
+    });
+    expect(completeness.clocks.map(({ proxy_id }) => proxy_id)).toEqual(['proxy-1', 'proxy-2']);
+    const later = new Date(NOW_MS + 5 * HOUR_MS).toISOString();
+    const silent = await api.get<Lookup>(`/api/v1/lookup?egress_ip=203.0.113.7&time=${later}`);
+    expect(silent.completeness.silent_proxies).toEqual(['proxy-1', 'proxy-2']);
+  });
+
+  it('needs an address, and a time with an offset', async () => {
+    for (const asked of ['egress_port=40020', 'dest_ip=198.51.100.20&time=2026-03-15T13:00:00']) {
+      const problem = await api.get<{ code: string }>(`/api/v1/lookup?${asked}`, 400);
+      expect(problem.code).toBe('invalid-parameters');
+    }
+  });
+});
+
+describe('evidence of a lookup', () => {
+  const question = 'dest_ip=198.51.100.20';
+  const folder = mkdtempSync(join(tmpdir(), 'evidence-'));
+  const keyFile = join(folder, 'key.json');
+  const verifier = fileURLToPath(
+    new URL('../../dist/evidence/verify-evidence.js', import.meta.url),
+  );
+
+  /** What the verifier says, run as an auditor runs it: alone in a folder. */
+  async function verdict(text: string, key: string): Promise<string> {
+    const alone = join(folder, 'verify-evidence.mjs');
+    copyFileSync(verifier, alone);
+    const file = join(folder, 'evidence');
+    writeFileSync(file, text);
+    return new Promise((resolve) => {
+      execFile(process.execPath, [alone, file, key], { env: {} }, (_error, stdout) => {
+        resolve(stdout.trim());
+      });
+    });
+  }
+
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it('is verified offline, and one changed byte, another key or other HTML is noticed', async () => {
+    await createEvidenceKey(keyFile, NOW_MS - HOUR_MS);
+    const former = readEvidenceKeys(keyFile);
+    const evidenceOf = async (evidenceKeys: EvidenceKeys, format: string) => {
+      const signing = await createTestApp(database.clickhouse, { now: () => NOW_MS, evidenceKeys });
+      const { body } = await signing.app.inject(
+        `/api/v1/lookup/evidence?${question}&format=${format}`,
+      );
+      const published = await signing.app.inject('/api/v1/lookup/evidence/keys');
+      await signing.close();
+      return { body, published: published.json<EvidenceKeysAnswer>() };
+    };
+    const { body } = await evidenceOf(former, 'json');
+    const html = await evidenceOf(former, 'html');
+    const { x } = former.current.jwk;
+    expect(body.split('\n')[0]).toBe(`{"status":"signed by ${former.current.kid}",`);
+    expect(await verdict(body, x)).toBe('valid');
+    expect(await verdict(html.body, x)).toBe('valid');
+    const sent = /"bytes_sent":(\d)/.exec(body);
+    const digit = sent?.[1] === '1' ? '2' : '1';
+    expect(await verdict(body.replace(/"bytes_sent":\d/, `"bytes_sent":${digit}`), x)).toMatch(
+      /^INVALID: the signature does not fit/,
+    );
+    expect(
+      await verdict(html.body.replace('<td>198.51.100.20</td>', '<td>198.51.100.21</td>'), x),
+    ).toMatch(/^INVALID: the file differs/);
+    await rotateEvidenceKey(keyFile, NOW_MS);
+    const rotated = readEvidenceKeys(keyFile);
+    const after = await evidenceOf(rotated, 'json');
+    expect(await verdict(after.body, x)).toMatch(/^INVALID: the signature does not fit/);
+    const keysFile = join(folder, 'keys.json');
+    writeFileSync(keysFile, JSON.stringify(after.published));
+    expect(await verdict(body, keysFile)).toBe('valid');
+    expect(await verdict(after.body, keysFile)).toBe('valid');
+    expect(after.published.keys).toMatchObject([
+      { kid: rotated.current.kid, retired_at: null },
+      { kid: former.current.kid, x, retired_at: '2026-03-15T13:37:12.345Z' },
+    ]);
+    await expect(createEvidenceKey(keyFile, NOW_MS)).rejects.toThrow('rotate');
+  });
+
+  it('says that it is not signed where there is no key, and stands in the audit log', async () => {
+    const { body, statusCode } = await api.app.inject(`/api/v1/lookup/evidence?${question}`);
+    expect([statusCode, body.split('\n')[0]]).toEqual([200, '{"status":"not signed",']);
+    const found = evidence.parse(JSON.parse(body));
+    const { answer, events } = found.evidence;
+    const ids = idsOf(answer.items);
+    expect(ids.length).toBeGreaterThan(0);
+    for (const id of ids) {
+      expect(events[id]?.items.map(({ seq }) => seq)).toEqual(
+        [...new Set(world.events.filter((e) => e.session_id === id).map((e) => e.seq))].toSorted(
+          (a, b) => a - b,
+        ),
+      );
+    }
+    const html = await api.app.inject(`/api/v1/lookup/evidence?${question}&format=html`);
+    expect(html.body.split('\n')[0]).toBe('<!-- not signed -->');
+    const rows = await database.clickhouse.query({
+      sql: `SELECT format, rows, filters FROM export_audit WHERE route = 'lookup/evidence' ORDER BY toString(export_id) DESC LIMIT 2`,
+      row: z.object({ format: z.string(), rows: z.coerce.number(), filters: z.string() }),
+    });
+    expect(rows.map(({ format }) => format)).toEqual(['html', 'json']);
+    expect(rows[1]).toMatchObject({ rows: ids.length, filters: '{"dest_ip":"198.51.100.20"}' });
+  });
+});
 
 describe('sessions that were open at a time', () => {
   it('are those that a reading of all events finds, with counters and rates of then', async () => {

@@ -4,6 +4,9 @@ import type { QuestionDeps } from '../http/question.js';
 import type { SumsDeps } from '../sums/sums.js';
 import { serveFlows } from './flows/flows.js';
 import { serveProfiles } from './profile/profile.js';
+import { serveEvidence } from './lookup/evidence.js';
+import type { EvidenceDeps } from './lookup/evidence.js';
+import { serveLookup } from './lookup/lookup.js';
 import { serveActiveSessions } from './sessions/active.js';
 import { serveSessionEvents } from './sessions/events.js';
 import type { PageDeps } from './sessions/page.js';
@@ -15,7 +18,12 @@ import { serveStats } from './stats/stats.js';
 import { serveTopLists } from './top/top.js';
 import { serveTraffic } from './traffic/traffic.js';
 
-export type QuestionsDeps = QuestionDeps & SumsDeps & PageDeps & SessionDeps & ExportDeps;
+export type QuestionsDeps = QuestionDeps &
+  SumsDeps &
+  PageDeps &
+  SessionDeps &
+  ExportDeps &
+  EvidenceDeps;
 
 /** The questions, under `/api/v1`. */
 export function serveQuestions(app: FastifyInstance, deps: QuestionsDeps): void {
@@ -24,6 +32,8 @@ export function serveQuestions(app: FastifyInstance, deps: QuestionsDeps): void 
   servePlayback(app, deps);
   serveSession(app, deps);
   serveSessionEvents(app, deps);
+  serveLookup(app, deps);
+  serveEvidence(app, deps);
   serveStats(app, deps);
   serveTopLists(app, deps);
   serveTraffic(app, deps);

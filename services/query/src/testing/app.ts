@@ -8,10 +8,13 @@ import { authConfig } from '../auth/config.js';
 import { createKeyStore } from '../auth/keys.js';
 import { createTokenVerifier } from '../auth/tokens.js';
 import { createCoverageReader } from '../coverage/coverage.js';
+import type { EvidenceKeys } from '../evidence/key-file.js';
+import { createEvidenceSigner } from '../evidence/signer.js';
 import { createAuditLog } from '../export/audit.js';
 import { createRunningExports } from '../export/running.js';
 import { maskConfig } from '../mask/config.js';
 import { createMask } from '../mask/mask.js';
+import { lookupConfig } from '../questions/lookup/config.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
 import { createStoreMetrics } from '../store/metrics.js';
 import { createStore } from '../store/store.js';
@@ -31,6 +34,9 @@ export interface TestApp {
 export interface TestAppOptions {
   readonly now: () => number;
   readonly auth?: Readonly<Record<string, unknown>>;
+  readonly lookup?: Readonly<Record<string, unknown>>;
+  /** Default: evidence is not signed. */
+  readonly evidenceKeys?: EvidenceKeys;
   readonly mask?: Readonly<Record<string, unknown>>;
   readonly rateLimitPerMinute?: number;
   readonly hosts?: readonly string[];
@@ -122,6 +128,8 @@ export async function createTestApp(
         },
         limits: { rows_to_read_max: 1_000_000_000, memory_max_bytes: 2_000_000_000 },
       },
+      lookup: lookupConfig.parse(settingsOf(lookupConfig.shape, options.lookup)),
+      signer: createEvidenceSigner(options.evidenceKeys ?? null),
       hub,
       streamMetrics,
       authenticator: createAuthenticator(auth, {

@@ -1,0 +1,173 @@
+import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
+import { LOOKUP_DAYS } from '@sockscope/schemas/api';
+import type { Lookup, LookupQuery } from '@sockscope/schemas/api';
+import { canonicalIp } from '@sockscope/schemas/net';
+import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
+import { remembered } from '../../coverage/coverage.js';
+import { filterOf, filtersOf, restrictedTo, sessionsTableOf } from '../../filters/filters.js';
+import type { Filters } from '../../filters/filters.js';
+import type { Viewer } from '../../mask/viewer.js';
+import {
+  clocksQuery,
+  egressSinceQuery,
+  egressUnrecordedQuery,
+  lookupQuery,
+  openWithin,
+} from '../../sql/lookup.js';
+import type { SessionRecord } from '../../sql/fields.js';
+import { allOf } from '../../sql/query.js';
+import { plainOf } from '../../sql/stored.js';
+import type { Asking } from '../../store/store.js';
+import type { SumsDeps } from '../../sums/sums.js';
+import type { Span } from '../../sums/plan.js';
+import { momentMs } from '../../time/moment.js';
+import { nowOf, shownRange } from '../../time/range.js';
+import { rankedKeys } from '../top/ranking.js';
+import type { LookupConfig } from './config.js';
+
+export interface LookupDeps extends SumsDeps {
+  readonly lookup: LookupConfig;
+  /** Start of the first session with an egress; null if none has. */
+  readonly egressSince: () => Promise<string | null>;
+}
+
+const EGRESS_SINCE_REUSE_MS = 600_000;
+
+/** Remembers the first session with an egress: it changes only when old sessions are imported or expire. */
+export function createEgressSince({ store }: Pick<SumsDeps, 'store'>): LookupDeps['egressSince'] {
+  return remembered(async () => {
+    const [row] = await store.ask(egressSinceQuery(), { signal: new AbortController().signal });
+    return row?.started_at ?? null;
+  }, EGRESS_SINCE_REUSE_MS);
+}
+
+type Candidate = Pick<Lookup['items'][number], 'matched' | 'distance_ms'> & {
+  readonly row: SessionRecord;
+};
+
+export interface FoundLookup {
+  readonly candidates: readonly Candidate[];
+  readonly answer: Omit<Lookup, 'items'>;
+}
+
+/** Proxies that are compared; a deployment has fewer. */
+const PROXIES_MAX = 1_000;
+
+/** Who reached an address, or was behind one of ours, at a time; and how sure that is. */
+export async function findByAddress(
+  deps: LookupDeps,
+  query: LookupQuery,
+  viewer: Viewer,
+): Promise<FoundLookup> {
+  const { store, coverage } = deps;
+  const { nowMs } = viewer;
+  const atMs = nowOf(nowMs);
+  const timeMs = query.time === undefined ? null : momentMs(query.time, atMs, query.time_zone);
+  const skewMs = query.skew * 1_000;
+  const range: Span =
+    timeMs === null
+      ? { fromMs: atMs - LOOKUP_DAYS * DAY_MS, toMs: atMs }
+      : { fromMs: Math.max(0, timeMs - skewMs), toMs: timeMs + skewMs };
+  const destination: Filters = filtersOf({
+    ...(query.dest_ip === undefined ? {} : { dest_ip: [query.dest_ip] }),
+    ...(query.dest_host === undefined ? {} : { dest_host: [query.dest_host] }),
+    ...(query.dest_port === undefined ? {} : { dest_port: [query.dest_port] }),
+  });
+  const egress: Filters = {
+    ...(query.egress_ip === undefined
+      ? {}
+      : { egress_ip: localAddressesOf(query.egress_ip, deps.lookup) }),
+    ...(query.egress_port === undefined ? {} : { egress_port: [query.egress_port] }),
+  };
+  const asksEgress = Object.keys(egress).length > 0;
+  const within = openWithin(range.fromMs, range.toMs);
+  const filters = restrictedTo(viewer.onlyUser, { ...destination, ...egress });
+  const others = restrictedTo(viewer.onlyUser, destination);
+  const table = sessionsTableOf(filters);
+  const [found, unrecorded, since, known, silent] = await Promise.all([
+    store.ask(
+      lookupQuery({
+        table,
+        where: allOf([within, filterOf(filters)]),
+        timeMs,
+        limit: query.limit + 1,
+      }),
+      viewer,
+    ),
+    asksEgress
+      ? store.ask(
+          egressUnrecordedQuery(sessionsTableOf(others), allOf([within, filterOf(others)])),
+          viewer,
+        )
+      : null,
+    deps.egressSince(),
+    coverage.read(),
+    timeMs === null || viewer.onlyUser !== null ? null : silentProxies(deps, range, viewer),
+  ]);
+  const rows = found.slice(0, query.limit);
+  const sessions = rows.map(({ session_id }) => ({
+    session_id,
+    startedMs: sessionStartMs(session_id),
+  }));
+  const clocks = rows.length === 0 ? [] : await store.ask(clocksQuery(sessions), viewer);
+  return {
+    candidates: rows.map((row) => candidateOf(row, query, timeMs)),
+    answer: {
+      range: shownRange(range),
+      truncated: found.length > query.limit,
+      completeness: {
+        egress_recorded_since: since,
+        egress_unrecorded: unrecorded === null ? null : (unrecorded[0]?.sessions ?? 0),
+        data_until: known.newestMs === null ? null : toTimestamp(known.newestMs),
+        covers_range: known.newestMs !== null && known.newestMs >= Math.min(range.toMs, nowMs),
+        sessions_since: known.sessionsGoneMs === null ? null : toTimestamp(known.sessionsGoneMs),
+        silent_proxies: silent,
+        clocks: [...clocks],
+      },
+      as_of: toTimestamp(nowMs),
+    },
+  };
+}
+
+/** Of a public address those that it stands for, and itself. */
+function localAddressesOf(asked: string, { egress_nat }: LookupConfig): string[] {
+  const ip = canonicalIp(asked) ?? asked;
+  const locals = egress_nat.filter(({ publicIp }) => publicIp === ip).map((each) => each.localIp);
+  return [...new Set([ip, ...locals])];
+}
+
+function candidateOf(row: SessionRecord, query: LookupQuery, timeMs: number | null): Candidate {
+  const startedMs = sessionStartMs(row.session_id);
+  const distance =
+    timeMs === null
+      ? null
+      : Math.max(
+          0,
+          startedMs - timeMs,
+          row.ended_at === null ? 0 : timeMs - Date.parse(row.ended_at),
+        );
+  const named = (['dest_ip', 'dest_host', 'dest_port', 'egress_ip', 'egress_port'] as const).filter(
+    (name) => query[name] !== undefined,
+  );
+  return { row, matched: distance === 0 ? [...named, 'time'] : named, distance_ms: distance };
+}
+
+/** Proxies that served sessions in the day before and none in the hours of the range. */
+async function silentProxies(deps: SumsDeps, range: Span, asking: Asking): Promise<string[]> {
+  const fromMs = Math.floor(range.fromMs / HOUR_MS) * HOUR_MS;
+  const toMs = Math.floor(range.toMs / HOUR_MS) * HOUR_MS + HOUR_MS;
+  const heard = async (span: Span) => {
+    const { items } = await rankedKeys(
+      deps,
+      { by: 'proxy', range: span, filters: {} },
+      { sort: 'sessions_started', limit: PROXIES_MAX },
+      asking,
+    );
+    return items.map(({ key }) => plainOf(key));
+  };
+  const [before, during] = await Promise.all([
+    heard({ fromMs: Math.max(0, fromMs - DAY_MS), toMs: fromMs }),
+    heard({ fromMs, toMs }),
+  ]);
+  return before.filter((proxy) => !during.includes(proxy)).toSorted();
+}

@@ -1,0 +1,32 @@
+import { lookup, lookupQuery, noParams } from '@sockscope/schemas/api';
+import type { Session } from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import type { Presenter } from '../../mask/presenter.js';
+import { findByAddress } from './find.js';
+import type { FoundLookup, LookupDeps } from './find.js';
+
+/** `GET /lookup`: who reached an address, or was behind one of ours. */
+export function serveLookup(app: FastifyInstance, deps: QuestionDeps & LookupDeps): void {
+  serve(app, deps, {
+    path: '/lookup',
+    operationId: 'lookUp',
+    summary: 'Who reached an address, or was behind one of ours, at a time',
+    tag: 'sessions',
+    scope: 'read',
+    weight: ({ query }) => (query.time === undefined ? 'heavy' : 'light'),
+    params: noParams,
+    query: lookupQuery,
+    answer: lookup,
+    ask: ({ query }, context) => findByAddress(deps, query, context),
+    present: shownLookup,
+  });
+}
+
+export function shownLookup({ candidates, answer }: FoundLookup, presenter: Presenter) {
+  return {
+    ...answer,
+    items: candidates.map(({ row, ...why }) => ({ ...presenter.session<Session>(row), ...why })),
+  };
+}
