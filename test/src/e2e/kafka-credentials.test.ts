@@ -299,6 +299,8 @@ describe('credentials for Kafka', () => {
       clientId: 'sockscope',
       partitions: 2,
       replicationFactor: null,
+      dlqPartitions: 1,
+      dlqReplicationFactor: null,
       retentionMs: 3_600_000,
     });
     const setup = createKafkaAdmin(kafkaConfig.parse({ brokers: [broker.address] }), {

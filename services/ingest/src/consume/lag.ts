@@ -44,7 +44,6 @@ export function createLag(
   async function look(): Promise<void> {
     const ends = (await deps.admin.describeTopic(config.topic)) ?? [];
     const committed = await deps.admin.groupOffsets(config.group_id, config.topic);
-    deps.onRetention(await deps.admin.retentionMs(config.topic));
     const assigned = new Set(deps.assigned());
     lag.reset();
     age.reset();
@@ -57,6 +56,8 @@ export function createLag(
       if (records <= 0) age.set({ partition }, 0);
       else if (newestMs !== null) age.set({ partition }, (Date.now() - newestMs) / 1_000);
     }
+    // Last: a user that may not read the topic's settings has its lag all the same.
+    deps.onRetention(await deps.admin.retentionMs(config.topic));
   }
 
   async function loop(): Promise<void> {

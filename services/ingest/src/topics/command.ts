@@ -3,13 +3,15 @@ import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createKafkaAdmin, planAsCommands, planAsStrimzi, planOf } from '@sockscope/runtime/kafka';
 import type { KafkaConfig, Plan } from '@sockscope/runtime/kafka';
-import { dlqTopicOf } from '@sockscope/schemas';
+import { dlqTopicNameOf } from '../dlq/config.js';
+import type { DlqConfig } from '../dlq/config.js';
 import type { TopicsConfig } from './config.js';
 
 interface Config {
   readonly kafka: KafkaConfig;
   readonly consumer: { readonly group_id: string };
   readonly topics: TopicsConfig;
+  readonly dlq: DlqConfig;
 }
 
 const FORMATS = ['commands', 'strimzi'];
@@ -53,16 +55,24 @@ export function registerTopics(program: Command, config: () => Config): void {
     });
 }
 
-function planFor({ kafka, consumer, topics }: Config): Plan {
+function planFor(config: Config): Plan {
+  const { kafka, consumer, topics, dlq } = config;
   return planOf({
     topic: kafka.topic,
-    dlqTopic: dlqTopicOf(kafka.topic),
+    dlqTopic: dlqTopicNameOf(config),
+    dlqPartitions: dlq.partitions,
+    dlqReplicationFactor: replicationOf(dlq.replication || topics.replication),
     group: consumer.group_id,
     clientId: kafka.client_id,
     partitions: topics.partitions,
-    replicationFactor: topics.replication === 0 ? null : topics.replication,
+    replicationFactor: replicationOf(topics.replication),
     retentionMs: topics.retention_ms === 0 ? null : topics.retention_ms,
   });
+}
+
+/** 0 takes the default of the brokers. */
+function replicationOf(replicas: number): number | null {
+  return replicas === 0 ? null : replicas;
 }
 
 function write(line: string): void {

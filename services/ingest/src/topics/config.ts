@@ -13,7 +13,7 @@ export const topicsConfig = z.object({
   }),
   retention_ms: durationMs().default(0).meta({
     env: 'KAFKA_TOPIC_RETENTION',
-    description: 'how long the topics keep records; 0: the default of the brokers',
+    description: 'how long the event topic keeps records; 0: the default of the brokers',
   }),
 });
 

@@ -33,7 +33,9 @@ export interface PlanInput {
   readonly clientId: string;
   readonly partitions: number;
   readonly replicationFactor: number | null;
-  /** Null takes the broker's default. */
+  readonly dlqPartitions: number;
+  readonly dlqReplicationFactor: number | null;
+  /** Of the event topic; null takes the broker's default. */
   readonly retentionMs: number | null;
 }
 
@@ -60,7 +62,13 @@ export function planOf(input: PlanInput): Plan {
   return {
     topics: [
       { name: topic, partitions: input.partitions, replicationFactor, settings },
-      { name: dlqTopic, partitions: 1, replicationFactor, settings },
+      // A dead letter waits for somebody to look at it, however long that takes.
+      {
+        name: dlqTopic,
+        partitions: input.dlqPartitions,
+        replicationFactor: input.dlqReplicationFactor,
+        settings: { 'retention.ms': '-1' },
+      },
     ],
     acls: [
       acl('proxy', 'topic', topic, 'Write'),
