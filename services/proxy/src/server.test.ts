@@ -225,6 +225,23 @@ describe('the handshake deadline', () => {
 });
 
 describe('limits', () => {
+  it('spool_share refuses a source that fills the spool, blocked requests too, and no other source', async () => {
+    const proxy = await harness({
+      spool: { bytes: 50_000, maxBytes: 100_000 },
+      decide: () => ({ decision: 'block', rule: 'none' }),
+    });
+    const ask = async (source: string): Promise<string> => {
+      const c = await client(proxy, source);
+      c.send(GREETING, requestFor('127.0.0.1', 80));
+      return (await c.readAll()).toString('hex').slice(0, 8);
+    };
+    for (let n = 0; n < 7; n += 1) expect(await ask('127.0.0.1')).toBe('05000502');
+    expect(await ask('127.0.0.1')).toBe('05000501');
+    expect(await ask('127.0.0.2')).toBe('05000502');
+    expect(await proxy.metric(LIMITS, { limit: 'spool_share' })).toBe(1);
+    expect(proxy.started()).toHaveLength(8);
+  });
+
   it('early_payload_bytes refuses a client that sends much with its request, and no hello', async () => {
     const dns = await startDnsServer();
     cleanups.push(() => dns.stop());

@@ -21,6 +21,8 @@ import { EarlyBytes } from './limits/early-bytes.js';
 import { DeadlineQueue } from './collections/deadline-queue.js';
 import { IntrusiveSet } from './collections/intrusive-set.js';
 import { SourceTree } from './collections/source-tree.js';
+import { SpoolShare } from './limits/spool-share.js';
+import type { Spool } from './limits/spool-share.js';
 import type { ListenerConfig } from './listener/config.js';
 import { createListener } from './listener/listener.js';
 import { SessionGate } from './policy/session-gate.js';
@@ -51,6 +53,7 @@ export interface ServerDeps {
   /** Users, and whether one still exists. */
   readonly authenticator: ServerUsers;
   readonly tracker: SessionTracker;
+  readonly spool: Spool;
   readonly relay: Relay;
   readonly registry: Registry;
   readonly logger: Logger;
@@ -94,6 +97,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     policy,
     admission,
     tracker,
+    spoolShare: new SpoolShare(deps.spool),
     aclDecisions: metrics.aclDecisions,
     limitRefusals: metrics.limitRefusals,
   });

@@ -107,7 +107,7 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
       auth_policy: authPolicyOf(config),
       drain_timeout_ms: config.shutdown.drain_timeout_ms,
     },
-    { acl, authenticator, tracker, relay, registry, logger, sharedCounts },
+    { acl, authenticator, tracker, spool: events.spool, relay, registry, logger, sharedCounts },
   );
   health.add('info', 'acl', () => acl.check());
   health.add('info', 'users', () => authenticator.check());

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { SockscopeError } from '@sockscope/runtime';
 import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
+import type { Spool } from '../limits/spool-share.js';
 import type { EventsConfig } from './config.js';
 import { Intake } from './intake.js';
 import { deltaOf } from './measurement.js';
@@ -24,6 +25,8 @@ export interface EventPipeline extends EventSink {
   start(): Promise<void>;
   /** Publishes what is left, for at most `flush_timeout_ms`; the rest stays on disk for the next start. */
   stop(): Promise<void>;
+  /** How full the spool is. */
+  readonly spool: Spool;
   /** For `/readyz`: not ok while new sessions are refused because their events have no room. */
   health(): CheckResult;
 }
@@ -157,6 +160,12 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   return {
     get accepting() {
       return config.full_policy === 'drop' || !isFull();
+    },
+    spool: {
+      get bytes() {
+        return shared.written - shared.acknowledged;
+      },
+      maxBytes: config.spool_max_bytes,
     },
     emit(event) {
       metrics.emitted(event.type);

@@ -13,7 +13,12 @@ const COUNTED_LIMITS = [
 export type CountedLimit = (typeof COUNTED_LIMITS)[number];
 
 /** What refused, by the name of its limit. A closed set: it is a metric label. */
-export const LIMIT_NAMES = [...COUNTED_LIMITS, 'descriptors', 'early_payload_bytes'] as const;
+export const LIMIT_NAMES = [
+  ...COUNTED_LIMITS,
+  'descriptors',
+  'early_payload_bytes',
+  'spool_share',
+] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
 
 /** Of all sessions, what one source may have where nothing else is configured. */

@@ -3,18 +3,23 @@ import type { Session, SessionTracker } from '../sessions/session.js';
 import { setAclInputs } from '../sessions/acl-inputs.js';
 import type { AclVerdict } from '../acl/acl.js';
 import type { Admission, LimitName } from '../limits/admission.js';
+import type { SpoolShare } from '../limits/spool-share.js';
 import type { Tally } from '../metrics/tally.js';
 import type { Target } from '../socks5/target.js';
 import { aclHostOf, decideFor } from './policy.js';
 import type { ClientIdentity, CommandName, Policy } from './policy.js';
 
-/** Why no session goes on. Each but `sink_refused` is on record as a session that ended at once. */
+/**
+ * Why no session goes on. Each but `sink_refused` is on record as a session that ended at once; that
+ * one says that there is no room for a record.
+ */
 export type SessionRefusal = 'sink_refused' | 'acl_rejected' | 'command_refused' | 'limit_exceeded';
 
 export interface SessionGateDeps {
   readonly policy: Policy;
   readonly admission: Admission;
   readonly tracker: SessionTracker;
+  readonly spoolShare: SpoolShare;
   readonly aclDecisions: Tally<AclVerdict['decision']>;
   readonly limitRefusals: Tally<LimitName>;
 }
@@ -102,10 +107,33 @@ export class SessionGate {
   }
 
   #record(
-    { client, command, target }: SessionRequest,
+    request: SessionRequest,
     { verdict, refusal, limit }: Decision,
   ): Session | SessionRefusal {
-    const session = this.#deps.tracker.open({
+    const { client, target } = request;
+    const session = this.#hasRoomFor(client) ? this.#open(request, verdict) : null;
+    if (session === null) {
+      if (refusal === null) this.leave(client);
+      return 'sink_refused';
+    }
+    if (refusal !== null) {
+      session.close(refusal, limit);
+      return refusal;
+    }
+    setAclInputs(session, { host: aclHostOf(target) });
+    return session;
+  }
+
+  /** Whether the spool has room for what this client's session leaves there. */
+  #hasRoomFor({ user, networks }: ClientIdentity): boolean {
+    const { spoolShare, limitRefusals } = this.#deps;
+    if (spoolShare.take(user, networks)) return true;
+    limitRefusals.add('spool_share');
+    return false;
+  }
+
+  #open({ client, command, target }: SessionRequest, verdict: AclVerdict): Session | null {
+    return this.#deps.tracker.open({
       user: client.user,
       source_ip: client.sourceIp,
       source_port: client.sourcePort,
@@ -121,15 +149,5 @@ export class SessionGate {
       acl_decision: verdict.decision,
       acl_rule_matched: verdict.rule,
     });
-    if (session === null) {
-      if (refusal === null) this.leave(client);
-      return 'sink_refused';
-    }
-    if (refusal !== null) {
-      session.close(refusal, limit);
-      return refusal;
-    }
-    setAclInputs(session, { host: aclHostOf(target) });
-    return session;
   }
 }

@@ -6,6 +6,7 @@ import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/sch
 import type { Acl, AclRequest, AclVerdict } from '../acl/acl.js';
 import type { AuthOutcome } from '../auth/auth.js';
 import { proxyConfig } from '../config.js';
+import type { Spool } from '../limits/spool-share.js';
 import type { RelayConfig } from '../relay/config.js';
 import { deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
@@ -34,6 +35,7 @@ export interface HarnessOptions {
   readonly users?: readonly string[];
   readonly verify?: (username: string, password: string) => Promise<AuthOutcome>;
   readonly relay?: Partial<RelayConfig>;
+  readonly spool?: Spool;
 }
 
 /** A whole proxy server in this process: its real parts, with the events kept in memory. */
@@ -131,6 +133,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     acl,
     authenticator,
     tracker,
+    spool: options.spool ?? { bytes: 0, maxBytes: 1 },
     relay,
     registry,
     logger,

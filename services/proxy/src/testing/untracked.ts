@@ -68,7 +68,15 @@ const server = createProxyServer(
     keepalive_ms: config.relay.keepalive_ms,
     drain_timeout_ms: 0,
   },
-  { acl, authenticator, tracker: untracked, relay, registry, logger },
+  {
+    acl,
+    authenticator,
+    tracker: untracked,
+    spool: { bytes: 0, maxBytes: 1 },
+    relay,
+    registry,
+    logger,
+  },
 );
 const components: (readonly [string, Component])[] = [
   ['users', authenticator],

@@ -1,0 +1,46 @@
+import { ANONYMOUS_USER } from '@sockscope/schemas';
+import { LRUCache } from 'lru-cache';
+
+/** What a session leaves in the spool, if nothing moves: its start and its end. */
+const SESSION_BYTES = 2_048;
+/** Below this share of the spool, events are on their way and nobody is limited. */
+const QUIET_SHARE = 1 / 8;
+/** Of what is free, what one user or one network may have. */
+const SHARE_OF_FREE = 1 / 4;
+const KEYS_REMEMBERED_MAX = 50_000;
+
+export interface Spool {
+  /** Bytes that Kafka has not acknowledged. */
+  readonly bytes: number;
+  readonly maxBytes: number;
+}
+
+/**
+ * While Kafka is away, every session fills the spool, a refused one too. Nobody gets more than a
+ * share of what is still free, so that there is room left for others, however long it lasts.
+ */
+export class SpoolShare {
+  readonly #spool: Spool;
+  /** Sessions by user and network since the spool began to fill. */
+  readonly #sessions = new LRUCache<string, number>({ max: KEYS_REMEMBERED_MAX });
+
+  constructor(spool: Spool) {
+    this.#spool = spool;
+  }
+
+  /** Counts a session, or answers false where there is no room for it. */
+  take(user: string, networks: readonly string[]): boolean {
+    const { bytes, maxBytes } = this.#spool;
+    if (bytes < maxBytes * QUIET_SHARE) {
+      if (this.#sessions.size > 0) this.#sessions.clear();
+      return true;
+    }
+    const most = ((maxBytes - bytes) * SHARE_OF_FREE) / SESSION_BYTES;
+    const keys = [`network ${networks[0] ?? ''}`];
+    if (user !== ANONYMOUS_USER) keys.push(`user ${user}`);
+    const held = keys.map((key) => this.#sessions.get(key) ?? 0);
+    if (held.some((count) => count >= most)) return false;
+    for (const [i, key] of keys.entries()) this.#sessions.set(key, (held[i] ?? 0) + 1);
+    return true;
+  }
+}
