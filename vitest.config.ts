@@ -120,7 +120,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          include: ['test/src/{e2e,chaos}/**/*.test.ts'],
+          include: ['test/src/{attack,e2e,chaos}/**/*.test.ts'],
           env: BRIEF_JAVA,
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -95,12 +95,21 @@ async function isReady(site: ProxySite): Promise<boolean> {
   }
 }
 
-/** Runs the real proxy until it is ready. */
+/**
+ * Runs the real proxy until it is ready.
+ *
+ * @param descriptors that it may have open, where not as many as this process.
+ */
 export async function startProxy(
   site: ProxySite,
   env: Readonly<Record<string, string>> = {},
+  descriptors?: number,
 ): Promise<ProxyProcess> {
-  const child: ChildProcess = spawn(process.execPath, [MAIN], {
+  const [program = '', ...args] =
+    descriptors === undefined
+      ? [process.execPath, MAIN]
+      : ['sh', '-c', `ulimit -n ${descriptors} && exec "$0" "$1"`, process.execPath, MAIN];
+  const child: ChildProcess = spawn(program, args, {
     env: { PATH: process.env['PATH'], ...site.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

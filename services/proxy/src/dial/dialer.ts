@@ -197,14 +197,22 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   #makeRoom(): boolean {
     const { config, descriptors } = this.#context;
     const most = descriptors.isTight ? 1 : MAX_ATTEMPTS;
+    // Each of these has had its head start.
+    while (this.#attempts.length > most) this.#giveUpOldest();
     if (this.#attempts.length < most) return true;
-    const [oldest] = this.#attempts;
     const patienceMs = (config.connect_timeout_ms * most) / (this.#addresses.length + most);
+    const [oldest] = this.#attempts;
     if (oldest === undefined || performance.now() - oldest.startedMs < patienceMs) return false;
+    this.#giveUpOldest();
+    return true;
+  }
+
+  #giveUpOldest(): void {
+    const [oldest] = this.#attempts;
+    if (oldest === undefined) return;
     this.#drop(oldest, 'ETIMEDOUT');
     oldest.socket.owner = null;
     oldest.socket.destroy();
-    return true;
   }
 
   /** Takes an attempt out that has failed. */

@@ -28,6 +28,6 @@ describe('the limit of descriptors', () => {
 
   it('leaves room for what is not of clients', () => {
     expect(descriptorsForClients(20_000)).toBe(19_488);
-    expect(descriptorsForClients(400)).toBe(300);
+    expect(descriptorsForClients(400)).toBe(200);
   });
 });

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 /** For the listener, Kafka, the spool, name servers, and sessions that just change hands. */
 const RESERVE = 512;
 /** Of a small limit, the reserve is this share. */
-const RESERVE_SHARE = 1 / 4;
+const RESERVE_SHARE = 1 / 2;
 /** From this share of the budget on, nobody takes more than one needs. */
-const TIGHT_SHARE = 3 / 4;
+const TIGHT_SHARE = 1 / 2;
 
 /** How many descriptors this process may have open; null where the system does not say. */
 export function descriptorLimit(

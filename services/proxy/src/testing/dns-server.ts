@@ -19,6 +19,7 @@ export interface DnsServer {
   readonly address: string;
   /** The questions asked, such as `a.example A`. */
   readonly questions: readonly string[];
+  /** @param name or `*.` and a domain, for all names right below it that are not set. */
   set(name: string, record: DnsRecord): void;
   stop(): Promise<void>;
 }
@@ -36,7 +37,8 @@ export async function startDnsServer(): Promise<DnsServer> {
     const { name, end } = readName(query);
     const type = query.readUInt16BE(end);
     questions.push(`${name} ${type === TYPE.A ? 'A' : type === TYPE.AAAA ? 'AAAA' : type}`);
-    const record = records.get(name) ?? { rcode: NAME_ERROR };
+    const wildcard = `*${name.slice(name.indexOf('.'))}`;
+    const record = records.get(name) ?? records.get(wildcard) ?? { rcode: NAME_ERROR };
     if (record === 'silent') return;
     if ('addresses' in record && record.silent_for !== undefined) {
       if (TYPE[record.silent_for] === type) return;

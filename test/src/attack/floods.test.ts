@@ -1,0 +1,176 @@
+/**
+ * Floods from many sources against the real proxy, bounded in count and time. Meanwhile clients that
+ * behave go on at a fixed rate and must not be disturbed. Attackers come from 127.0.0.0/8, and from
+ * IPv6 networks by PROXY protocol headers.
+ */
+import { randomBytes, scryptSync } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
+import { startDnsServer } from '@sockscope/proxy/testing/dns-server';
+import type { DnsServer } from '@sockscope/proxy/testing/dns-server';
+import { startSilentServer } from '@sockscope/proxy/testing/silent-server';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createProxySite, startProxy } from '../support/proxy-process.js';
+import type { ProxySite } from '../support/proxy-process.js';
+import { expectUndisturbed, flood, steady } from './support/load.js';
+import { BALANCER, SocksClient } from './support/socks-client.js';
+
+/** Nobody listens there: events wait in the spool. */
+const NO_KAFKA = '127.0.0.1:9';
+const cleanups: (() => unknown)[] = [];
+
+/** A users file of `user0`, `user1` … with one password, whose hash costs a quarter of the usual. */
+function usersFile(users: number, password: string): string {
+  const [ln, r, p] = [13, 8, 3];
+  const salt = randomBytes(16);
+  const key = scryptSync(password, salt, 32, { N: 2 ** ln, r, p, maxmem: 64 * 1024 * 1024 });
+  const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '');
+  const hash = `$scrypt$ln=${ln},r=${r},p=${p}$${base64(salt)}$${base64(key)}`;
+  const lines = Array.from(
+    { length: users },
+    (_, n) => `  - { name: user${n}, password: '${hash}' }`,
+  );
+  return `users:\n${lines.join('\n')}\n`;
+}
+
+/** 30 IPv4 addresses, and 250 IPv6 /64s of one /48, by turns. */
+function attacker(n: number): string {
+  return n % 2 === 0
+    ? `127.9.0.${1 + ((n / 2) % 30)}`
+    : `2001:db8:bad:${(n % 250).toString(16)}::1`;
+}
+
+describe('under a flood', () => {
+  let site: ProxySite;
+  let dns: DnsServer;
+  let origin: Server;
+  let port: number;
+  beforeEach(async () => {
+    dns = await startDnsServer();
+    site = await createProxySite(NO_KAFKA);
+    origin = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.resume();
+    });
+    await new Promise<void>((resolve) => {
+      origin.listen(0, '0.0.0.0', resolve);
+    });
+    ({ port } = origin.address() as AddressInfo);
+    cleanups.push(
+      () => site.remove(),
+      () => dns.stop(),
+      () => origin.close(),
+    );
+  });
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+  });
+
+  async function start(env: Record<string, string>, descriptors?: number): Promise<void> {
+    const proxy = await startProxy(
+      site,
+      {
+        PROXY_DNS_SERVERS: dns.address,
+        PROXY_DNS_FAMILY: 'ipv4',
+        PROXY_PROXY_PROTOCOL: 'true',
+        PROXY_PROXY_PROTOCOL_FROM: BALANCER,
+        PROXY_DRAIN_TIMEOUT: '0',
+        ...env,
+      },
+      descriptors,
+    );
+    cleanups.push(() => proxy.stop());
+  }
+
+  /** Runs one client to its end. */
+  async function once<T>(source: string, work: (client: SocksClient) => Promise<T>): Promise<T> {
+    const client = new SocksClient(site.port, source);
+    try {
+      return await work(client);
+    } finally {
+      client.destroy();
+    }
+  }
+
+  const connected = (source: string, host: string) =>
+    once(source, async (client) => (await client.connect(host, port)) === 0);
+
+  it('of wrong passwords, who logged in before and who comes for the first time are let in', async () => {
+    await writeFile(site.usersFile, usersFile(20, 'right'));
+    // Each login is hashed.
+    await start({ PROXY_USERS_FILE: site.usersFile, PROXY_AUTH_CACHE_TTL: '0' });
+    const logIn = (source: string, user: number) =>
+      once(source, (client) => client.login(`user${user}`, 'right'));
+    const known = (n: number) => logIn(`127.1.0.${1 + (n % 5)}`, n % 5);
+    const calm = await steady(5, 20, known);
+    const attack = flood(120, 5_000, (n) =>
+      once(attacker(n), async (client) => {
+        await client.login(`nobody${n}`, 'wrong');
+      }),
+    );
+    const [attacked, fresh] = await Promise.all([
+      steady(5, 30, known),
+      steady(2, 12, (n) => logIn(`127.2.0.${1 + n}`, 5 + n)),
+    ]);
+    await attack.stop();
+    expect(attack.attempts).toBeGreaterThan(300);
+    expectUndisturbed(attacked, calm);
+    expect(fresh.succeeded).toBeGreaterThanOrEqual(0.95);
+  });
+
+  it('of names below a silent zone, 20 new names a second are resolved', async () => {
+    await start({ PROXY_DNS_CONCURRENCY: '128' });
+    for (const zone of ['silent.test', 'mute.test']) dns.set(`*.${zone}`, 'silent');
+    dns.set('*.good.example', { addresses: ['127.0.0.1'] });
+    const asks = (round: string) => (n: number) =>
+      connected(`127.1.0.${1 + (n % 5)}`, `${round}${n}.good.example`);
+    const calm = await steady(20, 60, asks('calm'));
+    const attack = flood(300, 3_000, (n) =>
+      once(attacker(n), async (client) => {
+        await client.connect(`x${n}.${n % 3 === 0 ? 'mute' : 'silent'}.test`, port);
+      }),
+    );
+    const attacked = await steady(20, 120, asks('attacked'));
+    await attack.stop();
+    expect(attack.attempts).toBeGreaterThan(300);
+    expectUndisturbed(attacked, calm);
+  });
+
+  it('of connections that say nothing, 50 connections a second are made', async () => {
+    await start({ PROXY_MAX_HANDSHAKES: '300', PROXY_MAX_HANDSHAKES_PER_SOURCE: '100' });
+    const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
+    const calm = await steady(50, 150, connects);
+    const attack = flood(600, 3_000, (n) =>
+      once(attacker(n), async (client) => {
+        await client.read(1);
+      }),
+    );
+    const attacked = await steady(50, 300, connects);
+    await attack.stop();
+    expect(attack.attempts).toBeGreaterThan(600);
+    expectUndisturbed(attacked, calm);
+  });
+
+  it('of names with eight silent addresses, descriptors are left for 50 connections a second', async () => {
+    const silent = await startSilentServer('0.0.0.0');
+    cleanups.push(() => {
+      silent.stop();
+    });
+    dns.set('*.many.test', {
+      addresses: [1, 2, 3, 4, 5, 6, 7, 8].map((n) => `127.0.3.${n}`),
+    });
+    await start({ PROXY_MAX_SESSIONS: '100', PROXY_MAX_HANDSHAKES: '60' }, 600);
+    const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
+    const calm = await steady(50, 150, connects);
+    const attack = flood(50, 400, (n) =>
+      once(attacker(n), async (client) => {
+        await client.connect(`x${n}.many.test`, silent.port);
+      }),
+    );
+    const attacked = await steady(50, 300, connects);
+    await attack.stop();
+    expect(attack.attempts).toBeGreaterThan(50);
+    expectUndisturbed(attacked, calm);
+  });
+});

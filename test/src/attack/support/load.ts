@@ -1,0 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'vitest';
+
+/** What clients at a fixed rate met. */
+export interface Steady {
+  /** From 0 to 1. */
+  readonly succeeded: number;
+  readonly p99Ms: number;
+}
+
+/** Below this a slower answer disturbs nobody, and a busy machine alone may cause it. */
+const UNNOTICED_MS = 2_000;
+
+/** Runs `attempt` so many times at a fixed rate, whether or not the ones before have ended. */
+export async function steady(
+  perSecond: number,
+  count: number,
+  attempt: (n: number) => Promise<boolean>,
+): Promise<Steady> {
+  const startedMs = performance.now();
+  const runs: Promise<{ isRight: boolean; tookMs: number }>[] = [];
+  for (let n = 0; n < count; n += 1) {
+    await delay(Math.max(0, startedMs + (n * 1_000) / perSecond - performance.now()));
+    const beganMs = performance.now();
+    runs.push(
+      attempt(n)
+        .catch(() => false)
+        .then((isRight) => ({ isRight, tookMs: performance.now() - beganMs })),
+    );
+  }
+  const results = await Promise.all(runs);
+  const right = results.filter(({ isRight }) => isRight);
+  const times = right.map(({ tookMs }) => tookMs).toSorted((a, b) => a - b);
+  return {
+    succeeded: right.length / count,
+    p99Ms: times[Math.ceil(times.length * 0.99) - 1] ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+/** 95 % within five seconds, and p99 no more than five times as slow as before the attack. */
+export function expectUndisturbed(attacked: Steady, calm: Steady): void {
+  expect(attacked.succeeded).toBeGreaterThanOrEqual(0.95);
+  expect(attacked.p99Ms).toBeLessThan(Math.max(5 * calm.p99Ms, UNNOTICED_MS));
+}
+
+export interface Flood {
+  /** Attempts that have begun. */
+  readonly attempts: number;
+  stop(): Promise<void>;
+}
+
+/** An attempt of a lane begins at most this often, so that the flood leaves the processor to others. */
+const LANE_INTERVAL_MS = 1_000;
+
+/** Keeps so many attempts going, each with the next number, at most `limit` in all. */
+export function flood(lanes: number, limit: number, attempt: (n: number) => Promise<void>): Flood {
+  let attempts = 0;
+  let isOver = false;
+  const lane = async (): Promise<void> => {
+    while (!isOver && attempts < limit) {
+      attempts += 1;
+      const earliest = delay(LANE_INTERVAL_MS);
+      await attempt(attempts).catch(() => undefined);
+      await earliest;
+    }
+  };
+  const running = Promise.all(Array.from({ length: lanes }, lane));
+  return {
+    get attempts() {
+      return attempts;
+    },
+    async stop() {
+      isOver = true;
+      await running;
+    },
+  };
+}
