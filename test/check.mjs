@@ -27,6 +27,7 @@ const STEPS = [
   { name: 'format', command: ['oxfmt', '--check', '.'] },
   { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'unused', command: ['knip'] },
+  { name: 'licences', command: ['node', 'infra/release/licences.mjs'] },
   // Some wait for timers, those with servers for these to start, to die and to be missed.
   { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3 },
   { name: 'contract', projects: ['contract'] },
