@@ -23,6 +23,11 @@ const settings = z.object({
     env: 'QUERY_LISTEN',
     description: 'address and port of the API and the dashboard',
   }),
+  ops: z.object({
+    listen: listenAddress()
+      .default({ host: '127.0.0.1', port: 9103 })
+      .meta({ env: 'QUERY_OPS_LISTEN', description: 'address of /metrics, /healthz, /readyz' }),
+  }),
   http: z.object({
     request_timeout_ms: durationMs({ min: 1_000, max: 300_000 }).default(15_000).meta({
       env: 'QUERY_REQUEST_TIMEOUT',

@@ -1,6 +1,7 @@
 import {
   createHealth,
   createLogger,
+  createOpsServer,
   createRegistry,
   createService,
   VERSION,
@@ -138,6 +139,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       now,
     },
   );
+  const ops = createOpsServer(config.ops, { health, metrics: registry, logger });
   const server = createQueryServer(
     { listen: config.listen, connections_max: config.http.connections_max },
     { app, logger },
@@ -148,6 +150,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       ['clickhouse', { start: () => undefined, stop: () => clickhouse.close() }],
       ['event loop', eventLoop],
       ['live stream', hub],
+      ['operations', ops],
       ['server', server],
     ],
     { logger },

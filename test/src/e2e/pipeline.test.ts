@@ -265,12 +265,12 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     expect(await metric(site.ingestOps, 'sockscope_ingest_rows_total', rows)).toBe(events);
     expect(await metric(site.ingestOps, 'sockscope_ingest_poison_records_total')).toBe(0);
     expect(
-      await metric(site.api, 'sockscope_query_http_request_duration_seconds_count'),
+      await metric(site.queryOps, 'sockscope_query_http_request_duration_seconds_count'),
     ).toBeGreaterThan(0);
   });
 
   test('no metric names a user, an address or a destination', async () => {
-    for (const ops of [site.proxyOps, site.ingestOps, site.api]) {
+    for (const ops of [site.proxyOps, site.ingestOps, site.queryOps]) {
       const text = await (await fetch(`${ops}/metrics`)).text();
       const series = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
       expect(series.length).toBeGreaterThan(10);

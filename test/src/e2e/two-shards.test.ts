@@ -121,6 +121,7 @@ async function query(url: string, database: string): Promise<(path: string) => P
       CLICKHOUSE_URL: url,
       CLICKHOUSE_DATABASE: database,
       QUERY_LISTEN: `127.0.0.1:${port}`,
+      QUERY_OPS_LISTEN: '127.0.0.1:0',
       LOG_LEVEL: 'error',
     },
     stdio: ['ignore', 'ignore', 'inherit'],

@@ -17,6 +17,7 @@ export interface ProductSite {
   readonly api: string;
   readonly proxyOps: string;
   readonly ingestOps: string;
+  readonly queryOps: string;
   readonly kafka: string;
   readonly clickhouse: string;
   readonly env: Readonly<Record<string, string>>;
@@ -26,7 +27,8 @@ export interface ProductSite {
 export async function createProductSite(): Promise<ProductSite> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sockscope-e2e-'));
   const address = async (): Promise<string> => `127.0.0.1:${await pickFreePort()}`;
-  const [socks, query, proxyOps, ingestOps, kafka, clickhouse] = [
+  const [socks, query, proxyOps, ingestOps, queryOps, kafka, clickhouse] = [
+    await address(),
     await address(),
     await address(),
     await address(),
@@ -40,6 +42,7 @@ export async function createProductSite(): Promise<ProductSite> {
     api: `http://${query}`,
     proxyOps: `http://${proxyOps}`,
     ingestOps: `http://${ingestOps}`,
+    queryOps: `http://${queryOps}`,
     kafka,
     clickhouse: `http://${clickhouse}`,
     env: {
@@ -50,6 +53,7 @@ export async function createProductSite(): Promise<ProductSite> {
       QUERY_LISTEN: query,
       PROXY_OPS_LISTEN: proxyOps,
       INGEST_OPS_LISTEN: ingestOps,
+      QUERY_OPS_LISTEN: queryOps,
     },
     remove: () => rm(dataDir, { recursive: true, force: true }),
   };

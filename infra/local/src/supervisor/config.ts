@@ -57,6 +57,9 @@ export const localConfig = z.object({
   ingest_ops_listen: listenAddress()
     .default({ host: '127.0.0.1', port: 9102 })
     .meta({ env: 'INGEST_OPS_LISTEN', description: 'metrics and health of ingest' }),
+  query_ops_listen: listenAddress()
+    .default({ host: '127.0.0.1', port: 9103 })
+    .meta({ env: 'QUERY_OPS_LISTEN', description: 'metrics and health of the API' }),
   proxy_deadline_ms: durationMs({ min: 100, max: 7_200_000 }).default(30_000).meta({
     env: 'PROXY_SHUTDOWN_DEADLINE',
     description: 'how long a stop of the proxy may take; it is killed 15 s later',

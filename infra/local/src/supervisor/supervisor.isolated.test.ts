@@ -26,7 +26,7 @@ const { createServer } = require('node:http');
 if (process.argv[2] === 'migrate') process.exit(0);
 const file = (name) => require('node:path').join(__dirname, name);
 const name = require('node:path').basename(require('node:path').dirname(__dirname));
-const listen = { ingest: 'INGEST_OPS_LISTEN', query: 'QUERY_LISTEN', proxy: 'PROXY_OPS_LISTEN' }[name];
+const listen = { ingest: 'INGEST_OPS_LISTEN', query: 'QUERY_OPS_LISTEN', proxy: 'PROXY_OPS_LISTEN' }[name];
 createServer((_, response) => {
   response.statusCode = existsSync(file('ready')) ? 200 : 503;
   response.end();
@@ -77,6 +77,7 @@ describe('the supervisor', () => {
       QUERY_LISTEN: '127.0.0.1:0',
       PROXY_OPS_LISTEN: '127.0.0.1:0',
       INGEST_OPS_LISTEN: '127.0.0.1:0',
+      QUERY_OPS_LISTEN: '127.0.0.1:0',
     };
     const report = createReporter({ out: push, err: push });
     return { lines, parts: createSupervisor(loadLocalConfig(env), { report, root, env }) };

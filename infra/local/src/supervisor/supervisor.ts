@@ -41,6 +41,7 @@ interface Addresses {
   readonly query: ListenAddress;
   readonly proxyOps: ListenAddress;
   readonly ingestOps: ListenAddress;
+  readonly queryOps: ListenAddress;
   readonly kafkaPort: number;
   readonly kafkaControllerPort: number;
   readonly clickhousePort: number;
@@ -293,6 +294,7 @@ async function resolveAddresses(config: LocalConfig): Promise<Addresses> {
     query: await fill(config.query_listen),
     proxyOps: await fill(config.proxy_ops_listen),
     ingestOps: await fill(config.ingest_ops_listen),
+    queryOps: await fill(config.query_ops_listen),
     kafkaPort: config.local.kafka_port || (await pickFreePort()),
     kafkaControllerPort: config.local.kafka_controller_port || (await pickFreePort()),
     clickhousePort: config.local.clickhouse_http_port || (await pickFreePort()),
@@ -313,6 +315,11 @@ function plannedListeners(config: LocalConfig, addresses: Addresses): PlannedLis
       what: "Ingest's health server",
       env: 'INGEST_OPS_LISTEN',
       address: addresses.ingestOps,
+    },
+    {
+      what: "The API's health server",
+      env: 'QUERY_OPS_LISTEN',
+      address: addresses.queryOps,
     },
     ...(config.existingKafka
       ? []
@@ -353,6 +360,7 @@ function serviceSpecs(options: {
     QUERY_LISTEN: formatListenAddress(addresses.query),
     PROXY_OPS_LISTEN: formatListenAddress(addresses.proxyOps),
     INGEST_OPS_LISTEN: formatListenAddress(addresses.ingestOps),
+    QUERY_OPS_LISTEN: formatListenAddress(addresses.queryOps),
   };
   const { config } = options;
   const spec = (
@@ -369,7 +377,7 @@ function serviceSpecs(options: {
   });
   return {
     ingest: spec('ingest', addresses.ingestOps, quickTakeover(deps.env)),
-    query: spec('query', addresses.query),
+    query: spec('query', addresses.queryOps),
     proxy: spec('proxy', addresses.proxyOps, {
       PROXY_ACL_FILE: deps.env['PROXY_ACL_FILE'] || join(deps.root, 'infra', 'local', 'acl.yaml'),
       PROXY_OWN_ENDPOINTS: ownEndpoints(options, deps.env['PROXY_OWN_ENDPOINTS']).join(','),
@@ -435,7 +443,7 @@ function readyLine(
     `sockscope ready: SOCKS5 ${formatListenAddress(reachable(addresses.proxy))}`,
     `API http://${api}/api/v1`,
     `docs http://${api}/docs`,
-    `metrics http://${formatListenAddress(reachable(addresses.proxyOps))}/metrics http://${formatListenAddress(reachable(addresses.ingestOps))}/metrics http://${api}/metrics`,
+    `metrics ${[addresses.proxyOps, addresses.ingestOps, addresses.queryOps].map((each) => `http://${formatListenAddress(reachable(each))}/metrics`).join(' ')}`,
     `Kafka ${brokers.join(',')}`,
     `ClickHouse ${clickhouseUrl}`,
   ].join(', ');

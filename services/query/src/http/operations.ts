@@ -1,24 +1,21 @@
-import type { Health, Registry } from '@sockscope/runtime';
+import type { Health } from '@sockscope/runtime';
 import type { FastifyInstance } from 'fastify';
 
-/** `/healthz`, `/readyz` and `/metrics`: for the machinery around the service, outside of the API. */
-export function serveOperations(
-  app: FastifyInstance,
-  deps: { readonly health: Health; readonly registry: Registry },
-): void {
+/**
+ * `/healthz` and `/readyz` on the users' port, for load balancers. They say ok or not and no more: why
+ * stands on the operations port (QUERY_OPS_LISTEN), beside the metrics.
+ */
+export function serveOperations(app: FastifyInstance, deps: { readonly health: Health }): void {
   for (const [path, kind] of [
     ['/healthz', 'live'],
     ['/readyz', 'ready'],
   ] as const) {
     app.get(path, { schema: { hide: true } }, async (_request, reply) => {
-      const report = await deps.health.report(kind);
+      const { ok } = await deps.health.report(kind);
       return reply
-        .code(report.ok ? 200 : 503)
+        .code(ok ? 200 : 503)
         .header('cache-control', 'no-store')
-        .send(report);
+        .send({ ok });
     });
   }
-  app.get('/metrics', { schema: { hide: true } }, async (_request, reply) =>
-    reply.type(deps.registry.contentType).send(await deps.registry.metrics()),
-  );
 }

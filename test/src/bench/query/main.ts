@@ -128,8 +128,8 @@ async function known(stack: Stack, count: number): Promise<Known> {
 }
 
 /** Rows that ClickHouse has read for the query service until now, by its own metric. */
-async function rowsRead(api: HttpClient): Promise<number> {
-  const { body } = await api.get('/metrics');
+async function rowsRead(ops: HttpClient): Promise<number> {
+  const { body } = await ops.get('/metrics');
   return body
     .split('\n')
     .filter((line) => line.startsWith('sockscope_query_sql_rows_read_total{'))
@@ -144,14 +144,14 @@ async function measure(
   const times: number[] = [];
 
   for (const subject of about.slice(0, WARM_UP)) await getJson(stack.api, question.path(subject));
-  const before = await rowsRead(stack.api);
+  const before = await rowsRead(stack.ops);
   for (const subject of about) {
     const path = question.path(subject);
     const { status, ms, body } = await stack.api.get(`/api/v1/${path}`);
     if (status !== 200) throw new Error(`${path}: ${status} ${body.slice(0, 500)}`);
     times.push(ms);
   }
-  const rows = (await rowsRead(stack.api)) - before;
+  const rows = (await rowsRead(stack.ops)) - before;
   return {
     p50Ms: quantile(times, 0.5),
     p95Ms: quantile(times, 0.95),

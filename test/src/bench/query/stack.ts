@@ -25,6 +25,8 @@ export interface Stack {
   readonly clickhouseUrl: string;
   /** Answers every question from the tables. */
   readonly api: HttpClient;
+  /** Its metrics. */
+  readonly ops: HttpClient;
   /** With the settings that it comes with. */
   readonly apiAsShipped: HttpClient;
   stop(): Promise<void>;
@@ -78,6 +80,7 @@ export async function startStack(
       clickhouse,
       clickhouseUrl: server.url,
       api: service.api,
+      ops: service.ops,
       apiAsShipped: asShipped.api,
       async stop() {
         await Promise.all([service.stop(), asShipped.stop()]);
@@ -94,16 +97,18 @@ export async function startStack(
 
 interface QueryService {
   readonly api: HttpClient;
+  readonly ops: HttpClient;
   stop(): Promise<void>;
 }
 
 async function startQuery(url: string, env: NodeJS.ProcessEnv): Promise<QueryService> {
-  const port = await pickFreePort();
+  const [port, opsPort] = [await pickFreePort(), await pickFreePort()];
   const child = spawn(process.execPath, [serviceMain('query')], {
     env: {
       ...process.env,
       CLICKHOUSE_URL: url,
       QUERY_LISTEN: `127.0.0.1:${port}`,
+      QUERY_OPS_LISTEN: `127.0.0.1:${opsPort}`,
       LOG_LEVEL: 'warn',
       ...env,
     },
@@ -115,11 +120,14 @@ async function startQuery(url: string, env: NodeJS.ProcessEnv): Promise<QuerySer
     });
   });
   const api = createHttpClient(`http://127.0.0.1:${port}`);
+  const ops = createHttpClient(`http://127.0.0.1:${opsPort}`);
   await ready(api);
   return {
     api,
+    ops,
     async stop() {
       api.close();
+      ops.close();
       child.kill('SIGTERM');
       await exited;
     },
