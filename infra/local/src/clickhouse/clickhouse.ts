@@ -42,6 +42,8 @@ export interface StartClickHouseOptions {
   readonly logFile?: string;
   /** Ends the start, and with it the process. */
   readonly signal?: AbortSignal;
+  /** How far others on the machine go first, from 0 (default) to 19. */
+  readonly niceness?: number;
 }
 
 export interface ClickHouseServer {
@@ -113,6 +115,7 @@ async function startOn(
       stdin: lifeline.childEnd,
       logFile: options.logFile ?? null,
       orphanGraceSeconds: ORPHAN_GRACE_SECONDS,
+      niceness: options.niceness,
     });
   } finally {
     await lifeline.closeChildEnd();

@@ -34,6 +34,8 @@ interface CommonOptions {
   readonly properties?: Readonly<Record<string, string>>;
   /** Ends the start, and with it the process. */
   readonly signal?: AbortSignal;
+  /** How far others on the machine go first, from 0 (default) to 19. */
+  readonly niceness?: number;
 }
 
 export interface StartKafkaOptions extends CommonOptions {
@@ -204,6 +206,7 @@ async function startNode(
     classPath,
     args: ['kafka.Kafka', configFile],
     logFile,
+    niceness: options.niceness,
   });
   try {
     await waitUntilReady(
@@ -271,6 +274,7 @@ function startJava(options: {
   readonly classPath: string;
   readonly args: readonly string[];
   readonly logFile: string | null;
+  readonly niceness?: number | undefined;
 }): Promise<OwnedProcess> {
   return startOwnedProcess({
     name: options.name,
@@ -278,6 +282,7 @@ function startJava(options: {
     args: [...options.jvmArgs, '-cp', options.classPath, ...options.args],
     logFile: options.logFile,
     orphanGraceSeconds: ORPHAN_GRACE_SECONDS,
+    niceness: options.niceness,
   });
 }
 

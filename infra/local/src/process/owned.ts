@@ -19,6 +19,8 @@ export interface OwnedProcessOptions {
   readonly logFile: string | null;
   /** How many seconds it may go on when this process has died. */
   readonly orphanGraceSeconds: number;
+  /** How far others go first, from 0 to 19; 0 by default. It counts for all of its threads. */
+  readonly niceness?: number | undefined;
 }
 
 export interface ProcessExit {
@@ -48,7 +50,8 @@ export interface OwnedProcess {
  * @throws {LocalError} COMMAND_MISSING where the command cannot be run.
  */
 export async function startOwnedProcess(options: OwnedProcessOptions): Promise<OwnedProcess> {
-  const child = spawn(options.command, options.args, {
+  const { command, args } = withNiceness(options);
+  const child = spawn(command, args, {
     stdio: [options.stdin ?? 'ignore', 'pipe', 'pipe'],
     detached: true,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -107,6 +110,15 @@ export async function startOwnedProcess(options: OwnedProcessOptions): Promise<O
       return exited;
     },
   };
+}
+
+/** By a command, because setpriority reaches only one thread of a process that runs already. */
+function withNiceness({ command, args, niceness = 0 }: OwnedProcessOptions): {
+  command: string;
+  args: string[];
+} {
+  if (niceness === 0) return { command, args: [...args] };
+  return { command: 'nice', args: ['-n', String(niceness), command, ...args] };
 }
 
 async function spawnError(child: ChildProcess, options: OwnedProcessOptions): Promise<LocalError> {

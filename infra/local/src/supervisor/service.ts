@@ -21,6 +21,8 @@ export interface ServiceSpec {
   readonly logFile: string;
   /** The service's own shutdown deadline. */
   readonly deadlineMs: number;
+  /** How far others on the machine go first, from 0 (default) to 19. */
+  readonly niceness?: number;
 }
 
 type CommandSpec = Omit<ServiceSpec, 'readyUrl' | 'deadlineMs'>;
@@ -109,5 +111,6 @@ function startNode(spec: CommandSpec, args: readonly string[]): Promise<OwnedPro
     env: spec.env,
     logFile: spec.logFile,
     orphanGraceSeconds: ORPHAN_GRACE_SECONDS,
+    niceness: spec.niceness,
   });
 }

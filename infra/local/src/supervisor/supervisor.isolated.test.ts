@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type * as kafka from '@sockscope/runtime/kafka';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -35,7 +35,7 @@ process.on('SIGTERM', () => {
   writeFileSync(file('told-to-end'), '');
   setInterval(() => existsSync(file('may-end')) && process.exit(0), 10);
 });
-writeFileSync(file('started'), '');
+writeFileSync(file('started'), String(require('node:os').getPriority()));
 `;
 
 describe('the supervisor', () => {
@@ -105,6 +105,22 @@ describe('the supervisor', () => {
     expect(lines.at(-1)).toMatch(/^sockscope ready/);
     await parts.stop();
     expect(existsSync(at('proxy', 'told-to-end'))).toBe(true);
+  });
+
+  test('lets the proxy go before ingest and query when the machine has no time for all', async () => {
+    for (const service of ['ingest', 'query', 'proxy']) {
+      say(service, 'may-end');
+      say(service, 'ready');
+    }
+    const { parts } = supervisor();
+    await parts.start();
+    const nicenessOf = (service: string): number =>
+      Number(readFileSync(at(service, 'started'), 'utf8'));
+    expect(nicenessOf('proxy')).toBe(getPriority());
+    for (const service of ['ingest', 'query']) {
+      expect(nicenessOf(service)).toBe(Math.min(19, getPriority() + 10));
+    }
+    await parts.stop();
   });
 
   test('does not start the proxy any more when it is stopped while query is starting', async () => {

@@ -2,14 +2,17 @@
  * Entry of the publishing thread. Traffic goes first: on a machine that has no time for both, events
  * wait in the spool. On Linux a priority is a thread's own; elsewhere it would be the whole process's.
  */
-import { constants, setPriority } from 'node:os';
+import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { startBackend } from './backend.js';
 import type { BackendConfig, FromBackend, ToBackend } from './messages.js';
 
+/** Below the thread of the traffic, and above Kafka and what `npm start` runs beside it. */
+const NICENESS = 5;
+
 if (parentPort === null) throw new Error('this is the entry of a worker thread');
 const port = parentPort;
-if (process.platform === 'linux') setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
+if (process.platform === 'linux') setPriority(0, NICENESS);
 const receive = startBackend(workerData as BackendConfig, {
   send: (message: FromBackend) => {
     port.postMessage(message);
