@@ -1,158 +1,18 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createLogger, Registry } from '@sockscope/runtime';
-import {
-  kafkaConfig,
-  KafkaError,
-  NothingAcceptedError,
-  RecordsRefusedError,
-} from '@sockscope/runtime/kafka';
-import type { KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
+import { kafkaConfig, KafkaError } from '@sockscope/runtime/kafka';
 import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
-import { startBackend } from './backend.js';
 import { eventsConfig } from './config.js';
-import type { StartBackend, ToBackend } from './messages.js';
-import { createEventPipeline } from './pipeline.js';
-import type { EventPipeline } from './pipeline.js';
 import { encodeEvent } from './encode.generated.js';
 import { FRAME_HEADER_BYTES } from './frame.js';
-import type { Frame } from './frame.js';
+import { createEventPipeline } from './pipeline.js';
 import { refusedFiles, refusedFolder } from './refused/store.js';
-import { releaseFolder } from './spool/lock.js';
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).toReversed()) {
-    await cleanup();
-  }
-});
-
-function tempDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'sockscope-pipeline-'));
-  cleanups.push(() => {
-    rmSync(dir, { recursive: true, force: true });
-  });
-  return dir;
-}
-
-/** A Kafka that can be away, slow to answer or picky, with what it acknowledged. */
-function fakeKafka() {
-  const published: SessionEvent[] = [];
-  const records: Frame[] = [];
-  const state = {
-    isAway: false,
-    failure: new KafkaError('kafka_unreachable', 'away', { retryable: true }),
-    refuses: (_event: SessionEvent): boolean => false,
-  };
-  const createProducer = (hooks: ProducerHooks, isDead: () => boolean): KafkaProducer<Frame> => ({
-    async send(_topic, batch, signal) {
-      while (state.isAway) {
-        if (signal.aborted) throw new KafkaError('kafka_aborted', 'aborted', { retryable: true });
-        hooks.onFailure?.(state.failure, 1, 5);
-        await new Promise((resolve) => setTimeout(resolve, 5));
-        // A dead process sends nothing, though this one goes on.
-        if (isDead()) await new Promise(() => undefined);
-      }
-      const refused: Frame[] = [];
-      for (const record of batch) {
-        const event = sessionEvent.parse(JSON.parse(String(record.payload)));
-        if (state.refuses(event)) {
-          refused.push(record);
-          continue;
-        }
-        records.push(record);
-        published.push(event);
-      }
-      const cause = new KafkaError('kafka_rejected', 'invalid', { retryable: false });
-      if (refused.length > 0 && refused.length === batch.length) {
-        const error = new NothingAcceptedError('events', 1, cause);
-        hooks.onFailure?.(error, 1, 0);
-        throw error;
-      }
-      hooks.onAcknowledged?.(batch.length, 1);
-      if (refused.length > 0) throw new RecordsRefusedError(refused, cause);
-    },
-    stop() {},
-  });
-  return { published, records, state, createProducer };
-}
-
-/** The publishing side in this thread; messages take a turn of the event loop as they do in life. */
-function inProcess(createProducer: (hooks: ProducerHooks) => KafkaProducer<Frame>): StartBackend {
-  return (config, receive) => {
-    let isOver = false;
-    const deliver = startBackend(config, {
-      send: (message) => {
-        setImmediate(() => {
-          if (!isOver) receive(structuredClone(message));
-        });
-      },
-      createProducer,
-    });
-    return {
-      post(message: ToBackend) {
-        setImmediate(() => {
-          if (!isOver) deliver(message);
-        });
-      },
-      terminate() {
-        isOver = true;
-      },
-    };
-  };
-}
-
-interface Running {
-  readonly pipeline: EventPipeline;
-  readonly registry: Registry;
-  /** As kill -9 leaves it: nothing is said to anybody. */
-  kill(): void;
-}
-
-async function run(
-  dir: string,
-  kafka: ReturnType<typeof fakeKafka>,
-  settings: Record<string, unknown> = {},
-  proxyId = 'proxy-1',
-): Promise<Running> {
-  const registry = new Registry();
-  let backend: ReturnType<StartBackend> | null = null;
-  let isDead = false;
-  const start = inProcess((hooks) => kafka.createProducer(hooks, () => isDead));
-  const pipeline = createEventPipeline(
-    eventsConfig.parse({ spool_dir: dir, linger_ms: 1, flush_timeout_ms: 500, ...settings }),
-    {
-      kafka: kafkaConfig.parse({}),
-      logger: createLogger('test', { level: 'silent' }),
-      registry,
-      proxyId,
-      startBackend: (config, receive) => {
-        backend = start(config, receive);
-        return backend;
-      },
-    },
-  );
-  cleanups.push(() => (isDead ? undefined : pipeline.stop()));
-  await pipeline.start();
-  return {
-    pipeline,
-    registry,
-    kill() {
-      isDead = true;
-      backend?.terminate();
-      releaseFolder(join(dir, proxyId));
-    },
-  };
-}
-
-async function metric(registry: Registry, name: string): Promise<number> {
-  const found = await registry.getSingleMetric(name)?.get();
-  return (found?.values ?? []).reduce((sum, each) => sum + each.value, 0);
-}
+import { fakeKafka, metric, run } from './testing/run-pipeline.js';
+import { tempDir } from './testing/temp-dir.js';
 
 /** The events that were kept because Kafka refuses them. */
 function keptIn(dir: string): SessionEvent[] {
@@ -387,6 +247,21 @@ describe('the event pipeline', () => {
     await expect(second).rejects.toMatchObject({ code: 'spool_unusable' });
     await holder.pipeline.stop();
   }, 20_000);
+
+  it('that is stopped while its spool is being opened stops at once', async () => {
+    const pipeline = createEventPipeline(eventsConfig.parse({ spool_dir: tempDir() }), {
+      kafka: kafkaConfig.parse({}),
+      logger: createLogger('test', { level: 'silent' }),
+      registry: new Registry(),
+      proxyId: 'proxy-1',
+      // A spool so large that it never opens.
+      startBackend: () => ({ post: () => undefined, terminate: () => undefined }),
+    });
+    void pipeline.start();
+    const startedMs = performance.now();
+    await pipeline.stop();
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
+  });
 
   it('does not start where the folder cannot be made', async () => {
     const dir = tempDir();

@@ -15,7 +15,7 @@ import { FrameWriter } from '../frame.js';
 import type { Frame } from '../frame.js';
 import { assumedEnd, measurementOf } from '../measurement.js';
 import type { Measurement } from '../measurement.js';
-import { isMissing, SpoolError } from './files.js';
+import { isMissing, SpoolError, syncDir } from './files.js';
 import { takeFolder } from './lock.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
 import { hasOldFormat, readOldFormat, removeOldFormat } from './old-format.js';
@@ -68,6 +68,12 @@ export async function openFolder(
     aliveMs: Date.now(),
     isClean: false,
   });
+  try {
+    // This folder's own name in it.
+    syncDir(config.spool_dir);
+  } catch (error) {
+    throw new SpoolError(`cannot sync ${config.spool_dir}`, error);
+  }
   return { ...recovered, dir, table };
 }
 

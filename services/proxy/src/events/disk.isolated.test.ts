@@ -1,0 +1,256 @@
+/**
+ * What a disk does to events: it is full, and it forgets what was not synced when the power fails.
+ * The calls of node:fs are the real ones; beside them the test notes what was synced, and refuses writes
+ * that need room while the disk is to be full.
+ */
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
+import { fold } from '@sockscope/schemas';
+import type { SessionEvent, SessionStarted } from '@sockscope/schemas';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { measurementOf } from './measurement.js';
+import type { EventPipeline } from './pipeline.js';
+import { NO_PLACE } from './sink.js';
+import type { OpenSession } from './sink.js';
+import { fakeKafka, metric, run } from './testing/run-pipeline.js';
+import { tempDir } from './testing/temp-dir.js';
+
+const disk = vi.hoisted(() => ({
+  isFull: false,
+  /** By file: the content that was synced. */
+  files: new Map<string, Buffer>(),
+  /** By path of a folder: name and file of each entry that was synced. */
+  folders: new Map<string, Map<string, string>>(),
+}));
+
+vi.mock('node:fs', async (importOriginal) => {
+  const real = await importOriginal<typeof fs>();
+  const fileOf = ({ ino, birthtimeNs }: fs.BigIntStats): string => `${ino}/${birthtimeNs}`;
+  const synced = (fd: number): void => {
+    const stat = real.fstatSync(fd, { bigint: true });
+    if (!stat.isDirectory()) {
+      disk.files.set(fileOf(stat), real.readFileSync(`/proc/self/fd/${fd}`));
+      return;
+    }
+    const path = real.readlinkSync(`/proc/self/fd/${fd}`);
+    const entries = real
+      .readdirSync(path)
+      .map((name) => [name, fileOf(real.statSync(join(path, name), { bigint: true }))] as const);
+    disk.folders.set(path, new Map(entries));
+  };
+  return {
+    ...real,
+    fsyncSync(fd: number) {
+      real.fsyncSync(fd);
+      synced(fd);
+    },
+    fdatasyncSync(fd: number) {
+      real.fdatasyncSync(fd);
+      synced(fd);
+    },
+    fdatasync(fd: number, done: (error: Error | null) => void) {
+      // What is written meanwhile need not be there.
+      synced(fd);
+      real.fdatasync(fd, done);
+    },
+    writeSync(fd: number, buffer: Uint8Array, offset: number, length: number, position: number) {
+      if (disk.isFull && position + length > real.fstatSync(fd).size) {
+        throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+      }
+      return real.writeSync(fd, buffer, offset, length, position);
+    },
+  };
+});
+
+/** What is left of a folder, put into another one, when the power fails now. */
+function losePower(from: string, to: string): void {
+  fs.mkdirSync(to, { recursive: true });
+  for (const [name, file] of disk.folders.get(from) ?? []) {
+    const path = join(from, name);
+    if (disk.folders.has(path)) losePower(path, join(to, name));
+    else fs.writeFileSync(join(to, name), disk.files.get(file) ?? '');
+  }
+}
+
+const MINUTE = '2026-01-31T23:59'.length;
+
+/** A session whose events are given as the tracker does it, one step at a time. */
+class Live implements OpenSession {
+  place = NO_PLACE;
+  readonly header = {};
+  readonly log: readonly SessionEvent[];
+  #next = 0;
+
+  constructor(log: readonly SessionEvent[]) {
+    this.log = log;
+  }
+
+  started(): SessionStarted {
+    const [first] = this.log;
+    if (first?.type !== 'SessionStarted') throw new Error('no start');
+    return first;
+  }
+
+  get id(): string {
+    return this.started().session_id;
+  }
+
+  /** What was said so far. */
+  get said(): readonly SessionEvent[] {
+    return this.log.slice(0, this.#next);
+  }
+
+  get isEnded(): boolean {
+    return this.said.at(-1)?.type === 'SessionClosed';
+  }
+
+  step(pipeline: EventPipeline): void {
+    const event = this.log[this.#next];
+    if (event === undefined) return;
+    this.#next += 1;
+    if (event.type !== 'TrafficDelta') pipeline.emit(event);
+    if (event.type === 'SessionClosed') pipeline.release(this);
+    if (event.type !== 'TrafficDelta') return;
+    const next = this.log[this.#next];
+    const isLast =
+      next?.type !== 'TrafficDelta' ||
+      next.interval_start.slice(0, MINUTE) !== event.interval_start.slice(0, MINUTE);
+    if (isLast) pipeline.emit(event);
+    else pipeline.report(this, measurementOf(event));
+    pipeline.note(this, measurementOf(event));
+  }
+}
+
+function sessions(count: number, seed: number): Live[] {
+  const random = seededRandom(seed);
+  return Array.from(
+    { length: count },
+    (_, i) =>
+      new Live(
+        sessionLog({
+          random,
+          startMs: 1_780_000_000_000 + seed * 1_000 + i,
+          intervals: 8,
+          closed: true,
+          closeReason: 'client_eof',
+        }),
+      ),
+  );
+}
+
+describe.skipIf(process.platform !== 'linux')('when the power fails', () => {
+  it('an end that Kafka acknowledged stays the end, and what is older than some seconds is there', async () => {
+    const dir = fs.realpathSync(tempDir());
+    const kafka = fakeKafka();
+    const { pipeline, kill } = await run(dir, kafka);
+    const all: Live[] = [];
+    const snapshots: { dir: string; published: number; all: { live: Live; said: number }[] }[] = [];
+    const saidAt: { ms: number; said: Map<Live, number> }[] = [];
+    const beganMs = performance.now();
+    for (let turn = 0; performance.now() - beganMs < 9_000; turn += 1) {
+      if (turn % 4 === 0) all.push(...sessions(3, turn));
+      for (const live of all) if ((turn + all.indexOf(live)) % 3 === 0) live.step(pipeline);
+      pipeline.swept();
+      kafka.state.isAway = turn % 40 > 25;
+      saidAt.push({
+        ms: performance.now(),
+        said: new Map(all.map((live) => [live, live.said.length])),
+      });
+      if (turn % 12 === 11) {
+        const lost = join(tempDir(), 'spool');
+        losePower(dir, lost);
+        snapshots.push({
+          dir: lost,
+          published: kafka.published.length,
+          all: all.map((live) => ({ live, said: live.said.length })),
+        });
+      }
+      await delay(50);
+    }
+    kill();
+    expect(snapshots.length).toBeGreaterThan(8);
+    expect(fs.existsSync(join(snapshots.at(-1)?.dir ?? '', 'proxy-1', 'log'))).toBe(true);
+    for (const snapshot of snapshots) {
+      const after = fakeKafka();
+      const next = await run(snapshot.dir, after);
+      await next.pipeline.stop();
+      const before = kafka.published.slice(0, snapshot.published);
+      const states = fold([...before, ...after.published]);
+      for (const { live } of snapshot.all) {
+        const end = before.find(
+          (event) => event.session_id === live.id && event.type === 'SessionClosed',
+        );
+        // Kafka had its real end.
+        if (end !== undefined) expect(states.get(live.id)?.row?.close_reason).toBe('client_eof');
+      }
+      expect(await metric(next.registry, 'sockscope_proxy_events_dropped_total')).toBe(0);
+    }
+    // What was said so long before the power failed is in Kafka or on disk.
+    const SAFE_AFTER_MS = 4_500;
+    const last = snapshots.at(-1);
+    const lastMs = saidAt.at(-1)?.ms ?? 0;
+    const old = saidAt.findLast(({ ms }) => ms < lastMs - SAFE_AFTER_MS);
+    const after = fakeKafka();
+    const again = join(tempDir(), 'spool');
+    fs.cpSync(last?.dir ?? '', again, { recursive: true });
+    const next = await run(again, after);
+    await next.pipeline.stop();
+    const states = fold([...kafka.published.slice(0, last?.published ?? 0), ...after.published]);
+    for (const [live, said] of old?.said ?? []) {
+      const known = states.get(live.id)?.row;
+      const then = live.log[said - 1];
+      if (then === undefined) continue;
+      expect(known?.seq).toBeGreaterThanOrEqual(then.seq);
+      expect(known?.bytes_sent).toBeGreaterThanOrEqual(then.bytes_sent);
+    }
+  }, 60_000);
+});
+
+describe('while the disk is full', () => {
+  it('sessions that end before a stop are not closed once more, as crashed, by the next start', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    const first = await run(dir, kafka, { flush_timeout_ms: 50 });
+    const some = sessions(20, 3);
+    for (const live of some) for (let i = 0; i < 3; i += 1) live.step(first.pipeline);
+    first.pipeline.swept();
+    await vi.waitFor(() => {
+      expect(kafka.published.length).toBeGreaterThan(20);
+    }, 5_000);
+    disk.isFull = true;
+    kafka.state.isAway = true;
+    for (const live of some) while (!live.isEnded) live.step(first.pipeline);
+    await first.pipeline.stop();
+    expect(await metric(first.registry, 'sockscope_proxy_events_dropped_total')).toBeGreaterThan(0);
+    disk.isFull = false;
+    kafka.state.isAway = false;
+    const second = await run(dir, kafka);
+    await second.pipeline.stop();
+    expect(await metric(second.registry, 'sockscope_proxy_sessions_crashed_total')).toBe(0);
+    expect(
+      kafka.published.filter((e) => e.type === 'SessionClosed' && e.close_reason !== 'client_eof'),
+    ).toEqual([]);
+  }, 20_000);
+
+  it('events wait in memory, are published from there, and are all there', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(dir, kafka);
+    const some = sessions(30, 4);
+    for (const live of some) live.step(pipeline);
+    disk.isFull = true;
+    for (const live of some) while (!live.isEnded) live.step(pipeline);
+    await vi.waitFor(() => {
+      expect(fold(kafka.published).size).toBe(30);
+      expect(kafka.published.filter(({ type }) => type === 'SessionClosed')).toHaveLength(30);
+    }, 10_000);
+    disk.isFull = false;
+    const more = sessions(5, 5);
+    for (const live of more) while (!live.isEnded) live.step(pipeline);
+    await pipeline.stop();
+    expect(await metric(registry, 'sockscope_proxy_events_dropped_total')).toBe(0);
+    expect(fold(kafka.published)).toEqual(fold([...some, ...more].flatMap(({ log }) => log)));
+  }, 20_000);
+});
