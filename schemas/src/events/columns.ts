@@ -30,7 +30,7 @@ const FIELDS_OF: Readonly<Record<FieldTable, readonly FieldName[]>> = {
 /** Where the column is null because the event is not one that has the field. */
 function isNullIn(table: FieldTable, name: FieldName): boolean {
   const { part, value } = fieldOf(name);
-  if (value.nullable === true || value.kind === 'counters') return false;
+  if (value.kind === 'flag' || value.nullable === true || value.kind === 'counters') return false;
   if (part === 'interval') return true;
   return part === 'closing' && !(table === 'sessions' && name === 'status');
 }

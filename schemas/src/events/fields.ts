@@ -24,7 +24,7 @@ import {
 } from './choices.js';
 import { CLOSE_REASONS, FINAL_STATUSES } from './close-reason.js';
 import { EVENT_LIMITS } from './limits.js';
-import { added, address, choice, count, fourCounters, integer, label } from './values.js';
+import { added, address, choice, count, flag, fourCounters, integer, label } from './values.js';
 import { orNull, port, text, time, uuid } from './values.js';
 import type { Value } from './values.js';
 
@@ -265,6 +265,13 @@ export const FIELDS = {
       'milliseconds until connected, or until connecting failed; null if it was not tried',
     example: 12,
   },
+  assumed: {
+    part: 'closing',
+    value: flag(),
+    description:
+      'whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it',
+    internal: true,
+  },
   bytes_sent: {
     part: 'totals',
     value: count(),
@@ -327,7 +334,8 @@ export const FIELDS = {
   version: {
     part: 'row',
     value: integer(0, 4_294_967_295),
-    description: 'the higher one wins: seq * 2, and seq * 2 + 1 for a row that ingest itself wrote',
+    description:
+      'the higher one wins: seq * 2, less 1 for an assumed end, and seq * 2 + 1 for a row that ingest itself wrote',
     internal: true,
   },
 } as const satisfies Record<string, Field>;

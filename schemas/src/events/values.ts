@@ -13,12 +13,12 @@ export type Value = (
   | { readonly kind: 'text'; readonly max: number }
   | { readonly kind: 'choice'; readonly values: readonly string[] }
   | { readonly kind: 'integer'; readonly min: number; readonly max: number }
-  | { readonly kind: 'time' | 'uuid' | 'address' | 'counters' }
+  | { readonly kind: 'time' | 'uuid' | 'address' | 'counters' | 'flag' }
 ) & {
   readonly column: string;
   /** Whether null is a value. */
   readonly nullable?: true;
-  /** Whether events from before the field existed lack it. It is null then. */
+  /** Whether events from before the field existed lack it. It is null then, and a flag is false. */
   readonly optional?: true;
   readonly zod: z.ZodType;
   readonly answer: z.ZodType;
@@ -107,6 +107,17 @@ export function address() {
       .union([z.ipv4(), z.ipv6()])
       .refine((ip) => parseIpv6Words(ip) !== null, 'must be an address'),
     answer: z.string(),
+  } as const;
+}
+
+/** Whether something holds; false in events that do not say. Never null. */
+export function flag() {
+  return {
+    kind: 'flag',
+    column: 'UInt8',
+    optional: true,
+    zod: z.boolean().default(false),
+    answer: z.boolean(),
   } as const;
 }
 

@@ -40,6 +40,28 @@ describe('the fold', () => {
     );
   });
 
+  it('keeps the real end beside an assumed one of the same seq, in whatever order they come', () => {
+    const random = seededRandom(1);
+    const events = sessionLog({ random, startMs: START, closed: true, closeReason: 'client_eof' });
+    const end = events.at(-1);
+    if (end?.type !== 'SessionClosed') throw new Error('no end');
+    const assumed: SessionEvent = {
+      ...end,
+      assumed: true,
+      status: 'failed',
+      close_reason: 'proxy_crashed',
+    };
+    for (const both of [
+      [...events, assumed],
+      [assumed, ...events],
+    ]) {
+      expect(fold(both)).toEqual(fold(events));
+    }
+    // And it does end a session that nothing else ends.
+    const crashed = fold([...events.slice(0, -1), assumed]).get(end.session_id);
+    expect(crashed?.row).toMatchObject({ status: 'failed', assumed: true });
+  });
+
   it('reaches the exact totals when any TrafficDelta but the last event is lost', () => {
     fc.assert(
       fc.property(log, fc.infiniteStream(fc.boolean()), (events, coin) => {

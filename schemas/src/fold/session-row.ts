@@ -12,13 +12,14 @@ type Closing = NameIn<'closing'>;
  */
 export type SessionRow = Readonly<
   Pick<SessionEvent, Carried> & {
-    [N in Exclude<Closing, 'status' | 'close_reason'>]: SessionClosed[N] | null;
+    [N in Exclude<Closing, 'status' | 'close_reason' | 'assumed'>]: SessionClosed[N] | null;
   } & {
     status: SessionStatus;
     close_reason: CloseReason | null;
+    assumed: boolean;
     /** `occurred_at` of the event that this row is. */
     updated_at: string;
-    /** The higher one wins: `seq * 2`, and `seq * 2 + 1` for a row that ingest itself wrote. */
+    /** The higher one wins: `seq * 2`, less 1 for an assumed end, and `seq * 2 + 1` for a row that ingest itself wrote. */
     version: number;
   }
 >;
@@ -34,7 +35,8 @@ export function rowOf(event: SessionEvent): SessionRow {
     ...Object.fromEntries(CLOSING.map((name) => [name, closed?.[name] ?? null])),
     status: closed?.status ?? 'active',
     updated_at: event.occurred_at,
-    version: event.seq * 2,
+    assumed: closed?.assumed ?? false,
+    version: event.seq * 2 - (closed?.assumed === true ? 1 : 0),
   } as SessionRow;
 }
 

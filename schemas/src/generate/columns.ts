@@ -30,6 +30,7 @@ function plainColumn(name: FieldName): string {
   const { value } = fieldOf(name);
   const type = value.column.replace(/^Nullable\((.*)\)$/, '$1');
   if (value.kind === 'address') return 'new Ipv6Column()';
+  if (type === 'UInt8') return 'new Uint8Column()';
   if (type === 'UInt16') return 'new Uint16Column()';
   return `new ${type === 'UInt32' ? 'Uint32Column' : 'Uint64Column'}(${JSON.stringify(type)})`;
 }
@@ -74,6 +75,8 @@ function setLines(name: FieldName): string[] {
       return isAbsent
         ? [`  setNumber(c.${name}, row, ${first});`]
         : [`  c.${name}.set(row, ${first});`];
+    case 'flag':
+      return [`  c.${name}.set(row, ${first});`];
     case 'choice':
       // -1 if there is none, and null stands before the choices.
       return [`  c.${name}.set(row, ${first}${isAbsent ? ' + 1' : ''});`];
@@ -111,7 +114,7 @@ export function columnsSource(): string {
   return `${generatedBy('columns')}
 ${importLine('{ FIELDS, SCHEMA_VERSION }', '@sockscope/schemas')}
 ${importLine('type { EventView }', '../decode/event-view.generated.js')}
-${importLine('{ Ipv6Column, Uint16Column, Uint32Column, Uint64Column, UuidColumn }', './native/numbers.js')}
+${importLine('{ Ipv6Column, Uint16Column, Uint32Column, Uint64Column, Uint8Column, UuidColumn }', './native/numbers.js')}
 ${importLine('{ NullableColumn, setNumber }', './native/nullable.js')}
 ${importLine('{ ChoiceColumn, DictionaryColumn, setText }', './native/low-cardinality.js')}
 ${importLine('{ TextColumn }', './native/text.js')}

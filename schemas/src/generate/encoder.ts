@@ -12,6 +12,7 @@ function templateOf(name: FieldName): string {
     case 'address':
       return nullable === true ? `\${quotedOrNull(${value})}` : `\${quoted(${value})}`;
     case 'integer':
+    case 'flag':
       return `\${${value}}`;
     case 'time':
     case 'uuid':

@@ -48,6 +48,8 @@ function fill(name: FieldName): string {
       return isAbsent
         ? `  ${first} = ${from} === null ? -1 : FIELDS.${name}.value.values.indexOf(${from}.${name});`
         : `  ${first} = FIELDS.${name}.value.values.indexOf(${read});`;
+    case 'flag':
+      return `  ${first} = ${from}?.${name} === true ? 1 : 0;`;
     case 'integer':
       return `  ${first} = ${isPartial ? `${from}?.${name}` : read}${isAbsent ? ' ?? -1' : ''};`;
     case 'counters':

@@ -27,9 +27,7 @@ class ScannerWriter {
       this.statements.push(`if (reader.skipIf(${this.#literal(name, `,"${name}":`)})) {`);
       this.#value(name, first, rest);
       const [absent] = viewNames(name).filter((each) => !each.endsWith('Start'));
-      this.statements.push(
-        `} else view.${absent} = ${absent?.startsWith('has') === true ? 'false' : '-1'};`,
-      );
+      this.statements.push(`} else view.${absent} = ${absentValue(value.kind, absent)};`);
       return;
     }
     const opening = value.kind === 'counters' ? `{"${COUNTER_NAMES[0]}":` : isQuoted ? '"' : '';
@@ -83,6 +81,9 @@ class ScannerWriter {
       case 'time':
         this.statements.push(`${first} = reader.time();`);
         return;
+      case 'flag':
+        this.statements.push(`${first} = reader.flag() ? 1 : 0;`);
+        return;
       case 'choice':
         this.choices.push(`const ${upper(name)}_CHOICES = literals(FIELDS.${name}.value.values);`);
         this.statements.push(`${first} = reader.oneOf(${upper(name)}_CHOICES);`);
@@ -115,6 +116,11 @@ class ScannerWriter {
     this.literals.set(text, upper(name));
     return upper(name);
   }
+}
+
+function absentValue(kind: string, property: string | undefined): string {
+  if (kind === 'flag') return '0';
+  return property?.startsWith('has') === true ? 'false' : '-1';
 }
 
 /** Ingest's scanner: what reads an event as the encoder writes it. */

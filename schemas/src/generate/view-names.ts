@@ -33,6 +33,7 @@ export function upper(name: string): string {
 /** Whether an event may lack a value for it. */
 export function mayBeAbsent(name: FieldName): boolean {
   const { part, value } = fieldOf(name);
+  if (value.kind === 'flag') return false;
   return value.nullable === true || part === 'interval' || part === 'closing';
 }
 
@@ -51,6 +52,7 @@ export function viewNames(name: FieldName): string[] {
       return [`${base}Ms`];
     case 'choice':
     case 'integer':
+    case 'flag':
       return [base];
     case 'counters':
       return COUNTER_NAMES.map((counter) => `${base}${pascal(counter)}`);

@@ -163,6 +163,7 @@ export function sessionLog(options: SessionLogOptions): SessionEvent[] {
       close_reason: reason,
       error_code: statusOf(reason) === 'failed' ? 'ECONNREFUSED' : null,
       connect_ms: isZero(total) ? null : int(random, 300),
+      assumed: reason === 'proxy_crashed',
     });
   }
   return events;

@@ -108,6 +108,8 @@ export class EventView {
   errorCodeLength = -1;
   /** Milliseconds until connected, or until connecting failed; null if it was not tried. */
   connectMs = -1;
+  /** Whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it. */
+  assumed = 0;
 }
 
 /** Forgets what only TrafficDelta and SessionClosed say. */
@@ -132,6 +134,7 @@ export function clearClosing(view: EventView): void {
   view.closeReason = -1;
   view.errorCodeLength = -1;
   view.connectMs = -1;
+  view.assumed = 0;
 }
 
 function addressWords(text: string): readonly [number, number, number, number] {
@@ -202,5 +205,6 @@ export function fillView(view: EventView, event: SessionEvent): void {
   view.closeReason = closed === null ? -1 : FIELDS.close_reason.value.values.indexOf(closed.close_reason);
   [view.errorCodeStart, view.errorCodeLength] = placeOrNull(closed?.error_code ?? null);
   view.connectMs = closed?.connect_ms ?? -1;
+  view.assumed = closed?.assumed === true ? 1 : 0;
   view.text = Buffer.concat(texts, length);
 }

@@ -12,6 +12,8 @@ export const literal = (text: string): Uint8Array => new Uint8Array(Buffer.from(
 export const literals = (texts: readonly string[]): readonly Uint8Array[] => texts.map(literal);
 
 const NULL = literal('null');
+const TRUE = literal('true');
+const FALSE = literal('false');
 
 /** 0 to 15 for a hexadecimal digit in lower case, else -1. */
 const HEX = new Int8Array(256).fill(-1);
@@ -75,6 +77,13 @@ export class JsonReader {
     if (this.at < 0 || this.#bytes[this.at] !== SMALL_N) return false;
     this.skip(NULL);
     return true;
+  }
+
+  /** `true` or `false`. */
+  flag(): boolean {
+    if (this.skipIf(TRUE)) return true;
+    this.skip(FALSE);
+    return false;
   }
 
   /** Which of these texts stands here, before a quotation mark. */

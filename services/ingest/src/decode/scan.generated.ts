@@ -41,6 +41,7 @@ const STATUS = literal(`,"status":"`);
 const CLOSE_REASON = literal(`","close_reason":"`);
 const ERROR_CODE = literal(`","error_code":`);
 const CONNECT_MS = literal(`,"connect_ms":`);
+const ASSUMED = literal(`,"assumed":`);
 
 const TYPE_CHOICES = literals(FIELDS.type.value.values);
 const PROTOCOL_CHOICES = literals(FIELDS.protocol.value.values);
@@ -173,6 +174,9 @@ export function scanFields(reader: JsonReader, view: EventView): boolean {
     view.errorCodeStart = reader.start;
     reader.skip(CONNECT_MS);
     view.connectMs = reader.isNull() ? -1 : reader.integer(9007199254740991);
+    if (reader.skipIf(ASSUMED)) {
+      view.assumed = reader.flag() ? 1 : 0;
+    } else view.assumed = 0;
   }
   reader.skip(OBJECT_END);
   return reader.at >= 0;

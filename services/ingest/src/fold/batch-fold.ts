@@ -67,7 +67,8 @@ export class BatchFold {
     id1: Uint32Array,
     id2: Uint32Array,
     id3: Uint32Array,
-    seq: Uint32Array,
+    /** Of the newest event: see `rankOf`. */
+    rank: Uint32Array,
     firstSeq: Uint32Array,
     partition: Uint32Array,
     startedMs: Float64Array,
@@ -122,10 +123,11 @@ export class BatchFold {
     setEvent(this.#events.columns, row, event);
     const session = this.#sessionOf(event, partition);
     const s = this.#sessions.columns;
-    this.#compareHeader(s.newest[session] as number, s.seq[session] as number, event);
+    this.#compareHeader(s.newest[session] as number, seqOf(s.rank[session] as number), event);
     if (event.seq < (s.firstSeq[session] as number)) s.firstSeq[session] = event.seq;
-    if (event.seq > (s.seq[session] as number) || s.newest[session] === 0) {
-      s.seq[session] = event.seq;
+    const rank = rankOf(event);
+    if (rank > (s.rank[session] as number) || s.newest[session] === 0) {
+      s.rank[session] = rank;
       s.endedMs[session] = event.endedAtMs;
       s.newest[session] = row + 1;
     }
@@ -261,7 +263,7 @@ export class BatchFold {
   }
 
   #gatherSessions(): void {
-    const { newest, seq } = this.#sessions.columns;
+    const { newest, rank } = this.#sessions.columns;
     const { length } = this.#sessions;
     const from = newest.slice(0, length).map((event) => event - 1);
     this.#sessionRows.replace(length);
@@ -269,7 +271,7 @@ export class BatchFold {
     const events = this.#events.columns;
     gather(rows, events, COPIED_TO_SESSIONS, from, length);
     rows.updated_at.gather(events.occurred_at, from, length);
-    for (let i = 0; i < length; i += 1) rows.version.set(i, (seq[i] as number) * 2);
+    for (let i = 0; i < length; i += 1) rows.version.set(i, rank[i] as number);
   }
 
   #gatherMinutes(): void {
@@ -286,6 +288,15 @@ export class BatchFold {
       rows.packets_received.set(i, m.packetsReceived[i] as number);
     }
   }
+}
+
+/** What decides between the events of a session: `version` in its row. An assumed end gives way to an event of the same `seq`. */
+function rankOf({ seq, assumed }: EventView): number {
+  return seq * 2 - assumed;
+}
+
+function seqOf(rank: number): number {
+  return Math.ceil(rank / 2);
 }
 
 /** Sets the rows of these columns to the events [from[0], from[1] …]. */

@@ -12,11 +12,14 @@ export const FOLDED_TABLES = [...SESSION_TABLES, 'session_traffic_1m'] as const;
 /** Sessions that began within {from} and {to}, seconds since 1970: their start is what the primary key begins with. */
 export const STARTED = "started_at >= {from:DateTime('UTC')} AND started_at < {to:DateTime('UTC')}";
 
+/** An assumed end gives way to an event of the same `seq`. */
+const RANK = 'seq * 2 - assumed';
+
 /** Where an event's column is not simply the session's. */
 const SESSION_EXPRESSIONS: Readonly<Record<string, string>> = {
   status: "ifNull(toString(status), 'active')",
   updated_at: 'occurred_at',
-  version: 'seq * 2',
+  version: RANK,
 };
 
 /** The newest row of each session that began in a window. */
@@ -25,7 +28,7 @@ export function refoldSessions(table: string, events: string): string {
   const values = names.map((name) => SESSION_EXPRESSIONS[name] ?? name);
   return `INSERT INTO ${table} (${names.join(', ')})
 SELECT ${values.join(', ')}
-FROM (SELECT * FROM ${events} FINAL WHERE ${STARTED} ORDER BY session_id, seq DESC LIMIT 1 BY session_id)`;
+FROM (SELECT * FROM ${events} FINAL WHERE ${STARTED} ORDER BY session_id, ${RANK} DESC LIMIT 1 BY session_id)`;
 }
 
 const COUNTERS = ['bytes_sent', 'bytes_received', 'packets_sent', 'packets_received'] as const;

@@ -103,6 +103,7 @@ const text = (name: string) => `JSONExtractString(value, '${name}')`;
 const optional = (name: string) => `JSONExtract(value, '${name}', 'Nullable(String)')`;
 const count = (name: string) => `JSONExtractUInt(value, '${name}')`;
 const optionalCount = (name: string) => `JSONExtract(value, '${name}', 'Nullable(UInt64)')`;
+const flag = (name: string) => `JSONExtractBool(value, '${name}')`;
 /** Addresses in the one form that an IPv6 column gives them. */
 const address = (name: string) => `toIPv6OrNull(${optional(name)})`;
 
@@ -132,6 +133,7 @@ const SESSION_FIELDS: Readonly<Record<string, string>> = {
   close_reason: optional('close_reason'),
   error_code: optional('error_code'),
   connect_ms: optionalCount('connect_ms'),
+  assumed: flag('assumed'),
   updated_at: time('occurred_at'),
   ended_at: time('ended_at'),
   duration_ms: optionalCount('duration_ms'),
@@ -242,8 +244,8 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
           groupArrayIf(${EXAMPLES_MAX})(toString(t.session_id),
             a.version IS NULL OR a.version < t.version OR (a.version = t.version AND a.fields != t.fields)) AS examples
         FROM (
-          SELECT session_id, toUInt32(max(seq) * 2) AS version, argMax(fields, seq) AS fields
-          FROM (SELECT session_id, seq, ${FIELDS_OF_JSON} AS fields FROM ${topic} WHERE ${kept(config.retention.sessions)})
+          SELECT session_id, toUInt32(max(rank)) AS version, argMax(fields, rank) AS fields
+          FROM (SELECT session_id, seq * 2 - ${flag('assumed')} AS rank, ${FIELDS_OF_JSON} AS fields FROM ${topic} WHERE ${kept(config.retention.sessions)})
           GROUP BY session_id
         ) AS t
         LEFT JOIN (SELECT session_id, toNullable(version) AS version, ${FIELDS_OF_ROW} AS fields FROM ${table} FINAL WHERE ${among}) AS a
@@ -292,7 +294,7 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
         LEFT JOIN (
           SELECT t.session_id AS session_id, t.told AS told, t.is_whole AS is_whole, s.stored AS stored
           FROM (SELECT session_id, max(seq) AS told, uniqExact(seq) = told + 1 AS is_whole FROM ${topic} GROUP BY session_id) AS t
-          LEFT JOIN (SELECT session_id, toNullable(intDiv(version, 2)) AS stored FROM sessions FINAL WHERE ${among}) AS s
+          LEFT JOIN (SELECT session_id, toNullable(intDiv(version + assumed, 2)) AS stored FROM sessions FINAL WHERE ${among}) AS s
           ON t.session_id = s.session_id
         ) AS i ON m.session_id = i.session_id
         WHERE m.is_told OR ifNull(i.is_whole, false)`,

@@ -39,9 +39,10 @@ export function createLostCheck(
 
   async function compare(lost: readonly z.output<typeof lostRow>[]): Promise<void> {
     const rows = await lookUp(clickhouse, {
-      // The row that counts is the one of the highest version, merged or not.
+      // The row that counts is the one of the highest version, merged or not. An assumed end has the version
+      // of the lost row that it replaces.
       sql: (among) =>
-        `SELECT session_id, max(version) AS newest FROM sessions WHERE ${among} GROUP BY session_id`,
+        `SELECT session_id, max(version + assumed) AS newest FROM sessions WHERE ${among} GROUP BY session_id`,
       sessions: lost.map(({ session_id, started_ms }) => ({
         id: session_id,
         startedMs: started_ms,

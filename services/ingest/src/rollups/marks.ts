@@ -64,7 +64,7 @@ export function createMarkKeeper(
     const hours: number[] = [];
     const ended = new Set<number>();
     const rows = await lookUp(deps.clickhouse, {
-      sql: (among) => `SELECT session_id, max(version) AS newest,
+      sql: (among) => `SELECT session_id, max(version + assumed) AS newest,
           argMax(ended_at IS NOT NULL, version) AS has_ended, ${ENDED_HOURS}
         FROM sessions WHERE ${among} GROUP BY session_id`,
       sessions: unknown,

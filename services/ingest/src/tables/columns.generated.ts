@@ -2,7 +2,7 @@
 // Do not edit.
 import { FIELDS, SCHEMA_VERSION } from '@sockscope/schemas';
 import type { EventView } from '../decode/event-view.generated.js';
-import { Ipv6Column, Uint16Column, Uint32Column, Uint64Column, UuidColumn } from './native/numbers.js';
+import { Ipv6Column, Uint16Column, Uint32Column, Uint64Column, Uint8Column, UuidColumn } from './native/numbers.js';
 import { NullableColumn, setNumber } from './native/nullable.js';
 import { ChoiceColumn, DictionaryColumn, setText } from './native/low-cardinality.js';
 import { TextColumn } from './native/text.js';
@@ -85,6 +85,8 @@ export const sessionFields = () => ({
   error_code: new DictionaryColumn(true),
   /** milliseconds until connected, or until connecting failed; null if it was not tried */
   connect_ms: new NullableColumn(new Uint64Column("UInt64")),
+  /** whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it */
+  assumed: new Uint8Column(),
 });
 
 /** The columns of `session_events`. */
@@ -163,6 +165,8 @@ export const eventFields = () => ({
   error_code: new DictionaryColumn(true),
   /** milliseconds until connected, or until connecting failed; null if it was not tried */
   connect_ms: new NullableColumn(new Uint64Column("UInt64")),
+  /** whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it */
+  assumed: new Uint8Column(),
 });
 
 /** Sets all columns of a row of `session_events`. */
@@ -211,6 +215,7 @@ export function setEvent(c: ReturnType<typeof eventFields>, row: number, event: 
   c.close_reason.set(row, event.closeReason + 1);
   setText(c.error_code, row, text, event.errorCodeStart, event.errorCodeLength);
   setNumber(c.connect_ms, row, event.connectMs);
+  c.assumed.set(row, event.assumed);
 }
 
 /** A field that must not change within a session, or only from null to a value. */

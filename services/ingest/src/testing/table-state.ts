@@ -37,6 +37,7 @@ const sessionRow = z.object({
   close_reason: z.string().nullable(),
   error_code: z.string().nullable(),
   connect_ms: int64.nullable(),
+  assumed: z.int().transform((value) => value === 1),
   updated_at: isoTime,
   ended_at: isoTime.nullable(),
   duration_ms: int64.nullable(),

@@ -21,7 +21,7 @@ interface DeltaParts extends StartedParts {
 }
 
 interface ClosedParts extends DeltaParts {
-  readonly closing: Pick<SessionClosed, 'ended_at' | 'duration_ms' | 'status' | 'close_reason' | 'error_code' | 'connect_ms'>;
+  readonly closing: Pick<SessionClosed, 'ended_at' | 'duration_ms' | 'status' | 'close_reason' | 'error_code' | 'connect_ms' | 'assumed'>;
 }
 
 /** Written out, because spreading objects into one of so many fields costs ten times as much. */
@@ -126,5 +126,6 @@ export function closedEvent({ moment, origin, header, totals, interval, closing 
     close_reason: closing.close_reason,
     error_code: closing.error_code,
     connect_ms: closing.connect_ms,
+    assumed: closing.assumed,
   };
 }

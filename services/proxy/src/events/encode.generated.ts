@@ -33,6 +33,6 @@ export function encodeEvent(event: SessionEvent): string {
     case 'TrafficDelta':
       return `${common}${intervalOf(event)}}`;
     case 'SessionClosed':
-      return `${common}${intervalOf(event)},"ended_at":"${event.ended_at}","duration_ms":${event.duration_ms},"status":"${event.status}","close_reason":"${event.close_reason}","error_code":${quotedOrNull(event.error_code)},"connect_ms":${event.connect_ms}}`;
+      return `${common}${intervalOf(event)},"ended_at":"${event.ended_at}","duration_ms":${event.duration_ms},"status":"${event.status}","close_reason":"${event.close_reason}","error_code":${quotedOrNull(event.error_code)},"connect_ms":${event.connect_ms},"assumed":${event.assumed}}`;
   }
 }

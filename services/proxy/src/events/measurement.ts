@@ -83,5 +83,6 @@ export function assumedEnd(
     close_reason: 'proxy_crashed',
     error_code: null,
     connect_ms: measurement?.connect_ms ?? null,
+    assumed: true,
   };
 }

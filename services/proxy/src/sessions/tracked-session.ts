@@ -196,6 +196,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
             ? null
             : errorCode.slice(0, EVENT_LIMITS.error_code_chars),
         connect_ms: this.connectMs,
+        assumed: false,
       },
     });
     this.#markReported(endMs);

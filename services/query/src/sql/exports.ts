@@ -60,6 +60,7 @@ function fieldSql(name: SessionField, { mask, format }: ExportStyle): string {
       return plain;
     case 'integer':
     case 'time':
+    case 'flag':
     case 'counters':
       return name;
   }

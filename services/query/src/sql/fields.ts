@@ -23,6 +23,7 @@ function columnOf(name: SessionField): z.ZodType {
       return wireTime;
     case 'address':
       return address;
+    case 'flag':
     case 'counters':
       throw new Error(`${name} is no column of a session`);
   }

@@ -265,7 +265,7 @@ export function sessionEventsQuery(page: {
 }): Query<typeof eventRow> {
   return {
     name: 'session_events',
-    // The copy that came first says when the event came; FINAL would keep any of the copies.
+    // An assumed end gives way to an event of the same seq. The copy that came first says when it came; FINAL would keep any of the copies.
     sql: `SELECT seq, type, occurred_at, bytes_sent, bytes_received, packets_sent, packets_received,
         interval_start, interval_end, delta_bytes_sent, delta_bytes_received,
         delta_packets_sent, delta_packets_received, ${TIMELINE_FIELDS.join(', ')},
@@ -276,7 +276,7 @@ export function sessionEventsQuery(page: {
         SELECT * FROM session_events
         WHERE started_at = ${timeSql('started')} AND session_id = {session_id:UUID}
           AND seq > {after_seq:Int64}
-        ORDER BY seq, ingested_at
+        ORDER BY seq, assumed, ingested_at
         LIMIT 1 BY seq
       )
       ORDER BY seq

@@ -3,6 +3,36 @@ import type { Column } from './column.js';
 
 const TWO_32 = 4_294_967_296;
 
+/** UInt8. */
+export class Uint8Column implements Column {
+  readonly type = 'UInt8';
+  #values = new Uint8Array(FIRST_ROWS);
+
+  grow(rows: number): void {
+    this.#values = grown(this.#values, rows);
+  }
+
+  set(row: number, value: number): void {
+    this.#values[row] = value;
+  }
+
+  clear(row: number): void {
+    this.#values[row] = 0;
+  }
+
+  gather(from: Uint8Column, rows: Uint32Array, count: number): void {
+    for (let i = 0; i < count; i += 1) this.#values[i] = from.#values[rows[i] as number] as number;
+  }
+
+  pieces(from: number, to: number): Uint8Array[] {
+    return [this.#values.subarray(from, to)];
+  }
+
+  size(rows: number): number {
+    return rows;
+  }
+}
+
 /** UInt16. */
 export class Uint16Column implements Column {
   readonly type = 'UInt16';
