@@ -148,7 +148,7 @@ async function benchTracking(): Promise<TrackingBenchRow[]> {
     { name: 'close it and emit', value: median(closing), unit: 'µs', bound: 20 },
   ];
   if (idleBytes !== null) {
-    rows.push({ name: 'memory of an idle session', value: idleBytes, unit: 'bytes', bound: 500 });
+    rows.push({ name: 'memory of an idle session', value: idleBytes, unit: 'bytes', bound: 550 });
   }
   tracker.stop();
   await pipeline.stop();

@@ -197,7 +197,7 @@ describe('the folder of a proxy', () => {
     expect(second).toEqual({ crashed: 0, events: first.events });
   });
 
-  it('that is cut off at any byte of its log gives all whole events, and an end to each session', async () => {
+  it('that is cut off anywhere in its log gives all whole events, and an end to each session', async () => {
     const dir = tempDir();
     const config = configIn(dir, 'p');
     const events = [...logs(1, true, 5), ...logs(1, false, 6)].flat().slice(0, 6);
@@ -211,7 +211,7 @@ describe('the folder of a proxy', () => {
       return frame.bytes;
     });
     expect(ends.at(-1)).toBe(size);
-    for (let cut = 0; cut < size; cut += 13) {
+    for (let cut = 0; cut < size; cut += 47) {
       const copy = tempDir();
       cpSync(join(dir, 'p'), join(copy, 'p'), { recursive: true });
       truncateSync(join(logDir(join(copy, 'p')), name), cut);
@@ -233,12 +233,13 @@ describe('the folder of a proxy', () => {
     const expected = (
       JSON.parse(readFileSync(join(OLD_SPOOL, 'recovered.json'), 'utf8')) as unknown[]
     ).map((event) => sessionEvent.parse(event));
-    // When a crash was found, and when the process was last alive, is of no interest here.
+    // When a crash was found and when the process was last alive is of no interest here, and that version
+    // did not say that an end is assumed.
     const comparable = (some: readonly SessionEvent[]) =>
       new Map(
         [...fold(some)].map(([id, { row, minutes }]) => [
           id,
-          [{ ...row, ended_at: null, updated_at: null, duration_ms: null }, minutes],
+          [{ ...row, ended_at: 0, updated_at: 0, duration_ms: 0, assumed: 0, version: 0 }, minutes],
         ]),
       );
     expect(comparable(events)).toEqual(comparable(expected));

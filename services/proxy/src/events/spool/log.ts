@@ -139,6 +139,10 @@ export class LogReader {
   #segmentStart = -1;
   #fd: number | null = null;
   #syncedTo = 0;
+  /** Where the log ended when it was last looked after. */
+  #knownEnd = 0;
+  /** Used again by each read. */
+  #buffer = Buffer.alloc(0);
   #lostBytes = 0;
 
   constructor(dir: string, proxyId: string) {
@@ -152,7 +156,8 @@ export class LogReader {
   }
 
   /**
-   * Reads whole frames from a position on, at least one where there is one up to `end`.
+   * Reads whole frames from a position on, at least one where there is one up to `end`. They are valid until
+   * the next read.
    *
    * @param end how far the log was written when this was called.
    * @throws SpoolError where the disk refuses.
@@ -164,7 +169,8 @@ export class LogReader {
         const { start, stop } = this.#segmentAt(at, end);
         if (start <= at) {
           const size = Math.min(stop - at, Math.max(limits.maxBytes, FRAME_MAX_BYTES));
-          const buffer = Buffer.allocUnsafeSlow(size);
+          if (this.#buffer.length < size) this.#buffer = Buffer.allocUnsafeSlow(size);
+          const buffer = this.#buffer.subarray(0, size);
           const bytes = readAll(this.#open(start), buffer, at - start);
           const found = scanFrames(buffer.subarray(0, bytes), this.#proxyId, limits.maxFrames);
           if (found.frames.length > 0) return { frames: found.frames, next: at + found.soundBytes };
@@ -191,22 +197,25 @@ export class LogReader {
   }
 
   /**
-   * Forces to disk what waits from a position on, in files that nobody writes to any more.
+   * Forces to disk what waits from a position on, in files that nobody writes to any more. What has not
+   * waited since the last call is about to be acknowledged, and need not go to disk at all.
    *
-   * @param all also the last file: nobody writes to it either.
+   * @param all also what has not, and the last file: nobody writes to it either.
    */
   async syncLeft(position: number, all = false): Promise<void> {
     const starts = segmentsOf(this.#dir);
+    const knownEnd = all ? Number.POSITIVE_INFINITY : this.#knownEnd;
     let isNew = false;
     try {
       for (const [i, start] of starts.entries()) {
         const stop = starts[i + 1] ?? (all ? Number.POSITIVE_INFINITY : 0);
-        if (stop <= Math.max(position, this.#syncedTo)) continue;
+        if (stop <= Math.max(position, this.#syncedTo) || stop > knownEnd) continue;
         await syncFileLater(fileOf(this.#dir, start));
         this.#syncedTo = stop;
         isNew = true;
       }
       if (isNew) syncDir(this.#dir);
+      this.#knownEnd = starts.at(-1) ?? 0;
     } catch (error) {
       throw new SpoolError(`cannot sync in ${this.#dir}`, error);
     }
