@@ -1,6 +1,7 @@
 export * from './config/config.js';
 export * from './config/values.js';
 export * from './errors.js';
+export * from './lifecycle/ownership.js';
 export * from './lifecycle/program.js';
 export * from './lifecycle/service.js';
 export * from './log/logger.js';

@@ -1,8 +1,7 @@
-import { execFile } from 'node:child_process';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { releaseOwnership, takeOwnership } from '@sockscope/runtime';
 import { z } from 'zod';
 import { LocalError } from '../errors.js';
 
@@ -10,7 +9,7 @@ import { LocalError } from '../errors.js';
 const LEFTOVER_TIMEOUT_MS = 25_000;
 const POLL_INTERVAL_MS = 100;
 
-const lockContent = z.object({ pid: z.int().positive(), children: z.array(z.int().positive()) });
+const runContent = z.object({ pid: z.int().positive(), children: z.array(z.int().positive()) });
 
 export interface DataDirLock {
   /** Writes down which processes belong to this run, for the one after it. */
@@ -26,69 +25,45 @@ export interface DataDirLock {
  * @throws {LocalError} ALREADY_RUNNING
  */
 export async function lockDataDir(dataDir: string, onWait: () => void): Promise<DataDirLock> {
+  const owner = join(dataDir, 'owner');
   const file = join(dataDir, 'running.json');
   await mkdir(dataDir, { recursive: true });
-  for (;;) {
-    if (await tryLock(file)) break;
-    const owner = await readLock(file);
-    if (owner !== null && (await isSupervisor(owner.pid))) {
-      throw new LocalError(
-        'ALREADY_RUNNING',
-        `Another copy runs on ${dataDir} already (pid ${String(owner.pid)}). Stop it, or give this one a folder and ports of its own: LOCAL_DATA_DIR and the ports that README.md lists.`,
-      );
-    }
-    if (owner !== null) await waitForEnd(owner.children, onWait);
-    await rm(file, { force: true });
+  const before = await readRun(file);
+  if (!takeOwnership(owner)) {
+    throw new LocalError(
+      'ALREADY_RUNNING',
+      `Another copy runs on ${dataDir} already${before === null ? '' : ` (pid ${String(before.pid)})`}. Stop it, or give this one a folder and ports of its own: LOCAL_DATA_DIR and the ports that README.md lists.`,
+    );
   }
+  if (before !== null) await waitForEnd(before.children, onWait);
   // One after the other, and renamed into place: a reader never sees half of it.
   let last = Promise.resolve();
   function inTurn(work: () => Promise<void>): Promise<void> {
     last = last.catch(() => undefined).then(work);
     return last;
   }
-  return {
+  const lock: DataDirLock = {
     recordChildren: (children) =>
       inTurn(async () => {
         const next = `${file}.next`;
         await writeFile(next, JSON.stringify({ pid: process.pid, children: [...children] }));
         await rename(next, file);
       }),
-    release: () => inTurn(() => rm(file, { force: true })),
+    release: () =>
+      inTurn(async () => {
+        await rm(file, { force: true });
+        releaseOwnership(owner);
+      }),
   };
+  await lock.recordChildren([]);
+  return lock;
 }
 
-/** Written beside and linked into place, so that a lock is never seen without its content. */
-async function tryLock(file: string): Promise<boolean> {
-  const mine = `${file}.${String(process.pid)}`;
+async function readRun(file: string): Promise<z.infer<typeof runContent> | null> {
   try {
-    await writeFile(mine, JSON.stringify({ pid: process.pid, children: [] }));
-    await link(mine, file);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
-    throw error;
-  } finally {
-    await rm(mine, { force: true });
-  }
-}
-
-async function readLock(file: string): Promise<z.infer<typeof lockContent> | null> {
-  try {
-    return lockContent.parse(JSON.parse(await readFile(file, 'utf8')));
+    return runContent.parse(JSON.parse(await readFile(file, 'utf8')));
   } catch {
     return null;
-  }
-}
-
-/** Looks at the command line too, because the number may belong to another process by now. */
-async function isSupervisor(pid: number): Promise<boolean> {
-  try {
-    const { stdout } = await promisify(execFile)('ps', ['-o', 'command=', '-p', String(pid)]);
-    return stdout.includes('main.js');
-  } catch (error) {
-    // ps ends with 1 where there is no such process; without ps, the number has to do.
-    const code: unknown = error instanceof Error && 'code' in error ? error.code : null;
-    return code === 'ENOENT' && isAlive(pid);
   }
 }
 

@@ -52,6 +52,7 @@ test('a disk without room is refused with what to do', async () => {
 
 test('a lock of a process that is gone is taken over', async () => {
   // Above the greatest pid that Linux gives out.
+  writeFileSync(join(dir, 'owner'), '99999999');
   writeFileSync(join(dir, 'running.json'), JSON.stringify({ pid: 99_999_999, children: [] }));
   const lock = await lockDataDir(dir, () => undefined);
   expect(readFileSync(join(dir, 'running.json'), 'utf8')).toContain(String(process.pid));

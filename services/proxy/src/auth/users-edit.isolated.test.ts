@@ -84,8 +84,11 @@ describe('editing the users file', () => {
     await expect(put('alice', 'x')).rejects.toThrow(/users\.yaml:1/);
     expect(await readFile(file, 'utf8')).toBe('users: 3\n');
     await rm(file);
-    await writeFile(`${file}.lock`, '');
+    await writeFile(`${file}.lock`, String(process.ppid));
     await expect(put('alice', 'x')).rejects.toThrow(/another command/);
+    // What a command that was killed left is in nobody's way.
+    await writeFile(`${file}.lock`, '99999999');
+    expect(await put('alice', 'x')).toBe('added');
   });
 
   it('replaces the file behind a link, and leaves the link', async () => {

@@ -3,7 +3,7 @@ import type { Stats } from 'node:fs';
 import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
-import { messageOf, SockscopeError } from '@sockscope/runtime';
+import { messageOf, releaseOwnership, SockscopeError, takeOwnership } from '@sockscope/runtime';
 import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq } from 'yaml';
 import type { Document } from 'yaml';
 import { refuseDeepNesting } from '../policy-file/document.js';
@@ -86,20 +86,15 @@ async function replace(file: string, text: string): Promise<void> {
 /** Two commands at once would lose one's change; the second is told to try again. */
 async function locked<T>(file: string, work: () => Promise<T>): Promise<T> {
   const lock = `${file}.lock`;
-  try {
-    await (await open(lock, 'wx', PRIVATE_MODE)).close();
-  } catch (error) {
-    if (!isErrno(error, 'EEXIST')) throw error;
-    throw new SockscopeError(
-      'users_file_locked',
-      `another command is changing ${file}; if none is, delete ${lock}`,
-      { retryable: true },
-    );
+  if (!takeOwnership(lock)) {
+    throw new SockscopeError('users_file_locked', `another command is changing ${file}`, {
+      retryable: true,
+    });
   }
   try {
     return await work();
   } finally {
-    await rm(lock, { force: true });
+    releaseOwnership(lock);
   }
 }
 

@@ -21,9 +21,8 @@ import { NO_PLACE } from '../sink.js';
 import { tempDir } from '../testing/temp-dir.js';
 import { publishDeadFolders } from './dead-folders.js';
 import type { DeadFolders } from './dead-folders.js';
-import { logDir, openFolder, recover } from './folder.js';
+import { lockFolder, logDir, openFolder, recover, releaseFolder } from './folder.js';
 import type { FolderConfig } from './folder.js';
-import { releaseFolder, takeFolder } from './lock.js';
 import { LogReader, LogWriter, segmentsOf } from './log.js';
 import { SessionTable } from './table.js';
 
@@ -295,7 +294,7 @@ describe('the folder of a dead proxy', () => {
       left = 3;
       turns.push(await publishDeadFolders(own, there));
       if (!existsSync(join(dir, 'large'))) break;
-      expect(takeFolder(join(dir, 'large'))).toBe(true);
+      expect(lockFolder(join(dir, 'large'))).toBe(true);
       releaseFolder(join(dir, 'large'));
     }
     expect(turns.length).toBeGreaterThan(2);

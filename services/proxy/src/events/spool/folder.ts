@@ -9,6 +9,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { releaseOwnership, takeOwnership } from '@sockscope/runtime';
 import { sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent, SessionStarted, TrafficDelta } from '@sockscope/schemas';
 import { FrameWriter } from '../frame.js';
@@ -16,7 +17,6 @@ import type { Frame } from '../frame.js';
 import { assumedEnd, measurementOf } from '../measurement.js';
 import type { Measurement } from '../measurement.js';
 import { isMissing, SpoolError, syncDir } from './files.js';
-import { takeFolder } from './lock.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
 import { hasOldFormat, readOldFormat, removeOldFormat } from './old-format.js';
 import { readTable, TableFile } from './table-file.js';
@@ -43,6 +43,7 @@ export interface Recovered {
 }
 
 const LOG_DIR = 'log';
+const OWNER_FILE = 'owner';
 const LOCK_RETRY_MS = 200;
 const LOCK_ATTEMPTS = 15;
 const READ_LIMITS = { maxFrames: 10_000, maxBytes: 4 * 1024 ** 2 };
@@ -208,11 +209,19 @@ async function lockPatiently(dir: string): Promise<void> {
   }
 }
 
+function ownerFile(dir: string): string {
+  return join(dir, OWNER_FILE);
+}
+
+export function releaseFolder(dir: string): void {
+  releaseOwnership(ownerFile(dir));
+}
+
 /** Whether this process has the folder now. */
 export function lockFolder(dir: string): boolean {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    return takeFolder(dir);
+    return takeOwnership(ownerFile(dir));
   } catch (error) {
     // Somebody else is just removing it.
     if (isMissing(error)) return false;

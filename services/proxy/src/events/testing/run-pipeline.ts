@@ -17,7 +17,7 @@ import type { Frame } from '../frame.js';
 import type { StartBackend, ToBackend } from '../messages.js';
 import { createEventPipeline } from '../pipeline.js';
 import type { EventPipeline } from '../pipeline.js';
-import { releaseFolder } from '../spool/lock.js';
+import { releaseFolder } from '../spool/folder.js';
 
 /** A Kafka that can be away, slow to answer or picky, with what it acknowledged. */
 export function fakeKafka() {
@@ -90,7 +90,7 @@ export interface Running {
   readonly pipeline: EventPipeline;
   readonly registry: Registry;
   /** As kill -9 leaves it: nothing is said to anybody. */
-  kill(): void;
+  readonly kill: () => void;
 }
 
 export async function run(
@@ -121,7 +121,7 @@ export async function run(
   return {
     pipeline,
     registry,
-    kill() {
+    kill: () => {
       isDead = true;
       backend?.terminate();
       releaseFolder(join(dir, proxyId));

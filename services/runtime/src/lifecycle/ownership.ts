@@ -1,9 +1,7 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+/** A file that says which process owns something. A dead owner's is taken over. */
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
-const LOCK_FILE = 'owner';
-
-/** Who holds a folder: the start time tells a process from a later one with the same number. */
+/** Who the owner is: the start time tells a process from a later one with the same number. */
 function selfMark(): string {
   return `${process.pid} ${startTimeOf(process.pid) ?? ''}`.trim();
 }
@@ -42,14 +40,12 @@ function hasCode(error: unknown, code: string): boolean {
 let attempts = 0;
 
 /**
- * Takes a folder for this process. Processes of one machine (one PID namespace) see each other; a
- * folder that is shared between machines or containers is not protected.
+ * Makes this process the owner of what a file stands for. Processes of one machine (one PID namespace) see
+ * each other; what is shared between machines or containers is not protected.
  *
- * @returns false where a living process holds it, this one included.
+ * @returns false where a living process owns it, this one included.
  */
-export function takeFolder(dir: string): boolean {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const file = join(dir, LOCK_FILE);
+export function takeOwnership(file: string): boolean {
   attempts += 1;
   const own = `${file}.${process.pid}.${attempts}`;
   // Written first and linked then, so that nobody sees an owner's file without its owner.
@@ -89,8 +85,8 @@ function removeDead(file: string, grave: string): boolean {
   return isSame;
 }
 
-export function releaseFolder(dir: string): void {
-  rmSync(join(dir, LOCK_FILE), { force: true });
+export function releaseOwnership(file: string): void {
+  rmSync(file, { force: true });
 }
 
 function readMark(file: string): string | null {

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { releaseFolder, takeFolder } from './lock.js';
+import { releaseOwnership, takeOwnership } from './ownership.js';
 
 const dirs: string[] = [];
 afterEach(() => {
@@ -12,18 +12,18 @@ afterEach(() => {
 });
 
 function tempDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'sockscope-lock-'));
+  const dir = mkdtempSync(join(tmpdir(), 'sockscope-ownership-'));
   dirs.push(dir);
   return dir;
 }
 
-describe('the owner of a folder', () => {
+describe('the owner that a file names', () => {
   it('is one only, until it lets go', () => {
     const dir = tempDir();
-    expect(takeFolder(dir)).toBe(true);
-    expect(takeFolder(dir)).toBe(false);
-    releaseFolder(dir);
-    expect(takeFolder(dir)).toBe(true);
+    expect(takeOwnership(join(dir, 'owner'))).toBe(true);
+    expect(takeOwnership(join(dir, 'owner'))).toBe(false);
+    releaseOwnership(join(dir, 'owner'));
+    expect(takeOwnership(join(dir, 'owner'))).toBe(true);
     expect(readdirSync(dir)).toEqual(['owner']);
   });
 
@@ -32,10 +32,10 @@ describe('the owner of a folder', () => {
     const other = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
     await once(other, 'spawn');
     writeFileSync(join(dir, 'owner'), String(other.pid));
-    expect(takeFolder(dir)).toBe(false);
+    expect(takeOwnership(join(dir, 'owner'))).toBe(false);
     other.kill('SIGKILL');
     await once(other, 'exit');
-    expect(takeFolder(dir)).toBe(true);
+    expect(takeOwnership(join(dir, 'owner'))).toBe(true);
   });
 
   // Elsewhere the system does not tell when a process began.
@@ -44,13 +44,13 @@ describe('the owner of a folder', () => {
     () => {
       const dir = tempDir();
       writeFileSync(join(dir, 'owner'), `${process.ppid} 1`);
-      expect(takeFolder(dir)).toBe(true);
+      expect(takeOwnership(join(dir, 'owner'))).toBe(true);
     },
   );
 
   it('with an unreadable mark is dead', () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'owner'), 'nobody knows');
-    expect(takeFolder(dir)).toBe(true);
+    expect(takeOwnership(join(dir, 'owner'))).toBe(true);
   });
 });
