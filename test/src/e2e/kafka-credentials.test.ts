@@ -296,7 +296,6 @@ describe('credentials for Kafka', () => {
       topic: 'planned',
       dlqTopic: 'planned.dlq',
       group: 'planned-group',
-      clientId: 'sockscope',
       partitions: 2,
       replicationFactor: null,
       dlqPartitions: 1,

@@ -63,7 +63,6 @@ function planFor(config: Config): Plan {
     dlqPartitions: dlq.partitions,
     dlqReplicationFactor: replicationOf(dlq.replication || topics.replication),
     group: consumer.group_id,
-    clientId: kafka.client_id,
     partitions: topics.partitions,
     replicationFactor: replicationOf(topics.replication),
     retentionMs: topics.retention_ms === 0 ? null : topics.retention_ms,

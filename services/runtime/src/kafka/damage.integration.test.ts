@@ -173,6 +173,29 @@ describe('a record batch that cannot be read', () => {
   });
 });
 
+describe('reading a topic', () => {
+  it('joins no group and ends when the caller says so', async () => {
+    await send(0, ['a0']);
+    await send(0, ['a1']);
+    const abort = new AbortController();
+    const read: string[] = [];
+    const onBatch = (batch: ConsumedBatch) => {
+      read.push(...valuesOf(batch));
+      abort.abort();
+    };
+    const config = { kafka, topic: kafka.topic };
+    await expect(
+      readTopic(config, { onBatch, signal: abort.signal }, { logger }),
+    ).rejects.toMatchObject({ code: 'kafka_aborted' });
+    expect(read).toEqual(['a0']);
+    const raw = client.admin();
+    await raw.connect();
+    const { groups } = await raw.listGroups();
+    await raw.disconnect();
+    expect(groups.filter(({ groupId }) => groupId.includes('reader'))).toEqual([]);
+  });
+});
+
 describe('a transaction that was aborted', () => {
   it('is passed over, and the end of its topic is reached though it is the last', async () => {
     const transactional = client.producer({

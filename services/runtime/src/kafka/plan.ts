@@ -15,8 +15,6 @@ export interface PlannedAcl {
   readonly user: string;
   readonly resource: 'topic' | 'group';
   readonly name: string;
-  /** Whether `name` is the beginning of names. */
-  readonly isPrefix: boolean;
   /** Describe is part of each of them. */
   readonly operations: readonly ('Read' | 'Write' | 'Delete')[];
 }
@@ -30,7 +28,6 @@ export interface PlanInput {
   readonly topic: string;
   readonly dlqTopic: string;
   readonly group: string;
-  readonly clientId: string;
   readonly partitions: number;
   readonly replicationFactor: number | null;
   readonly dlqPartitions: number;
@@ -46,9 +43,6 @@ export const PLAN_USERS = {
   commands: 'sockscope-commands',
 } as const;
 
-/** Readers of commands join groups with names of their own below this prefix. */
-export const readerGroupPrefix = (clientId: string): string => `${clientId}-reader-`;
-
 export function planOf(input: PlanInput): Plan {
   const { topic, dlqTopic, replicationFactor } = input;
   const settings: Record<string, string> =
@@ -58,7 +52,7 @@ export function planOf(input: PlanInput): Plan {
     resource: PlannedAcl['resource'],
     name: string,
     ...operations: PlannedAcl['operations']
-  ): PlannedAcl => ({ user: PLAN_USERS[user], resource, name, isPrefix: false, operations });
+  ): PlannedAcl => ({ user: PLAN_USERS[user], resource, name, operations });
   return {
     topics: [
       { name: topic, partitions: input.partitions, replicationFactor, settings },
@@ -75,13 +69,9 @@ export function planOf(input: PlanInput): Plan {
       acl('ingest', 'topic', topic, 'Read'),
       acl('ingest', 'group', input.group, 'Read'),
       acl('ingest', 'topic', dlqTopic, 'Write'),
-      // dlq list and show, verify, rebuild; replay writes, and deletes with --purge.
+      // dlq list and show, verify, rebuild; replay writes, and deletes with --purge. No group is joined.
       acl('commands', 'topic', topic, 'Read', 'Write'),
       acl('commands', 'topic', dlqTopic, 'Read', 'Delete'),
-      {
-        ...acl('commands', 'group', readerGroupPrefix(input.clientId), 'Read', 'Delete'),
-        isPrefix: true,
-      },
     ],
   };
 }
@@ -107,7 +97,6 @@ function aclCommand(acl: PlannedAcl, brokers: readonly string[]): string {
     `--allow-principal User:${acl.user}`,
     ...acl.operations.map((operation) => `--operation ${operation}`),
     `--${acl.resource} ${acl.name}`,
-    ...(acl.isPrefix ? ['--resource-pattern-type prefixed'] : []),
   ].join(' ');
 }
 
@@ -138,8 +127,8 @@ export function planAsStrimzi(plan: Plan, cluster: string): object[] {
           type: 'simple',
           acls: plan.acls
             .filter((acl) => acl.user === user)
-            .map(({ resource, name, isPrefix, operations }) => ({
-              resource: { type: resource, name, patternType: isPrefix ? 'prefix' : 'literal' },
+            .map(({ resource, name, operations }) => ({
+              resource: { type: resource, name, patternType: 'literal' },
               operations,
             })),
         },
@@ -152,12 +141,12 @@ export function planAsStrimzi(plan: Plan, cluster: string): object[] {
 export function withGrant(
   error: unknown,
   config: Pick<KafkaConfig, 'brokers' | 'sasl_username'>,
-  wanted: Omit<PlannedAcl, 'user' | 'isPrefix'>,
+  wanted: Omit<PlannedAcl, 'user'>,
 ): KafkaError {
   const known = kafkaErrorOf(error, `${wanted.resource} ${wanted.name}`);
   if (!/^(?:TOPIC|GROUP)_AUTHORIZATION_FAILED$/.test(known.type ?? '')) return known;
   const user = config.sasl_username === '' ? '<this service>' : config.sasl_username;
-  const command = aclCommand({ ...wanted, user, isPrefix: false }, config.brokers);
+  const command = aclCommand({ ...wanted, user }, config.brokers);
   return new KafkaError(known.code, `${known.message}. Grant it with: ${command}`, {
     retryable: known.retryable,
     type: known.type,

@@ -9,7 +9,7 @@
 export type VersionRange = readonly [min: number, max: number];
 
 /** What a client is made for. */
-export type ClientUse = 'produce' | 'consume' | 'admin';
+export type ClientUse = 'produce' | 'consume' | 'read' | 'admin';
 
 interface ApiNeed {
   readonly api: string;
@@ -21,9 +21,9 @@ interface ApiNeed {
 
 export const API_NEEDS: readonly ApiNeed[] = [
   { api: 'Produce', key: 0, versions: [7, 7], uses: ['produce'] },
-  { api: 'Fetch', key: 1, versions: [11, 11], uses: ['consume'] },
+  { api: 'Fetch', key: 1, versions: [11, 11], uses: ['consume', 'read'] },
   { api: 'ListOffsets', key: 2, versions: [0, 3], uses: ['consume', 'admin'] },
-  { api: 'Metadata', key: 3, versions: [0, 6], uses: ['produce', 'consume', 'admin'] },
+  { api: 'Metadata', key: 3, versions: [0, 6], uses: ['produce', 'consume', 'read', 'admin'] },
   { api: 'OffsetCommit', key: 8, versions: [0, 5], uses: ['consume'] },
   { api: 'OffsetFetch', key: 9, versions: [1, 4], uses: ['consume'] },
   { api: 'FindCoordinator', key: 10, versions: [0, 2], uses: ['consume'] },

@@ -1,19 +1,21 @@
-import { randomUUID } from 'node:crypto';
 import type { Logger } from '../log/logger.js';
 import { createKafkaAdmin } from './admin.js';
 import type { KafkaConfig } from './config.js';
 import { consumerConfig } from './consumer-config.js';
+import { BatchTooLargeError } from './codecs.js';
+import { createPartitionFetcher, throwIfAborted } from './direct.js';
+import type { Fetched } from './direct.js';
 import { KafkaError } from './errors.js';
-import { createGroupConsumer } from './group-consumer.js';
 import type { ConsumedBatch, UnreadableBatch } from './group-consumer.js';
-import { readerGroupPrefix } from './plan.js';
+import { openBatch } from './record-batch.js';
+import type { RecordBatch, RecordCursor } from './record-batch.js';
 
 /** `stop`: nothing more of this partition, which then counts as read. */
 export type ReadFurther = 'stop' | void;
 
 export interface TopicReading {
   /**
-   * Each batch in turn, in the order of its partition; the next one comes when this has resolved.
+   * Each batch in turn, one partition after the other; the next one comes when this has resolved.
    * Records of the last batch may lie beyond the end that the topic had when the reading began.
    */
   onBatch(batch: ConsumedBatch): ReadFurther | Promise<ReadFurther>;
@@ -25,155 +27,136 @@ export interface TopicReading {
 }
 
 /**
- * A topic of which nothing has come for so long is not going to be read. The time that `onBatch` takes
- * does not count: nothing can come meanwhile, and a slow insert is no fault of Kafka's.
+ * A partition of which nothing has come for so long is not going to be read. The time that `onBatch`
+ * takes does not count: nothing can come meanwhile, and a slow insert is no fault of Kafka's.
  */
 const STALL_MS = 60_000;
-/** A partition that is not read further is held, and held again after this time. */
-const HELD_MS = 5_000;
 
 /**
- * Reads a topic from its oldest records to the end that it has now, for commands and checks. It joins
- * as the only member of a group of its own, which is deleted afterwards.
+ * Reads a topic from its oldest records to the end that it has now, for commands and checks. It fetches
+ * by offset, without a group: Read on the topic is all that it needs.
  *
  * @returns the end of each partition.
  * @throws KafkaError; `kafka_aborted` when the signal fired. Whatever `onBatch` throws.
  */
 export async function readTopic(
-  config: { readonly kafka: KafkaConfig; readonly topic: string },
+  config: {
+    readonly kafka: KafkaConfig;
+    readonly topic: string;
+    /** In place of a minute. */
+    readonly stall_ms?: number;
+  },
   reading: TopicReading,
   deps: { readonly logger: Logger },
 ): Promise<ReadonlyMap<number, number>> {
-  const { topic } = config;
-  const kafka = { ...config.kafka, topic };
-  const groupId = `${readerGroupPrefix(config.kafka.client_id)}${randomUUID()}`;
-  const admin = createKafkaAdmin(config.kafka, { ...deps, role: 'reader' });
+  const { kafka, topic } = config;
+  const stallMs = config.stall_ms ?? STALL_MS;
+  const role = 'reader';
+  const admin = createKafkaAdmin(kafka, { ...deps, role });
+  const fetcher = createPartitionFetcher({ kafka, topic, patience_ms: stallMs }, { ...deps, role });
+  const maxBytes = consumerConfig.parse({}).batch_max_bytes;
+  let done = 0;
+
+  /** Waits until something of the partition comes. Null when its oldest records are gone meanwhile. */
+  async function next(partition: number, offset: number): Promise<Fetched | null> {
+    for (const endMs = Date.now() + stallMs; Date.now() <= endMs;) {
+      try {
+        const fetched = await fetcher.fetchFrom(partition, offset, reading.signal);
+        if (fetched.batches.length > 0) return fetched;
+      } catch (error) {
+        if (error instanceof KafkaError && error.type === 'OFFSET_OUT_OF_RANGE') return null;
+        throw error;
+      }
+    }
+    throw new KafkaError('kafka_timeout', `nothing came from ${topic} for ${stallMs} ms`, {
+      retryable: true,
+    });
+  }
+
+  /** Where the partition begins now, after retention has deleted what was to be read next. */
+  async function beginning(partition: number, offset: number): Promise<number> {
+    const partitions = await admin.describeTopic(topic);
+    const earliest = Number(partitions?.find((p) => p.partition === partition)?.earliestOffset);
+    if (earliest > offset) return earliest;
+    throw new KafkaError('kafka_rejected', `${topic} was made again while it was read`, {
+      retryable: true,
+    });
+  }
+
+  async function readPartition(
+    partition: number,
+    { start, end }: { readonly start: number; readonly end: number },
+    total: number,
+  ): Promise<void> {
+    const before = done;
+    let position = start;
+    while (position < end) {
+      const fetched = await next(partition, position);
+      if (fetched === null) {
+        position = await beginning(partition, position);
+        continue;
+      }
+      for (const batch of fetched.batches) {
+        throwIfAborted(reading.signal);
+        if (position >= end) break;
+        const isBehind = batch.damage === null && batch.lastOffset < position;
+        if (isBehind) continue;
+        const to = Math.max(position, batch.lastOffset) + 1;
+        const { highWatermark } = fetched;
+        const further = await hand(batch, { partition, from: position, to, highWatermark });
+        position = further === 'stop' ? end : to;
+        done = before + Math.min(end, position) - start;
+        reading.onProgress?.(done, total);
+      }
+    }
+  }
+
+  async function hand(
+    batch: RecordBatch,
+    place: Pick<ConsumedBatch, 'partition' | 'from' | 'to' | 'highWatermark'>,
+  ): Promise<ReadFurther> {
+    const stretch = {
+      ...place,
+      epoch: 0,
+      anchor: { baseOffset: batch.baseOffset, crc: batch.crc },
+    };
+    let records: RecordCursor;
+    try {
+      records = await openBatch(batch, place.from, maxBytes);
+    } catch (error) {
+      if (!(error instanceof KafkaError)) throw error;
+      if (reading.onUnreadable === undefined) {
+        throw new KafkaError(
+          'kafka_rejected',
+          `partition ${place.partition} of ${topic} cannot be read at offset ${place.from}: ${error.message}`,
+          { retryable: false, cause: error },
+        );
+      }
+      return reading.onUnreadable({
+        ...stretch,
+        kind: error instanceof BatchTooLargeError ? 'too_large' : 'damaged',
+        reason: error.message,
+        bytes: batch.payload,
+        timestampMs: batch.maxTimestampMs,
+      });
+    }
+    return reading.onBatch({ ...stretch, records });
+  }
+
   try {
     const partitions = await admin.describeTopic(topic);
     if (partitions === null) {
       throw new KafkaError('kafka_rejected', `there is no topic ${topic}`, { retryable: false });
     }
-    const ends = new Map(partitions.map((p) => [p.partition, Number(p.endOffset)]));
-    const positions = new Map(partitions.map((p) => [p.partition, Number(p.earliestOffset)]));
-    const start = sum(positions);
-    const total = sum(ends) - start;
-    const isDone = () => [...ends].every(([p, end]) => (positions.get(p) ?? 0) >= end);
-    if (!isDone()) {
-      await consume(kafka, groupId, deps.logger, reading, (batch) => {
-        const end = ends.get(batch.partition);
-        if (end !== undefined) positions.set(batch.partition, Math.min(end, batch.to));
-        reading.onProgress?.(sum(positions) - start, total);
-        return isDone();
-      });
-      await admin.deleteGroup(groupId).catch((error: unknown) => {
-        deps.logger.debug({ err: error, group: groupId }, 'group of a reader not deleted');
-      });
-    }
-    return ends;
+    const ranges = partitions.map(({ partition, earliestOffset, endOffset }) => ({
+      partition,
+      start: Number(earliestOffset),
+      end: Number(endOffset),
+    }));
+    const total = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+    for (const range of ranges) await readPartition(range.partition, range, total);
+    return new Map(ranges.map(({ partition, end }) => [partition, end]));
   } finally {
-    await admin.stop();
+    await Promise.all([admin.stop(), fetcher.stop()]);
   }
-}
-
-type Progress = Pick<ConsumedBatch, 'partition' | 'to'>;
-
-/** Hands over batches until `passed` says that it was the last one. */
-async function consume(
-  kafka: KafkaConfig,
-  groupId: string,
-  logger: Logger,
-  reading: TopicReading,
-  passed: (progress: Progress) => boolean,
-): Promise<void> {
-  let busy: Promise<void> | null = null;
-  let isOver = false;
-  let stall: NodeJS.Timeout | undefined;
-  let settle: (error: unknown) => void = () => undefined;
-  const finished = new Promise<void>((resolve, reject) => {
-    settle = (error) => {
-      isOver = true;
-      clearTimeout(stall);
-      if (error === null) resolve();
-      else reject(error instanceof Error ? error : new Error('reading failed', { cause: error }));
-    };
-  });
-  const stopped = new Set<number>();
-  const holdAt = ({ from }: { readonly from: number }) => ({ offset: from, retryMs: HELD_MS });
-  const go = (batch: Progress, further: ReadFurther) => {
-    if (further === 'stop') stopped.add(batch.partition);
-    const to = further === 'stop' ? Number.POSITIVE_INFINITY : batch.to;
-    if (passed({ partition: batch.partition, to })) settle(null);
-  };
-  const watch = () => {
-    clearTimeout(stall);
-    stall = setTimeout(() => {
-      settle(
-        new KafkaError('kafka_timeout', `nothing came from ${kafka.topic} for ${STALL_MS} ms`, {
-          retryable: true,
-        }),
-      );
-    }, STALL_MS);
-  };
-  const onAbort = () => {
-    settle(new KafkaError('kafka_aborted', 'reading: ended by the caller', { retryable: true }));
-  };
-  reading.signal?.addEventListener('abort', onAbort, { once: true });
-  if (reading.signal?.aborted === true) onAbort();
-
-  const consumer = createGroupConsumer(
-    { kafka, consumer: { ...consumerConfig.parse({}), group_id: groupId } },
-    {
-      logger,
-      sink: {
-        full: () => busy,
-        accept(batch) {
-          if (isOver || stopped.has(batch.partition)) return holdAt(batch);
-          clearTimeout(stall);
-          busy = (async () => {
-            try {
-              go(batch, await reading.onBatch(batch));
-            } catch (error) {
-              settle(error);
-            } finally {
-              busy = null;
-              if (!isOver) watch();
-            }
-          })();
-          return null;
-        },
-        unreadable(batch) {
-          if (isOver || stopped.has(batch.partition)) return holdAt(batch);
-          const { partition, from, reason } = batch;
-          if (reading.onUnreadable === undefined) {
-            settle(
-              new KafkaError(
-                'kafka_rejected',
-                `partition ${partition} of ${kafka.topic} cannot be read at offset ${from}: ${reason}`,
-                { retryable: false },
-              ),
-            );
-            return holdAt(batch);
-          }
-          go(batch, reading.onUnreadable(batch));
-          watch();
-          return stopped.has(partition) ? holdAt(batch) : null;
-        },
-      },
-    },
-  );
-  watch();
-  consumer.start();
-  try {
-    await finished;
-  } finally {
-    reading.signal?.removeEventListener('abort', onAbort);
-    clearTimeout(stall);
-    await consumer.stop();
-  }
-}
-
-function sum(offsets: ReadonlyMap<number, number>): number {
-  let total = 0;
-  for (const offset of offsets.values()) total += offset;
-  return total;
 }
