@@ -27,7 +27,8 @@ export interface Period {
 }
 
 const STEPS_MAX = 4;
-const DATE = String.raw`\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])`;
+const YEAR = String.raw`(?:19[7-9]\d|20\d\d|210[0-5])`;
+const DATE = String.raw`${YEAR}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])`;
 const CLOCK = String.raw`(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?`;
 // In a URL `+` stands for a space; nobody means a space there.
 const OFFSET = String.raw`(?:[Zz]|[+\- ](?:[01]\d|2[0-3]):[0-5]\d)`;
@@ -36,7 +37,7 @@ const INSTANT = new RegExp(`^(${DATE})[Tt ](${CLOCK})(${OFFSET})$`);
 const ONLY_DATE = new RegExp(`^${DATE}$`);
 const EPOCH = /^\d{1,13}$/;
 const NOW = new RegExp(`^now(?:${STEP}){0,${STEPS_MAX}}$`);
-const PERIOD = new RegExp(String.raw`^\d{4}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$`);
+const PERIOD = new RegExp(String.raw`^${YEAR}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$`);
 const ANY = new RegExp(
   `^(?:${DATE}[Tt ]${CLOCK}${OFFSET}|${DATE}|\\d{1,13}|now(?:${STEP}){0,${STEPS_MAX}})$`,
 );

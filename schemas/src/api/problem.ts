@@ -9,6 +9,7 @@ export const PROBLEM_CODES = [
   'not-found',
   'method-not-allowed',
   'not-acceptable',
+  'headers-too-large',
   'too-many-requests',
   'too-expensive',
   'overloaded',

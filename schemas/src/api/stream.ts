@@ -41,4 +41,16 @@ export const streamGap = z
   .object({ from: wireTime, to: wireTime })
   .meta({ id: 'StreamGap', examples: [streamGapExample] });
 
+/** One frame: the name of its event, and what its data is after it was parsed as JSON. */
+export const streamFrame = z
+  .union([
+    z.object({ event: z.enum(['started', 'changed', 'closed']), data: streamSession }),
+    z.object({ event: z.literal('counters'), data: streamCounters }),
+    z.object({ event: z.literal('gap'), data: streamGap }),
+  ])
+  .meta({
+    id: 'StreamFrame',
+    examples: [{ event: 'counters', data: streamCountersExample }],
+  });
+
 export { streamCountersExample, streamSessionExample };

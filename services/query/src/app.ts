@@ -6,6 +6,7 @@ import {
   serializerCompiler as validatingSerializer,
   validatorCompiler,
 } from 'fastify-type-provider-zod';
+import { v7 as uuidV7 } from 'uuid';
 import type { z } from 'zod';
 import type { Authenticator } from './auth/authenticator.js';
 import { mayDo } from './auth/principal.js';
@@ -14,7 +15,7 @@ import type { CoverageReader } from './coverage/coverage.js';
 import type { EvidenceSigner } from './evidence/signer.js';
 import type { ExportDeps } from './export/export.js';
 import type { Context } from './http/context.js';
-import { handleErrors, problemOf, sendProblem } from './http/errors.js';
+import { answerBrokenRequest, handleErrors, problemOf, sendProblem } from './http/errors.js';
 import { guard, isStillAllowed } from './http/guard.js';
 import type { GuardConfig } from './http/guard.js';
 import { measureRequests } from './http/metrics.js';
@@ -89,6 +90,9 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
     frameworkErrors: (error, request, reply) => {
       void sendProblem(request, reply, problemOf(error));
     },
+    // Unique across restarts and processes; a client's own would be believed.
+    genReqId: () => uuidV7(),
+    clientErrorHandler: answerBrokenRequest,
     bodyLimit: 1_024,
     requestTimeout: config.request_timeout_ms,
     keepAliveTimeout: 65_000,
@@ -101,6 +105,9 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(config.validate_answers ? validatingSerializer : plainSerializer);
   endConnectionsInOrder(app);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
   answerUpgrades(app);
   app.addHook('preClose', () => deps.exports.running.stop());
   handleErrors(app, deps.logger);

@@ -1,6 +1,9 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Logger } from '@sockscope/runtime';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
+import { v7 as uuidV7 } from 'uuid';
 import { invalidParameters, ProblemError, problemOfStore } from '../problems/problem.js';
 import { problemDocument, statusOf } from './problem-document.js';
 import type { ParameterError } from '../problems/problem.js';
@@ -58,6 +61,7 @@ export async function sendProblem(
   await reply
     .code(statusOf(problem.code))
     .header('cache-control', 'no-store')
+    .header('x-request-id', request.id)
     .type('application/problem+json; charset=utf-8')
     .serializer(JSON.stringify)
     .send(problemDocument(problem, request.id));
@@ -75,20 +79,45 @@ export function handleErrors(app: FastifyInstance, logger: Logger): void {
     }
     await sendProblem(request, reply, problem);
   });
-  app.setNotFoundHandler(async (request, reply) => {
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      reply.header('allow', 'GET, HEAD');
-      await sendProblem(
-        request,
-        reply,
-        new ProblemError('method-not-allowed', 'only GET and HEAD are allowed'),
-      );
-      return;
-    }
-    await sendProblem(
+  // Before a body is looked at: what is wrong is the method, not what came with it.
+  app.addHook('onRequest', async (request, reply) => {
+    if (!request.is404 || READ_METHODS.has(request.method)) return;
+    reply.header('allow', 'GET, HEAD');
+    throw new ProblemError('method-not-allowed', 'this can only be read, by GET or HEAD');
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
       request,
       reply,
       new ProblemError('not-found', 'no such route; /docs shows all of them'),
-    );
-  });
+    ),
+  );
+}
+
+const READ_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+
+/** What the parser of HTTP refuses has no request: the answer is written to the socket itself. */
+export function answerBrokenRequest(error: { readonly code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const problem =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? new ProblemError('headers-too-large', 'the address and the headers are too long')
+      : new ProblemError('invalid-parameters', 'the request is malformed');
+  const id = uuidV7();
+  const body = JSON.stringify(problemDocument(problem, id));
+  const status = statusOf(problem.code);
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+      'Content-Type: application/problem+json; charset=utf-8',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      `X-Request-Id: ${id}`,
+      'Connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  );
 }

@@ -70,8 +70,23 @@ interface Document {
   >;
 }
 
+/** With what the routes share in its place. */
 function documentOf(): Document {
-  return api.app.swagger() as unknown as Document;
+  const document = api.app.swagger();
+  const resolve = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(resolve);
+    if (typeof value !== 'object' || value === null) return value;
+    const { $ref } = value as { readonly $ref?: string };
+    const [, , kind, name] = $ref?.split('/') ?? [];
+    if (kind === 'parameters' || kind === 'responses') {
+      const { components } = document as {
+        readonly components?: Record<string, Record<string, unknown>>;
+      };
+      return components?.[kind]?.[name ?? ''];
+    }
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, resolve(each)]));
+  };
+  return resolve(document) as Document;
 }
 
 /** What somebody sends who means no good, or has no idea. */

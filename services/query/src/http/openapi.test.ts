@@ -1,6 +1,5 @@
-import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
 import { describe, expect, it } from 'vitest';
-import { createTestApp } from '../testing/app.js';
+import { openApiDocument } from '../testing/document.js';
 
 interface Schema {
   readonly $ref?: string;
@@ -25,20 +24,7 @@ interface Document {
 
 describe('the OpenAPI document', () => {
   it('has an example of what each route answers', async () => {
-    const clickhouse = createClickHouse(
-      clickhouseConfig.parse({
-        url: 'http://127.0.0.1:1',
-        user: 'default',
-        password: '',
-        database: 'sockscope',
-        timeout_ms: 1_000,
-        connections_max: 1,
-        ca_file: '',
-      }),
-    );
-    const api = await createTestApp(clickhouse, { now: Date.now });
-    await api.app.ready();
-    const document = api.app.swagger() as unknown as Document;
+    const document = (await openApiDocument()) as unknown as Document;
     const { schemas } = document.components;
     const resolved = ({ $ref, ...schema }: Schema): Schema =>
       $ref === undefined ? schema : (schemas[$ref.replace('#/components/schemas/', '')] ?? {});
@@ -54,7 +40,5 @@ describe('the OpenAPI document', () => {
     });
     expect(Object.keys(document.paths).length).toBeGreaterThanOrEqual(18);
     expect(lacking).toEqual([]);
-    await api.close();
-    await clickhouse.close();
   });
 });

@@ -33,7 +33,7 @@ export async function allowOrigins(
       'Last-Event-ID',
       'X-API-Key',
     ],
-    exposedHeaders: ['Content-Disposition', 'ETag', 'Retry-After'],
+    exposedHeaders: ['Content-Disposition', 'ETag', 'Retry-After', 'X-Request-Id'],
     maxAge: REMEMBERED_SECONDS,
     strictPreflight: false,
   });
@@ -41,7 +41,12 @@ export async function allowOrigins(
 
 /** Of what was set for an answer, what must be said by hand where the answer is taken over. */
 export function originHeadersOf(reply: FastifyReply): Record<string, string> {
-  const names = ['access-control-allow-origin', 'access-control-expose-headers', 'vary'];
+  const names = [
+    'access-control-allow-origin',
+    'access-control-expose-headers',
+    'vary',
+    'x-request-id',
+  ];
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = reply.getHeader(name);

@@ -10,6 +10,7 @@ const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly
     'not-found': { status: 404, title: 'There is no such thing' },
     'method-not-allowed': { status: 405, title: 'The API can only be read' },
     'not-acceptable': { status: 406, title: 'The answer cannot be had in that format' },
+    'headers-too-large': { status: 431, title: 'The address and headers are too long' },
     'too-many-requests': { status: 429, title: 'Too many requests' },
     'too-expensive': { status: 422, title: 'The question would read too much' },
     overloaded: { status: 503, title: 'Too many questions at once' },

@@ -1,6 +1,6 @@
-import { problem } from '@sockscope/schemas/api';
+import { EXPORT_TYPES, problem } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { mayDo } from '../auth/principal.js';
 import type { Scope } from '../auth/principal.js';
 import { presenterOf } from '../mask/presenter.js';
@@ -17,17 +17,29 @@ declare module 'fastify' {
   }
 }
 
-/** Problems that any question may end with. */
+const JSON_TYPE = 'application/json';
+
+const problemOf = (description: string) => ({
+  description,
+  content: { 'application/problem+json': { schema: problem } },
+});
+
+/** Problems that any route may end with. */
 export const PROBLEMS = {
-  400: problem.describe('unknown or wrong parameters'),
-  401: problem.describe('no valid key or token'),
-  403: problem.describe('the key or token does not allow this'),
-  404: problem.describe('there is no such thing'),
-  406: problem.describe('not in that format'),
-  422: problem.describe('the question would read too much'),
-  429: problem.describe('too many requests; see Retry-After'),
-  500: problem.describe('the service made a mistake'),
-  503: problem.describe('not now; see Retry-After'),
+  400: problemOf('unknown or wrong parameters'),
+  401: problemOf('no valid key or token'),
+  403: problemOf('the key or token does not allow this'),
+  429: problemOf('too many requests; see Retry-After'),
+  431: problemOf('the address and the headers are too long'),
+  500: problemOf('the service made a mistake'),
+  503: problemOf('not now; see Retry-After'),
+};
+
+/** Problems that not every route has. */
+const MORE_PROBLEMS = {
+  404: problemOf('there is no such thing'),
+  406: problemOf('not in that format'),
+  422: problemOf('the question would read too much'),
 };
 
 /** One GET route: what it takes, what it answers, and how. */
@@ -57,7 +69,7 @@ export interface Question<
   present(found: Found, presenter: Presenter, asked: Asked<Params, Query>): z.output<Answer>;
   /** Takes the request over, for another format than JSON. Returns false where it does not. */
   other?(asked: Asked<Params, Query>, context: Context): Promise<boolean>;
-  /** Formats beside JSON, by media type. */
+  /** What `other` sends, by media type; the formats of exports where nothing is said. */
   readonly otherTypes?: readonly string[];
 }
 
@@ -82,7 +94,7 @@ export function serve<
   deps: QuestionDeps,
   question: Question<Params, Query, Answer, Found>,
 ): void {
-  const { path, operationId, summary, tag, params, query, answer, weight, scope } = question;
+  const { path, operationId, summary, tag, params, query, weight, scope } = question;
   app.get(
     path,
     {
@@ -94,7 +106,7 @@ export function serve<
         tags: [tag],
         params,
         querystring: query,
-        response: { 200: answer, ...PROBLEMS },
+        response: responsesOf(question),
       },
     },
     async (request, reply) => {
@@ -114,9 +126,34 @@ export function serve<
   );
 }
 
+function responsesOf(question: {
+  readonly path: string;
+  readonly tag: string;
+  readonly answer: z.ZodType;
+  readonly other?: unknown;
+  readonly otherTypes?: readonly string[];
+}) {
+  const files =
+    question.other === undefined ? [] : (question.otherTypes ?? Object.values(EXPORT_TYPES));
+  return {
+    200: {
+      description: 'the answer',
+      content: {
+        [JSON_TYPE]: { schema: question.answer },
+        ...Object.fromEntries(files.map((type) => [type, { schema: z.string() }])),
+      },
+    },
+    ...PROBLEMS,
+    ...(question.path.includes(':') ? { 404: MORE_PROBLEMS[404] } : {}),
+    ...(question.other === undefined ? {} : { 406: MORE_PROBLEMS[406] }),
+    ...(question.tag === 'clash' ? {} : { 422: MORE_PROBLEMS[422] }),
+  };
+}
+
 /** By the serializer of the app, which validates in tests. */
 function serialized(reply: FastifyReply, answer: unknown): string {
-  const text = reply.serialize(answer);
+  const serialize = reply.getSerializationFunction('200', JSON_TYPE);
+  const text: unknown = serialize?.(answer as Record<string, unknown>);
   if (typeof text !== 'string') throw new TypeError('an answer is text');
   return text;
 }

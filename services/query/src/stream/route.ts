@@ -42,6 +42,16 @@ const EXAMPLE = [
   frame('counters', streamCountersExample),
 ].join('');
 
+/** What a client reads, and what the frames in it are. */
+const streamText = z.string().meta({
+  examples: [EXAMPLE],
+  contentMediaType: 'text/event-stream',
+  contentSchema: {
+    type: 'array',
+    items: { $ref: '#/components/schemas/StreamFrame' },
+  },
+});
+
 /** `GET /stream`: server-sent events of sessions and counters. */
 export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   const open = new Set<(cause: 'stopping') => void>();
@@ -68,7 +78,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
         response: {
           200: {
             description: 'frames, one after the other',
-            content: { 'text/event-stream': { schema: z.string().meta({ examples: [EXAMPLE] }) } },
+            content: { 'text/event-stream': { schema: streamText } },
           },
           ...PROBLEMS,
         },

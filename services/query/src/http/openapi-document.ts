@@ -1,0 +1,157 @@
+interface Header {
+  readonly description: string;
+  readonly schema: object;
+}
+
+interface Response {
+  readonly description: string;
+  readonly content?: Readonly<Record<string, object>>;
+  readonly headers?: Readonly<Record<string, Header>>;
+}
+
+interface Parameter {
+  readonly name: string;
+  readonly in: string;
+}
+
+interface Operation {
+  readonly parameters?: readonly Parameter[];
+  readonly responses: Readonly<Record<string, Response>>;
+}
+
+/** As much of an OpenAPI document as is completed here. */
+export interface OpenApiDocument {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, object>>;
+    readonly securitySchemes: object;
+  };
+}
+
+const textHeader = (description: string): Header => ({ description, schema: { type: 'string' } });
+const REQUEST_ID = textHeader('names the request; the log of the service has it, too');
+const RETRY_AFTER: Header = {
+  description: 'seconds after which to try again',
+  schema: { type: 'integer', minimum: 0 },
+};
+const CACHING = {
+  'Cache-Control': textHeader('no-store, or how long a closed range may be kept'),
+  ETag: textHeader('of an answer that may be kept'),
+  Vary: textHeader('what else the answer depends on'),
+};
+
+/** What every route has in common, and no schema of a route says. */
+export function completed(document: OpenApiDocument): object {
+  const paths = Object.fromEntries(
+    Object.entries(document.paths).map(([path, operations]) => [
+      path,
+      Object.fromEntries(
+        Object.entries(operations).map(([method, operation]) => [method, completedOf(operation)]),
+      ),
+    ]),
+  );
+  const shared = createShared();
+  const sharedPaths = Object.fromEntries(
+    Object.entries(paths).map(([path, operations]) => [
+      path,
+      Object.fromEntries(
+        Object.entries(operations).map(([method, operation]) => [method, shared.of(operation)]),
+      ),
+    ]),
+  );
+  return {
+    ...document,
+    paths: sharedPaths,
+    components: {
+      ...document.components,
+      schemas: usedSchemas(document, paths),
+      ...shared.components(),
+    },
+  };
+}
+
+/** Parameters and problems that are the same on many routes stand once in the document. */
+function createShared() {
+  const parameters = createNamed('parameters');
+  const responses = createNamed('responses');
+  return {
+    of: (operation: Operation) => ({
+      ...operation,
+      ...(operation.parameters === undefined
+        ? {}
+        : { parameters: operation.parameters.map((each) => parameters.refer(each.name, each)) }),
+      responses: Object.fromEntries(
+        Object.entries(operation.responses).map(([status, response]) => [
+          status,
+          status === '200' ? response : responses.refer(`Status${status}`, response),
+        ]),
+      ),
+    }),
+    components: () => ({ parameters: parameters.all(), responses: responses.all() }),
+  };
+}
+
+function createNamed(kind: 'parameters' | 'responses') {
+  const names = new Map<string, string>();
+  const all: Record<string, object> = {};
+  return {
+    all: () => all,
+    refer(wanted: string, part: object): { readonly $ref: string } {
+      const text = JSON.stringify(part);
+      let name = names.get(text);
+      if (name === undefined) {
+        // The same name may mean different things on different routes.
+        const alike = Object.keys(all).filter((each) => each.replace(/_\d+$/, '') === wanted);
+        name = alike.length === 0 ? wanted : `${wanted}_${alike.length + 1}`;
+        names.set(text, name);
+        all[name] = part;
+      }
+      return { $ref: `#/components/${kind}/${name}` };
+    },
+  };
+}
+
+function completedOf(operation: Operation): Operation & { readonly security: object[] } {
+  const responses = Object.entries(operation.responses).map(([status, response]) => [
+    status,
+    {
+      ...response,
+      headers: {
+        ...response.headers,
+        'X-Request-Id': REQUEST_ID,
+        ...(status === '200' ? CACHING : {}),
+        ...(status === '429' || status === '503' ? { 'Retry-After': RETRY_AFTER } : {}),
+        ...(status === '401' ? { 'WWW-Authenticate': textHeader('how to authenticate') } : {}),
+      },
+    },
+  ]);
+  const kept = {
+    description: 'what the client has is still right',
+    headers: { 'X-Request-Id': REQUEST_ID, ...CACHING },
+  };
+  return {
+    ...operation,
+    // The empty one: a service on loopback may ask for no key.
+    security: [{ bearer: [] }, { apiKey: [] }, {}],
+    responses: Object.fromEntries([...responses, ['304', kept]]) as Operation['responses'],
+  };
+}
+
+const REFERENCE = /"#\/components\/schemas\/([^"]+)"/g;
+
+/** Only what an answer is made of: the generator makes a twin of each schema for requests. */
+function usedSchemas(
+  { components }: OpenApiDocument,
+  paths: OpenApiDocument['paths'],
+): Record<string, object> {
+  const used = new Set<string>();
+  const visit = (part: object) => {
+    for (const [, name = ''] of JSON.stringify(part).matchAll(REFERENCE)) {
+      if (used.has(name)) continue;
+      used.add(name);
+      visit(components.schemas[name] ?? {});
+    }
+  };
+  visit(paths);
+  return Object.fromEntries(Object.entries(components.schemas).filter(([name]) => used.has(name)));
+}
