@@ -8,12 +8,14 @@
  * makes no objects for the garbage collector to walk.
  */
 import { MINUTE_MS } from '@sockscope/schemas';
+import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
 import { TYPE_STARTED } from '../decode/event-types.js';
 import type { EventView } from '../decode/event-view.generated.js';
 import type { TableBlock } from '../tables/block.js';
 import {
   COPIED_TO_SESSIONS,
   COPIED_TO_TRAFFIC,
+  endColumns,
   sessionColumns,
   trafficColumns,
 } from '../tables/columns.js';
@@ -22,8 +24,6 @@ import type { ComparedField } from '../tables/columns.generated.js';
 import type { Column } from '../tables/native/column.js';
 import { NativeTable } from '../tables/native/table.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
-
-const HOUR_MS = 3_600_000;
 
 /** The sessions of a batch, column by column: row i of each array is one session. */
 export interface BatchSessions {
@@ -62,6 +62,7 @@ export class BatchFold {
   readonly #events = new NativeTable(eventFields());
   readonly #sessionRows = new NativeTable(sessionColumns());
   readonly #trafficRows = new NativeTable(trafficColumns());
+  readonly #endRows = new NativeTable(endColumns());
   readonly #sessions = new ColumnSet({
     id0: Uint32Array,
     id1: Uint32Array,
@@ -139,10 +140,12 @@ export class BatchFold {
   encode(): TableBlock[] {
     this.#gatherSessions();
     this.#gatherMinutes();
+    this.#gatherEnds();
     return [
       block('sessions', this.#sessionRows),
       block('sessions_by_user', this.#sessionRows),
       block('sessions_by_destination', this.#sessionRows),
+      block('session_ends', this.#endRows),
       block('session_traffic_1m', this.#trafficRows),
       block('session_events', this.#events),
     ].filter(({ rows }) => rows > 0);
@@ -150,7 +153,9 @@ export class BatchFold {
 
   /** Forgets everything and goes back to where it was taken from, once the rows are stored. */
   release(): void {
-    for (const table of [this.#events, this.#sessionRows, this.#trafficRows]) table.clear();
+    for (const table of [this.#events, this.#sessionRows, this.#trafficRows, this.#endRows]) {
+      table.clear();
+    }
     this.#sessions.clear();
     this.#minutes.clear();
     this.#sessionIndex.clear();
@@ -272,6 +277,28 @@ export class BatchFold {
     gather(rows, events, COPIED_TO_SESSIONS, from, length);
     rows.updated_at.gather(events.occurred_at, from, length);
     for (let i = 0; i < length; i += 1) rows.version.set(i, rank[i] as number);
+  }
+
+  /** Those that ended in another hour than they began in. */
+  #gatherEnds(): void {
+    const s = this.#sessions.columns;
+    this.#endRows.clear();
+    for (let i = 0; i < this.#sessions.length; i += 1) {
+      const startedMs = s.startedMs[i] as number;
+      const endedMs = s.endedMs[i] as number;
+      if (endedMs < 0 || floorTo(endedMs, HOUR_MS) === floorTo(startedMs, HOUR_MS)) continue;
+      const row = this.#endRows.add();
+      const { ended_at, started_at, session_id } = this.#endRows.columns;
+      ended_at.set(row, endedMs);
+      started_at.set(row, startedMs);
+      session_id.set(
+        row,
+        s.id0[i] as number,
+        s.id1[i] as number,
+        s.id2[i] as number,
+        s.id3[i] as number,
+      );
+    }
   }
 
   #gatherMinutes(): void {

@@ -223,6 +223,11 @@ export function createLostSessions(
     const cells = lost.map((row) => COLUMN_NAMES.map((name) => row[name]));
     await insert('sessions_by_user', COLUMN_NAMES, cells);
     await insert('sessions_by_destination', COLUMN_NAMES, cells);
+    await insert(
+      'session_ends',
+      ['ended_at', 'started_at', 'session_id'],
+      lost.map((row) => [row.ended_at, row.started_at, row.session_id]),
+    );
     await insert('sessions', COLUMN_NAMES, cells);
     await count(lost);
   }

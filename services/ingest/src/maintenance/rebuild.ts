@@ -210,6 +210,9 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   // The rows of a batch are inserted table by table, each until it is acknowledged: sessions and traffic
   // may have gone into the tables that are about to be dropped, and their events may still be waiting.
   await carryOver(beside, live, 'ranges of what has no event yet carried over');
+  await command(`INSERT INTO session_ends (ended_at, started_at, session_id)
+    SELECT assumeNotNull(ended_at), started_at, session_id FROM ${live('sessions')}
+    WHERE ended_at IS NOT NULL AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)`);
   await markAllHours(clickhouse, config.retention, config.timeoutMs);
   for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);
 

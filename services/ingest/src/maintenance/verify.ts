@@ -191,6 +191,7 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       () => compareSessions('sessions'),
       () => compareSessions('sessions_by_user'),
       () => compareSessions('sessions_by_destination'),
+      compareEnds,
       compareTraffic,
     ];
 
@@ -254,6 +255,22 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       ...call,
     });
     return reportOf(table, row);
+  }
+
+  /** Every session that ended in another hour than it began in must be found by its end. */
+  async function compareEnds(): Promise<TableReport> {
+    const [row] = await clickhouse.query({
+      sql: `SELECT count() AS expected, countIf(e.session_id IS NULL) AS missing, 0 AS different, 0 AS newer,
+          groupArrayIf(${EXAMPLES_MAX})(toString(s.session_id), e.session_id IS NULL) AS examples
+        FROM (SELECT session_id, ended_at FROM sessions FINAL
+          WHERE ${among} AND ended_at IS NOT NULL
+            AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)) AS s
+        LEFT JOIN (SELECT DISTINCT session_id, toNullable(ended_at) AS end FROM session_ends WHERE ${among}) AS e
+          ON s.session_id = e.session_id AND s.ended_at = e.end`,
+      row: tableRow,
+      ...call,
+    });
+    return reportOf('session_ends', row);
   }
 
   /**

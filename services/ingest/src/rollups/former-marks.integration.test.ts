@@ -11,7 +11,9 @@ import { tablesConfig } from '../migrations/config.js';
 import { loadMigrations } from '../migrations/files.js';
 import { createMigrator } from '../migrations/migrator.js';
 import {
+  blocksOf,
   createTestTables,
+  insertBlocks,
   NOTHING_EXPIRES,
   storeBatch,
   testLogger,
@@ -116,20 +118,17 @@ describe('the migration from marks of hours', () => {
     const end = new Date(endMs).toISOString();
     const again = { ...last, seq: last.seq + 1, occurred_at: end, ended_at: end } as const;
     const nothing = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
-    await storeBatch(
-      former,
-      [
-        {
-          ...again,
-          interval_start: end,
-          interval_end: end,
-          delta: nothing,
-          minute: nothing,
-          duration_ms: endMs - Date.parse(last.started_at),
-        },
-      ],
-      [],
-    );
+    const ended = {
+      ...again,
+      interval_start: end,
+      interval_end: end,
+      delta: nothing,
+      minute: nothing,
+      duration_ms: endMs - Date.parse(last.started_at),
+    };
+    // The version before had no order of ends.
+    const blocks = blocksOf([ended]).filter(({ table }) => table !== 'session_ends');
+    await insertBlocks(former, blocks);
     const mark = 'generateUUIDv4()';
     await former.command({
       sql: `INSERT INTO ingest_dirty_hours (mark_id, hour) SELECT ${mark}, toStartOfHour(toDateTime({end:UInt32}, 'UTC'))`,

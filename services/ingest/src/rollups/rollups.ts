@@ -29,6 +29,8 @@ import { isTooMuch, runStatement } from './statement.js';
 const BRIEF_MS = 60_000;
 /** 2^15 slices: beyond that a statement that takes too long has another reason. */
 const CUT_MAX = 16;
+/** Statements that take this much less than they may are cut less the next time. */
+const EASY_FACTOR = 8;
 const LOST_CHECK_INTERVAL_MS = 60_000;
 
 export interface Rollups extends Component {
@@ -78,11 +80,16 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     const params = { buckets: starts, from, to, version };
     const isDetail = span === 'detail_hour' || span === 'detail_day';
     const cut = cuts.get(span) ?? 0;
+    let longestMs = 0;
     for (const part of isDetail ? detailPartsOf(cut) : partsOf(cut)) {
       const { slice, slices } = part;
       const sql = insertSums(target, part, expired);
+      const begunMs = performance.now();
       await runStatement(clickhouse, sql, { ...params, slice, slices }, config, signal);
+      longestMs = Math.max(longestMs, performance.now() - begunMs);
     }
+    // A database that was slow for a while is no reason to cut for ever.
+    if (cut > 0 && longestMs * EASY_FACTOR < config.statement_ms) cuts.set(span, cut - 1);
     if (isDetail) {
       await runStatement(clickhouse, insertSketches(span, expired), params, config, signal);
     }

@@ -67,6 +67,9 @@ function inSlice({ slices }: Part, key: string): string {
   return slices === 1 ? 'true' : `cityHash64(${key}) % {slices:UInt32} = {slice:UInt32}`;
 }
 
+/** By primary key: those that ended in another hour than they began in stand in an order of their own. */
+const MAY_HAVE_ENDED = `(started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ${within('ended_at')})`;
+
 /** One row per session that started in the buckets or ended there, and what it counts for. */
 function sessionRows(span: BucketSpan, where: string): string {
   const startOf = START_OF[span];
@@ -80,7 +83,7 @@ function sessionRows(span: BucketSpan, where: string): string {
     UNION ALL
     SELECT ${startOf('assumeNotNull(ended_at)')} AS start, false AS is_started, true AS is_ended, ${columns}
     FROM sessions FINAL
-    WHERE started_at < {to:DateTime('UTC')} AND ${within('ended_at')} AND started_at < ${startOf('assumeNotNull(ended_at)')}
+    WHERE ${MAY_HAVE_ENDED} AND ${within('ended_at')} AND started_at < ${startOf('assumeNotNull(ended_at)')}
         AND ${startOf('assumeNotNull(ended_at)')} IN {buckets:Array(DateTime('UTC'))} AND ${where}`;
 }
 
@@ -302,7 +305,7 @@ FROM (
         uniqCombined64StateIf(17)(dest_host, 0) AS destinations,
         uniqCombined64StateIf(17)(source_ip, 0) AS sources
     FROM sessions FINAL
-    WHERE started_at < {to:DateTime('UTC')} AND ${within('ended_at')}
+    WHERE (${within('started_at')} OR ${MAY_HAVE_ENDED}) AND ${within('ended_at')}
         AND toStartOfHour(assumeNotNull(ended_at)) IN {buckets:Array(DateTime('UTC'))}
     GROUP BY start
     UNION ALL

@@ -6,7 +6,7 @@ import { FINAL_STATUSES } from '@sockscope/schemas';
 import { eventFields, sessionFields, trafficFields } from './columns.generated.js';
 import type { Column } from './native/column.js';
 import { ChoiceColumn } from './native/low-cardinality.js';
-import { Uint32Column, Uint64Column } from './native/numbers.js';
+import { Uint32Column, Uint64Column, UuidColumn } from './native/numbers.js';
 
 export const sessionColumns = () => ({
   ...sessionFields(),
@@ -23,6 +23,13 @@ export const trafficColumns = () => ({
   bytes_received: new Uint64Column('UInt64'),
   packets_sent: new Uint64Column('UInt64'),
   packets_received: new Uint64Column('UInt64'),
+});
+
+/** Sessions that ended in another hour than they began in. */
+export const endColumns = () => ({
+  ended_at: new Uint64Column("DateTime64(3, 'UTC')"),
+  started_at: new Uint64Column("DateTime64(3, 'UTC')"),
+  session_id: new UuidColumn(),
 });
 
 /** The columns that a row of `session_traffic_1m` has from any event of its session. */
@@ -42,12 +49,14 @@ function typesOf(columns: Readonly<Record<string, Column>>): Readonly<Record<str
 export const EVENT_COLUMNS = typesOf(eventFields());
 export const SESSION_COLUMNS = typesOf(sessionColumns());
 export const TRAFFIC_COLUMNS = typesOf(trafficColumns());
+const END_COLUMNS = typesOf(endColumns());
 
 /** Every table that a batch is written to. */
 export const TABLE_COLUMNS = {
   sessions: SESSION_COLUMNS,
   sessions_by_user: SESSION_COLUMNS,
   sessions_by_destination: SESSION_COLUMNS,
+  session_ends: END_COLUMNS,
   session_traffic_1m: TRAFFIC_COLUMNS,
   session_events: EVENT_COLUMNS,
 } as const satisfies Record<string, Readonly<Record<string, string>>>;
