@@ -96,8 +96,9 @@ export async function createBed(options: {
   const random = seededRandom(options.seed ?? 1);
   const events: SessionEvent[] = [];
   const children: IngestChild[] = [];
-  // Yesterday, so that no retention touches it, and over midnight, so that there are two days.
-  const startMs = Date.now() - (Date.now() % DAY_MS) - 60_000;
+  // So long ago that every hour is over, and all of its sums are due at once; and over midnight, so that
+  // there are two days.
+  const startMs = Date.now() - (Date.now() % DAY_MS) - DAY_MS - 60_000;
 
   async function produceRecords(records: readonly OutgoingRecord[]): Promise<void> {
     await producer.send(name, records, AbortSignal.timeout(WAIT_MS));
