@@ -191,8 +191,8 @@ export async function verify(config: VerifyConfig, deps: VerifyDeps): Promise<Ve
       () => compareSessions('sessions'),
       () => compareSessions('sessions_by_user'),
       () => compareSessions('sessions_by_destination'),
-      compareEnds,
       compareTraffic,
+      compareEnds,
     ];
 
     let partitions = await comparePartitions(records, poison);

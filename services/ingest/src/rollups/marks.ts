@@ -85,7 +85,8 @@ export function createMarkKeeper(
         continue;
       }
       hours.push(...row.ended_hours);
-      if (row.newest < session.firstSeq * 2) continue;
+      // Only events with lower numbers have been stored; an assumed end is one less than its number says.
+      if (row.newest < session.firstSeq * 2 - 1) continue;
       // Stored already, perhaps by the same batch, whose marks may never have come.
       if (row.has_ended === 1) ended.add(session.index);
       again.push(session);
