@@ -1,13 +1,17 @@
 #!/usr/bin/env node
 import { createProgram } from '@sockscope/runtime';
+import { registerClickHouseCheck } from '@sockscope/runtime/clickhouse';
+import { registerKafkaCheck } from '@sockscope/runtime/kafka';
 import { ingestConfig } from './config.js';
 import { registerDlq } from './dlq/command.js';
 import { registerMaintenance } from './maintenance/command.js';
+import { registerGrants } from './migrations/grants.js';
 import { registerMigrate } from './migrations/command.js';
 import { registerRollups } from './rollups/command.js';
 import { createIngest } from './service.js';
 import { registerSource } from './tables/source-command.js';
-import { registerTopics } from './topics/command.js';
+import { TABLE_COLUMNS } from './tables/columns.js';
+import { ingestAcls, registerTopics } from './topics/command.js';
 import { registerSkip } from './waits/skip-command.js';
 
 const program = createProgram({
@@ -17,6 +21,15 @@ const program = createProgram({
   run: (config) => createIngest(config).run(),
 });
 registerTopics(program.command, () => program.config());
+registerKafkaCheck(program.command, () => {
+  const config = program.config();
+  return { kafka: config.kafka, uses: ['consume', 'produce'], acls: ingestAcls(config) };
+});
+registerClickHouseCheck(program.command, () => {
+  const tables = Object.keys(TABLE_COLUMNS);
+  return { clickhouse: program.config().clickhouse, reads: tables, writes: tables };
+});
+registerGrants(program.command, () => program.config());
 registerDlq(program.command, () => program.config());
 registerMigrate(program.command, () => program.config());
 registerRollups(program.command, () => program.config());

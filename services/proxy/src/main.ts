@@ -1,4 +1,5 @@
 import { createProgram } from '@sockscope/runtime';
+import { registerKafkaCheck } from '@sockscope/runtime/kafka';
 import { registerAclCommands } from './acl/commands.js';
 import { registerUsersCommands } from './auth/commands.js';
 import { ownEndpointsOf, proxyConfig } from './config.js';
@@ -28,5 +29,10 @@ registerAclCommands(program.command, () => {
 registerRefusedCommands(program.command, () => {
   const { events, kafka } = program.config();
   return { spoolDir: events.spool_dir, kafka };
+});
+registerKafkaCheck(program.command, () => {
+  const { kafka } = program.config();
+  const acl = { resource: 'topic', name: kafka.topic, operations: ['Write'] } as const;
+  return { kafka, uses: ['produce'], acls: [acl] };
 });
 await program.main();

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { createProgram } from '@sockscope/runtime';
+import { registerClickHouseCheck } from '@sockscope/runtime/clickhouse';
 import { registerKeys } from './auth/command.js';
 import { registerEvidenceKey } from './evidence/command.js';
 import { queryConfig } from './config.js';
@@ -12,5 +13,10 @@ const program = createProgram({
   run: async (config) => (await createQuery(config)).run(),
 });
 registerKeys(program.command, () => program.config());
+registerClickHouseCheck(program.command, () => ({
+  clickhouse: program.config().clickhouse,
+  reads: ['sessions', 'session_traffic_1m', 'session_events', 'rollup_1h', 'rollup_1d'],
+  writes: ['export_audit'],
+}));
 registerEvidenceKey(program.command);
 await program.main();

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -23,8 +23,23 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
+const LOCK = join(FOLDER, 'package-lock.json');
+/** The lock file that was installed. */
+const INSTALLED = join(FOLDER, 'node_modules', '.installed-lock.json');
+
+/** Installs what the lock file says, unless that was done. */
+async function install(): Promise<void> {
+  const [wanted, installed] = await Promise.all([
+    readFile(LOCK, 'utf8'),
+    readFile(INSTALLED, 'utf8').catch(() => null),
+  ]);
+  if (wanted === installed) return;
+  await run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: FOLDER });
+  await copyFile(LOCK, INSTALLED);
+}
+
 async function onNewestNode(...args: string[]): Promise<string[]> {
-  if (!existsSync(NODE)) await run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: FOLDER });
+  await install();
   const { stdout } = await run(NODE, [join(FOLDER, 'independent.mjs'), ...args], {
     timeout: 60_000,
     maxBuffer: 64 * 1024 ** 2,

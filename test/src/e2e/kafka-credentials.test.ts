@@ -4,6 +4,7 @@ import { pickFreePort, startKafka } from '@sockscope/local';
 import type { KafkaBroker } from '@sockscope/local';
 import { createLogger } from '@sockscope/runtime';
 import {
+  checkKafka,
   consumerConfig,
   createGroupConsumer,
   createKafkaAdmin,
@@ -366,6 +367,27 @@ describe('credentials for Kafka', () => {
     };
     await readTopic({ kafka: replayer, topic: 'planned.dlq' }, { onBatch }, { logger });
     expect(count).toBe(1);
+
+    // What `kafka check` says of the service with these permissions, and of one without.
+    const acls = plan.acls.filter(({ user }) => user === PLAN_USERS.ingest);
+    const check = async (user: string) =>
+      checkKafka({ kafka: await as(user), uses: ['consume', 'produce'], acls }, { logger });
+    const missing = (findings: Awaited<ReturnType<typeof check>>) =>
+      findings.flatMap(({ state, text }) => (state === 'missing' ? [text] : [])).join('\n');
+    const complete = await check(PLAN_USERS.ingest);
+    expect(missing(complete)).toBe('');
+    expect(complete.map(({ text }) => text).join('\n')).toContain('topic planned: 2 partitions');
+    const refused = missing(await check('stranger'));
+    for (const wanted of [
+      '--operation Read --topic planned',
+      '--operation Read --group planned-group',
+      '--operation Write --topic planned.dlq',
+    ]) {
+      expect(refused).toContain(wanted);
+    }
+    const denied = startReading(await as('stranger'), 'planned-group');
+    await expect.poll(denied.consumer.problem, WAIT).toContain('Grant it with: kafka-acls');
+    await denied.consumer.stop();
 
     expect(await produce(await as('stranger'))).toContain(
       '--add --allow-principal User:stranger --operation Write --topic planned',

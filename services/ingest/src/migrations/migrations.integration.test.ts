@@ -9,6 +9,7 @@ import { loadMigrations } from './files.js';
 import { createMigrator } from './migrator.js';
 import { tablesConfig } from './config.js';
 import type { TablesConfig } from './config.js';
+import { grantStatements } from './grants.js';
 import { queryUserStatements } from './query-user.js';
 
 let admin: ClickHouse;
@@ -197,6 +198,16 @@ describe('migrate', () => {
     }
     // The server of the tests has its users in a file.
     await expect(migrator(config).migrate()).rejects.toThrow(/Leave CLICKHOUSE_QUERY_USER empty/);
+  });
+
+  it('the plan of grants is made of statements that the server understands', async () => {
+    const layout = { kind: 'single', database } as const;
+    const statements = grantStatements(defaults, layout);
+    expect(statements.join('\n')).toContain(`GRANT SELECT, INSERT ON \`${database}\`.* TO`);
+    for (const sql of statements) {
+      const parsed = `EXPLAIN AST ${sql.replace('***', 'A'.repeat(64))}`;
+      await expect(admin.command({ sql: parsed })).resolves.toBeUndefined();
+    }
   });
 
   it('hides the password of the user that it makes', async () => {

@@ -130,7 +130,7 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
 
   function bootstrapStatements(): string[] {
     return [
-      `CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(layout.database)}${onCluster(layout)} ENGINE = Atomic`,
+      `CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(layout.database)}${onCluster(layout)}`,
       render(
         `CREATE TABLE IF NOT EXISTS \${table:${RECORDS}}
 (

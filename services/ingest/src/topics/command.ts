@@ -1,7 +1,13 @@
 /** `topics plan` and `topics ensure`: what Kafka needs for us, printed or made. */
 import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
-import { createKafkaAdmin, planAsCommands, planAsStrimzi, planOf } from '@sockscope/runtime/kafka';
+import {
+  createKafkaAdmin,
+  PLAN_USERS,
+  planAsCommands,
+  planAsStrimzi,
+  planOf,
+} from '@sockscope/runtime/kafka';
 import type { KafkaConfig, Plan } from '@sockscope/runtime/kafka';
 import { dlqTopicNameOf } from '../dlq/config.js';
 import type { DlqConfig } from '../dlq/config.js';
@@ -53,6 +59,11 @@ export function registerTopics(program: Command, config: () => Config): void {
         await admin.stop();
       }
     });
+}
+
+/** The permissions that the service itself needs. */
+export function ingestAcls(config: Config): Plan['acls'] {
+  return planFor(config).acls.filter(({ user }) => user === PLAN_USERS.ingest);
 }
 
 function planFor(config: Config): Plan {

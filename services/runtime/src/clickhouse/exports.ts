@@ -1,3 +1,4 @@
+export { checkClickHouse, registerClickHouseCheck } from './check.js';
 export * from './clickhouse.js';
 export * from './columns.js';
 export * from './config.js';

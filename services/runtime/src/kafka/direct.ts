@@ -20,7 +20,7 @@ interface FetchedPartition {
 }
 
 /** One broker, as kafkajs has it. Each request throws what the broker refuses. */
-interface DirectBroker {
+export interface DirectBroker {
   readonly versions: BrokerVersions;
   readonly connectionPool: { readonly host: string; readonly port: number };
   fetch(
@@ -62,16 +62,21 @@ function clusterOf(kafka: Kafka): Cluster {
   return create({ metadataMaxAge: 60_000, allowAutoTopicCreation: false });
 }
 
-interface DirectClient {
+export interface DirectClient {
   readonly client: KafkaClient;
   readonly cluster: Cluster;
   /** Ends it at once. */
   destroy(): Promise<void>;
 }
 
-async function connectDirect(
+export async function connectDirect(
   config: KafkaConfig,
-  deps: { readonly logger: DebugLog; readonly role: string; readonly use: ClientUse },
+  deps: {
+    readonly logger: DebugLog;
+    readonly role: string;
+    readonly use: ClientUse;
+    readonly retries?: number;
+  },
 ): Promise<DirectClient> {
   const client = createKafkaClient(config, deps);
   const cluster = clusterOf(client.kafka);
@@ -177,7 +182,7 @@ export function createPartitionFetcher(
   };
 }
 
-function fetchRequest(topic: string, partition: number, offset: number): object {
+export function fetchRequest(topic: string, partition: number, offset: number): object {
   return {
     maxWaitTime: FETCH_MAX_WAIT_MS,
     minBytes: 1,

@@ -1,4 +1,5 @@
 export * from './admin.js';
+export { checkKafka, registerKafkaCheck } from './check.js';
 export * from './client.js';
 export { decompress } from './codecs.js';
 export * from './config.js';

@@ -19,6 +19,7 @@ import { BatchTooLargeError } from './codecs.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
 import { batchOf, installBatchDecoder } from './fetch-response.js';
 import { createGroupWatch } from './group-watch.js';
+import { withGrant } from './plan.js';
 import { openBatch } from './record-batch.js';
 import type { RecordBatch, RecordCursor } from './record-batch.js';
 import { formatAnchor, parseAnchor, startOf } from './start-offset.js';
@@ -156,6 +157,8 @@ export function createGroupConsumer(
   /** Counts the joins of all lives, so that what belongs to an earlier one is recognised. */
   let generation = 0;
   let state: ConsumerState = 'stopped';
+  /** What Kafka refused us, until something is read again. */
+  let refusal: string | null = null;
   let lastMoveMs = Date.now();
   let current: ConsumerLife | null = null;
   let isQuiet = false;
@@ -192,6 +195,9 @@ export function createGroupConsumer(
       if (!life.isOver()) moved();
     };
     consumer.on('consumer.fetch', lives);
+    consumer.on('consumer.fetch', () => {
+      if (!life.isOver()) refusal = null;
+    });
     consumer.on('consumer.heartbeat', lives);
     consumer.on('consumer.start_batch_process', ({ payload }) => {
       if (!life.isOver()) watch.progress.passed(payload.partition);
@@ -533,6 +539,15 @@ export function createGroupConsumer(
     }
   }
 
+  /** With the command that grants what is missing. */
+  function named(error: Error): Error {
+    const { type } = kafkaErrorOf(error, 'consumer');
+    const resource = type?.startsWith('GROUP') === true ? 'group' : 'topic';
+    const name = resource === 'group' ? groupId : topic;
+    const known = withGrant(error, config.kafka, { resource, name, operations: ['Read'] });
+    return known.code === 'kafka_auth' ? known : error;
+  }
+
   async function supervise(): Promise<void> {
     let backoffMs = BACKOFF_FIRST_MS;
     while (!isStopping) {
@@ -543,7 +558,8 @@ export function createGroupConsumer(
       });
       if (isStopping) break;
       state = 'restarting';
-      const cause = error ?? new Error('the consumer ended by itself');
+      const cause = named(error ?? new Error('the consumer ended by itself'));
+      refusal = cause instanceof KafkaError && cause.code === 'kafka_auth' ? cause.message : null;
       logger.error(
         { err: cause, backoff_ms: backoffMs },
         `consumer ended: ${messageOf(cause)}; it is started again`,
@@ -608,7 +624,7 @@ export function createGroupConsumer(
       for (const partition of owned.keys()) disown(partition);
     },
     state: () => state,
-    problem: () => watch.problem(),
+    problem: () => refusal ?? watch.problem(),
     idleMs: () => Date.now() - lastMoveMs,
   };
 }

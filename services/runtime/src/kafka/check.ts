@@ -1,0 +1,219 @@
+/**
+ * `kafka check`: connects as a service would, and says what the brokers lack for it. Permissions are
+ * tried with requests that change nothing: what is asked for is a partition or a member that no
+ * cluster has, and a broker looks at the permission first.
+ */
+import type { Command } from 'commander';
+import { checkReport } from '../lifecycle/check-report.js';
+import type { Finding } from '../lifecycle/check-report.js';
+import { createLogger } from '../log/logger.js';
+import type { Logger } from '../log/logger.js';
+import { createKafkaAdmin } from './admin.js';
+import type { PartitionDescription } from './admin.js';
+import { HAS_ZSTD } from './codecs.js';
+import type { KafkaConfig } from './config.js';
+import { connectDirect, fetchRequest } from './direct.js';
+import type { DirectBroker, DirectClient } from './direct.js';
+import { kafkaErrorOf } from './errors.js';
+import { withGrant } from './plan.js';
+import type { PlannedAcl } from './plan.js';
+import { installProduceEncoder } from './produce-request.js';
+import { PackedBatch } from './record-packer.js';
+import { lackOf } from './support.js';
+import type { ClientUse } from './support.js';
+
+export interface KafkaCheck {
+  readonly kafka: KafkaConfig;
+  readonly uses: readonly ClientUse[];
+  /** What the service needs; its topics have to be there. */
+  readonly acls: readonly Omit<PlannedAcl, 'user'>[];
+}
+
+/** No topic has so many partitions. */
+const NO_PARTITION = 2 ** 31 - 1;
+const CONNECT_RETRIES = 3;
+const TOPIC_RESOURCE = 2;
+const SHOWN_SETTINGS = [
+  'cleanup.policy',
+  'compression.type',
+  'max.message.bytes',
+  'min.insync.replicas',
+  'retention.bytes',
+  'retention.ms',
+];
+
+/** Hangs `kafka check` on a service's command line. */
+export function registerKafkaCheck(program: Command, check: () => KafkaCheck): void {
+  program
+    .command('kafka')
+    .description('the brokers, as this service sees them')
+    .command('check')
+    .description('connect as the service would and say what is missing; exit code 1 if anything is')
+    .action(async () => {
+      const logger = createLogger('check', { level: 'silent' });
+      checkReport(await checkKafka(check(), { logger }));
+    });
+}
+
+export async function checkKafka(
+  { kafka, uses, acls }: KafkaCheck,
+  deps: { readonly logger: Logger },
+): Promise<Finding[]> {
+  const role = 'check';
+  let direct: DirectClient;
+  try {
+    direct = await connectDirect(kafka, { ...deps, role, use: 'admin', retries: CONNECT_RETRIES });
+  } catch (error) {
+    return [{ state: 'missing', text: `connection: ${kafkaErrorOf(error, 'connect').message}` }];
+  }
+  const admin = createKafkaAdmin(kafka, { ...deps, role });
+  try {
+    const { brokers, findings } = await checkBrokers(direct, uses);
+    const [broker] = brokers;
+    if (broker === undefined) return findings;
+    const topics = [
+      ...new Set(acls.flatMap((acl) => (acl.resource === 'topic' ? [acl.name] : []))),
+    ];
+    for (const topic of topics) {
+      findings.push(await checkTopic(topic, () => admin.describeTopic(topic)));
+      findings.push(await checkSettings(topic, broker));
+    }
+    for (const acl of acls) {
+      for (const operation of acl.operations) {
+        findings.push(
+          await checkPermission(kafka, { ...acl, operations: [operation] }, direct, broker),
+        );
+      }
+    }
+    findings.push(codecsOf(kafka));
+    return findings;
+  } finally {
+    await Promise.all([admin.stop(), direct.destroy()]);
+  }
+}
+
+async function checkBrokers(
+  { cluster }: DirectClient,
+  uses: readonly ClientUse[],
+): Promise<{ brokers: DirectBroker[]; findings: Finding[] }> {
+  const brokers: DirectBroker[] = [];
+  const findings: Finding[] = [];
+  await cluster.refreshMetadata();
+  for (const nodeId of cluster.getNodeIds()) {
+    try {
+      const broker = await cluster.findBroker({ nodeId });
+      const { host, port } = broker.connectionPool;
+      const range = (key: number) => {
+        const found = broker.versions[key];
+        return found === undefined ? 'none' : `${found.minVersion} to ${found.maxVersion}`;
+      };
+      const lack = uses.map((use) => lackOf(broker.versions, use)).find((each) => each !== null);
+      const text = `broker ${nodeId} at ${host}:${port}: Produce ${range(0)}, Fetch ${range(1)}`;
+      findings.push(
+        lack === undefined ? { state: 'ok', text } : { state: 'missing', text: `${text}; ${lack}` },
+      );
+      brokers.push(broker);
+    } catch (error) {
+      const { message } = kafkaErrorOf(error, `broker ${nodeId}`);
+      findings.push({ state: 'missing', text: message });
+    }
+  }
+  return { brokers, findings };
+}
+
+async function checkTopic(
+  topic: string,
+  describe: () => Promise<readonly PartitionDescription[] | null>,
+): Promise<Finding> {
+  try {
+    const partitions = await describe();
+    if (partitions === null) {
+      return {
+        state: 'missing',
+        text: `topic ${topic}: create it with \`topics ensure\` of ingest`,
+      };
+    }
+    const replicas = Math.min(...partitions.map((each) => each.replicas.length));
+    const leaderless = partitions.filter(({ leader }) => leader < 0).length;
+    const behind = partitions.filter((each) => each.inSync.length < each.replicas.length).length;
+    const text = `topic ${topic}: ${partitions.length} partitions, ${replicas} replicas`;
+    if (leaderless > 0)
+      return { state: 'missing', text: `${text}, ${leaderless} without a leader` };
+    return behind > 0
+      ? { state: 'note', text: `${text}, ${behind} partitions with replicas behind` }
+      : { state: 'ok', text };
+  } catch (error) {
+    return { state: 'missing', text: kafkaErrorOf(error, `topic ${topic}`).message };
+  }
+}
+
+async function checkSettings(topic: string, broker: DirectBroker): Promise<Finding> {
+  try {
+    const { resources } = await broker.describeConfigs({
+      resources: [{ type: TOPIC_RESOURCE, name: topic, configNames: SHOWN_SETTINGS }],
+    });
+    const entries = resources.flatMap(({ configEntries }) => configEntries);
+    const shown = entries.map(({ configName, configValue }) => `${configName}=${configValue}`);
+    const text = `settings of ${topic}: ${shown.join(', ')}`;
+    const policy = entries.find(({ configName }) => configName === 'cleanup.policy')?.configValue;
+    return policy?.includes('compact') === true
+      ? { state: 'missing', text: `${text}. Set cleanup.policy=delete: compaction deletes events` }
+      : { state: 'ok', text };
+  } catch (error) {
+    const { type, message } = kafkaErrorOf(error, `settings of ${topic}`);
+    return type === 'TOPIC_AUTHORIZATION_FAILED'
+      ? { state: 'note', text: `settings of ${topic}: not visible without DescribeConfigs` }
+      : { state: 'note', text: message };
+  }
+}
+
+type OneAcl = KafkaCheck['acls'][number];
+
+async function checkPermission(
+  kafka: KafkaConfig,
+  acl: OneAcl,
+  direct: DirectClient,
+  broker: DirectBroker,
+): Promise<Finding> {
+  const what = `permission ${acl.operations.join()} on ${acl.resource} ${acl.name}`;
+  try {
+    await tryPermission(acl, direct, broker);
+  } catch (cause) {
+    const error = withGrant(cause, kafka, acl);
+    if (error.type?.endsWith('AUTHORIZATION_FAILED') === true) {
+      return { state: 'missing', text: `${what}: ${error.message}` };
+    }
+    if (error.type === null) return { state: 'note', text: `${what}: not tried: ${error.message}` };
+  }
+  return { state: 'ok', text: what };
+}
+
+/** @throws what the broker answers, which is never a success. */
+async function tryPermission(
+  { resource, name, operations: [operation] }: OneAcl,
+  { cluster }: DirectClient,
+  broker: DirectBroker,
+): Promise<void> {
+  if (resource === 'group') {
+    const coordinator = await cluster.findGroupCoordinator({ groupId: name });
+    await coordinator.heartbeat({ groupId: name, groupGenerationId: 0, memberId: 'check' });
+  } else if (operation === 'Write') {
+    installProduceEncoder();
+    const messages = [new PackedBatch(Buffer.alloc(0), NO_PARTITION, 1)];
+    const partitions = [{ partition: NO_PARTITION, messages }];
+    await broker.produce({ topicData: [{ topic: name, partitions }] });
+  } else if (operation === 'Delete') {
+    const partitions = [{ partition: NO_PARTITION, offset: '0' }];
+    await broker.deleteRecords({ topics: [{ topic: name, partitions }] });
+  } else {
+    await broker.fetch(fetchRequest(name, NO_PARTITION, 0));
+  }
+}
+
+function codecsOf({ compression }: KafkaConfig): Finding {
+  const zstd = HAS_ZSTD ? 'zstd too' : 'zstd only for reading: writing it needs Node 22.15';
+  return {
+    state: 'ok',
+    text: `codecs: ${compression} for what is produced; gzip, snappy, lz4; ${zstd}`,
+  };
+}
