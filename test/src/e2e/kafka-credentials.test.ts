@@ -386,7 +386,7 @@ describe('credentials for Kafka', () => {
       expect(refused).toContain(wanted);
     }
     const denied = startReading(await as('stranger'), 'planned-group');
-    await expect.poll(denied.consumer.problem, WAIT).toContain('Grant it with: kafka-acls');
+    await expect.poll(() => denied.consumer.problem(), WAIT).toContain('Grant it with: kafka-acls');
     await denied.consumer.stop();
 
     expect(await produce(await as('stranger'))).toContain(
