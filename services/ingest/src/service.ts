@@ -88,8 +88,13 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
       },
     }),
   );
+  // All else reads what it wrote itself, so it stays with the one node that has a name.
+  const inserts =
+    config.clickhouse.failover_urls.length === 0
+      ? clickhouse
+      : seams.clickhouse(createClickHouse(config.clickhouse, { failover: true }));
   const writer = createWriter(config.writer, {
-    clickhouse,
+    clickhouse: inserts,
     logger,
     metrics: createWriterMetrics(registry),
   });
@@ -208,6 +213,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const components: (readonly [string, Component])[] = [
     ['ops server', ops],
     ['clickhouse', { start: () => undefined, stop: () => clickhouse.close() }],
+    ['inserts', { start: () => undefined, stop: () => inserts.close() }],
     ['dead-letter topic', dlqTopic],
     [
       'dead-letter producer',

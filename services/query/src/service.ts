@@ -39,7 +39,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   const registry = createRegistry('query');
   const health = createHealth();
   const now = Date.now;
-  const clickhouse = createClickHouse(config.clickhouse);
+  const clickhouse = createClickHouse(config.clickhouse, { failover: true });
   const metrics = createStoreMetrics(registry);
   const store = createStore(limits, { clickhouse, metrics });
   health.add('ready', 'clickhouse', async () => {

@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { rootCertificates } from 'node:tls';
 import { ClickHouseLogLevel, createClient, parseError } from '@clickhouse/client';
-import type { ClickHouseSettings, ResponseHeaders } from '@clickhouse/client';
+import type { ClickHouseClient, ClickHouseSettings, ResponseHeaders } from '@clickhouse/client';
 import type { z } from 'zod';
+import { readSecretFile } from '../config/secret-file.js';
 import type { ClickHouseConfig } from './config.js';
 import { createDeadline } from './deadline.js';
 import type { Deadline } from './deadline.js';
@@ -134,10 +136,21 @@ export function quoteIdentifier(name: string): string {
   return `\`${name}\``;
 }
 
-/** Opens no connection before the first call. */
-export function createClickHouse(config: ClickHouseConfig): ClickHouse {
-  const client = createClient({
-    url: config.url,
+function tlsOf({ ca_file, cert_file, key_file }: ClickHouseConfig): object {
+  if (cert_file !== '' && key_file !== '') {
+    const tls = {
+      cert: readFileSync(cert_file),
+      key: readFileSync(key_file),
+      ca_cert: ca_file === '' ? Buffer.from(rootCertificates.join('\n')) : readFileSync(ca_file),
+    };
+    return { tls };
+  }
+  return ca_file === '' ? {} : { tls: { ca_cert: readFileSync(ca_file) } };
+}
+
+function clientOf(config: ClickHouseConfig, url: string): ClickHouseClient {
+  return createClient({
+    url,
     username: config.user,
     password: config.password,
     database: config.database,
@@ -151,13 +164,57 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
     use_multipart_params_auto: true,
     // What fails is thrown, and logged by who catches it.
     log: { level: ClickHouseLogLevel.OFF },
-    ...(config.ca_file === '' ? {} : { tls: { ca_cert: readFileSync(config.ca_file) } }),
+    ...tlsOf(config),
   });
+}
+
+/**
+ * Opens no connection before the first call.
+ *
+ * @param options.failover whether a call may go to `failover_urls` after one could not reach the
+ *   address before: a query at once, an insert when its caller repeats it. Commands never do.
+ */
+export function createClickHouse(
+  config: ClickHouseConfig,
+  options: { readonly failover?: boolean } = {},
+): ClickHouse {
+  const urls = options.failover === true ? [config.url, ...config.failover_urls] : [config.url];
+  const named = clientOf(config, config.url);
+  const clients = urls.map((url, index) => (index === 0 ? named : clientOf(config, url)));
+  let current = 0;
+  /** The node that answered last. */
+  const node = (): ClickHouseClient => clients[current % clients.length] ?? named;
+
+  /** Another node is asked next where this one could not be reached. */
+  function leave(used: ClickHouseClient, error: unknown): void {
+    const isAway = error instanceof ClickHouseError && error.code === 'clickhouse_network';
+    if (isAway && used === node()) current = (current + 1) % clients.length;
+  }
+
+  /** Asks each node once. Only for what may be repeated. */
+  async function onAnyNode<T>(ask: (client: ClickHouseClient) => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      const used = node();
+      try {
+        return await ask(used);
+      } catch (error) {
+        leave(used, error);
+        if (tries >= clients.length || used === node()) throw error;
+      }
+    }
+  }
+
+  /** A password that was replaced counts from the next request on. */
+  function authOf() {
+    const { user: username, password_file: file } = config;
+    return file === '' ? {} : { auth: { username, password: readSecretFile(file) } };
+  }
 
   function requestOf(call: Call, deadline: Deadline, settings: Settings, queryId: string) {
     return {
       abort_signal: deadline.signal,
       query_id: queryId,
+      ...authOf(),
       clickhouse_settings: {
         ...ALWAYS,
         // The server too gives up what was given up here, a little later: a statement that writes
@@ -187,43 +244,57 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
   }
 
   async function queryWithCost<S extends z.ZodType>(query: RowQuery<S>) {
-    return bounded(query, 'query', async (deadline, queryId) => {
-      const result = await client.query({
-        query: query.sql,
-        query_params: { ...query.params },
-        // By column: a third of the text to be parsed, and no splitting into lines.
-        format: 'JSONColumnsWithMetadata',
-        ...requestOf(query, deadline, FOR_ROWS, queryId),
-      });
-      const body = await abortable(result.text(), deadline.signal, () => {
-        result.close();
-      });
-      return {
-        rows: rowsOf(body).map((row) => parseRow(query.row, row)),
-        cost: costOf(result.response_headers),
-      };
-    });
+    return onAnyNode((client) =>
+      bounded(query, 'query', async (deadline, queryId) => {
+        const result = await client.query({
+          query: query.sql,
+          query_params: { ...query.params },
+          // By column: a third of the text to be parsed, and no splitting into lines.
+          format: 'JSONColumnsWithMetadata',
+          ...requestOf(query, deadline, FOR_ROWS, queryId),
+        });
+        const body = await abortable(result.text(), deadline.signal, () => {
+          result.close();
+        });
+        return {
+          rows: rowsOf(body).map((row) => parseRow(query.row, row)),
+          cost: costOf(result.response_headers),
+        };
+      }),
+    );
   }
 
   return {
     database: config.database,
     async ping(call = {}) {
-      await bounded(call, 'ping', async (deadline) => {
-        const result = await client.ping({ select: true, abort_signal: deadline.signal });
-        if (!result.success) throw result.error;
-      });
+      await onAnyNode((client) =>
+        bounded(call, 'ping', async (deadline) => {
+          const request = { select: true, abort_signal: deadline.signal, ...authOf() } as const;
+          const result = await client.ping(request);
+          if (!result.success) throw result.error;
+        }),
+      );
     },
     async insert(insert) {
       const columns = insert.columns.map(quoteIdentifier).join(', ');
       const sql = `INSERT INTO ${quoteIdentifier(insert.table)} (${columns}) FORMAT ${insert.format}`;
-      await bounded(insert, `insert into ${insert.table}`, async (deadline, queryId) => {
-        const result = await client.exec({
-          query: sql,
-          values: Readable.from(insert.bytes, { objectMode: false }),
-          ...requestOf(insert, deadline, FOR_INSERTS, queryId),
-        });
-        // The socket is free, and the answer whole, only after the body has been read.
-        await abortable(text(result.stream), deadline.signal, () => result.stream.destroy());
+      const client = node();
+      const inserting = bounded(
+        insert,
+        `insert into ${insert.table}`,
+        async (deadline, queryId) => {
+          const result = await client.exec({
+            query: sql,
+            values: Readable.from(insert.bytes, { objectMode: false }),
+            ...requestOf(insert, deadline, FOR_INSERTS, queryId),
+          });
+          // The socket is free, and the answer whole, only after the body has been read.
+          await abortable(text(result.stream), deadline.signal, () => result.stream.destroy());
+        },
+      );
+      await inserting.catch((error: unknown) => {
+        leave(client, error);
+        throw error;
       });
     },
     async query(query) {
@@ -233,7 +304,7 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
     async *stream(query) {
       const deadline = createDeadline(query.timeoutMs ?? config.timeout_ms, query.signal);
       try {
-        const result = await client.query({
+        const result = await node().query({
           query: query.sql,
           query_params: { ...query.params },
           format: 'JSONEachRow',
@@ -263,7 +334,7 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
     async *download(statement) {
       const deadline = createDeadline(statement.timeoutMs ?? config.timeout_ms, statement.signal);
       try {
-        const result = await client.exec({
+        const result = await node().exec({
           query: `${statement.sql}\nFORMAT ${statement.format}`,
           query_params: { ...statement.params },
           ...requestOf(
@@ -291,14 +362,16 @@ export function createClickHouse(config: ClickHouseConfig): ClickHouse {
     },
     async command(statement) {
       await bounded(statement, 'command', async (deadline, queryId) => {
-        await client.command({
+        await named.command({
           query: statement.sql,
           query_params: { ...statement.params },
           ...requestOf(statement, deadline, {}, queryId),
         });
       });
     },
-    close: () => client.close(),
+    async close() {
+      await Promise.all(clients.map((client) => client.close()));
+    },
   };
 }
 
