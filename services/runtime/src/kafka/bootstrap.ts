@@ -114,18 +114,18 @@ export function installBootstrap(): void {
       const error = new kafkajs.KafkaJSError('no broker is known yet');
       throw Object.assign(error, { name: 'KafkaJSBrokerNotFound' });
     }
-    let refusal: unknown = null;
+    let refusal: Error | null = null;
     for (const nodeId of nodeIds) {
       try {
         // kafkajs looks for the broker outside of the try: a dead one then ends the search.
         return await callback({ nodeId, broker: await this.findBroker({ nodeId }) });
       } catch (error) {
         // The next one may do.
-        if (isRefusal(error)) refusal = error;
+        if (error instanceof Error && isRefusal(error)) refusal = error;
       }
     }
     // kafkajs would say that it found nothing.
-    if (refusal !== null) throw refusal instanceof Error ? refusal : new Error(String(refusal));
+    if (refusal !== null) throw refusal;
     return null;
   };
 }
