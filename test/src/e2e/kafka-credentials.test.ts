@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pickFreePort, startKafka } from '@sockscope/local';
 import type { KafkaBroker } from '@sockscope/local';
@@ -18,7 +19,7 @@ import {
 import type { ConsumedBatch, KafkaConfig, KafkaError } from '@sockscope/runtime/kafka';
 import kafkajs from 'kafkajs';
 import { OAuth2Server } from 'oauth2-mock-server';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createCertificate, PASSPHRASE } from '../support/certificates.js';
 import { setScramPassword } from '../support/scram.js';
 import { tempDir } from '../chaos/support/site.js';
@@ -39,6 +40,7 @@ let dir = '';
 let broker: KafkaBroker;
 let start: (trusted: string) => Promise<KafkaBroker>;
 let config: (settings: Record<string, unknown>) => KafkaConfig;
+let v6Broker = '';
 let mtls: (settings: Record<string, unknown>) => KafkaConfig;
 const file = (name: string) => join(dir, name);
 const cleanups: (() => unknown)[] = [];
@@ -60,7 +62,8 @@ beforeAll(async () => {
   process.env['JAVA_TOOL_OPTIONS'] = `${options} ${allowed}`;
   await writeFile(file('broker.pem'), `${brokerCertificate.key}${brokerCertificate.cert}`);
   await writeFile(file('ca.pem'), authority.cert);
-  const [port, saslPort, mtlsPort, controllerPort] = [
+  const [port, saslPort, mtlsPort, v6Port, controllerPort] = [
+    await pickFreePort(),
     await pickFreePort(),
     await pickFreePort(),
     await pickFreePort(),
@@ -74,10 +77,10 @@ beforeAll(async () => {
       port,
       controllerPort,
       properties: {
-        listeners: `PLAINTEXT://127.0.0.1:${port},SASL://127.0.0.1:${saslPort},MTLS://127.0.0.1:${mtlsPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-        'advertised.listeners': `PLAINTEXT://127.0.0.1:${port},SASL://127.0.0.1:${saslPort},MTLS://127.0.0.1:${mtlsPort}`,
+        listeners: `PLAINTEXT://127.0.0.1:${port},SASL://127.0.0.1:${saslPort},MTLS://127.0.0.1:${mtlsPort},V6://[::1]:${v6Port},CONTROLLER://127.0.0.1:${controllerPort}`,
+        'advertised.listeners': `PLAINTEXT://127.0.0.1:${port},SASL://127.0.0.1:${saslPort},MTLS://127.0.0.1:${mtlsPort},V6://[::1]:${v6Port}`,
         'listener.security.protocol.map':
-          'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL',
+          'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,V6:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL',
         'listener.name.sasl.sasl.enabled.mechanisms':
           'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER',
         'listener.name.sasl.plain.sasl.jaas.config': `${security}.plain.PlainLoginModule required user_plain="secret";`,
@@ -115,6 +118,7 @@ beforeAll(async () => {
     });
   config = secure(`127.0.0.1:${saslPort}`);
   mtls = secure(`127.0.0.1:${mtlsPort}`);
+  v6Broker = `[::1]:${v6Port}`;
   const admin = createKafkaAdmin(kafkaConfig.parse({ brokers: [broker.address] }), {
     logger,
     role: 'setup',
@@ -290,6 +294,31 @@ describe('credentials for Kafka', () => {
     const stranger = createKafkaAdmin(mtls(settings), { logger, role: 'b' });
     await expect(stranger.ping()).rejects.toMatchObject({ code: 'kafka_auth' });
     await stranger.stop();
+  });
+
+  test('a broker with an IPv6 address is written to and read from, and each fetch names the rack of its client', async () => {
+    const require = createRequire(import.meta.url);
+    const { prototype } = require('kafkajs/src/broker') as {
+      prototype: { fetch(request: { rackId?: string }): Promise<unknown> };
+    };
+    const fetches = vi.spyOn(prototype, 'fetch');
+    const kafka = kafkaConfig.parse({
+      brokers: [v6Broker],
+      topic: 'over-ipv6',
+      client_rack: 'zone-1',
+    });
+    const admin = createKafkaAdmin(kafka, { logger, role: 'ipv6' });
+    await admin.ensureTopic({ name: kafka.topic, partitions: 1, replicationFactor: null });
+    await admin.stop();
+    const producer = createKafkaProducer(kafka, { logger, role: 'ipv6' });
+    await producer.send(kafka.topic, [{ key: 'a', value: 'b', headers: {} }], never);
+    producer.stop();
+    const reader = startReading(kafka, 'ipv6');
+    await expect.poll(() => [...reader.values], WAIT).toEqual(['a=b']);
+    await reader.consumer.stop();
+    const racks = new Set(fetches.mock.calls.map(([{ rackId }]) => rackId));
+    fetches.mockRestore();
+    expect([...racks]).toEqual(['zone-1']);
   });
 
   test('the permissions of the plan are enough for each service and command, and without one the command that grants it is named', async () => {

@@ -82,6 +82,21 @@ describe('a dead letter', () => {
     expect(cut.origin?.offset).toBe('41');
   });
 
+  it('keeps the trace that its producer set, also where it is cut, unless that is no trace', () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    const traced = (value: string) =>
+      dlqRecordOf({
+        topic: 'events',
+        partition: 5,
+        record: { ...record, headers: [['traceparent', Buffer.from(value)]] },
+        poison: { reason: 'invalid', detail: 'user: too long' },
+      });
+    expect(String(readBack(traced(traceparent)).record.headers['traceparent'])).toBe(traceparent);
+    const cut = readBack(cutShort(traced(traceparent)));
+    expect(String(cut.record.headers['traceparent'])).toBe(traceparent);
+    expect(readBack(cutShort(traced('x'.repeat(1_000)))).record.headers).toEqual({});
+  });
+
   it('takes no header for ours that its record brought along: it can be sent, and sent again', () => {
     const filler = Buffer.alloc(1_000_000, 'x');
     const hostile = dlqRecordOf({

@@ -83,10 +83,17 @@ function timeText(timestampMs: number): string {
     : String(timestampMs);
 }
 
-/** The same dead letter with what the broker may take of its value, and none of its own headers. */
+/** W3C Trace Context: the trace that the record belongs to, in 55 bytes today. */
+const TRACEPARENT = 'traceparent';
+const TRACEPARENT_MAX_BYTES = 256;
+
+/** The same dead letter with what the broker may take of its value; of its own headers only the trace. */
 export function cutShort(record: OutgoingRecord): OutgoingRecord {
   const { key, value } = record;
-  const ours = Object.entries(record.headers).filter(([name]) => OURS.has(name));
+  const ours = Object.entries(record.headers).filter(
+    ([name, each]) =>
+      OURS.has(name) || (name === TRACEPARENT && Buffer.byteLength(each) <= TRACEPARENT_MAX_BYTES),
+  );
   return {
     key: key === null ? null : Buffer.from(key as Buffer).subarray(0, CUT_TO_BYTES),
     value: value === null ? null : Buffer.from(value as Buffer).subarray(0, CUT_TO_BYTES),

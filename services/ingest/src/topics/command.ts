@@ -36,10 +36,7 @@ export function registerTopics(program: Command, config: () => Config): void {
         throw new SockscopeError('option_invalid', `--format is one of ${FORMATS.join(', ')}`);
       }
       if (format === 'strimzi') {
-        // JSON is YAML, and kubectl takes it.
-        for (const each of planAsStrimzi(plan, cluster)) {
-          write(`---\n${JSON.stringify(each, null, 2)}`);
-        }
+        process.stdout.write(planAsStrimzi(plan, cluster));
       } else {
         for (const line of planAsCommands(plan, config().kafka.brokers)) write(line);
       }

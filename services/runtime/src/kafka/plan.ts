@@ -1,4 +1,5 @@
 /** What an administrator of Kafka has to set up for us: topics and the least permissions. */
+import { stringify } from 'yaml';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
 
@@ -101,11 +102,11 @@ function aclCommand(acl: PlannedAcl, brokers: readonly string[]): string {
 }
 
 /** Custom resources of Strimzi: KafkaTopic and KafkaUser, as YAML documents. */
-export function planAsStrimzi(plan: Plan, cluster: string): object[] {
+export function planAsStrimzi(plan: Plan, cluster: string): string {
   const labels = { 'strimzi.io/cluster': cluster };
   const apiVersion = 'kafka.strimzi.io/v1beta2';
   const users = [...new Set(plan.acls.map(({ user }) => user))];
-  return [
+  const resources = [
     ...plan.topics.map(({ name, partitions, replicationFactor, settings }) => ({
       apiVersion,
       kind: 'KafkaTopic',
@@ -135,6 +136,9 @@ export function planAsStrimzi(plan: Plan, cluster: string): object[] {
       },
     })),
   ];
+  // Without aliases, which repeated parts would become.
+  const options = { aliasDuplicateObjects: false };
+  return resources.map((each) => `---\n${stringify(each, options)}`).join('');
 }
 
 /** Adds to a refusal for want of a permission the command that grants it. */
