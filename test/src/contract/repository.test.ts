@@ -64,6 +64,20 @@ describe('the repository', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('the guide to the architecture names every folder of the sources', () => {
+    const guide = readText('docs/04-architecture.md');
+    const folders = new Set(
+      repositoryFiles('schemas/src/**', 'services/**/src/**', 'infra/local/src/**', 'test/src/**')
+        .map((file) => /^(.*?\/src\/[^/]+)\//.exec(file)?.[1])
+        .filter((folder) => folder !== undefined),
+    );
+    const missing = [...folders].filter((folder) => {
+      const name = folder.slice(folder.lastIndexOf('/') + 1);
+      return !new RegExp(`\`${name}/?\``).test(guide);
+    });
+    expect(missing.toSorted()).toEqual([]);
+  });
+
   test('nothing that the compiler writes is committed beside its source', () => {
     const sources = new Set(repositoryFiles('*.ts', '*.tsx'));
     const compiled = repositoryFiles('*/src/**/*.js', '*/src/**/*.map').filter((file) =>
