@@ -11,9 +11,7 @@ import { tablesConfig } from '../migrations/config.js';
 import { loadMigrations } from '../migrations/files.js';
 import { createMigrator } from '../migrations/migrator.js';
 import {
-  blocksOf,
   createTestTables,
-  insertBlocks,
   NOTHING_EXPIRES,
   storeBatch,
   testLogger,
@@ -26,8 +24,8 @@ import { createMarkKeeper } from './marks.js';
 import { createRollupMetrics } from './metrics.js';
 import { createRollups } from './rollups.js';
 
-/** Before there were buckets: hours were marked one by one, and only rows that differed were inserted. */
-const FORMER = 11;
+/** The migration that makes the buckets. Before it hours were marked one by one, and only rows that differed were inserted. */
+const BUCKETS = 12;
 const HOUR_MS = 3_600_000;
 const BASE_MS = Date.parse('2026-03-01T00:00:00.000Z');
 const CALL = { timeoutMs: 30_000 };
@@ -43,6 +41,7 @@ const SOURCES = [
   'sessions_by_user',
   'sessions_by_destination',
   'session_traffic_1m',
+  'session_ends',
   'session_events',
 ];
 
@@ -65,7 +64,7 @@ beforeEach(async () => {
   const database = `former_${randomBytes(5).toString('hex')}`;
   const config = clickhouseConfig.parse({ url: inject('clickhouseUrl') });
   admin = createClickHouse({ ...config, database: 'default' });
-  const migrations = (await loadMigrations()).slice(0, FORMER);
+  const migrations = (await loadMigrations()).filter(({ version }) => version !== BUCKETS);
   await createMigrator(tables, { admin, database, migrations }).migrate();
   former = createClickHouse({ ...config, database });
 });
@@ -126,9 +125,7 @@ describe('the migration from marks of hours', () => {
       minute: nothing,
       duration_ms: endMs - Date.parse(last.started_at),
     };
-    // The version before had no order of ends.
-    const blocks = blocksOf([ended]).filter(({ table }) => table !== 'session_ends');
-    await insertBlocks(former, blocks);
+    await storeBatch(former, [ended], []);
     const mark = 'generateUUIDv4()';
     await former.command({
       sql: `INSERT INTO ingest_dirty_hours (mark_id, hour) SELECT ${mark}, toStartOfHour(toDateTime({end:UInt32}, 'UTC'))`,
