@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { kafkaConfig } from './config.js';
 import { mskToken } from './credentials.js';
 import { tokenOf } from './oauth.js';
@@ -60,4 +60,22 @@ it('a missing signer for Amazon MSK is named with the command that installs it',
   await expect(mskToken('eu-central-1', () => Promise.resolve(signer))).resolves.toBe(
     'signed for eu-central-1',
   );
+});
+
+it('a token for Amazon MSK is a signed request to connect, which expires', async () => {
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'AKIDEXAMPLE');
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'secret');
+  vi.stubEnv('AWS_SESSION_TOKEN', '');
+  const token = await mskToken('eu-central-1', () => import('aws-msk-iam-sasl-signer-js'));
+  vi.unstubAllEnvs();
+  const url = new URL(Buffer.from(token, 'base64url').toString());
+  expect(url.hostname).toBe('kafka.eu-central-1.amazonaws.com');
+  const fields = Object.fromEntries(url.searchParams);
+  expect(fields).toMatchObject({
+    Action: 'kafka-cluster:Connect',
+    'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+    'X-Amz-Expires': '900',
+  });
+  expect(fields['X-Amz-Credential']).toMatch(/^AKIDEXAMPLE\/\d{8}\/eu-central-1\/kafka-cluster\//);
+  expect(fields['X-Amz-Signature']).toMatch(/^[0-9a-f]{64}$/);
 });
