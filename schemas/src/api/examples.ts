@@ -36,6 +36,42 @@ export const sessionsAtPageExample = {
   ranking: 'exact',
 } as const;
 
+export const suggestionsExample = {
+  items: [{ value: sessionExample.user, sessions: 412 }],
+  days: 7,
+};
+
+export const pipelineExample = {
+  as_of: '2026-01-31T12:00:36.000Z',
+  window_seconds: 60,
+  events: {
+    per_second: { SessionStarted: 210.5, TrafficDelta: 1_204.2, SessionClosed: 209.8 },
+    delay_ms: { p50: 412, p99: 1_830 },
+    last_stored_at: '2026-01-31T12:00:35.802Z',
+  },
+  proxies: [
+    {
+      proxy_id: sessionExample.proxy_id,
+      last_event_at: '2026-01-31T12:00:35.410Z',
+      last_stored_at: '2026-01-31T12:00:35.802Z',
+      events_per_second: 1_624.5,
+    },
+  ],
+  partitions: [
+    {
+      topic: 'sockscope.session-events.v1',
+      partition: 0,
+      next_offset: 1_804_417,
+      caught_up: true,
+      watermark: '2026-01-31T12:00:35.410Z',
+      lag_ms: 0,
+      observed_at: '2026-01-31T12:00:35.900Z',
+      waits: null,
+    },
+  ],
+  sums: { changed: 0, oldest_changed: null },
+};
+
 export const lookupExample = {
   range: { from: '2026-01-31T11:58:10.000Z', to: '2026-01-31T12:02:10.000Z' },
   items: [{ ...sessionExample, matched: ['dest_ip', 'dest_port', 'time'], distance_ms: 0 }],
@@ -97,6 +133,15 @@ export const playbackExample = {
 };
 
 export const activeSessionExample = { ...openSession, ...rates, rate_window_ms: 30_000 };
+
+export const liveWindowExample = {
+  as_of: '2026-01-31T12:00:36.000Z',
+  every_ms: 1_000,
+  total: 1,
+  truncated: false,
+  ...rates,
+  items: [{ ...openSession, ...rates }],
+};
 
 export const activeSessionsPageExample = {
   items: [activeSessionExample],
@@ -248,6 +293,51 @@ const trend = {
 };
 
 export const trafficExample = { ...answer, ...trend, split: null };
+
+export const signalsExample = {
+  kind: 'beacon',
+  range: answer.range,
+  thresholds: {
+    beacon_starts: 12,
+    beacon_gap_min_ms: 10_000,
+    beacon_gap_max_ms: 21_600_000,
+    beacon_spread_percent: 10,
+  },
+  known_since: '2026-01-01T00:00:00.000Z',
+  items: [
+    {
+      user: 'alice',
+      source_ip: null,
+      dest_host: 'example.com',
+      dest_port: 443,
+      from: '2026-01-31T11:00:00.000Z',
+      to: '2026-01-31T11:24:00.001Z',
+      figures: { starts: 25, median_gap_ms: 60_000, spread: 0.01 },
+      sessions_url:
+        '/api/v1/sessions?user=alice&from=2026-01-31T11%3A00%3A00.000Z&to=2026-01-31T11%3A24%3A00.001Z&dest_host=example.com&dest_port=443',
+    },
+  ],
+  truncated: false,
+} as const;
+
+export const explainExample = {
+  ...answer,
+  previous_range: { from: '2026-01-30T00:00:00.000Z', to: '2026-01-30T12:00:35.000Z' },
+  measure: 'bytes',
+  current: 7_388_322,
+  previous: 4_000_000,
+  change: 3_388_322,
+  is_defined: true,
+  fields: [
+    {
+      field: 'user',
+      counts_at_end: false,
+      items: [
+        { value: 'alice', current: 7_388_322, previous: 4_000_000, change: 3_388_322, share: 1 },
+      ],
+    },
+  ],
+} as const;
 
 export const flowsExample = {
   ...answer,

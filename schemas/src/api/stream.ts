@@ -1,11 +1,16 @@
 import { z } from 'zod';
 import { counter } from '../events/counters.js';
-import { streamCountersExample, streamGapExample, streamSessionExample } from './examples.js';
+import {
+  liveWindowExample,
+  streamCountersExample,
+  streamGapExample,
+  streamSessionExample,
+} from './examples.js';
 import { checkFilters, filterParams } from './filters.js';
 import { figures } from './measures.js';
 import { wireTime } from '../events/values.js';
 import { session } from './session.js';
-import { several } from './values.js';
+import { several, whole } from './values.js';
 
 export const STREAM_EVENT_TYPES = ['started', 'changed', 'closed', 'counters'] as const;
 export type StreamEventType = (typeof STREAM_EVENT_TYPES)[number];
@@ -53,4 +58,44 @@ export const streamFrame = z
     examples: [{ event: 'counters', data: streamCountersExample }],
   });
 
-export { streamCountersExample, streamSessionExample };
+/** By what a live view is sorted, the most first; duration_ms: the longest open first. */
+export const LIVE_SORTS = ['rate', 'bytes', 'started_at', 'duration_ms'] as const;
+export type LiveSort = (typeof LIVE_SORTS)[number];
+
+export const liveQuery = z
+  .strictObject({
+    ...filterParams,
+    sort: z.enum(LIVE_SORTS).default('rate'),
+    limit: whole(1, 500).default(50).describe('sessions in the window'),
+  })
+  .superRefine(checkFilters);
+export type LiveQuery = z.infer<typeof liveQuery>;
+
+const liveRate = z
+  .number()
+  .nonnegative()
+  .describe(
+    'bytes per second over the last interval that the proxy reported; 0 after two silent ones',
+  );
+
+/** `data` of the event window: the top of what is open, and the sums over all that passes. */
+export const liveWindow = z
+  .object({
+    as_of: wireTime,
+    every_ms: counter.describe('until the next frame: 1000; 2000 or 5000 when many watch'),
+    total: counter.describe('sessions that are open and pass'),
+    truncated: z.boolean().describe('more sessions are open than the live view keeps'),
+    bytes_sent_per_second: liveRate.describe('of all of them'),
+    bytes_received_per_second: liveRate.describe('of all of them'),
+    items: z.array(
+      z.object({
+        ...session.shape,
+        bytes_sent_per_second: liveRate,
+        bytes_received_per_second: liveRate,
+      }),
+    ),
+  })
+  .meta({ id: 'LiveWindow', examples: [liveWindowExample] });
+export type LiveWindow = z.infer<typeof liveWindow>;
+
+export { liveWindowExample, streamCountersExample, streamSessionExample };

@@ -33,13 +33,16 @@ import { createEgressSince } from './questions/lookup/find.js';
 import { createDensityMemory } from './questions/sessions/density.js';
 import { createSessionLookups } from './questions/sessions/lookups.js';
 import { createRates } from './questions/sessions/rates.js';
+import type { SignalsConfig } from './questions/signals/config.js';
 import { serveSite } from './site/site.js';
 import type { Gate } from './store/gate.js';
 import type { Store } from './store/store.js';
 import type { StreamConfig } from './stream/config.js';
 import type { Hub } from './stream/hub.js';
 import type { StreamMetrics } from './stream/metrics.js';
+import { serveLiveView } from './stream/active-route.js';
 import { serveStream } from './stream/route.js';
+import { createViews } from './stream/views.js';
 
 export interface AppConfig {
   readonly version: string;
@@ -60,6 +63,7 @@ export interface AppDeps {
   readonly gates: Readonly<Record<'light' | 'heavy' | 'resume', Gate>>;
   readonly exports: ExportDeps;
   readonly lookup: LookupConfig;
+  readonly signals: SignalsConfig;
   readonly signer: EvidenceSigner;
   readonly hub: Hub;
   readonly streamMetrics: StreamMetrics;
@@ -134,7 +138,9 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
           egressSince: createEgressSince(deps),
           version: config.version,
         });
-        serveStream(api, { ...routed, config: config.stream, metrics: deps.streamMetrics });
+        const stream = { ...routed, config: config.stream, metrics: deps.streamMetrics };
+        serveStream(api, stream);
+        serveLiveView(api, { ...stream, views: createViews(deps) });
       },
       { prefix: '/api/v1' },
     );

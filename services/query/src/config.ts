@@ -12,6 +12,7 @@ import { authConfig } from './auth/config.js';
 import { streamConfig } from './stream/config.js';
 import { evidenceConfig } from './evidence/config.js';
 import { lookupConfig } from './questions/lookup/config.js';
+import { signalsConfig } from './questions/signals/config.js';
 import { exportConfig } from './export/config.js';
 import { maskConfig, MASK_KEY_CHARS_MIN } from './mask/config.js';
 
@@ -125,6 +126,7 @@ const settings = z.object({
   }),
   exports: exportConfig,
   lookup: lookupConfig,
+  signals: signalsConfig,
   evidence: evidenceConfig,
   stream: streamConfig,
   auth: authConfig,

@@ -126,6 +126,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
         limits,
       },
       lookup: config.lookup,
+      signals: config.signals,
       signer: createEvidenceSigner(
         config.evidence.key_file === '' ? null : readEvidenceKeys(config.evidence.key_file),
       ),

@@ -79,6 +79,8 @@ function routes(): string[] {
   const closed = world.sessions.find((row) => row.user === 'user-0' && row.status === 'closed');
   return Object.keys(paths).map((path) =>
     `${path}${NEEDED[path] ?? ''}`
+      .replace('{field}', 'dest_host')
+      .replace('{kind}', 'beacon')
       .replace('{session_id}', closed?.session_id ?? '')
       .replace('{user}', 'user-0')
       .replace('{dest_host}', encoded(closed?.dest_host ?? '')),
@@ -153,7 +155,7 @@ describe('every route', () => {
       .map((row) => row.session_id);
     expect(others.length).toBeGreaterThan(3);
     const paths = routes()
-      .filter((path) => !path.endsWith('/stream'))
+      .filter((path) => !path.startsWith('/api/v1/stream'))
       .flatMap((path) => [
         path,
         ...(hasFilters(path) ? others.map((u) => `${path}?user=${u}`) : []),

@@ -42,6 +42,8 @@ const PATHS = [
   '/lookup?egress_ip=203.0.113.7&limit=1000',
   '/lookup/evidence?egress_ip=203.0.113.7&limit=50',
   '/lookup/evidence?egress_ip=203.0.113.7&limit=50&format=html',
+  `/explain?limit=50&${RANGE}`,
+  `/signals/mail?${RANGE}`,
   '/sessions/active?limit=1000',
   '/sessions?format=ndjson',
   '/sessions?format=csv',
@@ -126,6 +128,17 @@ describe.each([
     expect(rows).toEqual([
       { names: names.map((name) => mask.user(name)), ips: plain.map((ip) => mask.address(ip)) },
     ]);
+  });
+
+  it('nothing is suggested of what is masked', async () => {
+    const masked = [
+      ...(config.users === 'hmac' ? ['user'] : []),
+      ...(config.addresses === 'hmac' || config.addresses === 'truncate' ? ['source_ip'] : []),
+    ];
+    for (const field of masked) {
+      const { items } = (await get(`/suggest/${field}`, readKey)).json<{ items: unknown[] }>();
+      expect([field, items]).toEqual([field, []]);
+    }
   });
 
   it('filters by what is shown, and a guess finds nothing', async () => {

@@ -2,11 +2,13 @@ import type { FastifyInstance } from 'fastify';
 import type { ExportDeps } from '../export/export.js';
 import type { QuestionDeps } from '../http/question.js';
 import type { SumsDeps } from '../sums/sums.js';
+import { serveExplain } from './explain/explain.js';
 import { serveFlows } from './flows/flows.js';
 import { serveProfiles } from './profile/profile.js';
 import { serveEvidence } from './lookup/evidence.js';
 import type { EvidenceDeps } from './lookup/evidence.js';
 import { serveLookup } from './lookup/lookup.js';
+import { servePipeline } from './pipeline/pipeline.js';
 import { serveActiveSessions } from './sessions/active.js';
 import { serveSessionEvents } from './sessions/events.js';
 import type { PageDeps } from './sessions/page.js';
@@ -15,6 +17,9 @@ import { serveSession } from './sessions/session.js';
 import type { SessionDeps } from './sessions/session.js';
 import { serveSessions } from './sessions/sessions.js';
 import { serveStats } from './stats/stats.js';
+import { serveSignals } from './signals/signals.js';
+import type { SignalsDeps } from './signals/signals.js';
+import { serveSuggestions } from './suggest/suggest.js';
 import { serveTopLists } from './top/top.js';
 import { serveTraffic } from './traffic/traffic.js';
 
@@ -23,7 +28,8 @@ export type QuestionsDeps = QuestionDeps &
   PageDeps &
   SessionDeps &
   ExportDeps &
-  EvidenceDeps;
+  EvidenceDeps &
+  SignalsDeps;
 
 /** The questions, under `/api/v1`. */
 export function serveQuestions(app: FastifyInstance, deps: QuestionsDeps): void {
@@ -34,6 +40,10 @@ export function serveQuestions(app: FastifyInstance, deps: QuestionsDeps): void 
   serveSessionEvents(app, deps);
   serveLookup(app, deps);
   serveEvidence(app, deps);
+  serveSuggestions(app, deps);
+  servePipeline(app, deps);
+  serveExplain(app, deps);
+  serveSignals(app, deps);
   serveStats(app, deps);
   serveTopLists(app, deps);
   serveTraffic(app, deps);

@@ -190,6 +190,19 @@ export function openSessionsQuery(
   };
 }
 
+/** Sessions that are open and were heard of since a time, the newest first. */
+export function liveSessionsQuery(
+  fromMs: number,
+  sinceMs: number,
+  limit: number,
+): Query<typeof sessionRow> {
+  const heard = {
+    sql: `updated_at >= ${timeSql('heard_since')}`,
+    params: { heard_since: sinceMs },
+  };
+  return { ...openSessionsQuery(fromMs, heard, limit), name: 'live_sessions', reuse: false };
+}
+
 const openTotalsRow = z.object({ bytes_sent: int64, bytes_received: int64 });
 
 /** What all open sessions that pass have moved. */

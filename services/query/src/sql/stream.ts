@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import { timeSql } from './expressions.js';
 import { sessionRow } from './fields.js';
+import { NEWS_MAX_MS } from '../stream/config.js';
 import type { Query } from './query.js';
 
 const clockRow = z.object({ now: wireTime });
@@ -29,7 +30,7 @@ export type StoredPosition = Pick<StoredEvent, 'ingested_at' | 'session_id' | 's
 
 /**
  * Events that were stored at or after a time, the earliest stored first; with `after` those behind
- * it alone. All rows of one insert have the same time, so the time alone cannot tell how far one is.
+ * it alone, and without those that were old when they were stored. All rows of one insert have the same time, so the time alone cannot tell how far one is.
  */
 export function storedSinceQuery(
   sinceMs: number,
@@ -46,11 +47,13 @@ export function storedSinceQuery(
     sql: `SELECT type, seq, occurred_at, ingested_at,
         ${COLUMNS}
       FROM session_events
-      WHERE ingested_at >= ${timeSql('since')} ${behind}
+      WHERE ingested_at >= ${timeSql('since')}
+        AND occurred_at >= ingested_at - toIntervalMillisecond({news:UInt32}) ${behind}
       ORDER BY ingested_at, session_id, seq
       LIMIT {limit:UInt32}`,
     params: {
       since: sinceMs,
+      news: NEWS_MAX_MS,
       limit,
       ...(after === null
         ? {}

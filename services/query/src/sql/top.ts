@@ -9,7 +9,7 @@ import type { SumsBy, SumsOf } from './sums.js';
 export const ENDED_SQL = 'sessions_closed + sessions_failed + sessions_rejected';
 
 /** Expressions over the summed columns. Fixed text: a client chooses among the names only. */
-function figureSql(sort: SumSort): string {
+export function figureSql(sort: SumSort): string {
   if (sort === 'bytes') return 'bytes_sent + bytes_received';
   return sort === 'sessions_ended' ? ENDED_SQL : sort;
 }

@@ -168,7 +168,7 @@ interface Writer {
 }
 
 /** Takes the response over: from here on the stream's own rules hold. */
-function openWriter(
+export function openWriter(
   request: FastifyRequest,
   reply: FastifyReply,
   deps: StreamDeps,

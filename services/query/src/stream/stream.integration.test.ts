@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import type { SessionEvent } from '@sockscope/schemas';
-import type { StreamCounters, StreamSession } from '@sockscope/schemas/api';
-import { streamCounters, streamSession } from '@sockscope/schemas/api';
+import type { LiveWindow, StreamCounters, StreamSession } from '@sockscope/schemas/api';
+import { liveWindow, streamCounters, streamSession } from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { createTestApp } from '../testing/app.js';
@@ -11,11 +11,12 @@ import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { insertBatch } from '../testing/load.js';
-import { makeEvents } from '../testing/world.js';
+import { makeEvents, worldOf } from '../testing/world.js';
 import { POLL_ROWS_MAX } from './config.js';
 import { positionOf } from './event.js';
 
-const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
+// Old events are no news.
+const NOW_MS = Date.now();
 
 let database: TestDatabase;
 let api: TestApp;
@@ -49,9 +50,13 @@ interface Frame {
 }
 
 /** A client of the stream that reads frames one by one. */
-async function listen(parameters = '', headers: Record<string, string> = {}) {
+async function listen(
+  parameters = '',
+  headers: Record<string, string> = {},
+  path: 'stream' | 'stream/active' = 'stream',
+) {
   const gone = new AbortController();
-  const response = await fetch(`${base}/api/v1/stream?${parameters}`, {
+  const response = await fetch(`${base}/api/v1/${path}?${parameters}`, {
     headers,
     signal: gone.signal,
   });
@@ -104,7 +109,7 @@ async function* readFrames(response: Response): AsyncGenerator<Frame, void, unde
 /** Events that no other test has stored. */
 function someEvents(sessions: number): SessionEvent[] {
   seed += 1;
-  return makeEvents({ seed, sessions, fromMs: NOW_MS - 3_600_000, toMs: NOW_MS });
+  return makeEvents({ seed, sessions, fromMs: Date.now() - 2_000, toMs: Date.now() });
 }
 
 const eventName = (event: SessionEvent) => `${event.session_id}/${event.seq}`;
@@ -334,5 +339,71 @@ describe('stream', () => {
   it('refuses unknown parameters by name', async () => {
     const problem = await api.get<{ errors: { parameter: string }[] }>('/api/v1/stream?foo=1', 400);
     expect(problem.errors[0]?.parameter).toBe('foo');
+  });
+});
+
+describe('stream/active', () => {
+  const isWindow = (frame: Frame) => frame.event === 'window';
+  const windowOf = (frame: Frame | undefined) => liveWindow.parse(frame?.data);
+
+  async function until(
+    client: Awaited<ReturnType<typeof listen>>,
+    accept: (window: LiveWindow) => boolean,
+  ): Promise<LiveWindow> {
+    for (;;) {
+      const [frame] = await client.take(1, isWindow);
+      const window = windowOf(frame);
+      if (accept(window)) return window;
+    }
+  }
+
+  it('shows what is open and was heard of lately, with the sums of all, and follows what happens', async () => {
+    await database.clickhouse.command({ sql: 'TRUNCATE TABLE sessions' });
+    const events = someEvents(60);
+    const old = makeEvents({
+      seed: 77,
+      sessions: 20,
+      fromMs: NOW_MS - 7_200_000,
+      toMs: NOW_MS - 3_600_000,
+    });
+    await insertBatch(database.clickhouse, [...old, ...events]);
+    const open = worldOf(events).sessions.filter((row) => row.status === 'active');
+    expect(open.length).toBeGreaterThan(3);
+    const client = await listen('limit=2&sort=bytes', {}, 'stream/active');
+    const first = await until(client, () => true);
+    const byBytes = open
+      .map((row) => row.bytes_sent + row.bytes_received)
+      .toSorted((a, b) => b - a);
+    expect(first).toMatchObject({ total: open.length, every_ms: 1_000, truncated: false });
+    expect(first.items.map((item) => item.bytes_sent + item.bytes_received)).toEqual(
+      byBytes.slice(0, 2),
+    );
+    const more = someEvents(40);
+    await insertBatch(database.clickhouse, more);
+    const added = worldOf(more).sessions.filter((row) => row.status === 'active');
+    await until(client, ({ total }) => total === open.length + added.length);
+    const user = open[0]?.user ?? '';
+    const filtered = await listen(`user=${encodeURIComponent(user)}`, {}, 'stream/active');
+    const own = await until(filtered, () => true);
+    expect(own.total).toBe([...open, ...added].filter((row) => row.user === user).length);
+    client.close();
+    filtered.close();
+  });
+
+  it('does not hand out events that were old when they were stored', async () => {
+    const client = await listen('type=started&type=changed&type=closed');
+    const old = makeEvents({
+      seed: 78,
+      sessions: 5,
+      fromMs: NOW_MS - 7_200_000,
+      toMs: NOW_MS - 3_600_000,
+    });
+    await insertBatch(database.clickhouse, old);
+    const fresh = someEvents(3);
+    await insertBatch(database.clickhouse, fresh);
+    const taken = await client.take(new Set(fresh.map(eventName)).size);
+    const oldIds = new Set(old.map((event) => event.session_id));
+    expect(taken.filter((frame) => oldIds.has(sessionOf(frame).session_id))).toEqual([]);
+    client.close();
   });
 });

@@ -15,6 +15,7 @@ import { createRunningExports } from '../export/running.js';
 import { maskConfig } from '../mask/config.js';
 import { createMask } from '../mask/mask.js';
 import { lookupConfig } from '../questions/lookup/config.js';
+import { signalsConfig } from '../questions/signals/config.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
 import { createStoreMetrics } from '../store/metrics.js';
 import { createStore } from '../store/store.js';
@@ -128,6 +129,7 @@ export async function createTestApp(
         },
         limits: { rows_to_read_max: 1_000_000_000, memory_max_bytes: 2_000_000_000 },
       },
+      signals: signalsConfig.parse(settingsOf(signalsConfig.shape, undefined)),
       lookup: lookupConfig.parse(settingsOf(lookupConfig.shape, options.lookup)),
       signer: createEvidenceSigner(options.evidenceKeys ?? null),
       hub,

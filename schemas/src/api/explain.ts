@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { explainExample } from './examples.js';
+import { checkFilters, filterParams } from './filters.js';
+import { answerMeta, SUM_SORTS, sumSort, timeRange } from './measures.js';
+import { moment } from './moment.js';
+import { checkRange, rangeParams, whole } from './values.js';
+
+/** By what a change is explained. */
+export const EXPLAIN_FIELDS = [
+  'user',
+  'dest_host',
+  'dest_port',
+  'source_ip',
+  'acl_rule_matched',
+  'proxy_id',
+] as const;
+export type ExplainField = (typeof EXPLAIN_FIELDS)[number];
+
+export const explainQuery = z
+  .strictObject({
+    ...rangeParams,
+    previous_from: moment
+      .optional()
+      .describe('start of the period to compare with; default: the period before'),
+    previous_to: moment.optional().describe('its end, excluded'),
+    measure: sumSort.describe('the figure whose change is explained'),
+    limit: whole(1, 50).default(5).describe('values of each field'),
+    ...filterParams,
+  })
+  .superRefine(checkRange)
+  .superRefine(checkFilters)
+  .superRefine((query, ctx) => {
+    if ((query.previous_from === undefined) === (query.previous_to === undefined)) return;
+    ctx.addIssue({
+      code: 'custom',
+      path: ['previous_from'],
+      message: 'previous_from and previous_to stand together',
+    });
+  });
+export type ExplainQuery = z.infer<typeof explainQuery>;
+
+const change = {
+  current: z.int(),
+  previous: z.int(),
+  change: z.int().describe('current less previous'),
+};
+
+export const explain = z
+  .object({
+    ...answerMeta,
+    previous_range: timeRange,
+    measure: z.enum(SUM_SORTS),
+    ...change,
+    is_defined: z
+      .boolean()
+      .describe('false: the change is less than 1 % of the former value, so it has no parts'),
+    fields: z
+      .array(
+        z.object({
+          field: z.enum(EXPLAIN_FIELDS),
+          counts_at_end: z
+            .boolean()
+            .describe(
+              'true: all figures of a session count when it ends (rules); then they add up to another change',
+            ),
+          items: z
+            .array(
+              z.object({
+                value: z.union([z.string(), z.int()]).nullable(),
+                ...change,
+                share: z
+                  .number()
+                  .nullable()
+                  .describe('its signed part of the change of this field; null if not defined'),
+              }),
+            )
+            .describe('the largest changes first, up or down'),
+        }),
+      )
+      .describe('each explains the whole change by itself: they overlap and are not added up'),
+  })
+  .meta({ id: 'Explain', examples: [explainExample] });
+export type Explain = z.infer<typeof explain>;

@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import { SESSION_EVENT_TYPES } from '../events/choices.js';
+import { counter } from '../events/counters.js';
+import { wireTime } from '../events/values.js';
+import { pipelineExample } from './examples.js';
+
+/** Seconds over which rates and delays of the pipeline are measured. */
+export const PIPELINE_WINDOW_SECONDS = 60;
+/** Proxies are listed that were heard of within so many minutes. */
+export const PIPELINE_PROXY_MINUTES = 60;
+
+const perSecond = z.number().nonnegative().describe('a second');
+
+/** From the proxies to the sums, hop by hop. */
+export const pipeline = z
+  .object({
+    as_of: wireTime.describe('by the clock of ClickHouse'),
+    window_seconds: counter.describe('rates and delays are over this time'),
+    events: z.object({
+      per_second: z.object(
+        Object.fromEntries(SESSION_EVENT_TYPES.map((type) => [type, perSecond])) as {
+          readonly [T in (typeof SESSION_EVENT_TYPES)[number]]: typeof perSecond;
+        },
+      ),
+      delay_ms: z
+        .object({ p50: z.number(), p99: z.number() })
+        .nullable()
+        .describe(
+          'from an event to its storage; negative: the clock of a proxy is ahead; null without events',
+        ),
+      last_stored_at: wireTime.nullable().describe('the last insert of events'),
+    }),
+    proxies: z
+      .array(
+        z.object({
+          proxy_id: z.string(),
+          last_event_at: wireTime.describe('by the clock of the proxy'),
+          last_stored_at: wireTime,
+          events_per_second: perSecond,
+        }),
+      )
+      .describe(`heard of within ${PIPELINE_PROXY_MINUTES} minutes`),
+    partitions: z.array(
+      z.object({
+        topic: z.string(),
+        partition: counter,
+        next_offset: counter.describe('the record that ingest reads next'),
+        caught_up: z.boolean().describe('nothing was left to read'),
+        watermark: wireTime.describe('the latest event that was stored'),
+        lag_ms: counter.describe('since the watermark; 0 where it has caught up'),
+        observed_at: wireTime.describe('when ingest last said so'),
+        waits: z
+          .object({ kind: z.string(), reason: z.string(), offset: counter, since: wireTime })
+          .nullable()
+          .describe('why the partition stands still; null: it does not'),
+      }),
+    ),
+    sums: z.object({
+      changed: counter.describe('hours, days and weeks that changed since their sums were made'),
+      oldest_changed: wireTime.nullable().describe('start of the earliest of them'),
+    }),
+  })
+  .meta({ id: 'Pipeline', examples: [pipelineExample] });
+export type Pipeline = z.infer<typeof pipeline>;

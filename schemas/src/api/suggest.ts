@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { counter } from '../events/counters.js';
+import { suggestionsExample } from './examples.js';
+import { API_LIMITS, whole } from './values.js';
+
+/** Fields whose values are suggested. */
+export const SUGGEST_FIELDS = [
+  'user',
+  'dest_host',
+  'dest_port',
+  'source_ip',
+  'proxy_id',
+  'acl_rule_matched',
+] as const;
+export type SuggestField = (typeof SUGGEST_FIELDS)[number];
+
+export const suggestParams = z.strictObject({ field: z.enum(SUGGEST_FIELDS) });
+
+export const suggestQuery = z.strictObject({
+  prefix: z
+    .string()
+    .max(API_LIMITS.text_chars)
+    .default('')
+    .describe('how the value begins; case does not matter'),
+  limit: whole(1, 50).default(10),
+});
+
+export const suggestions = z
+  .object({
+    items: z
+      .array(z.object({ value: z.string(), sessions: counter.describe('within those days') }))
+      .describe('the most frequent first; empty for a field that is masked'),
+    days: counter.describe('values of so many last days are known'),
+  })
+  .meta({ id: 'Suggestions', examples: [suggestionsExample] });
+export type Suggestions = z.infer<typeof suggestions>;

@@ -1,0 +1,281 @@
+import { toTimestamp } from '@sockscope/schemas';
+import type { SessionRow } from '@sockscope/schemas';
+import type { Explain, Pipeline, Signals, Suggestions } from '@sockscope/schemas/api';
+import '@sockscope/runtime/testing';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { v7 as uuidV7 } from 'uuid';
+import { createTestApp } from '../testing/app.js';
+import type { TestApp } from '../testing/app.js';
+import { createTestDatabase } from '../testing/database.js';
+import type { TestDatabase } from '../testing/database.js';
+import { insertRows } from '../testing/load.js';
+import { storeRollups } from '../testing/rollups.js';
+import { countAtEndBy, countBy } from '../testing/truth.js';
+import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
+import type { World } from '../testing/world.js';
+
+const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+let database: TestDatabase;
+let world: World;
+let api: TestApp;
+let masked: TestApp;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const { clickhouse } = database;
+  const events = makeEvents({ seed: 41, sessions: 500, fromMs: NOW_MS - 2 * DAY_MS, toMs: NOW_MS });
+  world = worldOf(events);
+  await storeBadly(clickhouse, events, { seed: 42, batches: 2 });
+  await storeRollups(clickhouse, world, []);
+  api = await createTestApp(clickhouse, { now: () => NOW_MS });
+  masked = await createTestApp(clickhouse, {
+    now: () => NOW_MS,
+    auth: { methods: ['api_keys'] },
+    mask: {
+      users: 'hmac',
+      addresses: 'truncate',
+      key: 'a secret of thirty-two characters at least',
+    },
+  });
+});
+
+afterAll(async () => {
+  await api.close();
+  await masked.close();
+  await database.drop();
+});
+
+const KEYS: Readonly<Record<string, (row: SessionRow) => string>> = {
+  user: (row) => row.user,
+  dest_host: (row) => row.dest_host,
+  dest_port: (row) => String(row.dest_port),
+  source_ip: (row) => row.source_ip,
+  acl_rule_matched: (row) => row.acl_rule_matched ?? '',
+  proxy_id: (row) => row.proxy_id,
+};
+
+describe('explain', () => {
+  it.each(['bytes', 'sessions_started', 'sessions_failed'] as const)(
+    'ranks by %s what changed most, as a count over all events does',
+    async (measure) => {
+      const toMs = Date.parse('2026-03-15T13:30:00.000Z');
+      const now = { fromMs: toMs - DAY_MS, toMs };
+      const before = { fromMs: toMs - 2 * DAY_MS, toMs: now.fromMs };
+      const answer = await api.get<Explain>(
+        `/api/v1/explain?from=${now.fromMs}&to=${now.toMs}&measure=${measure}&limit=50`,
+      );
+      for (const { field, items, counts_at_end } of answer.fields) {
+        const keyOf = KEYS[field] ?? (() => '');
+        const figure = (
+          counted: ReturnType<typeof countBy> extends Map<string, infer C> ? C : never,
+        ) =>
+          measure === 'bytes'
+            ? counted.bytes_sent + counted.bytes_received
+            : counts_at_end && measure === 'sessions_started'
+              ? counted.sessions_closed + counted.sessions_failed + counted.sessions_rejected
+              : counted[measure];
+        const count = counts_at_end ? countAtEndBy : countBy;
+        const [current, previous] = [now, before].map((range) => count(world, range, keyOf));
+        const keys = new Set([...(current?.keys() ?? []), ...(previous?.keys() ?? [])]);
+        const changes = [...keys].map((key) => {
+          const of = (map: typeof current) => {
+            const counted = map?.get(key);
+            return counted === undefined ? 0 : figure(counted);
+          };
+          return { value: key, current: of(current), previous: of(previous) };
+        });
+        const total = changes.reduce((sum, each) => sum + each.current - each.previous, 0);
+        const expected = changes
+          .map((each) => ({ ...each, change: each.current - each.previous }))
+          .filter(({ change }) => change !== 0)
+          .toSorted((a, b) => Math.abs(b.change) - Math.abs(a.change))
+          .slice(0, 50);
+        expect([field, items.map((item) => Math.abs(item.change))]).toEqual([
+          field,
+          expected.map((item) => Math.abs(item.change)),
+        ]);
+        for (const { share, ...item } of items) {
+          const same = changes.find(({ value }) => value === String(item.value ?? ''));
+          expect(item).toMatchObject({ current: same?.current, previous: same?.previous });
+          if (share !== null) expect(share).toBeCloseTo(item.change / total, 9);
+        }
+      }
+    },
+  );
+
+  it('has no parts of a change below 1 %', async () => {
+    const from = NOW_MS - HOUR_MS;
+    const same = `from=${from}&to=${NOW_MS}&previous_from=${from}&previous_to=${NOW_MS}`;
+    const answer = await api.get<Explain>(`/api/v1/explain?${same}`);
+    expect(answer).toMatchObject({ change: 0, is_defined: false });
+    expect(answer.fields.flatMap(({ items }) => items)).toEqual([]);
+  });
+});
+
+describe('suggestions', () => {
+  it('are the most frequent values that begin alike, whatever their case', async () => {
+    const { items } = await api.get<Suggestions>('/api/v1/suggest/dest_host?prefix=API.&limit=50');
+    const hosts = new Set(
+      world.sessions.map((row) => row.dest_host).filter((host) => host.startsWith('api.')),
+    );
+    expect(items.map(({ value }) => value).toSorted()).toEqual([...hosts].toSorted());
+    const counts = items.map(({ sessions }) => sessions);
+    expect(counts).toEqual(counts.toSorted((a, b) => b - a));
+    expect(await api.get<Suggestions>('/api/v1/suggest/user?prefix=nobody-')).toMatchObject({
+      items: [],
+    });
+    expect(await api.get('/api/v1/suggest/status', 400)).toMatchObject({
+      code: 'invalid-parameters',
+    });
+  });
+});
+
+describe('the pipeline', () => {
+  it('says how events come in, from whom, and how far ingest is', async () => {
+    const now = Date.now();
+    await insertRows(database.clickhouse, 'ingest_watermarks', [
+      watermark(0, now - 5_000, 1),
+      watermark(1, now - 60_000, 0),
+    ]);
+    await insertRows(database.clickhouse, 'ingest_waits', [
+      {
+        topic: 't',
+        partition: 1,
+        is_waiting: 1,
+        offset: 7,
+        kind: 'unknown_version',
+        reason: 'the record at 7 has version 2',
+        needed_version: 2,
+        since: toTimestamp(now - 60_000),
+      },
+    ]);
+    const answer = await api.get<Pipeline>('/api/v1/pipeline');
+    expect(answer.proxies.map(({ proxy_id }) => proxy_id)).toEqual(['proxy-1', 'proxy-2']);
+    expect(answer.events.last_stored_at).not.toBeNull();
+    expect(answer.partitions).toMatchObject([
+      { topic: 't', partition: 0, caught_up: true, lag_ms: 0, waits: null },
+      {
+        partition: 1,
+        caught_up: false,
+        next_offset: 8,
+        waits: { kind: 'unknown_version', offset: 7 },
+      },
+    ]);
+    expect(answer.partitions[1]?.lag_ms).toBeGreaterThan(55_000);
+  });
+
+  function watermark(partition: number, ms: number, caughtUp: 0 | 1) {
+    return {
+      topic: 't',
+      partition,
+      watermark: toTimestamp(ms),
+      next_offset: 8,
+      caught_up: caughtUp,
+      observed_at: toTimestamp(ms),
+    };
+  }
+});
+
+describe('signals', () => {
+  const FROM_MS = NOW_MS - 20 * HOUR_MS;
+  const MIN_MS = 60_000;
+
+  /** A session beside the world's. */
+  function made(startMs: number, changes: Record<string, unknown>) {
+    const endMs = startMs + ((changes['lasts'] as number | undefined) ?? 1_000);
+    const { lasts: _lasts, ...columns } = changes;
+    const base = world.sessions.find((row) => row.status === 'closed');
+    return {
+      ...base,
+      session_id: uuidV7({ msecs: startMs }),
+      started_at: toTimestamp(startMs),
+      ended_at: toTimestamp(endMs),
+      updated_at: toTimestamp(endMs),
+      duration_ms: endMs - startMs,
+      dest_host: 'quiet.example',
+      dest_port: 8_443,
+      source_ip: '192.0.2.9',
+      bytes_sent: 10,
+      bytes_received: 10,
+      ...columns,
+    };
+  }
+
+  const times = (count: number, make: (i: number) => Record<string, unknown>) =>
+    Array.from({ length: count }, (_each, i) => make(i));
+
+  /** Each kind with somebody who does it, and somebody who nearly does. */
+  const SESSIONS = () => [
+    // Four networks at once; and four one after the other, each ending as the next begins.
+    ...times(4, (i) =>
+      made(FROM_MS + i * MIN_MS, { user: 'sharer', source_ip: `198.51.${i}.5`, lasts: HOUR_MS }),
+    ),
+    ...times(8, (i) =>
+      made(FROM_MS + i * MIN_MS, { user: 'mover', source_ip: `198.51.${i}.5`, lasts: MIN_MS }),
+    ),
+    ...times(9, (i) =>
+      made(FROM_MS, { user: 'one-network', source_ip: `203.0.113.${i}`, lasts: HOUR_MS }),
+    ),
+    // 50 hosts in ten minutes, across a full ten minutes; 49; 50 that answer; 50 in more time.
+    ...times(50, (i) => made(FROM_MS + 5 * MIN_MS + i * 11_000, failed('scanner', `h${i}`, 22))),
+    ...times(49, (i) => made(FROM_MS + i * 11_000, failed('near-scanner', `h${i}`, 22))),
+    ...times(50, (i) =>
+      made(FROM_MS + i * 11_000, { user: 'crawler', dest_host: `h${i}`, dest_port: 22 }),
+    ),
+    ...times(50, (i) => made(FROM_MS + i * 13_000, failed('slow-scanner', `h${i}`, 22))),
+    ...times(20, (i) => made(FROM_MS + i * 1_000, failed('port-scanner', 'victim', 100 + i))),
+    ...times(19, (i) => made(FROM_MS + i * 1_000, failed('near-port-scanner', 'victim', 100 + i))),
+    ...times(20, (i) =>
+      made(FROM_MS + i * 180_000, { user: 'mailer', dest_port: [25, 465, 587][i % 3] }),
+    ),
+    ...times(19, (i) => made(FROM_MS + i * 1_000, { user: 'near-mailer', dest_port: 25 })),
+    ...times(20, (i) => made(FROM_MS + i * 190_000, { user: 'slow-mailer', dest_port: 25 })),
+    ...times(12, (i) => made(FROM_MS + i * 600_000 + (i % 2) * 20_000, { user: 'beacon' })),
+    ...times(11, (i) => made(FROM_MS + i * 600_000, { user: 'short-beacon' })),
+    ...times(14, (i) => made(FROM_MS + i * 600_000 + (i % 2) * 90_000, { user: 'uneven' })),
+    ...times(20, (i) => made(FROM_MS + i * 9_000, { user: 'fast' })),
+    made(NOW_MS - 30 * DAY_MS, { user: 'old', dest_host: 'known.example' }),
+    made(FROM_MS, { user: 'leaker', dest_host: 'new.example', ...sent(120_000_000, 1_000) }),
+    made(FROM_MS, { user: 'old', dest_host: 'known.example', ...sent(120_000_000, 1_000) }),
+    made(FROM_MS, { user: 'talker', dest_host: 'new.example', ...sent(120_000_000, 30_000_000) }),
+    made(FROM_MS, { user: 'small', dest_host: 'new.example', ...sent(99_999_999, 0) }),
+  ];
+
+  function failed(user: string, dest_host: string, dest_port: number) {
+    return { user, dest_host, dest_port, status: 'failed', close_reason: 'connect_failed' };
+  }
+
+  function sent(bytes_sent: number, bytes_received: number) {
+    return { bytes_sent, bytes_received };
+  }
+
+  beforeAll(async () => {
+    const rows = SESSIONS();
+    for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
+      await insertRows(database.clickhouse, table, rows);
+    }
+  });
+
+  it.each([
+    ['shared_account', ['sharer'], { networks: 4 }],
+    ['scan', ['port-scanner', 'scanner'], { ports: 20, sessions: 20, failed: 20 }],
+    ['mail', ['mailer'], { sessions: 20 }],
+    ['beacon', ['beacon'], { starts: 12 }],
+    ['first_seen', ['leaker'], { bytes_sent: 120_000_000, bytes_received: 1_000 }],
+  ] as const)('of the kind %s name %s and no near miss', async (kind, users, figures) => {
+    const fresh = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+    const answer = await fresh.get<Signals>(`/api/v1/signals/${kind}?limit=500`);
+    const added = new Set(SESSIONS().map((row) => row['user']));
+    const named = answer.items.filter(({ user }) => added.has(user));
+    expect(named.map(({ user }) => user).toSorted()).toEqual([...users]);
+    expect(named.find(({ user }) => user === users[0])?.figures).toMatchObject(figures);
+    for (const { sessions_url } of named) {
+      const page = await fresh.get<{ items: unknown[] }>(`${sessions_url}&limit=1000`);
+      expect(page.items.length).toBeGreaterThan(0);
+    }
+    await fresh.close();
+  });
+});

@@ -1,0 +1,84 @@
+import { SESSION_EVENT_TYPES, toTimestamp } from '@sockscope/schemas';
+import {
+  noParams,
+  noQuery,
+  pipeline,
+  PIPELINE_PROXY_MINUTES,
+  PIPELINE_WINDOW_SECONDS,
+} from '@sockscope/schemas/api';
+import type { Pipeline } from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
+import type { CoverageReader } from '../../coverage/coverage.js';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import { partitionsQuery, storedLatelyQuery } from '../../sql/pipeline.js';
+import type { Store } from '../../store/store.js';
+
+/** `GET /pipeline`: health from the proxies to the sums. It tells nothing of sessions. */
+export function servePipeline(
+  app: FastifyInstance,
+  deps: QuestionDeps & { readonly store: Store; readonly coverage: CoverageReader },
+): void {
+  const { store, coverage } = deps;
+  serve(app, deps, {
+    path: '/pipeline',
+    operationId: 'getPipeline',
+    summary: 'Health from the proxies to the sums: rates, delays, lag, what stands still',
+    tag: 'live',
+    scope: 'read',
+    weight: 'light',
+    params: noParams,
+    query: noQuery,
+    answer: pipeline,
+    async ask(_asked, context) {
+      const [stored, partitions, { dirty }] = await Promise.all([
+        store.ask(storedLatelyQuery(PIPELINE_WINDOW_SECONDS, PIPELINE_PROXY_MINUTES), context),
+        store.ask(partitionsQuery(), context),
+        coverage.read(),
+      ]);
+      return { stored, partitions, dirty, nowMs: context.nowMs };
+    },
+    present({ stored, partitions, dirty, nowMs }) {
+      const total = stored.find((row) => row.is_total === 1);
+      const now = total?.now ?? toTimestamp(nowMs);
+      const perSecond = (count: number) => count / PIPELINE_WINDOW_SECONDS;
+      const [p50, p99] = total?.delays ?? [];
+      const oldest = dirty.length === 0 ? null : Math.min(...dirty.map(({ bucketMs }) => bucketMs));
+      return {
+        as_of: now,
+        window_seconds: PIPELINE_WINDOW_SECONDS,
+        events: {
+          per_second: Object.fromEntries(
+            SESSION_EVENT_TYPES.map((type, i) => [type, perSecond(total?.counts[i] ?? 0)]),
+          ) as Pipeline['events']['per_second'],
+          delay_ms: p50 === undefined || p99 === undefined ? null : { p50, p99 },
+          last_stored_at: total?.last_stored_at ?? null,
+        },
+        proxies: stored
+          .filter((row) => row.is_total === 0)
+          .map(({ proxy_id, last_event_at, last_stored_at, counts }) => ({
+            proxy_id,
+            last_event_at,
+            last_stored_at,
+            events_per_second: perSecond(counts.reduce((sum, count) => sum + count, 0)),
+          })),
+        partitions: partitions.map((row) => ({
+          topic: row.topic,
+          partition: row.partition,
+          next_offset: row.next_offset,
+          caught_up: row.caught_up,
+          watermark: row.watermark,
+          lag_ms: row.caught_up ? 0 : Math.max(0, Date.parse(now) - Date.parse(row.watermark)),
+          observed_at: row.observed_at,
+          waits: row.is_waiting
+            ? { kind: row.kind, reason: row.reason, offset: row.offset, since: row.since }
+            : null,
+        })),
+        sums: {
+          changed: dirty.length,
+          oldest_changed: oldest === null ? null : toTimestamp(oldest),
+        },
+      };
+    },
+  });
+}

@@ -1,0 +1,121 @@
+import { toTimestamp } from '@sockscope/schemas';
+import { signalParams, SIGNAL_DAYS_MAX, signals, signalsQuery } from '@sockscope/schemas/api';
+import type { SignalKind } from '@sockscope/schemas/api';
+import { DAY_MS } from '@sockscope/schemas/sums';
+import type { FastifyInstance } from 'fastify';
+import { LRUCache } from 'lru-cache';
+import type { CoverageReader } from '../../coverage/coverage.js';
+import { filterOf, restrictedTo } from '../../filters/filters.js';
+import { isClosed } from '../../http/caching.js';
+import { serve } from '../../http/question.js';
+import type { QuestionDeps } from '../../http/question.js';
+import type { Presenter } from '../../mask/presenter.js';
+import { invalidParameters } from '../../problems/problem.js';
+import { signalsQuery as findQuery } from '../../sql/signals.js';
+import type { SignalRow } from '../../sql/signals.js';
+import { plainOf } from '../../sql/stored.js';
+import type { Store } from '../../store/store.js';
+import { rangeOfDays, shownRange } from '../../time/range.js';
+import type { SignalsConfig } from './config.js';
+
+export interface SignalsDeps {
+  readonly store: Store;
+  readonly coverage: CoverageReader;
+  readonly signals: SignalsConfig;
+}
+
+/** Answers over closed ranges that are kept, each of at most 500 findings. */
+const CLOSED_REMEMBERED_MAX = 200;
+/** Late events may change what is closed. */
+const CLOSED_REUSE_MS = 3_600_000;
+
+/** The settings that decide a kind, by the beginning of their names. */
+const SETTINGS_OF: Readonly<Record<SignalKind, string>> = {
+  shared_account: 'shared_',
+  scan: 'scan_',
+  mail: 'mail_',
+  beacon: 'beacon_',
+  first_seen: 'first_seen_',
+};
+
+/** `GET /signals/{kind}`: what looks wrong. */
+export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsDeps): void {
+  const { store, coverage } = deps;
+  const closed = new LRUCache<string, readonly SignalRow[]>({
+    max: CLOSED_REMEMBERED_MAX,
+    ttl: CLOSED_REUSE_MS,
+  });
+  serve(app, deps, {
+    path: '/signals/:kind',
+    operationId: 'listSignals',
+    summary: 'What looks wrong: shared accounts, scans, mail, beacons, uploads to new destinations',
+    tag: 'analytics',
+    scope: 'read',
+    weight: 'heavy',
+    params: signalParams,
+    query: signalsQuery,
+    answer: signals,
+    async ask({ params: { kind }, query }, context) {
+      const { nowMs, onlyUser } = context;
+      const range = rangeOfDays(query, 1, nowMs);
+      if (range.toMs - range.fromMs > SIGNAL_DAYS_MAX * DAY_MS) {
+        const message = `signals are looked for in at most ${SIGNAL_DAYS_MAX} days`;
+        throw invalidParameters([{ parameter: 'from', message }]);
+      }
+      const { firstMs } = await coverage.read();
+      const asked = {
+        range,
+        filter: filterOf(restrictedTo(onlyUser, {})),
+        thresholds: deps.signals,
+        limit: query.limit + 1,
+      };
+      const isKnown =
+        kind !== 'first_seen' ||
+        (firstMs !== null && range.fromMs - firstMs >= deps.signals.first_seen_days * DAY_MS);
+      const key = JSON.stringify([kind, range, onlyUser, query.limit]);
+      const rows = isKnown
+        ? (closed.get(key) ?? (await store.ask(findQuery(kind, asked), context)))
+        : [];
+      if (isClosed(range.toMs, nowMs)) closed.set(key, rows);
+      return { range, rows, firstMs };
+    },
+    closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
+    present: ({ range, rows, firstMs }, presenter, { params: { kind }, query }) => ({
+      kind,
+      range: shownRange(range),
+      thresholds: Object.fromEntries(
+        Object.entries(deps.signals).filter(([name]) => name.startsWith(SETTINGS_OF[kind])),
+      ),
+      known_since: firstMs === null ? null : toTimestamp(firstMs),
+      items: rows.slice(0, query.limit).map((row) => shownFinding(kind, row, presenter)),
+      truncated: rows.length > query.limit,
+    }),
+  });
+}
+
+function shownFinding(kind: SignalKind, row: SignalRow, presenter: Presenter) {
+  const user = presenter.user(row.user);
+  const hasSource = plainOf(row.source) !== '';
+  const source = hasSource ? String(presenter.key('source_ip', row.source)) : null;
+  const [from, to] = [toTimestamp(row.from_ms), toTimestamp(row.to_ms)];
+  const where = new URLSearchParams({ user });
+  if (kind === 'shared_account') where.set('at', from);
+  else {
+    where.set('from', from);
+    where.set('to', to);
+  }
+  if (source !== null && !source.startsWith('ip_')) where.set('source_ip', source);
+  if (row.dest_host !== null) where.set('dest_host', row.dest_host);
+  if (row.dest_port !== null) where.set('dest_port', String(row.dest_port));
+  if (kind === 'mail') for (const port of ['25', '465', '587']) where.append('dest_port', port);
+  return {
+    user,
+    source_ip: source,
+    dest_host: row.dest_host,
+    dest_port: row.dest_port,
+    from,
+    to,
+    figures: Object.fromEntries(row.figures),
+    sessions_url: `/api/v1/sessions?${where.toString()}`,
+  };
+}

@@ -1,0 +1,56 @@
+import type { SumSort } from '@sockscope/schemas/api';
+import { z } from 'zod';
+import { FINAL_SETTINGS } from './expressions.js';
+import type { Query, SqlParams } from './query.js';
+import { storedText } from './stored.js';
+import { isAtEnd } from './sums.js';
+import type { SumsOf } from './sums.js';
+import { ENDED_SQL, figureSql, topKeysSql } from './top.js';
+
+const changeRow = z.object({
+  key: storedText,
+  is_total: z.int().min(0).max(1),
+  current: z.int(),
+  previous: z.int(),
+});
+export type ChangeRow = z.output<typeof changeRow>;
+
+/** What is bound twice needs two names. The text is ours: braces in it are parameters. */
+function renamed({ sql, params }: { readonly sql: string; readonly params: SqlParams }) {
+  return {
+    sql: sql.replace(/\{(\w+):/g, '{p_$1:'),
+    params: Object.fromEntries(Object.entries(params).map(([name, value]) => [`p_${name}`, value])),
+  };
+}
+
+/** The change of a figure in all, then the keys that changed most, up or down. */
+export function changesQuery(
+  now: SumsOf,
+  before: SumsOf,
+  measure: SumSort,
+  limit: number,
+): Query<typeof changeRow> {
+  // A session's start does not count by what is known at its end only.
+  const figure = isAtEnd(now.by) && measure === 'sessions_started' ? ENDED_SQL : figureSql(measure);
+  const current = topKeysSql(now, 'bytes', null);
+  const previous = renamed(topKeysSql(before, 'bytes', null));
+  const shown = now.shown === null || now.shown.merges ? 'key' : now.shown.sql('key');
+  return {
+    name: `changes_${now.by}`,
+    sql: `SELECT key, toUInt8(grouping(key)) AS is_total, sum(now_value) AS current,
+        sum(before_value) AS previous
+      FROM (
+        SELECT key, toInt64(${figure}) AS now_value, toInt64(0) AS before_value FROM (${current.sql})
+        UNION ALL
+        SELECT key, toInt64(0), toInt64(${figure}) FROM (${previous.sql})
+      )
+      GROUP BY key WITH ROLLUP
+      HAVING is_total = 1 OR current != previous
+      ORDER BY is_total DESC, abs(current - previous) DESC, ${shown} ASC
+      LIMIT {explain_limit:UInt32}`,
+    params: { ...current.params, ...previous.params, explain_limit: limit + 1 },
+    row: changeRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
+  };
+}

@@ -1,0 +1,249 @@
+import { ANONYMOUS_USER } from '@sockscope/schemas';
+import type { SignalKind } from '@sockscope/schemas/api';
+import { plainAddressSql } from '@sockscope/schemas/sums';
+import { z } from 'zod';
+import type { SignalsConfig } from '../questions/signals/config.js';
+import type { Span } from '../sums/plan.js';
+import { int64 } from './columns.js';
+import { FINAL_SETTINGS, timeSql } from './expressions.js';
+import type { Condition, Query } from './query.js';
+import { storedText } from './stored.js';
+
+const signalRow = z.object({
+  user: storedText,
+  source: storedText,
+  dest_host: z.string().nullable(),
+  dest_port: z.int().nullable(),
+  from_ms: int64,
+  to_ms: int64,
+  figures: z.array(z.tuple([z.string(), z.number()])),
+});
+export type SignalRow = z.output<typeof signalRow>;
+
+export interface SignalOf {
+  readonly range: Span;
+  readonly filter: Condition;
+  readonly thresholds: SignalsConfig;
+  readonly limit: number;
+}
+
+const SCAN_WINDOW_MS = 600_000;
+const MAIL_WINDOW_MS = 3_600_000;
+const MAIL_PORTS = '25, 465, 587';
+
+/** Who: a user; of those who did not authenticate each address by itself. */
+const SOURCE_SQL = `if(user = '${ANONYMOUS_USER}', ${plainAddressSql('toString(source_ip)')}, '')`;
+const START_SQL = 'toUnixTimestamp64Milli(started_at)';
+const FAILED_SQL = `status IN ('failed', 'rejected_by_acl')`;
+const STARTED_SQL = `started_at >= ${timeSql('from')} AND started_at < ${timeSql('to')}`;
+const NETWORK_SQL = `if(isIPAddressInRange(toString(source_ip), '::ffff:0:0/96'),
+  IPv6CIDRToRange(source_ip, 120).1, IPv6CIDRToRange(source_ip, 48).1)`;
+
+interface Statement {
+  readonly sql: string;
+  readonly params: Readonly<Record<string, number>>;
+}
+
+/** At a session's start, how many networks of its user are open: each network counts from 0 to 1 and back. */
+function sharedAccount({ filter, thresholds }: SignalOf): Statement {
+  const open = `started_at < ${timeSql('to')} AND (status = 'active' OR ended_at > ${timeSql('from')})
+    AND user != '${ANONYMOUS_USER}' AND ${filter.sql}`;
+  return {
+    sql: `SELECT user, '' AS source, NULL AS dest_host, NULL AS dest_port,
+        argMax(at, (networks, -at)) AS from_ms, from_ms + 1 AS to_ms,
+        [('networks', toFloat64(max(networks)))] AS figures
+      FROM (
+        SELECT user, at, sum(step) OVER (PARTITION BY user ORDER BY at, step, network
+          ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS networks
+        FROM (
+          SELECT user, network, at,
+            toInt64(running > 0) - toInt64(running - change > 0) AS step
+          FROM (
+            SELECT user, network, at, change, sum(change) OVER (PARTITION BY user, network
+              ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS running
+            FROM (
+              SELECT user, network, edge.1 AS at, sum(edge.2) AS change FROM (
+                SELECT user, ${NETWORK_SQL} AS network,
+                  greatest(${START_SQL}, {from:Int64}) AS start_ms,
+                  if(status = 'active', {to:Int64},
+                    least({to:Int64}, toUnixTimestamp64Milli(assumeNotNull(ended_at)))) AS end_ms,
+                  arrayJoin([(start_ms, 1), (end_ms, -1)]) AS edge
+                FROM sessions FINAL
+                WHERE ${open} AND user IN (
+                  SELECT user FROM sessions WHERE ${open}
+                  GROUP BY user HAVING uniqExact(${NETWORK_SQL}) >= {networks:UInt32}
+                )
+              )
+              WHERE end_ms > start_ms
+              GROUP BY user, network, at
+            )
+          )
+        )
+        WHERE step != 0
+      )
+      GROUP BY user
+      HAVING max(networks) >= {networks:UInt32}
+      ORDER BY max(networks) DESC, from_ms`,
+    params: { networks: thresholds.shared_networks },
+  };
+}
+
+/**
+ * Many hosts on one port, or many ports of one host. A window lies in two tens of minutes at most, so one
+ * of them has half of the failures: whoever never has as many is not looked at closer.
+ */
+function scanOf(
+  one: 'dest_port' | 'dest_host',
+  many: 'dest_host' | 'dest_port',
+  name: 'hosts' | 'ports',
+  filter: Condition,
+): string {
+  const shown = (column: 'dest_host' | 'dest_port') => (column === one ? column : 'NULL');
+  return `SELECT user, source, ${shown('dest_host')} AS dest_host, ${shown('dest_port')} AS dest_port,
+      argMax(start_ms, (distinct_values, start_ms)) + 1 AS to_ms,
+      greatest(to_ms - ${SCAN_WINDOW_MS}, {from:Int64}) AS from_ms,
+      [('${name}', toFloat64(max(distinct_values))),
+        ('sessions', toFloat64(argMax(sessions, (distinct_values, start_ms)))),
+        ('failed', toFloat64(argMax(failed, (distinct_values, start_ms))))] AS figures
+    FROM (
+      SELECT user, source, ${one}, start_ms, uniqExact(${many}) OVER w AS distinct_values,
+        count() OVER w AS sessions, sum(is_failed) OVER w AS failed
+      FROM (
+        SELECT user, ${SOURCE_SQL} AS source, dest_host, dest_port, ${START_SQL} AS start_ms,
+          toUInt8(${FAILED_SQL}) AS is_failed
+        FROM sessions FINAL
+        WHERE ${STARTED_SQL} AND ${filter.sql} AND (user, source, ${one}) IN (
+          SELECT user, ${SOURCE_SQL} AS source, ${one} FROM sessions FINAL
+          WHERE ${STARTED_SQL} AND ${FAILED_SQL} AND ${filter.sql}
+          GROUP BY user, source, ${one}, intDiv(${START_SQL}, ${SCAN_WINDOW_MS})
+          HAVING count() * 200 >= {${name}:UInt32} * {failed_percent:UInt32}
+        )
+      )
+      WINDOW w AS (PARTITION BY user, source, ${one} ORDER BY start_ms
+        RANGE BETWEEN ${SCAN_WINDOW_MS - 1} PRECEDING AND CURRENT ROW)
+    )
+    WHERE distinct_values >= {${name}:UInt32} AND failed * 100 >= sessions * {failed_percent:UInt32}
+    GROUP BY user, source, ${one}`;
+}
+
+const COLUMNS = 'user, source, dest_host, dest_port, from_ms, to_ms, figures';
+
+function scan({ filter, thresholds }: SignalOf): Statement {
+  return {
+    sql: `SELECT ${COLUMNS} FROM (
+        SELECT user, source, CAST(NULL, 'Nullable(String)') AS dest_host,
+          CAST(dest_port, 'Nullable(UInt16)') AS dest_port, from_ms, to_ms, figures
+        FROM (${scanOf('dest_port', 'dest_host', 'hosts', filter)})
+        UNION ALL
+        SELECT user, source, CAST(dest_host, 'Nullable(String)') AS dest_host,
+          CAST(NULL, 'Nullable(UInt16)') AS dest_port, from_ms, to_ms, figures
+        FROM (${scanOf('dest_host', 'dest_port', 'ports', filter)})
+      )
+      ORDER BY figures[1].2 DESC, from_ms`,
+    params: {
+      hosts: thresholds.scan_hosts,
+      ports: thresholds.scan_ports,
+      failed_percent: thresholds.scan_failed_percent,
+    },
+  };
+}
+
+function mail({ filter, thresholds }: SignalOf): Statement {
+  return {
+    sql: `SELECT user, source, NULL AS dest_host, NULL AS dest_port,
+        argMax(start_ms, (sessions, start_ms)) + 1 AS to_ms,
+        greatest(to_ms - ${MAIL_WINDOW_MS}, {from:Int64}) AS from_ms,
+        [('sessions', toFloat64(max(sessions)))] AS figures
+      FROM (
+        SELECT user, source, start_ms, count() OVER (PARTITION BY user, source ORDER BY start_ms
+          RANGE BETWEEN ${MAIL_WINDOW_MS - 1} PRECEDING AND CURRENT ROW) AS sessions
+        FROM (
+          SELECT user, ${SOURCE_SQL} AS source, ${START_SQL} AS start_ms FROM sessions FINAL
+          WHERE ${STARTED_SQL} AND dest_port IN (${MAIL_PORTS}) AND ${filter.sql}
+        )
+      )
+      GROUP BY user, source
+      HAVING max(sessions) >= {sessions:UInt32}
+      ORDER BY max(sessions) DESC, from_ms`,
+    params: { sessions: thresholds.mail_sessions },
+  };
+}
+
+function beacon({ filter, thresholds }: SignalOf): Statement {
+  const quantile = (level: number) => `arrayReduce('quantileExact(${level})', gaps)`;
+  return {
+    sql: `SELECT user, source, dest_host, dest_port, arrayMin(starts) AS from_ms,
+        arrayMax(starts) + 1 AS to_ms,
+        [('starts', toFloat64(length(starts))), ('median_gap_ms', toFloat64(median)),
+          ('spread', (high - low) / median)] AS figures
+      FROM (
+        SELECT user, source, dest_host, dest_port, arraySort(groupArray(${START_SQL})) AS starts,
+          arrayPopFront(arrayDifference(starts)) AS gaps, ${quantile(0.5)} AS median,
+          ${quantile(0.1)} AS low, ${quantile(0.9)} AS high
+        FROM (
+          SELECT user, ${SOURCE_SQL} AS source, dest_host, dest_port, started_at
+          FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql}
+        )
+        GROUP BY user, source, dest_host, dest_port
+        HAVING count() >= {starts:UInt32}
+      )
+      WHERE median BETWEEN {gap_min:UInt32} AND {gap_max:UInt32}
+        AND (high - low) * 100 <= median * {spread:UInt32}
+      ORDER BY length(starts) DESC, from_ms`,
+    params: {
+      starts: thresholds.beacon_starts,
+      gap_min: thresholds.beacon_gap_min_ms,
+      gap_max: thresholds.beacon_gap_max_ms,
+      spread: thresholds.beacon_spread_percent,
+    },
+  };
+}
+
+/** Pairs of user and destination that never occurred before, in all that is kept. */
+function firstSeen({ filter, thresholds }: SignalOf): Statement {
+  const candidates = `SELECT user, dest_host, min(${START_SQL}) AS from_ms,
+      max(${START_SQL}) + 1 AS to_ms, sum(s.bytes_sent) AS sent, sum(s.bytes_received) AS received
+    FROM sessions AS s FINAL
+    WHERE ${STARTED_SQL} AND ${filter.sql}
+    GROUP BY user, dest_host
+    HAVING sent >= {bytes:UInt64} AND sent >= received * {ratio:UInt32}`;
+  return {
+    sql: `SELECT user, '' AS source, dest_host, NULL AS dest_port, from_ms, to_ms,
+        [('bytes_sent', toFloat64(sent)), ('bytes_received', toFloat64(received))] AS figures
+      FROM (${candidates})
+      WHERE (user, dest_host) NOT IN (
+        SELECT user, dest_host FROM sessions_by_user
+        WHERE started_at < ${timeSql('from')} AND user IN (SELECT user FROM (${candidates}))
+          AND (user, dest_host) IN (SELECT user, dest_host FROM (${candidates}))
+      )
+      ORDER BY sent DESC, from_ms`,
+    params: { bytes: thresholds.first_seen_bytes, ratio: thresholds.first_seen_ratio },
+  };
+}
+
+const STATEMENTS: Readonly<Record<SignalKind, (of: SignalOf) => Statement>> = {
+  shared_account: sharedAccount,
+  scan,
+  mail,
+  beacon,
+  first_seen: firstSeen,
+};
+
+/** What looks wrong in a range, the worst first. */
+export function signalsQuery(kind: SignalKind, of: SignalOf): Query<typeof signalRow> {
+  const { sql, params } = STATEMENTS[kind](of);
+  return {
+    name: `signal_${kind}`,
+    sql: `${sql} LIMIT {limit:UInt32}`,
+    params: {
+      ...params,
+      ...of.filter.params,
+      from: of.range.fromMs,
+      to: of.range.toMs,
+      limit: of.limit,
+    },
+    row: signalRow,
+    settings: { ...FINAL_SETTINGS, prefer_column_name_to_alias: 0 },
+    reuse: true,
+  };
+}

@@ -1,0 +1,100 @@
+import { liveQuery, liveWindowExample } from '@sockscope/schemas/api';
+import type { LiveQuery } from '@sockscope/schemas/api';
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { mayDo } from '../auth/principal.js';
+import { passesOf } from '../filters/passes.js';
+import { PROBLEMS, requireScope } from '../http/question.js';
+import { presenterOf } from '../mask/presenter.js';
+import { visibleFilters } from '../mask/visible.js';
+import { ProblemError } from '../problems/problem.js';
+import { frame } from './event.js';
+import { openWriter } from './route.js';
+import type { StreamDeps } from './route.js';
+import type { Views } from './views.js';
+
+/** `GET /stream/active`: a ranked window of what is open, a frame a second. */
+export function serveLiveView(
+  app: FastifyInstance,
+  deps: StreamDeps & { readonly views: Views },
+): void {
+  const open = new Set<(cause: 'stopping') => void>();
+  let joining = 0;
+  app.addHook('preClose', async () => {
+    for (const end of open) end('stopping');
+    deps.views.stop();
+  });
+  app.get(
+    '/stream/active',
+    {
+      // A HEAD would never end.
+      exposeHeadRoute: false,
+      config: { scope: 'read' },
+      schema: {
+        operationId: 'streamActive',
+        summary: 'Server-sent frames of the open sessions that move most, one a second',
+        description:
+          'Each frame `window` is a whole LiveWindow and replaces the one before. When many watch, ' +
+          'frames come every 2 or 5 s; `every_ms` says so.',
+        tags: ['live'],
+        querystring: liveQuery,
+        response: {
+          200: {
+            description: 'frames, one after the other',
+            content: {
+              'text/event-stream': {
+                schema: z.string().meta({ examples: [frame('window', liveWindowExample)] }),
+              },
+            },
+          },
+          ...PROBLEMS,
+        },
+      },
+    },
+    async (request, reply) => {
+      const context = deps.contextOf(request, reply);
+      requireScope(context, 'read');
+      if (open.size + joining >= deps.config.clients_max) {
+        throw new ProblemError('overloaded', 'too many live views are open', {
+          retryAfterSeconds: 5,
+        });
+      }
+      const query = request.query as LiveQuery;
+      joining += 1;
+      try {
+        const filters = await visibleFilters(deps.store, query, context);
+        const early: string[] = [];
+        let write = (text: string) => {
+          early[0] = text;
+        };
+        const leave = await deps.views.join(
+          {
+            // Whoever may see the same, asked alike, sees the same.
+            name: JSON.stringify([
+              mayDo(context.principal, 'admin'),
+              filters,
+              query.sort,
+              query.limit,
+            ]),
+            passes: passesOf(filters),
+            sort: query.sort,
+            limit: query.limit,
+            presenter: presenterOf(context.mask),
+          },
+          (text) => {
+            write(text);
+          },
+        );
+        const writer = openWriter(request, reply, deps, open);
+        writer.onEnd(leave);
+        write = (text) => {
+          // The next frame says all that this one does: a slow client misses some.
+          if (reply.raw.writableLength === 0) writer.write([text]);
+        };
+        writer.write(early);
+      } finally {
+        joining -= 1;
+      }
+    },
+  );
+}

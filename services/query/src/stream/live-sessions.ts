@@ -1,0 +1,178 @@
+import type { LiveSort } from '@sockscope/schemas/api';
+import type { Passes } from '../filters/passes.js';
+import type { SessionRecord } from '../sql/fields.js';
+import { LIVE_SESSIONS_MAX, UNHEARD_MAX_MS } from './config.js';
+import type { LiveEvent } from './event.js';
+
+/** A session that is open, with the rate of its last interval. */
+export interface LiveSession {
+  readonly row: SessionRecord;
+  readonly startedMs: number;
+  /** When it was last heard of, by the proxy's clock. */
+  readonly heardMs: number;
+  /** From the event before the last to the last; 0 where there was but one. */
+  readonly intervalMs: number;
+  /** Bytes per second over that interval. */
+  readonly sentRate: number;
+  readonly receivedRate: number;
+}
+
+export interface RankedSession {
+  readonly session: LiveSession;
+  readonly sentRate: number;
+  readonly receivedRate: number;
+}
+
+/** The top of all that pass, and the sums over all of them. */
+export interface Ranked {
+  readonly items: readonly RankedSession[];
+  readonly total: number;
+  readonly sentRate: number;
+  readonly receivedRate: number;
+}
+
+/** A rate over less than this would be noise. */
+const INTERVAL_MIN_MS = 500;
+/** A proxy that sends deltas at another pace than every 5 s is waited for by its own last interval. */
+const SILENT_INTERVALS = 2;
+const SILENT_MIN_MS = 10_000;
+/** Candidates are cut to the best so many times before they are more than this many times as many. */
+const CANDIDATES_FACTOR = 4;
+
+/** The sessions that are open, as events tell it. */
+export class LiveSessions {
+  readonly #open = new Map<string, LiveSession>();
+  /** Ends that came while a reading of what is open was on its way. */
+  readonly #ended = new Set<string>();
+  #isTruncated = false;
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Whether more were open than are kept. */
+  get isTruncated(): boolean {
+    return this.#isTruncated;
+  }
+
+  clear(): void {
+    this.#open.clear();
+    this.#ended.clear();
+    this.#isTruncated = false;
+  }
+
+  /** Begins to keep ends in mind, so that the rows of `load` cannot bring back what has ended meanwhile. */
+  beginLoad(): void {
+    this.#ended.clear();
+  }
+
+  /** Takes over what is open by the tables. What events have told since is newer. */
+  load(rows: readonly SessionRecord[]): void {
+    for (const row of rows) {
+      const known = this.#open.get(row.session_id);
+      if (this.#ended.has(row.session_id)) continue;
+      if (known !== undefined && known.heardMs >= Date.parse(row.updated_at)) continue;
+      this.#put(row.session_id, {
+        row,
+        startedMs: Date.parse(row.started_at),
+        heardMs: Date.parse(row.updated_at),
+        intervalMs: 0,
+        sentRate: 0,
+        receivedRate: 0,
+      });
+    }
+    this.#ended.clear();
+  }
+
+  apply({ type, session }: LiveEvent): void {
+    const id = session.session_id;
+    if (type === 'closed') {
+      this.#open.delete(id);
+      if (this.#ended.size < LIVE_SESSIONS_MAX) this.#ended.add(id);
+      return;
+    }
+    if (this.#ended.has(id)) return;
+    const { seq: _seq, ...row } = session;
+    const heardMs = Date.parse(row.updated_at);
+    const known = this.#open.get(id);
+    // An event that comes again, or late, tells nothing new.
+    if (known !== undefined && heardMs <= known.heardMs) return;
+    const sinceMs = known?.heardMs ?? Date.parse(row.started_at);
+    const intervalMs = Math.max(INTERVAL_MIN_MS, heardMs - sinceMs);
+    const rate = (name: 'bytes_sent' | 'bytes_received') =>
+      (Math.max(0, row[name] - (known?.row[name] ?? 0)) * 1_000) / intervalMs;
+    this.#put(id, {
+      row: row as SessionRecord,
+      startedMs: Date.parse(row.started_at),
+      heardMs,
+      intervalMs: type === 'started' ? 0 : intervalMs,
+      sentRate: type === 'started' ? 0 : rate('bytes_sent'),
+      receivedRate: type === 'started' ? 0 : rate('bytes_received'),
+    });
+  }
+
+  /** Forgets those that nobody has heard of for minutes: an open session is heard of every 30 s. */
+  expire(nowMs: number): void {
+    for (const [id, { heardMs }] of this.#open) {
+      if (nowMs - heardMs > UNHEARD_MAX_MS) this.#open.delete(id);
+    }
+  }
+
+  /** Reads all once, and keeps no more candidates than a few times the limit. */
+  ranked(
+    view: { readonly passes: Passes; readonly sort: LiveSort; readonly limit: number },
+    nowMs: number,
+  ): Ranked {
+    const { passes, sort, limit } = view;
+    let best: (RankedSession & { readonly key: number })[] = [];
+    let least = -Infinity;
+    let [total, allSent, allReceived] = [0, 0, 0];
+    const cut = () => {
+      best.sort(
+        (a, b) =>
+          b.key - a.key ||
+          b.session.startedMs - a.session.startedMs ||
+          (a.session.row.session_id < b.session.row.session_id ? 1 : -1),
+      );
+      best = best.slice(0, limit);
+      if (best.length === limit) least = best.at(-1)?.key ?? least;
+    };
+    for (const session of this.#open.values()) {
+      if (!passes(session.row)) continue;
+      const isSilent =
+        nowMs - session.heardMs > Math.max(SILENT_MIN_MS, SILENT_INTERVALS * session.intervalMs);
+      const sentRate = isSilent ? 0 : session.sentRate;
+      const receivedRate = isSilent ? 0 : session.receivedRate;
+      total += 1;
+      allSent += sentRate;
+      allReceived += receivedRate;
+      const key = keyOf(session, sort, sentRate + receivedRate);
+      if (key < least) continue;
+      best.push({ session, sentRate, receivedRate, key });
+      if (best.length >= CANDIDATES_FACTOR * limit) cut();
+    }
+    cut();
+    return { items: best, total, sentRate: allSent, receivedRate: allReceived };
+  }
+
+  #put(id: string, session: LiveSession): void {
+    if (this.#open.size >= LIVE_SESSIONS_MAX && !this.#open.has(id)) {
+      this.#isTruncated = true;
+      return;
+    }
+    this.#open.set(id, session);
+  }
+}
+
+function keyOf({ row, startedMs }: LiveSession, sort: LiveSort, rate: number): number {
+  switch (sort) {
+    case 'rate':
+      return rate;
+    case 'bytes':
+      return row.bytes_sent + row.bytes_received;
+    case 'started_at':
+      return startedMs;
+    case 'duration_ms':
+      return -startedMs;
+  }
+}

@@ -1,0 +1,183 @@
+import type { LiveSort, LiveWindow, Session } from '@sockscope/schemas/api';
+import { toTimestamp } from '@sockscope/schemas';
+import type { Logger } from '@sockscope/runtime';
+import type { CoverageReader } from '../coverage/coverage.js';
+import type { Passes } from '../filters/passes.js';
+import type { Presenter } from '../mask/presenter.js';
+import { liveSessionsQuery } from '../sql/active.js';
+import type { Store } from '../store/store.js';
+import { FRAME_INTERVALS_MS, LIVE_SESSIONS_MAX, UNHEARD_MAX_MS } from './config.js';
+import { frame } from './event.js';
+import type { Hub } from './hub.js';
+import { LiveSessions } from './live-sessions.js';
+
+/** What a viewer wants to see. Equal names are equal views: they share one computation and one text. */
+export interface View {
+  readonly name: string;
+  readonly passes: Passes;
+  readonly sort: LiveSort;
+  readonly limit: number;
+  readonly presenter: Presenter;
+}
+
+export interface Views {
+  /**
+   * Adds a viewer, who is given a frame at once and then at every interval.
+   *
+   * @param write must not throw.
+   * @returns a function that takes the viewer away.
+   */
+  join(view: View, write: (frame: string) => void): Promise<() => void>;
+  stop(): void;
+}
+
+/** Of the time between frames so much may be spent on making them; beyond it they come less often. */
+const BUSY_MAX = 0.25;
+/** They come more often again when it would take no more than this. */
+const BUSY_AGAIN = 0.1;
+const RELOAD_WAIT_MS = 2_000;
+
+/**
+ * Ranks what is open for all viewers together. While nobody watches, nothing is read or kept.
+ */
+export function createViews(deps: {
+  readonly hub: Hub;
+  readonly store: Store;
+  readonly coverage: CoverageReader;
+  readonly logger: Logger;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}): Views {
+  const { hub, store, coverage, logger } = deps;
+  const sessions = new LiveSessions();
+  const groups = new Map<
+    string,
+    { readonly view: View; readonly writers: Set<(t: string) => void> }
+  >();
+  let watching: Promise<void> | null = null;
+  let leaveHub: (() => void) | null = null;
+  let timer: NodeJS.Timeout | undefined;
+  let pace = 0;
+  let reload: NodeJS.Timeout | undefined;
+
+  const everyMs = () => FRAME_INTERVALS_MS[pace] ?? 1_000;
+
+  async function load(): Promise<void> {
+    sessions.beginLoad();
+    const sinceMs = deps.now() - UNHEARD_MAX_MS;
+    const fromMs = await coverage.openFrom();
+    const rows = await store.ask(liveSessionsQuery(fromMs, sinceMs, LIVE_SESSIONS_MAX), {
+      signal: new AbortController().signal,
+    });
+    sessions.load(rows);
+  }
+
+  async function begin(): Promise<void> {
+    leaveHub = await hub.join(
+      {
+        events(events) {
+          for (const event of events) sessions.apply(event);
+        },
+        // Events were left out: what is open is read again.
+        gap: () => {
+          reload ??= setTimeout(() => {
+            reload = undefined;
+            sessions.clear();
+            load().catch((error: unknown) => {
+              logger.warn({ err: error }, 'the live view could not be read again');
+            });
+          }, RELOAD_WAIT_MS).unref();
+        },
+      },
+      null,
+    );
+    try {
+      await load();
+    } catch (error) {
+      end();
+      throw error;
+    }
+    // All may have left meanwhile.
+    if (groups.size === 0) end();
+    else timer = setTimeout(tick, everyMs()).unref();
+  }
+
+  function end(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    clearTimeout(reload);
+    reload = undefined;
+    leaveHub?.();
+    leaveHub = null;
+    watching = null;
+    pace = 0;
+    sessions.clear();
+  }
+
+  function textOf(view: View): string {
+    const nowMs = deps.now();
+    const ranked = sessions.ranked(view, nowMs);
+    const rate = (bytes: number) => Math.round(bytes);
+    return frame('window', {
+      as_of: toTimestamp(nowMs),
+      every_ms: everyMs(),
+      total: ranked.total,
+      truncated: sessions.isTruncated,
+      bytes_sent_per_second: rate(ranked.sentRate),
+      bytes_received_per_second: rate(ranked.receivedRate),
+      items: ranked.items.map(({ session, sentRate, receivedRate }) => ({
+        ...view.presenter.session<Session>(session.row),
+        bytes_sent_per_second: rate(sentRate),
+        bytes_received_per_second: rate(receivedRate),
+      })),
+    } satisfies LiveWindow);
+  }
+
+  function tick(): void {
+    const before = performance.now();
+    sessions.expire(deps.now());
+    for (const { view, writers } of groups.values()) {
+      const text = textOf(view);
+      for (const write of writers) write(text);
+    }
+    const tookMs = performance.now() - before;
+    const faster = FRAME_INTERVALS_MS[pace - 1];
+    if (tookMs > BUSY_MAX * everyMs()) pace = Math.min(pace + 1, FRAME_INTERVALS_MS.length - 1);
+    else if (faster !== undefined && tookMs <= BUSY_AGAIN * faster) pace -= 1;
+    timer = setTimeout(tick, everyMs()).unref();
+  }
+
+  return {
+    async join(view, write) {
+      let group = groups.get(view.name);
+      if (group === undefined) {
+        group = { view, writers: new Set() };
+        groups.set(view.name, group);
+      }
+      const { writers } = group;
+      writers.add(write);
+      const leave = () => {
+        writers.delete(write);
+        if (writers.size === 0 && groups.get(view.name)?.writers === writers) {
+          groups.delete(view.name);
+        }
+        // While it begins, the beginning sees to the end.
+        if (groups.size === 0 && leaveHub !== null && timer !== undefined) end();
+      };
+      try {
+        watching ??= begin();
+        await watching;
+      } catch (error) {
+        watching = null;
+        leave();
+        throw error;
+      }
+      if (writers.has(write)) write(textOf(view));
+      return leave;
+    },
+    stop() {
+      groups.clear();
+      end();
+    },
+  };
+}
