@@ -232,7 +232,9 @@ describe('signals', () => {
       made(FROM_MS + i * 180_000, { user: 'mailer', dest_port: [25, 465, 587][i % 3] }),
     ),
     ...times(19, (i) => made(FROM_MS + i * 1_000, { user: 'near-mailer', dest_port: 25 })),
-    ...times(20, (i) => made(FROM_MS + i * 190_000, { user: 'slow-mailer', dest_port: 25 })),
+    ...times(20, (i) =>
+      made(FROM_MS + i * 190_000 + (i % 2) * 60_000, { user: 'slow-mailer', dest_port: 25 }),
+    ),
     ...times(12, (i) => made(FROM_MS + i * 600_000 + (i % 2) * 20_000, { user: 'beacon' })),
     ...times(11, (i) => made(FROM_MS + i * 600_000, { user: 'short-beacon' })),
     ...times(14, (i) => made(FROM_MS + i * 600_000 + (i % 2) * 90_000, { user: 'uneven' })),

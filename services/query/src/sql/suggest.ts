@@ -1,5 +1,5 @@
 import type { Dimension } from '@sockscope/schemas/sums';
-import { keySql, sessionsSql } from '@sockscope/schemas/sums';
+import { countedSql, keySql, sessionsSql } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64 } from './columns.js';
 import { FINAL_SETTINGS } from './expressions.js';
@@ -14,16 +14,17 @@ interface Suggest {
   readonly limit: number;
 }
 
+/** The last days that sums were made of. */
+const LATELY_SQL = `bucket > (
+  SELECT max(bucket) FROM rollup_1d WHERE dimension = 'total') - toIntervalDay({days:UInt32})`;
+
 /** Values of the last days of sums that begin like this, the most frequent first. */
 export function suggestQuery(of: Suggest, days: number): Query<typeof suggestionRow> {
   return {
     name: 'suggest',
     sql: `SELECT key AS value, sum(${sessionsSql(of.dimension)}) AS sessions
       FROM rollup_1d FINAL
-      WHERE dimension = {dimension:String}
-        AND bucket > (
-          SELECT max(bucket) FROM rollup_1d WHERE dimension = 'total'
-        ) - toIntervalDay({days:UInt32})
+      WHERE dimension = {dimension:String} AND ${LATELY_SQL} AND ${countedSql('day', LATELY_SQL)}
         AND key != '' AND startsWith(lowerUTF8(key), lowerUTF8({prefix:String}))
       GROUP BY key HAVING sessions > 0
       ORDER BY sessions DESC, key LIMIT {limit:UInt32}`,

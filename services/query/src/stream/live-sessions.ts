@@ -102,7 +102,7 @@ export class LiveSessions {
     const rate = (name: 'bytes_sent' | 'bytes_received') =>
       (Math.max(0, row[name] - (known?.row[name] ?? 0)) * 1_000) / intervalMs;
     this.#put(id, {
-      row: row as SessionRecord,
+      row,
       startedMs: Date.parse(row.started_at),
       heardMs,
       intervalMs: type === 'started' ? 0 : intervalMs,
