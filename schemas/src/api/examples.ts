@@ -72,6 +72,15 @@ export const pipelineExample = {
   sums: { changed: 0, oldest_changed: null },
 };
 
+export const meExample = {
+  id: 'key:0123456789ab',
+  kind: 'key',
+  scopes: ['read'],
+  user: null,
+  signed_in: true,
+  masked: { users: false, addresses: false },
+} as const;
+
 export const lookupExample = {
   range: { from: '2026-01-31T11:58:10.000Z', to: '2026-01-31T12:02:10.000Z' },
   items: [{ ...sessionExample, matched: ['dest_ip', 'dest_port', 'time'], distance_ms: 0 }],

@@ -1,3 +1,4 @@
+export * from './account.js';
 export * from './connections.js';
 export * from './explain.js';
 export * from './export.js';

@@ -9,7 +9,10 @@ import {
 import { v7 as uuidV7 } from 'uuid';
 import type { z } from 'zod';
 import type { Authenticator } from './auth/authenticator.js';
+import { sessionCookie } from './auth/cookie.js';
 import { mayDo } from './auth/principal.js';
+import { serveAccount } from './auth/routes.js';
+import type { WebSessions } from './auth/web-sessions.js';
 import { serveClashSockets } from './clash/socket.js';
 import type { CoverageReader } from './coverage/coverage.js';
 import type { EvidenceSigner } from './evidence/signer.js';
@@ -20,6 +23,7 @@ import { guard, isStillAllowed } from './http/guard.js';
 import type { GuardConfig } from './http/guard.js';
 import { measureRequests } from './http/metrics.js';
 import { serveOpenApi } from './http/openapi.js';
+import { requireSameOrigin } from './http/same-origin.js';
 import { serveOperations } from './http/operations.js';
 import { allowOrigins } from './http/origins.js';
 import { serveClash } from './clash/clash.js';
@@ -50,6 +54,8 @@ export interface AppConfig {
   /** Addresses and blocks whose X-Forwarded-For is believed; empty: nobody's. */
   readonly trusted_proxies: readonly string[];
   readonly guard: GuardConfig;
+  /** Where people reach the service; empty: not known. */
+  readonly public_url: string;
   readonly stream: StreamConfig;
   /** The folder of the dashboard's files, or null for none. */
   readonly site: string | null;
@@ -68,6 +74,7 @@ export interface AppDeps {
   readonly hub: Hub;
   readonly streamMetrics: StreamMetrics;
   readonly authenticator: Authenticator;
+  readonly webSessions: WebSessions;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
   /** Whether new questions should be sent away for now. */
@@ -120,15 +127,19 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   await serveOpenApi(app, config.version);
   serveOperations(app, deps);
   await serveSite(app, { folder: config.site, logger: deps.logger });
+  const cookie = sessionCookie(config.public_url);
+  const access = { ...deps, cookie };
   const routed = {
     ...deps,
     contextOf: (request: FastifyRequest, reply: FastifyReply) => contextOf(request, reply, deps),
-    isStillAllowed: (request: FastifyRequest) => isStillAllowed(deps.authenticator, request),
+    isStillAllowed: (request: FastifyRequest) => isStillAllowed(access, request),
   };
   await app.register(async (guarded) => {
-    await guard(guarded, config.guard, deps);
+    requireSameOrigin(guarded, config.public_url);
+    await guard(guarded, config.guard, access);
     await guarded.register(
       async (api) => {
+        serveAccount(api, { ...routed, cookie });
         serveQuestions(api, {
           ...routed,
           ...deps.exports,

@@ -34,6 +34,16 @@ const settings = z.object({
       env: 'QUERY_REQUEST_TIMEOUT',
       description: 'longest time in which a client must have sent its request',
     }),
+    public_url: z
+      .union([z.literal(''), z.url({ protocol: /^https?$/ })], {
+        error: 'must be a URL such as https://sockscope.example.com',
+      })
+      .default('')
+      .meta({
+        env: 'QUERY_PUBLIC_URL',
+        description:
+          'where browsers reach the service, such as https://sockscope.example.com; with https the cookie of a session is for https only',
+      }),
     hosts: textList().default([]).meta({
       env: 'QUERY_HOSTS',
       description:

@@ -13,6 +13,7 @@ import { createAuthenticator } from './auth/authenticator.js';
 import { SUSPECTS_RUNNING_MAX, SUSPECTS_WAITING_MAX } from './auth/config.js';
 import { createKeyStore } from './auth/keys.js';
 import { createTokenVerifier } from './auth/tokens.js';
+import { createWebSessions } from './auth/web-sessions.js';
 import type { QueryConfig } from './config.js';
 import { createCoverageReader } from './coverage/coverage.js';
 import { createEventLoopWatch } from './http/event-loop.js';
@@ -58,8 +59,11 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     },
     gateMetrics,
   );
+  const keys = createKeyStore({ store, suspects, now });
+  const webSessions = createWebSessions({ clickhouse, store, keys, suspects, now });
   const authenticator = createAuthenticator(config.auth, {
-    keys: createKeyStore({ store, suspects, now }),
+    keys,
+    webSessions,
     tokens: createTokenVerifier(config.auth),
     now,
   });
@@ -87,6 +91,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
         hosts: isOpen && config.http.hosts.length === 0 ? LOOPBACK_HOSTS : config.http.hosts,
         origins: config.http.origins,
       },
+      public_url: config.http.public_url,
       stream: config.stream,
       validate_answers: false,
     },
@@ -133,6 +138,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       hub,
       streamMetrics,
       authenticator,
+      webSessions,
       mask: createMask(config.mask),
       health,
       registry,

@@ -41,5 +41,6 @@ export function queryUserStatements(
     `ALTER USER ${name}${on} ${identified} SETTINGS PROFILE ${profile}`,
     `GRANT${on} SELECT ON ${database}.* TO ${name}`,
     `GRANT${on} INSERT ON ${database}.export_audit TO ${name}`,
+    `GRANT${on} INSERT ON ${database}.web_sessions TO ${name}`,
   ];
 }

@@ -6,11 +6,14 @@ import type { KeyStore } from './keys.js';
 import { LOCAL } from './principal.js';
 import type { Principal } from './principal.js';
 import type { TokenVerifier } from './tokens.js';
+import type { WebSessions } from './web-sessions.js';
 
 /** What a request shows of itself. */
 export interface Credentials {
   readonly authorization: string | undefined;
   readonly apiKey: string | undefined;
+  /** Token of a browser's session, from its cookie; looked at where there is nothing else. */
+  readonly session: string | undefined;
   readonly remoteIp: string;
 }
 
@@ -33,6 +36,7 @@ export function createAuthenticator(
   deps: {
     readonly keys: KeyStore;
     readonly tokens: TokenVerifier;
+    readonly webSessions: WebSessions;
     readonly now: () => number;
   },
 ): Authenticator {
@@ -65,16 +69,24 @@ export function createAuthenticator(
     return takesTokens ? deps.tokens.principalOf(credential) : null;
   }
 
+  async function sessionPrincipal(token: string, suspect: boolean): Promise<Principal | null> {
+    return takesKeys ? deps.webSessions.principalOf(token, suspect) : null;
+  }
+
   return {
     async authenticate(credentials) {
       if (config.methods.length === 0) return LOCAL;
       const credential =
         credentials.apiKey ?? /^Bearer ([^\s]+)$/i.exec(credentials.authorization ?? '')?.[1];
-      if (credential === undefined) {
+      const { session } = credentials;
+      if (credential === undefined && session === undefined) {
         throw new ProblemError('unauthenticated', 'send Authorization: Bearer <key or token>');
       }
       const suspect = isSuspect(credentials.remoteIp);
-      const principal = await principalOf(credential, suspect);
+      const principal =
+        credential === undefined
+          ? await sessionPrincipal(session ?? '', suspect)
+          : await principalOf(credential, suspect);
       if (principal !== null) return principal;
       countFailure(credentials.remoteIp);
       if (suspect) {
@@ -84,7 +96,7 @@ export function createAuthenticator(
           { retryAfterSeconds: FAILURE_WINDOW_MS / 1_000 },
         );
       }
-      throw new ProblemError('unauthenticated', 'the key or token is not valid');
+      throw new ProblemError('unauthenticated', 'the key, token or session is not valid');
     },
   };
 }

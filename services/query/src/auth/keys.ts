@@ -22,6 +22,8 @@ export interface KeyStore {
    * @throws ProblemError overloaded where too many such wait.
    */
   principalOf(key: string, suspect: boolean): Promise<Principal | null>;
+  /** Whom the key with this id stands for; null where it is unknown, expired or revoked. */
+  principalOfId(keyId: string): Promise<Principal | null>;
 }
 
 interface Known {
@@ -56,19 +58,24 @@ export function createKeyStore(deps: {
     }
   }
 
+  function principalOfRow(row: ApiKeyRow | null): Principal | null {
+    if (row === null || row.revoked_at !== null) return null;
+    if (row.expires_at !== null && Date.parse(row.expires_at) <= deps.now()) return null;
+    return {
+      id: `key:${row.key_id}`,
+      kind: 'key',
+      scopes: new Set(row.scopes.filter(isScope)),
+      user: row.user,
+    };
+  }
+
   return {
+    principalOfId: async (keyId) => principalOfRow(await rowOf(keyId, false)),
     async principalOf(key, suspect) {
       const keyId = keyIdOf(key);
       if (keyId === null) return null;
       const row = await rowOf(keyId, suspect);
-      if (row === null || !isKeyOf(key, row.key_hash) || row.revoked_at !== null) return null;
-      if (row.expires_at !== null && Date.parse(row.expires_at) <= deps.now()) return null;
-      return {
-        id: `key:${keyId}`,
-        kind: 'key',
-        scopes: new Set(row.scopes.filter(isScope)),
-        user: row.user,
-      };
+      return row === null || !isKeyOf(key, row.key_hash) ? null : principalOfRow(row);
     },
   };
 }

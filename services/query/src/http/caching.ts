@@ -46,7 +46,7 @@ export function cacheAnswer(
   reply
     .header('cache-control', `private, max-age=${PRIVATE_SECONDS}`)
     .header('etag', etag)
-    .header('vary', 'Authorization, X-API-Key, Accept, Origin');
+    .header('vary', 'Authorization, X-API-Key, Cookie, Accept, Origin');
   if (!matches(request.headers['if-none-match'], etag)) return false;
   reply.code(304);
   return true;

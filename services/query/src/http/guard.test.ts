@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { describe, expect, it } from 'vitest';
+import { sessionCookie } from '../auth/cookie.js';
 import { LOCAL } from '../auth/principal.js';
 import { isStillAllowed } from './guard.js';
 import { ProblemError } from '../problems/problem.js';
@@ -7,7 +8,10 @@ import { ProblemError } from '../problems/problem.js';
 const request = { headers: {}, query: {}, ip: '192.0.2.1', principal: LOCAL };
 
 const stillAllowed = (authenticate: () => Promise<typeof LOCAL>) =>
-  isStillAllowed({ authenticate }, request as unknown as FastifyRequest);
+  isStillAllowed(
+    { authenticator: { authenticate }, cookie: sessionCookie('') },
+    request as unknown as FastifyRequest,
+  );
 
 describe('whoever opened a long answer', () => {
   it.each(['unauthenticated', 'too-many-requests'] as const)(

@@ -1,12 +1,17 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Authenticator, Credentials } from '../auth/authenticator.js';
+import type { SessionCookie } from '../auth/cookie.js';
 import type { Principal } from '../auth/principal.js';
 import { mayOpenSocket } from './origins.js';
 import { ProblemError } from '../problems/problem.js';
 import { webSocketOf } from './upgrades.js';
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whoever asks need not say who it is. */
+    readonly public?: boolean;
+  }
   interface FastifyRequest {
     /** Set before a handler of the API runs. */
     principal: Principal;
@@ -24,15 +29,19 @@ export interface GuardConfig {
 
 const KEYS_REMEMBERED_MAX = 10_000;
 
+/** Who signs in or out, before it is known who that is. */
+const NOBODY: Principal = { id: 'nobody', kind: 'local', scopes: new Set(), user: null };
+
 function header(request: FastifyRequest, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value[0] : value;
 }
 
-function credentialsOf(request: FastifyRequest): Credentials {
+function credentialsOf(request: FastifyRequest, cookie: SessionCookie): Credentials {
   return {
     authorization: header(request, 'authorization'),
     apiKey: header(request, 'x-api-key') ?? socketToken(request),
+    session: cookie.read(header(request, 'cookie')),
     remoteIp: request.ip,
   };
 }
@@ -46,12 +55,15 @@ function socketToken(request: FastifyRequest): string | undefined {
 
 /** Whether whoever opened a long answer is still who it was, and may still see what it sees. */
 export async function isStillAllowed(
-  authenticator: Authenticator,
+  {
+    authenticator,
+    cookie,
+  }: { readonly authenticator: Authenticator; readonly cookie: SessionCookie },
   request: FastifyRequest,
 ): Promise<boolean> {
   const before = request.principal;
   try {
-    const now = await authenticator.authenticate(credentialsOf(request));
+    const now = await authenticator.authenticate(credentialsOf(request, cookie));
     const isSame = now.user === before.user && now.scopes.size === before.scopes.size;
     return isSame && [...now.scopes].every((scope) => before.scopes.has(scope));
   } catch (error) {
@@ -68,7 +80,11 @@ export async function isStillAllowed(
 export async function guard(
   app: FastifyInstance,
   config: GuardConfig,
-  deps: { readonly authenticator: Authenticator; readonly isOverloaded: () => boolean },
+  deps: {
+    readonly authenticator: Authenticator;
+    readonly cookie: SessionCookie;
+    readonly isOverloaded: () => boolean;
+  },
 ): Promise<void> {
   app.decorateRequest('principal', null as never);
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
@@ -84,8 +100,14 @@ export async function guard(
     if (isSocket && !mayOpenSocket(config.origins, request.headers.origin, request.host)) {
       throw new ProblemError('forbidden', 'pages of this origin may not; see QUERY_ORIGINS');
     }
+    if (request.routeOptions.config.public === true) {
+      request.principal = NOBODY;
+      return;
+    }
     try {
-      request.principal = await deps.authenticator.authenticate(credentialsOf(request));
+      request.principal = await deps.authenticator.authenticate(
+        credentialsOf(request, deps.cookie),
+      );
     } catch (error) {
       if (error instanceof ProblemError && error.code === 'unauthenticated') {
         reply.header('www-authenticate', 'Bearer realm="sockscope"');

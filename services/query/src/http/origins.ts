@@ -69,7 +69,7 @@ export function mayOpenSocket(
   return isSameHost(origin, host ?? '');
 }
 
-function isSameHost(origin: string, host: string): boolean {
+export function isSameHost(origin: string, host: string): boolean {
   // Behind a proxy that ends TLS the scheme is another; a default port may be written or not.
   if (!URL.canParse(origin)) return false;
   const own = new URL(origin);

@@ -7,6 +7,7 @@ import { createAuthenticator } from '../auth/authenticator.js';
 import { authConfig } from '../auth/config.js';
 import { createKeyStore } from '../auth/keys.js';
 import { createTokenVerifier } from '../auth/tokens.js';
+import { createWebSessions } from '../auth/web-sessions.js';
 import { createCoverageReader } from '../coverage/coverage.js';
 import type { EvidenceKeys } from '../evidence/key-file.js';
 import { createEvidenceSigner } from '../evidence/signer.js';
@@ -41,6 +42,7 @@ export interface TestAppOptions {
   readonly mask?: Readonly<Record<string, unknown>>;
   readonly rateLimitPerMinute?: number;
   readonly hosts?: readonly string[];
+  readonly publicUrl?: string;
   readonly origins?: readonly string[];
   readonly trustedProxies?: readonly string[];
   /** Of the store; see StoreConfig. */
@@ -92,6 +94,9 @@ export async function createTestApp(
   };
   const hub = createHub(stream, { store, logger, metrics: streamMetrics });
   hub.start();
+  const suspects = gate('suspect_keys', 1);
+  const keys = createKeyStore({ store, suspects, now });
+  const webSessions = createWebSessions({ clickhouse, store, keys, suspects, now });
   const app = await createApp(
     {
       version: 'test',
@@ -104,6 +109,7 @@ export async function createTestApp(
       },
       stream,
       site: null,
+      public_url: options.publicUrl ?? '',
       validate_answers: true,
     },
     {
@@ -134,8 +140,10 @@ export async function createTestApp(
       signer: createEvidenceSigner(options.evidenceKeys ?? null),
       hub,
       streamMetrics,
+      webSessions,
       authenticator: createAuthenticator(auth, {
-        keys: createKeyStore({ store, suspects: gate('suspect_keys', 1), now }),
+        keys,
+        webSessions,
         tokens: createTokenVerifier(auth),
         now,
       }),

@@ -1,0 +1,22 @@
+import { z } from 'zod';
+import { wireTime } from './columns.js';
+import type { Query } from './query.js';
+
+const webSessionRow = z.object({
+  token_hash: z.string(),
+  key_id: z.string(),
+  created_at: wireTime,
+  expires_at: wireTime,
+  ended_at: wireTime.nullable(),
+});
+export type WebSessionRow = z.output<typeof webSessionRow>;
+
+export function webSessionQuery(tokenHash: string): Query<typeof webSessionRow> {
+  return {
+    name: 'web_session',
+    sql: `SELECT token_hash, key_id, created_at, expires_at, ended_at
+      FROM web_sessions FINAL WHERE token_hash = {token_hash:String}`,
+    params: { token_hash: tokenHash },
+    row: webSessionRow,
+  };
+}
