@@ -21,6 +21,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Which users, destinations, ports, sources, rules and proxies a change comes from */
+        get: operations["explain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/flows": {
         parameters: {
             query?: never;
@@ -81,6 +98,40 @@ export interface paths {
         };
         /** Public keys of evidence, with the time in which each signed */
         get: operations["listEvidenceKeys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who asks, and what it may see */
+        get: operations["getMe"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pipeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Health from the proxies to the sums: rates, delays, lag, what stands still */
+        get: operations["getPipeline"];
         put?: never;
         post?: never;
         delete?: never;
@@ -174,6 +225,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/signals/{kind}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What looks wrong: shared accounts, scans, mail, beacons, uploads to new destinations */
+        get: operations["listSignals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/stats": {
         parameters: {
             query?: never;
@@ -203,6 +271,43 @@ export interface paths {
          * @description Frames `started`, `changed` and `closed` carry a StreamSession, `counters` a StreamCounters. An event may come twice: (session_id, seq) names it. `gap` says from when to when events were left out: read the state anew. A client that reads too slowly is cut off, and may resume.
          */
         get: operations["stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/stream/active": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Server-sent frames of the open sessions that move most, one a second
+         * @description Each frame `window` is a whole LiveWindow and replaces the one before. When many watch, frames come every 2 or 5 s; `every_ms` says so.
+         */
+        get: operations["streamActive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/suggest/{field}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Values of a field that begin like this, the most frequent first */
+        get: operations["suggest"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1289,6 +1394,121 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "previous_range": {
+         *         "from": "2026-01-30T00:00:00.000Z",
+         *         "to": "2026-01-30T12:00:35.000Z"
+         *       },
+         *       "measure": "bytes",
+         *       "current": 7388322,
+         *       "previous": 4000000,
+         *       "change": 3388322,
+         *       "is_defined": true,
+         *       "fields": [
+         *         {
+         *           "field": "user",
+         *           "counts_at_end": false,
+         *           "items": [
+         *             {
+         *               "value": "alice",
+         *               "current": 7388322,
+         *               "previous": 4000000,
+         *               "change": 3388322,
+         *               "share": 1
+         *             }
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        Explain: {
+            /**
+             * Format: date-time
+             * @description when the question was put to the tables
+             */
+            as_of: string;
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            bytes_range: {
+                /** Format: date-time */
+                from: string;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+            };
+            /** @description current less previous */
+            change: number;
+            current: number;
+            /** @description the newest event that had been stored then; null if there is none */
+            data_until: string | null;
+            /** @description each explains the whole change by itself: they overlap and are not added up */
+            fields: {
+                /** @description true: all figures of a session count when it ends (rules); then they add up to another change */
+                counts_at_end: boolean;
+                /** @enum {string} */
+                field: "user" | "dest_host" | "dest_port" | "source_ip" | "acl_rule_matched" | "proxy_id";
+                /** @description the largest changes first, up or down */
+                items: {
+                    /** @description current less previous */
+                    change: number;
+                    current: number;
+                    previous: number;
+                    /** @description its signed part of the change of this field; null if not defined */
+                    share: number | null;
+                    value: (string | number) | null;
+                }[];
+            }[];
+            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            incomplete_minutes: number;
+            /** @description false: the change is less than 1 % of the former value, so it has no parts */
+            is_defined: boolean;
+            /** @enum {string} */
+            measure: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
+            previous: number;
+            previous_range: {
+                /** Format: date-time */
+                from: string;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+            };
+            /** @description the range that was asked for; sessions are counted in exactly this */
+            range: {
+                /** Format: date-time */
+                from: string;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+            };
+            /**
+             * @description the finest table that was read
+             * @enum {string}
+             */
+            resolution: "minute" | "hour" | "day";
+            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            stale_hours: number;
+            time_zone: string;
+        };
+        /**
+         * @example {
+         *       "range": {
+         *         "from": "2026-01-31T00:00:00.000Z",
+         *         "to": "2026-01-31T12:00:59.000Z"
+         *       },
+         *       "bytes_range": {
+         *         "from": "2026-01-31T00:00:00.000Z",
+         *         "to": "2026-01-31T12:01:00.000Z"
+         *       },
+         *       "time_zone": "UTC",
+         *       "resolution": "minute",
+         *       "stale_hours": 0,
+         *       "incomplete_minutes": 0,
+         *       "as_of": "2026-01-31T12:00:59.120Z",
+         *       "data_until": "2026-01-31T12:00:58.904Z",
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -1611,6 +1831,38 @@ export interface components {
             /** @description who asked; anonymous if the client did not authenticate */
             user: string;
         };
+        /**
+         * @example {
+         *       "id": "key:0123456789ab",
+         *       "kind": "key",
+         *       "scopes": [
+         *         "read"
+         *       ],
+         *       "user": null,
+         *       "signed_in": true,
+         *       "masked": {
+         *         "users": false,
+         *         "addresses": false
+         *       }
+         *     }
+         */
+        Me: {
+            /** @description key id or subject of the token; local where nobody must sign in */
+            id: string;
+            /** @enum {string} */
+            kind: "local" | "key" | "token";
+            masked: {
+                /** @description source addresses are cut or shown as tokens */
+                addresses: boolean;
+                /** @description users are shown as tokens */
+                users: boolean;
+            };
+            scopes: string[];
+            /** @description by a cookie: POST /api/v1/logout ends it */
+            signed_in: boolean;
+            /** @description the only user whose sessions it may see; null for all */
+            user: string | null;
+        };
         PeriodStats: {
             /** @description both ways together */
             bytes: number;
@@ -1643,6 +1895,121 @@ export interface components {
             unique_sources: number;
             /** @description of sessions started in the range */
             unique_users: number;
+        };
+        /**
+         * @example {
+         *       "as_of": "2026-01-31T12:00:36.000Z",
+         *       "window_seconds": 60,
+         *       "events": {
+         *         "per_second": {
+         *           "SessionStarted": 210.5,
+         *           "TrafficDelta": 1204.2,
+         *           "SessionClosed": 209.8
+         *         },
+         *         "delay_ms": {
+         *           "p50": 412,
+         *           "p99": 1830
+         *         },
+         *         "last_stored_at": "2026-01-31T12:00:35.802Z"
+         *       },
+         *       "proxies": [
+         *         {
+         *           "proxy_id": "proxy-1",
+         *           "last_event_at": "2026-01-31T12:00:35.410Z",
+         *           "last_stored_at": "2026-01-31T12:00:35.802Z",
+         *           "events_per_second": 1624.5
+         *         }
+         *       ],
+         *       "partitions": [
+         *         {
+         *           "topic": "sockscope.session-events.v1",
+         *           "partition": 0,
+         *           "next_offset": 1804417,
+         *           "caught_up": true,
+         *           "watermark": "2026-01-31T12:00:35.410Z",
+         *           "lag_ms": 0,
+         *           "observed_at": "2026-01-31T12:00:35.900Z",
+         *           "waits": null
+         *         }
+         *       ],
+         *       "sums": {
+         *         "changed": 0,
+         *         "oldest_changed": null
+         *       }
+         *     }
+         */
+        Pipeline: {
+            /**
+             * Format: date-time
+             * @description by the clock of ClickHouse
+             */
+            as_of: string;
+            events: {
+                /** @description from an event to its storage; negative: the clock of a proxy is ahead; null without events */
+                delay_ms: {
+                    p50: number;
+                    p99: number;
+                } | null;
+                /** @description the last insert of events */
+                last_stored_at: string | null;
+                per_second: {
+                    /** @description a second */
+                    SessionClosed: number;
+                    /** @description a second */
+                    SessionStarted: number;
+                    /** @description a second */
+                    TrafficDelta: number;
+                };
+            };
+            partitions: {
+                /** @description nothing was left to read */
+                caught_up: boolean;
+                /** @description since the watermark; 0 where it has caught up */
+                lag_ms: number;
+                /** @description the record that ingest reads next */
+                next_offset: number;
+                /**
+                 * Format: date-time
+                 * @description when ingest last said so
+                 */
+                observed_at: string;
+                partition: number;
+                topic: string;
+                /** @description why the partition stands still; null: it does not */
+                waits: {
+                    kind: string;
+                    offset: number;
+                    reason: string;
+                    /** Format: date-time */
+                    since: string;
+                } | null;
+                /**
+                 * Format: date-time
+                 * @description the latest event that was stored
+                 */
+                watermark: string;
+            }[];
+            /** @description heard of within 60 minutes */
+            proxies: {
+                /** @description a second */
+                events_per_second: number;
+                /**
+                 * Format: date-time
+                 * @description by the clock of the proxy
+                 */
+                last_event_at: string;
+                /** Format: date-time */
+                last_stored_at: string;
+                proxy_id: string;
+            }[];
+            sums: {
+                /** @description hours, days and weeks that changed since their sums were made */
+                changed: number;
+                /** @description start of the earliest of them */
+                oldest_changed: string | null;
+            };
+            /** @description rates and delays are over this time */
+            window_seconds: number;
         };
         /**
          * @example {
@@ -2154,6 +2521,80 @@ export interface components {
         };
         /**
          * @example {
+         *       "kind": "beacon",
+         *       "range": {
+         *         "from": "2026-01-31T00:00:00.000Z",
+         *         "to": "2026-01-31T12:00:59.000Z"
+         *       },
+         *       "thresholds": {
+         *         "beacon_starts": 12,
+         *         "beacon_gap_min_ms": 10000,
+         *         "beacon_gap_max_ms": 21600000,
+         *         "beacon_spread_percent": 10
+         *       },
+         *       "known_since": "2026-01-01T00:00:00.000Z",
+         *       "items": [
+         *         {
+         *           "user": "alice",
+         *           "source_ip": null,
+         *           "dest_host": "example.com",
+         *           "dest_port": 443,
+         *           "from": "2026-01-31T11:00:00.000Z",
+         *           "to": "2026-01-31T11:24:00.001Z",
+         *           "figures": {
+         *             "starts": 25,
+         *             "median_gap_ms": 60000,
+         *             "spread": 0.01
+         *           },
+         *           "sessions_url": "/api/v1/sessions?user=alice&from=2026-01-31T11%3A00%3A00.000Z&to=2026-01-31T11%3A24%3A00.001Z&dest_host=example.com&dest_port=443"
+         *         }
+         *       ],
+         *       "truncated": false
+         *     }
+         */
+        Signals: {
+            items: {
+                dest_host: string | null;
+                dest_port: number | null;
+                /** @description what was found */
+                figures: {
+                    [key: string]: number;
+                };
+                /** Format: date-time */
+                from: string;
+                /** @description the sessions that it was found in */
+                sessions_url: string;
+                /** @description of those who did not authenticate */
+                source_ip: string | null;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+                user: string;
+            }[];
+            /** @enum {string} */
+            kind: "shared_account" | "scan" | "mail" | "beacon" | "first_seen";
+            /** @description start of the earliest session that is kept; first_seen knows nothing before */
+            known_since: string | null;
+            range: {
+                /** Format: date-time */
+                from: string;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+            };
+            /** @description by the names of their settings */
+            thresholds: {
+                [key: string]: number;
+            };
+            /** @description there are more than are shown */
+            truncated: boolean;
+        };
+        /**
+         * @example {
          *       "range": {
          *         "from": "2026-01-31T00:00:00.000Z",
          *         "to": "2026-01-31T12:00:59.000Z"
@@ -2516,6 +2957,27 @@ export interface components {
             updated_at: string;
             /** @description who asked; anonymous if the client did not authenticate */
             user: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "value": "alice",
+         *           "sessions": 412
+         *         }
+         *       ],
+         *       "days": 7
+         *     }
+         */
+        Suggestions: {
+            /** @description values of so many last days are known */
+            days: number;
+            /** @description the most frequent first; empty for a field that is masked */
+            items: {
+                /** @description within those days */
+                sessions: number;
+                value: string;
+            }[];
         };
         TimelineEvent: {
             bytes_received: number;
@@ -5208,6 +5670,7 @@ export interface components {
         egress_port: ""[];
         /** @description port that the destination saw */
         egress_port_2: number;
+        field: "user" | "dest_host" | "dest_port" | "source_ip" | "proxy_id" | "acl_rule_matched";
         /** @description only these fields of each session, with commas between; default: all */
         fields: string;
         /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
@@ -5226,20 +5689,28 @@ export interface components {
         interval: "auto" | "1m" | "5m" | "15m" | "30m" | "1h" | "3h" | "6h" | "12h" | "1d" | "1w" | "1mo";
         /** @description WebSocket only: milliseconds between two messages; default 1000 */
         interval_2: number;
+        kind: "shared_account" | "scan" | "mail" | "beacon" | "first_seen";
         /** @description default: 100, and all in an export */
         limit: number;
         limit_2: number;
         /** @description sessions of a frame, those that moved most */
         limit_3: number;
-        /** @description keys of one page; default: 10, and all in an export */
         limit_4: number;
+        /** @description values of each field */
         limit_5: number;
-        /** @description counterparts that are shown */
         limit_6: number;
+        /** @description keys of one page; default: 10, and all in an export */
+        limit_7: number;
+        /** @description counterparts that are shown */
+        limit_8: number;
+        /** @description sessions in the window */
+        limit_9: number;
         /** @description at most so many bytes, both ways together */
         max_bytes: number;
         /** @description at most so many milliseconds; an open session lasts until it was last heard of */
         max_duration_ms: number;
+        /** @description the figure whose change is explained */
+        measure: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
         /** @description at least so many bytes, both ways together */
         min_bytes: number;
         /** @description at least so many milliseconds; an open session lasts until it was last heard of */
@@ -5249,8 +5720,14 @@ export interface components {
         period: string;
         /** @description with interval=auto: the finest interval with at most this many points */
         points: number;
+        /** @description how the value begins; case does not matter */
+        prefix: string;
         /** @description true: adds the same figures of the period before to each item */
         previous: "true" | "false";
+        /** @description start of the period to compare with; default: the period before */
+        previous_from: string;
+        /** @description its end, excluded */
+        previous_to: string;
         /** @description tcp or udp */
         protocol: "tcp" | "udp";
         /** @description the proxy that served the session; exact; may be repeated */
@@ -5269,6 +5746,7 @@ export interface components {
         sort_2: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
         /** @description with split: the figure that ranks them */
         sort_3: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
+        sort_4: "rate" | "bytes" | "started_at" | "duration_ms";
         /** @description address of the client; address or CIDR block; may be repeated */
         source_ip: (string)[];
         /** @description one series per value, and one for others */
@@ -5337,7 +5815,7 @@ export interface operations {
                 /** @description start of the range, included; default: 30 days before its end */
                 from?: components["parameters"]["from_4"];
                 /** @description counterparts that are shown */
-                limit?: components["parameters"]["limit_6"];
+                limit?: components["parameters"]["limit_8"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -5403,6 +5881,99 @@ export interface operations {
             503: components["responses"]["Status503"];
         };
     };
+    explain: {
+        parameters: {
+            query?: {
+                /** @description what the access rules decided */
+                acl_decision?: components["parameters"]["acl_decision"];
+                /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
+                acl_rule_matched?: components["parameters"]["acl_rule_matched"];
+                /** @description who or what ended it; exact; may be repeated */
+                close_reason?: components["parameters"]["close_reason"];
+                /** @description the command of the SOCKS request */
+                command?: components["parameters"]["command"];
+                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                dest_host?: components["parameters"]["dest_host"];
+                /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
+                dest_ip?: components["parameters"]["dest_ip"];
+                /** @description port of the destination; exact; may be repeated */
+                dest_port?: components["parameters"]["dest_port"];
+                /** @description local address from which the proxy reached the destination, null until connected; address or CIDR block; may be repeated; empty for none */
+                egress_ip?: components["parameters"]["egress_ip"];
+                /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
+                egress_port?: components["parameters"]["egress_port"];
+                /** @description start of the range, included; default: the start of the day that `to` lies in */
+                from?: components["parameters"]["from_3"];
+                /** @description values of each field */
+                limit?: components["parameters"]["limit_5"];
+                /** @description at most so many bytes, both ways together */
+                max_bytes?: components["parameters"]["max_bytes"];
+                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                max_duration_ms?: components["parameters"]["max_duration_ms"];
+                /** @description the figure whose change is explained */
+                measure?: components["parameters"]["measure"];
+                /** @description at least so many bytes, both ways together */
+                min_bytes?: components["parameters"]["min_bytes"];
+                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                min_duration_ms?: components["parameters"]["min_duration_ms"];
+                /** @description a whole calendar month or day, in place of from and to */
+                period?: components["parameters"]["period"];
+                /** @description start of the period to compare with; default: the period before */
+                previous_from?: components["parameters"]["previous_from"];
+                /** @description its end, excluded */
+                previous_to?: components["parameters"]["previous_to"];
+                /** @description tcp or udp */
+                protocol?: components["parameters"]["protocol"];
+                /** @description the proxy that served the session; exact; may be repeated */
+                proxy_id?: components["parameters"]["proxy_id"];
+                /** @description address of the client; address or CIDR block; may be repeated */
+                source_ip?: components["parameters"]["source_ip"];
+                /** @description how it ended; follows from close_reason; exact; may be repeated */
+                status?: components["parameters"]["status"];
+                /**
+                 * @description what days, weeks, months and dates without a time mean
+                 * @example Europe/Berlin
+                 */
+                time_zone?: components["parameters"]["time_zone"];
+                /** @description end of the range, excluded; default: now */
+                to?: components["parameters"]["to_3"];
+                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                user?: components["parameters"]["user"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long a closed range may be kept */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be kept */
+                    ETag?: string;
+                    /** @description what else the answer depends on */
+                    Vary?: string;
+                    /** @description names the request; the log of the service has it, too */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explain"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
     listFlows: {
         parameters: {
             query?: {
@@ -5426,7 +5997,7 @@ export interface operations {
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                limit?: components["parameters"]["limit_5"];
+                limit?: components["parameters"]["limit_6"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -5634,6 +6205,80 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EvidenceKeys"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    getMe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long a closed range may be kept */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be kept */
+                    ETag?: string;
+                    /** @description what else the answer depends on */
+                    Vary?: string;
+                    /** @description names the request; the log of the service has it, too */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    getPipeline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long a closed range may be kept */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be kept */
+                    ETag?: string;
+                    /** @description what else the answer depends on */
+                    Vary?: string;
+                    /** @description names the request; the log of the service has it, too */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pipeline"];
                 };
             };
             304: components["responses"]["Status304"];
@@ -5996,6 +6641,59 @@ export interface operations {
             503: components["responses"]["Status503"];
         };
     };
+    listSignals: {
+        parameters: {
+            query?: {
+                /** @description start of the range, included; default: the start of the day that `to` lies in */
+                from?: components["parameters"]["from_3"];
+                limit?: components["parameters"]["limit_6"];
+                /** @description a whole calendar month or day, in place of from and to */
+                period?: components["parameters"]["period"];
+                /**
+                 * @description what days, weeks, months and dates without a time mean
+                 * @example Europe/Berlin
+                 */
+                time_zone?: components["parameters"]["time_zone"];
+                /** @description end of the range, excluded; default: now */
+                to?: components["parameters"]["to_3"];
+            };
+            header?: never;
+            path: {
+                kind: components["parameters"]["kind"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long a closed range may be kept */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be kept */
+                    ETag?: string;
+                    /** @description what else the answer depends on */
+                    Vary?: string;
+                    /** @description names the request; the log of the service has it, too */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Signals"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
     getStats: {
         parameters: {
             query?: {
@@ -6156,6 +6854,126 @@ export interface operations {
             503: components["responses"]["Status503"];
         };
     };
+    streamActive: {
+        parameters: {
+            query?: {
+                /** @description what the access rules decided */
+                acl_decision?: components["parameters"]["acl_decision"];
+                /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
+                acl_rule_matched?: components["parameters"]["acl_rule_matched"];
+                /** @description who or what ended it; exact; may be repeated */
+                close_reason?: components["parameters"]["close_reason"];
+                /** @description the command of the SOCKS request */
+                command?: components["parameters"]["command"];
+                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                dest_host?: components["parameters"]["dest_host"];
+                /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
+                dest_ip?: components["parameters"]["dest_ip"];
+                /** @description port of the destination; exact; may be repeated */
+                dest_port?: components["parameters"]["dest_port"];
+                /** @description local address from which the proxy reached the destination, null until connected; address or CIDR block; may be repeated; empty for none */
+                egress_ip?: components["parameters"]["egress_ip"];
+                /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
+                egress_port?: components["parameters"]["egress_port"];
+                /** @description sessions in the window */
+                limit?: components["parameters"]["limit_9"];
+                /** @description at most so many bytes, both ways together */
+                max_bytes?: components["parameters"]["max_bytes"];
+                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                max_duration_ms?: components["parameters"]["max_duration_ms"];
+                /** @description at least so many bytes, both ways together */
+                min_bytes?: components["parameters"]["min_bytes"];
+                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                min_duration_ms?: components["parameters"]["min_duration_ms"];
+                /** @description tcp or udp */
+                protocol?: components["parameters"]["protocol"];
+                /** @description the proxy that served the session; exact; may be repeated */
+                proxy_id?: components["parameters"]["proxy_id"];
+                sort?: components["parameters"]["sort_4"];
+                /** @description address of the client; address or CIDR block; may be repeated */
+                source_ip?: components["parameters"]["source_ip"];
+                /** @description how it ended; follows from close_reason; exact; may be repeated */
+                status?: components["parameters"]["status"];
+                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                user?: components["parameters"]["user"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description frames, one after the other */
+            200: {
+                headers: {
+                    /** @description no-store, or how long a closed range may be kept */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be kept */
+                    ETag?: string;
+                    /** @description what else the answer depends on */
+                    Vary?: string;
+                    /** @description names the request; the log of the service has it, too */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    suggest: {
+        parameters: {
+            query?: {
+                limit?: components["parameters"]["limit_4"];
+                /** @description how the value begins; case does not matter */
+                prefix?: components["parameters"]["prefix"];
+            };
+            header?: never;
+            path: {
+                field: components["parameters"]["field"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long a closed range may be kept */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be kept */
+                    ETag?: string;
+                    /** @description what else the answer depends on */
+                    Vary?: string;
+                    /** @description names the request; the log of the service has it, too */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Suggestions"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
     listTopAclRules: {
         parameters: {
             query?: {
@@ -6184,7 +7002,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6283,7 +7101,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6382,7 +7200,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6481,7 +7299,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6580,7 +7398,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6679,7 +7497,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6778,7 +7596,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6877,7 +7695,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -6976,7 +7794,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -7075,7 +7893,7 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 /** @description keys of one page; default: 10, and all in an export */
-                limit?: components["parameters"]["limit_4"];
+                limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
@@ -7273,7 +8091,7 @@ export interface operations {
                 /** @description start of the range, included; default: 30 days before its end */
                 from?: components["parameters"]["from_4"];
                 /** @description counterparts that are shown */
-                limit?: components["parameters"]["limit_6"];
+                limit?: components["parameters"]["limit_8"];
                 /** @description at most so many bytes, both ways together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; an open session lasts until it was last heard of */
