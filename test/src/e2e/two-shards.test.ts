@@ -318,7 +318,7 @@ describe('two shards', () => {
       expect(expected, `${path} ${JSON.stringify(expected)}`).toMatchObject({ code: 200 });
       expect(await pair(path), path).toEqual(expected);
     }
-  });
+  }, 240_000);
 
   it('hold each event and session once after each node was rebuilt from the topic', async () => {
     for (const [index, { url }] of shards.entries()) {
