@@ -317,7 +317,7 @@ describe('pages of another origin', () => {
     const allowed = await ask(DASHBOARD);
     expect(allowed.headers).toMatchObject({
       'access-control-allow-origin': DASHBOARD,
-      'access-control-expose-headers': 'Content-Disposition, ETag, Retry-After',
+      'access-control-expose-headers': 'Content-Disposition, ETag, Retry-After, X-Request-Id',
       vary: 'Origin',
     });
     const other = await ask('https://evil.example');
