@@ -141,7 +141,7 @@ const request: fc.Arbitrary<AclRequest> = fc.record({
   nowMs: fc.integer({ min: 1_577_836_800_000, max: 1_900_000_000_000 }),
 });
 
-describe('compiled rules', { timeout: 30_000 * Number(process.env['PROPERTY_RUNS'] ?? 1) }, () => {
+describe('compiled rules', { timeout: 120_000 * Number(process.env['PROPERTY_RUNS'] ?? 1) }, () => {
   it('decide exactly as the rules read one by one', () => {
     fc.assert(
       fc.property(

@@ -421,7 +421,7 @@ describe('UDP ASSOCIATE', () => {
   });
 
   it('ends the session of a destination that goes on sending to a client which is silent', async () => {
-    const proxy = await harness({ config: { udp: { idle_timeout_ms: 100 } } });
+    const proxy = await harness({ config: { udp: { idle_timeout_ms: 400 } } });
     const destination = await datagrams();
     const a = await associate(proxy);
     a.send(to4(destination.port), 'x');
@@ -435,7 +435,7 @@ describe('UDP ASSOCIATE', () => {
     });
     const [closed] = await proxy.waitClosed();
     expect(closed).toMatchObject({ close_reason: 'idle_timeout', packets_sent: 1 });
-    expect(closed?.packets_received).toBeGreaterThan(5);
+    expect(closed?.packets_received).toBeGreaterThan(0);
   });
 
   it('ends an association that has no destination', async () => {
