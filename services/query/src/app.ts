@@ -172,6 +172,7 @@ function contextOf(request: FastifyRequest, reply: FastifyReply, deps: AppDeps):
     signal: request.signal,
     nowMs: deps.now(),
     principal,
+    share: principal.kind === 'local' ? null : principal.id,
     mask: mayDo(principal, 'admin') ? NO_MASK : deps.mask,
     onlyUser: principal.user,
     request,

@@ -112,7 +112,7 @@ const settings = z.object({
       env: 'QUERY_HEAVY_WAITING_MAX',
       description: 'further ones that wait; beyond it they get 503',
     }),
-    wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(5_000).meta({
+    wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(1_000).meta({
       env: 'QUERY_WAIT_MAX',
       description: 'longest wait for a place; after it 503',
     }),

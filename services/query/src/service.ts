@@ -31,7 +31,11 @@ import { RESUME_WAIT_MAX_MS, RESUMES_MAX } from './stream/config.js';
 import { createHub } from './stream/hub.js';
 import { createStreamMetrics } from './stream/metrics.js';
 
-const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+/** Names of loopback, and the address that it listens on: 127.0.0.2 is one, too. */
+function loopbackHosts(listen: string): string[] {
+  const own = listen.includes(':') ? `[${listen}]` : listen;
+  return ['localhost', '127.0.0.1', '[::1]', own];
+}
 
 /** The service out of its parts. */
 export async function createQuery(config: QueryConfig): Promise<Service> {
@@ -43,8 +47,10 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   const clickhouse = createClickHouse(config.clickhouse, { failover: true });
   const metrics = createStoreMetrics(registry);
   const store = createStore(limits, { clickhouse, metrics });
+  const coverage = createCoverageReader({ store, toleranceMs: config.limits.sums_age_ms, now });
   health.add('ready', 'clickhouse', async () => {
-    await store.ping();
+    // What serving needs: a password, a database, its tables and the right to read them.
+    await coverage.read();
     return { ok: true };
   });
   const eventLoop = createEventLoopWatch();
@@ -88,7 +94,10 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       trusted_proxies: config.http.trusted_proxies,
       guard: {
         rate_limit_per_minute: isOpen ? 0 : limits.rate_per_minute,
-        hosts: isOpen && config.http.hosts.length === 0 ? LOOPBACK_HOSTS : config.http.hosts,
+        hosts:
+          isOpen && config.http.hosts.length === 0
+            ? loopbackHosts(config.listen.host)
+            : config.http.hosts,
         origins: config.http.origins,
       },
       public_url: config.http.public_url,
@@ -97,7 +106,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     },
     {
       store,
-      coverage: createCoverageReader({ store, toleranceMs: config.limits.sums_age_ms, now }),
+      coverage,
       gates: {
         light: gateOf('light'),
         heavy: gateOf('heavy'),

@@ -415,15 +415,19 @@ describe('tokens', () => {
   }
 
   it('of the issuer, for us, with a scope, let in', async () => {
-    expect(await status(await token({ scope: 'openid sockscope:read' }))).toBe(200);
+    expect(await status(await token({ scope: 'openid sockscope:read sockscope:all_users' }))).toBe(
+      200,
+    );
     expect(await status(await token({ scope: ['sockscope:admin'] }))).toBe(200);
     expect(await status(await token({ scope: 'read admin' }))).toBe(403);
+    // Whoever is tied to nobody sees everybody, and must be meant to.
+    expect(await status(await token({ scope: 'sockscope:read' }))).toBe(403);
     expect(await status(await token({}))).toBe(403);
   });
 
   it('of others, for others, of old, or with a wrong signature do not', async () => {
     const { privateKey: other } = await generateKeyPair('ES256');
-    const scope = { scope: 'sockscope:read' };
+    const scope = { scope: 'sockscope:read sockscope:all_users' };
     for (const text of [
       await token(scope, { audience: 'another' }),
       await token(scope, { issuer: 'https://evil.example' }),
@@ -457,7 +461,9 @@ describe('tokens', () => {
       now: () => nowMs,
       auth: { methods: ['jwt'], jwt_issuer: issuerUrl, jwt_audience: 'sockscope' },
     });
-    const headers = { authorization: `Bearer ${await token({ scope: 'sockscope:read' })}` };
+    const headers = {
+      authorization: `Bearer ${await token({ scope: 'sockscope:read sockscope:all_users' })}`,
+    };
     isUp = false;
     const down = await fresh.app.inject({ url: '/clash/version', headers });
     expect([down.statusCode, down.headers['retry-after']]).toEqual([503, '5']);
@@ -487,7 +493,50 @@ describe('without authentication', () => {
   });
 });
 
+describe('what one key may have open', () => {
+  it('is so many live streams, and leaves those of others alone', async () => {
+    const narrow = await createTestApp(database.clickhouse, {
+      now: Date.now,
+      auth: { methods: ['api_keys'] },
+    });
+    await narrow.app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = narrow.app.server.address() as AddressInfo;
+    const gone = new AbortController();
+    const open = async (key: string) => {
+      const url = `http://127.0.0.1:${port}/api/v1/stream?type=started`;
+      return fetch(url, { headers: { 'x-api-key': key }, signal: gone.signal });
+    };
+    const statuses = [];
+    for (const key of [keys.read, keys.read, keys.read, keys.admin]) {
+      statuses.push((await open(key)).status);
+    }
+    // The app of a test lets a key have two.
+    expect(statuses).toEqual([200, 200, 503, 200]);
+    gone.abort();
+    await narrow.close();
+  });
+});
+
 describe('rate limits', () => {
+  it('count requests that are wrong or ask for what is not there', async () => {
+    const limited = await createTestApp(database.clickhouse, {
+      now: Date.now,
+      auth: { methods: ['api_keys'] },
+      rateLimitPerMinute: 2,
+    });
+    const statuses = [];
+    for (const path of [
+      '/api/v1/sessions?foo=1',
+      '/api/v1/sessions/019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f',
+      '/api/v1/sessions?foo=1',
+    ]) {
+      const headers = { 'x-api-key': keys.read };
+      statuses.push((await limited.app.inject({ url: path, headers })).statusCode);
+    }
+    expect(statuses).toEqual([400, 404, 429]);
+    await limited.close();
+  });
+
   it('count per key, and say when to come back', async () => {
     const limited = await createTestApp(database.clickhouse, {
       now: () => nowMs,

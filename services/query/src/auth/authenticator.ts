@@ -1,3 +1,4 @@
+import { formatIp, parseIp } from '@sockscope/schemas/net';
 import { LRUCache } from 'lru-cache';
 import { ProblemError } from '../problems/problem.js';
 import { KEY_PREFIX } from './api-key.js';
@@ -31,6 +32,13 @@ const FAILURE_WINDOW_MS = 60_000;
 const ADDRESSES_REMEMBERED_MAX = 10_000;
 const CREDENTIAL_CHARS_MAX = 8_192;
 
+/** An IPv6 client has a whole /64 to come from. IPv4-mapped addresses are IPv4. */
+export function networkOf(remoteIp: string): string {
+  const ip = parseIp(remoteIp);
+  if (ip === null) return remoteIp;
+  return ip.bits === 32 ? formatIp(ip) : `${ip.words.slice(0, 2).join(':')}/64`;
+}
+
 export function createAuthenticator(
   config: AuthConfig,
   deps: {
@@ -47,17 +55,17 @@ export function createAuthenticator(
   const takesTokens = config.methods.includes('jwt');
 
   /** Whether so many wrong ones have come from there that the next is taken for a guess. */
-  function isSuspect(remoteIp: string): boolean {
-    const known = failures.get(remoteIp);
+  function isSuspect(network: string): boolean {
+    const known = failures.get(network);
     if (known === undefined || deps.now() - known.sinceMs >= FAILURE_WINDOW_MS) return false;
     return known.count >= FAILURES_MAX;
   }
 
-  function countFailure(remoteIp: string): void {
-    const known = failures.get(remoteIp);
+  function countFailure(network: string): void {
+    const known = failures.get(network);
     const nowMs = deps.now();
     if (known === undefined || nowMs - known.sinceMs >= FAILURE_WINDOW_MS) {
-      failures.set(remoteIp, { count: 1, sinceMs: nowMs });
+      failures.set(network, { count: 1, sinceMs: nowMs });
     } else known.count += 1;
   }
 
@@ -82,13 +90,14 @@ export function createAuthenticator(
       if (credential === undefined && session === undefined) {
         throw new ProblemError('unauthenticated', 'send Authorization: Bearer <key or token>');
       }
-      const suspect = isSuspect(credentials.remoteIp);
+      const network = networkOf(credentials.remoteIp);
+      const suspect = isSuspect(network);
       const principal =
         credential === undefined
           ? await sessionPrincipal(session ?? '', suspect)
           : await principalOf(credential, suspect);
       if (principal !== null) return principal;
-      countFailure(credentials.remoteIp);
+      countFailure(network);
       if (suspect) {
         throw new ProblemError(
           'too-many-requests',

@@ -43,11 +43,12 @@ export const authConfig = z.object({
   }),
   jwt_scope_prefix: z.string().default('sockscope:').meta({
     env: 'QUERY_JWT_SCOPE_PREFIX',
-    description: 'what stands before read, export or admin in that claim',
+    description: 'what stands before read, export, admin or all_users in that claim',
   }),
   jwt_user_claim: z.string().min(1).default('sockscope_user').meta({
     env: 'QUERY_JWT_USER_CLAIM',
-    description: 'claim with the only user whose sessions the token may see',
+    description:
+      'claim with the only user whose sessions the token may see; without it the token needs the scope all_users or admin',
   }),
 });
 

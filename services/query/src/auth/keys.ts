@@ -48,7 +48,7 @@ export function createKeyStore(deps: {
       // One for each, never fired: what waits for one that all share would pile up on it.
       const { signal } = new AbortController();
       const ask = () => deps.store.ask(apiKeyQuery(keyId), { signal });
-      const [row = null] = await (suspect ? deps.suspects.pass(signal, ask) : ask());
+      const [row = null] = await (suspect ? deps.suspects.pass({ signal }, ask) : ask());
       remembered.set(keyId, { row, atMs: deps.now() });
       return row;
     } catch (error) {

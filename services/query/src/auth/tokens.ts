@@ -9,6 +9,8 @@ import type { Principal } from './principal.js';
 const IDP_TIMEOUT_MS = 5_000;
 const CLOCK_TOLERANCE_SECONDS = 10;
 const SUBJECT_CHARS_MAX = 256;
+/** Lets a token without a user see all of them. */
+const UNRESTRICTED = 'all_users';
 
 const discovery = z.object({ issuer: z.string(), jwks_uri: z.url({ protocol: /^https?$/ }) });
 
@@ -99,6 +101,14 @@ function principalOfClaims(config: AuthConfig, payload: JWTPayload): Principal |
     .filter((text) => text.startsWith(prefix))
     .map((text) => text.slice(prefix.length))
     .filter(isScope);
+  // Whoever is tied to nobody sees everybody: the issuer must mean that.
+  const isUnrestricted = scopes.includes('admin') || texts.includes(`${prefix}${UNRESTRICTED}`);
+  if (user === null && !isUnrestricted) {
+    throw new ProblemError(
+      'forbidden',
+      `the token names no user and has neither the scope ${UNRESTRICTED} nor admin`,
+    );
+  }
   return {
     id: `token:${(payload.sub ?? '').slice(0, SUBJECT_CHARS_MAX)}`,
     kind: 'token',

@@ -74,7 +74,7 @@ export function createWebSessions(deps: {
     try {
       const { signal } = new AbortController();
       const ask = () => store.ask(webSessionQuery(hash), { signal });
-      const [row = null] = await (suspect ? deps.suspects.pass(signal, ask) : ask());
+      const [row = null] = await (suspect ? deps.suspects.pass({ signal }, ask) : ask());
       remembered.set(hash, { row, atMs: now() });
       return row;
     } catch (error) {

@@ -1,6 +1,8 @@
 import type { ClashConnections } from '@sockscope/schemas/api';
 import type { CoverageReader } from '../coverage/coverage.js';
-import type { Presenter } from '../mask/presenter.js';
+import type { Mask } from '../mask/mask.js';
+import { presenterOf } from '../mask/presenter.js';
+import type { OpenSession } from '../sql/active.js';
 import type { Asking, Store } from '../store/store.js';
 import { openConnections, shownConnections } from './connections.js';
 
@@ -9,23 +11,56 @@ export const CLASH_FEEDS = ['connections', 'traffic', 'memory', 'logs'] as const
 export type ClashFeed = (typeof CLASH_FEEDS)[number];
 
 /** What is to be sent now; null for nothing. */
-type NextMessage = (asking: Asking) => Promise<object | null>;
+type NextMessage = (asking: Asking) => Promise<string | null>;
+
+interface View {
+  readonly state: ClashConnections;
+  readonly text: string;
+}
+
+/**
+ * What all who see the same are sent. Those who ask within the time that an answer is reused get the
+ * same rows, and the same rows are shown and written once.
+ */
+export interface SharedViews {
+  of(rows: readonly OpenSession[], mask: Mask, make: () => ClashConnections): View;
+}
+
+export function createSharedViews(): SharedViews {
+  const views = new WeakMap<readonly OpenSession[], Map<Mask, View>>();
+  return {
+    of(rows, mask, make) {
+      const byMask = views.get(rows) ?? new Map<Mask, View>();
+      views.set(rows, byMask);
+      let view = byMask.get(mask);
+      if (view === undefined) {
+        const state = make();
+        view = { state, text: JSON.stringify(state) };
+        byMask.set(mask, view);
+      }
+      return view;
+    },
+  };
+}
 
 /** The messages of one socket. */
 export function createFeed(
   feed: ClashFeed,
   deps: { readonly store: Store; readonly coverage: CoverageReader },
-  who: { readonly onlyUser: string | null; readonly presenter: Presenter },
+  who: { readonly onlyUser: string | null; readonly mask: Mask },
+  views: SharedViews,
 ): NextMessage {
-  const connections = async (asking: Asking) =>
-    shownConnections(await openConnections(deps, who.onlyUser, asking), who.presenter);
+  const connections = async (asking: Asking) => {
+    const open = await openConnections(deps, who.onlyUser, asking);
+    return views.of(open.rows, who.mask, () => shownConnections(open, presenterOf(who.mask)));
+  };
   switch (feed) {
     case 'connections':
-      return connections;
+      return async (asking) => (await connections(asking)).text;
     case 'traffic':
       return trafficOf(connections);
     case 'memory':
-      return async () => ({ inuse: process.memoryUsage.rss(), oslimit: 0 });
+      return async () => JSON.stringify({ inuse: process.memoryUsage.rss(), oslimit: 0 });
     case 'logs':
       // There are no lines to show, but such a dashboard begins all its sockets anew when one ends.
       return async () => null;
@@ -36,10 +71,10 @@ export function createFeed(
  * Bytes a second since the message before, over the sessions that `connections` tells of. What a
  * session moved between its last message and its end is not in it: the rate is to look at.
  */
-function trafficOf(connections: (asking: Asking) => Promise<ClashConnections>): NextMessage {
+function trafficOf(connections: (asking: Asking) => Promise<View>): NextMessage {
   let before: { readonly atMs: number; readonly moved: ReadonlyMap<string, Moved> } | null = null;
   return async (asking) => {
-    const state = await connections(asking);
+    const { state } = await connections(asking);
     const atMs = performance.now();
     const moved = new Map(state.connections.map((each) => [each.id, each]));
     const rate = { up: 0, down: 0 };
@@ -52,7 +87,7 @@ function trafficOf(connections: (asking: Asking) => Promise<ClashConnections>): 
       }
     }
     before = { atMs, moved };
-    return { up: Math.round(rate.up), down: Math.round(rate.down) };
+    return JSON.stringify({ up: Math.round(rate.up), down: Math.round(rate.down) });
   };
 }
 

@@ -86,6 +86,7 @@ beforeEach(async () => {
           principal: request.principal,
           mask: NO_MASK,
           onlyUser: null,
+          share: null,
           request,
           reply,
         }),

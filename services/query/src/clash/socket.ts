@@ -7,12 +7,14 @@ import type { Context } from '../http/context.js';
 import { ProblemError } from '../problems/problem.js';
 import { requireScope } from '../http/question.js';
 import { WEB_SOCKET, webSocketOf } from '../http/upgrades.js';
-import { presenterOf } from '../mask/presenter.js';
 import type { CoverageReader } from '../coverage/coverage.js';
+import { createShares } from '../store/shares.js';
 import type { Store } from '../store/store.js';
-import { CLASH_FEEDS, createFeed } from './feeds.js';
+import { CLASH_FEEDS, createFeed, createSharedViews } from './feeds.js';
 
 const SOCKETS_MAX = 100;
+/** Of one key or token; without authentication there is nobody else. */
+const SOCKETS_PER_KEY_MAX = 20;
 const MESSAGE_MAX_BYTES = 1_024;
 /** Unsent bytes of one client; whoever is slower misses messages, each of which is the whole state. */
 const BUFFER_MAX_BYTES = 1_048_576;
@@ -39,6 +41,8 @@ export interface ClashSocketDeps {
  * passed the same checks as any other, and ends with the app.
  */
 export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): void {
+  const shares = createShares(SOCKETS_PER_KEY_MAX);
+  const views = createSharedViews();
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_MAX_BYTES });
   app.addHook('preClose', async () => {
     for (const socket of sockets.clients) {
@@ -69,15 +73,17 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
             retryAfterSeconds: RETRY_AFTER_SECONDS,
           });
         }
+        const leaveShare = shares.enter(context.share, 'WebSockets');
+        request.raw.socket.once('close', leaveShare);
         const { interval = INTERVAL_DEFAULT_MS } = request.query as ClashQuery;
         const viewer = {
           onlyUser: context.onlyUser,
-          presenter: presenterOf(context.mask),
+          mask: context.mask,
         };
         reply.hijack();
         const { socket, head } = upgrade.take();
         sockets.handleUpgrade(request.raw, socket, head, (opened) => {
-          feedInto(opened, createFeed(feed, deps, viewer), interval, () =>
+          feedInto(opened, createFeed(feed, deps, viewer, views), interval, () =>
             deps.isStillAllowed(request),
           );
         });
@@ -100,7 +106,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
       try {
         const message = await next(gone);
         if (message !== null && socket.readyState === socket.OPEN) {
-          socket.send(JSON.stringify(message));
+          socket.send(message);
         }
       } catch {
         // The next message will do; what failed is counted by the store.

@@ -16,4 +16,7 @@ export const exportConfig = z.object({
   }),
 });
 
+/** A client that takes nothing for so long is cut off: others wait for its place. */
+export const PROGRESS_MAX_MS = 30_000;
+
 export type ExportConfig = z.infer<typeof exportConfig>;

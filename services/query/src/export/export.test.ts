@@ -65,6 +65,7 @@ async function listen(timeoutMs: number): Promise<void> {
       principal: LOCAL,
       mask: NO_MASK,
       onlyUser: null,
+      share: null,
       request,
       reply,
     };

@@ -4,6 +4,7 @@
  * that no client takes a part for the whole. Memory is bounded: the client's reading paces ClickHouse.
  */
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Logger } from '@sockscope/runtime';
@@ -19,6 +20,7 @@ import type { ExportStatement } from '../sql/exports.js';
 import type { Gate } from '../store/gate.js';
 import type { StoreMetrics } from '../store/metrics.js';
 import type { AuditLog } from './audit.js';
+import { PROGRESS_MAX_MS } from './config.js';
 import type { ExportConfig } from './config.js';
 import { createRowCounter } from './count-rows.js';
 import type { RunningExports } from './running.js';
@@ -63,7 +65,7 @@ export async function sendExport(
     context.reply.raw.writeHead(200, headersOf(format, subject)).end();
     return;
   }
-  const leave = await deps.gate.enter(context.signal);
+  const leave = await deps.gate.enter(context);
   try {
     await send(deps, context, format, subject, await statementOf());
   } finally {
@@ -85,7 +87,11 @@ async function send(
     remoteIp: context.request.ip,
     route: subject.name,
     format,
-    filters: subject.filters,
+    // With the restriction of the key: without it the entry would say more than was taken.
+    filters:
+      context.onlyUser === null
+        ? subject.filters
+        : { ...subject.filters, only_user: context.onlyUser },
   };
   // Nothing leaves before it is written down that it does.
   await deps.audit.write({ ...entry, rows: 0, outcome: 'started' });
@@ -173,9 +179,7 @@ async function pump(
     counter.add(next.value);
     // The next piece is asked for only when the client has taken this one.
 
-    if (!raw.write(next.value)) {
-      await once(raw, 'drain', { signal: gone.signal }).catch(() => undefined);
-    }
+    if (!raw.write(next.value)) await drained(raw, gone);
     if (gone.signal.aborted) {
       await pieces.return();
       if (!raw.destroyed) throw new Error('the client does not take the export in time');
@@ -185,4 +189,13 @@ async function pump(
   }
   raw.end();
   return 'finished';
+}
+
+/** Resolves when the client has taken what there is, or was given up. */
+async function drained(raw: ServerResponse, gone: AbortController): Promise<void> {
+  const deadline = setTimeout(() => {
+    gone.abort();
+  }, PROGRESS_MAX_MS);
+  await once(raw, 'drain', { signal: gone.signal }).catch(() => undefined);
+  clearTimeout(deadline);
 }

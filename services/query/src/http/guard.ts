@@ -121,7 +121,7 @@ export async function guard(
     timeWindow: 60_000,
     cache: KEYS_REMEMBERED_MAX,
     // After authentication, so that each key has its own count.
-    hook: 'preHandler',
+    hook: 'onRequest',
     keyGenerator: (request) =>
       request.principal.kind === 'local' ? `ip:${request.ip}` : request.principal.id,
     errorResponseBuilder: (_request, context) =>
@@ -137,5 +137,6 @@ export async function guard(
  */
 export function isServedHost(hosts: readonly string[], given: string | undefined): boolean {
   if (hosts.length === 0) return true;
-  return hosts.includes((given ?? '').replace(/:\d+$/, '').toLowerCase());
+  const asked = (given ?? '').replace(/:\d+$/, '').toLowerCase();
+  return hosts.some((host) => host.toLowerCase() === asked);
 }

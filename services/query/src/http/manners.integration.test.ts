@@ -207,6 +207,24 @@ describe('ClickHouse', () => {
   });
 });
 
+describe('a database that does not let us in', () => {
+  it.each([
+    ['has another password', { password: 'wrong' }],
+    ['does not exist', { database: 'nowhere' }],
+  ])('and %s is a 503 with Retry-After, and says nothing of itself', async (_, wrong) => {
+    const clickhouse = createClickHouse({ ...database.config, ...wrong });
+    const locked = await createTestApp(clickhouse, { now: () => NOW_MS });
+    for (const path of ['/sessions', '/stats']) {
+      const response = await locked.app.inject({ url: `/api/v1${path}` });
+      expect([path, response.statusCode]).toEqual([path, 503]);
+      expect(response.headers['retry-after']).toBe('2');
+      expect(response.body).not.toMatch(/default|nowhere|password/i);
+    }
+    await locked.close();
+    await clickhouse.close();
+  });
+});
+
 describe('limits of a question', () => {
   it('that would read too many rows are a 422 that says what to do', async () => {
     const small = await createTestApp(database.clickhouse, {

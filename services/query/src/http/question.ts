@@ -116,7 +116,7 @@ export function serve<
       const asked = { params: request.params, query: request.query } as Asked<Params, Query>;
       if ((await question.other?.(asked, context)) === true) return reply;
       const gate = deps.gates[typeof weight === 'function' ? weight(asked) : weight];
-      const found = await gate.pass(context.signal, () => question.ask(asked, context));
+      const found = await gate.pass(context, () => question.ask(asked, context));
       const shown = question.present(found, presenterOf(context.mask), asked);
       const closed = question.closed?.(asked, found, context.nowMs) ?? false;
       const text = serialized(reply, shown);

@@ -56,6 +56,16 @@ const BUSY: ReadonlySet<number> = new Set([
   202, // TOO_MANY_SIMULTANEOUS_QUERIES
   201, // QUOTA_EXCEEDED
 ]);
+/** The database does not know us or what we ask of it. An operator can mend that, a client cannot. */
+const UNUSABLE: ReadonlySet<number> = new Set([
+  60, // UNKNOWN_TABLE
+  81, // UNKNOWN_DATABASE
+  192, // UNKNOWN_USER
+  193, // WRONG_PASSWORD
+  194, // REQUIRED_PASSWORD
+  497, // ACCESS_DENIED
+  516, // AUTHENTICATION_FAILED
+]);
 const RETRY_AFTER_SECONDS = 2;
 
 /**
@@ -77,7 +87,7 @@ export function problemOfStore(error: ClickHouseError): ProblemError {
         return new ProblemError('deadline-exceeded', `no answer in time; ${narrow}`, retry);
       }
       if (BUSY.has(code)) return new ProblemError('overloaded', 'try again shortly', retry);
-      return error.retryable
+      return error.retryable || UNUSABLE.has(code)
         ? new ProblemError('store-unavailable', 'try again shortly', retry)
         : new ProblemError('internal-error', 'see the log of the service', { cause: error });
     }

@@ -30,9 +30,9 @@ const settled = async (promise: Promise<unknown>) => {
 describe('gate', () => {
   it('lets so many in at once, the next wait, the rest are refused with Retry-After', async () => {
     const gate = gateOf();
-    const entries = [1, 2, 3, 4].map(() => gate.enter(never));
+    const entries = [1, 2, 3, 4].map(() => gate.enter({ signal: never }));
     expect(await Promise.all(entries.map(settled))).toEqual(['in', 'in', 'waiting', 'waiting']);
-    await expect(gate.enter(never)).rejects.toMatchObject({
+    await expect(gate.enter({ signal: never })).rejects.toMatchObject({
       code: 'overloaded',
       retryAfterSeconds: 1,
     });
@@ -43,9 +43,9 @@ describe('gate', () => {
 
   it('gives a place to one only, however often it is given back', async () => {
     const gate = gateOf({ running_max: 1 });
-    const leave = await gate.enter(never);
-    const second = gate.enter(never);
-    const third = gate.enter(never);
+    const leave = await gate.enter({ signal: never });
+    const second = gate.enter({ signal: never });
+    const third = gate.enter({ signal: never });
     leave();
     leave();
     expect([await settled(second), await settled(third)]).toEqual(['in', 'waiting']);
@@ -53,24 +53,52 @@ describe('gate', () => {
 
   it('gives the place back when the work fails', async () => {
     const gate = gateOf({ running_max: 1, waiting_max: 0 });
-    await expect(gate.pass(never, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
-    expect(await gate.pass(never, async () => 7)).toBe(7);
+    await expect(
+      gate.pass({ signal: never }, () => Promise.reject(new Error('no'))),
+    ).rejects.toThrow('no');
+    expect(await gate.pass({ signal: never }, async () => 7)).toBe(7);
   });
 
   it('lets nobody wait longer than allowed', async () => {
     const gate = gateOf({ running_max: 1, wait_max_ms: 5 });
-    await gate.enter(never);
-    await expect(gate.enter(never)).rejects.toMatchObject({ code: 'overloaded' });
+    await gate.enter({ signal: never });
+    await expect(gate.enter({ signal: never })).rejects.toMatchObject({ code: 'overloaded' });
   });
 
   it('forgets who goes away while waiting', async () => {
     const gate = gateOf({ running_max: 1 });
-    const leave = await gate.enter(never);
+    const leave = await gate.enter({ signal: never });
     const gone = new AbortController();
-    const waiting = gate.enter(gone.signal);
+    const waiting = gate.enter(gone);
     gone.abort();
     await expect(waiting).rejects.toMatchObject({ code: 'overloaded' });
     leave();
-    expect(await settled(gate.enter(never))).toBe('in');
+    expect(await settled(gate.enter({ signal: never }))).toBe('in');
+  });
+
+  it('lets no share have more than half of the places, nor of the line more than a quarter', async () => {
+    const gate = gateOf({ running_max: 4, waiting_max: 8 });
+    const enter = (share: string) => gate.enter({ signal: never, share });
+    const greedy = Array.from({ length: 5 }, () => enter('greedy'));
+    expect(await Promise.all(greedy.map(settled))).toEqual([
+      'in',
+      'in',
+      'waiting',
+      'waiting',
+      'refused',
+    ]);
+    const modest = [enter('modest'), enter('modest')];
+    expect(await Promise.all(modest.map(settled))).toEqual(['in', 'in']);
+  });
+
+  it('gives a free place to the share that has the fewest, however long others have waited', async () => {
+    const gate = gateOf({ running_max: 2, waiting_max: 8 });
+    const enter = (share: string) => gate.enter({ signal: never, share });
+    const leave = await enter('first');
+    await enter('second');
+    const again = enter('second');
+    const other = enter('third');
+    leave();
+    expect([await settled(again), await settled(other)]).toEqual(['waiting', 'in']);
   });
 });

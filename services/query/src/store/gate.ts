@@ -10,17 +10,34 @@ export interface GateConfig {
   readonly wait_max_ms: number;
 }
 
-/** Lets so many through at once; the next wait in line for a bounded time; the rest are sent away. */
+/** Who wants to pass. */
+export interface Visitor {
+  /** Fires when the client goes away. */
+  readonly signal: AbortSignal;
+  /** Whose share of the places it takes; null or missing: nobody else's. */
+  readonly share?: string | null;
+}
+
+/**
+ * Lets so many through at once; the next wait in line for a bounded time; the rest are sent away. Of
+ * several shares none gets more than half of the places or a quarter of the line, and a place that
+ * becomes free goes to the share that has the fewest.
+ */
 export interface Gate {
   /** @throws ProblemError overloaded, with Retry-After */
-  pass<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+  pass<T>(visitor: Visitor, work: () => Promise<T>): Promise<T>;
   /** Takes a place that the caller gives back by the returned function, once. */
-  enter(signal: AbortSignal): Promise<() => void>;
+  enter(visitor: Visitor): Promise<() => void>;
 }
 
 interface Waiting {
+  readonly share: string | null;
   readonly admit: () => void;
 }
+
+/** Of the places, and of those that wait. */
+const SHARE_OF_PLACES = 1 / 2;
+const SHARE_OF_LINE = 1 / 4;
 
 const RETRY_AFTER_SECONDS = 1;
 
@@ -57,6 +74,10 @@ export function createGateMetrics(registry: Registry): GateMetrics {
 export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   const gate = config.name;
   const line = new Set<Waiting>();
+  const placesMax = Math.max(1, Math.ceil(config.running_max * SHARE_OF_PLACES));
+  const waitingMax = Math.max(1, Math.ceil(config.waiting_max * SHARE_OF_LINE));
+  /** Places taken by share. */
+  const taken = new Map<string, number>();
   let running = 0;
 
   function refuse(detail: string): ProblemError {
@@ -64,28 +85,47 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
     return new ProblemError('overloaded', detail, { retryAfterSeconds: RETRY_AFTER_SECONDS });
   }
 
-  function leave(): void {
-    const [next] = line;
-    if (next !== undefined) {
-      // The place goes to the next in line, so the number of those running stays.
-      line.delete(next);
-      metrics.waiting.set({ gate }, line.size);
-      next.admit();
-      return;
-    }
-    running -= 1;
+  const placesOf = (share: string | null) => (share === null ? 0 : (taken.get(share) ?? 0));
+  const mayHaveAPlace = (share: string | null) => share === null || placesOf(share) < placesMax;
+
+  function take(share: string | null, places: 1 | -1): void {
+    running += places;
     metrics.running.set({ gate }, running);
+    if (share === null) return;
+    const left = placesOf(share) + places;
+    if (left === 0) taken.delete(share);
+    else taken.set(share, left);
   }
 
-  function leaveOnce(): () => void {
+  /** Who waits longest among those of the share with the fewest places. */
+  function nextInLine(): Waiting | undefined {
+    let next: Waiting | undefined;
+    for (const each of line) {
+      if (!mayHaveAPlace(each.share)) continue;
+      if (next === undefined || placesOf(each.share) < placesOf(next.share)) next = each;
+    }
+    return next;
+  }
+
+  function leave(share: string | null): void {
+    take(share, -1);
+    const next = nextInLine();
+    if (next === undefined) return;
+    line.delete(next);
+    metrics.waiting.set({ gate }, line.size);
+    take(next.share, 1);
+    next.admit();
+  }
+
+  function leaveOnce(share: string | null): () => void {
     let isIn = true;
     return () => {
-      if (isIn) leave();
+      if (isIn) leave(share);
       isIn = false;
     };
   }
 
-  function wait(signal: AbortSignal): Promise<void> {
+  function wait(share: string | null, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const end = () => {
         clearTimeout(timer);
@@ -98,6 +138,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
         reject(error);
       };
       const waiting: Waiting = {
+        share,
         admit() {
           end();
           resolve();
@@ -115,21 +156,24 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
     });
   }
 
-  async function enter(signal: AbortSignal): Promise<() => void> {
-    if (running < config.running_max) {
-      running += 1;
-      metrics.running.set({ gate }, running);
-      return leaveOnce();
+  async function enter({ signal, share = null }: Visitor): Promise<() => void> {
+    if (running < config.running_max && mayHaveAPlace(share)) {
+      take(share, 1);
+      return leaveOnce(share);
     }
     if (line.size >= config.waiting_max) throw refuse('too many requests wait already');
-    await wait(signal);
-    return leaveOnce();
+    const own = share === null ? 0 : [...line].filter((each) => each.share === share).length;
+    if (share !== null && own >= waitingMax) {
+      throw refuse('too many requests of this key or token wait already');
+    }
+    await wait(share, signal);
+    return leaveOnce(share);
   }
 
   return {
     enter,
-    async pass(signal, work) {
-      const done = await enter(signal);
+    async pass(visitor, work) {
+      const done = await enter(visitor);
       try {
         return await work();
       } finally {

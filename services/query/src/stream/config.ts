@@ -6,6 +6,11 @@ export const streamConfig = z.object({
     env: 'QUERY_STREAM_CLIENTS_MAX',
     description: 'open live streams; beyond it 503',
   }),
+  clients_per_key_max: integer({ min: 1, max: 100_000 }).default(50).meta({
+    env: 'QUERY_STREAM_CLIENTS_PER_KEY_MAX',
+    description:
+      'open live streams of one key or token; beyond it 503. Not applied without authentication',
+  }),
   buffer_max_bytes: byteSize({ min: 16_384 }).default(1_048_576).meta({
     env: 'QUERY_STREAM_BUFFER_MAX',
     description:

@@ -64,6 +64,7 @@ function start(): void {
   hub = createHub(
     {
       clients_max: 10,
+      clients_per_key_max: 10,
       buffer_max_bytes: 1_000_000,
       poll_interval_ms: 5,
       counters_interval_ms: 1_000,

@@ -17,6 +17,7 @@ import type { Gate } from '../store/gate.js';
 import { countersOf } from './counters.js';
 import { frame, positionOf, positionText } from './event.js';
 import type { LiveEvent, Position } from './event.js';
+import { createShares } from '../store/shares.js';
 import { gapOf } from './hub.js';
 import type { Hub } from './hub.js';
 import type { StreamMetrics } from './metrics.js';
@@ -55,6 +56,7 @@ const streamText = z.string().meta({
 /** `GET /stream`: server-sent events of sessions and counters. */
 export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   const open = new Set<(cause: 'stopping') => void>();
+  const shares = createShares(deps.config.clients_per_key_max);
   let joining = 0;
   app.addHook('preClose', async () => {
     for (const end of open) end('stopping');
@@ -92,6 +94,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           retryAfterSeconds: 5,
         });
       }
+      const leaveShare = shares.enter(context.share, 'live streams');
       const query = request.query as StreamQuery;
       const since = lastPosition(request);
       const filters = await visibleFilters(deps.store, query, context);
@@ -127,6 +130,8 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
       const begin = async () => {
         const leave = await join();
         const writer = openWriter(request, reply, deps, open);
+        isOpen = true;
+        writer.onEnd(leaveShare);
         writer.onEnd(leave);
         while (writer.isOpen && early.length > 0) {
           writer.write(early.splice(0, FRAMES_AT_ONCE));
@@ -138,20 +143,25 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
         if (wanted('counters')) startCounters(deps, context, writer);
       };
       joining += 1;
+      let isOpen = false;
       try {
         // What one missed may be much: a few are given it at a time.
-        await (since === null ? begin() : deps.gates.resume.pass(context.signal, begin));
+        await (since === null ? begin() : deps.gates.resume.pass(context, begin));
       } finally {
         joining -= 1;
+        if (!isOpen) leaveShare();
       }
       return reply;
     },
   );
 }
 
+/** Before anything that is kept: who comes back from there is told of a gap. */
+const UNREADABLE: Position = { storedMs: 0, within: null };
+
 function lastPosition(request: FastifyRequest): Position | null {
   const header = request.headers['last-event-id'];
-  return typeof header === 'string' ? positionOf(header) : null;
+  return typeof header === 'string' && header !== '' ? (positionOf(header) ?? UNREADABLE) : null;
 }
 
 type Cause = 'slow' | 'unauthenticated' | 'stopping';

@@ -225,13 +225,14 @@ describe('stream', () => {
     client.close();
   });
 
-  it.each(['', 'x', '1-2-3', '9'.repeat(40), '-1', `1' OR 1=1`])(
-    'takes a Last-Event-ID that is none (%j) as none',
+  it.each(['x', '1-2-3', '9'.repeat(40), '-1', `1' OR 1=1`])(
+    'says that there is a gap where the position cannot be read (%j)',
     async (id) => {
-      const client = await listen('type=counters', { 'last-event-id': id });
-      await client.take(1, (frame) => frame.event === 'counters');
-      client.close();
       expect(positionOf(id)).toBeNull();
+      const client = await listen('', { 'last-event-id': id });
+      const [frame] = await client.take(1, (each) => each.event === 'gap');
+      expect(frame?.data).toMatchObject({ from: '1970-01-01T00:00:00.000Z' });
+      client.close();
     },
   );
 

@@ -88,6 +88,7 @@ export async function createTestApp(
   const streamMetrics = createStreamMetrics(registry);
   const stream = {
     clients_max: options.streamClientsMax ?? 20,
+    clients_per_key_max: 2,
     buffer_max_bytes: options.streamBufferMaxBytes ?? 1_048_576,
     poll_interval_ms: 50,
     counters_interval_ms: 200,

@@ -41,7 +41,7 @@ export function serveEvidence(app: FastifyInstance, deps: QuestionDeps & Evidenc
     otherTypes: ['text/html'],
     async other({ query }, context) {
       requireScope(context, 'export');
-      const text = await deps.gates.light.pass(context.signal, () => fileOf(deps, query, context));
+      const text = await deps.gates.light.pass(context, () => fileOf(deps, query, context));
       const type = query.format === 'html' ? 'text/html' : 'application/json';
       const name = `sockscope-evidence.${query.format}`;
       void context.reply
