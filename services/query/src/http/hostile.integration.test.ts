@@ -254,6 +254,13 @@ describe('the OpenAPI document', () => {
   });
 });
 
+/** Parameters that need each other. */
+const NEEDED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  '/api/v1/lookup': { dest_ip: '198.51.100.7' },
+  '/api/v1/lookup/evidence': { dest_ip: '198.51.100.7' },
+  '/api/v1/explain': { previous_from: 'now-2h', previous_to: 'now-1h' },
+};
+
 describe('wrong, huge and hostile input', () => {
   it('never makes a 5xx, never shows the inside, and always an answer of the right kind', async () => {
     const { paths } = documentOf();
@@ -299,10 +306,17 @@ describe('wrong, huge and hostile input', () => {
       const filled = path
         .replace('{session_id}', world.sessions[0]?.session_id ?? '')
         .replace('{user}', 'user-0')
+        .replace('{field}', 'dest_host')
+        .replace('{kind}', 'beacon')
         .replace('{dest_host}', 'www.site-0.example');
       for (const { name } of parameters.filter((parameter) => parameter.in === 'query')) {
         for (const value of [`'; DROP TABLE sessions; --`, '9'.repeat(400), '\u0000']) {
-          const { status, body } = await ask(`${filled}?${name}=${encode(value)}`);
+          const others = Object.entries(NEEDED[path] ?? {})
+            .filter(([other]) => other !== name)
+            .map(([other, text]) => `&${other}=${text}`);
+          const { status, body } = await ask(
+            `${filled}?${name}=${encode(value)}${others.join('')}`,
+          );
           expect([filled, name, value, [200, 400].includes(status)]).toEqual([
             filled,
             name,
