@@ -31,7 +31,7 @@ const STEPS = [
   // Some wait for timers, those with servers for these to start, to die and to be missed.
   { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3 },
   { name: 'contract', projects: ['contract'] },
-  { name: 'servers', projects: ['integration', 'e2e'], workers: 4 },
+  { name: 'servers', projects: ['integration', 'e2e'], workers: 3 },
   // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest.
   {
     name: 'unit-newest-node',

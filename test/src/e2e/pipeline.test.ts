@@ -130,25 +130,22 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   test('stats and top lists add up to what curl counted', async () => {
     const sent = reports.reduce((sum, each) => sum + each.size_request + each.size_upload, 0);
     const received = reports.reduce((sum, each) => sum + each.size_header + each.size_download, 0);
-    // Sums follow the sessions within three seconds.
-    const stats = await vi.waitFor(
-      async () => {
-        const found = await get<{
-          sessions_open: number;
-          current: Record<string, number>;
-          top_users: Record<string, unknown>[];
-          top_destinations: Record<string, unknown>[];
-        }>(site.api, 'stats');
-        expect(found.sessions_open).toBe(0);
-        expect(found.current).toMatchObject({
-          sessions_started: reports.length,
-          bytes_sent: sent,
-          bytes_received: received,
-        });
-        return found;
-      },
-      { timeout: 3_000, interval: 100 },
-    );
+    // Sums follow the sessions within seconds; a busy machine takes longer.
+    const stats = await vi.waitFor(async () => {
+      const found = await get<{
+        sessions_open: number;
+        current: Record<string, number>;
+        top_users: Record<string, unknown>[];
+        top_destinations: Record<string, unknown>[];
+      }>(site.api, 'stats');
+      expect(found.sessions_open).toBe(0);
+      expect(found.current).toMatchObject({
+        sessions_started: reports.length,
+        bytes_sent: sent,
+        bytes_received: received,
+      });
+      return found;
+    }, WAIT);
     const users = await get<{ items: Record<string, unknown>[] }>(site.api, 'top/users');
     expect(users.items).toEqual([
       expect.objectContaining({ user: 'anonymous', bytes_sent: sent, bytes_received: received }),

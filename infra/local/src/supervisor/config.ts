@@ -44,6 +44,12 @@ export const localConfig = z.object({
       env: 'LOCAL_TOPIC_PARTITIONS',
       description: 'partitions of the event topic where `npm start` creates it',
     }),
+    // On one machine the proxy's clients go first; a backlog waits in the spool and in Kafka.
+    niceness: integer({ min: 0, max: 19 }).default(10).meta({
+      env: 'LOCAL_NICENESS',
+      description:
+        'how far Kafka, ClickHouse, ingest and the API stand behind the proxy (see nice(1))',
+    }),
   }),
   proxy_listen: listenAddress()
     .default({ host: '127.0.0.1', port: 1080 })

@@ -24,12 +24,6 @@ import type { Reporter } from './report.js';
 import { launchService, readyProblem, runServiceCommand, type ServiceSpec } from './service.js';
 
 const PROBE_TIMEOUT_MS = 3_000;
-/**
- * Of all but the proxy: on one machine its clients go first, and its thread that publishes events (a
- * niceness of 5) goes before those that consume them. A backlog waits in Kafka and in the spool.
- */
-const BEHIND_PROXY_NICENESS = 10;
-
 export interface Supervisor {
   /** Resolves when everything answers. */
   start(): Promise<void>;
@@ -109,7 +103,7 @@ export function createSupervisor(
                 controllerPort: addresses.kafkaControllerPort,
                 heapMiB: config.local.kafka_heap_mib,
                 logFile: logFile('kafka'),
-                niceness: BEHIND_PROXY_NICENESS,
+                niceness: config.local.niceness,
                 signal,
               }),
             ),
@@ -123,7 +117,7 @@ export function createSupervisor(
                 httpPort: addresses.clickhousePort,
                 memoryMiB: config.local.clickhouse_memory_mib,
                 logFile: logFile('clickhouse'),
-                niceness: BEHIND_PROXY_NICENESS,
+                niceness: config.local.niceness,
                 signal,
               }),
             ),
@@ -381,7 +375,7 @@ function serviceSpecs(options: {
     env: { ...shared, ...env },
     readyUrl: `http://${formatListenAddress(reachable(ops))}/readyz`,
     logFile: options.logFile(name),
-    niceness: name === 'proxy' ? 0 : BEHIND_PROXY_NICENESS,
+    niceness: name === 'proxy' ? 0 : config.local.niceness,
   });
   return {
     ingest: spec('ingest', addresses.ingestOps, quickTakeover(deps.env)),
