@@ -50,6 +50,14 @@ describe('the repository', () => {
     expect(loose).toEqual([]);
   });
 
+  test('no two migrations have one number', () => {
+    const numbers = repositoryFiles('services/ingest/migrations/*.sql').map(
+      (file) => /(\d+)_[^/]*$/.exec(file)?.[1],
+    );
+    expect(numbers.length).toBeGreaterThan(0);
+    expect(new Set(numbers).size).toBe(numbers.length);
+  });
+
   test('all packages have the same version', () => {
     const versions = repositoryFiles('package.json', '**/package.json')
       .map((file) => (JSON.parse(readText(file)) as { version?: string }).version)
