@@ -144,6 +144,12 @@ describe('record batches', () => {
     expect(damageWith((b) => b.writeInt8(1, 16))).toMatch(/format 1 is not supported/);
   });
 
+  it('are sound a little beyond the end that the broker names, which it reads apart from them', async () => {
+    const encoded = await encode([one('abc')], { firstOffset: '532' });
+    const [batch] = readBatches(encoded, { logStartOffset: 0, endOffset: 532 });
+    expect(batch).toMatchObject({ damage: null, baseOffset: 532 });
+  });
+
   it('never read beyond themselves where their lengths lie', async () => {
     const encoded = await encode([one('abc'), one('def', 1)]);
     const [batch] = readBatches(encoded, RANGE);
