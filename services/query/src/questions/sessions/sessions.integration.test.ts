@@ -201,6 +201,7 @@ describe('sessions', () => {
         seq: _seq,
         version: _version,
         proxy_epoch: _epoch,
+        assumed: _assumed,
         ...row
       } = byId.get(session.session_id) ?? expect.unreachable();
       expect(session).toEqual(row);
