@@ -15,7 +15,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-describe('Kafka is away until the spool is full', () => {
+describe('Kafka is away until a source has used up its share of the spool', () => {
   test('new sessions are refused, open ones go on and end, and nothing that was begun is lost', async () => {
     const { dir, remove } = await tempDir('full');
     cleanups.push(remove);
@@ -48,9 +48,9 @@ describe('Kafka is away until the spool is full', () => {
     expect(refusal).toBeInstanceOf(RefusedBySocks);
     expect(refusal).toMatchObject({ reply: GENERAL_FAILURE });
     expect(moved.length).toBeGreaterThan(100);
-    expect((await fetch(`${site.ops}/readyz`)).status).toBe(503);
-    expect(await metricOf(site, 'sockscope_proxy_sessions_refused_total')).toBeGreaterThan(0);
-    expect(await metricOf(site, 'sockscope_proxy_events_accepting')).toBe(0);
+    // One source never fills the spool: it is refused at its share, and others go on.
+    expect((await fetch(`${site.ops}/readyz`)).status).toBe(200);
+    expect(await metricOf(site, 'sockscope_proxy_limit_refusals_total')).toBeGreaterThan(0);
 
     const before = trickle.echoed;
     await until('the open session moves on', 10_000, () => trickle.echoed > before + 2_000);

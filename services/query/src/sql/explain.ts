@@ -13,8 +13,6 @@ const changeRow = z.object({
   current: z.int(),
   previous: z.int(),
 });
-export type ChangeRow = z.output<typeof changeRow>;
-
 /** What is bound twice needs two names. The text is ours: braces in it are parameters. */
 function renamed({ sql, params }: { readonly sql: string; readonly params: SqlParams }) {
   return {
