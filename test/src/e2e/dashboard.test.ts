@@ -129,8 +129,9 @@ describe.skipIf(!hasBrowser || !hasCurl)(
           await page.goto(`${site.api}${path}`);
           await page.locator('h1').first().waitFor({ state: 'attached' });
           await expect.poll(() => page.locator('.skeleton').count(), WAIT).toBe(0);
-          expect(await seriousViolations(page), path).toEqual([]);
-          expect(errors, path).toEqual([]);
+          await expect.poll(() => page.locator('.failed').allTextContents(), WAIT).toEqual([]);
+          expect((await seriousViolations(page)).join('\n'), path).toBe('');
+          expect(errors.join('\n'), path).toBe('');
           await page.close();
         }
       },

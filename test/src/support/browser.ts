@@ -22,7 +22,10 @@ export function startBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM ?? '', args: ARGS });
 }
 
-/** A page whose errors are kept: a test ends by looking that there were none. */
+/** A request that was refused because the server was busy: the page asks again by itself. */
+const BUSY = /the server responded with a status of (?:429|503)/;
+
+/** A page whose errors are kept: a test ends by checking that there were none. */
 export async function openPage(
   browser: Browser,
   options: Parameters<Browser['newPage']>[0] = {},
@@ -30,7 +33,10 @@ export async function openPage(
   const page = await browser.newPage(options);
   const errors: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error') errors.push(message.text());
+    const text = message.text();
+    if (message.type() === 'error' && !BUSY.test(text)) {
+      errors.push(`${text} (${message.location().url})`);
+    }
   });
   page.on('pageerror', (error) => {
     errors.push(error.message);
