@@ -2,9 +2,9 @@ import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
 /**
- * Brokers of tests live for seconds. Without the second compiler a start costs half the processor
- * time, and the code would not pay for what that one compiles. Nor is it verified that Kafka's classes
- * are sound, as it is elsewhere: a fifth of what is left.
+ * Brokers of tests live for seconds. Without the second compiler a start takes half the CPU time;
+ * code that it compiles does not run long enough to pay for it. Skipping the verification of
+ * Kafka's classes saves a fifth of the rest.
  */
 const BRIEF_JAVA = {
   JAVA_TOOL_OPTIONS:
@@ -21,10 +21,10 @@ const UNIT_TIMEOUT_MS = 120_000;
 const SCRATCH_BYTES = 4 * 1024 ** 3;
 
 /**
- * Where the data of tests lies: in memory, where the machine has room. ClickHouse makes a file per
- * part and the tests delete all of them again, and after some thousand deletions ext4 takes long to
- * find the number of a new file. Tests of rollups took a seventh less processor time for it.
- * The servers are the same, and a file outlives the process that wrote it here as well.
+ * Returns a folder in memory for the data of tests, or null if the machine has no room. ClickHouse
+ * makes a file per part and the tests delete all of them again, and after thousands of deletions
+ * ext4 is slow to find the number of a new file. Tests of rollups take a seventh less CPU time in
+ * memory. A file there also outlives the process that wrote it.
  */
 function memoryFolder(): string | null {
   try {
@@ -87,7 +87,7 @@ export default defineConfig({
             'services/{*,query/web}/src/**/*.test.ts',
           ],
           exclude: ['**/*.integration.test.ts', ISOLATED],
-          // Loading the same modules for each file anew would take a third of the processor time.
+          // Loading the same modules again for each file would take a third of the CPU time.
           isolate: false,
           restoreMocks: true,
           testTimeout: UNIT_TIMEOUT_MS,

@@ -72,8 +72,8 @@ describe('the repository', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('the guide to the architecture names every folder of the sources', () => {
-    const guide = readText('docs/04-architecture.md');
+  test('the list of folders names every folder of the sources', () => {
+    const guide = readText('docs/reference/folders.md');
     const folders = new Set(
       repositoryFiles('schemas/src/**', 'services/**/src/**', 'infra/local/src/**', 'test/src/**')
         .map((file) => /^(.*?\/src\/[^/]+)\//.exec(file)?.[1])
