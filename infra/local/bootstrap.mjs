@@ -16,7 +16,7 @@ const STILL_WORKING_MS = 10_000;
 
 const HELP = `Prepares this checkout; \`npm start\` and \`npm test\` run it first.
 
-  node infra/local/bootstrap.mjs [--for start|test]
+  node infra/local/bootstrap.mjs [--for start|demo|test]
 
 It checks Node (20.19 or newer), Java (17 or newer) and Maven, runs \`npm ci\` where
 node_modules does not match package-lock.json, fetches the artifacts of the local
@@ -34,8 +34,8 @@ async function main() {
   }
   const purpose = parsePurpose(args);
   checkNode();
-  const localKafka = purpose === 'test' || !isSet('KAFKA_BROKERS');
-  const localClickHouse = purpose === 'test' || !isSet('CLICKHOUSE_URL');
+  const localKafka = purpose !== 'start' || !isSet('KAFKA_BROKERS');
+  const localClickHouse = purpose !== 'start' || !isSet('CLICKHOUSE_URL');
   if (localKafka) checkJava();
   await installPackages();
   if (localClickHouse) checkEngine();
@@ -47,9 +47,8 @@ async function main() {
 function parsePurpose(args) {
   const [flag, value, ...rest] = args;
   if (flag === undefined) return 'start';
-  if (flag === '--for' && (value === 'start' || value === 'test') && rest.length === 0) {
-    return value;
-  }
+  const isPurpose = value === 'start' || value === 'demo' || value === 'test';
+  if (flag === '--for' && isPurpose && rest.length === 0) return value;
   throw new Advice(`Unknown arguments: ${args.join(' ')}\n\n${HELP}`);
 }
 

@@ -49,5 +49,5 @@ test.each([
 test('wrong arguments are refused with the help', () => {
   const { status, stderr } = bootstrap(['--for', 'fun']);
   expect(status).toBe(1);
-  expect(stderr).toMatch(/Unknown arguments: --for fun[^]*--for start\|test/);
+  expect(stderr).toMatch(/Unknown arguments: --for fun[^]*--for start\|demo\|test/);
 });

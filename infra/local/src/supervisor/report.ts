@@ -6,6 +6,8 @@ export interface Reporter {
   problem(text: string): void;
   /** The one line that tools wait for. */
   ready(line: string): void;
+  /** Something to paste. */
+  hint(text: string): void;
   /** Says what begins, what lasts and what has ended, with the time it took. */
   step<T>(what: string, work: () => Promise<T>): Promise<T>;
 }
@@ -24,6 +26,9 @@ export function createReporter(deps: {
     },
     ready(line) {
       deps.out(line);
+    },
+    hint(text) {
+      deps.out(`  ${text}`);
     },
     async step(what, work) {
       const began = performance.now();

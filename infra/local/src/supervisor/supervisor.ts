@@ -24,9 +24,18 @@ import type { Reporter } from './report.js';
 import { launchService, readyProblem, runServiceCommand, type ServiceSpec } from './service.js';
 
 const PROBE_TIMEOUT_MS = 3_000;
+/** Where what runs can be reached. */
+export interface RunningProduct {
+  readonly proxy: ListenAddress;
+  /** host:port of the API and the dashboard. */
+  readonly api: string;
+  readonly brokers: readonly string[];
+  readonly topic: string;
+}
+
 export interface Supervisor {
   /** Resolves when everything answers. */
-  start(): Promise<void>;
+  start(): Promise<RunningProduct>;
   /** Proxy, ingest, query, then Kafka and ClickHouse; each is waited for. */
   stop(): Promise<void>;
   /** Ends every process at once. */
@@ -169,7 +178,7 @@ export function createSupervisor(
     }
   }
 
-  async function start(): Promise<void> {
+  async function start(): Promise<RunningProduct> {
     lock = await lockDataDir(dataDir, () => {
       report.line('waiting for the processes of a run that was killed to end');
     });
@@ -231,6 +240,12 @@ export function createSupervisor(
     await recordChildren();
     abort.signal.throwIfAborted();
     report.ready(readyLine(addresses, brokers, clickhouseUrl));
+    return {
+      proxy: reachable(addresses.proxy),
+      api: formatListenAddress(reachable(addresses.query)),
+      brokers,
+      topic: config.kafka.topic,
+    };
   }
 
   function watched(name: string, problem: WatchedPart['problem']): WatchedPart {

@@ -1,0 +1,23 @@
+import { formatListenAddress } from '@sockscope/runtime';
+import type { RunningProduct } from './supervisor.js';
+
+/** What to type after `npm start`, each line to be pasted as it is. */
+export function nextSteps(
+  { proxy, api }: Pick<RunningProduct, 'proxy' | 'api'>,
+  env: NodeJS.ProcessEnv,
+): string[] {
+  const socks = formatListenAddress(proxy);
+  const usersFile = env['PROXY_USERS_FILE'] ?? '';
+  const login = usersFile === '' ? '' : '--proxy-user alice:PASSWORD ';
+  const addUser = `node services/proxy/dist/main.js users add alice --file ${usersFile || '.local/users.yaml'}`;
+  return [
+    `Dashboard:        http://${api}/`,
+    `Use the proxy:    curl ${login}--socks5-hostname ${socks} http://example.org/ -o /dev/null`,
+    `See the session:  curl -s 'http://${api}/api/v1/sessions?limit=1'`,
+    `Add a user:       ${addUser}`,
+    ...(usersFile === ''
+      ? ['                  then stop, and: PROXY_USERS_FILE=.local/users.yaml npm start']
+      : []),
+    'Stop:             Ctrl-C',
+  ];
+}
