@@ -66,7 +66,7 @@ export const ACCOUNTS: readonly { readonly name: string; readonly group: string 
 ];
 export const PASSWORD = 'demo';
 
-/** What a connection is used for; `kinds.ts` says how much each moves. */
+/** What a connection is used for; `kinds.ts` has the bytes and the duration of each. */
 export type Kind = 'web' | 'api' | 'download' | 'video' | 'chat' | 'shell' | 'mail' | 'upload';
 
 export type Service = 'https' | 'http' | 'ssh' | 'imaps';

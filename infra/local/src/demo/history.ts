@@ -40,7 +40,7 @@ export interface HistoryOptions {
   readonly proxyId: string;
 }
 
-/** The events of one day after the other, the newest day first; those of a session follow each other. */
+/** Yields the events of one day after the other, the newest day first. A session's events stand together. */
 export function* history(options: HistoryOptions): Generator<readonly SessionEvent[], void> {
   let left = HISTORY_EVENTS_MAX;
   for (let day = 0; day <= HISTORY_DAYS; day += 1) {

@@ -15,7 +15,7 @@ export interface Origins {
   stop(): Promise<void>;
 }
 
-/** The first line by which a client of the demo says what it wants: so many bytes in so long. */
+/** Returns the first line of a demo client's request: how many bytes it wants, and within what time. */
 export function orderLine(
   received: number,
   durationMs: number,

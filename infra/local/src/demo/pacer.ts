@@ -5,7 +5,7 @@ const CHUNK = Buffer.alloc(256 * 1024, 'sockscope demo ');
 /** A peer that does not read gets no more until it does. */
 const UNSENT_MAX_BYTES = 1024 * 1024;
 
-/** Writes `bytes` evenly within `durationMs`, or slower where the peer is. Ends with the socket. */
+/** Writes `bytes` evenly within `durationMs`, or more slowly if the peer reads more slowly. Ends with the socket. */
 export function createPacer(
   socket: Socket,
   order: { readonly bytes: number; readonly durationMs: number; readonly onDone: () => void },

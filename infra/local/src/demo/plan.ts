@@ -32,7 +32,7 @@ export interface Plan {
 }
 
 const NOTHING: Volume = { sent: 0, received: 0, durationMs: 0, busy: 1 };
-/** Per connection; what is left is served. */
+/** Parts of all connections; the others are served. */
 const SHARES = { blocked: 0.035, refused: 0.015, unknown: 0.01, brokenOff: 0.01 } as const;
 const ANONYMOUS_SHARE = 0.03;
 const AWAY_SHARE = 0.3;

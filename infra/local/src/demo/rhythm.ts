@@ -1,7 +1,7 @@
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** The live traffic has a day and a night within so long. */
+/** The length of a day with its night in the live traffic. */
 const SHORT_DAY_MS = 8 * 60_000;
 const NIGHT = 0.15;
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { demoEnvironment } from './settings.js';
 
 test.each(['KAFKA_BROKERS', 'CLICKHOUSE_URL'])(
-  'the demo refuses %s and says how to go on',
+  'the demo refuses %s and names the way to start it without',
   (name) => {
     expect(() => demoEnvironment({ [name]: 'real.example:9092' })).toThrow(
       new RegExp(`^${name} is set.*env -u ${name} npm run demo`),

@@ -33,7 +33,7 @@ export const DEMO_PROXY_ID = 'gate-1';
  * The environment of the whole demo. Settings of the product are not passed on, except ports and sizes:
  * one of them could lead to somebody's real Kafka or ClickHouse.
  *
- * @throws {LocalError} BAD_SETTING where KAFKA_BROKERS or CLICKHOUSE_URL is set.
+ * @throws {LocalError} BAD_SETTING if KAFKA_BROKERS or CLICKHOUSE_URL is set.
  */
 export function demoEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const set = REFUSED.filter((name) => (env[name] ?? '') !== '');
