@@ -301,6 +301,9 @@ describe('wrong, huge and hostile input', () => {
 
   it('in every single parameter is refused by its name, or taken as a value', async () => {
     const { paths } = documentOf();
+    // Each parameter gets one of them; the same filters stand on many routes.
+    const values = [`'; DROP TABLE sessions; --`, '9'.repeat(400), '\u0000'];
+    let turn = 0;
     for (const [path, { get }] of Object.entries(paths)) {
       const parameters = get?.parameters ?? [];
       const filled = path
@@ -310,23 +313,20 @@ describe('wrong, huge and hostile input', () => {
         .replace('{kind}', 'beacon')
         .replace('{dest_host}', 'www.site-0.example');
       for (const { name } of parameters.filter((parameter) => parameter.in === 'query')) {
-        for (const value of [`'; DROP TABLE sessions; --`, '9'.repeat(400), '\u0000']) {
-          const others = Object.entries(NEEDED[path] ?? {})
-            .filter(([other]) => other !== name)
-            .map(([other, text]) => `&${other}=${text}`);
-          const { status, body } = await ask(
-            `${filled}?${name}=${encode(value)}${others.join('')}`,
-          );
-          expect([filled, name, value, [200, 400].includes(status)]).toEqual([
-            filled,
-            name,
-            value,
-            true,
-          ]);
-          if (status !== 400) continue;
-          const { errors } = JSON.parse(body) as { errors: { parameter: string }[] };
-          expect([...new Set(errors.map((error) => error.parameter))]).toEqual([name]);
-        }
+        const value = values[turn++ % values.length] ?? '';
+        const others = Object.entries(NEEDED[path] ?? {})
+          .filter(([other]) => other !== name)
+          .map(([other, text]) => `&${other}=${text}`);
+        const { status, body } = await ask(`${filled}?${name}=${encode(value)}${others.join('')}`);
+        expect([filled, name, value, [200, 400].includes(status)]).toEqual([
+          filled,
+          name,
+          value,
+          true,
+        ]);
+        if (status !== 400) continue;
+        const { errors } = JSON.parse(body) as { errors: { parameter: string }[] };
+        expect([...new Set(errors.map((error) => error.parameter))]).toEqual([name]);
       }
     }
   }, 120_000);
