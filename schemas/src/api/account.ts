@@ -4,14 +4,17 @@ import { meExample } from './examples.js';
 /** Who asks, and what it may do. */
 export const me = z
   .object({
-    id: z.string().describe('key id or subject of the token; local where nobody must sign in'),
+    id: z.string().describe('key id or subject of the token; local without authentication'),
     kind: z.enum(['local', 'key', 'token']),
     scopes: z.array(z.string()),
-    user: z.string().nullable().describe('the only user whose sessions it may see; null for all'),
-    signed_in: z.boolean().describe('by a cookie: POST /api/v1/logout ends it'),
+    user: z
+      .string()
+      .nullable()
+      .describe('the only user whose sessions this key may see; null: all users'),
+    signed_in: z.boolean().describe('signed in with a cookie; POST /api/v1/logout ends it'),
     masked: z.object({
       users: z.boolean().describe('users are shown as tokens'),
-      addresses: z.boolean().describe('source addresses are cut or shown as tokens'),
+      addresses: z.boolean().describe('source addresses are shortened or shown as tokens'),
     }),
   })
   .meta({ id: 'Me', examples: [meExample] });

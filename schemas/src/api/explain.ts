@@ -21,7 +21,7 @@ export const explainQuery = z
     ...rangeParams,
     previous_from: moment
       .optional()
-      .describe('start of the period to compare with; default: the period before'),
+      .describe('start of the period to compare with; default: the previous period'),
     previous_to: moment.optional().describe('its end, excluded'),
     measure: sumSort.describe('the figure whose change is explained'),
     limit: whole(1, 50).default(5).describe('values of each field'),
@@ -34,7 +34,7 @@ export const explainQuery = z
     ctx.addIssue({
       code: 'custom',
       path: ['previous_from'],
-      message: 'previous_from and previous_to stand together',
+      message: 'previous_from and previous_to need each other',
     });
   });
 export type ExplainQuery = z.infer<typeof explainQuery>;
@@ -53,7 +53,7 @@ export const explain = z
     ...change,
     is_defined: z
       .boolean()
-      .describe('false: the change is less than 1 % of the former value, so it has no parts'),
+      .describe('false: the change is less than 1 % of the previous value, so it is not explained'),
     fields: z
       .array(
         z.object({
@@ -61,7 +61,7 @@ export const explain = z
           counts_at_end: z
             .boolean()
             .describe(
-              'true: all figures of a session count when it ends (rules); then they add up to another change',
+              'true (rules): a session counts when it ends, so these changes have another total',
             ),
           items: z
             .array(
@@ -71,13 +71,13 @@ export const explain = z
                 share: z
                   .number()
                   .nullable()
-                  .describe('its signed part of the change of this field; null if not defined'),
+                  .describe("signed share of the field's change; null if not defined"),
               }),
             )
-            .describe('the largest changes first, up or down'),
+            .describe('largest changes first, up or down'),
         }),
       )
-      .describe('each explains the whole change by itself: they overlap and are not added up'),
+      .describe('each field explains the whole change; do not add them up'),
   })
   .meta({ id: 'Explain', examples: [explainExample] });
 export type Explain = z.infer<typeof explain>;

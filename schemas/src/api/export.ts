@@ -9,7 +9,7 @@ export const formatParam = {
     .enum(['json', ...EXPORT_FORMATS])
     .optional()
     .describe(
-      'json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export',
+      'json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export',
     ),
 };
 

@@ -56,8 +56,8 @@ export type BoundName = keyof typeof BOUNDS;
 export const BOUND_NAMES = Object.keys(BOUNDS) as BoundName[];
 
 const MEASURED = {
-  duration_ms: 'milliseconds; an open session lasts until it was last heard of',
-  bytes: 'bytes, both ways together',
+  duration_ms: 'milliseconds; for an open session, until its latest event',
+  bytes: 'bytes, both directions together',
 } as const;
 
 function boundOf(name: BoundName) {

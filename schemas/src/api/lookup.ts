@@ -22,19 +22,19 @@ const ADDRESSES: readonly LookupField[] = ['dest_ip', 'dest_host', 'egress_ip'];
 export const lookupQuery = z
   .strictObject({
     dest_ip: ip.describe('address that was reached'),
-    dest_host: text.optional().describe('name or address that was asked for'),
+    dest_host: text.optional().describe('name or address that the client requested'),
     dest_port: port.optional().describe('port that was reached'),
     egress_ip: ip.describe(
-      'address that the destination saw: of the proxy, or the public one that QUERY_EGRESS_NAT maps to it',
+      "address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it",
     ),
     egress_port: port.optional().describe('port that the destination saw'),
     time: moment
       .optional()
-      .describe(`when it was seen; without it the last ${LOOKUP_DAYS} days are looked through`),
-    time_zone: timeZone.default('UTC').describe('what a date without a time means'),
+      .describe(`when the traffic was seen; default: search the last ${LOOKUP_DAYS} days`),
+    time_zone: timeZone.default('UTC').describe('time zone of a date without a time'),
     skew: whole(0, SKEW_SECONDS_MAX)
       .default(SKEW_SECONDS_DEFAULT)
-      .describe('seconds by which the clocks may differ, either way'),
+      .describe('seconds by which the clocks may differ, in both directions'),
     limit: whole(1, 1_000).default(100),
   })
   .superRefine((query, ctx) => {
@@ -52,45 +52,51 @@ export const lookupCandidate = z
     ...session.shape,
     matched: z
       .array(z.enum([...LOOKUP_FIELDS, 'time']))
-      .describe('what of the question fits; time: it was open at that very time'),
+      .describe(
+        'which parts of the question match; time: the session was open at exactly that time',
+      ),
     distance_ms: counter
       .nullable()
-      .describe('from the time to when it was open; 0: open then; null without a time'),
+      .describe(
+        'distance between the time and the session; 0: it was open then; null without a time',
+      ),
   })
   .meta({ id: 'LookupCandidate' });
 export type LookupCandidate = z.infer<typeof lookupCandidate>;
 
 export const lookup = z
   .object({
-    range: timeRange.describe('sessions that were open at any time in it were looked for'),
-    items: z.array(lookupCandidate).describe('those closest to the time first'),
-    truncated: z.boolean().describe('more sessions fit than are shown'),
+    range: timeRange.describe('the range that was searched: sessions open at any time in it'),
+    items: z.array(lookupCandidate).describe('closest to the time first'),
+    truncated: z.boolean().describe('more sessions match than are shown'),
     completeness: z.object({
       egress_recorded_since: wireTime
         .nullable()
-        .describe('start of the first session with egress_ip and egress_port; null if none has'),
+        .describe(
+          'start of the first session with egress_ip and egress_port; null if there is none',
+        ),
       egress_unrecorded: counter
         .nullable()
         .describe(
-          'sessions that fit otherwise, were connected, and have no egress recorded: they may be meant; null if no egress was asked for',
+          'connected sessions that match except for a missing egress, so they may be the ones; null if no egress was requested',
         ),
-      data_until: wireTime.nullable().describe('the newest event that had been stored'),
+      data_until: wireTime.nullable().describe('time of the newest stored event'),
       covers_range: z
         .boolean()
-        .describe('false: events of the end of the range may still come (lag)'),
+        .describe('false: events at the end of the range may still arrive (lag)'),
       sessions_since: wireTime
         .nullable()
-        .describe('sessions that began before are no longer kept; null if all are'),
+        .describe('sessions that began earlier have expired; null if none have'),
       silent_proxies: z
         .array(z.string())
         .nullable()
         .describe(
-          'proxies that served sessions in the day before and none in the hours of the range; null without a time, or for a key tied to a user',
+          'proxies with sessions on the day before and none during the range; null without a time, or for a key of one user',
         ),
       clocks: z
         .array(z.object({ proxy_id: z.string(), least_delay_ms: z.int() }))
         .describe(
-          'least time from an event of these sessions to its storage; a negative one: the clock of the proxy was ahead of that of ClickHouse by at least so much',
+          "shortest time from an event of these sessions to its storage; if negative, the proxy's clock was ahead of ClickHouse's by at least this much",
         ),
     }),
     as_of: wireTime,
@@ -106,7 +112,7 @@ export type EvidenceQuery = z.infer<typeof evidenceQuery>;
 /** A file of evidence as JSON. */
 export const evidence = z
   .object({
-    status: z.string().describe('signed by which key, or not signed'),
+    status: z.string().describe('the key that signed, or not signed'),
     kid: z.string().nullable().describe('the key'),
     jws: z
       .string()
@@ -117,7 +123,7 @@ export const evidence = z
       format_version: counter,
       product_version: z.string(),
       made_at: wireTime,
-      made_by: z.string().describe('who asked: key id or subject of the token'),
+      made_by: z.string().describe('the requester: key id or subject of the token'),
       question: z.record(z.string(), z.string()).describe('the parameters as they were sent'),
       answer: lookup,
       events: z
@@ -139,7 +145,7 @@ export const evidenceKeys = z
         alg: z.literal('EdDSA'),
         use: z.literal('sig'),
         created_at: wireTime,
-        retired_at: wireTime.nullable().describe('null: it signs today'),
+        retired_at: wireTime.nullable().describe('null: the present key'),
       }),
     ),
   })

@@ -9,28 +9,28 @@ export const RESOLUTIONS = ['minute', 'hour', 'day'] as const;
 
 /** What an answer over a range was computed from, and how fresh it is. */
 export const answerMeta = {
-  range: timeRange.describe('the range that was asked for; sessions are counted in exactly this'),
+  range: timeRange.describe('the requested range; sessions are counted in exactly this range'),
   bytes_range: timeRange.describe(
-    'the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC)',
+    'the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC)',
   ),
   time_zone: z.string(),
   resolution: z.enum(RESOLUTIONS).describe('the finest table that was read'),
   stale_hours: counter.describe(
-    'hours of the range that changed and are answered by sums from before the change; 0 as a rule',
+    'hours of the range whose sums are older than their latest change; normally 0',
   ),
   incomplete_minutes: counter.describe(
-    'minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule',
+    'minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0',
   ),
-  as_of: wireTime.describe('when the question was put to the tables'),
+  as_of: wireTime.describe('when the tables were read'),
   data_until: wireTime
     .nullable()
-    .describe('the newest event that had been stored then; null if there is none'),
+    .describe('time of the newest stored event then; null if there is none'),
 };
 
 const startedCounter = counter
   .nullable()
   .describe(
-    'started in the range; null by rule, close reason and status: there sessions count at their end',
+    'started in the range; null by rule, close reason and status, because these count sessions at their end',
   );
 
 /**
@@ -78,4 +78,4 @@ export type SumSort = (typeof SUM_SORTS)[number];
 export const sumSort = z
   .enum(SUM_SORTS)
   .default('bytes')
-  .describe('the most of this first; equals by sessions_started, then by name');
+  .describe('largest first; equal values by sessions_started, then by name');

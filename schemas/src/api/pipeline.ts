@@ -15,7 +15,7 @@ const perSecond = z.number().nonnegative().describe('a second');
 export const pipeline = z
   .object({
     as_of: wireTime.describe('by the clock of ClickHouse'),
-    window_seconds: counter.describe('rates and delays are over this time'),
+    window_seconds: counter.describe('the time over which rates and delays are averaged'),
     events: z.object({
       per_second: z.object(
         Object.fromEntries(SESSION_EVENT_TYPES.map((type) => [type, perSecond])) as {
@@ -39,25 +39,25 @@ export const pipeline = z
           events_per_second: perSecond,
         }),
       )
-      .describe(`heard of within ${PIPELINE_PROXY_MINUTES} minutes`),
+      .describe(`sent events within ${PIPELINE_PROXY_MINUTES} minutes`),
     partitions: z.array(
       z.object({
         topic: z.string(),
         partition: counter,
-        next_offset: counter.describe('the record that ingest reads next'),
-        caught_up: z.boolean().describe('nothing was left to read'),
-        watermark: wireTime.describe('the latest event that was stored'),
-        lag_ms: counter.describe('since the watermark; 0 where it has caught up'),
-        observed_at: wireTime.describe('when ingest last said so'),
+        next_offset: counter.describe('offset of the next record that ingest reads'),
+        caught_up: z.boolean().describe('ingest had read everything'),
+        watermark: wireTime.describe('time of the latest stored event'),
+        lag_ms: counter.describe('time since the watermark; 0 if ingest has caught up'),
+        observed_at: wireTime.describe('when ingest last reported this'),
         waits: z
           .object({ kind: z.string(), reason: z.string(), offset: counter, since: wireTime })
           .nullable()
-          .describe('why the partition stands still; null: it does not'),
+          .describe('why the partition waits; null: it does not wait'),
       }),
     ),
     sums: z.object({
-      changed: counter.describe('hours, days and weeks that changed since their sums were made'),
-      oldest_changed: wireTime.nullable().describe('start of the earliest of them'),
+      changed: counter.describe('hours, days and weeks that changed after their sums were made'),
+      oldest_changed: wireTime.nullable().describe('start of the earliest one'),
     }),
   })
   .meta({ id: 'Pipeline', examples: [pipelineExample] });

@@ -30,7 +30,7 @@ export const problem = z
     status: z.int().min(400).max(599),
     code: z.enum(PROBLEM_CODES),
     detail: z.string(),
-    request_id: z.string().describe('names the request in the log of the service'),
+    request_id: z.string().describe("identifies the request in the service's log"),
     errors: z
       .array(z.object({ parameter: z.string(), message: z.string() }))
       .optional()

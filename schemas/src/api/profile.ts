@@ -21,7 +21,7 @@ export const profileQuery = z
     ...filterParams,
     limit: whole(1, API_LIMITS.top_max)
       .default(API_LIMITS.top_default)
-      .describe('counterparts that are shown'),
+      .describe('number of counterparts to show'),
   })
   .superRefine(checkRange)
   .superRefine(checkFilters);
@@ -36,14 +36,14 @@ const busyHour = z.object({
 const profile = {
   ...answerMeta,
   first_seen: wireTime.describe('start of the first session ever'),
-  last_seen: wireTime.describe('when any of its sessions was last heard of'),
+  last_seen: wireTime.describe('time of the latest event of its sessions'),
   sessions_open: counter.describe('open at the end of the range'),
   totals: z.object(figures).describe('of the range'),
   trend: traffic.pick({ interval: true, buckets: true, series: true }),
   busiest_hours: z
     .object({
       range: timeRange.describe(
-        'what is counted: at most the last 92 days of the range, and the last 7 in a zone whose hours are not those of UTC',
+        "the range that is counted: at most the last 92 days, or 7 if the zone's offset is not in whole hours",
       ),
       hours: z.array(busyHour).describe('24 entries'),
     })

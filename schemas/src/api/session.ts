@@ -47,14 +47,14 @@ const fieldNames = z
   .max(1_024)
   .regex(
     new RegExp(`^(?:${SESSION_FIELDS.join('|')})(?:,(?:${SESSION_FIELDS.join('|')}))*$`),
-    `must be names of fields with commas between: ${SESSION_FIELDS.join(', ')}`,
+    `must be field names separated by commas: ${SESSION_FIELDS.join(', ')}`,
   )
   .transform((names): SessionField[] => {
     const wanted = names.split(',');
     return SESSION_FIELDS.filter((name) => wanted.includes(name));
   })
   .optional()
-  .describe('only these fields of each session, with commas between; default: all')
+  .describe('only these fields of each session, separated by commas; default: all')
   .meta({ examples: ['session_id,user,dest_host,bytes_sent'] });
 
 /** The problems of `at` beside what is asked of a range, and of orders that only one of both has. */
@@ -70,14 +70,14 @@ function checkAt(
     return;
   }
   for (const name of ['from', 'to', 'period', 'totals', 'format']) {
-    if (query[name] !== undefined) refuse(name, 'cannot stand beside at');
+    if (query[name] !== undefined) refuse(name, 'cannot be combined with at');
   }
-  if (query['in'] !== 'started') refuse('in', 'cannot stand beside at');
+  if (query['in'] !== 'started') refuse('in', 'cannot be combined with at');
   if (!OPEN_AT_SORTS.some((sort) => sort === query.sort)) {
-    refuse('sort', `beside at it is one of ${OPEN_AT_SORTS.join(', ')}`);
+    refuse('sort', `with at it is one of ${OPEN_AT_SORTS.join(', ')}`);
   }
   if (query.sort === 'bytes' && query['order'] === 'asc') {
-    refuse('order', 'bytes at a time are ranked from the most on');
+    refuse('order', 'with at, bytes are always sorted in descending order');
   }
 }
 
@@ -86,7 +86,9 @@ export const sessionsQuery = z
     ...openRangeParams,
     at: moment
       .optional()
-      .describe('what was open at this time, in place of a range; with counters as of then'),
+      .describe(
+        'sessions that were open at this time, with their counters at that time; replaces the range',
+      ),
     in: z
       .enum(SESSIONS_IN)
       .default('started')
@@ -100,7 +102,7 @@ export const sessionsQuery = z
     limit: optionalPageSize,
     cursor: cursor.optional(),
     fields: fieldNames,
-    totals: flag.describe('true: adds the totals of all sessions that pass, on all pages'),
+    totals: flag.describe('true: adds the totals of all matching sessions, on all pages'),
     ...formatParam,
   })
   .superRefine(checkRange)
@@ -144,7 +146,7 @@ export const session = z
 
 export type Session = z.infer<typeof session>;
 
-const nextCursor = z.string().nullable().describe('the next page, null after the last one');
+const nextCursor = z.string().nullable().describe('cursor of the next page; null on the last one');
 
 /** Where the counters of a past moment come from. Nothing is interpolated. */
 export const COUNTER_SOURCES = ['event', 'minute', 'none'] as const;
@@ -153,7 +155,7 @@ export type CounterSource = (typeof COUNTER_SOURCES)[number];
 const pastRate = z
   .number()
   .nonnegative()
-  .describe('bytes per second, over the UTC minute that the time lies in');
+  .describe('bytes per second, averaged over the UTC minute of the time');
 
 /** A session as it was at a time. */
 export const sessionAt = session
@@ -162,7 +164,7 @@ export const sessionAt = session
     Object.fromEntries(
       Object.keys(counters.shape).map((name) => [
         name,
-        counter.nullable().describe('as of that time; null where `counters` is none').optional(),
+        counter.nullable().describe('at that time; null if `counters` is none').optional(),
       ]),
     ) as {
       readonly [K in keyof typeof counters.shape]: z.ZodOptional<z.ZodNullable<typeof counter>>;
@@ -172,7 +174,7 @@ export const sessionAt = session
     counters: z
       .enum(COUNTER_SOURCES)
       .describe(
-        'event: of the last event at or before the time; minute: of the whole minutes before it; none: no longer kept',
+        'event: from the last event at or before the time; minute: from the whole minutes before it; none: expired',
       ),
     bytes_sent_per_second: pastRate,
     bytes_received_per_second: pastRate,
@@ -185,14 +187,16 @@ export const sessionsAtPage = z
     at: wireTime.describe('the time'),
     items: z
       .array(sessionAt)
-      .describe('what was open then. All fields but counters and rates are as of today'),
+      .describe(
+        "sessions that were open then. All fields except counters and rates have today's values",
+      ),
     next_cursor: nextCursor,
-    total: counter.describe('sessions that were open then and pass'),
-    bytes_sent_per_second: pastRate.describe('of all of them, over that minute'),
-    bytes_received_per_second: pastRate.describe('of all of them, over that minute'),
+    total: counter.describe('matching sessions that were open then'),
+    bytes_sent_per_second: pastRate.describe('total of these sessions, over that minute'),
+    bytes_received_per_second: pastRate.describe('total of these sessions, over that minute'),
     ranking: z
       .enum(['exact', 'bounded'])
-      .describe('bounded: by bytes only the sessions with the most bytes today were ranked'),
+      .describe('bounded: only the sessions with the most bytes today were ranked'),
   })
   .meta({ id: 'SessionsAtPage', examples: [sessionsAtPageExample] });
 export type SessionsAtPage = z.infer<typeof sessionsAtPage>;
@@ -216,9 +220,11 @@ export const playbackQuery = z
       })
       .refine((ms) => ms <= PLAYBACK_STEP_MAX_SECONDS * 1_000, 'must be at most a day')
       .default(60_000)
-      .describe(`from one frame to the next; at most ${PLAYBACK_FRAMES_MAX} frames a request`),
+      .describe(`time between two frames; at most ${PLAYBACK_FRAMES_MAX} frames per request`),
     ...filterParams,
-    limit: whole(1, 200).default(25).describe('sessions of a frame, those that moved most'),
+    limit: whole(1, 200)
+      .default(25)
+      .describe('sessions per frame; those with the most bytes are shown'),
   })
   .superRefine(checkFilters);
 export type PlaybackQuery = z.infer<typeof playbackQuery>;
@@ -229,7 +235,7 @@ export const playback = z
     frames: z.array(
       z.object({
         at: wireTime,
-        open: counter.describe('sessions that were open then and pass'),
+        open: counter.describe('matching sessions that were open then'),
         bytes_sent_per_second: pastRate,
         bytes_received_per_second: pastRate,
         items: z
@@ -240,10 +246,10 @@ export const playback = z
               bytes_received_per_second: pastRate,
             }),
           )
-          .describe('the sessions that moved most in that minute'),
+          .describe('the sessions with the most bytes in that minute'),
       }),
     ),
-    sessions: z.array(session).describe('each session that a frame names, as of today'),
+    sessions: z.array(session).describe("every session in the frames, with today's values"),
   })
   .meta({ id: 'Playback', examples: [playbackExample] });
 export type Playback = z.infer<typeof playback>;
@@ -257,14 +263,14 @@ export const sessionTotals = z
     sessions: counter,
     bytes: figures.bytes,
     ...counters.shape,
-    duration_ms: counter.describe('an open session lasts until it was last heard of'),
+    duration_ms: counter.describe('for an open session, until its latest event'),
   })
   .meta({ id: 'SessionTotals' });
 export type SessionTotals = z.infer<typeof sessionTotals>;
 
 export const sessionsPage = z
   .object({
-    items: z.array(someFields).describe('whole sessions, unless `fields` says which of theirs'),
+    items: z.array(someFields).describe('sessions with all fields, or those in `fields`'),
     next_cursor: nextCursor,
     totals: sessionTotals.optional().describe('with totals=true'),
   })
@@ -283,9 +289,7 @@ export const activeSession = z
     ...session.shape,
     bytes_sent_per_second: rate,
     bytes_received_per_second: rate,
-    rate_window_ms: counter.describe(
-      'the time that the rates are an average of, at most two minutes',
-    ),
+    rate_window_ms: counter.describe('the time over which rates are averaged, at most two minutes'),
   })
   .meta({ id: 'ActiveSession', examples: [activeSessionExample] });
 export type ActiveSession = z.infer<typeof activeSession>;
@@ -294,7 +298,7 @@ export const activeSessionsPage = z
   .object({
     items: z.array(activeSession),
     next_cursor: nextCursor,
-    total: counter.describe('open sessions that pass the filters, on all pages'),
+    total: counter.describe('open sessions that match the filters, on all pages'),
     users: z
       .array(
         z.object({
@@ -306,7 +310,7 @@ export const activeSessionsPage = z
           bytes_received_per_second: rate,
         }),
       )
-      .describe('the same sessions per user, the busiest first, at most 100'),
+      .describe('these sessions per user, busiest first, at most 100'),
     as_of: wireTime,
   })
   .meta({ id: 'ActiveSessionsPage', examples: [activeSessionsPageExample] });
@@ -352,10 +356,8 @@ export const timelineEvent = z
     ...counters.shape,
     interval_start: wireTime.nullable(),
     interval_end: wireTime.nullable(),
-    delta: counters.nullable().describe('what moved in the interval; null in SessionStarted'),
-    missing_before: counter.describe(
-      'events with a lower seq that are missing just before this one',
-    ),
+    delta: counters.nullable().describe('traffic in the interval; null in SessionStarted'),
+    missing_before: counter.describe('missing events just before this one, by seq'),
     late: z.boolean().describe('stored after an event with a higher seq'),
     ...timelineShape,
   })

@@ -27,20 +27,20 @@ export const signals = z
     thresholds: z.record(z.string(), z.number()).describe('by the names of their settings'),
     known_since: wireTime
       .nullable()
-      .describe('start of the earliest session that is kept; first_seen knows nothing before'),
+      .describe('start of the earliest stored session; first_seen cannot look further back'),
     items: z.array(
       z.object({
         user: z.string(),
-        source_ip: z.string().nullable().describe('of those who did not authenticate'),
+        source_ip: z.string().nullable().describe('sessions without authentication'),
         dest_host: z.string().nullable(),
         dest_port: z.int().nullable(),
         from: wireTime,
         to: wireTime.describe('excluded'),
         figures: z.record(z.string(), z.number()).describe('what was found'),
-        sessions_url: z.string().describe('the sessions that it was found in'),
+        sessions_url: z.string().describe('the sessions with this finding'),
       }),
     ),
-    truncated: z.boolean().describe('there are more than are shown'),
+    truncated: z.boolean().describe('there are more findings than shown'),
   })
   .meta({ id: 'Signals', examples: [signalsExample] });
 export type Signals = z.infer<typeof signals>;

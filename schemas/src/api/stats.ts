@@ -23,7 +23,7 @@ export const periodStats = z
     unique_sources: counter.describe('of sessions started in the range'),
     duration_quantiles_ms: z
       .object({ p50: quantile, p90: quantile, p95: quantile, p99: quantile })
-      .describe('of sessions ended in the range, within 1%; null where none ended'),
+      .describe('of sessions ended in the range, within 1%; null if none ended'),
   })
   .meta({ id: 'PeriodStats' });
 export type PeriodStats = z.infer<typeof periodStats>;
@@ -34,7 +34,7 @@ export const stats = z
     sessions_open: counter.describe('open at the end of the range'),
     current: periodStats,
     previous_range: timeRange.describe(
-      'as long as the range and just before it; of whole months, or of a month up to a time, the month before; of days the same number of days; of a day up to a time, the day before up to the same time',
+      'the previous period: for months the month before, for days as many days before, else the same length just before; up to the same time if the range is not complete',
     ),
     previous: periodStats,
     top_users: z.array(topUser).describe('by bytes, at most 10'),

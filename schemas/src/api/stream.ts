@@ -75,16 +75,16 @@ const liveRate = z
   .number()
   .nonnegative()
   .describe(
-    'bytes per second over the last interval that the proxy reported; 0 after two silent ones',
+    'bytes per second over the latest reported interval; 0 after two intervals without a report',
   );
 
 /** `data` of the event window: the top of what is open, and the sums over all that passes. */
 export const liveWindow = z
   .object({
     as_of: wireTime,
-    every_ms: counter.describe('until the next frame: 1000; 2000 or 5000 when many watch'),
-    total: counter.describe('sessions that are open and pass'),
-    truncated: z.boolean().describe('more sessions are open than the live view keeps'),
+    every_ms: counter.describe('milliseconds until the next frame: 1000; 2000 or 5000 under load'),
+    total: counter.describe('open sessions that match'),
+    truncated: z.boolean().describe('more sessions are open than the live view holds'),
     bytes_sent_per_second: liveRate.describe('of all of them'),
     bytes_received_per_second: liveRate.describe('of all of them'),
     items: z.array(

@@ -21,7 +21,7 @@ export const suggestQuery = z.strictObject({
     .string()
     .max(API_LIMITS.text_chars)
     .default('')
-    .describe('how the value begins; case does not matter'),
+    .describe('beginning of the value, in any case'),
   limit: whole(1, 50).default(10),
 });
 
@@ -29,8 +29,8 @@ export const suggestions = z
   .object({
     items: z
       .array(z.object({ value: z.string(), sessions: counter.describe('within those days') }))
-      .describe('the most frequent first; empty for a field that is masked'),
-    days: counter.describe('values of so many last days are known'),
+      .describe('most frequent first; empty if the field is masked'),
+    days: counter.describe('number of days from which values are known'),
   })
   .meta({ id: 'Suggestions', examples: [suggestionsExample] });
 export type Suggestions = z.infer<typeof suggestions>;

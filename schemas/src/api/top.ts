@@ -27,7 +27,7 @@ export const TOP_LISTS = {
 export type TopField = keyof typeof TOP_LISTS;
 export const TOP_FIELDS = Object.keys(TOP_LISTS) as TopField[];
 
-const share = z.number().min(0).max(1).describe('of the total, by `sort`');
+const share = z.number().min(0).max(1).describe('share of the total, by the figure of `sort`');
 
 function itemOf<F extends TopField>(field: F, id: string) {
   const { key } = TOP_LISTS[field] as { readonly key: (typeof TOP_LISTS)[F]['key'] };
@@ -53,11 +53,11 @@ export const topQuery = z
     sort: sumSort,
     limit: whole(1, API_LIMITS.top_max)
       .optional()
-      .describe(`keys of one page; default: ${API_LIMITS.top_default}, and all in an export`),
+      .describe(`keys per page; default: ${API_LIMITS.top_default}, and all in an export`),
     cursor: cursor
       .optional()
-      .describe('next_cursor of the page before: the range stays that of the first page'),
-    previous: flag.describe('true: adds the same figures of the period before to each item'),
+      .describe('next_cursor of the previous page; the range of the first page stays'),
+    previous: flag.describe('true: adds the figures of the previous period to each item'),
     ...filterParams,
     ...formatParam,
   })
@@ -74,10 +74,12 @@ function listOf<T extends z.ZodType>(item: T, id: string, field: TopField) {
       other: z
         .object(keyFigures)
         .nullable()
-        .describe('everything that is not in items; null if that is nothing, and on later pages'),
+        .describe(
+          'sum of all keys that are not in items; null if there are none, and on later pages',
+        ),
       total: z.object(keyFigures),
       previous_range: timeRange.optional().describe('with previous=true'),
-      next_cursor: z.string().nullable().describe('the next page, null after the last one'),
+      next_cursor: z.string().nullable().describe('cursor of the next page; null on the last one'),
     })
     .meta({ id, examples: [topExamples[field]] });
 }

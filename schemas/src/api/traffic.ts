@@ -29,7 +29,7 @@ export const trafficQuery = z
     interval: z
       .enum(['auto', ...TRAFFIC_INTERVALS])
       .default('auto')
-      .describe('the wall clock of time_zone decides where one begins'),
+      .describe('intervals begin by the wall clock of time_zone'),
     points: whole(1, API_LIMITS.buckets_max)
       // A month by six hours, begun in the middle of one.
       .default(121)
@@ -37,7 +37,7 @@ export const trafficQuery = z
     split: z.enum(TOP_FIELDS).optional().describe('one series per value, and one for others'),
     series: whole(1, API_LIMITS.series_max)
       .default(5)
-      .describe('with split: the number of values that get a series of their own'),
+      .describe('with split: number of values with their own series'),
     sort: sumSort.describe('with split: the figure that ranks them'),
     shape: z
       .enum(['series', 'rows'])
@@ -70,15 +70,17 @@ export const trafficSeries = z
     key: z
       .union([z.string(), z.int()])
       .nullable()
-      .describe('value of the split; null without split, for others, and for no value'),
-    other: z.boolean().describe('the sum of all that have no series of their own'),
+      .describe(
+        'value of the split; null without split, for the others, and for sessions without a value',
+      ),
+    other: z.boolean().describe('the sum of all other values'),
     bytes_sent: points,
     bytes_received: points,
     packets_sent: points,
     packets_received: points,
     sessions_started: points
       .nullable()
-      .describe('null where sessions count at their end: by rule, close reason and status'),
+      .describe('null by rule, close reason and status, because these count sessions at their end'),
     sessions_closed: points,
     sessions_failed: points,
     sessions_rejected: points,

@@ -112,16 +112,18 @@ export const rangeParams = {
     .optional()
     .describe('start of the range, included; default: the start of the day that `to` lies in'),
   to: moment.optional().describe('end of the range, excluded; default: now'),
-  period: period.optional().describe('a whole calendar month or day, in place of from and to'),
+  period: period.optional().describe('a whole calendar month or day; replaces from and to'),
   time_zone: timeZone
     .default('UTC')
-    .describe('what days, weeks, months and dates without a time mean'),
+    .describe('time zone of days, weeks, months and dates without a time'),
 };
 
 /** The same where no range means everything that is kept. */
 export const openRangeParams = {
   ...rangeParams,
-  from: moment.optional().describe('start of the range, included; default: all that is kept'),
+  from: moment
+    .optional()
+    .describe('start of the range, included; default: the earliest stored session'),
   to: moment.optional().describe('end of the range, excluded; default: no end'),
 };
 
@@ -141,7 +143,7 @@ export function checkRange(
   if (range.period === undefined) return;
   for (const name of ['from', 'to'] as const) {
     if (range[name] !== undefined) {
-      ctx.addIssue({ code: 'custom', path: [name], message: 'cannot stand beside period' });
+      ctx.addIssue({ code: 'custom', path: [name], message: 'cannot be combined with period' });
     }
   }
 }

@@ -83,7 +83,7 @@ export const FIELDS = {
   type: {
     part: 'envelope',
     value: choice(SESSION_EVENT_TYPES),
-    description: 'which event it is',
+    description: 'the kind of event',
   },
   schema_version: {
     part: 'envelope',
@@ -93,7 +93,7 @@ export const FIELDS = {
   occurred_at: {
     part: 'envelope',
     value: time(),
-    description: 'when the proxy saw it; never before started_at',
+    description: "time of the event by the proxy's clock; never before started_at",
   },
   session_id: {
     part: 'identity',
@@ -125,7 +125,7 @@ export const FIELDS = {
   updated_at: {
     part: 'row',
     value: time(),
-    description: 'when it was last heard of',
+    description: "time of the session's latest event",
     example: '2026-01-31T12:00:04.250Z',
   },
   duration_ms: {
@@ -145,7 +145,7 @@ export const FIELDS = {
   close_reason: {
     part: 'closing',
     value: choice(CLOSE_REASONS),
-    description: 'who or what ended it',
+    description: 'what ended the session',
     example: 'client_eof',
     timeline: true,
     filter: 'one_of',
@@ -160,7 +160,7 @@ export const FIELDS = {
   user: {
     part: 'header',
     value: text(EVENT_LIMITS.user_chars),
-    description: 'who asked; anonymous if the client did not authenticate',
+    description: 'name of the client; anonymous without authentication',
     example: 'alice',
     traffic: true,
     filter: 'one_of',
@@ -182,7 +182,7 @@ export const FIELDS = {
   dest_host: {
     part: 'header',
     value: text(EVENT_LIMITS.dest_host_chars),
-    description: 'as asked: a name or an address',
+    description: 'name or address that the client requested',
     example: 'example.com',
     traffic: true,
     filter: 'suffix',
@@ -245,7 +245,7 @@ export const FIELDS = {
   acl_decision: {
     part: 'header',
     value: choice(ACL_DECISIONS),
-    description: 'what the access rules decided',
+    description: 'decision of the access rules',
     example: 'allow',
     filter: 'equals',
     changes: 'until_end',
@@ -261,15 +261,14 @@ export const FIELDS = {
   connect_ms: {
     part: 'closing',
     value: orNull(count()),
-    description:
-      'milliseconds until connected, or until connecting failed; null if it was not tried',
+    description: 'milliseconds until the connection was made or failed; null if it was not tried',
     example: 12,
   },
   assumed: {
     part: 'closing',
     value: flag(),
     description:
-      'whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it',
+      'true: another process ended the session because the proxy died. Any other event with the same seq wins',
     internal: true,
   },
   bytes_sent: {
@@ -324,18 +323,18 @@ export const FIELDS = {
   delta: {
     part: 'interval',
     value: fourCounters(),
-    description: 'what moved in the interval; at most minute',
+    description: 'traffic in the interval; at most minute',
   },
   minute: {
     part: 'interval',
     value: fourCounters(),
-    description: 'what moved in the UTC minute of the interval up to its end; at most the totals',
+    description: 'traffic in the UTC minute, up to the end of the interval; at most the totals',
   },
   version: {
     part: 'row',
     value: integer(0, 4_294_967_295),
     description:
-      'the higher one wins: seq * 2, less 1 for an assumed end, and seq * 2 + 1 for a row that ingest itself wrote',
+      'the highest wins: seq * 2, minus 1 for an assumed end, or seq * 2 + 1 for a row that ingest wrote',
     internal: true,
   },
 } as const satisfies Record<string, Field>;

@@ -13,27 +13,27 @@ function listed(changes: 'once' | 'until_end' | undefined): string {
 const RULES = [
   'The record key is session_id, so that the events of a session stay in order in one partition.',
   `The value has at most ${EVENT_LIMITS.event_bytes} bytes of UTF-8. Texts hold no lone surrogates.`,
-  'Times exist and lie in the years 2020 to 2099. started_at is the time that session_id carries, to the millisecond, and nothing occurs before it.',
-  'seq counts 0, 1, 2 … within the session. It is 0 in SessionStarted and nowhere else. (session_id, seq) names an event for good: a repeated one is the same.',
+  'Times exist and are in the years 2020 to 2099. started_at is the time in session_id, to the millisecond. No event is earlier.',
+  'seq counts 0, 1, 2 … within the session. It is 0 in SessionStarted and nowhere else. (session_id, seq) identifies an event permanently: a repeated event is identical.',
   'Totals never shrink within a session.',
   `${listed(undefined)} never change within a session. ${listed('once')} change once, from null to a value. ${listed('until_end')} may change until the end.`,
 ];
 const INTERVAL_RULES = [
-  'interval_start is not before the UTC minute of started_at, interval_end is not before interval_start, and both lie in one UTC minute: an emitter ends an interval where the minute ends.',
-  'Of each counter, delta is at most minute, and minute is at most the total. minute is cumulative within the UTC minute of the interval.',
+  'interval_start is not before the UTC minute of started_at. interval_end is not before interval_start. Both are in one UTC minute: end an interval when the minute ends.',
+  'For each counter, delta is at most minute, and minute is at most the total. minute is cumulative within the UTC minute of the interval.',
 ];
 const HEARTBEAT =
-  'An open session sends one at least every 30 seconds, with a delta of zeros if nothing moved. A session of which nothing is heard for long is declared lost.';
+  'An open session sends one at least every 30 seconds, with a delta of zeros if nothing moved. A session without events is declared lost after a while.';
 
 const EVENTS = {
   'session-started': {
     schema: sessionStarted,
-    description: 'A request is understood; nothing is connected yet. Totals are 0.',
+    description: 'The proxy understood a request and has not connected yet. Totals are 0.',
     rules: [],
   },
   'traffic-delta': {
     schema: trafficDelta,
-    description: `What an open session moved in an interval, and so far. ${HEARTBEAT}`,
+    description: `Traffic of an open session in an interval, and in total. ${HEARTBEAT}`,
     rules: INTERVAL_RULES,
   },
   'session-closed': {
@@ -53,7 +53,7 @@ export function jsonSchemaFiles(): Map<string, string> {
       const file = `${name}.v${SCHEMA_VERSION}.schema.json`;
       const body = {
         $id: `urn:sockscope:${name}:v${SCHEMA_VERSION}`,
-        $comment: ['JSON Schema cannot say these rules.', ...RULES, ...rules].join(' '),
+        $comment: ['JSON Schema cannot express these rules.', ...RULES, ...rules].join(' '),
         description,
         ...z.toJSONSchema(schema, {
           // What a producer writes: a field that was added later may be missing.

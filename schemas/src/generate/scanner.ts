@@ -129,7 +129,7 @@ export function scannerSource(): string {
   for (const name of COMMON) writer.field(name);
   writer.flush();
   writer.statements.push(
-    '// Nothing below makes good what did not fit above.',
+    '// Nothing below can repair a mismatch above.',
     'if (reader.at < 0) return false;',
     'if (view.type === TYPE_STARTED) clearInterval(view);',
     'else {',

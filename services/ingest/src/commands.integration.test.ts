@@ -101,7 +101,7 @@ describe('the commands of ingest', () => {
     expect(nothing.err).toContain('use --from topic');
     expect(await run(['rebuild', '--from', 'topic'])).toMatchObject({
       code: 0,
-      out: 'rebuilt; the running ingest recomputes the sums, or: rollups\n',
+      out: 'rebuilt; the running ingest recomputes the sums, or run rollups\n',
     });
     expect((await run(['rollups'])).code).toBe(0);
     // A day that is wrong although its hours are right, and knows of all of them.

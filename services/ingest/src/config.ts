@@ -46,7 +46,7 @@ export const ingestConfig = z
         code: 'custom',
         path: ['tables', 'replicated'],
         message:
-          'was never run: it rests on quorum inserts and sequential reads that ingest neither sends nor checks. Set CLICKHOUSE_CLUSTER_REPLICATED_NOT_RUN_YET to try it all the same',
+          'was never run: it needs quorum inserts and sequential reads, which ingest neither sends nor checks. Set CLICKHOUSE_CLUSTER_REPLICATED_NOT_RUN_YET to try it anyway',
       });
     }
   });

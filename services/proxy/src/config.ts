@@ -40,11 +40,11 @@ const productConfig = z.object({
   clickhouse_url: clickhouseConfig.shape.url,
   query_listen: listenAddress().default({ host: '127.0.0.1', port: 8080 }).meta({
     env: 'QUERY_LISTEN',
-    description: 'where the API listens: no client reaches it through the proxy',
+    description: 'address of the API; no client reaches it through the proxy',
   }),
   ingest_ops_listen: listenAddress().default({ host: '127.0.0.1', port: 9102 }).meta({
     env: 'INGEST_OPS_LISTEN',
-    description: 'operations port of ingest: no client reaches it through the proxy',
+    description: 'operations address of ingest; no client reaches it through the proxy',
   }),
 });
 
@@ -111,7 +111,7 @@ export const proxyConfig = settings.superRefine((config, context) => {
       code: 'custom',
       path: ['listener', 'proxy_protocol_from'],
       message:
-        'is empty, so that every client could choose its address: name the networks of the load balancers in PROXY_PROXY_PROTOCOL_FROM, or set PROXY_PROXY_PROTOCOL_FROM_ANY=true where only they reach this port',
+        'is empty, so any client could choose its source address: list the networks of the load balancers in PROXY_PROXY_PROTOCOL_FROM, or set PROXY_PROXY_PROTOCOL_FROM_ANY=true if only they can reach this port',
     });
   }
   const isGuarded = authPolicyOf(config) === 'password' || acl.file !== '';
@@ -120,7 +120,7 @@ export const proxyConfig = settings.superRefine((config, context) => {
       code: 'custom',
       path: ['listener', 'listen'],
       message:
-        'is reachable from other machines, and neither a password nor an ACL is asked for: set PROXY_USERS_FILE or PROXY_ACL_FILE, or PROXY_ALLOW_OPEN=true where an open proxy is wanted',
+        'is reachable from other machines without a password or an ACL: set PROXY_USERS_FILE or PROXY_ACL_FILE, or PROXY_ALLOW_OPEN=true if you want an open proxy',
     });
   }
 });
@@ -151,7 +151,7 @@ export function warningsOf(config: z.infer<typeof settings>): string[] {
   const warnings: string[] = [];
   if (shutdown.drain_timeout_ms >= shutdown.deadline_ms) {
     warnings.push(
-      'a stop ends before sessions have had their drain time: raise PROXY_SHUTDOWN_DEADLINE above PROXY_DRAIN_TIMEOUT, with some seconds to publish what is left',
+      'a stop ends before sessions have had their drain time: raise PROXY_SHUTDOWN_DEADLINE above PROXY_DRAIN_TIMEOUT, with some seconds to publish the last events',
     );
   }
   if (authPolicyOf(config) !== 'none' && !isLoopback(listener.listen)) {

@@ -144,7 +144,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     if (max_sessions !== 0 && needed <= descriptors.limit) return;
     logger.warn(
       { max_sessions, max_handshakes, needed, available: descriptors.limit },
-      'this process may open too few files for its limits: raise ulimit -n, or lower PROXY_MAX_SESSIONS, PROXY_MAX_HANDSHAKES or PROXY_SPLICE_MAX_PIPES',
+      'this process may not open enough files for its limits: raise ulimit -n, or lower PROXY_MAX_SESSIONS, PROXY_MAX_HANDSHAKES or PROXY_SPLICE_MAX_PIPES',
     );
   }
 
@@ -172,7 +172,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
       if (sessions > 0) logger.info({ sessions }, 'waiting for sessions to end');
       await until(() => tracker.liveCount === 0, config.drain_timeout_ms);
       const left = tracker.liveCount;
-      if (left > 0) logger.info({ sessions: left }, 'ending the sessions that are left');
+      if (left > 0) logger.info({ sessions: left }, 'ending the remaining sessions');
       terminateAll('server_shutdown');
       await until(() => tracker.liveCount === 0, TERMINATE_TIMEOUT_MS);
       for (const connection of open) connection.shutdown();

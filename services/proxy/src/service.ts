@@ -150,7 +150,7 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
       health,
       registry,
       onReload: reload,
-      onStop: () => void service.shutdown('the primary said so'),
+      onStop: () => void service.shutdown('the primary asked for it'),
     });
     components.push(['link', link]);
     // The primary passes it on; without a listener it would end the worker.

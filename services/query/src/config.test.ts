@@ -9,7 +9,7 @@ describe('the address to listen at', () => {
     '%s, beyond loopback, is refused without authentication',
     (address) => {
       expect(() => load({ QUERY_LISTEN: address })).toThrow(
-        /QUERY_LISTEN.*listens beyond loopback.*QUERY_AUTH/s,
+        /QUERY_LISTEN.*is not a loopback address.*QUERY_AUTH/s,
       );
       expect(load({ QUERY_LISTEN: address, QUERY_AUTH: 'api_keys' }).auth.methods).toEqual([
         'api_keys',

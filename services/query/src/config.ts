@@ -32,7 +32,7 @@ const settings = z.object({
   http: z.object({
     request_timeout_ms: durationMs({ min: 1_000, max: 300_000 }).default(15_000).meta({
       env: 'QUERY_REQUEST_TIMEOUT',
-      description: 'longest time in which a client must have sent its request',
+      description: 'time limit for a client to send its request',
     }),
     public_url: z
       .union([z.literal(''), z.url({ protocol: /^https?$/ })], {
@@ -42,12 +42,12 @@ const settings = z.object({
       .meta({
         env: 'QUERY_PUBLIC_URL',
         description:
-          'where browsers reach the service, such as https://sockscope.example.com; with https the cookie of a session is for https only',
+          'address of the service for browsers, such as https://sockscope.example.com; with https, session cookies are https only',
       }),
     hosts: textList().default([]).meta({
       env: 'QUERY_HOSTS',
       description:
-        'host names that are answered; empty: any, but without authentication only names of loopback',
+        'host names that are answered; empty: any; without authentication: only loopback names',
     }),
     origins: textList()
       .pipe(
@@ -65,7 +65,7 @@ const settings = z.object({
       .meta({
         env: 'QUERY_ORIGINS',
         description:
-          'origins of pages that may read the API from a browser (CORS) and open its WebSockets, such as https://dashboard.example.com; empty: only pages that it serves itself',
+          "origins whose pages may read the API (CORS) and open its WebSockets, such as https://dashboard.example.com; empty: only the service's own pages",
       }),
     trusted_proxies: textList()
       .pipe(
@@ -79,30 +79,30 @@ const settings = z.object({
       .meta({
         env: 'QUERY_TRUSTED_PROXIES',
         description:
-          'addresses or blocks of reverse proxies in front of it, such as 10.0.0.0/8: what they say of the client (X-Forwarded-For) is believed; empty: nobody',
+          "addresses or networks of reverse proxies, such as 10.0.0.0/8, whose X-Forwarded-For gives the client's address; empty: none",
       }),
     connections_max: integer({ min: 1, max: 100_000 }).default(4_096).meta({
       env: 'QUERY_CONNECTIONS_MAX',
-      description: 'open client connections; further ones are closed at once',
+      description: 'open client connections; more are closed at once',
     }),
   }),
   limits: z.object({
     reuse_ms: durationMs({ max: 60_000 }).default(1_000).meta({
       env: 'QUERY_REUSE',
-      description: 'answers to questions about sums are given again for so long; 0 asks each time',
+      description: 'how long an answer about sums is shared; 0 asks ClickHouse each time',
     }),
     sums_age_ms: durationMs({ max: 3_600_000 }).default(0).meta({
       env: 'QUERY_SUMS_AGE',
       description:
-        'sums may lack what was stored within this time; hours whose sums are older than that are read exactly, which takes longer',
+        'how old sums may be; hours with older sums are read from the sessions, which takes longer',
     }),
     light_running_max: integer({ min: 1, max: 10_000 }).default(64).meta({
       env: 'QUERY_LIGHT_RUNNING_MAX',
-      description: 'pages and single sessions that are looked up at once',
+      description: 'pages and single sessions that are answered at once',
     }),
     light_waiting_max: integer({ min: 0, max: 100_000 }).default(1_000).meta({
       env: 'QUERY_LIGHT_WAITING_MAX',
-      description: 'further ones that wait; beyond it they get 503',
+      description: 'more of them that wait for a place; the rest get 503',
     }),
     heavy_running_max: integer({ min: 1, max: 1_000 }).default(4).meta({
       env: 'QUERY_HEAVY_RUNNING_MAX',
@@ -110,16 +110,16 @@ const settings = z.object({
     }),
     heavy_waiting_max: integer({ min: 0, max: 100_000 }).default(200).meta({
       env: 'QUERY_HEAVY_WAITING_MAX',
-      description: 'further ones that wait; beyond it they get 503',
+      description: 'more of them that wait for a place; the rest get 503',
     }),
     wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(1_000).meta({
       env: 'QUERY_WAIT_MAX',
-      description: 'longest wait for a place; after it 503',
+      description: 'longest wait for a place, then 503',
     }),
     rate_per_minute: integer({ min: 0 }).default(6_000).meta({
       env: 'QUERY_RATE_PER_MINUTE',
       description:
-        'requests of one key or token in a minute, beyond it 429; 0 for no limit. Not applied without authentication',
+        'requests per minute of one key or token; more get 429; 0: no limit. Not applied without authentication',
     }),
     query_timeout_ms: durationMs({ min: 100, max: 290_000 }).default(10_000).meta({
       env: 'QUERY_TIMEOUT',
@@ -127,7 +127,7 @@ const settings = z.object({
     }),
     rows_to_read_max: integer({ min: 1_000 }).default(2_000_000_000).meta({
       env: 'QUERY_ROWS_TO_READ_MAX',
-      description: 'rows that one query may read; beyond it is refused as too expensive',
+      description: 'rows that one query may read; a larger query gets 422 too-expensive',
     }),
     memory_max_bytes: integer({ min: 1_048_576 }).default(2_147_483_648).meta({
       env: 'QUERY_MEMORY_MAX_BYTES',
@@ -159,7 +159,7 @@ function checkSettings(config: Settings, ctx: z.core.$RefinementCtx): void {
   if (config.auth.methods.length === 0 && !isLoopback(config.listen)) {
     wrong(
       ['QUERY_LISTEN'],
-      'listens beyond loopback, which needs authentication: set QUERY_AUTH to api_keys or jwt',
+      'is not a loopback address, so authentication is needed: set QUERY_AUTH to api_keys or jwt',
     );
   }
   if (config.auth.methods.includes('jwt')) {

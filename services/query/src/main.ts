@@ -8,7 +8,7 @@ import { createQuery } from './service.js';
 
 const program = createProgram({
   name: 'sockscope-query',
-  description: 'Answers questions about proxy sessions over HTTP.',
+  description: 'Serves the dashboard and the HTTP API.',
   schema: queryConfig,
   run: async (config) => (await createQuery(config)).run(),
 });

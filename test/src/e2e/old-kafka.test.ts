@@ -172,7 +172,7 @@ describe.runIf(process.env['SOCKSCOPE_OLD_KAFKA'] === '1')('Apache Kafka', () =>
       code: 'kafka_aborted',
     });
     producer.stop();
-    expect(said[0]).toMatch(/is not supported: it speaks Produce 0 to 6; needed: version 7/);
+    expect(said[0]).toMatch(/is not supported: it supports Produce 0 to 6; needed: version 7/);
     const partitions = (await admin.describeTopic(kafka.topic)) ?? [];
     expect(partitions.map(({ endOffset }) => endOffset)).toEqual([0n, 0n, 0n]);
   }, 180_000);

@@ -18,8 +18,7 @@ export const localConfig = z.object({
   local: z.object({
     data_dir: z.string().min(1).default('.local').meta({
       env: 'LOCAL_DATA_DIR',
-      description:
-        'where `npm start` keeps its data and logs; relative to the checkout. Two copies need two',
+      description: 'folder for data and logs, relative to the checkout; two copies need two',
     }),
     kafka_port: port()
       .default(9092)
@@ -38,22 +37,22 @@ export const localConfig = z.object({
     }),
     clickhouse_memory_mib: integer({ min: 512, max: 1_048_576 }).default(4_096).meta({
       env: 'LOCAL_CLICKHOUSE_MEMORY_MIB',
-      description: 'ceiling of the memory of the local ClickHouse',
+      description: 'memory limit of the local ClickHouse',
     }),
     topic_partitions: integer({ min: 1, max: 10_000 }).default(12).meta({
       env: 'LOCAL_TOPIC_PARTITIONS',
-      description: 'partitions of the event topic where `npm start` creates it',
+      description: 'partitions of the event topic if `npm start` creates it',
     }),
     // On one machine the proxy's clients go first; a backlog waits in the spool and in Kafka.
     niceness: integer({ min: 0, max: 19 }).default(10).meta({
       env: 'LOCAL_NICENESS',
       description:
-        'how far Kafka, ClickHouse, ingest and the API stand behind the proxy (see nice(1))',
+        'niceness of Kafka, ClickHouse, ingest and the API; the proxy has 0 (see nice(1))',
     }),
   }),
   proxy_listen: listenAddress()
     .default({ host: '127.0.0.1', port: 1080 })
-    .meta({ env: 'PROXY_LISTEN', description: 'where SOCKS5 clients connect' }),
+    .meta({ env: 'PROXY_LISTEN', description: 'address for SOCKS5 clients' }),
   query_listen: listenAddress()
     .default({ host: '127.0.0.1', port: 8080 })
     .meta({ env: 'QUERY_LISTEN', description: 'where the API listens' }),

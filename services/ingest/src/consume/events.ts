@@ -5,13 +5,19 @@ import type { ConsumerEvents, StartReason } from '@sockscope/runtime/kafka';
 /** What is logged where a partition begins; the errors are for somebody to look at. */
 const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
   committed: ['info', 'partition begins'],
-  new: ['info', 'partition begins for the first time'],
-  expired: ['error', 'records were deleted by Kafka before they were read'],
+  new: ['info', 'reading a partition for the first time'],
+  expired: [
+    'error',
+    "Kafka deleted records before they were read; check the topic's retention and the lag",
+  ],
   beyond_end: [
     'error',
-    'the partition is shorter than what was read of it; all of it is read again',
+    'the partition is shorter than the committed offset, so it is read from its beginning',
   ],
-  replaced: ['error', 'the partition is not the one that was read; all of it is read again'],
+  replaced: [
+    'error',
+    'the partition was replaced since the last commit, so it is read from its beginning',
+  ],
 };
 
 /** Makes what happens to the consumer visible: as metrics and in the log. */
@@ -23,18 +29,18 @@ export function createConsumerEvents(
   const registers = [registry];
   const starts = new Counter({
     name: 'sockscope_ingest_partition_starts_total',
-    help: 'Partitions begun, by where: committed, new, expired, beyond_end, replaced.',
+    help: 'Partitions started, by position: committed, new, expired, beyond_end, replaced.',
     labelNames: ['reason'],
     registers,
   });
   const lost = new Counter({
     name: 'sockscope_ingest_records_expired_total',
-    help: 'Records that Kafka deleted before they were read.',
+    help: 'Records that Kafka deleted before ingest read them.',
     registers,
   });
   const crashes = new Counter({
     name: 'sockscope_ingest_consumer_restarts_total',
-    help: 'Times that the consumer ended by an error and was started again.',
+    help: 'Times that the consumer failed and was started again.',
     registers,
   });
   const commits = new Counter({

@@ -27,13 +27,13 @@ export function createLag(
   const registers = [deps.registry];
   const lag = new Gauge({
     name: 'sockscope_ingest_lag_records',
-    help: 'Records between the end of a partition and what its group has committed, as the brokers say.',
+    help: 'Records between the committed offset and the end of a partition, from the brokers.',
     labelNames: ['partition'],
     registers,
   });
   const age = new Gauge({
     name: 'sockscope_ingest_oldest_unread_age_seconds',
-    help: 'Age of the newest stored event of a partition that has unread ones: these are younger; 0 where all is read.',
+    help: 'Age of the newest stored event of a partition with unread records, which are younger; 0 if everything is read.',
     labelNames: ['partition'],
     registers,
   });

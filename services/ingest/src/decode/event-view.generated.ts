@@ -15,9 +15,9 @@ import { parseIpv6Words } from '@sockscope/schemas/net';
 export class EventView {
   /** Where the texts stand. Valid until the next event. */
   text: Uint8Array = new Uint8Array(0);
-  /** Which event it is. */
+  /** The kind of event. */
   type = 0;
-  /** When the proxy saw it; never before started_at. */
+  /** Time of the event by the proxy's clock; never before started_at. */
   occurredAtMs = 0;
   /** UUIDv7 in lower case whose time is started_at. */
   sessionId0 = 0;
@@ -33,7 +33,7 @@ export class EventView {
   proxyEpoch = 0;
   /** When the request was understood. */
   startedAtMs = 0;
-  /** Who asked; anonymous if the client did not authenticate. */
+  /** Name of the client; anonymous without authentication. */
   userStart = 0;
   userLength = 0;
   /** Address of the client. */
@@ -43,7 +43,7 @@ export class EventView {
   sourceIp3 = 0;
   /** Port of the client. */
   sourcePort = 0;
-  /** As asked: a name or an address. */
+  /** Name or address that the client requested. */
   destHostStart = 0;
   destHostLength = 0;
   /** The address connected to, null if none. */
@@ -68,7 +68,7 @@ export class EventView {
   command = 0;
   /** How the client authenticated. */
   authMethod = 0;
-  /** What the access rules decided. */
+  /** Decision of the access rules. */
   aclDecision = 0;
   /** Name of the rule that decided, null if none did. */
   aclRuleMatchedStart = 0;
@@ -85,12 +85,12 @@ export class EventView {
   intervalStartMs = -1;
   /** Its end, exclusive; the interval lies within one UTC minute. */
   intervalEndMs = -1;
-  /** What moved in the interval; at most minute. */
+  /** Traffic in the interval; at most minute. */
   deltaBytesSent = 0;
   deltaBytesReceived = 0;
   deltaPacketsSent = 0;
   deltaPacketsReceived = 0;
-  /** What moved in the UTC minute of the interval up to its end; at most the totals. */
+  /** Traffic in the UTC minute, up to the end of the interval; at most the totals. */
   minuteBytesSent = 0;
   minuteBytesReceived = 0;
   minutePacketsSent = 0;
@@ -101,14 +101,14 @@ export class EventView {
   durationMs = -1;
   /** How it ended; follows from close_reason. */
   status = -1;
-  /** Who or what ended it. */
+  /** What ended the session. */
   closeReason = -1;
   /** Errno or SOCKS reply, null if there is none. */
   errorCodeStart = 0;
   errorCodeLength = -1;
-  /** Milliseconds until connected, or until connecting failed; null if it was not tried. */
+  /** Milliseconds until the connection was made or failed; null if it was not tried. */
   connectMs = -1;
-  /** Whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it. */
+  /** True: another process ended the session because the proxy died. Any other event with the same seq wins. */
   assumed = 0;
 }
 

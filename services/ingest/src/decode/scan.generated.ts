@@ -133,7 +133,7 @@ export function scanFields(reader: JsonReader, view: EventView): boolean {
   view.packetsSent = reader.integer(9007199254740991);
   reader.skip(PACKETS_RECEIVED);
   view.packetsReceived = reader.integer(9007199254740991);
-  // Nothing below makes good what did not fit above.
+  // Nothing below can repair a mismatch above.
   if (reader.at < 0) return false;
   if (view.type === TYPE_STARTED) clearInterval(view);
   else {

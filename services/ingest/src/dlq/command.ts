@@ -27,14 +27,14 @@ const PLACE = /^(\d{1,9}):(\d{1,15})$/;
 
 /** Hangs `dlq` on the service's command line. */
 export function registerDlq(program: Command, config: () => DlqCommandConfig): void {
-  const dlq = program.command('dlq').description('the records that were no valid events');
+  const dlq = program.command('dlq').description('records that are not valid events');
 
   dlq
     .command('list')
-    .description('list them, oldest first within each partition')
+    .description('list dead letters, oldest first within each partition')
     .option('--reason <reason>', `only these: ${POISON_REASONS.join(', ')}`)
-    .option('--limit <n>', 'at most so many lines', countOption, 1_000)
-    .option('--json', 'one JSON object a line, values in base64')
+    .option('--limit <n>', 'at most this many lines', countOption, 1_000)
+    .option('--json', 'one JSON object per line, values in base64')
     .action(async (options: Selection & { limit: number; json?: boolean }) => {
       const { limit } = options;
       const logger = quietLogger();
@@ -54,7 +54,7 @@ export function registerDlq(program: Command, config: () => DlqCommandConfig): v
 
   dlq
     .command('show <partition:offset>')
-    .description('show one with its key, headers and value')
+    .description('show one dead letter with its key, headers and value')
     .action(async (place: string) => {
       let found: DeadLetter | null = null;
       await eachDeadLetter(config(), { at: place }, quietLogger(), (letter) => {
@@ -67,13 +67,13 @@ export function registerDlq(program: Command, config: () => DlqCommandConfig): v
 
   dlq
     .command('replay')
-    .description('send them to the topic of events again; a repeated event changes nothing')
+    .description('send dead letters to the event topic again; a repeated event changes nothing')
     .option('--reason <reason>', `only these: ${POISON_REASONS.join(', ')}`)
     .option('--at <partition:offset>', 'only this one')
-    .option('--dry-run', 'say what would be sent, and send nothing')
+    .option('--dry-run', 'print what would be sent, and send nothing')
     .option(
       '--purge',
-      'then delete everything from the dead-letter topic that was read; not with a selection',
+      'then delete everything that was read from the dead-letter topic; not with a selection',
     )
     .action(async (options: Selection & { dryRun?: boolean; purge?: boolean }) => {
       await replay(config(), options, quietLogger());
@@ -88,7 +88,7 @@ async function replay(
   if (options.purge === true && (options.reason !== undefined || options.at !== undefined)) {
     throw new SockscopeError(
       'dlq_purge',
-      '--purge goes without --reason and --at: it deletes all that was read',
+      '--purge deletes everything that was read, so use it without --reason and --at',
     );
   }
   const { kafka } = config;
@@ -108,7 +108,7 @@ async function replay(
     const ends = await eachDeadLetter(config, options, logger, async (letter) => {
       if (letter.cutFromBytes !== null) {
         cut += 1;
-        write(`not sent, because only its beginning is here: ${listLine(letter)}`);
+        write(`not sent, because only its beginning was kept: ${listLine(letter)}`);
         return;
       }
       const bytes = sentBytesOf(letter.record);
@@ -123,7 +123,7 @@ async function replay(
     );
     if (options.purge !== true || options.dryRun === true) return;
     if (cut > 0)
-      throw new SockscopeError('dlq_purge', 'nothing was deleted, because not all could be sent');
+      throw new SockscopeError('dlq_purge', 'nothing was deleted, because some could not be sent');
     await purge(config, ends, logger);
   } finally {
     producer.stop();
@@ -140,7 +140,7 @@ async function purge(
     for (const [partition, end] of ends) {
       if (end > 0) await admin.deleteRecords(dlqTopicNameOf(config), partition, BigInt(end));
     }
-    write('the dead-letter topic was emptied of what was read');
+    write('deleted everything that was read from the dead-letter topic');
   } finally {
     await admin.stop();
   }

@@ -10,15 +10,15 @@ export const dlqConfig = z.object({
     .default('')
     .meta({
       env: 'INGEST_DLQ_TOPIC',
-      description: 'dead-letter topic; empty: the topic of the events followed by .dlq',
+      description: 'dead-letter topic; empty: the event topic followed by .dlq',
     }),
   partitions: integer({ min: 1, max: 10_000 }).default(1).meta({
     env: 'INGEST_DLQ_PARTITIONS',
-    description: 'partitions that the topic gets where ingest makes it',
+    description: 'partitions of the topic if ingest creates it',
   }),
   replication: integer({ min: 0, max: 100 }).default(0).meta({
     env: 'INGEST_DLQ_REPLICATION',
-    description: 'replicas that it gets then; 0 takes the default of the brokers',
+    description: 'replicas of the topic if ingest creates it; 0: the default of the brokers',
   }),
   records_per_s: integer({ min: 1, max: 1_000_000 }).default(1_000).meta({
     env: 'INGEST_DLQ_RECORDS_PER_S',

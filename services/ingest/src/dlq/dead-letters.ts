@@ -96,7 +96,7 @@ export function createDeadLetters(
 
   function say(partition: number, { letters }: Pending, why: string): void {
     const { offset = 0, timestampMs = 0 } = letters[0]?.record ?? {};
-    const reason = `a record that is no event cannot go to the dead-letter topic: ${why}`;
+    const reason = `an invalid record cannot go to the dead-letter topic: ${why}`;
     deps.waits.set({
       partition,
       offset,
@@ -166,7 +166,7 @@ export function createDeadLetters(
       over.abort();
       for (const partition of partitions) {
         const late = pending.get(partition);
-        if (late !== undefined) say(partition, late, 'it has not been acknowledged yet');
+        if (late !== undefined) say(partition, late, 'Kafka has not acknowledged it yet');
       }
     },
     commitLater(position) {

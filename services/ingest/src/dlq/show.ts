@@ -45,7 +45,7 @@ export function showText(letter: DeadLetter): string {
     ...(letter.cutFromBytes === null
       ? []
       : [
-          `cut          the value had ${letter.cutFromBytes} bytes; the whole of it stands where it came from`,
+          `cut          the value had ${letter.cutFromBytes} bytes; the original record has all of it`,
         ]),
     `key          ${shownBytes(record.key)}`,
     ...Object.entries(record.headers).map(

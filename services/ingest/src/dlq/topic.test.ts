@@ -97,7 +97,7 @@ describe('the dead-letter topic', () => {
     topic.start();
     await vi.waitFor(() => {
       expect(topic.trouble()).toBe(
-        'the dead-letter topic events.dlq is missing and cannot be created, so create it, or allow ingest to: create topic events.dlq: Not authorized (TOPIC_AUTHORIZATION_FAILED)',
+        'the dead-letter topic events.dlq is missing and ingest cannot create it. Create it, or allow ingest to: create topic events.dlq: Not authorized (TOPIC_AUTHORIZATION_FAILED)',
       );
     }, WAIT);
     state.exists = true;
@@ -109,7 +109,7 @@ describe('the dead-letter topic', () => {
     state.mayLook = false;
     topic.start();
     await vi.waitFor(() => {
-      expect(topic.trouble()).toMatch(/cannot be looked for: .*TOPIC_AUTHORIZATION_FAILED/);
+      expect(topic.trouble()).toMatch(/cannot find out whether .*: .*TOPIC_AUTHORIZATION_FAILED/);
     }, WAIT);
     state.mayLook = true;
     await isThere(topic);

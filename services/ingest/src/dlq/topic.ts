@@ -43,7 +43,7 @@ export function createDlqTopic(
   const { topic } = config;
   const ending = new AbortController();
   const { signal } = ending;
-  let trouble: string | null = 'not looked for yet';
+  let trouble: string | null = 'not checked yet';
   let looking: Promise<void> | null = null;
   let current: Admin | null = null;
 
@@ -60,7 +60,7 @@ export function createDlqTopic(
     } catch (error) {
       throw new SockscopeError(
         'dlq_topic_missing',
-        `the dead-letter topic ${topic} is missing and cannot be created, so create it, or allow ingest to: ${messageOf(error)}`,
+        `the dead-letter topic ${topic} is missing and ingest cannot create it. Create it, or allow ingest to: ${messageOf(error)}`,
         { retryable: true, cause: error },
       );
     }
@@ -75,7 +75,7 @@ export function createDlqTopic(
     } catch (error) {
       return error instanceof SockscopeError && error.code === 'dlq_topic_missing'
         ? error.message
-        : `the dead-letter topic cannot be looked for: ${messageOf(error)}`;
+        : `cannot find out whether the dead-letter topic exists: ${messageOf(error)}`;
     } finally {
       await current?.stop();
       current = null;

@@ -40,7 +40,9 @@ describe('ingest', () => {
     bed.forget(lostFrom);
     await bed.produce(60);
     const second = bed.start();
-    await second.output('records were deleted by Kafka before they were read');
+    await second.output(
+      "Kafka deleted records before they were read; check the topic's retention and the lag",
+    );
     await bed.committed();
     const counted = [...second.log().matchAll(/"lost":(\d+)/g)].reduce(
       (sum, m) => sum + Number(m[1]),

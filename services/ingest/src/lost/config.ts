@@ -8,13 +8,13 @@ export const lostConfig = z.object({
     .meta({
       env: 'INGEST_LOST_AFTER',
       description:
-        'an open session without a heartbeat for so long is lost; heartbeats come every 30 s',
+        'time without a heartbeat after which an open session is declared lost; heartbeats come every 30 s',
     }),
   replaced_after_ms: durationMs({ min: 0, max: 30 * 86_400_000 })
     .default(90_000)
     .meta({
       env: 'INGEST_LOST_REPLACED_AFTER',
-      description: 'the same where a newer process of the same proxy has been heard of',
+      description: 'the same if a newer process of the same proxy has sent events',
     }),
   interval_ms: durationMs({ min: 100, max: 3_600_000 }).default(30_000).meta({
     env: 'INGEST_LOST_INTERVAL',

@@ -307,7 +307,10 @@ export function createLostSessions(
       } catch (error) {
         if (signal.aborted) return;
         metrics.failures.inc();
-        logger.error({ err: error }, `lost sessions were not searched for: ${messageOf(error)}`);
+        logger.error(
+          { err: error },
+          `the search for lost sessions failed and will be repeated: ${messageOf(error)}`,
+        );
       }
     }
   }

@@ -13,7 +13,7 @@ export function createLostMetrics(registry: Registry) {
     }),
     failures: new Counter({
       name: 'sockscope_ingest_lost_search_failures_total',
-      help: 'Searches for lost sessions that failed; the next one does the same work.',
+      help: 'Searches for lost sessions that failed; the next search repeats the work.',
       registers,
     }),
   };

@@ -43,7 +43,7 @@ function interrupted(): AbortSignal {
 export function registerMaintenance(program: Command, config: () => IngestConfig): void {
   program
     .command('verify')
-    .description('compare the topic with the tables; exit code 1 where they differ')
+    .description('compare the topic with the tables; exit code 1 if they differ')
     .option('--json', 'print the result as JSON')
     .option('--from <time>', 'only sessions that began at this time or later', timeOption)
     .option('--to <time>', 'only sessions that began before this time', timeOption)
@@ -77,7 +77,7 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
 
   program
     .command('rebuild')
-    .description('build sessions and traffic anew beside the live tables, then exchange them')
+    .description('rebuild sessions and traffic beside the live tables, then exchange them')
     .option(
       '--from <source>',
       'events (the table session_events), or topic: its events are added to them first',
@@ -116,9 +116,9 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
         );
         progress.end();
         if (layout.kind === 'cluster') {
-          write('rebuilt on this node; run it with the CLICKHOUSE_URL of each other one too');
+          write('rebuilt on this node; run it with the CLICKHOUSE_URL of every other node too');
         }
-        write('rebuilt; the running ingest recomputes the sums, or: rollups');
+        write('rebuilt; the running ingest recomputes the sums, or run rollups');
       } finally {
         progress.end();
         await clickhouse.close();

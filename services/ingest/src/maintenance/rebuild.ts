@@ -179,7 +179,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
       );
     throw new RebuildError(
       'rebuild_unsafe',
-      `the new tables lack sessions that the live ones have: ${named.join(', ')}; nothing was exchanged. Run rebuild again; where that does not help, report it`,
+      `the new tables lack sessions that the live ones have: ${named.join(', ')}; nothing was exchanged. Run rebuild again; if that does not help, report it`,
     );
   }
 
@@ -194,22 +194,22 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   if (hours.length === 0) {
     throw new RebuildError(
       'rebuild_unsafe',
-      `${events} is empty: there is nothing to build from; where the topic still has the events, use --from topic`,
+      `${events} is empty, so there is nothing to build from. If the topic still has the events, use --from topic`,
     );
   }
   await refold(hours, beside, 'hours folded');
-  await carryOver(live, beside, 'ranges of what no event says carried over');
+  await carryOver(live, beside, 'ranges of rows without events copied');
   await checkNothingMissing(sinceS);
 
   // In one statement: nothing that happens to this process leaves some of them exchanged.
   const pairs = FOLDED_TABLES.map((table) => `${live(table)} AND ${beside(table)}`);
   await command(`EXCHANGE TABLES ${pairs.join(', ')}`);
-  onProgress(0, 1, 'tables exchanged, waiting for inserts that were under way');
+  onProgress(0, 1, 'tables exchanged, waiting for unfinished inserts');
   await delay(config.insertTimeoutMs);
-  await refold(await windows(sinceS), live, 'hours folded of what came meanwhile');
+  await refold(await windows(sinceS), live, 'hours folded of events that arrived meanwhile');
   // The rows of a batch are inserted table by table, each until it is acknowledged: sessions and traffic
   // may have gone into the tables that are about to be dropped, and their events may still be waiting.
-  await carryOver(beside, live, 'ranges of what has no event yet carried over');
+  await carryOver(beside, live, 'ranges of rows without events yet copied');
   await command(`INSERT INTO session_ends (ended_at, started_at, session_id)
     SELECT assumeNotNull(ended_at), started_at, session_id FROM ${live('sessions')}
     WHERE ended_at IS NOT NULL AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)`);

@@ -21,7 +21,7 @@ export function registerMigrate(program: Command, config: () => MigrateConfig): 
     .command('migrate')
     .description('bring the tables to this version and this configuration')
     .option('--dry-run', 'print the statements and change nothing')
-    .option('--status', 'list the migrations; exit code 1 where one is pending')
+    .option('--status', 'list the migrations; exit code 1 if one is pending')
     .action(async (options: MigrateOptions) => {
       const { clickhouse, tables } = config();
       const admin = createClickHouse({ ...clickhouse, database: 'default' });

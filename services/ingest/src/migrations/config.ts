@@ -8,7 +8,10 @@ const RETENTION_MAX_MS = 36_525 * DAY_MS;
 function retention(env: string, defaultDays: number, what: string) {
   return durationMs({ max: RETENTION_MAX_MS })
     .default(defaultDays * DAY_MS)
-    .meta({ env, description: `how long ${what} are kept, in whole days; 0 keeps them for good` });
+    .meta({
+      env,
+      description: `how long ${what} are kept, in whole days; 0 keeps them permanently`,
+    });
 }
 
 /** How the tables are laid out, and how long each keeps its rows. Applied by `migrate`. */
@@ -24,7 +27,7 @@ export const tablesConfig = z.object({
   replicated: flag().default(false).meta({
     env: 'CLICKHOUSE_CLUSTER_REPLICATED',
     description:
-      'cluster only: Replicated engines (need Keeper and the macros shard and replica); see the next one',
+      'cluster only: Replicated engines (need Keeper and the macros shard and replica); also needs CLICKHOUSE_CLUSTER_REPLICATED_NOT_RUN_YET',
   }),
   replicated_not_run_yet: flag().default(false).meta({
     env: 'CLICKHOUSE_CLUSTER_REPLICATED_NOT_RUN_YET',
@@ -33,7 +36,7 @@ export const tablesConfig = z.object({
   ddl: z.enum(['on_cluster', 'each_node']).default('on_cluster').meta({
     env: 'CLICKHOUSE_CLUSTER_DDL',
     description:
-      'cluster only: on_cluster sends DDL to every node by Keeper; each_node means that migrate is run against each node',
+      'cluster only: on_cluster sends DDL to every node by Keeper; with each_node you run migrate against each node',
   }),
   retention: z.object({
     sessions: retention('RETENTION_SESSIONS', 0, 'sessions'),
@@ -51,7 +54,7 @@ export const tablesConfig = z.object({
     .default('')
     .meta({
       env: 'CLICKHOUSE_QUERY_USER',
-      description: 'read-only user that migrate makes for the query service; empty: none',
+      description: 'read-only user that migrate creates for the query service; empty: none',
     }),
   query_password: z.string().default('').meta({
     env: 'CLICKHOUSE_QUERY_PASSWORD',

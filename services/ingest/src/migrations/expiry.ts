@@ -118,7 +118,7 @@ export async function expirySteps(
     const what = `${retained.table}: ${rows} rows of partition ${partition.name} are past their ${retained.days} days`;
     const { bytes } = partition;
     if (bytes > freeBytes) {
-      const note = `${what}; they wait: rewriting it needs ${mebibytes(bytes)} of disk, ${mebibytes(freeBytes)} are free. Make room and run migrate again`;
+      const note = `${what}; kept for now: rewriting it needs ${mebibytes(bytes)} of disk, ${mebibytes(freeBytes)} are free. Make room and run migrate again`;
       steps.push({ sql: '', note });
       continue;
     }

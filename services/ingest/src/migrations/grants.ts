@@ -20,12 +20,12 @@ export function registerGrants(program: Command, config: () => MigrateConfig): v
     .command('grants')
     .description('the users in ClickHouse')
     .command('plan')
-    .description('print the statements that make users with the least rights; nothing is changed')
+    .description('print the statements that create users with the least rights; change nothing')
     .action(() => {
       const { tables, clickhouse } = config();
       const statements = grantStatements(tables, layoutOf(tables, clickhouse.database));
       process.stdout.write(
-        "-- Put the SHA-256 of each user's password, in hexadecimal, where *** stands.\n",
+        "-- Replace *** with the SHA-256 of each user's password, in hexadecimal.\n",
       );
       for (const sql of statements) process.stdout.write(`${sql};\n`);
     });

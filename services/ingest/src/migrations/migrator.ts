@@ -173,13 +173,13 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
       if (file === undefined) {
         throw new MigrationError(
           'migration_unknown',
-          `the database has migration ${record.version} (${record.name}), which this version does not know: use the newer one`,
+          `the database has migration ${record.version} (${record.name}), which this version does not know: use the newer version`,
         );
       }
       if (file.checksum !== record.checksum) {
         throw new MigrationError(
           'migration_changed',
-          `${fileName(file)} was changed after it had been applied; a change belongs into a new file`,
+          `${fileName(file)} was changed after it had been applied; put the change into a new file`,
         );
       }
     }
@@ -321,7 +321,7 @@ const NO_ACCESS_MANAGEMENT: readonly (number | null)[] = [497, 514];
 
 function messageOfServer(cause: unknown): string {
   if (cause instanceof ClickHouseError && NO_ACCESS_MANAGEMENT.includes(cause.serverCode)) {
-    return `${cause.message}\nThe user of CLICKHOUSE_USER needs this right. Leave CLICKHOUSE_QUERY_USER empty where the server manages its users elsewhere.`;
+    return `${cause.message}\nThe user of CLICKHOUSE_USER needs this right. Leave CLICKHOUSE_QUERY_USER empty if the server manages its users elsewhere.`;
   }
   return cause instanceof Error ? cause.message : String(cause);
 }

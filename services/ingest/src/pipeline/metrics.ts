@@ -18,25 +18,25 @@ export function createPipelineMetrics(registry: Registry) {
     }),
     poison: new Counter({
       name: 'sockscope_ingest_poison_records_total',
-      help: 'Records that are no valid event and went to the dead-letter topic.',
+      help: 'Invalid records that went to the dead-letter topic.',
       labelNames: ['reason'],
       registers,
     }),
     unknownFields: new Counter({
       name: 'sockscope_ingest_unknown_fields_total',
-      help: 'Fields of valid events that this version of the contract does not know and ignores: upgrade ingest to keep them.',
+      help: 'Unknown fields of valid events, which ingest ignores; upgrade ingest to keep them.',
       labelNames: ['event'],
       registers,
     }),
     headerChanges: new Counter({
       name: 'sockscope_ingest_header_changes_total',
-      help: 'Events that changed a field of their session which must not change; the newest event wins. Events of one batch are compared.',
+      help: 'Events that changed a constant field of their session; the newest event wins. Only events of one batch are compared.',
       labelNames: ['field'],
       registers,
     }),
     batches: new Counter({
       name: 'sockscope_ingest_batches_total',
-      help: 'Batches written, by what ended them.',
+      help: 'Batches written, by the limit that ended them.',
       labelNames: ['cause'],
       registers,
     }),
@@ -48,20 +48,20 @@ export function createPipelineMetrics(registry: Registry) {
     }),
     batchSeconds: new Histogram({
       name: 'sockscope_ingest_batch_write_duration_seconds',
-      help: 'Time from closing a batch until all of it was acknowledged and committed.',
+      help: 'Time from closing a batch to the commit of its offsets.',
       buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
       registers,
     }),
     delaySeconds: new Histogram({
       name: 'sockscope_ingest_event_delay_seconds',
-      help: 'Age of the oldest and of the newest event of a batch when it could be queried.',
+      help: 'Age of the oldest and the newest event of a batch when it became queryable.',
       labelNames: ['of'],
       buckets: [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 3_600],
       registers,
     }),
     held: new Gauge({
       name: 'sockscope_ingest_held_events',
-      help: 'Events taken from Kafka and not yet acknowledged by ClickHouse.',
+      help: 'Events read from Kafka that ClickHouse has not acknowledged yet.',
       registers,
     }),
   };

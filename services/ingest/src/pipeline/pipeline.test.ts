@@ -283,7 +283,7 @@ describe('the pipeline', () => {
     await settled();
     expect(failures).toHaveLength(1);
     await expect(pipeline.drain(new AbortController().signal)).rejects.toThrow(
-      /before all was written/,
+      /before everything was written/,
     );
     expect(commits).toEqual([]);
     expect(steps).toHaveLength(1);
@@ -306,7 +306,7 @@ describe('the pipeline', () => {
     await settled();
     controller.abort();
     gates[0]?.fail(new Error('aborted'));
-    await expect(drained).rejects.toThrow(/before all was written/);
+    await expect(drained).rejects.toThrow(/before everything was written/);
     expect(commits).toEqual([]);
     expect(failures).toEqual([]);
   });

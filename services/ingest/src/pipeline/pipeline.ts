@@ -45,7 +45,7 @@ export interface BatchPartition {
   /** Where it begins. */
   readonly firstOffset: number;
   readonly nextOffset: number;
-  /** Whether nothing was left to read when it was fetched. */
+  /** Whether ingest had read everything when it was fetched. */
   readonly caughtUp: boolean;
   /** Latest `occurred_at` in the batch, milliseconds since 1970; null where it holds no event. */
   readonly newestMs: number | null;
@@ -283,8 +283,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     const bytes = bytesOf(record.key, record.value, record.headers);
     const waitMs = deps.budget.take(partition, bytes, Date.now());
     if (waitMs > 0) {
-      const reason =
-        'more of its records are no events than may go to the dead-letter topic a second';
+      const reason = 'it has more invalid records per second than may go to the dead-letter topic';
       return hold({ ...place, kind: 'poison_flood', reason }, 0, waitMs);
     }
     filling.poison.push({ topic: deps.topic, partition, record, poison });
@@ -349,7 +348,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
           request('drain');
           await writing;
         }
-        if (ending.signal.aborted) throw new Error('ended before all was written');
+        if (ending.signal.aborted) throw new Error('stopped before everything was written');
       } finally {
         signal.removeEventListener('abort', onAbort);
       }

@@ -27,7 +27,7 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
     .description('sum every hour, day and week that is marked as changed')
     .option(
       '--all',
-      'mark every hour first whose sums can be made again, or that has none; days and weeks follow. Harmless while ingest runs',
+      'first mark every hour that can be summed again or has no sums; days and weeks follow. Safe while ingest runs',
     )
     .option('--threads <n>', 'threads that the database may use', countOption)
     .action(async (options: { readonly all?: boolean; readonly threads?: number }) => {

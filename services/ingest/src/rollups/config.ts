@@ -5,12 +5,13 @@ import { z } from 'zod';
 export const rollupsConfig = z.object({
   interval_ms: durationMs({ min: 100, max: 3_600_000 }).default(5_000).meta({
     env: 'INGEST_ROLLUP_INTERVAL',
-    description: 'shortest time between two rounds, and between two sums of the present hour',
+    description:
+      'shortest time between two rounds of sums, and between two sums of the present hour',
   }),
   share_percent: integer({ min: 1, max: 100 }).default(50).meta({
     env: 'INGEST_ROLLUP_SHARE',
     description:
-      'largest part of the time spent in rounds, in percent; a slow database makes rounds rarer',
+      'largest part of the time for rounds, in percent; with a slow database, rounds are rarer',
   }),
   present_percent: integer({ min: 1, max: 100 }).default(5).meta({
     env: 'INGEST_ROLLUP_PRESENT_SHARE',
@@ -19,7 +20,7 @@ export const rollupsConfig = z.object({
   quiet_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
     env: 'INGEST_ROLLUP_QUIET',
     description:
-      'sums by user and destination, and sketches, are made when an hour is over and has not changed for so long',
+      'time without changes after which sums by user and destination, and sketches, of a finished hour are made',
   }),
   threads: integer({ min: 1, max: 64 }).default(1).meta({
     env: 'INGEST_ROLLUP_THREADS',
@@ -38,7 +39,7 @@ export const rollupsConfig = z.object({
   open_sessions_max: integer({ min: 1_000, max: 100_000_000 }).default(5_000_000).meta({
     env: 'INGEST_OPEN_SESSIONS_MAX',
     description:
-      'open sessions that are remembered; the events of others cost a look-up in the database',
+      'open sessions that are remembered; events of others cost a lookup in the database',
   }),
 });
 

@@ -26,17 +26,17 @@ export function createRollupMetrics(registry: Registry) {
     }),
     dirtyHours: new Gauge({
       name: 'sockscope_ingest_rollup_dirty_hours',
-      help: 'Hours that changed and were not summed yet; the present hour is nearly always one.',
+      help: 'Changed hours that are not summed yet; the present hour is nearly always one of them.',
       registers,
     }),
     dirtyBuckets: new Gauge({
       name: 'sockscope_ingest_rollup_dirty_buckets',
-      help: 'Hours, days and weeks that changed and were not summed yet, details counted apart.',
+      help: 'Changed hours, days and weeks that are not summed yet; details count separately.',
       registers,
     }),
     freshSeconds: new Gauge({
       name: 'sockscope_ingest_rollup_fresh_timestamp_seconds',
-      help: 'Rows stored before this time are in the sums per hour; 0 until the first round.',
+      help: 'The sums per hour contain all rows stored before this time; 0 until the first round.',
       registers,
     }),
   };

@@ -148,7 +148,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       cuts.set(group.span, cut + 1);
       logger.warn(
         { span: group.span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: cut + 1 },
-        'a bucket is too big for one statement: it is summed in smaller ones',
+        'a bucket is too large for one statement and is summed in parts',
       );
       await sumInTime(group);
     }
@@ -208,7 +208,10 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       } catch (error) {
         if (signal.aborted) return;
         metrics.failures.inc();
-        logger.error({ err: error }, `a round of sums failed: ${messageOf(error)}`);
+        logger.error(
+          { err: error },
+          `a round of sums failed and will be repeated: ${messageOf(error)}`,
+        );
       }
     }
   }

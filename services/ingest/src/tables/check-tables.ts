@@ -49,7 +49,7 @@ export async function checkTables(clickhouse: ClickHouse, signal: AbortSignal): 
   if (problems.length === 0) return;
   throw new SockscopeError(
     'tables_differ',
-    `the tables in ${clickhouse.database} are not those of this version; run migrate:\n  ${problems.join('\n  ')}`,
+    `the tables in ${clickhouse.database} do not match this version; run migrate:\n  ${problems.join('\n  ')}`,
     { retryable: true },
   );
 }

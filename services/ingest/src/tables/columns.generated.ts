@@ -13,11 +13,11 @@ export const trafficFields = () => ({
   session_id: new UuidColumn(),
   /** when the request was understood */
   started_at: new Uint64Column("DateTime64(3, 'UTC')"),
-  /** who asked; anonymous if the client did not authenticate */
+  /** name of the client; anonymous without authentication */
   user: new TextColumn(),
   /** address of the client */
   source_ip: new Ipv6Column(),
-  /** as asked: a name or an address */
+  /** name or address that the client requested */
   dest_host: new TextColumn(),
   /** port of the destination */
   dest_port: new Uint16Column(),
@@ -39,13 +39,13 @@ export const sessionFields = () => ({
   proxy_epoch: new Uint64Column("UInt64"),
   /** when the request was understood */
   started_at: new Uint64Column("DateTime64(3, 'UTC')"),
-  /** who asked; anonymous if the client did not authenticate */
+  /** name of the client; anonymous without authentication */
   user: new TextColumn(),
   /** address of the client */
   source_ip: new Ipv6Column(),
   /** port of the client */
   source_port: new Uint16Column(),
-  /** as asked: a name or an address */
+  /** name or address that the client requested */
   dest_host: new TextColumn(),
   /** the address connected to, null if none */
   dest_ip: new NullableColumn(new Ipv6Column()),
@@ -61,7 +61,7 @@ export const sessionFields = () => ({
   command: new ChoiceColumn(FIELDS.command.value.values),
   /** how the client authenticated */
   auth_method: new ChoiceColumn(FIELDS.auth_method.value.values),
-  /** what the access rules decided */
+  /** decision of the access rules */
   acl_decision: new ChoiceColumn(FIELDS.acl_decision.value.values),
   /** name of the rule that decided, null if none did */
   acl_rule_matched: new DictionaryColumn(true),
@@ -79,23 +79,23 @@ export const sessionFields = () => ({
   duration_ms: new NullableColumn(new Uint64Column("UInt64")),
   /** how it ended; follows from close_reason */
   status: new ChoiceColumn(['', ...FIELDS.status.value.values], true),
-  /** who or what ended it */
+  /** what ended the session */
   close_reason: new ChoiceColumn(['', ...FIELDS.close_reason.value.values], true),
   /** errno or SOCKS reply, null if there is none */
   error_code: new DictionaryColumn(true),
-  /** milliseconds until connected, or until connecting failed; null if it was not tried */
+  /** milliseconds until the connection was made or failed; null if it was not tried */
   connect_ms: new NullableColumn(new Uint64Column("UInt64")),
-  /** whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it */
+  /** true: another process ended the session because the proxy died. Any other event with the same seq wins */
   assumed: new Uint8Column(),
 });
 
 /** The columns of `session_events`. */
 export const eventFields = () => ({
-  /** which event it is */
+  /** the kind of event */
   type: new ChoiceColumn(FIELDS.type.value.values),
   /** major version of the contract */
   schema_version: new Uint16Column(),
-  /** when the proxy saw it; never before started_at */
+  /** time of the event by the proxy's clock; never before started_at */
   occurred_at: new Uint64Column("DateTime64(3, 'UTC')"),
   /** UUIDv7 in lower case whose time is started_at */
   session_id: new UuidColumn(),
@@ -107,13 +107,13 @@ export const eventFields = () => ({
   proxy_epoch: new Uint64Column("UInt64"),
   /** when the request was understood */
   started_at: new Uint64Column("DateTime64(3, 'UTC')"),
-  /** who asked; anonymous if the client did not authenticate */
+  /** name of the client; anonymous without authentication */
   user: new TextColumn(),
   /** address of the client */
   source_ip: new Ipv6Column(),
   /** port of the client */
   source_port: new Uint16Column(),
-  /** as asked: a name or an address */
+  /** name or address that the client requested */
   dest_host: new TextColumn(),
   /** the address connected to, null if none */
   dest_ip: new NullableColumn(new Ipv6Column()),
@@ -129,7 +129,7 @@ export const eventFields = () => ({
   command: new ChoiceColumn(FIELDS.command.value.values),
   /** how the client authenticated */
   auth_method: new ChoiceColumn(FIELDS.auth_method.value.values),
-  /** what the access rules decided */
+  /** decision of the access rules */
   acl_decision: new ChoiceColumn(FIELDS.acl_decision.value.values),
   /** name of the rule that decided, null if none did */
   acl_rule_matched: new DictionaryColumn(true),
@@ -159,13 +159,13 @@ export const eventFields = () => ({
   duration_ms: new NullableColumn(new Uint64Column("UInt64")),
   /** how it ended; follows from close_reason */
   status: new ChoiceColumn(['', ...FIELDS.status.value.values], true),
-  /** who or what ended it */
+  /** what ended the session */
   close_reason: new ChoiceColumn(['', ...FIELDS.close_reason.value.values], true),
   /** errno or SOCKS reply, null if there is none */
   error_code: new DictionaryColumn(true),
-  /** milliseconds until connected, or until connecting failed; null if it was not tried */
+  /** milliseconds until the connection was made or failed; null if it was not tried */
   connect_ms: new NullableColumn(new Uint64Column("UInt64")),
-  /** whether the producer did not see the end: it ended the session for a process that died. Any other event of the same seq outranks it */
+  /** true: another process ended the session because the proxy died. Any other event with the same seq wins */
   assumed: new Uint8Column(),
 });
 

@@ -27,7 +27,7 @@ export function registerTopics(program: Command, config: () => Config): void {
   const topics = program.command('topics').description('the topics and permissions in Kafka');
   topics
     .command('plan')
-    .description('print what an administrator has to run: topics, and the least permissions')
+    .description('print the commands for an administrator: topics, and the least permissions')
     .option('--format <format>', FORMATS.join(' or '), 'commands')
     .option('--cluster <name>', 'name of the Strimzi cluster', 'kafka')
     .action(({ format, cluster }: { format: string; cluster: string }) => {
@@ -43,7 +43,7 @@ export function registerTopics(program: Command, config: () => Config): void {
     });
   topics
     .command('ensure')
-    .description('create the topics that are missing; existing ones are left as they are')
+    .description('create missing topics; change no existing ones')
     .action(async () => {
       const { kafka } = config();
       const logger = createLogger('ingest', { level: 'silent' });

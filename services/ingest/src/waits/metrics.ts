@@ -8,19 +8,19 @@ export function createWaitsMetrics(registry: Registry) {
   const registers = [registry];
   const offset = new Gauge({
     name: 'sockscope_ingest_waiting_offset',
-    help: 'Offset at which a partition waits, by why; absent where it goes on.',
+    help: 'Offset at which a partition waits, by reason; absent if it does not wait.',
     labelNames: ['partition', 'kind'],
     registers,
   });
   const neededVersion = new Gauge({
     name: 'sockscope_ingest_needed_schema_version',
-    help: 'The schema_version that a waiting partition needs; absent where none does.',
+    help: 'The schema_version that a waiting partition needs; absent otherwise.',
     labelNames: ['partition'],
     registers,
   });
   const count = new Gauge({
     name: 'sockscope_ingest_waiting_partitions',
-    help: 'Partitions of this process that wait; /readyz and the log say where and why.',
+    help: 'Partitions of this process that wait; /readyz and the log show the offset and the reason.',
     registers,
   });
   return {

@@ -25,12 +25,14 @@ interface SkipOptions {
 export function registerSkip(program: Command, config: () => SkipConfig): void {
   program
     .command('skip')
-    .description('pass over what a partition waits at; the running ingest applies it in seconds')
-    .option('--list', 'list what waits and what was decided')
+    .description(
+      'skip the records at which a partition waits; the running ingest applies it in seconds',
+    )
+    .option('--list', 'list waiting partitions and decisions')
     .option('--partition <n>', 'partition that waits')
-    .option('--offset <n>', 'offset that it waits at')
-    .option('--to <n>', 'pass over everything that cannot be read before this offset')
-    .option('--force', 'though the partition does not wait there')
+    .option('--offset <n>', 'offset at which the partition waits')
+    .option('--to <n>', 'skip everything unreadable before this offset')
+    .option('--force', 'even if the partition does not wait there')
     .action(async (options: SkipOptions) => {
       const { kafka, clickhouse: connection } = config();
       const clickhouse = createClickHouse(connection);
@@ -61,7 +63,7 @@ async function list(clickhouse: ClickHouse, topic: string): Promise<void> {
   for (const { partition, from, to } of skips) {
     write(`partition ${partition}: offsets ${from} to ${to - 1} are skipped`);
   }
-  if (waits.length + skips.length === 0) write('nothing waits, and nothing is skipped');
+  if (waits.length + skips.length === 0) write('no partition waits, and nothing is skipped');
 }
 
 async function skip(clickhouse: ClickHouse, topic: string, options: SkipOptions): Promise<void> {
@@ -79,8 +81,8 @@ async function skip(clickhouse: ClickHouse, topic: string, options: SkipOptions)
     );
   }
   await storeSkip(clickhouse, topic, { partition, from, to });
-  write(`partition ${partition}: what begins at offset ${from} is skipped, in a few seconds`);
-  write('What can be saved of it goes to the dead-letter topic; see dlq list.');
+  write(`partition ${partition}: ingest skips the records from offset ${from} in a few seconds`);
+  write('Readable records go to the dead-letter topic; see dlq list.');
 }
 
 function wholeNumber(text: string | undefined, option: string): number {

@@ -135,7 +135,7 @@ export function createWaits(
       } catch (error) {
         if (signal.aborted) return;
         const text = messageOf(error);
-        if (text !== trouble) logger.warn({ err: error }, 'cannot read what is to be skipped');
+        if (text !== trouble) logger.warn({ err: error }, 'cannot read the decisions of skip');
         trouble = text;
       }
       // Not sooner than that, however often something changes.
@@ -172,7 +172,7 @@ export function createWaits(
       goesOn.add(partition);
       if (known === undefined) return;
       waiting.delete(partition);
-      logger.info(known.wait, 'a partition goes on');
+      logger.info(known.wait, 'a partition continues');
       changed();
     },
     retain(partitions) {

@@ -117,7 +117,7 @@ export function createWriter(
           // take too long for ever.
           logger.warn(
             { table: block.table, rows: block.rows },
-            'insert is too much at once: halved',
+            'an insert is too large and is halved',
           );
           for (const half of halves) {
             await insertUntilAcknowledged(half, signal);

@@ -106,7 +106,10 @@ export function createAcl(
     if (!result.ok) {
       rejection = result.error.message;
       metrics.rejected();
-      logger.error({ err: result.error }, 'ACL file rejected; the rules before stay in force');
+      logger.error(
+        { err: result.error },
+        'the ACL file is invalid; the former rules stay in force',
+      );
       return;
     }
     logger.info({ file: config.file }, 'ACL reloaded');

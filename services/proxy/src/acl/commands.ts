@@ -63,10 +63,10 @@ export function explanationLines(explanation: Explanation, all: boolean): string
   return [
     `destination: ${destination}`,
     ...shown.map(({ line }) => line),
-    ...(hidden > 0 ? [`        ${hidden} other rules before do not match (--all shows why)`] : []),
+    ...(hidden > 0 ? [`        ${hidden} earlier rules do not match (--all shows why)`] : []),
     isFinal
       ? `${verdict.decision === 'allow' ? 'ALLOW' : 'BLOCK'} by ${rule}: ${because}`
-      : `goes on until the address is known: ${because}`,
+      : `undecided until the address is known: ${because}`,
   ];
 }
 
@@ -180,10 +180,10 @@ function collect(value: string, before: readonly string[]): string[] {
 
 /** Adds `acl check` and `acl explain`. */
 export function registerAclCommands(program: Command, settings: () => AclCommandSettings): void {
-  const acl = program.command('acl').description('look at the access rules');
+  const acl = program.command('acl').description('check and explain the access rules');
   acl
     .command('check')
-    .description('say whether an ACL file is valid, with the line of every problem')
+    .description('check an ACL file and print every problem with its line')
     .argument('[file]', 'ACL file; default is PROXY_ACL_FILE')
     .action(async (given: string | undefined) => {
       const file = given ?? settings().acl.file;
@@ -194,16 +194,11 @@ export function registerAclCommands(program: Command, settings: () => AclCommand
     });
   acl
     .command('explain')
-    .description('say which rule decides about a request, and why')
+    .description('show the rule that decides about a request, and why')
     .requiredOption('--dest <host>', 'name or address, in any spelling')
     .requiredOption('--port <port>', 'destination port')
     .option('--user <name>', `user (default: ${ANONYMOUS_USER})`)
-    .option(
-      '--group <name>',
-      'a group besides those of the users file; may be repeated',
-      collect,
-      [],
-    )
+    .option('--group <name>', 'an additional group of the user; may be repeated', collect, [])
     .option('--source <address>', 'the client (default: 127.0.0.1)')
     .option('--ip <address>', 'decide as if the name resolved to this')
     .option('--no-resolve', 'do not resolve the name')
@@ -211,7 +206,7 @@ export function registerAclCommands(program: Command, settings: () => AclCommand
     .option('--command <command>', COMMANDS.join(', '))
     .option('--at <time>', 'decide as at this time, such as 2026-01-31T09:30:00Z')
     .option('--file <file>', 'ACL file; default is PROXY_ACL_FILE')
-    .option('--all', 'show why each rule before does not match')
+    .option('--all', 'show why each earlier rule does not match')
     .action(async (options: unknown) => {
       print(await runExplain(options, settings()));
     });

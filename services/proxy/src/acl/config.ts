@@ -6,11 +6,11 @@ export const aclConfig = z.object({
   file: z.string().default('').meta({
     env: 'PROXY_ACL_FILE',
     description:
-      'YAML file with the access rules; without one everything is allowed that is not protected',
+      'YAML file with the access rules; without it, everything is allowed except protected addresses',
   }),
   reload_interval_ms: durationMs({ max: 3_600_000 }).default(1_000).meta({
     env: 'PROXY_ACL_RELOAD_INTERVAL',
-    description: 'how often the file is looked at for changes; 0 reloads on SIGHUP only',
+    description: 'how often to check the file for changes; 0 reloads on SIGHUP only',
   }),
   own_endpoints: textList({ max: 256 })
     .refine(
@@ -21,7 +21,7 @@ export const aclConfig = z.object({
     .meta({
       env: 'PROXY_OWN_ENDPOINTS',
       description:
-        'further addresses of this product that clients must not reach through the proxy; its own listeners, Kafka and ClickHouse as configured here are known already',
+        'more addresses of Sockscope that clients must not reach through the proxy, besides its listeners, Kafka and ClickHouse',
     }),
 });
 

@@ -62,7 +62,7 @@ function subjectOf(request: AclRequest): Subject | string {
   if (request.dest_ip !== null && resolved === null) return `${request.dest_ip} is not an address`;
   const asked = host.kind === 'ip' ? host.ip : null;
   if (asked !== null && resolved !== null && !sameIp(asked, resolved)) {
-    return `${request.dest_ip} is not the address that was asked for`;
+    return `${request.dest_ip} is not the requested address`;
   }
   const ip = resolved ?? asked;
   const mayBeOpen =
@@ -185,7 +185,7 @@ function protectionOf(
       if (!names((prefix) => protectedRangeAround(prefix) === range)) {
         return {
           what: range.class,
-          why: `${formatIp(ip)} is in ${formatPrefix(range.prefix)} (${range.class}), which the rule neither names nor lifts by allow_into`,
+          why: `${formatIp(ip)} is in ${formatPrefix(range.prefix)} (${range.class}), which the rule neither names nor opens with allow_into`,
         };
       }
     }
@@ -193,7 +193,7 @@ function protectionOf(
     if (isOwnAddress && !names((prefix) => prefix.length === prefix.ip.bits)) {
       return {
         what: 'this_machine',
-        why: `${formatIp(ip)} is an address of this machine, which the rule neither names by itself nor lifts by allow_into`,
+        why: `${formatIp(ip)} is an address of this machine, which the rule neither names as a single address nor opens with allow_into`,
       };
     }
   }

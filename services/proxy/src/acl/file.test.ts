@@ -94,14 +94,14 @@ rules:
     ).toEqual([
       '1: default: must be one of: allow, block',
       '2: surprise is not a setting here',
-      '6: rules[1].users: is empty and would match nothing; leave it out to match anything',
+      '6: rules[1].users: is empty and would match nothing; remove it to match everything',
       '8: rules[1].sources[1]: has bits beyond its prefix; did you mean 10.0.0.0/8?',
       '9: rules[1].sources[2]: "300.1.1.1" is not an IP address',
       '11: the name "a" is already taken on line 4',
-      '13: rules[2].destinations[1]: leave destinations out to match any',
+      '13: rules[2].destinations[1]: remove destinations to match any',
       '14: rules[2].destinations[2]: write *.example.com for every name below it',
       '15: rules[2].destinations[3]: "a.*.com": a * can only stand first, as in *.example.com',
-      '16: rules[2].destinations[4]: "0177.0.0.1" is an odd spelling of 127.0.0.1; write that',
+      '16: rules[2].destinations[4]: "0177.0.0.1" is an unusual spelling of 127.0.0.1; write that',
       '17: rules[2].destinations[5]: write an IPv4-mapped address as IPv4: 10.0.0.1',
       '18: rules[2].destinations[6]: a zone cannot be part of a rule',
       '19: rules[2].destinations[7]: the prefix length must be 0 to 32',
@@ -123,7 +123,7 @@ rules:
     ['allow_into: [own_ports]', 'own_ports needs ports'],
     ['ports: [1-2]\n    allow_into: [own_ports]', 'own_ports needs ports'],
     ['protocols: [icmp]', 'must be one of: tcp, udp'],
-    ['users: ["*"]', 'leave the list out'],
+    ['users: ["*"]', 'remove the list'],
     ['users: alice', 'must be a list'],
   ])('refuses %s', (condition, message) => {
     expect(problems(rule(condition)).join('\n')).toContain(message);
@@ -202,8 +202,8 @@ rules:
       'destination: example.com',
       '     2  block  net: may match: it has networks, and the address is not known yet',
       '     3  allow  rest: matches',
-      '        1 other rules before do not match (--all shows why)',
-      'goes on until the address is known: rule "rest" decides unless the address matches an earlier rule',
+      '        1 earlier rules do not match (--all shows why)',
+      'undecided until the address is known: rule "rest" decides unless the address matches an earlier rule',
     ]);
     const blocked = explain(policy, own, { ...request, dest_ip: '198.51.100.7' });
     expect(explanationLines(blocked, true)).toEqual([
@@ -214,7 +214,7 @@ rules:
     ]);
     const inside = explain(policy, own, { ...request, dest_ip: '10.0.0.1' });
     expect(explanationLines(inside, false).at(-1)).toBe(
-      'BLOCK by rule "protection:private": rule "rest" decides, but 10.0.0.1 is in 10.0.0.0/8 (private), which the rule neither names nor lifts by allow_into',
+      'BLOCK by rule "protection:private": rule "rest" decides, but 10.0.0.1 is in 10.0.0.0/8 (private), which the rule neither names nor opens with allow_into',
     );
   });
 });

@@ -31,7 +31,7 @@ function text<T>(what: string, parse: (text: string) => Parsed<T>): z.ZodType<T>
 function listOf<T>(item: z.ZodType<T>): z.ZodType<readonly T[]> {
   return z
     .array(item, 'must be a list')
-    .min(1, 'is empty and would match nothing; leave it out to match anything')
+    .min(1, 'is empty and would match nothing; remove it to match everything')
     .max(ACL_LIMITS.entries_per_list, `has more than ${ACL_LIMITS.entries_per_list} entries`);
 }
 
@@ -51,7 +51,7 @@ function parseName(raw: string): Parsed<string> {
 }
 
 function parseDestination(raw: string): Parsed<Destination> {
-  if (raw === '*') return { problem: 'leave destinations out to match any' };
+  if (raw === '*') return { problem: 'remove destinations to match any' };
   if (raw.startsWith('*.')) {
     const suffix = parseName(raw.slice(2));
     return 'problem' in suffix ? suffix : { value: { kind: 'suffix', suffix: suffix.value } };
@@ -68,7 +68,7 @@ function parseDestination(raw: string): Parsed<Destination> {
   const loose = parseIpv4Loose(raw);
   if (loose !== null) {
     return {
-      problem: `"${raw}" is an odd spelling of ${formatPrefix(hostPrefix(loose)).split('/')[0]}; write that`,
+      problem: `"${raw}" is an unusual spelling of ${formatPrefix(hostPrefix(loose)).split('/')[0]}; write that`,
     };
   }
   const name = parseName(raw);
@@ -155,7 +155,7 @@ const ruleName = text('the name of the rule', (raw) => {
 const who = text('a name', (raw) =>
   raw.length > 0 && raw.length <= EVENT_LIMITS.user_chars && raw !== '*'
     ? { value: raw }
-    : { problem: 'must be a name; leave the list out to match anyone' },
+    : { problem: 'must be a name; remove the list to match everyone' },
 );
 
 const ruleShape = z

@@ -21,7 +21,7 @@ export function createAclMetrics(registry: Registry): AclMetrics {
   };
   new Counter({
     name: 'sockscope_proxy_acl_evaluations_total',
-    help: 'Decisions of the ACL by what decided. A name is asked about once, and once for each of its addresses that is tried.',
+    help: 'Decisions of the ACL, by rule or protection. A name counts once, and once for each address that is tried.',
     labelNames: ['decision', 'by'],
     registers: [registry],
     collect() {
@@ -35,13 +35,13 @@ export function createAclMetrics(registry: Registry): AclMetrics {
   });
   const reloads = new Counter({
     name: 'sockscope_proxy_acl_loads_total',
-    help: 'Attempts to load the ACL file. After a rejected one the rules before stay in force.',
+    help: 'Attempts to load the ACL file. After a rejected one, the former rules stay in force.',
     labelNames: ['result'],
     registers: [registry],
   });
   const valid = new Gauge({
     name: 'sockscope_proxy_acl_file_valid',
-    help: '1 where the rules in force are those of the file, 0 where the file was rejected.',
+    help: '1 if the rules in force come from the present file, 0 if that file was rejected.',
     registers: [registry],
     aggregator: 'min',
   });

@@ -243,7 +243,10 @@ export function createAuthenticator(
     if (!result.ok) {
       rejection = result.error.message;
       metrics.rejected();
-      logger.error({ err: result.error }, 'users file rejected; the users before stay in force');
+      logger.error(
+        { err: result.error },
+        'the users file is invalid; the former users stay in force',
+      );
       return;
     }
     logger.info({ file: config.users_file, users: users.size }, 'users reloaded');

@@ -39,7 +39,7 @@ function collect(value: string, before: readonly string[] | undefined): string[]
  * @param usersFile path of the configured users file; empty where none is configured.
  */
 export function registerUsersCommands(program: Command, usersFile: () => string): void {
-  const users = program.command('users').description('who may use the proxy');
+  const users = program.command('users').description('manage the users of the proxy');
   const fileOption = ['--file <file>', 'users file; default is PROXY_USERS_FILE'] as const;
   const fileOf = (options: { file?: string }): string => {
     const file = options.file ?? usersFile();
@@ -48,14 +48,12 @@ export function registerUsersCommands(program: Command, usersFile: () => string)
   };
   users
     .command('add')
-    .description(
-      'add a user, or set the password of one; asks for it, or reads it from standard input',
-    )
+    .description('add a user or change a password; prompts for it, or reads it from standard input')
     .argument('<name>')
     .option(...fileOption)
     .option(
       '--group <names>',
-      'groups, with commas between or repeated; without it they stay',
+      'groups, separated by commas or repeated; default: unchanged',
       collect,
     )
     .option(
@@ -82,7 +80,7 @@ export function registerUsersCommands(program: Command, usersFile: () => string)
     });
   users
     .command('list')
-    .description('list the users and their groups')
+    .description('list users and groups')
     .option(...fileOption)
     .action(async (options: { file?: string }) => {
       const lines = (await listUsers(fileOf(options))).map(

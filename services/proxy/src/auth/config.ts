@@ -10,7 +10,7 @@ export const authConfig = z.object({
   }),
   reload_interval_ms: durationMs({ max: 3_600_000 }).default(1_000).meta({
     env: 'PROXY_USERS_RELOAD_INTERVAL',
-    description: 'how often the file is looked at for changes; 0 reloads on SIGHUP only',
+    description: 'how often to check the file for changes; 0 reloads on SIGHUP only',
   }),
   hash_concurrency: integer({ min: 1, max: 64 }).default(2).meta({
     env: 'PROXY_AUTH_HASH_CONCURRENCY',
@@ -19,11 +19,12 @@ export const authConfig = z.object({
   hash_queue: integer({ min: 0, max: 100_000 }).default(1_000).meta({
     env: 'PROXY_AUTH_HASH_QUEUE',
     description:
-      'logins that may wait for hashing, fewer where they could not be hashed before PROXY_HANDSHAKE_TIMEOUT; when all places are taken, the source that has most of them loses its oldest',
+      'logins that may wait for hashing, and no more than can be hashed within PROXY_HANDSHAKE_TIMEOUT; at the limit, the source with most of them loses its oldest',
   }),
   cache_entries: integer({ min: 0, max: 1_000_000 }).default(10_000).meta({
     env: 'PROXY_AUTH_CACHE_ENTRIES',
-    description: 'verified logins remembered, as keyed digests in memory; 0 hashes every time',
+    description:
+      'verified logins that are remembered, as keyed digests in memory; 0 hashes every time',
   }),
   cache_ttl_ms: durationMs({ max: DAY_MS }).default(600_000).meta({
     env: 'PROXY_AUTH_CACHE_TTL',

@@ -14,7 +14,7 @@ export interface AuthMetrics {
 export function createAuthMetrics(registry: Registry, waiting: () => number): AuthMetrics {
   const attempts = new Counter({
     name: 'sockscope_proxy_auth_attempts_total',
-    help: 'Logins by result: verified by hashing, remembered from before, wrong, throttled after failures, busy where too many wait, left before their turn.',
+    help: 'Logins by result: verified by hashing, remembered from before, wrong, throttled after failures, busy because too many wait, left before their turn.',
     labelNames: ['result'],
     registers: [registry],
   });
@@ -35,14 +35,14 @@ export function createAuthMetrics(registry: Registry, waiting: () => number): Au
   });
   const loads = new Counter({
     name: 'sockscope_proxy_users_loads_total',
-    help: 'Attempts to load the users file. After a rejected one the users before stay in force.',
+    help: 'Attempts to load the users file. After a rejected one, the former users stay in force.',
     labelNames: ['result'],
     registers: [registry],
   });
   for (const result of ['accepted', 'rejected']) loads.inc({ result }, 0);
   const valid = new Gauge({
     name: 'sockscope_proxy_users_file_valid',
-    help: '1 where the users in force are those of the file, 0 where the file was rejected.',
+    help: '1 if the users in force come from the present file, 0 if that file was rejected.',
     registers: [registry],
     aggregator: 'min',
   });

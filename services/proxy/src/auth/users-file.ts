@@ -78,7 +78,7 @@ const fileShape = z.strictObject(
 export function parseUsersFile(file: string, content: string): ReadonlyMap<string, User> {
   const document = parsePolicyDocument(file, content);
   if (document.value === null) {
-    const message = 'the file is empty: write "users: []" where nobody may log in';
+    const message = 'the file is empty: write "users: []" if nobody may log in';
     throw new PolicyFileError(file, [{ line: 1, message }]);
   }
   const parsed = fileShape.safeParse(document.value);
@@ -88,7 +88,7 @@ export function parseUsersFile(file: string, content: string): ReadonlyMap<strin
     const isRepeated = users.has(user.name);
     users.set(user.name, { name: user.name, hash: user.password, groups: user.groups });
     const line = isRepeated ? document.lineOf(['users', index, 'name']) : 0;
-    return isRepeated ? [{ line, message: `the user "${user.name}" is there twice` }] : [];
+    return isRepeated ? [{ line, message: `the user "${user.name}" occurs twice` }] : [];
   });
   if (repeated.length > 0) throw new PolicyFileError(file, repeated);
   return users;

@@ -5,7 +5,7 @@ import { portRange } from '../limits/ports.js';
 export const bindConfig = z.object({
   enabled: flag().default(false).meta({
     env: 'PROXY_BIND_ENABLED',
-    description: 'take the BIND command',
+    description: 'accept the BIND command',
   }),
   timeout_ms: durationMs({ min: 100, max: 86_400_000 }).default(120_000).meta({
     env: 'PROXY_BIND_TIMEOUT',
@@ -16,19 +16,18 @@ export const bindConfig = z.object({
     .default('')
     .meta({
       env: 'PROXY_BIND_LISTEN_IP',
-      description:
-        'local address that peers connect to; empty is the one by which the client reached the proxy',
+      description: 'local address for peers; empty: the address that the client connected to',
     }),
   advertised_ip: z
     .union([z.ipv4(), z.ipv6(), z.literal('')])
     .default('')
     .meta({
       env: 'PROXY_BIND_ADVERTISED_IP',
-      description: 'address told to clients, where a NAT lies between; empty is the local one',
+      description: 'address that clients are told, for a proxy behind NAT; empty: the local one',
     }),
   ports: portRange().default({ first: 0, last: 0 }).meta({
     env: 'PROXY_BIND_PORTS',
-    description: 'ports to wait on, such as 40000-40999; 0 takes any free one',
+    description: 'ports to listen on, such as 40000-40999; 0: any free port',
   }),
 });
 

@@ -56,7 +56,7 @@ export function createConnectionMetrics(
   });
   const handshakes = new Gauge({
     name: 'sockscope_proxy_handshakes',
-    help: 'Connections whose request is not whole yet.',
+    help: 'Connections without a complete request.',
     registers: [registry],
     collect() {
       handshakes.set(admission.handshakes);

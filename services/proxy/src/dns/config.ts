@@ -4,34 +4,34 @@ import { z } from 'zod';
 export const dnsConfig = z.object({
   servers: textList({ max: 8 }).default([]).meta({
     env: 'PROXY_DNS_SERVERS',
-    description: 'name servers, address or address:port; empty is what /etc/resolv.conf says',
+    description: 'name servers, address or address:port; empty: the ones in /etc/resolv.conf',
   }),
   timeout_ms: durationMs({ min: 100, max: 60_000 }).default(5_000).meta({
     env: 'PROXY_DNS_TIMEOUT',
-    description: 'for one name, waiting for a free place and all its queries included',
+    description: 'time limit for one name, including the wait for a free place',
   }),
   concurrency: integer({ min: 1, max: 10_000 }).default(1_024).meta({
     env: 'PROXY_DNS_CONCURRENCY',
     description:
-      'names that are resolved at once; one source (IPv6: one /48) gets a quarter of them, one domain a sixteenth',
+      'names that are resolved at once; one source (IPv6: one /48) gets a quarter, one domain a sixteenth',
   }),
   queue: integer({ min: 0, max: 100_000 }).default(4_096).meta({
     env: 'PROXY_DNS_QUEUE',
     description:
-      'names that wait for a place; when all are taken, the source that has most of them loses its oldest',
+      'names that wait for a free place; at the limit, the source with most of them loses its oldest',
   }),
   cache_entries: integer({ min: 0, max: 1_000_000 }).default(10_000).meta({
     env: 'PROXY_DNS_CACHE_ENTRIES',
-    description: 'answers kept for as long as their TTL says; 0 keeps none',
+    description: 'answers that are kept for their TTL; 0 keeps none',
   }),
   cache_ttl_max_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
     env: 'PROXY_DNS_CACHE_TTL_MAX',
-    description: 'longest time that an answer is kept, whatever its TTL',
+    description: 'longest time to keep an answer, whatever its TTL',
   }),
   negative_ttl_ms: durationMs({ max: 300_000 }).default(5_000).meta({
     env: 'PROXY_DNS_NEGATIVE_TTL',
     description:
-      'how long it is remembered that a name does not exist; other failures are remembered for 1 s at most; 0 keeps none',
+      'how long to remember that a name does not exist; other failures are remembered for at most 1 s; 0 keeps none',
   }),
   family: z.enum(['both', 'ipv4', 'ipv6']).default('both').meta({
     env: 'PROXY_DNS_FAMILY',

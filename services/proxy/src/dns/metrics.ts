@@ -7,7 +7,7 @@ export function showResolver(registry: Registry, stats: () => Readonly<ResolverS
   const registers = [registry];
   const lookups = new Gauge({
     name: 'sockscope_proxy_dns_lookups',
-    help: 'Names that are being resolved, or wait for a place.',
+    help: 'Names that are being resolved, or wait for a free place.',
     labelNames: ['state'],
     registers,
     collect() {
@@ -26,7 +26,7 @@ export function showResolver(registry: Registry, stats: () => Readonly<ResolverS
   });
   const outcomes = new Counter({
     name: 'sockscope_proxy_dns_resolutions_total',
-    help: 'Names asked for: found here (hosts file, cache), answered by a name server, failed, or not asked for because the name servers of their zone are silent.',
+    help: 'Names by outcome: found locally (hosts file, cache), answered by a name server, failed, or not queried because the name servers of their zone are silent.',
     labelNames: ['outcome'],
     registers,
     collect() {

@@ -99,7 +99,7 @@ export function startBackend(
     if (now === isTroubled) return;
     isTroubled = now;
     if (trouble === null) log('info', {}, 'the event spool works again');
-    else log('error', { err: trouble.message }, 'the disk refuses the event spool');
+    else log('error', { err: trouble.message }, 'the disk refuses writes to the event spool');
   }
 
   function statsOf({ table, log: reader, reports }: Parts): BackendStats {
@@ -182,7 +182,10 @@ export function startBackend(
             frames.map((frame) => refusedEventOf(recordOf(frame, format), topic, reason)),
           );
           if (trouble !== null) {
-            outage.waiting(fields, `refused events cannot be kept, so all events wait: ${trouble}`);
+            outage.waiting(
+              fields,
+              `refused events cannot be stored, so all events wait: ${trouble}`,
+            );
             return false;
           }
           refused += frames.length;

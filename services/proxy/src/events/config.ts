@@ -31,14 +31,13 @@ export const eventsConfig = z.object({
   }),
   flush_timeout_ms: durationMs({ max: 3_600_000 }).default(10_000).meta({
     env: 'PROXY_EVENTS_FLUSH_TIMEOUT',
-    description: 'on a stop, how long to wait for Kafka; what is left stays in the spool',
+    description: 'on a stop, how long to wait for Kafka; unsent events stay in the spool',
   }),
   refused_max_bytes: byteSize({ min: 64 * 1024 })
     .default(64 * 1024 ** 2)
     .meta({
       env: 'PROXY_REFUSED_MAX',
-      description:
-        'most bytes of events that Kafka refuses, kept beside the spool; when full, events wait',
+      description: 'most bytes of refused events beside the spool; when full, all events wait',
     }),
   batch_max_records: integer({ min: 1, max: 10_000 }).default(2_000).meta({
     env: 'PROXY_EVENTS_BATCH_MAX',

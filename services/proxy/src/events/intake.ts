@@ -51,7 +51,7 @@ export class Intake {
     this.#deps = deps;
   }
 
-  /** Events lost because neither disk nor memory had room. */
+  /** Events lost because disk and memory were full. */
   get dropped(): number {
     return this.#dropped;
   }

@@ -74,7 +74,7 @@ export function createEventMetrics(registry: Registry): EventMetrics {
 
   new Counter({
     name: 'sockscope_proxy_events_emitted_total',
-    help: 'Events made, by type.',
+    help: 'Events emitted, by type.',
     labelNames: ['type'],
     registers,
     collect() {
@@ -94,18 +94,18 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   });
   counter(
     'sockscope_proxy_events_published_total',
-    'Events acknowledged by Kafka, repetitions of a previous run among them.',
+    'Events acknowledged by Kafka, including repetitions of a previous run.',
     () => stats?.published ?? 0,
   );
   counter(
     'sockscope_proxy_events_superseded_total',
-    'TrafficDeltas that waited and gave way to the next one of their session in the same minute.',
+    'TrafficDeltas replaced by a later one of the same session and minute.',
     () =>
       stats === null ? 0 : Math.max(0, reported - stats.publishedReports - stats.waitingReports),
   );
   counter(
     'sockscope_proxy_events_dropped_total',
-    'Events lost because neither disk nor memory had room.',
+    'Events lost because disk and memory were full.',
     () => dropped(),
   );
   counter(
@@ -115,22 +115,26 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   );
   counter(
     'sockscope_proxy_sessions_crashed_total',
-    'Sessions of dead processes that were closed in their name.',
+    'Sessions of dead processes that another process closed.',
     () => crashed,
   );
   counter(
     'sockscope_proxy_spool_errors_total',
-    'Times that the disk refused the spool.',
+    'Times that the disk refused a write to the spool.',
     () => refusedByDisk + (stats?.spoolErrors ?? 0),
   );
   counter(
     'sockscope_proxy_spool_lost_bytes_total',
-    'Bytes of the spool that did not check out: torn by a crash, or broken.',
+    'Bytes of the spool that a crash or the disk destroyed.',
     () => stats?.lostBytes ?? 0,
   );
-  gauge('sockscope_proxy_spool_bytes', 'Events that wait for Kafka on disk.', () => spoolBytes());
-  gauge('sockscope_proxy_queue_bytes', 'Events kept in memory because the disk refuses them.', () =>
-    memoryBytes(),
+  gauge('sockscope_proxy_spool_bytes', 'Bytes of events that wait for Kafka on disk.', () =>
+    spoolBytes(),
+  );
+  gauge(
+    'sockscope_proxy_queue_bytes',
+    'Bytes of events in memory because the disk refuses writes.',
+    () => memoryBytes(),
   );
   gauge(
     'sockscope_proxy_queue_deltas',
@@ -150,7 +154,7 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   );
   gauge(
     'sockscope_proxy_publish_failing_seconds',
-    'How long Kafka has acknowledged nothing though events wait; 0 while it does.',
+    'Time without an acknowledgement from Kafka although events wait; 0 in normal operation.',
     () =>
       stats === null || stats.failingSinceMs === null
         ? 0

@@ -214,7 +214,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         if (crashedSessions > 0 || foundBytes > 0) {
           logger.warn(
             { crashed_sessions: crashedSessions, unpublished_bytes: foundBytes },
-            'took up what the previous run left',
+            'recovered the events and open sessions of the previous run',
           );
         }
       } catch (error) {

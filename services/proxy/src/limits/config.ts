@@ -6,12 +6,12 @@ export const limitsConfig = z.object({
   handshake_timeout_ms: durationMs({ min: 100, max: 600_000 }).default(10_000).meta({
     env: 'PROXY_HANDSHAKE_TIMEOUT',
     description:
-      'from accepting a connection to its whole request; absolute, so that sending byte by byte does not extend it',
+      'time from accepting a connection to its complete request; sending byte by byte does not extend it',
   }),
   reply_linger_ms: durationMs({ min: 100, max: 10_000 }).default(5_000).meta({
     env: 'PROXY_REPLY_LINGER',
     description:
-      'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s at most); beyond 1,024 that are waited for, the source with most of them loses its oldest',
+      'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s); with more than 1,024 such clients, the source with most of them loses its oldest',
   }),
   max_sessions: integer({ min: 0 }).default(7_000).meta({
     env: 'PROXY_MAX_SESSIONS',
@@ -27,17 +27,17 @@ export const limitsConfig = z.object({
     .meta({
       env: 'PROXY_MAX_SESSIONS_PER_SOURCE',
       description:
-        'sessions at once from one source address (IPv6: one /64 network); 0 is no limit, auto is a quarter of PROXY_MAX_SESSIONS: raise it where many clients come from one address',
+        'sessions at once from one source address (IPv6: one /64 network); 0 is no limit, auto is a quarter of PROXY_MAX_SESSIONS. Raise it if many clients share one address',
     }),
   early_payload_bytes: byteSize({ min: 1_048_576 }).default(67_108_864).meta({
     env: 'PROXY_EARLY_PAYLOAD_BYTES',
     description:
-      'memory for what clients send before their destination is reached, a quarter of it for one source; beyond it, no more is read from such a client',
+      'memory for data that clients send before their destination is reached; one source gets a quarter. When it is full, the proxy stops reading from such clients',
   }),
   max_handshakes: integer({ min: 1 }).default(4_096).meta({
     env: 'PROXY_MAX_HANDSHAKES',
     description:
-      'connections at once that have not sent their whole request yet, or were refused before it and are still open; when all are taken, the source that has most of them loses its oldest to one that has fewer',
+      'connections at once without a complete request, refused ones that are still open included; at the limit, the source with most of them loses its oldest to a source with fewer',
   }),
   max_handshakes_per_source: integer({ min: 0 }).default(1_024).meta({
     env: 'PROXY_MAX_HANDSHAKES_PER_SOURCE',

@@ -7,22 +7,21 @@ export const AUTH_SETTINGS = ['auto', 'none', 'password', 'optional'] as const;
 export const listenerConfig = z.object({
   listen: listenAddress().default({ host: '127.0.0.1', port: 1080 }).meta({
     env: 'PROXY_LISTEN',
-    description: 'where SOCKS5 clients connect',
+    description: 'address for SOCKS5 clients',
   }),
   backlog: integer({ min: 1, max: 65_535 }).default(4_096).meta({
     env: 'PROXY_BACKLOG',
     description:
-      'connections that the kernel holds until they are accepted (net.core.somaxconn bounds it too)',
+      'connections that the kernel queues until the proxy accepts them; net.core.somaxconn limits it too',
   }),
   auth: z.enum(AUTH_SETTINGS).default('auto').meta({
     env: 'PROXY_AUTH',
     description:
-      'none: nobody authenticates; password: everybody does; optional: who offers a password; auto: password where there is a users file, else none',
+      'none: no authentication; password: every client; optional: clients that offer a password; auto: password if there is a users file, else none',
   }),
   allow_open: flag().default(false).meta({
     env: 'PROXY_ALLOW_OPEN',
-    description:
-      'allow listening on other than loopback addresses without authentication and without an ACL',
+    description: 'allow to listen beyond loopback without authentication and without an ACL',
   }),
   proxy_protocol: flag().default(false).meta({
     env: 'PROXY_PROXY_PROTOCOL',
@@ -32,7 +31,7 @@ export const listenerConfig = z.object({
   proxy_protocol_from_any: flag().default(false).meta({
     env: 'PROXY_PROXY_PROTOCOL_FROM_ANY',
     description:
-      'take PROXY protocol headers from everybody on other than loopback addresses, although whoever connects can then choose its address',
+      'accept PROXY protocol headers from any address beyond loopback; any client can then choose its source address',
   }),
   proxy_protocol_from: textList({ max: 1_000 })
     .refine(
@@ -43,7 +42,7 @@ export const listenerConfig = z.object({
     .meta({
       env: 'PROXY_PROXY_PROTOCOL_FROM',
       description:
-        'networks of the load balancers: only they must send the header, everybody else is taken for a direct client; empty: everybody must send it, which needs a loopback address or PROXY_PROXY_PROTOCOL_FROM_ANY',
+        'networks of the load balancers, which must send the header; others are direct clients. Empty: every client must send it; this needs a loopback address or PROXY_PROXY_PROTOCOL_FROM_ANY',
     }),
 });
 

@@ -37,7 +37,7 @@ function tryLibc(logger: Logger | null): Libc | null {
   try {
     return loadLibc();
   } catch (error) {
-    logger?.warn({ reason: messageOf(error) }, 'splice cannot be had here: the relay is stream');
+    logger?.warn({ reason: messageOf(error) }, 'splice is not available, so the relay is stream');
     return null;
   }
 }

@@ -7,7 +7,7 @@ import type { SpliceRelay } from './splice/splice-relay.js';
 export function showRelay(registry: Registry, relay: Relay): void {
   new Gauge({
     name: 'sockscope_proxy_relay_info',
-    help: 'Always 1; the label tells which relay moves the bytes.',
+    help: 'Always 1; the label names the relay that moves the bytes.',
     labelNames: ['relay'],
     registers: [registry],
     aggregator: 'first',
@@ -22,7 +22,7 @@ export function showRelay(registry: Registry, relay: Relay): void {
 export function showSplice(registry: Registry, relay: SpliceRelay): void {
   new Gauge({
     name: 'sockscope_proxy_splice_threads',
-    help: 'Splice threads that run; with none, all bytes pass through the process.',
+    help: 'Splice threads that run; without any, all bytes pass through the process.',
     registers: [registry],
     collect() {
       this.set(relay.threads);
@@ -38,7 +38,7 @@ export function showSplice(registry: Registry, relay: SpliceRelay): void {
   });
   new Gauge({
     name: 'sockscope_proxy_splice_pipes',
-    help: 'Pipes that are open, and those of them that hold bytes for a full receiver.',
+    help: 'Open pipes, and open pipes that hold bytes for a full receiver.',
     labelNames: ['state'],
     registers: [registry],
     collect() {

@@ -6,7 +6,7 @@ import { z } from 'zod';
 export const trackingConfig = z.object({
   sweep_interval_ms: durationMs({ min: 10, max: MINUTE_MS }).default(500).meta({
     env: 'PROXY_SWEEP_INTERVAL',
-    description: 'how often the counters of live sessions are looked at',
+    description: 'how often the counters of open sessions are read',
   }),
   first_delta_ms: durationMs({ min: 0, max: 3_600_000 }).default(1_000).meta({
     env: 'PROXY_FIRST_DELTA',

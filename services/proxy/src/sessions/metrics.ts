@@ -42,7 +42,7 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
   });
   new Counter({
     name: 'sockscope_proxy_sessions_started_total',
-    help: 'Sessions begun, rejected and failed ones among them.',
+    help: 'Sessions started, rejected and failed ones included.',
     registers,
     collect() {
       this.reset();
@@ -51,7 +51,7 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
   });
   new Counter({
     name: 'sockscope_proxy_sessions_closed_total',
-    help: 'Sessions ended, by outcome and by who or what ended them.',
+    help: 'Sessions ended, by status and close reason.',
     labelNames: ['status', 'reason'],
     registers,
     collect() {
@@ -63,7 +63,7 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
   });
   new Counter({
     name: 'sockscope_proxy_sessions_refused_total',
-    help: 'Sessions not opened because neither queue nor spool had room for their events.',
+    help: 'Sessions refused because queue and spool were full.',
     registers,
     collect() {
       this.reset();

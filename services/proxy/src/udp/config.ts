@@ -5,12 +5,12 @@ import { portRange } from '../limits/ports.js';
 export const udpConfig = z.object({
   enabled: flag().default(false).meta({
     env: 'PROXY_UDP_ENABLED',
-    description: 'take the UDP ASSOCIATE command',
+    description: 'accept the UDP ASSOCIATE command',
   }),
   idle_timeout_ms: durationMs({ min: 100, max: 86_400_000 }).default(60_000).meta({
     env: 'PROXY_UDP_IDLE_TIMEOUT',
     description:
-      'ends the session of a destination that no datagram went to or came from; after five times this long without a datagram of the client, answers do not count any more',
+      'ends the session of a destination without datagrams; after five times this long without a datagram of the client, answers no longer keep it open',
   }),
   association_idle_timeout_ms: durationMs({ min: 100, max: 86_400_000 }).default(300_000).meta({
     env: 'PROXY_UDP_ASSOCIATION_IDLE_TIMEOUT',
@@ -26,18 +26,18 @@ export const udpConfig = z.object({
     .meta({
       env: 'PROXY_UDP_LISTEN_IP',
       description:
-        'local address that clients send datagrams to; empty is the one by which the client reached the proxy',
+        "local address for the clients' datagrams; empty: the address that the client connected to",
     }),
   advertised_ip: z
     .union([z.ipv4(), z.ipv6(), z.literal('')])
     .default('')
     .meta({
       env: 'PROXY_UDP_ADVERTISED_IP',
-      description: 'address told to clients, where a NAT lies between; empty is the local one',
+      description: 'address that clients are told, for a proxy behind NAT; empty: the local one',
     }),
   ports: portRange().default({ first: 0, last: 0 }).meta({
     env: 'PROXY_UDP_PORTS',
-    description: 'ports that clients send datagrams to, such as 41000-41999; 0 takes any free one',
+    description: "ports for the clients' datagrams, such as 41000-41999; 0: any free port",
   }),
   backlog_bytes: byteSize({ min: 65_536 })
     .default(1024 * 1024)

@@ -92,7 +92,7 @@ export function createWorkerPool(
 
   const restarts = new Counter({
     name: 'sockscope_proxy_worker_restarts_total',
-    help: 'Workers that were started again because they had died.',
+    help: 'Workers that died and were replaced.',
     registers: [registry],
   });
   new Gauge({
@@ -160,7 +160,7 @@ export function createWorkerPool(
       onStart.reject(
         new SockscopeError(
           'worker_failed',
-          `worker ${slot.index} ended with ${signal ?? `exit code ${code}`} before it was ready; its log says why`,
+          `worker ${slot.index} ended with ${signal ?? `exit code ${code}`} before it was ready; see its log`,
         ),
       );
       onStart = null;
@@ -184,7 +184,10 @@ export function createWorkerPool(
         departed = sum;
       },
       (error: unknown) => {
-        logger.warn({ err: error, worker: slot.index }, 'counters of a dead worker are lost');
+        logger.warn(
+          { err: error, worker: slot.index },
+          'the last counters of a dead worker are lost',
+        );
       },
     );
   }
@@ -201,7 +204,7 @@ export function createWorkerPool(
       const counts = updates.get(slot.index);
       if (counts !== undefined) slot.process?.send({ kind: 'others', counts });
       if (nowMs - slot.heardMs > HANG_MS) {
-        logger.error({ worker: slot.index }, 'worker hangs and is killed');
+        logger.error({ worker: slot.index }, 'a worker hangs and is killed');
         slot.heardMs = nowMs;
         slot.process?.kill();
       }

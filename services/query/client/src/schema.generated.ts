@@ -28,7 +28,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Which users, destinations, ports, sources, rules and proxies a change comes from */
+        /** Ranks the users, destinations, ports, sources, rules and proxies that cause a change */
         get: operations["explain"];
         put?: never;
         post?: never;
@@ -45,7 +45,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who reached what on which port, for a Sankey diagram */
+        /** Flows from users to destinations by port, for a Sankey diagram */
         get: operations["listFlows"];
         put?: never;
         post?: never;
@@ -62,7 +62,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who reached an address, or was behind one of ours, at a time */
+        /** Sessions that reached an address, or used one of ours, at a time */
         get: operations["lookUp"];
         put?: never;
         post?: never;
@@ -96,7 +96,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Public keys of evidence, with the time in which each signed */
+        /** Public keys that sign evidence, and when each was used */
         get: operations["listEvidenceKeys"];
         put?: never;
         post?: never;
@@ -113,7 +113,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who asks, and what it may see */
+        /** The caller, its scopes and what it may see */
         get: operations["getMe"];
         put?: never;
         post?: never;
@@ -130,7 +130,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Health from the proxies to the sums: rates, delays, lag, what stands still */
+        /** Health from the proxies to the sums: rates, delays, lag, waiting partitions */
         get: operations["getPipeline"];
         put?: never;
         post?: never;
@@ -198,7 +198,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Sessions open now, with their current rates, the newest first */
+        /** Sessions open now, with their current rates, newest first */
         get: operations["listActiveSessions"];
         put?: never;
         post?: never;
@@ -215,7 +215,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What was open, and moved most, at each step of a range */
+        /** Open sessions with the most traffic at each step of a range */
         get: operations["playBackSessions"];
         put?: never;
         post?: never;
@@ -232,7 +232,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What looks wrong: shared accounts, scans, mail, beacons, uploads to new destinations */
+        /** Suspicious activity: shared accounts, scans, mail, beacons, uploads to new destinations */
         get: operations["listSignals"];
         put?: never;
         post?: never;
@@ -249,7 +249,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Counts of a range, today by default, beside those of the period before */
+        /** Statistics of a range, today by default, and of the previous period */
         get: operations["getStats"];
         put?: never;
         post?: never;
@@ -287,7 +287,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Server-sent frames of the open sessions that move most, one a second
+         * Server-sent frames of the open sessions with the most traffic, one per second
          * @description Each frame `window` is a whole LiveWindow and replaces the one before. When many watch, frames come every 2 or 5 s; `every_ms` says so.
          */
         get: operations["streamActive"];
@@ -306,7 +306,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Values of a field that begin like this, the most frequent first */
+        /** Values of a field with this prefix, most frequent first */
         get: operations["suggest"];
         put?: never;
         post?: never;
@@ -323,7 +323,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** ACL rules that decided most */
+        /** ACL rules, ranked by a figure */
         get: operations["listTopAclRules"];
         put?: never;
         post?: never;
@@ -357,7 +357,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Destination addresses with the most of something, over at most 7 days */
+        /** Destination addresses, ranked by a figure, over at most 7 days */
         get: operations["listTopDestinationAddresses"];
         put?: never;
         post?: never;
@@ -374,7 +374,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Destinations with the most of something, as clients asked for them */
+        /** Destinations as clients requested them, ranked by a figure */
         get: operations["listTopDestinations"];
         put?: never;
         post?: never;
@@ -391,7 +391,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Destination ports with the most of something */
+        /** Destination ports, ranked by a figure */
         get: operations["listTopPorts"];
         put?: never;
         post?: never;
@@ -408,7 +408,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Protocols with the most of something */
+        /** Protocols, ranked by a figure */
         get: operations["listTopProtocols"];
         put?: never;
         post?: never;
@@ -425,7 +425,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Proxies with the most of something */
+        /** Proxies, ranked by a figure */
         get: operations["listTopProxies"];
         put?: never;
         post?: never;
@@ -442,7 +442,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Source addresses with the most of something */
+        /** Source addresses, ranked by a figure */
         get: operations["listTopSources"];
         put?: never;
         post?: never;
@@ -476,7 +476,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Users with the most of something */
+        /** Users, ranked by a figure */
         get: operations["listTopUsers"];
         put?: never;
         post?: never;
@@ -527,7 +527,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What such dashboards take as a sign that they may connect */
+        /** Request by which such dashboards test the connection */
         get: operations["clashConfigs"];
         put?: never;
         post?: never;
@@ -544,7 +544,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Open sessions in the form of mihomo; also by WebSocket */
+        /** Open sessions in mihomo's format; also by WebSocket */
         get: operations["clashConnections"];
         put?: never;
         post?: never;
@@ -561,7 +561,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What such dashboards ask first */
+        /** First request of such dashboards */
         get: operations["clashVersion"];
         put?: never;
         post?: never;
@@ -611,7 +611,7 @@ export interface components {
          */
         ActiveSession: {
             /**
-             * @description what the access rules decided
+             * @description decision of the access rules
              * @enum {string}
              */
             acl_decision: "allow" | "block";
@@ -630,16 +630,16 @@ export interface components {
             bytes_sent: number;
             /** @description bytes per second, over `rate_window_ms` */
             bytes_sent_per_second: number;
-            /** @description who or what ended it, null while open */
+            /** @description what ended the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
              * @enum {string}
              */
             command: "connect" | "bind" | "udp_associate";
-            /** @description milliseconds until connected, or until connecting failed; null if it was not tried */
+            /** @description milliseconds until the connection was made or failed; null if it was not tried */
             connect_ms: number | null;
-            /** @description as asked: a name or an address */
+            /** @description name or address that the client requested */
             dest_host: string;
             /** @description the address connected to, null if none */
             dest_ip: string | null;
@@ -666,7 +666,7 @@ export interface components {
             protocol: "tcp" | "udp";
             /** @description the proxy that served the session */
             proxy_id: string;
-            /** @description the time that the rates are an average of, at most two minutes */
+            /** @description the time over which rates are averaged, at most two minutes */
             rate_window_ms: number;
             /**
              * Format: uuid
@@ -689,10 +689,10 @@ export interface components {
             status: "active" | "closed" | "failed" | "rejected_by_acl";
             /**
              * Format: date-time
-             * @description when it was last heard of
+             * @description time of the session's latest event
              */
             updated_at: string;
-            /** @description who asked; anonymous if the client did not authenticate */
+            /** @description name of the client; anonymous without authentication */
             user: string;
         };
         /**
@@ -750,11 +750,11 @@ export interface components {
             /** Format: date-time */
             as_of: string;
             items: components["schemas"]["ActiveSession"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description open sessions that pass the filters, on all pages */
+            /** @description open sessions that match the filters, on all pages */
             total: number;
-            /** @description the same sessions per user, the busiest first, at most 100 */
+            /** @description these sessions per user, busiest first, at most 100 */
             users: {
                 bytes_received: number;
                 /** @description bytes per second, over `rate_window_ms` */
@@ -1138,7 +1138,7 @@ export interface components {
         DestinationProfile: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
             /** @description by hour of the day */
@@ -1150,7 +1150,7 @@ export interface components {
                     hour: number;
                     sessions_started: number;
                 }[];
-                /** @description what is counted: at most the last 92 days of the range, and the last 7 in a zone whose hours are not those of UTC */
+                /** @description the range that is counted: at most the last 92 days, or 7 if the zone's offset is not in whole hours */
                 range: {
                     /** Format: date-time */
                     from: string;
@@ -1161,7 +1161,7 @@ export interface components {
                     to: string;
                 };
             };
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -1171,7 +1171,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
             dest_host: string;
             /**
@@ -1179,14 +1179,14 @@ export interface components {
              * @description start of the first session ever
              */
             first_seen: string;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /**
              * Format: date-time
-             * @description when any of its sessions was last heard of
+             * @description time of the latest event of its sessions
              */
             last_seen: string;
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -1203,7 +1203,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @description open at the end of the range */
             sessions_open: number;
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             /** @description of the range */
@@ -1329,7 +1329,7 @@ export interface components {
                 kind: "sockscope.evidence";
                 /** Format: date-time */
                 made_at: string;
-                /** @description who asked: key id or subject of the token */
+                /** @description the requester: key id or subject of the token */
                 made_by: string;
                 product_version: string;
                 /** @description the parameters as they were sent */
@@ -1341,7 +1341,7 @@ export interface components {
             jws: string | null;
             /** @description the key */
             kid: string | null;
-            /** @description signed by which key, or not signed */
+            /** @description the key that signed, or not signed */
             status: string;
         };
         /**
@@ -1371,7 +1371,7 @@ export interface components {
                 kid: string;
                 /** @constant */
                 kty: "OKP";
-                /** @description null: it signs today */
+                /** @description null: the present key */
                 retired_at: string | null;
                 /** @constant */
                 use: "sig";
@@ -1423,10 +1423,10 @@ export interface components {
         Explain: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -1439,28 +1439,28 @@ export interface components {
             /** @description current less previous */
             change: number;
             current: number;
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description each explains the whole change by itself: they overlap and are not added up */
+            /** @description each field explains the whole change; do not add them up */
             fields: {
-                /** @description true: all figures of a session count when it ends (rules); then they add up to another change */
+                /** @description true (rules): a session counts when it ends, so these changes have another total */
                 counts_at_end: boolean;
                 /** @enum {string} */
                 field: "user" | "dest_host" | "dest_port" | "source_ip" | "acl_rule_matched" | "proxy_id";
-                /** @description the largest changes first, up or down */
+                /** @description largest changes first, up or down */
                 items: {
                     /** @description current less previous */
                     change: number;
                     current: number;
                     previous: number;
-                    /** @description its signed part of the change of this field; null if not defined */
+                    /** @description signed share of the field's change; null if not defined */
                     share: number | null;
                     value: (string | number) | null;
                 }[];
             }[];
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
-            /** @description false: the change is less than 1 % of the former value, so it has no parts */
+            /** @description false: the change is less than 1 % of the previous value, so it is not explained */
             is_defined: boolean;
             /** @enum {string} */
             measure: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
@@ -1474,7 +1474,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -1489,7 +1489,7 @@ export interface components {
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
         };
@@ -1547,10 +1547,10 @@ export interface components {
         Flows: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -1560,9 +1560,9 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             items: {
                 /** @description both ways together */
@@ -1608,7 +1608,7 @@ export interface components {
                 /** @description started in the range */
                 sessions_started: number;
             } | null;
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -1625,7 +1625,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -1714,27 +1714,27 @@ export interface components {
             /** Format: date-time */
             as_of: string;
             completeness: {
-                /** @description least time from an event of these sessions to its storage; a negative one: the clock of the proxy was ahead of that of ClickHouse by at least so much */
+                /** @description shortest time from an event of these sessions to its storage; if negative, the proxy's clock was ahead of ClickHouse's by at least this much */
                 clocks: {
                     least_delay_ms: number;
                     proxy_id: string;
                 }[];
-                /** @description false: events of the end of the range may still come (lag) */
+                /** @description false: events at the end of the range may still arrive (lag) */
                 covers_range: boolean;
-                /** @description the newest event that had been stored */
+                /** @description time of the newest stored event */
                 data_until: string | null;
-                /** @description start of the first session with egress_ip and egress_port; null if none has */
+                /** @description start of the first session with egress_ip and egress_port; null if there is none */
                 egress_recorded_since: string | null;
-                /** @description sessions that fit otherwise, were connected, and have no egress recorded: they may be meant; null if no egress was asked for */
+                /** @description connected sessions that match except for a missing egress, so they may be the ones; null if no egress was requested */
                 egress_unrecorded: number | null;
-                /** @description sessions that began before are no longer kept; null if all are */
+                /** @description sessions that began earlier have expired; null if none have */
                 sessions_since: string | null;
-                /** @description proxies that served sessions in the day before and none in the hours of the range; null without a time, or for a key tied to a user */
+                /** @description proxies with sessions on the day before and none during the range; null without a time, or for a key of one user */
                 silent_proxies: string[] | null;
             };
-            /** @description those closest to the time first */
+            /** @description closest to the time first */
             items: components["schemas"]["LookupCandidate"][];
-            /** @description sessions that were open at any time in it were looked for */
+            /** @description the range that was searched: sessions open at any time in it */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -1744,12 +1744,12 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description more sessions fit than are shown */
+            /** @description more sessions match than are shown */
             truncated: boolean;
         };
         LookupCandidate: {
             /**
-             * @description what the access rules decided
+             * @description decision of the access rules
              * @enum {string}
              */
             acl_decision: "allow" | "block";
@@ -1764,22 +1764,22 @@ export interface components {
             bytes_received: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent: number;
-            /** @description who or what ended it, null while open */
+            /** @description what ended the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
              * @enum {string}
              */
             command: "connect" | "bind" | "udp_associate";
-            /** @description milliseconds until connected, or until connecting failed; null if it was not tried */
+            /** @description milliseconds until the connection was made or failed; null if it was not tried */
             connect_ms: number | null;
-            /** @description as asked: a name or an address */
+            /** @description name or address that the client requested */
             dest_host: string;
             /** @description the address connected to, null if none */
             dest_ip: string | null;
             /** @description port of the destination */
             dest_port: number;
-            /** @description from the time to when it was open; 0: open then; null without a time */
+            /** @description distance between the time and the session; 0: it was open then; null without a time */
             distance_ms: number | null;
             /** @description from start to end, in milliseconds, null while open */
             duration_ms: number | null;
@@ -1791,7 +1791,7 @@ export interface components {
             ended_at: string | null;
             /** @description errno or SOCKS reply, null if there is none */
             error_code: string | null;
-            /** @description what of the question fits; time: it was open at that very time */
+            /** @description which parts of the question match; time: the session was open at exactly that time */
             matched: ("dest_ip" | "dest_host" | "dest_port" | "egress_ip" | "egress_port" | "time")[];
             /** @description destination to client: datagrams for UDP, reads from the socket for TCP */
             packets_received: number;
@@ -1825,10 +1825,10 @@ export interface components {
             status: "active" | "closed" | "failed" | "rejected_by_acl";
             /**
              * Format: date-time
-             * @description when it was last heard of
+             * @description time of the session's latest event
              */
             updated_at: string;
-            /** @description who asked; anonymous if the client did not authenticate */
+            /** @description name of the client; anonymous without authentication */
             user: string;
         };
         /**
@@ -1847,20 +1847,20 @@ export interface components {
          *     }
          */
         Me: {
-            /** @description key id or subject of the token; local where nobody must sign in */
+            /** @description key id or subject of the token; local without authentication */
             id: string;
             /** @enum {string} */
             kind: "local" | "key" | "token";
             masked: {
-                /** @description source addresses are cut or shown as tokens */
+                /** @description source addresses are shortened or shown as tokens */
                 addresses: boolean;
                 /** @description users are shown as tokens */
                 users: boolean;
             };
             scopes: string[];
-            /** @description by a cookie: POST /api/v1/logout ends it */
+            /** @description signed in with a cookie; POST /api/v1/logout ends it */
             signed_in: boolean;
-            /** @description the only user whose sessions it may see; null for all */
+            /** @description the only user whose sessions this key may see; null: all users */
             user: string | null;
         };
         PeriodStats: {
@@ -1870,7 +1870,7 @@ export interface components {
             bytes_sent: number;
             /** @description sum over the sessions that ended in the range */
             duration_ms: number;
-            /** @description of sessions ended in the range, within 1%; null where none ended */
+            /** @description of sessions ended in the range, within 1%; null if none ended */
             duration_quantiles_ms: {
                 p50: number | null;
                 p90: number | null;
@@ -1962,20 +1962,20 @@ export interface components {
                 };
             };
             partitions: {
-                /** @description nothing was left to read */
+                /** @description ingest had read everything */
                 caught_up: boolean;
-                /** @description since the watermark; 0 where it has caught up */
+                /** @description time since the watermark; 0 if ingest has caught up */
                 lag_ms: number;
-                /** @description the record that ingest reads next */
+                /** @description offset of the next record that ingest reads */
                 next_offset: number;
                 /**
                  * Format: date-time
-                 * @description when ingest last said so
+                 * @description when ingest last reported this
                  */
                 observed_at: string;
                 partition: number;
                 topic: string;
-                /** @description why the partition stands still; null: it does not */
+                /** @description why the partition waits; null: it does not wait */
                 waits: {
                     kind: string;
                     offset: number;
@@ -1985,11 +1985,11 @@ export interface components {
                 } | null;
                 /**
                  * Format: date-time
-                 * @description the latest event that was stored
+                 * @description time of the latest stored event
                  */
                 watermark: string;
             }[];
-            /** @description heard of within 60 minutes */
+            /** @description sent events within 60 minutes */
             proxies: {
                 /** @description a second */
                 events_per_second: number;
@@ -2003,12 +2003,12 @@ export interface components {
                 proxy_id: string;
             }[];
             sums: {
-                /** @description hours, days and weeks that changed since their sums were made */
+                /** @description hours, days and weeks that changed after their sums were made */
                 changed: number;
-                /** @description start of the earliest of them */
+                /** @description start of the earliest one */
                 oldest_changed: string | null;
             };
-            /** @description rates and delays are over this time */
+            /** @description the time over which rates and delays are averaged */
             window_seconds: number;
         };
         /**
@@ -2066,23 +2066,23 @@ export interface components {
             frames: {
                 /** Format: date-time */
                 at: string;
-                /** @description bytes per second, over the UTC minute that the time lies in */
+                /** @description bytes per second, averaged over the UTC minute of the time */
                 bytes_received_per_second: number;
-                /** @description bytes per second, over the UTC minute that the time lies in */
+                /** @description bytes per second, averaged over the UTC minute of the time */
                 bytes_sent_per_second: number;
-                /** @description the sessions that moved most in that minute */
+                /** @description the sessions with the most bytes in that minute */
                 items: {
-                    /** @description bytes per second, over the UTC minute that the time lies in */
+                    /** @description bytes per second, averaged over the UTC minute of the time */
                     bytes_received_per_second: number;
-                    /** @description bytes per second, over the UTC minute that the time lies in */
+                    /** @description bytes per second, averaged over the UTC minute of the time */
                     bytes_sent_per_second: number;
                     /** Format: uuid */
                     session_id: string;
                 }[];
-                /** @description sessions that were open then and pass */
+                /** @description matching sessions that were open then */
                 open: number;
             }[];
-            /** @description each session that a frame names, as of today */
+            /** @description every session in the frames, with today's values */
             sessions: components["schemas"]["Session"][];
             step_ms: number;
         };
@@ -2111,7 +2111,7 @@ export interface components {
                 message: string;
                 parameter: string;
             }[];
-            /** @description names the request in the log of the service */
+            /** @description identifies the request in the service's log */
             request_id: string;
             status: number;
             title: string;
@@ -2151,7 +2151,7 @@ export interface components {
          */
         Session: {
             /**
-             * @description what the access rules decided
+             * @description decision of the access rules
              * @enum {string}
              */
             acl_decision: "allow" | "block";
@@ -2166,16 +2166,16 @@ export interface components {
             bytes_received: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent: number;
-            /** @description who or what ended it, null while open */
+            /** @description what ended the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
              * @enum {string}
              */
             command: "connect" | "bind" | "udp_associate";
-            /** @description milliseconds until connected, or until connecting failed; null if it was not tried */
+            /** @description milliseconds until the connection was made or failed; null if it was not tried */
             connect_ms: number | null;
-            /** @description as asked: a name or an address */
+            /** @description name or address that the client requested */
             dest_host: string;
             /** @description the address connected to, null if none */
             dest_ip: string | null;
@@ -2223,15 +2223,15 @@ export interface components {
             status: "active" | "closed" | "failed" | "rejected_by_acl";
             /**
              * Format: date-time
-             * @description when it was last heard of
+             * @description time of the session's latest event
              */
             updated_at: string;
-            /** @description who asked; anonymous if the client did not authenticate */
+            /** @description name of the client; anonymous without authentication */
             user: string;
         };
         SessionAt: {
             /**
-             * @description what the access rules decided
+             * @description decision of the access rules
              * @enum {string}
              */
             acl_decision?: "allow" | "block";
@@ -2242,29 +2242,29 @@ export interface components {
              * @enum {string}
              */
             auth_method?: "none" | "password";
-            /** @description as of that time; null where `counters` is none */
+            /** @description at that time; null if `counters` is none */
             bytes_received?: number | null;
-            /** @description bytes per second, over the UTC minute that the time lies in */
+            /** @description bytes per second, averaged over the UTC minute of the time */
             bytes_received_per_second: number;
-            /** @description as of that time; null where `counters` is none */
+            /** @description at that time; null if `counters` is none */
             bytes_sent?: number | null;
-            /** @description bytes per second, over the UTC minute that the time lies in */
+            /** @description bytes per second, averaged over the UTC minute of the time */
             bytes_sent_per_second: number;
-            /** @description who or what ended it, null while open */
+            /** @description what ended the session, null while open */
             close_reason?: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
              * @enum {string}
              */
             command?: "connect" | "bind" | "udp_associate";
-            /** @description milliseconds until connected, or until connecting failed; null if it was not tried */
+            /** @description milliseconds until the connection was made or failed; null if it was not tried */
             connect_ms?: number | null;
             /**
-             * @description event: of the last event at or before the time; minute: of the whole minutes before it; none: no longer kept
+             * @description event: from the last event at or before the time; minute: from the whole minutes before it; none: expired
              * @enum {string}
              */
             counters: "event" | "minute" | "none";
-            /** @description as asked: a name or an address */
+            /** @description name or address that the client requested */
             dest_host?: string;
             /** @description the address connected to, null if none */
             dest_ip?: string | null;
@@ -2280,9 +2280,9 @@ export interface components {
             ended_at?: string | null;
             /** @description errno or SOCKS reply, null if there is none */
             error_code?: string | null;
-            /** @description as of that time; null where `counters` is none */
+            /** @description at that time; null if `counters` is none */
             packets_received?: number | null;
-            /** @description as of that time; null where `counters` is none */
+            /** @description at that time; null if `counters` is none */
             packets_sent?: number | null;
             /**
              * @description tcp or udp
@@ -2312,15 +2312,15 @@ export interface components {
             status?: "active" | "closed" | "failed" | "rejected_by_acl";
             /**
              * Format: date-time
-             * @description when it was last heard of
+             * @description time of the session's latest event
              */
             updated_at?: string;
-            /** @description who asked; anonymous if the client did not authenticate */
+            /** @description name of the client; anonymous without authentication */
             user?: string;
         };
         SessionFields: {
             /**
-             * @description what the access rules decided
+             * @description decision of the access rules
              * @enum {string}
              */
             acl_decision?: "allow" | "block";
@@ -2335,16 +2335,16 @@ export interface components {
             bytes_received?: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent?: number;
-            /** @description who or what ended it, null while open */
+            /** @description what ended the session, null while open */
             close_reason?: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
              * @enum {string}
              */
             command?: "connect" | "bind" | "udp_associate";
-            /** @description milliseconds until connected, or until connecting failed; null if it was not tried */
+            /** @description milliseconds until the connection was made or failed; null if it was not tried */
             connect_ms?: number | null;
-            /** @description as asked: a name or an address */
+            /** @description name or address that the client requested */
             dest_host?: string;
             /** @description the address connected to, null if none */
             dest_ip?: string | null;
@@ -2392,10 +2392,10 @@ export interface components {
             status?: "active" | "closed" | "failed" | "rejected_by_acl";
             /**
              * Format: date-time
-             * @description when it was last heard of
+             * @description time of the session's latest event
              */
             updated_at?: string;
-            /** @description who asked; anonymous if the client did not authenticate */
+            /** @description name of the client; anonymous without authentication */
             user?: string;
         };
         /**
@@ -2448,20 +2448,20 @@ export interface components {
              * @description the time
              */
             at: string;
-            /** @description of all of them, over that minute */
+            /** @description total of these sessions, over that minute */
             bytes_received_per_second: number;
-            /** @description of all of them, over that minute */
+            /** @description total of these sessions, over that minute */
             bytes_sent_per_second: number;
-            /** @description what was open then. All fields but counters and rates are as of today */
+            /** @description sessions that were open then. All fields except counters and rates have today's values */
             items: components["schemas"]["SessionAt"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
             /**
-             * @description bounded: by bytes only the sessions with the most bytes today were ranked
+             * @description bounded: only the sessions with the most bytes today were ranked
              * @enum {string}
              */
             ranking: "exact" | "bounded";
-            /** @description sessions that were open then and pass */
+            /** @description matching sessions that were open then */
             total: number;
         };
         /**
@@ -2501,9 +2501,9 @@ export interface components {
          *     }
          */
         SessionsPage: {
-            /** @description whole sessions, unless `fields` says which of theirs */
+            /** @description sessions with all fields, or those in `fields` */
             items: components["schemas"]["SessionFields"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
             /** @description with totals=true */
             totals?: components["schemas"]["SessionTotals"];
@@ -2513,7 +2513,7 @@ export interface components {
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
-            /** @description an open session lasts until it was last heard of */
+            /** @description for an open session, until its latest event */
             duration_ms: number;
             packets_received: number;
             packets_sent: number;
@@ -2562,9 +2562,9 @@ export interface components {
                 };
                 /** Format: date-time */
                 from: string;
-                /** @description the sessions that it was found in */
+                /** @description the sessions with this finding */
                 sessions_url: string;
-                /** @description of those who did not authenticate */
+                /** @description sessions without authentication */
                 source_ip: string | null;
                 /**
                  * Format: date-time
@@ -2575,7 +2575,7 @@ export interface components {
             }[];
             /** @enum {string} */
             kind: "shared_account" | "scan" | "mail" | "beacon" | "first_seen";
-            /** @description start of the earliest session that is kept; first_seen knows nothing before */
+            /** @description start of the earliest stored session; first_seen cannot look further back */
             known_since: string | null;
             range: {
                 /** Format: date-time */
@@ -2590,7 +2590,7 @@ export interface components {
             thresholds: {
                 [key: string]: number;
             };
-            /** @description there are more than are shown */
+            /** @description there are more findings than shown */
             truncated: boolean;
         };
         /**
@@ -2697,10 +2697,10 @@ export interface components {
         Stats: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -2711,12 +2711,12 @@ export interface components {
                 to: string;
             };
             current: components["schemas"]["PeriodStats"];
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             previous: components["schemas"]["PeriodStats"];
-            /** @description as long as the range and just before it; of whole months, or of a month up to a time, the month before; of days the same number of days; of a day up to a time, the day before up to the same time */
+            /** @description the previous period: for months the month before, for days as many days before, else the same length just before; up to the same time if the range is not complete */
             previous_range: {
                 /** Format: date-time */
                 from: string;
@@ -2726,7 +2726,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -2743,7 +2743,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @description open at the end of the range */
             sessions_open: number;
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             /** @description by bytes, at most 10 */
@@ -2878,7 +2878,7 @@ export interface components {
          */
         StreamSession: {
             /**
-             * @description what the access rules decided
+             * @description decision of the access rules
              * @enum {string}
              */
             acl_decision: "allow" | "block";
@@ -2893,16 +2893,16 @@ export interface components {
             bytes_received: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent: number;
-            /** @description who or what ended it, null while open */
+            /** @description what ended the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
              * @enum {string}
              */
             command: "connect" | "bind" | "udp_associate";
-            /** @description milliseconds until connected, or until connecting failed; null if it was not tried */
+            /** @description milliseconds until the connection was made or failed; null if it was not tried */
             connect_ms: number | null;
-            /** @description as asked: a name or an address */
+            /** @description name or address that the client requested */
             dest_host: string;
             /** @description the address connected to, null if none */
             dest_ip: string | null;
@@ -2952,10 +2952,10 @@ export interface components {
             status: "active" | "closed" | "failed" | "rejected_by_acl";
             /**
              * Format: date-time
-             * @description when it was last heard of
+             * @description time of the session's latest event
              */
             updated_at: string;
-            /** @description who asked; anonymous if the client did not authenticate */
+            /** @description name of the client; anonymous without authentication */
             user: string;
         };
         /**
@@ -2970,9 +2970,9 @@ export interface components {
          *     }
          */
         Suggestions: {
-            /** @description values of so many last days are known */
+            /** @description number of days from which values are known */
             days: number;
-            /** @description the most frequent first; empty for a field that is masked */
+            /** @description most frequent first; empty if the field is masked */
             items: {
                 /** @description within those days */
                 sessions: number;
@@ -2982,9 +2982,9 @@ export interface components {
         TimelineEvent: {
             bytes_received: number;
             bytes_sent: number;
-            /** @description who or what ended it */
+            /** @description what ended the session */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
-            /** @description what moved in the interval; null in SessionStarted */
+            /** @description traffic in the interval; null in SessionStarted */
             delta: {
                 bytes_received: number;
                 bytes_sent: number;
@@ -3001,7 +3001,7 @@ export interface components {
             interval_start: string | null;
             /** @description stored after an event with a higher seq */
             late: boolean;
-            /** @description events with a lower seq that are missing just before this one */
+            /** @description missing events just before this one, by seq */
             missing_before: number;
             /** Format: date-time */
             occurred_at: string;
@@ -3068,7 +3068,7 @@ export interface components {
             /** @description true: the events of this session are no longer kept (RETENTION_EVENTS) */
             expired: boolean;
             items: components["schemas"]["TimelineEvent"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
         };
         TopAclRule: {
@@ -3099,7 +3099,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -3110,9 +3110,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
         };
         /**
@@ -3169,10 +3169,10 @@ export interface components {
         TopAclRules: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -3182,15 +3182,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopAclRule"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -3208,7 +3208,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -3221,7 +3221,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -3238,7 +3238,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -3258,7 +3258,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -3291,7 +3291,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -3302,9 +3302,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
         };
         /**
@@ -3361,10 +3361,10 @@ export interface components {
         TopCloseReasons: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -3374,15 +3374,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopCloseReason"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -3400,7 +3400,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -3413,7 +3413,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -3430,7 +3430,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -3450,7 +3450,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -3482,7 +3482,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -3493,9 +3493,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
         };
         TopDestinationAddress: {
@@ -3526,7 +3526,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -3537,9 +3537,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
         };
         /**
@@ -3596,10 +3596,10 @@ export interface components {
         TopDestinationAddresses: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -3609,15 +3609,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopDestinationAddress"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -3635,7 +3635,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -3648,7 +3648,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -3665,7 +3665,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -3685,7 +3685,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -3743,10 +3743,10 @@ export interface components {
         TopDestinations: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -3756,15 +3756,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopDestination"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -3782,7 +3782,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -3795,7 +3795,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -3812,7 +3812,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -3832,7 +3832,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -3864,7 +3864,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -3875,9 +3875,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
         };
         /**
@@ -3934,10 +3934,10 @@ export interface components {
         TopPorts: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -3947,15 +3947,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopPort"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -3973,7 +3973,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -3986,7 +3986,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -4003,7 +4003,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -4023,7 +4023,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -4054,7 +4054,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @enum {string} */
@@ -4067,9 +4067,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
         };
         /**
@@ -4126,10 +4126,10 @@ export interface components {
         TopProtocols: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -4139,15 +4139,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopProtocol"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -4165,7 +4165,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -4178,7 +4178,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -4195,7 +4195,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -4215,7 +4215,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -4273,10 +4273,10 @@ export interface components {
         TopProxies: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -4286,15 +4286,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopProxy"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -4312,7 +4312,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -4325,7 +4325,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -4342,7 +4342,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -4362,7 +4362,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -4393,7 +4393,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             proxy_id: string;
@@ -4405,9 +4405,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
         };
         TopSource: {
@@ -4437,7 +4437,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -4448,9 +4448,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
             source_ip: string;
         };
@@ -4508,10 +4508,10 @@ export interface components {
         TopSources: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -4521,15 +4521,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopSource"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -4547,7 +4547,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -4560,7 +4560,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -4577,7 +4577,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -4597,7 +4597,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -4628,7 +4628,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -4639,9 +4639,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
             /** @enum {string} */
             status: "closed" | "failed" | "rejected_by_acl";
@@ -4700,10 +4700,10 @@ export interface components {
         TopStatuses: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -4713,15 +4713,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopStatus"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -4739,7 +4739,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -4752,7 +4752,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -4769,7 +4769,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -4789,7 +4789,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -4820,7 +4820,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
             /** @description ended in the range with status closed */
@@ -4831,9 +4831,9 @@ export interface components {
             sessions_failed: number;
             /** @description ended in the range with status rejected_by_acl */
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
-            /** @description of the total, by `sort` */
+            /** @description share of the total, by the figure of `sort` */
             share: number;
             user: string;
         };
@@ -4891,10 +4891,10 @@ export interface components {
         TopUsers: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -4904,15 +4904,15 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @description every key with any activity, page by page */
             items: components["schemas"]["TopUser"][];
-            /** @description the next page, null after the last one */
+            /** @description cursor of the next page; null on the last one */
             next_cursor: string | null;
-            /** @description everything that is not in items; null if that is nothing, and on later pages */
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
                 /** @description both ways together */
                 bytes: number;
@@ -4930,7 +4930,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             } | null;
             /** @description with previous=true */
@@ -4943,7 +4943,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -4960,7 +4960,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @enum {string} */
             sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             total: {
@@ -4980,7 +4980,7 @@ export interface components {
                 sessions_failed: number;
                 /** @description ended in the range with status rejected_by_acl */
                 sessions_rejected: number;
-                /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
         };
@@ -5063,12 +5063,12 @@ export interface components {
         Traffic: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
             /** @description start of each bucket; the first and the last may be shorter than the interval */
             buckets: string[];
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -5078,13 +5078,13 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /** @enum {string} */
             interval: "1m" | "5m" | "15m" | "30m" | "1h" | "3h" | "6h" | "12h" | "1d" | "1w" | "1mo";
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -5101,7 +5101,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             series: components["schemas"]["TrafficSeries"][];
             split: ("user" | "dest_host" | "dest_ip" | "dest_port" | "source_ip" | "protocol" | "proxy_id" | "acl_rule_matched" | "close_reason" | "status") | null;
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
         };
@@ -5135,7 +5135,7 @@ export interface components {
             sessions_failed: number;
             sessions_open: number | null;
             sessions_rejected: number;
-            /** @description started in the range; null by rule, close reason and status: there sessions count at their end */
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number | null;
             /** @description with split=source_ip */
             source_ip?: (string | number) | null;
@@ -5147,9 +5147,9 @@ export interface components {
         TrafficSeries: {
             bytes_received: number[];
             bytes_sent: number[];
-            /** @description value of the split; null without split, for others, and for no value */
+            /** @description value of the split; null without split, for the others, and for sessions without a value */
             key: (string | number) | null;
-            /** @description the sum of all that have no series of their own */
+            /** @description the sum of all other values */
             other: boolean;
             packets_received: number[];
             packets_sent: number[];
@@ -5158,7 +5158,7 @@ export interface components {
             /** @description open at the end of the bucket; null by rule, close reason and status */
             sessions_open: number[] | null;
             sessions_rejected: number[];
-            /** @description null where sessions count at their end: by rule, close reason and status */
+            /** @description null by rule, close reason and status, because these count sessions at their end */
             sessions_started: number[] | null;
         };
         /**
@@ -5403,7 +5403,7 @@ export interface components {
         UserProfile: {
             /**
              * Format: date-time
-             * @description when the question was put to the tables
+             * @description when the tables were read
              */
             as_of: string;
             /** @description by hour of the day */
@@ -5415,7 +5415,7 @@ export interface components {
                     hour: number;
                     sessions_started: number;
                 }[];
-                /** @description what is counted: at most the last 92 days of the range, and the last 7 in a zone whose hours are not those of UTC */
+                /** @description the range that is counted: at most the last 92 days, or 7 if the zone's offset is not in whole hours */
                 range: {
                     /** Format: date-time */
                     from: string;
@@ -5426,7 +5426,7 @@ export interface components {
                     to: string;
                 };
             };
-            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours where the minutes are no longer kept (RETENTION_TRAFFIC) */
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
             bytes_range: {
                 /** Format: date-time */
                 from: string;
@@ -5436,7 +5436,7 @@ export interface components {
                  */
                 to: string;
             };
-            /** @description the newest event that had been stored then; null if there is none */
+            /** @description time of the newest stored event then; null if there is none */
             data_until: string | null;
             destinations: components["schemas"]["TopDestination"][];
             /**
@@ -5444,14 +5444,14 @@ export interface components {
              * @description start of the first session ever
              */
             first_seen: string;
-            /** @description minutes of the range that are no longer kept in the detail that the question needs (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); 0 as a rule */
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             /**
              * Format: date-time
-             * @description when any of its sessions was last heard of
+             * @description time of the latest event of its sessions
              */
             last_seen: string;
-            /** @description the range that was asked for; sessions are counted in exactly this */
+            /** @description the requested range; sessions are counted in exactly this range */
             range: {
                 /** Format: date-time */
                 from: string;
@@ -5468,7 +5468,7 @@ export interface components {
             resolution: "minute" | "hour" | "day";
             /** @description open at the end of the range */
             sessions_open: number;
-            /** @description hours of the range that changed and are answered by sums from before the change; 0 as a rule */
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
             /** @description of the range */
@@ -5503,16 +5503,16 @@ export interface components {
         };
     };
     responses: {
-        /** @description what the client has is still right */
+        /** @description the client's cached answer is current */
         Status304: {
             headers: {
-                /** @description no-store, or how long a closed range may be kept */
+                /** @description no-store, or how long an answer over a past range may be cached */
                 "Cache-Control"?: string;
-                /** @description of an answer that may be kept */
+                /** @description of an answer that may be cached */
                 ETag?: string;
-                /** @description what else the answer depends on */
+                /** @description request headers that change the answer */
                 Vary?: string;
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5521,7 +5521,7 @@ export interface components {
         /** @description unknown or wrong parameters */
         Status400: {
             headers: {
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5534,7 +5534,7 @@ export interface components {
             headers: {
                 /** @description how to authenticate */
                 "WWW-Authenticate"?: string;
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5545,7 +5545,7 @@ export interface components {
         /** @description the key or token does not allow this */
         Status403: {
             headers: {
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5553,10 +5553,10 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description there is no such thing */
+        /** @description not found */
         Status404: {
             headers: {
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5564,10 +5564,10 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description not in that format */
+        /** @description that format is not available */
         Status406: {
             headers: {
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5578,7 +5578,7 @@ export interface components {
         /** @description the question would read too much */
         Status422: {
             headers: {
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5591,7 +5591,7 @@ export interface components {
             headers: {
                 /** @description seconds after which to try again */
                 "Retry-After"?: number;
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5602,7 +5602,7 @@ export interface components {
         /** @description the address and the headers are too long */
         Status431: {
             headers: {
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5610,10 +5610,10 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description the service made a mistake */
+        /** @description internal error of the service */
         Status500: {
             headers: {
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5621,12 +5621,12 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description not now; see Retry-After */
+        /** @description overloaded or stopping; see Retry-After */
         Status503: {
             headers: {
                 /** @description seconds after which to try again */
                 "Retry-After"?: number;
-                /** @description names the request; the log of the service has it, too */
+                /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
                 [name: string]: unknown;
             };
@@ -5636,22 +5636,22 @@ export interface components {
         };
     };
     parameters: {
-        /** @description what the access rules decided */
+        /** @description decision of the access rules */
         acl_decision: "allow" | "block";
         /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
         acl_rule_matched: ("" | string)[];
-        /** @description what was open at this time, in place of a range; with counters as of then */
+        /** @description sessions that were open at this time, with their counters at that time; replaces the range */
         at: string;
-        /** @description who or what ended it; exact; may be repeated */
+        /** @description what ended the session; exact; may be repeated */
         close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected")[];
         /** @description the command of the SOCKS request */
         command: "connect" | "bind" | "udp_associate";
         cursor: string;
-        /** @description next_cursor of the page before: the range stays that of the first page */
+        /** @description next_cursor of the previous page; the range of the first page stays */
         cursor_2: string;
-        /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+        /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
         dest_host: string[];
-        /** @description name or address that was asked for */
+        /** @description name or address that the client requested */
         dest_host_2: string;
         dest_host_3: string;
         /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
@@ -5664,19 +5664,19 @@ export interface components {
         dest_port_2: number;
         /** @description local address from which the proxy reached the destination, null until connected; address or CIDR block; may be repeated; empty for none */
         egress_ip: ("" | (string))[];
-        /** @description address that the destination saw: of the proxy, or the public one that QUERY_EGRESS_NAT maps to it */
+        /** @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it */
         egress_ip_2: string;
         /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
         egress_port: ""[];
         /** @description port that the destination saw */
         egress_port_2: number;
         field: "user" | "dest_host" | "dest_port" | "source_ip" | "proxy_id" | "acl_rule_matched";
-        /** @description only these fields of each session, with commas between; default: all */
+        /** @description only these fields of each session, separated by commas; default: all */
         fields: string;
-        /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+        /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
         format: "json" | "csv" | "ndjson" | "parquet";
         format_2: "json" | "html";
-        /** @description start of the range, included; default: all that is kept */
+        /** @description start of the range, included; default: the earliest stored session */
         from: string;
         from_2: string;
         /** @description start of the range, included; default: the start of the day that `to` lies in */
@@ -5685,7 +5685,7 @@ export interface components {
         from_4: string;
         /** @description sessions that started in the range, ended in it, or were open at any time in it */
         in: "started" | "ended" | "open";
-        /** @description the wall clock of time_zone decides where one begins */
+        /** @description intervals begin by the wall clock of time_zone */
         interval: "auto" | "1m" | "5m" | "15m" | "30m" | "1h" | "3h" | "6h" | "12h" | "1d" | "1w" | "1mo";
         /** @description WebSocket only: milliseconds between two messages; default 1000 */
         interval_2: number;
@@ -5693,38 +5693,38 @@ export interface components {
         /** @description default: 100, and all in an export */
         limit: number;
         limit_2: number;
-        /** @description sessions of a frame, those that moved most */
+        /** @description sessions per frame; those with the most bytes are shown */
         limit_3: number;
         limit_4: number;
         /** @description values of each field */
         limit_5: number;
         limit_6: number;
-        /** @description keys of one page; default: 10, and all in an export */
+        /** @description keys per page; default: 10, and all in an export */
         limit_7: number;
-        /** @description counterparts that are shown */
+        /** @description number of counterparts to show */
         limit_8: number;
         /** @description sessions in the window */
         limit_9: number;
-        /** @description at most so many bytes, both ways together */
+        /** @description at most so many bytes, both directions together */
         max_bytes: number;
-        /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+        /** @description at most so many milliseconds; for an open session, until its latest event */
         max_duration_ms: number;
         /** @description the figure whose change is explained */
         measure: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-        /** @description at least so many bytes, both ways together */
+        /** @description at least so many bytes, both directions together */
         min_bytes: number;
-        /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+        /** @description at least so many milliseconds; for an open session, until its latest event */
         min_duration_ms: number;
         order: "desc" | "asc";
-        /** @description a whole calendar month or day, in place of from and to */
+        /** @description a whole calendar month or day; replaces from and to */
         period: string;
         /** @description with interval=auto: the finest interval with at most this many points */
         points: number;
-        /** @description how the value begins; case does not matter */
+        /** @description beginning of the value, in any case */
         prefix: string;
-        /** @description true: adds the same figures of the period before to each item */
+        /** @description true: adds the figures of the previous period to each item */
         previous: "true" | "false";
-        /** @description start of the period to compare with; default: the period before */
+        /** @description start of the period to compare with; default: the previous period */
         previous_from: string;
         /** @description its end, excluded */
         previous_to: string;
@@ -5732,17 +5732,17 @@ export interface components {
         protocol: "tcp" | "udp";
         /** @description the proxy that served the session; exact; may be repeated */
         proxy_id: string[];
-        /** @description with split: the number of values that get a series of their own */
+        /** @description with split: number of values with their own series */
         series: number;
         /** @example 019c0f6e-7a00-7c3e-9d51-0a4b6c8d0e1f */
         session_id: string;
         /** @description rows: a plain array of one object per point and series */
         shape: "series" | "rows";
-        /** @description seconds by which the clocks may differ, either way */
+        /** @description seconds by which the clocks may differ, in both directions */
         skew: number;
         /** @description rate only with `at`; ended_at and duration_ms only without */
         sort: "started_at" | "ended_at" | "duration_ms" | "bytes" | "rate";
-        /** @description the most of this first; equals by sessions_started, then by name */
+        /** @description largest first; equal values by sessions_started, then by name */
         sort_2: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
         /** @description with split: the figure that ranks them */
         sort_3: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
@@ -5753,19 +5753,19 @@ export interface components {
         split: "user" | "dest_host" | "dest_ip" | "dest_port" | "source_ip" | "protocol" | "proxy_id" | "acl_rule_matched" | "close_reason" | "status";
         /** @description how it ended; follows from close_reason; exact; may be repeated */
         status: ("active" | "closed" | "failed" | "rejected_by_acl")[];
-        /** @description from one frame to the next; at most 120 frames a request */
+        /** @description time between two frames; at most 120 frames per request */
         step: string;
-        /** @description when it was seen; without it the last 30 days are looked through */
+        /** @description when the traffic was seen; default: search the last 30 days */
         time: string;
         /**
-         * @description what days, weeks, months and dates without a time mean
+         * @description time zone of days, weeks, months and dates without a time
          * @example Europe/Berlin
          */
         time_zone: string;
         /** @example Europe/Berlin */
         time_zone_2: string;
         /**
-         * @description what a date without a time means
+         * @description time zone of a date without a time
          * @example Europe/Berlin
          */
         time_zone_3: string;
@@ -5777,11 +5777,11 @@ export interface components {
         to_3: string;
         /** @description WebSocket only: key or token, because a browser cannot set headers there */
         token: string;
-        /** @description true: adds the totals of all sessions that pass, on all pages */
+        /** @description true: adds the totals of all matching sessions, on all pages */
         totals: "true" | "false";
         /** @description only these events; may be repeated; default: all */
         type: ("started" | "changed" | "closed" | "counters")[];
-        /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+        /** @description name of the client; anonymous without authentication; exact; may be repeated */
         user: string[];
         user_2: string;
     };
@@ -5794,15 +5794,15 @@ export interface operations {
     getDestination: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -5814,17 +5814,17 @@ export interface operations {
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: 30 days before its end */
                 from?: components["parameters"]["from_4"];
-                /** @description counterparts that are shown */
+                /** @description number of counterparts to show */
                 limit?: components["parameters"]["limit_8"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -5835,13 +5835,13 @@ export interface operations {
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -5855,13 +5855,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5884,15 +5884,15 @@ export interface operations {
     explain: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -5906,19 +5906,19 @@ export interface operations {
                 from?: components["parameters"]["from_3"];
                 /** @description values of each field */
                 limit?: components["parameters"]["limit_5"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
                 /** @description the figure whose change is explained */
                 measure?: components["parameters"]["measure"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description start of the period to compare with; default: the period before */
+                /** @description start of the period to compare with; default: the previous period */
                 previous_from?: components["parameters"]["previous_from"];
                 /** @description its end, excluded */
                 previous_to?: components["parameters"]["previous_to"];
@@ -5931,13 +5931,13 @@ export interface operations {
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -5949,13 +5949,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5977,15 +5977,15 @@ export interface operations {
     listFlows: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -5998,34 +5998,34 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 limit?: components["parameters"]["limit_6"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -6037,13 +6037,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6065,23 +6065,23 @@ export interface operations {
     lookUp: {
         parameters: {
             query?: {
-                /** @description name or address that was asked for */
+                /** @description name or address that the client requested */
                 dest_host?: components["parameters"]["dest_host_2"];
                 /** @description address that was reached */
                 dest_ip?: components["parameters"]["dest_ip_2"];
                 /** @description port that was reached */
                 dest_port?: components["parameters"]["dest_port_2"];
-                /** @description address that the destination saw: of the proxy, or the public one that QUERY_EGRESS_NAT maps to it */
+                /** @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it */
                 egress_ip?: components["parameters"]["egress_ip_2"];
                 /** @description port that the destination saw */
                 egress_port?: components["parameters"]["egress_port_2"];
                 limit?: components["parameters"]["limit_2"];
-                /** @description seconds by which the clocks may differ, either way */
+                /** @description seconds by which the clocks may differ, in both directions */
                 skew?: components["parameters"]["skew"];
-                /** @description when it was seen; without it the last 30 days are looked through */
+                /** @description when the traffic was seen; default: search the last 30 days */
                 time?: components["parameters"]["time"];
                 /**
-                 * @description what a date without a time means
+                 * @description time zone of a date without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone_3"];
@@ -6095,13 +6095,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6123,24 +6123,24 @@ export interface operations {
     getEvidence: {
         parameters: {
             query?: {
-                /** @description name or address that was asked for */
+                /** @description name or address that the client requested */
                 dest_host?: components["parameters"]["dest_host_2"];
                 /** @description address that was reached */
                 dest_ip?: components["parameters"]["dest_ip_2"];
                 /** @description port that was reached */
                 dest_port?: components["parameters"]["dest_port_2"];
-                /** @description address that the destination saw: of the proxy, or the public one that QUERY_EGRESS_NAT maps to it */
+                /** @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it */
                 egress_ip?: components["parameters"]["egress_ip_2"];
                 /** @description port that the destination saw */
                 egress_port?: components["parameters"]["egress_port_2"];
                 format?: components["parameters"]["format_2"];
                 limit?: components["parameters"]["limit_2"];
-                /** @description seconds by which the clocks may differ, either way */
+                /** @description seconds by which the clocks may differ, in both directions */
                 skew?: components["parameters"]["skew"];
-                /** @description when it was seen; without it the last 30 days are looked through */
+                /** @description when the traffic was seen; default: search the last 30 days */
                 time?: components["parameters"]["time"];
                 /**
-                 * @description what a date without a time means
+                 * @description time zone of a date without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone_3"];
@@ -6154,13 +6154,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6193,13 +6193,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6230,13 +6230,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6267,13 +6267,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6295,18 +6295,18 @@ export interface operations {
     listSessions: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what was open at this time, in place of a range; with counters as of then */
+                /** @description sessions that were open at this time, with their counters at that time; replaces the range */
                 at?: components["parameters"]["at"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
                 cursor?: components["parameters"]["cursor"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -6316,26 +6316,26 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description only these fields of each session, with commas between; default: all */
+                /** @description only these fields of each session, separated by commas; default: all */
                 fields?: components["parameters"]["fields"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
-                /** @description start of the range, included; default: all that is kept */
+                /** @description start of the range, included; default: the earliest stored session */
                 from?: components["parameters"]["from"];
                 /** @description sessions that started in the range, ended in it, or were open at any time in it */
                 in?: components["parameters"]["in"];
                 /** @description default: 100, and all in an export */
                 limit?: components["parameters"]["limit"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 order?: components["parameters"]["order"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -6348,15 +6348,15 @@ export interface operations {
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: no end */
                 to?: components["parameters"]["to"];
-                /** @description true: adds the totals of all sessions that pass, on all pages */
+                /** @description true: adds the totals of all matching sessions, on all pages */
                 totals?: components["parameters"]["totals"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -6368,13 +6368,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6412,13 +6412,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6456,13 +6456,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6485,16 +6485,16 @@ export interface operations {
     listActiveSessions: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
                 cursor?: components["parameters"]["cursor"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -6505,13 +6505,13 @@ export interface operations {
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
                 limit?: components["parameters"]["limit_2"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -6521,7 +6521,7 @@ export interface operations {
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -6533,13 +6533,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6561,15 +6561,15 @@ export interface operations {
     playBackSessions: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -6580,15 +6580,15 @@ export interface operations {
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
                 from?: components["parameters"]["from_2"];
-                /** @description sessions of a frame, those that moved most */
+                /** @description sessions per frame; those with the most bytes are shown */
                 limit?: components["parameters"]["limit_3"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -6598,13 +6598,13 @@ export interface operations {
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
-                /** @description from one frame to the next; at most 120 frames a request */
+                /** @description time between two frames; at most 120 frames per request */
                 step?: components["parameters"]["step"];
                 /** @example Europe/Berlin */
                 time_zone?: components["parameters"]["time_zone_2"];
                 /** @description excluded */
                 to?: components["parameters"]["to_2"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -6616,13 +6616,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6647,10 +6647,10 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
                 limit?: components["parameters"]["limit_6"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
@@ -6668,13 +6668,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6697,15 +6697,15 @@ export interface operations {
     getStats: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -6717,15 +6717,15 @@ export interface operations {
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -6736,13 +6736,13 @@ export interface operations {
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -6754,13 +6754,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6782,15 +6782,15 @@ export interface operations {
     stream: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -6800,13 +6800,13 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -6818,7 +6818,7 @@ export interface operations {
                 status?: components["parameters"]["status"];
                 /** @description only these events; may be repeated; default: all */
                 type?: components["parameters"]["type"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -6827,16 +6827,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description frames, one after the other */
+            /** @description a stream of frames */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6857,15 +6857,15 @@ export interface operations {
     streamActive: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -6877,13 +6877,13 @@ export interface operations {
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description sessions in the window */
                 limit?: components["parameters"]["limit_9"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -6894,7 +6894,7 @@ export interface operations {
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -6903,16 +6903,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description frames, one after the other */
+            /** @description a stream of frames */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6934,7 +6934,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: components["parameters"]["limit_4"];
-                /** @description how the value begins; case does not matter */
+                /** @description beginning of the value, in any case */
                 prefix?: components["parameters"]["prefix"];
             };
             header?: never;
@@ -6948,13 +6948,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6977,17 +6977,17 @@ export interface operations {
     listTopAclRules: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -6997,42 +6997,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7044,13 +7044,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7076,17 +7076,17 @@ export interface operations {
     listTopCloseReasons: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7096,42 +7096,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7143,13 +7143,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7175,17 +7175,17 @@ export interface operations {
     listTopDestinationAddresses: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7195,42 +7195,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7242,13 +7242,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7274,17 +7274,17 @@ export interface operations {
     listTopDestinations: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7294,42 +7294,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7341,13 +7341,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7373,17 +7373,17 @@ export interface operations {
     listTopPorts: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7393,42 +7393,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7440,13 +7440,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7472,17 +7472,17 @@ export interface operations {
     listTopProtocols: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7492,42 +7492,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7539,13 +7539,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7571,17 +7571,17 @@ export interface operations {
     listTopProxies: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7591,42 +7591,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7638,13 +7638,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7670,17 +7670,17 @@ export interface operations {
     listTopSources: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7690,42 +7690,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7737,13 +7737,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7769,17 +7769,17 @@ export interface operations {
     listTopStatuses: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7789,42 +7789,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7836,13 +7836,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7868,17 +7868,17 @@ export interface operations {
     listTopUsers: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description next_cursor of the page before: the range stays that of the first page */
+                /** @description next_cursor of the previous page; the range of the first page stays */
                 cursor?: components["parameters"]["cursor_2"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7888,42 +7888,42 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description keys of one page; default: 10, and all in an export */
+                /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description true: adds the same figures of the period before to each item */
+                /** @description true: adds the figures of the previous period to each item */
                 previous?: components["parameters"]["previous"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description the most of this first; equals by sessions_started, then by name */
+                /** @description largest first; equal values by sessions_started, then by name */
                 sort?: components["parameters"]["sort_2"];
                 /** @description address of the client; address or CIDR block; may be repeated */
                 source_ip?: components["parameters"]["source_ip"];
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -7935,13 +7935,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -7967,15 +7967,15 @@ export interface operations {
     getTraffic: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -7985,21 +7985,21 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description json, or an export of everything that passes: csv, ndjson or parquet; in place of the header Accept. An export needs the scope export */
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_3"];
-                /** @description the wall clock of time_zone decides where one begins */
+                /** @description intervals begin by the wall clock of time_zone */
                 interval?: components["parameters"]["interval"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
                 /** @description with interval=auto: the finest interval with at most this many points */
                 points?: components["parameters"]["points"];
@@ -8007,7 +8007,7 @@ export interface operations {
                 protocol?: components["parameters"]["protocol"];
                 /** @description the proxy that served the session; exact; may be repeated */
                 proxy_id?: components["parameters"]["proxy_id"];
-                /** @description with split: the number of values that get a series of their own */
+                /** @description with split: number of values with their own series */
                 series?: components["parameters"]["series"];
                 /** @description rows: a plain array of one object per point and series */
                 shape?: components["parameters"]["shape"];
@@ -8020,13 +8020,13 @@ export interface operations {
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -8038,13 +8038,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -8070,15 +8070,15 @@ export interface operations {
     getUser: {
         parameters: {
             query?: {
-                /** @description what the access rules decided */
+                /** @description decision of the access rules */
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description who or what ended it; exact; may be repeated */
+                /** @description what ended the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
-                /** @description as asked: a name or an address; exact, or *.example.com for every name below it; may be repeated */
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
                 dest_host?: components["parameters"]["dest_host"];
                 /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
                 dest_ip?: components["parameters"]["dest_ip"];
@@ -8090,17 +8090,17 @@ export interface operations {
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: 30 days before its end */
                 from?: components["parameters"]["from_4"];
-                /** @description counterparts that are shown */
+                /** @description number of counterparts to show */
                 limit?: components["parameters"]["limit_8"];
-                /** @description at most so many bytes, both ways together */
+                /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at most so many milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both ways together */
+                /** @description at least so many bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; an open session lasts until it was last heard of */
+                /** @description at least so many milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
-                /** @description a whole calendar month or day, in place of from and to */
+                /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -8111,13 +8111,13 @@ export interface operations {
                 /** @description how it ended; follows from close_reason; exact; may be repeated */
                 status?: components["parameters"]["status"];
                 /**
-                 * @description what days, weeks, months and dates without a time mean
+                 * @description time zone of days, weeks, months and dates without a time
                  * @example Europe/Berlin
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
                 to?: components["parameters"]["to_3"];
-                /** @description who asked; anonymous if the client did not authenticate; exact; may be repeated */
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
             header?: never;
@@ -8131,13 +8131,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -8169,13 +8169,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -8210,13 +8210,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -8246,13 +8246,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long a closed range may be kept */
+                    /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be kept */
+                    /** @description of an answer that may be cached */
                     ETag?: string;
-                    /** @description what else the answer depends on */
+                    /** @description request headers that change the answer */
                     Vary?: string;
-                    /** @description names the request; the log of the service has it, too */
+                    /** @description id of the request, also in the service's log */
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };

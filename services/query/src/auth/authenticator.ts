@@ -101,7 +101,7 @@ export function createAuthenticator(
       if (suspect) {
         throw new ProblemError(
           'too-many-requests',
-          'too many wrong keys or tokens from this address, this one among them',
+          'too many wrong keys or tokens from this address, including this one',
           { retryAfterSeconds: FAILURE_WINDOW_MS / 1_000 },
         );
       }

@@ -59,7 +59,7 @@ export async function createKey(
   const scopes = [...new Set(options.scope)];
   const unknown = scopes.filter((scope) => !isScope(scope));
   if (unknown.length > 0) {
-    refuse(`there is no scope ${unknown.join(', ')}; there are: ${SCOPES.join(', ')}`);
+    refuse(`unknown scope ${unknown.join(', ')}; the scopes are: ${SCOPES.join(', ')}`);
   }
   if (options.name === '' || options.name.length > NAME_CHARS_MAX) {
     refuse(`a name has 1 to ${NAME_CHARS_MAX} characters`);
@@ -127,7 +127,7 @@ export function registerKeys(
 
   keys
     .command('create')
-    .description('make a key and print it: it cannot be shown again')
+    .description('create a key and print it; it cannot be shown again')
     .requiredOption('--name <name>', 'what the key is for')
     .option(
       '--scope <scope>',
@@ -136,7 +136,7 @@ export function registerKeys(
       [] as string[],
     )
     .option('--user <user>', 'the only user whose sessions the key may see')
-    .option('--expires <duration>', 'how long it is valid, such as 90d; without it for good')
+    .option('--expires <duration>', 'how long the key is valid, such as 90d; default: permanently')
     .action(async (options: CreateOptions) => {
       const scope = options.scope.length === 0 ? ['read'] : options.scope;
       await withClickHouse(async (clickhouse) => {
@@ -145,7 +145,7 @@ export function registerKeys(
     });
   keys
     .command('list')
-    .description('list keys, without what is secret of them')
+    .description('list keys, without their secrets')
     .action(async () => {
       await withClickHouse(async (clickhouse) => {
         for (const key of await listKeys(clickhouse)) write(lineOf(key, Date.now()));
@@ -154,12 +154,12 @@ export function registerKeys(
   keys
     .command('revoke')
     .description('end a key')
-    .argument('<key-id>', 'as list shows it')
+    .argument('<key-id>', 'id from the list')
     .action(async (keyId: string) => {
       await withClickHouse(async (clickhouse) => {
         await revokeKey(clickhouse, keyId, Date.now());
       });
-      write(`${keyId} is revoked; services notice within ten seconds`);
+      write(`${keyId} is revoked; services refuse it within ten seconds`);
     });
 }
 

@@ -19,7 +19,7 @@ export const authConfig = z.object({
     .meta({
       env: 'QUERY_AUTH',
       description:
-        'api_keys, jwt, or both with a comma between; empty: no authentication, and then it listens on loopback only',
+        'api_keys, jwt, or both separated by a comma; empty: no authentication, loopback only',
     }),
   jwt_issuer: optionalUrl.default('').meta({
     env: 'QUERY_JWT_ISSUER',
@@ -27,11 +27,11 @@ export const authConfig = z.object({
   }),
   jwt_audience: z.string().default('').meta({
     env: 'QUERY_JWT_AUDIENCE',
-    description: 'audience that a token must be meant for (claim aud)',
+    description: 'audience that a token must have (claim aud)',
   }),
   jwt_jwks_url: optionalUrl.default('').meta({
     env: 'QUERY_JWT_JWKS_URL',
-    description: 'where the keys of the issuer are; empty: found by OpenID Connect discovery',
+    description: "URL of the issuer's keys; empty: found by OpenID Connect discovery",
   }),
   jwt_algorithms: textList({ min: 1 })
     .pipe(z.array(z.string().regex(/^(?:RS|PS|ES)(?:256|384|512)$|^EdDSA$|^Ed25519$/)))
@@ -43,7 +43,7 @@ export const authConfig = z.object({
   }),
   jwt_scope_prefix: z.string().default('sockscope:').meta({
     env: 'QUERY_JWT_SCOPE_PREFIX',
-    description: 'what stands before read, export, admin or all_users in that claim',
+    description: 'prefix of read, export, admin and all_users in that claim',
   }),
   jwt_user_claim: z.string().min(1).default('sockscope_user').meta({
     env: 'QUERY_JWT_USER_CLAIM',

@@ -1,7 +1,7 @@
 export const SCOPES = ['read', 'export', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** Who asks, and what it may see. */
+/** The caller, its scopes and what it may see. */
 export interface Principal {
   /** Stable and without secrets: shown in the audit log. */
   readonly id: string;

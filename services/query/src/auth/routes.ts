@@ -21,7 +21,7 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
   serve(app, deps, {
     path: '/me',
     operationId: 'getMe',
-    summary: 'Who asks, and what it may see',
+    summary: 'The caller, its scopes and what it may see',
     tag: 'sessions',
     scope: 'read',
     weight: 'light',

@@ -13,7 +13,7 @@ import type { QuestionDeps } from '../http/question.js';
 import type { Store } from '../store/store.js';
 import { openConnections, shownConnections } from './connections.js';
 
-/** What dashboards made for mihomo (Clash) ask for, under `/clash`. Nothing can be set. */
+/** For dashboards made for mihomo (Clash), under `/clash`. Nothing can be set. */
 export function serveClash(
   app: FastifyInstance,
   deps: QuestionDeps & {
@@ -27,7 +27,7 @@ export function serveClash(
     ...common,
     path: '/connections',
     operationId: 'clashConnections',
-    summary: 'Open sessions in the form of mihomo; also by WebSocket',
+    summary: "Open sessions in mihomo's format; also by WebSocket",
     query: clashQuery,
     answer: clashConnections,
     ask: (_asked, context) => openConnections(deps, context.onlyUser, context),
@@ -37,7 +37,7 @@ export function serveClash(
     ...common,
     path: '/version',
     operationId: 'clashVersion',
-    summary: 'What such dashboards ask first',
+    summary: 'First request of such dashboards',
     query: noQuery,
     answer: clashVersion,
     ask: async () => null,
@@ -47,7 +47,7 @@ export function serveClash(
     ...common,
     path: '/configs',
     operationId: 'clashConfigs',
-    summary: 'What such dashboards take as a sign that they may connect',
+    summary: 'Request by which such dashboards test the connection',
     query: noQuery,
     answer: clashConfigs,
     ask: async () => null,

@@ -67,7 +67,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
         const context = deps.contextOf(request, reply);
         requireScope(context, 'read');
         const upgrade = webSocketOf(request.raw);
-        if (upgrade === null) throw new Error('only what wants to be a WebSocket is routed here');
+        if (upgrade === null) throw new Error('this route only takes WebSockets');
         if (sockets.clients.size >= SOCKETS_MAX) {
           throw new ProblemError('overloaded', 'too many WebSockets are open', {
             retryAfterSeconds: RETRY_AFTER_SECONDS,

@@ -6,11 +6,7 @@ export function registerEvidenceKey(program: Command): void {
   const key = program.command('evidence-key').description('the key that signs evidence');
   const commands = [
     ['create', 'make a key in a new file', createEvidenceKey],
-    [
-      'rotate',
-      'make a new key; the public part of the former one stays published',
-      rotateEvidenceKey,
-    ],
+    ['rotate', 'create a new key; the former public key stays published', rotateEvidenceKey],
   ] as const;
   for (const [name, description, make] of commands) {
     key

@@ -114,25 +114,25 @@ export function problemOfEvidence(text: string, keys: readonly PublicKey[]): str
   let signed: SignedEvidence;
   try {
     const file: unknown = JSON.parse(json ?? '');
-    if (!isNamed(file)) return 'this is not a file of evidence';
+    if (!isNamed(file)) return 'this is not an evidence file';
     const { evidence, jws, kid } = file;
     const isText = (value: unknown) => value === null || typeof value === 'string';
-    if (!isText(jws) || !isText(kid)) return 'this is not a file of evidence';
+    if (!isText(jws) || !isText(kid)) return 'this is not an evidence file';
     signed = { evidence, jws, kid };
   } catch {
-    return 'this is not a file of evidence';
+    return 'this is not an evidence file';
   }
   const made = isHtml ? htmlFileOf(signed) : jsonFileOf(signed);
-  if (made !== text) return 'the file differs from what its own JSON says';
+  if (made !== text) return 'the file differs from the JSON that it contains';
   if (signed.jws === null) return 'not signed';
   const [protectedHeader = '', payload, signature = '', more] = signed.jws.split('.');
   if (payload !== '' || more !== undefined) return 'the signature is not a detached JWS';
   const header: unknown = headerOf(protectedHeader);
   if (!isNamed(header) || header['alg'] !== 'EdDSA' || header['kid'] !== signed.kid) {
-    return 'the header of the signature is not ours';
+    return "the header of the signature is not Sockscope's";
   }
   const named = keys.filter(({ kid }) => kid === undefined || kid === signed.kid);
-  if (named.length === 0) return `there is no public key ${signed.kid} among those given`;
+  if (named.length === 0) return `the public key ${signed.kid} is not among the given keys`;
   const input = `${protectedHeader}.${Buffer.from(canonicalJson(signed.evidence)).toString('base64url')}`;
   const isValid = named.some(({ x }) => {
     const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
@@ -140,7 +140,7 @@ export function problemOfEvidence(text: string, keys: readonly PublicKey[]): str
   });
   return isValid
     ? null
-    : 'the signature does not fit: the report was changed, or the key is another';
+    : 'the signature does not match: the report was changed, or this is another key';
 }
 
 function headerOf(text: string): unknown {

@@ -4,11 +4,11 @@ import { z } from 'zod';
 export const exportConfig = z.object({
   running_max: integer({ min: 1, max: 1_000 }).default(2).meta({
     env: 'QUERY_EXPORTS_RUNNING_MAX',
-    description: 'exports at once; the next wait, beyond as many they get 503',
+    description: 'exports at once; the same number may wait, more get 503',
   }),
   rows_max: integer({ min: 1 }).default(50_000_000).meta({
     env: 'QUERY_EXPORT_ROWS_MAX',
-    description: 'rows of one export; a larger one is broken off as failed',
+    description: 'rows of one export; a larger one is ended as failed',
   }),
   timeout_ms: durationMs({ min: 1_000, max: 290_000 }).default(280_000).meta({
     env: 'QUERY_EXPORT_TIMEOUT',

@@ -116,7 +116,7 @@ async function send(
     await deps.audit.write({ ...entry, rows, outcome }).catch((error: unknown) => {
       deps.logger.error(
         { err: error, export_id: entry.exportId, rows, outcome },
-        'the end of an export is missing in the audit log',
+        'the audit log lacks the end of an export',
       );
     });
     ended();
@@ -182,7 +182,7 @@ async function pump(
     if (!raw.write(next.value)) await drained(raw, gone);
     if (gone.signal.aborted) {
       await pieces.return();
-      if (!raw.destroyed) throw new Error('the client does not take the export in time');
+      if (!raw.destroyed) throw new Error('the client reads the export too slowly');
       return 'aborted';
     }
     next = await pieces.next();

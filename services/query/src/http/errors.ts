@@ -26,7 +26,7 @@ function parameterErrors(validation: readonly ZodValidation[]): ParameterError[]
     if (entry.keyword === 'unrecognized_keys') {
       return (entry.params?.keys ?? []).map((key) => ({
         parameter: key.slice(0, 100),
-        message: `there is no parameter ${quoted(key)}`,
+        message: `unknown parameter ${quoted(key)}`,
       }));
     }
     const [, parameter = ''] = entry.instancePath.split('/');
@@ -83,7 +83,7 @@ export function handleErrors(app: FastifyInstance, logger: Logger): void {
   app.addHook('onRequest', async (request, reply) => {
     if (!request.is404 || READ_METHODS.has(request.method)) return;
     reply.header('allow', 'GET, HEAD');
-    throw new ProblemError('method-not-allowed', 'this can only be read, by GET or HEAD');
+    throw new ProblemError('method-not-allowed', 'this is read-only: use GET or HEAD');
   });
   app.setNotFoundHandler((request, reply) =>
     sendProblem(

@@ -89,7 +89,7 @@ export async function guard(
   app.decorateRequest('principal', null as never);
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
     if (deps.isOverloaded()) {
-      throw new ProblemError('overloaded', 'this process cannot keep up', {
+      throw new ProblemError('overloaded', 'this process is overloaded', {
         retryAfterSeconds: 2,
       });
     }
@@ -98,7 +98,10 @@ export async function guard(
     }
     const isSocket = webSocketOf(request.raw) !== null;
     if (isSocket && !mayOpenSocket(config.origins, request.headers.origin, request.host)) {
-      throw new ProblemError('forbidden', 'pages of this origin may not; see QUERY_ORIGINS');
+      throw new ProblemError(
+        'forbidden',
+        'pages of this origin are not allowed; see QUERY_ORIGINS',
+      );
     }
     if (request.routeOptions.config.public === true) {
       request.principal = NOBODY;

@@ -6,14 +6,14 @@ import type { FastifyInstance } from 'fastify';
 export function measureRequests(app: FastifyInstance, registry: Registry): void {
   const duration = new Histogram({
     name: 'sockscope_query_http_request_duration_seconds',
-    help: 'Time from a request to the end of its answer.',
+    help: 'Time from receiving a request to the end of its answer.',
     labelNames: ['route', 'method', 'status'],
     buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
     registers: [registry],
   });
   const aborted = new Counter({
     name: 'sockscope_query_http_aborted_total',
-    help: 'Requests whose client went away before the answer.',
+    help: 'Requests whose client disconnected before the answer.',
     labelNames: ['route'],
     registers: [registry],
   });

@@ -29,15 +29,15 @@ export interface OpenApiDocument {
 }
 
 const textHeader = (description: string): Header => ({ description, schema: { type: 'string' } });
-const REQUEST_ID = textHeader('names the request; the log of the service has it, too');
+const REQUEST_ID = textHeader("id of the request, also in the service's log");
 const RETRY_AFTER: Header = {
   description: 'seconds after which to try again',
   schema: { type: 'integer', minimum: 0 },
 };
 const CACHING = {
-  'Cache-Control': textHeader('no-store, or how long a closed range may be kept'),
-  ETag: textHeader('of an answer that may be kept'),
-  Vary: textHeader('what else the answer depends on'),
+  'Cache-Control': textHeader('no-store, or how long an answer over a past range may be cached'),
+  ETag: textHeader('of an answer that may be cached'),
+  Vary: textHeader('request headers that change the answer'),
 };
 
 /** What every route has in common, and no schema of a route says. */
@@ -126,7 +126,7 @@ function completedOf(operation: Operation): Operation & { readonly security: obj
     },
   ]);
   const kept = {
-    description: 'what the client has is still right',
+    description: "the client's cached answer is current",
     headers: { 'X-Request-Id': REQUEST_ID, ...CACHING },
   };
   return {

@@ -7,18 +7,18 @@ const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly
     'invalid-cursor': { status: 400, title: 'The cursor does not belong to this request' },
     unauthenticated: { status: 401, title: 'A valid API key or token is needed' },
     forbidden: { status: 403, title: 'The key or token does not allow this' },
-    'not-found': { status: 404, title: 'There is no such thing' },
+    'not-found': { status: 404, title: 'Not found' },
     'method-not-allowed': { status: 405, title: 'The API can only be read' },
-    'not-acceptable': { status: 406, title: 'The answer cannot be had in that format' },
+    'not-acceptable': { status: 406, title: 'That format is not available' },
     'headers-too-large': { status: 431, title: 'The address and headers are too long' },
     'too-many-requests': { status: 429, title: 'Too many requests' },
     'too-expensive': { status: 422, title: 'The question would read too much' },
     overloaded: { status: 503, title: 'Too many questions at once' },
     'store-unavailable': { status: 503, title: 'The database cannot be reached' },
     'identity-unavailable': { status: 503, title: 'Tokens cannot be verified' },
-    'deadline-exceeded': { status: 503, title: 'The question took too long' },
+    'deadline-exceeded': { status: 503, title: 'The query took too long' },
     'shutting-down': { status: 503, title: 'The service is stopping' },
-    'internal-error': { status: 500, title: 'The service made a mistake' },
+    'internal-error': { status: 500, title: 'Internal error of the service' },
   };
 
 /** The HTTP status of a kind of problem. */

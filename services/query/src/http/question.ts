@@ -31,14 +31,14 @@ export const PROBLEMS = {
   403: problemOf('the key or token does not allow this'),
   429: problemOf('too many requests; see Retry-After'),
   431: problemOf('the address and the headers are too long'),
-  500: problemOf('the service made a mistake'),
-  503: problemOf('not now; see Retry-After'),
+  500: problemOf('internal error of the service'),
+  503: problemOf('overloaded or stopping; see Retry-After'),
 };
 
 /** Problems that not every route has. */
 const MORE_PROBLEMS = {
-  404: problemOf('there is no such thing'),
-  406: problemOf('not in that format'),
+  404: problemOf('not found'),
+  406: problemOf('that format is not available'),
   422: problemOf('the question would read too much'),
 };
 

@@ -5,11 +5,11 @@ export const maskConfig = z.object({
   addresses: z.enum(['none', 'truncate', 'hmac']).default('none').meta({
     env: 'QUERY_MASK_ADDRESSES',
     description:
-      'source addresses for those without admin: none shows them, truncate cuts them to /24 or /48, hmac replaces them',
+      'source addresses without the scope admin: none shows them, truncate cuts them to /24 or /48, hmac replaces them',
   }),
   users: z.enum(['none', 'hmac']).default('none').meta({
     env: 'QUERY_MASK_USERS',
-    description: 'users for those without admin: none shows them, hmac replaces them',
+    description: 'users without the scope admin: none shows them, hmac replaces them',
   }),
   key: z.string().default('').meta({
     env: 'QUERY_MASK_KEY',

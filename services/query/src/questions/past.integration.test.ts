@@ -239,7 +239,7 @@ describe('evidence of a lookup', () => {
     const sent = /"bytes_sent":(\d)/.exec(body);
     const digit = sent?.[1] === '1' ? '2' : '1';
     expect(await verdict(body.replace(/"bytes_sent":\d/, `"bytes_sent":${digit}`), x)).toMatch(
-      /^INVALID: the signature does not fit/,
+      /^INVALID: the signature does not match/,
     );
     expect(
       await verdict(html.body.replace('<td>198.51.100.20</td>', '<td>198.51.100.21</td>'), x),
@@ -247,7 +247,7 @@ describe('evidence of a lookup', () => {
     await rotateEvidenceKey(keyFile, NOW_MS);
     const rotated = readEvidenceKeys(keyFile);
     const after = await evidenceOf(rotated, 'json');
-    expect(await verdict(after.body, x)).toMatch(/^INVALID: the signature does not fit/);
+    expect(await verdict(after.body, x)).toMatch(/^INVALID: the signature does not match/);
     const keysFile = join(folder, 'keys.json');
     writeFileSync(keysFile, JSON.stringify(after.published));
     expect(await verdict(body, keysFile)).toBe('valid');

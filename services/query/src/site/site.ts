@@ -47,7 +47,7 @@ export async function serveSite(
     if (folder !== null) {
       logger.warn(
         { folder },
-        'the dashboard is not built: run `npm run build`; the API serves alone',
+        'the dashboard is not built, so only the API is served; run `npm run build`',
       );
     }
     app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'));

@@ -25,7 +25,7 @@ function columnOf(name: SessionField): z.ZodType {
       return address;
     case 'flag':
     case 'counters':
-      throw new Error(`${name} is no column of a session`);
+      throw new Error(`${name} is not a column of a session`);
   }
 }
 

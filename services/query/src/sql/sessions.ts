@@ -24,7 +24,7 @@ export type SessionsTable = 'sessions' | 'sessions_by_user' | 'sessions_by_desti
 export type SessionSort = 'started_at' | 'ended_at' | 'duration_ms' | 'bytes';
 export type SortOrder = 'asc' | 'desc';
 
-/** Whole numbers. An open session counts as ended when it was last heard of. */
+/** Whole numbers. An open session counts as ended time of the session's latest event. */
 const SORT_SQL: Readonly<Record<Exclude<SessionSort, 'started_at'>, string>> = {
   ended_at: 'toUnixTimestamp64Milli(ifNull(ended_at, updated_at))',
   duration_ms: DURATION_SQL,

@@ -31,7 +31,7 @@ const SCAN_WINDOW_MS = 600_000;
 const MAIL_WINDOW_MS = 3_600_000;
 const MAIL_PORTS = '25, 465, 587';
 
-/** Who: a user; of those who did not authenticate each address by itself. */
+/** Who: a user; sessions without authentication each address by itself. */
 const SOURCE_SQL = `if(user = '${ANONYMOUS_USER}', ${plainAddressSql('toString(source_ip)')}, '')`;
 const START_SQL = 'toUnixTimestamp64Milli(started_at)';
 const FAILED_SQL = `status IN ('failed', 'rejected_by_acl')`;

@@ -64,7 +64,7 @@ export function createGateMetrics(registry: Registry): GateMetrics {
     }),
     refused: new Counter({
       name: 'sockscope_query_gate_refused_total',
-      help: 'Requests sent away with 503 because too many were there.',
+      help: 'Requests refused with 503 because too many were waiting.',
       labelNames,
       registers: [registry],
     }),
@@ -148,7 +148,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
         giveUp(new ProblemError('overloaded', 'the client went away'));
       };
       const timer = setTimeout(() => {
-        giveUp(refuse('no place became free in time'));
+        giveUp(refuse('the service is busy; try again later'));
       }, config.wait_max_ms);
       signal.addEventListener('abort', onAbort, { once: true });
       line.add(waiting);

@@ -13,7 +13,7 @@ export function createStoreMetrics(registry: Registry): StoreMetrics {
   return {
     duration: new Histogram({
       name: 'sockscope_query_sql_duration_seconds',
-      help: 'Time of one query to ClickHouse, from sending it to having its rows.',
+      help: 'Time of one query to ClickHouse, from sending it to its last row.',
       labelNames: ['query'],
       buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
       registers: [registry],
@@ -32,7 +32,7 @@ export function createStoreMetrics(registry: Registry): StoreMetrics {
     }),
     reused: new Counter({
       name: 'sockscope_query_sql_reused_total',
-      help: 'Answers given again from memory, at most as old as QUERY_REUSE.',
+      help: 'Answers served from memory, at most as old as QUERY_REUSE.',
       labelNames: ['query'],
       registers: [registry],
     }),

@@ -23,7 +23,7 @@ export function createShares(perShareMax: number): Shares {
       if (before >= perShareMax) {
         throw new ProblemError(
           'overloaded',
-          `this key or token has ${perShareMax} ${what} open, which is all that it may`,
+          `this key or token has ${perShareMax} ${what} open, which is its limit`,
           { retryAfterSeconds: RETRY_AFTER_SECONDS },
         );
       }

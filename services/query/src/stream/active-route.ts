@@ -32,7 +32,7 @@ export function serveLiveView(
       config: { scope: 'read' },
       schema: {
         operationId: 'streamActive',
-        summary: 'Server-sent frames of the open sessions that move most, one a second',
+        summary: 'Server-sent frames of the open sessions with the most traffic, one per second',
         description:
           'Each frame `window` is a whole LiveWindow and replaces the one before. When many watch, ' +
           'frames come every 2 or 5 s; `every_ms` says so.',
@@ -40,7 +40,7 @@ export function serveLiveView(
         querystring: liveQuery,
         response: {
           200: {
-            description: 'frames, one after the other',
+            description: 'a stream of frames',
             content: {
               'text/event-stream': {
                 schema: z.string().meta({ examples: [frame('window', liveWindowExample)] }),

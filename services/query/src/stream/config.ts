@@ -4,21 +4,20 @@ import { z } from 'zod';
 export const streamConfig = z.object({
   clients_max: integer({ min: 0, max: 100_000 }).default(500).meta({
     env: 'QUERY_STREAM_CLIENTS_MAX',
-    description: 'open live streams; beyond it 503',
+    description: 'open live streams; more get 503',
   }),
   clients_per_key_max: integer({ min: 1, max: 100_000 }).default(50).meta({
     env: 'QUERY_STREAM_CLIENTS_PER_KEY_MAX',
     description:
-      'open live streams of one key or token; beyond it 503. Not applied without authentication',
+      'open live streams of one key or token; more get 503. Not applied without authentication',
   }),
   buffer_max_bytes: byteSize({ min: 16_384 }).default(1_048_576).meta({
     env: 'QUERY_STREAM_BUFFER_MAX',
-    description:
-      'unsent bytes of one stream when more is to be sent; a client that is slower is cut off and may resume',
+    description: 'unsent bytes of one stream; a slower client is disconnected and may resume',
   }),
   poll_interval_ms: durationMs({ min: 100, max: 60_000 }).default(1_000).meta({
     env: 'QUERY_STREAM_INTERVAL',
-    description: 'how often ClickHouse is asked for news, once for all streams',
+    description: 'how often ClickHouse is asked for new events, once for all streams',
   }),
   counters_interval_ms: durationMs({ min: 500, max: 600_000 }).default(5_000).meta({
     env: 'QUERY_STREAM_COUNTERS_INTERVAL',

@@ -18,19 +18,19 @@ export function createStreamMetrics(registry: Registry): StreamMetrics {
     }),
     events: new Counter({
       name: 'sockscope_query_stream_events_total',
-      help: 'Events handed to live streams, before their filters.',
+      help: 'Events offered to live streams, before their filters.',
       labelNames: ['type'],
       registers,
     }),
     cutOff: new Counter({
       name: 'sockscope_query_stream_cut_off_total',
-      help: 'Streams that the service ended: slow, unauthenticated, or all at the stop.',
+      help: 'Streams that the service ended: slow, unauthenticated, or all at a stop.',
       labelNames: ['cause'],
       registers,
     }),
     skipped: new Counter({
       name: 'sockscope_query_stream_gaps_total',
-      help: 'Times that the polls had fallen too far behind and went on with the present.',
+      help: 'Times that polling fell too far behind and skipped to the present.',
       registers,
     }),
   };

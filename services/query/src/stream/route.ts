@@ -79,7 +79,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
         querystring: streamQuery,
         response: {
           200: {
-            description: 'frames, one after the other',
+            description: 'a stream of frames',
             content: { 'text/event-stream': { schema: streamText } },
           },
           ...PROBLEMS,

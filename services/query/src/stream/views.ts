@@ -84,7 +84,7 @@ export function createViews(deps: {
             reload = undefined;
             sessions.clear();
             load().catch((error: unknown) => {
-              logger.warn({ err: error }, 'the live view could not be read again');
+              logger.warn({ err: error }, 'the live view was not refreshed');
             });
           }, RELOAD_WAIT_MS).unref();
         },

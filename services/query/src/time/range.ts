@@ -55,7 +55,7 @@ function checked(fromMs: number, toMs: number, days: number = API_LIMITS.range_d
     throw invalidParameters([{ parameter: 'to', message: 'must lie after from' }]);
   }
   if (toMs - fromMs > days * DAY_MS) {
-    const message = `the range may span at most ${days} days`;
+    const message = `the range may cover at most ${days} days`;
     throw invalidParameters([{ parameter: 'from', message }]);
   }
   return { fromMs, toMs };

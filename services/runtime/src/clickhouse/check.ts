@@ -24,9 +24,11 @@ const ACCESS_DENIED = 497;
 export function registerClickHouseCheck(program: Command, check: () => ClickHouseCheck): void {
   program
     .command('clickhouse')
-    .description('the database, as this service sees it')
+    .description('ClickHouse, as this service uses it')
     .command('check')
-    .description('connect as the service would and say what is missing; exit code 1 if anything is')
+    .description(
+      "connect with the service's credentials and list everything that is missing; exit code 1 if anything is",
+    )
     .action(async () => {
       checkReport(await checkClickHouse(check()));
     });

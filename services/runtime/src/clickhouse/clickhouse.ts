@@ -452,10 +452,14 @@ function parseRow<S extends z.ZodType>(schema: S, row: unknown): z.output<S> {
   const parsed = schema.safeParse(row);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ');
-  throw new ClickHouseError('clickhouse_row', `a row has not the stated shape: ${problems}`, {
-    retryable: false,
-    cause: parsed.error,
-  });
+  throw new ClickHouseError(
+    'clickhouse_row',
+    `a row does not have the expected shape: ${problems}`,
+    {
+      retryable: false,
+      cause: parsed.error,
+    },
+  );
 }
 
 /** From the header `X-ClickHouse-Summary`, which is complete because the server answers at the end of the query. */

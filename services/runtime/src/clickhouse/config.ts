@@ -16,7 +16,7 @@ export const clickhouseConfig = z
     failover_urls: textList({ max: 20 }).pipe(z.array(httpUrl())).default([]).meta({
       env: 'CLICKHOUSE_FAILOVER_URLS',
       description:
-        'replicas that take queries and inserts while that address cannot be reached; sums, migrations and commands wait for it',
+        'replicas for queries and inserts while CLICKHOUSE_URL cannot be reached; sums, migrations and commands wait for CLICKHOUSE_URL',
     }),
     user: z
       .string()
@@ -38,7 +38,7 @@ export const clickhouseConfig = z
       .meta({ env: 'CLICKHOUSE_DATABASE', description: 'database that holds the tables' }),
     timeout_ms: durationMs({ min: 100, max: 3_600_000 }).default(30_000).meta({
       env: 'CLICKHOUSE_TIMEOUT',
-      description: 'deadline of one request, where the caller sets none',
+      description: 'default deadline of one request',
     }),
     connections_max: integer({ min: 1, max: 1_000 })
       .default(10)

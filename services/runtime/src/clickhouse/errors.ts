@@ -100,7 +100,7 @@ export function clickHouseErrorOf(
     });
   }
   if (ended === 'aborted') {
-    return new ClickHouseError('clickhouse_aborted', `${what}: ended by the caller`, {
+    return new ClickHouseError('clickhouse_aborted', `${what}: cancelled by the caller`, {
       retryable: false,
       cause,
     });

@@ -74,7 +74,7 @@ function readConfigFile(file: string): Record<string, unknown> {
   }
   const value: unknown = document.toJS({ maxAliasCount: 0 }) ?? {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ConfigError([{ where: file, message: 'must hold settings by name' }]);
+    throw new ConfigError([{ where: file, message: 'must be a map of settings' }]);
   }
   return value as Record<string, unknown>;
 }

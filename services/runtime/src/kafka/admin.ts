@@ -32,7 +32,7 @@ export interface KafkaAdmin {
   ping(): Promise<number>;
   /** The id that the cluster has of itself. */
   clusterId(): Promise<string>;
-  /** How long a topic keeps its records, milliseconds; null where it keeps them for good. */
+  /** How long a topic keeps its records, milliseconds; null if it keeps them permanently. */
   retentionMs(name: string): Promise<number | null>;
   /** Creates a topic unless it is there; an existing one is left as it is. */
   ensureTopic(spec: TopicSpec): Promise<'created' | 'exists'>;
@@ -98,7 +98,7 @@ export function createKafkaAdmin(
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
-        const message = `${what}: no end within ${timeoutMs} ms`;
+        const message = `${what}: not finished within ${timeoutMs} ms`;
         reject(new KafkaError('kafka_timeout', message, { retryable: true }));
       }, timeoutMs);
     });

@@ -46,9 +46,11 @@ const SHOWN_SETTINGS = [
 export function registerKafkaCheck(program: Command, check: () => KafkaCheck): void {
   program
     .command('kafka')
-    .description('the brokers, as this service sees them')
+    .description('Kafka, as this service uses it')
     .command('check')
-    .description('connect as the service would and say what is missing; exit code 1 if anything is')
+    .description(
+      "connect with the service's credentials and list everything that is missing; exit code 1 if anything is",
+    )
     .action(async () => {
       const logger = createLogger('check', { level: 'silent' });
       checkReport(await checkKafka(check(), { logger }));
@@ -183,7 +185,8 @@ async function checkPermission(
     if (error.type?.endsWith('AUTHORIZATION_FAILED') === true) {
       return { state: 'missing', text: `${what}: ${error.message}` };
     }
-    if (error.type === null) return { state: 'note', text: `${what}: not tried: ${error.message}` };
+    if (error.type === null)
+      return { state: 'note', text: `${what}: not checked: ${error.message}` };
   }
   return { state: 'ok', text: what };
 }
@@ -214,6 +217,6 @@ function codecsOf({ compression }: KafkaConfig): Finding {
   const zstd = HAS_ZSTD ? 'zstd too' : 'zstd only for reading: writing it needs Node 22.15';
   return {
     state: 'ok',
-    text: `codecs: ${compression} for what is produced; gzip, snappy, lz4; ${zstd}`,
+    text: `codecs: ${compression} for events; reads gzip, snappy, lz4; ${zstd}`,
   };
 }

@@ -33,7 +33,7 @@ export const kafkaConfig = z
       .meta({
         env: 'KAFKA_BROKERS',
         description:
-          'bootstrap brokers, host:port or [IPv6 address]:port, separated by commas; all are tried',
+          'bootstrap brokers, host:port or [IPv6 address]:port, separated by commas; every client tries all of them',
       }),
     client_id: z
       .string()
@@ -41,7 +41,7 @@ export const kafkaConfig = z
       .default('sockscope')
       .meta({
         env: 'KAFKA_CLIENT_ID',
-        description: 'begin of the client ids shown to the brokers, for quotas and logs',
+        description: 'first part of the client ids that brokers see, for quotas and logs',
       }),
     topic: z
       .string()
@@ -58,11 +58,11 @@ export const kafkaConfig = z
       .default('auto')
       .meta({
         env: 'KAFKA_COMPRESSION',
-        description: `compression of what is produced: ${CODECS.join(', ')}; auto: zstd from Node 22.15 on, else lz4, and the next best when the broker refuses that`,
+        description: `compression of events: ${CODECS.join(', ')}; auto: zstd from Node 22.15, else lz4; if the broker refuses it, the next best`,
       }),
     client_rack: z.string().max(249).default('').meta({
       env: 'KAFKA_CLIENT_RACK',
-      description: 'rack or zone of this client: ingest then reads from replicas in the same one',
+      description: 'rack or zone of this client; ingest then reads from replicas in the same one',
     }),
     tls: flag().default(false).meta({ env: 'KAFKA_TLS', description: 'connect with TLS' }),
     tls_ca_file: z
@@ -125,7 +125,7 @@ export const kafkaConfig = z
       .default('')
       .meta({
         env: 'KAFKA_OAUTH_TOKEN_URL',
-        description: 'where oauthbearer fetches tokens, by client credentials',
+        description: 'URL from which oauthbearer fetches tokens, by client credentials',
       }),
     oauth_client_id: z.string().default('').meta({
       env: 'KAFKA_OAUTH_CLIENT_ID',
@@ -142,7 +142,8 @@ export const kafkaConfig = z
     }),
     oauth_scope: z.string().default('').meta({
       env: 'KAFKA_OAUTH_SCOPE',
-      description: 'scopes to ask for, separated by spaces; empty: those of the client',
+      description:
+        'scopes to ask for, separated by spaces; empty: the default scopes of the client',
     }),
     oauth_extensions: textList({ max: 50 })
       .refine(
@@ -164,7 +165,7 @@ export const kafkaConfig = z
     }),
     connect_timeout_ms: durationMs({ min: 100, max: 600_000 }).default(5_000).meta({
       env: 'KAFKA_CONNECT_TIMEOUT',
-      description: 'limit of connecting and of authenticating to a broker, each',
+      description: 'time limit for connecting to a broker, and again for authenticating',
     }),
     request_timeout_ms: durationMs({ min: 1_000, max: 600_000 }).default(30_000).meta({
       env: 'KAFKA_REQUEST_TIMEOUT',

@@ -12,7 +12,7 @@ export const consumerConfig = z
       .meta({ env: 'KAFKA_GROUP_ID', description: 'consumer group that shares the partitions' }),
     session_timeout_ms: durationMs({ min: 1_000, max: 1_800_000 }).default(30_000).meta({
       env: 'KAFKA_SESSION_TIMEOUT',
-      description: 'after this silence the group gives the partitions of a member to others',
+      description: "time without a heartbeat after which the group reassigns a member's partitions",
     }),
     rebalance_timeout_ms: durationMs({ min: 1_000, max: 1_800_000 }).default(60_000).meta({
       env: 'KAFKA_REBALANCE_TIMEOUT',
@@ -20,7 +20,7 @@ export const consumerConfig = z
     }),
     heartbeat_interval_ms: durationMs({ min: 100, max: 600_000 })
       .default(3_000)
-      .meta({ env: 'KAFKA_HEARTBEAT_INTERVAL', description: 'time between two signs of life' }),
+      .meta({ env: 'KAFKA_HEARTBEAT_INTERVAL', description: 'time between two heartbeats' }),
     fetch_max_wait_ms: durationMs({ min: 1, max: 60_000 }).default(200).meta({
       env: 'KAFKA_FETCH_MAX_WAIT',
       description: 'how long a broker may hold an empty fetch',
@@ -43,7 +43,7 @@ export const consumerConfig = z
       }),
     metadata_max_age_ms: durationMs({ min: 500, max: 3_600_000 }).default(60_000).meta({
       env: 'KAFKA_METADATA_MAX_AGE',
-      description: 'how soon new partitions of the topic are noticed',
+      description: 'how long until new partitions of the topic are noticed',
     }),
   })
   .superRefine((config, ctx) => {

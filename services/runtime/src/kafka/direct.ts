@@ -199,5 +199,5 @@ export function fetchRequest(topic: string, partition: number, offset: number): 
 /** @throws KafkaError `kafka_aborted` */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted !== true) return;
-  throw new KafkaError('kafka_aborted', 'reading: ended by the caller', { retryable: true });
+  throw new KafkaError('kafka_aborted', 'reading: cancelled by the caller', { retryable: true });
 }

@@ -38,7 +38,7 @@ const LZ4_RATIO_MAX = 255;
 
 /** LZ4 frame format 1.6: a block's output is at most the frame's block size. */
 export function lz4OutputMaxBytes(buffer: Buffer): number {
-  if (buffer.readUInt32LE(0) !== LZ4_MAGIC) throw new RangeError('it is no LZ4 frame');
+  if (buffer.readUInt32LE(0) !== LZ4_MAGIC) throw new RangeError('it is not an LZ4 frame');
   const flags = buffer.readUInt8(4);
   const blockChecksumBytes = (flags & 0x10) === 0 ? 0 : 4;
   const hasContentSize = (flags & 0x08) !== 0;
@@ -78,7 +78,7 @@ export function zstdOutputMaxBytes(buffer: Buffer): number {
       at += 8 + buffer.readUInt32LE(at + 4);
       continue;
     }
-    if (magic !== ZSTD_MAGIC) throw new RangeError('it is no Zstandard frame');
+    if (magic !== ZSTD_MAGIC) throw new RangeError('it is not a Zstandard frame');
     const frame = zstdFrame(buffer, at + 4);
     most += Math.max(frame.outputMaxBytes, frame.windowBytes);
     at = frame.end;

@@ -374,7 +374,7 @@ describe('a consumer that looks at its group', () => {
     consume({ events: { onHopeless: (error) => problems.push(error.message) } });
     await expect.poll(members, WAIT).toHaveLength(1);
     await joinAsTheSame(3_000);
-    await expect.poll(() => problems[0], WAIT).toMatch(/come back to the group/);
+    await expect.poll(() => problems[0], WAIT).toMatch(/join the consumer group again/);
   });
 
   it('is started again where a partition stands still while records arrive', async () => {
@@ -404,7 +404,7 @@ describe('a consumer that looks at its group', () => {
     fault.mockRestore();
     // What was not committed is read again.
     await expect.poll(() => new Set(values).size, WAIT).toBe(sent);
-    expect(crashes).toContainEqual('partitions 0 stand still while records arrive');
+    expect(crashes).toContainEqual('partitions 0 do not move while records arrive');
     expect(consumer.problem()).toBeNull();
   });
 });

@@ -188,7 +188,7 @@ export function createGroupConsumer(
       stopSignal.signal.addEventListener('abort', onStop, { once: true, signal: over.signal });
       watchdog = setInterval(() => {
         if (Date.now() - lastMoveMs <= silenceLimitMs) return;
-        resolve(new Error(`no sign of life from the consumer for ${silenceLimitMs} ms`));
+        resolve(new Error(`the consumer did nothing for ${silenceLimitMs} ms`));
       }, silenceLimitMs / 4);
     });
     const lives = () => {
@@ -226,7 +226,7 @@ export function createGroupConsumer(
       for (const partition of still) owned.delete(partition);
       return still.length === 0
         ? ended
-        : new Error(`partitions ${still.join(', ')} stand still while records arrive`);
+        : new Error(`partitions ${still.join(', ')} do not move while records arrive`);
     })();
     const error = await Promise.race([work, ended]).catch((cause: unknown) =>
       kafkaErrorOf(cause, 'consumer'),
@@ -293,7 +293,7 @@ export function createGroupConsumer(
         if (mine !== generation) return;
         logger.warn(
           { err: kafkaErrorOf(cause, 'offsets'), backoff_ms: backoffMs },
-          'cannot read where the partitions begin',
+          'cannot read the first offsets of the partitions',
         );
         await delay(backoffMs, undefined, { ref: false });
         backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
@@ -558,11 +558,11 @@ export function createGroupConsumer(
       });
       if (isStopping) break;
       state = 'restarting';
-      const cause = named(error ?? new Error('the consumer ended by itself'));
+      const cause = named(error ?? new Error('the consumer ended without a request to stop'));
       refusal = cause instanceof KafkaError && cause.code === 'kafka_auth' ? cause.message : null;
       logger.error(
         { err: cause, backoff_ms: backoffMs },
-        `consumer ended: ${messageOf(cause)}; it is started again`,
+        `the consumer failed and is started again: ${messageOf(cause)}`,
       );
       events.onCrash?.(cause, backoffMs);
       await delay(backoffMs, undefined, { signal: stopSignal.signal }).catch(() => undefined);
@@ -605,7 +605,7 @@ export function createGroupConsumer(
         return true;
       } catch (cause) {
         const error = kafkaErrorOf(cause, 'commit');
-        logger.warn({ err: error }, 'offsets not committed; tried again with the next batch');
+        logger.warn({ err: error }, 'offsets were not committed; the next batch tries again');
         events.onCommit?.(error);
         return false;
       }

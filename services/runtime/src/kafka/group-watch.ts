@@ -33,7 +33,7 @@ export function createGroupWatch(
   config: {
     readonly topic: string;
     readonly session_timeout_ms: number;
-    /** How long a partition may stand still while records arrive. */
+    /** How long a partition may do not move while records arrive. */
     readonly stall_limit_ms: number;
   },
   deps: { readonly logger: Logger; readonly onHopeless: (error: Error) => void },
@@ -52,7 +52,10 @@ export function createGroupWatch(
     intruders = others;
     intrusions = others.length === 0 ? 0 : intrusions + 1;
     for (const member of intruders) {
-      deps.logger.error({ member }, 'another member of this process is sent away from the group');
+      deps.logger.error(
+        { member },
+        'removing a second member of this process from the consumer group',
+      );
       await life.expel(member);
     }
   }
@@ -61,7 +64,9 @@ export function createGroupWatch(
     const [ranges] = await Promise.all([life.admin.fetchTopicOffsets(config.topic), sweep(life)]);
     if (intrusions >= INTRUSIONS_MAX) {
       const members = intruders.join(', ');
-      deps.onHopeless(new Error(`members of this process come back to the group: ${members}`));
+      deps.onHopeless(
+        new Error(`removed members of this process join the consumer group again: ${members}`),
+      );
     }
     const ends = new Map(ranges.map((each) => [each.partition, Number(each.high)]));
     return progress.look(ends, Date.now());
@@ -83,17 +88,20 @@ export function createGroupWatch(
           if (still.length > 0) return still;
         } catch (cause) {
           // A broker that does not answer the consumer either is noticed by its watchdog.
-          deps.logger.debug({ err: kafkaErrorOf(cause, 'group') }, 'cannot look at the group');
+          deps.logger.debug(
+            { err: kafkaErrorOf(cause, 'group') },
+            'cannot read the members of the consumer group',
+          );
         }
       }
     },
     problem() {
       if (intruders.length > 0) {
-        return `${intruders.length + 1} members of this process are in the group; all but one are sent away`;
+        return `${intruders.length + 1} members of this process are in the consumer group; all but one are being removed`;
       }
       const still = progress.still();
       if (still.length === 0) return null;
-      return `partitions ${still.join(', ')} stood still while records arrived; the consumer was started again`;
+      return `partitions ${still.join(', ')} did not move while records arrived; the consumer was started again`;
     },
   };
 }

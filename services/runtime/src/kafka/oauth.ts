@@ -74,7 +74,7 @@ async function fetchToken(config: OAuthConfig, nowMs: number): Promise<Token> {
   }
   if (status !== 200) throw refused(`HTTP ${status}${errorIn(body)}`);
   const answer = tokenAnswer.safeParse(jsonOf(body));
-  if (!answer.success) throw refused('the answer holds no token');
+  if (!answer.success) throw refused('the answer has no token');
   const { access_token: value, expires_in: seconds } = answer.data;
   return { value, endsMs: nowMs + seconds * 1_000 * USED_FRACTION };
 }

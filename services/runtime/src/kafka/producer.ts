@@ -45,7 +45,7 @@ export class RecordsRefusedError<T = OutgoingRecord> extends KafkaError {
   readonly refused: readonly T[];
 
   constructor(refused: readonly T[], cause: KafkaError) {
-    super('kafka_rejected', `${refused.length} refused for good: ${cause.message}`, {
+    super('kafka_rejected', `${refused.length} refused permanently: ${cause.message}`, {
       retryable: false,
       type: cause.type,
       cause,
@@ -62,7 +62,7 @@ export class NothingAcceptedError extends KafkaError {
   constructor(topic: string, refusals: number, cause: KafkaError) {
     super(
       'kafka_rejected',
-      `${topic} accepts nothing: ${refusals} refusals in a row, the last one ${cause.message}. ` +
+      `${topic} accepts no event: ${refusals} refusals in a row, the last one ${cause.message}. ` +
         'Events wait. Check max.message.bytes and the schema validation of the topic',
       { retryable: true, type: cause.type, cause },
     );
@@ -251,11 +251,13 @@ export function createResender<T>(
     let isOver = false;
     const cut = new Promise<never>((_resolve, reject) => {
       cancel = () => {
-        reject(new KafkaError('kafka_aborted', 'send: ended by the caller', { retryable: true }));
+        reject(
+          new KafkaError('kafka_aborted', 'send: cancelled by the caller', { retryable: true }),
+        );
       };
       signal.addEventListener('abort', cancel, { once: true });
       timer = setTimeout(() => {
-        reject(new KafkaError('kafka_timeout', 'send: no end in time', { retryable: true }));
+        reject(new KafkaError('kafka_timeout', 'send: not finished in time', { retryable: true }));
       }, config.attempt_timeout_ms);
     });
     const work = (async () => {
@@ -289,7 +291,7 @@ export function createResender<T>(
   ): Promise<KafkaError | null> {
     for (let failures = 0; ;) {
       if (signal.aborted) {
-        throw new KafkaError('kafka_aborted', 'send: ended by the caller', { retryable: true });
+        throw new KafkaError('kafka_aborted', 'send: cancelled by the caller', { retryable: true });
       }
       const startedAt = performance.now();
       try {

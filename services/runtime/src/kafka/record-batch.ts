@@ -121,7 +121,7 @@ function damageOf(bytes: Buffer, at: number, end: number, endOffset: number): st
   }
   if (end - at < BATCH_HEADER_BYTES) return 'the batch is shorter than its header';
   // A broker sends the first batch whole, however long it is.
-  if (end > bytes.length) return 'the batch is longer than what the broker sent';
+  if (end > bytes.length) return "the batch is longer than the broker's answer";
   if (crc32c(bytes.subarray(at + CRC_COVERS_FROM, end)) !== bytes.readUInt32BE(at + CRC_AT)) {
     return 'the checksum does not match';
   }

@@ -70,19 +70,19 @@ describe('brokers that are not supported', () => {
     });
     producer.stop();
     expect(failures[0]).toMatchObject({ code: 'kafka_unsupported', retryable: true });
-    expect(failures[0]?.message).toContain('it speaks Produce 0 to 6; needed: version 7');
+    expect(failures[0]?.message).toContain('it supports Produce 0 to 6; needed: version 7');
     expect(new Set(requests)).toEqual(new Set([API_VERSIONS]));
   });
 
   it('a broker is refused for what it no longer speaks as well', () => {
     expect(lackOf(allOf([0, 99]), 'produce')).toBeNull();
     expect(lackOf({ ...allOf([0, 99]), 0: { minVersion: 8, maxVersion: 20 } }, 'produce')).toBe(
-      'it speaks Produce 8 to 20; needed: version 7',
+      'it supports Produce 8 to 20; needed: version 7',
     );
     expect(lackOf({ ...allOf([0, 99]), 11: { minVersion: 6, maxVersion: 9 } }, 'consume')).toBe(
-      'it speaks JoinGroup 6 to 9; needed: versions 0 to 5',
+      'it supports JoinGroup 6 to 9; needed: versions 0 to 5',
     );
-    expect(lackOf({}, 'admin')).toBe('it does not know ListOffsets');
+    expect(lackOf({}, 'admin')).toBe('it does not support ListOffsets');
   });
 
   it('the matrix of brokers refuses Kafka 2.0.1 and Event Hubs, and no other', () => {

@@ -42,11 +42,11 @@ export function lackOf(versions: BrokerVersions, use: ClientUse): string | null 
   for (const { api, key, versions: ours, uses } of API_NEEDS) {
     if (!uses.includes(use)) continue;
     const theirs = versions[key];
-    if (theirs === undefined) return `it does not know ${api}`;
+    if (theirs === undefined) return `it does not support ${api}`;
     const [min, max] = ours;
     if (theirs.maxVersion < min || theirs.minVersion > max) {
       const wanted = min === max ? `version ${min}` : `versions ${min} to ${max}`;
-      return `it speaks ${api} ${theirs.minVersion} to ${theirs.maxVersion}; needed: ${wanted}`;
+      return `it supports ${api} ${theirs.minVersion} to ${theirs.maxVersion}; needed: ${wanted}`;
     }
   }
   return null;

@@ -68,7 +68,7 @@ export async function readTopic(
         throw error;
       }
     }
-    throw new KafkaError('kafka_timeout', `nothing came from ${topic} for ${stallMs} ms`, {
+    throw new KafkaError('kafka_timeout', `no record of ${topic} arrived for ${stallMs} ms`, {
       retryable: true,
     });
   }
@@ -78,9 +78,13 @@ export async function readTopic(
     const partitions = await admin.describeTopic(topic);
     const earliest = Number(partitions?.find((p) => p.partition === partition)?.earliestOffset);
     if (earliest > offset) return earliest;
-    throw new KafkaError('kafka_rejected', `${topic} was made again while it was read`, {
-      retryable: true,
-    });
+    throw new KafkaError(
+      'kafka_rejected',
+      `${topic} was deleted and created again during reading`,
+      {
+        retryable: true,
+      },
+    );
   }
 
   async function readPartition(

@@ -41,7 +41,7 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
     .option('--check-config', 'print the effective configuration, secrets hidden, and exit')
     .enablePositionalOptions()
     .version(VERSION, '--version', 'print the version and exit')
-    .showHelpAfterError('(--help shows what there is)');
+    .showHelpAfterError('(--help lists the options)');
   let loaded: z.infer<S> | null = null;
 
   function config(): z.infer<S> {

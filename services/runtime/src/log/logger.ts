@@ -12,7 +12,7 @@ export const logConfig = z.object({
     .default('info')
     .meta({
       env: 'LOG_LEVEL',
-      description: `least level that is logged: ${LOG_LEVELS.join(', ')}`,
+      description: `lowest level that is logged: ${LOG_LEVELS.join(', ')}`,
     }),
 });
 

@@ -10,7 +10,7 @@ export function createRegistry(service: string): Registry {
   collectDefaultMetrics({ register: registry, prefix: 'sockscope_' });
   new Gauge({
     name: 'sockscope_build_info',
-    help: 'Always 1; the labels tell what runs.',
+    help: 'Always 1; the labels name the versions of Sockscope and Node.',
     labelNames: ['version', 'node'],
     registers: [registry],
   }).set({ version: VERSION, node: process.version }, 1);

@@ -16,12 +16,12 @@ export function registerRefusedCommands(
   program: Command,
   config: () => RefusedCommandsConfig,
 ): void {
-  const refused = program.command('refused').description('the events that Kafka has refused');
+  const refused = program.command('refused').description('events that Kafka refused');
 
   refused
     .command('list')
-    .description('list them, oldest first')
-    .option('--json', 'one JSON object a line, with the whole event')
+    .description('list refused events, oldest first')
+    .option('--json', 'one JSON object per line, with the complete event')
     .action(({ json }: { json?: boolean }) => {
       let count = 0;
       for (const { events, broken, path } of refusedFiles(refusedFolder(config().spoolDir))) {
@@ -29,14 +29,16 @@ export function registerRefusedCommands(
           count += 1;
           write(json === true ? JSON.stringify(event) : lineOf(event));
         }
-        if (broken > 0) process.stderr.write(`${path}: ${broken} lines hold no event\n`);
+        if (broken > 0) process.stderr.write(`${path}: ${broken} lines are not events\n`);
       }
       if (json !== true) write(`${count} refused event${count === 1 ? '' : 's'}`);
     });
 
   refused
     .command('send')
-    .description('send them to the event topic again; what Kafka accepts is deleted here')
+    .description(
+      'send refused events to the event topic again, and delete those that Kafka accepts',
+    )
     .action(async () => {
       await send(config());
     });
@@ -57,7 +59,7 @@ async function send({ spoolDir, kafka }: RefusedCommandsConfig): Promise<void> {
       const rest = again.flatMap((record) => records.get(record) ?? []);
       sent += events.length - rest.length;
       left += rest.length;
-      if (broken > 0) process.stderr.write(`${path} stays: ${broken} lines hold no event\n`);
+      if (broken > 0) process.stderr.write(`${path} stays: ${broken} lines are not events\n`);
       else leaveRefused(path, rest);
     }
   } finally {

@@ -202,7 +202,7 @@ async function lockPatiently(dir: string): Promise<void> {
     if (attempt === LOCK_ATTEMPTS) {
       throw new SpoolError(
         `${dir} belongs to a running proxy`,
-        'two proxies must not share a proxy_id and a spool folder',
+        'Set another PROXY_ID or PROXY_SPOOL_DIR: two proxies must not share both',
       );
     }
     await delay(LOCK_RETRY_MS);

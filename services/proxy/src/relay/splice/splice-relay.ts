@@ -130,8 +130,8 @@ export function createSpliceRelay(
         logger.warn(
           { reason: messageOf(error) },
           isWithoutThreads
-            ? 'splice threads do not start: the relay is stream'
-            : 'not all splice threads start; the others do their work',
+            ? 'splice threads do not start, so the relay is stream'
+            : 'some splice threads did not start; the others do their work',
         );
       }
     },

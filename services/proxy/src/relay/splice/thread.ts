@@ -188,7 +188,7 @@ export class SpliceThread {
     this.#exited = new Promise((resolve) => {
       worker.once('exit', resolve);
     });
-    let failure = new Error('the splice thread ended by itself');
+    let failure = new Error('the splice thread ended unexpectedly');
     worker.on('error', (error) => {
       failure = error instanceof Error ? error : new Error(String(error));
     });

@@ -22,7 +22,7 @@ export function serveExplain(app: FastifyInstance, deps: QuestionDeps & SumsDeps
   serve(app, deps, {
     path: '/explain',
     operationId: 'explain',
-    summary: 'Which users, destinations, ports, sources, rules and proxies a change comes from',
+    summary: 'Ranks the users, destinations, ports, sources, rules and proxies that cause a change',
     tag: 'analytics',
     scope: 'read',
     weight: 'heavy',

@@ -17,7 +17,7 @@ export function serveFlows(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
   serve(app, deps, {
     path: '/flows',
     operationId: 'listFlows',
-    summary: 'Who reached what on which port, for a Sankey diagram',
+    summary: 'Flows from users to destinations by port, for a Sankey diagram',
     tag: 'analytics',
     scope: 'read',
     weight: 'heavy',

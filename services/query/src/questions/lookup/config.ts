@@ -30,7 +30,7 @@ export const lookupConfig = z.object({
     .meta({
       env: 'QUERY_EGRESS_NAT',
       description:
-        'public addresses behind which proxies reach the internet: 203.0.113.7=10.0.0.5,203.0.113.7=10.0.0.6; lookups by a public address find sessions of the local ones',
+        'public and local addresses of proxies behind NAT: 203.0.113.7=10.0.0.5,203.0.113.7=10.0.0.6; lookups by a public address find sessions of the local ones',
     }),
 });
 export type LookupConfig = z.infer<typeof lookupConfig>;

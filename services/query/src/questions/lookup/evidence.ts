@@ -60,7 +60,7 @@ export function serveEvidence(app: FastifyInstance, deps: QuestionDeps & Evidenc
   serve(app, deps, {
     path: '/lookup/evidence/keys',
     operationId: 'listEvidenceKeys',
-    summary: 'Public keys of evidence, with the time in which each signed',
+    summary: 'Public keys that sign evidence, and when each was used',
     tag: 'sessions',
     scope: 'read',
     weight: 'light',

@@ -53,7 +53,7 @@ export interface FoundLookup {
 /** Proxies that are compared; a deployment has fewer. */
 const PROXIES_MAX = 1_000;
 
-/** Who reached an address, or was behind one of ours, at a time; and how sure that is. */
+/** Sessions that reached an address, or used one of ours, at a time; and how sure that is. */
 export async function findByAddress(
   deps: LookupDeps,
   query: LookupQuery,

@@ -12,7 +12,7 @@ export function serveLookup(app: FastifyInstance, deps: QuestionDeps & LookupDep
   serve(app, deps, {
     path: '/lookup',
     operationId: 'lookUp',
-    summary: 'Who reached an address, or was behind one of ours, at a time',
+    summary: 'Sessions that reached an address, or used one of ours, at a time',
     tag: 'sessions',
     scope: 'read',
     weight: ({ query }) => (query.time === undefined ? 'heavy' : 'light'),

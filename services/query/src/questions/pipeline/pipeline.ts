@@ -23,7 +23,7 @@ export function servePipeline(
   serve(app, deps, {
     path: '/pipeline',
     operationId: 'getPipeline',
-    summary: 'Health from the proxies to the sums: rates, delays, lag, what stands still',
+    summary: 'Health from the proxies to the sums: rates, delays, lag, waiting partitions',
     tag: 'live',
     scope: 'read',
     weight: 'light',

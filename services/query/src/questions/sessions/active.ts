@@ -33,7 +33,7 @@ export function serveActiveSessions(
   serve(app, deps, {
     path: '/sessions/active',
     operationId: 'listActiveSessions',
-    summary: 'Sessions open now, with their current rates, the newest first',
+    summary: 'Sessions open now, with their current rates, newest first',
     tag: 'sessions',
     scope: 'read',
     weight: 'light',

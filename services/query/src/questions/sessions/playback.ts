@@ -24,7 +24,7 @@ export function servePlayback(
   serve(app, deps, {
     path: '/sessions/playback',
     operationId: 'playBackSessions',
-    summary: 'What was open, and moved most, at each step of a range',
+    summary: 'Open sessions with the most traffic at each step of a range',
     tag: 'sessions',
     scope: 'read',
     weight: 'heavy',
@@ -87,7 +87,7 @@ function framesOf(fromMs: number, toMs: number, stepMs: number): number[] {
   }
   const count = Math.ceil((toMs - fromMs) / stepMs);
   if (count > PLAYBACK_FRAMES_MAX) {
-    const message = `makes ${count} frames of this range; a request has at most ${PLAYBACK_FRAMES_MAX}`;
+    const message = `gives ${count} frames over this range; at most ${PLAYBACK_FRAMES_MAX} are allowed`;
     throw invalidParameters([{ parameter: 'step', message }]);
   }
   return Array.from({ length: count }, (_each, i) => fromMs + i * stepMs);

@@ -41,7 +41,7 @@ export const signalsConfig = z.object({
   }),
   first_seen_days: integer({ min: 1, max: 3_660 }).default(14).meta({
     env: 'QUERY_SIGNAL_FIRST_SEEN_DAYS',
-    description: 'first seen: days of history without which nothing counts as new',
+    description: 'first seen: days of history that are needed before anything counts as new',
   }),
   first_seen_bytes: integer({ min: 1 }).default(100_000_000).meta({
     env: 'QUERY_SIGNAL_FIRST_SEEN_BYTES',
@@ -49,7 +49,7 @@ export const signalsConfig = z.object({
   }),
   first_seen_ratio: integer({ min: 1, max: 1_000_000 }).default(5).meta({
     env: 'QUERY_SIGNAL_FIRST_SEEN_RATIO',
-    description: 'first seen: times as much sent as received',
+    description: 'first seen: least ratio of bytes sent to bytes received',
   }),
 });
 export type SignalsConfig = z.infer<typeof signalsConfig>;

@@ -48,7 +48,8 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
   serve(app, deps, {
     path: '/signals/:kind',
     operationId: 'listSignals',
-    summary: 'What looks wrong: shared accounts, scans, mail, beacons, uploads to new destinations',
+    summary:
+      'Suspicious activity: shared accounts, scans, mail, beacons, uploads to new destinations',
     tag: 'analytics',
     scope: 'read',
     weight: 'heavy',

@@ -20,7 +20,7 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
   serve(app, deps, {
     path: '/stats',
     operationId: 'getStats',
-    summary: 'Counts of a range, today by default, beside those of the period before',
+    summary: 'Statistics of a range, today by default, and of the previous period',
     tag: 'analytics',
     scope: 'read',
     weight: 'heavy',

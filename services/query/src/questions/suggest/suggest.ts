@@ -23,7 +23,7 @@ export function serveSuggestions(
   serve(app, deps, {
     path: '/suggest/:field',
     operationId: 'suggest',
-    summary: 'Values of a field that begin like this, the most frequent first',
+    summary: 'Values of a field with this prefix, most frequent first',
     tag: 'sessions',
     scope: 'read',
     weight: 'light',

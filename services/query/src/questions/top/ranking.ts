@@ -95,7 +95,7 @@ export async function figuresOfKeys(
 /** @throws ProblemError invalid-parameters where nothing is known to sort by. */
 export function checkSort(field: TopField, sort: SumSort): void {
   if (sort === 'sessions_started' && isAtEnd(SUMS_BY[field])) {
-    const message = 'here sessions count at their end: sort by sessions_ended';
+    const message = 'this list counts sessions at their end: sort by sessions_ended';
     throw invalidParameters([{ parameter: 'sort', message }]);
   }
 }

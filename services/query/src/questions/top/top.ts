@@ -35,14 +35,14 @@ import { checkSort, figuresOfKeys, rangeFor, rankedKeys } from './ranking.js';
 import type { RankedKey, Ranking } from './ranking.js';
 
 const SUMMARIES: Readonly<Record<TopField, string>> = {
-  user: 'Users with the most of something',
-  dest_host: 'Destinations with the most of something, as clients asked for them',
-  dest_ip: 'Destination addresses with the most of something, over at most 7 days',
-  dest_port: 'Destination ports with the most of something',
-  source_ip: 'Source addresses with the most of something',
-  protocol: 'Protocols with the most of something',
-  proxy_id: 'Proxies with the most of something',
-  acl_rule_matched: 'ACL rules that decided most',
+  user: 'Users, ranked by a figure',
+  dest_host: 'Destinations as clients requested them, ranked by a figure',
+  dest_ip: 'Destination addresses, ranked by a figure, over at most 7 days',
+  dest_port: 'Destination ports, ranked by a figure',
+  source_ip: 'Source addresses, ranked by a figure',
+  protocol: 'Protocols, ranked by a figure',
+  proxy_id: 'Proxies, ranked by a figure',
+  acl_rule_matched: 'ACL rules, ranked by a figure',
   close_reason: 'Why sessions ended',
   status: 'How sessions ended',
 };

@@ -69,7 +69,7 @@ async function maybeExport(
     const rows = rowsOf(shownTraffic(found, presenterOf(context.mask), query));
     const statement = exportTraffic(rows, query.split ?? null, { format, mask: context.mask });
     if (JSON.stringify(statement.params).length > POINTS_CHARS_MAX) {
-      throw new ProblemError('too-expensive', 'too many points: take a coarser interval');
+      throw new ProblemError('too-expensive', 'too many points: use a longer interval');
     }
     return statement;
   });
