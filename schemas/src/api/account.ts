@@ -7,10 +7,10 @@ export const me = z
     id: z.string().describe('key id or subject of the token; local without authentication'),
     kind: z.enum(['local', 'key', 'token']),
     scopes: z.array(z.string()),
-    user: z
-      .string()
+    users: z
+      .array(z.string())
       .nullable()
-      .describe('the only user whose sessions this key may see; null: all users'),
+      .describe('the only users whose sessions this key may see; null: all users'),
     signed_in: z.boolean().describe('signed in with a cookie; POST /api/v1/logout ends it'),
     masked: z.object({
       users: z.boolean().describe('users are shown as tokens'),

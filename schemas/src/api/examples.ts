@@ -76,9 +76,52 @@ export const meExample = {
   id: 'key:0123456789ab',
   kind: 'key',
   scopes: ['read'],
-  user: null,
+  users: null,
   signed_in: true,
   masked: { users: false, addresses: false },
+} as const;
+
+export const keysExample = {
+  items: [
+    {
+      key_id: '0123456789ab',
+      name: 'dashboard',
+      scopes: ['read'],
+      users: ['alice'],
+      rate_per_minute: null,
+      created_at: '2026-01-30T08:00:00.000Z',
+      created_by: 'key:ba9876543210',
+      expires_at: '2026-04-30T08:00:00.000Z',
+      revoked_at: null,
+      last_used_at: '2026-01-31T11:59:12.000Z',
+      state: 'valid',
+    },
+  ],
+} as const;
+
+export const keyCreatedExample = {
+  key: 'ssk_0123456789ab_47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
+  key_id: '0123456789ab',
+} as const;
+
+export const auditExample = {
+  items: [
+    {
+      entry_id: '019c0f6e-9c10-7c11-a1b2-c3d4e5f60718',
+      at: '2026-01-31T12:00:36.000Z',
+      ended_at: '2026-01-31T12:00:37.204Z',
+      principal: 'key:0123456789ab',
+      restricted_to: null,
+      remote_ip: '192.0.2.10',
+      action: 'sessions',
+      format: 'csv',
+      details: { user: ['alice'] },
+      rows: 412,
+      bytes: 90_210,
+      outcome: 'finished',
+    },
+  ],
+  next_cursor: null,
 } as const;
 
 export const lookupExample = {

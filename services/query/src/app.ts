@@ -11,7 +11,10 @@ import type { z } from 'zod';
 import type { Authenticator } from './auth/authenticator.js';
 import { sessionCookie } from './auth/cookie.js';
 import { mayDo } from './auth/principal.js';
+import type { KeyUses } from './auth/key-uses.js';
+import { serveKeys } from './auth/keys-routes.js';
 import { serveAccount } from './auth/routes.js';
+import { serveAudit } from './audit/route.js';
 import type { WebSessions } from './auth/web-sessions.js';
 import { serveClashSockets } from './clash/socket.js';
 import type { CoverageReader } from './coverage/coverage.js';
@@ -75,6 +78,9 @@ export interface AppDeps {
   readonly streamMetrics: StreamMetrics;
   readonly authenticator: Authenticator;
   readonly webSessions: WebSessions;
+  readonly uses: KeyUses;
+  /** Whether keys are taken (QUERY_AUTH). */
+  readonly takesKeys: boolean;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
   /** Whether new questions should be sent away for now. */
@@ -121,6 +127,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   });
   answerUpgrades(app);
   app.addHook('preClose', () => deps.exports.running.stop());
+  app.addHook('onClose', () => deps.uses.flush());
   handleErrors(app, deps.logger);
   measureRequests(app, deps.registry);
   await allowOrigins(app, config.guard.origins);
@@ -139,7 +146,9 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
     await guard(guarded, config.guard, access);
     await guarded.register(
       async (api) => {
-        serveAccount(api, { ...routed, cookie });
+        serveAccount(api, { ...routed, cookie, audit: deps.exports.audit });
+        serveAudit(api, routed);
+        serveKeys(api, { ...routed, ...deps.exports });
         serveQuestions(api, {
           ...routed,
           ...deps.exports,
@@ -174,7 +183,7 @@ function contextOf(request: FastifyRequest, reply: FastifyReply, deps: AppDeps):
     principal,
     share: principal.kind === 'local' ? null : principal.id,
     mask: mayDo(principal, 'admin') ? NO_MASK : deps.mask,
-    onlyUser: principal.user,
+    onlyUsers: principal.users,
     request,
     reply,
   };

@@ -11,6 +11,7 @@ import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import { createApp } from './app.js';
 import { createAuthenticator } from './auth/authenticator.js';
 import { SUSPECTS_RUNNING_MAX, SUSPECTS_WAITING_MAX } from './auth/config.js';
+import { createKeyUses } from './auth/key-uses.js';
 import { createKeyStore } from './auth/keys.js';
 import { createTokenVerifier } from './auth/tokens.js';
 import { createWebSessions } from './auth/web-sessions.js';
@@ -19,7 +20,7 @@ import { createCoverageReader } from './coverage/coverage.js';
 import { createEventLoopWatch } from './http/event-loop.js';
 import { readEvidenceKeys } from './evidence/key-file.js';
 import { createEvidenceSigner } from './evidence/signer.js';
-import { createAuditLog } from './export/audit.js';
+import { createAuditLog } from './audit/log.js';
 import { createRunningExports } from './export/running.js';
 import { createMask } from './mask/mask.js';
 import { createQueryServer } from './server.js';
@@ -65,7 +66,8 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     },
     gateMetrics,
   );
-  const keys = createKeyStore({ store, suspects, now });
+  const uses = createKeyUses({ clickhouse, logger, now });
+  const keys = createKeyStore({ store, suspects, uses, now });
   const webSessions = createWebSessions({ clickhouse, store, keys, suspects, now });
   const authenticator = createAuthenticator(config.auth, {
     keys,
@@ -123,7 +125,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       isOverloaded: () => eventLoop.isOverloaded(),
       exports: {
         clickhouse,
-        audit: createAuditLog({ clickhouse }),
+        audit: createAuditLog({ clickhouse, logger, now }),
         gate: createGate(
           {
             name: 'export',
@@ -148,6 +150,8 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       streamMetrics,
       authenticator,
       webSessions,
+      uses,
+      takesKeys: config.auth.methods.includes('api_keys'),
       mask: createMask(config.mask),
       health,
       registry,

@@ -15,9 +15,12 @@ const LIMITS: Readonly<Record<string, number>> = {
   max_concurrent_queries_for_user: 200,
 };
 
+/** Tables that the query service writes. */
+const WRITTEN = ['export_audit', 'web_sessions', 'api_keys', 'api_key_uses'];
+
 /**
- * The user that the query service reads with: SELECT on our database, INSERT into the audit log of
- * exports alone, no DDL, no table functions, no other database. Empty where the configuration names none.
+ * The user that the query service reads with: SELECT on our database, INSERT into a few tables of its
+ * own, no DDL, no table functions, no other database. Empty where the configuration names none.
  */
 export function queryUserStatements(
   config: TablesConfig,
@@ -40,7 +43,6 @@ export function queryUserStatements(
     `CREATE USER IF NOT EXISTS ${name}${on} ${identified}`,
     `ALTER USER ${name}${on} ${identified} SETTINGS PROFILE ${profile}`,
     `GRANT${on} SELECT ON ${database}.* TO ${name}`,
-    `GRANT${on} INSERT ON ${database}.export_audit TO ${name}`,
-    `GRANT${on} INSERT ON ${database}.web_sessions TO ${name}`,
+    ...WRITTEN.map((table) => `GRANT${on} INSERT ON ${database}.${table} TO ${name}`),
   ];
 }

@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who took data out, signed in, changed keys or removed something; needs the scope admin */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/destinations/{dest_host}": {
         parameters: {
             query?: never;
@@ -50,6 +67,41 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** API keys without their secrets; needs the scope admin */
+        get: operations["listKeys"];
+        put?: never;
+        /** Makes a key; it may do no more than who makes it. Needs the scope admin */
+        post: operations["createKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a key and its sessions within ten seconds; needs the scope admin */
+        delete: operations["revokeKey"];
         options?: never;
         head?: never;
         patch?: never;
@@ -765,6 +817,85 @@ export interface components {
                 sessions: number;
                 user: string;
             }[];
+        };
+        ApiKey: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description principal that made it; empty for a command line */
+            created_by: string;
+            expires_at: string | null;
+            key_id: string;
+            /** @description to about a minute; null if it was not used within 400 days */
+            last_used_at: string | null;
+            name: string;
+            /** @description null: QUERY_RATE_PER_MINUTE */
+            rate_per_minute: number | null;
+            revoked_at: string | null;
+            scopes: string[];
+            /** @enum {string} */
+            state: "valid" | "expired" | "revoked";
+            /** @description null: it may see all */
+            users: string[] | null;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "entry_id": "019c0f6e-9c10-7c11-a1b2-c3d4e5f60718",
+         *           "at": "2026-01-31T12:00:36.000Z",
+         *           "ended_at": "2026-01-31T12:00:37.204Z",
+         *           "principal": "key:0123456789ab",
+         *           "restricted_to": null,
+         *           "remote_ip": "192.0.2.10",
+         *           "action": "sessions",
+         *           "format": "csv",
+         *           "details": {
+         *             "user": [
+         *               "alice"
+         *             ]
+         *           },
+         *           "rows": 412,
+         *           "bytes": 90210,
+         *           "outcome": "finished"
+         *         }
+         *       ],
+         *       "next_cursor": null
+         *     }
+         */
+        AuditPage: {
+            /** @description the newest first */
+            items: {
+                /** @description what was done: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, annotations/create, annotations/delete or forget */
+                action: string;
+                /**
+                 * Format: date-time
+                 * @description when it began
+                 */
+                at: string;
+                /** @description bytes that were sent */
+                bytes: number;
+                /** @description parameters of the action */
+                details: {
+                    [key: string]: unknown;
+                };
+                /** @description null while it runs, or if its process died */
+                ended_at: string | null;
+                entry_id: string;
+                /** @description of an export: csv, ndjson or parquet; of evidence: json or html */
+                format: string;
+                /** @enum {string} */
+                outcome: "started" | "finished" | "aborted" | "failed";
+                /** @description key id or subject; `command` for a command line */
+                principal: string;
+                /** @description address of the caller; empty for a command line */
+                remote_ip: string;
+                /** @description the only users whose sessions the principal could see; null for all */
+                restricted_to: string[] | null;
+                /** @description rows that were sent or removed */
+                rows: number;
+            }[];
+            /** @description the next page, null after the last one */
+            next_cursor: string | null;
         };
         /**
          * @example {
@@ -1651,6 +1782,45 @@ export interface components {
         };
         /**
          * @example {
+         *       "key": "ssk_0123456789ab_47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
+         *       "key_id": "0123456789ab"
+         *     }
+         */
+        KeyCreated: {
+            /** @description the key itself; it cannot be shown again */
+            key: string;
+            /** @description its public part, as lists and logs show it */
+            key_id: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "key_id": "0123456789ab",
+         *           "name": "dashboard",
+         *           "scopes": [
+         *             "read"
+         *           ],
+         *           "users": [
+         *             "alice"
+         *           ],
+         *           "rate_per_minute": null,
+         *           "created_at": "2026-01-30T08:00:00.000Z",
+         *           "created_by": "key:ba9876543210",
+         *           "expires_at": "2026-04-30T08:00:00.000Z",
+         *           "revoked_at": null,
+         *           "last_used_at": "2026-01-31T11:59:12.000Z",
+         *           "state": "valid"
+         *         }
+         *       ]
+         *     }
+         */
+        Keys: {
+            /** @description the oldest first */
+            items: components["schemas"]["ApiKey"][];
+        };
+        /**
+         * @example {
          *       "range": {
          *         "from": "2026-01-31T11:58:10.000Z",
          *         "to": "2026-01-31T12:02:10.000Z"
@@ -1838,7 +2008,7 @@ export interface components {
          *       "scopes": [
          *         "read"
          *       ],
-         *       "user": null,
+         *       "users": null,
          *       "signed_in": true,
          *       "masked": {
          *         "users": false,
@@ -1860,8 +2030,8 @@ export interface components {
             scopes: string[];
             /** @description signed in with a cookie; POST /api/v1/logout ends it */
             signed_in: boolean;
-            /** @description the only user whose sessions this key may see; null: all users */
-            user: string | null;
+            /** @description the only users whose sessions this key may see; null: all users */
+            users: string[] | null;
         };
         PeriodStats: {
             /** @description both ways together */
@@ -5553,8 +5723,19 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description not found */
+        /** @description there is no such thing */
         Status404: {
+            headers: {
+                /** @description id of the request, also in the service's log */
+                "X-Request-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description not found */
+        Status404_2: {
             headers: {
                 /** @description id of the request, also in the service's log */
                 "X-Request-Id"?: string;
@@ -5640,6 +5821,8 @@ export interface components {
         acl_decision: "allow" | "block";
         /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
         acl_rule_matched: ("" | string)[];
+        /** @description only this action, such as login, sessions or lookup/evidence */
+        action: string;
         /** @description sessions that were open at this time, with their counters at that time; replaces the range */
         at: string;
         /** @description what ended the session; exact; may be repeated */
@@ -5689,9 +5872,10 @@ export interface components {
         interval: "auto" | "1m" | "5m" | "15m" | "30m" | "1h" | "3h" | "6h" | "12h" | "1d" | "1w" | "1mo";
         /** @description WebSocket only: milliseconds between two messages; default 1000 */
         interval_2: number;
+        key_id: string;
         kind: "shared_account" | "scan" | "mail" | "beacon" | "first_seen";
-        /** @description default: 100, and all in an export */
         limit: number;
+        /** @description default: 100, and all in an export */
         limit_2: number;
         /** @description sessions per frame; those with the most bytes are shown */
         limit_3: number;
@@ -5728,6 +5912,8 @@ export interface components {
         previous_from: string;
         /** @description its end, excluded */
         previous_to: string;
+        /** @description only of this principal, as `id` of GET /me */
+        principal: string;
         /** @description tcp or udp */
         protocol: "tcp" | "udp";
         /** @description the proxy that served the session; exact; may be repeated */
@@ -5791,6 +5977,61 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    listAudit: {
+        parameters: {
+            query?: {
+                /** @description only this action, such as login, sessions or lookup/evidence */
+                action?: components["parameters"]["action"];
+                cursor?: components["parameters"]["cursor"];
+                /** @description start of the range, included; default: the earliest stored session */
+                from?: components["parameters"]["from"];
+                limit?: components["parameters"]["limit"];
+                /** @description a whole calendar month or day; replaces from and to */
+                period?: components["parameters"]["period"];
+                /** @description only of this principal, as `id` of GET /me */
+                principal?: components["parameters"]["principal"];
+                /**
+                 * @description time zone of days, weeks, months and dates without a time
+                 * @example Europe/Berlin
+                 */
+                time_zone?: components["parameters"]["time_zone"];
+                /** @description end of the range, excluded; default: no end */
+                to?: components["parameters"]["to"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long an answer over a past range may be cached */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be cached */
+                    ETag?: string;
+                    /** @description request headers that change the answer */
+                    Vary?: string;
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
     getDestination: {
         parameters: {
             query?: {
@@ -5873,7 +6114,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6062,6 +6303,125 @@ export interface operations {
             503: components["responses"]["Status503"];
         };
     };
+    listKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long an answer over a past range may be cached */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be cached */
+                    ETag?: string;
+                    /** @description request headers that change the answer */
+                    Vary?: string;
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Keys"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    createKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description when the key ends; null for never
+                     * @default null
+                     */
+                    expires_at?: string | null;
+                    /** @description what the key is for */
+                    name: string;
+                    /**
+                     * @description requests in a minute; null for QUERY_RATE_PER_MINUTE
+                     * @default null
+                     */
+                    rate_per_minute?: number | null;
+                    scopes: ("read" | "export" | "admin")[];
+                    /**
+                     * @description the only users whose sessions the key may see; null for all
+                     * @default null
+                     */
+                    users?: string[] | null;
+                };
+            };
+        };
+        responses: {
+            /** @description it was made */
+            201: {
+                headers: {
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyCreated"];
+                };
+            };
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    revokeKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: components["parameters"]["key_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description it is done */
+            204: {
+                headers: {
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
     lookUp: {
         parameters: {
             query?: {
@@ -6075,7 +6435,7 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip_2"];
                 /** @description port that the destination saw */
                 egress_port?: components["parameters"]["egress_port_2"];
-                limit?: components["parameters"]["limit_2"];
+                limit?: components["parameters"]["limit"];
                 /** @description seconds by which the clocks may differ, in both directions */
                 skew?: components["parameters"]["skew"];
                 /** @description when the traffic was seen; default: search the last 30 days */
@@ -6134,7 +6494,7 @@ export interface operations {
                 /** @description port that the destination saw */
                 egress_port?: components["parameters"]["egress_port_2"];
                 format?: components["parameters"]["format_2"];
-                limit?: components["parameters"]["limit_2"];
+                limit?: components["parameters"]["limit"];
                 /** @description seconds by which the clocks may differ, in both directions */
                 skew?: components["parameters"]["skew"];
                 /** @description when the traffic was seen; default: search the last 30 days */
@@ -6325,7 +6685,7 @@ export interface operations {
                 /** @description sessions that started in the range, ended in it, or were open at any time in it */
                 in?: components["parameters"]["in"];
                 /** @description default: 100, and all in an export */
-                limit?: components["parameters"]["limit"];
+                limit?: components["parameters"]["limit_2"];
                 /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; for an open session, until its latest event */
@@ -6430,7 +6790,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6442,7 +6802,7 @@ export interface operations {
         parameters: {
             query?: {
                 cursor?: components["parameters"]["cursor"];
-                limit?: components["parameters"]["limit_2"];
+                limit?: components["parameters"]["limit"];
             };
             header?: never;
             path: {
@@ -6474,7 +6834,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6504,7 +6864,7 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                limit?: components["parameters"]["limit_2"];
+                limit?: components["parameters"]["limit"];
                 /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; for an open session, until its latest event */
@@ -6686,7 +7046,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6966,7 +7326,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -8149,7 +8509,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];

@@ -15,7 +15,8 @@ import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
-import { createKey, listKeys, revokeKey } from './command.js';
+import { createKey, revokeKey } from './command.js';
+import { listKeys } from './key-table.js';
 import { KEY_REUSE_MS } from './keys.js';
 
 const DAY_MS = 86_400_000;
@@ -43,7 +44,7 @@ beforeAll(async () => {
   const make = (scope: string[], user?: string) =>
     createKey(
       database.clickhouse,
-      { name: 'test', scope, ...(user === undefined ? {} : { user }) },
+      { name: 'test', scope, ...(user === undefined ? {} : { user: [user] }) },
       nowMs,
     );
   keys = {
@@ -70,14 +71,32 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/api/v1/lookup': '?dest_ip=198.51.100.7',
   '/api/v1/lookup/evidence': '?dest_ip=198.51.100.7',
 };
-/** Routes that need the scope export beside read. */
-const EXPORTING = ['/api/v1/lookup/evidence'];
+/** Routes that need another scope than read. */
+const SCOPES_NEEDED: Readonly<Record<string, 'export' | 'admin'>> = {
+  '/api/v1/lookup/evidence': 'export',
+  '/api/v1/keys': 'admin',
+  '/api/v1/audit': 'admin',
+};
+const needOf = (path: string) => SCOPES_NEEDED[path.split('?')[0] ?? ''] ?? 'read';
 
-/** Every route of the OpenAPI document, with a session, a user and a destination that exist. */
+const document = () =>
+  api.app.swagger() as { paths: Record<string, Readonly<Record<string, Operation>>> };
+
+/** Every route of the OpenAPI document that changes something. */
+function writes(): { method: 'POST' | 'DELETE'; path: string }[] {
+  return Object.entries(document().paths).flatMap(([path, operations]) =>
+    (['POST', 'DELETE'] as const)
+      .filter((method) => operations[method.toLowerCase()] !== undefined)
+      .map((method) => ({ method, path: path.replace(/\{[^}]+\}/, '000000000000') })),
+  );
+}
+
+/** Every readable route of the OpenAPI document, with a session, a user and a destination that exist. */
 function routes(): string[] {
-  const { paths } = api.app.swagger() as { paths: Record<string, { get?: Operation }> };
+  const { paths } = document();
   const closed = world.sessions.find((row) => row.user === 'user-0' && row.status === 'closed');
-  return Object.keys(paths).map((path) =>
+  const readable = Object.keys(paths).filter((path) => paths[path]?.['get'] !== undefined);
+  return readable.map((path) =>
     `${path}${NEEDED[path] ?? ''}`
       .replace('{field}', 'dest_host')
       .replace('{kind}', 'beacon')
@@ -128,9 +147,36 @@ describe('every route', () => {
     for (const path of routes()) {
       expect([path, await statusOf(path, keys.none)]).toEqual([path, 403]);
       expect([path, await statusOf(path, keys.export)]).toEqual([path, 403]);
-      const isExporting = EXPORTING.some((each) => path.startsWith(`${each}?`));
-      expect([path, await statusOf(path, keys.read)]).toEqual([path, isExporting ? 403 : 200]);
+      const allowed = needOf(path) === 'read' ? 200 : 403;
+      expect([path, await statusOf(path, keys.read)]).toEqual([path, allowed]);
       expect([path, await statusOf(path, keys.admin)]).toEqual([path, 200]);
+    }
+  });
+
+  it('that changes something refuses strangers, lower scopes and pages of other sites', async () => {
+    const ours = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' };
+    const write = async (
+      { method, path }: ReturnType<typeof writes>[number],
+      headers: Readonly<Record<string, string>>,
+    ) => {
+      const answer = await api.app.inject({ method, url: path, headers, payload: {} });
+      return answer.statusCode;
+    };
+    expect(writes().length).toBeGreaterThanOrEqual(2);
+    for (const route of writes()) {
+      expect([route, await write(route, ours)]).toEqual([route, 401]);
+      for (const key of [keys.none, keys.read, keys.export, keys.tied]) {
+        const status = await write(route, { ...ours, 'x-api-key': key });
+        expect([route, status]).toEqual([route, 403]);
+      }
+      for (const site of ['cross-site', 'same-site', 'none']) {
+        const headers = { ...ours, 'sec-fetch-site': site, 'x-api-key': keys.admin };
+        expect([route, site, await write(route, headers)]).toEqual([route, site, 403]);
+      }
+      // Whoever may is told what is wrong with the empty body, or that there is no such thing.
+      const status = await write(route, { ...ours, 'x-api-key': keys.admin });
+      expect([route, [400, 404].includes(status)]).toEqual([route, true]);
+      nowMs += 60_000;
     }
   });
 
@@ -155,7 +201,7 @@ describe('every route', () => {
       .map((row) => row.session_id);
     expect(others.length).toBeGreaterThan(3);
     const paths = routes()
-      .filter((path) => !path.startsWith('/api/v1/stream'))
+      .filter((path) => !path.startsWith('/api/v1/stream') && needOf(path) !== 'admin')
       .flatMap((path) => [
         path,
         ...(hasFilters(path) ? others.map((u) => `${path}?user=${u}`) : []),
@@ -243,7 +289,7 @@ describe('keys', () => {
     await expect(make({ scope: ['root'] })).rejects.toThrow(/no scope root/);
     await expect(make({ name: '' })).rejects.toThrow(/name/);
     await expect(make({ expires: 'soon' })).rejects.toThrow(/duration/);
-    await expect(make({ user: '' })).rejects.toThrow(/user/);
+    await expect(make({ user: [''] })).rejects.toThrow(/user/);
   });
 
   it('are not guessed: after thirty wrong ones an address waits a minute', async () => {
@@ -342,7 +388,7 @@ describe('keys', () => {
       const lines = stdout.trim().split('\n');
       return JSON.parse(lines.find((line) => line.includes(id)) ?? '{}') as Record<string, unknown>;
     };
-    expect(await shown()).toMatchObject({ name: 'cli\tkey', user: 'u', state: 'valid' });
+    expect(await shown()).toMatchObject({ name: 'cli\tkey', users: ['u'], state: 'valid' });
     await run('revoke', id);
     expect(await shown()).toMatchObject({ state: 'revoked' });
     await expect(run('revoke', 'nothing')).rejects.toMatchObject({ code: 1 });

@@ -1,34 +1,22 @@
-import { SockscopeError } from '@sockscope/runtime';
+import { createLogger, durationMs, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, ClickHouseConfig } from '@sockscope/runtime/clickhouse';
-import { toTimestamp } from '@sockscope/schemas';
-import { durationMs } from '@sockscope/runtime';
-import { apiKeyQuery, apiKeysQuery } from '../sql/api-keys.js';
+import { KEY_LIMITS, SCOPES } from '@sockscope/schemas/api';
+import { z } from 'zod';
+import { createAuditLog } from '../audit/log.js';
 import type { ApiKeyRow } from '../sql/api-keys.js';
-import { generateKey, hashKey } from './api-key.js';
-import { isScope, SCOPES } from './principal.js';
+import { endKey, findKey, insertKey, keyState, listKeys } from './key-table.js';
+import { isScope } from './principal.js';
 
 interface CreateOptions {
   readonly name: string;
   readonly scope: readonly string[];
-  readonly user?: string;
+  readonly user?: readonly string[];
   readonly expires?: string;
+  readonly ratePerMinute?: string;
 }
 
-const COLUMNS = [
-  'key_id',
-  'key_hash',
-  'name',
-  'scopes',
-  'user',
-  'created_at',
-  'expires_at',
-  'revoked_at',
-  'version',
-] as const;
-
-const NAME_CHARS_MAX = 200;
 const YEAR_MS = 366 * 86_400_000;
 
 function refuse(message: string): never {
@@ -39,54 +27,49 @@ function write(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-async function store(clickhouse: ClickHouse, row: ApiKeyRow, version: number): Promise<void> {
-  const cells = { ...row, version };
-  await clickhouse.insert({
-    table: 'api_keys',
-    columns: COLUMNS,
-    format: 'JSONCompactEachRow',
-    bytes: [Buffer.from(`${JSON.stringify(COLUMNS.map((name) => cells[name]))}\n`)],
-    settings: { date_time_input_format: 'best_effort' },
-  });
-}
-
-/** Makes a key and gives it back: it is known nowhere else. */
+/** Makes a key and returns it: it is known nowhere else. */
 export async function createKey(
   clickhouse: ClickHouse,
   options: CreateOptions,
   nowMs: number,
 ): Promise<string> {
-  const scopes = [...new Set(options.scope)];
-  const unknown = scopes.filter((scope) => !isScope(scope));
+  const scopes = options.scope.filter(isScope);
+  const unknown = options.scope.filter((scope) => !isScope(scope));
   if (unknown.length > 0) {
     refuse(`unknown scope ${unknown.join(', ')}; the scopes are: ${SCOPES.join(', ')}`);
   }
-  if (options.name === '' || options.name.length > NAME_CHARS_MAX) {
-    refuse(`a name has 1 to ${NAME_CHARS_MAX} characters`);
+  const { name, user: users = [] } = options;
+  if (name === '' || name.length > KEY_LIMITS.name_chars) {
+    refuse(`a name has 1 to ${KEY_LIMITS.name_chars} characters`);
   }
-  if (options.user === '') refuse('a user has at least one character');
+  if (users.includes('')) refuse('a user has at least one character');
+  if (users.length > KEY_LIMITS.users_max) {
+    refuse(`a key is tied to at most ${KEY_LIMITS.users_max} users`);
+  }
   const lifetime = durationMs({ min: 60_000, max: 100 * YEAR_MS }).safeParse(options.expires);
   if (options.expires !== undefined && !lifetime.success) {
     refuse('--expires must be a duration of at least a minute, such as 90d');
   }
-  const { key, keyId } = generateKey();
-  const row: ApiKeyRow = {
-    key_id: keyId,
-    key_hash: hashKey(key),
-    name: options.name,
-    scopes,
-    user: options.user ?? null,
-    created_at: toTimestamp(nowMs),
-    expires_at: lifetime.success ? toTimestamp(nowMs + lifetime.data) : null,
-    revoked_at: null,
-  };
-  await store(clickhouse, row, nowMs);
+  const rate = z.coerce.number().int().min(1).max(KEY_LIMITS.rate_per_minute_max);
+  const ratePerMinute = rate.safeParse(options.ratePerMinute);
+  if (options.ratePerMinute !== undefined && !ratePerMinute.success) {
+    refuse(`--rate-per-minute must be a whole number from 1 to ${KEY_LIMITS.rate_per_minute_max}`);
+  }
+  const { key } = await audited(clickhouse, 'keys/create', { name, scopes, users }, nowMs, () =>
+    insertKey(
+      clickhouse,
+      {
+        name,
+        scopes,
+        users: users.length === 0 ? null : users,
+        expiresAtMs: lifetime.success ? nowMs + lifetime.data : null,
+        ratePerMinute: ratePerMinute.success ? ratePerMinute.data : null,
+        createdBy: '',
+      },
+      nowMs,
+    ),
+  );
   return key;
-}
-
-export async function listKeys(clickhouse: ClickHouse): Promise<ApiKeyRow[]> {
-  const { sql, params, row } = apiKeysQuery();
-  return clickhouse.query({ sql, params, row });
 }
 
 /** Ends a key; services notice within KEY_REUSE_MS. */
@@ -95,15 +78,33 @@ export async function revokeKey(
   keyId: string,
   nowMs: number,
 ): Promise<void> {
-  const { sql, params, row } = apiKeyQuery(keyId);
-  const [known] = await clickhouse.query({ sql, params, row });
-  if (known === undefined) return refuse(`there is no key ${JSON.stringify(keyId)}`);
-  // Later than the row that it replaces, should a clock have been set back.
-  const version = Math.max(nowMs, Date.parse(known.created_at) + 1);
-  await store(
-    clickhouse,
-    { ...known, revoked_at: known.revoked_at ?? toTimestamp(nowMs) },
-    version,
+  const known = await findKey(clickhouse, keyId);
+  if (known === null) return refuse(`there is no key ${JSON.stringify(keyId)}`);
+  await audited(clickhouse, 'keys/revoke', { key_id: keyId }, nowMs, () =>
+    endKey(clickhouse, known, nowMs),
+  );
+}
+
+/** With its entries in the audit log: what an administrator does at a prompt counts as well. */
+async function audited<T>(
+  clickhouse: ClickHouse,
+  action: string,
+  details: object,
+  nowMs: number,
+  work: () => Promise<T>,
+): Promise<T> {
+  const logger = createLogger('query', { level: 'warn' });
+  return createAuditLog({ clickhouse, logger, now: Date.now }).around(
+    {
+      atMs: nowMs,
+      principal: 'command',
+      restrictedTo: null,
+      remoteIp: '',
+      action,
+      format: '',
+      details,
+    },
+    work,
   );
 }
 
@@ -114,7 +115,9 @@ export function registerKeys(
 ): void {
   const keys = program
     .command('keys')
-    .description('API keys; needs a ClickHouse user that may write the table api_keys');
+    .description(
+      'API keys; needs a ClickHouse user that may write the tables api_keys and export_audit',
+    );
 
   async function withClickHouse(work: (clickhouse: ClickHouse) => Promise<void>): Promise<void> {
     const clickhouse = createClickHouse(config().clickhouse);
@@ -135,7 +138,13 @@ export function registerKeys(
       (scope: string, before: string[]) => [...before, scope],
       [] as string[],
     )
-    .option('--user <user>', 'the only user whose sessions the key may see')
+    .option(
+      '--user <user>',
+      `only sessions of this user may be seen; may be repeated, ${KEY_LIMITS.users_max} times at most`,
+      (user: string, before: string[]) => [...before, user],
+      [] as string[],
+    )
+    .option('--rate-per-minute <n>', 'requests in a minute; default: QUERY_RATE_PER_MINUTE')
     .option('--expires <duration>', 'how long the key is valid, such as 90d; default: permanently')
     .action(async (options: CreateOptions) => {
       const scope = options.scope.length === 0 ? ['read'] : options.scope;
@@ -165,12 +174,6 @@ export function registerKeys(
 
 /** JSON keeps names with tabs and line breaks on one line. */
 function lineOf(key: ApiKeyRow, nowMs: number): string {
-  const state =
-    key.revoked_at !== null
-      ? 'revoked'
-      : key.expires_at !== null && Date.parse(key.expires_at) <= nowMs
-        ? 'expired'
-        : 'valid';
   const { key_hash: _hash, ...shown } = key;
-  return JSON.stringify({ ...shown, state });
+  return JSON.stringify({ ...shown, state: keyState(key, nowMs) });
 }

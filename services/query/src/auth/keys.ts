@@ -6,6 +6,7 @@ import type { Gate } from '../store/gate.js';
 import type { Store } from '../store/store.js';
 import { isKeyOf, keyIdOf } from './api-key.js';
 import { isScope } from './principal.js';
+import type { KeyUses } from './key-uses.js';
 import type { Principal } from './principal.js';
 
 /** A revoked key works no longer than this. */
@@ -36,6 +37,7 @@ export function createKeyStore(deps: {
   readonly store: Store;
   /** What guesses wait at, so that they cannot keep ClickHouse busy. */
   readonly suspects: Gate;
+  readonly uses: KeyUses;
   readonly now: () => number;
 }): KeyStore {
   const remembered = new LRUCache<string, Known>({ max: KEYS_REMEMBERED_MAX });
@@ -61,11 +63,14 @@ export function createKeyStore(deps: {
   function principalOfRow(row: ApiKeyRow | null): Principal | null {
     if (row === null || row.revoked_at !== null) return null;
     if (row.expires_at !== null && Date.parse(row.expires_at) <= deps.now()) return null;
+    deps.uses.note(row.key_id);
     return {
       id: `key:${row.key_id}`,
       kind: 'key',
       scopes: new Set(row.scopes.filter(isScope)),
-      user: row.user,
+      users: row.users.length === 0 ? null : row.users,
+      expiresAtMs: row.expires_at === null ? null : Date.parse(row.expires_at),
+      ratePerMinute: row.rate_per_minute === 0 ? null : row.rate_per_minute,
     };
   }
 

@@ -29,7 +29,11 @@ beforeAll(async () => {
       publicUrl: `https://${HOST}`,
     });
   [api, other] = await Promise.all([start(), start()]);
-  key = await createKey(database.clickhouse, { name: 'k', scope: ['read'], user: 'alice' }, nowMs);
+  key = await createKey(
+    database.clickhouse,
+    { name: 'k', scope: ['read'], user: ['alice'] },
+    nowMs,
+  );
 });
 
 afterAll(async () => {
@@ -70,7 +74,7 @@ describe('a browser that signs in with a key', () => {
     expect(me.json<Me>()).toMatchObject({
       kind: 'key',
       scopes: ['read'],
-      user: 'alice',
+      users: ['alice'],
       signed_in: true,
     });
     const [stored] = await database.clickhouse.query({

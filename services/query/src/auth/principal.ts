@@ -1,4 +1,5 @@
-export const SCOPES = ['read', 'export', 'admin'] as const;
+import { SCOPES } from '@sockscope/schemas/api';
+
 export type Scope = (typeof SCOPES)[number];
 
 /** The caller, its scopes and what it may see. */
@@ -8,8 +9,12 @@ export interface Principal {
   /** `local`: anybody, where no authentication is configured. */
   readonly kind: 'local' | 'key' | 'token';
   readonly scopes: ReadonlySet<Scope>;
-  /** The only user whose sessions it may see; null for all. */
-  readonly user: string | null;
+  /** The only users whose sessions it may see; null for all. */
+  readonly users: readonly string[] | null;
+  /** When it ends by itself, in milliseconds since 1970; null for never. */
+  readonly expiresAtMs: number | null;
+  /** Requests in a minute; null for the configured limit. */
+  readonly ratePerMinute: number | null;
 }
 
 /** `admin` includes the others. */
@@ -22,7 +27,9 @@ export const LOCAL: Principal = {
   id: 'local',
   kind: 'local',
   scopes: new Set(SCOPES),
-  user: null,
+  users: null,
+  expiresAtMs: null,
+  ratePerMinute: null,
 };
 
 export function isScope(text: string): text is Scope {

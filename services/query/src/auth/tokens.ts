@@ -113,6 +113,8 @@ function principalOfClaims(config: AuthConfig, payload: JWTPayload): Principal |
     id: `token:${(payload.sub ?? '').slice(0, SUBJECT_CHARS_MAX)}`,
     kind: 'token',
     scopes: new Set(scopes),
-    user,
+    users: user === null ? null : [user],
+    expiresAtMs: payload.exp === undefined ? null : payload.exp * 1_000,
+    ratePerMinute: null,
   };
 }

@@ -18,10 +18,10 @@ export interface OpenConnections {
 /** Open sessions, the newest first, and the bytes of all of them. */
 export async function openConnections(
   { store, coverage }: { readonly store: Store; readonly coverage: CoverageReader },
-  onlyUser: string | null,
+  onlyUsers: readonly string[] | null,
   asking: Asking,
 ): Promise<OpenConnections> {
-  const filter = filterOf(restrictedTo(onlyUser, {}));
+  const filter = filterOf(restrictedTo(onlyUsers, {}));
   const fromMs = await coverage.openFrom();
   const rows = await store.ask(openSessionsQuery(fromMs, filter, CONNECTIONS_MAX), asking);
   if (rows.length < CONNECTIONS_MAX) return { rows, totals: sumOf(rows) };

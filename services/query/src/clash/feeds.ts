@@ -47,11 +47,11 @@ export function createSharedViews(): SharedViews {
 export function createFeed(
   feed: ClashFeed,
   deps: { readonly store: Store; readonly coverage: CoverageReader },
-  who: { readonly onlyUser: string | null; readonly mask: Mask },
+  who: { readonly onlyUsers: readonly string[] | null; readonly mask: Mask },
   views: SharedViews,
 ): NextMessage {
   const connections = async (asking: Asking) => {
-    const open = await openConnections(deps, who.onlyUser, asking);
+    const open = await openConnections(deps, who.onlyUsers, asking);
     return views.of(open.rows, who.mask, () => shownConnections(open, presenterOf(who.mask)));
   };
   switch (feed) {

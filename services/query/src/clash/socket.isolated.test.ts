@@ -85,7 +85,7 @@ beforeEach(async () => {
           nowMs: Date.now(),
           principal: request.principal,
           mask: NO_MASK,
-          onlyUser: null,
+          onlyUsers: null,
           share: null,
           request,
           reply,

@@ -77,7 +77,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
         request.raw.socket.once('close', leaveShare);
         const { interval = INTERVAL_DEFAULT_MS } = request.query as ClashQuery;
         const viewer = {
-          onlyUser: context.onlyUser,
+          onlyUsers: context.onlyUsers,
           mask: context.mask,
         };
         reply.hijack();

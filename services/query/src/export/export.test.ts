@@ -8,10 +8,10 @@ import { fastify } from 'fastify';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LOCAL } from '../auth/principal.js';
+import type { AuditEnd } from '../audit/log.js';
 import { NO_MASK } from '../mask/mask.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
 import { createStoreMetrics } from '../store/metrics.js';
-import type { ExportOutcome } from './audit.js';
 import { sendExport } from './export.js';
 import { createRunningExports } from './running.js';
 
@@ -22,7 +22,7 @@ const PIECES = 2_000;
 let app: FastifyInstance;
 let port: number;
 let clients: Socket[];
-let outcomes: ExportOutcome[];
+let outcomes: string[];
 /** Resolves when the beginning of an export may be written down. */
 let mayBegin: Promise<void>;
 let given: number;
@@ -42,10 +42,14 @@ async function listen(timeoutMs: number): Promise<void> {
   const deps = {
     clickhouse: { download } as unknown as ClickHouse,
     audit: {
-      async write({ outcome }: { outcome: ExportOutcome }) {
-        if (outcome === 'started') await mayBegin;
-        outcomes.push(outcome);
+      async begin() {
+        await mayBegin;
+        outcomes.push('started');
+        return async ({ outcome }: AuditEnd) => {
+          outcomes.push(outcome);
+        };
       },
+      around: <T>(_action: unknown, work: () => Promise<T>) => work(),
     },
     gate: createGate(
       { name: 'export', running_max: 1, waiting_max: 0, wait_max_ms: 100 },
@@ -64,7 +68,7 @@ async function listen(timeoutMs: number): Promise<void> {
       nowMs: 0,
       principal: LOCAL,
       mask: NO_MASK,
-      onlyUser: null,
+      onlyUsers: null,
       share: null,
       request,
       reply,

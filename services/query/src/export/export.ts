@@ -10,7 +10,8 @@ import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Logger } from '@sockscope/runtime';
 import { EXPORT_TYPES } from '@sockscope/schemas/api';
 import type { ExportFormat } from '@sockscope/schemas/api';
-import { v7 as uuidV7 } from 'uuid';
+import { actorOf } from '../audit/log.js';
+import type { AuditLog } from '../audit/log.js';
 import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
 import { problemOfStore } from '../problems/problem.js';
@@ -19,7 +20,6 @@ import { EXPORT_SETTINGS } from '../sql/exports.js';
 import type { ExportStatement } from '../sql/exports.js';
 import type { Gate } from '../store/gate.js';
 import type { StoreMetrics } from '../store/metrics.js';
-import type { AuditLog } from './audit.js';
 import { PROGRESS_MAX_MS } from './config.js';
 import type { ExportConfig } from './config.js';
 import { createRowCounter } from './count-rows.js';
@@ -80,25 +80,24 @@ async function send(
   subject: ExportSubject,
   statement: ExportStatement,
 ): Promise<void> {
-  const entry = {
-    exportId: uuidV7(),
-    atMs: context.nowMs,
-    principal: context.principal.id,
-    remoteIp: context.request.ip,
-    route: subject.name,
-    format,
-    // With the restriction of the key: without it the entry would say more than was taken.
-    filters:
-      context.onlyUser === null
-        ? subject.filters
-        : { ...subject.filters, only_user: context.onlyUser },
-  };
   // Nothing leaves before it is written down that it does.
-  await deps.audit.write({ ...entry, rows: 0, outcome: 'started' });
+  const writeEnd = await deps.audit.begin({
+    ...actorOf(context),
+    action: subject.name,
+    format,
+    details: subject.filters,
+  });
   const ended = deps.running.add(() => {
     context.reply.raw.destroy();
   });
-  const counter = createRowCounter(format);
+  const rows = createRowCounter(format);
+  let bytes = 0;
+  const counter = {
+    add(piece: Uint8Array) {
+      rows.add(piece);
+      bytes += piece.byteLength;
+    },
+  };
   const end = deps.metrics.duration.startTimer({ query: statement.name });
   let outcome: 'finished' | 'aborted' | 'failed' = 'failed';
   try {
@@ -108,17 +107,11 @@ async function send(
     deps.metrics.errors.inc({ query: statement.name, code });
     if (context.reply.raw.destroyed) outcome = 'aborted';
     if (!context.reply.sent) throw error instanceof ClickHouseError ? problemOfStore(error) : error;
-    deps.logger.warn({ err: error, export_id: entry.exportId }, 'export failed in the middle');
+    deps.logger.warn({ err: error, export: subject.name }, 'export failed in the middle');
     context.reply.raw.destroy();
   } finally {
     end();
-    const rows = counter.rows() ?? 0;
-    await deps.audit.write({ ...entry, rows, outcome }).catch((error: unknown) => {
-      deps.logger.error(
-        { err: error, export_id: entry.exportId, rows, outcome },
-        'the audit log lacks the end of an export',
-      );
-    });
+    await writeEnd({ outcome, rows: rows.rows() ?? 0, bytes });
     ended();
   }
 }

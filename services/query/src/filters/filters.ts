@@ -43,10 +43,10 @@ export function hostPatterns(text: string): string[] {
 }
 
 /** The same filters for somebody who may see one user's sessions alone; null sees all. */
-export function restrictedTo(onlyUser: string | null, filters: Filters): Filters {
-  if (onlyUser === null) return filters;
-  const wanted = filters.user ?? [onlyUser];
-  return { ...filters, user: wanted.filter((user) => user === onlyUser) };
+export function restrictedTo(onlyUsers: readonly string[] | null, filters: Filters): Filters {
+  if (onlyUsers === null) return filters;
+  const wanted = filters.user ?? onlyUsers;
+  return { ...filters, user: wanted.filter((user) => onlyUsers.includes(user)) };
 }
 
 /** The WHERE clause of filters over a table of sessions. */

@@ -2,6 +2,7 @@ import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Authenticator, Credentials } from '../auth/authenticator.js';
 import type { SessionCookie } from '../auth/cookie.js';
+import { LOCAL } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
 import { mayOpenSocket } from './origins.js';
 import { ProblemError } from '../problems/problem.js';
@@ -30,7 +31,7 @@ export interface GuardConfig {
 const KEYS_REMEMBERED_MAX = 10_000;
 
 /** Who signs in or out, before it is known who that is. */
-const NOBODY: Principal = { id: 'nobody', kind: 'local', scopes: new Set(), user: null };
+const NOBODY: Principal = { ...LOCAL, id: 'nobody', scopes: new Set() };
 
 function header(request: FastifyRequest, name: string): string | undefined {
   const value = request.headers[name];
@@ -64,8 +65,9 @@ export async function isStillAllowed(
   const before = request.principal;
   try {
     const now = await authenticator.authenticate(credentialsOf(request, cookie));
-    const isSame = now.user === before.user && now.scopes.size === before.scopes.size;
-    return isSame && [...now.scopes].every((scope) => before.scopes.has(scope));
+    const mayOf = ({ users, scopes }: Principal) =>
+      JSON.stringify([users?.toSorted() ?? null, [...scopes].toSorted()]);
+    return mayOf(now) === mayOf(before);
   } catch (error) {
     // The latter says the same of an address from which many wrong ones have come.
     const isKnownWrong =
@@ -118,9 +120,10 @@ export async function guard(
       throw error;
     }
   });
-  if (config.rate_limit_per_minute === 0) return;
   await app.register(rateLimit, {
-    max: config.rate_limit_per_minute,
+    max: (request) => request.principal.ratePerMinute ?? config.rate_limit_per_minute,
+    allowList: (request) =>
+      config.rate_limit_per_minute === 0 && request.principal.ratePerMinute === null,
     timeWindow: 60_000,
     cache: KEYS_REMEMBERED_MAX,
     // After authentication, so that each key has its own count.

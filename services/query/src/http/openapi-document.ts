@@ -46,7 +46,10 @@ export function completed(document: OpenApiDocument): object {
     Object.entries(document.paths).map(([path, operations]) => [
       path,
       Object.fromEntries(
-        Object.entries(operations).map(([method, operation]) => [method, completedOf(operation)]),
+        Object.entries(operations).map(([method, operation]) => [
+          method,
+          completedOf(operation, method === 'get'),
+        ]),
       ),
     ]),
   );
@@ -83,7 +86,7 @@ function createShared() {
       responses: Object.fromEntries(
         Object.entries(operation.responses).map(([status, response]) => [
           status,
-          status === '200' ? response : responses.refer(`Status${status}`, response),
+          status.startsWith('20') ? response : responses.refer(`Status${status}`, response),
         ]),
       ),
     }),
@@ -111,7 +114,11 @@ function createNamed(kind: 'parameters' | 'responses') {
   };
 }
 
-function completedOf(operation: Operation): Operation & { readonly security: object[] } {
+/** @param isRead whether its answers may be kept. */
+function completedOf(
+  operation: Operation,
+  isRead: boolean,
+): Operation & { readonly security: object[] } {
   const responses = Object.entries(operation.responses).map(([status, response]) => [
     status,
     {
@@ -133,7 +140,9 @@ function completedOf(operation: Operation): Operation & { readonly security: obj
     ...operation,
     // The empty one: a service on loopback may ask for no key.
     security: [{ bearer: [] }, { apiKey: [] }, {}],
-    responses: Object.fromEntries([...responses, ['304', kept]]) as Operation['responses'],
+    responses: Object.fromEntries(
+      isRead ? [...responses, ['304', kept]] : responses,
+    ) as Operation['responses'],
   };
 }
 

@@ -12,7 +12,7 @@ interface Document {
     Record<
       string,
       {
-        readonly get: {
+        readonly get?: {
           readonly responses: Readonly<
             Record<string, { readonly content: Readonly<Record<string, { schema: Schema }>> }>
           >;
@@ -29,6 +29,7 @@ describe('the OpenAPI document', () => {
     const resolved = ({ $ref, ...schema }: Schema): Schema =>
       $ref === undefined ? schema : (schemas[$ref.replace('#/components/schemas/', '')] ?? {});
     const lacking = Object.entries(document.paths).flatMap(([path, { get }]) => {
+      if (get === undefined) return [];
       const answers = Object.values(get.responses['200']?.content ?? {});
       // Of several shapes the first one has it.
       const hasExample = answers.some(({ schema }) =>

@@ -28,6 +28,7 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
         { name: 'sessions', description: 'Single sessions: history, open ones, timelines' },
         { name: 'analytics', description: 'Sums over ranges' },
         { name: 'live', description: 'What happens now' },
+        { name: 'accounts', description: 'Keys, sign-in and the audit log' },
         { name: 'clash', description: 'For dashboards made for mihomo (Clash)' },
       ],
       components: {

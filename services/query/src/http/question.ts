@@ -19,7 +19,7 @@ declare module 'fastify' {
 
 const JSON_TYPE = 'application/json';
 
-const problemOf = (description: string) => ({
+export const problemOf = (description: string) => ({
   description,
   content: { 'application/problem+json': { schema: problem } },
 });
@@ -53,7 +53,7 @@ export interface Question<
   readonly operationId: string;
   readonly summary: string;
   readonly description?: string;
-  readonly tag: 'sessions' | 'analytics' | 'live' | 'clash';
+  readonly tag: 'sessions' | 'analytics' | 'live' | 'accounts' | 'clash';
   readonly params: Params;
   readonly query: Query;
   readonly answer: Answer;
@@ -159,7 +159,7 @@ function serialized(reply: FastifyReply, answer: unknown): string {
 }
 
 /** @throws ProblemError forbidden */
-export function requireScope(context: Context, scope: Scope): void {
-  if (mayDo(context.principal, scope)) return;
+export function requireScope({ principal }: Pick<Context, 'principal'>, scope: Scope): void {
+  if (mayDo(principal, scope)) return;
   throw new ProblemError('forbidden', `this needs the scope ${scope}`);
 }

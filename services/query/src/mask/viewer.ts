@@ -8,6 +8,6 @@ export interface Viewer {
   readonly nowMs: number;
   /** What the principal sees in place of users and addresses. */
   readonly mask: Mask;
-  /** The only user whose sessions the principal may see; null for all. */
-  readonly onlyUser: string | null;
+  /** The only users whose sessions the principal may see; null for all. */
+  readonly onlyUsers: readonly string[] | null;
 }

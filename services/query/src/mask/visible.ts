@@ -27,7 +27,7 @@ export async function visibleFilters(
     filters.user === undefined ? undefined : await visibleUsers(store, filters.user, viewer);
   const source_ip =
     filters.source_ip === undefined ? undefined : visibleBlocks(filters.source_ip, mask);
-  return restrictedTo(viewer.onlyUser, {
+  return restrictedTo(viewer.onlyUsers, {
     ...filters,
     ...(user === undefined ? {} : { user }),
     ...(source_ip === undefined ? {} : { source_ip }),
@@ -40,12 +40,11 @@ export async function visibleUsers(
   named: readonly string[],
   viewer: Viewer,
 ): Promise<string[]> {
-  const { mask, onlyUser } = viewer;
+  const { mask, onlyUsers } = viewer;
   if (mask.users === 'none') return [...named];
-  // Who may see one user knows its name.
-  if (onlyUser !== null) {
-    const own = [onlyUser, mask.user(onlyUser)];
-    return named.some((name) => own.includes(name)) ? [onlyUser] : [];
+  // Who may see some users knows their names.
+  if (onlyUsers !== null) {
+    return onlyUsers.filter((user) => named.includes(user) || named.includes(mask.user(user)));
   }
   const plain = named.filter((name) => !isUserToken(name) && mask.user(name) === name);
   const tokens = named.filter(isUserToken);

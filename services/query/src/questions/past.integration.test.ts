@@ -7,6 +7,7 @@ import { minuteOf } from '@sockscope/schemas';
 import type { SessionEvent, SessionRow } from '@sockscope/schemas';
 import { evidence } from '@sockscope/schemas/api';
 import type {
+  AuditPage,
   EvidenceKeysAnswer,
   Lookup,
   Playback,
@@ -15,7 +16,6 @@ import type {
 } from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { z } from 'zod';
 import { createEvidenceKey, readEvidenceKeys, rotateEvidenceKey } from '../evidence/key-file.js';
 import type { EvidenceKeys } from '../evidence/key-file.js';
 import { createTestApp } from '../testing/app.js';
@@ -275,12 +275,14 @@ describe('evidence of a lookup', () => {
     }
     const html = await api.app.inject(`/api/v1/lookup/evidence?${question}&format=html`);
     expect(html.body.split('\n')[0]).toBe('<!-- not signed -->');
-    const rows = await database.clickhouse.query({
-      sql: `SELECT format, rows, filters FROM export_audit WHERE route = 'lookup/evidence' ORDER BY toString(export_id) DESC LIMIT 2`,
-      row: z.object({ format: z.string(), rows: z.coerce.number(), filters: z.string() }),
+    const audit = await api.get<AuditPage>('/api/v1/audit?action=lookup/evidence&limit=2');
+    expect(audit.items.map(({ format }) => format)).toEqual(['html', 'json']);
+    expect(audit.items[0]?.bytes).toBe(Buffer.byteLength(html.body));
+    expect(audit.items[1]).toMatchObject({
+      outcome: 'finished',
+      rows: ids.length,
+      details: { dest_ip: '198.51.100.20' },
     });
-    expect(rows.map(({ format }) => format)).toEqual(['html', 'json']);
-    expect(rows[1]).toMatchObject({ rows: ids.length, filters: '{"dest_ip":"198.51.100.20"}' });
   });
 });
 

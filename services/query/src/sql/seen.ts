@@ -17,16 +17,16 @@ const TABLES = {
 export function seenQuery(
   what: keyof typeof TABLES,
   keys: readonly string[],
-  onlyUser: string | null,
+  onlyUsers: readonly string[] | null,
 ): Query<typeof seenRow> {
   const { table, column } = TABLES[what];
-  const own = onlyUser === null ? '' : ' AND user = {only_user:String}';
+  const own = onlyUsers === null ? '' : ' AND user IN {only_users:Array(String)}';
   return {
     name: `seen_${what}`,
     // Neither time needs FINAL: a start never changes, and the latest version was heard of last.
     sql: `SELECT count() AS sessions, min(started_at) AS first_seen, max(updated_at) AS last_seen
       FROM ${table} WHERE ${column} IN {keys:Array(String)}${own}`,
-    params: { keys: [...keys], ...(onlyUser === null ? {} : { only_user: onlyUser }) },
+    params: { keys: [...keys], ...(onlyUsers === null ? {} : { only_users: [...onlyUsers] }) },
     row: seenRow,
   };
 }

@@ -35,21 +35,21 @@ export function suggestQuery(of: Suggest, days: number): Query<typeof suggestion
   };
 }
 
-/** The same among the newest sessions of one user. */
-export function suggestOfUserQuery(
+/** The same among the newest sessions of these users. */
+export function suggestOfUsersQuery(
   of: Suggest,
-  user: string,
+  users: readonly string[],
   sessionsMax: number,
 ): Query<typeof suggestionRow> {
   return {
-    name: 'suggest_of_user',
+    name: 'suggest_of_users',
     sql: `SELECT key AS value, uniqExact(session_id) AS sessions FROM (
         SELECT session_id, ${keySql(of.dimension)} AS key FROM sessions_by_user
-        WHERE user = {user:String} ORDER BY started_at DESC LIMIT {sessions_max:UInt32}
+        WHERE user IN {users:Array(String)} ORDER BY started_at DESC LIMIT {sessions_max:UInt32}
       )
       WHERE key != '' AND startsWith(lowerUTF8(key), lowerUTF8({prefix:String}))
       GROUP BY key ORDER BY sessions DESC, key LIMIT {limit:UInt32}`,
-    params: { user, sessions_max: sessionsMax, prefix: of.prefix, limit: of.limit },
+    params: { users: [...users], sessions_max: sessionsMax, prefix: of.prefix, limit: of.limit },
     row: suggestionRow,
     settings: { max_threads: 1 },
     reuse: true,

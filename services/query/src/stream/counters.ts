@@ -10,11 +10,11 @@ import type { Asking } from '../store/store.js';
 /** What the frame `counters` says to somebody who may see this user's sessions; null sees all. */
 export async function countersOf(
   deps: SumsDeps,
-  onlyUser: string | null,
+  onlyUsers: readonly string[] | null,
   asking: Asking,
   nowMs: number,
 ): Promise<StreamCounters> {
-  const filters = restrictedTo(onlyUser, {});
+  const filters = restrictedTo(onlyUsers, {});
   // To the second, so that all who ask within it ask the same.
   const toMs = Math.ceil((nowMs + 1) / 1_000) * 1_000;
   const range = { fromMs: Math.floor((toMs - 1) / DAY_MS) * DAY_MS, toMs };

@@ -281,7 +281,7 @@ function startCounters(deps: StreamDeps, context: Context, writer: Writer): void
     if (isAsking) return;
     isAsking = true;
     try {
-      const counters = await countersOf(deps, context.onlyUser, gone, deps.now());
+      const counters = await countersOf(deps, context.onlyUsers, gone, deps.now());
       writer.write([frame('counters', counters)]);
     } catch {
       // The next time will do; what failed is counted by the store.

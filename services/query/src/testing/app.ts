@@ -5,13 +5,14 @@ import type { FastifyInstance } from 'fastify';
 import { createApp } from '../app.js';
 import { createAuthenticator } from '../auth/authenticator.js';
 import { authConfig } from '../auth/config.js';
+import { createKeyUses } from '../auth/key-uses.js';
 import { createKeyStore } from '../auth/keys.js';
 import { createTokenVerifier } from '../auth/tokens.js';
 import { createWebSessions } from '../auth/web-sessions.js';
 import { createCoverageReader } from '../coverage/coverage.js';
 import type { EvidenceKeys } from '../evidence/key-file.js';
 import { createEvidenceSigner } from '../evidence/signer.js';
-import { createAuditLog } from '../export/audit.js';
+import { createAuditLog } from '../audit/log.js';
 import { createRunningExports } from '../export/running.js';
 import { maskConfig } from '../mask/config.js';
 import { createMask } from '../mask/mask.js';
@@ -96,7 +97,8 @@ export async function createTestApp(
   const hub = createHub(stream, { store, logger, metrics: streamMetrics });
   hub.start();
   const suspects = gate('suspect_keys', 1);
-  const keys = createKeyStore({ store, suspects, now });
+  const uses = createKeyUses({ clickhouse, logger, now });
+  const keys = createKeyStore({ store, suspects, uses, now });
   const webSessions = createWebSessions({ clickhouse, store, keys, suspects, now });
   const app = await createApp(
     {
@@ -124,7 +126,7 @@ export async function createTestApp(
       isOverloaded: options.isOverloaded ?? (() => false),
       exports: {
         clickhouse,
-        audit: createAuditLog({ clickhouse }),
+        audit: createAuditLog({ clickhouse, logger, now }),
         gate: gate('export', options.exportsRunningMax ?? 4),
         running: createRunningExports(),
         metrics,
@@ -142,6 +144,8 @@ export async function createTestApp(
       hub,
       streamMetrics,
       webSessions,
+      uses,
+      takesKeys: auth.methods.includes('api_keys'),
       authenticator: createAuthenticator(auth, {
         keys,
         webSessions,

@@ -2,8 +2,8 @@ import { evidence, evidenceKeys, evidenceQuery, noParams, noQuery } from '@socks
 import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import type { EvidenceQuery } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
-import { v7 as uuidV7 } from 'uuid';
-import type { AuditLog } from '../../export/audit.js';
+import { actorOf } from '../../audit/log.js';
+import type { AuditLog } from '../../audit/log.js';
 import { htmlFileOf, jsonFileOf } from '../../evidence/verify-evidence.js';
 import type { EvidenceSigner } from '../../evidence/signer.js';
 import type { Context } from '../../http/context.js';
@@ -95,17 +95,12 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
     };
   }
   const asked = shownQuestion(context);
-  const { request, principal, nowMs } = context;
-  await deps.audit.write({
-    exportId: uuidV7(),
-    atMs: nowMs,
-    principal: principal.id,
-    remoteIp: request.ip,
-    route: 'lookup/evidence',
+  const { principal, nowMs } = context;
+  const writeEnd = await deps.audit.begin({
+    ...actorOf(context),
+    action: 'lookup/evidence',
     format,
-    filters: asked,
-    rows: answer.items.length,
-    outcome: 'finished',
+    details: asked,
   });
   const signed = await deps.signer.sign({
     kind: 'sockscope.evidence',
@@ -117,7 +112,13 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
     answer,
     events,
   });
-  return format === 'html' ? htmlFileOf(signed) : jsonFileOf(signed);
+  const file = format === 'html' ? htmlFileOf(signed) : jsonFileOf(signed);
+  await writeEnd({
+    outcome: 'finished',
+    rows: answer.items.length,
+    bytes: Buffer.byteLength(file),
+  });
+  return file;
 }
 
 /** The parameters as they were sent. */

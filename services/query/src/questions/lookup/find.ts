@@ -81,8 +81,8 @@ export async function findByAddress(
   };
   const asksEgress = Object.keys(egress).length > 0;
   const within = openWithin(range.fromMs, range.toMs);
-  const filters = restrictedTo(viewer.onlyUser, { ...destination, ...egress });
-  const others = restrictedTo(viewer.onlyUser, destination);
+  const filters = restrictedTo(viewer.onlyUsers, { ...destination, ...egress });
+  const others = restrictedTo(viewer.onlyUsers, destination);
   const table = sessionsTableOf(filters);
   const [found, unrecorded, since, known, silent] = await Promise.all([
     store.ask(
@@ -102,7 +102,7 @@ export async function findByAddress(
       : null,
     deps.egressSince(),
     coverage.read(),
-    timeMs === null || viewer.onlyUser !== null ? null : silentProxies(deps, range, viewer),
+    timeMs === null || viewer.onlyUsers !== null ? null : silentProxies(deps, range, viewer),
   ]);
   const rows = found.slice(0, query.limit);
   const sessions = rows.map(({ session_id }) => ({

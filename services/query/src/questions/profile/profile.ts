@@ -98,12 +98,12 @@ async function profileOf(
   query: ProfileQuery,
   viewer: Viewer,
 ) {
-  const { onlyUser, nowMs, mask } = viewer;
+  const { onlyUsers, nowMs, mask } = viewer;
   const { what, names } = subject;
   const range = rangeOfDays(query, DEFAULT_DAYS, nowMs);
   const asked = await visibleFilters(deps.store, query, viewer);
-  const filters = subjectFilters(subject, asked, onlyUser);
-  const [seen] = await deps.store.ask(seenQuery(what, names, onlyUser), viewer);
+  const filters = subjectFilters(subject, asked, onlyUsers);
+  const [seen] = await deps.store.ask(seenQuery(what, names, onlyUsers), viewer);
   if (seen === undefined || seen.sessions === 0) throw unknown(what);
   const interval = automaticInterval(
     range.fromMs,
@@ -157,13 +157,13 @@ async function profileOf(
 function subjectFilters(
   { what, names }: { readonly what: 'user' | 'destination'; readonly names: readonly string[] },
   asked: Filters,
-  onlyUser: string | null,
+  onlyUsers: readonly string[] | null,
 ): Filters {
   if (what === 'user') {
     const users = names.filter((name) => asked.user?.includes(name) ?? true);
-    return restrictedTo(onlyUser, { ...asked, user: users });
+    return restrictedTo(onlyUsers, { ...asked, user: users });
   }
-  return restrictedTo(onlyUser, { ...asked, dest_host: [...names] });
+  return restrictedTo(onlyUsers, { ...asked, dest_host: [...names] });
 }
 
 /** Sessions started and bytes moved by hour of the day on the zone's clock. */

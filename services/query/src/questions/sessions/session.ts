@@ -41,10 +41,10 @@ export function serveSession(app: FastifyInstance, deps: QuestionDeps & SessionD
 export async function sessionById(
   { lookups }: SessionDeps,
   id: string,
-  { onlyUser, signal }: Viewer,
+  { onlyUsers, signal }: Viewer,
 ): Promise<SessionRecord> {
   const row = await lookups.look(id, signal);
-  if (row === undefined || (onlyUser !== null && plainOf(row.user) !== onlyUser)) {
+  if (row === undefined || (onlyUsers !== null && !onlyUsers.includes(plainOf(row.user)))) {
     throw new ProblemError('not-found', 'there is no session with this id');
   }
   return row;

@@ -57,7 +57,7 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
     query: signalsQuery,
     answer: signals,
     async ask({ params: { kind }, query }, context) {
-      const { nowMs, onlyUser } = context;
+      const { nowMs, onlyUsers } = context;
       const range = rangeOfDays(query, 1, nowMs);
       if (range.toMs - range.fromMs > SIGNAL_DAYS_MAX * DAY_MS) {
         const message = `signals are looked for in at most ${SIGNAL_DAYS_MAX} days`;
@@ -66,14 +66,14 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
       const { firstMs } = await coverage.read();
       const asked = {
         range,
-        filter: filterOf(restrictedTo(onlyUser, {})),
+        filter: filterOf(restrictedTo(onlyUsers, {})),
         thresholds: deps.signals,
         limit: query.limit + 1,
       };
       const isKnown =
         kind !== 'first_seen' ||
         (firstMs !== null && range.fromMs - firstMs >= deps.signals.first_seen_days * DAY_MS);
-      const key = JSON.stringify([kind, range, onlyUser, query.limit]);
+      const key = JSON.stringify([kind, range, onlyUsers, query.limit]);
       const rows = isKnown
         ? (closed.get(key) ?? (await store.ask(findQuery(kind, asked), context)))
         : [];

@@ -6,12 +6,12 @@ import type { FastifyInstance } from 'fastify';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
 import type { Mask } from '../../mask/mask.js';
-import { suggestOfUserQuery, suggestQuery as valuesQuery } from '../../sql/suggest.js';
+import { suggestOfUsersQuery, suggestQuery as valuesQuery } from '../../sql/suggest.js';
 import type { Store } from '../../store/store.js';
 
 /** Days of sums that values are suggested from. */
 const DAYS = 7;
-/** Sessions of the user that a key is tied to: the newest. */
+/** Sessions of the users that a key is tied to: the newest. */
 const SESSIONS_MAX = 20_000;
 
 /** `GET /suggest/{field}`: values as one types. */
@@ -35,9 +35,9 @@ export function serveSuggestions(
       if (isMasked(params.field, context.mask)) return [];
       const of = { ...query, dimension: dimensionOf(params.field) };
       return store.ask(
-        context.onlyUser === null
+        context.onlyUsers === null
           ? valuesQuery(of, DAYS)
-          : suggestOfUserQuery(of, context.onlyUser, SESSIONS_MAX),
+          : suggestOfUsersQuery(of, context.onlyUsers, SESSIONS_MAX),
         context,
       );
     },

@@ -1,0 +1,233 @@
+import type { AuditPage, KeyCreated, Keys } from '@sockscope/schemas/api';
+import '@sockscope/runtime/testing';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createTestApp } from '../testing/app.js';
+import type { TestApp } from '../testing/app.js';
+import { createTestDatabase } from '../testing/database.js';
+import type { TestDatabase } from '../testing/database.js';
+import { createKey } from './command.js';
+import { KEY_REUSE_MS } from './keys.js';
+
+const DAY_MS = 86_400_000;
+const OURS = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' };
+
+let nowMs = Date.now();
+let database: TestDatabase;
+let api: TestApp;
+/** Another process of the same service. */
+let other: TestApp;
+let admin: string;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const start = () =>
+    createTestApp(database.clickhouse, { now: () => nowMs, auth: { methods: ['api_keys'] } });
+  [api, other] = await Promise.all([start(), start()]);
+  admin = await createKey(database.clickhouse, { name: 'admin', scope: ['admin'] }, nowMs);
+});
+
+afterAll(async () => {
+  await api.close();
+  await other.close();
+  await database.drop();
+});
+
+async function ask(method: 'GET' | 'POST' | 'DELETE', path: string, key: string, payload = {}) {
+  return api.app.inject({
+    method,
+    url: `/api/v1${path}`,
+    headers: { ...OURS, 'x-api-key': key },
+    ...(method === 'GET' ? {} : { payload }),
+  });
+}
+
+async function made(body: object, key = admin): Promise<KeyCreated> {
+  const response = await ask('POST', '/keys', key, { scopes: ['read'], name: 'k', ...body });
+  expect([response.statusCode, response.headers['cache-control']]).toEqual([201, 'no-store']);
+  return response.json<KeyCreated>();
+}
+
+async function listed(key = admin): Promise<Keys['items']> {
+  return (await ask('GET', '/keys', key)).json<Keys>().items;
+}
+
+async function logged(query: string): Promise<AuditPage['items']> {
+  return (await ask('GET', `/audit?${query}`, admin)).json<AuditPage>().items;
+}
+
+const statusOf = async (key: string, app = api) =>
+  (await app.app.inject({ url: '/api/v1/me', headers: { 'x-api-key': key } })).statusCode;
+
+describe('keys over HTTP', () => {
+  it('are made, listed with their last use and revoked in every process within ten seconds', async () => {
+    const expires_at = new Date(nowMs + DAY_MS).toISOString();
+    const users = ['alice', "o'neil"];
+    const { key, key_id } = await made({ name: 'portal', users, expires_at, rate_per_minute: 60 });
+    expect(await statusOf(key, other)).toBe(200);
+    const me = await api.app.inject({ url: '/api/v1/me', headers: { 'x-api-key': key } });
+    expect(me.json()).toMatchObject({ id: `key:${key_id}`, users, scopes: ['read'] });
+    const found = (await listed()).find((each) => each.key_id === key_id);
+    expect(found).toMatchObject({
+      name: 'portal',
+      users,
+      expires_at,
+      rate_per_minute: 60,
+      created_by: `key:${admin.split('_')[1] ?? ''}`,
+      last_used_at: new Date(nowMs).toISOString(),
+      state: 'valid',
+    });
+    expect(JSON.stringify(await listed())).not.toContain(key.split('_').slice(2).join('_'));
+    expect((await ask('DELETE', `/keys/${key_id}`, admin)).statusCode).toBe(204);
+    nowMs += KEY_REUSE_MS;
+    expect([await statusOf(key), await statusOf(key, other)]).toEqual([401, 401]);
+    expect((await listed()).find((each) => each.key_id === key_id)?.state).toBe('revoked');
+  });
+
+  it('do no more than who makes them, and such a one finds only keys of its own kind', async () => {
+    const { key } = await made({
+      scopes: ['admin'],
+      users: ['alice', 'bob'],
+      rate_per_minute: 50,
+      expires_at: new Date(nowMs + DAY_MS).toISOString(),
+    });
+    const within = {
+      users: ['bob'],
+      rate_per_minute: 50,
+      expires_at: new Date(nowMs + DAY_MS / 2).toISOString(),
+    };
+    for (const [name, wider] of [
+      ['users', null],
+      ['users', ['alice', 'carol']],
+      ['expires_at', null],
+      ['expires_at', new Date(nowMs + 2 * DAY_MS).toISOString()],
+      ['rate_per_minute', null],
+      ['rate_per_minute', 51],
+    ] as const) {
+      const body = { name: 'k', scopes: ['read'], ...within, [name]: wider };
+      const response = await ask('POST', '/keys', key, body);
+      expect([name, wider, response.statusCode]).toEqual([name, wider, 400]);
+      expect(response.json()).toMatchObject({ errors: [{ parameter: name }] });
+    }
+    const { key_id } = await made(within, key);
+    const ids = (await listed(key)).map((each) => each.key_id);
+    expect(ids.toSorted()).toEqual([key_id, key.split('_')[1] ?? ''].toSorted());
+    const foreign = admin.split('_')[1] ?? '';
+    expect((await ask('DELETE', `/keys/${foreign}`, key)).statusCode).toBe(404);
+    expect((await ask('GET', '/audit', key)).statusCode).toBe(403);
+    expect((await ask('DELETE', `/keys/${key_id}`, key)).statusCode).toBe(204);
+  });
+
+  it('are refused with values that make no sense', async () => {
+    for (const body of [
+      {},
+      { name: '', scopes: ['read'] },
+      { name: 'k', scopes: [] },
+      { name: 'k', scopes: ['root'] },
+      { name: 'k', scopes: ['read'], users: [] },
+      { name: 'k', scopes: ['read'], users: [''] },
+      { name: 'k', scopes: ['read'], users: Array.from({ length: 101 }, (_, n) => `u${n}`) },
+      { name: 'k', scopes: ['read'], rate_per_minute: 0 },
+      { name: 'k', scopes: ['read'], expires_at: 'soon' },
+      { name: 'k', scopes: ['read'], expires_at: new Date(nowMs).toISOString() },
+      { name: 'k', scopes: ['read'], key_hash: 'x' },
+    ]) {
+      const { statusCode } = await ask('POST', '/keys', admin, body);
+      expect([body, statusCode]).toEqual([body, 400]);
+    }
+    const { key_id } = await made({ users: Array.from({ length: 100 }, (_, n) => `u${n}`) });
+    expect((await listed()).find((each) => each.key_id === key_id)?.users).toHaveLength(100);
+  });
+
+  it('have a rate of their own', async () => {
+    const { key } = await made({ rate_per_minute: 3 });
+    const statuses: number[] = [];
+    for (let n = 0; n < 5; n += 1) statuses.push(await statusOf(key));
+    expect(statuses).toEqual([200, 200, 200, 429, 429]);
+    expect(await statusOf(admin)).toBe(200);
+  });
+
+  it('cannot be managed with authentication off', async () => {
+    const open = await createTestApp(database.clickhouse, { now: () => nowMs });
+    for (const method of ['GET', 'POST'] as const) {
+      const response = await open.app.inject({
+        method,
+        url: '/api/v1/keys',
+        headers: OURS,
+        ...(method === 'POST' ? { payload: { name: 'k', scopes: ['read'] } } : {}),
+      });
+      expect([method, response.statusCode]).toEqual([method, 403]);
+    }
+    await open.close();
+  });
+});
+
+describe('the audit log', () => {
+  it('has who made and ended which key, from where, and never the key', async () => {
+    const { key, key_id } = await made({ name: 'logged', users: ['alice'] });
+    await ask('DELETE', `/keys/${key_id}`, admin);
+    const [revoked] = await logged('action=keys/revoke&limit=1');
+    expect(revoked).toMatchObject({
+      principal: `key:${admin.split('_')[1] ?? ''}`,
+      remote_ip: '127.0.0.1',
+      restricted_to: null,
+      outcome: 'finished',
+      details: { key_id, name: 'logged' },
+    });
+    const [created] = await logged('action=keys/create&limit=1');
+    expect(created).toMatchObject({ details: { name: 'logged', users: ['alice'] } });
+    expect(JSON.stringify(created)).not.toContain(key.split('_').slice(2).join('_'));
+    const byCommand = await logged('principal=command');
+    expect(byCommand).toMatchObject([{ action: 'keys/create', details: { name: 'admin' } }]);
+  });
+
+  it('has sign-ins and what a tied key took out, with its users, its bytes and its end', async () => {
+    const { key, key_id } = await made({ scopes: ['read', 'export'], users: ['alice'] });
+    const login = await api.app.inject({
+      method: 'POST',
+      url: '/api/v1/login',
+      headers: { ...OURS, 'user-agent': 'test' },
+      payload: { key },
+    });
+    const cookie = String(login.headers['set-cookie']).split(';')[0] ?? '';
+    const file = await api.app.inject({
+      url: '/api/v1/sessions?format=csv',
+      headers: { cookie },
+    });
+    expect(file.statusCode).toBe(200);
+    await api.app.inject({
+      method: 'POST',
+      url: '/api/v1/logout',
+      headers: { ...OURS, cookie },
+      payload: {},
+    });
+    const entries = await logged(`principal=key:${key_id}`);
+    expect(entries.map(({ action }) => action).toSorted()).toEqual(['login', 'logout', 'sessions']);
+    for (const entry of entries) {
+      expect(entry).toMatchObject({ restricted_to: ['alice'], outcome: 'finished' });
+      expect(entry.ended_at).not.toBeNull();
+    }
+    expect(entries.find(({ action }) => action === 'sessions')?.bytes).toBe(
+      Buffer.byteLength(file.body),
+    );
+  });
+
+  it('is read in pages, the newest first, each action once', async () => {
+    const all = await logged('limit=1000');
+    expect(all.length).toBeGreaterThan(5);
+    const paged: AuditPage['items'] = [];
+    let cursor: string | null = '';
+    while (cursor !== null) {
+      const query: string = cursor === '' ? '' : `&cursor=${cursor}`;
+      const page = (await ask('GET', `/audit?limit=2${query}`, admin)).json<AuditPage>();
+      paged.push(...page.items);
+      cursor = page.next_cursor;
+    }
+    expect(paged).toEqual(all);
+    expect(new Set(all.map(({ entry_id }) => entry_id)).size).toBe(all.length);
+    const times = all.map(({ at }) => at);
+    expect(times).toEqual(times.toSorted().toReversed());
+    const from = all[2]?.at ?? '';
+    const after = await logged(`from=${from}&limit=1000`);
+    expect(after).toEqual(all.filter(({ at }) => at >= from));
+  });
+});

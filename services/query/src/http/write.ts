@@ -1,0 +1,96 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Scope } from '../auth/principal.js';
+import type { Gate } from '../store/gate.js';
+import type { Context } from './context.js';
+import { problemOf, PROBLEMS, requireScope } from './question.js';
+
+/** Bodies that are larger are refused. */
+const BODY_BYTES_MAX = 262_144;
+
+/** One route that changes something. Its body is JSON; same-origin.ts says from where it may come. */
+export interface Write<
+  Params extends z.ZodType,
+  Body extends z.ZodType | undefined,
+  Answer extends z.ZodType | undefined,
+> {
+  readonly method: 'POST' | 'DELETE';
+  readonly path: string;
+  readonly operationId: string;
+  readonly summary: string;
+  readonly tag: 'accounts' | 'sessions';
+  readonly params: Params;
+  readonly body?: Body;
+  /** What it answers with status 201; without it 204. */
+  readonly answer?: Answer;
+  readonly scope: Scope;
+  change(
+    asked: {
+      readonly params: z.output<Params>;
+      readonly body: Body extends z.ZodType ? z.output<Body> : undefined;
+    },
+    context: Context,
+  ): Promise<Answer extends z.ZodType ? z.output<Answer> : void>;
+}
+
+/** Serves a write: validated, allowed, in turn. */
+export function serveWrite<
+  Params extends z.ZodType,
+  Body extends z.ZodType | undefined = undefined,
+  Answer extends z.ZodType | undefined = undefined,
+>(
+  app: FastifyInstance,
+  deps: {
+    contextOf(request: FastifyRequest, reply: FastifyReply): Context;
+    readonly gates: Readonly<Record<'light', Gate>>;
+  },
+  write: Write<Params, Body, Answer>,
+): void {
+  const { method, path, operationId, summary, tag, params, body, answer, scope } = write;
+  const done =
+    answer === undefined
+      ? { 204: z.undefined().describe('it is done') }
+      : {
+          201: {
+            description: 'it was made',
+            content: { 'application/json': { schema: answer } },
+          },
+        };
+  app.route({
+    method,
+    url: path,
+    bodyLimit: BODY_BYTES_MAX,
+    config: { scope },
+    // Before its body is read.
+    onRequest: async ({ principal }) => {
+      requireScope({ principal }, scope);
+    },
+    schema: {
+      operationId,
+      summary,
+      tags: [tag],
+      params,
+      ...(body === undefined ? {} : { body }),
+      response: {
+        ...done,
+        ...PROBLEMS,
+        ...(path.includes(':') ? { 404: problemOf('there is no such thing') } : {}),
+      },
+    },
+    handler: async (request, reply) => {
+      const context = deps.contextOf(request, reply);
+      // The type provider has validated both by these very schemas.
+      const asked = { params: request.params, body: request.body } as Parameters<
+        typeof write.change
+      >[0];
+      const made = await deps.gates.light.pass(context, () => write.change(asked, context));
+      void reply.header('cache-control', 'no-store');
+      if (answer === undefined) return reply.code(204).send();
+      return reply
+        .code(201)
+        .type('application/json; charset=utf-8')
+        .serializer(JSON.stringify)
+        .send(answer.parse(made));
+    },
+  });
+}
