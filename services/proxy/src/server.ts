@@ -88,7 +88,8 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
   );
   const admission = new Admission(config.limits, descriptors, deps.sharedCounts ?? null);
   const open = new IntrusiveSet<Connection>();
-  const metrics = createConnectionMetrics(registry, admission);
+  const earlyBytes = new EarlyBytes(config.limits.early_payload_bytes);
+  const metrics = createConnectionMetrics(registry, admission, earlyBytes);
   const resolver = createNameResolver(config.dns);
   showResolver(registry, () => resolver.stats);
   const revocation = createRevocation({ acl, users: authenticator, tracker, logger });
@@ -118,7 +119,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     }),
     relay,
     descriptors,
-    earlyBytes: new EarlyBytes(config.limits.early_payload_bytes),
+    earlyBytes,
     keepaliveMs: config.keepalive_ms,
     metrics,
     handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),

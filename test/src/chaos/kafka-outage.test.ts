@@ -9,8 +9,8 @@ import { createTopic, foldOf, keyOf, keysOf, readTopic, unbalanced } from './sup
 import { keepBusy, startWorkload } from './support/workload.js';
 
 const TOPIC = 'sockscope.session-events.v1';
-const OUTAGE_MS = IS_FULL ? 60_000 : 5_000;
-const BETWEEN_MS = 1_500;
+const OUTAGE_MS = IS_FULL ? 60_000 : 3_000;
+const BETWEEN_MS = 1_000;
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

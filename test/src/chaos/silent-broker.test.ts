@@ -13,7 +13,8 @@ import { IS_FULL, tempDir, until } from './support/site.js';
 import { createTopic, groupMembers } from './support/topic.js';
 
 const TOPIC = 'silent';
-const HANGS = 3;
+/** Each would leave one more member behind. */
+const HANGS = IS_FULL ? 3 : 2;
 /** In the full run the times are those of `npm start` and of a machine that was paused. */
 const FULL_HANG_MS = 45_000;
 const TIMES = IS_FULL
@@ -30,7 +31,7 @@ afterEach(async () => {
  * request fails by itself. The watch of the reader gives it up, and its successors too.
  */
 test(
-  'a reader whose broker hangs three times reads all that comes, as one member of its group',
+  'a reader whose broker hangs again and again reads all that comes, as one member of its group',
   async () => {
     const { dir, remove } = await tempDir('silent');
     cleanups.push(remove);

@@ -10,7 +10,8 @@ import type { CountingServer } from '../support/counting-server.js';
 import { startEventLog } from '../support/event-log.js';
 import type { EventLog } from '../support/event-log.js';
 import { createProxySite, runProxyCommand, startProxy } from '../support/proxy-process.js';
-import type { ProxyProcess, ProxySite } from '../support/proxy-process.js';
+import type { ProxySite } from '../support/proxy-process.js';
+import type { ServiceProcess } from '../support/service-process.js';
 
 const WAIT = { timeout: 60_000, interval: 50 };
 /** Seldom: more than five refused logins are punished with a delay. */
@@ -28,7 +29,7 @@ rules:
 describe('rules and users of a running proxy', () => {
   let log: EventLog;
   let site: ProxySite;
-  let proxy: ProxyProcess;
+  let proxy: ServiceProcess;
   let echo: CountingServer;
   const open: Socket[] = [];
   let goodUsers = '';

@@ -11,7 +11,8 @@ import type { CountingServer } from '../support/counting-server.js';
 import { startEventLog } from '../support/event-log.js';
 import type { EventLog } from '../support/event-log.js';
 import { createProxySite, startProxy } from '../support/proxy-process.js';
-import type { ProxyProcess, ProxySite } from '../support/proxy-process.js';
+import type { ProxySite } from '../support/proxy-process.js';
+import type { ServiceProcess } from '../support/service-process.js';
 
 const WORKERS = 3;
 const PER_SOURCE = 24;
@@ -20,7 +21,7 @@ const WAIT = { timeout: 60_000, interval: 50 };
 describe('three workers', () => {
   let log: EventLog;
   let site: ProxySite;
-  let proxy: ProxyProcess;
+  let proxy: ServiceProcess;
   let echo: CountingServer;
   const open: Socket[] = [];
 

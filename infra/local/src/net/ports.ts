@@ -1,30 +1,32 @@
-import { once } from 'node:events';
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
 /** Ports that were handed out and perhaps are not listened on yet. The oldest may be given again. */
 const handedOut = new Set<number>();
 const HANDED_OUT_MAX = 256;
 
+/** Linux's default; other systems begin at 32,768 or above too. */
+const EPHEMERAL_FIRST = 32_768;
+const CHOSEN_FIRST = 20_000;
+const CHOSEN_ATTEMPTS = 100;
+
 /**
- * A TCP port of 127.0.0.1 that was free a moment ago, and that this process was not given lately.
- * Another process may take it meanwhile.
+ * Returns a TCP port of 127.0.0.1 that was free a moment ago, and that this process was not given
+ * lately. It lies below the range that the system takes for outgoing connections: under load one of
+ * those would take it before its listener does. Another test process may still choose the same one.
+ *
+ * @throws {Error} when a hundred random ports are all taken.
  */
 export async function pickFreePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('no TCP address');
-  const { port } = address;
-  // The system may well give the same one twice in a row; held meanwhile, it gives another.
-  const other = handedOut.has(port) ? await pickFreePort() : null;
-  server.close();
-  await once(server, 'close');
-  if (other !== null) return other;
-  handedOut.add(port);
-  const [oldest] = handedOut;
-  if (handedOut.size > HANDED_OUT_MAX && oldest !== undefined) handedOut.delete(oldest);
-  return port;
+  for (let attempt = 0; attempt < CHOSEN_ATTEMPTS; attempt += 1) {
+    const port = randomInt(CHOSEN_FIRST, EPHEMERAL_FIRST);
+    if (handedOut.has(port)) continue;
+    handedOut.add(port);
+    const [oldest] = handedOut;
+    if (handedOut.size > HANDED_OUT_MAX && oldest !== undefined) handedOut.delete(oldest);
+    if ((await listenProblem('127.0.0.1', port)) === null) return port;
+  }
+  throw new Error(`no free port between ${CHOSEN_FIRST} and ${EPHEMERAL_FIRST}`);
 }
 
 /**

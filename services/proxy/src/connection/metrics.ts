@@ -3,6 +3,7 @@ import type { Registry } from '@sockscope/runtime';
 import { COMMANDS } from '@sockscope/schemas';
 import type { Admission } from '../limits/admission.js';
 import { LIMIT_NAMES } from '../limits/admission.js';
+import type { EarlyBytes } from '../limits/early-bytes.js';
 import { Tally } from '../metrics/tally.js';
 import { REPLY_NAMES } from '../socks5/protocol.js';
 
@@ -36,6 +37,7 @@ export interface ConnectionMetrics {
 export function createConnectionMetrics(
   registry: Registry,
   admission: Admission,
+  earlyBytes: EarlyBytes,
 ): ConnectionMetrics {
   const metrics: ConnectionMetrics = {
     accepted: 0,
@@ -60,6 +62,14 @@ export function createConnectionMetrics(
     registers: [registry],
     collect() {
       handshakes.set(admission.handshakes);
+    },
+  });
+  const early = new Gauge({
+    name: 'sockscope_proxy_early_payload_bytes',
+    help: 'Memory that payload takes whose destination is not reached yet, beyond 2 KiB a connection.',
+    registers: [registry],
+    collect() {
+      early.set(earlyBytes.used);
     },
   });
   metrics.handshakeFailures.register(

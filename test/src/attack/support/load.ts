@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { IS_FULL } from '../../chaos/support/site.js';
 
 /** What clients at a fixed rate met. */
 export interface Steady {
@@ -7,9 +8,6 @@ export interface Steady {
   readonly succeeded: number;
   readonly p99Ms: number;
 }
-
-/** Below this a slower answer disturbs nobody, and a busy machine alone may cause it. */
-const UNNOTICED_MS = 2_000;
 
 /** Runs `attempt` so many times at a fixed rate, whether or not the ones before have ended. */
 export async function steady(
@@ -37,16 +35,24 @@ export async function steady(
   };
 }
 
-/** 95 % within five seconds, and p99 no more than five times as slow as before the attack. */
+/**
+ * 95 % within five seconds; and in the full run, which has the machine to itself, p99 no more than five
+ * times as slow as before the attack. Beside other tests a burst of their work alone delays the slowest
+ * answers by seconds.
+ */
 export function expectUndisturbed(attacked: Steady, calm: Steady): void {
   expect(attacked.succeeded).toBeGreaterThanOrEqual(0.95);
-  expect(attacked.p99Ms).toBeLessThan(Math.max(5 * calm.p99Ms, UNNOTICED_MS));
+  if (IS_FULL) {
+    console.info(`p99 ${calm.p99Ms} ms undisturbed, ${attacked.p99Ms} ms under attack`);
+    expect(attacked.p99Ms).toBeLessThan(5 * calm.p99Ms);
+  }
 }
 
 export interface Flood {
   /** Attempts that have begun. */
   readonly attempts: number;
-  stop(): Promise<void>;
+  /** Begins no more; those that have begun end with their connections. */
+  stop(): void;
 }
 
 /** An attempt of a lane begins at most this often, so that the flood leaves the processor to others. */
@@ -59,19 +65,18 @@ export function flood(lanes: number, limit: number, attempt: (n: number) => Prom
   const lane = async (): Promise<void> => {
     while (!isOver && attempts < limit) {
       attempts += 1;
-      const earliest = delay(LANE_INTERVAL_MS);
+      const earliest = delay(LANE_INTERVAL_MS, undefined, { ref: false });
       await attempt(attempts).catch(() => undefined);
       await earliest;
     }
   };
-  const running = Promise.all(Array.from({ length: lanes }, lane));
+  for (let n = 0; n < lanes; n += 1) void lane();
   return {
     get attempts() {
       return attempts;
     },
-    async stop() {
+    stop() {
       isOver = true;
-      await running;
     },
   };
 }

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 
-/** How long a client of a test waits for any answer. */
+/** How long a client that behaves waits for any answer. */
 const PATIENCE_MS = 5_000;
 /** Of the load balancer whose PROXY protocol headers the proxy believes. */
 export const BALANCER = '127.0.0.1';
@@ -15,11 +15,13 @@ class ClientError extends Error {}
  */
 export class SocksClient {
   readonly socket: Socket;
+  readonly #patienceMs: number;
   #received = Buffer.alloc(0);
   #failure: string | null = null;
   #wake: () => void = () => undefined;
 
-  constructor(port: number, source: string) {
+  constructor(port: number, source: string, patienceMs = PATIENCE_MS) {
+    this.#patienceMs = patienceMs;
     const isIpv6 = source.includes(':');
     this.socket = connect({
       host: '127.0.0.1',
@@ -40,12 +42,12 @@ export class SocksClient {
     }
   }
 
-  /** Takes the next `length` bytes; fails where they do not come within five seconds. */
+  /** Takes the next `length` bytes; fails where they do not come in time. */
   async read(length: number): Promise<Buffer> {
     const timer = setTimeout(() => {
       this.#failure ??= 'timeout';
       this.#wake();
-    }, PATIENCE_MS);
+    }, this.#patienceMs);
     try {
       while (this.#received.length < length) {
         if (this.#failure !== null) throw new ClientError(this.#failure);

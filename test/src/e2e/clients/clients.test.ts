@@ -22,7 +22,8 @@ import { startEventLog } from '../../support/event-log.js';
 import type { EventLog } from '../../support/event-log.js';
 import { findProgram, needs, run } from '../../support/programs.js';
 import { createProxySite, runProxyCommand, startProxy } from '../../support/proxy-process.js';
-import type { ProxyProcess, ProxySite } from '../../support/proxy-process.js';
+import type { ProxySite } from '../../support/proxy-process.js';
+import type { ServiceProcess } from '../../support/service-process.js';
 
 const CURL = findProgram('curl');
 const NETCAT = findProgram('nc.openbsd');
@@ -69,7 +70,7 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
 describe('real clients', () => {
   let log: EventLog;
   let site: ProxySite;
-  let proxy: ProxyProcess;
+  let proxy: ServiceProcess;
   let http: CountingServer;
   let digest: CountingServer;
   let dir: string;

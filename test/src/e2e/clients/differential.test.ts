@@ -17,7 +17,8 @@ import { startDigestServer, startEchoServer } from '../../support/counting-serve
 import type { CountingServer } from '../../support/counting-server.js';
 import { findProgram, needs } from '../../support/programs.js';
 import { createProxySite, runProxyCommand, startProxy } from '../../support/proxy-process.js';
-import type { ProxyProcess, ProxySite } from '../../support/proxy-process.js';
+import type { ProxySite } from '../../support/proxy-process.js';
+import type { ServiceProcess } from '../../support/service-process.js';
 
 const MICROSOCKS = findProgram('microsocks');
 const DANTE = findProgram('danted', 'sockd');
@@ -249,7 +250,7 @@ describe('the same dialogue', () => {
   let dir: string;
   let site: ProxySite;
   let loginSite: ProxySite;
-  const proxies: ProxyProcess[] = [];
+  const proxies: ServiceProcess[] = [];
   let destinations: CountingServer[] = [];
   let all: Dialogue[] = [];
 
