@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { rootCertificates } from 'node:tls';
-import { ClickHouseLogLevel, createClient, parseError } from '@clickhouse/client';
-import type { ClickHouseClient, ClickHouseSettings, ResponseHeaders } from '@clickhouse/client';
-import type { z } from 'zod';
-import { readSecretFile } from '../config/secret-file.js';
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import { z } from 'zod';
+import { abortable, costOf, parseRow, rowsOf, withoutException } from './answers.js';
+import type { QueryCost } from './answers.js';
+import { createNodeClient, requestAuthOf } from './client.js';
 import type { ClickHouseConfig } from './config.js';
 import { createDeadline } from './deadline.js';
 import type { Deadline } from './deadline.js';
@@ -46,13 +45,6 @@ export interface Insert extends Call {
   readonly format: 'Native' | 'JSONCompactEachRow';
   /** The encoded rows, in pieces that are sent in order. They are not changed nor copied. */
   readonly bytes: readonly Uint8Array[];
-}
-
-/** What a query cost the server, by its own count. */
-export interface QueryCost {
-  readonly readRows: number;
-  readonly readBytes: number;
-  readonly elapsedMs: number;
 }
 
 /**
@@ -136,38 +128,6 @@ export function quoteIdentifier(name: string): string {
   return `\`${name}\``;
 }
 
-function tlsOf({ ca_file, cert_file, key_file }: ClickHouseConfig): object {
-  if (cert_file !== '' && key_file !== '') {
-    const tls = {
-      cert: readFileSync(cert_file),
-      key: readFileSync(key_file),
-      ca_cert: ca_file === '' ? Buffer.from(rootCertificates.join('\n')) : readFileSync(ca_file),
-    };
-    return { tls };
-  }
-  return ca_file === '' ? {} : { tls: { ca_cert: readFileSync(ca_file) } };
-}
-
-function clientOf(config: ClickHouseConfig, url: string): ClickHouseClient {
-  return createClient({
-    url,
-    username: config.user,
-    password: config.password,
-    database: config.database,
-    application: 'sockscope',
-    max_open_connections: config.connections_max,
-    // Of the socket's silence; the deadline of a call is ours, and ends it first.
-    request_timeout: 24 * 3_600_000,
-    // ClickHouse closes an idle connection after 10 s (3 s before 23.11): be there first.
-    keep_alive: { enabled: true, idle_socket_ttl: 2_000, eagerly_destroy_stale_sockets: true },
-    // Arrays of a filter may make a URL too long.
-    use_multipart_params_auto: true,
-    // What fails is thrown, and logged by who catches it.
-    log: { level: ClickHouseLogLevel.OFF },
-    ...tlsOf(config),
-  });
-}
-
 /**
  * Opens no connection before the first call.
  *
@@ -179,8 +139,8 @@ export function createClickHouse(
   options: { readonly failover?: boolean } = {},
 ): ClickHouse {
   const urls = options.failover === true ? [config.url, ...config.failover_urls] : [config.url];
-  const named = clientOf(config, config.url);
-  const clients = urls.map((url, index) => (index === 0 ? named : clientOf(config, url)));
+  const named = createNodeClient(config, config.url);
+  const clients = urls.map((url, index) => (index === 0 ? named : createNodeClient(config, url)));
   let current = 0;
   /** The node that answered last. */
   const node = (): ClickHouseClient => clients[current % clients.length] ?? named;
@@ -204,17 +164,11 @@ export function createClickHouse(
     }
   }
 
-  /** A password that was replaced counts from the next request on. */
-  function authOf() {
-    const { user: username, password_file: file } = config;
-    return file === '' ? {} : { auth: { username, password: readSecretFile(file) } };
-  }
-
   function requestOf(call: Call, deadline: Deadline, settings: Settings, queryId: string) {
     return {
       abort_signal: deadline.signal,
       query_id: queryId,
-      ...authOf(),
+      ...requestAuthOf(config),
       clickhouse_settings: {
         ...ALWAYS,
         // The server too gives up what was given up here, a little later: a statement that writes
@@ -267,13 +221,8 @@ export function createClickHouse(
   return {
     database: config.database,
     async ping(call = {}) {
-      await onAnyNode((client) =>
-        bounded(call, 'ping', async (deadline) => {
-          const request = { select: true, abort_signal: deadline.signal, ...authOf() } as const;
-          const result = await client.ping(request);
-          if (!result.success) throw result.error;
-        }),
-      );
+      // Not the client's own ping, which takes no password from a file.
+      await queryWithCost({ ...call, sql: 'SELECT 1', row: z.unknown() });
     },
     async insert(insert) {
       const columns = insert.columns.map(quoteIdentifier).join(', ');
@@ -372,104 +321,5 @@ export function createClickHouse(
     async close() {
       await Promise.all(clients.map((client) => client.close()));
     },
-  };
-}
-
-/**
- * The pieces of an answer up to an exception that the server wrote behind them, which is thrown:
- * between two lines `__exception__` it stands with a tag that only this answer's header names.
- */
-async function* withoutException(
-  pieces: AsyncIterable<unknown>,
-  tag: string | string[] | undefined,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const marker = typeof tag === 'string' ? Buffer.from(`\r\n__exception__\r\n${tag}\r\n`) : null;
-  const exception: Buffer[] = [];
-  let kept: Buffer = Buffer.alloc(0);
-  try {
-    for await (const piece of pieces) {
-      const bytes: Buffer = Buffer.concat([kept, piece as Uint8Array]);
-      kept = Buffer.alloc(0);
-      if (exception.length > 0) exception.push(bytes);
-      else if (marker === null) yield bytes;
-      else {
-        const at = bytes.indexOf(marker);
-        // The marker may lie across two pieces.
-        const safe = at >= 0 ? at : Math.max(0, bytes.length - marker.length + 1);
-        if (safe > 0) yield bytes.subarray(0, safe);
-        if (at >= 0) exception.push(bytes.subarray(at + marker.length));
-        else kept = bytes.subarray(safe);
-      }
-    }
-  } catch (cause) {
-    // The server cuts the connection behind an exception.
-    if (exception.length === 0) throw cause;
-  }
-  if (exception.length > 0) throw parseError(Buffer.concat(exception).toString('utf8').trim());
-  if (kept.length > 0) yield kept;
-}
-
-/** Rejects when the signal fires, after `end` has been called; the client's own promise may hang for good then. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal, end: () => void): Promise<T> {
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => {
-      end();
-      reject(new Error('aborted'));
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    promise.catch(() => undefined);
-    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
-  }
-}
-
-/** `{"data": {"a": [1, 2], "b": [3, 4]}, …}` as rows. */
-function rowsOf(body: string): Record<string, unknown>[] {
-  const { data } = JSON.parse(body) as { data: Record<string, readonly unknown[]> };
-  const columns = Object.entries(data);
-  const length = columns[0]?.[1].length ?? 0;
-  // Copies of one object that has all the names already are made and filled three times as fast as
-  // empty ones to which each name is new.
-  const empty: Record<string, unknown> = {};
-  for (const [name] of columns) empty[name] = null;
-  const rows = Array.from({ length }, (): Record<string, unknown> => ({ ...empty }));
-  for (const [name, values] of columns) {
-    let i = 0;
-    for (const row of rows) {
-      row[name] = values[i];
-      i += 1;
-    }
-  }
-  return rows;
-}
-
-function parseRow<S extends z.ZodType>(schema: S, row: unknown): z.output<S> {
-  const parsed = schema.safeParse(row);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ');
-  throw new ClickHouseError(
-    'clickhouse_row',
-    `a row does not have the expected shape: ${problems}`,
-    {
-      retryable: false,
-      cause: parsed.error,
-    },
-  );
-}
-
-/** From the header `X-ClickHouse-Summary`, which is complete because the server answers at the end of the query. */
-function costOf(headers: ResponseHeaders): QueryCost {
-  const header = headers['x-clickhouse-summary'];
-  const summary = (typeof header === 'string' ? JSON.parse(header) : {}) as Record<string, unknown>;
-  const number = (name: string) => Number(summary[name] ?? 0);
-  return {
-    readRows: number('read_rows'),
-    readBytes: number('read_bytes'),
-    elapsedMs: number('elapsed_ns') / 1e6,
   };
 }

@@ -4,6 +4,8 @@ import { durationMs, integer, textList } from '../config/values.js';
 /** A name that needs no quoting anywhere: ours, never a client's. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
 
+const FILE_AGAIN = 'read again for each new connection';
+
 /** How a service reaches ClickHouse's HTTP interface. */
 const httpUrl = () =>
   z.url({ protocol: /^https?$/, error: 'must be a URL such as http://127.0.0.1:8123' });
@@ -43,19 +45,39 @@ export const clickhouseConfig = z
     connections_max: integer({ min: 1, max: 1_000 })
       .default(10)
       .meta({ env: 'CLICKHOUSE_CONNECTIONS_MAX', description: 'open connections to ClickHouse' }),
-    ca_file: z.string().default('').meta({
-      env: 'CLICKHOUSE_CA_FILE',
-      description: 'PEM file of the authority that signed its certificate; empty: the system ones',
+    ca_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'CLICKHOUSE_CA_FILE',
+        description: `PEM file of the authority that signed its certificate; empty: the system ones; ${FILE_AGAIN}`,
+      }),
+    cert_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'CLICKHOUSE_CERT_FILE',
+        description: `PEM file of the client certificate that the user authenticates with; needs https; ${FILE_AGAIN}`,
+      }),
+    key_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'CLICKHOUSE_KEY_FILE',
+        description: `PEM file of the key of that certificate; ${FILE_AGAIN}`,
+      }),
+    key_passphrase: z.string().default('').meta({
+      env: 'CLICKHOUSE_KEY_PASSPHRASE',
+      description: 'passphrase of that key, when it is encrypted',
+      secret: true,
     }),
-    cert_file: z.string().default('').meta({
-      env: 'CLICKHOUSE_CERT_FILE',
-      description:
-        'PEM file of the client certificate that the user authenticates with; needs https',
-    }),
-    key_file: z.string().default('').meta({
-      env: 'CLICKHOUSE_KEY_FILE',
-      description: 'PEM file of the key of that certificate',
-    }),
+    key_passphrase_file: z
+      .string()
+      .default('')
+      .meta({
+        env: 'CLICKHOUSE_KEY_PASSPHRASE_FILE',
+        description: `file with that passphrase; ${FILE_AGAIN}`,
+      }),
   })
   .superRefine((config, ctx) => {
     const hasBoth = (config.cert_file === '') === (config.key_file === '');
