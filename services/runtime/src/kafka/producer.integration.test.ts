@@ -6,10 +6,19 @@ import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { createLogger } from '../log/logger.js';
 import { createKafkaAdmin } from './admin.js';
 import type { KafkaAdmin } from './admin.js';
+import { CODECS, HAS_ZSTD } from './codecs.js';
+import type { Codec } from './codecs.js';
 import { kafkaConfig } from './config.js';
 import type { KafkaError } from './errors.js';
 import { createKafkaProducer, RecordsRefusedError } from './producer.js';
 import type { OutgoingRecord } from './producer.js';
+
+/** What kafkajs is given to send. */
+interface SentBatches {
+  readonly topicData: readonly {
+    readonly partitions: readonly { readonly messages: readonly { readonly value: Buffer }[] }[];
+  }[];
+}
 
 const PARTITIONS = 5;
 const logger = createLogger('test', { level: 'silent' });
@@ -90,6 +99,30 @@ describe('the producer and a real Kafka', () => {
     }
     expect(numbers.size).toBe(50);
     for (const list of numbers.values()) expect(list).toEqual(list.toSorted((a, b) => a - b));
+  });
+
+  test('auto takes the codec that the topic stores, and the best one when the topic takes any', async () => {
+    const require = createRequire(import.meta.url);
+    const { prototype } = require('kafkajs/src/broker') as {
+      prototype: { produce(request: SentBatches): Promise<unknown> };
+    };
+    const produce = vi.spyOn(prototype, 'produce');
+    const auto = kafkaConfig.parse({ brokers: inject('kafkaBrokers'), topic });
+    const producer = createKafkaProducer(auto, { logger, role: 'test' });
+    const codecs: (Codec | undefined)[] = [];
+    for (const type of ['gzip', 'uncompressed', 'producer']) {
+      const name = `${topic}-${type}`;
+      const settings = { 'compression.type': type };
+      await admin.ensureTopic({ name, partitions: 1, replicationFactor: null, settings });
+      await producer.send(name, [{ key: 'a', value: 'b', headers: {} }], never);
+      const sent = produce.mock.lastCall?.[0].topicData[0]?.partitions[0]?.messages[0]?.value;
+      // The lowest three bits of a batch's attributes.
+      codecs.push(CODECS[(sent?.readInt16BE(21) ?? 0) & 7]);
+      await admin.deleteTopic(name);
+    }
+    producer.stop();
+    produce.mockRestore();
+    expect(codecs).toEqual(['gzip', 'none', HAS_ZSTD ? 'zstd' : 'lz4']);
   });
 
   test('a record that is too large does not hold up the others', async () => {

@@ -19,6 +19,7 @@ import { withGrant } from './plan.js';
 import { installProduceEncoder, packedPartitioner } from './produce-request.js';
 import { keyHashOf, PackedBatch, packRecords, RecordWriter } from './record-packer.js';
 import type { RecordFormat } from './record-packer.js';
+import { codecOfTopic } from './topic-codec.js';
 
 export interface OutgoingRecord {
   /** Decides the partition: murmur2, as Java's clients do. */
@@ -174,6 +175,8 @@ async function connectLink<T>(
   installProduceEncoder();
   /** Partitions of each topic, as far as they are known. */
   const counts = new Map<string, number>();
+  /** What each topic stores by its own setting; null: whatever comes. */
+  const stored = new Map<string, Codec | null>();
   const client = createKafkaClient(config, { ...deps, use: 'produce' });
   const producer = client.kafka.producer({
     idempotent: false,
@@ -198,19 +201,25 @@ async function connectLink<T>(
     async send(topic, records) {
       // The first time kafkajs is asked how many partitions there are, by a batch of nothing that it
       // does not send. A topic that has grown since is met in the same way.
+      if (config.compression === 'auto' && !stored.has(topic)) {
+        stored.set(topic, await codecOfTopic(client.kafka, topic));
+      }
       for (;;) {
         const partitions = counts.get(topic) ?? 0;
+        const codec = stored.get(topic) ?? codecs[0];
         const messages =
           partitions === 0
             ? [new PackedBatch(Buffer.alloc(0), 0, 0)]
-            : packRecords(records, format, writer, partitions, codecs[0]);
+            : packRecords(records, format, writer, partitions, codec);
         try {
           await producer.send({ topic, acks: -1, timeout: config.request_timeout_ms, messages });
           return;
         } catch (error) {
           const { type } = kafkaErrorOf(error, 'send');
-          if (type === 'UNSUPPORTED_COMPRESSION_TYPE' && codecs.length > 1) codecs.shift();
-          else if ((counts.get(topic) ?? 0) === partitions) {
+          if (type === 'UNSUPPORTED_COMPRESSION_TYPE' && codecs.length > 1) {
+            if (codec === codecs[0]) codecs.shift();
+            stored.set(topic, null);
+          } else if ((counts.get(topic) ?? 0) === partitions) {
             throw withGrant(error, config, {
               resource: 'topic',
               name: topic,
