@@ -38,9 +38,14 @@ function defaultProxyId(): string {
 /** The settings of the other services by which clients must not reach them through the proxy. */
 const productConfig = z.object({
   clickhouse_url: clickhouseConfig.shape.url,
+  clickhouse_failover_urls: clickhouseConfig.shape.failover_urls,
   query_listen: listenAddress().default({ host: '127.0.0.1', port: 8080 }).meta({
     env: 'QUERY_LISTEN',
     description: 'address of the API; no client reaches it through the proxy',
+  }),
+  query_ops_listen: listenAddress().default({ host: '127.0.0.1', port: 9103 }).meta({
+    env: 'QUERY_OPS_LISTEN',
+    description: 'operations port of the API: no client reaches it through the proxy',
   }),
   ingest_ops_listen: listenAddress().default({ host: '127.0.0.1', port: 9102 }).meta({
     env: 'INGEST_OPS_LISTEN',
@@ -139,8 +144,10 @@ export function ownEndpointsOf(config: z.infer<typeof settings>): string[] {
     formatListenAddress(config.listener.listen),
     formatListenAddress(config.ops.listen),
     formatListenAddress(config.product.query_listen),
+    formatListenAddress(config.product.query_ops_listen),
     formatListenAddress(config.product.ingest_ops_listen),
     config.product.clickhouse_url,
+    ...config.product.clickhouse_failover_urls,
     ...config.kafka.brokers,
   ];
 }

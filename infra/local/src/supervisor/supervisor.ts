@@ -433,9 +433,9 @@ function ownEndpoints(
   },
   more: string | undefined,
 ): string[] {
-  const { proxy, query, proxyOps, ingestOps, kafkaControllerPort } = options.addresses;
+  const { proxy, query, proxyOps, ingestOps, queryOps, kafkaControllerPort } = options.addresses;
   return [
-    ...[proxy, query, proxyOps, ingestOps].map(formatListenAddress),
+    ...[proxy, query, proxyOps, ingestOps, queryOps].map(formatListenAddress),
     ...options.brokers,
     ...(options.config.existingKafka ? [] : [`127.0.0.1:${String(kafkaControllerPort)}`]),
     options.clickhouseUrl,
