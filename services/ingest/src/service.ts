@@ -5,6 +5,7 @@ import {
   createOpsServer,
   createRegistry,
   createService,
+  measureCertificates,
 } from '@sockscope/runtime';
 import type { Component, Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
@@ -59,6 +60,16 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
   const logger = createLogger('ingest', config.log);
   const registry = createRegistry('ingest');
   const health = createHealth();
+  measureCertificates(registry, {
+    presented: {
+      KAFKA_TLS_CERT_FILE: config.kafka.tls_cert_file,
+      CLICKHOUSE_CERT_FILE: config.clickhouse.cert_file,
+    },
+    trusted: {
+      KAFKA_TLS_CA_FILE: config.kafka.tls_ca_file,
+      CLICKHOUSE_CA_FILE: config.clickhouse.ca_file,
+    },
+  });
   const clickhouse = seams.clickhouse(createClickHouse(config.clickhouse));
   const dlqTopicName = dlqTopicNameOf(config);
   let deadLetterTrouble: string | null = null;

@@ -5,6 +5,7 @@ import {
   createRegistry,
   createService,
   formatListenAddress,
+  measureCertificates,
 } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
 import { createAcl } from './acl/acl.js';
@@ -71,6 +72,10 @@ async function serve(config: ProxyConfig, worker: number | null): Promise<void> 
   const sharedCounts = worker === null ? null : new CountShare();
   const registry = createRegistry('proxy');
   const health = createHealth();
+  measureCertificates(registry, {
+    presented: { KAFKA_TLS_CERT_FILE: config.kafka.tls_cert_file },
+    trusted: { KAFKA_TLS_CA_FILE: config.kafka.tls_ca_file },
+  });
   const clock = createSessionClock();
 
   const events = createEventPipeline(config.events, {

@@ -4,6 +4,7 @@ import {
   createOpsServer,
   createRegistry,
   createService,
+  measureCertificates,
   VERSION,
 } from '@sockscope/runtime';
 import type { Service } from '@sockscope/runtime';
@@ -44,6 +45,10 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   const logger = createLogger('query', config.log);
   const registry = createRegistry('query');
   const health = createHealth();
+  measureCertificates(registry, {
+    presented: { CLICKHOUSE_CERT_FILE: config.clickhouse.cert_file },
+    trusted: { CLICKHOUSE_CA_FILE: config.clickhouse.ca_file },
+  });
   const now = Date.now;
   const clickhouse = createClickHouse(config.clickhouse, { failover: true });
   const metrics = createStoreMetrics(registry);

@@ -5,6 +5,7 @@ export * from './lifecycle/ownership.js';
 export * from './lifecycle/program.js';
 export * from './lifecycle/service.js';
 export * from './log/logger.js';
+export * from './ops/certificates.js';
 export * from './ops/health.js';
 export * from './ops/metrics.js';
 export * from './ops/server.js';

@@ -13,6 +13,9 @@ import {
   runProduct,
   startProduct,
 } from '../support/product.js';
+import { run } from '../support/programs.js';
+import { prometheusProgram, promtoolProgram, startPrometheus } from '../support/prometheus.js';
+import { readExpressions } from '../support/watching.js';
 import '../support/kafkajs-codecs.js';
 
 const TOPIC = 'sockscope.session-events.v1';
@@ -21,6 +24,11 @@ const SHOWN_WITHIN_MS = 3_000;
 /** For what nobody promised to be quick. */
 const WAIT = { timeout: 60_000, interval: 100 };
 
+if (prometheusProgram === null || promtoolProgram === null) {
+  console.warn(
+    'prometheus or promtool is missing: rules and dashboards are not asked of a real one',
+  );
+}
 if (!hasCurl) console.warn('e2e is skipped: curl is missing (Debian: apt-get install curl)');
 
 describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
@@ -275,6 +283,42 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
       expect(series.filter((line) => /anonymous|127\.0\.0\.1|localhost/.test(line))).toEqual([]);
     }
   });
+
+  test.skipIf(promtoolProgram === null)(
+    'promtool finds nothing to say about the metrics of the three services',
+    async () => {
+      for (const ops of [site.proxyOps, site.ingestOps, site.queryOps]) {
+        const input = await (await fetch(`${ops}/metrics`)).text();
+        const { code, stderr } = await run(promtoolProgram ?? '', ['check', 'metrics'], { input });
+        expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      }
+    },
+  );
+
+  test.skipIf(prometheusProgram === null)(
+    'a real Prometheus answers every expression of the rules and dashboards',
+    async () => {
+      const prometheus = await startPrometheus({
+        'sockscope-proxy': site.proxyOps,
+        'sockscope-ingest': site.ingestOps,
+        'sockscope-query': site.queryOps,
+      });
+      try {
+        await vi.waitFor(async () => {
+          const unanswered: string[] = [];
+          for (const { from, expr } of readExpressions()) {
+            // Without TLS there is no certificate: see secure-kafka.test.ts.
+            if (expr.includes('sockscope_certificate_')) continue;
+            if ((await prometheus.ask(expr)).length === 0) unanswered.push(`${from}: ${expr}`);
+          }
+          expect(unanswered).toEqual([]);
+          expect(await prometheus.failedRules()).toEqual([]);
+        }, WAIT);
+      } finally {
+        await prometheus.stop();
+      }
+    },
+  );
 
   test('poison events land in the dead-letter topic with a reason and stop nothing', async () => {
     const poison = [

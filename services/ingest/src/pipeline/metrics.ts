@@ -1,10 +1,19 @@
 import { Counter, Gauge, Histogram } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
+import { POISON_REASONS } from '../decode/decode-event.js';
 
 export type PipelineMetrics = ReturnType<typeof createPipelineMetrics>;
 
 export function createPipelineMetrics(registry: Registry) {
   const registers = [registry];
+  const poison = new Counter({
+    name: 'sockscope_ingest_poison_records_total',
+    help: 'Invalid records that went to the dead-letter topic.',
+    labelNames: ['reason'],
+    registers,
+  });
+  // A counter that begins with 1 has no increase in Prometheus, so the first record would not count.
+  for (const reason of POISON_REASONS) poison.inc({ reason }, 0);
   return {
     records: new Counter({
       name: 'sockscope_ingest_records_total',
@@ -16,12 +25,7 @@ export function createPipelineMetrics(registry: Registry) {
       help: 'Bytes of the values of these records.',
       registers,
     }),
-    poison: new Counter({
-      name: 'sockscope_ingest_poison_records_total',
-      help: 'Invalid records that went to the dead-letter topic.',
-      labelNames: ['reason'],
-      registers,
-    }),
+    poison,
     unknownFields: new Counter({
       name: 'sockscope_ingest_unknown_fields_total',
       help: 'Unknown fields of valid events, which ingest ignores; upgrade ingest to keep them.',

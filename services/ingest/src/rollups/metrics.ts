@@ -24,14 +24,10 @@ export function createRollupMetrics(registry: Registry) {
       buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
       registers,
     }),
-    dirtyHours: new Gauge({
-      name: 'sockscope_ingest_rollup_dirty_hours',
-      help: 'Changed hours that are not summed yet; the present hour is nearly always one of them.',
-      registers,
-    }),
     dirtyBuckets: new Gauge({
       name: 'sockscope_ingest_rollup_dirty_buckets',
-      help: 'Changed hours, days and weeks that are not summed yet; details count separately.',
+      help: 'Changed buckets that are not summed yet, by span; the present hour is nearly always one of them.',
+      labelNames: ['span'],
       registers,
     }),
     freshSeconds: new Gauge({

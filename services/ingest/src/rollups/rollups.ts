@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { SPAN_MS } from '@sockscope/schemas/sums';
+import { SPAN_MS, SPANS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { changedHours, createBuckets } from './buckets.js';
 import type { Change, DirtyBucket, SeenChange } from './buckets.js';
@@ -180,8 +180,10 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   function report(nowMs: number, dirty: readonly DirtyBucket[]): void {
     const hours = dirty.filter(({ span }) => span === 'hour');
-    metrics.dirtyHours.set(hours.length);
-    metrics.dirtyBuckets.set(dirty.length);
+    for (const span of SPANS) {
+      const waiting = dirty.filter((bucket) => bucket.span === span).length;
+      metrics.dirtyBuckets.set({ span }, waiting);
+    }
     const fresh = hours.reduce((ms, { summedMs }) => Math.min(ms, summedMs), nowMs);
     metrics.freshSeconds.set(fresh / 1_000);
   }

@@ -23,6 +23,7 @@ export interface EventMetrics {
     readonly spoolBytes: () => number;
     readonly dropped: () => number;
     readonly accepting: () => boolean;
+    readonly spoolMaxBytes: number;
   }): void;
 }
 
@@ -42,6 +43,7 @@ export function createEventMetrics(registry: Registry): EventMetrics {
   let spoolBytes: () => number = () => 0;
   let dropped: () => number = () => 0;
   let accepting: () => boolean = () => true;
+  let spoolMaxBytes = 0;
 
   function counter(name: string, help: string, value: () => number): void {
     new Counter({
@@ -132,6 +134,11 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     spoolBytes(),
   );
   gauge(
+    'sockscope_proxy_spool_limit_bytes',
+    'Bytes of events that may wait for Kafka on disk (PROXY_SPOOL_MAX).',
+    () => spoolMaxBytes,
+  );
+  gauge(
     'sockscope_proxy_queue_bytes',
     'Bytes of events in memory because the disk refuses writes.',
     () => memoryBytes(),
@@ -197,6 +204,7 @@ export function createEventMetrics(registry: Registry): EventMetrics {
       spoolBytes = source.spoolBytes;
       dropped = source.dropped;
       accepting = source.accepting;
+      spoolMaxBytes = source.spoolMaxBytes;
     },
   };
 }

@@ -205,6 +205,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         spoolBytes: () => shared.written - shared.acknowledged,
         dropped: () => intake?.dropped ?? 0,
         accepting: () => !isFull(),
+        spoolMaxBytes: config.spool_max_bytes,
       });
       try {
         const message = await ready;

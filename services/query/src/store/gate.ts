@@ -73,6 +73,10 @@ export function createGateMetrics(registry: Registry): GateMetrics {
 
 export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   const gate = config.name;
+  // A counter that begins with 1 has no increase in Prometheus, so the first refusal would not count.
+  metrics.refused.inc({ gate }, 0);
+  metrics.running.set({ gate }, 0);
+  metrics.waiting.set({ gate }, 0);
   const line = new Set<Waiting>();
   const placesMax = Math.max(1, Math.ceil(config.running_max * SHARE_OF_PLACES));
   const waitingMax = Math.max(1, Math.ceil(config.waiting_max * SHARE_OF_LINE));

@@ -7,12 +7,14 @@ import { messageOf, SockscopeError } from '../errors.js';
  * - `clickhouse_aborted`: the caller's signal ended it; the same uncertainty.
  * - `clickhouse_row`: a row did not have the shape that the caller stated.
  */
-export type ClickHouseErrorCode =
-  | 'clickhouse_server'
-  | 'clickhouse_network'
-  | 'clickhouse_timeout'
-  | 'clickhouse_aborted'
-  | 'clickhouse_row';
+export const CLICKHOUSE_ERROR_CODES = [
+  'clickhouse_server',
+  'clickhouse_network',
+  'clickhouse_timeout',
+  'clickhouse_aborted',
+  'clickhouse_row',
+] as const;
+export type ClickHouseErrorCode = (typeof CLICKHOUSE_ERROR_CODES)[number];
 
 /** What this module throws. `retryable`: the same bytes may succeed later without a change. */
 export class ClickHouseError extends SockscopeError {
