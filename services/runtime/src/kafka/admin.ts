@@ -47,6 +47,12 @@ export interface KafkaAdmin {
   offsetsAt(name: string, timestampMs: number): Promise<ReadonlyMap<number, bigint>>;
   /** The committed offsets of a group; partitions without one are left out. */
   groupOffsets(groupId: string, topic: string): Promise<ReadonlyMap<number, bigint>>;
+  /** Commits offsets for a group. @throws KafkaError while it has members. */
+  setGroupOffsets(
+    groupId: string,
+    topic: string,
+    offsets: ReadonlyMap<number, bigint>,
+  ): Promise<void>;
   /** Deletes a group without members, and its offsets with it. */
   deleteGroup(groupId: string): Promise<void>;
   stop(): Promise<void>;
@@ -246,6 +252,15 @@ export function createKafkaAdmin(
             .filter((p) => !p.offset.startsWith('-'))
             .map((p) => [p.partition, BigInt(p.offset)]),
         );
+      }),
+    setGroupOffsets: (groupId, topic, offsets) =>
+      call(`set offsets of group ${groupId}`, async (admin) => {
+        const partitions = [...offsets].map(([partition, offset]) => ({
+          partition,
+          offset: String(offset),
+        }));
+        if (partitions.length === 0) return;
+        await whileCoordinatorLoads(() => admin.setOffsets({ groupId, topic, partitions }));
       }),
     deleteGroup: (groupId) =>
       call(`delete group ${groupId}`, async (admin) => {
