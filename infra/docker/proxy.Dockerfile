@@ -18,10 +18,13 @@ RUN npm ci --ignore-scripts --include-workspace-root -w schemas -w services/runt
   && find schemas services -mindepth 1 \( -name src -o -name '*.d.ts' -o -name '*.map' -o -name '.tsbuildinfo' -o -name 'tsconfig.json' -o -path '*/dist/testing' \) -prune -exec rm -rf {} +
 
 FROM ${NODE}
+# The commit that it was built from: --build-arg REVISION=$(git rev-parse HEAD)
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sockscope-proxy" \
   org.opencontainers.image.description="SOCKS5 proxy that emits an event for everything it relays" \
   org.opencontainers.image.licenses="MIT" \
-  org.opencontainers.image.version="0.1.0"
+  org.opencontainers.image.version="0.1.0" \
+  org.opencontainers.image.revision="${REVISION}"
 ENV NODE_ENV=production \
   PROXY_LISTEN=0.0.0.0:1080 \
   PROXY_OPS_LISTEN=0.0.0.0:9101 \

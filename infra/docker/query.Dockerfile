@@ -18,10 +18,13 @@ RUN npm ci --ignore-scripts --include-workspace-root -w schemas -w services/runt
   && find schemas services -mindepth 1 \( -name src -o -name '*.d.ts' -o -name '*.map' -o -name '.tsbuildinfo' -o -name 'tsconfig.json' -o -path '*/dist/testing' \) -prune -exec rm -rf {} +
 
 FROM ${NODE}
+# The commit that it was built from: --build-arg REVISION=$(git rev-parse HEAD)
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sockscope-query" \
   org.opencontainers.image.description="HTTP API and dashboard" \
   org.opencontainers.image.licenses="MIT" \
-  org.opencontainers.image.version="0.1.0"
+  org.opencontainers.image.version="0.1.0" \
+  org.opencontainers.image.revision="${REVISION}"
 ENV NODE_ENV=production \
   QUERY_LISTEN=0.0.0.0:8080 \
   QUERY_OPS_LISTEN=0.0.0.0:9103

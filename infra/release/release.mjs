@@ -3,15 +3,7 @@
 // checksum, a bill of materials and the licences of all that is in it.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -62,12 +54,18 @@ for (const file of [
   'LICENSE',
   'README.md',
   'CHANGELOG.md',
+  'SECURITY.md',
 ]) {
   cpSync(join(ROOT, file), join(top, file));
 }
-for (const folder of ['docs', 'infra/systemd', 'schemas/json']) {
-  if (existsSync(join(ROOT, folder)))
-    cpSync(join(ROOT, folder), join(top, folder), { recursive: true });
+for (const folder of [
+  'docs',
+  'infra/systemd',
+  'infra/prometheus',
+  'infra/grafana',
+  'schemas/json',
+]) {
+  cpSync(join(ROOT, folder), join(top, folder), { recursive: true });
 }
 const migrations = 'services/ingest/migrations';
 for (const folder of [

@@ -1,5 +1,7 @@
-import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { findProgram } from '../support/programs.js';
@@ -14,6 +16,13 @@ const helm = findProgram('helm', '/usr/local/bin/helm');
 if (helm === null) {
   console.warn(
     'helm is missing: the chart is not rendered (go install helm.sh/helm/v3/cmd/helm@v3.22.0)',
+  );
+}
+
+const validator = findProgram('kubernetes-validate');
+if (validator === null) {
+  console.warn(
+    'kubernetes-validate is missing: the chart is not held against the schemas of Kubernetes (pip install kubernetes-validate)',
   );
 }
 
@@ -35,12 +44,14 @@ function unknownSettings(names: Iterable<string>): string[] {
 interface Resource {
   readonly kind: string;
   readonly metadata: { readonly name: string };
+  readonly data?: Readonly<Record<string, string>>;
   readonly spec?: {
     readonly template?: {
       readonly spec: {
         readonly hostNetwork?: boolean;
+        readonly terminationGracePeriodSeconds?: number;
         readonly containers: readonly {
-          readonly env?: readonly { readonly name: string }[];
+          readonly env?: readonly { readonly name: string; readonly value?: string }[];
           readonly securityContext: Readonly<Record<string, unknown>>;
         }[];
       };
@@ -49,9 +60,15 @@ interface Resource {
   };
 }
 
-function render(...sets: string[]): Resource[] {
-  const values = ['kafka.brokers={kafka:9092}', 'clickhouse.url=http://clickhouse:8123', ...sets];
-  const text = execFileSync(
+/** What nobody can choose for you. */
+const LEAST = [
+  'kafka.brokers={kafka:9092}',
+  'clickhouse.url=http://clickhouse:8123',
+  'proxy.policySecret=policy',
+];
+
+function template(values: readonly string[]): string {
+  return execFileSync(
     helm ?? '',
     [
       'template',
@@ -60,9 +77,13 @@ function render(...sets: string[]): Resource[] {
       '--kube-version=1.31.0',
       ...values.flatMap((value) => ['--set', value]),
     ],
-    { encoding: 'utf8' },
+    // It says on standard error that the rules and dashboards are symbolic links.
+    { encoding: 'utf8', stdio: 'pipe' },
   );
-  return parseAllDocuments(text)
+}
+
+function render(...sets: string[]): Resource[] {
+  return parseAllDocuments(template([...LEAST, ...sets]))
     .map((document) => document.toJS() as Resource | null)
     .filter((resource) => resource !== null);
 }
@@ -71,14 +92,32 @@ const EVERYTHING = [
   'kafka.secret=kafka',
   'clickhouse.secret=clickhouse',
   'proxy.exposure=service',
-  'proxy.policySecret=policy',
   'proxy.service.proxyProtocol=true',
+  'proxy.service.proxyProtocolNetworks={10.0.0.0/8}',
   'ingest.keda.enabled=true',
   'query.autoscaling.enabled=true',
   'query.ingress.enabled=true',
   'query.ingress.host=sockscope.example',
   'serviceMonitor.enabled=true',
+  'prometheusRule.enabled=true',
+  'grafanaDashboards.enabled=true',
 ];
+
+describe('the environment files for the units', () => {
+  test.each(SERVICES)('that of %s is taken by its service as it is', (service) => {
+    const file = `infra/systemd/env/${service}.env`;
+    const lines = readText(file).split('\n');
+    const env = lines.filter((line) => /^[A-Z]/.test(line)).map((line) => line.split(/=(.*)/));
+    execFileSync(
+      process.execPath,
+      [join(ROOT, 'services', service, 'dist/main.js'), '--check-config'],
+      { env: Object.fromEntries(env) as NodeJS.ProcessEnv, stdio: 'pipe' },
+    );
+    // Those that are commented out, too.
+    const names = lines.flatMap((line) => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? []);
+    expect(unknownSettings(names)).toEqual([]);
+  });
+});
 
 describe.skipIf(systemd === null)('the systemd units', () => {
   test.each(['sockscope-proxy', 'sockscope-ingest', 'sockscope-query', 'sockscope-migrate'])(
@@ -93,6 +132,16 @@ describe.skipIf(systemd === null)('the systemd units', () => {
       expect(Number(exposure)).toBeLessThanOrEqual(EXPOSURE_MAX);
     },
   );
+});
+
+test.skipIf(systemd === null)('systemd finds nothing wrong with the units', () => {
+  const units = repositoryFiles('infra/systemd/*.service').map((file) => join(ROOT, file));
+  const { stderr } = spawnSync(systemd ?? '', ['verify', '--man=no', ...units], {
+    encoding: 'utf8',
+  });
+  // The program that a unit starts is where the machine has it: that is the only thing to miss here.
+  const lines = stderr.split('\n').filter((line) => line.includes('sockscope'));
+  expect(lines.filter((line) => !line.includes('/usr/bin/node'))).toEqual([]);
 });
 
 describe.skipIf(helm === null)('the chart', () => {
@@ -128,12 +177,51 @@ describe.skipIf(helm === null)('the chart', () => {
     expect(unknownSettings(names)).toEqual([]);
   });
 
-  test('refuses values without a Kafka in words', () => {
-    expect(() =>
-      execFileSync(helm ?? '', ['template', 'x', join(ROOT, 'infra/helm/sockscope')], {
+  test.each([
+    ['without a Kafka', [], /kafka/],
+    ['for a proxy that takes every client unless told so', LEAST.slice(0, 2), /policySecret/],
+    [
+      'for a balancer whose networks nobody named',
+      [...LEAST, 'proxy.exposure=service', 'proxy.service.proxyProtocol=true'],
+      /proxyProtocolNetworks/,
+    ],
+  ])('refuses in words values %s', (_what, values, message) => {
+    expect(() => template(values)).toThrow(message);
+  });
+
+  test('carries the rules and dashboards as they are', () => {
+    const resources = render(...EVERYTHING);
+    const rules = resources.find(({ kind }) => kind === 'PrometheusRule');
+    expect(rules?.spec).toEqual(parse(readText('infra/prometheus/rules/sockscope.yaml')));
+    const dashboards = resources.flatMap(({ kind, data }) =>
+      kind === 'ConfigMap' ? Object.values(data ?? {}) : [],
+    );
+    const files = repositoryFiles('infra/grafana/dashboards/*').map((file) =>
+      readText(file).trim(),
+    );
+    expect(dashboards.map((text) => text.trim()).toSorted()).toEqual(files.toSorted());
+  });
+
+  test('gives a pod more time to end than its sessions have, and the proxy the same times', () => {
+    const pod = render('proxy.drainSeconds=90').find(({ kind }) => kind === 'StatefulSet')?.spec
+      ?.template?.spec;
+    const env = new Map(pod?.containers[0]?.env?.map(({ name, value }) => [name, value]));
+    expect(env.get('PROXY_DRAIN_TIMEOUT')).toBe('90s');
+    expect(env.get('PROXY_SHUTDOWN_DEADLINE')).toBe('115s');
+    expect(pod?.terminationGracePeriodSeconds).toBe(135);
+  });
+
+  test.skipIf(validator === null)('is valid for Kubernetes, but for what its schemas lack', () => {
+    for (const sets of [LEAST, [...LEAST, ...EVERYTHING]]) {
+      const file = join(mkdtempSync(join(tmpdir(), 'sockscope-chart-')), 'rendered.yaml');
+      writeFileSync(file, template(sets));
+      const report = execFileSync(validator ?? '', ['--strict', '-k', '1.37', file], {
+        encoding: 'utf8',
         stdio: 'pipe',
-      }),
-    ).toThrow(/kafka/);
+      });
+      rmSync(dirname(file), { recursive: true });
+      expect(report).not.toMatch(/^ERROR/m);
+    }
   });
 });
 
@@ -145,7 +233,9 @@ describe('the images and the compose file', () => {
       expect(text).toMatch(/^ARG NODE=docker\.io\/library\/node:26-/m);
       expect(text).toMatch(/^USER 1000:1000$/m);
       expect(text).toMatch(/^HEALTHCHECK /m);
+      const { version } = JSON.parse(readText('package.json')) as { version: string };
       expect(text).toMatch(/^LABEL org\.opencontainers\.image/m);
+      expect(text).toContain(`org.opencontainers.image.version="${version}"`);
     },
   );
 

@@ -29,6 +29,29 @@ describe('the repository', () => {
     expect(missing).toEqual([]);
   });
 
+  test('every link of the documentation into a page leads to a heading', () => {
+    const slugsOf = (file: string) =>
+      new Set(
+        [...readText(file).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+          heading
+            .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+            .toLowerCase()
+            .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+            .replaceAll(' ', '-'),
+        ),
+      );
+    const missing = markdown.flatMap((file) =>
+      [...readText(file).matchAll(/\]\(([^)\s#:]*)#([^)\s]+)\)/g)]
+        .map(([, target = '', anchor = '']) => ({
+          page: target === '' ? file : join(dirname(file), target),
+          anchor,
+        }))
+        .filter(({ page, anchor }) => page.endsWith('.md') && !slugsOf(page).has(anchor))
+        .map(({ page, anchor }) => `${file}: ${page}#${anchor}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
   test('the lock file names no registry, so that any mirror serves', () => {
     const { packages } = JSON.parse(readText('package-lock.json')) as {
       packages: Record<string, { resolved?: string }>;

@@ -93,3 +93,9 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end -}}
+
+{{- define "sockscope.leave" -}}
+lifecycle:
+  # The Service goes on sending clients for a moment after a pod began to end.
+  preStop: { exec: { command: [sleep, '5'] } }
+{{- end -}}

@@ -1,0 +1,371 @@
+/**
+ * The images, built from the Dockerfiles and run as production runs them: read-only, as user 1000, without
+ * capabilities. Takes minutes and needs root, so it runs with SOCKSCOPE_IMAGES=1 only.
+ */
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import {
+  type ClickHouseServer,
+  type KafkaBroker,
+  pickFreePort,
+  startClickHouse,
+  startKafka,
+} from '@sockscope/local';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { parseAllDocuments, stringify } from 'yaml';
+import type { ApiSession } from '../support/api.js';
+import { createCertificate } from '../support/certificates.js';
+import { curl, type CurlReport } from '../support/curl.js';
+import { type Origin, startOrigin } from '../support/origin.js';
+import { findProgram } from '../support/programs.js';
+import { setScramPassword } from '../support/scram.js';
+import { createTopic } from '../chaos/support/topic.js';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const SCRIPT = join(ROOT, 'infra/ci/images.sh');
+const SERVICES = ['ingest', 'query', 'proxy'] as const;
+type Service = (typeof SERVICES)[number];
+const TOPIC = 'sockscope.session-events.v1';
+const PASSWORD = 'only-for-this-test';
+const WAIT = { timeout: 120_000, interval: 200 };
+const BUILD_TIMEOUT_MS = 1_200_000;
+/** What an image may add to its base in node_modules. */
+const MODULES_MAX_MB = 60;
+const ACL =
+  'default: allow\nrules:\n  - { name: loopback, action: allow, destinations: [127.0.0.0/8] }\n';
+
+const isWanted = process.env['SOCKSCOPE_IMAGES'] === '1';
+const missing = ['buildah', 'podman', 'crun', 'mmdebstrap', 'curl'].filter(
+  (name) => findProgram(name) === null,
+);
+if (!isWanted) console.warn('images are built and run with SOCKSCOPE_IMAGES=1 only');
+else if (missing.length > 0) console.warn(`images are not tested: missing ${missing.join(', ')}`);
+const helm = findProgram('helm', '/usr/local/bin/helm');
+const hasPods = helm !== null && findProgram('catatonit') !== null;
+if (isWanted && !hasPods) console.warn('helm or catatonit is missing: the pods are not run');
+
+const run = promisify(execFile);
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  version: string;
+};
+const image = (service: Service): string => `localhost/sockscope/${service}:${version}`;
+
+async function podman(...args: string[]): Promise<string> {
+  return (await run(SCRIPT, ['podman', ...args], { maxBuffer: 16 * 1024 ** 2 })).stdout.trim();
+}
+
+interface Pod {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly labels: Record<string, string> };
+  readonly spec: {
+    readonly template: {
+      readonly spec: {
+        readonly containers: {
+          readonly name: string;
+          env: { name: string; value?: string }[];
+          readonly [field: string]: unknown;
+        }[];
+        readonly volumes: { readonly name: string; readonly [kind: string]: unknown }[];
+        readonly [field: string]: unknown;
+      };
+    };
+  };
+}
+
+describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sockscope-images-'));
+  const secrets = join(dir, 'secrets');
+  let kafka: KafkaBroker;
+  let clickhouse: ClickHouseServer;
+  let origin: Origin;
+  let env: Record<Service, Record<string, string>>;
+  let ports: Record<'socks' | 'api' | Service, number>;
+  const containers: string[] = [];
+
+  beforeAll(async () => {
+    await run(SCRIPT, ['base']);
+    await run(SCRIPT, ['build'], { maxBuffer: 64 * 1024 ** 2 });
+    await mkdir(secrets);
+    const certificate = createCertificate('broker');
+    await writeFile(join(dir, 'broker.pem'), `${certificate.key}${certificate.cert}`);
+    await writeFile(join(secrets, 'ca.pem'), certificate.cert);
+    await writeFile(join(secrets, 'password'), PASSWORD);
+    await writeFile(join(secrets, 'acl.yaml'), ACL);
+    // The containers run as another user.
+    await chmod(dir, 0o755);
+    const [plain, sasl, controllerPort] = [
+      await pickFreePort(),
+      await pickFreePort(),
+      await pickFreePort(),
+    ];
+    kafka = await startKafka({
+      dataDir: join(dir, 'kafka'),
+      port: plain,
+      controllerPort,
+      properties: {
+        listeners: `PLAINTEXT://127.0.0.1:${plain},SASL://127.0.0.1:${sasl},CONTROLLER://127.0.0.1:${controllerPort}`,
+        'advertised.listeners': `PLAINTEXT://127.0.0.1:${plain},SASL://127.0.0.1:${sasl}`,
+        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL',
+        'listener.name.sasl.sasl.enabled.mechanisms': 'SCRAM-SHA-512',
+        'listener.name.sasl.scram-sha-512.sasl.jaas.config':
+          'org.apache.kafka.common.security.scram.ScramLoginModule required;',
+        'ssl.keystore.type': 'PEM',
+        'ssl.keystore.location': join(dir, 'broker.pem'),
+      },
+    });
+    await setScramPassword(kafka.address, 'sockscope', PASSWORD, 'scram-sha-512');
+    await createTopic([kafka.address], TOPIC, 1);
+    clickhouse = await startClickHouse({ dataDir: join(dir, 'clickhouse') });
+    origin = await startOrigin();
+    ports = {
+      socks: await pickFreePort(),
+      api: await pickFreePort(),
+      proxy: await pickFreePort(),
+      ingest: await pickFreePort(),
+      query: await pickFreePort(),
+    };
+    const kafkaEnv = {
+      KAFKA_BROKERS: `127.0.0.1:${sasl}`,
+      KAFKA_TLS: 'true',
+      KAFKA_TLS_CA_FILE: '/etc/sockscope/kafka/ca.pem',
+      KAFKA_SASL_MECHANISM: 'scram-sha-512',
+      KAFKA_SASL_USERNAME: 'sockscope',
+      KAFKA_SASL_PASSWORD_FILE: '/etc/sockscope/kafka/password',
+    };
+    env = {
+      ingest: {
+        ...kafkaEnv,
+        CLICKHOUSE_URL: clickhouse.url,
+        INGEST_OPS_LISTEN: `127.0.0.1:${ports.ingest}`,
+      },
+      query: {
+        CLICKHOUSE_URL: clickhouse.url,
+        QUERY_AUTH: 'api_keys',
+        QUERY_LISTEN: `127.0.0.1:${ports.api}`,
+        QUERY_OPS_LISTEN: `127.0.0.1:${ports.query}`,
+      },
+      proxy: {
+        ...kafkaEnv,
+        PROXY_ACL_FILE: '/etc/sockscope/policy/acl.yaml',
+        PROXY_LISTEN: `127.0.0.1:${ports.socks}`,
+        PROXY_OPS_LISTEN: `127.0.0.1:${ports.proxy}`,
+      },
+    };
+  }, BUILD_TIMEOUT_MS);
+
+  afterAll(async () => {
+    for (const name of containers) {
+      await podman('rm', '--force', '--time', '0', name).catch(() => undefined);
+    }
+    await origin.stop();
+    await Promise.all([kafka.stop(), clickhouse.stop()]);
+    rmSync(dir, { recursive: true, force: true });
+  }, 120_000);
+
+  function argumentsOf(service: Service): string[] {
+    return [
+      '--read-only',
+      '--cap-drop=all',
+      '--security-opt=no-new-privileges',
+      '--network=host',
+      `--volume=${secrets}:/etc/sockscope/kafka:ro`,
+      `--volume=${secrets}:/etc/sockscope/policy:ro`,
+      ...Object.entries(env[service]).map(([name, value]) => `--env=${name}=${value}`),
+    ];
+  }
+
+  async function start(service: Service): Promise<string> {
+    const name = `sockscope-${service}-${process.pid}`;
+    containers.push(name);
+    // As the compose file does: the spool is all that is written.
+    const spool = service === 'proxy' ? [`--volume=${name}:/var/lib/sockscope`] : [];
+    await podman(
+      'run',
+      '--detach',
+      '--name',
+      name,
+      ...argumentsOf(service),
+      ...spool,
+      image(service),
+    );
+    await ready(service);
+    return name;
+  }
+
+  const ready = (service: Service) =>
+    vi.waitFor(async () => {
+      const response = await fetch(`http://127.0.0.1:${ports[service]}/readyz`);
+      expect({ status: response.status, body: await response.text() }).toMatchObject({
+        status: 200,
+      });
+    }, WAIT);
+
+  const command = (service: Service, ...args: string[]) =>
+    podman('run', '--rm', ...argumentsOf(service), image(service), ...args);
+
+  async function expectCounted(key: string, count: number): Promise<void> {
+    const report = await curl(
+      `127.0.0.1:${ports.socks}`,
+      `http://127.0.0.1:${origin.port}/bytes/${300_000 + count}`,
+    );
+    expect(report).toMatchObject({ exitCode: 0, size_download: 300_000 + count });
+    const peer = origin.peers.at(-1);
+    await vi.waitFor(async () => {
+      const response = await fetch(`http://127.0.0.1:${ports.api}/api/v1/sessions`, {
+        headers: { 'x-api-key': key },
+      });
+      expect(response.status).toBe(200);
+      const { items } = (await response.json()) as { items: (ApiSession & Egress)[] };
+      expect(items).toHaveLength(count);
+      expect(items[0]).toMatchObject({
+        ...totalsOf(report),
+        status: 'closed',
+        // Nothing stands between: the network is the host's.
+        source_ip: '127.0.0.1',
+        egress_ip: peer?.ip,
+        egress_port: peer?.port,
+      });
+    }, WAIT);
+  }
+
+  let key = '';
+
+  test('have at most 60 MB of modules over their base', async () => {
+    for (const service of SERVICES) {
+      const list =
+        'du -scm --apparent-size /app/node_modules $(ls -d /app/services/*/node_modules)';
+      const text = await podman('run', '--rm', '--entrypoint=sh', image(service), '-c', list);
+      const megabytes = Number(/^(\d+)\s+total$/m.exec(text)?.[1]);
+      console.warn(`modules of ${service}: ${megabytes} MB`);
+      expect(megabytes).toBeLessThanOrEqual(MODULES_MAX_MB);
+    }
+  }, 120_000);
+
+  test('say what they are', async () => {
+    for (const service of SERVICES) {
+      const labels = await podman('inspect', '--format={{json .Labels}}', image(service));
+      expect(JSON.parse(labels)).toMatchObject({
+        'org.opencontainers.image.title': `sockscope-${service}`,
+        'org.opencontainers.image.version': version,
+        'org.opencontainers.image.licenses': 'MIT',
+      });
+    }
+  });
+
+  test('carry a session through SASL_SSL to the API, read-only, as user 1000 without capabilities', async () => {
+    await command('ingest', 'migrate');
+    expect(await command('ingest', 'kafka', 'check')).not.toContain('missing');
+    key =
+      /ssk_\S+/.exec(
+        await command('query', 'keys', 'create', '--name', 'test', '--scope', 'read'),
+      )?.[0] ?? '';
+    const names = [await start('ingest'), await start('query'), await start('proxy')];
+    await expectCounted(key, 1);
+    for (const name of names) {
+      const pid = await podman('inspect', '--format={{.State.Pid}}', name);
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+      expect(status).toMatch(/^Uid:\s+1000\s+1000\s+1000\s+1000$/m);
+      expect(status).toMatch(/^CapEff:\s+0+$/m);
+      expect(status).toMatch(/^NoNewPrivs:\s+1$/m);
+      // The first mount is the root.
+      expect(readFileSync(`/proc/${pid}/mounts`, 'utf8')).toMatch(/^\S+ \/ \S+ ro,/m);
+    }
+    for (const name of names.toReversed()) {
+      await podman('stop', '--time', '60', name);
+      expect(await podman('inspect', '--format={{.State.ExitCode}}', name)).toBe('0');
+    }
+  }, 300_000);
+
+  test.skipIf(!hasPods)(
+    'run as the pods that the chart renders',
+    async () => {
+      const rendered = execFileSync(
+        helm ?? '',
+        [
+          'template',
+          'sockscope',
+          join(ROOT, 'infra/helm/sockscope'),
+          '--kube-version=1.31.0',
+          ...[
+            'image.registry=localhost',
+            `kafka.brokers={${env.proxy['KAFKA_BROKERS'] ?? ''}}`,
+            `clickhouse.url=${clickhouse.url}`,
+            'kafka.secret=kafka',
+            'proxy.policySecret=policy',
+            'proxy.policyKeys={acl.yaml}',
+            'migrate.enabled=false',
+          ].flatMap((value) => ['--set', value]),
+        ],
+        { encoding: 'utf8', stdio: 'pipe' },
+      );
+      const pods = parseAllDocuments(rendered)
+        .map((document) => document.toJS() as Pod | null)
+        .filter((pod) => pod?.kind === 'Deployment' || pod?.kind === 'StatefulSet')
+        .map((pod) => podOf(pod as Pod));
+      expect(pods).toHaveLength(3);
+      const file = join(dir, 'pods.yaml');
+      await writeFile(file, pods.map((pod) => stringify(pod)).join('---\n'));
+      try {
+        await podman('play', 'kube', file);
+        await Promise.all(SERVICES.map(ready));
+        await expectCounted(key, 2);
+      } finally {
+        await podman('play', 'kube', '--down', file);
+      }
+    },
+    300_000,
+  );
+
+  /** What podman needs to be told otherwise: files instead of secrets, free ports, no curl for probes. */
+  function podOf(pod: Pod): unknown {
+    const service = pod.metadata.labels['app.kubernetes.io/component'] as Service;
+    const { spec } = pod.spec.template;
+    const claims = service === 'proxy' ? [{ name: 'spool', emptyDir: {} }] : [];
+    return {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: `${pod.metadata.name}-${process.pid}`, labels: pod.metadata.labels },
+      spec: {
+        ...spec,
+        hostNetwork: true,
+        affinity: undefined,
+        containers: spec.containers.map((container) => ({
+          ...container,
+          livenessProbe: undefined,
+          readinessProbe: undefined,
+          lifecycle: undefined,
+          ports: undefined,
+          env: [
+            ...container.env.filter(({ name }) => !(name in env[service])),
+            ...Object.entries(env[service]).map(([name, value]) => ({ name, value })),
+          ],
+        })),
+        volumes: [
+          ...spec.volumes.map((volume) =>
+            'secret' in volume
+              ? { name: volume.name, hostPath: { path: secrets, type: 'Directory' } }
+              : volume,
+          ),
+          ...claims,
+        ],
+      },
+    };
+  }
+});
+
+interface Egress {
+  readonly egress_ip: string | null;
+  readonly egress_port: number | null;
+}
+
+function totalsOf(report: CurlReport): { bytes_sent: number; bytes_received: number } {
+  return {
+    bytes_sent: report.size_request + report.size_upload,
+    bytes_received: report.size_header + report.size_download,
+  };
+}
