@@ -3,7 +3,7 @@ import { z } from 'zod';
 export const EXPORT_FORMATS = ['csv', 'ndjson', 'parquet'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
-/** How an answer is wanted; in place of the header Accept. */
+/** The format of the answer; replaces the header Accept. */
 export const formatParam = {
   format: z
     .enum(['json', ...EXPORT_FORMATS])

@@ -19,7 +19,7 @@ export const signalsQuery = z
   })
   .superRefine(checkRange);
 
-/** What looks wrong, of one kind, with the thresholds that say so. */
+/** Suspicious activity of one kind, with its thresholds. */
 export const signals = z
   .object({
     kind: z.enum(SIGNAL_KINDS),

@@ -6,7 +6,7 @@ export type EventHeaders = Record<string, string>;
 /**
  * The CloudEvents headers of an event.
  *
- * @param traceparent W3C trace context of the request, where there is one.
+ * @param traceparent W3C trace context of the request, if it has one.
  */
 export function cloudEventHeaders(event: SessionEvent, traceparent?: string): EventHeaders {
   const headers: EventHeaders = {

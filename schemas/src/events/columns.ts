@@ -27,7 +27,7 @@ const FIELDS_OF: Readonly<Record<FieldTable, readonly FieldName[]>> = {
   ),
 };
 
-/** Where the column is null because the event is not one that has the field. */
+/** The column is null here because this kind of event lacks the field. */
 function isNullIn(table: FieldTable, name: FieldName): boolean {
   const { part, value } = fieldOf(name);
   if (value.kind === 'flag' || value.nullable === true || value.kind === 'counters') return false;

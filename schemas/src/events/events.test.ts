@@ -99,7 +99,7 @@ describe('the event contract', () => {
     }
   });
 
-  it('names an event for good in its CloudEvents id', () => {
+  it('identifies an event permanently by its CloudEvents id', () => {
     const event = closed();
     expect(cloudEventHeaders(event, '00-a-b-01')).toMatchObject({
       ce_id: `${event.session_id}/${event.seq}`,

@@ -12,8 +12,9 @@
  *    its place in the API's session object and in the CSV header. In an event it stands with the other
  *    fields of its `part`.
  * 2. Run `npm run generate` and commit what it changes.
- * 3. Add a migration with the column that `columnsOf` names. A test tells what is missing.
- * 4. Set it in the proxy, where the compiler says so, and compare it in ingest's `verify`.
+ * 3. Add a migration with the column that `columnsOf` names. A test names missing ones.
+ * 4. Set it in the proxy, at the places that the compiler names, and compare it in ingest's
+ * `verify`.
  */
 import {
   ACL_DECISIONS,
@@ -69,7 +70,7 @@ export interface Field {
    */
   readonly filter?: 'equals' | 'one_of' | 'suffix' | 'cidr';
   /**
-   * How a header field may change within a session; never where it is not said.
+   * How a header field may change within a session; by default never.
    * - `once`: from null to a value.
    * - `until_end`: as often as it takes.
    */

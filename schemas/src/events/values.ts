@@ -102,7 +102,7 @@ export function address() {
   return {
     kind: 'address',
     column: 'IPv6',
-    // Whoever reads addresses by the net module can read it, too.
+    // The net module can read it.
     zod: z
       .union([z.ipv4(), z.ipv6()])
       .refine((ip) => parseIpv6Words(ip) !== null, 'must be an address'),

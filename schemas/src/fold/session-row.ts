@@ -50,8 +50,8 @@ interface LostEnd {
 }
 
 /**
- * The row of an open session whose proxy is gone. It ends where it was last heard of; its odd version
- * beats the row that it comes from and loses to any later real event.
+ * The row of an open session whose proxy is gone. It ends at its latest event. Its odd version wins
+ * over the row that it comes from, and loses to any later real event.
  */
 export function lostRowOf<R extends Pick<SessionRow, 'seq' | 'started_at' | 'updated_at'>>(
   row: R,

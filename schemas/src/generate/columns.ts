@@ -136,7 +136,7 @@ export type ComparedField = ${COMPARED.map((name) => `'${name}'`).join(' | ')};
 
 /**
  * The first field in which an event differs from another event of its session, a row, though the
- * contract forbids that; null where there is none.
+ * contract forbids that; null if there is none.
  *
  * @param isNewer whether the event has a higher seq than the row.
  */

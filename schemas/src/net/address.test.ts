@@ -27,7 +27,7 @@ describe('addresses', () => {
     );
   });
 
-  it('are IPv6 exactly where Node says so', () => {
+  it('are IPv6 exactly if Node accepts them', () => {
     const group = fc.oneof(
       { weight: 6, arbitrary: fc.stringMatching(/^[0-9a-fA-F]{0,5}$/) },
       {

@@ -13,7 +13,10 @@ function ipv4(word: number): IpAddress {
   return { bits: 32, words: [word >>> 0] };
 }
 
-/** One part of an IPv4 address as inet_aton(3) reads it: decimal, 0octal or 0xhex; null where it is none. */
+/**
+ * One part of an IPv4 address as inet_aton(3) reads it: decimal, 0octal or 0xhex; null if it is
+ * invalid.
+ */
 function ipv4Part(text: string): number | null {
   if (/^0x[0-9a-f]*$/i.test(text))
     return text.length === 2 ? 0 : Number.parseInt(text.slice(2), 16);
@@ -23,7 +26,7 @@ function ipv4Part(text: string): number | null {
 
 /**
  * IPv4 in every spelling that inet_aton(3) accepts: `127.1`, `2130706433`, `0x7f000001`,
- * `0177.0.0.1`. Null where it is none.
+ * `0177.0.0.1`. Null if it is invalid.
  */
 export function parseIpv4Loose(text: string): IpAddress | null {
   const parts = text.split('.');
@@ -33,7 +36,7 @@ export function parseIpv4Loose(text: string): IpAddress | null {
     const number = ipv4Part(part);
     if (number === null) return null;
     const isLast = index === parts.length - 1;
-    // The last part fills all bytes that are left.
+    // The last part fills all remaining bytes.
     if (number >= (isLast ? 256 ** (5 - parts.length) : 256)) return null;
     value += isLast ? number : number * 256 ** (3 - index);
   }
@@ -45,7 +48,7 @@ export function parseIpv4Strict(text: string): IpAddress | null {
   let value = 0;
   let parts = 0;
   let part = -1;
-  // By hand and not by expression: this is on the path of every decision.
+  // Hand-written instead of a regular expression, because every decision calls it.
   for (let i = 0; i <= text.length; i += 1) {
     const code = i === text.length ? 46 : text.charCodeAt(i);
     if (code === 46) {
@@ -75,11 +78,11 @@ const DOT = 46;
 
 /**
  * The eight 16-bit groups of an IPv6 address without zone and brackets (RFC 4291, section 2.2);
- * null where the text is none. By hand for the same reason as above.
+ * null for any other text. Hand-written for speed, as above.
  */
 function ipv6Groups(text: string): number[] | null {
   const groups: number[] = [];
-  /** Where `::` stands among the groups, -1 where it does not. */
+  /** The position of `::` among the groups; -1 if there is none. */
   let gap = -1;
   let at = 0;
   if (text.charCodeAt(0) === COLON) {
@@ -145,8 +148,8 @@ export function ipOfWords(words: readonly number[]): IpAddress {
 }
 
 /**
- * An address in its usual spelling, as resolvers and sockets give it. A zone (`fe80::1%eth0`)
- * is dropped; an IPv4-mapped address comes back as IPv4. Null where it is none.
+ * An address in its usual spelling, as resolvers and sockets give it. A zone (`fe80::1%eth0`) is
+ * dropped; an IPv4-mapped address comes back as IPv4. Null if it is invalid.
  */
 export function parseIp(text: string): IpAddress | null {
   if (!text.includes(':')) return parseIpv4Strict(text);
@@ -154,7 +157,10 @@ export function parseIp(text: string): IpAddress | null {
   return parseIpv6(zone < 0 ? text : text.slice(0, zone));
 }
 
-/** The words as IPv6, IPv4 mapped, as tables hold them; null where the text is no address. */
+/**
+ * Returns the words as IPv6 with IPv4 mapped, as tables hold them; null if the text is not an
+ * address.
+ */
 export function parseIpv6Words(text: string): readonly [number, number, number, number] | null {
   const ip = parseIp(text);
   if (ip === null) return null;
@@ -170,7 +176,7 @@ function ipv4Text(word: number): string {
   return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
 }
 
-/** Canonical text of an address in its usual spelling; null where it is none. */
+/** Returns the canonical text of an address; null if it is not an address. */
 export function canonicalIp(text: string): string | null {
   const ip = parseIp(text);
   return ip === null ? null : formatIp(ip);

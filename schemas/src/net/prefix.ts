@@ -36,8 +36,8 @@ export function hostPrefix(ip: IpAddress): Prefix {
 }
 
 /**
- * An address or a CIDR block in its canonical spelling, or a sentence that says what is wrong.
- * Written rules are held to one spelling, because a second reading of one is a hole.
+ * Returns an address or a CIDR block in its canonical spelling, or a sentence about its error.
+ * Rules must use one spelling, because a second reading of a rule would be a hole.
  */
 export function parsePrefix(text: string): Prefix | string {
   const slash = text.indexOf('/');

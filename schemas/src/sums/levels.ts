@@ -16,13 +16,13 @@ export const SPAN_MS: Readonly<Record<BucketSpan, number>> = {
   detail_day: DAY_MS,
 };
 
-/** Where it stands of which bucket what has changed and what was summed. */
+/** The table of changed and summed buckets. */
 export const BUCKETS_TABLE = 'ingest_rollup_buckets';
 
 /**
- * Returns SQL that tells which rows of a table of sums count: those of the newest finished version of their
- * bucket, or newer. Others landed late, or their key is gone. Buckets without a finished version were
- * summed before there were any: all of their rows count. Read with FINAL.
+ * Returns SQL that is true for rows of sums that count: rows with the newest finished version of
+ * their bucket, or a newer one. Other rows arrived late, or their key is gone. In a bucket without
+ * a finished version, all rows count: it was summed before versions existed. Read with FINAL.
  *
  * @param within an SQL condition over `bucket` that bounds the buckets that are looked up.
  */
@@ -33,5 +33,7 @@ export function countedSql(span: BucketSpan, within: string): string {
   return `toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), ${finished}.1, ${finished}.2, toInt64(0))`;
 }
 
-/** Returns SQL that tells of one bucket's row of `BUCKETS_TABLE`, aggregated by writer, whether it is dirty. */
+/**
+ * Returns SQL that is true for a dirty bucket, over rows of `BUCKETS_TABLE` aggregated by writer.
+ */
 export const DIRTY_SQL = 'max(changed_through) > max(summed_through)';

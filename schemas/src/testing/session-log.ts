@@ -56,7 +56,7 @@ export function sessionIdAt(random: Random, ms: number): string {
   return `${time.slice(0, 8)}-${time.slice(8)}-7${hex(random, 3)}-${variant}${hex(random, 3)}-${hex(random, 12)}`;
 }
 
-/** The address of a destination and from where it was reached; null where it was not. */
+/** The address of a destination and of the proxy's side; null if it was not reached. */
 function reachedOf(random: Random) {
   if (random() < 0.1) return { dest_ip: null, egress_ip: null, egress_port: null };
   const last = 1 + int(random, 254);

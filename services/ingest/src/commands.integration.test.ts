@@ -62,7 +62,7 @@ function run(
 }
 
 describe('the commands of ingest', () => {
-  it('migrate: says what is pending, shows it, does it, and says that nothing is left', async () => {
+  it('migrate: lists pending migrations, shows and applies them, and then reports none', async () => {
     const elsewhere = { CLICKHOUSE_DATABASE: `${bed.clickhouse.database}_new` };
     const [status, dry, still] = [
       await run(['migrate', '--status'], elsewhere),
@@ -80,7 +80,7 @@ describe('the commands of ingest', () => {
     expect(await run(['migrate'])).toMatchObject({ code: 0, out: 'nothing to do\n' });
   }, 60_000);
 
-  it('verify, rebuild and rollups: find what differs and mend it, and their exit codes say so', async () => {
+  it('verify, rebuild and rollups: find and repair differences, with matching exit codes', async () => {
     await bed.produce(20);
     const child = bed.start();
     await bed.committed();
@@ -122,7 +122,7 @@ describe('the commands of ingest', () => {
     ]);
   }, 60_000);
 
-  it('end with 2 where the configuration is wrong, every problem named', async () => {
+  it('exit with 2 if the configuration is wrong, and name every problem', async () => {
     const wrong = await run(['verify'], { INGEST_ROLLUP_SHARE: '200', RETENTION_EVENTS: 'soon' });
     expect([wrong.code, wrong.out]).toEqual([2, '']);
     expect(wrong.err).toContain('RETENTION_EVENTS');

@@ -1,6 +1,6 @@
 /**
- * The base of our errors. `code` is stable and may be a metric label; `retryable` says
- * whether the same call may succeed later without a change.
+ * The base of our errors. `code` is stable and may be a metric label; `retryable`: the same call
+ * may succeed later without a change.
  */
 export class SockscopeError extends Error {
   readonly code: string;

@@ -56,13 +56,16 @@ export const BANNED: readonly Banned[] = [
 ];
 
 /**
- * Files whose phrases are not clean yet, by their beginnings. Remove entries, never add any: an
- * empty list is the goal.
+ * Files that are not checked, by their beginnings. A migration that was applied must not change, not
+ * even its comments, because `migrate` compares checksums.
  */
+export const UNCHECKED: readonly string[] = ['services/ingest/migrations/'];
+
+/** Files that are not clean yet. Remove entries, never add any: an empty list is the goal. */
 export const NOT_YET: readonly string[] = [
   'docs/reference/',
-  'schemas/',
-  'services/',
+  'services/proxy/',
+  'services/query/',
   'infra/',
   'test/',
 ];

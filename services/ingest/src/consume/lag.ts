@@ -12,9 +12,10 @@ export interface LagDeps {
   readonly registry: Registry;
   readonly logger: Logger;
   readonly assigned: () => readonly number[];
-  /** Newest time of a partition's stored events, milliseconds since 1970; null where none is known. */
-  readonly newestMs: (partition: number) => number | null;
-  /** Told how long the topic keeps its records. */
+  /** Newest time of a partition's stored events, milliseconds since 1970; null if none is known. */ readonly newestMs: (
+    partition: number,
+  ) => number | null;
+  /** Receives the retention of the topic. */
   readonly onRetention: (retentionMs: number | null) => void;
 }
 

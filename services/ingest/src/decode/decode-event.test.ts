@@ -35,7 +35,7 @@ describe('decode', () => {
     ['invalid', JSON.stringify({ ...event, type: 'constructor' })],
     ['invalid', '{}'],
     ['too_large', JSON.stringify({ ...event, user: 'x'.repeat(20_000) })],
-  ] as const)('a record that is no event is refused with the reason %s', (reason, value) => {
+  ] as const)('an invalid record is refused with the reason %s', (reason, value) => {
     expect(decode(value).poison?.reason).toBe(reason);
   });
 

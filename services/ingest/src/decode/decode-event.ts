@@ -35,7 +35,7 @@ export type PoisonReason = (typeof POISON_REASONS)[number];
 export interface Poison {
   readonly reason: PoisonReason;
   readonly detail: string;
-  /** The version that an ingest must know to read it: that of an upgrade to come. */
+  /** The schema version that a later ingest needs to read it. */
   readonly neededVersion?: number;
 }
 

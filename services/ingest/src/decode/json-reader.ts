@@ -20,9 +20,9 @@ const HEX = new Int8Array(256).fill(-1);
 for (let digit = 0; digit < 16; digit += 1) HEX[digit.toString(16).charCodeAt(0)] = digit;
 
 /**
- * Reads values where they stand in the bytes of a JSON text without white space, plain ASCII without
- * escapes. Fields in place of return values, so that nothing is allocated. `at` is -1 once something
- * did not fit; every read after that does nothing.
+ * Reads values where they stand in the bytes of a JSON text without white space, plain ASCII
+ * without escapes. Fields instead of return values, so that nothing is allocated. `at` is -1 once
+ * something did not fit; every read after that does nothing.
  */
 export class JsonReader {
   #bytes: Uint8Array = new Uint8Array(0);
@@ -216,7 +216,7 @@ export class JsonReader {
     return this.#dayMs + ((hour * 60 + minute) * 60 + second) * 1_000 + centis * 10 + millis;
   }
 
-  /** Four hexadecimal digits, negative where they are not. */
+  /** Returns four hexadecimal digits as a number; negative if they are invalid. */
   #hex4(at: number): number {
     const bytes = this.#bytes;
     const a = HEX[bytes[at] as number] as number;

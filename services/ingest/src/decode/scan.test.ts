@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { EventView, fillView } from './event-view.generated.js';
 import { EventScanner } from './scan.js';
 
-/** The keys of the events in the order in which our emitter writes them: that of the schema. */
+/** The keys of the events in the order in which the proxy writes them, which is the schema's. */
 function canonical(event: SessionEvent): SessionEvent {
   const shape = sessionEvent.def.options.find(
     (option) => option.shape.type.value === event.type,
@@ -18,7 +18,7 @@ function canonical(event: SessionEvent): SessionEvent {
   ) as unknown as SessionEvent;
 }
 
-/** What a view holds: texts in place of where they stand, and nothing of an address that is absent. */
+/** The values of a view: texts instead of their positions, and no words of an absent address. */
 function contents(view: EventView): Record<string, unknown> {
   const { text: bytes, ...fields } = view;
   const held = fields as Readonly<Record<string, number | boolean>>;

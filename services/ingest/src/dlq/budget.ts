@@ -22,8 +22,8 @@ export class PoisonBudget {
   }
 
   /**
-   * Takes a record out of the budget of its partition. A record that is larger than the whole budget
-   * passes where that is full, and leaves a debt.
+   * Takes a record out of the budget of its partition. A record that is larger than the whole
+   * budget passes if the budget is full, and leaves a debt.
    *
    * @returns 0, or after how many milliseconds there is something left; the record is not taken then.
    */

@@ -1,4 +1,4 @@
-/** `dlq list`, `dlq show`, `dlq replay`: what to do with the records that were no events. */
+/** `dlq list`, `dlq show`, `dlq replay`: the commands for dead letters. */
 import { countOption, createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command, Logger } from '@sockscope/runtime';
 import { createKafkaAdmin, createKafkaProducer, readTopic } from '@sockscope/runtime/kafka';

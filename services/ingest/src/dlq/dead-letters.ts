@@ -20,7 +20,7 @@ export interface DeadLetters extends Component {
   waits(partition: number): boolean;
   /** Commits a position of a partition whose letters wait once they are in. */
   commitLater(position: CommitPosition): void;
-  /** Forgets those of all other partitions: they are delivered to another process. */
+  /** Forgets the records of all other partitions, because another process gets them. */
   retain(partitions: readonly number[]): void;
 }
 

@@ -34,7 +34,7 @@ function readBack(sent: typeof letter) {
 }
 
 describe('a dead letter', () => {
-  it('keeps key, value and headers, and says where it came from and why', () => {
+  it('keeps key, value and headers, and adds its origin and the reason', () => {
     expect(readBack(letter)).toEqual({
       partition: 1,
       offset: 7,
@@ -58,17 +58,20 @@ describe('a dead letter', () => {
     // The least and the largest that 64 bits hold, as near as a number comes to them.
     [-(2 ** 63), '-9223372036854776000'],
     [2 ** 63, '9223372036854776000'],
-  ])('says when it was made, whatever time its producer gave it: %d', (timestampMs, text) => {
-    const odd = dlqRecordOf({
-      topic: 'events',
-      partition: 0,
-      record: { ...record, timestampMs },
-      poison: { reason: 'invalid', detail: '' },
-    });
-    expect(readBack(odd).origin?.timestamp).toBe(text);
-  });
+  ])(
+    'has the time at which it was made, whatever time its producer gave it: %d',
+    (timestampMs, text) => {
+      const odd = dlqRecordOf({
+        topic: 'events',
+        partition: 0,
+        record: { ...record, timestampMs },
+        poison: { reason: 'invalid', detail: '' },
+      });
+      expect(readBack(odd).origin?.timestamp).toBe(text);
+    },
+  );
 
-  it('can be cut to what any broker takes, and says how long it was', () => {
+  it('can be cut to a size that any broker takes, and keeps its original length', () => {
     const large = {
       ...letter,
       value: Buffer.alloc(2_000_000, 'x'),
@@ -82,7 +85,7 @@ describe('a dead letter', () => {
     expect(cut.origin?.offset).toBe('41');
   });
 
-  it('keeps the trace that its producer set, also where it is cut, unless that is no trace', () => {
+  it('keeps a valid trace header of its producer, also when it is cut', () => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     const traced = (value: string) =>
       dlqRecordOf({

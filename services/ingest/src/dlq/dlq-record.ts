@@ -14,9 +14,9 @@ const OFFSET = `${PREFIX}offset`;
 const TIMESTAMP = `${PREFIX}timestamp`;
 const REASON = `${PREFIX}reason`;
 const DETAIL = `${PREFIX}detail`;
-/** Bytes of the whole value, where it was cut. */
+/** Bytes of the original value, if it was cut. */
 const CUT_FROM_BYTES = `${PREFIX}cut_from_bytes`;
-/** Each of them is short, so that they can be sent with what is left of a record that was refused. */
+/** Each of them is short, so that they fit beside the rest of a refused record. */
 const OURS: ReadonlySet<string> = new Set([
   TOPIC,
   PARTITION,
@@ -27,7 +27,7 @@ const OURS: ReadonlySet<string> = new Set([
   CUT_FROM_BYTES,
 ]);
 
-/** So much of a value, and of a key, is kept where the whole is refused. */
+/** Bytes of a value, and of a key, that are kept if the broker refuses the whole record. */
 const CUT_TO_BYTES = 64 * 1024;
 
 /** The furthest from 1970 that a date can be, either way. */
@@ -104,7 +104,9 @@ export function cutShort(record: OutgoingRecord): OutgoingRecord {
   };
 }
 
-/** What stands around the bytes of a record, and of each of its headers: objects of some hundred bytes. */
+/**
+ * Memory around the bytes of a record, and of each of its headers: objects of a few hundred bytes.
+ */
 const RECORD_BYTES = 1024;
 const HEADER_BYTES = 256;
 

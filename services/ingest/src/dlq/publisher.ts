@@ -2,10 +2,10 @@
  * Guarantee: when `publish` resolves, every record is in the dead-letter topic, on all in-sync replicas,
  * but for those that it names.
  *
- * What the broker refuses as too large is sent again with its value cut short and a header that says
- * so: the whole of it stands in the origin topic, at the place that the headers name, for as long as
- * that keeps it. What no broker takes is cut before it is sent: it would not say that a record is too
- * large, but close the connection.
+ * If the broker refuses a dead letter as too large, it is sent again with a cut value and a header
+ * with the original length. The origin topic has the whole record at the offset in the headers,
+ * until its retention. What no broker takes is cut before it is sent: it would not say that a
+ * record is too large, but close the connection.
  */
 import type { Logger } from '@sockscope/runtime';
 import { RecordsRefusedError } from '@sockscope/runtime/kafka';
@@ -14,7 +14,7 @@ import { bytesOf, cutShort } from './dlq-record.js';
 
 export interface DlqPublisher {
   /**
-   * @returns those of which the topic takes not even what is left when they are cut.
+   * @returns the records that the topic refuses even when they are cut.
    * @throws KafkaError when the signal fired.
    */
   publish(

@@ -26,7 +26,7 @@ describe('a dead letter on a terminal', () => {
     expect(harmless('a\u001b[31m\u200b𝄞é')).toBe('a\\u{1b}[31m\\u{200b}𝄞é');
   });
 
-  it('tells where it is, why it is there and where it came from', () => {
+  it('shows its place, its reason and its origin', () => {
     expect(listLine(letter)).toBe(
       '3:17  invalid  2026-01-01T00:00:00.000Z  events 2:99  user: \\u{1b}]0;title\\u{7}',
     );

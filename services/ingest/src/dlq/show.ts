@@ -12,18 +12,19 @@ export function harmless(text: string): string {
   });
 }
 
-/** Bytes as text where they are UTF-8, else as hexadecimal digits. */
+/** Returns bytes as text if they are UTF-8, else as hexadecimal digits. */
 export function shownBytes(bytes: Buffer | string | null): string {
   if (bytes === null) return '(null)';
   const all = Buffer.from(bytes as Buffer);
   const head = all.subarray(0, SHOWN_MAX_BYTES);
   const more = all.length > head.length ? ` … (${all.length} bytes)` : '';
-  // A character may be cut in two at the end; what is left of it then is no error.
+  // A character may be cut in two at the end; an incomplete character at the end is then not an
+  // error.
   const text = new TextDecoder('utf-8').decode(head, { stream: true });
   return text.includes('\uFFFD') ? `0x${head.toString('hex')}${more}` : `${harmless(text)}${more}`;
 }
 
-/** One line: where it is, why, where it came from. */
+/** One line: place, reason, origin. */
 export function listLine(letter: DeadLetter): string {
   const { origin } = letter;
   const from =

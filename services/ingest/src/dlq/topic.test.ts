@@ -62,7 +62,7 @@ async function isThere(topic: DlqTopic): Promise<void> {
 }
 
 describe('the dead-letter topic', () => {
-  it("is created where it is missing, with the brokers' replication, and again if it is deleted", async () => {
+  it("is created if it is missing, with the brokers' replication, and again if it is deleted", async () => {
     const { state, created, topic } = kafka();
     expect(topic.trouble()).not.toBeNull();
     topic.start();
@@ -82,7 +82,7 @@ describe('the dead-letter topic', () => {
     }, WAIT);
   });
 
-  it('is left as it is where it is there, by one who may not create topics too', async () => {
+  it('stays unchanged if it exists, also without the right to create topics', async () => {
     const { state, created, topic } = kafka();
     state.exists = true;
     state.mayCreate = false;

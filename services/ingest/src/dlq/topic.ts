@@ -1,6 +1,6 @@
 /**
- * Sees to it that the dead-letter topic is there: without it the first record that is no event would
- * hold up everything behind it, however long ago the topic was forgotten.
+ * Ensures that the dead-letter topic exists. Without it, the first invalid record would stop its
+ * partition.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, SockscopeError } from '@sockscope/runtime';
@@ -8,7 +8,7 @@ import type { Component, Logger } from '@sockscope/runtime';
 import type { KafkaAdmin } from '@sockscope/runtime/kafka';
 
 export interface DlqTopic extends Component {
-  /** Looks again, where it is not being looked for: it may have been deleted. */
+  /** Checks again unless a check is running: the topic may have been deleted. */
   check(): void;
   /** Why there may be no such topic, or null. */
   trouble(): string | null;
@@ -21,9 +21,9 @@ const SETTINGS = { 'retention.ms': '-1' };
 const CHECK_INTERVAL_MS = 5_000;
 
 /**
- * Looks for the topic and creates it where it is missing; an
- * existing one is left as it is. What fails is tried again until it works: Kafka may be away, and an
- * operator may create the topic, or allow it, while we run. Nothing else waits for that.
+ * Creates the topic if it is missing; an existing one stays unchanged. What fails is tried again
+ * until it works: Kafka may be away, and an operator may create the topic, or allow it, while we
+ * run. Nothing else waits for that.
  */
 export function createDlqTopic(
   config: {

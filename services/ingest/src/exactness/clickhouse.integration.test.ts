@@ -97,7 +97,7 @@ describe('with ClickHouse in trouble, ingest', () => {
   }, 120_000);
 
   it('survives many days in one batch', async () => {
-    // Some hundred parts at once, on a busy machine: the deadlines of a deployment, because with the
+    // Hundreds of parts at once, on a busy machine: the deadlines of a deployment, because with the
     // short ones of the other tests the insert is given up and halved, again and again.
     const child = bed.start({
       env: { KAFKA_SESSION_TIMEOUT: '30s', INGEST_INSERT_TIMEOUT: '20s' },

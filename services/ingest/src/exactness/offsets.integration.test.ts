@@ -1,4 +1,4 @@
-/** Offsets that are out of range, topics that change, records that are no events. */
+/** Offsets that are out of range, topics that change, invalid records. */
 import { dlqTopicOf } from '@sockscope/schemas';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import '@sockscope/runtime/testing';
@@ -19,7 +19,7 @@ afterEach(async () => {
 });
 
 describe('ingest', () => {
-  it('says so where Kafka deleted records before they were read, and reads the rest', async () => {
+  it('reports records that Kafka deleted before they were read, and reads the rest', async () => {
     const first = bed.start();
     await bed.produce(60);
     await bed.committed();
@@ -52,7 +52,7 @@ describe('ingest', () => {
     await bed.expectExact();
   }, 120_000);
 
-  it('reads a topic from its beginning that was made anew while it was away', async () => {
+  it('reads a topic from its beginning if it was created again while ingest was stopped', async () => {
     const first = bed.start();
     await bed.produce(60);
     await bed.committed();
@@ -64,7 +64,7 @@ describe('ingest', () => {
     await bed.expectExact();
   }, 120_000);
 
-  it('reads a topic from its beginning that was made anew while it ran', async () => {
+  it('reads a topic from its beginning if it was created again while ingest ran', async () => {
     const child = bed.start();
     await bed.produce(60);
     await bed.committed();
@@ -86,7 +86,7 @@ describe('ingest', () => {
     expect(await child.stop()).toBe(0);
   }, 120_000);
 
-  it('puts what is no event aside, with where it came from and why, and goes on', async () => {
+  it('sends invalid records to the dead-letter topic with origin and reason, and continues', async () => {
     const child = bed.start();
     await bed.produce(20);
     const event = bed.events[0];

@@ -151,7 +151,7 @@ export class BatchFold {
     ].filter(({ rows }) => rows > 0);
   }
 
-  /** Forgets everything and goes back to where it was taken from, once the rows are stored. */
+  /** Forgets everything and returns to its pool when the rows are stored. */
   release(): void {
     for (const table of [this.#events, this.#sessionRows, this.#trafficRows, this.#endRows]) {
       table.clear();

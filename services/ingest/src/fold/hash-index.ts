@@ -19,7 +19,7 @@ export class HashIndex {
     return (slot + 1) & (this.#slots.length - 1);
   }
 
-  /** The row number in a slot, -1 where it is empty. */
+  /** The row number in a slot; -1 if the slot is empty. */
   at(slot: number): number {
     return (this.#slots[slot] as number) - 1;
   }

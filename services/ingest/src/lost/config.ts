@@ -1,7 +1,7 @@
 import { durationMs } from '@sockscope/runtime';
 import { z } from 'zod';
 
-/** When a session whose proxy is gone is declared lost. All times are those of the events. */
+/** When a session whose proxy is gone is declared lost. All times are event times. */
 export const lostConfig = z.object({
   after_ms: durationMs({ min: 60_000, max: 30 * 86_400_000 })
     .default(600_000)

@@ -16,7 +16,7 @@ function until(...partitions: Omit<PartitionProgress, 'partition'>[]): (number |
 }
 
 describe('foldedUntilMs', () => {
-  it('is the time of the newest partition where nothing is left to read', () => {
+  it('is the time of the newest partition if everything is read', () => {
     expect(until(at(100, 5, 5n), at(900, 7, 7n), at(null, null, 0n))).toEqual([900, 900, 900]);
   });
 

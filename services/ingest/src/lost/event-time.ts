@@ -1,9 +1,9 @@
 /** How far a partition has been folded, and how far it goes. */
 export interface PartitionProgress {
   readonly partition: number;
-  /** Latest time of its events that are stored, milliseconds since 1970; null where none is. */
+  /** Latest time of its events that are stored, milliseconds since 1970; null if there is none. */
   readonly watermarkMs: number | null;
-  /** Offset that ingest reads next, null where it has not begun. */
+  /** Offset that ingest reads next; null before its start. */
   readonly nextOffset: number | null;
   readonly earliestOffset: bigint;
   readonly endOffset: bigint;
@@ -13,10 +13,10 @@ export interface PartitionProgress {
  * The time by which the sessions of each partition are judged; a partition of which it cannot be said
  * is left out.
  *
- * It comes from the events alone, never from the clock: where something is left to read, the time is
- * that of what was read last, and so a lagging ingest declares nothing lost. A partition that lags or
- * waits holds back its own sessions only. Where nothing is left to read, the time is that of the
- * newest partition, because a proxy that is gone sends nothing.
+ * It comes from the events alone, never from the clock: where something is left to read, the time
+ * is that of what was read last, and so a lagging ingest declares nothing lost. A partition that
+ * lags or waits holds back its own sessions only. If everything is read, the newest partition gives
+ * the time, because a vanished proxy sends nothing.
  */
 export function foldedUntilMs(
   partitions: readonly PartitionProgress[],

@@ -34,7 +34,7 @@ let tables: Awaited<ReturnType<typeof createTestTables>>;
 let clickhouse: ClickHouse;
 /** What Kafka says that the partitions hold. */
 let ends: bigint[];
-/** The time at which everything happens, by a right clock: that of the newest event, or later. */
+/** The present time by a correct clock: the newest event's time, or later. */
 let nowMs: number;
 
 beforeEach(async () => {
@@ -95,7 +95,7 @@ function placed<E extends SessionEvent>(partition: number, events: readonly E[])
 /**
  * @param end offset at which the partition ends, where something is left to read.
  * @param slowMs how slow the clock is that the events are by; they are stored as soon as they occur.
- * @param storedMs when they are stored, where that is not at once.
+ * @param storedMs when they are stored; default: at once.
  */
 async function store(
   partition: number,
@@ -154,7 +154,7 @@ const open = (startMs: number, more: { proxyId?: string; proxyEpoch?: number } =
   });
 
 describe('lost sessions', () => {
-  it('fail where nothing was heard of them for longer than heartbeats take, in every table', async () => {
+  it('fail in every table if they send nothing for longer than a heartbeat', async () => {
     const silent = placed(0, open(BASE_MS));
     await store(0, silent);
     await store(1, open(BASE_MS + 15 * MINUTE_MS, { proxyId: 'proxy-2' }));

@@ -27,7 +27,7 @@ import type { LostMetrics } from './metrics.js';
 
 /** Sessions declared lost with one set of inserts. */
 const CHUNK_MAX = 5_000;
-/** Sets of inserts in one search; what is left waits for the next. */
+/** Sets of inserts in one search; the rest waits for the next search. */
 const CHUNKS_MAX = 20;
 /**
  * While what has been folded of a partition ends longer ago than this, its sessions are not judged: an
@@ -154,8 +154,8 @@ export function createLostSessions(
    * is in doubt; and not back from now, but from the time of the partition that is furthest behind among
    * those that are judged: an ingest that was stopped for long would else have heard of nobody.
    *
-   * An event is stored after it occurred. So a clock is no slower than the event makes it look that was
-   * longest on its way, and where it is right, that costs no more than this way took.
+   * An event is stored after it occurred. So a clock is at most as slow as the longest delay of an
+   * event. With a correct clock, this adds only that delay.
    */
   async function heardLately(
     proxies: readonly string[],

@@ -8,7 +8,7 @@ const SESSION_NAMES = Object.keys(SESSION_COLUMNS).join(', ');
 const TRAFFIC_NAMES = Object.keys(TRAFFIC_COLUMNS).join(', ');
 const BUCKET = "bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')}";
 
-/** Every hour of the table that rows are taken from: its rows, those of the other one, and whether both hold the same. */
+/** Every hour of the source table: its rows, the other table's rows, and whether they are equal. */
 export function compareHours(table: string, from: string, to: string): string {
   const [time, row] =
     table === TRAFFIC_TABLE

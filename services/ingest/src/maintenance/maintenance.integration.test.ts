@@ -152,7 +152,7 @@ describe('verify', () => {
     for (const { expected } of result.tables.slice(0, -1)) expect(expected).toBeGreaterThan(30);
   }, 120_000);
 
-  it('names what is missing and what is different', async () => {
+  it('names missing and different rows', async () => {
     await fed(40);
     const [first, second, third] = bed.events.filter(({ seq }) => seq === 0);
     const remove = (table: string, where: string) =>
@@ -256,14 +256,14 @@ describe('rebuild', () => {
     });
   };
 
-  it('makes the tables anew from the stored events', async () => {
+  it('rebuilds the tables from the stored events', async () => {
     await fed(60);
     await damage();
     await build();
     await expect(bed.expectExact()).resolves.toBeUndefined();
   }, 120_000);
 
-  it('makes the tables anew from the topic, the stored events too', async () => {
+  it('rebuilds the tables from the topic, the stored events too', async () => {
     await fed(60);
     await damage();
     await bed.clickhouse.command({ sql: 'TRUNCATE TABLE session_events' });
@@ -351,7 +351,7 @@ describe('rebuild', () => {
     await bed.clickhouse.command({ sql: 'DELETE FROM session_events WHERE seq = 2' });
     await build();
     expect(await contents()).toEqual(before);
-    // A topic that was made anew begins at offset 0 and knows nothing of what was.
+    // A topic that was created again begins at offset 0 and lacks the earlier events.
     await bed.recreateTopic();
     await build({ addEvents });
     expect(await contents()).toEqual(before);
@@ -385,7 +385,7 @@ describe('rebuild', () => {
     expect(await sessions()).toBe(30);
   }, 120_000);
 
-  it('does not begin where nothing is stored, and leaves the live tables alone', async () => {
+  it('does not start if no events are stored, and leaves the live tables unchanged', async () => {
     await expect(build()).rejects.toMatchObject({ code: 'rebuild_unsafe' });
   });
 

@@ -24,7 +24,7 @@ describe('progress', () => {
     ]);
   });
 
-  it('writes a line now and then where there is no terminal', () => {
+  it('writes a line periodically if there is no terminal', () => {
     const out = recorder(false);
     let nowMs = 0;
     const progress = createProgress(out, () => nowMs);

@@ -1,4 +1,4 @@
-/** Shows how far something is: a bar on a terminal, a line now and then elsewhere. */
+/** Shows progress: a bar on a terminal, a periodic line elsewhere. */
 export interface Progress {
   readonly show: (done: number, total: number, what: string) => void;
   /** Ends the line of the bar. */
@@ -6,7 +6,7 @@ export interface Progress {
 }
 
 const BAR_CELLS = 30;
-/** Between two lines where there is no terminal. */
+/** Time between two lines without a terminal. */
 const LINE_INTERVAL_MS = 5_000;
 /** Between two redrawings of the bar. */
 const BAR_INTERVAL_MS = 100;

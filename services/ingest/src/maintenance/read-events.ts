@@ -17,7 +17,7 @@ export interface Stop {
 export interface EventReader {
   /** `view` holds the event of the cursor's present record. */
   event(partition: number, view: EventView, records: RecordCursor): void;
-  /** Counts a record that is no event. */
+  /** Counts an invalid record. */
   poison(partition: number): void;
   /** Called after each batch. */
   flush(): Promise<void>;

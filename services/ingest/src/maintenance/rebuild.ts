@@ -1,5 +1,5 @@
 /**
- * Builds the folded tables anew beside the live ones, then exchanges them. Ingest goes on meanwhile.
+ * Rebuilds the folded tables beside the live ones, then exchanges them. Ingest goes on meanwhile.
  *
  * Guarantees:
  *
@@ -50,7 +50,7 @@ const SHORT_HOURS_NAMED = 3;
 export interface RebuildConfig {
   /** Longest time that an insert of ingest takes, milliseconds. */
   readonly insertTimeoutMs: number;
-  /** What has expired need not be in the new tables, nor are its sums made anew. */
+  /** Expired rows need not be in the new tables, and their sums are not made again. */
   readonly retention: SourceRetention;
   /** Deadline of one statement, milliseconds. */
   readonly timeoutMs: number;
@@ -65,8 +65,8 @@ export interface RebuildDeps {
 }
 
 /**
- * Rebuilds `sessions`, its copies and `session_traffic_1m`, and marks every hour for the rollups. In a
- * cluster, those of the node that it is connected to.
+ * Rebuilds `sessions`, its copies and `session_traffic_1m`, and marks every hour for the rollups.
+ * In a cluster, the tables of the connected node.
  */
 export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise<void> {
   const { clickhouse, layout, onProgress } = deps;
@@ -126,7 +126,9 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     });
   }
 
-  /** What the tables of one name know and neither those of the other one nor the stored events do. */
+  /**
+   * Rows that only this set of tables has: neither the other set nor the stored events have them.
+   */
   async function carryOver(from: NameOf, to: NameOf, what: string): Promise<void> {
     const steps: { sql: string; from: number; to: number }[] = [];
 

@@ -3,9 +3,9 @@
  * the other tables should hold is computed from their JSON by SQL: by other code than the one that
  * folded them.
  *
- * Ingest may run meanwhile. Then the parts of a batch, or of a round of the rollups, are seen one before
- * the other; so a difference counts only where it is found again and again, and sums only of hours that
- * were not marked as changed meanwhile.
+ * Ingest may run meanwhile. Then the parts of a batch, or of a round of the rollups, are seen one
+ * before the other; so a difference counts only if it is found repeatedly. Sums are compared only
+ * for hours that were not marked as changed meanwhile.
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';

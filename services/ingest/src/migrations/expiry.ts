@@ -1,6 +1,6 @@
 /**
  * What is stored past its retention, and how it goes: whole partitions are dropped, which costs
- * nothing; the rest is rewritten where there is room for that.
+ * nothing; the rest is rewritten if the disk has room.
  *
  * Tables whose partitions are a week at most only ever drop whole parts afterwards. Rewriting parts row
  * by row is left to small tables, and to those with larger partitions, once in some days.
@@ -21,7 +21,7 @@ const QUERY_TIMEOUT_MS = 300_000;
 
 /** What to do with a table, and what to tell of it. */
 export interface ExpiryStep {
-  /** Empty where there is only something to tell. */
+  /** Empty if there is only a message. */
   readonly sql: string;
   readonly note?: string;
 }
@@ -29,7 +29,10 @@ export interface ExpiryStep {
 const DROPS_PARTS = { ttl_only_drop_parts: 1, materialize_ttl_recalculate_only: 1 } as const;
 const REWRITES = { merge_with_ttl_timeout: REWRITE_INTERVAL_S } as const;
 
-/** The days of a partition, from the expression of its key; null where that is none of ours. */
+/**
+ * The days of a partition, from the expression of its key; null if the partition key is not one of
+ * ours.
+ */
 export function partitionDays(key: string): 'day' | 'week' | 'month' | 'year' | null {
   if (key.startsWith('toDate(')) return 'day';
   if (key.startsWith('toMonday(')) return 'week';
@@ -60,7 +63,7 @@ export function dropsWholeParts(key: string): boolean {
   return days === 'day' || days === 'week';
 }
 
-/** The settings that bring a table to its way of expiring, null where it has them. */
+/** The settings that change a table's way of expiring; null if it has them. */
 export function expirySettings(key: string, engineFull: string): string | null {
   const wanted = Object.entries(dropsWholeParts(key) ? DROPS_PARTS : REWRITES);
   const isThere = ([name, value]: (typeof wanted)[number]) =>
@@ -104,7 +107,7 @@ export async function expirySteps(
   }));
   const rest = partitions.filter((each) => !isOver(each));
   if (dropsWholeParts(table.partitionKey)) {
-    // Only the times of expiry are written anew.
+    // Only the times of expiry are rewritten.
     if (table.isChanged && rest.length > 0) steps.push({ sql: `${alter} MATERIALIZE TTL` });
     return steps;
   }

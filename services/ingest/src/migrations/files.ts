@@ -21,7 +21,7 @@ export interface Migration {
 /**
  * The migrations in their order.
  *
- * @throws MigrationError migration_invalid where the numbers are not 1, 2, 3 …
+ * @throws MigrationError migration_invalid if the numbers are not 1, 2, 3 and so on.
  */
 export async function loadMigrations(folder: string = FOLDER): Promise<Migration[]> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.sql')).toSorted();

@@ -39,13 +39,13 @@ export function onCluster(layout: Layout): string {
 }
 
 /**
- * A statement of a migration file for a layout, or null where the layout has no use for it.
+ * Returns a statement of a migration file for a layout, or null if the layout does not need it.
  *
  * - `${table:NAME}`: the table that stores the rows.
  * - `${rows:NAME}`, in an INSERT … SELECT over tables that are there: all rows of a table, wherever the
  *   statement reaches them. By ON CLUSTER `migrate` runs once and means the Distributed table; run against
  *   each node it means what that node stores.
- * - `${engine:ENGINE(args)}`: the engine, Replicated where the layout says so.
+ * - `${engine:ENGINE(args)}`: the engine, Replicated in a layout with replicas.
  * - `${distributed:NAME:EXPRESSION}`, alone in its statement: the Distributed table over the shards,
  *   which sends a row to the shard that the expression names.
  * - `${facade:NAME CHANGE}`, alone in its statement: the same change of that Distributed table.

@@ -190,7 +190,7 @@ describe('migrate', () => {
     expect((await older.status()).at(-1)?.state).toBe('unknown');
   });
 
-  it('makes the reader with statements that the server understands, or says why it cannot', async () => {
+  it('creates the reader with statements that the server understands, or explains why it cannot', async () => {
     const config = { ...defaults, query_user: 'reader', query_password: 'secret' };
     const layout = { kind: 'single', database } as const;
     for (const sql of queryUserStatements(config, layout, false)) {

@@ -38,9 +38,9 @@ export interface MigrationStatus {
 export interface MigrationStep {
   /** `0001_sessions`, `retention`, `query user`. */
   readonly of: string;
-  /** Empty where there is only something to tell. */
+  /** Empty if there is only a message. */
   readonly sql: string;
-  /** What it does, where the statement does not say that. */
+  /** What it does, if the statement does not show it. */
   readonly note?: string;
 }
 
@@ -69,7 +69,7 @@ export interface MigratorDeps {
   readonly admin: ClickHouse;
   /** The database that gets the tables. */
   readonly database: string;
-  /** In place of the files of this package. */
+  /** Instead of the files of this package. */
   readonly migrations?: readonly Migration[];
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -227,8 +227,8 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
   }
 
   /**
-   * Before the change: nobody could tell afterwards. An hour more, because the change takes its time. Where
-   * nothing was stored or summed yet, as before a first import, there is nothing that could have expired.
+   * Before the change: nobody could tell afterwards. An hour more, because the change takes its
+   * time. Before a first import, nothing can have expired.
    */
   function rememberRetention(table: string, engine: string): MigrationStep[] {
     const days = presentDays(engine);

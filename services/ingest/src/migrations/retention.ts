@@ -7,7 +7,7 @@ const WEEK_DAYS = 7;
 export interface RetainedTable {
   readonly table: string;
   readonly column: string;
-  /** 0 keeps rows for good. */
+  /** 0 keeps rows permanently. */
   readonly days: number;
 }
 
@@ -43,14 +43,14 @@ export function ttlExpression(retained: RetainedTable): string {
   return `toDateTime(${retained.column}) + toIntervalDay(${retained.days})`;
 }
 
-/** The days after which a table's rows expire as it is, null where they do not. */
+/** Days after which a table's rows expire now; null: never. */
 export function presentDays(engineFull: string): number | null {
   const days = / TTL .*toIntervalDay\((\d+)\)/.exec(engineFull)?.[1];
   return days === undefined ? null : Number(days);
 }
 
 /**
- * What brings a table to its retention, null where it is there already.
+ * The change that sets a table's retention; null if none is needed.
  *
  * @param engineFull `system.tables.engine_full` of the table as it is.
  */

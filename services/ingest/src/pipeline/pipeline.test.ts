@@ -234,7 +234,7 @@ describe('the pipeline', () => {
     expect(letters).toBe(0);
   });
 
-  it('passes over an event of a newer version where that was decided, as a dead letter', async () => {
+  it('skips an event of a newer version after a decision, as a dead letter', async () => {
     skipped.add(3);
     expect(pipeline.accept(batchOf(0, [...events.slice(0, 3), newer, ...events.slice(3, 4)]))).toBe(
       null,

@@ -110,8 +110,8 @@ export interface PipelineDeps {
   readonly metrics: PipelineMetrics;
   readonly logger: Logger;
   /**
-   * Told of an error that leaves a batch unfinished for good. Nothing is written or committed any more
-   * then: an offset committed later would pass over that batch.
+   * Receives an error that leaves a batch unfinished permanently. Nothing is written or committed
+   * any more then: an offset committed later would pass over that batch.
    */
   readonly fail: (error: Error) => void;
 }
@@ -272,7 +272,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     return { offset: wait.offset, retryMs };
   }
 
-  /** Takes a record that is no event, unless it holds its partition. */
+  /** Takes an invalid record, unless it holds its partition. */
   function takePoison(partition: number, record: StoredRecord, poison: Poison): Hold | null {
     const { offset, timestampMs } = record;
     const place = { partition, offset, timestampMs };

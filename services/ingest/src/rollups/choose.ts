@@ -17,7 +17,7 @@ export interface Group {
 
 export interface Pace {
   readonly intervalMs: number;
-  /** Details are summed when their hour has been over, and has not changed, for so long. */
+  /** Time for which an hour must be over and unchanged before its details are summed. */
   readonly quietMs: number;
   /** Largest part of the time that is spent on the present hour, in percent. */
   readonly presentPercent: number;

@@ -77,7 +77,7 @@ export function planOf(
   whole: WholeSince,
 ): { readonly target: Target; readonly expired: Expired } {
   if (span === 'week') {
-    // A week's sums are made from those of its days, whatever they are of.
+    // A week's sums are always made from its days' sums.
     const isCut = bucketS < whole.of('rollup_1d');
     return { target: TARGETS.week, expired: { sessions: isCut, traffic: isCut } };
   }

@@ -110,7 +110,8 @@ describe('the migration from marks of hours', () => {
     const before = [];
     for (const [table] of SUMS) before.push(await figuresOf(table, 'true'));
 
-    // A session ended again, and its hours were marked and not summed yet; where it had ended was to be looked up.
+    // A session ended again, and its hours were marked and not summed yet; its former end had to be
+    // looked up.
     const last = logs[0]?.at(-1);
     if (last?.type !== 'SessionClosed') throw new Error('the log must end');
     const endMs = Date.parse(last.ended_at) + 30 * HOUR_MS;

@@ -1,6 +1,6 @@
 /**
- * Compares the sessions that were declared lost with `sessions`. One that was heard of again changes the
- * hour that its end was counted in, and no event says which hour that was.
+ * Compares the sessions that were declared lost with `sessions`. If a lost session sends events
+ * again, its end moves to another hour, and no event names the former hour.
  */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';

@@ -1,10 +1,12 @@
 /**
  * Guarantee: for every row that a batch may change, the hours whose sums it may change are marked.
  *
- * The marks are inserted after the batch's rows and before its offsets are committed. So whoever sees
- * a mark also sees the rows, and after a crash in between the batch is delivered again and marks again.
+ * The marks are inserted after the batch's rows and before its offsets are committed. A reader that
+ * sees a mark also sees the rows. After a crash in between, the batch is delivered and marked
+ * again.
  *
- * The hours of a batch are those of its ends and of its minutes, and of two kinds that it does not tell:
+ * A batch changes the hours of its ends and minutes, and two kinds of hours that it does not
+ * contain:
  *
  * - The hour in which a session started changes with its first event only. Open sessions send heartbeats;
  *   they are remembered, so that these do not mark an hour of long ago. A session that is not remembered is

@@ -188,7 +188,7 @@ function advance(state: State, index: number, scenario: Scenario, rules: Rules):
   return true;
 }
 
-/** Changes a state, or returns false where it cannot. */
+/** Changes a state, or returns false if it cannot. */
 export type Move = (state: State) => boolean;
 
 /** Everything that may happen next. */
@@ -262,7 +262,7 @@ export function verdict(end: State, scenario: Scenario, rules: Rules): string | 
     for (const level of ['hour', 'day'] as const) {
       const sums = readSums(state[level], rules);
       if (sums.some((value, key) => value !== truth[key])) {
-        return `${level}: ${sums.join(',')} in place of ${truth.join(',')}`;
+        return `${level}: ${sums.join(',')} instead of ${truth.join(',')}`;
       }
     }
   }

@@ -247,7 +247,8 @@ describe('rollups', () => {
       const logs = adversity(random, 25);
       const rollups = newRollups();
       let keeper = newKeeper();
-      // In the order of the sessions' starts, each session's events in theirs; now and then from the beginning again.
+      // In the order of the sessions' starts, each session's events in theirs; sometimes from the
+      // beginning.
       const queue = logs.flat().toSorted((a, b) => (a.occurred_at < b.occurred_at ? -1 : 1));
       let from = 0;
       let deaths = 0;
@@ -283,7 +284,8 @@ describe('rollups', () => {
     });
     const last = log.at(-1);
     if (last?.type !== 'SessionClosed') throw new Error('the log must end');
-    // It remembers that the session is open: the events to come do not mark where it was declared lost.
+    // It remembers the session as open, so later events do not mark the hour in which it was
+    // declared lost.
     const keeper = newKeeper();
     await storeBatch(clickhouse, log.slice(0, -1), [keeper]);
     await clickhouse.command({
@@ -503,7 +505,7 @@ describe('rollups', () => {
     expect(await findRollupDifferences(clickhouse, hoursOfDay, compare)).toEqual([]);
   });
 
-  it('marks old hours that have no sums when all are to be made anew, and leaves the others', async () => {
+  it('marks old hours without sums when all sums are requested again, and no others', async () => {
     const retention = { ...FOR_GOOD, session_traffic_1m: 30 * DAY_MS };
     const [summed, never] = [0, 2].map((day) =>
       sessionLog({ random: seededRandom(day), startMs: BASE_MS + day * DAY_MS, closed: true }),
@@ -591,7 +593,7 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums([...logs, ...more].flat()));
   });
 
-  it('of a day that has begun to expire are not made from what is left of its hours', async () => {
+  it('of a day that has begun to expire are not made from its remaining hours', async () => {
     const log = sessionLog({ random: seededRandom(4), startMs: BASE_MS, closed: true });
     await storeBatch(clickhouse, log, [newKeeper()]);
     await settle(newRollups());
@@ -607,7 +609,7 @@ describe('rollups', () => {
     expect(await storedSums()).toMatchObject({ days, weeks, pairDays });
   });
 
-  it('tells which sums are not what the tables say', async () => {
+  it('finds sums that differ from the tables', async () => {
     const log = sessionLog({
       random: seededRandom(4),
       startMs: BASE_MS,

@@ -37,10 +37,10 @@ export interface Rollups extends Component {
   /**
    * Sums everything that is dirty, whether it is due or not, each bucket once.
    *
-   * @param onProgress told how many buckets were summed, and how many are dirty.
+   * @param onProgress receives the number of summed and of dirty buckets.
    */
   sumAll(onProgress?: (done: number, left: number) => void): Promise<void>;
-  /** Sums one group of buckets that is due. @returns the buckets, or none where nothing is due. */
+  /** Sums one group of buckets that is due. @returns the buckets; empty if none is due. */
   sumNext(): Promise<Group | null>;
 }
 

@@ -236,8 +236,8 @@ export const OLD_DAYS: Readonly<Record<'day' | 'detail_day', Target>> = {
 };
 
 /**
- * Which sources have begun to expire. The figures made from them may only grow: made from what is left
- * they may come out too small, and a first import of old events must be summed all the same.
+ * Which sources have begun to expire. Figures made from them may only grow. The remaining rows may
+ * give too small sums, but a first import of old events must still be summed.
  */
 export interface Expired {
   readonly sessions: boolean;
@@ -331,7 +331,10 @@ FROM (
 )
 GROUP BY start`;
 
-/** Of two sketches nobody can say which is the fuller one: where sessions have expired, they stay as they are. */
+/**
+ * Two sketches cannot be compared for completeness, so they stay unchanged if sessions have
+ * expired.
+ */
 function keepSketches(table: string, span: BucketSpan, columns: string): string {
   return `INSERT INTO ${table} (bucket, ${columns}, computed_at)
 SELECT bucket, ${columns}, {version:DateTime64(6, 'UTC')} FROM ${table} FINAL

@@ -14,7 +14,7 @@ export interface StatementLimits {
   readonly memory_bytes: number;
 }
 
-/** The server ends the statement first, so that it can say why. */
+/** The server ends the statement first, so that its error names the reason. */
 const GRACE_MS = 5_000;
 const KILL_TIMEOUT_MS = 5_000;
 /** Of the memory of a statement, before groups go to disk: the rest is for reading and inserting. */

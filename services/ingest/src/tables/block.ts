@@ -5,6 +5,8 @@ export interface TableBlock {
   readonly format: 'Native' | 'JSONCompactEachRow';
   readonly bytes: readonly Uint8Array[];
   readonly rows: number;
-  /** The same rows as two blocks, where there are at least two rows and the encoding can tell them apart. */
+  /**
+   * The same rows as two blocks, if there are at least two rows and the encoding can split them.
+   */
   halves?(): readonly [TableBlock, TableBlock];
 }

@@ -14,7 +14,7 @@ describe('the check of the tables', () => {
     ).toEqual([]);
   });
 
-  it('looks through what only tells how a value is stored', () => {
+  it('ignores wrappers that only describe storage', () => {
     expect(encodedType('LowCardinality(String)')).toBe('String');
     expect(encodedType('SimpleAggregateFunction(max, UInt64)')).toBe('UInt64');
     expect(encodedType('SimpleAggregateFunction(any, LowCardinality(Nullable(String)))')).toBe(

@@ -7,7 +7,7 @@ const columnRow = z.object({ table: z.string(), name: z.string(), type: z.string
 
 const CHECK_TIMEOUT_MS = 5_000;
 
-/** What a value of this type is: wrappers that only tell how it is stored are taken off. */
+/** Returns the value's type without wrappers that only describe storage. */
 export function encodedType(type: string): string {
   const aggregate = /^SimpleAggregateFunction\(\w+, (.+)\)$/.exec(type);
   if (aggregate?.[1] !== undefined) return encodedType(aggregate[1]);
@@ -16,7 +16,7 @@ export function encodedType(type: string): string {
   return type;
 }
 
-/** What keeps us from writing to these tables, a sentence for each; empty where nothing does. */
+/** What keeps us from writing to these tables, a sentence for each; empty if nothing differs. */
 export function tableProblems(actual: readonly z.infer<typeof columnRow>[]): string[] {
   return Object.entries(TABLE_COLUMNS).flatMap(([table, columns]) => {
     const types = new Map(actual.filter((row) => row.table === table).map((r) => [r.name, r.type]));

@@ -223,7 +223,7 @@ export type ComparedField = 'proxy_id' | 'proxy_epoch' | 'user' | 'source_ip' | 
 
 /**
  * The first field in which an event differs from another event of its session, a row, though the
- * contract forbids that; null where there is none.
+ * contract forbids that; null if there is none.
  *
  * @param isNewer whether the event has a higher seq than the row.
  */

@@ -44,7 +44,7 @@ export interface Bed {
   produceDays(days: number): Promise<void>;
   /** Drops the events from this one on: they will not be found in the tables. */
   forget(from: number): void;
-  /** Deletes the topic and makes it anew, empty. */
+  /** Deletes the topic and creates it again, empty. */
   recreateTopic(): Promise<void>;
   /** Every record of a topic, to its end. */
   readTopic(name: string): Promise<TopicRecord[]>;

@@ -107,7 +107,7 @@ describe('a partition that cannot be read on', () => {
     }
   }, 180_000);
 
-  it('waits at an event of a newer version, and says which version it needs', async () => {
+  it('waits at an event of a newer version, and reports the version that it needs', async () => {
     const one = await startOne();
     await bed.produce(30);
     await bed.committed();

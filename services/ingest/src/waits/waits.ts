@@ -1,7 +1,6 @@
 /**
- * Partitions that stand still while the others go on: where each waits and why. It is shown in
- * `/readyz`, in metrics, in the log, and in the table `ingest_waits` for whoever queries; what an
- * operator decides about it is read from `ingest_skips`.
+ * Partitions that stand still while the others go on: where each waits and why. `/readyz`, metrics,
+ * the log and the table `ingest_waits` show it. An operator's decision comes from `ingest_skips`.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
@@ -35,7 +34,7 @@ export interface Wait {
   readonly offset: number;
   readonly kind: WaitKind;
   readonly reason: string;
-  /** The schema_version that is needed, 0 where that is not what it waits for. */
+  /** The schema_version that is needed; 0 for other reasons. */
   readonly neededVersion: number;
   /** Time of the record, milliseconds since 1970: Kafka deletes it when it is older than the topic's retention. */
   readonly timestampMs: number;
@@ -48,9 +47,9 @@ export interface Waits extends Component, Skips {
   /** Forgets all others: another process reads them. */
   retain(partitions: readonly number[]): void;
   list(): readonly Wait[];
-  /** How long the topic keeps its records, milliseconds; null: for good, or not known. */
+  /** How long the topic keeps its records, milliseconds; null: permanently, or unknown. */
   setRetention(retentionMs: number | null): void;
-  /** A sentence for an operator, or null where nothing waits. */
+  /** A sentence for an operator, or null if nothing waits. */
   trouble(): string | null;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Writes down with each batch how far each partition has been folded: the offset that comes next and
- * the latest time that its events carry. Stored after the batch's rows, so whoever reads that offset
- * also finds the rows of all that lies below it.
+ * Writes down with each batch how far each partition has been folded: the offset that comes next
+ * and the latest time that its events carry. It is stored after the batch's rows, so a reader of
+ * the offset finds all rows below it.
  */
 import { toTimestamp } from '@sockscope/schemas';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
@@ -9,9 +9,12 @@ import type { Bookkeeper } from '../pipeline/pipeline.js';
 const COLUMNS = ['topic', 'partition', 'watermark', 'next_offset', 'caught_up'] as const;
 
 export interface WatermarkKeeper extends Bookkeeper {
-  /** To be called when partitions were assigned anew. */
+  /** Call it after a new assignment of partitions. */
   forget(): void;
-  /** Newest time of a partition's events that are stored, milliseconds since 1970; null where none is known. */
+  /**
+   * Newest time of a partition's events that are stored, milliseconds since 1970; null if none is
+   * known.
+   */
   newestMs(partition: number): number | null;
 }
 

@@ -1,4 +1,6 @@
-/** `clickhouse check`: connects as a service would, and says what the database lacks for it. */
+/**
+ * `clickhouse check`: connects with the service's credentials and lists what the database lacks.
+ */
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { messageOf } from '../errors.js';
@@ -20,7 +22,7 @@ const UNKNOWN_TABLE = 60;
 const UNKNOWN_DATABASE = 81;
 const ACCESS_DENIED = 497;
 
-/** Hangs `clickhouse check` on a service's command line. */
+/** Adds `clickhouse check` to a service's command line. */
 export function registerClickHouseCheck(program: Command, check: () => ClickHouseCheck): void {
   program
     .command('clickhouse')

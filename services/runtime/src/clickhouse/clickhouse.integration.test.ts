@@ -74,7 +74,7 @@ describe('clickhouse', () => {
     expect(error).toMatchObject({ code: 'clickhouse_row', retryable: false });
   });
 
-  it('tells what a query cost', async () => {
+  it('returns the cost of a query', async () => {
     const { cost } = await clickhouse.queryWithCost({
       sql: 'SELECT sum(number) AS n FROM numbers(100000)',
       row: z.object({ n: int64 }),

@@ -18,7 +18,7 @@ export type Settings = Readonly<Record<string, string | number>>;
 interface Call {
   /** Ends the call; what the server does with a statement that it has begun is then unknown. */
   readonly signal?: AbortSignal | undefined;
-  /** Deadline of the whole call, in place of the configured one. */
+  /** Deadline of the whole call; replaces the configured one. */
   readonly timeoutMs?: number | undefined;
   readonly settings?: Settings | undefined;
   /** Shows in `system.query_log` and in errors; a random one where not given. */
@@ -48,8 +48,8 @@ export interface Insert extends Call {
 }
 
 /**
- * The narrow door to ClickHouse. Nothing is ever sent a second time by itself: who calls knows
- * whether a repetition is harmless. Every error is a ClickHouseError.
+ * The only access to ClickHouse. It never repeats a statement: the caller knows whether a
+ * repetition is safe. Every error is a ClickHouseError.
  */
 export interface ClickHouse {
   readonly database: string;
@@ -89,13 +89,14 @@ const ALWAYS: Settings = {
   // FINAL with indexes, and exact: without the second a row that was replaced may come back.
   use_skip_indexes_if_final: 1,
   use_skip_indexes_if_final_exact_mode: 1,
-  // Until the end an answer of up to so many bytes is kept in memory. Without it ClickHouse makes a
-  // file for each one and deletes it again: a quarter of the CPU of the smallest question.
+  // The server keeps an answer of up to this many bytes in memory until its end. Without it
+  // ClickHouse makes a file for each one and deletes it again: a quarter of the CPU of the smallest
+  // question.
   http_response_buffer_size: 4 * 1_024 * 1_024,
 };
 /**
- * A caller that has gone away should not keep the server busy. The server looks for that only in a
- * request that says of itself that it reads (2: and may set its own limits).
+ * A caller that disconnected should not keep the server busy. The server checks for that only in a
+ * request that is marked as reading (2: and may set its own limits).
  */
 const CANCELLED_WHEN_CLOSED: Settings = {
   readonly: 2,
@@ -107,7 +108,7 @@ const FOR_ROWS: Settings = {
   date_time_output_format: 'iso',
   ...CANCELLED_WHEN_CLOSED,
 };
-/** 64-bit integers stay numbers: whoever reads the file knows how to. */
+/** 64-bit integers stay numbers in files; readers of files can handle them. */
 const FOR_DOWNLOADS: Settings = {
   output_format_json_quote_64bit_integers: 0,
   date_time_output_format: 'iso',
@@ -145,7 +146,7 @@ export function createClickHouse(
   /** The node that answered last. */
   const node = (): ClickHouseClient => clients[current % clients.length] ?? named;
 
-  /** Another node is asked next where this one could not be reached. */
+  /** If this node cannot be reached, the next call uses another one. */
   function leave(used: ClickHouseClient, error: unknown): void {
     const isAway = error instanceof ClickHouseError && error.code === 'clickhouse_network';
     if (isAway && used === node()) current = (current + 1) % clients.length;
@@ -171,8 +172,8 @@ export function createClickHouse(
       ...requestAuthOf(config),
       clickhouse_settings: {
         ...ALWAYS,
-        // The server too gives up what was given up here, a little later: a statement that writes
-        // goes on there without its caller, beside its own repetition.
+        // The server cancels the statement a little after us. Otherwise a write would continue
+        // there, beside its own repetition.
         max_execution_time: Math.ceil((call.timeoutMs ?? config.timeout_ms) / 1_000) + 1,
         ...settings,
         ...call.settings,
@@ -270,7 +271,7 @@ export function createClickHouse(
         try {
           for await (const chunk of rows) yield chunk.map((row) => parseRow(query.row, row.json()));
         } finally {
-          // Also where the reader stops early: the server is told by the closed connection.
+          // Also if the reader stops early: the closed connection tells the server.
           deadline.signal.removeEventListener('abort', onAbort);
           result.close();
         }
@@ -299,7 +300,7 @@ export function createClickHouse(
         try {
           yield* withoutException(stream, result.response_headers['x-clickhouse-exception-tag']);
         } finally {
-          // Also where the reader stops early: the server is told by the closed connection.
+          // Also if the reader stops early: the closed connection tells the server.
           deadline.signal.removeEventListener('abort', onAbort);
           stream.destroy();
         }

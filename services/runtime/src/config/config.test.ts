@@ -34,7 +34,7 @@ describe('configuration', () => {
     return file;
   };
 
-  it('gives the defaults where nothing is set, an empty variable included', () => {
+  it('gives the defaults if nothing is set, an empty variable included', () => {
     expect(loadConfig(schema, { T_SESSIONS: '' })).toEqual({
       listen: { host: '127.0.0.1', port: 1080 },
       limits: { sessions: 10, idle_timeout_ms: 5_000, queue_bytes: 1024 },
@@ -87,7 +87,7 @@ describe('configuration', () => {
     expect(effectiveConfig(schema, config)['password']).toBe('***');
   });
 
-  it('takes every secret from a file, and says which file cannot be read', () => {
+  it('takes every secret from a file, and names the file that cannot be read', () => {
     const file = fileWith('hunter2\n');
     expect(loadConfig(schema, { T_PASSWORD_FILE: file }).password).toBe('hunter2');
     const missing = join(dir, 'missing');

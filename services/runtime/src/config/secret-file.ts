@@ -4,8 +4,8 @@ import { messageOf, SockscopeError } from '../errors.js';
 const SECRET_MAX_BYTES = 64 * 1024;
 
 /**
- * Reads a secret from a file, as containers mount them: without the line break at its end. Whoever calls
- * it for each connection takes up a secret that was replaced.
+ * Reads a secret from a file, as containers mount them: without the line break at its end. Call it
+ * for each connection to use a replaced secret.
  *
  * @throws SockscopeError `secret_unreadable` when the file is missing, empty or larger than 64 KiB.
  */

@@ -36,14 +36,17 @@ export interface KafkaAdmin {
   retentionMs(name: string): Promise<number | null>;
   /** Creates a topic unless it is there; an existing one is left as it is. */
   ensureTopic(spec: TopicSpec): Promise<'created' | 'exists'>;
-  /** Null where there is no such topic. */
+  /** Null if the topic does not exist. */
   describeTopic(name: string): Promise<readonly PartitionDescription[] | null>;
   deleteTopic(name: string): Promise<void>;
   /** Raises the number of partitions; the new ones begin empty. */
   addPartitions(name: string, count: number): Promise<void>;
   /** Deletes the records of a partition before an offset, as retention would. */
   deleteRecords(name: string, partition: number, beforeOffset: bigint): Promise<void>;
-  /** The first offset of each partition with this timestamp or a later one; its end where there is none. */
+  /**
+   * The first offset of each partition with this timestamp or a later one; its end if there is
+   * none.
+   */
   offsetsAt(name: string, timestampMs: number): Promise<ReadonlyMap<number, bigint>>;
   /** The committed offsets of a group; partitions without one are left out. */
   groupOffsets(groupId: string, topic: string): Promise<ReadonlyMap<number, bigint>>;

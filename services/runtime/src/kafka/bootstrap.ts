@@ -69,7 +69,7 @@ export function bootstrapList(brokers: readonly string[], random = Math.random):
 /** By what kafkajs carries from a client to its pool. */
 const uses = new WeakMap<object, ClientUse>();
 
-/** Says what a client is for, so that brokers that lack something for that are refused. */
+/** Sets the purpose of a client, so that brokers without the needed requests are refused. */
 export function registerUse(socketFactory: object, use: ClientUse): void {
   uses.set(socketFactory, use);
 }

@@ -1,7 +1,7 @@
 /**
- * `kafka check`: connects as a service would, and says what the brokers lack for it. Permissions are
- * tried with requests that change nothing: what is asked for is a partition or a member that no
- * cluster has, and a broker looks at the permission first.
+ * `kafka check`: connects with the service's credentials and lists what the brokers lack. It tests
+ * permissions with requests that change nothing: they name a partition or a member that no cluster
+ * has, and a broker checks the permission first.
  */
 import type { Command } from 'commander';
 import { checkReport } from '../lifecycle/check-report.js';
@@ -42,7 +42,7 @@ const SHOWN_SETTINGS = [
   'retention.ms',
 ];
 
-/** Hangs `kafka check` on a service's command line. */
+/** Adds `kafka check` to a service's command line. */
 export function registerKafkaCheck(program: Command, check: () => KafkaCheck): void {
   program
     .command('kafka')

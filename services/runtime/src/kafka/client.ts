@@ -25,9 +25,9 @@ export interface KafkaClient {
   /** As brokers see it. */
   readonly clientId: string;
   /**
-   * Ends the client for ever: pending requests are rejected, every connection is closed, and none is
-   * opened again, whatever kafkajs still retries (ADR 0057). kafkajs's own `disconnect` waits for
-   * pending requests, up to the request timeout, and leaves a retry the way to connect again.
+   * Ends the client permanently: it rejects pending requests, closes every connection, and opens
+   * none again, whatever kafkajs still retries (ADR 0057). kafkajs's own `disconnect` waits for
+   * pending requests, up to the request timeout, and lets a retry connect again.
    */
   destroy(): void;
 }
@@ -58,7 +58,7 @@ export function createKafkaClient(
   const clientId = `${config.client_id}-${deps.role}`.slice(0, 249);
   const socketFactory: ISocketFactory = ({ host, port, onConnect }) => {
     if (isDestroyed) throw discarded();
-    // Not kafkajs's, which are those of the client's start: files may have changed.
+    // Not kafkajs's copy from the start of the client, because files may have changed.
     const secure = tlsOptionsOf(config);
     const socket =
       secure === null
@@ -98,8 +98,8 @@ export function createKafkaClient(
 }
 
 /**
- * What kafkajs has to say is for looking closely only: it repeats its complaints with every attempt,
- * and all that matters comes out as an error or an event, which is logged where it is handled.
+ * kafkajs's log is for debugging only, because it repeats its complaints with every attempt.
+ * Everything important is an error or an event, and its handler logs it.
  */
 function logBridge(logger: DebugLog): (entry: LogEntry) => void {
   return ({

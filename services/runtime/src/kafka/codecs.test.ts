@@ -56,17 +56,17 @@ describe('decompress', () => {
     ['snappy', xerial([TEXT.subarray(0, 20_000), TEXT.subarray(20_000)])],
     ['lz4', compressFrameSync(TEXT)],
     ['none', TEXT],
-  ] as const)('gives back what was compressed with %s', async (codec, compressed) => {
+  ] as const)('restores data that was compressed with %s', async (codec, compressed) => {
     expect((await decompress(codec, compressed, LIMIT)).equals(TEXT)).toBe(true);
   });
 
-  it('gives back what was compressed with zstd', async () => {
+  it('restores data that was compressed with zstd', async () => {
     expect((await decompress('zstd', ZSTD, LIMIT)).toString()).toBe(
       'sockscope sockscope sockscope sockscope\n',
     );
   });
 
-  it('gives back a gzip of several members, whose trailer states the last length alone', async () => {
+  it('restores a gzip of several members, whose trailer has the length of the last one only', async () => {
     const members = Buffer.concat([gzipSync(TEXT), gzipSync(Buffer.from('x'))]);
     expect((await decompress('gzip', members, LIMIT)).toString()).toBe(`${TEXT.toString()}x`);
   });

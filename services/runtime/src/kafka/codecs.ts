@@ -44,9 +44,10 @@ export class BatchTooLargeError extends KafkaError {
 }
 
 /**
- * The trailer of a gzip stream states the length of its content (RFC 1952, section 2.3.1). With room
- * for all of it zlib writes into one piece; else it makes many and copies them together. A stream of
- * several members states that of the last one alone; zlib checks the output against the limit too.
+ * The trailer of a gzip stream states the length of its content (RFC 1952, section 2.3.1). With
+ * room for all of it zlib writes into one piece; else it makes many and copies them together. With
+ * several members it states the length of the last one only. zlib checks the output against the
+ * limit too.
  */
 function gunzipped(buffer: Buffer, limit: number): Promise<Buffer> {
   const stated = buffer.length < 4 ? 0 : buffer.readUInt32LE(buffer.length - 4);
@@ -104,7 +105,7 @@ async function zstdDecompress(buffer: Buffer, limit: number): Promise<Buffer> {
  * The bytes that a batch's records were compressed from.
  *
  * @param limit most bytes of the output.
- * @throws BatchTooLargeError, and KafkaError where they are damaged; neither is retryable.
+ * @throws BatchTooLargeError, or KafkaError if they are damaged; neither is retryable.
  */
 export async function decompress(codec: Codec, buffer: Buffer, limit: number): Promise<Buffer> {
   try {

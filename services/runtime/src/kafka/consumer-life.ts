@@ -1,8 +1,8 @@
 /**
- * One kafkajs consumer from its creation to its end. kafkajs cannot be told to stop what waits for a
- * broker: a consumer that is disconnected while it connects or joins goes on later and becomes a
- * member that nobody knows. So the end of a life is the end of its sockets, and no others are opened
- * (ADR 0057): what kafkajs still retries then fails by itself and reaches no broker.
+ * One kafkajs consumer from its creation to its end. kafkajs cannot cancel a request that waits for
+ * a broker. A consumer that is disconnected while it connects or joins continues later and becomes
+ * an unknown member. So the end of a life is the end of its sockets, and no others are opened (ADR
+ * 0057): what kafkajs still retries then fails by itself and reaches no broker.
  */
 import kafkajs from 'kafkajs';
 import type { Admin, Consumer } from 'kafkajs';
@@ -24,7 +24,10 @@ export interface ConsumerLife {
   otherMembers(): Promise<readonly string[] | null>;
   /** Leaves the group in the name of another member. */
   expel(memberId: string): Promise<void>;
-  /** Leaves the group if it was joined and the broker answers, then closes all connections for ever. */
+  /**
+   * Leaves the group if it was joined and the broker answers, then closes all connections
+   * permanently.
+   */
   end(): Promise<void>;
   /**
    * After `end`: resolves when kafkajs has given up what it still tried, at the latest after 20 s or
@@ -76,8 +79,8 @@ export function createConsumerLife(
     maxBytesPerPartition: config.consumer.fetch_max_bytes_per_partition,
     metadataMaxAge: config.consumer.metadata_max_age_ms,
     rackId: config.kafka.client_rack,
-    // Every end of kafkajs's consumer comes to us as a crash, and we start a fresh one: one way
-    // for all, where it would restart after some errors and stay silent after others.
+    // Every end of kafkajs's consumer reaches us as a crash, and we start a new one. kafkajs itself
+    // would restart after some errors and stay silent after others.
     retry: { ...RETRY, restartOnFailure: async () => false },
     partitionAssigners: [
       (given) => {

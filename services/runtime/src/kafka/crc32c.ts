@@ -26,7 +26,8 @@ export function crc32c(bytes: Uint8Array): number {
   const lastOfEight = end - 7;
   let crc = -1;
   let i = 0;
-  // Reads lie within both arrays, so none is undefined; `| 0` says so to the type checker at no cost.
+  // Reads lie within both arrays, so none is undefined; `| 0` satisfies the type checker at no
+  // cost.
   for (; i < lastOfEight; i += 8) {
     const a =
       crc ^

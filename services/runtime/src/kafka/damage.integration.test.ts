@@ -174,7 +174,7 @@ describe('a record batch that cannot be read', () => {
 });
 
 describe('reading a topic', () => {
-  it('joins no group and ends when the caller says so', async () => {
+  it('joins no group and ends when the caller aborts it', async () => {
     await send(0, ['a0']);
     await send(0, ['a1']);
     const abort = new AbortController();

@@ -19,7 +19,10 @@ export type KafkaErrorCode =
 /** What this module throws. `retryable`: the same call may succeed later without a change on our side. */
 export class KafkaError extends SockscopeError {
   declare readonly code: KafkaErrorCode;
-  /** The protocol's name of a broker's error, such as `NOT_LEADER_FOR_PARTITION`; null where none came. */
+  /**
+   * The protocol's name of a broker's error, such as `NOT_LEADER_FOR_PARTITION`; null if there was
+   * none.
+   */
   readonly type: string | null;
 
   constructor(

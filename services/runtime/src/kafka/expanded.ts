@@ -2,14 +2,14 @@
  * How many bytes compressed ones become at most, from what their format says of itself: only headers
  * and lengths are read, nothing is decompressed.
  *
- * @throws RangeError where the bytes are not of that format, or end too early.
+ * @throws RangeError if the bytes have another format, or end too early.
  */
 
 /** Framing of snappy-java: this magic, two versions of 4 bytes, then blocks, each led by its length. */
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER_BYTES = 16;
 
-/** The blocks of snappy in snappy-java's framing; null where it is not framed so. */
+/** The blocks of snappy in snappy-java's framing; null if it has another framing. */
 export function xerialBlocks(buffer: Buffer): Buffer[] | null {
   if (!buffer.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) return null;
   const blocks: Buffer[] = [];

@@ -1,15 +1,15 @@
 /**
- * Has kafkajs hand over record batches whole, in place of a message per record. Its consumer then
- * carries some ten objects per fetch instead of ten thousand, and the records are read where they are
- * needed, straight from the bytes (record-batch.ts).
+ * Makes kafkajs pass on complete record batches instead of a message per record. Its consumer then
+ * handles about ten objects per fetch instead of ten thousand, and records are read directly from
+ * the bytes (record-batch.ts).
  *
  * kafkajs 2.2.4 has no setting for that: the decoder of the Fetch response, version 11, is replaced,
  * for all consumers of the process. The version is pinned; what is relied on is held by tests. Each
  * batch stands in for a message whose offset is the batch's last one.
  *
- * Whatever is wrong with a partition stays in it: a damaged batch, and an error of the broker about the
- * partition's log, come as a batch that cannot be read. Aborted transactions and their markers come as
- * batches without records, so that whoever reads sees every offset pass.
+ * Whatever is wrong with a partition stays in it: a damaged batch, and an error of the broker about
+ * the partition's log, come as a batch that cannot be read. Aborted transactions and their markers
+ * come as batches without records, so readers see every offset.
  */
 import { createRequire } from 'node:module';
 import type { KafkaMessage } from 'kafkajs';
@@ -37,7 +37,7 @@ export function installBatchDecoder(): void {
   installed = true;
   const require = createRequire(import.meta.url);
   const response = require('kafkajs/src/protocol/requests/fetch/v11/response') as FetchDecoder;
-  // A function of kafkajs stands here in others' hands: async, as it expects.
+  // kafkajs expects an async function here.
   response.decode = async (raw) => decodeFetchResponse(raw);
 }
 

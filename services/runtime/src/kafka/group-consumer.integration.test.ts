@@ -56,7 +56,7 @@ async function produce(from: number, count: number): Promise<void> {
   producer.stop();
 }
 
-/** Collects what comes, and commits it where it is told to. */
+/** Collects records, and commits them if it is asked to. */
 function consume(
   options: { commit?: boolean; events?: ConsumerEvents; sink?: Partial<BatchSink> } = {},
 ) {
@@ -114,7 +114,7 @@ async function committedOffset(): Promise<bigint | undefined> {
   return (await admin.groupOffsets(kafka.topic, kafka.topic)).get(0);
 }
 
-/** Commits an offset as a member of the group would have done: what is left of a topic's former life. */
+/** Commits an offset as a former member of the group would have done. */
 async function commitAs(offset: number, metadata: string): Promise<void> {
   const client = new kafkajs.Kafka({ brokers: kafka.brokers, logLevel: kafkajs.logLevel.NOTHING });
   const consumer = client.consumer({ groupId: kafka.topic, maxWaitTimeInMs: 100 });
@@ -139,7 +139,9 @@ async function commitAs(offset: number, metadata: string): Promise<void> {
   await consumer.disconnect();
 }
 
-/** A topic that was read to its offset 50, deleted, made anew, and holds more than 50 records again. */
+/**
+ * A topic that was read to offset 50, deleted and created again, and holds more than 50 records.
+ */
 async function makeAnew(): Promise<void> {
   await createTopic();
   await produce(0, 50);
@@ -150,7 +152,7 @@ async function makeAnew(): Promise<void> {
   await admin.deleteTopic(kafka.topic);
   await expect.poll(() => admin.describeTopic(kafka.topic).catch(() => []), WAIT).toBeNull();
   await createTopic();
-  // A batch ends at 50: whoever begins there sees nothing of what lies before.
+  // A batch ends at 50, so a reader that begins there does not see the records before it.
   await produce(1_000, 50);
   await produce(1_050, 30);
   // Brokers drop the offsets of a deleted topic; a cluster restored from a copy does not.
@@ -192,14 +194,14 @@ describe('a member of a consumer group', () => {
     await expect.poll(() => values, WAIT).toEqual(named(7, 13));
   });
 
-  it('reads all of a topic that was made anew, though its offset still exists', async () => {
+  it('reads all of a topic that was deleted and created again, although its offset still exists', async () => {
     await makeAnew();
     const second = consume();
     await expect.poll(() => second.values, WAIT).toEqual(named(1_000, 80));
     expect(second.starts.map(({ reason }) => reason)).toEqual(['committed', 'replaced']);
   });
 
-  it('reads all of it also where it was started again before the first batch had come', async () => {
+  it('reads all of it also if it was restarted before the first batch arrived', async () => {
     await makeAnew();
     let crashes = 0;
     const second = consume({
@@ -278,7 +280,7 @@ describe('a member of a consumer group', () => {
     expect(assignments).toHaveLength(1);
   });
 
-  it('is started again after it has crashed, and goes on where it was', async () => {
+  it('is started again after a crash, and continues at its offset', async () => {
     await createTopic();
     await produce(0, 10);
     const crashes: Error[] = [];
@@ -369,7 +371,7 @@ describe('a consumer that looks at its group', () => {
     expect(await members()).toHaveLength(1);
   });
 
-  it('says that it is hopeless where a member of its process comes back again and again', async () => {
+  it('gives up if a member of its process joins the group again and again', async () => {
     const problems: string[] = [];
     consume({ events: { onHopeless: (error) => problems.push(error.message) } });
     await expect.poll(members, WAIT).toHaveLength(1);
@@ -377,7 +379,7 @@ describe('a consumer that looks at its group', () => {
     await expect.poll(() => problems[0], WAIT).toMatch(/join the consumer group again/);
   });
 
-  it('is started again where a partition stands still while records arrive', async () => {
+  it('is started again if a partition does not move while records arrive', async () => {
     const crashes: string[] = [];
     const { consumer, values } = consume({
       events: { onCrash: ({ message }) => crashes.push(message) },

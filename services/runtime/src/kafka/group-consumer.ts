@@ -2,9 +2,9 @@
  * One member of a consumer group on one topic. Delivery is at least once: an offset is committed
  * when the caller says that everything below it is durable, and never before.
  *
- * kafkajs does the fetching and the group protocol; what stands here is what it leaves open: where
- * each partition begins (and an alarm where that is not where it ended), heartbeats while the sink is
- * full, commits that are fenced by assignment, and a restart after every way in which it can stop.
+ * kafkajs does the fetching and the group protocol. This file adds the first offset of each
+ * partition (and an alarm if it is not the expected one), heartbeats while the sink is full,
+ * commits that are fenced by assignment, and a restart after every kind of end.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -60,11 +60,11 @@ export interface Hold {
 
 /** Where batches go. */
 export interface BatchSink {
-  /** Null where there is room for another batch, else what resolves when there may be. */
+  /** Null if there is room for another batch, else a promise that resolves when there may be. */
   full(): Promise<void> | null;
   /**
-   * Takes a batch at once, up to where it holds the partition; null: all of it. What was taken is not
-   * given again unless the process or the assignment ends.
+   * Takes a batch at once, up to the offset of a hold; null: all of it. Taken records come again
+   * only if the process or the assignment ends.
    */
   accept(batch: ConsumedBatch): Hold | null;
   /** Decides about what cannot be read: null passes over it. */
@@ -79,13 +79,13 @@ export type CommitPosition = Pick<ConsumedBatch, 'partition' | 'epoch' | 'anchor
 export type ConsumerState = 'stopped' | 'joining' | 'running' | 'restarting';
 
 export interface ConsumerEvents {
-  /** A partition begins, or begins anew while it is read; `lost` counts records that nobody can read any more. */
+  /** A partition starts, or restarts while it is read; `lost` counts deleted records. */
   onStart?(start: { partition: number; offset: number; reason: StartReason; lost: number }): void;
   onAssignment?(partitions: readonly number[]): void;
   /** kafkajs ended; it is started again after `backoffMs`. */
   onCrash?(error: Error, backoffMs: number): void;
   onCommit?(error: Error | null): void;
-  /** Nothing that can be done inside this process helps any more: it should end and be started again. */
+  /** This process cannot recover: it should end and be started again. */
   onHopeless?(error: Error): void;
 }
 
@@ -99,7 +99,7 @@ export interface GroupConsumer {
   /** Leaves the group and closes its connections. */
   stop(): Promise<void>;
   state(): ConsumerState;
-  /** What is wrong with the group or with partitions of ours while it runs; null where nothing is. */
+  /** Problems of the group or of our partitions; null if there are none. */
   problem(): string | null;
   /** Milliseconds since something last moved: a fetch, a batch, a heartbeat. */
   idleMs(): number;
@@ -141,7 +141,7 @@ export function createGroupConsumer(
   const { topic } = config.kafka;
   const groupId = config.consumer.group_id;
   const owned = new Map<number, Owned>();
-  /** Names this member among those of its group, for as long as the process lives. */
+  /** Identifies this member in its group for the life of the process. */
   const role = `consumer-${randomBytes(4).toString('hex')}`;
   const silenceLimitMs = WATCHDOG_SESSION_TIMEOUTS * config.consumer.session_timeout_ms;
   const watch = createGroupWatch(
@@ -326,9 +326,8 @@ export function createGroupConsumer(
   }
 
   /**
-   * One record earlier where the batch that was read last is to be recognised: it comes again. That
-   * holds until a batch has come, however often the assignment changes or the consumer is restarted
-   * before.
+   * One record earlier, to recognise the batch that was read last: it comes again. That holds until
+   * a batch has come, however often the assignment changes or the consumer is restarted before.
    */
   function placeToFetch(part: Owned, low: number): number {
     if (part.expected === null) return part.next;
@@ -373,7 +372,7 @@ export function createGroupConsumer(
     const { batch } = payload;
     const { partition } = batch;
     const mine = generation;
-    // What was fetched before a rebalance, a seek or a stop is fetched again by whoever owns it then.
+    // Records fetched before a rebalance, a seek or a stop are fetched again by the next owner.
     const isStale = () =>
       life.isOver() || mine !== generation || isQuiet || payload.isStale() || !payload.isRunning();
     moved();
@@ -463,7 +462,7 @@ export function createGroupConsumer(
     }, hold.retryMs);
   }
 
-  /** An error in place of a rejection: nobody may come to wait for it any more. */
+  /** An error instead of a rejection, because nobody may be waiting for it. */
   async function tryOpen(batch: RecordBatch, from: number, heldBytes: number): Promise<Opened> {
     try {
       return await openBatch(batch, from, config.consumer.batch_max_bytes - heldBytes);
@@ -483,7 +482,10 @@ export function createGroupConsumer(
     return isToRepeat ? tryOpen(batch, from, 0) : opened;
   }
 
-  /** Whether a batch continues what was read; where not, says so and begins anew where that is needed. */
+  /**
+   * Whether a batch continues the previous one. If not, reports it and restarts the partition if
+   * needed.
+   */
   function check(life: ConsumerLife, partition: number, batch: RecordBatch): boolean {
     const part = owned.get(partition);
     if (part === undefined) return false;
@@ -523,7 +525,7 @@ export function createGroupConsumer(
     return true;
   }
 
-  /** Waits for room, and tells the group meanwhile that we live. A rebalance ends the wait by an exception. */
+  /** Waits for room, and sends heartbeats meanwhile. A rebalance ends the wait by an exception. */
   async function roomWithHeartbeat(payload: EachBatchPayload): Promise<void> {
     for (let full = sink.full(); full !== null && !isStopping; full = sink.full()) {
       const timer = new AbortController();
@@ -539,7 +541,7 @@ export function createGroupConsumer(
     }
   }
 
-  /** With the command that grants what is missing. */
+  /** With the command that grants the missing permission. */
   function named(error: Error): Error {
     const { type } = kafkaErrorOf(error, 'consumer');
     const resource = type?.startsWith('GROUP') === true ? 'group' : 'topic';

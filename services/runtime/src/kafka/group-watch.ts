@@ -19,7 +19,7 @@ export interface GroupWatch {
    * that stand still, or with none when the signal fires.
    */
   watch(life: ConsumerLife, signal: AbortSignal): Promise<readonly number[]>;
-  /** What was found and is not well again; null where nothing is. */
+  /** Problems that are not solved yet; null if there are none. */
   problem(): string | null;
 }
 

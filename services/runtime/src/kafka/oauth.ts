@@ -31,7 +31,7 @@ type OAuthConfig = Pick<
 
 /** Of a token's life; behind it a new one is fetched. */
 const USED_FRACTION = 0.8;
-/** When the server does not say how long a token lives. */
+/** If the server does not state the life of a token. */
 const DEFAULT_LIFE_SECONDS = 300;
 const ANSWER_MAX_BYTES = 256 * 1024;
 
@@ -42,7 +42,7 @@ const tokenAnswer = z.object({
 
 const known = new Map<string, Promise<Token>>();
 
-/** A token that is still good for a while. @throws KafkaError `kafka_auth` when none is to be had. */
+/** A token that is still good for a while. @throws KafkaError `kafka_auth` if none is available. */
 export async function tokenOf(config: OAuthConfig, nowMs = Date.now): Promise<Token> {
   const key = JSON.stringify([config.oauth_token_url, config.oauth_client_id, config.oauth_scope]);
   const before = known.get(key);

@@ -141,7 +141,7 @@ export function planAsStrimzi(plan: Plan, cluster: string): string {
   return resources.map((each) => `---\n${stringify(each, options)}`).join('');
 }
 
-/** Adds to a refusal for want of a permission the command that grants it. */
+/** Adds to a refusal the command that grants the missing permission. */
 export function withGrant(
   error: unknown,
   config: Pick<KafkaConfig, 'brokers' | 'sasl_username'>,

@@ -78,7 +78,7 @@ describe('the partitioner', () => {
     expect(choose({ topic: 't', partitionMetadata: metadata(4), message: batch })).toBe(2);
   });
 
-  it('refuses a batch of a topic that has grown, and tells how many partitions there are', () => {
+  it('refuses a batch of a topic that has grown, and returns the number of partitions', () => {
     const counts = new Map<string, number>();
     const choose = packedPartitioner(counts)();
     expect(() => choose({ topic: 't', partitionMetadata: metadata(8), message: batch })).toThrow(

@@ -1,8 +1,7 @@
 /**
- * Sends batches that are packed already, in place of messages. kafkajs takes messages only, makes
- * some twenty buffers of each (one per header, at least 512 bytes), copies a partition's list for
- * every message that joins it, and compresses in the thread pool, where slow name lookups queue too;
- * see ADR 0006.
+ * Sends packed batches instead of messages. kafkajs takes only messages, makes about twenty buffers
+ * of each, copies a partition's list for every message, and compresses in the thread pool, where
+ * slow name lookups queue too; see ADR 0006.
  *
  * kafkajs 2.2.4 has no setting for that: the encoder of the Produce request, version 7, is replaced
  * by one that knows batches and leaves everything else to kafkajs's. The version is pinned; what is
@@ -56,7 +55,7 @@ export function installProduceEncoder(): void {
     const original = require(path) as BuildRequest;
     const cached = require.cache[path];
     if (cached === undefined) throw new Error(`kafkajs has no Produce ${version}`);
-    // kafkajs asks for this module anew with every request, so it finds what stands here.
+    // kafkajs loads this module for every request, so it finds our encoder.
     cached.exports = (args: ProduceArguments): ProduceRequest => {
       if (!isPacked(args)) return original(args);
       // A broker among newer ones: it would acknowledge records and store something else.
@@ -66,7 +65,7 @@ export function installProduceEncoder(): void {
         apiVersion: PRODUCE_VERSION,
         apiName: 'Produce',
         expectResponse: () => args.acks !== 0,
-        // A function of kafkajs stands here in others' hands: async, as it expects.
+        // kafkajs expects an async function here.
         encode: async () => {
           const encoder = new EncoderClass(1);
           encoder.buf = encodeProduceRequest(args);
@@ -123,8 +122,8 @@ export function encodeProduceRequest({ acks, timeout, topicData }: ProduceArgume
 }
 
 /**
- * Says how many partitions a topic has, which kafkajs tells nobody but its partitioner, and refuses
- * what was packed for another number: nothing of that send has left then.
+ * Reports the number of partitions, which kafkajs gives to its partitioner only. It refuses batches
+ * packed for another number, before anything is sent.
  */
 export function packedPartitioner(counts: Map<string, number>): ICustomPartitioner {
   return () =>

@@ -177,7 +177,7 @@ describe('the producer and a real Kafka', () => {
     const clock = vi.spyOn(Date, 'now').mockImplementation(() => realNow() + 2 * 3_600_000);
     try {
       const sending = producer.send(topic, [{ key: 'ahead', value: 'v', headers: {} }], never);
-      // Where it is given up, that is told below.
+      // The test below covers giving up.
       sending.catch(() => undefined);
       await vi.waitFor(() => {
         expect(failures.length).toBeGreaterThan(2);
@@ -223,11 +223,11 @@ describe('the producer and a real Kafka', () => {
     const calls = checks.mock.calls.length;
     checks.mockRestore();
     producer.stop();
-    // Without the repair it is some 900.
+    // Without the repair it is about 900.
     expect(calls).toBeLessThan(20);
   });
 
-  test('administration tells what is there', async () => {
+  test('the admin client lists existing topics', async () => {
     expect(await admin.ping()).toBe(inject('kafkaBrokers').length);
     expect(await admin.ensureTopic({ name: topic, partitions: 1, replicationFactor: null })).toBe(
       'exists',

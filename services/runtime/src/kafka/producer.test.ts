@@ -138,7 +138,7 @@ describe('sending to Kafka', () => {
     expect(late.send).not.toHaveBeenCalled();
   });
 
-  it('gets all records through but the one that is refused for good, and names that one', async () => {
+  it('sends all records except the one that is refused permanently, and names that one', async () => {
     const sent: string[] = [];
     const { connect } = scripted([
       (records) => {
@@ -161,7 +161,7 @@ describe('sending to Kafka', () => {
   const invalid: Send = () => Promise.reject(protocolError('INVALID_RECORD'));
   const many = (count: number) => Array.from({ length: count }, (_, i) => record(`${i}`));
 
-  it('refuses no record of a topic that takes none, gives up after 16 refusals, keeps its connection and says why', async () => {
+  it('refuses no record of a topic that takes none, gives up after 16 refusals with the reason, and keeps its connection', async () => {
     const { connect, log } = scripted([invalid]);
     const onFailure = vi.fn<(error: KafkaError) => void>();
     const producer = createResender(connect, { onFailure }, limits);

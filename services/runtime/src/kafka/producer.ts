@@ -107,10 +107,10 @@ const BACKOFF_MAX_MS = 2_000;
  */
 const REFUSALS_MAX = 16;
 /**
- * Errors of a broker that the same record will meet every time. INVALID_TIMESTAMP is none of them: a
- * batch carries the time at which it is packed, by this machine's clock, so that a try after the clock
- * was set right gets through. Nor is CORRUPT_MESSAGE: what the network or a broker's disk spoiled is
- * packed anew with every try.
+ * Errors of a broker that the same record will meet every time. INVALID_TIMESTAMP is not one of
+ * them: a batch carries the time at which it is packed, so an attempt after the clock was corrected
+ * succeeds. Nor is CORRUPT_MESSAGE: every attempt packs the batch again, so damage on the way does
+ * not repeat.
  */
 const HOPELESS_TYPES = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD']);
 

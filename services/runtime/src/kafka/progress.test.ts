@@ -26,7 +26,7 @@ describe('the progress of partitions', () => {
     expect(progress.still()).toEqual([0]);
   });
 
-  it('finds nothing where nothing arrives', () => {
+  it('finds nothing if no records arrive', () => {
     const progress = watch();
     progress.look(ends(5, 5), 0);
     expect(progress.look(ends(5, 5), 60_000)).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * Tells which partitions stand still: records arrive at the broker, and none of them comes to us.
- * A partition counts from the look at which its end has moved since its last batch, because what
+ * Finds partitions that do not move: records arrive at the broker, and none of them reaches us. A
+ * partition counts from the look at which its end has moved since its last batch, because what
  * arrived then cannot have been read before.
  */
 export class Progress {

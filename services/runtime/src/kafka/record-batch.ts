@@ -1,7 +1,7 @@
 /**
- * Record batches (Kafka's message format 2), read without an object per record. A consumer that folds
- * needs the bytes of the values and little else, and kafkajs's own decoder costs some 8 µs for each
- * record, most of it for headers that nobody reads.
+ * Record batches (Kafka's message format 2), read without an object per record. A consumer that
+ * folds needs the bytes of the values and little else, and kafkajs's own decoder costs about 8 µs
+ * for each record, most of it for headers that nobody reads.
  *
  * Format: https://kafka.apache.org/documentation/#recordbatch
  */
@@ -12,7 +12,9 @@ import { KafkaError } from './errors.js';
 /** A record as it was stored, copied out of its batch. */
 export interface StoredRecord {
   readonly offset: number;
-  /** Milliseconds since 1970: of the producer, or of the broker where the topic says so. */
+  /**
+   * Milliseconds since 1970, set by the producer, or by the broker if the topic is configured so.
+   */
   readonly timestampMs: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
@@ -31,7 +33,7 @@ export interface RecordBatch {
   readonly count: number;
   readonly isControl: boolean;
   readonly isTransactional: boolean;
-  /** -1 where the producer was neither idempotent nor transactional. */
+  /** -1 if the producer was neither idempotent nor transactional. */
   readonly producerId: string;
   /** Checksum of its content: with the base offset it names the batch. */
   readonly crc: number;
@@ -66,7 +68,7 @@ function damaged(what: string): KafkaError {
 
 /**
  * The whole batches in a part of a fetch response; one that was cut off at its end comes again with
- * the next fetch. A damaged one is the last: whoever reads decides whether to pass over it.
+ * the next fetch. A damaged one is the last: the reader decides whether to skip it.
  *
  * @param logStartOffset of the partition, as is `endOffset`: up to where records may be read.
  */

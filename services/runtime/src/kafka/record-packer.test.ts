@@ -122,7 +122,7 @@ describe('packed records', () => {
     expect(bytesOf.length).toBeLessThan(plain.length / 3);
   });
 
-  it('take turns where they have no key', () => {
+  it('take turns if they have no key', () => {
     const records = [1, 2, 3].map((i) => ({ key: null, value: String(i), headers: {} }));
     const packed = packRecords(records, outgoingRecordFormat, new RecordWriter(), 3, 'none');
     expect(packed.map(({ partition }) => partition)).toEqual([0, 1, 2]);

@@ -1,7 +1,7 @@
 /**
- * Puts records together as a Produce request carries them: one batch for each partition, compressed.
- * Who knows what its records look like says so by a format, which writes their bytes straight into
- * the batch: nothing is made for a single record. See ADR 0006.
+ * Puts records together as a Produce request carries them: one batch for each partition,
+ * compressed. A sender supplies a format, which writes its records' bytes directly into the batch
+ * without an object per record. See ADR 0006.
  */
 import { CODECS, compress } from './codecs.js';
 import type { Codec } from './codecs.js';
@@ -40,7 +40,7 @@ const CRC_COVERS_FROM = 21;
 
 /** Varints that lengths take at most. */
 const VARINT_MAX_BYTES = 5;
-/** A record's length mostly takes two bytes; its body is moved where it does not. */
+/** A record's length mostly takes two bytes; otherwise its body is moved. */
 const LENGTH_BYTES = 2;
 const UTF8_MAX_BYTES = 3;
 const NAMES_MAX = 1_000;

@@ -4,9 +4,9 @@
  * - `new`: the group has no offset; from the oldest record.
  * - `expired`: records after the group's offset were deleted before they were read; from the oldest one left.
  * - `beyond_end`: the partition ends before the group's offset, so it is not the one that was read:
- *   truncated, or the topic was made anew; from the oldest record.
- * - `replaced`: the record before the group's offset is not the one that was read: the topic was made
- *   anew and has grown past it; from the oldest record.
+ *   truncated, or the topic was created again; from the oldest record.
+ * - `replaced`: the record before the group's offset is not the one that was read: the topic was
+ * created again and has grown past it; from the oldest record.
  */
 export type StartReason = 'committed' | 'new' | 'expired' | 'beyond_end' | 'replaced';
 
@@ -18,7 +18,7 @@ export interface StartOffset {
 }
 
 /**
- * @param committed the group's offset, negative where there is none.
+ * @param committed the group's offset, negative if there is none.
  * @param range [low, high) of the partition as it is.
  */
 export function startOf(committed: number, range: { low: number; high: number }): StartOffset {
@@ -31,8 +31,8 @@ export function startOf(committed: number, range: { low: number; high: number })
 }
 
 /**
- * Names the batch whose last record was read, and is committed beside the offset. An offset alone
- * says nothing of a topic that was deleted and made anew; a batch's checksum does.
+ * Names the batch whose last record was read, and is committed beside the offset. An offset cannot
+ * identify a topic that was deleted and created again; a batch's checksum can.
  */
 export interface Anchor {
   readonly baseOffset: number;

@@ -6,7 +6,7 @@ import { readTopic } from './topic-reader.js';
 
 const MINUTE_MS = 60_000;
 const FETCH_MS = 500;
-/** What the broker gives. One that falls silent for a minute is not to be had. */
+/** What the broker gives. A real broker cannot be made silent for a minute. */
 let batches = 0;
 
 const batchAt = (offset: number) => ({
@@ -68,7 +68,7 @@ describe('reading a topic', () => {
     expect([...(await reading)]).toEqual([[0, 2]]);
   });
 
-  it('ends with an error where nothing comes for a minute, after a batch too', async () => {
+  it('ends with an error if nothing arrives for a minute, after a batch too', async () => {
     batches = 1;
     let outcome: unknown = null;
     const reading = read(() => Promise.resolve()).catch((error: unknown) => {

@@ -27,8 +27,8 @@ export interface TopicReading {
 }
 
 /**
- * A partition of which nothing has come for so long is not going to be read. The time that `onBatch`
- * takes does not count: nothing can come meanwhile, and a slow insert is no fault of Kafka's.
+ * Time without a batch after which a partition counts as unreadable. The time that `onBatch` takes
+ * does not count: nothing can come meanwhile, and a slow insert is no fault of Kafka's.
  */
 const STALL_MS = 60_000;
 
@@ -43,7 +43,7 @@ export async function readTopic(
   config: {
     readonly kafka: KafkaConfig;
     readonly topic: string;
-    /** In place of a minute. */
+    /** Instead of a minute. */
     readonly stall_ms?: number;
   },
   reading: TopicReading,

@@ -38,7 +38,7 @@ describe('the owner that a file names', () => {
     expect(takeOwnership(join(dir, 'owner'))).toBe(true);
   });
 
-  // Elsewhere the system does not tell when a process began.
+  // Other systems do not report the start time of a process.
   it.skipIf(process.platform !== 'linux')(
     'with a number that another process has by now is dead',
     () => {

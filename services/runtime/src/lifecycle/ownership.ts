@@ -1,4 +1,4 @@
-/** A file that says which process owns something. A dead owner's is taken over. */
+/** A file that names the owning process. A dead owner's is taken over. */
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
 /** Who the owner is: the start time tells a process from a later one with the same number. */
@@ -6,7 +6,9 @@ function selfMark(): string {
   return `${process.pid} ${startTimeOf(process.pid) ?? ''}`.trim();
 }
 
-/** Clock ticks between the machine's start and the process's; null where the system does not tell. */
+/**
+ * Clock ticks between the machine's start and the process's; null if the system does not report it.
+ */
 function startTimeOf(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
@@ -21,7 +23,7 @@ function isAlive(mark: string): boolean {
   const [pidText = '', startTime] = mark.split(' ');
   const pid = Number(pidText);
   if (!Number.isSafeInteger(pid) || pid <= 0) return false;
-  // Where the system tells no start times, our own number is that of a process before a reboot.
+  // If the system reports no start times, our own number belongs to a process before a reboot.
   if (pid === process.pid && startTime === undefined) return false;
   try {
     process.kill(pid, 0);

@@ -24,9 +24,9 @@ export interface Service {
 }
 
 /**
- * Runs named components as one process: start in order, stop in reverse, on SIGTERM or SIGINT.
- * A second signal ends at once. An exception that nobody caught is fatal: its state is unknown,
- * so the process says so, stops in order and exits with 1.
+ * Runs named components as one process: start in order, stop in reverse, on SIGTERM or SIGINT. A
+ * second signal ends at once. An uncaught exception is fatal, because the state is unknown. The
+ * process logs it, stops in order and exits with 1.
  */
 export function createService(
   config: ServiceConfig,

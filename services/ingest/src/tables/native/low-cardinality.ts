@@ -78,7 +78,9 @@ export class ChoiceColumn implements Column {
   }
 }
 
-/** LowCardinality of texts that are not known beforehand. The dictionary begins anew with row 0. */
+/**
+ * LowCardinality of texts that are not known beforehand. The dictionary starts again with row 0.
+ */
 export class DictionaryColumn implements Column {
   readonly type: string;
   #keys = new TextColumn();
@@ -176,7 +178,7 @@ export class DictionaryColumn implements Column {
 
 const NOTHING = new Uint8Array(0);
 
-/** Sets a row to a text, or to null where the length is negative. */
+/** Sets a row to a text, or to null if the length is negative. */
 export function setText(
   column: DictionaryColumn,
   row: number,

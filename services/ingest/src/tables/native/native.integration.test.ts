@@ -192,7 +192,7 @@ describe('columns in the Native format', () => {
     expect(await stored('t')).toEqual(rows.filter((_, i) => i % 3 === 0));
   });
 
-  it('are cast where the table has other types', async () => {
+  it('are cast if the table has other types', async () => {
     const table = new NativeTable(columns());
     const rows = fill(table, 4);
     await insert('plain', table.encode());

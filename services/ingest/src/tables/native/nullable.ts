@@ -55,7 +55,7 @@ export class NullableColumn<C extends Column> implements Column {
   }
 }
 
-/** Sets a row to a number, or to null where the number is negative. */
+/** Sets a row to a number, or to null if the number is negative. */
 export function setNumber(
   column: NullableColumn<Uint16Column | Uint32Column | Uint64Column>,
   row: number,
