@@ -45,7 +45,10 @@ export async function* withoutException(
   if (kept.length > 0) yield kept;
 }
 
-/** Rejects when the signal fires, after `end` has been called; the client's own promise may hang for good then. */
+/**
+ * Rejects when the signal fires, after `end` has been called; the client's own promise may then
+ * hang permanently.
+ */
 export async function abortable<T>(
   promise: Promise<T>,
   signal: AbortSignal,

@@ -49,7 +49,7 @@ class RotatingAgent extends Agent {
     try {
       files = tlsFilesOf(this.#config);
     } catch (error) {
-      // Node takes an error without a stream; its types do not say so.
+      // Node takes an error without a stream; its types do not show it.
       (callback as (error: unknown) => void)(error);
       return undefined;
     }
