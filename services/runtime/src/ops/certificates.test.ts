@@ -47,12 +47,12 @@ async function expiries(presented: string, trusted: string): Promise<Record<stri
 }
 
 describe('the expiry of certificates', () => {
-  test('is that of the certificate which a service presents, and not of its chain', async () => {
+  test('is the expiry of the certificate that a service presents, and not of its chain', async () => {
     const chain = fileOf('chain.pem', SOON, LATER);
     expect(await expiries(chain, '')).toEqual({ CERT: SOON / 1_000 });
   });
 
-  test('is that of the last authority to expire, because a rotation keeps the old one', async () => {
+  test('is the expiry of the last authority to expire, because a rotation keeps the old one', async () => {
     const bundle = fileOf('bundle.pem', SOON, LATER);
     expect(await expiries('', bundle)).toEqual({ CA: LATER / 1_000 });
   });

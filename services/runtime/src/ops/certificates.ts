@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 
-/** Files of certificates, each under the name of the setting that names it; '' where it is not set. */
+/** Files of certificates, each under the name of the setting that names it; '' if it is not set. */
 export interface CertificateFiles {
   /** What the service presents: the first certificate of the file counts. */
   readonly presented: Readonly<Record<string, string>>;
