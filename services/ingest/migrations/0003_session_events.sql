@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS ${table:session_events}
     ended_at         Nullable(DateTime64(3, 'UTC'))   COMMENT 'SessionClosed: when the session ended'                                      CODEC(Delta, ZSTD(1)),
     duration_ms      Nullable(UInt64)                 COMMENT 'SessionClosed: from start to end in milliseconds'                           CODEC(ZSTD(1)),
     status           LowCardinality(Nullable(String)) COMMENT 'SessionClosed: closed, failed or rejected_by_acl'                           CODEC(ZSTD(1)),
-    close_reason     LowCardinality(Nullable(String)) COMMENT 'SessionClosed: what ended the session'                                        CODEC(ZSTD(1)),
+    close_reason     LowCardinality(Nullable(String)) COMMENT 'SessionClosed: who or what ended it'                                        CODEC(ZSTD(1)),
     error_code       LowCardinality(Nullable(String)) COMMENT 'SessionClosed: errno or SOCKS reply, null where none'                       CODEC(ZSTD(1)),
     connect_ms       Nullable(UInt64)                 COMMENT 'SessionClosed: time to connect in milliseconds, null where not connected'   CODEC(ZSTD(1)),
     ingested_at      DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when the database took this copy of the event; never sent by ingest'   CODEC(Delta, ZSTD(1)),

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS ${table:ingest_watermarks}
     partition   UInt32                    COMMENT 'its partition',
     watermark   DateTime64(3, 'UTC')      COMMENT 'latest occurred_at stored, never ahead of the clock of ingest',
     next_offset UInt64                    COMMENT 'offset to be read next',
-    caught_up   UInt8                     COMMENT '1 where ingest had read everything',
+    caught_up   UInt8                     COMMENT '1 where nothing was left to read',
     observed_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'when this was written; the latest wins'
 )
 ENGINE = ${engine:ReplacingMergeTree(observed_at)}
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS ${table:ingest_lost_sessions}
 (
     session_id  UUID                 COMMENT 'the session',
     started_at  DateTime64(3, 'UTC') COMMENT 'its start',
-    ended_at    DateTime64(3, 'UTC') COMMENT 'the end that ingest wrote: time of the session's latest event',
+    ended_at    DateTime64(3, 'UTC') COMMENT 'the end that ingest wrote: when it was last heard of',
     version     UInt32               COMMENT 'version of the row that ingest wrote',
     state       UInt8                COMMENT '0 declared, 1 its hour was marked, 2 a real event has overridden it; the highest wins',
     declared_at DateTime('UTC') DEFAULT now() COMMENT 'when this was written'
