@@ -29,6 +29,7 @@ import type { BatchFold, BatchSessions } from '../fold/batch-fold.js';
 import type { TableBlock } from '../tables/block.js';
 import type { Wait, Waits } from '../waits/waits.js';
 import type { Writer } from '../write/writer.js';
+import { BatchAge } from './batch-age.js';
 import type { PipelineConfig } from './config.js';
 import type { PipelineMetrics } from './metrics.js';
 
@@ -135,7 +136,9 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
   const ending = new AbortController();
   let filling = emptyBatch();
   let writing: Promise<void> | null = null;
-  let ageTimer: NodeJS.Timeout | null = null;
+  const age = new BatchAge(config, () => {
+    request('age');
+  });
   /** Why `filling` should be written as soon as the one before it is done. */
   let due: Cause | null = null;
 
@@ -165,8 +168,8 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       return;
     }
     due = null;
-    if (ageTimer !== null) clearTimeout(ageTimer);
-    ageTimer = null;
+    age.reset();
+    const begunMs = performance.now();
     const sealed = filling;
     filling = emptyBatch();
     metrics.batches.inc({ cause });
@@ -182,21 +185,11 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       })
       .finally(() => {
         writing = null;
+        age.took(performance.now() - begunMs);
         metrics.held.set(filling.records);
         const next = fullness() ?? due;
         if (next !== null) request(next);
       });
-  }
-
-  function onAge(): void {
-    const isSmall = filling.records < config.batch_small_events;
-    ageTimer = isSmall ? setTimeout(onSmallAge, config.batch_age_ms) : null;
-    if (!isSmall) request('age');
-  }
-
-  function onSmallAge(): void {
-    ageTimer = null;
-    request('age');
   }
 
   async function write(batch: Batch): Promise<void> {
@@ -262,7 +255,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       part.newestMs = Math.max(part.newestMs, newestMs);
     }
     metrics.held.set(filling.records);
-    ageTimer ??= setTimeout(onAge, config.batch_age_ms);
+    age.grown(filling.records);
     const cause = fullness();
     if (cause !== null) request(cause);
   }
@@ -354,7 +347,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       }
     },
     abort() {
-      if (ageTimer !== null) clearTimeout(ageTimer);
+      age.reset();
       ending.abort();
     },
   };

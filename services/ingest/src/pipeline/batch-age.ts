@@ -1,0 +1,80 @@
+/**
+ * When a batch that is not full is written. An insert has a price, however few rows it has: six tables
+ * have a new part each, and every part is merged several times.
+ *
+ * - A batch is written at its age. If it is small by then, it waits until it no longer is, or until it is
+ *   so much older.
+ * - Writing takes at most half of the time. A database that is slow because many processes write to it
+ *   gets larger batches from each of them, and fewer.
+ */
+import type { PipelineConfig } from './config.js';
+
+/** A small batch waits for so many times the age at most. */
+const SMALL_AGES = 2.5;
+/** However slow the database is, a batch need not be older than this. */
+const AGE_MAX_MS = 5_000;
+
+export type BatchAgeConfig = Pick<PipelineConfig, 'batch_age_ms' | 'batch_small_events'>;
+
+export class BatchAge {
+  readonly #config: BatchAgeConfig;
+  readonly #onDue: () => void;
+  #timer: NodeJS.Timeout | null = null;
+  #records = 0;
+  #isAged = false;
+  #writeMs = 0;
+
+  /** @param onDue may be called again and again for a batch that cannot be written yet. */
+  constructor(config: BatchAgeConfig, onDue: () => void) {
+    this.#config = config;
+    this.#onDue = onDue;
+  }
+
+  /** To be told of every growth of the batch; the first one begins its age. */
+  grown(records: number): void {
+    this.#records = records;
+    if (this.#isAged) {
+      if (!this.#isSmall) this.#end();
+      return;
+    }
+    if (this.#timer !== null) return;
+    const ageMs = Math.max(this.#config.batch_age_ms, Math.min(2 * this.#writeMs, AGE_MAX_MS));
+    this.#timer = setTimeout(() => {
+      this.#onAge(ageMs);
+    }, ageMs);
+  }
+
+  /** A new batch begins with the next growth. */
+  reset(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#isAged = false;
+  }
+
+  /** How long it took to write the batch before. */
+  took(writeMs: number): void {
+    this.#writeMs = writeMs;
+  }
+
+  get #isSmall(): boolean {
+    return this.#records < this.#config.batch_small_events;
+  }
+
+  #onAge(ageMs: number): void {
+    this.#isAged = true;
+    this.#timer = null;
+    const leftMs = this.#config.batch_age_ms * SMALL_AGES - ageMs;
+    if (!this.#isSmall || leftMs <= 0) this.#end();
+    else {
+      this.#timer = setTimeout(() => {
+        this.#end();
+      }, leftMs);
+    }
+  }
+
+  #end(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#onDue();
+  }
+}
