@@ -159,15 +159,15 @@ async function eachDeadLetter(
   }
   const place = selection.at === undefined ? null : placeOf(selection.at);
   return readTopic(
-    { kafka: config.kafka, topic: dlqTopicNameOf(config) },
+    {
+      kafka: config.kafka,
+      topic: dlqTopicNameOf(config),
+      ...(place === null ? {} : { from: new Map([[place.partition, place.offset]]) }),
+    },
     {
       async onBatch(batch) {
-        // One place is read up to there, and nothing of other partitions.
-        if (place !== null && batch.partition !== place.partition) return 'stop';
-        if (place !== null && batch.to <= place.offset) return undefined;
         while (batch.records.next()) {
-          if (place !== null && batch.records.offset < place.offset) continue;
-          if (place !== null && batch.records.offset > place.offset) return 'stop';
+          if (place !== null && batch.records.offset !== place.offset) return 'stop';
           const letter = deadLetterOf(batch.partition, batch.records.record());
           if (reason === undefined || letter.reason === reason) await visit(letter);
         }

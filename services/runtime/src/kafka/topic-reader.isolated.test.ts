@@ -8,6 +8,8 @@ const MINUTE_MS = 60_000;
 const FETCH_MS = 500;
 /** What the broker gives. A real broker cannot be made silent for a minute. */
 let batches = 0;
+/** Every offset that was asked for, as `partition:offset`. */
+let asked: string[] = [];
 
 const batchAt = (offset: number) => ({
   damage: null,
@@ -29,7 +31,12 @@ const batchAt = (offset: number) => ({
 vi.mock(import('./admin.js'), () => ({
   createKafkaAdmin: () =>
     ({
-      describeTopic: async () => [{ partition: 0, earliestOffset: 0n, endOffset: 2n }],
+      describeTopic: async () =>
+        [0, 1].map((partition) => ({
+          partition,
+          earliestOffset: 0n,
+          endOffset: partition === 0 ? 2n : 0n,
+        })),
       stop: async () => undefined,
     }) as never,
 }));
@@ -37,7 +44,8 @@ vi.mock(import('./direct.js'), async (original) => ({
   ...(await original()),
   createPartitionFetcher: () =>
     ({
-      async fetchFrom(_partition, offset) {
+      async fetchFrom(partition, offset) {
+        asked.push(`${partition}:${offset}`);
         if (offset < batches) return { batches: [batchAt(offset)], highWatermark: 2 };
         await new Promise((resolve) => setTimeout(resolve, FETCH_MS));
         return { batches: [], highWatermark: 2 };
@@ -48,14 +56,19 @@ vi.mock(import('./direct.js'), async (original) => ({
 
 beforeEach(() => {
   vi.useFakeTimers();
+  asked = [];
 });
 afterEach(() => {
   vi.useRealTimers();
 });
 
-const read = (onBatch: () => Promise<void>) =>
+const read = (onBatch: () => Promise<void>, from?: ReadonlyMap<number, number>) =>
   readTopic(
-    { kafka: kafkaConfig.parse({ brokers: ['127.0.0.1:1'] }), topic: 'topic' },
+    {
+      kafka: kafkaConfig.parse({ brokers: ['127.0.0.1:1'] }),
+      topic: 'topic',
+      ...(from === undefined ? {} : { from }),
+    },
     { onBatch },
     { logger: createLogger('test', { level: 'silent' }) },
   );
@@ -65,7 +78,19 @@ describe('reading a topic', () => {
     batches = 2;
     const reading = read(() => new Promise<void>((resolve) => setTimeout(resolve, 10 * MINUTE_MS)));
     await vi.advanceTimersByTimeAsync(20 * MINUTE_MS);
-    expect([...(await reading)]).toEqual([[0, 2]]);
+    expect([...(await reading)]).toEqual([
+      [0, 2],
+      [1, 0],
+    ]);
+  });
+
+  it('begins at an offset without reading what lies before it or in other partitions', async () => {
+    batches = 2;
+    const ends = await read(() => Promise.resolve(), new Map([[0, 1]]));
+    expect([...ends]).toEqual([[0, 2]]);
+    expect(asked).toEqual(['0:1']);
+    await read(() => Promise.resolve(), new Map([[0, 17]]));
+    expect(asked).toEqual(['0:1']);
   });
 
   it('ends with an error if nothing arrives for a minute, after a batch too', async () => {

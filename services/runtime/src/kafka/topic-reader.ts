@@ -36,7 +36,7 @@ const STALL_MS = 60_000;
  * Reads a topic from its oldest records to the end that it has now, for commands and checks. It fetches
  * by offset, without a group: Read on the topic is all that it needs.
  *
- * @returns the end of each partition.
+ * @returns the end of each partition that was read.
  * @throws KafkaError; `kafka_aborted` when the signal fired. Whatever `onBatch` throws.
  */
 export async function readTopic(
@@ -45,6 +45,8 @@ export async function readTopic(
     readonly topic: string;
     /** Instead of a minute. */
     readonly stall_ms?: number;
+    /** Where to begin, by partition; no other partition is read. Else all are, from their oldest records. */
+    readonly from?: ReadonlyMap<number, number>;
   },
   reading: TopicReading,
   deps: { readonly logger: Logger },
@@ -152,11 +154,13 @@ export async function readTopic(
     if (partitions === null) {
       throw new KafkaError('kafka_rejected', `there is no topic ${topic}`, { retryable: false });
     }
-    const ranges = partitions.map(({ partition, earliestOffset, endOffset }) => ({
-      partition,
-      start: Number(earliestOffset),
-      end: Number(endOffset),
-    }));
+    const { from } = config;
+    const ranges = partitions
+      .filter(({ partition }) => from === undefined || from.has(partition))
+      .map(({ partition, earliestOffset, endOffset }) => {
+        const start = Math.max(Number(earliestOffset), from?.get(partition) ?? 0);
+        return { partition, start, end: Math.max(start, Number(endOffset)) };
+      });
     const total = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
     for (const range of ranges) await readPartition(range.partition, range, total);
     return new Map(ranges.map(({ partition, end }) => [partition, end]));
