@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import kafkajs from 'kafkajs';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { createLogger } from '../log/logger.js';
-import { damageBatch } from '../testing/damage.js';
+import { changeBatch, damageBatch } from '../testing/damage.js';
 import '../testing/provided-context.js';
 import { createKafkaAdmin } from './admin.js';
 import type { KafkaAdmin } from './admin.js';
 import { kafkaConfig } from './config.js';
 import type { KafkaConfig } from './config.js';
 import { consumerConfig } from './consumer-config.js';
+import { crc32c } from './crc32c.js';
 import { createGroupConsumer } from './group-consumer.js';
 import type { ConsumedBatch, GroupConsumer, UnreadableBatch } from './group-consumer.js';
 import { readTopic } from './topic-reader.js';
@@ -73,7 +74,7 @@ function valuesOf({ records }: ConsumedBatch): string[] {
 }
 
 /** Reads both partitions; holds what cannot be read until `skipped` has its offset. */
-function consume() {
+function consume(full: () => Promise<void> | null = () => null) {
   const read = new Map<number, string[]>([
     [0, []],
     [1, []],
@@ -95,7 +96,7 @@ function consume() {
     {
       logger,
       sink: {
-        full: () => null,
+        full,
         accept(batch) {
           read.get(batch.partition)?.push(...valuesOf(batch));
           return null;
@@ -170,6 +171,49 @@ describe('a record batch that cannot be read', () => {
     read.length = 0;
     await readTopic(config, { onBatch, onUnreadable: () => 'stop' }, { logger });
     expect(read).toEqual(['a0']);
+  });
+});
+
+describe('a batch of a newer leader', () => {
+  /** Of a record batch: where the epoch of its leader stands, its checksum, and what that covers. */
+  const [EPOCH_AT, CRC_AT, CHECKED_AT] = [12, 17, 21];
+
+  it('has the batch before it read again, and the partition begins anew if that was replaced', async () => {
+    let asked = 0;
+    let open = (): void => undefined;
+    let gate: Promise<void> | null = null;
+    const full = () => {
+      asked += 1;
+      return gate;
+    };
+    await send(0, ['a']);
+    await send(1, ['a']);
+    const { read } = consume(full);
+    await expect.poll(() => [...read.values()], WAIT).toEqual([['a'], ['a']]);
+
+    // The batch is fetched, and waits until there is room.
+    gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    asked = 0;
+    await send(0, ['before']);
+    await expect.poll(() => asked, WAIT).toBeGreaterThan(0);
+    await send(1, ['before']);
+    for (const partition of [0, 1]) {
+      await send(partition, ['newer']);
+      await changeBatch(folderOf(partition), 2, (batch) => {
+        batch.writeInt32BE(1, EPOCH_AT);
+      });
+    }
+    await changeBatch(folderOf(0), 1, (batch) => {
+      batch[batch.indexOf('before')] = 'B'.charCodeAt(0);
+      batch.writeUInt32BE(crc32c(batch.subarray(CHECKED_AT)), CRC_AT);
+    });
+    gate = null;
+    open();
+
+    const replaced = ['a', 'before', 'a', 'Before', 'newer'];
+    await expect.poll(() => [...read.values()], WAIT).toEqual([replaced, ['a', 'before', 'newer']]);
   });
 });
 

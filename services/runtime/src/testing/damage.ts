@@ -12,6 +12,22 @@ const LENGTH_PREFIX_BYTES = 12;
  * @returns the offset of the batch's first record.
  */
 export async function damageBatch(folder: string, offset: number): Promise<number> {
+  return changeBatch(folder, offset, (batch) => {
+    const flipped = Math.floor((BATCH_HEADER_BYTES + batch.length) / 2);
+    batch[flipped] = (batch[flipped] ?? 0) ^ 0x10;
+  });
+}
+
+/**
+ * Changes the stored bytes of the batch that holds an offset; its length stays.
+ *
+ * @returns the offset of the batch's first record.
+ */
+export async function changeBatch(
+  folder: string,
+  offset: number,
+  change: (batch: Buffer) => void,
+): Promise<number> {
   const segments = (await readdir(folder)).filter((name) => name.endsWith('.log')).toSorted();
   for (const name of segments.toReversed()) {
     const file = await open(join(folder, name), 'r+');
@@ -21,8 +37,9 @@ export async function damageBatch(folder: string, offset: number): Promise<numbe
         const end = at + LENGTH_PREFIX_BYTES + bytes.readInt32BE(at + 8);
         const base = Number(bytes.readBigInt64BE(at));
         if (base <= offset && offset <= base + bytes.readInt32BE(at + 23)) {
-          const flipped = Math.floor((at + BATCH_HEADER_BYTES + end) / 2);
-          await file.write(Buffer.from([(bytes[flipped] ?? 0) ^ 0x10]), 0, 1, flipped);
+          const batch = bytes.subarray(at, end);
+          change(batch);
+          await file.write(batch, 0, batch.length, at);
           return base;
         }
         at = end;
