@@ -8,7 +8,7 @@ import type { Stop } from './read-events.js';
 import { rebuild, RebuildError } from './rebuild.js';
 import { copyTopicEvents } from './topic-events.js';
 import { verify } from './verify.js';
-import type { Verification } from './verify.js';
+import type { Verification } from './verify-report.js';
 
 /** Deadline of one statement of these commands, milliseconds. */
 const TIMEOUT_MS = 3_600_000;

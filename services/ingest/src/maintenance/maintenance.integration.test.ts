@@ -14,7 +14,7 @@ import { rebuild } from './rebuild.js';
 import type { RebuildDeps } from './rebuild.js';
 import { copyTopicEvents } from './topic-events.js';
 import { verify } from './verify.js';
-import type { VerifyConfig } from './verify.js';
+import type { VerifyConfig } from './verify-report.js';
 
 const TIMEOUT_MS = 60_000;
 const logger = createLogger('test', { level: 'fatal' });

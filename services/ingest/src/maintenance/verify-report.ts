@@ -1,0 +1,103 @@
+/** What `verify` is told, what it finds, and what its parts share. */
+import type { Logger } from '@sockscope/runtime';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { KafkaConfig } from '@sockscope/runtime/kafka';
+import type { RetentionConfig } from '../migrations/config.js';
+import type { Stop } from './read-events.js';
+
+export interface PartitionReport {
+  readonly partition: number;
+  readonly records: number;
+  /** Records that are no valid event. */
+  readonly poison: number;
+  /** Different (session_id, seq). */
+  readonly events: number;
+  /** Of these, not in `session_events`. */
+  readonly missing: number;
+}
+
+export interface TableReport {
+  readonly table: string;
+  /** Rows that the topic says there should be, expired ones left out. */
+  readonly expected: number;
+  readonly missing: number;
+  /** Rows that hold less, more or something else, and minutes that no event says. */
+  readonly different: number;
+  /**
+   * Rows of sessions that the tables know more recent events of than the topic had when it was read, and
+   * rows that ingest itself wrote.
+   */
+  readonly newer: number;
+  /** Ids of sessions that differ, at most ten. */
+  readonly examples: readonly string[];
+}
+
+export interface Verification {
+  /** Of what could be compared. */
+  readonly isEqual: boolean;
+  /** Partitions that wait: what lies behind was not compared. */
+  readonly stops: readonly Stop[];
+  readonly partitions: readonly PartitionReport[];
+  readonly tables: readonly TableReport[];
+  /** Rows of rollups that are not what the tables say, over the hours that are not marked as changed. */
+  readonly rollupRows: number;
+  /** Hours marked as changed and not recomputed yet, or that changed meanwhile. Their sums were not compared. */
+  readonly dirtyHours: number;
+}
+
+export interface VerifyConfig {
+  readonly kafka: KafkaConfig;
+  readonly retention: RetentionConfig;
+  /** Deadline of one statement, milliseconds. */
+  readonly timeoutMs: number;
+  /** Between two looks at the same difference, milliseconds: time for a batch to become whole. */
+  readonly recheckMs: number;
+  /** All sessions where not given. */
+  readonly range?: VerifyRange;
+  /** Ends it; its table is dropped all the same. */
+  readonly signal?: AbortSignal;
+}
+
+/** Sessions that began in [fromMs, toMs), milliseconds since 1970. */
+export interface VerifyRange {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+export interface VerifyDeps {
+  readonly clickhouse: ClickHouse;
+  readonly logger: Logger;
+  readonly onProgress: (done: number, total: number, what: string) => void;
+}
+
+export function isWhole({ missing }: PartitionReport): boolean {
+  return missing === 0;
+}
+
+export function isSame({ missing, different }: TableReport): boolean {
+  return missing === 0 && different === 0;
+}
+
+/** What has not expired yet, with a day's grace for parts that have not been dropped. */
+export function kept(retentionMs: number): string {
+  if (retentionMs === 0) return '1';
+  const days = Math.max(0, Math.ceil(retentionMs / 86_400_000) - 1);
+  return `started_at >= now() - INTERVAL ${days} DAY`;
+}
+
+/** A difference that is found so many times in a row is one. */
+export const LOOKS = 3;
+
+/** What every comparison works with. */
+export interface Comparing {
+  readonly clickhouse: ClickHouse;
+  readonly config: VerifyConfig;
+  /** The table that holds the topic's events. */
+  readonly topic: string;
+  /** How each statement is run. */
+  readonly call: {
+    readonly timeoutMs: number;
+    readonly settings: Readonly<Record<string, string | number>>;
+    readonly signal: AbortSignal | undefined;
+  };
+}

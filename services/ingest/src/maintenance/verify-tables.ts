@@ -1,0 +1,204 @@
+/** What `verify` compares with the topic: events, sessions in three orders, their ends, traffic by the minute. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { int64 } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
+import { address, count, flag, optional, optionalCount, text, time } from './event-json.js';
+import { isSame, isWhole, kept, LOOKS } from './verify-report.js';
+import type { Comparing, PartitionReport, TableReport } from './verify-report.js';
+
+const EXAMPLES_MAX = 10;
+
+/** Every column of a session's row, as the event's JSON and as the tables have it. */
+const SESSION_FIELDS: Readonly<Record<string, string>> = {
+  proxy_id: text('proxy_id'),
+  proxy_epoch: count('proxy_epoch'),
+  started_at: time('started_at'),
+  user: text('user'),
+  source_ip: address('source_ip'),
+  source_port: count('source_port'),
+  dest_host: text('dest_host'),
+  dest_ip: address('dest_ip'),
+  dest_port: count('dest_port'),
+  egress_ip: address('egress_ip'),
+  egress_port: optionalCount('egress_port'),
+  protocol: text('protocol'),
+  command: text('command'),
+  auth_method: text('auth_method'),
+  acl_decision: text('acl_decision'),
+  acl_rule_matched: optional('acl_rule_matched'),
+  bytes_sent: count('bytes_sent'),
+  bytes_received: count('bytes_received'),
+  packets_sent: count('packets_sent'),
+  packets_received: count('packets_received'),
+  status: `ifNull(${optional('status')}, 'active')`,
+  close_reason: optional('close_reason'),
+  error_code: optional('error_code'),
+  connect_ms: optionalCount('connect_ms'),
+  assumed: flag('assumed'),
+  updated_at: time('occurred_at'),
+  ended_at: time('ended_at'),
+  duration_ms: optionalCount('duration_ms'),
+};
+/** Both sides as text, null told from empty, so that types need not agree. */
+const fingerprint = (expressions: readonly string[]) =>
+  `[${expressions.map((each) => `ifNull(toString(${each}), '\\\\N')`).join(', ')}]`;
+const FIELDS_OF_JSON = fingerprint(Object.values(SESSION_FIELDS));
+const FIELDS_OF_ROW = fingerprint(Object.keys(SESSION_FIELDS));
+const COUNTERS = ['bytes_sent', 'bytes_received', 'packets_sent', 'packets_received'] as const;
+
+const tableRow = z.object({
+  expected: int64,
+  missing: int64,
+  different: int64,
+  newer: int64,
+  examples: z.array(z.string()),
+});
+
+/** Records and poison by partition, as the topic was read. */
+export interface TopicCounts {
+  readonly records: ReadonlyMap<number, number>;
+  readonly poison: ReadonlyMap<number, number>;
+}
+
+/** Compares every table. What differs is looked at again. */
+export async function compareTables(
+  { clickhouse, config, topic, call }: Comparing,
+  { records, poison }: TopicCounts,
+): Promise<{ readonly partitions: PartitionReport[]; readonly tables: TableReport[] }> {
+  /** Bounds the reading of the tables by what their primary key or partitions begin with. */
+  const among = `started_at >= (SELECT min(started_at) FROM ${topic}) AND started_at <= (SELECT max(started_at) FROM ${topic})`;
+  const comparisons = [
+    () => compareSessions('sessions'),
+    () => compareSessions('sessions_by_user'),
+    () => compareSessions('sessions_by_destination'),
+    compareTraffic,
+    compareEnds,
+  ];
+
+  let partitions = await comparePartitions();
+  let tables: TableReport[] = [];
+  for (const compare of comparisons) tables.push(await compare());
+  for (let looks = 1; looks < LOOKS; looks += 1) {
+    if (partitions.every(isWhole) && tables.every(isSame)) break;
+    await delay(config.recheckMs);
+    if (!partitions.every(isWhole)) partitions = await comparePartitions();
+    const again: TableReport[] = [];
+    for (const [index, table] of tables.entries()) {
+      again.push(isSame(table) ? table : ((await comparisons[index]?.()) ?? table));
+    }
+    tables = again;
+  }
+  return { partitions, tables };
+
+  async function comparePartitions(): Promise<PartitionReport[]> {
+    const rows = await clickhouse.query({
+      sql: `SELECT t.partition AS partition, count() AS events, countIf(e.seq IS NULL) AS missing
+        FROM (SELECT DISTINCT partition, session_id, seq FROM ${topic} WHERE ${kept(config.retention.session_events)}) AS t
+        LEFT JOIN (SELECT DISTINCT session_id, seq FROM session_events WHERE ${among}) AS e
+          ON t.session_id = e.session_id AND t.seq = e.seq
+        GROUP BY partition`,
+      row: z.object({ partition: z.int(), events: int64, missing: int64 }),
+      ...call,
+    });
+    const found = new Map(rows.map((row) => [row.partition, row]));
+    return [...records]
+      .toSorted(([a], [b]) => a - b)
+      .map(([partition, total]) => ({
+        partition,
+        records: total,
+        poison: poison.get(partition) ?? 0,
+        events: found.get(partition)?.events ?? 0,
+        missing: found.get(partition)?.missing ?? 0,
+      }));
+  }
+
+  async function compareSessions(table: string): Promise<TableReport> {
+    const [row] = await clickhouse.query({
+      sql: `SELECT count() AS expected,
+          countIf(a.version IS NULL OR a.version < t.version) AS missing,
+          countIf(a.version = t.version AND a.fields != t.fields) AS different,
+          countIf(a.version > t.version) AS newer,
+          groupArrayIf(${EXAMPLES_MAX})(toString(t.session_id),
+            a.version IS NULL OR a.version < t.version OR (a.version = t.version AND a.fields != t.fields)) AS examples
+        FROM (
+          SELECT session_id, toUInt32(max(rank)) AS version, argMax(fields, rank) AS fields
+          FROM (SELECT session_id, seq * 2 - ${flag('assumed')} AS rank, ${FIELDS_OF_JSON} AS fields FROM ${topic} WHERE ${kept(config.retention.sessions)})
+          GROUP BY session_id
+        ) AS t
+        LEFT JOIN (SELECT session_id, toNullable(version) AS version, ${FIELDS_OF_ROW} AS fields FROM ${table} FINAL WHERE ${among}) AS a
+          ON t.session_id = a.session_id`,
+      row: tableRow,
+      ...call,
+    });
+    return reportOf(table, row);
+  }
+
+  /** Every session that ended in another hour than it began in must be found by its end. */
+  async function compareEnds(): Promise<TableReport> {
+    const [row] = await clickhouse.query({
+      sql: `SELECT count() AS expected, countIf(e.session_id IS NULL) AS missing, 0 AS different, 0 AS newer,
+          groupArrayIf(${EXAMPLES_MAX})(toString(s.session_id), e.session_id IS NULL) AS examples
+        FROM (SELECT session_id, ended_at FROM sessions FINAL
+          WHERE ${among} AND ended_at IS NOT NULL
+            AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)) AS s
+        LEFT JOIN (SELECT DISTINCT session_id, toNullable(ended_at) AS end FROM session_ends WHERE ${among}) AS e
+          ON s.session_id = e.session_id AND s.ended_at = e.end`,
+      row: tableRow,
+      ...call,
+    });
+    return reportOf('session_ends', row);
+  }
+
+  /**
+   * A minute must hold exactly what the topic says, unless the tables know later events of its session.
+   * Where the topic tells a session as a whole, from its first number without a gap, a minute that it
+   * does not know is wrong too.
+   */
+  async function compareTraffic(): Promise<TableReport> {
+    const { session_traffic_1m: retention } = config.retention;
+    const maxima = COUNTERS.map((name) => `max(JSONExtractUInt(value, 'minute', '${name}'))`);
+    const side = (is: string) =>
+      `[${COUNTERS.map((_, i) => `sumIf(counters[${i + 1}], ${is})`).join(', ')}]`;
+    const isNewer = 'ifNull(i.stored, 0) > i.told';
+    const isDifferent = `m.is_stored AND if(m.is_told,
+      arrayExists((x, y) -> x < y, m.stored, m.told) OR (m.stored != m.told AND NOT (${isNewer})), NOT (${isNewer}))`;
+    const isMissing = 'm.is_told AND NOT m.is_stored';
+    const [row] = await clickhouse.query({
+      sql: `SELECT countIf(m.is_told) AS expected, countIf(${isMissing}) AS missing, countIf(${isDifferent}) AS different,
+          countIf(m.is_stored AND ${isNewer} AND NOT (${isDifferent}) AND m.stored != m.told) AS newer,
+          groupUniqArrayIf(${EXAMPLES_MAX})(toString(m.session_id), (${isMissing}) OR (${isDifferent})) AS examples
+        FROM (
+          SELECT session_id, bucket, max(is_topic) AS is_told, max(NOT is_topic) AS is_stored,
+            ${side('is_topic')} AS told, ${side('NOT is_topic')} AS stored
+          FROM (
+            SELECT session_id, bucket, true AS is_topic, [${maxima.join(', ')}] AS counters
+            FROM (
+              SELECT session_id, value, toStartOfMinute(assumeNotNull(${time('interval_start')})) AS bucket FROM ${topic}
+              WHERE ${text('type')} != 'SessionStarted' AND ${kept(retention)}
+            )
+            GROUP BY session_id, bucket
+            UNION ALL
+            SELECT session_id, bucket, false AS is_topic, [${COUNTERS.join(', ')}] AS counters
+            FROM session_traffic_1m FINAL WHERE ${among} AND ${kept(retention)}
+          )
+          WHERE arraySum(counters) > 0
+          GROUP BY session_id, bucket
+        ) AS m
+        LEFT JOIN (
+          SELECT t.session_id AS session_id, t.told AS told, t.is_whole AS is_whole, s.stored AS stored
+          FROM (SELECT session_id, max(seq) AS told, uniqExact(seq) = told + 1 AS is_whole FROM ${topic} GROUP BY session_id) AS t
+          LEFT JOIN (SELECT session_id, toNullable(intDiv(version + assumed, 2)) AS stored FROM sessions FINAL WHERE ${among}) AS s
+          ON t.session_id = s.session_id
+        ) AS i ON m.session_id = i.session_id
+        WHERE m.is_told OR ifNull(i.is_whole, false)`,
+      row: tableRow,
+      ...call,
+    });
+    return reportOf('session_traffic_1m', row);
+  }
+}
+
+function reportOf(table: string, row: z.output<typeof tableRow> | undefined): TableReport {
+  const nothing = { expected: 0, missing: 0, different: 0, newer: 0, examples: [] };
+  return { table, ...(row ?? nothing) };
+}
