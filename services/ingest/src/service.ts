@@ -9,13 +9,12 @@ import {
 } from '@sockscope/runtime';
 import type { Component, Service } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
-import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import {
   createGroupConsumer,
   createKafkaAdmin,
   createKafkaProducer,
 } from '@sockscope/runtime/kafka';
-import type { CommitPosition, GroupConsumer, KafkaProducer } from '@sockscope/runtime/kafka';
+import type { CommitPosition, GroupConsumer } from '@sockscope/runtime/kafka';
 import type { IngestConfig } from './config.js';
 import { createIngestion } from './consume/ingestion.js';
 import { createConsumerEvents } from './consume/events.js';
@@ -43,20 +42,16 @@ import { createWriter } from './write/writer.js';
 /** Leaving the group needs some of the time of a shutdown too, so that the others need not wait for a timeout. */
 const DRAIN_SHARE = 0.7;
 
-/** Where tests cut in: each is given the real thing and returns what takes its place. */
-export interface IngestSeams {
-  clickhouse(real: ClickHouse): ClickHouse;
-  producer(real: KafkaProducer): KafkaProducer;
-  consumer(create: typeof createGroupConsumer): typeof createGroupConsumer;
+/** How the clients of Kafka and ClickHouse are made. */
+export interface IngestClients {
+  readonly createClickHouse: typeof createClickHouse;
+  readonly createKafkaProducer: typeof createKafkaProducer;
+  readonly createGroupConsumer: typeof createGroupConsumer;
 }
 
-const NO_SEAMS: IngestSeams = {
-  clickhouse: (real) => real,
-  producer: (real) => real,
-  consumer: (create) => create,
-};
+const CLIENTS: IngestClients = { createClickHouse, createKafkaProducer, createGroupConsumer };
 
-export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS): Service {
+export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
   const logger = createLogger('ingest', config.log);
   const registry = createRegistry('ingest');
   const health = createHealth();
@@ -70,7 +65,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
       CLICKHOUSE_CA_FILE: config.clickhouse.ca_file,
     },
   });
-  const clickhouse = seams.clickhouse(createClickHouse(config.clickhouse));
+  const clickhouse = clients.createClickHouse(config.clickhouse);
   const dlqTopicName = dlqTopicNameOf(config);
   let deadLetterTrouble: string | null = null;
   const dlqTopic = createDlqTopic(
@@ -80,30 +75,27 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
       logger,
     },
   );
-  const producer = seams.producer(
-    createKafkaProducer(config.kafka, {
-      logger,
-      role: 'ingest-dlq',
-      // What is refused is cut and sent again.
-      believesRefusals: true,
-      hooks: {
-        onAcknowledged() {
-          deadLetterTrouble = null;
-        },
-        onFailure(error) {
-          if (deadLetterTrouble === null)
-            logger.error({ err: error }, 'dead letters wait for Kafka');
-          deadLetterTrouble = error.message;
-          if (error.type === 'UNKNOWN_TOPIC_OR_PARTITION') dlqTopic.check();
-        },
+  const producer = clients.createKafkaProducer(config.kafka, {
+    logger,
+    role: 'ingest-dlq',
+    // What is refused is cut and sent again.
+    believesRefusals: true,
+    hooks: {
+      onAcknowledged() {
+        deadLetterTrouble = null;
       },
-    }),
-  );
+      onFailure(error) {
+        if (deadLetterTrouble === null) logger.error({ err: error }, 'dead letters wait for Kafka');
+        deadLetterTrouble = error.message;
+        if (error.type === 'UNKNOWN_TOPIC_OR_PARTITION') dlqTopic.check();
+      },
+    },
+  });
   // All else reads what it wrote itself, so it stays with the one node that has a name.
   const inserts =
     config.clickhouse.failover_urls.length === 0
       ? clickhouse
-      : seams.clickhouse(createClickHouse(config.clickhouse, { failover: true }));
+      : clients.createClickHouse(config.clickhouse, { failover: true });
   const writer = createWriter(config.writer, {
     clickhouse: inserts,
     logger,
@@ -146,7 +138,7 @@ export function createIngest(config: IngestConfig, seams: IngestSeams = NO_SEAMS
     logger,
     fail,
   });
-  const consumer: GroupConsumer = seams.consumer(createGroupConsumer)(config, {
+  const consumer: GroupConsumer = clients.createGroupConsumer(config, {
     logger,
     sink: pipeline,
     events: {

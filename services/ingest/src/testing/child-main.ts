@@ -3,6 +3,8 @@
  * comes there with something to do: until SIGUSR2, or until it is killed.
  */
 import { loadConfig } from '@sockscope/runtime';
+import { createClickHouse } from '@sockscope/runtime/clickhouse';
+import { createGroupConsumer, createKafkaProducer } from '@sockscope/runtime/kafka';
 import { ingestConfig } from '../config.js';
 import { createIngest } from '../service.js';
 import { PAUSE_ENV, PAUSED_LINE } from './steps.js';
@@ -22,25 +24,31 @@ async function reach(step: Step): Promise<void> {
 }
 
 const service = createIngest(loadConfig(ingestConfig, process.env), {
-  clickhouse: (real) => ({
-    ...real,
-    async insert(insert) {
-      const table = insert.table as 'sessions';
-      await reach(`before insert ${table}`);
-      await real.insert(insert);
-      await reach(`after insert ${table}`);
-    },
-  }),
-  producer: (real) => ({
-    ...real,
-    async send(topic, records, signal) {
-      if (records.length === 0) return;
-      await reach('before dead letters');
-      await real.send(topic, records, signal);
-      await reach('after dead letters');
-    },
-  }),
-  consumer: (create) => (config, deps) => {
+  createClickHouse(...args) {
+    const real = createClickHouse(...args);
+    return {
+      ...real,
+      async insert(insert) {
+        const table = insert.table as 'sessions';
+        await reach(`before insert ${table}`);
+        await real.insert(insert);
+        await reach(`after insert ${table}`);
+      },
+    };
+  },
+  createKafkaProducer(...args) {
+    const real = createKafkaProducer(...args);
+    return {
+      ...real,
+      async send(topic, records, signal) {
+        if (records.length === 0) return;
+        await reach('before dead letters');
+        await real.send(topic, records, signal);
+        await reach('after dead letters');
+      },
+    };
+  },
+  createGroupConsumer(config, deps) {
     const { sink } = deps;
     let waiting: Promise<void> | null = null;
     const hold = (step: Step) => {
@@ -50,7 +58,7 @@ const service = createIngest(loadConfig(ingestConfig, process.env), {
         waiting = null;
       });
     };
-    const consumer = create(config, {
+    const consumer = createGroupConsumer(config, {
       ...deps,
       sink: {
         full() {
