@@ -22,6 +22,7 @@ import {
 } from '../testing/fold-into-tables.js';
 import { createWatermarkKeeper } from '../watermarks/watermarks.js';
 import { createLostMetrics } from './metrics.js';
+import { createSharedIds } from './shared-ids.js';
 import { createLostSessions } from './lost.js';
 import { lostConfig } from './config.js';
 
@@ -152,6 +153,29 @@ const open = (startMs: number, more: { proxyId?: string; proxyEpoch?: number } =
     proxyEpoch: 1_700_000_000_000,
     ...more,
   });
+
+describe('proxies', () => {
+  it('that share one proxy_id are named, and those that were restarted or have ids of their own are not', async () => {
+    const startMs = Date.now() - 10 * MINUTE_MS;
+    const shared = { proxyId: 'twin' };
+    const restarted = { proxyId: 'restarted' };
+    await store(0, [
+      ...open(startMs + 8 * MINUTE_MS, { ...shared, proxyEpoch: startMs }),
+      ...open(startMs + 9 * MINUTE_MS, { ...shared, proxyEpoch: startMs + 5 * MINUTE_MS }),
+      ...open(startMs + 5 * MINUTE_MS, { ...restarted, proxyEpoch: startMs }),
+      ...open(startMs + 9 * MINUTE_MS, { ...restarted, proxyEpoch: startMs + 5 * MINUTE_MS }),
+      ...open(startMs + 9 * MINUTE_MS, { proxyId: 'alone', proxyEpoch: startMs }),
+    ]);
+    const look = createSharedIds({
+      clickhouse,
+      logger: testLogger,
+      metrics: createLostMetrics(testRegistry()),
+    });
+    expect(await look(AbortSignal.timeout(30_000))).toEqual([
+      { proxyId: 'twin', olderStartMs: startMs, newerStartMs: startMs + 5 * MINUTE_MS },
+    ]);
+  });
+});
 
 describe('lost sessions', () => {
   it('fail in every table if they send nothing for longer than a heartbeat', async () => {

@@ -24,6 +24,7 @@ import type { LostConfig } from './config.js';
 import { foldedUntilMs } from './event-time.js';
 import { LOST_STATE } from './states.js';
 import type { LostMetrics } from './metrics.js';
+import { createSharedIds } from './shared-ids.js';
 
 /** Sessions declared lost with one set of inserts. */
 const CHUNK_MAX = 5_000;
@@ -99,6 +100,7 @@ export function createLostSessions(
   const ending = new AbortController();
   const { signal } = ending;
   const buckets = createBuckets(clickhouse, { timeoutMs: MARK_TIMEOUT_MS, signal });
+  const lookForSharedIds = createSharedIds({ clickhouse, logger, metrics });
   let running: Promise<void> | null = null;
 
   /** The partitions of the topic, and the times of those whose sessions can be judged. */
@@ -303,6 +305,7 @@ export function createLostSessions(
       await delay(config.interval_ms, undefined, { signal }).catch(() => undefined);
       if (signal.aborted || !deps.leads()) continue;
       try {
+        await lookForSharedIds(signal);
         await search();
       } catch (error) {
         if (signal.aborted) return;

@@ -1,4 +1,4 @@
-import { Counter } from '@sockscope/runtime';
+import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 
 export type LostMetrics = ReturnType<typeof createLostMetrics>;
@@ -14,6 +14,11 @@ export function createLostMetrics(registry: Registry) {
     failures: new Counter({
       name: 'sockscope_ingest_lost_search_failures_total',
       help: 'Searches for lost sessions that failed; the next search repeats the work.',
+      registers,
+    }),
+    sharedIds: new Gauge({
+      name: 'sockscope_ingest_shared_proxy_ids',
+      help: 'Values of proxy_id that two live proxies use; the log names them.',
       registers,
     }),
   };

@@ -1,0 +1,84 @@
+/**
+ * Two live proxies with one `proxy_id` are a mistake that shows nowhere else: the open sessions of the
+ * one that started first are declared lost early, and whoever looks at a proxy sees two as one.
+ */
+import type { Logger } from '@sockscope/runtime';
+import { int64 } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
+import type { LostMetrics } from './metrics.js';
+
+/** Two processes of which both were heard of. Starts in milliseconds since 1970. */
+export interface SharedId {
+  readonly proxyId: string;
+  readonly olderStartMs: number;
+  readonly newerStartMs: number;
+}
+
+/** Events that were stored within so many seconds are looked at. */
+const WINDOW_S = 300;
+/**
+ * A process may go on for so long after the next one of its proxy has started: the clock was set
+ * back, or it finishes its connections.
+ */
+const OVERLAP_MS = 120_000;
+/** More names than this are not told. */
+const NAMES_MAX = 20;
+
+/** Ids of which an older process is heard of long after a newer one has started. */
+async function findSharedIds(
+  clickhouse: Pick<ClickHouse, 'query'>,
+  signal: AbortSignal,
+): Promise<SharedId[]> {
+  const rows = await clickhouse.query({
+    // An end that was assumed for a process is written by the next one.
+    sql: `SELECT proxy, tupleElement(arraySort(each -> -tupleElement(each, 1), processes)[2], 1) AS older_start_ms,
+          arrayMax(tupleElement(processes, 1)) AS newer_start_ms
+        FROM (
+          SELECT proxy, groupArray((toInt64(epoch), newest_ms)) AS processes
+          FROM (
+            SELECT toString(proxy_id) AS proxy, proxy_epoch AS epoch, max(toUnixTimestamp64Milli(occurred_at)) AS newest_ms
+            FROM session_events
+            WHERE ingested_at > now64(3) - toIntervalSecond({window_s:UInt32}) AND NOT assumed
+            GROUP BY proxy, epoch
+          )
+          GROUP BY proxy HAVING count() > 1
+        )
+        WHERE tupleElement(arraySort(each -> -tupleElement(each, 1), processes)[2], 2) > newer_start_ms + {overlap_ms:Int64}
+        ORDER BY proxy LIMIT {limit:UInt32}`,
+    params: { window_s: WINDOW_S, overlap_ms: OVERLAP_MS, limit: NAMES_MAX },
+    row: z.object({ proxy: z.string(), older_start_ms: int64, newer_start_ms: int64 }),
+    signal,
+  });
+  return rows.map(({ proxy, older_start_ms, newer_start_ms }) => ({
+    proxyId: proxy,
+    olderStartMs: older_start_ms,
+    newerStartMs: newer_start_ms,
+  }));
+}
+
+/** Returns a look at the ids, which tells each one once, until it has been gone for a look. */
+export function createSharedIds(deps: {
+  readonly clickhouse: Pick<ClickHouse, 'query'>;
+  readonly logger: Logger;
+  readonly metrics: LostMetrics;
+}): (signal: AbortSignal) => Promise<readonly SharedId[]> {
+  let told = new Set<string>();
+  return async (signal) => {
+    const found = await findSharedIds(deps.clickhouse, signal);
+    deps.metrics.sharedIds.set(found.length);
+    for (const { proxyId, olderStartMs, newerStartMs } of found) {
+      if (told.has(proxyId)) continue;
+      deps.logger.error(
+        { proxy_id: proxyId },
+        `Two live proxies use proxy_id ${JSON.stringify(proxyId)}: one started at ${textOf(olderStartMs)}, the other at ${textOf(newerStartMs)}. Set another PROXY_ID on one of them; until then, open sessions of the older one may be shown as lost.`,
+      );
+    }
+    told = new Set(found.map(({ proxyId }) => proxyId));
+    return found;
+  };
+}
+
+function textOf(ms: number): string {
+  return new Date(ms).toISOString();
+}
