@@ -13,7 +13,7 @@ export type Layout =
       readonly onCluster: boolean;
     };
 
-const TABLE_STATEMENT = /^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) \S+)/;
+const TABLE_STATEMENT = /^((?:CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE TABLE|ALTER TABLE) \S+)/;
 const PLACEHOLDER = /\$\{([a-z]+):([^}]*)\}/g;
 
 /** The part of a table's name that marks the rows of one shard, behind the Distributed table of the plain name. */
@@ -48,6 +48,7 @@ export function onCluster(layout: Layout): string {
  * - `${engine:ENGINE(args)}`: the engine, Replicated in a layout with replicas.
  * - `${distributed:NAME:EXPRESSION}`, alone in its statement: the Distributed table over the shards,
  *   which sends a row to the shard that the expression names.
+ * - `CREATE OR REPLACE TABLE`: not for replicated tables.
  * - `${facade:NAME CHANGE}`, alone in its statement: the same change of that Distributed table.
  *
  * Rows with the same key must meet on one shard, or neither replacing nor FINAL would see both.
@@ -63,6 +64,10 @@ export function renderStatement(template: string, layout: Layout): string | null
     if (layout.kind === 'single') return null;
     const [, table = '', change = ''] = facade;
     return `ALTER TABLE ${facadeTable(layout, table)}${onCluster(layout)} ${change}`;
+  }
+  // The old and the new table would have the same place in Keeper: a replicated layout keeps what it has.
+  if (template.startsWith('CREATE OR REPLACE') && layout.kind === 'cluster' && layout.replicated) {
+    return null;
   }
   const text = template.replace(PLACEHOLDER, (_, kind: string, value: string) => {
     switch (kind) {

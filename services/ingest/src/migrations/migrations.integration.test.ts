@@ -174,6 +174,42 @@ describe('migrate', () => {
     await expect.poll(() => left('sessions_by_user')).toBe(2);
   });
 
+  it('brings the copies of a database from before into weeks, with every row, also a second time', async () => {
+    const migrations = await loadMigrations();
+    const at = migrations.findIndex(({ name }) => name === 'weekly_copies');
+    const former = migrations.slice(0, at);
+    await createMigrator(defaults, { admin, database, migrations: former }).migrate();
+    const days = 40;
+    await admin.command({
+      sql: `INSERT INTO ${database}.sessions (started_at, session_id, user, dest_host)
+        SELECT now() - INTERVAL number DAY, generateUUIDv4(), 'user', 'host' FROM numbers(${days})`,
+    });
+    for (const copy of ['sessions_by_user', 'sessions_by_destination']) {
+      // A row that only the copy has goes, because sessions decides.
+      await admin.command({ sql: `INSERT INTO ${database}.${copy} (user) VALUES ('nobody')` });
+    }
+    const copies = () =>
+      admin.query({
+        sql: `SELECT name, partition_key, total_rows FROM system.tables
+          WHERE database = {database:String} AND name IN ('sessions_by_user', 'sessions_by_destination') ORDER BY name`,
+        params: { database },
+        row: z.object({ name: z.string(), partition_key: z.string(), total_rows: int64 }),
+      });
+    const weekly = ['sessions_by_destination', 'sessions_by_user'].map((name) => ({
+      name,
+      partition_key: 'toMonday(started_at)',
+      total_rows: days,
+    }));
+    await migrator().migrate();
+    expect(await copies()).toEqual(weekly);
+    await admin.command({
+      sql: `DELETE FROM ${database}.ingest_schema_migrations WHERE name = 'weekly_copies'`,
+      settings: { mutations_sync: 2 },
+    });
+    await migrator().migrate();
+    expect(await copies()).toEqual(weekly);
+  });
+
   it('refuses to skip a file that was changed after it had been applied', async () => {
     await migrator().migrate();
     const migrations = (await loadMigrations()).map((each) => ({ ...each, checksum: 'other' }));

@@ -16,8 +16,17 @@ const RECORDS = 'ingest_schema_migrations';
 const FORMER_RETENTION = 'ingest_former_retention';
 /** DDL of one statement; ON CLUSTER waits for every node. */
 const STATEMENT_TIMEOUT_MS = 300_000;
-/** What is stored past a new retention goes by statements of its own, see expiry.ts. */
-const DDL_SETTINGS = { materialize_ttl_after_modify: 0, distributed_ddl_task_timeout: 240 };
+/** A table that is copied may be large. */
+const COPY_TIMEOUT_MS = 6 * 3_600_000;
+const MIGRATION_SETTINGS = {
+  // What is stored past a new retention goes by statements of its own, see expiry.ts.
+  materialize_ttl_after_modify: 0,
+  distributed_ddl_task_timeout: 240,
+  // A copied table may have any number of partitions.
+  max_partitions_per_insert_block: 0,
+};
+/** UNKNOWN_TABLE and TABLE_IS_DROPPED: another process has replaced the table, and copies into the new one. */
+const REPLACED_CODES: readonly (number | null)[] = [60, 218];
 
 export interface AppliedMigration {
   readonly version: number;
@@ -100,10 +109,18 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
     applied_at: isoTime,
   });
 
-  async function run(of: string, sql: string): Promise<void> {
+  async function run(of: string, sql: string, isAgain = false): Promise<void> {
+    const isCopy = sql.startsWith('INSERT');
     try {
-      await admin.command({ sql, timeoutMs: STATEMENT_TIMEOUT_MS, settings: DDL_SETTINGS });
+      await admin.command({
+        sql,
+        timeoutMs: isCopy ? COPY_TIMEOUT_MS : STATEMENT_TIMEOUT_MS,
+        settings: MIGRATION_SETTINGS,
+      });
     } catch (cause) {
+      const isReplaced =
+        cause instanceof ClickHouseError && REPLACED_CODES.includes(cause.serverCode);
+      if (isCopy && isReplaced && !isAgain) return run(of, sql, true);
       throw new MigrationError('migration_failed', `${of}: ${messageOfServer(cause)}`, {
         cause,
         retryable: cause instanceof ClickHouseError && cause.retryable,
