@@ -1,5 +1,5 @@
 import { loadConfig } from '@sockscope/runtime';
-import { int64, isoTime } from '@sockscope/runtime/clickhouse';
+import { ClickHouseError, int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
 import { fold, toTimestamp } from '@sockscope/schemas';
@@ -318,6 +318,33 @@ describe('rollups', () => {
     await storeBatch(clickhouse, [closed], [keeper]);
     await settle(rollups);
     expect(await storedSums()).toEqual(plainSums([...log.slice(0, -1), closed]));
+  });
+
+  it('are the same where buckets are too much for one statement, and are summed one by one and in slices', async () => {
+    const logs = adversity(seededRandom(5), 10);
+    const log = logs.flat();
+    await storeBatch(clickhouse, log, [newKeeper()]);
+    const sliced = new Set<unknown>();
+    let refusals = 5;
+    const strained: ClickHouse = {
+      ...clickhouse,
+      async command(options) {
+        const slices = options.params?.['slices'];
+        if (slices !== undefined && refusals > 0) {
+          refusals -= 1;
+          throw new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
+            retryable: true,
+            serverCode: 159,
+          });
+        }
+        if (slices !== undefined) sliced.add(slices);
+        return clickhouse.command(options);
+      },
+    };
+    await settle(newRollups(FOR_GOOD, strained));
+    expect(refusals).toBe(0);
+    expect([...sliced]).toContain(4);
+    expect(await storedSums()).toEqual(plainSums(log));
   });
 
   it('do not count a key that is gone', async () => {
