@@ -155,12 +155,17 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
   });
   const admin = createKafkaAdmin(config.kafka, { logger, role: 'ingest-lost' });
   let assigned: readonly number[] = [];
+  /** As many as are known to exist: a worker's place that nobody reads would be left undone. */
+  let partitions = 1;
   // Some process reads partition 0, and only one does: no other election is needed.
   const leads = () => assigned.includes(0);
   const rollups = createRollups(config.rollups, {
     clickhouse,
     retention: config.tables.retention,
-    leads,
+    share() {
+      const workers = Math.min(config.rollups.workers, partitions);
+      return { workers, places: assigned.filter((partition) => partition < workers) };
+    },
     logger,
     metrics: createRollupMetrics(registry),
   });
@@ -180,6 +185,9 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
       logger,
       assigned: () => assigned,
       newestMs: (partition) => watermarks.newestMs(partition),
+      onPartitions: (count) => {
+        partitions = count;
+      },
       onRetention: (retentionMs) => {
         waits.setRetention(retentionMs);
       },

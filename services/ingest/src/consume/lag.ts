@@ -12,9 +12,10 @@ export interface LagDeps {
   readonly registry: Registry;
   readonly logger: Logger;
   readonly assigned: () => readonly number[];
-  /** Newest time of a partition's stored events, milliseconds since 1970; null if none is known. */ readonly newestMs: (
-    partition: number,
-  ) => number | null;
+  /** Newest time of a partition's stored events, milliseconds since 1970; null if none is known. */
+  readonly newestMs: (partition: number) => number | null;
+  /** Receives the number of partitions of the topic. */
+  readonly onPartitions: (count: number) => void;
   /** Receives the retention of the topic. */
   readonly onRetention: (retentionMs: number | null) => void;
 }
@@ -44,6 +45,7 @@ export function createLag(
 
   async function look(): Promise<void> {
     const ends = (await deps.admin.describeTopic(config.topic)) ?? [];
+    if (ends.length > 0) deps.onPartitions(ends.length);
     const committed = await deps.admin.groupOffsets(config.group_id, config.topic);
     const assigned = new Set(deps.assigned());
     lag.reset();

@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { createMarkKeeper } from '../rollups/marks.js';
 import { createRollupMetrics } from '../rollups/metrics.js';
 import { findRollupDifferences } from '../rollups/compare.js';
+import { ALL } from '../rollups/choose.js';
 import { createRollups } from '../rollups/rollups.js';
 import { rollupsConfig } from '../rollups/config.js';
 import {
@@ -157,14 +158,15 @@ const open = (startMs: number, more: { proxyId?: string; proxyEpoch?: number } =
 describe('proxies', () => {
   it('that share one proxy_id are named, and those that were restarted or have ids of their own are not', async () => {
     const startMs = Date.now() - 10 * MINUTE_MS;
+    // A start of its own for each session: its id comes from that.
     const shared = { proxyId: 'twin' };
     const restarted = { proxyId: 'restarted' };
     await store(0, [
       ...open(startMs + 8 * MINUTE_MS, { ...shared, proxyEpoch: startMs }),
       ...open(startMs + 9 * MINUTE_MS, { ...shared, proxyEpoch: startMs + 5 * MINUTE_MS }),
       ...open(startMs + 5 * MINUTE_MS, { ...restarted, proxyEpoch: startMs }),
-      ...open(startMs + 9 * MINUTE_MS, { ...restarted, proxyEpoch: startMs + 5 * MINUTE_MS }),
-      ...open(startMs + 9 * MINUTE_MS, { proxyId: 'alone', proxyEpoch: startMs }),
+      ...open(startMs + 9 * MINUTE_MS + 1, { ...restarted, proxyEpoch: startMs + 5 * MINUTE_MS }),
+      ...open(startMs + 9 * MINUTE_MS + 2, { proxyId: 'alone', proxyEpoch: startMs }),
     ]);
     const look = createSharedIds({
       clickhouse,
@@ -329,7 +331,7 @@ describe('lost sessions', () => {
         rollup_1d: 0,
         rollup_pairs_1h: 0,
       },
-      leads: () => true,
+      share: () => ALL,
       logger: testLogger,
       metrics: createRollupMetrics(testRegistry()),
     });

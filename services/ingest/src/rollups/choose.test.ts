@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { DirtyBucket } from './buckets.js';
-import { choose } from './choose.js';
+import { ALL, choose } from './choose.js';
 import type { Pace } from './choose.js';
 
 const NOW_MS = Date.parse('2026-03-04T12:30:00Z');
@@ -75,5 +75,23 @@ describe('the choice of what is summed next', () => {
     );
     expect(group?.starts).toEqual([at('2026-03-02T01:00:00Z'), at('2026-03-02T05:00:00Z')]);
     expect(group?.left).toBe(1);
+  });
+
+  it('several workers share the hours of a day, and a day waits for the hours of all of them', () => {
+    const hours = Array.from({ length: 24 }, (_, i) =>
+      dirty('hour', `2026-03-02T${String(i).padStart(2, '0')}:00:00Z`, 1_000),
+    );
+    const day = dirty('day', '2026-03-02T00:00:00Z', 90_000_000);
+    const starts = [[0], [1, 2], []].map(
+      (places) => choose([day, ...hours], NOW_MS, PACE, { workers: 3, places })?.starts ?? [],
+    );
+    expect(starts.map(({ length }) => length)).toEqual([8, 16, 0]);
+    expect(new Set(starts.flat()).size).toBe(24);
+    const last = hours.slice(-1);
+    for (const place of [0, 1, 2]) {
+      const share = { workers: 3, places: [place] };
+      expect(choose([day, ...last], NOW_MS, PACE, share)?.span ?? 'hour').toBe('hour');
+    }
+    expect(choose([day, ...last], NOW_MS, PACE, ALL)?.span).toBe('hour');
   });
 });

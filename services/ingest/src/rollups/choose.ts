@@ -25,6 +25,17 @@ export interface Pace {
   presentTookMs: number;
 }
 
+/** Which of several workers one is. Every bucket belongs to one of them. */
+export interface Share {
+  /** How many workers there are. */
+  readonly workers: number;
+  /** The places of this one, from 0 to `workers` - 1. */
+  readonly places: readonly number[];
+}
+
+/** The only worker. */
+export const ALL: Share = { workers: 1, places: [0] };
+
 /** An hour that never becomes quiet has its details summed as seldom as this. */
 const RESTLESS_MS = 900_000;
 
@@ -37,12 +48,14 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
  * - A day or week waits while something that it is made from is dirty: it would change again.
  * - Details have nearly a row per session, so they wait until their hour is over and quiet.
  *
+ * @param dirty those of other workers too: what is made from them waits.
  * @param pace null: everything is due, what is made from something else after that.
  */
 export function choose(
   dirty: readonly DirtyBucket[],
   nowMs: number,
   pace: Pace | null,
+  share = ALL,
 ): Group | null {
   const dirtyDays = daysOf(dirty, ['hour']);
   const dirtyDetailDays = daysOf(dirty, ['detail_hour']);
@@ -77,7 +90,10 @@ export function choose(
     }
   };
 
-  const due = dirty.filter(isDue);
+  /** By hour and by day, so that a day of which everything has changed is shared too. */
+  const isMine = ({ span, bucket }: DirtyBucket) =>
+    share.places.includes(Math.floor((bucket * 1_000) / SPAN_MS[span]) % share.workers);
+  const due = dirty.filter((each) => isMine(each) && isDue(each));
   const first = due.find(isPresent) ?? due.reduce<DirtyBucket | undefined>(olderOf, undefined);
   if (first === undefined) return null;
   const isHours = first.span === 'hour' || first.span === 'detail_hour';

@@ -4,6 +4,7 @@ import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouseConfig } from '@sockscope/runtime/clickhouse';
 import type { z } from 'zod';
 import type { TablesConfig } from '../migrations/config.js';
+import { ALL } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { createRollupMetrics } from './metrics.js';
 import { markAllHours } from './compare.js';
@@ -38,7 +39,7 @@ export function registerRollups(program: Command, config: () => RollupsCommandCo
         {
           clickhouse,
           retention: tables.retention,
-          leads: () => true,
+          share: () => ALL,
           logger: createLogger('ingest', log),
           metrics: createRollupMetrics(createRegistry('ingest')),
         },

@@ -22,6 +22,11 @@ export const rollupsConfig = z.object({
     description:
       'time without changes after which sums by user and destination, and sketches, of a finished hour are made',
   }),
+  workers: integer({ min: 1, max: 64 }).default(1).meta({
+    env: 'INGEST_ROLLUP_WORKERS',
+    description:
+      'ingest processes that share the sums: the readers of so many partitions. More than one pays when a round takes too long',
+  }),
   threads: integer({ min: 1, max: 64 }).default(1).meta({
     env: 'INGEST_ROLLUP_THREADS',
     description: 'threads that the database uses for one statement',

@@ -22,6 +22,7 @@ import { findRollupDifferences } from './compare.js';
 import { rollupsConfig } from './config.js';
 import { createMarkKeeper } from './marks.js';
 import { createRollupMetrics } from './metrics.js';
+import { ALL } from './choose.js';
 import { createRollups } from './rollups.js';
 
 /** The migration that makes the buckets. Before it hours were marked one by one, and only rows that differed were inserted. */
@@ -54,7 +55,7 @@ const rollupsOf = (clickhouse: ClickHouse) =>
   createRollups(loadConfig(rollupsConfig, {}), {
     clickhouse,
     retention: NOTHING_EXPIRES,
-    leads: () => true,
+    share: () => ALL,
     logger: testLogger,
     metrics: createRollupMetrics(testRegistry()),
   });

@@ -21,6 +21,7 @@ import {
 } from '../testing/fold-into-tables.js';
 import { createMarkKeeper } from './marks.js';
 import type { MarkKeeper } from './marks.js';
+import { ALL } from './choose.js';
 import { createRollupMetrics } from './metrics.js';
 import { createBuckets } from './buckets.js';
 import { findRollupDifferences, markAllHours } from './compare.js';
@@ -56,11 +57,11 @@ const FOR_GOOD = {
   rollup_pairs_1h: 0,
 };
 
-function newRollups(retention = FOR_GOOD, database = clickhouse): Rollups {
-  return createRollups(loadConfig(rollupsConfig, {}), {
+function newRollups(retention = FOR_GOOD, database = clickhouse, share = ALL): Rollups {
+  return createRollups(loadConfig(rollupsConfig, { INGEST_ROLLUP_QUIET: '0s' }), {
     clickhouse: database,
     retention,
-    leads: () => true,
+    share: () => share,
     logger: testLogger,
     metrics: createRollupMetrics(testRegistry()),
   });
@@ -321,11 +322,14 @@ describe('rollups', () => {
   });
 
   it('are the same where buckets are too much for one statement, and are summed one by one and in slices', async () => {
-    const logs = adversity(seededRandom(5), 10);
-    const log = logs.flat();
+    const random = seededRandom(5);
+    const log = [BASE_MS, BASE_MS + HOUR_MS].flatMap((startMs) =>
+      sessionLog({ random, startMs, intervals: 2, closed: true }),
+    );
     await storeBatch(clickhouse, log, [newKeeper()]);
     const sliced = new Set<unknown>();
-    let refusals = 5;
+    // Both hours, one of them, each dimension by itself, and in two slices.
+    let refusals = 4;
     const strained: ClickHouse = {
       ...clickhouse,
       async command(options) {
@@ -344,6 +348,25 @@ describe('rollups', () => {
     await settle(newRollups(FOR_GOOD, strained));
     expect(refusals).toBe(0);
     expect([...sliced]).toContain(4);
+    expect(await storedSums()).toEqual(plainSums(log));
+  });
+
+  it('are made by several workers, of which each sums buckets of its own', async () => {
+    const log = adversity(seededRandom(6), 6).flat();
+    await storeBatch(clickhouse, log, [newKeeper()]);
+    const summed: string[] = [];
+    const work = async (place: number) => {
+      const worker = newRollups(FOR_GOOD, clickhouse, { workers: 2, places: [place] });
+      // What is made from the other's buckets comes when those are done.
+      while ((await dirtyBuckets()).length > 0) {
+        const group = await worker.sumNext();
+        for (const start of group?.starts ?? []) summed.push(`${place} ${group?.span} ${start}`);
+      }
+    };
+    await Promise.all([work(0), work(1)]);
+    expect(new Set(summed.map((each) => each.slice(0, 1)))).toEqual(new Set(['0', '1']));
+    const buckets = new Set(summed.map((each) => each.slice(2)));
+    expect(new Set(summed).size).toBe(buckets.size);
     expect(await storedSums()).toEqual(plainSums(log));
   });
 

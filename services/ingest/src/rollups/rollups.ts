@@ -15,7 +15,7 @@ import type { BucketSpan } from '@sockscope/schemas/sums';
 import { changedHours, createBuckets } from './buckets.js';
 import type { Change, DirtyBucket, SeenChange } from './buckets.js';
 import { choose } from './choose.js';
-import type { Pace, Group } from './choose.js';
+import type { Pace, Group, Share } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { dayOf, planOf, readWholeSince, weekOfS } from './expiry.js';
 import type { SourceRetention } from './expiry.js';
@@ -47,8 +47,8 @@ export interface Rollups extends Component {
 export interface RollupsDeps {
   readonly clickhouse: ClickHouse;
   readonly retention: SourceRetention;
-  /** Whether this process sums; several at once are harmless, and share the buckets badly. */
-  readonly leads: () => boolean;
+  /** Which buckets this process sums. That two sum the same one for a while does no harm. */
+  readonly share: () => Share;
   readonly logger: Logger;
   readonly metrics: RollupMetrics;
 }
@@ -157,7 +157,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   async function sumNext(): Promise<Group | null> {
     const { nowMs, buckets: dirty } = await buckets.dirty();
     report(nowMs, dirty);
-    const group = choose(dirty, nowMs, pace);
+    const group = choose(dirty, nowMs, pace, deps.share());
     if (group !== null) await sumInTime(group);
     return group;
   }
@@ -198,10 +198,11 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       }).catch(() => undefined);
       if (signal.aborted) return;
       tookMs = 0;
-      if (!deps.leads()) continue;
+      const { places } = deps.share();
+      if (places.length === 0) continue;
       const begunMs = performance.now();
       try {
-        if (begunMs - lostCheckedAtMs >= LOST_CHECK_INTERVAL_MS) {
+        if (places.includes(0) && begunMs - lostCheckedAtMs >= LOST_CHECK_INTERVAL_MS) {
           await lost.check();
           lostCheckedAtMs = begunMs;
         }
