@@ -1,6 +1,6 @@
 /**
- * Two live proxies with one `proxy_id` are a mistake that shows nowhere else: the open sessions of the
- * one that started first are declared lost early, and whoever looks at a proxy sees two as one.
+ * Finds live proxies that share one `proxy_id`. Ingest would take the one that started first for dead and
+ * declare its open sessions lost early. Queries by proxy would show two proxies as one.
  */
 import type { Logger } from '@sockscope/runtime';
 import { int64 } from '@sockscope/runtime/clickhouse';
@@ -15,17 +15,17 @@ export interface SharedId {
   readonly newerStartMs: number;
 }
 
-/** Events that were stored within so many seconds are looked at. */
+/** Only events that were stored within this time are read. */
 const WINDOW_S = 300;
 /**
- * A process may go on for so long after the next one of its proxy has started: the clock was set
- * back, or it finishes its connections.
+ * An old process may run for this long beside its successor, because the clock was set back or because
+ * it finishes its connections.
  */
 const OVERLAP_MS = 120_000;
-/** More names than this are not told. */
+/** Maximum number of names in one search. */
 const NAMES_MAX = 20;
 
-/** Ids of which an older process is heard of long after a newer one has started. */
+/** Returns the ids whose older process still sends events long after the newer one has started. */
 async function findSharedIds(
   clickhouse: Pick<ClickHouse, 'query'>,
   signal: AbortSignal,
@@ -57,7 +57,7 @@ async function findSharedIds(
   }));
 }
 
-/** Returns a look at the ids, which tells each one once, until it has been gone for a look. */
+/** Returns a function that searches and logs each id once, until a search no longer finds it. */
 export function createSharedIds(deps: {
   readonly clickhouse: Pick<ClickHouse, 'query'>;
   readonly logger: Logger;

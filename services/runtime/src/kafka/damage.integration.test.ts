@@ -178,7 +178,7 @@ describe('a batch of a newer leader', () => {
   /** Of a record batch: where the epoch of its leader stands, its checksum, and what that covers. */
   const [EPOCH_AT, CRC_AT, CHECKED_AT] = [12, 17, 21];
 
-  it('has the batch before it read again, and the partition begins anew if that was replaced', async () => {
+  it('makes the consumer compare the batch before it, and read the partition from its start if that was replaced', async () => {
     let asked = 0;
     let open = (): void => undefined;
     let gate: Promise<void> | null = null;
