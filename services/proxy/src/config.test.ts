@@ -41,7 +41,7 @@ describe('the configuration of the proxy', () => {
     expect(() => load({ PROXY_AUTH: auth })).toThrow(/PROXY_USERS_FILE/);
   });
 
-  it('asks for passwords where there are users, unless it is told otherwise', () => {
+  it('requires passwords if there are users, unless configured otherwise', () => {
     const users = { PROXY_USERS_FILE: 'users.yaml' };
     expect(authPolicyOf(load(users))).toBe('password');
     expect(authPolicyOf(load({ ...users, PROXY_AUTH: 'none' }))).toBe('none');

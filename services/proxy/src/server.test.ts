@@ -442,7 +442,7 @@ describe('the PROXY protocol', () => {
     expect(await proxy.metric(FAILURES, { kind: 'bad_proxy_header' })).toBe(1);
   });
 
-  it('is expected of the load balancers alone where they are named', async () => {
+  it('is expected only from the load balancers if they are listed', async () => {
     const proxy = await harness({
       config: { listener: { proxy_protocol: true, proxy_protocol_from: ['127.0.0.2/32'] } },
     });
@@ -643,7 +643,7 @@ describe('a stop', () => {
     expect(proxy.closed()[0]).toMatchObject({ close_reason: 'client_eof' });
   });
 
-  it('ends what is left after the drain time with server_shutdown', async () => {
+  it('ends the remaining sessions after the drain time with server_shutdown', async () => {
     const server = await silent();
     const proxy = await harness({ config: { drain_timeout_ms: 200 } });
     const origin = await echo();

@@ -57,7 +57,7 @@ export interface ServerDeps {
   readonly relay: Relay;
   readonly registry: Registry;
   readonly logger: Logger;
-  /** Counts of other processes under the same limits; null where there are none. */
+  /** Counts of other processes under the same limits; null if there are none. */
   readonly sharedCounts?: SharedCounts | null;
 }
 

@@ -63,7 +63,7 @@ async function supervise(config: ProxyConfig): Promise<void> {
 /**
  * Wires the proxy together and runs it until it is asked to stop.
  *
- * @param worker the number of this worker, null where it is the only process.
+ * @param worker the number of this worker; null if it is the only process.
  */
 async function serve(config: ProxyConfig, worker: number | null): Promise<void> {
   const root = createLogger('proxy', config.log);

@@ -64,7 +64,6 @@ export const UNCHECKED: readonly string[] = ['services/ingest/migrations/'];
 /** Files that are not clean yet. Remove entries, never add any: an empty list is the goal. */
 export const NOT_YET: readonly string[] = [
   'docs/reference/',
-  'services/proxy/',
   'services/query/',
   'infra/',
   'test/',

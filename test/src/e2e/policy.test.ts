@@ -92,7 +92,7 @@ describe('rules and users of a running proxy', () => {
         },
       },
     });
-    expect(proxy.log.filter((line) => line.includes('ACL file rejected'))).toHaveLength(1);
+    expect(proxy.log.filter((line) => line.includes('the ACL file is invalid'))).toHaveLength(1);
     await connectAs('bob', 'two');
 
     goodUsers = await readFile(site.usersFile, 'utf8');

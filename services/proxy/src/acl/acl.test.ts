@@ -102,7 +102,7 @@ describe('the ACL of a file', () => {
     }, WAIT);
   });
 
-  it('keeps the rules before when the new file is invalid, and says so until it is repaired', async () => {
+  it('keeps the former rules if the new file is invalid, and reports it until it is repaired', async () => {
     const metrics = new Registry();
     const acl = await started('default: block\n', metrics);
     await writeFile(file, 'default: maybe\nrules: 3\n');

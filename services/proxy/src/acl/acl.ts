@@ -41,10 +41,9 @@ export interface AclVerdict {
 /**
  * Decides. It is asked twice: with `dest_ip: null` when the request is understood, and with each
  * resolved address before connecting to it. The first time, a block is final; an allow for a name
- * is provisional, and its rule is null where only the address can tell which rule decides.
- * A destination that is an address in any spelling is decided for good the first time.
- * An unspecified address is "not known yet" for BIND, and with port 0 for UDP ASSOCIATE: it is
- * blocked only where nothing could allow it.
+ * is provisional, and its rule is null if the address decides which rule applies. For an address in
+ * any spelling, the first decision is final. An unspecified address is "not known yet" for BIND,
+ * and with port 0 for UDP ASSOCIATE: it is blocked only if no rule could allow it.
  *
  * Pure and synchronous; the rules behind it are replaced as a whole on reload.
  */

@@ -34,7 +34,9 @@ function isUnconditional(rule: AclRule): boolean {
   );
 }
 
-/** `acl check`: one line that says what the file holds, and a warning where rules cannot be reached. */
+/**
+ * `acl check`: one line with the contents of the file, and a warning if rules cannot be reached.
+ */
 export function summaryOf(file: string, policy: AclPolicy): string[] {
   const lines = [`${file}: valid, ${policy.rules.length} rules, default ${policy.default}`];
   const last = policy.rules.findIndex(isUnconditional);

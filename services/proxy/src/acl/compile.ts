@@ -288,7 +288,7 @@ function* compileSteps(policy: AclPolicy, own: OwnEndpoints): Steps<CompiledAcl>
     return false;
   }
 
-  /** What protects an address that the rule neither names nor lifts; null where nothing does. */
+  /** What protects an address that the rule neither names nor lifts; null if nothing does. */
   function protectorOf(rule: number, ip: IpAddress): Liftable | null {
     const isLifted = (what: Liftable): boolean => lifts[rule]?.has(what) === true;
     const range = protectedRangeOf(ip);

@@ -45,7 +45,7 @@ export interface Explanation {
 /** The destination, with what is known of it now. */
 interface Subject {
   readonly name: string | null;
-  /** The name that a search list made of it; null where there is none. */
+  /** The name that a search list made of it; null if there is none. */
   readonly resolvedName: string | null;
   /** Null while unknown. */
   readonly ip: IpAddress | null;
@@ -157,7 +157,10 @@ function stepOf(rule: AclRule, request: AclRequest, subject: Subject, source: Ip
   return { rule, ...deciding };
 }
 
-/** The rule that protects the product or a special address from what `rule` allows; null where none does. */
+/**
+ * The rule that protects the product or a special address from what `rule` allows; null if none
+ * does.
+ */
 function protectionOf(
   rule: AclRule | null,
   request: AclRequest,
@@ -201,7 +204,7 @@ function protectionOf(
 }
 
 /**
- * Decides like the compiled rules, but rule by rule, and says why. This is what `acl explain`
+ * Decides like the compiled rules, but rule by rule and with reasons. This is what `acl explain`
  * shows, and what tests hold the compiled rules against.
  */
 export function explain(policy: AclPolicy, own: OwnEndpoints, request: AclRequest): Explanation {

@@ -197,7 +197,7 @@ rules:
     ]);
   });
 
-  it('say what decides, and what is still open', () => {
+  it('shows the deciding rule, and open questions', () => {
     expect(explanationLines(explain(policy, own, request), false)).toEqual([
       'destination: example.com',
       '     2  block  net: may match: it has networks, and the address is not known yet',

@@ -32,7 +32,7 @@ interface PortOwner {
 const REFRESH_MS = 60_000;
 const RESOLVE_TIMEOUT_MS = 5_000;
 
-/** `host:port`, `[v6]:port`, or a URL with a port. Null where it is none of these. */
+/** `host:port`, `[v6]:port`, or a URL with a port. Null for anything else. */
 export function parseOwnEndpoint(text: string): OwnEndpoint | null {
   let url: URL;
   try {

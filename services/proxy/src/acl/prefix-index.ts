@@ -67,7 +67,7 @@ export class PrefixIndex<T> {
     return true;
   }
 
-  /** Position of the innermost block around the address, -1 where there is none. */
+  /** Position of the innermost block around the address; -1 if there is none. */
   first(words: readonly number[]): number {
     let low = 0;
     let high = this.#parents.length;
@@ -81,7 +81,7 @@ export class PrefixIndex<T> {
     return at;
   }
 
-  /** Position of the next block outward, -1 where there is none. */
+  /** Position of the next block outward; -1 if there is none. */
   next(at: number): number {
     return this.#parents[at] ?? -1;
   }

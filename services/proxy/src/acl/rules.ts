@@ -44,8 +44,8 @@ export type Destination =
   | { readonly kind: 'prefix'; readonly prefix: Prefix };
 
 /**
- * One rule. Null is "any". Users and groups are one condition: it holds where the user is named
- * or is in a named group. All other conditions must hold as well.
+ * One rule. Null is "any". Users and groups are one condition: the rule names the user or one of
+ * the user's groups. All other conditions must hold as well.
  */
 export interface AclRule {
   readonly name: string;

@@ -67,7 +67,7 @@ describe('the authenticator', () => {
   }
 
   it.each(['', '# nobody yet\n', '---\n', 'users:\n'])(
-    'keeps its users where the file is cut short to %j',
+    'keeps its users if the file is cut to %j',
     async (text) => {
       const auth = await started();
       await writeFile(file, text);
@@ -266,7 +266,7 @@ describe('the authenticator', () => {
     expect(await login(auth, 'alice', 'x')).toMatchObject({ kind: 'wrong' });
   });
 
-  it('forgets who logged in from an address, after a day or where there are too many', async () => {
+  it('forgets logins from an address after a day, or if there are too many', async () => {
     const auth = await started({ cache_entries: 1 });
     await login(auth, 'alice', 's3cret');
     await exhaust(auth);

@@ -16,7 +16,7 @@ import type { User } from './users-file.js';
 
 export type AuthOutcome =
   | { readonly ok: true; readonly user: string }
-  /** `retryAfterMs` is above 0 where the address is throttled: nothing was checked then. */
+  /** `retryAfterMs` is above 0 if the address is throttled; then nothing was checked. */
   | { readonly ok: false; readonly kind: 'wrong' | 'throttled'; readonly retryAfterMs: number };
 
 /** Username/password of RFC 1929. Takes the same time for unknown users as for wrong passwords. */
@@ -28,7 +28,7 @@ export interface Authenticator {
     sourceIp: string,
     signal?: AbortSignal,
   ): Promise<AuthOutcome>;
-  /** Groups of a user, empty where the user is unknown: asked with every decision. */
+  /** Groups of a user; empty if the user is unknown. Called for every decision. */
   groupsOf(user: string): readonly string[];
 }
 
@@ -79,7 +79,7 @@ interface Origin {
   readonly isProven: boolean;
 }
 
-/** Failures of a network wider than a source that cost no delay, as a multiple of those of a source. */
+/** Free failures of a network wider than a source, as a multiple of a source's. */
 const NETWORK_FREE_FACTOR = 4;
 
 function decodeUtf8(bytes: Buffer): string | null {
@@ -166,10 +166,10 @@ export function createAuthenticator(
   }
 
   /**
-   * Whether a login is checked although its address must wait: where it is the one that came from
-   * there lately. It then counts as an address of its own, so that guesses at it have their limit
-   * too, which no right login in between takes away. A wrong one is refused unchecked like that of
-   * any other user, and leaves no trace that others could meet, so that nothing tells who was here.
+   * Whether a login is checked although its address must wait, because it succeeded from there
+   * recently. It then counts as an address of its own, so that guesses at it have their limit too,
+   * which no right login in between takes away. A wrong one is refused unchecked like any other. It
+   * leaves no trace that reveals earlier logins.
    */
   function isExempt(pair: string, digest: string): boolean {
     const known = proven.get(pair);

@@ -36,7 +36,7 @@ function collect(value: string, before: readonly string[] | undefined): string[]
 /**
  * Adds `users add`, `users remove` and `users list`. A running proxy sees a changed file by itself.
  *
- * @param usersFile path of the configured users file; empty where none is configured.
+ * @param usersFile path of the configured users file; empty if none is configured.
  */
 export function registerUsersCommands(program: Command, usersFile: () => string): void {
   const users = program.command('users').description('manage the users of the proxy');

@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { HashQueue } from './hash-queue.js';
 import type { HashOutcome } from './hash-queue.js';
 
-/** A queue whose hashes end when the test says so. */
+/** A queue whose hashes end when the test ends them. */
 function controlled(maxWaiting = 100): {
   readonly queue: HashQueue;
   /** Keys in the order in which they were hashed. */
@@ -83,7 +83,7 @@ describe('the queue of passwords to hash', () => {
     expect(hashed).toEqual(['running', 'proven']);
   });
 
-  it('when full, takes the place from whoever has most', async () => {
+  it('when full, takes a place from the largest source', async () => {
     const { enter, finish, hashed } = controlled(3);
     void enter('running', 'a');
     const flood = [1, 2, 3].map((n) => enter(`a${n}`, 'a'));

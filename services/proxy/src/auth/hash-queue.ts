@@ -35,9 +35,9 @@ class Entry {
 }
 
 /**
- * Hashes passwords, a bounded number at once. Sources that wait are served in turn, so that a
- * flood from some of them delays nobody by more than one hash for each of them; a login whose
- * client has left is not hashed. When the queue is full, whoever has most in it loses its oldest.
+ * Hashes passwords, a bounded number at once. Sources that wait are served in turn, so that a flood
+ * from some of them delays nobody by more than one hash for each of them; a login whose client has
+ * left is not hashed. When the queue is full, the largest source loses its oldest login.
  */
 export class HashQueue {
   readonly #config: HashQueueConfig;

@@ -18,7 +18,10 @@ interface Entry {
   blockedUntilMs: number;
 }
 
-/** Counts failures per key and says how long a key must wait. Bounded: the oldest keys are forgotten. */
+/**
+ * Counts failures per key and returns how long a key must wait. Bounded: the oldest keys are
+ * forgotten.
+ */
 export class Throttle {
   readonly #config: ThrottleConfig;
   readonly #entries: LRUCache<string, Entry>;
@@ -28,7 +31,7 @@ export class Throttle {
     this.#entries = new LRUCache({ max: config.entries });
   }
 
-  /** Milliseconds until the key may try again; 0 where it may now. */
+  /** Milliseconds until the key may try again; 0 if it may try now. */
   waitMs(key: string, nowMs: number): number {
     return Math.max(0, (this.#entries.get(key)?.blockedUntilMs ?? 0) - nowMs);
   }

@@ -120,7 +120,7 @@ describe('editing the users file', () => {
     expect(await stat(file)).toMatchObject({ uid: 12_345, gid: 12_346 });
   });
 
-  /** Lets the file belong to somebody else, and says what becomes of giving a file to them. */
+  /** Lets another user own the file, and sets the result of changing an owner. */
   async function ofSomebodyElse(give: () => Promise<void>) {
     const real = await stat(file);
     const others: Stats = Object.assign(Object.create(real) as Stats, { uid: 12_345, gid: 12_346 });
@@ -142,7 +142,7 @@ describe('editing the users file', () => {
     expect((await listUsers(file)).map(({ name }) => name)).toEqual(['alice', 'bob']);
   });
 
-  it('changes nothing where the file could not be given to whom it belonged', async () => {
+  it('changes nothing if the new file cannot get its former owner', async () => {
     await put('alice', 'one');
     const before = await readFile(file, 'utf8');
     const cause = Object.assign(new Error('EPERM: not permitted'), { code: 'EPERM' });

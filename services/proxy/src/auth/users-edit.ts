@@ -130,7 +130,10 @@ async function edit(file: string, change: (document: Document, users: YAMLSeq) =
   });
 }
 
-/** Adds a user, or changes password and groups of one that is there. Groups stay where none are given. */
+/**
+ * Adds a user, or changes password and groups of one that is there. Without groups, the former ones
+ * stay.
+ */
 export async function putUser(
   file: string,
   user: {
@@ -157,7 +160,7 @@ export async function putUser(
   return result;
 }
 
-/** @throws SockscopeError `user_unknown` where there is none of that name. */
+/** @throws SockscopeError `user_unknown` if the name does not exist. */
 export async function removeUser(file: string, name: string): Promise<void> {
   await edit(file, (_document, users) => {
     const at = indexOf(users, name);

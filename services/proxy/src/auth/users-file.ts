@@ -18,7 +18,7 @@ export interface User {
   readonly groups: readonly string[];
 }
 
-/** What is wrong with a name of a user or group; null where it is fine. */
+/** What is wrong with a name of a user or group; null if it is valid. */
 export function nameProblem(name: string): string | null {
   if (name === '') return 'is empty';
   if (

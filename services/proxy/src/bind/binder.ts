@@ -19,7 +19,7 @@ export interface BindOwner {
   /**
    * Asked for every peer, after it was checked against the address that the client announced.
    *
-   * @param searched the name that a search list made of the announced one; null where none.
+   * @param searched the name that a search list made of the announced one; null if there is none.
    */
   mayAccept(ip: string, port: number, searched: string | null): boolean;
   peerCame(peer: Socket, ip: string, port: number, waitedMs: number): void;

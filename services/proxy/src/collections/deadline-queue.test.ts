@@ -47,7 +47,7 @@ describe('a queue of deadlines', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('begins anew for a node that is added again', () => {
+  it('starts again for a node that is added again', () => {
     const queue = new DeadlineQueue(100);
     const node = make('a');
     queue.add(node);

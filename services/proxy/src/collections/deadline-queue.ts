@@ -9,8 +9,8 @@ export interface DeadlineNode {
 }
 
 /**
- * Deadlines that all lie the same time ahead: whoever came first ends first, so a linked list
- * and one timer serve any number of them, and adding and removing allocate nothing.
+ * Deadlines of equal length: the first to start is the first to end. So a linked list and one timer
+ * serve any number of them, and adding and removing allocate nothing.
  */
 export class DeadlineQueue {
   readonly durationMs: number;

@@ -1,6 +1,6 @@
 /** Lies in at most one set. */
 export interface SetMember {
-  /** Its place there, of no meaning where it is in none. */
+  /** Its place in the set; meaningless outside of one. */
   setIndex: number;
 }
 
@@ -21,7 +21,7 @@ export class IntrusiveSet<T extends SetMember> {
     member.setIndex = this.#members.push(member) - 1;
   }
 
-  /** The last one takes the place of the one that goes; nothing happens where it is not here. */
+  /** The last one takes the place of the one that goes; does nothing if it is not a member. */
   delete(member: T): void {
     const members = this.#members;
     const at = member.setIndex;

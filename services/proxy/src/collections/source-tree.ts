@@ -1,7 +1,7 @@
 /** Members of one network, and of the networks in it. */
 class Group<T> {
   size = 0;
-  /** Those of the innermost network, in the order in which they came. */
+  /** Members of the innermost network, in the order of their arrival. */
   members: Set<T> | null = null;
   /** In the order in which their turn comes. */
   groups: Map<string, Group<T>> | null = null;
@@ -115,8 +115,8 @@ export class SourceTree<T> {
   }
 
   /**
-   * The oldest member of whoever holds most, to make room for one more at `path`; null where that
-   * network or source itself is the one that holds most.
+   * Returns the oldest member of the largest source, to make room for one more at `path`; null if
+   * `path` itself is the largest.
    */
   oldestToDisplace(path: readonly string[]): T | null {
     let group: Group<T> = this.#root;

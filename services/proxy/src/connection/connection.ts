@@ -410,7 +410,7 @@ export class Connection
     this.destroy();
   }
 
-  /** Lets go of the socket without closing it. */
+  /** Releases the socket without closing it. */
   #release(): void {
     const socket = this.#socket;
     this.#endHandshake();

@@ -36,8 +36,8 @@ export interface HandshakeOwner {
   readonly sourceIp: string;
   send(message: Buffer): void;
   /**
-   * A load balancer has said where the client is, null where it names none. Returns false when the
-   * client is refused for it; the owner has ended the connection then.
+   * A load balancer sent the client's address; null if it named none. Returns false when the client
+   * is refused for it; the owner has ended the connection then.
    */
   sourceNamed(source: HeaderSource | null): boolean;
   authenticated(user: string): void;
@@ -212,7 +212,7 @@ export class Handshake {
   }
 }
 
-/** What is behind `at`, in memory of its own; null where nothing is. */
+/** What is behind `at`, in memory of its own; null if there is nothing. */
 function copyFrom(bytes: Buffer, at: number): Buffer | null {
   return at === bytes.length ? null : Buffer.from(bytes.subarray(at));
 }

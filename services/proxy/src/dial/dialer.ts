@@ -16,12 +16,12 @@ export interface DialOwner {
   /**
    * Asked for each address right before it is connected to.
    *
-   * @param searched the name that a search list made of the one asked for; null where none.
+   * @param searched the name that a search list made of the one asked for; null if there is none.
    */
   mayDial(ip: string, searched: string | null): boolean;
   /**
-   * `upstream` is connected, with half-open allowed; its descriptor is the owner's to give back. What it reads before somebody takes it over
-   * waits in it.
+   * `upstream` is connected, with half-open allowed; the owner releases its descriptor. What it
+   * reads before somebody takes it over waits in it.
    */
   dialed(upstream: Socket, ip: string, connectMs: number): void;
   dialFailed(failure: DialFailure, errorCode: string | null, tookMs: number): void;

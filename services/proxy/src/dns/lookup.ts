@@ -9,7 +9,7 @@ export interface ResolveWaiter {
   /**
    * Canonical addresses, at least one, IPv6 and IPv4 taking turns (RFC 8305, section 4).
    *
-   * @param searched the name that the search list made of the one asked for; null where none.
+   * @param searched the name that the search list made of the one asked for; null if there is none.
    */
   resolved(addresses: readonly string[], searched: string | null): void;
   /** `code`: ENOTFOUND, ETIMEOUT … as in node:dns, or EQUEUEFULL. */
@@ -32,7 +32,7 @@ export interface LookupOwner {
   readonly deadlines: DeadlineQueue;
   /** Called once, before the waiters are told. */
   finished(lookup: Lookup, resolved: Resolved): void;
-  /** c-ares has let go of all queries, or there were none. */
+  /** c-ares has released all queries, or there were none. */
   released(lookup: Lookup): void;
 }
 
@@ -56,7 +56,7 @@ export class Lookup implements DeadlineNode, PlaceHolder {
   deadlineNext: DeadlineNode | null = null;
   readonly name: string;
   readonly networks: readonly string[];
-  /** Its key among the probes of silent zones; null where it is none. */
+  /** Its key among the probes of silent zones; null if it is not one. */
   probe: string | null = null;
   /** Whether name servers were asked. */
   wasAsked = false;
@@ -166,7 +166,7 @@ export class Lookup implements DeadlineNode, PlaceHolder {
     this.#tell(resolved);
   }
 
-  /** The place is free when c-ares has let go of the queries too, so that the bound is a real one. */
+  /** The place is free when c-ares has released the queries too, so that the limit is real. */
   #release(): void {
     if (this.#isDone && this.#queriesUnderWay === 0) this.#owner.released(this);
   }

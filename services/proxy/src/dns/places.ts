@@ -45,7 +45,7 @@ export class Places {
 
   /** Starts `holder` now or later. False when there is no room for it to wait. */
   enter(holder: PlaceHolder): boolean {
-    // Whoever waits may not start now, or would have.
+    // Waiting names may not start now, or they would have.
     const isFirst = this.#waiting.sizeOf(holder.networks.slice(0, 1)) === 0;
     if (isFirst && this.#mayStart(holder)) {
       this.#start(holder);

@@ -48,7 +48,7 @@ export class SilentZones {
     this.#zones.delete(suffixOf(name, 3));
   }
 
-  /** The silent zone that the name lies in; null where there is none. */
+  /** The silent zone that the name lies in; null if there is none. */
   around(name: string, nowMs: number): string | null {
     for (const labels of [2, 3]) {
       const suffix = suffixOf(name, labels);

@@ -64,7 +64,7 @@ vi.mock('node:fs', async (importOriginal) => {
   };
 });
 
-/** What is left of a folder, put into another one, when the power fails now. */
+/** Copies the part of a folder that survives a power loss now. */
 function losePower(from: string, to: string): void {
   fs.mkdirSync(to, { recursive: true });
   for (const [name, file] of disk.folders.get(from) ?? []) {
@@ -97,7 +97,7 @@ class Live implements OpenSession {
     return this.started().session_id;
   }
 
-  /** What was said so far. */
+  /** Events so far. */
   get said(): readonly SessionEvent[] {
     return this.log.slice(0, this.#next);
   }
@@ -188,7 +188,7 @@ describe.skipIf(process.platform !== 'linux')('when the power fails', () => {
       }
       expect(await metric(next.registry, 'sockscope_proxy_events_dropped_total')).toBe(0);
     }
-    // What was said so long before the power failed is in Kafka or on disk.
+    // Events from that long before the power loss are in Kafka or on disk.
     const SAFE_AFTER_MS = 4_500;
     const last = snapshots.at(-1);
     const lastMs = saidAt.at(-1)?.ms ?? 0;

@@ -2,9 +2,12 @@ import { statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
 import type { Counters, SessionClosed, SessionStarted, TrafficDelta } from '@sockscope/schemas';
 import { deltaEvent } from './build.generated.js';
 
-/** What a session had counted at a moment. It is kept as numbers, and becomes an event only where one is published. */
+/**
+ * What a session had counted at a moment. It is kept as numbers and becomes an event only when it
+ * is published.
+ */
 export interface Measurement {
-  /** `seq` of the TrafficDelta that it is; where it is none, of the session's last event. */
+  /** `seq` of the TrafficDelta that it is; otherwise of the session's last event. */
   readonly seq: number;
   readonly interval_start_ms: number;
   readonly at_ms: number;
@@ -51,8 +54,8 @@ export function measurementOf(event: TrafficDelta): Measurement {
  * The end of a session whose process died, as far as it was known: what it had counted last, and as its end
  * the moment at which the process was last known to live. It says of itself that it is assumed.
  *
- * @param header any event of the session: it says what the session's header is.
- * @param measurement null where nothing was counted.
+ * @param header any event of the session, for its header.
+ * @param measurement null if nothing was counted.
  * @param aliveMs the last sign of life of that process, milliseconds since 1970; 0 where unknown.
  * @param nowMs the time of this statement.
  */

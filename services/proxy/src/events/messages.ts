@@ -23,7 +23,7 @@ export type ToBackend =
     }
   /** Slots have changed. */
   | { readonly kind: 'swept' }
-  /** The oldest events that the disk did not take; none where it has taken them meanwhile. */
+  /** The oldest events that the disk did not take; none if it has written them meanwhile. */
   | { readonly kind: 'lent'; readonly chunk: Uint8Array }
   | {
       readonly kind: 'stop';

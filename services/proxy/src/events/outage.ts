@@ -18,7 +18,7 @@ export interface OutageLog {
   ended(): void;
 }
 
-/** Says when Kafka is away and when it is back, at a bounded rate. */
+/** Logs when Kafka is away and when it is back, at a bounded rate. */
 export function createOutageLog(deps: {
   readonly log: (
     level: 'info' | 'warn' | 'error',

@@ -160,7 +160,7 @@ describe('the event pipeline', () => {
     expect(fold(kafka.published)).toEqual(fold(given));
   });
 
-  it('drops and counts instead where the policy says so', async () => {
+  it('drops and counts events instead with that policy', async () => {
     const kafka = fakeKafka();
     const { pipeline, registry } = await run(tempDir(), kafka, {
       spool_max_bytes: 1_048_576,
@@ -206,7 +206,7 @@ describe('the event pipeline', () => {
     kafka.state.refuses = (event) => event.session_id === bad.session_id;
     pipeline.emit(bad);
     await vi.waitFor(() => {
-      expect(pipeline.health().detail).toContain('events accepts nothing');
+      expect(pipeline.health().detail).toContain('events accepts no event');
     }, 20_000);
     expect(keptIn(dir)).toEqual([]);
     for (const event of good) pipeline.emit(event);
@@ -226,7 +226,7 @@ describe('the event pipeline', () => {
     await vi.waitFor(() => {
       expect(kafka.published.length).toBeGreaterThan(0);
     }, 3_000);
-    // The next file of the log cannot be made, whoever tries.
+    // Nobody can create the next file of the log.
     rmSync(join(dir, 'proxy-1', 'log'), { recursive: true });
     const filler = someLogs(900, true, 9).flat();
     for (const event of [...filler, ...during]) pipeline.emit(event);
@@ -263,7 +263,7 @@ describe('the event pipeline', () => {
     expect(performance.now() - startedMs).toBeLessThan(1_000);
   });
 
-  it('does not start where the folder cannot be made', async () => {
+  it('does not start if the folder cannot be created', async () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'file'), '');
     mkdirSync(join(dir, 'other'));

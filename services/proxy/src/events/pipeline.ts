@@ -17,13 +17,15 @@ import { startThread } from './thread.js';
 
 export interface EventPipeline extends EventSink {
   /**
-   * Opens the spool and says what a previous run left in it.
+   * Opens the spool and returns the remains of a previous run.
    *
-   * @throws SockscopeError `spool_unusable` where the folder cannot be written or belongs to
-   *   another running proxy.
+   * @throws SockscopeError `spool_unusable` if the folder is not writable or belongs to another running proxy.
    */
   start(): Promise<void>;
-  /** Publishes what is left, for at most `flush_timeout_ms`; the rest stays on disk for the next start. */
+  /**
+   * Publishes waiting events for at most `flush_timeout_ms`; the rest stays on disk for the next
+   * start.
+   */
   stop(): Promise<void>;
   /** How full the spool is. */
   readonly spool: Spool;

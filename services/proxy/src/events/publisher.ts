@@ -20,7 +20,7 @@ export interface Publisher {
   readonly cursor: number;
   /** Whether all that is known of is published. */
   readonly isDone: boolean;
-  /** Whether what waits fills a batch. */
+  /** Whether the waiting events fill a batch. */
   readonly isBehind: boolean;
   /** Something may be there to publish. */
   wake(): void;
@@ -44,7 +44,10 @@ export interface PublisherDeps {
   readonly reports: ReportQueue;
   readonly producer: KafkaProducer<Frame>;
   readonly topic: string;
-  /** Whole frames that the disk did not take, from the memory of the proxy's thread; none where there are none. */
+  /**
+   * Whole frames that the disk did not take, from the memory of the proxy's thread; empty if there
+   * are none.
+   */
   readonly borrow: () => Promise<Uint8Array>;
   /** What was borrowed is acknowledged. */
   readonly repay: () => void;
@@ -61,7 +64,7 @@ const READ_RETRY_MS = 500;
 const NOTHING_READY_MS = 25;
 /** Pause after Kafka has accepted nothing, or while refused events cannot be kept. */
 const REFUSED_RETRY_MS = 2_000;
-/** For so long a failed read from disk is repeated; then the rest of the file counts as lost. */
+/** How long a failed read from disk is repeated; then the rest of the file counts as lost. */
 const READ_PATIENCE_MS = 5_000;
 
 /** @param acknowledged where the log goes on. */
@@ -107,7 +110,7 @@ export function createPublisher(
     return true;
   }
 
-  /** Reads on in the log; null while the disk does not give back what it holds. */
+  /** Reads on in the log; null while the disk cannot be read. */
   function read(): { frames: Frame[]; next: number } | null {
     const end = shared.written;
     try {
@@ -145,7 +148,7 @@ export function createPublisher(
     shared.acknowledged = next;
     if (frames.length > 0 || cursor < shared.written) return;
     if (shared.isLending) await publishBorrowed();
-    // What waits in the table is being overwritten just now.
+    // The waiting slot of the table is being overwritten.
     else await pause(NOTHING_READY_MS, abort.signal);
   }
 

@@ -13,7 +13,7 @@ export const startThread: StartBackend = (config, receive) => {
   worker.on('error', (error) => {
     throw error;
   });
-  // Whoever waits for its end has it.
+  // Callers that wait for its end get it.
   worker.on('exit', () => {
     receive({ kind: 'stopped' });
   });

@@ -21,7 +21,7 @@ export const LIMIT_NAMES = [
 ] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
 
-/** Of all sessions, what one source may have where nothing else is configured. */
+/** Default share of all sessions for one source. */
 const SOURCE_SHARE = 1 / 4;
 
 /** The key of limits that count everything together. */
@@ -83,7 +83,7 @@ export class Admission {
   /**
    * Takes a place for a handshake, or names the limit that refuses it.
    *
-   * @param source null where the source is told later, by `attributeHandshake`.
+   * @param source null if `attributeHandshake` sets the source later.
    */
   beginHandshake(source: string | null): LimitName | null {
     if (this.#descriptors.isFull) return 'descriptors';
@@ -100,7 +100,7 @@ export class Admission {
     return null;
   }
 
-  /** Gives the place back. `source` is null where none was attributed. */
+  /** Gives the place back. `source` is null if none was attributed. */
   endHandshake(source: string | null): void {
     this.#add('max_handshakes', ALL, -1);
     if (source !== null) this.#add('max_handshakes_per_source', source, -1);

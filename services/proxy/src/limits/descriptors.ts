@@ -7,7 +7,7 @@ const RESERVE_SHARE = 1 / 2;
 /** From this share of the budget on, nobody takes more than one needs. */
 const TIGHT_SHARE = 1 / 2;
 
-/** How many descriptors this process may have open; null where the system does not say. */
+/** How many descriptors this process may have open; null if the system does not report it. */
 export function descriptorLimit(
   readLimits: () => string = () => readFileSync('/proc/self/limits', 'utf8'),
 ): number | null {
@@ -27,9 +27,9 @@ export function descriptorsForClients(descriptors: number): number {
 
 /**
  * The descriptors of this process that clients cause: their own connections, those towards their
- * destinations with all attempts, listening sockets, UDP sockets, and the relay's pipes. Whoever
- * opens one takes it here and gives it back, so that what one client holds beyond its two is
- * there for others when they need it.
+ * destinations with all attempts, listening sockets, UDP sockets, and the relay's pipes. Code that
+ * opens a descriptor takes it here and returns it. So descriptors that a client holds beyond its
+ * two are available to others.
  */
 export class DescriptorBudget {
   readonly limit: number;

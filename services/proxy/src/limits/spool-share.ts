@@ -28,7 +28,7 @@ export class SpoolShare {
     this.#spool = spool;
   }
 
-  /** Counts a session, or answers false where there is no room for it. */
+  /** Counts a session, or returns false if there is no room for it. */
   take(user: string, networks: readonly string[]): boolean {
     const { bytes, maxBytes } = this.#spool;
     if (bytes < maxBytes * QUIET_SHARE) {

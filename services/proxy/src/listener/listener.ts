@@ -64,7 +64,7 @@ export function createListener(
             if (!acceptAsTaps(created, onTap)) {
               logger.warn('accepting with plain sockets: this Node.js hides its handles');
             }
-            // Accepting may fail for want of descriptors; the listener goes on.
+            // Accepting may fail without free descriptors; the listener continues.
             created.on('error', (error) => {
               const heldBack = errorLog.pass();
               if (heldBack !== null) logger.error({ err: error, heldBack }, 'accepting failed');

@@ -68,9 +68,9 @@ function positionOf(document: Document, path: Path): number | null {
 }
 
 /**
- * The line on which collections are nested too deeply, null where they are not. The parser calls
- * itself for each level, and where the stack ends in the middle of a regular expression, V8 ends the
- * process. Its lexer does not.
+ * The line on which collections are nested too deeply; null if they are not. The parser calls
+ * itself for each level, and where the stack ends in the middle of a regular expression, V8 ends
+ * the process. Its lexer does not.
  */
 function tooDeepLine(text: string): number | null {
   let line = 1;
@@ -115,7 +115,7 @@ export function refuseDeepNesting(file: string, text: string): void {
 /**
  * Parses YAML 1.2.
  *
- * @throws PolicyFileError where it is not YAML, repeats a key, or is an alias bomb.
+ * @throws PolicyFileError if it is not YAML, repeats a key, or is an alias bomb.
  */
 export function parsePolicyDocument(file: string, text: string): PolicyDocument {
   refuseDeepNesting(file, text);

@@ -106,7 +106,7 @@ describe('a watched file', () => {
     expect(contents).toEqual(['one']);
   });
 
-  it('is read once where it is invalid, until it changes', async () => {
+  it('is read once if it is invalid, until it changes', async () => {
     onContent = (text) => {
       if (text === 'bad') throw new PolicyFileError(path, [{ line: 1, message: 'bad' }]);
     };
@@ -123,7 +123,7 @@ describe('a watched file', () => {
     expect(reports.map((r) => r.ok)).toEqual([false, true]);
   });
 
-  it('tells the same failure again to whoever asks for a reload', async () => {
+  it('reports the same failure again after a request to reload', async () => {
     await fs.rm(path);
     await vi.waitFor(() => {
       expect(reports).toHaveLength(1);

@@ -17,10 +17,10 @@ export interface ClientIdentity {
 
 /** A destination as rules look at it. */
 export interface AclDestination {
-  /** Name or address, canonical where it has such a form. */
+  /** Name or address, in canonical form if it has one. */
   readonly host: string;
   readonly ip: string | null;
-  /** The name that a search list made of `host`; null where none. */
+  /** The name that a search list made of `host`; null if there is none. */
   readonly searched: string | null;
   readonly port: number;
 }

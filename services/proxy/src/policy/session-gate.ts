@@ -73,7 +73,7 @@ export class SessionGate {
     return typeof recorded === 'string' ? recorded : decision.refusal;
   }
 
-  /** Gives back the place that `enter` took. */
+  /** Releases the place that `enter` took. */
   leave(client: ClientIdentity): void {
     this.#deps.admission.endSession(client.user, client.source);
   }

@@ -26,13 +26,15 @@ function isTcpHandle(value: unknown): value is TcpHandle {
   );
 }
 
-/** The handle of a connected TCP socket, or null where there is none as we know it. */
+/** Returns the handle of a connected TCP socket, or null if it has not the expected form. */
 export function handleOf(socket: Socket): TcpHandle | null {
   const handle: unknown = Reflect.get(socket, '_handle');
   return isTcpHandle(handle) ? handle : null;
 }
 
-/** Everything that was read from the kernel and not taken by anyone yet; null where nothing was. */
+/**
+ * Everything that was read from the kernel and not taken by anyone yet; null if there was nothing.
+ */
 export function takeBuffered(socket: Socket, head: Buffer | null = null): Buffer | null {
   const first = head === null || head.length === 0 ? null : head;
   if (socket.readableLength === 0) return first;
@@ -55,7 +57,7 @@ function detach(socket: Socket): TcpHandle | null {
   return handle;
 }
 
-/** Destroys the object without a word to whoever listened to it. */
+/** Destroys the object without an event to its listeners. */
 export function discardSocket(socket: Socket): void {
   if (socket instanceof TapSocket) socket.reader = null;
   socket.removeAllListeners();
@@ -69,8 +71,8 @@ function ignore(): void {
 
 /**
  * Another object for the same connection, which reads into a buffer of ours: `onread` is public
- * only for outgoing connections. The given object is destroyed. Null where the handle is not as we
- * know it or something waits to be written; nothing was done then.
+ * only for outgoing connections. The given object is destroyed. Null if the handle has another form
+ * or data waits to be written; then nothing was done.
  *
  * @param onRead called for each read; false stops reading until `resume()`.
  */

@@ -60,7 +60,7 @@ async function settled(bench: RelayBench, count: () => number): Promise<number> 
   return last;
 }
 
-/** Descriptors of this process, less those of the pipes that a relay keeps for the next session. */
+/** Descriptors of this process, minus the pipes that a relay keeps for the next session. */
 function openDescriptors(relay: Relay): number {
   const { open } = 'pipes' in relay ? (relay as SpliceRelay).pipes : { open: 0 };
   return readdirSync('/proc/self/fd').length - 2 * open;
@@ -114,7 +114,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     expect(session.bytesSent).toBe(9);
   });
 
-  it('keeps what either side sent before the relay began, and what waits to be written', async () => {
+  it('keeps data that either side sent before the relay began, and data that waits to be written', async () => {
     const { client, upstream, session, end } = await bench.open({
       beforeRun: ({ client: near, farClient, farUpstream }) => {
         near.write('reply');
@@ -257,7 +257,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     client.write(Buffer.alloc(200_000));
     await once(upstream.resume(), 'data');
     upstream.pause();
-    // Ended in order, and then gone for good with bytes unread: its kernel answers RST.
+    // Ended in order, and then closed with unread bytes: its kernel answers RST.
     upstream.end('refused');
     expect(await atClient).toMatchObject({ bytes: 7, how: 'end' });
     upstream.destroy();
@@ -343,7 +343,7 @@ describe.each(RELAYS)('the %s relay', (name, create) => {
     const total = 40_000_000;
     const sending = sendRandom(client, total);
     const handed = await settled(bench, () => client.bytesWritten - client.writableLength);
-    // What waits on the way is the kernel's buffers and one buffer of the relay.
+    // Only the kernel's buffers and one buffer of the relay hold data.
     expect(handed).toBeLessThan(total / 2);
     const atUpstream = receiveAll(upstream);
     const sha256 = await sending;

@@ -57,7 +57,7 @@ export interface RelayPair {
 export interface Relay {
   /** What moves the bytes now: splice without its threads is stream. */
   readonly name: RelayName;
-  /** Descriptors that it holds now besides those of its sessions' sockets. */
+  /** Descriptors that it holds now, besides its sessions' sockets. */
   readonly descriptors: number;
   /** The most of them. */
   readonly maxDescriptors: number;

@@ -12,7 +12,7 @@ export interface Watched extends SetMember {
   sweptProgress: number;
   sweptHalfClosed: boolean;
   movedAtMs: number;
-  /** Nothing moved since the previous sweep: a time to give back what only traffic needs. */
+  /** Nothing moved since the previous sweep, so memory for traffic can be released. */
   quiet(): void;
   expire(reason: 'idle_timeout' | 'half_close_timeout'): void;
 }

@@ -5,7 +5,10 @@ export interface AclInputs {
   /** Of the peer that came to a BIND; and an address that `dest_host` shows as it was spelt. */
   readonly host: string;
   readonly port: number;
-  /** The name that a search list made of the destination's, null where none: a rule that blocks looks at both. */
+  /**
+   * The name that a search list made from the destination's; null if there is none. A rule that
+   * blocks checks both.
+   */
   readonly searchedName: string | null;
 }
 

@@ -16,7 +16,7 @@ export interface RevocationDeps {
 
 /** Ends live sessions that the rules or users in force no longer allow, with `acl_revoked`. */
 export interface Revocation {
-  /** Counts the changes: whoever decided under an earlier one decides again. */
+  /** Counts the changes: a decision under an earlier one is repeated. */
   readonly generation: number;
   stop(): void;
 }

@@ -6,16 +6,18 @@ import type { AclInputs } from './acl-inputs.js';
 export type HeaderChange = Pick<SessionHeader, ChangingField>;
 
 /**
- * A live session. Its counters are plain numbers, cumulative since the start, and whoever
- * moves the bytes just adds to them: the tracker's sweep makes the events, so that
- * counting costs nothing per packet.
+ * A live session. Its counters are plain numbers, cumulative since the start, and the relay only
+ * adds to them. The tracker's sweep makes the events, so counting costs nothing per packet.
  */
 export interface Session {
   readonly session_id: string;
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
   readonly header: SessionHeader;
-  /** What the ACL was last asked with, null where that is the header's destination; see acl-inputs.ts. */
+  /**
+   * The inputs of the latest ACL decision; null if it is the header's destination. See
+   * acl-inputs.ts.
+   */
   aclInputs: AclInputs | null;
 
   /** client → destination. */
@@ -26,12 +28,14 @@ export interface Session {
   packetsReceived: number;
 
   /**
-   * Called by the sweep before it reads the counters, for a relay that counts elsewhere
-   * (shared memory, sockets' own counters). Null where the numbers are always current.
+   * Called by the sweep before it reads the counters, for a relay that counts elsewhere (shared
+   * memory, sockets' own counters). Null if the numbers are always current.
    */
   refreshCounters: (() => void) | null;
 
-  /** Asks whoever holds the sockets to end the session for this reason; set by the relay or command. */
+  /**
+   * Asks the owner of the sockets to end the session for this reason; set by the relay or command.
+   */
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null;
 
   /**

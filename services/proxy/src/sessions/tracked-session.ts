@@ -35,9 +35,9 @@ export interface SessionOwner {
 const ENDED = -1;
 
 /**
- * A session and how much of it has been reported. The counters are written by whoever moves the
- * bytes; everything else is the tracker's. There may be tens of thousands of idle ones, so fields
- * are few, and times are small integers (a larger number is an object of its own to V8).
+ * A session and how much of it has been reported. The relay writes the counters; the tracker writes
+ * everything else. There may be tens of thousands of idle ones, so fields are few, and times are
+ * small integers (a larger number is an object of its own to V8).
  */
 export class TrackedSession implements Session, OpenSession, SetMember {
   bytesSent = 0;
@@ -56,7 +56,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   lastReport = 0;
   connectMs: number | null = null;
   place = NO_PLACE;
-  /** What `mark` was at the last measurement; below 0 where one is due anyway. */
+  /** What `mark` was at the last measurement; below 0 if one is due anyway. */
   #noted = -1;
 
   /** The totals as last reported. */

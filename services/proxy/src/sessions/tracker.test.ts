@@ -141,7 +141,7 @@ describe('a session', () => {
     expect(events[1]).toMatchObject({ delta: zeroCounters(), minute: zeroCounters() });
   });
 
-  it('cuts an interval where the UTC minute ends, and counts the minute anew', () => {
+  it('cuts an interval at the end of the UTC minute, and counts the next minute from zero', () => {
     const { open, events, pass } = setUp(NOON + 57_000);
     const session = open();
     count(session, { bytes_sent: 100 });
@@ -218,7 +218,7 @@ describe('a session', () => {
     expect(events.map((e) => e.bytes_received)).toEqual([0, 40, 99]);
   });
 
-  it('that was blocked after resolving says so, and by which rule', () => {
+  it('that was blocked after resolving has that decision, and its rule', () => {
     const { open, events } = setUp(NOON);
     const session = open();
     session.blocked('no-metadata', '169.254.169.254');
@@ -344,7 +344,7 @@ const step = fc.oneof(
 );
 
 describe('whatever happens to traffic and clocks', () => {
-  it('every event keeps the contract, and the fold gives back exactly what was counted', () => {
+  it('every event keeps the contract, and the fold returns exactly the counted bytes', () => {
     fc.assert(
       fc.property(fc.nat(200_000), fc.array(step, { maxLength: 80 }), (offset, steps) => {
         const { time, events, notes, tracker, open } = setUp(NOON + offset);

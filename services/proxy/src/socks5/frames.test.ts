@@ -64,7 +64,7 @@ describe('the end of a message', () => {
 });
 
 describe('what a message says', () => {
-  it('tells which methods a greeting offers, and looks no further than the greeting', () => {
+  it('finds the methods of a greeting, and reads no further than the greeting', () => {
     const greeting = bytes(5, 2, 1, 2, 0);
     expect(offersMethod(greeting, 0, METHOD.password)).toBe(true);
     expect(offersMethod(greeting, 0, METHOD.none)).toBe(false);

@@ -53,7 +53,7 @@ export function failureReply(reply: FailureName): Buffer {
   return FAILURES.get(reply) ?? encode(reply, '0.0.0.0', 0);
 }
 
-/** The reply that tells what an errno of connecting means; `general_failure` where RFC 1928 has none. */
+/** The reply for an errno of connecting; `general_failure` if RFC 1928 has no better one. */
 export function replyOfErrno(code: string): FailureName {
   switch (code) {
     case 'ECONNREFUSED':

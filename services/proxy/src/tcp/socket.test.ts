@@ -48,7 +48,7 @@ describe('a tap socket', () => {
     expect(Buffer.concat(chunks).toString()).toBe('hello');
   });
 
-  it('keeps what comes between two readers, also where it was told to flow', async () => {
+  it('keeps data that arrives between two readers, also in flowing mode', async () => {
     accepted.resume();
     client.write('kept');
     await waitFor(() => accepted.readableLength === 4, 'the bytes to wait');
@@ -61,7 +61,7 @@ describe('a tap socket', () => {
     expect(Buffer.concat(chunks).toString()).toBe('next');
   });
 
-  it('stops reading when its reader says so, and goes on with resume', async () => {
+  it('stops reading when its reader pauses it, and continues with resume', async () => {
     const chunks: string[] = [];
     accepted.reader = {
       onBytes(bytes) {

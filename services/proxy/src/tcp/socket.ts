@@ -145,9 +145,9 @@ function isTcpHandle(value: unknown): value is TcpHandle {
 }
 
 /**
- * Has a listening server make its sockets as `TapSocket`. `node:net` has no way to say so, so this
- * puts itself between the server and its handle, which Node does not document. Where the handle is
- * not as expected, nothing is changed, and the server's `connection` event brings plain sockets.
+ * Has a listening server make its sockets as `TapSocket`. `node:net` has no option for it, so this
+ * code sits between the server and its handle, which Node does not document. If the handle has
+ * another form, nothing is changed, and the server's `connection` event brings plain sockets.
  *
  * @returns whether it is done.
  */

@@ -177,7 +177,7 @@ export const DIALOGUES: readonly Dialogue[] = [
       failure: 'no_acceptable_method',
     },
   ),
-  dialogue('a password where none is known', 'none', () => bytesOf(5, 1, 2), NO_METHOD, {
+  dialogue('a password without any users', 'none', () => bytesOf(5, 1, 2), NO_METHOD, {
     session: null,
     failure: 'no_acceptable_method',
   }),
@@ -370,14 +370,14 @@ export const DIALOGUES: readonly Dialogue[] = [
     },
   ),
   dialogue(
-    'a password where it is optional',
+    'a password that is optional',
     'optional',
     (w) => bytesOf(5, 2, 0, 2, credentials('alice', 'secret'), ipv4(w.echo.port), 'hello'),
     PASSWORD + ACCEPTED + OK4 + HELLO,
     { session: { ...ANSWERED, user: 'alice' } },
   ),
   dialogue(
-    'no password where it is optional',
+    'no password although one is possible',
     'optional',
     (w) => bytesOf(5, 2, 1, 0, ipv4(w.echo.port), 'hello'),
     NONE + OK4 + HELLO,
@@ -423,7 +423,7 @@ export const DIALOGUES: readonly Dialogue[] = [
     session: null,
     failure: 'bad_version',
   }),
-  dialogue('BIND where it is off', 'none', () => bytesOf(GREETING, ipv4(9, 2)), NONE + failed(7), {
+  dialogue('BIND that is disabled', 'none', () => bytesOf(GREETING, ipv4(9, 2)), NONE + failed(7), {
     session: {
       status: 'failed',
       close_reason: 'command_refused',
@@ -432,7 +432,7 @@ export const DIALOGUES: readonly Dialogue[] = [
     },
   }),
   dialogue(
-    'UDP ASSOCIATE where it is off',
+    'UDP ASSOCIATE that is disabled',
     'none',
     () => bytesOf(GREETING, ipv4(9, 3)),
     NONE + failed(7),

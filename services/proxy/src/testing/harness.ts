@@ -31,7 +31,7 @@ export interface HarnessOptions {
       : ServerConfig[K];
   }>;
   readonly decide?: (request: AclRequest) => AclVerdict;
-  /** Who exists; everybody where it is not given. */
+  /** Who exists; default: every client. */
   readonly users?: readonly string[];
   readonly verify?: (username: string, password: string) => Promise<AuthOutcome>;
   readonly relay?: Partial<RelayConfig>;
@@ -58,7 +58,7 @@ export interface Harness {
   waitClosed(count?: number): Promise<SessionClosed[]>;
   /** Resolves when no client and no session is left. */
   idle(): Promise<void>;
-  /** The value of a metric, 0 where it has none with these labels. */
+  /** The value of a metric with these labels; 0 if there is none. */
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>;
   stop(): Promise<void>;
 }

@@ -6,7 +6,7 @@ const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const SO_KEEPALIVE = 9;
 
-/** Tells whether the kernel has an option of a connection set, whoever holds it by then. */
+/** Returns whether the kernel has an option of a connection set, in any process. */
 export interface SocketProbe {
   isSet(): boolean;
   close(): void;

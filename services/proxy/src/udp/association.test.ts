@@ -301,7 +301,7 @@ describe('UDP ASSOCIATE', () => {
     expect(destination.received).toHaveLength(1);
   });
 
-  it('takes answers only from where the client has sent to', async () => {
+  it('takes answers only from destinations of the client', async () => {
     const proxy = await harness();
     const destination = await echo();
     const a = await associate(proxy);

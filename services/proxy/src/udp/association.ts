@@ -80,7 +80,7 @@ export class Association implements DeadlineNode {
   #inner: Socket | null = null;
   #outer4: Socket | null = null;
   #outer6: Socket | null = null;
-  /** The port that the client sends from: the one that it announced, or that of its first datagram. */
+  /** The port that the client sends from: the announced one, or its first datagram's. */
   #clientPort: number | null = null;
   #attempts = 0;
   /** By the bytes of the address in the client's datagrams, so that finding one decodes nothing. */
@@ -95,7 +95,7 @@ export class Association implements DeadlineNode {
   }
 
   /**
-   * @param announced where the client says that it will send from; all zeros where it does not know.
+   * @param announced where the client says that it will send from; all zeros if it does not know.
    * @param reachedAt local address by which the client reached the proxy.
    */
   begin(announced: Target, reachedAt: string): void {

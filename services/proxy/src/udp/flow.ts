@@ -42,7 +42,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
   #ip: string | null = null;
   /** Addresses of the name that were not tried yet. */
   #addresses: readonly string[] = [];
-  /** Null where nothing is passed on: the destination was refused, and that is remembered for a while. */
+  /** Null if nothing is passed on, because the destination was refused recently. */
   #session: Session | null = null;
   #waiting: Buffer[] | null = null;
   #waitingBytes = 0;
@@ -118,9 +118,9 @@ export class Flow implements DeadlineNode, ResolveWaiter {
   }
 
   /**
-   * Goes on with the next address that the rules allow. The session ends where there is none.
+   * Goes on with the next address that the rules allow. Without another address, the session ends.
    *
-   * @param failure why the address before was not reached; null where there was none.
+   * @param failure why the address before was not reached; null if there was none.
    */
   #reachNext(failure: string | null): void {
     const { name, port } = this.#target;

@@ -27,8 +27,8 @@ export function bindSocket(socket: Socket, ip: string, port: number): void {
 const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 /**
- * The address that the kernel sends from towards `ip`: a socket that is bound to all addresses does not
- * say it, one that is connected does. Nothing is sent. Null where there is no way to `ip`.
+ * The address that the kernel sends from towards `ip`: a socket that is bound to all addresses does
+ * not say it, one that is connected does. Nothing is sent. Null if there is no route to `ip`.
  */
 export function localAddressTowards(ip: string, port: number): string | null {
   const probe = makeSocket(ip);

@@ -59,7 +59,7 @@ describe('counts shared by workers', () => {
     );
   });
 
-  it('send nothing where nothing changed, and forget what nobody holds', () => {
+  it('send nothing if nothing changed, and forget unused counts', () => {
     const ledger = new CountLedger();
     ledger.report(1, [['max_sessions', '', 3]]);
     expect(ledger.takeUpdates([1, 2])).toEqual(new Map([[2, [['max_sessions', '', 3]]]]));

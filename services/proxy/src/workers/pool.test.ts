@@ -186,7 +186,7 @@ describe('the pool of workers', () => {
     expect(await metric('sockscope_proxy_workers{state="ready"}')).toBe('1');
   });
 
-  it('is ready while one worker is, and says what is wrong with the others', async () => {
+  it('is ready while one worker is, and reports the problems of the others', async () => {
     await started();
     worker(1).isReadyOk = false;
     expect(await pool.check('ready')).toEqual({
@@ -216,7 +216,7 @@ describe('the pool of workers', () => {
     });
   });
 
-  it('does not believe what a worker said when news of it comes after its end', async () => {
+  it('ignores messages of a worker that arrive after its end', async () => {
     await started();
     const dead = worker(1);
     dead.kill();

@@ -211,7 +211,7 @@ export function createWorkerPool(
     }
   }
 
-  /** The answer of one worker, null where none came in time. */
+  /** The answer of one worker; null if none arrived in time. */
   function ask<Q extends Question>(slot: Slot, question: Q): Promise<Answers[Q] | null> {
     const { process } = slot;
     if (process === null) return Promise.resolve(null);

@@ -402,7 +402,7 @@ describe('a consumer that looks at its group', () => {
         },
         { ...WAIT, interval: 1_000 },
       )
-      .toMatch(/partitions 0 stood still/);
+      .toMatch(/partitions 0 did not move/);
     fault.mockRestore();
     // What was not committed is read again.
     await expect.poll(() => new Set(values).size, WAIT).toBe(sent);

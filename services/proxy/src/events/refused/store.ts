@@ -29,7 +29,7 @@ export interface RefusedFile {
   readonly broken: number;
 }
 
-/** Inside the spool's folder, beside those of the proxies. */
+/** Inside the spool's folder, beside the proxies' folders. */
 const FOLDER = 'refused-events';
 const SUFFIX = '.jsonl';
 /** What the smallest file takes on disk. */
@@ -52,7 +52,7 @@ export class RefusedStore {
     this.#maxBytes = config.refused_max_bytes;
   }
 
-  /** Keeps events. Says why they are not kept, null when they are. */
+  /** Keeps events. Returns why they are not kept; null if they are. */
   tryKeep(events: readonly RefusedEvent[]): string | null {
     try {
       if (this.keep(events)) return null;

@@ -98,7 +98,7 @@ function recovered(config: FolderConfig): { crashed: number; events: SessionEven
   return { crashed: crashedSessions, events: published(dir, acknowledged, end) };
 }
 
-/** Takes what it is given, for as long as it says so. */
+/** Takes events while it accepts them. */
 function kafka(isThere: () => boolean = () => true) {
   const events: SessionEvent[] = [];
   return {
@@ -113,7 +113,7 @@ function kafka(isThere: () => boolean = () => true) {
   };
 }
 
-/** How many files this process has open; 0 where the system does not tell. */
+/** How many files this process has open; 0 if the system does not report it. */
 function openFiles(): number {
   return process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0;
 }
@@ -186,7 +186,7 @@ describe('the folder of a proxy', () => {
     }
   });
 
-  it('is settled once: whoever dies over it, at any moment, leaves the same to the next one', async () => {
+  it('is recovered once: after a crash at any moment, the next process recovers the same', async () => {
     const config = configIn(tempDir(), 'p');
     await dieWith(config, [...logs(3, true, 3), ...logs(3, false, 4)].flat());
     const first = recovered(config);
@@ -248,7 +248,7 @@ describe('the folder of a proxy', () => {
 });
 
 describe('the folder of a dead proxy', () => {
-  it('is published where it lies by another one, and that of a living proxy is not', async () => {
+  it("is published in place by another proxy, and a living proxy's folder is not", async () => {
     const dir = tempDir();
     const own = configIn(dir, 'worker-1');
     await dieWith(configIn(dir, 'worker-7'), [...logs(5, true, 3), ...logs(4, false, 4)].flat());
@@ -280,7 +280,7 @@ describe('the folder of a dead proxy', () => {
     living.table.close();
   });
 
-  it('is published piece by piece where it is large, each event once, and is free for its owner in between', async () => {
+  it('is published in pieces if it is large, each event once, and is free for its owner in between', async () => {
     const dir = tempDir();
     const own = configIn(dir, 'small');
     await dieWith(configIn(dir, 'large'), [...logs(200, true, 5), ...logs(40, false, 6)].flat());

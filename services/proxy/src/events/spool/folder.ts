@@ -3,8 +3,8 @@
  * what the previous process left, and says of each session that it left open how it ended, as far as it
  * is known.
  *
- * Guarantee: what a process left is deleted only after what replaces it is on disk. Whoever dies over it
- * leaves it to the next one, who does the same once more.
+ * Guarantee: what a process left is deleted only after what replaces it is on disk. After a crash,
+ * the next process repeats the same work.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -55,8 +55,7 @@ export function logDir(dir: string): string {
 /**
  * Takes this proxy's folder.
  *
- * @throws SpoolError where the disk refuses, or a living process holds the folder and does not let
- *   go of it in some seconds.
+ * @throws SpoolError if the disk refuses, or if a living process does not release the folder within seconds.
  */
 export async function openFolder(
   config: FolderConfig,
@@ -80,7 +79,7 @@ export async function openFolder(
 
 /** A session that has not ended, as far as is known. */
 interface Open {
-  /** Any event of it, the latest that is known: it says what the session's header is. */
+  /** Its latest known event, for the session's header. */
   readonly header: SessionStarted | TrafficDelta;
   readonly measurement: Measurement | null;
 }
@@ -195,7 +194,7 @@ function eventIn(payload: Buffer): SessionEvent | null {
   }
 }
 
-/** Whoever empties the folder as a dead one's is done with it soon. */
+/** A process that empties the folder of a dead one finishes soon. */
 async function lockPatiently(dir: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     if (lockFolder(dir)) return;

@@ -50,7 +50,7 @@ function filled(dir: string): LogWriter {
 }
 
 describe('the log', () => {
-  it('gives back in order what was appended, over many files and with any limits', () => {
+  it('returns appended frames in order, over many files and with any limits', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 5_000 }),
@@ -143,7 +143,7 @@ describe('the log', () => {
     expect(readdirSync(dir)).toEqual([]);
   });
 
-  it('gives up a file that the disk does not give back, and goes on behind it', () => {
+  it('skips a file that the disk cannot read, and continues with the next one', () => {
     const dir = tempDir();
     const { position } = filled(dir);
     const reader = new LogReader(dir, 'p');

@@ -42,7 +42,7 @@ function fileOf(dir: string, start: number): string {
   return join(dir, `${String(start).padStart(16, '0')}${SUFFIX}`);
 }
 
-/** Where the files of a log begin, in their order; none where there is no folder. */
+/** Where the files of a log begin, in their order; empty if there is no folder. */
 export function segmentsOf(dir: string): number[] {
   try {
     return readdirSync(dir)
@@ -56,7 +56,7 @@ export function segmentsOf(dir: string): number[] {
   }
 }
 
-/** Position behind the last file of a log, 0 where there is none. */
+/** Position behind the last file of a log; 0 if there is none. */
 export function endOf(dir: string): number {
   const last = segmentsOf(dir).at(-1);
   return last === undefined ? 0 : last + statSync(fileOf(dir, last)).size;
@@ -70,7 +70,7 @@ export class LogWriter {
   #segmentStart = 0;
   #fd: number | null = null;
 
-  /** @param position behind all that is there. The folder is made where it is missing. */
+  /** @param position behind all that is there. Creates the folder if it is missing. */
   constructor(dir: string, position: number, bytesPerSegment: number) {
     this.#dir = dir;
     this.#position = position;
@@ -114,7 +114,7 @@ export class LogWriter {
     this.#fd = null;
   }
 
-  /** Forces all files of the log to disk; for whoever may wait. */
+  /** Forces all files of the log to disk; for threads that may block. */
   sync(): void {
     try {
       for (const start of segmentsOf(this.#dir)) syncFile(fileOf(this.#dir, start));
@@ -156,8 +156,8 @@ export class LogReader {
   }
 
   /**
-   * Reads whole frames from a position on, at least one where there is one up to `end`. They are valid until
-   * the next read.
+   * Reads whole frames from a position; at least one if there is one before `end`. They are valid
+   * until the next read.
    *
    * @param end how far the log was written when this was called.
    * @throws SpoolError where the disk refuses.
@@ -188,7 +188,7 @@ export class LogReader {
     return { frames: [], next: at };
   }
 
-  /** Gives up what the disk does not give back: everything up to the next file. Returns where that begins. */
+  /** Skips unreadable bytes: everything up to the next file. Returns where that begins. */
   skip(position: number, end: number): number {
     this.close();
     const next = segmentsOf(this.#dir).find((start) => start > position && start < end) ?? end;
@@ -197,8 +197,8 @@ export class LogReader {
   }
 
   /**
-   * Forces to disk what waits from a position on, in files that nobody writes to any more. What has not
-   * waited since the last call is about to be acknowledged, and need not go to disk at all.
+   * Syncs closed files from a position on. What has not waited since the last call is about to be
+   * acknowledged, and need not go to disk at all.
    *
    * @param all also what has not, and the last file: nobody writes to it either.
    */
@@ -253,7 +253,10 @@ export class LogReader {
     this.#segmentStart = -1;
   }
 
-  /** The file that holds a position, or the next one where none does; both bounds are `end` where none is left. */
+  /**
+   * Returns the file that holds a position, or else the next one; both bounds are `end` if there is
+   * none.
+   */
   #segmentAt(position: number, end: number): { start: number; stop: number } {
     if (this.#fd !== null && position >= this.#segmentStart) {
       const stop = this.#segmentStart + fstatSync(this.#fd).size;

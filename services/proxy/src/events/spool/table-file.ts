@@ -1,7 +1,8 @@
 /**
- * The table of open sessions on disk. Each slot has two places there, written in turn and checksummed, so
- * that a write that is cut short leaves the other one. The first slot is no session: it says how far the
- * log is acknowledged, when the process was last alive, and whether it ended in order.
+ * The table of open sessions on disk. Each slot has two places there, written in turn and
+ * checksummed, so that a write that is cut short leaves the other one. The first slot is not a
+ * session. It holds the acknowledged position of the log, the last sign of life, and whether the
+ * process ended in order.
  *
  * Guarantee: what `save` returned for is found by `readTable` after the death of the process, and after the
  * death of the machine once `sync` has returned.
@@ -233,7 +234,7 @@ export function readTable(dir: string): { status: TableStatus; open: LeftOpen[] 
   return { status, open };
 }
 
-/** The newer sound copy of each slot, where there is one. */
+/** The newer intact copy of each slot, if there is one. */
 function* slotsIn(
   file: string,
   slotBytes: number,

@@ -194,7 +194,7 @@ describe('a report in the table', () => {
     expect(reported(reports, 100, 500)).toEqual([[session.event.session_id, 2]]);
   });
 
-  it('is not published where the log has a later event of its session, or its end', () => {
+  it('is not published if the log has a later event of its session, or its end', () => {
     const { table, save, reports } = setUp();
     const [one, two] = [sessionOf(1), sessionOf(2)];
     table.write(one, measured(1, 1), true, 0);

@@ -4,8 +4,8 @@
  * (table-file.ts) for the case that the process dies. So a delta that nobody has published yet takes no room:
  * the next one of its session is written over it.
  *
- * A slot has a version, which is odd while it is written. Whoever reads copies it between two looks at the
- * version.
+ * A slot has a version, which is odd while it is written. A reader copies it between two reads of
+ * the version.
  */
 import { COUNTER_NAMES, zeroCounters } from '@sockscope/schemas';
 import type { Counters } from '@sockscope/schemas';
@@ -49,7 +49,7 @@ const NONE = -1;
 export class TableChunk {
   readonly memory: SharedArrayBuffer;
   readonly tableClass: 0 | 1;
-  /** Index of the first slot among those of its class. */
+  /** Index of the first slot of its class. */
   readonly first: number;
   readonly bytes: Buffer;
   readonly #versions: Int32Array;
@@ -129,7 +129,7 @@ export class SlotView {
     return this.#numbers[POSITION] ?? 0;
   }
 
-  /** `seq` of the report; 0 where there is none. */
+  /** `seq` of the report; 0 if there is none. */
   get reportSeq(): number {
     return this.#numbers[REPORT] ?? 0;
   }
@@ -162,8 +162,8 @@ export class SessionTable {
   /**
    * Writes what a session has counted; a report if it is one that may be published.
    *
-   * @param position of the log, behind all that the session has said so far.
-   * @returns false where the table has no room for it.
+   * @param position of the log, behind all earlier events of the session.
+   * @returns false if the table is full.
    */
   write(
     session: OpenSession,

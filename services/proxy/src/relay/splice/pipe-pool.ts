@@ -6,7 +6,7 @@ const MIN_PIPE_BYTES = 64 * 1024;
 /** Free pipes that are kept; an empty one costs two descriptors and a few kilobytes of the kernel's. */
 const MAX_FREE_PIPES = 64;
 
-/** When no pipe was to be had, it is not tried again for every read, but after this long. */
+/** When no pipe is available, the next attempt is after this time, not at every read. */
 const RETRY_MS = 1_000;
 
 /** A pipe that a direction holds while bytes are in it, and only then. */
@@ -105,7 +105,7 @@ export class PipePool {
     return pipe;
   }
 
-  /** The system gives no more now; others may give back what they have. */
+  /** The system gives no more now; others may return theirs. */
   #stayAtThis(): void {
     this.#limit = this.#open;
     this.#retryMs = this.#now() + RETRY_MS;

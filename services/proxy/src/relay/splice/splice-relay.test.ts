@@ -157,7 +157,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     expect(died).toBe(false);
   });
 
-  it('runs without threads where they do not start', async () => {
+  it('runs without threads if they do not start', async () => {
     const relay = relayWith(threadOf(`throw new Error('as the test wants');`));
     const bench = await begin(relay);
     expect(relay.threads).toBe(0);

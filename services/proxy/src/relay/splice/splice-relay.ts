@@ -63,7 +63,7 @@ export function createSpliceRelay(
       }),
   );
 
-  /** The one with the fewest sessions; null where none runs. */
+  /** The one with the fewest sessions; null if none runs. */
   const idlest = (): SpliceThread | null => {
     let best: SpliceThread | null = null;
     for (const thread of threads) {

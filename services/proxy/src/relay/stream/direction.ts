@@ -177,7 +177,7 @@ export class Direction implements SocketReader, BudgetWaiter {
       this.#owner.changed();
       return;
     }
-    // Node shuts the writing side down only after what waits has been written.
+    // Node shuts down the writing side only after all waiting data is written.
     this.#sink.end(() => {
       this.#finished = true;
       this.#owner.changed();

@@ -35,7 +35,7 @@ export function createReadBudget(): ReadBudget {
   return {
     spend(bytes, who) {
       left -= bytes;
-      // After the sockets' events of this turn, before those of the next one.
+      // After the sockets' events of this turn, before the next turn's.
       if (!isArmed) setImmediate(next);
       isArmed = true;
       if (left > 0) return true;

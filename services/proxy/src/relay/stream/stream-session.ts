@@ -154,7 +154,7 @@ export class StreamSession implements Watched, DirectionOwner {
 
   busy(direction: Direction): void {
     if (this.#promotion !== null || this.#bufferOf(direction) !== null) return;
-    // Not from within the read that told so.
+    // Not from within the read that reported it.
     process.nextTick(() => {
       this.#giveBuffer(direction);
     });
@@ -190,7 +190,9 @@ export class StreamSession implements Watched, DirectionOwner {
     else this.#downBuffer = buffer;
   }
 
-  /** Puts another object of the same connection in a source's place. False where that cannot be. */
+  /**
+   * Puts another object of the same connection in a source's place. False if that is impossible.
+   */
   #swap(direction: Direction, make: (socket: Socket) => Socket | null): boolean {
     const { source } = direction;
     if (this.#over || direction.sourceEnded || source.writableEnded || !direction.resting) {

@@ -63,7 +63,7 @@ export interface Pair {
   readonly farUpstream: Socket;
 }
 
-/** A server that hands each accepted connection to whoever waits for its remote port. */
+/** A server that hands each accepted connection to the waiter for its remote port. */
 interface Acceptor {
   readonly server: Server;
   accept(remotePort: number): Promise<Socket>;
