@@ -77,6 +77,24 @@ describe('configuration', () => {
     );
   });
 
+  it('takes a setting that is text and becomes something else, from the environment and a file', () => {
+    const pairs = z.object({
+      pairs: textList()
+        .pipe(z.array(z.string().transform((text) => text.split('='))))
+        .default([])
+        .meta({ env: 'T_PAIRS', description: 'which' }),
+    });
+    const expected = {
+      pairs: [
+        ['a', 'b'],
+        ['c', 'd'],
+      ],
+    };
+    expect(loadConfig(pairs, { T_PAIRS: 'a=b,c=d' })).toEqual(expected);
+    const file = fileWith('pairs: [a=b, c=d]\n');
+    expect(loadConfig(pairs, { SOCKSCOPE_CONFIG: file })).toEqual(expected);
+  });
+
   it('reads IPv6 listen addresses in brackets', () => {
     expect(loadConfig(schema, { T_LISTEN: '[::1]:99' }).listen).toEqual({ host: '::1', port: 99 });
   });

@@ -124,7 +124,7 @@ export function loadConfig<S extends z.ZodObject>(
   const file = env[CONFIG_FILE_ENV];
   const tree = file === undefined || file === '' ? {} : readConfigFile(file);
   const problems: ConfigProblem[] = [];
-  const result: Record<string, unknown> = {};
+  const given: Record<string, unknown> = {};
   const leaves = leavesOf(schema);
   const names = new Set(leaves.map(({ meta }) => meta.env));
   for (const leaf of leaves) {
@@ -140,9 +140,11 @@ export function loadConfig<S extends z.ZodObject>(
       }
     }
     const isEnv = fromEnv !== undefined && fromEnv !== '';
-    const parsed = leaf.schema.safeParse(isEnv ? fromEnv : (fromFile ?? undefined));
+    const value = isEnv ? fromEnv : (fromFile ?? undefined);
+    const parsed = leaf.schema.safeParse(value);
     if (parsed.success) {
-      setPath(result, leaf.path, parsed.data);
+      // As it was given: what a transform has made of it would not pass the same schema again.
+      setPath(given, leaf.path, value);
       continue;
     }
     const where = isEnv ? leaf.meta.env : `${leaf.path.join('.')} (${leaf.meta.env})`;
@@ -153,7 +155,7 @@ export function loadConfig<S extends z.ZodObject>(
   }
   if (problems.length > 0) throw new ConfigError(problems);
   // A rule between settings stands on the object itself, as a refinement.
-  const whole = schema.safeParse(result);
+  const whole = schema.safeParse(given);
   if (!whole.success) {
     throw new ConfigError(
       whole.error.issues.map((i) => ({ where: i.path.join('.'), message: i.message })),
