@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Everything that continuous integration runs, all of it even when one step fails: the tests one
 // step after the other, and beside them what only reads the sources, which shows its output at its
-// end. Ends with what failed, a table of times and one line of counts, taken from what vitest itself
-// reported: whoever has but the end of a long log sees what went wrong.
+// end. Ends with what failed, a table of times and one line of counts, taken from vitest's own
+// report. So the end of a long log shows what failed.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -159,7 +159,7 @@ function failuresOf({ testResults }) {
   });
 }
 
-/** Fetches the newest Node unless it is there; npm says what is wrong where it cannot. */
+/** Fetches the newest Node unless it is there; npm explains its errors. */
 async function installNewestNode() {
   if (existsSync(join(NEWEST_NODE_BIN, 'node'))) return true;
   return run(['npm', 'ci', '--no-audit', '--no-fund'], { cwd: NEWEST_NODE });

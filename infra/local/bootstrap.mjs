@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Runs before `npm start` and `npm test`, with nothing but Node: checks what must be present,
-// installs what is missing, builds. Does next to nothing when there is nothing to do.
+// Runs before `npm start` and `npm test`, with nothing but Node: checks the requirements, installs
+// missing packages, builds. Does next to nothing when there is nothing to do.
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -167,7 +167,7 @@ async function build() {
 }
 
 /**
- * Runs one command, saying so before and now and then during it.
+ * Runs one command, with a line before it and periodically during it.
  * @param {string} what
  * @param {string} command
  * @param {string[]} args
@@ -199,8 +199,8 @@ async function step(what, command, args, options) {
 }
 
 /**
- * Says what is being done, after `delayMs` (so that quick steps stay unmentioned), and then every
- * ten seconds that it goes on. Returns the function that says that it is done.
+ * Prints the step after `delayMs` (so that quick steps stay unmentioned), and then every ten
+ * seconds. Returns the function that says that it is done.
  * @param {string} what
  */
 function announce(what, delayMs = 0) {

@@ -51,7 +51,7 @@ export async function findKafkaLibs() {
  *
  * @param {{ onFetch?: () => void, root?: string, maven?: string }} [options] `onFetch` is called
  *   once, before a fetch begins; `root` is the folder of the folders, `maven` the program.
- * @throws {KafkaLibsError} with a sentence that says how to go on.
+ * @throws {KafkaLibsError} with a sentence about the next step.
  */
 export async function ensureKafkaLibs(options = {}) {
   const { onFetch, root = LIBS_ROOT, maven = 'mvn' } = options;

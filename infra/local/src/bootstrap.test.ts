@@ -30,7 +30,7 @@ function installJava(output: string): void {
   chmodSync(file, 0o755);
 }
 
-test('without Java it says what to install and how to go on without', () => {
+test('without Java it names the package, and how to continue without it', () => {
   const { status, stderr } = bootstrap();
   expect(status).toBe(1);
   expect(stderr).toMatch(/^sockscope: Java was not found.*17.*KAFKA_BROKERS/);

@@ -1,6 +1,6 @@
 import { SockscopeError } from '@sockscope/runtime';
 
-/** What can go wrong when something local is started; the message says what to do about it. */
+/** What can go wrong when something local is started; the message names the next step. */
 export type LocalErrorCode =
   | 'EXITED_EARLY'
   | 'NOT_READY_IN_TIME'

@@ -32,7 +32,7 @@ describe('the address to listen at', () => {
 });
 
 describe('origins', () => {
-  it('are a scheme and a host, in any case, with a port where it is not the usual one', () => {
+  it('are a scheme and a host, in any case, with a port unless it is the default', () => {
     const { origins } = load({
       QUERY_ORIGINS: 'https://Dashboard.example, http://127.0.0.1:9099,http://[::1]:80',
     }).http;

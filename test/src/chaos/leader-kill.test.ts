@@ -24,7 +24,7 @@ describe('one of three brokers is killed with -9 under traffic', () => {
     const cluster = await startKafkaCluster({ dataDir: dir, brokers: NODES });
     cleanups.push(() => cluster.stop());
     await createTopic(cluster.addresses, TOPIC, NODES);
-    // Whoever tries only the first of the list would publish nothing.
+    // A client that tries only the first of the list would publish nothing.
     await cluster.kill(1);
     const site = await createProxySite(cluster.addresses.join(','));
     cleanups.push(() => site.remove());

@@ -38,7 +38,7 @@ describe.each([1, 2])('the workload of the benchmarks (seed %i)', (seed) => {
     }
   });
 
-  it('moves in its minutes what it moves in its sessions, and says how much in all', () => {
+  it('moves the same bytes in its minutes as in its sessions, and states their total', () => {
     const tally = createTally();
     for (const event of events) tally.add(event, 1);
     let sent = 0;

@@ -83,7 +83,7 @@ export async function configReference(): Promise<string> {
   const local = rows.filter((row) => row.programs.join() === 'npm start');
   return `# Configuration reference
 
-Generated from the schemas by \`npm run generate\`; a test keeps it current. How settings are read is in [the guide](../02-configuration.md). Durations are milliseconds where they are shown, and may be written as \`500ms\`, \`5s\`, \`10m\`, \`2h\`, \`90d\`; sizes are bytes and may be written as \`64KiB\`, \`1GiB\`.
+Generated from the schemas by \`npm run generate\`; a test keeps it current. How settings are read is in [the guide](../02-configuration.md). Durations are shown in milliseconds; you may write \`500ms\`, \`5s\`, \`10m\`, \`2h\`, \`90d\`. Sizes are shown in bytes; you may write \`64KiB\`, \`1GiB\`.
 
 ## Several services
 
@@ -103,7 +103,7 @@ ${table(only('query'))}
 
 ## npm start
 
-Besides these it reads where the services listen, and hands everything else on to them.
+It also reads the addresses of the services, and passes all other variables on to them.
 
 ${table(local)}
 `;

@@ -139,7 +139,7 @@ test.skipIf(systemd === null)('systemd finds nothing wrong with the units', () =
   const { stderr } = spawnSync(systemd ?? '', ['verify', '--man=no', ...units], {
     encoding: 'utf8',
   });
-  // The program that a unit starts is where the machine has it: that is the only thing to miss here.
+  // Only the program that a unit starts may be missing here.
   const lines = stderr.split('\n').filter((line) => line.includes('sockscope'));
   expect(lines.filter((line) => !line.includes('/usr/bin/node'))).toEqual([]);
 });
@@ -179,7 +179,11 @@ describe.skipIf(helm === null)('the chart', () => {
 
   test.each([
     ['without a Kafka', [], /kafka/],
-    ['for a proxy that takes every client unless told so', LEAST.slice(0, 2), /policySecret/],
+    [
+      'for a proxy that takes every client without a setting for it',
+      LEAST.slice(0, 2),
+      /policySecret/,
+    ],
     [
       'for a balancer whose networks nobody named',
       [...LEAST, 'proxy.exposure=service', 'proxy.service.proxyProtocol=true'],

@@ -38,7 +38,7 @@ const validators = new Map<unknown, ValidateFunction>(
 );
 const ofAnyType = [...validators.values()];
 
-/** What a JSON Schema validator finds wrong; empty where nothing. */
+/** What a JSON Schema validator finds wrong; empty if nothing. */
 function schemaErrors({ event }: Vector): string[] {
   const validate = validators.get(event['type']) ?? ofAnyType[0];
   if (validate === undefined) throw new Error('there is no schema');
@@ -101,7 +101,7 @@ describe('event vectors', () => {
     }
   });
 
-  test('every vector says what it is about in words of its own', () => {
+  test('every vector has its own description', () => {
     const names = [...valid, ...invalid].map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     expect(new Set(invalid.map((vector) => vector.refused_by))).toEqual(

@@ -9,11 +9,8 @@ import {
 } from './plain-english.js';
 import { readText, repositoryFiles } from './repository.js';
 
-/** The table itself names the phrases. */
-const TABLE = 'test/src/contract/plain-english.ts';
-
 const isChecked = (file: string) =>
-  file !== TABLE && ![...UNCHECKED, ...NOT_YET].some((beginning) => file.startsWith(beginning));
+  ![...UNCHECKED, ...NOT_YET].some((beginning) => file.startsWith(beginning));
 const documents = repositoryFiles('*.md').filter(isChecked);
 const sources = repositoryFiles('*.ts', '*.tsx', '*.mjs', '*.sql', '*.yaml')
   .filter(isChecked)

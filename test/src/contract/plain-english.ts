@@ -57,9 +57,12 @@ export const BANNED: readonly Banned[] = [
 
 /**
  * Files that are not checked, by their beginnings. A migration that was applied must not change, not
- * even its comments, because `migrate` compares checksums.
+ * even its comments, because `migrate` compares checksums. The check itself contains the phrases.
  */
-export const UNCHECKED: readonly string[] = ['services/ingest/migrations/'];
+export const UNCHECKED: readonly string[] = [
+  'services/ingest/migrations/',
+  'test/src/contract/plain-english',
+];
 
 /** Files that are not clean yet. Remove entries, never add any: an empty list is the goal. */
-export const NOT_YET: readonly string[] = ['docs/reference/', 'services/query/', 'infra/', 'test/'];
+export const NOT_YET: readonly string[] = ['docs/reference/'];

@@ -50,7 +50,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await site.remove();
     });
 
-    test('the numbers of the overview are those of the API, and lead to a list with as many sessions', async () => {
+    test("the numbers of the overview equal the API's, and lead to a list with as many sessions", async () => {
       const { page, errors } = await openPage(browser);
       await page.goto(`${site.api}/?from=now-1h&to=now`);
       const tile = page.locator('a.tile', { hasText: 'Started' });

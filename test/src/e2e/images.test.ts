@@ -246,7 +246,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
     }
   }, 120_000);
 
-  test('say what they are', async () => {
+  test('have descriptive labels', async () => {
     for (const service of SERVICES) {
       const labels = await podman('inspect', '--format={{json .Labels}}', image(service));
       expect(JSON.parse(labels)).toMatchObject({

@@ -56,7 +56,7 @@ beforeAll(async () => {
     Object.assign(token.payload, { sub: 'oauth-user', aud: 'kafka' });
   });
   const issuer = tokens.issuer.url ?? '';
-  // Brokers fetch keys only from where they are told that they may.
+  // Brokers fetch keys only from allowed addresses.
   const options = process.env['JAVA_TOOL_OPTIONS'] ?? '';
   const allowed = `-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=${issuer}/jwks`;
   process.env['JAVA_TOOL_OPTIONS'] = `${options} ${allowed}`;

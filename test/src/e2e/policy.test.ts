@@ -78,7 +78,7 @@ describe('rules and users of a running proxy', () => {
     expect(await readFile(site.usersFile, 'utf8')).not.toMatch(/three|four/);
   });
 
-  test('an invalid file changes nothing, and log, metric and health say so', async () => {
+  test('an invalid file changes nothing, and log, metric and health report it', async () => {
     await writeFile(site.aclFile, `${rules('alice')}  - { name: broken, action: perhaps }\n`);
     await vi.waitFor(async () => {
       expect(await metric(site.ops, 'sockscope_proxy_acl_file_valid')).toBe(0);
@@ -166,7 +166,7 @@ describe('rules and users of a running proxy', () => {
     });
   });
 
-  test('acl explain says what the running proxy decides', async () => {
+  test('acl explain agrees with the running proxy', async () => {
     const explain = (...args: string[]): string =>
       execFileSync(process.execPath, ['services/proxy/dist/main.js', 'acl', 'explain', ...args], {
         env: { ...site.env, PROXY_USERS_FILE: site.usersFile },

@@ -80,7 +80,7 @@ describe('SIGTERM', () => {
     });
   });
 
-  test('ends what is left as server_shutdown with exact counts, and everything is in Kafka', async () => {
+  test('ends the remaining sessions as server_shutdown with exact counts, and everything is in Kafka', async () => {
     const site = await siteOf('cut-off', { PROXY_DRAIN_TIMEOUT: '200ms' });
     const proxy = await startProxy(site);
     await openSession(site, 123_456);

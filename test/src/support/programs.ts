@@ -13,7 +13,7 @@ export function findProgram(...names: readonly string[]): string | null {
 }
 
 /**
- * Whether a test that needs a program can run; else one line says how to get it. With
+ * Whether a test that needs a program can run; otherwise one line explains how to get it. With
  * SOCKSCOPE_REQUIRE_CLIENTS, as in CI, a missing one is an error.
  */
 export function needs(program: string | null, what: string, howToGet: string): boolean {

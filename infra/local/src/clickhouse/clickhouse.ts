@@ -25,16 +25,18 @@ const PICKED_PORT_ATTEMPTS = 3;
 const BLOCK = "SELECT count() FROM file('/dev/stdin', 'LineAsString') FORMAT Null";
 
 export interface StartClickHouseOptions {
-  /** Made where it is missing. A second server on the same one is refused by ClickHouse. */
+  /** Created if it is missing. A second server on the same one is refused by ClickHouse. */
   readonly dataDir: string;
   /** Default: a free one. */
   readonly httpPort?: number;
   /** The native protocol. Default: not offered, unless `offerTcp` asks for a free port. */
   readonly tcpPort?: number;
   readonly offerTcp?: boolean;
-  /** An XML file in ClickHouse's form, for `remote_servers`, `macros` and the like. */
+  /** An XML file in ClickHouse's form, for settings such as `remote_servers` and `macros`. */
   readonly configFile?: string;
-  /** Settings of every query, in place of ClickHouse's own defaults. An unknown name ends the start. */
+  /**
+   * Settings of every query, instead of ClickHouse's own defaults. An unknown name ends the start.
+   */
   readonly settings?: Readonly<Record<string, string>>;
   /** Ceiling of the server's memory, default 4096; a query beyond it fails, the server lives. */
   readonly memoryMiB?: number;

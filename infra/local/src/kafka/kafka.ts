@@ -27,7 +27,7 @@ const ORPHAN_GRACE_SECONDS = 6;
 const PICKED_PORT_ATTEMPTS = 3;
 
 interface CommonOptions {
-  /** Holds the broker's data and its configuration file; made where it is missing. */
+  /** Holds the broker's data and its configuration file; created if it is missing. */
   readonly dataDir: string;
   readonly heapMiB?: number;
   /** Broker properties added to or replacing those of properties.ts. */
@@ -63,7 +63,7 @@ export interface KafkaBroker {
 
 /**
  * Starts a real Apache Kafka (KRaft, one node, plaintext on 127.0.0.1) and resolves when it answers
- * its own protocol. The jars are fetched by Maven where they are missing. It dies with this process.
+ * its own protocol. Maven fetches missing jars. It dies with this process.
  *
  * @throws {LocalError} COMMAND_MISSING without Java; EXITED_EARLY and NOT_READY_IN_TIME with the
  *   broker's last log lines.

@@ -33,7 +33,7 @@ function maven(script: string): { root: string; maven: string } {
 
 const GO_ON = /set KAFKA_BROKERS to a Kafka that you already have/;
 
-test('without Maven it says what to install and how to go on without', async () => {
+test('without Maven it names the package, and how to continue without it', async () => {
   const fetch = ensureKafkaLibs({ root: dir, maven: join(dir, 'none') });
   await expect(fetch).rejects.toThrow(/Maven \(mvn\) was not found.*apt-get install maven/);
   await expect(fetch).rejects.toThrow(GO_ON);

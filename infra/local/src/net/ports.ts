@@ -30,8 +30,8 @@ export async function pickFreePort(): Promise<number> {
 }
 
 /**
- * Why this process cannot listen there: an errno such as `EADDRINUSE`, `EACCES` or
- * `EADDRNOTAVAIL`; null where it can.
+ * Why this process cannot listen there: an errno such as `EADDRINUSE`, `EACCES` or `EADDRNOTAVAIL`;
+ * null if it can.
  */
 export async function listenProblem(host: string, port: number): Promise<string | null> {
   const server = createServer();

@@ -53,7 +53,7 @@ export function createBoundedLog(file: string | null, maxFileBytes = MAX_FILE_BY
       writeSync(target, chunk);
       size += chunk.length;
     } catch {
-      // Most likely a full disk; the tail in memory still tells what happened.
+      // Most likely a full disk; the tail in memory still has the last lines.
     }
   }
 

@@ -47,7 +47,7 @@ export interface OwnedProcess {
  * Starts a child process that cannot outlive this one. It gets a session of its own, so that a
  * Ctrl-C in the terminal reaches only this process, which then stops its children in order.
  *
- * @throws {LocalError} COMMAND_MISSING where the command cannot be run.
+ * @throws {LocalError} COMMAND_MISSING if the command cannot be run.
  */
 export async function startOwnedProcess(options: OwnedProcessOptions): Promise<OwnedProcess> {
   const { command, args } = withNiceness(options);

@@ -28,7 +28,7 @@ function watch(part: WatchedPart): string[] {
 }
 
 describe('the watch over what npm start runs', () => {
-  test('names a part that hangs, once, and says when it answers again', async () => {
+  test('names a part that hangs, once, and reports when it answers again', async () => {
     let problem: string | null = null;
     const ask = vi.fn(() => Promise.resolve(problem));
     const lines = watch({ name: 'ClickHouse', isUp: () => true, problem: ask });

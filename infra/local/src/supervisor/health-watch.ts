@@ -14,14 +14,14 @@ export interface WatchedPart {
 }
 
 /**
- * Asks every part now and then whether it is ready, and looks at the disk; says when that changes.
- * One that hangs is named, and not ended: it may be at work on something.
+ * Checks periodically whether every part is ready and the disk has room; reports changes. One that
+ * hangs is named, and not ended: it may be at work on something.
  */
 export function createHealthWatch(
   parts: readonly WatchedPart[],
   deps: {
     readonly report: Reporter;
-    /** Rejects with a sentence where the disk is nearly full. */
+    /** Rejects with a sentence if the disk is nearly full. */
     readonly checkDisk: () => Promise<void>;
     readonly intervalMs?: number;
   },

@@ -35,8 +35,8 @@ export interface Keeper {
 }
 
 /**
- * Keeps one part running. When it dies by itself, says so with its last log lines and starts it
- * again, after a pause that doubles; gives up after five deaths within a minute.
+ * Keeps one part running. If it dies, prints its last log lines and starts it again after a pause
+ * that doubles; gives up after five deaths within a minute.
  */
 export function createKeeper(
   spec: PartSpec,

@@ -21,7 +21,7 @@ export interface DataDirLock {
  * Makes sure that one run at a time uses a data folder. After a run that was killed, waits until
  * its processes have ended.
  *
- * @param onWait called once where there is something to wait for.
+ * @param onWait called once if it has to wait.
  * @throws {LocalError} ALREADY_RUNNING
  */
 export async function lockDataDir(dataDir: string, onWait: () => void): Promise<DataDirLock> {

@@ -66,7 +66,7 @@ test('a damaged lock does not stop a start', async () => {
   await lock.release();
 });
 
-test('few open files are a warning that says how to have more', () => {
+test('few open files are a warning with a remedy', () => {
   expect(openFilesWarning(1024)).toMatch(/only 1024 files.*about 512 sessions.*ulimit -n/);
   expect(openFilesWarning(1_048_576)).toBeNull();
   expect(openFilesWarning(null)).toBeNull();

@@ -8,7 +8,7 @@ export interface Reporter {
   ready(line: string): void;
   /** Something to paste. */
   hint(text: string): void;
-  /** Says what begins, what lasts and what has ended, with the time it took. */
+  /** Prints steps that begin, continue and end, with their time. */
   step<T>(what: string, work: () => Promise<T>): Promise<T>;
 }
 

@@ -27,7 +27,7 @@ export interface ServiceSpec {
 
 type CommandSpec = Omit<ServiceSpec, 'readyUrl' | 'deadlineMs'>;
 
-/** Starts a service of ours and resolves when its /readyz says so. */
+/** Starts a service and resolves when its /readyz succeeds. */
 export async function launchService(spec: ServiceSpec, signal: AbortSignal): Promise<RunningPart> {
   const child = await startNode(spec, []);
   try {

@@ -19,7 +19,7 @@ vi.mock('@sockscope/runtime/kafka', async (original) => ({
   }),
 }));
 
-/** In place of a service: a process that is ready and ends when the test says so. */
+/** Stands in for a service: a process that is ready and ends when the test asks for it. */
 const SERVICE = `
 const { existsSync, writeFileSync } = require('node:fs');
 const { createServer } = require('node:http');
@@ -92,7 +92,7 @@ describe('the supervisor', () => {
     }, 20_000);
   }
 
-  test('starts ingest and query before the proxy, says when all are ready, and stops all', async () => {
+  test('starts ingest and query before the proxy, reports when all are ready, and stops all', async () => {
     for (const service of ['ingest', 'query', 'proxy']) say(service, 'may-end');
     const { parts, lines } = supervisor();
     const started = parts.start();

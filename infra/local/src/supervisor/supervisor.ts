@@ -140,7 +140,7 @@ export function createSupervisor(
     });
   }
 
-  /** That of the events; ingest creates the one of the dead letters. */
+  /** The event topic; ingest creates the dead-letter topic. */
   async function createTopic(brokers: readonly string[]): Promise<void> {
     const admin = createKafkaAdmin(
       { ...config.kafka, brokers: [...brokers] },

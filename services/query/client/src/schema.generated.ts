@@ -320,7 +320,7 @@ export interface paths {
         };
         /**
          * Server-sent events: sessions started, changed and closed, and counters; resumes at Last-Event-ID
-         * @description Frames `started`, `changed` and `closed` carry a StreamSession, `counters` a StreamCounters. An event may come twice: (session_id, seq) names it. `gap` says from when to when events were left out: read the state anew. A client that reads too slowly is cut off, and may resume.
+         * @description Frames `started`, `changed` and `closed` carry a StreamSession, `counters` a StreamCounters. An event may come twice: (session_id, seq) identifies it. `gap` has the range in which events are missing: load the state again. A client that reads too slowly is disconnected, and may resume.
          */
         get: operations["stream"];
         put?: never;
@@ -340,7 +340,7 @@ export interface paths {
         };
         /**
          * Server-sent frames of the open sessions with the most traffic, one per second
-         * @description Each frame `window` is a whole LiveWindow and replaces the one before. When many watch, frames come every 2 or 5 s; `every_ms` says so.
+         * @description Each frame `window` is a complete LiveWindow and replaces the previous one. Under load, frames come every 2 or 5 s; see `every_ms`.
          */
         get: operations["streamActive"];
         put?: never;

@@ -14,7 +14,7 @@ export function generateKey(): { readonly key: string; readonly keyId: string } 
   return { key: `${KEY_PREFIX}${keyId}_${secret}`, keyId };
 }
 
-/** The public part of a key; null where the text is not one. */
+/** The public part of a key; null if the text is not one. */
 export function keyIdOf(key: string): string | null {
   return KEY.exec(key)?.[1] ?? null;
 }

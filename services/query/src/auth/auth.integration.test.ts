@@ -131,7 +131,7 @@ describe('every route', () => {
     expect(routes().length).toBeGreaterThanOrEqual(18);
   });
 
-  it('refuses whoever shows no key, a wrong one, or none at all in a header', async () => {
+  it('refuses requests without a key, with a wrong key, or with an empty header', async () => {
     for (const path of routes()) {
       expect([path, await statusOf(path)]).toEqual([path, 401]);
       const wrong = `${keys.read.slice(0, -3)}AAA`;
@@ -173,7 +173,7 @@ describe('every route', () => {
         const headers = { ...ours, 'sec-fetch-site': site, 'x-api-key': keys.admin };
         expect([route, site, await write(route, headers)]).toEqual([route, site, 403]);
       }
-      // Whoever may is told what is wrong with the empty body, or that there is no such thing.
+      // An allowed caller learns what is wrong with the empty body, or gets a 404.
       const status = await write(route, { ...ours, 'x-api-key': keys.admin });
       expect([route, [400, 404].includes(status)]).toEqual([route, true]);
       nowMs += 60_000;
@@ -466,7 +466,7 @@ describe('tokens', () => {
     );
     expect(await status(await token({ scope: ['sockscope:admin'] }))).toBe(200);
     expect(await status(await token({ scope: 'read admin' }))).toBe(403);
-    // Whoever is tied to nobody sees everybody, and must be meant to.
+    // A key without a user sees all users, so its scope must allow that.
     expect(await status(await token({ scope: 'sockscope:read' }))).toBe(403);
     expect(await status(await token({}))).toBe(403);
   });
@@ -583,7 +583,7 @@ describe('rate limits', () => {
     await limited.close();
   });
 
-  it('count per key, and say when to come back', async () => {
+  it('count per key, and name the time of the next attempt', async () => {
     const limited = await createTestApp(database.clickhouse, {
       now: () => nowMs,
       auth: { methods: ['api_keys'] },

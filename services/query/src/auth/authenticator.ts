@@ -13,7 +13,7 @@ import type { WebSessions } from './web-sessions.js';
 export interface Credentials {
   readonly authorization: string | undefined;
   readonly apiKey: string | undefined;
-  /** Token of a browser's session, from its cookie; looked at where there is nothing else. */
+  /** Token of a browser's session, from its cookie; used if there is nothing else. */
   readonly session: string | undefined;
   readonly remoteIp: string;
 }

@@ -10,7 +10,7 @@ const WAITING_MAX = 10_000;
 export interface KeyUses {
   /** Notes that a key was used just now. Costs nothing but memory. */
   note(keyId: string): void;
-  /** Writes what waits. A failure is logged: only the last use is missing then. */
+  /** Writes the waiting entries. A failure is logged: only the last use is missing then. */
   flush(): Promise<void>;
 }
 

@@ -28,7 +28,7 @@ export interface KeysDeps {
 export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): void {
   const { clickhouse, store, audit } = deps;
 
-  /** A key that whoever manages it could have made. What it could not, does not exist for it. */
+  /** A key that its manager could have created. What it could not, does not exist for it. */
   const isWithin = ({ users }: ApiKeyRow, principal: Principal): boolean =>
     principal.users === null ||
     (users.length > 0 && users.every((user) => principal.users?.includes(user)));

@@ -11,19 +11,19 @@ import type { Principal } from './principal.js';
 
 /** A revoked key works no longer than this. */
 export const KEY_REUSE_MS = 10_000;
-/** While ClickHouse is down a known key goes on working for so long, so that its client sees a 503. */
+/** How long a known key works while ClickHouse is down, so that its client sees a 503. */
 const KEY_REUSE_WHEN_DOWN_MS = 300_000;
 const KEYS_REMEMBERED_MAX = 10_000;
 
 export interface KeyStore {
   /**
-   * Who holds this key; null where it is unknown, wrong, expired or revoked.
+   * Who holds this key; null if it is unknown, wrong, expired or revoked.
    *
    * @param suspect whether it may be a guess, one of many: then looking it up waits for a place.
    * @throws ProblemError overloaded where too many such wait.
    */
   principalOf(key: string, suspect: boolean): Promise<Principal | null>;
-  /** Whom the key with this id stands for; null where it is unknown, expired or revoked. */
+  /** Whom the key with this id stands for; null if it is unknown, expired or revoked. */
   principalOfId(keyId: string): Promise<Principal | null>;
 }
 
@@ -47,7 +47,7 @@ export function createKeyStore(deps: {
     const ageMs = known === undefined ? Infinity : deps.now() - known.atMs;
     if (known !== undefined && ageMs < KEY_REUSE_MS) return known.row;
     try {
-      // One for each, never fired: what waits for one that all share would pile up on it.
+      // One for each, never fired: waiters of a shared one would accumulate on it.
       const { signal } = new AbortController();
       const ask = () => deps.store.ask(apiKeyQuery(keyId), { signal });
       const [row = null] = await (suspect ? deps.suspects.pass({ signal }, ask) : ask());

@@ -22,7 +22,7 @@ export function mayDo(principal: Principal, scope: Scope): boolean {
   return principal.scopes.has(scope) || principal.scopes.has('admin');
 }
 
-/** Whoever reaches a service that listens on loopback alone and asks for no key. */
+/** Any caller of a service on loopback without authentication. */
 export const LOCAL: Principal = {
   id: 'local',
   kind: 'local',

@@ -15,7 +15,10 @@ const UNRESTRICTED = 'all_users';
 const discovery = z.object({ issuer: z.string(), jwks_uri: z.url({ protocol: /^https?$/ }) });
 
 export interface TokenVerifier {
-  /** Who holds this token; null where it is not valid here. @throws ProblemError where the issuer cannot be reached. */
+  /**
+   * Who holds this token; null if it is not valid here. @throws ProblemError if the issuer cannot
+   * be reached.
+   */
   principalOf(token: string): Promise<Principal | null>;
 }
 
@@ -101,7 +104,7 @@ function principalOfClaims(config: AuthConfig, payload: JWTPayload): Principal |
     .filter((text) => text.startsWith(prefix))
     .map((text) => text.slice(prefix.length))
     .filter(isScope);
-  // Whoever is tied to nobody sees everybody: the issuer must mean that.
+  // A token without a user sees all users, so the issuer must grant that.
   const isUnrestricted = scopes.includes('admin') || texts.includes(`${prefix}${UNRESTRICTED}`);
   if (user === null && !isUnrestricted) {
     throw new ProblemError(

@@ -11,12 +11,12 @@ import { KEY_REUSE_MS } from './keys.js';
 import type { KeyStore } from './keys.js';
 import type { Principal } from './principal.js';
 
-/** Whoever signed in must do so again after this time. */
+/** Users must sign in again after this time. */
 export const WEB_SESSION_MS = 12 * 3_600_000;
 const TOKEN_BYTES = 32;
 const TOKEN = /^[A-Za-z0-9_-]{43}$/;
 const REMEMBERED_MAX = 10_000;
-/** While ClickHouse is down a known session goes on for so long, so that its client sees a 503. */
+/** How long a known session works while ClickHouse is down, so that its client sees a 503. */
 const REUSE_WHEN_DOWN_MS = 300_000;
 
 export interface WebSessions {

@@ -62,7 +62,7 @@ export function createFeed(
     case 'memory':
       return async () => JSON.stringify({ inuse: process.memoryUsage.rss(), oslimit: 0 });
     case 'logs':
-      // There are no lines to show, but such a dashboard begins all its sockets anew when one ends.
+      // There are no lines to show, but such a dashboard reconnects all its sockets when one ends.
       return async () => null;
   }
 }

@@ -193,7 +193,7 @@ describe('a request for another protocol', () => {
     socket.destroy();
   });
 
-  it('is answered as if it had not been one, where nothing speaks it', async () => {
+  it('is answered like a plain request if no route speaks it', async () => {
     for (const protocol of ['h2c', 'websocket', 'TLS/1.0']) {
       const answer = await answerTo(upgradeRequest('/clash/version', protocol));
       expect([protocol, answer.status]).toEqual([protocol, 200]);
@@ -204,7 +204,7 @@ describe('a request for another protocol', () => {
     expect(JSON.parse(missing.body)).toMatchObject({ code: 'not-found' });
   });
 
-  it('that is wrong is told so by a problem document', async () => {
+  it('that is wrong gets a problem document', async () => {
     for (const [path, status, code] of [
       ['/clash/connections?foo=1', 400, 'invalid-parameters'],
       ['/clash/connections?token=wrong', 401, 'unauthenticated'],
@@ -239,7 +239,7 @@ describe('a WebSocket', () => {
     expect(shown.map((credentials) => credentials.apiKey)).toEqual(['abc', undefined]);
   });
 
-  it('stays open while nobody can tell whether its key is good, and ends when it is not', async () => {
+  it('stays open while its key cannot be checked, and ends if the key is invalid', async () => {
     let asked = 0;
     stillAllowed = async () => {
       asked += 1;
@@ -312,7 +312,7 @@ describe('a client that vanished', () => {
 });
 
 describe('pages of another origin', () => {
-  it('may read where the origin is configured', async () => {
+  it('may read if the origin is configured', async () => {
     const ask = async (origin: string) =>
       app.inject({ url: '/clash/version', headers: { origin } });
     const allowed = await ask(DASHBOARD);
@@ -333,7 +333,7 @@ describe('pages of another origin', () => {
     expect([statusCode, headers['access-control-allow-origin']]).toEqual([404, DASHBOARD]);
   });
 
-  it('ask first, without a key, and are told what they may send', async () => {
+  it('ask first, without a key, and learn what they may send', async () => {
     const ask = async (origin: string) =>
       app.inject({
         method: 'OPTIONS',

@@ -16,7 +16,9 @@ const SOCKETS_MAX = 100;
 /** Of one key or token; without authentication there is nobody else. */
 const SOCKETS_PER_KEY_MAX = 20;
 const MESSAGE_MAX_BYTES = 1_024;
-/** Unsent bytes of one client; whoever is slower misses messages, each of which is the whole state. */
+/**
+ * Unsent bytes of one client; a slower client misses messages, each of which is the whole state.
+ */
 const BUFFER_MAX_BYTES = 1_048_576;
 const INTERVAL_DEFAULT_MS = 1_000;
 const RECHECK_INTERVAL_MS = 30_000;
@@ -28,11 +30,11 @@ export interface ClashSocketDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;
   contextOf(request: FastifyRequest, reply: FastifyReply): Context;
-  /** Whether whoever opened a socket may still read. */
+  /** Whether the owner of a socket may still read. */
   isStillAllowed(request: FastifyRequest): Promise<boolean>;
-  /** How often that is asked; half a minute where nothing is said. */
+  /** How often that is asked; default: half a minute. */
   readonly recheckIntervalMs?: number;
-  /** How often a client must answer a ping; half a minute where nothing is said. */
+  /** How often a client must answer a ping; default: half a minute. */
   readonly pingIntervalMs?: number;
 }
 
@@ -47,7 +49,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
   app.addHook('preClose', async () => {
     for (const socket of sockets.clients) {
       socket.close(1001, 'stopping');
-      // Whoever does not answer would hold up the stop.
+      // A silent client would delay the stop.
       setTimeout(() => {
         socket.terminate();
       }, STOP_GRACE_MS).unref();

@@ -53,7 +53,7 @@ async function newKey(nowMs: number): Promise<EvidenceKeys['current']> {
 const OWNER_ONLY = 0o600;
 const textOf = (keys: EvidenceKeys) => `${JSON.stringify(keys, null, 2)}\n`;
 
-/** Makes a key in a new file. @throws SockscopeError evidence_key where there is one. */
+/** Makes a key in a new file. @throws SockscopeError evidence_key if the file exists. */
 export async function createEvidenceKey(path: string, nowMs: number): Promise<string> {
   const current = await newKey(nowMs);
   try {

@@ -22,7 +22,7 @@ export function canonicalJson(value: unknown): string {
   return `{${members.join(',')}}`;
 }
 
-/** A report and its detached signature (RFC 7515, appendix F); null where there is no key. */
+/** A report and its detached signature (RFC 7515, appendix F); null if there is no key. */
 export interface SignedEvidence {
   readonly evidence: unknown;
   readonly jws: string | null;
@@ -33,7 +33,7 @@ function statusOf({ kid }: SignedEvidence): string {
   return kid === null ? 'not signed' : `signed by ${kid}`;
 }
 
-/** The file of evidence as JSON. Its first line says whether it is signed. */
+/** The file of evidence as JSON. Its first line states whether it is signed. */
 export function jsonFileOf(signed: SignedEvidence): string {
   const { evidence, jws, kid } = signed;
   return `{"status":${JSON.stringify(statusOf(signed))},

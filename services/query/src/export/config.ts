@@ -16,7 +16,7 @@ export const exportConfig = z.object({
   }),
 });
 
-/** A client that takes nothing for so long is cut off: others wait for its place. */
+/** A client that reads nothing for this long is disconnected, because others wait for its place. */
 export const PROGRESS_MAX_MS = 30_000;
 
 export type ExportConfig = z.infer<typeof exportConfig>;

@@ -3,7 +3,7 @@ import type { ExportFormat } from '@sockscope/schemas/api';
 /** Counts the rows of an export while it passes, for the audit log. Keeps a bounded tail at most. */
 export interface RowCounter {
   add(bytes: Uint8Array): void;
-  /** Null where it cannot be told. */
+  /** Null if it is unknown. */
   rows(): number | null;
 }
 

@@ -27,7 +27,7 @@ let outcomes: string[];
 let mayBegin: Promise<void>;
 let given: number;
 
-/** A download without end to speak of, in place of one of gigabytes. */
+/** A practically endless download, instead of one of gigabytes. */
 async function* download(): AsyncGenerator<Buffer> {
   for (let n = 0; n < PIECES; n += 1) {
     given += 1;

@@ -141,7 +141,7 @@ async function pump(
   raw.once('close', () => {
     gone.abort();
   });
-  // Whoever left while the beginning was written down does not say so again.
+  // A client that left before the audit entry was written does not signal again.
   if (raw.destroyed) gone.abort();
   // A client that takes nothing would keep its place at the gate, and ClickHouse's answer, for ever.
   const deadline = setTimeout(() => {

@@ -123,7 +123,7 @@ export function rollupSourceOf(by: SumsBy, filters: Filters): RollupSource | nul
   return inPairs ? { kind: 'pairs', filter: filterOf(filters) } : null;
 }
 
-/** The keys of a rollup that a filter lets pass; null where it is not a list of values. */
+/** The keys of a rollup that a filter lets pass; null if it is not a list of values. */
 function keysOf(filters: Filters, name: FilterName): readonly string[] | null {
   const value = filters[name];
   if (value === undefined) return null;

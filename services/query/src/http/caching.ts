@@ -10,7 +10,7 @@ export function isClosed(toMs: number | undefined, nowMs: number): boolean {
   return toMs !== undefined && toMs <= nowMs - CLOSED_AFTER_MS;
 }
 
-/** Without the fields that say when the answer was made: it is weak, because those do not count. */
+/** It ignores the fields with the time of the answer, so it is a weak one. */
 function etagOf(answer: object, text: string): string {
   const isDated = 'as_of' in answer;
   const lasting = isDated
@@ -26,7 +26,7 @@ function matches(header: string | undefined, etag: string): boolean {
 }
 
 /**
- * Says how long an answer may be kept.
+ * Sets how long an answer may be cached.
  *
  * @param text the answer as it is sent.
  * @returns whether the client has it already: then 304 was set and nothing need be sent.

@@ -2,9 +2,9 @@ import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 
 /**
- * Ends connections with the server: at once where nothing is being answered, else with the answer.
- * By itself Node waits for connections over which nothing was asked yet (60 s, `headersTimeout`;
- * browsers open some in advance), and fastify for those whose request was there before the end
+ * Ends connections with the server: idle ones at once, others after their answer. By itself Node
+ * waits for connections over which nothing was asked yet (60 s, `headersTimeout`; browsers open
+ * some in advance), and fastify for those whose request was there before the end
  * (`keepAliveTimeout`), because only later ones are told that theirs is the last answer.
  */
 export function endConnectionsInOrder(app: FastifyInstance): void {
@@ -31,7 +31,7 @@ export function endConnectionsInOrder(app: FastifyInstance): void {
       endIfQuiet(socket);
     });
   });
-  // From there on it belongs to whoever took it over.
+  // From there on it belongs to the new owner.
   app.server.on('upgrade', ({ socket }) => requests.delete(socket));
   app.addHook('preClose', async () => {
     isEnding = true;

@@ -42,7 +42,7 @@ export function problemOf(error: unknown): ProblemError {
   if (known.validation !== undefined) {
     return invalidParameters(parameterErrors(known.validation));
   }
-  // What fastify itself refuses: a bad URL, a body where none belongs, a wrong content type.
+  // Refusals by fastify itself: a bad URL, an unexpected body, a wrong content type.
   if (known.statusCode === 429) {
     return new ProblemError('too-many-requests', 'slow down', { cause: error });
   }

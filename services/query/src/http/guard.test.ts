@@ -13,7 +13,7 @@ const stillAllowed = (authenticate: () => Promise<typeof LOCAL>) =>
     request as unknown as FastifyRequest,
   );
 
-describe('whoever opened a long answer', () => {
+describe('the owner of a long answer', () => {
   it.each(['unauthenticated', 'too-many-requests'] as const)(
     'is not allowed any more where its key or token is wrong (%s)',
     async (code) => {
@@ -28,7 +28,7 @@ describe('whoever opened a long answer', () => {
     await expect(stillAllowed(async () => Promise.reject(error))).rejects.toBe(error);
   });
 
-  it('stays where nothing has changed', async () => {
+  it('stays if nothing has changed', async () => {
     await expect(stillAllowed(async () => LOCAL)).resolves.toBe(true);
   });
 });

@@ -10,7 +10,7 @@ import { webSocketOf } from './upgrades.js';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whoever asks need not say who it is. */
+    /** The route needs no authentication. */
     readonly public?: boolean;
   }
   interface FastifyRequest {
@@ -54,7 +54,7 @@ function socketToken(request: FastifyRequest): string | undefined {
   return typeof token === 'string' && token !== '' ? token : undefined;
 }
 
-/** Whether whoever opened a long answer is still who it was, and may still see what it sees. */
+/** Whether the owner of a long answer is still valid, with unchanged rights. */
 export async function isStillAllowed(
   {
     authenticator,

@@ -226,7 +226,7 @@ describe('a database that does not let us in', () => {
 });
 
 describe('limits of a question', () => {
-  it('that would read too many rows are a 422 that says what to do', async () => {
+  it('that would read too many rows are a 422 with advice', async () => {
     const small = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       limits: { rows_to_read_max: 10 },
@@ -241,7 +241,7 @@ describe('limits of a question', () => {
     await small.close();
   });
 
-  it('that takes too long are a 503 with Retry-After, whoever gives up first', async () => {
+  it('that takes too long are a 503 with Retry-After, whether ClickHouse or the service gives up first', async () => {
     const hasty = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       limits: { query_timeout_ms: 1 },
@@ -427,7 +427,7 @@ describe('connections', () => {
 });
 
 describe('stats', () => {
-  it('say when they were made and how fresh the data is', async () => {
+  it('have the time of the answer and the freshness of the data', async () => {
     const answer = await api.get<Stats>('/api/v1/stats');
     expect(answer).toMatchObject({
       as_of: '2026-03-15T13:37:12.345Z',

@@ -58,5 +58,5 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
     uiConfig: { deepLinking: true },
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
-  // Whoever opens the bare address in a browser is shown what there is to ask.
+  // A browser at the bare address gets the list of routes.
 }

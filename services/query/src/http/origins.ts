@@ -39,7 +39,7 @@ export async function allowOrigins(
   });
 }
 
-/** Of what was set for an answer, what must be said by hand where the answer is taken over. */
+/** The headers of an answer that must be set by hand if the connection is taken over. */
 export function originHeadersOf(reply: FastifyReply): Record<string, string> {
   const names = [
     'access-control-allow-origin',

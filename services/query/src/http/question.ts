@@ -67,9 +67,9 @@ export interface Question<
   ask(asked: Asked<Params, Query>, context: Context): Promise<Found>;
   /** Shows the answer to who asked. Only a presenter makes text of what is stored. */
   present(found: Found, presenter: Presenter, asked: Asked<Params, Query>): z.output<Answer>;
-  /** Takes the request over, for another format than JSON. Returns false where it does not. */
+  /** Takes the request over, for another format than JSON. Returns false if it does not. */
   other?(asked: Asked<Params, Query>, context: Context): Promise<boolean>;
-  /** What `other` sends, by media type; the formats of exports where nothing is said. */
+  /** What `other` sends, by media type; by default, the formats of exports. */
   readonly otherTypes?: readonly string[];
 }
 

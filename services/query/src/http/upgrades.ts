@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify';
 interface Upgrade {
   /** What it asks for, in lower case: `websocket`, `h2c`. */
   readonly protocol: string;
-  /** Takes the connection away from HTTP. From there on it belongs to whoever took it. */
+  /** Takes the connection away from HTTP. From there on it belongs to the new owner. */
   take(): { readonly socket: Socket; readonly head: Buffer };
 }
 
@@ -41,10 +41,10 @@ export const CONSTRAINTS = {
 };
 
 /**
- * Answers requests with an `Upgrade` header like any other, so that the same hosts, keys, limits and
- * problems hold for them; a route that speaks the protocol takes the connection over. Where none
- * does, the header is ignored, as RFC 9110 (7.8) has it: `curl --http2` and Java's HttpClient ask
- * for h2c as a matter of course. Node would leave such a connection to us, without its parser.
+ * Answers requests with an `Upgrade` header like any other, so that the same hosts, keys, limits
+ * and problems hold for them; a route that speaks the protocol takes the connection over. Otherwise
+ * the header is ignored, as RFC 9110 (7.8) allows: `curl --http2` and Java's HttpClient always ask
+ * for h2c. Node would leave such a connection to us, without its parser.
  */
 export function answerUpgrades(app: FastifyInstance): void {
   app.server.on('upgrade', (request, _stream, head) => {

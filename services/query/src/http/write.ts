@@ -8,7 +8,9 @@ import { problemOf, PROBLEMS, requireScope } from './question.js';
 /** Bodies that are larger are refused. */
 const BODY_BYTES_MAX = 262_144;
 
-/** One route that changes something. Its body is JSON; same-origin.ts says from where it may come. */
+/**
+ * One route that changes something. Its body is JSON; same-origin.ts defines the allowed origins.
+ */
 export interface Write<
   Params extends z.ZodType,
   Body extends z.ZodType | undefined,

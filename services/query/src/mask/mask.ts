@@ -5,7 +5,7 @@ import ipaddr from 'ipaddr.js';
 import type { SqlParams } from '../sql/query.js';
 import type { MaskConfig } from './config.js';
 
-/** What a principal sees in place of users and source addresses. */
+/** The replacements for users and source addresses that a principal sees. */
 export interface Mask {
   readonly users: 'none' | 'hmac';
   readonly addresses: 'none' | 'truncate' | 'hmac';

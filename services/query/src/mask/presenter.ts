@@ -18,8 +18,8 @@ export interface Presenter {
   /** A key of a list or a series under the name of its field; null for no value. */
   key(field: TopField, stored: Stored): string | number | null;
   /**
-   * Puts equals into the order of the users that are shown. In the order of what is hidden, whoever knows
-   * a place among them would know who is before and behind it. `items` are in order already.
+   * Puts equals into the order of the users that are shown. In the order of the hidden names, a
+   * reader who knows one name would learn its neighbours. `items` are in order already.
    */
   ranked<T>(items: readonly T[], isTie: (a: T, b: T) => boolean, user: (item: T) => string): T[];
 }

@@ -6,7 +6,7 @@ export interface Viewer {
   readonly signal: AbortSignal;
   /** Milliseconds since 1970, one reading per request. */
   readonly nowMs: number;
-  /** What the principal sees in place of users and addresses. */
+  /** The replacements for users and addresses that the principal sees. */
   readonly mask: Mask;
   /** The only users whose sessions the principal may see; null for all. */
   readonly onlyUsers: readonly string[] | null;

@@ -14,7 +14,7 @@ import type { Viewer } from './viewer.js';
  * The filters of a request as its principal means them, within what it may see. To whom users are
  * masked, a user's name is its token; a real name matches nobody, or it could be guessed.
  *
- * @throws ProblemError forbidden where a filter would tell what the mask hides.
+ * @throws ProblemError forbidden if a filter would reveal a masked value.
  */
 export async function visibleFilters(
   store: Store,

@@ -56,7 +56,9 @@ const BUSY: ReadonlySet<number> = new Set([
   202, // TOO_MANY_SIMULTANEOUS_QUERIES
   201, // QUOTA_EXCEEDED
 ]);
-/** The database does not know us or what we ask of it. An operator can mend that, a client cannot. */
+/**
+ * The database does not know us or what we ask of it. An operator can repair that, a client cannot.
+ */
 const UNUSABLE: ReadonlySet<number> = new Set([
   60, // UNKNOWN_TABLE
   81, // UNKNOWN_DATABASE

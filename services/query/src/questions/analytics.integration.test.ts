@@ -74,7 +74,7 @@ function keyFiguresOf(counted: Counted, atEnd: boolean): KeyFigures {
   return atEnd ? { ...figures, sessions_started: null } : figures;
 }
 
-/** The sum of some; starts are unknown where they are unknown of any. */
+/** The sum of some; starts are unknown if any of them is. */
 function plus(sums: readonly KeyFigures[]): KeyFigures {
   const total: KeyFigures = figuresOf(nothing());
   for (const each of sums) {
@@ -481,7 +481,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       expect(answer.top_users.map((item) => item.bytes)).toEqual(users);
     });
 
-    it('of less than a minute count the bytes of that minute, and say so', async () => {
+    it('of less than a minute count the bytes of that minute, and show it in bytes_range', async () => {
       const row = world.minutes.find(({ counters }) => counters.bytes_received > 0);
       const minuteMs = row?.bucketMs ?? expect.unreachable();
       const answer = await api.get<Stats>(
@@ -600,7 +600,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     });
   });
 
-  it('answers say where they come from', async () => {
+  it('answers name their tables', async () => {
     const closed = await api.get<Traffic>('/api/v1/traffic?from=2026-02-10&to=2026-02-20');
     const changed = await api.get<Traffic>('/api/v1/traffic?from=2026-03-07&to=2026-03-08');
     expect(closed.resolution).toBe(kind === 'with rollups' ? 'hour' : 'minute');
@@ -609,7 +609,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
   });
 });
 
-describe('today, where the sums are fresh and nothing newer has come,', () => {
+describe('today, with fresh sums and no newer events,', () => {
   /** The newest event of all: some sessions go on after the clock of the other tests. */
   let newestMs: number;
   let today: Range;
@@ -720,7 +720,7 @@ describe('ranges that retention has cut into', () => {
   const incomplete = async (path: string) =>
     (await api.get<{ incomplete_minutes: number }>(`/api/v1/${path}`)).incomplete_minutes;
 
-  it('say how many minutes lack what moved in them, where no sums can answer', async () => {
+  it('count the minutes without bytes if no sums can answer', async () => {
     // No sums know users by protocol.
     const byProtocol = 'top/users?from=2026-02-10&to=2026-02-12&protocol=udp';
     expect(await incomplete(byProtocol)).toBe(2 * 24 * 60);

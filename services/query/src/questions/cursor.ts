@@ -6,9 +6,9 @@ import { ProblemError } from '../problems/problem.js';
 const UNBOUND: ReadonlySet<string> = new Set(['cursor', 'limit', 'format', 'fields', 'totals']);
 
 /**
- * What a cursor is bound to: everything of the request that decides what is on the pages and in which
- * order. As it was sent, never as it was understood: whoever knows the request could try names until
- * the hash fits, and so find out whom a masked user stands for.
+ * What a cursor is bound to: everything of the request that decides what is on the pages and in
+ * which order. The request as it was sent, never as it was resolved. Otherwise a reader could try
+ * names until the hash fits, and find out a masked user.
  */
 export function bindingOf(question: string, parameters: object): string {
   const entries = Object.entries(parameters)
@@ -27,7 +27,7 @@ export function encodeCursor(binding: string, position: readonly unknown[]): str
   return Buffer.from(JSON.stringify([VERSION, binding, ...position])).toString('base64url');
 }
 
-/** @throws ProblemError invalid-cursor where it was not made by `encodeCursor` for this binding. */
+/** @throws ProblemError invalid-cursor if `encodeCursor` did not make it for this binding. */
 export function decodeCursor<T extends z.ZodType>(
   binding: string,
   text: string,

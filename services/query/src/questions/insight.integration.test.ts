@@ -134,7 +134,7 @@ describe('suggestions', () => {
 });
 
 describe('the pipeline', () => {
-  it('says how events come in, from whom, and how far ingest is', async () => {
+  it('shows the rate of events, their proxies, and the position of ingest', async () => {
     const now = Date.now();
     await insertRows(database.clickhouse, 'ingest_watermarks', [
       watermark(0, now - 5_000, 1),

@@ -158,7 +158,7 @@ describe('a lookup', () => {
     },
   );
 
-  it('says what it cannot know', async () => {
+  it('lists what it cannot know', async () => {
     const time = new Date(NOW_MS - 60_000).toISOString();
     const { completeness } = await api.get<Lookup>(
       `/api/v1/lookup?egress_ip=203.0.113.7&time=${time}&skew=600`,
@@ -175,7 +175,7 @@ describe('a lookup', () => {
     expect(completeness).toMatchObject({
       egress_unrecorded: unrecorded.length,
       egress_recorded_since: recorded.map((row) => row.started_at).toSorted()[0],
-      // No partition has said how far it has come.
+      // No partition has reported its position.
       covers_range: false,
       silent_proxies: [],
     });
@@ -259,7 +259,7 @@ describe('evidence of a lookup', () => {
     await expect(createEvidenceKey(keyFile, NOW_MS)).rejects.toThrow('rotate');
   });
 
-  it('says that it is not signed where there is no key, and stands in the audit log', async () => {
+  it('states that it is not signed if there is no key, and is in the audit log', async () => {
     const { body, statusCode } = await api.app.inject(`/api/v1/lookup/evidence?${question}`);
     expect([statusCode, body.split('\n')[0]]).toEqual([200, '{"status":"not signed",']);
     const found = evidence.parse(JSON.parse(body));

@@ -36,7 +36,7 @@ test('every page of the dashboard gets the same document, with a strict policy a
   }
 });
 
-test('an asset is cached for good, and what is no page and no file is not found', async () => {
+test('an asset is cached permanently, and an unknown path is not found', async () => {
   const app = await served();
   const asset = await app.inject('/assets/index-abc.js');
   expect(asset.statusCode).toBe(200);

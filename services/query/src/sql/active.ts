@@ -26,7 +26,7 @@ function openSince(fromMs: number): Condition {
 const floorRow = z.object({ oldest: wireTime.nullable() });
 
 /**
- * A time before which no session began that is open, null where none is. Versions that have been
+ * A time before which no open session began; null if no session is open. Versions that have been
  * replaced make it too early at most, so FINAL is not needed.
  */
 export function openFloorQuery(): Query<typeof floorRow> {

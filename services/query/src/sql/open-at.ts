@@ -128,7 +128,10 @@ export function countersByEventQuery(
   };
 }
 
-/** Totals of sessions over the whole minutes before the one that begins at `minuteMs`. No row where nothing moved. */
+/**
+ * Totals of sessions over the whole minutes before the one that begins at `minuteMs`. No row if
+ * nothing moved.
+ */
 export function countersByMinuteQuery(
   sessions: readonly {
     readonly session_id: string;

@@ -99,9 +99,9 @@ export type PeriodRow = z.output<typeof periodRow>;
 
 /**
  * One row: the sums of a period; the distinct users, destinations and sources of the sessions that
- * started in it, exact up to some thousands, then within a few tenths of a percent; and quantiles of the
- * durations of those that ended in it, within 1 %. In one statement, because what ended in the edges of
- * a period is found all over the hours before, and is read once so.
+ * started in it, exact up to a few thousand, then within a few tenths of a percent; and quantiles
+ * of the durations of those that ended in it, within 1 %. In one statement, because what ended in
+ * the edges of a period is found all over the hours before, and is read once so.
  *
  * @param sums by `total`, all figures, without cuts.
  */

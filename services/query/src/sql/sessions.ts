@@ -40,7 +40,7 @@ export function sortKeys(sort: SessionSort): string[] {
 
 /** Where a page begins: after this session, in the page's order. */
 export interface PagePosition {
-  /** The value sorted by; null where that is `started_at` itself. */
+  /** The value sorted by; null if that is `started_at` itself. */
   readonly value: number | null;
   readonly startedMs: number;
   readonly sessionId: string;
@@ -265,7 +265,8 @@ export function sessionEventsQuery(page: {
 }): Query<typeof eventRow> {
   return {
     name: 'session_events',
-    // An assumed end gives way to an event of the same seq. The copy that came first says when it came; FINAL would keep any of the copies.
+    // An assumed end gives way to an event of the same seq. The first copy has the time of arrival;
+    // FINAL would keep any of the copies.
     sql: `SELECT seq, type, occurred_at, bytes_sent, bytes_received, packets_sent, packets_received,
         interval_start, interval_end, delta_bytes_sent, delta_bytes_received,
         delta_packets_sent, delta_packets_received, ${TIMELINE_FIELDS.join(', ')},

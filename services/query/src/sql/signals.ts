@@ -89,8 +89,8 @@ function sharedAccount({ filter, thresholds }: SignalOf): Statement {
 }
 
 /**
- * Many hosts on one port, or many ports of one host. A window lies in two tens of minutes at most, so one
- * of them has half of the failures: whoever never has as many is not looked at closer.
+ * Many hosts on one port, or many ports of one host. A window lies in two tens of minutes at most,
+ * so one of them has half of the failures. Users with fewer are skipped.
  */
 function scanOf(
   one: 'dest_port' | 'dest_host',

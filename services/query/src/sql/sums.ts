@@ -83,16 +83,16 @@ export interface SumsOf {
   readonly by: SumsBy;
   /** Only these keys; null for all. */
   readonly keys: readonly string[] | null;
-  /** Where starts and ends of sessions are counted. No weeks where the rollups are pairs. */
+  /** Where starts and ends of sessions are counted. Pairs have no weeks. */
   readonly counted: Pieces;
   /** Where bytes and packets are counted. */
   readonly moved: Pieces;
-  /** Not used where none of the pieces but the exact ones are read. */
+  /** Not used if only exact pieces are read. */
   readonly rollup: RollupSource | null;
   readonly sessions: {
     readonly table: SessionsTable;
     readonly filter: Condition;
-    /** Whether the sums say how far back those began that ended in the hours of the exact spans. */
+    /** Whether the sums have the earliest start of the sessions that ended in the exact spans. */
     readonly hasBound: boolean;
   };
   readonly traffic: { readonly filter: Condition };
@@ -159,7 +159,9 @@ function part(of: {
   readonly slot: string;
   readonly columns: Partial<Record<SumName, string>>;
   readonly where: Condition;
-  /** The exact tables have many rows for a key; those of the rollups are summed once, with all others. */
+  /**
+   * The exact tables have many rows for a key; the rollups' rows are summed once, with all others.
+   */
   readonly summed: boolean;
   /** Further columns. */
   readonly states: string | null;

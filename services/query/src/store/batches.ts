@@ -6,7 +6,7 @@ import { unlessAborted } from './unless-aborted.js';
  * others to come: while fewer than `running_max` questions are under way, a look-up goes at once.
  */
 export interface Batches<V> {
-  /** Undefined where nothing has this key. */
+  /** Undefined if nothing has this key. */
   look(key: string, signal: AbortSignal): Promise<V | undefined>;
 }
 
@@ -79,7 +79,7 @@ export function createBatches<V>(
     }
   }
 
-  /** Whoever asks for the key next begins anew. */
+  /** The next request for the key starts again. */
   function forget(key: string, waiting: Waiting<V>): void {
     if (waitings.get(key) === waiting) waitings.delete(key);
   }

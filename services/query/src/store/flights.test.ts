@@ -42,14 +42,14 @@ describe('flights', () => {
     gone[1]?.abort();
     expect((await outcomes).map((each) => each.status)).toEqual(['rejected', 'rejected']);
     expect(asked[0]?.signal.aborted).toBe(true);
-    // Whoever asks next does not join what was given up.
+    // The next caller does not join an abandoned call.
     const next = flights.join('a', never, start);
     expect(asked).toHaveLength(2);
     asked[1]?.answer(5);
     expect(await next).toBe(5);
   });
 
-  it('tell all who wait of a failure, and try anew the next time', async () => {
+  it('report a failure to all waiters, and try again the next time', async () => {
     const flights = createFlights<number>();
     const { asked, start } = question();
     const both = [flights.join('a', never, start), flights.join('a', never, start)];

@@ -49,7 +49,7 @@ export function createFlights<T>(): Flights<T> {
       } finally {
         flight.waiting -= 1;
         if (flight.waiting === 0 && !flight.isOver) {
-          // Nobody waits any more; whoever asks next begins anew.
+          // Nobody waits any more; the next caller starts again.
           if (flights.get(key) === flight) flights.delete(key);
           flight.controller.abort();
         }

@@ -41,7 +41,7 @@ describe('gate', () => {
     expect(await Promise.all(entries.map(settled))).toEqual(['in', 'in', 'in', 'waiting']);
   });
 
-  it('gives a place to one only, however often it is given back', async () => {
+  it('gives a place to one request only, however often it is released', async () => {
     const gate = gateOf({ running_max: 1 });
     const leave = await gate.enter({ signal: never });
     const second = gate.enter({ signal: never });

@@ -26,7 +26,7 @@ export interface Visitor {
 export interface Gate {
   /** @throws ProblemError overloaded, with Retry-After */
   pass<T>(visitor: Visitor, work: () => Promise<T>): Promise<T>;
-  /** Takes a place that the caller gives back by the returned function, once. */
+  /** Takes a place. The caller releases it by the returned function, once. */
   enter(visitor: Visitor): Promise<() => void>;
 }
 
@@ -101,7 +101,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
     else taken.set(share, left);
   }
 
-  /** Who waits longest among those of the share with the fewest places. */
+  /** The longest waiting request of the share with the fewest places. */
   function nextInLine(): Waiting | undefined {
     let next: Waiting | undefined;
     for (const each of line) {

@@ -12,7 +12,7 @@ export interface StoreConfig {
   readonly query_timeout_ms: number;
   readonly rows_to_read_max: number;
   readonly memory_max_bytes: number;
-  /** Answers to questions about sums are given again for so long; 0 asks each time. */
+  /** How long answers about sums are shared; 0 asks each time. */
   readonly reuse_ms: number;
 }
 

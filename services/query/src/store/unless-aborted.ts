@@ -1,4 +1,4 @@
-/** The answer, or a rejection as soon as the signal fires: whoever waits for it has gone away. */
+/** The answer, or a rejection as soon as the signal fires, because its caller has left. */
 export async function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
   let onAbort: () => void = () => undefined;
   const gone = new Promise<never>((_, reject) => {

@@ -34,8 +34,8 @@ export function serveLiveView(
         operationId: 'streamActive',
         summary: 'Server-sent frames of the open sessions with the most traffic, one per second',
         description:
-          'Each frame `window` is a whole LiveWindow and replaces the one before. When many watch, ' +
-          'frames come every 2 or 5 s; `every_ms` says so.',
+          'Each frame `window` is a complete LiveWindow and replaces the previous one. Under load, ' +
+          'frames come every 2 or 5 s; see `every_ms`.',
         tags: ['live'],
         querystring: liveQuery,
         response: {
@@ -69,7 +69,7 @@ export function serveLiveView(
         };
         const leave = await deps.views.join(
           {
-            // Whoever may see the same, asked alike, sees the same.
+            // Equal requests with equal rights share a view.
             name: JSON.stringify([
               mayDo(context.principal, 'admin'),
               filters,

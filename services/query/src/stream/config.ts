@@ -29,7 +29,9 @@ export type StreamConfig = z.infer<typeof streamConfig>;
 
 /** An event that was older when it was stored is no news: an import, a rebuild, a demonstration. */
 export const NEWS_MAX_MS = 300_000;
-/** An open session that was not heard of for so long leaves the live view; proxies report every 30 s. */
+/**
+ * Time without events after which an open session leaves the live view; proxies report every 30 s.
+ */
 export const UNHEARD_MAX_MS = 300_000;
 /** Sessions that the live view keeps in memory, about 1 KiB each; beyond it its frames say truncated. */
 export const LIVE_SESSIONS_MAX = 200_000;
@@ -42,7 +44,7 @@ export const POLL_ROWS_MAX = 5_000;
 export const LAG_MAX_MS = 30_000;
 /** An insert may become visible this much after the time it is stamped with. */
 export const OVERLAP_MS = 3_000;
-/** Events kept, or looked up, for those who come back; who missed more is told so. */
+/** Events kept, or looked up, for those who come back; clients that missed more get a `gap`. */
 export const REPLAY_MAX = 20_000;
 /** Events that are known to have been sent; more than any overlap holds. */
 export const SEEN_MAX = 200_000;

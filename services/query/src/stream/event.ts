@@ -48,7 +48,7 @@ export function positionText(event: LiveEvent, hub: string): string {
   return event.n === null ? `${event.storedMs}` : `${event.storedMs}-${hub}-${event.n}`;
 }
 
-/** Null where the text is not a position: `Last-Event-ID` is a client's. */
+/** Null if the text is not a position: `Last-Event-ID` comes from the client. */
 export function positionOf(text: string): Position | null {
   const match = POSITION.exec(text);
   if (match === null) return null;

@@ -119,7 +119,7 @@ async function comeBack(pauseMs: number): Promise<{ given: number[]; missed: num
 }
 
 describe('the hub of the live stream', () => {
-  it('gives whoever comes back what was stored while nobody listened, though others came before', async () => {
+  it('gives a returning client the events stored while nobody listened, although others came before', async () => {
     let back = null;
     for (let ms = 10; back === null && ms < 5_000; ms *= 2) back = await comeBack(ms);
     expect(back?.given).toEqual(back?.missed);

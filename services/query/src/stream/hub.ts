@@ -44,7 +44,7 @@ export interface Hub extends Component {
    * what was stored since its position.
    *
    * @returns a function that takes it away.
-   * @throws ProblemError or ClickHouseError where the database cannot be asked.
+   * @throws ProblemError or ClickHouseError if the database cannot be asked.
    */
   join(listener: Listener, since: Position | null): Promise<() => void>;
 }
@@ -66,7 +66,7 @@ export function createHub(
   let nextN = 0;
   /** Everything stored before this time has been handed out; null while nobody listens. */
   let readToMs: number | null = null;
-  /** The last row of a poll that was full: there is more behind it. Null where there was not. */
+  /** The last row of a poll that was full: there is more behind it. Null if no poll was full. */
   let more: StoredPosition | null = null;
   let polling: Promise<void> | null = null;
   let wake: () => void = () => undefined;
@@ -230,7 +230,7 @@ export function createHub(
       listeners.clear();
     },
     async join(listener, since) {
-      // Whoever joins first is in the list before the polls begin, so nothing is lost in between:
+      // The first client is in the list before the polls begin, so nothing is lost in between:
       // events that come while the past is looked up wait behind it.
       const waiting: LiveEvent[] = [];
       let isCaughtUp = since === null;

@@ -10,7 +10,7 @@ export interface LiveSession {
   readonly startedMs: number;
   /** When it was last heard of, by the proxy's clock. */
   readonly heardMs: number;
-  /** From the event before the last to the last; 0 where there was but one. */
+  /** From the event before the last to the last; 0 if there was only one. */
   readonly intervalMs: number;
   /** Bytes per second over that interval. */
   readonly sentRate: number;

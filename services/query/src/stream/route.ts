@@ -30,7 +30,7 @@ export interface StreamDeps extends SumsDeps {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   contextOf(request: FastifyRequest, reply: FastifyReply): Context;
-  /** Whether whoever opened a stream may still read. */
+  /** Whether the owner of a stream may still read. */
   isStillAllowed(request: FastifyRequest): Promise<boolean>;
 }
 
@@ -73,8 +73,8 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           'Server-sent events: sessions started, changed and closed, and counters; resumes at Last-Event-ID',
         description:
           'Frames `started`, `changed` and `closed` carry a StreamSession, `counters` a StreamCounters. ' +
-          'An event may come twice: (session_id, seq) names it. `gap` says from when to when events ' +
-          'were left out: read the state anew. A client that reads too slowly is cut off, and may resume.',
+          'An event may come twice: (session_id, seq) identifies it. `gap` has the range in which events ' +
+          'are missing: load the state again. A client that reads too slowly is disconnected, and may resume.',
         tags: ['live'],
         querystring: streamQuery,
         response: {
@@ -268,12 +268,12 @@ export function openWriter(
     clearInterval(ping);
     clearInterval(recheck);
   });
-  // Whoever left while the stream was prepared does not say so again.
+  // A client that left while the stream was prepared does not signal again.
   if (raw.destroyed) close();
   return writer;
 }
 
-/** Sends the counters now and then every few seconds, never two questions at once. */
+/** Sends the counters every few seconds, never with two questions at once. */
 function startCounters(deps: StreamDeps, context: Context, writer: Writer): void {
   const gone = new AbortController();
   let isAsking = false;

@@ -218,7 +218,7 @@ describe('stream', () => {
     elsewhere.close();
   });
 
-  it('says that there is a gap where the position is too old', async () => {
+  it('sends a gap if the position is too old', async () => {
     const client = await listen('', { 'last-event-id': '1000' });
     const [frame] = await client.take(1, (each) => each.event === 'gap');
     expect(frame?.data).toMatchObject({ from: '1970-01-01T00:00:01.000Z' });
@@ -226,7 +226,7 @@ describe('stream', () => {
   });
 
   it.each(['x', '1-2-3', '9'.repeat(40), '-1', `1' OR 1=1`])(
-    'says that there is a gap where the position cannot be read (%j)',
+    'sends a gap if the position is invalid (%j)',
     async (id) => {
       expect(positionOf(id)).toBeNull();
       const client = await listen('', { 'last-event-id': id });

@@ -38,7 +38,7 @@ describe('minutes that are gone', () => {
     expect(incompleteMinutes(plan, false, kept)).toBe(0);
   });
 
-  it('are none before the first session, nor where nothing has been deleted yet', () => {
+  it('are none before the first session, nor if nothing has been deleted yet', () => {
     const range = { fromMs: NOW_MS - 400 * DAY_MS - 1, toMs: NOW_MS };
     const plan = bothOf(planOf(range, exactly));
     const whole = { sessionsGoneMs: null, minutesGoneMs: null, pairHoursGoneMs: null };

@@ -11,7 +11,7 @@ export function bytesOf(sums: { readonly bytes_sent: number; readonly bytes_rece
   return addExactly(sums.bytes_sent, sums.bytes_received);
 }
 
-/** @throws RangeError where the sum is beyond 2^53. */
+/** @throws RangeError if the sum is beyond 2^53. */
 export function addExactly(a: number, b: number): number {
   const sum = a + b;
   if (!Number.isSafeInteger(sum)) throw new RangeError('a sum is beyond 2^53');

@@ -75,7 +75,7 @@ describe('planOf', () => {
     expect(plan.staleHours).toBe(1);
   });
 
-  it('reads at most so many changed hours exactly and says how many are stale', () => {
+  it('reads a limited number of changed hours exactly and counts the stale ones', () => {
     const from = at('2026-01-01');
     const dirtyHours = Array.from({ length: EXACT_HOURS_MAX + 5 }, (_, i) => from + i * HOUR_MS);
     const plan = planOf(
@@ -87,7 +87,7 @@ describe('planOf', () => {
     expect(plan.exact).toEqual([newest]);
   });
 
-  it('sums whole weeks where there are sums of them, around a changed day and a cut', () => {
+  it('uses existing sums of weeks, around a changed day and a cut', () => {
     const range = { fromMs: at('2026-01-01'), toMs: at('2026-02-12') };
     const dirtyHours = [at('2026-01-14T07:00:00Z')];
     const cuts = [at('2026-01-26'), at('2026-02-04')];

@@ -26,8 +26,8 @@ export interface Coverage {
 }
 
 /**
- * Which table answers for which part of a range. Together the spans are the range, without overlap; in
- * the days and hours they may reach beyond its end where nothing was stored yet.
+ * Which table answers for which part of a range. Together the spans are the range, without overlap;
+ * in days and hours they may extend beyond its end, because nothing is stored there yet.
  */
 export interface Pieces {
   readonly weeks: readonly Span[];
@@ -97,9 +97,9 @@ export interface PlanOptions {
 }
 
 /**
- * Chooses the coarsest tables that answer exactly: whole ISO weeks where there are sums of them, else
- * whole UTC days, else whole hours, else the exact tables: for the edges, for hours that changed since
- * they were summed, and for hours that a cut of a time series goes through.
+ * Chooses the coarsest tables that answer exactly: whole ISO weeks if summed, else whole UTC days,
+ * else whole hours, else the exact tables: for the edges, for hours that changed since they were
+ * summed, and for hours that a cut of a time series goes through.
  */
 export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {}): Plan {
   const { cuts = [], hasWeeks = false, goneMs = null } = options;
@@ -172,8 +172,8 @@ function weeksOf(days: Span, breaks: readonly number[]): Span[] {
 }
 
 /**
- * The whole hours of a range. A range that ends after the newest event has no edge at its end: the rest
- * of the day is empty, so today's sums are those of the whole day.
+ * The whole hours of a range. A range that ends after the newest event has no edge at its end: the
+ * rest of the day is empty, so today's sums equal the whole day's.
  */
 function hourGrid(range: Span, { newestMs }: Coverage): Span {
   const endsAfterAll = newestMs !== null && range.toMs > newestMs;

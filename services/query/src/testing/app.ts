@@ -30,7 +30,7 @@ export interface TestApp {
   readonly store: Store;
   readonly registry: Registry;
   close(): Promise<void>;
-  /** The JSON of an answer; fails where the status is not the expected one. */
+  /** The JSON of an answer; fails if the status is not the expected one. */
   get<T>(path: string, expectedStatus?: number): Promise<T>;
 }
 

@@ -62,9 +62,9 @@ function checked(fromMs: number, toMs: number, days: number = API_LIMITS.range_d
 }
 
 /**
- * The period that a range is compared with. Of whole calendar months, the same number of months before;
- * of a month's beginning, that of the month before up to the same day and time; likewise of days. Of
- * anything else, the same length just before. Nothing is before 1970, and no period is empty.
+ * The period that a range is compared with. Of whole calendar months, the same number of months
+ * before; of a month's beginning, the month before up to the same day and time; likewise of days.
+ * Of anything else, the same length just before. Nothing is before 1970, and no period is empty.
  */
 export function periodBefore(range: Span, zone: string): Span {
   const fromWall = wallOf(range.fromMs, zone).getTime();

@@ -1,6 +1,6 @@
 import { DAY_MS } from '@sockscope/schemas/sums';
 
-/** Building one takes longer than using it a thousand times. There are some 600 zones. */
+/** Building one takes longer than using it a thousand times. There are about 600 zones. */
 const formats = new Map<string, Intl.DateTimeFormat>();
 const FORMATS_MAX = 1_000;
 

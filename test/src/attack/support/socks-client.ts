@@ -42,7 +42,7 @@ export class SocksClient {
     }
   }
 
-  /** Takes the next `length` bytes; fails where they do not come in time. */
+  /** Takes the next `length` bytes; fails if they do not arrive in time. */
   async read(length: number): Promise<Buffer> {
     const timer = setTimeout(() => {
       this.#failure ??= 'timeout';

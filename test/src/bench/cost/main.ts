@@ -53,7 +53,10 @@ const { values } = parseArgs({
 /** After a start, before what rests is measured: the first merges and compilations. */
 const SETTLE_MS = 15_000;
 const IDLE_MS = 10_000;
-/** Processes rest if they use at most this much of a core more than before the load, for so long. */
+/**
+ * Processes are at rest if they use at most this much of a core more than before the load, for this
+ * time.
+ */
 const QUIET_CORES = 0.03;
 const QUIET_MS = 6_000;
 const QUIET_TIMEOUT_MS = 180_000;

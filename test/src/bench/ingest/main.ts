@@ -345,7 +345,7 @@ async function expectExact(clickhouse: ClickHouse, totals: FillTotals): Promise<
   const { valueBytes: _, ...wanted } = totals;
   const expected = { ...wanted, trafficReceived: totals.bytesReceived };
   if (JSON.stringify(found) !== JSON.stringify(expected)) {
-    throw new Error(`not exact: ${JSON.stringify(found)} in place of ${JSON.stringify(expected)}`);
+    throw new Error(`not exact: ${JSON.stringify(found)} instead of ${JSON.stringify(expected)}`);
   }
 }
 

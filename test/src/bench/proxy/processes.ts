@@ -39,7 +39,7 @@ export function treeResidentKb(pids: readonly number[]): number {
 /** Ticks of /proc/PID/stat in a second: USER_HZ, 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** Processor seconds that processes and all that they started have used; null where it cannot be told. */
+/** Processor seconds that processes and all that they started have used; null if it is unknown. */
 export function treeCpuSeconds(pids: readonly number[]): number | null {
   if (process.platform !== 'linux' || pids.length === 0) return null;
   let ticks = 0;
@@ -47,7 +47,7 @@ export function treeCpuSeconds(pids: readonly number[]): number | null {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The second field is the command in parentheses, which may hold anything.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // Its own, and those of its children that have ended: some proxies start one per client.
+    // Its own, and its ended children's: some proxies start one per client.
     for (const field of fields.slice(11, 15)) ticks += Number(field);
   }
   return ticks / TICKS_PER_SECOND;

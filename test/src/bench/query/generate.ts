@@ -131,7 +131,7 @@ WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND started
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
 
-/** Leaves the parts as they are. A server that is started anew forgets the first of the two. */
+/** Leaves the parts as they are. A server that is restarted forgets the first of the two. */
 export async function stopMerges(clickhouse: ClickHouse): Promise<void> {
   await Promise.all(
     SESSION_TABLES.flatMap((table) => [

@@ -67,7 +67,9 @@ interface SizeResult {
   readonly bytesPerSession: Readonly<Record<string, number>>;
   readonly questions: Readonly<Record<string, Measured>>;
   readonly mixed: Load;
-  /** The highest of MIX_RATES at which all are answered within the target; null where none is. */
+  /**
+   * The highest of MIX_RATES at which all are answered within the target; null if there is none.
+   */
   readonly keptUpWith: { readonly rate: number; readonly p99Ms: number } | null;
 }
 

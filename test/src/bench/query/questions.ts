@@ -14,20 +14,23 @@ export interface Subject {
   readonly shape: DataShape;
   /** An id of a session that exists. */
   readonly sessionId: string;
-  /** A cursor some 100,000 rows below the newest. */
+  /** A cursor about 100,000 rows below the newest. */
   readonly deepCursor: string;
 }
 
 /** One of the questions that the benchmark puts. */
 export interface Question {
   readonly name: string;
-  /** Wished median at 100 million sessions, milliseconds; null where none was set. */
+  /** Wished median at 100 million sessions, milliseconds; null if none was set. */
   readonly targetMs: number | null;
-  /** Largest wished ratio of the medians at 100 and at 10 million; null where none was set. */
+  /** Largest wished ratio of the medians at 100 and at 10 million; null if none was set. */
   readonly growthMax: number | null;
   /** Path below /api/v1. */
   path(subject: Subject): string;
-  /** The same for SQLite, null where it has no counterpart. `slow`: takes seconds, asked a few times only. */
+  /**
+   * The same for SQLite; null if it has no counterpart. `slow`: takes seconds, asked a few times
+   * only.
+   */
   sqlite(subject: Subject): {
     readonly sql: string;
     readonly params: readonly (string | number)[];

@@ -14,7 +14,7 @@ export interface Loaded {
   readonly version: string;
 }
 
-/** A SQLite file in a process of its own. The times are those of the library, without any HTTP. */
+/** A SQLite file in a process of its own. The times are the library's, without any HTTP. */
 export interface SqlitePeer {
   /** @param rows tab-separated lines in the column order of the script. */
   load(rows: ReadableStream<Uint8Array>): Promise<Loaded>;

@@ -48,7 +48,7 @@ function run(main: string, args: readonly string[], env: NodeJS.ProcessEnv): Pro
 /**
  * A ClickHouse with generated data and the real query service before it.
  *
- * @param dir where the data is, or will be: what an earlier run made there is used again.
+ * @param dir folder of the data; data of an earlier run is used again.
  */
 export async function startStack(
   dir: string,

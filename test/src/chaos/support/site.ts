@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { seededRandom } from '@sockscope/schemas/testing';
 import type { ProxySite } from '../../support/proxy-process.js';
 
-/** The value of a metric without labels of its own, summed where there are several. */
+/** The value of a metric without labels of its own; the sum if there are several. */
 export async function metricOf(site: ProxySite, name: string): Promise<number> {
   const text = await (await fetch(`${site.ops}/metrics`)).text();
   const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`));

@@ -12,7 +12,7 @@ export interface Moved {
   readonly received: number;
 }
 
-/** A client that stays connected and sends and gets a little now and then. */
+/** A client that stays connected and periodically sends and gets a little. */
 export interface Trickle {
   readonly sourcePort: number;
   /** Bytes that were sent, and came back. */

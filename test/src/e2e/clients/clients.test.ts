@@ -183,7 +183,7 @@ describe('real clients', () => {
       expect(log.started().length).toBe(known);
     });
 
-    test('is told what happened to a connection that failed', async () => {
+    test('learns the reason of a failed connection', async () => {
       const port = await pickFreePort();
       const refused = await curl('--socks5-hostname', site.socks, `http://127.0.0.1:${port}/`);
       expect(refused.stderr).toContain('(5)');

@@ -166,7 +166,7 @@ function dialogues(ports: Ports): Dialogue[] {
       steps: [GREETING_WITH_LOGIN, { send: login(USER, 'wrong'), expect: 2 }],
     },
     {
-      name: 'no password where one is asked for',
+      name: 'no password although one is required',
       login: true,
       steps: [{ send: Buffer.of(5, 1, 0), expect: 2 }],
     },
@@ -305,7 +305,10 @@ describe('the same dialogue', () => {
   const ours = (dialogue: Dialogue): number =>
     dialogue.login === true ? loginSite.port : site.port;
 
-  /** Runs every dialogue with us and with the peer, and gives back those where the client saw something else. */
+  /**
+   * Runs every dialogue with us and with the peer, and returns those with a different result for
+   * the client.
+   */
   async function differences(peer: string, portOf: (dialogue: Dialogue) => number | null) {
     const found: Record<string, { ours: Seen; theirs: Seen }> = {};
     for (const dialogue of all) {

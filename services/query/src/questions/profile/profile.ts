@@ -32,7 +32,7 @@ import { cutsOf, linesOf } from '../traffic/series.js';
 
 const DEFAULT_DAYS = 30;
 const TREND_POINTS = 120;
-/** The busiest hours are those of the end of a long range. */
+/** The busiest hours cover the end of a long range. */
 const BUSY_DAYS_MAX = 92;
 /** Where hours begin at half past, sums per UTC hour do not help: the sessions themselves are counted. */
 const BUSY_DAYS_EXACT_MAX = 7;

@@ -18,7 +18,7 @@ import { bindingOf } from '../cursor.js';
 import { readCursor, writeCursor } from './position.js';
 
 const USERS_MAX = 100;
-/** So many open sessions are read at once where they may be all that there are. */
+/** Number of open sessions that are read at once if they may be all. */
 const WHOLE_MAX = 1_000;
 /** A rate over less than this would be noise. */
 const RATE_WINDOW_MIN_MS = 1_000;

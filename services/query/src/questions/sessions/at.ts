@@ -46,7 +46,7 @@ const NOTHING: Counters = {
 
 interface PastCounters {
   readonly source: CounterSource;
-  /** Null where the source is `none`. */
+  /** Null if the source is `none`. */
   readonly counters: Counters | null;
 }
 

@@ -49,7 +49,7 @@ export function serveSessionEvents(
       const last = items.at(-1);
       return {
         items: timelineOf(items, afterSeq),
-        // Every session has events: where there are none, they are kept no longer.
+        // Every session has events: if there are none, they have expired.
         expired: afterSeq < 0 && items.length === 0,
         next:
           rows.length > query.limit && last !== undefined
@@ -61,7 +61,7 @@ export function serveSessionEvents(
   });
 }
 
-/** Marks what is missing: seq counts 0, 1, 2 … within a session. */
+/** Marks gaps: seq counts 0, 1, 2 … within a session. */
 export function timelineOf(rows: readonly EventRow[], afterSeq: number): TimelineEvent[] {
   let previous = afterSeq;
   return rows.map((row) => {

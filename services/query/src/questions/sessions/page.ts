@@ -43,7 +43,7 @@ export function startsOf(page: Pick<PageOf, 'in' | 'range'>): Window {
   return { lowMs: page.in === 'started' ? fromMs : null, highMs: toMs };
 }
 
-/** One row more than the page holds, where there is one: it tells that a next page exists. */
+/** One row more than the page holds: if it exists, there is a next page. */
 export async function pageRows(
   { store, densities, rates }: PageDeps,
   page: PageOf,
@@ -113,7 +113,7 @@ const RATE_MARGIN = 2;
 /** Of those that other filters take away nothing is known. */
 const RATE_MARGIN_FILTERED = 5;
 
-/** The only user or destination that is asked for; null where it is not exactly one. */
+/** The only user or destination that is asked for; null if it is not exactly one. */
 function onlyKeyOf(filters: Filters, table: SessionsTable): string | null {
   const keys = table === 'sessions_by_user' ? filters.user : filters.dest_host;
   const [key] = keys ?? [];
@@ -140,7 +140,7 @@ function paceOfRate(
  * How far a page of one user or one destination may reach that was not asked for before: a look at
  * the starts alone costs less than slices that turn out too short.
  *
- * @returns `all` where there is no more than that, null where another table is read.
+ * @returns `all` if there is no more than that, null if another table is read.
  */
 async function edgeOf(
   store: Store,
@@ -177,7 +177,7 @@ function isShortSlice({ lowMs, highMs }: Window, table: SessionsTable, nowMs: nu
 
 const SHORT_MS = 600_000;
 
-/** Where the first page begins to read; null where there is no session at all. */
+/** Where the first page begins to read; null if there is no session at all. */
 async function anchorOf(
   store: Store,
   range: Window,

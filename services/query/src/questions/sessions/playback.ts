@@ -80,7 +80,7 @@ export function servePlayback(
   });
 }
 
-/** @throws ProblemError invalid-parameters where there are none or too many. */
+/** @throws ProblemError invalid-parameters if there are none or too many. */
 function framesOf(fromMs: number, toMs: number, stepMs: number): number[] {
   if (toMs <= fromMs) {
     throw invalidParameters([{ parameter: 'to', message: 'must lie after from' }]);

@@ -26,7 +26,7 @@ describe('the rates', () => {
     expect(rates.gapMs('sessions_by_user', 'bob')).toBeNull();
   });
 
-  it('ask once for users and once for destinations, whoever comes', async () => {
+  it('ask once for users and once for destinations, for all callers', async () => {
     const { store, asked } = storeWith(() => Promise.resolve([]));
     const rates = createRates({ store });
     for (const key of ['a', 'b']) {

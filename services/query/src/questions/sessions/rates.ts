@@ -8,7 +8,7 @@ import { DAY_MS } from '@sockscope/schemas/sums';
  * a page of them reaches. A guess, so nobody waits for it.
  */
 export interface Rates {
-  /** Milliseconds from one start to the next, on average; null where it is not known. */
+  /** Milliseconds from one start to the next, on average; null if it is unknown. */
   gapMs(table: Exclude<SessionsTable, 'sessions'>, key: string): number | null;
 }
 

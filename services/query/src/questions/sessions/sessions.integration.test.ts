@@ -59,7 +59,7 @@ async function walk(parameters: string, limit: number): Promise<Session[]> {
   let cursor: string | null = '';
   while (cursor !== null) {
     const from: string = cursor === '' ? '' : `&cursor=${cursor}`;
-    // Each page says where the next one begins.
+    // Each page has the start of the next one.
     const page: SessionsPage = await api.get(
       `/api/v1/sessions?${parameters}&limit=${limit}${from}`,
     );
@@ -226,7 +226,7 @@ describe('sessions', () => {
     );
   });
 
-  it('tells the totals of all that pass on each page, where they are asked for', async () => {
+  it('returns the totals of all matching sessions on each page, on request', async () => {
     const own = world.sessions.filter((row) => row.user === someUser);
     const sum = (of: (row: SessionRow) => number) => own.reduce((total, row) => total + of(row), 0);
     const first = await api.get<SessionsPage>(
@@ -375,7 +375,7 @@ describe('open sessions', () => {
   }
 
   it.each(FILTERS.filter(([parameters]) => !/status=|close_reason=/.test(parameters)))(
-    '?%s are those of a plain scan, with their rates, in total and per user',
+    '?%s equal a plain scan, with their rates, in total and per user',
     async (parameters, passes) => {
       const expected = world.sessions.filter((row) => row.status === 'active' && passes(row));
       const page = await get(`limit=1000&${parameters}`);
@@ -475,7 +475,7 @@ describe('session events', () => {
     }
   });
 
-  it('mark what is missing, and what came after a later one', async () => {
+  it('mark gaps and late events', async () => {
     const all = makeEvents({ seed: 99, sessions: 60, fromMs: NOW_MS - DAY_MS, toMs: NOW_MS });
     const long = all.find((event) => event.seq === 5)?.session_id ?? expect.unreachable();
     const events = all.filter((event) => event.session_id === long);
@@ -502,7 +502,7 @@ describe('session events', () => {
     });
   }
 
-  /** Until the database's clock shows another millisecond than that of the insert before. */
+  /** Until the database's clock shows another millisecond than at the previous insert. */
   async function untilLater(than: string) {
     const { z } = await import('zod');
     for (;;) {

@@ -45,7 +45,7 @@ export function serveSessions(
     summary: 'Sessions that started, ended or were open in a range or at a time',
     tag: 'sessions',
     scope: 'read',
-    // Another order than that of the table means to read the whole range.
+    // Another order than the table's needs the whole range.
     weight: ({ query }) =>
       query.sort === 'started_at' && query.totals !== true ? 'light' : 'heavy',
     params: noParams,
@@ -100,7 +100,7 @@ export function serveSessions(
   });
 }
 
-/** Sends sessions as a file where that is wanted. Returns whether it was. */
+/** Sends sessions as a file if the request asks for one. Returns whether it was. */
 async function maybeExport(
   deps: Pick<PageDeps, 'store'> & ExportDeps,
   query: SessionsQuery,

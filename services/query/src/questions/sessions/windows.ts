@@ -6,7 +6,7 @@ export interface Window {
   readonly highMs: number | null;
 }
 
-/** How wide the first slice is, and how much wider the next one where nothing was found. */
+/** Width of the first slice, and the factor for the next one if nothing was found. */
 export interface Pace {
   readonly firstMs: number;
   readonly emptyFactor: number;

@@ -31,7 +31,7 @@ export function serveSuggestions(
     query: suggestQuery,
     answer: suggestions,
     async ask({ params, query }, context) {
-      // Whoever could try prefixes of what is masked would find it out.
+      // Prefixes of a masked field would reveal its values.
       if (isMasked(params.field, context.mask)) return [];
       const of = { ...query, dimension: dimensionOf(params.field) };
       return store.ask(

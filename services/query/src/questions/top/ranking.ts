@@ -64,7 +64,7 @@ export async function rankedKeys(
   };
 }
 
-/** What of the total is not in the items; null where nothing is left. */
+/** What of the total is not in the items; null if nothing is left. */
 export function restOf(total: KeyFigures, items: readonly KeyFigures[]): KeyFigures | null {
   const names = Object.keys(total) as (keyof KeyFigures)[];
   const rest = { ...total };
@@ -92,7 +92,7 @@ export async function figuresOfKeys(
   );
 }
 
-/** @throws ProblemError invalid-parameters where nothing is known to sort by. */
+/** @throws ProblemError invalid-parameters if there is no figure to sort by. */
 export function checkSort(field: TopField, sort: SumSort): void {
   if (sort === 'sessions_started' && isAtEnd(SUMS_BY[field])) {
     const message = 'this list counts sessions at their end: sort by sessions_ended';

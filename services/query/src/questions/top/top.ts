@@ -92,7 +92,7 @@ interface Found {
   readonly nowMs: number;
 }
 
-/** Sends a list as a file where that is wanted. Returns whether it was. */
+/** Sends a list as a file if the request asks for one. Returns whether it was. */
 async function maybeExport(
   deps: SumsDeps & ExportDeps,
   field: TopField,
@@ -156,7 +156,7 @@ async function topOf(
   };
 }
 
-/** The key as it is shown: a cursor must not tell what the page does not. */
+/** The key as it is shown: a cursor must not reveal more than the page. */
 function positionOf(field: TopField, item: RankedKey, query: TopQuery, mask: Mask) {
   const value = item[query.sort] ?? 0;
   const sessions = isAtEnd(SUMS_BY[field]) ? item.sessions_ended : (item.sessions_started ?? 0);

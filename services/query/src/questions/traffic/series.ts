@@ -19,7 +19,7 @@ export type Line = Omit<TrafficSeries, 'key'> & { readonly key: Stored | null };
 
 type Points = Record<(typeof SERIES_FIGURES)[number], number[]>;
 
-/** @throws ProblemError where the interval is too fine for the range. */
+/** @throws ProblemError if the interval is too fine for the range. */
 export function cutsOf(range: Span, interval: Interval, zone: string): number[] {
   const cuts = cutRange(range.fromMs, range.toMs, interval, zone, API_LIMITS.buckets_max);
   if (cuts.length > 0) return cuts;
@@ -38,7 +38,7 @@ export async function linesOf(
   asking: Asking,
 ): Promise<{ lines: Line[]; provenance: Provenance }> {
   const { by, range, filters, cuts, keys = null, shown = null } = question;
-  // Where sessions count at their end, nothing tells how many were open.
+  // If sessions count at their end, the number of open ones is unknown.
   const hasOpen = !isAtEnd(by);
   const tail = { fromMs: range.toMs, toMs: END_OF_TIME_MS };
   const openByKey = async () => {
@@ -59,7 +59,7 @@ export async function linesOf(
     if (known === undefined) byKey.set(plainOf(row.key), [row]);
     else known.push(row);
   }
-  // Keys without anything get a line too where they are asked for: gaps are filled.
+  // Requested keys without traffic get a line too: gaps are filled.
   const asked = by === 'total' ? [''] : (keys ?? []);
   const openNow = new Map((open ?? []).map((row) => [plainOf(row.key), row.active]));
   const endedAfter = new Map((after?.rows ?? []).map((row) => [plainOf(row.key), netOf(row)]));
@@ -95,8 +95,8 @@ function pointsOf(rows: readonly SeriesRow[], slots: ReadonlyMap<number, number>
 }
 
 /**
- * Sessions open at the end of each piece, counted backwards from those open at the end of the
- * last: whoever began in a piece was not open before it, and whoever ended in it was.
+ * Sessions open at the end of each piece, counted backwards from the last one: a session that began
+ * in a piece was not open before it, and one that ended in it was.
  */
 function openOf(points: Points, openAtEnd: number): number[] {
   const open = zeros(points.sessions_started.length);
@@ -113,7 +113,7 @@ function openOf(points: Points, openAtEnd: number): number[] {
   return open;
 }
 
-/** What of all lines together is not in the ranked ones; null where nothing is. */
+/** What of all lines together is not in the ranked ones; null if there is nothing. */
 export function restOfLines(
   all: readonly Line[],
   ranked: readonly Line[],

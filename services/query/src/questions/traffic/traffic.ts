@@ -56,7 +56,7 @@ export function serveTraffic(
 /** Points go to ClickHouse in a URL, to be written by it. */
 const POINTS_CHARS_MAX = 300_000;
 
-/** Sends a time series as a file where that is wanted. Returns whether it was. */
+/** Sends a time series as a file if the request asks for one. Returns whether it was. */
 async function maybeExport(
   deps: SumsDeps & ExportDeps,
   query: TrafficQuery,

@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 import { rangeOf, rangeParams } from './range.js';
 import type { Range } from './range.js';
 
-/** Links carry it, so that a later dashboard can read those of an earlier one. */
+/** Links carry it, so that a later dashboard can read earlier links. */
 const LINK_VERSION = '1';
 
 export interface Place {

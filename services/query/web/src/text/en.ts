@@ -1,4 +1,6 @@
-/** Every text of the dashboard in English. Other languages have the same keys; the type says so. */
+/**
+ * Every text of the dashboard in English. Other languages have the same keys; the type enforces it.
+ */
 export const en = {
   product: 'Sockscope',
   skip: 'Skip to the content',

@@ -21,7 +21,10 @@ interface Props<T> {
   readonly actions?: ComponentChildren;
 }
 
-/** One widget of a page: its heading, its age, and what stands in place of an answer. One that fails leaves the others. */
+/**
+ * One widget of a page: its heading, its age, and the text while there is no answer. One that fails
+ * leaves the others.
+ */
 export function Panel<T>(props: Props<T>) {
   const { value, at, isLoading, problem } = props.loaded;
   const age =

@@ -21,7 +21,7 @@ export interface Libc {
   addressOf(buffer: ArrayBufferView): number;
 }
 
-/** Null where this is not Linux, or the foreign function interface cannot be loaded. */
+/** Null if this is not Linux, or the foreign function interface cannot be loaded. */
 export function loadLibc(): Libc | null {
   if (platform !== 'linux' || (arch !== 'x64' && arch !== 'arm64')) return null;
   try {

@@ -13,7 +13,7 @@ export type Job =
     }
   | {
       readonly kind: 'connect_rate';
-      /** Connections at once: all the time, or at most if `perSecond` says how many begin. */
+      /** Connections at once: constantly, or at most if `perSecond` sets the rate. */
       readonly atOnce: number;
       readonly perSecond?: number;
       readonly durationMs: number;

@@ -13,13 +13,13 @@ export type Reader = (bytes: number) => void;
 
 export interface Opened {
   readonly socket: Socket;
-  /** From now on, in place of nobody. */
+  /** From now on, instead of nobody. */
   onBytes: Reader;
 }
 
 /**
- * A connection to `127.0.0.1:port`, through the proxy where there is one: the method is waited for
- * before the request is sent, as clients do. Reads go into one buffer that all share.
+ * A connection to `127.0.0.1:port`, through the proxy if there is one. It waits for the method
+ * before it sends the request, as clients do. Reads go into one buffer that all share.
  */
 export function open(via: Via, port: number, localAddress?: string): Promise<Opened> {
   return new Promise((resolve, reject) => {

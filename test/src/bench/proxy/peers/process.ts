@@ -25,7 +25,7 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
-/** Starts a proxy and waits until its port answers. Its last output is in the error where it does not. */
+/** Starts a proxy and waits until its port answers. Otherwise its last output is in the error. */
 export async function startProxyProcess(
   command: string,
   args: readonly string[],

@@ -39,7 +39,7 @@ export async function startBenchKafka(): Promise<BenchKafka> {
   };
 }
 
-/** This product: the whole proxy with its ACL, and tracking into Kafka where there is one. */
+/** This product: the whole proxy with its ACL, and tracking into Kafka if there is one. */
 export function sockscope(
   relay: 'splice' | 'stream',
   kafka: BenchKafka | null,
