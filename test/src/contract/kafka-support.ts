@@ -23,17 +23,17 @@ export function kafkaSupport(): string {
   );
   return `# Supported brokers
 
-Generated from the table that every client compares with a broker's answer when it connects; \`npm run generate\` makes it, and a test keeps it current. A broker that lacks something is refused with a sentence (\`kafka_unsupported\`) before anything else is sent to it.
+\`npm run generate\` makes this page from the table that every client checks when it connects. A client refuses a broker that lacks something (\`kafka_unsupported\`) before it sends anything else.
 
-"Tried" means that a test runs against it. "Read, not tried" follows from the versions that its documentation names. For Amazon MSK and Confluent Cloud the version of Apache Kafka decides.
+"Tried" means that a test runs against it. "Read, not tried" follows from the versions in its documentation. For Amazon MSK and Confluent Cloud, the version of Apache Kafka decides.
 
 | broker | works | basis | Produce | Fetch | |
 |---|---|---|---|---|---|
 ${brokers.join('\n')}
 
-## Versions of requests that are needed
+## Needed versions of requests
 
-Produce and Fetch are encoded and decoded by Sockscope itself, each in one version. Of the others any version in the range will do.
+Sockscope encodes and decodes Produce and Fetch itself, each in one version. Of the others, any version in the range is enough.
 
 | request | versions | used for |
 |---|---|---|

@@ -65,4 +65,4 @@ export const UNCHECKED: readonly string[] = [
 ];
 
 /** Files that are not clean yet. Remove entries, never add any: an empty list is the goal. */
-export const NOT_YET: readonly string[] = ['docs/reference/'];
+export const NOT_YET: readonly string[] = [];

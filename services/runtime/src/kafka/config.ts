@@ -58,7 +58,7 @@ export const kafkaConfig = z
       .default('auto')
       .meta({
         env: 'KAFKA_COMPRESSION',
-        description: `compression of events: ${CODECS.join(', ')}; auto: the topic's compression.type if the Kafka user may see it (DescribeConfigs), else zstd from Node 22.15, else lz4; if the broker refuses it, the next best`,
+        description: `compression of events: ${CODECS.join(', ')}; auto: the topic's compression.type if visible (DescribeConfigs), else zstd from Node 22.15, else lz4; if refused, the next best`,
       }),
     client_rack: z.string().max(249).default('').meta({
       env: 'KAFKA_CLIENT_RACK',
