@@ -1,21 +1,54 @@
-/** Questions to the API, typed by its OpenAPI document. */
+/** Questions to the API. What it answers is typed by the client that is generated from its OpenAPI document. */
+import { signal } from '@preact/signals';
 import { Problem } from './problem.js';
 
 export type Params = Iterable<readonly [string, string]>;
 
-const PREFIX = '/api/v1';
+export const PREFIX = '/api/v1';
 /** A read of the API takes less; a heavier question is refused by the server before. */
 const TIMEOUT_MS = 30_000;
 
-/** @throws Problem what the API says, or that it does not answer. */
-export async function get<T>(path: string, params: Params, signal: AbortSignal): Promise<T> {
+/** The API does not know who asks: the page asks for a key. */
+export const isSignedOut = signal(false);
+
+/** The address of a question, for links and streams. */
+export function addressOf(path: string, params: Params): string {
   const query = new URLSearchParams([...params].map(([name, value]) => [name, value])).toString();
-  const response = await fetch(`${PREFIX}${path}${query === '' ? '' : `?${query}`}`, {
+  return `${PREFIX}${path}${query === '' ? '' : `?${query}`}`;
+}
+
+/**
+ * Asks once.
+ *
+ * @param ending aborts the question.
+ * @throws Problem what the API says, or that it does not answer.
+ */
+export async function get<T>(path: string, params: Params, ending: AbortSignal): Promise<T> {
+  const response = await fetch(addressOf(path, params), {
     headers: { accept: 'application/json' },
     credentials: 'same-origin',
-    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    signal: AbortSignal.any([ending, AbortSignal.timeout(TIMEOUT_MS)]),
   });
   if (response.ok) return (await response.json()) as T;
+  throw await problemOf(response);
+}
+
+/** A write: `POST`, or another method. @throws Problem */
+export async function send<T>(path: string, body: unknown, method = 'POST'): Promise<T | null> {
+  const response = await fetch(`${PREFIX}${path}`, {
+    method,
+    headers: { 'content-type': 'application/json', accept: 'application/json' },
+    credentials: 'same-origin',
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  if (!response.ok) throw await problemOf(response);
+  return response.status === 204 ? null : ((await response.json()) as T);
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  // A wrong key is told where it was typed.
+  if (response.status === 401 && !response.url.endsWith('/login')) isSignedOut.value = true;
   const document: unknown = await response.json().catch(() => ({}));
-  throw new Problem(response.status, document ?? {}, response.headers);
+  return new Problem(response.status, document ?? {}, response.headers);
 }

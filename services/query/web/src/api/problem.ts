@@ -27,6 +27,11 @@ export class Problem extends Error {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 
+  /** Refused for now, with the time at which to ask again: no failure, the page asks by itself. */
+  get isBusy(): boolean {
+    return this.retryAfterMs !== null && (this.status === 429 || this.status === 503);
+  }
+
   static of(error: unknown): Problem {
     if (error instanceof Problem) return error;
     return new Problem(0, { title: error instanceof Error ? error.message : String(error) });

@@ -85,6 +85,7 @@ export function createResource<T>(): Resource<T> {
       window.clearTimeout(timer);
       document.removeEventListener('visibilitychange', seen);
       controller?.abort();
+      if (state.peek().isLoading) state.value = { ...state.peek(), isLoading: false };
     },
   };
 }

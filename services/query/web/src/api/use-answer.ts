@@ -9,16 +9,20 @@ export const REFRESH_MS = 10_000;
 
 export interface Answer<T> {
   readonly loaded: Loaded<T>;
-  retry(): void;
+  readonly retry: () => void;
 }
 
-/** The answer to a question, asked again when its parameters change and every `everyMs`; 0: once. */
-export function useAnswer<T>(path: string, params: Params, everyMs = REFRESH_MS): Answer<T> {
+/**
+ * The answer to a question, asked again when its parameters change and every `everyMs`; 0: once. With
+ * null as its path nothing is asked.
+ */
+export function useAnswer<T>(path: string | null, params: Params, everyMs = REFRESH_MS): Answer<T> {
   const resource = useMemo(() => createResource<T>(), []);
   const entries = [...params];
   const key = JSON.stringify([path, entries, everyMs]);
   useEffect(() => {
-    resource.ask((signal) => get<T>(path, entries, signal), everyMs);
+    if (path === null) resource.stop();
+    else resource.ask((signal) => get<T>(path, entries, signal), everyMs);
   }, [key]);
   useEffect(() => () => resource.stop(), [resource]);
   return {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fromWall, offsetMinutes, showTime, withOffset } from './times.js';
+import { momentsOf, offsetMinutes, showTime, withOffset } from './times.js';
 
 const WARSAW = 'Europe/Warsaw';
 
@@ -19,10 +19,12 @@ describe('times in a zone', () => {
     expect(withOffset('UTC', -1_500)).toBe('1969-12-31T23:59:58Z');
   });
 
-  test('come back from the wall clock, the first of a time that comes twice', () => {
-    expect(fromWall(WARSAW, 2026, 3, 29)).toBe(Date.UTC(2026, 2, 28, 23));
-    expect(fromWall(WARSAW, 2026, 10, 25, 2)).toBe(Date.UTC(2026, 9, 25, 0));
-    expect(fromWall(WARSAW, 2026, 3, 29, 2)).toBe(Date.UTC(2026, 2, 29, 1));
-    expect(fromWall('UTC', 2026, 1, 1)).toBe(Date.UTC(2026, 0, 1));
+  test('come back from the wall clock: twice where it was set back, never where it skipped', () => {
+    const at = (month: number, day: number, hour: number, minute = 0) =>
+      momentsOf(WARSAW, { year: 2026, month, day, hour, minute, second: 0 });
+    expect(at(3, 29, 0)).toEqual([Date.UTC(2026, 2, 28, 23)]);
+    expect(at(10, 25, 2, 30)).toEqual([Date.UTC(2026, 9, 25, 0, 30), Date.UTC(2026, 9, 25, 1, 30)]);
+    expect(at(3, 29, 2, 30)).toEqual([]);
+    expect(at(3, 29, 3)).toEqual([Date.UTC(2026, 2, 29, 1)]);
   });
 });

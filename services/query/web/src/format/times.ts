@@ -1,6 +1,7 @@
 /** Times in one zone for the whole page. `zone` is an IANA name; `ms` counts from 1970 in UTC. */
 
-interface Parts {
+/** A wall clock's reading: months from 1. */
+export interface Wall {
   readonly year: number;
   readonly month: number;
   readonly day: number;
@@ -29,7 +30,7 @@ function formatOf(zone: string): Intl.DateTimeFormat {
 }
 
 /** The wall clock of a zone. */
-export function partsIn(zone: string, ms: number): Parts {
+export function partsIn(zone: string, ms: number): Wall {
   const found = formatOf(zone).formatToParts(ms);
   const part = (wanted: Intl.DateTimeFormatPartTypes): number =>
     Number(found.find(({ type }) => type === wanted)?.value ?? 0);
@@ -72,15 +73,15 @@ export function showTime(zone: string, ms: number): string {
 }
 
 /**
- * The moment at which a zone's wall clock shows a time. Of a time that comes twice the first is
- * meant; one that the clock skips is moved forward by what it skips.
+ * The moments at which a zone's wall clock shows a time: two where the clock was set back, none where
+ * it skipped the time.
  */
-export function fromWall(zone: string, year: number, month: number, day: number, hour = 0): number {
-  const wall = Date.UTC(year, month - 1, day, hour);
-  const before = wall - offsetMinutes(zone, wall - 86_400_000) * 60_000;
-  const after = wall - offsetMinutes(zone, wall + 86_400_000) * 60_000;
-  for (const candidate of [Math.min(before, after), Math.max(before, after)]) {
-    if (candidate + offsetMinutes(zone, candidate) * 60_000 === wall) return candidate;
-  }
-  return before;
+export function momentsOf(zone: string, wall: Wall): number[] {
+  const { year, month, day, hour, minute, second } = wall;
+  const asUtc = Date.UTC(year, month - 1, day, hour, minute, second);
+  const offsets = new Set([-86_400_000, 86_400_000].map((by) => offsetMinutes(zone, asUtc + by)));
+  return [...offsets]
+    .map((minutes) => asUtc - minutes * 60_000)
+    .filter((ms) => ms + offsetMinutes(zone, ms) * 60_000 === asUtc)
+    .toSorted((a, b) => a - b);
 }

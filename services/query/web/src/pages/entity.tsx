@@ -14,8 +14,8 @@ import { Change, Figure } from '../widgets/number.js';
 import { Panel } from '../widgets/panel.js';
 import { Ranking } from '../widgets/ranking.js';
 import { Tile } from '../widgets/tile.js';
-import { SessionTable } from './sessions.js';
-import type { SessionRow } from './sessions.js';
+import { SessionTable } from '../widgets/session-table.js';
+import type { SessionRow } from '../widgets/session-table.js';
 import { TrafficChart } from './traffic-chart.js';
 
 /** What has a page of its own, and whose lists stand on it. */
@@ -74,7 +74,11 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
       <h1>
         <span class="muted">{t.value.field[kind]}</span> <bdi>{value}</bdi>
       </h1>
-      {profile === null ? null : <Seen path={`/${profile}/${encodeURIComponent(value)}`} />}
+      {profile === null ? (
+        <SeenInSessions kind={kind} value={value} />
+      ) : (
+        <Seen path={`/${profile}/${encodeURIComponent(value)}`} />
+      )}
       <Panel title={t.value.overview.numbers} {...stats}>
         {({ current, previous, sessions_open }) => (
           <div class="tiles">
@@ -114,6 +118,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
           title={t.value.nav.sessions}
           {...sessions}
           isEmpty={({ items }) => items.length === 0}
+          isRanged
           actions={
             <Link href={hrefOf('/sessions', [[kind, value]])}>{t.value.entity.allSessions}</Link>
           }
@@ -125,22 +130,40 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
   );
 }
 
+/** First and last seen, by the sums of all that is kept. */
 function Seen({ path }: { readonly path: string }) {
   const { loaded } = useAnswer<{ first_seen: string; last_seen: string }>(
     path,
     [['limit', '1']],
     0,
   );
-  if (loaded.value === null) return null;
-  const { first_seen, last_seen } = loaded.value;
-  return (
-    <p class="muted">
-      {t.value.entity.seen(
-        showTime(zone.value, Date.parse(first_seen)),
-        showTime(zone.value, Date.parse(last_seen)),
-      )}
-    </p>
+  return loaded.value === null ? null : (
+    <SeenText first={loaded.value.first_seen} last={loaded.value.last_seen} />
   );
+}
+
+interface Starts {
+  readonly items: readonly { readonly started_at: string }[];
+}
+
+/** The same of what has no profile: the first and the last session that are kept. */
+function SeenInSessions({ kind, value }: { readonly kind: Kind; readonly value: string }) {
+  const asked = [
+    [kind, value] as const,
+    ['limit', '1'] as const,
+    ['fields', 'started_at'] as const,
+  ];
+  const first = useAnswer<Starts>('/sessions', [...asked, ['order', 'asc']], 0);
+  const last = useAnswer<Starts>('/sessions', asked, 0);
+  const [firstAt, lastAt] = [first, last].map(({ loaded }) => loaded.value?.items[0]?.started_at);
+  return firstAt === undefined || lastAt === undefined ? null : (
+    <SeenText first={firstAt} last={lastAt} />
+  );
+}
+
+function SeenText({ first, last }: { readonly first: string; readonly last: string }) {
+  const time = (text: string) => showTime(zone.value, Date.parse(text));
+  return <p class="muted">{t.value.entity.seen(time(first), time(last))}</p>;
 }
 
 interface TopItem {
@@ -173,7 +196,6 @@ function Counterparts(props: {
             heading={t.value.field[listed]}
             measure={t.value.measure.sessions}
             show={showCount}
-            other={0}
             rows={items.map((item) => {
               const key = String(item[listed] ?? '');
               return {

@@ -1,26 +1,34 @@
 import type { Stats, Traffic } from '@sockscope/schemas/api';
 import { useMemo } from 'preact/hooks';
 import { useAnswer } from '../api/use-answer.js';
+import type { Answer } from '../api/use-answer.js';
 import { showBytes, showCount } from '../format/numbers.js';
-import { filters, filterText, question } from '../state/filters.js';
-import { changeRange, hrefOf, range } from '../state/location.js';
-import { rangeParams } from '../state/range.js';
+import type { FilterEntry } from '../state/filters.js';
+import { filters, question } from '../state/filters.js';
+import { hrefOf } from '../state/location.js';
+import { isTied } from '../state/me.js';
 import { language, t } from '../text/text.js';
 import { Chart } from '../widgets/chart.js';
+import { Choice, chosen } from '../widgets/choice.js';
 import { Change, Figure } from '../widgets/number.js';
 import { Panel } from '../widgets/panel.js';
 import { Ranking } from '../widgets/ranking.js';
+import type { Series } from '../widgets/series.js';
 import { Sparkline } from '../widgets/sparkline.js';
 import { Tile } from '../widgets/tile.js';
-import { selectRange, TrafficChart } from './traffic-chart.js';
+import { isUnfinished, selectRange, TrafficChart, usePrevious, useTimes } from './traffic-chart.js';
 
 const POINTS = '121';
 const ROWS = 10;
+/** By what traffic can be stacked. */
+const TIED_STACKS = ['none', 'dest_host', 'protocol', 'proxy_id'] as const;
+const STACKS = ['none', 'user', 'dest_host', 'protocol', 'proxy_id'] as const;
+const CATEGORIES = '5';
 
 type Counted = 'sessions_started' | 'sessions_rejected' | 'sessions_failed';
 
 /** The sessions that a count stands for, as parameters of the list. */
-const LISTS: Readonly<Record<Counted, readonly (readonly [string, string])[]>> = {
+const LISTS: Readonly<Record<Counted, readonly FilterEntry[]>> = {
   sessions_started: [['in', 'started']],
   sessions_rejected: [
     ['in', 'ended'],
@@ -32,77 +40,51 @@ const LISTS: Readonly<Record<Counted, readonly (readonly [string, string])[]>> =
   ],
 };
 
+const without = (own: readonly FilterEntry[]): FilterEntry[] =>
+  filters.value.filter(([name]) => !own.some(([each]) => each === name));
+
 export function Overview() {
   const asked = question.value;
+  // Whoever sees one user has nothing to stack by it.
+  const stacks = isTied.value ? TIED_STACKS : STACKS;
+  const stack = chosen('stack', stacks);
   const stats = useAnswer<Stats>('/stats', asked);
   const traffic = useAnswer<Traffic>('/traffic', [...asked, ['points', POINTS]]);
-  const wide = () => {
-    changeRange({ kind: 'last', amount: 30, unit: 'd' });
-  };
-  const common = { filter: filterText.value, widen: wide };
+  const split = useAnswer<Traffic>(stack === 'none' ? null : '/traffic', [
+    ...asked,
+    ['points', POINTS],
+    ['split', stack],
+    ['series', CATEGORIES],
+  ]);
+  const previous = usePrevious(
+    stats.loaded.value?.previous_range ?? null,
+    traffic.loaded.value?.interval,
+  );
   return (
     <>
       <h1 class="visually-hidden">{t.value.nav.overview}</h1>
       <Tiles stats={stats} traffic={traffic.loaded.value} />
       <div class="grid">
         <Panel
-          {...common}
           title={t.value.overview.traffic}
-          {...traffic}
+          {...(stack === 'none' ? traffic : split)}
+          isRanged
           isEmpty={(value) => value.series.length === 0}
-          note={(value) => (value.incomplete_minutes > 0 ? t.value.state.partial : null)}
+          actions={
+            <Choice
+              name="stack"
+              values={stacks}
+              label={t.value.overview.stack}
+              textOf={(value) => (value === 'none' ? t.value.explore.none : t.value.field[value])}
+            />
+          }
         >
-          {(value) => <TrafficChart traffic={value} />}
+          {(value) => <TrafficChart traffic={value} previous={previous} />}
         </Panel>
-        <Panel {...common} title={t.value.overview.sessions} {...traffic}>
-          {(value) => <SessionsChart traffic={value} />}
+        <Panel title={t.value.overview.sessions} {...traffic} isRanged>
+          {(value) => <SessionsChart traffic={value} previous={previous} />}
         </Panel>
-        <div class="half">
-          <Panel
-            {...common}
-            title={t.value.overview.topUsers}
-            {...stats}
-            isEmpty={(value) => value.top_users.length === 0}
-          >
-            {(value) => (
-              <Ranking
-                name={t.value.overview.topUsers}
-                heading={t.value.field.user}
-                measure={t.value.measure.bytes}
-                show={showBytes}
-                other={0}
-                rows={value.top_users.slice(0, ROWS).map((each) => ({
-                  key: each.user,
-                  value: each.bytes_sent + each.bytes_received,
-                  href: hrefOf(`/entity/user/${encodeURIComponent(each.user)}`),
-                }))}
-              />
-            )}
-          </Panel>
-        </div>
-        <div class="half">
-          <Panel
-            {...common}
-            title={t.value.overview.topDestinations}
-            {...stats}
-            isEmpty={(value) => value.top_destinations.length === 0}
-          >
-            {(value) => (
-              <Ranking
-                name={t.value.overview.topDestinations}
-                heading={t.value.field.dest_host}
-                measure={t.value.measure.bytes}
-                show={showBytes}
-                other={0}
-                rows={value.top_destinations.slice(0, ROWS).map((each) => ({
-                  key: each.dest_host,
-                  value: each.bytes_sent + each.bytes_received,
-                  href: hrefOf(`/entity/dest_host/${encodeURIComponent(each.dest_host)}`),
-                }))}
-              />
-            )}
-          </Panel>
-        </div>
+        <Tops stats={stats} />
         <TopPanel
           path="/top/close-reasons"
           field="close_reason"
@@ -119,28 +101,90 @@ export function Overview() {
   );
 }
 
-function Tiles(props: {
-  readonly stats: ReturnType<typeof useAnswer<Stats>>;
-  readonly traffic: Traffic | null;
-}) {
+function Tops({ stats }: { readonly stats: Answer<Stats> }) {
+  const hrefFor = (name: 'user' | 'dest_host', value: string): string =>
+    isTied.value
+      ? hrefOf('/sessions', [...without([[name, value]]), [name, value]])
+      : hrefOf(`/entity/${name}/${encodeURIComponent(value)}`);
+  return (
+    <>
+      <div class="half">
+        <Panel
+          title={t.value.overview.topUsers}
+          {...stats}
+          isRanged
+          isEmpty={(value) => value.top_users.length === 0}
+        >
+          {(value) => (
+            <Ranking
+              name={t.value.overview.topUsers}
+              heading={t.value.field.user}
+              measure={t.value.measure.bytes}
+              show={showBytes}
+              rows={value.top_users.slice(0, ROWS).map((each) => ({
+                key: each.user,
+                value: each.bytes,
+                href: hrefFor('user', each.user),
+              }))}
+            />
+          )}
+        </Panel>
+      </div>
+      <div class="half">
+        <Panel
+          title={t.value.overview.topDestinations}
+          {...stats}
+          isRanged
+          isEmpty={(value) => value.top_destinations.length === 0}
+        >
+          {(value) => (
+            <Ranking
+              name={t.value.overview.topDestinations}
+              heading={t.value.field.dest_host}
+              measure={t.value.measure.bytes}
+              show={showBytes}
+              rows={value.top_destinations.slice(0, ROWS).map((each) => ({
+                key: each.dest_host,
+                value: each.bytes,
+                href: hrefFor('dest_host', each.dest_host),
+              }))}
+            />
+          )}
+        </Panel>
+      </div>
+    </>
+  );
+}
+
+/** The numbers of the range. Each leads to a list that has exactly as many, or adds up to as much. */
+function Tiles(props: { readonly stats: Answer<Stats>; readonly traffic: Traffic | null }) {
   const { stats, traffic } = props;
   const total = traffic?.series[0];
-  const listOf = (own: readonly (readonly [string, string])[]) =>
-    hrefOf('/sessions', [
-      ...filters.value.filter(([name]) => !own.some(([each]) => each === name)),
-      ...own,
-    ]);
+  const listOf = (own: readonly FilterEntry[]) => hrefOf('/sessions', [...without(own), ...own]);
+  const tableOf = (measure: string) =>
+    isTied.value
+      ? hrefOf('/sessions', [...filters.value, ['in', 'open']])
+      : hrefOf('/explore', [
+          ...filters.value,
+          ['split', 'user'],
+          ['picture', 'table'],
+          ['measure', measure],
+        ]);
   return (
     <Panel title={t.value.overview.numbers} {...stats}>
-      {({ current, previous, sessions_open }) => (
+      {({ current, previous, sessions_open, range }) => (
         <div class="tiles">
-          <Tile label={t.value.measure.sessions_open} href={hrefOf('/live', filters.value)}>
+          <Tile
+            label={t.value.measure.sessions_open}
+            href={openAt(range.to, listOf([['in', 'open']]))}
+          >
             <Figure value={sessions_open} show={showCount} />
+            <Sparkline values={total?.sessions_open ?? []} />
           </Tile>
           {(Object.keys(LISTS) as Counted[]).map((name) => (
             <Tile key={name} label={t.value.measure[name]} href={listOf(LISTS[name])}>
-              <Figure value={current[name] ?? 0} show={showCount} />
-              <Change before={previous[name] ?? 0} now={current[name] ?? 0} />
+              <Figure value={current[name]} show={showCount} />
+              <Change before={previous[name]} now={current[name]} />
               <Sparkline values={total?.[name] ?? []} />
             </Tile>
           ))}
@@ -148,46 +192,74 @@ function Tiles(props: {
             <Tile
               key={name}
               label={`${name === 'bytes_sent' ? '↑' : '↓'} ${t.value.measure[name]}`}
-              href={hrefOf('/explore', [...filters.value, ['measure', name]])}
+              href={tableOf(name)}
             >
               <Figure value={current[name]} show={showBytes} />
               <Change before={previous[name]} now={current[name]} />
               <Sparkline values={total?.[name] ?? []} />
             </Tile>
           ))}
-          <Tile
-            label={t.value.measure.unique_users}
-            href={hrefOf('/usage', Object.entries(rangeParams(range.value)))}
-          >
-            <Figure value={current.unique_users} show={showCount} />
-            <Change before={previous.unique_users} now={current.unique_users} />
-          </Tile>
+          {isTied.value ? null : (
+            <Tile label={t.value.measure.unique_users} href={tableOf('sessions_started')}>
+              <Figure value={current.unique_users} show={showCount} />
+              <Change before={previous.unique_users} now={current.unique_users} />
+            </Tile>
+          )}
         </div>
       )}
     </Panel>
   );
 }
 
-const showCountHere = (value: number) => showCount(value, language.value);
+/** The list of what was open at the end of a range: of the millisecond before it. */
+function openAt(to: string, href: string): string {
+  const [path = '', query] = href.split('?');
+  const own = new URLSearchParams(query);
+  own.delete('period');
+  own.set('from', new Date(Date.parse(to) - 1).toISOString());
+  own.set('to', to);
+  return `${path}?${own.toString()}`;
+}
 
-function SessionsChart({ traffic }: { readonly traffic: Traffic }) {
-  const times = useMemo(() => traffic.buckets.map((each) => Date.parse(each)), [traffic]);
-  const series = useMemo(() => {
+const showCountHere = (value: number) => showCount(value, language.value);
+const LINES = [
+  'sessions_started',
+  'sessions_closed',
+  'sessions_failed',
+  'sessions_rejected',
+] as const;
+
+function SessionsChart(props: { readonly traffic: Traffic; readonly previous: Traffic | null }) {
+  const { traffic, previous } = props;
+  const times = useTimes(traffic);
+  const series = useMemo((): Series[] => {
     const total = traffic.series[0];
-    return (['sessions_started', 'sessions_closed', 'sessions_rejected'] as const).map(
-      (name, at) => ({
+    const before = previous?.series[0]?.sessions_started ?? [];
+    return [
+      ...LINES.map((name, at) => ({
         label: t.value.measure[name],
         colour: `category-${at + 1}`,
         values: total?.[name] ?? [],
-      }),
-    );
-  }, [traffic, t.value]);
+      })),
+      ...(previous === null
+        ? []
+        : [
+            {
+              label: `${t.value.measure.sessions_started} ${t.value.before}`,
+              colour: 'category-1',
+              values: times.map((_, at) => before[at] ?? null),
+              isBefore: true,
+            },
+          ]),
+    ];
+  }, [traffic, previous, t.value]);
   return (
     <Chart
       name={t.value.overview.sessions}
       times={times}
       series={series}
       show={showCountHere}
+      isUnfinished={isUnfinished(traffic)}
       onSelect={selectRange}
     />
   );
@@ -197,18 +269,16 @@ interface TopAnswer {
   readonly items: readonly {
     readonly close_reason?: string | null;
     readonly acl_rule_matched?: string | null;
-    readonly sessions_ended?: number;
-    readonly sessions_closed: number;
-    readonly sessions_failed: number;
-    readonly sessions_rejected: number;
+    readonly sessions_ended: number;
   }[];
+  readonly other: { readonly sessions_ended: number } | null;
 }
 
 function TopPanel(props: {
   readonly path: string;
   readonly field: 'close_reason' | 'acl_rule_matched';
   readonly title: string;
-  readonly only?: readonly (readonly [string, string])[];
+  readonly only?: readonly FilterEntry[];
 }) {
   const { path, field, title, only = [] } = props;
   const answer = useAnswer<TopAnswer>(path, [
@@ -219,30 +289,21 @@ function TopPanel(props: {
   ]);
   return (
     <div class="half">
-      <Panel
-        title={title}
-        filter={filterText.value}
-        {...answer}
-        isEmpty={({ items }) => items.length === 0}
-      >
-        {({ items }) => (
+      <Panel title={title} {...answer} isRanged isEmpty={({ items }) => items.length === 0}>
+        {({ items, other }) => (
           <Ranking
             name={title}
             heading={t.value.field[field]}
             measure={t.value.measure.sessions}
             show={showCount}
-            other={0}
+            other={other?.sessions_ended ?? 0}
             rows={items.map((each) => {
               const key = each[field] ?? '';
+              const own: FilterEntry[] = [...only, [field, key]];
               return {
                 key,
-                value: each.sessions_closed + each.sessions_failed + each.sessions_rejected,
-                href: hrefOf('/sessions', [
-                  ...filters.value,
-                  ...only,
-                  ['in', 'ended'],
-                  [field, key],
-                ]),
+                value: each.sessions_ended,
+                href: hrefOf('/sessions', [...without(own), ...own, ['in', 'ended']]),
               };
             })}
           />

@@ -1,35 +1,34 @@
-import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
-import { get } from '../api/client.js';
+import { addressOf } from '../api/client.js';
 import { useAnswer } from '../api/use-answer.js';
 import { showBytes, showCount } from '../format/numbers.js';
 import { partsIn } from '../format/times.js';
 import { Link } from '../shell/link.js';
-import { filters, filterText } from '../state/filters.js';
+import { filters } from '../state/filters.js';
 import { change, hrefOf, range, zone } from '../state/location.js';
+import { isTied, mayExport } from '../state/me.js';
 import { shiftPeriod } from '../state/range.js';
 import { t } from '../text/text.js';
+import { EXPORTS } from '../widgets/choice.js';
+import { useMore } from '../widgets/more.js';
 import { Change, Figure } from '../widgets/number.js';
 import { Panel } from '../widgets/panel.js';
 
-interface Figures {
+interface FiguresOf {
   readonly bytes_sent: number;
   readonly bytes_received: number;
   readonly sessions_started: number | null;
 }
-interface Row extends Figures {
+interface Row extends FiguresOf {
   readonly user: string;
-  readonly previous?: Figures;
+  readonly previous?: FiguresOf;
 }
 interface Page {
   readonly items: readonly Row[];
   readonly next_cursor: string | null;
-  readonly total: Figures;
+  readonly total: FiguresOf;
 }
 
 const PAGE = '100';
-const ROWS_MAX = 20_000;
-const FORMATS = ['csv', 'ndjson', 'parquet'] as const;
 
 function thisMonth(): string {
   const { year, month } = partsIn(zone.value, Date.now());
@@ -46,20 +45,9 @@ export function Usage() {
     ...filters.value,
     ['sort', 'bytes'],
   ];
-  const first = useAnswer<Page>('/top/users', [...asked, ['previous', 'true'], ['limit', PAGE]], 0);
-  const more = useSignal<{ rows: readonly Row[]; cursor: string | null } | null>(null);
-  const key = JSON.stringify(asked);
-  useEffect(() => {
-    more.value = null;
-  }, [key]);
-  const load = async (cursor: string): Promise<void> => {
-    const page = await get<Page>(
-      '/top/users',
-      [...asked, ['previous', 'true'], ['limit', PAGE], ['cursor', cursor]],
-      new AbortController().signal,
-    );
-    more.value = { rows: [...(more.value?.rows ?? []), ...page.items], cursor: page.next_cursor };
-  };
+  const paged = [...asked, ['previous', 'true'] as const, ['limit', PAGE] as const];
+  const first = useAnswer<Page>('/top/users', paged, 0);
+  const more = useMore<Row>('/top/users', paged);
   const goTo = (next: string): void => {
     change({ from: null, to: null, period: next });
   };
@@ -96,99 +84,114 @@ export function Usage() {
           ›
         </button>
         <span class="grow" />
-        {FORMATS.map((format) => (
-          <a
-            key={format}
-            class="button"
-            download
-            href={`/api/v1/top/users?${new URLSearchParams([...asked.map(([a, b]) => [a, b]), ['format', format]]).toString()}`}
-          >
-            {t.value.list.export(format.toUpperCase())}
-          </a>
-        ))}
+        {mayExport.value
+          ? EXPORTS.map((format) => (
+              <a
+                key={format}
+                class="button"
+                download
+                href={addressOf('/top/users', [...asked, ['format', format]])}
+              >
+                {t.value.list.export(format.toUpperCase())}
+              </a>
+            ))
+          : null}
       </div>
       <Panel
         title={t.value.usage.title(period)}
         {...first}
-        filter={filterText.value}
         isEmpty={({ items }) => items.length === 0}
       >
-        {({ items, next_cursor }) => {
-          const rows = [...items, ...(more.value?.rows ?? [])];
-          const cursor = more.value === null ? next_cursor : more.value.cursor;
-          return (
-            <div class="wide" tabIndex={0} role="group" aria-label={t.value.nav.usage}>
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">{t.value.field.user}</th>
-                    <th scope="col" class="number">
-                      ↑ {t.value.measure.bytes_sent}
-                    </th>
-                    <th scope="col" class="number">
-                      ↓ {t.value.measure.bytes_received}
-                    </th>
-                    <th scope="col" class="number">
-                      {t.value.measure.bytes}
-                    </th>
-                    <th scope="col" class="number">
-                      {t.value.usage.change}
-                    </th>
-                    <th scope="col" class="number">
-                      {t.value.measure.sessions}
-                    </th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {rows.map((row) => (
-                    <UsageRow key={row.user} row={row} />
-                  ))}
-                </tbody>
-              </table>
-              {cursor === null || rows.length >= ROWS_MAX ? null : (
-                <button
-                  type="button"
-                  onClick={() => {
-                    void load(cursor);
-                  }}
-                >
-                  {t.value.table.more}
-                </button>
-              )}
-            </div>
-          );
-        }}
+        {(page) => (
+          <div class="wide" tabIndex={0} role="group" aria-label={t.value.nav.usage}>
+            <table class="cards">
+              <thead>
+                <tr>
+                  <th scope="col">{t.value.field.user}</th>
+                  <th scope="col" class="number">
+                    ↑ {t.value.measure.bytes_sent}
+                  </th>
+                  <th scope="col" class="number">
+                    ↓ {t.value.measure.bytes_received}
+                  </th>
+                  <th scope="col" class="number" aria-sort="descending">
+                    {t.value.measure.bytes}
+                  </th>
+                  <th scope="col" class="number">
+                    {t.value.usage.change}
+                  </th>
+                  <th scope="col" class="number">
+                    {t.value.measure.sessions}
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {more.rowsOf(page).map((row) => (
+                  <UsageRow key={row.user} row={row} />
+                ))}
+              </tbody>
+              <tfoot>
+                <tr>
+                  <th scope="row">{t.value.table.total}</th>
+                  <Figures of={page.total} />
+                  <td />
+                  <Sessions of={page.total} />
+                </tr>
+              </tfoot>
+            </table>
+            {more.button(page)}
+          </div>
+        )}
       </Panel>
     </>
   );
 }
 
+function Figures({ of: figures }: { readonly of: FiguresOf }) {
+  return (
+    <>
+      <td class="number" data-label={`↑ ${t.value.measure.bytes_sent}`}>
+        <Figure value={figures.bytes_sent} show={showBytes} />
+      </td>
+      <td class="number" data-label={`↓ ${t.value.measure.bytes_received}`}>
+        <Figure value={figures.bytes_received} show={showBytes} />
+      </td>
+      <td class="number" data-label={t.value.measure.bytes}>
+        <Figure value={figures.bytes_sent + figures.bytes_received} show={showBytes} />
+      </td>
+    </>
+  );
+}
+
+function Sessions({ of: figures }: { readonly of: FiguresOf }) {
+  return (
+    <td class="number" data-label={t.value.measure.sessions}>
+      <Figure value={figures.sessions_started ?? 0} show={showCount} />
+    </td>
+  );
+}
+
 function UsageRow({ row }: { readonly row: Row }) {
-  const bytes = row.bytes_sent + row.bytes_received;
-  const before =
-    row.previous === undefined ? 0 : row.previous.bytes_sent + row.previous.bytes_received;
+  const { previous } = row;
+  const before = previous === undefined ? 0 : previous.bytes_sent + previous.bytes_received;
   return (
     <tr>
       <th scope="row">
-        <Link href={hrefOf(`/entity/user/${encodeURIComponent(row.user)}`)}>
+        <Link
+          href={
+            isTied.value
+              ? hrefOf('/sessions', [['user', row.user]])
+              : hrefOf(`/entity/user/${encodeURIComponent(row.user)}`)
+          }
+        >
           <bdi>{row.user}</bdi>
         </Link>
       </th>
-      <td class="number">
-        <Figure value={row.bytes_sent} show={showBytes} />
+      <Figures of={row} />
+      <td class="number" data-label={t.value.usage.change}>
+        <Change before={before} now={row.bytes_sent + row.bytes_received} />
       </td>
-      <td class="number">
-        <Figure value={row.bytes_received} show={showBytes} />
-      </td>
-      <td class="number">
-        <Figure value={bytes} show={showBytes} />
-      </td>
-      <td class="number">
-        <Change before={before} now={bytes} />
-      </td>
-      <td class="number">
-        <Figure value={row.sessions_started ?? 0} show={showCount} />
-      </td>
+      <Sessions of={row} />
     </tr>
   );
 }

@@ -8,8 +8,10 @@ export interface Route {
   readonly pattern: string;
   /** In the navigation under this text; null: reached by links only. */
   readonly nav: keyof Omit<Texts['nav'], 'label'> | null;
-  /** A principal that is tied to users sees the page too. */
+  /** Whoever is tied to one user sees the page too. */
   readonly forTied: boolean;
+  /** What of the frame means something to the page. */
+  readonly uses: readonly ('range' | 'compare' | 'filters')[];
   load(): Promise<ComponentType<PageProps>>;
 }
 
@@ -23,6 +25,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/',
     nav: 'overview',
     forTied: true,
+    uses: ['range', 'compare', 'filters'],
     load: async () => (await import('../pages/overview.js')).Overview,
   },
   {
@@ -30,13 +33,15 @@ export const ROUTES: readonly Route[] = [
     pattern: '/live',
     nav: 'live',
     forTied: true,
-    load: async () => (await import('../pages/live.js')).Live,
+    uses: ['filters'],
+    load: async () => (await import('../pages/live/live.js')).Live,
   },
   {
     name: 'sessions',
     pattern: '/sessions',
     nav: 'sessions',
     forTied: true,
+    uses: ['range', 'filters'],
     load: async () => (await import('../pages/sessions.js')).Sessions,
   },
   {
@@ -44,6 +49,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/session/:session_id',
     nav: null,
     forTied: true,
+    uses: [],
     load: async () => (await import('../pages/session.js')).SessionPage,
   },
   {
@@ -51,21 +57,56 @@ export const ROUTES: readonly Route[] = [
     pattern: '/explore',
     nav: 'explore',
     forTied: false,
-    load: async () => (await import('../pages/explore.js')).Explore,
+    uses: ['range', 'compare', 'filters'],
+    load: async () => (await import('../pages/explore/explore.js')).Explore,
   },
   {
     name: 'usage',
     pattern: '/usage',
     nav: 'usage',
     forTied: true,
+    uses: ['filters'],
     load: async () => (await import('../pages/usage.js')).Usage,
+  },
+  {
+    name: 'lookup',
+    pattern: '/lookup',
+    nav: 'lookup',
+    forTied: false,
+    uses: [],
+    load: async () => (await import('../pages/lookup/lookup.js')).Lookup,
+  },
+  {
+    name: 'signals',
+    pattern: '/signals',
+    nav: 'signals',
+    forTied: false,
+    uses: ['range'],
+    load: async () => (await import('../pages/signals.js')).SignalsPage,
+  },
+  {
+    name: 'health',
+    pattern: '/health',
+    nav: 'health',
+    forTied: false,
+    uses: [],
+    load: async () => (await import('../pages/health.js')).Health,
   },
   {
     name: 'entity',
     pattern: '/entity/:kind/:value',
     nav: null,
     forTied: false,
+    uses: ['range', 'filters'],
     load: async () => (await import('../pages/entity.js')).Entity,
+  },
+  {
+    name: 'sign-in',
+    pattern: '/sign-in',
+    nav: null,
+    forTied: true,
+    uses: [],
+    load: async () => (await import('../pages/sign-in.js')).SignIn,
   },
 ];
 

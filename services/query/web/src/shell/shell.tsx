@@ -1,45 +1,77 @@
 import { effect, signal } from '@preact/signals';
 import type { ComponentType } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { hrefOf, path } from '../state/location.js';
+import { isSignedOut } from '../api/client.js';
+import { showDuration } from '../format/numbers.js';
+import { isOffline, isStale, lagMs, watchFreshness } from '../state/freshness.js';
+import { go, hrefOf, path } from '../state/location.js';
+import { isTied } from '../state/me.js';
 import { t } from '../text/text.js';
 import { FilterBar } from './filter-bar.js';
 import { Keys } from './keys.js';
 import { Link } from './link.js';
 import { Palette } from './palette.js';
 import { matchRoute, ROUTES } from './routes.js';
-import type { PageProps } from './routes.js';
-import { Toolbar } from './toolbar.js';
+import type { PageProps, Route } from './routes.js';
+import { Settings, Toolbar } from './toolbar.js';
 
 interface Shown {
   readonly Page: ComponentType<PageProps> | null;
   readonly args: Readonly<Record<string, string>>;
-  readonly name: string;
+  readonly route: Route | null;
 }
 
 const shown = signal<Shown | null>(null);
 
 effect(() => {
   const found = matchRoute(path.value);
-  if (found === null) {
-    shown.value = { Page: null, args: {}, name: '' };
+  // What one may not see looks like what there is not.
+  if (found === null || (isTied.value && !found.route.forTied)) {
+    shown.value = { Page: null, args: {}, route: null };
     return;
   }
   const { route, args } = found;
   void route.load().then((Page) => {
     if (path.peek() !== window.location.pathname) return;
-    shown.value = { Page, args, name: route.name };
+    shown.value = { Page, args, route };
   });
+});
+
+effect(() => {
+  if (!isSignedOut.value || path.peek() === '/sign-in') return;
+  const back = `${window.location.pathname}${window.location.search}`;
+  go(`/sign-in?${new URLSearchParams({ back }).toString()}`);
+});
+
+/** The name of the page, for its tab and for those who hear it. */
+function titleOf({ route, args }: Shown): string {
+  if (route === null) return t.value.notFound;
+  const name = t.value.titles[route.name as keyof typeof t.value.titles];
+  const subject = args['value'] ?? args['session_id'];
+  return subject === undefined ? name : `${subject} · ${name}`;
+}
+
+effect(() => {
+  const title = shown.value === null ? '' : `${titleOf(shown.value)} · `;
+  document.title = `${isStale.value ? '⚠ ' : ''}${title}${t.value.product}`;
+  document.documentElement.toggleAttribute('data-stale', isStale.value);
 });
 
 /** The frame of every page: navigation, range, filters, and the page itself. */
 export function Shell() {
   const main = useRef<HTMLElement>(null);
   const current = shown.value;
+  const isFirst = useRef(true);
+  useEffect(watchFreshness, []);
   useEffect(() => {
-    // A new page is announced by its heading: the focus moves there, as a reload would do.
+    // A new page is announced by its name: the focus moves there, as a reload would do.
+    if (current === null) return;
     main.current?.focus({ preventScroll: true });
-  }, [current?.name, JSON.stringify(current?.args ?? {})]);
+    if (!isFirst.current) window.scrollTo(0, 0);
+    isFirst.current = false;
+  }, [current?.route?.name, JSON.stringify(current?.args ?? {})]);
+  const uses = current?.route?.uses ?? [];
+  const isSignIn = current?.route?.name === 'sign-in';
   return (
     <>
       <a class="skip" href="#main">
@@ -49,25 +81,34 @@ export function Shell() {
         <Link class="brand" href={hrefOf('/')}>
           {t.value.product}
         </Link>
-        <nav aria-label={t.value.nav.label}>
-          {ROUTES.map(({ name, nav, pattern }) =>
-            nav === null ? null : (
-              <Link
-                key={name}
-                href={hrefOf(pattern)}
-                aria-current={current?.name === name ? 'page' : undefined}
-              >
-                {t.value.nav[nav]}
-              </Link>
-            ),
-          )}
+        <nav aria-label={t.value.nav.label} tabIndex={-1}>
+          {isSignIn
+            ? null
+            : ROUTES.map(({ name, nav, pattern, forTied }) =>
+                nav === null || (isTied.value && !forTied) ? null : (
+                  <Link
+                    key={name}
+                    href={hrefOf(pattern)}
+                    aria-current={current?.route?.name === name ? 'page' : undefined}
+                  >
+                    {t.value.nav[nav]}
+                  </Link>
+                ),
+              )}
         </nav>
+        <Settings />
       </header>
-      <Toolbar />
-      <FilterBar />
+      <Banner />
+      {uses.includes('range') ? <Toolbar compares={uses.includes('compare')} /> : null}
+      {uses.includes('filters') ? <FilterBar /> : null}
       <Palette />
       <Keys />
-      <main id="main" ref={main} tabIndex={-1}>
+      <main
+        id="main"
+        ref={main}
+        tabIndex={-1}
+        aria-label={current === null ? t.value.product : titleOf(current)}
+      >
         {current === null ? (
           <p class="muted">{t.value.state.loading}</p>
         ) : current.Page === null ? (
@@ -77,5 +118,16 @@ export function Shell() {
         )}
       </main>
     </>
+  );
+}
+
+/** Old numbers never look current: a word, a sign, and the numbers lose their colour. */
+function Banner() {
+  return (
+    <div class="banner" role="status">
+      {isStale.value
+        ? `⚠ ${isOffline.value ? t.value.state.offline : t.value.state.stale(showDuration(lagMs.value))}`
+        : null}
+    </div>
   );
 }

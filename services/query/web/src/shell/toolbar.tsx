@@ -1,6 +1,8 @@
 import { useSignal } from '@preact/signals';
+import { send } from '../api/client.js';
 import { withOffset } from '../format/times.js';
 import { change, changeRange, isComparing, range, zone } from '../state/location.js';
+import { me } from '../state/me.js';
 import { LAST, lastOf, shift } from '../state/range.js';
 import type { Range } from '../state/range.js';
 import { choose, theme } from '../state/theme.js';
@@ -10,12 +12,11 @@ const LANGUAGE_NAMES = { en: 'English', pl: 'Polski' } as const;
 const CUSTOM = 'custom';
 const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** The range, its neighbours, the zone, comparison, language and theme: the same on every page. */
-export function Toolbar() {
+/** The range, its neighbours, and comparison with the period before. */
+export function Toolbar({ compares }: { readonly compares: boolean }) {
   const now = range.value;
   const text = now.kind === 'last' ? `${now.amount}${now.unit}` : '';
   const isCustom = useSignal(false);
-  const zones = [...new Set(['UTC', OWN_ZONE, zone.value])];
   return (
     <div class="toolbar" role="group" aria-label={t.value.range.label}>
       <button
@@ -63,17 +64,27 @@ export function Toolbar() {
           }}
         />
       ) : null}
-      <label>
-        <input
-          type="checkbox"
-          checked={isComparing.value}
-          onChange={(event) => {
-            change({ compare: event.currentTarget.checked ? '1' : null });
-          }}
-        />{' '}
-        {t.value.compare}
-      </label>
-      <span class="grow" />
+      {compares ? (
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={isComparing.value}
+            onChange={(event) => {
+              change({ compare: event.currentTarget.checked ? '1' : null });
+            }}
+          />{' '}
+          {t.value.compare}
+        </label>
+      ) : null}
+    </div>
+  );
+}
+
+/** The zone, language and theme of every page, and who looks at it. */
+export function Settings() {
+  const zones = [...new Set(['UTC', OWN_ZONE, zone.value])];
+  return (
+    <div class="settings">
       <select
         aria-label={t.value.zone}
         value={zone.value}
@@ -112,8 +123,25 @@ export function Toolbar() {
       >
         {theme.value === 'dark' ? t.value.theme.light : t.value.theme.dark}
       </button>
+      {me.value?.signed_in === true ? (
+        <button
+          type="button"
+          title={me.value.id}
+          onClick={() => {
+            void signOut();
+          }}
+        >
+          {t.value.signIn.out}
+        </button>
+      ) : null}
     </div>
   );
+}
+
+async function signOut(): Promise<void> {
+  await send('/logout', {});
+  // From scratch: nothing of what was seen stays in memory.
+  window.location.assign('/sign-in');
 }
 
 function nameOf(chosen: Range): string {

@@ -11,7 +11,7 @@ import { offsetMinutes, showTime } from '../format/times.js';
 import { zone } from '../state/location.js';
 import { colour, theme } from '../state/theme.js';
 import { t } from '../text/text.js';
-import { stacked, timeStep, timeTicks } from './series.js';
+import { linesOf, stacked, timeStep, timeTicks } from './series.js';
 import type { Series } from './series.js';
 
 interface Props {
@@ -20,6 +20,10 @@ interface Props {
   readonly times: readonly number[];
   readonly series: readonly Series[];
   readonly isStacked?: boolean;
+  /** Begins as its table. */
+  readonly isTable?: boolean;
+  /** The last bucket is not over. */
+  readonly isUnfinished?: boolean;
   readonly show: (value: number) => Shown;
   readonly onSelect?: (fromMs: number, toMs: number) => void;
   /** In pixels. */
@@ -28,6 +32,9 @@ interface Props {
 
 const HEIGHT = 220;
 const TICKS = 6;
+const DASH = [4, 4];
+/** Pixels of a tile of the ground. */
+const HATCH = 6;
 const READOUT_ROWS = 10;
 const AXIS_WIDTH = 72;
 const AXIS_HEIGHT = 32;
@@ -43,14 +50,27 @@ const KEYS: Readonly<Record<string, number>> = {
 const textOf = ({ digits, unit }: Shown): string => `${digits} ${unit}`.trim();
 
 export function Chart(props: Props) {
-  const { name, times, series, isStacked = false, show, onSelect, height = HEIGHT } = props;
+  const {
+    name,
+    times,
+    series,
+    isStacked = false,
+    isUnfinished = false,
+    show,
+    onSelect,
+    height = HEIGHT,
+  } = props;
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const at = useSignal<number | null>(null);
-  const asTable = useSignal(false);
+  const asTable = useSignal(props.isTable === true);
   const zoneName = zone.value;
   const themeName = theme.value;
-  const drawn = useMemo(() => (isStacked ? stacked(series) : series), [series, isStacked]);
+  const drawn = useMemo(
+    // The last of a stack lies on top of the others, so it is drawn first.
+    () => linesOf(isStacked ? stacked(series).toReversed() : series, isUnfinished),
+    [series, isStacked, isUnfinished],
+  );
 
   useEffect(() => {
     const element = box.current;
@@ -94,8 +114,9 @@ export function Chart(props: Props) {
             label: each.label,
             stroke: colour(each.colour),
             width: 1.5,
-            points: { show: false },
-            ...(isStacked ? { fill: `${colour(each.colour)}33` } : {}),
+            points: { show: times.length === 1 },
+            ...(each.isDashed ? { dash: DASH } : {}),
+            ...(isStacked && each.isBefore !== true ? { fill: fillOf(each.colour) as string } : {}),
           })),
         ],
         hooks: {
@@ -122,6 +143,7 @@ export function Chart(props: Props) {
     };
   }, [drawn, times, zoneName, themeName, height, asTable.value, show, onSelect, isStacked, at]);
 
+  // The cursor of the keyboard, and that of the pointer, are one.
   const move = (by: number): void => {
     const from = at.value ?? (by > 0 ? -1 : times.length);
     const next = Math.min(times.length - 1, Math.max(0, from + by));
@@ -134,7 +156,11 @@ export function Chart(props: Props) {
       <figcaption>
         {series.map((each) => (
           <span key={each.label}>
-            <i class={`swatch ${each.colour}`} aria-hidden="true" /> {each.label}
+            <i
+              class={`swatch ${each.colour}${each.isBefore === true ? ' dashed' : ''}`}
+              aria-hidden="true"
+            />{' '}
+            <bdi>{each.label}</bdi>
           </span>
         ))}
         <button
@@ -167,6 +193,29 @@ export function Chart(props: Props) {
       <Readout at={at.value} times={times} series={series} show={show} />
     </figure>
   );
+}
+
+/** A light ground in the colour of its line; what has no colour of its own is hatched. */
+function fillOf(name: string): string | CanvasPattern {
+  const stroke = colour(name);
+  const tile = document.createElement('canvas');
+  tile.width = HATCH;
+  tile.height = HATCH;
+  const pen = tile.getContext('2d');
+  if (pen === null) return 'transparent';
+  pen.globalAlpha = 0.3;
+  if (name === 'other') {
+    pen.strokeStyle = stroke;
+    pen.lineWidth = 1.5;
+    pen.beginPath();
+    pen.moveTo(0, HATCH);
+    pen.lineTo(HATCH, 0);
+    pen.stroke();
+  } else {
+    pen.fillStyle = stroke;
+    pen.fillRect(0, 0, HATCH, HATCH);
+  }
+  return pen.createPattern(tile, 'repeat') ?? 'transparent';
 }
 
 function signed({ values, isMirrored = false }: Series): (number | null)[] {

@@ -2,7 +2,10 @@ import type { ComponentChildren } from 'preact';
 import type { Problem } from '../api/problem.js';
 import type { Loaded } from '../api/resource.js';
 import { showDuration } from '../format/numbers.js';
+import { showTime } from '../format/times.js';
 import { clock } from '../state/clock.js';
+import { filterText } from '../state/filters.js';
+import { changeRange, zone } from '../state/location.js';
 import { t } from '../text/text.js';
 
 interface Props<T> {
@@ -11,10 +14,8 @@ interface Props<T> {
   readonly retry: () => void;
   /** Whether an answer has nothing to show. */
   readonly isEmpty?: (value: T) => boolean;
-  /** The filter that empties the answer, in the grammar; null if there is none. */
-  readonly filter?: string | null;
-  /** Widens the range, if that may help. */
-  readonly widen?: (() => void) | undefined;
+  /** The range of the page decides what is shown, so a wider one may help where nothing is found. */
+  readonly isRanged?: boolean;
   /** What of the answer is not complete, in words; null if all is. */
   readonly note?: (value: T) => string | null;
   readonly children: (value: T) => ComponentChildren;
@@ -26,31 +27,65 @@ interface Props<T> {
  * leaves the others.
  */
 export function Panel<T>(props: Props<T>) {
-  const { value, at, isLoading, problem } = props.loaded;
-  const age =
-    value === null
-      ? null
-      : showDuration(Math.max(1, Math.round((clock.value - at) / 1_000)) * 1_000);
+  const { value, isLoading, problem } = props.loaded;
+  const meta = metaOf(value);
   return (
     <section class="panel" aria-label={props.title} aria-busy={isLoading}>
       <header>
         <h2>{props.title}</h2>
         {isLoading && value !== null ? <span class="spinner" aria-hidden="true" /> : null}
-        {age === null ? null : <span class="muted age">{t.value.state.age(age)}</span>}
+        {value === null ? null : <Age at={props.loaded.at} meta={meta} />}
         {props.actions}
       </header>
       {problem === null ? null : <Failed problem={problem} retry={props.retry} />}
       {value === null ? (
-        <Waiting isVisible={problem === null} />
+        <Waiting isVisible={problem === null || problem.isBusy} />
       ) : props.isEmpty?.(value) === true ? (
-        <Empty filter={props.filter ?? null} widen={props.widen} />
+        <Empty isRanged={props.isRanged === true} />
       ) : (
         <div class={isLoading ? 'body old' : 'body'}>
-          <Note text={props.note?.(value) ?? null} />
+          <Note text={props.note?.(value) ?? partOf(meta)} />
           {props.children(value)}
         </div>
       )}
     </section>
+  );
+}
+
+/** What every answer over a range says of its completeness. */
+interface Meta {
+  readonly data_until: string | null;
+  readonly stale_hours: number;
+  readonly incomplete_minutes: number;
+}
+
+function metaOf(value: unknown): Meta | null {
+  return typeof value === 'object' && value !== null && 'incomplete_minutes' in value
+    ? (value as Meta)
+    : null;
+}
+
+function partOf(meta: Meta | null): string | null {
+  if (meta === null) return null;
+  if (meta.incomplete_minutes > 0) return t.value.state.partial;
+  return meta.stale_hours > 0 ? t.value.state.staleHours(meta.stale_hours) : null;
+}
+
+/** How old the answer is, and up to when it has everything. */
+function Age({ at, meta }: { readonly at: number; readonly meta: Meta | null }) {
+  const age = showDuration(Math.max(1, Math.round((clock.value - at) / 1_000)) * 1_000);
+  const until = meta?.data_until ?? null;
+  const isWhole = partOf(meta) === null;
+  return (
+    <span
+      class="muted age"
+      title={
+        until === null ? undefined : t.value.state.until(showTime(zone.value, Date.parse(until)))
+      }
+    >
+      {meta === null ? null : `${isWhole ? t.value.state.complete : t.value.state.incomplete} · `}
+      {t.value.state.age(age)}
+    </span>
   );
 }
 
@@ -62,39 +97,43 @@ function Waiting({ isVisible }: { readonly isVisible: boolean }) {
   ) : null;
 }
 
-function Note({ text }: { readonly text: string | null }) {
+export function Note({ text }: { readonly text: string | null }) {
   return text === null ? null : <p class="note">⚠ {text}</p>;
 }
 
-function Failed({ problem, retry }: { readonly problem: Problem; readonly retry: () => void }) {
+export function Failed(props: { readonly problem: Problem; readonly retry?: () => void }) {
+  const { problem, retry } = props;
+  // Nobody need do anything: the page asks again.
+  if (problem.isBusy) return <Note text={t.value.state.busy} />;
   return (
     <div class="failed" role="alert">
       <strong>{problem.status === 0 ? t.value.state.offline : problem.title}</strong>
       {problem.detail === '' ? null : <p>{problem.detail}</p>}
-      {problem.requestId === null ? null : (
-        <p class="muted">{t.value.state.request(problem.requestId)}</p>
+      {problem.requestId === null ? null : <p>{t.value.state.request(problem.requestId)}</p>}
+      {retry === undefined ? null : (
+        <button type="button" onClick={retry}>
+          {t.value.state.retry}
+        </button>
       )}
-      <button type="button" onClick={retry}>
-        {t.value.state.retry}
-      </button>
     </div>
   );
 }
 
-function Empty(props: {
-  readonly filter: string | null;
-  readonly widen: (() => void) | undefined;
-}) {
+function Empty({ isRanged }: { readonly isRanged: boolean }) {
+  const filter = filterText.value;
   return (
     <div class="empty">
-      <p>
-        {props.filter === null ? t.value.state.empty : t.value.state.emptyFiltered(props.filter)}
-      </p>
-      {props.widen === undefined ? null : (
-        <button type="button" onClick={props.widen}>
+      <p>{filter === null ? t.value.state.empty : t.value.state.emptyFiltered(filter)}</p>
+      {isRanged ? (
+        <button
+          type="button"
+          onClick={() => {
+            changeRange({ kind: 'last', amount: 30, unit: 'd' });
+          }}
+        >
           {t.value.state.widen}
         </button>
-      )}
+      ) : null}
     </div>
   );
 }

@@ -15,12 +15,12 @@ interface Props {
   readonly measure: string;
   readonly rows: readonly Ranked[];
   /** The sum of what has no row of its own; 0 hides it. */
-  readonly other: number;
+  readonly other?: number;
   readonly show: (value: number, locale: string) => Shown;
 }
 
 /** A top list with bars in its cells. */
-export function Ranking({ name, heading, measure, rows, other, show }: Props) {
+export function Ranking({ name, heading, measure, rows, other = 0, show }: Props) {
   const max = Math.max(1, ...rows.map(({ value }) => value));
   return (
     <table class="ranking">

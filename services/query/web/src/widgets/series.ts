@@ -8,6 +8,34 @@ export interface Series {
   readonly colour: string;
   /** Drawn below zero. */
   readonly isMirrored?: boolean;
+  /** Of the period before, for comparison: drawn as dashes, and not stacked. */
+  readonly isBefore?: boolean;
+}
+
+/** What is drawn: a series may be drawn in two parts. */
+export interface Line extends Series {
+  readonly isDashed: boolean;
+}
+
+/**
+ * The lines of series whose last bucket is not over: the way to it is dashed, so that a day that has just
+ * begun does not look like a fall.
+ */
+export function linesOf(series: readonly Series[], isUnfinished: boolean): Line[] {
+  return series.flatMap((each): Line[] => {
+    const { values } = each;
+    const whole = { ...each, isDashed: each.isBefore === true };
+    if (!isUnfinished || each.isBefore === true || values.length < 2) return [whole];
+    const last = values.length - 1;
+    return [
+      { ...whole, values: values.map((value, at) => (at === last ? null : value)) },
+      {
+        ...each,
+        isDashed: true,
+        values: values.map((value, at) => (at >= last - 1 ? value : null)),
+      },
+    ];
+  });
 }
 
 /** Cumulative values, so that each series stands on those before it. Mirrored ones have a stack of their own. */
@@ -15,6 +43,7 @@ export function stacked(series: readonly Series[]): Series[] {
   const up: number[] = [];
   const down: number[] = [];
   return series.map((each) => {
+    if (each.isBefore === true) return each;
     const ground = each.isMirrored === true ? down : up;
     const values = each.values.map((value, at) => {
       const sum = (ground[at] ?? 0) + (value ?? 0);

@@ -1,0 +1,64 @@
+import { useSignal } from '@preact/signals';
+import { isSignedOut, send } from '../api/client.js';
+import { Problem } from '../api/problem.js';
+import { backOf } from '../shell/back.js';
+import { go, params } from '../state/location.js';
+import { askWhoWeAre } from '../state/me.js';
+import { t } from '../text/text.js';
+import { Failed } from '../widgets/panel.js';
+
+/** Asks for a key and trades it for a cookie. The key itself is not kept. */
+export function SignIn() {
+  const key = useSignal('');
+  const problem = useSignal<Problem | null>(null);
+  const isAsking = useSignal(false);
+  const signIn = async (): Promise<void> => {
+    isAsking.value = true;
+    problem.value = null;
+    try {
+      await send('/login', { key: key.value.trim() });
+      key.value = '';
+      isSignedOut.value = false;
+      await askWhoWeAre();
+      go(backOf(params.value.get('back')));
+    } catch (error) {
+      problem.value = Problem.of(error);
+    }
+    isAsking.value = false;
+  };
+  return (
+    <form
+      class="sign-in"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void signIn();
+      }}
+    >
+      <h1>{t.value.signIn.title}</h1>
+      <p class="muted">{t.value.signIn.why}</p>
+      <label>
+        {t.value.signIn.key}
+        <input
+          type="password"
+          required
+          autocomplete="current-password"
+          spellcheck={false}
+          value={key.value}
+          onInput={(event) => {
+            key.value = event.currentTarget.value;
+          }}
+        />
+      </label>
+      {problem.value === null ? null : problem.value.status === 401 ? (
+        <p class="failed" role="alert">
+          {t.value.signIn.wrong}
+        </p>
+      ) : (
+        <Failed problem={problem.value} />
+      )}
+      <button type="submit" class="primary" disabled={isAsking.value}>
+        {t.value.signIn.go}
+      </button>
+    </form>
+  );
+}

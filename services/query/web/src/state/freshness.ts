@@ -1,0 +1,59 @@
+/** Whether what is stored is up to date. A page that shows old numbers says so. */
+import type { Schemas } from '@sockscope/client';
+import { computed, signal } from '@preact/signals';
+import { get } from '../api/client.js';
+import { Problem } from '../api/problem.js';
+import { isTied } from './me.js';
+
+export type Pipeline = Schemas['Pipeline'];
+
+/** Nobody calls numbers of less than this old. */
+export const STALE_MS = 60_000;
+const EVERY_MS = 15_000;
+/** An open session is heard of every 30 s. */
+const SILENT_MS = 120_000;
+
+/** How far the tables lag behind, in milliseconds; 0: not at all. */
+export const lagMs = signal(0);
+export const isOffline = signal(false);
+export const isStale = computed(() => isOffline.value || lagMs.value > STALE_MS);
+
+/** The lag that a pipeline reports of itself: what waits, and what is left to read. */
+export function lagOf({ as_of, partitions }: Pipeline): number {
+  const nowMs = Date.parse(as_of);
+  return Math.max(
+    0,
+    ...partitions.map((each) => each.lag_ms),
+    ...partitions.map(({ waits }) => (waits === null ? 0 : nowMs - Date.parse(waits.since))),
+  );
+}
+
+async function look(): Promise<void> {
+  // Of the pipeline as a whole a tied key learns nothing.
+  if (document.hidden || isTied.value) return;
+  const ending = AbortSignal.timeout(EVERY_MS);
+  try {
+    const pipeline = await get<Pipeline>('/pipeline', [], ending);
+    let lag = lagOf(pipeline);
+    const storedAt = pipeline.events.last_stored_at;
+    const silentMs = storedAt === null ? 0 : Date.parse(pipeline.as_of) - Date.parse(storedAt);
+    if (silentMs > SILENT_MS) {
+      // Silence is right where nothing is open.
+      const { total } = await get<{ total: number }>('/sessions/active', [['limit', '1']], ending);
+      if (total > 0) lag = Math.max(lag, silentMs);
+    }
+    lagMs.value = lag;
+    isOffline.value = false;
+  } catch (error) {
+    isOffline.value = Problem.of(error).status === 0;
+  }
+}
+
+/** Looks now and then, as long as the page is visible. */
+export function watchFreshness(): () => void {
+  void look();
+  const timer = window.setInterval(() => void look(), EVERY_MS);
+  return () => {
+    window.clearInterval(timer);
+  };
+}

@@ -1,0 +1,21 @@
+/** Who looks at the page, and so which pages there are. */
+import type { Schemas } from '@sockscope/client';
+import { computed, signal } from '@preact/signals';
+import { get } from '../api/client.js';
+
+export type Me = Schemas['Me'];
+
+/** Null before the API has said it, and where it does not know. */
+export const me = signal<Me | null>(null);
+
+/** Whoever may see one user sees a portal of fewer pages. */
+export const isTied = computed(() => me.value !== null && me.value.user !== null);
+export const isAdmin = computed(() => me.value?.scopes.includes('admin') === true);
+export const mayExport = computed(
+  () => isAdmin.value || me.value?.scopes.includes('export') === true,
+);
+
+/** Asks who we are. That the API does not answer is shown by whatever asks next. */
+export async function askWhoWeAre(): Promise<void> {
+  me.value = await get<Me>('/me', [], new AbortController().signal).catch(() => null);
+}
