@@ -148,7 +148,7 @@ export function unparse(
 ): string {
   const terms: string[] = [];
   for (const [name, values] of params) {
-    if (fields.has(name)) for (const value of values) terms.push(`${name}:${quoted(value)}`);
+    if (fields.has(name)) for (const value of values) terms.push(termOf(name, value));
     for (const [field, { min, max }] of COMPARED) {
       if (name === min) terms.push(`${field}>${values[0] ?? ''}`);
       if (name === max) terms.push(`${field}<${values[0] ?? ''}`);
@@ -165,6 +165,23 @@ export function unparse(
   const period = params.get('period')?.[0];
   if (period !== undefined) terms.push(`month ${period}`);
   return terms.join(' ');
+}
+
+/** The term that is being typed at the end of a text, and all before it. */
+export function typedTerm(text: string): { readonly before: string; readonly term: string } {
+  const at = Math.max(text.lastIndexOf(' '), text.lastIndexOf('\n')) + 1;
+  return { before: text.slice(0, at), term: text.slice(at) };
+}
+
+/** The API's name of a field by its own or a short name; null if there is none. */
+export function fieldOf(name: string, fields: ReadonlySet<string>): string | null {
+  const field = ALIASES.get(name) ?? name;
+  return fields.has(field) ? field : null;
+}
+
+/** A filter as a term of the grammar. */
+export function termOf(field: string, value: string): string {
+  return `${field}:${quoted(value)}`;
 }
 
 function quoted(value: string): string {

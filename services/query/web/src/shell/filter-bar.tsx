@@ -1,11 +1,14 @@
 /** The filters of the page as chips, or as one text of the grammar: two views of the same address. */
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
-import { parse } from '../grammar/grammar.js';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { showExact } from '../format/numbers.js';
+import { parse, typedTerm } from '../grammar/grammar.js';
 import type { Problem } from '../grammar/grammar.js';
 import { clearFilters, FIELDS, filters, filterText, removeFilter } from '../state/filters.js';
 import { change } from '../state/location.js';
-import { t } from '../text/text.js';
+import { language, t } from '../text/text.js';
+import { Combobox } from './combobox.js';
+import { createSuggestions } from './suggest.js';
 
 /** Set from elsewhere to put the cursor into the text: the key `/` and the palette do. */
 export const focusFilter = { now: (): void => undefined };
@@ -15,9 +18,11 @@ export function FilterBar() {
   const draft = useSignal('');
   const problems = useSignal<readonly Problem[]>([]);
   const input = useRef<HTMLInputElement>(null);
+  const suggestions = useMemo(createSuggestions, []);
   const edit = (): void => {
     draft.value = filterText.value === null ? '' : `${filterText.value} `;
     problems.value = [];
+    suggestions.ask('');
     isText.value = true;
   };
   focusFilter.now = edit;
@@ -25,6 +30,10 @@ export function FilterBar() {
     if (isText.value) input.current?.focus();
   }, [isText.value]);
 
+  const type = (text: string): void => {
+    draft.value = text;
+    suggestions.ask(typedTerm(text).term);
+  };
   const apply = (): void => {
     const read = parse(draft.value, FIELDS);
     problems.value = [
@@ -51,21 +60,23 @@ export function FilterBar() {
             apply();
           }}
         >
-          <input
-            ref={input}
-            type="text"
-            aria-label={t.value.filters.add}
-            aria-invalid={problems.value.length > 0}
-            placeholder={t.value.filters.add}
+          <Combobox
+            id="filter-suggestions"
+            class="suggestions"
+            input={input}
+            label={t.value.filters.add}
             value={draft.value}
-            spellcheck={false}
-            autocomplete="off"
-            onInput={(event) => {
-              draft.value = event.currentTarget.value;
-            }}
-            onKeyDown={(event) => {
-              if (event.key !== 'Escape') return;
-              event.stopPropagation();
+            isInvalid={problems.value.length > 0}
+            choosesFirst={false}
+            options={suggestions.items.value.map(({ term, sessions }) => ({
+              text: term,
+              hint: showExact(sessions, language.value),
+              run: () => {
+                type(`${typedTerm(draft.value).before}${term} `);
+              },
+            }))}
+            onInput={type}
+            onEscape={() => {
               isText.value = false;
             }}
           />
@@ -95,7 +106,7 @@ export function FilterBar() {
             </span>
           ))}
           <button type="button" class="quiet" onClick={edit}>
-            {t.value.filters.edit}
+            {filters.value.length === 0 ? t.value.filters.first : t.value.filters.edit}
           </button>
           {filters.value.length === 0 ? null : (
             <button type="button" class="quiet" onClick={clearFilters}>

@@ -1,28 +1,30 @@
 /** The palette: go to a page, or filter, by typing. */
 import { signal, useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
-import { parse } from '../grammar/grammar.js';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { showExact } from '../format/numbers.js';
+import { parse, typedTerm } from '../grammar/grammar.js';
 import { FIELDS } from '../state/filters.js';
 import { change, go, hrefOf } from '../state/location.js';
-import { t } from '../text/text.js';
+import { isTied } from '../state/me.js';
+import { language, t } from '../text/text.js';
+import { Combobox } from './combobox.js';
+import type { Option } from './combobox.js';
 import { ROUTES } from './routes.js';
+import { createSuggestions } from './suggest.js';
+import type { Suggestion } from './suggest.js';
 
 export const isPaletteOpen = signal(false);
 
-interface Entry {
-  readonly text: string;
-  run(): void;
-}
-
-const pagesFor = (words: readonly string[]): Entry[] =>
-  ROUTES.flatMap(({ nav, pattern }) => {
-    if (nav === null) return [];
+const pagesFor = (words: readonly string[]): Option[] =>
+  ROUTES.flatMap(({ nav, pattern, forTied }) => {
+    if (nav === null || (isTied.value && !forTied)) return [];
     const text = t.value.nav[nav];
     const fits = words.every((word) => text.toLowerCase().includes(word.toLowerCase()));
     return fits
       ? [
           {
             text,
+            hint: '',
             run: () => {
               go(hrefOf(pattern));
             },
@@ -31,13 +33,14 @@ const pagesFor = (words: readonly string[]): Entry[] =>
       : [];
   });
 
-function entriesFor(text: string): Entry[] {
+function entriesFor(text: string): Option[] {
   const { params, words, problems } = parse(text, FIELDS);
-  const filter: Entry[] =
+  const filter: Option[] =
     params.size > 0 && problems.length === 0
       ? [
           {
             text: t.value.palette.filter(text.trim()),
+            hint: '',
             run: () => {
               change(Object.fromEntries(params));
             },
@@ -47,23 +50,37 @@ function entriesFor(text: string): Entry[] {
   return [...filter, ...(params.size > 0 && words.length === 0 ? [] : pagesFor(words))];
 }
 
+/** Values that begin like the last word: their own pages, or the term before them completed. */
+function valuesFor(text: string, found: readonly Suggestion[], type: (text: string) => void) {
+  const { before } = typedTerm(text);
+  return found.map(({ field, value, term, sessions }): Option => ({
+    text: term,
+    hint: t.value.palette.sessions(showExact(sessions, language.value)),
+    run: () => {
+      if (before.trim() === '') go(hrefOf(`/entity/${field}/${encodeURIComponent(value)}`));
+      else type(`${before}${term} `);
+    },
+  }));
+}
+
 export function Palette() {
   const dialog = useRef<HTMLDialogElement>(null);
+  const input = useRef<HTMLInputElement>(null);
+  const suggestions = useMemo(createSuggestions, []);
   const text = useSignal('');
-  const at = useSignal(0);
   const isOpen = isPaletteOpen.value;
+  const type = (next: string): void => {
+    text.value = next;
+    suggestions.ask(typedTerm(next).term);
+  };
   useEffect(() => {
     if (!isOpen) return;
-    text.value = '';
-    at.value = 0;
+    type('');
     dialog.current?.showModal();
   }, [isOpen]);
-  const entries = isOpen ? entriesFor(text.value) : [];
-  const run = (entry: Entry | undefined): void => {
-    if (entry === undefined) return;
-    dialog.current?.close();
-    entry.run();
-  };
+  const options = isOpen
+    ? [...entriesFor(text.value), ...valuesFor(text.value, suggestions.items.value, type)]
+    : [];
   return (
     <dialog
       class="palette"
@@ -73,47 +90,24 @@ export function Palette() {
         isPaletteOpen.value = false;
       }}
     >
-      <input
-        type="text"
-        role="combobox"
-        aria-expanded="true"
-        aria-controls="palette-entries"
-        aria-activedescendant={entries.length === 0 ? undefined : `palette-${at.value}`}
-        aria-label={t.value.filters.add}
-        placeholder={t.value.filters.add}
+      <Combobox
+        id="palette-entries"
+        class="entries"
+        input={input}
+        label={t.value.filters.add}
         value={text.value}
-        autocomplete="off"
-        spellcheck={false}
-        onInput={(event) => {
-          text.value = event.currentTarget.value;
-          at.value = 0;
-        }}
-        onKeyDown={(event) => {
-          const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-          if (by !== undefined) {
-            event.preventDefault();
-            at.value = (at.value + by + entries.length) % Math.max(1, entries.length);
-          } else if (event.key === 'Enter') {
-            event.preventDefault();
-            run(entries[at.value]);
-          }
-        }}
+        choosesFirst
+        options={options.map((option) => ({
+          ...option,
+          run: () => {
+            const before = text.value;
+            option.run();
+            // A term that was completed may go on.
+            if (text.value === before) dialog.current?.close();
+          },
+        }))}
+        onInput={type}
       />
-      <ul id="palette-entries" role="listbox" aria-label={t.value.keys.palette}>
-        {entries.map((entry, index) => (
-          <li
-            key={entry.text}
-            id={`palette-${index}`}
-            role="option"
-            aria-selected={index === at.value}
-            onClick={() => {
-              run(entry);
-            }}
-          >
-            <bdi>{entry.text}</bdi>
-          </li>
-        ))}
-      </ul>
     </dialog>
   );
 }

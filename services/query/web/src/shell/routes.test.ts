@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { PAGES } from '../../../src/site/site.js';
+import { rangeOf, rangeParams } from '../state/range.js';
 import { matchRoute, ROUTES } from './routes.js';
+import links from './links.v1.json' with { type: 'json' };
 
 describe('the routes of the dashboard', () => {
   test('begin with a segment that the server serves', () => {
@@ -21,5 +23,11 @@ describe('the routes of the dashboard', () => {
     });
     expect(matchRoute('/entity/user/%E0%A4%A', routes)).toBeNull();
     expect(matchRoute('/entity/user', routes)).toBeNull();
+  });
+
+  test.each(links)('the old link $link still leads to its page and range', (old) => {
+    const { pathname, searchParams } = new URL(old.link, 'http://localhost');
+    expect(matchRoute(pathname)?.route.name).toBe(old.page);
+    expect(rangeParams(rangeOf(searchParams))).toEqual(old.range);
   });
 });

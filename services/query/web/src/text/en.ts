@@ -43,6 +43,7 @@ export const en = {
   filters: {
     label: 'Filters',
     edit: 'Edit as text',
+    first: 'Add a filter ( / )',
     add: 'Filter, such as user:alice dest:*.example.com bytes>1g last 24h',
     remove: (term: string) => `Remove ${term}`,
     clear: 'Clear all filters',
@@ -55,7 +56,10 @@ export const en = {
   theme: { label: 'Theme', light: 'Light', dark: 'Dark' },
   language: 'Language',
   zone: 'Time zone',
-  palette: { filter: (text: string) => `Filter by ${text}` },
+  palette: {
+    filter: (text: string) => `Filter by ${text}`,
+    sessions: (count: string) => `${count} sessions`,
+  },
   keys: {
     close: 'Close',
     title: 'Keys',

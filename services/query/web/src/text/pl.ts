@@ -41,6 +41,7 @@ export const pl: Texts = {
   filters: {
     label: 'Filtry',
     edit: 'Edytuj jako tekst',
+    first: 'Dodaj filtr ( / )',
     add: 'Filtr, np. user:alice dest:*.example.com bytes>1g last 24h',
     remove: (term) => `Usuń ${term}`,
     clear: 'Usuń wszystkie filtry',
@@ -53,7 +54,7 @@ export const pl: Texts = {
   theme: { label: 'Motyw', light: 'Jasny', dark: 'Ciemny' },
   language: 'Język',
   zone: 'Strefa czasowa',
-  palette: { filter: (text) => `Filtruj: ${text}` },
+  palette: { filter: (text) => `Filtruj: ${text}`, sessions: (count) => `sesje: ${count}` },
   keys: {
     close: 'Zamknij',
     title: 'Klawisze',

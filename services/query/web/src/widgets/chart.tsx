@@ -36,7 +36,7 @@ const DASH = [4, 4];
 /** Pixels of a tile of the ground. */
 const HATCH = 6;
 const READOUT_ROWS = 10;
-const AXIS_WIDTH = 72;
+const AXIS_WIDTH = 80;
 const AXIS_HEIGHT = 32;
 /** A shorter drag is a click. */
 const DRAG_MIN = 4;

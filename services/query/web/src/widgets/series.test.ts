@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { offsetMinutes } from '../format/times.js';
-import { stacked, summaryOf, timeStep, timeTicks } from './series.js';
+import { linesOf, stacked, summaryOf, timeStep, timeTicks } from './series.js';
 
 test('a stack adds each series to those before it, and mirrored ones apart', () => {
   const values = stacked([
@@ -28,4 +28,15 @@ test('ticks fall on whole hours of the zone on both days of its clock change', (
     for (const tick of ticks) expect((tick + warsaw(tick) * 60_000) % 3_600_000).toBe(0);
   }
   expect(timeStep(0, 86_400_000, 8)).toBe(10_800_000);
+});
+
+test('the way to a bucket that is not over is dashed, and the whole of what is over is not', () => {
+  const series = [{ label: 'a', colour: 'sent', values: [1, 2, 3] }];
+  expect(linesOf(series, false)).toMatchObject([{ values: [1, 2, 3], isDashed: false }]);
+  expect(linesOf(series, true)).toMatchObject([
+    { values: [1, 2, null], isDashed: false },
+    { values: [null, 2, 3], isDashed: true },
+  ]);
+  const before = [{ label: 'a', colour: 'sent', values: [1, 2, 3], isBefore: true }];
+  expect(linesOf(before, true)).toMatchObject([{ values: [1, 2, 3], isDashed: true }]);
 });

@@ -23,6 +23,7 @@ export interface Frame {
 }
 
 const FRAME_MS = 1_000;
+const RETRY_MS = 5_000;
 /** Frames of a piece: a minute. */
 const PIECE_FRAMES = 60;
 /** So many frames before its end the next piece is asked for. */
@@ -69,6 +70,7 @@ export function createPlayer(deps: {
   let isLoading = false;
   let controller = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let retry: ReturnType<typeof setTimeout> | undefined;
 
   async function fill(): Promise<void> {
     const by = speed.peek();
@@ -85,11 +87,15 @@ export function createPlayer(deps: {
       problem.value = null;
     } catch (error) {
       if (own.aborted) return;
-      // The next tick asks again; a busy server is left alone until then.
-      problem.value = Problem.of(error);
-    } finally {
-      if (!own.aborted) isLoading = false;
+      const failed = Problem.of(error);
+      problem.value = failed;
+      // A busy server is left alone for a while; the frames that are there are shown meanwhile.
+      retry = setTimeout(() => {
+        isLoading = false;
+      }, failed.retryAfterMs ?? RETRY_MS);
+      return;
     }
+    isLoading = false;
   }
 
   function tick(): void {
@@ -100,13 +106,13 @@ export function createPlayer(deps: {
       deps.onPresent();
       return;
     }
-    const failed = problem.peek();
     void fill();
-    timer = setTimeout(tick, failed === null ? FRAME_MS : (failed.retryAfterMs ?? FRAME_MS * 5));
+    timer = setTimeout(tick, FRAME_MS);
   }
 
   function stop(): void {
     clearTimeout(timer);
+    clearTimeout(retry);
     controller.abort();
     isLoading = false;
     queue = [];
