@@ -48,52 +48,88 @@ const shownText = (value: unknown) =>
 const escaped = (value: unknown) =>
   shownText(value).replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 
-const COLUMNS = [
-  'started_at',
-  'ended_at',
-  'user',
-  'source_ip',
-  'source_port',
-  'dest_host',
-  'dest_ip',
-  'dest_port',
-  'egress_ip',
-  'egress_port',
-  'bytes_sent',
-  'bytes_received',
-  'status',
-  'session_id',
-] as const;
-
 type Named = Readonly<Record<string, unknown>>;
 const isNamed = (value: unknown): value is Named => typeof value === 'object' && value !== null;
+const named = (value: unknown): Named => (isNamed(value) ? value : {});
+const listed = (value: unknown): Named[] => (Array.isArray(value) ? value.filter(isNamed) : []);
 
-/** The same for people. It holds the JSON, and shows nothing that is not in it. */
+/** For the screen and for A4: no rows are cut in two, and long names break. */
+const STYLE = `
+body { margin: 24px auto; max-width: 960px; padding: 0 16px; font: 14px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; }
+h1 { font-size: 24px; margin: 0 0 8px; } h2 { font-size: 16px; margin: 24px 0 8px; } h3 { font-size: 14px; margin: 16px 0 4px; }
+table { width: 100%; border-collapse: collapse; font-size: 12px; margin-bottom: 8px; }
+th, td { padding: 2px 8px; border: 1px solid #d5dae0; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+th[scope=row] { width: 30%; font-weight: 400; color: #57606a; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+.status { padding: 8px 12px; border: 1px solid #57606a; font-weight: 600; }
+code, pre { font: 12px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
+section, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+@media print { body { margin: 0; max-width: none; padding: 0; } @page { size: A4; margin: 16mm; } }
+`;
+
+const fieldsOf = (value: Named): string =>
+  `<table>${Object.entries(value)
+    .map(
+      ([name, each]) => `<tr><th scope="row">${escaped(name)}</th><td>${escaped(each)}</td></tr>`,
+    )
+    .join('\n')}</table>`;
+
+const EVENT_COLUMNS = ['seq', 'type', 'occurred_at', 'bytes_sent', 'bytes_received'] as const;
+
+function sessionOf(item: Named, events: Named): string {
+  const timeline = named(events[String(item['session_id'])]);
+  const rows = listed(timeline['items']).map(
+    (event) =>
+      `<tr>${EVENT_COLUMNS.map((name) => `<td${name.startsWith('bytes_') || name === 'seq' ? ' class="number"' : ''}>${escaped(event[name])}</td>`).join('')}</tr>`,
+  );
+  const cut =
+    timeline['truncated'] === true ? '<p>There are more events than this report holds.</p>' : '';
+  return `<section><h3>Session ${escaped(item['session_id'])}</h3>
+${fieldsOf(item)}</section>
+<table><tr>${EVENT_COLUMNS.map((name) => `<th>${name}</th>`).join('')}</tr>
+${rows.join('\n')}</table>${cut}`;
+}
+
+/** What a reader does to check the report, with what the report has. */
+function checkOf({ kid }: SignedEvidence): string {
+  if (kid === null) {
+    return '<p>This report is not signed, so nobody can check that it is unchanged.</p>';
+  }
+  return `<ol>
+<li>Get the public key <code>${escaped(kid)}</code> from the operator by another way than this report. The operator publishes it at <code>/api/v1/lookup/evidence/keys</code>.</li>
+<li>Get <code>verify-evidence.js</code> of Sockscope. It needs Node and no network.</li>
+<li>Run <code>node verify-evidence.js THIS_FILE PUBLIC_KEY</code>. It prints <code>valid</code>, or what is wrong.</li>
+</ol>
+<p>A valid signature proves that the holder of the key made exactly this report. It does not prove that the recorded events are true or complete, that the clocks were right, or when the report was made.</p>`;
+}
+
+/** The same for people. It holds the JSON, shows nothing that is not in it, and loads nothing. */
 export function htmlFileOf(signed: SignedEvidence): string {
   const json = jsonFileOf(signed).replace(/</g, '\\u003c');
-  const { evidence } = signed;
-  const { question, answer, made_at } = isNamed(evidence) ? evidence : {};
-  const items = isNamed(answer) && Array.isArray(answer['items']) ? answer['items'] : [];
-  const cells = (tag: 'td' | 'th', values: readonly unknown[]) =>
-    values.map((value) => `<${tag}>${escaped(value)}</${tag}>`).join('');
-  const rows = items.filter(isNamed).map(
-    (item) =>
-      `<tr>${cells(
-        'td',
-        COLUMNS.map((name) => item[name]),
-      )}</tr>`,
-  );
-  const completeness = isNamed(answer) ? answer['completeness'] : null;
+  const evidence = named(signed.evidence);
+  const answer = named(evidence['answer']);
+  const range = named(answer['range']);
+  const items = listed(answer['items']);
   return `<!-- ${statusOf(signed)} -->
 <!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Sockscope: evidence</title></head><body>
-<p>This report is ${escaped(statusOf(signed))}. Made at ${escaped(made_at)}.</p>
-<h1>Question</h1><pre>${escaped(canonicalJson(question ?? null))}</pre>
-<h1>Sessions</h1>
-<table border="1"><tr>${cells('th', COLUMNS)}</tr>
-${rows.join('\n')}
-</table>
-<h1>Completeness</h1><pre>${escaped(canonicalJson(completeness ?? null))}</pre>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Sockscope: evidence</title>
+<style>${STYLE}</style></head><body>
+<h1>Evidence report</h1>
+<p class="status">This report is ${escaped(statusOf(signed))}.</p>
+${fieldsOf({
+  'made at': evidence['made_at'],
+  'made by': evidence['made_by'],
+  'made with': `Sockscope ${shownText(evidence['product_version'])}`,
+})}
+<h2>What was asked</h2>
+${fieldsOf(named(evidence['question']))}
+<h2>What was found</h2>
+<p>${items.length === 1 ? '1 session' : `${items.length} sessions`} that fit, open between ${escaped(range['from'])} and ${escaped(range['to'])}. All times are UTC. Bytes are cumulative.${answer['truncated'] === true ? ' More sessions fit than this report holds.' : ''}</p>
+${items.map((item) => sessionOf(item, named(evidence['events']))).join('\n')}
+<h2>What this report cannot know</h2>
+${fieldsOf(named(answer['completeness']))}
+<h2>How to check this report</h2>
+${checkOf(signed)}
 <script type="application/json" id="evidence">${json}</script>
 </body></html>
 `;
@@ -131,10 +167,10 @@ export function problemOfEvidence(text: string, keys: readonly PublicKey[]): str
   if (!isNamed(header) || header['alg'] !== 'EdDSA' || header['kid'] !== signed.kid) {
     return "the header of the signature is not Sockscope's";
   }
-  const named = keys.filter(({ kid }) => kid === undefined || kid === signed.kid);
-  if (named.length === 0) return `the public key ${signed.kid} is not among the given keys`;
+  const usable = keys.filter(({ kid }) => kid === undefined || kid === signed.kid);
+  if (usable.length === 0) return `the public key ${signed.kid} is not among the given keys`;
   const input = `${protectedHeader}.${Buffer.from(canonicalJson(signed.evidence)).toString('base64url')}`;
-  const isValid = named.some(({ x }) => {
+  const isValid = usable.some(({ x }) => {
     const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
     return verify(null, Buffer.from(input), key, Buffer.from(signature, 'base64url'));
   });
