@@ -61,6 +61,8 @@ export interface Question<
   readonly weight: 'light' | 'heavy' | ((asked: Asked<Params, Query>) => 'light' | 'heavy');
   /** What the principal needs. */
   readonly scope: Scope;
+  /** It tells of all users together: whoever may see only some of them finds no such route. */
+  readonly ofAllUsers?: boolean;
   /** Whether an answer has stopped changing, so that it may be kept for a while. */
   closed?(asked: Asked<Params, Query>, found: Found, nowMs: number): boolean;
   /** Finds the answer. Users and addresses in it are as they are stored. */
@@ -112,6 +114,9 @@ export function serve<
     async (request, reply) => {
       const context = deps.contextOf(request, reply);
       requireScope(context, scope);
+      if (question.ofAllUsers === true && context.onlyUsers !== null) {
+        throw new ProblemError('not-found', 'a key that is tied to users has no such route');
+      }
       // The type provider has validated both by these very schemas.
       const asked = { params: request.params, query: request.query } as Asked<Params, Query>;
       if ((await question.other?.(asked, context)) === true) return reply;
@@ -130,6 +135,7 @@ function responsesOf(question: {
   readonly path: string;
   readonly tag: string;
   readonly answer: z.ZodType;
+  readonly ofAllUsers?: boolean;
   readonly other?: unknown;
   readonly otherTypes?: readonly string[];
 }) {
@@ -144,7 +150,7 @@ function responsesOf(question: {
       },
     },
     ...PROBLEMS,
-    ...(question.path.includes(':') ? { 404: MORE_PROBLEMS[404] } : {}),
+    ...(question.path.includes(':') || question.ofAllUsers === true ? { 404: MORE_PROBLEMS[404] } : {}),
     ...(question.other === undefined ? {} : { 406: MORE_PROBLEMS[406] }),
     ...(question.tag === 'clash' ? {} : { 422: MORE_PROBLEMS[422] }),
   };

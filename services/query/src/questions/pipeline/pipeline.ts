@@ -26,6 +26,8 @@ export function servePipeline(
     summary: 'Health from the proxies to the sums: rates, delays, lag, waiting partitions',
     tag: 'live',
     scope: 'read',
+    // Rates of the whole pipeline tell how much others do.
+    ofAllUsers: true,
     weight: 'light',
     params: noParams,
     query: noQuery,

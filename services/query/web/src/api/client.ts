@@ -37,6 +37,7 @@ export async function get<T>(path: string, params: Params, ending: AbortSignal):
 export async function send<T>(path: string, body: unknown, method = 'POST'): Promise<T | null> {
   const response = await fetch(`${PREFIX}${path}`, {
     method,
+    // The API takes no write that is not JSON, so even an empty one has a body.
     headers: { 'content-type': 'application/json', accept: 'application/json' },
     credentials: 'same-origin',
     body: JSON.stringify(body),

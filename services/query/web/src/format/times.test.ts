@@ -1,9 +1,18 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { momentsOf, offsetMinutes, showTime, withOffset } from './times.js';
 
 const WARSAW = 'Europe/Warsaw';
 
-describe('times in a zone', () => {
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+/** The zone of the page is meant, wherever the browser stands. */
+describe.each(['UTC', WARSAW])('times in a zone, on a machine in %s', (machine) => {
+  beforeEach(() => {
+    vi.stubEnv('TZ', machine);
+  });
+
   test('follow the zone across both changes of its clock', () => {
     // Clocks go from 02:00 to 03:00 on 29 March 2026, and from 03:00 to 02:00 on 25 October 2026.
     const spring = Date.UTC(2026, 2, 29, 1);

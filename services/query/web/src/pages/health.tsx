@@ -6,9 +6,10 @@ import { Link } from '../shell/link.js';
 import { lagOf, STALE_MS } from '../state/freshness.js';
 import type { Pipeline } from '../state/freshness.js';
 import { hrefOf, zone } from '../state/location.js';
-import { me } from '../state/me.js';
+import { isAdmin, me } from '../state/me.js';
 import { language, t } from '../text/text.js';
 import { Panel } from '../widgets/panel.js';
+import { Audit, Keys } from './admin.js';
 
 const EVERY_MS = 5_000;
 
@@ -41,6 +42,8 @@ export function Health() {
           </Panel>
         </div>
         <Account />
+        {isAdmin.value && me.value?.kind !== 'local' ? <Keys /> : null}
+        {isAdmin.value ? <Audit /> : null}
       </div>
     </>
   );

@@ -8,8 +8,8 @@ export type Me = Schemas['Me'];
 /** Null before the API has said it, and where it does not know. */
 export const me = signal<Me | null>(null);
 
-/** Whoever may see one user sees a portal of fewer pages. */
-export const isTied = computed(() => me.value !== null && me.value.user !== null);
+/** Whoever may see some users only sees a portal of fewer pages. */
+export const isTied = computed(() => me.value !== null && me.value.users !== null);
 export const isAdmin = computed(() => me.value?.scopes.includes('admin') === true);
 export const mayExport = computed(
   () => isAdmin.value || me.value?.scopes.includes('export') === true,

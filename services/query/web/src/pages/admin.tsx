@@ -1,0 +1,256 @@
+/** For administrators: API keys, and the log of who did what. */
+import type { Schemas } from '@sockscope/client';
+import { useSignal } from '@preact/signals';
+import { send } from '../api/client.js';
+import { Problem } from '../api/problem.js';
+import { useAnswer } from '../api/use-answer.js';
+import { showExact } from '../format/numbers.js';
+import { showTime } from '../format/times.js';
+import { zone } from '../state/location.js';
+import { language, t } from '../text/text.js';
+import { useMore } from '../widgets/more.js';
+import { Failed, Panel } from '../widgets/panel.js';
+
+type Key = Schemas['Keys']['items'][number];
+type Entry = Schemas['AuditPage']['items'][number];
+
+const SCOPES = ['read', 'export', 'admin'] as const;
+const DAY_MS = 86_400_000;
+/** For how many days a key may be made; 0: for ever. */
+const LIFETIMES = [30, 90, 365, 0] as const;
+const PAGE = '50';
+
+const time = (text: string | null): string =>
+  text === null ? '–' : showTime(zone.value, Date.parse(text));
+
+export function Keys() {
+  const answer = useAnswer<Schemas['Keys']>('/keys', [], 0);
+  const problem = useSignal<Problem | null>(null);
+  const revoke = async (key: Key): Promise<void> => {
+    if (!window.confirm(t.value.keysOf.confirm(key.name))) return;
+    try {
+      await send(`/keys/${key.key_id}`, {}, 'DELETE');
+      problem.value = null;
+    } catch (error) {
+      problem.value = Problem.of(error);
+    }
+    answer.retry();
+  };
+  return (
+    <Panel title={t.value.keysOf.title} {...answer}>
+      {({ items }) => (
+        <>
+          {problem.value === null ? null : <Failed problem={problem.value} />}
+          <div class="wide" tabIndex={0} role="group" aria-label={t.value.keysOf.title}>
+            <table class="cards">
+              <thead>
+                <tr>
+                  <th scope="col">{t.value.keysOf.name}</th>
+                  <th scope="col">{t.value.health.scopes}</th>
+                  <th scope="col">{t.value.keysOf.users}</th>
+                  <th scope="col">{t.value.keysOf.expires}</th>
+                  <th scope="col">{t.value.keysOf.used}</th>
+                  <th scope="col">{t.value.field.status}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {items.map((key) => (
+                  <tr key={key.key_id}>
+                    <th scope="row">
+                      <bdi>{key.name}</bdi> <small class="muted">{key.key_id}</small>
+                    </th>
+                    <td data-label={t.value.health.scopes}>{key.scopes.join(', ')}</td>
+                    <td data-label={t.value.keysOf.users}>
+                      <bdi>{key.users === null ? t.value.keysOf.all : key.users.join(', ')}</bdi>
+                    </td>
+                    <td data-label={t.value.keysOf.expires}>{time(key.expires_at)}</td>
+                    <td data-label={t.value.keysOf.used}>{time(key.last_used_at)}</td>
+                    <td data-label={t.value.field.status}>
+                      {t.value.keysOf.states[key.state]}{' '}
+                      {key.state === 'valid' ? (
+                        <button
+                          type="button"
+                          onClick={() => {
+                            void revoke(key);
+                          }}
+                        >
+                          {t.value.keysOf.revoke}
+                        </button>
+                      ) : null}
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+          <NewKey made={answer.retry} />
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function NewKey({ made }: { readonly made: () => void }) {
+  const name = useSignal('');
+  const scopes = useSignal<readonly string[]>(['read']);
+  const users = useSignal('');
+  const days = useSignal<number>(90);
+  const key = useSignal<string | null>(null);
+  const problem = useSignal<Problem | null>(null);
+  const make = async (): Promise<void> => {
+    const named = users.value
+      .split(',')
+      .map((user) => user.trim())
+      .filter((user) => user !== '');
+    try {
+      const created = await send<Schemas['KeyCreated']>('/keys', {
+        name: name.value,
+        scopes: scopes.value,
+        users: named.length === 0 ? null : named,
+        expires_at:
+          days.value === 0 ? null : new Date(Date.now() + days.value * DAY_MS).toISOString(),
+      });
+      key.value = created?.key ?? null;
+      problem.value = null;
+      name.value = '';
+      made();
+    } catch (error) {
+      problem.value = Problem.of(error);
+    }
+  };
+  return (
+    <details>
+      <summary>{t.value.keysOf.create}</summary>
+      <form
+        class="form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void make();
+        }}
+      >
+        <label>
+          <span>{t.value.keysOf.name}</span>
+          <input
+            type="text"
+            required
+            maxLength={200}
+            value={name.value}
+            onInput={(event) => {
+              name.value = event.currentTarget.value;
+            }}
+          />
+        </label>
+        <label>
+          <span>{t.value.keysOf.onlyUsers}</span>
+          <input
+            type="text"
+            spellcheck={false}
+            value={users.value}
+            onInput={(event) => {
+              users.value = event.currentTarget.value;
+            }}
+          />
+        </label>
+        <label>
+          <span>{t.value.keysOf.lifetime}</span>
+          <select
+            value={String(days.value)}
+            onChange={(event) => {
+              days.value = Number(event.currentTarget.value);
+            }}
+          >
+            {LIFETIMES.map((each) => (
+              <option key={each} value={String(each)}>
+                {each === 0 ? t.value.keysOf.forever : t.value.keysOf.days(each)}
+              </option>
+            ))}
+          </select>
+        </label>
+        <fieldset class="plain">
+          <legend class="muted">{t.value.health.scopes}</legend>
+          {SCOPES.map((scope) => (
+            <label key={scope} class="check">
+              <input
+                type="checkbox"
+                checked={scopes.value.includes(scope)}
+                onChange={(event) => {
+                  scopes.value = SCOPES.filter((each) =>
+                    each === scope ? event.currentTarget.checked : scopes.value.includes(each),
+                  );
+                }}
+              />{' '}
+              {scope}
+            </label>
+          ))}
+        </fieldset>
+        <button type="submit" class="primary" disabled={scopes.value.length === 0}>
+          {t.value.keysOf.make}
+        </button>
+      </form>
+      {problem.value === null ? null : <Failed problem={problem.value} />}
+      {key.value === null ? null : (
+        <p class="note" role="status">
+          {t.value.keysOf.once} <code>{key.value}</code>
+        </p>
+      )}
+    </details>
+  );
+}
+
+export function Audit() {
+  const asked = [['limit', PAGE] as const];
+  const answer = useAnswer<Schemas['AuditPage']>('/audit', asked, 0);
+  const more = useMore<Entry>('/audit', asked);
+  return (
+    <Panel title={t.value.audit.title} {...answer} isEmpty={({ items }) => items.length === 0}>
+      {(page) => (
+        <>
+          <div class="wide" tabIndex={0} role="group" aria-label={t.value.audit.title}>
+            <table class="cards">
+              <thead>
+                <tr>
+                  <th scope="col">{t.value.audit.at}</th>
+                  <th scope="col">{t.value.audit.who}</th>
+                  <th scope="col">{t.value.audit.action}</th>
+                  <th scope="col">{t.value.audit.details}</th>
+                  <th scope="col" class="number">
+                    {t.value.audit.rows}
+                  </th>
+                  <th scope="col">{t.value.audit.outcome}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {more.rowsOf(page).map((entry) => (
+                  <tr key={entry.entry_id}>
+                    <td data-label={t.value.audit.at}>{time(entry.at)}</td>
+                    <td data-label={t.value.audit.who}>
+                      <bdi>{entry.principal}</bdi> <small class="muted">{entry.remote_ip}</small>
+                    </td>
+                    <td data-label={t.value.audit.action}>
+                      {entry.action} <small class="muted">{entry.format}</small>
+                    </td>
+                    <td data-label={t.value.audit.details}>
+                      <bdi>{detailsOf(entry)}</bdi>
+                    </td>
+                    <td class="number" data-label={t.value.audit.rows}>
+                      {showExact(entry.rows, language.value)}
+                    </td>
+                    <td data-label={t.value.audit.outcome}>{entry.outcome}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+          {more.button(page)}
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function detailsOf({ details }: Entry): string {
+  return Object.entries(details)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(', ');
+}
