@@ -1,29 +1,44 @@
+import type { Schemas } from '@sockscope/client';
 import { useMemo } from 'preact/hooks';
 import { useAnswer } from '../api/use-answer.js';
-import { showBytes, showDuration } from '../format/numbers.js';
+import { showBytes, showDuration, showRate } from '../format/numbers.js';
 import { showTime } from '../format/times.js';
+import { Link } from '../shell/link.js';
 import type { PageProps } from '../shell/routes.js';
-import { zone } from '../state/location.js';
+import { hrefOf, zone } from '../state/location.js';
+import { isTied } from '../state/me.js';
 import { language, t } from '../text/text.js';
 import { Chart } from '../widgets/chart.js';
+import { useMore } from '../widgets/more.js';
 import { Panel } from '../widgets/panel.js';
-import { gapsOf } from './timeline.js';
-import type { TimelineEvent } from './timeline.js';
+import type { Series } from '../widgets/series.js';
+import { Status } from '../widgets/session-table.js';
 
-type Session = Readonly<Record<string, string | number | boolean | null>>;
-
-interface Events {
-  readonly items: readonly TimelineEvent[];
-  readonly expired?: boolean;
-}
+type Session = Schemas['Session'];
+type Page = Schemas['TimelinePage'];
+type TimelineEvent = Page['items'][number];
 
 const LIVE_MS = 5_000;
+const SECOND_MS = 1_000;
+/** Fields with a page of their own. */
+const ENTITIES: ReadonlySet<string> = new Set([
+  'user',
+  'dest_host',
+  'source_ip',
+  'dest_port',
+  'proxy_id',
+  'acl_rule_matched',
+]);
 
 /** One session: what is known of it, how it went, and its events as they came. */
 export function SessionPage({ args }: PageProps) {
   const path = `/sessions/${encodeURIComponent(args['session_id'] ?? '')}`;
   const session = useAnswer<Session>(path, [], LIVE_MS);
-  const events = useAnswer<Events>(`${path}/events`, [], LIVE_MS);
+  // What has ended changes no more.
+  const isOpen = session.loaded.value?.status === 'active';
+  const events = useAnswer<Page>(`${path}/events`, [], isOpen ? LIVE_MS : 0);
+  const more = useMore<TimelineEvent>(`${path}/events`, []);
+  const note = ({ expired }: Page) => (expired ? t.value.session.expired : null);
   return (
     <>
       <h1>
@@ -40,18 +55,23 @@ export function SessionPage({ args }: PageProps) {
             title={t.value.session.bytes}
             {...events}
             isEmpty={({ items }) => items.length < 2}
-            note={({ expired }) => (expired === true ? t.value.session.expired : null)}
+            note={note}
           >
-            {({ items }) => <Bytes events={items} />}
+            {(page) => <Charts events={more.rowsOf(page)} />}
           </Panel>
         </div>
         <Panel
           title={t.value.session.timeline}
           {...events}
           isEmpty={({ items }) => items.length === 0}
-          note={({ expired }) => (expired === true ? t.value.session.expired : null)}
+          note={note}
         >
-          {({ items }) => <Timeline events={items} />}
+          {(page) => (
+            <>
+              <Timeline events={more.rowsOf(page)} />
+              {more.button(page)}
+            </>
+          )}
         </Panel>
       </div>
     </>
@@ -65,7 +85,7 @@ function Fields({ session }: { readonly session: Session }) {
         <div key={name}>
           <dt>{name}</dt>
           <dd title={String(value ?? '')}>
-            <bdi>{shownField(name, value)}</bdi>
+            <Field name={name} value={value} session={session} />
           </dd>
         </div>
       ))}
@@ -73,53 +93,95 @@ function Fields({ session }: { readonly session: Session }) {
   );
 }
 
-function shownField(name: string, value: string | number | boolean | null): string {
-  if (value === null) return '–';
-  if (typeof value === 'number' && name.startsWith('bytes_')) {
-    const { digits, unit } = showBytes(value, language.value);
-    return `${digits} ${unit}`;
-  }
-  if (typeof value === 'number' && name.endsWith('_ms')) return showDuration(value);
+function Field(props: {
+  readonly name: string;
+  readonly value: string | number | null;
+  readonly session: Session;
+}) {
+  const { name, value, session } = props;
+  if (value === null) return <>–</>;
+  if (name === 'status') return <Status status={session.status} reason={null} />;
+  if (typeof value === 'number' && name.startsWith('bytes_')) return <>{unit(value)}</>;
+  if (typeof value === 'number' && name.endsWith('_ms')) return <>{showDuration(value)}</>;
   if (typeof value === 'string' && name.endsWith('_at'))
-    return showTime(zone.value, Date.parse(value));
-  return String(value);
+    return <time dateTime={value}>{showTime(zone.value, Date.parse(value))}</time>;
+  if (ENTITIES.has(name) && !isTied.value) {
+    return (
+      <Link href={hrefOf(`/entity/${name}/${encodeURIComponent(String(value))}`)}>
+        <bdi>{value}</bdi>
+      </Link>
+    );
+  }
+  return <bdi>{value}</bdi>;
 }
 
 const show = (value: number) => showBytes(value, language.value);
+const showAsRate = (value: number) => showRate(value, language.value);
+const unit = (bytes: number): string => {
+  const { digits, unit: name } = show(bytes);
+  return `${digits} ${name}`;
+};
 
-function Bytes({ events }: { readonly events: readonly TimelineEvent[] }) {
+const DIRECTIONS = ['bytes_sent', 'bytes_received'] as const;
+
+function seriesOf(
+  events: readonly TimelineEvent[],
+  valueOf: (event: TimelineEvent, direction: (typeof DIRECTIONS)[number]) => number,
+): Series[] {
+  return DIRECTIONS.map((direction) => ({
+    label: `${direction === 'bytes_sent' ? '↑' : '↓'} ${t.value.measure[direction]}`,
+    colour: direction === 'bytes_sent' ? 'sent' : 'received',
+    values: events.map((event) => valueOf(event, direction)),
+    isMirrored: direction === 'bytes_received',
+  }));
+}
+
+/** Bytes a second over the interval that an event reports. */
+function rateOf(event: TimelineEvent, direction: (typeof DIRECTIONS)[number]): number {
+  const { delta, interval_start, interval_end } = event;
+  if (delta === null || interval_start === null || interval_end === null) return 0;
+  const ms = Date.parse(interval_end) - Date.parse(interval_start);
+  return ms <= 0 ? 0 : (delta[direction] * SECOND_MS) / ms;
+}
+
+function Charts({ events }: { readonly events: readonly TimelineEvent[] }) {
   const times = useMemo(() => events.map((each) => Date.parse(each.occurred_at)), [events]);
-  const series = useMemo(
-    () => [
-      {
-        label: `↑ ${t.value.measure.bytes_sent}`,
-        colour: 'sent',
-        values: events.map((each) => each.bytes_sent),
-      },
-      {
-        label: `↓ ${t.value.measure.bytes_received}`,
-        colour: 'received',
-        values: events.map((each) => each.bytes_received),
-        isMirrored: true,
-      },
-    ],
+  const bytes = useMemo(
+    () => seriesOf(events, (event, direction) => event[direction]),
     [events, t.value],
   );
-  return <Chart name={t.value.session.bytes} times={times} series={series} show={show} />;
+  const rates = useMemo(() => seriesOf(events, rateOf), [events, t.value]);
+  return (
+    <>
+      <Chart name={t.value.session.bytes} times={times} series={bytes} show={show} />
+      <h3>{t.value.session.rates}</h3>
+      <Chart
+        name={t.value.session.rates}
+        times={times}
+        series={rates}
+        show={showAsRate}
+        height={160}
+      />
+    </>
+  );
 }
 
 function Timeline({ events }: { readonly events: readonly TimelineEvent[] }) {
-  const gaps = gapsOf(events);
   return (
     <ol class="timeline">
-      {events.map((event, at) => (
+      {events.map((event) => (
         <li key={event.seq} class={event.type}>
-          {gaps.has(at) ? <p class="note">⚠ {t.value.session.gap(gaps.get(at) ?? 0)}</p> : null}
+          {event.missing_before === 0 ? null : (
+            <p class="note">⚠ {t.value.session.gap(event.missing_before)}</p>
+          )}
           <details>
             <summary>
-              <time>{showTime(zone.value, Date.parse(event.occurred_at))}</time> <b>{event.type}</b>{' '}
-              <span class="muted">seq {event.seq}</span> ↑ {exact(event.bytes_sent)} ↓{' '}
-              {exact(event.bytes_received)}
+              <time dateTime={event.occurred_at}>
+                {showTime(zone.value, Date.parse(event.occurred_at))}
+              </time>{' '}
+              <b>{event.type}</b> <span class="muted">seq {event.seq}</span> ↑{' '}
+              {unit(event.bytes_sent)} ↓ {unit(event.bytes_received)}
+              {event.late ? <span class="late"> ⚠ {t.value.session.late}</span> : null}
             </summary>
             <pre>{JSON.stringify(event, null, 2)}</pre>
           </details>
@@ -127,9 +189,4 @@ function Timeline({ events }: { readonly events: readonly TimelineEvent[] }) {
       ))}
     </ol>
   );
-}
-
-function exact(bytes: number): string {
-  const { digits, unit } = show(bytes);
-  return `${digits} ${unit}`;
 }

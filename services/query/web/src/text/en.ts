@@ -267,7 +267,9 @@ export const en = {
     bytes: 'Bytes since the start',
     timeline: 'Timeline',
     expired: 'The events of this session are no longer kept.',
-    gap: (count: number) => `${count} events are missing here or come late.`,
+    gap: (count: number) => `${count} events are missing here.`,
+    late: 'came late',
+    rates: 'Rates',
   },
   usage: {
     title: (period: string) => `Users in ${period}`,

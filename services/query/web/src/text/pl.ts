@@ -260,7 +260,9 @@ export const pl: Texts = {
     bytes: 'Bajty od początku',
     timeline: 'Oś czasu',
     expired: 'Zdarzenia tej sesji nie są już przechowywane.',
-    gap: (count) => `Liczba brakujących lub spóźnionych zdarzeń: ${count}.`,
+    gap: (count) => `Liczba brakujących tu zdarzeń: ${count}.`,
+    late: 'spóźnione',
+    rates: 'Szybkość',
   },
   usage: {
     title: (period) => `Użytkownicy w ${period}`,

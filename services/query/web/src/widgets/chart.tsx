@@ -72,6 +72,17 @@ export function Chart(props: Props) {
     [series, isStacked, isUnfinished],
   );
 
+  const structure = JSON.stringify(
+    drawn.map((each) => [
+      each.label,
+      each.colour,
+      each.isDashed,
+      each.isBefore,
+      times.length === 1,
+    ]),
+  );
+
+  // Newer numbers are drawn into the same plot, so that its cursor stays where it is.
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
@@ -141,7 +152,10 @@ export function Chart(props: Props) {
       made.destroy();
       plot.current = null;
     };
-  }, [drawn, times, zoneName, themeName, height, asTable.value, show, onSelect, isStacked, at]);
+  }, [structure, zoneName, themeName, height, asTable.value, show, onSelect, isStacked, at]);
+  useEffect(() => {
+    plot.current?.setData([[...times], ...drawn.map(signed)]);
+  }, [drawn, times]);
 
   // The cursor of the keyboard, and that of the pointer, are one.
   const move = (by: number): void => {
@@ -195,7 +209,10 @@ export function Chart(props: Props) {
   );
 }
 
-/** A light ground in the colour of its line; what has no colour of its own is hatched. */
+/**
+ * A light ground in the colour of its line; what has no colour of its own is hatched. It covers what
+ * lies below, so that the layers of a stack do not mix their colours.
+ */
 function fillOf(name: string): string | CanvasPattern {
   const stroke = colour(name);
   const tile = document.createElement('canvas');
@@ -203,7 +220,9 @@ function fillOf(name: string): string | CanvasPattern {
   tile.height = HATCH;
   const pen = tile.getContext('2d');
   if (pen === null) return 'transparent';
-  pen.globalAlpha = 0.3;
+  pen.fillStyle = colour('ground');
+  pen.fillRect(0, 0, HATCH, HATCH);
+  pen.globalAlpha = 0.35;
   if (name === 'other') {
     pen.strokeStyle = stroke;
     pen.lineWidth = 1.5;

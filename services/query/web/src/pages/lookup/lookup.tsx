@@ -1,5 +1,6 @@
 import type { Schemas } from '@sockscope/client';
 import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import { addressOf } from '../../api/client.js';
 import { useAnswer } from '../../api/use-answer.js';
 import { showDuration } from '../../format/numbers.js';
@@ -182,6 +183,9 @@ function Choices({ read }: { readonly read: Complaint }) {
   );
 }
 
+/** The form was sent just now. */
+const hasAsked = { now: false };
+
 /** What was understood, to be corrected by hand. */
 function Understood() {
   const given = params.value;
@@ -195,7 +199,14 @@ function Understood() {
   const moments = momentsAt(chosenZone.value, wall.value);
   const isZoneMissing = wall.value !== '' && chosenZone.value === '';
   const hasAddress = ADDRESSES.some((name) => values.value[name] !== '');
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    // The form is made again when the address changes. Whoever asked by keyboard goes on from there.
+    if (hasAsked.now) button.current?.focus();
+    hasAsked.now = false;
+  }, []);
   const ask = (): void => {
+    hasAsked.now = true;
     const ms = moments[nth.value] ?? moments[0];
     change({
       ...Object.fromEntries(FIELDS.map((name) => [name, values.value[name]?.trim() || null])),
@@ -282,6 +293,7 @@ function Understood() {
           </select>
         </label>
         <button
+          ref={button}
           type="submit"
           class="primary"
           disabled={!hasAddress || (wall.value !== '' && moments.length === 0)}
