@@ -65,7 +65,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       }, WAIT);
     });
     afterAll(async () => {
-      await browser.close();
+      await (browser as Browser | undefined)?.close();
       if ((product as Product | undefined) !== undefined && isAlive(product.pid)) {
         product.pressCtrlC();
         await product.exited;
