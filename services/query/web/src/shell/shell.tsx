@@ -31,11 +31,26 @@ effect(() => {
     return;
   }
   const { route, args } = found;
-  void route.load().then((Page) => {
-    if (path.peek() !== window.location.pathname) return;
-    shown.value = { Page, args, route };
-  });
+  route
+    .load()
+    .then((Page) => {
+      if (path.peek() !== window.location.pathname) return;
+      shown.value = { Page, args, route };
+    })
+    .catch(reloadOnce);
 });
+
+const RELOADED = 'sockscope.reloaded';
+const RELOAD_MS = 60_000;
+
+/** A tab outlives a deployment: the files of its version are gone, and a reload brings the new ones. */
+function reloadOnce(error: unknown): void {
+  const last = Number(window.sessionStorage.getItem(RELOADED) ?? 0);
+  // Not in a loop: what still fails after it has another cause.
+  if (Date.now() - last < RELOAD_MS) throw error;
+  window.sessionStorage.setItem(RELOADED, String(Date.now()));
+  window.location.reload();
+}
 
 effect(() => {
   if (!isSignedOut.value || path.peek() === '/sign-in') return;
