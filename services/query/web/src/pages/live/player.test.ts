@@ -63,6 +63,8 @@ describe('a playback', () => {
     await vi.advanceTimersByTimeAsync(10 * SECOND);
     expect(onPresent).toHaveBeenCalledOnce();
     expect(player.speed.value).toBeNull();
+    // The page shows the present again, not the last frame.
+    expect(player.frame.value).toBeNull();
   });
 
   test('a pause tells the moment that was shown, and nothing is asked after it', async () => {

@@ -103,6 +103,7 @@ export function createPlayer(deps: {
     if (next !== undefined) frame.value = next;
     else if (nextMs >= deps.now() - FRAME_MS && !isLoading) {
       stop();
+      frame.value = null;
       deps.onPresent();
       return;
     }

@@ -14,6 +14,8 @@ const UNITS_MS = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const STEPS = 1_200;
 /** A moment is asked for when the slider has rested so long. */
 const REST_MS = 150;
+/** A slider whose end is younger than this ends in the present. */
+const AGE_MS = 60_000;
 
 function spanMs(): number {
   const span = lastOf(params.value.get('span') ?? '');
@@ -35,6 +37,7 @@ export function TimeSlider({ atMs, player }: Props) {
   else if (atMs > endMs.current || atMs < endMs.current - span)
     endMs.current = Math.min(Date.now(), atMs + span / 2);
   const startMs = endMs.current - span;
+  const step = span / STEPS;
   const dragged = useSignal<number | null>(null);
   const shownMs = dragged.value ?? atMs ?? endMs.current;
   useEffect(() => {
@@ -42,7 +45,8 @@ export function TimeSlider({ atMs, player }: Props) {
     if (to === null) return undefined;
     const timer = window.setTimeout(() => {
       player.pause();
-      const isPresent = to >= endMs.current && Date.now() - endMs.current < span / STEPS + 60_000;
+      // The last step is the present, unless the slider spans a time that is over.
+      const isPresent = to > endMs.current - step && Date.now() - endMs.current < step + AGE_MS;
       change({ at: isPresent ? null : new Date(to).toISOString() }, 'replace');
       dragged.value = null;
     }, REST_MS);
@@ -59,7 +63,6 @@ export function TimeSlider({ atMs, player }: Props) {
     // What is played is no longer the moment of the address.
     player.play(fromMs, speed);
   };
-  const step = span / STEPS;
   const isPresent = atMs === null && dragged.value === null && player.speed.value === null;
   return (
     <div class="slider" role="group" aria-label={t.value.live.slider}>
