@@ -362,7 +362,10 @@ describe.skipIf(!hasBrowser || !hasCurl)(
         ]);
         await expect
           .poll(
-            () => page.locator('.tile .figure').evaluateAll('(all) => all.map((e) => e.title)'),
+            () =>
+              page.evaluate<string[]>(
+                `[...document.querySelectorAll('.tile .figure')].map((each) => each.title)`,
+              ),
             WAIT,
           )
           .toEqual(['0', '0', '0', '0', '0', '0']);

@@ -67,12 +67,34 @@ section, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
 @media print { body { margin: 0; max-width: none; padding: 0; } @page { size: A4; margin: 16mm; } }
 `;
 
-const fieldsOf = (value: Named): string =>
-  `<table>${Object.entries(value)
-    .map(
-      ([name, each]) => `<tr><th scope="row">${escaped(name)}</th><td>${escaped(each)}</td></tr>`,
-    )
-    .join('\n')}</table>`;
+/** The fields of a session that matter most, in front of the others. */
+const FIRST_FIELDS = [
+  'started_at',
+  'ended_at',
+  'user',
+  'source_ip',
+  'source_port',
+  'dest_host',
+  'dest_ip',
+  'dest_port',
+  'egress_ip',
+  'egress_port',
+  'bytes_sent',
+  'bytes_received',
+  'status',
+];
+
+/** Names and values as rows. Their order is that of the names, because JSON does not keep another. */
+function fieldsOf(value: Named): string {
+  const others = Object.keys(value)
+    .filter((name) => !FIRST_FIELDS.includes(name))
+    .toSorted();
+  const names = [...FIRST_FIELDS.filter((name) => Object.hasOwn(value, name)), ...others];
+  const rows = names.map(
+    (name) => `<tr><th scope="row">${escaped(name)}</th><td>${escaped(value[name])}</td></tr>`,
+  );
+  return `<table>${rows.join('\n')}</table>`;
+}
 
 const EVENT_COLUMNS = ['seq', 'type', 'occurred_at', 'bytes_sent', 'bytes_received'] as const;
 

@@ -307,6 +307,7 @@ export const en = {
     pause: 'Pause',
     resume: 'Resume',
     open: 'open',
+    none: 'No session is open.',
     wereOpen: 'were open',
     rate: 'Rate',
     group: 'Group by',

@@ -300,6 +300,7 @@ export const pl: Texts = {
     pause: 'Wstrzymaj',
     resume: 'Wznów',
     open: 'otwartych',
+    none: 'Żadna sesja nie jest otwarta.',
     wereOpen: 'było otwartych',
     rate: 'Szybkość',
     group: 'Grupuj według',

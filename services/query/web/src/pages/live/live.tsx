@@ -96,13 +96,7 @@ export function Live() {
           textOf={(value) => (value === 'none' ? t.value.explore.none : t.value.field[value])}
         />
       </div>
-      <Panel
-        title={title}
-        loaded={shown.loaded}
-        retry={shown.retry}
-        isEmpty={({ rows, total }) => rows.length === 0 && total === 0}
-        note={({ note }) => note}
-      >
+      <Panel title={title} loaded={shown.loaded} retry={shown.retry} note={({ note }) => note}>
         {(view) => (
           <Window
             view={view}
@@ -248,7 +242,9 @@ function Window(props: {
         onFocusIn={hold(true)}
         onFocusOut={hold(false)}
       >
-        {group === 'none' ? (
+        {shown.rows.length === 0 ? (
+          <p class="empty">{t.value.live.none}</p>
+        ) : group === 'none' ? (
           <SessionTable
             rows={shown.rows}
             columns={isPlayed ? PLAYED_COLUMNS : COLUMNS}
