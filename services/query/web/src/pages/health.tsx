@@ -23,7 +23,7 @@ export function Health() {
         {(value) => <Hops of={value} />}
       </Panel>
       <div class="grid">
-        <div class="half">
+        <div class="half stack">
           <Panel
             title={t.value.health.proxies}
             {...answer}
@@ -31,6 +31,7 @@ export function Health() {
           >
             {(value) => <Proxies of={value} />}
           </Panel>
+          <Account />
         </div>
         <div class="half">
           <Panel
@@ -41,7 +42,6 @@ export function Health() {
             {(value) => <Partitions of={value} />}
           </Panel>
         </div>
-        <Account />
         {isAdmin.value && me.value?.kind !== 'local' ? <Keys /> : null}
         {isAdmin.value ? <Audit /> : null}
       </div>
@@ -229,35 +229,33 @@ function Account() {
   const who = me.value;
   if (who === null) return null;
   return (
-    <div class="half">
-      <section class="panel" aria-label={t.value.health.account}>
-        <header>
-          <h2>{t.value.health.account}</h2>
-        </header>
-        <dl class="fields">
-          <div>
-            <dt>{t.value.health.id}</dt>
-            <dd>
-              <bdi>{who.id}</bdi>
-            </dd>
-          </div>
-          <div>
-            <dt>{t.value.health.scopes}</dt>
-            <dd>{who.scopes.join(', ')}</dd>
-          </div>
-          <div>
-            <dt>{t.value.health.masked}</dt>
-            <dd>
-              {[
-                who.masked.users ? t.value.measure.unique_users : null,
-                who.masked.addresses ? t.value.field.source_ip : null,
-              ]
-                .filter((each) => each !== null)
-                .join(', ') || t.value.health.nothing}
-            </dd>
-          </div>
-        </dl>
-      </section>
-    </div>
+    <section class="panel" aria-label={t.value.health.account}>
+      <header>
+        <h2>{t.value.health.account}</h2>
+      </header>
+      <dl class="fields">
+        <div>
+          <dt>{t.value.health.id}</dt>
+          <dd>
+            <bdi>{who.id}</bdi>
+          </dd>
+        </div>
+        <div>
+          <dt>{t.value.health.scopes}</dt>
+          <dd>{who.scopes.join(', ')}</dd>
+        </div>
+        <div>
+          <dt>{t.value.health.masked}</dt>
+          <dd>
+            {[
+              who.masked.users ? t.value.measure.unique_users : null,
+              who.masked.addresses ? t.value.field.source_ip : null,
+            ]
+              .filter((each) => each !== null)
+              .join(', ') || t.value.health.nothing}
+          </dd>
+        </div>
+      </dl>
+    </section>
   );
 }
