@@ -97,6 +97,8 @@ export function TrafficChart(props: {
         const name = !isSplit ? null : each.other ? t.value.other : String(each.key ?? '–');
         return DIRECTIONS.map((direction) => ({
           label: `${ARROWS[direction]} ${name ?? t.value.measure[direction]}`,
+          // Split, a colour means the category, and above and below zero the direction.
+          ...(name === null ? {} : { legend: direction === 'bytes_sent' ? `${name} ↑↓` : '' }),
           colour: !isSplit ? COLOURS[direction] : (colours[at] ?? 'other'),
           values: ratesOf(traffic, each[direction]),
           isMirrored: direction === 'bytes_received',

@@ -168,15 +168,17 @@ export function Chart(props: Props) {
   return (
     <figure class="chart">
       <figcaption>
-        {series.map((each) => (
-          <span key={each.label}>
-            <i
-              class={`swatch ${each.colour}${each.isBefore === true ? ' dashed' : ''}`}
-              aria-hidden="true"
-            />{' '}
-            <bdi>{each.label}</bdi>
-          </span>
-        ))}
+        {series.map((each) =>
+          each.legend === '' ? null : (
+            <span key={each.label}>
+              <i
+                class={`swatch ${each.colour}${each.isBefore === true ? ' dashed' : ''}`}
+                aria-hidden="true"
+              />{' '}
+              <bdi>{each.legend ?? each.label}</bdi>
+            </span>
+          ),
+        )}
         <button
           type="button"
           class="quiet"

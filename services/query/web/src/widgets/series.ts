@@ -2,6 +2,8 @@
 
 export interface Series {
   readonly label: string;
+  /** What the legend says in place of the label; empty: nothing, because another series says it. */
+  readonly legend?: string;
   /** A value per bucket; null: not known. */
   readonly values: readonly (number | null)[];
   /** A CSS variable without its dashes, such as `sent`. */

@@ -10,7 +10,7 @@ import { isBytes } from './measures.js';
 import type { Measure } from './measures.js';
 
 const FLOWS = '40';
-const WIDTH = 960;
+const WIDTH = 1_320;
 /** Pixels of a node and the room below it. */
 const NODE_HEIGHT = 26;
 const HEIGHT_MIN = 240;
