@@ -23,8 +23,12 @@ interface Shown {
 
 const shown = signal<Shown | null>(null);
 
+/** Counts what was asked to be shown, so that a module that comes late shows nothing. */
+let asked = 0;
+
 effect(() => {
   const found = matchRoute(path.value);
+  const own = ++asked;
   // What one may not see looks like what there is not.
   if (found === null || (isTied.value && !found.route.forTied)) {
     shown.value = { Page: null, args: {}, route: null };
@@ -34,8 +38,7 @@ effect(() => {
   route
     .load()
     .then((Page) => {
-      if (path.peek() !== window.location.pathname) return;
-      shown.value = { Page, args, route };
+      if (own === asked) shown.value = { Page, args, route };
     })
     .catch(reloadOnce);
 });
