@@ -150,7 +150,9 @@ function responsesOf(question: {
       },
     },
     ...PROBLEMS,
-    ...(question.path.includes(':') || question.ofAllUsers === true ? { 404: MORE_PROBLEMS[404] } : {}),
+    ...(question.path.includes(':') || question.ofAllUsers === true
+      ? { 404: MORE_PROBLEMS[404] }
+      : {}),
     ...(question.other === undefined ? {} : { 406: MORE_PROBLEMS[406] }),
     ...(question.tag === 'clash' ? {} : { 422: MORE_PROBLEMS[422] }),
   };
