@@ -9,7 +9,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'services/runtime': ['@sockscope/schemas'],
   'services/proxy': ['@sockscope/runtime', '@sockscope/schemas'],
   'services/ingest': ['@sockscope/runtime', '@sockscope/schemas'],
-  'services/query': ['@sockscope/runtime', '@sockscope/schemas'],
+  // The dashboard takes the API's types from the generated client.
+  'services/query': ['@sockscope/client', '@sockscope/runtime', '@sockscope/schemas'],
   'infra/local': ['@sockscope/runtime', '@sockscope/schemas'],
 };
 /** Clients that stand behind one narrow module each. */

@@ -185,7 +185,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.getByRole('heading', { name: `As of ${at.slice(0, 10)}` }).waitFor();
       await expect.poll(() => page.locator('table.sessions tbody tr').count(), WAIT).toBe(total);
       const shownAt = () => Date.parse(new URL(page.url()).searchParams.get('at') ?? '');
-      // A step of the slider to the left is an earlier moment, and the address says which.
+      // A step of the slider to the left is an earlier moment, and stands in the address.
       await page.getByRole('slider').focus();
       await page.keyboard.press('ArrowLeft');
       await expect.poll(shownAt, WAIT).toBeLessThan(startMs);

@@ -84,7 +84,7 @@ const FIRST_FIELDS = [
   'status',
 ];
 
-/** Names and values as rows. Their order is that of the names, because JSON does not keep another. */
+/** Names and values as rows. They are sorted by name, because canonical JSON keeps no other order. */
 function fieldsOf(value: Named): string {
   const others = Object.keys(value)
     .filter((name) => !FIRST_FIELDS.includes(name))

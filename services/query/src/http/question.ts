@@ -61,7 +61,7 @@ export interface Question<
   readonly weight: 'light' | 'heavy' | ((asked: Asked<Params, Query>) => 'light' | 'heavy');
   /** What the principal needs. */
   readonly scope: Scope;
-  /** It tells of all users together: whoever may see only some of them finds no such route. */
+  /** The answer covers all users together. A key that is tied to users gets 404. */
   readonly ofAllUsers?: boolean;
   /** Whether an answer has stopped changing, so that it may be kept for a while. */
   closed?(asked: Asked<Params, Query>, found: Found, nowMs: number): boolean;

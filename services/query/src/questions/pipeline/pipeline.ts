@@ -26,7 +26,7 @@ export function servePipeline(
     summary: 'Health from the proxies to the sums: rates, delays, lag, waiting partitions',
     tag: 'live',
     scope: 'read',
-    // Rates of the whole pipeline tell how much others do.
+    // Rates of the whole pipeline would reveal the traffic of others.
     ofAllUsers: true,
     weight: 'light',
     params: noParams,

@@ -48,7 +48,7 @@ export async function send<T>(path: string, body: unknown, method = 'POST'): Pro
 }
 
 async function problemOf(response: Response): Promise<Problem> {
-  // A wrong key is told where it was typed.
+  // The sign-in form itself reports a wrong key.
   if (response.status === 401 && !response.url.endsWith('/login')) isSignedOut.value = true;
   const document: unknown = await response.json().catch(() => ({}));
   return new Problem(response.status, document ?? {}, response.headers);

@@ -52,7 +52,7 @@ export function createFeed<T>(event: string): Feed<T> {
         isLoading: false,
         problem: new Problem(503, {}, new Headers({ 'retry-after': String(RETRY_MS / 1_000) })),
       };
-      // Perhaps we are signed out: an event source does not tell why it was refused.
+      // Perhaps we are signed out: an event source hides the reason of a refusal.
       void askWhoWeAre();
       timer = window.setTimeout(connect, RETRY_MS);
     });

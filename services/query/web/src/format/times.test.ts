@@ -28,7 +28,7 @@ describe.each(['UTC', WARSAW])('times in a zone, on a machine in %s', (machine) 
     expect(withOffset('UTC', -1_500)).toBe('1969-12-31T23:59:58Z');
   });
 
-  test('come back from the wall clock: twice where it was set back, never where it skipped', () => {
+  test('come back from the wall clock: twice after it was set back, never in the hour that it skipped', () => {
     const at = (month: number, day: number, hour: number, minute = 0) =>
       momentsOf(WARSAW, { year: 2026, month, day, hour, minute, second: 0 });
     expect(at(3, 29, 0)).toEqual([Date.UTC(2026, 2, 28, 23)]);

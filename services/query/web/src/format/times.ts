@@ -73,8 +73,8 @@ export function showTime(zone: string, ms: number): string {
 }
 
 /**
- * The moments at which a zone's wall clock shows a time: two where the clock was set back, none where
- * it skipped the time.
+ * The moments at which a zone's wall clock shows a time: two after it was set back, none in
+ * the hour that it skipped.
  */
 export function momentsOf(zone: string, wall: Wall): number[] {
   const { year, month, day, hour, minute, second } = wall;

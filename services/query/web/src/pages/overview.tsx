@@ -45,7 +45,7 @@ const without = (own: readonly FilterEntry[]): FilterEntry[] =>
 
 export function Overview() {
   const asked = question.value;
-  // Whoever sees one user has nothing to stack by it.
+  // A key that is tied to users has little to stack by user.
   const stacks = isTied.value ? TIED_STACKS : STACKS;
   const stack = chosen('stack', stacks);
   const stats = useAnswer<Stats>('/stats', asked);

@@ -33,7 +33,7 @@ const PAGE = '100';
 const SORTS = ['started_at', 'ended_at', 'duration_ms', 'bytes'] as const;
 const KINDS = ['started', 'ended', 'open'] as const;
 
-/** The columns that the address names; those of the beginning if it names none. */
+/** The columns that the address names; the default columns if it names none. */
 function columnsOf(text: string | null): readonly Column[] {
   const wanted = (text ?? '').split(',');
   const known = HISTORY_COLUMNS.filter((name) => wanted.includes(name));

@@ -40,8 +40,8 @@ export function ratesOf(traffic: Traffic, values: readonly number[]): number[] {
 }
 
 /**
- * The same question for the period before, while the page compares; null where it does not. Only equal
- * parts are compared: the previous period ends where as much of it is over.
+ * The same question for the period before, while the page compares; null otherwise. The server gives
+ * the previous range, which ends after an equal part of its period.
  */
 export function usePrevious(
   previous: Stats['previous_range'] | null,

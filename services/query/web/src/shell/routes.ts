@@ -8,7 +8,7 @@ export interface Route {
   readonly pattern: string;
   /** In the navigation under this text; null: reached by links only. */
   readonly nav: keyof Omit<Texts['nav'], 'label'> | null;
-  /** Whoever is tied to one user sees the page too. */
+  /** A key that is tied to users has the page too. */
   readonly forTied: boolean;
   /** What of the frame means something to the page. */
   readonly uses: readonly ('range' | 'compare' | 'filters')[];

@@ -66,7 +66,7 @@ export function createSuggestions(): Suggestions {
       window.clearTimeout(timer);
       controller.abort();
       controller = new AbortController();
-      // Whoever sees one user only has nothing to choose from.
+      // A key that is tied to users has little to choose from.
       if (term === '' || isTied.value) items.value = [];
       else timer = window.setTimeout(() => void load(term), REST_MS);
     },

@@ -1,4 +1,4 @@
-/** Whether what is stored is up to date. A page that shows old numbers says so. */
+/** Whether what is stored is up to date. A page with old numbers shows a banner. */
 import type { Schemas } from '@sockscope/client';
 import { computed, signal } from '@preact/signals';
 import { get } from '../api/client.js';
@@ -18,7 +18,7 @@ export const lagMs = signal(0);
 export const isOffline = signal(false);
 export const isStale = computed(() => isOffline.value || lagMs.value > STALE_MS);
 
-/** The lag that a pipeline reports of itself: what waits, and what is left to read. */
+/** The lag that a pipeline reports of itself: waiting partitions, and unread records. */
 export function lagOf({ as_of, partitions }: Pipeline): number {
   const nowMs = Date.parse(as_of);
   return Math.max(
@@ -38,7 +38,7 @@ async function look(): Promise<void> {
     const storedAt = pipeline.events.last_stored_at;
     const silentMs = storedAt === null ? 0 : Date.parse(pipeline.as_of) - Date.parse(storedAt);
     if (silentMs > SILENT_MS) {
-      // Silence is right where nothing is open.
+      // Silence is normal if nothing is open.
       const { total } = await get<{ total: number }>('/sessions/active', [['limit', '1']], ending);
       if (total > 0) lag = Math.max(lag, silentMs);
     }
@@ -49,7 +49,7 @@ async function look(): Promise<void> {
   }
 }
 
-/** Looks now and then, as long as the page is visible. */
+/** Checks periodically while the page is visible. */
 export function watchFreshness(): () => void {
   void look();
   const timer = window.setInterval(() => void look(), EVERY_MS);

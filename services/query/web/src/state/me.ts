@@ -5,10 +5,10 @@ import { get } from '../api/client.js';
 
 export type Me = Schemas['Me'];
 
-/** Null before the API has said it, and where it does not know. */
+/** Null before the answer, and without a valid key. */
 export const me = signal<Me | null>(null);
 
-/** Whoever may see some users only sees a portal of fewer pages. */
+/** A key that is tied to users has a portal of fewer pages. */
 export const isTied = computed(() => me.value !== null && me.value.users !== null);
 export const isAdmin = computed(() => me.value?.scopes.includes('admin') === true);
 export const mayExport = computed(

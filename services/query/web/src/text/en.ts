@@ -231,7 +231,7 @@ export const en = {
     create: 'Make a key',
     make: 'Make key',
     revoke: 'Revoke',
-    confirm: (name: string) => `Revoke the key ${name}? Whoever uses it is locked out.`,
+    confirm: (name: string) => `Revoke the key ${name}? Its users lose access.`,
     once: 'Copy the key now. It cannot be shown again:',
   },
   audit: {

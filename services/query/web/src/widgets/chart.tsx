@@ -82,7 +82,7 @@ export function Chart(props: Props) {
     ]),
   );
 
-  // Newer numbers are drawn into the same plot, so that its cursor stays where it is.
+  // Newer numbers are drawn into the same plot, so that its cursor does not move.
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
@@ -157,7 +157,7 @@ export function Chart(props: Props) {
     plot.current?.setData([[...times], ...drawn.map(signed)]);
   }, [drawn, times]);
 
-  // The cursor of the keyboard, and that of the pointer, are one.
+  // Keyboard and pointer move the same cursor.
   const move = (by: number): void => {
     const from = at.value ?? (by > 0 ? -1 : times.length);
     const next = Math.min(times.length - 1, Math.max(0, from + by));

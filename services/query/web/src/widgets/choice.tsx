@@ -3,7 +3,7 @@ import { change, params } from '../state/location.js';
 /** What lists can be exported as. */
 export const EXPORTS = ['csv', 'ndjson', 'parquet'] as const;
 
-/** The value of a parameter of the page: the first of `values` where the address has none of them. */
+/** The value of a parameter of the page: the first of `values` if the address has none of them. */
 export function chosen<T extends string>(name: string, values: readonly [T, ...T[]]): T {
   const given = params.value.get(name);
   return values.find((value) => value === given) ?? values[0];

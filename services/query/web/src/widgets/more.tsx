@@ -15,7 +15,7 @@ interface Page<Row> {
 interface More<Row> {
   /** All rows so far, the first page's among them. */
   rowsOf(first: Page<Row>): readonly Row[];
-  /** The button that loads the next page; where there is none, how many rows there are. */
+  /** The button that loads the next page; after the last page, the number of rows. */
   button(first: Page<Row>): ComponentChildren;
 }
 

@@ -2,7 +2,7 @@
 
 export interface Series {
   readonly label: string;
-  /** What the legend says in place of the label; empty: nothing, because another series says it. */
+  /** What the legend says instead of the label; empty: nothing, because another series says it. */
   readonly legend?: string;
   /** A value per bucket; null: not known. */
   readonly values: readonly (number | null)[];

@@ -43,7 +43,7 @@ export const COLUMNS = [
   'status',
 ] as const;
 export type Column = (typeof COLUMNS)[number];
-/** What history may show: rates are those of a moment. */
+/** What history may show: rates exist only for a moment. */
 export const HISTORY_COLUMNS = COLUMNS.filter((name) => !name.endsWith('_per_second'));
 
 export const DEFAULT_COLUMNS: readonly Column[] = [

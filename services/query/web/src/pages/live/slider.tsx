@@ -31,7 +31,7 @@ interface Props {
 /** Any moment of the past, and its playback. At its right end the slider is in the present. */
 export function TimeSlider({ atMs, player }: Props) {
   const span = spanMs();
-  // The window stays where it is while one moves within it; a moment outside of it moves it.
+  // The window stands still while you move within it; a moment outside moves it.
   const endMs = useRef(Date.now());
   if (atMs === null) endMs.current = Date.now();
   else if (atMs > endMs.current || atMs < endMs.current - span)

@@ -15,7 +15,7 @@ export interface FoundTime {
   /** As it stands in the text. */
   readonly text: string;
   readonly wall: Wall;
-  /** Minutes ahead of UTC; null where the text does not say the zone. */
+  /** Minutes ahead of UTC; null if the text does not say the zone. */
   readonly offset: number | null;
 }
 

@@ -41,7 +41,7 @@ export function Lookup() {
   );
 }
 
-/** The question that the address of the page asks; null where something is missing. */
+/** The question that the address of the page asks; null if something is missing. */
 function questionOf(): (readonly [string, string])[] | null {
   const given = params.value;
   // A time without a zone is none yet, and all days would be looked through for nothing.
@@ -52,7 +52,7 @@ function questionOf(): (readonly [string, string])[] | null {
   });
 }
 
-/** The moment of a time: null where its zone is not known, or its clock never showed it. */
+/** The moment of a time: null if its zone is not known, or its clock never showed it. */
 function momentOf({ wall, offset }: FoundTime): number | null {
   if (offset === null) return null;
   const { year, month, day, hour, minute, second } = wall;
@@ -201,7 +201,7 @@ function Understood() {
   const hasAddress = ADDRESSES.some((name) => values.value[name] !== '');
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
-    // The form is made again when the address changes. Whoever asked by keyboard goes on from there.
+    // The form is made again when the address changes. The focus stays on its button.
     if (hasAsked.now) button.current?.focus();
     hasAsked.now = false;
   }, []);
