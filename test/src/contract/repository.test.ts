@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -79,6 +80,25 @@ describe('the repository', () => {
     );
     expect(numbers.length).toBeGreaterThan(0);
     expect(new Set(numbers).size).toBe(numbers.length);
+  });
+
+  test('a migration that databases have applied never changes', () => {
+    // `migrate` refuses a database whose record names another checksum. For a new migration, append its
+    // line: sha256sum NNNN_name.sql >> CHECKSUMS
+    const folder = 'services/ingest/migrations';
+    const changed = readText(`${folder}/CHECKSUMS`)
+      .trimEnd()
+      .split('\n')
+      .filter((line) => {
+        const [checksum, file = ''] = line.split(/ +/);
+        return (
+          checksum !==
+          createHash('sha256')
+            .update(readText(`${folder}/${file}`))
+            .digest('hex')
+        );
+      });
+    expect(changed).toEqual([]);
   });
 
   test('all packages have the same version', () => {
