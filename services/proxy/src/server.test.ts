@@ -176,6 +176,27 @@ describe('CONNECT', () => {
     await waitFor(() => proxy.server.connections === 0, 'the connection to be dropped');
   });
 
+  it('waits for the refused clients of others when one source has more than there is room for', async () => {
+    const proxy = await harness({ config: { limits: { max_lingering: 3 } } });
+    const refused = async (source: string) => {
+      const c = await client(proxy, source);
+      c.send(5, 1, 9);
+      await c.readAll();
+      return c;
+    };
+    const [oldest] = [await refused('127.0.0.2'), await refused('127.0.0.2')];
+    const bystander = await refused('127.0.0.3');
+    await refused('127.0.0.2');
+    await waitFor(() => proxy.server.connections === 3, 'one connection to be dropped');
+    const isReset = (c: TestClient) => {
+      c.send(0);
+      return c.error !== null;
+    };
+    await waitFor(() => isReset(oldest), 'the oldest of the source with most to be reset');
+    for (let n = 0; n < 3; n += 1) await refused('127.0.0.2').then(() => isReset(bystander));
+    expect([bystander.error, proxy.server.connections]).toEqual([null, 3]);
+  });
+
   it('sends its refusal to a client that is still sending', async () => {
     const proxy = await harness();
     const c = await client(proxy);

@@ -127,6 +127,7 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms),
     handshakes: new SourceTree(),
     lingering: new SourceTree(),
+    maxLingering: config.limits.max_lingering,
     open,
     aclGeneration: () => revocation.generation,
   };

@@ -41,6 +41,8 @@ export interface ConnectionContext extends CommandContext, HandshakeContext {
   readonly handshakes: SourceTree<Connection>;
   /** Refused clients that are waited for. */
   readonly lingering: SourceTree<Connection>;
+  /** Above it the source with most of them loses its oldest. */
+  readonly maxLingering: number;
   /** Every connection that no relay has taken over, for shutdown. */
   readonly open: IntrusiveSet<Connection>;
 }
@@ -60,9 +62,6 @@ type Phase = (typeof PHASE)[keyof typeof PHASE];
 
 /** From this many bytes on, no more is read until the destination is reached; the kernel keeps them. */
 const MAX_EARLY_BYTES = 16 * 1024;
-
-/** Refused clients that are waited for at once; above it the source with most loses its oldest. */
-const MAX_LINGERING = 1_024;
 
 /**
  * A client from its acceptance to the relay: its handshake, then the socket of its command, without
@@ -336,10 +335,10 @@ export class Connection
     this.#giveEarlyBack();
     this.#socket.end(last);
     this.#socket.resume();
-    const { lingering, lingerDeadlines } = this.#context;
+    const { lingering, maxLingering, lingerDeadlines } = this.#context;
     lingerDeadlines.add(this);
     lingering.add(this.networks, this);
-    if (lingering.size > MAX_LINGERING) lingering.oldestOfLargest()?.destroy();
+    if (lingering.size > maxLingering) lingering.oldestOfLargest()?.destroy();
   }
 
   /** Ends a handshake without a message. */

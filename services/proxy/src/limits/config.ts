@@ -10,8 +10,12 @@ export const limitsConfig = z.object({
   }),
   reply_linger_ms: durationMs({ min: 100, max: 10_000 }).default(5_000).meta({
     env: 'PROXY_REPLY_LINGER',
+    description: 'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s)',
+  }),
+  max_lingering: integer({ min: 1 }).default(1_024).meta({
+    env: 'PROXY_MAX_LINGERING',
     description:
-      'after a refusal, how long to wait for the client to close (RFC 1928 allows 10 s); with more than 1,024 such clients, the source with most of them loses its oldest',
+      'refused clients to wait for at once; with more of them, the source that has most loses its oldest',
   }),
   max_sessions: integer({ min: 0 }).default(7_000).meta({
     env: 'PROXY_MAX_SESSIONS',

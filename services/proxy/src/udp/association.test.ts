@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
+import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -437,6 +438,21 @@ describe('UDP ASSOCIATE', () => {
     expect(closed).toMatchObject({ close_reason: 'idle_timeout', packets_sent: 1 });
     expect(closed?.packets_received).toBeGreaterThan(0);
   });
+
+  it.runIf(process.platform === 'linux')(
+    'lets the kernel notice that the client of an association has vanished',
+    async () => {
+      const proxy = await harness({ config: { keepalive_ms: 60_000 } });
+      const a = await associate(proxy);
+      const { localPort = 0 } = a.control.socket;
+      const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, '0');
+      const ends = `:${hex(proxy.address.port)} [0-9A-F]+:${hex(localPort)} `;
+      // Local end, remote end, state, queues, then the timer that runs: 02 is keepalive (proc_net_tcp.rst).
+      const timer = new RegExp(`${ends}01 [0-9A-F]+:[0-9A-F]+ ([0-9]{2}):`);
+      const found = timer.exec(await readFile('/proc/net/tcp', 'utf8'));
+      expect(found?.[1]).toBe('02');
+    },
+  );
 
   it('ends an association that has no destination', async () => {
     const proxy = await harness({ config: { udp: { association_idle_timeout_ms: 100 } } });
