@@ -68,7 +68,9 @@ describe('the configuration of the proxy', () => {
   it('knows the endpoints of the whole product from their own settings', () => {
     const env = {
       CLICKHOUSE_URL: 'https://clickhouse.example:8443',
+      CLICKHOUSE_FAILOVER_URLS: 'https://clickhouse-2.example:8443',
       QUERY_LISTEN: '127.0.0.1:18080',
+      QUERY_OPS_LISTEN: '127.0.0.1:19103',
       INGEST_OPS_LISTEN: '127.0.0.1:19102',
       KAFKA_BROKERS: 'kafka.example:9092',
     };
