@@ -14,6 +14,15 @@ const USERS = {
   query: 'sockscope_query',
 } as const;
 
+/** What our tables are made of. Servers may ask for a right for each (`table_engines_require_grant`). */
+const ENGINES = ['MergeTree', 'ReplacingMergeTree', 'AggregatingMergeTree'] as const;
+
+function enginesOf(layout: Layout): readonly string[] {
+  if (layout.kind === 'single') return ENGINES;
+  const replicated = ENGINES.map((engine) => `Replicated${engine}`);
+  return ['Distributed', ...ENGINES, ...(layout.replicated ? replicated : [])];
+}
+
 /** Hangs `grants` on the service's command line. */
 export function registerGrants(program: Command, config: () => MigrateConfig): void {
   program
@@ -47,6 +56,7 @@ export function grantStatements(config: TablesConfig, layout: Layout): string[] 
       'SELECT, INSERT, CREATE DATABASE, CREATE TABLE, DROP TABLE, ALTER TABLE',
       database,
     ),
+    ...enginesOf(layout).map((engine) => grant(migrate, 'TABLE ENGINE', engine)),
     grant(migrate, 'SELECT', 'system.parts'),
     grant(migrate, 'SELECT', 'system.disks'),
     ...(layout.kind === 'cluster' ? [grant(migrate, 'CLUSTER, REMOTE', '*.*')] : []),
