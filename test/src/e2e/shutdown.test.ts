@@ -4,12 +4,15 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { SocksClient } from 'socks';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { startBalancer } from '../support/balancer.js';
 import { startEchoServer } from '../support/counting-server.js';
 import type { CountingServer } from '../support/counting-server.js';
 import { startEventLog } from '../support/event-log.js';
 import type { EventLog } from '../support/event-log.js';
 import { createProxySite, startProxy } from '../support/proxy-process.js';
 import type { ProxySite } from '../support/proxy-process.js';
+
+const WAIT = { timeout: 60_000, interval: 50 };
 
 describe('SIGTERM', () => {
   let log: EventLog;
@@ -36,7 +39,7 @@ describe('SIGTERM', () => {
   }
 
   /** A session that has echoed so many bytes and stays open. */
-  async function openSession(site: ProxySite, bytes: number): Promise<Socket> {
+  async function openSession(site: Pick<ProxySite, 'port'>, bytes: number): Promise<Socket> {
     const { socket } = await SocksClient.createConnection({
       command: 'connect',
       proxy: { host: '127.0.0.1', port: site.port, type: 5 },
@@ -93,6 +96,63 @@ describe('SIGTERM', () => {
       bytes_sent: 123_456,
       bytes_received: 123_456,
     });
+  });
+
+  test('of one proxy after the other behind a balancer refuses nobody and cuts no session that ends in time', async () => {
+    const pair = [
+      await siteOf('rolled-a', { PROXY_DRAIN_TIMEOUT: '60s', PROXY_SHUTDOWN_DEADLINE: '90s' }),
+      await siteOf('rolled-b', { PROXY_DRAIN_TIMEOUT: '60s', PROXY_SHUTDOWN_DEADLINE: '90s' }),
+    ];
+    const running = await Promise.all(pair.map((site) => startProxy(site)));
+    const balancer = await startBalancer(pair.map(({ port }) => port));
+    const lasting = await Promise.all(pair.map((site) => openSession(site, 1_000)));
+    let isRolling = true;
+    let short = 0;
+    const failures: string[] = [];
+    const clients = (async () => {
+      while (isRolling) {
+        try {
+          const socket = await openSession(balancer, 100);
+          const closed = once(socket, 'close');
+          socket.end();
+          await closed;
+          short += 1;
+        } catch (error) {
+          failures.push(String(error));
+        }
+      }
+    })();
+    const servedMore = async (count: number): Promise<void> => {
+      const before = short;
+      await vi.waitFor(() => {
+        expect(short).toBeGreaterThanOrEqual(before + count);
+      }, WAIT);
+    };
+    await servedMore(2);
+    for (const [index, site] of pair.entries()) {
+      const stopped = running[index]?.stop();
+      await vi.waitFor(() => {
+        expect(running[index]?.log.join('\n')).toContain('waiting for sessions to end');
+      }, WAIT);
+      await servedMore(3);
+      lasting[index]?.end();
+      expect(await stopped).toBe(0);
+      running[index] = await startProxy(site);
+      await servedMore(2);
+    }
+    isRolling = false;
+    await clients;
+    await balancer.stop();
+    expect(failures).toEqual([]);
+    for (const proxy of running) expect(await proxy.stop()).toBe(0);
+    await vi.waitFor(() => {
+      const ends = log.closed().filter(({ proxy_id: id }) => id.startsWith('rolled-'));
+      expect(ends).toHaveLength(short + lasting.length);
+      expect(new Set(ends.map((end) => end.session_id)).size).toBe(ends.length);
+      expect(new Set(ends.map((end) => end.status))).toEqual(new Set(['closed']));
+      expect(ends.filter((end) => end.close_reason === 'server_shutdown')).toEqual([]);
+      for (const end of ends) expect([100, 1_000]).toContain(end.bytes_received);
+    }, WAIT);
   });
 
   test('ends the process at the hard deadline, whatever still wants to drain', async () => {
