@@ -19,6 +19,23 @@ const program = createProgram({
   name: 'sockscope-ingest',
   description: 'Folds session events from Kafka into ClickHouse.',
   schema: ingestConfig,
+  examples: {
+    '': '--config ingest.yaml',
+    'topics plan': 'topics plan --format strimzi --cluster my-cluster',
+    'topics ensure': 'topics ensure',
+    'kafka check': 'kafka check',
+    'clickhouse check': 'clickhouse check',
+    'grants plan': 'grants plan',
+    'dlq list': 'dlq list --reason not_json',
+    'dlq show': 'dlq show 0:17',
+    'dlq replay': 'dlq replay --at 0:17 --dry-run',
+    migrate: 'migrate --status',
+    rollups: 'rollups --all --threads 2',
+    verify: 'verify --from 2026-03-05T00:00:00Z --json',
+    rebuild: 'rebuild --from topic',
+    source: 'source',
+    skip: 'skip --partition 3 --offset 41209',
+  },
   run: (config) => createIngest(config).run(),
 });
 registerTopics(program.command, () => program.config());

@@ -11,6 +11,17 @@ const program = createProgram({
   name: 'sockscope-proxy',
   description: 'A SOCKS5 proxy that records every connection.',
   schema: proxyConfig,
+  examples: {
+    '': '--config proxy.yaml',
+    'users add': 'users add alice --file users.yaml --group staff',
+    'users remove': 'users remove alice --file users.yaml',
+    'users list': 'users list --file users.yaml',
+    'acl check': 'acl check acl.yaml',
+    'acl explain': 'acl explain --file acl.yaml --user alice --dest db.corp.example --port 443',
+    'refused list': 'refused list --json',
+    'refused send': 'refused send',
+    'kafka check': 'kafka check',
+  },
   resolved: (config) => ({
     ...config,
     relay: { ...config.relay, relay: relayNameFor(config.relay) },

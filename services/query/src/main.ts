@@ -10,6 +10,15 @@ const program = createProgram({
   name: 'sockscope-query',
   description: 'Serves the dashboard and the HTTP API.',
   schema: queryConfig,
+  examples: {
+    '': '--config query.yaml',
+    'keys create': 'keys create --name grafana --scope read --expires 90d',
+    'keys list': 'keys list',
+    'keys revoke': 'keys revoke 4f1c9a02b7de',
+    'clickhouse check': 'clickhouse check',
+    'evidence-key create': 'evidence-key create --file evidence-key.json',
+    'evidence-key rotate': 'evidence-key rotate --file evidence-key.json',
+  },
   run: async (config) => (await createQuery(config)).run(),
 });
 registerKeys(program.command, () => program.config());

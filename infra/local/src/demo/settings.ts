@@ -56,7 +56,7 @@ export function demoEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     PROXY_AUTH: 'optional',
     // Sums by user and destination of an hour need not wait long until it is quiet: it always is.
     INGEST_ROLLUP_QUIET: '5s',
-    INGEST_ROLLUP_SHARE: '80',
+    INGEST_ROLLUP_SHARE: '100',
     ...Object.fromEntries(taken),
   };
 }

@@ -39,10 +39,6 @@ export const localConfig = z.object({
       env: 'LOCAL_CLICKHOUSE_MEMORY_MIB',
       description: 'memory limit of the local ClickHouse',
     }),
-    topic_partitions: integer({ min: 1, max: 10_000 }).default(12).meta({
-      env: 'LOCAL_TOPIC_PARTITIONS',
-      description: 'partitions of the event topic if `npm start` creates it',
-    }),
     // On one machine the proxy's clients go first; a backlog waits in the spool and in Kafka.
     niceness: integer({ min: 0, max: 19 }).default(10).meta({
       env: 'LOCAL_NICENESS',

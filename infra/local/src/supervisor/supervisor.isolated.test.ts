@@ -4,26 +4,16 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type * as kafka from '@sockscope/runtime/kafka';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadLocalConfig } from './config.js';
 import { createReporter } from './report.js';
 import { createSupervisor } from './supervisor.js';
 
-// The topics of a Kafka that answers when the test wants it to.
-vi.mock('@sockscope/runtime/kafka', async (original) => ({
-  ...(await original<typeof kafka>()),
-  createKafkaAdmin: () => ({
-    ensureTopic: () => Promise.resolve('exists'),
-    stop: () => Promise.resolve(),
-  }),
-}));
-
 /** Stands in for a service: a process that is ready and ends when the test asks for it. */
 const SERVICE = `
 const { existsSync, writeFileSync } = require('node:fs');
 const { createServer } = require('node:http');
-if (process.argv[2] === 'migrate') process.exit(0);
+if (process.argv.length > 2) process.exit(0);
 const file = (name) => require('node:path').join(__dirname, name);
 const name = require('node:path').basename(require('node:path').dirname(__dirname));
 const listen = { ingest: 'INGEST_OPS_LISTEN', query: 'QUERY_OPS_LISTEN', proxy: 'PROXY_OPS_LISTEN' }[name];

@@ -1,29 +1,23 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
-import { formatListenAddress, type ListenAddress } from '@sockscope/runtime';
-import { createKafkaAdmin } from '@sockscope/runtime/kafka';
-import { pino } from 'pino';
+import { formatListenAddress, type ListenAddress, messageOf } from '@sockscope/runtime';
 import { startClickHouse } from '../clickhouse/clickhouse.js';
-import { messageOf } from '@sockscope/runtime';
 import { LocalError } from '../errors.js';
 import { startKafka } from '../kafka/kafka.js';
 import { probeKafka } from '../kafka/probe.js';
-import { pickFreePort } from '../net/ports.js';
+import { type Addresses, plannedListeners, reachable, resolveAddresses } from './addresses.js';
 import type { LocalConfig } from './config.js';
 import { createHealthWatch, type WatchedPart } from './health-watch.js';
 import { createKeeper, type Keeper } from './keeper.js';
 import { type DataDirLock, lockDataDir } from './lock.js';
-import {
-  checkFreeSpace,
-  checkListeners,
-  openFilesWarning,
-  type PlannedListener,
-} from './preflight.js';
+import { checkFreeSpace, checkListeners, openFilesWarning } from './preflight.js';
 import type { Reporter } from './report.js';
 import { launchService, readyProblem, runServiceCommand, type ServiceSpec } from './service.js';
+import { serviceSpecs } from './service-specs.js';
 
 const PROBE_TIMEOUT_MS = 3_000;
+
 /** Where what runs can be reached. */
 export interface RunningProduct {
   readonly proxy: ListenAddress;
@@ -42,17 +36,6 @@ export interface Supervisor {
   kill(): Promise<void>;
   /** Settles, with the reason, when a part could not be kept running. */
   readonly gaveUp: Promise<string>;
-}
-
-interface Addresses {
-  readonly proxy: ListenAddress;
-  readonly query: ListenAddress;
-  readonly proxyOps: ListenAddress;
-  readonly ingestOps: ListenAddress;
-  readonly queryOps: ListenAddress;
-  readonly kafkaPort: number;
-  readonly kafkaControllerPort: number;
-  readonly clickhousePort: number;
 }
 
 /**
@@ -134,31 +117,22 @@ export function createSupervisor(
     ];
     if (local.length === 0) return;
     await report.step(`starting ${local.map((keeper) => keeper.name).join(' and ')}`, async () => {
-      const results = await Promise.allSettled(local.map((keeper) => keeper.start()));
-      const failed = results.find((result) => result.status === 'rejected');
-      if (failed !== undefined) throw failed.reason;
+      await allOf(local.map((keeper) => keeper.start()));
     });
   }
 
-  /** The event topic; ingest creates the dead-letter topic. */
-  async function createTopic(brokers: readonly string[]): Promise<void> {
-    const admin = createKafkaAdmin(
-      { ...config.kafka, brokers: [...brokers] },
-      { logger: pino({ level: 'silent' }), role: 'local' },
-    );
+  async function ensureTopics(ingest: ServiceSpec, brokers: readonly string[]): Promise<void> {
+    // Beside `migrate`: two processes cannot share a log.
+    const spec = { ...ingest, logFile: logFile('topics') };
     try {
-      const { topic } = config.kafka;
-      const partitions = config.local.topic_partitions;
-      await admin.ensureTopic({ name: topic, partitions, replicationFactor: null });
+      await runServiceCommand(spec, ['topics', 'ensure'], abort.signal);
     } catch (cause) {
-      const where = config.existingKafka ? ' (from KAFKA_BROKERS)' : '';
+      const from = config.existingKafka ? ' (from KAFKA_BROKERS)' : '';
       throw new LocalError(
         'STEP_FAILED',
-        `The topic could not be created on ${brokers.join(', ')}${where}: ${messageOf(cause)}`,
+        `The topics could not be created on ${brokers.join(', ')}${from}: ${messageOf(cause)}`,
         { cause },
       );
-    } finally {
-      await admin.stop();
     }
   }
 
@@ -197,7 +171,6 @@ export function createSupervisor(
     const clickhouseUrl = config.existingClickHouse
       ? config.clickhouse.url
       : `http://127.0.0.1:${String(addresses.clickhousePort)}`;
-    await createTopic(brokers);
     if (config.existingClickHouse) await checkClickHouse();
     abort.signal.throwIfAborted();
 
@@ -210,16 +183,15 @@ export function createSupervisor(
       clickhouseUrl,
       logFile,
     });
-    await report.step('preparing the tables', () =>
-      runServiceCommand(services.ingest, ['migrate'], abort.signal),
+    await report.step('preparing topics and tables', () =>
+      allOf([
+        ensureTopics(services.ingest, brokers),
+        runServiceCommand(services.ingest, ['migrate'], abort.signal),
+      ]),
     );
     await report.step('starting ingest, query and the proxy', async () => {
       // The proxy last: nothing is accepted before it can be shown.
-      const results = await Promise.allSettled(
-        [services.ingest, services.query].map((spec) => keepService(spec).start()),
-      );
-      const failed = results.find((result) => result.status === 'rejected');
-      if (failed !== undefined) throw failed.reason;
+      await allOf([services.ingest, services.query].map((spec) => keepService(spec).start()));
       abort.signal.throwIfAborted();
       await keepService(services.proxy).start();
     });
@@ -302,152 +274,11 @@ export function createSupervisor(
   };
 }
 
-async function resolveAddresses(config: LocalConfig): Promise<Addresses> {
-  const fill = async (address: ListenAddress): Promise<ListenAddress> =>
-    address.port === 0 ? { ...address, port: await pickFreePort() } : address;
-  return {
-    proxy: await fill(config.proxy_listen),
-    query: await fill(config.query_listen),
-    proxyOps: await fill(config.proxy_ops_listen),
-    ingestOps: await fill(config.ingest_ops_listen),
-    queryOps: await fill(config.query_ops_listen),
-    kafkaPort: config.local.kafka_port || (await pickFreePort()),
-    kafkaControllerPort: config.local.kafka_controller_port || (await pickFreePort()),
-    clickhousePort: config.local.clickhouse_http_port || (await pickFreePort()),
-  };
-}
-
-function plannedListeners(config: LocalConfig, addresses: Addresses): PlannedListener[] {
-  const loopback = (port: number): ListenAddress => ({ host: '127.0.0.1', port });
-  return [
-    { what: 'The proxy', env: 'PROXY_LISTEN', address: addresses.proxy },
-    { what: 'The API', env: 'QUERY_LISTEN', address: addresses.query },
-    {
-      what: "The proxy's health server",
-      env: 'PROXY_OPS_LISTEN',
-      address: addresses.proxyOps,
-    },
-    {
-      what: "Ingest's health server",
-      env: 'INGEST_OPS_LISTEN',
-      address: addresses.ingestOps,
-    },
-    {
-      what: "The API's health server",
-      env: 'QUERY_OPS_LISTEN',
-      address: addresses.queryOps,
-    },
-    ...(config.existingKafka
-      ? []
-      : [
-          {
-            what: 'The local Kafka',
-            env: 'LOCAL_KAFKA_PORT',
-            address: loopback(addresses.kafkaPort),
-          },
-        ]),
-    ...(config.existingClickHouse
-      ? []
-      : [
-          {
-            what: 'The local ClickHouse',
-            env: 'LOCAL_CLICKHOUSE_HTTP_PORT',
-            address: loopback(addresses.clickhousePort),
-          },
-        ]),
-  ];
-}
-
-function serviceSpecs(options: {
-  readonly config: LocalConfig;
-  readonly deps: { readonly root: string; readonly env: NodeJS.ProcessEnv };
-  readonly dataDir: string;
-  readonly addresses: Addresses;
-  readonly brokers: readonly string[];
-  readonly clickhouseUrl: string;
-  readonly logFile: (name: string) => string;
-}): { ingest: ServiceSpec; query: ServiceSpec; proxy: ServiceSpec } {
-  const { deps, addresses } = options;
-  const shared = {
-    ...deps.env,
-    KAFKA_BROKERS: options.brokers.join(','),
-    CLICKHOUSE_URL: options.clickhouseUrl,
-    PROXY_LISTEN: formatListenAddress(addresses.proxy),
-    QUERY_LISTEN: formatListenAddress(addresses.query),
-    PROXY_OPS_LISTEN: formatListenAddress(addresses.proxyOps),
-    INGEST_OPS_LISTEN: formatListenAddress(addresses.ingestOps),
-    QUERY_OPS_LISTEN: formatListenAddress(addresses.queryOps),
-  };
-  const { config } = options;
-  const spec = (
-    name: 'ingest' | 'query' | 'proxy',
-    ops: ListenAddress,
-    env: NodeJS.ProcessEnv = {},
-  ): ServiceSpec => ({
-    name,
-    deadlineMs: config[`${name}_deadline_ms`],
-    script: join(deps.root, 'services', name, 'dist', 'main.js'),
-    env: { ...shared, ...env },
-    readyUrl: `http://${formatListenAddress(reachable(ops))}/readyz`,
-    logFile: options.logFile(name),
-    niceness: name === 'proxy' ? 0 : config.local.niceness,
-  });
-  return {
-    ingest: spec('ingest', addresses.ingestOps, quickTakeover(deps.env)),
-    query: spec('query', addresses.queryOps),
-    proxy: spec('proxy', addresses.proxyOps, {
-      PROXY_ACL_FILE: deps.env['PROXY_ACL_FILE'] || join(deps.root, 'infra', 'local', 'acl.yaml'),
-      PROXY_OWN_ENDPOINTS: ownEndpoints(options, deps.env['PROXY_OWN_ENDPOINTS']).join(','),
-      // All clients on one machine have one address.
-      PROXY_MAX_SESSIONS_PER_SOURCE: deps.env['PROXY_MAX_SESSIONS_PER_SOURCE'] || '0',
-      PROXY_SPOOL_DIR: deps.env['PROXY_SPOOL_DIR'] || join(options.dataDir, 'proxy-spool'),
-      // Connections make much garbage that dies young: docs/adr/0021.
-      NODE_OPTIONS: deps.env['NODE_OPTIONS'] || '--max-semi-space-size=64',
-    }),
-  };
-}
-
-/**
- * After kill -9 the group keeps the dead member's partitions for its session timeout. Someone at one
- * machine would see nothing new for half a minute with the service's default.
- */
-function quickTakeover(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const isSet = ['KAFKA_SESSION_TIMEOUT', 'KAFKA_HEARTBEAT_INTERVAL', 'INGEST_INSERT_TIMEOUT'].some(
-    (name) => env[name] !== undefined && env[name] !== '',
-  );
-  if (isSet) return {};
-  return {
-    KAFKA_SESSION_TIMEOUT: '8s',
-    KAFKA_HEARTBEAT_INTERVAL: '2s',
-    INGEST_INSERT_TIMEOUT: '6s',
-  };
-}
-
-/** What a client must not reach through the proxy, whatever the ACL says of this machine. */
-function ownEndpoints(
-  options: {
-    readonly config: LocalConfig;
-    readonly addresses: Addresses;
-    readonly brokers: readonly string[];
-    readonly clickhouseUrl: string;
-  },
-  more: string | undefined,
-): string[] {
-  const { proxy, query, proxyOps, ingestOps, queryOps, kafkaControllerPort } = options.addresses;
-  return [
-    ...[proxy, query, proxyOps, ingestOps, queryOps].map(formatListenAddress),
-    ...options.brokers,
-    ...(options.config.existingKafka ? [] : [`127.0.0.1:${String(kafkaControllerPort)}`]),
-    options.clickhouseUrl,
-    ...(more === undefined || more === '' ? [] : [more]),
-  ];
-}
-
-/** A server that listens on every address is asked on this machine's own. */
-function reachable(address: ListenAddress): ListenAddress {
-  if (address.host === '0.0.0.0') return { ...address, host: '127.0.0.1' };
-  if (address.host === '::') return { ...address, host: '::1' };
-  return address;
+/** Waits for all of them, also when one fails. @throws the reason of the first that failed. */
+async function allOf(work: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(work);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 function readyLine(

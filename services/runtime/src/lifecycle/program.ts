@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { relative } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { z } from 'zod';
 import { CONFIG_FILE_ENV, ConfigError, effectiveConfig, loadConfig } from '../config/config.js';
 import { messageOf, SockscopeError } from '../errors.js';
@@ -18,6 +19,11 @@ export interface ProgramSpec<S extends z.ZodObject> {
   readonly name: string;
   readonly description: string;
   readonly schema: S;
+  /**
+   * What to type for each command, without the program: `users add` → `users add alice --file users.yaml`.
+   * The empty name is the service itself. `--help` shows it.
+   */
+  readonly examples?: Readonly<Record<string, string>>;
   /** The configuration with what `auto` stands for on this machine, for `--check-config`. */
   resolved?(config: z.infer<S>): z.infer<S>;
   /** What runs without a subcommand: the service itself. */
@@ -39,6 +45,7 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
     .description(spec.description)
     .option('--config <file>', `YAML configuration file (${CONFIG_FILE_ENV})`)
     .option('--check-config', 'print the effective configuration, secrets hidden, and exit')
+    .addOption(new Option('--commands', 'print all commands with their options as JSON').hideHelp())
     .enablePositionalOptions()
     .version(VERSION, '--version', 'print the version and exit')
     .showHelpAfterError('(--help lists the options)');
@@ -61,7 +68,11 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
         exitCode: EXIT.config,
       });
     }
-    const { checkConfig } = command.opts<{ checkConfig?: boolean }>();
+    const { checkConfig, commands } = command.opts<{ checkConfig?: boolean; commands?: boolean }>();
+    if (commands === true) {
+      process.stdout.write(`${JSON.stringify(describeCommands(command, spec.examples ?? {}))}\n`);
+      return;
+    }
     if (checkConfig === true) {
       const effective = spec.resolved?.(config()) ?? config();
       process.stdout.write(`${JSON.stringify(effectiveConfig(spec.schema, effective), null, 2)}\n`);
@@ -74,6 +85,8 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
     command,
     config,
     async main() {
+      endWithReader(process.stdout);
+      showExamples(command, spec.examples ?? {});
       try {
         // Of itself commander would speak of too many arguments where a command is misspelled.
         await command.allowExcessArguments().parseAsync();
@@ -90,4 +103,70 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
       }
     },
   };
+}
+
+/** As a shell shows a program that SIGPIPE has ended. */
+const BROKEN_PIPE = 141;
+
+/** A reader such as `head` that has seen enough ends the command; the rest has nowhere to go. */
+function endWithReader(output: NodeJS.WriteStream): void {
+  output.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(BROKEN_PIPE);
+  });
+}
+
+/** A command of a program, for tests of what the documentation tells people to type. */
+export interface DescribedCommand {
+  /** Its words, such as `users add`; empty for the service itself. */
+  readonly name: string;
+  readonly arguments: readonly { readonly name: string; readonly required: boolean }[];
+  readonly options: readonly {
+    readonly flag: string;
+    readonly takesValue: boolean;
+    readonly mandatory: boolean;
+  }[];
+  /** Whether it only has commands below it. */
+  readonly isGroup: boolean;
+  readonly example: string | null;
+}
+
+function describeCommands(
+  command: Command,
+  examples: Readonly<Record<string, string>>,
+): DescribedCommand[] {
+  return allCommands(command, '').map(([name, each]) => ({
+    name,
+    arguments: each.registeredArguments.map((argument) => ({
+      name: argument.name(),
+      required: argument.required,
+    })),
+    options: each.options.map((option) => ({
+      flag: option.long ?? option.flags,
+      takesValue: option.required || option.optional,
+      mandatory: option.mandatory,
+    })),
+    isGroup: name !== '' && each.commands.length > 0,
+    example: examples[name] ?? null,
+  }));
+}
+
+function allCommands(command: Command, name: string): [name: string, command: Command][] {
+  const below = command.commands.flatMap((each) =>
+    allCommands(each, name === '' ? each.name() : `${name} ${each.name()}`),
+  );
+  return [[name, command], ...below];
+}
+
+function showExamples(command: Command, examples: Readonly<Record<string, string>>): void {
+  const program = `node ${relative(process.cwd(), process.argv[1] ?? '')}`;
+  for (const [name, each] of allCommands(command, '')) {
+    // A group shows what is below it.
+    const shown = Object.entries(examples).filter(
+      ([key]) => key === name || (name !== '' && key.startsWith(`${name} `)),
+    );
+    if (shown.length === 0) continue;
+    const lines = shown.map(([, example]) => `  ${`${program} ${example}`.trim()}`);
+    each.addHelpText('after', `\nExample${lines.length > 1 ? 's' : ''}:\n${lines.join('\n')}`);
+  }
 }
