@@ -14,6 +14,11 @@ const MIN_FREE_BYTES_INSTALL = 2 * 1024 ** 3;
 /** A step that takes longer says every so often that it is still at it. */
 const STILL_WORKING_MS = 10_000;
 
+/** Two retries within 20 s. Without these npm takes 75 s to report that there is no network. */
+const QUICK_RETRIES = ['--fetch-retry-mintimeout=2000', '--fetch-retry-maxtimeout=15000'];
+/** As much of the output of a command as its advice needs. */
+const OUTPUT_KEPT_CHARS = 20_000;
+
 const HELP = `Prepares this checkout; \`npm start\` and \`npm test\` run it first.
 
   node infra/local/bootstrap.mjs [--for start|demo|test]
@@ -36,7 +41,10 @@ async function main() {
   checkNode();
   const localKafka = purpose !== 'start' || !isSet('KAFKA_BROKERS');
   const localClickHouse = purpose !== 'start' || !isSet('CLICKHOUSE_URL');
-  if (localKafka) checkJava();
+  if (localKafka) {
+    checkJava();
+    await checkMaven();
+  }
   await installPackages();
   if (localClickHouse) checkEngine();
   if (localKafka) await fetchKafka();
@@ -83,16 +91,38 @@ function checkJava() {
   }
 }
 
+/** Before minutes of installing, and only if there is something to fetch. */
+async function checkMaven() {
+  const { findKafkaLibs, MAVEN_MISSING } = await import('./kafka/libs.mjs');
+  if ((await findKafkaLibs()) !== null) return;
+  if (spawnSync('mvn', ['-v'], { stdio: 'ignore' }).error !== undefined) {
+    throw new Advice(MAVEN_MISSING);
+  }
+}
+
 async function installPackages() {
   if (packagesAreCurrent()) return;
   checkFreeSpace();
   const npmCli = process.env.npm_execpath;
   const [command, args] =
     npmCli !== undefined && npmCli.endsWith('.js') ? [process.execPath, [npmCli]] : ['npm', []];
-  await step('installing the npm packages', command, [...args, 'ci', '--no-audit', '--no-fund'], {
-    advice:
-      'npm could not install the packages; what it said stands above. If it is the network, run the same command again: it goes on with what is there.',
-  });
+  await step(
+    'installing the npm packages (0.8 GB)',
+    command,
+    [...args, 'ci', '--no-audit', '--no-fund', ...QUICK_RETRIES],
+    { advice: adviceOnInstall },
+  );
+}
+
+/** @param {string} output of npm */
+function adviceOnInstall(output) {
+  if (/ENOSPC/.test(output)) {
+    return `The disk is full: the installation needs ${MIN_FREE_BYTES_INSTALL / 1024 ** 2} MiB. Make room and run the same command again.`;
+  }
+  if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT/.test(output)) {
+    return 'npm cannot reach its registry. Check the network (npm ping) and the proxy settings of npm (npm config get proxy), then run the same command again.';
+  }
+  return 'npm could not install the packages; its message is above. Run the same command again after you have repaired the cause.';
 }
 
 /**
@@ -145,10 +175,10 @@ async function fetchKafka() {
   const done = announce('fetching the local Kafka with Maven (43 MB)');
   try {
     await ensureKafkaLibs();
+    done(true);
   } catch (error) {
+    done(false);
     throw new Advice(error instanceof Error ? error.message : String(error));
-  } finally {
-    done();
   }
 }
 
@@ -162,45 +192,50 @@ async function build() {
       TURBO_NO_UPDATE_NOTIFIER: '1',
       DO_NOT_TRACK: '1',
     },
-    advice: 'The build failed; what the compiler said stands above.',
+    advice: () => 'The build failed; the message of the compiler is above.',
   });
 }
 
 /**
- * Runs one command, with a line before it and periodically during it.
+ * Runs one command, and reports its begin, its progress and its end.
  * @param {string} what
  * @param {string} command
  * @param {string[]} args
- * @param {{ advice: string, quiet?: boolean, env?: NodeJS.ProcessEnv }} options `quiet` shows the
- *   output only when the command fails.
+ * @param {{ advice: (output: string) => string, quiet?: boolean, env?: NodeJS.ProcessEnv }} options
+ *   `advice` makes a sentence of a failed command's output; `quiet` shows the output only then.
  */
 async function step(what, command, args, options) {
-  const done = announce(what, options.quiet === true ? 1500 : 0);
+  const isQuiet = options.quiet === true;
+  const done = announce(what, isQuiet ? 1500 : 0);
   const child = spawn(command, args, {
     cwd: ROOT,
-    stdio: options.quiet === true ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: options.env ?? process.env,
   });
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (chunk) => {
-      output += chunk.toString();
+  for (const [from, to] of [
+    [child.stdout, process.stdout],
+    [child.stderr, process.stderr],
+  ]) {
+    from.on('data', (chunk) => {
+      output = (output + chunk.toString()).slice(-OUTPUT_KEPT_CHARS);
+      if (!isQuiet) to.write(chunk);
     });
   }
   const result = await new Promise((resolve) => {
     child.once('error', resolve);
     child.once('close', (code, signal) => resolve(code ?? signal));
   });
-  done();
+  done(result === 0);
   if (result === 0) return;
-  if (output !== '') console.error(output.trimEnd());
+  if (isQuiet && output !== '') console.error(output.trimEnd());
   const reason = result instanceof Error ? result.message : `it ended with ${result}`;
-  throw new Advice(`${options.advice} (${reason})`);
+  throw new Advice(`${options.advice(output)} (${reason})`);
 }
 
 /**
- * Prints the step after `delayMs` (so that quick steps stay unmentioned), and then every ten
- * seconds. Returns the function that says that it is done.
+ * Reports what is being done, after `delayMs` (so that quick steps stay unmentioned), and then every
+ * ten seconds that it goes on. Returns the function that reports the end.
  * @param {string} what
  */
 function announce(what, delayMs = 0) {
@@ -215,10 +250,10 @@ function announce(what, delayMs = 0) {
   const again = setInterval(() => {
     console.log(`sockscope: still ${what} (${Math.round((Date.now() - began) / 1000)} s)`);
   }, STILL_WORKING_MS);
-  return () => {
+  return (/** @type {boolean} */ isDone) => {
     clearTimeout(first);
     clearInterval(again);
-    if (said) {
+    if (said && isDone) {
       console.log(`sockscope: ${what}: done in ${((Date.now() - began) / 1000).toFixed(1)} s`);
     }
   };

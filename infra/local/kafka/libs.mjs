@@ -17,6 +17,9 @@ const FETCH_TIMEOUT_MS = 10 * 60_000;
 /** A lock whose owner is gone is taken over; one whose owner lives is waited for this long. */
 const LOCK_TIMEOUT_MS = FETCH_TIMEOUT_MS + 10_000;
 
+const GO_ON = 'To do without it, set KAFKA_BROKERS to a Kafka that you already have.';
+export const MAVEN_MISSING = `Maven (mvn) was not found; it fetches the local Kafka. Install it (Debian: apt-get install maven; macOS: brew install maven). ${GO_ON}`;
+
 export class KafkaLibsError extends Error {
   /** @param {string} message @param {{ cause?: unknown }} [options] */
   constructor(message, options) {
@@ -108,17 +111,24 @@ async function copyArtifacts(maven, outputDirectory) {
   });
   clearTimeout(timer);
   if (result === 0) return;
-  const goOn = 'To go on without them, set KAFKA_BROKERS to a Kafka that you already have.';
   if (result instanceof Error && 'code' in result && result.code === 'ENOENT') {
-    throw new KafkaLibsError(
-      `Maven (mvn) was not found; it fetches the local Kafka. Install it (Debian: apt-get install maven; macOS: brew install maven). ${goOn}`,
-      { cause: result },
-    );
+    throw new KafkaLibsError(MAVEN_MISSING, { cause: result });
   }
   throw new KafkaLibsError(
-    `Maven could not fetch Kafka (${result instanceof Error ? result.message : `it ended with ${result}`}). Its last words:\n${output.trim()}\n${goOn}`,
+    `Maven could not fetch Kafka (${result instanceof Error ? result.message : `it ended with ${result}`}). Its last words:\n${output.trim()}\n${adviceOn(output)} ${GO_ON}`,
     result instanceof Error ? { cause: result } : {},
   );
+}
+
+/** @param {string} output of Maven */
+function adviceOn(output) {
+  if (/No space left/i.test(output)) return 'The disk is full: make room and try again.';
+  // Without a network the first thing that Maven misses is its own plugin.
+  const isNetwork =
+    /No plugin found for prefix|could not be resolved|Could not transfer|Connection refused|Unknown host|unreachable/i;
+  return isNetwork.test(output)
+    ? 'Maven cannot reach its repository. Check the network and the proxy in ~/.m2/settings.xml, then run the same command again.'
+    : 'Repair the cause and run the same command again.';
 }
 
 /**
