@@ -104,7 +104,7 @@ export function listenAddress(): z.ZodType<ListenAddress> {
     },
     z.custom<ListenAddress>(
       (value) => shape.safeParse(value).success,
-      'must be address:port, such as 127.0.0.1:1080 or [::1]:1080',
+      'must be address:port with a port up to 65535, such as 127.0.0.1:1080 or [::1]:1080',
     ),
   );
 }
