@@ -1,5 +1,5 @@
 /** What people are told to type, in the guides and by `--help`, is what the programs take. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { DescribedCommand } from '@sockscope/runtime';
 import { describe, expect, test } from 'vitest';
@@ -112,6 +112,15 @@ test('a command whose reader has seen enough ends without an error', async () =>
   // 128 and SIGPIPE, as a shell shows it.
   expect(await once(child, 'close')).toEqual([141, null]);
   expect(errors).toBe('');
+});
+
+test('npm run check names the steps and folders that it knows', () => {
+  const { status, stderr } = spawnSync(process.execPath, ['test/check.mjs', 'services/qery'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/no step or folder services\/qery[^]*npm run check -- services\/query/);
 });
 
 describe('the commands of the guides', () => {
