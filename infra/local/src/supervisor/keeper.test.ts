@@ -57,6 +57,30 @@ function setUp(launch?: (attempt: number) => Promise<RunningPart>) {
 }
 
 describe('a keeper', () => {
+  test('a restart ends the part in order and starts it once, which is no death', async () => {
+    const { keeper, lines, attempts } = setUp();
+    await keeper.start();
+    await keeper.restart();
+    expect(keeper.pid()).toBe(102);
+    expect(attempts()).toBe(2);
+    expect(lines).toEqual([]);
+    await keeper.stop();
+  });
+
+  test('a part that did not become ready after a restart starts with the next restart', async () => {
+    const { keeper } = setUp((attempt) =>
+      attempt === 2
+        ? Promise.reject(new Error('broken code'))
+        : Promise.resolve(createPart(attempt)),
+    );
+    await keeper.start();
+    await expect(keeper.restart()).rejects.toThrow('broken code');
+    expect(keeper.pid()).toBeNull();
+    await keeper.restart();
+    expect(keeper.pid()).toBe(3);
+    await keeper.stop();
+  });
+
   test('a part that dies is reported with its last lines and started again', async () => {
     const { keeper, parts, lines } = setUp();
     await keeper.start();

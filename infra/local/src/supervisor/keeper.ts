@@ -30,6 +30,8 @@ export interface Keeper {
   /** Null while it is down. */
   pid(): number | null;
   start(): Promise<void>;
+  /** Stops it in order and starts it again. @throws if it does not become ready; it is down then. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
   kill(): Promise<void>;
 }
@@ -52,6 +54,7 @@ export function createKeeper(
   const deaths: number[] = [];
   let running: RunningPart | null = null;
   let launching: Promise<void> | null = null;
+  let restarting: Promise<void> | null = null;
   let stopping = false;
 
   function setRunning(part: RunningPart | null): void {
@@ -95,7 +98,8 @@ export function createKeeper(
       const first = deps.firstRestartDelayMs ?? FIRST_RESTART_DELAY_MS;
       const pauseMs = Math.min(first * 2 ** (recent - 1), MAX_RESTART_DELAY_MS);
       await delay(pauseMs, undefined, { signal: abort.signal }).catch(() => undefined);
-      if (stopping) return;
+      // Meanwhile somebody may have started it.
+      if (stopping || running !== null || launching !== null) return;
       try {
         await launch();
         if (!stopping) deps.report.line(`${spec.name} runs again`);
@@ -107,11 +111,30 @@ export function createKeeper(
     }
   }
 
+  function restart(): Promise<void> {
+    restarting = restartOnce().finally(() => {
+      restarting = null;
+    });
+    return restarting;
+  }
+
+  async function restartOnce(): Promise<void> {
+    await launching?.catch(() => undefined);
+    const part = running;
+    if (part !== null) {
+      // First of all, so that its end is not taken for a death.
+      setRunning(null);
+      await part.stop();
+    }
+    if (!stopping && launching === null) await launch();
+  }
+
   async function end(how: 'stop' | 'kill'): Promise<void> {
     stopping = true;
     abort.abort(new Error('stopping'));
     // What is just starting ends because of the abort; its process must be gone before ours.
     await launching?.catch(() => undefined);
+    await restarting?.catch(() => undefined);
     const part = running;
     if (part === null) return;
     await part[how]();
@@ -122,6 +145,7 @@ export function createKeeper(
     name: spec.name,
     pid: () => running?.pid ?? null,
     start: launch,
+    restart,
     stop: () => end('stop'),
     kill: () => end('kill'),
   };

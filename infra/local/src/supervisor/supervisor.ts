@@ -25,6 +25,8 @@ export interface RunningProduct {
   readonly api: string;
   readonly brokers: readonly string[];
   readonly topic: string;
+  /** Starts a service again, with the code that is there now. @throws if it does not become ready. */
+  restart(service: 'proxy' | 'ingest' | 'query'): Promise<void>;
 }
 
 export interface Supervisor {
@@ -217,6 +219,9 @@ export function createSupervisor(
       api: formatListenAddress(reachable(addresses.query)),
       brokers,
       topic: config.kafka.topic,
+      restart: async (service) => {
+        await find(service)?.restart();
+      },
     };
   }
 
