@@ -7,7 +7,7 @@ export interface GuideCommand {
   readonly line: number;
   /** Continued lines joined, without the comment behind it. */
   readonly text: string;
-  /** Its block begins with three backticks and `sh checked`: it cannot run on any machine. */
+  /** Its block begins with three backticks and `sh checked`: no test runs it. */
   readonly isOnlyChecked: boolean;
 }
 
