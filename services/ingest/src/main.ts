@@ -34,6 +34,7 @@ const program = createProgram({
     verify: 'verify --from 2026-03-05T00:00:00Z --json',
     rebuild: 'rebuild --from topic',
     source: 'source',
+    rewind: 'rewind --to 2026-11-28T01:50:00Z',
     skip: 'skip --partition 3 --offset 41209',
   },
   run: (config) => createIngest(config).run(),

@@ -65,6 +65,8 @@ function callOf(words: readonly string[]): [Service, string[]] | null {
   for (const service of SERVICES) {
     const path = words.findIndex((word) => word.endsWith(`services/${service}/dist/main.js`));
     if (path !== -1) return [service, words.slice(path + 1)];
+    // The guide of deployment shortens it so.
+    if (words[0] === service) return [service, words.slice(1)];
     const run = words.indexOf('run');
     const inside = words.indexOf(service, run);
     if (words[0] === 'docker' && run !== -1 && inside !== -1) {
