@@ -25,6 +25,10 @@ import {
   runProduct,
 } from '../support/product.js';
 
+/** Kafka, ClickHouse, and then the product. */
+const START_TIMEOUT_MS = 240_000;
+/** Each of about thirty commands is a process, which takes a second alone and several beside others. */
+const GUIDES_TIMEOUT_MS = 600_000;
 const OUTPUT_MAX_CHARS = 2_000;
 /** Exit codes of commands that do not succeed here: places that hold nothing, a refused request. */
 const EXPECTED: readonly (readonly [RegExp, number])[] = [
@@ -57,7 +61,7 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
     };
     product = runProduct(site, env);
     await product.waitForLine(/^sockscope ready/, READY_TIMEOUT_MS);
-  });
+  }, START_TIMEOUT_MS);
   afterAll(async () => {
     product.pressCtrlC();
     await product.exited;
@@ -92,26 +96,30 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
     }
   });
 
-  test('every command of the guides that is not marked as only checked runs', async () => {
-    const folder = join(dataDir, 'guides');
-    await mkdir(folder);
-    for (const name of ['services', 'infra']) await symlink(join(ROOT, name), join(folder, name));
-    const rules = /```yaml\n(default: [\s\S]*?)```/.exec(
-      await readFile(join(ROOT, 'docs/05-users-and-rules.md'), 'utf8'),
-    );
-    await writeFile(join(folder, 'acl.yaml'), rules?.[1] ?? '');
-    const failed: string[] = [];
-    for (const { file, line, text, isOnlyChecked } of guideCommands()) {
-      if (isOnlyChecked) continue;
-      const here = asHere(text);
-      const result = await shell(here, { cwd: folder, env: { ...site.env, ...env } });
-      const expected = EXPECTED.find(([pattern]) => pattern.test(text))?.[1] ?? 0;
-      if (result.code !== expected) {
-        failed.push(`${file}:${line}: ${here} ended with ${result.code}: ${result.output}`);
+  test(
+    'every command of the guides that is not marked as only checked runs',
+    async () => {
+      const folder = join(dataDir, 'guides');
+      await mkdir(folder);
+      for (const name of ['services', 'infra']) await symlink(join(ROOT, name), join(folder, name));
+      const rules = /```yaml\n(default: [\s\S]*?)```/.exec(
+        await readFile(join(ROOT, 'docs/05-users-and-rules.md'), 'utf8'),
+      );
+      await writeFile(join(folder, 'acl.yaml'), rules?.[1] ?? '');
+      const failed: string[] = [];
+      for (const { file, line, text, isOnlyChecked } of guideCommands()) {
+        if (isOnlyChecked) continue;
+        const here = asHere(text);
+        const result = await shell(here, { cwd: folder, env: { ...site.env, ...env } });
+        const expected = EXPECTED.find(([pattern]) => pattern.test(text))?.[1] ?? 0;
+        if (result.code !== expected) {
+          failed.push(`${file}:${line}: ${here} ended with ${result.code}: ${result.output}`);
+        }
       }
-    }
-    expect(failed).toEqual([]);
-  });
+      expect(failed).toEqual([]);
+    },
+    GUIDES_TIMEOUT_MS,
+  );
 
   /** A command of a guide with the addresses and ids of this run. */
   function asHere(text: string): string {
