@@ -9,6 +9,9 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+// A reader such as `head` that has gone stops nothing.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 /**
  * @typedef {{ fullName: string, status: string, failureMessages: string[] }} TestResult

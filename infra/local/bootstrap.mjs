@@ -6,6 +6,9 @@ import fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+// A reader such as `head` that has gone stops nothing.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const MIN_NODE = [20, 19];
 const MIN_JAVA = 17;
@@ -26,7 +29,9 @@ const HELP = `Prepares this checkout; \`npm start\` and \`npm test\` run it firs
 It checks Node (20.19 or newer), Java (17 or newer) and Maven, runs \`npm ci\` where
 node_modules does not match package-lock.json, fetches the artifacts of the local
 Kafka with Maven, and builds. Java and Maven are not asked for when KAFKA_BROKERS
-names a Kafka to be used instead (\`--for start\` only).`;
+names a Kafka to be used instead (\`--for start\` only).
+
+Example: node infra/local/bootstrap.mjs --for test`;
 
 /** Something that a person has to do; shown without a stack. */
 class Advice extends Error {}

@@ -21,7 +21,9 @@ const HELP = `Builds the release of this checkout.
   --out DIR   where the files go (default release/)
 
 It writes sockscope-VERSION-PLATFORM.tar.gz and its .sha256, sbom.cdx.json and LICENCES.txt. Unpack the
-tarball into /opt on a machine of the same platform with Node 20.19 or newer; see docs for the units.`;
+tarball into /opt on a machine of the same platform with Node 20.19 or newer; see docs for the units.
+
+Example: npm run release -- --out /tmp/release`;
 
 const { values } = parseArgs({
   options: {

@@ -101,6 +101,17 @@ describe('--help', () => {
   });
 });
 
+test.each([
+  'infra/local/dist/main.js',
+  'infra/local/dist/demo/main.js',
+  'infra/local/dist/dev/main.js',
+  'infra/local/bootstrap.mjs',
+  'infra/release/release.mjs',
+  'test/check.mjs',
+])('%s has an example in its --help', (program) => {
+  expect(node(program, '--help')).toMatch(/^(?:Example: |  )(?:npm (?:start|run)|node )/m);
+});
+
 test('a command whose reader has seen enough ends without an error', async () => {
   const child = spawn(process.execPath, ['services/ingest/dist/main.js', 'grants', 'plan'], {
     cwd: ROOT,
@@ -149,6 +160,7 @@ describe('the commands of the guides', () => {
       const main = /test\/dist\/\S+/.exec(scripts[name] ?? '')?.[0] ?? '';
       const text = help.get(main) ?? node(main, '--help');
       help.set(main, text);
+      if (!text.includes(`Example: npm run ${name} `)) return [`${name} --help has no example`];
       if (separator === undefined) return [];
       const unknown = rest.filter((word) => word.startsWith('--') && !text.includes(word));
       return unknown.map((flag) => `${at}: there is no ${flag}`);

@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatListenAddress, messageOf } from '@sockscope/runtime';
 import { createReporter } from '../supervisor/report.js';
-import { EXIT, runInTerminal } from '../supervisor/run.js';
+import { answerArguments, EXIT, runInTerminal } from '../supervisor/run.js';
 import { PASSWORD } from './cast.js';
 import { createDemo } from './demo.js';
 import { startNameServer } from './name-server.js';
@@ -21,16 +21,14 @@ const root = fileURLToPath(new URL('../../../..', import.meta.url));
 const report = createReporter({ out: console.log, err: console.error });
 
 async function main(): Promise<void> {
-  if (process.argv.includes('--help')) {
-    console.log(HELP);
-    return;
-  }
+  answerArguments(HELP);
   const env = demoEnvironment(process.env);
   const dataDir = resolve(root, env['LOCAL_DATA_DIR'] ?? join('.local', 'demo'));
   const site = await prepareSite(dataDir, Date.now());
   const names = await startNameServer();
   const demo = createDemo(site, { report });
   await runInTerminal({
+    help: HELP,
     root,
     report,
     env: { ...env, ...site.env, PROXY_DNS_SERVERS: names.address },

@@ -51,28 +51,25 @@ async function takeIn(files: readonly string[], product: RunningProduct): Promis
   report.line(`${services.join(', ')} restarted with ${files.join(', ')} (${seconds} s)`);
 }
 
-if (process.argv.includes('--help')) {
-  console.log(HELP);
-} else {
-  await runInTerminal({
-    root,
-    env,
-    report,
-    nextSteps: (product) => [...nextSteps(product, env), 'Change a source:  it is built and runs'],
-    company: {
-      start(product) {
-        watcher = watchSources(root, {
-          onChange: (files) => takeIn(files, product),
-          onProblem: (text) => {
-            report.problem(text);
-          },
-        });
-        return Promise.resolve();
-      },
-      stop() {
-        watcher?.stop();
-        return Promise.resolve();
-      },
+await runInTerminal({
+  help: HELP,
+  root,
+  env,
+  report,
+  nextSteps: (product) => [...nextSteps(product, env), 'Change a source:  it is built and runs'],
+  company: {
+    start(product) {
+      watcher = watchSources(root, {
+        onChange: (files) => takeIn(files, product),
+        onProblem: (text) => {
+          report.problem(text);
+        },
+      });
+      return Promise.resolve();
     },
-  });
-}
+    stop() {
+      watcher?.stop();
+      return Promise.resolve();
+    },
+  },
+});

@@ -9,6 +9,8 @@ const PARENT_POLL_MS = 1_000;
 export const EXIT = { ok: 0, failed: 1, config: 2, interrupted: 130 } as const;
 
 export interface RunOptions {
+  /** Printed for `--help`, and for arguments, of which there are none. */
+  readonly help: string;
   /** The checkout. */
   readonly root: string;
   readonly env: NodeJS.ProcessEnv;
@@ -25,6 +27,9 @@ export interface RunOptions {
 /** Runs the product until a signal ends it, and then ends this process. */
 export async function runInTerminal(options: RunOptions): Promise<void> {
   const { report, env, root, company } = options;
+  answerArguments(options.help);
+  // A reader such as `head` that has gone stops nothing.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   let config;
   try {
     config = loadLocalConfig(env);
@@ -77,6 +82,16 @@ export async function runInTerminal(options: RunOptions): Promise<void> {
     report.problem(messageOf(error));
     await end(EXIT.failed);
   }
+}
+
+/** Ends the process if it was called with arguments. */
+export function answerArguments(help: string): void {
+  const [first] = process.argv.slice(2);
+  if (first === undefined) return;
+  const isHelp = first === '--help' || first === '-h';
+  if (isHelp) process.stdout.write(`${help}\n`);
+  else process.stderr.write(`sockscope: There is no argument ${first}.\n\n${help}\n`);
+  process.exit(isHelp ? EXIT.ok : EXIT.config);
 }
 
 /** `npm start` that is killed with -9 cannot pass anything on; its child notices. */

@@ -18,6 +18,8 @@ const HELP = `npm run bench:catch-up -- [options]
   --sessions N   sessions of the day (default 20000000)
   --long N       percent of them that last up to 30 days; the others up to 5 s (default 1)
   --threads N    threads of a statement (default 1)
+
+Example: npm run bench:catch-up -- --sessions 1000000
 `;
 const DAY = '2026-03-01';
 /** What each statement took is in the log, which is off by default in this server. */

@@ -43,6 +43,8 @@ and at last how late events can be queried at a steady rate.
   --rate-seconds N length of that (default 30)
   --only a,b       only these of the four
   --out FILE       JSON results (default test/bench/results/ingest.json)
+
+Example: npm run bench:ingest -- --rounds 1 --events 1000000
 `;
 
 const { values: args } = parseArgs({

@@ -31,6 +31,8 @@ const HELP = `npm run bench:proxy -- [options]
   --out FILE         JSON results (default test/bench/results/proxy.json)
   --merge            keep the other cases that the file holds, of an earlier run
   --help
+
+Example: npm run bench:proxy -- --rounds 1 --cases connect-rate --peers direct,sockscope-stream
 `;
 
 const { values } = parseArgs({

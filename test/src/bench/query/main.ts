@@ -27,6 +27,8 @@ const HELP = `npm run bench:query -- [options]
   --no-peer          leave SQLite out
   --out FILE         JSON results (default test/bench/results/query.json)
   --help
+
+Example: npm run bench:query -- --sessions 1000000 --no-peer
 `;
 
 const { values } = parseArgs({
