@@ -195,7 +195,7 @@ describe('the commands of the guides', () => {
   });
 
   test('what cannot be run by a test is in a block that begins with ```sh checked', () => {
-    // All others are run by test/src/e2e/existing-servers.test.ts.
+    // All others need no more than what npm start runs.
     const runs = new Set(['node', 'npm', 'curl', 'echo', 'head', 'python3']);
     const wrong = commands
       .filter(({ isOnlyChecked }) => !isOnlyChecked)
