@@ -141,7 +141,7 @@ describe('the commands of the guides', () => {
     expect(calls.length).toBeGreaterThan(30);
   });
 
-  test('those of the services exist, with their options', () => {
+  test('commands of the services exist, with their options', () => {
     const wrong = calls.flatMap(({ at, words }) => {
       const call = callOf(words);
       const problem = call === null ? null : problemOf(...call);
@@ -150,7 +150,7 @@ describe('the commands of the guides', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('those of the benchmarks have the options that their --help names', () => {
+  test('commands of the benchmarks have the options that their --help names', () => {
     const help = new Map<string, string>();
     const scripts = (JSON.parse(readText('package.json')) as { scripts: Record<string, string> })
       .scripts;
