@@ -43,7 +43,7 @@ describe('the supervisor', () => {
       mkdirSync(at(service, ''), { recursive: true });
       writeFileSync(at(service, 'main.js'), SERVICE);
     }
-    clickhouse = createServer((_, response) => response.end('Ok.\n'));
+    clickhouse = createServer((_, response) => response.end('{"data":{"1":[1]}}'));
     await new Promise<void>((resolve) => clickhouse.listen(0, '127.0.0.1', resolve));
   });
   afterEach(() => {
