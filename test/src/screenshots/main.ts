@@ -22,6 +22,7 @@ const READY_TIMEOUT_MS = 180_000;
 /** From then on all days of the demo have their sums. */
 const SETTLE_MS = 90_000;
 const PAGE_TIMEOUT_MS = 60_000;
+const POLL_MS = 200;
 /** So that charts are drawn and live rows have rates. */
 const DRAWN_MS = 2_500;
 
@@ -30,7 +31,7 @@ const { values } = parseArgs({
     api: { type: 'string' },
     out: { type: 'string', default: join(ROOT, 'docs', 'images') },
     width: { type: 'string', default: '1440' },
-    height: { type: 'string', default: '900' },
+    height: { type: 'string', default: '800' },
     'full-page': { type: 'boolean', default: false },
   },
 });
@@ -95,13 +96,14 @@ async function shoot(browser: Browser, api: string, shots: readonly Shot[]): Pro
     for (const { name, path } of shots) {
       await page.goto(`${api}${path}`);
       await page.locator('h1').first().waitFor({ state: 'attached' });
-      await page
-        .waitForFunction('document.querySelector(".skeleton") === null', undefined, {
-          timeout: PAGE_TIMEOUT_MS,
-        })
-        .catch(() => {
+      const deadline = Date.now() + PAGE_TIMEOUT_MS;
+      while ((await page.locator('.skeleton').count()) > 0) {
+        if (Date.now() > deadline) {
           console.error(`${name}: something is still loading`);
-        });
+          break;
+        }
+        await delay(POLL_MS);
+      }
       await delay(DRAWN_MS);
       const file = join(values.out, `${name}-${colorScheme}.png`);
       await page.screenshot({ path: file, fullPage: values['full-page'] });
