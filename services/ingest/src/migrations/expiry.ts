@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { onCluster, storageName, storageTable } from './layout.js';
 import type { Layout } from './layout.js';
 import type { RetainedTable } from './retention.js';
+import { settingsClause } from './settings.js';
 
 const DAY_MS = 86_400_000;
 /** On disk, a row stays at most so much longer than its retention. */
@@ -65,11 +66,7 @@ export function dropsWholeParts(key: string): boolean {
 
 /** The settings that change a table's way of expiring; null if it has them. */
 export function expirySettings(key: string, engineFull: string): string | null {
-  const wanted = Object.entries(dropsWholeParts(key) ? DROPS_PARTS : REWRITES);
-  const isThere = ([name, value]: (typeof wanted)[number]) =>
-    new RegExp(`\\b${name} = ${value}\\b`).test(engineFull);
-  if (wanted.every(isThere)) return null;
-  return `MODIFY SETTING ${wanted.map(([name, value]) => `${name} = ${value}`).join(', ')}`;
+  return settingsClause(dropsWholeParts(key) ? DROPS_PARTS : REWRITES, engineFull);
 }
 
 export interface ExpiryDeps {

@@ -11,6 +11,7 @@ import { queryUserStatements } from './query-user.js';
 import { expirySettings, expirySteps } from './expiry.js';
 import { presentDays, retainedTables, retentionClause } from './retention.js';
 import type { RetainedTable } from './retention.js';
+import { BATCH_TABLE_SETTINGS, BATCH_TABLES, settingsClause } from './settings.js';
 
 const RECORDS = 'ingest_schema_migrations';
 const FORMER_RETENTION = 'ingest_former_retention';
@@ -59,7 +60,7 @@ export interface Migrator {
   /** The statements that `migrate` would run now, secrets hidden. Changes nothing. */
   plan(): Promise<MigrationStep[]>;
   /**
-   * Brings the database to this version and this configuration: new migrations, then retention, then
+   * Brings the database to this version and this configuration: new migrations, settings, retention, then
    * the query service's user. Every statement may run twice, by two processes at once or after a
    * crash in the middle, with the same outcome; a test holds each file to that.
    *
@@ -203,13 +204,18 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
     return files.filter((file) => done.every((record) => record.version !== file.version));
   }
 
-  async function retentionSteps(): Promise<MigrationStep[]> {
+  /** Returns the present tables by the name under which rows are stored. */
+  async function presentTables() {
     const tables = await admin.query({
       sql: 'SELECT name, engine_full, partition_key FROM system.tables WHERE database = {database:String}',
       params: { database: layout.database },
       row: z.object({ name: z.string(), engine_full: z.string(), partition_key: z.string() }),
     });
-    const found = new Map(tables.map((table) => [table.name, table]));
+    return new Map(tables.map((table) => [table.name, table]));
+  }
+
+  async function retentionSteps(): Promise<MigrationStep[]> {
+    const found = await presentTables();
     const steps: MigrationStep[] = [];
     for (const retained of retainedTables(config.retention)) {
       // Before the first migration there is none: the plan shows what will be.
@@ -219,6 +225,17 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
       );
     }
     return steps;
+  }
+
+  async function settingsSteps(): Promise<MigrationStep[]> {
+    const found = await presentTables();
+    return BATCH_TABLES.flatMap((table) => {
+      const engine = found.get(storageName(layout, table))?.engine_full;
+      const clause = engine === undefined ? null : settingsClause(BATCH_TABLE_SETTINGS, engine);
+      if (clause === null) return [];
+      const alter = `ALTER TABLE ${storageTable(layout, table)}${onCluster(layout)}`;
+      return [{ of: 'settings', sql: `${alter} ${clause}` }];
+    });
   }
 
   async function retentionOf(
@@ -298,6 +315,7 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
           ? []
           : bootstrapStatements().map((sql) => ({ of: 'bootstrap', sql }))),
         ...files.flatMap(renderMigration),
+        ...(await settingsSteps()),
         ...(await retentionSteps()),
         ...userSteps(true),
       ];
@@ -316,6 +334,7 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
         for (const { of, sql } of renderMigration(migration)) await step(of, sql);
         await recordApplied(migration);
       }
+      for (const { of, sql } of await settingsSteps()) await step(of, sql);
       for (const { of, sql, note } of await retentionSteps()) {
         if (note !== undefined) options.onNote?.(note);
         if (sql !== '') await step(of, sql);
