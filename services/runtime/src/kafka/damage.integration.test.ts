@@ -13,7 +13,7 @@ import type { KafkaConfig } from './config.js';
 import { consumerConfig } from './consumer-config.js';
 import { crc32c } from './crc32c.js';
 import { createGroupConsumer } from './group-consumer.js';
-import type { ConsumedBatch, GroupConsumer, UnreadableBatch } from './group-consumer.js';
+import type { ConsumedBatch, GroupConsumer, UnreadableBatch } from './consumer-types.js';
 import { readTopic } from './topic-reader.js';
 
 const logger = createLogger('test', { level: 'silent' });

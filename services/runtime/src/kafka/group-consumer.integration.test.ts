@@ -13,7 +13,7 @@ import { kafkaConfig } from './config.js';
 import type { KafkaConfig } from './config.js';
 import { consumerConfig } from './consumer-config.js';
 import { createGroupConsumer } from './group-consumer.js';
-import type { BatchSink, CommitPosition, ConsumerEvents, GroupConsumer } from './group-consumer.js';
+import type { BatchSink, CommitPosition, ConsumerEvents, GroupConsumer } from './consumer-types.js';
 import { createKafkaProducer } from './producer.js';
 import { formatAnchor } from './start-offset.js';
 

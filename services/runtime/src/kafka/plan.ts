@@ -157,3 +157,12 @@ export function withGrant(
     cause: error,
   });
 }
+
+/** The same for a member of a group: Read on the topic or on the group. Other errors stay as they are. */
+export function withReadGrant(error: Error, config: KafkaConfig, groupId: string): Error {
+  const { type } = kafkaErrorOf(error, 'consumer');
+  const resource = type?.startsWith('GROUP') === true ? 'group' : 'topic';
+  const name = resource === 'group' ? groupId : config.topic;
+  const known = withGrant(error, config, { resource, name, operations: ['Read'] });
+  return known.code === 'kafka_auth' ? known : error;
+}

@@ -6,7 +6,7 @@ import { BatchTooLargeError } from './codecs.js';
 import { createPartitionFetcher, throwIfAborted } from './direct.js';
 import type { Fetched } from './direct.js';
 import { KafkaError } from './errors.js';
-import type { ConsumedBatch, UnreadableBatch } from './group-consumer.js';
+import type { ConsumedBatch, UnreadableBatch } from './consumer-types.js';
 import { openBatch } from './record-batch.js';
 import type { RecordBatch, RecordCursor } from './record-batch.js';
 

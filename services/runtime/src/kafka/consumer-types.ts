@@ -1,0 +1,83 @@
+/** What a member of a group offers, what it hands over, and what it is told of it. */
+import type { PartitionStart } from './owned-partitions.js';
+import type { RecordCursor } from './record-batch.js';
+import type { Anchor } from './start-offset.js';
+
+/** Records of one partition, [from, to), which begin where those before them ended. */
+export interface ConsumedBatch {
+  readonly partition: number;
+  /** Names one stretch of owning the partition; a commit for another stretch is dropped. */
+  readonly epoch: number;
+  readonly from: number;
+  readonly to: number;
+  /** Names the batch that ends at `to`; committed beside it. */
+  readonly anchor: Anchor;
+  /** End of the partition when it was fetched. */
+  readonly highWatermark: number;
+  /** To be read through at once: its bytes are not kept. */
+  readonly records: RecordCursor;
+}
+
+/** A stretch of a partition that cannot be read. */
+export type UnreadableBatch = Omit<ConsumedBatch, 'records'> & {
+  /** `too_large`: it could be read with a higher `batch_max_bytes`. */
+  readonly kind: 'damaged' | 'too_large';
+  readonly reason: string;
+  /** As it is stored, without its header. */
+  readonly bytes: Buffer;
+  readonly timestampMs: number;
+};
+
+/** A partition goes no further for now; the others do. */
+export interface Hold {
+  /** Everything before it was taken. */
+  readonly offset: number;
+  /** Milliseconds until it is read again from there. */
+  readonly retryMs: number;
+}
+
+/** Where batches go. */
+export interface BatchSink {
+  /** Null if there is room for another batch, else a promise that resolves when there may be. */
+  full(): Promise<void> | null;
+  /**
+   * Takes a batch at once, up to the offset of a hold; null: all of it. Taken records come again
+   * only if the process or the assignment ends.
+   */
+  accept(batch: ConsumedBatch): Hold | null;
+  /** Decides about what cannot be read: null passes over it. */
+  unreadable(batch: UnreadableBatch): Hold | null;
+}
+
+/** Everything below `offset` is durable. */
+export type CommitPosition = Pick<ConsumedBatch, 'partition' | 'epoch' | 'anchor'> & {
+  readonly offset: number;
+};
+
+export type ConsumerState = 'stopped' | 'joining' | 'running' | 'restarting';
+
+export interface ConsumerEvents {
+  onStart?(start: PartitionStart): void;
+  onAssignment?(partitions: readonly number[]): void;
+  /** kafkajs ended; it is started again after `backoffMs`. */
+  onCrash?(error: Error, backoffMs: number): void;
+  onCommit?(error: Error | null): void;
+  /** This process cannot recover: it should end and be started again. */
+  onHopeless?(error: Error): void;
+}
+
+export interface GroupConsumer {
+  /** Begins to join; that is repeated until `stop`. */
+  start(): void;
+  /** Commits what it is given; false where the broker did not take it: it is tried again with the next. */
+  commit(positions: readonly CommitPosition[]): Promise<boolean>;
+  /** Takes no more batches; the member stays in the group, so that what is held can still be committed. */
+  quiesce(): void;
+  /** Leaves the group and closes its connections. */
+  stop(): Promise<void>;
+  state(): ConsumerState;
+  /** Problems of the group or of our partitions; null if there are none. */
+  problem(): string | null;
+  /** Milliseconds since something last moved: a fetch, a batch, a heartbeat. */
+  idleMs(): number;
+}
