@@ -406,6 +406,7 @@ describe('credentials for Kafka', () => {
     const complete = await check(PLAN_USERS.ingest);
     expect(missing(complete)).toBe('');
     expect(complete.map(({ text }) => text).join('\n')).toContain('topic planned: 2 partitions');
+    expect(complete.map(({ text }) => text).join('\n')).toContain('quotas: none for this user');
     const refused = missing(await check('stranger'));
     for (const wanted of [
       '--operation Read --topic planned',

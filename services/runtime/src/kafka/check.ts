@@ -19,6 +19,7 @@ import { withGrant } from './plan.js';
 import type { PlannedAcl } from './plan.js';
 import { installProduceEncoder } from './produce-request.js';
 import { PackedBatch } from './record-packer.js';
+import { concerns, describeQuotas, quotaText } from './quotas.js';
 import { lackOf } from './support.js';
 import type { ClientUse } from './support.js';
 
@@ -33,6 +34,7 @@ export interface KafkaCheck {
 const NO_PARTITION = 2 ** 31 - 1;
 const CONNECT_RETRIES = 3;
 const TOPIC_RESOURCE = 2;
+const SHOWN_QUOTAS_MAX = 10;
 const SHOWN_SETTINGS = [
   'cleanup.policy',
   'compression.type',
@@ -87,7 +89,7 @@ export async function checkKafka(
         );
       }
     }
-    findings.push(codecsOf(kafka));
+    findings.push(await checkQuotas(kafka, broker), codecsOf(kafka));
     return findings;
   } finally {
     await Promise.all([admin.stop(), direct.destroy()]);
@@ -210,6 +212,24 @@ async function tryPermission(
     await broker.deleteRecords({ topics: [{ topic: name, partitions }] });
   } else {
     await broker.fetch(fetchRequest(name, NO_PARTITION, 0));
+  }
+}
+
+async function checkQuotas(kafka: KafkaConfig, broker: DirectBroker): Promise<Finding> {
+  try {
+    const quotas = await describeQuotas(broker);
+    if (quotas === null) {
+      return { state: 'note', text: 'quotas: brokers before Kafka 2.6 do not tell them' };
+    }
+    const ours = quotas.filter((each) => concerns(each, kafka.sasl_username, kafka.client_id));
+    if (ours.length === 0) return { state: 'ok', text: 'quotas: none for this user or client id' };
+    const shown = ours.slice(0, SHOWN_QUOTAS_MAX).map(quotaText).join('; ');
+    return { state: 'note', text: `quotas: ${shown}. Brokers delay clients above them` };
+  } catch (error) {
+    const { type, message } = kafkaErrorOf(error, 'quotas');
+    return type === 'CLUSTER_AUTHORIZATION_FAILED'
+      ? { state: 'note', text: 'quotas: not visible without DescribeConfigs on the cluster' }
+      : { state: 'note', text: message };
   }
 }
 

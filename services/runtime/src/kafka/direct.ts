@@ -22,7 +22,11 @@ interface FetchedPartition {
 /** One broker, as kafkajs has it. Each request throws what the broker refuses. */
 export interface DirectBroker {
   readonly versions: BrokerVersions;
-  readonly connectionPool: { readonly host: string; readonly port: number };
+  readonly connectionPool: {
+    readonly host: string;
+    readonly port: number;
+    send(request: object): Promise<unknown>;
+  };
   fetch(
     request: object,
   ): Promise<{ responses: readonly { partitions: readonly FetchedPartition[] }[] }>;
