@@ -1,0 +1,122 @@
+/**
+ * A real ClickHouse with TLS and client certificates in front of it: the embedded server speaks no TLS
+ * itself.
+ */
+import { writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { startClickHouse } from '@sockscope/local';
+import type { ClickHouseServer } from '@sockscope/local';
+import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { tempDir, until } from '../chaos/support/site.js';
+import { createCertificate, PASSPHRASE } from '../support/certificates.js';
+import type { Certificate } from '../support/certificates.js';
+
+let dir = '';
+let server: ClickHouseServer;
+const file = (name: string) => join(dir, name);
+const cleanups: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  const temporary = await tempDir('clickhouse');
+  cleanups.push(temporary.remove);
+  ({ dir } = temporary);
+  server = await startClickHouse({ dataDir: file('clickhouse') });
+  cleanups.push(() => server.kill());
+});
+afterAll(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+/** Lets in who shows a certificate of the user's name, as ClickHouse does, and asks the real one then. */
+async function startTls(certificate: Certificate, trusted: Certificate) {
+  const options = ({ cert, key }: Certificate, authority: Certificate) => ({
+    cert,
+    key,
+    ca: authority.cert,
+    requestCert: true,
+    rejectUnauthorized: true,
+  });
+  const front = createServer(options(certificate, trusted), (incoming, outgoing) => {
+    const { headers } = incoming;
+    const name = (incoming.socket as TLSSocket).getPeerCertificate().subject.CN;
+    const isKnown =
+      headers['x-clickhouse-ssl-certificate-auth'] === 'on' &&
+      headers['x-clickhouse-user'] === name;
+    if (!isKnown || headers.authorization !== undefined) {
+      outgoing.writeHead(403).end('Code: 516. DB::Exception: Authentication failed');
+      return;
+    }
+    const onward = request(
+      `${server.url}${incoming.url}`,
+      { method: incoming.method, headers: { 'content-type': headers['content-type'] ?? '' } },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
+    incoming.pipe(onward);
+  });
+  front.on('tlsClientError', () => undefined);
+  await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => {
+    front.closeAllConnections();
+    front.close();
+  });
+  return {
+    url: `https://127.0.0.1:${(front.address() as AddressInfo).port}`,
+    /** Shows another certificate and trusts another authority; open connections end. */
+    change(next: Certificate, authority: Certificate) {
+      front.setSecureContext(options(next, authority));
+      front.closeAllConnections();
+    },
+  };
+}
+
+test('a certificate, its key and the authority are rotated under queries, without a new client', async () => {
+  const [first, second] = [createCertificate('authority'), createCertificate('next authority')];
+  const write = async (authority: Certificate) => {
+    const client = createCertificate('default', authority);
+    await writeFile(file('ca.pem'), authority.cert);
+    await writeFile(file('client.pem'), client.cert);
+    await writeFile(file('client.key'), client.encryptedKey);
+  };
+  await write(first);
+  await writeFile(file('passphrase'), `${PASSPHRASE}\n`);
+  const front = await startTls(createCertificate('server', first), first);
+  const clickhouse = createClickHouse(
+    clickhouseConfig.parse({
+      url: front.url,
+      ca_file: file('ca.pem'),
+      cert_file: file('client.pem'),
+      key_file: file('client.key'),
+      key_passphrase_file: file('passphrase'),
+    }),
+  );
+  cleanups.push(() => clickhouse.close());
+  const ask = () =>
+    clickhouse.query({ sql: 'SELECT 1 AS one', row: z.object({ one: z.number() }) });
+  await expect(ask()).resolves.toEqual([{ one: 1 }]);
+  await expect(clickhouse.ping()).resolves.toBeUndefined();
+
+  front.change(createCertificate('server', second), second);
+  await expect(ask()).rejects.toMatchObject({ code: 'clickhouse_network', retryable: true });
+  await write(second);
+  await until('queries are answered with the new certificate', 10_000, () =>
+    ask().then(
+      () => true,
+      () => false,
+    ),
+  );
+
+  await writeFile(file('client.key'), 'no key');
+  front.change(createCertificate('server', second), second);
+  await expect(ask()).rejects.toMatchObject({ retryable: true });
+  await write(second);
+  await expect(ask()).resolves.toEqual([{ one: 1 }]);
+});
