@@ -1,6 +1,6 @@
 /**
  * The books of a group's member: which partitions are its own, from where each is read, and what is durable
- * but not committed. It says where to fetch next and moves nothing itself.
+ * but not committed. It names the next offset to fetch and moves nothing itself.
  */
 import type { CommitPosition } from './consumer-types.js';
 import type { RecordBatch } from './record-batch.js';
