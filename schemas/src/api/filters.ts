@@ -45,7 +45,10 @@ function filterOf(name: FilterField): z.ZodType {
   return params.optional().describe(`${description}${FORMS[filter]}${none}`);
 }
 
-/** Filters by how much: of both ways together, and of how long. An open session lasts until it was last heard of. */
+/**
+ * Filters by how much: of both ways together, and of how long. An open session lasts until its
+ * latest event.
+ */
 export const BOUNDS = {
   min_duration_ms: { of: 'duration_ms', end: 'least' },
   max_duration_ms: { of: 'duration_ms', end: 'most' },

@@ -7,7 +7,7 @@ export const LATEST_MS = Date.UTC(2106, 0, 1);
 export const MOMENT_UNITS = ['s', 'm', 'h', 'd', 'w', 'M', 'y'] as const;
 export type MomentUnit = (typeof MOMENT_UNITS)[number];
 
-/** A step on the way from now: back by so many units, or down to the start of one. */
+/** A step from now: back by a number of units, or down to the start of one. */
 export type MomentStep =
   | { readonly kind: 'back'; readonly count: number; readonly unit: MomentUnit }
   | { readonly kind: 'floor'; readonly unit: MomentUnit };

@@ -6,7 +6,7 @@ import { pipelineExample } from './examples.js';
 
 /** Seconds over which rates and delays of the pipeline are measured. */
 export const PIPELINE_WINDOW_SECONDS = 60;
-/** Proxies are listed that were heard of within so many minutes. */
+/** Proxies are listed if they sent events within this many minutes. */
 export const PIPELINE_PROXY_MINUTES = 60;
 
 const perSecond = z.number().nonnegative().describe('a second');

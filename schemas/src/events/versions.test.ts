@@ -5,7 +5,10 @@ import { LATE_FIELDS } from './fields.js';
 import { SCHEMA_VERSION } from './limits.js';
 import { classOfVersion, upcast } from './versions.js';
 
-/** What the proxy of the first version sent, recorded from its sockets. It must stay readable for ever. */
+/**
+ * What the proxy of the first version sent, recorded from its sockets. It must stay readable
+ * permanently.
+ */
 const recorded = readFileSync(new URL('../../vectors/recorded.v1.ndjson', import.meta.url), 'utf8')
   .trim()
   .split('\n')

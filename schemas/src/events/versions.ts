@@ -9,7 +9,7 @@ import { SCHEMA_VERSION } from './limits.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A version further ahead than that is a mistake of its sender: no upgrade brings so many. */
+/** A version further ahead than that is a mistake of its sender: no upgrade adds that many. */
 const VERSIONS_AHEAD_MAX = 16;
 
 /**

@@ -7,8 +7,8 @@ type Carried = NameIn<'identity' | 'origin' | 'header' | 'totals'>;
 type Closing = NameIn<'closing'>;
 
 /**
- * A session as the `sessions` table holds it: one event's whole row, never a mixture of several. What
- * only SessionClosed says is null before it, but for the status, which is `active`.
+ * A session as the `sessions` table holds it: one event's whole row, never a mixture of several.
+ * Fields that only SessionClosed has are null before it, except the status, which is `active`.
  */
 export type SessionRow = Readonly<
   Pick<SessionEvent, Carried> & {

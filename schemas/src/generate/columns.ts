@@ -100,7 +100,7 @@ function changeCondition(name: FieldName): string {
   return `c.${name}.isNull(row) ? ${isPresent} && !isNewer : ${isPresent} ? !c.${name}.values.is(row, ${args}) : isNewer`;
 }
 
-/** What no event of a session may change, but for `started_at`, which its id carries. */
+/** Fields that no event of a session may change, except `started_at`, which its id contains. */
 const COMPARED = namesIn('origin', 'header').filter(
   (name) => name !== 'started_at' && fieldOf(name).changes !== 'until_end',
 );

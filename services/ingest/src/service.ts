@@ -1,4 +1,4 @@
-/** The ingest service, put together. What runs is read from top to bottom. */
+/** The wiring of the ingest service. What runs is read from top to bottom. */
 import {
   createHealth,
   createLogger,

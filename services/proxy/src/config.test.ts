@@ -48,7 +48,7 @@ describe('the configuration of the proxy', () => {
     expect(authPolicyOf(load({ ...users, PROXY_AUTH: 'optional' }))).toBe('optional');
   });
 
-  it('takes PROXY protocol headers from everybody on loopback alone, unless it is told otherwise', () => {
+  it('takes PROXY protocol headers from everybody only on loopback, unless configured otherwise', () => {
     const env = { PROXY_PROXY_PROTOCOL: 'true', PROXY_ALLOW_OPEN: 'true' };
     const open = { ...env, PROXY_LISTEN: '0.0.0.0:1080' };
     expect(() => load(env)).not.toThrow();

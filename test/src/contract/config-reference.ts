@@ -46,7 +46,7 @@ async function allSettings(): Promise<Row[]> {
   return [...rows.values()];
 }
 
-/** Defaults that differ from machine to machine are told by their description. */
+/** The description explains defaults that depend on the machine. */
 const MACHINE_DEPENDENT = new Set(['PROXY_ID']);
 
 /** As it would be written in the environment: a list with commas, an address as host:port. */

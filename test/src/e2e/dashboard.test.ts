@@ -99,7 +99,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.close();
     });
 
-    test('a filter that is typed stands in the address, holds after a reload, and the back button undoes it', async () => {
+    test('a typed filter is in the address, survives a reload, and the back button removes it', async () => {
       const { page } = await openPage(browser);
       await page.goto(`${site.api}/sessions?from=now-1h&to=now`);
       await page.locator('table.sessions tbody tr').first().waitFor();

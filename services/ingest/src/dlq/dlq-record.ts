@@ -1,4 +1,7 @@
-/** How a poison record stands in the dead-letter topic: its own key, value and headers, and where it came from. */
+/**
+ * The form of an invalid record in the dead-letter topic: its own key, value and headers, and its
+ * origin.
+ */
 import type { OutgoingRecord, StoredRecord } from '@sockscope/runtime/kafka';
 import { POISON_REASONS } from '../decode/decode-event.js';
 import type { Poison, PoisonReason } from '../decode/decode-event.js';
@@ -42,7 +45,7 @@ export interface PoisonRecord {
 
 /** A dead letter, as it is read back. */
 export interface DeadLetter {
-  /** Where it stands in the dead-letter topic. */
+  /** Its place in the dead-letter topic. */
   readonly partition: number;
   readonly offset: number;
   readonly reason: PoisonReason | 'unknown';

@@ -1,6 +1,6 @@
 /**
- * Guarantee: when `publish` resolves, every record is in the dead-letter topic, on all in-sync replicas,
- * but for those that it names.
+ * Guarantee: when `publish` resolves, every record is in the dead-letter topic, on all in-sync
+ * replicas, except the records that it names.
  *
  * If the broker refuses a dead letter as too large, it is sent again with a cut value and a header
  * with the original length. The origin topic has the whole record at the offset in the headers,

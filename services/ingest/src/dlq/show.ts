@@ -2,7 +2,7 @@
 import type { DeadLetter } from './dlq-record.js';
 
 const LINE_DETAIL_CHARS = 100;
-/** So much of a value is shown. */
+/** Bytes of a value that are shown. */
 const SHOWN_MAX_BYTES = 16 * 1024;
 
 /** Text in which nothing steers the terminal: control and format characters are shown as `\u{…}`. */

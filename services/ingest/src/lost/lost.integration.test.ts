@@ -231,7 +231,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
-  it('fail sooner where a newer process of their proxy was heard of', async () => {
+  it('fail sooner if a newer process of their proxy has sent events', async () => {
     await store(0, open(BASE_MS));
     const newer = { proxyEpoch: 1_700_000_000_001 };
     await store(1, open(BASE_MS + 4 * MINUTE_MS, newer));
@@ -245,7 +245,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
-  /** A session that is heard of every half minute, by the clock of its proxy. */
+  /** A session with an event every half minute, by the clock of its proxy. */
   const live = (startMs: number, minutes: number, proxyId: string): SessionEvent[] => {
     const [first] = open(startMs, { proxyId });
     if (first?.type !== 'SessionStarted') throw new Error('the log must begin');
@@ -269,7 +269,7 @@ describe('lost sessions', () => {
   };
   const SLOW_MS = 15 * MINUTE_MS;
 
-  it('stay open while their proxy is heard of, however slow its clock is', async () => {
+  it('stay open while their proxy sends events, however slow its clock is', async () => {
     const slow = live(BASE_MS - SLOW_MS, 40, 'slow');
     await store(0, slow, { slowMs: SLOW_MS });
     await store(1, live(BASE_MS, 40, 'right'));
@@ -280,7 +280,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
-  it('fail a while after their proxy was last heard of, however slow its clock was', async () => {
+  it('fail a while after the last event of their proxy, however slow its clock was', async () => {
     await store(0, live(BASE_MS - SLOW_MS, 20, 'slow'), { slowMs: SLOW_MS });
     await store(1, live(BASE_MS, 29, 'right'));
     expect(await lost().search()).toBe(0);
@@ -315,7 +315,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(1);
   });
 
-  it('are as they were before once they are heard of again, in the sums too', async () => {
+  it('are as before when they send events again, in the sums too', async () => {
     const log = placed(
       0,
       sessionLog({ random: seededRandom(1), startMs: BASE_MS, intervals: 3, closed: true }),

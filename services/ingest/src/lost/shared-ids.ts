@@ -8,7 +8,7 @@ import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
 import type { LostMetrics } from './metrics.js';
 
-/** Two processes of which both were heard of. Starts in milliseconds since 1970. */
+/** Two processes that both sent events. Starts in milliseconds since 1970. */
 export interface SharedId {
   readonly proxyId: string;
   readonly olderStartMs: number;

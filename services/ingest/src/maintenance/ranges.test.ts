@@ -19,7 +19,7 @@ describe('rangesToCarry', () => {
     expect(rangesToCarry([hour(1, 5, 1)])).toEqual([]);
   });
 
-  it('holds no more rows at once than it may, but for a single hour', () => {
+  it('holds no more rows at once than it may, except for a single hour', () => {
     expect(rangesToCarry([hour(1, 6), hour(2, 4), hour(3, 1), hour(4, 30), hour(5)], 10)).toEqual([
       range(1, 3),
       range(3, 4),

@@ -85,7 +85,7 @@ export function kept(retentionMs: number): string {
   return `started_at >= now() - INTERVAL ${days} DAY`;
 }
 
-/** A difference that is found so many times in a row is one. */
+/** A difference counts when it is found this many times in a row. */
 export const LOOKS = 3;
 
 /** What every comparison works with. */

@@ -57,7 +57,7 @@ describe('the choice of what is summed next', () => {
     expect(choose([week], NOW_MS, PACE)).toMatchObject({ span: 'week' });
   });
 
-  it('details wait until their hour is over and quiet, but not for ever', () => {
+  it('details wait until their hour is over and quiet, but not permanently', () => {
     const detail = (bucket: string, summedAgoMs: number, changedAgoMs: number) =>
       choose([dirty('detail_hour', bucket, summedAgoMs, changedAgoMs)], NOW_MS, PACE);
     expect(detail('2026-03-04T12:00:00Z', 9e9, 9e9)).toBeNull();

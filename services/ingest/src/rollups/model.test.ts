@@ -5,7 +5,7 @@ import type { Rules, Scenario, State } from './model.js';
 import { ROUND } from './round.js';
 
 const RULES: Rules = { order: ROUND, counts: 'at_least_finished', zeros: false };
-/** A session fails, is heard of again, and fails. */
+/** A session fails, sends events again, and fails. */
 const FORTH_AND_BACK = [
   [1, 0],
   [0, 1],

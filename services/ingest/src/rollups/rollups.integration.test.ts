@@ -276,7 +276,7 @@ describe('rollups', () => {
     },
   );
 
-  it('count a lost session that was heard of again once, however many were declared lost after it', async () => {
+  it('count a lost session that sends events again once, however many were declared lost after it', async () => {
     const log = sessionLog({
       random: seededRandom(7),
       startMs: BASE_MS,

@@ -88,7 +88,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       await runStatement(clickhouse, sql, { ...params, slice, slices }, config, signal);
       longestMs = Math.max(longestMs, performance.now() - begunMs);
     }
-    // A database that was slow for a while is no reason to cut for ever.
+    // A database that was slow for a while is no reason to split statements permanently.
     if (cut > 0 && longestMs * EASY_FACTOR < config.statement_ms) cuts.set(span, cut - 1);
     if (isDetail) {
       await runStatement(clickhouse, insertSketches(span, expired), params, config, signal);

@@ -35,7 +35,7 @@ const LOG_INTERVAL_MS = 5_000;
 /** TIMEOUT_EXCEEDED and MEMORY_LIMIT_EXCEEDED: the server itself found so many rows too much. */
 const TOO_MUCH_CODES: readonly (number | null)[] = [159, 241];
 /**
- * So many times in a row the server must have answered something else while an insert found no end:
+ * How often in a row the server must have answered something else while an insert did not finish:
  * else it was the server that stood still, and fewer rows would not have helped.
  */
 const TIMEOUTS_TOO_MUCH = 2;
@@ -113,8 +113,8 @@ export function createWriter(
           (error instanceof ClickHouseError && TOO_MUCH_CODES.includes(error.serverCode));
         const halves = isTooMuch ? block.halves?.() : undefined;
         if (halves !== undefined) {
-          // The same rows in the same order, but in two inserts: else what takes too long once would
-          // take too long for ever.
+          // The same rows in the same order, but in two inserts: otherwise the same insert would
+          // always take too long.
           logger.warn(
             { table: block.table, rows: block.rows },
             'an insert is too large and is halved',

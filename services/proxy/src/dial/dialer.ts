@@ -64,7 +64,7 @@ class Attempt implements SocketOwner {
   }
 
   onEnd(): void {
-    // A relay is told of it.
+    // The relay gets it as an event.
   }
 
   onClose(): void {

@@ -2,8 +2,8 @@
  * The publishing side: the log and the table of open sessions in, acknowledged events out. It runs in a
  * thread of its own (worker.ts), so that neither Kafka nor compression nor a slow disk ever delays traffic.
  *
- * Guarantee: a file of the log is deleted only when all of it is acknowledged, and the sessions that began in
- * it and are open stand in the table on disk.
+ * Guarantee: a file of the log is deleted only when all of it is acknowledged, and its open
+ * sessions are in the table on disk.
  */
 import { messageOf } from '@sockscope/runtime';
 import { createFormatProducer, recordOf } from '@sockscope/runtime/kafka';

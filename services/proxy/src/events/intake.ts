@@ -182,7 +182,7 @@ export class Intake {
         this.#lent = Math.max(0, this.#lent - 1);
       }
     } catch {
-      // It was told of already, and the next try comes soon.
+      // It was reported already, and the next attempt is soon.
     }
     this.#settle();
   }

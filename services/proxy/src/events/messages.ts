@@ -54,7 +54,7 @@ export interface BackendStats {
   readonly failures: readonly PublishFailures[];
   /** Since when Kafka acknowledges nothing though something waits, milliseconds since 1970; null while it does. */
   readonly failingSinceMs: number | null;
-  /** Why, as the operator is told. */
+  /** The reason, as the operator sees it. */
   readonly failure: string | null;
   /** Since the last statement: how long requests took, and how old the oldest event of each was. */
   readonly requestsMs: readonly number[];

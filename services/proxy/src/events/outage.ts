@@ -6,7 +6,7 @@ const LOG_INTERVAL_MS = 30_000;
 export interface OutageLog {
   /** Since when Kafka acknowledges nothing though something waits, milliseconds since 1970; null while it does. */
   readonly sinceMs: number | null;
-  /** Why, as the operator is told; null while it does. */
+  /** The reason, as the operator sees it; null while it does. */
   readonly reason: string | null;
   /** Failures by kind; the kinds are Kafka's, so they are few. */
   readonly failures: readonly PublishFailures[];

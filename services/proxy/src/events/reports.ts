@@ -1,6 +1,6 @@
 /**
- * TrafficDeltas that stand in the table of open sessions and wait to be published. One that waits gives way to
- * the next one of its session.
+ * TrafficDeltas in the table of open sessions that wait to be published. One that waits gives way
+ * to the next one of its session.
  */
 import type { SessionStarted } from '@sockscope/schemas';
 import { FrameWriter, scanFrames } from './frame.js';

@@ -44,7 +44,7 @@ export class SharedState {
     this.#set('freed', position);
   }
 
-  /** Sessions that began before this position and are open stand in the table. */
+  /** Open sessions that began before this position are in the table. */
   get covered(): number {
     return this.#get('covered');
   }

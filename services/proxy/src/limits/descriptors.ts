@@ -20,7 +20,7 @@ export function descriptorLimit(
   }
 }
 
-/** What clients may use of so many descriptors. */
+/** The clients' part of a number of descriptors. */
 export function descriptorsForClients(descriptors: number): number {
   return descriptors - Math.min(RESERVE, Math.floor(descriptors * RESERVE_SHARE));
 }

@@ -19,7 +19,7 @@ describe('the shares of the spool', () => {
     };
   }
 
-  it('leave room for others when one source and one user fill it for ever', () => {
+  it('leave room for others when one source and one user fill it continuously', () => {
     const { spool, open } = filling(8_000, 1_000);
     for (let n = 0; n < 10_000; n += 1) {
       open(ANONYMOUS_USER, '192.0.2.1');
@@ -31,7 +31,7 @@ describe('the shares of the spool', () => {
     for (let n = 0; n < 100; n += 1) expect(open('alice', '203.0.113.1')).toBe(true);
   });
 
-  it('leave room when ten sources fill it for ever', () => {
+  it('leave room when ten sources fill it continuously', () => {
     const { open } = filling(8_000, 1_000);
     for (let n = 0; n < 10; n += 1) {
       for (let i = 0; i < 3_000; i += 1) open(ANONYMOUS_USER, `source ${n}`);

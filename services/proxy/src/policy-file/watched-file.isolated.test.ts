@@ -68,7 +68,7 @@ describe('a watched file', () => {
     }, WAIT);
   }
 
-  it('is taken in although it could not be read at first, and each failure is told once', async () => {
+  it('is loaded although it could not be read at first, and each failure is reported once', async () => {
     for (const code of ['EMFILE', 'EMFILE', 'EMFILE', 'EIO'])
       open.mockRejectedValueOnce(errno(code));
     await fs.writeFile(path, 'two');
@@ -92,7 +92,7 @@ describe('a watched file', () => {
     expect(contents).toEqual(['two', 'two', 'two']);
   });
 
-  it('is told as missing once, and is in force again when it is back as it was', async () => {
+  it('is reported as missing once, and is in force again when it returns unchanged', async () => {
     await fs.rename(path, `${path}.away`);
     await vi.waitFor(() => {
       expect(reports).toHaveLength(1);

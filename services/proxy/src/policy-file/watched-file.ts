@@ -62,7 +62,7 @@ async function readWhole(path: string, maxBytes: number): Promise<string> {
  * that is being written does not come into force.
  *
  * @param onContent takes the text in; where it throws, the content before stays in force.
- * @param onLoad is told of every attempt but the first, and but those that fail as the one before.
+ * @param onLoad called for every attempt except the first, and except repetitions of the same failure.
  */
 export function createWatchedFile(
   config: WatchedFileConfig,

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Server } from 'node:net';
 
-/** Who reads a socket for now. */
+/** The present reader of a socket. */
 export interface SocketReader {
   /**
    * Takes what was read. `bytes` may be a view of a buffer that the next read of any socket

@@ -2,7 +2,7 @@ import { compileAcl } from '../acl/compile.js';
 import { parseAclFile } from '../acl/file.js';
 import type { AclRequest, AclVerdict } from '../acl/acl.js';
 
-/** The real rules of a file that lets everybody reach loopback, but for what is blocked. */
+/** The real rules of a file that lets everybody reach loopback, except blocked destinations. */
 export function loopbackRules(
   blocked: { readonly destinations?: readonly string[]; readonly ports?: readonly number[] } = {
     destinations: ['blocked.invalid'],

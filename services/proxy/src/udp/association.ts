@@ -243,7 +243,7 @@ export class Association implements DeadlineNode {
     const socket = this.#makeSocket(ip);
     let failure: string | null = null;
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      // From `bind`, which tells at once. What sending meets is told with each datagram.
+      // From `bind`, which tells at once. Errors of sending come with each datagram.
       failure ??= error.code ?? 'EUNKNOWN';
     });
     socket.on('message', (datagram: Buffer, from: RemoteInfo) => {

@@ -10,7 +10,7 @@ import type { Target } from '../socks5/target.js';
 import type { Association } from './association.js';
 import { localAddressTowards } from './sockets.js';
 
-/** For so many idle timeouts after the client's last datagram, answers alone keep a session. */
+/** Idle timeouts after the client's last datagram during which answers alone keep a session. */
 const CLIENT_SILENCE_TIMEOUTS = 5;
 /** Datagrams, and bytes of them, that wait while a name is resolved. */
 const MAX_WAITING = 16;

@@ -541,7 +541,7 @@ describe('without authentication', () => {
 });
 
 describe('what one key may have open', () => {
-  it('is so many live streams, and leaves those of others alone', async () => {
+  it('limits live streams per key, and leaves other keys alone', async () => {
     const narrow = await createTestApp(database.clickhouse, {
       now: Date.now,
       auth: { methods: ['api_keys'] },

@@ -54,7 +54,7 @@ export function createAuthenticator(
   const takesKeys = config.methods.includes('api_keys');
   const takesTokens = config.methods.includes('jwt');
 
-  /** Whether so many wrong ones have come from there that the next is taken for a guess. */
+  /** Whether the address has sent so many wrong ones that the next counts as a guess. */
   function isSuspect(network: string): boolean {
     const known = failures.get(network);
     if (known === undefined || deps.now() - known.sinceMs >= FAILURE_WINDOW_MS) return false;

@@ -23,7 +23,7 @@ export interface KeyStore {
    * @throws ProblemError overloaded where too many such wait.
    */
   principalOf(key: string, suspect: boolean): Promise<Principal | null>;
-  /** Whom the key with this id stands for; null if it is unknown, expired or revoked. */
+  /** The principal of the key with this id; null if it is unknown, expired or revoked. */
   principalOfId(keyId: string): Promise<Principal | null>;
 }
 

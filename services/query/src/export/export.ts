@@ -143,7 +143,8 @@ async function pump(
   });
   // A client that left before the audit entry was written does not signal again.
   if (raw.destroyed) gone.abort();
-  // A client that takes nothing would keep its place at the gate, and ClickHouse's answer, for ever.
+  // A client that takes nothing would keep its place at the gate, and ClickHouse's answer,
+  // permanently.
   const deadline = setTimeout(() => {
     gone.abort();
   }, deps.config.timeout_ms);

@@ -78,7 +78,7 @@ export async function isStillAllowed(
   }
 }
 
-/** Knows who asks, how often, and by which name. In front of every route of the API. */
+/** Identifies the caller, its rate, and its host name. In front of every route of the API. */
 export async function guard(
   app: FastifyInstance,
   config: GuardConfig,

@@ -442,7 +442,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       }
     }
 
-    it('of today stand beside yesterday up to the same time', async () => {
+    it('of today are compared with yesterday up to the same time', async () => {
       const answer = await api.get<Stats>('/api/v1/stats');
       expect(answer.range).toEqual({ from: '2026-03-15T00:00:00.000Z', to: iso(END_MS) });
       expect(answer.previous_range).toEqual({
@@ -466,7 +466,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       expectPeriod(answer.current, range, everything);
     });
 
-    it('of any range stand beside the same length before', async () => {
+    it('of any range are compared with the same length before', async () => {
       const [, range] = RANGES[2] ?? expect.unreachable();
       const answer = await api.get<Stats>(`/api/v1/stats?${RANGES[2]?.[0] ?? ''}`);
       expectPeriod(answer.current, range, everything);

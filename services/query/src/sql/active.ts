@@ -190,7 +190,7 @@ export function openSessionsQuery(
   };
 }
 
-/** Sessions that are open and were heard of since a time, the newest first. */
+/** Open sessions with events since a time, newest first. */
 export function liveSessionsQuery(
   fromMs: number,
   sinceMs: number,

@@ -1,4 +1,4 @@
-/** An open session lasts until it was last heard of: a stored time, so that pages hold still. */
+/** An open session lasts until its latest event: a stored time, so that pages are stable. */
 export const DURATION_SQL = `ifNull(toInt64(duration_ms), dateDiff('millisecond', started_at, updated_at))`;
 
 /** Both ways together. */

@@ -23,7 +23,7 @@ export function seenQuery(
   const own = onlyUsers === null ? '' : ' AND user IN {only_users:Array(String)}';
   return {
     name: `seen_${what}`,
-    // Neither time needs FINAL: a start never changes, and the latest version was heard of last.
+    // Neither time needs FINAL: a start never changes, and the latest version has the latest event.
     sql: `SELECT count() AS sessions, min(started_at) AS first_seen, max(updated_at) AS last_seen
       FROM ${table} WHERE ${column} IN {keys:Array(String)}${own}`,
     params: { keys: [...keys], ...(onlyUsers === null ? {} : { only_users: [...onlyUsers] }) },

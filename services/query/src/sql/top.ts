@@ -34,7 +34,8 @@ const ANY_SQL = `sessions_started + ${ENDED_SQL} + bytes_sent + bytes_received +
 function orderOf(of: SumsOf, sort: SumSort) {
   const value = figureSql(sort);
   const sessions = sessionsOf(of.by);
-  // To whom keys are hidden, equals stand in the order of what is shown: their places would give them away.
+  // If keys are hidden, equal values are in the order of the shown names. Otherwise their places
+  // would reveal them.
   const key = of.shown === null || of.shown.merges ? 'key' : of.shown.sql('key');
   return {
     sql: `${value} DESC, ${sessions} DESC, ${key} ASC`,

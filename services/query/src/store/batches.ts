@@ -1,9 +1,9 @@
 import { unlessAborted } from './unless-aborted.js';
 
 /**
- * Look-ups by key that come while others are under way are put together into one question: what a
- * question costs before it has read its first row is most of what a look-up costs. Nobody waits for
- * others to come: while fewer than `running_max` questions are under way, a look-up goes at once.
+ * Lookups by key that arrive while others run are joined into one query, because most of a lookup's
+ * cost comes before its first row. Nobody waits for others to come: while fewer than `running_max`
+ * questions are under way, a look-up goes at once.
  */
 export interface Batches<V> {
   /** Undefined if nothing has this key. */

@@ -2,7 +2,7 @@ import { unlessAborted } from './unless-aborted.js';
 
 /**
  * Equal questions that are asked while one of them is under way share its answer. The question
- * itself is given up only when everybody who waits for it has gone.
+ * itself is cancelled only when all its waiters have left.
  */
 export interface Flights<T> {
   join(key: string, signal: AbortSignal, start: (signal: AbortSignal) => Promise<T>): Promise<T>;

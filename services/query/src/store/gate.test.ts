@@ -28,7 +28,7 @@ const settled = async (promise: Promise<unknown>) => {
 };
 
 describe('gate', () => {
-  it('lets so many in at once, the next wait, the rest are refused with Retry-After', async () => {
+  it('admits a limited number at once, lets the next wait, and refuses the rest with Retry-After', async () => {
     const gate = gateOf();
     const entries = [1, 2, 3, 4].map(() => gate.enter({ signal: never }));
     expect(await Promise.all(entries.map(settled))).toEqual(['in', 'in', 'waiting', 'waiting']);

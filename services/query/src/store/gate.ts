@@ -19,7 +19,7 @@ export interface Visitor {
 }
 
 /**
- * Lets so many through at once; the next wait in line for a bounded time; the rest are sent away. Of
+ * Admits a limited number at once; the next wait for a bounded time; the rest are refused. Of
  * several shares none gets more than half of the places or a quarter of the line, and a place that
  * becomes free goes to the share that has the fewest.
  */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createShares } from './shares.js';
 
 describe('long answers of one key', () => {
-  it('are at most so many at once, and leave those of others alone', () => {
+  it('are limited, and leave other keys alone', () => {
     const shares = createShares(2);
     const leave = shares.enter('key:a', 'live streams');
     shares.enter('key:a', 'live streams');

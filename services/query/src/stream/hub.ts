@@ -95,7 +95,7 @@ export function createHub(
   }
 
   async function poll(fromMs: number): Promise<void> {
-    // In the middle of a crowd going back would mean to read the same rows for ever.
+    // Among many rows of one time, going back would read the same rows forever.
     const sinceMs = more === null ? fromMs - OVERLAP_MS : Date.parse(more.ingested_at);
     const rows = await store.ask(storedSinceQuery(sinceMs, POLL_ROWS_MAX, more), ending);
     handOut(rows);

@@ -74,7 +74,7 @@ describe('the live sessions', () => {
     expect(live.size).toBe(1);
   });
 
-  it('leave when nobody has heard of them for minutes', () => {
+  it('leave after minutes without events', () => {
     const live = new LiveSessions();
     live.apply(event('a', 'started', NOW_MS, 0));
     live.expire(NOW_MS + UNHEARD_MAX_MS);

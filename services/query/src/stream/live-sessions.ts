@@ -8,7 +8,7 @@ import type { LiveEvent } from './event.js';
 export interface LiveSession {
   readonly row: SessionRecord;
   readonly startedMs: number;
-  /** When it was last heard of, by the proxy's clock. */
+  /** Its latest event, by the proxy's clock. */
   readonly heardMs: number;
   /** From the event before the last to the last; 0 if there was only one. */
   readonly intervalMs: number;
@@ -111,7 +111,7 @@ export class LiveSessions {
     });
   }
 
-  /** Forgets those that nobody has heard of for minutes: an open session is heard of every 30 s. */
+  /** Forgets sessions without events for minutes: an open session sends one every 30 s. */
   expire(nowMs: number): void {
     for (const [id, { heardMs }] of this.#open) {
       if (nowMs - heardMs > UNHEARD_MAX_MS) this.#open.delete(id);

@@ -156,7 +156,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   );
 }
 
-/** Before anything that is kept: who comes back from there is told of a gap. */
+/** Before everything that is kept: a client that resumes from there gets a gap. */
 const UNREADABLE: Position = { storedMs: 0, within: null };
 
 function lastPosition(request: FastifyRequest): Position | null {
@@ -209,7 +209,7 @@ export function openWriter(
     if (!isOpen) return;
     deps.metrics.cutOff.inc({ cause });
     close();
-    // A slow client would keep what is buffered for ever.
+    // A slow client would keep its buffer permanently.
     if (cause === 'slow') {
       raw.destroy();
       return;

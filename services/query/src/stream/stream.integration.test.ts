@@ -358,7 +358,7 @@ describe('stream/active', () => {
     }
   }
 
-  it('shows what is open and was heard of lately, with the sums of all, and follows what happens', async () => {
+  it('shows open sessions with recent events, with the sums of all, and follows changes', async () => {
     await database.clickhouse.command({ sql: 'TRUNCATE TABLE sessions' });
     const events = someEvents(60);
     const old = makeEvents({

@@ -89,7 +89,7 @@ export function zeroSums(): Record<SumName, number> {
   return Object.fromEntries(SUM_NAMES.map((name) => [name, 0])) as Record<SumName, number>;
 }
 
-/** The sums themselves, without whatever else stands in the row. */
+/** The sums themselves, without the other columns of the row. */
 function pickSums(row: Sums): Sums {
   const sums = zeroSums();
   for (const name of SUM_NAMES) sums[name] = row[name];
@@ -238,7 +238,7 @@ export async function openAt(
   return Math.max(0, (open[0]?.active ?? 0) - (after === null ? 0 : netOf(after.sums)));
 }
 
-/** Everything that is told of a period, over all that passes; see periodQuery. */
+/** All figures of a period, over all matching sessions; see periodQuery. */
 export async function periodSums(
   deps: SumsDeps,
   question: RangeQuestion,

@@ -51,7 +51,7 @@ describe('startOfDay', () => {
 });
 
 describe('momentOf', () => {
-  it('inverts wallOf, but for an hour that comes twice, of which it takes the first', () => {
+  it('inverts wallOf, except for a repeated hour, of which it takes the first', () => {
     fc.assert(
       fc.property(moment, zone, (ms, name) => {
         const second = ms - (ms % 1_000);

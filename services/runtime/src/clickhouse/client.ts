@@ -57,7 +57,7 @@ class RotatingAgent extends Agent {
   }
 }
 
-/** How the user is told from others: by the certificate, or by a password in each request. */
+/** Authenticates the user by the certificate, or by a password in each request. */
 function identityOf({ user, cert_file }: ClickHouseConfig): object {
   if (cert_file === '') return {};
   return {

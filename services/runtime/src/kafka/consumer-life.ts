@@ -19,7 +19,7 @@ export interface ConsumerLife {
   isOver(): boolean;
   /**
    * The ids of all other members of the group with the client id of this life. Null while the group
-   * changes: a member is told its id late, and would be taken for another.
+   * changes: a member learns its id late, and would be mistaken for another.
    */
   otherMembers(): Promise<readonly string[] | null>;
   /** Leaves the group in the name of another member. */
@@ -53,7 +53,7 @@ interface Coordinator {
   leaveGroup(member: { groupId: string; memberId: string }): Promise<unknown>;
 }
 
-/** @param role names the process, and no other: members of the group are told apart by it. */
+/** @param role names the process, and no other: it identifies members of the group. */
 export function createConsumerLife(
   config: { readonly kafka: KafkaConfig; readonly consumer: ConsumerConfig; readonly role: string },
   deps: { readonly logger: Logger },

@@ -117,7 +117,7 @@ function consume(full: () => Promise<void> | null = () => null) {
 }
 
 describe('a record batch that cannot be read', () => {
-  it('holds its own partition, is told with its place and reason, and can be passed over', async () => {
+  it('holds its own partition, is reported with place and reason, and can be skipped', async () => {
     await send(0, ['a0', 'a1']);
     await send(0, ['damaged-2', 'damaged-3', 'damaged-4']);
     await send(0, ['a5']);

@@ -1,7 +1,7 @@
 /**
  * Single requests to brokers, without a group, for commands and checks. kafkajs has them below its
  * consumer and its admin and offers them to nobody: a client's cluster is made as kafkajs itself
- * makes it. The version is pinned; what is relied on is held by tests.
+ * makes it. The version is pinned; tests cover the internals that we use.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Kafka, KafkaMessage } from 'kafkajs';

@@ -3,9 +3,9 @@
  * handles about ten objects per fetch instead of ten thousand, and records are read directly from
  * the bytes (record-batch.ts).
  *
- * kafkajs 2.2.4 has no setting for that: the decoder of the Fetch response, version 11, is replaced,
- * for all consumers of the process. The version is pinned; what is relied on is held by tests. Each
- * batch stands in for a message whose offset is the batch's last one.
+ * kafkajs 2.2.4 has no setting for that: the decoder of the Fetch response, version 11, is
+ * replaced, for all consumers of the process. The version is pinned; tests cover the internals that
+ * we use. Each batch stands in for a message whose offset is the batch's last one.
  *
  * Whatever is wrong with a partition stays in it: a damaged batch, and an error of the broker about
  * the partition's log, come as a batch that cannot be read. Aborted transactions and their markers
@@ -17,7 +17,7 @@ import { KafkaError } from './errors.js';
 import { readBatches } from './record-batch.js';
 import type { RecordBatch } from './record-batch.js';
 
-/** What stands in for a message in kafkajs's hands. */
+/** The batch that replaces a message inside kafkajs. */
 interface BatchMessage {
   readonly offset: string;
   readonly key: null;
@@ -150,7 +150,7 @@ const LOG_ERRORS: ReadonlyMap<number, string> = new Map([
   [87, 'INVALID_RECORD'],
 ]);
 
-/** Stands at an offset that only the reader knows. */
+/** Its offset is known to the reader only. */
 function unreadable(damage: string, logStartOffset: number): RecordBatch {
   return {
     damage,

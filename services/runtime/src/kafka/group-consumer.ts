@@ -36,7 +36,7 @@ import { formatAnchor, parseAnchor } from './start-offset.js';
 
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 15_000;
-/** A consumer without any sign of life for so many session timeouts is thrown away. */
+/** A consumer without any activity for this many session timeouts is replaced. */
 const WATCHDOG_SESSION_TIMEOUTS = 2;
 
 export function createGroupConsumer(

@@ -26,7 +26,7 @@ export interface GroupWatch {
 /** Time between two looks, within these bounds a third of the session timeout. */
 const INTERVAL_MIN_MS = 1_000;
 const INTERVAL_MAX_MS = 10_000;
-/** A member that was sent away and is there again at so many looks in a row has a life of its own. */
+/** A removed member that is back at this many checks in a row is out of our control. */
 const INTRUSIONS_MAX = 3;
 
 export function createGroupWatch(

@@ -4,8 +4,8 @@
  * slow name lookups queue too; see ADR 0006.
  *
  * kafkajs 2.2.4 has no setting for that: the encoder of the Produce request, version 7, is replaced
- * by one that knows batches and leaves everything else to kafkajs's. The version is pinned; what is
- * relied on is held by tests.
+ * by one that knows batches and leaves everything else to kafkajs's. The version is pinned; tests
+ * cover the internals that we use.
  */
 import { createRequire } from 'node:module';
 import type { ICustomPartitioner } from 'kafkajs';

@@ -239,7 +239,7 @@ describe('the producer and a real Kafka', () => {
     ).rejects.toMatchObject({ type: 'INVALID_TOPIC_EXCEPTION' });
   });
 
-  test('brokers that are not there are told from those that refuse', async () => {
+  test('unreachable brokers are distinguished from refusing ones', async () => {
     const nowhere = createKafkaAdmin(
       { ...config, brokers: ['127.0.0.1:1'], connect_timeout_ms: 200 },
       { logger, role: 'test' },

@@ -85,7 +85,7 @@ export interface KafkaProducer<T = OutgoingRecord> {
    * @throws RecordsRefusedError when brokers refuse single records permanently (too large, invalid) and
    *   take others: it names them, and all the others of the batch are there.
    * @throws NothingAcceptedError when they refuse all that is tried. Send again, with more records when
-   *   there are more: a refused record is told from a topic at fault only beside an accepted one.
+   *   there are more: a refused record can be distinguished from a wrong topic only by an accepted one.
    */
   send(topic: string, records: readonly T[], signal: AbortSignal): Promise<void>;
   /** Ends the connection at once. */

@@ -104,7 +104,7 @@ describe('packed records', () => {
     );
   });
 
-  it('stand in a batch that says its length, its checksum, its codec and its time', () => {
+  it('are in a batch with the right length, checksum, codec and time', () => {
     const records = Array.from({ length: 500 }, (_, i) => ({
       key: `key ${i}`,
       value: JSON.stringify({ i, text: 'x'.repeat(i) }),

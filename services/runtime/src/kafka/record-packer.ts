@@ -108,7 +108,7 @@ function batchOf(writer: RecordWriter, count: number, nowMs: number, codec: Code
   return batch;
 }
 
-/** Where records are put together; its memory is used again and grows to the largest partition of a batch. */
+/** The buffer of a batch; it is reused and grows to the largest partition. */
 export class RecordWriter {
   buffer = Buffer.allocUnsafeSlow(256 * 1024);
   /** Where the next byte goes. */
@@ -117,7 +117,7 @@ export class RecordWriter {
   /** Names of headers come again and again: their bytes with their length before them. */
   readonly #names = new Map<string, Buffer>();
 
-  /** Makes sure that so many bytes can be written behind `at`. */
+  /** Ensures room for this many bytes behind `at`. */
   room(bytes: number): void {
     const needed = this.at + bytes;
     if (needed <= this.buffer.length) return;
@@ -180,7 +180,7 @@ export class RecordWriter {
       return;
     }
     this.room(VARINT_MAX_BYTES + value.length * UTF8_MAX_BYTES);
-    // Short texts are ASCII but for strange names: as many bytes as characters.
+    // Short texts are nearly always ASCII: as many bytes as characters.
     const guess = varintBytes(value.length);
     const bytes = this.buffer.write(value, this.at + guess);
     const actual = varintBytes(bytes);

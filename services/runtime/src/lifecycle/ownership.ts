@@ -42,8 +42,8 @@ function hasCode(error: unknown, code: string): boolean {
 let attempts = 0;
 
 /**
- * Makes this process the owner of what a file stands for. Processes of one machine (one PID namespace) see
- * each other; what is shared between machines or containers is not protected.
+ * Makes this process the owner that the file names. Processes of one machine (one PID namespace)
+ * see each other; what is shared between machines or containers is not protected.
  *
  * @returns false where a living process owns it, this one included.
  */

@@ -9,7 +9,7 @@ export interface Steady {
   readonly p99Ms: number;
 }
 
-/** Runs `attempt` so many times at a fixed rate, whether or not the ones before have ended. */
+/** Runs `attempt` a number of times at a fixed rate, whether or not earlier ones have ended. */
 export async function steady(
   perSecond: number,
   count: number,

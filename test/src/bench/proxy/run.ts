@@ -8,7 +8,10 @@ import type { Results } from './results.js';
 const WARM_UP_SESSIONS = 500;
 /** How long memory may settle before it is read. */
 const SETTLE_MS = 1_500;
-/** One case's tail must not be the next one's load: a proxy is waited for until it rests, but not for ever. */
+/**
+ * One case's tail must not be the next one's load: the benchmark waits until a proxy is at rest,
+ * within a limit.
+ */
 const REST_CHECK_MS = 200;
 const REST_CPU_SECONDS = 0.02;
 const REST_TIMEOUT_MS = 10_000;

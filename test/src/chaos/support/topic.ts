@@ -22,7 +22,7 @@ export async function createTopic(
 ): Promise<void> {
   const admin = client(brokers).admin();
   await admin.connect();
-  // kafkajs would wait for leaders, and give up where the broker that it asks has not heard of the topic.
+  // kafkajs would wait for leaders, and give up if its broker does not know the topic yet.
   await admin.createTopics({
     waitForLeaders: false,
     topics: [

@@ -1,6 +1,6 @@
 /**
- * The same dialogues with this proxy and with microsocks and dante: what a client sees must be the
- * same, but for the differences that are listed here with their reason.
+ * The same dialogues with this proxy and with microsocks and dante: a client must see the same,
+ * except for the differences that are listed here with their reason.
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';

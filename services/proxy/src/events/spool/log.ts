@@ -227,7 +227,7 @@ export class LogReader {
   }
 
   /**
-   * Deletes the files that lie wholly before a position, so many at most.
+   * Deletes the files before a position, with a limit.
    *
    * @param all also the last one: nobody writes to it any more.
    * @returns where the log begins now.

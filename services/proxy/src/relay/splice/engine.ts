@@ -47,7 +47,7 @@ const END_FLAG = {
   barrier: 4,
   /** It has ended its direction in order. */
   eof: 8,
-  /** The other end was told of that, or is gone. */
+  /** The other end knows it, or is gone. */
   finished: 16,
   /** What it sends is dropped, for the other end is gone. */
   discarding: 32,

@@ -66,7 +66,7 @@ export class Direction implements SocketReader, BudgetWaiter {
     return this.#sourceEnded;
   }
 
-  /** Everything was delivered and the sink was told of the end, or the sink is gone. */
+  /** Everything was delivered and the sink got the end, or the sink is gone. */
   get finished(): boolean {
     return this.#finished;
   }

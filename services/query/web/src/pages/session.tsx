@@ -30,7 +30,7 @@ const ENTITIES: ReadonlySet<string> = new Set([
   'acl_rule_matched',
 ]);
 
-/** One session: what is known of it, how it went, and its events as they came. */
+/** One session: its fields, its course and its events in order. */
 export function SessionPage({ args }: PageProps) {
   const path = `/sessions/${encodeURIComponent(args['session_id'] ?? '')}`;
   const session = useAnswer<Session>(path, [], LIVE_MS);
