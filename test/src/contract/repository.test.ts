@@ -129,6 +129,30 @@ describe('the repository', () => {
     expect(missing.toSorted()).toEqual([]);
   });
 
+  test('decisions are numbered without gaps and have one format', () => {
+    const files = repositoryFiles('docs/adr/*-*.md').toSorted();
+    expect(files.length).toBeGreaterThan(0);
+    const wrong = files.flatMap((file, index) => {
+      const number = String(index + 1).padStart(4, '0');
+      const text = readText(file);
+      const sections = [...text.matchAll(/^## (.*)$/gm)].map((match) => match[1]);
+      const problems = [
+        file.startsWith(`docs/adr/${number}-`) ? null : `the next free number is ${number}`,
+        text.startsWith(`# ${/(\d{4})-/.exec(file)?.[1]}: `)
+          ? null
+          : 'the title begins with the number',
+        /^Status: (?:accepted|superseded by \[\d{4}\])/m.test(text)
+          ? null
+          : 'the status is "Status: accepted" or "Status: superseded by [NNNN](…)"',
+        sections.join() === 'Context,Decision,Consequences'
+          ? null
+          : 'the sections are Context, Decision and Consequences',
+      ];
+      return problems.filter((problem) => problem !== null).map((problem) => `${file}: ${problem}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
   test('nothing that the compiler writes is committed beside its source', () => {
     const sources = new Set(repositoryFiles('*.ts', '*.tsx'));
     const compiled = repositoryFiles('*/src/**/*.js', '*/src/**/*.map').filter((file) =>

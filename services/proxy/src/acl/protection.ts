@@ -2,7 +2,7 @@ import { embeddedIpv4, parsePrefix, prefixCovers } from '@sockscope/schemas/net'
 import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import { PrefixIndex } from './prefix-index.js';
 
-/** What a proxy must not reach by accident. A rule lifts it only explicitly: docs/adr/0013. */
+/** What a proxy must not reach by accident. A rule lifts it only explicitly: docs/adr/0008. */
 export const PROTECTED_CLASSES = [
   'loopback',
   'private',

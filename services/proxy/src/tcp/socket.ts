@@ -41,7 +41,7 @@ interface TapOptions {
 /**
  * Options have no prototype, because Node copies them by `{ ...options }`: of a plain object V8
  * makes such a copy with a hidden class of its own every time, which costs more than all the rest
- * of a socket, and keeps it alive until a full garbage collection (docs/adr/0016).
+ * of a socket, and keeps it alive until a full garbage collection (docs/adr/0011).
  */
 function createOptions(): TapOptions {
   const options = Object.create(null) as TapOptions;

@@ -26,7 +26,7 @@ export interface KafkaClient {
   readonly clientId: string;
   /**
    * Ends the client permanently: it rejects pending requests, closes every connection, and opens
-   * none again, whatever kafkajs still retries (ADR 0057). kafkajs's own `disconnect` waits for
+   * none again, whatever kafkajs still retries (ADR 0027). kafkajs's own `disconnect` waits for
    * pending requests, up to the request timeout, and lets a retry connect again.
    */
   destroy(): void;

@@ -2,7 +2,7 @@
  * One kafkajs consumer from its creation to its end. kafkajs cannot cancel a request that waits for
  * a broker. A consumer that is disconnected while it connects or joins continues later and becomes
  * an unknown member. So the end of a life is the end of its sockets, and no others are opened (ADR
- * 0057): what kafkajs still retries then fails by itself and reaches no broker.
+ * 0027): what kafkajs still retries then fails by itself and reaches no broker.
  */
 import kafkajs from 'kafkajs';
 import type { Admin, Consumer } from 'kafkajs';

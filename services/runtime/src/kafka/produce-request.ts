@@ -1,7 +1,7 @@
 /**
  * Sends packed batches instead of messages. kafkajs takes only messages, makes about twenty buffers
  * of each, copies a partition's list for every message, and compresses in the thread pool, where
- * slow name lookups queue too; see ADR 0006.
+ * slow name lookups queue too; see ADR 0005.
  *
  * kafkajs 2.2.4 has no setting for that: the encoder of the Produce request, version 7, is replaced
  * by one that knows batches and leaves everything else to kafkajs's. The version is pinned; tests

@@ -1,7 +1,7 @@
 /**
  * Puts records together as a Produce request carries them: one batch for each partition,
  * compressed. A sender supplies a format, which writes its records' bytes directly into the batch
- * without an object per record. See ADR 0006.
+ * without an object per record. See ADR 0005.
  */
 import { CODECS, compress } from './codecs.js';
 import type { Codec } from './codecs.js';

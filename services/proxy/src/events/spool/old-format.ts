@@ -1,5 +1,5 @@
 /**
- * Folders of the format before this one (ADR 0010 until July 2026: a log of records, an intake of chunks, a
+ * Folders of the format before this one (ADR 0006 until July 2026: a log of records, an intake of chunks, a
  * journal of open sessions). They are taken in once, when a folder is opened, and then deleted.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
