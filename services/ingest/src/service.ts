@@ -21,9 +21,11 @@ import { createConsumerEvents } from './consume/events.js';
 import { createLag } from './consume/lag.js';
 import { PoisonBudget } from './dlq/budget.js';
 import { dlqTopicNameOf } from './dlq/config.js';
+import { createDeadLetterCounts } from './dlq/counts.js';
 import { createDeadLetters } from './dlq/dead-letters.js';
 import { createDlqPublisher } from './dlq/publisher.js';
 import { createDlqTopic } from './dlq/topic.js';
+import { createForgotten } from './forget/forgotten.js';
 import { createLostMetrics } from './lost/metrics.js';
 import { createLostSessions } from './lost/lost.js';
 import { createPipelineMetrics } from './pipeline/metrics.js';
@@ -113,16 +115,19 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
     { topic: config.kafka.topic },
     { clickhouse, logger, metrics: createWaitsMetrics(registry) },
   );
+  const forgotten = createForgotten({ clickhouse, logger });
   const metrics = createPipelineMetrics(registry);
   const commit = (positions: readonly CommitPosition[]) => consumer.commit(positions);
+  const deadLetterCounts = createDeadLetterCounts({ clickhouse, logger });
   const deadLetters = createDeadLetters(
     {},
     {
       publisher: createDlqPublisher({ topic: dlqTopicName }, { producer, logger }),
       waits,
       commit,
-      onDelivered: ({ poison }) => {
-        metrics.poison.inc({ reason: poison.reason });
+      onDelivered: (letter) => {
+        metrics.poison.inc({ reason: letter.poison.reason });
+        deadLetterCounts.add(letter);
       },
     },
   );
@@ -132,6 +137,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
     deadLetters,
     budget: new PoisonBudget(config.dlq),
     waits,
+    isForgotten: forgotten.has,
     bookkeepers: [marks, watermarks],
     commit,
     metrics,
@@ -202,6 +208,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
       pipeline,
       async checkTables(signal) {
         await checkTables(clickhouse, signal);
+        await forgotten.load(signal);
         const source = { topic: config.kafka.topic, clusterId: await admin.clusterId() };
         await claimSource(clickhouse, source, signal);
       },
@@ -235,8 +242,10 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
         },
       },
     ],
+    ['counts of dead letters', deadLetterCounts],
     ['dead letters', deadLetters],
     ['waiting partitions', waits],
+    ['forgotten persons', forgotten],
     ['kafka admin', { start: () => undefined, stop: () => admin.stop() }],
     ['lag', lag],
     ['rollups', rollups],

@@ -5,6 +5,7 @@ import { readTopic } from '@sockscope/runtime/kafka';
 import type { KafkaConfig, RecordCursor } from '@sockscope/runtime/kafka';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.generated.js';
+import { forgottenBy, readDecisions } from '../forget/forgotten.js';
 import { readSkips, skipsOf } from '../waits/skips.js';
 
 /** Where a partition cannot be read on, and why. What lies behind it was not read. */
@@ -35,6 +36,7 @@ export async function readEvents(
   reader: EventReader,
 ): Promise<readonly Stop[]> {
   const skips = skipsOf(await readSkips(deps.clickhouse, kafka.topic));
+  const isForgotten = forgottenBy(await readDecisions(deps.clickhouse));
   const view = new EventView();
   const decoder = createDecoder(view);
   const stops: Stop[] = [];
@@ -45,7 +47,7 @@ export async function readEvents(
         while (records.next()) {
           const poison = decoder.decode(records.bytes, records.valueStart, records.valueLength);
           if (poison === null) {
-            reader.event(partition, view, records);
+            if (!isForgotten(view)) reader.event(partition, view, records);
           } else if (poison.neededVersion === undefined || skips.has(partition, records.offset)) {
             reader.poison(partition);
           } else {

@@ -26,6 +26,11 @@ export function createPipelineMetrics(registry: Registry) {
       registers,
     }),
     poison,
+    forgotten: new Counter({
+      name: 'sockscope_ingest_forgotten_events_total',
+      help: 'Events that were passed over because their user or source address was forgotten.',
+      registers,
+    }),
     unknownFields: new Counter({
       name: 'sockscope_ingest_unknown_fields_total',
       help: 'Unknown fields of valid events, which ingest ignores; upgrade ingest to keep them.',

@@ -126,6 +126,7 @@ beforeEach(() => {
         clear: () => undefined,
         has: (_partition, offset) => skipped.has(offset),
       },
+      isForgotten: () => false,
       bookkeepers: [
         {
           plan: async () => ({

@@ -22,6 +22,7 @@ import type { Poison } from '../decode/decode-event.js';
 import type { PoisonBudget } from '../dlq/budget.js';
 import type { DeadLetters } from '../dlq/dead-letters.js';
 import { EventView } from '../decode/event-view.generated.js';
+import type { IsForgotten } from '../forget/forgotten.js';
 import { bytesOf } from '../dlq/dlq-record.js';
 import type { PoisonRecord } from '../dlq/dlq-record.js';
 import { createFoldPool } from '../fold/batch-fold.js';
@@ -106,6 +107,8 @@ export interface PipelineDeps {
   readonly deadLetters: Pick<DeadLetters, 'deliver' | 'waits' | 'commitLater'>;
   readonly budget: PoisonBudget;
   readonly waits: Pick<Waits, 'set' | 'clear' | 'has'>;
+  /** Whether an event is of a session that was forgotten: it is passed over. */
+  readonly isForgotten: IsForgotten;
   readonly bookkeepers: readonly Bookkeeper[];
   readonly commit: (positions: readonly CommitPosition[]) => Promise<boolean>;
   readonly metrics: PipelineMetrics;
@@ -300,6 +303,8 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
         if (poison !== null) {
           held = takePoison(partition, records.record(), poison);
           if (held !== null) break;
+        } else if (deps.isForgotten(view)) {
+          metrics.forgotten.inc();
         } else {
           filling.fold.add(view, partition);
           const { occurredAtMs: occurredMs } = view;

@@ -1,0 +1,269 @@
+/**
+ * Removes the history of one person from every table and sum.
+ *
+ * The order makes it safe to end at any place and to run again:
+ *
+ * 1. The decision is stored, with the hours whose sums will change. From then on events of these sessions
+ *    are passed over; inserts that were under way are waited for.
+ * 2. Rows are deleted, `sessions` last: the others are found through it.
+ * 3. The hours are marked as changed and summed again. A mark before the deletion could be settled by a
+ *    round that still read the rows.
+ * 4. Sums with the person's key are deleted if their version is older than the deletion. A newer version
+ *    was drawn before its rows were read, so it has nothing of what was deleted.
+ *
+ * A run that ended early left the hours in the decision, so the next one marks them although their rows
+ * are gone.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { SockscopeError } from '@sockscope/runtime';
+import { int64 } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
+import { toTimestamp } from '@sockscope/schemas';
+import { floorTo, HOUR_MS, keySql } from '@sockscope/schemas/sums';
+import { z } from 'zod';
+import { onCluster, storageTable } from '../migrations/layout.js';
+import type { Layout } from '../migrations/layout.js';
+import { changedHours, createBuckets } from '../rollups/buckets.js';
+import { FORGOTTEN_MAX, FORGOTTEN_REFRESH_MS } from './forgotten.js';
+import type { Person } from './forgotten.js';
+
+export class ForgetError extends SockscopeError {
+  declare readonly code: 'forget_refused';
+}
+
+/** Rows with a column `user`, a `source_ip` and a `started_at`. `sessions` is the last: see above. */
+const TABLES = [
+  'session_traffic_1m',
+  'session_events',
+  'sessions_by_user',
+  'sessions_by_destination',
+  'sessions',
+] as const;
+const ROLLUPS = ['rollup_1h', 'rollup_1d', 'rollup_1w'] as const;
+const PAIRS = ['rollup_pairs_1h', 'rollup_pairs_1d'] as const;
+/** Until when a decision is kept if the topic keeps events permanently: 2100. */
+const NEVER_MS = Date.UTC(2100, 0);
+/** Hours that one decision may change: 100 years. */
+const HOURS_MAX = 876_000;
+const MARKED_AT_ONCE = 10_000;
+
+export interface ForgetConfig {
+  /** Longest time that an insert of ingest takes, milliseconds. */
+  readonly insertTimeoutMs: number;
+  /** Deadline of one statement, milliseconds. */
+  readonly timeoutMs: number;
+  /** How long the topic keeps its records, milliseconds; null: permanently. */
+  readonly topicRetentionMs: number | null;
+}
+
+export interface ForgetDeps {
+  readonly clickhouse: ClickHouse;
+  readonly layout: Layout;
+  readonly onProgress: (what: string) => void;
+  /** Sums everything that is marked. */
+  readonly sumAll: () => Promise<void>;
+  /** Waits until no insert is under way that began before the decision was known. */
+  readonly settled?: (ms: number) => Promise<void>;
+}
+
+/** What there is of a person. */
+export interface Found {
+  /** Rows by table, unmerged ones included. */
+  readonly rows: Readonly<Record<string, number>>;
+  /** Hours whose sums it changes. */
+  readonly hours: readonly number[];
+  /** When the topic no longer has the events, milliseconds since 1970; null: never. */
+  readonly topicUntilMs: number | null;
+}
+
+/** Counts what there is of a person, and changes nothing. */
+export async function findPerson(
+  person: Person,
+  config: ForgetConfig,
+  deps: Pick<ForgetDeps, 'clickhouse'>,
+): Promise<Found> {
+  const nowMs = await serverTimeMs(deps.clickhouse);
+  return found(person, nowMs, config, deps.clickhouse);
+}
+
+/** Forgets a person. Returns what there was. @throws ForgetError if it cannot be done now. */
+export async function forgetPerson(
+  person: Person,
+  config: ForgetConfig,
+  deps: ForgetDeps,
+): Promise<Found> {
+  const { clickhouse, layout, onProgress } = deps;
+  const call = { timeoutMs: config.timeoutMs };
+  await refuseBesideRebuild(clickhouse);
+  const nowMs = await serverTimeMs(clickhouse);
+  const before = await found(person, nowMs, config, clickhouse);
+  const unfinished = await unfinishedHours(clickhouse, person);
+  // The present hour too: its sums lose the person's key, and may have sessions that are not forgotten.
+  const presentS = floorTo(nowMs, HOUR_MS) / 1_000;
+  let hours = [...new Set([...before.hours, ...unfinished, presentS])];
+
+  const store = async (isFinished: boolean) => {
+    const untilMs = Math.min(NEVER_MS, before.topicUntilMs ?? NEVER_MS);
+    const cells = {
+      kind: person.kind,
+      value: person.value,
+      through: toTimestamp(nowMs),
+      hours: isFinished ? [] : hours,
+      keep_until: Math.ceil(untilMs / 1_000),
+      finished_at: isFinished ? toTimestamp(await serverTimeMs(clickhouse)) : null,
+    };
+    await clickhouse.insert({
+      table: 'ingest_forgotten',
+      columns: Object.keys(cells),
+      format: 'JSONCompactEachRow',
+      bytes: [Buffer.from(`${JSON.stringify(Object.values(cells))}\n`)],
+      settings: {
+        async_insert: 0,
+        distributed_foreground_insert: 1,
+        date_time_input_format: 'best_effort',
+      },
+      ...call,
+    });
+  };
+
+  await store(false);
+  onProgress('waiting until running ingests know it and their inserts have ended');
+  await (deps.settled ?? delay)(FORGOTTEN_REFRESH_MS + config.insertTimeoutMs);
+  // What was stored meanwhile.
+  const late = await found(person, nowMs, config, clickhouse);
+  hours = [...new Set([...hours, ...late.hours])];
+  await store(false);
+
+  const params = { value: person.value, through: nowMs };
+  const remove = async (table: string, where: string, more: Readonly<Record<string, SqlValue>>) => {
+    onProgress(`removing from ${table}`);
+    await clickhouse.command({
+      sql: `ALTER TABLE ${storageTable(layout, table)}${onCluster(layout)} DELETE WHERE ${where}`,
+      params: { ...params, ...more },
+      settings: { mutations_sync: 2 },
+      ...call,
+    });
+  };
+  const isTheirs = whereOf(person);
+  await remove(
+    'session_ends',
+    `(started_at, session_id) IN (
+      SELECT started_at, session_id FROM ${storageTable(layout, 'sessions')} WHERE ${isTheirs})`,
+    {},
+  );
+  for (const table of TABLES) await remove(table, isTheirs, {});
+  const removeSums = async (computedBeforeUs: number) => {
+    const isOlder = `bucket <= fromUnixTimestamp64Milli({through:Int64}, 'UTC')
+      AND computed_at < fromUnixTimestamp64Micro({before:Int64}, 'UTC')`;
+    const more = { before: computedBeforeUs };
+    for (const table of ROLLUPS) {
+      const key = `dimension = '${person.kind === 'user' ? 'user' : 'source'}' AND key = ${keyOf(person)}`;
+      await remove(table, `${key} AND ${isOlder}`, more);
+    }
+    if (person.kind !== 'user') return;
+    for (const table of PAIRS) await remove(table, `user = {value:String} AND ${isOlder}`, more);
+  };
+  // Before the marks: sums whose source has expired keep what they have, and that must not be theirs.
+  const deletedUs = (await serverTimeMs(clickhouse)) * 1_000 + 999;
+  await removeSums(deletedUs);
+
+  const buckets = createBuckets(clickhouse, call);
+  for (let at = 0; at < hours.length; at += MARKED_AT_ONCE) {
+    await buckets.mark(changedHours(hours.slice(at, at + MARKED_AT_ONCE)));
+  }
+  onProgress(`summing ${hours.length} hours again`);
+  await deps.sumAll();
+  await removeSums(deletedUs);
+  await store(true);
+  return { ...late, hours };
+}
+
+/** Sessions of the person that the decision is about. */
+function whereOf({ kind }: Person): string {
+  const who = kind === 'user' ? 'user = {value:String}' : 'source_ip = toIPv6({value:String})';
+  return `${who} AND started_at < fromUnixTimestamp64Milli({through:Int64}, 'UTC')`;
+}
+
+/** The key of the person's sums, as they hold it. */
+function keyOf({ kind }: Person): string {
+  return kind === 'user'
+    ? '{value:String}'
+    : keySql('source').replaceAll('source_ip', 'toIPv6({value:String})');
+}
+
+async function found(
+  person: Person,
+  throughMs: number,
+  config: ForgetConfig,
+  clickhouse: ClickHouse,
+): Promise<Found> {
+  const params = { value: person.value, through: throughMs };
+  const where = whereOf(person);
+  const counts = await clickhouse.query({
+    sql: TABLES.map(
+      (table) => `SELECT '${table}' AS name, count() AS n FROM ${table} WHERE ${where}`,
+    ).join(' UNION ALL '),
+    params,
+    row: z.object({ name: z.string(), n: int64 }),
+    timeoutMs: config.timeoutMs,
+  });
+  const hours = await clickhouse.query({
+    sql: `SELECT DISTINCT toUnixTimestamp(hour) AS hour_s FROM (
+        SELECT toStartOfHour(started_at) AS hour FROM sessions WHERE ${where}
+        UNION ALL SELECT toStartOfHour(assumeNotNull(ended_at)) FROM sessions
+          WHERE ${where} AND ended_at IS NOT NULL
+        UNION ALL SELECT toStartOfHour(bucket) FROM session_traffic_1m WHERE ${where})
+      ORDER BY hour_s LIMIT {limit:UInt32}`,
+    params: { ...params, limit: HOURS_MAX },
+    row: z.object({ hour_s: int64 }),
+    timeoutMs: config.timeoutMs,
+  });
+  const { topicRetentionMs } = config;
+  return {
+    rows: Object.fromEntries(counts.map(({ name, n }) => [name, n])),
+    hours: hours.map(({ hour_s }) => hour_s),
+    topicUntilMs: topicRetentionMs === null ? null : throughMs + topicRetentionMs,
+  };
+}
+
+/** Hours of a run that ended early. */
+async function unfinishedHours(clickhouse: ClickHouse, person: Person): Promise<number[]> {
+  const rows = await clickhouse.query({
+    sql: `SELECT hours, kind = {kind:String} AND value = {value:String} AS is_theirs
+      FROM ingest_forgotten FINAL LIMIT {limit:UInt32}`,
+    params: { kind: person.kind, value: person.value, limit: FORGOTTEN_MAX },
+    row: z.object({ hours: z.array(int64), is_theirs: z.coerce.number() }),
+  });
+  const own = rows.find(({ is_theirs }) => is_theirs === 1);
+  if (own === undefined && rows.length >= FORGOTTEN_MAX) {
+    throw new ForgetError(
+      'forget_refused',
+      `${FORGOTTEN_MAX} persons are forgotten, the most that ingest remembers; wait until the topic no longer has the events of some`,
+    );
+  }
+  return own?.hours ?? [];
+}
+
+/** `rebuild` copies what it finds into tables that are exchanged later: it would bring rows back. */
+async function refuseBesideRebuild(clickhouse: ClickHouse): Promise<void> {
+  const [row] = await clickhouse.query({
+    sql: `SELECT count() AS n FROM system.tables
+      WHERE database = currentDatabase() AND endsWith(name, '_rebuild')`,
+    params: {},
+    row: z.object({ n: int64 }),
+  });
+  if ((row?.n ?? 0) === 0) return;
+  throw new ForgetError(
+    'forget_refused',
+    'a rebuild runs or was interrupted (tables whose names end in _rebuild). Let it end, or run rebuild again, and then forget',
+  );
+}
+
+async function serverTimeMs(clickhouse: ClickHouse): Promise<number> {
+  const [row] = await clickhouse.query({
+    sql: 'SELECT toUnixTimestamp64Milli(now64(3)) AS now_ms',
+    params: {},
+    row: z.object({ now_ms: int64 }),
+  });
+  return row?.now_ms ?? 0;
+}
