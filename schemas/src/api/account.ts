@@ -4,8 +4,10 @@ import { meExample } from './examples.js';
 /** Who asks, and what it may do. */
 export const me = z
   .object({
-    id: z.string().describe('key id or subject of the token; local without authentication'),
-    kind: z.enum(['local', 'key', 'token']),
+    id: z
+      .string()
+      .describe('key id, or subject of the token or account; local without authentication'),
+    kind: z.enum(['local', 'key', 'token', 'account']),
     scopes: z.array(z.string()),
     users: z
       .array(z.string())

@@ -69,6 +69,19 @@ export const pipelineExample = {
       waits: null,
     },
   ],
+  dead_letters: [
+    {
+      reason: 'invalid',
+      letters: 3,
+      last_at: '2026-01-31T11:58:02.114Z',
+      sample: {
+        topic: 'sockscope.session-events.v1',
+        partition: 0,
+        offset: 1_804_201,
+        detail: 'dest_port: must be at most 65535',
+      },
+    },
+  ],
   sums: { changed: 0, oldest_changed: null },
 };
 
@@ -103,6 +116,18 @@ export const keyCreatedExample = {
   key: 'ssk_0123456789ab_47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
   key_id: '0123456789ab',
 } as const;
+
+export const annotationExample = {
+  annotation_id: '019c0f6e-9c10-7c11-a1b2-c3d4e5f60718',
+  starts_at: '2026-01-31T11:30:00.000Z',
+  ends_at: '2026-01-31T11:42:00.000Z',
+  text: 'release 2.4 of the proxy',
+  tags: ['deployment'],
+  created_at: '2026-01-31T11:45:00.000Z',
+  created_by: null,
+};
+
+export const annotationsExample = { items: [annotationExample], truncated: false };
 
 export const auditExample = {
   items: [

@@ -1,4 +1,5 @@
 export * from './account.js';
+export * from './annotations.js';
 export * from './audit.js';
 export * from './connections.js';
 export * from './explain.js';

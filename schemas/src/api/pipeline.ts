@@ -9,6 +9,9 @@ export const PIPELINE_WINDOW_SECONDS = 60;
 /** Proxies are listed if they sent events within this many minutes. */
 export const PIPELINE_PROXY_MINUTES = 60;
 
+/** Dead letters of so many hours are counted. */
+export const PIPELINE_DEAD_LETTER_HOURS = 24;
+
 const perSecond = z.number().nonnegative().describe('a second');
 
 /** From the proxies to the sums, hop by hop. */
@@ -55,6 +58,26 @@ export const pipeline = z
           .describe('why the partition waits; null: it does not wait'),
       }),
     ),
+    dead_letters: z
+      .array(
+        z.object({
+          reason: z.string().describe('why the records are not events'),
+          letters: counter.describe('a record that was delivered again counts again'),
+          last_at: wireTime,
+          sample: z
+            .object({
+              topic: z.string(),
+              partition: counter,
+              offset: counter,
+              detail: z
+                .string()
+                .nullable()
+                .describe('what is wrong; null for a key that is tied or sees masked names'),
+            })
+            .describe('the newest of them; `ingest dlq show` prints it'),
+        }),
+      )
+      .describe(`invalid records of the last ${PIPELINE_DEAD_LETTER_HOURS} hours`),
     sums: z.object({
       changed: counter.describe('hours, days and weeks that changed after their sums were made'),
       oldest_changed: wireTime.nullable().describe('start of the earliest one'),

@@ -8,13 +8,17 @@ import {
 } from 'fastify-type-provider-zod';
 import { v7 as uuidV7 } from 'uuid';
 import type { z } from 'zod';
+import { serveAnnotations } from './annotations/annotations.js';
 import type { Authenticator } from './auth/authenticator.js';
-import { sessionCookie } from './auth/cookie.js';
+import { createCookies } from './auth/cookie.js';
+import { serveOidc } from './auth/oidc-routes.js';
+import type { OidcClient } from './auth/oidc.js';
 import { mayDo } from './auth/principal.js';
 import type { KeyUses } from './auth/key-uses.js';
 import { serveKeys } from './auth/keys-routes.js';
 import { serveAccount } from './auth/routes.js';
 import { serveAudit } from './audit/route.js';
+import { createSignIns } from './auth/sign-ins.js';
 import type { WebSessions } from './auth/web-sessions.js';
 import { serveClashSockets } from './clash/socket.js';
 import type { CoverageReader } from './coverage/coverage.js';
@@ -26,6 +30,7 @@ import { guard, isStillAllowed } from './http/guard.js';
 import type { GuardConfig } from './http/guard.js';
 import { measureRequests } from './http/metrics.js';
 import { serveOpenApi } from './http/openapi.js';
+import { takeEmptyBodies } from './http/json-body.js';
 import { requireSameOrigin } from './http/same-origin.js';
 import { serveOperations } from './http/operations.js';
 import { allowOrigins } from './http/origins.js';
@@ -79,6 +84,10 @@ export interface AppDeps {
   readonly authenticator: Authenticator;
   readonly webSessions: WebSessions;
   readonly uses: KeyUses;
+  /** Null if nobody signs in at an OpenID provider. */
+  readonly oidc: OidcClient | null;
+  /** Unknown callers wait here. */
+  readonly suspects: Gate;
   /** Whether keys are taken (QUERY_AUTH). */
   readonly takesKeys: boolean;
   /** For those without the scope `admin`. */
@@ -134,20 +143,24 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   await serveOpenApi(app, config.version);
   serveOperations(app, deps);
   await serveSite(app, { folder: config.site, logger: deps.logger });
-  const cookie = sessionCookie(config.public_url);
-  const access = { ...deps, cookie };
+  const cookies = createCookies(config.public_url);
+  const access = { ...deps, cookie: cookies.session };
   const routed = {
     ...deps,
     contextOf: (request: FastifyRequest, reply: FastifyReply) => contextOf(request, reply, deps),
     isStillAllowed: (request: FastifyRequest) => isStillAllowed(access, request),
   };
   await app.register(async (guarded) => {
+    takeEmptyBodies(guarded);
     requireSameOrigin(guarded, config.public_url);
     await guard(guarded, config.guard, access);
     await guarded.register(
       async (api) => {
-        serveAccount(api, { ...routed, cookie, audit: deps.exports.audit });
+        const signIns = createSignIns({ ...deps, audit: deps.exports.audit, cookies });
+        serveAccount(api, { ...routed, cookies, signIns });
+        if (deps.oidc !== null) serveOidc(api, { ...deps, oidc: deps.oidc, cookies, signIns });
         serveAudit(api, routed);
+        serveAnnotations(api, { ...routed, ...deps.exports });
         serveKeys(api, { ...routed, ...deps.exports });
         serveQuestions(api, {
           ...routed,

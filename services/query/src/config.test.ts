@@ -31,6 +31,64 @@ describe('the address to listen at', () => {
   });
 });
 
+describe('public addresses in front of proxies', () => {
+  it('are mapped to the local ones', () => {
+    const { egress_nat } = load({
+      QUERY_EGRESS_NAT: '203.0.113.7=10.0.0.5,2001:DB8::7=fd00::5',
+    }).lookup;
+    expect(egress_nat).toEqual([
+      { publicIp: '203.0.113.7', localIp: '10.0.0.5' },
+      { publicIp: '2001:db8::7', localIp: 'fd00::5' },
+    ]);
+    expect(() => load({ QUERY_EGRESS_NAT: '203.0.113.7' })).toThrow(
+      /QUERY_EGRESS_NAT.*PUBLIC=LOCAL/s,
+    );
+  });
+});
+
+describe('sign-in at an OpenID provider', () => {
+  const whole = {
+    QUERY_AUTH: 'oidc',
+    QUERY_PUBLIC_URL: 'https://sockscope.example.com',
+    QUERY_OIDC_ISSUER: 'https://idp.example.com',
+    QUERY_OIDC_CLIENT_ID: 'sockscope',
+    QUERY_OIDC_GRANTS: 'netops=admin, support=read+all_users',
+  };
+
+  it('maps values of a claim to what they allow', () => {
+    expect(load(whole).auth.oidc_grants).toEqual([
+      { value: 'netops', permissions: ['admin'] },
+      { value: 'support', permissions: ['read', 'all_users'] },
+    ]);
+  });
+
+  it.each([
+    'QUERY_PUBLIC_URL',
+    'QUERY_OIDC_ISSUER',
+    'QUERY_OIDC_CLIENT_ID',
+    'QUERY_OIDC_GRANTS',
+  ] as const)('needs %s', (name) => {
+    expect(() => load({ ...whole, [name]: '' })).toThrow(name);
+  });
+
+  it('takes an issuer without TLS on loopback only', () => {
+    const of = (url: string) => () => load({ ...whole, QUERY_OIDC_ISSUER: url });
+    for (const url of ['http://127.0.0.1:9000', 'http://[::1]/realm', 'http://localhost']) {
+      expect(of(url)).not.toThrow();
+    }
+    for (const url of ['http://idp.example.com', 'http://127.example.com', 'http://10.0.0.5']) {
+      expect(of(url)).toThrow(/QUERY_OIDC_ISSUER.*https/s);
+    }
+  });
+
+  it.each(['netops', 'netops=', 'netops=root', '=admin', 'netops=admin+', 'a=read,b=write'])(
+    'refuses the grant %s',
+    (grants) => {
+      expect(() => load({ ...whole, QUERY_OIDC_GRANTS: grants })).toThrow(/QUERY_OIDC_GRANTS/);
+    },
+  );
+});
+
 describe('origins', () => {
   it('are a scheme and a host, in any case, with a port unless it is the default', () => {
     const { origins } = load({

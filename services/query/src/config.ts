@@ -151,6 +151,9 @@ const settings = z.object({
 
 type Settings = z.infer<typeof settings>;
 
+/** As URLs write it. Not all of 127.0.0.0/8: `127.example.com` is a name. */
+const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
+
 /** Rules between settings. */
 function checkSettings(config: Settings, ctx: z.core.$RefinementCtx): void {
   const wrong = (path: string[], message: string) => {
@@ -159,13 +162,28 @@ function checkSettings(config: Settings, ctx: z.core.$RefinementCtx): void {
   if (config.auth.methods.length === 0 && !isLoopback(config.listen)) {
     wrong(
       ['QUERY_LISTEN'],
-      'is not a loopback address, so authentication is needed: set QUERY_AUTH to api_keys or jwt',
+      'is not a loopback address, so authentication is needed: set QUERY_AUTH to api_keys, jwt or oidc',
     );
   }
   if (config.auth.methods.includes('jwt')) {
     if (config.auth.jwt_issuer === '') wrong(['QUERY_JWT_ISSUER'], 'is needed with QUERY_AUTH=jwt');
     if (config.auth.jwt_audience === '') {
       wrong(['QUERY_JWT_AUDIENCE'], 'is needed with QUERY_AUTH=jwt');
+    }
+  }
+  if (config.auth.methods.includes('oidc')) {
+    const { oidc_issuer: issuer, oidc_client_id, oidc_grants } = config.auth;
+    if (issuer === '') wrong(['QUERY_OIDC_ISSUER'], 'is needed with QUERY_AUTH=oidc');
+    else if (!issuer.startsWith('https:') && !LOOPBACK.includes(new URL(issuer).hostname)) {
+      wrong(['QUERY_OIDC_ISSUER'], 'must be https, because it decides who may see what');
+    }
+    if (oidc_client_id === '') wrong(['QUERY_OIDC_CLIENT_ID'], 'is needed with QUERY_AUTH=oidc');
+    if (oidc_grants.length === 0) wrong(['QUERY_OIDC_GRANTS'], 'is needed with QUERY_AUTH=oidc');
+    if (config.http.public_url === '') {
+      wrong(
+        ['QUERY_PUBLIC_URL'],
+        'is needed with QUERY_AUTH=oidc: the provider sends people there',
+      );
     }
   }
   const masks = config.mask.addresses === 'hmac' || config.mask.users === 'hmac';

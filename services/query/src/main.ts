@@ -25,7 +25,7 @@ registerKeys(program.command, () => program.config());
 registerClickHouseCheck(program.command, () => ({
   clickhouse: program.config().clickhouse,
   reads: ['sessions', 'session_traffic_1m', 'session_events', 'rollup_1h', 'rollup_1d'],
-  writes: ['export_audit', 'web_sessions', 'api_keys', 'api_key_uses'],
+  writes: ['export_audit', 'web_sessions', 'api_keys', 'api_key_uses', 'annotations'],
 }));
 registerEvidenceKey(program.command);
 await program.main();

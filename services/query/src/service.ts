@@ -14,6 +14,7 @@ import { createAuthenticator } from './auth/authenticator.js';
 import { SUSPECTS_RUNNING_MAX, SUSPECTS_WAITING_MAX } from './auth/config.js';
 import { createKeyUses } from './auth/key-uses.js';
 import { createKeyStore } from './auth/keys.js';
+import { createOidcClient } from './auth/oidc.js';
 import { createTokenVerifier } from './auth/tokens.js';
 import { createWebSessions } from './auth/web-sessions.js';
 import type { QueryConfig } from './config.js';
@@ -73,7 +74,17 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   );
   const uses = createKeyUses({ clickhouse, logger, now });
   const keys = createKeyStore({ store, suspects, uses, now });
-  const webSessions = createWebSessions({ clickhouse, store, keys, suspects, now });
+  const takesKeys = config.auth.methods.includes('api_keys');
+  const takesAccounts = config.auth.methods.includes('oidc');
+  const webSessions = createWebSessions({
+    clickhouse,
+    store,
+    keys,
+    takesKeys,
+    takesAccounts,
+    suspects,
+    now,
+  });
   const authenticator = createAuthenticator(config.auth, {
     keys,
     webSessions,
@@ -156,7 +167,9 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       authenticator,
       webSessions,
       uses,
-      takesKeys: config.auth.methods.includes('api_keys'),
+      takesKeys,
+      suspects,
+      oidc: takesAccounts ? createOidcClient(config.auth, config.http.public_url) : null,
       mask: createMask(config.mask),
       health,
       registry,

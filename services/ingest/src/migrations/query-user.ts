@@ -16,7 +16,7 @@ const LIMITS: Readonly<Record<string, number>> = {
 };
 
 /** Tables that the query service writes. */
-const WRITTEN = ['export_audit', 'web_sessions', 'api_keys', 'api_key_uses'];
+const WRITTEN = ['export_audit', 'web_sessions', 'api_keys', 'api_key_uses', 'annotations'];
 
 /**
  * The user that the query service reads with: SELECT on our database, INSERT into a few tables of its

@@ -4,6 +4,41 @@
  */
 
 export interface paths {
+    "/api/v1/annotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Notes on moments and ranges of time; none for a key that is tied to users */
+        get: operations["listAnnotations"];
+        put?: never;
+        /** Notes something on a moment or a range; needs the scope admin */
+        post: operations["createAnnotation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/annotations/{annotation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Deletes a note; needs the scope admin */
+        delete: operations["deleteAnnotation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -817,6 +852,57 @@ export interface components {
                 sessions: number;
                 user: string;
             }[];
+        };
+        /**
+         * @example {
+         *       "annotation_id": "019c0f6e-9c10-7c11-a1b2-c3d4e5f60718",
+         *       "starts_at": "2026-01-31T11:30:00.000Z",
+         *       "ends_at": "2026-01-31T11:42:00.000Z",
+         *       "text": "release 2.4 of the proxy",
+         *       "tags": [
+         *         "deployment"
+         *       ],
+         *       "created_at": "2026-01-31T11:45:00.000Z",
+         *       "created_by": null
+         *     }
+         */
+        Annotation: {
+            /** Format: uuid */
+            annotation_id: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description principal; null unless you are an administrator */
+            created_by: string | null;
+            /** @description null for a moment */
+            ends_at: string | null;
+            /** Format: date-time */
+            starts_at: string;
+            tags: string[];
+            text: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "annotation_id": "019c0f6e-9c10-7c11-a1b2-c3d4e5f60718",
+         *           "starts_at": "2026-01-31T11:30:00.000Z",
+         *           "ends_at": "2026-01-31T11:42:00.000Z",
+         *           "text": "release 2.4 of the proxy",
+         *           "tags": [
+         *             "deployment"
+         *           ],
+         *           "created_at": "2026-01-31T11:45:00.000Z",
+         *           "created_by": null
+         *         }
+         *       ],
+         *       "truncated": false
+         *     }
+         */
+        Annotations: {
+            /** @description those that touch the range, the earliest first */
+            items: components["schemas"]["Annotation"][];
+            /** @description more touch the range than are shown */
+            truncated: boolean;
         };
         ApiKey: {
             /** Format: date-time */
@@ -2017,10 +2103,10 @@ export interface components {
          *     }
          */
         Me: {
-            /** @description key id or subject of the token; local without authentication */
+            /** @description key id, or subject of the token or account; local without authentication */
             id: string;
             /** @enum {string} */
-            kind: "local" | "key" | "token";
+            kind: "local" | "key" | "token" | "account";
             masked: {
                 /** @description source addresses are shortened or shown as tokens */
                 addresses: boolean;
@@ -2102,6 +2188,19 @@ export interface components {
          *           "waits": null
          *         }
          *       ],
+         *       "dead_letters": [
+         *         {
+         *           "reason": "invalid",
+         *           "letters": 3,
+         *           "last_at": "2026-01-31T11:58:02.114Z",
+         *           "sample": {
+         *             "topic": "sockscope.session-events.v1",
+         *             "partition": 0,
+         *             "offset": 1804201,
+         *             "detail": "dest_port: must be at most 65535"
+         *           }
+         *         }
+         *       ],
          *       "sums": {
          *         "changed": 0,
          *         "oldest_changed": null
@@ -2114,6 +2213,23 @@ export interface components {
              * @description by the clock of ClickHouse
              */
             as_of: string;
+            /** @description invalid records of the last 24 hours */
+            dead_letters: {
+                /** Format: date-time */
+                last_at: string;
+                /** @description a record that was delivered again counts again */
+                letters: number;
+                /** @description why the records are not events */
+                reason: string;
+                /** @description the newest of them; `ingest dlq show` prints it */
+                sample: {
+                    /** @description what is wrong; null for a key that is tied or sees masked names */
+                    detail: string | null;
+                    offset: number;
+                    partition: number;
+                    topic: string;
+                };
+            }[];
             events: {
                 /** @description from an event to its storage; negative: the clock of a proxy is ahead; null without events */
                 delay_ms: {
@@ -5823,6 +5939,7 @@ export interface components {
         acl_rule_matched: ("" | string)[];
         /** @description only this action, such as login, sessions or lookup/evidence */
         action: string;
+        annotation_id: string;
         /** @description sessions that were open at this time, with their counters at that time; replaces the range */
         at: string;
         /** @description what ended the session; exact; may be repeated */
@@ -5861,8 +5978,8 @@ export interface components {
         format_2: "json" | "html";
         /** @description start of the range, included; default: the earliest stored session */
         from: string;
-        from_2: string;
         /** @description start of the range, included; default: the start of the day that `to` lies in */
+        from_2: string;
         from_3: string;
         /** @description start of the range, included; default: 30 days before its end */
         from_4: string;
@@ -5941,6 +6058,8 @@ export interface components {
         status: ("active" | "closed" | "failed" | "rejected_by_acl")[];
         /** @description time between two frames; at most 120 frames per request */
         step: string;
+        /** @description only annotations with this tag */
+        tag: string;
         /** @description when the traffic was seen; default: search the last 30 days */
         time: string;
         /**
@@ -5957,9 +6076,9 @@ export interface components {
         time_zone_3: string;
         /** @description end of the range, excluded; default: no end */
         to: string;
-        /** @description excluded */
-        to_2: string;
         /** @description end of the range, excluded; default: now */
+        to_2: string;
+        /** @description excluded */
         to_3: string;
         /** @description WebSocket only: key or token, because a browser cannot set headers there */
         token: string;
@@ -5977,6 +6096,135 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    listAnnotations: {
+        parameters: {
+            query?: {
+                /** @description start of the range, included; default: the start of the day that `to` lies in */
+                from?: components["parameters"]["from_2"];
+                limit?: components["parameters"]["limit"];
+                /** @description a whole calendar month or day; replaces from and to */
+                period?: components["parameters"]["period"];
+                /** @description only annotations with this tag */
+                tag?: components["parameters"]["tag"];
+                /**
+                 * @description time zone of days, weeks, months and dates without a time
+                 * @example Europe/Berlin
+                 */
+                time_zone?: components["parameters"]["time_zone"];
+                /** @description end of the range, excluded; default: now */
+                to?: components["parameters"]["to_2"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long an answer over a past range may be cached */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be cached */
+                    ETag?: string;
+                    /** @description request headers that change the answer */
+                    Vary?: string;
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Annotations"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    createAnnotation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description the end of a range; null for a moment
+                     * @default null
+                     */
+                    ends_at?: string | null;
+                    /**
+                     * Format: date-time
+                     * @description the moment, or the start of a range
+                     */
+                    starts_at: string;
+                    /** @default [] */
+                    tags?: string[];
+                    text: string;
+                };
+            };
+        };
+        responses: {
+            /** @description it was made */
+            201: {
+                headers: {
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Annotation"];
+                };
+            };
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    deleteAnnotation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                annotation_id: components["parameters"]["annotation_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description it is done */
+            204: {
+                headers: {
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
     listAudit: {
         parameters: {
             query?: {
@@ -6081,7 +6329,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -6144,7 +6392,7 @@ export interface operations {
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description values of each field */
                 limit?: components["parameters"]["limit_5"];
                 /** @description at most so many bytes, both directions together */
@@ -6177,7 +6425,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -6237,7 +6485,7 @@ export interface operations {
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 limit?: components["parameters"]["limit_6"];
                 /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
@@ -6265,7 +6513,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -6940,7 +7188,7 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                from?: components["parameters"]["from_2"];
+                from?: components["parameters"]["from_3"];
                 /** @description sessions per frame; those with the most bytes are shown */
                 limit?: components["parameters"]["limit_3"];
                 /** @description at most so many bytes, both directions together */
@@ -6964,7 +7212,7 @@ export interface operations {
                 /** @example Europe/Berlin */
                 time_zone?: components["parameters"]["time_zone_2"];
                 /** @description excluded */
-                to?: components["parameters"]["to_2"];
+                to?: components["parameters"]["to_3"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7006,7 +7254,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 limit?: components["parameters"]["limit_6"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -7016,7 +7264,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
             };
             header?: never;
             path: {
@@ -7077,7 +7325,7 @@ export interface operations {
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description at most so many bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
                 /** @description at most so many milliseconds; for an open session, until its latest event */
@@ -7102,7 +7350,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7361,7 +7609,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -7392,7 +7640,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7460,7 +7708,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -7491,7 +7739,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7559,7 +7807,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -7590,7 +7838,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7658,7 +7906,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -7689,7 +7937,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7757,7 +8005,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -7788,7 +8036,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7856,7 +8104,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -7887,7 +8135,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -7955,7 +8203,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -7986,7 +8234,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -8054,7 +8302,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -8085,7 +8333,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -8153,7 +8401,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -8184,7 +8432,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -8252,7 +8500,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -8283,7 +8531,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -8349,7 +8597,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description intervals begin by the wall clock of time_zone */
                 interval?: components["parameters"]["interval"];
                 /** @description at most so many bytes, both directions together */
@@ -8386,7 +8634,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
@@ -8477,7 +8725,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };

@@ -78,7 +78,7 @@ export function createAuthenticator(
   }
 
   async function sessionPrincipal(token: string, suspect: boolean): Promise<Principal | null> {
-    return takesKeys ? deps.webSessions.principalOf(token, suspect) : null;
+    return deps.webSessions.principalOf(token, suspect);
   }
 
   return {

@@ -1,11 +1,27 @@
 import { textList } from '@sockscope/runtime';
+import { SCOPES } from '@sockscope/schemas/api';
 import { z } from 'zod';
+import { UNRESTRICTED } from './claims.js';
 
-const AUTH_METHODS = ['api_keys', 'jwt'] as const;
+const AUTH_METHODS = ['api_keys', 'jwt', 'oidc'] as const;
+
+const PERMISSIONS = [...SCOPES, UNRESTRICTED].join('|');
 
 const optionalUrl = z.union([z.literal(''), z.url({ protocol: /^https?$/ })], {
   error: 'must be a URL such as https://idp.example.com',
 });
+
+/** `value=permission+permission` */
+const oidcGrant = z
+  .string()
+  .regex(
+    new RegExp(`^[^=]+=(?:${PERMISSIONS})(?:\\+(?:${PERMISSIONS}))*$`),
+    'must be such as netops=admin or support=read+all_users',
+  )
+  .transform((text) => {
+    const [value = '', permissions = ''] = text.split('=');
+    return { value, permissions: permissions.split('+') };
+  });
 
 /** Keys from addresses that sent many wrong ones: looked up at once, and waiting; beyond it 503. */
 export const SUSPECTS_RUNNING_MAX = 4;
@@ -19,7 +35,7 @@ export const authConfig = z.object({
     .meta({
       env: 'QUERY_AUTH',
       description:
-        'api_keys, jwt, or both separated by a comma; empty: no authentication, loopback only',
+        'api_keys, jwt, oidc, separated by commas; empty: no authentication, loopback only',
     }),
   jwt_issuer: optionalUrl.default('').meta({
     env: 'QUERY_JWT_ISSUER',
@@ -48,7 +64,44 @@ export const authConfig = z.object({
   jwt_user_claim: z.string().min(1).default('sockscope_user').meta({
     env: 'QUERY_JWT_USER_CLAIM',
     description:
-      'claim with the only user whose sessions the token may see; without it the token needs the scope all_users or admin',
+      'claim with the only user whose sessions the token may see, or a list of users; without it the token needs the scope all_users or admin',
+  }),
+  oidc_issuer: optionalUrl.default('').meta({
+    env: 'QUERY_OIDC_ISSUER',
+    description:
+      'issuer of the OpenID provider at which people sign in; https, or http on loopback',
+  }),
+  oidc_client_id: z.string().default('').meta({
+    env: 'QUERY_OIDC_CLIENT_ID',
+    description: 'client that the provider knows the service as',
+  }),
+  oidc_client_secret: z.string().default('').meta({
+    env: 'QUERY_OIDC_CLIENT_SECRET',
+    description: 'secret of that client; empty: a public client, which PKCE protects',
+    secret: true,
+  }),
+  oidc_scope: z
+    .string()
+    .regex(/(?:^| )openid(?: |$)/, 'must contain openid')
+    .default('openid')
+    .meta({
+      env: 'QUERY_OIDC_SCOPE',
+      description: 'what is asked of the provider, with spaces between; some need groups as well',
+    }),
+  oidc_claim: z.string().min(1).default('groups').meta({
+    env: 'QUERY_OIDC_CLAIM',
+    description:
+      'claim of the ID token that QUERY_OIDC_GRANTS maps: a list, or text with spaces between',
+  }),
+  oidc_grants: textList().pipe(z.array(oidcGrant)).default([]).meta({
+    env: 'QUERY_OIDC_GRANTS',
+    description:
+      'what values of that claim allow, such as netops=admin,support=read+all_users: read, export, admin, all_users; an account with none of these values has no access',
+  }),
+  oidc_user_claim: z.string().min(1).default('sockscope_user').meta({
+    env: 'QUERY_OIDC_USER_CLAIM',
+    description:
+      'claim with the only user whose sessions the account may see, or a list of users; without it the account needs all_users or admin',
   }),
 });
 

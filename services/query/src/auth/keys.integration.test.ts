@@ -1,4 +1,4 @@
-import type { AuditPage, KeyCreated, Keys } from '@sockscope/schemas/api';
+import type { Annotation, Annotations, AuditPage, KeyCreated, Keys } from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createTestApp } from '../testing/app.js';
@@ -37,7 +37,7 @@ async function ask(method: 'GET' | 'POST' | 'DELETE', path: string, key: string,
     method,
     url: `/api/v1${path}`,
     headers: { ...OURS, 'x-api-key': key },
-    ...(method === 'GET' ? {} : { payload }),
+    ...(method === 'POST' ? { payload } : {}),
   });
 }
 
@@ -229,5 +229,76 @@ describe('the audit log', () => {
     const from = all[2]?.at ?? '';
     const after = await logged(`from=${from}&limit=1000`);
     expect(after).toEqual(all.filter(({ at }) => at >= from));
+  });
+});
+
+describe('annotations', () => {
+  const note = {
+    starts_at: '2026-01-31T11:30:00Z',
+    text: ' <b>release</b> 2.4 ',
+    tags: ['deploy'],
+  };
+  const range = 'from=2026-01-31&to=2026-02-01';
+  const list = async (query: string, key = admin) =>
+    (await ask('GET', `/annotations?${query}`, key)).json<Annotations>().items;
+
+  async function annotate(body: object): Promise<Annotation> {
+    const response = await ask('POST', '/annotations', admin, body);
+    expect([body, response.statusCode]).toEqual([body, 201]);
+    return response.json<Annotation>();
+  }
+
+  it('are listed by the range that they touch, and can be deleted', async () => {
+    const moment = await annotate(note);
+    expect(moment).toMatchObject({
+      starts_at: '2026-01-31T11:30:00.000Z',
+      ends_at: null,
+      text: '<b>release</b> 2.4',
+      created_by: `key:${admin.split('_')[1] ?? ''}`,
+    });
+    const incident = await annotate({
+      starts_at: '2026-01-30T23:00:00+01:00',
+      ends_at: '2026-01-31T01:00:00Z',
+      text: 'outage',
+    });
+    expect(await list(range)).toEqual([incident, moment]);
+    expect(await list(`${range}&tag=deploy`)).toEqual([moment]);
+    expect(await list('from=2026-01-31T02:00:00Z&to=2026-01-31T11:30:00Z')).toEqual([]);
+    expect(await list('from=2026-01-31T11:30:00Z&to=2026-01-31T11:30:01Z')).toEqual([moment]);
+    const remove = async () =>
+      (await ask('DELETE', `/annotations/${moment.annotation_id}`, admin)).statusCode;
+    expect([await remove(), await remove()]).toEqual([204, 404]);
+    expect(await list(range)).toEqual([incident]);
+    const [entry] = await logged('action=annotations/delete');
+    expect(entry).toMatchObject({ details: { annotation_id: moment.annotation_id } });
+  });
+
+  it('name nobody to whom a key is tied to others, and are written by administrators alone', async () => {
+    await annotate(note);
+    const { key: reader } = await made({ scopes: ['read', 'export'] });
+    const { key: tied } = await made({ scopes: ['admin'], users: ['alice'] });
+    expect((await list(range, reader)).map(({ created_by }) => created_by)).not.toContain(
+      expect.any(String),
+    );
+    expect(await list(range, reader)).not.toEqual([]);
+    expect(await list(range, tied)).toEqual([]);
+    for (const key of [reader, tied]) {
+      expect((await ask('POST', '/annotations', key, note)).statusCode).toBe(403);
+    }
+  });
+
+  it('are refused with values that make no sense', async () => {
+    for (const wrong of [
+      { text: ' ' },
+      { text: 'x'.repeat(1_001) },
+      { starts_at: 'yesterday' },
+      { ends_at: note.starts_at },
+      { tags: Array.from({ length: 11 }, (_, n) => `t${n}`) },
+      { tags: [''] },
+      { created_by: 'me' },
+    ]) {
+      const { statusCode } = await ask('POST', '/annotations', admin, { ...note, ...wrong });
+      expect([wrong, statusCode]).toEqual([wrong, 400]);
+    }
   });
 });

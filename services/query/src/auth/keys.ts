@@ -9,8 +9,8 @@ import { isScope } from './principal.js';
 import type { KeyUses } from './key-uses.js';
 import type { Principal } from './principal.js';
 
-/** A revoked key works no longer than this. */
-export const KEY_REUSE_MS = 10_000;
+/** A revoked key works no longer than this; with RECHECK_INTERVAL_MS of streams it is ten seconds. */
+export const KEY_REUSE_MS = 5_000;
 /** How long a known key works while ClickHouse is down, so that its client sees a 503. */
 const KEY_REUSE_WHEN_DOWN_MS = 300_000;
 const KEYS_REMEMBERED_MAX = 10_000;

@@ -7,7 +7,7 @@ export interface Principal {
   /** Stable and without secrets: shown in the audit log. */
   readonly id: string;
   /** `local`: anybody, where no authentication is configured. */
-  readonly kind: 'local' | 'key' | 'token';
+  readonly kind: 'local' | 'key' | 'token' | 'account';
   readonly scopes: ReadonlySet<Scope>;
   /** The only users whose sessions it may see; null for all. */
   readonly users: readonly string[] | null;

@@ -1,42 +1,28 @@
 import { loginBody, me, noParams, noQuery } from '@sockscope/schemas/api';
 import type { LoginBody } from '@sockscope/schemas/api';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { AuditAction, AuditLog } from '../audit/log.js';
+import type { FastifyInstance } from 'fastify';
 import { serve } from '../http/question.js';
 import type { QuestionDeps } from '../http/question.js';
 import { ProblemError } from '../problems/problem.js';
 import type { Authenticator } from './authenticator.js';
 import { keyIdOf } from './api-key.js';
-import type { SessionCookie } from './cookie.js';
-import type { Principal } from './principal.js';
-import type { WebSessions } from './web-sessions.js';
-
-const USER_AGENT_CHARS_MAX = 200;
+import type { Cookies } from './cookie.js';
+import type { OidcClient } from './oidc.js';
+import type { SignIns } from './sign-ins.js';
 
 export interface AccountDeps {
   readonly authenticator: Authenticator;
-  readonly webSessions: WebSessions;
-  readonly cookie: SessionCookie;
-  readonly audit: AuditLog;
-  readonly now: () => number;
+  readonly signIns: SignIns;
+  readonly cookies: Cookies;
+  /** Whether keys are taken (QUERY_AUTH). */
+  readonly takesKeys: boolean;
+  /** Null if nobody signs in at an OpenID provider. */
+  readonly oidc: OidcClient | null;
 }
 
-/** `GET /me`, `POST /login` and `POST /logout`. */
+/** `GET /me`, `GET /login`, `POST /login` and `POST /logout`. */
 export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountDeps): void {
-  const { authenticator, webSessions, cookie, audit } = deps;
-  const actionOf = (
-    action: 'login' | 'logout',
-    principal: Principal,
-    { ip, headers }: FastifyRequest,
-  ): AuditAction => ({
-    atMs: deps.now(),
-    principal: principal.id,
-    restrictedTo: principal.users,
-    remoteIp: ip,
-    action,
-    format: '',
-    details: { user_agent: (headers['user-agent'] ?? '').slice(0, USER_AGENT_CHARS_MAX) },
-  });
+  const { authenticator, signIns, cookies, oidc } = deps;
   serve(app, deps, {
     path: '/me',
     operationId: 'getMe',
@@ -56,11 +42,14 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
       signed_in:
         request.headers.authorization === undefined &&
         request.headers['x-api-key'] === undefined &&
-        cookie.read(request.headers.cookie) !== undefined &&
+        cookies.session.read(request.headers.cookie) !== undefined &&
         principal.kind !== 'local',
       masked: { users: mask.users !== 'none', addresses: mask.addresses !== 'none' },
     }),
   });
+  app.get('/login', { config: { public: true }, schema: { hide: true } }, async (_request, reply) =>
+    reply.header('cache-control', 'no-store').send({ key: deps.takesKeys, oidc: oidc !== null }),
+  );
   app.post(
     '/login',
     { config: { public: true }, schema: { hide: true, body: loginBody } },
@@ -76,14 +65,9 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
       if (principal.kind !== 'key' || keyId === null) {
         throw new ProblemError('forbidden', 'signing in needs QUERY_AUTH=api_keys and a key');
       }
-      const token = await audit.around(actionOf('login', principal, request), async () => {
-        // A session that somebody else may have planted, or left, ends here.
-        const former = cookie.read(request.headers.cookie);
-        if (former !== undefined) await webSessions.end(former);
-        return webSessions.begin(keyId);
-      });
+      const token = await signIns.asKey(request, principal, keyId);
       return reply
-        .header('set-cookie', cookie.keep(token))
+        .header('set-cookie', cookies.session.keep(token))
         .header('cache-control', 'no-store')
         .code(204)
         .send();
@@ -93,16 +77,12 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
     '/logout',
     { config: { public: true }, schema: { hide: true } },
     async (request, reply) => {
-      const token = cookie.read(request.headers.cookie);
-      const principal = token === undefined ? null : await webSessions.principalOf(token, true);
-      if (token !== undefined && principal !== null) {
-        await audit.around(actionOf('logout', principal, request), () => webSessions.end(token));
-      }
-      return reply
-        .header('set-cookie', cookie.forget)
-        .header('cache-control', 'no-store')
-        .code(204)
-        .send();
+      const idToken = await signIns.end(request);
+      void reply.header('set-cookie', cookies.session.forget).header('cache-control', 'no-store');
+      // The session here is over whatever the provider does.
+      const url = idToken === undefined ? null : await oidc?.endUrl(idToken).catch(() => null);
+      if (typeof url === 'string') return reply.send({ redirect_to: url });
+      return reply.code(204).send();
     },
   );
 }

@@ -2,15 +2,13 @@ import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import type { JWTPayload, JWTVerifyGetKey } from 'jose';
 import { z } from 'zod';
 import { ProblemError } from '../problems/problem.js';
+import { allowedBy, textsOf } from './claims.js';
 import type { AuthConfig } from './config.js';
-import { isScope } from './principal.js';
 import type { Principal } from './principal.js';
 
 const IDP_TIMEOUT_MS = 5_000;
 const CLOCK_TOLERANCE_SECONDS = 10;
 const SUBJECT_CHARS_MAX = 256;
-/** Lets a token without a user see all of them. */
-const UNRESTRICTED = 'all_users';
 
 const discovery = z.object({ issuer: z.string(), jwks_uri: z.url({ protocol: /^https?$/ }) });
 
@@ -89,34 +87,17 @@ function isTheIssuersFault(error: unknown): boolean {
 }
 
 function principalOfClaims(config: AuthConfig, payload: JWTPayload): Principal | null {
-  const user = payload[config.jwt_user_claim] ?? null;
-  // A claim that ties the token to something that is not a name must not widen what it may see.
-  if (user !== null && (typeof user !== 'string' || user === '')) return null;
-  const claim = payload[config.jwt_scopes_claim];
-  const texts: unknown[] = Array.isArray(claim)
-    ? claim
-    : typeof claim === 'string'
-      ? claim.split(' ')
-      : [];
   const prefix = config.jwt_scope_prefix;
-  const scopes = texts
-    .filter((text) => typeof text === 'string')
+  const permissions = textsOf(payload[config.jwt_scopes_claim])
     .filter((text) => text.startsWith(prefix))
-    .map((text) => text.slice(prefix.length))
-    .filter(isScope);
-  // A token without a user sees all users, so the issuer must grant that.
-  const isUnrestricted = scopes.includes('admin') || texts.includes(`${prefix}${UNRESTRICTED}`);
-  if (user === null && !isUnrestricted) {
-    throw new ProblemError(
-      'forbidden',
-      `the token names no user and has neither the scope ${UNRESTRICTED} nor admin`,
-    );
-  }
+    .map((text) => text.slice(prefix.length));
+  const allowed = allowedBy(permissions, payload[config.jwt_user_claim]);
+  if (allowed === null) return null;
   return {
     id: `token:${(payload.sub ?? '').slice(0, SUBJECT_CHARS_MAX)}`,
     kind: 'token',
-    scopes: new Set(scopes),
-    users: user === null ? null : [user],
+    scopes: new Set(allowed.scopes),
+    users: allowed.users,
     expiresAtMs: payload.exp === undefined ? null : payload.exp * 1_000,
     ratePerMinute: null,
   };

@@ -2,14 +2,18 @@ import { createHash, randomBytes } from 'node:crypto';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
+import { SCOPES } from '@sockscope/schemas/api';
 import { LRUCache } from 'lru-cache';
+import { z } from 'zod';
 import { webSessionQuery } from '../sql/web-sessions.js';
 import type { WebSessionRow } from '../sql/web-sessions.js';
 import type { Gate } from '../store/gate.js';
 import type { Store } from '../store/store.js';
 import { KEY_REUSE_MS } from './keys.js';
 import type { KeyStore } from './keys.js';
+import type { Account } from './oidc.js';
 import type { Principal } from './principal.js';
+import { seal, unseal } from './sealed.js';
 
 /** Users must sign in again after this time. */
 export const WEB_SESSION_MS = 12 * 3_600_000;
@@ -22,6 +26,10 @@ const REUSE_WHEN_DOWN_MS = 300_000;
 export interface WebSessions {
   /** Begins a session that acts as a key. Returns the token, which is known nowhere else. */
   begin(keyId: string): Promise<string>;
+  /** The same for an account, with the token by which its provider knows it when it signs out. */
+  beginAccount(account: Account, idToken: string | null): Promise<string>;
+  /** The provider's token of an account; null if there is none. */
+  idTokenOf(token: string): Promise<string | null>;
   /** Ends a session; other processes notice within KEY_REUSE_MS. What is no session is passed over. */
   end(token: string): Promise<void>;
   /** Who holds this token; null if it is unknown, has ended, or its key has. */
@@ -31,6 +39,8 @@ export interface WebSessions {
 const COLUMNS = [
   'token_hash',
   'key_id',
+  'account',
+  'sealed_id_token',
   'created_at',
   'expires_at',
   'ended_at',
@@ -44,6 +54,9 @@ export function createWebSessions(deps: {
   readonly clickhouse: ClickHouse;
   readonly store: Store;
   readonly keys: KeyStore;
+  /** Whether sessions of keys and of accounts still count (QUERY_AUTH). */
+  readonly takesKeys: boolean;
+  readonly takesAccounts: boolean;
   /** What guesses wait at. */
   readonly suspects: Gate;
   readonly now: () => number;
@@ -87,21 +100,35 @@ export function createWebSessions(deps: {
   const isLive = (row: WebSessionRow) =>
     row.ended_at === null && Date.parse(row.expires_at) > now();
 
+  async function begin(
+    who: (token: string) => Pick<WebSessionRow, 'key_id' | 'account' | 'sealed_id_token'>,
+  ): Promise<string> {
+    const token = randomBytes(TOKEN_BYTES).toString('base64url');
+    const nowMs = now();
+    await write(
+      {
+        token_hash: hashOf(token),
+        ...who(token),
+        created_at: toTimestamp(nowMs),
+        expires_at: toTimestamp(nowMs + WEB_SESSION_MS),
+        ended_at: null,
+      },
+      nowMs,
+    );
+    return token;
+  }
+
   return {
-    async begin(keyId) {
-      const token = randomBytes(TOKEN_BYTES).toString('base64url');
-      const nowMs = now();
-      await write(
-        {
-          token_hash: hashOf(token),
-          key_id: keyId,
-          created_at: toTimestamp(nowMs),
-          expires_at: toTimestamp(nowMs + WEB_SESSION_MS),
-          ended_at: null,
-        },
-        nowMs,
-      );
-      return token;
+    begin: (keyId) => begin(() => ({ key_id: keyId, account: '', sealed_id_token: '' })),
+    beginAccount: (account, idToken) =>
+      begin((token) => ({
+        key_id: '',
+        account: JSON.stringify(account),
+        sealed_id_token: idToken === null ? '' : seal(idToken, token),
+      })),
+    async idTokenOf(token) {
+      const row = await rowOf(token, false);
+      return row === null ? null : unseal(row.sealed_id_token, token);
     },
     async end(token) {
       const row = await rowOf(token, false);
@@ -112,7 +139,28 @@ export function createWebSessions(deps: {
     },
     async principalOf(token, suspect) {
       const row = await rowOf(token, suspect);
-      return row === null || !isLive(row) ? null : keys.principalOfId(row.key_id);
+      if (row === null || !isLive(row)) return null;
+      if (row.account === '') return deps.takesKeys ? keys.principalOfId(row.key_id) : null;
+      if (!deps.takesAccounts) return null;
+      return accountPrincipal(storedAccount.parse(JSON.parse(row.account)), row.expires_at);
     },
+  };
+}
+
+const storedAccount = z.object({
+  subject: z.string(),
+  scopes: z.array(z.enum(SCOPES)),
+  users: z.array(z.string()).min(1).nullable(),
+});
+
+/** @param expiresAt when its session ends; null while it has none. */
+export function accountPrincipal(account: Account, expiresAt: string | null): Principal {
+  return {
+    id: `account:${account.subject}`,
+    kind: 'account',
+    scopes: new Set(account.scopes),
+    users: account.users,
+    expiresAtMs: expiresAt === null ? null : Date.parse(expiresAt),
+    ratePerMinute: null,
   };
 }

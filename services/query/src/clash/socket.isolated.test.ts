@@ -8,7 +8,7 @@ import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Credentials } from '../auth/authenticator.js';
-import { sessionCookie } from '../auth/cookie.js';
+import { createCookies } from '../auth/cookie.js';
 import { LOCAL } from '../auth/principal.js';
 import { endConnectionsInOrder } from '../http/connections.js';
 import { handleErrors } from '../http/errors.js';
@@ -64,7 +64,7 @@ beforeEach(async () => {
         { rate_limit_per_minute: 0, hosts: [], origins: [DASHBOARD] },
         {
           isOverloaded: () => false,
-          cookie: sessionCookie(''),
+          cookie: createCookies('').session,
           authenticator: {
             async authenticate(credentials) {
               shown.push(credentials);

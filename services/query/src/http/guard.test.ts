@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { describe, expect, it } from 'vitest';
-import { sessionCookie } from '../auth/cookie.js';
+import { createCookies } from '../auth/cookie.js';
 import { LOCAL } from '../auth/principal.js';
 import { isStillAllowed } from './guard.js';
 import { ProblemError } from '../problems/problem.js';
@@ -9,7 +9,7 @@ const request = { headers: {}, query: {}, ip: '192.0.2.1', principal: LOCAL };
 
 const stillAllowed = (authenticate: () => Promise<typeof LOCAL>) =>
   isStillAllowed(
-    { authenticator: { authenticate }, cookie: sessionCookie('') },
+    { authenticator: { authenticate }, cookie: createCookies('').session },
     request as unknown as FastifyRequest,
   );
 

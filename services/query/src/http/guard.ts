@@ -1,7 +1,7 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Authenticator, Credentials } from '../auth/authenticator.js';
-import type { SessionCookie } from '../auth/cookie.js';
+import type { OwnCookie } from '../auth/cookie.js';
 import { LOCAL } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
 import { mayOpenSocket } from './origins.js';
@@ -38,7 +38,7 @@ function header(request: FastifyRequest, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
-function credentialsOf(request: FastifyRequest, cookie: SessionCookie): Credentials {
+function credentialsOf(request: FastifyRequest, cookie: OwnCookie): Credentials {
   return {
     authorization: header(request, 'authorization'),
     apiKey: header(request, 'x-api-key') ?? socketToken(request),
@@ -56,10 +56,7 @@ function socketToken(request: FastifyRequest): string | undefined {
 
 /** Whether the owner of a long answer is still valid, with unchanged rights. */
 export async function isStillAllowed(
-  {
-    authenticator,
-    cookie,
-  }: { readonly authenticator: Authenticator; readonly cookie: SessionCookie },
+  { authenticator, cookie }: { readonly authenticator: Authenticator; readonly cookie: OwnCookie },
   request: FastifyRequest,
 ): Promise<boolean> {
   const before = request.principal;
@@ -84,7 +81,7 @@ export async function guard(
   config: GuardConfig,
   deps: {
     readonly authenticator: Authenticator;
-    readonly cookie: SessionCookie;
+    readonly cookie: OwnCookie;
     readonly isOverloaded: () => boolean;
   },
 ): Promise<void> {

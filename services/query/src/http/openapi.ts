@@ -29,6 +29,7 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
         { name: 'analytics', description: 'Sums over ranges' },
         { name: 'live', description: 'What happens now' },
         { name: 'accounts', description: 'Keys, sign-in and the audit log' },
+        { name: 'annotations', description: 'Notes on moments and ranges of time' },
         { name: 'clash', description: 'For dashboards made for mihomo (Clash)' },
       ],
       components: {

@@ -53,7 +53,7 @@ export interface Question<
   readonly operationId: string;
   readonly summary: string;
   readonly description?: string;
-  readonly tag: 'sessions' | 'analytics' | 'live' | 'accounts' | 'clash';
+  readonly tag: 'sessions' | 'analytics' | 'live' | 'accounts' | 'annotations' | 'clash';
   readonly params: Params;
   readonly query: Query;
   readonly answer: Answer;

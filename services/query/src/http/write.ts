@@ -20,7 +20,7 @@ export interface Write<
   readonly path: string;
   readonly operationId: string;
   readonly summary: string;
-  readonly tag: 'accounts' | 'sessions';
+  readonly tag: 'accounts' | 'annotations';
   readonly params: Params;
   readonly body?: Body;
   /** What it answers with status 201; without it 204. */

@@ -40,6 +40,34 @@ export function storedLatelyQuery(windowSeconds: number, minutes: number): Query
   };
 }
 
+const deadLetterRow = z.object({
+  reason: z.string(),
+  letters: int64,
+  last_at: wireTime,
+  topic: z.string(),
+  partition: z.int(),
+  offset: int64,
+  detail: z.string(),
+});
+
+/** Dead letters of the last hours by reason, with the newest of each. */
+export function deadLettersQuery(hours: number): Query<typeof deadLetterRow> {
+  const newest = (column: string) => `argMax(d.${column}, d.at)`;
+  return {
+    name: 'pipeline_dead_letters',
+    sql: `SELECT toString(d.reason) AS reason, sum(d.letters) AS letters, max(d.at) AS last_at,
+        toString(${newest('topic')}) AS topic, ${newest('partition')} AS partition,
+        ${newest('offset')} AS offset, ${newest('detail')} AS detail
+      FROM ingest_dead_letters AS d
+      WHERE d.at >= now64(3) - toIntervalHour({hours:UInt32})
+      GROUP BY d.reason ORDER BY letters DESC, reason`,
+    params: { hours },
+    row: deadLetterRow,
+    settings: { prefer_column_name_to_alias: 1 },
+    reuse: true,
+  };
+}
+
 const partitionRow = z.object({
   topic: z.string(),
   partition: z.int(),

@@ -5,6 +5,8 @@ import type { Query } from './query.js';
 const webSessionRow = z.object({
   token_hash: z.string(),
   key_id: z.string(),
+  account: z.string(),
+  sealed_id_token: z.string(),
   created_at: wireTime,
   expires_at: wireTime,
   ended_at: wireTime.nullable(),
@@ -14,7 +16,7 @@ export type WebSessionRow = z.output<typeof webSessionRow>;
 export function webSessionQuery(tokenHash: string): Query<typeof webSessionRow> {
   return {
     name: 'web_session',
-    sql: `SELECT token_hash, key_id, created_at, expires_at, ended_at
+    sql: `SELECT token_hash, key_id, account, sealed_id_token, created_at, expires_at, ended_at
       FROM web_sessions FINAL WHERE token_hash = {token_hash:String}`,
     params: { token_hash: tokenHash },
     row: webSessionRow,

@@ -58,4 +58,4 @@ export const FRAMES_AT_ONCE = 500;
 export const DRAIN_MAX_MS = 10_000;
 export const PING_INTERVAL_MS = 15_000;
 /** How often it is checked that a key or token is still good. */
-export const RECHECK_INTERVAL_MS = 30_000;
+export const RECHECK_INTERVAL_MS = 5_000;

@@ -7,6 +7,7 @@ import { createAuthenticator } from '../auth/authenticator.js';
 import { authConfig } from '../auth/config.js';
 import { createKeyUses } from '../auth/key-uses.js';
 import { createKeyStore } from '../auth/keys.js';
+import { createOidcClient } from '../auth/oidc.js';
 import { createTokenVerifier } from '../auth/tokens.js';
 import { createWebSessions } from '../auth/web-sessions.js';
 import { createCoverageReader } from '../coverage/coverage.js';
@@ -99,7 +100,17 @@ export async function createTestApp(
   const suspects = gate('suspect_keys', 1);
   const uses = createKeyUses({ clickhouse, logger, now });
   const keys = createKeyStore({ store, suspects, uses, now });
-  const webSessions = createWebSessions({ clickhouse, store, keys, suspects, now });
+  const takesKeys = auth.methods.includes('api_keys');
+  const takesAccounts = auth.methods.includes('oidc');
+  const webSessions = createWebSessions({
+    clickhouse,
+    store,
+    keys,
+    takesKeys,
+    takesAccounts,
+    suspects,
+    now,
+  });
   const app = await createApp(
     {
       version: 'test',
@@ -145,7 +156,9 @@ export async function createTestApp(
       streamMetrics,
       webSessions,
       uses,
-      takesKeys: auth.methods.includes('api_keys'),
+      takesKeys,
+      suspects,
+      oidc: takesAccounts ? createOidcClient(auth, options.publicUrl ?? '') : null,
       authenticator: createAuthenticator(auth, {
         keys,
         webSessions,

@@ -3,6 +3,7 @@ import {
   noParams,
   noQuery,
   pipeline,
+  PIPELINE_DEAD_LETTER_HOURS,
   PIPELINE_PROXY_MINUTES,
   PIPELINE_WINDOW_SECONDS,
 } from '@sockscope/schemas/api';
@@ -11,7 +12,8 @@ import type { FastifyInstance } from 'fastify';
 import type { CoverageReader } from '../../coverage/coverage.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
-import { partitionsQuery, storedLatelyQuery } from '../../sql/pipeline.js';
+import { NO_MASK } from '../../mask/mask.js';
+import { deadLettersQuery, partitionsQuery, storedLatelyQuery } from '../../sql/pipeline.js';
 import type { Store } from '../../store/store.js';
 
 /** `GET /pipeline`: health from the proxies to the sums. It tells nothing of sessions. */
@@ -33,14 +35,17 @@ export function servePipeline(
     query: noQuery,
     answer: pipeline,
     async ask(_asked, context) {
-      const [stored, partitions, { dirty }] = await Promise.all([
+      const [stored, partitions, letters, { dirty }] = await Promise.all([
         store.ask(storedLatelyQuery(PIPELINE_WINDOW_SECONDS, PIPELINE_PROXY_MINUTES), context),
         store.ask(partitionsQuery(), context),
+        store.ask(deadLettersQuery(PIPELINE_DEAD_LETTER_HOURS), context),
         coverage.read(),
       ]);
-      return { stored, partitions, dirty, nowMs: context.nowMs };
+      // What is wrong with a record may quote it, and so name somebody.
+      const showsDetails = context.onlyUsers === null && context.mask === NO_MASK;
+      return { stored, partitions, letters, showsDetails, dirty, nowMs: context.nowMs };
     },
-    present({ stored, partitions, dirty, nowMs }) {
+    present({ stored, partitions, letters, showsDetails, dirty, nowMs }) {
       const total = stored.find((row) => row.is_total === 1);
       const now = total?.now ?? toTimestamp(nowMs);
       const perSecond = (count: number) => count / PIPELINE_WINDOW_SECONDS;
@@ -75,6 +80,12 @@ export function servePipeline(
           waits: row.is_waiting
             ? { kind: row.kind, reason: row.reason, offset: row.offset, since: row.since }
             : null,
+        })),
+        dead_letters: letters.map(({ reason, letters: count, last_at, detail, ...sample }) => ({
+          reason,
+          letters: count,
+          last_at,
+          sample: { ...sample, detail: showsDetails ? detail : null },
         })),
         sums: {
           changed: dirty.length,
