@@ -60,7 +60,7 @@ export function deadLettersQuery(hours: number): Query<typeof deadLetterRow> {
         ${newest('offset')} AS offset, ${newest('detail')} AS detail
       FROM ingest_dead_letters AS d
       WHERE d.at >= now64(3) - toIntervalHour({hours:UInt32})
-      GROUP BY d.reason ORDER BY letters DESC, reason`,
+      GROUP BY d.reason ORDER BY sum(d.letters) DESC, d.reason`,
     params: { hours },
     row: deadLetterRow,
     settings: { prefer_column_name_to_alias: 1 },
