@@ -12,7 +12,6 @@ import type { FastifyInstance } from 'fastify';
 import type { CoverageReader } from '../../coverage/coverage.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
-import { NO_MASK } from '../../mask/mask.js';
 import { deadLettersQuery, partitionsQuery, storedLatelyQuery } from '../../sql/pipeline.js';
 import type { Store } from '../../store/store.js';
 
@@ -42,7 +41,9 @@ export function servePipeline(
         coverage.read(),
       ]);
       // What is wrong with a record may quote it, and so name somebody.
-      const showsDetails = context.onlyUsers === null && context.mask === NO_MASK;
+      const { mask, onlyUsers } = context;
+      const isMasked = mask.users !== 'none' || mask.addresses !== 'none';
+      const showsDetails = onlyUsers === null && !isMasked;
       return { stored, partitions, letters, showsDetails, dirty, nowMs: context.nowMs };
     },
     present({ stored, partitions, letters, showsDetails, dirty, nowMs }) {
