@@ -496,16 +496,14 @@ describe('tokens', () => {
   });
 
   it('that are tied to a user see its sessions alone; to something else, nothing', async () => {
-    for (const sockscope_user of ['user-1', ['user-1', 'user-2']]) {
-      const tied = await token({ scope: 'sockscope:read', sockscope_user });
-      const response = await tokens.app.inject({
-        url: '/api/v1/sessions?limit=1000',
-        headers: { authorization: `Bearer ${tied}` },
-      });
-      const { items } = response.json<{ items: Session[] }>();
-      expect(new Set(items.map((item) => item.user))).toEqual(new Set([sockscope_user].flat()));
-    }
-    for (const sockscope_user of ['', 7, [], ['user-1', 7], {}]) {
+    const tied = await token({ scope: 'sockscope:read', sockscope_user: 'user-1' });
+    const response = await tokens.app.inject({
+      url: '/api/v1/sessions?limit=1000',
+      headers: { authorization: `Bearer ${tied}` },
+    });
+    const { items } = response.json<{ items: Session[] }>();
+    expect(new Set(items.map((item) => item.user))).toEqual(new Set(['user-1']));
+    for (const sockscope_user of ['', 7, {}]) {
       expect(await status(await token({ scope: 'sockscope:admin', sockscope_user }))).toBe(401);
     }
   });
