@@ -36,6 +36,7 @@ const program = createProgram({
     rebuild: 'rebuild --from topic',
     source: 'source',
     rewind: 'rewind --to 2026-11-28T01:50:00Z',
+    forget: 'forget --user alice --dry-run',
     skip: 'skip --partition 3 --offset 41209',
   },
   run: (config) => createIngest(config).run(),
