@@ -1,4 +1,5 @@
 import {
+  customFetch,
   allowInsecureRequests,
   authorizationCodeGrant,
   AuthorizationResponseError,
@@ -15,13 +16,13 @@ import {
   randomState,
   ResponseBodyError,
 } from 'openid-client';
-import type { Configuration } from 'openid-client';
+import type { Configuration, CustomFetch } from 'openid-client';
 import { ProblemError } from '../problems/problem.js';
 import { allowedBy, textsOf } from './claims.js';
 import type { Allowed } from './claims.js';
 import type { AuthConfig } from './config.js';
 
-const PROVIDER_TIMEOUT_SECONDS = 5;
+const PROVIDER_TIMEOUT_SECONDS = 10;
 const SUBJECT_CHARS_MAX = 256;
 /** A longer ID token is not kept: the provider then asks who wants to sign out. */
 const ID_TOKEN_CHARS_MAX = 16_384;
@@ -123,6 +124,21 @@ export function createOidcClient(config: AuthConfig, publicUrl: string): OidcCli
   };
 }
 
+/**
+ * Asks once more if the provider closed an idle connection just as the request used it. A provider that
+ * had taken the code already refuses the second request, and the user signs in again.
+ */
+const fetchAgain: CustomFetch = async (url, options) => {
+  const ask = () => fetch(url, options as RequestInit);
+  try {
+    return await ask();
+  } catch (error) {
+    const { cause } = error as { readonly cause?: { readonly code?: unknown } };
+    if (cause?.code !== 'UND_ERR_SOCKET' && cause?.code !== 'ECONNRESET') throw error;
+    return ask();
+  }
+};
+
 async function discovered(config: AuthConfig): Promise<Configuration> {
   const issuer = new URL(config.oidc_issuer);
   const secret = config.oidc_client_secret;
@@ -133,6 +149,7 @@ async function discovered(config: AuthConfig): Promise<Configuration> {
     secret === '' ? None() : ClientSecretPost(secret),
     {
       timeout: PROVIDER_TIMEOUT_SECONDS,
+      [customFetch]: fetchAgain,
       // The configuration allows http for loopback only.
       // oxlint-disable-next-line no-deprecated -- marked so that nobody uses it beyond tests and loopback
       execute: issuer.protocol === 'http:' ? [allowInsecureRequests] : [],
