@@ -1,4 +1,7 @@
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { get as httpGet } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { AuditPage, Me } from '@sockscope/schemas/api';
 import '@sockscope/runtime/testing';
 import { OAuth2Server } from 'oauth2-mock-server';
@@ -84,13 +87,19 @@ function cookiesOf(response: { headers: Readonly<Record<string, unknown>> }): st
 }
 
 /** Begins a sign-in and goes to the provider, which sends the browser back. */
+/** A connection of its own: the mock resets a connection on which a code was refused. */
+async function redirectOf(url: URL): Promise<URL> {
+  const request = httpGet(url, { agent: false });
+  const [answer] = (await once(request, 'response')) as [IncomingMessage];
+  answer.resume();
+  return new URL(answer.headers.location ?? '');
+}
+
 async function atProvider(query = '', headers: Headers = {}) {
   const begun = await get(`/api/v1/login/oidc${query}`, { host: 'evil.example', ...headers });
   expect(begun.statusCode).toBe(303);
   const location = new URL(String(begun.headers.location));
-  const sent = await fetch(location, { redirect: 'manual' });
-  await sent.text();
-  const back = new URL(sent.headers.get('location') ?? '');
+  const back = await redirectOf(location);
   return { begun, location, back, cookie: cookiesOf(begun) };
 }
 
