@@ -289,6 +289,7 @@ const answer = {
   incomplete_minutes: 0,
   as_of: '2026-01-31T12:00:59.120Z',
   data_until: '2026-01-31T12:00:58.904Z',
+  waiting_partitions: [],
 };
 
 const figures = {
@@ -321,7 +322,8 @@ const topDestinationsExample = topExampleOf({ dest_host: 'example.com' });
 export const topExamples = {
   user: topUsersExample,
   dest_host: topDestinationsExample,
-  dest_ip: topExampleOf({ dest_ip: '93.184.215.14' }),
+  dest_ip: topExampleOf({ dest_ip: '93.184.215.14' }, atEnd),
+  egress_ip: topExampleOf({ egress_ip: '203.0.113.7' }, atEnd),
   dest_port: topExampleOf({ dest_port: 443 }),
   source_ip: topExampleOf({ source_ip: '192.0.2.10' }),
   protocol: topExampleOf({ protocol: 'tcp' }),

@@ -3,7 +3,7 @@ import { SESSION_STATUSES } from '../events/close-reason.js';
 import type { SessionStatus } from '../events/close-reason.js';
 import { fieldOf, FIELDS, FILTER_FIELDS } from '../events/fields.js';
 import type { FilterField } from '../events/fields.js';
-import { addressOrBlock, hostPattern, port, several, text, whole } from './values.js';
+import { addressOrBlock, hostPattern, port, portOrNone, several, text, whole } from './values.js';
 
 /** What a field's filter gives to the handler of a request. An empty text stands for null. */
 type FilterValue<N extends FilterField> = N extends 'status'
@@ -27,6 +27,13 @@ function itemOf(name: FilterField): z.ZodType {
   return value.kind === 'integer' ? port : text;
 }
 
+/** The same, or the empty text. */
+function orNone(name: FilterField): z.ZodType {
+  return fieldOf(name).value.kind === 'integer'
+    ? portOrNone
+    : z.union([z.literal(''), itemOf(name)]);
+}
+
 /** What a filter's description says of its values. */
 const FORMS = {
   equals: '',
@@ -39,7 +46,7 @@ function filterOf(name: FilterField): z.ZodType {
   const { filter = 'one_of', description, value } = fieldOf(name);
   // What is null has no name: the empty text selects it.
   const isNullable = value.nullable === true;
-  const item = isNullable ? z.union([z.literal(''), itemOf(name)]) : itemOf(name);
+  const item = isNullable ? orNone(name) : itemOf(name);
   const params = filter === 'equals' ? item : several(item);
   const none = isNullable ? '; empty for none' : '';
   return params.optional().describe(`${description}${FORMS[filter]}${none}`);

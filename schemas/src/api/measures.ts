@@ -25,6 +25,21 @@ export const answerMeta = {
   data_until: wireTime
     .nullable()
     .describe('time of the newest stored event then; null if there is none'),
+  waiting_partitions: z
+    .array(
+      z.object({
+        topic: z.string(),
+        partition: counter,
+        kind: z.string().describe('why ingest stopped; see `pipeline`'),
+        since: wireTime,
+        data_until: wireTime
+          .nullable()
+          .describe('time of its newest stored event; null if there is none'),
+      }),
+    )
+    .describe(
+      'Kafka partitions that ingest has stopped at: their newest sessions are missing from the range',
+    ),
 };
 
 const startedCounter = counter

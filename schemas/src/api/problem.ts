@@ -35,6 +35,11 @@ export const problem = z
       .array(z.object({ parameter: z.string(), message: z.string() }))
       .optional()
       .describe('one entry per unknown or wrong parameter'),
+    longest_range_ms: z
+      .int()
+      .nonnegative()
+      .optional()
+      .describe('with too-expensive: about the longest range that these filters may have'),
   })
   .meta({
     id: 'Problem',

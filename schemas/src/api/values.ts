@@ -25,10 +25,11 @@ export const API_LIMITS = {
 /** A whole number in a query string. `1e3`, `0x10`, blanks and empty text are refused. */
 export function whole(min: number, max: number) {
   const message = `must be a whole number from ${min} to ${max}`;
-  return z.preprocess(
-    (value) => (typeof value === 'string' && /^\d{1,16}$/.test(value) ? Number(value) : value),
-    z.int(message).min(min, message).max(max, message),
-  );
+  return z.preprocess(numberOf, z.int(message).min(min, message).max(max, message));
+}
+
+function numberOf(value: unknown): unknown {
+  return typeof value === 'string' && /^\d{1,16}$/.test(value) ? Number(value) : value;
 }
 
 /** `true` or `false` in a query string. */
@@ -73,6 +74,13 @@ export const addressOrBlock = z
   .meta({ examples: ['10.0.0.0/8'] });
 
 export const port = whole(0, 65_535);
+/** The same, or the empty text for none. */
+export const portOrNone = z.preprocess(
+  numberOf,
+  z.union([z.literal(''), z.int().min(0).max(65_535)], {
+    error: 'must be a whole number from 0 to 65535, or empty for none',
+  }),
+);
 
 function isTimeZone(name: string): boolean {
   // Offsets such as +02:00 are not names; only names have a history of their rules.

@@ -48,6 +48,7 @@ import { createRates } from './questions/sessions/rates.js';
 import type { SignalsConfig } from './questions/signals/config.js';
 import { serveSite } from './site/site.js';
 import type { Gate } from './store/gate.js';
+import { createShares } from './store/shares.js';
 import type { Store } from './store/store.js';
 import type { StreamConfig } from './stream/config.js';
 import type { Hub } from './stream/hub.js';
@@ -75,6 +76,8 @@ export interface AppDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;
   readonly gates: Readonly<Record<'light' | 'heavy' | 'resume', Gate>>;
+  /** See WeighedDeps. */
+  readonly lightRowsMax: number;
   readonly exports: ExportDeps;
   readonly lookup: LookupConfig;
   readonly signals: SignalsConfig;
@@ -171,7 +174,12 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
           egressSince: createEgressSince(deps),
           version: config.version,
         });
-        const stream = { ...routed, config: config.stream, metrics: deps.streamMetrics };
+        const stream = {
+          ...routed,
+          config: config.stream,
+          metrics: deps.streamMetrics,
+          shares: createShares(config.stream.clients_per_key_max),
+        };
         serveStream(api, stream);
         serveLiveView(api, { ...stream, views: createViews(deps) });
       },

@@ -104,6 +104,11 @@ const settings = z.object({
       env: 'QUERY_LIGHT_WAITING_MAX',
       description: 'more of them that wait for a place; the rest get 503',
     }),
+    light_rows_max: integer({ min: 0 }).default(500_000).meta({
+      env: 'QUERY_LIGHT_ROWS_MAX',
+      description:
+        'rows that a page of sessions may read; one that reads more counts as a question about sums',
+    }),
     heavy_running_max: integer({ min: 1, max: 1_000 }).default(4).meta({
       env: 'QUERY_HEAVY_RUNNING_MAX',
       description: 'questions about sums that are answered at once',
@@ -125,7 +130,7 @@ const settings = z.object({
       env: 'QUERY_TIMEOUT',
       description: 'deadline of one query in ClickHouse',
     }),
-    rows_to_read_max: integer({ min: 1_000 }).default(2_000_000_000).meta({
+    rows_to_read_max: integer({ min: 1_000 }).default(200_000_000).meta({
       env: 'QUERY_ROWS_TO_READ_MAX',
       description: 'rows that one query may read; a larger query gets 422 too-expensive',
     }),

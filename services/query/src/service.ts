@@ -19,26 +19,23 @@ import { createTokenVerifier } from './auth/tokens.js';
 import { createWebSessions } from './auth/web-sessions.js';
 import type { QueryConfig } from './config.js';
 import { createCoverageReader } from './coverage/coverage.js';
+import { loopbackHosts } from './http/guard.js';
 import { createEventLoopWatch } from './http/event-loop.js';
 import { readEvidenceKeys } from './evidence/key-file.js';
 import { createEvidenceSigner } from './evidence/signer.js';
 import { createAuditLog } from './audit/log.js';
+import { EXPORT_ROWS_TO_READ_MAX } from './export/config.js';
 import { createRunningExports } from './export/running.js';
 import { createMask } from './mask/mask.js';
 import { createQueryServer } from './server.js';
 import { createGate, createGateMetrics } from './store/gate.js';
 import { createStoreMetrics } from './store/metrics.js';
 import { SITE_FOLDER } from './site/site.js';
+import { createRetention } from './store/retention.js';
 import { createStore } from './store/store.js';
 import { RESUME_WAIT_MAX_MS, RESUMES_MAX } from './stream/config.js';
 import { createHub } from './stream/hub.js';
 import { createStreamMetrics } from './stream/metrics.js';
-
-/** Names of loopback, and the address that it listens on: 127.0.0.2 is one, too. */
-function loopbackHosts(listen: string): string[] {
-  const own = listen.includes(':') ? `[${listen}]` : listen;
-  return ['localhost', '127.0.0.1', '[::1]', own];
-}
 
 /** The service out of its parts. */
 export async function createQuery(config: QueryConfig): Promise<Service> {
@@ -53,8 +50,14 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   const now = Date.now;
   const clickhouse = createClickHouse(config.clickhouse, { failover: true });
   const metrics = createStoreMetrics(registry);
-  const store = createStore(limits, { clickhouse, metrics });
-  const coverage = createCoverageReader({ store, toleranceMs: config.limits.sums_age_ms, now });
+  const retention = createRetention({ clickhouse, now });
+  const store = createStore(limits, { clickhouse, metrics, retention });
+  const coverage = createCoverageReader({
+    store,
+    retention,
+    toleranceMs: config.limits.sums_age_ms,
+    now,
+  });
   health.add('ready', 'clickhouse', async () => {
     // What serving needs: a password, a database, its tables and the right to read them.
     await coverage.read();
@@ -138,6 +141,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
           gateMetrics,
         ),
       },
+      lightRowsMax: limits.light_rows_max,
       isOverloaded: () => eventLoop.isOverloaded(),
       exports: {
         clickhouse,
@@ -152,10 +156,11 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
           gateMetrics,
         ),
         running: createRunningExports(),
+        retention,
         metrics,
         logger,
         config: config.exports,
-        limits,
+        limits: { ...limits, rows_to_read_max: EXPORT_ROWS_TO_READ_MAX },
       },
       lookup: config.lookup,
       signals: config.signals,

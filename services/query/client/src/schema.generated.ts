@@ -471,6 +471,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/top/egress-addresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Addresses from which proxies reached destinations, ranked by a figure, over at most 7 days */
+        get: operations["listTopEgressAddresses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/top/ports": {
         parameters: {
             query?: never;
@@ -1130,6 +1147,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "first_seen": "2026-01-02T08:14:11.030Z",
          *       "last_seen": "2026-01-31T12:00:35.000Z",
          *       "sessions_open": 1,
@@ -1452,6 +1470,17 @@ export interface components {
                 series: components["schemas"]["TrafficSeries"][];
             };
             users: components["schemas"]["TopUser"][];
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         /**
          * @example {
@@ -1611,6 +1640,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "previous_range": {
          *         "from": "2026-01-30T00:00:00.000Z",
          *         "to": "2026-01-30T12:00:35.000Z"
@@ -1709,6 +1739,17 @@ export interface components {
             /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         /**
          * @example {
@@ -1726,6 +1767,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -1865,6 +1907,17 @@ export interface components {
                 /** @description started in the range */
                 sessions_started: number;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         /**
          * @example {
@@ -2397,6 +2450,8 @@ export interface components {
                 message: string;
                 parameter: string;
             }[];
+            /** @description with too-expensive: about the longest range that these filters may have */
+            longest_range_ms?: number;
             /** @description identifies the request in the service's log */
             request_id: string;
             status: number;
@@ -2895,6 +2950,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sessions_open": 1,
          *       "current": {
          *         "sessions_started": 31,
@@ -3036,6 +3092,17 @@ export interface components {
             top_destinations: components["schemas"]["TopDestination"][];
             /** @description by bytes, at most 10 */
             top_users: components["schemas"]["TopUser"][];
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         /**
          * @example {
@@ -3417,6 +3484,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -3547,6 +3615,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TopCloseReason: {
             /** @description both ways together */
@@ -3609,6 +3688,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -3739,6 +3819,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TopDestination: {
             /** @description both ways together */
@@ -3844,11 +3935,12 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
          *           "dest_ip": "93.184.215.14",
-         *           "sessions_started": 31,
+         *           "sessions_started": null,
          *           "sessions_ended": 30,
          *           "sessions_closed": 26,
          *           "sessions_failed": 2,
@@ -3864,7 +3956,7 @@ export interface components {
          *       ],
          *       "other": null,
          *       "total": {
-         *         "sessions_started": 31,
+         *         "sessions_started": null,
          *         "sessions_ended": 30,
          *         "sessions_closed": 26,
          *         "sessions_failed": 2,
@@ -3974,6 +4066,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         /**
          * @example {
@@ -3991,6 +4094,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -4121,6 +4225,220 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
+        };
+        TopEgressAddress: {
+            /** @description both ways together */
+            bytes: number;
+            bytes_received: number;
+            bytes_sent: number;
+            /** @description sum over the sessions that ended in the range */
+            duration_ms: number;
+            egress_ip: string | null;
+            packets_received: number;
+            packets_sent: number;
+            /** @description the same in `previous_range`, with previous=true */
+            previous?: {
+                /** @description both ways together */
+                bytes: number;
+                bytes_received: number;
+                bytes_sent: number;
+                /** @description sum over the sessions that ended in the range */
+                duration_ms: number;
+                packets_received: number;
+                packets_sent: number;
+                /** @description ended in the range with status closed */
+                sessions_closed: number;
+                /** @description ended in the range: closed, failed and rejected together */
+                sessions_ended: number;
+                /** @description ended in the range with status failed */
+                sessions_failed: number;
+                /** @description ended in the range with status rejected_by_acl */
+                sessions_rejected: number;
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
+                sessions_started: number | null;
+            };
+            /** @description ended in the range with status closed */
+            sessions_closed: number;
+            /** @description ended in the range: closed, failed and rejected together */
+            sessions_ended: number;
+            /** @description ended in the range with status failed */
+            sessions_failed: number;
+            /** @description ended in the range with status rejected_by_acl */
+            sessions_rejected: number;
+            /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
+            sessions_started: number | null;
+            /** @description share of the total, by the figure of `sort` */
+            share: number;
+        };
+        /**
+         * @example {
+         *       "range": {
+         *         "from": "2026-01-31T00:00:00.000Z",
+         *         "to": "2026-01-31T12:00:59.000Z"
+         *       },
+         *       "bytes_range": {
+         *         "from": "2026-01-31T00:00:00.000Z",
+         *         "to": "2026-01-31T12:01:00.000Z"
+         *       },
+         *       "time_zone": "UTC",
+         *       "resolution": "minute",
+         *       "stale_hours": 0,
+         *       "incomplete_minutes": 0,
+         *       "as_of": "2026-01-31T12:00:59.120Z",
+         *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
+         *       "sort": "bytes",
+         *       "items": [
+         *         {
+         *           "egress_ip": "203.0.113.7",
+         *           "sessions_started": null,
+         *           "sessions_ended": 30,
+         *           "sessions_closed": 26,
+         *           "sessions_failed": 2,
+         *           "sessions_rejected": 2,
+         *           "bytes": 7388322,
+         *           "bytes_sent": 48210,
+         *           "bytes_received": 7340112,
+         *           "packets_sent": 412,
+         *           "packets_received": 5230,
+         *           "duration_ms": 402118,
+         *           "share": 1
+         *         }
+         *       ],
+         *       "other": null,
+         *       "total": {
+         *         "sessions_started": null,
+         *         "sessions_ended": 30,
+         *         "sessions_closed": 26,
+         *         "sessions_failed": 2,
+         *         "sessions_rejected": 2,
+         *         "bytes": 7388322,
+         *         "bytes_sent": 48210,
+         *         "bytes_received": 7340112,
+         *         "packets_sent": 412,
+         *         "packets_received": 5230,
+         *         "duration_ms": 402118
+         *       },
+         *       "next_cursor": null
+         *     }
+         */
+        TopEgressAddresses: {
+            /**
+             * Format: date-time
+             * @description when the tables were read
+             */
+            as_of: string;
+            /** @description the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC) */
+            bytes_range: {
+                /** Format: date-time */
+                from: string;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+            };
+            /** @description time of the newest stored event then; null if there is none */
+            data_until: string | null;
+            /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
+            incomplete_minutes: number;
+            /** @description every key with any activity, page by page */
+            items: components["schemas"]["TopEgressAddress"][];
+            /** @description cursor of the next page; null on the last one */
+            next_cursor: string | null;
+            /** @description sum of all keys that are not in items; null if there are none, and on later pages */
+            other: {
+                /** @description both ways together */
+                bytes: number;
+                bytes_received: number;
+                bytes_sent: number;
+                /** @description sum over the sessions that ended in the range */
+                duration_ms: number;
+                packets_received: number;
+                packets_sent: number;
+                /** @description ended in the range with status closed */
+                sessions_closed: number;
+                /** @description ended in the range: closed, failed and rejected together */
+                sessions_ended: number;
+                /** @description ended in the range with status failed */
+                sessions_failed: number;
+                /** @description ended in the range with status rejected_by_acl */
+                sessions_rejected: number;
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
+                sessions_started: number | null;
+            } | null;
+            /** @description with previous=true */
+            previous_range?: {
+                /** Format: date-time */
+                from: string;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+            };
+            /** @description the requested range; sessions are counted in exactly this range */
+            range: {
+                /** Format: date-time */
+                from: string;
+                /**
+                 * Format: date-time
+                 * @description excluded
+                 */
+                to: string;
+            };
+            /**
+             * @description the finest table that was read
+             * @enum {string}
+             */
+            resolution: "minute" | "hour" | "day";
+            /** @enum {string} */
+            sort: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
+            /** @description hours of the range whose sums are older than their latest change; normally 0 */
+            stale_hours: number;
+            time_zone: string;
+            total: {
+                /** @description both ways together */
+                bytes: number;
+                bytes_received: number;
+                bytes_sent: number;
+                /** @description sum over the sessions that ended in the range */
+                duration_ms: number;
+                packets_received: number;
+                packets_sent: number;
+                /** @description ended in the range with status closed */
+                sessions_closed: number;
+                /** @description ended in the range: closed, failed and rejected together */
+                sessions_ended: number;
+                /** @description ended in the range with status failed */
+                sessions_failed: number;
+                /** @description ended in the range with status rejected_by_acl */
+                sessions_rejected: number;
+                /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
+                sessions_started: number | null;
+            };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TopPort: {
             /** @description both ways together */
@@ -4182,6 +4500,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -4312,6 +4631,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TopProtocol: {
             /** @description both ways together */
@@ -4374,6 +4704,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -4504,6 +4835,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         /**
          * @example {
@@ -4521,6 +4863,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -4651,6 +4994,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TopProxy: {
             /** @description both ways together */
@@ -4756,6 +5110,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -4886,6 +5241,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TopStatus: {
             /** @description both ways together */
@@ -4948,6 +5314,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -5078,6 +5445,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TopUser: {
             /** @description both ways together */
@@ -5139,6 +5517,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "sort": "bytes",
          *       "items": [
          *         {
@@ -5269,6 +5648,17 @@ export interface components {
                 /** @description started in the range; null by rule, close reason and status, because these count sessions at their end */
                 sessions_started: number | null;
             };
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         /**
          * @example {
@@ -5286,6 +5676,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "interval": "6h",
          *       "buckets": [
          *         "2026-01-31T00:00:00.000Z",
@@ -5386,10 +5777,21 @@ export interface components {
              */
             resolution: "minute" | "hour" | "day";
             series: components["schemas"]["TrafficSeries"][];
-            split: ("user" | "dest_host" | "dest_ip" | "dest_port" | "source_ip" | "protocol" | "proxy_id" | "acl_rule_matched" | "close_reason" | "status") | null;
+            split: ("user" | "dest_host" | "dest_ip" | "egress_ip" | "dest_port" | "source_ip" | "protocol" | "proxy_id" | "acl_rule_matched" | "close_reason" | "status") | null;
             /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
         TrafficRow: {
             /** @description with split=acl_rule_matched */
@@ -5409,6 +5811,8 @@ export interface components {
             dest_ip?: (string | number) | null;
             /** @description with split=dest_port */
             dest_port?: (string | number) | null;
+            /** @description with split=egress_ip */
+            egress_ip?: (string | number) | null;
             /** @description with split */
             other?: boolean;
             packets_received: number;
@@ -5464,6 +5868,7 @@ export interface components {
          *       "incomplete_minutes": 0,
          *       "as_of": "2026-01-31T12:00:59.120Z",
          *       "data_until": "2026-01-31T12:00:58.904Z",
+         *       "waiting_partitions": [],
          *       "first_seen": "2026-01-02T08:14:11.030Z",
          *       "last_seen": "2026-01-31T12:00:35.000Z",
          *       "sessions_open": 1,
@@ -5786,6 +6191,17 @@ export interface components {
                 series: components["schemas"]["TrafficSeries"][];
             };
             user: string;
+            /** @description Kafka partitions that ingest has stopped at: their newest sessions are missing from the range */
+            waiting_partitions: {
+                /** @description time of its newest stored event; null if there is none */
+                data_until: string | null;
+                /** @description why ingest stopped; see `pipeline` */
+                kind: string;
+                partition: number;
+                /** Format: date-time */
+                since: string;
+                topic: string;
+            }[];
         };
     };
     responses: {
@@ -5967,7 +6383,7 @@ export interface components {
         /** @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it */
         egress_ip_2: string;
         /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
-        egress_port: ""[];
+        egress_port: ("" | number)[];
         /** @description port that the destination saw */
         egress_port_2: number;
         field: "user" | "dest_host" | "dest_port" | "source_ip" | "proxy_id" | "acl_rule_matched";
@@ -6053,7 +6469,7 @@ export interface components {
         /** @description address of the client; address or CIDR block; may be repeated */
         source_ip: (string)[];
         /** @description one series per value, and one for others */
-        split: "user" | "dest_host" | "dest_ip" | "dest_port" | "source_ip" | "protocol" | "proxy_id" | "acl_rule_matched" | "close_reason" | "status";
+        split: "user" | "dest_host" | "dest_ip" | "egress_ip" | "dest_port" | "source_ip" | "protocol" | "proxy_id" | "acl_rule_matched" | "close_reason" | "status";
         /** @description how it ended; follows from close_reason; exact; may be repeated */
         status: ("active" | "closed" | "failed" | "rejected_by_acl")[];
         /** @description time between two frames; at most 120 frames per request */
@@ -7962,6 +8378,105 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TopDestinations"];
+                    "application/vnd.apache.parquet": string;
+                    "application/x-ndjson": string;
+                    "text/csv; charset=utf-8; header=present": string;
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            406: components["responses"]["Status406"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    listTopEgressAddresses: {
+        parameters: {
+            query?: {
+                /** @description decision of the access rules */
+                acl_decision?: components["parameters"]["acl_decision"];
+                /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
+                acl_rule_matched?: components["parameters"]["acl_rule_matched"];
+                /** @description what ended the session; exact; may be repeated */
+                close_reason?: components["parameters"]["close_reason"];
+                /** @description the command of the SOCKS request */
+                command?: components["parameters"]["command"];
+                /** @description next_cursor of the previous page; the range of the first page stays */
+                cursor?: components["parameters"]["cursor_2"];
+                /** @description name or address that the client requested; exact, or *.example.com for every name below it; may be repeated */
+                dest_host?: components["parameters"]["dest_host"];
+                /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
+                dest_ip?: components["parameters"]["dest_ip"];
+                /** @description port of the destination; exact; may be repeated */
+                dest_port?: components["parameters"]["dest_port"];
+                /** @description local address from which the proxy reached the destination, null until connected; address or CIDR block; may be repeated; empty for none */
+                egress_ip?: components["parameters"]["egress_ip"];
+                /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
+                egress_port?: components["parameters"]["egress_port"];
+                /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
+                format?: components["parameters"]["format"];
+                /** @description start of the range, included; default: the start of the day that `to` lies in */
+                from?: components["parameters"]["from_3"];
+                /** @description keys per page; default: 10, and all in an export */
+                limit?: components["parameters"]["limit_7"];
+                /** @description at most so many bytes, both directions together */
+                max_bytes?: components["parameters"]["max_bytes"];
+                /** @description at most so many milliseconds; for an open session, until its latest event */
+                max_duration_ms?: components["parameters"]["max_duration_ms"];
+                /** @description at least so many bytes, both directions together */
+                min_bytes?: components["parameters"]["min_bytes"];
+                /** @description at least so many milliseconds; for an open session, until its latest event */
+                min_duration_ms?: components["parameters"]["min_duration_ms"];
+                /** @description a whole calendar month or day; replaces from and to */
+                period?: components["parameters"]["period"];
+                /** @description true: adds the figures of the previous period to each item */
+                previous?: components["parameters"]["previous"];
+                /** @description tcp or udp */
+                protocol?: components["parameters"]["protocol"];
+                /** @description the proxy that served the session; exact; may be repeated */
+                proxy_id?: components["parameters"]["proxy_id"];
+                /** @description largest first; equal values by sessions_started, then by name */
+                sort?: components["parameters"]["sort_2"];
+                /** @description address of the client; address or CIDR block; may be repeated */
+                source_ip?: components["parameters"]["source_ip"];
+                /** @description how it ended; follows from close_reason; exact; may be repeated */
+                status?: components["parameters"]["status"];
+                /**
+                 * @description time zone of days, weeks, months and dates without a time
+                 * @example Europe/Berlin
+                 */
+                time_zone?: components["parameters"]["time_zone"];
+                /** @description end of the range, excluded; default: now */
+                to?: components["parameters"]["to_3"];
+                /** @description name of the client; anonymous without authentication; exact; may be repeated */
+                user?: components["parameters"]["user"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long an answer over a past range may be cached */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be cached */
+                    ETag?: string;
+                    /** @description request headers that change the answer */
+                    Vary?: string;
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopEgressAddresses"];
                     "application/vnd.apache.parquet": string;
                     "application/x-ndjson": string;
                     "text/csv; charset=utf-8; header=present": string;

@@ -2,6 +2,8 @@ import { DAY_MS } from '@sockscope/schemas/sums';
 import type { Coverage } from '../sums/plan.js';
 import { openFloorQuery } from '../sql/active.js';
 import { coverageQuery } from '../sql/coverage.js';
+import { remembered } from '../store/remembered.js';
+import type { Retention } from '../store/retention.js';
 import type { Store } from '../store/store.js';
 
 /**
@@ -14,13 +16,30 @@ export interface Kept {
   readonly sessionsGoneMs: number | null;
   /** Of the minutes of traffic. */
   readonly minutesGoneMs: number | null;
+  /** Of the sums per hour and value of one dimension. */
+  readonly hoursGoneMs: number | null;
   /** Of the sums per hour, user and destination. */
   readonly pairHoursGoneMs: number | null;
 }
 
+/** A partition that ingest cannot go on with: what it holds is missing in answers. */
+export interface WaitingPartition {
+  readonly topic: string;
+  readonly partition: number;
+  readonly kind: string;
+  readonly sinceMs: number;
+  /** The newest event of it that was stored, milliseconds since 1970; null if there is none. */
+  readonly dataUntilMs: number | null;
+}
+
+/** What answers say of what they lack. */
+export interface Known extends Kept {
+  readonly waiting: readonly WaitingPartition[];
+}
+
 export interface CoverageReader {
   /** What the rollups are good for, as of at most a second ago. */
-  read(): Promise<Coverage & Kept>;
+  read(): Promise<Coverage & Known>;
   /**
    * Milliseconds since 1970: no session that began earlier is open. One that began more than an hour
    * ago and is heard of again after it had ended counts as open at most five seconds later.
@@ -37,28 +56,44 @@ const NEVER = new AbortController().signal;
 
 export function createCoverageReader(deps: {
   readonly store: Store;
+  readonly retention: Retention;
   /** See coverageQuery. */
   readonly toleranceMs: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }): CoverageReader {
-  async function ask(): Promise<Coverage & Kept> {
-    const [row] = await deps.store.ask(coverageQuery(deps.toleranceMs), { signal: NEVER });
+  async function ask(): Promise<Coverage & Known> {
+    const [[row], keptFrom] = await Promise.all([
+      deps.store.ask(coverageQuery(deps.toleranceMs), { signal: NEVER }),
+      keptFromOf(deps.retention),
+    ]);
     const starts = [msOf(row?.sessions_from), msOf(row?.sums_from)].filter((ms) => ms !== null);
     const firstMs = starts.length === 0 ? null : Math.min(...starts);
-    // Retention is in whole days; less than that is how the first sessions came.
-    const goneOf = (time: string | null | undefined) => {
-      const fromMs = msOf(time);
-      return fromMs === null || firstMs === null || fromMs - firstMs < DAY_MS ? null : fromMs;
+    const goneOf = (table: (typeof RETAINED)[number], time: string | null | undefined) => {
+      if (firstMs === null) return null;
+      // Retention is in whole days; less than that is how the first sessions came.
+      const storedMs = msOf(time) ?? firstMs;
+      const lostMs = storedMs - firstMs < DAY_MS ? firstMs : storedMs;
+      const goneMs = Math.max(lostMs, keptFrom[table] ?? firstMs);
+      return goneMs > firstMs ? goneMs : null;
     };
     return {
       rollups: row?.rollups === 1,
       dirty: row?.dirty.map(([span, seconds]) => ({ span, bucketMs: seconds * 1_000 })) ?? [],
       newestMs: msOf(row?.newest),
       firstMs,
-      sessionsGoneMs: goneOf(row?.sessions_from),
-      minutesGoneMs: goneOf(row?.minutes_from),
-      pairHoursGoneMs: goneOf(row?.pair_hours_from),
+      sessionsGoneMs: goneOf('sessions', row?.sessions_from),
+      minutesGoneMs: goneOf('session_traffic_1m', row?.minutes_from),
+      hoursGoneMs: goneOf('rollup_1h', null),
+      pairHoursGoneMs: goneOf('rollup_pairs_1h', row?.pair_hours_from),
+      waiting:
+        row?.waits.map(([topic, partition, kind, since, until]) => ({
+          topic,
+          partition,
+          kind,
+          sinceMs: Date.parse(since),
+          dataUntilMs: msOf(until) === 0 ? null : msOf(until),
+        })) ?? [],
     };
   }
 
@@ -74,19 +109,15 @@ export function createCoverageReader(deps: {
   };
 }
 
-/** Asks once for all who come within a time. A failure is not remembered. */
-export function remembered<T>(ask: () => Promise<T>, reuseMs: number): () => Promise<T> {
-  let known: { readonly atMs: number; readonly answer: Promise<T> } | null = null;
-  return () => {
-    const nowMs = performance.now();
-    if (known !== null && nowMs - known.atMs < reuseMs) return known.answer;
-    const asked = { atMs: nowMs, answer: ask() };
-    known = asked;
-    asked.answer.catch(() => {
-      if (known === asked) known = null;
-    });
-    return asked.answer;
-  };
+/** The tables whose oldest rows decide how a range is answered. */
+const RETAINED = ['sessions', 'session_traffic_1m', 'rollup_1h', 'rollup_pairs_1h'] as const;
+
+/** From when on each of them is shown, milliseconds since 1970; null if nothing of it expires. */
+async function keptFromOf(retention: Retention) {
+  const kept = await Promise.all(RETAINED.map((table) => retention.keptFrom(table)));
+  return Object.fromEntries(RETAINED.map((table, i) => [table, kept[i] ?? null])) as Readonly<
+    Record<(typeof RETAINED)[number], number | null>
+  >;
 }
 
 function msOf(time: string | null | undefined): number | null {

@@ -16,6 +16,8 @@ export const exportConfig = z.object({
   }),
 });
 
+/** Rows that one export may read: it may take far longer than an answer. */
+export const EXPORT_ROWS_TO_READ_MAX = 2_000_000_000;
 /** A client that reads nothing for this long is disconnected, because others wait for its place. */
 export const PROGRESS_MAX_MS = 30_000;
 

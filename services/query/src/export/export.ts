@@ -20,6 +20,7 @@ import { EXPORT_SETTINGS } from '../sql/exports.js';
 import type { ExportStatement } from '../sql/exports.js';
 import type { Gate } from '../store/gate.js';
 import type { StoreMetrics } from '../store/metrics.js';
+import type { Retention } from '../store/retention.js';
 import { PROGRESS_MAX_MS } from './config.js';
 import type { ExportConfig } from './config.js';
 import { createRowCounter } from './count-rows.js';
@@ -30,6 +31,7 @@ export interface ExportDeps {
   readonly audit: AuditLog;
   readonly gate: Gate;
   readonly running: RunningExports;
+  readonly retention: Retention;
   readonly metrics: StoreMetrics;
   readonly logger: Logger;
   readonly config: ExportConfig;
@@ -159,6 +161,7 @@ async function pump(
     timeoutMs: deps.config.timeout_ms,
     settings: {
       ...EXPORT_SETTINGS,
+      ...(await deps.retention.settings()),
       max_rows_to_read: deps.limits.rows_to_read_max,
       max_memory_usage: deps.limits.memory_max_bytes,
       max_execution_time: Math.ceil(deps.config.timeout_ms / 1_000) + 1,

@@ -16,6 +16,7 @@ import { conditionsOf } from '../sql/filters.js';
 import { allOf } from '../sql/query.js';
 import type { Condition } from '../sql/query.js';
 import type { SessionsTable } from '../sql/sessions.js';
+import { isAddress } from '../sql/sums.js';
 import type { RollupSource, SumsBy } from '../sql/sums.js';
 import type { Span } from '../sums/plan.js';
 import { addressRangeOf } from './addresses.js';
@@ -108,7 +109,7 @@ const PAIR_DIMENSIONS: readonly SumsBy[] = ['total', 'user', 'destination', 'por
 
 /** The rollup that can answer by this dimension under these filters; null where only the exact tables can. */
 export function rollupSourceOf(by: SumsBy, filters: Filters): RollupSource | null {
-  if (by === 'destination_address') return null;
+  if (isAddress(by)) return null;
   const names = given(filters);
   const [name] = names;
   if (by !== 'flow') {

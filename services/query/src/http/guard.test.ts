@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { describe, expect, it } from 'vitest';
 import { createCookies } from '../auth/cookie.js';
 import { LOCAL } from '../auth/principal.js';
-import { isStillAllowed } from './guard.js';
+import { isServedHost, isStillAllowed, loopbackHosts } from './guard.js';
 import { ProblemError } from '../problems/problem.js';
 
 const request = { headers: {}, query: {}, ip: '192.0.2.1', principal: LOCAL };
@@ -30,5 +30,26 @@ describe('the owner of a long answer', () => {
 
   it('stays if nothing has changed', async () => {
     await expect(stillAllowed(async () => LOCAL)).resolves.toBe(true);
+  });
+});
+
+describe('a host name', () => {
+  it.each([
+    ['127.0.0.2', '127.0.0.2:8080', true],
+    ['127.0.0.2', 'LocalHost:8080', true],
+    ['127.0.0.1', '127.0.0.2:8080', false],
+    ['::1', '[::1]:8080', true],
+    ['127.0.0.1', 'evil.example', false],
+    ['127.0.0.1', undefined, false],
+  ])(
+    'of a service without keys on %s that is asked as %s is served: %s',
+    (listen, host, served) => {
+      expect(isServedHost(loopbackHosts(listen), host)).toBe(served);
+    },
+  );
+
+  it('is the same in capitals, whoever wrote them', () => {
+    expect(isServedHost(['Sockscope.Example.COM'], 'sockscope.example.com')).toBe(true);
+    expect(isServedHost(['sockscope.example.com'], 'SOCKSCOPE.example.com:443')).toBe(true);
   });
 });

@@ -143,3 +143,9 @@ export function isServedHost(hosts: readonly string[], given: string | undefined
   const asked = (given ?? '').replace(/:\d+$/, '').toLowerCase();
   return hosts.some((host) => host.toLowerCase() === asked);
 }
+
+/** Names of loopback, and the address that it listens on: 127.0.0.2 is one, too. */
+export function loopbackHosts(listen: string): string[] {
+  const own = listen.includes(':') ? `[${listen}]` : listen;
+  return ['localhost', '127.0.0.1', '[::1]', own];
+}

@@ -13,9 +13,9 @@ import { filterOf, filtersOf } from '../filters/filters.js';
 import { passesOf } from '../filters/passes.js';
 import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
-import { problemOf } from './errors.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
+import { insertRows } from '../testing/load.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
@@ -51,12 +51,18 @@ describe('the document', () => {
   it('is what the bare address leads to, and shows every question', async () => {
     const root = await api.app.inject({ url: '/' });
     expect([root.statusCode, root.headers.location]).toEqual([302, '/docs']);
-    expect((await api.app.inject({ url: '/docs' })).statusCode).toBe(200);
-    const { openapi, paths } = (await api.app.inject({ url: '/openapi.json' })).json<{
+    const docs = await api.app.inject({ url: '/docs' });
+    expect(docs.statusCode).toBe(200);
+    // With it the page would be blank on plain http from any host but loopback.
+    expect(docs.headers['content-security-policy']).not.toContain('upgrade-insecure-requests');
+    const { openapi, paths, components } = (await api.app.inject({ url: '/openapi.json' })).json<{
       openapi: string;
       paths: object;
+      components: { securitySchemes: object };
     }>();
     expect(openapi).toBe('3.1.0');
+    // The viewer's button Authorize is made of these.
+    expect(Object.keys(components.securitySchemes)).toEqual(['bearer', 'apiKey']);
     expect(Object.keys(paths)).toContain('/api/v1/sessions');
   });
 });
@@ -207,115 +213,6 @@ describe('ClickHouse', () => {
   });
 });
 
-describe('a database that does not let us in', () => {
-  it.each([
-    ['has another password', { password: 'wrong' }],
-    ['does not exist', { database: 'nowhere' }],
-  ])('and %s is a 503 with Retry-After, and says nothing of itself', async (_, wrong) => {
-    const clickhouse = createClickHouse({ ...database.config, ...wrong });
-    const locked = await createTestApp(clickhouse, { now: () => NOW_MS });
-    for (const path of ['/sessions', '/stats']) {
-      const response = await locked.app.inject({ url: `/api/v1${path}` });
-      expect([path, response.statusCode]).toEqual([path, 503]);
-      expect(response.headers['retry-after']).toBe('2');
-      expect(response.body).not.toMatch(/default|nowhere|password/i);
-    }
-    await locked.close();
-    await clickhouse.close();
-  });
-});
-
-describe('limits of a question', () => {
-  it('that would read too many rows are a 422 with advice', async () => {
-    const small = await createTestApp(database.clickhouse, {
-      now: () => NOW_MS,
-      limits: { rows_to_read_max: 10 },
-    });
-    for (const path of ['/sessions', '/stats', '/traffic', '/top/users', '/flows']) {
-      const problem = await small.get<Problem>(`/api/v1${path}`, 422);
-      expect(problem).toMatchObject({
-        code: 'too-expensive',
-        detail: 'narrow the range or the filters',
-      });
-    }
-    await small.close();
-  });
-
-  it('that takes too long are a 503 with Retry-After, whether ClickHouse or the service gives up first', async () => {
-    const hasty = await createTestApp(database.clickhouse, {
-      now: () => NOW_MS,
-      limits: { query_timeout_ms: 1 },
-    });
-    const response = await hasty.app.inject({ url: '/api/v1/stats' });
-    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
-    expect(response.json<Problem>()).toMatchObject({
-      code: 'deadline-exceeded',
-      detail: 'no answer in time; narrow the range or the filters',
-    });
-    await hasty.close();
-    const asked = api.store.ask(
-      {
-        name: 'slow',
-        sql: 'SELECT sleepEachRow(0.05) AS n FROM numbers(200)',
-        params: {},
-        settings: { max_block_size: 1, max_execution_time: 0.1 },
-        row: z.unknown(),
-      },
-      { signal: new AbortController().signal },
-    );
-    const error: unknown = await asked.catch((reason: unknown) => reason);
-    expect(problemOf(error)).toMatchObject({ retryAfterSeconds: 2, code: 'deadline-exceeded' });
-  });
-});
-
-describe('a process that cannot keep up', () => {
-  it('sends questions away with a 503, and still says that it lives', async () => {
-    const busy = await createTestApp(database.clickhouse, {
-      now: () => NOW_MS,
-      isOverloaded: () => true,
-    });
-    const response = await busy.app.inject({ url: '/api/v1/sessions' });
-    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
-    expect(response.json<Problem>().code).toBe('overloaded');
-    expect((await busy.app.inject({ url: '/healthz' })).statusCode).toBe(200);
-    await busy.close();
-  });
-});
-
-describe('heavy questions', () => {
-  it('wait for a place, and light ones do not wait for them', async () => {
-    const narrow = await createTestApp(database.clickhouse, {
-      now: () => NOW_MS,
-      heavyRunningMax: 1,
-    });
-    const heavy = Array.from({ length: 5 }, (_, i) =>
-      narrow.app.inject({ url: `/api/v1/stats?from=2026-03-1${i}&to=2026-03-15` }),
-    );
-    const light = await narrow.app.inject({ url: '/clash/version' });
-    expect(light.statusCode).toBe(200);
-    const answers = await Promise.all(heavy);
-    expect(answers.map((answer) => answer.statusCode)).toEqual([200, 200, 200, 200, 200]);
-    await narrow.close();
-  });
-
-  it('that are equal are asked once', async () => {
-    const before = await asked();
-    const path = '/api/v1/top/users?from=2026-03-12T01:02:03Z&to=2026-03-14';
-    const answers = await Promise.all(
-      Array.from({ length: 6 }, () => api.app.inject({ url: path })),
-    );
-    expect(new Set(answers.map((answer) => answer.body)).size).toBe(1);
-    expect((await asked()) - before).toBe(1);
-  });
-
-  async function asked(): Promise<number> {
-    const text = await api.registry.metrics();
-    const line =
-      /sockscope_query_sql_duration_seconds_count\{[^}]*query="top_user"[^}]*\} (\d+)/.exec(text);
-    return Number(line?.[1] ?? 0);
-  }
-});
-
 describe('metrics', () => {
   it('tell time per route and time and rows per query, and nothing of clients', async () => {
     await get('/sessions?user=user-0');
@@ -434,6 +331,45 @@ describe('stats', () => {
       data_until: null,
       resolution: 'minute',
       stale_hours: 0,
+      waiting_partitions: [],
     });
+  });
+
+  it('name the partitions that wait, if they lack something at the end of the range', async () => {
+    const topic = 'sockscope.session-events.v1';
+    await insertRows(database.clickhouse, 'ingest_watermarks', [
+      { topic, partition: 3, watermark: '2026-03-14T10:00:00.000Z', next_offset: 7, caught_up: 0 },
+    ]);
+    await insertRows(database.clickhouse, 'ingest_waits', [
+      wait(3, 1, '2026-03-14T10:00:05.000Z'),
+      wait(4, 0, '2026-03-14T10:00:05.000Z'),
+    ]);
+    const own = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+    const waiting = async (range: string) =>
+      (await own.get<Stats>(`/api/v1/stats?${range}`)).waiting_partitions;
+    expect(await waiting('')).toEqual([
+      {
+        topic,
+        partition: 3,
+        kind: 'damaged',
+        since: '2026-03-14T10:00:05.000Z',
+        data_until: '2026-03-14T10:00:00.000Z',
+      },
+    ]);
+    expect(await waiting('period=2026-03-13')).toEqual([]);
+    await own.close();
+
+    function wait(partition: number, is_waiting: 0 | 1, since: string) {
+      return {
+        topic,
+        partition,
+        is_waiting,
+        offset: 7,
+        kind: 'damaged',
+        reason: '',
+        needed_version: 0,
+        since,
+      };
+    }
   });
 });

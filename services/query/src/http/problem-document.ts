@@ -36,5 +36,6 @@ export function problemDocument(error: ProblemError, requestId: string): Problem
     detail: error.message,
     request_id: requestId,
     ...(error.errors.length === 0 ? {} : { errors: [...error.errors] }),
+    ...(error.longestRangeMs === null ? {} : { longest_range_ms: error.longestRangeMs }),
   };
 }

@@ -1,4 +1,6 @@
+import type { AddressInfo } from 'node:net';
 import type { Session } from '@sockscope/schemas/api';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
@@ -7,6 +9,7 @@ import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
+import { insertBatch } from '../testing/load.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 import { createMask, truncateAddress } from './mask.js';
@@ -183,5 +186,55 @@ describe('truncateAddress', () => {
     ['::1', '::'],
   ])('of %s is %s', (ip, network) => {
     expect(truncateAddress(ip)).toBe(network);
+  });
+});
+
+// Last: it stores sessions that the other tests do not know.
+describe('a stream of whoever users are masked for', () => {
+  let api: TestApp;
+  const config = { addresses: 'hmac', users: 'hmac', key: KEY } as const;
+  const mask = createMask(config);
+
+  beforeAll(async () => {
+    api = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      auth: { methods: ['api_keys'] },
+      mask: config,
+    });
+    await api.app.listen({ host: '127.0.0.1', port: 0 });
+    return () => api.close();
+  });
+
+  const stream = (parameters: string) => {
+    const { port } = api.app.server.address() as AddressInfo;
+    return fetch(`http://127.0.0.1:${port}/api/v1/stream?${parameters}`, {
+      headers: { 'x-api-key': readKey },
+    });
+  };
+
+  it('takes no place if it is refused', async () => {
+    // The app of a test lets a key have two.
+    for (let i = 0; i < 4; i += 1) {
+      expect((await stream('source_ip=192.0.2.7')).status).toBe(403);
+    }
+  });
+
+  it('has a user that was not known before', async () => {
+    const shown = mask.user('late');
+    const response = await stream(`type=started&user=${shown}`);
+    expect(response.status).toBe(200);
+    const random = seededRandom(9);
+    const log = (user: string) =>
+      sessionLog({ random, startMs: Date.now() - 100, user, intervals: 0 });
+    await insertBatch(database.clickhouse, [...log('user-0'), ...log('late')]);
+    let text = '';
+    for await (const chunk of (response.body ?? expect.unreachable()).pipeThrough(
+      new TextDecoderStream(),
+    )) {
+      text += chunk;
+      if (text.includes('event: started')) break;
+    }
+    expect(text).toContain(`"user":"${shown}"`);
+    expect(text).not.toContain(mask.user('user-0'));
   });
 });

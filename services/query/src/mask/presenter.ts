@@ -50,6 +50,7 @@ export function presenterOf(mask: Mask): Presenter {
           return Number(text);
         case 'acl_rule_matched':
         case 'dest_ip':
+        case 'egress_ip':
           return text === '' ? null : text;
         case 'dest_host':
         case 'protocol':

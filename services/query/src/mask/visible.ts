@@ -1,6 +1,8 @@
 import ipaddr from 'ipaddr.js';
 import { filtersOf, restrictedTo } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
+import { passesOf } from '../filters/passes.js';
+import type { Passes } from '../filters/passes.js';
 import { ProblemError } from '../problems/problem.js';
 import { maskedUsersQuery } from '../sql/masked-users.js';
 import type { Store } from '../store/store.js';
@@ -32,6 +34,29 @@ export async function visibleFilters(
     ...(user === undefined ? {} : { user }),
     ...(source_ip === undefined ? {} : { source_ip }),
   });
+}
+
+/**
+ * The same filters over sessions as they come. Names are compared as they are shown, so that somebody who
+ * was not known when the request came passes as well.
+ *
+ * @throws ProblemError forbidden where a filter would tell what the mask hides.
+ */
+export function visiblePasses(query: Filters, { mask, onlyUsers }: Viewer): Passes {
+  const { user: named, source_ip, ...rest } = filtersOf(query);
+  const passes = passesOf({
+    ...rest,
+    ...(source_ip === undefined ? {} : { source_ip: visibleBlocks(source_ip, mask) }),
+  });
+  const isNamed = (user: string) =>
+    named === undefined ||
+    named.includes(mask.user(user)) ||
+    // Who may see some users knows their names.
+    (onlyUsers !== null && named.includes(user));
+  return (session) => {
+    const { user } = session as { readonly user: string };
+    return (onlyUsers?.includes(user) ?? true) && isNamed(user) && passes(session);
+  };
 }
 
 /** The users that a request names. */

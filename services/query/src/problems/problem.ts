@@ -19,6 +19,8 @@ export class ProblemError extends SockscopeError {
   declare readonly code: ProblemCode;
   readonly errors: readonly ParameterError[];
   readonly retryAfterSeconds: number | null;
+  /** With too-expensive: about the longest range that would be answered, in milliseconds; null if not known. */
+  readonly longestRangeMs: number | null;
 
   constructor(
     code: ProblemCode,
@@ -26,12 +28,14 @@ export class ProblemError extends SockscopeError {
     options: {
       errors?: readonly ParameterError[];
       retryAfterSeconds?: number;
+      longestRangeMs?: number | null;
       cause?: unknown;
     } = {},
   ) {
     super(code, detail, { retryable: RETRYABLE.has(code), cause: options.cause });
     this.errors = options.errors ?? [];
     this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+    this.longestRangeMs = options.longestRangeMs ?? null;
   }
 }
 

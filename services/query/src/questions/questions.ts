@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ExportDeps } from '../export/export.js';
 import type { QuestionDeps } from '../http/question.js';
 import type { SumsDeps } from '../sums/sums.js';
+import type { WeighedDeps } from '../store/weighed.js';
 import { serveExplain } from './explain/explain.js';
 import { serveFlows } from './flows/flows.js';
 import { serveProfiles } from './profile/profile.js';
@@ -29,7 +30,8 @@ export type QuestionsDeps = QuestionDeps &
   SessionDeps &
   ExportDeps &
   EvidenceDeps &
-  SignalsDeps;
+  SignalsDeps &
+  WeighedDeps;
 
 /** The questions, under `/api/v1`. */
 export function serveQuestions(app: FastifyInstance, deps: QuestionsDeps): void {

@@ -11,6 +11,7 @@ const coverageRow = z.object({
   sessions_from: wireTime.nullable(),
   pair_hours_from: wireTime.nullable(),
   sums_from: wireTime.nullable(),
+  waits: z.array(z.tuple([z.string(), z.int(), z.string(), wireTime, wireTime])),
 });
 
 /**
@@ -38,11 +39,26 @@ export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
         (SELECT if(count() = 0, NULL, max(watermark)) FROM ingest_watermarks FINAL) AS newest,
         (SELECT if(count() = 0, NULL, min(started_at)) FROM sessions) AS sessions_from,
         (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_pairs_1h) AS pair_hours_from,
-        (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_1d) AS sums_from`,
-    params: { dirty_max: DIRTY_MAX, tolerance_s: Math.floor(toleranceMs / 1_000) },
+        (SELECT if(count() = 0, NULL, min(bucket)) FROM rollup_1d) AS sums_from,
+        (SELECT groupArray((topic, partition, kind, since, until)) FROM (
+          SELECT w.topic AS topic, w.partition AS partition, toString(w.kind) AS kind, w.since AS since, m.watermark AS until
+          FROM (SELECT * FROM ingest_waits FINAL WHERE is_waiting = 1 ORDER BY topic, partition LIMIT {waits_max:UInt32}) AS w
+          LEFT JOIN (SELECT * FROM ingest_watermarks FINAL) AS m
+            ON m.topic = w.topic AND m.partition = w.partition
+          ORDER BY topic, partition
+        )) AS waits`,
+    params: {
+      waits_max: WAITS_MAX,
+      dirty_max: DIRTY_MAX,
+      tolerance_s: Math.floor(toleranceMs / 1_000),
+    },
     row: coverageRow,
+    // It tells what there was, and the earliest times come from the list of parts only without a filter.
+    seesExpired: true,
   };
 }
 
+/** Partitions that answers name. */
+const WAITS_MAX = 100;
 /** Dirty buckets that are looked at: five years of hours and of their details. */
 const DIRTY_MAX = 100_000;

@@ -112,6 +112,7 @@ function shownKey(field: TopField, { mask, format }: ExportStyle): string {
       return 'toUInt16(key)';
     case 'acl_rule_matched':
     case 'dest_ip':
+    case 'egress_ip':
       return cell(format, `nullIf(key, '')`);
     case 'dest_host':
     case 'proxy_id':

@@ -7,6 +7,7 @@ import { allOf } from './query.js';
 import type { Query } from './query.js';
 import {
   endedWithin,
+  rangeLengthOf,
   exactParts,
   isSame,
   rollupParts,
@@ -126,6 +127,7 @@ export function periodQuery(sums: SumsOf, sketches: SketchesOf): Query<typeof pe
       )`,
     params,
     row: periodRow,
+    rangeMs: rangeLengthOf(sums),
     settings: FINAL_SETTINGS,
     reuse: true,
   };

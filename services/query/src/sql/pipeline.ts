@@ -37,6 +37,8 @@ export function storedLatelyQuery(windowSeconds: number, minutes: number): Query
     row: storedRow,
     settings: { prefer_column_name_to_alias: 1 },
     reuse: true,
+    // Events are counted as they come in, however long ago their session began.
+    seesExpired: true,
   };
 }
 

@@ -15,6 +15,10 @@ export interface Query<Row extends z.ZodType = z.ZodType> {
   readonly settings?: Settings;
   /** An answer a moment old does as well. */
   readonly reuse?: boolean;
+  /** Sees rows past their retention, too; see store/retention.ts. */
+  readonly seesExpired?: boolean;
+  /** Milliseconds of the range that is read: for a refusal that says how long it may be. */
+  readonly rangeMs?: number;
 }
 
 /** A condition of a WHERE clause with the values that it binds. */

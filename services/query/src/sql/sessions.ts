@@ -117,6 +117,8 @@ export function sessionsPageQuery(page: {
   readonly limit: number;
   /** Few rows are read. */
   readonly isShort: boolean;
+  /** Length of the range of starts; null if it is open. */
+  readonly rangeMs: number | null;
 }): Query<typeof sessionRow> {
   const { sort, order, position } = page;
   const where = allOf([
@@ -137,6 +139,7 @@ export function sessionsPageQuery(page: {
     row: sessionRow,
     settings: { ...FINAL_SETTINGS, ...(page.isShort ? BRIEF_SETTINGS : {}) },
     reuse: true,
+    ...(page.rangeMs === null ? {} : { rangeMs: page.rangeMs }),
   };
 }
 
@@ -154,6 +157,7 @@ const totalsRow = z.object({
 export function sessionTotalsQuery(
   table: SessionsTable,
   filter: Condition,
+  rangeMs: number | null,
 ): Query<typeof totalsRow> {
   return {
     name: 'session_totals',
@@ -167,6 +171,7 @@ export function sessionTotalsQuery(
     row: totalsRow,
     settings: { ...FINAL_SETTINGS, prefer_column_name_to_alias: 1 },
     reuse: true,
+    ...(rangeMs === null ? {} : { rangeMs }),
   };
 }
 
@@ -234,6 +239,8 @@ export function earliestSessionQuery(): Query<typeof earliestRow> {
     sql: `SELECT if(count() = 0, NULL, min(started_at)) AS started_at FROM sessions`,
     params: {},
     row: earliestRow,
+    // A page begins to read there: too early does no harm, and a filter would make it read the table.
+    seesExpired: true,
   };
 }
 

@@ -7,7 +7,7 @@ import { activePageQuery, activeUsersQuery } from './active.js';
 import { exportSessions, exportTop } from './exports.js';
 import { sessionsByIdQuery, sessionsPageQuery } from './sessions.js';
 import { periodQuery } from './period.js';
-import { seriesQuery } from './sums.js';
+import { isAddress, seriesQuery } from './sums.js';
 import type { SumsBy, SumsOf } from './sums.js';
 import { flowsQuery, topQuery } from './top.js';
 
@@ -33,7 +33,7 @@ function sumsOf(by: SumsBy): SumsOf {
     counted: pieces,
     moved: pieces,
     rollup:
-      by === 'flow' || by === 'destination_address'
+      by === 'flow' || isAddress(by)
         ? { kind: 'pairs', filter: everything }
         : { kind: 'dimension', dimension: by, keys: null },
     sessions: { table: 'sessions', filter: everything, hasBound: true },
@@ -58,6 +58,7 @@ const page = {
   position: null,
   limit: 50,
   isShort: true,
+  rangeMs: null,
 } as const;
 
 const tops = Object.fromEntries(

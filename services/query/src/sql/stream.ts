@@ -65,5 +65,7 @@ export function storedSinceQuery(
           }),
     },
     row: storedEventRow,
+    // What is new is told, however long ago its session began.
+    seesExpired: true,
   };
 }

@@ -23,25 +23,32 @@ import type { Condition, Query, SqlParams } from './query.js';
 import type { Pieces, Span } from '../sums/plan.js';
 import type { SessionsTable } from './sessions.js';
 
-/** By what questions sum. Flows and addresses of destinations have no sums of their own. */
-export type SumsBy = Dimension | 'flow' | 'destination_address';
+/**
+ * Addresses that are known only when the connection stands. No table of sums or minutes holds them, so
+ * the sessions themselves are counted.
+ */
+const ADDRESS_COLUMNS = { destination_address: 'dest_ip', egress_address: 'egress_ip' } as const;
+export type AddressBy = keyof typeof ADDRESS_COLUMNS;
+
+/** By what questions sum. Flows and addresses have no sums of their own. */
+export type SumsBy = Dimension | 'flow' | AddressBy;
+
+/** Returns whether a dimension has no sums and is counted from the sessions themselves. */
+export function isAddress(by: SumsBy): by is AddressBy {
+  return by in ADDRESS_COLUMNS;
+}
 
 /** The key of a session as text, in the exact tables and in the rollups; empty for no value. A flow's is a tuple. */
 export function keyOf(by: SumsBy): string {
-  switch (by) {
-    case 'flow':
-      return `tuple(${PAIR_COLUMNS.join(', ')})`;
-    case 'destination_address':
-      return `ifNull(${plainAddressSql('toString(dest_ip)')}, '')`;
-    default:
-      return keySql(by);
+  if (isAddress(by)) {
+    return `ifNull(${plainAddressSql(`toString(${ADDRESS_COLUMNS[by]})`)}, '')`;
   }
+  return by === 'flow' ? `tuple(${PAIR_COLUMNS.join(', ')})` : keySql(by);
 }
 
 /** Whether all figures of a session count at its end. */
 export function isAtEnd(by: SumsBy): boolean {
-  // An address is known only when the connection stands, and no table of minutes holds it.
-  return by === 'destination_address' || (by !== 'flow' && countsAtEnd(by));
+  return isAddress(by) || (by !== 'flow' && countsAtEnd(by));
 }
 
 export const sumColumns = {
@@ -394,6 +401,12 @@ export function unionOf(parts: readonly Part[]): Part {
   };
 }
 
+/** Milliseconds of the whole range. */
+export function rangeLengthOf({ counted }: Pick<SumsOf, 'counted'>): number {
+  const { weeks, days, hours, exact } = counted;
+  return lengthOf([...weeks, ...days, ...hours, ...exact]);
+}
+
 /** Every figure by its name. */
 export const SUMMED_SQL = SUM_NAMES.map((name) => `sum(s_${name}) AS ${name}`).join(', ');
 
@@ -411,6 +424,7 @@ export function seriesQuery(of: SumsOf): Query<typeof seriesRow> {
       ) GROUP BY k, slot`,
     params,
     row: seriesRow,
+    rangeMs: rangeLengthOf(of),
     settings: FINAL_SETTINGS,
     reuse: true,
   };

@@ -6,6 +6,8 @@ import { ROW_SETTINGS } from '../sql/columns.js';
 import type { Query } from '../sql/query.js';
 import { createFlights } from './flights.js';
 import type { StoreMetrics } from './metrics.js';
+import type { Retention } from './retention.js';
+import { tooMuchOf } from './too-much.js';
 
 /** Bounds of one query, enforced by ClickHouse and by us. */
 export interface StoreConfig {
@@ -38,9 +40,13 @@ const ROWS_HELD_MAX = 100_000;
 
 export function createStore(
   config: StoreConfig,
-  deps: { readonly clickhouse: ClickHouse; readonly metrics: StoreMetrics },
+  deps: {
+    readonly clickhouse: ClickHouse;
+    readonly metrics: StoreMetrics;
+    readonly retention: Retention;
+  },
 ): Store {
-  const { clickhouse, metrics } = deps;
+  const { clickhouse, metrics, retention } = deps;
   const settings = {
     ...ROW_SETTINGS,
     max_rows_to_read: config.rows_to_read_max,
@@ -67,12 +73,14 @@ export function createStore(
   ): Promise<readonly unknown[]> {
     const end = metrics.duration.startTimer({ query: query.name });
     try {
+      const hidden = query.seesExpired === true ? {} : await retention.settings();
       const { rows, cost } = await clickhouse.queryWithCost({
         sql: query.sql,
         params: query.params,
         row: query.row,
         settings: {
           ...settings,
+          ...hidden,
           ...query.settings,
           ...(threads === undefined ? {} : { max_threads: threads }),
         },
@@ -84,7 +92,7 @@ export function createStore(
     } catch (error) {
       const code = error instanceof ClickHouseError ? error.code : 'unknown';
       metrics.errors.inc({ query: query.name, code });
-      throw error;
+      throw tooMuchOf(error, query.rangeMs ?? null, config.rows_to_read_max);
     } finally {
       end();
     }

@@ -3,10 +3,10 @@ import type { LiveQuery } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { mayDo } from '../auth/principal.js';
-import { passesOf } from '../filters/passes.js';
+import { filtersOf } from '../filters/filters.js';
 import { PROBLEMS, requireScope } from '../http/question.js';
 import { presenterOf } from '../mask/presenter.js';
-import { visibleFilters } from '../mask/visible.js';
+import { visiblePasses } from '../mask/visible.js';
 import { ProblemError } from '../problems/problem.js';
 import { frame } from './event.js';
 import { openWriter } from './route.js';
@@ -60,9 +60,11 @@ export function serveLiveView(
         });
       }
       const query = request.query as LiveQuery;
+      const passes = visiblePasses(query, context);
+      const leaveShare = deps.shares.enter(context.share, 'live streams');
       joining += 1;
+      let isOpen = false;
       try {
-        const filters = await visibleFilters(deps.store, query, context);
         const early: string[] = [];
         let write = (text: string) => {
           early[0] = text;
@@ -72,11 +74,12 @@ export function serveLiveView(
             // Equal requests with equal rights share a view.
             name: JSON.stringify([
               mayDo(context.principal, 'admin'),
-              filters,
+              context.onlyUsers,
+              filtersOf(query),
               query.sort,
               query.limit,
             ]),
-            passes: passesOf(filters),
+            passes,
             sort: query.sort,
             limit: query.limit,
             presenter: presenterOf(context.mask),
@@ -86,6 +89,8 @@ export function serveLiveView(
           },
         );
         const writer = openWriter(request, reply, deps, open);
+        isOpen = true;
+        writer.onEnd(leaveShare);
         writer.onEnd(leave);
         write = (text) => {
           // The next frame says all that this one does: a slow client misses some.
@@ -94,6 +99,7 @@ export function serveLiveView(
         writer.write(early);
       } finally {
         joining -= 1;
+        if (!isOpen) leaveShare();
       }
     },
   );

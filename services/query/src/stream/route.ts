@@ -8,8 +8,7 @@ import { originHeadersOf } from '../http/origins.js';
 import { ProblemError } from '../problems/problem.js';
 import { PROBLEMS, requireScope } from '../http/question.js';
 import { presenterOf } from '../mask/presenter.js';
-import { visibleFilters } from '../mask/visible.js';
-import { passesOf } from '../filters/passes.js';
+import { visiblePasses } from '../mask/visible.js';
 import type { SumsDeps } from '../sums/sums.js';
 import { DRAIN_MAX_MS, FRAMES_AT_ONCE, PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
 import type { StreamConfig } from './config.js';
@@ -17,7 +16,7 @@ import type { Gate } from '../store/gate.js';
 import { countersOf } from './counters.js';
 import { frame, positionOf, positionText } from './event.js';
 import type { LiveEvent, Position } from './event.js';
-import { createShares } from '../store/shares.js';
+import type { Shares } from '../store/shares.js';
 import { gapOf } from './hub.js';
 import type { Hub } from './hub.js';
 import type { StreamMetrics } from './metrics.js';
@@ -27,6 +26,8 @@ export interface StreamDeps extends SumsDeps {
   readonly gates: { readonly resume: Gate };
   readonly config: StreamConfig;
   readonly metrics: StreamMetrics;
+  /** Of both kinds of streams together. */
+  readonly shares: Shares;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   contextOf(request: FastifyRequest, reply: FastifyReply): Context;
@@ -56,7 +57,6 @@ const streamText = z.string().meta({
 /** `GET /stream`: server-sent events of sessions and counters. */
 export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   const open = new Set<(cause: 'stopping') => void>();
-  const shares = createShares(deps.config.clients_per_key_max);
   let joining = 0;
   app.addHook('preClose', async () => {
     for (const end of open) end('stopping');
@@ -94,11 +94,10 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           retryAfterSeconds: 5,
         });
       }
-      const leaveShare = shares.enter(context.share, 'live streams');
       const query = request.query as StreamQuery;
       const since = lastPosition(request);
-      const filters = await visibleFilters(deps.store, query, context);
-      const passes = passesOf(filters);
+      const passes = visiblePasses(query, context);
+      const leaveShare = deps.shares.enter(context.share, 'live streams');
       const presenter = presenterOf(context.mask);
       const wanted = (type: string) => query.type?.some((each) => each === type) ?? true;
       const frameOf = (event: LiveEvent) =>

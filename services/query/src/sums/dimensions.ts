@@ -6,6 +6,7 @@ export const SUMS_BY: Readonly<Record<TopField, SumsBy>> = {
   user: 'user',
   dest_host: 'destination',
   dest_ip: 'destination_address',
+  egress_ip: 'egress_address',
   dest_port: 'port',
   source_ip: 'source',
   protocol: 'protocol',

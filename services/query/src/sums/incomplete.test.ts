@@ -10,6 +10,7 @@ const kept = {
   firstMs: NOW_MS - 365 * DAY_MS,
   sessionsGoneMs: NOW_MS - 180 * DAY_MS,
   minutesGoneMs: NOW_MS - 90 * DAY_MS,
+  hoursGoneMs: null,
   pairHoursGoneMs: NOW_MS - 90 * DAY_MS,
 };
 const coverage: Coverage = { rollups: true, dirty: [], newestMs: null };
@@ -36,12 +37,19 @@ describe('minutes that are gone', () => {
     const plan = bothOf(planOf(range, coverage));
     expect(incompleteMinutes(plan, true, kept)).toBe(60);
     expect(incompleteMinutes(plan, false, kept)).toBe(0);
+    const fewHours = { ...kept, hoursGoneMs: NOW_MS - 90 * DAY_MS };
+    expect(incompleteMinutes(plan, false, fewHours)).toBe(60);
   });
 
   it('are none before the first session, nor if nothing has been deleted yet', () => {
     const range = { fromMs: NOW_MS - 400 * DAY_MS - 1, toMs: NOW_MS };
     const plan = bothOf(planOf(range, exactly));
-    const whole = { sessionsGoneMs: null, minutesGoneMs: null, pairHoursGoneMs: null };
+    const whole = {
+      sessionsGoneMs: null,
+      minutesGoneMs: null,
+      hoursGoneMs: null,
+      pairHoursGoneMs: null,
+    };
     expect(incompleteMinutes(plan, true, { firstMs: NOW_MS - 30 * DAY_MS, ...whole })).toBe(0);
     expect(incompleteMinutes(plan, true, { firstMs: null, ...whole })).toBe(0);
   });

@@ -4,7 +4,7 @@ import type { Pieces, Span } from './plan.js';
 
 /**
  * Minutes that a plan reads from tables that do not go back so far any more: the sessions, the minutes of
- * traffic, and for pairs of user and destination the sums per hour.
+ * traffic, and the sums per hour, of one dimension or of pairs of user and destination.
  */
 export function incompleteMinutes(
   plan: {
@@ -26,6 +26,6 @@ export function incompleteMinutes(
     goneOf(plan.counted.exact, kept.sessionsGoneMs),
     goneOf(plan.moved.exact, kept.minutesGoneMs),
   );
-  const pairsMs = usesPairs ? goneOf(plan.counted.hours, kept.pairHoursGoneMs) : 0;
-  return Math.ceil((exactMs + pairsMs) / MINUTE_MS);
+  const hoursGoneMs = usesPairs ? kept.pairHoursGoneMs : kept.hoursGoneMs;
+  return Math.ceil((exactMs + goneOf(plan.counted.hours, hoursGoneMs)) / MINUTE_MS);
 }

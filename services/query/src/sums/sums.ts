@@ -2,7 +2,7 @@ import { toTimestamp } from '@sockscope/schemas';
 import type { SumSort } from '@sockscope/schemas/api';
 import { HOUR_MS, MINUTE_MS, SUM_NAMES } from '@sockscope/schemas/sums';
 import type { SumName } from '@sockscope/schemas/sums';
-import type { CoverageReader, Kept } from '../coverage/coverage.js';
+import type { CoverageReader, Known, WaitingPartition } from '../coverage/coverage.js';
 import {
   filterOf,
   isUnfiltered,
@@ -55,6 +55,8 @@ export interface Provenance {
   /** Minutes whose sums are known no longer in the detail that was needed. */
   readonly incompleteMinutes: number;
   readonly newestMs: number | null;
+  /** Partitions whose events are missing in the range. */
+  readonly waiting: readonly WaitingPartition[];
 }
 
 /** Of an answer that is made of several: as the first, with the worst of what any of them lacks. */
@@ -81,8 +83,21 @@ export function answerMetaOf(
     stale_hours: provenance.staleHours,
     incomplete_minutes: provenance.incompleteMinutes,
     as_of: toTimestamp(nowMs),
-    data_until: provenance.newestMs === null ? null : toTimestamp(provenance.newestMs),
+    data_until: timeOrNull(provenance.newestMs),
+    waiting_partitions: provenance.waiting.map(
+      ({ topic, partition, kind, sinceMs, dataUntilMs }) => ({
+        topic,
+        partition,
+        kind,
+        since: toTimestamp(sinceMs),
+        data_until: timeOrNull(dataUntilMs),
+      }),
+    ),
   };
+}
+
+function timeOrNull(ms: number | null): string | null {
+  return ms === null ? null : toTimestamp(ms);
 }
 
 export function zeroSums(): Record<SumName, number> {
@@ -102,7 +117,7 @@ interface Prepared {
 }
 
 /** Which tables answer, and what for. */
-export function prepare(question: SumsQuestion, coverage: Coverage & Kept): Prepared {
+export function prepare(question: SumsQuestion, coverage: Coverage & Known): Prepared {
   const { by, range, filters, keys = null, cuts = null, shown = null } = question;
   const rollup = rollupSourceOf(by, filters);
   const hasSums = coverage.rollups && rollup !== null;
@@ -130,6 +145,9 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Kept): Prep
         coverage,
       ),
       newestMs: coverage.newestMs,
+      waiting: coverage.waiting.filter(
+        ({ dataUntilMs }) => dataUntilMs === null || dataUntilMs < countedRange.toMs,
+      ),
     },
     of: {
       by,

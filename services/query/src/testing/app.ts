@@ -21,6 +21,7 @@ import { lookupConfig } from '../questions/lookup/config.js';
 import { signalsConfig } from '../questions/signals/config.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
 import { createStoreMetrics } from '../store/metrics.js';
+import { createRetention } from '../store/retention.js';
 import { createStore } from '../store/store.js';
 import type { Store, StoreConfig } from '../store/store.js';
 import { createHub } from '../stream/hub.js';
@@ -51,7 +52,11 @@ export interface TestAppOptions {
   readonly limits?: Partial<StoreConfig>;
   /** Defaults to never. */
   readonly isOverloaded?: () => boolean;
+  readonly lightRunningMax?: number;
   readonly heavyRunningMax?: number;
+  readonly lightRowsMax?: number;
+  /** Of all gates; default: 5 s. */
+  readonly waitMaxMs?: number;
   readonly streamClientsMax?: number;
   readonly exportRowsMax?: number;
   readonly exportsRunningMax?: number;
@@ -73,6 +78,7 @@ export async function createTestApp(
   const registry = createRegistry('query');
   const { now } = options;
   const metrics = createStoreMetrics(registry);
+  const retention = createRetention({ clickhouse, now });
   const store = createStore(
     {
       query_timeout_ms: 20_000,
@@ -81,12 +87,15 @@ export async function createTestApp(
       reuse_ms: 0,
       ...options.limits,
     },
-    { clickhouse, metrics },
+    { clickhouse, metrics, retention },
   );
   const auth = authConfig.parse(settingsOf(authConfig.shape, options.auth));
   const gateMetrics = createGateMetrics(registry);
   const gate = (name: string, running: number) =>
-    createGate({ name, running_max: running, waiting_max: 100, wait_max_ms: 5_000 }, gateMetrics);
+    createGate(
+      { name, running_max: running, waiting_max: 100, wait_max_ms: options.waitMaxMs ?? 5_000 },
+      gateMetrics,
+    );
   const streamMetrics = createStreamMetrics(registry);
   const stream = {
     clients_max: options.streamClientsMax ?? 20,
@@ -128,18 +137,20 @@ export async function createTestApp(
     },
     {
       store,
-      coverage: createCoverageReader({ store, toleranceMs: 0, now }),
+      coverage: createCoverageReader({ store, retention, toleranceMs: 0, now }),
       gates: {
-        light: gate('light', 50),
+        light: gate('light', options.lightRunningMax ?? 50),
         heavy: gate('heavy', options.heavyRunningMax ?? 8),
         resume: gate('resume', 4),
       },
+      lightRowsMax: options.lightRowsMax ?? 500_000,
       isOverloaded: options.isOverloaded ?? (() => false),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse, logger, now }),
         gate: gate('export', options.exportsRunningMax ?? 4),
         running: createRunningExports(),
+        retention,
         metrics,
         logger,
         config: {

@@ -8,7 +8,7 @@ import {
 } from '@sockscope/schemas/sums';
 import { momentOf, wallOf } from './zone.js';
 
-/** From fine to coarse. Up to an hour they have a fixed length; above, the wall clock decides. */
+/** From fine to coarse. The wall clock decides where one begins. */
 export const INTERVALS = {
   '1m': MINUTE_MS,
   '5m': 5 * MINUTE_MS,
@@ -70,10 +70,13 @@ export function cutRange(
   const starts = [fromMs];
   const step = INTERVALS[interval];
   let next: number;
+  // Half and quarter hours off UTC exist, and clocks that change by half an hour.
+  const nextShort = (ms: number) => {
+    const secondMs = Math.floor(ms / 1_000) * 1_000;
+    return secondMs + step - (wallOf(secondMs, zone).getTime() % step);
+  };
   if (step <= HOUR_MS) {
-    // Aligned to the zone's offset at the beginning: half and quarter hours off UTC exist.
-    const offset = wallOf(fromMs, zone).getTime() - Math.floor(fromMs / 1_000) * 1_000;
-    next = Math.floor((fromMs + offset) / step) * step - offset + step;
+    next = nextShort(fromMs);
   } else {
     next = momentOf(nextWall(wallOf(fromMs, zone).getTime(), interval), zone);
   }
@@ -81,7 +84,7 @@ export function cutRange(
     if (starts.length >= limit) return [];
     starts.push(next);
     if (step <= HOUR_MS) {
-      next += step;
+      next = nextShort(next);
       continue;
     }
     let wall = nextWall(wallOf(next, zone).getTime(), interval);

@@ -76,6 +76,19 @@ describe('cutRange', () => {
     ]);
   });
 
+  it('cuts hours on the wall clock where it changes by half an hour', () => {
+    // 02:00 becomes 01:30.
+    const from = at('2026-04-04T13:00:00Z');
+    const hours = cutRange(from, at('2026-04-04T17:00:00Z'), '1h', 'Australia/Lord_Howe', 99);
+    expect(hours.map(iso)).toEqual([
+      '2026-04-04T13:00:00.000Z',
+      '2026-04-04T14:00:00.000Z',
+      '2026-04-04T15:00:00.000Z',
+      '2026-04-04T15:30:00.000Z',
+      '2026-04-04T16:30:00.000Z',
+    ]);
+  });
+
   it('cuts weeks on Monday and months on the first', () => {
     const from = at('2026-01-14T05:00:00Z');
     expect(cutRange(from, at('2026-02-01'), '1w', 'UTC', 99).map(iso)).toEqual([

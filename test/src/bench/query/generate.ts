@@ -19,11 +19,21 @@ const INSERTS_PER_DAY = 4;
 const UNMERGED_DAYS = 2;
 /** What merges have not got to in a database that is fed. */
 const UNMERGED_MS = 600_000;
+/** Sessions that have been open for up to the whole range, besides `active`. */
+const OLD_ACTIVE = 100;
 const INSERT_TIMEOUT_MS = 600_000;
 const INSERT_SETTINGS = { max_partitions_per_insert_block: 0, max_insert_threads: 2 };
 /** Holds the rows of one insert, so that they are computed once for three tables. */
 const STAGING = 'bench_staging';
 const SESSION_TABLES = ['sessions', 'sessions_by_user', 'sessions_by_destination'];
+
+/** What the generated rows have; other columns have their defaults. */
+const SESSION_COLUMNS = [
+  'session_id, seq, proxy_id, proxy_epoch, started_at, user, source_ip, source_port, dest_host, dest_ip, dest_port',
+  'egress_ip, egress_port, protocol, command, auth_method, acl_decision, acl_rule_matched',
+  'bytes_sent, bytes_received, packets_sent, packets_received, status, close_reason, error_code, connect_ms',
+  'updated_at, ended_at, duration_ms, version',
+].join(', ');
 
 /** Uniform in [0, 1), by a hash of the row's number: repeatable, whatever the order or the block. */
 function uniform(salt: number): string {
@@ -43,13 +53,15 @@ function normal(salt: number): string {
 /**
  * The rows of `sessions` with numbers from {from} to {to} of {sessions}: starts evenly spread, users
  * and destinations by Zipf, durations and bytes log-normal (half below 3 s, one in a hundred above
- * 20 minutes), 4 % rejected, 5 % failed. Column order is that of SESSION_COLUMNS.
+ * 20 minutes, one in ten thousand anything up to 30 days), 4 % rejected, 5 % failed. The columns are
+ * SESSION_COLUMNS, in their order.
  */
 const SESSION_ROWS = `
 WITH
     {now_ms:Int64} - {days:Int64} * ${DAY_MS} AS begin_ms,
     begin_ms + intDiv(toInt64(n) * ({days:Int64} * ${DAY_MS}), {sessions:Int64}) AS start_ms,
-    least(toInt64(exp(8 + 2.6 * ${normal(1)})), toInt64(6 * 3600000), {now_ms:Int64} - start_ms) AS lasted_ms,
+    if(sipHash64(n, 20) % 10000 = 0, toInt64(${uniform(21)} * 30 * ${DAY_MS}), toInt64(exp(8 + 2.6 * ${normal(1)}))) AS wanted_ms,
+    least(wanted_ms, toInt64(30 * ${DAY_MS}), {now_ms:Int64} - start_ms) AS lasted_ms,
     ${zipf(3, '{users:UInt32}')} AS user_rank,
     ${zipf(4, '{destinations:UInt32}')} AS dest_rank,
     ${uniform(5)} AS fate,
@@ -73,6 +85,8 @@ SELECT
     concat('host-', toString(dest_rank), '.site-', toString(dest_rank % 997), '.example') AS dest_host,
     if(end_status = 'rejected_by_acl', NULL, toIPv6(IPv4NumToString(toUInt32(3405803776 - dest_rank * 2)))) AS dest_ip,
     toUInt16(multiIf(port_choice < 0.8, 443, port_choice < 0.92, 80, 1 + sipHash64(n, 16) % 9000)) AS dest_port,
+    if(end_status = 'closed', toNullable(toIPv6(IPv4NumToString(toUInt32(3325256704 + sipHash64(n, 13) % 8)))), NULL) AS egress_ip,
+    if(end_status = 'closed', toNullable(toUInt16(1024 + sipHash64(n, 22) % 64000)), NULL) AS egress_port,
     if(port_choice > 0.97, 'udp', 'tcp') AS protocol,
     if(port_choice > 0.97, 'udp_associate', 'connect') AS command,
     if(user_rank = 7, 'none', 'password') AS auth_method,
@@ -102,7 +116,7 @@ SELECT * REPLACE (
     started_at AS updated_at, NULL AS ended_at, NULL AS duration_ms, 0 AS version)
 FROM (${SESSION_ROWS})`;
 
-/** Open sessions: begun within the last hour before the end, with a heartbeat within the last half minute. */
+/** Open sessions: begun before the end, most within the last hour, with a heartbeat within the last half minute. */
 const AS_ACTIVE = `
 SELECT * REPLACE (
     'active' AS status, NULL AS close_reason, NULL AS error_code, NULL AS ended_at, NULL AS duration_ms,
@@ -127,6 +141,21 @@ FROM sessions FINAL
 ARRAY JOIN range(minutes) AS minute
 WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
   AND (bytes_sent + bytes_received > 0)`;
+
+/** The first and the last event of each session that began within the last day. */
+const EVENT_ROWS = `
+SELECT if(is_last, 'SessionClosed', 'SessionStarted') AS type, if(is_last, seq, 0) AS seq,
+    if(is_last, updated_at, started_at) AS occurred_at, session_id, proxy_id, proxy_epoch, started_at, user, source_ip,
+    source_port, dest_host, dest_ip, dest_port, egress_ip, egress_port, protocol, command, auth_method,
+    acl_decision, acl_rule_matched,
+    if(is_last, bytes_sent, 0) AS bytes_sent, if(is_last, bytes_received, 0) AS bytes_received,
+    if(is_last, packets_sent, 0) AS packets_sent, if(is_last, packets_received, 0) AS packets_received
+FROM sessions FINAL
+ARRAY JOIN if(status = 'active', [false], [false, true]) AS is_last
+WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')`;
+
+const EVENT_COLUMNS =
+  'type, seq, occurred_at, session_id, proxy_id, proxy_epoch, started_at, user, source_ip, source_port, dest_host, dest_ip, dest_port, egress_ip, egress_port, protocol, command, auth_method, acl_decision, acl_rule_matched, bytes_sent, bytes_received, packets_sent, packets_received';
 
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
@@ -179,9 +208,19 @@ export async function generateSessions(
   }
   // Numbers beyond the last would start after the end: these begin in the last hour, spread as a denser day.
   await insertEverywhere(clickhouse, AS_ACTIVE, activeParams(shape));
+  // A few have been open for days, up to the whole range.
+  await insertEverywhere(clickhouse, AS_ACTIVE, {
+    ...common,
+    sessions: OLD_ACTIVE,
+    from: 0,
+    to: OLD_ACTIVE,
+  });
   await command(clickhouse, `INSERT INTO session_traffic_1m (${TRAFFIC_COLUMNS}) ${TRAFFIC_ROWS}`, {
     from_ms: shape.nowMs - 3_600_000,
     to_ms: shape.nowMs,
+  });
+  await command(clickhouse, `INSERT INTO session_events (${EVENT_COLUMNS}) ${EVENT_ROWS}`, {
+    from_ms: shape.nowMs - DAY_MS,
   });
   return performance.now() - begun;
 }
@@ -223,7 +262,7 @@ async function insertEverywhere(
   params: Record<string, number>,
 ): Promise<void> {
   await command(clickhouse, `CREATE OR REPLACE TABLE ${STAGING} AS sessions ENGINE = Memory`);
-  await command(clickhouse, `INSERT INTO ${STAGING} ${rows}`, params);
+  await command(clickhouse, `INSERT INTO ${STAGING} (${SESSION_COLUMNS}) ${rows}`, params);
   for (const table of SESSION_TABLES) {
     await command(clickhouse, `INSERT INTO ${table} SELECT * FROM ${STAGING}`);
   }

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { DataShape } from './generate.js';
-import { openLoop, quantile } from './http.js';
+import { createHttpClient, openLoop, quantile } from './http.js';
 import type { HttpClient, Load } from './http.js';
 import { drawn, inTurn, MIX, QUESTIONS } from './questions.js';
 import type { Question, Subject } from './questions.js';
@@ -48,7 +48,7 @@ const { values } = parseArgs({
   },
 });
 
-const SHAPE = { days: 30, users: 20_000, destinations: 50_000, active: 1_000 };
+const SHAPE = { days: 30, users: 20_000, destinations: 50_000, active: 10_000 };
 const WARM_UP = 5;
 const SLOW_REPEATS = 3;
 /** SQLite is given at most so many sessions: it takes minutes to load them. */
@@ -67,6 +67,8 @@ interface Measured {
 interface SizeResult {
   readonly sessions: number;
   readonly bytesPerSession: Readonly<Record<string, number>>;
+  /** `SELECT 1` to ClickHouse through the same client: what all figures are compared with. */
+  readonly selectOne: Measured;
   readonly questions: Readonly<Record<string, Measured>>;
   readonly mixed: Load;
   /**
@@ -163,6 +165,19 @@ async function measure(
   };
 }
 
+/** What a statement costs that reads nothing. */
+async function measureSelectOne(stack: Stack, count: number): Promise<Measured> {
+  const client = createHttpClient(stack.clickhouseUrl);
+  const times: number[] = [];
+  for (let n = 0; n < WARM_UP + count; n += 1) {
+    const { status, ms } = await client.get('/?query=SELECT%201');
+    if (status !== 200) throw new Error(`SELECT 1: ${status}`);
+    if (n >= WARM_UP) times.push(ms);
+  }
+  client.close();
+  return { p50Ms: quantile(times, 0.5), p95Ms: quantile(times, 0.95), rowsRead: 1 };
+}
+
 /** The questions of the mix in an order that repeats every 100 requests. */
 function mixOrder(): { readonly question: Question; readonly shared: boolean }[] {
   const all = MIX.flatMap(({ name, weight, shared = false }) => {
@@ -242,6 +257,8 @@ async function runSize(
       sessionId: sessionIds[(of.n * 7_919) % sessionIds.length] ?? '',
     });
     const about = Array.from({ length: count }, (_, n) => subject(inTurn(n)));
+    const selectOne = await measureSelectOne(stack, count);
+    say(`  SELECT 1: ${selectOne.p50Ms.toFixed(1)} ms`);
     const questions: Record<string, Measured> = {};
 
     for (const question of QUESTIONS) {
@@ -260,6 +277,7 @@ async function runSize(
     const size = {
       sessions,
       bytesPerSession: await bytesPerSession(stack),
+      selectOne,
       questions,
       mixed,
       keptUpWith,
@@ -322,11 +340,16 @@ function report(sizes: readonly SizeResult[], peer: PeerResult | null): void {
   const last = sizes.at(-1);
   if (first === undefined || last === undefined) return;
   const rows = QUESTIONS.map(({ name, targetMs, growthMax }) => {
-    const cells = sizes.flatMap(({ questions }) => {
+    const cells = sizes.flatMap(({ questions, selectOne }) => {
       const measured = questions[name];
       return measured === undefined
-        ? ['', '', '']
-        : [measured.p50Ms.toFixed(1), measured.p95Ms.toFixed(1), String(measured.rowsRead)];
+        ? ['', '', '', '']
+        : [
+            measured.p50Ms.toFixed(1),
+            (measured.p50Ms / selectOne.p50Ms).toFixed(1),
+            measured.p95Ms.toFixed(1),
+            String(measured.rowsRead),
+          ];
     });
     const value = last.questions[name]?.p50Ms ?? Number.NaN;
     const growth = value / (first.questions[name]?.p50Ms ?? Number.NaN);
@@ -342,7 +365,12 @@ function report(sizes: readonly SizeResult[], peer: PeerResult | null): void {
   });
   const head = [
     'question',
-    ...sizes.flatMap(({ sessions }) => [`p50 ${sessions / 1e6}M`, 'p95', 'rows read']),
+    ...sizes.flatMap(({ sessions }) => [
+      `p50 ${sessions / 1e6}M`,
+      '÷ SELECT 1',
+      'p95',
+      'rows read',
+    ]),
     'growth',
     'target',
     'SQLite p50',

@@ -149,8 +149,7 @@ async function fill(
     }
     return shape;
   }
-  const hourMs = 3_600_000;
-  const shape = { ...wanted, nowMs: Math.floor(Date.now() / hourMs) * hourMs };
+  const shape = { ...wanted, nowMs: lastEvening(Date.now()) };
   say(`generating ${shape.sessions.toLocaleString('en')} sessions`);
   let shown = 0;
   await generateSessions(clickhouse, shape, (done) => {
@@ -163,6 +162,12 @@ async function fill(
   await insertUnmerged(clickhouse, shape);
   await writeFile(file, JSON.stringify(shape));
   return shape;
+}
+
+/** The latest ten in the evening, UTC: "today" is long then. */
+function lastEvening(nowMs: number): number {
+  const [dayMs, hourMs] = [86_400_000, 3_600_000];
+  return Math.floor((nowMs - 22 * hourMs) / dayMs) * dayMs + 22 * hourMs;
 }
 
 async function ready(api: HttpClient): Promise<void> {

@@ -3,7 +3,7 @@ import { LOOKUP_DAYS } from '@sockscope/schemas/api';
 import type { Lookup, LookupQuery } from '@sockscope/schemas/api';
 import { canonicalIp } from '@sockscope/schemas/net';
 import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
-import { remembered } from '../../coverage/coverage.js';
+import { remembered } from '../../store/remembered.js';
 import { filterOf, filtersOf, restrictedTo, sessionsTableOf } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
 import type { Viewer } from '../../mask/viewer.js';

@@ -21,6 +21,8 @@ import type { PagePosition } from '../../sql/sessions.js';
 import { sessionsByIdQuery } from '../../sql/sessions.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Store } from '../../store/store.js';
+import { createWeighed } from '../../store/weighed.js';
+import type { WeighedDeps } from '../../store/weighed.js';
 import { momentMs } from '../../time/moment.js';
 import { nowOf } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
@@ -31,8 +33,7 @@ const RANKED_MAX = 1_000;
 /** A rate over less than this would be noise. */
 const RATE_WINDOW_MIN_MS = 1_000;
 
-export interface AtDeps {
-  readonly store: Store;
+export interface AtDeps extends WeighedDeps {
   readonly coverage: CoverageReader;
 }
 
@@ -95,19 +96,24 @@ export async function sessionsAt(
   const limit = query.limit ?? API_LIMITS.page_size_default;
   const minuteMs = minuteOf(atMs);
   const isByBytes = sort === 'bytes';
-  const rows = await store.ask(
-    openAtQuery({
-      table: sessionsTableOf(filters),
-      atMs,
-      minuteMs,
-      filter: filterOf(filters),
-      sort,
-      order: query.order,
-      position: isByBytes ? null : (cursor?.position ?? null),
-      limit: isByBytes ? RANKED_MAX : limit + 1,
-    }),
-    context,
-  );
+  const weighed = createWeighed(deps, context);
+  const rows = await weighed
+    .ask(
+      openAtQuery({
+        table: sessionsTableOf(filters),
+        atMs,
+        minuteMs,
+        filter: filterOf(filters),
+        sort,
+        order: query.order,
+        position: isByBytes ? null : (cursor?.position ?? null),
+        limit: isByBytes ? RANKED_MAX : limit + 1,
+      }),
+      true,
+    )
+    .finally(() => {
+      weighed.leave();
+    });
   const ranked = isByBytes
     ? await rankByBytes(deps, rows, atMs, cursor?.position ?? null, context)
     : { rows, isExact: () => true };

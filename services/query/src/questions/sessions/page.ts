@@ -13,6 +13,7 @@ import {
 } from '../../sql/sessions.js';
 import type { PagePosition, SessionSort, SessionsTable, SortOrder } from '../../sql/sessions.js';
 import type { Asking, Store } from '../../store/store.js';
+import type { Weighed } from '../../store/weighed.js';
 import type { OpenSpan } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
 import type { DensityMemory } from './density.js';
@@ -46,6 +47,7 @@ export function startsOf(page: Pick<PageOf, 'in' | 'range'>): Window {
 /** One row more than the page holds: if it exists, there is a next page. */
 export async function pageRows(
   { store, densities, rates }: PageDeps,
+  weighed: Weighed,
   page: PageOf,
   asking: Asking,
   nowMs: number,
@@ -55,8 +57,8 @@ export async function pageRows(
   const table = sessionsTableOf(filters);
   const wanted = page.limit + 1;
   const range = startsOf(page);
-  const read = (window: Window, limit: number, isShort = false) =>
-    store.ask(
+  const read = (window: Window, limit: number, isShort = false, isFew = false) =>
+    weighed.ask(
       sessionsPageQuery({
         table,
         isShort,
@@ -65,8 +67,9 @@ export async function pageRows(
         order,
         position,
         limit,
+        rangeMs: lengthOf(window, nowMs),
       }),
-      asking,
+      !isFew && isWide(window, nowMs),
     );
   // Only the order by start lets a slice of starts be a slice of the page.
   if (sort !== 'started_at') return read(range, wanted);
@@ -83,7 +86,7 @@ export async function pageRows(
     rate !== null || densities.knows(alike)
       ? null
       : await edgeOf(store, { filters, range, order, startMs, wanted }, asking);
-  if (edge === 'all') return read(range, wanted, true);
+  if (edge === 'all') return read(range, wanted, true, true);
   const guess =
     edge === null
       ? densities.begin(alike, wanted, rate === null ? usual : { pace: rate, anchorMs }, nowMs)
@@ -169,6 +172,18 @@ async function edgeOf(
   );
   return found === undefined || found.rows < limit ? 'all' : Date.parse(found.edge);
 }
+
+/** Milliseconds of a slice; null if its beginning is open. */
+function lengthOf({ lowMs, highMs }: Window, nowMs: number): number | null {
+  return lowMs === null ? null : Math.max(0, (highMs ?? nowMs) - lowMs);
+}
+
+/** Whether a slice may hold more than a light question may read. */
+function isWide(window: Window, nowMs: number): boolean {
+  return (lengthOf(window, nowMs) ?? Infinity) > WIDE_MS;
+}
+
+const WIDE_MS = 6 * 3_600_000;
 
 /** Whether a slice is read faster by one thread than by several that must be started and joined. */
 function isShortSlice({ lowMs, highMs }: Window, table: SessionsTable, nowMs: number): boolean {

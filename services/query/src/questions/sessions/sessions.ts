@@ -22,6 +22,8 @@ import { allOf } from '../../sql/query.js';
 import type { Condition } from '../../sql/query.js';
 import { sessionsIn, sessionTotalsQuery, startedWithin } from '../../sql/sessions.js';
 import type { SessionSort } from '../../sql/sessions.js';
+import { createWeighed } from '../../store/weighed.js';
+import type { WeighedDeps } from '../../store/weighed.js';
 import { openRangeOf } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
 import { sessionsAt, shownAt } from './at.js';
@@ -36,7 +38,7 @@ const sessionsAnswer = z.union([sessionsAtPage, sessionsPage]);
 /** `GET /sessions`: history, page by page. */
 export function serveSessions(
   app: FastifyInstance,
-  deps: QuestionDeps & PageDeps & ExportDeps & AtDeps,
+  deps: QuestionDeps & PageDeps & ExportDeps & AtDeps & WeighedDeps,
 ): void {
   const { store } = deps;
   serve(app, deps, {
@@ -45,9 +47,8 @@ export function serveSessions(
     summary: 'Sessions that started, ended or were open in a range or at a time',
     tag: 'sessions',
     scope: 'read',
-    // Another order than the table's needs the whole range.
-    weight: ({ query }) =>
-      query.sort === 'started_at' && query.totals !== true ? 'light' : 'heavy',
+    // By what it reads: a page takes a place among the heavy ones when it comes to that.
+    weight: 'light',
     params: noParams,
     query: sessionsQuery,
     answer: sessionsAnswer,
@@ -66,10 +67,13 @@ export function serveSessions(
         position: cursor?.position ?? null,
         limit: query.limit ?? API_LIMITS.page_size_default,
       };
+      const weighed = createWeighed(deps, context);
       const [rows, totals] = await Promise.all([
-        pageRows(deps, page, context, context.nowMs),
-        query.totals === true ? store.ask(totalsOf(page), context) : null,
-      ]);
+        pageRows(deps, weighed, page, context, context.nowMs),
+        query.totals === true ? weighed.ask(totalsOf(page), true) : null,
+      ]).finally(() => {
+        weighed.leave();
+      });
       const items = rows.slice(0, page.limit);
       const last = items.at(-1);
       return {
@@ -132,7 +136,9 @@ function sortOfRange({ sort }: SessionsQuery): SessionSort {
 }
 
 function totalsOf(page: PageOf) {
-  return sessionTotalsQuery(sessionsTableOf(page.filters), whereOf(page));
+  const { fromMs, toMs } = page.range;
+  const rangeMs = page.in !== 'started' || fromMs === null || toMs === null ? null : toMs - fromMs;
+  return sessionTotalsQuery(sessionsTableOf(page.filters), whereOf(page), rangeMs);
 }
 
 /** All sessions of all pages. */

@@ -43,7 +43,7 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
         top('user', 'user'),
         top('destination', 'dest_host'),
       ]);
-      return { range, before, current, previous, open, users, destinations, nowMs };
+      return { range, current, previous, open, users, destinations, nowMs };
     },
     closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
     present: (found, presenter, { query }) => ({
@@ -59,7 +59,8 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
       ),
       sessions_open: found.open,
       current: periodStatsOf(found.current.row),
-      previous_range: shownRange(found.before),
+      // Where sessions are no longer kept, whole hours.
+      previous_range: shownRange(found.previous.provenance.range),
       previous: periodStatsOf(found.previous.row),
       top_users: found.users.items.map(({ key, ...figures }) => ({
         user: presenter.user(key),

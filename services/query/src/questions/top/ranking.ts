@@ -3,7 +3,7 @@ import { DAY_MS } from '@sockscope/schemas/sums';
 import { invalidParameters, ProblemError } from '../../problems/problem.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Stored } from '../../sql/stored.js';
-import { isAtEnd } from '../../sql/sums.js';
+import { isAddress, isAtEnd } from '../../sql/sums.js';
 import type { SumsBy } from '../../sql/sums.js';
 import type { KeyPosition, TopRow } from '../../sql/top.js';
 import type { Asking } from '../../store/store.js';
@@ -14,8 +14,8 @@ import { rangeOf } from '../../time/range.js';
 import type { Span } from '../../sums/plan.js';
 import type { Provenance, SumsDeps, SumsQuestion } from '../../sums/sums.js';
 
-/** Addresses of destinations have no sums: they are counted from the sessions themselves. */
-const DEST_IP_DAYS_MAX = 7;
+/** Addresses of destinations and of proxies have no sums: they are counted from the sessions themselves. */
+const ADDRESS_DAYS_MAX = 7;
 
 export type RankedKey = KeyFigures & { readonly key: Stored; readonly share: number };
 
@@ -83,13 +83,19 @@ export async function figuresOfKeys(
   question: SumsQuestion & { readonly by: SumsBy; readonly keys: readonly string[] },
   sort: SumSort,
   asking: Asking,
-): Promise<ReadonlyMap<string, KeyFigures>> {
-  const { rows } = await topSums(deps, question, { sort, limit: question.keys.length }, asking);
-  return new Map(
+): Promise<{ readonly of: ReadonlyMap<string, KeyFigures>; readonly range: Span }> {
+  const { rows, provenance } = await topSums(
+    deps,
+    question,
+    { sort, limit: question.keys.length },
+    asking,
+  );
+  const of = new Map(
     rows
       .filter((row) => row.is_total === 0)
       .map((row) => [plainOf(row.key), keyFiguresOf(row, question.by)]),
   );
+  return { of, range: provenance.range };
 }
 
 /** @throws ProblemError invalid-parameters if there is no figure to sort by. */
@@ -103,10 +109,10 @@ export function checkSort(field: TopField, sort: SumSort): void {
 /** The range over which a field is ranked. @throws ProblemError too-expensive */
 export function rangeFor(field: TopField, query: RangeParams, nowMs: number): Span {
   const range = rangeOf(query, nowMs);
-  if (field === 'dest_ip' && range.toMs - range.fromMs > DEST_IP_DAYS_MAX * DAY_MS) {
+  if (isAddress(SUMS_BY[field]) && range.toMs - range.fromMs > ADDRESS_DAYS_MAX * DAY_MS) {
     throw new ProblemError(
       'too-expensive',
-      `destination addresses are counted over at most ${DEST_IP_DAYS_MAX} days`,
+      `by ${field} sessions are counted over at most ${ADDRESS_DAYS_MAX} days: narrow the range`,
     );
   }
   return range;

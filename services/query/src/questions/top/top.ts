@@ -38,6 +38,8 @@ const SUMMARIES: Readonly<Record<TopField, string>> = {
   user: 'Users, ranked by a figure',
   dest_host: 'Destinations as clients requested them, ranked by a figure',
   dest_ip: 'Destination addresses, ranked by a figure, over at most 7 days',
+  egress_ip:
+    'Addresses from which proxies reached destinations, ranked by a figure, over at most 7 days',
   dest_port: 'Destination ports, ranked by a figure',
   source_ip: 'Source addresses, ranked by a figure',
   protocol: 'Protocols, ranked by a figure',
@@ -140,14 +142,14 @@ async function topOf(
   );
   const before = periodBefore(range, query.time_zone);
   const keys = ranking.items.map(({ key }) => plainOf(key));
-  const of =
+  const previous =
     query.previous === true && keys.length > 0
       ? await figuresOfKeys(deps, { ...question, range: before, keys }, query.sort, context)
-      : new Map<string, KeyFigures>();
+      : { of: new Map<string, KeyFigures>(), range: before };
   const last = ranking.items.at(-1);
   return {
     ranking,
-    previous: query.previous === true ? { range: before, of } : null,
+    previous: query.previous === true ? previous : null,
     next:
       ranking.hasMore && last !== undefined
         ? encodeCursor(binding, [...positionOf(field, last, query, mask), range.fromMs, range.toMs])

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest';
+import type { CoverageReader } from '../coverage/coverage.js';
+import type { Store } from '../store/store.js';
+import { openConnections } from './connections.js';
+
+/** So many sessions are listed. */
+const LISTED = 2_000;
+const asking = { signal: new AbortController().signal };
+const coverage = { openFrom: async () => 0 } as unknown as CoverageReader;
+
+/** Open sessions of one byte each way, and what all of them have moved. */
+function storeOf(open: number): Store {
+  const rows = Array.from({ length: Math.min(open, LISTED) }, () => ({
+    bytes_sent: 1,
+    bytes_received: 1,
+  }));
+  const totals = [{ bytes_sent: open, bytes_received: open }];
+  return {
+    ask: async ({ name }: { readonly name: string }) => (name === 'open_totals' ? totals : rows),
+  } as unknown as Store;
+}
+
+describe('the totals of open connections', () => {
+  it.each([3, LISTED, 2_500])('are those of all %d, however many are listed', async (open) => {
+    const deps = { store: storeOf(open), coverage };
+    const { rows, totals } = await openConnections(deps, null, asking);
+    expect(rows).toHaveLength(Math.min(open, LISTED));
+    expect(totals).toEqual({ bytes_sent: open, bytes_received: open });
+  });
+});

@@ -1,0 +1,232 @@
+/** What a question may cost, and what happens when it costs more or the database does not answer. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type { Problem } from '@sockscope/schemas/api';
+import { createClickHouse } from '@sockscope/runtime/clickhouse';
+import '@sockscope/runtime/testing';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { z } from 'zod';
+import { createTestApp } from '../testing/app.js';
+import type { TestApp } from '../testing/app.js';
+import { createTestDatabase } from '../testing/database.js';
+import type { TestDatabase } from '../testing/database.js';
+import { makeEvents, storeBadly } from '../testing/world.js';
+import { problemOf } from './errors.js';
+
+/** For what nobody promised to be quick: the machine may be busy with something else. */
+const WAIT = { timeout: 20_000 };
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
+const DAY_MS = 86_400_000;
+
+let database: TestDatabase;
+let api: TestApp;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('clickhouseUrl'));
+  const events = makeEvents({ seed: 31, sessions: 300, fromMs: NOW_MS - 3 * DAY_MS, toMs: NOW_MS });
+  await storeBadly(database.clickhouse, events, { seed: 32, batches: 3 });
+  api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+});
+
+afterAll(async () => {
+  await api.close();
+  await database.drop();
+});
+
+/** Ports that nobody listens at. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
+}
+
+describe('a database that does not let us in', () => {
+  it.each([
+    ['has another password', { password: 'wrong' }],
+    ['does not exist', { database: 'nowhere' }],
+  ])('and %s is a 503 with Retry-After, and says nothing of itself', async (_, wrong) => {
+    const clickhouse = createClickHouse({ ...database.config, ...wrong });
+    const locked = await createTestApp(clickhouse, { now: () => NOW_MS });
+    for (const path of ['/sessions', '/stats']) {
+      const response = await locked.app.inject({ url: `/api/v1${path}` });
+      expect([path, response.statusCode]).toEqual([path, 503]);
+      expect(response.headers['retry-after']).toBe('2');
+      expect(response.body).not.toMatch(/default|nowhere|password/i);
+    }
+    await locked.close();
+    await clickhouse.close();
+  });
+});
+
+describe('a service whose database does not let it in', () => {
+  it('is not ready, and tells strangers nothing of it', async () => {
+    const [port = 0, ops = 0] = await freePorts(2);
+    const service = spawn(process.execPath, [MAIN], {
+      env: {
+        PATH: process.env['PATH'],
+        QUERY_LISTEN: `127.0.0.1:${port}`,
+        QUERY_OPS_LISTEN: `127.0.0.1:${ops}`,
+        CLICKHOUSE_URL: database.config.url,
+        CLICKHOUSE_DATABASE: database.config.database,
+        CLICKHOUSE_PASSWORD: 'wrong',
+      },
+      stdio: 'ignore',
+    });
+    const ended = once(service, 'exit');
+    try {
+      const readiness = async (of: number) => {
+        const response = await fetch(`http://127.0.0.1:${of}/readyz`);
+        return [response.status, await response.text()] as const;
+      };
+      await vi.waitFor(async () => {
+        expect(await readiness(port)).toEqual([503, '{"ok":false}']);
+        const [status, text] = await readiness(ops);
+        expect([status, text.includes('clickhouse')]).toEqual([503, true]);
+      }, WAIT);
+    } finally {
+      service.kill('SIGTERM');
+      await ended;
+    }
+  });
+});
+
+describe('limits of a question', () => {
+  it('that would read too many rows are a 422 that says what to do', async () => {
+    const small = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      limits: { rows_to_read_max: 10 },
+    });
+    for (const path of ['/sessions', '/stats', '/traffic', '/top/users', '/flows']) {
+      const problem = await small.get<Problem>(`/api/v1${path}`, 422);
+      expect(problem.code).toBe('too-expensive');
+      expect(problem.detail).toMatch(/narrow the (?:range or the )?filters|ask for at most/);
+    }
+    await small.close();
+  });
+
+  it('that no sums can answer are refused with the longest range that is possible', async () => {
+    const small = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      limits: { rows_to_read_max: 200 },
+    });
+    // Of so few sessions, those that are open are too many to be counted for the other reports.
+    for (const path of ['/top/users', '/flows']) {
+      const problem = await small.get<Problem>(`/api/v1${path}?from=now-3d&protocol=udp`, 422);
+      expect(problem.code).toBe('too-expensive');
+      expect(problem.longest_range_ms).toBeGreaterThan(0);
+      expect(problem.longest_range_ms).toBeLessThan(3 * DAY_MS);
+      expect(problem.detail).toMatch(/of at most 200: ask for at most \d+ (?:days|hours|minutes)/);
+    }
+    await small.close();
+  });
+
+  it('are heavy or light by what they read, whatever their route', async () => {
+    const closed = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      // No heavy question gets a place.
+      heavyRunningMax: 0,
+      waitMaxMs: 50,
+      lightRowsMax: 0,
+    });
+    const status = async (path: string) =>
+      (await closed.app.inject({ url: `/api/v1${path}` })).statusCode;
+    for (const short of ['from=now-1h', 'from=now-1h&sort=bytes', 'from=now-6h&in=started']) {
+      expect([short, await status(`/sessions?${short}`)]).toEqual([short, 200]);
+    }
+    for (const long of [
+      'sort=bytes',
+      'in=ended&sort=duration_ms',
+      'from=now-1h&totals=true',
+      'min_bytes=1000000000000',
+    ]) {
+      expect([long, await status(`/sessions?${long}`)]).toEqual([long, 503]);
+    }
+    await closed.close();
+  });
+
+  it('that takes too long are a 503 with Retry-After, whoever gives up first', async () => {
+    const hasty = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      limits: { query_timeout_ms: 1 },
+    });
+    const response = await hasty.app.inject({ url: '/api/v1/stats' });
+    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
+    expect(response.json<Problem>()).toMatchObject({
+      code: 'deadline-exceeded',
+      detail: 'no answer in time; narrow the range or the filters',
+    });
+    await hasty.close();
+    const asked = api.store.ask(
+      {
+        name: 'slow',
+        sql: 'SELECT sleepEachRow(0.05) AS n FROM numbers(200)',
+        params: {},
+        settings: { max_block_size: 1, max_execution_time: 0.1 },
+        row: z.unknown(),
+      },
+      { signal: new AbortController().signal },
+    );
+    const error: unknown = await asked.catch((reason: unknown) => reason);
+    expect(problemOf(error)).toMatchObject({ retryAfterSeconds: 2, code: 'deadline-exceeded' });
+  });
+});
+
+describe('a process that cannot keep up', () => {
+  it('sends questions away with a 503, and still says that it lives', async () => {
+    const busy = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      isOverloaded: () => true,
+    });
+    const response = await busy.app.inject({ url: '/api/v1/sessions' });
+    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
+    expect(response.json<Problem>().code).toBe('overloaded');
+    expect((await busy.app.inject({ url: '/healthz' })).statusCode).toBe(200);
+    await busy.close();
+  });
+});
+
+describe('heavy questions', () => {
+  it('wait for a place, and light ones do not wait for them', async () => {
+    const narrow = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      heavyRunningMax: 1,
+    });
+    const heavy = Array.from({ length: 5 }, (_, i) =>
+      narrow.app.inject({ url: `/api/v1/stats?from=2026-03-1${i}&to=2026-03-15` }),
+    );
+    const light = await narrow.app.inject({ url: '/clash/version' });
+    expect(light.statusCode).toBe(200);
+    const answers = await Promise.all(heavy);
+    expect(answers.map((answer) => answer.statusCode)).toEqual([200, 200, 200, 200, 200]);
+    await narrow.close();
+  });
+
+  it('that are equal are asked once', async () => {
+    const before = await asked();
+    const path = '/api/v1/top/users?from=2026-03-12T01:02:03Z&to=2026-03-14';
+    const answers = await Promise.all(
+      Array.from({ length: 6 }, () => api.app.inject({ url: path })),
+    );
+    expect(new Set(answers.map((answer) => answer.body)).size).toBe(1);
+    expect((await asked()) - before).toBe(1);
+  });
+
+  async function asked(): Promise<number> {
+    const text = await api.registry.metrics();
+    const line =
+      /sockscope_query_sql_duration_seconds_count\{[^}]*query="top_user"[^}]*\} (\d+)/.exec(text);
+    return Number(line?.[1] ?? 0);
+  }
+});

@@ -1,0 +1,14 @@
+/** Asks once for all who come within a time. A failure is not remembered. */
+export function remembered<T>(ask: () => Promise<T>, reuseMs: number): () => Promise<T> {
+  let known: { readonly atMs: number; readonly answer: Promise<T> } | null = null;
+  return () => {
+    const nowMs = performance.now();
+    if (known !== null && nowMs - known.atMs < reuseMs) return known.answer;
+    const asked = { atMs: nowMs, answer: ask() };
+    known = asked;
+    asked.answer.catch(() => {
+      if (known === asked) known = null;
+    });
+    return asked.answer;
+  };
+}
