@@ -92,7 +92,7 @@ Generated from the code that chooses the tables; \`npm run generate\` makes it, 
 | M | \`sessions\` for counts, \`session_traffic_1m\` for bytes | the millisecond | the minute | \`RETENTION_SESSIONS\` for counts, \`RETENTION_TRAFFIC\` for bytes |
 | E | \`sessions\` alone: bytes count when the session ends | the millisecond | the end of the session | \`RETENTION_SESSIONS\` |
 
-If sessions or minutes at an end of the range have expired, S and P round that end to whole UTC hours; \`range\` and \`bytes_range\` say so. M and E cannot: \`incomplete_minutes\` says how much is missing. By rule, close reason and status, S counts bytes when the session ends as well. Distinct users, destinations and sources, and quantiles, come from sketches per hour and day without a filter, else from \`sessions\`.
+If sessions or minutes at an end of the range have expired, S and P round that end to whole UTC hours; \`range\` and \`bytes_range\` show it. M and E cannot: \`incomplete_minutes\` counts the missing minutes. By rule, close reason and status, S counts bytes when the session ends as well. Distinct users, destinations and sources, and quantiles, come from sketches per hour and day without a filter, else from \`sessions\`.
 
 The columns are the lists of \`top/…\` and \`split=\`, if not named otherwise. The last column is the table that a page of \`sessions\`, its export and the ends of ranges read.
 

@@ -81,7 +81,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/api/v1/lookup': '?dest_ip=198.51.100.7',
   '/api/v1/lookup/evidence': '?dest_ip=198.51.100.7',
 };
-/** They tell what the process knows, without ClickHouse. */
+/** These routes need no ClickHouse. */
 const WITHOUT_STORE = [
   '/api/v1/me',
   '/api/v1/lookup/evidence/keys',

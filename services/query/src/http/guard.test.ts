@@ -48,7 +48,7 @@ describe('a host name', () => {
     },
   );
 
-  it('is the same in capitals, whoever wrote them', () => {
+  it('is the same in capitals, in the setting and in the request', () => {
     expect(isServedHost(['Sockscope.Example.COM'], 'sockscope.example.com')).toBe(true);
     expect(isServedHost(['sockscope.example.com'], 'SOCKSCOPE.example.com:443')).toBe(true);
   });

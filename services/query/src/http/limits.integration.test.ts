@@ -103,7 +103,7 @@ describe('a service whose database does not let it in', () => {
 });
 
 describe('limits of a question', () => {
-  it('that would read too many rows are a 422 that says what to do', async () => {
+  it('that would read too many rows are a 422 with advice', async () => {
     const small = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       limits: { rows_to_read_max: 10 },
@@ -156,7 +156,7 @@ describe('limits of a question', () => {
     await closed.close();
   });
 
-  it('that takes too long are a 503 with Retry-After, whoever gives up first', async () => {
+  it('that takes too long are a 503 with Retry-After, whether ClickHouse or the service gives up first', async () => {
     const hasty = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       limits: { query_timeout_ms: 1 },

@@ -190,7 +190,7 @@ describe('truncateAddress', () => {
 });
 
 // Last: it stores sessions that the other tests do not know.
-describe('a stream of whoever users are masked for', () => {
+describe('a stream for a key that sees masked users', () => {
   let api: TestApp;
   const config = { addresses: 'hmac', users: 'hmac', key: KEY } as const;
   const mask = createMask(config);

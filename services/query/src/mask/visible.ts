@@ -40,7 +40,7 @@ export async function visibleFilters(
  * The same filters over sessions as they come. Names are compared as they are shown, so that somebody who
  * was not known when the request came passes as well.
  *
- * @throws ProblemError forbidden where a filter would tell what the mask hides.
+ * @throws ProblemError forbidden if a filter would reveal a masked value.
  */
 export function visiblePasses(query: Filters, { mask, onlyUsers }: Viewer): Passes {
   const { user: named, source_ip, ...rest } = filtersOf(query);

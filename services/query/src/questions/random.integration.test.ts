@@ -203,8 +203,7 @@ function rounded({ fromMs, toMs }: Range, stepMs: number): Range {
 }
 
 /**
- * Checks what an answer says of its own ranges. Where everything is kept they are as asked; where it is
- * not, ends move by less than an hour.
+ * Checks the ranges in an answer. If everything is kept, they are as asked. If not, ends move by less than an hour.
  *
  * @returns whether the answer says that it is whole.
  */

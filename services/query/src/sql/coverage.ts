@@ -53,7 +53,7 @@ export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
       tolerance_s: Math.floor(toleranceMs / 1_000),
     },
     row: coverageRow,
-    // It tells what there was, and the earliest times come from the list of parts only without a filter.
+    // It reports what there was, and the earliest times come from the list of parts only without a filter.
     seesExpired: true,
   };
 }

@@ -17,7 +17,7 @@ export interface Query<Row extends z.ZodType = z.ZodType> {
   readonly reuse?: boolean;
   /** Sees rows past their retention, too; see store/retention.ts. */
   readonly seesExpired?: boolean;
-  /** Milliseconds of the range that is read: for a refusal that says how long it may be. */
+  /** Milliseconds of the range that is read: for a refusal that names the longest possible one. */
   readonly rangeMs?: number;
 }
 

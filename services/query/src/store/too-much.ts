@@ -21,7 +21,7 @@ function rowsIn(message: string): number | null {
 }
 
 /**
- * A refusal that says how long a range may be. ClickHouse refuses before it reads, because it knows by
+ * A refusal that names the longest possible range. ClickHouse refuses before it reads, because it knows by
  * its index how many rows it would have to; they grow with the range.
  *
  * @param rangeMs length of the range that the statement reads; null if that is not known.

@@ -8,7 +8,7 @@ import type { Asking, Store } from './store.js';
 export interface Weighed {
   /**
    * @param isWide whether it may read much: only then is ClickHouse asked how many rows it would be.
-   * @throws ProblemError overloaded where there is no place for a heavy question.
+   * @throws ProblemError overloaded if there is no place for a heavy question.
    */
   ask<Row extends z.ZodType>(query: Query<Row>, isWide: boolean): Promise<readonly z.output<Row>[]>;
   /** Gives the place back, if one was taken. */
@@ -41,7 +41,7 @@ export function createWeighed(deps: WeighedDeps, asking: Asking & Visitor): Weig
     },
     leave() {
       isOver = true;
-      // Whoever was refused has none.
+      // A refused request has none.
       void place?.then(
         (end) => {
           end();
