@@ -11,8 +11,8 @@ COPY package.json package-lock.json .npmrc tsconfig.base.json ./
 COPY schemas schemas
 COPY services/runtime services/runtime
 COPY services/query services/query
-RUN npm ci --ignore-scripts --include-workspace-root -w schemas -w services/runtime -w services/query -w services/query/web \
-  && npx tsc -b services/query \
+RUN npm ci --ignore-scripts --include-workspace-root -w schemas -w services/runtime -w services/query -w services/query/client -w services/query/web \
+  && npx tsc -b services/query services/query/client \
   && npm run build -w services/query/web \
   && npm ci --ignore-scripts --omit=dev -w schemas -w services/runtime -w services/query \
   && find schemas services -mindepth 1 \( -name src -o -name '*.d.ts' -o -name '*.map' -o -name '.tsbuildinfo' -o -name 'tsconfig.json' -o -path '*/dist/testing' \) -prune -exec rm -rf {} +
