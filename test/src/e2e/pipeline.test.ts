@@ -15,7 +15,7 @@ import {
 } from '../support/product.js';
 import { run } from '../support/programs.js';
 import { prometheusProgram, promtoolProgram, startPrometheus } from '../support/prometheus.js';
-import { readExpressions } from '../support/watching.js';
+import { readExpressions, readInfinityPanel } from '../support/watching.js';
 import '../support/kafkajs-codecs.js';
 
 const TOPIC = 'sockscope.session-events.v1';
@@ -259,6 +259,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_started_total')).toBe(length);
     expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_closed_total')).toBe(length);
     expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_active')).toBe(0);
+    expect(await metric(site.proxyOps, 'sockscope_proxy_spool_limit_bytes')).toBe(1024 ** 3);
     const events = await topicEnd(TOPIC);
     // A start and an end each, and deltas of what lasted.
     expect(events).toBeGreaterThanOrEqual(2 * length);
@@ -319,6 +320,23 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
       }
     },
   );
+
+  test('the panel for Infinity asks what the API answers, in the columns that it names', async () => {
+    const [target] = readInfinityPanel().targets;
+    const from = new Date(Date.now() - 3_600_000).toISOString();
+    const path = (target?.url ?? '')
+      .replace('${__from:date:iso}', from)
+      .replace('${__to:date:iso}', new Date().toISOString());
+    const response = await fetch(`${site.api}${path}`);
+    expect(response.status).toBe(200);
+    const rows = ((await response.json()) as Record<string, Record<string, unknown>[]>)[
+      target?.root_selector ?? ''
+    ];
+    expect(rows?.length).toBeGreaterThan(0);
+    for (const { selector, type } of target?.columns ?? []) {
+      expect(typeof rows?.[0]?.[selector], selector).toBe(type);
+    }
+  });
 
   test('poison events land in the dead-letter topic with a reason and stop nothing', async () => {
     const poison = [

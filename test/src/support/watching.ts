@@ -69,3 +69,17 @@ function valueOf(condition: string): string {
   if (value === undefined) throw new Error(`not a comparison with a number: ${condition}`);
   return value;
 }
+
+export interface InfinityPanel {
+  readonly targets: readonly {
+    readonly url: string;
+    readonly root_selector: string;
+    readonly columns: readonly { readonly selector: string; readonly type: string }[];
+  }[];
+}
+
+/** The panel whose data source asks the API. */
+export function readInfinityPanel(): InfinityPanel {
+  const file = join(INFRA, 'grafana/infinity/top-destinations.json');
+  return JSON.parse(readFileSync(file, 'utf8')) as InfinityPanel;
+}
