@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startClickHouse, startKafka } from '@sockscope/local';
@@ -15,6 +15,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const brokers = process.env['SOCKSCOPE_TEST_KAFKA_BROKERS'];
   const url = process.env['SOCKSCOPE_TEST_CLICKHOUSE_URL'];
   const dataDir = await mkdtemp(join(tmpdir(), 'sockscope-test-'));
+  const backupDir = join(dataDir, 'backups');
+  const configFile = join(dataDir, 'clickhouse.xml');
   const started: { stop(): Promise<void> }[] = [];
 
   async function teardown(): Promise<void> {
@@ -38,9 +40,15 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   }
 
   async function clickhouseUrl(): Promise<string> {
+    project.provide('clickhouseBackupDir', url === undefined ? backupDir : '');
     if (url !== undefined) return url;
+    await writeFile(
+      configFile,
+      `<clickhouse><backups><allowed_path>${backupDir}</allowed_path></backups></clickhouse>`,
+    );
     const clickhouse = await startClickHouse({
       dataDir: join(dataDir, 'clickhouse'),
+      configFile,
       // Machine code for a query pays on millions of rows; making it costs more than the tests' queries.
       settings: {
         compile_expressions: '0',

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { createLogger, loadConfig } from '@sockscope/runtime';
+import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
 import { kafkaConfig } from '@sockscope/runtime/kafka';
 import '@sockscope/runtime/testing';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
@@ -239,6 +240,50 @@ describe('verify beside a running ingest', () => {
     expect(result).toMatchObject({ isEqual: false, dirtyHours: 0 });
     expect(result.rollupRows).toBeGreaterThan(0);
   }, 120_000);
+});
+
+describe('a backup of the database', () => {
+  it.skipIf(inject('clickhouseBackupDir') === '')(
+    'is restored to what the topic holds, when the offsets are set back to before it',
+    async () => {
+      const { database } = bed.clickhouse;
+      const server = createClickHouse(
+        clickhouseConfig.parse({ url: inject('clickhouseUrl'), database: 'default' }),
+      );
+      const backup = `File('${inject('clickhouseBackupDir')}/${database}')`;
+      try {
+        await bed.produce(30);
+        const child = bed.start();
+        await bed.committed();
+        const begunMs = Date.now();
+        // Ingest goes on meanwhile.
+        await Promise.all([
+          server.command({ sql: `BACKUP DATABASE ${database} TO ${backup}` }),
+          bed.produce(30),
+        ]);
+        await bed.produce(30);
+        await bed.committed();
+        await bed.expectExact();
+        await child.stop();
+
+        await server.command({ sql: `DROP DATABASE ${database} SYNC` });
+        await server.command({ sql: `RESTORE DATABASE ${database} FROM ${backup}` });
+        // Nothing is unread, so no ingest would ever fold what came after the backup.
+        expect((await check()).isEqual).toBe(false);
+        // More than the clocks of this machine and of the records differ.
+        const before = new Date(begunMs - 60_000).toISOString();
+        expect(await bed.command('rewind', '--to', before)).toMatch(/back to 0/);
+        await bed.command('migrate');
+        bed.start();
+        await bed.committed();
+        await bed.command('rollups', '--all');
+        await bed.expectExact();
+      } finally {
+        await server.close();
+      }
+    },
+    180_000,
+  );
 });
 
 describe('rebuild', () => {
