@@ -49,6 +49,13 @@ const helm = findProgram('helm', '/usr/local/bin/helm');
 const hasPods = helm !== null && findProgram('catatonit') !== null;
 if (isWanted && !hasPods) console.warn('helm or catatonit is missing: the pods are not run');
 
+const compose = findProgram('podman-compose');
+if (isWanted && compose === null) {
+  console.warn(
+    'podman-compose is missing: the compose file is not run (pip install podman-compose)',
+  );
+}
+
 const run = promisify(execFile);
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   version: string;
@@ -316,6 +323,43 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
         await expectCounted(key, 2);
       } finally {
         await podman('play', 'kube', '--down', file);
+      }
+    },
+    300_000,
+  );
+
+  test.skipIf(compose === null)(
+    'run as services of the compose file',
+    async () => {
+      const programs = join(dir, 'bin');
+      await mkdir(programs);
+      await writeFile(
+        join(programs, 'podman'),
+        `#!/bin/sh\nPATH='${process.env['PATH'] ?? ''}' exec ${SCRIPT} podman "$@"\n`,
+      );
+      await chmod(join(programs, 'podman'), 0o755);
+      const override = join(dir, 'override.yaml');
+      const files = ['kafka', 'policy'].map((name) => `${secrets}:/etc/sockscope/${name}:ro`);
+      const services = SERVICES.map((service) => [
+        service,
+        // Kafka and ClickHouse are those of this test, because no image of theirs can be had.
+        { network_mode: 'host', environment: env[service], volumes: files },
+      ]);
+      await writeFile(override, stringify({ services: Object.fromEntries(services) as unknown }));
+      const composed = (...args: string[]) =>
+        run(
+          compose ?? '',
+          ['-f', join(ROOT, 'infra/docker/compose.yaml'), '-f', override, ...args],
+          { env: { ...process.env, PATH: `${programs}:${process.env['PATH'] ?? ''}` } },
+        );
+      try {
+        await composed('up', '--detach', '--no-build', '--no-deps', ...SERVICES);
+        await Promise.all(SERVICES.map(ready));
+        await expectCounted(key, hasPods ? 3 : 2);
+        const names = await podman('ps', '--format={{.Names}}');
+        expect(names.match(/^sockscope[-_](?:ingest|query|proxy)/gm)).toHaveLength(3);
+      } finally {
+        await composed('down', '--timeout', '60', '--volumes');
       }
     },
     300_000,
