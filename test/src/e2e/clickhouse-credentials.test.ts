@@ -1,21 +1,24 @@
 /**
- * A real ClickHouse with TLS and client certificates in front of it: the embedded server speaks no TLS
- * itself.
+ * A real ClickHouse whose users have the rights that `grants plan` prints and no others, and TLS with
+ * client certificates in front of it: the embedded server speaks no TLS itself.
  */
+import { spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { startClickHouse } from '@sockscope/local';
+import { pickFreePort, startClickHouse } from '@sockscope/local';
 import type { ClickHouseServer } from '@sockscope/local';
 import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { tempDir, until } from '../chaos/support/site.js';
 import { createCertificate, PASSPHRASE } from '../support/certificates.js';
 import type { Certificate } from '../support/certificates.js';
+import { PLANNED_PASSWORD, writePlannedUsers } from '../support/clickhouse-users.js';
+import { INGEST, QUERY, startService } from '../support/service-process.js';
 
 let dir = '';
 let server: ClickHouseServer;
@@ -26,11 +29,65 @@ beforeAll(async () => {
   const temporary = await tempDir('clickhouse');
   cleanups.push(temporary.remove);
   ({ dir } = temporary);
-  server = await startClickHouse({ dataDir: file('clickhouse') });
+  const configFile = await writePlannedUsers(dir);
+  server = await startClickHouse({ dataDir: file('clickhouse'), configFile });
   cleanups.push(() => server.kill());
+  await writeFile(file('password'), `${PLANNED_PASSWORD}\n`);
 });
 afterAll(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+const as = (user: string) => ({
+  CLICKHOUSE_URL: server.url,
+  CLICKHOUSE_USER: user,
+  CLICKHOUSE_PASSWORD_FILE: file('password'),
+});
+
+function run(main: string, args: readonly string[], env: Readonly<Record<string, string>>) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    env,
+    encoding: 'utf8',
+  });
+  return { status, text: stdout + stderr };
+}
+
+describe('the users of `grants plan`', () => {
+  test('are enough for migrate, for the checks of both services, and for a query service that answers', async () => {
+    expect(run(INGEST, ['migrate'], as('sockscope_migrate'))).toMatchObject({ status: 0 });
+    const check = ['clickhouse', 'check'];
+    const ofIngest = run(INGEST, check, as('sockscope_ingest'));
+    expect(ofIngest).toMatchObject({ status: 0 });
+    expect(ofIngest.text).toMatch(/ok +ClickHouse \d+[^]*ok +read sessions[^]*ok +write sessions/);
+    expect(run(QUERY, check, as('sockscope_query'))).toMatchObject({ status: 0 });
+
+    const [api, ops] = [`127.0.0.1:${await pickFreePort()}`, `127.0.0.1:${await pickFreePort()}`];
+    const env = { ...as('sockscope_query'), QUERY_LISTEN: api, QUERY_OPS_LISTEN: ops };
+    const query = await startService({ main: QUERY, env, ops: `http://${ops}` });
+    for (const path of [
+      'stats',
+      'sessions',
+      'sessions/active',
+      'traffic',
+      'top/users',
+      'top/destinations',
+    ]) {
+      const response = await fetch(`http://${api}/api/v1/${path}`);
+      expect([path, response.status, await response.text()]).toEqual([
+        path,
+        200,
+        expect.any(String),
+      ]);
+    }
+    expect(await query.stop()).toBe(0);
+  });
+
+  test('a user without rights is told each missing one and the statement that grants it', () => {
+    const { status, text } = run(INGEST, ['clickhouse', 'check'], as('stranger'));
+    expect(status).toBe(1);
+    expect(text).toContain('GRANT SELECT ON `sockscope`.`sessions` TO `stranger`');
+    expect(text).toContain('GRANT SELECT, INSERT ON `sockscope`.`sessions` TO `stranger`');
+  });
 });
 
 /** Lets in who shows a certificate of the user's name, as ClickHouse does, and asks the real one then. */

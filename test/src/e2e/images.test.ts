@@ -23,7 +23,7 @@ import { createCertificate } from '../support/certificates.js';
 import { curl, type CurlReport } from '../support/curl.js';
 import { type Origin, startOrigin } from '../support/origin.js';
 import { findProgram } from '../support/programs.js';
-import { setScramPassword } from '../support/scram.js';
+import { setScramPassword } from '../support/broker-settings.js';
 import { createTopic } from '../chaos/support/topic.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));

@@ -21,13 +21,13 @@ import kafkajs from 'kafkajs';
 import { OAuth2Server } from 'oauth2-mock-server';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createCertificate, PASSPHRASE } from '../support/certificates.js';
-import { setScramPassword } from '../support/scram.js';
+import { setQuota, setScramPassword } from '../support/broker-settings.js';
 import { tempDir } from '../chaos/support/site.js';
 
 const WAIT = { timeout: 30_000, interval: 50 };
 const SECRET = 'a-secret-with-ünïcödé';
-/** Brokers ask for new credentials on open connections so often. */
-const REAUTH_MS = 15_000;
+/** Brokers ask for new credentials on open connections so often; kafkajs renews them 10 s before. */
+const REAUTH_MS = 12_000;
 const TOPIC = 'events';
 const logger = createLogger('test', { level: 'silent' });
 const never = new AbortController().signal;
@@ -407,6 +407,17 @@ describe('credentials for Kafka', () => {
     expect(missing(complete)).toBe('');
     expect(complete.map(({ text }) => text).join('\n')).toContain('topic planned: 2 partitions');
     expect(complete.map(({ text }) => text).join('\n')).toContain('quotas: none for this user');
+    await setQuota(broker.address, 'oauth-user', 'producer_byte_rate', 12_345);
+    await setQuota(broker.address, 'somebody', 'producer_byte_rate', 54_321);
+    const asAdmin = kafkaConfig.parse({
+      brokers: [broker.address],
+      topic: 'planned',
+      sasl_username: 'oauth-user',
+    });
+    const seen = await checkKafka({ kafka: asAdmin, uses: [], acls: [] }, { logger });
+    expect(seen.map(({ text }) => text).filter((text) => text.startsWith('quotas'))).toEqual([
+      'quotas: producer_byte_rate=12345 for user oauth-user. Brokers delay clients above them',
+    ]);
     const refused = missing(await check('stranger'));
     for (const wanted of [
       '--operation Read --topic planned',

@@ -4,10 +4,12 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-/** The built proxy. */
-export const PROXY = fileURLToPath(
-  new URL('../../../services/proxy/dist/main.js', import.meta.url),
-);
+/** The built services. */
+const mainOf = (service: string): string =>
+  fileURLToPath(new URL(`../../../services/${service}/dist/main.js`, import.meta.url));
+export const PROXY = mainOf('proxy');
+export const INGEST = mainOf('ingest');
+export const QUERY = mainOf('query');
 const READY_TIMEOUT_MS = 30_000;
 const MAX_LOG_LINES = 1_000;
 
