@@ -8421,7 +8421,7 @@ export interface operations {
                 /** @description json, or an export of all matching rows: csv, ndjson or parquet; replaces the header Accept. An export needs the scope export */
                 format?: components["parameters"]["format"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
-                from?: components["parameters"]["from_3"];
+                from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
                 /** @description at most so many bytes, both directions together */
@@ -8452,7 +8452,7 @@ export interface operations {
                  */
                 time_zone?: components["parameters"]["time_zone"];
                 /** @description end of the range, excluded; default: now */
-                to?: components["parameters"]["to_3"];
+                to?: components["parameters"]["to_2"];
                 /** @description name of the client; anonymous without authentication; exact; may be repeated */
                 user?: components["parameters"]["user"];
             };
