@@ -250,6 +250,21 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await expect.poll(() => page.locator('li.hop').count(), WAIT).toBe(4);
       await page.getByText('1 heard of in the last hour').waitFor();
       await page.getByText('caught up').first().waitFor();
+      await page.getByText('Every record was valid.').waitFor();
+      expect(errors).toEqual([]);
+      await page.close();
+    });
+
+    test('a note is written on the overview, is shown to others, and is deleted', async () => {
+      const { page, errors } = await openPage(browser);
+      await page.goto(site.api);
+      await page.getByText('Add a note').click();
+      await page.getByLabel('Note', { exact: true }).fill('a new rule');
+      await page.keyboard.press('Enter');
+      await page.getByRole('listitem').filter({ hasText: 'a new rule' }).waitFor();
+      await page.reload();
+      await page.getByRole('button', { name: 'Delete the note a new rule' }).click();
+      await page.getByText('No notes on this range.').waitFor();
       expect(errors).toEqual([]);
       await page.close();
     });

@@ -42,6 +42,9 @@ export function Health() {
             {(value) => <Partitions of={value} />}
           </Panel>
         </div>
+        <Panel title={t.value.health.deadLetters} {...answer}>
+          {(value) => <DeadLetters of={value} />}
+        </Panel>
         {isAdmin.value && me.value?.kind !== 'local' ? <Keys /> : null}
         {isAdmin.value ? <Audit /> : null}
       </div>
@@ -216,6 +219,42 @@ function Partitions({ of: { partitions } }: { readonly of: Pipeline }) {
                   <bdi>{each.waits.reason}</bdi>
                 </span>
               )}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+/** Records that are not events, by reason, each with the newest as an example. */
+function DeadLetters({ of: { dead_letters } }: { readonly of: Pipeline }) {
+  if (dead_letters.length === 0) return <p>✓ {t.value.health.noDeadLetters}</p>;
+  return (
+    <table class="cards">
+      <thead>
+        <tr>
+          <th scope="col">{t.value.health.reason}</th>
+          <th scope="col" class="number">
+            {t.value.health.records}
+          </th>
+          <th scope="col">{t.value.health.newest}</th>
+          <th scope="col">{t.value.health.sample}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {dead_letters.map(({ reason, letters, last_at, sample }) => (
+          <tr key={reason}>
+            <th scope="row">{reason}</th>
+            <td class="number" data-label={t.value.health.records}>
+              {showExact(letters, language.value)}
+            </td>
+            <td data-label={t.value.health.newest}>{showTime(zone.value, Date.parse(last_at))}</td>
+            <td data-label={t.value.health.sample}>
+              <code>
+                {sample.topic}/{sample.partition}@{sample.offset}
+              </code>{' '}
+              <bdi>{sample.detail ?? ''}</bdi>
             </td>
           </tr>
         ))}

@@ -16,6 +16,7 @@ import { Ranking } from '../widgets/ranking.js';
 import type { Series } from '../widgets/series.js';
 import { Sparkline } from '../widgets/sparkline.js';
 import { Tile } from '../widgets/tile.js';
+import { Notes } from './notes.js';
 import { isUnfinished, selectRange, TrafficChart, usePrevious, useTimes } from './traffic-chart.js';
 
 const POINTS = '121';
@@ -96,6 +97,7 @@ export function Overview() {
           title={t.value.overview.rejections}
           only={[['acl_decision', 'block']]}
         />
+        {isTied.value ? null : <Notes />}
       </div>
     </>
   );

@@ -1,0 +1,132 @@
+import type { Schemas } from '@sockscope/client';
+import { useSignal } from '@preact/signals';
+import { send } from '../api/client.js';
+import { Problem } from '../api/problem.js';
+import { useAnswer } from '../api/use-answer.js';
+import { momentsOf, showTime } from '../format/times.js';
+import { range, zone } from '../state/location.js';
+import { rangeParams } from '../state/range.js';
+import { isAdmin } from '../state/me.js';
+import { t } from '../text/text.js';
+import { Failed, Panel } from '../widgets/panel.js';
+
+type Annotations = Schemas['Annotations'];
+type Note = Annotations['items'][number];
+
+/** People write notes rarely. */
+const EVERY_MS = 60_000;
+
+/** What people wrote about moments of the range, such as a change or an outage. */
+export function Notes() {
+  const notes = useAnswer<Annotations>(
+    '/annotations',
+    [...Object.entries(rangeParams(range.value)), ['time_zone', zone.value]],
+    EVERY_MS,
+  );
+  const problem = useSignal<Problem | null>(null);
+  const remove = async (note: Note): Promise<void> => {
+    try {
+      await send(`/annotations/${note.annotation_id}`, {}, 'DELETE');
+      problem.value = null;
+    } catch (error) {
+      problem.value = Problem.of(error);
+    }
+    notes.retry();
+  };
+  return (
+    <Panel title={t.value.notes.title} {...notes}>
+      {({ items }) => (
+        <>
+          {problem.value === null ? null : <Failed problem={problem.value} />}
+          {items.length === 0 ? <p class="muted">{t.value.notes.none}</p> : null}
+          <ul class="plain-list">
+            {items.map((note) => (
+              <li key={note.annotation_id}>
+                <time class="muted">{showTime(zone.value, Date.parse(note.starts_at))}</time>
+                {note.ends_at === null ? null : (
+                  <span class="muted"> – {showTime(zone.value, Date.parse(note.ends_at))}</span>
+                )}{' '}
+                <bdi>{note.text}</bdi>{' '}
+                {isAdmin.value ? (
+                  <button
+                    type="button"
+                    class="quiet"
+                    aria-label={t.value.notes.remove(note.text)}
+                    onClick={() => {
+                      void remove(note);
+                    }}
+                  >
+                    ×
+                  </button>
+                ) : null}
+              </li>
+            ))}
+          </ul>
+          {isAdmin.value ? <Add made={notes.retry} /> : null}
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function Add({ made }: { readonly made: () => void }) {
+  const text = useSignal('');
+  const at = useSignal(showTime(zone.value, Date.now()).replace(' ', 'T'));
+  const problem = useSignal<Problem | null>(null);
+  const add = async (): Promise<void> => {
+    const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0] = at.value
+      .split(/\D/)
+      .map(Number);
+    const [ms] = momentsOf(zone.value, { year, month, day, hour, minute, second });
+    if (ms === undefined) return;
+    try {
+      await send('/annotations', { starts_at: new Date(ms).toISOString(), text: text.value });
+      text.value = '';
+      problem.value = null;
+      made();
+    } catch (error) {
+      problem.value = Problem.of(error);
+    }
+  };
+  return (
+    <details>
+      <summary>{t.value.notes.add}</summary>
+      <form
+        class="form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void add();
+        }}
+      >
+        <label>
+          <span>{t.value.lookup.time}</span>
+          <input
+            type="datetime-local"
+            step="1"
+            required
+            value={at.value}
+            onInput={(event) => {
+              at.value = event.currentTarget.value;
+            }}
+          />
+        </label>
+        <label>
+          <span>{t.value.notes.text}</span>
+          <input
+            type="text"
+            required
+            maxLength={1_000}
+            value={text.value}
+            onInput={(event) => {
+              text.value = event.currentTarget.value;
+            }}
+          />
+        </label>
+        <button type="submit" class="primary">
+          {t.value.notes.save}
+        </button>
+      </form>
+      {problem.value === null ? null : <Failed problem={problem.value} />}
+    </details>
+  );
+}
