@@ -127,6 +127,8 @@ describe('every route', () => {
     const besides = served.filter((path) => !known.has(path) && !path.startsWith('/docs'));
     expect(besides.toSorted()).toEqual([
       '/',
+      // How one can sign in, for the dashboard; it reads nothing.
+      '/api/v1/login',
       // For WebSockets, which OpenAPI cannot describe.
       '/clash/logs',
       '/clash/memory',

@@ -53,20 +53,16 @@ interface Parameter {
   readonly in: 'query' | 'path';
   readonly schema: Schema;
 }
+interface Operation {
+  readonly operationId?: string;
+  readonly summary?: string;
+  readonly parameters?: readonly Parameter[];
+  readonly responses: Readonly<Record<string, unknown>>;
+}
 interface Document {
   readonly openapi: string;
   readonly paths: Readonly<
-    Record<
-      string,
-      {
-        readonly get?: {
-          readonly operationId?: string;
-          readonly summary?: string;
-          readonly parameters?: readonly Parameter[];
-          readonly responses: Readonly<Record<string, unknown>>;
-        };
-      }
-    >
+    Record<string, Readonly<Partial<Record<'get' | 'post' | 'delete', Operation>>>>
   >;
 }
 
@@ -233,14 +229,19 @@ describe('the OpenAPI document', () => {
     const { openapi, paths } = documentOf();
     expect(openapi).toMatch(/^3\.1\./);
     expect(Object.keys(paths).length).toBeGreaterThanOrEqual(18);
-    for (const [path, { get }] of Object.entries(paths)) {
+    const operations = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.values(methods).map((operation) => ({ path, operation })),
+    );
+    for (const { path, operation } of operations) {
       expect(path).toMatch(/^\/(?:api\/v1|clash)\//);
-      expect(get?.operationId).toMatch(/^\w+$/);
-      expect(get?.summary).toBeTruthy();
-      expect(Object.keys(get?.responses ?? {})).toEqual(
-        expect.arrayContaining(['200', '400', '401', '403', '503']),
-      );
-      for (const parameter of get?.parameters ?? []) {
+      expect(operation.operationId).toMatch(/^\w+$/);
+      expect(operation.summary).toBeTruthy();
+      expect([path, Object.keys(operation.responses)]).toEqual([
+        path,
+        expect.arrayContaining(['400', '401', '403', '503']),
+      ]);
+      expect(Object.keys(operation.responses).some((status) => status.startsWith('2'))).toBe(true);
+      for (const parameter of operation.parameters ?? []) {
         const { type, enum: values, items, anyOf } = parameter.schema;
         expect([path, parameter.name, type ?? values ?? items ?? anyOf]).not.toContain(undefined);
       }
