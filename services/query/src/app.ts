@@ -196,10 +196,22 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   return app;
 }
 
+/**
+ * Fires when the client goes away or has its answer. Fastify's own signal fires as soon as a body has been
+ * read, so a write would end before it began.
+ */
+function goneSignal(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once('close', () => {
+    gone.abort();
+  });
+  return gone.signal;
+}
+
 function contextOf(request: FastifyRequest, reply: FastifyReply, deps: AppDeps): Context {
   const { principal } = request;
   return {
-    signal: request.signal,
+    signal: goneSignal(reply),
     nowMs: deps.now(),
     principal,
     share: principal.kind === 'local' ? null : principal.id,

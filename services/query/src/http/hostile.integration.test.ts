@@ -350,6 +350,16 @@ describe('wrong, huge and hostile input', () => {
     }
   });
 
+  it('does not disturb a write, whose client is still there when its body has been read', async () => {
+    const response = await fetch(`${base}/api/v1/annotations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', origin: base },
+      body: JSON.stringify({ starts_at: '2026-03-15T12:00:00Z', text: HOSTILE[0] }),
+    });
+    expect(response.status).toBe(201);
+    expect(await response.json()).toMatchObject({ text: HOSTILE[0] });
+  });
+
   it('of a bare socket is answered with 4xx or closed', async () => {
     for (const text of [
       'GET / HTTP/1.1\r\n\r\n',
