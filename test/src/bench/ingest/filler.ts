@@ -26,7 +26,12 @@ const PACE_MS = 50;
 
 const [message] = (await once(process, 'message')) as [FillerTask];
 const task = message;
-const kafka = kafkaConfig.parse({ brokers: task.brokers, topic: task.topic });
+// The peers read with plain kafkajs, which has no codec but gzip.
+const kafka = kafkaConfig.parse({
+  brokers: task.brokers,
+  topic: task.topic,
+  compression: 'gzip',
+});
 const producer = createKafkaProducer(kafka, {
   logger: createLogger('filler', { level: 'error' }),
   role: 'bench',
