@@ -20,7 +20,7 @@ import {
   readTopic,
 } from '@sockscope/runtime/kafka';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { tempDir, until } from '../chaos/support/site.js';
 
 const LIBS = fileURLToPath(new URL('../../../.local/old-kafka', import.meta.url));
@@ -117,8 +117,11 @@ async function startOldKafka(version: string, scala: string): Promise<KafkaConfi
 async function withTopic(kafka: KafkaConfig) {
   const admin = createKafkaAdmin(kafka, { logger, role: 'test' });
   cleanups.push(() => admin.stop());
-  // Brokers of that time do not take -1 for their default.
-  await admin.ensureTopic({ name: kafka.topic, partitions: 3, replicationFactor: 1 });
+  // Brokers of that time do not take -1 for their default. A broker listens before it has a controller.
+  await vi.waitFor(
+    () => admin.ensureTopic({ name: kafka.topic, partitions: 3, replicationFactor: 1 }),
+    { timeout: 30_000, interval: 200 },
+  );
   return admin;
 }
 
