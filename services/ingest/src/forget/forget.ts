@@ -144,7 +144,7 @@ export async function forgetPerson(
       ...call,
     });
   };
-  const isTheirs = whereOf(person);
+  const isTheirs = conditionOf(person);
   await remove(
     'session_ends',
     `(started_at, session_id) IN (
@@ -179,7 +179,7 @@ export async function forgetPerson(
 }
 
 /** Sessions of the person that the decision is about. */
-function whereOf({ kind }: Person): string {
+function conditionOf({ kind }: Person): string {
   const who = kind === 'user' ? 'user = {value:String}' : 'source_ip = toIPv6({value:String})';
   return `${who} AND started_at < fromUnixTimestamp64Milli({through:Int64}, 'UTC')`;
 }
@@ -198,7 +198,7 @@ async function found(
   clickhouse: ClickHouse,
 ): Promise<Found> {
   const params = { value: person.value, through: throughMs };
-  const where = whereOf(person);
+  const where = conditionOf(person);
   const counts = await clickhouse.query({
     sql: TABLES.map(
       (table) => `SELECT '${table}' AS name, count() AS n FROM ${table} WHERE ${where}`,

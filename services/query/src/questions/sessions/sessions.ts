@@ -118,7 +118,7 @@ async function maybeExport(
     return exportSessions(
       {
         table: sessionsTableOf(filters),
-        filter: whereOf({ in: query.in, range, filters }),
+        filter: conditionOf({ in: query.in, range, filters }),
         sort: sortOfRange(query),
         order: query.order,
         limit: query.limit ?? null,
@@ -138,11 +138,11 @@ function sortOfRange({ sort }: SessionsQuery): SessionSort {
 function totalsOf(page: PageOf) {
   const { fromMs, toMs } = page.range;
   const rangeMs = page.in !== 'started' || fromMs === null || toMs === null ? null : toMs - fromMs;
-  return sessionTotalsQuery(sessionsTableOf(page.filters), whereOf(page), rangeMs);
+  return sessionTotalsQuery(sessionsTableOf(page.filters), conditionOf(page), rangeMs);
 }
 
 /** All sessions of all pages. */
-function whereOf(page: Pick<PageOf, 'in' | 'range' | 'filters'>): Condition {
+function conditionOf(page: Pick<PageOf, 'in' | 'range' | 'filters'>): Condition {
   const { lowMs, highMs } = startsOf(page);
   return allOf([
     startedWithin(lowMs, highMs),
