@@ -34,7 +34,9 @@ const auditEntry = z.object({
     ),
   format: z.string().describe('of an export: csv, ndjson or parquet; of evidence: json or html'),
   details: z.record(z.string(), z.unknown()).describe('parameters of the action'),
-  rows: counter.describe('rows that were sent or removed'),
+  rows: counter
+    .nullable()
+    .describe('rows that were sent or removed; null for parquet, whose rows are not counted'),
   bytes: counter.describe('bytes that were sent'),
   outcome: z.enum(['started', 'finished', 'aborted', 'failed']),
 });

@@ -994,8 +994,8 @@ export interface components {
                 remote_ip: string;
                 /** @description the only users whose sessions the principal could see; null for all */
                 restricted_to: string[] | null;
-                /** @description rows that were sent or removed */
-                rows: number;
+                /** @description rows that were sent or removed; null for parquet, whose rows are not counted */
+                rows: number | null;
             }[];
             /** @description the next page, null after the last one */
             next_cursor: string | null;

@@ -25,7 +25,8 @@ export interface AuditAction {
 
 export interface AuditEnd {
   readonly outcome: Exclude<AuditOutcome, 'started'>;
-  readonly rows: number;
+  /** Null where rows were not counted. */
+  readonly rows: number | null;
   readonly bytes: number;
 }
 

@@ -23,7 +23,6 @@ import type { StoreMetrics } from '../store/metrics.js';
 import type { Retention } from '../store/retention.js';
 import { PROGRESS_MAX_MS } from './config.js';
 import type { ExportConfig } from './config.js';
-import { createRowCounter } from './count-rows.js';
 import type { RunningExports } from './running.js';
 
 export interface ExportDeps {
@@ -92,18 +91,11 @@ async function send(
   const ended = deps.running.add(() => {
     context.reply.raw.destroy();
   });
-  const rows = createRowCounter(format);
-  let bytes = 0;
-  const counter = {
-    add(piece: Uint8Array) {
-      rows.add(piece);
-      bytes += piece.byteLength;
-    },
-  };
+  const sent = createCounter(format);
   const end = deps.metrics.duration.startTimer({ query: statement.name });
   let outcome: 'finished' | 'aborted' | 'failed' = 'failed';
   try {
-    outcome = await pump(deps, context, format, subject, statement, counter);
+    outcome = await pump(deps, context, format, subject, statement, sent);
   } catch (error) {
     const code = error instanceof ClickHouseError ? error.code : 'unknown';
     deps.metrics.errors.inc({ query: statement.name, code });
@@ -113,9 +105,42 @@ async function send(
     context.reply.raw.destroy();
   } finally {
     end();
-    await writeEnd({ outcome, rows: rows.rows() ?? 0, bytes });
+    await writeEnd({ outcome, rows: sent.rows(), bytes: sent.bytes() });
     ended();
   }
+}
+
+interface Counter {
+  add(piece: Uint8Array): void;
+  bytes(): number;
+  /** Null for Parquet, which has no lines. */
+  rows(): number | null;
+}
+
+const NEWLINE = 0x0a;
+const QUOTE = 0x22;
+
+/** Counts what is sent, because ClickHouse knows the number of rows only after the last of them. */
+function createCounter(format: ExportFormat): Counter {
+  let bytes = 0;
+  let lines = 0;
+  // A line break inside quotes is part of a CSV cell. Inner quotes are doubled, so they come in pairs.
+  let isQuoted = false;
+  return {
+    add(piece) {
+      bytes += piece.byteLength;
+      if (format === 'parquet') return;
+      for (const byte of piece) {
+        if (byte === QUOTE) isQuoted = format === 'csv' && !isQuoted;
+        else if (byte === NEWLINE && !isQuoted) lines += 1;
+      }
+    },
+    bytes: () => bytes,
+    rows() {
+      if (format === 'parquet') return null;
+      return format === 'csv' ? Math.max(0, lines - 1) : lines;
+    },
+  };
 }
 
 function headersOf(format: ExportFormat, subject: ExportSubject): Record<string, string> {
@@ -135,7 +160,7 @@ async function pump(
   format: ExportFormat,
   subject: ExportSubject,
   statement: ExportStatement,
-  counter: { add(bytes: Uint8Array): void },
+  sent: Counter,
 ): Promise<'finished' | 'aborted'> {
   const { raw } = context.reply;
   // Of its own, because the request's signal is still once the reply is taken over.
@@ -173,7 +198,7 @@ async function pump(
   context.reply.hijack();
   raw.writeHead(200, { ...originHeadersOf(context.reply), ...headersOf(format, subject) });
   while (next.done !== true) {
-    counter.add(next.value);
+    sent.add(next.value);
     // The next piece is asked for only when the client has taken this one.
 
     if (!raw.write(next.value)) await drained(raw, gone);

@@ -14,7 +14,7 @@ const auditRow = z.object({
   action: z.string(),
   format: z.string(),
   details: z.string(),
-  rows: int64,
+  rows: int64.nullable(),
   bytes: int64,
   outcome: z.enum(['started', 'finished', 'aborted', 'failed']),
 });
@@ -31,6 +31,7 @@ export interface AuditFilters {
 /** Actions of the audit log, the newest first. The entries of an action are one row. */
 export function auditEntriesQuery(filters: AuditFilters, limit: number): Query<typeof auditRow> {
   const { sql, params } = allOf(conditionsOf(filters));
+  // A tuple is never NULL, so the NULL inside it is not passed over as an argument of argMax.
   const last = (column: string) => `argMax(${column}, outcome != 'started')`;
   return {
     name: 'audit',
@@ -38,7 +39,7 @@ export function auditEntriesQuery(filters: AuditFilters, limit: number): Query<t
         any(e.principal) AS principal, any(e.restricted_to) AS restricted_to,
         any(e.remote_ip) AS remote_ip, toString(any(e.route)) AS action,
         toString(any(e.format)) AS format, any(e.filters) AS details,
-        ${last('e.rows')} AS rows, ${last('e.bytes')} AS bytes,
+        tupleElement(${last('tuple(e.rows)')}, 1) AS rows, ${last('e.bytes')} AS bytes,
         toString(${last('e.outcome')}) AS outcome
       FROM export_audit AS e
       WHERE ${sql}

@@ -233,7 +233,7 @@ export function Audit() {
                       <bdi>{detailsOf(entry)}</bdi>
                     </td>
                     <td class="number" data-label={t.value.audit.rows}>
-                      {showExact(entry.rows, language.value)}
+                      {entry.rows === null ? '–' : showExact(entry.rows, language.value)}
                     </td>
                     <td data-label={t.value.audit.outcome}>{entry.outcome}</td>
                   </tr>
