@@ -5,20 +5,15 @@ import type { DescribedCommand } from '@sockscope/runtime';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { guideCommands, shellCommands } from '../support/guide-commands.js';
+import { commandsOf, type Service, SERVICES } from './command-reference.js';
 import { readText, ROOT } from './repository.js';
-
-const SERVICES = ['proxy', 'ingest', 'query'] as const;
-type Service = (typeof SERVICES)[number];
 
 function node(...args: string[]): string {
   return execFileSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
 }
 
 const programs = new Map<string, readonly DescribedCommand[]>(
-  SERVICES.map((service) => [
-    service,
-    JSON.parse(node(`services/${service}/dist/main.js`, '--commands')) as DescribedCommand[],
-  ]),
+  SERVICES.map((service) => [service, commandsOf(service)]),
 );
 
 /** Returns what is wrong with the words behind a service's program; null if nothing is. */

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
 import { answerSources } from './answer-sources.js';
+import { commandReference } from './command-reference.js';
 import { configReference } from './config-reference.js';
 import { kafkaSupport } from './kafka-support.js';
+import { metricReference } from './metric-reference.js';
+import { readText, repositoryFiles } from './repository.js';
 
-test('the configuration reference is what the schemas say (else: npm run generate)', async () => {
+test('the configuration reference is what the schemas define (else: npm run generate)', async () => {
   await expect(await configReference()).toMatchFileSnapshot(
     '../../../docs/reference/configuration.md',
   );
@@ -17,4 +20,17 @@ test('the table of where answers come from is what the query service does (else:
   await expect(await answerSources()).toMatchFileSnapshot(
     '../../../docs/reference/answer-sources.md',
   );
+});
+
+test('the reference of commands is what --help shows (else: npm run generate)', async () => {
+  await expect(commandReference()).toMatchFileSnapshot('../../../docs/reference/commands.md');
+});
+
+test('the reference of metrics names every metric with its help (else: npm run generate)', async () => {
+  const text = metricReference();
+  await expect(text).toMatchFileSnapshot('../../../docs/reference/metrics.md');
+  const used = repositoryFiles('infra/prometheus/rules/*.yaml', 'infra/grafana/dashboards/*.json')
+    .flatMap((file) => readText(file).match(/\bsockscope_(?:proxy|ingest|query)_\w+/g) ?? [])
+    .map((name) => name.replace(/_(?:bucket|sum|count)$/, ''));
+  expect(used.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
 });

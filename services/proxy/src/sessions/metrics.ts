@@ -9,6 +9,19 @@ const DURATION_BUCKETS_SECONDS = [
   0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 259_200, 604_800,
 ];
 
+const TRAFFIC = [
+  [
+    'bytes',
+    'sockscope_proxy_bytes_total',
+    'Payload bytes relayed, as reported in events. sent: client to destination.',
+  ],
+  [
+    'packets',
+    'sockscope_proxy_packets_total',
+    'Datagrams (UDP) and socket reads (TCP) relayed, as reported in events.',
+  ],
+] as const;
+
 export interface SessionMetrics {
   sessionStarted(): void;
   sessionClosed(event: SessionClosed): void;
@@ -70,13 +83,10 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
       this.inc(refused);
     },
   });
-  for (const unit of ['bytes', 'packets'] as const) {
+  for (const [unit, name, help] of TRAFFIC) {
     new Counter({
-      name: `sockscope_proxy_${unit}_total`,
-      help:
-        unit === 'bytes'
-          ? 'Payload bytes relayed, as reported in events. sent: client to destination.'
-          : 'Datagrams (UDP) and socket reads (TCP) relayed, as reported in events.',
+      name,
+      help,
       labelNames: ['direction'],
       registers,
       collect() {

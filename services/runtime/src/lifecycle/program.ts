@@ -116,13 +116,17 @@ function endWithReader(output: NodeJS.WriteStream): void {
   });
 }
 
-/** A command of a program, for tests of what the documentation tells people to type. */
+/** A command of a program, for the reference and for tests of the commands in the guides. */
 export interface DescribedCommand {
   /** Its words, such as `users add`; empty for the service itself. */
   readonly name: string;
+  readonly description: string;
   readonly arguments: readonly { readonly name: string; readonly required: boolean }[];
   readonly options: readonly {
     readonly flag: string;
+    /** As `--help` shows it, with the name of its value: `--file <file>`. */
+    readonly usage: string;
+    readonly description: string;
     readonly takesValue: boolean;
     readonly mandatory: boolean;
   }[];
@@ -137,12 +141,15 @@ function describeCommands(
 ): DescribedCommand[] {
   return allCommands(command, '').map(([name, each]) => ({
     name,
+    description: each.description(),
     arguments: each.registeredArguments.map((argument) => ({
       name: argument.name(),
       required: argument.required,
     })),
     options: each.options.map((option) => ({
       flag: option.long ?? option.flags,
+      usage: option.flags,
+      description: option.description,
       takesValue: option.required || option.optional,
       mandatory: option.mandatory,
     })),
