@@ -43,7 +43,9 @@ function interrupted(): AbortSignal {
 export function registerMaintenance(program: Command, config: () => IngestConfig): void {
   program
     .command('verify')
-    .description('compare the topic with the tables; exit code 1 if they differ, or it could not tell')
+    .description(
+      'compare the topic with the tables; exit code 1 if they differ, or it could not tell',
+    )
     .option('--json', 'print the result as JSON')
     .option('--from <time>', 'only sessions that began at this time or later', timeOption)
     .option('--to <time>', 'only sessions that began before this time', timeOption)
