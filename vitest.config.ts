@@ -11,9 +11,6 @@ const BRIEF_JAVA = {
     '-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote',
 };
 
-/** Tests with servers share two slow cores with others: one that fails there is tried once more. */
-const RETRIES = process.env['CI'] === 'true' ? 1 : 0;
-
 /** Twenty times what any takes alone: two slow cores may be busy with something else. */
 const UNIT_TIMEOUT_MS = 120_000;
 
@@ -81,7 +78,6 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          retry: RETRIES,
           include: [
             '{schemas,infra/local}/src/**/*.test.ts',
             'services/{*,query/web}/src/**/*.test.ts',
@@ -96,7 +92,6 @@ export default defineConfig({
       {
         test: {
           name: 'unit-isolated',
-          retry: RETRIES,
           include: [ISOLATED],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: UNIT_TIMEOUT_MS,
@@ -112,7 +107,6 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          retry: RETRIES,
           include: [
             'services/*/src/**/*.integration.test.ts',
             'infra/local/src/**/*.integration.test.ts',
@@ -126,7 +120,6 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          retry: RETRIES,
           include: ['test/src/{attack,e2e,chaos}/**/*.test.ts'],
           env: BRIEF_JAVA,
           testTimeout: 120_000,

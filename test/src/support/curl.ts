@@ -6,6 +6,8 @@ const TIMEOUT_SECONDS = 60;
 export interface CurlReport {
   readonly exitCode: number;
   readonly http_code: number;
+  /** The client's port, which the proxy records as `source_port`. */
+  readonly local_port: number;
   readonly size_download: number;
   readonly size_upload: number;
   readonly size_header: number;
