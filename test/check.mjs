@@ -55,7 +55,7 @@ const STEPS = [
 /** What a folder is checked with if no step is named: under a minute, and without servers. */
 const QUICK_STEPS = ['format', 'lint', 'unit'];
 
-const HELP = `Runs all checks, those that are named, or those of some folders.
+const HELP = `Runs all checks, the named ones, or the checks of some folders.
 
   npm run check                               everything, as in continuous integration
   npm run check -- format lint contract       some steps

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the SOCKS clients and servers that the end-to-end tests compare with, on Debian and as
-# root. Ends with 0 where all of them are there. Without them those tests are skipped.
+# root. Ends with 0 if all of them are there. Without them those tests are skipped.
 set -euo pipefail
 
 packages=(curl netcat-openbsd proxychains4 python3-socks openssh-client openssh-server chromium microsocks dante-server)

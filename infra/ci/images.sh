@@ -60,7 +60,7 @@ events_logger = "file"
 network_backend = "netavark"
 CONF
   export CONTAINERS_CONF=$dir/containers.conf
-  # crun does not start where a second hierarchy of cgroups is mounted beside the first.
+  # crun does not start if a second hierarchy of cgroups is mounted beside the first.
   exec unshare -m bash -c '
     mount --make-rprivate /
     umount /sys/fs/cgroup/unified 2>/dev/null || true

@@ -14,7 +14,7 @@ const MIN_NODE = [20, 19];
 const MIN_JAVA = 17;
 /** npm's packages and the Maven artifacts take about 0.85 GB. */
 const MIN_FREE_BYTES_INSTALL = 2 * 1024 ** 3;
-/** A step that takes longer says every so often that it is still at it. */
+/** A step that takes longer reports periodically that it still runs. */
 const STILL_WORKING_MS = 10_000;
 
 /** Two retries within 20 s. Without these npm takes 75 s to report that there is no network. */

@@ -29,7 +29,7 @@ function isAllowed(licence) {
     : text.split(' AND ').every((each) => ALLOWED.has(each.trim()));
 }
 
-/** What the lock file says of the packages that are not for development alone. */
+/** What the lock file records about the packages that are not for development alone. */
 export function readLicences() {
   const lock = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
   /** @type {Record<string, { version?: string, license?: string, dev?: boolean, link?: boolean }>} */

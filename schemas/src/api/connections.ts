@@ -78,7 +78,7 @@ export const clashVersion = z
   .object({ meta: z.boolean(), version: z.string() })
   .meta({ id: 'ClashVersion', examples: [clashVersionExample] });
 
-/** A part of mihomo's `GET /configs`. Ports are 0, since nothing here is told of the proxies' own. */
+/** A part of mihomo's `GET /configs`. Ports are 0, because this service does not know the proxies' own. */
 export const clashConfigs = z
   .object({
     port: z.int(),

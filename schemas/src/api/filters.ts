@@ -34,7 +34,7 @@ function orNone(name: FilterField): z.ZodType {
     : z.union([z.literal(''), itemOf(name)]);
 }
 
-/** What a filter's description says of its values. */
+/** What a filter's description explains about its values. */
 const FORMS = {
   equals: '',
   one_of: '; exact; may be repeated',

@@ -7,7 +7,7 @@ import { timeRange } from './measures.js';
 import { session, timelineEvent } from './session.js';
 import { port, text, timeZone, whole } from './values.js';
 
-/** Days that are looked through where no time is given. */
+/** Days that are looked through if no time is given. */
 export const LOOKUP_DAYS = 30;
 const SKEW_SECONDS_DEFAULT = 120;
 const SKEW_SECONDS_MAX = 86_400;

@@ -9,7 +9,7 @@ export const PIPELINE_WINDOW_SECONDS = 60;
 /** Proxies are listed if they sent events within this many minutes. */
 export const PIPELINE_PROXY_MINUTES = 60;
 
-/** Dead letters of so many hours are counted. */
+/** Hours in which dead letters are counted. */
 export const PIPELINE_DEAD_LETTER_HOURS = 24;
 
 const perSecond = z.number().nonnegative().describe('a second');

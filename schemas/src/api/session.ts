@@ -112,7 +112,7 @@ export type SessionsQuery = z.infer<typeof sessionsQuery>;
 
 type Answer<N extends FieldName> = (typeof FIELDS)[N]['value']['answer'];
 
-/** How answers show these fields: what only SessionClosed says is null until then. */
+/** How answers show these fields: fields that only SessionClosed has are null until then. */
 type AnswerShape<N extends FieldName> = {
   readonly [K in N]: K extends NameIn<'closing'>
     ? K extends 'status'
@@ -338,7 +338,7 @@ type TimelineShape = {
   readonly [N in TimelineField]: z.ZodNullable<Answer<N>>;
 };
 
-/** Null in events that do not say it. */
+/** Null in events without it. */
 const timelineShape = Object.fromEntries(
   TIMELINE_FIELDS.map((name) => {
     const { value, description } = fieldOf(name);

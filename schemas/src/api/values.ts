@@ -102,7 +102,7 @@ export const timeZone = z
 
 export const pageSize = whole(1, API_LIMITS.page_size_max).default(API_LIMITS.page_size_default);
 
-/** The same where no limit may mean all, in an export. */
+/** The same if no limit may mean all, in an export. */
 export const optionalPageSize = whole(1, API_LIMITS.page_size_max)
   .optional()
   .describe(`default: ${API_LIMITS.page_size_default}, and all in an export`);
@@ -126,7 +126,7 @@ export const rangeParams = {
     .describe('time zone of days, weeks, months and dates without a time'),
 };
 
-/** The same where no range means everything that is kept. */
+/** The same if no range means everything that is kept. */
 export const openRangeParams = {
   ...rangeParams,
   from: moment

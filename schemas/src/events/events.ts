@@ -38,7 +38,7 @@ export type SessionEvent = SessionStarted | TrafficDelta | SessionClosed;
 
 /**
  * The rules between fields that a shape cannot state. Returns the first one broken
- * as a sentence that begins with the field's name, or null where all hold.
+ * as a sentence that begins with the field's name, or null if all hold.
  */
 export function brokenRule(event: SessionEvent): string | null {
   if (sessionStartMs(event.session_id) !== Date.parse(event.started_at)) {
@@ -92,7 +92,7 @@ export const sessionStarted = sessionStartedShape.superRefine(checkRules);
 export const trafficDelta = trafficDeltaShape.superRefine(checkRules);
 export const sessionClosed = sessionClosedShape.superRefine(checkRules);
 
-/** Any event of the topic. The union tells the types apart by `type`, so that errors name one shape's fields. */
+/** Any event of the topic. The union distinguishes the types by `type`, so that errors name one shape's fields. */
 export const sessionEvent = z
   .discriminatedUnion('type', [sessionStartedShape, trafficDeltaShape, sessionClosedShape])
   .superRefine(checkRules);

@@ -75,7 +75,7 @@ export interface Field {
    * - `until_end`: as often as it takes.
    */
   readonly changes?: 'once' | 'until_end';
-  /** The first codec of the column in the tables of sessions, before ZSTD, where not the kind's. */
+  /** The first codec of the column in the tables of sessions, before ZSTD, if not the kind's. */
   readonly codec?: 'T64' | 'Delta' | 'DoubleDelta' | 'none';
 }
 

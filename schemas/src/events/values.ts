@@ -110,7 +110,7 @@ export function address() {
   } as const;
 }
 
-/** Whether something holds; false in events that do not say. Never null. */
+/** Whether something holds; false in events without the field. Never null. */
 export function flag() {
   return {
     kind: 'flag',

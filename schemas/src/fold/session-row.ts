@@ -40,7 +40,7 @@ export function rowOf(event: SessionEvent): SessionRow {
   } as SessionRow;
 }
 
-/** What a row says of a session that was lost. */
+/** The fields of a row that change when its session is lost. */
 interface LostEnd {
   readonly status: 'failed';
   readonly close_reason: 'lost';

@@ -58,7 +58,7 @@ interface ClosedParts extends DeltaParts {
   readonly closing: Pick<SessionClosed, ${union(CLOSING)}>;
 }
 
-/** Written out, because spreading objects into one of so many fields costs ten times as much. */
+/** Written out, because spreading objects into one with this many fields costs ten times as much. */
 export function startedEvent({ moment, origin, header, totals }: StartedParts): SessionStarted {
   return {
 ${builder('SessionStarted', ...COMMON)}

@@ -87,7 +87,7 @@ function setLines(name: FieldName): string[] {
   }
 }
 
-/** A condition that holds where a field of the header changed between a row and an event in a way that it may not. */
+/** A condition that holds if a field of the header changed between a row and an event in a way that it may not. */
 function changeCondition(name: FieldName): string {
   const { changes, value } = fieldOf(name);
   const [first, ...rest] = viewNames(name).map((each) => `event.${each}`);

@@ -97,10 +97,10 @@ export class EventView {
 ${VIEWED.map(propertyLines).join('\n')}
 }
 
-/** Forgets what only TrafficDelta and SessionClosed say. */
+/** Forgets the fields that only TrafficDelta and SessionClosed have. */
 ${clear('Interval', INTERVAL)}
 
-/** Forgets what only SessionClosed says. */
+/** Forgets the fields that only SessionClosed has. */
 ${clear('Closing', CLOSING)}
 
 function addressWords(text: string): readonly [number, number, number, number] {

@@ -9,7 +9,7 @@ function listed(changes: 'once' | 'until_end' | undefined): string {
   return `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}`;
 }
 
-/** What JSON Schema cannot say of any event. */
+/** The rules of every event that JSON Schema cannot express. */
 const RULES = [
   'The record key is session_id, so that the events of a session stay in order in one partition.',
   `The value has at most ${EVENT_LIMITS.event_bytes} bytes of UTF-8. Texts hold no lone surrogates.`,
@@ -59,7 +59,7 @@ export function jsonSchemaFiles(): Map<string, string> {
           // What a producer writes: a field that was added later may be missing.
           io: 'input',
           override({ jsonSchema }) {
-            // The format says it better: zod's pattern refuses IPv4 at the end, which zod accepts.
+            // The format is enough: zod's pattern refuses IPv4 at the end, which zod accepts.
             if (jsonSchema.format === 'ipv6') delete jsonSchema.pattern;
           },
         }),

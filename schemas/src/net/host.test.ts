@@ -31,7 +31,7 @@ describe('canonical hosts', () => {
     );
   });
 
-  it('are a fixed point, and are an address only where a socket sees one', () => {
+  it('are a fixed point, and are an address only if a socket sees one', () => {
     const anything = fc.oneof(
       spelling,
       fc.string({ unit: 'binary', maxLength: 40 }),

@@ -57,7 +57,7 @@ describe('the configuration of the proxy', () => {
     expect(() => load({ ...open, PROXY_PROXY_PROTOCOL_FROM_ANY: 'true' })).not.toThrow();
   });
 
-  it('warns of passwords in clear where clients come from other machines', () => {
+  it('warns of passwords in clear if clients come from other machines', () => {
     const users = { PROXY_USERS_FILE: 'users.yaml' };
     expect(warningsOf(load(users))).toEqual([]);
     expect(warningsOf(load({ ...users, PROXY_LISTEN: '0.0.0.0:1080' }))).toEqual([

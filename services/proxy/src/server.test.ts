@@ -75,7 +75,7 @@ const FAILURES = 'sockscope_proxy_handshake_failures_total';
 const NOT_ALLOWED = bytesOf(5, 2, 0, 1, 0, 0, 0, 0, 0, 0).toString('hex');
 
 describe('CONNECT', () => {
-  it('tells the address and port that the destination sees', async () => {
+  it('replies with the address and port that the destination sees', async () => {
     const proxy = await harness();
     const origin = await echo();
     const c = await client(proxy);
@@ -238,7 +238,7 @@ describe('the handshake deadline', () => {
     const proxy = await harness({ config: { limits: { handshake_timeout_ms: 100 } } });
     const origin = await echo();
     const c = await connected(proxy, origin);
-    // A client that came later and says nothing has met its deadline by then.
+    // A client that came later and sends nothing has met its deadline by then.
     await (await client(proxy)).waitClosed();
     c.send('still here');
     expect((await c.read(10)).toString()).toBe('still here');

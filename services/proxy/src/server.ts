@@ -75,7 +75,7 @@ export interface ProxyServer {
 const ABANDON_AFTER_MS = 1_000;
 /** How often `stop` looks whether the sessions are gone. */
 const DRAIN_POLL_MS = 20;
-/** How long sessions have that were told to end: their sockets are only closed. */
+/** How long ending sessions may take: their sockets are only closed. */
 const TERMINATE_TIMEOUT_MS = 2_000;
 
 /** The SOCKS5 server: everything between the listening socket and the relay. */

@@ -223,7 +223,7 @@ function contextOf(request: FastifyRequest, reply: FastifyReply, deps: AppDeps):
 }
 
 /**
- * Answers are what the types say they are, and their rows were validated when they came from the
+ * Answers have the types of their schemas, and their rows were validated when they came from the
  * database; validating each again would double the cost of a page. Tests do validate them.
  */
 const plainSerializer: FastifySerializerCompiler<z.ZodType> = () => JSON.stringify;

@@ -24,7 +24,7 @@ describe('the address to listen at', () => {
     },
   );
 
-  it('with tokens needs to be told whose', () => {
+  it('with tokens needs to know who issues them', () => {
     expect(() => load({ QUERY_LISTEN: '0.0.0.0:8080', QUERY_AUTH: 'jwt' })).toThrow(
       /QUERY_JWT_ISSUER.*QUERY_JWT_AUDIENCE/s,
     );

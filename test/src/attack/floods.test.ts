@@ -147,7 +147,7 @@ describe('under a flood', () => {
     expectUndisturbed(attacked, calm);
   });
 
-  it('of connections that say nothing, 50 connections a second are made', async () => {
+  it('of silent connections, 50 connections a second are made', async () => {
     await start({ PROXY_MAX_HANDSHAKES: '300', PROXY_MAX_HANDSHAKES_PER_SOURCE: '100' });
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
     const calm = await steady(50, 75, connects);

@@ -55,7 +55,7 @@ describe('Kafka goes away under traffic', () => {
           OUTAGE_MS / 2_000,
         );
         expect(await metricOf(site, 'sockscope_proxy_spool_bytes')).toBeGreaterThan(0);
-        // The proof is worth something only where traffic went on without Kafka.
+        // The proof is worth something only if traffic went on without Kafka.
         const doneDuring = busy.done.length - doneBefore;
         expect(doneDuring).toBeGreaterThan(OUTAGE_MS / 100);
         console.info(`${how}: ${doneDuring} sessions during the outage of ${OUTAGE_MS} ms`);

@@ -117,7 +117,7 @@ describe('one of three brokers is killed with -9 under traffic', () => {
     expect(busy.failures).toEqual([]);
     expect(keysOf(states)).toEqual(expected);
     expect(unbalanced(states)).toEqual([]);
-    // The proof is worth something only where requests failed.
+    // The proof is worth something only if requests failed.
     expect(failures).toBeGreaterThan(0);
     const repeated = events.length - new Set(events.map((e) => `${e.session_id}/${e.seq}`)).size;
     console.info(

@@ -1,4 +1,4 @@
-/** What people are told to type, in the guides and by `--help`, is what the programs take. */
+/** The commands in the guides and in `--help` are commands that the programs accept. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { DescribedCommand } from '@sockscope/runtime';
@@ -163,7 +163,7 @@ describe('the commands of the guides', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('what helm is told to set is in the values of the chart', () => {
+  test('every value that a helm command sets is in the values of the chart', () => {
     const values = parse(readText('infra/helm/sockscope/values.yaml')) as Record<string, unknown>;
     const wrong = calls.flatMap(({ at, words }) => {
       if (words[0] !== 'helm') return [];

@@ -16,7 +16,7 @@ test('the matrix of supported brokers is what clients compare with (else: npm ru
   await expect(kafkaSupport()).toMatchFileSnapshot('../../../docs/reference/kafka-support.md');
 });
 
-test('the table of where answers come from is what the query service does (else: npm run generate)', async () => {
+test('the table of the sources of answers shows what the query service does (else: npm run generate)', async () => {
   await expect(await answerSources()).toMatchFileSnapshot(
     '../../../docs/reference/answer-sources.md',
   );

@@ -77,7 +77,7 @@ function template(values: readonly string[]): string {
       '--kube-version=1.31.0',
       ...values.flatMap((value) => ['--set', value]),
     ],
-    // It says on standard error that the rules and dashboards are symbolic links.
+    // It reports on standard error that the rules and dashboards are symbolic links.
     { encoding: 'utf8', stdio: 'pipe' },
   );
 }
@@ -104,7 +104,7 @@ const EVERYTHING = [
 ];
 
 describe('the environment files for the units', () => {
-  test.each(SERVICES)('that of %s is taken by its service as it is', (service) => {
+  test.each(SERVICES)('the example of %s is accepted by its service unchanged', (service) => {
     const file = `infra/systemd/env/${service}.env`;
     const lines = readText(file).split('\n');
     const env = lines.filter((line) => /^[A-Z]/.test(line)).map((line) => line.split(/=(.*)/));
@@ -215,7 +215,7 @@ describe.skipIf(helm === null)('the chart', () => {
     expect(pod?.terminationGracePeriodSeconds).toBe(135);
   });
 
-  test.skipIf(validator === null)('is valid for Kubernetes, but for what its schemas lack', () => {
+  test.skipIf(validator === null)('is valid for Kubernetes, as far as there are schemas', () => {
     for (const sets of [LEAST, [...LEAST, ...EVERYTHING]]) {
       const file = join(mkdtempSync(join(tmpdir(), 'sockscope-chart-')), 'rendered.yaml');
       writeFileSync(file, template(sets));

@@ -17,7 +17,7 @@ interface Vector {
 interface InvalidVector extends Vector {
   /** The field that the reason is about. */
   readonly field: string;
-  /** `rule`: JSON Schema cannot say it. */
+  /** `rule`: JSON Schema cannot express it. */
   readonly refused_by: 'schema' | 'rule';
 }
 
@@ -77,7 +77,7 @@ describe('event vectors', () => {
     }
   });
 
-  test('a JSON Schema validator refuses what the schema can say, naming the field, and nothing else', () => {
+  test('a JSON Schema validator refuses what the schema can express, naming the field, and nothing else', () => {
     for (const vector of invalid) {
       const errors = schemaErrors(vector);
       if (vector.refused_by === 'rule') expect(errors, vector.name).toEqual([]);

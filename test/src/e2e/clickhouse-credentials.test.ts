@@ -82,7 +82,7 @@ describe('the users of `grants plan`', () => {
     expect(await query.stop()).toBe(0);
   });
 
-  test('a user without rights is told each missing one and the statement that grants it', () => {
+  test('a user without rights sees each missing right and the statement that grants it', () => {
     const { status, text } = run(INGEST, ['clickhouse', 'check'], as('stranger'));
     expect(status).toBe(1);
     expect(text).toContain('GRANT SELECT ON `sockscope`.`sessions` TO `stranger`');

@@ -242,7 +242,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.close();
     });
 
-    test('signals say that they found nothing, and health shows every hop with its state', async () => {
+    test('signals report that they found nothing, and health shows every hop with its state', async () => {
       const { page, errors } = await openPage(browser);
       await page.goto(`${site.api}/signals`);
       await expect.poll(() => page.getByText('Nothing found').count(), WAIT).toBe(5);
@@ -327,7 +327,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
         await page
           .getByLabel('Paste the text of the complaint, as it was mailed')
           .fill(`Abuse from ${peer?.ip}:${peer?.port} on ${seconds}`);
-        // The text does not say the zone, so nothing is looked for until somebody says it.
+        // The text has no zone, so nothing is looked up until the user names one.
         await page.getByText('The text does not say the time zone.').waitFor();
         expect(await page.getByLabel('Our port').inputValue()).toBe(String(peer?.port));
         await page.getByLabel('Time zone').last().selectOption('UTC');

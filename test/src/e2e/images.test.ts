@@ -342,7 +342,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
       const files = ['kafka', 'policy'].map((name) => `${secrets}:/etc/sockscope/${name}:ro`);
       const services = SERVICES.map((service) => [
         service,
-        // Kafka and ClickHouse are those of this test, because no image of theirs can be had.
+        // Kafka and ClickHouse belong to this test, because no image of them is available.
         { network_mode: 'host', environment: env[service], volumes: files },
       ]);
       await writeFile(override, stringify({ services: Object.fromEntries(services) as unknown }));
@@ -365,7 +365,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
     300_000,
   );
 
-  /** What podman needs to be told otherwise: files instead of secrets, free ports, no curl for probes. */
+  /** What podman needs to be set differently: files instead of secrets, free ports, no curl for probes. */
   function podOf(pod: Pod): unknown {
     const service = pod.metadata.labels['app.kubernetes.io/component'] as Service;
     const { spec } = pod.spec.template;

@@ -27,7 +27,7 @@ const LOCK = join(FOLDER, 'package-lock.json');
 /** The lock file that was installed. */
 const INSTALLED = join(FOLDER, 'node_modules', '.installed-lock.json');
 
-/** Installs what the lock file says, unless that was done. */
+/** Installs what the lock file lists, unless that was done. */
 async function install(): Promise<void> {
   const [wanted, installed] = await Promise.all([
     readFile(LOCK, 'utf8'),

@@ -139,7 +139,7 @@ const oauth = (settings: Record<string, unknown> = {}) =>
     ...settings,
   });
 
-/** What a producer says of each failure, and what has been acknowledged. */
+/** What a producer reports of each failure, and what has been acknowledged. */
 function startTraffic(kafka: KafkaConfig) {
   const failures: KafkaError[] = [];
   const ended = new AbortController();
@@ -397,7 +397,7 @@ describe('credentials for Kafka', () => {
     await readTopic({ kafka: replayer, topic: 'planned.dlq' }, { onBatch }, { logger });
     expect(count).toBe(1);
 
-    // What `kafka check` says of the service with these permissions, and of one without.
+    // What `kafka check` reports about the service with these permissions, and about one without.
     const acls = plan.acls.filter(({ user }) => user === PLAN_USERS.ingest);
     const check = async (user: string) =>
       checkKafka({ kafka: await as(user), uses: ['consume', 'produce'], acls }, { logger });

@@ -1,5 +1,5 @@
 /**
- * Against brokers of earlier years: the rows of the support matrix that say "tried". Each fetches its
+ * Against brokers of earlier years: the rows of the support matrix with "tried". Each fetches its
  * jars by Maven and starts ZooKeeper too, so they run with SOCKSCOPE_OLD_KAFKA=1 only; what every run
  * proves of it stands in services/runtime/src/kafka/support.test.ts.
  */

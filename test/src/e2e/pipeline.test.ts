@@ -51,7 +51,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     }
   }, 120_000);
   afterAll(async () => {
-    // Undefined where it did not start.
+    // Undefined if it did not start.
     if ((product as Product | undefined) !== undefined && isAlive(product.pid)) {
       product.pressCtrlC();
       await product.exited;
@@ -313,7 +313,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
   });
 
   test.skipIf(promtoolProgram === null)(
-    'promtool finds nothing to say about the metrics of the three services',
+    'promtool finds no fault in the metrics of the three services',
     async () => {
       for (const ops of [site.proxyOps, site.ingestOps, site.queryOps]) {
         const input = await (await fetch(`${ops}/metrics`)).text();
@@ -429,7 +429,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
       expect(await metric(site.proxyOps, 'sockscope_proxy_sessions_active')).toBe(1);
     }, WAIT);
     product.pressCtrlC();
-    // npm repeats the signal for itself when all is done, where its shell does not stand aside.
+    // npm repeats the signal for itself when all is done, if its shell does not stand aside.
     expect([0, 'SIGINT']).toContain(await product.exited);
     await ended;
     expect(product.lines.at(-1)).toBe('sockscope: stopped');

@@ -147,7 +147,7 @@ describe('rules and users of a running proxy', () => {
     }, WAIT);
   });
 
-  test('a refused request is recorded with who asked for what, and which rule said no', async () => {
+  test('a refused request is recorded with the client, the destination and the rule that refused it', async () => {
     await expect(connectAs('alice', 'one')).rejects.toThrow(/NotAllowed/);
     const session = await log.waitForClosed(
       'the refusal',
@@ -189,7 +189,7 @@ describe('rules and users of a running proxy', () => {
     for (let i = 0; i < 6; i += 1) {
       await expect(connectAs('mallory', `guess ${i}`)).rejects.toThrow(/authentication/i);
     }
-    // Where a guess itself takes as long as the first delay, a later one meets a longer delay.
+    // If a guess itself takes as long as the first delay, a later one meets a longer delay.
     await vi.waitFor(async () => {
       await expect(connectAs('mallory', 'guess')).rejects.toThrow(/authentication/i);
       expect(

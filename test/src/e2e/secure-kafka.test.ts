@@ -131,7 +131,7 @@ describe('a Kafka with TLS and passwords', () => {
     cleanups.push(() => known.kill());
     moved.push(await workload.exchange(10, 20));
     await allPublished(site);
-    // Two days, as makeKey says: what the alert on certificates compares.
+    // Two days, as makeKey sets: what the alert on certificates compares.
     const expiry = await metricOf(site, 'sockscope_certificate_expiry_timestamp_seconds');
     expect(expiry).toBeGreaterThan(Date.now() / 1_000 + 86_400);
     expect(expiry).toBeLessThan(Date.now() / 1_000 + 3 * 86_400);

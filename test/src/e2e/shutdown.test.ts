@@ -38,7 +38,7 @@ describe('SIGTERM', () => {
     return site;
   }
 
-  /** A session that has echoed so many bytes and stays open. */
+  /** A session that has echoed `bytes` bytes and stays open. */
   async function openSession(site: Pick<ProxySite, 'port'>, bytes: number): Promise<Socket> {
     const { socket } = await SocksClient.createConnection({
       command: 'connect',

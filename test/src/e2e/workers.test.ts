@@ -134,7 +134,7 @@ describe('three workers', () => {
 
   test('replace one that was killed, which closes its sessions as crashed and no others', async () => {
     const startedBefore = await metric(site.ops, 'sockscope_proxy_sessions_started_total');
-    // Events come a moment after what they tell of: a session that ended just now may still be
+    // Events come a moment after the session's change: a session that ended just now may still be
     // among them, and one that began just now may not.
     const openBefore = await vi.waitFor(() => {
       const found = stillOpen();

@@ -1,4 +1,4 @@
-/** The commands that the guides tell people to type. */
+/** The commands of the guides. */
 import { readText, repositoryFiles } from '../contract/repository.js';
 
 export interface GuideCommand {
@@ -12,7 +12,7 @@ export interface GuideCommand {
 }
 
 const BLOCK = /^( *)```sh( checked)?\n([\s\S]*?)^\1```$/gm;
-/** Two spaces or more tell a comment from a `#` in an address. */
+/** Two spaces or more distinguish a comment from a `#` in an address. */
 const COMMENT = /(?:^|\s{2,})#.*$/;
 
 /** Returns the commands of all guides, in their order. */

@@ -152,7 +152,7 @@ export async function startProduct(site: ProductSite): Promise<Product> {
   return product;
 }
 
-/** What an outer npm told its script must not reach the inner one. */
+/** Variables of an outer npm must not reach the inner one. */
 function withoutNpm(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(env).filter(

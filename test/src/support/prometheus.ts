@@ -12,7 +12,7 @@ export const prometheusProgram = findProgram('prometheus');
 export const promtoolProgram = findProgram('promtool');
 
 export interface Prometheus {
-  /** The samples of an instant query; empty where no series answers. */
+  /** The samples of an instant query; empty if no series answers. */
   ask(expr: string): Promise<readonly unknown[]>;
   /** Names of rules whose last evaluation failed. */
   failedRules(): Promise<string[]>;

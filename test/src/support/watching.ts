@@ -1,4 +1,4 @@
-/** What Prometheus and Grafana are told: the expressions of the rules and of the dashboards. */
+/** The expressions of Prometheus's rules and of Grafana's dashboards. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

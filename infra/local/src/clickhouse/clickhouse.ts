@@ -52,7 +52,7 @@ export interface ClickHouseServer {
   /** http://127.0.0.1:port */
   readonly url: string;
   readonly httpPort: number;
-  /** Null where the native protocol is not offered. */
+  /** Null if the native protocol is not offered. */
   readonly tcpPort: number | null;
   readonly pid: number;
   readonly exited: Promise<ProcessExit>;

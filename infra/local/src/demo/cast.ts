@@ -180,7 +180,7 @@ export interface Land {
   readonly ports: Readonly<Record<Service, number>>;
 }
 
-/** The ports as everybody knows them, where the system lets us listen there. */
+/** The ports as everybody knows them, if the system lets us listen there. */
 const KNOWN_PORTS = { https: 443, http: 80, ssh: 22, imaps: 993 };
 const HIGH_PORTS = { https: 8443, http: 8080, ssh: 2222, imaps: 9993 };
 const NETWORKS = Array.from({ length: 8 }, (_, index) => `127.${String(200 + index)}`);

@@ -12,7 +12,7 @@ import { startTraffic, type Traffic } from './traffic.js';
 const SEED_RANGE = 2 ** 31;
 
 export interface Demo {
-  /** Once the product is ready. @throws where a server of the demo cannot listen. */
+  /** Once the product is ready. @throws if a server of the demo cannot listen. */
   start(product: RunningProduct): Promise<void>;
   stop(): Promise<void>;
 }

@@ -20,7 +20,7 @@ import { livePerSecond, pastPerHour, pastVolume } from './rhythm.js';
 import { eventsOf } from './session-events.js';
 
 export const HISTORY_DAYS = 65;
-/** More than this is not written, whatever the rhythm says: the oldest days would be missing. */
+/** More than this is not written, even if the rhythm asks for it: the oldest days would be missing. */
 export const HISTORY_EVENTS_MAX = 250_000;
 
 const HOUR_MS = 3_600_000;

@@ -61,7 +61,7 @@ export function planOfKind(random: Random, kind: Kind, land: Land): Plan {
   return { ...visit(random, place, land), ...clientOf(random, pick(random, people)) };
 }
 
-/** A visit with a volume of its own; `user` and `source` say whose. */
+/** A visit with a volume of its own; `user` and `source` are the visitor's. */
 export function visitOf(
   who: Pick<Plan, 'user' | 'source'>,
   place: Destination,

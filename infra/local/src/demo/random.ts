@@ -8,7 +8,7 @@ export function randomOf(index: number): Random {
   return seededRandom(Math.imul(index, 0x9e3779b1));
 }
 
-/** One of the list, as often as its weight says. */
+/** One of the list, with the probability of its weight. */
 export function pick<T extends { readonly weight: number }>(random: Random, from: readonly T[]): T {
   let left = random() * from.reduce((sum, each) => sum + each.weight, 0);
   for (const each of from) {

@@ -1,6 +1,6 @@
 import { LocalError } from '../errors.js';
 
-/** Ports beside those of `npm start`, so that both run on one machine. */
+/** Ports other than `npm start` uses, so that both run on one machine. */
 const PORTS = {
   LOCAL_KAFKA_PORT: '19092',
   LOCAL_CLICKHOUSE_HTTP_PORT: '18123',

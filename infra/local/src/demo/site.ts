@@ -72,7 +72,7 @@ async function readState(file: string): Promise<z.infer<typeof stateShape> | nul
   }
 }
 
-/** The first where no other copy is, and where the system lets us listen. */
+/** The first folder and ports that no other copy uses and the system lets us listen on. */
 async function freeLand(): Promise<number> {
   for (const [index, land] of LANDS.entries()) {
     const [place] = NAMED;

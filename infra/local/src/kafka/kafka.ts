@@ -30,7 +30,7 @@ interface CommonOptions {
   /** Holds the broker's data and its configuration file; created if it is missing. */
   readonly dataDir: string;
   readonly heapMiB?: number;
-  /** Broker properties added to or replacing those of properties.ts. */
+  /** Broker properties that are added to properties.ts or replace some of it. */
   readonly properties?: Readonly<Record<string, string>>;
   /** Ends the start, and with it the process. */
   readonly signal?: AbortSignal;
@@ -81,7 +81,7 @@ export async function startKafka(options: StartKafkaOptions): Promise<KafkaBroke
 }
 
 export interface StartKafkaClusterOptions extends CommonOptions {
-  /** Default 3. Topics get replication 3 and min.insync.replicas 2 unless they say otherwise. */
+  /** Default 3. Topics get replication 3 and min.insync.replicas 2 by default. */
   readonly brokers?: number;
   /** One file per broker, `kafka-<id>.log`. Default: none. */
   readonly logDir?: string;

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { loadLocalConfig } from './config.js';
 
 describe('the settings of npm start', () => {
-  test('a stop waits for each service as long as the service itself was told', () => {
+  test('a stop waits for each service as long as the deadline of that service', () => {
     const config = loadLocalConfig({
       PROXY_SHUTDOWN_DEADLINE: '5m',
       INGEST_SHUTDOWN_DEADLINE: '2m',

@@ -9,7 +9,7 @@ afterEach(() => {
   for (const cleanup of cleanups.splice(0).toReversed()) cleanup();
 });
 
-/** What a watch of one part says. */
+/** What a watch of one part reports. */
 function watch(part: WatchedPart): string[] {
   const lines: string[] = [];
   const push = (line: string): void => {
@@ -68,7 +68,7 @@ describe('the watch over what npm start runs', () => {
     expect(lines).toEqual([]);
   });
 
-  test('a Kafka that takes connections and says nothing is found out', async () => {
+  test('a Kafka that takes connections and never answers is found out', async () => {
     const silent = createServer();
     await new Promise<void>((resolve) => {
       silent.listen(0, '127.0.0.1', resolve);

@@ -7,7 +7,7 @@ const FAILURES_BEFORE_REPORT = 2;
 
 export interface WatchedPart {
   readonly name: string;
-  /** Null where it answers as it should, else why not. Ends by itself within seconds. */
+  /** Null if it answers as it should, else why not. Ends by itself within seconds. */
   readonly problem: () => Promise<string | null>;
   /** A part that is down is the keeper's to report. */
   readonly isUp: () => boolean;

@@ -130,7 +130,7 @@ describe('a keeper', () => {
     expect(attempts()).toBe(5);
   });
 
-  test('a first start that fails is told to the caller', async () => {
+  test('a first start that fails is reported to the caller', async () => {
     const { keeper } = setUp(() => Promise.reject(new Error('cannot')));
     await expect(keeper.start()).rejects.toThrow('cannot');
   });

@@ -32,7 +32,7 @@ export async function checkFreeSpace(
   );
 }
 
-/** A sentence where few files may be open at once; null if there are enough, or it is unknown. */
+/** A sentence if few files may be open at once; null if there are enough, or it is unknown. */
 export function openFilesWarning(limit = openFilesLimit()): string | null {
   if (limit === null || limit >= COMFORTABLE_OPEN_FILES) return null;
   return `A process may open only ${String(limit)} files here, so that the proxy can hold about ${String(Math.floor(limit / 2))} sessions. Raise the limit (ulimit -n ${String(COMFORTABLE_OPEN_FILES)}) before npm start for more.`;

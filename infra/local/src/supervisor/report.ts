@@ -1,4 +1,4 @@
-/** A step that takes longer says every so often that it goes on. */
+/** A step that takes longer reports periodically that it still runs. */
 const STILL_WORKING_MS = 10_000;
 
 export interface Reporter {

@@ -70,7 +70,7 @@ function quickTakeover(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   };
 }
 
-/** What a client must not reach through the proxy, whatever the ACL says of this machine. */
+/** What a client must not reach through the proxy, whatever rules the ACL has for this machine. */
 function ownEndpoints(
   options: {
     readonly config: LocalConfig;

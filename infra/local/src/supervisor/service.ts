@@ -88,7 +88,7 @@ export async function runServiceCommand(
   );
 }
 
-/** Null where the address answers 200, else what it says or why it does not. */
+/** Null if the address answers 200, else its answer, or why it has none. */
 export async function readyProblem(readyUrl: string): Promise<string | null> {
   try {
     const response = await fetch(readyUrl, {

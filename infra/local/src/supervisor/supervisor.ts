@@ -70,7 +70,7 @@ export function createSupervisor(
     await lock?.recordChildren(keepers.flatMap((each) => each.pid() ?? []));
   }
 
-  /** @throws where everything is being stopped: nobody would stop what is kept from then on. */
+  /** @throws if everything is being stopped: nobody would stop what is kept from then on. */
   function keep(name: string, launch: Parameters<typeof createKeeper>[0]['launch']): Keeper {
     abort.signal.throwIfAborted();
     const keeper = createKeeper(

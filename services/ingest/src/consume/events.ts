@@ -2,7 +2,7 @@ import { Counter, Gauge } from '@sockscope/runtime';
 import type { Logger, Registry } from '@sockscope/runtime';
 import type { ConsumerEvents, StartReason } from '@sockscope/runtime/kafka';
 
-/** What is logged where a partition begins; the errors are for somebody to look at. */
+/** What is logged when a partition begins; the errors are for somebody to look at. */
 const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
   committed: ['info', 'partition begins'],
   new: ['info', 'reading a partition for the first time'],

@@ -1,5 +1,5 @@
 /**
- * How far each partition of ours is behind, by what the brokers say: their end offsets and the group's
+ * How far each partition of ours is behind, from the brokers: their end offsets and the group's
  * committed ones. So it is right while nothing is taken or written, too.
  */
 import { setTimeout as delay } from 'node:timers/promises';

@@ -18,7 +18,7 @@ import { EventScanner } from './scan.js';
  * - `too_large`: beyond the contract's size; it is not even parsed.
  * - `not_json`: not UTF-8, or not JSON, or not an object.
  * - `newer_version`: a schema_version that this ingest does not know yet. Its partition waits for one
- *   that does; it becomes a dead letter only where an operator decides to skip it.
+ *   that does; it becomes a dead letter only if an operator decides to skip it.
  * - `unreadable`: bytes of a record batch that was damaged or too large, and that an operator has skipped.
  * - `invalid`: breaks the contract; the detail names the field.
  */
@@ -44,14 +44,14 @@ const DETAIL_MAX_CHARS = 500;
 
 export interface Decoder {
   /**
-   * Null where bytes[start, start + length) are an event, which `view` then holds until the next call;
+   * Null if bytes[start, start + length) are an event, which `view` then holds until the next call;
    * else why not. A length of -1 is a null value. Never throws.
    */
   decode(bytes: Uint8Array, start: number, length: number): Poison | null;
 }
 
 /**
- * @param onUnknownFields told of an event that is valid and has fields beyond this version of the
+ * @param onUnknownFields called for an event that is valid and has fields beyond this version of the
  *   contract: how many of them.
  */
 export function createDecoder(

@@ -1,8 +1,8 @@
 /** A budget of rate and bytes for the dead letters of each partition: a token bucket with a burst. */
 
-/** A partition that was quiet may spend so many seconds' worth at once. */
+/** What a quiet partition may spend at once, in seconds of its rate. */
 const BURST_S = 10;
-/** A partition that has nothing left waits until it has so many seconds' worth. */
+/** What an exhausted partition waits for, in seconds of its rate. */
 const REFILL_S = 1;
 
 interface Bucket {

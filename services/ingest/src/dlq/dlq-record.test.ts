@@ -133,7 +133,7 @@ describe('a dead letter', () => {
     expect(bytes).toBeLessThan(1_000);
   });
 
-  it('that another hand gave long headers is cut to those of ours', () => {
+  it('with long headers of another program is cut to our headers', () => {
     const cut = cutShort({
       key: null,
       value: 'v',

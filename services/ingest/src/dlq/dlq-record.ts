@@ -50,14 +50,14 @@ export interface DeadLetter {
   readonly offset: number;
   readonly reason: PoisonReason | 'unknown';
   readonly detail: string;
-  /** Where it came from: topic, partition, offset, time; null where another hand wrote it. */
+  /** Where it came from: topic, partition, offset, time; null if another hand wrote it. */
   readonly origin: {
     readonly topic: string;
     readonly partition: string;
     readonly offset: string;
     readonly timestamp: string;
   } | null;
-  /** Bytes of the whole value, where only its beginning is here. */
+  /** Bytes of the whole value, if only its beginning is here. */
   readonly cutFromBytes: number | null;
   /** The record as it was, without our headers. */
   readonly record: OutgoingRecord;
@@ -79,7 +79,7 @@ export function dlqRecordOf({ topic, partition, record, poison }: PoisonRecord):
   };
 }
 
-/** ISO 8601; the number alone where JavaScript has no date for it: Kafka takes any 64 bits for a time. */
+/** ISO 8601; the number alone if JavaScript has no date for it: Kafka takes any 64 bits for a time. */
 function timeText(timestampMs: number): string {
   return Math.abs(timestampMs) <= DATE_MAX_MS
     ? new Date(timestampMs).toISOString()

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createDlqTopic } from './topic.js';
 import type { DlqTopic } from './topic.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 const started: DlqTopic[] = [];
 
@@ -104,7 +104,7 @@ describe('the dead-letter topic', () => {
     await isThere(topic);
   });
 
-  it('that may not be looked at is waited for, and told', async () => {
+  it('that may not be looked at is waited for, and reported', async () => {
     const { state, created, topic } = kafka();
     state.mayLook = false;
     topic.start();

@@ -25,7 +25,7 @@ afterEach(async () => {
 });
 
 describe('with ClickHouse in trouble, ingest', () => {
-  it('is exact where inserts are stored and their answers are lost, without any deduplication', async () => {
+  it('is exact if inserts are stored and their answers are lost, without any deduplication', async () => {
     for (const table of TABLES) {
       await bed.clickhouse.command({
         sql: `ALTER TABLE ${table} MODIFY SETTING non_replicated_deduplication_window = 0`,
@@ -44,7 +44,7 @@ describe('with ClickHouse in trouble, ingest', () => {
     expect(await child.stop()).toBe(0);
   }, 120_000);
 
-  it('keeps its partitions and its batches whole, and goes on, where ClickHouse hangs for longer than the session', async () => {
+  it('keeps its partitions and its batches whole, and goes on, if ClickHouse hangs for longer than the session', async () => {
     await bed.produce(50);
     const child = bed.start({ env: { CLICKHOUSE_URL: proxy.url, INGEST_INSERT_TIMEOUT: '1s' } });
     await bed.committed();
@@ -82,7 +82,7 @@ describe('with ClickHouse in trouble, ingest', () => {
     expect(await child.stop()).toBe(0);
   }, 120_000);
 
-  it('ends within its deadline where ClickHouse hangs, and the next one goes on', async () => {
+  it('ends within its deadline if ClickHouse hangs, and the next one goes on', async () => {
     const env = { CLICKHOUSE_URL: proxy.url, INGEST_SHUTDOWN_DEADLINE: '3s' };
     const child = bed.start({ env });
     await bed.produce(50);

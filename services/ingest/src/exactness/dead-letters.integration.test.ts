@@ -58,7 +58,7 @@ describe('dead letters', () => {
     expect(await child.stop()).toBe(0);
   }, 180_000);
 
-  it('have a topic where nobody made one, and get another where that one is deleted', async () => {
+  it('have a topic although nobody made one, and get another when that one is deleted', async () => {
     const name = dlqTopicOf(bed.topic);
     const topicIsGone = () =>
       expect
@@ -81,7 +81,7 @@ describe('dead letters', () => {
     expect(await child.stop()).toBe(0);
   }, 120_000);
 
-  it('are cut where their topic takes only small ones, and the events around them are not held up', async () => {
+  it('are cut if their topic takes only small ones, and the events around them are not held up', async () => {
     const name = dlqTopicOf(bed.topic);
     await bed.admin.deleteTopic(name);
     await expect

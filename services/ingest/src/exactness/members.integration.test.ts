@@ -22,7 +22,7 @@ afterEach(async () => {
 const ASSIGNED = 'partitions assigned';
 
 describe('members of the group', () => {
-  it('read the same partitions twice where one wakes up that was thought dead', async () => {
+  it('read the same partitions twice if one wakes up that was thought dead', async () => {
     await bed.produce(100);
     const zombie = bed.start({ pauseAt: 'before insert sessions' });
     await zombie.paused();

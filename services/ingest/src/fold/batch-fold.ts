@@ -35,7 +35,7 @@ export interface BatchSessions {
   readonly id3: Uint32Array;
   /** Milliseconds since 1970. */
   readonly startedMs: Float64Array;
-  /** `ended_at` where the newest event is a SessionClosed, else -1. */
+  /** `ended_at` if the newest event is a SessionClosed, else -1. */
   readonly endedMs: Float64Array;
   /** The lowest `seq` among its events. */
   readonly firstSeq: Uint32Array;
@@ -49,7 +49,7 @@ export interface FoldPool {
   take(): BatchFold;
 }
 
-/** @param keep so many folds are kept for later; more are left to the garbage collector. */
+/** @param keep number of folds that are kept for later; the garbage collector takes the rest. */
 export function createFoldPool(keep: number): FoldPool {
   const idle: BatchFold[] = [];
   const giveBack = (fold: BatchFold) => {

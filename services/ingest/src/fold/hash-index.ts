@@ -1,6 +1,6 @@
 /**
  * An open-addressing hash table of row numbers, whose keys its user keeps in columns. It is looked up
- * once or twice per event, where a Map with a text as key costs three times as much and an object
+ * once or twice per event, while a Map with a text as key costs three times as much and an object
  * for each entry.
  */
 const FIRST_SLOTS = 1 << 12;
@@ -24,7 +24,7 @@ export class HashIndex {
     return (this.#slots[slot] as number) - 1;
   }
 
-  /** Puts a row into the empty slot that the search ended at. `hashOf` tells the hash of any row, for growing. */
+  /** Puts a row into the empty slot that the search ended at. `hashOf` returns the hash of any row, for growing. */
   set(slot: number, row: number, hashOf: (row: number) => number): void {
     this.#slots[slot] = row + 1;
     this.#count += 1;

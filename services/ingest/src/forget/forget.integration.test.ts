@@ -63,7 +63,7 @@ const forget = (person: Person, more: Partial<Parameters<typeof forgetPerson>[2]
     ...more,
   });
 
-/** Rows of any table in which a text stands alone in a column, but for the decision to forget it. */
+/** Rows of any table in which a text stands alone in a column, except the decision to forget it. */
 async function traces(value: string): Promise<Record<string, number>> {
   const columns = await bed.clickhouse.query({
     sql: `SELECT table, name FROM system.columns
@@ -125,7 +125,7 @@ async function send(events: readonly SessionEvent[]): Promise<void> {
 }
 
 describe('a forgotten user', () => {
-  it('is in no table and no sum, all else is as the topic says, and no event brings it back', async () => {
+  it('is in no table and no sum, all else equals the topic, and no event brings it back', async () => {
     await fed();
     const value = busiest();
     const others = bed.events.filter(({ user }) => user !== value);

@@ -26,7 +26,7 @@ describe('a forgotten user', () => {
     expect([AT - 1, AT].map((at) => has(event('zoë', at)))).toEqual([true, false]);
   });
 
-  it('is told from users whose names begin, end or are written alike', () => {
+  it('is distinguished from users whose names begin, end or are written alike', () => {
     for (const other of ['zoe', 'zo', 'zoëy', 'xzoë', 'Zoë', 'zoe\u0308', '']) {
       expect([other, has(event(other, 0))]).toEqual([other, false]);
     }

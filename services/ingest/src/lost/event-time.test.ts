@@ -24,7 +24,7 @@ describe('foldedUntilMs', () => {
     expect(until(at(100, 4, 5n), at(900, 7, 7n), at(500, 1, 9n))).toEqual([100, 900, 500]);
   });
 
-  it('cannot be said of a partition with records that has not been begun', () => {
+  it('is unknown for a partition with records that has not been begun', () => {
     expect(until(at(900, 7, 7n), at(null, null, 3n))).toEqual([900, undefined]);
   });
 
@@ -33,7 +33,7 @@ describe('foldedUntilMs', () => {
     expect(until(at(900, 7, 7n), deleted)).toEqual([900, 900]);
   });
 
-  it('cannot be said before the first event', () => {
+  it('is unknown before the first event', () => {
     expect(until(at(null, null, 0n))).toEqual([undefined]);
     expect(until()).toEqual([]);
   });

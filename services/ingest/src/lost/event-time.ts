@@ -10,11 +10,11 @@ export interface PartitionProgress {
 }
 
 /**
- * The time by which the sessions of each partition are judged; a partition of which it cannot be said
+ * The time by which the sessions of each partition are judged; a partition for which it is unknown
  * is left out.
  *
- * It comes from the events alone, never from the clock: where something is left to read, the time
- * is that of what was read last, and so a lagging ingest declares nothing lost. A partition that
+ * It comes from the events alone, never from the clock: if something is left to read, the time
+ * is the time of the last record that was read, and so a lagging ingest declares nothing lost. A partition that
  * lags or waits holds back its own sessions only. If everything is read, the newest partition gives
  * the time, because a vanished proxy sends nothing.
  */

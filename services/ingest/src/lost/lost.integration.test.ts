@@ -34,7 +34,7 @@ const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 10_000 };
 
 let tables: Awaited<ReturnType<typeof createTestTables>>;
 let clickhouse: ClickHouse;
-/** What Kafka says that the partitions hold. */
+/** What the partitions hold, according to Kafka. */
 let ends: bigint[];
 /** The present time by a correct clock: the newest event's time, or later. */
 let nowMs: number;
@@ -95,7 +95,7 @@ function placed<E extends SessionEvent>(partition: number, events: readonly E[])
 }
 
 /**
- * @param end offset at which the partition ends, where something is left to read.
+ * @param end offset at which the partition ends, if something is left to read.
  * @param slowMs how slow the clock is that the events are by; they are stored as soon as they occur.
  * @param storedMs when they are stored; default: at once.
  */
@@ -113,7 +113,7 @@ async function store(
   ends[partition] = end ?? BigInt(nextOffset);
   const newestMs = Math.max(...events.map((event) => Date.parse(event.occurred_at)));
   nowMs = Math.max(nowMs, storedMs ?? newestMs + slowMs);
-  // The database goes by a clock of its own, which is that of today.
+  // The database goes by a clock of its own, which is today's.
   const storedAt =
     storedMs === undefined
       ? `occurred_at + toIntervalMillisecond(${slowMs})`
@@ -226,7 +226,7 @@ describe('lost sessions', () => {
     ]);
   });
 
-  it('stay open where no later event says that time went on', async () => {
+  it('stay open if no later event shows that time went on', async () => {
     await store(0, open(BASE_MS));
     expect(await lost().search()).toBe(0);
   });

@@ -1,5 +1,5 @@
 /**
- * Guarantee: an open session is declared lost only where all events of its partition, up to the time
+ * Guarantee: an open session is declared lost only if all events of its partition, up to the time
  * at which a heartbeat was due, have been folded. Whatever is heard of it later overrides that.
  *
  * For as long as the process that serves the session is heard of, that time is by its own clock, which
@@ -32,7 +32,7 @@ const CHUNK_MAX = 5_000;
 const CHUNKS_MAX = 20;
 /**
  * While what has been folded of a partition ends longer ago than this, its sessions are not judged: an
- * old topic is read for the first time, say, and what was heard of lately would be all that was stored.
+ * old topic is read for the first time, for example, and what was heard of lately would be all that was stored.
  */
 const FAR_BEHIND_MS = 86_400_000;
 /** Deadline of marking the hours of lost sessions. */
@@ -180,7 +180,7 @@ export function createLostSessions(
     }));
   }
 
-  /** Where several versions of the topic's size disagree about a session, its next event heals it. */
+  /** If several versions of the topic's size disagree about a session, its next event corrects it. */
   async function candidates(
     { partitions, untilMs }: Times,
     heard: readonly HeardProcess[],

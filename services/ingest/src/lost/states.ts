@@ -1,6 +1,6 @@
 /**
  * `state` in ingest_lost_sessions; the highest wins.
- * - `declared`: its rows say that it is lost.
+ * - `declared`: its rows show it as lost.
  * - `counted`: the hours of its end were marked for the rollups too.
  * - `overridden`: a real event came later, and the hour that it was counted in was marked; set by the
  *   rollups.

@@ -25,8 +25,8 @@ GROUP BY hour HAVING from_rows > 0 ORDER BY hour`;
 }
 
 /**
- * Rows of which the other table has none, or an older version: those of sessions whose events have
- * expired, in part or all, or are not stored yet, and those of sessions found lost, which no event says.
+ * Rows that the other table lacks, or has in an older version: of sessions whose events have
+ * expired, in part or all, or are not stored yet, and of sessions found lost, for which no event exists.
  */
 export function carrySessions(from: string, to: string): string {
   return `INSERT INTO ${to} (${SESSION_NAMES})
@@ -39,9 +39,9 @@ SETTINGS join_use_nulls = 0`;
 }
 
 /**
- * Traffic of the sessions that the stored events do not tell as a whole: some number is missing among
+ * Traffic of the sessions whose stored events are incomplete: some number is missing among
  * them, or the live row, of `sessions`, is of a later one. Of the others every minute comes from the
- * events, and one that no event says is left behind.
+ * events, and a session without any event is left behind.
  */
 export function carryTraffic(names: {
   readonly from: string;

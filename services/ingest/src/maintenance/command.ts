@@ -44,7 +44,7 @@ export function registerMaintenance(program: Command, config: () => IngestConfig
   program
     .command('verify')
     .description(
-      'compare the topic with the tables; exit code 1 if they differ, or it could not tell',
+      'compare the topic with the tables; exit code 1 if they differ or cannot be compared',
     )
     .option('--json', 'print the result as JSON')
     .option('--from <time>', 'only sessions that began at this time or later', timeOption)

@@ -179,7 +179,7 @@ describe('verify', () => {
     expect(result.tables[3]?.different).toBeGreaterThan(0);
     expect(result.rollupRows).toBeGreaterThan(0);
 
-    // Counted too much: a minute that is more than the topic says, and one that it does not know.
+    // Counted too much: a minute with more than the topic has, and one that it does not know.
     await bed.clickhouse.command({
       sql: 'ALTER TABLE session_traffic_1m UPDATE bytes_sent = bytes_sent + 1 WHERE bytes_sent > 0 SETTINGS mutations_sync = 2',
     });
@@ -292,7 +292,7 @@ describe('rebuild', () => {
     await bed.clickhouse.command({
       sql: 'DELETE FROM session_traffic_1m WHERE cityHash64(session_id) % 2 = 0',
     });
-    // Minutes that never were, of sessions that the events tell as a whole.
+    // Minutes that never were, of sessions whose events are complete.
     await bed.clickhouse.command({
       sql: 'INSERT INTO session_traffic_1m SELECT * REPLACE (bucket - 60 AS bucket) FROM session_traffic_1m FINAL',
     });
@@ -402,7 +402,7 @@ describe('rebuild', () => {
     expect(await contents()).toEqual(before);
   }, 120_000);
 
-  it('exchanges nothing where the new tables would hold less', async () => {
+  it('exchanges nothing if the new tables would hold less', async () => {
     await fed(30);
     const sessions = async () => {
       const [row] = await bed.clickhouse.query({

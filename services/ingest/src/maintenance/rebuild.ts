@@ -4,7 +4,7 @@
  * Guarantees:
  *
  * - No session becomes fewer or older. What the live tables know and the stored events do not (they
- *   expired, or were never there) is carried over, whatever the retention is said to be; and the
+ *   expired, or were never there) is carried over, whatever the retention is; and the
  *   tables are not exchanged while an hour of the new ones has fewer sessions than the live ones.
  * - Nothing that ingest stores during the rebuild is missing afterwards. Every event goes into
  *   `session_events` too; those that came since the beginning are folded again into the new tables
@@ -154,7 +154,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     }
   }
 
-  /** Throws where an hour would have fewer sessions than now. */
+  /** Throws if an hour would have fewer sessions than now. */
   async function checkNothingMissing(sinceS: number): Promise<void> {
     const keptFromS =
       config.retention.sessions === 0 ? 0 : sinceS - config.retention.sessions / 1_000 + DAY_S;

@@ -1,4 +1,4 @@
-/** What `verify` is told, what it finds, and what its parts share. */
+/** The options of `verify`, its findings, and what its parts share. */
 import type { Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
@@ -18,10 +18,10 @@ export interface PartitionReport {
 
 export interface TableReport {
   readonly table: string;
-  /** Rows that the topic says there should be, expired ones left out. */
+  /** Rows that must exist by the topic, without expired ones. */
   readonly expected: number;
   readonly missing: number;
-  /** Rows that hold less, more or something else, and minutes that no event says. */
+  /** Rows that hold less, more or something else, and minutes that no event has. */
   readonly different: number;
   /**
    * Rows of sessions that the tables know more recent events of than the topic had when it was read, and
@@ -39,7 +39,7 @@ export interface Verification {
   readonly stops: readonly Stop[];
   readonly partitions: readonly PartitionReport[];
   readonly tables: readonly TableReport[];
-  /** Rows of rollups that are not what the tables say, over the hours that are not marked as changed. */
+  /** Rows of rollups that differ from the tables, over the hours that are not marked as changed. */
   readonly rollupRows: number;
   /** Hours marked as changed and not recomputed yet, or that changed meanwhile. Their sums were not compared. */
   readonly dirtyHours: number;
@@ -52,7 +52,7 @@ export interface VerifyConfig {
   readonly timeoutMs: number;
   /** Between two looks at the same difference, milliseconds: time for a batch to become whole. */
   readonly recheckMs: number;
-  /** All sessions where not given. */
+  /** All sessions if not given. */
   readonly range?: VerifyRange;
   /** Ends it; its table is dropped all the same. */
   readonly signal?: AbortSignal;

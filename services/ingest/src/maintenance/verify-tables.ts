@@ -39,7 +39,7 @@ const SESSION_FIELDS: Readonly<Record<string, string>> = {
   ended_at: time('ended_at'),
   duration_ms: optionalCount('duration_ms'),
 };
-/** Both sides as text, null told from empty, so that types need not agree. */
+/** Both sides as text, null distinct from empty, so that types need not agree. */
 const fingerprint = (expressions: readonly string[]) =>
   `[${expressions.map((each) => `ifNull(toString(${each}), '\\\\N')`).join(', ')}]`;
 const FIELDS_OF_JSON = fingerprint(Object.values(SESSION_FIELDS));
@@ -150,8 +150,8 @@ export async function compareTables(
   }
 
   /**
-   * A minute must hold exactly what the topic says, unless the tables know later events of its session.
-   * Where the topic tells a session as a whole, from its first number without a gap, a minute that it
+   * A minute must hold exactly the topic's traffic, unless the tables know later events of its session.
+   * If the topic has a session as a whole, from its first number without a gap, a minute that it
    * does not know is wrong too.
    */
   async function compareTraffic(): Promise<TableReport> {

@@ -13,7 +13,7 @@ const TABLE_PREFIX = 'ingest_verify_';
 const LEFT_AFTER_S = 86_400;
 const CHUNK_RECORDS = 50_000;
 
-/** Makes an empty one and drops those of runs that were killed. @returns its name. */
+/** Makes an empty table and drops the tables of killed runs. @returns its name. */
 export async function createTopicTable(clickhouse: ClickHouse): Promise<string> {
   const name = `${TABLE_PREFIX}${randomBytes(4).toString('hex')}`;
   await dropLeftTables(clickhouse);

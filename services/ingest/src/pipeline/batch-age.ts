@@ -9,7 +9,7 @@
  */
 import type { PipelineConfig } from './config.js';
 
-/** A small batch waits for so many times the age at most. */
+/** A small batch waits for at most this many times the age. */
 const SMALL_AGES = 2.5;
 /** However slow the database is, a batch need not be older than this. */
 const AGE_MAX_MS = 5_000;
@@ -30,7 +30,7 @@ export class BatchAge {
     this.#onDue = onDue;
   }
 
-  /** To be told of every growth of the batch; the first one begins its age. */
+  /** Called for every growth of the batch; the first call begins its age. */
   grown(records: number): void {
     this.#records = records;
     if (this.#isAged) {

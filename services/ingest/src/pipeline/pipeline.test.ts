@@ -10,7 +10,7 @@ import { createPipelineMetrics } from './metrics.js';
 import { createPipeline } from './pipeline.js';
 import type { Pipeline } from './pipeline.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
 /** A promise that the test settles. */

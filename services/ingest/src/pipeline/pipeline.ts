@@ -49,11 +49,11 @@ export interface BatchPartition {
   readonly nextOffset: number;
   /** Whether ingest had read everything when it was fetched. */
   readonly caughtUp: boolean;
-  /** Latest `occurred_at` in the batch, milliseconds since 1970; null where it holds no event. */
+  /** Latest `occurred_at` in the batch, milliseconds since 1970; null if it holds no event. */
   readonly newestMs: number | null;
 }
 
-/** What bookkeepers are told of a batch. */
+/** What bookkeepers learn about a batch. */
 export interface BatchSummary {
   readonly sessions: BatchSessions;
   /** UTC hours in which a session ended or something moved, milliseconds since 1970. */

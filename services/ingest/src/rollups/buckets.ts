@@ -104,7 +104,7 @@ export function createBuckets(
     distributed_foreground_insert: 1,
     insert_deduplicate: 0,
     date_time_input_format: 'best_effort',
-    // The numbers of a bucket are compared with those of others: all are to be read from one server.
+    // The numbers of buckets are compared with each other: all must be read from one server.
     load_balancing: 'in_order',
   };
 
@@ -118,7 +118,7 @@ export function createBuckets(
 
   async function draw(span: BucketSpan, buckets: readonly number[]): Promise<string | null> {
     const among = "span = {span:String} AND bucket IN {buckets:Array(DateTime('UTC'))}";
-    // In the table before anything is read: a version that is drawn later is higher, whatever the clock says.
+    // In the table before anything is read: a version that is drawn later is higher, even if the clock was set back.
     await clickhouse.command({
       sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, drawn)
         SELECT {span:String}, arrayJoin({buckets:Array(DateTime('UTC'))}), {writer:UUID},

@@ -48,7 +48,7 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
  * - A day or week waits while something that it is made from is dirty: it would change again.
  * - Details have nearly a row per session, so they wait until their hour is over and quiet.
  *
- * @param dirty those of other workers too: what is made from them waits.
+ * @param dirty also the marks of other workers: sums that are made from them wait.
  * @param pace null: everything is due, what is made from something else after that.
  */
 export function choose(

@@ -55,7 +55,7 @@ export interface DifferenceOptions {
 
 /**
  * Compares the sums of some hours, and of the days and weeks around them, with a recomputation as it
- * would be made now. Changes nothing. Where a source has begun to expire, sums that are too small are
+ * would be made now. Changes nothing. If a source has begun to expire, sums that are too small are
  * found, others are not.
  */
 export async function findRollupDifferences(

@@ -25,7 +25,7 @@ export const rollupsConfig = z.object({
   workers: integer({ min: 1, max: 64 }).default(1).meta({
     env: 'INGEST_ROLLUP_WORKERS',
     description:
-      'ingest processes that share the sums: the readers of so many partitions. More than one pays when a round takes too long',
+      'ingest processes that share the sums: the readers of this number of partitions. More than one helps when a round takes too long',
   }),
   threads: integer({ min: 1, max: 64 }).default(1).meta({
     env: 'INGEST_ROLLUP_THREADS',

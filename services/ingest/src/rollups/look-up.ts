@@ -10,7 +10,7 @@ const NAMED_MAX = 2_000;
 const AMONG =
   "started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}";
 
-/** Asks for sessions by primary key, so many at a time, and puts the answers together. */
+/** Asks for sessions by primary key in batches, and puts the answers together. */
 export async function lookUp<S extends z.ZodType>(
   clickhouse: Pick<ClickHouse, 'query'>,
   of: {

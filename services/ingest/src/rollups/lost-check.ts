@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { LOST_STATE } from '../lost/states.js';
 import { lookUp } from './look-up.js';
 
-/** Read at a time, and so many times in one check; the next check goes on with the rest. */
+/** Rows of one read, and reads of one check; the next check continues with the rest. */
 const PAGE = 10_000;
 const PAGES_MAX = 20;
 /** Before every start of a session, milliseconds since 1970. */

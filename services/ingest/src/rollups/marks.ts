@@ -57,7 +57,7 @@ export function createMarkKeeper(
   const writer = createWriter();
   const limiter = createLogLimiter(LOG_INTERVAL_MS);
 
-  /** Hours, in seconds since 1970, that sessions change besides those that the batch tells. */
+  /** Hours, in seconds since 1970, that sessions change besides the hours of the batch. */
   async function formerHours(
     unknown: readonly Unknown[],
     signal: AbortSignal,
@@ -87,7 +87,7 @@ export function createMarkKeeper(
         continue;
       }
       hours.push(...row.ended_hours);
-      // Only events with lower numbers have been stored; an assumed end is one less than its number says.
+      // Only events with lower numbers have been stored; an assumed end counts one less than its number.
       if (row.newest < session.firstSeq * 2 - 1) continue;
       // Stored already, perhaps by the same batch, whose marks may never have come.
       if (row.has_ended === 1) ended.add(session.index);

@@ -5,7 +5,7 @@
 import type { RoundStep } from './round.js';
 
 export type Level = 'hour' | 'day';
-/** What the exact tables say of each key, after so many changes. */
+/** What the exact tables hold for each key, after a number of changes. */
 type Values = readonly number[];
 
 /** What may be changed to show that the model notices. */

@@ -321,7 +321,7 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums([...log.slice(0, -1), closed]));
   });
 
-  it('are the same where buckets are too much for one statement, and are summed one by one and in slices', async () => {
+  it('are the same if buckets are too much for one statement, and are summed one by one and in slices', async () => {
     const random = seededRandom(5);
     const log = [BASE_MS, BASE_MS + HOUR_MS].flatMap((startMs) =>
       sessionLog({ random, startMs, intervals: 2, closed: true }),

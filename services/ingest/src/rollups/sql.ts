@@ -31,7 +31,7 @@ const START_OF: Readonly<Record<BucketSpan, (time: string) => string>> = {
   detail_day: (time) => `toDateTime(toStartOfDay(${time}), 'UTC')`,
 };
 
-/** A part of the work: these dimensions, and of their keys one of so many slices by hash. */
+/** A part of the work: these dimensions, and one slice of their keys by hash. */
 export interface Part {
   readonly dimensions: readonly Dimension[];
   readonly slice: number;

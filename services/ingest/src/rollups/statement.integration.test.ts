@@ -33,7 +33,7 @@ async function running(name: string): Promise<number> {
 }
 
 describe('a statement of a round', () => {
-  it('is ended by the server at its time, and tells that it was too much', async () => {
+  it('is ended by the server at its time limit, with an error that marks it as too much', async () => {
     const limits = { ...LIMITS, statement_ms: 1_000 };
     const ended = runStatement(
       clickhouse,
@@ -49,7 +49,7 @@ describe('a statement of a round', () => {
     await expect.poll(() => running('ends at its time'), WAIT).toBe(0);
   });
 
-  it('is ended on the server where ingest gives it up', async () => {
+  it('is ended on the server if ingest gives it up', async () => {
     const ending = new AbortController();
     const ended = runStatement(clickhouse, longInsert('given up'), {}, LIMITS, ending.signal).then(
       () => null,

@@ -30,7 +30,7 @@ export function isTooMuch(error: unknown): boolean {
   );
 }
 
-/** Runs one statement. @throws ClickHouseError; the statement has ended or is told to end then. */
+/** Runs one statement. @throws ClickHouseError; the statement has ended by then, or was cancelled. */
 export async function runStatement(
   clickhouse: Pick<ClickHouse, 'command'>,
   sql: string,

@@ -34,7 +34,7 @@ describe('the check of the tables', () => {
       );
     expect(tableProblems(other)).toEqual([
       'sessions.user: there is no such column',
-      "session_traffic_1m.bucket: is UInt32, where DateTime('UTC') is written",
+      "session_traffic_1m.bucket: is UInt32; ingest writes DateTime('UTC')",
       'session_events: there is no such table',
     ]);
   });

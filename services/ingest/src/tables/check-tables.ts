@@ -26,7 +26,7 @@ export function tableProblems(actual: readonly z.infer<typeof columnRow>[]): str
       if (type === undefined) return [`${table}.${name}: there is no such column`];
       return encodedType(type) === encodedType(expected)
         ? []
-        : [`${table}.${name}: is ${type}, where ${expected} is written`];
+        : [`${table}.${name}: is ${type}; ingest writes ${expected}`];
     });
   });
 }

@@ -6,7 +6,7 @@ import { z } from 'zod';
 
 export interface Source {
   readonly topic: string;
-  /** The id that the Kafka cluster has of itself. */
+  /** The Kafka cluster's own id. */
   readonly clusterId: string;
 }
 
@@ -14,9 +14,9 @@ export interface Source {
 const SETTLE_MS = 1_000;
 
 /**
- * Remembers the source where the database knows none yet.
+ * Remembers the source if the database knows none yet.
  *
- * @throws SockscopeError `source_differs` where it knows another one.
+ * @throws SockscopeError `source_differs` if it knows another one.
  */
 export async function claimSource(
   clickhouse: ClickHouse,

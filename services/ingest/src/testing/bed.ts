@@ -37,10 +37,10 @@ export interface Bed {
   readonly admin: KafkaAdmin;
   /** Every event that was produced so far. */
   readonly events: readonly SessionEvent[];
-  /** Produces so many sessions, their events interleaved, and remembers them. */
+  /** Produces a number of sessions, their events interleaved, and remembers them. */
   produce(sessions: number): Promise<void>;
   produceRecords(records: readonly OutgoingRecord[]): Promise<void>;
-  /** One session on each of so many days. */
+  /** One session on each day of a range. */
   produceDays(days: number): Promise<void>;
   /** Drops the events from this one on: they will not be found in the tables. */
   forget(from: number): void;
@@ -57,9 +57,9 @@ export interface Bed {
    * the topic, by `ingest verify`, which folds in another way.
    */
   expectExact(): Promise<void>;
-  /** The second half of that alone, where not all events can be in the tables. */
+  /** The second half of that alone, if not all events can be in the tables. */
   expectVerified(): Promise<void>;
-  /** Runs a command of ingest. Resolves with what it printed. @throws where it fails. */
+  /** Runs a command of ingest. Resolves with what it printed. @throws if it fails. */
   command(...args: string[]): Promise<string>;
   remove(): Promise<void>;
 }

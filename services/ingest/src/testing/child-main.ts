@@ -16,7 +16,7 @@ let hasPaused = false;
 async function reach(step: Step): Promise<void> {
   if (step !== pauseAt || hasPaused) return;
   hasPaused = true;
-  // Heard before it is said: the test may stop and wake this process between two statements, and a
+  // The handler comes before the message: the test may stop and wake this process between two statements, and a
   // signal that nobody hears ends it.
   const goOn = new Promise<void>((resolve) => process.once('SIGUSR2', resolve));
   process.stdout.write(`${PAUSED_LINE}\n`);

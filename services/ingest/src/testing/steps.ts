@@ -1,6 +1,6 @@
 /**
  * The steps between a fetch and its commit at which a test may stop an ingest process. Each is reached
- * once per batch, but for the ones of `accept`, which come once per record batch.
+ * once per batch, except the ones of `accept`, which come once per record batch.
  */
 export const TABLES = [
   'sessions',

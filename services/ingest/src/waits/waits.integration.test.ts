@@ -71,7 +71,7 @@ async function nothingWaits(all: readonly One[]): Promise<void> {
 }
 
 describe('a partition that cannot be read on', () => {
-  it('waits where a stored byte has flipped, until an operator skips the batch', async () => {
+  it('waits if a stored byte has flipped, until an operator skips the batch', async () => {
     await bed.produce(60);
     const base = await damageBatch(join(inject('kafkaLogDir'), `${bed.topic}-1`), 5);
     const all = [await startOne(), await startOne()];
@@ -123,7 +123,7 @@ describe('a partition that cannot be read on', () => {
       `sockscope_ingest_needed_schema_version{partition="${partition}",service="ingest"} 2`,
     );
 
-    // By what the brokers say, and so while nothing of it is read.
+    // From the brokers, and so also while nothing of it is read.
     await waitUntil('the lag is shown', async () =>
       new RegExp(
         `sockscope_ingest_lag_records{partition="${partition}",service="ingest"} [1-9]`,
@@ -138,7 +138,7 @@ describe('a partition that cannot be read on', () => {
     expect(await one.child.stop()).toBe(0);
   }, 180_000);
 
-  it('waits where its dead letters cannot be sent, and goes on once they can', async () => {
+  it('waits if its dead letters cannot be sent, and goes on once they can', async () => {
     const dlq = `${bed.topic}-letters`;
     // More replicas than there are brokers: the topic cannot be made.
     const one = await startOne({ INGEST_DLQ_TOPIC: dlq, INGEST_DLQ_REPLICATION: '99' });

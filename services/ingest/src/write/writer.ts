@@ -32,7 +32,7 @@ const INSERT_SETTINGS = {
 };
 const LOG_INTERVAL_MS = 5_000;
 
-/** TIMEOUT_EXCEEDED and MEMORY_LIMIT_EXCEEDED: the server itself found so many rows too much. */
+/** TIMEOUT_EXCEEDED and MEMORY_LIMIT_EXCEEDED: the server could not do this many rows in one statement. */
 const TOO_MUCH_CODES: readonly (number | null)[] = [159, 241];
 /**
  * How often in a row the server must have answered something else while an insert did not finish:

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createAcl } from './acl.js';
 import type { AclRequest, ManagedAcl } from './acl.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
 const logger = createLogger('test', { level: 'silent' });
@@ -59,7 +59,7 @@ describe('the ACL of a file', () => {
     return acl;
   }
 
-  it('lets loopback through where a rule names it, but never the own ports', async () => {
+  it('lets loopback through if a rule names it, but never the own ports', async () => {
     const acl = await started(LOCAL_ACL);
     expect(acl.decide(request({ dest_host: '127.0.0.1', dest_port: 3000 }))).toEqual({
       decision: 'allow',

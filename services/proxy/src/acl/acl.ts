@@ -19,7 +19,7 @@ export interface AclRequest {
   /** As the client asked: a name or an address in any spelling. */
   readonly dest_host: string;
   /**
-   * The name that was resolved, where a search list made another one of `dest_host`. A rule that
+   * The name that was resolved, if a search list made another one of `dest_host`. A rule that
    * blocks sees both, one that allows only what was asked for.
    */
   readonly resolved_name?: string | null | undefined;

@@ -272,7 +272,7 @@ describe('protection', () => {
     expect(decide(all, { dest_host: '2606:4700::1111' })).toBe('allow all');
   });
 
-  it('holds for what a name resolves to, even where a rule names the name', () => {
+  it('holds for what a name resolves to, even if a rule names the name', () => {
     const rules =
       'default: block\nrules:\n  - { name: site, action: allow, destinations: ["*.example.com"] }';
     const rebound = { dest_host: 'a.example.com', dest_ip: '127.0.0.1' };
@@ -370,7 +370,7 @@ describe('BIND and UDP ASSOCIATE', () => {
   const some =
     'default: block\nrules:\n  - { name: peer, action: allow, commands: [bind], destinations: [198.51.100.0/24] }';
 
-  it('go on with an unknown peer where some peer may be allowed, and decide by the real one', () => {
+  it('go on with an unknown peer if some peer may be allowed, and decide by the real one', () => {
     expect(decide(some, { command: 'bind', dest_host: '0.0.0.0', dest_port: 0 })).toBe(
       'allow default',
     );

@@ -74,7 +74,7 @@ export interface CompiledAcl {
 /**
  * Compiles a policy. Every condition becomes a table from what it looks at to the set of rules
  * for which it holds; the first rule in the intersection of these sets decides. The cost is a
- * few look-ups and one pass over a bit per rule, whatever the rules say.
+ * few look-ups and one pass over a bit per rule, for any rules.
  */
 export function compileAcl(policy: AclPolicy, own: OwnEndpoints): CompiledAcl {
   const steps = compileSteps(policy, own);
@@ -277,7 +277,7 @@ function* compileSteps(policy: AclPolicy, own: OwnEndpoints): Steps<CompiledAcl>
     return found;
   }
 
-  /** Whether a block of the rule that holds the address is as `isNamed` says. */
+  /** Whether a block of the rule that holds the address is named, or not, as `isNamed` asks. */
   function names(rule: number, ip: IpAddress, isNamed: (block: DestinationBlock) => boolean) {
     if (rule < 0) return false;
     const index = destinationIndex.of(ip);

@@ -14,7 +14,7 @@ import { PROTECTION_PREFIX } from './rules.js';
 import type { AclPolicy, AclRule, Liftable } from './rules.js';
 import { localTimeOf, windowHolds } from './time-windows.js';
 
-/** Whether a condition holds; `maybe` where only the address, still unknown, can tell. */
+/** Whether a condition holds; `maybe` if it depends on the address, which is still unknown. */
 type Holds = 'yes' | 'no' | 'maybe';
 
 interface Condition {
@@ -22,7 +22,7 @@ interface Condition {
   readonly why: string;
 }
 
-/** What one rule said. */
+/** The result of one rule. */
 export interface RuleStep {
   readonly rule: AclRule;
   readonly holds: Holds;
@@ -38,7 +38,7 @@ export interface Explanation {
   readonly steps: readonly RuleStep[];
   /** One sentence. */
   readonly because: string;
-  /** False where the address, once it is known, may still change the verdict. */
+  /** False if the address, once it is known, may still change the verdict. */
   readonly isFinal: boolean;
 }
 

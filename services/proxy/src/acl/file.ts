@@ -228,7 +228,7 @@ function ruleOf(parsed: ParsedRule, defaultZone: string): AclRule {
   };
 }
 
-/** Names must tell rules apart. Looks at the raw value, so that it also works beside other problems. */
+/** Names must be unique. Looks at the raw value, so that it also works beside other problems. */
 function repeatedNames(raw: unknown, lineOf: (path: PropertyKey[]) => number): FileProblem[] {
   const rules: unknown = (raw as { rules?: unknown } | null)?.rules;
   if (!Array.isArray(rules)) return [];

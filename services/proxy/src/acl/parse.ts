@@ -9,7 +9,7 @@ export interface ParseTask {
   readonly content: string;
 }
 
-/** What the thread says: rules in their order, some at a time, then the rest. */
+/** What the thread sends: rules in their order, some at a time, then the rest. */
 export type ParseAnswer =
   | { readonly rules: readonly AclRule[] }
   | { readonly default: AclPolicy['default'] }

@@ -97,7 +97,7 @@ export function protectedRangeOf(ip: IpAddress): ProtectedRange | null {
   return at < 0 ? null : index.valueAt(at);
 }
 
-/** The most specific protected range that holds the whole block; null where the block reaches beyond. */
+/** The most specific protected range that holds the whole block; null if the block reaches beyond. */
 export function protectedRangeAround(block: Prefix): ProtectedRange | null {
   const around = PROTECTED_RANGES.filter(({ prefix }) => prefixCovers(prefix, block));
   return around.toSorted((a, b) => b.prefix.length - a.prefix.length)[0] ?? null;

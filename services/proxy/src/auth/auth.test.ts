@@ -261,7 +261,7 @@ describe('the authenticator', () => {
     }
     expect(await count(metrics, 'wrong')).toBe(wrong);
     expect(await login(auth, 'alice', 's3cret')).toMatchObject({ kind: 'throttled' });
-    // Nor did the guesses count where others would see it.
+    // Nor did the guesses lengthen the delay.
     nowMs += 1_000;
     expect(await login(auth, 'alice', 'x')).toMatchObject({ kind: 'wrong' });
   });

@@ -72,7 +72,7 @@ interface Proven {
 interface Origin {
   /** From the widest network to the source itself. */
   readonly networks: readonly string[];
-  /** The source, or source and user where that pair counts as a source of its own. */
+  /** The source, or source and user if that pair counts as a source of its own. */
   readonly address: string;
   /** Source and user. */
   readonly pair: string;
@@ -149,7 +149,7 @@ export function createAuthenticator(
 
   /**
    * What an unknown user's password is compared with: parameters of a user chosen by the name,
-   * so that where costs differ, an unknown name does not stand out by its time either.
+   * so that if costs differ, an unknown name does not stand out by its time either.
    */
   function decoyFor(username: Buffer): PasswordHash {
     const salt = createHash('sha256').update(username).digest();

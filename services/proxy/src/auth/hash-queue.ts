@@ -5,7 +5,7 @@ export interface HashQueueConfig {
   readonly concurrency: number;
   /** Logins that wait, at most. */
   readonly max_waiting: number;
-  /** After this a login is not answered any more: fewer wait where hashing is slow. */
+  /** After this a login is not answered any more: fewer wait if hashing is slow. */
   readonly deadline_ms: number;
 }
 
@@ -71,7 +71,7 @@ export class HashQueue {
     this.#entries.clear();
   }
 
-  /** Resolves with the outcome; with `left` as soon as `signal` says that the client has gone. */
+  /** Resolves with the outcome; with `left` as soon as `signal` shows that the client has gone. */
   run(job: HashJob, signal?: AbortSignal): Promise<HashOutcome> {
     return new Promise((resolve) => {
       const entry = this.#entries.get(job.key) ?? this.#enter(job);

@@ -35,7 +35,7 @@ export function formatHash({ cost, salt, key }: PasswordHash): string {
   return `$scrypt$ln=${cost.ln},r=${cost.r},p=${cost.p}$${base64(salt)}$${base64(key)}`;
 }
 
-/** Reads a hash, or says in a sentence what is wrong with it. Never repeats it: it is a secret. */
+/** Reads a hash, or returns a sentence that explains why it is invalid. Never repeats it: it is a secret. */
 export function parseHash(text: string): PasswordHash | string {
   const match = PHC.exec(text);
   if (match === null) {
@@ -66,7 +66,7 @@ export async function hashPassword(password: Buffer, cost: ScryptCost): Promise<
   return { cost, salt, key: await derive(password, salt, KEY_BYTES, cost) };
 }
 
-/** Compares in constant time; costs what the hash's parameters say, on libuv's thread pool. */
+/** Compares in constant time; costs as much as the hash's parameters demand, on libuv's thread pool. */
 export async function passwordMatches(password: Buffer, hash: PasswordHash): Promise<boolean> {
   const key = await derive(password, hash.salt, hash.key.length, hash.cost);
   return timingSafeEqual(key, hash.key);

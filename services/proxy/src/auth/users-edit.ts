@@ -83,7 +83,7 @@ async function replace(file: string, text: string): Promise<void> {
   }
 }
 
-/** Two commands at once would lose one's change; the second is told to try again. */
+/** Two commands at once would lose one's change; the second fails and asks to be repeated. */
 async function locked<T>(file: string, work: () => Promise<T>): Promise<T> {
   const lock = `${file}.lock`;
   if (!takeOwnership(lock)) {

@@ -111,7 +111,7 @@ describe('BIND', () => {
     expect(right.destroyed).toBe(false);
   });
 
-  it.each(['0.0.0.0', '::'])('takes any peer where %s is announced', async (announced) => {
+  it.each(['0.0.0.0', '::'])('takes any peer if %s is announced', async (announced) => {
     const proxy = await harness();
     const bound = await bind(proxy, announced);
     peerFrom('127.0.0.3', bound);
@@ -267,7 +267,7 @@ describe('BIND', () => {
     expect((await bound.client.read(10))[1]).toBe(0);
   });
 
-  it('waits on the configured address and ports, and tells the configured address', async () => {
+  it('waits on the configured address and ports, and replies with the configured address', async () => {
     const probe = await harness();
     const { port } = await bind(probe);
     await probe.stop();

@@ -23,7 +23,8 @@ export const bindConfig = z.object({
     .default('')
     .meta({
       env: 'PROXY_BIND_ADVERTISED_IP',
-      description: 'address that clients are told, for a proxy behind NAT; empty: the local one',
+      description:
+        'address that clients get in replies, for a proxy behind NAT; empty: the local one',
     }),
   ports: portRange().default({ first: 0, last: 0 }).meta({
     env: 'PROXY_BIND_PORTS',

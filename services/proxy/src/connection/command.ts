@@ -28,7 +28,7 @@ export interface CommandConnection {
   readonly client: ClientIdentity;
   /** Canonical local address by which the client reached the proxy. */
   readonly localIp: string;
-  /** Sends the reply that grants the request, with the address that it tells. */
+  /** Sends the reply that grants the request, with the address in it. */
   succeed(ip: string, port: number): void;
   /** Sends a reply that refuses the request. The connection ends once the client has read it. */
   refuse(reply: FailureName): void;

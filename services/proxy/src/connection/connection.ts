@@ -109,7 +109,7 @@ export class Connection
   }
 
   /**
-   * Begins the handshake, or drops the client where a limit is reached.
+   * Begins the handshake, or drops the client if a limit is reached.
    *
    * @param hasProxyHeader whether the client's address comes in a PROXY protocol header.
    */
@@ -273,7 +273,7 @@ export class Connection
   }
 
   succeed(ip: string, port: number): void {
-    // Nothing else tells that the client of an association has vanished.
+    // Nothing else shows that the client of an association has vanished.
     const { keepaliveMs } = this.#context;
     if (this.#phase === PHASE.associated && keepaliveMs > 0) {
       this.#socket.setKeepAlive(true, keepaliveMs);

@@ -94,7 +94,7 @@ export class Handshake {
     this.#check?.abort();
   }
 
-  /** Takes what was read. `bytes` is copied where it must be kept. */
+  /** Takes what was read. `bytes` is copied if it must be kept. */
   take(bytes: Buffer): void {
     const all = this.#pending === null ? bytes : Buffer.concat([this.#pending, bytes]);
     // A password takes its time: what comes behind it waits.

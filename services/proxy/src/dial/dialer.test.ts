@@ -107,12 +107,12 @@ describe('a dial', () => {
     expect(outcome.connectMs).toBeGreaterThanOrEqual(0);
   });
 
-  it('tells of a refused connection', async () => {
+  it('reports a refused connection', async () => {
     const outcome = await dial({ ip: '127.0.0.1', port: await closedPort() }).outcome;
     expect(outcome).toEqual({ failure: 'connect_failed', errorCode: 'ECONNREFUSED' });
   });
 
-  it('tells of bytes that are no name without asking anybody', async () => {
+  it('reports bytes that are no name without a query', async () => {
     const { asked, outcome } = dial({ host: '\\xff' });
     expect(await outcome).toEqual({ failure: 'dns_failed', errorCode: 'EBADNAME' });
     expect(asked).toEqual([]);
@@ -142,7 +142,7 @@ describe('a dial', () => {
     expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 
-  it('tries the next address at once where one refuses', async () => {
+  it('tries the next address at once if one refuses', async () => {
     const server = await echo('127.0.0.2');
     const { asked, outcome } = dial(
       { name: 'x.example', port: server.port },
@@ -186,7 +186,7 @@ describe('a dial', () => {
 
   it.each([
     ['three addresses', 1_000, 3],
-    ['one address where descriptors are short', 1, 1],
+    ['one address if descriptors are short', 1, 1],
   ])('holds a descriptor for no more than %s at once', async (_, limit, most) => {
     const server = await silent('0.0.0.0');
     const descriptors = new DescriptorBudget(limit);
@@ -222,7 +222,7 @@ describe('a dial', () => {
     expect(await outcome).toMatchObject({ ip: '127.0.0.2' });
   });
 
-  it('is rejected where the ACL blocks every address, and connects to none', async () => {
+  it('is rejected if the ACL blocks every address, and connects to none', async () => {
     const server = await echo();
     const { outcome } = dial(
       { name: 'x.example', port: server.port },
@@ -232,7 +232,7 @@ describe('a dial', () => {
     expect(server.sockets.size).toBe(0);
   });
 
-  it('tells of the failure, not of the block, where one address was blocked and one failed', async () => {
+  it('reports the failure, not the block, if one address was blocked and one failed', async () => {
     const { outcome } = dial(
       { name: 'x.example', port: await closedPort() },
       {

@@ -32,10 +32,10 @@ export interface Dialer {
   create(owner: DialOwner): Dial;
 }
 
-/** What an errno tells of a name's addresses together: the first in this list that occurred is reported. */
+/** What the errnos of a name's addresses mean together: the first in this list that occurred is reported. */
 const TELLING_CODES = ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'];
 
-/** Addresses of one name that are tried at once; one where descriptors are short. */
+/** Addresses of one name that are tried at once; one if descriptors are short. */
 const MAX_ATTEMPTS = 3;
 
 /** An address that is being connected to. */
@@ -191,7 +191,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   }
 
   /**
-   * Whether one more attempt may begin. Each takes a descriptor that others may need: where all are
+   * Whether one more attempt may begin. Each takes a descriptor that others may need: if all are
    * under way, the oldest one is given up after its part of the time.
    */
   #makeRoom(): boolean {

@@ -30,7 +30,7 @@ export interface LookupOwner {
   readonly config: DnsConfig;
   readonly channel: Channel;
   readonly deadlines: DeadlineQueue;
-  /** Called once, before the waiters are told. */
+  /** Called once, before the waiters get the answer. */
   finished(lookup: Lookup, resolved: Resolved): void;
   /** c-ares has released all queries, or there were none. */
   released(lookup: Lookup): void;
@@ -40,7 +40,7 @@ export interface LookupOwner {
 const RESOLUTION_DELAY_MS = 50;
 /** After these the next name of the search list is asked for; every other failure is final. */
 const SEARCH_ON = ['ENOTFOUND', 'ENODATA'];
-/** Waiters told in one turn of the event loop: each of them may connect at once. */
+/** Waiters that get their answer in one turn of the event loop: each of them may connect at once. */
 const TOLD_PER_TURN = 64;
 
 interface Answer {
@@ -90,7 +90,7 @@ export class Lookup implements DeadlineNode, PlaceHolder {
     this.#waiters.add(waiter);
   }
 
-  /** The waiter is not told any more. A name that nobody waits for is not asked for. */
+  /** The waiter gets no answer any more. A name without waiters is not resolved. */
   leave(waiter: ResolveWaiter): void {
     this.#waiters.delete(waiter);
     if (this.#waiters.size === 0 && !this.wasAsked) this.#finish({ code: 'ECANCELLED' });

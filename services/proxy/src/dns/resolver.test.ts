@@ -71,7 +71,7 @@ describe('the name resolver', () => {
   it.each([
     ['ipv4', ['192.0.2.1'], ['both.example A']],
     ['ipv6', ['2001:db8::1'], ['both.example AAAA']],
-  ] as const)('asks for nothing but %s where only that is wanted', async (family, ips, asked) => {
+  ] as const)('asks for nothing but %s if only that is wanted', async (family, ips, asked) => {
     server.set('both.example', { addresses: ['192.0.2.1', '2001:db8::1'] });
     expect(await ask(await create({ family }), 'both.example')).toEqual(ips);
     expect(server.questions).toEqual(asked);
@@ -83,7 +83,7 @@ describe('the name resolver', () => {
     ['a failing server', { rcode: 2 }, 'ESERVFAIL'],
     ['a refusing server', { rcode: 5 }, 'EREFUSED'],
     ['a silent server', 'silent', 'ETIMEOUT'],
-  ] as const)('tells of %s', async (_, record, code) => {
+  ] as const)('reports %s', async (_, record, code) => {
     server.set('wrong.example', record);
     const startedMs = performance.now();
     const outcome = await ask(await create({ timeout_ms: 300 }), 'wrong.example');
@@ -262,7 +262,7 @@ describe('the name resolver', () => {
     expect(waiter.resolveFailed).not.toHaveBeenCalled();
   });
 
-  it('tells two thousand waiters for one name without holding up the event loop', async () => {
+  it('answers two thousand waiters for one name without blocking the event loop', async () => {
     const resolver = await create({ family: 'ipv4' });
     server.set('hot.example', { addresses: ['192.0.2.1'] });
     let told = 0;

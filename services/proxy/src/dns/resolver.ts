@@ -18,7 +18,7 @@ export interface NameResolver {
   /**
    * @param name in lower case, without a dot at its end.
    * @param networks of the client that asks, from the widest to the source itself.
-   * @returns what the waiter can leave, null when it has been told already.
+   * @returns a handle with which the waiter can leave; null if it has its answer already.
    */
   resolve(name: string, networks: readonly string[], waiter: ResolveWaiter): Resolution | null;
   readonly stats: ResolverStats;
@@ -28,7 +28,7 @@ export interface NameResolver {
 }
 
 export interface Resolution {
-  /** The waiter is not told any more. */
+  /** The waiter gets no answer any more. */
   leave(waiter: ResolveWaiter): void;
 }
 
@@ -45,7 +45,7 @@ export interface ResolverStats {
 
 const FILE_CHECK_MS = 5_000;
 const MAX_FILE_BYTES = 1024 * 1024;
-/** Of a failure that says nothing of the name itself, at most. */
+/** How long a failure is kept that is not about the name itself, at most. */
 const FAILURE_TTL_MAX_MS = 1_000;
 const NO_SUCH_NAME = ['ENOTFOUND', 'ENODATA'];
 /** A name server that asks others answers with the second when those are silent. */

@@ -55,7 +55,7 @@ interface Parts {
   readonly publisher: Publisher;
 }
 
-/** Starts at once and says `ready` or `failed`. The returned function takes messages after `ready`. */
+/** Starts at once and sends `ready` or `failed`. The returned function takes messages after `ready`. */
 export function startBackend(
   config: BackendConfig,
   deps: BackendDeps,

@@ -220,7 +220,7 @@ describe.skipIf(process.platform !== 'linux')(
       if (live === undefined) throw new Error('no session');
       for (let i = 1; i < live.log.length; i += 1) live.step(pipeline);
       pipeline.swept();
-      /** What the next process says of it if the power fails now. */
+      /** What the next process reports about it if the power fails now. */
       const assumedNow = async (): Promise<SessionEvent[]> => {
         const after = fakeKafka();
         const lost = join(tempDir(), 'spool');

@@ -14,7 +14,7 @@ function framesOf(some: readonly SessionEvent[]): Buffer {
 }
 
 describe('a frame', () => {
-  it('says of its event what the way to Kafka needs, though texts in it imitate fields', () => {
+  it('has what the way to Kafka needs of its event, although texts in it imitate fields', () => {
     const { frames, soundBytes, isTorn } = scanFrames(framesOf(events), 'p');
     expect(frames).toHaveLength(events.length);
     expect(isTorn).toBe(false);

@@ -1,6 +1,6 @@
 /**
  * What the thread that moves traffic does with events: encode, gather for some milliseconds, append to the
- * log. Where the disk refuses them they wait in memory, in their order, until it takes them or the publishing
+ * log. If the disk refuses them, they wait in memory, in their order, until it takes them or the publishing
  * thread has brought them to Kafka.
  *
  * The log keeps room for the ends of all open sessions. What else comes when only that is left is dropped and
@@ -29,7 +29,7 @@ const FULL_FRACTION = 0.9;
 const END_BYTES = 2 * 1024;
 /** Of the spool, what ends may have kept at most; a small one would be full of promises otherwise. */
 const ENDS_FRACTION = 0.5;
-/** What is lent at once, and more where one chunk is larger. */
+/** What is lent at once, and more if one chunk is larger. */
 const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
 

@@ -52,11 +52,11 @@ export function measurementOf(event: TrafficDelta): Measurement {
 
 /**
  * The end of a session whose process died, as far as it was known: what it had counted last, and as its end
- * the moment at which the process was last known to live. It says of itself that it is assumed.
+ * the moment at which the process was last known to live. It is marked as assumed.
  *
  * @param header any event of the session, for its header.
  * @param measurement null if nothing was counted.
- * @param aliveMs the last sign of life of that process, milliseconds since 1970; 0 where unknown.
+ * @param aliveMs the last sign of life of that process, milliseconds since 1970; 0 if unknown.
  * @param nowMs the time of this statement.
  */
 export function assumedEnd(

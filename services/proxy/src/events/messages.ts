@@ -35,7 +35,7 @@ export type ToBackend =
 /** Requests to Kafka that failed in the same way. */
 export interface PublishFailures {
   readonly code: string;
-  /** The protocol's name of the broker's error, `none` where no broker answered. */
+  /** The protocol's name of the broker's error, `none` if no broker answered. */
   readonly type: string;
   readonly count: number;
 }
@@ -94,7 +94,7 @@ export interface Backend {
   terminate(): void;
 }
 
-/** Starts the publishing side. `receive` is called for everything that it says. */
+/** Starts the publishing side. `receive` is called for everything that it sends. */
 export type StartBackend = (
   config: BackendConfig,
   receive: (message: FromBackend) => void,

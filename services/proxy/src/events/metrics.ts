@@ -10,7 +10,7 @@ const AGE_BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 600, 3_600, 86_
 
 export interface EventMetrics {
   emitted(type: SessionEventType): void;
-  /** A TrafficDelta waits where the next one of its session may supersede it. */
+  /** A TrafficDelta was put into the queue; the next one of its session may supersede it. */
   reported(): void;
   /** The disk refused events. */
   refusedByDisk(): void;

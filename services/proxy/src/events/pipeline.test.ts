@@ -49,7 +49,7 @@ describe('the event pipeline', () => {
     ).toBe(events.length);
   });
 
-  it('loses nothing of an outage, and tells of it', async () => {
+  it('loses nothing in an outage, and reports it', async () => {
     const kafka = fakeKafka();
     const { pipeline, registry } = await run(tempDir(), kafka);
     kafka.state.isAway = true;

@@ -38,7 +38,7 @@ export interface PipelineDeps {
   readonly logger: Logger;
   readonly registry: Registry;
   readonly proxyId: string;
-  /** Where the publishing side runs; a thread of its own where not given. */
+  /** Where the publishing side runs; a thread of its own if not given. */
   readonly startBackend?: StartBackend;
 }
 

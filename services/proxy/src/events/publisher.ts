@@ -26,7 +26,7 @@ export interface Publisher {
   wake(): void;
   /** Runs a task between two batches, which may send. */
   between(task: () => Promise<void>): Promise<void>;
-  /** Sends frames that are in no way of this log; false where that took too long. For tasks only. */
+  /** Sends frames that are in no way of this log; false if that took too long. For tasks only. */
   sendWithin(frames: readonly Frame[], timeoutMs: number): Promise<boolean>;
   /** Publishes until nothing is left or the time is over, then ends the connection. */
   stop(timeoutMs: number): Promise<void>;
@@ -89,7 +89,7 @@ export function createPublisher(
     return shared.written - cursor >= config.limits.maxBytes;
   }
 
-  /** False where Kafka accepts nothing: nothing is done with the frames then. */
+  /** False if Kafka accepts nothing: nothing is done with the frames then. */
   async function send(frames: readonly Frame[], signal: AbortSignal): Promise<boolean> {
     const [first] = frames;
     if (first === undefined) return true;
@@ -140,7 +140,7 @@ export function createPublisher(
       for (const frame of reports.take(room, next)) frames.push(frame);
     }
     if (!(await send(frames, abort.signal))) {
-      // With more events beside it, a single bad one can be told from a topic at fault.
+      // With more events beside it, a single bad one can be distinguished from a faulty topic.
       await pause(REFUSED_RETRY_MS, abort.signal);
       return;
     }

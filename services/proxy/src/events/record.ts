@@ -28,7 +28,7 @@ const FIRST_HEADERS: readonly Buffer[] = SESSION_EVENT_TYPES.map((type) =>
 );
 const TIME_HEADER = Buffer.concat([withLength('ce_time'), Buffer.of(lengthByte(TIME_LENGTH))]);
 const SUBJECT_HEADER = Buffer.concat([withLength('ce_subject'), Buffer.of(lengthByte(ID_LENGTH))]);
-/** More than all headers and the key take, but for the source. */
+/** More than all headers and the key take, without the source. */
 const AROUND_MAX_BYTES = 1_024;
 
 /** Writes records straight from the bytes of frames, with nothing made for a single one. */

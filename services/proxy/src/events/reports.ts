@@ -55,7 +55,7 @@ export class ReportQueue {
   }
 
   /**
-   * Up to so many reports as frames, of sessions whose earlier events all lie before a position of the log.
+   * Returns up to `count` reports as frames, of sessions whose earlier events all lie before a position of the log.
    * They count as published: the same ones are sent until they are acknowledged.
    */
   take(count: number, position: number): Frame[] {

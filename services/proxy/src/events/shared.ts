@@ -1,4 +1,4 @@
-/** What the two threads tell each other without waking each other. */
+/** What the two threads share without waking each other. */
 const POSITIONS = ['written', 'acknowledged', 'freed', 'covered'] as const;
 const POSITIONS_BYTES = POSITIONS.length * 8;
 const ASLEEP = 0;
@@ -67,7 +67,7 @@ export class SharedState {
     Atomics.store(this.#flags, ASLEEP, 1);
   }
 
-  /** Whether it was asleep, and has to be told to look. */
+  /** Whether it was asleep and must be woken. */
   wake(): boolean {
     return Atomics.compareExchange(this.#flags, ASLEEP, 1, 0) === 1;
   }

@@ -27,7 +27,7 @@ const SOURCE_SHARE = 1 / 4;
 /** The key of limits that count everything together. */
 const ALL = '';
 
-/** Processes that hold the same limits together tell each other of their counts by this. */
+/** The way in which processes with common limits exchange their counts. */
 export interface SharedCounts {
   /** What the other processes hold, as far as is known here. */
   others(limit: CountedLimit, key: string): number;
@@ -36,7 +36,7 @@ export interface SharedCounts {
 }
 
 /**
- * Counts who holds how much and says no above a limit. Only those who hold something have an
+ * Counts who holds how much and refuses more than a limit. Only those who hold something have an
  * entry, so the maps are bounded by the limits in all.
  */
 export class Admission {

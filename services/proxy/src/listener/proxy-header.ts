@@ -68,7 +68,7 @@ function isPort(text: string): boolean {
 }
 
 /**
- * The client that a whole header at the start of `bytes` names; null where it names none
+ * The client that a whole header at the start of `bytes` names; null if it names none
  * (`UNKNOWN`, `LOCAL`, a family other than TCP over IP): the connection's own address counts then.
  */
 export function proxyHeaderSource(bytes: Buffer): HeaderSource | null {

@@ -47,7 +47,7 @@ export class Buckets extends Histogram {
     return Promise.resolve({
       name,
       help,
-      // A word, whatever prom-client's types say.
+      // A word, although prom-client's types differ.
       type: 'histogram' as unknown as Snapshot['type'],
       aggregator: 'sum',
       collect: () => undefined,
@@ -59,7 +59,7 @@ export class Buckets extends Histogram {
     });
   }
 
-  /** The registry asks for this one where it makes text; prom-client's types hide it. */
+  /** The registry asks for this one when it makes text; prom-client's types hide it. */
   getForPromString(): Promise<Snapshot> {
     return this.get();
   }

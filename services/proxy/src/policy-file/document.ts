@@ -69,7 +69,7 @@ function positionOf(document: Document, path: Path): number | null {
 
 /**
  * The line on which collections are nested too deeply; null if they are not. The parser calls
- * itself for each level, and where the stack ends in the middle of a regular expression, V8 ends
+ * itself for each level, and if the stack ends in the middle of a regular expression, V8 ends
  * the process. Its lexer does not.
  */
 function tooDeepLine(text: string): number | null {
@@ -106,7 +106,7 @@ function tooDeepLine(text: string): number | null {
   return null;
 }
 
-/** @throws PolicyFileError where collections are nested too deeply to be parsed safely. */
+/** @throws PolicyFileError if collections are nested too deeply to be parsed safely. */
 export function refuseDeepNesting(file: string, text: string): void {
   const line = tooDeepLine(text);
   if (line !== null) throw new PolicyFileError(file, [{ line, message: 'is nested too deeply' }]);

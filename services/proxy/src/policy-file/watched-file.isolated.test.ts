@@ -6,7 +6,7 @@ import { PolicyFileError } from './document.js';
 import { createWatchedFile } from './watched-file.js';
 import type { LoadResult, WatchedFile } from './watched-file.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000, interval: 5 };
 
 // A process out of descriptors could not run a test; a disk that fails cannot be had.

@@ -61,7 +61,7 @@ async function readWhole(path: string, maxBytes: number): Promise<string> {
  * run out of watches. A file is read only once it has stood still, so that the first half of one
  * that is being written does not come into force.
  *
- * @param onContent takes the text in; where it throws, the content before stays in force.
+ * @param onContent takes the text in; if it throws, the content before stays in force.
  * @param onLoad called for every attempt except the first, and except repetitions of the same failure.
  */
 export function createWatchedFile(

@@ -11,7 +11,7 @@ import type { ClientIdentity, CommandName, Policy } from './policy.js';
 
 /**
  * Why no session goes on. Each but `sink_refused` is on record as a session that ended at once; that
- * one says that there is no room for a record.
+ * one answers that there is no room for a record.
  */
 export type SessionRefusal = 'sink_refused' | 'acl_rejected' | 'command_refused' | 'limit_exceeded';
 
@@ -40,7 +40,7 @@ interface Decision {
   readonly limit: LimitName | null;
 }
 
-/** Rules say nothing of a command that is switched off for everybody. */
+/** Rules do not apply to a command that is switched off for everybody. */
 const COMMAND_REFUSED: Decision = {
   verdict: { decision: 'allow', rule: null },
   refusal: 'command_refused',

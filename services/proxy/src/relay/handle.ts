@@ -3,7 +3,7 @@ import { TapSocket } from '../tcp/socket.js';
 
 /**
  * The part of Node's TCP handle that relays use. It is undocumented, so that `handleOf` checks
- * for every member and callers have another way where it answers null.
+ * for every member and callers have another way if it answers null.
  */
 export interface TcpHandle {
   readonly fd: number;
@@ -66,7 +66,7 @@ export function discardSocket(socket: Socket): void {
 }
 
 function ignore(): void {
-  // Nobody is left to be told.
+  // Nobody is left to notify.
 }
 
 /**

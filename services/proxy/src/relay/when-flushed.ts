@@ -3,13 +3,13 @@ import type { RelayEnd, RelayPair } from './relay.js';
 
 const NOTHING = Buffer.alloc(0);
 
-/** Calls back when the kernel has taken what was written before; with an error where it will not. */
+/** Calls back when the kernel has taken what was written before; with an error if it will not. */
 function whenWritten(socket: Socket, then: () => void): void {
   if (socket.writableLength === 0 || socket.destroyed) then();
   else socket.write(NOTHING, then);
 }
 
-/** How a pair that is broken already ends; null where both sockets stand. */
+/** How a pair that is broken already ends; null if both sockets stand. */
 function brokenEnd(pair: RelayPair): RelayEnd | null {
   for (const side of ['client', 'upstream'] as const) {
     const socket = pair[side];

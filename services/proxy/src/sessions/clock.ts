@@ -6,7 +6,7 @@ export interface SessionClock {
 }
 
 /**
- * The time of sessions. It follows the wall clock where that goes forward. Where the wall clock is
+ * The time of sessions. It follows the wall clock while that goes forward. When the wall clock is
  * set back, this one goes on at half speed until the other has caught up: time that ran backwards
  * would put traffic into a minute that was reported as final, and a session's end before its start.
  *
@@ -23,7 +23,7 @@ export function createSessionClock(
       const tick = monotonic();
       const elapsed = Math.max(0, tick - lastMonotonic);
       lastMonotonic = tick;
-      // The contract ends in 2100; a clock that says more is wrong.
+      // The contract ends in 2100; a clock beyond it is wrong.
       last = Math.max(last + elapsed / 2, Math.min(wall(), EVENT_LIMITS.latest_ms - 1));
       return Math.floor(last);
     },

@@ -54,7 +54,7 @@ export interface Session {
 
 /** Opens sessions and turns their counters into events. */
 export interface SessionTracker {
-  /** Emits SessionStarted. Null where the event sink accepts no new sessions. */
+  /** Emits SessionStarted. Null if the event sink accepts no new sessions. */
   open(header: SessionHeader): Session | null;
   /** The live sessions, for limits, revocation and shutdown. */
   live(): IterableIterator<Session>;

@@ -5,7 +5,7 @@ import { timestampOf } from './timestamp.js';
 
 const time = fc.integer({ min: EVENT_LIMITS.earliest_ms, max: EVENT_LIMITS.latest_ms - 1 });
 
-it('a timestamp is what toISOString says, in any order of times', () => {
+it('a timestamp equals toISOString, in any order of times', () => {
   fc.assert(
     fc.property(time, fc.array(fc.integer({ min: -3_000, max: 3_000 })), (start, steps) => {
       for (const step of [0, ...steps]) {

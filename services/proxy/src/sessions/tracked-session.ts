@@ -132,8 +132,8 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   }
 
   /**
-   * What has been counted up to `nowMs`, where that differs from the last measurement; else null.
-   * Everything in it only grows, so the sum tells a difference.
+   * What has been counted up to `nowMs`, if that differs from the last measurement; else null.
+   * Everything in it only grows, so the sum shows a difference.
    */
   measurement(nowMs: number): Measurement | null {
     const mark =

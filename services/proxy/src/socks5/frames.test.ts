@@ -63,7 +63,7 @@ describe('the end of a message', () => {
   });
 });
 
-describe('what a message says', () => {
+describe('the content of a message', () => {
   it('finds the methods of a greeting, and reads no further than the greeting', () => {
     const greeting = bytes(5, 2, 1, 2, 0);
     expect(offersMethod(greeting, 0, METHOD.password)).toBe(true);

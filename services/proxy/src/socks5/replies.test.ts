@@ -26,7 +26,7 @@ describe('replies', () => {
     ['EACCES', 2],
     ['EMFILE', 1],
     ['anything else', 1],
-  ])('%s is told as reply %i', (code, reply) => {
+  ])('%s is reported as reply %i', (code, reply) => {
     expect(REPLY[replyOfErrno(code)]).toBe(reply);
   });
 });

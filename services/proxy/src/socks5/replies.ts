@@ -48,7 +48,7 @@ export function successReply(ip: string, port: number): Buffer {
   return encode('succeeded', ip, port);
 }
 
-/** A full-length reply with 0.0.0.0:0: some clients read ten bytes whatever the code says. */
+/** A full-length reply with 0.0.0.0:0: some clients read ten bytes with any code. */
 export function failureReply(reply: FailureName): Buffer {
   return FAILURES.get(reply) ?? encode(reply, '0.0.0.0', 0);
 }

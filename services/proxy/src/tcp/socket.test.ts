@@ -83,7 +83,7 @@ describe('a tap socket', () => {
     expect(chunks).toEqual(['one', 'two']);
   });
 
-  it('tells its end, and keeps its own side open', async () => {
+  it('reports its end, and keeps its own side open', async () => {
     let hasEnded = false;
     accepted.once('end', () => {
       hasEnded = true;
@@ -99,7 +99,7 @@ describe('a tap socket', () => {
     noDelay.close();
   });
 
-  it('is not made where a server has no handle to sit between', () => {
+  it('is not made if a server has no handle to sit between', () => {
     expect(acceptAsTaps(createServer(), () => undefined)).toBe(false);
   });
 });

@@ -64,7 +64,7 @@ function withHandle(handle: object): TapOptions {
  * A socket whose reads go into one buffer that all such sockets share, instead of 64 KiB allocated
  * for every read: what comes is taken by the reader before the next socket is read.
  *
- * None has TCP_NODELAY by itself: accepted ones have their listener's, and a relay sets it where a
+ * None has TCP_NODELAY by itself: accepted ones have their listener's, and a relay sets it if a
  * write could be delayed.
  *
  * All of them have the same fields from the start, and share their listeners, so that V8 sees one

@@ -21,7 +21,7 @@ export interface Dialogue {
   readonly send: (world: World) => Buffer;
   /** All that the client receives, as hexadecimal digits; a dot is a digit that may be any. */
   readonly receive: string;
-  /** The session's record; null where there must be none. */
+  /** The session's record; null if there must be none. */
   readonly session: Partial<SessionClosed> | null;
   /** How the handshake failed, as the metric counts it. */
   readonly failure?: string;
@@ -182,7 +182,7 @@ export const DIALOGUES: readonly Dialogue[] = [
     failure: 'no_acceptable_method',
   }),
   dialogue(
-    'no authentication where a password is wanted',
+    'no authentication if a password is wanted',
     'password',
     () => bytesOf(5, 2, 0, 1),
     NO_METHOD,

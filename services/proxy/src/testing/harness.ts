@@ -243,7 +243,7 @@ export function startEcho(host?: string, port?: number): Promise<TestServer> {
   return startServer((socket) => socket.pipe(socket), host, port);
 }
 
-/** A client that gathers what it gets, so that a test can ask for so many bytes. */
+/** A client that gathers what it receives, so that a test can wait for a number of bytes. */
 export class TestClient {
   readonly socket: Socket;
   #received = Buffer.alloc(0);

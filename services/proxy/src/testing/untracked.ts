@@ -12,7 +12,7 @@ import { createProxyServer } from '../server.js';
 import type { SessionHeader } from '../events/build.generated.js';
 import type { Session, SessionTracker } from '../sessions/session.js';
 
-/** Counts, and tells nobody. */
+/** Counts, and reports nothing. */
 class UntrackedSession implements Session {
   readonly session_id = '';
   readonly startedAtMs = 0;

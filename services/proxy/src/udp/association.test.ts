@@ -193,7 +193,7 @@ describe('UDP ASSOCIATE', () => {
     expect(closed).toMatchObject({ dest_ip: '127.0.0.1', packets_sent: 2, packets_received: 2 });
   });
 
-  it("goes on to a name's next address where the first one cannot be reached from here", async () => {
+  it("goes on to a name's next address if the first one cannot be reached from here", async () => {
     const dns = await startDnsServer();
     cleanups.push(() => dns.stop());
     dns.set('dual.test', { addresses: [UNREACHABLE, '127.0.0.1'] });
@@ -544,7 +544,7 @@ describe('UDP ASSOCIATE', () => {
     await a.control.waitClosed();
   });
 
-  it('is refused where the ACL leaves no destination to the client', async () => {
+  it('is refused if the ACL leaves no destination to the client', async () => {
     const proxy = await harness({ decide: () => ({ decision: 'block', rule: 'no-udp' }) });
     const control = await TestClient.connect(proxy.address);
     control.send(GREETING, requestFor('0.0.0.0', 0, 3));
@@ -558,7 +558,7 @@ describe('UDP ASSOCIATE', () => {
     });
   });
 
-  it('tells the configured address and listens on the configured ports', async () => {
+  it('replies with the configured address and listens on the configured ports', async () => {
     const probe = await datagrams();
     const { port } = probe;
     probe.socket.close();

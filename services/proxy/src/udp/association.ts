@@ -95,7 +95,7 @@ export class Association implements DeadlineNode {
   }
 
   /**
-   * @param announced where the client says that it will send from; all zeros if it does not know.
+   * @param announced the address that the client will send from; all zeros if it does not know.
    * @param reachedAt local address by which the client reached the proxy.
    */
   begin(announced: Target, reachedAt: string): void {
@@ -133,7 +133,7 @@ export class Association implements DeadlineNode {
     socket.on('message', (datagram: Buffer, from: RemoteInfo) => {
       this.#fromClient(datagram, from);
     });
-    // Last, because both success and failure may be told at once.
+    // Last, because both success and failure may be reported at once.
     bindSocket(socket, ip, this.context.ports.next());
   }
 
@@ -243,7 +243,7 @@ export class Association implements DeadlineNode {
     const socket = this.#makeSocket(ip);
     let failure: string | null = null;
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      // From `bind`, which tells at once. Errors of sending come with each datagram.
+      // From `bind`, which reports at once. Errors of sending come with each datagram.
       failure ??= error.code ?? 'EUNKNOWN';
     });
     socket.on('message', (datagram: Buffer, from: RemoteInfo) => {

@@ -33,7 +33,8 @@ export const udpConfig = z.object({
     .default('')
     .meta({
       env: 'PROXY_UDP_ADVERTISED_IP',
-      description: 'address that clients are told, for a proxy behind NAT; empty: the local one',
+      description:
+        'address that clients get in replies, for a proxy behind NAT; empty: the local one',
     }),
   ports: portRange().default({ first: 0, last: 0 }).meta({
     env: 'PROXY_UDP_PORTS',

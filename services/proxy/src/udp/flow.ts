@@ -17,7 +17,7 @@ const MAX_WAITING = 16;
 const MAX_WAITING_BYTES = 64 * 1024;
 /**
  * The kernel's answers to a datagram that has no way to its address, as to IPv6 on a machine without
- * it: no route, no such family, a link-local address (EINVAL), a route or a filter that says no.
+ * it: no route, no such family, a link-local address (EINVAL), a route or a filter that refuses.
  */
 const UNREACHABLE_CODES: ReadonlySet<string> = new Set([
   'ENETUNREACH',
@@ -77,7 +77,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     };
   }
 
-  /** Opens the session, refused or not. False where not even that is possible now. */
+  /** Opens the session, refused or not. False if not even that is possible now. */
   open(): boolean {
     const { client, context } = this.#association;
     const session = context.gate.open({

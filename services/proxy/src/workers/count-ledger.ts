@@ -10,7 +10,7 @@ interface Holding {
 }
 
 /**
- * What each worker holds under each limit, and what it must be told of the others. Only keys that
+ * What each worker holds under each limit, and what it must learn about the others. Only keys that
  * somebody holds are kept, so the size is bounded by the limits themselves.
  */
 export class CountLedger {
@@ -30,7 +30,7 @@ export class CountLedger {
     this.#changed.add(id);
   }
 
-  /** Takes in what a worker says it holds now, for the keys that changed there. */
+  /** Takes in what a worker reports to hold now, for the keys that changed there. */
   report(worker: number, counts: readonly HeldCount[]): void {
     for (const [limit, key, count] of counts) this.#set(worker, limit, key, count);
   }
@@ -50,7 +50,7 @@ export class CountLedger {
     });
   }
 
-  /** What each worker must be told since the last call. A worker's own change is no news to it. */
+  /** Returns what each worker must learn since the last call. A worker knows its own changes. */
   takeUpdates(workers: readonly number[]): Map<number, HeldCount[]> {
     const updates = new Map<number, HeldCount[]>();
     for (const id of this.#changed) {

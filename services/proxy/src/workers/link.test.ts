@@ -12,7 +12,7 @@ afterEach(() => {
 });
 
 it.each([-3_600_000, 0, 3_600_000])(
-  'a worker with nothing to tell gives signs of life although the clock on the wall is set by %i ms',
+  'a worker without news sends signs of life although the clock on the wall is set by %i ms',
   async (stepMs) => {
     const sent: FromWorker[] = [];
     const link = createWorkerLink({

@@ -15,10 +15,10 @@ export interface WorkerLink {
   stop(): void;
 }
 
-/** How often a worker with nothing to tell gives a sign of life. */
+/** How often a worker without news sends a sign of life. */
 const SIGN_OF_LIFE_MS = 2_000;
 
-/** Answers the primary, does what it says, and exchanges counts with it. */
+/** Answers the primary, obeys it, and exchanges counts with it. */
 export function createWorkerLink(deps: {
   readonly port: PrimaryPort;
   readonly share: CountShare;

@@ -6,7 +6,7 @@ import type { WorkerEvents, WorkerPool, WorkerProcess } from './pool.js';
 
 const logger = createLogger('test', { level: 'silent' });
 
-/** A worker in this process: it answers, and dies when it is told to. */
+/** A worker in this process: it answers, and dies on command. */
 class FakeWorker implements WorkerProcess {
   readonly pid = 1;
   readonly sent: ToWorker[] = [];
@@ -100,14 +100,14 @@ describe('the pool of workers', () => {
       .at(-1);
   }
 
-  it('has started when all are ready, and fails where one ends before', async () => {
+  it('has started when all are ready, and fails if one ends before', async () => {
     const start = pool.start();
     worker(1).events.message({ kind: 'ready' });
     worker(2).events.exit(2, null);
     await expect(start).rejects.toThrow('worker 2 ended with exit code 2 before it was ready');
   });
 
-  it('replaces a dead worker, later and later where it dies again and again', async () => {
+  it('replaces a dead worker, later and later if it dies again and again', async () => {
     await started();
     for (const delayMs of [100, 200, 400]) {
       const before = forked.length;
@@ -200,7 +200,7 @@ describe('the pool of workers', () => {
     });
   });
 
-  it('tells workers what the others hold, and that a dead one holds nothing', async () => {
+  it('sends workers the counts of the others, and that a dead one holds nothing', async () => {
     await started();
     worker(1).events.message({ kind: 'holds', counts: [['max_sessions_per_user', 'alice', 3]] });
     await vi.advanceTimersByTimeAsync(50);

@@ -25,7 +25,7 @@ export const EXCHANGE_MS = 50;
 const ASK_TIMEOUT_MS = 1_500;
 /** A worker that gave no sign of life for this long hangs, and is killed. By `performance.now()`, as all times here. */
 const HANG_MS = 30_000;
-/** A beat that is later than this tells that the primary itself stood still, and heard nobody meanwhile. */
+/** A beat that is later than this shows that the primary itself stood still, and heard nobody meanwhile. */
 const STALL_MS = 1_000;
 const RESTART_MIN_MS = 100;
 const RESTART_MAX_MS = 30_000;
@@ -49,7 +49,7 @@ interface PendingQuestion {
 }
 
 export interface WorkerPool {
-  /** Resolves when all workers are ready. @throws SockscopeError where one ends before it was. */
+  /** Resolves when all workers are ready. @throws SockscopeError if one ends before it was. */
   start(): Promise<void>;
   /** Tells all workers to drain and waits for their end. */
   stop(): Promise<void>;
@@ -60,8 +60,8 @@ export interface WorkerPool {
 }
 
 /**
- * Runs worker processes: replaces one that dies, with growing delay where it dies again and again,
- * and gathers what they say of themselves.
+ * Runs worker processes: replaces one that dies, with growing delay if it dies again and again,
+ * and gathers their reports.
  */
 export function createWorkerPool(
   config: { readonly count: number },
@@ -113,7 +113,7 @@ export function createWorkerPool(
     slot.heardMs = performance.now();
     const worker = deps.fork(slot.index, {
       message: (message) => {
-        // What a process said may come after the news of its end, and is no longer true then.
+        // A process's message may come after the news of its end, and is no longer true then.
         if (slot.process === worker) receive(slot, message);
       },
       exit: (code, signal) => {

@@ -25,7 +25,7 @@ export interface AuditAction {
 
 export interface AuditEnd {
   readonly outcome: Exclude<AuditOutcome, 'started'>;
-  /** Null where rows were not counted. */
+  /** Null if rows were not counted. */
   readonly rows: number | null;
   readonly bytes: number;
 }
@@ -58,7 +58,7 @@ const COLUMNS = [
 const WRITE_TIMEOUT_MS = 10_000;
 const NOTHING = { rows: 0, bytes: 0 } as const;
 
-/** What a request says of who acts. */
+/** What a request shows about its sender. */
 export function actorOf({ principal, request, nowMs }: Context) {
   return {
     atMs: nowMs,

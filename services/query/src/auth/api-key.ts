@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 
-/** Lets a leaked key be recognised by scanners, and told from a token here. */
+/** Lets a leaked key be recognised by scanners, and distinguished from a token here. */
 export const KEY_PREFIX = 'ssk_';
 
 const ID_BYTES = 6;

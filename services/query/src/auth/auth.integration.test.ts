@@ -341,7 +341,7 @@ describe('keys', () => {
     await own.close();
   });
 
-  it('are counted by the address that a trusted proxy tells of, and nobody else', async () => {
+  it('are counted by the address that a trusted proxy names, and by no other', async () => {
     for (const [trustedProxies, lockedOut] of [
       [['10.0.0.0/8'], false],
       [[], true],

@@ -9,7 +9,7 @@ import type { Principal } from './principal.js';
 import type { TokenVerifier } from './tokens.js';
 import type { WebSessions } from './web-sessions.js';
 
-/** What a request shows of itself. */
+/** What a request shows about its sender. */
 export interface Credentials {
   readonly authorization: string | undefined;
   readonly apiKey: string | undefined;
@@ -54,7 +54,7 @@ export function createAuthenticator(
   const takesKeys = config.methods.includes('api_keys');
   const takesTokens = config.methods.includes('jwt');
 
-  /** Whether the address has sent so many wrong ones that the next counts as a guess. */
+  /** Whether the next wrong key from this address counts as a guess, because many came before. */
   function isSuspect(network: string): boolean {
     const known = failures.get(network);
     if (known === undefined || deps.now() - known.sinceMs >= FAILURE_WINDOW_MS) return false;

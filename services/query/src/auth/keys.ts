@@ -20,7 +20,7 @@ export interface KeyStore {
    * Who holds this key; null if it is unknown, wrong, expired or revoked.
    *
    * @param suspect whether it may be a guess, one of many: then looking it up waits for a place.
-   * @throws ProblemError overloaded where too many such wait.
+   * @throws ProblemError overloaded if too many such wait.
    */
   principalOf(key: string, suspect: boolean): Promise<Principal | null>;
   /** The principal of the key with this id; null if it is unknown, expired or revoked. */

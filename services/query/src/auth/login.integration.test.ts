@@ -128,7 +128,7 @@ describe('a write', () => {
   it.each([
     ['from another site', { ...OURS, origin: 'https://evil.example' }],
     ['from a page without an origin', { ...OURS, origin: 'null' }],
-    ['from nowhere that is told', { 'content-type': 'application/json' }],
+    ['without an origin', { 'content-type': 'application/json' }],
     ['from a sister site', { ...OURS, 'sec-fetch-site': 'same-site' }],
     ['by a form', { ...OURS, 'content-type': 'text/plain' }],
     ['by a form with fields', { ...OURS, 'content-type': 'application/x-www-form-urlencoded' }],
@@ -152,7 +152,7 @@ describe('a write', () => {
     expect((await post('/login', OURS, { key })).statusCode).toBe(204);
   });
 
-  it('needs no session where nobody must sign in, and gives none', async () => {
+  it('needs no session if nobody must sign in, and gives none', async () => {
     const open = await createTestApp(database.clickhouse, { now: () => nowMs });
     const headers = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' };
     const response = await post('/login', headers, { key }, open);

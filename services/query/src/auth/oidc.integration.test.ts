@@ -120,7 +120,7 @@ const statusOf = async (cookie: string, app: TestApp = api) =>
   (await get('/api/v1/me', { cookie }, app)).statusCode;
 
 describe('a person who signs in at an OpenID provider', () => {
-  it('is sent there with PKCE, and back to QUERY_PUBLIC_URL whatever the Host header says', async () => {
+  it('is sent there with PKCE, and back to QUERY_PUBLIC_URL with any Host header', async () => {
     const { begun, location, back } = await atProvider('?return_to=/explore%3Fsplit=user');
     expect(Object.fromEntries(location.searchParams)).toMatchObject({
       response_type: 'code',

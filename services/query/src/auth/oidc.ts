@@ -59,7 +59,7 @@ export interface OidcClient {
  * Signs people in at an OpenID provider: authorization code with PKCE. The signature of the ID token is
  * verified too, although it comes straight from the provider.
  *
- * @param publicUrl where browsers reach the service: redirects go there, whatever the Host header says.
+ * @param publicUrl where browsers reach the service: redirects go there, with any Host header.
  */
 export function createOidcClient(config: AuthConfig, publicUrl: string): OidcClient {
   const base = publicUrl.replace(/\/$/, '');

@@ -6,7 +6,7 @@ export type Scope = (typeof SCOPES)[number];
 export interface Principal {
   /** Stable and without secrets: shown in the audit log. */
   readonly id: string;
-  /** `local`: anybody, where no authentication is configured. */
+  /** `local`: anybody, if no authentication is configured. */
   readonly kind: 'local' | 'key' | 'token' | 'account';
   readonly scopes: ReadonlySet<Scope>;
   /** The only users whose sessions it may see; null for all. */

@@ -36,7 +36,7 @@ function sumOf(rows: readonly OpenSession[]): OpenConnections['totals'] {
   };
 }
 
-/** The same as mihomo would tell of them. */
+/** The same fields as mihomo has for them. */
 export function shownConnections(
   { rows, totals }: OpenConnections,
   presenter: Presenter,

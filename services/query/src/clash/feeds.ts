@@ -68,7 +68,7 @@ export function createFeed(
 }
 
 /**
- * Bytes a second since the message before, over the sessions that `connections` tells of. What a
+ * Bytes a second since the message before, over the sessions of `connections`. What a
  * session moved between its last message and its end is not in it: the rate is to look at.
  */
 function trafficOf(connections: (asking: Asking) => Promise<View>): NextMessage {

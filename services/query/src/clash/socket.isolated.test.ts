@@ -26,7 +26,7 @@ const RECHECK_INTERVAL_MS = 20;
 
 let app: FastifyInstance;
 let port: number;
-/** What the recheck of an open socket says. */
+/** The result of the recheck of an open socket. */
 let stillAllowed: () => Promise<boolean>;
 let shown: Credentials[];
 let pingIntervalMs: number;
@@ -256,7 +256,7 @@ describe('a WebSocket', () => {
     expect((await closed)[0]).toBe(1008);
   });
 
-  it('of traffic tells bytes a second of the sessions that are open', async () => {
+  it('of traffic sends bytes a second of the open sessions', async () => {
     open = [{ session_id: 'a', bytes_sent: 1_000, bytes_received: 5_000 }];
     const socket = new WebSocket(url('traffic?interval=200'));
     const next = async () => {
@@ -277,7 +277,7 @@ describe('a WebSocket', () => {
     socket.close();
   });
 
-  it('of logs stays open and says nothing', async () => {
+  it('of logs stays open and sends nothing', async () => {
     const socket = new WebSocket(url('logs?level=info&format=structured&interval=200'));
     const messages: unknown[] = [];
     socket.on('message', (data) => messages.push(data));

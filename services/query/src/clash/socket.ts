@@ -121,7 +121,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
     socket.on('pong', () => {
       isAlive = true;
     });
-    // A machine that vanished says nothing, and some feeds never send: their places would stay taken.
+    // A machine that vanished sends nothing, and some feeds never send: their places would stay taken.
     const ping = setInterval(() => {
       if (!isAlive) {
         socket.terminate();
@@ -135,7 +135,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
         (allowed) => {
           if (!allowed) socket.close(1008, 'the key or token is no longer valid');
         },
-        // Not knowing is no reason to end: the next time will tell.
+        // An unknown result is no reason to end: the next check will show.
         () => undefined,
       );
     }, deps.recheckIntervalMs ?? RECHECK_INTERVAL_MS);

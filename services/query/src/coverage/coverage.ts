@@ -32,7 +32,7 @@ export interface WaitingPartition {
   readonly dataUntilMs: number | null;
 }
 
-/** What answers say of what they lack. */
+/** What answers report about missing data. */
 export interface Known extends Kept {
   readonly waiting: readonly WaitingPartition[];
 }

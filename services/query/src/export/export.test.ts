@@ -106,7 +106,7 @@ afterEach(async () => {
 });
 
 describe('an export', () => {
-  it('is broken off, and gives its place back, where the client takes nothing in time', async () => {
+  it('is broken off, and gives its place back, if the client takes nothing in time', async () => {
     await listen(300);
     const client = asks();
     await vi.waitFor(() => {
@@ -121,7 +121,7 @@ describe('an export', () => {
     }, WAIT);
   });
 
-  it('gives its place back where the client left while the beginning was written down', async () => {
+  it('gives its place back if the client left while the beginning was written down', async () => {
     let begin: () => void = () => undefined;
     mayBegin = new Promise((resolve) => {
       begin = resolve;

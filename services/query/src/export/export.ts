@@ -61,7 +61,7 @@ export async function sendExport(
 ): Promise<void> {
   requireScope(context, 'export');
   if (context.request.method === 'HEAD') {
-    // Fastify would say that the answer is empty; its length is not known.
+    // Fastify would declare the answer empty; its length is not known.
     context.reply.hijack();
     context.reply.raw.writeHead(200, headersOf(format, subject)).end();
     return;
@@ -153,7 +153,7 @@ function headersOf(format: ExportFormat, subject: ExportSubject): Record<string,
   };
 }
 
-/** The first piece decides whether there is an answer at all; until then a problem can still be told. */
+/** The first piece decides whether there is an answer at all; until then a problem can still be reported. */
 async function pump(
   deps: ExportDeps,
   context: Context,

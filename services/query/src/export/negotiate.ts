@@ -28,7 +28,7 @@ function formatOfType(type: string): ExportFormat | 'json' | null {
 }
 
 /**
- * The format of an answer: what `format` says, else what the Accept header wants most of all that
+ * The format of an answer: the one in `format`, else what the Accept header wants most of all that
  * there is.
  *
  * @throws ProblemError not-acceptable
@@ -47,7 +47,7 @@ export function negotiate(
   throw new ProblemError('not-acceptable', `there is: ${known}`);
 }
 
-/** The format that a request wants beside JSON; null for JSON. @throws ProblemError where a page of an export is wanted. */
+/** The format that a request wants beside JSON; null for JSON. @throws ProblemError if a page of an export is wanted. */
 export function exportFormatOf(
   query: {
     readonly format?: ExportFormat | 'json' | undefined;

@@ -107,7 +107,7 @@ function dimensionOf(name: FilterName): Dimension | null {
 const PAIR_NAMES: readonly string[] = PAIR_COLUMNS;
 const PAIR_DIMENSIONS: readonly SumsBy[] = ['total', 'user', 'destination', 'port', 'flow'];
 
-/** The rollup that can answer by this dimension under these filters; null where only the exact tables can. */
+/** The rollup that can answer by this dimension under these filters; null if only the exact tables can. */
 export function rollupSourceOf(by: SumsBy, filters: Filters): RollupSource | null {
   if (isAddress(by)) return null;
   const names = given(filters);

@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
  * Ends connections with the server: idle ones at once, others after their answer. By itself Node
  * waits for connections over which nothing was asked yet (60 s, `headersTimeout`; browsers open
  * some in advance), and fastify for those whose request was there before the end
- * (`keepAliveTimeout`), because only later ones are told that theirs is the last answer.
+ * (`keepAliveTimeout`), because only later requests get the notice that theirs is the last answer.
  */
 export function endConnectionsInOrder(app: FastifyInstance): void {
   /** Requests that are being answered. HTTP/1.1 pipelining allows several. */

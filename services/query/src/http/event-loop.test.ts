@@ -25,7 +25,7 @@ function hold(ms: number): void {
 }
 
 describe('the watch over the event loop', () => {
-  it('tells overload while timers keep coming late, and its end', async () => {
+  it('reports overload while timers keep coming late, and its end', async () => {
     expect(watch.isOverloaded()).toBe(false);
     while (!watch.isOverloaded()) {
       hold(60);
@@ -50,7 +50,7 @@ describe('the watch over the event loop', () => {
       async () => {
         const response = await app.inject({ url: '/healthz' });
         expect(response.statusCode).toBe(503);
-        // Strangers are told no reason.
+        // Strangers get no reason.
         expect(response.json()).toEqual({ ok: false });
       },
       { interval: 5 },

@@ -120,7 +120,7 @@ async function running(): Promise<number> {
 }
 
 describe('every route', () => {
-  it('of the router is in the document, but for those named here', async () => {
+  it('of the router is in the document, except those named here', async () => {
     const { paths } = api.app.swagger() as { paths: Record<string, object> };
     const known = new Set(Object.keys(paths).map((path) => path.replaceAll(/\{(\w+)\}/g, ':$1')));
     const served = [...new Set(routesOf(api.app.printRoutes({ commonPrefix: false })))];
@@ -169,7 +169,7 @@ describe('every route', () => {
     }
   });
 
-  it('that streams lets one key have so many open, and those of others alone', async () => {
+  it('for streams limits one key and leaves the streams of others alone', async () => {
     const { port } = api.app.server.address() as AddressInfo;
     const paths = routes(true);
     expect(paths).toEqual(expect.arrayContaining(['/api/v1/stream', '/api/v1/stream/active']));

@@ -15,7 +15,7 @@ const stillAllowed = (authenticate: () => Promise<typeof LOCAL>) =>
 
 describe('the owner of a long answer', () => {
   it.each(['unauthenticated', 'too-many-requests'] as const)(
-    'is not allowed any more where its key or token is wrong (%s)',
+    'is not allowed any more if its key or token is wrong (%s)',
     async (code) => {
       await expect(
         stillAllowed(async () => Promise.reject(new ProblemError(code, 'no'))),
@@ -23,7 +23,7 @@ describe('the owner of a long answer', () => {
     },
   );
 
-  it('is not judged where nobody can tell', async () => {
+  it('is not judged if the answer is unknown', async () => {
     const error = new ProblemError('identity-unavailable', 'later');
     await expect(stillAllowed(async () => Promise.reject(error))).rejects.toBe(error);
   });

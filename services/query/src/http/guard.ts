@@ -24,7 +24,7 @@ export interface GuardConfig {
   readonly rate_limit_per_minute: number;
   /** Values of the Host header that are answered; empty for any. */
   readonly hosts: readonly string[];
-  /** Origins of pages that may open a WebSocket, besides those of our own. */
+  /** Origins of pages that may open a WebSocket, besides our own. */
   readonly origins: readonly string[];
 }
 
@@ -66,7 +66,7 @@ export async function isStillAllowed(
       JSON.stringify([users?.toSorted() ?? null, [...scopes].toSorted()]);
     return mayOf(now) === mayOf(before);
   } catch (error) {
-    // The latter says the same of an address from which many wrong ones have come.
+    // The latter also refuses an address from which many wrong ones have come.
     const isKnownWrong =
       error instanceof ProblemError &&
       (error.code === 'unauthenticated' || error.code === 'too-many-requests');

@@ -170,7 +170,7 @@ function isText({ schema, name }: Parameter): boolean {
 function requestOf(path: string, parameters: readonly Parameter[]): fc.Arbitrary<string> {
   const query = parameters.filter((parameter) => parameter.in === 'query');
   const inPath = parameters.filter((parameter) => parameter.in === 'path');
-  // Where any text is allowed, hostile text must get as far as the database; elsewhere it ends the
+  // If any text is allowed, hostile text must get as far as the database; elsewhere it ends the
   // request, so it is rare enough that the others get there.
   const values = (parameter: Parameter) => {
     const few = isText(parameter) ? 4 : 1;

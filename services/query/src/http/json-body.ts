@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 
-/** Takes an empty body that is said to be JSON for none: a DELETE needs the content type, and no body. */
+/** Treats an empty body with the type JSON as none: a DELETE needs the content type, and no body. */
 export function takeEmptyBodies(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser<string>(

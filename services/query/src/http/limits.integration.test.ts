@@ -16,7 +16,7 @@ import type { TestDatabase } from '../testing/database.js';
 import { makeEvents, storeBadly } from '../testing/world.js';
 import { problemOf } from './errors.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -56,7 +56,7 @@ describe('a database that does not let us in', () => {
   it.each([
     ['has another password', { password: 'wrong' }],
     ['does not exist', { database: 'nowhere' }],
-  ])('and %s is a 503 with Retry-After, and says nothing of itself', async (_, wrong) => {
+  ])('and %s is a 503 with Retry-After, without a reason', async (_, wrong) => {
     const clickhouse = createClickHouse({ ...database.config, ...wrong });
     const locked = await createTestApp(clickhouse, { now: () => NOW_MS });
     for (const path of ['/sessions', '/stats']) {
@@ -71,7 +71,7 @@ describe('a database that does not let us in', () => {
 });
 
 describe('a service whose database does not let it in', () => {
-  it('is not ready, and tells strangers nothing of it', async () => {
+  it('is not ready, and hides the reason from strangers', async () => {
     const [port = 0, ops = 0] = await freePorts(2);
     const service = spawn(process.execPath, [MAIN], {
       env: {
@@ -184,7 +184,7 @@ describe('limits of a question', () => {
 });
 
 describe('a process that cannot keep up', () => {
-  it('sends questions away with a 503, and still says that it lives', async () => {
+  it('sends questions away with a 503, and still reports that it lives', async () => {
     const busy = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       isOverloaded: () => true,

@@ -19,7 +19,7 @@ import { insertRows } from '../testing/load.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
@@ -77,7 +77,7 @@ describe('caching', () => {
     '/users/user-0?from=2026-03-13&to=2026-03-14',
   ];
 
-  it.each(closed)('lets a client keep %s, and tells it when nothing changed', async (path) => {
+  it.each(closed)('lets a client keep %s, and answers 304 when nothing changed', async (path) => {
     const first = await get(path);
     expect(first.headers['cache-control']).toBe('private, max-age=60');
     const etag = first.headers['etag'] ?? '';
@@ -214,7 +214,7 @@ describe('ClickHouse', () => {
 });
 
 describe('metrics', () => {
-  it('tell time per route and time and rows per query, and nothing of clients', async () => {
+  it('show time per route and time and rows per query, and nothing about clients', async () => {
     await get('/sessions?user=user-0');
     const text = await api.registry.metrics();
     expect(text).toMatch(/http_request_duration_seconds_count\{[^}]*route="\/api\/v1\/sessions",/);

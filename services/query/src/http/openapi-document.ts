@@ -40,7 +40,7 @@ const CACHING = {
   Vary: textHeader('request headers that change the answer'),
 };
 
-/** What every route has in common, and no schema of a route says. */
+/** What every route has in common and no schema of a route has. */
 export function completed(document: OpenApiDocument): object {
   const paths = Object.fromEntries(
     Object.entries(document.paths).map(([path, operations]) => [

@@ -2,7 +2,7 @@ import type { Health } from '@sockscope/runtime';
 import type { FastifyInstance } from 'fastify';
 
 /**
- * `/healthz` and `/readyz` on the users' port, for load balancers. They say ok or not and no more:
+ * `/healthz` and `/readyz` on the users' port, for load balancers. They answer ok or not and no more:
  * the reason is on the operations port (QUERY_OPS_LISTEN), beside the metrics.
  */
 export function serveOperations(app: FastifyInstance, deps: { readonly health: Health }): void {

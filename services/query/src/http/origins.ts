@@ -57,7 +57,7 @@ export function originHeadersOf(reply: FastifyReply): Record<string, string> {
 
 /**
  * Whether a WebSocket may be opened. Browsers let any page open one to anywhere, loopback included,
- * and read it: the origin that they send along is all that tells a stranger's page from ours. Programs
+ * and read it: only the origin that they send distinguishes a stranger's page from ours. Programs
  * send none.
  */
 export function mayOpenSocket(

@@ -6,7 +6,7 @@ const READS = ['GET', 'HEAD', 'OPTIONS'];
 
 /**
  * Lets only pages of our own write, with authentication off as well: any page in the user's browser could
- * post to loopback. A form cannot send JSON, and a browser says from where a request comes.
+ * post to loopback. A form cannot send JSON, and a browser names the origin of a request.
  */
 export function requireSameOrigin(app: FastifyInstance, publicUrl: string): void {
   app.addHook('onRequest', async (request) => {

@@ -5,7 +5,7 @@ import type { ShownKeys } from '../sql/sums.js';
 import { NO_MASK } from './mask.js';
 import type { Mask } from './mask.js';
 
-/** What a session has where it shows a user and an address. */
+/** What a session has if it shows a user and an address. */
 type StoredSession<S> = Omit<S, 'user' | 'source_ip'> & {
   readonly user: Stored;
   readonly source_ip: Stored;

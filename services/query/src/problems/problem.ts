@@ -14,7 +14,7 @@ const RETRYABLE: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   'shutting-down',
 ]);
 
-/** Why a request is not answered. What it says is shown to the client. */
+/** Why a request is not answered. Its text is shown to the client. */
 export class ProblemError extends SockscopeError {
   declare readonly code: ProblemCode;
   readonly errors: readonly ParameterError[];

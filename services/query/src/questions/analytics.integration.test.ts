@@ -35,7 +35,7 @@ const DAY_MS = 24 * HOUR_MS;
 const at = (text: string) => Date.parse(text);
 const iso = (ms: number) => new Date(ms).toISOString();
 const NOW_MS = at('2026-03-15T13:37:12.345Z');
-/** Now, rounded up to a second: the end of a range that says none. */
+/** Now, rounded up to a second: the end of a range without one. */
 const END_MS = at('2026-03-15T13:37:13.000Z');
 const encoded = encodeURIComponent;
 
@@ -170,7 +170,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     readonly resolution: string;
   }
 
-  /** Answers of a list, short and whole, with what a plain count says they must be. */
+  /** Answers of a list, short and whole, with the result of a plain count. */
   async function topAnswers(
     of: (typeof LISTS)[number],
     parameters: string,
@@ -539,7 +539,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
   describe('profiles', () => {
     const hostile = `o'brien"; DROP TABLE sessions --`;
 
-    it.each(['user-0', hostile])('of the user %s tell all about it', async (user) => {
+    it.each(['user-0', hostile])('of the user %s have all figures', async (user) => {
       const passes: Passes = (r) => r.user === user;
       const answer = await api.get<UserProfile>(
         `/api/v1/users/${encoded(user)}?from=2026-02-20T21:00:00Z&to=2026-03-08&limit=100`,
@@ -556,7 +556,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     });
 
     it.each(['www.site-0.example', '*.evil.example'])(
-      'of the destination %s tell all about it',
+      'of the destination %s have all figures',
       async (host) => {
         const passes: Passes = (r) => r.dest_host === host;
         const answer = await api.get<DestinationProfile>(
@@ -761,7 +761,7 @@ describe('ranges that retention has cut into', () => {
     expect(first.current.bytes + second.current.bytes).toBe(figuresOf(whole).bytes);
   });
 
-  it('say nothing where sums by day or hour answer, or the minutes are there', async () => {
+  it('say nothing if sums by day or hour answer, or the minutes are there', async () => {
     for (const path of [
       'stats?from=2026-02-10&to=2026-02-20',
       'traffic?from=2026-02-10&to=2026-02-20&interval=1h',

@@ -201,7 +201,7 @@ describe('evidence of a lookup', () => {
     new URL('../../dist/evidence/verify-evidence.js', import.meta.url),
   );
 
-  /** What the verifier says, run as an auditor runs it: alone in a folder. */
+  /** The verifier's output, run as an auditor runs it: alone in a folder. */
   async function verdict(text: string, key: string): Promise<string> {
     const alone = join(folder, 'verify-evidence.mjs');
     copyFileSync(verifier, alone);
@@ -382,7 +382,7 @@ describe('sessions that were open at a time', () => {
   });
 
   // Last: it takes the events away.
-  it('have the counters of whole minutes where events are gone, and none where those are, too', async () => {
+  it('have the counters of whole minutes if events are gone, and none if those are, too', async () => {
     const atMs = NOW_MS - 45_000;
     await database.clickhouse.command({ sql: 'TRUNCATE TABLE session_events' });
     const { items } = await walk(`at=${atMs}`, 100);

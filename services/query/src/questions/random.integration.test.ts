@@ -205,7 +205,7 @@ function rounded({ fromMs, toMs }: Range, stepMs: number): Range {
 /**
  * Checks the ranges in an answer. If everything is kept, they are as asked. If not, ends move by less than an hour.
  *
- * @returns whether the answer says that it is whole.
+ * @returns whether the answer is marked as complete.
  */
 function checkRanges(answer: Answered, { range }: Question): boolean {
   expect(answer.stale_hours).toBe(0);

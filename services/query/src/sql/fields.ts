@@ -29,7 +29,7 @@ function columnOf(name: SessionField): z.ZodType {
   }
 }
 
-/** Whether a column of `sessions` may be null. What only SessionClosed says is null before it. */
+/** Whether a column of `sessions` may be null. Fields that only SessionClosed has are null before it. */
 export function isNullable(name: SessionField): boolean {
   const { part, value } = fieldOf(name);
   return value.nullable === true || (part === 'closing' && name !== 'status');

@@ -10,7 +10,7 @@ import type { Condition } from './query.js';
 const MEASURED_SQL = { duration_ms: DURATION_SQL, bytes: BYTES_SQL } as const;
 const COMPARED = { least: '>=', most: '<=' } as const;
 
-/** One condition per filter that is given. The names in the text are those of columns, never of a client. */
+/** One condition per filter that is given. The names in the text are names of columns, never of a client. */
 export function conditionsOf(filters: Partial<FilterParams>): Condition[] {
   const plain = FILTER_FIELDS.flatMap((name) => {
     const value = filters[name];

@@ -107,7 +107,7 @@ export type CountersRow = z.output<typeof countersRow>;
 
 const COUNTERS = ['bytes_sent', 'bytes_received', 'packets_sent', 'packets_received'] as const;
 
-/** Totals of sessions in their last event at or before a time. No row where no event is kept. */
+/** Totals of sessions in their last event at or before a time. No row if no event is kept. */
 export function countersByEventQuery(
   sessions: readonly { readonly session_id: string; readonly startedMs: number }[],
   atMs: number,

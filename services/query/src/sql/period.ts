@@ -68,7 +68,7 @@ function sketchParts({ days, hours }: SketchesOf): Part[] {
     });
 }
 
-/** Sketches of the sessions themselves, where their sums come from elsewhere. */
+/** Sketches of the sessions themselves, if their sums come from elsewhere. */
 function sketchedParts(
   exact: readonly Span[],
   { table, filter, hasBound }: SumsOf['sessions'],

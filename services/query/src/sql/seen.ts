@@ -13,7 +13,7 @@ const TABLES = {
   destination: { table: 'sessions_by_destination', column: 'dest_host' },
 } as const;
 
-/** When a user or a destination was first and last seen. 0 sessions where it never was. */
+/** When a user or a destination was first and last seen. 0 sessions if it never was. */
 export function seenQuery(
   what: keyof typeof TABLES,
   keys: readonly string[],

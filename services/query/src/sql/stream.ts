@@ -65,7 +65,7 @@ export function storedSinceQuery(
           }),
     },
     row: storedEventRow,
-    // What is new is told, however long ago its session began.
+    // New events are sent, however long ago their session began.
     seesExpired: true,
   };
 }

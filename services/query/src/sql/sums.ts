@@ -291,7 +291,7 @@ export function hoursOf(spans: readonly Span[]): number[] {
   return cellsOf(spans, HOUR_MS);
 }
 
-/** No session that ended in these hours began earlier; 1970 where one of them has no such figure. */
+/** No session that ended in these hours began earlier; 1970 if one of them has no such figure. */
 function startBound(spans: readonly Span[], prefix: string): Condition {
   const hours = `{${prefix}_hours:Array(DateTime('UTC'))}`;
   return {

@@ -47,7 +47,7 @@ describe('batches', () => {
     expect(await Promise.all(rest)).toEqual([2, undefined, 2]);
   });
 
-  it('ask for so many keys at once, and leave the others for the next question', async () => {
+  it('ask for a limited number of keys at once, and leave the others for the next question', async () => {
     const { batches, asked } = bench({ keys_max: 2 });
     const all = ['a', 'b', 'c', 'd'].map((key) => batches.look(key, never));
     for (let n = 0; n < 3; n += 1) {
@@ -58,7 +58,7 @@ describe('batches', () => {
     expect(await Promise.all(all)).toEqual([undefined, undefined, undefined, undefined]);
   });
 
-  it('tell all who wait of a failure, and go on with the next', async () => {
+  it('report a failure to all who wait, and continue with the next', async () => {
     const { batches, asked } = bench();
     const first = batches.look('a', never);
     const second = batches.look('b', never);

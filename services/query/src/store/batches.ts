@@ -22,7 +22,7 @@ interface Waiting<V> {
   readonly fail: (error: unknown) => void;
   /** How many wait for it. */
   count: number;
-  /** The question that asks for it; null where it waits for the next one. */
+  /** The question that asks for it; null if it waits for the next one. */
   batch: Batch | null;
 }
 

@@ -14,7 +14,7 @@ describe('long answers of one key', () => {
     expect(() => shares.enter('key:a', 'live streams')).toThrow('has 2 live streams open');
   });
 
-  it('are not counted where nobody has a key', () => {
+  it('are not counted if nobody has a key', () => {
     const shares = createShares(1);
     for (let i = 0; i < 3; i += 1) shares.enter(null, 'live streams');
     expect(() => shares.enter('key:a', 'live streams')).not.toThrow();

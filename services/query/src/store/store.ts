@@ -21,7 +21,7 @@ export interface StoreConfig {
 /** How one request asks: it may go away. */
 export interface Asking {
   readonly signal: AbortSignal;
-  /** Threads of ClickHouse; fewer where one request asks many things at once. Default: all cores. */
+  /** Threads of ClickHouse; fewer if one request asks many things at once. Default: all cores. */
   readonly threads?: number;
 }
 

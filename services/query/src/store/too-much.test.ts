@@ -27,7 +27,7 @@ describe('a statement that would read too many rows', () => {
     expect(tooMuchOf(few, 60 * 60_000, 100)).toMatchObject({ longestRangeMs: 5 * 60_000 });
   });
 
-  it('stays the error that it is where no range is known, and others do, too', () => {
+  it('stays the error that it is if no range is known, and others do, too', () => {
     expect(tooMuchOf(tooMany, null, 1_000_000)).toBe(tooMany);
     const other = refusal('current rows: 3.00 million', 60);
     expect(tooMuchOf(other, DAY_MS, 1_000_000)).toBe(other);

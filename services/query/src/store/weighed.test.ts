@@ -8,7 +8,7 @@ import { createWeighed } from './weighed.js';
 const query: Query = { name: 'page', sql: 'SELECT 1', params: {}, row: z.unknown() };
 const asking = { signal: new AbortController().signal };
 
-/** ClickHouse expects to read so many rows of each table. */
+/** The rows of each table that ClickHouse expects to read. */
 function bench(tables: readonly number[]) {
   const asked: string[] = [];
   let places = 0;

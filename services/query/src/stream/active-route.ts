@@ -93,7 +93,7 @@ export function serveLiveView(
         writer.onEnd(leaveShare);
         writer.onEnd(leave);
         write = (text) => {
-          // The next frame says all that this one does: a slow client misses some.
+          // The next frame replaces this one: a slow client misses some.
           if (reply.raw.writableLength === 0) writer.write([text]);
         };
         writer.write(early);

@@ -33,12 +33,12 @@ export const NEWS_MAX_MS = 300_000;
  * Time without events after which an open session leaves the live view; proxies report every 30 s.
  */
 export const UNHEARD_MAX_MS = 300_000;
-/** Sessions that the live view keeps in memory, about 1 KiB each; beyond it its frames say truncated. */
+/** Sessions that the live view keeps in memory, about 1 KiB each; beyond it its frames are marked as truncated. */
 export const LIVE_SESSIONS_MAX = 200_000;
 /** From one frame of the live view to the next; the slower ones when making frames takes too long. */
 export const FRAME_INTERVALS_MS = [1_000, 2_000, 5_000] as const;
 
-/** Events of one poll. Where more were stored, the next poll follows at once. */
+/** Events of one poll. If more were stored, the next poll follows at once. */
 export const POLL_ROWS_MAX = 5_000;
 /** How far the polls may fall behind before events are left out, with a notice. */
 export const LAG_MAX_MS = 30_000;

@@ -7,7 +7,7 @@ import { openAt, totalSums } from '../sums/sums.js';
 import type { SumsDeps } from '../sums/sums.js';
 import type { Asking } from '../store/store.js';
 
-/** What the frame `counters` says to somebody who may see this user's sessions; null sees all. */
+/** The frame `counters` for a caller who may see this user's sessions; null sees all. */
 export async function countersOf(
   deps: SumsDeps,
   onlyUsers: readonly string[] | null,

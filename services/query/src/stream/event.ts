@@ -37,7 +37,7 @@ export function liveEventOf(row: StoredEvent, n: number | null): LiveEvent {
 /** Where a client's stream was left. */
 export interface Position {
   readonly storedMs: number;
-  /** The process that gave the position, and the number of the event there; null where only the time is known. */
+  /** The process that gave the position, and the number of the event there; null if only the time is known. */
   readonly within: { readonly hub: string; readonly n: number } | null;
 }
 

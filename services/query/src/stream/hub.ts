@@ -1,7 +1,7 @@
 /**
  * Guarantee: a client gets every event that is stored while it listens, or since its Last-Event-ID,
  * and was not older than NEWS_MAX_MS then (imports and rebuilds are no news),
- * at least once, in the order of storing but for what becomes visible late; or a frame `gap` that
+ * at least once, in the order of storing, except events that become visible late; or a frame `gap` that
  * says from when to when events were left out. Memory is bounded: by REPLAY_MAX and SEEN_MAX for all,
  * by `buffer_max_bytes` and one poll's events for each client.
  */
@@ -272,7 +272,7 @@ function keyOf(event: LiveEvent): string {
   return `${event.session.session_id}/${event.session.seq}`;
 }
 
-/** What a frame `gap` says. */
+/** The content of a frame `gap`. */
 export function gapOf(fromMs: number, toMs: number) {
   return { from: toTimestamp(fromMs), to: toTimestamp(toMs) };
 }

@@ -36,10 +36,10 @@ const INTERVAL_MIN_MS = 500;
 /** A proxy that sends deltas at another pace than every 5 s is waited for by its own last interval. */
 const SILENT_INTERVALS = 2;
 const SILENT_MIN_MS = 10_000;
-/** Candidates are cut to the best so many times before they are more than this many times as many. */
+/** Candidates are cut to the best ones when there are this many times more than are needed. */
 const CANDIDATES_FACTOR = 4;
 
-/** The sessions that are open, as events tell it. */
+/** The sessions that are open according to events. */
 export class LiveSessions {
   readonly #open = new Map<string, LiveSession>();
   /** Ends that came while a reading of what is open was on its way. */
@@ -66,7 +66,7 @@ export class LiveSessions {
     this.#ended.clear();
   }
 
-  /** Takes over what is open by the tables. What events have told since is newer. */
+  /** Takes over the sessions that are open by the tables. Later events are newer. */
   load(rows: readonly SessionRecord[]): void {
     for (const row of rows) {
       const known = this.#open.get(row.session_id);
@@ -95,7 +95,7 @@ export class LiveSessions {
     const { seq: _seq, ...row } = session;
     const heardMs = Date.parse(row.updated_at);
     const known = this.#open.get(id);
-    // An event that comes again, or late, tells nothing new.
+    // An event that comes again, or late, changes nothing.
     if (known !== undefined && heardMs <= known.heardMs) return;
     const sinceMs = known?.heardMs ?? Date.parse(row.started_at);
     const intervalMs = Math.max(INTERVAL_MIN_MS, heardMs - sinceMs);

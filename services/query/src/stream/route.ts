@@ -107,7 +107,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           positionText(event, deps.hub.name),
         );
       // Until the stream is open and has what it missed, frames wait; what is thrown until it is open
-      // is still told as a problem.
+      // is still reported as a problem.
       let write = (frames: readonly string[]) => {
         for (const each of frames) early.push(each);
       };
@@ -166,7 +166,7 @@ function lastPosition(request: FastifyRequest): Position | null {
 type Cause = 'slow' | 'unauthenticated' | 'stopping';
 
 interface Writer {
-  /** Sends the frames, or ends the stream where those before have not been taken yet. */
+  /** Sends the frames, or ends the stream if those before have not been taken yet. */
   write(frames: readonly string[]): void;
   /** Resolves when more may be written: the client has taken what there is, or is cut off for not taking it. */
   drained(): Promise<void>;
@@ -259,7 +259,7 @@ export function openWriter(
       (allowed) => {
         if (!allowed) end('unauthenticated');
       },
-      // Not knowing is no reason to end: the next time will tell.
+      // An unknown result is no reason to end: the next check will show.
       () => undefined,
     );
   }, RECHECK_INTERVAL_MS);

@@ -18,12 +18,12 @@ const exactly = { ...coverage, rollups: false };
 const bothOf = (plan: Plan) => ({ counted: plan, moved: plan });
 
 describe('minutes that are gone', () => {
-  it('are those of traffic that lie so far back, where no sums can answer', () => {
+  it('are minutes of traffic that are too old, if no sums can answer', () => {
     const range = { fromMs: NOW_MS - 100 * DAY_MS, toMs: NOW_MS - 80 * DAY_MS };
     expect(incompleteMinutes(bothOf(planOf(range, exactly)), false, kept)).toBe(10 * 24 * 60);
   });
 
-  it('are none where bytes are read from sums by the hour', () => {
+  it('are none if bytes are read from sums by the hour', () => {
     const range = { fromMs: NOW_MS - 120 * DAY_MS, toMs: NOW_MS - 110 * DAY_MS };
     const cuts = [range.fromMs + 5.5 * HOUR_MS];
     const counted = planOf(range, coverage, { cuts, goneMs: kept.sessionsGoneMs });
@@ -32,7 +32,7 @@ describe('minutes that are gone', () => {
     expect(incompleteMinutes({ counted, moved }, false, kept)).toBe(0);
   });
 
-  it('are whole hours of pairs, where days do not fit', () => {
+  it('are whole hours of pairs, if days do not fit', () => {
     const range = { fromMs: NOW_MS - 100 * DAY_MS - HOUR_MS, toMs: NOW_MS - 98 * DAY_MS };
     const plan = bothOf(planOf(range, coverage));
     expect(incompleteMinutes(plan, true, kept)).toBe(60);

@@ -35,7 +35,7 @@ export function figuresOf(sums: Sums): Figures {
   };
 }
 
-/** The same of one key: where sessions count at their end, starts are not known. */
+/** The same of one key: if sessions count at their end, starts are not known. */
 export function keyFiguresOf(sums: Sums, by: SumsBy): KeyFigures {
   const figures = figuresOf(sums);
   return isAtEnd(by) ? { ...figures, sessions_started: null } : figures;

@@ -45,7 +45,7 @@ describe('planOf', () => {
     });
   });
 
-  it('takes all of today where the range ends after the newest event', () => {
+  it('takes all of today if the range ends after the newest event', () => {
     const coverage = { ...clean, newestMs: at('2026-01-02T13:29:58Z') };
     const range = span('2026-01-02', '2026-01-02T13:30:00Z');
     expect(planOf(range, coverage)).toMatchObject({

@@ -74,7 +74,7 @@ function rising(values: Iterable<number>): number[] {
 }
 
 /**
- * The range in which something can be counted that is known in steps of so many milliseconds, and before
+ * The range in which something can be counted that is known in steps of `stepMs`, and before
  * `goneMs` in whole hours only. Both ends move up to the next step, so that neighbouring ranges count
  * nothing twice. A range within one step becomes that step.
  */

@@ -44,7 +44,7 @@ export interface SumsQuestion extends RangeQuestion {
   readonly shown?: ShownKeys | null;
 }
 
-/** What an answer says of its own making. */
+/** What an answer reports about how it was made. */
 export interface Provenance {
   /** Where sessions are counted. */
   readonly range: Span;
@@ -69,7 +69,7 @@ export function worstOf(first: Provenance, ...others: readonly Provenance[]): Pr
   };
 }
 
-/** What every answer over a range says of itself. */
+/** What every answer over a range states about its range. */
 export function answerMetaOf(
   query: { readonly time_zone: string },
   provenance: Provenance,
@@ -122,7 +122,7 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Known): Pre
   const rollup = rollupSourceOf(by, filters);
   const hasSums = coverage.rollups && rollup !== null;
   const usable = { ...coverage, rollups: hasSums };
-  // Without sums nothing answers for what is gone: then it is missing, and said to be.
+  // Without sums nothing answers for what is gone: then it is missing, and reported as missing.
   const sessionsGoneMs = hasSums ? coverage.sessionsGoneMs : null;
   const minutesGoneMs = hasSums ? coverage.minutesGoneMs : null;
   const options = { cuts: cuts ?? [], hasWeeks: rollup?.kind === 'dimension' };

@@ -69,7 +69,7 @@ function settingsOf(shape: Readonly<Record<string, unknown>>, given: object | un
   return { ...Object.fromEntries(Object.keys(shape).map((name) => [name, undefined])), ...given };
 }
 
-/** The app on a database, with a clock that stands where the test says. */
+/** The app on a database, with a clock that the test sets. */
 export async function createTestApp(
   clickhouse: ClickHouse,
   options: TestAppOptions,

@@ -57,7 +57,7 @@ function nextWall(wallMs: number, interval: Interval): number {
  * Where a range is cut: the starts of the intervals inside it, aligned to the zone's wall clock.
  * The first piece begins with the range and the last ends with it, so those may be shorter.
  *
- * @param limit stop with an empty list where there would be more pieces.
+ * @param limit stop with an empty list if there would be more pieces.
  * @returns starts of the pieces in milliseconds, the first being `fromMs`.
  */
 export function cutRange(
@@ -89,7 +89,7 @@ export function cutRange(
     }
     let wall = nextWall(wallOf(next, zone).getTime(), interval);
     let moment = momentOf(wall, zone);
-    // Where the clock goes back, the first moment of a later wall time may lie behind.
+    // When the clock goes back, the first moment of a later wall time may lie behind.
     while (moment <= next) {
       wall = nextWall(wall, interval);
       moment = momentOf(wall, zone);

@@ -62,7 +62,7 @@ describe('a period', () => {
 describe('a range', () => {
   const utc = { time_zone: 'UTC' };
 
-  it('is no longer than allowed where only its beginning was given, too', () => {
+  it('is no longer than allowed if only its beginning was given, too', () => {
     const long = { from: moment('1990-01-01'), ...utc };
     expect(() => rangeOf(long, NOW_MS)).toThrow(ProblemError);
     expect(() => rangeOfDays(long, 30, NOW_MS)).toThrow(ProblemError);

@@ -36,14 +36,14 @@ export function openRangeOf(query: RangeParams, nowMs: number): OpenSpan {
   return span;
 }
 
-/** The range that a request means: the day of its end, up to its end, unless it says otherwise. */
+/** The range that a request means: the day of its end, up to its end, unless it names another. */
 export function rangeOf(query: RangeParams, nowMs: number): Span {
   const { fromMs, toMs } = openRangeOf(query, nowMs);
   const endMs = toMs ?? nowOf(nowMs);
   return checked(fromMs ?? Math.max(0, startOfDay(endMs - 1, query.time_zone)), endMs);
 }
 
-/** The same, with a default of so many days. */
+/** The same, with a default in days. */
 export function rangeOfDays(query: RangeParams, days: number, nowMs: number): Span {
   const { fromMs, toMs } = openRangeOf(query, nowMs);
   const endMs = toMs ?? nowOf(nowMs);

@@ -76,7 +76,7 @@ describe('cutRange', () => {
     ]);
   });
 
-  it('cuts hours on the wall clock where it changes by half an hour', () => {
+  it('cuts hours on the wall clock if it changes by half an hour', () => {
     // 02:00 becomes 01:30.
     const from = at('2026-04-04T13:00:00Z');
     const hours = cutRange(from, at('2026-04-04T17:00:00Z'), '1h', 'Australia/Lord_Howe', 99);
@@ -103,7 +103,7 @@ describe('cutRange', () => {
     ]);
   });
 
-  it('gives nothing where there would be more pieces than allowed', () => {
+  it('gives nothing if there would be more pieces than allowed', () => {
     expect(cutRange(0, 10 * 60_000, '1m', 'UTC', 9)).toEqual([]);
     expect(cutRange(0, 10 * 60_000, '1m', 'UTC', 10)).toHaveLength(10);
   });

@@ -33,7 +33,7 @@ export function wallOf(ms: number, zone: string): Date {
 }
 
 /**
- * The first moment at which the wall clock shows this time or, where the clock jumps over it,
+ * The first moment at which the wall clock shows this time or, if the clock jumps over it,
  * the moment of the jump.
  *
  * @param wallMs the wall clock's fields as if they were UTC.

@@ -7,7 +7,7 @@ import '../testing/provided-context.js';
 import { clickhouseConfig, ClickHouseError, createClickHouse, int64, isoTime } from './exports.js';
 import type { ClickHouse } from './exports.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
 const database = `runtime_${randomBytes(4).toString('hex')}`;
@@ -202,7 +202,7 @@ describe('clickhouse', () => {
     expect(text).toMatch(/^"n","number"\n(?:0,\d+\n)+$/);
   });
 
-  it('says of a lost connection that a repetition may help', async () => {
+  it('marks a lost connection as worth a repetition', async () => {
     const severed = await startSever();
     const url = `http://127.0.0.1:${(severed.address() as AddressInfo).port}`;
     const through = createClickHouse({ ...base, url, database });

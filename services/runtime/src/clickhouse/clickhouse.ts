@@ -21,7 +21,7 @@ interface Call {
   /** Deadline of the whole call; replaces the configured one. */
   readonly timeoutMs?: number | undefined;
   readonly settings?: Settings | undefined;
-  /** Shows in `system.query_log` and in errors; a random one where not given. */
+  /** Shows in `system.query_log` and in errors; a random one if not given. */
   readonly queryId?: string | undefined;
 }
 
@@ -57,7 +57,7 @@ export interface ClickHouse {
   ping(call?: Call): Promise<void>;
   /**
    * Resolves when the server has acknowledged every row. Synchronous (`async_insert=0`), because an
-   * asynchronous one is acknowledged before it is durable, or merges with those of others.
+   * asynchronous one is acknowledged before it is durable, or merges with the inserts of others.
    */
   insert(insert: Insert): Promise<void>;
   /** All rows of a SELECT without a FORMAT clause. For results that fit into memory. */
@@ -73,7 +73,7 @@ export interface ClickHouse {
   stream<S extends z.ZodType>(query: RowQuery<S>): AsyncGenerator<z.output<S>[], void, undefined>;
   /**
    * The result of a SELECT without a FORMAT clause as the server writes it, in pieces as they come;
-   * memory stays bounded like that of `stream`. An exception in the middle is thrown, never a piece.
+   * memory stays as bounded as with `stream`. An exception in the middle is thrown, never a piece.
    * `params` travel in the URL: together they must stay below the server's `http_max_uri_size`.
    */
   download(statement: Download): AsyncGenerator<Uint8Array, void, undefined>;

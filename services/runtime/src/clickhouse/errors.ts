@@ -19,7 +19,7 @@ export type ClickHouseErrorCode = (typeof CLICKHOUSE_ERROR_CODES)[number];
 /** What this module throws. `retryable`: the same bytes may succeed later without a change. */
 export class ClickHouseError extends SockscopeError {
   declare readonly code: ClickHouseErrorCode;
-  /** ClickHouse's number of the exception, such as 60 for UNKNOWN_TABLE; null where it sent none. */
+  /** ClickHouse's number of the exception, such as 60 for UNKNOWN_TABLE; null if it sent none. */
   readonly serverCode: number | null;
 
   constructor(

@@ -17,7 +17,7 @@ afterEach(() => {
 });
 
 describe('an insert', () => {
-  it('is acknowledged when the rows are stored, whatever the profile of the server says', async () => {
+  it('is acknowledged when the rows are stored, with any profile of the server', async () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     const clickhouse = createClickHouse(

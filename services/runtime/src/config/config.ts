@@ -5,7 +5,7 @@ import { messageOf, SockscopeError } from '../errors.js';
 import { readSecretFile } from './secret-file.js';
 
 /**
- * What a leaf of a configuration schema says of itself by `.meta(...)`, which must be the
+ * What a leaf of a configuration schema declares by `.meta(...)`, which must be the
  * last call on it: zod keeps it per instance.
  */
 export interface SettingMeta {
@@ -112,7 +112,7 @@ function setPath(tree: Record<string, unknown>, path: readonly string[], value: 
 }
 
 /**
- * Reads a service's configuration once: the YAML file (`SOCKSCOPE_CONFIG`, where given), then
+ * Reads a service's configuration once: the YAML file (`SOCKSCOPE_CONFIG`, if given), then
  * environment variables over it, then defaults. An empty variable counts as not set.
  *
  * @throws ConfigError with every problem, unknown settings of the file among them.

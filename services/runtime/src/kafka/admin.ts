@@ -18,7 +18,7 @@ export interface TopicSpec {
 
 export interface PartitionDescription {
   readonly partition: number;
-  /** -1 where no leader is elected. */
+  /** -1 if no leader is elected. */
   readonly leader: number;
   readonly replicas: readonly number[];
   readonly inSync: readonly number[];
@@ -30,7 +30,7 @@ export interface PartitionDescription {
 export interface KafkaAdmin {
   /** Resolves with the number of brokers once one answers with these credentials. */
   ping(): Promise<number>;
-  /** The id that the cluster has of itself. */
+  /** The cluster's own id. */
   clusterId(): Promise<string>;
   /** How long a topic keeps its records, milliseconds; null if it keeps them permanently. */
   retentionMs(name: string): Promise<number | null>;
@@ -75,7 +75,7 @@ interface Link {
 /**
  * Connects with the first call. Every error is a KafkaError.
  *
- * @param deps.call_timeout_ms what a whole call may take; after that, and where brokers cannot be
+ * @param deps.call_timeout_ms what a whole call may take; after that, and if brokers cannot be
  *   reached, the client is thrown away and the next call has another one.
  */
 export function createKafkaAdmin(

@@ -52,7 +52,7 @@ interface BrokerPool {
 
 /**
  * The list for kafkajs: without repetitions, turned to a random beginning. kafkajs splits at the first
- * colon, so those of IPv6 addresses are escaped; `createSeedBroker` below undoes that.
+ * colon, so the colons of IPv6 addresses are escaped; `createSeedBroker` below undoes that.
  *
  * @param brokers host:port or [address]:port.
  */
@@ -124,13 +124,13 @@ export function installBootstrap(): void {
         if (error instanceof Error && isRefusal(error)) refusal = error;
       }
     }
-    // kafkajs would say that it found nothing.
+    // kafkajs would report that it found nothing.
     if (refusal !== null) throw refusal;
     return null;
   };
 }
 
-/** @throws what the brokers said. A refusal by one of them says more than that others are away. */
+/** @throws the brokers' error. The refusal of one is more useful than the absence of others. */
 async function connectToAny(pool: BrokerPool): Promise<void> {
   const tried = new Set<string>();
   let refusal: unknown = null;

@@ -30,7 +30,7 @@ export interface KafkaCheck {
   readonly acls: readonly Omit<PlannedAcl, 'user'>[];
 }
 
-/** No topic has so many partitions. */
+/** More partitions than any topic has. */
 const NO_PARTITION = 2 ** 31 - 1;
 const CONNECT_RETRIES = 3;
 const TOPIC_RESOURCE = 2;
@@ -219,7 +219,7 @@ async function checkQuotas(kafka: KafkaConfig, broker: DirectBroker): Promise<Fi
   try {
     const quotas = await describeQuotas(broker);
     if (quotas === null) {
-      return { state: 'note', text: 'quotas: brokers before Kafka 2.6 do not tell them' };
+      return { state: 'note', text: 'quotas: brokers before Kafka 2.6 do not report them' };
     }
     const ours = quotas.filter((each) => concerns(each, kafka.sasl_username, kafka.client_id));
     if (ours.length === 0) return { state: 'ok', text: 'quotas: none for this user or client id' };

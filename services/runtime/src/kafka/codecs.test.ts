@@ -39,7 +39,7 @@ function withContentSize(frame: Buffer, size: bigint): Buffer {
   return Buffer.concat([head, bare.subarray(6)]);
 }
 
-/** One byte, so many times: a frame with a window of 1 KiB and one block that repeats it. */
+/** One byte, repeated `times` times: a frame with a window of 1 KiB and one block that repeats it. */
 function zstdOfRepeated(times: number): Buffer {
   const block = Buffer.alloc(4);
   block.writeUIntLE((times << 3) | (1 << 1) | 1, 0, 3);

@@ -86,7 +86,7 @@ interface NativeZstd {
   readonly constants: { readonly ZSTD_c_compressionLevel?: number };
 }
 
-/** Zstandard. Native where Node has it (22.15), else in JavaScript. */
+/** Zstandard. Native if Node has it (22.15), else in JavaScript. */
 async function zstdDecompress(buffer: Buffer, limit: number): Promise<Buffer> {
   if (zstdOutputMaxBytes(buffer) > limit) throw new BatchTooLargeError('zstd', limit);
   const native = (zlib as NativeZstd).zstdDecompress;
@@ -128,7 +128,7 @@ export async function decompress(codec: Codec, buffer: Buffer, limit: number): P
   }
 }
 
-/** What zlib throws where the output exceeds `maxOutputLength`. */
+/** What zlib throws if the output exceeds `maxOutputLength`. */
 function isBufferTooLarge(cause: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE';
 }
@@ -147,7 +147,7 @@ const ZSTD_LEVEL = 1;
  * Compresses the records of a batch at once, as every client reads them. Not in the thread pool, where
  * slow name lookups queue as well.
  *
- * @throws TypeError for zstd where Node has none.
+ * @throws TypeError for zstd if Node has none.
  */
 export function compress(codec: Codec, bytes: Buffer): Buffer {
   switch (codec) {

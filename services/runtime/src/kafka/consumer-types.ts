@@ -1,4 +1,4 @@
-/** What a member of a group offers, what it hands over, and what it is told of it. */
+/** The interface of a group's member: what it offers, what it hands over, and what it receives back. */
 import type { PartitionStart } from './owned-partitions.js';
 import type { RecordCursor } from './record-batch.js';
 import type { Anchor } from './start-offset.js';
@@ -69,7 +69,7 @@ export interface ConsumerEvents {
 export interface GroupConsumer {
   /** Begins to join; that is repeated until `stop`. */
   start(): void;
-  /** Commits what it is given; false where the broker did not take it: it is tried again with the next. */
+  /** Commits what it is given; false if the broker did not take it: it is tried again with the next. */
   commit(positions: readonly CommitPosition[]): Promise<boolean>;
   /** Takes no more batches; the member stays in the group, so that what is held can still be committed. */
   quiesce(): void;

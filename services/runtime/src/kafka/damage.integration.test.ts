@@ -138,7 +138,7 @@ describe('a record batch that cannot be read', () => {
     expect(assignments).toHaveLength(1);
   });
 
-  it('is not decompressed where it exceeds the memory for batches, and the others are read', async () => {
+  it('is not decompressed if it exceeds the memory for batches, and the others are read', async () => {
     await send(0, ['a0']);
     await send(0, ['\0'.repeat(3_000_000)], kafkajs.CompressionTypes.GZIP);
     await send(1, ['b0']);

@@ -1,5 +1,5 @@
 /**
- * How many bytes compressed ones become at most, from what their format says of itself: only headers
+ * How many bytes compressed data can become at most, from its own format: only headers
  * and lengths are read, nothing is decompressed.
  *
  * @throws RangeError if the bytes have another format, or end too early.
@@ -33,7 +33,7 @@ export function snappyOutputBytes(block: Buffer): number {
 }
 
 const LZ4_MAGIC = 0x184d2204;
-/** A compressed byte stands for at most so many bytes of output, in LZ4. */
+/** The most bytes of output that one compressed byte can stand for, in LZ4. */
 const LZ4_RATIO_MAX = 255;
 
 /** LZ4 frame format 1.6: a block's output is at most the frame's block size. */

@@ -41,7 +41,7 @@ export function installBatchDecoder(): void {
   response.decode = async (raw) => decodeFetchResponse(raw);
 }
 
-/** The batch behind a message that this decoder made. @throws KafkaError where another decoder made it. */
+/** The batch behind a message that this decoder made. @throws KafkaError if another decoder made it. */
 export function batchOf(message: KafkaMessage): RecordBatch {
   const { recordBatch } = message as Partial<BatchMessage>;
   if (recordBatch !== undefined) return recordBatch;
@@ -179,7 +179,7 @@ function messageOf(recordBatch: RecordBatch): BatchMessage {
 }
 
 /**
- * The batches without the records that a reader of committed ones must not see: those of transactions
+ * The batches without the records that a reader of committed ones must not see: records of transactions
  * that were aborted, and the markers that end transactions.
  *
  * @param aborted the transactions that were aborted within this range, in the order of their offsets.

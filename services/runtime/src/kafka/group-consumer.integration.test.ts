@@ -186,7 +186,7 @@ describe('a member of a consumer group', () => {
     await expect.poll(() => third.values, WAIT).toEqual(named(20, 10));
   });
 
-  it('goes on in the middle of a batch where a tool has committed there', async () => {
+  it('goes on in the middle of a batch if a tool has committed there', async () => {
     await createTopic();
     await produce(0, 20);
     await commitAs(7, '');
@@ -332,7 +332,7 @@ describe('a consumer that looks at its group', () => {
     return groups[0]?.members ?? [];
   }
 
-  /** Another member of the group that says it is of the same process as the first, and reads nothing. */
+  /** Another member of the group that claims the process of the first, and reads nothing. */
   async function joinAsTheSame(sessionTimeout: number) {
     const clientId = (await members())[0]?.clientId ?? '';
     const client = createKafkaClient(

@@ -1,6 +1,6 @@
 /**
  * One member of a consumer group on one topic. Delivery is at least once: an offset is committed
- * when the caller says that everything below it is durable, and never before.
+ * when the caller confirms that everything below it is durable, and never before.
  *
  * kafkajs does the fetching and the group protocol. This file adds the first offset of each
  * partition (and an alarm if it is not the expected one), heartbeats while the sink is full,
@@ -272,7 +272,7 @@ export function createGroupConsumer(
       opened.skipTo(from);
       hold = sink.accept({ ...stretch, records: opened });
     } catch (error) {
-      // The sink throws where the records make no sense: what it took before is taken again.
+      // The sink throws if the records make no sense: what it took before is taken again.
       if (!(error instanceof KafkaError)) throw error;
       hold = sink.unreadable({
         ...stretch,

@@ -10,7 +10,7 @@ import { kafkaErrorOf } from './errors.js';
 import { Progress } from './progress.js';
 
 export interface GroupWatch {
-  /** To be told of assignments and batches. */
+  /** Called for assignments and batches. */
   readonly progress: Progress;
   /** Sends away the members that earlier lives of this process have left in the group. */
   sweep(life: ConsumerLife): Promise<void>;

@@ -26,7 +26,7 @@ afterAll(() => {
   server.close();
 });
 
-it('a token is asked for as RFC 6749 says, shared while it is good, and replaced before it ends', async () => {
+it('a token is requested by RFC 6749, shared while it is valid, and replaced before it ends', async () => {
   const { port } = server.address() as AddressInfo;
   const config = kafkaConfig.parse({
     sasl_mechanism: 'oauthbearer',

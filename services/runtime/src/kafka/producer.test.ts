@@ -3,7 +3,7 @@ import { KafkaError } from './errors.js';
 import { createResender, NothingAcceptedError, RecordsRefusedError } from './producer.js';
 import type { OutgoingRecord } from './producer.js';
 
-/** For what nobody promised to be quick: the machine may be busy with something else. */
+/** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
 const limits = {
@@ -69,7 +69,7 @@ describe('sending to Kafka', () => {
     expect(log.at(-1)).toBe('destroy 0');
   });
 
-  it('goes on when connecting fails, and tells of each failure', async () => {
+  it('continues when connecting fails, and reports each failure', async () => {
     const good = scripted([ok]);
     let refusals = 3;
     const failures: [string, number][] = [];

@@ -28,7 +28,7 @@ export interface OutgoingRecord {
   readonly headers: Readonly<Record<string, string | Buffer>>;
 }
 
-/** How a record is written that says everything about itself. */
+/** How a complete record is written, with all its headers. */
 export const outgoingRecordFormat: RecordFormat<OutgoingRecord> = {
   keyHash: ({ key }) => keyHashOf(key),
   write({ key, value, headers }, writer) {
@@ -281,7 +281,7 @@ export function createResender<T>(
       }
       await link.send(topic, records);
     })();
-    // Where the cut wins, what becomes of the work is of no interest any more.
+    // If the cut wins, the outcome of the work does not matter any more.
     work.catch(() => undefined);
     try {
       await Promise.race([work, cut]);

@@ -31,7 +31,7 @@ export interface Quota {
 }
 
 /**
- * Resolves with all quotas of the cluster; null when the brokers do not tell (before Kafka 2.6). It
+ * Resolves with all quotas of the cluster; null when the brokers do not report them (before Kafka 2.6). It
  * takes the permission DescribeConfigs on the cluster.
  *
  * @throws what the broker refuses, as kafkajs does.

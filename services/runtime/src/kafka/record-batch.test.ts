@@ -118,7 +118,7 @@ describe('record batches', () => {
     expect(readBatches(response.subarray(0, first.length + 30), RANGE)).toHaveLength(1);
   });
 
-  it('are damaged where a bit has flipped, and end before the batch behind them', async () => {
+  it('are damaged if a bit has flipped, and end before the batch behind them', async () => {
     const encoded = await encode([one('a value of some length'), one('b', 1)]);
     const next = await encode([one('c')], { firstOffset: '2' });
     for (let at = 21; at < encoded.length; at += 1) {
@@ -131,7 +131,7 @@ describe('record batches', () => {
     }
   });
 
-  it('are damaged where their length or their offset makes no sense', async () => {
+  it('are damaged if their length or their offset makes no sense', async () => {
     const encoded = await encode([one('a value of some length')], { firstOffset: '7' });
     const damageWith = (change: (b: Buffer) => void) => {
       const bad = Buffer.from(encoded);
@@ -150,7 +150,7 @@ describe('record batches', () => {
     expect(batch).toMatchObject({ damage: null, baseOffset: 532 });
   });
 
-  it('never read beyond themselves where their lengths lie', async () => {
+  it('never read beyond themselves if their lengths lie', async () => {
     const encoded = await encode([one('abc'), one('def', 1)]);
     const [batch] = readBatches(encoded, RANGE);
     if (batch === undefined) throw new Error('no batch');

@@ -135,7 +135,7 @@ function damageOf(bytes: Buffer, at: number, end: number, endOffset: number): st
   return null;
 }
 
-/** Where a damaged batch ends: before the one behind it, else where its header says, else at once. */
+/** Where a damaged batch ends: before the one behind it, else at the length of its header, else at once. */
 function damagedLastOffset(
   bytes: Buffer,
   { baseOffset, headerOffset, end }: { baseOffset: number; headerOffset: number; end: number },
@@ -152,7 +152,7 @@ function damagedLastOffset(
  * Decompresses a batch and stands before its first record at or after `fromOffset`.
  *
  * @param maxBytes most bytes that it may decompress to.
- * @throws KafkaError; BatchTooLargeError where it exceeds `maxBytes`.
+ * @throws KafkaError; BatchTooLargeError if it exceeds `maxBytes`.
  */
 export async function openBatch(
   batch: RecordBatch,
@@ -196,7 +196,7 @@ export class RecordCursor {
     this.#left = batch.count;
   }
 
-  /** Goes to the next record; false after the last one. @throws KafkaError where the bytes make no sense. */
+  /** Goes to the next record; false after the last one. @throws KafkaError if the bytes make no sense. */
   next(): boolean {
     while (this.#left > 0) {
       this.#step();

@@ -45,7 +45,7 @@ const LENGTH_BYTES = 2;
 const UTF8_MAX_BYTES = 3;
 const NAMES_MAX = 1_000;
 
-/** Spreads records over so many partitions by their keys and packs each one's, in their order. */
+/** Spreads records over partitions by their keys and packs each partition's in their order. */
 export function packRecords<T>(
   records: readonly T[],
   format: RecordFormat<T>,

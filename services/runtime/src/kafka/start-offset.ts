@@ -45,7 +45,7 @@ export function formatAnchor(anchor: Anchor): string {
   return `sockscope:1:${anchor.baseOffset}:${anchor.crc}`;
 }
 
-/** Null where the commit carries none: made by a tool, or by another version. */
+/** Null if the commit carries none: made by a tool, or by another version. */
 export function parseAnchor(metadata: string | null): Anchor | null {
   const match = ANCHOR.exec(metadata ?? '');
   return match === null ? null : { baseOffset: Number(match[1]), crc: Number(match[2]) };

@@ -1,7 +1,7 @@
 /** A file that names the owning process. A dead owner's is taken over. */
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
-/** Who the owner is: the start time tells a process from a later one with the same number. */
+/** Who the owner is: the start time distinguishes a process from a later one with the same number. */
 function selfMark(): string {
   return `${process.pid} ${startTimeOf(process.pid) ?? ''}`.trim();
 }
@@ -45,7 +45,7 @@ let attempts = 0;
  * Makes this process the owner that the file names. Processes of one machine (one PID namespace)
  * see each other; what is shared between machines or containers is not protected.
  *
- * @returns false where a living process owns it, this one included.
+ * @returns false if a living process owns it, this one included.
  */
 export function takeOwnership(file: string): boolean {
   attempts += 1;

@@ -29,7 +29,7 @@ describe('a command line', () => {
     expect(program.command.helpInformation()).toContain('--version');
   });
 
-  it.each(['x', '-3', '0', '1.5'])('refuses %s where a number is wanted', (text) => {
+  it.each(['x', '-3', '0', '1.5'])('refuses %s if a number is wanted', (text) => {
     expect(() => countOption(text)).toThrow(/whole number from 1/);
   });
 });

@@ -35,7 +35,7 @@ export interface Program<S extends z.ZodObject> {
   readonly command: Command;
   /** The configuration, read once; for subcommands too. */
   config(): z.infer<S>;
-  /** Parses the arguments and runs; ends the process with a plain sentence where it fails. */
+  /** Parses the arguments and runs; ends the process with a plain sentence if it fails. */
   main(): Promise<void>;
 }
 
@@ -88,7 +88,7 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
       endWithReader(process.stdout);
       showExamples(command, spec.examples ?? {});
       try {
-        // Of itself commander would speak of too many arguments where a command is misspelled.
+        // By itself commander would report too many arguments if a command is misspelled.
         await command.allowExcessArguments().parseAsync();
       } catch (error) {
         // Our own errors are sentences for the operator; anything else needs its stack.

@@ -34,7 +34,7 @@ export function createLogLimiter(
   intervalMs: number,
   now: () => number = Date.now,
 ): {
-  /** The number held back since the last pass, or null where this one is held back too. */
+  /** The number held back since the last pass, or null if this one is held back too. */
   pass(): number | null;
 } {
   let nextMs = 0;

@@ -57,7 +57,7 @@ describe('the expiry of certificates', () => {
     expect(await expiries('', bundle)).toEqual({ CA: LATER / 1_000 });
   });
 
-  test('is past where a file is missing or holds no certificate', async () => {
+  test('is past if a file is missing or holds no certificate', async () => {
     const empty = join(dir, 'empty.pem');
     writeFileSync(empty, 'no certificate');
     expect(await expiries(join(dir, 'missing.pem'), empty)).toEqual({ CERT: 0, CA: 0 });

@@ -43,7 +43,7 @@ export function measureCertificates(registry: Registry, files: CertificateFiles)
   );
 }
 
-/** Seconds since 1970; 0 where the file holds no certificate that can be read. */
+/** Seconds since 1970; 0 if the file holds no certificate that can be read. */
 function expiryOf(path: string, trusted: boolean): number {
   try {
     const blocks = readFileSync(path, 'utf8').match(PEM) ?? [];

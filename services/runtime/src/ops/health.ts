@@ -1,4 +1,4 @@
-/** What a check says; `detail` is shown to the operator and must hold no secret. */
+/** The result of a check; `detail` is shown to the operator and must hold no secret. */
 export interface CheckResult {
   readonly ok: boolean;
   readonly detail?: string;

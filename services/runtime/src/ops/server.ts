@@ -17,7 +17,7 @@ export interface OpsServer {
   stop(): Promise<void>;
 }
 
-/** `GET /metrics`, `/healthz` and `/readyz`. 503 with the failing checks where a check is not ok. */
+/** `GET /metrics`, `/healthz` and `/readyz`. 503 with the failing checks if a check is not ok. */
 export function createOpsServer(
   config: { readonly listen: ListenAddress },
   deps: { readonly health: Health; readonly metrics: MetricsSource; readonly logger: Logger },

@@ -9,7 +9,7 @@ declare module 'vitest' {
     kafkaLogDir: string;
     /** HTTP address of the real ClickHouse. */
     clickhouseUrl: string;
-    /** Folder that it may write backups to; '' where it runs already. */
+    /** Folder that it may write backups to; '' if it runs already. */
     clickhouseBackupDir: string;
   }
 }

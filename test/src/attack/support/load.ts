@@ -58,7 +58,7 @@ export interface Flood {
 /** An attempt of a lane begins at most this often, so that the flood leaves the processor to others. */
 const LANE_INTERVAL_MS = 1_000;
 
-/** Keeps so many attempts going, each with the next number, at most `limit` in all. */
+/** Keeps a number of attempts going, each with the next number, at most `limit` in all. */
 export function flood(lanes: number, limit: number, attempt: (n: number) => Promise<void>): Flood {
   let attempts = 0;
   let isOver = false;

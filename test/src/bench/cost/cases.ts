@@ -2,7 +2,7 @@ import type { Job } from '../proxy/generator/protocol.js';
 
 export interface CostCase {
   readonly name: string;
-  /** A job of so many milliseconds. */
+  /** A job of this length, in milliseconds. */
   job(durationMs: number): Job;
 }
 

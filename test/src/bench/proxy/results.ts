@@ -1,6 +1,6 @@
 import type { Measure } from './cases.js';
 
-/** The middle value; the mean of the two middle ones where their number is even. */
+/** The middle value; the mean of the two middle ones if their number is even. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -18,7 +18,7 @@ export interface Target {
 }
 
 export interface TargetOutcome extends Target {
-  /** Null where one of the two was not measured. */
+  /** Null if one of the two was not measured. */
   readonly value: number | null;
   readonly met: boolean | null;
 }
@@ -96,7 +96,7 @@ export class Results {
 
   /**
    * The median of the ratios round by round, for neighbours in time share the machine's mood; null
-   * where either is missing.
+   * if either is missing.
    */
   ratio(measure: string, peer: string, against: string): number | null {
     const values = this.#values.get(measure)?.get(peer);

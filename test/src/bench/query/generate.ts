@@ -13,7 +13,7 @@ export interface DataShape {
 }
 
 const DAY_MS = 86_400_000;
-/** As many inserts a day, hence as many parts where merges are stopped. */
+/** As many inserts a day, hence as many parts if merges are stopped. */
 const INSERTS_PER_DAY = 4;
 /** At the end of the data; their parts are left as they were inserted. */
 const UNMERGED_DAYS = 2;

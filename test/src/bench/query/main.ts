@@ -51,7 +51,7 @@ const { values } = parseArgs({
 const SHAPE = { days: 30, users: 20_000, destinations: 50_000, active: 10_000 };
 const WARM_UP = 5;
 const SLOW_REPEATS = 3;
-/** SQLite is given at most so many sessions: it takes minutes to load them. */
+/** The most sessions that SQLite gets: loading them takes minutes. */
 const PEER_SESSIONS_MAX = 10_000_000;
 const MIX_P99_TARGET_MS = 200;
 /** Requests a second that are tried one after the other, to find what the machine keeps up with. */

@@ -23,7 +23,7 @@ export interface Question {
   readonly name: string;
   /** Wished median at 100 million sessions, milliseconds; null if none was set. */
   readonly targetMs: number | null;
-  /** Largest wished ratio of the medians at 100 and at 10 million; null if none was set. */
+  /** Target for the ratio of the medians at 100 and at 10 million; null if none was set. */
   readonly growthMax: number | null;
   /** Path below /api/v1. */
   path(subject: Subject): string;

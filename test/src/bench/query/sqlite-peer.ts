@@ -23,7 +23,7 @@ export interface SqlitePeer {
   stop(): Promise<void>;
 }
 
-/** Null where this machine has no Python with its sqlite3 module. */
+/** Null if this machine has no Python with its sqlite3 module. */
 export function startSqlitePeer(file: string): SqlitePeer | null {
   const probe = spawnSync('python3', ['-c', 'import sqlite3']);
   if (probe.status !== 0) return null;

@@ -23,7 +23,7 @@ export interface Trickle {
 }
 
 export interface Workload {
-  /** One session: sends, half-closes, gets its answer. Rejects where the proxy refuses. */
+  /** One session: sends, half-closes, gets its answer. Rejects if the proxy refuses. */
   exchange(sendBytes: number, receiveBytes: number): Promise<Moved>;
   trickle(): Promise<Trickle>;
   stop(): Promise<void>;
@@ -206,7 +206,7 @@ export async function startWorkload(proxyPort: number): Promise<Workload> {
 const PAUSE_MIN_MS = IS_FULL ? 0 : 30;
 const PAUSE_SPAN_MS = IS_FULL ? 20 : 60;
 
-/** Sessions of many sizes, several at once, until told to stop. */
+/** Sessions of many sizes, several at once, until stopped. */
 export function keepBusy(
   workload: Workload,
   options: { readonly atOnce: number; readonly random: () => number },

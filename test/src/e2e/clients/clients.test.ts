@@ -435,7 +435,7 @@ s.close()
           'PermitRootLogin prohibit-password',
         ].join('\n'),
       );
-      // Where no init system has made it.
+      // If no init system has made it.
       if (userInfo().uid === 0) await mkdir('/run/sshd', { recursive: true });
       const sshd = spawn(SSHD ?? '', ['-D', '-e', '-f', join(dir, 'sshd_config')], {
         stdio: 'ignore',

@@ -24,7 +24,7 @@ const MICROSOCKS = findProgram('microsocks');
 const DANTE = findProgram('danted', 'sockd');
 const USER = 'user';
 const PASSWORD = 'pass';
-/** How long a server may take to say something, or to close. */
+/** How long a server may take to answer, or to close. */
 const PATIENCE_MS = 3_000;
 
 /** What the client sends in order; each waits for the answer to the one before, or for the end. */
@@ -173,13 +173,13 @@ function dialogues(ports: Ports): Dialogue[] {
   ];
 }
 
-/** Where a peer deliberately, or by mistake, does something else than we do. */
+/** Cases in which a peer deliberately, or by mistake, behaves differently. */
 const DIFFERENCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   microsocks: {
     'half-close': 'it ends both directions when one ends',
     SOCKS4: 'it answers 05 FF, which a SOCKS4 client cannot read; we close',
-    [NO_SUCH_NAME]: 'it calls it a general failure, we say unreachable',
-    'a wrong password': 'it says 2, we say 1; RFC 1929 asks for anything but 0',
+    [NO_SUCH_NAME]: 'it answers general failure, we answer unreachable',
+    'a wrong password': 'it answers 2, we answer 1; RFC 1929 only forbids 0',
   },
   dante: {
     SOCKS4: 'it speaks SOCKS4 too',

@@ -1,22 +1,22 @@
 /**
  * Columns of rows in ClickHouse's Native format, which is how the server itself holds a block. It takes
- * such a block over nearly as it is, where every value of a RowBinary row is parsed and, for
+ * such a block over nearly as it is, while every value of a RowBinary row is parsed and, for
  * LowCardinality, looked up in a dictionary: with these tables two thirds of what an insert costs.
  *
  * https://clickhouse.com/docs/interfaces/formats/Native, without a protocol revision: per column its
- * name, its type and its values. The server casts where a table's column has another type.
+ * name, its type and its values. The server casts if a table's column has another type.
  *
  * A column grows by doubling and is used again for the next batch, so that a steady load allocates
  * nothing. Rows are set in their order, each in every column. What `pieces` returns are views of the
  * memory behind: valid until the column is used again.
  */
-/** Room for so many rows at first. */
+/** Rows that a new column has room for. */
 export const FIRST_ROWS = 1 << 11;
 
 export interface Column {
   /** ClickHouse's name of the type. */
   readonly type: string;
-  /** Makes room for so many rows in all. */
+  /** Makes room for this number of rows in all. */
   grow(rows: number): void;
   /** Sets row to what a row holds that has nothing here. */
   clear(row: number): void;
@@ -24,7 +24,7 @@ export interface Column {
   gather(from: this, rows: Uint32Array, count: number): void;
   /** The encoded rows [from, to). */
   pieces(from: number, to: number): Uint8Array[];
-  /** Bytes of so many rows, about. */
+  /** Bytes of this number of rows, about. */
   size(rows: number): number;
 }
 

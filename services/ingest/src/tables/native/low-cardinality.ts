@@ -29,7 +29,7 @@ export class ChoiceColumn implements Column {
 
   constructor(choices: readonly string[], isNullable = false) {
     this.#choices = choices;
-    if (choices.length > 256) throw new RangeError('more choices than a byte can tell apart');
+    if (choices.length > 256) throw new RangeError('more choices than a byte can number');
     this.type = `LowCardinality(${isNullable ? 'Nullable(String)' : 'String'})`;
     const texts = new TextColumn();
     texts.grow(choices.length);

@@ -2,7 +2,7 @@ import { FIRST_ROWS, grown } from './column.js';
 import type { Column } from './column.js';
 import type { Uint16Column, Uint32Column, Uint64Column } from './numbers.js';
 
-/** Nullable: which rows are null, then the values, those of null rows included. */
+/** Nullable: which rows are null, then the values, null rows included. */
 export class NullableColumn<C extends Column> implements Column {
   readonly type: string;
   #nulls = new Uint8Array(FIRST_ROWS);

@@ -22,7 +22,7 @@ export class NativeTable<C extends Readonly<Record<string, Column>>> {
     return this.rows - 1;
   }
 
-  /** Takes over so many rows that the caller sets column by column. */
+  /** Takes over the number of rows that the caller has set column by column. */
   replace(rows: number): void {
     if (rows > this.#room) this.#reserve(Math.max(rows, 2 * this.#room));
     this.rows = rows;

@@ -29,7 +29,7 @@ export interface DeadFolders {
 
 export interface DeadFoldersDeps {
   readonly limits: { readonly maxFrames: number; readonly maxBytes: number };
-  /** Publishes frames. False where Kafka has not acknowledged them in time. */
+  /** Publishes frames. False if Kafka has not acknowledged them in time. */
   publish(frames: readonly Frame[]): Promise<boolean>;
   /** Whether the living wait. */
   isBusy(): boolean;
@@ -38,7 +38,7 @@ export interface DeadFoldersDeps {
 /**
  * Publishes what dead proxies left, for one turn each.
  *
- * @throws SpoolError where the disk refuses; what was not published is still there then.
+ * @throws SpoolError if the disk refuses; what was not published is still there then.
  */
 export async function publishDeadFolders(
   config: FolderConfig,

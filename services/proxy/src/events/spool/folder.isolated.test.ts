@@ -149,7 +149,7 @@ describe('the folder of a proxy', () => {
     }
   });
 
-  it('ends an open session with what the table or the log said last of it, whichever is newer', async () => {
+  it('ends an open session with its last state in the table or the log, whichever is newer', async () => {
     const config = configIn(tempDir(), 'p');
     const [one = [], two = [], three = []] = Array.from({ length: 3 }, (_, i) =>
       sessionLog({
@@ -191,7 +191,7 @@ describe('the folder of a proxy', () => {
     await dieWith(config, [...logs(3, true, 3), ...logs(3, false, 4)].flat());
     const first = recovered(config);
     expect(first.crashed).toBe(3);
-    // The table still says that they are open: that process died before it began a new one.
+    // The table still shows them as open: that process died before it began a new one.
     const second = recovered(config);
     expect(second).toEqual({ crashed: 0, events: first.events });
   });
@@ -233,7 +233,7 @@ describe('the folder of a proxy', () => {
       JSON.parse(readFileSync(join(OLD_SPOOL, 'recovered.json'), 'utf8')) as unknown[]
     ).map((event) => sessionEvent.parse(event));
     // When a crash was found and when the process was last alive is of no interest here, and that version
-    // did not say that an end is assumed.
+    // did not mark an end as assumed.
     const comparable = (some: readonly SessionEvent[]) =>
       new Map(
         [...fold(some)].map(([id, { row, minutes }]) => [

@@ -87,7 +87,7 @@ interface Open {
 /**
  * Settles what a dead process left in a folder that is locked: its open sessions are ended in its log.
  *
- * @throws SpoolError where the disk refuses; all is still there then.
+ * @throws SpoolError if the disk refuses; all is still there then.
  */
 export function recover(
   dir: string,
@@ -164,14 +164,14 @@ function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
   writer.leave();
 }
 
-/** What the log says beyond the table, which is written after it. */
+/** What the log has beyond the table, which is written after it. */
 function follow(open: Map<string, Open>, frame: Frame): void {
   if (frame.type === 'SessionClosed') {
     open.delete(frame.sessionId);
     return;
   }
   const known = open.get(frame.sessionId);
-  // Nothing of it is newer than what the table says.
+  // Nothing of it is newer than the table.
   if (known !== undefined && frame.seq <= (known.measurement?.seq ?? 0)) return;
   const event = eventIn(frame.payload);
   if (event?.type === 'SessionStarted') {

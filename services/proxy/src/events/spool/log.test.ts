@@ -127,7 +127,7 @@ describe('the log', () => {
     );
   });
 
-  it('deletes only files that lie wholly before a position, and the last one only when told', () => {
+  it('deletes only files that lie wholly before a position, and the last one only on request', () => {
     const dir = tempDir();
     const { position } = filled(dir);
     const reader = new LogReader(dir, 'p');
@@ -160,7 +160,7 @@ describe('the log', () => {
     expect(readAllOf(new LogReader(dir, 'p'), 0, position)).toEqual(events.map(nameOf));
   });
 
-  it('says that the disk refused, and has taken nothing then', () => {
+  it('reports that the disk refused, and has taken nothing then', () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'file'), '');
     expect(() => new LogWriter(join(dir, 'file'), 0, 1)).toThrow(SpoolError);

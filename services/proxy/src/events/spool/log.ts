@@ -90,7 +90,7 @@ export class LogWriter {
   /**
    * Appends whole frames, all or nothing.
    *
-   * @throws SpoolError where the disk refuses.
+   * @throws SpoolError if the disk refuses.
    */
   append(chunk: Uint8Array): void {
     try {
@@ -160,7 +160,7 @@ export class LogReader {
    * until the next read.
    *
    * @param end how far the log was written when this was called.
-   * @throws SpoolError where the disk refuses.
+   * @throws SpoolError if the disk refuses.
    */
   read(position: number, end: number, limits: ReadLimits): { frames: Frame[]; next: number } {
     let at = position;
@@ -175,7 +175,7 @@ export class LogReader {
           const found = scanFrames(buffer.subarray(0, bytes), this.#proxyId, limits.maxFrames);
           if (found.frames.length > 0) return { frames: found.frames, next: at + found.soundBytes };
         }
-        // What is broken cannot be told apart up to the end of its file; the next one is whole.
+        // Behind a broken record, the rest of its file cannot be split into records; the next file is whole.
         const next = start > at ? start : stop;
         this.#lostBytes += next - at;
         at = next;

@@ -32,7 +32,7 @@ export interface OldSession {
 interface OldFolder {
   /** What was not acknowledged, in its order; some of it may come twice. */
   readonly events: Generator<SessionEvent, void, undefined>;
-  /** What the journal and the intake say of sessions; those that ended since are among them. */
+  /** What the journal and the intake hold about sessions; those that ended since are among them. */
   readonly sessions: Map<string, OldSession>;
   /** The process's last sign of life, milliseconds since 1970. */
   readonly aliveMs: number;
@@ -138,7 +138,7 @@ function countersAt(number: (index: number) => number, at: number): Counters {
   };
 }
 
-/** Whole records; what follows a torn one cannot be told apart. */
+/** Whole records; the bytes behind a torn one cannot be split into records. */
 function* recordsIn(content: Buffer): Generator<Buffer, void, undefined> {
   for (let at = 0; at + RECORD_HEADER_BYTES <= content.length;) {
     const end = at + RECORD_HEADER_BYTES + content.readUInt32LE(at);

@@ -94,7 +94,7 @@ export class TableFile {
   /**
    * Puts an empty table in the place of what is there: read that first.
    *
-   * @throws SpoolError where the disk refuses.
+   * @throws SpoolError if the disk refuses.
    */
   constructor(dir: string, status: TableStatus) {
     this.#dir = dir;
@@ -104,7 +104,7 @@ export class TableFile {
           new ClassFile(openSync(join(dir, `${name}.next`), 'w', 0o600), slotBytes),
       );
       this.#writeStatus(status);
-      // The short names last: their file says that there is a table.
+      // The short names last: their file proves that there is a table.
       for (const { name } of TABLE_CLASSES.toReversed()) {
         syncFile(join(dir, `${name}.next`));
         renameSync(join(dir, `${name}.next`), join(dir, name));
@@ -128,7 +128,7 @@ export class TableFile {
    * Writes all slots that have changed.
    *
    * @param visit gets each of them; a view that is used again.
-   * @throws SpoolError where the disk refuses: all have been visited, and those that are not on disk come again.
+   * @throws SpoolError if the disk refuses: all have been visited, and those that are not on disk come again.
    */
   save(status: TableStatus, visit: VisitSlot): void {
     let trouble: unknown = null;
@@ -200,7 +200,7 @@ export class TableFile {
 /**
  * The table that a dead process left.
  *
- * @throws SpoolError where the disk refuses.
+ * @throws SpoolError if the disk refuses.
  */
 export function readTable(dir: string): { status: TableStatus; open: LeftOpen[] } {
   let status: TableStatus = { acknowledged: 0, aliveMs: 0, isClean: false };

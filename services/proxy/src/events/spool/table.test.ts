@@ -182,7 +182,7 @@ describe('a report in the table', () => {
     expect(reported(reports)).toEqual([[session.event.session_id, 4]]);
   });
 
-  it('waits until all that its session said before is published, and until it is on disk', () => {
+  it('waits until all earlier events of its session are published, and until it is on disk', () => {
     const { table, save, reports } = setUp();
     const session = sessionOf(1);
     table.write(session, measured(1, 1), true, 500);

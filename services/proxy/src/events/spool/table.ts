@@ -124,7 +124,7 @@ export class SlotView {
     return this.#numbers[TENANT] ?? 0;
   }
 
-  /** The log has all that the session said before its report up to here. */
+  /** Up to here, the log has all events of the session before its report. */
   get position(): number {
     return this.#numbers[POSITION] ?? 0;
   }

@@ -89,7 +89,7 @@ function inProcess(createProducer: (hooks: ProducerHooks) => KafkaProducer<Frame
 export interface Running {
   readonly pipeline: EventPipeline;
   readonly registry: Registry;
-  /** As kill -9 leaves it: nothing is said to anybody. */
+  /** As kill -9 leaves it: without a message to anybody. */
   readonly kill: () => void;
 }
 

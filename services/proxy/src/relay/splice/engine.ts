@@ -18,14 +18,14 @@ import type { Outcome, SharedMemory } from './shared.js';
 
 /** Events taken from the kernel at once. */
 const MAX_EVENTS = 512;
-/** The thread looks at its own state at least this often, also where a wake-up was missed. */
+/** The thread looks at its own state at least this often, also if a wake-up was missed. */
 const MAX_SLEEP_MS = 1_000;
 /**
  * What a direction may move before others have their turn: a multiple of a pipe, so that
  * one fast pair does not delay the rest by more than a few hundred microseconds.
  */
 const TURN_BYTES = 1024 * 1024;
-/** Reads up to this size are copied: two calls, where splicing needs three to know that nothing is left. */
+/** Reads up to this size are copied: two calls, while splicing needs three to know that nothing is left. */
 const COPY_BYTES = 16 * 1024;
 /** A direction that splices goes back to copying after a read smaller than this. */
 const SMALL_SPLICE_BYTES = 4 * 1024;
@@ -39,7 +39,7 @@ const CLIENT = 0;
 
 /** What is known of one end of a session. */
 const END_FLAG = {
-  /** There may be something to read. Cleared when the kernel says that there is not. */
+  /** There may be something to read. Cleared when the kernel has nothing. */
   readable: 1,
   /** The same for writing. */
   writable: 2,
@@ -80,7 +80,7 @@ export interface EngineDeps {
  * session's client, `2 * slot + 1` its upstream; the direction that reads from an end has the
  * end's index, and `index ^ 1` is the other end.
  *
- * Registered once, edge-triggered: an end's flags remember what the kernel said last. A pipe
+ * Registered once, edge-triggered: an end's flags remember the kernel's last answer. A pipe
  * holds bytes only between two calls, unless the receiver is full; a direction reads again only
  * when its pipe is empty and the receiver is known to take more, so that a slow receiver holds
  * one pipe and no more.
@@ -138,7 +138,7 @@ export class SpliceEngine {
     }
   }
 
-  /** Runs until it is told to stop; the sessions that are open then are reset. */
+  /** Runs until it is stopped; sessions that are open then are reset. */
   run(): void {
     const take = (command: number, slot: number, clientFd: number, upstreamFd: number): void => {
       if (command === COMMAND.stop) this.#stopping = true;
@@ -296,7 +296,7 @@ export class SpliceEngine {
     else this.#readFailed(index, bytes, errno);
   }
 
-  /** Pipe → sink. The bytes that went, or -1 where the direction must wait or the session is over. */
+  /** Pipe → sink. The bytes that went, or -1 if the direction must wait or the session is over. */
   #drain(index: number): number {
     const pipe = this.#pipes[index];
     if (pipe === undefined) return 0;
@@ -454,7 +454,7 @@ export class SpliceEngine {
   /** An end's connection does not work any more. */
   #broke(index: number, failedWith: number): void {
     const slot = index >> 1;
-    // "Not connected" says only that it was connected once; what happened to it is kept apart.
+    // "Not connected" only means that it was connected once; its outcome is kept apart.
     const errno =
       failedWith === LINUX.ENOTCONN ? this.#pendingError(index) || LINUX.ECONNRESET : failedWith;
     if ((this.#flagsOf(index) & END_FLAG.eof) === 0) {
@@ -479,7 +479,7 @@ export class SpliceEngine {
 
   /**
    * An error shows on an end from which nothing can be read now, because its receiver is full.
-   * Reading would tell it too late, if ever.
+   * Reading would show it too late, if ever.
    */
   #checkError(index: number): void {
     const flags = this.#flagsOf(index);

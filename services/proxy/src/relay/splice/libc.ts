@@ -4,7 +4,7 @@ import type koffiModule from 'koffi';
 
 /**
  * The calls of Linux's C library that the splice relay makes, each as in its manual page:
- * -1 is a failure whose number `errno` tells, if asked at once. Memory is given by address.
+ * -1 is a failure whose number is in `errno`, if read at once. Memory is given by address.
  */
 export interface Libc {
   splice(
@@ -73,7 +73,7 @@ export const EPOLL_EVENT =
 const ARCHITECTURES: readonly string[] = ['x64', 'arm64', 'riscv64', 'loong64'];
 
 /**
- * Binds the calls. Throws with a plain sentence where this machine has no splice(2) or the
+ * Binds the calls. Throws with a plain sentence if this machine has no splice(2) or the
  * foreign function interface cannot be loaded.
  */
 export function loadLibc(): Libc {

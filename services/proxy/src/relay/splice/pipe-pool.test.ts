@@ -41,7 +41,7 @@ describe('a pool of pipes', () => {
     expect(pool.open).toBe(3);
   });
 
-  it('does the same where pipes are too small to be of use', () => {
+  it('does the same if pipes are too small to be of use', () => {
     const libc = fakeLibc();
     Object.assign(libc.state, { free: 10, capacityBytes: 4_096 });
     let nowMs = 0;

@@ -29,7 +29,7 @@ export class PipePool {
   readonly #pair = new Int32Array(2);
   readonly #pairAddress: number;
   readonly #now: () => number;
-  /** Below `max_pipes` until `#retryMs`, where the system gave no more. */
+  /** Below `max_pipes` until `#retryMs`, if the system gave no more. */
   #limit: number;
   #retryMs = 0;
   #open = 0;
@@ -59,7 +59,7 @@ export class PipePool {
     return this.#shortages;
   }
 
-  /** An empty pipe, or null where no more can be had. */
+  /** An empty pipe, or null if no more can be had. */
   take(): Pipe | null {
     const pipe = this.#free.pop() ?? this.#create();
     if (pipe === null) this.#shortages += 1;

@@ -27,7 +27,7 @@ describe('the memory that the threads share', () => {
     expect(next).toBeGreaterThan(131_072);
   });
 
-  it('goes on where the counts of a ring wrap to negative', () => {
+  it('goes on if the counts of a ring wrap to negative', () => {
     const memory = createSharedMemory();
     // Commands written and read so far, as after two thousand million of them.
     memory.control[0] = 0x7fffffff;
@@ -50,7 +50,7 @@ describe('the memory that the threads share', () => {
     expect(putCommand(memory, COMMAND.open, 3, 1, 2)).toBe(false);
   });
 
-  it('tells of ends once until they are taken', () => {
+  it('reports ends once until they are taken', () => {
     const memory = createSharedMemory();
     expect(mustNotify(memory)).toBe(false);
     putEnd(memory, 5, OUTCOME.client_reset, 104);

@@ -9,7 +9,7 @@ export const MAX_SLOTS = 32_768;
 
 export const COMMAND = {
   open: 1,
-  /** The client, or the upstream, has ended its direction already, and the other end was told. */
+  /** The client, or the upstream, has ended its direction already, and the other end knows. */
   openAfterClient: 2,
   openAfterUpstream: 3,
   terminate: 4,
@@ -71,7 +71,7 @@ export function createSharedMemory(): SharedMemory {
   };
 }
 
-/** Main thread: adds a command. True where the thread must be woken for it. */
+/** Main thread: adds a command. True if the thread must be woken for it. */
 export function putCommand(
   memory: SharedMemory,
   command: number,
@@ -105,7 +105,7 @@ export function takeCommands(
   }
 }
 
-/** Thread: says that it will sleep. False where a command came meanwhile and it must not. */
+/** Thread: announces that it will sleep. False if a command came meanwhile and it must not. */
 export function prepareToSleep({ control }: SharedMemory): boolean {
   Atomics.store(control, CONTROL.sleeping, 1);
   if (
@@ -133,7 +133,7 @@ export function putEnd(memory: SharedMemory, slot: number, outcome: Outcome, err
   Atomics.store(control, CONTROL.endsWritten, (written + 1) | 0);
 }
 
-/** Thread: whether there are ends that the main thread has not been told of. */
+/** Thread: whether there are ends that the main thread does not know yet. */
 export function mustNotify({ control }: SharedMemory): boolean {
   return (
     Atomics.load(control, CONTROL.endsRead) !== Atomics.load(control, CONTROL.endsWritten) &&

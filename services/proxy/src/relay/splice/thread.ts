@@ -208,7 +208,7 @@ export class SpliceThread {
 
   /**
    * Hands two connections over, with what was counted before and which side has ended its direction
-   * already. Null where all slots are taken.
+   * already. Null if all slots are taken.
    */
   open(
     session: Session,

@@ -12,7 +12,7 @@ const NOTHING = Buffer.alloc(0);
 /** What a TCP segment carries on any path (RFC 9293, section 3.7.1). */
 const SEGMENT_BYTES = 536;
 
-/** What a direction tells its session. */
+/** What a direction reports to its session. */
 export interface DirectionOwner {
   /** One read from the source. */
   packet(direction: Direction): void;
@@ -82,7 +82,7 @@ export class Direction implements SocketReader, BudgetWaiter {
 
   /** Sends what was read before, and begins to read. */
   start(head: Buffer | null): void {
-    // A client may have ended while its destination was being reached: nobody tells that again.
+    // A client may have ended while its destination was being reached: no event repeats that.
     const hasEnded = this.#source.readableEnded;
     this.#listen();
     const goesOn = head === null || this.#forward(head);
@@ -172,7 +172,7 @@ export class Direction implements SocketReader, BudgetWaiter {
       return;
     }
     if (this.#sink.writableLength === 0 && this.#owner.isLast(this)) {
-      // Closing tells the end too, and a reset cannot come of it: nothing is left unread there.
+      // Closing sends the end too, and cannot cause a reset: nothing is left unread there.
       this.#finished = true;
       this.#owner.changed();
       return;
@@ -184,7 +184,7 @@ export class Direction implements SocketReader, BudgetWaiter {
     });
   }
 
-  /** True where the kernel took all of it at once, so that the chunk's memory is free again. */
+  /** True if the kernel took all of it at once, so that the chunk's memory is free again. */
   #forward(chunk: Buffer): boolean {
     this.#owner.packet(this);
     if (!this.#isSinkPrompt) this.#makePrompt(chunk.length);

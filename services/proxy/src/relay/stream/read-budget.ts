@@ -15,7 +15,7 @@ export interface BudgetWaiter {
  * transfers do not hold up handshakes. Each reads at least once a turn, whatever the others do.
  */
 export interface ReadBudget {
-  /** Notes a read. False where this turn's share is used up: read no more, `budgetRenewed` will be called. */
+  /** Notes a read. False if this turn's share is used up: read no more, `budgetRenewed` will be called. */
   spend(bytes: number, who: BudgetWaiter): boolean;
 }
 

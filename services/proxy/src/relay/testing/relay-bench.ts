@@ -169,7 +169,7 @@ export function receiveAll(socket: Socket): Promise<Received> {
   });
 }
 
-/** Sends so many pseudo-random bytes in uneven chunks with backpressure; gives their digest. */
+/** Sends pseudo-random bytes in uneven chunks with backpressure. Returns their digest. */
 export async function sendRandom(socket: Socket, bytes: number): Promise<string> {
   const hash = createHash('sha256');
   const block = randomBytes(300_007);

@@ -15,7 +15,7 @@ import type { QuestionDeps } from '../../http/question.js';
 import { deadLettersQuery, partitionsQuery, storedLatelyQuery } from '../../sql/pipeline.js';
 import type { Store } from '../../store/store.js';
 
-/** `GET /pipeline`: health from the proxies to the sums. It tells nothing of sessions. */
+/** `GET /pipeline`: health from the proxies to the sums. It shows nothing about sessions. */
 export function servePipeline(
   app: FastifyInstance,
   deps: QuestionDeps & { readonly store: Store; readonly coverage: CoverageReader },

@@ -34,7 +34,7 @@ const DEFAULT_DAYS = 30;
 const TREND_POINTS = 120;
 /** The busiest hours cover the end of a long range. */
 const BUSY_DAYS_MAX = 92;
-/** Where hours begin at half past, sums per UTC hour do not help: the sessions themselves are counted. */
+/** If hours begin at half past, sums per UTC hour do not help: the sessions themselves are counted. */
 const BUSY_DAYS_EXACT_MAX = 7;
 
 /** `GET /users/{user}` and `GET /destinations/{dest_host}`: everything about one of them. */
@@ -91,7 +91,7 @@ function unknown(what: string): ProblemError {
   return new ProblemError('not-found', `there is no session of this ${what}`);
 }
 
-/** @throws ProblemError not-found where there never was a session of it. */
+/** @throws ProblemError not-found if there never was a session of it. */
 async function profileOf(
   deps: SumsDeps,
   subject: { readonly what: 'user' | 'destination'; readonly names: readonly string[] },

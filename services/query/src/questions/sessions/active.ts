@@ -48,7 +48,7 @@ export function serveActiveSessions(
       const filter = filterOf(await visibleFilters(store, query, context));
       // Traffic is known by the minute: this one, which has begun, and the one before it.
       const sinceMs = minuteOf(nowMs) - MINUTE_MS;
-      // Where a first reading holds them all, they need not be found a second time to be counted.
+      // If a first reading holds them all, they need not be found a second time to be counted.
       const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
       const fromMs = await coverage.openFrom();
       const rows = await store.ask(

@@ -25,7 +25,7 @@ describe('the density memory', () => {
     expect(memory.begin('a', 10, usual, NOW_MS + 60_001).anchorMs).toBe(NOW_MS);
   });
 
-  it('keeps a slice of some length where all sessions of a page start together', () => {
+  it('keeps a slice of some length if all sessions of a page start together', () => {
     const memory = createDensityMemory();
     memory.learn('a', [5_000, 5_000, 5_000], false, NOW_MS);
     expect(memory.begin('a', 10, usual, NOW_MS).pace.firstMs).toBe(1);

@@ -34,7 +34,7 @@ export function serveSession(app: FastifyInstance, deps: QuestionDeps & SessionD
 }
 
 /**
- * Returns one session. To somebody who may see one user's sessions alone, those of others do not exist.
+ * Returns one session. For a caller who may see only one user's sessions, the sessions of others do not exist.
  *
  * @throws ProblemError not-found
  */

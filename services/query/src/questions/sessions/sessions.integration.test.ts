@@ -88,7 +88,7 @@ const someUser = 'user-0';
 const hostile = `o'brien"; DROP TABLE sessions --`;
 const encoded = encodeURIComponent;
 
-/** Each filter with what it means, said plainly. */
+/** Each filter with its meaning in plain code. */
 const FILTERS: readonly (readonly [string, (row: SessionRow) => boolean])[] = [
   ['', () => true],
   [`user=${someUser}`, (r) => r.user === someUser],

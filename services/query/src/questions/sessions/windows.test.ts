@@ -54,7 +54,7 @@ describe('windows', () => {
     );
   });
 
-  it('look at a week at once where an hour of one user was empty', () => {
+  it('look at a week at once if an hour of one user was empty', () => {
     const [first, second] = slicesOf({ lowMs: null, highMs: null }, 'desc', [0, 50]);
     expect(first).toEqual({ lowMs: ANCHOR_MS - HOUR_MS, highMs: null });
     expect(second).toEqual({ lowMs: ANCHOR_MS - 169 * HOUR_MS, highMs: ANCHOR_MS - HOUR_MS });

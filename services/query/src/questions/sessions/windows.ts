@@ -12,7 +12,7 @@ export interface Pace {
   readonly emptyFactor: number;
 }
 
-/** Where every session passes, a minute of a busy proxy fills a page. */
+/** If every session passes, a minute of a busy proxy fills a page. */
 export const DENSE: Pace = { firstMs: MINUTE_MS, emptyFactor: 10 };
 /**
  * One user's or one destination's sessions, in a table of their order: those who had none within an

@@ -4,7 +4,7 @@ import { z } from 'zod';
 const count = (env: string, value: number, description: string) =>
   integer({ min: 2, max: 1_000_000 }).default(value).meta({ env, description });
 
-/** From where on something looks wrong. */
+/** Thresholds from which something looks wrong. */
 export const signalsConfig = z.object({
   shared_networks: count(
     'QUERY_SIGNAL_SHARED_NETWORKS',

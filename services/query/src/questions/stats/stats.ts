@@ -59,7 +59,7 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
       ),
       sessions_open: found.open,
       current: periodStatsOf(found.current.row),
-      // Where sessions are no longer kept, whole hours.
+      // If sessions are no longer kept, whole hours.
       previous_range: shownRange(found.previous.provenance.range),
       previous: periodStatsOf(found.previous.row),
       top_users: found.users.items.map(({ key, ...figures }) => ({

@@ -21,7 +21,7 @@ export function addressOf(path: string, params: Params): string {
  * Asks once.
  *
  * @param ending aborts the question.
- * @throws Problem what the API says, or that it does not answer.
+ * @throws Problem with the API's explanation, or if it does not answer.
  */
 export async function get<T>(path: string, params: Params, ending: AbortSignal): Promise<T> {
   const response = await fetch(addressOf(path, params), {

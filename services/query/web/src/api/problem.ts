@@ -1,4 +1,4 @@
-/** What an answer says that is not 2xx: an RFC 9457 problem document, or that there was no answer. */
+/** The content of an answer that is not 2xx: an RFC 9457 problem document, or that there was no answer. */
 export class Problem extends Error {
   readonly status: number;
   readonly title: string;

@@ -18,7 +18,7 @@ export const lagMs = signal(0);
 export const isOffline = signal(false);
 export const isStale = computed(() => isOffline.value || lagMs.value > STALE_MS);
 
-/** The lag that a pipeline reports of itself: waiting partitions, and unread records. */
+/** The lag that a pipeline reports: waiting partitions, and unread records. */
 export function lagOf({ as_of, partitions }: Pipeline): number {
   const nowMs = Date.parse(as_of);
   return Math.max(

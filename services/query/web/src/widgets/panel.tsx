@@ -52,7 +52,7 @@ export function Panel<T>(props: Props<T>) {
   );
 }
 
-/** What every answer over a range says of its completeness. */
+/** What every answer over a range reports about its completeness. */
 interface Meta {
   readonly data_until: string | null;
   readonly stale_hours: number;

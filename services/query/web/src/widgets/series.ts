@@ -2,7 +2,7 @@
 
 export interface Series {
   readonly label: string;
-  /** What the legend says instead of the label; empty: nothing, because another series says it. */
+  /** The legend's text instead of the label; empty: none, because another series shows it. */
   readonly legend?: string;
   /** A value per bucket; null: not known. */
   readonly values: readonly (number | null)[];
@@ -93,7 +93,7 @@ export function timeStep(fromMs: number, toMs: number, wanted: number): number {
 
 /**
  * Ticks of an axis of times that fall on the zone's wall clock, also on days of 23 or 25 hours.
- * `offset` tells the minutes by which the zone is ahead of UTC at a moment.
+ * `offset` gives the minutes by which the zone is ahead of UTC at a moment.
  */
 export function timeTicks(
   fromMs: number,

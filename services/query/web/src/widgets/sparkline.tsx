@@ -5,7 +5,7 @@ interface Props {
 const WIDTH = 120;
 const HEIGHT = 28;
 
-/** A line without axes. The number beside it says the same, so it is hidden from readers. */
+/** A line without axes. The number beside it has the same meaning, so it is hidden from readers. */
 export function Sparkline({ values }: Props) {
   const max = Math.max(1, ...values.map((value) => value ?? 0));
   const step = WIDTH / Math.max(1, values.length - 1);

@@ -98,7 +98,7 @@ async function bulk(
   return { ...result, total: bytes() - beforeAll };
 }
 
-/** Connects, has 100 bytes echoed, ends and waits for the end of the other side; so many at once. */
+/** Connects, has 100 bytes echoed, ends and waits for the end of the other side; several at once. */
 async function connectRate(
   job: Extract<Job, { kind: 'connect_rate' }>,
   via: Via,

@@ -67,7 +67,7 @@ describe('a playback', () => {
     expect(player.frame.value).toBeNull();
   });
 
-  test('a pause tells the moment that was shown, and nothing is asked after it', async () => {
+  test('a pause reports the moment that was shown, and nothing is asked after it', async () => {
     const { player, asked } = played();
     player.play(NOW - 3_600 * SECOND, 10);
     await vi.advanceTimersByTimeAsync(3 * SECOND);
@@ -76,7 +76,7 @@ describe('a playback', () => {
     expect(asked).toHaveLength(1);
   });
 
-  test('a busy server is asked again when it said, and the playback goes on', async () => {
+  test('a busy server is asked again after its Retry-After, and the playback goes on', async () => {
     let refusals = 1;
     const busy = new Problem(503, {}, new Headers({ 'retry-after': '3' }));
     const { player, asked } = played(() => (refusals-- > 0 ? busy : null));

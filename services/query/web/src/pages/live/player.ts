@@ -54,7 +54,7 @@ export interface Player {
 }
 
 /**
- * @param load asks for the frames of a range by steps of so many seconds.
+ * @param load asks for the frames of a range; the step is in seconds.
  * @param onPresent is called when the present is reached.
  */
 export function createPlayer(deps: {

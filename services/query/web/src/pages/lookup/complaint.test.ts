@@ -3,7 +3,7 @@ import { COMPLAINT_CHARS_MAX, readComplaint } from './complaint.js';
 
 const NOW = Date.parse('2026-03-20T12:00:00Z');
 const read = (text: string) => readComplaint(text, NOW);
-/** The moment of a time that says its zone. */
+/** The moment of a time with a zone. */
 const momentsOf = (text: string) =>
   read(text).times.map(({ wall, offset }) =>
     offset === null
@@ -21,7 +21,7 @@ const momentsOf = (text: string) =>
   );
 
 describe('the text of a complaint', () => {
-  test('a mail in words tells the address it is about, its port, the victim and the time', () => {
+  test('a mail in words gives the address it is about, its port, the victim and the time', () => {
     const found = read(
       'Dear team,\nwe saw unauthorised logins from 203.0.113.7:51234 to our server 198.51.100.20 port 22\non 2026-03-05 14:03:20 +0100. Please act.',
     );
@@ -34,7 +34,7 @@ describe('the text of a complaint', () => {
     ]);
   });
 
-  test('a notice in XML tells the address, the port and the time', () => {
+  test('a notice in XML gives the address, the port and the time', () => {
     const found = read(
       '<Source><TimeStamp>2026-03-05T14:03:20.000Z</TimeStamp><IP_Address>203.0.113.7</IP_Address>\n<Port>51234</Port></Source>',
     );
@@ -67,7 +67,7 @@ describe('the text of a complaint', () => {
   });
 
   test.each(['2026-03-05 14:03:20', '05.03.2026 14:03', '2026-03-05 14:03:20 CST'])(
-    'the time %s does not say its zone',
+    'the time %s has no zone',
     (text) => {
       expect(read(text).times).toMatchObject([{ offset: null }]);
     },

@@ -15,7 +15,7 @@ export interface FoundTime {
   /** As it stands in the text. */
   readonly text: string;
   readonly wall: Wall;
-  /** Minutes ahead of UTC; null if the text does not say the zone. */
+  /** Minutes ahead of UTC; null if the text has no zone. */
   readonly offset: number | null;
 }
 
@@ -36,7 +36,7 @@ const ADDRESS = new RegExp(`\\[(${IPV6})\\]|(${IPV6})|(${IPV4})`, 'gi');
 const PORT =
   /^(?:[:#]|[\s,;()>|"'=]{0,6}(?:<\/[\w-]{1,40}>\s{0,40})?<?\(?(?:(?:src|source|dst|dest|destination|remote|local)[ _-]?)?(?:port|spt|dpt)(?:[ _-]?(?:number|no))?[\s:="'>]{1,6})(\d{1,5})(?!\d|\.\d)/i;
 
-/** Words before an address that say whose it is. The nearest one counts. */
+/** Words before an address that show whose it is. The nearest one counts. */
 const FROM =
   /\b(?:from|source|src|saddr|attacker|attacking|offend\w*|abus\w*|infring\w*|client|rhost|remote|by|ip[ _-]?address)\b/gi;
 const TO =
@@ -118,7 +118,7 @@ const FORMS: readonly Form[] = [
   },
 ];
 
-/** What a text says. `nowMs` gives dates without a year their year. */
+/** What a text contains. `nowMs` gives dates without a year their year. */
 export function readComplaint(given: string, nowMs: number): Complaint {
   const text = given.slice(0, COMPLAINT_CHARS_MAX);
   return { addresses: addressesOf(text), times: timesOf(text, nowMs) };
@@ -137,7 +137,7 @@ function addressesOf(text: string): FoundAddress[] {
     const shown = port >= 1 && port <= 65_535 ? port : null;
     const first = found[known];
     if (first !== undefined) {
-      // The same address again may say its port.
+      // The same address again may have its port.
       if (first.port === null) found[known] = { ...first, port: shown };
       continue;
     }

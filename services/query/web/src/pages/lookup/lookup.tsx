@@ -337,7 +337,7 @@ function ZonePick(props: { readonly value: { value: string }; readonly isMissing
   );
 }
 
-/** The clock of the form: as the text said it, or the moment in the zone of the page. */
+/** The clock of the form: as in the text, or the moment in the zone of the page. */
 function wallOf(given: URLSearchParams): string {
   const ms = Date.parse(given.get('time') ?? '');
   return given.get('wall') ?? (Number.isNaN(ms) ? '' : showTime(zone.value, ms).replace(' ', 'T'));
