@@ -112,7 +112,7 @@ export class EventView {
   assumed = 0;
 }
 
-/** Forgets what only TrafficDelta and SessionClosed say. */
+/** Forgets the fields that only TrafficDelta and SessionClosed have. */
 export function clearInterval(view: EventView): void {
   view.intervalStartMs = -1;
   view.intervalEndMs = -1;
@@ -126,7 +126,7 @@ export function clearInterval(view: EventView): void {
   view.minutePacketsReceived = 0;
 }
 
-/** Forgets what only SessionClosed says. */
+/** Forgets the fields that only SessionClosed has. */
 export function clearClosing(view: EventView): void {
   view.endedAtMs = -1;
   view.durationMs = -1;

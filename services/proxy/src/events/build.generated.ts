@@ -24,7 +24,7 @@ interface ClosedParts extends DeltaParts {
   readonly closing: Pick<SessionClosed, 'ended_at' | 'duration_ms' | 'status' | 'close_reason' | 'error_code' | 'connect_ms' | 'assumed'>;
 }
 
-/** Written out, because spreading objects into one of so many fields costs ten times as much. */
+/** Written out, because spreading objects into one with this many fields costs ten times as much. */
 export function startedEvent({ moment, origin, header, totals }: StartedParts): SessionStarted {
   return {
     type: 'SessionStarted',
