@@ -2,14 +2,14 @@ import type { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
 import type { CheckResult, Logger, Registry } from '@sockscope/runtime';
 import { createWatchedFile } from '../policy-file/watched-file.js';
 import type { LoadResult, WatchedFile } from '../policy-file/watched-file.js';
-import { compileAcl, compileAclInSlices } from './compile.js';
-import type { CompiledAcl } from './compile.js';
+import { compileAclFile } from './compile-file.js';
+import { compileAcl } from './compile.js';
+import type { AclTables } from './compile.js';
 import type { AclConfig } from './config.js';
+import { createDecider } from './decide.js';
 import { createAclMetrics } from './metrics.js';
 import { createOwnEndpoints, parseOwnEndpoint } from './own-endpoints.js';
-import { parseAcl } from './parse.js';
 import { ACL_LIMITS, OPEN_POLICY } from './rules.js';
-import type { AclPolicy } from './rules.js';
 
 /** What a rule can look at. `dest_ip` is null while only the name is known. */
 export interface AclRequest {
@@ -84,17 +84,16 @@ export function createAcl(
     { logger },
   );
   const listeners: (() => void)[] = [];
-  let compiled: CompiledAcl = compileAcl(OPEN_POLICY, own);
+  let decider = createDecider(compileAcl(OPEN_POLICY), own);
   let rejection: string | null = null;
   let timeSignature = '';
   let minuteTimer: NodeJS.Timeout | null = null;
 
-  async function enforce(policy: AclPolicy): Promise<void> {
-    // The rules before decide until all of this is done.
-    compiled = await compileAclInSlices(policy, own);
-    timeSignature = compiled.timeSignature(now());
+  function enforce(tables: AclTables): void {
+    decider = createDecider(tables, own);
+    timeSignature = decider.timeSignature(now());
     rejection = null;
-    metrics.loaded(policy.rules.length, now());
+    metrics.loaded(tables.rules, now());
   }
 
   function notify(): void {
@@ -127,7 +126,7 @@ export function createAcl(
           },
           {
             onContent: async (text) => {
-              await enforce(await parseAcl(config.file, text));
+              enforce(await compileAclFile(config.file, text));
             },
             onLoad,
           },
@@ -136,7 +135,7 @@ export function createAcl(
   function watchMinutes(): void {
     minuteTimer = setTimeout(
       () => {
-        const signature = compiled.timeSignature(now());
+        const signature = decider.timeSignature(now());
         if (signature !== timeSignature) {
           timeSignature = signature;
           logger.info('a time window of the ACL opened or closed');
@@ -151,7 +150,7 @@ export function createAcl(
 
   return {
     decide(request) {
-      const verdict = compiled.decide(request);
+      const verdict = decider.decide(request);
       metrics.decided(verdict);
       return verdict;
     },
@@ -160,7 +159,7 @@ export function createAcl(
     },
     async start() {
       await own.start();
-      if (file === null) await enforce(OPEN_POLICY);
+      if (file === null) enforce(compileAcl(OPEN_POLICY));
       else await file.start();
       watchMinutes();
     },

@@ -5,6 +5,7 @@ import { formatIp, maskOf, parseIp } from '@sockscope/schemas/net';
 import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import type { AclRequest } from './acl.js';
 import { compileAcl } from './compile.js';
+import { createDecider } from './decide.js';
 import { explain } from './explain.js';
 import { parseAclFile } from './file.js';
 import type { OwnEndpoints } from './own-endpoints.js';
@@ -148,7 +149,8 @@ describe('compiled rules', { timeout: 120_000 * Number(process.env['PROPERTY_RUN
         policy,
         fc.array(request, { minLength: 20, maxLength: 40 }),
         (rules, requests) => {
-          const compiled = compileAcl(rules, own);
+          // As another thread hands it over.
+          const compiled = createDecider(structuredClone(compileAcl(rules)), own);
           for (const one of requests) {
             expect(compiled.decide(one)).toEqual(explain(rules, own, one).verdict);
           }
@@ -166,7 +168,7 @@ describe('compiled rules', { timeout: 120_000 * Number(process.env['PROPERTY_RUN
         fc.constantFrom(...NAMES),
         fc.constantFrom(...IPS),
         (rules, one, name, address) => {
-          const compiled = compileAcl(rules, own);
+          const compiled = createDecider(compileAcl(rules), own);
           const byName = compiled.decide({ ...one, dest_host: name, dest_ip: null });
           const byAddress = compiled.decide({ ...one, dest_host: name, dest_ip: address });
           if (byName.decision === 'block') expect(byAddress.decision).toBe('block');
@@ -182,7 +184,7 @@ describe('compiled rules', { timeout: 120_000 * Number(process.env['PROPERTY_RUN
 });
 
 function decide(text: string, over: Partial<AclRequest>): string {
-  const compiled = compileAcl(parseAclFile('acl.yaml', text), own);
+  const compiled = createDecider(compileAcl(parseAclFile('acl.yaml', text)), own);
   const verdict = compiled.decide({
     user: 'anonymous',
     groups: [],

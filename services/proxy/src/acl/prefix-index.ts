@@ -1,10 +1,25 @@
 import { maskOf } from '@sockscope/schemas/net';
 import type { Prefix } from '@sockscope/schemas/net';
 
-/** A block and what it stands for. */
-export interface PrefixEntry<T> {
-  readonly prefix: Pick<Prefix, 'length'> & { readonly ip: { readonly words: readonly number[] } };
-  readonly value: T;
+/** Blocks of addresses in typed arrays, which one thread hands to another without a copy. */
+export interface PrefixIndex {
+  /** Words of an address. */
+  readonly width: number;
+  readonly starts: Uint32Array;
+  readonly masks: Uint32Array;
+  /** Position of the next block outward; -1 if there is none. */
+  readonly parents: Int32Array;
+}
+
+/** Blocks in the order of an index. */
+export function sortPrefixes<T extends { readonly prefix: Prefix }>(blocks: readonly T[]): T[] {
+  return blocks.toSorted(({ prefix: a }, { prefix: b }) => {
+    for (const [i, word] of a.ip.words.entries()) {
+      const order = word - (b.ip.words[i] ?? 0);
+      if (order !== 0) return order;
+    }
+    return a.length - b.length;
+  });
 }
 
 /**
@@ -12,83 +27,72 @@ export interface PrefixEntry<T> {
  * one is the last that begins at or before the address, or one of those around it: one binary
  * search and a walk outward, at most one step per distinct length.
  *
- * All blocks have `width` words and are distinct.
+ * @param blocks all of `width` words, distinct and as `sortPrefixes` orders them.
  */
-export class PrefixIndex<T> {
-  readonly #width: number;
-  readonly #starts: Uint32Array;
-  readonly #masks: Uint32Array;
-  readonly #parents: Int32Array;
-  readonly #values: readonly T[];
-
-  constructor(width: number, entries: readonly PrefixEntry<T>[]) {
-    const sorted = entries.toSorted((a, b) => {
-      for (let i = 0; i < width; i += 1) {
-        const order = (a.prefix.ip.words[i] ?? 0) - (b.prefix.ip.words[i] ?? 0);
-        if (order !== 0) return order;
-      }
-      return a.prefix.length - b.prefix.length;
-    });
-    this.#width = width;
-    this.#starts = new Uint32Array(sorted.length * width);
-    this.#masks = new Uint32Array(sorted.length * width);
-    this.#parents = new Int32Array(sorted.length).fill(-1);
-    this.#values = sorted.map((entry) => entry.value);
-    let around = -1;
-    for (const [at, { prefix }] of sorted.entries()) {
-      for (let i = 0; i < width; i += 1) {
-        this.#starts[at * width + i] = prefix.ip.words[i] ?? 0;
-        this.#masks[at * width + i] = maskOf(prefix.length, i);
-      }
-      while (around >= 0 && !this.#holds(around, prefix.ip.words)) {
-        around = this.#parents[around] ?? -1;
-      }
-      this.#parents[at] = around;
-      around = at;
+export function createPrefixIndex(
+  width: number,
+  blocks: readonly { readonly prefix: Prefix }[],
+): PrefixIndex {
+  const index = {
+    width,
+    starts: new Uint32Array(blocks.length * width),
+    masks: new Uint32Array(blocks.length * width),
+    parents: new Int32Array(blocks.length).fill(-1),
+  };
+  let around = -1;
+  for (const [at, { prefix }] of blocks.entries()) {
+    for (let i = 0; i < width; i += 1) {
+      index.starts[at * width + i] = prefix.ip.words[i] ?? 0;
+      index.masks[at * width + i] = maskOf(prefix.length, i);
     }
-  }
-
-  #holds(at: number, words: readonly number[]): boolean {
-    const base = at * this.#width;
-    for (let i = 0; i < this.#width; i += 1) {
-      const masked = ((words[i] ?? 0) & (this.#masks[base + i] ?? 0)) >>> 0;
-      if (masked !== this.#starts[base + i]) return false;
+    while (around >= 0 && !holds(index, around, prefix.ip.words)) {
+      around = index.parents[around] ?? -1;
     }
-    return true;
+    index.parents[at] = around;
+    around = at;
   }
+  return index;
+}
 
-  #beginsAtOrBefore(at: number, words: readonly number[]): boolean {
-    const base = at * this.#width;
-    for (let i = 0; i < this.#width; i += 1) {
-      const start = this.#starts[base + i] ?? 0;
-      const word = words[i] ?? 0;
-      if (start !== word) return start < word;
-    }
-    return true;
+function holds({ width, starts, masks }: PrefixIndex, at: number, words: readonly number[]) {
+  const base = at * width;
+  for (let i = 0; i < width; i += 1) {
+    const masked = ((words[i] ?? 0) & (masks[base + i] ?? 0)) >>> 0;
+    if (masked !== starts[base + i]) return false;
   }
+  return true;
+}
 
-  /** Position of the innermost block around the address; -1 if there is none. */
-  first(words: readonly number[]): number {
-    let low = 0;
-    let high = this.#parents.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#beginsAtOrBefore(middle, words)) low = middle + 1;
-      else high = middle;
-    }
-    let at = low - 1;
-    while (at >= 0 && !this.#holds(at, words)) at = this.#parents[at] ?? -1;
-    return at;
+function beginsAtOrBefore({ width, starts }: PrefixIndex, at: number, words: readonly number[]) {
+  const base = at * width;
+  for (let i = 0; i < width; i += 1) {
+    const start = starts[base + i] ?? 0;
+    const word = words[i] ?? 0;
+    if (start !== word) return start < word;
   }
+  return true;
+}
 
-  /** Position of the next block outward; -1 if there is none. */
-  next(at: number): number {
-    return this.#parents[at] ?? -1;
+/** Position of the innermost block around the address; -1 if there is none. */
+export function firstAround(index: PrefixIndex, words: readonly number[]): number {
+  let low = 0;
+  let high = index.parents.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (beginsAtOrBefore(index, middle, words)) low = middle + 1;
+    else high = middle;
   }
+  let at = low - 1;
+  while (at >= 0 && !holds(index, at, words)) at = index.parents[at] ?? -1;
+  return at;
+}
 
-  valueAt(at: number): T {
-    const value = this.#values[at];
-    if (value === undefined) throw new RangeError(`no block at ${at}`);
-    return value;
-  }
+/** Position of the next block outward; -1 if there is none. */
+export function nextAround(index: PrefixIndex, at: number): number {
+  return index.parents[at] ?? -1;
+}
+
+/** Whether a block is one address. */
+export function isHost({ width, masks }: PrefixIndex, at: number): boolean {
+  return masks[at * width + width - 1] === 0xffff_ffff;
 }

@@ -1,6 +1,6 @@
 import { embeddedIpv4, parsePrefix, prefixCovers } from '@sockscope/schemas/net';
 import type { IpAddress, Prefix } from '@sockscope/schemas/net';
-import { PrefixIndex } from './prefix-index.js';
+import { createPrefixIndex, firstAround, sortPrefixes } from './prefix-index.js';
 
 /** What a proxy must not reach by accident. A rule lifts it only explicitly: docs/adr/0008. */
 export const PROTECTED_CLASSES = [
@@ -79,22 +79,22 @@ function rangesOf(protectedClass: ProtectedClass): ProtectedRange[] {
 
 const PROTECTED_RANGES: readonly ProtectedRange[] = PROTECTED_CLASSES.flatMap(rangesOf);
 
-function indexOf(bits: IpAddress['bits']): PrefixIndex<ProtectedRange> {
-  const entries = PROTECTED_RANGES.filter(({ prefix }) => prefix.ip.bits === bits);
-  return new PrefixIndex(
-    bits / 32,
-    entries.map((range) => ({ prefix: range.prefix, value: range })),
-  );
+function indexOf(bits: IpAddress['bits']) {
+  const ranges = sortPrefixes(PROTECTED_RANGES.filter(({ prefix }) => prefix.ip.bits === bits));
+  return { ranges, blocks: createPrefixIndex(bits / 32, ranges) };
 }
 
-const V4_INDEX = indexOf(32);
-const V6_INDEX = indexOf(128);
+const INDEXES = { v4: indexOf(32), v6: indexOf(128) };
 
 /** The most specific protected range that holds the address; null for an ordinary address. */
 export function protectedRangeOf(ip: IpAddress): ProtectedRange | null {
-  const index = ip.bits === 32 ? V4_INDEX : V6_INDEX;
-  const at = index.first(ip.words);
-  return at < 0 ? null : index.valueAt(at);
+  const { ranges, blocks } = ip.bits === 32 ? INDEXES.v4 : INDEXES.v6;
+  return ranges[firstAround(blocks, ip.words)] ?? null;
+}
+
+/** The number of a range, the same in every thread; -1 for none. */
+export function rangeNumberOf(range: ProtectedRange | null): number {
+  return range === null ? -1 : PROTECTED_RANGES.indexOf(range);
 }
 
 /** The most specific protected range that holds the whole block; null if the block reaches beyond. */

@@ -1,4 +1,5 @@
 import { compileAcl } from '../acl/compile.js';
+import { createDecider } from '../acl/decide.js';
 import { parseAclFile } from '../acl/file.js';
 import type { AclRequest, AclVerdict } from '../acl/acl.js';
 
@@ -16,7 +17,7 @@ export function loopbackRules(
     ],
   };
   // JSON is YAML.
-  const acl = compileAcl(parseAclFile('acl.yaml', JSON.stringify(policy)), {
+  const acl = createDecider(compileAcl(parseAclFile('acl.yaml', JSON.stringify(policy))), {
     coversIp: () => false,
     coversName: () => false,
     isThisMachine: () => false,

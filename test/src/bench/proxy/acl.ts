@@ -4,6 +4,7 @@
  */
 import { pathToFileURL } from 'node:url';
 import { compileAcl } from '@sockscope/proxy/acl/compile';
+import { createDecider } from '@sockscope/proxy/acl/decide';
 import { explain } from '@sockscope/proxy/acl/explain';
 import { parseAclFile } from '@sockscope/proxy/acl/file';
 import type { AclRequest } from '@sockscope/proxy/acl/acl';
@@ -124,7 +125,7 @@ function benchAcl(): AclBenchRow[] {
       const text = rules(count);
       const startMs = performance.now();
       const policy = parseAclFile('bench.yaml', text);
-      const compiled = compileAcl(policy, nothing);
+      const compiled = createDecider(compileAcl(policy), nothing);
       const loadMs = performance.now() - startMs;
       const decide: number[] = [];
       const linear: number[] = [];
