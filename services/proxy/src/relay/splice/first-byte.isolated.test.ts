@@ -1,0 +1,3 @@
+import { describeSpliceRelay } from '../testing/relay-cases.js';
+
+describeSpliceRelay('splice from the first byte', {});
