@@ -57,7 +57,7 @@ interface TestFile {
 class LongestFirst {
   sort<T extends TestFile>(files: readonly T[]): T[] {
     const rank = ({ moduleId }: TestFile) =>
-      /src.(?:e2e|chaos)/.test(moduleId) ? 0 : /exactness/.test(moduleId) ? 1 : 2;
+      /src.(?:e2e|chaos|integration)/.test(moduleId) ? 0 : /exactness/.test(moduleId) ? 1 : 2;
     const bytes = new Map(files.map((file) => [file, statSync(file.moduleId).size]));
     const size = (file: T) => bytes.get(file) ?? 0;
     // oxlint-disable-next-line unicorn/no-array-sort -- without a tsconfig this file has no toSorted
@@ -110,11 +110,12 @@ export default defineConfig({
           include: [
             'services/*/src/**/*.integration.test.ts',
             'infra/local/src/**/*.integration.test.ts',
+            'test/src/integration/**/*.test.ts',
           ],
           globalSetup: ['test/src/support/global-setup.ts'],
           env: BRIEF_JAVA,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-// Everything that continuous integration runs, all of it even when one step fails: the tests one
-// step after the other, and beside them what only reads the sources, which shows its output at its
-// end. Ends with what failed, a table of times and one line of counts, taken from vitest's own
+// Everything that continuous integration runs, all of it even when one step fails. Two rows of steps
+// run side by side, because tests with servers leave the cores idle now and then: the tests on this
+// Node, and beside them what reads the sources and the tests on the newest Node. A step of the second
+// row shows its output at its end. The script ends with what failed, a table of times and one line of counts, taken from vitest's own
 // report. So the end of a long log shows what failed.
 //
 // Tests with servers share two slow cores with others. A few files that fail there run once more,
@@ -11,6 +12,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installNewestNode } from './node-newest/install.mjs';
 
 // A reader such as `head` that has gone stops nothing.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
@@ -33,11 +35,17 @@ const MAX_FILES_AGAIN = 4;
 const SLOWEST_FILES = 12;
 const HAS_NEWEST_NODE = process.platform === 'linux' && process.arch === 'x64';
 
+/**
+ * @typedef {{ name: string, beside?: boolean, projects: string[], filter?: string, workers?: number, onNewestNode?: boolean }} TestStep
+ * @typedef {{ name: string, beside?: boolean, command: string[] }} CommandStep
+ * @typedef {(TestStep | CommandStep) & { command?: string[], onNewestNode?: boolean }} Step
+ * @type {Step[]}
+ */
 const STEPS = [
-  { name: 'format', command: ['oxfmt', '--check', '.'] },
-  { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
-  { name: 'unused', command: ['knip'] },
-  { name: 'licences', command: ['node', 'infra/release/licences.mjs'] },
+  { name: 'format', beside: true, command: ['oxfmt', '--check', '.'] },
+  { name: 'lint', beside: true, command: ['oxlint', '--type-aware', '--deny-warnings'] },
+  { name: 'unused', beside: true, command: ['knip'] },
+  { name: 'licences', beside: true, command: ['node', 'infra/release/licences.mjs'] },
   // Some wait for timers, those with servers for these to start, to die and to be missed.
   { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3 },
   { name: 'contract', projects: ['contract'] },
@@ -45,11 +53,19 @@ const STEPS = [
   // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest.
   {
     name: 'unit-newest-node',
+    beside: true,
     projects: ['unit', 'unit-isolated'],
-    workers: 3,
+    workers: 1,
     onNewestNode: true,
   },
-  { name: 'e2e-newest-node', projects: ['e2e'], filter: 'e2e/pipeline', onNewestNode: true },
+  {
+    name: 'e2e-newest-node',
+    beside: true,
+    projects: ['e2e'],
+    filter: 'e2e/pipeline',
+    workers: 1,
+    onNewestNode: true,
+  },
 ];
 
 /** What a folder is checked with if no step is named: under a minute, and without servers. */
@@ -89,10 +105,15 @@ const files = [];
 const began = Date.now();
 const chosen = STEPS.filter((step) => names.length === 0 || names.includes(step.name));
 if (folders.length > 0 && !(await buildPackages(folders))) process.exit(1);
+// Before any test runs: a test with servers uses it, too, and must not replace what runs beside it.
+if (HAS_NEWEST_NODE && chosen.some((step) => step.onNewestNode) && !(await installNewestNode())) {
+  console.error('The newest Node could not be installed.');
+  process.exit(1);
+}
 const rows = (
   await Promise.all([
-    oneByOne(chosen.filter((step) => step.command !== undefined)),
-    oneByOne(chosen.filter((step) => step.command === undefined)),
+    oneByOne(chosen.filter((step) => step.beside === true)),
+    oneByOne(chosen.filter((step) => step.beside !== true)),
   ])
 ).flat();
 const total = (Date.now() - began) / 1000;
@@ -114,7 +135,7 @@ console.log(`${' '.repeat(7)}${'all'.padEnd(12)} ${total.toFixed(1)} s${budget}`
 console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = rows.every((row) => row.ok) ? 0 : 1;
 
-/** @param {{ name: string, command?: string[], projects?: string[], workers?: number }[]} steps */
+/** @param {Step[]} steps */
 async function oneByOne(steps) {
   const ended = [];
   for (const step of steps) {
@@ -141,27 +162,40 @@ async function runQuietly({ name, command }) {
 }
 
 /**
- * @typedef {{ name: string, projects: string[], filter?: string, workers?: number, onNewestNode?: boolean }} TestStep
  * @param {TestStep} step
  */
-async function runTests({ name, projects, filter, workers = 2, onNewestNode = false }) {
-  console.log(`\n=== ${name}`);
+async function runTests(step) {
+  if (step.beside !== true) return runTestsWith(step);
+  /** @type {Buffer[]} */
+  const output = [];
+  const ok = await runTestsWith(step, output);
+  process.stdout.write(Buffer.concat(output));
+  return ok;
+}
+
+/**
+ * @param {TestStep} step
+ * @param {Buffer[]} [output] as of `run`
+ */
+async function runTestsWith({ name, projects, filter, workers = 2, onNewestNode = false }, output) {
+  /** @param {string} text */
+  const print = (text) => {
+    if (output === undefined) console.log(text);
+    else output.push(Buffer.from(`${text}\n`));
+  };
+  print(`\n=== ${name}`);
   if (onNewestNode && !HAS_NEWEST_NODE) {
-    console.log('Skipped: the newest Node comes from a package for Linux on x64 only.');
+    print('Skipped: the newest Node comes from a package for Linux on x64 only.');
     return true;
   }
-  if (onNewestNode && !(await installNewestNode())) {
-    counts.failed += 1;
-    return false;
-  }
   const paths = filter === undefined ? folders.map((folder) => join(folder, '/')) : [filter];
-  const options = { projects, onNewestNode };
+  const options = { projects, onNewestNode, output };
   const first = await runVitest({ ...options, name, paths, workers });
   const failed = first?.testResults.filter((file) => file.status === 'failed') ?? [];
   if (first === null || failed.length === 0 || failed.length > MAX_FILES_AGAIN) {
     return take(first);
   }
-  console.log(`\n=== ${name}: what failed runs again, alone`);
+  print(`\n=== ${name}: what failed runs again, alone`);
   const again = await runVitest({
     ...options,
     name: `${name}-again`,
@@ -182,10 +216,10 @@ async function runTests({ name, projects, filter, workers = 2, onNewestNode = fa
 
 /**
  * @typedef {{ ok: boolean, testResults: TestFile[] }} TestRun
- * @param {{ name: string, projects: string[], paths: string[], workers: number, onNewestNode: boolean }} how
+ * @param {{ name: string, projects: string[], paths: string[], workers: number, onNewestNode: boolean, output?: Buffer[] }} how
  * @returns {Promise<TestRun | null>} null if vitest wrote no report
  */
-async function runVitest({ name, projects, paths, workers, onNewestNode }) {
+async function runVitest({ name, projects, paths, workers, onNewestNode, output }) {
   const file = join(reports, `${name}.json`);
   const ok = await run(
     [
@@ -200,7 +234,7 @@ async function runVitest({ name, projects, paths, workers, onNewestNode }) {
       '--reporter=json',
       `--outputFile.json=${file}`,
     ],
-    { pathFirst: onNewestNode ? [NEWEST_NODE_BIN] : [] },
+    { output, pathFirst: onNewestNode ? [NEWEST_NODE_BIN] : [] },
   );
   try {
     return { ok, testResults: JSON.parse(readFileSync(file, 'utf8')).testResults };
@@ -260,12 +294,6 @@ function failuresOf(testResults) {
       .map((test) => `${file}: ${test.fullName}\n${test.failureMessages.join('\n')}`);
     return tests.length === 0 && status === 'failed' ? [`${file}\n${message}`] : tests;
   });
-}
-
-/** Fetches the newest Node unless it is there; npm explains its errors. */
-async function installNewestNode() {
-  if (existsSync(join(NEWEST_NODE_BIN, 'node'))) return true;
-  return run(['npm', 'ci', '--no-audit', '--no-fund'], { cwd: NEWEST_NODE });
 }
 
 /**

@@ -1,19 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { startKafka } from '@sockscope/local';
-import { DEFAULT_TOPIC, sessionEvent } from '@sockscope/schemas';
+import { sessionEvent } from '@sockscope/schemas';
 import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/schemas';
+import '@sockscope/runtime/testing';
 import kafkajs from 'kafkajs';
+import { inject } from 'vitest';
 import './kafkajs-codecs.js';
 
 const WAIT_MS = 60_000;
 
-/** A real Kafka and everything that proxies have written to it. */
+/** A topic in the real Kafka of the integration tests and everything that proxies write to it. */
 export interface EventLog {
   /** host:port */
   readonly kafka: string;
+  /** Settings of a proxy that is to write to it. */
+  readonly env: Readonly<Record<string, string>>;
   readonly events: readonly SessionEvent[];
   started(): SessionStarted[];
   closed(): SessionClosed[];
@@ -28,16 +28,13 @@ export interface EventLog {
 }
 
 export async function startEventLog(): Promise<EventLog> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'sockscope-events-'));
-  const broker = await startKafka({ dataDir });
-  const client = new kafkajs.Kafka({
-    brokers: [broker.address],
-    logLevel: kafkajs.logLevel.NOTHING,
-  });
+  const brokers = inject('kafkaBrokers');
+  const topic = `events-${randomUUID()}`;
+  const client = new kafkajs.Kafka({ brokers, logLevel: kafkajs.logLevel.NOTHING });
   const admin = client.admin();
   await admin.createTopics({
     waitForLeaders: true,
-    topics: [{ topic: DEFAULT_TOPIC, numPartitions: 3 }],
+    topics: [{ topic, numPartitions: 3 }],
   });
   await admin.disconnect();
 
@@ -45,7 +42,7 @@ export async function startEventLog(): Promise<EventLog> {
   const listeners = new Set<() => void>();
   const consumer = client.consumer({ groupId: randomUUID(), maxWaitTimeInMs: 100 });
   await consumer.connect();
-  await consumer.subscribe({ topic: DEFAULT_TOPIC, fromBeginning: true });
+  await consumer.subscribe({ topic, fromBeginning: true });
   await consumer.run({
     eachMessage({ message }) {
       events.push(sessionEvent.parse(JSON.parse(message.value?.toString('utf8') ?? 'null')));
@@ -77,7 +74,8 @@ export async function startEventLog(): Promise<EventLog> {
   }
 
   return {
-    kafka: broker.address,
+    kafka: brokers.join(','),
+    env: { KAFKA_TOPIC: topic },
     events,
     started: () => events.filter((event) => event.type === 'SessionStarted'),
     closed: () => events.filter((event) => event.type === 'SessionClosed'),
@@ -89,8 +87,6 @@ export async function startEventLog(): Promise<EventLog> {
       ),
     async stop() {
       await consumer.disconnect();
-      await broker.stop();
-      await rm(dataDir, { recursive: true, force: true });
     },
   };
 }

@@ -83,6 +83,7 @@ describe('real clients', () => {
       startDigestServer(),
     ]);
     site = await createProxySite(log.kafka, {
+      ...log.env,
       PROXY_AUTH: 'optional',
       PROXY_UDP_ENABLED: 'true',
       PROXY_BIND_ENABLED: 'true',

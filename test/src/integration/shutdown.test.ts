@@ -33,7 +33,11 @@ describe('SIGTERM', () => {
   });
 
   async function siteOf(id: string, env: Readonly<Record<string, string>>): Promise<ProxySite> {
-    const site = await createProxySite(log.kafka, { PROXY_ID: id, ...env });
+    const site = await createProxySite(log.kafka, {
+      ...log.env,
+      PROXY_ID: id,
+      ...env,
+    });
     sites.push(site);
     return site;
   }

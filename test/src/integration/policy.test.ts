@@ -36,7 +36,7 @@ describe('rules and users of a running proxy', () => {
 
   beforeAll(async () => {
     [log, echo] = await Promise.all([startEventLog(), startEchoServer()]);
-    site = await createProxySite(log.kafka);
+    site = await createProxySite(log.kafka, log.env);
     await writeFile(site.aclFile, rules('alice', 'bob'));
     await addUser('alice', 'one');
     await addUser('bob', 'two');

@@ -28,6 +28,7 @@ describe('three workers', () => {
   beforeAll(async () => {
     [log, echo] = await Promise.all([startEventLog(), startEchoServer()]);
     site = await createProxySite(log.kafka, {
+      ...log.env,
       PROXY_WORKERS: String(WORKERS),
       PROXY_MAX_SESSIONS_PER_SOURCE: String(PER_SOURCE),
       PROXY_DRAIN_TIMEOUT: '200ms',

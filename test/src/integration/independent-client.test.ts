@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process';
-import { copyFile, readFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { startKafka } from '@sockscope/local';
 import { createLogger } from '@sockscope/runtime';
+import '@sockscope/runtime/testing';
 import { createKafkaAdmin, kafkaConfig, readTopic } from '@sockscope/runtime/kafka';
-import { afterEach, describe, expect, test } from 'vitest';
-import { tempDir } from '../chaos/support/site.js';
+import { afterEach, describe, expect, inject, test } from 'vitest';
 import { findProgram, needs } from '../support/programs.js';
 
 const FOLDER = fileURLToPath(new URL('../../node-newest', import.meta.url));
@@ -23,23 +22,8 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-const LOCK = join(FOLDER, 'package-lock.json');
-/** The lock file that was installed. */
-const INSTALLED = join(FOLDER, 'node_modules', '.installed-lock.json');
-
-/** Installs what the lock file lists, unless that was done. */
-async function install(): Promise<void> {
-  const [wanted, installed] = await Promise.all([
-    readFile(LOCK, 'utf8'),
-    readFile(INSTALLED, 'utf8').catch(() => null),
-  ]);
-  if (wanted === installed) return;
-  await run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: FOLDER });
-  await copyFile(LOCK, INSTALLED);
-}
-
 async function onNewestNode(...args: string[]): Promise<string[]> {
-  await install();
+  await run(process.execPath, [join(FOLDER, 'install.mjs')]);
   const { stdout } = await run(NODE, [join(FOLDER, 'independent.mjs'), ...args], {
     timeout: 60_000,
     maxBuffer: 64 * 1024 ** 2,
@@ -49,23 +33,20 @@ async function onNewestNode(...args: string[]): Promise<string[]> {
 
 describe.runIf(CAN_RUN)('what we produce', () => {
   test('is read by an independent client, by kcat and by us, with every compression', async () => {
-    const { dir, remove } = await tempDir('independent');
-    cleanups.push(remove);
-    const broker = await startKafka({ dataDir: join(dir, 'kafka') });
-    cleanups.push(() => broker.kill());
-    const kafka = kafkaConfig.parse({ brokers: [broker.address], topic: 'events' });
+    const brokers = inject('kafkaBrokers');
+    const kafka = kafkaConfig.parse({ brokers, topic: `events-${randomUUID()}` });
     const admin = createKafkaAdmin(kafka, { logger, role: 'test' });
     cleanups.push(() => admin.stop());
     await admin.ensureTopic({ name: kafka.topic, partitions: 3, replicationFactor: null });
 
     const sent: string[] = [];
     for (const codec of [...CODECS, 'auto']) {
-      sent.push(...(await onNewestNode('produce', broker.address, kafka.topic, codec)));
+      sent.push(...(await onNewestNode('produce', brokers.join(','), kafka.topic, codec)));
     }
     const expected = sent.toSorted();
     expect(expected).toHaveLength(500 * (CODECS.length + 1));
 
-    const theirs = await onNewestNode('read', broker.address, kafka.topic, String(sent.length));
+    const theirs = await onNewestNode('read', brokers.join(','), kafka.topic, String(sent.length));
     expect(theirs.toSorted()).toEqual(expected);
 
     const ours: string[] = [];
@@ -88,7 +69,7 @@ describe.runIf(CAN_RUN)('what we produce', () => {
     if (!needs(kcat, 'kcat', 'apt-get install kcat') || kcat === null) return;
     const { stdout } = await run(
       kcat,
-      ['-C', '-b', broker.address, '-t', kafka.topic, '-e', '-q', '-f', '%k\\t%s\\n'],
+      ['-C', '-b', brokers.join(','), '-t', kafka.topic, '-e', '-q', '-f', '%k\\t%s\\n'],
       { maxBuffer: 64 * 1024 ** 2 },
     );
     const pairs = expected.map((line) => (JSON.parse(line) as string[]).slice(0, 2).join('\t'));
