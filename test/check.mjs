@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Everything that continuous integration runs, all of it even when one step fails. Two rows of steps
-// run side by side, because tests with servers leave the cores idle now and then: the tests on this
+// run side by side, because tests with servers often leave a core idle: the tests on this
 // Node, and beside them what reads the sources and the tests on the newest Node. A step of the second
 // row shows its output at its end. The script ends with what failed, a table of times and one line of counts, taken from vitest's own
 // report. So the end of a long log shows what failed.
