@@ -41,7 +41,10 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
   async function clickhouseUrl(): Promise<string> {
     project.provide('clickhouseBackupDir', url === undefined ? backupDir : '');
-    if (url !== undefined) return url;
+    if (url !== undefined) {
+      project.provide('clickhousePid', 0);
+      return url;
+    }
     await writeFile(
       configFile,
       `<clickhouse><backups><allowed_path>${backupDir}</allowed_path></backups></clickhouse>`,
@@ -57,6 +60,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
       },
     });
     started.push(clickhouse);
+    project.provide('clickhousePid', clickhouse.pid);
     return clickhouse.url;
   }
 

@@ -83,6 +83,8 @@ export async function createBed(options: {
   readonly clickhouseUrl: string;
   readonly partitions?: number;
   readonly seed?: number;
+  /** Settings of the topic that differ from the brokers' own. */
+  readonly topicSettings?: Readonly<Record<string, string>>;
 }): Promise<Bed> {
   const name = `ingest-${randomBytes(5).toString('hex')}`;
   const logger = createLogger('test', { level: 'fatal' });
@@ -91,7 +93,12 @@ export async function createBed(options: {
   const producer = createKafkaProducer(kafka, { logger, role: 'test' });
   const tables = await createTestTables(options.clickhouseUrl);
   const partitions = options.partitions ?? 3;
-  await admin.ensureTopic({ name, partitions, replicationFactor: null });
+  await admin.ensureTopic({
+    name,
+    partitions,
+    replicationFactor: null,
+    settings: options.topicSettings ?? {},
+  });
   await admin.ensureTopic({ name: dlqTopicOf(name), partitions: 2, replicationFactor: null });
   const random = seededRandom(options.seed ?? 1);
   const events: SessionEvent[] = [];

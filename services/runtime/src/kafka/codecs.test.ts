@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { compressFrameSync } from 'lz4-napi';
 import { compressSync } from 'snappy';
 import { describe, expect, it } from 'vitest';
+import { withoutContentSize } from '../testing/lz4-frame.js';
 import { BatchTooLargeError, decompress } from './codecs.js';
 
 const LIMIT = 64 * 1024 ** 2;
@@ -19,15 +20,6 @@ function xerial(blocks: readonly Buffer[]): Buffer {
     return [length, compressed];
   });
   return Buffer.concat([header, ...framed]);
-}
-
-/** The frame as Java's client writes it. The checksum of the header is not checked by the decoder. */
-function withoutContentSize(frame: Buffer): Buffer {
-  const hasSize = ((frame[4] ?? 0) & 0x08) !== 0;
-  if (!hasSize) return frame;
-  const head = Buffer.from(frame.subarray(0, 6));
-  head[4] = (head[4] ?? 0) & ~0x08;
-  return Buffer.concat([head, frame.subarray(14)]);
 }
 
 function withContentSize(frame: Buffer, size: bigint): Buffer {

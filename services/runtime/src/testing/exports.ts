@@ -1,2 +1,3 @@
 export { damageBatch } from './damage.js';
+export { abortForeignBatch, sendForeignBatch } from './foreign-producer.js';
 import './provided-context.js';
