@@ -15,7 +15,7 @@ import { singBox } from '../proxy/peers/others.js';
 import { startProxyProcess } from '../proxy/peers/process.js';
 import type { RunningPeer } from '../proxy/peers/peer.js';
 import { treeCpuSeconds } from '../proxy/processes.js';
-import { COST_CASES } from './cases.js';
+import { costCase, DEFAULT_CASES } from './cases.js';
 import { startProduct } from './product.js';
 import type { Subject } from './product.js';
 
@@ -23,7 +23,8 @@ const HELP = `npm run bench:cost -- [options]
 
   --duration S         length of a load (default 30)
   --rounds N           rounds, each with every subject in turn (default 1)
-  --cases a,b          only these (default all): ${Object.keys(COST_CASES).join(', ')}
+  --cases a,b          default ${DEFAULT_CASES.join(',')};
+                       short-N is N short sessions a second
   --baseline DIR       another built checkout of the product, measured in the same run
   --sing-box PATH      its binary (default sing-box on the PATH; left out if there is none)
   --peer NAME=COMMAND  another proxy, such as RustSocks; {port} and {dir} in its command are
@@ -38,7 +39,7 @@ const { values } = parseArgs({
   options: {
     duration: { type: 'string', default: '30' },
     rounds: { type: 'string', default: '1' },
-    cases: { type: 'string', default: Object.keys(COST_CASES).join(',') },
+    cases: { type: 'string', default: DEFAULT_CASES.join(',') },
     baseline: { type: 'string' },
     'sing-box': { type: 'string', default: 'sing-box' },
     peer: { type: 'string', multiple: true, default: [] },
@@ -50,7 +51,9 @@ const { values } = parseArgs({
   },
 });
 
-/** After a start, before what rests is measured: the first merges and compilations. */
+/** Connections before anything is measured: each subject compiles its code and fills its caches. */
+const WARM_UP_MS = 8_000;
+/** After that, before what rests is measured: the first merges and compilations. */
 const SETTLE_MS = 15_000;
 const IDLE_MS = 10_000;
 /**
@@ -78,9 +81,9 @@ if (values.help) {
 const durationMs = wholeNumber('duration', values.duration) * 1_000;
 const rounds = wholeNumber('rounds', values.rounds);
 const cases = values.cases.split(',').map((name) => {
-  const found = COST_CASES[name];
-  if (found !== undefined) return found;
-  say(`there is no case ${name}; known: ${Object.keys(COST_CASES).join(', ')}`);
+  const found = costCase(name);
+  if (found !== null) return found;
+  say(`there is no case ${name}; known: ${DEFAULT_CASES.join(', ')}, short-N`);
   process.exit(2);
 });
 
@@ -169,12 +172,13 @@ const generator = await startGenerator();
 
 async function measure(name: string, round: number, subject: Subject): Promise<void> {
   const isProduct = Object.keys(subject.cpuSeconds()).length > 1;
+  await generator.run({ kind: 'connect_rate', atOnce: 32, durationMs: WARM_UP_MS }, subject.via);
   if (isProduct) await sleep(SETTLE_MS);
   const idle = await idleCoresOf(subject);
-  for (const costCase of cases) {
+  for (const load of cases) {
     const before = subject.cpuSeconds();
     const began = performance.now();
-    const result: JobResult = await generator.run(costCase.job(durationMs), subject.via);
+    const result: JobResult = await generator.run(load.job(durationMs), subject.via);
     const cameToRest = await untilQuiet(subject, sum(idle));
     const elapsedSeconds = (performance.now() - began) / 1_000;
     const cpu: Seconds = Object.fromEntries(
@@ -184,7 +188,7 @@ async function measure(name: string, round: number, subject: Subject): Promise<v
       }),
     );
     const row: Row = {
-      case: costCase.name,
+      case: load.name,
       subject: name,
       round,
       sessions: result.total,
