@@ -15,6 +15,7 @@ import { metricOf } from '../chaos/support/site.js';
 import { createProxySite, startProxy } from '../support/proxy-process.js';
 import type { ProxySite } from '../support/proxy-process.js';
 import { expectUndisturbed, flood, steady } from './support/load.js';
+import type { Attack, Flood } from './support/load.js';
 import { BALANCER, SocksClient } from './support/socks-client.js';
 
 /** Nobody listens there: events wait in the spool. */
@@ -37,13 +38,6 @@ function usersFile(users: number, password: string): string {
     (_, n) => `  - { name: user${n}, password: '${hash}' }`,
   );
   return `users:\n${lines.join('\n')}\n`;
-}
-
-/** 30 IPv4 addresses, and 250 IPv6 /64s of one /48, by turns. */
-function attacker(n: number): string {
-  return n % 2 === 0
-    ? `127.9.0.${1 + ((n / 2) % 30)}`
-    : `2001:db8:bad:${(n % 250).toString(16)}::1`;
 }
 
 describe('under a flood', () => {
@@ -89,6 +83,14 @@ describe('under a flood', () => {
     cleanups.push(() => proxy.kill());
   }
 
+  async function startFlood(attack: Attack): Promise<Flood> {
+    const started = await flood(attack);
+    cleanups.push(() => {
+      started.kill();
+    });
+    return started;
+  }
+
   /** Runs one client to its end. */
   async function once<T>(
     source: string,
@@ -114,17 +116,17 @@ describe('under a flood', () => {
       once(source, (client) => client.login(`user${user}`, 'right'));
     const known = (n: number) => logIn(`127.1.0.${1 + (n % 5)}`, n % 5);
     const calm = await steady(5, 10, known);
-    const attack = flood(120, 5_000, (n) =>
-      once(attacker(n), async (client) => {
-        await client.login(`nobody${n}`, 'wrong');
-      }),
-    );
+    const attack = await startFlood({
+      kind: 'login',
+      proxyPort: site.port,
+      lanes: 120,
+      limit: 5_000,
+    });
     const [attacked, fresh] = await Promise.all([
       steady(5, 30, known),
       steady(2, 12, (n) => logIn(`127.2.0.${1 + n}`, 5 + n)),
     ]);
-    attack.stop();
-    expect(attack.attempts).toBeGreaterThan(300);
+    expect(await attack.stop()).toBeGreaterThan(200);
     expectUndisturbed(attacked, calm);
     expect(fresh.succeeded).toBeGreaterThanOrEqual(0.95);
   });
@@ -136,14 +138,16 @@ describe('under a flood', () => {
     const asks = (round: string) => (n: number) =>
       connected(`127.1.0.${1 + (n % 5)}`, `${round}${n}.good.example`);
     const calm = await steady(20, 40, asks('calm'));
-    const attack = flood(300, 3_000, (n) =>
-      once(attacker(n), async (client) => {
-        await client.connect(`x${n}.${n % 3 === 0 ? 'mute' : 'silent'}.test`, port);
-      }),
-    );
+    const attack = await startFlood({
+      kind: 'connect',
+      proxyPort: site.port,
+      lanes: 300,
+      limit: 3_000,
+      hosts: ['x{n}.mute.test', 'x{n}.silent.test', 'y{n}.silent.test'],
+      port,
+    });
     const attacked = await steady(20, 80, asks('attacked'));
-    attack.stop();
-    expect(attack.attempts).toBeGreaterThan(300);
+    expect(await attack.stop()).toBeGreaterThan(300);
     expectUndisturbed(attacked, calm);
   });
 
@@ -151,14 +155,14 @@ describe('under a flood', () => {
     await start({ PROXY_MAX_HANDSHAKES: '300', PROXY_MAX_HANDSHAKES_PER_SOURCE: '100' });
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
     const calm = await steady(50, 75, connects);
-    const attack = flood(600, 3_000, (n) =>
-      once(attacker(n), async (client) => {
-        await client.read(1);
-      }),
-    );
+    const attack = await startFlood({
+      kind: 'silence',
+      proxyPort: site.port,
+      lanes: 600,
+      limit: 3_000,
+    });
     const attacked = await steady(50, 200, connects);
-    attack.stop();
-    expect(attack.attempts).toBeGreaterThan(600);
+    expect(await attack.stop()).toBeGreaterThan(600);
     expectUndisturbed(attacked, calm);
   });
 
@@ -174,18 +178,17 @@ describe('under a flood', () => {
     await start({ PROXY_MAX_SESSIONS: '300', PROXY_MAX_HANDSHAKES: '200' }, 1_200);
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
     const calm = await steady(50, 75, connects);
-    const attack = flood(100, 800, (n) =>
-      once(
-        attacker(n),
-        async (client) => {
-          await client.connect(`x${n}.many.test`, silent.port);
-        },
-        1_500,
-      ),
-    );
+    const attack = await startFlood({
+      kind: 'connect',
+      proxyPort: site.port,
+      lanes: 100,
+      limit: 800,
+      patienceMs: 1_500,
+      hosts: ['x{n}.many.test'],
+      port: silent.port,
+    });
     const attacked = await steady(50, 200, connects);
-    attack.stop();
-    expect(attack.attempts).toBeGreaterThan(100);
+    expect(await attack.stop()).toBeGreaterThan(100);
     expectUndisturbed(attacked, calm);
   });
 
@@ -203,18 +206,18 @@ describe('under a flood', () => {
         return (await reply) === 0;
       });
     const calm = await steady(50, 75, connects);
-    const payload = Buffer.alloc(64 * 1024);
-    const attack = flood(200, 1_000, (n) =>
-      once(attacker(n), async (client) => {
-        const reply = client.connect('127.0.3.1', silent.port);
-        client.socket.write(payload);
-        await reply;
-      }),
-    );
+    const attack = await startFlood({
+      kind: 'connect',
+      proxyPort: site.port,
+      lanes: 200,
+      limit: 1_000,
+      payloadBytes: 64 * 1024,
+      hosts: ['127.0.3.1'],
+      port: silent.port,
+    });
     const attacked = await steady(50, 200, connects);
     const early = await metricOf(site, 'sockscope_proxy_early_payload_bytes');
-    attack.stop();
-    expect(attack.attempts).toBeGreaterThan(150);
+    expect(await attack.stop()).toBeGreaterThan(150);
     // All of it is taken, and at most one read above it.
     expect(early).toBeGreaterThan(EARLY_BYTES / 2);
     expect(early).toBeLessThanOrEqual(EARLY_BYTES + READ_BYTES);
@@ -226,14 +229,17 @@ describe('under a flood', () => {
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
     const calm = await steady(40, 60, connects);
     // More than the spool holds.
-    const attack = flood(500, 4_000, (n) =>
-      once(`2001:db8:bad:${(n % 250).toString(16)}::1`, async (client) => {
-        await client.connect('10.0.0.1', port);
-      }),
-    );
+    const attack = await startFlood({
+      kind: 'connect',
+      proxyPort: site.port,
+      lanes: 500,
+      limit: 4_000,
+      isOneNetwork: true,
+      hosts: ['10.0.0.1'],
+      port,
+    });
     const attacked = await steady(40, 240, connects);
-    attack.stop();
-    expect(attack.attempts).toBeGreaterThan(1_000);
+    expect(await attack.stop()).toBeGreaterThan(1_000);
     expect(await metricOf(site, 'sockscope_proxy_limit_refusals_total')).toBeGreaterThan(100);
     expectUndisturbed(attacked, calm);
   });

@@ -1,6 +1,12 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { IS_FULL } from '../../chaos/support/site.js';
+
+const FLOODER = fileURLToPath(new URL('../../../dist/attack/support/flooder.js', import.meta.url));
 
 /** What clients at a fixed rate met. */
 export interface Steady {
@@ -48,35 +54,54 @@ export function expectUndisturbed(attacked: Steady, calm: Steady): void {
   }
 }
 
+/** What attackers do. */
+export type Attack = {
+  /** Of the proxy. */
+  readonly proxyPort: number;
+  /** Attempts at once. A new one replaces one that has ended, a second after its start at the earliest. */
+  readonly lanes: number;
+  /** Attempts in all. */
+  readonly limit: number;
+  /** How long one waits for an answer; without it as long as a client that behaves. */
+  readonly patienceMs?: number;
+  /** Sent behind the request. */
+  readonly payloadBytes?: number;
+  /** All come from one IPv6 /48; else half of them from 30 IPv4 addresses. */
+  readonly isOneNetwork?: boolean;
+} & (
+  | { readonly kind: 'silence' }
+  | { readonly kind: 'login' }
+  /** In turn to these hosts; `{n}` in a name is the number of the attempt. */
+  | { readonly kind: 'connect'; readonly hosts: readonly string[]; readonly port: number }
+);
+
 export interface Flood {
-  /** Attempts that have begun. */
-  readonly attempts: number;
-  /** Begins no more; those that have begun end with their connections. */
-  stop(): void;
+  /** Ends it with all its connections; returns how many attempts had begun. */
+  stop(): Promise<number>;
+  /** Ends it, also if it has ended. */
+  kill(): void;
 }
 
-/** An attempt of a lane begins at most this often, so that the flood leaves the processor to others. */
-const LANE_INTERVAL_MS = 1_000;
+/** Attackers have machines of their own: here they leave the processor to what is measured. */
+const NICENESS = 10;
 
-/** Keeps a number of attempts going, each with the next number, at most `limit` in all. */
-export function flood(lanes: number, limit: number, attempt: (n: number) => Promise<void>): Flood {
-  let attempts = 0;
-  let isOver = false;
-  const lane = async (): Promise<void> => {
-    while (!isOver && attempts < limit) {
-      attempts += 1;
-      const earliest = delay(LANE_INTERVAL_MS, undefined, { ref: false });
-      await attempt(attempts).catch(() => undefined);
-      await earliest;
-    }
-  };
-  for (let n = 0; n < lanes; n += 1) void lane();
+/** Starts the attackers in a process of their own; resolves when they begin. */
+export async function flood(attack: Attack): Promise<Flood> {
+  const child = fork(FLOODER, [JSON.stringify(attack)], { stdio: 'inherit' });
+  setPriority(child.pid ?? 0, NICENESS);
+  await once(child, 'message');
   return {
-    get attempts() {
-      return attempts;
+    async stop() {
+      const attempts = once(child, 'message');
+      child.send('attempts');
+      const [count] = (await attempts) as [number];
+      const exited = once(child, 'exit');
+      child.disconnect();
+      await exited;
+      return count;
     },
-    stop() {
-      isOver = true;
+    kill() {
+      child.kill('SIGKILL');
     },
   };
 }
