@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { meExample } from './examples.js';
+import { wireTime } from '../events/values.js';
+import { meExample, signInsExample } from './examples.js';
 
 /** Who asks, and what it may do. */
 export const me = z
@@ -27,3 +28,27 @@ const KEY_CHARS_MAX = 200;
 /** Body of `POST /login`. */
 export const loginBody = z.strictObject({ key: z.string().min(1).max(KEY_CHARS_MAX) });
 export type LoginBody = z.infer<typeof loginBody>;
+
+/** The newest sessions of browsers that `GET /sign-ins` shows. */
+export const SIGN_INS_MAX = 1_000;
+
+export const signInParams = z.strictObject({
+  sign_in_id: z.string().regex(/^[0-9a-f]{64}$/, 'must be a sign_in_id as GET /sign-ins shows it'),
+});
+
+const signIn = z
+  .object({
+    sign_in_id: z.string().describe('hash of the token; the token itself is nowhere'),
+    principal: z.string().describe('who signed in, as `id` of GET /me'),
+    created_at: wireTime,
+    expires_at: wireTime.describe('when it ends by itself, unless its key ends earlier'),
+  })
+  .meta({ id: 'SignIn' });
+
+/** Browsers that are signed in. */
+export const signIns = z
+  .object({
+    items: z.array(signIn).describe('the newest first'),
+    truncated: z.boolean().describe(`there are more than ${SIGN_INS_MAX}`),
+  })
+  .meta({ id: 'SignIns', examples: [signInsExample] });

@@ -94,6 +94,18 @@ export const meExample = {
   masked: { users: false, addresses: false },
 } as const;
 
+export const signInsExample = {
+  items: [
+    {
+      sign_in_id: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+      principal: 'account:248289761001',
+      created_at: '2026-01-31T08:00:00.000Z',
+      expires_at: '2026-01-31T20:00:00.000Z',
+    },
+  ],
+  truncated: false,
+} as const;
+
 export const keysExample = {
   items: [
     {

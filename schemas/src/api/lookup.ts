@@ -12,7 +12,10 @@ export const LOOKUP_DAYS = 30;
 const SKEW_SECONDS_DEFAULT = 120;
 const SKEW_SECONDS_MAX = 86_400;
 
-const ip = z.union([z.ipv4(), z.ipv6()], { error: 'must be an IP address' }).optional();
+const ip = z
+  .union([z.ipv4(), z.ipv6()], { error: 'must be an IP address' })
+  .optional()
+  .meta({ examples: ['198.51.100.7'] });
 
 /** What a lookup may name. At least one of the addresses is needed. */
 const LOOKUP_FIELDS = ['dest_ip', 'dest_host', 'dest_port', 'egress_ip', 'egress_port'] as const;

@@ -17,6 +17,7 @@ import { mayDo } from './auth/principal.js';
 import type { KeyUses } from './auth/key-uses.js';
 import { serveKeys } from './auth/keys-routes.js';
 import { serveAccount } from './auth/routes.js';
+import { serveSignIns } from './auth/sign-ins-routes.js';
 import { serveAudit } from './audit/route.js';
 import { createSignIns } from './auth/sign-ins.js';
 import type { WebSessions } from './auth/web-sessions.js';
@@ -165,6 +166,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
         serveAudit(api, routed);
         serveAnnotations(api, { ...routed, ...deps.exports });
         serveKeys(api, { ...routed, ...deps.exports });
+        serveSignIns(api, { ...routed, ...deps.exports });
         serveQuestions(api, {
           ...routed,
           ...deps.exports,

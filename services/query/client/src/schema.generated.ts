@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Notes on moments and ranges of time; none for a key that is tied to users */
+        /** Notes on moments and ranges of time */
         get: operations["listAnnotations"];
         put?: never;
         /** Notes something on a moment or a range; needs the scope admin */
@@ -307,6 +307,40 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-ins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Browsers that are signed in; needs the scope admin */
+        get: operations["listSignIns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-ins/{sign_in_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Signs a browser out within ten seconds; needs the scope admin */
+        delete: operations["endSignIn"];
         options?: never;
         head?: never;
         patch?: never;
@@ -968,7 +1002,7 @@ export interface components {
         AuditPage: {
             /** @description the newest first */
             items: {
-                /** @description what was done: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, annotations/create, annotations/delete or forget */
+                /** @description what was done: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, sign-ins/end, annotations/create, annotations/delete or forget */
                 action: string;
                 /**
                  * Format: date-time
@@ -2932,6 +2966,38 @@ export interface components {
                 [key: string]: number;
             };
             /** @description there are more findings than shown */
+            truncated: boolean;
+        };
+        SignIn: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description when it ends by itself, unless its key ends earlier
+             */
+            expires_at: string;
+            /** @description who signed in, as `id` of GET /me */
+            principal: string;
+            /** @description hash of the token; the token itself is nowhere */
+            sign_in_id: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "sign_in_id": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *           "principal": "account:248289761001",
+         *           "created_at": "2026-01-31T08:00:00.000Z",
+         *           "expires_at": "2026-01-31T20:00:00.000Z"
+         *         }
+         *       ],
+         *       "truncated": false
+         *     }
+         */
+        SignIns: {
+            /** @description the newest first */
+            items: components["schemas"]["SignIn"][];
+            /** @description there are more than 1000 */
             truncated: boolean;
         };
         /**
@@ -6255,7 +6321,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description there is no such thing */
+        /** @description not found */
         Status404: {
             headers: {
                 /** @description id of the request, also in the service's log */
@@ -6266,7 +6332,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description not found */
+        /** @description there is no such thing */
         Status404_2: {
             headers: {
                 /** @description id of the request, also in the service's log */
@@ -6372,7 +6438,10 @@ export interface components {
         dest_host_3: string;
         /** @description the address connected to, null if none; address or CIDR block; may be repeated; empty for none */
         dest_ip: ("" | (string))[];
-        /** @description address that was reached */
+        /**
+         * @description address that was reached
+         * @example 198.51.100.7
+         */
         dest_ip_2: string;
         /** @description port of the destination; exact; may be repeated */
         dest_port: number[];
@@ -6380,7 +6449,10 @@ export interface components {
         dest_port_2: number;
         /** @description local address from which the proxy reached the destination, null until connected; address or CIDR block; may be repeated; empty for none */
         egress_ip: ("" | (string))[];
-        /** @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it */
+        /**
+         * @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it
+         * @example 198.51.100.7
+         */
         egress_ip_2: string;
         /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
         egress_port: ("" | number)[];
@@ -6457,6 +6529,7 @@ export interface components {
         session_id: string;
         /** @description rows: a plain array of one object per point and series */
         shape: "series" | "rows";
+        sign_in_id: string;
         /** @description seconds by which the clocks may differ, in both directions */
         skew: number;
         /** @description rate only with `at`; ended_at and duration_ms only without */
@@ -6557,6 +6630,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6605,6 +6679,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404_2"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -6634,7 +6709,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -6689,6 +6764,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6778,7 +6854,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404_2"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6872,6 +6948,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6960,6 +7037,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -6997,6 +7075,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -7050,6 +7129,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404_2"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -7079,7 +7159,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404"];
+            404: components["responses"]["Status404_2"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -7091,11 +7171,17 @@ export interface operations {
             query?: {
                 /** @description name or address that the client requested */
                 dest_host?: components["parameters"]["dest_host_2"];
-                /** @description address that was reached */
+                /**
+                 * @description address that was reached
+                 * @example 198.51.100.7
+                 */
                 dest_ip?: components["parameters"]["dest_ip_2"];
                 /** @description port that was reached */
                 dest_port?: components["parameters"]["dest_port_2"];
-                /** @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it */
+                /**
+                 * @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it
+                 * @example 198.51.100.7
+                 */
                 egress_ip?: components["parameters"]["egress_ip_2"];
                 /** @description port that the destination saw */
                 egress_port?: components["parameters"]["egress_port_2"];
@@ -7149,11 +7235,17 @@ export interface operations {
             query?: {
                 /** @description name or address that the client requested */
                 dest_host?: components["parameters"]["dest_host_2"];
-                /** @description address that was reached */
+                /**
+                 * @description address that was reached
+                 * @example 198.51.100.7
+                 */
                 dest_ip?: components["parameters"]["dest_ip_2"];
                 /** @description port that was reached */
                 dest_port?: components["parameters"]["dest_port_2"];
-                /** @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it */
+                /**
+                 * @description address that the destination saw: the proxy's, or the public one that QUERY_EGRESS_NAT maps to it
+                 * @example 198.51.100.7
+                 */
                 egress_ip?: components["parameters"]["egress_ip_2"];
                 /** @description port that the destination saw */
                 egress_port?: components["parameters"]["egress_port_2"];
@@ -7197,6 +7289,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
             406: components["responses"]["Status406"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
@@ -7309,7 +7402,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404_2"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -7455,7 +7548,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404_2"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -7499,7 +7592,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404_2"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -7666,6 +7759,74 @@ export interface operations {
             503: components["responses"]["Status503"];
         };
     };
+    listSignIns: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the answer */
+            200: {
+                headers: {
+                    /** @description no-store, or how long an answer over a past range may be cached */
+                    "Cache-Control"?: string;
+                    /** @description of an answer that may be cached */
+                    ETag?: string;
+                    /** @description request headers that change the answer */
+                    Vary?: string;
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIns"];
+                };
+            };
+            304: components["responses"]["Status304"];
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            404: components["responses"]["Status404"];
+            422: components["responses"]["Status422"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
+    endSignIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sign_in_id: components["parameters"]["sign_in_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description it is done */
+            204: {
+                headers: {
+                    /** @description id of the request, also in the service's log */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Status400"];
+            401: components["responses"]["Status401"];
+            403: components["responses"]["Status403"];
+            404: components["responses"]["Status404_2"];
+            429: components["responses"]["Status429"];
+            431: components["responses"]["Status431"];
+            500: components["responses"]["Status500"];
+            503: components["responses"]["Status503"];
+        };
+    };
     listSignals: {
         parameters: {
             query?: {
@@ -7711,7 +7872,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404_2"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -7991,7 +8152,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404_2"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
@@ -9273,7 +9434,7 @@ export interface operations {
             400: components["responses"]["Status400"];
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
-            404: components["responses"]["Status404_2"];
+            404: components["responses"]["Status404"];
             422: components["responses"]["Status422"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];

@@ -66,16 +66,17 @@ export function serveAnnotations(app: FastifyInstance, deps: QuestionDeps & Anno
   serve(app, deps, {
     path: '/annotations',
     operationId: 'listAnnotations',
-    summary: 'Notes on moments and ranges of time; none for a key that is tied to users',
+    summary: 'Notes on moments and ranges of time',
     tag: 'annotations',
     scope: 'read',
+    audience: 'untied',
     weight: 'light',
     params: noParams,
     query: annotationsQuery,
     answer: annotations,
     async ask({ query }, context) {
       // A note may name anybody, so a caller that may not see all users by name gets none.
-      const isHidden = context.onlyUsers !== null || context.mask.users !== 'none';
+      const isHidden = context.mask.users !== 'none';
       const range = rangeOf(query, context.nowMs);
       const asked = { ...range, tag: query.tag, limit: query.limit + 1 };
       const rows = isHidden ? [] : await store.ask(touchingQuery(asked), context);
@@ -96,8 +97,8 @@ export function serveAnnotations(app: FastifyInstance, deps: QuestionDeps & Anno
     body: annotationBody,
     answer: annotation,
     scope: 'admin',
+    audience: 'untied',
     async change({ body }, context) {
-      requireAll(context);
       const [{ kept } = { kept: 0 }] = await store.ask(annotationCountQuery(), context);
       if (kept >= ANNOTATION_LIMITS.kept) {
         throw new ProblemError(
@@ -137,8 +138,8 @@ export function serveAnnotations(app: FastifyInstance, deps: QuestionDeps & Anno
     tag: 'annotations',
     params: annotationParams,
     scope: 'admin',
+    audience: 'untied',
     async change({ params }, context) {
-      requireAll(context);
       const [row] = await store.ask(annotationQuery(params.annotation_id), context);
       if (row === undefined) throw new ProblemError('not-found', 'there is no such annotation');
       const { nowMs } = context;
@@ -160,11 +161,6 @@ export function serveAnnotations(app: FastifyInstance, deps: QuestionDeps & Anno
       );
     },
   });
-}
-
-function requireAll({ onlyUsers }: { readonly onlyUsers: readonly string[] | null }): void {
-  if (onlyUsers === null) return;
-  throw new ProblemError('forbidden', 'a key that is tied to users cannot change annotations');
 }
 
 function shown(row: AnnotationRow, isAdmin: boolean): Annotation {

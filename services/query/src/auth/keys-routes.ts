@@ -9,7 +9,6 @@ import type { QuestionDeps } from '../http/question.js';
 import { serveWrite } from '../http/write.js';
 import { invalidParameters, ProblemError } from '../problems/problem.js';
 import { apiKeysQuery, keyUsesQuery } from '../sql/api-keys.js';
-import type { ApiKeyRow } from '../sql/api-keys.js';
 import type { Store } from '../store/store.js';
 import { endKey, findKey, insertKey, keyState } from './key-table.js';
 import type { KeyUses } from './key-uses.js';
@@ -28,11 +27,6 @@ export interface KeysDeps {
 export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): void {
   const { clickhouse, store, audit } = deps;
 
-  /** A key that its manager could have created. What it could not, does not exist for it. */
-  const isWithin = ({ users }: ApiKeyRow, principal: Principal): boolean =>
-    principal.users === null ||
-    (users.length > 0 && users.every((user) => principal.users?.includes(user)));
-
   function requireKeys({ principal }: Context): void {
     // With authentication off, anybody on this machine could make a key that outlives the setting.
     if (principal.kind !== 'local' && deps.takesKeys) return;
@@ -45,6 +39,7 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
     summary: 'API keys without their secrets; needs the scope admin',
     tag: 'accounts',
     scope: 'admin',
+    audience: 'untied',
     weight: 'light',
     params: noParams,
     query: noQuery,
@@ -57,8 +52,7 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
         store.ask(keyUsesQuery(), context),
       ]);
       const usedAt = new Map(uses.map((row) => [row.key_id, row.used_at]));
-      const { principal, nowMs } = context;
-      return { rows: rows.filter((row) => isWithin(row, principal)), usedAt, nowMs };
+      return { rows, usedAt, nowMs: context.nowMs };
     },
     present: ({ rows, usedAt, nowMs }) => ({
       items: rows.map((row) => {
@@ -83,6 +77,7 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
     body: keyBody,
     answer: keyCreated,
     scope: 'admin',
+    audience: 'untied',
     async change({ body }, context) {
       requireKeys(context);
       const { principal, nowMs } = context;
@@ -110,10 +105,11 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
     tag: 'accounts',
     params: keyParams,
     scope: 'admin',
+    audience: 'untied',
     async change({ params }, context) {
       requireKeys(context);
       const known = await findKey(clickhouse, params.key_id);
-      if (known === null || !isWithin(known, context.principal)) {
+      if (known === null) {
         throw new ProblemError('not-found', 'there is no such key');
       }
       const details = { key_id: known.key_id, name: known.name };
@@ -127,20 +123,16 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
 /** @throws ProblemError if a key would be allowed more, or live longer, than who makes it. */
 function requireNarrower(
   wanted: {
-    readonly users: readonly string[] | null;
     readonly expiresAtMs: number | null;
     readonly ratePerMinute: number | null;
   },
   principal: Principal,
   nowMs: number,
 ): void {
-  const { users, expiresAtMs, ratePerMinute } = principal;
+  const { expiresAtMs, ratePerMinute } = principal;
   const errors = [];
   if (wanted.expiresAtMs !== null && wanted.expiresAtMs <= nowMs) {
     errors.push({ parameter: 'expires_at', message: 'must lie in the future' });
-  }
-  if (users !== null && wanted.users?.every((user) => users.includes(user)) !== true) {
-    errors.push({ parameter: 'users', message: 'must be among those that you may see' });
   }
   if (expiresAtMs !== null && (wanted.expiresAtMs ?? Infinity) > expiresAtMs) {
     errors.push({ parameter: 'expires_at', message: 'must not be later than your own end' });

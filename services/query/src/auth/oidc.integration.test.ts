@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { get as httpGet } from 'node:http';
@@ -208,6 +209,33 @@ describe('a person who signs in at an OpenID provider', () => {
       row: z.object({ sealed: z.string() }),
     });
     expect(stored.filter(({ sealed }) => sealed.includes(hint.slice(0, 20)))).toEqual([]);
+  });
+
+  it('is signed out by an administrator, in every process within seconds, which the log shows', async () => {
+    const cookie = await signIn();
+    claims = { groups: ['netops'] };
+    const admin = { cookie: await signIn(), ...OURS };
+    const me = (await get('/api/v1/me', { cookie })).json<Me>();
+    const listed = (await get('/api/v1/sign-ins', admin)).json<{
+      items: { sign_in_id: string; principal: string }[];
+    }>();
+    const id = createHash('sha256')
+      .update(/=(.+)$/.exec(cookie)?.[1] ?? '')
+      .digest('hex');
+    expect(listed.items.find(({ sign_in_id }) => sign_in_id === id)?.principal).toBe(me.id);
+    const end = async () => {
+      const url = `/api/v1/sign-ins/${id}`;
+      const answer = await api.app.inject({ method: 'DELETE', url, headers: admin, payload: {} });
+      return answer.statusCode;
+    };
+    expect([await statusOf(cookie), await statusOf(cookie, other)]).toEqual([200, 200]);
+    expect(await end()).toBe(204);
+    nowMs += KEY_REUSE_MS;
+    expect([await statusOf(cookie), await statusOf(cookie, other)]).toEqual([401, 401]);
+    expect(await statusOf(admin.cookie)).toBe(200);
+    expect(await end()).toBe(404);
+    const { items } = (await get('/api/v1/audit?action=sign-ins/end', admin)).json<AuditPage>();
+    expect(items).toMatchObject([{ details: { sign_in_id: id, principal: me.id } }]);
   });
 
   it('is signed out when the time of the session is over', async () => {

@@ -1,6 +1,10 @@
 import { SCOPES } from '@sockscope/schemas/api';
+import { ProblemError } from '../problems/problem.js';
 
 export type Scope = (typeof SCOPES)[number];
+
+/** For whom a route is. `untied`: a key that is tied to users finds no such route. */
+export type Audience = 'everyone' | 'untied';
 
 /** The caller, its scopes and what it may see. */
 export interface Principal {
@@ -20,6 +24,12 @@ export interface Principal {
 /** `admin` includes the others. */
 export function mayDo(principal: Principal, scope: Scope): boolean {
   return principal.scopes.has(scope) || principal.scopes.has('admin');
+}
+
+/** @throws ProblemError forbidden */
+export function requireScope({ principal }: { readonly principal: Principal }, scope: Scope): void {
+  if (mayDo(principal, scope)) return;
+  throw new ProblemError('forbidden', `this needs the scope ${scope}`);
 }
 
 /** Any caller of a service on loopback without authentication. */

@@ -29,6 +29,7 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
     summary: 'The caller, its scopes and what it may see',
     tag: 'accounts',
     scope: 'read',
+    audience: 'everyone',
     weight: 'light',
     params: noParams,
     query: noQuery,

@@ -2,13 +2,13 @@ import { createHash, randomBytes } from 'node:crypto';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
-import { SCOPES } from '@sockscope/schemas/api';
+import { SCOPES, SIGN_INS_MAX } from '@sockscope/schemas/api';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
-import { webSessionQuery } from '../sql/web-sessions.js';
+import { liveWebSessionsQuery, webSessionQuery } from '../sql/web-sessions.js';
 import type { WebSessionRow } from '../sql/web-sessions.js';
 import type { Gate } from '../store/gate.js';
-import type { Store } from '../store/store.js';
+import type { Asking, Store } from '../store/store.js';
 import { KEY_REUSE_MS } from './keys.js';
 import type { KeyStore } from './keys.js';
 import type { Account } from './oidc.js';
@@ -32,8 +32,23 @@ export interface WebSessions {
   idTokenOf(token: string): Promise<string | null>;
   /** Ends a session; other processes notice within KEY_REUSE_MS. What is no session is passed over. */
   end(token: string): Promise<void>;
+  /** The newest that have not ended; one more than SIGN_INS_MAX if there are more. */
+  live(asking: Asking): Promise<LiveSession[]>;
+  /** The live session with this hash of its token; null if there is none. */
+  find(id: string, asking: Asking): Promise<LiveSession | null>;
+  /** Ends it, as `end` does. */
+  endById(id: string, asking: Asking): Promise<void>;
   /** Who holds this token; null if it is unknown, has ended, or its key has. */
   principalOf(token: string, suspect: boolean): Promise<Principal | null>;
+}
+
+export interface LiveSession {
+  /** The hash of its token. */
+  readonly id: string;
+  /** The id of its principal. */
+  readonly principal: string;
+  readonly createdAt: string;
+  readonly expiresAt: string;
 }
 
 const COLUMNS = [
@@ -100,6 +115,23 @@ export function createWebSessions(deps: {
   const isLive = (row: WebSessionRow) =>
     row.ended_at === null && Date.parse(row.expires_at) > now();
 
+  async function end(row: WebSessionRow | null): Promise<void> {
+    if (row === null || !isLive(row)) return;
+    // Later than the row that it replaces, should a clock have been set back.
+    const version = Math.max(now(), Date.parse(row.created_at) + 1);
+    await write({ ...row, ended_at: toTimestamp(now()) }, version);
+  }
+
+  const shown = (row: WebSessionRow): LiveSession => ({
+    id: row.token_hash,
+    principal:
+      row.account === ''
+        ? `key:${row.key_id}`
+        : accountPrincipal(storedAccount.parse(JSON.parse(row.account)), row.expires_at).id,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+  });
+
   async function begin(
     who: (token: string) => Pick<WebSessionRow, 'key_id' | 'account' | 'sealed_id_token'>,
   ): Promise<string> {
@@ -131,11 +163,19 @@ export function createWebSessions(deps: {
       return row === null ? null : unseal(row.sealed_id_token, token);
     },
     async end(token) {
-      const row = await rowOf(token, false);
-      if (row === null || !isLive(row)) return;
-      // Later than the row that it replaces, should a clock have been set back.
-      const version = Math.max(now(), Date.parse(row.created_at) + 1);
-      await write({ ...row, ended_at: toTimestamp(now()) }, version);
+      await end(await rowOf(token, false));
+    },
+    async live(asking) {
+      const rows = await store.ask(liveWebSessionsQuery(now(), SIGN_INS_MAX + 1), asking);
+      return rows.map(shown);
+    },
+    async find(id, asking) {
+      const [row = null] = await store.ask(webSessionQuery(id), asking);
+      return row === null || !isLive(row) ? null : shown(row);
+    },
+    async endById(id, asking) {
+      const [row = null] = await store.ask(webSessionQuery(id), asking);
+      await end(row);
     },
     async principalOf(token, suspect) {
       const row = await rowOf(token, suspect);

@@ -22,7 +22,13 @@ export function serveClash(
     readonly version: string;
   },
 ): void {
-  const common = { tag: 'clash', scope: 'read', weight: 'light', params: noParams } as const;
+  const common = {
+    tag: 'clash',
+    scope: 'read',
+    audience: 'everyone',
+    weight: 'light',
+    params: noParams,
+  } as const;
   serve(app, deps, {
     ...common,
     path: '/connections',

@@ -5,7 +5,6 @@ import { WebSocketServer } from 'ws';
 import type { WebSocket } from 'ws';
 import type { Context } from '../http/context.js';
 import { ProblemError } from '../problems/problem.js';
-import { requireScope } from '../http/question.js';
 import { WEB_SOCKET, webSocketOf } from '../http/upgrades.js';
 import type { CoverageReader } from '../coverage/coverage.js';
 import { createShares } from '../store/shares.js';
@@ -60,14 +59,13 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
     app.get(
       `/${feed}`,
       {
-        config: { scope: 'read' },
+        config: { scope: 'read', audience: 'everyone' },
         constraints: { [WEB_SOCKET]: 'yes' },
         exposeHeadRoute: false,
         schema: { hide: true, querystring: clashSocketQuery },
       },
       async (request, reply) => {
         const context = deps.contextOf(request, reply);
-        requireScope(context, 'read');
         const upgrade = webSocketOf(request.raw);
         if (upgrade === null) throw new Error('this route only takes WebSockets');
         if (sockets.clients.size >= SOCKETS_MAX) {

@@ -15,7 +15,7 @@ import type { AuditLog } from '../audit/log.js';
 import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
 import { problemOfStore } from '../problems/problem.js';
-import { requireScope } from '../http/question.js';
+import { requireScope } from '../auth/principal.js';
 import { EXPORT_SETTINGS } from '../sql/exports.js';
 import type { ExportStatement } from '../sql/exports.js';
 import type { Gate } from '../store/gate.js';

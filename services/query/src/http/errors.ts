@@ -4,7 +4,12 @@ import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Logger } from '@sockscope/runtime';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import { v7 as uuidV7 } from 'uuid';
-import { invalidParameters, ProblemError, problemOfStore } from '../problems/problem.js';
+import {
+  invalidParameters,
+  noSuchRoute,
+  ProblemError,
+  problemOfStore,
+} from '../problems/problem.js';
 import { problemDocument, statusOf } from './problem-document.js';
 import type { ParameterError } from '../problems/problem.js';
 
@@ -79,22 +84,38 @@ export function handleErrors(app: FastifyInstance, logger: Logger): void {
     }
     await sendProblem(request, reply, problem);
   });
+  const methodsOf = watchMethods(app);
   // Before a body is looked at: what is wrong is the method, not what came with it.
   app.addHook('onRequest', async (request, reply) => {
-    if (!request.is404 || READ_METHODS.has(request.method)) return;
-    reply.header('allow', 'GET, HEAD');
-    throw new ProblemError('method-not-allowed', 'this is read-only: use GET or HEAD');
+    if (!request.is404) return;
+    const methods = methodsOf(request.url.split('?')[0] ?? '');
+    if (methods.length === 0 || methods.includes(request.method)) return;
+    const allowed = methods.join(', ');
+    reply.header('allow', allowed);
+    throw new ProblemError('method-not-allowed', `this path takes ${allowed}`);
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      request,
-      reply,
-      new ProblemError('not-found', 'no such route; /docs shows all of them'),
-    ),
-  );
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noSuchRoute()));
 }
 
-const READ_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+/** Returns the methods that a path is served with, of all routes that are added from now on. */
+function watchMethods(app: FastifyInstance): (path: string) => string[] {
+  const routes = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
+  app.addHook('onRoute', ({ url, method, constraints }) => {
+    // A path that is served to WebSockets only is none for others.
+    if (constraints !== undefined && Object.keys(constraints).length > 0) return;
+    const source = url
+      .replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`)
+      .replaceAll('*', '.*')
+      .replaceAll(/:\w+/g, '[^/]+');
+    const route = routes.get(url) ?? { pattern: new RegExp(`^${source}$`), methods: new Set() };
+    for (const each of [method].flat()) route.methods.add(each);
+    routes.set(url, route);
+  });
+  return (path) => {
+    const fitting = [...routes.values()].filter(({ pattern }) => pattern.test(path));
+    return [...new Set(fitting.flatMap(({ methods }) => [...methods]))].toSorted();
+  };
+}
 
 /** What the parser of HTTP refuses has no request: the answer is written to the socket itself. */
 export function answerBrokenRequest(error: { readonly code?: string }, socket: Socket): void {

@@ -2,16 +2,19 @@ import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Authenticator, Credentials } from '../auth/authenticator.js';
 import type { OwnCookie } from '../auth/cookie.js';
-import { LOCAL } from '../auth/principal.js';
-import type { Principal } from '../auth/principal.js';
+import { LOCAL, requireScope } from '../auth/principal.js';
+import type { Audience, Principal, Scope } from '../auth/principal.js';
 import { mayOpenSocket } from './origins.js';
-import { ProblemError } from '../problems/problem.js';
+import { noSuchRoute, ProblemError } from '../problems/problem.js';
 import { webSocketOf } from './upgrades.js';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** The route needs no authentication. */
     readonly public?: boolean;
+    /** What the principal of a request needs. Every route that is not public has both. */
+    readonly scope?: Scope;
+    readonly audience?: Audience;
   }
   interface FastifyRequest {
     /** Set before a handler of the API runs. */
@@ -131,6 +134,16 @@ export async function guard(
       new ProblemError('too-many-requests', `at most ${context.max} requests a minute`, {
         retryAfterSeconds: Math.ceil(context.ttl / 1_000),
       }),
+  });
+  // After the rate limit, before parameters or a body are looked at.
+  app.addHook('preParsing', async ({ principal, routeOptions }) => {
+    const { public: isPublic, scope, audience } = routeOptions.config;
+    if (isPublic === true) return;
+    if (scope === undefined || audience === undefined) {
+      throw new TypeError(`${routeOptions.url ?? ''} declares no scope and audience`);
+    }
+    if (audience === 'untied' && principal.users !== null) throw noSuchRoute();
+    requireScope({ principal }, scope);
   });
 }
 

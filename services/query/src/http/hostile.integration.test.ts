@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import '@sockscope/runtime/testing';
 import fc from 'fast-check';
+import { v7 as uuidV7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import { createTestApp } from '../testing/app.js';
@@ -333,18 +334,23 @@ describe('wrong, huge and hostile input', () => {
   }, 120_000);
 
   it('of other methods, other paths and bodies is refused as a problem', async () => {
-    for (const [method, path, expected] of [
-      ['POST', '/api/v1/sessions', 405],
-      ['DELETE', '/api/v1/sessions', 405],
-      ['PATCH', '/', 405],
-      ['GET', '/api/v1/nothing', 404],
-      ['GET', '/api/v1/sessions/%ff', 400],
-      ['GET', '/api/v1/users/', 400],
-      ['OPTIONS', '/api/v1/sessions', 405],
+    for (const [method, path, expected, allow] of [
+      ['POST', '/api/v1/sessions', 405, 'GET, HEAD'],
+      ['DELETE', '/api/v1/sessions', 405, 'GET, HEAD'],
+      ['PATCH', '/', 405, 'GET, HEAD'],
+      ['GET', '/api/v1/nothing', 404, null],
+      ['POST', '/api/v1/nothing', 404, null],
+      ['GET', '/api/v1/sessions/%ff', 400, null],
+      ['GET', '/api/v1/users/', 400, null],
+      ['OPTIONS', '/api/v1/sessions', 405, 'GET, HEAD'],
+      ['OPTIONS', '/api/v1/annotations', 405, 'GET, HEAD, POST'],
+      ['GET', `/api/v1/annotations/${uuidV7()}`, 405, 'DELETE'],
+      ['POST', '/api/v1/stream', 405, 'GET'],
     ] as const) {
       const response = await fetch(`${base}${path}`, { method });
       const body = await response.text();
       expect([method, path, response.status]).toEqual([method, path, expected]);
+      expect([method, path, response.headers.get('allow')]).toEqual([method, path, allow]);
       expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
       expect(LEAKS.exec(body)).toBeNull();
     }

@@ -10,7 +10,8 @@ const DESCRIPTION = `Who used the proxy, to reach what, when, and how much it mo
 Times in answers are UTC with milliseconds; ranges include their start and exclude their end.
 \`bytes_sent\` is client to destination, \`bytes_received\` destination to client. Counters are exact
 integers. A "packet" is a datagram for UDP and a read from the socket for TCP. Errors are RFC 9457
-problem documents that name every unknown or wrong parameter.`;
+problem documents that name every unknown or wrong parameter. A key that is tied to users sees only
+their sessions, and gets 404 from operations with \`x-audience: untied\`.`;
 
 /** The OpenAPI 3.1 document at /openapi.json and its viewer at /docs, where / leads; both made from the zod schemas. */
 export async function serveOpenApi(app: FastifyInstance, version: string): Promise<void> {

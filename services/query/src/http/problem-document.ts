@@ -8,7 +8,7 @@ const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly
     unauthenticated: { status: 401, title: 'A valid API key or token is needed' },
     forbidden: { status: 403, title: 'The key or token does not allow this' },
     'not-found': { status: 404, title: 'Not found' },
-    'method-not-allowed': { status: 405, title: 'The API can only be read' },
+    'method-not-allowed': { status: 405, title: 'The path does not take this method' },
     'not-acceptable': { status: 406, title: 'That format is not available' },
     'headers-too-large': { status: 431, title: 'The address and headers are too long' },
     'too-many-requests': { status: 429, title: 'Too many requests' },

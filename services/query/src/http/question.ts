@@ -1,21 +1,12 @@
 import { EXPORT_TYPES, problem } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { mayDo } from '../auth/principal.js';
-import type { Scope } from '../auth/principal.js';
+import type { Audience, Scope } from '../auth/principal.js';
 import { presenterOf } from '../mask/presenter.js';
 import type { Presenter } from '../mask/presenter.js';
-import { ProblemError } from '../problems/problem.js';
 import type { Gate } from '../store/gate.js';
 import { cacheAnswer } from './caching.js';
 import type { Context } from './context.js';
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** What the principal of a request needs. */
-    readonly scope?: Scope;
-  }
-}
 
 const JSON_TYPE = 'application/json';
 
@@ -34,6 +25,10 @@ export const PROBLEMS = {
   500: problemOf('internal error of the service'),
   503: problemOf('overloaded or stopping; see Retry-After'),
 };
+
+/** In the document, for whom a route is, unless it is for everyone. */
+export const markOf = (audience: Audience) =>
+  audience === 'everyone' ? {} : { 'x-audience': audience };
 
 /** Problems that not every route has. */
 const MORE_PROBLEMS = {
@@ -61,8 +56,7 @@ export interface Question<
   readonly weight: 'light' | 'heavy' | ((asked: Asked<Params, Query>) => 'light' | 'heavy');
   /** What the principal needs. */
   readonly scope: Scope;
-  /** The answer covers all users together. A key that is tied to users gets 404. */
-  readonly ofAllUsers?: boolean;
+  readonly audience: Audience;
   /** Whether an answer has stopped changing, so that it may be kept for a while. */
   closed?(asked: Asked<Params, Query>, found: Found, nowMs: number): boolean;
   /** Finds the answer. Users and addresses in it are as they are stored. */
@@ -96,16 +90,17 @@ export function serve<
   deps: QuestionDeps,
   question: Question<Params, Query, Answer, Found>,
 ): void {
-  const { path, operationId, summary, tag, params, query, weight, scope } = question;
+  const { path, operationId, summary, tag, params, query, weight, scope, audience } = question;
   app.get(
     path,
     {
-      config: { scope },
+      config: { scope, audience },
       schema: {
         operationId,
         summary,
         ...(question.description === undefined ? {} : { description: question.description }),
         tags: [tag],
+        ...markOf(audience),
         params,
         querystring: query,
         response: responsesOf(question),
@@ -113,10 +108,6 @@ export function serve<
     },
     async (request, reply) => {
       const context = deps.contextOf(request, reply);
-      requireScope(context, scope);
-      if (question.ofAllUsers === true && context.onlyUsers !== null) {
-        throw new ProblemError('not-found', 'a key that is tied to users has no such route');
-      }
       // The type provider has validated both by these very schemas.
       const asked = { params: request.params, query: request.query } as Asked<Params, Query>;
       if ((await question.other?.(asked, context)) === true) return reply;
@@ -135,7 +126,7 @@ function responsesOf(question: {
   readonly path: string;
   readonly tag: string;
   readonly answer: z.ZodType;
-  readonly ofAllUsers?: boolean;
+  readonly audience: Audience;
   readonly other?: unknown;
   readonly otherTypes?: readonly string[];
 }) {
@@ -150,7 +141,7 @@ function responsesOf(question: {
       },
     },
     ...PROBLEMS,
-    ...(question.path.includes(':') || question.ofAllUsers === true
+    ...(question.path.includes(':') || question.audience === 'untied'
       ? { 404: MORE_PROBLEMS[404] }
       : {}),
     ...(question.other === undefined ? {} : { 406: MORE_PROBLEMS[406] }),
@@ -164,10 +155,4 @@ function serialized(reply: FastifyReply, answer: unknown): string {
   const text: unknown = serialize?.(answer as Record<string, unknown>);
   if (typeof text !== 'string') throw new TypeError('an answer is text');
   return text;
-}
-
-/** @throws ProblemError forbidden */
-export function requireScope({ principal }: Pick<Context, 'principal'>, scope: Scope): void {
-  if (mayDo(principal, scope)) return;
-  throw new ProblemError('forbidden', `this needs the scope ${scope}`);
 }

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { Scope } from '../auth/principal.js';
+import type { Audience, Scope } from '../auth/principal.js';
 import type { Gate } from '../store/gate.js';
 import type { Context } from './context.js';
-import { problemOf, PROBLEMS, requireScope } from './question.js';
+import { markOf, problemOf, PROBLEMS } from './question.js';
 
 /** Bodies that are larger are refused. */
 const BODY_BYTES_MAX = 262_144;
@@ -26,6 +26,7 @@ export interface Write<
   /** What it answers with status 201; without it 204. */
   readonly answer?: Answer;
   readonly scope: Scope;
+  readonly audience: Audience;
   change(
     asked: {
       readonly params: z.output<Params>;
@@ -48,7 +49,8 @@ export function serveWrite<
   },
   write: Write<Params, Body, Answer>,
 ): void {
-  const { method, path, operationId, summary, tag, params, body, answer, scope } = write;
+  const { method, path, operationId, summary, tag, params, body, answer } = write;
+  const { scope, audience } = write;
   const done =
     answer === undefined
       ? { 204: z.undefined().describe('it is done') }
@@ -62,21 +64,20 @@ export function serveWrite<
     method,
     url: path,
     bodyLimit: BODY_BYTES_MAX,
-    config: { scope },
-    // Before its body is read.
-    onRequest: async ({ principal }) => {
-      requireScope({ principal }, scope);
-    },
+    config: { scope, audience },
     schema: {
       operationId,
       summary,
       tags: [tag],
+      ...markOf(audience),
       params,
       ...(body === undefined ? {} : { body }),
       response: {
         ...done,
         ...PROBLEMS,
-        ...(path.includes(':') ? { 404: problemOf('there is no such thing') } : {}),
+        ...(path.includes(':') || audience === 'untied'
+          ? { 404: problemOf('there is no such thing') }
+          : {}),
       },
     },
     handler: async (request, reply) => {

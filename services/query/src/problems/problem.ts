@@ -39,6 +39,11 @@ export class ProblemError extends SockscopeError {
   }
 }
 
+/** The answer to a path that is not served, or not to this caller: the two look the same. */
+export function noSuchRoute(): ProblemError {
+  return new ProblemError('not-found', 'no such route; /docs shows all of them');
+}
+
 /** A problem that names the wrong parameters. */
 export function invalidParameters(errors: readonly ParameterError[]): ProblemError {
   const detail = errors.map((e) => `${e.parameter}: ${e.message}`).join('; ');

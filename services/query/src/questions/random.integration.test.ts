@@ -11,8 +11,10 @@ import type { SessionEvent, SessionRow } from '@sockscope/schemas';
 import { FIGURE_NAMES, SUM_SORTS, TOP_FIELDS, TOP_LISTS } from '@sockscope/schemas/api';
 import type {
   DestinationProfile,
+  Explain,
   Flows,
   KeyFigures,
+  Lookup,
   Session,
   SessionsPage,
   Stats,
@@ -517,6 +519,93 @@ async function askFlows(question: Question): Promise<void> {
   );
 }
 
+async function askExplain(question: Question): Promise<void> {
+  const { parameters, passes, random } = question;
+  const measure = pickOf(random, SUM_SORTS);
+  const answer = await api.get<Explain & Answered>(
+    pathOf('explain', parameters, { measure, limit: '50' }),
+  );
+  const before = spanOf(answer.previous_range);
+  if (!checkRanges(answer, question) || before.fromMs < FROM_MS + DAY_MS) return;
+  const then = {
+    ...answer,
+    range: shown(before),
+    bytes_range: shown(rounded(before, MINUTE_MS)),
+  };
+  for (const { field, items, counts_at_end } of answer.fields) {
+    const figure = counts_at_end && measure === 'sessions_started' ? 'sessions_ended' : measure;
+    const [current, previous] = [answer, then].map((of) => figuresBy(of, field, passes));
+    const changes = [...new Set([...(current?.keys() ?? []), ...(previous?.keys() ?? [])])].map(
+      (key) => {
+        const [now, was] = [current, previous].map((of) => of?.get(key)?.[figure] ?? 0);
+        return { key, current: now ?? 0, previous: was ?? 0, change: (now ?? 0) - (was ?? 0) };
+      },
+    );
+    const sizes = changes
+      .map(({ change }) => Math.abs(change))
+      .filter((size) => size > 0)
+      .toSorted((a, b) => b - a);
+    expect([field, items.map(({ change }) => Math.abs(change))]).toEqual([
+      field,
+      sizes.slice(0, 50),
+    ]);
+    for (const { value, current: now, previous: was, change } of items) {
+      const key = String(value ?? '');
+      expect({ key, current: now, previous: was, change }).toEqual(
+        changes.find((each) => each.key === key),
+      );
+    }
+  }
+}
+
+async function askLookup({ random, zone }: Question): Promise<void> {
+  const kept = world.sessions.filter((row) => at(row.started_at) >= FROM_MS);
+  const like = pickOf(
+    random,
+    kept.filter((row) => row.egress_ip !== null),
+  );
+  const names = ['dest_ip', 'dest_host', 'egress_ip'] as const;
+  const first = pickOf(random, names);
+  const asked = [...names, 'dest_port', 'egress_port'] as const;
+  const fields = asked.filter((name) => name === first || random() < 0.3);
+  const endMs = like.ended_at === null ? NOW_MS : at(like.ended_at);
+  // On a border of the session, within it or beyond it, and the clocks may differ just as much.
+  const timeMs = pickOf(random, [at(like.started_at), endMs, (at(like.started_at) + endMs) / 2]);
+  const apartMs = Math.floor(random() * 4) * 1_000;
+  const skewS = Math.floor(random() * 4);
+  const hasTime = random() < 0.8;
+  const aroundMs = Math.floor(timeMs) + apartMs;
+  const parameters = new URLSearchParams([
+    ...fields.map((name): [string, string] => [name, String(like[name])]),
+    ...(hasTime ? [['time', String(aroundMs)] as [string, string]] : []),
+    ['skew', String(skewS)],
+    ['time_zone', zone],
+    ['limit', '1000'],
+  ]);
+  const answer = await api.get<Lookup>(pathOf('lookup', parameters));
+  const range = hasTime
+    ? { fromMs: aroundMs - skewS * 1_000, toMs: aroundMs + skewS * 1_000 }
+    : { fromMs: NOW_MS - 30 * DAY_MS, toMs: NOW_MS };
+  const expected = world.sessions.filter(
+    (row) =>
+      fields.every((name) => row[name] === like[name]) &&
+      at(row.started_at) <= range.toMs &&
+      (row.ended_at === null || at(row.ended_at) >= range.fromMs) &&
+      at(row.started_at) >= OLD.fromMs,
+  );
+  expect(new Set(answer.items.map((item) => item.session_id))).toEqual(
+    new Set(expected.map((row) => row.session_id)),
+  );
+  const distances = answer.items.map(({ distance_ms }) => distance_ms);
+  const byHand = answer.items.map(({ started_at, ended_at }) =>
+    hasTime
+      ? Math.max(0, at(started_at) - aroundMs, ended_at === null ? 0 : aroundMs - at(ended_at))
+      : null,
+  );
+  expect(distances).toEqual(byHand);
+  expect(distances).toEqual(distances.toSorted((a, b) => (a ?? 0) - (b ?? 0)));
+}
+
 async function askProfile(question: Question): Promise<void> {
   const { parameters, passes, random, zone } = question;
   const field = pickOf(random, ['user', 'dest_host'] as const);
@@ -663,6 +752,8 @@ const ASK: Readonly<Record<string, (question: Question) => Promise<void>>> = {
   stats: askStats,
   traffic: askTraffic,
   flows: askFlows,
+  explain: askExplain,
+  lookup: askLookup,
   profiles: askProfile,
   sessions: askSessions,
   'the present': askPresent,

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { mayDo } from '../auth/principal.js';
 import { filtersOf } from '../filters/filters.js';
-import { PROBLEMS, requireScope } from '../http/question.js';
+import { PROBLEMS } from '../http/question.js';
 import { presenterOf } from '../mask/presenter.js';
 import { visiblePasses } from '../mask/visible.js';
 import { ProblemError } from '../problems/problem.js';
@@ -29,7 +29,7 @@ export function serveLiveView(
     {
       // A HEAD would never end.
       exposeHeadRoute: false,
-      config: { scope: 'read' },
+      config: { scope: 'read', audience: 'everyone' },
       schema: {
         operationId: 'streamActive',
         summary: 'Server-sent frames of the open sessions with the most traffic, one per second',
@@ -53,7 +53,6 @@ export function serveLiveView(
     },
     async (request, reply) => {
       const context = deps.contextOf(request, reply);
-      requireScope(context, 'read');
       if (open.size + joining >= deps.config.clients_max) {
         throw new ProblemError('overloaded', 'too many live views are open', {
           retryAfterSeconds: 5,

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
 import { ProblemError } from '../problems/problem.js';
-import { PROBLEMS, requireScope } from '../http/question.js';
+import { PROBLEMS } from '../http/question.js';
 import { presenterOf } from '../mask/presenter.js';
 import { visiblePasses } from '../mask/visible.js';
 import type { SumsDeps } from '../sums/sums.js';
@@ -66,7 +66,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
     {
       // A HEAD would never end.
       exposeHeadRoute: false,
-      config: { scope: 'read' },
+      config: { scope: 'read', audience: 'everyone' },
       schema: {
         operationId: 'stream',
         summary:
@@ -88,7 +88,6 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
     },
     async (request, reply) => {
       const context = deps.contextOf(request, reply);
-      requireScope(context, 'read');
       if (open.size + joining >= deps.config.clients_max) {
         throw new ProblemError('overloaded', 'too many live streams are open', {
           retryAfterSeconds: 5,

@@ -25,6 +25,7 @@ export function serveExplain(app: FastifyInstance, deps: QuestionDeps & SumsDeps
     summary: 'Ranks the users, destinations, ports, sources, rules and proxies that cause a change',
     tag: 'analytics',
     scope: 'read',
+    audience: 'untied',
     weight: 'heavy',
     params: noParams,
     query: explainQuery,

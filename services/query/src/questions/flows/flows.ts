@@ -20,6 +20,7 @@ export function serveFlows(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
     summary: 'Flows from users to destinations by port, for a Sankey diagram',
     tag: 'analytics',
     scope: 'read',
+    audience: 'untied',
     weight: 'heavy',
     params: noParams,
     query: flowsQuery,

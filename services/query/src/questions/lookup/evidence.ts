@@ -5,9 +5,10 @@ import type { FastifyInstance } from 'fastify';
 import { actorOf } from '../../audit/log.js';
 import type { AuditLog } from '../../audit/log.js';
 import { htmlFileOf, jsonFileOf } from '../../evidence/verify-evidence.js';
+import { requireScope } from '../../auth/principal.js';
 import type { EvidenceSigner } from '../../evidence/signer.js';
 import type { Context } from '../../http/context.js';
-import { requireScope, serve } from '../../http/question.js';
+import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
 import { presenterOf } from '../../mask/presenter.js';
 import { sessionEventsQuery } from '../../sql/sessions.js';
@@ -34,6 +35,7 @@ export function serveEvidence(app: FastifyInstance, deps: QuestionDeps & Evidenc
     summary: 'A lookup with the events of its sessions, signed; needs the scope export',
     tag: 'sessions',
     scope: 'read',
+    audience: 'untied',
     weight: 'light',
     params: noParams,
     query: evidenceQuery,
@@ -63,6 +65,7 @@ export function serveEvidence(app: FastifyInstance, deps: QuestionDeps & Evidenc
     summary: 'Public keys that sign evidence, and when each was used',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     weight: 'light',
     params: noParams,
     query: noQuery,

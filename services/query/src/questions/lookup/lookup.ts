@@ -15,6 +15,7 @@ export function serveLookup(app: FastifyInstance, deps: QuestionDeps & LookupDep
     summary: 'Sessions that reached an address, or used one of ours, at a time',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     weight: ({ query }) => (query.time === undefined ? 'heavy' : 'light'),
     params: noParams,
     query: lookupQuery,

@@ -28,7 +28,7 @@ export function servePipeline(
     tag: 'live',
     scope: 'read',
     // Rates of the whole pipeline would reveal the traffic of others.
-    ofAllUsers: true,
+    audience: 'untied',
     weight: 'light',
     params: noParams,
     query: noQuery,
@@ -41,9 +41,9 @@ export function servePipeline(
         coverage.read(),
       ]);
       // What is wrong with a record may quote it, and so name somebody.
-      const { mask, onlyUsers } = context;
+      const { mask } = context;
       const isMasked = mask.users !== 'none' || mask.addresses !== 'none';
-      const showsDetails = onlyUsers === null && !isMasked;
+      const showsDetails = !isMasked;
       return { stored, partitions, letters, showsDetails, dirty, nowMs: context.nowMs };
     },
     present({ stored, partitions, letters, showsDetails, dirty, nowMs }) {

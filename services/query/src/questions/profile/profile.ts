@@ -39,7 +39,12 @@ const BUSY_DAYS_EXACT_MAX = 7;
 
 /** `GET /users/{user}` and `GET /destinations/{dest_host}`: everything about one of them. */
 export function serveProfiles(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
-  const common = { tag: 'analytics', scope: 'read', weight: 'heavy' } as const;
+  const common = {
+    tag: 'analytics',
+    scope: 'read',
+    audience: 'untied',
+    weight: 'heavy',
+  } as const;
   serve(app, deps, {
     ...common,
     path: '/users/:user',

@@ -36,6 +36,7 @@ export function serveActiveSessions(
     summary: 'Sessions open now, with their current rates, newest first',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     weight: 'light',
     params: noParams,
     query: activeSessionsQuery,

@@ -25,6 +25,7 @@ export function serveSessionEvents(
     summary: 'The timeline of one session: its events in order, gaps and late ones marked',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     weight: 'light',
     params: sessionParams,
     query: timelineQuery,

@@ -27,6 +27,7 @@ export function servePlayback(
     summary: 'Open sessions with the most traffic at each step of a range',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     weight: 'heavy',
     params: noParams,
     query: playbackQuery,

@@ -22,6 +22,7 @@ export function serveSession(app: FastifyInstance, deps: QuestionDeps & SessionD
     summary: 'One session',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     weight: 'light',
     params: sessionParams,
     query: noQuery,

@@ -47,6 +47,7 @@ export function serveSessions(
     summary: 'Sessions that started, ended or were open in a range or at a time',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     // By what it reads: a page takes a place among the heavy ones when it comes to that.
     weight: 'light',
     params: noParams,

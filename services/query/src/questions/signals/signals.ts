@@ -56,6 +56,7 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
       'Suspicious activity: shared accounts, scans, mail, beacons, uploads to new destinations',
     tag: 'analytics',
     scope: 'read',
+    audience: 'untied',
     weight: 'heavy',
     params: signalParams,
     query: signalsQuery,

@@ -23,6 +23,7 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
     summary: 'Statistics of a range, today by default, and of the previous period',
     tag: 'analytics',
     scope: 'read',
+    audience: 'everyone',
     weight: 'heavy',
     params: noParams,
     query: statsQuery,

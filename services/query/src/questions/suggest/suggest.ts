@@ -26,6 +26,7 @@ export function serveSuggestions(
     summary: 'Values of a field with this prefix, most frequent first',
     tag: 'sessions',
     scope: 'read',
+    audience: 'everyone',
     weight: 'light',
     params: suggestParams,
     query: suggestQuery,

@@ -70,6 +70,7 @@ export function serveTopLists(
       summary: SUMMARIES[field],
       tag: 'analytics',
       scope: 'read',
+      audience: 'everyone',
       weight: 'heavy',
       params: noParams,
       query: topQuery,

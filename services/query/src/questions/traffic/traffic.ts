@@ -39,6 +39,7 @@ export function serveTraffic(
     summary: 'Time series of bytes, sessions, open sessions and rejections, gaps filled',
     tag: 'analytics',
     scope: 'read',
+    audience: 'everyone',
     weight: 'heavy',
     params: noParams,
     query: trafficQuery,
