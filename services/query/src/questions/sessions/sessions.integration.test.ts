@@ -212,7 +212,7 @@ describe('sessions', () => {
     'come in order of start, %s, each once over all pages',
     async (order) => {
       const sign = order === 'desc' ? -1 : 1;
-      const found = await walk(`order=${order}`, 29);
+      const found = await walk(`order=${order}`, 97);
       expect(sortedIds(found)).toEqual(sortedIds(world.sessions));
       const keys = found.map((s) => `${s.started_at} ${s.session_id}`);
       expect(keys).toEqual(keys.toSorted((a, b) => sign * (a < b ? -1 : 1)));
@@ -252,7 +252,7 @@ describe('sessions', () => {
   ] as const)('come in order of %s, each once over all pages', async (sort, valueOf) => {
     const byId = new Map(world.sessions.map((row) => [row.session_id, row]));
     for (const order of ['desc', 'asc'] as const) {
-      const found = await walk(`sort=${sort}&order=${order}`, 37);
+      const found = await walk(`sort=${sort}&order=${order}`, 101);
       expect(sortedIds(found)).toEqual(sortedIds(world.sessions));
       const values = found.map((s) => valueOf(byId.get(s.session_id) ?? expect.unreachable()));
       const sign = order === 'desc' ? -1 : 1;
@@ -266,8 +266,8 @@ describe('sessions', () => {
     const some = 'from=2026-03-15&to=2026-03-15T13:30:00Z';
     const whole = idsOf(await walk(some, 1_000));
     expect(whole.length).toBeGreaterThan(30);
-    expect(idsOf(await walk(some, 1))).toEqual(whole);
-    expect(idsOf(await walk(some, 3))).toEqual(whole);
+    expect(idsOf(await walk(some, 2))).toEqual(whole);
+    expect(idsOf(await walk(some, 7))).toEqual(whole);
   });
 
   it('refuses a cursor of other filters, a forged one and one of another question', async () => {
