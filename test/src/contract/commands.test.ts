@@ -102,6 +102,9 @@ test.each([
   'infra/local/dist/dev/main.js',
   'infra/local/bootstrap.mjs',
   'infra/release/release.mjs',
+  'services/query/dist/evidence/verify-evidence.js',
+  'test/dist/bench/ingest/catch-up.js',
+  'test/dist/screenshots/main.js',
   'test/check.mjs',
 ])('%s has an example in its --help', (program) => {
   expect(node(program, '--help')).toMatch(/^(?:Example: |  )(?:npm (?:start|run)|node )/m);

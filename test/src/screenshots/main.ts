@@ -1,11 +1,6 @@
 /**
- * Writes a picture of every page of the dashboard, in both themes, over the demo's data.
- *
- *     npm run screenshots                                  # runs the demo for as long as it takes
- *     npm run screenshots -- --api http://127.0.0.1:18080  # over a product that runs
- *     npm run screenshots -- --width 360 --out DIR         # as a telephone shows it, to look at
- *
- * The pictures show the first screen of a page, so that each stays small enough for a repository.
+ * Writes a picture of every page of the dashboard, in both themes, over the demo's data. The pictures
+ * show the first screen of a page, so that each stays small enough for a repository.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,8 +21,21 @@ const POLL_MS = 200;
 /** So that charts are drawn and live rows have rates. */
 const DRAWN_MS = 2_500;
 
+const HELP = `Writes a picture of every page of the dashboard, in both themes.
+
+  npm run screenshots                                  runs the demo while it works
+  npm run screenshots -- --api http://127.0.0.1:18080  of a product that runs
+  npm run screenshots -- --width 360 --out DIR         as a telephone shows it
+
+  --api URL      the product's API; without it the demo is started
+  --out DIR      default docs/images
+  --width, --height   pixels, default 1440 and 800
+  --full-page    the whole page instead of its first screen
+`;
+
 const { values } = parseArgs({
   options: {
+    help: { type: 'boolean', default: false },
     api: { type: 'string' },
     out: { type: 'string', default: join(ROOT, 'docs', 'images') },
     width: { type: 'string', default: '1440' },
@@ -35,6 +43,11 @@ const { values } = parseArgs({
     'full-page': { type: 'boolean', default: false },
   },
 });
+
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit();
+}
 
 interface Shot {
   readonly name: string;

@@ -219,9 +219,23 @@ function keysOf(argument: string): PublicKey[] {
     .map(({ kid, x }) => ({ ...(typeof kid === 'string' ? { kid } : {}), x: String(x) }));
 }
 
+const HELP = `Checks that a report is what the owner of a key has signed.
+
+  node verify-evidence.js FILE PUBLIC_KEY
+
+FILE is the report, PUBLIC_KEY the value x of the key, or a file with the answer of
+/api/v1/lookup/evidence/keys. Exit code: 0 valid, 1 invalid, 2 wrong arguments.
+
+Example: node verify-evidence.js sockscope-evidence.json keys.json
+`;
+
 function main([file, key]: readonly string[]): number {
+  if (file === '--help' || file === '-h') {
+    process.stdout.write(HELP);
+    return 0;
+  }
   if (file === undefined || key === undefined) {
-    process.stderr.write('usage: node verify-evidence.js FILE PUBLIC_KEY\n');
+    process.stderr.write(HELP);
     return 2;
   }
   const problem = problemOfEvidence(readFileSync(file, 'utf8'), keysOf(key));
