@@ -239,7 +239,7 @@ async function step(what, command, args, options) {
 }
 
 /**
- * Reports what is being done, after `delayMs` (so that quick steps stay unmentioned), and then every
+ * Reports the present step, after `delayMs` (so that quick steps stay unmentioned), and then every
  * ten seconds that it goes on. Returns the function that reports the end.
  * @param {string} what
  */

@@ -77,14 +77,14 @@ for (const folder of [
 ]) {
   cpSync(join(ROOT, folder), join(top, folder), {
     recursive: true,
-    // No types, no maps, no test support: what runs is enough.
+    // No types, no maps, no test support: only code that runs.
     filter: (path) => !/(?:\.d\.ts|\.map|\.tsbuildinfo|\.test\.js)$|\/testing$/.test(path),
   });
 }
 for (const each of WORKSPACES)
   cpSync(join(ROOT, each, 'package.json'), join(top, each, 'package.json'));
 
-console.log('release: installing what runs needs');
+console.log('release: installing the packages for production');
 const chosen = WORKSPACES.flatMap((each) => ['-w', each]);
 run('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', ...chosen], top);
 

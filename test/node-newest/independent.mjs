@@ -1,5 +1,5 @@
 // Run by the newest Node: produces with every compression that it has, through our producer, and reads
-// what is in a topic through a client that shares no code with ours. Prints one JSON object a line.
+// the records of a topic through a client that shares no code with ours. Prints one JSON object a line.
 //
 //   node independent.mjs produce <broker> <topic> <compression>
 //   node independent.mjs read <broker> <topic> <records>

@@ -41,7 +41,7 @@ const auditEntry = z.object({
   outcome: z.enum(['started', 'finished', 'aborted', 'failed']),
 });
 
-/** Who took data out, who signed in, who changed keys, what was removed. */
+/** Exports, sign-ins, changes of keys, and removals. */
 export const auditPage = z
   .object({
     items: z.array(auditEntry).describe('the newest first'),

@@ -44,7 +44,7 @@ const FORMS = {
 
 function filterOf(name: FilterField): z.ZodType {
   const { filter = 'one_of', description, value } = fieldOf(name);
-  // What is null has no name: the empty text selects it.
+  // Null has no name: the empty text selects it.
   const isNullable = value.nullable === true;
   const item = isNullable ? orNone(name) : itemOf(name);
   const params = filter === 'equals' ? item : several(item);

@@ -33,7 +33,7 @@ import {
 
 export const SESSION_SORTS = ['started_at', 'ended_at', 'duration_ms', 'bytes', 'rate'] as const;
 export type SessionSort = (typeof SESSION_SORTS)[number];
-/** Those of what was open at a time. */
+/** Figures of the sessions that were open at a time. */
 export const OPEN_AT_SORTS = ['started_at', 'bytes', 'rate'] as const;
 export type OpenAtSort = (typeof OPEN_AT_SORTS)[number];
 export const SORT_ORDERS = ['desc', 'asc'] as const;
@@ -57,7 +57,7 @@ const fieldNames = z
   .describe('only these fields of each session, separated by commas; default: all')
   .meta({ examples: ['session_id,user,dest_host,bytes_sent'] });
 
-/** The problems of `at` beside what is asked of a range, and of orders that only one of both has. */
+/** The problems of `at` together with the rules of a range, and of orders that only one of both has. */
 function checkAt(
   query: Readonly<Record<string, unknown>> & { readonly sort: SessionSort },
   ctx: z.core.$RefinementCtx,

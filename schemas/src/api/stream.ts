@@ -78,7 +78,7 @@ const liveRate = z
     'bytes per second over the latest reported interval; 0 after two intervals without a report',
   );
 
-/** `data` of the event window: the top of what is open, and the sums over all that passes. */
+/** `data` of the event window: the top open sessions, and the sums over all that pass the filters. */
 export const liveWindow = z
   .object({
     as_of: wireTime,

@@ -57,7 +57,7 @@ export interface Field {
   readonly example?: string | number | null;
   /** Not in the API's session object. `envelope` and `interval` never are. */
   readonly internal?: true;
-  /** In the timeline of a session, besides what belongs to every timeline. */
+  /** In the timeline of a session, besides the fields of every timeline. */
   readonly timeline?: true;
   /** In `session_traffic_1m`. Such a field never changes within a session. */
   readonly traffic?: true;
@@ -363,7 +363,7 @@ export type FilterField = {
   [N in FieldName]: Fields[N] extends { readonly filter: string } ? N : never;
 }[FieldName];
 
-/** The fields that a session's timeline shows of each event, besides what belongs to every timeline. */
+/** The fields that a session's timeline shows of each event, besides the fields of every timeline. */
 export type TimelineField = {
   [N in FieldName]: Fields[N] extends { readonly timeline: true } ? N : never;
 }[FieldName];

@@ -2,7 +2,7 @@
  * The one place that knows major versions of the contract. Within a version the contract only grows:
  * fields are added that may be missing, and fields that are not known are ignored.
  *
- * When the contract breaks with what was before: raise SCHEMA_VERSION, add the step from the version
+ * When the contract becomes incompatible: raise SCHEMA_VERSION, add the step from the version
  * before to STEPS, and record events of that version beside `vectors/recorded.v1.ndjson`.
  */
 import { SCHEMA_VERSION } from './limits.js';

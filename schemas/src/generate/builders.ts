@@ -37,7 +37,7 @@ export function buildersSource(): string {
 ${importLine('{ SCHEMA_VERSION }', '@sockscope/schemas')}
 ${importLine('type { Counters, SessionClosed, SessionStarted, TrafficDelta }', '@sockscope/schemas')}
 
-/** What is known of a session when its request is understood: the header of its events, less the clock. */
+/** The facts of a session when its request is understood: the header of its events, less the clock. */
 export type SessionHeader = Pick<SessionStarted, ${union(HEADER)}>;
 
 /** What differs from event to event of a session, and its start. */

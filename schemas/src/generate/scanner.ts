@@ -9,7 +9,7 @@ class ScannerWriter {
   readonly statements: string[] = [];
   readonly literals = new Map<string, string>();
   readonly choices: string[] = [];
-  /** What must stand before the next field: the end of the value before it. */
+  /** The bytes before the next field: the end of the value before it. */
   #pending = '{';
   #isFirst = true;
 

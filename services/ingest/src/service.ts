@@ -1,4 +1,4 @@
-/** The wiring of the ingest service. What runs is read from top to bottom. */
+/** The wiring of the ingest service. The steps are in order, from top to bottom. */
 import {
   createHealth,
   createLogger,
@@ -80,7 +80,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
   const producer = clients.createKafkaProducer(config.kafka, {
     logger,
     role: 'ingest-dlq',
-    // What is refused is cut and sent again.
+    // A refused record is cut and sent again.
     believesRefusals: true,
     hooks: {
       onAcknowledged() {
@@ -103,7 +103,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
     logger,
     metrics: createWriterMetrics(registry),
   });
-  // Thrown where nobody catches it, so that the process ends: what is not committed is delivered
+  // Thrown where nobody catches it, so that the process ends: uncommitted records are delivered
   // again to the next one.
   const fail = (error: Error) =>
     setImmediate(() => {

@@ -116,7 +116,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   const app = fastify({
     // Requests are counted and timed as metrics; a line per request would hold addresses and users.
     logger: false,
-    // What is refused before there is a route, such as a broken escape in the path.
+    // Requests that are refused before there is a route, such as a broken escape in the path.
     frameworkErrors: (error, request, reply) => {
       void sendProblem(request, reply, problemOf(error));
     },

@@ -269,7 +269,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.close();
     });
 
-    test('suggestions complete what is typed in the palette, and lead to the page of the value', async () => {
+    test('suggestions complete the typed text in the palette, and lead to the page of the value', async () => {
       const { page } = await openPage(browser);
       await page.goto(site.api);
       await page.locator('.tile').first().waitFor();

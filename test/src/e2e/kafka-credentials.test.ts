@@ -139,7 +139,7 @@ const oauth = (settings: Record<string, unknown> = {}) =>
     ...settings,
   });
 
-/** What a producer reports of each failure, and what has been acknowledged. */
+/** A producer's report of each failure, and the acknowledged records. */
 function startTraffic(kafka: KafkaConfig) {
   const failures: KafkaError[] = [];
   const ended = new AbortController();

@@ -130,7 +130,7 @@ describe.runIf(process.env['SOCKSCOPE_OLD_KAFKA'] === '1')('Apache Kafka', () =>
     ['2.4.1', '2.12'],
     ['3.9.2', '2.13'],
   ])(
-    '%s stores and returns what is produced, as it was',
+    '%s stores and returns produced records unchanged',
     async (version, scala) => {
       const kafka = await startOldKafka(version, scala);
       await withTopic(kafka);

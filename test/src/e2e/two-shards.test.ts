@@ -143,7 +143,7 @@ async function query(url: string, database: string): Promise<(path: string) => P
   );
   return async (path) => {
     const response = await fetch(`${base}/api/v1/${path}`);
-    // When it was asked is not what is compared.
+    // The time of the request is not compared.
     const answer: unknown = JSON.parse(await response.text(), (name, value: unknown) =>
       name === 'as_of' || name === 'rate_window_ms' ? undefined : value,
     );

@@ -143,7 +143,7 @@ describe('three workers', () => {
       expect(found).toHaveLength(PER_SOURCE);
       return found;
     }, WAIT);
-    // What has been read is kept for the case of a crash.
+    // Counts that were read are kept for a crash.
     await vi.waitFor(() => {
       const read = log.events.filter((event) => event.bytes_received === 100).map(sessionId);
       for (const event of openBefore) expect(read).toContain(event.session_id);

@@ -5,7 +5,7 @@ import type { RequestListener } from 'node:http';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 
-/** A TCP destination that counts by its own sockets what came in and went out. */
+/** A TCP destination that counts the bytes in and out of its own sockets. */
 export interface CountingServer {
   readonly port: number;
   /** Of the connections that have ended. */

@@ -9,7 +9,7 @@ import '@sockscope/runtime/testing';
  * One real Kafka and one real ClickHouse for all integration tests, on free ports and temporary
  * data. Every test uses a topic, database and group of its own. To save the start while working,
  * point SOCKSCOPE_TEST_KAFKA_BROKERS and SOCKSCOPE_TEST_CLICKHOUSE_URL at ones that run already; tests
- * that damage what is stored need SOCKSCOPE_TEST_KAFKA_LOG_DIR too.
+ * that damage stored data need SOCKSCOPE_TEST_KAFKA_LOG_DIR too.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const brokers = process.env['SOCKSCOPE_TEST_KAFKA_BROKERS'];

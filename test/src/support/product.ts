@@ -47,7 +47,7 @@ export async function createProductSite(): Promise<ProductSite> {
     clickhouse: `http://${clickhouse}`,
     env: {
       LOCAL_DATA_DIR: dataDir,
-      // Beside other tests, what stands behind would starve.
+      // Beside other tests, a process with lower priority would starve.
       LOCAL_NICENESS: '0',
       LOCAL_KAFKA_PORT: portOf(kafka),
       LOCAL_CLICKHOUSE_HTTP_PORT: portOf(clickhouse),

@@ -151,7 +151,7 @@ export const UNKNOWN_HOSTS = [
   'wpad.corp.example',
 ];
 
-/** What the rules of the demo refuse; `rule` is what stands in `acl_rule_matched`. */
+/** What the rules of the demo refuse; `rule` is the value of `acl_rule_matched`. */
 export const REFUSED: readonly {
   readonly host: string;
   readonly port: number | Service;

@@ -8,7 +8,7 @@ import type { Plan } from './plan.js';
 const SPARE_MS = 60_000;
 
 /**
- * Makes a plan happen: a SOCKS5 client at the plan's source, which sends and receives what is planned.
+ * Makes a plan happen: a SOCKS5 client at the plan's source, which sends and receives the planned bytes.
  * Resolves when the connection has ended, however it did.
  */
 export function runPlan(

@@ -7,7 +7,7 @@ const BATCH_RECORDS = 2_000;
 
 /**
  * Sends all of the history to the topic, and resolves with the number of its events when the last one
- * is acknowledged. What was there before is the same events once more, which changes nothing.
+ * is acknowledged. Earlier runs sent the same events, so repeating them changes nothing.
  *
  * @throws KafkaError `kafka_aborted` when the signal fires.
  */

@@ -31,7 +31,7 @@ export const PARTS: readonly Part[] = [
   },
 ];
 
-/** What follows from changed files: commands of the installed packages, then restarts. */
+/** The steps after a change of files: commands of the installed packages, then restarts. */
 export interface Work {
   readonly builds: readonly (readonly string[])[];
   readonly services: readonly ServiceName[];

@@ -132,7 +132,7 @@ export function createKeeper(
   async function end(how: 'stop' | 'kill'): Promise<void> {
     stopping = true;
     abort.abort(new Error('stopping'));
-    // What is just starting ends because of the abort; its process must be gone before ours.
+    // A starting part ends because of the abort; its process must be gone before ours.
     await launching?.catch(() => undefined);
     await restarting?.catch(() => undefined);
     const part = running;

@@ -71,7 +71,7 @@ async function waitForEnd(pids: readonly number[], onWait: () => void): Promise<
   if (!pids.some(isAlive)) return;
   onWait();
   const deadline = Date.now() + LEFTOVER_TIMEOUT_MS;
-  // What is still there afterwards is somebody else's process with the same number; were it not,
+  // A process that is still there afterwards is somebody else's, with the same number; were it not,
   // its port would be found taken.
   while (pids.some(isAlive) && Date.now() < deadline) await delay(POLL_INTERVAL_MS);
 }

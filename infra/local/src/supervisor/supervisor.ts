@@ -18,7 +18,7 @@ import { serviceSpecs } from './service-specs.js';
 
 const PROBE_TIMEOUT_MS = 3_000;
 
-/** Where what runs can be reached. */
+/** Addresses of the running parts. */
 export interface RunningProduct {
   readonly proxy: ListenAddress;
   /** host:port of the API and the dashboard. */
@@ -70,7 +70,7 @@ export function createSupervisor(
     await lock?.recordChildren(keepers.flatMap((each) => each.pid() ?? []));
   }
 
-  /** @throws if everything is being stopped: nobody would stop what is kept from then on. */
+  /** @throws if everything is being stopped: nobody would stop a part that starts from then on. */
   function keep(name: string, launch: Parameters<typeof createKeeper>[0]['launch']): Keeper {
     abort.signal.throwIfAborted();
     const keeper = createKeeper(

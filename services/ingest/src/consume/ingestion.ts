@@ -13,7 +13,7 @@ const CHECK_INTERVAL_MS = 2_000;
 
 /**
  * Begins to consume once the tables are as this version writes them; until then it waits, because
- * `migrate` may be on its way. A stop takes no more, writes and commits what is held, then leaves.
+ * `migrate` may be on its way. A stop takes no more, writes and commits the records that it holds, then leaves.
  */
 export function createIngestion(
   config: { readonly drain_ms: number },

@@ -70,7 +70,7 @@ export function registerDlq(program: Command, config: () => DlqCommandConfig): v
     .description('send dead letters to the event topic again; a repeated event changes nothing')
     .option('--reason <reason>', `only these: ${POISON_REASONS.join(', ')}`)
     .option('--at <partition:offset>', 'only this one')
-    .option('--dry-run', 'print what would be sent, and send nothing')
+    .option('--dry-run', 'print the records that would be sent, and send none')
     .option(
       '--purge',
       'then delete everything that was read from the dead-letter topic; not with a selection',

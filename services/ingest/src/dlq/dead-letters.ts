@@ -85,7 +85,7 @@ export function createDeadLetters(
     const refused = await deps.publisher.publish([...records.keys()], signal);
     const kept = new Set(refused.map((record) => records.get(record)));
     for (const letter of sent) if (!kept.has(letter)) deps.onDelivered(letter);
-    // What came meanwhile stands behind them.
+    // Records that came meanwhile stand behind them.
     each.letters = [
       ...sent.filter((letter) => kept.has(letter)),
       ...each.letters.slice(sent.length),

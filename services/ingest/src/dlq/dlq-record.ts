@@ -113,7 +113,7 @@ export function cutShort(record: OutgoingRecord): OutgoingRecord {
 const RECORD_BYTES = 1024;
 const HEADER_BYTES = 256;
 
-/** What a record takes in memory, and at most in a request: its bytes, and what stands around them. */
+/** What a record takes in memory, and at most in a request: its bytes, and the bytes around them. */
 export function bytesOf(
   key: string | Buffer | null,
   value: string | Buffer | null,

@@ -11,7 +11,7 @@ function record(valueBytes: number, rest: Partial<OutgoingRecord> = {}): Outgoin
   return { key: null, value: Buffer.alloc(valueBytes), headers: {}, ...rest };
 }
 
-/** What is sent; `refuses` names records that the broker refuses. */
+/** The records that are sent; `refuses` names records that the broker refuses. */
 function publisher(refuses: (record: OutgoingRecord) => boolean = () => false) {
   const sends: (readonly OutgoingRecord[])[] = [];
   const dlq = createDlqPublisher(

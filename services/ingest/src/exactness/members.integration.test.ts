@@ -29,7 +29,7 @@ describe('members of the group', () => {
     zombie.kill('SIGSTOP');
     const successor = bed.start();
     await bed.committed();
-    // Now it inserts what has been inserted, and wants to commit what others own.
+    // Now it inserts the same rows again, and wants to commit offsets that others own.
     zombie.kill('SIGCONT');
     zombie.kill('SIGUSR2');
     await zombie.output(

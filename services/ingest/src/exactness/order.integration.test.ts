@@ -48,7 +48,7 @@ function logOf(random: Random): SessionEvent[] {
 
 describe('the tables', () => {
   it.each([1, 2, 3, 4])(
-    'hold the fold of what came, however it was shuffled, repeated, cut off and batched (seed %i)',
+    'hold the fold of the events, however they were shuffled, repeated, cut off and batched (seed %i)',
     async (seed) => {
       const random = seededRandom(seed);
       const log = logOf(random);

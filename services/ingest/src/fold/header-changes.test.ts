@@ -52,7 +52,7 @@ describe('changes of a session header', () => {
     expect(changesIn({ ...delta, [field]: value }, started)).toEqual({ [field]: 1 });
   });
 
-  it('what is learned on the way may come once, in whatever order the events come', () => {
+  it('a field that is learned on the way may change once, in any order of the events', () => {
     const events = [
       { ...started, ...UNKNOWN },
       { ...delta, ...REACHED },

@@ -148,7 +148,7 @@ describe('a forgotten user', () => {
     expect(new Set(others.map(({ user }) => user)).size).toBeGreaterThan(2);
     await bed.expectVerified();
 
-    // What is delivered again, and late events of its sessions, are passed over; a later session is not.
+    // Redelivered and late events of its sessions are passed over; a later session is not.
     await send(bed.events.filter(({ user }) => user === value));
     const later = sessionLog({
       random: seededRandom(9),

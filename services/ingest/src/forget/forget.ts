@@ -9,7 +9,7 @@
  * 3. The hours are marked as changed and summed again. A mark before the deletion could be settled by a
  *    round that still read the rows.
  * 4. Sums with the person's key are deleted if their version is older than the deletion. A newer version
- *    was drawn before its rows were read, so it has nothing of what was deleted.
+ *    was drawn before its rows were read, so it has none of the deleted rows.
  *
  * A run that ended early left the hours in the decision, so the next one marks them although their rows
  * are gone.
@@ -129,7 +129,7 @@ export async function forgetPerson(
   await store(false);
   onProgress('waiting until running ingests know it and their inserts have ended');
   await (deps.settled ?? delay)(FORGOTTEN_REFRESH_MS + config.insertTimeoutMs);
-  // What was stored meanwhile.
+  // Rows that were stored meanwhile.
   const late = await found(person, nowMs, config, clickhouse);
   hours = [...new Set([...hours, ...late.hours])];
   await store(false);

@@ -296,7 +296,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
-  it('stay open on a slow clock when an ingest that was stopped begins to read what came meanwhile', async () => {
+  it('stay open on a slow clock when an ingest that was stopped begins to read the events that came meanwhile', async () => {
     await store(0, live(BASE_MS - SLOW_MS, 20, 'slow'), { slowMs: SLOW_MS });
     await store(0, live(BASE_MS, 20, 'right'), { end: 500n });
     nowMs = BASE_MS + 8 * 60 * MINUTE_MS;

@@ -7,7 +7,7 @@
  *
  * The order of the writes makes a crash harmless: the list of lost sessions first, the copies of the
  * row before `sessions` (where the next search looks), then the marks of the hours that count the end,
- * then the list again. What was cut off in between is done again by the next search.
+ * then the list again. The next search repeats a step that was cut off in between.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
@@ -31,8 +31,8 @@ const CHUNK_MAX = 5_000;
 /** Sets of inserts in one search; the rest waits for the next search. */
 const CHUNKS_MAX = 20;
 /**
- * While what has been folded of a partition ends longer ago than this, its sessions are not judged: an
- * old topic is read for the first time, for example, and what was heard of lately would be all that was stored.
+ * While the newest folded event of a partition is older than this, its sessions are not judged: an
+ * old topic is read for the first time, for example, and the proxies heard of lately would be all in the table.
  */
 const FAR_BEHIND_MS = 86_400_000;
 /** Deadline of marking the hours of lost sessions. */
@@ -128,7 +128,7 @@ export function createLostSessions(
         };
       }),
     );
-    // What was heard of lately would be most of an old topic that is read for the first time.
+    // The events since then would be most of an old topic that is read for the first time.
     const judged = new Map([...untilMs].filter(([, ms]) => now() - ms <= FAR_BEHIND_MS));
     return judged.size === 0 ? null : { partitions: topic.length, untilMs: judged };
   }

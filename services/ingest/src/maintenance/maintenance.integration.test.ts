@@ -268,7 +268,7 @@ describe('a backup of the database', () => {
 
         await server.command({ sql: `DROP DATABASE ${database} SYNC` });
         await server.command({ sql: `RESTORE DATABASE ${database} FROM ${backup}` });
-        // Nothing is unread, so no ingest would ever fold what came after the backup.
+        // Nothing is unread, so no ingest would ever fold the events after the backup.
         expect((await check()).isEqual).toBe(false);
         // More than the clocks of this machine and of the records differ.
         const before = new Date(begunMs - 60_000).toISOString();

@@ -33,7 +33,7 @@ export interface TableReport {
 }
 
 export interface Verification {
-  /** Of what could be compared. */
+  /** Of the rows that could be compared. */
   readonly isEqual: boolean;
   /** Partitions that wait: what lies behind was not compared. */
   readonly stops: readonly Stop[];
@@ -78,7 +78,7 @@ export function isSame({ missing, different }: TableReport): boolean {
   return missing === 0 && different === 0;
 }
 
-/** What has not expired yet, with a day's grace for parts that have not been dropped. */
+/** Rows that have not expired yet, with a day's grace for parts that have not been dropped. */
 export function kept(retentionMs: number): string {
   if (retentionMs === 0) return '1';
   const days = Math.max(0, Math.ceil(retentionMs / 86_400_000) - 1);

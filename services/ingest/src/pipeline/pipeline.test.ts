@@ -291,7 +291,7 @@ describe('the pipeline', () => {
     expect(pipeline.full()).not.toBeNull();
   });
 
-  it('drains what is neither full nor old', async () => {
+  it('drains a batch that is neither full nor old', async () => {
     pipeline.accept(batchOf(0, events.slice(0, 3)));
     const drained = pipeline.drain(new AbortController().signal);
     await openGate(0);

@@ -37,7 +37,7 @@ import type { PipelineMetrics } from './metrics.js';
 export interface Pipeline extends BatchSink {
   /** Writes and commits all that is held. Rejects when `signal` fires first. */
   drain(signal: AbortSignal): Promise<void>;
-  /** Ends at once; what is held is neither finished nor committed, and will be delivered again. */
+  /** Ends at once; held records are neither finished nor committed, and will be delivered again. */
   abort(): void;
 }
 

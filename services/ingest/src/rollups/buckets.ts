@@ -1,5 +1,5 @@
 /**
- * What has changed of each bucket and what was summed: one row per bucket and writer, whose numbers only
+ * The changes of each bucket and the summed ones: one row per bucket and writer, whose numbers only
  * grow. So an insert that is repeated, late or out of order changes nothing. See round.ts.
  */
 import { randomUUID } from 'node:crypto';
@@ -80,7 +80,7 @@ export interface SeenChange {
 export interface Buckets {
   /** Dirty buckets, those first whose sums are oldest; at most `DIRTY_MAX`. And the server's time. */
   dirty(): Promise<{ readonly nowMs: number; readonly buckets: readonly DirtyBucket[] }>;
-  /** What has changed of buckets and was not summed. */
+  /** Changes of buckets that are not summed. */
   changes(span: BucketSpan, buckets: readonly number[]): Promise<SeenChange[]>;
   /** A version above every version that was drawn for these buckets before, and nobody else's. */
   drawVersion(span: BucketSpan, buckets: readonly number[]): Promise<string>;

@@ -49,7 +49,7 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
  * - Details have nearly a row per session, so they wait until their hour is over and quiet.
  *
  * @param dirty also the marks of other workers: sums that are made from them wait.
- * @param pace null: everything is due, what is made from something else after that.
+ * @param pace null: everything is due, and sums of sums come last.
  */
 export function choose(
   dirty: readonly DirtyBucket[],

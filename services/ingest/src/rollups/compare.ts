@@ -1,4 +1,4 @@
-/** Compares the sums with a recomputation, and marks what is to be made again. */
+/** Compares the sums with a recomputation, and marks the ones to make again. */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { BUCKETS_TABLE, SPAN_MS } from '@sockscope/schemas/sums';

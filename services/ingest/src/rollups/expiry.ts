@@ -29,7 +29,7 @@ export interface WholeSince {
 }
 
 /**
- * Reads what may have expired, by the retention as it is now and as it ever was: raising it brings nothing
+ * Reads which rows may have expired, by the retention as it is now and as it ever was: raising it brings nothing
  * back, and what was stored before may go when it was to go.
  *
  * @param retention of tables, milliseconds; 0 or none: its rows do not expire.

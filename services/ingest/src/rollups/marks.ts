@@ -30,7 +30,7 @@ import { lookUp } from './look-up.js';
 import { OpenSessions } from './open-sessions.js';
 
 export interface MarkKeeper extends Bookkeeper {
-  /** Gives up what is remembered of partitions that are not among these. */
+  /** Forgets all partitions but these. */
   keep(partitions: readonly number[]): void;
 }
 

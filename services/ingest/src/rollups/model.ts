@@ -8,7 +8,7 @@ export type Level = 'hour' | 'day';
 /** What the exact tables hold for each key, after a number of changes. */
 type Values = readonly number[];
 
-/** What may be changed to show that the model notices. */
+/** Mutations that the model must notice. */
 export interface Rules {
   readonly order: readonly RoundStep[];
   /** Which rows count. */
@@ -241,7 +241,7 @@ export function isOver(state: State, { states }: Scenario): boolean {
 }
 
 /**
- * Sums what is still marked, with nobody else there, and then lets the rows land that are late by now.
+ * Sums the buckets that are still marked, with nobody else there, and then lets the rows land that are late by now.
  *
  * @returns what is wrong with the sums, or null.
  */

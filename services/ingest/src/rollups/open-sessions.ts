@@ -1,7 +1,7 @@
 import type { BatchSessions } from '../fold/batch-fold.js';
 import { IdSet } from './id-set.js';
 
-/** What is remembered of one partition. */
+/** The memory of one partition. */
 interface Remembered {
   readonly sessions: IdSet;
   /** Where the next batch has to begin. */

@@ -357,7 +357,7 @@ describe('rollups', () => {
     const summed: string[] = [];
     const work = async (place: number) => {
       const worker = newRollups(FOR_GOOD, clickhouse, { workers: 2, places: [place] });
-      // What is made from the other's buckets comes when those are done.
+      // Sums of the other's buckets come when those are done.
       while ((await dirtyBuckets()).length > 0) {
         const group = await worker.sumNext();
         for (const start of group?.starts ?? []) summed.push(`${place} ${group?.span} ${start}`);
@@ -471,7 +471,7 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums(log));
   });
 
-  it('sum what is older than any traffic is kept, and then only grow', async () => {
+  it('sum hours beyond the retention of traffic, and then only grow', async () => {
     const random = seededRandom(6);
     const logs = Array.from({ length: 12 }, () =>
       sessionLog({

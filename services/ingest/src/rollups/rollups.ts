@@ -4,7 +4,7 @@
  *
  * Guarantees: every dirty bucket gets its turn, because the one goes first whose sums are oldest, and none
  * is summed twice before the others that were dirty were summed once. Each statement has a limit of time
- * and of memory; what is too much for one is cut into smaller ones.
+ * and of memory; work that is too much for one is cut into smaller ones.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
@@ -134,7 +134,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     metrics.seconds.observe({ span }, tookMs / 1_000);
   }
 
-  /** What is too much for one statement is cut finer the next time; single buckets first. */
+  /** Work that is too much for one statement is cut finer the next time; single buckets first. */
   async function sumInTime(group: Group): Promise<void> {
     try {
       await sum(group);

@@ -20,7 +20,7 @@
  * `model.test.ts` enumerates the interleavings of exactly this order.
  */
 export const ROUND = [
-  /** Before the version is drawn: what is settled must be older than what is read. */
+  /** Before the version is drawn: settled rows must be older than the rows that are read. */
   'read_marks',
   /** Unique, and higher than every version that was drawn for the bucket before. */
   'draw_version',

@@ -7,7 +7,7 @@ const asTheyShouldBe = Object.entries(TABLE_COLUMNS).flatMap(([table, columns]) 
 );
 
 describe('the check of the tables', () => {
-  it('passes what is written, and further columns', () => {
+  it('passes the written columns, and further ones', () => {
     expect(tableProblems(asTheyShouldBe)).toEqual([]);
     expect(
       tableProblems([...asTheyShouldBe, { table: 'sessions', name: 'more', type: 'UInt8' }]),

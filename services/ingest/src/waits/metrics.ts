@@ -24,7 +24,7 @@ export function createWaitsMetrics(registry: Registry) {
     registers,
   });
   return {
-    /** Replaces what was shown. */
+    /** Replaces the shown state. */
     show(waits: readonly Wait[]): void {
       offset.reset();
       neededVersion.reset();

@@ -18,7 +18,7 @@ import type { Skips } from './skips.js';
  * - `too_large`: one that would need more memory than KAFKA_BATCH_MAX_BYTES.
  * - `unknown_version`: an event of a version of the contract that this ingest does not know.
  * - `poison_flood`: more dead letters than their budget; it goes on by itself.
- * - `dead_letters`: the dead-letter topic does not take what is to go there.
+ * - `dead_letters`: the dead-letter topic does not take a record.
  */
 export const WAIT_KINDS = [
   'damaged',
@@ -53,7 +53,7 @@ export interface Waits extends Component, Skips {
   trouble(): string | null;
 }
 
-/** Between two looks at what was decided, while something waits and while nothing does. */
+/** Between two looks for decisions, while a partition waits and while none does. */
 const SYNC_WAITING_MS = 1_000;
 const SYNC_IDLE_MS = 15_000;
 /** The furthest from 1970 that a date can be. */

@@ -61,7 +61,7 @@ describe('the writer', () => {
     expect(writer.trouble()).toBeNull();
   });
 
-  it('halves what takes too long, down to what does not, and leaves no row out', async () => {
+  it('halves an insert that takes too long until it does not, and leaves no row out', async () => {
     const stored: number[] = [];
     const { writer, never } = createBench(async (rows) => {
       if (rows.length > 3) throw timeout;

@@ -356,7 +356,7 @@ describe('protection', () => {
 describe('a name that a search list completes', () => {
   const at = { dest_host: 'db', resolved_name: 'db.corp.test', dest_ip: '93.184.216.34' };
 
-  it('is blocked by what it becomes, and allowed by what was asked for only', () => {
+  it('is blocked by the resolved address, and allowed by the requested name only', () => {
     const block =
       'default: allow\nrules:\n  - { name: no, action: block, destinations: ["*.corp.test"] }';
     expect(decide(block, at)).toBe('block no');

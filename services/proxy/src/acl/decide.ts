@@ -123,7 +123,7 @@ export function createDecider(tables: AclTables, own: OwnEndpoints): Decider {
     const [self, ...hidden] = faces;
     if (self !== undefined) addBlocks(ofFamily(destinations, self), self.words, destinationBits);
     if (hidden.length === 0 && resolvedName === null) return;
-    // What is behind the destination that was asked for: a block must reach it, an allow must not.
+    // The address behind the requested destination: a block must reach it, an allow must not.
     hiddenBits.fill(0);
     if (resolvedName !== null) addNameAndSuffixes(resolvedName, hiddenBits);
     for (const ip of hidden) addBlocks(ofFamily(destinations, ip), ip.words, hiddenBits);

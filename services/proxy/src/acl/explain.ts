@@ -42,7 +42,7 @@ export interface Explanation {
   readonly isFinal: boolean;
 }
 
-/** The destination, with what is known of it now. */
+/** The destination, with all known facts. */
 interface Subject {
   readonly name: string | null;
   /** The name that a search list made of it; null if there is none. */
@@ -98,7 +98,7 @@ function sourceHolds(rule: AclRule, source: IpAddress): Condition {
 function destinationHolds(rule: AclRule, subject: Subject): Condition {
   if (rule.destinations === null) return YES;
   if (subject.isOpen) return maybe('the peer is not known yet');
-  // What is behind the destination that was asked for: a block must reach it, an allow must not.
+  // The address behind the requested destination: a block must reach it, an allow must not.
   const names = [subject.name, rule.action === 'block' ? subject.resolvedName : null];
   let needsAddress = false;
   for (const destination of rule.destinations) {

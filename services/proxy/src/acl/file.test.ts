@@ -129,7 +129,7 @@ rules:
     expect(problems(rule(condition)).join('\n')).toContain(message);
   });
 
-  it('refuses what is not YAML, repeats a key, or is a bomb of aliases', () => {
+  it('refuses text that is not YAML, repeats a key, or is a bomb of aliases', () => {
     expect(problems('default: [')[0]).toMatch(/^1: /);
     expect(problems('default: allow\ndefault: block')[0]).toMatch(/^2: Map keys must be unique/);
     const bomb = ['a: &a [x, x, x, x, x, x, x, x, x, x]'];

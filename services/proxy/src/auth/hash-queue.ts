@@ -55,7 +55,7 @@ export class HashQueue {
     return this.#proven.size + this.#others.size;
   }
 
-  /** Logins that may wait now: what can be hashed until their deadline. */
+  /** Logins that may wait now: as many as can be hashed until their deadline. */
   get capacity(): number {
     const { concurrency, deadline_ms, max_waiting } = this.#config;
     if (this.#meanMs === 0) return max_waiting;

@@ -53,7 +53,7 @@ describe('asking for a password', () => {
     await expect(type('abc\u0003', '')).rejects.toThrow('interrupted');
   });
 
-  it('takes the first line of what is piped in, byte for byte', async () => {
+  it('takes the first line of piped input, byte for byte', async () => {
     const bytes = Buffer.from([0xff, 0x20, 0xc3, 0x28]);
     const lines = Buffer.concat([bytes, Buffer.from('\r\nnext line\n')]);
     expect(await askNewPassword(piped(lines))).toEqual(bytes);

@@ -15,7 +15,7 @@ function checked(bytes: Buffer): Buffer {
   return bytes;
 }
 
-/** The first line of what is piped in, without its line break. */
+/** The first line of piped input, without its line break. */
 async function readPiped(input: NodeJS.ReadStream): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;

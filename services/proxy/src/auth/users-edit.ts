@@ -39,7 +39,7 @@ async function statIfThere(file: string): Promise<Stats | null> {
 }
 
 /**
- * Gives what is to replace a file the file's owner, group and mode: root's file, readable for root
+ * Gives the replacement of a file the file's owner, group and mode: root's file, readable for root
  * alone, would shut out the proxy, which runs as somebody else.
  */
 async function makeAlike(handle: FileHandle, file: string, { uid, gid, mode }: Stats) {
@@ -110,7 +110,7 @@ function indexOf(users: YAMLSeq, name: string): number {
   return users.items.findIndex((item) => isMap(item) && item.get('name') === name);
 }
 
-/** Changes the file, keeping its comments and layout; what comes out is checked before it is written. */
+/** Changes the file, keeping its comments and layout; the result is checked before it is written. */
 async function edit(file: string, change: (document: Document, users: YAMLSeq) => void) {
   // Through a link, as Kubernetes makes them: the file behind it is the one to replace.
   const real = await realpath(file).catch(() => file);

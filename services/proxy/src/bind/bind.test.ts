@@ -17,7 +17,7 @@ import { loopbackRules } from '../testing/rules.js';
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) {
-    // In order: what was started last may use what was started first.
+    // In order: the last one started may use the first.
     await cleanup();
   }
 });

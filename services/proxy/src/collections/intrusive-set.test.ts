@@ -7,7 +7,7 @@ class Member {
 }
 
 describe('a set', () => {
-  it('holds what was added and not deleted, whatever comes and goes', () => {
+  it('holds the elements that were added and not deleted, in any order', () => {
     const steps = fc.array(fc.tuple(fc.boolean(), fc.nat(9)), { maxLength: 60 });
     fc.assert(
       fc.property(steps, (all) => {

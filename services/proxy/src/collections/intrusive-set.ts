@@ -5,9 +5,9 @@ export interface SetMember {
 }
 
 /**
- * What is open now, in no order. A Set takes three times as much for each, and lets none of them go:
+ * The open elements, in no order. A Set takes three times as much for each, and lets none of them go:
  * if thousands come and go in a second it gets a new table every few dozen of them, and each old
- * table keeps what was in it and leads to the next one. Once one of them has grown old, all that come
+ * table keeps its elements and leads to the next one. Once one of them has grown old, all that come
  * behind it outlive the quick collections of the young, with everything that hangs on them.
  */
 export class IntrusiveSet<T extends SetMember> {

@@ -53,7 +53,7 @@ export interface HandshakeOwner {
   refused(failure: 'command_not_supported' | 'address_type_not_supported'): void;
 }
 
-/** What is expected next from the client. */
+/** The next message that the client must send. */
 const STEP = {
   proxyHeader: 0,
   greeting: 1,
@@ -94,10 +94,10 @@ export class Handshake {
     this.#check?.abort();
   }
 
-  /** Takes what was read. `bytes` is copied if it must be kept. */
+  /** Takes bytes that were read. `bytes` is copied if it must be kept. */
   take(bytes: Buffer): void {
     const all = this.#pending === null ? bytes : Buffer.concat([this.#pending, bytes]);
-    // A password takes its time: what comes behind it waits.
+    // A password takes its time: bytes behind it wait.
     if (this.#step === STEP.verifying) this.#pending = copyFrom(all, 0);
     else this.#parse(all);
   }
@@ -115,7 +115,7 @@ export class Handshake {
         this.#refuseMessage(bytes, at, end);
         return;
       }
-      // What is behind this message must be in place before the message is acted on.
+      // The bytes behind this message must be in place before the message is acted on.
       this.#pending = copyFrom(bytes, end);
       this.#takeMessage(bytes, at);
       at = end;
@@ -212,7 +212,7 @@ export class Handshake {
   }
 }
 
-/** What is behind `at`, in memory of its own; null if there is nothing. */
+/** The bytes behind `at`, in memory of their own; null if there are none. */
 function copyFrom(bytes: Buffer, at: number): Buffer | null {
   return at === bytes.length ? null : Buffer.from(bytes.subarray(at));
 }

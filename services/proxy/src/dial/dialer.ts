@@ -239,7 +239,7 @@ export class Dial implements DeadlineNode, ResolveWaiter {
   attemptFailed(attempt: Attempt, code: string): void {
     if (this.#owner === null) return;
     this.#drop(attempt, code);
-    // What came back at once needs no head start.
+    // An attempt that ended at once needs no head start.
     if (this.#headStart !== null) clearTimeout(this.#headStart);
     this.#headStart = null;
     this.#tryNext();

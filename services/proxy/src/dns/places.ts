@@ -11,7 +11,7 @@ export interface PlaceHolder {
   displaced(): void;
 }
 
-/** Shares of all places: of one network, of one zone, and what is kept for sources that hold few. */
+/** Shares of all places: of one network, of one zone, and the places reserved for sources that hold few. */
 const NETWORK_SHARE = 1 / 4;
 const ZONE_SHARE = 1 / 16;
 const KEPT_SHARE = 1 / 4;

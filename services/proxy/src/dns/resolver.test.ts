@@ -91,7 +91,7 @@ describe('the name resolver', () => {
     expect(outcome).toEqual({ code });
   });
 
-  it('knows localhost and what is below it without asking anybody (RFC 6761)', async () => {
+  it('knows localhost and names below it without a query (RFC 6761)', async () => {
     const resolver = await create();
     for (const name of ['localhost', 'a.localhost']) {
       expect(await ask(resolver, name)).toEqual(['127.0.0.1', '::1']);

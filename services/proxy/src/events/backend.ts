@@ -233,7 +233,7 @@ export function startBackend(
     return { acknowledged: publisher.cursor, aliveMs: Date.now(), isClean };
   }
 
-  /** Brings what has changed in the table to disk. */
+  /** Brings changes of the table to disk. */
   function save(its: Parts, isClean = false): void {
     try {
       its.table.save(statusOf(its, isClean), (chunk, index, slot, version) => {

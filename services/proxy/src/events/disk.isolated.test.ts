@@ -1,6 +1,6 @@
 /**
- * What a disk does to events: it is full, and it forgets what was not synced when the power fails.
- * The calls of node:fs are the real ones; beside them the test notes what was synced, and refuses writes
+ * What a disk does to events: it is full, and it forgets unsynced writes when the power fails.
+ * The calls of node:fs are the real ones; beside them the test notes synced writes, and refuses writes
  * that need room while the disk is to be full.
  */
 import * as fs from 'node:fs';
@@ -51,7 +51,7 @@ vi.mock('node:fs', async (importOriginal) => {
       synced(fd);
     },
     fdatasync(fd: number, done: (error: Error | null) => void) {
-      // What is written meanwhile need not be there.
+      // Bytes that are written meanwhile need not be there.
       synced(fd);
       real.fdatasync(fd, done);
     },
@@ -141,7 +141,7 @@ function sessions(count: number, seed: number): Live[] {
 }
 
 describe.skipIf(process.platform !== 'linux')('when the power fails', () => {
-  it('an end that Kafka acknowledged stays the end, and what is older than some seconds is there', async () => {
+  it('an end that Kafka acknowledged stays the end, and events older than some seconds are there', async () => {
     const dir = fs.realpathSync(tempDir());
     const kafka = fakeKafka();
     const { pipeline, kill } = await run(dir, kafka);

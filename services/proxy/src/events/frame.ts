@@ -135,7 +135,7 @@ export interface FrameScan {
   readonly frames: Frame[];
   /** Bytes of whole, sound frames from the start of the buffer. */
   readonly soundBytes: number;
-  /** What follows cannot become a frame by reading on. */
+  /** The bytes here cannot become a frame by reading on. */
   readonly isTorn: boolean;
 }
 

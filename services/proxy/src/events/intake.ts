@@ -29,7 +29,7 @@ const FULL_FRACTION = 0.9;
 const END_BYTES = 2 * 1024;
 /** Of the spool, what ends may have kept at most; a small one would be full of promises otherwise. */
 const ENDS_FRACTION = 0.5;
-/** What is lent at once, and more if one chunk is larger. */
+/** Bytes lent at once, and more if one chunk is larger. */
 const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
 
@@ -99,7 +99,7 @@ export class Intake {
   }
 
   /**
-   * Brings what has come together to the log.
+   * Brings the gathered events to the log.
    *
    * @param isLast tries the disk once more, however short ago it refused.
    */
@@ -137,7 +137,7 @@ export class Intake {
     return Buffer.concat(this.#waiting.slice(0, this.#lent));
   }
 
-  /** What was lent is published. */
+  /** The lent events are published. */
   repaid(): void {
     for (const chunk of this.#waiting.splice(0, this.#lent)) this.#waitingBytes -= chunk.length;
     this.#lent = 0;
@@ -172,7 +172,7 @@ export class Intake {
     this.#deps.shared.isLending = true;
   }
 
-  /** What was lent goes to the disk too: Kafka may be away for long. It is published twice at worst. */
+  /** Lent events go to the disk too: Kafka may be away for long. It is published twice at worst. */
   #writeWaiting(): void {
     try {
       for (let chunk = this.#waiting[0]; chunk !== undefined; chunk = this.#waiting[0]) {

@@ -75,7 +75,7 @@ export type FromBackend =
   | { readonly kind: 'failed'; readonly message: string }
   /** The log is published: give what the disk did not take. */
   | { readonly kind: 'borrow' }
-  /** What was lent is acknowledged. */
+  /** The lent events are acknowledged. */
   | { readonly kind: 'repaid' }
   | { readonly kind: 'crashed'; readonly sessions: number }
   | { readonly kind: 'stats'; readonly stats: BackendStats }

@@ -104,7 +104,7 @@ describe('the event pipeline', () => {
     expect(readdirSync(join(dir, 'proxy-1', 'log'))).toEqual([]);
   });
 
-  it('that was killed publishes the rest after the next start, and closes what was open as crashed', async () => {
+  it('that was killed publishes the rest after the next start, and closes open sessions as crashed', async () => {
     const dir = tempDir();
     const kafka = fakeKafka();
     const first = await run(dir, kafka);

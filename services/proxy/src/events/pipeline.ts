@@ -231,7 +231,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       if (stopping === null) return;
       backend = null;
       if (intake !== null) await publishRest(stopping, intake);
-      // What is being opened is left as it is: the next start does it once more.
+      // A folder that is being opened is left as it is: the next start opens it again.
       stopping.terminate();
     },
     health() {

@@ -49,14 +49,14 @@ export interface PublisherDeps {
    * are none.
    */
   readonly borrow: () => Promise<Uint8Array>;
-  /** What was borrowed is acknowledged. */
+  /** The borrowed events are acknowledged. */
   readonly repay: () => void;
   /** A batch was acknowledged; `oldestMs` is the `occurred_at` of its first event. */
   readonly onPublished: (records: number, oldestMs: number) => void;
   /** Kafka refuses these permanently. False when they cannot be kept elsewhere now: they wait. */
   readonly keepRefused: (frames: readonly Frame[], reason: string) => boolean;
   readonly onTrouble: (trouble: SpoolError | null) => void;
-  /** What must not happen. */
+  /** A fault that must not happen. */
   readonly onFailure: (error: unknown) => void;
 }
 

@@ -61,7 +61,7 @@ export class ReportQueue {
   take(count: number, position: number): Frame[] {
     for (const [key, { chunk, index, version }] of this.#waiting) {
       if (this.#writer.frames >= count) break;
-      // What has changed since is not on disk yet, and comes with its next note.
+      // A later change is not on disk yet, and comes with its next note.
       if (chunk.copy(index, this.#view.bytes) !== version) continue;
       if (this.#view.position > position) continue;
       this.#waiting.delete(key);

@@ -2,7 +2,7 @@ import { ANONYMOUS_USER } from '@sockscope/schemas';
 import type { LimitsConfig } from './config.js';
 import type { DescriptorBudget } from './descriptors.js';
 
-/** Limits on what is counted here. */
+/** Limits on the counts kept here. */
 const COUNTED_LIMITS = [
   'max_handshakes',
   'max_handshakes_per_source',

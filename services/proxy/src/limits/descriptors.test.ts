@@ -26,7 +26,7 @@ describe('the limit of descriptors', () => {
     expect(descriptorLimit(read)).toBeNull();
   });
 
-  it('leaves room for what is not of clients', () => {
+  it('leaves room for descriptors that are not of clients', () => {
     expect(descriptorsForClients(20_000)).toBe(19_488);
     expect(descriptorsForClients(400)).toBe(200);
   });

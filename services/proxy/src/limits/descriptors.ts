@@ -38,7 +38,7 @@ export class DescriptorBudget {
 
   /**
    * @param limit for all of it.
-   * @param others what is counted elsewhere, such as pipes.
+   * @param others descriptors that are counted elsewhere, such as pipes.
    */
   constructor(limit: number, others: () => number = () => 0) {
     this.limit = limit;

@@ -4,7 +4,7 @@ export const UNCOUNTED_BYTES = 2_048;
 const SOURCE_SHARE = 1 / 4;
 
 /**
- * Memory for what clients send before their destination is reached. What does not fit is not
+ * Memory for what clients send before their destination is reached. Bytes that do not fit are not
  * read: it waits in the kernel, which slows its sender down.
  */
 export class EarlyBytes {

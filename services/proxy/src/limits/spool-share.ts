@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 const SESSION_BYTES = 2_048;
 /** Below this share of the spool, events are on their way and nobody is limited. */
 const QUIET_SHARE = 1 / 8;
-/** Of what is free, what one user or one network may have. */
+/** Share of the free room that one user or one network may have. */
 const SHARE_OF_FREE = 1 / 4;
 const KEYS_REMEMBERED_MAX = 50_000;
 
@@ -17,7 +17,7 @@ export interface Spool {
 
 /**
  * While Kafka is away, every session fills the spool, a refused one too. Nobody gets more than a
- * share of what is still free, so that there is room left for others, however long it lasts.
+ * share of the free room, so that there is room left for others, however long it lasts.
  */
 export class SpoolShare {
   readonly #spool: Spool;

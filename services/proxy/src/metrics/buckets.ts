@@ -17,7 +17,7 @@ interface BucketsConfig {
  */
 export class Buckets extends Histogram {
   readonly #config: BucketsConfig;
-  /** How many values lie in each bucket alone; the last one holds what is beyond all bounds. */
+  /** How many values lie in each bucket alone; the last one counts values beyond all bounds. */
   readonly #counts: number[];
   #sum = 0;
 

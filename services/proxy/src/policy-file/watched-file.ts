@@ -97,7 +97,7 @@ export function createWatchedFile(
     } catch (error) {
       // A file that comes back as it was counts as new then: the failure has been reported.
       loadedHash = '';
-      // What is wrong in a file stays wrong until it changes. Whatever else it was, a disk or a lack
+      // An error in a file stays until the file changes. Any other cause, a disk or a lack
       // of descriptors or threads, may be over at the next look, with the same file.
       if (!(error instanceof PolicyFileError)) loaded = null;
       return { ok: false, error: error instanceof Error ? error : new Error(String(error)) };

@@ -11,7 +11,7 @@ export interface ClientIdentity {
   readonly sourcePort: number;
   /** What counts as one source for limits. */
   readonly source: string;
-  /** The networks that the source lies in, for what is served in turn. */
+  /** The networks that the source lies in, for queues that serve networks in turn. */
   readonly networks: readonly string[];
 }
 

@@ -47,10 +47,10 @@ export interface RelayPair {
  * Counters are final when `run` resolves. `run` never rejects.
  *
  * A byte is counted once the kernel has taken it for the receiving side, so that a session that
- * breaks never claims what could not be delivered. A packet is one read from a socket.
+ * breaks never counts bytes that could not be delivered. A packet is one read from a socket.
  *
  * The first thing that ends a session names the reason. After one side's orderly end the other
- * direction goes on; if a side that has ended breaks afterwards, what is still sent to it is
+ * direction goes on; if a side that has ended breaks afterwards, bytes that are still sent to it are
  * discarded until the other side ends too. An orderly end reaches the other side as FIN; every
  * other one as RST, so that a cut-off transfer cannot be taken for a whole one.
  */

@@ -3,7 +3,7 @@ import type { RelayEnd, RelayPair } from './relay.js';
 
 const NOTHING = Buffer.alloc(0);
 
-/** Calls back when the kernel has taken what was written before; with an error if it will not. */
+/** Calls back when the kernel has taken all earlier writes; with an error if it will not. */
 function whenWritten(socket: Socket, then: () => void): void {
   if (socket.writableLength === 0 || socket.destroyed) then();
   else socket.write(NOTHING, then);

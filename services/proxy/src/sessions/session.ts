@@ -39,7 +39,7 @@ export interface Session {
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null;
 
   /**
-   * Notes that the destination was reached, what is known of it since, and how long that took in
+   * Notes that the destination was reached, its address, and how long that took in
    * milliseconds. The ACL's rule may not have been known while there was only a name.
    */
   connected(header: Omit<HeaderChange, 'acl_decision'>, connectMs: number): void;
@@ -60,6 +60,6 @@ export interface SessionTracker {
   live(): IterableIterator<Session>;
   readonly liveCount: number;
   start(): void;
-  /** Emits what is still open as `server_shutdown` and stops the sweep. */
+  /** Ends open sessions as `server_shutdown` and stops the sweep. */
   stop(): void;
 }

@@ -132,7 +132,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   }
 
   /**
-   * What has been counted up to `nowMs`, if that differs from the last measurement; else null.
+   * The counts up to `nowMs`, if they differ from the last measurement; else null.
    * Everything in it only grows, so the sum shows a difference.
    */
   measurement(nowMs: number): Measurement | null {

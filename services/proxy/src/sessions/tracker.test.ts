@@ -161,7 +161,7 @@ describe('a session', () => {
     ]);
   });
 
-  it('keeps for a crash what was learned of the session since its start', () => {
+  it('keeps for a crash the facts learned since the start of the session', () => {
     const { open, notes, pass } = setUp(NOON);
     const session = open();
     session.connected({ ...REACHED, acl_rule_matched: 'by-address' }, 3);
@@ -169,7 +169,7 @@ describe('a session', () => {
     expect(notes.at(-1)?.started).toMatchObject({ ...REACHED, acl_rule_matched: 'by-address' });
   });
 
-  it('ends with a SessionClosed that reports what had not been reported', () => {
+  it('ends with a SessionClosed that reports the rest of the traffic', () => {
     const { open, events, pass, tracker } = setUp(NOON);
     const session = open();
     session.connected(

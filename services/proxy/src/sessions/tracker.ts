@@ -55,7 +55,7 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
   };
 
   /**
-   * Ends the interval at the end of the UTC minute. What was counted since the last look is put into
+   * Ends the interval at the end of the UTC minute. The bytes counted since the last look are put into
    * the old minute: the sweep comes right after the minute's end, so this is off by its lateness.
    *
    * A minute with traffic ends with a delta that nothing supersedes, because it alone holds all of it.

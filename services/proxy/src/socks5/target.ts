@@ -4,7 +4,7 @@ import { ADDRESS_TYPE } from './protocol.js';
 /** A destination as the client asked for it. */
 export interface Target {
   /**
-   * What was asked for as it is recorded (`recordedHost` of the contract), in printable characters.
+   * The requested destination as it is recorded (`recordedHost` of the contract), in printable characters.
    */
   readonly host: string;
   /** Canonical text if an address was asked for, in whatever form; null for names. */
@@ -52,7 +52,7 @@ function targetOfName(bytes: Buffer, port: number): Target {
   }
 }
 
-/** Text of any bytes: what is not printable ASCII becomes `\xNN`; no bytes at all become `\x`. */
+/** Text of any bytes: bytes that are not printable ASCII become `\xNN`; no bytes at all become `\x`. */
 function printable(bytes: Buffer): string {
   if (bytes.length === 0) return '\\x';
   let text = '';

@@ -4,8 +4,8 @@ import type { Server } from 'node:net';
 /** The present reader of a socket. */
 export interface SocketReader {
   /**
-   * Takes what was read. `bytes` may be a view of a buffer that the next read of any socket
-   * overwrites: what is kept must be copied.
+   * Takes bytes that were read. `bytes` may be a view of a buffer that the next read of any socket
+   * overwrites: copy the bytes that you keep.
    *
    * @returns false to stop reading; `socket.resume()` goes on.
    */
@@ -62,7 +62,7 @@ function withHandle(handle: object): TapOptions {
 
 /**
  * A socket whose reads go into one buffer that all such sockets share, instead of 64 KiB allocated
- * for every read: what comes is taken by the reader before the next socket is read.
+ * for every read: the reader takes the bytes before the next socket is read.
  *
  * None has TCP_NODELAY by itself: accepted ones have their listener's, and a relay sets it if a
  * write could be delayed.

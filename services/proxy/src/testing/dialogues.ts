@@ -552,7 +552,7 @@ export const DIALOGUES: readonly Dialogue[] = [
   ),
 ];
 
-/** What came of a dialogue. */
+/** The outcome of a dialogue. */
 export interface Result {
   readonly received: string;
   readonly sessions: readonly SessionClosed[];

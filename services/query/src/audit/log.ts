@@ -15,7 +15,7 @@ export interface AuditAction {
   /** The only users whose sessions it may see; null for all. */
   readonly restrictedTo: readonly string[] | null;
   readonly remoteIp: string;
-  /** What is done: the route of an export, `login`, `keys/create` and so on. */
+  /** The action: the route of an export, `login`, `keys/create` and so on. */
   readonly action: string;
   /** Of a file that is sent; empty if there is none. */
   readonly format: string;

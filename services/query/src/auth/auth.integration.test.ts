@@ -615,7 +615,7 @@ describe('what one key may have open', () => {
 });
 
 describe('rate limits', () => {
-  it('count requests that are wrong or ask for what is not there', async () => {
+  it('count requests that are wrong or ask for something missing', async () => {
     const limited = await createTestApp(database.clickhouse, {
       now: Date.now,
       auth: { methods: ['api_keys'] },

@@ -22,7 +22,7 @@ export function textsOf(claim: unknown): string[] {
 
 /**
  * What these permissions (scopes and all_users) and the claim that ties to users allow. Null if that claim
- * is no name and no list of names: it must not widen what may be seen.
+ * is neither a name nor a list of names: it must not widen the access.
  *
  * @throws ProblemError forbidden if neither a user is named nor all are meant.
  */

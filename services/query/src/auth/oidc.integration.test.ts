@@ -170,7 +170,7 @@ describe('a person who signs in at an OpenID provider', () => {
     ['without a claim', {}],
     ['with values that are not mapped', { groups: ['staff', 'read', 'admin'] }],
     ['tied to nobody and not meant to see all', { groups: ['portal'] }],
-    ['tied to what is no name', { groups: ['portal'], sockscope_user: 7 }],
+    ['tied to something other than a name', { groups: ['portal'], sockscope_user: 7 }],
     ['tied to an empty list', { groups: ['support'], sockscope_user: [] }],
   ])('%s has no access', async (_name, wrong) => {
     claims = wrong;

@@ -30,7 +30,7 @@ export interface WebSessions {
   beginAccount(account: Account, idToken: string | null): Promise<string>;
   /** The provider's token of an account; null if there is none. */
   idTokenOf(token: string): Promise<string | null>;
-  /** Ends a session; other processes notice within KEY_REUSE_MS. What is no session is passed over. */
+  /** Ends a session; other processes notice within KEY_REUSE_MS. A text that is not a session is passed over. */
   end(token: string): Promise<void>;
   /** The newest that have not ended; one more than SIGN_INS_MAX if there are more. */
   live(asking: Asking): Promise<LiveSession[]>;

@@ -10,7 +10,7 @@ import { openConnections, shownConnections } from './connections.js';
 export const CLASH_FEEDS = ['connections', 'traffic', 'memory', 'logs'] as const;
 export type ClashFeed = (typeof CLASH_FEEDS)[number];
 
-/** What is to be sent now; null for nothing. */
+/** The message to send now; null for none. */
 type NextMessage = (asking: Asking) => Promise<string | null>;
 
 interface View {

@@ -7,7 +7,7 @@ import type { Retention } from '../store/retention.js';
 import type { Store } from '../store/store.js';
 
 /**
- * How far back the tables go, in milliseconds since 1970. What is gone was there once: a table that holds
+ * How far back the tables go, in milliseconds since 1970. Expired rows were there once: a table that holds
  * nothing before the first session has lost nothing. Null if nothing is gone.
  */
 export interface Kept {

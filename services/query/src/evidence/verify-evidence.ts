@@ -165,7 +165,7 @@ export interface PublicKey {
 
 const HTML_JSON = /<script type="application\/json" id="evidence">([\s\S]*?)<\/script>/;
 
-/** Returns what is wrong with a file of evidence; null if it is what was signed. */
+/** Returns what is wrong with a file of evidence; null if it is unchanged. */
 export function problemOfEvidence(text: string, keys: readonly PublicKey[]): string | null {
   const isHtml = text.startsWith('<');
   const json = isHtml ? HTML_JSON.exec(text)?.[1] : text;

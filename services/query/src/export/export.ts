@@ -43,7 +43,7 @@ const CLICKHOUSE_FORMATS = {
   parquet: 'Parquet',
 } as const satisfies Record<ExportFormat, string>;
 
-/** What is exported, for the client's file name and the audit log. */
+/** The name of the export, for the client's file name and the audit log. */
 export interface ExportSubject {
   /** Fixed text, such as `sessions`. */
   readonly name: string;
@@ -120,7 +120,7 @@ interface Counter {
 const NEWLINE = 0x0a;
 const QUOTE = 0x22;
 
-/** Counts what is sent, because ClickHouse knows the number of rows only after the last of them. */
+/** Counts the sent rows, because ClickHouse knows the number of rows only after the last of them. */
 function createCounter(format: ExportFormat): Counter {
   let bytes = 0;
   let lines = 0;

@@ -13,7 +13,7 @@ export function endConnectionsInOrder(app: FastifyInstance): void {
   let isEnding = false;
 
   function endIfQuiet(socket: Socket): void {
-    // Sends what is still buffered first.
+    // Sends buffered bytes first.
     if (isEnding && requests.get(socket) === 0) socket.destroySoon();
   }
 

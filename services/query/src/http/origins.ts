@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 const REMEMBERED_SECONDS = 600;
 
 /**
- * Lets pages of these origins read what is answered (CORS); with none, only pages of our own can.
+ * Lets pages of these origins read answers (CORS); with none, only pages of our own can.
  * Stands before whatever refuses, so that such a page can read a problem, too.
  */
 export async function allowOrigins(

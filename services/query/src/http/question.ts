@@ -61,7 +61,7 @@ export interface Question<
   closed?(asked: Asked<Params, Query>, found: Found, nowMs: number): boolean;
   /** Finds the answer. Users and addresses in it are as they are stored. */
   ask(asked: Asked<Params, Query>, context: Context): Promise<Found>;
-  /** Shows the answer to who asked. Only a presenter makes text of what is stored. */
+  /** Shows the answer to who asked. Only a presenter makes text of stored values. */
   present(found: Found, presenter: Presenter, asked: Asked<Params, Query>): z.output<Answer>;
   /** Takes the request over, for another format than JSON. Returns false if it does not. */
   other?(asked: Asked<Params, Query>, context: Context): Promise<boolean>;

@@ -87,7 +87,7 @@ describe.each([
     return api.app.inject({ url: `/api/v1${path}`, headers: { 'x-api-key': key } });
   }
 
-  it('no answer shows what is masked, and those with admin see all', async () => {
+  it('no answer shows a masked value, and callers with admin see all', async () => {
     const users = [...new Set(world.sessions.map((row) => row.user))].filter((user) =>
       user.startsWith('user-'),
     );
@@ -133,7 +133,7 @@ describe.each([
     ]);
   });
 
-  it('nothing is suggested of what is masked', async () => {
+  it('nothing is suggested for masked fields', async () => {
     const masked = [
       ...(config.users === 'hmac' ? ['user'] : []),
       ...(config.addresses === 'hmac' || config.addresses === 'truncate' ? ['source_ip'] : []),
@@ -144,7 +144,7 @@ describe.each([
     }
   });
 
-  it('filters by what is shown, and a guess finds nothing', async () => {
+  it('filters by the shown value, and a guess finds nothing', async () => {
     const own = world.sessions.filter((row) => row.user === 'user-0');
     const shown = mask.user('user-0');
     const count = async (user: string) => {

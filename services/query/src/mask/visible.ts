@@ -10,7 +10,7 @@ import { isUserToken, SHOWN_BITS } from './mask.js';
 import type { Mask } from './mask.js';
 import type { Viewer } from './viewer.js';
 
-/** Translates what a principal asks for into what is stored. */
+/** Translates the filters of a principal into stored values. */
 
 /**
  * The filters of a request as its principal means them, within what it may see. To whom users are
@@ -93,7 +93,7 @@ export function visibleBlocks(blocks: readonly string[], mask: Mask): string[] {
     const isMapped = !isV4 && (parsed as ipaddr.IPv6).isIPv4MappedAddress();
     const full = isV4 ? 32 : 128;
     const shown = isV4 ? SHOWN_BITS.ipv4 : isMapped ? 96 + SHOWN_BITS.ipv4 : SHOWN_BITS.ipv6;
-    // Anything finer than what is shown means the network that it lies in.
+    // Anything finer than the shown network means that network.
     return `${address}/${Math.min(prefix === undefined ? full : Number(prefix), shown)}`;
   });
 }

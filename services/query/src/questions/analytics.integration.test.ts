@@ -40,7 +40,7 @@ const END_MS = at('2026-03-15T13:37:13.000Z');
 const encoded = encodeURIComponent;
 
 /**
- * Days with sessions: around the edges of what is asked for, with empty ones between. Each is a
+ * Days with sessions: around the edges of the requested range, with empty ones between. Each is a
  * partition of every table, and each partition is a part of the price of each question.
  */
 const DAYS = new Set(

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { ProblemError } from '../problems/problem.js';
 
-/** What may change from page to page. */
+/** Parameters that may change from page to page. */
 const UNBOUND: ReadonlySet<string> = new Set(['cursor', 'limit', 'format', 'fields', 'totals']);
 
 /**
- * What a cursor is bound to: everything of the request that decides what is on the pages and in
+ * What a cursor is bound to: everything of the request that decides the content of the pages and
  * which order. The request as it was sent, never as it was resolved. Otherwise a reader could try
  * names until the hash fits, and find out a masked user.
  */

@@ -96,7 +96,7 @@ beforeAll(async () => {
   world = worldOf(events);
   await storeBadly(database.clickhouse, events, { seed: SEED + 4, batches: 2 });
   await storeRollups(database.clickhouse, world, CHANGED_HOURS);
-  // What has expired stays on disk for a while, and must not be seen there.
+  // Expired rows stay on disk for a while, and must not be seen.
   if (SEED % 2 === 1) {
     await expire('session_traffic_1m', OLD.toMs + DAY_MS);
     for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
@@ -251,7 +251,7 @@ function figuresIn(row: KeyFigures): KeyFigures {
   return Object.fromEntries(FIGURE_NAMES.map((name) => [name, row[name]])) as never;
 }
 
-/** How a count is found again as a list: the ends that it counts, or what was open. */
+/** How a count is found again as a list: the ends that it counts, or the open sessions. */
 const LISTED = {
   sessions_started: { in: 'started' },
   sessions_ended: { in: 'ended' },

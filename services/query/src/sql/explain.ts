@@ -13,7 +13,7 @@ const changeRow = z.object({
   current: z.int(),
   previous: z.int(),
 });
-/** What is bound twice needs two names. The text is ours: braces in it are parameters. */
+/** A value that is bound twice needs two names. The text is ours: braces in it are parameters. */
 function renamed({ sql, params }: { readonly sql: string; readonly params: SqlParams }) {
   return {
     sql: sql.replace(/\{(\w+):/g, '{p_$1:'),
@@ -28,7 +28,7 @@ export function changesQuery(
   measure: SumSort,
   limit: number,
 ): Query<typeof changeRow> {
-  // A session's start does not count by what is known at its end only.
+  // A session's start does not count by fields that are known only at its end.
   const figure = isAtEnd(now.by) && measure === 'sessions_started' ? ENDED_SQL : figureSql(measure);
   const current = topKeysSql(now, 'bytes', null);
   const previous = renamed(topKeysSql(before, 'bytes', null));

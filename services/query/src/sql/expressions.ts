@@ -21,7 +21,7 @@ export function dateTimeOf(ms: number): string {
 
 /**
  * Versions of a row share a partition, so FINAL need not merge across partitions. All rows of a session
- * are on one shard of a cluster, so what is looked up by its id is found there; without the second setting
+ * are on one shard of a cluster, so a look-up by id finds it there; without the second setting
  * ClickHouse refuses to look (distributed_product_mode = deny).
  */
 export const FINAL_SETTINGS = {

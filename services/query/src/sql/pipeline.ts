@@ -17,7 +17,7 @@ const storedRow = z.object({
 const PROXIES_MAX = 1_000;
 const PARTITIONS_MAX = 10_000;
 
-/** What was stored lately: of all proxies together first, then of each. */
+/** Recently stored events: of all proxies together first, then of each. */
 export function storedLatelyQuery(windowSeconds: number, minutes: number): Query<typeof storedRow> {
   const isInWindow = 'ingested_at >= now64(3) - toIntervalSecond({window:UInt32})';
   const counts = SESSION_EVENT_TYPES.map((type) => `countIf(type = '${type}' AND ${isInWindow})`);

@@ -10,7 +10,7 @@ export interface Stored {
   readonly [hidden]: true;
 }
 
-/** The column type of what is stored as this text. */
+/** The column type of values that are stored as this text. */
 export function stored(column: z.ZodType<string>): z.ZodType<Stored> {
   return column as unknown as z.ZodType<Stored>;
 }
@@ -22,7 +22,7 @@ export function plainOf(text: Stored): string {
   return text as unknown as string;
 }
 
-/** A text that is known to be what is stored. */
+/** A text that is known to be a stored value. */
 export function asStored(text: string): Stored {
   return text as unknown as Stored;
 }

@@ -25,7 +25,7 @@ export type StoredEvent = z.output<typeof storedEventRow>;
 /** All of a session but `updated_at`, which is `occurred_at` of its newest event. */
 const COLUMNS = SESSION_FIELDS.filter((name) => name !== 'updated_at').join(', ');
 
-/** Where a reading of what was stored has got to: the last row that it gave. */
+/** The position of a reading of stored events: the last row that it gave. */
 export type StoredPosition = Pick<StoredEvent, 'ingested_at' | 'session_id' | 'seq'>;
 
 /**

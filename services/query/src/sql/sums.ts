@@ -309,7 +309,7 @@ export function endedWithin(spans: readonly Span[], prefix: string, hasBound: bo
   return allOf([
     { sql: `status != 'active'`, params: {} },
     withinMs('ended_at', spans, prefix),
-    // What has ended had begun: the primary key can use that.
+    // A session that has ended had begun: the primary key can use that.
     {
       sql: `started_at < ${timeSql(`${prefix}_latest`)}`,
       params: { [`${prefix}_latest`]: latestMs },

@@ -30,7 +30,7 @@ export interface KeyPosition {
 /** Something that happened: keys whose sums were all taken back are left out. */
 const ANY_SQL = `sessions_started + ${ENDED_SQL} + bytes_sent + bytes_received + packets_sent + packets_received > 0`;
 
-/** The order of a list, and what comes after a position in it. */
+/** The order of a list, and the condition for rows after a position in it. */
 function orderOf(of: SumsOf, sort: SumSort) {
   const value = figureSql(sort);
   const sessions = sessionsOf(of.by);

@@ -1,5 +1,5 @@
 /**
- * Guarantee: no answer has a row past its retention. ClickHouse deletes what has expired with whole
+ * Guarantee: no answer has a row past its retention. ClickHouse deletes expired rows with whole
  * parts, up to a week late in the copies by user and destination. Until then a filter that ClickHouse
  * itself adds to every statement hides it, so that no statement can forget to.
  */

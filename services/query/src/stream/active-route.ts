@@ -13,7 +13,7 @@ import { openWriter } from './route.js';
 import type { StreamDeps } from './route.js';
 import type { Views } from './views.js';
 
-/** `GET /stream/active`: a ranked window of what is open, a frame a second. */
+/** `GET /stream/active`: a ranked window of the open sessions, a frame a second. */
 export function serveLiveView(
   app: FastifyInstance,
   deps: StreamDeps & { readonly views: Views },

@@ -41,7 +41,7 @@ export interface Hub extends Component {
   readonly name: string;
   /**
    * Adds a listener and resolves when nothing stored from then on will be missed, after it was given
-   * what was stored since its position.
+   * the events stored since its position.
    *
    * @returns a function that takes it away.
    * @throws ProblemError or ClickHouseError if the database cannot be asked.
@@ -104,7 +104,7 @@ export function createHub(
     more = rows.length === POLL_ROWS_MAX ? (last ?? null) : null;
   }
 
-  /** What was stored in a time so crowded that polls cannot keep up is left out. */
+  /** Events of a time so crowded that polls cannot keep up are left out. */
   async function skipWhereBehind(fromMs: number): Promise<void> {
     const nowMs = await databaseNow();
     if (nowMs - fromMs <= LAG_MAX_MS) return;
@@ -121,7 +121,7 @@ export function createHub(
     nextN += 1;
   }
 
-  /** Pages of what was stored since a time, each beginning where the one before it ended. */
+  /** Pages of the events stored since a time, each beginning where the one before it ended. */
   async function* pagesSince(sinceMs: number): AsyncGenerator<readonly StoredEvent[]> {
     for (let after: StoredPosition | null = null; ;) {
       const query = storedSinceQuery(sinceMs, POLL_ROWS_MAX, after);
@@ -132,7 +132,7 @@ export function createHub(
     }
   }
 
-  /** Begins with the present: what is stored already is not news, but what becomes visible late is. */
+  /** Begins with the present: stored events are not news, but events that become visible late are. */
   async function begin(): Promise<number> {
     const nowMs = await databaseNow();
     let noted = 0;
@@ -164,7 +164,7 @@ export function createHub(
       if (listeners.size === 0) {
         readToMs = null;
         more = null;
-        // What comes now is not read.
+        // Later input is not read.
         forget();
         await new Promise<void>((resolve) => {
           wake = resolve;
@@ -201,7 +201,7 @@ export function createHub(
     });
   }
 
-  /** What was stored since a position: from memory, or else from the database. */
+  /** The events stored since a position: from memory, or else from the database. */
   async function missedSince(since: Position): Promise<readonly LiveEvent[] | 'too old'> {
     const [oldest] = replay;
     const n = since.within?.hub === name ? since.within.n : null;

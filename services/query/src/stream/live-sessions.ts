@@ -42,7 +42,7 @@ const CANDIDATES_FACTOR = 4;
 /** The sessions that are open according to events. */
 export class LiveSessions {
   readonly #open = new Map<string, LiveSession>();
-  /** Ends that came while a reading of what is open was on its way. */
+  /** Ends that came while a reading of the open sessions was on its way. */
   readonly #ended = new Set<string>();
   #isTruncated = false;
 
@@ -61,7 +61,7 @@ export class LiveSessions {
     this.#isTruncated = false;
   }
 
-  /** Begins to keep ends in mind, so that the rows of `load` cannot bring back what has ended meanwhile. */
+  /** Begins to keep ends in mind, so that the rows of `load` cannot bring back sessions that have ended meanwhile. */
   beginLoad(): void {
     this.#ended.clear();
   }

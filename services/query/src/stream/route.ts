@@ -105,7 +105,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           presenter.session<StreamSession>(event.session),
           positionText(event, deps.hub.name),
         );
-      // Until the stream is open and has what it missed, frames wait; what is thrown until it is open
+      // Until the stream is open and has the missed events, frames wait; an error before it is open
       // is still reported as a problem.
       let write = (frames: readonly string[]) => {
         for (const each of frames) early.push(each);

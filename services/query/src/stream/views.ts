@@ -38,7 +38,7 @@ const BUSY_AGAIN = 0.1;
 const RELOAD_WAIT_MS = 2_000;
 
 /**
- * Ranks what is open for all viewers together. While nobody watches, nothing is read or kept.
+ * Ranks the open sessions for all viewers together. While nobody watches, nothing is read or kept.
  */
 export function createViews(deps: {
   readonly hub: Hub;
@@ -78,7 +78,7 @@ export function createViews(deps: {
         events(events) {
           for (const event of events) sessions.apply(event);
         },
-        // Events were left out: what is open is read again.
+        // Events were left out: the open sessions are read again.
         gap: () => {
           reload ??= setTimeout(() => {
             reload = undefined;

@@ -62,7 +62,7 @@ describe('planOf', () => {
     expect(planOf(range, { ...clean, rollups: false }).exact).toEqual([range]);
   });
 
-  it('never reads exactly what is gone, though it changed or a cut goes through it', () => {
+  it('never reads expired hours exactly, though they changed or a cut goes through them', () => {
     const goneMs = at('2026-01-01T04:00:00Z');
     const dirtyHours = [at('2026-01-01T02:00:00Z'), at('2026-01-01T05:00:00Z')];
     const cuts = [at('2026-01-01T03:30:00Z')];
@@ -170,7 +170,7 @@ describe('snapped', () => {
     expect(snapped(span(from, to), MINUTE_MS, null)).toEqual(span(expectedFrom, expectedTo));
   });
 
-  it('moves to whole hours what is gone', () => {
+  it('moves expired minutes to whole hours', () => {
     const range = span('2026-01-01T00:30:00Z', '2026-01-01T03:30:00Z');
     expect(snapped(range, MINUTE_MS, at('2026-01-01T02:00:00Z'))).toEqual(
       span('2026-01-01T01:00:00Z', '2026-01-01T03:30:00Z'),

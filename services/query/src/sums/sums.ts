@@ -122,7 +122,7 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Known): Pre
   const rollup = rollupSourceOf(by, filters);
   const hasSums = coverage.rollups && rollup !== null;
   const usable = { ...coverage, rollups: hasSums };
-  // Without sums nothing answers for what is gone: then it is missing, and reported as missing.
+  // Without sums nothing answers for expired rows: they are missing, and reported as missing.
   const sessionsGoneMs = hasSums ? coverage.sessionsGoneMs : null;
   const minutesGoneMs = hasSums ? coverage.minutesGoneMs : null;
   const options = { cuts: cuts ?? [], hasWeeks: rollup?.kind === 'dimension' };

@@ -141,7 +141,7 @@ export function randomFilters(random: Random, world: World): RandomFilters {
   };
 }
 
-/** One end of a range: as it is asked for, and what must be true of the moment that it means. */
+/** One end of a range: as it is requested, and the conditions of the moment that it means. */
 interface End {
   readonly text: string;
   readonly ms: number;

@@ -190,7 +190,7 @@ interface Sketched {
   readonly sources: readonly string[];
 }
 
-/** What is sketched of each bucket, after an older version of it that is wrong. */
+/** The sketches of each bucket, after an older version that is wrong. */
 async function storeSketches(
   clickhouse: ClickHouse,
   table: 'rollup_sketches_1h' | 'rollup_sketches_1d',

@@ -152,7 +152,7 @@ export function createClickHouse(
     if (isAway && used === node()) current = (current + 1) % clients.length;
   }
 
-  /** Asks each node once. Only for what may be repeated. */
+  /** Asks each node once. Only for statements that may be repeated. */
   async function onAnyNode<T>(ask: (client: ClickHouseClient) => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries += 1) {
       const used = node();

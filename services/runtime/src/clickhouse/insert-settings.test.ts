@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createClickHouse } from './clickhouse.js';
 import { clickhouseConfig } from './config.js';
 
-/** Stands in for a server whose profile wants asynchronous inserts: what is sent with a request decides. */
+/** Stands in for a server whose profile wants asynchronous inserts: the settings of a request decide. */
 const asked: URLSearchParams[] = [];
 const server = createServer((request, response) => {
   asked.push(new URL(request.url ?? '/', 'http://server').searchParams);

@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { createClickHouse } from './clickhouse.js';
 import { clickhouseConfig } from './config.js';
 
-/** Stands in for a server, because what is asked of which node decides here, and with which password. */
+/** Stands in for a server, because the test compares the requests of each node, and their passwords. */
 let server: Server;
 let url = '';
 const asked: string[] = [];

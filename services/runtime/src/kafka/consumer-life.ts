@@ -33,7 +33,7 @@ export interface ConsumerLife {
    * After `end`: resolves when kafkajs has given up what it still tried, at the latest after 20 s or
    * when the signal fires.
    *
-   * @param work what was begun with this life.
+   * @param work the tasks that were begun with this life.
    */
   settled(work: Promise<unknown>, signal: AbortSignal): Promise<void>;
 }
@@ -43,7 +43,7 @@ const RETRY = { retries: 3, initialRetryTime: 100, maxRetryTime: 2_000 };
 /** An end waits this long for the group's coordinator to take the leave. */
 const LEAVE_DEADLINE_MS = 5_000;
 /**
- * And this long for kafkajs's retries to fail without a connection. What has not ended by then is a
+ * And this long for kafkajs's retries to fail without a connection. A task that has not ended by then is a
  * promise that kafkajs never settles; it holds no timer and no socket.
  */
 const SETTLE_DEADLINE_MS = 20_000;

@@ -71,7 +71,7 @@ export interface GroupConsumer {
   start(): void;
   /** Commits what it is given; false if the broker did not take it: it is tried again with the next. */
   commit(positions: readonly CommitPosition[]): Promise<boolean>;
-  /** Takes no more batches; the member stays in the group, so that what is held can still be committed. */
+  /** Takes no more batches; the member stays in the group, so that held records can still be committed. */
   quiesce(): void;
   /** Leaves the group and closes its connections. */
   stop(): Promise<void>;

@@ -5,7 +5,7 @@ import { messageOf, SockscopeError } from '../errors.js';
  * - `kafka_timeout`: no answer in time. The same uncertainty.
  * - `kafka_aborted`: the caller's signal ended it. The same uncertainty.
  * - `kafka_auth`: TLS, SASL or an ACL of Kafka refused us.
- * - `kafka_unsupported`: a broker does not speak what is needed; nothing was sent.
+ * - `kafka_unsupported`: a broker lacks a needed request; nothing was sent.
  * - `kafka_rejected`: a broker answered with another error; `type` names it.
  */
 export type KafkaErrorCode =
@@ -56,7 +56,7 @@ function textField(error: unknown, field: 'type' | 'code' | 'name'): string | nu
 }
 
 const AUTH_TYPES = /AUTHORIZATION_FAILED|SASL|AUTHENTICATION/;
-/** Node's names of what is wrong with a certificate, ours or a broker's. */
+/** Node's names of errors of a certificate, ours or a broker's. */
 const TLS_CODES = /^ERR_(?:SSL|TLS|OSSL)_|CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 
 /** Ours from whatever kafkajs threw. */

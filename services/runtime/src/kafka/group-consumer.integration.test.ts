@@ -170,7 +170,7 @@ describe('a member of a consumer group', () => {
     },
   );
 
-  it('goes on after what was committed, and reads again what was not', async () => {
+  it('continues after the committed records, and reads the others again', async () => {
     await createTopic();
     await produce(0, 20);
     const first = consume({ commit: true });
@@ -227,7 +227,7 @@ describe('a member of a consumer group', () => {
     expect(starts).toMatchObject([{ reason: 'beyond_end', offset: 0 }]);
   });
 
-  it('counts what was deleted before it was read, also while it runs', async () => {
+  it('counts records that were deleted unread, also while it runs', async () => {
     await createTopic();
     await produce(0, 10);
     let isFull = false;
@@ -252,7 +252,7 @@ describe('a member of a consumer group', () => {
     await produce(30, 5);
     await expect.poll(() => values.at(-1), WAIT).toBe('value-34');
     const lost = starts.reduce((sum, start) => sum + start.lost, 0);
-    // What had been fetched before the deletion is not lost; each of the others is counted.
+    // Records that were fetched before the deletion are not lost; each of the others is counted.
     expect(values.length + lost).toBe(35);
   });
 
@@ -404,7 +404,7 @@ describe('a consumer that looks at its group', () => {
       )
       .toMatch(/partitions 0 did not move/);
     fault.mockRestore();
-    // What was not committed is read again.
+    // Uncommitted records are read again.
     await expect.poll(() => new Set(values).size, WAIT).toBe(sent);
     expect(crashes).toContainEqual('partitions 0 do not move while records arrive');
     expect(consumer.problem()).toBeNull();

@@ -60,7 +60,7 @@ export function createGroupConsumer(
     { logger, onHopeless: (error) => events.onHopeless?.(error) },
   );
   let hasLived = false;
-  /** Counts the joins of all lives, so that what belongs to an earlier one is recognised. */
+  /** Counts the joins of all lives, so that results of an earlier life are recognised. */
   let generation = 0;
   let state: ConsumerState = 'stopped';
   /** What Kafka refused us, until something is read again. */
@@ -128,7 +128,7 @@ export function createGroupConsumer(
         eachBatch: (payload) => takeBatches(life, payload),
       });
       const still = await watch.watch(life, over.signal);
-      // Nothing of what is known about them may be the cause.
+      // Everything known about them is dropped, because it may be the cause.
       for (const partition of still) owned.disown(partition);
       return still.length === 0
         ? ended

@@ -1,5 +1,5 @@
 /**
- * The books of a group's member: which partitions are its own, from where each is read, and what is durable
+ * The books of a group's member: which partitions are its own, where each is read from, and which records are durable
  * but not committed. It names the next offset to fetch and moves nothing itself.
  */
 import type { CommitPosition } from './consumer-types.js';
@@ -34,7 +34,7 @@ export interface PartitionStart {
   readonly lost: number;
 }
 
-/** What may be committed. */
+/** The offsets that may be committed. */
 export interface DueCommit {
   readonly partition: number;
   readonly part: OwnedPartition;
@@ -123,7 +123,7 @@ export class OwnedPartitions {
     const isOtherLeader = part.begun && batch.leaderEpoch > part.leaderEpoch;
     part.leaderEpoch = Math.max(part.leaderEpoch, batch.leaderEpoch);
     if (isOtherLeader && part.last !== null && part.next > low) {
-      // An unclean election may have replaced what was read: its last batch is looked at again.
+      // An unclean election may have replaced the records that were read: the last batch is compared again.
       part.begun = false;
       part.expected = part.last;
       return part.next - 1;
@@ -144,7 +144,7 @@ export class OwnedPartitions {
     return null;
   }
 
-  /** Notes what is durable, and returns all that is not committed yet. */
+  /** Notes durable records, and returns the offsets that are not committed yet. */
   due(positions: readonly CommitPosition[]): DueCommit[] {
     for (const { partition, epoch, offset, anchor } of positions) {
       const part = this.#parts.get(partition);

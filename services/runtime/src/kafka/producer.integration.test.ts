@@ -71,7 +71,7 @@ describe('the producer and a real Kafka', () => {
     return found;
   }
 
-  test('a consumer reads what was sent: keys, values, headers, in order per key', async () => {
+  test('a consumer reads the sent records: keys, values, headers, in order per key', async () => {
     const producer = createKafkaProducer(config, { logger, role: 'test' });
     const sent: OutgoingRecord[] = Array.from({ length: 1_000 }, (_, i) => ({
       key: `key ${i % 50}`,

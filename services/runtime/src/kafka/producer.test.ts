@@ -184,7 +184,7 @@ describe('sending to Kafka', () => {
     expect(error).toMatchObject({ refused: [bad] });
   });
 
-  it('sends again what was refused before the topic began to accept', async () => {
+  it('sends refused records again when the topic begins to accept them', async () => {
     let refusals = 5;
     const accepted = new Set<string>();
     const { connect } = scripted([

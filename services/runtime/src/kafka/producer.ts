@@ -73,7 +73,7 @@ export class NothingAcceptedError extends KafkaError {
 /** A connection that has not failed yet. */
 interface Link<T> {
   send(topic: string, records: readonly T[]): Promise<void>;
-  /** Ends it at once; what is in flight is rejected. */
+  /** Ends it at once; requests in flight are rejected. */
   destroy(): void;
 }
 
@@ -156,7 +156,7 @@ export function createFormatProducer<T>(
 /** Best first: zstd is smaller and six times cheaper than gzip, lz4 as cheap and twice the size. */
 const AUTO: readonly Codec[] = HAS_ZSTD ? ['zstd', 'lz4', 'gzip', 'none'] : ['lz4', 'gzip', 'none'];
 
-/** What may be used, the best first. Those that a broker refuses are taken out. */
+/** Codecs that may be used, the best first. Codecs that a broker refuses are taken out. */
 function codecsOf({ compression }: KafkaConfig): [Codec, ...Codec[]] {
   return compression === 'auto' ? [...(AUTO as [Codec, ...Codec[]])] : [compression];
 }
@@ -323,7 +323,7 @@ export function createResender<T>(
   }
 
   /**
-   * Sends a batch, and halves what is refused until single records are left: a response of version 7
+   * Sends a batch, and halves a refused one until single records are left: a response of version 7
    * names none. Of two halves one is tried first by chance, so that a repetition takes another way to
    * the first record that is accepted.
    */

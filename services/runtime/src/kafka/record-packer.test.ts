@@ -59,7 +59,7 @@ async function theirBatch(messages: readonly OutgoingRecord[]): Promise<Buffer> 
   return request.buffer.subarray(BATCH_AT);
 }
 
-/** What is the same with and without compression: not the length, the checksum, the codec and the time. */
+/** The fields that are the same with and without compression: not the length, the checksum, the codec and the time. */
 function constantPart(batch: Buffer): Buffer {
   return Buffer.concat([
     batch.subarray(0, 8),

@@ -75,7 +75,7 @@ export async function readTopic(
     });
   }
 
-  /** Where the partition begins now, after retention has deleted what was to be read next. */
+  /** Where the partition begins now, after retention has deleted the next record. */
   async function beginning(partition: number, offset: number): Promise<number> {
     const partitions = await admin.describeTopic(topic);
     const earliest = Number(partitions?.find((p) => p.partition === partition)?.earliestOffset);

@@ -43,7 +43,7 @@ let attempts = 0;
 
 /**
  * Makes this process the owner that the file names. Processes of one machine (one PID namespace)
- * see each other; what is shared between machines or containers is not protected.
+ * see each other; a folder that machines or containers share is not protected.
  *
  * @returns false if a living process owns it, this one included.
  */

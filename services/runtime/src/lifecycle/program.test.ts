@@ -35,7 +35,7 @@ describe('a command line', () => {
 });
 
 describe('--check-config', () => {
-  it('prints what is in force, with secrets hidden and auto resolved, and runs nothing', async () => {
+  it('prints the effective settings, with secrets hidden and auto resolved, and runs nothing', async () => {
     vi.stubEnv('T_PASSWORD', 'hunter2');
     process.argv = ['node', 'main.js', '--check-config'];
     const written: string[] = [];

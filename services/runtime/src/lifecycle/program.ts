@@ -26,7 +26,7 @@ export interface ProgramSpec<S extends z.ZodObject> {
   readonly examples?: Readonly<Record<string, string>>;
   /** The configuration with what `auto` stands for on this machine, for `--check-config`. */
   resolved?(config: z.infer<S>): z.infer<S>;
-  /** What runs without a subcommand: the service itself. */
+  /** Runs without a subcommand: the service itself. */
   run(config: z.infer<S>): Promise<void>;
 }
 
@@ -168,7 +168,7 @@ function allCommands(command: Command, name: string): [name: string, command: Co
 function showExamples(command: Command, examples: Readonly<Record<string, string>>): void {
   const program = `node ${relative(process.cwd(), process.argv[1] ?? '')}`;
   for (const [name, each] of allCommands(command, '')) {
-    // A group shows what is below it.
+    // A group shows the commands below it.
     const shown = Object.entries(examples).filter(
       ([key]) => key === name || (name !== '' && key.startsWith(`${name} `)),
     );

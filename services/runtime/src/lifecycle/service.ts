@@ -17,7 +17,7 @@ export interface ServiceConfig {
 export const EXIT = { ok: 0, failed: 1, config: 2, interrupted: 130 } as const;
 
 export interface Service {
-  /** Starts the components in their order; a failure stops what was started and ends the process. */
+  /** Starts the components in their order; a failure stops the started components and ends the process. */
   run(): Promise<void>;
   /** Stops in reverse order and ends the process. Called on SIGTERM and SIGINT too. */
   shutdown(cause: string, exitCode?: number): Promise<void>;

@@ -128,7 +128,7 @@ for (const peer of values.peer) {
 type Seconds = Record<string, number>;
 const sum = (seconds: Seconds): number => Object.values(seconds).reduce((a, b) => a + b, 0);
 
-/** Waits until a subject rests; false if it did not in time, and the figures miss what came later. */
+/** Waits until a subject rests; false if it did not in time, and the figures miss later work. */
 async function untilQuiet(subject: Subject, idleCores: number): Promise<boolean> {
   const deadline = performance.now() + QUIET_TIMEOUT_MS;
   while (performance.now() < deadline) {
@@ -161,7 +161,7 @@ interface Row {
   readonly sessions_per_second: number;
   readonly p50_ms: number | null;
   readonly p99_ms: number | null;
-  /** Microseconds of processor time per session above what is used at rest, by process and in all. */
+  /** Microseconds of processor time per session above the use at rest, by process and in all. */
   readonly cpu_us: Seconds;
   readonly cpu_us_total: number;
   readonly came_to_rest: boolean;

@@ -21,7 +21,7 @@ export interface FillerTask {
 }
 
 const SEND_RECORDS = 2_000;
-/** A paced batch is what came due within so long, as in the proxy's publisher. */
+/** A paced batch holds the events that came due within this time, as in the proxy's publisher. */
 const PACE_MS = 50;
 
 const [message] = (await once(process, 'message')) as [FillerTask];

@@ -76,7 +76,7 @@ const SCRIPTS = new URL('.', import.meta.url);
 const INGEST = fileURLToPath(new URL('../../../../services/ingest/dist/main.js', import.meta.url));
 const logger = createLogger('bench', { level: 'error' });
 
-/** One measurement of one contender. CPU is what was used while it ran. */
+/** One measurement of one contender. CPU is the time used while it ran. */
 interface Run {
   readonly eventsPerSecond: number;
   readonly cpuPerMillion: {
@@ -400,7 +400,7 @@ const MAKING_MS = 0.1;
 /**
  * The age of events when they first show in a query, at a steady rate: events are looked for by the
  * hundredth of a second in which they occurred, and a hundredth counts as visible when all are there
- * that will ever be. So what is measured is the last one of each, to the resolution of the polling.
+ * that will ever be. So the last one of each is measured, to the resolution of the polling.
  */
 async function runDelay(
   kafka: KafkaBroker,

@@ -193,7 +193,7 @@ function add(sum: Counters, delta: Counters): void {
   sum.packets_received += delta.packets_received;
 }
 
-/** What is due, by time. A binary heap. */
+/** Due events, by time. A binary heap. */
 class Agenda {
   readonly #heap: { atMs: number; live: Live }[] = [];
 

@@ -4,7 +4,7 @@ import { treeCpuSeconds, treeResidentKb } from './processes.js';
 import type { Peer, RunningPeer } from './peers/peer.js';
 import type { Results } from './results.js';
 
-/** Sessions that are opened and closed before memory is first read, so that what is kept counts once. */
+/** Sessions that are opened and closed before memory is first read, so that kept memory counts once. */
 const WARM_UP_SESSIONS = 500;
 /** How long memory may settle before it is read. */
 const SETTLE_MS = 1_500;

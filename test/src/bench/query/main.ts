@@ -418,7 +418,7 @@ async function main(): Promise<void> {
   say(`written to ${values.out}`);
 }
 
-/** Also before the end: what was measured is there even if the rest takes longer than one can wait. */
+/** Also before the end: the figures are there even if the rest takes longer than one can wait. */
 function write(sizes: readonly SizeResult[], peer: PeerResult | null): void {
   const results = {
     at: new Date().toISOString(),

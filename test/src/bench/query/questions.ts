@@ -211,7 +211,7 @@ export const QUESTIONS: readonly Question[] = [
 
 /**
  * The mixed load: portals and support desks that look up users, destinations and sessions as they occur,
- * and dashboards that all show the same of now: what is `shared` is asked alike within a second.
+ * and dashboards that all show the same moment: `shared` questions are equal within a second.
  */
 export const MIX: readonly {
   readonly name: string;

@@ -43,7 +43,7 @@ const TRICKLE_BYTES = 512;
 const TRICKLE_INTERVAL_MS = 50;
 
 /**
- * The origin reads four bytes, a number. With all bits set it sends back what comes; otherwise it
+ * The origin reads four bytes, a number. With all bits set it echoes; otherwise it
  * reads to the end and answers with that many bytes.
  */
 async function startOrigin() {
@@ -53,7 +53,7 @@ async function startOrigin() {
     socket.on('data', (chunk) => {
       let rest = chunk;
       if (asked === null) {
-        // Clients here send the number in one piece with what follows.
+        // Clients here send the number in one piece with the next bytes.
         asked = chunk.readUInt32BE(0);
         rest = chunk.subarray(4);
       }
@@ -211,7 +211,7 @@ export function keepBusy(
   workload: Workload,
   options: { readonly atOnce: number; readonly random: () => number },
 ): {
-  /** What has been moved by sessions that ended, and when they did. */
+  /** The bytes of ended sessions, and the times of their ends. */
   readonly done: readonly (Moved & { readonly endedAtMs: number })[];
   readonly failures: readonly unknown[];
   stop(): Promise<void>;

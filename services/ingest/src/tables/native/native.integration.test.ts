@@ -59,7 +59,7 @@ beforeAll(async () => {
   await clickhouse.command({
     sql: `CREATE TABLE t (${types.join(', ')}) ENGINE = MergeTree ORDER BY n`,
   });
-  // Other types than what is sent: the server casts.
+  // Other types than the sent ones: the server casts.
   await clickhouse.command({
     sql: `CREATE TABLE plain (${types.join(', ').replaceAll(/LowCardinality\((\w+(?:\(String\))?)\)/g, '$1')}) ENGINE = MergeTree ORDER BY n`,
   });
@@ -85,7 +85,7 @@ function fill(table: NativeTable<ReturnType<typeof columns>>, seed: number): Row
       number,
     ];
     const uuid = words.map(hex).join('');
-    // Lengths on both sides of what fits into one and into two bytes.
+    // Lengths on both sides of the limits of one and two bytes.
     const text = 'ü'.repeat(below(100) === 0 ? below(10_000) : below(80));
     const word = `wort-${below(WORDS)}`;
     const bytes = Buffer.from(`<${text}><${word}>`);

@@ -98,7 +98,7 @@ export function leaveRefused(path: string, events: readonly RefusedEvent[]): voi
   else writeWhole(path, Buffer.from(events.map((each) => `${JSON.stringify(each)}\n`).join('')));
 }
 
-/** What is kept of a record that was refused. Events are text throughout. */
+/** The stored part of a refused record. Events are text throughout. */
 export function refusedEventOf(
   record: {
     readonly key: Buffer | null;

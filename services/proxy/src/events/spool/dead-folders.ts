@@ -38,7 +38,7 @@ export interface DeadFoldersDeps {
 /**
  * Publishes what dead proxies left, for one turn each.
  *
- * @throws SpoolError if the disk refuses; what was not published is still there then.
+ * @throws SpoolError if the disk refuses; unpublished events are still there then.
  */
 export async function publishDeadFolders(
   config: FolderConfig,

@@ -108,7 +108,7 @@ export class LogWriter {
     }
   }
 
-  /** Leaves the file that is written to: what comes next begins another one. */
+  /** Leaves the file that is written to: the next event begins another one. */
   leave(): void {
     if (this.#fd !== null) closeSync(this.#fd);
     this.#fd = null;
@@ -131,7 +131,7 @@ export interface ReadLimits {
   readonly maxBytes: number;
 }
 
-/** Used by the thread that publishes: it follows the log, and deletes what is done with. */
+/** Used by the thread that publishes: it follows the log, and deletes published files. */
 export class LogReader {
   readonly #dir: string;
   readonly #proxyId: string;
@@ -197,7 +197,7 @@ export class LogReader {
   }
 
   /**
-   * Syncs closed files from a position on. What has not waited since the last call is about to be
+   * Syncs closed files from a position on. An event that has not waited since the last call is about to be
    * acknowledged, and need not go to disk at all.
    *
    * @param all also what has not, and the last file: nobody writes to it either.

@@ -30,7 +30,7 @@ export interface OldSession {
 }
 
 interface OldFolder {
-  /** What was not acknowledged, in its order; some of it may come twice. */
+  /** Unacknowledged events, in their order; some may come twice. */
   readonly events: Generator<SessionEvent, void, undefined>;
   /** What the journal and the intake hold about sessions; those that ended since are among them. */
   readonly sessions: Map<string, OldSession>;

@@ -92,7 +92,7 @@ export class TableFile {
   #acknowledged = -1;
 
   /**
-   * Puts an empty table in the place of what is there: read that first.
+   * Replaces the present table with an empty one: read it first.
    *
    * @throws SpoolError if the disk refuses.
    */

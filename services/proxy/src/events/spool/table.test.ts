@@ -134,7 +134,7 @@ describe('the table of open sessions', () => {
     expect(headers()).toEqual([session.event]);
   });
 
-  it('whose write was cut short at any byte has what was written before', () => {
+  it('whose write was cut short at any byte has the state before', () => {
     const { table, save, found, dir } = setUp();
     const session = sessionOf(1);
     table.write(session, measured(1, 10), false, 0);

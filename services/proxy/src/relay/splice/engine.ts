@@ -37,13 +37,13 @@ const WAKE = -1;
 
 const CLIENT = 0;
 
-/** What is known of one end of a session. */
+/** The state of one end of a session. */
 const END_FLAG = {
   /** There may be something to read. Cleared when the kernel has nothing. */
   readable: 1,
   /** The same for writing. */
   writable: 2,
-  /** An end, an error or an urgent mark waits behind what can be read: a short read is not the last one. */
+  /** An end, an error or an urgent mark waits behind readable bytes: a short read is not the last one. */
   barrier: 4,
   /** It has ended its direction in order. */
   eof: 8,
@@ -219,7 +219,7 @@ export class SpliceEngine {
       this.#pipeBytes[index] = 0;
     }
     const bits = LINUX.EPOLLIN | LINUX.EPOLLPRI | LINUX.EPOLLOUT | LINUX.EPOLLRDHUP | LINUX.EPOLLET;
-    // The system has a limit on what may be watched: this session ends, and no other.
+    // The system limits the number of watched descriptors: this session ends, and no other.
     if (!this.#watch(clientFd, client, bits) || !this.#watch(upstreamFd, upstream, bits)) {
       this.#end(slot, OUTCOME.terminated, this.#libc.errno());
     }
@@ -238,7 +238,7 @@ export class SpliceEngine {
     this.#end(slot, OUTCOME.terminated, NO_ERROR);
   }
 
-  /** Moves what can be moved from an end to the other one. */
+  /** Moves the readable bytes from one end to the other. */
   #move(index: number): void {
     const sink = index ^ 1;
     let left = TURN_BYTES;
@@ -371,7 +371,7 @@ export class SpliceEngine {
   }
 
   /**
-   * The same without a pipe: looks at what is there, sends it, and takes away as much as was
+   * The same without a pipe: looks at the bytes, sends them, and takes away as much as was
    * sent. So a shortage of pipes slows transfers down and never stops one. Gives the bytes moved.
    */
   #peek(index: number): number {

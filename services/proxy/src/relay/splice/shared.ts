@@ -1,6 +1,6 @@
 /**
  * The memory that the main thread and a splice thread share: two rings and the live counters.
- * Each ring has one writer and one reader, and is larger than what can be in it at once, so
+ * Each ring has one writer and one reader, and is larger than its largest content, so
  * that it never overflows: a session has at most two commands and one end under way.
  */
 

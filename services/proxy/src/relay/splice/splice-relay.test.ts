@@ -171,7 +171,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     await end;
   });
 
-  it('ends what is open when it stops', async () => {
+  it('ends open sessions when it stops', async () => {
     const relay = relayWith();
     await relay.start();
     const bench = await createRelayBench(relay);
@@ -195,7 +195,7 @@ describe('the choice of a relay', () => {
     return [name, await metrics.getSingleMetricAsString('sockscope_proxy_relay_info')];
   };
 
-  it('takes what is asked for and shows it in the metric', async () => {
+  it('uses the configured relay and shows it in the metric', async () => {
     const [name, metric] = await chosen('stream');
     expect(name).toBe('stream');
     expect(metric).toMatch(/relay="stream".* 1$/m);

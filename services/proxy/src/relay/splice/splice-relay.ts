@@ -80,7 +80,7 @@ export function createSpliceRelay(
       const handles = [handleOf(client), handleOf(upstream)];
       const fds: number[] = [];
       for (const handle of handles) {
-        // From here on nothing may be read by Node: what comes now waits in the kernel.
+        // From here on nothing may be read by Node: new bytes wait in the kernel.
         handle?.readStop();
         fds.push(handle === null ? -1 : libc.fcntl(handle.fd, LINUX.F_DUPFD_CLOEXEC, 0));
       }

@@ -207,7 +207,7 @@ export class SpliceThread {
   }
 
   /**
-   * Hands two connections over, with what was counted before and which side has ended its direction
+   * Hands two connections over, with the counts so far and which side has ended its direction
    * already. Null if all slots are taken.
    */
   open(

@@ -80,7 +80,7 @@ export class Direction implements SocketReader, BudgetWaiter {
     );
   }
 
-  /** Sends what was read before, and begins to read. */
+  /** Sends the bytes that were read before, and begins to read. */
   start(head: Buffer | null): void {
     // A client may have ended while its destination was being reached: no event repeats that.
     const hasEnded = this.#source.readableEnded;
@@ -129,14 +129,14 @@ export class Direction implements SocketReader, BudgetWaiter {
     this.#sink = sink;
   }
 
-  /** Brings what was counted up to date with what the kernel has taken of a waiting chunk. */
+  /** Adds to the counts the bytes of a waiting chunk that the kernel has taken. */
   settle(): void {
     if (this.#waiting === 0) return;
     const left = handleOf(this.#sink)?.writeQueueSize;
     if (left !== undefined && left <= this.#waiting) this.#count(this.#waiting - left);
   }
 
-  /** The sink takes nothing more: what comes is dropped until the source ends. */
+  /** The sink takes nothing more: bytes are dropped until the source ends. */
   discard(): void {
     this.settle();
     this.#discarding = true;
@@ -212,7 +212,7 @@ export class Direction implements SocketReader, BudgetWaiter {
   }
 
   #written(error: Error | null | undefined): void {
-    // For what was taken at once the callback comes late, and may find another chunk waiting.
+    // For a chunk that was taken at once the callback comes late, and may find another chunk waiting.
     this.#callbacks -= 1;
     if (this.#callbacks > 0 || this.#waiting === 0 || error instanceof Error) return;
     const rest = this.#waiting - this.#waitingCounted;

@@ -264,7 +264,7 @@ export class StreamSession implements Watched, DirectionOwner {
     this.#deps.onEnd(this, end);
   }
 
-  /** What may still wait in one is dropped with its socket, whose memory keeps the buffer alive. */
+  /** Bytes that still wait in one are dropped with its socket, whose memory keeps the buffer alive. */
   #giveBuffersBack(): void {
     for (const [buffer, direction] of [
       [this.#upBuffer, this.#up],

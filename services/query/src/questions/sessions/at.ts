@@ -78,7 +78,7 @@ export function perSecond(bytes: number, windowMs: number): number {
   return Math.round((bytes * 1_000) / windowMs);
 }
 
-/** What was open at the time of `at`, by today's rows. */
+/** The sessions that were open at the time of `at`, by today's rows. */
 export async function sessionsAt(
   deps: AtDeps,
   query: SessionsQuery,

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Pace } from './windows.js';
 
-/** What is known of the sessions that some filters let pass, from the last full page of them. */
+/** The density of the sessions that some filters let pass, from the last full page of them. */
 interface Known {
   /** From one start to the next, on average. */
   readonly gapMs: number;

@@ -15,7 +15,7 @@ import { momentMs } from '../../time/moment.js';
 import { nowOf } from '../../time/range.js';
 import { minuteWindowMs, perSecond } from './at.js';
 
-/** `GET /sessions/playback`: what was open at each of many past moments. */
+/** `GET /sessions/playback`: the open sessions at each of many past moments. */
 export function servePlayback(
   app: FastifyInstance,
   deps: QuestionDeps & { readonly store: Store },

@@ -36,7 +36,7 @@ export function createRates(deps: { readonly store: Store }): Rates {
         const sessions = new Map(rows.map((row) => [row.key, row.sessions]));
         known.set(dimension, { askedAtMs, sessions });
       },
-      // Counted by the store. What was known before will do until the next time.
+      // Counted by the store. The previous count is good enough until the next time.
       () => undefined,
     );
   }

@@ -30,7 +30,7 @@ export interface SignalsDeps {
  * Without it a closed day costs one question an hour.
  */
 const CLOSED_REMEMBERED_MAX = 200;
-/** Late events may change what is closed. */
+/** Late events may change closed days. */
 const CLOSED_REUSE_MS = 3_600_000;
 
 /** The settings that decide a kind, by the beginning of their names. */

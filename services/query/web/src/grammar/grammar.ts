@@ -5,7 +5,7 @@
 export interface Parsed {
   /** The API's parameters, each with its values. */
   readonly params: ReadonlyMap<string, readonly string[]>;
-  /** What is no filter: free words, which the palette looks for among pages and suggestions. */
+  /** Text that is not a filter: free words, which the palette looks for among pages and suggestions. */
   readonly words: readonly string[];
   /** Terms that look like a filter and are none, with why. */
   readonly problems: readonly Problem[];

@@ -1,4 +1,4 @@
-/** Which values to suggest for what is being typed. */
+/** Which values to suggest for the typed text. */
 import { fieldOf } from './grammar.js';
 
 /** Fields whose values the API suggests. */

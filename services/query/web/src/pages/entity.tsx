@@ -18,7 +18,7 @@ import { SessionTable } from '../widgets/session-table.js';
 import type { SessionRow } from '../widgets/session-table.js';
 import { TrafficChart } from './traffic-chart.js';
 
-/** What has a page of its own, and whose lists stand on it. */
+/** Fields whose values have a page of their own, with its lists. */
 const KINDS = {
   user: { counterparts: ['dest_host', 'source_ip', 'dest_port'], profile: 'users' },
   dest_host: { counterparts: ['user', 'dest_port', 'close_reason'], profile: 'destinations' },
@@ -146,7 +146,7 @@ interface Starts {
   readonly items: readonly { readonly started_at: string }[];
 }
 
-/** The same of what has no profile: the first and the last session that are kept. */
+/** The same for a value without a profile: the first and the last session that are kept. */
 function SeenInSessions({ kind, value }: { readonly kind: Kind; readonly value: string }) {
   const asked = [
     [kind, value] as const,

@@ -213,7 +213,7 @@ function Tiles(props: { readonly stats: Answer<Stats>; readonly traffic: Traffic
   );
 }
 
-/** The list of what was open at the end of a range: of the millisecond before it. */
+/** The list of the sessions that were open at the end of a range: of the millisecond before it. */
 function openAt(to: string, href: string): string {
   const [path = '', query] = href.split('?');
   const own = new URLSearchParams(query);

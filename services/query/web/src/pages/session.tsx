@@ -34,7 +34,7 @@ const ENTITIES: ReadonlySet<string> = new Set([
 export function SessionPage({ args }: PageProps) {
   const path = `/sessions/${encodeURIComponent(args['session_id'] ?? '')}`;
   const session = useAnswer<Session>(path, [], LIVE_MS);
-  // What has ended changes no more.
+  // An ended session does not change any more.
   const isOpen = session.loaded.value?.status === 'active';
   const events = useAnswer<Page>(`${path}/events`, [], isOpen ? LIVE_MS : 0);
   const more = useMore<TimelineEvent>(`${path}/events`, []);

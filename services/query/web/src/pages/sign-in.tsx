@@ -12,7 +12,7 @@ interface Ways {
   readonly key: boolean;
   readonly oidc: boolean;
 }
-/** What is offered until the server has answered. */
+/** The ways to sign in that are offered until the server has answered. */
 const KEY_ALONE: Ways = { key: true, oidc: false };
 
 /** Asks for a key and trades it for a cookie. The key itself is not kept. */

@@ -12,7 +12,7 @@ import { coloursOf } from '../widgets/colours.js';
 import type { Series } from '../widgets/series.js';
 
 const SECOND_MS = 1_000;
-/** What is asked for up to now is never whole. */
+/** A range up to now is never complete. */
 const NOW_MS = 60_000;
 
 export function selectRange(fromMs: number, toMs: number): void {

@@ -1,4 +1,4 @@
-/** A field with a list of what may be meant: arrows choose, Enter takes. */
+/** A field with a list of suggestions: arrows choose, Enter takes. */
 import type { RefObject } from 'preact';
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';

@@ -23,7 +23,7 @@ interface Shown {
 
 const shown = signal<Shown | null>(null);
 
-/** Counts what was asked to be shown, so that a module that comes late shows nothing. */
+/** Counts the pages that were requested, so that a module that comes late shows nothing. */
 let asked = 0;
 
 effect(() => {

@@ -23,7 +23,7 @@ const REST_MS = 120;
 
 export interface Suggestions {
   readonly items: ReadonlySignal<readonly Suggestion[]>;
-  /** Asks for what fits a term; an empty one empties the list. */
+  /** Asks for values that fit a term; an empty one empties the list. */
   ask(term: string): void;
 }
 

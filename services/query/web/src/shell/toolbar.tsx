@@ -140,7 +140,7 @@ export function Settings() {
 
 async function signOut(): Promise<void> {
   await send('/logout', {});
-  // From scratch: nothing of what was seen stays in memory.
+  // From scratch: no seen data stays in memory.
   window.location.assign('/sign-in');
 }
 

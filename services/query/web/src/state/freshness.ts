@@ -1,4 +1,4 @@
-/** Whether what is stored is up to date. A page with old numbers shows a banner. */
+/** Whether the stored data is up to date. A page with old numbers shows a banner. */
 import type { Schemas } from '@sockscope/client';
 import { computed, signal } from '@preact/signals';
 import { get } from '../api/client.js';

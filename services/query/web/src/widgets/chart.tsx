@@ -212,7 +212,7 @@ export function Chart(props: Props) {
 }
 
 /**
- * A light ground in the colour of its line; what has no colour of its own is hatched. It covers what
+ * A light ground in the colour of its line; a series without a colour is hatched. It covers what
  * lies below, so that the layers of a stack do not mix their colours.
  */
 function fillOf(name: string): string | CanvasPattern {

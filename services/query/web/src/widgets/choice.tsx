@@ -9,7 +9,7 @@ export function chosen<T extends string>(name: string, values: readonly [T, ...T
   return values.find((value) => value === given) ?? values[0];
 }
 
-/** A choice that stands in the address of the page. The first value is what stands for none. */
+/** A choice that stands in the address of the page. The first value stands for none. */
 export function Choice<T extends string>(props: {
   readonly name: string;
   readonly values: readonly [T, ...T[]];

@@ -14,7 +14,7 @@ interface Props<T> {
   readonly retry: () => void;
   /** Whether an answer has nothing to show. */
   readonly isEmpty?: (value: T) => boolean;
-  /** The range of the page decides what is shown, so a wider one may help if it is empty. */
+  /** The range of the page decides the content, so a wider one may help if it is empty. */
   readonly isRanged?: boolean;
   /** What of the answer is not complete, in words; null if all is. */
   readonly note?: (value: T) => string | null;

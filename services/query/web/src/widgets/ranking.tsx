@@ -14,7 +14,7 @@ interface Props {
   readonly heading: string;
   readonly measure: string;
   readonly rows: readonly Ranked[];
-  /** The sum of what has no row of its own; 0 hides it. */
+  /** The sum of the values without a row of their own; 0 hides it. */
   readonly other?: number;
   readonly show: (value: number, locale: string) => Shown;
 }

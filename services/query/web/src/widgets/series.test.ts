@@ -15,7 +15,7 @@ test('a stack adds each series to those before it, and mirrored ones apart', () 
   ]);
 });
 
-test('a summary leaves out what is not known', () => {
+test('a summary leaves out unknown values', () => {
   expect(summaryOf([null, 1, 3, null])).toEqual({ min: 1, mean: 2, max: 3, p95: 3 });
   expect(summaryOf([null])).toBeNull();
 });
@@ -30,7 +30,7 @@ test('ticks fall on whole hours of the zone on both days of its clock change', (
   expect(timeStep(0, 86_400_000, 8)).toBe(10_800_000);
 });
 
-test('the way to a bucket that is not over is dashed, and the whole of what is over is not', () => {
+test('the way to a bucket that is not over is dashed, and the way to complete buckets is not', () => {
   const series = [{ label: 'a', colour: 'sent', values: [1, 2, 3] }];
   expect(linesOf(series, false)).toMatchObject([{ values: [1, 2, 3], isDashed: false }]);
   expect(linesOf(series, true)).toMatchObject([

@@ -14,7 +14,7 @@ export interface Series {
   readonly isBefore?: boolean;
 }
 
-/** What is drawn: a series may be drawn in two parts. */
+/** A drawn line: a series may be drawn in two parts. */
 export interface Line extends Series {
   readonly isDashed: boolean;
 }

@@ -55,7 +55,7 @@ export function open(via: Via, port: number, localAddress?: string): Promise<Ope
             socket.write(request);
           } else {
             phase = 'open';
-            // What came behind the reply is the destination's.
+            // Bytes behind the reply are the destination's.
             if (expected < 0) opened.onBytes(-expected);
             finish();
           }

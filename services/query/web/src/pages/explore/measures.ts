@@ -1,4 +1,4 @@
-/** What can be explored, in the API's own names. */
+/** The measures that can be explored, in the API's own names. */
 export const MEASURES = [
   'bytes_received',
   'bytes_sent',

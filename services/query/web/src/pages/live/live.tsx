@@ -24,7 +24,7 @@ import { createPlayer } from './player.js';
 import type { Piece, Player } from './player.js';
 import { TimeSlider } from './slider.js';
 
-/** What is open at one moment: now, at a past time, or in a frame of a playback. */
+/** The open sessions at one moment: now, at a past time, or in a frame of a playback. */
 interface View {
   readonly atMs: number;
   readonly total: number;
@@ -53,7 +53,7 @@ const COLUMNS: readonly Column[] = [
 /** A playback knows what moved, and no sums of then. */
 const PLAYED_COLUMNS = COLUMNS.slice(0, 6);
 
-/** What is open: now, or at any moment of the past. */
+/** The open sessions: now, or at any moment of the past. */
 export function Live() {
   const isPaused = useSignal(false);
   const atMs = momentOf(params.value.get('at') ?? '', Date.now());

@@ -60,7 +60,7 @@ export function TimeSlider({ atMs, player }: Props) {
   };
   const play = (speed: Speed): void => {
     const fromMs = atMs ?? startMs;
-    // What is played is no longer the moment of the address.
+    // The played moment is no longer the one in the address.
     player.play(fromMs, speed);
   };
   const isPresent = atMs === null && dragged.value === null && player.speed.value === null;

@@ -92,7 +92,7 @@ describe('the text of a complaint', () => {
     ]);
   });
 
-  test('what is no address and no port is left alone', () => {
+  test('text that is neither address nor port is left alone', () => {
     expect(read('1.2.3.4.5 256.1.1.1 v10.2.3.4x').addresses).toEqual([]);
     expect(read('source 203.0.113.7:99999').addresses).toEqual([
       { ip: '203.0.113.7', port: null, role: 'egress' },

@@ -186,7 +186,7 @@ function Choices({ read }: { readonly read: Complaint }) {
 /** The form was sent just now. */
 const hasAsked = { now: false };
 
-/** What was understood, to be corrected by hand. */
+/** The recognised fields, to be corrected by hand. */
 function Understood() {
   const given = params.value;
   const values = useSignal<Readonly<Record<string, string>>>(
