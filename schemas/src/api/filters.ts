@@ -72,7 +72,9 @@ const MEASURED = {
 
 function boundOf(name: BoundName) {
   const { of, end } = BOUNDS[name];
-  return whole(0, Number.MAX_SAFE_INTEGER).optional().describe(`at ${end} so many ${MEASURED[of]}`);
+  return whole(0, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe(`at ${end} this number of ${MEASURED[of]}`);
 }
 
 /** The filters of every question. All that are given must hold. */

@@ -49,7 +49,7 @@ const startedCounter = counter
   );
 
 /**
- * What is counted over a range, under the same names everywhere. `sessions_started` counts at the
+ * The counts over a range, with the same names everywhere. `sessions_started` counts at the
  * start; the counts of ends, and durations, at the end; bytes and packets in the UTC minute in which they
  * moved.
  */

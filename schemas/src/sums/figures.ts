@@ -2,7 +2,7 @@
 export type CountsAt = 'start' | 'end' | 'traffic';
 
 /**
- * What is summed, and when it counts. So every range is the sum of its parts. Dimensions that may change
+ * The summed figures, and the moment at which each counts. So every range is the sum of its parts. Dimensions that may change
  * until a session ends are the exception: see `countsAtEnd`.
  */
 export const FIGURES = {

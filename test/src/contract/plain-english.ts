@@ -23,7 +23,10 @@ export const BANNED: readonly Banned[] = [
     phrase: /\bwhat (?:waits|is left|is missing|is told)\b/i,
     write: 'a noun: waiting events, the rest',
   },
-  { phrase: /\b(?:that|those) of (?:the|a|an|its|all|each|whoever)\b/i, write: 'the noun again' },
+  {
+    phrase: /\b(?:that|those) of (?:the|a|an|its|all|each|whoever|others|ours|it)\b/i,
+    write: 'the noun again',
+  },
   {
     phrase:
       /\bwhere (?:it|they|there|one|that|this|no|the \w+) (?:is|are|has|have|had|does|do|was|were|may|can|could|cannot|lacks?|needs?)\b/i,
@@ -37,6 +40,23 @@ export const BANNED: readonly Banned[] = [
     phrase: /\b(?:says?|said|tells?|told) (?:so|which|whether|how|why|when|where|what|who)\b/i,
     write: 'shows, names, reports, explains',
   },
+  {
+    phrase: /\bso many (?!\w+ that\b)/i,
+    write: 'the number: a name, a parameter, "this number of"',
+  },
+  { phrase: /\b(?:is|are|was|were|be|been|being) told\b/i, write: 'gets, receives, sees, learns' },
+  {
+    phrase: /\b(?:says?|said|tells|told|to tell) (?:of|nothing|no|it|them|all)\b/i,
+    write: 'shows, reports',
+  },
+  { phrase: /\b(?:null|false|true|undefined|-1|0|@throws \w+|Error) where\b/i, write: 'if' },
+  {
+    phrase:
+      /\bwhat (?:is|was|are|were) (?:open|stored|read|held|asked|kept|sent|shown|gone|known|written|counted|refused|remembered|done|seen|summed|marked|masked|measured|committed|due)\b/i,
+    write: 'a noun: open sessions, stored rows',
+  },
+  { phrase: /\bbut for (?:the|what|those|one|its)\b/i, write: 'except' },
+  { phrase: /\bof itself\b/i, write: 'its own, about it' },
   { phrase: /\bnow and then\b/i, write: 'periodically' },
   { phrase: /\bin silence\b/i, write: 'silently, without a message' },
   { phrase: /\bto be had\b/i, write: 'available' },

@@ -328,7 +328,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
           .getByLabel('Paste the text of the complaint, as it was mailed')
           .fill(`Abuse from ${peer?.ip}:${peer?.port} on ${seconds}`);
         // The text has no zone, so nothing is looked up until the user names one.
-        await page.getByText('The text does not say the time zone.').waitFor();
+        await page.getByText('The text has no time zone.').waitFor();
         expect(await page.getByLabel('Our port').inputValue()).toBe(String(peer?.port));
         await page.getByLabel('Time zone').last().selectOption('UTC');
         await page.getByRole('button', { name: 'Find sessions' }).focus();

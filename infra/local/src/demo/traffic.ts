@@ -9,7 +9,7 @@ import { livePerSecond } from './rhythm.js';
 
 /** Connections at once; at more, new ones are not begun. */
 const OPEN_MAX = 150;
-/** So many long connections are always open: what the live view shows at night. */
+/** Long connections that are always open, so that the live view shows some at night. */
 const RESIDENTS = 16;
 const RESIDENT_KINDS: readonly Kind[] = ['chat', 'shell', 'video'];
 const RESIDENT_PAUSE_MS = 2_000;

@@ -22,7 +22,7 @@ export function createIngestion(
     readonly pipeline: Pipeline;
     /** Throws what is wrong with them. */
     readonly checkTables: (signal: AbortSignal) => Promise<void>;
-    /** Told of what no waiting heals: these tables are another's. */
+    /** Called for a fault that waiting cannot repair: the tables belong to another topic. */
     readonly fail: (error: Error) => void;
     readonly logger: Logger;
   },

@@ -4,8 +4,8 @@
  *
  * If the broker refuses a dead letter as too large, it is sent again with a cut value and a header
  * with the original length. The origin topic has the whole record at the offset in the headers,
- * until its retention. What no broker takes is cut before it is sent: it would not say that a
- * record is too large, but close the connection.
+ * until its retention. A value that no broker accepts is cut before it is sent: a broker would close
+ * the connection without an error.
  */
 import type { Logger } from '@sockscope/runtime';
 import { RecordsRefusedError } from '@sockscope/runtime/kafka';

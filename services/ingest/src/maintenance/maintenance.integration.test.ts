@@ -370,7 +370,7 @@ describe('rebuild', () => {
     ).resolves.toBeUndefined();
   }, 120_000);
 
-  it('keeps what no stored event says: expired days, half-expired and lost sessions', async () => {
+  it('keeps rows without stored events: expired days, half-expired and lost sessions', async () => {
     // Half of them on days of which the events will be gone, whatever the retention is now.
     await bed.produceDays(6);
     await fed(20);

@@ -88,7 +88,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
       settings: {
         async_insert: 0,
         max_partitions_per_insert_block: 0,
-        // Old rows are bound for old partitions, whatever their retention says.
+        // Old rows go to old partitions, even past their retention.
         max_insert_threads: 1,
       },
     });

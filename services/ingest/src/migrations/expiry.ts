@@ -1,6 +1,6 @@
 /**
- * What is stored past its retention, and how it goes: whole partitions are dropped, which costs
- * nothing; the rest is rewritten if the disk has room.
+ * Deletes rows past their retention: whole partitions are dropped, which costs nothing; the rest is
+ * rewritten if the disk has room.
  *
  * Tables whose partitions are a week at most only ever drop whole parts afterwards. Rewriting parts row
  * by row is left to small tables, and to those with larger partitions, once in some days.
@@ -20,7 +20,7 @@ const GRACE_DAYS = 7;
 const REWRITE_INTERVAL_S = 5 * 86_400;
 const QUERY_TIMEOUT_MS = 300_000;
 
-/** What to do with a table, and what to tell of it. */
+/** A statement for a table, and a message about it. */
 export interface ExpiryStep {
   /** Empty if there is only a message. */
   readonly sql: string;
@@ -42,7 +42,7 @@ export function partitionDays(key: string): 'day' | 'week' | 'month' | 'year' | 
   return null;
 }
 
-/** Where a partition ends, milliseconds since 1970; null where its name says nothing. */
+/** Where a partition ends, milliseconds since 1970; null if its name has no date. */
 export function partitionEndMs(key: string, name: string): number | null {
   const days = partitionDays(key);
   const [year = Number.NaN, month = 1, day = 1] =

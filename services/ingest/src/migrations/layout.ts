@@ -32,7 +32,7 @@ export function storageTable(layout: Layout, table: string): string {
   return `${quoteIdentifier(layout.database)}.${quoteIdentifier(storageName(layout, table))}`;
 }
 
-/** ` ON CLUSTER …` where the layout wants it, else nothing. */
+/** ` ON CLUSTER …` if the layout wants it, else nothing. */
 export function onCluster(layout: Layout): string {
   // The name was checked by the configuration's schema: letters, digits, - and _.
   return layout.kind === 'cluster' && layout.onCluster ? ` ON CLUSTER '${layout.cluster}'` : '';

@@ -20,7 +20,7 @@ const STATEMENT_TIMEOUT_MS = 300_000;
 /** A table that is copied may be large. */
 const COPY_TIMEOUT_MS = 6 * 3_600_000;
 const MIGRATION_SETTINGS = {
-  // What is stored past a new retention goes by statements of its own, see expiry.ts.
+  // Rows past a new retention are deleted by other statements, see expiry.ts.
   materialize_ttl_after_modify: 0,
   distributed_ddl_task_timeout: 240,
   // A copied table may have any number of partitions.
@@ -64,12 +64,12 @@ export interface Migrator {
    * the query service's user. Every statement may run twice, by two processes at once or after a
    * crash in the middle, with the same outcome; a test holds each file to that.
    *
-   * @returns what was run.
+   * @returns the steps that ran.
    * @throws MigrationError
    */
   migrate(options?: {
     onStep?: (step: MigrationStep) => void;
-    /** Told before it is done: what is deleted, or why it waits. */
+    /** Called before a deletion with what will be deleted, or why it waits. */
     onNote?: (note: string) => void;
   }): Promise<MigrationStep[]>;
 }
@@ -261,7 +261,7 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
   }
 
   /**
-   * Before the change: nobody could tell afterwards. An hour more, because the change takes its
+   * Read before the change, because it is unknown afterwards. An hour more, because the change takes its
    * time. Before a first import, nothing can have expired.
    */
   function rememberRetention(table: string, engine: string): MigrationStep[] {

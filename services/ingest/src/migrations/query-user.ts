@@ -20,7 +20,7 @@ const WRITTEN = ['export_audit', 'web_sessions', 'api_keys', 'api_key_uses', 'an
 
 /**
  * The user that the query service reads with: SELECT on our database, INSERT into a few tables of its
- * own, no DDL, no table functions, no other database. Empty where the configuration names none.
+ * own, no DDL, no table functions, no other database. Empty if the configuration names none.
  */
 export function queryUserStatements(
   config: TablesConfig,

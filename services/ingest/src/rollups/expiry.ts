@@ -30,7 +30,7 @@ export interface WholeSince {
 
 /**
  * Reads which rows may have expired, by the retention as it is now and as it ever was: raising it brings nothing
- * back, and what was stored before may go when it was to go.
+ * back, and rows may expire at the time that was set when they were stored.
  *
  * @param retention of tables, milliseconds; 0 or none: its rows do not expire.
  */

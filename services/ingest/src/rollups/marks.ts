@@ -15,7 +15,7 @@
  *   A session that has ended is not remembered, so it is looked up before its row is replaced.
  *
  * A look-up has to give the same answer when the batch is delivered again after a crash. That is so because
- * it asks for what was stored by events with lower numbers, and events are never replaced.
+ * it asks for rows of events with lower numbers, and events are never replaced.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLogLimiter, messageOf } from '@sockscope/runtime';

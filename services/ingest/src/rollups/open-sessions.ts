@@ -9,8 +9,8 @@ interface Remembered {
 }
 
 /**
- * The sessions that are open and whose start has been marked, per partition. What is remembered of a
- * partition is good as long as this process reads it without a gap: if the next batch does not begin where
+ * The sessions that are open and whose start has been marked, per partition. The memory of a
+ * partition is valid as long as this process reads it without a gap: if the next batch does not begin where
  * the last one ended, another process may have read in between, and it is forgotten.
  */
 export class OpenSessions {

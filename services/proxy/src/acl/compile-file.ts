@@ -18,7 +18,7 @@ export type CompileAnswer =
 /** A file of this size is compiled in a few milliseconds; a larger one would hold up handshakes. */
 const IN_PLACE_CHARS = 16 * 1024;
 
-/** Whether a file is small, and says nothing twice: an alias of YAML repeats what its anchor marks. */
+/** Whether a file is small and without repetitions: an alias of YAML repeats what its anchor marks. */
 function isSmall(content: string): boolean {
   return content.length <= IN_PLACE_CHARS && !content.includes('&');
 }

@@ -1,6 +1,6 @@
 /**
- * The format of the log: one frame for each event, one behind the other. A frame's header says all that
- * the way to Kafka needs to know, so that nobody parses JSON again.
+ * The format of the log: one frame for each event, one behind the other. A frame's header has all that
+ * the way to Kafka needs, so that nobody parses JSON again.
  *
  * | bytes | content                                                   |
  * | ----- | --------------------------------------------------------- |

@@ -28,7 +28,7 @@ const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 /**
  * The address that the kernel sends from towards `ip`: a socket that is bound to all addresses does
- * not say it, one that is connected does. Nothing is sent. Null if there is no route to `ip`.
+ * not have it, a connected one does. Nothing is sent. Null if there is no route to `ip`.
  */
 export function localAddressTowards(ip: string, port: number): string | null {
   const probe = makeSocket(ip);

@@ -51,7 +51,7 @@ interface PendingQuestion {
 export interface WorkerPool {
   /** Resolves when all workers are ready. @throws SockscopeError if one ends before it was. */
   start(): Promise<void>;
-  /** Tells all workers to drain and waits for their end. */
+  /** Drains all workers and waits for their end. */
   stop(): Promise<void>;
   reload(): void;
   /** Ok while at least one worker is. */

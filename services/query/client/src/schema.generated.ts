@@ -6494,15 +6494,15 @@ export interface components {
         limit_8: number;
         /** @description sessions in the window */
         limit_9: number;
-        /** @description at most so many bytes, both directions together */
+        /** @description at most this number of bytes, both directions together */
         max_bytes: number;
-        /** @description at most so many milliseconds; for an open session, until its latest event */
+        /** @description at most this number of milliseconds; for an open session, until its latest event */
         max_duration_ms: number;
         /** @description the figure whose change is explained */
         measure: "bytes" | "bytes_sent" | "bytes_received" | "sessions_started" | "sessions_ended" | "sessions_closed" | "sessions_failed" | "sessions_rejected" | "packets_sent" | "packets_received" | "duration_ms";
-        /** @description at least so many bytes, both directions together */
+        /** @description at least this number of bytes, both directions together */
         min_bytes: number;
-        /** @description at least so many milliseconds; for an open session, until its latest event */
+        /** @description at least this number of milliseconds; for an open session, until its latest event */
         min_duration_ms: number;
         order: "desc" | "asc";
         /** @description a whole calendar month or day; replaces from and to */
@@ -6797,13 +6797,13 @@ export interface operations {
                 from?: components["parameters"]["from_4"];
                 /** @description number of counterparts to show */
                 limit?: components["parameters"]["limit_8"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -6887,15 +6887,15 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description values of each field */
                 limit?: components["parameters"]["limit_5"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
                 /** @description the figure whose change is explained */
                 measure?: components["parameters"]["measure"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -6980,13 +6980,13 @@ export interface operations {
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_2"];
                 limit?: components["parameters"]["limit_6"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -7444,13 +7444,13 @@ export interface operations {
                 in?: components["parameters"]["in"];
                 /** @description default: 100, and all in an export */
                 limit?: components["parameters"]["limit_2"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 order?: components["parameters"]["order"];
                 /** @description a whole calendar month or day; replaces from and to */
@@ -7623,13 +7623,13 @@ export interface operations {
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
                 limit?: components["parameters"]["limit"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -7700,13 +7700,13 @@ export interface operations {
                 from?: components["parameters"]["from_3"];
                 /** @description sessions per frame; those with the most bytes are shown */
                 limit?: components["parameters"]["limit_3"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -7903,13 +7903,13 @@ export interface operations {
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description start of the range, included; default: the start of the day that `to` lies in */
                 from?: components["parameters"]["from_2"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -7986,13 +7986,13 @@ export interface operations {
                 egress_ip?: components["parameters"]["egress_ip"];
                 /** @description local port from which the proxy reached the destination, null until connected; exact; may be repeated; empty for none */
                 egress_port?: components["parameters"]["egress_port"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -8063,13 +8063,13 @@ export interface operations {
                 egress_port?: components["parameters"]["egress_port"];
                 /** @description sessions in the window */
                 limit?: components["parameters"]["limit_9"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -8189,13 +8189,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8288,13 +8288,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8387,13 +8387,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8486,13 +8486,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8585,13 +8585,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8684,13 +8684,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8783,13 +8783,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8882,13 +8882,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -8981,13 +8981,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -9080,13 +9080,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -9179,13 +9179,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description keys per page; default: 10, and all in an export */
                 limit?: components["parameters"]["limit_7"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -9276,13 +9276,13 @@ export interface operations {
                 from?: components["parameters"]["from_2"];
                 /** @description intervals begin by the wall clock of time_zone */
                 interval?: components["parameters"]["interval"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
@@ -9377,13 +9377,13 @@ export interface operations {
                 from?: components["parameters"]["from_4"];
                 /** @description number of counterparts to show */
                 limit?: components["parameters"]["limit_8"];
-                /** @description at most so many bytes, both directions together */
+                /** @description at most this number of bytes, both directions together */
                 max_bytes?: components["parameters"]["max_bytes"];
-                /** @description at most so many milliseconds; for an open session, until its latest event */
+                /** @description at most this number of milliseconds; for an open session, until its latest event */
                 max_duration_ms?: components["parameters"]["max_duration_ms"];
-                /** @description at least so many bytes, both directions together */
+                /** @description at least this number of bytes, both directions together */
                 min_bytes?: components["parameters"]["min_bytes"];
-                /** @description at least so many milliseconds; for an open session, until its latest event */
+                /** @description at least this number of milliseconds; for an open session, until its latest event */
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];

@@ -86,7 +86,8 @@ export const authConfig = z.object({
     .default('openid')
     .meta({
       env: 'QUERY_OIDC_SCOPE',
-      description: 'what is asked of the provider, with spaces between; some need groups as well',
+      description:
+        'scopes to request from the provider, with spaces between; some need groups as well',
     }),
   oidc_claim: z.string().min(1).default('groups').meta({
     env: 'QUERY_OIDC_CLAIM',

@@ -3,7 +3,7 @@ import type { CoverageReader } from '../coverage/coverage.js';
 import type { Store } from '../store/store.js';
 import { openConnections } from './connections.js';
 
-/** So many sessions are listed. */
+/** The most sessions that are listed. */
 const LISTED = 2_000;
 const asking = { signal: new AbortController().signal };
 const coverage = { openFrom: async () => 0 } as unknown as CoverageReader;

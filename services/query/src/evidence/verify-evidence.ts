@@ -143,7 +143,7 @@ ${fieldsOf({
   'made by': evidence['made_by'],
   'made with': `Sockscope ${shownText(evidence['product_version'])}`,
 })}
-<h2>What was asked</h2>
+<h2>The question</h2>
 ${fieldsOf(named(evidence['question']))}
 <h2>What was found</h2>
 <p>${items.length === 1 ? '1 session' : `${items.length} sessions`} that fit, open between ${escaped(range['from'])} and ${escaped(range['to'])}. All times are UTC. Bytes are cumulative.${answer['truncated'] === true ? ' More sessions fit than this report holds.' : ''}</p>

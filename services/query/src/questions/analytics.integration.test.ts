@@ -761,7 +761,7 @@ describe('ranges that retention has cut into', () => {
     expect(first.current.bytes + second.current.bytes).toBe(figuresOf(whole).bytes);
   });
 
-  it('say nothing if sums by day or hour answer, or the minutes are there', async () => {
+  it('are absent if sums by day or hour answer, or the minutes are there', async () => {
     for (const path of [
       'stats?from=2026-02-10&to=2026-02-20',
       'traffic?from=2026-02-10&to=2026-02-20&interval=1h',

@@ -269,7 +269,7 @@ function slotSql(of: SumsOf, ms: string): string {
   return of.cuts === null ? 'toInt64(0)' : `roundDown(${ms}, {cuts:Array(Int64)})`;
 }
 
-/** So many minutes are named for the index of the minutes in which sessions ended; more occur in every granule. */
+/** The most minutes to list for the index of the minutes in which sessions ended; more occur in every granule. */
 const NAMED_MINUTES_MAX = 120;
 
 /** Milliseconds of all spans together. */

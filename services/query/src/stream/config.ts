@@ -50,7 +50,7 @@ export const REPLAY_MAX = 20_000;
 export const SEEN_MAX = 200_000;
 /** Older than this is not looked up for those who come back. */
 export const RESUME_MAX_MS = 600_000;
-/** So many at once are given what they missed; as many as there may be streams wait for it. */
+/** Streams that get their missed events at the same time; the others wait. */
 export const RESUMES_MAX = 4;
 export const RESUME_WAIT_MAX_MS = 20_000;
 /** Frames of what one missed that are written before it is seen whether they were taken, and how long that may take. */

@@ -1,8 +1,8 @@
 /**
  * Guarantee: a client gets every event that is stored while it listens, or since its Last-Event-ID,
- * and was not older than NEWS_MAX_MS then (imports and rebuilds are no news),
- * at least once, in the order of storing, except events that become visible late; or a frame `gap` that
- * says from when to when events were left out. Memory is bounded: by REPLAY_MAX and SEEN_MAX for all,
+ * and was not older than NEWS_MAX_MS then (imports and rebuilds are left out),
+ * at least once, in the order of storing, except events that become visible late; or a frame `gap` with
+ * the range in which events were left out. Memory is bounded: by REPLAY_MAX and SEEN_MAX for all,
  * by `buffer_max_bytes` and one poll's events for each client.
  */
 import { randomBytes } from 'node:crypto';

@@ -70,7 +70,7 @@ async function fill(): Promise<void> {
 
 /**
  * Each event when its time has come. All are made before the first one's time, because a slow machine
- * that makes them meanwhile runs late, and what is measured then is that.
+ * that makes them meanwhile runs late, and the figures would show that.
  */
 async function fillInTime(): Promise<void> {
   const made = Array.from(workload(task.workload), (event) => ({

@@ -1,9 +1,8 @@
 /**
- * The folder of one proxy: its log, the table of its open sessions, its owner's mark. Opening it takes up
- * what the previous process left, and says of each session that it left open how it ended, as far as it
- * is known.
+ * The folder of one proxy: its log, the table of its open sessions, its owner's mark. Opening it takes over
+ * the events of the previous process, and returns the end of each open session as far as it is known.
  *
- * Guarantee: what a process left is deleted only after what replaces it is on disk. After a crash,
+ * Guarantee: files of a process are deleted only after their replacement is on disk. After a crash,
  * the next process repeats the same work.
  */
 import { mkdirSync } from 'node:fs';

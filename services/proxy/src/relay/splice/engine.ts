@@ -58,7 +58,7 @@ const END_FLAG = {
 } as const;
 
 /**
- * What a read stops before. An urgent mark (RFC 6093) is told together with the byte that it points
+ * Events that a read stops before. An urgent mark (RFC 6093) is reported together with the byte that it points
  * at; from then on its end counts as one that may have another.
  */
 const BARRIER = LINUX.EPOLLPRI | LINUX.EPOLLRDHUP | LINUX.EPOLLHUP | LINUX.EPOLLERR;
@@ -291,7 +291,7 @@ export class SpliceEngine {
     this.#pool.give(pipe);
     const isBarred = (this.#flagsOf(index) & END_FLAG.barrier) !== 0;
     // Only recv passes an urgent mark: here it looks like the end, or as if nothing were there. A
-    // mark that nobody has told of yet will be told of, so that only the end need be asked always.
+    // mark that was not reported yet will be, so only the end must be checked always.
     if (bytes === 0 || (errno === LINUX.EAGAIN && isBarred)) this.#clear(index, END_FLAG.bulk);
     else this.#readFailed(index, bytes, errno);
   }

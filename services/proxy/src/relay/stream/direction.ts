@@ -109,8 +109,8 @@ export class Direction implements SocketReader, BudgetWaiter {
   }
 
   /**
-   * Finds out whether a source is broken that is not read because the sink is full: the kernel tells
-   * that with a write of nothing, and the socket's `error` event follows.
+   * Finds out whether a source is broken that is not read because the sink is full: an empty write
+   * shows it, and the socket's `error` event follows.
    */
   probeSource(): void {
     const source = this.#source;

@@ -122,7 +122,7 @@ export const en = {
       dest_port: 'Their port',
     },
     chooseZone: 'Choose the time zone',
-    zoneMissing: 'The text does not say the time zone.',
+    zoneMissing: 'The text has no time zone.',
     skipped: 'The clock of this zone skipped this time.',
     twice: 'This time came twice',
     skew: 'Clocks may differ by',
@@ -277,7 +277,7 @@ export const en = {
   },
   session: {
     title: 'Session',
-    fields: 'What is known',
+    fields: 'Fields',
     bytes: 'Bytes since the start',
     timeline: 'Timeline',
     expired: 'The events of this session are no longer kept.',

@@ -11,7 +11,7 @@ export interface Origin {
   readonly sink: number;
   /** Sends back what it gets. */
   readonly echo: number;
-  /** Says nothing. */
+  /** Sends nothing. */
   readonly silent: number;
   received: number;
 }

@@ -67,7 +67,7 @@ export function sockscope(
         // All clients of a benchmark have one address.
         PROXY_MAX_SESSIONS_PER_SOURCE: '0',
         LOG_LEVEL: 'warn',
-        // As the manual says for production: docs/03-operations.md.
+        // As in production: docs/13-sizing.md.
         NODE_OPTIONS: '--max-semi-space-size=64',
         ...(kafka === null ? {} : { KAFKA_BROKERS: kafka.address }),
       });

@@ -26,7 +26,7 @@ const FRAME_MS = 1_000;
 const RETRY_MS = 5_000;
 /** Frames of a piece: a minute. */
 const PIECE_FRAMES = 60;
-/** So many frames before its end the next piece is asked for. */
+/** Frames before the end of a piece at which the next one is requested. */
 const AHEAD_FRAMES = 20;
 
 /** The frames of a piece with the sessions that they name. */
