@@ -85,7 +85,7 @@ export function handleErrors(app: FastifyInstance, logger: Logger): void {
     await sendProblem(request, reply, problem);
   });
   const methodsOf = watchMethods(app);
-  // Before a body is looked at: what is wrong is the method, not what came with it.
+  // Before a body is looked at: the method is wrong, not the body.
   app.addHook('onRequest', async (request, reply) => {
     if (!request.is404) return;
     const methods = methodsOf(request.url.split('?')[0] ?? '');

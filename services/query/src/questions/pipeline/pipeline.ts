@@ -40,7 +40,7 @@ export function servePipeline(
         store.ask(deadLettersQuery(PIPELINE_DEAD_LETTER_HOURS), context),
         coverage.read(),
       ]);
-      // What is wrong with a record may quote it, and so name somebody.
+      // The error of a record may quote it, and so name somebody.
       const { mask } = context;
       const isMasked = mask.users !== 'none' || mask.addresses !== 'none';
       const showsDetails = !isMasked;
