@@ -30,7 +30,7 @@ const auditEntry = z.object({
   action: z
     .string()
     .describe(
-      'what was done: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, sign-ins/end, annotations/create, annotations/delete or forget',
+      'the action: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, sign-ins/end, annotations/create, annotations/delete or forget',
     ),
   format: z.string().describe('of an export: csv, ndjson or parquet; of evidence: json or html'),
   details: z.record(z.string(), z.unknown()).describe('parameters of the action'),

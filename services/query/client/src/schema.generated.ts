@@ -1002,7 +1002,7 @@ export interface components {
         AuditPage: {
             /** @description the newest first */
             items: {
-                /** @description what was done: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, sign-ins/end, annotations/create, annotations/delete or forget */
+                /** @description the action: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, sign-ins/end, annotations/create, annotations/delete or forget */
                 action: string;
                 /**
                  * Format: date-time

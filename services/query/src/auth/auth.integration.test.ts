@@ -244,7 +244,7 @@ describe('a key that is tied to a user', () => {
     expect(absent.statusCode).toBe(404);
     const isUntied = (_path: string, get: Operation) => get['x-audience'] === 'untied';
     const hidden = routes(isUntied);
-    // Before a scope is missing, and before what is asked is looked at.
+    // Before a scope is missing, and before the question is looked at.
     for (const path of [...hidden, ...hidden.map((each) => `${each.split('?')[0]}?wrong=1`)]) {
       const { statusCode, body, headers } = await call(path, keys.tied);
       expect([path, statusCode]).toEqual([path, 404]);

@@ -82,7 +82,7 @@ export interface Flood {
   kill(): void;
 }
 
-/** Attackers have machines of their own: here they leave the processor to what is measured. */
+/** Attackers have machines of their own: here they leave the processor to the measured processes. */
 const NICENESS = 10;
 
 /** Starts the attackers in a process of their own; resolves when they begin. */
