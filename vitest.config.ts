@@ -2,14 +2,10 @@ import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
 /**
- * Brokers of tests live for seconds. Without the second compiler a start takes half the CPU time;
- * code that it compiles does not run long enough to pay for it. Skipping the verification of
- * Kafka's classes saves a fifth of the rest.
+ * Brokers of tests live for seconds. Without the second compiler a start takes half the CPU time; code
+ * that it compiles does not run long enough to pay for it.
  */
-const BRIEF_JAVA = {
-  JAVA_TOOL_OPTIONS:
-    '-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote',
-};
+const BRIEF_JAVA = { JAVA_TOOL_OPTIONS: '-XX:TieredStopAtLevel=1' };
 
 /** Twenty times what any takes alone: two slow cores may be busy with something else. */
 const UNIT_TIMEOUT_MS = 120_000;

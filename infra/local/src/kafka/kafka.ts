@@ -12,6 +12,7 @@ import {
   startOwnedProcess,
 } from '../process/owned.js';
 import { lastLines, waitUntilReady } from '../process/readiness.js';
+import { classArchive } from './class-archive.js';
 import { probeKafka } from './probe.js';
 import { type KafkaNodeAddress, kafkaProperties } from './properties.js';
 
@@ -55,7 +56,7 @@ export interface KafkaBroker {
   readonly pid: number;
   readonly exited: Promise<ProcessExit>;
   tail(lines: number): readonly string[];
-  /** Clean shutdown, about half a second; SIGKILL after 20 s. */
+  /** Clean shutdown, about half a second; the first of all takes some seconds. SIGKILL after 20 s. */
   stop(): Promise<void>;
   /** kill -9. Everything acknowledged is there after the next start on the same data. */
   kill(): Promise<void>;
@@ -181,7 +182,9 @@ async function startNode(
   clusterId: string,
   logFile: string | null,
 ): Promise<KafkaBroker> {
-  const classPath = join(await ensureKafkaLibs(), '*');
+  const libs = await ensureKafkaLibs();
+  const classPath = join(libs, '*');
+  const archive = classArchive(libs);
   const logDir = join(options.dataDir, 'data');
   const configFile = join(options.dataDir, 'server.properties');
   await mkdir(logDir, { recursive: true });
@@ -200,6 +203,7 @@ async function startNode(
       `-Xmx${heap}m`,
       '-XX:+UseSerialGC',
       '-XX:+ExitOnOutOfMemoryError',
+      ...archive.jvmArgs,
       '-Dorg.slf4j.simpleLogger.showDateTime=true',
       '-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS',
     ],
@@ -226,7 +230,7 @@ async function startNode(
     exited: child.exited,
     tail: (lines) => child.tail(lines),
     async stop() {
-      await child.stop(STOP_TIMEOUT_MS);
+      await archive.keep(await child.stop(STOP_TIMEOUT_MS));
     },
     async kill() {
       await child.kill();
