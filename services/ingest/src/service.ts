@@ -71,7 +71,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
   const dlqTopicName = dlqTopicNameOf(config);
   let deadLetterTrouble: string | null = null;
   const dlqTopic = createDlqTopic(
-    { ...config.dlq, topic: dlqTopicName },
+    { ...config.dlq, topic: dlqTopicName, kafka: config.kafka },
     {
       createAdmin: () => createKafkaAdmin(config.kafka, { logger, role: 'ingest-dlq-topic' }),
       logger,

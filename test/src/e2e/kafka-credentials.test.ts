@@ -1,3 +1,7 @@
+/**
+ * TLS, client certificates, passwords, tokens and permissions. One broker knows all of them and takes
+ * seconds to start, so these tests are in one file.
+ */
 import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -23,6 +27,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createCertificate, PASSPHRASE } from '../support/certificates.js';
 import { setQuota, setScramPassword } from '../support/broker-settings.js';
 import { tempDir } from '../chaos/support/site.js';
+import { startWorkload } from '../chaos/support/workload.js';
+import { createProxySite, startProxy } from '../support/proxy-process.js';
 
 const WAIT = { timeout: 30_000, interval: 50 };
 const SECRET = 'a-secret-with-ünïcödé';
@@ -203,6 +209,7 @@ const OPERATIONS = {
   Read: kafkajs.AclOperationTypes.READ,
   Write: kafkajs.AclOperationTypes.WRITE,
   Delete: kafkajs.AclOperationTypes.DELETE,
+  DescribeConfigs: kafkajs.AclOperationTypes.DESCRIBE_CONFIGS,
 };
 
 /** Does what a printed `kafka-acls` command does, by its text. */
@@ -221,6 +228,31 @@ function aclsOf(command: string): kafkajs.AclEntry[] {
     operation: OPERATIONS[operation as keyof typeof OPERATIONS],
     permissionType: kafkajs.AclPermissionTypes.ALLOW,
   }));
+}
+
+/** Runs a real proxy with these settings, and one session, until `/readyz` says so. */
+async function expectProxySays(kafka: KafkaConfig, detail: string): Promise<void> {
+  const site = await createProxySite(kafka.brokers.join(), {
+    KAFKA_TOPIC: kafka.topic,
+    KAFKA_TLS: 'true',
+    KAFKA_TLS_CA_FILE: kafka.tls_ca_file,
+    KAFKA_SASL_MECHANISM: kafka.sasl_mechanism,
+    KAFKA_SASL_USERNAME: kafka.sasl_username,
+    KAFKA_SASL_PASSWORD: kafka.sasl_password,
+    PROXY_EVENTS_FLUSH_TIMEOUT: '0',
+  });
+  cleanups.push(() => site.remove());
+  const proxy = await startProxy(site);
+  const workload = await startWorkload(site.port);
+  try {
+    await workload.exchange(1, 1);
+    await vi.waitFor(async () => {
+      expect(await (await fetch(`${site.ops}/readyz`)).text()).toContain(detail);
+    }, WAIT);
+  } finally {
+    await workload.stop();
+    await proxy.stop();
+  }
 }
 
 describe('credentials for Kafka', () => {
@@ -336,7 +368,9 @@ describe('credentials for Kafka', () => {
       logger,
       role: 'setup',
     });
-    for (const topic of plan.topics) await setup.ensureTopic(topic);
+    for (const { settings, ...topic } of plan.topics) {
+      await setup.ensureTopic({ ...topic, settings: { ...settings, 'compression.type': 'gzip' } });
+    }
     await setup.stop();
     const raw = new kafkajs.Kafka({
       brokers: [broker.address],
@@ -396,15 +430,36 @@ describe('credentials for Kafka', () => {
     };
     await readTopic({ kafka: replayer, topic: 'planned.dlq' }, { onBatch }, { logger });
     expect(count).toBe(1);
+    // What rewind, forget and `dlq replay --purge` ask.
+    const administration = createKafkaAdmin(replayer, { logger, role: 'commands' });
+    const committed = await administration.groupOffsets('planned-group', 'planned');
+    const partitions = [...(await administration.offsetsAt('planned', 0)).keys()];
+    expect([...committed.keys()].every((partition) => partitions.includes(partition))).toBe(true);
+    await administration.setGroupOffsets('planned-group', 'planned', new Map([[0, 0n]]));
+    await expect(administration.retentionMs('planned')).resolves.toBe(3_600_000);
+    await administration.deleteRecords('planned.dlq', 0, 1n);
+    await administration.stop();
 
     // What `kafka check` reports about the service with these permissions, and about one without.
-    const acls = plan.acls.filter(({ user }) => user === PLAN_USERS.ingest);
-    const check = async (user: string) =>
-      checkKafka({ kafka: await as(user), uses: ['consume', 'produce'], acls }, { logger });
+    const check = async (user: string, service: string = user) =>
+      checkKafka(
+        {
+          kafka: await as(user),
+          uses: ['consume', 'produce'],
+          acls: plan.acls.filter((acl) => acl.user === service),
+        },
+        { logger },
+      );
     const missing = (findings: Awaited<ReturnType<typeof check>>) =>
       findings.flatMap(({ state, text }) => (state === 'missing' ? [text] : [])).join('\n');
+    // Seen with DescribeConfigs, which KAFKA_COMPRESSION=auto needs to follow the topic.
+    const gzip = /settings of planned: .*compression\.type=gzip/;
+    const ofProxy = await check(PLAN_USERS.proxy);
+    expect(missing(ofProxy)).toBe('');
+    expect(ofProxy.map(({ text }) => text).join('\n')).toMatch(gzip);
     const complete = await check(PLAN_USERS.ingest);
     expect(missing(complete)).toBe('');
+    expect(complete.map(({ text }) => text).join('\n')).toMatch(gzip);
     expect(complete.map(({ text }) => text).join('\n')).toContain('topic planned: 2 partitions');
     expect(complete.map(({ text }) => text).join('\n')).toContain('quotas: none for this user');
     await setQuota(broker.address, 'oauth-user', 'producer_byte_rate', 12_345);
@@ -418,7 +473,11 @@ describe('credentials for Kafka', () => {
     expect(seen.map(({ text }) => text).filter((text) => text.startsWith('quotas'))).toEqual([
       'quotas: producer_byte_rate=12345 for user oauth-user. Brokers delay clients above them',
     ]);
-    const refused = missing(await check('stranger'));
+    const unknown = await check('stranger', PLAN_USERS.ingest);
+    const refused = missing(unknown);
+    expect(unknown.map(({ text }) => text).join('\n')).toMatch(
+      /settings of planned are not visible: .*--operation DescribeConfigs --topic planned/,
+    );
     for (const wanted of [
       '--operation Read --topic planned',
       '--operation Read --group planned-group',
@@ -430,9 +489,9 @@ describe('credentials for Kafka', () => {
     await expect.poll(() => denied.consumer.problem(), WAIT).toContain('Grant it with: kafka-acls');
     await denied.consumer.stop();
 
-    expect(await produce(await as('stranger'))).toContain(
-      '--add --allow-principal User:stranger --operation Write --topic planned',
-    );
+    const writeGrant = '--add --allow-principal User:stranger --operation Write --topic planned';
+    expect(await produce(await as('stranger'))).toContain(writeGrant);
+    await expectProxySays(await as('stranger'), writeGrant);
     expect(await produce(await as(PLAN_USERS.ingest))).toContain('TOPIC_AUTHORIZATION_FAILED');
   });
 

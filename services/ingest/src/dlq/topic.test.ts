@@ -13,6 +13,8 @@ afterEach(() => {
   for (const each of started.splice(0)) each.stop();
 });
 
+const OURS = { brokers: ['kafka:9092'], sasl_username: 'ingest' };
+
 function refused(what: string): KafkaError {
   return new KafkaError('kafka_auth', `${what}: Not authorized (TOPIC_AUTHORIZATION_FAILED)`, {
     retryable: true,
@@ -26,7 +28,7 @@ function kafka() {
   const open = new Set<number>();
   const created: TopicSpec[] = [];
   const topic = createDlqTopic(
-    { topic: 'events.dlq', partitions: 3, replication: 2, check_interval_ms: 5 },
+    { kafka: OURS, topic: 'events.dlq', partitions: 3, replication: 2, check_interval_ms: 5 },
     {
       createAdmin() {
         const id = state.looks;
@@ -97,7 +99,7 @@ describe('the dead-letter topic', () => {
     topic.start();
     await vi.waitFor(() => {
       expect(topic.trouble()).toBe(
-        'the dead-letter topic events.dlq is missing and ingest cannot create it. Create it, or allow ingest to: create topic events.dlq: Not authorized (TOPIC_AUTHORIZATION_FAILED)',
+        'the dead-letter topic events.dlq is missing and ingest cannot create it. Create it, or allow ingest to: create topic events.dlq: Not authorized (TOPIC_AUTHORIZATION_FAILED). Grant it with: kafka-acls --bootstrap-server kafka:9092 --add --allow-principal User:ingest --operation Create --topic events.dlq',
       );
     }, WAIT);
     state.exists = true;
@@ -109,7 +111,9 @@ describe('the dead-letter topic', () => {
     state.mayLook = false;
     topic.start();
     await vi.waitFor(() => {
-      expect(topic.trouble()).toMatch(/cannot find out whether .*: .*TOPIC_AUTHORIZATION_FAILED/);
+      expect(topic.trouble()).toMatch(
+        /cannot find out whether .*TOPIC_AUTHORIZATION_FAILED.*User:ingest --operation Write --topic events\.dlq/,
+      );
     }, WAIT);
     state.mayLook = true;
     await isThere(topic);

@@ -5,7 +5,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, SockscopeError } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
-import type { KafkaAdmin } from '@sockscope/runtime/kafka';
+import { withGrant } from '@sockscope/runtime/kafka';
+import type { KafkaAdmin, KafkaConfig } from '@sockscope/runtime/kafka';
 
 export interface DlqTopic extends Component {
   /** Checks again unless a check is running: the topic may have been deleted. */
@@ -27,6 +28,8 @@ const CHECK_INTERVAL_MS = 5_000;
  */
 export function createDlqTopic(
   config: {
+    /** Who asks whom, for the command that grants a missing permission. */
+    readonly kafka: Pick<KafkaConfig, 'brokers' | 'sasl_username'>;
     readonly topic: string;
     readonly partitions: number;
     /** 0 takes the default of the brokers. */
@@ -47,6 +50,11 @@ export function createDlqTopic(
   let looking: Promise<void> | null = null;
   let current: Admin | null = null;
 
+  const grant = (error: unknown, operation: 'Create' | 'Write') =>
+    messageOf(
+      withGrant(error, config.kafka, { resource: 'topic', name: topic, operations: [operation] }),
+    );
+
   async function ensure(admin: Admin): Promise<void> {
     if ((await admin.describeTopic(topic)) !== null) return;
     try {
@@ -60,7 +68,7 @@ export function createDlqTopic(
     } catch (error) {
       throw new SockscopeError(
         'dlq_topic_missing',
-        `the dead-letter topic ${topic} is missing and ingest cannot create it. Create it, or allow ingest to: ${messageOf(error)}`,
+        `the dead-letter topic ${topic} is missing and ingest cannot create it. Create it, or allow ingest to: ${grant(error, 'Create')}`,
         { retryable: true, cause: error },
       );
     }
@@ -75,7 +83,7 @@ export function createDlqTopic(
     } catch (error) {
       return error instanceof SockscopeError && error.code === 'dlq_topic_missing'
         ? error.message
-        : `cannot find out whether the dead-letter topic exists: ${messageOf(error)}`;
+        : `cannot find out whether the dead-letter topic exists: ${grant(error, 'Write')}`;
     } finally {
       await current?.stop();
       current = null;

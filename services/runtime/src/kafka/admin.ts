@@ -6,6 +6,7 @@ import { createKafkaClient } from './client.js';
 import type { KafkaClient } from './client.js';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
+import { withGrant } from './plan.js';
 
 export interface TopicSpec {
   readonly name: string;
@@ -168,15 +169,14 @@ export function createKafkaAdmin(
     clusterId: () => call('cluster id', async (admin) => (await admin.describeCluster()).clusterId),
     retentionMs: (name) =>
       call(`settings of topic ${name}`, async (admin) => {
-        const { resources } = await admin.describeConfigs({
+        const resource = { type: kafkajs.ConfigResourceTypes.TOPIC, name };
+        const asked = admin.describeConfigs({
           includeSynonyms: false,
-          resources: [
-            {
-              type: kafkajs.ConfigResourceTypes.TOPIC,
-              name,
-              configNames: ['retention.ms'],
-            },
-          ],
+          resources: [{ ...resource, configNames: ['retention.ms'] }],
+        });
+        const { resources } = await asked.catch((cause: unknown) => {
+          const operations = ['DescribeConfigs'] as const;
+          throw withGrant(cause, config, { resource: 'topic', name, operations });
         });
         const value = Number(resources[0]?.configEntries[0]?.configValue ?? -1);
         return Number.isFinite(value) && value >= 0 ? value : null;

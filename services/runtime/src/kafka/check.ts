@@ -80,10 +80,12 @@ export async function checkKafka(
     ];
     for (const topic of topics) {
       findings.push(await checkTopic(topic, () => admin.describeTopic(topic)));
-      findings.push(await checkSettings(topic, broker));
+      findings.push(await checkSettings(kafka, topic, broker));
     }
     for (const acl of acls) {
       for (const operation of acl.operations) {
+        // The settings above are there, or a note says so: the service works without them.
+        if (operation === 'DescribeConfigs') continue;
         findings.push(
           await checkPermission(kafka, { ...acl, operations: [operation] }, direct, broker),
         );
@@ -151,7 +153,11 @@ async function checkTopic(
   }
 }
 
-async function checkSettings(topic: string, broker: DirectBroker): Promise<Finding> {
+async function checkSettings(
+  kafka: KafkaConfig,
+  topic: string,
+  broker: DirectBroker,
+): Promise<Finding> {
   try {
     const { resources } = await broker.describeConfigs({
       resources: [{ type: TOPIC_RESOURCE, name: topic, configNames: SHOWN_SETTINGS }],
@@ -163,11 +169,13 @@ async function checkSettings(topic: string, broker: DirectBroker): Promise<Findi
     return policy?.includes('compact') === true
       ? { state: 'missing', text: `${text}. Set cleanup.policy=delete: compaction deletes events` }
       : { state: 'ok', text };
-  } catch (error) {
-    const { type, message } = kafkaErrorOf(error, `settings of ${topic}`);
-    return type === 'TOPIC_AUTHORIZATION_FAILED'
-      ? { state: 'note', text: `settings of ${topic}: not visible without DescribeConfigs` }
-      : { state: 'note', text: message };
+  } catch (cause) {
+    const { message } = withGrant(cause, kafka, {
+      resource: 'topic',
+      name: topic,
+      operations: ['DescribeConfigs'],
+    });
+    return { state: 'note', text: `settings of ${topic} are not visible: ${message}` };
   }
 }
 

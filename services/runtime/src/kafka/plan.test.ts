@@ -45,7 +45,7 @@ describe('the plan for Strimzi', () => {
         acls: [
           {
             resource: { type: 'topic', name: 'Session_events', patternType: 'literal' },
-            operations: ['Write'],
+            operations: ['Write', 'DescribeConfigs'],
           },
         ],
       },

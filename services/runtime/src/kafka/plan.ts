@@ -17,7 +17,7 @@ export interface PlannedAcl {
   readonly resource: 'topic' | 'group';
   readonly name: string;
   /** Describe is part of each of them. */
-  readonly operations: readonly ('Read' | 'Write' | 'Delete')[];
+  readonly operations: readonly ('Read' | 'Write' | 'Delete' | 'Create' | 'DescribeConfigs')[];
 }
 
 export interface Plan {
@@ -66,13 +66,17 @@ export function planOf(input: PlanInput): Plan {
       },
     ],
     acls: [
-      acl('proxy', 'topic', topic, 'Write'),
-      acl('ingest', 'topic', topic, 'Read'),
+      // Who sends reads the topic's compression.type, for KAFKA_COMPRESSION=auto.
+      acl('proxy', 'topic', topic, 'Write', 'DescribeConfigs'),
+      // Ingest reads retention.ms: how long a partition may wait.
+      acl('ingest', 'topic', topic, 'Read', 'DescribeConfigs'),
       acl('ingest', 'group', input.group, 'Read'),
-      acl('ingest', 'topic', dlqTopic, 'Write'),
-      // dlq list and show, verify, rebuild; replay writes, and deletes with --purge. No group is joined.
-      acl('commands', 'topic', topic, 'Read', 'Write'),
+      acl('ingest', 'topic', dlqTopic, 'Write', 'DescribeConfigs'),
+      // dlq list and show, verify, rebuild, forget; replay writes, and deletes with --purge.
+      acl('commands', 'topic', topic, 'Read', 'Write', 'DescribeConfigs'),
       acl('commands', 'topic', dlqTopic, 'Read', 'Delete'),
+      // Only rewind needs the group.
+      acl('commands', 'group', input.group, 'Read'),
     ],
   };
 }

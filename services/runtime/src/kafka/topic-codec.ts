@@ -10,8 +10,7 @@ const DEADLINE_MS = 5_000;
 /**
  * Returns the codec that the topic's `compression.type` names. Brokers compress batches in another
  * codec again. Null when the topic takes any (`producer`), when we cannot write it, and when we
- * cannot see the setting: that needs the permission DescribeConfigs, which nothing else of ours
- * does.
+ * cannot see the setting: that needs the permission DescribeConfigs.
  */
 export async function codecOfTopic(kafka: Kafka, topic: string): Promise<Codec | null> {
   const admin = kafka.admin({ retry: { retries: 0 } });
