@@ -13,7 +13,7 @@ import { registerRollups } from './rollups/command.js';
 import { createIngest } from './service.js';
 import { registerSource } from './tables/source-command.js';
 import { TABLE_COLUMNS } from './tables/columns.js';
-import { ingestAcls, registerTopics } from './topics/command.js';
+import { planOfIngest, registerTopics } from './topics/command.js';
 import { registerSkip } from './waits/skip-command.js';
 
 const program = createProgram({
@@ -44,7 +44,7 @@ const program = createProgram({
 registerTopics(program.command, () => program.config());
 registerKafkaCheck(program.command, () => {
   const config = program.config();
-  return { kafka: config.kafka, uses: ['consume', 'produce'], acls: ingestAcls(config) };
+  return { kafka: config.kafka, uses: ['consume', 'produce'], ...planOfIngest(config) };
 });
 registerClickHouseCheck(program.command, () => {
   const tables = Object.keys(TABLE_COLUMNS);

@@ -5,6 +5,7 @@ import { registerKeys } from './auth/command.js';
 import { registerEvidenceKey } from './evidence/command.js';
 import { queryConfig } from './config.js';
 import { createQuery } from './service.js';
+import { ANSWER_TABLES, WRITTEN_TABLES } from './store/rights.js';
 
 const program = createProgram({
   name: 'sockscope-query',
@@ -24,8 +25,8 @@ const program = createProgram({
 registerKeys(program.command, () => program.config());
 registerClickHouseCheck(program.command, () => ({
   clickhouse: program.config().clickhouse,
-  reads: ['sessions', 'session_traffic_1m', 'session_events', 'rollup_1h', 'rollup_1d'],
-  writes: ['export_audit', 'web_sessions', 'api_keys', 'api_key_uses', 'annotations'],
+  reads: ANSWER_TABLES,
+  writes: WRITTEN_TABLES,
 }));
 registerEvidenceKey(program.command);
 await program.main();

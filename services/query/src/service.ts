@@ -32,6 +32,7 @@ import { createGate, createGateMetrics } from './store/gate.js';
 import { createStoreMetrics } from './store/metrics.js';
 import { SITE_FOLDER } from './site/site.js';
 import { createRetention } from './store/retention.js';
+import { createRights } from './store/rights.js';
 import { createStore } from './store/store.js';
 import { RESUME_WAIT_MAX_MS, RESUMES_MAX } from './stream/config.js';
 import { createHub } from './stream/hub.js';
@@ -58,9 +59,15 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     toleranceMs: config.limits.sums_age_ms,
     now,
   });
+  const rights = createRights({ clickhouse });
   health.add('ready', 'clickhouse', async () => {
     // What serving needs: a password, a database, its tables and the right to read them.
-    await coverage.read();
+    await Promise.all([coverage.read(), rights.read()]);
+    return { ok: true };
+  });
+  // Without it questions are answered all the same.
+  health.add('info', 'clickhouse_writes', async () => {
+    await rights.write();
     return { ok: true };
   });
   const eventLoop = createEventLoopWatch();

@@ -64,6 +64,8 @@ describe('the users of `grants plan`', () => {
     const [api, ops] = [`127.0.0.1:${await pickFreePort()}`, `127.0.0.1:${await pickFreePort()}`];
     const env = { ...as('sockscope_query'), QUERY_LISTEN: api, QUERY_OPS_LISTEN: ops };
     const query = await startService({ main: QUERY, env, ops: `http://${ops}` });
+    const { checks } = (await (await fetch(`http://${ops}/readyz`)).json()) as { checks: unknown };
+    expect(checks).toMatchObject({ clickhouse: { ok: true }, clickhouse_writes: { ok: true } });
     for (const path of [
       'stats',
       'sessions',
@@ -85,8 +87,21 @@ describe('the users of `grants plan`', () => {
   test('a user without rights sees each missing right and the statement that grants it', () => {
     const { status, text } = run(INGEST, ['clickhouse', 'check'], as('stranger'));
     expect(status).toBe(1);
-    expect(text).toContain('GRANT SELECT ON `sockscope`.`sessions` TO `stranger`');
-    expect(text).toContain('GRANT SELECT, INSERT ON `sockscope`.`sessions` TO `stranger`');
+    expect(text).toContain('Grant it with: GRANT SELECT ON sockscope.sessions TO `stranger`');
+    expect(text).toContain('Grant it with: GRANT INSERT ON sockscope.sessions TO `stranger`');
+  });
+
+  test('/readyz of ingest and of query names the missing right and the statement that grants it', async () => {
+    const address = async () => `127.0.0.1:${await pickFreePort()}`;
+    const [api, ops, kafka] = [await address(), await address(), await address()];
+    const says = 'Grant it with: GRANT SELECT ON sockscope.';
+    const start = (main: string, env: Readonly<Record<string, string>>) =>
+      startService({ main, env: { ...as('stranger'), ...env }, ops: `http://${ops}`, says });
+    await (await start(INGEST, { KAFKA_BROKERS: kafka, INGEST_OPS_LISTEN: ops })).stop();
+    const query = await start(QUERY, { QUERY_LISTEN: api, QUERY_OPS_LISTEN: ops });
+    const report = await (await fetch(`http://${ops}/readyz`)).text();
+    expect(report).toMatch(/"clickhouse_writes":\{"ok":false[^}]*GRANT INSERT ON sockscope\./);
+    expect(await query.stop()).toBe(0);
   });
 });
 

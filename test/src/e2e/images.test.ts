@@ -1,6 +1,7 @@
 /**
  * The images, built from the Dockerfiles and run as production runs them: read-only, as user 1000, without
- * capabilities. Takes minutes and needs root, so it runs with SOCKSCOPE_IMAGES=1 only.
+ * capabilities. Takes minutes and needs root, so it runs with SOCKSCOPE_IMAGES=1 only. One file, because
+ * all ways to run the images use the same Kafka and ClickHouse.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -18,26 +19,24 @@ import {
 } from '@sockscope/local';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parseAllDocuments, stringify } from 'yaml';
-import type { ApiSession } from '../support/api.js';
 import { createCertificate } from '../support/certificates.js';
 import { curl, type CurlReport } from '../support/curl.js';
 import { type Origin, startOrigin } from '../support/origin.js';
 import { findProgram } from '../support/programs.js';
 import { setScramPassword } from '../support/broker-settings.js';
-import { createTopic } from '../chaos/support/topic.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const SCRIPT = join(ROOT, 'infra/ci/images.sh');
 const SERVICES = ['ingest', 'query', 'proxy'] as const;
 type Service = (typeof SERVICES)[number];
-const TOPIC = 'sockscope.session-events.v1';
 const PASSWORD = 'only-for-this-test';
 const WAIT = { timeout: 120_000, interval: 200 };
 const BUILD_TIMEOUT_MS = 1_200_000;
 /** What an image may add to its base in node_modules. */
 const MODULES_MAX_MB = 60;
+/** Loopback, and podman's own network. */
 const ACL =
-  'default: allow\nrules:\n  - { name: loopback, action: allow, destinations: [127.0.0.0/8] }\n';
+  'default: allow\nrules:\n  - { name: local, action: allow, destinations: [127.0.0.0/8, 10.88.0.0/16] }\n';
 
 const isWanted = process.env['SOCKSCOPE_IMAGES'] === '1';
 const missing = ['buildah', 'podman', 'crun', 'mmdebstrap', 'curl'].filter(
@@ -63,7 +62,13 @@ const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 const image = (service: Service): string => `localhost/sockscope/${service}:${version}`;
 
 async function podman(...args: string[]): Promise<string> {
-  return (await run(SCRIPT, ['podman', ...args], { maxBuffer: 16 * 1024 ** 2 })).stdout.trim();
+  try {
+    return (await run(SCRIPT, ['podman', ...args], { maxBuffer: 16 * 1024 ** 2 })).stdout.trim();
+  } catch (error) {
+    // A check that fails says why on its standard output.
+    const { message, stdout } = error as Error & { stdout?: string };
+    throw new Error(`${message}\n${stdout ?? ''}`, { cause: error });
+  }
 }
 
 interface Pod {
@@ -91,7 +96,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
   let clickhouse: ClickHouseServer;
   let origin: Origin;
   let env: Record<Service, Record<string, string>>;
-  let ports: Record<'socks' | 'api' | Service, number>;
+  let ports: Record<'socks' | 'api' | 'bridged' | Service, number>;
   const containers: string[] = [];
 
   beforeAll(async () => {
@@ -126,12 +131,12 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
       },
     });
     await setScramPassword(kafka.address, 'sockscope', PASSWORD, 'scram-sha-512');
-    await createTopic([kafka.address], TOPIC, 1);
     clickhouse = await startClickHouse({ dataDir: join(dir, 'clickhouse') });
     origin = await startOrigin();
     ports = {
       socks: await pickFreePort(),
       api: await pickFreePort(),
+      bridged: await pickFreePort(),
       proxy: await pickFreePort(),
       ingest: await pickFreePort(),
       query: await pickFreePort(),
@@ -166,40 +171,37 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
   }, BUILD_TIMEOUT_MS);
 
   afterAll(async () => {
-    for (const name of containers) {
+    for (const name of new Set(containers)) {
       await podman('rm', '--force', '--time', '0', name).catch(() => undefined);
+      await podman('volume', 'rm', '--force', name).catch(() => undefined);
     }
     await origin.stop();
     await Promise.all([kafka.stop(), clickhouse.stop()]);
     rmSync(dir, { recursive: true, force: true });
   }, 120_000);
 
-  function argumentsOf(service: Service): string[] {
+  function argumentsOf(service: Service, network = 'host', changed = env[service]): string[] {
     return [
       '--read-only',
       '--cap-drop=all',
       '--security-opt=no-new-privileges',
-      '--network=host',
+      `--network=${network}`,
       `--volume=${secrets}:/etc/sockscope/kafka:ro`,
       `--volume=${secrets}:/etc/sockscope/policy:ro`,
-      ...Object.entries(env[service]).map(([name, value]) => `--env=${name}=${value}`),
+      ...Object.entries(changed).map(([name, value]) => `--env=${name}=${value}`),
     ];
+  }
+
+  async function startContainer(name: string, ...args: string[]): Promise<void> {
+    containers.push(name);
+    await podman('run', '--detach', '--name', name, ...args);
   }
 
   async function start(service: Service): Promise<string> {
     const name = `sockscope-${service}-${process.pid}`;
-    containers.push(name);
     // As the compose file does: the spool is all that is written.
     const spool = service === 'proxy' ? [`--volume=${name}:/var/lib/sockscope`] : [];
-    await podman(
-      'run',
-      '--detach',
-      '--name',
-      name,
-      ...argumentsOf(service),
-      ...spool,
-      image(service),
-    );
+    await startContainer(name, ...argumentsOf(service), ...spool, image(service));
     await ready(service);
     return name;
   }
@@ -215,30 +217,32 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
   const command = (service: Service, ...args: string[]) =>
     podman('run', '--rm', ...argumentsOf(service), image(service), ...args);
 
-  async function expectCounted(key: string, count: number): Promise<void> {
+  async function expectCounted(count: number): Promise<void> {
     const report = await curl(
       `127.0.0.1:${ports.socks}`,
       `http://127.0.0.1:${origin.port}/bytes/${300_000 + count}`,
     );
     expect(report).toMatchObject({ exitCode: 0, size_download: 300_000 + count });
-    const peer = origin.peers.at(-1);
-    await vi.waitFor(async () => {
+    // Nothing stands between: the network is the host's.
+    await expectNewest(count, {
+      ...totalsOf(report),
+      source_ip: '127.0.0.1',
+      egress_ip: origin.peers.at(-1)?.ip,
+      egress_port: origin.peers.at(-1)?.port,
+    });
+  }
+
+  /** Waits until the API has that many sessions and the newest one is this. */
+  const expectNewest = (count: number, newest: object) =>
+    vi.waitFor(async () => {
       const response = await fetch(`http://127.0.0.1:${ports.api}/api/v1/sessions`, {
         headers: { 'x-api-key': key },
       });
       expect(response.status).toBe(200);
-      const { items } = (await response.json()) as { items: (ApiSession & Egress)[] };
+      const { items } = (await response.json()) as { items: readonly object[] };
       expect(items).toHaveLength(count);
-      expect(items[0]).toMatchObject({
-        ...totalsOf(report),
-        status: 'closed',
-        // Nothing stands between: the network is the host's.
-        source_ip: '127.0.0.1',
-        egress_ip: peer?.ip,
-        egress_port: peer?.port,
-      });
+      expect(items[0]).toMatchObject({ status: 'closed', ...newest });
     }, WAIT);
-  }
 
   let key = '';
 
@@ -265,6 +269,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
   });
 
   test('carry a session through SASL_SSL to the API, read-only, as user 1000 without capabilities', async () => {
+    await command('ingest', 'topics', 'ensure');
     await command('ingest', 'migrate');
     expect(await command('ingest', 'kafka', 'check')).not.toContain('missing');
     key =
@@ -272,7 +277,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
         await command('query', 'keys', 'create', '--name', 'test', '--scope', 'read'),
       )?.[0] ?? '';
     const names = [await start('ingest'), await start('query'), await start('proxy')];
-    await expectCounted(key, 1);
+    await expectCounted(1);
     for (const name of names) {
       const pid = await podman('inspect', '--format={{.State.Pid}}', name);
       const status = readFileSync(`/proc/${pid}/status`, 'utf8');
@@ -282,11 +287,67 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
       // The first mount is the root.
       expect(readFileSync(`/proc/${pid}/mounts`, 'utf8')).toMatch(/^\S+ \/ \S+ ro,/m);
     }
-    for (const name of names.toReversed()) {
+  }, 300_000);
+
+  test('behind a bridge record the bridge for a client on loopback, and the container as egress', async () => {
+    const name = `sockscope-bridged-${process.pid}`;
+    const spool = `--volume=${name}:/var/lib/sockscope`;
+    // Kafka cannot be reached from there, so the events wait in the spool.
+    const bridged = {
+      ...env.proxy,
+      PROXY_ID: 'bridged',
+      PROXY_LISTEN: '0.0.0.0:1080',
+      PROXY_OPS_LISTEN: '127.0.0.1:9101',
+      PROXY_EVENTS_FLUSH_TIMEOUT: '0',
+    };
+    await startContainer(
+      name,
+      `--publish=127.0.0.1:${ports.bridged}:1080`,
+      ...argumentsOf('proxy', 'podman', bridged),
+      spool,
+      image('proxy'),
+    );
+    const [address = '', gateway = ''] = (
+      await podman(
+        'inspect',
+        '--format={{.NetworkSettings.IPAddress}} {{.NetworkSettings.Gateway}}',
+        name,
+      )
+    ).split(' ');
+    const near = await startOrigin(gateway);
+    const report = await vi.waitFor(async () => {
+      const url = `http://${gateway}:${near.port}/bytes/1000`;
+      const got = await curl(`127.0.0.1:${ports.bridged}`, url);
+      expect(got).toMatchObject({ exitCode: 0, size_download: 1_000 });
+      return got;
+    }, WAIT);
+    const peer = near.peers.at(-1);
+    await near.stop();
+    await podman('stop', '--time', '60', name);
+    await podman('rm', name);
+    // The next proxy with that volume publishes them.
+    const after = { ...env.proxy, PROXY_ID: 'bridged', PROXY_LISTEN: '127.0.0.1:0' };
+    await startContainer(
+      name,
+      ...argumentsOf('proxy', 'host', { ...after, PROXY_OPS_LISTEN: '127.0.0.1:0' }),
+      spool,
+      image('proxy'),
+    );
+    expect(peer?.ip).toBe(address);
+    await expectNewest(2, {
+      ...totalsOf(report),
+      source_ip: gateway,
+      egress_ip: address,
+      egress_port: peer?.port,
+    });
+  }, 300_000);
+
+  test('end in order with exit code 0', async () => {
+    for (const name of containers.toReversed()) {
       await podman('stop', '--time', '60', name);
       expect(await podman('inspect', '--format={{.State.ExitCode}}', name)).toBe('0');
     }
-  }, 300_000);
+  }, 120_000);
 
   test.skipIf(!hasPods)(
     'run as the pods that the chart renders',
@@ -320,7 +381,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
       try {
         await podman('play', 'kube', file);
         await Promise.all(SERVICES.map(ready));
-        await expectCounted(key, 2);
+        await expectCounted(3);
       } finally {
         await podman('play', 'kube', '--down', file);
       }
@@ -340,10 +401,18 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
       await chmod(join(programs, 'podman'), 0o755);
       const override = join(dir, 'override.yaml');
       const files = ['kafka', 'policy'].map((name) => `${secrets}:/etc/sockscope/${name}:ro`);
-      const services = SERVICES.map((service) => [
+      const services = (['migrate', ...SERVICES] as const).map((service) => [
         service,
         // Kafka and ClickHouse belong to this test, because no image of them is available.
-        { network_mode: 'host', environment: env[service], volumes: files },
+        {
+          network_mode: 'host',
+          environment: {
+            ...env[service === 'migrate' ? 'ingest' : service],
+            CLICKHOUSE_USER: 'default',
+            CLICKHOUSE_PASSWORD: '',
+          },
+          volumes: files,
+        },
       ]);
       await writeFile(override, stringify({ services: Object.fromEntries(services) as unknown }));
       const composed = (...args: string[]) =>
@@ -353,9 +422,10 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
           { env: { ...process.env, PATH: `${programs}:${process.env['PATH'] ?? ''}` } },
         );
       try {
+        await composed('run', '--rm', '--no-deps', 'migrate');
         await composed('up', '--detach', '--no-build', '--no-deps', ...SERVICES);
         await Promise.all(SERVICES.map(ready));
-        await expectCounted(key, hasPods ? 3 : 2);
+        await expectCounted(hasPods ? 4 : 3);
         const names = await podman('ps', '--format={{.Names}}');
         expect(names.match(/^sockscope[-_](?:ingest|query|proxy)/gm)).toHaveLength(3);
       } finally {
@@ -401,11 +471,6 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
     };
   }
 });
-
-interface Egress {
-  readonly egress_ip: string | null;
-  readonly egress_port: number | null;
-}
 
 function totalsOf(report: CurlReport): { bytes_sent: number; bytes_received: number } {
   return {

@@ -446,7 +446,8 @@ describe('credentials for Kafka', () => {
         {
           kafka: await as(user),
           uses: ['consume', 'produce'],
-          acls: plan.acls.filter((acl) => acl.user === service),
+          acls: plan.acls.filter((each) => each.user === service),
+          topics: plan.topics.map((each) => ({ ...each, partitions: 3 })),
         },
         { logger },
       );
@@ -460,7 +461,9 @@ describe('credentials for Kafka', () => {
     const complete = await check(PLAN_USERS.ingest);
     expect(missing(complete)).toBe('');
     expect(complete.map(({ text }) => text).join('\n')).toMatch(gzip);
-    expect(complete.map(({ text }) => text).join('\n')).toContain('topic planned: 2 partitions');
+    expect(complete.map(({ text }) => text).join('\n')).toMatch(
+      /topic planned: 2 partitions, 1 replicas; configured: 3 partitions$/m,
+    );
     expect(complete.map(({ text }) => text).join('\n')).toContain('quotas: none for this user');
     await setQuota(broker.address, 'oauth-user', 'producer_byte_rate', 12_345);
     await setQuota(broker.address, 'somebody', 'producer_byte_rate', 54_321);

@@ -12,10 +12,10 @@ export interface Origin {
 }
 
 /**
- * A real HTTP server on 127.0.0.1. `GET /bytes/N` answers N bytes, `GET /drip/N?every=MS` 16 KiB at
+ * A real HTTP server. `GET /bytes/N` answers N bytes, `GET /drip/N?every=MS` 16 KiB at
  * a time until N, `POST /` the number of bytes it got.
  */
-export async function startOrigin(): Promise<Origin> {
+export async function startOrigin(host = '127.0.0.1'): Promise<Origin> {
   const peers: { ip: string; port: number }[] = [];
   const server = createServer((request, response) => {
     const { remoteAddress = '', remotePort = 0 } = request.socket;
@@ -55,7 +55,7 @@ export async function startOrigin(): Promise<Origin> {
       clearInterval(timer);
     });
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,

@@ -23,25 +23,28 @@ export interface ServiceProcess {
   kill(): Promise<void>;
 }
 
-async function isReady(ops: string): Promise<boolean> {
+async function isReady(ops: string, says: string | undefined): Promise<boolean> {
   try {
-    return (await fetch(`${ops}/readyz`)).ok;
+    const response = await fetch(`${ops}/readyz`);
+    return says === undefined ? response.ok : (await response.text()).includes(says);
   } catch {
     return false;
   }
 }
 
-/** Runs a real service until it is ready. */
+/** Runs a real service until it is ready, or until `/readyz` says why it is not. */
 export async function startService(options: {
   /** The built file. */
   readonly main: string;
   readonly env: Readonly<Record<string, string>>;
   /** URL of metrics and health. */
   readonly ops: string;
+  /** What `/readyz` has to contain, if the service is not to become ready. */
+  readonly says?: string;
   /** That it may have open, if not as many as this process. */
   readonly descriptors?: number | undefined;
 }): Promise<ServiceProcess> {
-  const { main, ops, descriptors } = options;
+  const { main, ops, says, descriptors } = options;
   const [program = '', ...args] =
     descriptors === undefined
       ? [process.execPath, main]
@@ -59,7 +62,7 @@ export async function startService(options: {
   }
   const exited = once(child, 'exit');
   const deadlineMs = Date.now() + READY_TIMEOUT_MS;
-  while (!(await isReady(ops))) {
+  while (!(await isReady(ops, says))) {
     if (child.exitCode !== null || Date.now() > deadlineMs) {
       child.kill('SIGKILL');
       throw new Error(`${main} did not get ready:\n${log.join('\n')}`);

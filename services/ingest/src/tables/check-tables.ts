@@ -1,4 +1,5 @@
 import { SockscopeError } from '@sockscope/runtime';
+import { ACCESS_DENIED, ClickHouseError, tryReading } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
 import { TABLE_COLUMNS } from './columns.js';
@@ -36,6 +37,7 @@ export function tableProblems(actual: readonly z.infer<typeof columnRow>[]): str
  * fit there.
  *
  * @throws SockscopeError `tables_differ`, retryable because `migrate` may run meanwhile.
+ * @throws ClickHouseError that names the right to read a table and the statement that grants it.
  */
 export async function checkTables(clickhouse: ClickHouse, signal: AbortSignal): Promise<void> {
   const actual = await clickhouse.query({
@@ -47,9 +49,22 @@ export async function checkTables(clickhouse: ClickHouse, signal: AbortSignal): 
   });
   const problems = tableProblems(actual);
   if (problems.length === 0) return;
+  // The server hides the columns of tables that we may not read.
+  const hidden = Object.keys(TABLE_COLUMNS).find(
+    (name) => !actual.some((row) => row.table === name),
+  );
+  if (hidden !== undefined) await throwIfDenied(clickhouse, hidden);
   throw new SockscopeError(
     'tables_differ',
     `the tables in ${clickhouse.database} do not match this version; run migrate:\n  ${problems.join('\n  ')}`,
     { retryable: true },
   );
+}
+
+async function throwIfDenied(clickhouse: ClickHouse, table: string): Promise<void> {
+  try {
+    await tryReading(clickhouse, [table]);
+  } catch (error) {
+    if (error instanceof ClickHouseError && error.serverCode === ACCESS_DENIED) throw error;
+  }
 }

@@ -58,9 +58,10 @@ export function registerTopics(program: Command, config: () => Config): void {
     });
 }
 
-/** The permissions that the service itself needs. */
-export function ingestAcls(config: Config): Plan['acls'] {
-  return planFor(config).acls.filter(({ user }) => user === PLAN_USERS.ingest);
+/** The topics, and the permissions that the service itself needs. */
+export function planOfIngest(config: Config): Plan {
+  const { topics, acls } = planFor(config);
+  return { topics, acls: acls.filter(({ user }) => user === PLAN_USERS.ingest) };
 }
 
 function planFor(config: Config): Plan {

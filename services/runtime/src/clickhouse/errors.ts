@@ -80,6 +80,8 @@ const RETRYABLE_SERVER_CODES: ReadonlySet<number> = new Set([
 
 /** The server lacks a setting that our answers rest on. */
 export const UNKNOWN_SETTING = 115;
+/** The user lacks a right. */
+export const ACCESS_DENIED = 497;
 /** The first version whose FINAL with indexes is exact by default (`use_skip_indexes_if_final_exact_mode`). */
 const CLICKHOUSE_MIN_VERSION = '25.6';
 
@@ -116,7 +118,8 @@ export function clickHouseErrorOf(
     );
   }
   if (serverCode !== null) {
-    return new ClickHouseError('clickhouse_server', `${what}: ${messageOf(cause)}`, {
+    const message = serverCode === ACCESS_DENIED ? withGrant(messageOf(cause)) : messageOf(cause);
+    return new ClickHouseError('clickhouse_server', `${what}: ${message}`, {
       retryable: isRetryableServerCode(serverCode),
       serverCode,
       cause,
@@ -126,6 +129,20 @@ export function clickHouseErrorOf(
     retryable: true,
     cause,
   });
+}
+
+const MISSING_RIGHT =
+  /^(\S+): Not enough privileges.* the grant ([A-Z ]+?)(?:\(.*?\)| for at least one column)? on (\S+?)\.?\s*$/i;
+
+/**
+ * Adds the statement that grants what the server says is missing, for the whole table: other queries
+ * read other columns.
+ */
+function withGrant(message: string): string {
+  const [, user = '', right = '', what = ''] = MISSING_RIGHT.exec(message) ?? [];
+  if (what === '') return message;
+  const sentence = message.trimEnd().replace(/\.$/, '');
+  return `${sentence}. Grant it with: GRANT ${right} ON ${what} TO \`${user}\``;
 }
 
 /** The client's own error class holds the number as text; a socket's error holds a name such as ECONNRESET. */

@@ -1,4 +1,4 @@
-export { checkClickHouse, registerClickHouseCheck } from './check.js';
+export { registerClickHouseCheck, tryReading, tryWriting } from './check.js';
 export * from './clickhouse.js';
 export * from './columns.js';
 export * from './config.js';

@@ -16,7 +16,7 @@ import { connectDirect, fetchRequest } from './direct.js';
 import type { DirectBroker, DirectClient } from './direct.js';
 import { kafkaErrorOf } from './errors.js';
 import { withGrant } from './plan.js';
-import type { PlannedAcl } from './plan.js';
+import type { PlannedAcl, PlannedTopic } from './plan.js';
 import { installProduceEncoder } from './produce-request.js';
 import { PackedBatch } from './record-packer.js';
 import { concerns, describeQuotas, quotaText } from './quotas.js';
@@ -28,6 +28,8 @@ export interface KafkaCheck {
   readonly uses: readonly ClientUse[];
   /** What the service needs; its topics have to be there. */
   readonly acls: readonly Omit<PlannedAcl, 'user'>[];
+  /** As this service would create them; another shape is noted. */
+  readonly topics?: readonly PlannedTopic[];
 }
 
 /** More partitions than any topic has. */
@@ -60,7 +62,7 @@ export function registerKafkaCheck(program: Command, check: () => KafkaCheck): v
 }
 
 export async function checkKafka(
-  { kafka, uses, acls }: KafkaCheck,
+  { kafka, uses, acls, topics: planned = [] }: KafkaCheck,
   deps: { readonly logger: Logger },
 ): Promise<Finding[]> {
   const role = 'check';
@@ -79,8 +81,9 @@ export async function checkKafka(
       ...new Set(acls.flatMap((acl) => (acl.resource === 'topic' ? [acl.name] : []))),
     ];
     for (const topic of topics) {
-      findings.push(await checkTopic(topic, () => admin.describeTopic(topic)));
-      findings.push(await checkSettings(kafka, topic, broker));
+      const plan = planned.find(({ name }) => name === topic);
+      findings.push(await checkTopic(topic, plan, () => admin.describeTopic(topic)));
+      findings.push(await checkSettings(kafka, topic, plan, broker));
     }
     for (const acl of acls) {
       for (const operation of acl.operations) {
@@ -129,6 +132,7 @@ async function checkBrokers(
 
 async function checkTopic(
   topic: string,
+  plan: PlannedTopic | undefined,
   describe: () => Promise<readonly PartitionDescription[] | null>,
 ): Promise<Finding> {
   try {
@@ -145,17 +149,30 @@ async function checkTopic(
     const text = `topic ${topic}: ${partitions.length} partitions, ${replicas} replicas`;
     if (leaderless > 0)
       return { state: 'missing', text: `${text}, ${leaderless} without a leader` };
-    return behind > 0
-      ? { state: 'note', text: `${text}, ${behind} partitions with replicas behind` }
-      : { state: 'ok', text };
+    if (behind > 0) {
+      return { state: 'note', text: `${text}, ${behind} partitions with replicas behind` };
+    }
+    const { partitions: count = partitions.length, replicationFactor = null } = plan ?? {};
+    const missed = [];
+    if (partitions.length !== count) missed.push(`${count} partitions`);
+    if (replicas !== (replicationFactor ?? replicas)) missed.push(`${replicationFactor} replicas`);
+    return besidePlan(text, missed);
   } catch (error) {
     return { state: 'missing', text: kafkaErrorOf(error, `topic ${topic}`).message };
   }
 }
 
+/** Notes what was configured otherwise. */
+function besidePlan(text: string, missed: readonly string[]): Finding {
+  return missed.length === 0
+    ? { state: 'ok', text }
+    : { state: 'note', text: `${text}; configured: ${missed.join(', ')}` };
+}
+
 async function checkSettings(
   kafka: KafkaConfig,
   topic: string,
+  plan: PlannedTopic | undefined,
   broker: DirectBroker,
 ): Promise<Finding> {
   try {
@@ -166,9 +183,15 @@ async function checkSettings(
     const shown = entries.map(({ configName, configValue }) => `${configName}=${configValue}`);
     const text = `settings of ${topic}: ${shown.join(', ')}`;
     const policy = entries.find(({ configName }) => configName === 'cleanup.policy')?.configValue;
-    return policy?.includes('compact') === true
-      ? { state: 'missing', text: `${text}. Set cleanup.policy=delete: compaction deletes events` }
-      : { state: 'ok', text };
+    if (policy?.includes('compact') === true) {
+      const advice = 'Set cleanup.policy=delete: compaction deletes events';
+      return { state: 'missing', text: `${text}. ${advice}` };
+    }
+    const planned = Object.entries(plan?.settings ?? {}).map((setting) => setting.join('='));
+    return besidePlan(
+      text,
+      planned.filter((setting) => !shown.includes(setting)),
+    );
   } catch (cause) {
     const { message } = withGrant(cause, kafka, {
       resource: 'topic',
