@@ -1,8 +1,10 @@
 #!/usr/bin/env node
-// Checks the licences of all packages that run in production: `npm run licences`. Ends with 1 and
-// names the packages if one has a licence that is not on the list.
+// Checks the licences of all packages that are not for development alone, and that the bill of
+// materials has all that is shipped: `npm run licences`. Ends with 1 and names the packages if one
+// has a licence that is not on the list.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { sbomOf, shippedPackages } from './shipped.mjs';
 
 /** Licences that allow what we do: to use and to pass on, with their notice. */
 const ALLOWED = new Set([
@@ -30,7 +32,7 @@ function isAllowed(licence) {
 }
 
 /** What the lock file records about the packages that are not for development alone. */
-export function readLicences() {
+function readLicences() {
   const lock = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
   /** @type {Record<string, { version?: string, license?: string, dev?: boolean, link?: boolean }>} */
   const packages = JSON.parse(readFileSync(lock, 'utf8')).packages;
@@ -45,9 +47,10 @@ export function readLicences() {
     .toSorted((a, b) => a.name.localeCompare(b.name));
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const refused = readLicences().filter((each) => !each.isAllowed);
-  for (const { name, version, licence } of refused) console.error(`${name} ${version}: ${licence}`);
-  if (refused.length > 0) process.exitCode = 1;
-  else console.log('every package that runs in production has a licence on the list');
-}
+const refused = readLicences().filter((each) => !each.isAllowed);
+for (const { name, version, licence } of refused) console.error(`${name} ${version}: ${licence}`);
+if (refused.length > 0) process.exitCode = 1;
+else console.log('every package that runs in production has a licence on the list');
+const shipped = shippedPackages();
+sbomOf(shipped);
+console.log(`the bill of materials has all ${shipped.length} packages that are shipped here`);

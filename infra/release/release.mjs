@@ -8,11 +8,9 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { readLicences } from './licences.mjs';
+import { sbomOf, shippedPackages, WORKSPACES } from './shipped.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const SERVICES = ['services/proxy', 'services/ingest', 'services/query'];
-const WORKSPACES = ['schemas', 'services/runtime', ...SERVICES];
 
 const HELP = `Builds the release of this checkout.
 
@@ -93,16 +91,9 @@ run('tar', ['--owner=0', '--group=0', '--sort=name', '-czf', tarball, '-C', scra
 const hash = createHash('sha256').update(readFileSync(tarball)).digest('hex');
 writeFileSync(`${tarball}.sha256`, `${hash}  ${basename(tarball)}\n`);
 
-const sbom = execFileSync(
-  'npm',
-  ['sbom', '--package-lock-only', '--omit', 'dev', '--sbom-format', 'cyclonedx', ...chosen],
-  { cwd: ROOT, maxBuffer: 64 * 1024 ** 2 },
-);
-writeFileSync(join(values.out, 'sbom.cdx.json'), sbom);
-const licences = readLicences().map(
-  (each) => `${each.name} ${each.version}: ${each.licence}
-`,
-);
+const shipped = shippedPackages();
+writeFileSync(join(values.out, 'sbom.cdx.json'), sbomOf(shipped));
+const licences = shipped.map((each) => `${each.name} ${each.version}: ${each.licence}\n`);
 writeFileSync(join(values.out, 'LICENCES.txt'), licences.join(''));
 rmSync(scratch, { recursive: true, force: true });
 console.log(`release: ${tarball}`);
