@@ -37,5 +37,5 @@ VOLUME /var/lib/sockscope
 EXPOSE 1080 9101
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:9101/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch('http://' + process.env.PROXY_OPS_LISTEN.replace(/^(0\\.0\\.0\\.0|\\[::\\])(?=:)/, '127.0.0.1') + '/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "services/proxy/dist/main.js"]

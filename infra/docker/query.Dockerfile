@@ -34,5 +34,5 @@ USER 1000:1000
 EXPOSE 8080 9103
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:9103/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch('http://' + process.env.QUERY_OPS_LISTEN.replace(/^(0\\.0\\.0\\.0|\\[::\\])(?=:)/, '127.0.0.1') + '/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "services/query/dist/main.js"]

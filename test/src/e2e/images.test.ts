@@ -287,6 +287,12 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
       // The first mount is the root.
       expect(readFileSync(`/proc/${pid}/mounts`, 'utf8')).toMatch(/^\S+ \/ \S+ ro,/m);
     }
+    // Podman's own format of images knows no health check.
+    for (const [index, name] of names.entries()) {
+      const file = readFileSync(join(ROOT, `infra/docker/${SERVICES[index]}.Dockerfile`), 'utf8');
+      const health = /^HEALTHCHECK .*\\\n +CMD (.*)$/m.exec(file)?.[1] ?? '';
+      await podman('exec', name, ...(JSON.parse(health) as string[]));
+    }
   }, 300_000);
 
   test('behind a bridge record the bridge for a client on loopback, and the container as egress', async () => {

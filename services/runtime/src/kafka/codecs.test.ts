@@ -4,7 +4,8 @@ import { compressFrameSync } from 'lz4-napi';
 import { compressSync } from 'snappy';
 import { describe, expect, it } from 'vitest';
 import { withoutContentSize } from '../testing/lz4-frame.js';
-import { BatchTooLargeError, decompress } from './codecs.js';
+import { BatchTooLargeError, decompress, HAS_ZSTD } from './codecs.js';
+import { kafkaConfig } from './config.js';
 
 const LIMIT = 64 * 1024 ** 2;
 
@@ -56,6 +57,13 @@ describe('decompress', () => {
     expect((await decompress('zstd', ZSTD, LIMIT)).toString()).toBe(
       'sockscope sockscope sockscope sockscope\n',
     );
+  });
+
+  it.skipIf(HAS_ZSTD)('zstd is refused in words by a Node that cannot produce it', () => {
+    const { error } = kafkaConfig.safeParse({ compression: 'zstd' });
+    expect(error?.issues).toMatchObject([
+      { path: ['compression'], message: 'zstd needs Node 22.15 or later; use auto or lz4' },
+    ]);
   });
 
   it('restores a gzip of several members, whose trailer has the length of the last one only', async () => {
