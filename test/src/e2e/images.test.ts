@@ -65,7 +65,7 @@ async function podman(...args: string[]): Promise<string> {
   try {
     return (await run(SCRIPT, ['podman', ...args], { maxBuffer: 16 * 1024 ** 2 })).stdout.trim();
   } catch (error) {
-    // A check that fails says why on its standard output.
+    // A check that fails explains it on its standard output.
     const { message, stdout } = error as Error & { stdout?: string };
     throw new Error(`${message}\n${stdout ?? ''}`, { cause: error });
   }

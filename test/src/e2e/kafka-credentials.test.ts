@@ -230,7 +230,7 @@ function aclsOf(command: string): kafkajs.AclEntry[] {
   }));
 }
 
-/** Runs a real proxy with these settings, and one session, until `/readyz` says so. */
+/** Runs a real proxy with these settings, and one session, until `/readyz` shows this detail. */
 async function expectProxySays(kafka: KafkaConfig, detail: string): Promise<void> {
   const site = await createProxySite(kafka.brokers.join(), {
     KAFKA_TOPIC: kafka.topic,

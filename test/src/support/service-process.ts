@@ -32,7 +32,7 @@ async function isReady(ops: string, says: string | undefined): Promise<boolean> 
   }
 }
 
-/** Runs a real service until it is ready, or until `/readyz` says why it is not. */
+/** Runs a real service until it is ready, or until `/readyz` contains a text. */
 export async function startService(options: {
   /** The built file. */
   readonly main: string;

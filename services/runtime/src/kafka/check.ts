@@ -87,7 +87,7 @@ export async function checkKafka(
     }
     for (const acl of acls) {
       for (const operation of acl.operations) {
-        // The settings above are there, or a note says so: the service works without them.
+        // A note above names it when it is missing: the service works without it.
         if (operation === 'DescribeConfigs') continue;
         findings.push(
           await checkPermission(kafka, { ...acl, operations: [operation] }, direct, broker),
