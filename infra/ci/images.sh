@@ -60,11 +60,19 @@ events_logger = "file"
 network_backend = "netavark"
 CONF
   export CONTAINERS_CONF=$dir/containers.conf
-  # crun does not start if a second hierarchy of cgroups is mounted beside the first.
-  exec unshare -m bash -c '
-    mount --make-rprivate /
-    umount /sys/fs/cgroup/unified 2>/dev/null || true
-    exec podman "$@"' podman "${store[@]}" "$@"
+  # crun does not start where a second hierarchy of cgroups is mounted beside the first. All calls share
+  # one namespace of mounts, because those of container networks exist only there.
+  local mounts=$dir/mounts
+  if ! mountpoint -q "$mounts/namespace"; then
+    mkdir -p "$mounts"
+    mountpoint -q "$mounts" || mount --bind "$mounts" "$mounts"
+    mount --make-private "$mounts"
+    touch "$mounts/namespace"
+    unshare --mount="$mounts/namespace" sh -c '
+      mount --make-rprivate /
+      umount /sys/fs/cgroup/unified 2>/dev/null || true'
+  fi
+  exec nsenter --mount="$mounts/namespace" --wd="$PWD" podman "${store[@]}" "$@"
 }
 
 case ${1:-} in
