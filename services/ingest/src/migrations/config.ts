@@ -10,7 +10,7 @@ function retention(env: string, defaultDays: number, what: string) {
     .default(defaultDays * DAY_MS)
     .meta({
       env,
-      description: `how long ${what} are kept, in whole days; 0 keeps them permanently`,
+      description: `how long to keep ${what}, in whole days; 0: permanently`,
     });
 }
 
