@@ -13,9 +13,11 @@ import { TYPE_STARTED } from '../decode/event-types.js';
 import type { EventView } from '../decode/event-view.generated.js';
 import type { TableBlock } from '../tables/block.js';
 import {
+  COPIED_TO_ENDED,
   COPIED_TO_SESSIONS,
   COPIED_TO_TRAFFIC,
   endColumns,
+  endedColumns,
   sessionColumns,
   trafficColumns,
 } from '../tables/columns.js';
@@ -37,6 +39,8 @@ export interface BatchSessions {
   readonly startedMs: Float64Array;
   /** `ended_at` if the newest event is a SessionClosed, else -1. */
   readonly endedMs: Float64Array;
+  /** `version` of the row of its newest event. */
+  readonly rank: Uint32Array;
   /** The lowest `seq` among its events. */
   readonly firstSeq: Uint32Array;
   /** The partition that its first event came from. */
@@ -63,6 +67,7 @@ export class BatchFold {
   readonly #sessionRows = new NativeTable(sessionColumns());
   readonly #trafficRows = new NativeTable(trafficColumns());
   readonly #endRows = new NativeTable(endColumns());
+  readonly #endedRows = new NativeTable(endedColumns());
   readonly #sessions = new ColumnSet({
     id0: Uint32Array,
     id1: Uint32Array,
@@ -146,6 +151,7 @@ export class BatchFold {
       block('sessions_by_user', this.#sessionRows),
       block('sessions_by_destination', this.#sessionRows),
       block('session_ends', this.#endRows),
+      block('ended_sessions', this.#endedRows),
       block('session_traffic_1m', this.#trafficRows),
       block('session_events', this.#events),
     ].filter(({ rows }) => rows > 0);
@@ -153,7 +159,13 @@ export class BatchFold {
 
   /** Forgets everything and returns to its pool when the rows are stored. */
   release(): void {
-    for (const table of [this.#events, this.#sessionRows, this.#trafficRows, this.#endRows]) {
+    for (const table of [
+      this.#events,
+      this.#sessionRows,
+      this.#trafficRows,
+      this.#endRows,
+      this.#endedRows,
+    ]) {
       table.clear();
     }
     this.#sessions.clear();
@@ -176,6 +188,7 @@ export class BatchFold {
       id3: s.id3,
       startedMs: s.startedMs,
       endedMs: s.endedMs,
+      rank: s.rank,
       firstSeq: s.firstSeq,
       partition: s.partition,
       sessionId: (i) =>
@@ -279,14 +292,22 @@ export class BatchFold {
     for (let i = 0; i < length; i += 1) rows.version.set(i, rank[i] as number);
   }
 
-  /** Those that ended in another hour than they began in. */
+  /**
+   * Those that ended in another hour than they began in. An end that another process assumed is
+   * doubtful, because the proxy itself may still be heard of.
+   */
   #gatherEnds(): void {
     const s = this.#sessions.columns;
     this.#endRows.clear();
+    const certain: number[] = [];
     for (let i = 0; i < this.#sessions.length; i += 1) {
       const startedMs = s.startedMs[i] as number;
       const endedMs = s.endedMs[i] as number;
       if (endedMs < 0 || floorTo(endedMs, HOUR_MS) === floorTo(startedMs, HOUR_MS)) continue;
+      if (!isAssumed(s.rank[i] as number)) {
+        certain.push(i);
+        continue;
+      }
       const row = this.#endRows.add();
       const { ended_at, started_at, session_id } = this.#endRows.columns;
       ended_at.set(row, endedMs);
@@ -298,6 +319,13 @@ export class BatchFold {
         s.id2[i] as number,
         s.id3[i] as number,
       );
+    }
+    const rows = this.#endedRows;
+    rows.replace(certain.length);
+    const from = Uint32Array.from(certain);
+    gather(rows.columns, this.#sessionRows.columns, COPIED_TO_ENDED, from, certain.length);
+    for (const [row, i] of certain.entries()) {
+      rows.columns.ended_at.set(row, s.endedMs[i] as number);
     }
   }
 
@@ -320,6 +348,10 @@ export class BatchFold {
 /** What decides between the events of a session: `version` in its row. An assumed end gives way to an event of the same `seq`. */
 function rankOf({ seq, assumed }: EventView): number {
   return seq * 2 - assumed;
+}
+
+function isAssumed(rank: number): boolean {
+  return rank % 2 === 1;
 }
 
 function seqOf(rank: number): number {

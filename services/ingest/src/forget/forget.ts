@@ -35,6 +35,7 @@ export class ForgetError extends SockscopeError {
 const TABLES = [
   'session_traffic_1m',
   'session_events',
+  'ended_sessions',
   'sessions_by_user',
   'sessions_by_destination',
   'sessions',

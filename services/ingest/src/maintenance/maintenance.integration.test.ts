@@ -148,7 +148,7 @@ describe('verify', () => {
       'sessions_by_user',
       'sessions_by_destination',
       'session_traffic_1m',
-      'session_ends',
+      'ended_sessions',
     ]);
     for (const { expected } of result.tables.slice(0, -1)) expect(expected).toBeGreaterThan(30);
   }, 120_000);

@@ -215,6 +215,9 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   await command(`INSERT INTO session_ends (ended_at, started_at, session_id)
     SELECT assumeNotNull(ended_at), started_at, session_id FROM ${live('sessions')}
     WHERE ended_at IS NOT NULL AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)`);
+  // A session may have another end now, or none.
+  await command(`INSERT INTO session_ends (ended_at, started_at, session_id)
+    SELECT ended_at, started_at, session_id FROM ${live('ended_sessions')}`);
   await markAllHours(clickhouse, config.retention, config.timeoutMs);
   for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);
 

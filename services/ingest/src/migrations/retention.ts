@@ -20,6 +20,7 @@ export function retainedTables(config: RetentionConfig): RetainedTable[] {
     { table: 'sessions_by_user', column: 'started_at', days: sessions },
     { table: 'sessions_by_destination', column: 'started_at', days: sessions },
     { table: 'session_ends', column: 'started_at', days: sessions },
+    { table: 'ended_sessions', column: 'started_at', days: sessions },
     { table: 'session_traffic_1m', column: 'bucket', days: days(config.session_traffic_1m) },
     { table: 'session_events', column: 'started_at', days: days(config.session_events) },
     { table: 'rollup_1h', column: 'bucket', days: days(config.rollup_1h) },

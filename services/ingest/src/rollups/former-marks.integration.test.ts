@@ -43,6 +43,7 @@ const SOURCES = [
   'sessions_by_destination',
   'session_traffic_1m',
   'session_ends',
+  'ended_sessions',
   'session_events',
 ];
 

@@ -14,6 +14,9 @@
  * - An event may move an end that was counted before (a session was found crashed, and is heard of again).
  *   A session that has ended is not remembered, so it is looked up before its row is replaced.
  *
+ * Ends of looked-up sessions that another state follows, or may follow, become doubtful in the sums
+ * before the batch's rows are inserted; see migrations/0025_ended_sessions.sql.
+ *
  * A look-up has to give the same answer when the batch is delivered again after a crash. That is so because
  * it asks for rows of events with lower numbers, and events are never replaced.
  */
@@ -22,6 +25,7 @@ import { createLogLimiter, messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { toTimestamp } from '@sockscope/schemas';
 import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
@@ -38,8 +42,8 @@ const LOOK_UP_TIMEOUT_MS = 60_000;
 const RETRY_MS = 1_000;
 const LOG_INTERVAL_MS = 5_000;
 
-const ENDED_HOURS =
-  'groupUniqArrayIf(toUnixTimestamp(toStartOfHour(assumeNotNull(ended_at))), ended_at IS NOT NULL) AS ended_hours';
+const ENDS =
+  'groupUniqArrayIf(toUnixTimestamp64Milli(assumeNotNull(ended_at)), ended_at IS NOT NULL) AS ends';
 
 /** A session that is not remembered, and whose first event is not in the batch. */
 interface Unknown {
@@ -47,11 +51,15 @@ interface Unknown {
   readonly id: string;
   readonly startedMs: number;
   readonly firstSeq: number;
+  /** `version` of its row in the batch. */
+  readonly rank: number;
+  /** Its end by the batch, milliseconds since 1970; below 0 if it is open. */
+  readonly endedMs: number;
 }
 
 export function createMarkKeeper(
   config: { readonly open_sessions_max: number },
-  deps: { readonly clickhouse: Pick<ClickHouse, 'query'>; readonly logger: Logger },
+  deps: { readonly clickhouse: Pick<ClickHouse, 'query' | 'insert'>; readonly logger: Logger },
 ): MarkKeeper {
   const open = new OpenSessions(config.open_sessions_max);
   const writer = createWriter();
@@ -66,15 +74,18 @@ export function createMarkKeeper(
     const hours: number[] = [];
     const ended = new Set<number>();
     const rows = await lookUp(deps.clickhouse, {
-      sql: (among) => `SELECT session_id, max(version + assumed) AS newest,
-          argMax(ended_at IS NOT NULL, version) AS has_ended, ${ENDED_HOURS}
+      sql: (
+        among,
+      ) => `SELECT session_id, max(version + assumed) AS newest, max(version) AS stored_rank,
+          argMax(ended_at IS NOT NULL, version) AS has_ended, ${ENDS}
         FROM sessions WHERE ${among} GROUP BY session_id`,
       sessions: unknown,
       row: z.object({
         session_id: z.string(),
         newest: int64,
+        stored_rank: int64,
         has_ended: z.coerce.number(),
-        ended_hours: z.array(int64),
+        ends: z.array(int64),
       }),
       call,
     });
@@ -86,7 +97,7 @@ export function createMarkKeeper(
         hours.push(hourOf(session.startedMs));
         continue;
       }
-      hours.push(...row.ended_hours);
+      hours.push(...row.ends.map(hourOf));
       // Only events with lower numbers have been stored; an assumed end counts one less than its number.
       if (row.newest < session.firstSeq * 2 - 1) continue;
       // Stored already, perhaps by the same batch, whose marks may never have come.
@@ -94,20 +105,50 @@ export function createMarkKeeper(
       again.push(session);
     }
     const events = await lookUp(deps.clickhouse, {
-      sql: (among) => `SELECT session_id, min(seq) AS first_seq, ${ENDED_HOURS}
+      sql: (among) => `SELECT session_id, min(seq) AS first_seq, ${ENDS}
         FROM session_events WHERE ${among} GROUP BY session_id`,
       sessions: again,
-      row: z.object({ session_id: z.string(), first_seq: int64, ended_hours: z.array(int64) }),
+      row: z.object({ session_id: z.string(), first_seq: int64, ends: z.array(int64) }),
       call,
     });
     const told = new Map(events.map((row) => [row.session_id, row]));
     for (const session of again) {
       const row = told.get(session.id);
-      hours.push(...(row?.ended_hours ?? []));
+      hours.push(...(row?.ends ?? []).map(hourOf));
       const wasCounted = row !== undefined && row.first_seq < session.firstSeq;
       if (!wasCounted) hours.push(hourOf(session.startedMs));
     }
+    const doubtful = unknown.flatMap((session) => {
+      const row = stored.get(session.id);
+      if (row === undefined) return [];
+      const isEnd = row.stored_rank >= session.rank ? row.has_ended === 1 : session.endedMs >= 0;
+      const ends = new Set([...row.ends, ...(told.get(session.id)?.ends ?? [])]);
+      if (session.endedMs >= 0) ends.add(session.endedMs);
+      return ends.size === 0 || (ends.size === 1 && isEnd)
+        ? []
+        : [...ends].map((endedMs) => ({ ...session, endedMs }));
+    });
+    await doubt(doubtful, call);
     return { hours, ended };
+  }
+
+  /** From now on `sessions` decides when these ended. A doubt too many does no harm. */
+  async function doubt(
+    sessions: readonly Unknown[],
+    call: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  ): Promise<void> {
+    if (sessions.length === 0) return;
+    const lines = sessions.map(({ id, startedMs, endedMs }) =>
+      JSON.stringify([toTimestamp(endedMs), toTimestamp(startedMs), id]),
+    );
+    await deps.clickhouse.insert({
+      table: 'session_ends',
+      columns: ['ended_at', 'started_at', 'session_id'],
+      format: 'JSONCompactEachRow',
+      bytes: [Buffer.from(lines.join('\n'))],
+      settings: { date_time_input_format: 'best_effort', max_partitions_per_insert_block: 0 },
+      ...call,
+    });
   }
 
   /** Until it succeeds: without the answer the batch cannot be marked. */
@@ -139,7 +180,16 @@ export function createMarkKeeper(
         const startedMs = sessions.startedMs[i] as number;
         const firstSeq = sessions.firstSeq[i] as number;
         if (firstSeq === 0) hours.add(hourOf(startedMs));
-        else unknown.push({ index: i, id: sessions.sessionId(i), startedMs, firstSeq });
+        else {
+          unknown.push({
+            index: i,
+            id: sessions.sessionId(i),
+            startedMs,
+            firstSeq,
+            rank: sessions.rank[i] as number,
+            endedMs: sessions.endedMs[i] as number,
+          });
+        }
       }
       const former = unknown.length === 0 ? null : await lookUpUntilAnswered(unknown, signal);
       for (const hour of former?.hours ?? []) hours.add(hour);

@@ -19,6 +19,7 @@ import {
   testLogger,
   testRegistry,
 } from '../testing/fold-into-tables.js';
+import { TABLE_COLUMNS } from '../tables/columns.js';
 import { createMarkKeeper } from './marks.js';
 import type { MarkKeeper } from './marks.js';
 import { ALL } from './choose.js';
@@ -28,6 +29,7 @@ import { findRollupDifferences, markAllHours } from './compare.js';
 import { createRollups } from './rollups.js';
 import { rollupsConfig } from './config.js';
 import type { Rollups } from './rollups.js';
+import { TARGETS, WHOLE } from './sql.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
@@ -319,6 +321,88 @@ describe('rollups', () => {
     await storeBatch(clickhouse, [closed], [keeper]);
     await settle(rollups);
     expect(await storedSums()).toEqual(plainSums([...log.slice(0, -1), closed]));
+  });
+
+  it('count the last end of a session only, in whatever order its ends come, hours after its start', async () => {
+    const random = seededRandom(17);
+    const logs = [0, 1].map((i) =>
+      sessionLog({ random, startMs: BASE_MS + i * 60_000, intervals: 1, closed: true }),
+    );
+    const ends = logs.map((log) => {
+      const last = log.pop();
+      if (last?.type !== 'SessionClosed') throw new Error('the log must end');
+      return [2, 4].map((hours, i) => {
+        const end = toTimestamp(BASE_MS + hours * HOUR_MS);
+        const nothing = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
+        return {
+          ...last,
+          seq: last.seq + i,
+          bytes_sent: last.bytes_sent + i,
+          occurred_at: end,
+          interval_start: end,
+          interval_end: end,
+          delta: nothing,
+          minute: nothing,
+          ended_at: end,
+          duration_ms: hours * HOUR_MS,
+        };
+      });
+    });
+    const [one = [], other = []] = ends;
+    const deliveries = [logs.flat(), one.slice(0, 1), other.slice(1), one.slice(1)];
+    // The earlier ends come late, one of them again and by other processes.
+    deliveries.push(other.slice(0, 1), [...(logs[0] ?? []), ...one.slice(0, 1)]);
+    const seen: SessionEvent[] = [];
+    for (const [i, batch] of deliveries.entries()) {
+      await storeBatch(clickhouse, batch, [newKeeper()], {
+        partition: 0,
+        firstOffset: i,
+        nextOffset: i + 1,
+      });
+      seen.push(...batch);
+      if (i % 3 !== 2) continue;
+      await settle(newRollups());
+      expect(await storedSums()).toEqual(plainSums(seen));
+    }
+  });
+
+  it('read at most twice the rows that began or ended in an hour, though sessions last up to 30 days', async () => {
+    // 20,000 sessions of the hour, as many of the 30 days before that end in it, and others besides.
+    const [within, before, others] = [20_000, 20_000, 400_000];
+    const hour = BASE_MS / 1_000;
+    const session = (start: string, end: string, rows: number) => `
+      INSERT INTO sessions (session_id, started_at, updated_at, ended_at, duration_ms, user, dest_host, status, version)
+      WITH toDateTime64(${hour}, 3, 'UTC') AS hour, ${start} AS start
+      SELECT generateUUIDv4(), start, start, ${end} AS end, dateDiff('millisecond', start, end),
+        concat('user-', toString(number % 100)), 'host', 'closed', 2 FROM numbers(${rows})`;
+    const endColumns = Object.keys(TABLE_COLUMNS.ended_sessions).join(', ');
+    const ago = 'hour - toIntervalSecond(1 + rand(1) % 2591000)';
+    for (const sql of [
+      session('hour + toIntervalSecond(rand(1) % 3500)', 'start + toIntervalSecond(10)', within),
+      session(ago, 'hour + toIntervalSecond(rand(2) % 3600)', before),
+      session(ago, 'start + toIntervalSecond(rand(2) % 3600)', others),
+      `INSERT INTO ended_sessions (${endColumns}) SELECT ${endColumns} FROM sessions
+        WHERE toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)`,
+    ]) {
+      await clickhouse.command({
+        sql,
+        settings: { max_partitions_per_insert_block: 0 },
+      });
+    }
+    const [row] = await clickhouse.query({
+      sql: `SELECT count() AS ended FROM sessions WHERE toStartOfHour(assumeNotNull(ended_at)) = toDateTime(${hour}, 'UTC')`,
+      row: z.object({ ended: int64 }),
+    });
+    const ended = row?.ended ?? 0;
+    expect(ended).toBeGreaterThan(within + before);
+    const { rows, cost } = await clickhouse.queryWithCost({
+      sql: `SELECT sum(sessions_closed) AS closed FROM (${TARGETS.hour.fresh(WHOLE)}) WHERE dimension = 'total'`,
+      params: { buckets: [hour], from: hour, to: hour + 3_600 },
+      row: z.object({ closed: int64 }),
+      settings: { prefer_column_name_to_alias: 1, do_not_merge_across_partitions_select_final: 1 },
+    });
+    expect(rows).toEqual([{ closed: ended }]);
+    expect(cost.readRows / ended).toBeLessThan(2);
   });
 
   it('are the same if buckets are too much for one statement, and are summed one by one and in slices', async () => {

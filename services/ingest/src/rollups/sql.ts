@@ -67,24 +67,37 @@ function inSlice({ slices }: Part, key: string): string {
   return slices === 1 ? 'true' : `cityHash64(${key}) % {slices:UInt32} = {slice:UInt32}`;
 }
 
-/** By primary key: those that ended in another hour than they began in stand in an order of their own. */
-const MAY_HAVE_ENDED = `(started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ${within('ended_at')})`;
+/** Sessions whose end is doubtful: their rows in `sessions` decide. */
+const DOUBTFUL = `SELECT started_at, session_id FROM session_ends WHERE ${within('ended_at')}`;
+
+/**
+ * Sessions that ended in another hour than they began in, with `ended`. They stand in the order of their
+ * ends, so about as many rows are read as ended. Of the doubtful ones each is looked up by primary key.
+ */
+function endedElsewhere(columns: string, where: string): string {
+  return `
+    SELECT ended_at AS ended, started_at, ${columns} FROM ended_sessions FINAL
+    WHERE ${within('ended_at')} AND (started_at, session_id) NOT IN (${DOUBTFUL}) AND ${where}
+    UNION ALL
+    SELECT assumeNotNull(ended_at) AS ended, started_at, ${columns} FROM sessions FINAL
+    WHERE (started_at, session_id) IN (${DOUBTFUL}) AND ${within('ended_at')} AND ${where}`;
+}
 
 /** One row per session that started in the buckets or ended there, and what it counts for. */
 function sessionRows(span: BucketSpan, where: string): string {
   const startOf = START_OF[span];
   const columns = `user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status,
-        bytes_sent, bytes_received, packets_sent, packets_received, ifNull(duration_ms, 0) AS duration`;
+        bytes_sent, bytes_received, packets_sent, packets_received`;
+  const duration = 'ifNull(duration_ms, 0) AS duration';
   return `
     SELECT ${startOf('started_at')} AS start, true AS is_started,
-        ended_at IS NOT NULL AND ${startOf('assumeNotNull(ended_at)')} = start AS is_ended, ${columns}
+        ended_at IS NOT NULL AND ${startOf('assumeNotNull(ended_at)')} = start AS is_ended, ${columns}, ${duration}
     FROM sessions FINAL
     WHERE ${within('started_at')} AND ${startOf('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
     UNION ALL
-    SELECT ${startOf('assumeNotNull(ended_at)')} AS start, false AS is_started, true AS is_ended, ${columns}
-    FROM sessions FINAL
-    WHERE ${MAY_HAVE_ENDED} AND ${within('ended_at')} AND started_at < ${startOf('assumeNotNull(ended_at)')}
-        AND ${startOf('assumeNotNull(ended_at)')} IN {buckets:Array(DateTime('UTC'))} AND ${where}`;
+    SELECT ${startOf('ended')} AS start, false AS is_started, true AS is_ended, ${columns}, ${duration}
+    FROM (${endedElsewhere(`${columns}, duration_ms`, where)})
+    WHERE started_at < start AND start IN {buckets:Array(DateTime('UTC'))}`;
 }
 
 function trafficRows(span: BucketSpan, where: string): string {
@@ -293,23 +306,30 @@ const SKETCHES = 'sessions, duration_sketch, users_sketch, destinations_sketch, 
 const MERGED_SKETCHES = `quantilesDDMergeState(0.01, 0.5)(durations), uniqCombined64MergeState(17)(users),
     uniqCombined64MergeState(17)(destinations), uniqCombined64MergeState(17)(sources)`;
 
+const SKETCHED = 'user, dest_host, source_ip, duration_ms';
+
 /** Sketches of hours. Starts need no FINAL: no version of a row changes them. */
 const HOUR_SKETCHES = `
 INSERT INTO rollup_sketches_1h (bucket, ${SKETCHES}, earliest_start, computed_at)
-SELECT start, sum(ended), ${MERGED_SKETCHES},
+SELECT start, sum(ends), ${MERGED_SKETCHES},
     ifNull(min(earliest), toDateTime64(0, 3, 'UTC')), {version:DateTime64(6, 'UTC')}
 FROM (
-    SELECT toStartOfHour(assumeNotNull(ended_at)) AS start, count() AS ended, toNullable(min(started_at)) AS earliest,
+    SELECT toStartOfHour(ended) AS start, count() AS ends, toNullable(min(started_at)) AS earliest,
         quantilesDDState(0.01, 0.5)(ifNull(duration_ms, 0)) AS durations,
         uniqCombined64StateIf(17)(user, 0) AS users,
         uniqCombined64StateIf(17)(dest_host, 0) AS destinations,
         uniqCombined64StateIf(17)(source_ip, 0) AS sources
-    FROM sessions FINAL
-    WHERE (${within('started_at')} OR ${MAY_HAVE_ENDED}) AND ${within('ended_at')}
-        AND toStartOfHour(assumeNotNull(ended_at)) IN {buckets:Array(DateTime('UTC'))}
+    FROM (
+        SELECT assumeNotNull(ended_at) AS ended, started_at, ${SKETCHED} FROM sessions FINAL
+        WHERE ${within('started_at')} AND ended_at IS NOT NULL AND toStartOfHour(ended) = toStartOfHour(started_at)
+        UNION ALL
+        SELECT ended, started_at, ${SKETCHED} FROM (${endedElsewhere(SKETCHED, 'true')})
+        WHERE started_at < toStartOfHour(ended)
+    )
+    WHERE start IN {buckets:Array(DateTime('UTC'))}
     GROUP BY start
     UNION ALL
-    SELECT toStartOfHour(started_at) AS start, 0 AS ended, NULL AS earliest,
+    SELECT toStartOfHour(started_at) AS start, 0 AS ends, NULL AS earliest,
         quantilesDDStateIf(0.01, 0.5)(toUInt64(0), 0) AS durations,
         uniqCombined64State(17)(user) AS users,
         uniqCombined64State(17)(dest_host) AS destinations,

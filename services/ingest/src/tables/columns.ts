@@ -25,7 +25,37 @@ export const trafficColumns = () => ({
   packets_received: new Uint64Column('UInt64'),
 });
 
-/** Sessions that ended in another hour than they began in. */
+/** The columns that `ended_sessions` shares with the session's row. */
+export const COPIED_TO_ENDED = [
+  'session_id',
+  'started_at',
+  'user',
+  'dest_host',
+  'dest_port',
+  'source_ip',
+  'protocol',
+  'proxy_id',
+  'acl_rule_matched',
+  'close_reason',
+  'status',
+  'bytes_sent',
+  'bytes_received',
+  'packets_sent',
+  'packets_received',
+  'duration_ms',
+  'version',
+] as const satisfies readonly (keyof ReturnType<typeof sessionColumns>)[];
+
+/** Sessions that ended in another hour than they began in, with the figures of their ends. */
+export const endedColumns = () => {
+  const columns = sessionColumns();
+  return {
+    ...pick(columns, COPIED_TO_ENDED),
+    ended_at: new Uint64Column("DateTime64(3, 'UTC')"),
+  };
+};
+
+/** Sessions whose end is doubtful: their rows in `sessions` decide. */
 export const endColumns = () => ({
   ended_at: new Uint64Column("DateTime64(3, 'UTC')"),
   started_at: new Uint64Column("DateTime64(3, 'UTC')"),
@@ -36,6 +66,10 @@ export const endColumns = () => ({
 export const COPIED_TO_TRAFFIC = namesOf(trafficFields());
 /** The columns that a row of `sessions` has from its newest event. */
 export const COPIED_TO_SESSIONS = namesOf(sessionFields());
+
+function pick<C extends object, N extends keyof C>(columns: C, names: readonly N[]): Pick<C, N> {
+  return Object.fromEntries(names.map((name) => [name, columns[name]])) as Pick<C, N>;
+}
 
 function namesOf<C extends object>(columns: C): (keyof C)[] {
   return Object.keys(columns) as (keyof C)[];
@@ -50,6 +84,7 @@ export const EVENT_COLUMNS = typesOf(eventFields());
 export const SESSION_COLUMNS = typesOf(sessionColumns());
 export const TRAFFIC_COLUMNS = typesOf(trafficColumns());
 const END_COLUMNS = typesOf(endColumns());
+const ENDED_COLUMNS = typesOf(endedColumns());
 
 /** Every table that a batch is written to. */
 export const TABLE_COLUMNS = {
@@ -57,6 +92,7 @@ export const TABLE_COLUMNS = {
   sessions_by_user: SESSION_COLUMNS,
   sessions_by_destination: SESSION_COLUMNS,
   session_ends: END_COLUMNS,
+  ended_sessions: ENDED_COLUMNS,
   session_traffic_1m: TRAFFIC_COLUMNS,
   session_events: EVENT_COLUMNS,
 } as const satisfies Record<string, Readonly<Record<string, string>>>;
