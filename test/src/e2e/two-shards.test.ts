@@ -21,6 +21,8 @@ const TOPIC = 'two-shards';
 const SESSIONS = 400;
 /** Each hour is summed on its own. */
 const HOURS = 6;
+/** From Sunday to Monday: the sums of two days and of two weeks have something in them. */
+const START_MS = Date.parse('2026-05-03T21:00:00.000Z');
 const WAIT_MS = 90_000;
 const HOUR_MS = 3_600_000;
 
@@ -177,10 +179,8 @@ beforeAll(async () => {
   await admin.stop();
   const producer = createKafkaProducer(config, { logger, role: 'test' });
   const random = seededRandom(7);
-  // From Sunday to Monday: the sums of two days and of two weeks have something in them.
-  const startMs = Date.parse('2026-05-03T21:00:00.000Z');
   const events = Array.from({ length: SESSIONS }, () =>
-    sessionLog({ random, startMs: startMs + Math.floor(random() * HOURS * HOUR_MS) }),
+    sessionLog({ random, startMs: START_MS + Math.floor(random() * HOURS * HOUR_MS) }),
   ).flat();
   await producer.send(
     TOPIC,
@@ -245,7 +245,11 @@ const EVERYTHING = [
   ['rollup_1w', '* EXCEPT computed_at'],
   ['rollup_pairs_1h', '* EXCEPT computed_at'],
   ['rollup_pairs_1d', '* EXCEPT computed_at'],
+  ['ended_sessions', '*'],
 ] as const;
+
+/** Something that is counted, or a column of it. */
+const FIGURE = /"(?:sessions|bytes|packets|unique)_\w+":(?:\d+|\[[\d,]*\])/g;
 
 const contentsOf = (database: string, table: string, columns: string) =>
   `SELECT count(), sum(cityHash64(*)) FROM (SELECT ${columns} FROM ${database}.${table} FINAL)`;
@@ -342,6 +346,70 @@ describe('two shards', () => {
     for (const [table, columns] of EVERYTHING.slice(0, 5)) {
       const single = await ask(0, contentsOf('single', table, columns));
       expect(await ask(1, contentsOf('pair', table, columns))).toBe(single);
+    }
+  });
+
+  it('show no row past its retention, from any table or copy, while the shards still store it', async () => {
+    const second = shards[1] ?? expect.unreachable();
+    const dayMs = 24 * HOUR_MS;
+    const days = Math.floor((Date.now() - START_MS - HOURS * HOUR_MS) / dayMs) - 1;
+    expect(days).toBeGreaterThan(1);
+    const known = await ask(
+      0,
+      `SELECT user, dest_host, session_id FROM single.sessions FINAL WHERE status = 'closed' LIMIT 1`,
+    );
+    const [user = '', host = '', id = ''] = known.split('\t').map(encodeURIComponent);
+    const expiring = [
+      ...EVERYTHING.map(([table]) => table),
+      'rollup_sketches_1h',
+      'rollup_sketches_1d',
+    ];
+    for (const index of shards.keys()) {
+      await ask(index, 'SYSTEM STOP TTL MERGES');
+      for (const table of expiring) {
+        const hasStart = !table.startsWith('rollup') && table !== 'session_traffic_1m';
+        await ask(
+          index,
+          `ALTER TABLE pair.${table}_local
+            MODIFY TTL toDateTime(${hasStart ? 'started_at' : 'bucket'}) + toIntervalDay(${days})
+            SETTINGS materialize_ttl_after_modify = 0`,
+        );
+      }
+    }
+    const kept = crypto.randomUUID();
+    await ask(
+      0,
+      `INSERT INTO pair.sessions
+        SELECT * REPLACE (toUUID('${kept}') AS session_id, now64(3) AS started_at, 'kept' AS user, 'kept.example' AS dest_host)
+        FROM single.sessions LIMIT 1 SETTINGS distributed_foreground_insert = 1`,
+    );
+    const pair = await query(second.url, 'pair');
+    const range = `from=${new Date(START_MS).toISOString()}`;
+    expect(await pair(`sessions?${range}&limit=1000`)).toMatchObject({
+      code: 200,
+      answer: { items: [{ session_id: kept }] },
+    });
+    const then = `${range}&to=${new Date(START_MS + (HOURS + 1) * HOUR_MS).toISOString()}`;
+    for (const path of [
+      `sessions?${then}&user=${user}`,
+      `sessions?${then}&dest_host=${host}&sort=bytes`,
+      `top/users?${then}`,
+      `top/destinations?${then}`,
+      `flows?${then}`,
+      'sessions/active',
+    ]) {
+      expect(await pair(path), path).toMatchObject({ code: 200, answer: { items: [] } });
+    }
+    for (const path of [`stats?${then}`, `traffic?${then}`]) {
+      const figures = JSON.stringify(await pair(path)).match(FIGURE) ?? [];
+      expect(figures.length).toBeGreaterThan(5);
+      expect(figures.filter((each) => /:.*[1-9]/.test(each))).toEqual([]);
+    }
+    for (const path of [`sessions/${id}`, `sessions/${id}/events`]) {
+      expect(await pair(path), path).toMatchObject({ code: 404 });
+    }
+    for (const table of expiring) {
+      expect(Number(await ask(0, `SELECT count() FROM pair.${table}`))).toBeGreaterThan(1);
     }
   });
 });

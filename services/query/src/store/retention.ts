@@ -1,7 +1,8 @@
 /**
  * Guarantee: no answer has a row past its retention. ClickHouse deletes expired rows with whole
  * parts, up to a week late in the copies by user and destination. Until then a filter that ClickHouse
- * itself adds to every statement hides it, so that no statement can forget to.
+ * itself adds to every statement hides it, so that no statement can forget to. The filter names the
+ * table that stores the rows: in a cluster each shard applies it to its own, also within a subquery.
  */
 import type { ClickHouse, Settings } from '@sockscope/runtime/clickhouse';
 import { DAY_MS, ceilTo, MINUTE_MS } from '@sockscope/schemas/sums';
@@ -20,8 +21,8 @@ export interface Retention {
 /** `migrate` changes retentions; a restart is not needed. */
 const REUSE_MS = 60_000;
 const TIMEOUT_MS = 10_000;
-/** It goes into a filter as it is. */
-const COLUMN = /^[a-z_]+$/;
+/** They go into a filter as they are. */
+const NAME = /^\w+$/;
 
 export function createRetention(deps: {
   readonly clickhouse: Pick<ClickHouse, 'query'>;
@@ -31,7 +32,7 @@ export function createRetention(deps: {
   const read = remembered(async () => {
     const { sql, params, row } = retentionsQuery();
     const rows = await deps.clickhouse.query({ sql, params, row, timeoutMs: TIMEOUT_MS });
-    return rows.filter(({ column }) => COLUMN.test(column));
+    return rows.filter((each) => NAME.test(each.database + each.storage + each.column));
   }, REUSE_MS);
   /** To the minute, so that equal questions stay equal; up, so that nothing is shown too long. */
   const keptFromMs = ({ days }: RetainedRow) =>
@@ -40,7 +41,8 @@ export function createRetention(deps: {
   return {
     async settings() {
       const filters = (await read()).map(
-        (row) => `'${row.name}': '${row.column} >= \\'${dateTimeOf(keptFromMs(row))}\\''`,
+        (row) =>
+          `'${row.database}.${row.storage}': '${row.column} >= \\'${dateTimeOf(keptFromMs(row))}\\''`,
       );
       return filters.length === 0 ? {} : { additional_table_filters: `{${filters.join(', ')}}` };
     },
