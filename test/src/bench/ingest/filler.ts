@@ -16,8 +16,13 @@ export interface FillerTask {
   readonly brokers: string[];
   readonly topic: string;
   readonly workload: WorkloadOptions;
-  /** Events a second, each emitted when its time has come; null: as fast as it goes. */
+  /** Each event is sent when its time has come; otherwise all are sent at once. */
   readonly paced: boolean;
+  /**
+   * Events are made while they are sent, up to this time, milliseconds since 1970. What is past at the
+   * beginning is sent at once, as a proxy does whose network was away.
+   */
+  readonly untilMs?: number;
 }
 
 const SEND_RECORDS = 2_000;
@@ -37,7 +42,8 @@ const producer = createKafkaProducer(kafka, {
   role: 'bench',
 });
 const never = new AbortController().signal;
-const tally = createTally();
+// A run without an end would hold every session.
+const tally = createTally({ countsSessions: task.untilMs === undefined });
 let waiting: OutgoingRecord[] = [];
 let sending: Promise<void> = Promise.resolve();
 
@@ -92,7 +98,29 @@ async function fillInTime(): Promise<void> {
   }
 }
 
-await (task.paced ? fillInTime() : fill());
+/** Until a time. Late events are sent as fast as it goes. */
+async function fillUntil(untilMs: number): Promise<void> {
+  let paceEndMs = 0;
+  for (const event of workload(task.workload)) {
+    const atMs = Date.parse(event.occurred_at);
+    if (atMs > untilMs) return;
+    if (atMs > paceEndMs) {
+      await flush();
+      paceEndMs = atMs + PACE_MS;
+      const waitMs = paceEndMs - Date.now();
+      if (waitMs > 0) await delay(waitMs);
+    }
+    waiting.push(recordOf(event));
+    if (waiting.length >= SEND_RECORDS) await flush();
+  }
+}
+
+async function run(): Promise<void> {
+  if (task.untilMs !== undefined) return fillUntil(task.untilMs);
+  return task.paced ? fillInTime() : fill();
+}
+
+await run();
 await flush();
 await sending;
 producer.stop();

@@ -2,26 +2,23 @@
  * `npm run bench:ingest`: how fast, how large and how late ingest is, beside kafkajs alone and beside
  * ClickHouse's own Kafka engine, on the same topic in the same run. See HELP.
  */
-import { fork, spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { pickFreePort, startClickHouse, startKafka } from '@sockscope/local';
+import { startClickHouse, startKafka } from '@sockscope/local';
 import type { ClickHouseServer, KafkaBroker } from '@sockscope/local';
-import { createLogger } from '@sockscope/runtime';
 import { clickhouseConfig, createClickHouse, int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { createKafkaAdmin, kafkaConfig } from '@sockscope/runtime/kafka';
-import { dlqTopicOf } from '@sockscope/schemas';
 import { z } from 'zod';
-import type { FillerTask } from './filler.js';
 import { cpuSeconds, median, peakMiB, quantile } from './measure.js';
 import { peerStatements } from './peer.js';
+import { ingestCommand, startIngest } from './servers.js';
+import type { BenchIngest, BenchPlace } from './servers.js';
+import { collect, createTopic, PARTITIONS, startFiller } from './topic.js';
 import type { PlainResult } from './plain-consumer.js';
 import { DEFAULT_WORKLOAD } from './workload.js';
 import type { FillTotals } from './workload.js';
@@ -69,12 +66,9 @@ if (args.help) {
 
 const EVENTS = Number(args.events);
 const COMPARED = Math.min(EVENTS, Number(args.compared));
-const PARTITIONS = 12;
 const FILLERS = 2;
 const POLL_MS = 50;
 const SCRIPTS = new URL('.', import.meta.url);
-const INGEST = fileURLToPath(new URL('../../../../services/ingest/dist/main.js', import.meta.url));
-const logger = createLogger('bench', { level: 'error' });
 
 /** One measurement of one contender. CPU is the time used while it ran. */
 interface Run {
@@ -117,36 +111,6 @@ async function number(clickhouse: ClickHouse, sql: string): Promise<number> {
     row: z.object({ n: int64 }),
   });
   return row?.n ?? 0;
-}
-
-async function createTopic(kafka: KafkaBroker, topic: string): Promise<void> {
-  const admin = createKafkaAdmin(kafkaConfig.parse({ brokers: [kafka.address], topic }), {
-    logger,
-    role: 'bench',
-  });
-  for (const name of [topic, dlqTopicOf(topic)]) {
-    await admin.ensureTopic({ name, partitions: PARTITIONS, replicationFactor: null });
-  }
-  await admin.stop();
-}
-
-function collect(child: ChildProcess): Promise<string> {
-  let text = '';
-  child.stdout?.on('data', (chunk: Buffer) => {
-    text += chunk.toString('utf8');
-  });
-  return once(child, 'close').then(([code]) => {
-    if (code !== 0) throw new Error(`a child ended with ${String(code)}: ${text}`);
-    return text;
-  });
-}
-
-function startFiller(task: FillerTask): Promise<FillTotals> {
-  const child = fork(fileURLToPath(new URL('filler.js', SCRIPTS)), {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-  });
-  child.send(task);
-  return collect(child).then((text) => JSON.parse(text) as FillTotals);
 }
 
 async function fill(kafka: KafkaBroker, topic: string): Promise<FillTotals> {
@@ -209,50 +173,9 @@ async function runPlain(
   };
 }
 
-/** An ingest process of the bench, with its metrics. */
-async function startIngest(
-  kafka: KafkaBroker,
-  server: ClickHouseServer,
-  topic: string,
-  database: string,
-) {
-  const port = await pickFreePort();
-  const env = {
-    ...process.env,
-    KAFKA_BROKERS: kafka.address,
-    KAFKA_TOPIC: topic,
-    KAFKA_GROUP_ID: database,
-    CLICKHOUSE_URL: server.url,
-    CLICKHOUSE_DATABASE: database,
-    INGEST_OPS_LISTEN: `127.0.0.1:${port}`,
-    LOG_LEVEL: 'warn',
-  };
-  const migrate = spawn(process.execPath, [INGEST, 'migrate'], {
-    env,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  await once(migrate, 'exit');
-  const child = spawn(process.execPath, [INGEST], { env, stdio: ['ignore', 'inherit', 'inherit'] });
-  const { pid } = child;
-  if (pid === undefined) throw new Error('ingest did not start');
-  return {
-    pid,
-    /** The sum of a metric over its labels; null while there is none. */
-    async metric(name: string, label = ''): Promise<number | null> {
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`).catch(() => null);
-      if (response === null) return null;
-      const lines = (await response.text())
-        .split('\n')
-        .filter((line) => line.startsWith(`${name}{`) && line.includes(label));
-      return lines.length === 0
-        ? null
-        : lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
-    },
-    async stop() {
-      child.kill('SIGTERM');
-      await once(child, 'exit');
-    },
-  };
+async function migratedIngest(place: BenchPlace): Promise<BenchIngest> {
+  await ingestCommand(place, 'migrate');
+  return startIngest(place);
 }
 
 const MEASURED_TABLES = [
@@ -272,7 +195,7 @@ async function runIngest(
   database: string,
   isLast: boolean,
 ): Promise<{ run: Run; sizes: Record<string, number> }> {
-  const ingest = await startIngest(kafka, server, topic, database);
+  const ingest = await migratedIngest({ kafka, server, topic, database });
   const clickhouse = clientOf(server, database);
   try {
     let beganAt = 0;
@@ -411,7 +334,7 @@ async function runDelay(
   const topic = 'sockscope.bench.delay';
   const database = 'bench_delay';
   await createTopic(kafka, topic);
-  const ingest = await startIngest(kafka, server, topic, database);
+  const ingest = await migratedIngest({ kafka, server, topic, database });
   const clickhouse = clientOf(server, database);
   try {
     while ((await ingest.metric('sockscope_ingest_assigned_partitions')) !== PARTITIONS) {

@@ -17,6 +17,12 @@ export interface WorkloadOptions {
   readonly proxies: number;
   /** Sessions that begin in a second; with it, how much of a session falls into one batch. */
   readonly sessionsPerSecond: number;
+  /** Number of the first proxy. Default 0. */
+  readonly firstProxy?: number;
+  /** Mean of an exponential distribution. Default: the web's mixture of short and long ones. */
+  readonly meanDurationMs?: number;
+  /** Between two events of a session after its first second. Default 5 s. */
+  readonly intervalMs?: number;
 }
 
 export const DEFAULT_WORKLOAD: Omit<WorkloadOptions, 'startMs'> = {
@@ -54,6 +60,12 @@ function durationMs(random: Random): number {
   return 30_000 + exponential(random, 600_000);
 }
 
+function durationOf(random: Random, { meanDurationMs }: WorkloadOptions): number {
+  return meanDurationMs === undefined
+    ? durationMs(random)
+    : 30 + exponential(random, meanDurationMs);
+}
+
 class Live {
   seq = 0;
   intervalStartMs: number;
@@ -65,6 +77,7 @@ class Live {
   readonly bytesPerSecond: number;
 
   readonly #random: Random;
+  readonly #intervalMs: number;
 
   constructor(
     random: Random,
@@ -72,6 +85,7 @@ class Live {
     options: WorkloadOptions,
   ) {
     this.#random = random;
+    this.#intervalMs = options.intervalMs ?? 5_000;
     const user = zipf(random, options.users);
     const destination = zipf(random, options.destinations);
     const fate = random();
@@ -87,13 +101,13 @@ class Live {
           ? 'client_eof'
           : 'upstream_eof';
     this.endMs = Math.floor(
-      startMs + (rejected ? 0 : failed ? exponential(random, 3_000) : durationMs(random)),
+      startMs + (rejected ? 0 : failed ? exponential(random, 3_000) : durationOf(random, options)),
     );
     this.bytesPerSecond = 500 / (0.002 + random());
     this.intervalStartMs = startMs;
     this.header = {
       session_id: sessionIdAt(random, startMs),
-      proxy: `proxy-${Math.floor(random() * options.proxies)}.region-1`,
+      proxy: `proxy-${(options.firstProxy ?? 0) + Math.floor(random() * options.proxies)}.region-1`,
       user: `user-${user}@corp.example`,
       source_ip: ipv4(10, user * 7 + Math.floor(random() * 3)),
       source_port: 1024 + Math.floor(random() * 60_000),
@@ -174,9 +188,9 @@ class Live {
     } as SessionEvent;
   }
 
-  /** When the next event falls: the first after 1 s, then every 5 s, cut at each minute's end. */
+  /** When the next event falls: the first after 1 s, then by the interval, cut at each minute's end. */
   nextMs(): number {
-    const interval = this.seq === 1 ? 1_000 : 5_000;
+    const interval = this.seq === 1 ? 1_000 : this.#intervalMs;
     const boundary = minuteOf(this.intervalStartMs) + MINUTE_MS;
     return Math.min(this.endMs, boundary, this.intervalStartMs + interval);
   }
@@ -280,7 +294,7 @@ export interface FillTotals {
 }
 
 /** Adds up what it is shown: the last event of a session has the session's totals. */
-export function createTally(): {
+export function createTally({ countsSessions = true } = {}): {
   add(event: SessionEvent, valueBytes: number): void;
   totals(): FillTotals;
 } {
@@ -291,6 +305,7 @@ export function createTally(): {
     add(event, bytes) {
       events += 1;
       valueBytes += bytes;
+      if (!countsSessions) return;
       last.set(event.session_id, { sent: event.bytes_sent, received: event.bytes_received });
     },
     totals() {

@@ -1,0 +1,75 @@
+/** An ingest process of the benchmarks, with its metrics. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { pickFreePort } from '@sockscope/local';
+import type { ClickHouseServer, KafkaBroker } from '@sockscope/local';
+
+const INGEST = fileURLToPath(new URL('../../../../services/ingest/dist/main.js', import.meta.url));
+
+export interface BenchIngest {
+  readonly pid: number;
+  /** The sum of a metric over its labels; null if there is none. */
+  metric(name: string, label?: string): Promise<number | null>;
+  stop(): Promise<void>;
+}
+
+/** What the process needs to know; the group has the name of the database. */
+export interface BenchPlace {
+  /** Null for commands that need none. */
+  readonly kafka: KafkaBroker | null;
+  readonly server: ClickHouseServer;
+  readonly topic: string;
+  readonly database: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function envOf({ kafka, server, topic, database, env }: BenchPlace): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    ...(kafka === null ? {} : { KAFKA_BROKERS: kafka.address }),
+    KAFKA_TOPIC: topic,
+    KAFKA_GROUP_ID: database,
+    CLICKHOUSE_URL: server.url,
+    CLICKHOUSE_DATABASE: database,
+    LOG_LEVEL: 'warn',
+    ...env,
+  };
+}
+
+/** Runs a command of ingest to its end. @throws if it fails. */
+export async function ingestCommand(place: BenchPlace, ...args: string[]): Promise<void> {
+  const child = spawn(process.execPath, [INGEST, ...args], {
+    env: envOf(place),
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`ingest ${args.join(' ')} ended with ${code}`);
+}
+
+export async function startIngest(place: BenchPlace): Promise<BenchIngest> {
+  const port = await pickFreePort();
+  const child = spawn(process.execPath, [INGEST], {
+    env: { ...envOf(place), INGEST_OPS_LISTEN: `127.0.0.1:${port}` },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error('ingest did not start');
+  return {
+    pid,
+    async metric(name, label = '') {
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`).catch(() => null);
+      if (response === null) return null;
+      const lines = (await response.text())
+        .split('\n')
+        .filter((line) => line.startsWith(`${name}{`) && line.includes(label));
+      return lines.length === 0
+        ? null
+        : lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    },
+  };
+}

@@ -1,0 +1,254 @@
+/**
+ * `npm run bench:steady`: whether ingest keeps up for a quarter of an hour at a steady rate, with
+ * everything that happens in a deployment meanwhile. See HELP.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { startClickHouse, startKafka } from '@sockscope/local';
+import { clickhouseConfig, createClickHouse, int64 } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
+import { copiesOf, generatedSessions } from './generated.js';
+import { peakMiB, quantile } from './measure.js';
+import { ingestCommand, startIngest } from './servers.js';
+import type { BenchIngest } from './servers.js';
+import { createTopic, startFiller } from './topic.js';
+import { DEFAULT_WORKLOAD } from './workload.js';
+
+const HELP = `npm run bench:steady -- [options]
+
+Fills hours with sessions and sums them. Then ten proxies send sessions at a steady rate. One of them was
+cut off and begins to send after a third of the time: first its backlog. After half of the time a second
+ingest joins the group.
+
+  --rate N        sessions that begin in a second; each has about 4.5 events (default 3000)
+  --minutes N     length of the measurement (default 15)
+  --warm-up N     minutes before it, until as many sessions are open as there will be (default 5)
+  --duration N    mean seconds of a session: with the rate, how many are open (default 100)
+  --hours N       hours that are filled before, at this rate (default 6)
+  --cut-off N     minutes for which the one proxy was cut off (default 60)
+  --out FILE      JSON results (default test/bench/results/steady.json)
+
+A short run: npm run bench:steady -- --rate 300 --minutes 2 --warm-up 1 --hours 1 --cut-off 5 --duration 30
+`;
+const { values: args } = parseArgs({
+  options: {
+    rate: { type: 'string', default: '3000' },
+    minutes: { type: 'string', default: '15' },
+    'warm-up': { type: 'string', default: '5' },
+    duration: { type: 'string', default: '100' },
+    hours: { type: 'string', default: '6' },
+    'cut-off': { type: 'string', default: '60' },
+    out: {
+      type: 'string',
+      default: fileURLToPath(new URL('../../../bench/results/steady.json', import.meta.url)),
+    },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const PROXIES = 10;
+const FILL_ROWS = 2_000_000;
+const SAMPLE_MS = 1_000;
+/** A session's events between its first second and its end stand at the ends of minutes. */
+const INTERVAL_MS = MINUTE_MS;
+const TOPIC = 'sockscope.bench.steady';
+const DATABASE = 'bench_steady';
+/** After the last event: until everything is read and summed. */
+const DRAIN_MAX_MS = 30 * MINUTE_MS;
+
+const say = (text: string) => process.stderr.write(`${text}\n`);
+
+interface Sample {
+  readonly atMs: number;
+  readonly lagRecords: number;
+  /** Seconds by which the sums of hours are behind the rows. */
+  readonly sumsAgeS: number;
+  /** Seconds since the last change of the older hour that has waited longest for its sums. */
+  readonly lateS: number;
+  /** Of the table that has most. */
+  readonly parts: number;
+  readonly open: number;
+}
+
+async function sample(clickhouse: ClickHouse, all: readonly BenchIngest[]): Promise<Sample> {
+  const [row] = await clickhouse.query({
+    sql: `WITH toUnixTimestamp(now()) AS now_s
+      SELECT
+        (SELECT ifNull(max(parts), 0) FROM (SELECT count() AS parts FROM system.parts
+          WHERE active AND database = currentDatabase() GROUP BY table)) AS parts,
+        (SELECT count() FROM sessions FINAL WHERE status = 'active') AS open,
+        (SELECT ifNull(max(now_s - toUnixTimestamp(changed)), 0) FROM (
+          SELECT bucket, maxIf(at, is_dirty) AS changed, max(is_dirty) AS dirty FROM (
+            SELECT bucket, max(written_at) AS at, max(changed_through) > max(summed_through) AS is_dirty
+            FROM ingest_rollup_buckets WHERE span = 'hour' GROUP BY bucket, writer)
+          GROUP BY bucket HAVING dirty AND bucket < toStartOfHour(now()))) AS late_s`,
+    row: z.object({ parts: int64, open: int64, late_s: int64 }),
+  });
+  const of = async (name: string) =>
+    (await Promise.all(all.map((each) => each.metric(name)))).filter((value) => value !== null);
+  const atMs = Date.now();
+  const lags = await of('sockscope_ingest_lag_records');
+  // The process that does not sum has no time to show.
+  const fresh = Math.max(0, ...(await of('sockscope_ingest_rollup_fresh_timestamp_seconds')));
+  return {
+    atMs,
+    lagRecords: lags.reduce((sum, lag) => sum + lag, 0),
+    sumsAgeS: fresh === 0 ? Number.POSITIVE_INFINITY : atMs / 1_000 - fresh,
+    lateS: row?.late_s ?? 0,
+    parts: row?.parts ?? 0,
+    open: row?.open ?? 0,
+  };
+}
+
+/** Sessions of the hours before, with their copies and sums. */
+async function fillHours(
+  clickhouse: ClickHouse,
+  hours: number,
+  rate: number,
+  sum: () => Promise<void>,
+): Promise<void> {
+  const total = hours * 3_600 * rate;
+  if (total === 0) return;
+  const firstMs = Date.now() - (Date.now() % HOUR_MS) - hours * HOUR_MS;
+  const command = (sql: string) =>
+    clickhouse.command({
+      sql,
+      timeoutMs: 3_600_000,
+      settings: { max_partitions_per_insert_block: 0 },
+    });
+  for (let from = 0; from < total; from += FILL_ROWS) {
+    const rows = Math.min(FILL_ROWS, total - from);
+    await command(
+      generatedSessions({ firstMs, spanMs: hours * HOUR_MS, from, rows, total, longPercent: 0 }),
+    );
+  }
+  for (const sql of copiesOf()) await command(sql);
+  await sum();
+}
+
+async function main(): Promise<void> {
+  const [rate, minutes, warmUp, duration, hours, cutOff] = [
+    args.rate,
+    args.minutes,
+    args['warm-up'],
+    args.duration,
+    args.hours,
+    args['cut-off'],
+  ].map(Number) as [number, number, number, number, number, number];
+  const dataDir = await mkdtemp(join(tmpdir(), 'sockscope-steady-'));
+  const kafka = await startKafka({ dataDir: join(dataDir, 'kafka'), heapMiB: 512 });
+  const server = await startClickHouse({ dataDir: join(dataDir, 'clickhouse'), memoryMiB: 6_144 });
+  const place = { kafka, server, topic: TOPIC, database: DATABASE };
+  const clickhouse = createClickHouse(
+    clickhouseConfig.parse({ url: server.url, database: DATABASE, timeout_ms: 600_000 }),
+  );
+  const all: BenchIngest[] = [];
+  try {
+    await createTopic(kafka, TOPIC);
+    await ingestCommand(place, 'migrate');
+    say(`filling ${hours} hours with ${hours * 3_600 * rate} sessions`);
+    await fillHours(clickhouse, hours, rate, () => ingestCommand(place, 'rollups', '--all'));
+    all.push(await startIngest(place));
+
+    const startMs = Date.now() + 2_000;
+    const measureMs = startMs + warmUp * MINUTE_MS;
+    const endMs = measureMs + minutes * MINUTE_MS;
+    const fill = (proxies: number, firstProxy: number, fromMs: number) =>
+      startFiller({
+        brokers: [kafka.address],
+        topic: TOPIC,
+        paced: true,
+        untilMs: endMs,
+        workload: {
+          ...DEFAULT_WORKLOAD,
+          seed: firstProxy + 1,
+          events: Number.MAX_SAFE_INTEGER,
+          startMs: fromMs,
+          proxies,
+          firstProxy,
+          sessionsPerSecond: (rate * proxies) / PROXIES,
+          meanDurationMs: duration * 1_000,
+          intervalMs: INTERVAL_MS,
+        },
+      });
+    const returnMs = measureMs + (endMs - measureMs) / 3;
+    const joinMs = measureMs + (endMs - measureMs) / 2;
+    const fillers = [fill(PROXIES - 1, 0, startMs)];
+    const samples: Sample[] = [];
+    while (Date.now() < endMs) {
+      if (fillers.length === 1 && Date.now() >= returnMs) {
+        say('the proxy that was cut off sends its backlog');
+        fillers.push(fill(1, PROXIES - 1, returnMs - cutOff * MINUTE_MS));
+      }
+      if (all.length === 1 && Date.now() >= joinMs) {
+        say('a second ingest joins the group');
+        all.push(await startIngest(place));
+      }
+      const taken = await sample(clickhouse, all);
+      if (taken.atMs >= measureMs) samples.push(taken);
+      await delay(SAMPLE_MS);
+    }
+    const filled = await Promise.all(fillers);
+    const events = filled.reduce((sum, totals) => sum + totals.events, 0);
+    const settledMs = await settled(clickhouse, all, events);
+
+    const fifth = Math.ceil(samples.length / 5);
+    const mean = (of: readonly Sample[]) =>
+      Math.round(of.reduce((sum, { lagRecords }) => sum + lagRecords, 0) / Math.max(1, of.length));
+    const result = {
+      measured_at: new Date().toISOString(),
+      machine: { cpus: cpus().length, node: process.version },
+      options: { rate, minutes, warm_up: warmUp, duration, hours, cut_off: cutOff },
+      events,
+      samples: samples.length,
+      open_sessions_max: Math.max(0, ...samples.map(({ open }) => open)),
+      lag_records_first_fifth: mean(samples.slice(0, fifth)),
+      lag_records_last_fifth: mean(samples.slice(-fifth)),
+      lag_records_max: Math.max(0, ...samples.map(({ lagRecords }) => lagRecords)),
+      sums_age_p99_s: quantile(
+        samples.map(({ sumsAgeS }) => sumsAgeS),
+        0.99,
+      ),
+      older_hours_late_max_s: Math.max(0, ...samples.map(({ lateS }) => lateS)),
+      parts_max: Math.max(0, ...samples.map(({ parts }) => parts)),
+      ingest_peak_mib: all.map(({ pid }) => Math.round(peakMiB(pid))),
+      settled_after_s: Math.round((settledMs - endMs) / 1_000),
+    };
+    await mkdir(join(args.out, '..'), { recursive: true });
+    await writeFile(args.out, `${JSON.stringify(result, null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  } finally {
+    await Promise.all(all.map((each) => each.stop()));
+    await clickhouse.close();
+    await Promise.all([kafka.stop(), server.stop()]);
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** When every event is stored once and no hour before the present one is dirty. */
+async function settled(
+  clickhouse: ClickHouse,
+  all: readonly BenchIngest[],
+  events: number,
+): Promise<number> {
+  for (const endMs = Date.now() + DRAIN_MAX_MS; Date.now() < endMs; await delay(SAMPLE_MS)) {
+    const { lagRecords, lateS } = await sample(clickhouse, all);
+    if (lagRecords > 0 || lateS > 0) continue;
+    const [row] = await clickhouse.query({
+      sql: 'SELECT count() AS events FROM session_events FINAL',
+      row: z.object({ events: int64 }),
+    });
+    if (row?.events === events) return Date.now();
+  }
+  throw new Error('events are missing or hours are not summed after half an hour');
+}
+
+if (args.help) process.stdout.write(HELP);
+else await main();
