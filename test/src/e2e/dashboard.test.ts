@@ -1,24 +1,16 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import type { Browser, Locator, Page } from 'playwright-core';
+import type { Browser, Locator } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { get, getSessions } from '../support/api.js';
-import { hasBrowser, openPage, seriousViolations, startBrowser } from '../support/browser.js';
+import { hasBrowser, openPage, startBrowser } from '../support/browser.js';
 import { curl, hasCurl, startCurl } from '../support/curl.js';
 import { startOrigin } from '../support/origin.js';
 import type { Origin } from '../support/origin.js';
 import { createProductSite, isAlive, startProduct } from '../support/product.js';
 import type { Product, ProductSite } from '../support/product.js';
-import { queryCommand, startQuery } from '../support/query-process.js';
-import type { QueryProcess } from '../support/query-process.js';
+import { testAccess } from './dashboard/access.js';
+import { testEndurance } from './dashboard/endurance.js';
+import { testWithKeys } from './dashboard/with-keys.js';
 
-const VERIFIER = fileURLToPath(
-  new URL('../../../services/query/dist/evidence/verify-evidence.js', import.meta.url),
-);
 /** The exact number of a figure, without the marks between its groups. */
 const numberOf = async (figure: Locator): Promise<string> =>
   ((await figure.getAttribute('title')) ?? '').replaceAll(/\D/g, '');
@@ -26,23 +18,6 @@ const numberOf = async (figure: Locator): Promise<string> =>
 const BYTES = 300_000;
 const REQUESTS = 5;
 const WAIT = { timeout: 60_000, interval: 200 };
-/** For all pages one after the other, on a machine that does something else as well. */
-const THEME_TIMEOUT_MS = 300_000;
-const PAGES = [
-  '/',
-  '/live',
-  '/sessions',
-  '/explore?split=user',
-  '/explore?picture=table&split=dest_host&compare=1',
-  '/explore?picture=sankey',
-  '/explore?picture=heatmap',
-  '/usage',
-  '/entity/user/anonymous',
-  '/lookup?egress_ip=127.0.0.1',
-  '/signals',
-  '/health',
-  '/sign-in',
-];
 
 describe.skipIf(!hasBrowser || !hasCurl)(
   'the dashboard, in a browser, over the whole product',
@@ -262,6 +237,11 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.getByLabel('Note', { exact: true }).fill('a new rule');
       await page.keyboard.press('Enter');
       await page.getByRole('listitem').filter({ hasText: 'a new rule' }).waitFor();
+      // Both charts have a line at its moment, which their cursor reads aloud.
+      await expect.poll(() => page.locator('.chart .mark').count(), WAIT).toBe(2);
+      await page.getByRole('img', { name: 'Traffic' }).focus();
+      await page.keyboard.press('ArrowLeft');
+      await page.locator('.readout', { hasText: 'a new rule' }).waitFor();
       await page.reload();
       await page.getByRole('button', { name: 'Delete the note a new rule' }).click();
       await page.getByText('No notes on this range.').waitFor();
@@ -283,158 +263,9 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.close();
     });
 
-    describe('with keys', () => {
-      let keyed: QueryProcess;
-      let folder: string;
-      const keys: Record<'admin' | 'tied', string> = { admin: '', tied: '' };
+    testWithKeys(() => ({ browser, site, origin }));
 
-      beforeAll(async () => {
-        folder = await mkdtemp(join(tmpdir(), 'sockscope-evidence-'));
-        const keyFile = join(folder, 'key.json');
-        await queryCommand(site.clickhouse, 'evidence-key', 'create', '--file', keyFile);
-        const create = (...args: readonly string[]) =>
-          queryCommand(site.clickhouse, 'keys', 'create', ...args);
-        keys.admin = await create('--name', 'admin', '--scope', 'admin');
-        keys.tied = await create('--name', 'tied', '--scope', 'read', '--user', 'somebody');
-        keyed = await startQuery(site.clickhouse, {
-          QUERY_AUTH: 'api_keys',
-          QUERY_EVIDENCE_KEY_FILE: keyFile,
-        });
-      });
-      afterAll(async () => {
-        await (keyed as QueryProcess | undefined)?.stop();
-        await rm(folder, { recursive: true });
-      });
-
-      /** A page of its own cookies, signed in by keyboard alone. */
-      async function signedIn(key: string, path: string): Promise<Page> {
-        const { page } = await openPage(browser);
-        await page.goto(`${keyed.api}${path}`);
-        await page.getByLabel('API key').fill('ssk_000000000000_wrong');
-        await page.keyboard.press('Enter');
-        await page.getByText('This key is not valid.').waitFor();
-        await page.getByLabel('API key').fill(key);
-        await page.keyboard.press('Enter');
-        await page.locator('.top nav a').first().waitFor();
-        return page;
-      }
-
-      test('the text of a complaint leads to its session and to a report that the verifier accepts', async () => {
-        const peer = origin.peers[0];
-        const [session] = await getSessions(site.api, `limit=1&egress_port=${peer?.port}`);
-        const seconds = (session?.started_at ?? '').slice(0, 19).replace('T', ' ');
-        const page = await signedIn(keys.admin, '/lookup');
-        await page
-          .getByLabel('Paste the text of the complaint, as it was mailed')
-          .fill(`Abuse from ${peer?.ip}:${peer?.port} on ${seconds}`);
-        // The text has no zone, so nothing is looked up until the user names one.
-        await page.getByText('The text has no time zone.').waitFor();
-        expect(await page.getByLabel('Our port').inputValue()).toBe(String(peer?.port));
-        await page.getByLabel('Time zone').last().selectOption('UTC');
-        await page.getByRole('button', { name: 'Find sessions' }).focus();
-        await page.keyboard.press('Enter');
-        const row = page.locator('table.sessions tbody tr');
-        await expect.poll(() => row.count(), WAIT).toBe(1);
-        expect(await row.locator('a').first().getAttribute('href')).toContain(
-          session?.session_id ?? 'nothing',
-        );
-        const [download] = await Promise.all([
-          page.waitForEvent('download'),
-          page.getByRole('link', { name: 'Evidence report' }).click(),
-        ]);
-        const report = join(folder, 'report.html');
-        await download.saveAs(report);
-        const [published] = await page.evaluate<{ x: string }[]>(
-          `fetch('/api/v1/lookup/evidence/keys').then((r) => r.json()).then((a) => a.keys)`,
-        );
-        const { stdout } = await promisify(execFile)(process.execPath, [
-          VERIFIER,
-          report,
-          published?.x ?? '',
-        ]);
-        expect(stdout.trim()).toBe('valid');
-        // The file stands alone: it is shown without a server and loads nothing.
-        const alone = await openPage(browser);
-        await alone.page.goto(`file://${report}`);
-        await alone.page
-          .getByText(session?.session_id ?? 'nothing')
-          .first()
-          .waitFor();
-        expect(await seriousViolations(alone.page)).toEqual([]);
-        expect(alone.errors).toEqual([]);
-        await alone.page.close();
-        await page.close();
-      });
-
-      test('a key of one user sees the portal alone, and nothing of others in it', async () => {
-        const page = await signedIn(keys.tied, '/');
-        await page.locator('.tile .figure').first().waitFor();
-        expect(await page.locator('.top nav a').allTextContents()).toEqual([
-          'Overview',
-          'Live',
-          'Sessions',
-          'Usage',
-        ]);
-        await expect
-          .poll(
-            () =>
-              page.evaluate<string[]>(
-                `[...document.querySelectorAll('.tile .figure')].map((each) => each.title)`,
-              ),
-            WAIT,
-          )
-          .toEqual(['0', '0', '0', '0', '0', '0']);
-        expect(await page.locator('main').textContent()).not.toContain('anonymous');
-        for (const path of [
-          '/explore',
-          '/lookup',
-          '/signals',
-          '/health',
-          '/entity/user/anonymous',
-        ]) {
-          await page.goto(`${keyed.api}${path}`);
-          await page.getByText('There is no such page.').waitFor();
-        }
-        const status = await page.evaluate<number>(
-          `fetch('/api/v1/pipeline').then((r) => r.status)`,
-        );
-        expect(status).toBe(404);
-        await page.getByRole('button', { name: 'Sign out' }).click();
-        await page.getByLabel('API key').waitFor();
-        await page.close();
-      });
-
-      test('an administrator makes a key on the health page, and revokes it', async () => {
-        const page = await signedIn(keys.admin, '/health');
-        await page.getByText('Make a key').click();
-        await page.getByLabel('Name').fill('made in a browser');
-        await page.getByRole('button', { name: 'Make key' }).click();
-        await page.getByText('It cannot be shown again').waitFor();
-        const row = page.locator('tr', { hasText: 'made in a browser' });
-        await row.waitFor();
-        page.on('dialog', (dialog) => void dialog.accept());
-        await row.getByRole('button', { name: 'Revoke' }).click();
-        await row.getByText('revoked').waitFor();
-        expect(await row.getByRole('button').count()).toBe(0);
-        await page.close();
-      });
-    });
-
-    test.each(['light', 'dark'] as const)(
-      'every page is without serious findings of axe and without errors in the %s theme',
-      async (colorScheme) => {
-        const { page, errors } = await openPage(browser, { colorScheme });
-        for (const path of PAGES) {
-          await page.goto(`${site.api}${path}`);
-          await page.locator('h1').first().waitFor({ state: 'attached' });
-          await expect.poll(() => page.locator('.skeleton').count(), WAIT).toBe(0);
-          expect(await seriousViolations(page), path).toEqual([]);
-          expect(errors, path).toEqual([]);
-        }
-        await page.close();
-      },
-      THEME_TIMEOUT_MS,
-    );
+    testAccess(() => ({ browser, api: site.api }));
 
     test('the page speaks Polish, and fits a telephone', async () => {
       const { page } = await openPage(browser, {
@@ -453,5 +284,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       }
       await page.close();
     });
+
+    testEndurance(() => ({ browser, api: site.api, kafka: site.kafka }));
   },
 );

@@ -7,6 +7,9 @@ import { findProgram, needs } from './programs.js';
 const CHROMIUM = findProgram('chromium', 'chromium-browser', 'google-chrome');
 export const hasBrowser = needs(CHROMIUM, 'Chromium', 'Debian: apt-get install chromium');
 
+/** A name of this machine that a browser does not know to be loopback. */
+export const HOST_NAME = 'sockscope.test';
+
 /** Nothing of the browser itself asks the network. */
 const ARGS = [
   '--no-sandbox',
@@ -16,6 +19,7 @@ const ARGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  `--host-resolver-rules=MAP ${HOST_NAME} 127.0.0.1`,
 ];
 
 export function startBrowser(): Promise<Browser> {

@@ -1,6 +1,8 @@
 import { toTimestamp } from '@sockscope/schemas';
 import type { SessionRow } from '@sockscope/schemas';
+import { SIGNAL_KINDS } from '@sockscope/schemas/api';
 import type { Explain, Pipeline, Signals, Suggestions } from '@sockscope/schemas/api';
+import { seededRandom } from '@sockscope/schemas/testing';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { v7 as uuidV7 } from 'uuid';
@@ -10,11 +12,25 @@ import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { insertRows } from '../testing/load.js';
 import { storeRollups } from '../testing/rollups.js';
+import { FIND } from '../testing/signals-truth.js';
+import type { SignalSession } from '../testing/signals-truth.js';
 import { countAtEndBy, countBy } from '../testing/truth.js';
+import { signalsConfig } from './signals/config.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
+const SEED = Number(process.env['RANDOM_SEED'] ?? 5);
+/** Figures of signals that brute force has, too. */
+const COMPARED = new Set([
+  'networks',
+  'hosts',
+  'ports',
+  'starts',
+  'median_gap_ms',
+  'bytes_sent',
+  'bytes_received',
+]);
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
@@ -277,6 +293,101 @@ describe('signals', () => {
     for (const { sessions_url } of named) {
       const page = await fresh.get<{ items: unknown[] }>(`${sessions_url}&limit=1000`);
       expect(page.items.length).toBeGreaterThan(0);
+    }
+    await fresh.close();
+  });
+
+  it('are those of brute force in a seeded world, with low thresholds and random ranges', async () => {
+    const thresholds = {
+      shared_networks: 3,
+      scan_hosts: 4,
+      scan_ports: 3,
+      scan_failed_percent: 60,
+      mail_sessions: 4,
+      beacon_starts: 3,
+      beacon_spread_percent: 100,
+      first_seen_bytes: 2_000,
+      first_seen_ratio: 2,
+    };
+    const random = seededRandom(SEED);
+    const any = (count: number) => Math.floor(random() * count);
+    // Close together, so that windows fill, and in whole seconds, so that borders meet.
+    const sessions = Array.from({ length: 600 }, (): SignalSession => {
+      const startMs = FROM_MS - 6 * HOUR_MS + Math.floor(random() ** 2 * 18 * 3_600) * 1_000;
+      return {
+        user: any(8) === 0 ? 'anonymous' : `seeded-${any(6)}`,
+        source_ip: `198.18.${any(5)}.${1 + any(2)}`,
+        dest_host: `seeded-${any(9)}.example`,
+        dest_port: [22, 25, 465, 587, 443][any(5)] ?? 22,
+        startMs,
+        endMs: startMs + any(900) * 1_000,
+        hasFailed: any(10) < 6,
+        bytes_sent: any(1_000),
+        bytes_received: any(200),
+      };
+    });
+    const rows = sessions.map(({ startMs, endMs, hasFailed, ...columns }) =>
+      made(startMs, {
+        ...columns,
+        lasts: endMs - startMs,
+        status: hasFailed ? 'failed' : 'closed',
+        close_reason: hasFailed ? 'connect_failed' : 'client_eof',
+      }),
+    );
+    for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
+      await insertRows(database.clickhouse, table, rows);
+    }
+    const fresh = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      signals: thresholds,
+    });
+    const config = signalsConfig.parse(
+      Object.fromEntries(
+        Object.keys(signalsConfig.shape).map((name) => [
+          name,
+          thresholds[name as keyof typeof thresholds],
+        ]),
+      ),
+    );
+    const found: number[] = [];
+    for (const kind of SIGNAL_KINDS) {
+      for (let n = 0; n < 4; n += 1) {
+        // The first range has nothing before it, the others begin anywhere.
+        const fromMs = FROM_MS - 6 * HOUR_MS + (n === 0 ? 0 : any(6 * 3_600) * 1_000);
+        const range = {
+          fromMs,
+          toMs: fromMs + (n === 0 ? 18 * HOUR_MS : (1 + any(8 * 3_600)) * 1_000),
+        };
+        const path = `/api/v1/signals/${kind}?from=${range.fromMs}&to=${range.toMs}&limit=500`;
+        const { items } = await fresh.get<Signals>(path);
+        // Beside them stand the sessions of other tests.
+        const own = items.filter(
+          ({ user, source_ip, dest_host }) =>
+            user.startsWith('seeded-') ||
+            source_ip?.startsWith('198.18.') === true ||
+            dest_host?.startsWith('seeded-') === true,
+        );
+        const expected = FIND[kind](sessions, config, range);
+        const sorted = (some: readonly object[]) =>
+          some.map((each) => JSON.stringify(each)).toSorted();
+        const shown = own.map(({ user, source_ip, dest_host, dest_port, figures }) => ({
+          user,
+          source_ip,
+          dest_host,
+          dest_port,
+          figures: Object.fromEntries(
+            Object.entries(figures).filter(
+              ([name]) => COMPARED.has(name) || (kind === 'mail' && name === 'sessions'),
+            ),
+          ),
+        }));
+        expect([path, sorted(shown)]).toEqual([path, sorted(expected)]);
+        found.push(expected.length);
+      }
+    }
+    // Every kind is found in some range.
+    for (let at = 0; at < found.length; at += 4) {
+      expect(Math.max(...found.slice(at, at + 4))).toBeGreaterThan(0);
     }
     await fresh.close();
   });

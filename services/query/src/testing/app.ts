@@ -40,6 +40,7 @@ export interface TestAppOptions {
   readonly now: () => number;
   readonly auth?: Readonly<Record<string, unknown>>;
   readonly lookup?: Readonly<Record<string, unknown>>;
+  readonly signals?: Readonly<Record<string, unknown>>;
   /** Default: evidence is not signed. */
   readonly evidenceKeys?: EvidenceKeys;
   readonly mask?: Readonly<Record<string, unknown>>;
@@ -160,7 +161,7 @@ export async function createTestApp(
         },
         limits: { rows_to_read_max: 1_000_000_000, memory_max_bytes: 2_000_000_000 },
       },
-      signals: signalsConfig.parse(settingsOf(signalsConfig.shape, undefined)),
+      signals: signalsConfig.parse(settingsOf(signalsConfig.shape, options.signals)),
       lookup: lookupConfig.parse(settingsOf(lookupConfig.shape, options.lookup)),
       signer: createEvidenceSigner(options.evidenceKeys ?? null),
       hub,

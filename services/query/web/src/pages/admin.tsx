@@ -1,4 +1,4 @@
-/** For administrators: API keys, and the log of who did what. */
+/** For administrators: API keys, who is signed in, and the log of who did what. */
 import type { Schemas } from '@sockscope/client';
 import { useSignal } from '@preact/signals';
 import { send } from '../api/client.js';
@@ -194,6 +194,64 @@ function NewKey({ made }: { readonly made: () => void }) {
         </p>
       )}
     </details>
+  );
+}
+
+/** Browsers that are signed in, each to be signed out. */
+export function SignIns() {
+  const answer = useAnswer<Schemas['SignIns']>('/sign-ins', [], 0);
+  const problem = useSignal<Problem | null>(null);
+  const end = async (id: string, who: string): Promise<void> => {
+    if (!window.confirm(t.value.signIns.confirm(who))) return;
+    try {
+      await send(`/sign-ins/${id}`, {}, 'DELETE');
+      problem.value = null;
+    } catch (error) {
+      problem.value = Problem.of(error);
+    }
+    answer.retry();
+  };
+  return (
+    <Panel title={t.value.signIns.title} {...answer} isEmpty={({ items }) => items.length === 0}>
+      {({ items }) => (
+        <>
+          {problem.value === null ? null : <Failed problem={problem.value} />}
+          <div class="scroll" tabIndex={0} role="group" aria-label={t.value.signIns.title}>
+            <table class="cards">
+              <thead>
+                <tr>
+                  <th scope="col">{t.value.audit.who}</th>
+                  <th scope="col">{t.value.signIns.since}</th>
+                  <th scope="col">{t.value.keysOf.expires}</th>
+                  <th scope="col" />
+                </tr>
+              </thead>
+              <tbody>
+                {items.map(({ sign_in_id, principal, created_at, expires_at }) => (
+                  <tr key={sign_in_id}>
+                    <th scope="row">
+                      <bdi>{principal}</bdi>
+                    </th>
+                    <td data-label={t.value.signIns.since}>{time(created_at)}</td>
+                    <td data-label={t.value.keysOf.expires}>{time(expires_at)}</td>
+                    <td>
+                      <button
+                        type="button"
+                        onClick={() => {
+                          void end(sign_in_id, principal);
+                        }}
+                      >
+                        {t.value.signIns.end}
+                      </button>
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </>
+      )}
+    </Panel>
   );
 }
 

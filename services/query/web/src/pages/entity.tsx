@@ -16,6 +16,7 @@ import { Ranking } from '../widgets/ranking.js';
 import { Tile } from '../widgets/tile.js';
 import { SessionTable } from '../widgets/session-table.js';
 import type { SessionRow } from '../widgets/session-table.js';
+import { useNotes } from './notes.js';
 import { TrafficChart } from './traffic-chart.js';
 
 /** Fields whose values have a page of their own, with its lists. */
@@ -69,6 +70,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
     ['limit', '20'],
   ]);
   const { counterparts, profile } = KINDS[kind];
+  useNotes();
   return (
     <>
       <h1>
@@ -96,7 +98,16 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
               <Change before={previous.sessions_started ?? 0} now={current.sessions_started ?? 0} />
             </Tile>
             {(['bytes_sent', 'bytes_received'] as const).map((name) => (
-              <Tile key={name} label={t.value.measure[name]} href={null}>
+              <Tile
+                key={name}
+                label={t.value.measure[name]}
+                href={hrefOf('/explore', [
+                  [kind, value],
+                  ['split', kind === 'user' ? 'dest_host' : 'user'],
+                  ['picture', 'table'],
+                  ['measure', name],
+                ])}
+              >
                 <Figure value={current[name]} show={showBytes} />
                 <Change before={previous[name]} now={current[name]} />
               </Tile>

@@ -9,7 +9,7 @@ import { hrefOf, zone } from '../state/location.js';
 import { isAdmin, me } from '../state/me.js';
 import { language, t } from '../text/text.js';
 import { Panel } from '../widgets/panel.js';
-import { Audit, Keys } from './admin.js';
+import { Audit, Keys, SignIns } from './admin.js';
 
 const EVERY_MS = 5_000;
 
@@ -46,6 +46,7 @@ export function Health() {
           {(value) => <DeadLetters of={value} />}
         </Panel>
         {isAdmin.value && me.value?.kind !== 'local' ? <Keys /> : null}
+        {isAdmin.value && me.value?.kind !== 'local' ? <SignIns /> : null}
         {isAdmin.value ? <Audit /> : null}
       </div>
     </>

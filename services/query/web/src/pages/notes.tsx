@@ -1,13 +1,16 @@
 import type { Schemas } from '@sockscope/client';
 import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import { send } from '../api/client.js';
 import { Problem } from '../api/problem.js';
 import { useAnswer } from '../api/use-answer.js';
+import type { Answer } from '../api/use-answer.js';
 import { momentsOf, showTime } from '../format/times.js';
 import { range, zone } from '../state/location.js';
 import { rangeParams } from '../state/range.js';
-import { isAdmin } from '../state/me.js';
+import { isAdmin, isTied } from '../state/me.js';
 import { t } from '../text/text.js';
+import { notes as marks } from '../widgets/marks.js';
 import { Failed, Panel } from '../widgets/panel.js';
 
 type Annotations = Schemas['Annotations'];
@@ -16,13 +19,26 @@ type Note = Annotations['items'][number];
 /** People write notes rarely. */
 const EVERY_MS = 60_000;
 
-/** What people wrote about moments of the range, such as a change or an outage. */
-export function Notes() {
-  const notes = useAnswer<Annotations>(
-    '/annotations',
+/** The notes on the range. The charts of the page show them. */
+export function useNotes(): Answer<Annotations> {
+  const answer = useAnswer<Annotations>(
+    isTied.value ? null : '/annotations',
     [...Object.entries(rangeParams(range.value)), ['time_zone', zone.value]],
     EVERY_MS,
   );
+  const items = answer.loaded.value?.items;
+  useEffect(() => {
+    marks.value = items ?? [];
+    return () => {
+      marks.value = [];
+    };
+  }, [items]);
+  return answer;
+}
+
+/** What people wrote about moments of the range, such as a change or an outage. */
+export function Notes() {
+  const notes = useNotes();
   const problem = useSignal<Problem | null>(null);
   const remove = async (note: Note): Promise<void> => {
     try {

@@ -248,6 +248,12 @@ export const en = {
     confirm: (name: string) => `Revoke the key ${name}? Its users lose access.`,
     once: 'Copy the key now. It cannot be shown again:',
   },
+  signIns: {
+    title: 'Signed in',
+    since: 'Since',
+    end: 'Sign out',
+    confirm: (who: string) => `Sign out ${who}?`,
+  },
   audit: {
     title: 'Audit log',
     at: 'When',
@@ -307,7 +313,7 @@ export const en = {
       sankey: 'Flows',
       heatmap: 'Hours by weekday',
     },
-    drag: 'Drag over a part of the chart to see what it comes from.',
+    drag: 'Drag over a part of the chart, or press Shift with ← → and Enter, to see what it comes from.',
     hours: (measure: string) => `${measure} by hour and weekday`,
     flows: (measure: string) => `${measure}: who reached what on which port`,
     share: 'Share',

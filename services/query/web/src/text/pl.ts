@@ -241,6 +241,12 @@ export const pl: Texts = {
     confirm: (name) => `Unieważnić klucz ${name}? Kto go używa, straci dostęp.`,
     once: 'Skopiuj klucz teraz. Nie będzie można go pokazać ponownie:',
   },
+  signIns: {
+    title: 'Zalogowani',
+    since: 'Od',
+    end: 'Wyloguj',
+    confirm: (who) => `Wylogować ${who}?`,
+  },
   audit: {
     title: 'Dziennik audytu',
     at: 'Kiedy',
@@ -300,7 +306,7 @@ export const pl: Texts = {
       sankey: 'Przepływy',
       heatmap: 'Godziny i dni tygodnia',
     },
-    drag: 'Zaznacz część wykresu, aby zobaczyć, z czego wynika.',
+    drag: 'Zaznacz część wykresu, albo naciśnij Shift z ← → i Enter, aby zobaczyć, z czego wynika.',
     hours: (measure) => `${measure} według godzin i dni tygodnia`,
     flows: (measure) => `${measure}: kto, dokąd i na który port`,
     share: 'Udział',

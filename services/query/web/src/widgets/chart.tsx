@@ -1,6 +1,7 @@
 /**
  * A chart of time series. The canvas is mute, so the chart has a name, a cursor for the keyboard that is
- * read aloud, and the same numbers as a table. Dragging over it selects a range.
+ * read aloud, and the same numbers as a table. Dragging over it, or Shift with the arrows and then Enter,
+ * selects a range.
  */
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
@@ -11,6 +12,7 @@ import { offsetMinutes, showTime } from '../format/times.js';
 import { zone } from '../state/location.js';
 import { colour, theme } from '../state/theme.js';
 import { t } from '../text/text.js';
+import { drawMarks, endOf, notes, notesAt } from './marks.js';
 import { linesOf, stacked, timeStep, timeTicks } from './series.js';
 import type { Series } from './series.js';
 
@@ -37,7 +39,8 @@ const DASH = [4, 4];
 const HATCH = 6;
 const READOUT_ROWS = 10;
 const AXIS_WIDTH = 80;
-const AXIS_HEIGHT = 32;
+const AXIS_HEIGHT = 24;
+const TICK = 4;
 /** A shorter drag is a click. */
 const DRAG_MIN = 4;
 const KEYS: Readonly<Record<string, number>> = {
@@ -63,6 +66,8 @@ export function Chart(props: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const at = useSignal<number | null>(null);
+  /** The other end of a selection by keyboard; null without one. */
+  const anchor = useRef<number | null>(null);
   const asTable = useSignal(props.isTable === true);
   const zoneName = zone.value;
   const themeName = theme.value;
@@ -86,7 +91,8 @@ export function Chart(props: Props) {
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
-    const axis = { stroke: colour('muted'), grid: { stroke: colour('line'), width: 1 } };
+    const line = { stroke: colour('line'), width: 1 };
+    const axis = { stroke: colour('muted'), grid: line, ticks: { ...line, size: TICK }, gap: TICK };
     const select = (self: uPlot): void => {
       const { left, width } = self.select;
       if (width < DRAG_MIN) return;
@@ -137,6 +143,11 @@ export function Chart(props: Props) {
             },
           ],
           setSelect: [select],
+          draw: [
+            (self) => {
+              drawMarks(self, notes.peek());
+            },
+          ],
         },
       },
       [[...times], ...drawn.map(signed)],
@@ -157,12 +168,32 @@ export function Chart(props: Props) {
     plot.current?.setData([[...times], ...drawn.map(signed)]);
   }, [drawn, times]);
 
+  const noted = notes.value;
+  useEffect(() => {
+    if (plot.current !== null) drawMarks(plot.current, noted);
+  }, [noted]);
+
   // Keyboard and pointer move the same cursor.
-  const move = (by: number): void => {
+  const move = (by: number, isSelecting: boolean): void => {
     const from = at.value ?? (by > 0 ? -1 : times.length);
     const next = Math.min(times.length - 1, Math.max(0, from + by));
-    plot.current?.setCursor({ left: plot.current.valToPos(times[next] ?? 0, 'x'), top: 0 });
+    anchor.current = isSelecting && onSelect !== undefined ? (anchor.current ?? at.value) : null;
+    const self = plot.current;
+    const [start, end] = [next, anchor.current ?? next]
+      .toSorted((a, b) => a - b)
+      .map((bucket) => self?.valToPos(times[bucket] ?? 0, 'x') ?? 0) as [number, number];
+    self?.setCursor({ left: self.valToPos(times[next] ?? 0, 'x'), top: 0 });
+    self?.setSelect(
+      { left: start, width: end - start, top: 0, height: self.over.clientHeight },
+      false,
+    );
     at.value = next;
+  };
+  const choose = (): void => {
+    if (at.value === null) return;
+    const [first = 0, last = 0] = [at.value, anchor.current ?? at.value].toSorted((a, b) => a - b);
+    anchor.current = null;
+    onSelect?.(times[first] ?? 0, endOf(times, last));
   };
 
   return (
@@ -199,10 +230,11 @@ export function Chart(props: Props) {
           tabIndex={0}
           onKeyDown={(event) => {
             const by = KEYS[event.key];
-            if (by === undefined) return;
+            if (by === undefined && event.key !== 'Enter') return;
             event.preventDefault();
             event.stopPropagation();
-            move(by);
+            if (by === undefined) choose();
+            else move(by, event.shiftKey);
           }}
         />
       )}
@@ -269,6 +301,11 @@ function Readout(props: Pick<Props, 'times' | 'series' | 'show'> & { readonly at
       {rows.map(({ label, value }) => (
         <span key={label}>
           {label} <b>{value === null ? '–' : textOf(show(value))}</b>
+        </span>
+      ))}
+      {notesAt(notes.value, times, at).map(({ starts_at, text }) => (
+        <span key={starts_at + text}>
+          ▏<bdi>{text}</bdi>
         </span>
       ))}
     </p>

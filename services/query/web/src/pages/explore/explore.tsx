@@ -13,6 +13,7 @@ import { Heatmap } from '../../widgets/heatmap.js';
 import { Panel } from '../../widgets/panel.js';
 import { summaryOf } from '../../widgets/series.js';
 import type { Series } from '../../widgets/series.js';
+import { useNotes } from '../notes.js';
 import { isUnfinished, ratesOf, useColours, usePrevious, useTimes } from '../traffic-chart.js';
 import { Explanation } from './explanation.js';
 import { Flows } from './flows.js';
@@ -30,6 +31,7 @@ export function Explore() {
   const measure = chosen('measure', MEASURES);
   const split = chosen('split', SPLITS);
   const picture = chosen('picture', PICTURES);
+  useNotes();
   return (
     <>
       <h1>{t.value.nav.explore}</h1>
