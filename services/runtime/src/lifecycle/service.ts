@@ -1,4 +1,5 @@
 import { messageOf } from '../errors.js';
+import { logLast } from '../log/logger.js';
 import type { Logger } from '../log/logger.js';
 
 /** A part of a service: does nothing until `start`, and `stop` ends all that it began. */
@@ -60,7 +61,7 @@ export function createService(
         process.exit(EXIT.failed);
       }, config.shutdown_deadline_ms).unref();
       const failures = await stopAll();
-      logger.info({ cause }, `${config.name} stopped`);
+      await logLast(logger, { cause }, `${config.name} stopped`);
       process.exit(failures > 0 && exitCode === EXIT.ok ? EXIT.failed : exitCode);
     })();
     return stopping;

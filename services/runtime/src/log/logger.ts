@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import type { EventEmitter } from 'node:events';
 import { pino } from 'pino';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -16,14 +18,40 @@ export const logConfig = z.object({
     }),
 });
 
+const STDOUT = 1;
+/** More than a write to a reader takes. */
+const LAST_LINE_MAX_MS = 500;
+
 /** JSON lines on standard output. Values from clients are escaped by the JSON encoding. */
-export function createLogger(service: string, config: z.infer<typeof logConfig>): Logger {
-  return pino({
-    level: config.level,
-    base: { service, pid: process.pid },
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
-  });
+export function createLogger(
+  service: string,
+  config: z.infer<typeof logConfig>,
+  fd: number = process.stdout.fd || STDOUT,
+): Logger {
+  return pino(
+    {
+      level: config.level,
+      base: { service, pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    pino.destination(fd),
+  );
+}
+
+/**
+ * Logs the last line of a process. Resolves when it is written, or nobody reads it, or half a second
+ * has passed: at an exit, pino repeats a write that fails, without an end.
+ */
+export async function logLast(logger: Logger, fields: object, message: string): Promise<void> {
+  if (!logger.isLevelEnabled('info')) return;
+  const streams = logger as unknown as Record<symbol, EventEmitter | undefined>;
+  const destination = streams[pino.symbols.streamSym];
+  logger.info(fields, message);
+  if (destination === undefined) return;
+  const signal = AbortSignal.timeout(LAST_LINE_MAX_MS);
+  // An error of the destination ends the waiting too.
+  await once(destination, 'drain', { signal }).catch(() => undefined);
 }
 
 /**
