@@ -34,6 +34,8 @@ import { serveOpenApi } from './http/openapi.js';
 import { takeEmptyBodies } from './http/json-body.js';
 import { requireSameOrigin } from './http/same-origin.js';
 import { serveOperations } from './http/operations.js';
+import { refuseUnderPressure } from './http/pressure.js';
+import type { PressureLimits } from './http/pressure.js';
 import { allowOrigins } from './http/origins.js';
 import { serveClash } from './clash/clash.js';
 import { serveQuestions } from './questions/questions.js';
@@ -64,6 +66,7 @@ export interface AppConfig {
   /** Addresses and blocks whose X-Forwarded-For is believed; empty: nobody's. */
   readonly trusted_proxies: readonly string[];
   readonly guard: GuardConfig;
+  readonly pressure: PressureLimits;
   /** Where people reach the service; empty: not known. */
   readonly public_url: string;
   readonly stream: StreamConfig;
@@ -96,8 +99,6 @@ export interface AppDeps {
   readonly takesKeys: boolean;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
-  /** Whether new questions should be sent away for now. */
-  readonly isOverloaded: () => boolean;
   readonly health: Health;
   readonly registry: Registry;
   readonly logger: Logger;
@@ -157,6 +158,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
   await app.register(async (guarded) => {
     takeEmptyBodies(guarded);
     requireSameOrigin(guarded, config.public_url);
+    await refuseUnderPressure(guarded, config.pressure, deps.health);
     await guard(guarded, config.guard, access);
     await guarded.register(
       async (api) => {

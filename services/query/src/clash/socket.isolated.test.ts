@@ -63,7 +63,6 @@ beforeEach(async () => {
         api,
         { rate_limit_per_minute: 0, hosts: [], origins: [DASHBOARD] },
         {
-          isOverloaded: () => false,
           cookie: createCookies('').session,
           authenticator: {
             async authenticate(credentials) {

@@ -17,6 +17,7 @@ import { createAuditLog } from '../audit/log.js';
 import { createRunningExports } from '../export/running.js';
 import { maskConfig } from '../mask/config.js';
 import { createMask } from '../mask/mask.js';
+import type { PressureLimits } from '../http/pressure.js';
 import { lookupConfig } from '../questions/lookup/config.js';
 import { signalsConfig } from '../questions/signals/config.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
@@ -26,6 +27,8 @@ import { createStore } from '../store/store.js';
 import type { Store, StoreConfig } from '../store/store.js';
 import { createHub } from '../stream/hub.js';
 import { createStreamMetrics } from '../stream/metrics.js';
+
+const NO_PRESSURE = { window_ms: 1_000, overloaded_ms: Infinity, stuck_ms: Infinity };
 
 export interface TestApp {
   readonly app: FastifyInstance;
@@ -51,8 +54,8 @@ export interface TestAppOptions {
   readonly trustedProxies?: readonly string[];
   /** Of the store; see StoreConfig. */
   readonly limits?: Partial<StoreConfig>;
-  /** Defaults to never. */
-  readonly isOverloaded?: () => boolean;
+  /** Default: never overloaded. */
+  readonly pressure?: PressureLimits;
   readonly lightRunningMax?: number;
   readonly heavyRunningMax?: number;
   readonly lightRowsMax?: number;
@@ -133,6 +136,7 @@ export async function createTestApp(
       },
       stream,
       site: null,
+      pressure: options.pressure ?? NO_PRESSURE,
       public_url: options.publicUrl ?? '',
       validate_answers: true,
     },
@@ -145,7 +149,6 @@ export async function createTestApp(
         resume: gate('resume', 4),
       },
       lightRowsMax: options.lightRowsMax ?? 500_000,
-      isOverloaded: options.isOverloaded ?? (() => false),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse, logger, now }),
