@@ -47,7 +47,6 @@ import type { LookupConfig } from './questions/lookup/config.js';
 import { createEgressSince } from './questions/lookup/find.js';
 import { createDensityMemory } from './questions/sessions/density.js';
 import { createSessionLookups } from './questions/sessions/lookups.js';
-import { createRates } from './questions/sessions/rates.js';
 import type { SignalsConfig } from './questions/signals/config.js';
 import { serveSite } from './site/site.js';
 import type { Gate } from './store/gate.js';
@@ -174,7 +173,6 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<Fasti
           ...deps.exports,
           lookups: createSessionLookups(deps),
           densities: createDensityMemory(),
-          rates: createRates(deps),
           egressSince: createEgressSince(deps),
           version: config.version,
         });

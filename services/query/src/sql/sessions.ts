@@ -175,36 +175,6 @@ export function sessionTotalsQuery(
   };
 }
 
-const edgeRow = z.object({ rows: int64, edge: wireTime });
-
-/**
- * How far the first `limit` rows of one user or destination reach, in reading order. Versions count
- * as rows of their own, so it is a little less far than as many sessions. One key with `=`: only
- * then does the table's own order serve, and the reading stops at the limit.
- */
-export function edgeQuery(of: {
-  readonly table: Exclude<SessionsTable, 'sessions'>;
-  readonly key: string;
-  readonly range: Condition;
-  readonly order: SortOrder;
-  readonly limit: number;
-}): Query<typeof edgeRow> {
-  const column = of.table === 'sessions_by_user' ? 'user' : 'dest_host';
-  const isDesc = of.order === 'desc';
-  return {
-    name: 'edge',
-    sql: `SELECT count() AS rows, ${isDesc ? 'min' : 'max'}(started_at) AS edge FROM (
-        SELECT started_at FROM ${of.table}
-        WHERE ${column} = {edge_key:String} AND ${of.range.sql}
-        ORDER BY started_at ${isDesc ? 'DESC' : 'ASC'}
-        LIMIT {edge_limit:UInt32}
-      )`,
-    params: { ...of.range.params, edge_key: of.key, edge_limit: of.limit },
-    row: edgeRow,
-    settings: BRIEF_SETTINGS,
-  };
-}
-
 /**
  * The sessions with these ids. A UUIDv7 carries its start, which bounds the primary key; the lists are
  * parameters as they are, because the index does not see through a function over them. PREWHERE is safe

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { createDensityMemory } from './density.js';
-import { SPARSE } from './windows.js';
+import { FILTERED } from './windows.js';
 
 const NOW_MS = Date.parse('2026-03-15T12:00:00.000Z');
-const usual = { pace: SPARSE, anchorMs: NOW_MS };
+const usual = { pace: FILTERED, anchorMs: NOW_MS };
 
 describe('the density memory', () => {
   it('begins as usual with filters that it does not know', () => {
@@ -13,7 +13,7 @@ describe('the density memory', () => {
   it('begins with twice the time that held a page of the same filters', () => {
     const memory = createDensityMemory();
     memory.learn('a', [10_000, 9_000, 8_000, 7_000, 6_000], false, NOW_MS);
-    expect(memory.begin('a', 10, usual, NOW_MS).pace).toEqual({ ...SPARSE, firstMs: 16_000 });
+    expect(memory.begin('a', 10, usual, NOW_MS).pace).toEqual({ ...FILTERED, firstMs: 16_000 });
     expect(memory.begin('b', 10, usual, NOW_MS)).toEqual(usual);
   });
 

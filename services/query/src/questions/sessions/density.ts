@@ -15,7 +15,6 @@ interface Known {
  * short costs a second query, one too long a few granules.
  */
 export interface DensityMemory {
-  knows(filters: string): boolean;
   /** How to begin, and where. */
   begin(
     filters: string,
@@ -35,7 +34,6 @@ const MARGIN = 2;
 export function createDensityMemory(): DensityMemory {
   const memory = new LRUCache<string, Known>({ max: REMEMBERED_MAX });
   return {
-    knows: (filters) => memory.get(filters) !== undefined,
     begin(filters, wanted, otherwise, nowMs) {
       const known = memory.get(filters);
       if (known === undefined) return otherwise;

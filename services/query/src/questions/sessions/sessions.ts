@@ -70,7 +70,7 @@ export function serveSessions(
       };
       const weighed = createWeighed(deps, context);
       const [rows, totals] = await Promise.all([
-        pageRows(deps, weighed, page, context, context.nowMs),
+        pageRows(deps, weighed, page, context),
         query.totals === true ? weighed.ask(totalsOf(page), true) : null,
       ]).finally(() => {
         weighed.leave();

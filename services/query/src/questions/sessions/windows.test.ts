@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DENSE, SPARSE, windows } from './windows.js';
+import { DENSE, FILTERED, KEYED, windows } from './windows.js';
 import type { Window } from './windows.js';
 
 const HOUR_MS = 3_600_000;
@@ -11,10 +11,10 @@ function slicesOf(
   range: Window,
   order: 'asc' | 'desc',
   found: readonly number[],
-  pace = SPARSE,
+  pace = FILTERED,
 ): Window[] {
   const slices: Window[] = [];
-  const walk = windows(range, order, ANCHOR_MS, 50, pace);
+  const walk = windows({ range, order, anchorMs: ANCHOR_MS, wanted: 50, pace });
   for (
     let next = walk.next(0);
     next.done !== true;
@@ -34,7 +34,7 @@ describe('windows', () => {
         bound,
         fc.constantFrom('asc' as const, 'desc' as const),
         fc.array(fc.integer({ min: 0, max: 60 }), { maxLength: 8 }),
-        fc.constantFrom(DENSE, SPARSE),
+        fc.constantFrom(DENSE, FILTERED, KEYED),
         (a, b, order, found, pace) => {
           const [low, high] = a !== null && b !== null && a > b ? [b, a] : [a, b];
           const range = {
@@ -48,7 +48,7 @@ describe('windows', () => {
           for (const [i, slice] of inOrder.entries()) {
             if (i > 0) expect(slice.lowMs).toBe(inOrder[i - 1]?.highMs);
           }
-          expect(slices.length).toBeLessThanOrEqual(6);
+          expect(slices.length).toBeLessThanOrEqual(pace.slicesMax);
         },
       ),
     );

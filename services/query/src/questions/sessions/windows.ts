@@ -6,44 +6,58 @@ export interface Window {
   readonly highMs: number | null;
 }
 
-/** Width of the first slice, and the factor for the next one if nothing was found. */
+/** How a page is looked for. */
 export interface Pace {
+  /** Width of the first slice. */
   readonly firstMs: number;
+  /** Factor for the next slice if nothing was found. */
   readonly emptyFactor: number;
+  /** The last of these slices takes all that is left. */
+  readonly slicesMax: number;
 }
 
 /** If every session passes, a minute of a busy proxy fills a page. */
-export const DENSE: Pace = { firstMs: MINUTE_MS, emptyFactor: 10 };
+export const DENSE: Pace = { firstMs: MINUTE_MS, emptyFactor: 10, slicesMax: 6 };
+/** If a filter must be tried on each session, a slice that is too long reads much. */
+export const FILTERED: Pace = { firstMs: HOUR_MS, emptyFactor: 168, slicesMax: 6 };
 /**
- * One user's or one destination's sessions, in a table of their order: those who had none within an
- * hour have few in a week, and a week of few rows costs what an hour costs.
+ * The sessions of one user or one destination, in a table of their order: all of a rare one's cost less
+ * than a few slices that find nothing.
  */
-export const SPARSE: Pace = { firstMs: HOUR_MS, emptyFactor: 168 };
+export const KEYED: Pace = { ...FILTERED, slicesMax: 3 };
 
-const SLICES_MAX = 6;
 /** Beyond what the density so far promises: it is seldom even. */
 const MARGIN = 1.5;
 const FACTOR_MIN = 4;
 const FACTOR_MAX = 1_000;
 
+/** Which sessions are looked for, and from where. */
+interface Walk {
+  readonly range: Window;
+  readonly order: 'asc' | 'desc';
+  /**
+   * Where reading begins: the cursor's position or the end of the range that is read first. A bound that
+   * is open on that side stays open in the first slice.
+   */
+  readonly anchorMs: number;
+  /** How many sessions fill the page. */
+  readonly wanted: number;
+  readonly pace: Pace;
+}
+
 /**
  * Cuts a range of starts into disjoint slices in reading order, so that a full page is found in a
- * short slice. Each is as wide as the sessions found so far promise; the sixth takes all that is left.
- * Together they are the range.
+ * short slice. Each is as wide as the sessions found so far promise. Together they are the range.
  *
  * `next(found)` takes how many sessions the slice before held.
- *
- * @param anchorMs where reading begins: the cursor's position or the end of the range that is
- * read first. A bound that is open on that side stays open in the first slice.
- * @param wanted how many sessions fill the page.
  */
-export function* windows(
-  range: Window,
-  order: 'asc' | 'desc',
-  anchorMs: number,
-  wanted: number,
-  pace: Pace,
-): Generator<Window, void, number> {
+export function* windows({
+  range,
+  order,
+  anchorMs,
+  wanted,
+  pace,
+}: Walk): Generator<Window, void, number> {
   const isDesc = order === 'desc';
   const far = isDesc ? range.lowMs : range.highMs;
   let near = isDesc ? range.highMs : range.lowMs;
@@ -51,7 +65,7 @@ export function* windows(
     near === null ? anchorMs : isDesc ? Math.min(anchorMs, near) : Math.max(anchorMs, near);
   let widthMs = pace.firstMs;
   let missing = wanted;
-  for (let slice = 1; slice < SLICES_MAX; slice += 1) {
+  for (let slice = 1; slice < pace.slicesMax; slice += 1) {
     const end = isDesc ? edgeMs - widthMs : edgeMs + widthMs;
     if (far !== null && (isDesc ? end <= far : end >= far)) break;
     const found: number = yield isDesc
