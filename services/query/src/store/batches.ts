@@ -1,4 +1,4 @@
-import { unlessAborted } from './unless-aborted.js';
+import { createFlights } from './flights.js';
 
 /**
  * Lookups by key that arrive while others run are joined into one query, because most of a lookup's
@@ -16,20 +16,12 @@ export interface BatchesConfig {
   readonly keys_max: number;
 }
 
-interface Waiting<V> {
-  readonly answer: Promise<V | undefined>;
+interface Request<V> {
+  readonly key: string;
+  /** Aborted when nobody waits for this key any more. */
+  readonly abandoned: AbortSignal;
   readonly settle: (value: V | undefined) => void;
   readonly fail: (error: unknown) => void;
-  /** How many wait for it. */
-  count: number;
-  /** The question that asks for it; null if it waits for the next one. */
-  batch: Batch | null;
-}
-
-interface Batch {
-  readonly controller: AbortController;
-  /** Keys that anybody waits for. */
-  wanted: number;
 }
 
 /**
@@ -39,91 +31,51 @@ export function createBatches<V>(
   config: BatchesConfig,
   ask: (keys: readonly string[], signal: AbortSignal) => Promise<ReadonlyMap<string, V>>,
 ): Batches<V> {
-  /** Asked for, answered or not yet. Bounded by the requests that are let in. */
-  const waitings = new Map<string, Waiting<V>>();
-  const unasked = new Set<string>();
+  const flights = createFlights<V | undefined>();
+  /** Bounded by the requests that are let in. */
+  const unasked = new Set<Request<V>>();
   let running = 0;
 
   function begin(): void {
-    if (running >= config.running_max || unasked.size === 0) return;
-    const keys = [...unasked].slice(0, config.keys_max);
-    const batch = { controller: new AbortController(), wanted: keys.length };
-    const members = keys.flatMap((key) => {
-      unasked.delete(key);
-      const waiting = waitings.get(key);
-      if (waiting === undefined) return [];
-      waiting.batch = batch;
-      return [[key, waiting] as const];
-    });
+    if (running >= config.running_max) return;
+    const batch = [...unasked].slice(0, config.keys_max);
+    if (batch.length === 0) return;
+    for (const request of batch) unasked.delete(request);
     running += 1;
-    void run(members, batch.controller.signal).finally(() => {
+    void run(batch).finally(() => {
       running -= 1;
       begin();
     });
   }
 
-  async function run(
-    members: readonly (readonly [string, Waiting<V>])[],
-    signal: AbortSignal,
-  ): Promise<void> {
+  async function run(batch: readonly Request<V>[]): Promise<void> {
+    const controller = new AbortController();
+    for (const { abandoned } of batch) {
+      abandoned.addEventListener('abort', () => {
+        if (batch.every((request) => request.abandoned.aborted)) controller.abort();
+      });
+    }
     try {
-      const found = await ask(
-        members.map(([key]) => key),
-        signal,
-      );
-      for (const [key, waiting] of members) waiting.settle(found.get(key));
+      const keys = batch.map(({ key }) => key);
+      const found = await ask(keys, controller.signal);
+      for (const { key, settle } of batch) settle(found.get(key));
     } catch (error) {
-      for (const [, waiting] of members) waiting.fail(error);
-    } finally {
-      for (const [key, waiting] of members) forget(key, waiting);
+      for (const { fail } of batch) fail(error);
     }
-  }
-
-  /** The next request for the key starts again. */
-  function forget(key: string, waiting: Waiting<V>): void {
-    if (waitings.get(key) === waiting) waitings.delete(key);
-  }
-
-  function leave(key: string, waiting: Waiting<V>): void {
-    waiting.count -= 1;
-    if (waiting.count > 0) return;
-    forget(key, waiting);
-    if (waiting.batch === null) {
-      unasked.delete(key);
-      return;
-    }
-    waiting.batch.wanted -= 1;
-    if (waiting.batch.wanted === 0) waiting.batch.controller.abort();
-  }
-
-  function waitingFor(key: string): Waiting<V> {
-    const known = waitings.get(key);
-    if (known !== undefined) return known;
-    let settle: Waiting<V>['settle'] = () => undefined;
-    let fail: Waiting<V>['fail'] = () => undefined;
-    const answer = new Promise<V | undefined>((resolve, reject) => {
-      settle = resolve;
-      fail = reject;
-    });
-    // Who still waits hears of a failure; there may be nobody.
-    answer.catch(() => undefined);
-    const waiting = { answer, settle, fail, count: 0, batch: null };
-    waitings.set(key, waiting);
-    unasked.add(key);
-    return waiting;
   }
 
   return {
-    async look(key, signal) {
-      if (signal.aborted) throw new Error('aborted before it was asked');
-      const waiting = waitingFor(key);
-      waiting.count += 1;
-      begin();
-      try {
-        return await unlessAborted(waiting.answer, signal);
-      } finally {
-        leave(key, waiting);
-      }
-    },
+    look: (key, signal) =>
+      flights.join(
+        key,
+        signal,
+        (abandoned) =>
+          new Promise<V | undefined>((settle, fail) => {
+            const request = { key, abandoned, settle, fail };
+            unasked.add(request);
+            abandoned.addEventListener('abort', () => unasked.delete(request));
+            begin();
+          }),
+      ),
   };
 }
