@@ -77,7 +77,12 @@ export async function startKafka(options: StartKafkaOptions): Promise<KafkaBroke
       port: options.port ?? (await pickFreePort()),
       controllerPort: options.controllerPort ?? (await pickFreePort()),
     };
-    return startNode(options, node, [node], createClusterId(), options.logFile ?? null);
+    return startNode(options, {
+      node,
+      cluster: [node],
+      clusterId: createClusterId(),
+      logFile: options.logFile ?? null,
+    });
   });
 }
 
@@ -115,10 +120,12 @@ export async function startKafkaCluster(options: StartKafkaClusterOptions): Prom
       const id = String(member.nodeId);
       return startNode(
         { ...options, dataDir: join(options.dataDir, `node-${id}`) },
-        member,
-        members,
-        clusterId,
-        options.logDir === undefined ? null : join(options.logDir, `kafka-${id}.log`),
+        {
+          node: member,
+          cluster: members,
+          clusterId,
+          logFile: options.logDir === undefined ? null : join(options.logDir, `kafka-${id}.log`),
+        },
       ).then((broker) => {
         running.set(member.nodeId, broker);
         return broker;
@@ -175,12 +182,16 @@ function addressOf(node: KafkaNodeAddress): string {
   return `127.0.0.1:${String(node.port)}`;
 }
 
+interface StartKafkaNode {
+  readonly node: KafkaNodeAddress;
+  readonly cluster: readonly KafkaNodeAddress[];
+  readonly clusterId: string;
+  readonly logFile: string | null;
+}
+
 async function startNode(
   options: CommonOptions,
-  node: KafkaNodeAddress,
-  cluster: readonly KafkaNodeAddress[],
-  clusterId: string,
-  logFile: string | null,
+  { node, cluster, clusterId, logFile }: StartKafkaNode,
 ): Promise<KafkaBroker> {
   const libs = await ensureKafkaLibs();
   const classPath = join(libs, '*');
@@ -193,7 +204,7 @@ async function startNode(
     kafkaProperties({ node, cluster, logDir, overrides: options.properties ?? {} }),
   );
   if (!existsSync(join(logDir, 'meta.properties'))) {
-    await format(classPath, configFile, clusterId, logFile, options.signal);
+    await format({ classPath, configFile, clusterId, logFile }, options.signal);
   }
   options.signal?.throwIfAborted();
   const heap = String(options.heapMiB ?? DEFAULT_HEAP_MIB);
@@ -240,10 +251,15 @@ async function startNode(
 
 /** Writes the cluster's id into an empty data folder; a broker refuses to start without. */
 async function format(
-  classPath: string,
-  configFile: string,
-  clusterId: string,
-  logFile: string | null,
+  {
+    classPath,
+    configFile,
+    clusterId,
+    logFile,
+  }: Pick<StartKafkaNode, 'clusterId' | 'logFile'> & {
+    readonly classPath: string;
+    readonly configFile: string;
+  },
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const child = await startJava({

@@ -287,7 +287,7 @@ export class BatchFold {
     this.#sessionRows.replace(length);
     const rows = this.#sessionRows.columns;
     const events = this.#events.columns;
-    gather(rows, events, COPIED_TO_SESSIONS, from, length);
+    gather(rows, events, COPIED_TO_SESSIONS, from);
     rows.updated_at.gather(events.occurred_at, from, length);
     for (let i = 0; i < length; i += 1) rows.version.set(i, rank[i] as number);
   }
@@ -334,7 +334,7 @@ export class BatchFold {
     const { length } = this.#minutes;
     this.#trafficRows.replace(length);
     const rows = this.#trafficRows.columns;
-    gather(rows, this.#events.columns, COPIED_TO_TRAFFIC, m.event, length);
+    gather(rows, this.#events.columns, COPIED_TO_TRAFFIC, m.event.subarray(0, length));
     for (let i = 0; i < length; i += 1) {
       rows.bucket.set(i, (m.minute[i] as number) * (MINUTE_MS / 1_000));
       rows.bytes_sent.set(i, m.bytesSent[i] as number);
@@ -364,9 +364,8 @@ function gather<N extends string>(
   events: Readonly<Record<N, Column>>,
   names: readonly N[],
   from: Uint32Array,
-  length: number,
 ): void {
-  for (const name of names) rows[name].gather(events[name], from, length);
+  for (const name of names) rows[name].gather(events[name], from, from.length);
 }
 
 function mix(session: number, minute: number): number {

@@ -85,13 +85,18 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       const { slice, slices } = part;
       const sql = insertSums(target, part, expired);
       const begunMs = performance.now();
-      await runStatement(clickhouse, sql, { ...params, slice, slices }, config, signal);
+      await runStatement(clickhouse, { sql, params: { ...params, slice, slices } }, config, signal);
       longestMs = Math.max(longestMs, performance.now() - begunMs);
     }
     // A database that was slow for a while is no reason to split statements permanently.
     if (cut > 0 && longestMs * EASY_FACTOR < config.statement_ms) cuts.set(span, cut - 1);
     if (isDetail) {
-      await runStatement(clickhouse, insertSketches(span, expired), params, config, signal);
+      await runStatement(
+        clickhouse,
+        { sql: insertSketches(span, expired), params },
+        config,
+        signal,
+      );
     }
   }
 

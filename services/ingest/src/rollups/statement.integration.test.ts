@@ -37,8 +37,7 @@ describe('a statement of a round', () => {
     const limits = { ...LIMITS, statement_ms: 1_000 };
     const ended = runStatement(
       clickhouse,
-      longInsert('ends at its time'),
-      {},
+      { sql: longInsert('ends at its time'), params: {} },
       limits,
       AbortSignal.timeout(60_000),
     ).then(
@@ -51,7 +50,12 @@ describe('a statement of a round', () => {
 
   it('is ended on the server if ingest gives it up', async () => {
     const ending = new AbortController();
-    const ended = runStatement(clickhouse, longInsert('given up'), {}, LIMITS, ending.signal).then(
+    const ended = runStatement(
+      clickhouse,
+      { sql: longInsert('given up'), params: {} },
+      LIMITS,
+      ending.signal,
+    ).then(
       () => null,
       (error: unknown) => error,
     );

@@ -33,8 +33,7 @@ export function isTooMuch(error: unknown): boolean {
 /** Runs one statement. @throws ClickHouseError; the statement has ended by then, or was cancelled. */
 export async function runStatement(
   clickhouse: Pick<ClickHouse, 'command'>,
-  sql: string,
-  params: Readonly<Record<string, SqlValue>>,
+  { sql, params }: { readonly sql: string; readonly params: Readonly<Record<string, SqlValue>> },
   limits: StatementLimits,
   signal: AbortSignal,
 ): Promise<void> {

@@ -69,6 +69,16 @@ interface Proven {
 }
 
 /** Where a login comes from, and by what its failures are counted. */
+interface Login {
+  /** Of the credentials. */
+  readonly digest: string;
+  /** Undefined if there is no such user. */
+  readonly user: User | undefined;
+  readonly username: Buffer;
+  readonly password: Buffer;
+  readonly origin: Origin;
+}
+
 interface Origin {
   /** From the widest network to the source itself. */
   readonly networks: readonly string[];
@@ -193,13 +203,7 @@ export function createAuthenticator(
     for (const network of networks.slice(0, -1)) wideNetworks.succeed(network, now());
   }
 
-  async function hash(
-    digest: string,
-    user: User | undefined,
-    username: Buffer,
-    password: Buffer,
-    origin: Origin,
-  ): Promise<boolean> {
+  async function hash({ digest, user, username, password, origin }: Login): Promise<boolean> {
     const startedMs = performance.now();
     const matches = await passwordMatches(password, user?.hash ?? decoyFor(username));
     metrics.hashed((performance.now() - startedMs) / 1_000);
@@ -215,21 +219,15 @@ export function createAuthenticator(
   }
 
   /** One hash for all logins with the same credentials that wait for it. */
-  async function check(
-    digest: string,
-    user: User | undefined,
-    username: Buffer,
-    password: Buffer,
-    origin: Origin,
-    signal: AbortSignal | undefined,
-  ): Promise<HashOutcome> {
+  async function check(login: Login, signal: AbortSignal | undefined): Promise<HashOutcome> {
+    const { digest, origin } = login;
     const isFirst = !queue.has(digest);
     if (isFirst) countFailure(origin);
     const job = {
       key: digest,
       networks: origin.networks,
       isProven: origin.isProven,
-      hash: () => hash(digest, user, username, password, origin),
+      hash: () => hash(login),
     };
     const outcome = await queue.run(job, signal);
     if (isFirst && (outcome === 'busy' || outcome === 'left')) {
@@ -313,7 +311,7 @@ export function createAuthenticator(
         pair,
         isProven: (proven.get(pair)?.untilMs ?? 0) > now(),
       };
-      const outcome = await check(digest, user, username, password, origin, signal);
+      const outcome = await check({ digest, user, username, password, origin }, signal);
       if (outcome === 'busy' || outcome === 'left') {
         metrics.attempt(outcome);
         return throttled(BUSY_RETRY_MS);

@@ -91,6 +91,7 @@ function writeDigits(buffer: Buffer, at: number, value: number, digits: number):
 }
 
 /** Copies a few dozen bytes, in a loop because a call into native code takes longer. Returns the offset behind them. */
+// oxlint-disable-next-line max-params -- An object for each copy would be garbage to collect.
 function copy(source: Buffer, from: number, to: number, target: Buffer, at: number): number {
   let end = at;
   for (let i = from; i < to; i += 1) {

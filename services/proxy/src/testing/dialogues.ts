@@ -150,90 +150,66 @@ function dialogue(
   name: string,
   policy: Policy,
   send: (world: World) => Buffer,
-  receive: string,
-  rest: Pick<Dialogue, 'session' | 'failure'> = { session: null },
+  then: Pick<Dialogue, 'receive' | 'failure'> & Partial<Pick<Dialogue, 'session'>>,
 ): Dialogue {
-  return { name, policy, send, receive, ...rest };
+  return { name, policy, send, session: null, ...then };
 }
 
 /** Every message and every reply of RFC 1928 and RFC 1929 that CONNECT knows, and every refusal. */
 export const DIALOGUES: readonly Dialogue[] = [
   // Greeting.
-  dialogue('no method at all', 'none', () => bytesOf(5, 0), NO_METHOD, {
-    session: null,
+  dialogue('no method at all', 'none', () => bytesOf(5, 0), {
+    receive: NO_METHOD,
     failure: 'no_acceptable_method',
   }),
-  dialogue('GSSAPI alone is refused', 'none', () => bytesOf(5, 1, 1), NO_METHOD, {
-    session: null,
+  dialogue('GSSAPI alone is refused', 'none', () => bytesOf(5, 1, 1), {
+    receive: NO_METHOD,
     failure: 'no_acceptable_method',
   }),
-  dialogue(
-    'GSSAPI alone is refused beside passwords',
-    'optional',
-    () => bytesOf(5, 1, 1),
-    NO_METHOD,
-    {
-      session: null,
-      failure: 'no_acceptable_method',
-    },
-  ),
-  dialogue('a password without any users', 'none', () => bytesOf(5, 1, 2), NO_METHOD, {
-    session: null,
+  dialogue('GSSAPI alone is refused beside passwords', 'optional', () => bytesOf(5, 1, 1), {
+    receive: NO_METHOD,
     failure: 'no_acceptable_method',
   }),
-  dialogue(
-    'no authentication if a password is wanted',
-    'password',
-    () => bytesOf(5, 2, 0, 1),
-    NO_METHOD,
-    {
-      session: null,
-      failure: 'no_acceptable_method',
-    },
-  ),
-  dialogue('SOCKS4', 'none', () => bytesOf(4, 1, 0, 80, 127, 0, 0, 1, 0), '', {
-    session: null,
+  dialogue('a password without any users', 'none', () => bytesOf(5, 1, 2), {
+    receive: NO_METHOD,
+    failure: 'no_acceptable_method',
+  }),
+  dialogue('no authentication if a password is wanted', 'password', () => bytesOf(5, 2, 0, 1), {
+    receive: NO_METHOD,
+    failure: 'no_acceptable_method',
+  }),
+  dialogue('SOCKS4', 'none', () => bytesOf(4, 1, 0, 80, 127, 0, 0, 1, 0), {
+    receive: '',
     failure: 'bad_version',
   }),
-  dialogue('HTTP', 'none', () => bytesOf('GET / HTTP/1.1\r\n\r\n'), '', {
-    session: null,
+  dialogue('HTTP', 'none', () => bytesOf('GET / HTTP/1.1\r\n\r\n'), {
+    receive: '',
     failure: 'bad_version',
   }),
-  dialogue('an end after the greeting', 'none', () => bytesOf(5, 1, 0), NONE, {
-    session: null,
+  dialogue('an end after the greeting', 'none', () => bytesOf(5, 1, 0), {
+    receive: NONE,
     failure: 'eof',
   }),
-  dialogue(
-    'an end in the middle of the request',
-    'none',
-    () => bytesOf(GREETING, 5, 1, 0, 3, 9),
-    NONE,
-    {
-      session: null,
-      failure: 'eof',
-    },
-  ),
+  dialogue('an end in the middle of the request', 'none', () => bytesOf(GREETING, 5, 1, 0, 3, 9), {
+    receive: NONE,
+    failure: 'eof',
+  }),
 
   // CONNECT, answered.
-  dialogue(
-    'IPv4',
-    'none',
-    (w) => bytesOf(GREETING, ipv4(w.echo.port), 'hello'),
-    NONE + OK4 + HELLO,
-    {
-      session: {
-        ...ANSWERED,
-        user: 'anonymous',
-        auth_method: 'none',
-        dest_host: '127.0.0.1',
-        dest_ip: '127.0.0.1',
-        protocol: 'tcp',
-        command: 'connect',
-        acl_decision: 'allow',
-        acl_rule_matched: 'loopback',
-      },
+  dialogue('IPv4', 'none', (w) => bytesOf(GREETING, ipv4(w.echo.port), 'hello'), {
+    receive: NONE + OK4 + HELLO,
+    session: {
+      ...ANSWERED,
+      user: 'anonymous',
+      auth_method: 'none',
+      dest_host: '127.0.0.1',
+      dest_ip: '127.0.0.1',
+      protocol: 'tcp',
+      command: 'connect',
+      acl_decision: 'allow',
+      acl_rule_matched: 'loopback',
     },
-  ),
+  }),
   dialogue(
     'IPv6',
     'none',
@@ -248,8 +224,7 @@ export const DIALOGUES: readonly Dialogue[] = [
         port(w.echo6.port),
         'hello',
       ),
-    NONE + OK6 + HELLO,
-    { session: { ...ANSWERED, dest_host: '::1', dest_ip: '::1' } },
+    { receive: NONE + OK6 + HELLO, session: { ...ANSWERED, dest_host: '::1', dest_ip: '::1' } },
   ),
   dialogue(
     'IPv4 inside IPv6',
@@ -265,15 +240,14 @@ export const DIALOGUES: readonly Dialogue[] = [
         port(w.echo.port),
         'hello',
       ),
-    NONE + OK4 + HELLO,
-    { session: { ...ANSWERED, dest_ip: '127.0.0.1' } },
+    { receive: NONE + OK4 + HELLO, session: { ...ANSWERED, dest_ip: '127.0.0.1' } },
   ),
   dialogue(
     'a name, in capitals and with a dot at its end',
     'none',
     (w) => bytesOf(GREETING, named('ECHO.Test.', w.echo.port), 'hello'),
-    NONE + OK4 + HELLO,
     {
+      receive: NONE + OK4 + HELLO,
       session: {
         ...ANSWERED,
         dest_host: 'echo.test',
@@ -286,15 +260,19 @@ export const DIALOGUES: readonly Dialogue[] = [
     'a name with one blocked and one allowed address',
     'none',
     (w) => bytesOf(GREETING, named('half-blocked.test', w.echo.port), 'hello'),
-    NONE + OK4 + HELLO,
-    { session: { ...ANSWERED, dest_ip: '127.0.0.1', acl_decision: 'allow' } },
+    {
+      receive: NONE + OK4 + HELLO,
+      session: { ...ANSWERED, dest_ip: '127.0.0.1', acl_decision: 'allow' },
+    },
   ),
   dialogue(
     'an address spelt as a name',
     'none',
     (w) => bytesOf(GREETING, named('0x7f.1', w.echo.port), 'hello'),
-    NONE + OK4 + HELLO,
-    { session: { ...ANSWERED, dest_host: '0x7f.1', dest_ip: '127.0.0.1' } },
+    {
+      receive: NONE + OK4 + HELLO,
+      session: { ...ANSWERED, dest_host: '0x7f.1', dest_ip: '127.0.0.1' },
+    },
   ),
   dialogue(
     'a greeting with 255 methods, and a reserved byte that is set',
@@ -316,8 +294,7 @@ export const DIALOGUES: readonly Dialogue[] = [
         port(w.echo.port),
         'hello',
       ),
-    NONE + OK4 + HELLO,
-    { session: ANSWERED },
+    { receive: NONE + OK4 + HELLO, session: ANSWERED },
   ),
 
   // Username and password.
@@ -325,105 +302,69 @@ export const DIALOGUES: readonly Dialogue[] = [
     'the right password',
     'password',
     (w) => bytesOf(5, 2, 0, 2, credentials('alice', 'secret'), ipv4(w.echo.port), 'hello'),
-    PASSWORD + ACCEPTED + OK4 + HELLO,
-    { session: { ...ANSWERED, user: 'alice', auth_method: 'password' } },
+    {
+      receive: PASSWORD + ACCEPTED + OK4 + HELLO,
+      session: { ...ANSWERED, user: 'alice', auth_method: 'password' },
+    },
   ),
   dialogue(
     'user and password of 255 bytes',
     'password',
     (w) => bytesOf(5, 1, 2, credentials(LONG_USER, LONG_PASSWORD), ipv4(w.echo.port), 'hello'),
-    PASSWORD + ACCEPTED + OK4 + HELLO,
-    { session: { ...ANSWERED, user: LONG_USER } },
+    { receive: PASSWORD + ACCEPTED + OK4 + HELLO, session: { ...ANSWERED, user: LONG_USER } },
   ),
-  dialogue(
-    'a wrong password',
-    'password',
-    () => bytesOf(5, 1, 2, credentials('alice', 'wrong')),
-    PASSWORD + REFUSED,
-    {
-      session: null,
-      failure: 'auth_failed',
-    },
-  ),
-  dialogue(
-    'a throttled login',
-    'password',
-    () => bytesOf(5, 1, 2, credentials('mallory', 'x')),
-    PASSWORD + REFUSED,
-    {
-      session: null,
-      failure: 'auth_throttled',
-    },
-  ),
-  dialogue('empty credentials', 'password', () => bytesOf(5, 1, 2, 1, 0, 0), PASSWORD + REFUSED, {
-    session: null,
+  dialogue('a wrong password', 'password', () => bytesOf(5, 1, 2, credentials('alice', 'wrong')), {
+    receive: PASSWORD + REFUSED,
     failure: 'auth_failed',
   }),
-  dialogue(
-    'credentials of another version',
-    'password',
-    () => bytesOf(5, 1, 2, 5, 1, 0),
-    PASSWORD,
-    {
-      session: null,
-      failure: 'bad_version',
-    },
-  ),
+  dialogue('a throttled login', 'password', () => bytesOf(5, 1, 2, credentials('mallory', 'x')), {
+    receive: PASSWORD + REFUSED,
+    failure: 'auth_throttled',
+  }),
+  dialogue('empty credentials', 'password', () => bytesOf(5, 1, 2, 1, 0, 0), {
+    receive: PASSWORD + REFUSED,
+    failure: 'auth_failed',
+  }),
+  dialogue('credentials of another version', 'password', () => bytesOf(5, 1, 2, 5, 1, 0), {
+    receive: PASSWORD,
+    failure: 'bad_version',
+  }),
   dialogue(
     'a password that is optional',
     'optional',
     (w) => bytesOf(5, 2, 0, 2, credentials('alice', 'secret'), ipv4(w.echo.port), 'hello'),
-    PASSWORD + ACCEPTED + OK4 + HELLO,
-    { session: { ...ANSWERED, user: 'alice' } },
+    { receive: PASSWORD + ACCEPTED + OK4 + HELLO, session: { ...ANSWERED, user: 'alice' } },
   ),
   dialogue(
     'no password although one is possible',
     'optional',
     (w) => bytesOf(5, 2, 1, 0, ipv4(w.echo.port), 'hello'),
-    NONE + OK4 + HELLO,
-    { session: { ...ANSWERED, user: 'anonymous' } },
+    { receive: NONE + OK4 + HELLO, session: { ...ANSWERED, user: 'anonymous' } },
   ),
 
   // Requests that are refused.
   ...[0, 4, 0xf0, 0xff].map((command) =>
-    dialogue(
-      `command ${command}`,
-      'none',
-      (w) => bytesOf(GREETING, ipv4(w.echo.port, command)),
-      NONE + failed(7),
-      {
-        session: null,
-        failure: 'command_not_supported',
-      },
-    ),
+    dialogue(`command ${command}`, 'none', (w) => bytesOf(GREETING, ipv4(w.echo.port, command)), {
+      receive: NONE + failed(7),
+      failure: 'command_not_supported',
+    }),
   ),
   ...[0, 2, 5, 255].map((type) =>
-    dialogue(
-      `address type ${type}`,
-      'none',
-      () => bytesOf(GREETING, 5, 1, 0, type, 1, 2, 3),
-      NONE + failed(8),
-      {
-        session: null,
-        failure: 'address_type_not_supported',
-      },
-    ),
+    dialogue(`address type ${type}`, 'none', () => bytesOf(GREETING, 5, 1, 0, type, 1, 2, 3), {
+      receive: NONE + failed(8),
+      failure: 'address_type_not_supported',
+    }),
   ),
-  dialogue(
-    'an unknown command and address type',
-    'none',
-    () => bytesOf(GREETING, 5, 9, 0, 9),
-    NONE + failed(7),
-    {
-      session: null,
-      failure: 'command_not_supported',
-    },
-  ),
-  dialogue('a request of another version', 'none', () => bytesOf(GREETING, 4, 1, 0, 1), NONE, {
-    session: null,
+  dialogue('an unknown command and address type', 'none', () => bytesOf(GREETING, 5, 9, 0, 9), {
+    receive: NONE + failed(7),
+    failure: 'command_not_supported',
+  }),
+  dialogue('a request of another version', 'none', () => bytesOf(GREETING, 4, 1, 0, 1), {
+    receive: NONE,
     failure: 'bad_version',
   }),
-  dialogue('BIND that is disabled', 'none', () => bytesOf(GREETING, ipv4(9, 2)), NONE + failed(7), {
+  dialogue('BIND that is disabled', 'none', () => bytesOf(GREETING, ipv4(9, 2)), {
+    receive: NONE + failed(7),
     session: {
       status: 'failed',
       close_reason: 'command_refused',
@@ -431,59 +372,44 @@ export const DIALOGUES: readonly Dialogue[] = [
       dest_port: 9,
     },
   }),
-  dialogue(
-    'UDP ASSOCIATE that is disabled',
-    'none',
-    () => bytesOf(GREETING, ipv4(9, 3)),
-    NONE + failed(7),
-    {
-      session: {
-        status: 'failed',
-        close_reason: 'command_refused',
-        command: 'udp_associate',
-        protocol: 'udp',
-      },
+  dialogue('UDP ASSOCIATE that is disabled', 'none', () => bytesOf(GREETING, ipv4(9, 3)), {
+    receive: NONE + failed(7),
+    session: {
+      status: 'failed',
+      close_reason: 'command_refused',
+      command: 'udp_associate',
+      protocol: 'udp',
     },
-  ),
+  }),
 
   // Destinations that are not reached.
-  dialogue(
-    'a blocked name',
-    'none',
-    () => bytesOf(GREETING, named('blocked.test', 80)),
-    NONE + failed(2),
-    {
-      session: {
-        status: 'rejected_by_acl',
-        close_reason: 'acl_rejected',
-        acl_decision: 'block',
-        acl_rule_matched: 'no-blocked-names',
-        dest_host: 'blocked.test',
-        dest_ip: null,
-        connect_ms: null,
-      },
+  dialogue('a blocked name', 'none', () => bytesOf(GREETING, named('blocked.test', 80)), {
+    receive: NONE + failed(2),
+    session: {
+      status: 'rejected_by_acl',
+      close_reason: 'acl_rejected',
+      acl_decision: 'block',
+      acl_rule_matched: 'no-blocked-names',
+      dest_host: 'blocked.test',
+      dest_ip: null,
+      connect_ms: null,
     },
-  ),
-  dialogue(
-    'a blocked address',
-    'none',
-    () => bytesOf(GREETING, 5, 1, 0, 1, 127, 0, 0, 66, 0, 80),
-    NONE + failed(2),
-    {
-      session: {
-        status: 'rejected_by_acl',
-        acl_rule_matched: 'no-66',
-        dest_ip: '127.0.0.66',
-        dest_port: 80,
-      },
+  }),
+  dialogue('a blocked address', 'none', () => bytesOf(GREETING, 5, 1, 0, 1, 127, 0, 0, 66, 0, 80), {
+    receive: NONE + failed(2),
+    session: {
+      status: 'rejected_by_acl',
+      acl_rule_matched: 'no-66',
+      dest_ip: '127.0.0.66',
+      dest_port: 80,
     },
-  ),
+  }),
   dialogue(
     'a name whose every address is blocked',
     'none',
     () => bytesOf(GREETING, named('blocked-address.test', 80)),
-    NONE + failed(2),
     {
+      receive: NONE + failed(2),
       session: {
         status: 'rejected_by_acl',
         close_reason: 'acl_rejected',
@@ -494,59 +420,47 @@ export const DIALOGUES: readonly Dialogue[] = [
       },
     },
   ),
-  dialogue(
-    'a refused connection',
-    'none',
-    (w) => bytesOf(GREETING, ipv4(w.closedPort)),
-    NONE + failed(5),
-    {
-      session: {
-        status: 'failed',
-        close_reason: 'connect_failed',
-        error_code: 'ECONNREFUSED',
-        bytes_sent: 0,
-      },
+  dialogue('a refused connection', 'none', (w) => bytesOf(GREETING, ipv4(w.closedPort)), {
+    receive: NONE + failed(5),
+    session: {
+      status: 'failed',
+      close_reason: 'connect_failed',
+      error_code: 'ECONNREFUSED',
+      bytes_sent: 0,
     },
-  ),
+  }),
   dialogue(
     'a network that cannot be reached',
     'none',
     () => bytesOf(GREETING, 5, 1, 0, 1, 255, 255, 255, 255, 0, 80),
-    NONE + failed(3),
-    { session: { status: 'failed', close_reason: 'connect_failed', error_code: 'ENETUNREACH' } },
-  ),
-  dialogue(
-    'a name that does not exist',
-    'none',
-    () => bytesOf(GREETING, named('gone.test', 80)),
-    NONE + failed(4),
     {
-      session: {
-        status: 'failed',
-        close_reason: 'dns_failed',
-        error_code: 'ENOTFOUND',
-        dest_host: 'gone.test',
-      },
+      receive: NONE + failed(3),
+      session: { status: 'failed', close_reason: 'connect_failed', error_code: 'ENETUNREACH' },
     },
   ),
-  dialogue(
-    'a name server that fails',
-    'none',
-    () => bytesOf(GREETING, named('failing.test', 80)),
-    NONE + failed(4),
-    {
-      session: { close_reason: 'dns_failed', error_code: 'ESERVFAIL' },
+  dialogue('a name that does not exist', 'none', () => bytesOf(GREETING, named('gone.test', 80)), {
+    receive: NONE + failed(4),
+    session: {
+      status: 'failed',
+      close_reason: 'dns_failed',
+      error_code: 'ENOTFOUND',
+      dest_host: 'gone.test',
     },
-  ),
-  dialogue('an empty name', 'none', () => bytesOf(GREETING, named('', 80)), NONE + failed(4), {
+  }),
+  dialogue('a name server that fails', 'none', () => bytesOf(GREETING, named('failing.test', 80)), {
+    receive: NONE + failed(4),
+    session: { close_reason: 'dns_failed', error_code: 'ESERVFAIL' },
+  }),
+  dialogue('an empty name', 'none', () => bytesOf(GREETING, named('', 80)), {
+    receive: NONE + failed(4),
     session: { close_reason: 'dns_failed', error_code: 'EBADNAME', dest_host: '\\x' },
   }),
   dialogue(
     'a name of any bytes',
     'none',
     () => bytesOf(GREETING, named(Buffer.from([0, 255, 10]), 80)),
-    NONE + failed(4),
     {
+      receive: NONE + failed(4),
       session: { close_reason: 'dns_failed', error_code: 'EBADNAME', dest_host: '\\x00\\xff\\x0a' },
     },
   ),

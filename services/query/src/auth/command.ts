@@ -55,19 +55,22 @@ export async function createKey(
   if (options.ratePerMinute !== undefined && !ratePerMinute.success) {
     refuse(`--rate-per-minute must be a whole number from 1 to ${KEY_LIMITS.rate_per_minute_max}`);
   }
-  const { key } = await audited(clickhouse, 'keys/create', { name, scopes, users }, nowMs, () =>
-    insertKey(
-      clickhouse,
-      {
-        name,
-        scopes,
-        users: users.length === 0 ? null : users,
-        expiresAtMs: lifetime.success ? nowMs + lifetime.data : null,
-        ratePerMinute: ratePerMinute.success ? ratePerMinute.data : null,
-        createdBy: '',
-      },
-      nowMs,
-    ),
+  const { key } = await audited(
+    clickhouse,
+    { action: 'keys/create', details: { name, scopes, users }, nowMs },
+    () =>
+      insertKey(
+        clickhouse,
+        {
+          name,
+          scopes,
+          users: users.length === 0 ? null : users,
+          expiresAtMs: lifetime.success ? nowMs + lifetime.data : null,
+          ratePerMinute: ratePerMinute.success ? ratePerMinute.data : null,
+          createdBy: '',
+        },
+        nowMs,
+      ),
   );
   return key;
 }
@@ -80,7 +83,7 @@ export async function revokeKey(
 ): Promise<void> {
   const known = await findKey(clickhouse, keyId);
   if (known === null) return refuse(`there is no key ${JSON.stringify(keyId)}`);
-  await audited(clickhouse, 'keys/revoke', { key_id: keyId }, nowMs, () =>
+  await audited(clickhouse, { action: 'keys/revoke', details: { key_id: keyId }, nowMs }, () =>
     endKey(clickhouse, known, nowMs),
   );
 }
@@ -88,9 +91,7 @@ export async function revokeKey(
 /** With its entries in the audit log: what an administrator does at a prompt counts as well. */
 async function audited<T>(
   clickhouse: ClickHouse,
-  action: string,
-  details: object,
-  nowMs: number,
+  { nowMs, ...what }: { readonly action: string; readonly details: object; readonly nowMs: number },
   work: () => Promise<T>,
 ): Promise<T> {
   const logger = createLogger('query', { level: 'warn' });
@@ -100,9 +101,8 @@ async function audited<T>(
       principal: 'command',
       restrictedTo: null,
       remoteIp: '',
-      action,
       format: '',
-      details,
+      ...what,
     },
     work,
   );

@@ -75,8 +75,12 @@ async function listen(timeoutMs: number): Promise<void> {
       reply,
     };
     const statement = { name: 'export_sessions', sql: '', params: {} } as const;
-    const subject = { name: 'sessions', filters: {} };
-    await sendExport(deps, context, 'ndjson', subject, async () => statement);
+    await sendExport(deps, context, {
+      format: 'ndjson',
+      name: 'sessions',
+      filters: {},
+      statement: async () => statement,
+    });
   });
   await app.listen({ host: '127.0.0.1', port: 0 });
   ({ port } = app.server.address() as AddressInfo);

@@ -43,32 +43,27 @@ const CLICKHOUSE_FORMATS = {
   parquet: 'Parquet',
 } as const satisfies Record<ExportFormat, string>;
 
-/** The name of the export, for the client's file name and the audit log. */
-export interface ExportSubject {
-  /** Fixed text, such as `sessions`. */
+export interface Export {
+  readonly format: ExportFormat;
+  /** Of the client's file and in the audit log: fixed text, such as `sessions`. */
   readonly name: string;
   /** The parameters of the request. */
   readonly filters: object;
+  statement(): Promise<ExportStatement>;
 }
 
 /** Sends an export as the answer to a request. */
-export async function sendExport(
-  deps: ExportDeps,
-  context: Context,
-  format: ExportFormat,
-  subject: ExportSubject,
-  statementOf: () => Promise<ExportStatement>,
-): Promise<void> {
+export async function sendExport(deps: ExportDeps, context: Context, of: Export): Promise<void> {
   requireScope(context, 'export');
   if (context.request.method === 'HEAD') {
     // Fastify would declare the answer empty; its length is not known.
     context.reply.hijack();
-    context.reply.raw.writeHead(200, headersOf(format, subject)).end();
+    context.reply.raw.writeHead(200, headersOf(of)).end();
     return;
   }
   const leave = await deps.gate.enter(context);
   try {
-    await send(deps, context, format, subject, await statementOf());
+    await send(deps, context, of, await of.statement());
   } finally {
     leave();
   }
@@ -77,31 +72,30 @@ export async function sendExport(
 async function send(
   deps: ExportDeps,
   context: Context,
-  format: ExportFormat,
-  subject: ExportSubject,
+  of: Export,
   statement: ExportStatement,
 ): Promise<void> {
   // Nothing leaves before it is written down that it does.
   const writeEnd = await deps.audit.begin({
     ...actorOf(context),
-    action: subject.name,
-    format,
-    details: subject.filters,
+    action: of.name,
+    format: of.format,
+    details: of.filters,
   });
   const ended = deps.running.add(() => {
     context.reply.raw.destroy();
   });
-  const sent = createCounter(format);
+  const sent = createCounter(of.format);
   const end = deps.metrics.duration.startTimer({ query: statement.name });
   let outcome: 'finished' | 'aborted' | 'failed' = 'failed';
   try {
-    outcome = await pump(deps, context, format, subject, statement, sent);
+    outcome = await pump(deps, context, { of, statement, sent });
   } catch (error) {
     const code = error instanceof ClickHouseError ? error.code : 'unknown';
     deps.metrics.errors.inc({ query: statement.name, code });
     if (context.reply.raw.destroyed) outcome = 'aborted';
     if (!context.reply.sent) throw error instanceof ClickHouseError ? problemOfStore(error) : error;
-    deps.logger.warn({ err: error, export: subject.name }, 'export failed in the middle');
+    deps.logger.warn({ err: error, export: of.name }, 'export failed in the middle');
     context.reply.raw.destroy();
   } finally {
     end();
@@ -143,8 +137,8 @@ function createCounter(format: ExportFormat): Counter {
   };
 }
 
-function headersOf(format: ExportFormat, subject: ExportSubject): Record<string, string> {
-  const fileName = `${subject.name.replaceAll('/', '-')}.${format}`;
+function headersOf({ format, name }: Export): Record<string, string> {
+  const fileName = `${name.replaceAll('/', '-')}.${format}`;
   return {
     'content-type': EXPORT_TYPES[format],
     'content-disposition': `attachment; filename="${fileName}"`,
@@ -157,10 +151,11 @@ function headersOf(format: ExportFormat, subject: ExportSubject): Record<string,
 async function pump(
   deps: ExportDeps,
   context: Context,
-  format: ExportFormat,
-  subject: ExportSubject,
-  statement: ExportStatement,
-  sent: Counter,
+  {
+    of,
+    statement,
+    sent,
+  }: { readonly of: Export; readonly statement: ExportStatement; readonly sent: Counter },
 ): Promise<'finished' | 'aborted'> {
   const { raw } = context.reply;
   // Of its own, because the request's signal is still once the reply is taken over.
@@ -181,7 +176,7 @@ async function pump(
   const pieces = deps.clickhouse.download({
     sql: statement.sql,
     params: statement.params,
-    format: CLICKHOUSE_FORMATS[format],
+    format: CLICKHOUSE_FORMATS[of.format],
     signal: gone.signal,
     timeoutMs: deps.config.timeout_ms,
     settings: {
@@ -196,7 +191,7 @@ async function pump(
   });
   let next = await pieces.next();
   context.reply.hijack();
-  raw.writeHead(200, { ...originHeadersOf(context.reply), ...headersOf(format, subject) });
+  raw.writeHead(200, { ...originHeadersOf(context.reply), ...headersOf(of) });
   while (next.done !== true) {
     sent.add(next.value);
     // The next piece is asked for only when the client has taken this one.

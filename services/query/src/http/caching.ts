@@ -27,16 +27,18 @@ function matches(header: string | undefined, etag: string): boolean {
 
 /**
  * Sets how long an answer may be cached.
+ * `text` is the answer as it is sent.
  *
- * @param text the answer as it is sent.
  * @returns whether the client has it already: then 304 was set and nothing need be sent.
  */
 export function cacheAnswer(
   request: FastifyRequest,
   reply: FastifyReply,
-  answer: object,
-  text: string,
-  closed: boolean,
+  {
+    answer,
+    text,
+    closed,
+  }: { readonly answer: object; readonly text: string; readonly closed: boolean },
 ): boolean {
   if (!closed) {
     reply.header('cache-control', 'no-store');

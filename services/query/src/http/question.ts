@@ -116,7 +116,8 @@ export function serve<
       const shown = question.present(found, presenterOf(context.mask), asked);
       const closed = question.closed?.(asked, found, context.nowMs) ?? false;
       const text = serialized(reply, shown);
-      if (cacheAnswer(request, reply, shown as object, text, closed)) return reply.send();
+      if (cacheAnswer(request, reply, { answer: shown as object, text, closed }))
+        return reply.send();
       return reply.type('application/json; charset=utf-8').send(text);
     },
   );

@@ -237,7 +237,7 @@ function figuresBy(
   const range = spanOf(answer.range);
   const counts = atEnd
     ? countAtEndBy(world, range, of, passes)
-    : countBy(world, range, of, passes, spanOf(answer.bytes_range));
+    : countBy(world, { ...range, moved: spanOf(answer.bytes_range) }, of, passes);
   return new Map(
     [...counts].map(([key, counted]) => [
       key,
@@ -502,10 +502,9 @@ async function askFlows(question: Question): Promise<void> {
   if (!checkRanges(answer, question)) return;
   const counts = countBy(
     world,
-    spanOf(answer.range),
+    { ...spanOf(answer.range), moved: spanOf(answer.bytes_range) },
     (row) => JSON.stringify([row.user, row.dest_host, row.dest_port]),
     passes,
-    spanOf(answer.bytes_range),
   );
   const found = answer.items.map((item) => [
     JSON.stringify([item.user, item.dest_host, item.dest_port]),

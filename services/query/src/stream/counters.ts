@@ -19,7 +19,7 @@ export async function countersOf(
   const toMs = Math.ceil((nowMs + 1) / 1_000) * 1_000;
   const range = { fromMs: Math.floor((toMs - 1) / DAY_MS) * DAY_MS, toMs };
   const [open, { sums }] = await Promise.all([
-    openAt(deps, toMs, filters, asking, nowMs),
+    openAt(deps, { atMs: toMs, filters, nowMs }, asking),
     totalSums(deps, { range, filters }, asking),
   ]);
   return { as_of: toTimestamp(nowMs), sessions_open: open, today: figuresOf(sums) };

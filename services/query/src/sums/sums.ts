@@ -193,8 +193,7 @@ export async function topSums(
 export async function flowSums(
   deps: SumsDeps,
   question: RangeQuestion & Pick<SumsQuestion, 'shown'>,
-  sort: SumSort,
-  limit: number,
+  { sort, limit }: { readonly sort: SumSort; readonly limit: number },
   asking: Asking,
 ): Promise<{ rows: readonly FlowRow[]; provenance: Provenance }> {
   const { of, provenance } = prepare({ ...question, by: 'flow' }, await deps.coverage.read());
@@ -236,10 +235,12 @@ export function netOf(row: Sums): number {
  */
 export async function openAt(
   deps: SumsDeps,
-  atMs: number,
-  filters: Filters,
+  {
+    atMs,
+    filters,
+    nowMs,
+  }: { readonly atMs: number; readonly filters: Filters; readonly nowMs: number },
   asking: Asking,
-  nowMs: number,
 ): Promise<number> {
   const since = { fromMs: atMs, toMs: END_OF_TIME_MS };
   const countOpen = async () => {

@@ -46,17 +46,13 @@ function countBytes(counted: Counted, of: Minute['counters']): void {
   counted.packets_received += of.packets_received;
 }
 
-/**
- * By key: sessions at their start and at their end, traffic in its minute.
- *
- * @param moved where traffic is counted, if not where sessions are.
- */
+/** By key: sessions at their start and at their end, traffic in its minute. */
 export function countBy(
   world: World,
-  range: Range,
+  /** `moved`: where traffic is counted, if not where sessions are. */
+  range: Range & { readonly moved?: Range },
   keyOf: KeyOf,
   passes: Passes = everything,
-  moved: Range = range,
 ): Map<string, Counted> {
   const byKey = new Map<string, Counted>();
   const at = (key: string) => {
@@ -72,7 +68,7 @@ export function countBy(
     }
   }
   for (const minute of world.minutes) {
-    if (passes(minute.row) && within(moved, minute.bucketMs)) {
+    if (passes(minute.row) && within(range.moved ?? range, minute.bucketMs)) {
       countBytes(at(keyOf(minute.row)), minute.counters);
     }
   }

@@ -6,6 +6,7 @@ import {
   MINUTE_MS,
   WEEK_MS,
 } from '@sockscope/schemas/sums';
+import type { Span } from '../sums/plan.js';
 import { momentOf, wallOf } from './zone.js';
 
 /** From fine to coarse. The wall clock decides where one begins. */
@@ -26,18 +27,13 @@ export const INTERVALS = {
 export type Interval = keyof typeof INTERVALS;
 
 /** The finest interval that cuts the range into at most `pointsMax` pieces, those at its ends among them. */
-export function automaticInterval(
-  fromMs: number,
-  toMs: number,
-  zone: string,
-  pointsMax: number,
-): Interval {
+export function automaticInterval(range: Span, zone: string, pointsMax: number): Interval {
   const names = Object.keys(INTERVALS) as Interval[];
   return (
     names.find(
       (name) =>
-        (toMs - fromMs) / INTERVALS[name] <= pointsMax &&
-        cutRange(fromMs, toMs, name, zone, pointsMax).length > 0,
+        (range.toMs - range.fromMs) / INTERVALS[name] <= pointsMax &&
+        cutRange(range, name, zone, pointsMax).length > 0,
     ) ?? '1mo'
   );
 }
@@ -61,8 +57,7 @@ function nextWall(wallMs: number, interval: Interval): number {
  * @returns starts of the pieces in milliseconds, the first being `fromMs`.
  */
 export function cutRange(
-  fromMs: number,
-  toMs: number,
+  { fromMs, toMs }: Span,
   interval: Interval,
   zone: string,
   limit: number,

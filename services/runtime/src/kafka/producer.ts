@@ -210,7 +210,7 @@ async function connectLink<T>(
         const messages =
           partitions === 0
             ? [new PackedBatch(Buffer.alloc(0), 0, 0)]
-            : packRecords(records, format, writer, partitions, codec);
+            : packRecords(records, format, writer, { partitions, codec });
         try {
           await producer.send({ topic, acks: -1, timeout: config.request_timeout_ms, messages });
           return;

@@ -77,7 +77,10 @@ describe('packed records', () => {
         fc.array(record, { minLength: 1, maxLength: 20 }),
         fc.integer({ min: 1, max: 50 }),
         async (records, partitions) => {
-          const packed = packRecords(records, outgoingRecordFormat, writer, partitions, 'gzip');
+          const packed = packRecords(records, outgoingRecordFormat, writer, {
+            partitions,
+            codec: 'gzip',
+          });
           const metadata = partitionMetadata(partitions);
           const grouped = new Map<number, OutgoingRecord[]>();
           for (const each of records) {
@@ -110,7 +113,10 @@ describe('packed records', () => {
       value: JSON.stringify({ i, text: 'x'.repeat(i) }),
       headers: { a: 'b' },
     }));
-    const [batch] = packRecords(records, outgoingRecordFormat, new RecordWriter(), 1, 'gzip');
+    const [batch] = packRecords(records, outgoingRecordFormat, new RecordWriter(), {
+      partitions: 1,
+      codec: 'gzip',
+    });
     const bytesOf = batch?.value ?? Buffer.alloc(0);
     expect(bytesOf.readInt32BE(8)).toBe(bytesOf.length - 12);
     expect(bytesOf.readUInt32BE(17)).toBe(crc32c(bytesOf.subarray(21)));
@@ -124,7 +130,10 @@ describe('packed records', () => {
 
   it('take turns if they have no key', () => {
     const records = [1, 2, 3].map((i) => ({ key: null, value: String(i), headers: {} }));
-    const packed = packRecords(records, outgoingRecordFormat, new RecordWriter(), 3, 'none');
+    const packed = packRecords(records, outgoingRecordFormat, new RecordWriter(), {
+      partitions: 3,
+      codec: 'none',
+    });
     expect(packed.map(({ partition }) => partition)).toEqual([0, 1, 2]);
   });
 });

@@ -50,8 +50,7 @@ export function packRecords<T>(
   records: readonly T[],
   format: RecordFormat<T>,
   writer: RecordWriter,
-  partitions: number,
-  codec: Codec,
+  { partitions, codec }: { readonly partitions: number; readonly codec: Codec },
 ): PackedBatch[] {
   const chosen = new Int32Array(records.length);
   /** Where each partition's records begin in `order`, and behind the last one, where they end. */

@@ -188,10 +188,8 @@ const MEASURED_TABLES = [
 
 /** @param isLast whether to merge all parts and measure them, which takes as long as another run. */
 async function runIngest(
-  kafka: KafkaBroker,
-  server: ClickHouseServer,
-  topic: string,
-  totals: FillTotals,
+  { kafka, server }: { kafka: KafkaBroker; server: ClickHouseServer },
+  { topic, totals }: { topic: string; totals: FillTotals },
   database: string,
   isLast: boolean,
 ): Promise<{ run: Run; sizes: Record<string, number> }> {
@@ -442,10 +440,8 @@ await withServers(async (kafka, server) => {
     }
     if (only.includes('ingest')) {
       const result = await runIngest(
-        kafka,
-        server,
-        topic,
-        totals,
+        { kafka, server },
+        { topic, totals },
         `bench_ingest_${round}`,
         round === rounds,
       );

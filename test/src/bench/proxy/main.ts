@@ -163,6 +163,7 @@ try {
   });
   for (const { peer, get } of missing) say(`${peer} is left out, for it is not here: ${get}`);
   const deps = {
+    options,
     generator,
     background,
     bystanders: kafka === null ? [] : [kafka.pid],
@@ -185,9 +186,7 @@ try {
         for (const { peer, process: its } of inTurn) {
           say(`round ${round} of ${rounds}, ${benchCase.name}, ${peer.name}`);
           const fresh = benchCase.kind === 'idle';
-          await (fresh
-            ? runFresh(peer, benchCase, options, deps)
-            : runPeer(peer, its, benchCase, options, deps));
+          await (fresh ? runFresh(peer, benchCase, deps) : runPeer(peer, its, benchCase, deps));
         }
       }
     }

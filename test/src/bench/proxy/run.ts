@@ -17,6 +17,7 @@ const REST_CPU_SECONDS = 0.02;
 const REST_TIMEOUT_MS = 10_000;
 
 export interface RunDeps {
+  readonly options: BenchOptions;
   readonly generator: Generator;
   /** Makes the load that a measurement runs beside. */
   readonly background: Generator;
@@ -47,12 +48,11 @@ export async function runPeer(
   peer: Peer,
   running: RunningPeer,
   benchCase: BenchCase,
-  options: BenchOptions,
   deps: RunDeps,
 ): Promise<void> {
   await rest([...running.pids, ...deps.bystanders]);
   try {
-    await runCase(peer.name, running, benchCase, options, deps);
+    await runCase(peer.name, running, benchCase, deps);
   } catch (error) {
     deps.results.fail(benchCase.name, peer.name, String(error));
     deps.say(String(error));
@@ -60,16 +60,11 @@ export async function runPeer(
 }
 
 /** A case of a process that has done nothing before: what a busy hour left behind is not memory per session. */
-export async function runFresh(
-  peer: Peer,
-  benchCase: BenchCase,
-  options: BenchOptions,
-  deps: RunDeps,
-): Promise<void> {
+export async function runFresh(peer: Peer, benchCase: BenchCase, deps: RunDeps): Promise<void> {
   const running = await peer.start();
   try {
     // Memory is asked of processes, and a direct connection has none.
-    if (running.pids.length > 0) await runPeer(peer, running, benchCase, options, deps);
+    if (running.pids.length > 0) await runPeer(peer, running, benchCase, deps);
   } finally {
     await running.stop();
   }
@@ -79,8 +74,7 @@ async function runCase(
   peer: string,
   running: RunningPeer,
   benchCase: BenchCase,
-  options: BenchOptions,
-  { generator, background, bystanders, results, say }: RunDeps,
+  { options, generator, background, bystanders, results, say }: RunDeps,
 ): Promise<void> {
   if (benchCase.kind === 'idle') {
     const { via, pids } = running;

@@ -211,9 +211,7 @@ type SubjectOf = (of: Pick<Subject, 'n' | 'rank' | 'shiftMs'>) => Subject;
 function mixedLoad(
   stack: Stack,
   subject: SubjectOf,
-  rate: number,
-  seconds: number,
-  first = 0,
+  { rate, seconds, first = 0 }: { rate: number; seconds: number; first?: number },
 ): Promise<Load> {
   const order = mixOrder();
   return openLoop(stack.apiAsShipped, rate, seconds, (i) => {
@@ -230,7 +228,7 @@ async function ratesKept(stack: Stack, subject: SubjectOf): Promise<SizeResult['
   let kept: SizeResult['keptUpWith'] = null;
   let first = 0;
   for (const rate of MIX_RATES) {
-    const load = await mixedLoad(stack, subject, rate, MIX_RATE_SECONDS, first);
+    const load = await mixedLoad(stack, subject, { rate, seconds: MIX_RATE_SECONDS, first });
     say(`  ${rate} a second: p99 ${load.p99Ms.toFixed(0)} ms, ${load.failures} failed`);
     if (load.failures > 0 || load.p99Ms > MIX_P99_TARGET_MS) break;
     kept = { rate, p99Ms: load.p99Ms };
@@ -268,12 +266,10 @@ async function runSize(
     }
     say('mixed load');
     const keptUpWith = await ratesKept(stack, subject);
-    const mixed = await mixedLoad(
-      stack,
-      subject,
-      wholeNumber('rate', values.rate),
-      wholeNumber('seconds', values.seconds),
-    );
+    const mixed = await mixedLoad(stack, subject, {
+      rate: wholeNumber('rate', values.rate),
+      seconds: wholeNumber('seconds', values.seconds),
+    });
     const size = {
       sessions,
       bytesPerSession: await bytesPerSession(stack),

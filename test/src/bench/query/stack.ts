@@ -63,7 +63,7 @@ export async function startStack(
   );
   try {
     await run(serviceMain('ingest'), ['migrate'], env);
-    const shape = await fill(dir, wanted, clickhouse, env, say);
+    const shape = await fill(dir, wanted, { clickhouse, env }, say);
     await stopMerges(clickhouse);
     // As ingest would have written it down: nothing has come since the end of the data.
     await clickhouse.command({
@@ -137,8 +137,7 @@ async function startQuery(url: string, env: NodeJS.ProcessEnv): Promise<QuerySer
 async function fill(
   dir: string,
   wanted: Omit<DataShape, 'nowMs'>,
-  clickhouse: ClickHouse,
-  env: NodeJS.ProcessEnv,
+  { clickhouse, env }: { clickhouse: ClickHouse; env: NodeJS.ProcessEnv },
   say: (text: string) => void,
 ): Promise<DataShape> {
   const file = join(dir, 'shape.json');

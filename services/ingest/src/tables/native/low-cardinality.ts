@@ -179,6 +179,7 @@ export class DictionaryColumn implements Column {
 const NOTHING = new Uint8Array(0);
 
 /** Sets a row to a text, or to null if the length is negative. */
+// oxlint-disable-next-line max-params -- An object for each row would be garbage to collect.
 export function setText(
   column: DictionaryColumn,
   row: number,

@@ -190,6 +190,7 @@ export class UuidColumn extends Uint128Column {
   readonly type = 'UUID';
 
   /** From four big-endian words. ClickHouse holds two little-endian numbers of 64 bits, the first half first. */
+  // oxlint-disable-next-line max-params -- An object for each row would be garbage to collect.
   set(row: number, w0: number, w1: number, w2: number, w3: number): void {
     const words = this.words;
     words[4 * row] = w1;
@@ -203,6 +204,7 @@ export class Ipv6Column extends Uint128Column {
   readonly type = 'IPv6';
 
   /** From four big-endian words, which are also ClickHouse's order of bytes. */
+  // oxlint-disable-next-line max-params -- An object for each row would be garbage to collect.
   set(row: number, w0: number, w1: number, w2: number, w3: number): void {
     const words = this.words;
     words[4 * row] = swapped(w0);
@@ -211,6 +213,7 @@ export class Ipv6Column extends Uint128Column {
     words[4 * row + 3] = swapped(w3);
   }
 
+  // oxlint-disable-next-line max-params -- An object for each row would be garbage to collect.
   is(row: number, w0: number, w1: number, w2: number, w3: number): boolean {
     const words = this.words;
     return (

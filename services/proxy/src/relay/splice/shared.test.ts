@@ -18,7 +18,8 @@ describe('the memory that the threads share', () => {
     let next = 0;
     for (let round = 0; round < 400; round++) {
       const batch = 1 + ((round * 977) % 1_000);
-      for (let n = 0; n < batch; n++) putCommand(memory, COMMAND.open, next + n, 7, 8);
+      for (let n = 0; n < batch; n++)
+        putCommand(memory, COMMAND.open, next + n, { client: 7, upstream: 8 });
       takeCommands(memory, (command, slot, clientFd, upstreamFd) => {
         expect([command, slot, clientFd, upstreamFd]).toEqual([COMMAND.open, next, 7, 8]);
         next += 1;
@@ -33,21 +34,22 @@ describe('the memory that the threads share', () => {
     memory.control[0] = 0x7fffffff;
     memory.control[1] = 0x7fffffff;
     const seen: number[] = [];
-    for (let slot = 0; slot < 4; slot++) putCommand(memory, COMMAND.open, slot, 1, 2);
+    for (let slot = 0; slot < 4; slot++)
+      putCommand(memory, COMMAND.open, slot, { client: 1, upstream: 2 });
     takeCommands(memory, (_command, slot) => seen.push(slot));
     expect(seen).toEqual([0, 1, 2, 3]);
   });
 
   it('asks for one wake-up of a sleeper, and for none of one that is awake', () => {
     const memory = createSharedMemory();
-    expect(putCommand(memory, COMMAND.open, 0, 1, 2)).toBe(false);
+    expect(putCommand(memory, COMMAND.open, 0, { client: 1, upstream: 2 })).toBe(false);
     expect(prepareToSleep(memory)).toBe(false);
     takeCommands(memory, () => undefined);
     expect(prepareToSleep(memory)).toBe(true);
-    expect(putCommand(memory, COMMAND.open, 1, 1, 2)).toBe(true);
-    expect(putCommand(memory, COMMAND.open, 2, 1, 2)).toBe(false);
+    expect(putCommand(memory, COMMAND.open, 1, { client: 1, upstream: 2 })).toBe(true);
+    expect(putCommand(memory, COMMAND.open, 2, { client: 1, upstream: 2 })).toBe(false);
     awake(memory);
-    expect(putCommand(memory, COMMAND.open, 3, 1, 2)).toBe(false);
+    expect(putCommand(memory, COMMAND.open, 3, { client: 1, upstream: 2 })).toBe(false);
   });
 
   it('reports ends once until they are taken', () => {

@@ -71,21 +71,27 @@ export function createSharedMemory(): SharedMemory {
   };
 }
 
+export interface SessionFds {
+  readonly client: number;
+  readonly upstream: number;
+}
+
+const NO_FDS: SessionFds = { client: -1, upstream: -1 };
+
 /** Main thread: adds a command. True if the thread must be woken for it. */
 export function putCommand(
   memory: SharedMemory,
   command: number,
   slot: number,
-  clientFd: number,
-  upstreamFd: number,
+  fds: SessionFds = NO_FDS,
 ): boolean {
   const { control, commands } = memory;
   const written = Atomics.load(control, CONTROL.commandsWritten);
   const at = ((written >>> 0) % COMMANDS) * COMMAND_WORDS;
   commands[at] = command;
   commands[at + 1] = slot;
-  commands[at + 2] = clientFd;
-  commands[at + 3] = upstreamFd;
+  commands[at + 2] = fds.client;
+  commands[at + 3] = fds.upstream;
   Atomics.store(control, CONTROL.commandsWritten, (written + 1) | 0);
   return Atomics.exchange(control, CONTROL.sleeping, 0) === 1;
 }

@@ -19,7 +19,7 @@ import {
   putCommand,
   takeEnds,
 } from './shared.js';
-import type { PipeCounts, SharedMemory } from './shared.js';
+import type { PipeCounts, SessionFds, SharedMemory } from './shared.js';
 import type { SpliceWorkerData } from './worker.js';
 
 /** Sources run from TypeScript in tests, and a thread cannot: it takes the built file then. */
@@ -42,8 +42,7 @@ class SplicedSession implements Watched {
   movedAtMs = 0;
   readonly session: Session;
   readonly slot: number;
-  readonly clientFd: number;
-  readonly upstreamFd: number;
+  readonly fds: SessionFds;
   readonly resolve: (end: RelayEnd) => void;
   readonly #thread: SpliceThread;
   /** Why it was terminated; what ended before that keeps its own reason. */
@@ -51,16 +50,12 @@ class SplicedSession implements Watched {
 
   constructor(
     thread: SpliceThread,
-    session: Session,
-    slot: number,
-    fds: { client: number; upstream: number },
-    resolve: (end: RelayEnd) => void,
+    { session, slot, fds, resolve }: Pick<SplicedSession, 'session' | 'slot' | 'fds' | 'resolve'>,
   ) {
     this.#thread = thread;
     this.session = session;
     this.slot = slot;
-    this.clientFd = fds.client;
-    this.upstreamFd = fds.upstream;
+    this.fds = fds;
     this.resolve = resolve;
     session.refreshCounters = () => {
       this.refresh();
@@ -210,11 +205,7 @@ export class SpliceThread {
    * Hands two connections over, with the counts so far and which side has ended its direction
    * already. Null if all slots are taken.
    */
-  open(
-    session: Session,
-    fds: { client: number; upstream: number },
-    firstEnded: Side | null,
-  ): Promise<RelayEnd> | null {
+  open(session: Session, fds: SessionFds, firstEnded: Side | null): Promise<RelayEnd> | null {
     const slot = this.#freeSlots.pop() ?? this.#sessions.length;
     if (slot >= MAX_SLOTS) return null;
     const { counters } = this.memory;
@@ -225,16 +216,16 @@ export class SpliceThread {
     counters[at + 3] = session.packetsReceived;
     this.memory.halfClosed[slot] = firstEnded === null ? 0 : 1;
     return new Promise((resolve) => {
-      const spliced = new SplicedSession(this, session, slot, fds, resolve);
+      const spliced = new SplicedSession(this, { session, slot, fds, resolve });
       this.#sessions[slot] = spliced;
       this.#count += 1;
       this.#deps.onOpen(spliced);
-      this.#command(OPEN_COMMAND[firstEnded ?? 'none'], slot, fds.client, fds.upstream);
+      this.#command(OPEN_COMMAND[firstEnded ?? 'none'], slot, fds);
     });
   }
 
   terminate(slot: number): void {
-    this.#command(COMMAND.terminate, slot, -1, -1);
+    this.#command(COMMAND.terminate, slot);
   }
 
   /** Ends the thread; sessions that are still open are reset and end as internal errors. */
@@ -250,12 +241,12 @@ export class SpliceThread {
   }
 
   #tellStop(): void {
-    putCommand(this.memory, COMMAND.stop, -1, -1, -1);
+    putCommand(this.memory, COMMAND.stop, -1);
     this.#wake();
   }
 
-  #command(command: number, slot: number, clientFd: number, upstreamFd: number): void {
-    if (putCommand(this.memory, command, slot, clientFd, upstreamFd)) this.#wake();
+  #command(command: number, slot: number, fds?: SessionFds): void {
+    if (putCommand(this.memory, command, slot, fds)) this.#wake();
   }
 
   #wake(): void {
@@ -287,8 +278,8 @@ export class SpliceThread {
     takeEnds(this.memory, this.#takeEnd);
     for (const spliced of this.#sessions) {
       if (spliced === undefined) continue;
-      this.#deps.libc.close(spliced.clientFd);
-      this.#deps.libc.close(spliced.upstreamFd);
+      this.#deps.libc.close(spliced.fds.client);
+      this.#deps.libc.close(spliced.fds.upstream);
       this.#close(spliced, { reason: 'internal_error', errorCode: null });
     }
     this.#release();

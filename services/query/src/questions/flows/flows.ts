@@ -32,7 +32,7 @@ export function serveFlows(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
         filters,
         shown: shownKeysOf('flow', context.mask),
       };
-      const found = await flowSums(deps, question, query.sort, query.limit, context);
+      const found = await flowSums(deps, question, query, context);
       return { ...found, nowMs: context.nowMs };
     },
     closed: (_asked, { provenance }, nowMs) => isClosed(provenance.range.toMs, nowMs),

@@ -111,8 +111,7 @@ async function profileOf(
   const [seen] = await deps.store.ask(seenQuery(what, names, onlyUsers), viewer);
   if (seen === undefined || seen.sessions === 0) throw unknown(what);
   const interval = automaticInterval(
-    range.fromMs,
-    range.toMs,
+    range,
     query.time_zone,
     // One more than days, because a range of days that ends now begins and ends within one.
     Math.min(TREND_POINTS, Math.ceil((range.toMs - range.fromMs) / DAY_MS)) + 1,
@@ -124,9 +123,9 @@ async function profileOf(
       : { by: 'user' as const, field: 'user' as const };
   const [totals, open, trend, busiest, counterparts] = await Promise.all([
     totalSums(deps, { range, filters }, viewer),
-    openAt(deps, range.toMs, filters, viewer, nowMs),
+    openAt(deps, { atMs: range.toMs, filters, nowMs }, viewer),
     linesOf(deps, { by: 'total', range, filters, cuts }, viewer),
-    busiestHours(deps, range, filters, query.time_zone, viewer),
+    busiestHours(deps, { range, filters }, query.time_zone, viewer),
     rankedKeys(
       deps,
       { by: counterpart.by, range, filters, shown: shownKeysOf(counterpart.field, mask) },
@@ -174,20 +173,19 @@ function subjectFilters(
 /** Sessions started and bytes moved by hour of the day on the zone's clock. */
 async function busiestHours(
   deps: SumsDeps,
-  range: Span,
-  filters: Filters,
+  { range, filters }: { readonly range: Span; readonly filters: Filters },
   zone: string,
   asking: Asking,
 ) {
   const inDays = (days: number) => Math.max(range.fromMs, range.toMs - days * DAY_MS);
   const isWhole = (fromMs: number) =>
-    cutRange(fromMs, range.toMs, '1h', zone, BUSY_DAYS_MAX * 25)
+    cutRange({ fromMs, toMs: range.toMs }, '1h', zone, BUSY_DAYS_MAX * 25)
       .slice(1)
       .every((cut) => cut % HOUR_MS === 0);
   const longMs = inDays(BUSY_DAYS_MAX);
   const fromMs = isWhole(longMs) ? longMs : inDays(BUSY_DAYS_EXACT_MAX);
   const span = { fromMs, toMs: range.toMs };
-  const cuts = cutRange(fromMs, range.toMs, '1h', zone, BUSY_DAYS_MAX * 25);
+  const cuts = cutRange(span, '1h', zone, BUSY_DAYS_MAX * 25);
   const { rows } = await seriesSums(deps, { by: 'total', range: span, filters, cuts }, asking);
   const hours = Array.from({ length: 24 }, (_, hour) => ({ hour, sessions_started: 0, bytes: 0 }));
   for (const row of rows) {

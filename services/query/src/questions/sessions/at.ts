@@ -115,7 +115,7 @@ export async function sessionsAt(
       weighed.leave();
     });
   const ranked = isByBytes
-    ? await rankByBytes(deps, rows, atMs, cursor?.position ?? null, context)
+    ? await rankByBytes(deps, rows, { atMs, after: cursor?.position ?? null }, context)
     : { rows, isExact: () => true };
   const shown = ranked.rows.slice(0, limit);
   const [records, past] = await Promise.all([
@@ -176,8 +176,7 @@ function bytesOf(past: PastCounters | undefined): number {
 async function rankByBytes(
   deps: AtDeps,
   candidates: readonly OpenAtRow[],
-  atMs: number,
-  after: PagePosition | null,
+  { atMs, after }: { readonly atMs: number; readonly after: PagePosition | null },
   viewer: Viewer,
 ) {
   const past = await pastCountersOf(deps, candidates, atMs, viewer);

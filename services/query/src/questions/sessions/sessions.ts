@@ -113,20 +113,25 @@ async function maybeExport(
 ): Promise<boolean> {
   const format = exportFormatOf(query, context);
   if (format === null) return false;
-  await sendExport(deps, context, format, { name: 'sessions', filters: query }, async () => {
-    const filters = await visibleFilters(deps.store, query, context);
-    const range = openRangeOf(query, context.nowMs);
-    return exportSessions(
-      {
-        table: sessionsTableOf(filters),
-        filter: conditionOf({ in: query.in, range, filters }),
-        sort: sortOfRange(query),
-        order: query.order,
-        limit: query.limit ?? null,
-        fields: query.fields ?? null,
-      },
-      { format, mask: context.mask },
-    );
+  await sendExport(deps, context, {
+    format,
+    name: 'sessions',
+    filters: query,
+    async statement() {
+      const filters = await visibleFilters(deps.store, query, context);
+      const range = openRangeOf(query, context.nowMs);
+      return exportSessions(
+        {
+          table: sessionsTableOf(filters),
+          filter: conditionOf({ in: query.in, range, filters }),
+          sort: sortOfRange(query),
+          order: query.order,
+          limit: query.limit ?? null,
+          fields: query.fields ?? null,
+        },
+        { format, mask: context.mask },
+      );
+    },
   });
   return true;
 }

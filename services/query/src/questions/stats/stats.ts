@@ -40,7 +40,7 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
       const [current, previous, open, users, destinations] = await Promise.all([
         periodSums(deps, { range, filters }, asking),
         periodSums(deps, { range: before, filters }, asking),
-        openAt(deps, range.toMs, filters, asking, nowMs),
+        openAt(deps, { atMs: range.toMs, filters, nowMs }, asking),
         top('user', 'user'),
         top('destination', 'dest_host'),
       ]);

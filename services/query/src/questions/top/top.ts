@@ -106,14 +106,18 @@ async function maybeExport(
   if (format === null) return false;
   checkSort(field, query.sort);
   const subject = { name: `top/${TOP_LISTS[field].path}`, filters: query };
-  await sendExport(deps, context, format, subject, async () => {
-    const filters = await visibleFilters(deps.store, query, context);
-    const range = rangeFor(field, query, context.nowMs);
-    const shown = shownKeysOf(field, context.mask);
-    const question = { by: SUMS_BY[field], range, filters, shown };
-    const { of } = prepare(question, await deps.coverage.read());
-    const list = { field, sort: query.sort, limit: query.limit ?? null };
-    return exportTop(of, list, { format, mask: context.mask });
+  await sendExport(deps, context, {
+    format,
+    ...subject,
+    async statement() {
+      const filters = await visibleFilters(deps.store, query, context);
+      const range = rangeFor(field, query, context.nowMs);
+      const shown = shownKeysOf(field, context.mask);
+      const question = { by: SUMS_BY[field], range, filters, shown };
+      const { of } = prepare(question, await deps.coverage.read());
+      const list = { field, sort: query.sort, limit: query.limit ?? null };
+      return exportTop(of, list, { format, mask: context.mask });
+    },
   });
   return true;
 }

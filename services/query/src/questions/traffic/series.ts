@@ -21,7 +21,7 @@ type Points = Record<(typeof SERIES_FIGURES)[number], number[]>;
 
 /** @throws ProblemError if the interval is too fine for the range. */
 export function cutsOf(range: Span, interval: Interval, zone: string): number[] {
-  const cuts = cutRange(range.fromMs, range.toMs, interval, zone, API_LIMITS.buckets_max);
+  const cuts = cutRange(range, interval, zone, API_LIMITS.buckets_max);
   if (cuts.length > 0) return cuts;
   throw invalidParameters([
     {

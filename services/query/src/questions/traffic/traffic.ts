@@ -65,14 +65,19 @@ async function maybeExport(
 ): Promise<boolean> {
   const format = exportFormatOf(query, context);
   if (format === null) return false;
-  await sendExport(deps, context, format, { name: 'traffic', filters: query }, async () => {
-    const found = await trafficOf(deps, query, context);
-    const rows = rowsOf(shownTraffic(found, presenterOf(context.mask), query));
-    const statement = exportTraffic(rows, query.split ?? null, { format, mask: context.mask });
-    if (JSON.stringify(statement.params).length > POINTS_CHARS_MAX) {
-      throw new ProblemError('too-expensive', 'too many points: use a longer interval');
-    }
-    return statement;
+  await sendExport(deps, context, {
+    format,
+    name: 'traffic',
+    filters: query,
+    async statement() {
+      const found = await trafficOf(deps, query, context);
+      const rows = rowsOf(shownTraffic(found, presenterOf(context.mask), query));
+      const statement = exportTraffic(rows, query.split ?? null, { format, mask: context.mask });
+      if (JSON.stringify(statement.params).length > POINTS_CHARS_MAX) {
+        throw new ProblemError('too-expensive', 'too many points: use a longer interval');
+      }
+      return statement;
+    },
   });
   return true;
 }
@@ -97,7 +102,7 @@ async function trafficOf(
   const filters = await visibleFilters(deps.store, query, viewer);
   const interval =
     query.interval === 'auto'
-      ? automaticInterval(range.fromMs, range.toMs, query.time_zone, query.points)
+      ? automaticInterval(range, query.time_zone, query.points)
       : query.interval;
   const cuts = cutsOf(range, interval, query.time_zone);
   const question = { range, filters, cuts };
