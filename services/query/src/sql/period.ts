@@ -5,18 +5,8 @@ import { int64 } from './columns.js';
 import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import type { Query } from './query.js';
-import {
-  endedWithin,
-  rangeLengthOf,
-  exactParts,
-  isSame,
-  rollupParts,
-  sumColumns,
-  SUMMED_SQL,
-  unionOf,
-  withinMs,
-  withinSeconds,
-} from './sums.js';
+import { endedWithin, isSame, withinMs, withinSeconds } from './spans.js';
+import { rangeLengthOf, exactParts, rollupParts, sumColumns, SUMMED_SQL, unionOf } from './sums.js';
 import type { Part, RowStates, SumsOf } from './sums.js';
 
 /** What sketches are read for: all sessions together, or the exact ones that pass. */

@@ -3,10 +3,7 @@ import {
   countsAtEnd,
   ENDED_SQL,
   FIGURES,
-  floorTo,
-  HOUR_MS,
   keySql,
-  MINUTE_MS,
   MOVED_SQL,
   PAIR_COLUMNS,
   plainAddressSql,
@@ -16,12 +13,13 @@ import {
 import type { BucketSpan, Dimension, SumName } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64 } from './columns.js';
-import { dateTimeOf, FINAL_SETTINGS, timeSql } from './expressions.js';
+import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import { storedText } from './stored.js';
 import type { Condition, Query, SqlParams } from './query.js';
 import type { Pieces, Span } from '../sums/plan.js';
 import type { SessionsTable } from './sessions.js';
+import { endedWithin, isSame, lengthOf, withinMs, withinSeconds } from './spans.js';
 
 /**
  * Addresses that are known only when the connection stands. No table of sums or minutes holds them, so
@@ -110,43 +108,6 @@ export interface SumsOf {
 
 const MOVED_NAMES: readonly SumName[] = SUM_NAMES.filter((name) => FIGURES[name] === 'traffic');
 const COUNTED_NAMES: readonly SumName[] = SUM_NAMES.filter((name) => FIGURES[name] !== 'traffic');
-
-/** A time in milliseconds lies in one of the spans. Neither list is ever empty. */
-export function withinMs(column: string, spans: readonly Span[], prefix: string): Condition {
-  return {
-    sql: spans
-      .map(
-        (_, i) =>
-          `(${column} >= ${timeSql(`${prefix}${i}_from`)} AND ${column} < ${timeSql(`${prefix}${i}_to`)})`,
-      )
-      .join(' OR '),
-    params: Object.fromEntries(
-      spans.flatMap((span, i) => [
-        [`${prefix}${i}_from`, span.fromMs],
-        [`${prefix}${i}_to`, span.toMs],
-      ]),
-    ),
-  };
-}
-
-/** The start of a minute, hour or day lies in one of the spans. */
-export function withinSeconds(column: string, spans: readonly Span[], prefix: string): Condition {
-  const at = (name: string) => `toDateTime({${name}:UInt32}, 'UTC')`;
-  return {
-    sql: spans
-      .map(
-        (_, i) =>
-          `(${column} >= ${at(`${prefix}${i}_from_s`)} AND ${column} < ${at(`${prefix}${i}_to_s`)})`,
-      )
-      .join(' OR '),
-    params: Object.fromEntries(
-      spans.flatMap((span, i) => [
-        [`${prefix}${i}_from_s`, Math.ceil(span.fromMs / 1_000)],
-        [`${prefix}${i}_to_s`, Math.ceil(span.toMs / 1_000)],
-      ]),
-    ),
-  };
-}
 
 function keyIn(expression: string, of: SumsOf): Condition[] {
   if (of.keys === null) return [];
@@ -258,73 +219,8 @@ function rollupPart(
   return part({ ...common, key, where: allOf([dimension, within, ...only, ...keyIn(key, of)]) });
 }
 
-export function isSame(some: readonly Span[], others: readonly Span[]): boolean {
-  return (
-    some.length === others.length &&
-    some.every((span, i) => span.fromMs === others[i]?.fromMs && span.toMs === others[i]?.toMs)
-  );
-}
-
 function slotSql(of: SumsOf, ms: string): string {
   return of.cuts === null ? 'toInt64(0)' : `roundDown(${ms}, {cuts:Array(Int64)})`;
-}
-
-/** The most minutes to list for the index of the minutes in which sessions ended; more occur in every granule. */
-const NAMED_MINUTES_MAX = 120;
-
-/** Milliseconds of all spans together. */
-export function lengthOf(spans: readonly Span[]): number {
-  return spans.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
-}
-
-/** The cells of a grid that spans touch, by their starts in milliseconds. */
-function cellsOf(spans: readonly Span[], stepMs: number): number[] {
-  const cells = new Set<number>();
-  for (const { fromMs, toMs } of spans) {
-    for (let ms = floorTo(fromMs, stepMs); ms < toMs; ms += stepMs) cells.add(ms);
-  }
-  return [...cells];
-}
-
-/** The hours that spans touch, by their starts in milliseconds. */
-export function hoursOf(spans: readonly Span[]): number[] {
-  return cellsOf(spans, HOUR_MS);
-}
-
-/** No session that ended in these hours began earlier; 1970 if one of them has no such figure. */
-function startBound(spans: readonly Span[], prefix: string): Condition {
-  const hours = `{${prefix}_hours:Array(DateTime('UTC'))}`;
-  return {
-    sql: `started_at >= (
-        SELECT if(count() = length(${hours}), min(earliest_start), toDateTime64(0, 3, 'UTC'))
-        FROM rollup_sketches_1h FINAL PREWHERE bucket IN ${hours}
-        WHERE ${countedSql('detail_hour', `bucket IN ${hours}`)})`,
-    params: { [`${prefix}_hours`]: hoursOf(spans).map(dateTimeOf) },
-  };
-}
-
-/** Sessions that ended in the spans. */
-export function endedWithin(spans: readonly Span[], prefix: string, hasBound: boolean): Condition {
-  const latestMs = Math.max(...spans.map((span) => span.toMs));
-  return allOf([
-    { sql: `status != 'active'`, params: {} },
-    withinMs('ended_at', spans, prefix),
-    // A session that has ended had begun: the primary key can use that.
-    {
-      sql: `started_at < ${timeSql(`${prefix}_latest`)}`,
-      params: { [`${prefix}_latest`]: latestMs },
-    },
-    ...(hasBound ? [startBound(spans, prefix)] : []),
-    // Implied, too: the index ended_minutes can use it.
-    ...(lengthOf(spans) > NAMED_MINUTES_MAX * MINUTE_MS
-      ? []
-      : [
-          {
-            sql: `toStartOfMinute(ended_at) IN {${prefix}_minutes:Array(DateTime('UTC'))}`,
-            params: { [`${prefix}_minutes`]: cellsOf(spans, MINUTE_MS).map(dateTimeOf) },
-          },
-        ]),
-  ]);
 }
 
 /** States of sketches that rows of the exact tables come with, as columns. */
