@@ -1,6 +1,8 @@
 /**
  * One answer of each route, for the OpenAPI document. They hang together: the same few sessions of
  * one morning, seen by each question. A test holds each against its schema.
+ *
+ * Longer than 400 lines: each answer is written out, because a reader compares it with the document.
  */
 import { EXAMPLE_SESSION, TIMELINE_FIELDS } from '../events/fields.js';
 

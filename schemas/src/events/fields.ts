@@ -15,6 +15,8 @@
  * 3. Add a migration with the column that `columnsOf` names. A test names missing ones.
  * 4. Set it in the proxy, at the places that the compiler names, and compare it in ingest's
  * `verify`.
+ *
+ * Longer than 400 lines: a second file would be a second place in which a field is declared.
  */
 import {
   ACL_DECISIONS,

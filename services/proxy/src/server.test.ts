@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests talk to one proxy, with helpers that know its replies. */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

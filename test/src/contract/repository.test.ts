@@ -53,6 +53,18 @@ describe('the repository', () => {
     expect(missing).toEqual([]);
   });
 
+  test('a file of more than 400 lines says at its head why', () => {
+    const silent = ['*.ts', '*.tsx', '*.mjs']
+      .flatMap((pattern) => repositoryFiles(pattern))
+      .filter((file) => !file.includes('.generated.'))
+      .filter((file) => {
+        const text = readText(file);
+        const lines = text.split('\n').length - 1;
+        return lines > 400 && !/^(?:\/\/| ?\/?\*).*400 lines(?::| because) \w/m.test(text.slice(0, 2_000));
+      });
+    expect(silent).toEqual([]);
+  });
+
   test('the lock file names no registry, so that any mirror serves', () => {
     const { packages } = JSON.parse(readText('package-lock.json')) as {
       packages: Record<string, { resolved?: string }>;

@@ -1,6 +1,7 @@
 /**
- * TLS, client certificates, passwords, tokens and permissions. One broker knows all of them and takes
- * seconds to start, so these tests are in one file.
+ * TLS, client certificates, passwords, tokens and permissions.
+ *
+ * Longer than 400 lines because one broker knows all of them and takes seconds to start.
  */
 import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests use one running product, which takes seconds to start. */
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { pickFreePort } from '@sockscope/local';

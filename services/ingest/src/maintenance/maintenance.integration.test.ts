@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all commands work on one database, which takes seconds to make. */
 import { hostname } from 'node:os';
 import { createLogger, loadConfig } from '@sockscope/runtime';
 import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';

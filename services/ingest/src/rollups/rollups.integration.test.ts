@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests sum one generated world, which takes seconds to make. */
 import { loadConfig } from '@sockscope/runtime';
 import { ClickHouseError, int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';

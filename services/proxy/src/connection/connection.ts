@@ -1,3 +1,4 @@
+/** Longer than 400 lines: the states of a client share the private fields of one object, so that a connection costs one. */
 import type { Socket } from 'node:net';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import type { AUTH_METHODS } from '@sockscope/schemas';

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: each test steps one clock and one outbox, which are made here. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Registry } from '@sockscope/runtime';

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: one row for each message and reply of RFC 1928 and RFC 1929. */
 import type { SessionClosed } from '@sockscope/schemas';
 import type { BindConfig } from '../bind/config.js';
 import type { DialConfig } from '../dial/config.js';

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests relay datagrams through one association, with one client and one destination. */
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { readFile } from 'node:fs/promises';

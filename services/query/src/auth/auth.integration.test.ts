@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all ways to sign in are tried on one database, which takes seconds to make. */
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: each answer is counted again from one world, once with sums and once without. */
 import type { SessionRow } from '@sockscope/schemas';
 import { FIGURE_NAMES } from '@sockscope/schemas/api';
 import type {

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all questions about the past are asked of one world, which takes seconds to load. */
 import { execFile } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

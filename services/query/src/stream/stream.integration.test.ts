@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all streams follow one database and one server, which take seconds to start. */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';

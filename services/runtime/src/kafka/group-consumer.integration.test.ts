@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests consume from one broker, with producers and groups that are made here. */
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
 import kafkajs from 'kafkajs';

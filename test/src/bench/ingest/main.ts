@@ -1,6 +1,8 @@
 /**
  * `npm run bench:ingest`: how fast, how large and how late ingest is, beside kafkajs alone and beside
  * ClickHouse's own Kafka engine, on the same topic in the same run. See HELP.
+ *
+ * Longer than 400 lines: one run is read from top to bottom, from the topic to the result.
  */
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -1,6 +1,8 @@
 /**
  * `npm run bench:query`: every question through HTTP against the real query service on generated data,
  * the same questions to SQLite, and a mixed load. Prints a table and writes JSON to test/bench/results/.
+ *
+ * Longer than 400 lines: one run is read from top to bottom, from the data to the result.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, cpus, release, tmpdir, totalmem } from 'node:os';

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: one loop moves the states of all sessions, in private arrays that no call may copy. */
 import { EPOLL_EVENT, LINUX } from './libc.js';
 import type { Libc } from './libc.js';
 import { PipePool } from './pipe-pool.js';

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all pages are read from one world, which takes seconds to load. */
 import { sessionStartMs } from '@sockscope/schemas';
 import type { SessionRow } from '@sockscope/schemas';
 import type {
