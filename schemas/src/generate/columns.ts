@@ -150,5 +150,14 @@ export function forbiddenChange(
 ${COMPARED.map((name) => `  if (${changeCondition(name)}) return '${name}';`).join('\n')}
   return null;
 }
+
+/** A hash of the fields of a row that no event of its session may change: an unsigned integer of 32 bits. */
+export function headerHash(c: ReturnType<typeof eventFields>, row: number): number {
+  let hash = 0;
+${COMPARED.filter((name) => fieldOf(name).changes === undefined)
+  .map((name) => `  hash = Math.imul(hash, 0x01000193) ^ c.${name}.hash(row);`)
+  .join('\n')}
+  return hash >>> 0;
+}
 `;
 }

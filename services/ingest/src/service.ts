@@ -109,14 +109,20 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
     setImmediate(() => {
       throw error;
     });
-  const marks = createMarkKeeper(config.rollups, { clickhouse, logger });
+  const metrics = createPipelineMetrics(registry);
+  const marks = createMarkKeeper(config.rollups, {
+    clickhouse,
+    logger,
+    headerChanged: () => {
+      metrics.headerChanges.inc({ field: 'unknown' });
+    },
+  });
   const watermarks = createWatermarkKeeper({ topic: config.kafka.topic });
   const waits = createWaits(
     { topic: config.kafka.topic },
     { clickhouse, logger, metrics: createWaitsMetrics(registry) },
   );
   const forgotten = createForgotten({ clickhouse, logger });
-  const metrics = createPipelineMetrics(registry);
   const commit = (positions: readonly CommitPosition[]) => consumer.commit(positions);
   const deadLetterCounts = createDeadLetterCounts({ clickhouse, logger });
   const deadLetters = createDeadLetters(

@@ -21,7 +21,7 @@ import {
   sessionColumns,
   trafficColumns,
 } from '../tables/columns.js';
-import { eventFields, forbiddenChange, setEvent } from '../tables/columns.generated.js';
+import { eventFields, forbiddenChange, headerHash, setEvent } from '../tables/columns.generated.js';
 import type { ComparedField } from '../tables/columns.generated.js';
 import type { Column } from '../tables/native/column.js';
 import { NativeTable } from '../tables/native/table.js';
@@ -46,6 +46,8 @@ export interface BatchSessions {
   /** The partition that its first event came from. */
   readonly partition: Uint32Array;
   sessionId(i: number): string;
+  /** Of the fields that never change, by the newest event. */
+  headerHash(i: number): number;
 }
 
 /** Folds that are not in use, so that a steady load allocates nothing. */
@@ -115,10 +117,7 @@ export class BatchFold {
     return this.#hourSet;
   }
 
-  /**
-   * How many events changed what no event of a session may change, by field. Only events of one batch
-   * are compared.
-   */
+  /** How many events changed what no event of a session may change, by field. */
   get headerChanges(): ReadonlyMap<ComparedField, number> {
     return this.#headerChanges;
   }
@@ -193,6 +192,7 @@ export class BatchFold {
       partition: s.partition,
       sessionId: (i) =>
         uuidText(s.id0[i] as number, s.id1[i] as number, s.id2[i] as number, s.id3[i] as number),
+      headerHash: (i) => headerHash(this.#events.columns, (s.newest[i] as number) - 1),
     };
   }
 

@@ -3,6 +3,7 @@ import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.generated.js';
+import { OpenSessions } from '../rollups/open-sessions.js';
 import { BatchFold } from './batch-fold.js';
 
 const START = Date.UTC(2026, 2, 1);
@@ -72,6 +73,34 @@ describe('changes of a session header', () => {
     expect(changesIn(before, { ...after, [field]: null })).toEqual({ [field]: 1 });
     expect(changesIn({ ...after, [field]: null }, before)).toEqual({ [field]: 1 });
   });
+
+  it.each([
+    ['user', { user: 'bob' }, true],
+    ['source_port', { source_port: 1 }, true],
+    ['proxy_epoch', { proxy_epoch: START }, true],
+    ['nothing', {}, false],
+    ['dest_ip, which is learned on the way,', REACHED, false],
+  ])(
+    'between two batches, a change of %s is noticed while the session is open',
+    (_what, changes, isNoticed) => {
+      const open = new OpenSessions(10);
+      const noticed = [
+        { ...started, ...UNKNOWN },
+        { ...delta, ...UNKNOWN, ...changes },
+      ].map((event, offset) => {
+        const view = new EventView();
+        const bytes = Buffer.from(JSON.stringify(event));
+        expect(createDecoder(view).decode(bytes, 0, bytes.length)).toBeNull();
+        const fold = new BatchFold();
+        fold.add(view, 0);
+        open.begin(0, offset);
+        const isChanged = open.set(fold.sessionsOf(), 0, true);
+        open.end(0, offset + 1);
+        return isChanged;
+      });
+      expect(noticed).toEqual([false, isNoticed]);
+    },
+  );
 
   it('the decision of the rules may change', () => {
     const changed = { ...delta, acl_decision: 'block', acl_rule_matched: 'late' };

@@ -39,7 +39,7 @@ export function createPipelineMetrics(registry: Registry) {
     }),
     headerChanges: new Counter({
       name: 'sockscope_ingest_header_changes_total',
-      help: 'Events that changed a constant field of their session; the newest event wins. Only events of one batch are compared.',
+      help: 'Changes of a constant field within a session; the newest event wins. If the field changed between two batches it is unknown.',
       labelNames: ['field'],
       registers,
     }),

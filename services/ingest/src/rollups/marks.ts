@@ -59,7 +59,12 @@ interface Unknown {
 
 export function createMarkKeeper(
   config: { readonly open_sessions_max: number },
-  deps: { readonly clickhouse: Pick<ClickHouse, 'query' | 'insert'>; readonly logger: Logger },
+  deps: {
+    readonly clickhouse: Pick<ClickHouse, 'query' | 'insert'>;
+    readonly logger: Logger;
+    /** Called if a session has another header than in an earlier batch. */
+    readonly headerChanged?: () => void;
+  },
 ): MarkKeeper {
   const open = new OpenSessions(config.open_sessions_max);
   const writer = createWriter();
@@ -198,7 +203,7 @@ export function createMarkKeeper(
         acknowledge() {
           for (let i = 0; i < sessions.length; i += 1) {
             const isOpen = (sessions.endedMs[i] as number) < 0 && former?.ended.has(i) !== true;
-            open.set(sessions, i, isOpen);
+            if (open.set(sessions, i, isOpen)) deps.headerChanged?.();
           }
           for (const { partition, nextOffset } of partitions) open.end(partition, nextOffset);
         },

@@ -1,9 +1,11 @@
 import type { BatchSessions } from '../fold/batch-fold.js';
-import { IdSet } from './id-set.js';
+import { IdMap } from './id-map.js';
+import type { Id } from './id-map.js';
 
 /** The memory of one partition. */
 interface Remembered {
-  readonly sessions: IdSet;
+  /** Each with a hash of the fields of its header that never change. */
+  readonly sessions: IdMap;
   /** Where the next batch has to begin. */
   nextOffset: number;
 }
@@ -27,7 +29,7 @@ export class OpenSessions {
     const known = this.#partitions.get(partition);
     if (known?.nextOffset === firstOffset) return;
     this.#size -= known?.sessions.size ?? 0;
-    this.#partitions.set(partition, { sessions: new IdSet(), nextOffset: firstOffset });
+    this.#partitions.set(partition, { sessions: new IdMap(), nextOffset: firstOffset });
   }
 
   end(partition: number, nextOffset: number): void {
@@ -46,21 +48,27 @@ export class OpenSessions {
 
   has(batch: BatchSessions, i: number): boolean {
     const known = this.#partitions.get(batch.partition[i] as number);
-    return known?.sessions.has(...idOf(batch, i)) === true;
+    return known?.sessions.get(idOf(batch, i)) !== undefined;
   }
 
-  set(batch: BatchSessions, i: number, isOpen: boolean): void {
+  /** Returns whether the session's header is not what it was in an earlier batch. */
+  set(batch: BatchSessions, i: number, isOpen: boolean): boolean {
     const known = this.#partitions.get(batch.partition[i] as number);
-    if (known === undefined) return;
+    if (known === undefined) return false;
     const { sessions } = known;
+    const id = idOf(batch, i);
+    const former = sessions.get(id);
+    if (former === undefined && !isOpen) return false;
+    const header = batch.headerHash(i);
     const before = sessions.size;
-    if (!isOpen) sessions.delete(...idOf(batch, i));
-    else if (this.#size < this.#max) sessions.add(...idOf(batch, i));
+    if (!isOpen) sessions.delete(id);
+    else if (former !== undefined || this.#size < this.#max) sessions.set(id, header);
     this.#size += sessions.size - before;
+    return former !== undefined && former !== header;
   }
 }
 
-function idOf(batch: BatchSessions, i: number): [number, number, number, number] {
+function idOf(batch: BatchSessions, i: number): Id {
   return [
     batch.id0[i] as number,
     batch.id1[i] as number,

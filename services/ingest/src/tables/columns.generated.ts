@@ -249,3 +249,19 @@ export function forbiddenChange(
   if (!c.auth_method.is(row, event.authMethod)) return 'auth_method';
   return null;
 }
+
+/** A hash of the fields of a row that no event of its session may change: an unsigned integer of 32 bits. */
+export function headerHash(c: ReturnType<typeof eventFields>, row: number): number {
+  let hash = 0;
+  hash = Math.imul(hash, 0x01000193) ^ c.proxy_id.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.proxy_epoch.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.user.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.source_ip.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.source_port.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.dest_host.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.dest_port.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.protocol.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.command.hash(row);
+  hash = Math.imul(hash, 0x01000193) ^ c.auth_method.hash(row);
+  return hash >>> 0;
+}

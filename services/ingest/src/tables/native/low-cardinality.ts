@@ -52,6 +52,10 @@ export class ChoiceColumn implements Column {
     return this.#indexes[row] === choice;
   }
 
+  hash(row: number): number {
+    return this.#indexes[row] as number;
+  }
+
   clear(row: number): void {
     this.#indexes[row] = 0;
   }
@@ -113,6 +117,10 @@ export class DictionaryColumn implements Column {
 
   is(row: number, text: Uint8Array, start: number, length: number): boolean {
     return this.#keys.is(this.#indexes[row] as number, text, start, length);
+  }
+
+  hash(row: number): number {
+    return this.#keys.hash(this.#indexes[row] as number);
   }
 
   /** To null, or to the empty text. */

@@ -50,6 +50,10 @@ export class Uint16Column implements Column {
     return this.#values[row] === value;
   }
 
+  hash(row: number): number {
+    return this.#values[row] as number;
+  }
+
   clear(row: number): void {
     this.#values[row] = 0;
   }
@@ -128,6 +132,10 @@ export class Uint64Column implements Column {
     return words[2 * row] === value >>> 0 && words[2 * row + 1] === Math.floor(value / TWO_32);
   }
 
+  hash(row: number): number {
+    return Math.imul(this.#words[2 * row] as number, 31) ^ (this.#words[2 * row + 1] as number);
+  }
+
   clear(row: number): void {
     this.#words[2 * row] = 0;
     this.#words[2 * row + 1] = 0;
@@ -159,6 +167,11 @@ abstract class Uint128Column implements Column {
 
   grow(rows: number): void {
     this.words = grown(this.words, 4 * rows);
+  }
+
+  hash(row: number): number {
+    const [w0 = 0, w1 = 0, w2 = 0, w3 = 0] = this.words.subarray(4 * row, 4 * row + 4);
+    return Math.imul(Math.imul(Math.imul(w0, 31) ^ w1, 31) ^ w2, 31) ^ w3;
   }
 
   clear(row: number): void {

@@ -1,13 +1,17 @@
+/** Four words. */
+export type Id = readonly [number, number, number, number];
+
 /** The smallest table. */
 const FIRST_SLOTS = 1 << 8;
-const WORDS = 4;
+/** An id and its value. */
+const WORDS = 5;
 
 /**
- * A set of session ids, each four 32-bit words. It is asked for every session of every batch, so it holds
- * no objects: 300,000 ids take 16 MiB at most. Open addressing, linear probing; a removed id leaves no gap.
+ * A number for each of many session ids. It is asked for every session of every batch, so it holds
+ * no objects: 300,000 ids take 20 MiB at most. Open addressing, linear probing; a removed id leaves no gap.
  */
-export class IdSet {
-  /** Four words a slot; an id is never all zeros. */
+export class IdMap {
+  /** An id is never all zeros. */
   #slots = new Uint32Array(FIRST_SLOTS * WORDS);
   #size = 0;
 
@@ -15,20 +19,24 @@ export class IdSet {
     return this.#size;
   }
 
-  has(id0: number, id1: number, id2: number, id3: number): boolean {
-    return !this.#isEmpty(this.#find(id0, id1, id2, id3));
+  /** The value of an id; undefined if it has none. */
+  get(id: Id): number | undefined {
+    const slot = this.#find(id);
+    return this.#isEmpty(slot) ? undefined : this.#slots[slot * WORDS + 4];
   }
 
-  add(id0: number, id1: number, id2: number, id3: number): void {
-    const slot = this.#find(id0, id1, id2, id3);
-    if (!this.#isEmpty(slot)) return;
-    this.#slots.set([id0, id1, id2, id3], slot * WORDS);
+  /** @param value an unsigned integer of 32 bits. */
+  set(id: Id, value: number): void {
+    const slot = this.#find(id);
+    const isNew = this.#isEmpty(slot);
+    this.#slots.set([...id, value], slot * WORDS);
+    if (!isNew) return;
     this.#size += 1;
     if (this.#size * 2 > this.#capacity) this.#resize(this.#capacity * 2);
   }
 
-  delete(id0: number, id1: number, id2: number, id3: number): void {
-    let gap = this.#find(id0, id1, id2, id3);
+  delete(id: Id): void {
+    let gap = this.#find(id);
     if (this.#isEmpty(gap)) return;
     this.#size -= 1;
     const mask = this.#capacity - 1;
@@ -59,7 +67,7 @@ export class IdSet {
   }
 
   /** The slot of an id, or the empty one where it would stand. */
-  #find(id0: number, id1: number, id2: number, id3: number): number {
+  #find([id0, id1, id2, id3]: Id): number {
     const slots = this.#slots;
     let slot = this.#home(id2, id3);
     while (!this.#isEmpty(slot)) {
@@ -88,8 +96,8 @@ export class IdSet {
     this.#slots = new Uint32Array(capacity * WORDS);
     this.#size = 0;
     for (let at = 0; at < old.length; at += WORDS) {
-      const [id0 = 0, id1 = 0, id2 = 0, id3 = 0] = old.subarray(at, at + WORDS);
-      if ((id0 | id1 | id2 | id3) !== 0) this.add(id0, id1, id2, id3);
+      const [id0 = 0, id1 = 0, id2 = 0, id3 = 0, value = 0] = old.subarray(at, at + WORDS);
+      if ((id0 | id1 | id2 | id3) !== 0) this.set([id0, id1, id2, id3], value);
     }
   }
 }
