@@ -75,18 +75,8 @@ export interface AppConfig {
   readonly validate_answers: boolean;
 }
 
-export interface AppDeps {
-  readonly store: Store;
-  readonly coverage: CoverageReader;
-  readonly gates: Readonly<Record<'light' | 'heavy' | 'resume', Gate>>;
-  /** See WeighedDeps. */
-  readonly lightRowsMax: number;
-  readonly exports: ExportDeps;
-  readonly lookup: LookupConfig;
-  readonly signals: SignalsConfig;
-  readonly signer: EvidenceSigner;
-  readonly hub: Hub;
-  readonly streamMetrics: StreamMetrics;
+/** Who may ask. */
+interface AccessDeps {
   readonly authenticator: Authenticator;
   readonly webSessions: WebSessions;
   readonly uses: KeyUses;
@@ -96,6 +86,26 @@ export interface AppDeps {
   readonly suspects: Gate;
   /** Whether keys are taken (QUERY_AUTH). */
   readonly takesKeys: boolean;
+}
+
+/** What answers questions. */
+interface AnswerDeps {
+  readonly store: Store;
+  readonly coverage: CoverageReader;
+  readonly gates: Readonly<Record<'light' | 'heavy' | 'resume', Gate>>;
+  /** See WeighedDeps. */
+  readonly lightRowsMax: number;
+  readonly lookup: LookupConfig;
+  readonly signals: SignalsConfig;
+  readonly signer: EvidenceSigner;
+}
+
+export interface AppDeps {
+  readonly access: AccessDeps;
+  readonly answers: AnswerDeps;
+  readonly exports: ExportDeps;
+  readonly hub: Hub;
+  readonly streamMetrics: StreamMetrics;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
   readonly health: Health;
@@ -112,7 +122,11 @@ const PATH_PARAMETER_CHARS_MAX = 1_100;
 /**
  * The whole HTTP interface without a port: tests inject requests, the server adds a listener.
  */
-export async function createApp(config: AppConfig, deps: AppDeps): Promise<FastifyInstance> {
+export async function createApp(
+  config: AppConfig,
+  { access: accessDeps, answers, ...rest }: AppDeps,
+): Promise<FastifyInstance> {
+  const deps = { ...accessDeps, ...answers, ...rest };
   const app = fastify({
     // Requests are counted and timed as metrics; a line per request would hold addresses and users.
     logger: false,
@@ -210,7 +224,11 @@ function goneSignal(reply: FastifyReply): AbortSignal {
   return gone.signal;
 }
 
-function contextOf(request: FastifyRequest, reply: FastifyReply, deps: AppDeps): Context {
+function contextOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  deps: Pick<AppDeps, 'now' | 'mask'>,
+): Context {
   const { principal } = request;
   return {
     signal: goneSignal(reply),

@@ -132,22 +132,37 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       validate_answers: false,
     },
     {
-      store,
-      coverage,
-      gates: {
-        light: gateOf('light'),
-        heavy: gateOf('heavy'),
-        resume: createGate(
-          {
-            name: 'resume',
-            running_max: RESUMES_MAX,
-            waiting_max: config.stream.clients_max,
-            wait_max_ms: RESUME_WAIT_MAX_MS,
-          },
-          gateMetrics,
+      access: {
+        authenticator,
+        webSessions,
+        uses,
+        takesKeys,
+        suspects,
+        oidc: takesAccounts ? createOidcClient(config.auth, config.http.public_url) : null,
+      },
+      answers: {
+        store,
+        coverage,
+        gates: {
+          light: gateOf('light'),
+          heavy: gateOf('heavy'),
+          resume: createGate(
+            {
+              name: 'resume',
+              running_max: RESUMES_MAX,
+              waiting_max: config.stream.clients_max,
+              wait_max_ms: RESUME_WAIT_MAX_MS,
+            },
+            gateMetrics,
+          ),
+        },
+        lightRowsMax: limits.light_rows_max,
+        lookup: config.lookup,
+        signals: config.signals,
+        signer: createEvidenceSigner(
+          config.evidence.key_file === '' ? null : readEvidenceKeys(config.evidence.key_file),
         ),
       },
-      lightRowsMax: limits.light_rows_max,
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse, logger, now }),
@@ -167,19 +182,8 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
         config: config.exports,
         limits: { ...limits, rows_to_read_max: EXPORT_ROWS_TO_READ_MAX },
       },
-      lookup: config.lookup,
-      signals: config.signals,
-      signer: createEvidenceSigner(
-        config.evidence.key_file === '' ? null : readEvidenceKeys(config.evidence.key_file),
-      ),
       hub,
       streamMetrics,
-      authenticator,
-      webSessions,
-      uses,
-      takesKeys,
-      suspects,
-      oidc: takesAccounts ? createOidcClient(config.auth, config.http.public_url) : null,
       mask: createMask(config.mask),
       health,
       registry,
