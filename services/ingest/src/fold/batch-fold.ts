@@ -100,7 +100,11 @@ export class BatchFold {
   #lastHour = -1;
   readonly #headerChanges = new Map<ComparedField, number>();
 
-  constructor(private readonly giveBack: (fold: BatchFold) => void = () => undefined) {}
+  readonly #giveBack: (fold: BatchFold) => void;
+
+  constructor(giveBack: (fold: BatchFold) => void = () => undefined) {
+    this.#giveBack = giveBack;
+  }
 
   /** Bytes that the events take as rows, about. */
   get bytes(): number {
@@ -174,7 +178,7 @@ export class BatchFold {
     this.#hourSet.clear();
     this.#headerChanges.clear();
     this.#lastHour = -1;
-    this.giveBack(this);
+    this.#giveBack(this);
   }
 
   sessionsOf(): BatchSessions {

@@ -78,6 +78,4 @@ export interface GroupConsumer {
   state(): ConsumerState;
   /** Problems of the group or of our partitions; null if there are none. */
   problem(): string | null;
-  /** Milliseconds since something last moved: a fetch, a batch, a heartbeat. */
-  idleMs(): number;
 }

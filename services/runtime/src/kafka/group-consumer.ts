@@ -393,6 +393,5 @@ export function createGroupConsumer(
     },
     state: () => state,
     problem: () => refusal ?? watch.problem(),
-    idleMs: () => Date.now() - lastMoveMs,
   };
 }
