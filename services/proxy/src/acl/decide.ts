@@ -221,15 +221,16 @@ export function createDecider(tables: AclTables, own: OwnEndpoints): Decider {
       if (source === null) return protectedVerdict('invalid_source');
       const resolved = request.dest_ip === null ? null : parseIp(request.dest_ip);
       const name = host?.kind === 'name' ? host.text : null;
-      const asked = host?.kind === 'ip' ? host.ip : address;
+      const requestedIp = host?.kind === 'ip' ? host.ip : address;
       if (
         request.dest_ip !== null &&
-        (resolved === null || (asked !== null && !sameIp(asked, resolved)))
+        (resolved === null || (requestedIp !== null && !sameIp(requestedIp, resolved)))
       ) {
         return protectedVerdict('invalid_address');
       }
-      const isOpen = isUnknownYet(request) && asked?.words.every((word) => word === 0) === true;
-      const ip = isOpen ? null : (resolved ?? asked);
+      const isOpen =
+        isUnknownYet(request) && requestedIp?.words.every((word) => word === 0) === true;
+      const ip = isOpen ? null : (resolved ?? requestedIp);
       const faces = ip === null ? [] : facesOf(ip);
       const isPortOpen = isOpen && request.dest_port === 0;
 

@@ -60,14 +60,15 @@ function subjectOf(request: AclRequest): Subject | string {
   if (host.kind === 'invalid') return host.problem;
   const resolved = request.dest_ip === null ? null : parseIp(request.dest_ip);
   if (request.dest_ip !== null && resolved === null) return `${request.dest_ip} is not an address`;
-  const asked = host.kind === 'ip' ? host.ip : null;
-  if (asked !== null && resolved !== null && !sameIp(asked, resolved)) {
+  const requestedIp = host.kind === 'ip' ? host.ip : null;
+  if (requestedIp !== null && resolved !== null && !sameIp(requestedIp, resolved)) {
     return `${request.dest_ip} is not the requested address`;
   }
-  const ip = resolved ?? asked;
+  const ip = resolved ?? requestedIp;
   const mayBeOpen =
     request.command === 'bind' || (request.command === 'udp_associate' && request.dest_port === 0);
-  const isOpen = mayBeOpen && asked !== null && ['0.0.0.0', '::'].includes(formatIp(asked));
+  const isOpen =
+    mayBeOpen && requestedIp !== null && ['0.0.0.0', '::'].includes(formatIp(requestedIp));
   return {
     name: host.kind === 'name' ? host.text : null,
     resolvedName: host.kind === 'name' ? (request.resolved_name ?? null) : null,
