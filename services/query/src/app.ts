@@ -34,8 +34,6 @@ import { serveOpenApi } from './http/openapi.js';
 import { takeEmptyBodies } from './http/json-body.js';
 import { requireSameOrigin } from './http/same-origin.js';
 import { serveOperations } from './http/operations.js';
-import { refuseUnderPressure } from './http/pressure.js';
-import type { PressureLimits } from './http/pressure.js';
 import { allowOrigins } from './http/origins.js';
 import { serveClash } from './clash/clash.js';
 import { serveQuestions } from './questions/questions.js';
@@ -65,7 +63,6 @@ export interface AppConfig {
   /** Addresses and blocks whose X-Forwarded-For is believed; empty: nobody's. */
   readonly trusted_proxies: readonly string[];
   readonly guard: GuardConfig;
-  readonly pressure: PressureLimits;
   /** Where people reach the service; empty: not known. */
   readonly public_url: string;
   readonly stream: StreamConfig;
@@ -108,6 +105,8 @@ export interface AppDeps {
   readonly streamMetrics: StreamMetrics;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
+  /** Whether new questions should be sent away for now. */
+  readonly isOverloaded: () => boolean;
   readonly health: Health;
   readonly registry: Registry;
   readonly logger: Logger;
@@ -171,7 +170,6 @@ export async function createApp(
   await app.register(async (guarded) => {
     takeEmptyBodies(guarded);
     requireSameOrigin(guarded, config.public_url);
-    await refuseUnderPressure(guarded, config.pressure, deps.health);
     await guard(guarded, config.guard, access);
     await guarded.register(
       async (api) => {

@@ -20,7 +20,7 @@ import { createWebSessions } from './auth/web-sessions.js';
 import type { QueryConfig } from './config.js';
 import { createCoverageReader } from './coverage/coverage.js';
 import { loopbackHosts } from './http/guard.js';
-import { PRESSURE_LIMITS } from './http/pressure.js';
+import { createEventLoopWatch } from './http/event-loop.js';
 import { readEvidenceKeys } from './evidence/key-file.js';
 import { createEvidenceSigner } from './evidence/signer.js';
 import { createAuditLog } from './audit/log.js';
@@ -70,6 +70,8 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     await rights.write();
     return { ok: true };
   });
+  const eventLoop = createEventLoopWatch();
+  health.add('live', 'event_loop', () => eventLoop.check());
   const gateMetrics = createGateMetrics(registry);
   const suspects = createGate(
     {
@@ -126,7 +128,6 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
             : config.http.hosts,
         origins: config.http.origins,
       },
-      pressure: PRESSURE_LIMITS,
       public_url: config.http.public_url,
       stream: config.stream,
       validate_answers: false,
@@ -163,6 +164,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
           config.evidence.key_file === '' ? null : readEvidenceKeys(config.evidence.key_file),
         ),
       },
+      isOverloaded: () => eventLoop.isOverloaded(),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse, logger, now }),
@@ -200,6 +202,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     { name: 'query', shutdown_deadline_ms: config.shutdown_deadline_ms },
     [
       ['clickhouse', { start: () => undefined, stop: () => clickhouse.close() }],
+      ['event loop', eventLoop],
       ['live stream', hub],
       ['operations', ops],
       ['server', server],

@@ -63,6 +63,7 @@ beforeEach(async () => {
         api,
         { rate_limit_per_minute: 0, hosts: [], origins: [DASHBOARD] },
         {
+          isOverloaded: () => false,
           cookie: createCookies('').session,
           authenticator: {
             async authenticate(credentials) {

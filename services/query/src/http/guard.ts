@@ -85,10 +85,16 @@ export async function guard(
   deps: {
     readonly authenticator: Authenticator;
     readonly cookie: OwnCookie;
+    readonly isOverloaded: () => boolean;
   },
 ): Promise<void> {
   app.decorateRequest('principal', null as never);
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
+    if (deps.isOverloaded()) {
+      throw new ProblemError('overloaded', 'this process is overloaded', {
+        retryAfterSeconds: 2,
+      });
+    }
     if (!isServedHost(config.hosts, header(request, 'host'))) {
       throw new ProblemError('forbidden', 'this host name is not served; see QUERY_HOSTS');
     }

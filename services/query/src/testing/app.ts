@@ -17,7 +17,6 @@ import { createAuditLog } from '../audit/log.js';
 import { createRunningExports } from '../export/running.js';
 import { maskConfig } from '../mask/config.js';
 import { createMask } from '../mask/mask.js';
-import type { PressureLimits } from '../http/pressure.js';
 import { lookupConfig } from '../questions/lookup/config.js';
 import { signalsConfig } from '../questions/signals/config.js';
 import { createGate, createGateMetrics } from '../store/gate.js';
@@ -27,8 +26,6 @@ import { createStore } from '../store/store.js';
 import type { Store, StoreConfig } from '../store/store.js';
 import { createHub } from '../stream/hub.js';
 import { createStreamMetrics } from '../stream/metrics.js';
-
-const NO_PRESSURE = { window_ms: 1_000, overloaded_ms: Infinity, stuck_ms: Infinity };
 
 export interface TestApp {
   readonly app: FastifyInstance;
@@ -54,8 +51,8 @@ export interface TestAppOptions {
   readonly trustedProxies?: readonly string[];
   /** Of the store; see StoreConfig. */
   readonly limits?: Partial<StoreConfig>;
-  /** Default: never overloaded. */
-  readonly pressure?: PressureLimits;
+  /** Defaults to never. */
+  readonly isOverloaded?: () => boolean;
   readonly lightRunningMax?: number;
   readonly heavyRunningMax?: number;
   readonly lightRowsMax?: number;
@@ -136,7 +133,6 @@ export async function createTestApp(
       },
       stream,
       site: null,
-      pressure: options.pressure ?? NO_PRESSURE,
       public_url: options.publicUrl ?? '',
       validate_answers: true,
     },
@@ -167,6 +163,7 @@ export async function createTestApp(
         lookup: lookupConfig.parse(settingsOf(lookupConfig.shape, options.lookup)),
         signer: createEvidenceSigner(options.evidenceKeys ?? null),
       },
+      isOverloaded: options.isOverloaded ?? (() => false),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse, logger, now }),

@@ -1,0 +1,55 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { CheckResult, Component } from '@sockscope/runtime';
+
+/** Whether this process still gets round to what it has to do. */
+export interface EventLoopWatch extends Component {
+  start(): void;
+  stop(): void;
+  check(): CheckResult;
+  /** Whether new questions should be sent away for now. */
+  isOverloaded(): boolean;
+}
+
+export interface EventLoopLimits {
+  readonly window_ms: number;
+  /** Timers that come this late, one in two over a window: a queue that only grows. */
+  readonly overloaded_ms: number;
+  /** Healthy processes never come near: something holds the thread. */
+  readonly stuck_ms: number;
+}
+
+const RESOLUTION_MS = 20;
+const LIMITS: EventLoopLimits = { window_ms: 1_000, overloaded_ms: 500, stuck_ms: 5_000 };
+
+/** Measures how late timers fire, window by window. */
+export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoopWatch {
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  let timer: NodeJS.Timeout | null = null;
+  let medianMs = 0;
+  let longestMs = 0;
+  return {
+    start() {
+      histogram.enable();
+      let beforeMs = performance.now();
+      timer = setInterval(() => {
+        const nowMs = performance.now();
+        const lateMs = nowMs - beforeMs - limits.window_ms;
+        beforeMs = nowMs;
+        medianMs = histogram.percentile(50) / 1e6;
+        // The histogram does not see a wait that begins just after it was reset; this timer does.
+        longestMs = Math.max(histogram.max / 1e6, lateMs);
+        histogram.reset();
+      }, limits.window_ms);
+      timer.unref();
+    },
+    stop() {
+      if (timer !== null) clearInterval(timer);
+      histogram.disable();
+    },
+    check: () => ({
+      ok: longestMs < limits.stuck_ms,
+      detail: `timers were at most ${Math.round(longestMs)} ms late in the last ${limits.window_ms} ms`,
+    }),
+    isOverloaded: () => medianMs > limits.overloaded_ms,
+  };
+}
