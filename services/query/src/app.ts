@@ -83,6 +83,8 @@ interface AccessDeps {
   readonly suspects: Gate;
   /** Whether keys are taken (QUERY_AUTH). */
   readonly takesKeys: boolean;
+  /** Whether new questions should be sent away for now. */
+  readonly isOverloaded: () => boolean;
 }
 
 /** What answers questions. */
@@ -105,8 +107,6 @@ export interface AppDeps {
   readonly streamMetrics: StreamMetrics;
   /** For those without the scope `admin`. */
   readonly mask: Mask;
-  /** Whether new questions should be sent away for now. */
-  readonly isOverloaded: () => boolean;
   readonly health: Health;
   readonly registry: Registry;
   readonly logger: Logger;

@@ -134,6 +134,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
     },
     {
       access: {
+        isOverloaded: () => eventLoop.isOverloaded(),
         authenticator,
         webSessions,
         uses,
@@ -164,7 +165,6 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
           config.evidence.key_file === '' ? null : readEvidenceKeys(config.evidence.key_file),
         ),
       },
-      isOverloaded: () => eventLoop.isOverloaded(),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse, logger, now }),

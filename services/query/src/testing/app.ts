@@ -138,6 +138,7 @@ export async function createTestApp(
     },
     {
       access: {
+        isOverloaded: options.isOverloaded ?? (() => false),
         webSessions,
         uses,
         takesKeys,
@@ -163,7 +164,6 @@ export async function createTestApp(
         lookup: lookupConfig.parse(settingsOf(lookupConfig.shape, options.lookup)),
         signer: createEvidenceSigner(options.evidenceKeys ?? null),
       },
-      isOverloaded: options.isOverloaded ?? (() => false),
       exports: {
         clickhouse,
         audit: createAuditLog({ clickhouse, logger, now }),
