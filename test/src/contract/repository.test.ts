@@ -60,7 +60,10 @@ describe('the repository', () => {
       .filter((file) => {
         const text = readText(file);
         const lines = text.split('\n').length - 1;
-        return lines > 400 && !/^(?:\/\/| ?\/?\*).*400 lines(?::| because) \w/m.test(text.slice(0, 2_000));
+        return (
+          lines > 400 &&
+          !/^(?:\/\/| ?\/?\*).*400 lines(?::| because) \w/m.test(text.slice(0, 2_000))
+        );
       });
     expect(silent).toEqual([]);
   });

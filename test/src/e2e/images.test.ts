@@ -1,7 +1,8 @@
 /**
  * The images, built from the Dockerfiles and run as production runs them: read-only, as user 1000, without
- * capabilities. Takes minutes and needs root, so it runs with SOCKSCOPE_IMAGES=1 only. Longer than 400 lines because
- * all ways to run the images use the same Kafka and ClickHouse.
+ * capabilities. Takes minutes and needs root, so it runs with SOCKSCOPE_IMAGES=1 only.
+ *
+ * Longer than 400 lines because all ways to run the images use the same Kafka and ClickHouse.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

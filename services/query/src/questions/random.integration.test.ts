@@ -5,8 +5,6 @@
  *
  * RANDOM_SEED asks other questions, RANDOM_QUESTIONS (of each kind) asks more.
  *
- * One file of more than 400 lines, because every question needs the one world and its database.
- *
  * Longer than 400 lines: each route has its brute force beside it, over one world.
  */
 import type { SessionEvent, SessionRow } from '@sockscope/schemas';
