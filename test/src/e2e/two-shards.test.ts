@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests use two servers of ClickHouse, which take seconds to start. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -26,6 +26,7 @@ import type { ComparedField } from '../tables/columns.generated.js';
 import type { Column } from '../tables/native/column.js';
 import { NativeTable } from '../tables/native/table.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
+import { uuidText } from './uuid-text.js';
 
 /** The sessions of a batch, column by column: row i of each array is one session. */
 export interface BatchSessions {
@@ -327,7 +328,7 @@ export class BatchFold {
     const rows = this.#endedRows;
     rows.replace(certain.length);
     const from = Uint32Array.from(certain);
-    gather(rows.columns, this.#sessionRows.columns, COPIED_TO_ENDED, from, certain.length);
+    gather(rows.columns, this.#sessionRows.columns, COPIED_TO_ENDED, from);
     for (const [row, i] of certain.entries()) {
       rows.columns.ended_at.set(row, s.endedMs[i] as number);
     }
@@ -394,10 +395,4 @@ function block(
       ? {}
       : { halves: () => [block(name, table, from, middle), block(name, table, middle, to)] }),
   };
-}
-
-function uuidText(w0: number, w1: number, w2: number, w3: number): string {
-  const hex = (word: number) => word.toString(16).padStart(8, '0');
-  const [b, c] = [hex(w1), hex(w2)];
-  return `${hex(w0)}-${b.slice(0, 4)}-${b.slice(4)}-${c.slice(0, 4)}-${c.slice(4)}${hex(w3)}`;
 }
