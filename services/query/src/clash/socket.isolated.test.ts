@@ -76,7 +76,8 @@ beforeEach(async () => {
           },
         },
       );
-      api.get('/version', () => ({ version: 'test' }));
+      const config = { scope: 'read', audience: 'everyone' } as const;
+      api.get('/version', { config }, () => ({ version: 'test' }));
       serveClashSockets(api, {
         store,
         coverage: { read: () => expect.unreachable(), openFrom: async () => 0 },

@@ -103,6 +103,8 @@ function watchMethods(app: FastifyInstance): (path: string) => string[] {
   app.addHook('onRoute', ({ url, method, constraints }) => {
     // A path that is served to WebSockets only is none for others.
     if (constraints !== undefined && Object.keys(constraints).length > 0) return;
+    // The answer to a preflight is no route of its own.
+    if (url === '*') return;
     const source = url
       .replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`)
       .replaceAll('*', '.*')
