@@ -250,6 +250,10 @@ describe.skipIf(!hasBrowser || !hasCurl)(
     });
 
     test('suggestions complete the typed text in the palette, and lead to the page of the value', async () => {
+      // Suggestions come from sums, which ingest makes a while after the sessions.
+      const suggested = () =>
+        get<{ items: unknown[] }>(site.api, 'suggest/user?prefix=anony').then(({ items }) => items);
+      await expect.poll(suggested, { ...WAIT, timeout: 100_000 }).toHaveLength(1);
       const { page } = await openPage(browser);
       await page.goto(site.api);
       await page.locator('.tile').first().waitFor();
