@@ -19,7 +19,12 @@ export function createQueryServer(
   return {
     async start() {
       app.server.maxConnections = config.connections_max;
-      await app.listen({ host: config.listen.host, port: config.listen.port });
+      await app.listen({
+        host: config.listen.host,
+        port: config.listen.port,
+        // The default of 511 overflows in a flood, and a client repeats a lost SYN after up to a minute.
+        backlog: config.connections_max,
+      });
       const bound = app.server.address();
       const port = typeof bound === 'object' && bound !== null ? bound.port : config.listen.port;
       address = { host: config.listen.host, port };
