@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -66,6 +66,7 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
     await product.waitForLine(/^sockscope ready/, READY_TIMEOUT_MS);
   }, START_TIMEOUT_MS);
   afterAll(async () => {
+    await stopProduct();
     await Promise.all([kafka.stop(), clickhouse.stop(), origin.stop()]);
     await site.remove();
     await rm(dataDir, { recursive: true, force: true });
@@ -88,8 +89,7 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
   test(
     'the commands of the guides that are not marked as only checked end as the guides promise',
     async () => {
-      const folder = join(dataDir, 'guides');
-      await mkdir(folder);
+      const folder = await mkdtemp(join(dataDir, 'guides-'));
       for (const name of ['services', 'infra']) await symlink(join(ROOT, name), join(folder, name));
       const guide = await readFile(join(ROOT, 'docs/05-users-and-rules.md'), 'utf8');
       const rules = /```yaml\n(default: [^]*?)```/.exec(guide)?.[1] ?? '';
@@ -117,6 +117,11 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
     },
     GUIDES_TIMEOUT_MS,
   );
+
+  async function stopProduct(): Promise<void> {
+    if (isAlive(product.pid)) product.pressCtrlC();
+    await product.exited;
+  }
 
   /** A command of a guide with the addresses and ids of this run. */
   function asHere(text: string): string {
@@ -155,8 +160,7 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
   });
 
   test('they outlive the run', async () => {
-    product.pressCtrlC();
-    await product.exited;
+    await stopProduct();
     expect(isAlive(kafka.pid)).toBe(true);
     expect(isAlive(clickhouse.pid)).toBe(true);
   });
