@@ -84,7 +84,7 @@ async function sample(clickhouse: ClickHouse, all: readonly BenchIngest[]): Prom
         (SELECT ifNull(max(parts), 0) FROM (SELECT count() AS parts FROM system.parts
           WHERE active AND database = currentDatabase() GROUP BY table)) AS parts,
         (SELECT count() FROM sessions FINAL WHERE status = 'active') AS open,
-        (SELECT ifNull(max(now_s - toUnixTimestamp(changed)), 0) FROM (
+        (SELECT if(count() = 0, 0, now_s - min(toUnixTimestamp(changed))) FROM (
           SELECT bucket, maxIf(at, is_dirty) AS changed, max(is_dirty) AS dirty FROM (
             SELECT bucket, max(written_at) AS at, max(changed_through) > max(summed_through) AS is_dirty
             FROM ingest_rollup_buckets WHERE span = 'hour' GROUP BY bucket, writer)
@@ -197,6 +197,7 @@ async function main(): Promise<void> {
     }
     const filled = await Promise.all(fillers);
     const events = filled.reduce((sum, totals) => sum + totals.events, 0);
+    say(`${events} events were sent; waiting until they are stored and summed`);
     const settledMs = await settled(clickhouse, all, events);
 
     const fifth = Math.ceil(samples.length / 5);
@@ -238,16 +239,19 @@ async function settled(
   all: readonly BenchIngest[],
   events: number,
 ): Promise<number> {
+  let state = '';
   for (const endMs = Date.now() + DRAIN_MAX_MS; Date.now() < endMs; await delay(SAMPLE_MS)) {
     const { lagRecords, lateS } = await sample(clickhouse, all);
-    if (lagRecords > 0 || lateS > 0) continue;
     const [row] = await clickhouse.query({
       sql: 'SELECT count() AS events FROM session_events FINAL',
       row: z.object({ events: int64 }),
     });
-    if (row?.events === events) return Date.now();
+    if (lagRecords === 0 && lateS === 0 && row?.events === events) return Date.now();
+    const now = `${row?.events} events stored, ${lagRecords} unread, sums late by ${lateS} s`;
+    if (now !== state) say(`  ${now}`);
+    state = now;
   }
-  throw new Error('events are missing or hours are not summed after half an hour');
+  throw new Error(`after half an hour: ${state}`);
 }
 
 if (args.help) process.stdout.write(HELP);
