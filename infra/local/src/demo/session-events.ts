@@ -87,7 +87,11 @@ export function eventsOf(
 
   const events: SessionEvent[] = [{ type: 'SessionStarted', ...common(startMs) }];
   const minutes = isConnected ? spread(plan, startMs, endMs, random) : [];
-  const last = minutes.pop() ?? { fromMs: startMs, toMs: endMs, moved: zeroCounters() };
+  const last = minutes.pop() ?? {
+    fromMs: Math.max(startMs, minuteOf(endMs)),
+    toMs: endMs,
+    moved: zeroCounters(),
+  };
   for (const { fromMs, toMs, moved } of minutes) {
     if (moved.packets_sent + moved.packets_received === 0) continue;
     const part = interval(fromMs, toMs, moved);
