@@ -26,7 +26,7 @@ const MIGRATION_SETTINGS = {
   // A copied table may have any number of partitions.
   max_partitions_per_insert_block: 0,
 };
-/** UNKNOWN_TABLE and TABLE_IS_DROPPED: another process has replaced the table, and copies into the new one. */
+/** UNKNOWN_TABLE and TABLE_IS_DROPPED: another process has replaced the table. The statement runs again on the new one. */
 const REPLACED_CODES: readonly (number | null)[] = [60, 218];
 
 export interface AppliedMigration {
@@ -121,7 +121,7 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
     } catch (cause) {
       const isReplaced =
         cause instanceof ClickHouseError && REPLACED_CODES.includes(cause.serverCode);
-      if (isCopy && isReplaced && !isAgain) return run(of, sql, true);
+      if (isReplaced && !isAgain) return run(of, sql, true);
       throw new MigrationError('migration_failed', `${of}: ${messageOfServer(cause)}`, {
         cause,
         retryable: cause instanceof ClickHouseError && cause.retryable,
