@@ -1,40 +1,29 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, connect } from 'node:net';
-import type { Socket } from 'node:net';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pino } from 'pino';
 import { expect, it } from 'vitest';
-import { createLogger, logLast } from './logger.js';
-import type { Logger } from './logger.js';
 
-/** What an exit does with the lines that wait. */
-function flushAtExit(logger: Logger): void {
-  const streams = logger as unknown as Record<symbol, { flushSync(): void }>;
-  streams[pino.symbols.streamSym]?.flushSync();
-}
+const PROGRAM = `
+  import { createLogger, logLast } from '${new URL('../../dist/log/logger.js', import.meta.url).href}';
+  const logger = createLogger('test', { level: 'info' });
+  logger.info('ready');
+  process.stdin.once('data', async () => {
+    logger.info('one');
+    await logLast(logger, {}, 'two');
+    process.exit(0);
+  });
+`;
+/** A process that hangs cannot end a test by itself. */
+const HANGS_MS = 30_000;
 
 it('a log whose reader has gone does not keep the process from ending', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'sockscope-log-'));
-  const server = createServer({ pauseOnConnect: true }).listen(join(dir, 'log'));
-  const accepted = once(server, 'connection') as Promise<[Socket]>;
-  const socket = connect({ path: join(dir, 'log'), allowHalfOpen: true });
-  const [reader] = await accepted;
-  // The descriptor alone is used, as a program uses its standard output.
-  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-  const logger = createLogger('test', { level: 'info' }, fd);
-  await logLast(logger, {}, 'somebody may read this line');
-  reader.destroy();
-  await once(reader, 'close');
-  // The last one waits for the first.
-  logger.info('one');
-  await logLast(logger, {}, 'two');
-  // It would never return.
-  expect(() => {
-    flushAtExit(logger);
-  }).not.toThrow();
-  socket.destroy();
-  server.close();
-  rmSync(dir, { recursive: true });
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', PROGRAM], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), HANGS_MS);
+  await once(child.stdout, 'data');
+  child.stdout.destroy();
+  child.stdin.write('end');
+  const exit: unknown[] = await once(child, 'exit');
+  clearTimeout(timer);
+  expect(exit).toEqual([0, null]);
 });

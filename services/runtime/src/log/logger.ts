@@ -18,16 +18,17 @@ export const logConfig = z.object({
     }),
 });
 
+/** What a logger of pino writes to. */
+interface Destination extends EventEmitter {
+  destroy(): void;
+}
+
 const STDOUT = 1;
 /** More than a write to a reader takes. */
 const LAST_LINE_MAX_MS = 500;
 
 /** JSON lines on standard output. Values from clients are escaped by the JSON encoding. */
-export function createLogger(
-  service: string,
-  config: z.infer<typeof logConfig>,
-  fd: number = process.stdout.fd || STDOUT,
-): Logger {
+export function createLogger(service: string, config: z.infer<typeof logConfig>): Logger {
   return pino(
     {
       level: config.level,
@@ -35,23 +36,25 @@ export function createLogger(
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination(fd),
+    pino.destination(process.stdout.fd || STDOUT),
   );
 }
 
 /**
  * Logs the last line of a process. Resolves when it is written, or nobody reads it, or half a second
- * has passed: at an exit, pino repeats a write that fails, without an end.
+ * has passed. At an exit, pino repeats a write that fails, without an end; so a log that does not take
+ * the line is given up.
  */
 export async function logLast(logger: Logger, fields: object, message: string): Promise<void> {
   if (!logger.isLevelEnabled('info')) return;
-  const streams = logger as unknown as Record<symbol, EventEmitter | undefined>;
+  const streams = logger as unknown as Record<symbol, Destination | undefined>;
   const destination = streams[pino.symbols.streamSym];
   logger.info(fields, message);
   if (destination === undefined) return;
   const signal = AbortSignal.timeout(LAST_LINE_MAX_MS);
-  // An error of the destination ends the waiting too.
-  await once(destination, 'drain', { signal }).catch(() => undefined);
+  await once(destination, 'drain', { signal }).catch(() => {
+    destination.destroy();
+  });
 }
 
 /**
