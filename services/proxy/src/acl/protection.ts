@@ -61,8 +61,16 @@ const RANGES: Readonly<Record<ProtectedClass, readonly string[]>> = {
     '240.0.0.0/4',
     '100::/64',
     '100:0:0:1::/64',
-    '2001:2::/48',
+    // 2001::/23 without Teredo, whose IPv4 address decides, and without the parts that the registry lists
+    // as reachable: 2001:1::/32, 2001:3::/32, 2001:4::/32, 2001:20::/28 and 2001:30::/28.
+    '2001:2::/32',
+    '2001:5::/32',
+    '2001:6::/31',
+    '2001:8::/29',
     '2001:10::/28',
+    '2001:40::/26',
+    '2001:80::/25',
+    '2001:100::/24',
     '2001:db8::/32',
     '3fff::/20',
     '5f00::/16',
