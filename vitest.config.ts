@@ -53,7 +53,11 @@ interface TestFile {
 class LongestFirst {
   sort<T extends TestFile>(files: readonly T[]): T[] {
     const rank = ({ moduleId }: TestFile) =>
-      /src.(?:attack|chaos|e2e|integration)/.test(moduleId) ? 0 : /exactness/.test(moduleId) ? 1 : 2;
+      /src.(?:attack|chaos|e2e|integration)/.test(moduleId)
+        ? 0
+        : /exactness/.test(moduleId)
+          ? 1
+          : 2;
     const bytes = new Map(files.map((file) => [file, statSync(file.moduleId).size]));
     const size = (file: T) => bytes.get(file) ?? 0;
     // oxlint-disable-next-line unicorn/no-array-sort -- without a tsconfig this file has no toSorted
