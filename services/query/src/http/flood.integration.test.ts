@@ -5,20 +5,15 @@
  *
  * What every run proves of it stands in gate.test.ts and event-loop.test.ts.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { Agent, get } from 'node:http';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import '@sockscope/runtime/testing';
 import { describe, expect, inject, it, vi } from 'vitest';
 import { createTestDatabase } from '../testing/database.js';
+import { startQuery } from '../testing/service.js';
 import { makeEvents, storeBadly } from '../testing/world.js';
 
 const SECONDS = Number(process.env['SOCKSCOPE_FLOOD_SECONDS'] ?? 0);
 const RATE = Number(process.env['SOCKSCOPE_FLOOD_RATE'] ?? 500);
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const DAY_MS = 86_400_000;
 const TICK_MS = 10;
 /** The service's own second, and one for the generator, which shares the cores. */
@@ -41,24 +36,13 @@ describe.skipIf(SECONDS === 0)('a flood of questions', () => {
       const fromMs = nowMs - 3 * DAY_MS;
       const events = makeEvents({ seed: 91, sessions: 2_000, fromMs, toMs: nowMs });
       await storeBadly(database.clickhouse, events, { seed: 92, batches: 3 });
-      const [port, ops] = [await freePort(), await freePort()];
-      const service = spawn(process.execPath, [MAIN], {
-        env: {
-          PATH: process.env['PATH'],
-          QUERY_LISTEN: `127.0.0.1:${port}`,
-          QUERY_OPS_LISTEN: `127.0.0.1:${ops}`,
-          CLICKHOUSE_URL: database.config.url,
-          CLICKHOUSE_DATABASE: database.config.database,
-        },
-        stdio: 'ignore',
-      });
-      const ended = once(service, 'exit');
+      const service = await startQuery(database.config);
       const isReady = async () => {
-        expect((await fetch(`http://127.0.0.1:${ops}/readyz`)).status).toBe(200);
+        expect((await fetch(`http://127.0.0.1:${service.ops}/readyz`)).status).toBe(200);
       };
       try {
         await vi.waitFor(isReady, { timeout: 60_000, interval: 200 });
-        const answers = await flood(`http://127.0.0.1:${port}/api/v1`, nowMs);
+        const answers = await flood(`http://127.0.0.1:${service.port}/api/v1`, nowMs);
         const of = (...statuses: number[]) =>
           answers.filter(({ status }) => statuses.includes(status));
         const longest = (some: readonly Answered[]) => Math.max(0, ...some.map(({ ms }) => ms));
@@ -79,22 +63,13 @@ describe.skipIf(SECONDS === 0)('a flood of questions', () => {
         expect(longest(answers)).toBeLessThan(WAIT_MS_MAX);
         await vi.waitFor(isReady, { timeout: 10_000, interval: 200 });
       } finally {
-        service.kill('SIGTERM');
-        await ended;
+        await service.stop();
         await database.drop();
       }
     },
     (SECONDS + 300) * 1_000,
   );
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), 'close');
-  return port;
-}
 
 /** Asks at a fixed rate, whatever the answers do; no two questions are equal. */
 async function flood(api: string, nowMs: number): Promise<Answered[]> {

@@ -1,9 +1,4 @@
 /** What a question may cost, and what happens when it costs more or the database does not answer. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import type { Problem } from '@sockscope/schemas/api';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
@@ -13,13 +8,13 @@ import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
+import { startQuery } from '../testing/service.js';
 import { makeEvents, storeBadly } from '../testing/world.js';
 import { problemOf } from './errors.js';
 
 /** For steps without a promised time: the machine may be busy with something else. */
 const WAIT = { timeout: 20_000 };
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
 const DAY_MS = 86_400_000;
 
@@ -37,20 +32,6 @@ afterAll(async () => {
   await api.close();
   await database.drop();
 });
-
-/** Ports that nobody listens at. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}
 
 describe('a database that does not let us in', () => {
   it.each([
@@ -72,32 +53,19 @@ describe('a database that does not let us in', () => {
 
 describe('a service whose database does not let it in', () => {
   it('is not ready, and hides the reason from strangers', async () => {
-    const [port = 0, ops = 0] = await freePorts(2);
-    const service = spawn(process.execPath, [MAIN], {
-      env: {
-        PATH: process.env['PATH'],
-        QUERY_LISTEN: `127.0.0.1:${port}`,
-        QUERY_OPS_LISTEN: `127.0.0.1:${ops}`,
-        CLICKHOUSE_URL: database.config.url,
-        CLICKHOUSE_DATABASE: database.config.database,
-        CLICKHOUSE_PASSWORD: 'wrong',
-      },
-      stdio: 'ignore',
-    });
-    const ended = once(service, 'exit');
+    const service = await startQuery(database.config, { CLICKHOUSE_PASSWORD: 'wrong' });
     try {
       const readiness = async (of: number) => {
         const response = await fetch(`http://127.0.0.1:${of}/readyz`);
         return [response.status, await response.text()] as const;
       };
       await vi.waitFor(async () => {
-        expect(await readiness(port)).toEqual([503, '{"ok":false}']);
-        const [status, text] = await readiness(ops);
+        expect(await readiness(service.port)).toEqual([503, '{"ok":false}']);
+        const [status, text] = await readiness(service.ops);
         expect([status, text.includes('clickhouse')]).toEqual([503, true]);
       }, WAIT);
     } finally {
-      service.kill('SIGTERM');
-      await ended;
+      await service.stop();
     }
   });
 });

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, ClickHouseConfig } from '@sockscope/runtime/clickhouse';
+import { ANSWER_TABLES } from '../store/rights.js';
 
 const INGEST = fileURLToPath(new URL('../../../ingest/dist/main.js', import.meta.url));
 const MIGRATE_TIMEOUT_MS = 60_000;
@@ -47,20 +48,7 @@ export async function createTestDatabase(
     timeout: MIGRATE_TIMEOUT_MS,
   });
   const clickhouse = createClickHouse(config);
-  for (const table of [
-    'sessions',
-    'sessions_by_user',
-    'sessions_by_destination',
-    'session_traffic_1m',
-    'session_events',
-    'rollup_1h',
-    'rollup_1d',
-    'rollup_1w',
-    'rollup_sketches_1h',
-    'rollup_sketches_1d',
-    'rollup_pairs_1h',
-    'rollup_pairs_1d',
-  ]) {
+  for (const table of ANSWER_TABLES) {
     await clickhouse.command({ sql: `SYSTEM STOP MERGES ${database}.${table}` });
   }
   return {
