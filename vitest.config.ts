@@ -7,7 +7,7 @@ import { defineConfig } from 'vitest/config';
  */
 const BRIEF_JAVA = { JAVA_TOOL_OPTIONS: '-XX:TieredStopAtLevel=1' };
 
-/** Twenty times what any takes alone: two slow cores may be busy with something else. */
+/** Twenty times the longest test alone: two slow cores may be busy with something else. */
 const UNIT_TIMEOUT_MS = 120_000;
 
 /** More than all data of a run; see memoryFolder. */

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// Everything that continuous integration runs, all of it even when one step fails. Two rows of steps
-// run side by side, because tests with servers often leave a core idle: the tests on this
-// Node, and beside them what reads the sources and the tests on the newest Node. A step of the second
-// row shows its output at its end. The script ends with what failed, a table of times and one line of counts, taken from vitest's own
-// report. So the end of a long log shows what failed.
+// Everything that continuous integration runs, to the end even if one step fails. Two rows of steps
+// run side by side, because tests with servers often leave a core idle: the tests on this Node, and
+// beside them the checks of the sources and the tests on the newest Node. A step of the second row
+// shows its output at its end. The script ends with the failures, a table of times and one line of
+// counts from vitest's own report, so the end of a long log shows the failures.
 //
 // Tests with servers share two slow cores with others. A few files that fail there run once more,
 // alone; a test that fails twice has failed, and one that passes only then is named at the end.
@@ -23,7 +23,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
  * @typedef {{ name: string, status: string, message: string, startTime: number, endTime: number, assertionResults: TestResult[] }} TestFile
  */
 
-/** What `npm test` promises on two cores, the installation aside. */
+/** The time budget of `npm test` on two cores, without the installation. */
 const BUDGET_SECONDS = 720;
 
 /** The newest Node that is supported; see its package.json for why it has a folder of its own. */
@@ -68,7 +68,7 @@ const STEPS = [
   },
 ];
 
-/** What a folder is checked with if no step is named: under a minute, and without servers. */
+/** The steps for a folder if no step is named: under a minute, and without servers. */
 const QUICK_STEPS = ['format', 'lint', 'unit'];
 
 const HELP = `Runs all checks, the named ones, or the checks of some folders.
@@ -96,16 +96,16 @@ const names = folders.length > 0 && stepNames.length === 0 ? QUICK_STEPS : stepN
 
 const reports = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
 const counts = { passed: 0, failed: 0, skipped: 0 };
-/** @type {string[]} what failed and why, a text each */
+/** @type {string[]} failures and their reasons, a text each */
 const failures = [];
-/** @type {string[]} what failed at first and passed when it ran alone, a text each */
+/** @type {string[]} files that failed at first and passed when they ran alone, a text each */
 const passedAlone = [];
 /** @type {{ name: string, seconds: number }[]} */
 const files = [];
 const began = Date.now();
 const chosen = STEPS.filter((step) => names.length === 0 || names.includes(step.name));
 if (folders.length > 0 && !(await buildPackages(folders))) process.exit(1);
-// Before any test runs: a test with servers uses it, too, and must not replace what runs beside it.
+// Before any test runs: a test with servers uses it, too, and must not replace files of a running test.
 if (HAS_NEWEST_NODE && chosen.some((step) => step.onNewestNode) && !(await installNewestNode())) {
   console.error('The newest Node could not be installed.');
   process.exit(1);
@@ -195,7 +195,7 @@ async function runTestsWith({ name, projects, filter, workers = 2, onNewestNode 
   if (first === null || failed.length === 0 || failed.length > MAX_FILES_AGAIN) {
     return take(first);
   }
-  print(`\n=== ${name}: what failed runs again, alone`);
+  print(`\n=== ${name}: the failed files run again, alone`);
   const again = await runVitest({
     ...options,
     name: `${name}-again`,

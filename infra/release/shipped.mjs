@@ -1,5 +1,5 @@
-// Which packages of others are shipped: what the services need when they run, and what the dashboard's
-// scripts are made of. Read from the lock file.
+// Lists the shipped packages of others: run-time dependencies of the services, and the packages in the
+// dashboard's scripts. Read from the lock file.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +31,7 @@ const LIBC = glibcVersionRuntime === undefined ? 'musl' : 'glibc';
 const matches = (wanted, here) => wanted === undefined || wanted.includes(here);
 
 /**
- * What is shipped for the platform of this machine.
+ * The shipped packages for the platform of this machine.
  *
  * @returns {Package[]} sorted by name
  */

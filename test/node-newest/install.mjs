@@ -1,4 +1,4 @@
-// Installs what the lock file beside this file lists, unless that is done. It runs as a program and is
+// Installs the packages of the lock file beside this file, unless that is done. It runs as a program and is
 // imported by test/check.mjs.
 import { spawn } from 'node:child_process';
 import { copyFile, readFile } from 'node:fs/promises';

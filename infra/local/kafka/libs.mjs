@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const POM = join(here, 'pom.xml');
-/** Where the jars of this checkout live, whatever data directory is in use. */
+/** The folder of this checkout's jars, the same for every data directory. */
 const LIBS_ROOT = join(here, '..', '..', '..', '.local', 'kafka-libs');
 
 /** Longest time one fetch may take before it counts as hung. */

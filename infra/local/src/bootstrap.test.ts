@@ -27,7 +27,7 @@ afterEach(() => {
 /**
  * Runs it with no program in PATH but those that the test put there.
  *
- * @param disguise JavaScript that runs before it, to change what Node reports of the machine.
+ * @param disguise JavaScript that runs before it, to change Node's view of the machine.
  */
 function bootstrap(
   args: readonly string[] = [],

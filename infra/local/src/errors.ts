@@ -1,6 +1,6 @@
 import { SockscopeError } from '@sockscope/runtime';
 
-/** What can go wrong when something local is started; the message names the next step. */
+/** A failure to start something local; the message names the next step. */
 export type LocalErrorCode =
   | 'EXITED_EARLY'
   | 'NOT_READY_IN_TIME'

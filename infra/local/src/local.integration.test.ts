@@ -34,7 +34,7 @@ test('the shared servers of this run answer', async () => {
   expect(await sql(inject('clickhouseUrl'), 'SELECT 1')).toBe('1');
 });
 
-test('what ClickHouse acknowledged is there after kill -9 and a restart', async () => {
+test('rows that ClickHouse acknowledged are there after kill -9 and a restart', async () => {
   const first = await startClickHouse({ dataDir });
   await sql(first.url, 'CREATE DATABASE d ENGINE = Atomic');
   await sql(first.url, 'CREATE TABLE d.t (n UInt64) ENGINE = MergeTree ORDER BY n');

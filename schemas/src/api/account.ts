@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { wireTime } from '../events/values.js';
 import { meExample, signInsExample } from './examples.js';
 
-/** Who asks, and what it may do. */
+/** The caller of a request and its rights. */
 export const me = z
   .object({
     id: z
@@ -39,7 +39,7 @@ export const signInParams = z.strictObject({
 const signIn = z
   .object({
     sign_in_id: z.string().describe('hash of the token; the token itself is nowhere'),
-    principal: z.string().describe('who signed in, as `id` of GET /me'),
+    principal: z.string().describe('the principal that signed in, as `id` of GET /me'),
     created_at: wireTime,
     expires_at: wireTime.describe('when it ends by itself, unless its key ends earlier'),
   })

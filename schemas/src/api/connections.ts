@@ -4,7 +4,7 @@ import { clashConfigsExample, clashConnectionsExample, clashVersionExample } fro
 import { wireTime } from '../events/values.js';
 import { whole } from './values.js';
 
-/** What such dashboards send along. */
+/** Parameters that such dashboards send along. */
 export const clashQuery = z.strictObject({
   token: z
     .string()

@@ -5,7 +5,7 @@ import { answerMeta, SUM_SORTS, sumSort, timeRange } from './measures.js';
 import { moment } from './moment.js';
 import { checkRange, rangeParams, whole } from './values.js';
 
-/** By what a change is explained. */
+/** The dimensions that can explain a change. */
 export const EXPLAIN_FIELDS = [
   'user',
   'dest_host',

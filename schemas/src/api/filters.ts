@@ -5,7 +5,7 @@ import { fieldOf, FIELDS, FILTER_FIELDS } from '../events/fields.js';
 import type { FilterField } from '../events/fields.js';
 import { addressOrBlock, hostPattern, port, portOrNone, several, text, whole } from './values.js';
 
-/** What a field's filter gives to the handler of a request. An empty text stands for null. */
+/** The parsed value of a field's filter, as a handler receives it. An empty text stands for null. */
 type FilterValue<N extends FilterField> = N extends 'status'
   ? SessionStatus[]
   : (typeof FIELDS)[N]['filter'] extends 'equals'
@@ -34,7 +34,7 @@ function orNone(name: FilterField): z.ZodType {
     : z.union([z.literal(''), itemOf(name)]);
 }
 
-/** What a filter's description explains about its values. */
+/** The part of a filter's description that explains its values. */
 const FORMS = {
   equals: '',
   one_of: '; exact; may be repeated',

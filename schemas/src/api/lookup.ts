@@ -17,7 +17,7 @@ const ip = z
   .optional()
   .meta({ examples: ['198.51.100.7'] });
 
-/** What a lookup may name. At least one of the addresses is needed. */
+/** Parameters of a lookup. At least one of the addresses is needed. */
 const LOOKUP_FIELDS = ['dest_ip', 'dest_host', 'dest_port', 'egress_ip', 'egress_port'] as const;
 export type LookupField = (typeof LOOKUP_FIELDS)[number];
 const ADDRESSES: readonly LookupField[] = ['dest_ip', 'dest_host', 'egress_ip'];

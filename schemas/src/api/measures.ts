@@ -7,7 +7,7 @@ export const timeRange = z.object({ from: wireTime, to: wireTime.describe('exclu
 
 export const RESOLUTIONS = ['minute', 'hour', 'day'] as const;
 
-/** What an answer over a range was computed from, and how fresh it is. */
+/** The sources of an answer over a range, and their freshness. */
 export const answerMeta = {
   range: timeRange.describe('the requested range; sessions are counted in exactly this range'),
   bytes_range: timeRange.describe(
@@ -74,7 +74,7 @@ export type KeyFigures = z.infer<typeof keyFiguresObject>;
 
 export const FIGURE_NAMES = Object.keys(figures) as (keyof Figures)[];
 
-/** By what lists of sums are sorted, the most first. */
+/** Sort orders of lists of sums, the largest first. */
 export const SUM_SORTS = [
   'bytes',
   'bytes_sent',

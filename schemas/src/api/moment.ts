@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Bounds of what a table can hold: ClickHouse's DateTime ends in February 2106. */
+/** Bounds of the times that a table can hold: ClickHouse's DateTime ends in February 2106. */
 export const EARLIEST_MS = 0;
 export const LATEST_MS = Date.UTC(2106, 0, 1);
 
@@ -72,7 +72,7 @@ function stepsOf(text: string): MomentStep[] {
   );
 }
 
-/** Returns what a text means as a point in time, or null. Fractions finer than a millisecond are cut off. */
+/** Parses a point in time; null if the text is none. Fractions finer than a millisecond are cut off. */
 export function parseMoment(text: string): Moment | null {
   if (NOW.test(text)) return { kind: 'now', steps: stepsOf(text.slice('now'.length)) };
   if (ONLY_DATE.test(text)) return exists(text) ? { kind: 'date', date: text } : null;

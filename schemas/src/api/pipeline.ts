@@ -72,7 +72,7 @@ export const pipeline = z
               detail: z
                 .string()
                 .nullable()
-                .describe('what is wrong; null for a key that is tied or sees masked names'),
+                .describe('the problem; null for a key that is tied or sees masked names'),
             })
             .describe('the newest of them; `ingest dlq show` prints it'),
         }),

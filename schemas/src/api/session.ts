@@ -257,7 +257,7 @@ export type Playback = z.infer<typeof playback>;
 /** A session with only the fields that were asked for. */
 const someFields = session.partial().meta({ id: 'SessionFields' });
 
-/** The sums of whole sessions: what they moved before and after the range counts, too. */
+/** The sums of whole sessions: bytes that they moved before and after the range count, too. */
 export const sessionTotals = z
   .object({
     sessions: counter,

@@ -36,7 +36,7 @@ export const signals = z
         dest_port: z.int().nullable(),
         from: wireTime,
         to: wireTime.describe('excluded'),
-        figures: z.record(z.string(), z.number()).describe('what was found'),
+        figures: z.record(z.string(), z.number()).describe('the figures behind the signal'),
         sessions_url: z.string().describe('the sessions with this finding'),
       }),
     ),

@@ -46,7 +46,7 @@ export const streamGap = z
   .object({ from: wireTime, to: wireTime })
   .meta({ id: 'StreamGap', examples: [streamGapExample] });
 
-/** One frame: the name of its event, and what its data is after it was parsed as JSON. */
+/** One frame: the name of its event, and its data parsed from JSON. */
 export const streamFrame = z
   .union([
     z.object({ event: z.enum(['started', 'changed', 'closed']), data: streamSession }),
@@ -58,7 +58,7 @@ export const streamFrame = z
     examples: [{ event: 'counters', data: streamCountersExample }],
   });
 
-/** By what a live view is sorted, the most first; duration_ms: the longest open first. */
+/** Sort orders of a live view, the largest first; duration_ms: the longest open first. */
 export const LIVE_SORTS = ['rate', 'bytes', 'started_at', 'duration_ms'] as const;
 export type LiveSort = (typeof LIVE_SORTS)[number];
 

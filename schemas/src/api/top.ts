@@ -8,7 +8,7 @@ import { answerMeta, keyFigures, sumSort, SUM_SORTS, timeRange } from './measure
 import { API_LIMITS, checkRange, cursor, flag, rangeParams, whole } from './values.js';
 
 /**
- * What can be ranked, and what traffic can be split by: the fields of a session under their own
+ * The fields by which sessions can be ranked and traffic can be split, under their own
  * names. `path` is the last part of the list's address.
  */
 export const TOP_LISTS = {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { moment, period } from './moment.js';
 import type { Moment, Period } from './moment.js';
 
-/** Bounds of what a request may ask for. A value beyond them is a 400 that names the parameter. */
+/** Bounds of parameters. A value beyond them is a 400 that names the parameter. */
 export const API_LIMITS = {
   page_size_default: 100,
   page_size_max: 1_000,
@@ -135,7 +135,7 @@ export const openRangeParams = {
   to: moment.optional().describe('end of the range, excluded; default: no end'),
 };
 
-/** What `from`, `to`, `period` and `time_zone` are after they were parsed. */
+/** `from`, `to`, `period` and `time_zone` after parsing. */
 export interface RangeParams {
   readonly from?: Moment | undefined;
   readonly to?: Moment | undefined;

@@ -9,7 +9,7 @@ export const SESSION_STATUSES = ['active', ...FINAL_STATUSES] as const;
 export type SessionStatus = (typeof SESSION_STATUSES)[number];
 
 /**
- * Who or what ended a session: a closed set, so that it can be a metric label
+ * The reason why a session ended: a closed set, so that it can be a metric label
  * and a ClickHouse Enum-like LowCardinality column. Each belongs to one status.
  */
 const STATUS_BY_CLOSE_REASON = {

@@ -4,14 +4,14 @@
  * At run time these are made from it: the zod schemas of the events, the JSON Schema files, the row of
  * the oracle, the API's session object with its example, the CSV header, the OpenAPI descriptions, the
  * plain filters, and the lists of columns in the statements of ingest and query. `npm run generate`
- * makes from it what must be straight code for speed: the proxy's encoder, ingest's scanner and
+ * makes from it the parts that must be straight code for speed: the proxy's encoder, ingest's scanner and
  * ingest's columns. Migrations and `verify` are written by hand, and tests compare them with it.
  *
  * To add a field:
  * 1. Add an entry with `added(orNull(…))`, so that events from before stay valid. The entry's place is
  *    its place in the API's session object and in the CSV header. In an event it stands with the other
  *    fields of its `part`.
- * 2. Run `npm run generate` and commit what it changes.
+ * 2. Run `npm run generate` and commit the changes.
  * 3. Add a migration with the column that `columnsOf` names. A test names missing ones.
  * 4. Set it in the proxy, at the places that the compiler names, and compare it in ingest's
  * `verify`.
@@ -53,7 +53,7 @@ export type Part = (typeof PARTS)[number];
 export interface Field {
   readonly part: Part;
   readonly value: Value;
-  /** What it means, with its unit. For the JSON Schema, the OpenAPI document and readers of this table. */
+  /** The meaning and the unit, for the JSON Schema, the OpenAPI document and readers of this table. */
   readonly description: string;
   /** Of the example session in the OpenAPI document. */
   readonly example?: string | number | null;

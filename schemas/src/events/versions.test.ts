@@ -6,7 +6,7 @@ import { SCHEMA_VERSION } from './limits.js';
 import { classOfVersion, upcast } from './versions.js';
 
 /**
- * What the proxy of the first version sent, recorded from its sockets. It must stay readable
+ * Events of the proxy's first version, recorded from its sockets. They must stay readable
  * permanently.
  */
 const recorded = readFileSync(new URL('../../vectors/recorded.v1.ndjson', import.meta.url), 'utf8')

@@ -13,14 +13,14 @@ type Json = Readonly<Record<string, unknown>>;
 const VERSIONS_AHEAD_MAX = 16;
 
 /**
- * What to do with an event of a version.
+ * The treatment of an event of a version.
  * - `known`: `upcast` brings it into the present form.
  * - `waits`: an upgrade to come can read it, so it must not be given up before.
  * - `poison`: no upgrade will ever read it.
  */
 export type VersionClass = 'known' | 'waits' | 'poison';
 
-/** @param version `schema_version` of an event, whatever it is. */
+/** @param version `schema_version` of an event, of any type and value. */
 export function classOfVersion(version: unknown): VersionClass {
   if (typeof version !== 'number' || !Number.isInteger(version) || version < 1) return 'poison';
   if (version <= SCHEMA_VERSION) return 'known';
@@ -34,7 +34,7 @@ export type UpcastingSteps = Readonly<Record<number, (event: Json) => Json>>;
 const STEPS: UpcastingSteps = {};
 
 /**
- * Brings an event of a known version into the form of the present one. What it returns is not validated.
+ * Brings an event of a known version into the form of the present one. The result is not validated.
  *
  * @throws RangeError if a step is missing.
  */

@@ -40,7 +40,7 @@ describe('the fold', () => {
     );
   });
 
-  it('keeps the real end beside an assumed one of the same seq, in whatever order they come', () => {
+  it('prefers the real end to an assumed one of the same seq, in any order', () => {
     const random = seededRandom(1);
     const events = sessionLog({ random, startMs: START, closed: true, closeReason: 'client_eof' });
     const end = events.at(-1);

@@ -40,7 +40,7 @@ ${importLine('type { Counters, SessionClosed, SessionStarted, TrafficDelta }', '
 /** The facts of a session when its request is understood: the header of its events, less the clock. */
 export type SessionHeader = Pick<SessionStarted, ${union(HEADER)}>;
 
-/** What differs from event to event of a session, and its start. */
+/** The values that differ from event to event of a session, and its start. */
 type Moment = Pick<SessionStarted, 'occurred_at' | 'session_id' | 'started_at'> & { readonly seq: number };
 
 interface StartedParts {

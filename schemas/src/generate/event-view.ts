@@ -4,7 +4,7 @@ import type { FieldName } from '../events/fields.js';
 import { generatedBy, importLine } from './generated-by.js';
 import { CLOSING, COMMON, INTERVAL, mayBeAbsent, VIEWED, viewNames } from './view-names.js';
 
-/** What the properties of a field hold while there is no value. */
+/** The values of a field's properties while it has no value. */
 function absentValues(name: FieldName): string[] {
   const { kind } = fieldOf(name).value;
   return viewNames(name).map((property) => {
@@ -84,7 +84,7 @@ ${importLine('type { SessionEvent }', '@sockscope/schemas')}
 ${importLine('{ parseIpv6Words }', '@sockscope/schemas/net')}
 
 /**
- * A valid event, flat, in one object that is used again for every record: what the fold and the
+ * A valid event, flat, in one object that is reused for every record: the values that the fold and the
  * columns need, as numbers and as places in \`text\`. Texts are UTF-8 without JSON's escapes. Ids and
  * addresses are four big-endian words, with IPv4 mapped into IPv6. A choice is its place among the
  * values of its field.

@@ -56,7 +56,7 @@ export function jsonSchemaFiles(): Map<string, string> {
         $comment: ['JSON Schema cannot express these rules.', ...RULES, ...rules].join(' '),
         description,
         ...z.toJSONSchema(schema, {
-          // What a producer writes: a field that was added later may be missing.
+          // The input side of the schema: a producer may omit a field that was added later.
           io: 'input',
           override({ jsonSchema }) {
             // The format is enough: zod's pattern refuses IPv4 at the end, which zod accepts.

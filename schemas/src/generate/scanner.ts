@@ -123,7 +123,7 @@ function absentValue(kind: string, property: string | undefined): string {
   return property?.startsWith('has') === true ? 'false' : '-1';
 }
 
-/** Ingest's scanner: what reads an event as the encoder writes it. */
+/** Ingest's scanner: reads an event that is spelled as the encoder writes it. */
 export function scannerSource(): string {
   const writer = new ScannerWriter();
   for (const name of COMMON) writer.field(name);

@@ -14,7 +14,7 @@ const NAME_MAX_CHARS = 253;
 const LABEL_MAX_CHARS = 63;
 /** Longer texts are not looked at; a SOCKS name has at most 255 bytes. */
 const HOST_MAX_CHARS = 1024;
-/** What resolvers take for an IPv4 address: its last part begins like a number. */
+/** A name that resolvers take for an IPv4 address: its last part begins like a number. */
 function looksLikeIpv4(host: string): boolean {
   const last = host.slice(host.lastIndexOf('.') + 1);
   return /^(?:[0-9]+|0x[0-9a-f]*)$/i.test(last);
@@ -28,7 +28,7 @@ function ipHost(ip: IpAddress): CanonicalHost {
   return { kind: 'ip', text: formatIp(ip), ip };
 }
 
-/** A name in lower case with one trailing dot dropped, or what is wrong with it. */
+/** A name in lower case without one trailing dot, or the problem with it. */
 function nameHost(text: string): CanonicalHost {
   const name = text.endsWith('.') ? text.slice(0, -1) : text;
   if (name.length > NAME_MAX_CHARS) return invalid('the name is too long');
@@ -75,8 +75,8 @@ export function canonicalHost(host: string): CanonicalHost {
 
 /**
  * A host as events and tables carry it (`dest_host`): a name in lower case and punycode without a
- * dot at its end, an address in canonical text. What is neither, or an address in a spelling that
- * only inet_aton(3) reads, stays as it is: it shows what the client tried.
+ * dot at its end, an address in canonical text. A text that is neither, or an address in a spelling that
+ * only inet_aton(3) reads, stays as it is: it shows the client's input.
  */
 export function recordedHost(text: string): string {
   const host = canonicalHost(text);

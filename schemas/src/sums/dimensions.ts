@@ -1,6 +1,6 @@
 import { plainAddressSql } from './addresses.js';
 
-/** By what sessions are summed. */
+/** The dimensions by which sessions are summed. */
 export const DIMENSIONS = [
   'total',
   'user',
@@ -65,7 +65,7 @@ export function countsAtEnd(dimension: Dimension): boolean {
   return KEYS[dimension].atEnd;
 }
 
-/** What one row of the pairs stands for. */
+/** The key of one row of the pairs. */
 export const PAIR_COLUMNS = ['user', 'dest_host', 'dest_port'] as const;
 
 /** Returns how many sessions a key is shown with, as SQL over the summed figures. */

@@ -69,7 +69,7 @@ function reachedOf(random: Random) {
 
 /**
  * The whole event log of one made-up session, in its order, valid by every rule of the
- * contract: what a proxy would emit for random traffic. Deterministic for a seeded `random`.
+ * contract, as a proxy would emit them for random traffic. Deterministic for a seeded `random`.
  */
 export function sessionLog(options: SessionLogOptions): SessionEvent[] {
   const { random, startMs } = options;

@@ -1,4 +1,4 @@
-/** The commands as an operator runs them: the real program, its exit code and what it prints. */
+/** The commands as an operator runs them: the real program, its exit code and its output. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import '@sockscope/runtime/testing';

@@ -93,7 +93,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
       },
     },
   });
-  // All else reads what it wrote itself, so it stays with the one node that has a name.
+  // All other parts read their own writes, so they stay with the one node that has a name.
   const inserts =
     config.clickhouse.failover_urls.length === 0
       ? clickhouse

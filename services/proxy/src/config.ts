@@ -27,7 +27,7 @@ import { workersConfig } from './workers/config.js';
 const MIN_BYTES_PER_WORKER = 1024 * 1024;
 const PROXY_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$/;
 
-/** A host's name as a proxy's id: what an id must not hold becomes a dash. */
+/** A host's name as a proxy's id: forbidden characters become dashes. */
 function defaultProxyId(): string {
   const id = hostname()
     .replace(/[^A-Za-z0-9._-]/g, '-')
@@ -130,7 +130,7 @@ export const proxyConfig = settings.superRefine((config, context) => {
   }
 });
 
-/** What the server asks of clients, `auto` resolved. */
+/** The authentication of clients, with `auto` resolved. */
 export function authPolicyOf(config: z.infer<typeof settings>): AuthPolicy {
   const { auth } = config.listener;
   if (auth !== 'auto') return auth;
@@ -152,7 +152,7 @@ export function ownEndpointsOf(config: z.infer<typeof settings>): string[] {
   ];
 }
 
-/** What an operator should know of settings that are valid. */
+/** Warnings about settings that are valid. */
 export function warningsOf(config: z.infer<typeof settings>): string[] {
   const { listener, shutdown } = config;
   const warnings: string[] = [];
@@ -170,8 +170,8 @@ export function warningsOf(config: z.infer<typeof settings>): string[] {
 }
 
 /**
- * The settings of one of several workers: a proxy_id of its own, and its share of what cannot be
- * counted for all together.
+ * The settings of one of several workers: a proxy_id of its own, and its share of limits that cannot
+ * be counted for all together.
  */
 export function configOfWorker(
   config: z.infer<typeof settings>,

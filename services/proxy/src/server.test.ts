@@ -323,7 +323,7 @@ describe('limits', () => {
     },
   );
 
-  it('max_sessions_per_user counts each user apart, and nobody who is anonymous', async () => {
+  it('max_sessions_per_user counts each user separately, and never the anonymous user', async () => {
     const proxy = await harness({
       config: { auth_policy: 'optional', limits: { max_sessions_per_user: 1 } },
       verify: (user) => Promise.resolve({ ok: true, user }),
@@ -455,7 +455,7 @@ describe('the PROXY protocol', () => {
     expect(proxy.started()[0]).toMatchObject({ source_ip: '203.0.113.9' });
   });
 
-  it('drops who does not send a header', async () => {
+  it('drops a connection that does not send a header', async () => {
     const proxy = await harness({ config: { listener: { proxy_protocol: true } } });
     const c = await client(proxy);
     c.send(GREETING);
@@ -524,7 +524,7 @@ describe('a change of rules or users', () => {
     expect((await spared.read(5)).toString()).toBe('alive');
   });
 
-  it('ends the sessions of a user who is gone', async () => {
+  it('ends the sessions of a removed user', async () => {
     const origin = await echo();
     const proxy = await harness({
       config: { auth_policy: 'optional' },
@@ -589,7 +589,7 @@ describe('a change of rules or users', () => {
     });
   });
 
-  it('lets a user who is gone begin nothing, even after the login', async () => {
+  it('opens no session for a removed user, even after the login', async () => {
     const origin = await echo();
     const proxy = await harness({
       config: { auth_policy: 'password' },

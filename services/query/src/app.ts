@@ -72,7 +72,7 @@ export interface AppConfig {
   readonly validate_answers: boolean;
 }
 
-/** Who may ask. */
+/** Authentication of callers. */
 interface AccessDeps {
   readonly authenticator: Authenticator;
   readonly webSessions: WebSessions;
@@ -87,7 +87,7 @@ interface AccessDeps {
   readonly isOverloaded: () => boolean;
 }
 
-/** What answers questions. */
+/** The parts that answer questions. */
 interface AnswerDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;

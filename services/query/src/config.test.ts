@@ -24,7 +24,7 @@ describe('the address to listen at', () => {
     },
   );
 
-  it('with tokens needs to know who issues them', () => {
+  it('with tokens needs their issuer', () => {
     expect(() => load({ QUERY_LISTEN: '0.0.0.0:8080', QUERY_AUTH: 'jwt' })).toThrow(
       /QUERY_JWT_ISSUER.*QUERY_JWT_AUDIENCE/s,
     );
@@ -55,7 +55,7 @@ describe('sign-in at an OpenID provider', () => {
     QUERY_OIDC_GRANTS: 'netops=admin, support=read+all_users',
   };
 
-  it('maps values of a claim to what they allow', () => {
+  it('maps values of a claim to rights', () => {
     expect(load(whole).auth.oidc_grants).toEqual([
       { value: 'netops', permissions: ['admin'] },
       { value: 'support', permissions: ['read', 'all_users'] },

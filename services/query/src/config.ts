@@ -180,7 +180,7 @@ function checkSettings(config: Settings, ctx: z.core.$RefinementCtx): void {
     const { oidc_issuer: issuer, oidc_client_id, oidc_grants } = config.auth;
     if (issuer === '') wrong(['QUERY_OIDC_ISSUER'], 'is needed with QUERY_AUTH=oidc');
     else if (!issuer.startsWith('https:') && !LOOPBACK.includes(new URL(issuer).hostname)) {
-      wrong(['QUERY_OIDC_ISSUER'], 'must be https, because it decides who may see what');
+      wrong(['QUERY_OIDC_ISSUER'], 'must be https, because its answers grant access');
     }
     if (oidc_client_id === '') wrong(['QUERY_OIDC_CLIENT_ID'], 'is needed with QUERY_AUTH=oidc');
     if (oidc_grants.length === 0) wrong(['QUERY_OIDC_GRANTS'], 'is needed with QUERY_AUTH=oidc');

@@ -61,7 +61,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   });
   const rights = createRights({ clickhouse });
   health.add('ready', 'clickhouse', async () => {
-    // What serving needs: a password, a database, its tables and the right to read them.
+    // Serving needs a password, a database, its tables and the right to read them.
     await Promise.all([coverage.read(), rights.read()]);
     return { ok: true };
   });

@@ -108,7 +108,7 @@ describe('under a flood', () => {
   const connected = (source: string, host: string) =>
     once(source, async (client) => (await client.connect(host, port)) === 0);
 
-  it('of wrong passwords, who logged in before and who comes for the first time are let in', async () => {
+  it('of wrong passwords, known users and new users are let in', async () => {
     await writeFile(site.usersFile, usersFile(20, 'right'));
     // Each login is hashed.
     await start({ PROXY_USERS_FILE: site.usersFile, PROXY_AUTH_CACHE_TTL: '0' });

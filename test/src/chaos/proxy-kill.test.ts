@@ -10,7 +10,7 @@ import { keepBusy, startWorkload } from './support/workload.js';
 const TOPIC = 'sockscope.session-events.v1';
 /** The hand-over to the spool takes 5 ms; the rest is for a busy machine. */
 const SAFE_AFTER_MS = 250;
-/** A sweep comes every 500 ms and what it saw survives; the rest is for a busy machine. */
+/** A sweep comes every 500 ms and its counters survive; the rest is for a busy machine. */
 const KNOWN_AFTER_MS = 1_500;
 
 const cleanups: (() => unknown)[] = [];
@@ -20,7 +20,7 @@ afterEach(async () => {
 
 describe('the proxy is killed with -9 under traffic', () => {
   test.each(['there', 'away'] as const)(
-    'ended sessions are there, open ones are closed as crashed with what they had counted (Kafka is %s)',
+    'ended sessions are there, open ones are closed as crashed with their counters (Kafka is %s)',
     async (kafka) => {
       const random = seeded();
       const { dir, remove } = await tempDir('proxy-kill');

@@ -21,7 +21,7 @@ async function service(): Promise<Service> {
   return { ...(await load('filters/filters.js')), ...(await load('sql/sums.js')) } as Service;
 }
 
-/** The reports that are answered alike, and by what they sum. */
+/** The reports with the same sources, and their dimension. */
 const REPORTS: readonly (readonly [title: string, by: string])[] = [
   ['`stats`, `traffic`, profiles', 'total'],
   ['users', 'user'],

@@ -35,7 +35,7 @@ async function typesOf(document: string): Promise<string> {
 }
 
 test(
-  'the client and its OpenAPI document are what the routes declare (else: npm run generate)',
+  'the client and its OpenAPI document match the routes (else: npm run generate)',
   { timeout: 120_000 },
   async () => {
     const document = await documentText();

@@ -1,4 +1,4 @@
-/** A benchmark is worth what its workload is: events that the contract allows, and totals that are so. */
+/** A benchmark needs a correct workload: events that the contract allows, and true totals. */
 import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { describe, expect, it } from 'vitest';

@@ -5,7 +5,7 @@ import { ROOT } from './repository.js';
 export const SERVICES = ['proxy', 'ingest', 'query'] as const;
 export type Service = (typeof SERVICES)[number];
 
-/** What exit code 1 means, if it means more than "it did not work": `migrate --status` and so on. */
+/** The meaning of exit code 1, if it is more than "it did not work": `migrate --status` and so on. */
 const EXIT_1: Readonly<Record<string, string>> = {
   'ingest migrate':
     'the database refused, or an applied file has changed; with `--status`, a migration is pending, changed or unknown',

@@ -16,7 +16,7 @@ const programs = new Map<string, readonly DescribedCommand[]>(
   SERVICES.map((service) => [service, commandsOf(service)]),
 );
 
-/** Returns what is wrong with the words behind a service's program; null if nothing is. */
+/** Returns the problem with the words behind a service's program; null if there is none. */
 function problemOf(service: string, words: readonly string[]): string | null {
   const commands = programs.get(service) ?? [];
   const root = commands.find(({ name }) => name === '');
@@ -192,8 +192,8 @@ describe('the commands of the guides', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('what cannot be run by a test is in a block that begins with ```sh checked', () => {
-    // All others need no more than what npm start runs.
+  test('commands that a test cannot run are in a block that begins with ```sh checked', () => {
+    // All others need only the processes of npm start.
     const runs = new Set(['node', 'npm', 'curl', 'echo', 'head', 'python3']);
     const wrong = commands
       .filter(({ isOnlyChecked }) => !isOnlyChecked)

@@ -6,23 +6,23 @@ import { kafkaSupport } from './kafka-support.js';
 import { metricReference } from './metric-reference.js';
 import { readText, repositoryFiles } from './repository.js';
 
-test('the configuration reference is what the schemas define (else: npm run generate)', async () => {
+test('the configuration reference matches the schemas (else: npm run generate)', async () => {
   await expect(await configReference()).toMatchFileSnapshot(
     '../../../docs/reference/configuration.md',
   );
 });
 
-test('the matrix of supported brokers is what clients compare with (else: npm run generate)', async () => {
+test('the matrix of supported brokers matches the clients (else: npm run generate)', async () => {
   await expect(kafkaSupport()).toMatchFileSnapshot('../../../docs/reference/kafka-support.md');
 });
 
-test('the table of the sources of answers shows what the query service does (else: npm run generate)', async () => {
+test('the table of the sources of answers matches the query service (else: npm run generate)', async () => {
   await expect(await answerSources()).toMatchFileSnapshot(
     '../../../docs/reference/answer-sources.md',
   );
 });
 
-test('the reference of commands is what --help shows (else: npm run generate)', async () => {
+test('the reference of commands matches --help (else: npm run generate)', async () => {
   await expect(commandReference()).toMatchFileSnapshot('../../../docs/reference/commands.md');
 });
 

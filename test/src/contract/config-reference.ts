@@ -31,7 +31,7 @@ interface Row extends SettingReference {
 async function allSettings(): Promise<Row[]> {
   const rows = new Map<string, Row>();
   for (const { title, module, name } of PROGRAMS) {
-    // The compiled file, because a package offers only what others may import.
+    // The compiled file, because a package exports only modules for other packages.
     const loaded = (await import(pathToFileURL(join(ROOT, module)).href)) as Record<string, Schema>;
     const schema = loaded[name];
     if (schema === undefined) throw new Error(`${module} has no ${name}`);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readText, repositoryFiles, ROOT } from './repository.js';
 
-/** What a folder's code may import of ours. The direction is services → runtime → schemas. */
+/** Our packages that a folder's code may import. The direction is services → runtime → schemas. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   schemas: [],
   'services/runtime': ['@sockscope/schemas'],
@@ -47,18 +47,15 @@ describe('dependencies', () => {
     expect(production.length).toBeGreaterThan(100);
   });
 
-  test.each(Object.entries(ALLOWED))(
-    '%s imports of ours only what lies below it',
-    (folder, allowed) => {
-      const wrong = production.filter(
-        ({ file, specifier }) =>
-          file.startsWith(`${folder}/`) &&
-          specifier.startsWith('@sockscope/') &&
-          !allowed.some((name) => specifier === name || specifier.startsWith(`${name}/`)),
-      );
-      expect(wrong).toEqual([]);
-    },
-  );
+  test.each(Object.entries(ALLOWED))('%s imports only our packages below it', (folder, allowed) => {
+    const wrong = production.filter(
+      ({ file, specifier }) =>
+        file.startsWith(`${folder}/`) &&
+        specifier.startsWith('@sockscope/') &&
+        !allowed.some((name) => specifier === name || specifier.startsWith(`${name}/`)),
+    );
+    expect(wrong).toEqual([]);
+  });
 
   test('no relative import leaves its own package', () => {
     const wrong = sources.flatMap(importsOf).filter(({ file, specifier }) => {

@@ -60,7 +60,7 @@ interface Resource {
   };
 }
 
-/** What nobody can choose for you. */
+/** Values without a useful default. */
 const LEAST = [
   'kafka.brokers={kafka:9092}',
   'clickhouse.url=http://clickhouse:8123',

@@ -38,7 +38,7 @@ const validators = new Map<unknown, ValidateFunction>(
 );
 const ofAnyType = [...validators.values()];
 
-/** What a JSON Schema validator finds wrong; empty if nothing. */
+/** The errors of a JSON Schema validator; empty if there are none. */
 function schemaErrors({ event }: Vector): string[] {
   const validate = validators.get(event['type']) ?? ofAnyType[0];
   if (validate === undefined) throw new Error('there is no schema');
@@ -77,7 +77,7 @@ describe('event vectors', () => {
     }
   });
 
-  test('a JSON Schema validator refuses what the schema can express, naming the field, and nothing else', () => {
+  test('a JSON Schema validator refuses the events marked `schema`, names the field, and accepts the others', () => {
     for (const vector of invalid) {
       const errors = schemaErrors(vector);
       if (vector.refused_by === 'rule') expect(errors, vector.name).toEqual([]);

@@ -105,7 +105,7 @@ describe('the users of `grants plan`', () => {
   });
 });
 
-/** Lets in who shows a certificate of the user's name, as ClickHouse does, and asks the real one then. */
+/** Accepts a client with a certificate of the user's name, as ClickHouse does, and then asks the real server. */
 async function startTls(certificate: Certificate, trusted: Certificate) {
   const options = ({ cert, key }: Certificate, authority: Certificate) => ({
     cert,

@@ -33,7 +33,7 @@ type Service = (typeof SERVICES)[number];
 const PASSWORD = 'only-for-this-test';
 const WAIT = { timeout: 120_000, interval: 200 };
 const BUILD_TIMEOUT_MS = 1_200_000;
-/** What an image may add to its base in node_modules. */
+/** The largest node_modules of an image. */
 const MODULES_MAX_MB = 60;
 /** Loopback, and podman's own network. */
 const ACL =
@@ -445,7 +445,7 @@ describe.skipIf(!isWanted || missing.length > 0)('the images', () => {
     300_000,
   );
 
-  /** What podman needs to be set differently: files instead of secrets, free ports, no curl for probes. */
+  /** Settings that podman needs differently: files instead of secrets, free ports, no curl for probes. */
   function podOf(pod: Pod): unknown {
     const service = pod.metadata.labels['app.kubernetes.io/component'] as Service;
     const { spec } = pod.spec.template;

@@ -213,7 +213,7 @@ const OPERATIONS = {
   DescribeConfigs: kafkajs.AclOperationTypes.DESCRIBE_CONFIGS,
 };
 
-/** Does what a printed `kafka-acls` command does, by its text. */
+/** Has the effect of a printed `kafka-acls` command, by its text. */
 function aclsOf(command: string): kafkajs.AclEntry[] {
   const option = (name: string) => new RegExp(`--${name} (\\S+)`).exec(command)?.[1];
   const resource = option('topic') === undefined ? 'group' : 'topic';
@@ -431,7 +431,7 @@ describe('credentials for Kafka', () => {
     };
     await readTopic({ kafka: replayer, topic: 'planned.dlq' }, { onBatch }, { logger });
     expect(count).toBe(1);
-    // What rewind, forget and `dlq replay --purge` ask.
+    // The requests of rewind, forget and `dlq replay --purge`.
     const administration = createKafkaAdmin(replayer, { logger, role: 'commands' });
     const committed = await administration.groupOffsets('planned-group', 'planned');
     const partitions = [...(await administration.offsetsAt('planned', 0)).keys()];
@@ -441,7 +441,7 @@ describe('credentials for Kafka', () => {
     await administration.deleteRecords('planned.dlq', 0, 1n);
     await administration.stop();
 
-    // What `kafka check` reports about the service with these permissions, and about one without.
+    // The report of `kafka check` about the service with these permissions, and about one without.
     const check = async (user: string, service: string = user) =>
       checkKafka(
         {

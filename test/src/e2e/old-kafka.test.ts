@@ -1,7 +1,7 @@
 /**
  * Against brokers of earlier years: the rows of the support matrix with "tried". Each fetches its
- * jars by Maven and starts ZooKeeper too, so they run with SOCKSCOPE_OLD_KAFKA=1 only; what every run
- * proves of it stands in services/runtime/src/kafka/support.test.ts.
+ * jars by Maven and starts ZooKeeper too, so they run with SOCKSCOPE_OLD_KAFKA=1 only;
+ * services/runtime/src/kafka/support.test.ts proves parts of it in every run.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';

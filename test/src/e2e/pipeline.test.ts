@@ -21,7 +21,7 @@ import { readExpressions, readInfinityPanel } from '../support/watching.js';
 import '../support/kafkajs-codecs.js';
 
 const TOPIC = 'sockscope.session-events.v1';
-/** What the product promises; other tests wait as long as a busy machine needs. */
+/** The product's promise; other tests wait as long as a busy machine needs. */
 const SHOWN_WITHIN_MS = 3_000;
 /** A busy machine may be late once or twice, a defect is late each time. */
 const SHOWN_TRIES = 5;
@@ -151,7 +151,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     }
   });
 
-  test('stats and top lists add up to what curl counted', async () => {
+  test('stats and top lists add up to the counts of curl', async () => {
     await request(url('/bytes/1000'));
     await request(`http://localhost:${origin.port}/bytes/1000`);
     const sent = reports.reduce((sum, each) => sum + each.size_request + each.size_upload, 0);
@@ -283,7 +283,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     await vi.waitFor(async () => {
       const after = await hops();
       const events = after.produced - before.produced;
-      // A start and an end each, and deltas of what lasted.
+      // A start and an end each, and deltas of long sessions.
       expect(events).toBeGreaterThanOrEqual(2 * count);
       expect(after).toEqual({
         accepted: before.accepted + count,
@@ -349,7 +349,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     },
   );
 
-  test('the panel for Infinity asks what the API answers, in the columns that it names', async () => {
+  test('the panel for Infinity asks a question that the API answers, with the columns that it names', async () => {
     const [target] = readInfinityPanel().targets;
     await sessionOf(await request(url('/bytes/10')));
     const from = new Date(Date.now() - 3_600_000).toISOString();
@@ -449,7 +449,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     expect(session.bytes_received).toBeGreaterThan(0);
   });
 
-  test('a second copy on the same data or ports is refused with what to do', async () => {
+  test('a second copy on the same data or ports is refused with a remedy', async () => {
     const same = runProduct(site);
     expect(await same.exited).toBe(1);
     expect(same.lines.join('\n')).toContain('LOCAL_DATA_DIR');
@@ -497,7 +497,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     return startCurl(site.socks, '--local-port', String(localPort), drip);
   }
 
-  /** Adds to the reports what an interrupted download moved: curl itself can report nothing. */
+  /** Adds the bytes of an interrupted download to the reports: curl itself can report nothing. */
   async function rememberDrip(localPort: number): Promise<void> {
     const session = await sessionOf({ local_port: localPort });
     reports.push({

@@ -131,7 +131,7 @@ describe('a Kafka with TLS and passwords', () => {
     cleanups.push(() => known.kill());
     moved.push(await workload.exchange(10, 20));
     await allPublished(site);
-    // Two days, as makeKey sets: what the alert on certificates compares.
+    // Two days, as makeKey sets: the alert on certificates compares this.
     const expiry = await metricOf(site, 'sockscope_certificate_expiry_timestamp_seconds');
     expect(expiry).toBeGreaterThan(Date.now() / 1_000 + 86_400);
     expect(expiry).toBeLessThan(Date.now() / 1_000 + 3 * 86_400);
@@ -139,7 +139,7 @@ describe('a Kafka with TLS and passwords', () => {
       4,
     );
     expect(await known.stop()).toBe(0);
-    // Before any reader of ours: they change what kafkajs makes of a fetch, in the whole process.
+    // Before any reader of ours: readers change kafkajs's decoding of fetches in the whole process.
     const published = await readTopic([broker.address], TOPIC);
     const states = foldOf(published);
     expect(keysOf(states)).toEqual(

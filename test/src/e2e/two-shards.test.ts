@@ -122,7 +122,7 @@ function endWithTest(child: ChildProcess, exited: Promise<unknown>): void {
   });
 }
 
-/** The query service before one of the databases, and what it answers, apart from when it did. */
+/** The query service before one of the databases, and its answers without their times. */
 async function query(url: string, database: string): Promise<(path: string) => Promise<unknown>> {
   const port = await pickFreePort();
   const child = spawn(process.execPath, [serviceMain('query')], {
@@ -234,7 +234,7 @@ interface Known {
   readonly dest_host: string;
 }
 
-/** What both databases hold, and which columns of it do not depend on when it was stored. */
+/** The tables of both databases, and their columns that do not depend on the time of storing. */
 const EVERYTHING = [
   ['sessions', '*'],
   ['sessions_by_user', '*'],
@@ -257,7 +257,7 @@ const contentsOf = (database: string, table: string, columns: string) =>
 
 describe('two shards', () => {
   it.each(EVERYTHING)(
-    'hold in %s what one node holds, whichever of them is asked',
+    'hold in %s the rows of one node, whichever shard is asked',
     async (table, columns) => {
       const contents = (database: string) => contentsOf(database, table, columns);
       const single = await ask(0, contents('single'));

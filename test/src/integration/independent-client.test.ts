@@ -31,7 +31,7 @@ async function onNewestNode(...args: string[]): Promise<string[]> {
   return stdout.trim().split('\n');
 }
 
-describe.runIf(CAN_RUN)('what we produce', () => {
+describe.runIf(CAN_RUN)('records of our producer', () => {
   test('is read by an independent client, by kcat and by us, with every compression', async () => {
     const brokers = inject('kafkaBrokers');
     const kafka = kafkaConfig.parse({ brokers, topic: `events-${randomUUID()}` });

@@ -67,7 +67,7 @@ describe('rules and users of a running proxy', () => {
 
   const health = async (): Promise<unknown> => (await fetch(`${site.ops}/readyz`)).json();
 
-  test('a user who is added can log in, and one whose password changes must use the new one', async () => {
+  test('an added user can log in, and a user with a changed password must use the new one', async () => {
     await expect(connectAs('carol', 'three')).rejects.toThrow(/authentication/i);
     await writeFile(site.aclFile, rules('alice', 'bob', 'carol'));
     await addUser('carol', 'three');
@@ -103,7 +103,7 @@ describe('rules and users of a running proxy', () => {
     await connectAs('bob', 'two');
   });
 
-  test('repaired files come into force, and end what they forbid and nothing else', async () => {
+  test('repaired files come into force, and end forbidden sessions and no others', async () => {
     const alice = await connectAs('alice', 'one');
     await writeFile(site.usersFile, goodUsers);
     for (const name of ['bob', 'carol']) {

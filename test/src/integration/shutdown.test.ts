@@ -159,7 +159,7 @@ describe('SIGTERM', () => {
     }, WAIT);
   });
 
-  test('ends the process at the hard deadline, whatever still wants to drain', async () => {
+  test('ends the process at the hard deadline, even if sessions still drain', async () => {
     const site = await siteOf('late', {
       PROXY_DRAIN_TIMEOUT: '60s',
       PROXY_SHUTDOWN_DEADLINE: '1s',

@@ -1,4 +1,4 @@
-/** Several workers under one port: what holds for one proxy must hold for all of them together. */
+/** Several workers on one port: guarantees of one proxy must hold for all of them together. */
 import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -106,7 +106,7 @@ describe('three workers', () => {
     while (open.length < PER_SOURCE) {
       await openSession(100);
     }
-    // What one worker has taken, the others know a moment later.
+    // The others learn the counts of one worker a moment later.
     await vi.waitFor(async () => {
       for (let i = 0; i < 2 * WORKERS; i += 1) {
         const refused = await connectThrough().then(
@@ -178,7 +178,7 @@ describe('three workers', () => {
     expect(new Set(workerPids()).has(victim)).toBe(false);
   });
 
-  test('all close what a changed ACL forbids', async () => {
+  test('all close the sessions that a changed ACL forbids', async () => {
     await vi.waitFor(() => {
       expect(stillOpen()).toHaveLength(PER_SOURCE);
     }, WAIT);

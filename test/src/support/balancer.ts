@@ -9,7 +9,7 @@ export interface Balancer {
 
 /**
  * Hands TCP connections to these ports of 127.0.0.1 in turn. One that refuses, or resets before it has
- * answered anything, is passed over: what HAProxy calls redispatch.
+ * answered anything, is passed over, as with redispatch in HAProxy.
  */
 export async function startBalancer(ports: readonly number[]): Promise<Balancer> {
   let turn = 0;

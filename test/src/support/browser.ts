@@ -50,7 +50,7 @@ export async function openPage(
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** What axe finds that is serious or critical, a line each. */
+/** Serious and critical findings of axe, a line each. */
 export async function seriousViolations(page: Page): Promise<string[]> {
   // The policy of the page allows no script of others; a debugger may evaluate all the same.
   await page.evaluate(AXE);

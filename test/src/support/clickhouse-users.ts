@@ -9,7 +9,7 @@ export const PLANNED_PASSWORD = 'planned';
 
 /**
  * Writes a configuration of ClickHouse with the users that `grants plan` prints, for a server that keeps
- * its users in a file: ours, an embedded one, has nowhere to store what CREATE USER makes.
+ * its users in a file: ours, an embedded one, has nowhere to store users of CREATE USER.
  *
  * @returns the file, for `startClickHouse`.
  */

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_proces
 
 const TIMEOUT_SECONDS = 60;
 
-/** What curl itself counted. */
+/** The counts of curl itself. */
 export interface CurlReport {
   readonly exitCode: number;
   readonly http_code: number;

@@ -1,4 +1,4 @@
-/** Lets kafkajs read what we produce: gzip is all that it brings. */
+/** Lets kafkajs read our records: by itself it knows only gzip. */
 import { decompress } from '@sockscope/runtime/kafka';
 import kafkajs from 'kafkajs';
 

@@ -68,7 +68,7 @@ function portOf(address: string): string {
 export interface Product {
   /** npm's. */
   readonly pid: number;
-  /** What it printed, oldest first. */
+  /** Its output, oldest first. */
   readonly lines: readonly string[];
   /** Resolves with the exit code, or the signal's name. */
   readonly exited: Promise<number | NodeJS.Signals | null>;

@@ -58,7 +58,7 @@ export async function createProxySite(
   };
 }
 
-/** A subcommand of the proxy, such as `users add`; resolves with what it printed. */
+/** A subcommand of the proxy, such as `users add`; resolves with its output. */
 export async function runProxyCommand(args: readonly string[], input = ''): Promise<string> {
   const child = spawn(process.execPath, [PROXY, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   const printed: Buffer[] = [];

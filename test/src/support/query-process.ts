@@ -14,7 +14,7 @@ export interface QueryProcess {
   stop(): Promise<void>;
 }
 
-/** Runs a command of the query service and returns what it printed. */
+/** Runs a command of the query service and returns its output. */
 export async function queryCommand(
   clickhouse: string,
   ...args: readonly string[]

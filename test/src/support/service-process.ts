@@ -15,7 +15,7 @@ const MAX_LOG_LINES = 1_000;
 
 export interface ServiceProcess {
   readonly pid: number;
-  /** What it logged, oldest first. */
+  /** Its log, oldest first. */
   readonly log: readonly string[];
   /** Clean: SIGTERM, and its exit code. */
   stop(): Promise<number | null>;
@@ -39,7 +39,7 @@ export async function startService(options: {
   readonly env: Readonly<Record<string, string>>;
   /** URL of metrics and health. */
   readonly ops: string;
-  /** What `/readyz` has to contain, if the service is not to become ready. */
+  /** The text that `/readyz` must contain, if the service is not expected to become ready. */
   readonly says?: string;
   /** That it may have open, if not as many as this process. */
   readonly descriptors?: number | undefined;

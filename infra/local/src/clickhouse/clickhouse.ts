@@ -194,8 +194,8 @@ interface Lifeline {
 }
 
 /**
- * A pipe whose writing end only this process holds: it closes when this process ends in whatever
- * way, and with it the server. A named one, because what Node gives a child as `pipe` is a socket,
+ * A pipe whose writing end only this process holds: it closes when this process ends in any way,
+ * and the server ends with it. A named one, because Node's `pipe` for a child is a socket,
  * which cannot be opened by the path /dev/stdin.
  */
 async function openLifeline(): Promise<Lifeline> {

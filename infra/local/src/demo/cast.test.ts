@@ -13,7 +13,7 @@ test('names, addresses, accounts and desks of the demo are different from each o
   expect([...addresses, ...desks].filter((ip) => !/^127\.\d+\.\d+\.\d+$/.test(ip))).toEqual([]);
 });
 
-test('what the demo plans as refused is refused by a rule of its ACL, or protected anyway', () => {
+test('attempts that the demo plans as refused are refused by a rule of its ACL, or protected anyway', () => {
   const rules = REFUSED.map(({ rule }) => rule ?? 'default');
   const missing = rules.filter(
     (rule) => !rule.startsWith('protection:') && !ACL.includes(`name: ${rule}\n`),

@@ -1,5 +1,5 @@
 /**
- * Who takes part in the demo, from where, and which destinations there are. All addresses are
+ * The users of the demo, their addresses, and the destinations. All addresses are
  * loopback addresses: clients 127.11 to 127.60, destinations in the network of a `Land`.
  */
 
@@ -41,7 +41,7 @@ function desk(network: number, index: number): string {
   return `127.${String(11 + network)}.0.${String(20 + index)}`;
 }
 
-/** Clients that show what signals are for. */
+/** Clients that the signals find. */
 export const SHARED_ACCOUNT = {
   name: 'field-team',
   sources: [1, 2, 3, 4, 5].map((network) => `127.50.${String(network)}.7`),
@@ -66,7 +66,7 @@ export const ACCOUNTS: readonly { readonly name: string; readonly group: string 
 ];
 export const PASSWORD = 'demo';
 
-/** What a connection is used for; `kinds.ts` has the bytes and the duration of each. */
+/** The use of a connection; `kinds.ts` has the bytes and the duration of each. */
 export type Kind = 'web' | 'api' | 'download' | 'video' | 'chat' | 'shell' | 'mail' | 'upload';
 
 export type Service = 'https' | 'http' | 'ssh' | 'imaps';
@@ -78,7 +78,7 @@ export interface Destination {
   readonly service: Service;
   readonly kind: Kind;
   readonly weight: number;
-  /** Who goes there; everybody if there is no list. */
+  /** The users that connect to it; all if there is no list. */
   readonly teams?: readonly Team[];
 }
 
@@ -151,7 +151,7 @@ export const UNKNOWN_HOSTS = [
   'wpad.corp.example',
 ];
 
-/** What the rules of the demo refuse; `rule` is the value of `acl_rule_matched`. */
+/** Attempts that the rules of the demo refuse; `rule` is the value of `acl_rule_matched`. */
 export const REFUSED: readonly {
   readonly host: string;
   readonly port: number | Service;

@@ -34,7 +34,7 @@ export function runPlan(
   });
 }
 
-/** RFC 1928 and 1929: what to send next, each with the length of its answer. */
+/** RFC 1928 and 1929: the messages of a client, each with the length of its answer. */
 function handshake({
   user,
   host,

@@ -17,7 +17,7 @@ export interface Demo {
   stop(): Promise<void>;
 }
 
-/** What happens in the demo besides the product: the servers, their clients, and the history. */
+/** The parts of the demo besides the product: the servers, their clients, and the history. */
 export function createDemo(site: DemoSite, deps: { readonly report: Reporter }): Demo {
   const { report } = deps;
   const abort = new AbortController();

@@ -1,5 +1,5 @@
 /**
- * What happened before the demo was started. Each hour is a function of its number and of the end of
+ * The sessions from before the start of the demo. Each hour is a function of its number and of the end of
  * the history, so the same history has the same sessions with the same ids: sent again, it adds nothing.
  */
 import type { SessionEvent } from '@sockscope/schemas';

@@ -43,7 +43,7 @@ export interface Volume {
   readonly busy: number;
 }
 
-/** What one connection of this kind moves, in bytes, and how long it takes. */
+/** Bytes and duration of one connection of this kind. */
 export function volumeOf(random: Random, kind: Kind): Volume {
   const { sent, received, durationMs, busy } = USAGE[kind];
   const draw = ({ median, spread, max }: Amount): number =>

@@ -20,7 +20,7 @@ export async function startNameServer(): Promise<NameServer> {
     if (query.length <= HEADER_BYTES) return;
     const answer = Buffer.from(query);
     answer.writeUInt16BE(NXDOMAIN, 2);
-    // Whatever additional records came with the question, none come back.
+    // Additional records of the question are not returned.
     answer.writeUInt16BE(0, 10);
     socket.send(answer.subarray(0, endOfQuestion(query)), port, address);
   });

@@ -15,7 +15,7 @@ export interface Origins {
   stop(): Promise<void>;
 }
 
-/** Returns the first line of a demo client's request: how many bytes it wants, and within what time. */
+/** Returns the first line of a demo client's request: how many bytes it wants, and in how much time. */
 export function orderLine(
   received: number,
   durationMs: number,
@@ -25,7 +25,7 @@ export function orderLine(
 }
 
 /**
- * A server on the address of each destination. It sends what a client of the demo orders, and a small
+ * A server on the address of each destination. It sends the bytes that a client of the demo orders, and a small
  * page to everybody else, such as curl.
  */
 export async function startOrigins(land: Land): Promise<Origins> {

@@ -14,7 +14,7 @@ import {
 import { volumeOf, type Volume } from './kinds.js';
 import { oneOf, pick, type Random } from './random.js';
 
-/** What one connection is going to be. The live traffic makes it happen, the history writes it down. */
+/** The plan of one connection. The live traffic carries it out, the history records it. */
 export interface Plan {
   /** Null: the client does not log in. */
   readonly user: string | null;
@@ -26,7 +26,7 @@ export interface Plan {
   readonly outcome: 'served' | 'broken_off' | 'refused' | 'unknown' | 'blocked';
   /** The rule that blocks. */
   readonly rule: string | null;
-  /** Who ends it, if it is served. */
+  /** The side that ends it, if it is served. */
   readonly endedBy: 'client' | 'destination';
   readonly volume: Volume;
 }
@@ -37,7 +37,7 @@ const SHARES = { blocked: 0.035, refused: 0.015, unknown: 0.01, brokenOff: 0.01 
 const ANONYMOUS_SHARE = 0.03;
 const AWAY_SHARE = 0.3;
 
-/** What somebody does next, at random. */
+/** The next connection of a user, at random. */
 export function planOf(random: Random, land: Land): Plan {
   const person = pick(random, PEOPLE);
   const who = clientOf(random, person);
@@ -89,7 +89,7 @@ const PLACES_OF = new Map(
   PEOPLE.map(({ name, team }) => [
     name,
     DESTINATIONS.filter(
-      // Machines do what they are there for, and nothing else.
+      // Machines do their one task and nothing else.
       ({ teams }) => teams?.includes(team) ?? team !== 'machines',
     ),
   ]),

@@ -30,7 +30,7 @@ export function pastPerHour(hourMs: number, endMs: number): number {
 }
 
 /**
- * What a connection of the past moves, as a multiple of one of today: there were fewer of them, and
+ * The bytes of a past connection, as a multiple of one of today: there were fewer of them, and
  * the lines were as busy.
  */
 export function pastVolume(hourMs: number, endMs: number): number {

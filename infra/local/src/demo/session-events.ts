@@ -146,7 +146,7 @@ interface Minute {
   readonly moved: Counters;
 }
 
-/** What moved in each UTC minute from `startMs` to `endMs`; together it is the plan's volume. */
+/** The bytes of each UTC minute from `startMs` to `endMs`; together they are the plan's volume. */
 function spread({ volume }: Plan, startMs: number, endMs: number, random: Random): Minute[] {
   const parts: { fromMs: number; toMs: number; weight: number }[] = [];
   for (let fromMs = startMs; ;) {

@@ -12,7 +12,7 @@ const PORTS = {
 } as const;
 const DATA_DIR = '.local/demo';
 
-/** What the demo takes from the environment; every other setting of the product is left out. */
+/** Variables that the demo takes from the environment; it ignores all other settings of the product. */
 const TAKEN = [
   ...Object.keys(PORTS),
   'LOCAL_DATA_DIR',

@@ -27,8 +27,8 @@ export interface DemoSite {
 }
 
 /**
- * Writes what the proxy needs. What the first start decided (the end of the history, addresses and ports) holds
- * for all later ones on the same folder.
+ * Writes the files that the proxy needs. Decisions of the first start (the end of the history, addresses and
+ * ports) hold for all later ones on the same folder.
  */
 export async function prepareSite(dataDir: string, nowMs: number): Promise<DemoSite> {
   const folder = join(dataDir, 'demo');

@@ -8,7 +8,7 @@ import type { RunningProduct } from '../supervisor/supervisor.js';
 import { workFor } from './parts.js';
 import { watchSources } from './watcher.js';
 
-const HELP = `Runs the product as npm start does, and builds and restarts what you change.
+const HELP = `Runs the product as npm start does, and builds and restarts each service that you change.
 
   npm run dev
   LOG_LEVEL=debug npm run dev      # every setting of npm start holds`;
@@ -43,7 +43,7 @@ async function takeIn(files: readonly string[], product: RunningProduct): Promis
   const began = performance.now();
   const built = await Promise.all(builds.map(run));
   if (built.includes(false)) {
-    report.problem(`not built: ${services.join(', ')} still run what they ran before`);
+    report.problem(`The build failed: ${services.join(', ')} still run the previous code.`);
     return;
   }
   await Promise.all(services.map((name) => product.restart(name)));

@@ -8,7 +8,7 @@ test('a change in one service builds and restarts only that one', () => {
   });
 });
 
-test('a change in what all services use builds once and restarts all', () => {
+test('a change of shared code builds once and restarts all services', () => {
   const files = ['services/runtime/src/errors.ts', 'services/query/src/app.ts'];
   expect(workFor(files)).toEqual({
     builds: [['tsc', '-b', 'services/proxy', 'services/ingest', 'services/query']],

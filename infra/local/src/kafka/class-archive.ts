@@ -9,7 +9,7 @@ const FILE = 'classes.jsa';
 /** Kafka's classes in the form in which a JVM maps them into memory. */
 export interface ClassArchive {
   readonly jvmArgs: readonly string[];
-  /** Stores what the JVM has written while it ended. */
+  /** Stores the archive that the JVM has written at its end. */
   keep(exit: ProcessExit): Promise<void>;
 }
 

@@ -159,7 +159,7 @@ export async function startKafkaCluster(options: StartKafkaClusterOptions): Prom
         return start(member);
       },
       async stop() {
-        // The last node has no quorum left for a clean shutdown; its timeout is what ends it.
+        // The last node has no quorum left for a clean shutdown; only its timeout ends it.
         await Promise.all([...running.keys()].map((nodeId) => end(nodeId, 'stop')));
       },
     };

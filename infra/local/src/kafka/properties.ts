@@ -6,7 +6,7 @@ export interface KafkaNodeAddress {
 
 /**
  * The properties of one KRaft node that is broker and controller at once. Everything listens on
- * 127.0.0.1 only. `overrides` are for what a test needs besides: security, limits.
+ * 127.0.0.1 only. `overrides` are for tests: security, limits.
  */
 export function kafkaProperties(options: {
   readonly node: KafkaNodeAddress;

@@ -17,7 +17,7 @@ export interface BoundedLog {
 }
 
 /**
- * Takes what a process prints: into a file of at most 10 MiB and its one predecessor, and the last
+ * Stores the output of a process: in a file of at most 10 MiB and its one predecessor, and the last
  * 40 lines into memory. Writing is synchronous, so that a crash loses nothing. A full disk does not
  * stop the process that is being logged: its output is dropped until there is room again.
  */

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { Socket } from 'node:net';
 
 /**
- * Waits until its standard input closes, which happens when this process ends in whatever way;
+ * Waits until its standard input closes, which happens when this process ends in any way;
  * then gives the guarded process $2 seconds, asks it to end, and after ten more kills it.
  */
 const SCRIPT = `
@@ -23,9 +23,9 @@ export interface Guard {
 }
 
 /**
- * Sees to it that process `pid` does not outlive this one, even when this one is killed with -9 and
- * whatever language the other is written in. The guard is a shell of its own session, so that a
- * Ctrl-C in the terminal does not reach it.
+ * Makes process `pid` end with this one, even if this one is killed with -9. The guard is a shell in a
+ * session of its own, so that a Ctrl-C in the terminal does not reach it. It works for programs in any
+ * language.
  *
  * @param graceSeconds how long the guarded process may go on after this one has gone.
  */

@@ -7,7 +7,7 @@ import { guardProcess } from './guard.js';
 const OUTPUT_DRAIN_MS = 500;
 
 export interface OwnedProcessOptions {
-  /** What it is called in messages, such as `Kafka`. */
+  /** Its name in messages, such as `Kafka`. */
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
@@ -37,7 +37,7 @@ export interface OwnedProcess {
   exit(): ProcessExit | null;
   tail(lines: number): readonly string[];
   signal(signal: NodeJS.Signals): void;
-  /** SIGTERM, or what `ask` does, then SIGKILL after `timeoutMs`; resolves when it has ended. */
+  /** SIGTERM, or `ask` instead, then SIGKILL after `timeoutMs`; resolves when it has ended. */
   stop(timeoutMs: number, ask?: () => void): Promise<ProcessExit>;
   /** SIGKILL; resolves when it has ended. */
   kill(): Promise<ProcessExit>;

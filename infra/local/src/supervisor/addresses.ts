@@ -31,7 +31,7 @@ export async function resolveAddresses(config: LocalConfig): Promise<Addresses> 
   };
 }
 
-/** Returns what will listen in this run, with the setting of each. */
+/** Returns the listeners of this run, with the setting of each. */
 export function plannedListeners(config: LocalConfig, addresses: Addresses): PlannedListener[] {
   const loopback = (port: number): ListenAddress => ({ host: '127.0.0.1', port });
   return [

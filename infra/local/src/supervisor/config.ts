@@ -12,7 +12,7 @@ import { z } from 'zod';
 const port = () => integer({ min: 0, max: 65_535 });
 
 /**
- * What `npm start` reads besides what the services read themselves. A port of 0 takes a free one.
+ * The settings of `npm start`, besides the services' own. A port of 0 takes a free one.
  */
 export const localConfig = z.object({
   local: z.object({

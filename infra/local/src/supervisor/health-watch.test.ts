@@ -9,7 +9,7 @@ afterEach(() => {
   for (const cleanup of cleanups.splice(0).toReversed()) cleanup();
 });
 
-/** What a watch of one part reports. */
+/** The reports of a watch of one part. */
 function watch(part: WatchedPart): string[] {
   const lines: string[] = [];
   const push = (line: string): void => {
@@ -27,7 +27,7 @@ function watch(part: WatchedPart): string[] {
   return lines;
 }
 
-describe('the watch over what npm start runs', () => {
+describe('the watch over the processes of npm start', () => {
   test('names a part that hangs, once, and reports when it answers again', async () => {
     let problem: string | null = null;
     const ask = vi.fn(() => Promise.resolve(problem));

@@ -1,7 +1,7 @@
 import { formatListenAddress } from '@sockscope/runtime';
 import type { RunningProduct } from './supervisor.js';
 
-/** Returns what to type after `npm start`, each command to be pasted as it is. */
+/** Returns the next steps after `npm start`. Each command can be pasted as it is. */
 export function nextSteps(
   { proxy, api }: Pick<RunningProduct, 'proxy' | 'api'>,
   env: NodeJS.ProcessEnv,

@@ -45,7 +45,7 @@ test('ports that are free pass', async () => {
   await expect(checkListeners([{ what: 'x', env: 'X', address }])).resolves.toBeUndefined();
 });
 
-test('a disk without room is refused with what to do', async () => {
+test('a disk without room is refused with a remedy', async () => {
   await checkFreeSpace(dir, 1);
   await expect(checkFreeSpace(dir, Number.MAX_SAFE_INTEGER)).rejects.toThrow(/LOCAL_DATA_DIR/);
 });

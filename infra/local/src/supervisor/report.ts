@@ -12,7 +12,7 @@ export interface Reporter {
   step<T>(what: string, work: () => Promise<T>): Promise<T>;
 }
 
-/** What a person at the terminal sees. */
+/** The lines that a person at the terminal sees. */
 export function createReporter(deps: {
   readonly out: (line: string) => void;
   readonly err: (line: string) => void;

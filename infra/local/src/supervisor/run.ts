@@ -15,7 +15,7 @@ export interface RunOptions {
   readonly root: string;
   readonly env: NodeJS.ProcessEnv;
   readonly report: Reporter;
-  /** What a person may want to type next. */
+  /** Next steps for a person at the terminal. */
   nextSteps(product: RunningProduct): readonly string[];
   /** Runs beside the product: begun when it is ready, ended before it is stopped. */
   readonly company?: {

@@ -70,7 +70,7 @@ function quickTakeover(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   };
 }
 
-/** What a client must not reach through the proxy, whatever rules the ACL has for this machine. */
+/** Addresses that a client must not reach through the proxy, even if the ACL allows this machine. */
 function ownEndpoints(
   options: {
     readonly config: LocalConfig;

@@ -9,7 +9,7 @@ const PROBE_TIMEOUT_MS = 3_000;
 /** A service ends itself at its shutdown deadline; it is killed this much later. */
 const STOP_GRACE_MS = 15_000;
 const COMMAND_TIMEOUT_MS = 120_000;
-/** Longer than a busy service needs to hand over what it has when the supervisor was killed. */
+/** Longer than a busy service needs to hand over its data when the supervisor was killed. */
 const ORPHAN_GRACE_SECONDS = 0;
 
 export interface ServiceSpec {

@@ -139,7 +139,7 @@ export function createSupervisor(
   }
 
   async function checkClickHouse(): Promise<void> {
-    // Not the configured database: migrations are what creates it.
+    // Not the configured database: migrations create it.
     const client = createClickHouse({ ...config.clickhouse, database: 'default' });
     try {
       await client.ping();

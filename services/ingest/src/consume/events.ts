@@ -2,7 +2,7 @@ import { Counter, Gauge } from '@sockscope/runtime';
 import type { Logger, Registry } from '@sockscope/runtime';
 import type { ConsumerEvents, StartReason } from '@sockscope/runtime/kafka';
 
-/** What is logged when a partition begins; the errors are for somebody to look at. */
+/** Log lines when a partition begins; the errors are for an operator to look at. */
 const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
   committed: ['info', 'partition begins'],
   new: ['info', 'reading a partition for the first time'],
@@ -20,7 +20,7 @@ const START_LOG: Record<StartReason, readonly ['info' | 'error', string]> = {
   ],
 };
 
-/** Makes what happens to the consumer visible: as metrics and in the log. */
+/** Reports the events of the consumer as metrics and in the log. */
 export function createConsumerEvents(
   registry: Registry,
   logger: Logger,

@@ -5,7 +5,7 @@ import type { GroupConsumer } from '@sockscope/runtime/kafka';
 import type { Pipeline } from '../pipeline/pipeline.js';
 
 export interface Ingestion extends Component {
-  /** What keeps it from beginning, or null once it has begun. */
+  /** The reason why it has not begun, or null once it has. */
   tableProblem(): string | null;
 }
 
@@ -20,7 +20,7 @@ export function createIngestion(
   deps: {
     readonly consumer: GroupConsumer;
     readonly pipeline: Pipeline;
-    /** Throws what is wrong with them. */
+    /** @throws if a table differs from the expected one. */
     readonly checkTables: (signal: AbortSignal) => Promise<void>;
     /** Called for a fault that waiting cannot repair: the tables belong to another topic. */
     readonly fail: (error: Error) => void;

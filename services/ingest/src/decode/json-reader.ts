@@ -115,7 +115,7 @@ export class JsonReader {
     for (;;) {
       const byte = bytes[end] as number;
       if (byte === QUOTE) break;
-      // Also false for what lies behind the end of the bytes.
+      // Also false behind the end of the bytes.
       if (!(byte >= 0x20 && byte < 0x80) || byte === BACKSLASH || end >= limit) {
         this.at = -1;
         return -1;

@@ -53,7 +53,7 @@ function scan(json: string): Record<string, unknown> | null {
   return scanner.scan(bytes, start, bytes.length - 2, view) ? contents(view) : null;
 }
 
-/** What zod makes of the same text. */
+/** The result of zod for the same text. */
 function parse(json: string): Record<string, unknown> | null {
   let data: unknown;
   try {
@@ -98,7 +98,7 @@ describe('the scanner', () => {
     );
   });
 
-  it('the scanner accepts nothing that the schema refuses, and sees the same values, whatever a byte turns into', () => {
+  it('the scanner accepts nothing that the schema refuses, and sees the same values, for any change of a byte', () => {
     let accepted = 0;
     const bytes = fc.oneof(
       fc.constantFrom(

@@ -1,8 +1,8 @@
 /** A budget of rate and bytes for the dead letters of each partition: a token bucket with a burst. */
 
-/** What a quiet partition may spend at once, in seconds of its rate. */
+/** The most that a quiet partition may spend at once, in seconds of its rate. */
 const BURST_S = 10;
-/** What an exhausted partition waits for, in seconds of its rate. */
+/** The budget that an exhausted partition waits for, in seconds of its rate. */
 const REFILL_S = 1;
 
 interface Bucket {

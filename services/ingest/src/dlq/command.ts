@@ -11,7 +11,7 @@ import type { DeadLetter } from './dlq-record.js';
 import { SEND_MAX_BYTES, sentBytesOf } from './publisher.js';
 import { listLine, showText } from './show.js';
 
-/** What the commands need of the service's configuration. */
+/** The part of the service's configuration that the commands need. */
 export interface DlqCommandConfig {
   readonly kafka: KafkaConfig;
   readonly dlq: DlqConfig;

@@ -1,8 +1,8 @@
 /**
  * Guarantee: nothing that lies behind a dead letter is committed before the letter is in its topic.
  *
- * A topic that is missing, full or refuses stops the partitions whose letters wait, and no others: what
- * they have delivered already is at most two batches, and they deliver no more until it is in.
+ * A topic that is missing, full or refuses stops the partitions whose letters wait, and no others:
+ * they have delivered at most two batches, and deliver no more until these letters are stored.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
@@ -117,7 +117,7 @@ export function createDeadLetters(
   async function run(): Promise<void> {
     while (pending.size > 0 && !ending.signal.aborted) {
       for (const [partition, each] of pending) {
-        // What an operator has decided to skip is dropped, but it is tried once.
+        // A record that an operator decided to skip is tried once, then dropped.
         if (tried.has(each)) {
           each.letters = each.letters.filter(
             ({ record }) => !deps.waits.has(partition, record.offset),

@@ -58,18 +58,15 @@ describe('a dead letter', () => {
     // The least and the largest that 64 bits hold, as near as a number comes to them.
     [-(2 ** 63), '-9223372036854776000'],
     [2 ** 63, '9223372036854776000'],
-  ])(
-    'has the time at which it was made, whatever time its producer gave it: %d',
-    (timestampMs, text) => {
-      const odd = dlqRecordOf({
-        topic: 'events',
-        partition: 0,
-        record: { ...record, timestampMs },
-        poison: { reason: 'invalid', detail: '' },
-      });
-      expect(readBack(odd).origin?.timestamp).toBe(text);
-    },
-  );
+  ])('has the time at which it was made, not the time of its producer: %d', (timestampMs, text) => {
+    const odd = dlqRecordOf({
+      topic: 'events',
+      partition: 0,
+      record: { ...record, timestampMs },
+      poison: { reason: 'invalid', detail: '' },
+    });
+    expect(readBack(odd).origin?.timestamp).toBe(text);
+  });
 
   it('can be cut to a size that any broker takes, and keeps its original length', () => {
     const large = {
@@ -148,7 +145,7 @@ describe('a dead letter', () => {
   });
 });
 
-describe('what a record takes', () => {
+describe('the size of a record', () => {
   it('is more than its key, its value and its headers, for each of which there is something', () => {
     const nothing = bytesOf(null, null, []);
     expect(nothing).toBeGreaterThan(0);

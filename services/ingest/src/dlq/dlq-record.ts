@@ -90,7 +90,7 @@ function timeText(timestampMs: number): string {
 const TRACEPARENT = 'traceparent';
 const TRACEPARENT_MAX_BYTES = 256;
 
-/** The same dead letter with what the broker may take of its value; of its own headers only the trace. */
+/** The same dead letter with a value short enough for the broker; of its own headers only the trace. */
 export function cutShort(record: OutgoingRecord): OutgoingRecord {
   const { key, value } = record;
   const ours = Object.entries(record.headers).filter(
@@ -113,7 +113,7 @@ export function cutShort(record: OutgoingRecord): OutgoingRecord {
 const RECORD_BYTES = 1024;
 const HEADER_BYTES = 256;
 
-/** What a record takes in memory, and at most in a request: its bytes, and the bytes around them. */
+/** The size of a record in memory, and its largest size in a request: its bytes and the framing. */
 export function bytesOf(
   key: string | Buffer | null,
   value: string | Buffer | null,

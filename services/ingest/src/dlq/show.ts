@@ -1,4 +1,4 @@
-/** Dead letters as text for a terminal. Whatever is in them comes from anywhere: nothing of it is printed raw. */
+/** Dead letters as text for a terminal. Their content is hostile: every part is escaped. */
 import type { DeadLetter } from './dlq-record.js';
 
 const LINE_DETAIL_CHARS = 100;

@@ -22,13 +22,13 @@ const SETTINGS = { 'retention.ms': '-1' };
 const CHECK_INTERVAL_MS = 5_000;
 
 /**
- * Creates the topic if it is missing; an existing one stays unchanged. What fails is tried again
+ * Creates the topic if it is missing; an existing one stays unchanged. A failure is retried
  * until it works: Kafka may be away, and an operator may create the topic, or allow it, while we
  * run. Nothing else waits for that.
  */
 export function createDlqTopic(
   config: {
-    /** Who asks whom, for the command that grants a missing permission. */
+    /** The Kafka user and the brokers, for the command that grants a missing permission. */
     readonly kafka: Pick<KafkaConfig, 'brokers' | 'sasl_username'>;
     readonly topic: string;
     readonly partitions: number;

@@ -1,4 +1,4 @@
-/** Several members of the group, and what they do to each other. */
+/** Several members of the group, and how they affect each other. */
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import '@sockscope/runtime/testing';
 import { createBed } from '../testing/bed.js';
@@ -81,7 +81,7 @@ describe('members of the group', () => {
     const before = await countRows(bed.clickhouse, 'session_events');
     bed.start({ env: { KAFKA_GROUP_ID: group } });
     await bed.committed(group);
-    // Proof that it did come twice; what counts is FINAL.
+    // Proof that it did arrive twice; only FINAL counts.
     expect(await countRows(bed.clickhouse, 'session_events')).toBeGreaterThan(before);
     await bed.expectExact();
     await bed.produce(50);

@@ -37,7 +37,7 @@ function endedTwice(seed: number): { log: SessionEvent[]; assumed: SessionClosed
   return { log, assumed };
 }
 
-it('a real end wins over an assumed one of the same seq in every table, in whatever batches they come', async () => {
+it('a real end wins over an assumed one of the same seq in every table, in any batches', async () => {
   const { clickhouse } = tables;
   const sessions = [1, 2, 3, 4].map(endedTwice);
   const [one, two, three, four] = sessions as [

@@ -122,7 +122,7 @@ export class BatchFold {
     return this.#hourSet;
   }
 
-  /** How many events changed what no event of a session may change, by field. */
+  /** How many events changed a field that must not change within a session, by field. */
   get headerChanges(): ReadonlyMap<ComparedField, number> {
     return this.#headerChanges;
   }
@@ -350,7 +350,7 @@ export class BatchFold {
   }
 }
 
-/** What decides between the events of a session: `version` in its row. An assumed end gives way to an event of the same `seq`. */
+/** Orders the events of a session: `version` in its row. An assumed end gives way to an event of the same `seq`. */
 function rankOf({ seq, assumed }: EventView): number {
   return seq * 2 - assumed;
 }

@@ -30,7 +30,7 @@ function changesIn(...events: readonly object[]): Record<string, number> {
 }
 
 describe('changes of a session header', () => {
-  it('no session that follows the rules has any, in whatever order its events come', () => {
+  it('no session that follows the rules has any, in any order of its events', () => {
     for (let seed = 0; seed < 200; seed += 1) {
       const log = sessionLog({ random: seededRandom(seed), startMs: START + seed });
       expect(changesIn(...log, ...log.toReversed())).toEqual({});

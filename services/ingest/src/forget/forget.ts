@@ -67,7 +67,7 @@ export interface ForgetDeps {
   readonly settled?: (ms: number) => Promise<void>;
 }
 
-/** What there is of a person. */
+/** The stored data of a person. */
 export interface Found {
   /** Rows by table, unmerged ones included. */
   readonly rows: Readonly<Record<string, number>>;
@@ -77,7 +77,7 @@ export interface Found {
   readonly topicUntilMs: number | null;
 }
 
-/** Counts what there is of a person, and changes nothing. */
+/** Counts the stored data of a person, and changes nothing. */
 export async function findPerson(
   person: Person,
   config: ForgetConfig,
@@ -87,7 +87,7 @@ export async function findPerson(
   return found(person, nowMs, config, deps.clickhouse);
 }
 
-/** Forgets a person. Returns what there was. @throws ForgetError if it cannot be done now. */
+/** Forgets a person. Returns the former counts. @throws ForgetError if it cannot be done now. */
 export async function forgetPerson(
   person: Person,
   config: ForgetConfig,
@@ -164,7 +164,7 @@ export async function forgetPerson(
     if (person.kind !== 'user') return;
     for (const table of PAIRS) await remove(table, `user = {value:String} AND ${isOlder}`, more);
   };
-  // Before the marks: sums whose source has expired keep what they have, and that must not be theirs.
+  // Before the marks: sums whose source has expired keep their figures, and these must not be the person's.
   const deletedUs = (await serverTimeMs(clickhouse)) * 1_000 + 999;
   await removeSums(deletedUs);
 
@@ -245,7 +245,7 @@ async function unfinishedHours(clickhouse: ClickHouse, person: Person): Promise<
   return own?.hours ?? [];
 }
 
-/** `rebuild` copies what it finds into tables that are exchanged later: it would bring rows back. */
+/** `rebuild` copies rows into tables that are exchanged later: it would restore deleted rows. */
 async function refuseBesideRebuild(clickhouse: ClickHouse): Promise<void> {
   const [row] = await clickhouse.query({
     sql: `SELECT count() AS n FROM system.tables

@@ -34,7 +34,7 @@ const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 10_000 };
 
 let tables: Awaited<ReturnType<typeof createTestTables>>;
 let clickhouse: ClickHouse;
-/** What the partitions hold, according to Kafka. */
+/** The content of the partitions, according to Kafka. */
 let ends: bigint[];
 /** The present time by a correct clock: the newest event's time, or later. */
 let nowMs: number;
@@ -199,7 +199,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
-  it('fail whatever number of days they began on', async () => {
+  it('fail for any number of days on which they began', async () => {
     const days = Array.from({ length: 102 }, (_, day) => open(BASE_MS + day * 24 * 60 * MINUTE_MS));
     await store(0, days.flat());
     await store(1, open(BASE_MS + 103 * 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
@@ -301,7 +301,7 @@ describe('lost sessions', () => {
     await store(0, live(BASE_MS, 20, 'right'), { end: 500n });
     nowMs = BASE_MS + 8 * 60 * MINUTE_MS;
     expect(await lost().search()).toBe(0);
-    // What it reads first is of the other proxy.
+    // It reads events of the other proxy first.
     await store(1, live(BASE_MS + 1, 60, 'right'), { end: 500n, storedMs: nowMs });
     expect(await lost().search()).toBe(0);
   });

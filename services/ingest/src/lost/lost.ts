@@ -1,6 +1,6 @@
 /**
  * Guarantee: an open session is declared lost only if all events of its partition, up to the time
- * at which a heartbeat was due, have been folded. Whatever is heard of it later overrides that.
+ * at which a heartbeat was due, have been folded. Later events override that.
  *
  * For as long as the process that serves the session is heard of, that time is by its own clock, which
  * may be slow. Of one that is not heard of any more, the time of all decides.
@@ -76,7 +76,7 @@ interface HeardProcess {
   readonly slowMs: number;
 }
 
-/** By what time the sessions of which partitions are judged, milliseconds since 1970. */
+/** The time by which a partition's sessions are judged, milliseconds since 1970, for each partition. */
 interface Times {
   /** How many the topic has: a session's id is the key of its events, and decides its partition. */
   readonly partitions: number;
@@ -105,7 +105,7 @@ export function createLostSessions(
 
   /** The partitions of the topic, and the times of those whose sessions can be judged. */
   async function foldedUntil(): Promise<Times | null> {
-    // The ends first: what lies below them when the offsets are read later has been folded.
+    // The ends first: if the offsets that are read later reach them, all records below are folded.
     const topic = await deps.admin.describeTopic(deps.topic);
     if (topic === null) return null;
     const stored = await clickhouse.query({
@@ -152,8 +152,8 @@ export function createLostSessions(
 
   /**
    * Of which processes of these proxies something was stored since a heartbeat was due at the latest, and
-   * how slow their clocks may be at most. What counts is when it was stored, because their clocks are what
-   * is in doubt; and not back from now, but from the time of the partition that is furthest behind among
+   * how slow their clocks may be at most. The time of storing counts, because their clocks are
+   * in doubt; and not back from now, but from the time of the partition that is furthest behind among
    * those that are judged: an ingest that was stopped for long would else have heard of nobody.
    *
    * An event is stored after it occurred. So a clock is at most as slow as the longest delay of an
@@ -240,7 +240,7 @@ export function createLostSessions(
     await list(lost, LOST_STATE.counted);
   }
 
-  /** What an earlier search declared and did not get to count. */
+  /** Sessions that an earlier search declared lost but did not count. */
   async function finishEarlier(): Promise<void> {
     const rows = await clickhouse.query({
       sql: `SELECT session_id, started_at, ended_at, version FROM ingest_lost_sessions FINAL

@@ -1,4 +1,4 @@
-/** What one set of tables knows and neither the other one nor the stored events do, as SQL. */
+/** Rows that only one set of tables has, not the other one nor the stored events, as SQL. */
 import { SESSION_COLUMNS, TRAFFIC_COLUMNS } from '../tables/columns.js';
 import { STARTED } from './refold.js';
 

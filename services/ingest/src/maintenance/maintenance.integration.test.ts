@@ -245,7 +245,7 @@ describe('verify beside a running ingest', () => {
 
 describe('a backup of the database', () => {
   it.skipIf(inject('clickhouseBackupDir') === '')(
-    'is restored to what the topic holds, when the offsets are set back to before it',
+    'is restored to the content of the topic, when the offsets are set back to before it',
     async () => {
       const { database } = bed.clickhouse;
       const server = createClickHouse(
@@ -372,7 +372,7 @@ describe('rebuild', () => {
   }, 120_000);
 
   it('keeps rows without stored events: expired days, half-expired and lost sessions', async () => {
-    // Half of them on days of which the events will be gone, whatever the retention is now.
+    // Half of them on days whose events will be gone, with any present retention.
     await bed.produceDays(6);
     await fed(20);
     const lost = bed.events.find(({ type }) => type !== 'SessionClosed')?.session_id ?? '';

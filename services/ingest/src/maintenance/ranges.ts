@@ -2,7 +2,7 @@ const HOUR_S = 3_600;
 /** Rows of the other table that one statement holds in the memory of the database: about 200 MB. */
 const RANGE_ROWS_MAX = 2_000_000;
 
-/** An hour of a table and what the other one, that rows are carried over to, has of it. */
+/** An hour of a table, compared with the table that rows are carried over to. */
 export interface ComparedHour {
   /** Seconds since 1970. */
   readonly hour: number;

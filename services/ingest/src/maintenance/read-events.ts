@@ -8,7 +8,7 @@ import { EventView } from '../decode/event-view.generated.js';
 import { forgottenBy, readDecisions } from '../forget/forgotten.js';
 import { readSkips, skipsOf } from '../waits/skips.js';
 
-/** Where a partition cannot be read on, and why. What lies behind it was not read. */
+/** The place at which a partition is unreadable, and the reason. Later records were not read. */
 export interface Stop {
   readonly partition: number;
   readonly offset: number;

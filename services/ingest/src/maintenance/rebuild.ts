@@ -3,8 +3,8 @@
  *
  * Guarantees:
  *
- * - No session becomes fewer or older. What the live tables know and the stored events do not (they
- *   expired, or were never there) is carried over, whatever the retention is; and the
+ * - No session is lost or becomes older. Rows of the live tables without stored events (these
+ *   expired, or were never there) are carried over, with any retention; and the
  *   tables are not exchanged while an hour of the new ones has fewer sessions than the live ones.
  * - Nothing that ingest stores during the rebuild is missing afterwards. Every event goes into
  *   `session_events` too; those that came since the beginning are folded again into the new tables
@@ -116,7 +116,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     }
   }
 
-  /** The hours of a table beside what the one of another name has of them. */
+  /** The hours of a table beside the same hours of another one. */
   async function hoursOf(table: string, from: NameOf, to: NameOf) {
     return clickhouse.query({
       sql: compareHours(table, from(table), to(table)),
@@ -145,7 +145,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
       sessions: live('sessions'),
     });
     for (const { hour, is_same } of await hoursOf(TRAFFIC_TABLE, from, to)) {
-      // Hour by hour: here the time is what the primary key begins with.
+      // Hour by hour: here the primary key begins with the time.
       if (is_same === 0) steps.push({ sql, from: hour, to: hour + HOUR_S });
     }
     for (const [index, step] of steps.entries()) {

@@ -1,6 +1,6 @@
 /**
- * The fold as SQL, from `session_events`: what ingest makes of events as they come, made again from
- * the events that are stored. Both are the same maximum, so doing it twice changes nothing.
+ * The fold as SQL, from `session_events`: the rows that ingest makes of arriving events, made again
+ * from stored events. Both are the same maximum, so doing it twice changes nothing.
  */
 import { SESSION_COLUMNS, TRAFFIC_COLUMNS } from '../tables/columns.js';
 
@@ -9,7 +9,7 @@ export const SESSION_TABLES = ['sessions_by_user', 'sessions_by_destination', 's
 /** Every table that is made from events, in the order in which they are exchanged. */
 export const FOLDED_TABLES = [...SESSION_TABLES, 'session_traffic_1m'] as const;
 
-/** Sessions that began within {from} and {to}, seconds since 1970: their start is what the primary key begins with. */
+/** Sessions that began within {from} and {to}, seconds since 1970: the primary key begins with the start. */
 export const STARTED = "started_at >= {from:DateTime('UTC')} AND started_at < {to:DateTime('UTC')}";
 
 /** An assumed end gives way to an event of the same `seq`. */

@@ -12,7 +12,7 @@ export interface TopicEvents {
   readonly events: number;
   /** Records that are no valid event. */
   readonly poison: number;
-  /** Where partitions wait: what lies behind was not read. */
+  /** The places at which partitions wait: later records were not read. */
   readonly stops: readonly Stop[];
 }
 

@@ -1,4 +1,4 @@
-/** The options of `verify`, its findings, and what its parts share. */
+/** The options of `verify`, its findings, and the types that its parts share. */
 import type { Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
@@ -35,7 +35,7 @@ export interface TableReport {
 export interface Verification {
   /** Of the rows that could be compared. */
   readonly isEqual: boolean;
-  /** Partitions that wait: what lies behind was not compared. */
+  /** Waiting partitions: their later records were not compared. */
   readonly stops: readonly Stop[];
   readonly partitions: readonly PartitionReport[];
   readonly tables: readonly TableReport[];
@@ -88,7 +88,7 @@ export function kept(retentionMs: number): string {
 /** A difference counts when it is found this many times in a row. */
 export const LOOKS = 3;
 
-/** What every comparison works with. */
+/** The inputs of every comparison. */
 export interface Comparing {
   readonly clickhouse: ClickHouse;
   readonly config: VerifyConfig;

@@ -1,4 +1,4 @@
-/** What `verify` compares with the topic: events, sessions in three orders, their ends, traffic by the minute. */
+/** Compares the tables with the topic: events, sessions in three orders, their ends, traffic by the minute. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
@@ -61,12 +61,12 @@ export interface TopicCounts {
   readonly poison: ReadonlyMap<number, number>;
 }
 
-/** Compares every table. What differs is looked at again. */
+/** Compares every table. Differing rows are checked again. */
 export async function compareTables(
   { clickhouse, config, topic, call }: Comparing,
   { records, poison }: TopicCounts,
 ): Promise<{ readonly partitions: PartitionReport[]; readonly tables: TableReport[] }> {
-  /** Bounds the reading of the tables by what their primary key or partitions begin with. */
+  /** Bounds the reading of the tables by the first column of their primary key or partitions. */
   const among = `started_at >= (SELECT min(started_at) FROM ${topic}) AND started_at <= (SELECT max(started_at) FROM ${topic})`;
   const comparisons = [
     () => compareSessions('sessions'),
@@ -135,8 +135,8 @@ export async function compareTables(
   }
 
   /**
-   * Every session that ended in another hour than it began in must be found by its end; and what is
-   * found and not doubtful must be its row.
+   * Every session that ended in another hour than it began in must be found by its end. An end
+   * that is not doubtful must equal the session's row.
    */
   async function compareEnds(): Promise<TableReport> {
     const isMissing = 'is_session AND NOT is_doubtful AND NOT is_ended';

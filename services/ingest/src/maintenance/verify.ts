@@ -1,6 +1,6 @@
 /**
- * Compares the topic with the tables. The topic's records are put into a table as they are, and what
- * the other tables should hold is computed from their JSON by SQL: by other code than the one that
+ * Compares the topic with the tables. The topic's records are put into a table as they are, and the
+ * expected rows of the other tables are computed from their JSON by SQL: by other code than the one that
  * folded them.
  *
  * Ingest may run meanwhile. Then the parts of a batch, or of a round of the rollups, are seen one

@@ -9,7 +9,7 @@ interface MigrateOptions {
   readonly status?: boolean;
 }
 
-/** What the command needs of the service's configuration. */
+/** The part of the service's configuration that the command needs. */
 export interface MigrateConfig {
   readonly clickhouse: ClickHouseConfig;
   readonly tables: TablesConfig;

@@ -2,7 +2,7 @@ import { SockscopeError } from '@sockscope/runtime';
 
 /**
  * - `migration_invalid`: a migration file is malformed; a mistake of ours.
- * - `migration_changed`: a file that was applied is not what it was; its change would be skipped silently.
+ * - `migration_changed`: an applied file was changed; the change would be skipped silently.
  * - `migration_unknown`: the database was migrated by a newer version than this one.
  * - `migration_failed`: the database refused a statement.
  */

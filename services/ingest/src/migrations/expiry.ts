@@ -16,7 +16,7 @@ import { settingsClause } from './settings.js';
 const DAY_MS = 86_400_000;
 /** On disk, a row stays at most so much longer than its retention. */
 const GRACE_DAYS = 7;
-/** Between two rewritings of what has expired: seconds, and less than the grace. */
+/** Seconds between two rewritings of expired rows, less than the grace. */
 const REWRITE_INTERVAL_S = 5 * 86_400;
 const QUERY_TIMEOUT_MS = 300_000;
 

@@ -14,7 +14,7 @@ const USERS = {
   query: 'sockscope_query',
 } as const;
 
-/** What our tables are made of. Servers may ask for a right for each (`table_engines_require_grant`). */
+/** The engines of our tables. Servers may ask for a right for each (`table_engines_require_grant`). */
 const ENGINES = ['MergeTree', 'ReplacingMergeTree', 'AggregatingMergeTree'] as const;
 
 function enginesOf(layout: Layout): readonly string[] {

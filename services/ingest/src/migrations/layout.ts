@@ -20,8 +20,8 @@ const PLACEHOLDER = /\$\{([a-z]+):([^}]*)\}/g;
 const LOCAL_SUFFIX = '_local';
 
 /**
- * The name under which a table stores its rows on a node. The plain name is what everybody reads
- * and writes; in a cluster it is the Distributed table.
+ * The name under which a table stores its rows on a node. All others read and write
+ * the plain name; in a cluster it is the Distributed table.
  */
 export function storageName(layout: Layout, table: string): string {
   return layout.kind === 'single' ? table : table + LOCAL_SUFFIX;
@@ -44,7 +44,7 @@ export function onCluster(layout: Layout): string {
  * - `${table:NAME}`: the table that stores the rows.
  * - `${rows:NAME}`, in an INSERT … SELECT over tables that are there: all rows of a table, wherever the
  *   statement reaches them. By ON CLUSTER `migrate` runs once and means the Distributed table; run against
- *   each node it means what that node stores.
+ *   each node it means the rows of that node.
  * - `${engine:ENGINE(args)}`: the engine, Replicated in a layout with replicas.
  * - `${distributed:NAME:EXPRESSION}`, alone in its statement: the Distributed table over the shards,
  *   which sends a row to the shard that the expression names.
@@ -65,7 +65,7 @@ export function renderStatement(template: string, layout: Layout): string | null
     const [, table = '', change = ''] = facade;
     return `ALTER TABLE ${facadeTable(layout, table)}${onCluster(layout)} ${change}`;
   }
-  // The old and the new table would have the same place in Keeper: a replicated layout keeps what it has.
+  // The old and the new table would have the same path in Keeper: a replicated layout keeps the old one.
   if (template.startsWith('CREATE OR REPLACE') && layout.kind === 'cluster' && layout.replicated) {
     return null;
   }

@@ -130,7 +130,7 @@ describe('migrate', () => {
     ]);
   });
 
-  it('deletes what is past a retention that is introduced, lowered, or set again after an import', async () => {
+  it('deletes rows past a retention that is introduced, lowered, or set again after an import', async () => {
     await migrator().migrate();
     // Made by the version before: parts without any expiry.
     const days = [1, 20, 33, 60, 100, 400];

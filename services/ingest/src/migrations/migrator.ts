@@ -44,13 +44,13 @@ export interface MigrationStatus {
   readonly applied_at: string | null;
 }
 
-/** What `migrate` will do or has done, in order. */
+/** The steps that `migrate` will take or has taken, in order. */
 export interface MigrationStep {
   /** `0001_sessions`, `retention`, `query user`. */
   readonly of: string;
   /** Empty if there is only a message. */
   readonly sql: string;
-  /** What it does, if the statement does not show it. */
+  /** The purpose, if the statement does not show it. */
   readonly note?: string;
 }
 
@@ -69,7 +69,7 @@ export interface Migrator {
    */
   migrate(options?: {
     onStep?: (step: MigrationStep) => void;
-    /** Called before a deletion with what will be deleted, or why it waits. */
+    /** Called before a deletion with its extent, or the reason why it waits. */
     onNote?: (note: string) => void;
   }): Promise<MigrationStep[]>;
 }
@@ -218,7 +218,7 @@ COMMENT 'Migrations that were applied; read with FINAL'`,
     const found = await presentTables();
     const steps: MigrationStep[] = [];
     for (const retained of retainedTables(config.retention)) {
-      // Before the first migration there is none: the plan shows what will be.
+      // Before the first migration there is none: the plan shows the future one.
       const table = found.get(storageName(layout, retained.table));
       steps.push(
         ...(await retentionOf(retained, table?.engine_full ?? '', table?.partition_key ?? '')),

@@ -5,7 +5,7 @@ import { onCluster } from './layout.js';
 import type { Layout } from './layout.js';
 
 /**
- * Ceilings of one query of the query service, whatever it asks for itself. It may lower them
+ * Ceilings of one query of the query service. Its own settings may lower them
  * (`readonly` would forbid even that), never raise them.
  */
 const LIMITS: Readonly<Record<string, number>> = {

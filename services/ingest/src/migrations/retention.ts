@@ -11,7 +11,7 @@ export interface RetainedTable {
   readonly days: number;
 }
 
-/** What the configuration wants of each table. A part of a day counts as a whole one. */
+/** The configured retention of each table. A part of a day counts as a whole one. */
 export function retainedTables(config: RetentionConfig): RetainedTable[] {
   const days = (ms: number) => Math.ceil(ms / DAY_MS);
   const sessions = days(config.sessions);

@@ -208,16 +208,19 @@ describe('the pipeline', () => {
     { key: Buffer.alloc(9 * 1024 ** 2) },
     { headers: [['large', Buffer.alloc(9 * 1024 ** 2)]] as [string, Buffer][] },
     { headers: Array.from({ length: 40_000 }, () => ['', Buffer.alloc(0)] as [string, Buffer]) },
-  ])('does not hold more poison than it may, whatever part of a record is large', async (rest) => {
-    pipeline.accept(batchOf(0, ['poison'], 0, rest));
-    await vi.waitFor(() => {
-      expect(letters).toBe(1);
-    }, WAIT);
-  });
+  ])(
+    'does not hold more poison than its limit, whichever part of a record is large',
+    async (rest) => {
+      pipeline.accept(batchOf(0, ['poison'], 0, rest));
+      await vi.waitFor(() => {
+        expect(letters).toBe(1);
+      }, WAIT);
+    },
+  );
 
   const newer = JSON.stringify({ ...events[0], schema_version: 2 });
 
-  it('holds a partition before an event of a newer version, and commits what lies before it', async () => {
+  it('stops a partition before an event of a newer version, and commits the earlier records', async () => {
     const held = pipeline.accept(batchOf(0, [...events.slice(0, 3), newer, ...events.slice(3, 5)]));
     expect(held).toMatchObject({ offset: 3 });
     expect(waits).toMatchObject([

@@ -5,7 +5,7 @@
  * A record that must not be passed over holds its partition, and no other one: see waits.ts.
  *
  * One batch fills while the one before it is written; when both are full, the consumer waits. That
- * bounds memory whatever ClickHouse does.
+ * bounds memory, even if ClickHouse is slow or away.
  */
 import { messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
@@ -53,7 +53,7 @@ export interface BatchPartition {
   readonly newestMs: number | null;
 }
 
-/** What bookkeepers learn about a batch. */
+/** A batch as bookkeepers see it. */
 export interface BatchSummary {
   readonly sessions: BatchSessions;
   /** UTC hours in which a session ended or something moved, milliseconds since 1970. */
@@ -87,7 +87,7 @@ interface Part {
   newestMs: number;
 }
 
-/** What all stretches of a partition have, whether they can be read or not. */
+/** Fields of all stretches of a partition, readable or not. */
 type Stretch = Pick<UnreadableBatch, keyof UnreadableBatch & keyof ConsumedBatch>;
 
 interface Batch {
@@ -179,7 +179,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     writing = write(sealed)
       .catch((error: unknown) => {
         if (ending.signal.aborted) {
-          // What it held is delivered again after a restart.
+          // Its records are delivered again after a restart.
           logger.warn({ records: sealed.records }, `a batch was not finished: ${messageOf(error)}`);
           return;
         }
@@ -214,7 +214,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
     const parts = [...batch.parts.values()];
     for (const part of parts) if (isHeldBack(part)) deps.deadLetters.commitLater(part);
     await deps.commit(parts.filter((part) => !isHeldBack(part)));
-    // Not before: a retry would send what another batch has written into this memory by then.
+    // Not before: a retry would send rows of another batch that reuses this memory.
     batch.fold.release();
     stop();
   }

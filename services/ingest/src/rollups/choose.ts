@@ -21,7 +21,7 @@ export interface Pace {
   readonly quietMs: number;
   /** Largest part of the time that is spent on the present hour, in percent. */
   readonly presentPercent: number;
-  /** What the present hour took the last time, milliseconds. */
+  /** Duration of the last sum of the present hour, milliseconds. */
   presentTookMs: number;
 }
 

@@ -13,7 +13,7 @@ import { createRollups } from './rollups.js';
 /** Deadline of finding every hour that has rows. */
 const MARK_TIMEOUT_MS = 3_600_000;
 
-/** What the command needs of the service's configuration. */
+/** The part of the service's configuration that the command needs. */
 export interface RollupsCommandConfig {
   readonly clickhouse: ClickHouseConfig;
   readonly tables: TablesConfig;

@@ -37,7 +37,7 @@ export async function markAllHours(
   });
 }
 
-/** A table of sums and how many of its rows are not what they should be. */
+/** A table of sums and the number of its wrong rows. */
 export interface RollupDifference {
   readonly table: string;
   /** Start of the bucket. */

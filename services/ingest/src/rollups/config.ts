@@ -1,7 +1,7 @@
 import { byteSize, durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
 
-/** How the sums are kept fresh, and what that may cost. */
+/** How the sums are kept fresh, and the limits of the cost. */
 export const rollupsConfig = z.object({
   interval_ms: durationMs({ min: 100, max: 3_600_000 }).default(5_000).meta({
     env: 'INGEST_ROLLUP_INTERVAL',

@@ -18,7 +18,7 @@ export interface SourceRetention {
   readonly rollup_pairs_1h: number;
 }
 
-/** Of what the sums per hour and day are made from. */
+/** The tables from which the sums per hour and day are made. */
 const SOURCES = ['sessions', 'session_traffic_1m', 'rollup_1h', 'rollup_pairs_1h'] as const;
 
 /** The first day of which nothing has expired, seconds since 1970. */
@@ -70,7 +70,7 @@ export function weekOfS(seconds: number): number {
   return weekOf(seconds * 1_000) / 1_000;
 }
 
-/** From what the sums of a bucket are to be made. */
+/** The source of the sums of a bucket. */
 export function planOf(
   span: BucketSpan,
   bucketS: number,

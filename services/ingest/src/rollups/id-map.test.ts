@@ -11,7 +11,7 @@ const id = fc.tuple(
 );
 
 describe('a map of session ids', () => {
-  it('holds what was added and not deleted, whatever the order', () => {
+  it('holds entries that were added and not deleted, in any order', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.boolean(), id), { maxLength: 2_000 }), (steps) => {
         const map = new IdMap();

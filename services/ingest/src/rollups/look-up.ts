@@ -4,7 +4,7 @@ import type { z } from 'zod';
 /** Sessions that one statement names: their ids must stay below the server's `http_max_field_value_size`. */
 const NAMED_MAX = 2_000;
 /**
- * Both bounds, because the start is what the primary key begins with; and the lists as they are, because
+ * Both bounds, because the primary key begins with the start; and the lists as they are, because
  * the index does not see through a function over them: all parts would be read.
  */
 const AMONG =

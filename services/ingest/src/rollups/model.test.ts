@@ -12,7 +12,7 @@ const FORTH_AND_BACK = [
   [1, 0],
 ];
 
-/** Every state that can be reached, each looked at once. @returns what is wrong with the first wrong end. */
+/** Visits every reachable state once. @returns the fault of the first wrong end. */
 function enumerate(
   scenario: Scenario,
   rules: Rules,

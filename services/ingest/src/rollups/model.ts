@@ -5,7 +5,7 @@
 import type { RoundStep } from './round.js';
 
 export type Level = 'hour' | 'day';
-/** What the exact tables hold for each key, after a number of changes. */
+/** The rows of the exact tables for each key, after a number of changes. */
 type Values = readonly number[];
 
 /** Mutations that the model must notice. */
@@ -18,7 +18,7 @@ export interface Rules {
 }
 
 export interface Scenario {
-  /** What each worker does, one bucket after the other. */
+  /** The rounds of each worker, one bucket after the other. */
   readonly programs: readonly (readonly Level[])[];
   /** The exact values by key, one state after the other. */
   readonly states: readonly Values[];
@@ -120,7 +120,7 @@ export function copyOf(state: State): State {
   };
 }
 
-/** What a query reads of a bucket, by key. */
+/** The sums of a bucket that a query reads, by key. */
 function readSums(bucket: Bucket, { counts }: Rules): number[] {
   return bucket.rows.map(([version, value]) => {
     const does =
@@ -243,7 +243,7 @@ export function isOver(state: State, { states }: Scenario): boolean {
 /**
  * Sums the buckets that are still marked, with nobody else there, and then lets the rows land that are late by now.
  *
- * @returns what is wrong with the sums, or null.
+ * @returns the fault of the sums, or null.
  */
 export function verdict(end: State, scenario: Scenario, rules: Rules): string | null {
   const state = copyOf(end);

@@ -51,7 +51,7 @@ export class OpenSessions {
     return known?.sessions.get(idOf(batch, i)) !== undefined;
   }
 
-  /** Returns whether the session's header is not what it was in an earlier batch. */
+  /** Returns whether the session's header differs from an earlier batch. */
   set(batch: BatchSessions, i: number, isOpen: boolean): boolean {
     const known = this.#partitions.get(batch.partition[i] as number);
     if (known === undefined) return false;

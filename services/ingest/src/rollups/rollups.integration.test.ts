@@ -180,7 +180,7 @@ async function stored(table: string, key: string, span: BucketSpan): Promise<Map
 const DIMENSION_KEY = "concat(dimension, '|', key)";
 const PAIR_KEY = "concat(user, '|', dest_host, '|', toString(dest_port))";
 
-/** What the tables hold. */
+/** The content of the tables. */
 async function storedSums() {
   return {
     hours: await stored('rollup_1h', DIMENSION_KEY, 'hour'),
@@ -245,7 +245,7 @@ function adversity(random: Random, sessions: number): SessionEvent[][] {
 
 describe('rollups', () => {
   it.each([1, 2, 3])(
-    'equal the plain sums whatever was repeated, cut off or late, and however the rounds fell (seed %i)',
+    'equal the plain sums with repeated, cut off and late rows, in any order of the rounds (seed %i)',
     async (seed) => {
       const random = seededRandom(seed);
       const logs = adversity(random, 25);
@@ -324,7 +324,7 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums([...log.slice(0, -1), closed]));
   });
 
-  it('count the last end of a session only, in whatever order its ends come, hours after its start', async () => {
+  it('count the last end of a session only, in any order of its ends, hours after its start', async () => {
     const random = seededRandom(17);
     const logs = [0, 1].map((i) =>
       sessionLog({ random, startMs: BASE_MS + i * 60_000, intervals: 1, closed: true }),

@@ -169,7 +169,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   async function sumAll(onProgress?: (done: number, left: number) => void): Promise<void> {
     while (await lost.check());
-    // What a running ingest marks meanwhile is no reason to go on: it would never end.
+    // Hours that a running ingest marks meanwhile do not count: it would never end.
     const summed = new Set<string>();
     const nameOf = (span: BucketSpan, bucket: number) => `${span} ${bucket}`;
     for (;;) {

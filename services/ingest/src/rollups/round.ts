@@ -4,7 +4,7 @@
  * A bucket is an hour, day or week. Three numbers are kept for it, which only grow:
  *
  * - per writer, *changed through*: drawn after the rows that it stands for are acknowledged;
- * - per writer, *summed through*: what the sums have seen of it. A bucket is dirty while it is lower;
+ * - per writer, *summed through*: how far the sums contain its rows. A bucket is dirty while it is lower;
  * - the *finished version*: the newest version of which every row is stored.
  *
  * Each round inserts all sums of its bucket under a version of its own. Of each key the row with the
@@ -15,7 +15,7 @@
  * count, and let Y be any round that has settled a mark, with a lower version. Y read its marks before it
  * drew its version, W read the rows after it drew its own, and versions grow with time. So W has seen every
  * change that Y settled. Rows of an unfinished round may count too: they are newer than the finished
- * version, and what they lack is still marked, because the round that would settle it has not finished.
+ * version, and the missing rows are still marked, because the round that would settle them has not finished.
  *
  * `model.test.ts` enumerates the interleavings of exactly this order.
  */

@@ -83,7 +83,7 @@ function endedElsewhere(columns: string, where: string): string {
     WHERE (started_at, session_id) IN (${DOUBTFUL}) AND ${within('ended_at')} AND ${where}`;
 }
 
-/** One row per session that started in the buckets or ended there, and what it counts for. */
+/** One row per session that started in the buckets or ended there, and the figures that it adds. */
 function sessionRows(span: BucketSpan, where: string): string {
   const startOf = START_OF[span];
   const columns = `user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status,
@@ -184,7 +184,7 @@ HAVING ${SOMETHING}`;
 export interface Target {
   readonly table: 'rollup_1h' | 'rollup_1d' | 'rollup_1w' | 'rollup_pairs_1h' | 'rollup_pairs_1d';
   readonly span: BucketSpan;
-  /** What a row is of, apart from its bucket. */
+  /** The key of a row, apart from its bucket. */
   readonly keys: string;
   /** The rows as they should be, of a part. */
   readonly fresh: (part: Part) => string;
@@ -295,7 +295,7 @@ SELECT bucket, ${keys}, ${FIGURE_LIST}, ${version} FROM (${target.fresh(part)})`
 SELECT bucket, ${keys}, ${values}, ${version} FROM (${compared(target, part, expired)})`;
 }
 
-/** How many rows of some buckets are not what they should be. */
+/** The number of wrong rows of some buckets. */
 export function countDifferences(target: Target, expired: Expired): string {
   const differ = SUM_NAMES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
   return `SELECT count() AS differences FROM (${compared(target, WHOLE, expired)}

@@ -50,7 +50,7 @@ export async function runStatement(
         max_execution_time: limits.statement_ms / 1_000,
         max_memory_usage: limits.memory_bytes,
         max_bytes_before_external_group_by: Math.floor(limits.memory_bytes * GROUPS_SHARE),
-        // Sums are named like what they sum.
+        // A sum has the name of the summed column.
         prefer_column_name_to_alias: 1,
         do_not_merge_across_partitions_select_final: 1,
         distributed_product_mode: 'local',

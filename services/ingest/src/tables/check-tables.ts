@@ -17,7 +17,7 @@ export function encodedType(type: string): string {
   return type;
 }
 
-/** What keeps us from writing to these tables, a sentence for each; empty if nothing differs. */
+/** The problems that prevent writing to these tables, a sentence for each; empty if there are none. */
 export function tableProblems(actual: readonly z.infer<typeof columnRow>[]): string[] {
   return Object.entries(TABLE_COLUMNS).flatMap(([table, columns]) => {
     const types = new Map(actual.filter((row) => row.table === table).map((r) => [r.name, r.type]));
@@ -33,7 +33,7 @@ export function tableProblems(actual: readonly z.infer<typeof columnRow>[]): str
 }
 
 /**
- * The server would cast to whatever the columns of a table of another shape are, losing what does not
+ * The server would cast to the columns of a table of another shape, and lose values that do not
  * fit there.
  *
  * @throws SockscopeError `tables_differ`, retryable because `migrate` may run meanwhile.

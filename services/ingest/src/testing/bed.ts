@@ -53,13 +53,13 @@ export interface Bed {
   /** Resolves when the group has committed everything that is in the topic. */
   committed(group?: string): Promise<void>;
   /**
-   * The tables hold the fold of all events that were produced, by the oracle; and they hold what is in
-   * the topic, by `ingest verify`, which folds in another way.
+   * Checks the tables twice: against the oracle's fold of all produced events, and against the topic
+   * with `ingest verify`, which folds in another way.
    */
   expectExact(): Promise<void>;
   /** The second half of that alone, if not all events can be in the tables. */
   expectVerified(): Promise<void>;
-  /** Runs a command of ingest. Resolves with what it printed. @throws if it fails. */
+  /** Runs a command of ingest. Resolves with its output. @throws if it fails. */
   command(...args: string[]): Promise<string>;
   remove(): Promise<void>;
 }

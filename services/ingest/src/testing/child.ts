@@ -15,7 +15,7 @@ const WAIT_MS = 90_000;
 /** An ingest process of its own. */
 export interface IngestChild {
   readonly process: ChildProcess;
-  /** Resolves when its output has this text, in what it wrote so far or will write. */
+  /** Resolves when its past or future output contains this text. */
   output(text: string | RegExp): Promise<void>;
   /** Resolves when it stands at the step that it was started with. */
   paused(): Promise<void>;

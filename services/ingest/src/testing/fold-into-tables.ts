@@ -132,7 +132,7 @@ export interface TestPartition {
 }
 
 /**
- * What the pipeline does with a batch, up to the commit: the real decoder, fold and encoder.
+ * Treats a batch as the pipeline does, up to the commit: the real decoder, fold and encoder.
  *
  * @param bookkeepers none: the process died after the rows and before the books.
  */

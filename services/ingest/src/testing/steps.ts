@@ -26,5 +26,5 @@ export type Step = (typeof STEPS)[number];
 
 /** Environment variable of child-main.ts: a step, or empty. */
 export const PAUSE_ENV = 'INGEST_TEST_PAUSE';
-/** What the child writes once it stands at the step. */
+/** The line that the child prints when it has reached the step. */
 export const PAUSED_LINE = 'test: paused';

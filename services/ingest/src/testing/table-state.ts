@@ -1,4 +1,4 @@
-/** What the tables hold, in the form of the oracle, so that the two can be compared as they are. */
+/** The content of the tables in the form of the oracle, so that the two can be compared directly. */
 import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { COUNTER_NAMES, fold } from '@sockscope/schemas';

@@ -1,4 +1,4 @@
-/** `topics plan` and `topics ensure`: what Kafka needs for us, printed or made. */
+/** `topics plan` and `topics ensure`: print or create our topics and permissions in Kafka. */
 import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import {

@@ -1,7 +1,7 @@
 import { durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
 
-/** What `topics plan` and `topics ensure` make of the two topics. */
+/** Settings of the two topics for `topics plan` and `topics ensure`. */
 export const topicsConfig = z.object({
   partitions: integer({ min: 1, max: 10_000 }).default(12).meta({
     env: 'KAFKA_TOPIC_PARTITIONS',

@@ -1,4 +1,4 @@
-/** `skip`: decides to pass over what a partition waits at. */
+/** `skip`: passes over the records at which a partition waits. */
 import { SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createClickHouse, int64 } from '@sockscope/runtime/clickhouse';
@@ -7,7 +7,7 @@ import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { z } from 'zod';
 import { readSkips, storeSkip } from './skips.js';
 
-/** What the command needs of the service's configuration. */
+/** The part of the service's configuration that the command needs. */
 export interface SkipConfig {
   readonly kafka: KafkaConfig;
   readonly clickhouse: ClickHouseConfig;

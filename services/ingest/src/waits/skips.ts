@@ -1,9 +1,9 @@
-/** What an operator decided to pass over, as `ingest skip` has stored it. */
+/** The operator's skips, as `ingest skip` has stored them. */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
 
-/** What begins at an offset in [from, to) of the partition is passed over. */
+/** A batch or record that begins at an offset in [from, to) of the partition is passed over. */
 export interface Skip {
   readonly partition: number;
   readonly from: number;

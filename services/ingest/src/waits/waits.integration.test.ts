@@ -1,5 +1,5 @@
 /**
- * What one partition waits for stops no other one: on the real Kafka and ClickHouse, a group of two
+ * A waiting partition stops no other one: on the real Kafka and ClickHouse, a group of two
  * processes through all of it, and `verify` after each. With SOCKSCOPE_CHAOS=full the sizes and times
  * are those that were seen, and ClickHouse itself is stopped, so nothing else may run beside it.
  */
@@ -25,7 +25,7 @@ const BOMB_BYTES = IS_FULL ? 280 * MIB : 8 * MIB;
 /** In the full run the default. */
 const BATCH_MAX_BYTES = IS_FULL ? 128 * MIB : 4 * MIB;
 const POISON_PER_S = IS_FULL ? 1_000 : 20;
-/** The burst that a partition may have, half as much again, and what it takes to go on. */
+/** A partition's burst, half as much again, and the budget that it needs to continue. */
 const FLOOD_RECORDS = POISON_PER_S * 15;
 const HANG_MS = 45_000;
 const HANG_SESSIONS = 500;
@@ -216,7 +216,7 @@ describe('a group of two', () => {
       await skip(bomb);
       await group.isWhole();
 
-      // lz4 without a content size, larger than what its compressed bytes suggest: it is read.
+      // lz4 without a content size, larger than its compressed bytes suggest: it is read.
       const large = largeEvents();
       await sendForeignBatch(brokers, { ...place, values: large, codec: 'lz4' });
       await group.isWhole();

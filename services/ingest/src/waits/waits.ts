@@ -102,7 +102,7 @@ export function createWaits(
       row: z.object({ partition: z.int() }),
       signal,
     });
-    // Of a partition that nobody here has read yet, what its former owner wrote stands.
+    // The row of its former owner stands for a partition that this process has not read yet.
     const rows = shown
       .filter(({ partition }) => goesOn.has(partition))
       .map(({ partition }) => [topic, partition, 0, 0, '', '', 0, toTimestamp(0)]);

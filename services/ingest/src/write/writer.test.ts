@@ -44,7 +44,7 @@ const refusal = (retryable: boolean) =>
 const timeout = new ClickHouseError('clickhouse_timeout', 'late', { retryable: true });
 
 describe('the writer', () => {
-  it('sends the same rows again until they are acknowledged, whatever the error', async () => {
+  it('sends the same rows again until they are acknowledged, after any error', async () => {
     const sent: number[][] = [];
     const { writer, never } = createBench(async (rows) => {
       sent.push(rows);

@@ -23,7 +23,7 @@ const BACKOFF_FIRST_MS = 100;
 const INSERT_SETTINGS = {
   // Rows with the same key were folded before; doing it again costs a quarter of an insert.
   optimize_on_insert: 0,
-  // Repetition is harmless here; what a replica drops as repeated may have been deleted meanwhile.
+  // Repetition is harmless here; rows that a replica drops as repeated may have been deleted meanwhile.
   insert_deduplicate: 0,
   // A batch may hold sessions of any number of days. The default refuses more than 100, for ever.
   max_partitions_per_insert_block: 0,
@@ -63,7 +63,7 @@ export function createWriter(
       bytes: block.bytes,
       settings: {
         ...INSERT_SETTINGS,
-        // So that the server too gives up what we have given up.
+        // So that the server gives the insert up too.
         max_execution_time: Math.ceil(config.insert_timeout_ms / 1_000),
       },
       timeoutMs: config.insert_timeout_ms,

@@ -11,7 +11,7 @@ import { createAclMetrics } from './metrics.js';
 import { createOwnEndpoints, parseOwnEndpoint } from './own-endpoints.js';
 import { ACL_LIMITS, OPEN_POLICY } from './rules.js';
 
-/** What a rule can look at. `dest_ip` is null while only the name is known. */
+/** The inputs of a rule. `dest_ip` is null while only the name is known. */
 export interface AclRequest {
   readonly user: string;
   readonly groups: readonly string[];
@@ -57,7 +57,7 @@ export interface Acl {
 }
 
 export interface ManagedAcl extends Acl {
-  /** Loads the file. @throws PolicyFileError, or what reading it throws. */
+  /** Loads the file. @throws PolicyFileError, or the error of reading it. */
   start(): Promise<void>;
   stop(): Promise<void>;
   /** Takes the file in again, as on SIGHUP. An invalid one keeps the rules before. */

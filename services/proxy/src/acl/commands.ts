@@ -16,7 +16,7 @@ import { createOwnEndpoints, parseOwnEndpoint } from './own-endpoints.js';
 import { OPEN_POLICY } from './rules.js';
 import type { AclPolicy, AclRule } from './rules.js';
 
-/** What the commands need of the service's configuration; `acl.own_endpoints` are all of them. */
+/** The part of the service's configuration that the commands need; `acl.own_endpoints` is complete. */
 export interface AclCommandSettings {
   readonly acl: AclConfig;
   readonly users_file: string;

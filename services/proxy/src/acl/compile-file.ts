@@ -10,7 +10,7 @@ export interface CompileTask {
   readonly content: string;
 }
 
-/** What the thread sends. */
+/** The message of the thread. */
 export type CompileAnswer =
   | { readonly tables: AclTables }
   | { readonly problems: readonly FileProblem[] };
@@ -18,7 +18,7 @@ export type CompileAnswer =
 /** A file of this size is compiled in a few milliseconds; a larger one would hold up handshakes. */
 const IN_PLACE_CHARS = 16 * 1024;
 
-/** Whether a file is small and without repetitions: an alias of YAML repeats what its anchor marks. */
+/** Whether a file is small and without repetitions: an alias of YAML repeats its anchor's content. */
 function isSmall(content: string): boolean {
   return content.length <= IN_PLACE_CHARS && !content.includes('&');
 }

@@ -160,7 +160,7 @@ describe('compiled rules', { timeout: 120_000 * Number(process.env['PROPERTY_RUN
     );
   });
 
-  it('never block by the name what some address of it is allowed', () => {
+  it('never block a name that may resolve to an allowed address', () => {
     fc.assert(
       fc.property(
         policy,
@@ -276,7 +276,7 @@ describe('protection', () => {
     for (const dest_host of reachable) expect(decide(all, { dest_host })).toBe('allow all');
   });
 
-  it('holds for what a name resolves to, even if a rule names the name', () => {
+  it('holds for the addresses of a name, even if a rule names the name', () => {
     const rules =
       'default: block\nrules:\n  - { name: site, action: allow, destinations: ["*.example.com"] }';
     const rebound = { dest_host: 'a.example.com', dest_ip: '127.0.0.1' };

@@ -16,8 +16,8 @@ export interface DestinationTable extends BlockTable {
 }
 
 /**
- * A policy in which everything has been looked up beforehand: every condition is a table from what it
- * looks at to the set of rules for which it holds. Plain data, nearly all of it in typed arrays, so
+ * A policy in which everything has been looked up beforehand: every condition is a table from its
+ * input to the set of rules for which it holds. Plain data, nearly all of it in typed arrays, so
  * that a thread hands it over in no time.
  */
 export interface AclTables {

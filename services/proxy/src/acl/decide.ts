@@ -182,7 +182,7 @@ export function createDecider(tables: AclTables, own: OwnEndpoints): Decider {
     return ((tables.lifts[rule] ?? 0) & (LIFT_BITS.get(what) ?? 0)) !== 0;
   }
 
-  /** What protects an address that the rule neither names nor lifts; null if nothing does. */
+  /** The protection of an address that the rule neither names nor lifts; null if there is none. */
   function protectorOf(rule: number, ip: IpAddress): Liftable | null {
     const range = protectedRangeOf(ip);
     if (range !== null && !isLifted(rule, range.class)) {

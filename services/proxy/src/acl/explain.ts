@@ -32,7 +32,7 @@ export interface RuleStep {
 
 export interface Explanation {
   readonly verdict: AclVerdict;
-  /** The destination as the rules see it, or what is wrong with it. */
+  /** The destination as the rules see it, or the problem with it. */
   readonly destination: string;
   /** Every rule up to the one that decided. */
   readonly steps: readonly RuleStep[];
@@ -159,7 +159,7 @@ function stepOf(rule: AclRule, request: AclRequest, subject: Subject, source: Ip
 }
 
 /**
- * The rule that protects the product or a special address from what `rule` allows; null if none
+ * The rule that protects the product or a special address although `rule` allows it; null if none
  * does.
  */
 function protectionOf(
@@ -205,8 +205,8 @@ function protectionOf(
 }
 
 /**
- * Decides like the compiled rules, but rule by rule and with reasons. This is what `acl explain`
- * shows, and what tests hold the compiled rules against.
+ * Decides like the compiled rules, but rule by rule and with reasons. `acl explain` shows
+ * the result, and tests compare the compiled rules with it.
  */
 export function explain(policy: AclPolicy, own: OwnEndpoints, request: AclRequest): Explanation {
   const subject = subjectOf(request);

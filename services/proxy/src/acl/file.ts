@@ -18,7 +18,7 @@ import type { TimeWindow } from './time-windows.js';
 
 type Parsed<T> = { readonly value: T } | { readonly problem: string };
 
-/** Text that `parse` turns into a value or a sentence about what is wrong. */
+/** Text that `parse` turns into a value or a sentence about the problem. */
 function text<T>(what: string, parse: (text: string) => Parsed<T>): z.ZodType<T> {
   return z.string(`must be text: ${what}`).transform((raw, context) => {
     const parsed = parse(raw);

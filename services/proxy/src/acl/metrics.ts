@@ -3,7 +3,7 @@ import type { Registry } from '@sockscope/runtime';
 import { PROTECTION_PREFIX } from './rules.js';
 import type { AclVerdict } from './acl.js';
 
-/** What decided: a rule of the file, the built-in protection, or nothing but the default. */
+/** The decider: a rule of the file, the built-in protection, or the default. */
 type DecidedBy = 'rule' | 'protection' | 'default';
 
 export interface AclMetrics {

@@ -6,7 +6,7 @@ import { canonicalHost, formatIp, parseIp } from '@sockscope/schemas/net';
 import type { IpAddress } from '@sockscope/schemas/net';
 import { protectedRangeOf } from './protection.js';
 
-/** An address and port of the product itself: what the proxy, its operations, Kafka, ClickHouse listen on. */
+/** An address and port on which the product itself listens: the proxy, its operations, Kafka, ClickHouse. */
 export interface OwnEndpoint {
   /** Name or address; an unspecified address stands for all of this machine. */
   readonly host: string;

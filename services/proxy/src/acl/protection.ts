@@ -2,7 +2,7 @@ import { embeddedIpv4, parsePrefix, prefixCovers } from '@sockscope/schemas/net'
 import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import { createPrefixIndex, firstAround, sortPrefixes } from './prefix-index.js';
 
-/** What a proxy must not reach by accident. A rule lifts it only explicitly: docs/adr/0008. */
+/** Addresses that a proxy must not reach by accident. Only an explicit rule opens them: docs/adr/0008. */
 export const PROTECTED_CLASSES = [
   'loopback',
   'private',
@@ -111,7 +111,7 @@ export function protectedRangeAround(block: Prefix): ProtectedRange | null {
   return around.toSorted((a, b) => b.prefix.length - a.prefix.length)[0] ?? null;
 }
 
-/** The address and the IPv4 addresses that hide in it. Only the first is what one connects to. */
+/** The address and the IPv4 addresses that hide in it. A connection goes to the first. */
 export function facesOf(ip: IpAddress): readonly IpAddress[] {
   return ip.bits === 32 ? [ip] : [ip, ...embeddedIpv4(ip)];
 }

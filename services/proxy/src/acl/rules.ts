@@ -16,7 +16,7 @@ export const ACL_LIMITS = {
 /** Our own rules' names begin so; a rule of a file cannot, because a colon is not allowed in names. */
 export const PROTECTION_PREFIX = 'protection:';
 
-/** What `allow_into` may name: the classes of protected addresses, this machine's own addresses, and the product's own ports. */
+/** Values of `allow_into`: the classes of protected addresses, this machine's own addresses, and the product's own ports. */
 export const LIFTABLE = [
   'loopback',
   'private',
@@ -68,5 +68,5 @@ export interface AclPolicy {
   readonly rules: readonly AclRule[];
 }
 
-/** What holds without a file: everything is allowed that is not protected. */
+/** The rules without a file: everything is allowed that is not protected. */
 export const OPEN_POLICY: AclPolicy = { default: 'allow', rules: [] };

@@ -1,4 +1,4 @@
-/** Tables from what a condition looks at to the set of rules for which it holds, as typed arrays. */
+/** Tables from a condition's input to the set of rules for which it holds, as typed arrays. */
 import type { IpAddress, Prefix } from '@sockscope/schemas/net';
 import { createPrefixIndex, firstAround, nextAround, sortPrefixes } from './prefix-index.js';
 import type { PrefixIndex } from './prefix-index.js';

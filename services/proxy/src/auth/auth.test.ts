@@ -227,7 +227,7 @@ describe('the authenticator', () => {
     expect(await login(auth, 'nobody', 'x')).toMatchObject({ kind: 'throttled' });
   }
 
-  it('lets in who logged in from an address lately, whatever others guess from there', async () => {
+  it('lets in a user who logged in from an address lately, even if others guess from there', async () => {
     const auth = await started();
     expect((await login(auth, 'alice', 's3cret')).ok).toBe(true);
     await exhaust(auth);
@@ -247,7 +247,7 @@ describe('the authenticator', () => {
     expect(await login(auth, 'alice', 's3cret', '192.0.2.2')).toMatchObject({ ok: true });
   });
 
-  it('limits guesses at who is let in so, whether or not they log in meanwhile', async () => {
+  it('limits guesses at such a user, whether or not the user logs in meanwhile', async () => {
     const metrics = new Registry();
     const auth = await started({}, metrics);
     await login(auth, 'alice', 's3cret');

@@ -39,7 +39,7 @@ export interface ManagedAuthenticator extends Authenticator {
   knows(user: string): boolean;
   /** Calls back after other users are in force. */
   onChange(listener: () => void): void;
-  /** Loads the file. @throws PolicyFileError, or what reading it throws. */
+  /** Loads the file. @throws PolicyFileError, or the error of reading it. */
   start(): Promise<void>;
   stop(): Promise<void>;
   /** Takes the file in again, as on SIGHUP. An invalid one keeps the users before. */
@@ -54,7 +54,7 @@ const DEADLINE_MS = 10_000;
 /** Time in which one failure is forgotten: of a user at an address, and of an address as a whole. */
 const PAIR_DECAY_MS = 900_000;
 const ADDRESS_DECAY_MS = 60_000;
-/** How long a login from an address is reason not to let its user wait there for what others did. */
+/** How long after a login from an address its user does not wait there for the failures of others. */
 const PROVEN_MS = 86_400_000;
 
 interface Remembered {
@@ -62,13 +62,13 @@ interface Remembered {
   readonly untilMs: number;
 }
 
-/** What a user logged in with from one address. */
+/** The last login of a user from one address. */
 interface Proven {
   readonly digest: string;
   readonly untilMs: number;
 }
 
-/** Where a login comes from, and by what its failures are counted. */
+/** The origin of a login, and the keys under which its failures are counted. */
 interface Login {
   /** Of the credentials. */
   readonly digest: string;
@@ -158,7 +158,7 @@ export function createAuthenticator(
   }
 
   /**
-   * What an unknown user's password is compared with: parameters of a user chosen by the name,
+   * The hash for the password of an unknown user: parameters of a user chosen by the name,
    * so that if costs differ, an unknown name does not stand out by its time either.
    */
   function decoyFor(username: Buffer): PasswordHash {

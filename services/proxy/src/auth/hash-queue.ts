@@ -18,7 +18,7 @@ export interface HashJob {
   readonly hash: () => Promise<boolean>;
 }
 
-/** What became of a hash; `busy` and `left` mean that nothing was hashed. */
+/** The result of a hash; `busy` and `left` mean that nothing was hashed. */
 export type HashOutcome = 'right' | 'wrong' | 'busy' | 'left';
 
 /** How much the newest hash counts in the mean time of one. */
@@ -66,7 +66,7 @@ export class HashQueue {
     return this.#entries.has(key);
   }
 
-  /** Has later logins hash again, because what they are compared with has changed. */
+  /** Makes later logins hash again, because the stored hashes have changed. */
   forget(): void {
     this.#entries.clear();
   }
@@ -126,7 +126,7 @@ export class HashQueue {
     try {
       if (await entry.job.hash()) outcome = 'right';
     } catch {
-      // What cannot be checked is not let in.
+      // A login that cannot be checked is refused.
     }
     const tookMs = performance.now() - startedMs;
     this.#meanMs += (tookMs - this.#meanMs) * (this.#meanMs === 0 ? 1 : NEWEST_SHARE);

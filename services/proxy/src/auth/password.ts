@@ -17,7 +17,7 @@ export interface PasswordHash {
 /** OWASP's choice for 32 MiB of memory: about 0.3 s of one core. */
 export const DEFAULT_COST: ScryptCost = { ln: 15, r: 8, p: 3 };
 
-/** Bounds of what a file may ask for, so that a typing error cannot take the machine's memory. */
+/** Bounds of a file's parameters, so that a typing error cannot take the machine's memory. */
 const COST_LIMITS = { ln: [1, 20], r: [1, 32], p: [1, 16] } as const;
 const MEMORY_MAX_BYTES = 256 * 1024 * 1024;
 const SALT_BYTES = 16;

@@ -86,7 +86,7 @@ describe('editing the users file', () => {
     await rm(file);
     await writeFile(`${file}.lock`, String(process.ppid));
     await expect(put('alice', 'x')).rejects.toThrow(/another command/);
-    // What a command that was killed left is in nobody's way.
+    // Files that a killed command left do no harm.
     await writeFile(`${file}.lock`, '99999999');
     expect(await put('alice', 'x')).toBe('added');
   });

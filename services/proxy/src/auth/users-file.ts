@@ -18,7 +18,7 @@ export interface User {
   readonly groups: readonly string[];
 }
 
-/** What is wrong with a name of a user or group; null if it is valid. */
+/** The problem with a name of a user or group; null if it is valid. */
 export function nameProblem(name: string): string | null {
   if (name === '') return 'is empty';
   if (

@@ -89,7 +89,7 @@ describe('BIND', () => {
     });
   });
 
-  it('passes on what the client sent before the peer came', async () => {
+  it('passes on bytes that the client sent before the peer came', async () => {
     const proxy = await harness();
     const bound = await bind(proxy);
     bound.client.send('early');

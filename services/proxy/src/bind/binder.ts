@@ -12,7 +12,7 @@ import type { BindConfig } from './config.js';
 
 export type BindFailure = 'connect_failed' | 'dns_failed' | 'bind_timeout' | 'bind_peer_rejected';
 
-/** Who binds. After `bound`, exactly one of `peerCame` and `bindFailed` is called, unless it is cancelled. */
+/** The caller of a bind. After `bound`, exactly one of `peerCame` and `bindFailed` is called, unless it is cancelled. */
 export interface BindOwner {
   /** A port is open: the first reply can be sent. */
   bound(ip: string, port: number): void;

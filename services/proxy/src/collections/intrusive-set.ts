@@ -33,8 +33,8 @@ export class IntrusiveSet<T extends SetMember> {
   }
 
   /**
-   * From the last to the first, so that whatever goes or comes meanwhile, none that stays is left
-   * out: what moves has been met, and may be met again.
+   * From the last to the first: entries may come and go meanwhile, and every entry that stays is
+   * visited. An entry that moves was visited already, and may be visited again.
    */
   *[Symbol.iterator](): Generator<T, undefined, undefined> {
     const members = this.#members;

@@ -27,7 +27,7 @@ function largestOf(members: readonly Member[]): (readonly Member[])[] {
 }
 
 describe('a source tree', () => {
-  it('names the oldest member of the largest source, whatever comes and goes', () => {
+  it('names the oldest member of the largest source while members come and go', () => {
     const steps = fc.array(fc.tuple(fc.boolean(), path, fc.nat(20)), { maxLength: 80 });
     fc.assert(
       fc.property(steps, (all) => {

@@ -74,8 +74,8 @@ function first<T>(set: Set<T> | undefined | null): T | null {
 }
 
 /**
- * What sources hold or wait for, by the networks that they lie in, from the widest to the source
- * itself (`networksOf`). Serves networks in turn at each level, and finds who holds most, so that
+ * The places that sources hold or wait for, by their networks, from the widest to the source
+ * itself (`networksOf`). Serves networks in turn at each level, and finds the largest holder, so that
  * neither one address nor one large network can crowd out the others. Every step takes the same
  * time, however many there are.
  */

@@ -10,7 +10,7 @@ import type { FailureName } from '../socks5/protocol.js';
 import type { Associations } from '../udp/association.js';
 import type { ConnectionMetrics } from './metrics.js';
 
-/** What the commands of all connections share. */
+/** Parts that the commands of all connections share. */
 export interface CommandContext {
   readonly policy: Policy;
   readonly gate: SessionGate;
@@ -39,7 +39,7 @@ export interface CommandConnection {
 }
 
 /**
- * What a client has asked for, from its request until a relay takes over, the request is refused
+ * A client's command, from its request until a relay takes over, the request is refused
  * or the client has gone.
  */
 export interface Command {

@@ -27,7 +27,7 @@ import { Handshake } from './handshake.js';
 import type { HandshakeContext, HandshakeOwner } from './handshake.js';
 import type { HandshakeFailure } from './metrics.js';
 
-/** What all connections of a server share. */
+/** Parts that all connections of a server share. */
 export interface ConnectionContext extends CommandContext, HandshakeContext {
   readonly admission: Admission;
   readonly relay: Relay;
@@ -404,7 +404,7 @@ export class Connection
     if (this.#isUndecided) this.failed('shutdown');
   }
 
-  /** Ends the connection, whatever it does. */
+  /** Ends the connection in any state. */
   shutdown(): void {
     this.#command?.end('server_shutdown');
     this.destroy();

@@ -1,4 +1,4 @@
-/** `egress_ip` and `egress_port` are what the destination sees, whatever the command. */
+/** `egress_ip` and `egress_port` are the address that the destination sees, for every command. */
 import { createSocket } from 'node:dgram';
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';

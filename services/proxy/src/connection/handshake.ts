@@ -41,7 +41,7 @@ export interface HandshakeOwner {
    */
   sourceNamed(source: HeaderSource | null): boolean;
   authenticated(user: string): void;
-  /** @param rest what the client sent behind its request. */
+  /** @param rest the bytes that the client sent behind its request. */
   requested(command: CommandName, target: Target, rest: Buffer | null): void;
   /** Reading goes on after it was stopped. */
   readOn(): void;

@@ -11,7 +11,7 @@ import type { DialConfig } from './config.js';
 
 export type DialFailure = 'dns_failed' | 'connect_failed' | 'connect_timeout' | 'acl_rejected';
 
-/** Who dials. Exactly one of `dialed` and `dialFailed` is called, unless the dial is cancelled. */
+/** The caller of a dial. Exactly one of `dialed` and `dialFailed` is called, unless the dial is cancelled. */
 export interface DialOwner {
   /**
    * Asked for each address right before it is connected to.
@@ -20,8 +20,8 @@ export interface DialOwner {
    */
   mayDial(ip: string, searched: string | null): boolean;
   /**
-   * `upstream` is connected, with half-open allowed; the owner releases its descriptor. What it
-   * reads before somebody takes it over waits in it.
+   * `upstream` is connected, with half-open allowed; the owner releases its descriptor. Bytes that it
+   * reads before a relay takes it over wait in it.
    */
   dialed(upstream: Socket, ip: string, connectMs: number): void;
   dialFailed(failure: DialFailure, errorCode: string | null, tookMs: number): void;
@@ -32,7 +32,7 @@ export interface Dialer {
   create(owner: DialOwner): Dial;
 }
 
-/** What the errnos of a name's addresses mean together: the first in this list that occurred is reported. */
+/** The common result of several addresses of a name: the first errno of this list that occurred is reported. */
 const TELLING_CODES = ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'];
 
 /** Addresses of one name that are tried at once; one if descriptors are short. */

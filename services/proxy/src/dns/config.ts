@@ -26,7 +26,7 @@ export const dnsConfig = z.object({
   }),
   cache_ttl_max_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
     env: 'PROXY_DNS_CACHE_TTL_MAX',
-    description: 'longest time to keep an answer, whatever its TTL',
+    description: 'longest time to keep an answer, even if its TTL is longer',
   }),
   negative_ttl_ms: durationMs({ max: 300_000 }).default(5_000).meta({
     env: 'PROXY_DNS_NEGATIVE_TTL',

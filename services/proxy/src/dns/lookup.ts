@@ -4,7 +4,7 @@ import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.
 import type { DnsConfig } from './config.js';
 import type { PlaceHolder } from './places.js';
 
-/** Who asked. One of the two is called, once, perhaps before `resolve` returns. */
+/** The caller. One of the two is called, once, perhaps before `resolve` returns. */
 export interface ResolveWaiter {
   /**
    * Canonical addresses, at least one, IPv6 and IPv4 taking turns (RFC 8305, section 4).
@@ -16,7 +16,7 @@ export interface ResolveWaiter {
   resolveFailed(code: string): void;
 }
 
-/** What became of a name. */
+/** The result of a lookup. */
 export type Resolved =
   | {
       readonly addresses: readonly string[];
@@ -48,7 +48,7 @@ interface Answer {
   readonly ttl: number;
 }
 
-/** One name on its way, with everybody who waits for it. */
+/** One lookup under way, with all its callers. */
 export class Lookup implements DeadlineNode, PlaceHolder {
   deadlineQueue: DeadlineQueue | null = null;
   deadlineMs = 0;

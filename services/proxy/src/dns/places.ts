@@ -1,7 +1,7 @@
 import { SourceTree } from '../collections/source-tree.js';
 import { zoneOf } from './silent-zones.js';
 
-/** What holds or waits for a place. */
+/** A holder of a place, or a waiter for one. */
 export interface PlaceHolder {
   readonly name: string;
   /** Of the source that asked first, from the widest network to the source. */

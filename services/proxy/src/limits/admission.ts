@@ -12,7 +12,7 @@ const COUNTED_LIMITS = [
 ] as const;
 export type CountedLimit = (typeof COUNTED_LIMITS)[number];
 
-/** What refused, by the name of its limit. A closed set: it is a metric label. */
+/** The limit that refused, by its name. A closed set: it is a metric label. */
 export const LIMIT_NAMES = [
   ...COUNTED_LIMITS,
   'descriptors',
@@ -29,15 +29,15 @@ const ALL = '';
 
 /** The way in which processes with common limits exchange their counts. */
 export interface SharedCounts {
-  /** What the other processes hold, as far as is known here. */
+  /** The places of the other processes, as far as is known here. */
   others(limit: CountedLimit, key: string): number;
   /** Called with every change of a count here. */
   changed(limit: CountedLimit, key: string, count: number): void;
 }
 
 /**
- * Counts who holds how much and refuses more than a limit. Only those who hold something have an
- * entry, so the maps are bounded by the limits in all.
+ * Counts the places of each holder and refuses more than a limit. Only holders of something have
+ * an entry, so the maps are bounded by the limits.
  */
 export class Admission {
   readonly #limits: Readonly<Record<CountedLimit, number>>;

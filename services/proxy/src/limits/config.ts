@@ -1,7 +1,7 @@
 import { byteSize, durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
 
-/** Limits on what clients can hold. 0 switches a limit off, unless it has a minimum. */
+/** Limits of clients. 0 switches a limit off, unless it has a minimum. */
 export const limitsConfig = z.object({
   handshake_timeout_ms: durationMs({ min: 100, max: 600_000 }).default(10_000).meta({
     env: 'PROXY_HANDSHAKE_TIMEOUT',

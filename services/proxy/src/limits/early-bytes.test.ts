@@ -14,7 +14,7 @@ describe('the memory for early payload', () => {
     expect(early.used).toBe(0);
   });
 
-  it('does not count what a hello takes', () => {
+  it('does not count the bytes of a hello', () => {
     const early = new EarlyBytes(100);
     for (const source of ['a', 'b', 'c']) early.changed(source, 0, UNCOUNTED_BYTES);
     expect(early.used).toBe(0);

@@ -1,18 +1,18 @@
 /** Of one connection, bytes that are not counted: a TLS hello, a request. */
 export const UNCOUNTED_BYTES = 2_048;
-/** What one source may hold of all. */
+/** The part of the memory that one source may hold. */
 const SOURCE_SHARE = 1 / 4;
 
 /**
- * Memory for what clients send before their destination is reached. Bytes that do not fit are not
- * read: it waits in the kernel, which slows its sender down.
+ * Memory for bytes that clients send before their destination is reached. Bytes that do not fit
+ * are not read: they wait in the kernel, which slows their sender down.
  */
 export class EarlyBytes {
   readonly #limit: number;
   readonly #bySource = new Map<string, number>();
   #used = 0;
 
-  /** @param limit in bytes; what each connection holds first is not counted. */
+  /** @param limit in bytes; the first buffer of each connection is not counted. */
   constructor(limit: number) {
     this.#limit = limit;
   }

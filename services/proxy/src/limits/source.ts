@@ -1,6 +1,6 @@
 import { parseIp } from '@sockscope/schemas/net';
 
-/** What counts as one source: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from. */
+/** One source: an IPv4 address, or the /64 from which an IPv6 host chooses its addresses. */
 export function sourceKey(ip: string): string {
   if (!ip.includes(':')) return ip;
   return ipv6Key(parseIp(ip)?.words ?? [], 64);

@@ -1,7 +1,7 @@
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import { LRUCache } from 'lru-cache';
 
-/** What a session leaves in the spool, if nothing moves: its start and its end. */
+/** Bytes of an idle session in the spool: its start and its end. */
 const SESSION_BYTES = 2_048;
 /** Below this share of the spool, events are on their way and nobody is limited. */
 const QUIET_SHARE = 1 / 8;

@@ -9,7 +9,7 @@ const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
 const TEXT_START = Buffer.from('PROXY ');
 /** The longest text header, CRLF included: the specification's own figure. */
 const MAX_TEXT_BYTES = 107;
-/** Addresses are 12 or 36 bytes; what is behind them are extensions, which nobody makes this long. */
+/** Addresses are 12 or 36 bytes; extensions follow, which nobody makes this long. */
 const MAX_BINARY_BYTES = 16 + 4_096;
 
 export interface HeaderSource {

@@ -53,7 +53,7 @@ describe('a watched file', () => {
   });
   afterEach(async () => {
     await watched?.stop();
-    // What a failed test did not use up.
+    // A failed test may leave unused mock results.
     open.mockReset();
     await fs.rm(dir, { recursive: true, force: true });
   });

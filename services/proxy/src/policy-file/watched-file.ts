@@ -21,7 +21,7 @@ export type LoadResult =
 
 /** A file whose content is taken in whole, again and again. */
 export interface WatchedFile {
-  /** Takes the content in for the first time. @throws what reading or `onContent` throws. */
+  /** Loads the content for the first time. @throws the error of reading, or of `onContent`. */
   start(): Promise<void>;
   /** Looks now, settled or not, and takes the content in even if it looks unchanged. */
   reload(): Promise<LoadResult>;

@@ -3,13 +3,13 @@ import type { Acl, AclVerdict } from '../acl/acl.js';
 import type { ManagedAuthenticator } from '../auth/auth.js';
 import type { Target } from '../socks5/target.js';
 
-/** Who a client is: what its sessions carry and what rules look at. */
+/** The identity of a client: its sessions carry it, and rules match it. */
 export interface ClientIdentity {
   readonly user: string;
   readonly authMethod: (typeof AUTH_METHODS)[number];
   readonly sourceIp: string;
   readonly sourcePort: number;
-  /** What counts as one source for limits. */
+  /** One source, for limits. */
   readonly source: string;
   /** The networks that the source lies in, for queues that serve networks in turn. */
   readonly networks: readonly string[];

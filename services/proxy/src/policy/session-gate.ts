@@ -24,7 +24,7 @@ export interface SessionGateDeps {
   readonly limitRefusals: Tally<LimitName>;
 }
 
-/** A session that is to be opened: who asks for it, by which command, for what. */
+/** A session that is to be opened: its client, its command and its destination. */
 export interface SessionRequest {
   readonly client: ClientIdentity;
   readonly command: CommandName;
@@ -124,7 +124,7 @@ export class SessionGate {
     return session;
   }
 
-  /** Whether the spool has room for what this client's session leaves there. */
+  /** Whether the spool has room for the events of this client's session. */
   #hasRoomFor({ user, networks }: ClientIdentity): boolean {
     const { spoolShare, limitRefusals } = this.#deps;
     if (spoolShare.take(user, networks)) return true;

@@ -28,7 +28,7 @@ export function createRelay(config: RelayConfig, deps: RelayDeps): Relay {
   return splice;
 }
 
-/** What a setting of `auto` stands for on this machine. */
+/** The relay that `auto` means on this machine. */
 export function relayNameFor(config: Pick<RelayConfig, 'relay'>): RelayName {
   return config.relay === 'stream' || tryLibc(null) === null ? 'stream' : 'splice';
 }

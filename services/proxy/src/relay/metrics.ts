@@ -18,7 +18,7 @@ export function showRelay(registry: Registry, relay: Relay): void {
   });
 }
 
-/** Shows what the splice threads hold. */
+/** Shows the sessions and pipes of the splice threads. */
 export function showSplice(registry: Registry, relay: SpliceRelay): void {
   new Gauge({
     name: 'sockscope_proxy_splice_threads',

@@ -55,7 +55,7 @@ export interface RelayPair {
  * other one as RST, so that a cut-off transfer cannot be taken for a whole one.
  */
 export interface Relay {
-  /** What moves the bytes now: splice without its threads is stream. */
+  /** The relay that moves the bytes now: splice without its threads is stream. */
   readonly name: RelayName;
   /** Descriptors that it holds now, besides its sessions' sockets. */
   readonly descriptors: number;

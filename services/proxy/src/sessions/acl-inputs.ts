@@ -16,7 +16,7 @@ export function aclInputsOf({ aclInputs, header }: Session): AclInputs {
   return aclInputs ?? { host: header.dest_host, port: header.dest_port, searchedName: null };
 }
 
-/** Keeps what differs from the session's header. Usually nothing does, and nothing is kept. */
+/** Keeps the inputs that differ from the session's header. Usually none do, and nothing is kept. */
 export function setAclInputs(session: Session, change: Partial<AclInputs>): void {
   const { dest_host, dest_port } = session.header;
   const {

@@ -2,7 +2,7 @@ import type { ChangingField, CloseReason } from '@sockscope/schemas';
 import type { SessionHeader } from '../events/build.generated.js';
 import type { AclInputs } from './acl-inputs.js';
 
-/** What of a header may change within a session. */
+/** The fields of a header that may change within a session. */
 export type HeaderChange = Pick<SessionHeader, ChangingField>;
 
 /**

@@ -23,7 +23,7 @@ export interface Origin {
   readonly proxy_epoch: number;
 }
 
-/** What a session needs of its tracker. */
+/** The part of the tracker that a session needs. */
 export interface SessionOwner {
   readonly origin: Origin;
   /** Start of the tracker, milliseconds since 1970. */
@@ -56,7 +56,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   lastReport = 0;
   connectMs: number | null = null;
   place = NO_PLACE;
-  /** What `mark` was at the last measurement; below 0 if one is due anyway. */
+  /** The value of `mark` at the last measurement; below 0 if one is due anyway. */
   #noted = -1;
 
   /** The totals as last reported. */

@@ -344,7 +344,7 @@ const step = fc.oneof(
   },
 );
 
-describe('whatever happens to traffic and clocks', () => {
+describe('for any traffic and any clock', () => {
   it('every event keeps the contract, and the fold returns exactly the counted bytes', () => {
     fc.assert(
       fc.property(fc.nat(200_000), fc.array(step, { maxLength: 80 }), (offset, steps) => {

@@ -7,7 +7,7 @@ export interface Target {
    * The requested destination as it is recorded (`recordedHost` of the contract), in printable characters.
    */
   readonly host: string;
-  /** Canonical text if an address was asked for, in whatever form; null for names. */
+  /** Canonical text of a requested address, in any spelling; null for names. */
   readonly ip: string | null;
   /** The name to resolve; null for addresses and for bytes that cannot be a host's name. */
   readonly name: string | null;

@@ -41,7 +41,7 @@ describe('a tap socket', () => {
     return chunks;
   }
 
-  it('hands what it reads to its reader', async () => {
+  it('passes every read to its reader', async () => {
     const chunks = gather();
     client.write('hello');
     await waitFor(() => chunks.length > 0, 'a read');
@@ -72,7 +72,7 @@ describe('a tap socket', () => {
     client.write('one');
     await waitFor(() => chunks.length === 1, 'the first read');
     await new Promise((resolve) => client.write('two', resolve));
-    // What another client sends behind it has been read.
+    // Once the bytes of a later client have been read, so have these.
     const other = connect((server.address() as AddressInfo).port, '127.0.0.1');
     other.write('later');
     await waitFor(() => taps.length === 2 && taps[1]?.readableLength === 5, 'the later bytes');

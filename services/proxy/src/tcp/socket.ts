@@ -12,7 +12,7 @@ export interface SocketReader {
   onBytes(bytes: Buffer): boolean;
 }
 
-/** Who hears of a socket's events for now. Reading is apart, because a relay takes only that. */
+/** The present listener of a socket's events. Reading is separate, because a relay takes only that. */
 export interface SocketOwner {
   onConnect(socket: Socket): void;
   onError(socket: Socket, error: NodeJS.ErrnoException): void;
@@ -92,7 +92,7 @@ export function readPlain(socket: Socket, reader: SocketReader): void {
   });
 }
 
-/** Ends what `readPlain` began. */
+/** Ends the reading that `readPlain` began. */
 export function stopReadingPlain(socket: Socket): void {
   socket.pause();
   socket.removeAllListeners('data');

@@ -14,11 +14,11 @@ import type { DnsServer } from './dns-server.js';
 export const POLICIES = ['none', 'password', 'optional'] as const;
 type Policy = (typeof POLICIES)[number];
 
-/** A whole dialogue of a client with the proxy: what it sends, and all that comes of it. */
+/** A whole dialogue of a client with the proxy: the client's bytes, and all their effects. */
 export interface Dialogue {
   readonly name: string;
   readonly policy: Policy;
-  /** Everything that the client sends, whatever the proxy answers. */
+  /** The client's bytes, independent of the proxy's answers. */
   readonly send: (world: World) => Buffer;
   /** All that the client receives, as hexadecimal digits; a dot is a digit that may be any. */
   readonly receive: string;
@@ -28,7 +28,7 @@ export interface Dialogue {
   readonly failure?: string;
 }
 
-/** What dialogues need around them, and one proxy per authentication policy. */
+/** The environment of the dialogues, with one proxy per authentication policy. */
 export interface World {
   readonly proxies: Readonly<Record<Policy, Harness>>;
   readonly echo: TestServer;
@@ -59,7 +59,7 @@ export interface WorldOptions {
   readonly bind?: Partial<BindConfig>;
   readonly udp?: Partial<UdpConfig>;
   readonly idle_timeout_ms?: number;
-  /** Nothing but this machine may be reached, whatever random bytes ask for. */
+  /** Only this machine may be reached, whichever address random bytes ask for. */
   readonly loopbackOnly?: boolean;
 }
 

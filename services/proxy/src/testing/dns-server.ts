@@ -2,7 +2,7 @@ import { createSocket } from 'node:dgram';
 import { isIPv4 } from 'node:net';
 import { parseIp } from '@sockscope/schemas/net';
 
-/** What the server knows of a name: addresses, an error code of DNS (RFC 1035, RCODE), or silence. */
+/** The server's answer for a name: addresses, an error code of DNS (RFC 1035, RCODE), or silence. */
 export type DnsRecord =
   | {
       readonly addresses: readonly string[];

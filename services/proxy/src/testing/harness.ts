@@ -31,7 +31,7 @@ export interface HarnessOptions {
       : ServerConfig[K];
   }>;
   readonly decide?: (request: AclRequest) => AclVerdict;
-  /** Who exists; default: every client. */
+  /** The known users; default: every client. */
   readonly users?: readonly string[];
   readonly verify?: (username: string, password: string) => Promise<AuthOutcome>;
   readonly relay?: Partial<RelayConfig>;
@@ -47,7 +47,7 @@ export interface Harness {
   readonly tracker: SessionTracker;
   /** Makes the sink accept no more sessions, or accept them again. */
   setAccepting(accepting: boolean): void;
-  /** Tells everybody who listens that rules or users have changed. */
+  /** Notifies all listeners that rules or users have changed. */
   changed(): void;
   removeUser(user: string): void;
   /** Puts a user into groups, instead of those before. */
@@ -78,10 +78,10 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       events.push(deltaOf(session.started(), delta));
     },
     note() {
-      // What a session reached is for a process that may crash.
+      // Counters of open sessions matter only if a process crashes.
     },
     release() {
-      // Nothing is kept of it.
+      // Nothing was kept.
     },
     swept() {
       // Nothing waits for it.
@@ -238,12 +238,12 @@ export async function startServer(
   };
 }
 
-/** Sends back what it gets, and ends when the client ends. */
+/** Echoes its input, and ends when the client ends. */
 export function startEcho(host?: string, port?: number): Promise<TestServer> {
   return startServer((socket) => socket.pipe(socket), host, port);
 }
 
-/** A client that gathers what it receives, so that a test can wait for a number of bytes. */
+/** A client that collects its input, so that a test can wait for a number of bytes. */
 export class TestClient {
   readonly socket: Socket;
   #received = Buffer.alloc(0);

@@ -1,5 +1,5 @@
 /**
- * The whole proxy without tracking: no events, no Kafka, no spool. For measuring what tracking costs;
+ * The whole proxy without tracking: no events, no Kafka, no spool. For measuring the cost of tracking;
  * it reads the same settings as the proxy.
  */
 import { createLogger, createRegistry, createService, loadConfig } from '@sockscope/runtime';

@@ -504,7 +504,7 @@ describe('UDP ASSOCIATE', () => {
         proxy.setGroups('alice', []);
       },
     ],
-  ])('opens nothing more for a user who was %s', async (what, change) => {
+  ])('opens no further session for a user who was %s', async (what, change) => {
     const destinations = await Promise.all([echo(), echo()]);
     const [first, second] = destinations.map(({ port }) => port);
     const proxy = await harness({

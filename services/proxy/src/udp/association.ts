@@ -199,7 +199,7 @@ export class Association implements DeadlineNode {
     const isOver = !isKnown(this.context.policy.users, this.client);
     if (!isOpen || isOver) {
       this.context.metrics.dropped.add('refused_destination');
-      // What a removed user still asked for is recorded, and there will be no more of it.
+      // The last request of a removed user is recorded; there will be no more.
       if (isOver) this.#owner?.associationOver('acl_revoked');
       return null;
     }

@@ -223,7 +223,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     }
   }
 
-  /** What becomes of a datagram that may find that the address cannot be reached from here. */
+  /** The result of a datagram; the address may be unreachable from here. */
   #tried(
     ip: string,
     payload: Buffer,

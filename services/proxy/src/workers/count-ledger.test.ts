@@ -19,7 +19,7 @@ const step = fc.oneof(
 );
 
 describe('counts shared by workers', () => {
-  it('end up as what the others hold, whatever happens in whichever order', () => {
+  it('converge to the counts of the others, in any order of events', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const ledger = new CountLedger();

@@ -10,7 +10,7 @@ interface Holding {
 }
 
 /**
- * What each worker holds under each limit, and what it must learn about the others. Only keys that
+ * The counts of each worker under each limit, and the changes that it must learn about the others. Only keys that
  * somebody holds are kept, so the size is bounded by the limits themselves.
  */
 export class CountLedger {
@@ -30,7 +30,7 @@ export class CountLedger {
     this.#changed.add(id);
   }
 
-  /** Takes in what a worker reports to hold now, for the keys that changed there. */
+  /** Stores the present counts that a worker reports, for the keys that changed there. */
   report(worker: number, counts: readonly HeldCount[]): void {
     for (const [limit, key, count] of counts) this.#set(worker, limit, key, count);
   }
@@ -42,7 +42,7 @@ export class CountLedger {
     }
   }
 
-  /** What a worker that has just begun must know of the others. */
+  /** The counts of the others, for a worker that has just begun. */
   snapshotFor(worker: number): HeldCount[] {
     return [...this.#holdings.values()].map(({ limit, key, byWorker }): HeldCount => {
       const others = sum(byWorker) - (byWorker.get(worker) ?? 0);
@@ -50,7 +50,7 @@ export class CountLedger {
     });
   }
 
-  /** Returns what each worker must learn since the last call. A worker knows its own changes. */
+  /** Returns the changes of the others since the last call, for each worker. A worker knows its own changes. */
   takeUpdates(workers: readonly number[]): Map<number, HeldCount[]> {
     const updates = new Map<number, HeldCount[]>();
     for (const id of this.#changed) {

@@ -3,8 +3,8 @@ import type { HeldCount } from './messages.js';
 
 /**
  * A worker's side of the limits that hold for all workers together: remembers which of its counts
- * changed, and what the others hold. News travels every `EXCHANGE_MS`, so for that long a limit
- * can be exceeded by what begins at several workers at once.
+ * changed, and the counts of the others. Changes travel every `EXCHANGE_MS`; meanwhile several
+ * workers together can exceed a limit.
  */
 export class CountShare implements SharedCounts {
   readonly #others = new Map<string, number>();
@@ -15,7 +15,7 @@ export class CountShare implements SharedCounts {
     this.#changed.set(`${limit} ${key}`, [limit, key, count]);
   }
 
-  /** What the other workers hold, as far as is known. */
+  /** The counts of the other workers, as far as is known. */
   others(limit: LimitName, key: string): number {
     return this.#others.get(`${limit} ${key}`) ?? 0;
   }

@@ -7,7 +7,7 @@ export type HeldCount = readonly [limit: LimitName, key: string, count: number];
 
 export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[];
 
-/** What the primary may ask a worker. */
+/** Requests of the primary to a worker. */
 export interface Answers {
   readonly metrics: MetricsSnapshot;
   readonly live: HealthReport;
@@ -21,11 +21,11 @@ export type ToWorker =
   /** Take the ACL and the users in again. */
   | { readonly kind: 'reload' }
   | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
-  /** What all other workers together hold, for the keys that changed. */
+  /** The sum of all other workers, for the keys that changed. */
   | { readonly kind: 'others'; readonly counts: readonly HeldCount[] };
 
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answers[Question] | null }
-  /** What this worker holds, for the keys that changed; also its sign of life. */
+  /** The counts of this worker, for the keys that changed; also its sign of life. */
   | { readonly kind: 'holds'; readonly counts: readonly HeldCount[] };

@@ -10,8 +10,8 @@ export function mergedText(snapshots: readonly MetricsSnapshot[]): Promise<strin
 }
 
 /**
- * What a dead worker's last snapshot leaves to the sums: a counter that fell when a worker died
- * would look to Prometheus like a restart, and count everything before once more.
+ * The counters of a dead worker's last snapshot, which stay in the sums: a counter that fell when a
+ * worker died would look to Prometheus like a restart, and all its past would count again.
  */
 export async function withDeparted(
   departed: MetricsSnapshot,

@@ -4,7 +4,7 @@ import type { components, paths } from './schema.generated.js';
 
 export type { components, operations, paths } from './schema.generated.js';
 
-/** What answers and frames of the stream are made of, by name. */
+/** The schemas of answers and frames of the stream, by name. */
 export type Schemas = components['schemas'];
 export type ApiClient = Client<paths>;
 

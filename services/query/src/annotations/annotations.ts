@@ -58,7 +58,7 @@ async function insert(clickhouse: ClickHouse, row: AnnotationRow, version: numbe
 }
 
 /**
- * `GET /annotations` for everybody who may see all users, because a note may name any of them; `POST` and
+ * `GET /annotations` for callers that may see all users, because a note may name any of them; `POST` and
  * `DELETE` for administrators.
  */
 export function serveAnnotations(app: FastifyInstance, deps: QuestionDeps & AnnotationsDeps): void {

@@ -10,7 +10,7 @@ type AuditOutcome = 'started' | 'finished' | 'aborted' | 'failed';
 export interface AuditAction {
   /** Milliseconds since 1970. */
   readonly atMs: number;
-  /** Who acts: key id or subject of the token. */
+  /** The actor: key id or subject of the token. */
   readonly principal: string;
   /** The only users whose sessions it may see; null for all. */
   readonly restrictedTo: readonly string[] | null;
@@ -58,7 +58,7 @@ const COLUMNS = [
 const WRITE_TIMEOUT_MS = 10_000;
 const NOTHING = { rows: 0, bytes: 0 } as const;
 
-/** What a request shows about its sender. */
+/** The sender of a request, as far as the request shows it. */
 export function actorOf({ principal, request, nowMs }: Context) {
   return {
     atMs: nowMs,
@@ -68,7 +68,7 @@ export function actorOf({ principal, request, nowMs }: Context) {
   };
 }
 
-/** Who took data out, signed in or changed keys, in ClickHouse: one entry at the beginning, one at the end. */
+/** Log of exports, sign-ins and key changes, in ClickHouse: one entry at the beginning, one at the end. */
 export function createAuditLog(deps: {
   readonly clickhouse: ClickHouse;
   readonly logger: Logger;

@@ -68,7 +68,7 @@ interface Operation {
   readonly parameters?: readonly { readonly name: string; readonly in: string }[];
 }
 
-/** What a route cannot be asked without. */
+/** Required parameters of a route. */
 const NEEDED: Readonly<Record<string, string>> = {
   '/api/v1/lookup': '?dest_ip=198.51.100.7',
   '/api/v1/lookup/evidence': '?dest_ip=198.51.100.7',
@@ -188,7 +188,7 @@ describe('every route', () => {
         const headers = { ...ours, 'sec-fetch-site': site, 'x-api-key': keys.admin };
         expect([route, site, await write(route, headers)]).toEqual([route, site, 403]);
       }
-      // An allowed caller learns what is wrong with the empty body, or gets a 404.
+      // An allowed caller gets the problem with the empty body, or a 404.
       const status = await write(route, { ...ours, 'x-api-key': keys.admin });
       expect([route, [400, 404].includes(status)]).toEqual([route, true]);
       nowMs += 60_000;
@@ -408,7 +408,7 @@ describe('keys', () => {
       for (let i = 0; i < 30; i += 1) expect(await ask('192.0.2.1')).toBe(401);
       expect(await ask('192.0.2.1')).toBe(429);
       expect(await ask('192.0.2.2')).toBe(lockedOut ? 429 : 401);
-      // What a client itself claims in front of what the proxy adds is not believed.
+      // A client's own entries in front of the proxy's entry are ignored.
       expect(await ask('192.0.2.9, 192.0.2.1')).toBe(429);
       await own.close();
     }
@@ -591,7 +591,7 @@ describe('without authentication', () => {
   });
 });
 
-describe('what one key may have open', () => {
+describe('the open connections of one key', () => {
   it('limits live streams per key, and leaves other keys alone', async () => {
     const narrow = await createTestApp(database.clickhouse, {
       now: Date.now,

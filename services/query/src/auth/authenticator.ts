@@ -9,7 +9,7 @@ import type { Principal } from './principal.js';
 import type { TokenVerifier } from './tokens.js';
 import type { WebSessions } from './web-sessions.js';
 
-/** What a request shows about its sender. */
+/** The credentials and the address of a request. */
 export interface Credentials {
   readonly authorization: string | undefined;
   readonly apiKey: string | undefined;

@@ -6,7 +6,7 @@ import type { Scope } from './principal.js';
 /** Lets somebody without a user see all of them. */
 export const UNRESTRICTED = 'all_users';
 
-/** What somebody may do by the word of an issuer. */
+/** The rights that an issuer's claims give. */
 export interface Allowed {
   readonly scopes: readonly Scope[];
   /** The only users whose sessions may be seen; null for all. */
@@ -21,7 +21,7 @@ export function textsOf(claim: unknown): string[] {
 }
 
 /**
- * What these permissions (scopes and all_users) and the claim that ties to users allow. Null if that claim
+ * The rights from these permissions (scopes and all_users) and the claim that ties to users. Null if that claim
  * is neither a name nor a list of names: it must not widen the access.
  *
  * @throws ProblemError forbidden if neither a user is named nor all are meant.

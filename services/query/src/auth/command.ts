@@ -88,7 +88,7 @@ export async function revokeKey(
   );
 }
 
-/** With its entries in the audit log: what an administrator does at a prompt counts as well. */
+/** With its entries in the audit log: commands of an administrator are logged as well. */
 async function audited<T>(
   clickhouse: ClickHouse,
   { nowMs, ...what }: { readonly action: string; readonly details: object; readonly nowMs: number },
@@ -131,7 +131,7 @@ export function registerKeys(
   keys
     .command('create')
     .description('create a key and print it; it cannot be shown again')
-    .requiredOption('--name <name>', 'what the key is for')
+    .requiredOption('--name <name>', 'purpose of the key')
     .option(
       '--scope <scope>',
       `one of ${SCOPES.join(', ')}; may be repeated (default: read)`,

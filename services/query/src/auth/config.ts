@@ -27,7 +27,7 @@ const oidcGrant = z
 export const SUSPECTS_RUNNING_MAX = 4;
 export const SUSPECTS_WAITING_MAX = 100;
 
-/** Who may ask. Nothing configured means: anybody who reaches loopback. */
+/** Authentication of callers. Without it, anybody who reaches loopback may ask. */
 export const authConfig = z.object({
   methods: textList()
     .pipe(z.array(z.enum(AUTH_METHODS)))
@@ -97,7 +97,7 @@ export const authConfig = z.object({
   oidc_grants: textList().pipe(z.array(oidcGrant)).default([]).meta({
     env: 'QUERY_OIDC_GRANTS',
     description:
-      'what values of that claim allow, such as netops=admin,support=read+all_users: read, export, admin, all_users; an account with none of these values has no access',
+      'the rights for each value of that claim, such as netops=admin,support=read+all_users: read, export, admin, all_users; an account with none of these values has no access',
   }),
   oidc_user_claim: z.string().min(1).default('sockscope_user').meta({
     env: 'QUERY_OIDC_USER_CLAIM',

@@ -5,7 +5,7 @@ import type { ApiKeyRow } from '../sql/api-keys.js';
 import { generateKey, hashKey } from './api-key.js';
 import type { Scope } from './principal.js';
 
-/** What a new key may do. */
+/** The rights of a new key. */
 export interface NewKey {
   readonly name: string;
   readonly scopes: readonly Scope[];

@@ -71,7 +71,7 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
     method: 'POST',
     path: '/keys',
     operationId: 'createKey',
-    summary: 'Makes a key; it may do no more than who makes it. Needs the scope admin',
+    summary: 'Creates a key with at most the rights of its creator. Needs the scope admin',
     tag: 'accounts',
     params: noParams,
     body: keyBody,
@@ -120,7 +120,7 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
   });
 }
 
-/** @throws ProblemError if a key would be allowed more, or live longer, than who makes it. */
+/** @throws ProblemError if a key would have more rights than its creator, or live longer. */
 function requireNarrower(
   wanted: {
     readonly expiresAtMs: number | null;

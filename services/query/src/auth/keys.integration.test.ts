@@ -83,7 +83,7 @@ describe('keys over HTTP', () => {
     expect((await listed()).find((each) => each.key_id === key_id)?.state).toBe('revoked');
   });
 
-  it('do no more than who makes them, and one that is tied to users manages none', async () => {
+  it('have at most the rights of their creator, and a key that is tied to users manages none', async () => {
     const { key } = await made({
       scopes: ['admin'],
       rate_per_minute: 50,
@@ -162,7 +162,7 @@ describe('keys over HTTP', () => {
 });
 
 describe('the audit log', () => {
-  it('has who made and ended which key, from where, and never the key', async () => {
+  it('names the maker and the revoker of each key and their addresses, and never the key', async () => {
     const { key, key_id } = await made({ name: 'logged', users: ['alice'] });
     await ask('DELETE', `/keys/${key_id}`, admin);
     const [revoked] = await logged('action=keys/revoke&limit=1');
@@ -180,7 +180,7 @@ describe('the audit log', () => {
     expect(byCommand).toMatchObject([{ action: 'keys/create', details: { name: 'admin' } }]);
   });
 
-  it('has sign-ins and what a tied key took out, with its users, its bytes and its end', async () => {
+  it('has sign-ins and the exports of a tied key, with users, bytes and end', async () => {
     const { key, key_id } = await made({ scopes: ['read', 'export'], users: ['alice'] });
     const login = await api.app.inject({
       method: 'POST',

@@ -17,7 +17,7 @@ const KEYS_REMEMBERED_MAX = 10_000;
 
 export interface KeyStore {
   /**
-   * Who holds this key; null if it is unknown, wrong, expired or revoked.
+   * The principal of this key; null if it is unknown, wrong, expired or revoked.
    *
    * @param suspect whether it may be a guess, one of many: then looking it up waits for a place.
    * @throws ProblemError overloaded if too many such wait.
@@ -35,7 +35,7 @@ interface Known {
 /** Keys as ClickHouse has them, remembered for a few seconds. */
 export function createKeyStore(deps: {
   readonly store: Store;
-  /** What guesses wait at, so that they cannot keep ClickHouse busy. */
+  /** The gate at which guesses wait, so that they cannot keep ClickHouse busy. */
   readonly suspects: Gate;
   readonly uses: KeyUses;
   readonly now: () => number;

@@ -10,7 +10,7 @@ const RETURN_TO_CHARS_MAX = 1_024;
 
 const beginQuery = z.strictObject({ return_to: z.string().max(RETURN_TO_CHARS_MAX).default('/') });
 
-/** What the cookie holds from the beginning of a sign-in to its end. */
+/** The content of the cookie from the beginning of a sign-in to its end. */
 const pending = z.strictObject({
   state: z.string().min(1),
   nonce: z.string().min(1),
@@ -49,7 +49,7 @@ export function serveOidc(app: FastifyInstance, deps: OidcDeps): void {
     { config: { public: true }, schema: { hide: true } },
     async (request, reply) => {
       const begun = pendingOf(cookies.pending.read(request.headers.cookie));
-      // Whatever comes of it, the same answer of the provider is of no use again.
+      // For any result, the same answer of the provider cannot be used again.
       void reply.header('set-cookie', cookies.pending.forget);
       if (begun === null || !isOwnPath(begun.return_to)) {
         throw new ProblemError('unauthenticated', 'no sign-in was begun here; begin it again');

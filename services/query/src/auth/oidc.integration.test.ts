@@ -29,7 +29,7 @@ let api: TestApp;
 let other: TestApp;
 /** Claims of the next ID tokens. */
 let claims: Record<string, unknown>;
-/** What becomes of the next ID token. */
+/** Changes the next ID token. */
 let forge: (idToken: string) => string;
 
 beforeAll(async () => {
@@ -104,7 +104,7 @@ async function atProvider(query = '', headers: Headers = {}) {
   return { begun, location, back, cookie: cookiesOf(begun) };
 }
 
-/** What the service answers when the browser comes back. */
+/** The service's answer when the browser comes back. */
 const finish = (back: URL, headers: Headers, app: TestApp = api) =>
   get(`${back.pathname}${back.search}`, { host: 'evil.example', ...headers }, app);
 

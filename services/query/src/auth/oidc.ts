@@ -24,10 +24,10 @@ import type { AuthConfig } from './config.js';
 
 const PROVIDER_TIMEOUT_SECONDS = 10;
 const SUBJECT_CHARS_MAX = 256;
-/** A longer ID token is not kept: the provider then asks who wants to sign out. */
+/** A longer ID token is not kept: the provider then asks for the account at sign-out. */
 const ID_TOKEN_CHARS_MAX = 16_384;
 
-/** What the browser keeps, in its cookie, from the beginning of a sign-in to its end. */
+/** The content of the browser's cookie, from the beginning of a sign-in to its end. */
 export interface SignInState {
   readonly state: string;
   readonly nonce: string;
@@ -40,10 +40,10 @@ export interface Account extends Allowed {
 }
 
 export interface OidcClient {
-  /** Where to send the browser, and what it must bring back. @throws ProblemError identity-unavailable */
+  /** The address for the browser, and the state that it must return. @throws ProblemError identity-unavailable */
   begin(): Promise<{ readonly url: string; readonly state: SignInState }>;
   /**
-   * Who signed in, from the parameters that the provider sent back.
+   * The account that signed in, from the parameters that the provider sent.
    *
    * @throws ProblemError unauthenticated, forbidden, identity-unavailable
    */

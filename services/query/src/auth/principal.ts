@@ -6,7 +6,7 @@ export type Scope = (typeof SCOPES)[number];
 /** For whom a route is. `untied`: a key that is tied to users finds no such route. */
 export type Audience = 'everyone' | 'untied';
 
-/** The caller, its scopes and what it may see. */
+/** The caller, its scopes and its visible users. */
 export interface Principal {
   /** Stable and without secrets: shown in the audit log. */
   readonly id: string;

@@ -26,7 +26,7 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
   serve(app, deps, {
     path: '/me',
     operationId: 'getMe',
-    summary: 'The caller, its scopes and what it may see',
+    summary: 'The caller, its scopes and its visible users',
     tag: 'accounts',
     scope: 'read',
     audience: 'everyone',
@@ -80,7 +80,7 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
     async (request, reply) => {
       const idToken = await signIns.end(request);
       void reply.header('set-cookie', cookies.session.forget).header('cache-control', 'no-store');
-      // The session here is over whatever the provider does.
+      // The session here is over, even if the provider fails.
       const url = idToken === undefined ? null : await oidc?.endUrl(idToken).catch(() => null);
       if (typeof url === 'string') return reply.send({ redirect_to: url });
       return reply.code(204).send();

@@ -14,7 +14,7 @@ const discovery = z.object({ issuer: z.string(), jwks_uri: z.url({ protocol: /^h
 
 export interface TokenVerifier {
   /**
-   * Who holds this token; null if it is not valid here. @throws ProblemError if the issuer cannot
+   * The principal of this token; null if it is not valid here. @throws ProblemError if the issuer cannot
    * be reached.
    */
   principalOf(token: string): Promise<Principal | null>;
@@ -82,7 +82,7 @@ async function discover(issuer: string): Promise<string> {
 function isTheIssuersFault(error: unknown): boolean {
   if (error instanceof ProblemError) return true;
   if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return true;
-  // What jose does not know by a code of its own comes from fetching the keys.
+  // Errors without a code of jose come from fetching the keys.
   return !(error instanceof errors.JOSEError) || error.code === 'ERR_JOSE_GENERIC';
 }
 

@@ -38,7 +38,7 @@ export interface WebSessions {
   find(id: string, asking: Asking): Promise<LiveSession | null>;
   /** Ends it, as `end` does. */
   endById(id: string, asking: Asking): Promise<void>;
-  /** Who holds this token; null if it is unknown, has ended, or its key has. */
+  /** The principal of this token; null if it is unknown or has ended, or its key has ended. */
   principalOf(token: string, suspect: boolean): Promise<Principal | null>;
 }
 
@@ -72,7 +72,7 @@ export function createWebSessions(deps: {
   /** Whether sessions of keys and of accounts still count (QUERY_AUTH). */
   readonly takesKeys: boolean;
   readonly takesAccounts: boolean;
-  /** What guesses wait at. */
+  /** The gate at which guesses wait. */
   readonly suspects: Gate;
   readonly now: () => number;
 }): WebSessions {

@@ -8,7 +8,7 @@ const LISTED = 2_000;
 const asking = { signal: new AbortController().signal };
 const coverage = { openFrom: async () => 0 } as unknown as CoverageReader;
 
-/** Open sessions of one byte each way, and what all of them have moved. */
+/** Open sessions of one byte each way, and their totals. */
 function storeOf(open: number): Store {
   const rows = Array.from({ length: Math.min(open, LISTED) }, () => ({
     bytes_sent: 1,

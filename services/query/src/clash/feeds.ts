@@ -6,7 +6,7 @@ import type { OpenSession } from '../sql/active.js';
 import type { Asking, Store } from '../store/store.js';
 import { openConnections, shownConnections } from './connections.js';
 
-/** What dashboards made for mihomo listen to, by the last part of the address. */
+/** The feeds for dashboards of mihomo, by the last part of the address. */
 export const CLASH_FEEDS = ['connections', 'traffic', 'memory', 'logs'] as const;
 export type ClashFeed = (typeof CLASH_FEEDS)[number];
 
@@ -19,7 +19,7 @@ interface View {
 }
 
 /**
- * What all who see the same are sent. Those who ask within the time that an answer is reused get the
+ * Messages for all clients with the same view. Clients that ask within the time that an answer is reused get the
  * same rows, and the same rows are shown and written once.
  */
 export interface SharedViews {
@@ -68,8 +68,8 @@ export function createFeed(
 }
 
 /**
- * Bytes a second since the message before, over the sessions of `connections`. What a
- * session moved between its last message and its end is not in it: the rate is to look at.
+ * Bytes a second since the previous message, over the sessions of `connections`. Bytes of a
+ * session between its last message and its end are missing: the rate is only for display.
  */
 function trafficOf(connections: (asking: Asking) => Promise<View>): NextMessage {
   let before: { readonly atMs: number; readonly moved: ReadonlyMap<string, Moved> } | null = null;

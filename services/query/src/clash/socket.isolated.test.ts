@@ -30,7 +30,7 @@ let port: number;
 let stillAllowed: () => Promise<boolean>;
 let shown: Credentials[];
 let pingIntervalMs: number;
-/** What each open session has sent and received. */
+/** Bytes sent and received of each open session. */
 let open: { session_id: string; bytes_sent: number; bytes_received: number }[];
 
 /** Answers any question with the open sessions. */
@@ -334,7 +334,7 @@ describe('pages of another origin', () => {
     expect([statusCode, headers['access-control-allow-origin']]).toEqual([404, DASHBOARD]);
   });
 
-  it('ask first, without a key, and learn what they may send', async () => {
+  it('ask first, without a key, and learn the allowed methods and headers', async () => {
     const ask = async (origin: string) =>
       app.inject({
         method: 'OPTIONS',

@@ -38,7 +38,7 @@ export interface ClashSocketDeps {
 }
 
 /**
- * What dashboards made for mihomo listen to: the whole state, again and again. Such a request has
+ * WebSockets for dashboards of mihomo: the whole state, repeatedly. Such a request has
  * passed the same checks as any other, and ends with the app.
  */
 export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): void {
@@ -109,7 +109,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
           socket.send(message);
         }
       } catch {
-        // The next message will do; what failed is counted by the store.
+        // The next message is soon enough; the store counts the failure.
       } finally {
         isAsking = false;
       }

@@ -22,7 +22,7 @@ export interface Kept {
   readonly pairHoursGoneMs: number | null;
 }
 
-/** A partition that ingest cannot go on with: what it holds is missing in answers. */
+/** A partition that waits: answers lack its later events. */
 export interface WaitingPartition {
   readonly topic: string;
   readonly partition: number;
@@ -32,13 +32,13 @@ export interface WaitingPartition {
   readonly dataUntilMs: number | null;
 }
 
-/** What answers report about missing data. */
+/** Missing data, as answers report it. */
 export interface Known extends Kept {
   readonly waiting: readonly WaitingPartition[];
 }
 
 export interface CoverageReader {
-  /** What the rollups are good for, as of at most a second ago. */
+  /** The range that the rollups cover, as of at most a second ago. */
   read(): Promise<Coverage & Known>;
   /**
    * Milliseconds since 1970: no session that began earlier is open. One that began more than an hour

@@ -4,7 +4,7 @@
  *
  *     node verify-evidence.js FILE PUBLIC_KEY
  *
- * PUBLIC_KEY is the value `x` of the key, or a file with what `lookup/evidence/keys` answered. It must have
+ * PUBLIC_KEY is the value `x` of the key, or a file with the answer of `lookup/evidence/keys`. It must have
  * come another way than the evidence: a key inside the evidence proves nothing.
  */
 import { createPublicKey, verify } from 'node:crypto';
@@ -112,7 +112,7 @@ ${fieldsOf(item)}</section>
 ${rows.join('\n')}</table>${cut}`;
 }
 
-/** What a reader does to check the report, with what the report has. */
+/** Instructions for a reader to check the report, with the report's values. */
 function checkOf({ kid }: SignedEvidence): string {
   if (kid === null) {
     return '<p>This report is not signed, so nobody can check that it is unchanged.</p>';
@@ -165,7 +165,7 @@ export interface PublicKey {
 
 const HTML_JSON = /<script type="application\/json" id="evidence">([\s\S]*?)<\/script>/;
 
-/** Returns what is wrong with a file of evidence; null if it is unchanged. */
+/** Returns the problem with a file of evidence; null if it is unchanged. */
 export function problemOfEvidence(text: string, keys: readonly PublicKey[]): string | null {
   const isHtml = text.startsWith('<');
   const json = isHtml ? HTML_JSON.exec(text)?.[1] : text;
@@ -219,7 +219,7 @@ function keysOf(argument: string): PublicKey[] {
     .map(({ kid, x }) => ({ ...(typeof kid === 'string' ? { kid } : {}), x: String(x) }));
 }
 
-const HELP = `Checks that a report is what the owner of a key has signed.
+const HELP = `Checks that the owner of a key has signed exactly this report.
 
   node verify-evidence.js FILE PUBLIC_KEY
 

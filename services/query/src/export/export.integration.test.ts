@@ -56,7 +56,7 @@ async function ndjson<T>(path: string): Promise<T[]> {
     .map((line) => JSON.parse(line) as T);
 }
 
-/** What ClickHouse, as a reader of its own, finds in a file that the API serves. */
+/** Rows that ClickHouse, as an independent reader, finds in a file that the API serves. */
 async function readBack<S extends z.ZodType>(path: string, format: string, sql: string, row: S) {
   return database.clickhouse.query({
     sql: `${sql} FROM url({url:String}, {format:String})`,
@@ -221,7 +221,7 @@ describe('an export of sessions', () => {
     await small.close();
   });
 
-  it('is chosen by the Accept header too; what there is not is a 406', async () => {
+  it('is chosen by the Accept header too; an unknown format is a 406', async () => {
     expect(await text('/sessions?limit=1', 'application/x-ndjson')).toMatch(/^\{"session_id"/);
     expect(await text('/sessions?limit=1', 'text/html,application/xhtml+xml,*/*;q=0.8')).toMatch(
       /^\{"items"/,

@@ -1,5 +1,5 @@
 /**
- * Guarantee: what a client got whole is the whole export, and both its beginning and its end are in
+ * Guarantee: a download that ends normally is the whole export, and its beginning and its end are in
  * the audit log. One that fails in the middle is cut off without the end that HTTP prescribes, so
  * that no client takes a part for the whole. Memory is bounded: the client's reading paces ClickHouse.
  */
@@ -208,7 +208,7 @@ async function pump(
   return 'finished';
 }
 
-/** Resolves when the client has taken what there is, or was given up. */
+/** Resolves when the client has read all pending bytes, or was given up. */
 async function drained(raw: ServerResponse, gone: AbortController): Promise<void> {
   const deadline = setTimeout(() => {
     gone.abort();

@@ -28,8 +28,8 @@ function formatOfType(type: string): ExportFormat | 'json' | null {
 }
 
 /**
- * The format of an answer: the one in `format`, else what the Accept header wants most of all that
- * there is.
+ * The format of an answer: the one in `format`, else the available one that the Accept header
+ * prefers.
  *
  * @throws ProblemError not-acceptable
  */

@@ -22,8 +22,8 @@ import type { Span } from '../sums/plan.js';
 import { addressRangeOf } from './addresses.js';
 
 /**
- * What sessions must be like: the one set of filters of every question. What each of them is comes from
- * the table of fields; an empty list lets nothing pass.
+ * The one set of filters of every question. The table of fields declares each of them;
+ * an empty list lets nothing pass.
  */
 export type Filters = Partial<FilterParams>;
 
@@ -43,7 +43,7 @@ export function hostPatterns(text: string): string[] {
   return recorded === text ? [text] : [recorded, text];
 }
 
-/** The same filters for somebody who may see one user's sessions alone; null sees all. */
+/** The same filters for a caller that may see only these users' sessions; null sees all. */
 export function restrictedTo(onlyUsers: readonly string[] | null, filters: Filters): Filters {
   if (onlyUsers === null) return filters;
   const wanted = filters.user ?? onlyUsers;

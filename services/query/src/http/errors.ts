@@ -18,7 +18,7 @@ function quoted(name: string): string {
   return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 }
 
-/** What the zod type provider hangs on each validation error. */
+/** The property that the zod type provider adds to each validation error. */
 interface ZodValidation {
   readonly keyword: string;
   readonly instancePath: string;
@@ -119,7 +119,7 @@ function watchMethods(app: FastifyInstance): (path: string) => string[] {
   };
 }
 
-/** What the parser of HTTP refuses has no request: the answer is written to the socket itself. */
+/** A refusal of the HTTP parser has no request: the answer is written to the socket itself. */
 export function answerBrokenRequest(error: { readonly code?: string }, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();

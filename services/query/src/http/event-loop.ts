@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { CheckResult, Component } from '@sockscope/runtime';
 
-/** Whether this process still gets round to what it has to do. */
+/** Whether the event loop of this process keeps up. */
 export interface EventLoopWatch extends Component {
   start(): void;
   stop(): void;

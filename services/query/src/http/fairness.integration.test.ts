@@ -1,4 +1,4 @@
-/** What one key may take, of every route: the routes come from the document, so none can be forgotten. */
+/** The share of one key, on every route: the routes come from the document, so none can be forgotten. */
 import type { AddressInfo } from 'node:net';
 import '@sockscope/runtime/testing';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
@@ -76,7 +76,7 @@ interface Operation {
   readonly responses: Readonly<Record<string, { readonly content?: object }>>;
 }
 
-/** What a route cannot be asked without. */
+/** Required parameters of a route. */
 const NEEDED: Readonly<Record<string, string>> = {
   '/api/v1/lookup': '?dest_ip=198.51.100.7',
   '/api/v1/lookup/evidence': '?dest_ip=198.51.100.7',

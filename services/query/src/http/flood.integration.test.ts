@@ -3,7 +3,7 @@
  *
  *     SOCKSCOPE_FLOOD_SECONDS=60 npx vitest run --project integration flood
  *
- * What every run proves of it stands in gate.test.ts and event-loop.test.ts.
+ * gate.test.ts and event-loop.test.ts prove parts of it in every run.
  */
 import { Agent, get } from 'node:http';
 import '@sockscope/runtime/testing';
@@ -71,7 +71,7 @@ describe.skipIf(SECONDS === 0)('a flood of questions', () => {
   );
 });
 
-/** Asks at a fixed rate, whatever the answers do; no two questions are equal. */
+/** Asks at a fixed rate, independent of the answers; no two questions are equal. */
 async function flood(api: string, nowMs: number): Promise<Answered[]> {
   const agent = new Agent({ keepAlive: true });
   const waiting: Promise<Answered>[] = [];

@@ -12,7 +12,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The route needs no authentication. */
     readonly public?: boolean;
-    /** What the principal of a request needs. Every route that is not public has both. */
+    /** The rights that a request needs. Every route that is not public has both. */
     readonly scope?: Scope;
     readonly audience?: Audience;
   }
@@ -33,7 +33,7 @@ export interface GuardConfig {
 
 const KEYS_REMEMBERED_MAX = 10_000;
 
-/** Who signs in or out, before it is known who that is. */
+/** The sender of a sign-in or sign-out, before the account is known. */
 const NOBODY: Principal = { ...LOCAL, id: 'nobody', scopes: new Set() };
 
 function header(request: FastifyRequest, name: string): string | undefined {

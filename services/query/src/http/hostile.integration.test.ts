@@ -67,7 +67,7 @@ interface Document {
   >;
 }
 
-/** With what the routes share in its place. */
+/** With references to shared parameters resolved. */
 function documentOf(): Document {
   const document = api.app.swagger();
   const resolve = (value: unknown): unknown => {
@@ -86,7 +86,7 @@ function documentOf(): Document {
   return resolve(document) as Document;
 }
 
-/** What somebody sends who means no good, or has no idea. */
+/** Requests of attackers and of broken clients. */
 const HOSTILE = [
   `'; DROP TABLE sessions; --`,
   `' OR '1'='1`,
@@ -276,7 +276,7 @@ describe('wrong, huge and hostile input', () => {
           expect([url, status < 500]).toEqual([url, true]);
           if (status >= 400) {
             expect([url, type]).toEqual([url, 'application/problem+json; charset=utf-8']);
-            // What the client sent itself is no leak.
+            // The client's own input is no leak.
             const {
               errors: _errors,
               detail: _detail,

@@ -1,4 +1,4 @@
-/** What a question may cost, and what happens when it costs more or the database does not answer. */
+/** The limits of a question, and the answers beyond them or without the database. */
 import type { Problem } from '@sockscope/schemas/api';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
@@ -100,7 +100,7 @@ describe('limits of a question', () => {
     await small.close();
   });
 
-  it('are heavy or light by what they read, whatever their route', async () => {
+  it('are heavy or light by the rows that they read, on every route', async () => {
     const closed = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       // No heavy question gets a place.

@@ -48,7 +48,7 @@ const get = (path: string, headers: Record<string, string> = {}) =>
 const portOf = (app: TestApp) => (app.app.server.address() as AddressInfo).port;
 
 describe('the document', () => {
-  it('is what the bare address leads to, and shows every question', async () => {
+  it('is the target of the bare address, and shows every question', async () => {
     const root = await api.app.inject({ url: '/' });
     expect([root.statusCode, root.headers.location]).toEqual([302, '/docs']);
     const docs = await api.app.inject({ url: '/docs' });

@@ -40,7 +40,7 @@ const CACHING = {
   Vary: textHeader('request headers that change the answer'),
 };
 
-/** What every route has in common and no schema of a route has. */
+/** Parts that all routes share and no schema of a route has. */
 export function completed(document: OpenApiDocument): object {
   const paths = Object.fromEntries(
     Object.entries(document.paths).map(([path, operations]) => [
@@ -148,7 +148,7 @@ function completedOf(
 
 const REFERENCE = /"#\/components\/schemas\/([^"]+)"/g;
 
-/** Only what an answer is made of: the generator makes a twin of each schema for requests. */
+/** Only schemas of answers: the generator makes a twin of each schema for requests. */
 function usedSchemas(
   { components }: OpenApiDocument,
   paths: OpenApiDocument['paths'],

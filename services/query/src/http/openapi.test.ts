@@ -23,7 +23,7 @@ interface Document {
 }
 
 describe('the OpenAPI document', () => {
-  it('has an example of what each route answers', async () => {
+  it('has an example of the answer of each route', async () => {
     const document = (await openApiDocument()) as unknown as Document;
     const { schemas } = document.components;
     const resolved = ({ $ref, ...schema }: Schema): Schema =>

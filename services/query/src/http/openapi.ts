@@ -28,7 +28,7 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
       tags: [
         { name: 'sessions', description: 'Single sessions: history, open ones, timelines' },
         { name: 'analytics', description: 'Sums over ranges' },
-        { name: 'live', description: 'What happens now' },
+        { name: 'live', description: 'Open sessions and their traffic, now' },
         { name: 'accounts', description: 'Keys, sign-in and the audit log' },
         { name: 'annotations', description: 'Notes on moments and ranges of time' },
         { name: 'clash', description: 'For dashboards made for mihomo (Clash)' },

@@ -1,12 +1,12 @@
 import cors from '@fastify/cors';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 
-/** How long a browser may remember what it was allowed. */
+/** How long a browser may remember the allowed methods and headers. */
 const REMEMBERED_SECONDS = 600;
 
 /**
  * Lets pages of these origins read answers (CORS); with none, only pages of our own can.
- * Stands before whatever refuses, so that such a page can read a problem, too.
+ * Runs before every part that refuses requests, so that such a page can read a problem, too.
  */
 export async function allowOrigins(
   app: FastifyInstance,

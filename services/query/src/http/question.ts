@@ -37,7 +37,7 @@ const MORE_PROBLEMS = {
   422: problemOf('the question would read too much'),
 };
 
-/** One GET route: what it takes, what it answers, and how. */
+/** One GET route: its parameters, its answer and its handler. */
 export interface Question<
   Params extends z.ZodType,
   Query extends z.ZodType,
@@ -54,18 +54,18 @@ export interface Question<
   readonly answer: Answer;
   /** `heavy` ones wait in a shorter line. */
   readonly weight: 'light' | 'heavy' | ((asked: Asked<Params, Query>) => 'light' | 'heavy');
-  /** What the principal needs. */
+  /** The rights that the principal needs. */
   readonly scope: Scope;
   readonly audience: Audience;
   /** Whether an answer has stopped changing, so that it may be kept for a while. */
   closed?(asked: Asked<Params, Query>, found: Found, nowMs: number): boolean;
   /** Finds the answer. Users and addresses in it are as they are stored. */
   ask(asked: Asked<Params, Query>, context: Context): Promise<Found>;
-  /** Shows the answer to who asked. Only a presenter makes text of stored values. */
+  /** Shows the answer to the caller. Only a presenter makes text of stored values. */
   present(found: Found, presenter: Presenter, asked: Asked<Params, Query>): z.output<Answer>;
   /** Takes the request over, for another format than JSON. Returns false if it does not. */
   other?(asked: Asked<Params, Query>, context: Context): Promise<boolean>;
-  /** What `other` sends, by media type; by default, the formats of exports. */
+  /** The media types of `other`; by default, the formats of exports. */
   readonly otherTypes?: readonly string[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * What schemathesis finds in the API: nothing. It comes from PyPI and takes minutes, so it runs only on
+ * schemathesis finds no fault in the API. It comes from PyPI and takes minutes, so it runs only on
  * demand, with SOCKSCOPE_SCHEMATHESIS naming the program:
  *
  *     python3 -m venv .local/fuzz && .local/fuzz/bin/pip install schemathesis==4.32.5
@@ -84,7 +84,7 @@ async function run(
   program: string,
   args: readonly string[],
 ): Promise<{ code: unknown; output: string }> {
-  // It keeps what it found in the folder that it runs in.
+  // It keeps its findings in its working directory.
   const cwd = await mkdtemp(join(tmpdir(), 'sockscope-fuzz-'));
   const env = {
     ...process.env,

@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 
 /** A connection that its client would rather use for another protocol. */
 interface Upgrade {
-  /** What it asks for, in lower case: `websocket`, `h2c`. */
+  /** The requested protocol, in lower case: `websocket`, `h2c`. */
   readonly protocol: string;
   /** Takes the connection away from HTTP. From there on it belongs to the new owner. */
   take(): { readonly socket: Socket; readonly head: Buffer };
@@ -52,7 +52,7 @@ export function answerUpgrades(app: FastifyInstance): void {
     // Node has taken its own listener away. Without one, a client's reset would end the process.
     socket.on('error', () => socket.destroy());
     const response = new ServerResponse(request);
-    // Nobody parses what might come after this request.
+    // No parser reads bytes behind this request.
     response.shouldKeepAlive = false;
     response.assignSocket(socket);
     const onFinish = () => {

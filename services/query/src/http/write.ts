@@ -23,7 +23,7 @@ export interface Write<
   readonly tag: 'accounts' | 'annotations';
   readonly params: Params;
   readonly body?: Body;
-  /** What it answers with status 201; without it 204. */
+  /** The schema of the answer with status 201; without it 204. */
   readonly answer?: Answer;
   readonly scope: Scope;
   readonly audience: Audience;

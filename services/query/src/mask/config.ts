@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What those without the scope `admin` see of people. */
+/** Masking of people for callers without the scope `admin`. */
 export const maskConfig = z.object({
   addresses: z.enum(['none', 'truncate', 'hmac']).default('none').meta({
     env: 'QUERY_MASK_ADDRESSES',

@@ -4,7 +4,7 @@ import { createMask } from './mask.js';
 import { presenterOf } from './presenter.js';
 
 describe('a presenter that masks users', () => {
-  it('puts equals, and only them, into the order of what it shows', () => {
+  it('orders rows with equal sort keys, and only these, by the shown text', () => {
     const mask = createMask(
       maskConfig.parse({ users: 'hmac', addresses: undefined, key: 'k'.repeat(32) }),
     );

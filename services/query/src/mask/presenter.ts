@@ -5,7 +5,7 @@ import type { ShownKeys } from '../sql/sums.js';
 import { NO_MASK } from './mask.js';
 import type { Mask } from './mask.js';
 
-/** What a session has if it shows a user and an address. */
+/** The fields of a session that a mask hides. */
 type StoredSession<S> = Omit<S, 'user' | 'source_ip'> & {
   readonly user: Stored;
   readonly source_ip: Stored;
@@ -24,7 +24,7 @@ export interface Presenter {
   ranked<T>(items: readonly T[], isTie: (a: T, b: T) => boolean, user: (item: T) => string): T[];
 }
 
-/** What one request shows, by the mask of its principal. */
+/** Shows the values of one request, by the mask of its principal. */
 export function presenterOf(mask: Mask): Presenter {
   return {
     user: (name) => mask.user(plainOf(name)),

@@ -13,7 +13,7 @@ import type { Viewer } from './viewer.js';
 /** Translates the filters of a principal into stored values. */
 
 /**
- * The filters of a request as its principal means them, within what it may see. To whom users are
+ * The filters of a request as its principal means them, within its visible users. If users are
  * masked, a user's name is its token; a real name matches nobody, or it could be guessed.
  *
  * @throws ProblemError forbidden if a filter would reveal a masked value.
@@ -37,8 +37,8 @@ export async function visibleFilters(
 }
 
 /**
- * The same filters over sessions as they come. Names are compared as they are shown, so that somebody who
- * was not known when the request came passes as well.
+ * The same filters over arriving sessions. Names are compared as they are shown, so that a user that
+ * was not known at the time of the request passes as well.
  *
  * @throws ProblemError forbidden if a filter would reveal a masked value.
  */

@@ -66,7 +66,7 @@ const BUSY: ReadonlySet<number> = new Set([
   201, // QUOTA_EXCEEDED
 ]);
 /**
- * The database does not know us or what we ask of it. An operator can repair that, a client cannot.
+ * The database does not know our user or our tables. An operator can repair that, a client cannot.
  */
 const UNUSABLE: ReadonlySet<number> = new Set([
   60, // UNKNOWN_TABLE

@@ -618,7 +618,7 @@ describe('today, with fresh sums and no newer events,', () => {
   beforeAll(async () => {
     newestMs = Math.max(...world.events.map((event) => Date.parse(event.occurred_at)));
     await refreshRollups(database.clickhouse, world, CHANGED_HOURS, newestMs);
-    // Whole seconds, because that is what a range without an end is rounded up to.
+    // Whole seconds, because a range without an end is rounded up to one.
     today = { fromMs: at('2026-03-15'), toMs: Math.ceil((newestMs + 1) / 1_000) * 1_000 };
     api = await createTestApp(database.clickhouse, {
       now: () => today.toMs - 1,
@@ -627,7 +627,7 @@ describe('today, with fresh sums and no newer events,', () => {
     return () => api.close();
   });
 
-  it('is what the day has been summed to', async () => {
+  it('equals the sums of the day', async () => {
     const answer = await api.get<Stats>('/api/v1/stats');
     expect(answer).toMatchObject({
       range: { from: iso(today.fromMs), to: iso(today.toMs) },

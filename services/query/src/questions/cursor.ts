@@ -6,8 +6,8 @@ import { ProblemError } from '../problems/problem.js';
 const UNBOUND: ReadonlySet<string> = new Set(['cursor', 'limit', 'format', 'fields', 'totals']);
 
 /**
- * What a cursor is bound to: everything of the request that decides the content of the pages and
- * which order. The request as it was sent, never as it was resolved. Otherwise a reader could try
+ * The binding of a cursor: every part of the request that decides the content of the pages and
+ * their order. The request as it was sent, never as it was resolved. Otherwise a reader could try
  * names until the hash fits, and find out a masked user.
  */
 export function bindingOf(question: string, parameters: object): string {

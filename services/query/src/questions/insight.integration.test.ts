@@ -75,7 +75,7 @@ const KEYS: Readonly<Record<string, (row: SessionRow) => string>> = {
 
 describe('explain', () => {
   it.each(['bytes', 'sessions_started', 'sessions_failed'] as const)(
-    'ranks by %s what changed most, as a count over all events does',
+    'ranks the values that changed most by %s, as a count over all events does',
     async (measure) => {
       const toMs = Date.parse('2026-03-15T13:30:00.000Z');
       const now = { fromMs: toMs - DAY_MS, toMs };
@@ -132,7 +132,7 @@ describe('explain', () => {
 });
 
 describe('suggestions', () => {
-  it('are the most frequent values that begin alike, whatever their case', async () => {
+  it('are the most frequent values with that beginning, in any case', async () => {
     const { items } = await api.get<Suggestions>('/api/v1/suggest/dest_host?prefix=API.&limit=50');
     const hosts = new Set(
       world.sessions.map((row) => row.dest_host).filter((host) => host.startsWith('api.')),
@@ -223,7 +223,7 @@ describe('signals', () => {
   const times = (count: number, make: (i: number) => Record<string, unknown>) =>
     Array.from({ length: count }, (_each, i) => make(i));
 
-  /** Each kind with somebody who does it, and somebody who nearly does. */
+  /** Each kind with a user that shows it, and one that nearly does. */
   const SESSIONS = () => [
     // Four networks at once; and four one after the other, each ending as the next begins.
     ...times(4, (i) =>

@@ -101,7 +101,7 @@ function moments(): number[] {
   });
 }
 
-/** Questions of a lookup, each with what it means. */
+/** Questions of a lookup, each with its meaning. */
 const QUESTIONS: readonly (readonly [string, (row: SessionRow) => boolean])[] = [
   ['dest_ip=198.51.100.20', (r) => r.dest_ip === '198.51.100.20'],
   ['dest_host=API.site-0.example.', (r) => r.dest_host === 'api.site-0.example'],
@@ -159,7 +159,7 @@ describe('a lookup', () => {
     },
   );
 
-  it('lists what it cannot know', async () => {
+  it('lists the gaps in its knowledge', async () => {
     const time = new Date(NOW_MS - 60_000).toISOString();
     const { completeness } = await api.get<Lookup>(
       `/api/v1/lookup?egress_ip=203.0.113.7&time=${time}&skew=600`,
@@ -317,7 +317,7 @@ describe('sessions that were open at a time', () => {
     expect(seen).toBeGreaterThan(50);
   });
 
-  it('are ranked by what they had moved then, page by page', async () => {
+  it('are ranked by their bytes up to that time, page by page', async () => {
     const atMs = NOW_MS - 60_000;
     const { items } = await walk(`at=${atMs}&sort=bytes`, 7);
     const bytes = items.map((item) => (item.bytes_sent ?? 0) + (item.bytes_received ?? 0));

@@ -10,7 +10,7 @@ import fastifyStatic from '@fastify/static';
 import type { Logger } from '@sockscope/runtime';
 import type { FastifyInstance } from 'fastify';
 
-/** What the build of `services/query/web` writes. */
+/** The folder that the build of `services/query/web` writes. */
 export const SITE_FOLDER = fileURLToPath(new URL('../../web/dist/site', import.meta.url));
 
 /** The first segment of each page's path. The dashboard's own routes have the same; a test compares them. */

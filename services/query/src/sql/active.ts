@@ -64,7 +64,7 @@ export function activeCountQuery(fromMs: number, filter: Condition): Query<typeo
 const activeRow = sessionRow.extend({ recent_sent: int64, recent_received: int64 });
 export type ActiveRow = z.output<typeof activeRow>;
 
-/** A page of open sessions, the newest first, with what each moved since `sinceMs`, a whole minute. */
+/** A page of open sessions, the newest first, with the bytes of each since `sinceMs`, a whole minute. */
 export function activePageQuery(page: {
   /** See openFloorQuery. */
   readonly fromMs: number;
@@ -205,7 +205,7 @@ export function liveSessionsQuery(
 
 const openTotalsRow = z.object({ bytes_sent: int64, bytes_received: int64 });
 
-/** What all open sessions that pass have moved. */
+/** The bytes of all open sessions that pass. */
 export function openTotalsQuery(fromMs: number, filter: Condition): Query<typeof openTotalsRow> {
   const where = allOf([openSince(fromMs), filter]);
   return {

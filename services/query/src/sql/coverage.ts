@@ -15,7 +15,7 @@ const coverageRow = z.object({
 });
 
 /**
- * What the rollups are good for now, how fresh the tables are, and how far back they go. The earliest
+ * The range that the rollups cover, the freshness of the tables, and their earliest times. The earliest
  * times are in the list of parts: their columns are those by which the tables are partitioned.
  *
  * @param toleranceMs buckets whose sums were begun within this time count as unchanged.
@@ -53,7 +53,7 @@ export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
       tolerance_s: Math.floor(toleranceMs / 1_000),
     },
     row: coverageRow,
-    // It reports what there was, and the earliest times come from the list of parts only without a filter.
+    // The statement must see deleted rows too, and the earliest times come from the list of parts only without a filter.
     seesExpired: true,
   };
 }

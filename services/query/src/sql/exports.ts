@@ -22,14 +22,14 @@ export interface ExportStatement {
   readonly params: SqlParams;
 }
 
-/** How an export is written, and what its reader may see. */
+/** The format of an export, and the mask of its reader. */
 export interface ExportStyle {
   readonly format: ExportFormat;
   readonly mask: Mask;
 }
 
 /**
- * Text that a client chose, in a cell: a spreadsheet would run what begins like a formula, so an
+ * Text that a client chose, in a cell: a spreadsheet would run text that begins like a formula, so an
  * apostrophe goes before it (OWASP, "CSV Injection"). The full-width forms count as the signs.
  */
 function cell(format: ExportFormat, expression: string): string {

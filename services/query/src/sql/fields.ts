@@ -35,7 +35,7 @@ export function isNullable(name: SessionField): boolean {
   return value.nullable === true || (part === 'closing' && name !== 'status');
 }
 
-/** What a mask may hide. */
+/** The fields that a mask may hide. */
 type HiddenField = 'user' | 'source_ip';
 
 /** A row of `sessions`. Little is checked, because the database holds valid values. */

@@ -7,7 +7,7 @@ const userRow = z.object({ user: z.string() });
 /** Users that the sums do not know yet are looked for among the sessions of this time. */
 const RECENT_MS = 2 * 3_600_000;
 
-/** Who hides behind these tokens. */
+/** The users behind these tokens. */
 export function maskedUsersQuery(
   mask: { userSql(expression: string): string; readonly params: SqlParams },
   tokens: readonly string[],

@@ -9,7 +9,7 @@ import type { PagePosition, SessionsTable } from './sessions.js';
 const KEY_SQL: Readonly<Record<OpenAtSort, string>> = {
   started_at: 'toInt64(0)',
   rate: 'sent + received',
-  // Of today: an upper bound of what it was then.
+  // Today's value: an upper bound of the value then.
   bytes: 'bytes_today',
 };
 
@@ -21,7 +21,7 @@ export function wasOpenAt(atMs: number): Condition {
   };
 }
 
-/** What each session moved in one minute. */
+/** The bytes of each session in one minute. */
 const MINUTE_SQL = `SELECT session_id, sum(bytes_sent) AS sent, sum(bytes_received) AS received
   FROM session_traffic_1m FINAL
   WHERE bucket = toDateTime({minute_s:UInt32}, 'UTC')
@@ -40,7 +40,7 @@ const openAtRow = z.object({
 export type OpenAtRow = z.output<typeof openAtRow>;
 
 /**
- * Sessions that were open at a time, with what they moved in the minute of that time. Every row has the
+ * Sessions that were open at a time, with their bytes in the minute of that time. Every row has the
  * sums over all that were open.
  */
 export function openAtQuery(of: {

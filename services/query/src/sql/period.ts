@@ -9,7 +9,7 @@ import { endedWithin, isSame, withinMs, withinSeconds } from './spans.js';
 import { rangeLengthOf, exactParts, rollupParts, sumColumns, SUMMED_SQL, unionOf } from './sums.js';
 import type { Part, RowStates, SumsOf } from './sums.js';
 
-/** What sketches are read for: all sessions together, or the exact ones that pass. */
+/** The sessions of sketches: all together, or exactly the ones that pass. */
 export interface SketchesOf {
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
@@ -91,8 +91,8 @@ export type PeriodRow = z.output<typeof periodRow>;
 /**
  * One row: the sums of a period; the distinct users, destinations and sources of the sessions that
  * started in it, exact up to a few thousand, then within a few tenths of a percent; and quantiles
- * of the durations of those that ended in it, within 1 %. In one statement, because what ended in
- * the edges of a period is found all over the hours before, and is read once so.
+ * of the durations of those that ended in it, within 1 %. In one statement, because sessions that ended in
+ * the edges of a period are spread over the hours before, and are read only once so.
  *
  * @param sums by `total`, all figures, without cuts.
  */

@@ -80,7 +80,7 @@ export function sessionsIn(
           : [{ sql: `ended_at < ${timeSql('in_to')}`, params: { in_to: toMs } }]),
       ]);
     case 'open':
-      // What ended at a time is no longer open then.
+      // A session that ended at a time is no longer open then.
       return allOf(from(`status = 'active' OR ended_at > ${timeSql('in_from')}`));
   }
 }
@@ -95,7 +95,7 @@ export function sessionAfter(
   const params = { after_start: position.startedMs, after_id: position.sessionId };
   if (sort === 'started_at') {
     return {
-      // The first condition is implied by the second; it is what the primary key can use.
+      // The second condition implies the first, but only the first can use the primary key.
       sql: `started_at ${compare}= ${timeSql('after_start')}
         AND (started_at, ${ID_SQL}) ${compare} (${key})`,
       params,

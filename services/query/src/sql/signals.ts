@@ -31,7 +31,7 @@ const SCAN_WINDOW_MS = 600_000;
 const MAIL_WINDOW_MS = 3_600_000;
 const MAIL_PORTS = '25, 465, 587';
 
-/** Who: a user; sessions without authentication each address by itself. */
+/** The subject: a user; for sessions without authentication, an address. */
 const SOURCE_SQL = `if(user = '${ANONYMOUS_USER}', ${plainAddressSql('toString(source_ip)')}, '')`;
 const START_SQL = 'toUnixTimestamp64Milli(started_at)';
 const FAILED_SQL = `status IN ('failed', 'rejected_by_acl')`;
@@ -229,7 +229,7 @@ const STATEMENTS: Readonly<Record<SignalKind, (of: SignalOf) => Statement>> = {
   first_seen: firstSeen,
 };
 
-/** What looks wrong in a range, the worst first. */
+/** The suspicious patterns of a range, the worst first. */
 export function signalsQuery(kind: SignalKind, of: SignalOf): Query<typeof signalRow> {
   const { sql, params } = STATEMENTS[kind](of);
   return {

@@ -8,7 +8,7 @@ import type { Query } from './query.js';
 
 const clockRow = z.object({ now: wireTime });
 
-/** The database's own clock, which stamps what it stores. */
+/** The database's own clock, which stamps stored rows. */
 export function clockQuery(): Query<typeof clockRow> {
   return { name: 'clock', sql: 'SELECT now64(3) AS now', params: {}, row: clockRow };
 }

@@ -28,7 +28,7 @@ import { endedWithin, isSame, lengthOf, withinMs, withinSeconds } from './spans.
 const ADDRESS_COLUMNS = { destination_address: 'dest_ip', egress_address: 'egress_ip' } as const;
 export type AddressBy = keyof typeof ADDRESS_COLUMNS;
 
-/** By what questions sum. Flows and addresses have no sums of their own. */
+/** The dimensions of sums. Flows and addresses have no sums of their own. */
 export type SumsBy = Dimension | 'flow' | AddressBy;
 
 /** Returns whether a dimension has no sums and is counted from the sessions themselves. */
@@ -79,11 +79,11 @@ export interface ShownKeys {
   readonly sql: (key: string) => string;
   /** Whether several keys may be shown as one. */
   readonly merges: boolean;
-  /** What the expression binds. */
+  /** The bound parameters of the expression. */
   readonly params: SqlParams;
 }
 
-/** What to sum, over which parts of a range, from which tables. */
+/** The measures to sum, the parts of the range, and the tables. */
 export interface SumsOf {
   readonly by: SumsBy;
   /** Only these keys; null for all. */

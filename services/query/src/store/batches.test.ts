@@ -34,7 +34,7 @@ const turn = () =>
   });
 
 describe('batches', () => {
-  it('ask at once while nothing is under way, and together for all who come meanwhile', async () => {
+  it('ask at once while nothing is under way, and together for all callers that come meanwhile', async () => {
     const { batches, asked } = bench();
     const first = batches.look('a', never);
     const rest = ['b', 'c', 'b'].map((key) => batches.look(key, never));
@@ -58,7 +58,7 @@ describe('batches', () => {
     expect(await Promise.all(all)).toEqual([undefined, undefined, undefined, undefined]);
   });
 
-  it('report a failure to all who wait, and continue with the next', async () => {
+  it('report a failure to all waiting callers, and continue with the next', async () => {
     const { batches, asked } = bench();
     const first = batches.look('a', never);
     const second = batches.look('b', never);
@@ -69,7 +69,7 @@ describe('batches', () => {
     expect(await second).toBe(2);
   });
 
-  it('are given up only when nobody waits, and do not ask for who has gone', async () => {
+  it('are given up only when nobody waits, and do not ask for callers that have gone', async () => {
     const { batches, asked } = bench();
     const gone = [new AbortController(), new AbortController(), new AbortController()];
     const [a, b, c] = gone.map((each) => each.signal);

@@ -15,7 +15,7 @@ function question() {
 }
 
 describe('flights', () => {
-  it('ask once for all who ask the same, and again after the answer', async () => {
+  it('ask once for all callers with the same question, and again after the answer', async () => {
     const flights = createFlights<number>();
     const { asked, start } = question();
     const both = [flights.join('a', never, start), flights.join('a', never, start)];

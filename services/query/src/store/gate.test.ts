@@ -65,7 +65,7 @@ describe('gate', () => {
     await expect(gate.enter({ signal: never })).rejects.toMatchObject({ code: 'overloaded' });
   });
 
-  it('forgets who goes away while waiting', async () => {
+  it('forgets a caller that goes away while waiting', async () => {
     const gate = gateOf({ running_max: 1 });
     const leave = await gate.enter({ signal: never });
     const gone = new AbortController();

@@ -10,7 +10,7 @@ export interface GateConfig {
   readonly wait_max_ms: number;
 }
 
-/** Who wants to pass. */
+/** The caller that wants to pass. */
 export interface Visitor {
   /** Fires when the client goes away. */
   readonly signal: AbortSignal;

@@ -1,4 +1,4 @@
-/** Asks once for all who come within a time. A failure is not remembered. */
+/** Asks once for all callers within a time. A failure is not remembered. */
 export function remembered<T>(ask: () => Promise<T>, reuseMs: number): () => Promise<T> {
   let known: { readonly atMs: number; readonly answer: Promise<T> } | null = null;
   return () => {

@@ -27,7 +27,7 @@ export interface Asking {
 
 /** Puts questions to ClickHouse within limits, each once at a time, and measures them. */
 export interface Store {
-  /** The rows are shared with others who ask the same: they must not be changed. */
+  /** The rows are shared with other callers of the same question: do not change them. */
   ask<Row extends z.ZodType>(query: Query<Row>, asking: Asking): Promise<readonly z.output<Row>[]>;
   ping(): Promise<void>;
 }

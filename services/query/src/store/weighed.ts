@@ -4,7 +4,7 @@ import type { Query } from '../sql/query.js';
 import type { Gate, Visitor } from './gate.js';
 import type { Asking, Store } from './store.js';
 
-/** Puts the questions of one request by what they read, whatever its route is. */
+/** Weighs the questions of one request by the rows that they read, on every route. */
 export interface Weighed {
   /**
    * @param isWide whether it may read much: only then is ClickHouse asked how many rows it would be.

@@ -44,16 +44,16 @@ export const POLL_ROWS_MAX = 5_000;
 export const LAG_MAX_MS = 30_000;
 /** An insert may become visible this much after the time it is stamped with. */
 export const OVERLAP_MS = 3_000;
-/** Events kept, or looked up, for those who come back; clients that missed more get a `gap`. */
+/** Events kept, or looked up, for reconnecting clients; clients that missed more get a `gap`. */
 export const REPLAY_MAX = 20_000;
 /** Events that are known to have been sent; more than any overlap holds. */
 export const SEEN_MAX = 200_000;
-/** Older than this is not looked up for those who come back. */
+/** Older events are not looked up for reconnecting clients. */
 export const RESUME_MAX_MS = 600_000;
 /** Streams that get their missed events at the same time; the others wait. */
 export const RESUMES_MAX = 4;
 export const RESUME_WAIT_MAX_MS = 20_000;
-/** Frames of what one missed that are written before it is seen whether they were taken, and how long that may take. */
+/** Missed frames to write before checking whether the client keeps up, and the time for it. */
 export const FRAMES_AT_ONCE = 500;
 export const DRAIN_MAX_MS = 10_000;
 export const PING_INTERVAL_MS = 15_000;

@@ -15,7 +15,7 @@ export async function countersOf(
   nowMs: number,
 ): Promise<StreamCounters> {
   const filters = restrictedTo(onlyUsers, {});
-  // To the second, so that all who ask within it ask the same.
+  // To the second, so that all requests within it are equal.
   const toMs = Math.ceil((nowMs + 1) / 1_000) * 1_000;
   const range = { fromMs: Math.floor((toMs - 1) / DAY_MS) * DAY_MS, toMs };
   const [open, { sums }] = await Promise.all([

@@ -11,7 +11,7 @@ import { createStreamMetrics } from './metrics.js';
 const WAIT = { timeout: 20_000 };
 const BEGIN_MS = Date.parse('2026-05-04T12:00:00.000Z');
 
-/** What the database holds, by when it was stored, and its clock. */
+/** The events of the database, by the time of storing, and its clock. */
 let stored: { seq: number; ingested_at: string; session_id: string; type: string }[] = [];
 let nowMs = BEGIN_MS;
 let hub: Hub;
@@ -89,7 +89,7 @@ function positionOf({ got }: Heard): Position {
   return { storedMs: last.storedMs, within: { hub: hub.name, n: last.n } };
 }
 
-/** What a client is given that comes back after one event was stored while nobody listened; null if somebody did. */
+/** The events that a reconnecting client gets after one was stored while nobody listened; null if somebody did. */
 async function comeBack(pauseMs: number): Promise<{ given: number[]; missed: number[] } | null> {
   start();
   const first = listener();

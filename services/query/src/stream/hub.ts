@@ -28,7 +28,7 @@ import { liveEventOf } from './event.js';
 import type { LiveEvent, Position } from './event.js';
 import type { StreamMetrics } from './metrics.js';
 
-/** Somebody who listens. Neither function may throw. */
+/** A listener. Neither function may throw. */
 export interface Listener {
   events(events: readonly LiveEvent[]): void;
   gap(fromMs: number, toMs: number): void;

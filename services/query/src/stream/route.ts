@@ -44,7 +44,7 @@ const EXAMPLE = [
   frame('counters', streamCountersExample),
 ].join('');
 
-/** What a client reads, and what the frames in it are. */
+/** The stream of a client, and its frames. */
 const streamText = z.string().meta({
   examples: [EXAMPLE],
   contentMediaType: 'text/event-stream',
@@ -143,7 +143,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
       joining += 1;
       let isOpen = false;
       try {
-        // What one missed may be much: a few are given it at a time.
+        // Missed events may be many: write a few at a time.
         await (since === null ? begin() : deps.gates.resume.pass(context, begin));
       } finally {
         joining -= 1;
@@ -167,10 +167,10 @@ type Cause = 'slow' | 'unauthenticated' | 'stopping';
 interface Writer {
   /** Sends the frames, or ends the stream if those before have not been taken yet. */
   write(frames: readonly string[]): void;
-  /** Resolves when more may be written: the client has taken what there is, or is cut off for not taking it. */
+  /** Resolves when more may be written: the client has read all pending frames, or is cut off because it has not. */
   drained(): Promise<void>;
   end(cause: Cause): void;
-  /** Runs once, when the stream has ended for whatever reason. */
+  /** Runs once, when the stream has ended for any reason. */
   onEnd(clean: () => void): void;
   readonly isOpen: boolean;
 }
@@ -282,7 +282,7 @@ function startCounters(deps: StreamDeps, context: Context, writer: Writer): void
       const counters = await countersOf(deps, context.onlyUsers, gone, deps.now());
       writer.write([frame('counters', counters)]);
     } catch {
-      // The next time will do; what failed is counted by the store.
+      // The next time is soon enough; the store counts the failure.
     } finally {
       isAsking = false;
     }

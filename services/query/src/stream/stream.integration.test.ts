@@ -167,7 +167,7 @@ describe('stream', () => {
     client.close();
   });
 
-  it('lets through what the filters of sessions let through', async () => {
+  it('passes the events that the filters of sessions pass', async () => {
     const events = someEvents(60);
     const client = await listen('user=user-0&user=user-1&dest_port=443&status=closed');
     await insertBatch(database.clickhouse, events);

@@ -11,7 +11,7 @@ import { frame } from './event.js';
 import type { Hub } from './hub.js';
 import { LiveSessions } from './live-sessions.js';
 
-/** What a viewer wants to see. Equal names are equal views: they share one computation and one text. */
+/** A view that a client asked for. Equal names are equal views: they share one computation and one text. */
 export interface View {
   readonly name: string;
   readonly passes: Passes;
@@ -22,7 +22,7 @@ export interface View {
 
 export interface Views {
   /**
-   * Adds a viewer, who is given a frame at once and then at every interval.
+   * Adds a viewer, which gets a frame at once and then at every interval.
    *
    * @param write must not throw.
    * @returns a function that takes the viewer away.

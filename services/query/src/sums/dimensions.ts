@@ -1,7 +1,7 @@
 import type { TopField } from '@sockscope/schemas/api';
 import type { SumsBy } from '../sql/sums.js';
 
-/** By what sums are made for a field of a session. */
+/** The dimension of the sums for a field of a session. */
 export const SUMS_BY: Readonly<Record<TopField, SumsBy>> = {
   user: 'user',
   dest_host: 'destination',

@@ -105,7 +105,7 @@ describe('planOf', () => {
     expect(planOf(range, { ...clean, dirty: dirtyAt(dirtyHours) }, { cuts }).weeks).toEqual([]);
   });
 
-  it('covers each moment of the range once, and never sums what it must not', () => {
+  it('covers each moment of the range once, and never uses sums that are not finished', () => {
     const base = at('2026-01-01');
     const minutes = fc.integer({ min: 0, max: 24 * 24 * 60 });
     fc.assert(

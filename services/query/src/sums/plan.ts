@@ -15,7 +15,7 @@ export interface Span {
   readonly toMs: number;
 }
 
-/** What the rollups are good for at the moment. */
+/** The range that the rollups cover at the moment. */
 export interface Coverage {
   /** Whether the rollups have been computed at all. */
   readonly rollups: boolean;
@@ -57,7 +57,7 @@ function merged(starts: readonly number[], step: number): Span[] {
   return spans;
 }
 
-/** What remains of a span on which cells of a grid are taken away. `without` must rise. */
+/** The rest of a span after cells of a grid are removed. `without` must rise. */
 function remaining(span: Span, without: readonly number[], step: number): Span[] {
   const spans: Span[] = [];
   let fromMs = span.fromMs;

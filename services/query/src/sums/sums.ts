@@ -25,7 +25,7 @@ import { incompleteMinutes } from './incomplete.js';
 import { planOf, snapped } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
-/** What questions about sums need. */
+/** The parts that questions about sums need. */
 export interface SumsDeps {
   readonly store: Store;
   readonly coverage: CoverageReader;
@@ -45,7 +45,7 @@ export interface SumsQuestion extends RangeQuestion {
   readonly shown?: ShownKeys | null;
 }
 
-/** What an answer reports about how it was made. */
+/** The part of an answer that describes its sources. */
 export interface Provenance {
   /** Where sessions are counted. */
   readonly range: Span;
@@ -60,7 +60,7 @@ export interface Provenance {
   readonly waiting: readonly WaitingPartition[];
 }
 
-/** Of an answer that is made of several: as the first, with the worst of what any of them lacks. */
+/** For an answer that is made of several: as the first, with the largest gaps of any of them. */
 export function worstOf(first: Provenance, ...others: readonly Provenance[]): Provenance {
   const all = [first, ...others];
   return {
@@ -70,7 +70,7 @@ export function worstOf(first: Provenance, ...others: readonly Provenance[]): Pr
   };
 }
 
-/** What every answer over a range states about its range. */
+/** The part of every answer that describes its range. */
 export function answerMetaOf(
   query: { readonly time_zone: string },
   provenance: Provenance,
@@ -117,7 +117,7 @@ interface Prepared {
   readonly provenance: Provenance;
 }
 
-/** Which tables answer, and what for. */
+/** The tables that answer, each with its part of the range. */
 export function prepare(question: SumsQuestion, coverage: Coverage & Known): Prepared {
   const { by, range, filters, keys = null, cuts = null, shown = null } = question;
   const rollup = rollupSourceOf(by, filters);
@@ -231,7 +231,7 @@ export function netOf(row: Sums): number {
 }
 
 /**
- * Sessions that were open at a time: those open now, without what began and with what ended since. After
+ * Sessions that were open at a time: those open now, minus those that began and plus those that ended since. After
  * the newest event that was stored there is neither.
  */
 export async function openAt(

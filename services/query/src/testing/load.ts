@@ -24,7 +24,7 @@ export async function insertRows(
   });
 }
 
-/** What one batch of events becomes in the tables, as the ingest service writes it. */
+/** Writes one batch of events into the tables, as the ingest service does. */
 export async function insertBatch(
   clickhouse: ClickHouse,
   events: readonly SessionEvent[],

@@ -2,7 +2,7 @@ import type { SignalKind } from '@sockscope/schemas/api';
 import type { SignalsConfig } from '../questions/signals/config.js';
 import type { Range } from './truth.js';
 
-/** Signals by brute force over plain sessions: what answers are compared with. */
+/** Signals by brute force over plain sessions, to compare answers with. */
 
 export interface SignalSession {
   readonly user: string;
@@ -189,7 +189,7 @@ const inRange =
       range,
     );
 
-/** What each kind finds in a range, in no order. */
+/** The findings of each kind in a range, in no order. */
 export const FIND: Readonly<Record<SignalKind, Find>> = {
   shared_account: sharedAccount,
   scan: inRange((...asked) => [

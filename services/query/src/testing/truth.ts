@@ -4,7 +4,7 @@ import { SUM_NAMES } from '@sockscope/schemas/sums';
 import type { SumName } from '@sockscope/schemas/sums';
 import type { Minute, World } from './world.js';
 
-/** Plain computations over the folded events: what answers are compared with. */
+/** Plain computations over the folded events, to compare answers with. */
 
 export type Counted = { -readonly [N in SumName]: number };
 

@@ -12,7 +12,7 @@ export interface Minute {
   readonly counters: Counters;
 }
 
-/** What happened, as the pure fold sees it: the truth that answers are compared with. */
+/** The sessions as the pure fold sees them: the truth to compare answers with. */
 export interface World {
   readonly events: readonly SessionEvent[];
   readonly sessions: readonly SessionRow[];

@@ -59,7 +59,7 @@ function stepped(ms: number, step: MomentStep, zone: string): number {
     : back(ms, step.count, step.unit, zone);
 }
 
-/** Returns a point in time in milliseconds since 1970; nothing is before 1970. @param nowMs what `now` means. */
+/** Returns a point in time in milliseconds since 1970; nothing is before 1970. @param nowMs the value of `now`. */
 export function momentMs(moment: Moment, nowMs: number, zone: string): number {
   switch (moment.kind) {
     case 'instant':

@@ -10,7 +10,7 @@ import { momentOf, startOfDay, wallOf } from './zone.js';
 const SECOND_MS = 1_000;
 
 /**
- * What `now` means in a range: rounded up to a whole second, so that questions asked within a second
+ * The value of `now` in a range: rounded up to a whole second, so that questions asked within a second
  * are the same question.
  */
 export function nowOf(nowMs: number): number {

@@ -24,7 +24,7 @@ function formatOf(zone: string): Intl.DateTimeFormat {
   return format;
 }
 
-/** What a clock on the wall shows, as if it were UTC: the fields are read with getUTC…. */
+/** The local time of a zone as if it were UTC: the fields are read with getUTC…. */
 export function wallOf(ms: number, zone: string): Date {
   const parts: Record<string, number> = {};
   for (const { type, value } of formatOf(zone).formatToParts(ms)) parts[type] = Number(value);

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 
-/** What the build has written. */
+/** The files of the build. */
 const ASSETS = fileURLToPath(new URL('../dist/site/assets/', import.meta.url));
 const KIB = 1_024;
 const FIRST_VIEW_MAX = 80 * KIB;
@@ -29,7 +29,7 @@ function withImports(name: string, found = new Set<string>()): Set<string> {
 const chunk = (page: string) => scripts.find((name) => name.startsWith(`${page}-`)) ?? '';
 
 describe('the weight of the dashboard, gzipped', () => {
-  test('what the first view loads is at most 80 KiB of script, and no other language', () => {
+  test('the first view loads at most 80 KiB of script, and no other language', () => {
     const loaded = new Set([...withImports(chunk('index')), ...withImports(chunk('overview'))]);
     expect(loaded).not.toContain(chunk('pl'));
     expect(weightOf(loaded)).toBeGreaterThan(30 * KIB);

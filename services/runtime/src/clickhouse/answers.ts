@@ -1,10 +1,10 @@
-/** Reads what ClickHouse answers. */
+/** Reads ClickHouse's answers. */
 import { parseError } from '@clickhouse/client';
 import type { ResponseHeaders } from '@clickhouse/client';
 import type { z } from 'zod';
 import { ClickHouseError } from './errors.js';
 
-/** What a query cost the server, by its own count. */
+/** The cost of a query, as the server counts it. */
 export interface QueryCost {
   readonly readRows: number;
   readonly readBytes: number;

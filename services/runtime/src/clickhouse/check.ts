@@ -1,5 +1,5 @@
 /**
- * What the database lacks for a service: `clickhouse check` lists it, and `/readyz` names the first.
+ * Finds missing parts and permissions of the database: `clickhouse check` lists them, `/readyz` names the first.
  */
 import type { Command } from 'commander';
 import { z } from 'zod';

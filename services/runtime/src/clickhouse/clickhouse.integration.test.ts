@@ -59,7 +59,7 @@ describe('clickhouse', () => {
     expect(read).toEqual([{ id: 2, name: "x' ; DROP TABLE t --" }]);
   });
 
-  it('gives 64-bit integers and times exactly, and refuses what a number cannot hold', async () => {
+  it('returns 64-bit integers and times exactly, and refuses integers beyond 2^53', async () => {
     const read = await clickhouse.query({
       sql: "SELECT toUInt64(9007199254740991) AS n, toDateTime64('2026-01-31 23:59:59.999', 3, 'UTC') AS at",
       row: z.object({ n: int64, at: isoTime }),
@@ -174,7 +174,7 @@ describe('clickhouse', () => {
     await clickhouse.ping();
   });
 
-  it('downloads what the server writes, byte by byte', async () => {
+  it('downloads the bytes of the server unchanged', async () => {
     const pieces: Uint8Array[] = [];
     for await (const piece of clickhouse.download({
       sql: 'SELECT number, {text:String} AS text FROM numbers(3)',

@@ -16,7 +16,7 @@ export type SqlValue = string | number | bigint | boolean | null | Date | readon
 export type Settings = Readonly<Record<string, string | number>>;
 
 interface Call {
-  /** Ends the call; what the server does with a statement that it has begun is then unknown. */
+  /** Ends the call. The server may still finish a statement that it has begun. */
   readonly signal?: AbortSignal | undefined;
   /** Deadline of the whole call; replaces the configured one. */
   readonly timeoutMs?: number | undefined;
@@ -62,7 +62,7 @@ export interface ClickHouse {
   insert(insert: Insert): Promise<void>;
   /** All rows of a SELECT without a FORMAT clause. For results that fit into memory. */
   query<S extends z.ZodType>(query: RowQuery<S>): Promise<z.output<S>[]>;
-  /** The same rows with what they cost. */
+  /** The same rows and their cost. */
   queryWithCost<S extends z.ZodType>(
     query: RowQuery<S>,
   ): Promise<{ rows: z.output<S>[]; cost: QueryCost }>;
@@ -181,7 +181,7 @@ export function createClickHouse(
     };
   }
 
-  /** Runs one request under its deadline and turns whatever is thrown into a ClickHouseError. */
+  /** Runs one request under its deadline and turns every error into a ClickHouseError. */
   async function bounded<T>(
     call: Call,
     what: string,

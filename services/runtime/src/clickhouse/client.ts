@@ -1,7 +1,7 @@
 /**
  * One client of @clickhouse/client for one node. Files of certificates, keys and their authority are
  * read for each new connection, so that a rotation needs no restart: connections that are open stay,
- * new ones take what is there then. The password's file is read for each request.
+ * new ones use the present files. The password's file is read for each request.
  */
 import { readFileSync } from 'node:fs';
 import { Agent } from 'node:https';
@@ -80,7 +80,7 @@ export function createNodeClient(config: ClickHouseConfig, url: string): ClickHo
     keep_alive: { enabled: true, idle_socket_ttl: 2_000, eagerly_destroy_stale_sockets: true },
     // Arrays of a filter may make a URL too long.
     use_multipart_params_auto: true,
-    // What fails is thrown, and logged by who catches it.
+    // A failure is thrown; the caller logs it.
     log: { level: ClickHouseLogLevel.OFF },
     ...(url.startsWith('https:') ? { http_agent: new RotatingAgent(config) } : {}),
     ...identityOf(config),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /**
- * Row schemas for what ClickHouse sends: with this module's settings a 64-bit integer comes as
+ * Row schemas for ClickHouse's answers: with this module's settings a 64-bit integer comes as
  * text and a time as ISO 8601, so that neither is rounded or misread.
  */
 
@@ -15,7 +15,7 @@ export const int64 = z
     return z.NEVER;
   });
 
-/** DateTime or DateTime64 in UTC as `2026-01-31T23:59:59.999Z`, whatever its precision. */
+/** DateTime or DateTime64 in UTC as `2026-01-31T23:59:59.999Z`, for every precision. */
 export const isoTime = z.string().transform((text, ctx) => {
   const ms = Date.parse(text);
   if (!Number.isNaN(ms) && text.endsWith('Z')) return new Date(ms).toISOString();

@@ -16,7 +16,7 @@ export const CLICKHOUSE_ERROR_CODES = [
 ] as const;
 export type ClickHouseErrorCode = (typeof CLICKHOUSE_ERROR_CODES)[number];
 
-/** What this module throws. `retryable`: the same bytes may succeed later without a change. */
+/** The error of this module. `retryable`: the same bytes may succeed later without a change. */
 export class ClickHouseError extends SockscopeError {
   declare readonly code: ClickHouseErrorCode;
   /** ClickHouse's number of the exception, such as 60 for UNKNOWN_TABLE; null if it sent none. */
@@ -90,7 +90,7 @@ export function isRetryableServerCode(code: number): boolean {
   return RETRYABLE_SERVER_CODES.has(code);
 }
 
-/** Ours from whatever the client threw. */
+/** Converts an error of the client into ours. */
 export function clickHouseErrorOf(
   cause: unknown,
   what: string,
@@ -135,7 +135,7 @@ const MISSING_RIGHT =
   /^(\S+): Not enough privileges.* the grant ([A-Z ]+?)(?:\(.*?\)| for at least one column)? on (\S+?)\.?\s*$/i;
 
 /**
- * Adds the statement that grants what the server says is missing, for the whole table: other queries
+ * Adds the statement that grants the missing right, for the whole table: other queries
  * read other columns.
  */
 function withGrant(message: string): string {

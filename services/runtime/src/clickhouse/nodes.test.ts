@@ -57,7 +57,7 @@ describe('several nodes', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('who needs the named node gets no other one', async () => {
+  it('a caller that needs the named node gets no other one', async () => {
     const named = createClickHouse(clickhouseConfig.parse({ url: AWAY, failover_urls: [url] }));
     await expect(named.query(select)).rejects.toMatchObject({ code: 'clickhouse_network' });
     await named.close();

@@ -5,7 +5,7 @@ import { messageOf, SockscopeError } from '../errors.js';
 import { readSecretFile } from './secret-file.js';
 
 /**
- * What a leaf of a configuration schema declares by `.meta(...)`, which must be the
+ * The declaration of a leaf of a configuration schema by `.meta(...)`, which must be the
  * last call on it: zod keeps it per instance.
  */
 export interface SettingMeta {
@@ -79,7 +79,7 @@ function readConfigFile(file: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** Takes the leaf's value out of the tree, so that what remains at the end is unknown. */
+/** Takes the leaf's value out of the tree, so that only unknown settings remain at the end. */
 function takePath(tree: Record<string, unknown>, path: readonly string[]): unknown {
   let node: Record<string, unknown> = tree;
   for (const key of path.slice(0, -1)) {
@@ -143,7 +143,7 @@ export function loadConfig<S extends z.ZodObject>(
     const value = isEnv ? fromEnv : (fromFile ?? undefined);
     const parsed = leaf.schema.safeParse(value);
     if (parsed.success) {
-      // As it was given: what a transform has made of it would not pass the same schema again.
+      // The raw value: after a transform it would not pass the same schema again.
       setPath(given, leaf.path, value);
       continue;
     }

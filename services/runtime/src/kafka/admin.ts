@@ -76,7 +76,7 @@ interface Link {
 /**
  * Connects with the first call. Every error is a KafkaError.
  *
- * @param deps.call_timeout_ms what a whole call may take; after that, and if brokers cannot be
+ * @param deps.call_timeout_ms longest time of a whole call; after that, and if brokers cannot be
  *   reached, the client is thrown away and the next call has another one.
  */
 export function createKafkaAdmin(
@@ -132,7 +132,7 @@ export function createKafkaAdmin(
   }
 
   /**
-   * Repeats what a broker refused for the moment: a group's coordinator is loaded at its first use,
+   * Repeats a request that a broker refused temporarily: a group's coordinator is loaded at its first use,
    * after a broker's start and after it has moved, and kafkajs does not wait for it here.
    */
   async function whileCoordinatorLoads<T>(work: () => Promise<T>): Promise<T> {
@@ -232,7 +232,7 @@ export function createKafkaAdmin(
       }),
     deleteRecords: (name, partition, beforeOffset) =>
       call(`delete records of ${name}`, async (admin) => {
-        // Makes kafkajs learn who leads the topic, which it does not do by itself here.
+        // Makes kafkajs learn the topic's leaders, which it does not do by itself here.
         await admin.fetchTopicOffsets(name);
         await admin.deleteTopicRecords({
           topic: name,

@@ -66,7 +66,7 @@ export function bootstrapList(brokers: readonly string[], random = Math.random):
   return [...all.slice(start), ...all.slice(0, start)];
 }
 
-/** By what kafkajs carries from a client to its pool. */
+/** The property that kafkajs carries from a client to its pool. */
 const uses = new WeakMap<object, ClientUse>();
 
 /** Sets the purpose of a client, so that brokers without the needed requests are refused. */
@@ -84,7 +84,7 @@ export function installBootstrap(): void {
   const { prototype } = require('kafkajs/src/cluster/brokerPool') as { prototype: BrokerPool };
 
   prototype.createSeedBroker = async function createSeedBroker(this: BrokerPool): Promise<void> {
-    // What still waits there must not be waited for: that broker may hang.
+    // Do not wait for the rest: that broker may hang.
     this.seedBroker?.disconnect().catch(() => undefined);
     const { host, port } = await this.connectionPoolBuilder.build();
     const connectionPool = await this.connectionPoolBuilder.build({

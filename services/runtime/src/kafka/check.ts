@@ -1,5 +1,5 @@
 /**
- * `kafka check`: connects with the service's credentials and lists what the brokers lack. It tests
+ * `kafka check`: connects with the service's credentials and lists missing topics and permissions. It tests
  * permissions with requests that change nothing: they name a partition or a member that no cluster
  * has, and a broker checks the permission first.
  */
@@ -26,7 +26,7 @@ import type { ClientUse } from './support.js';
 export interface KafkaCheck {
   readonly kafka: KafkaConfig;
   readonly uses: readonly ClientUse[];
-  /** What the service needs; its topics have to be there. */
+  /** The needs of the service; its topics must exist. */
   readonly acls: readonly Omit<PlannedAcl, 'user'>[];
   /** As this service would create them; another shape is noted. */
   readonly topics?: readonly PlannedTopic[];
@@ -162,7 +162,7 @@ async function checkTopic(
   }
 }
 
-/** Notes what was configured otherwise. */
+/** Notes settings of the topic that differ from the configuration. */
 function besidePlan(text: string, missed: readonly string[]): Finding {
   return missed.length === 0
     ? { state: 'ok', text }
@@ -224,7 +224,7 @@ async function checkPermission(
   return { state: 'ok', text: what };
 }
 
-/** @throws what the broker answers, which is never a success. */
+/** @throws the broker's answer, which is never a success. */
 async function tryPermission(
   { resource, name, operations: [operation] }: OneAcl,
   { cluster }: DirectClient,

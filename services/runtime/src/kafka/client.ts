@@ -26,14 +26,14 @@ export interface KafkaClient {
   readonly clientId: string;
   /**
    * Ends the client permanently: it rejects pending requests, closes every connection, and opens
-   * none again, whatever kafkajs still retries (ADR 0027). kafkajs's own `disconnect` waits for
+   * none again, even if kafkajs still retries (ADR 0027). kafkajs's own `disconnect` waits for
    * pending requests, up to the request timeout, and lets a retry connect again.
    */
   destroy(): void;
 }
 
 /**
- * A client whose own retries are off for what it does behind a request (`retries` for connecting and
+ * A client whose own retries of requests are off (`retries` is for connecting and
  * metadata only): see ADR 0002 for why repetition belongs to the caller.
  *
  * @param role appended to the client id, such as `proxy-1`.
@@ -43,7 +43,7 @@ export function createKafkaClient(
   deps: {
     readonly logger: DebugLog;
     readonly role: string;
-    /** Brokers that lack what this needs are refused in words. */
+    /** The use of the client. A broker that is too old for it is refused with a sentence. */
     readonly use: ClientUse;
     readonly retries?: number;
   },

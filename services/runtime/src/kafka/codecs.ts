@@ -1,6 +1,6 @@
 /**
  * The compressions of record batches. All of them are read, because an estate may produce with any, and
- * each can be chosen for what we produce.
+ * each can be chosen for our own records.
  *
  * The output of each is bounded before anything is allocated, from the lengths that the formats state
  * of themselves: a few bytes may claim to be gigabytes.
@@ -72,7 +72,7 @@ async function lz4Decompress(buffer: Buffer, limit: number): Promise<Buffer> {
   return decompressFrame(buffer);
 }
 
-/** What Node has of Zstandard: nothing before 22.15. */
+/** Node's functions for Zstandard, which it has since 22.15. */
 interface NativeZstd {
   readonly zstdDecompress?: (
     buffer: Buffer,
@@ -128,7 +128,7 @@ export async function decompress(codec: Codec, buffer: Buffer, limit: number): P
   }
 }
 
-/** What zlib throws if the output exceeds `maxOutputLength`. */
+/** The code that zlib throws if the output exceeds `maxOutputLength`. */
 function isBufferTooLarge(cause: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE';
 }

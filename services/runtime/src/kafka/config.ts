@@ -12,7 +12,7 @@ export const SASL_MECHANISMS = [
   'aws-msk-iam',
 ] as const;
 
-/** What Kafka itself allows as the name of a topic. */
+/** The names of topics that Kafka allows. */
 const TOPIC = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/;
 /** A name or an IPv4 address, or an IPv6 address in brackets, and a port. */
 const BROKER = /^(?:[^\s:[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/;

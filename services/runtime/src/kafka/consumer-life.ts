@@ -2,7 +2,7 @@
  * One kafkajs consumer from its creation to its end. kafkajs cannot cancel a request that waits for
  * a broker. A consumer that is disconnected while it connects or joins continues later and becomes
  * an unknown member. So the end of a life is the end of its sockets, and no others are opened (ADR
- * 0027): what kafkajs still retries then fails by itself and reaches no broker.
+ * 0027): later retries of kafkajs fail by themselves and reach no broker.
  */
 import kafkajs from 'kafkajs';
 import type { Admin, Consumer } from 'kafkajs';
@@ -30,7 +30,7 @@ export interface ConsumerLife {
    */
   end(): Promise<void>;
   /**
-   * After `end`: resolves when kafkajs has given up what it still tried, at the latest after 20 s or
+   * After `end`: resolves when kafkajs has given up its last attempts, at the latest after 20 s or
    * when the signal fires.
    *
    * @param work the tasks that were begun with this life.

@@ -1,4 +1,4 @@
-/** The interface of a group's member: what it offers, what it hands over, and what it receives back. */
+/** The interface of a group's member: its methods, the batches that it hands over, and its callbacks. */
 import type { PartitionStart } from './owned-partitions.js';
 import type { RecordCursor } from './record-batch.js';
 import type { Anchor } from './start-offset.js';
@@ -45,7 +45,7 @@ export interface BatchSink {
    * only if the process or the assignment ends.
    */
   accept(batch: ConsumedBatch): Hold | null;
-  /** Decides about what cannot be read: null passes over it. */
+  /** Decides about unreadable records: null passes over them. */
   unreadable(batch: UnreadableBatch): Hold | null;
 }
 
@@ -69,7 +69,7 @@ export interface ConsumerEvents {
 export interface GroupConsumer {
   /** Begins to join; that is repeated until `stop`. */
   start(): void;
-  /** Commits what it is given; false if the broker did not take it: it is tried again with the next. */
+  /** Commits the given offsets; false if the broker refused: they are committed with the next ones. */
   commit(positions: readonly CommitPosition[]): Promise<boolean>;
   /** Takes no more batches; the member stays in the group, so that held records can still be committed. */
   quiesce(): void;

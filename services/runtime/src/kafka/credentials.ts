@@ -1,7 +1,7 @@
 /**
  * How a connection to a broker proves who we are. Files of secrets, certificates and keys are read for
- * each new connection, so that a rotation needs no restart: connections that are open stay, new ones
- * take what is there then.
+ * each new connection, so that a rotation needs no restart: open connections stay, new ones use
+ * the new files.
  */
 import { readFileSync } from 'node:fs';
 import type tls from 'node:tls';

@@ -1,4 +1,4 @@
-/** What cannot be read stays in its partition: on a real broker whose stored bytes are damaged. */
+/** Damage stays in its partition: on a real broker whose stored bytes are damaged. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import kafkajs from 'kafkajs';
@@ -73,7 +73,7 @@ function valuesOf({ records }: ConsumedBatch): string[] {
   return values;
 }
 
-/** Reads both partitions; holds what cannot be read until `skipped` has its offset. */
+/** Reads both partitions; waits at unreadable records until `skipped` has their offset. */
 function consume(full: () => Promise<void> | null = () => null) {
   const read = new Map<number, string[]>([
     [0, []],
@@ -175,7 +175,7 @@ describe('a record batch that cannot be read', () => {
 });
 
 describe('a batch of a newer leader', () => {
-  /** Of a record batch: where the epoch of its leader stands, its checksum, and what that covers. */
+  /** Positions in a record batch: its leader's epoch, its checksum, and the checksummed bytes. */
   const [EPOCH_AT, CRC_AT, CHECKED_AT] = [12, 17, 21];
 
   it('makes the consumer compare the batch before it, and read the partition from its start if that was replaced', async () => {

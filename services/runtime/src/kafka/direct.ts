@@ -19,7 +19,7 @@ interface FetchedPartition {
   readonly messages: readonly KafkaMessage[];
 }
 
-/** One broker, as kafkajs has it. Each request throws what the broker refuses. */
+/** One broker, as kafkajs has it. A request throws the broker's refusal. */
 export interface DirectBroker {
   readonly versions: BrokerVersions;
   readonly connectionPool: {
@@ -106,7 +106,7 @@ export interface Fetched {
 export interface PartitionFetcher {
   /**
    * The record batches of one partition from an offset on. None when nothing came in time; at least one
-   * whole batch otherwise, however long it is. What time may heal is tried again until `patience_ms`.
+   * whole batch otherwise, however long it is. Temporary errors are retried until `patience_ms`.
    *
    * @throws KafkaError; its type is OFFSET_OUT_OF_RANGE when the partition has no such offset.
    */

@@ -16,7 +16,7 @@ export type KafkaErrorCode =
   | 'kafka_unsupported'
   | 'kafka_rejected';
 
-/** What this module throws. `retryable`: the same call may succeed later without a change on our side. */
+/** The error of this module. `retryable`: the same call may succeed later without a change on our side. */
 export class KafkaError extends SockscopeError {
   declare readonly code: KafkaErrorCode;
   /**
@@ -59,14 +59,14 @@ const AUTH_TYPES = /AUTHORIZATION_FAILED|SASL|AUTHENTICATION/;
 /** Node's names of errors of a certificate, ours or a broker's. */
 const TLS_CODES = /^ERR_(?:SSL|TLS|OSSL)_|CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
 
-/** Ours from whatever kafkajs threw. */
+/** Converts an error of kafkajs into ours. */
 export function kafkaErrorOf(error: unknown, what: string): KafkaError {
   if (error instanceof KafkaError) return error;
   const root = rootOf(error);
   if (root instanceof KafkaError) return root;
   const name = textField(root, 'name') ?? '';
   const type = textField(root, 'type');
-  // The type is what an operator can look up; the text of a broker's error alone is vague.
+  // An operator can look up the type; the text of a broker's error alone is vague.
   const message = `${what}: ${messageOf(root)}${type === null ? '' : ` (${type})`}`;
   if (name.includes('SASL') || (type !== null && AUTH_TYPES.test(type))) {
     // An operator may add the user or the ACL while we run.

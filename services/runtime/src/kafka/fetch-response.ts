@@ -7,7 +7,7 @@
  * replaced, for all consumers of the process. The version is pinned; tests cover the internals that
  * we use. Each batch stands in for a message whose offset is the batch's last one.
  *
- * Whatever is wrong with a partition stays in it: a damaged batch, and an error of the broker about
+ * A fault of a partition stays in it: a damaged batch, and an error of the broker about
  * the partition's log, come as a batch that cannot be read. Aborted transactions and their markers
  * come as batches without records, so readers see every offset.
  */
@@ -140,8 +140,8 @@ function decodeFetchResponse(raw: Buffer): unknown {
 }
 
 /**
- * Errors that speak of the log of one partition. kafkajs would throw for the whole response. What it
- * heals by itself (another leader, an offset out of range) is left to it.
+ * Errors about the log of one partition. kafkajs would throw for the whole response. Errors that
+ * kafkajs repairs by itself (another leader, an offset out of range) are left to it.
  */
 const LOG_ERRORS: ReadonlyMap<number, string> = new Map([
   [-1, 'UNKNOWN_SERVER_ERROR'],
@@ -170,7 +170,7 @@ function unreadable(damage: string, logStartOffset: number): RecordBatch {
   };
 }
 
-/** kafkajs drops what lies before the offset that it asked for; the one of a damaged batch is a guess. */
+/** kafkajs drops records before the offset that it asked for; the offset of a damaged batch is a guess. */
 const BEHIND_ALL = String(Number.MAX_SAFE_INTEGER);
 
 function messageOf(recordBatch: RecordBatch): BatchMessage {

@@ -162,7 +162,7 @@ async function makeAnew(): Promise<void> {
 
 describe('a member of a consumer group', () => {
   it.each(['uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'])(
-    'reads what a broker has compressed with %s',
+    'reads batches that a broker has compressed with %s',
     async (compression) => {
       await createTopic({ 'compression.type': compression });
       await produce(0, 300);

@@ -63,7 +63,7 @@ export function createGroupConsumer(
   /** Counts the joins of all lives, so that results of an earlier life are recognised. */
   let generation = 0;
   let state: ConsumerState = 'stopped';
-  /** What Kafka refused us, until something is read again. */
+  /** The permission that Kafka refused us, until something is read again. */
   let refusal: string | null = null;
   let lastMoveMs = Date.now();
   let current: ConsumerLife | null = null;
@@ -76,7 +76,7 @@ export function createGroupConsumer(
     lastMoveMs = Date.now();
   };
 
-  /** One life of a kafkajs consumer; resolves when it has ended, for whatever reason. */
+  /** One life of a kafkajs consumer; resolves when it has ended, for any reason. */
   async function live(onRunning: () => void): Promise<Error | null> {
     const life = createConsumerLife({ ...config, role }, { logger });
     const { consumer, admin } = life;
@@ -272,7 +272,7 @@ export function createGroupConsumer(
       opened.skipTo(from);
       hold = sink.accept({ ...stretch, records: opened });
     } catch (error) {
-      // The sink throws if the records make no sense: what it took before is taken again.
+      // The sink throws if the records make no sense: records that it took before are taken again.
       if (!(error instanceof KafkaError)) throw error;
       hold = sink.unreadable({
         ...stretch,

@@ -1,7 +1,7 @@
 /**
  * Looks at a group from outside while a consumer of ours is in it, as an operator would: how many
  * members are of this process, and does every partition of ours move? kafkajs may be wrong about
- * both, whatever the cause.
+ * both, for any cause.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../log/logger.js';
@@ -76,7 +76,7 @@ export function createGroupWatch(
     progress,
     async sweep(life) {
       await sweep(life);
-      // These are what dead ones left.
+      // Dead consumers left these.
       intrusions = 0;
     },
     async watch(life, signal) {

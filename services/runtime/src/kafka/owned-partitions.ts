@@ -15,7 +15,7 @@ export interface OwnedPartition {
   next: number;
   /** Durable, but not yet committed. */
   durable: { offset: number; anchor: Anchor } | null;
-  /** What the record before `next` must be part of; checked with the first batch. */
+  /** The batch that the record before `next` must belong to; checked with the first batch. */
   expected: Anchor | null;
   /** Whether a batch was read: `next` then lies between two batches. */
   begun: boolean;
@@ -77,7 +77,7 @@ export class OwnedPartitions {
       committed.offset <= held.next &&
       held.next <= range.high
     ) {
-      // What we hold continues the group's offset: nothing needs to be read again.
+      // Our position continues the group's offset: nothing needs to be read again.
       held.committed = committed.offset;
       return placeToFetch(held, range.low);
     }

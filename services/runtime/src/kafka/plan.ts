@@ -1,4 +1,4 @@
-/** What an administrator of Kafka has to set up for us: topics and the least permissions. */
+/** The topics and least permissions that an administrator of Kafka sets up for us. */
 import { stringify } from 'yaml';
 import type { KafkaConfig } from './config.js';
 import { KafkaError, kafkaErrorOf } from './errors.js';
@@ -12,7 +12,7 @@ export interface PlannedTopic {
 }
 
 export interface PlannedAcl {
-  /** Who needs it: a service, or a command of one. */
+  /** The service, or the command of a service, that needs it. */
   readonly user: string;
   readonly resource: 'topic' | 'group';
   readonly name: string;
@@ -66,7 +66,7 @@ export function planOf(input: PlanInput): Plan {
       },
     ],
     acls: [
-      // Who sends reads the topic's compression.type, for KAFKA_COMPRESSION=auto.
+      // A producer reads the topic's compression.type, for KAFKA_COMPRESSION=auto.
       acl('proxy', 'topic', topic, 'Write', 'DescribeConfigs'),
       // Ingest reads retention.ms: how long a partition may wait.
       acl('ingest', 'topic', topic, 'Read', 'DescribeConfigs'),

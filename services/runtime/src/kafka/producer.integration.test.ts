@@ -13,7 +13,7 @@ import type { KafkaError } from './errors.js';
 import { createKafkaProducer, RecordsRefusedError } from './producer.js';
 import type { OutgoingRecord } from './producer.js';
 
-/** What kafkajs is given to send. */
+/** The messages that kafkajs sends. */
 interface SentBatches {
   readonly topicData: readonly {
     readonly partitions: readonly { readonly messages: readonly { readonly value: Buffer }[] }[];

@@ -120,7 +120,7 @@ export interface ProducerDeps {
   readonly role: string;
   readonly hooks?: ProducerHooks;
   /**
-   * Whether a record counts as refused although no other one was accepted beside it. For those who lose
+   * Whether a record counts as refused although no other one was accepted beside it. For callers that lose
    * nothing by it; `NothingAcceptedError` is not thrown then.
    */
   readonly believesRefusals?: boolean;
@@ -143,7 +143,7 @@ export function createFormatProducer<T>(
     deps.hooks ?? {},
     {
       // Connecting (every bootstrap broker may have to be tried), finding the leaders and sending, each
-      // with its own limit inside kafkajs: this one is for what hangs nevertheless.
+      // with its own limit inside kafkajs: this one is for calls that hang nevertheless.
       attempt_timeout_ms:
         config.request_timeout_ms + 2 * (config.brokers.length + 1) * config.connect_timeout_ms,
       backoff_first_ms: BACKOFF_FIRST_MS,
@@ -175,7 +175,7 @@ async function connectLink<T>(
   installProduceEncoder();
   /** Partitions of each topic, as far as they are known. */
   const counts = new Map<string, number>();
-  /** What each topic stores by its own setting; null: whatever comes. */
+  /** The codec of each topic's own setting; null: the topic stores any codec. */
   const stored = new Map<string, Codec | null>();
   const client = createKafkaClient(config, { ...deps, use: 'produce' });
   const producer = client.kafka.producer({

@@ -1,7 +1,7 @@
 /**
  * Finds partitions that do not move: records arrive at the broker, and none of them reaches us. A
- * partition counts from the look at which its end has moved since its last batch, because what
- * arrived then cannot have been read before.
+ * partition counts from the look at which its end has moved since its last batch, because records
+ * that arrived then cannot have been read before.
  */
 export class Progress {
   readonly #limitMs: number;

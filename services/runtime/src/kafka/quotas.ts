@@ -34,7 +34,7 @@ export interface Quota {
  * Resolves with all quotas of the cluster; null when the brokers do not report them (before Kafka 2.6). It
  * takes the permission DescribeConfigs on the cluster.
  *
- * @throws what the broker refuses, as kafkajs does.
+ * @throws the broker's refusal, as kafkajs does.
  */
 export async function describeQuotas(broker: QuotaBroker): Promise<readonly Quota[] | null> {
   if (broker.versions[DESCRIBE_CLIENT_QUOTAS] === undefined) return null;

@@ -71,7 +71,7 @@ const sent = fc.record({
 });
 
 describe('record batches', () => {
-  it('are read as they were written, whatever is in them', async () => {
+  it('are read as they were written, with any content', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(sent, { minLength: 1, maxLength: 50 }),

@@ -47,7 +47,7 @@ export interface RecordBatch {
 
 /** From the base offset up to the payload. */
 export const BATCH_HEADER_BYTES = 61;
-/** What lies before the bytes that the batch's own length counts. */
+/** Length of the part that the batch's own length does not count. */
 const LENGTH_PREFIX_BYTES = 12;
 const CRC_AT = 17;
 const CRC_COVERS_FROM = 21;
@@ -115,7 +115,7 @@ export function readBatches(
  */
 const END_LAG_OFFSETS = 1_000_000;
 
-/** What is wrong with the batch at `at`, or null. */
+/** The fault of the batch at `at`, or null. */
 function damageOf(bytes: Buffer, at: number, end: number, endOffset: number): string | null {
   const magic = bytes.readInt8(at + 16);
   if (magic !== SUPPORTED_MAGIC) {
@@ -188,7 +188,7 @@ export class RecordCursor {
   constructor(
     batch: RecordBatch,
     readonly bytes: Buffer,
-    /** A fetch may begin in the middle of a batch; what lies before is passed over. */
+    /** A fetch may begin in the middle of a batch; earlier records are passed over. */
     fromOffset: number,
   ) {
     this.#batch = batch;
@@ -205,7 +205,7 @@ export class RecordCursor {
     return false;
   }
 
-  /** Passes over what lies before this offset too. */
+  /** Passes over the records before this offset too. */
   skipTo(offset: number): void {
     this.#fromOffset = Math.max(this.#fromOffset, offset);
   }

@@ -20,7 +20,7 @@ const ALONE = {
   payload: Buffer.alloc(0),
 } as const;
 
-/** Key, value and headers as a format writes them, for those who keep a record that was not sent. */
+/** Key, value and headers as a format writes them, for callers that keep a record that was not sent. */
 export function recordOf<T>(
   record: T,
   format: RecordFormat<T>,

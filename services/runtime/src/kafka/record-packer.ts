@@ -8,7 +8,7 @@ import type { Codec } from './codecs.js';
 import { crc32c } from './crc32c.js';
 import { murmur2 } from './murmur2.js';
 
-/** What a producer's records look like. */
+/** The form of a producer's records. */
 export interface RecordFormat<T> {
   /** `murmur2` of the key, null for a record without one. */
   keyHash(record: T): number | null;

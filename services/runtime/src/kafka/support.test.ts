@@ -74,7 +74,7 @@ describe('brokers that are not supported', () => {
     expect(new Set(requests)).toEqual(new Set([API_VERSIONS]));
   });
 
-  it('a broker is refused for what it no longer speaks as well', () => {
+  it('a broker is also refused for a version of a request that it has dropped', () => {
     expect(lackOf(allOf([0, 99]), 'produce')).toBeNull();
     expect(lackOf({ ...allOf([0, 99]), 0: { minVersion: 8, maxVersion: 20 } }, 'produce')).toBe(
       'it supports Produce 8 to 20; needed: version 7',

@@ -1,14 +1,14 @@
 /**
  * Which brokers this product works with. Of some requests it speaks one version only, because they are
  * encoded or decoded here; of the others any that kafkajs 2.2.4 knows. A client compares that with
- * what a broker offers before it sends anything else, and the support matrix in the docs is made from
+ * the broker's versions before it sends anything else, and the support matrix in the docs is made from
  * the same table.
  */
 
 /** First and last version of a request, both included. */
 export type VersionRange = readonly [min: number, max: number];
 
-/** What a client is made for. */
+/** The use that a client is made for. */
 export type ClientUse = 'produce' | 'consume' | 'read' | 'admin';
 
 interface ApiNeed {
@@ -37,7 +37,7 @@ export type BrokerVersions = Readonly<
   Record<number, { readonly minVersion: number; readonly maxVersion: number } | undefined>
 >;
 
-/** What a broker lacks for a use, as one clause; null when it lacks nothing. */
+/** The request that a broker lacks for a use, as one clause; null if it lacks none. */
 export function lackOf(versions: BrokerVersions, use: ClientUse): string | null {
   for (const { api, key, versions: ours, uses } of API_NEEDS) {
     if (!uses.includes(use)) continue;
@@ -108,7 +108,7 @@ export const BROKERS: readonly SupportedBroker[] = [
   },
 ];
 
-/** What a row of the matrix lacks; null when it works. */
+/** The request that the broker of a row lacks; null if it works. */
 export function lackOfBroker({ produce, fetch }: SupportedBroker): string | null {
   const range = ([minVersion, maxVersion]: VersionRange) => ({ minVersion, maxVersion });
   // The matrix compares the two requests that are encoded and decoded here, of one version each.

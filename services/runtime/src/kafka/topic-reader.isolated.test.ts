@@ -6,7 +6,7 @@ import { readTopic } from './topic-reader.js';
 
 const MINUTE_MS = 60_000;
 const FETCH_MS = 500;
-/** What the broker gives. A real broker cannot be made silent for a minute. */
+/** The broker's answers. A real broker cannot be made silent for a minute. */
 let batches = 0;
 /** Every offset that was asked for, as `partition:offset`. */
 let asked: string[] = [];
@@ -84,7 +84,7 @@ describe('reading a topic', () => {
     ]);
   });
 
-  it('begins at an offset without reading what lies before it or in other partitions', async () => {
+  it('begins at an offset without reading earlier records or other partitions', async () => {
     batches = 2;
     const ends = await read(() => Promise.resolve(), new Map([[0, 1]]));
     expect([...ends]).toEqual([[0, 2]]);

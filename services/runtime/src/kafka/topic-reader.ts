@@ -19,7 +19,7 @@ export interface TopicReading {
    * Records of the last batch may lie beyond the end that the topic had when the reading began.
    */
   onBatch(batch: ConsumedBatch): ReadFurther | Promise<ReadFurther>;
-  /** Decides about what cannot be read; without it that is an error. */
+  /** Decides about unreadable records; without it they are an error. */
   onUnreadable?(batch: UnreadableBatch): ReadFurther;
   /** Called after every batch: how many of how many offsets are behind us. */
   onProgress?(done: number, total: number): void;
@@ -37,7 +37,7 @@ const STALL_MS = 60_000;
  * by offset, without a group: Read on the topic is all that it needs.
  *
  * @returns the end of each partition that was read.
- * @throws KafkaError; `kafka_aborted` when the signal fired. Whatever `onBatch` throws.
+ * @throws KafkaError; `kafka_aborted` when the signal fired. Every error of `onBatch`.
  */
 export async function readTopic(
   config: {

@@ -1,7 +1,7 @@
 /** A file that names the owning process. A dead owner's is taken over. */
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
-/** Who the owner is: the start time distinguishes a process from a later one with the same number. */
+/** The owner: the start time distinguishes a process from a later one with the same number. */
 function selfMark(): string {
   return `${process.pid} ${startTimeOf(process.pid) ?? ''}`.trim();
 }
@@ -70,7 +70,7 @@ function link(from: string, to: string): boolean {
   }
 }
 
-/** Whether the way is free. Of several who find a dead owner, one wins the renaming. */
+/** Whether the folder is free. If several processes find a dead owner, one wins the renaming. */
 function removeDead(file: string, grave: string): boolean {
   const mark = readMark(file);
   if (mark === null) return true;

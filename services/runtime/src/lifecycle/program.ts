@@ -20,11 +20,11 @@ export interface ProgramSpec<S extends z.ZodObject> {
   readonly description: string;
   readonly schema: S;
   /**
-   * What to type for each command, without the program: `users add` → `users add alice --file users.yaml`.
+   * An example of each command, without the program: `users add` → `users add alice --file users.yaml`.
    * The empty name is the service itself. `--help` shows it.
    */
   readonly examples?: Readonly<Record<string, string>>;
-  /** The configuration with what `auto` stands for on this machine, for `--check-config`. */
+  /** The configuration with each `auto` resolved for this machine, for `--check-config`. */
   resolved?(config: z.infer<S>): z.infer<S>;
   /** Runs without a subcommand: the service itself. */
   run(config: z.infer<S>): Promise<void>;

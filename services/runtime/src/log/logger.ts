@@ -18,7 +18,7 @@ export const logConfig = z.object({
     }),
 });
 
-/** What a logger of pino writes to. */
+/** The destination of a pino logger. */
 interface Destination extends EventEmitter {
   destroy(): void;
 }
@@ -59,7 +59,7 @@ export async function logLast(logger: Logger, fields: object, message: string): 
 
 /**
  * Whether now is the time to log a thing that may happen thousands of times a second. Counts
- * what it holds back and hands that number over with the next one that may pass.
+ * lines that it holds back and hands that number over with the next one that may pass.
  */
 export function createLogLimiter(
   intervalMs: number,

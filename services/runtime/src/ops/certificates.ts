@@ -5,10 +5,10 @@ import type { Registry } from 'prom-client';
 
 /** Files of certificates, each under the name of the setting that names it; '' if it is not set. */
 export interface CertificateFiles {
-  /** What the service presents: the first certificate of the file counts. */
+  /** The service's own certificate: the first one of the file counts. */
   readonly presented: Readonly<Record<string, string>>;
   /**
-   * What the service trusts: the certificate that expires last counts, because a file in the middle
+   * The trusted certificates: the one that expires last counts, because a file in the middle
    * of a rotation, or the bundle of the system, holds old ones, too.
    */
   readonly trusted: Readonly<Record<string, string>>;

@@ -1,4 +1,4 @@
-/** Damages what a broker has stored, as a failing disk does. */
+/** Damages a broker's stored bytes, as a failing disk does. */
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 

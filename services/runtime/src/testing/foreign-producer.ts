@@ -1,4 +1,4 @@
-/** Sends what our own producer never makes, as other clients of the same topic may. */
+/** Sends records that our own producer never makes, as other clients of the same topic may. */
 import kafkajs from 'kafkajs';
 import { compressFrameSync } from 'lz4-napi';
 import { withoutContentSize } from './lz4-frame.js';

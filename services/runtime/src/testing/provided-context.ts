@@ -1,6 +1,6 @@
 import 'vitest';
 
-/** What the integration tests' global setup gives to every test file by `inject(name)`. */
+/** Values that the integration tests' global setup gives to every test file by `inject(name)`. */
 declare module 'vitest' {
   export interface ProvidedContext {
     /** `host:port` of each broker of the real Kafka. */

@@ -1,6 +1,6 @@
 /**
- * The attackers, in a process of their own: what they cost must not delay the clients that behave and
- * are measured. Started by `flood` with an `Attack` as its argument; sends a message when it begins,
+ * The attackers, in a process of their own: their cost must not delay the measured clients, which
+ * behave. Started by `flood` with an `Attack` as its argument; sends a message when it begins,
  * and answers each one with the number of attempts so far.
  */
 import { setTimeout as delay } from 'node:timers/promises';

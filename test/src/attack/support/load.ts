@@ -8,7 +8,7 @@ import { IS_FULL } from '../../chaos/support/site.js';
 
 const FLOODER = fileURLToPath(new URL('../../../dist/attack/support/flooder.js', import.meta.url));
 
-/** What clients at a fixed rate met. */
+/** The results of clients at a fixed rate. */
 export interface Steady {
   /** From 0 to 1. */
   readonly succeeded: number;
@@ -54,7 +54,7 @@ export function expectUndisturbed(attacked: Steady, calm: Steady): void {
   }
 }
 
-/** What attackers do. */
+/** The kind of an attack. */
 export type Attack = {
   /** Of the proxy. */
   readonly proxyPort: number;

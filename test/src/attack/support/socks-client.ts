@@ -6,7 +6,7 @@ const PATIENCE_MS = 5_000;
 /** Of the load balancer whose PROXY protocol headers the proxy believes. */
 export const BALANCER = '127.0.0.1';
 
-/** A client that fails, with what it met. */
+/** The failure of a client, with its reason. */
 class ClientError extends Error {}
 
 /**

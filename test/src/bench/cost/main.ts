@@ -1,7 +1,7 @@
 /**
  * `npm run bench:cost`: processor time per session of each process of the whole product, and of its
  * peers under the same load, in turn, in one run. Counted from the first connection until all
- * processes rest again, so that sums and merges are in it; what the product uses at rest is not.
+ * processes rest again, so that sums and merges are in it; the use at rest is not.
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { arch, cpus, release, tmpdir } from 'node:os';
@@ -53,7 +53,7 @@ const { values } = parseArgs({
 
 /** Connections before anything is measured: each subject compiles its code and fills its caches. */
 const WARM_UP_MS = 8_000;
-/** After that, before what rests is measured: the first merges and compilations. */
+/** The pause before the use at rest is measured: the first merges and compilations. */
 const SETTLE_MS = 15_000;
 const IDLE_MS = 10_000;
 /**

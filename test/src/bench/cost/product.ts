@@ -10,7 +10,7 @@ import type { Via } from '../proxy/generator/protocol.js';
 
 const READY_TIMEOUT_MS = 120_000;
 
-/** The processes of the product, each with what its command line contains. */
+/** The processes of the product, each with a part of its command line. */
 const PROCESSES = {
   proxy: 'services/proxy/dist/main.js',
   kafka: 'kafka.Kafka',

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:catch-up`: how long it takes to sum a day of which every hour is dirty, and what each
- * statement costs ClickHouse by its own log. The sessions are generated in the database. See HELP.
+ * `npm run bench:catch-up`: how long it takes to sum a day with 24 dirty hours, and the cost of
+ * each statement according to ClickHouse's log. The sessions are generated in the database. See HELP.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ Example: npm run bench:catch-up -- --sessions 1000000
 `;
 const firstMs = Date.UTC(2026, 2, 1);
 const DAY_MS = 86_400_000;
-/** What each statement took is in the log, which is off by default in this server. */
+/** The log has the cost of each statement; it is off by default in this server. */
 const QUERY_LOG =
   '<clickhouse><query_log><database>system</database><table>query_log</table></query_log></clickhouse>';
 const INSERT_ROWS = 2_000_000;

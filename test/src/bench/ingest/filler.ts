@@ -1,6 +1,6 @@
 /**
  * Child process that fills a topic with a part of the workload, as a proxy would: the same encoding,
- * headers, compression and acknowledgement. Prints what the events add up to, as one line of JSON.
+ * headers, compression and acknowledgement. Prints the totals of the events, as one line of JSON.
  */
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -19,8 +19,8 @@ export interface FillerTask {
   /** Each event is sent when its time has come; otherwise all are sent at once. */
   readonly paced: boolean;
   /**
-   * Events are made while they are sent, up to this time, milliseconds since 1970. What is past at the
-   * beginning is sent at once, as a proxy does whose network was away.
+   * Events are made while they are sent, up to this time, milliseconds since 1970. Events from before the
+   * beginning are sent at once, as a proxy does after an outage of the network.
    */
   readonly untilMs?: number;
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** Linux counts CPU time in ticks of a hundredth of a second, whatever the kernel's own clock. */
+/** Linux counts CPU time in ticks of a hundredth of a second, on every kernel. */
 const TICK_SECONDS = 0.01;
 
 /** User and system time of a process and its threads so far, in seconds. */

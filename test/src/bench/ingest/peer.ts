@@ -1,5 +1,5 @@
 /**
- * What somebody would take instead: ClickHouse's own Kafka table engine, and materialized views that
+ * The usual alternative: ClickHouse's own Kafka table engine, and materialized views that
  * keep the events, sum the deltas per session, and sum them per minute, user and destination.
  * (Repeated deliveries are counted twice by it; that is the price of the sum.)
  */

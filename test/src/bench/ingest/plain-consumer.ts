@@ -1,6 +1,6 @@
 /**
  * Child process: kafkajs as it is, consuming a topic to its end, and in mode `parse` also parsing every
- * value as JSON. The second is the ceiling of whatever consumes with kafkajs.
+ * value as JSON. The second is the ceiling of every consumer with kafkajs.
  */
 import { parseArgs } from 'node:util';
 import kafkajs from 'kafkajs';

@@ -14,7 +14,7 @@ export interface BenchIngest {
   stop(): Promise<void>;
 }
 
-/** What the process needs to know; the group has the name of the database. */
+/** The parameters of the process; the group has the name of the database. */
 export interface BenchPlace {
   /** Null for commands that need none. */
   readonly kafka: KafkaBroker | null;

@@ -37,7 +37,7 @@ export function collect(child: ChildProcess): Promise<string> {
   });
 }
 
-/** What the events add up to. @param signal ends the filling; the promise rejects then. */
+/** The totals of the events. @param signal ends the filling; the promise rejects then. */
 export function startFiller(task: FillerTask, signal?: AbortSignal): Promise<FillTotals> {
   const child = fork(FILLER, {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],

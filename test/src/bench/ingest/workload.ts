@@ -118,7 +118,7 @@ class Live {
     };
   }
 
-  /** What all events carry, in the order of the proxy's own encoder. */
+  /** The fields of all events, in the order of the proxy's own encoder. */
   #common(type: string, atMs: number, epochMs: number) {
     const h = this.header;
     return {
@@ -283,7 +283,7 @@ export function* workload(options: WorkloadOptions): Generator<SessionEvent, voi
   }
 }
 
-/** What the tables must add up to. */
+/** The expected totals of the tables. */
 export interface FillTotals {
   readonly events: number;
   readonly sessions: number;
@@ -293,7 +293,7 @@ export interface FillTotals {
   readonly valueBytes: number;
 }
 
-/** Adds up what it is shown: the last event of a session has the session's totals. */
+/** Adds up events: the last event of a session has the session's totals. */
 export function createTally({ countsSessions = true } = {}): {
   add(event: SessionEvent, valueBytes: number): void;
   totals(): FillTotals;

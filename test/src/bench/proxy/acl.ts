@@ -1,5 +1,5 @@
 /**
- * What a decision of the ACL costs, by the number of rules: compiled, and read one by one.
+ * The cost of a decision of the ACL, by the number of rules: compiled, and read one by one.
  * Run alone: `node test/dist/bench/proxy/acl.js`.
  */
 import { pathToFileURL } from 'node:url';

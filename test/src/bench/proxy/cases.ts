@@ -17,7 +17,7 @@ export type BenchCase =
       readonly name: string;
       readonly kind: 'job';
       readonly job: (options: BenchOptions) => Job;
-      /** Downloads that never end, by another process, so that the generator is not what delays. */
+      /** Downloads that never end, by another process, so that the generator does not cause the delay. */
       readonly besideDownloads?: number;
       /** From the job's result, times `scale`: a rate per second, the CPU of the proxy or of Kafka per piece, a latency. */
       readonly measures: readonly (Measure & {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { aclResults } from './acl.js';
 
-/** A single operation, or what one thing holds. */
+/** The cost of a single operation, or the memory of one object. */
 export interface MicroResult {
   readonly name: string;
   readonly value: number;
@@ -12,7 +12,7 @@ export interface MicroResult {
 
 const TRACKING_TIMEOUT_MS = 120_000;
 
-/** What tracking costs is measured in a process of its own, which may collect garbage when it wants. */
+/** The cost of tracking is measured in a process of its own, which may collect garbage at any time. */
 function trackingResults(): MicroResult[] {
   const script = fileURLToPath(new URL('tracking.js', import.meta.url));
   const output = execFileSync(process.execPath, ['--expose-gc', script, '--json'], {

@@ -43,7 +43,7 @@ async function rest(pids: readonly number[]): Promise<void> {
   }
 }
 
-/** A peer through one case, once, beginning at rest. What fails is in the results. */
+/** A peer through one case, once, beginning at rest. The results contain the failures. */
 export async function runPeer(
   peer: Peer,
   running: RunningPeer,
@@ -59,7 +59,7 @@ export async function runPeer(
   }
 }
 
-/** A case of a process that has done nothing before: what a busy hour left behind is not memory per session. */
+/** A case of a fresh process: memory that a busy hour left behind is not memory per session. */
 export async function runFresh(peer: Peer, benchCase: BenchCase, deps: RunDeps): Promise<void> {
   const running = await peer.start();
   try {

@@ -1,5 +1,5 @@
 /**
- * What tracking costs the thread that moves traffic: opening, counting and closing one session, and
+ * The cost of tracking for the thread that moves traffic: opening, counting and closing one session, and
  * the memory of an idle one. Run alone: `node --expose-gc test/dist/bench/proxy/tracking.js`
  * (`--json` for a program).
  *

@@ -1,6 +1,6 @@
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 
-/** What the generated data looks like. Everything follows from these numbers: the same ones give the same rows. */
+/** The shape of the generated data. Everything follows from these numbers: the same ones give the same rows. */
 export interface DataShape {
   readonly sessions: number;
   readonly days: number;
@@ -17,7 +17,7 @@ const DAY_MS = 86_400_000;
 const INSERTS_PER_DAY = 4;
 /** At the end of the data; their parts are left as they were inserted. */
 const UNMERGED_DAYS = 2;
-/** What merges have not got to in a database that is fed. */
+/** The unmerged part of a database that receives rows. */
 const UNMERGED_MS = 600_000;
 /** Sessions that have been open for up to the whole range, besides `active`. */
 const OLD_ACTIVE = 100;
@@ -27,7 +27,7 @@ const INSERT_SETTINGS = { max_partitions_per_insert_block: 0, max_insert_threads
 const STAGING = 'bench_staging';
 const SESSION_TABLES = ['sessions', 'sessions_by_user', 'sessions_by_destination'];
 
-/** What the generated rows have; other columns have their defaults. */
+/** The columns of the generated rows; other columns have their defaults. */
 const SESSION_COLUMNS = [
   'session_id, seq, proxy_id, proxy_epoch, started_at, user, source_ip, source_port, dest_host, dest_ip, dest_port',
   'egress_ip, egress_port, protocol, command, auth_method, acl_decision, acl_rule_matched',
@@ -35,7 +35,7 @@ const SESSION_COLUMNS = [
   'updated_at, ended_at, duration_ms, version',
 ].join(', ');
 
-/** Uniform in [0, 1), by a hash of the row's number: repeatable, whatever the order or the block. */
+/** Uniform in [0, 1), by a hash of the row's number: repeatable in any order and block. */
 function uniform(salt: number): string {
   return `(bitAnd(sipHash64(n, ${salt}), 0xFFFFFFFF) / 4294967296.)`;
 }
@@ -108,7 +108,7 @@ SELECT
     last_seq * 2 AS version
 FROM (SELECT number AS n FROM numbers({from:UInt64}, {to:UInt64} - {from:UInt64}))`;
 
-/** The same sessions as they stood after SessionStarted: what the later rows replace. */
+/** The same sessions as they were after SessionStarted: later rows replace these. */
 const AS_STARTED = `
 SELECT * REPLACE (
     0 AS seq, 0 AS bytes_sent, 0 AS bytes_received, 0 AS packets_sent, 0 AS packets_received,

@@ -56,7 +56,7 @@ const SLOW_REPEATS = 3;
 /** The most sessions that SQLite gets: loading them takes minutes. */
 const PEER_SESSIONS_MAX = 10_000_000;
 const MIX_P99_TARGET_MS = 200;
-/** Requests a second that are tried one after the other, to find what the machine keeps up with. */
+/** Requests a second that are tried one after the other, to find the highest rate that the machine keeps up with. */
 const MIX_RATES = [25, 50, 75, 100, 150, 200, 250, 300, 400];
 const MIX_RATE_SECONDS = 6;
 
@@ -69,7 +69,7 @@ interface Measured {
 interface SizeResult {
   readonly sessions: number;
   readonly bytesPerSession: Readonly<Record<string, number>>;
-  /** `SELECT 1` to ClickHouse through the same client: what all figures are compared with. */
+  /** `SELECT 1` to ClickHouse through the same client, to compare all figures with. */
   readonly selectOne: Measured;
   readonly questions: Readonly<Record<string, Measured>>;
   readonly mixed: Load;
@@ -107,7 +107,7 @@ interface Page {
   readonly next_cursor: string | null;
 }
 
-/** What there is to ask about: ids from all over the range, and a cursor 100,000 rows below the newest. */
+/** The subjects of questions: ids from all over the range, and a cursor 100,000 rows below the newest. */
 interface Known {
   readonly sessionIds: readonly string[];
   readonly deepCursor: string;
@@ -167,7 +167,7 @@ async function measure(
   };
 }
 
-/** What a statement costs that reads nothing. */
+/** The cost of a statement that reads nothing. */
 async function measureSelectOne(stack: Stack, count: number): Promise<Measured> {
   const client = createHttpClient(stack.clickhouseUrl);
   const times: number[] = [];
@@ -198,7 +198,7 @@ async function bytesPerSession(stack: Stack): Promise<Record<string, number>> {
     method: 'POST',
     body: `SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active AND database = '${stack.clickhouse.database}' GROUP BY table FORMAT JSONCompact`,
   });
-  // As text: ClickHouse writes what a number of JSON could not hold exactly.
+  // As text: ClickHouse writes integers that a number of JSON could not hold exactly.
   const { data } = (await response.json()) as { data: [string, string][] };
   return Object.fromEntries(data.map(([table, bytes]) => [table, bytesEach(bytes, stack.shape)]));
 }
@@ -246,7 +246,7 @@ async function runSize(
 ): Promise<PeerResult | null> {
   const stack = await startStack(join(dir, String(sessions)), { ...SHAPE, sessions }, say);
   try {
-    say('looking for what to ask about');
+    say('looking for subjects of questions');
     const count = wholeNumber('requests', values.requests);
     const { sessionIds, deepCursor } = await known(stack, count);
     const subject = (of: Pick<Subject, 'n' | 'rank' | 'shiftMs'>): Subject => ({

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const SCRIPT = fileURLToPath(new URL('../../../bench/sqlite-peer.py', import.meta.url));
 
-/** What the script answers to `load`. */
+/** The script's answer to `load`. */
 export interface Loaded {
   readonly rows: number;
   readonly seconds: number;

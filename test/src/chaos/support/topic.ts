@@ -65,12 +65,12 @@ export async function readTopic(
   return events;
 }
 
-/** What the fold makes of the topic, session by session. */
+/** The fold of the topic, session by session. */
 export function foldOf(events: readonly SessionEvent[]): SessionState[] {
   return [...fold(events).values()];
 }
 
-/** `source_port sent received`, to compare sessions with what clients counted. */
+/** `source_port sent received`, to compare sessions with the counts of clients. */
 export function keyOf(sourcePort: number, sent: number, received: number): string {
   return `${sourcePort} ${sent} ${received}`;
 }

@@ -1,11 +1,11 @@
-/** Real traffic through a real SOCKS5 proxy, and what it must have counted. */
+/** Real traffic through a real SOCKS5 proxy, and the counts that the proxy must have. */
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { IS_FULL } from './site.js';
 
-/** What one session moved, by the client's own count. */
+/** The bytes of one session, by the client's own count. */
 export interface Moved {
   readonly sourcePort: number;
   readonly sent: number;

@@ -1,4 +1,4 @@
-/** What everybody can use: by keyboard alone, by touch, with large enough targets and without motion. */
+/** Everybody can use the pages: by keyboard alone, by touch, with large enough targets and without motion. */
 import type { Browser, Locator, Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { get, getSessions } from '../../support/api.js';
@@ -24,7 +24,7 @@ const PAGES = [
   '/sign-in',
 ];
 
-/** What a pointer can hit that is smaller than 24 by 24 pixels, a line each. */
+/** Targets of a pointer that are smaller than 24 by 24 pixels, a line each. */
 function smallTargets(page: Page): Promise<string[]> {
   return page.evaluate<string[]>(`
     [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [role="link"], [role="button"]')]
@@ -87,7 +87,7 @@ export function testAccess(of: () => { readonly browser: Browser; readonly api: 
     THEME_TIMEOUT_MS,
   );
 
-  test('nothing moves for those who ask for less motion', async () => {
+  test('nothing moves if the browser asks for reduced motion', async () => {
     const { browser, api } = of();
     for (const [reducedMotion, animation] of [
       ['no-preference', 'turn'],

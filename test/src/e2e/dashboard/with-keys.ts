@@ -1,4 +1,4 @@
-/** What keys see of the dashboard, and what they may do there. */
+/** The pages and actions of the dashboard for each kind of key. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 /**
- * Clients that people use, against the real proxy: each must work, and what it moved must be in
- * the events to the byte, by the count of the destination's own sockets.
+ * Clients that people use, against the real proxy: each must work, and the events must have its
+ * bytes exactly, by the count of the destination's own sockets.
  *
  * Longer than 400 lines: all clients use one proxy and one set of destinations.
  */

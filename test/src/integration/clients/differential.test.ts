@@ -27,7 +27,7 @@ const PASSWORD = 'pass';
 /** How long a server may take to answer, or to close. */
 const PATIENCE_MS = 3_000;
 
-/** What the client sends in order; each waits for the answer to the one before, or for the end. */
+/** The client's messages in order; each waits for the answer to the previous one, or for the end. */
 interface Dialogue {
   readonly name: string;
   /** Whether the server asks for a password. */
@@ -43,7 +43,7 @@ interface Step {
   readonly end?: boolean;
 }
 
-/** What the client saw, with the bound address left out: servers may put there what they like. */
+/** The answers without the bound address, which servers may choose. */
 interface Seen {
   readonly answers: readonly string[];
   /** Whether the server ended the connection, in whichever way. */

@@ -1,14 +1,14 @@
 /**
  * Columns of rows in ClickHouse's Native format, which is how the server itself holds a block. It takes
  * such a block over nearly as it is, while every value of a RowBinary row is parsed and, for
- * LowCardinality, looked up in a dictionary: with these tables two thirds of what an insert costs.
+ * LowCardinality, looked up in a dictionary: with these tables two thirds of the cost of an insert.
  *
  * https://clickhouse.com/docs/interfaces/formats/Native, without a protocol revision: per column its
  * name, its type and its values. The server casts if a table's column has another type.
  *
  * A column grows by doubling and is used again for the next batch, so that a steady load allocates
- * nothing. Rows are set in their order, each in every column. What `pieces` returns are views of the
- * memory behind: valid until the column is used again.
+ * nothing. Rows are set in their order, each in every column. `pieces` returns views of the
+ * column's memory: valid until the column is used again.
  */
 /** Rows that a new column has room for. */
 export const FIRST_ROWS = 1 << 11;
@@ -18,7 +18,7 @@ export interface Column {
   readonly type: string;
   /** Makes room for this number of rows in all. */
   grow(rows: number): void;
-  /** Sets row to what a row holds that has nothing here. */
+  /** Sets row to the value of an absent field. */
   clear(row: number): void;
   /** Sets the rows [0, count) to the rows of another column of the same kind. */
   gather(from: this, rows: Uint32Array, count: number): void;

@@ -14,7 +14,7 @@ import { TextColumn } from './text.js';
 
 const database = `native_${randomBytes(5).toString('hex')}`;
 const CHOICES = ['', 'one', 'two'];
-/** More than what the columns and dictionaries have room for at first. */
+/** More rows than columns and dictionaries have room for at first. */
 const ROWS = 9_000;
 const WORDS = 5_000;
 

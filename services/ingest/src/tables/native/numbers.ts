@@ -122,7 +122,7 @@ export class Uint64Column implements Column {
 
   set(row: number, value: number): void {
     const words = this.#words;
-    // A typed array keeps the lowest 32 bits of what it is given.
+    // A typed array keeps the lowest 32 bits of a value.
     words[2 * row] = value;
     words[2 * row + 1] = value / TWO_32;
   }

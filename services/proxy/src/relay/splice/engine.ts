@@ -22,7 +22,7 @@ const MAX_EVENTS = 512;
 /** The thread looks at its own state at least this often, also if a wake-up was missed. */
 const MAX_SLEEP_MS = 1_000;
 /**
- * What a direction may move before others have their turn: a multiple of a pipe, so that
+ * Bytes that a direction may move before others have their turn: a multiple of a pipe, so that
  * one fast pair does not delay the rest by more than a few hundred microseconds.
  */
 const TURN_BYTES = 1024 * 1024;
@@ -50,7 +50,7 @@ const END_FLAG = {
   eof: 8,
   /** The other end knows it, or is gone. */
   finished: 16,
-  /** What it sends is dropped, for the other end is gone. */
+  /** Its bytes are dropped, because the other end is gone. */
   discarding: 32,
   /** Its direction splices instead of copying. */
   bulk: 64,
@@ -111,7 +111,7 @@ export class SpliceEngine {
   readonly #flags = new Uint8Array(MAX_SLOTS * 2);
   readonly #pipeBytes = new Int32Array(MAX_SLOTS * 2);
   readonly #pipes: (Pipe | undefined)[] = [];
-  /** Per session: which end ended first (0 none, 1 client, 2 upstream), and what broke afterwards. */
+  /** Per session: the end that ended first (0 none, 1 client, 2 upstream), and a later error. */
   readonly #firstEnded = new Uint8Array(MAX_SLOTS);
   readonly #lateErrno = new Int32Array(MAX_SLOTS);
 
@@ -332,7 +332,7 @@ export class SpliceEngine {
   /** Source → memory → sink, for little at once. Gives the bytes read. */
   #copy(index: number): number {
     const sink = index ^ 1;
-    // What the sink does not take goes into a pipe, which must be had before reading.
+    // Bytes that the sink does not take go into a pipe, so take one before reading.
     const pipe = this.#pool.take();
     if (pipe === null) {
       return this.#peek(index);
@@ -402,7 +402,7 @@ export class SpliceEngine {
     return sent;
   }
 
-  /** Drops what an end sends to one that is gone. Gives the bytes dropped. */
+  /** Drops bytes that an end sends to one that is gone. Returns their number. */
   #drop(index: number): number {
     const bytes = this.#libc.recv(
       this.#fd(index),
@@ -463,7 +463,7 @@ export class SpliceEngine {
       this.#end(slot, isClient ? OUTCOME.client_reset : OUTCOME.upstream_reset, errno);
       return;
     }
-    // It had ended in order before. What it sent still reaches the other end.
+    // It had ended in order before. Its bytes still reach the other end.
     const other = index ^ 1;
     if ((this.#flagsOf(other) & END_FLAG.finished) === 0) this.#lateErrno[slot] = errno;
     const pipe = this.#pipes[other];

@@ -21,7 +21,7 @@ export interface PipePoolConfig {
   readonly max_pipes: number;
 }
 
-/** Lends pipes, up to a number; what a user may have in pipes without privilege is bounded by Linux too. */
+/** Lends pipes, up to a number; Linux also bounds the pipe memory of an unprivileged user. */
 export class PipePool {
   readonly #libc: Pick<Libc, 'addressOf' | 'pipe2' | 'fcntl' | 'close'>;
   readonly #config: PipePoolConfig;

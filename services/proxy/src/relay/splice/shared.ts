@@ -173,7 +173,7 @@ export interface PipeCounts {
   readonly shortages: number;
 }
 
-/** Thread: publishes what the pool holds, for metrics. */
+/** Thread: publishes the size of the pool, for metrics. */
 export function putPipeCounts({ control }: SharedMemory, counts: PipeCounts): void {
   Atomics.store(control, CONTROL.pipesOpen, counts.open);
   Atomics.store(control, CONTROL.pipesBusy, counts.busy);

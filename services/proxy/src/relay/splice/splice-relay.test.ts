@@ -67,7 +67,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     expect(relay.sessions).toBe(0);
   });
 
-  it('hands over a session that is half-closed, and remembers who ended first', async () => {
+  it('hands over a session that is half-closed, and remembers which end ended first', async () => {
     const relay = relayWith();
     const bench = await begin(relay);
     const { client, upstream, session, end } = await bench.open();

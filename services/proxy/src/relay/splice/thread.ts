@@ -34,7 +34,7 @@ const OPEN_COMMAND = {
   upstream: COMMAND.openAfterUpstream,
 } as const;
 
-/** What a session holds in this thread of Node's while the kernel moves its bytes. */
+/** The handles of a session in this thread while the kernel moves its bytes. */
 class SplicedSession implements Watched {
   setIndex = 0;
   sweptProgress = 0;
@@ -45,7 +45,7 @@ class SplicedSession implements Watched {
   readonly fds: SessionFds;
   readonly resolve: (end: RelayEnd) => void;
   readonly #thread: SpliceThread;
-  /** Why it was terminated; what ended before that keeps its own reason. */
+  /** Why it was terminated; an earlier end keeps its own reason. */
   #terminated: RelayEnd | null = null;
 
   constructor(

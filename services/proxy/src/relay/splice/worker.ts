@@ -4,7 +4,7 @@ import { loadLibc } from './libc.js';
 import type { PipePoolConfig } from './pipe-pool.js';
 import type { SharedMemory } from './shared.js';
 
-/** What the main thread starts a splice thread with. */
+/** The start message of a splice thread. */
 export interface SpliceWorkerData {
   readonly memory: SharedMemory;
   readonly wakeFd: number;

@@ -9,10 +9,10 @@ const BUSY_READ_BYTES = 8 * 1024;
 
 const NOTHING = Buffer.alloc(0);
 
-/** What a TCP segment carries on any path (RFC 9293, section 3.7.1). */
+/** Payload that a TCP segment carries on any path (RFC 9293, section 3.7.1). */
 const SEGMENT_BYTES = 536;
 
-/** What a direction reports to its session. */
+/** Reports of a direction to its session. */
 export interface DirectionOwner {
   /** One read from the source. */
   packet(direction: Direction): void;
@@ -28,8 +28,8 @@ export interface DirectionOwner {
 }
 
 /**
- * One way of a session, from `source` to `sink`. Reading stops while the sink has not taken what
- * it was given, so that one read waits at most.
+ * One way of a session, from `source` to `sink`. Reading stops while the sink has not taken
+ * the last read, so that at most one read waits.
  */
 export class Direction implements SocketReader, BudgetWaiter {
   readonly #owner: DirectionOwner;

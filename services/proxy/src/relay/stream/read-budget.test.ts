@@ -38,7 +38,7 @@ describe('the read budget of a turn', () => {
     );
   });
 
-  it('counts what one turn spent for that turn alone', async () => {
+  it('counts the reads of one turn for that turn only', async () => {
     const budget = createReadBudget();
     const quiet = taker();
     for (let i = 0; i < 100; i += 1) {

@@ -1,18 +1,18 @@
 /**
- * Of one turn of the event loop, what all sessions may read: about half a millisecond of copying.
+ * The bytes that all sessions may read in one turn of the event loop: about half a millisecond of copying.
  * Node itself goes on reading a busy socket up to 32 times in a row, 2 MiB of it, and a handshake
  * needs several turns.
  */
 const TURN_BYTES = 512 * 1024;
 
-/** Who has to wait for the next turn. */
+/** A direction that waits for the next turn. */
 export interface BudgetWaiter {
   budgetRenewed(): void;
 }
 
 /**
  * Shares every turn of the event loop among the directions that read in this process, so that
- * transfers do not hold up handshakes. Each reads at least once a turn, whatever the others do.
+ * transfers do not hold up handshakes. Each reads at least once a turn.
  */
 export interface ReadBudget {
   /** Notes a read. False if this turn's share is used up: read no more, `budgetRenewed` will be called. */

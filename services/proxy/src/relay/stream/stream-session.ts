@@ -53,14 +53,14 @@ export class StreamSession implements Watched, DirectionOwner {
   readonly #down: Direction;
   #client: Socket;
   #upstream: Socket;
-  /** What a busy direction reads into. */
+  /** The buffer of a busy direction. */
   #upBuffer: Buffer | null = null;
   #downBuffer: Buffer | null = null;
   #quietings = 0;
   #isKeptAlive = false;
   #promotion: Promotion | null;
   #firstEnded: Side | null = null;
-  /** What broke on a side after its own orderly end. */
+  /** The error of a side after its own orderly end. */
   #lateErrorCode: string | null = null;
   #over = false;
 
@@ -243,7 +243,7 @@ export class StreamSession implements Watched, DirectionOwner {
       this.#end({ reason: `${side}_reset`, errorCode }, false);
       return;
     }
-    // It had ended in order before. What it sent still reaches the other side.
+    // It had ended in order before. Its bytes still reach the other side.
     if (!to.finished) this.#lateErrorCode = errorCode;
     to.discard();
   }

@@ -67,7 +67,7 @@ export function describeSpliceRelay(name: string, settings: Partial<typeof SPLIC
 }
 
 /**
- * What every relay has to do. A file for each relay calls it, so that they run side by side: most of
+ * Tests that every relay has to pass. A file for each relay calls it, so that they run side by side: most of
  * the time goes to timers.
  */
 export function describeRelay(name: string, create: (limits: RelayLimits) => Relay): void {
@@ -137,7 +137,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       expect(session).toMatchObject({ bytesSent: 5, bytesReceived: 6 });
     });
 
-    it('keeps what Node had already read from the upstream before the relay began', async () => {
+    it('keeps bytes that Node had already read from the upstream before the relay began', async () => {
       const { client, upstream, session, end } = await bench.open({
         beforeRun: ({ upstream: near }) => {
           near.unshift(Buffer.from('banner'));
@@ -359,7 +359,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       expect(session.bytesSent).toBe(total);
     }, 60_000);
 
-    it('counts only what the receiving side took when a session breaks', async () => {
+    it('counts only bytes that the receiving side took when a session breaks', async () => {
       const { client, upstream, session, end } = await bench.open();
       void sendRandom(client, 50_000_000).catch(() => undefined);
       const before = await settled(bench, () => live(session).bytesSent);

@@ -17,7 +17,7 @@ import { periodBefore, rangeOf, shownRange } from '../../time/range.js';
 /** A smaller change has no parts worth naming. */
 const CHANGE_MIN = 0.01;
 
-/** `GET /explain`: who and what a change comes from. */
+/** `GET /explain`: the values that a change comes from. */
 export function serveExplain(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
   serve(app, deps, {
     path: '/explain',

@@ -12,7 +12,7 @@ import type { SumsDeps } from '../../sums/sums.js';
 import { rangeOf } from '../../time/range.js';
 import { restOf } from '../top/ranking.js';
 
-/** `GET /flows`: who reached what on which port: the edges of a Sankey diagram. */
+/** `GET /flows`: sums by user, destination and port: the edges of a Sankey diagram. */
 export function serveFlows(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
   serve(app, deps, {
     path: '/flows',

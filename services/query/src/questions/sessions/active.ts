@@ -118,7 +118,7 @@ function shownUsers(
   );
 }
 
-/** What activeUsersQuery answers, from all open sessions that pass. */
+/** The answer of activeUsersQuery, from all open sessions that pass. */
 function userRowsOf(rows: readonly ActiveRow[]): ActiveUserRow[] {
   const byUser = new Map<Stored, ActiveUserRow>();
   const total = emptyUserRow(asStored(''), 1);

@@ -28,7 +28,7 @@ import { nowOf } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
 import { readCursor, writeCursor } from './position.js';
 
-/** Sessions that are ranked by what they had moved then: those that have moved most until today. */
+/** Candidates for the ranking by bytes at that time: the sessions with the most bytes until today. */
 const RANKED_MAX = 1_000;
 /** A rate over less than this would be noise. */
 const RATE_WINDOW_MIN_MS = 1_000;
@@ -69,7 +69,7 @@ export interface FoundAt {
   readonly next: string | null;
 }
 
-/** How much of the minute that begins at `minuteMs` is over: what its bytes are divided by. */
+/** The elapsed part of the minute that begins at `minuteMs`, the divisor of its bytes. */
 export function minuteWindowMs(minuteMs: number, nowMs: number): number {
   return Math.min(MINUTE_MS, Math.max(RATE_WINDOW_MIN_MS, nowMs - minuteMs));
 }
@@ -170,8 +170,8 @@ function bytesOf(past: PastCounters | undefined): number {
 }
 
 /**
- * Ranks candidates by what they had moved then. A session has moved at least as much today, so whatever is
- * no candidate had moved no more than the last candidate has today.
+ * Ranks candidates by their bytes at that time. A session has at least as many bytes today, so every other
+ * session had at most as many as the last candidate has today.
  */
 async function rankByBytes(
   deps: AtDeps,

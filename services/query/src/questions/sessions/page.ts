@@ -35,7 +35,7 @@ export interface PageOf {
   readonly limit: number;
 }
 
-/** Bounds of the starts of the sessions that a range means. Who ended or was open in it may have begun long before. */
+/** Bounds of the starts of the sessions that a range means. A session that ended or was open in it may have begun long before. */
 export function startsOf(page: Pick<PageOf, 'in' | 'range'>): Window {
   const { fromMs, toMs } = page.range;
   return { lowMs: page.in === 'started' ? fromMs : null, highMs: toMs };
@@ -129,7 +129,7 @@ async function anchorOf(
 ): Promise<number | null> {
   const range = startsOf(page);
   if (page.order === 'desc') {
-    // To the second, so that all who ask for the newest within it ask the same.
+    // To the second, so that all requests for the newest page within it are equal.
     const secondMs = Math.ceil(asking.nowMs / 1_000) * 1_000;
     return Math.min(secondMs, range.highMs ?? secondMs);
   }

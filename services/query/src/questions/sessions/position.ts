@@ -44,7 +44,7 @@ export function positionOf(
   };
 }
 
-/** What ClickHouse sorts by: see sortKeys. */
+/** The sort key in ClickHouse: see sortKeys. */
 function sortValueOf(row: Parameters<typeof positionOf>[0], sort: SessionSort): number | null {
   switch (sort) {
     case 'started_at':

@@ -186,7 +186,7 @@ const RANGES: readonly (readonly [string, (row: SessionRow) => boolean])[] = [
 
 describe('sessions', () => {
   it.each([...FILTERS, ...RANGES])(
-    '?%s answers what a plain scan does',
+    '?%s gives the answer of a plain scan',
     async (parameters, passes) => {
       const found = await walk(parameters, 1_000);
       const expected = world.sessions.filter(passes);
@@ -261,7 +261,7 @@ describe('sessions', () => {
     }
   });
 
-  it('gives the same order whatever the page size, at equal starts too', async () => {
+  it('gives the same order for every page size, at equal starts too', async () => {
     const starts = world.sessions.map((row) => row.started_at);
     expect(new Set(starts).size).toBeLessThan(starts.length);
     const some = 'from=2026-03-15&to=2026-03-15T13:30:00Z';
@@ -330,7 +330,7 @@ describe('sessions', () => {
 });
 
 describe('open sessions', () => {
-  /** Traffic since the start of the minute before this one is what the rates are made of. */
+  /** Rates are made of the traffic since the start of the previous minute. */
   const SINCE_MS = NOW_MS - (NOW_MS % 60_000) - 60_000;
   const get = (parameters: string) =>
     api.get<ActiveSessionsPage>(`/api/v1/sessions/active?${parameters}`);
@@ -460,7 +460,7 @@ describe('session events', () => {
     return items;
   }
 
-  it('are all of its events once, in order, whatever the page size', async () => {
+  it('are all of its events once, in order, for every page size', async () => {
     const id =
       world.sessions.find((row) => row.seq >= 4 && row.status === 'closed')?.session_id ??
       expect.unreachable();

@@ -48,7 +48,7 @@ export function serveSessions(
     tag: 'sessions',
     scope: 'read',
     audience: 'everyone',
-    // By what it reads: a page takes a place among the heavy ones when it comes to that.
+    // By the rows that it reads: a page takes a heavy place once it needs one.
     weight: 'light',
     params: noParams,
     query: sessionsQuery,

@@ -26,7 +26,7 @@ function slicesOf(
 }
 
 describe('windows', () => {
-  it('together are the range, without a gap and without an overlap, whatever is found', () => {
+  it('together are the range, without a gap and without an overlap, for any number of rows', () => {
     const bound = fc.option(fc.integer({ min: -1_000 * HOUR_MS, max: 1_000 * HOUR_MS }));
     fc.assert(
       fc.property(
@@ -60,7 +60,7 @@ describe('windows', () => {
     expect(second).toEqual({ lowMs: ANCHOR_MS - 169 * HOUR_MS, highMs: ANCHOR_MS - HOUR_MS });
   });
 
-  it('widen by what the first slice promises', () => {
+  it('widen by the density of the first slice', () => {
     const [, second] = slicesOf({ lowMs: null, highMs: null }, 'desc', [10, 40]);
     // 40 are missing, 10 came from an hour: six hours, half of them to spare.
     expect(second?.lowMs).toBe(ANCHOR_MS - HOUR_MS - 6 * HOUR_MS);

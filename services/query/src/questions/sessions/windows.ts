@@ -26,7 +26,7 @@ export const FILTERED: Pace = { firstMs: HOUR_MS, emptyFactor: 168, slicesMax: 6
  */
 export const KEYED: Pace = { ...FILTERED, slicesMax: 3 };
 
-/** Beyond what the density so far promises: it is seldom even. */
+/** A factor beyond the density so far, because it is seldom even. */
 const MARGIN = 1.5;
 const FACTOR_MIN = 4;
 const FACTOR_MAX = 1_000;

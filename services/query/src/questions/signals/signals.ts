@@ -42,7 +42,7 @@ const SETTINGS_OF: Readonly<Record<SignalKind, string>> = {
   first_seen: 'first_seen_',
 };
 
-/** `GET /signals/{kind}`: what looks wrong. */
+/** `GET /signals/{kind}`: suspicious patterns. */
 export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsDeps): void {
   const { store, coverage } = deps;
   const closed = new LRUCache<string, readonly SignalRow[]>({

@@ -64,7 +64,7 @@ export async function rankedKeys(
   };
 }
 
-/** What of the total is not in the items; null if nothing is left. */
+/** The rest of the total that is not in the items; null if there is none. */
 export function restOf(total: KeyFigures, items: readonly KeyFigures[]): KeyFigures | null {
   const names = Object.keys(total) as (keyof KeyFigures)[];
   const rest = { ...total };

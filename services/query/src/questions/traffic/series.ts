@@ -113,7 +113,7 @@ function openOf(points: Points, openAtEnd: number): number[] {
   return open;
 }
 
-/** What of all lines together is not in the ranked ones; null if there is nothing. */
+/** The sum of all lines that are not ranked; null if there is none. */
 export function restOfLines(
   all: readonly Line[],
   ranked: readonly Line[],

@@ -1,4 +1,4 @@
-/** Questions to the API. What it answers is typed by the client that is generated from its OpenAPI document. */
+/** Questions to the API. The client that is generated from its OpenAPI document types the answers. */
 import { signal } from '@preact/signals';
 import { Problem } from './problem.js';
 
@@ -8,7 +8,7 @@ export const PREFIX = '/api/v1';
 /** A read of the API takes less; a heavier question is refused by the server before. */
 const TIMEOUT_MS = 30_000;
 
-/** The API does not know who asks: the page asks for a key. */
+/** The API does not know the caller: the page asks for a key. */
 export const isSignedOut = signal(false);
 
 /** The address of a question, for links and streams. */

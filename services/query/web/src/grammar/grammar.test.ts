@@ -34,7 +34,7 @@ describe('the grammar of filters', () => {
     expect(read('src:2001:db8::1').params).toEqual({ source_ip: ['2001:db8::1'] });
   });
 
-  test('leaves free words, and names what it cannot read', () => {
+  test('keeps free words, and names unreadable terms', () => {
     expect(read('live nosuch:1 bytes>many user:')).toEqual({
       params: {},
       words: ['live'],

@@ -10,9 +10,9 @@ const SUGGESTED: ReadonlySet<string> = new Set([
   'proxy_id',
   'acl_rule_matched',
 ]);
-/** What a word without a field may be. */
+/** The fields that a word without a field may mean. */
 const OF_A_WORD = ['user', 'dest_host', 'source_ip'] as const;
-/** What to ask for a term: fields, and how the value begins. */
+/** The lookup for a term: fields, and the beginning of the value. */
 export function suggestedFor(
   term: string,
   known: ReadonlySet<string>,

@@ -1,4 +1,4 @@
-/** For administrators: API keys, who is signed in, and the log of who did what. */
+/** For administrators: API keys, browser sessions, and the audit log. */
 import type { Schemas } from '@sockscope/client';
 import { useSignal } from '@preact/signals';
 import { send } from '../api/client.js';

@@ -56,7 +56,7 @@ export function Health() {
 type State = 'good' | 'warn' | 'bad';
 const SHAPES: Readonly<Record<State, string>> = { good: '✓', warn: '⚠', bad: '✕' };
 
-/** One hop: what it does, whether it is well, and by which number. */
+/** One hop: its task, its state, and the number that shows it. */
 function Hop(props: {
   readonly name: string;
   readonly state: State;
@@ -264,7 +264,7 @@ function DeadLetters({ of: { dead_letters } }: { readonly of: Pipeline }) {
   );
 }
 
-/** Who looks at the page, and what it may. */
+/** The signed-in caller and its rights. */
 function Account() {
   const who = me.value;
   if (who === null) return null;

@@ -36,7 +36,7 @@ export function useNotes(): Answer<Annotations> {
   return answer;
 }
 
-/** What people wrote about moments of the range, such as a change or an outage. */
+/** Notes of people about moments of the range, such as a change or an outage. */
 export function Notes() {
   const notes = useNotes();
   const problem = useSignal<Problem | null>(null);

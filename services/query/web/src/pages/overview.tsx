@@ -21,7 +21,7 @@ import { isUnfinished, selectRange, TrafficChart, usePrevious, useTimes } from '
 
 const POINTS = '121';
 const ROWS = 10;
-/** By what traffic can be stacked. */
+/** The fields by which traffic can be stacked. */
 const TIED_STACKS = ['none', 'dest_host', 'protocol', 'proxy_id'] as const;
 const STACKS = ['none', 'user', 'dest_host', 'protocol', 'proxy_id'] as const;
 const CATEGORIES = '5';

@@ -24,7 +24,7 @@ function searched(chosen: Range): { readonly shown: Range; readonly isCut: boole
   return { isCut, shown: isCut ? { kind: 'last', amount: DAYS_MAX, unit: 'd' } : chosen };
 }
 
-/** What looks wrong and why. A finding is a question to a person, not an answer. */
+/** Suspicious patterns and the reasons. A finding is a question to a person, not an answer. */
 export function SignalsPage() {
   const { shown, isCut } = searched(range.value);
   return (

@@ -35,7 +35,7 @@ function thisMonth(): string {
   return `${year}-${String(month).padStart(2, '0')}`;
 }
 
-/** Every user of a calendar month: what people bill and report from. */
+/** Every user of a calendar month, for bills and reports. */
 export function Usage() {
   const chosen = range.value;
   const period = chosen.kind === 'period' ? chosen.period : thisMonth();

@@ -10,7 +10,7 @@ interface Props {
   readonly children: ComponentChildren;
 }
 
-/** A link within the dashboard. With a modifier key the browser does what it always does. */
+/** A link within the dashboard. With a modifier key the browser behaves as usual. */
 export function Link({ href, children, ...rest }: Props) {
   return (
     <a

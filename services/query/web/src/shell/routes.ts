@@ -10,7 +10,7 @@ export interface Route {
   readonly nav: keyof Omit<Texts['nav'], 'label'> | null;
   /** A key that is tied to users has the page too. */
   readonly forTied: boolean;
-  /** What of the frame means something to the page. */
+  /** The parts of the frame that affect the page. */
   readonly uses: readonly ('range' | 'compare' | 'filters')[];
   load(): Promise<ComponentType<PageProps>>;
 }

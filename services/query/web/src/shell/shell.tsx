@@ -29,7 +29,7 @@ let asked = 0;
 effect(() => {
   const found = matchRoute(path.value);
   const own = ++asked;
-  // What one may not see looks like what there is not.
+  // A forbidden page looks like a missing one.
   if (found === null || (isTied.value && !found.route.forTied)) {
     shown.value = { Page: null, args: {}, route: null };
     return;
@@ -49,7 +49,7 @@ const RELOAD_MS = 60_000;
 /** A tab outlives a deployment: the files of its version are gone, and a reload brings the new ones. */
 function reloadOnce(error: unknown): void {
   const last = Number(window.sessionStorage.getItem(RELOADED) ?? 0);
-  // Not in a loop: what still fails after it has another cause.
+  // Not in a loop: a failure after it has another cause.
   if (Date.now() - last < RELOAD_MS) throw error;
   window.sessionStorage.setItem(RELOADED, String(Date.now()));
   window.location.reload();
@@ -61,7 +61,7 @@ effect(() => {
   go(`/sign-in?${new URLSearchParams({ back }).toString()}`);
 });
 
-/** The name of the page, for its tab and for those who hear it. */
+/** The name of the page, for its tab and for screen readers. */
 function titleOf({ route, args }: Shown): string {
   if (route === null) return t.value.notFound;
   const name = t.value.titles[route.name as keyof typeof t.value.titles];

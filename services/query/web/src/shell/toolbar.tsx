@@ -80,7 +80,7 @@ export function Toolbar({ compares }: { readonly compares: boolean }) {
   );
 }
 
-/** The zone, language and theme of every page, and who looks at it. */
+/** The zone, language and theme of every page, and the signed-in caller. */
 export function Settings() {
   const zones = [...new Set(['UTC', OWN_ZONE, zone.value])];
   return (

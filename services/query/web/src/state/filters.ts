@@ -39,7 +39,7 @@ export const filterText = computed(() => {
   return byName.size === 0 ? null : unparse(byName, FIELDS);
 });
 
-/** What every question of a page has: its range, its zone and its filters. */
+/** The parameters of every question of a page: its range, its zone and its filters. */
 export const question = computed<readonly FilterEntry[]>(() => [
   ...Object.entries(rangeParams(range.value)),
   ['time_zone', zone.value],

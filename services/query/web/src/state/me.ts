@@ -1,4 +1,4 @@
-/** Who looks at the page, and so which pages there are. */
+/** The signed-in caller, and so the visible pages. */
 import type { Schemas } from '@sockscope/client';
 import { computed, signal } from '@preact/signals';
 import { get } from '../api/client.js';
@@ -15,7 +15,7 @@ export const mayExport = computed(
   () => isAdmin.value || me.value?.scopes.includes('export') === true,
 );
 
-/** Asks who we are. That the API does not answer is shown by whatever asks next. */
+/** Asks for the caller. If the API does not answer, the next question shows it. */
 export async function askWhoWeAre(): Promise<void> {
   me.value = await get<Me>('/me', [], new AbortController().signal).catch(() => null);
 }

@@ -11,7 +11,7 @@ export type Unit = 'm' | 'h' | 'd';
 
 const UNIT_MS: Readonly<Record<Unit, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** What the range picker offers. */
+/** The ranges of the range picker. */
 export const LAST = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'] as const;
 
 export const DEFAULT_RANGE: Range = { kind: 'last', amount: 24, unit: 'h' };

@@ -244,8 +244,8 @@ export function Chart(props: Props) {
 }
 
 /**
- * A light ground in the colour of its line; a series without a colour is hatched. It covers what
- * lies below, so that the layers of a stack do not mix their colours.
+ * A light ground in the colour of its line; a series without a colour is hatched. It covers
+ * lower layers, so that the layers of a stack do not mix their colours.
  */
 function fillOf(name: string): string | CanvasPattern {
   const stroke = colour(name);
@@ -286,7 +286,7 @@ function labels(zoneName: string, splits: readonly number[]): string[] {
   });
 }
 
-/** The values under the cursor, also for those who hear the page. */
+/** The values under the cursor, also for screen readers. */
 function Readout(props: Pick<Props, 'times' | 'series' | 'show'> & { readonly at: number | null }) {
   const { at, times, series, show } = props;
   const time = at === null ? undefined : times[at];

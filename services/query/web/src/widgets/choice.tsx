@@ -1,6 +1,6 @@
 import { change, params } from '../state/location.js';
 
-/** What lists can be exported as. */
+/** The export formats of lists. */
 export const EXPORTS = ['csv', 'ndjson', 'parquet'] as const;
 
 /** The value of a parameter of the page: the first of `values` if the address has none of them. */

@@ -16,7 +16,7 @@ interface Props<T> {
   readonly isEmpty?: (value: T) => boolean;
   /** The range of the page decides the content, so a wider one may help if it is empty. */
   readonly isRanged?: boolean;
-  /** What of the answer is not complete, in words; null if all is. */
+  /** The gaps of the answer, in words; null if it is complete. */
   readonly note?: (value: T) => string | null;
   readonly children: (value: T) => ComponentChildren;
   readonly actions?: ComponentChildren;
@@ -52,7 +52,7 @@ export function Panel<T>(props: Props<T>) {
   );
 }
 
-/** What every answer over a range reports about its completeness. */
+/** The completeness of an answer over a range, as the answer reports it. */
 interface Meta {
   readonly data_until: string | null;
   readonly stale_hours: number;

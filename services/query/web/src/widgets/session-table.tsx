@@ -17,7 +17,7 @@ export type SessionRow = Partial<Schemas['Session']> & {
   readonly bytes_received_per_second?: number;
 };
 
-/** What a table of sessions may show, in this order. */
+/** The columns of a table of sessions, in this order. */
 export const COLUMNS = [
   'started_at',
   'ended_at',
@@ -43,7 +43,7 @@ export const COLUMNS = [
   'status',
 ] as const;
 export type Column = (typeof COLUMNS)[number];
-/** What history may show: rates exist only for a moment. */
+/** The columns of history: rates exist only for a moment. */
 export const HISTORY_COLUMNS = COLUMNS.filter((name) => !name.endsWith('_per_second'));
 
 export const DEFAULT_COLUMNS: readonly Column[] = [

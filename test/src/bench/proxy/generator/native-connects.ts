@@ -26,7 +26,7 @@ const SCRATCH_BYTES = 4_096;
 /** How long connections may take that are under way when the measurement ends. */
 const TAIL_MS = 5_000;
 
-/** What a client waits for. */
+/** The event that a client waits for. */
 const WAITS = { nothing: 0, connected: 1, method: 2, reply: 3, echo: 4, end: 5 } as const;
 const METHOD_REPLY_BYTES = 2;
 const REPLY_BYTES = 10;
@@ -63,7 +63,7 @@ function socketAddress(host: string, port: number): Buffer {
 
 /**
  * Clients and their origin in one epoll loop without Node's sockets, so that the load costs a
- * fraction of what a proxy does for it. Each connects, asks the proxy for the origin, has some bytes
+ * fraction of a proxy's work for it. Each connects, asks the proxy for the origin, has some bytes
  * echoed, ends, and waits for the other side's end. Blocks until it is done.
  */
 export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): NativeCount {
@@ -106,7 +106,7 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
     addressOf(socketAddress(`127.0.1.${(n % 250) + 1}`, 0)),
   );
 
-  /** By descriptor: the lane of a client or -1, what it waits for, and how many bytes are missing. */
+  /** By descriptor: the lane of a client or -1, the event that it waits for, and the number of missing bytes. */
   const lane = new Int32Array(MAX_FDS).fill(-1);
   const waits = new Uint8Array(MAX_FDS);
   const missing = new Int32Array(MAX_FDS);
@@ -153,7 +153,7 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
     waits[fd] = WAITS.echo;
     missing[fd] = job.echoBytes;
   };
-  /** All of what a client waited for is there. */
+  /** All bytes that a client waited for have arrived. */
   const advance = (fd: number): void => {
     switch (waits[fd]) {
       case WAITS.connected:

@@ -9,7 +9,7 @@ export interface Origin {
   readonly source: number;
   /** Counts into `received`. */
   readonly sink: number;
-  /** Sends back what it gets. */
+  /** Echoes its input. */
   readonly echo: number;
   /** Sends nothing. */
   readonly silent: number;

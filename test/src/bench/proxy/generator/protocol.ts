@@ -1,4 +1,4 @@
-/** What the bench asks of its load generator, over Node's IPC. */
+/** Requests of the bench to its load generator, over Node's IPC. */
 
 /** Where a SOCKS5 proxy listens, or null for no proxy at all. */
 export type Via = { readonly host: string; readonly port: number } | null;
@@ -36,7 +36,7 @@ export type Job =
 export interface JobResult {
   /** Bytes, connections, round trips or handshakes counted while measuring. */
   readonly count: number;
-  /** The same from the beginning of the job, warm-up included, for what the whole job costs. */
+  /** The same from the beginning of the job, warm-up included, for the cost of the whole job. */
   readonly total: number;
   /** The length of the measurement. */
   readonly elapsedMs: number;

@@ -1,5 +1,5 @@
 /**
- * What Node alone can do: a SOCKS5 proxy without any of the rest, `pipe` both ways. No tracking,
+ * The ceiling of Node: a bare SOCKS5 proxy, `pipe` both ways. No tracking,
  * no limits, no access rules, no timeouts.
  */
 import { connect, createServer } from 'node:net';

@@ -8,7 +8,7 @@ import { hasCommand, startProxyProcess } from './process.js';
 
 const SING_BOX = 'github.com/sagernet/sing-box/cmd/sing-box@v1.13.5';
 
-/** No proxy at all: what the generator itself can do. */
+/** No proxy at all: the ceiling of the generator. */
 export const direct: Peer = {
   name: 'direct',
   missing: () => null,

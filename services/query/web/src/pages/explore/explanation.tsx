@@ -12,7 +12,7 @@ import type { Measure } from './measures.js';
 
 const ROWS = '5';
 
-/** Who and what a peak comes from, against the same time before it. Shown once a part of a chart is chosen. */
+/** The causes of a peak, compared with the same time before it. Shown once a part of a chart is chosen. */
 export function Explanation({ measure }: { readonly measure: Measure }) {
   const [from, to] = (params.value.get('explain') ?? '').split('/');
   const isAsked = from !== undefined && to !== undefined;

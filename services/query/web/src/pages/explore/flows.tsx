@@ -24,7 +24,7 @@ interface Node {
   readonly name: string;
 }
 
-/** Who reached what on which port: as bands, and as a table. */
+/** Sums by user, destination and port: as bands, and as a table. */
 export function Flows({ measure }: { readonly measure: Measure }) {
   const answer = useAnswer<FlowsAnswer>(
     '/flows',

@@ -34,7 +34,7 @@ interface Page {
   readonly total: Figures;
 }
 
-/** Every value of a field with all its figures, and what they add up to. */
+/** Every value of a field with all its figures, and their sum. */
 export function TopTable({ measure, split }: { readonly measure: Measure; readonly split: Split }) {
   const path = TOP_PATHS[split];
   const asked = [...question.value, ['sort', measure] as const];

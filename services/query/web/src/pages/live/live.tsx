@@ -50,7 +50,7 @@ const COLUMNS: readonly Column[] = [
   'bytes_sent',
   'bytes_received',
 ];
-/** A playback knows what moved, and no sums of then. */
+/** A playback has the bytes of the minute, but no sums of that time. */
 const PLAYED_COLUMNS = COLUMNS.slice(0, 6);
 
 /** The open sessions: now, or at any moment of the past. */

@@ -7,7 +7,7 @@ import { t } from '../../text/text.js';
 import { SPEEDS } from './player.js';
 import type { Player, Speed } from './player.js';
 
-/** What of the past the slider spans. */
+/** The part of the past that the slider spans. */
 const SPANS = ['1h', '6h', '24h', '7d'] as const;
 const UNITS_MS = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 /** Positions of the slider. */

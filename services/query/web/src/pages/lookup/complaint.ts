@@ -1,6 +1,6 @@
 /**
  * Reads the text of a complaint as it was mailed: which address it is about, which port, and when. It
- * only suggests: the person who asks sees all that was found and may change it.
+ * only suggests: the reader sees every value that was found and may change it.
  */
 import type { Wall } from '../../format/times.js';
 
@@ -118,7 +118,7 @@ const FORMS: readonly Form[] = [
   },
 ];
 
-/** What a text contains. `nowMs` gives dates without a year their year. */
+/** The addresses, ports and times of a text. `nowMs` gives dates without a year their year. */
 export function readComplaint(given: string, nowMs: number): Complaint {
   const text = given.slice(0, COMPLAINT_CHARS_MAX);
   return { addresses: addressesOf(text), times: timesOf(text, nowMs) };

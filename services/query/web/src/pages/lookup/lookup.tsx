@@ -14,7 +14,7 @@ import { Paste } from './paste.js';
 
 type Answer = Schemas['Lookup'];
 
-/** Who was behind an address: from the text of a complaint to the report that answers it. */
+/** Finds the user behind an address: from the text of a complaint to the report that answers it. */
 export function Lookup() {
   const asked = questionOf();
   return (
@@ -45,7 +45,7 @@ function questionOf(): (readonly [string, string])[] | null {
   });
 }
 
-/** The sessions that fit, what the answer cannot know, and the report. */
+/** The matching sessions, the gaps of the answer, and the report. */
 function Found({ asked }: { readonly asked: readonly (readonly [string, string])[] }) {
   const answer = useAnswer<Answer>('/lookup', asked, 0);
   return (

@@ -12,7 +12,7 @@ function momentOf({ wall, offset }: FoundTime): number | null {
   return Date.UTC(year, month - 1, day, hour, minute - offset, second);
 }
 
-/** The text, and what of it there is to choose from. */
+/** The text, and the values in it to choose from. */
 export function Paste() {
   const text = useSignal('');
   const read = useSignal<Complaint | null>(null);
