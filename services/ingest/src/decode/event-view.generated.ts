@@ -5,7 +5,7 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { parseIpv6Words } from '@sockscope/schemas/net';
 
 /**
- * A valid event, flat, in one object that is used again for every record: what the fold and the
+ * A valid event, flat, in one object that is reused for every record: the values that the fold and the
  * columns need, as numbers and as places in `text`. Texts are UTF-8 without JSON's escapes. Ids and
  * addresses are four big-endian words, with IPv4 mapped into IPv6. A choice is its place among the
  * values of its field.

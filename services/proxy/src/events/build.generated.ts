@@ -6,7 +6,7 @@ import type { Counters, SessionClosed, SessionStarted, TrafficDelta } from '@soc
 /** The facts of a session when its request is understood: the header of its events, less the clock. */
 export type SessionHeader = Pick<SessionStarted, 'user' | 'source_ip' | 'source_port' | 'dest_host' | 'dest_ip' | 'dest_port' | 'egress_ip' | 'egress_port' | 'protocol' | 'command' | 'auth_method' | 'acl_decision' | 'acl_rule_matched'>;
 
-/** What differs from event to event of a session, and its start. */
+/** The values that differ from event to event of a session, and its start. */
 type Moment = Pick<SessionStarted, 'occurred_at' | 'session_id' | 'started_at'> & { readonly seq: number };
 
 interface StartedParts {

@@ -2310,7 +2310,7 @@ export interface components {
                 reason: string;
                 /** @description the newest of them; `ingest dlq show` prints it */
                 sample: {
-                    /** @description what is wrong; null for a key that is tied or sees masked names */
+                    /** @description the problem; null for a key that is tied or sees masked names */
                     detail: string | null;
                     offset: number;
                     partition: number;
@@ -2931,7 +2931,7 @@ export interface components {
             items: {
                 dest_host: string | null;
                 dest_port: number | null;
-                /** @description what was found */
+                /** @description the figures behind the signal */
                 figures: {
                     [key: string]: number;
                 };
@@ -2976,7 +2976,7 @@ export interface components {
              * @description when it ends by itself, unless its key ends earlier
              */
             expires_at: string;
-            /** @description who signed in, as `id` of GET /me */
+            /** @description the principal that signed in, as `id` of GET /me */
             principal: string;
             /** @description hash of the token; the token itself is nowhere */
             sign_in_id: string;
@@ -7098,7 +7098,7 @@ export interface operations {
                      * @default null
                      */
                     expires_at?: string | null;
-                    /** @description what the key is for */
+                    /** @description purpose of the key */
                     name: string;
                     /**
                      * @description requests in a minute; null for QUERY_RATE_PER_MINUTE
