@@ -117,7 +117,7 @@ export interface paths {
         /** API keys without their secrets; needs the scope admin */
         get: operations["listKeys"];
         put?: never;
-        /** Makes a key; it may do no more than who makes it. Needs the scope admin */
+        /** Creates a key with at most the rights of its creator. Needs the scope admin */
         post: operations["createKey"];
         delete?: never;
         options?: never;
@@ -200,7 +200,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller, its scopes and what it may see */
+        /** The caller, its scopes and its visible users */
         get: operations["getMe"];
         put?: never;
         post?: never;
