@@ -47,8 +47,8 @@ interface TestFile {
 }
 
 /**
- * Files that start whole systems first, and those that kill ingest again and again: each of them takes
- * long, however short it is, and the last one should not be the one that all others wait for.
+ * Files that start whole systems first, and files that kill ingest repeatedly: each of them takes
+ * long, and all others should not have to wait for it at the end.
  */
 class LongestFirst {
   sort<T extends TestFile>(files: readonly T[]): T[] {

@@ -26,7 +26,7 @@ const HELP = `Prepares this checkout; \`npm start\` and \`npm test\` run it firs
 
   node infra/local/bootstrap.mjs [--for start|demo|test]
 
-It checks Node (20.19 or newer), Java (17 or newer) and Maven, runs \`npm ci\` where
+It checks Node (20.19 or newer), Java (17 or newer) and Maven, runs \`npm ci\` if
 node_modules does not match package-lock.json, fetches the artifacts of the local
 Kafka with Maven, and builds. Java and Maven are not asked for when KAFKA_BROKERS
 names a Kafka to be used instead (\`--for start\` only).

@@ -57,7 +57,7 @@ export type Annotation = z.infer<typeof annotation>;
 /** Notes on moments and ranges of time. */
 export const annotations = z
   .object({
-    items: z.array(annotation).describe('those that touch the range, the earliest first'),
+    items: z.array(annotation).describe('annotations that touch the range, the earliest first'),
     truncated: z.boolean().describe('more touch the range than are shown'),
   })
   .meta({ id: 'Annotations', examples: [annotationsExample] });

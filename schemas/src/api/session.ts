@@ -148,7 +148,7 @@ export type Session = z.infer<typeof session>;
 
 const nextCursor = z.string().nullable().describe('cursor of the next page; null on the last one');
 
-/** Where the counters of a past moment come from. Nothing is interpolated. */
+/** The source of the counters of a past moment. Nothing is interpolated. */
 export const COUNTER_SOURCES = ['event', 'minute', 'none'] as const;
 export type CounterSource = (typeof COUNTER_SOURCES)[number];
 

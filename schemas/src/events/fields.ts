@@ -32,7 +32,7 @@ import { orNull, port, text, time, uuid } from './values.js';
 import type { Value } from './values.js';
 
 /**
- * Where a field stands, in the order in which an event has its parts.
+ * The part of an event that has the field. Parts are in the order of the event.
  * - `envelope`, `identity`, `origin`, `header`, `totals`: in every event.
  * - `interval`: in TrafficDelta and SessionClosed.
  * - `closing`: in SessionClosed.

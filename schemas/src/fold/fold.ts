@@ -17,7 +17,7 @@ export interface SessionState {
   readonly minutes: ReadonlyMap<string, Counters>;
 }
 
-/** The state of a session of which nothing was heard. */
+/** The state of a session without events. */
 export function initialState(): SessionState {
   return { row: null, minutes: new Map() };
 }

@@ -92,7 +92,7 @@ ${importLine('{ parseIpv6Words }', '@sockscope/schemas/net')}
  * Absent times, numbers and choices are -1, and so is the length of an absent text.
  */
 export class EventView {
-  /** Where the texts stand. Valid until the next event. */
+  /** Positions of the texts. Valid until the next event. */
   text: Uint8Array = new Uint8Array(0);
 ${VIEWED.map(propertyLines).join('\n')}
 }

@@ -5,7 +5,7 @@ import { authPolicyOf, ownEndpointsOf, proxyConfig, warningsOf } from './config.
 const load = (env: Record<string, string>) => loadConfig(proxyConfig, env);
 
 describe('the configuration of the proxy', () => {
-  it('has a default for everything, and listens where only this machine reaches it', () => {
+  it('has a default for everything, and listens on loopback only', () => {
     const config = load({});
     expect(config.listener.listen).toEqual({ host: '127.0.0.1', port: 1080 });
     expect(config.bind.enabled).toBe(false);

@@ -542,7 +542,7 @@ describe('a change of rules or users', () => {
     expect((await anonymous.read(5)).toString()).toBe('alive');
   });
 
-  it('ends a session by the name that a search list made of the one asked for', async () => {
+  it('ends a session by the name that a search list made of the requested one', async () => {
     const dns = await dnsServer();
     const origin = await echo();
     dns.set('db.corp.test', { addresses: ['127.0.0.1'] });

@@ -63,7 +63,7 @@ export interface AppConfig {
   /** Addresses and blocks whose X-Forwarded-For is believed; empty: nobody's. */
   readonly trusted_proxies: readonly string[];
   readonly guard: GuardConfig;
-  /** Where people reach the service; empty: not known. */
+  /** The public URL of the service; empty: not known. */
   readonly public_url: string;
   readonly stream: StreamConfig;
   /** The folder of the dashboard's files, or null for none. */

@@ -107,7 +107,7 @@ const settings = z.object({
     light_rows_max: integer({ min: 0 }).default(500_000).meta({
       env: 'QUERY_LIGHT_ROWS_MAX',
       description:
-        'rows that a page of sessions may read; one that reads more counts as a question about sums',
+        'rows that a page of sessions may read; a page that reads more counts as a question about sums',
     }),
     heavy_running_max: integer({ min: 1, max: 1_000 }).default(4).meta({
       env: 'QUERY_HEAVY_RUNNING_MAX',

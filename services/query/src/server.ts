@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 export interface QueryServer extends Component {
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** Where it listens; null before `start`. */
+  /** Its address; null before `start`. */
   address(): ListenAddress | null;
 }
 

@@ -53,7 +53,7 @@ describe('the repository', () => {
     expect(missing).toEqual([]);
   });
 
-  test('a file of more than 400 lines says at its head why', () => {
+  test('a file of more than 400 lines has a reason at its head', () => {
     const silent = ['*.ts', '*.tsx', '*.mjs']
       .flatMap((pattern) => repositoryFiles(pattern))
       .filter((file) => !file.includes('.generated.'))

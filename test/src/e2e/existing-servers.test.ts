@@ -140,7 +140,7 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
       );
   }
 
-  test('one that does not answer is named, with the variable that names it', async () => {
+  test('a server that does not answer is named, with its variable', async () => {
     const other = await createProductSite();
     const withoutClickHouse = runProduct(other, {
       KAFKA_BROKERS: kafka.address,

@@ -199,7 +199,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     expect(events.items.map((event) => event.seq)).toEqual([0, 1]);
   });
 
-  test('from where a destination was reached is filtered by, exported and in the timeline', async () => {
+  test('the egress address can be a filter, is exported, and is in the timeline', async () => {
     await sessionOf(await request(url('/bytes/10')));
     const peer = origin.peers.at(-1);
     const reached = `egress_ip=127.0.0.0/8&egress_port=${peer?.port ?? 0}`;

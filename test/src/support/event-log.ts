@@ -17,7 +17,7 @@ export interface EventLog {
   readonly events: readonly SessionEvent[];
   started(): SessionStarted[];
   closed(): SessionClosed[];
-  /** Resolves with the first event that fits, also one that is there already. */
+  /** Resolves with the first matching event, also if it is there already. */
   waitFor<E extends SessionEvent>(
     what: string,
     fits: (event: SessionEvent) => event is E,

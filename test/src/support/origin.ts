@@ -6,7 +6,7 @@ const CHUNK = Buffer.alloc(16 * 1024, 0x61);
 
 export interface Origin {
   readonly port: number;
-  /** From where each request came, the newest last. */
+  /** The client address of each request, the newest last. */
   readonly peers: readonly { readonly ip: string; readonly port: number }[];
   stop(): Promise<void>;
 }

@@ -17,7 +17,7 @@ const PROBE_TIMEOUT_MS = 2_000;
 const DEFAULT_MEMORY_MIB = 4096;
 /** How long open connections may finish their query when the server is asked to stop. */
 const DRAIN_SECONDS = 1;
-/** Only for one that hangs: it ends by itself when its standard input closes. */
+/** Only for a server that hangs: it ends by itself when its standard input closes. */
 const ORPHAN_GRACE_SECONDS = 10;
 const PICKED_PORT_ATTEMPTS = 3;
 

@@ -19,7 +19,7 @@ const TEAM_NAMES = Object.keys(TEAMS) as Team[];
 export interface Person {
   readonly name: string;
   readonly team: Team;
-  /** The desk first, then where else the person works from. */
+  /** The desk first, then the person's other places. */
   readonly sources: readonly [string, ...string[]];
   readonly weight: number;
 }
@@ -173,7 +173,7 @@ export const REFUSED: readonly {
   { host: '10.0.0.5', port: 445, rule: 'protection:private', weight: 2 },
 ];
 
-/** Where the destinations of one copy of the demo are. */
+/** The network of the destinations of one copy of the demo. */
 export interface Land {
   /** The first two numbers of their addresses, such as `127.200`. */
   readonly network: string;
@@ -185,7 +185,7 @@ const KNOWN_PORTS = { https: 443, http: 80, ssh: 22, imaps: 993 };
 const HIGH_PORTS = { https: 8443, http: 8080, ssh: 2222, imaps: 9993 };
 const NETWORKS = Array.from({ length: 8 }, (_, index) => `127.${String(200 + index)}`);
 
-/** Where a copy may settle, the best first. */
+/** Networks for a copy, the best first. */
 export const LANDS: readonly Land[] = [KNOWN_PORTS, HIGH_PORTS].flatMap((ports) =>
   NETWORKS.map((network) => ({ network, ports })),
 );

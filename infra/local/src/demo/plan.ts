@@ -20,7 +20,7 @@ export interface Plan {
   readonly user: string | null;
   readonly source: string;
   readonly host: string;
-  /** Where the name leads to; null if nobody knows it or the rules do not let it through. */
+  /** The address of the name; null if it is unknown or the rules block it. */
   readonly ip: string | null;
   readonly port: number;
   readonly outcome: 'served' | 'broken_off' | 'refused' | 'unknown' | 'blocked';
@@ -71,7 +71,7 @@ export function visitOf(
   return { ...served(place, land, volume, 'client'), ...who };
 }
 
-/** An attempt to reach an address where nobody listens. */
+/** An attempt to reach an address on which nothing listens. */
 export function attemptOf(who: Pick<Plan, 'user' | 'source'>, ip: string, port: number): Plan {
   const nobody = { host: ip, ip, rule: null, endedBy: 'client', volume: NOTHING } as const;
   return { ...nobody, ...who, port, outcome: 'refused' };

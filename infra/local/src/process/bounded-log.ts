@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync, renameSync, statSync, writeSync } from 
 import { dirname } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
 
-/** When a log file has grown beyond this it becomes `<file>.1`, replacing the one before. */
+/** When a log file has grown beyond this it becomes `<file>.1`, replacing the previous one. */
 const MAX_FILE_BYTES = 10 * 1024 * 1024;
 /** Last lines kept in memory, for saying why a process died. */
 const MAX_TAIL_LINES = 40;

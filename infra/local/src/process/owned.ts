@@ -15,7 +15,7 @@ export interface OwnedProcessOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** A descriptor that becomes its standard input; none by default. */
   readonly stdin?: number;
-  /** Where its output goes; null keeps only the last lines, in memory. */
+  /** The file of its output; null keeps only the last lines, in memory. */
   readonly logFile: string | null;
   /** How many seconds it may go on when this process has died. */
   readonly orphanGraceSeconds: number;

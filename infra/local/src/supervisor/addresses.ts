@@ -3,7 +3,7 @@ import { pickFreePort } from '../net/ports.js';
 import type { LocalConfig } from './config.js';
 import type { PlannedListener } from './preflight.js';
 
-/** Where each part listens. */
+/** The address on which each part listens. */
 export interface Addresses {
   readonly proxy: ListenAddress;
   readonly query: ListenAddress;

@@ -51,7 +51,7 @@ export const localConfig = z.object({
     .meta({ env: 'PROXY_LISTEN', description: 'address for SOCKS5 clients' }),
   query_listen: listenAddress()
     .default({ host: '127.0.0.1', port: 8080 })
-    .meta({ env: 'QUERY_LISTEN', description: 'where the API listens' }),
+    .meta({ env: 'QUERY_LISTEN', description: 'address and port of the API and the dashboard' }),
   proxy_ops_listen: listenAddress()
     .default({ host: '127.0.0.1', port: 9101 })
     .meta({ env: 'PROXY_OPS_LISTEN', description: 'metrics and health of the proxy' }),

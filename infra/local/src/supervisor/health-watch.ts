@@ -15,7 +15,7 @@ export interface WatchedPart {
 
 /**
  * Checks periodically whether every part is ready and the disk has room; reports changes. One that
- * hangs is named, and not ended: it may be at work on something.
+ * hangs is named, and not ended: it may be busy.
  */
 export function createHealthWatch(
   parts: readonly WatchedPart[],

@@ -98,7 +98,7 @@ export function createKeeper(
       const first = deps.firstRestartDelayMs ?? FIRST_RESTART_DELAY_MS;
       const pauseMs = Math.min(first * 2 ** (recent - 1), MAX_RESTART_DELAY_MS);
       await delay(pauseMs, undefined, { signal: abort.signal }).catch(() => undefined);
-      // Meanwhile somebody may have started it.
+      // It may have been started meanwhile.
       if (stopping || running !== null || launching !== null) return;
       try {
         await launch();

@@ -12,7 +12,7 @@ const POLL_INTERVAL_MS = 100;
 const runContent = z.object({ pid: z.int().positive(), children: z.array(z.int().positive()) });
 
 export interface DataDirLock {
-  /** Writes down which processes belong to this run, for the one after it. */
+  /** Records the processes of this run, for the next run. */
   recordChildren(pids: readonly number[]): Promise<void>;
   release(): Promise<void>;
 }

@@ -4,7 +4,7 @@ const STILL_WORKING_MS = 10_000;
 export interface Reporter {
   line(text: string): void;
   problem(text: string): void;
-  /** The one line that tools wait for. */
+  /** The line that tools wait for. */
   ready(line: string): void;
   /** Something to paste. */
   hint(text: string): void;

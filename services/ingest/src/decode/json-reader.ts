@@ -30,7 +30,7 @@ export class JsonReader {
   /** The day that was parsed last: events of one batch lie within few. */
   #dayKey = 0;
   #dayMs = 0;
-  /** Where the last text begins, and the words of the last id or address, big-endian. */
+  /** The start of the last text, and the words of the last id or address, big-endian. */
   start = 0;
   word0 = 0;
   word1 = 0;

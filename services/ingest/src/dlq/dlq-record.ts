@@ -50,7 +50,7 @@ export interface DeadLetter {
   readonly offset: number;
   readonly reason: PoisonReason | 'unknown';
   readonly detail: string;
-  /** Where it came from: topic, partition, offset, time; null if another hand wrote it. */
+  /** Its origin: topic, partition, offset, time; null if another program wrote it. */
   readonly origin: {
     readonly topic: string;
     readonly partition: string;

@@ -39,7 +39,7 @@ export function createDlqPublisher(
 ): DlqPublisher {
   const { producer, logger } = deps;
 
-  /** Resolves with those that are refused. */
+  /** Resolves with the refused records. */
   async function sendAll(
     records: readonly OutgoingRecord[],
     signal: AbortSignal,

@@ -17,7 +17,7 @@ export interface DlqTopic extends Component {
 
 type Admin = Pick<KafkaAdmin, 'describeTopic' | 'ensureTopic' | 'stop'>;
 
-/** A dead letter waits for somebody to look at it, however long that takes. */
+/** A dead letter is kept until an operator looks at it. */
 const SETTINGS = { 'retention.ms': '-1' };
 const CHECK_INTERVAL_MS = 5_000;
 

@@ -298,8 +298,8 @@ export class BatchFold {
   }
 
   /**
-   * Those that ended in another hour than they began in. An end that another process assumed is
-   * doubtful, because the proxy itself may still be heard of.
+   * Sessions that ended in another hour than they began in. An end that another process assumed is
+   * doubtful, because the proxy itself may still send events.
    */
   #gatherEnds(): void {
     const s = this.#sessions.columns;

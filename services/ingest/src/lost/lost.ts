@@ -2,8 +2,8 @@
  * Guarantee: an open session is declared lost only if all events of its partition, up to the time
  * at which a heartbeat was due, have been folded. Later events override that.
  *
- * For as long as the process that serves the session is heard of, that time is by its own clock, which
- * may be slow. Of one that is not heard of any more, the time of all decides.
+ * While the process that serves the session sends events, that time is by its own clock, which
+ * may be slow. If it sends none any more, the time of all processes decides.
  *
  * The order of the writes makes a crash harmless: the list of lost sessions first, the copies of the
  * row before `sessions` (where the next search looks), then the marks of the hours that count the end,
@@ -54,7 +54,7 @@ export interface LostDeps {
   readonly topic: string;
   readonly clickhouse: ClickHouse;
   readonly admin: Pick<KafkaAdmin, 'describeTopic'>;
-  /** Whether this process is the one that searches; two at once are harmless. */
+  /** Whether this process searches; two at once are harmless. */
   readonly leads: () => boolean;
   readonly logger: Logger;
   readonly metrics: LostMetrics;

@@ -1,5 +1,5 @@
 /**
- * Finds live proxies that share one `proxy_id`. Ingest would take the one that started first for dead and
+ * Finds live proxies that share one `proxy_id`. Ingest would take the older one for dead and
  * declare its open sessions lost early. Queries by proxy would show two proxies as one.
  */
 import type { Logger } from '@sockscope/runtime';

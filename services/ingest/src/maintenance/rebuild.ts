@@ -13,8 +13,8 @@
  *   are carried over from these before they are dropped.
  *
  * `session_events` itself is never exchanged: events are facts, and storing one again changes nothing.
- * A rebuild that ends before the exchange leaves the live tables as they were; after one that ends
- * later, run it again. Either leaves `_rebuild` tables, which the next one drops.
+ * A rebuild that ends before the exchange leaves the live tables as they were. If it ends later,
+ * run it again. Both leave `_rebuild` tables, which the next rebuild drops.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { SockscopeError } from '@sockscope/runtime';
@@ -44,7 +44,7 @@ const DAY_S = 86_400;
 const EVENTS = 'session_events';
 /** Before the beginning: an insert that began earlier may be stored later. */
 const OVERLAP_S = 120;
-/** Hours that the error names where sessions are missing. */
+/** Hours with missing sessions that the error names. */
 const SHORT_HOURS_NAMED = 3;
 
 export interface RebuildConfig {

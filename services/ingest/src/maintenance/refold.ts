@@ -15,7 +15,7 @@ export const STARTED = "started_at >= {from:DateTime('UTC')} AND started_at < {t
 /** An assumed end gives way to an event of the same `seq`. */
 const RANK = 'seq * 2 - assumed';
 
-/** Where an event's column is not simply the session's. */
+/** Columns of an event that are not simply the session's. */
 const SESSION_EXPRESSIONS: Readonly<Record<string, string>> = {
   status: "ifNull(toString(status), 'active')",
   updated_at: 'occurred_at',

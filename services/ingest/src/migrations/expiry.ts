@@ -42,7 +42,7 @@ export function partitionDays(key: string): 'day' | 'week' | 'month' | 'year' | 
   return null;
 }
 
-/** Where a partition ends, milliseconds since 1970; null if its name has no date. */
+/** The end of a partition, milliseconds since 1970; null if its name has no date. */
 export function partitionEndMs(key: string, name: string): number | null {
   const days = partitionDays(key);
   const [year = Number.NaN, month = 1, day = 1] =

@@ -1,7 +1,7 @@
 import { quoteIdentifier } from '@sockscope/runtime/clickhouse';
 import { MigrationError } from './errors.js';
 
-/** Where the tables live: on one node, or spread over the shards of a cluster. */
+/** The layout of the tables: on one node, or spread over the shards of a cluster. */
 export type Layout =
   | { readonly kind: 'single'; readonly database: string }
   | {

@@ -43,7 +43,7 @@ describe('a batch that is not full', () => {
     expect(written).toEqual([130]);
   });
 
-  it('waits for twice the time that the one before took to write, and never for more than 5 s', () => {
+  it('waits for twice the write time of the previous batch, and never for more than 5 s', () => {
     age.took(300);
     age.grown(50);
     vi.advanceTimersByTime(10_000);
@@ -53,7 +53,7 @@ describe('a batch that is not full', () => {
     expect(written).toEqual([600, 15_000]);
   });
 
-  it('begins with the first record after the one before', () => {
+  it('begins with the first record after the previous batch', () => {
     age.grown(50);
     vi.advanceTimersByTime(60);
     age.reset();

@@ -4,7 +4,7 @@
  *
  * A record that must not be passed over holds its partition, and no other one: see waits.ts.
  *
- * One batch fills while the one before it is written; when both are full, the consumer waits. That
+ * One batch fills while the previous one is written; when both are full, the consumer waits. That
  * bounds memory, even if ClickHouse is slow or away.
  */
 import { messageOf } from '@sockscope/runtime';
@@ -44,7 +44,7 @@ export interface Pipeline extends BatchSink {
 /** How far a batch goes in one partition. */
 export interface BatchPartition {
   readonly partition: number;
-  /** Where it begins. */
+  /** The offset at which it begins. */
   readonly firstOffset: number;
   readonly nextOffset: number;
   /** Whether ingest had read everything when it was fetched. */
@@ -120,7 +120,7 @@ export interface PipelineDeps {
   readonly fail: (error: Error) => void;
 }
 
-/** One batch fills while the one before it is written. */
+/** One batch fills while the previous one is written. */
 const BATCHES_AT_ONCE = 2;
 /** After an abort nothing is written any more, and so there never is room again. */
 const NEVER = new Promise<void>(() => undefined);
@@ -142,7 +142,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
   const age = new BatchAge(config, () => {
     request('age');
   });
-  /** Why `filling` should be written as soon as the one before it is done. */
+  /** Why `filling` should be written as soon as the previous one is done. */
   let due: Cause | null = null;
 
   function emptyBatch(): Batch {

@@ -42,7 +42,7 @@ const RESTLESS_MS = 900_000;
 const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span];
 
 /**
- * Returns the group whose sums are the oldest of those that are due; null if none is.
+ * Returns the due group with the oldest sums; null if none is due.
  *
  * - The present hour is due as often as its share of the time allows.
  * - A day or week waits while something that it is made from is dirty: it would change again.

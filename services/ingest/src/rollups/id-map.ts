@@ -66,7 +66,7 @@ export class IdMap {
     return Math.imul(id3 ^ id2, 0x9e3779b1) & (this.#capacity - 1);
   }
 
-  /** The slot of an id, or the empty one where it would stand. */
+  /** The slot of an id, or the empty slot for it. */
   #find([id0, id1, id2, id3]: Id): number {
     const slots = this.#slots;
     let slot = this.#home(id2, id3);

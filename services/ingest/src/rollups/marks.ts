@@ -11,7 +11,7 @@
  * - The hour in which a session started changes with its first event only. Open sessions send heartbeats;
  *   they are remembered, so that these do not mark an hour of long ago. A session that is not remembered is
  *   looked up, unless the batch holds its first event.
- * - An event may move an end that was counted before (a session was found crashed, and is heard of again).
+ * - An event may move an end that was counted before (a session was declared crashed, and sends events again).
  *   A session that has ended is not remembered, so it is looked up before its row is replaced.
  *
  * Ends of looked-up sessions that another state follows, or may follow, become doubtful in the sums

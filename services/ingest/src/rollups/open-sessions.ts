@@ -6,7 +6,7 @@ import type { Id } from './id-map.js';
 interface Remembered {
   /** Each with a hash of the fields of its header that never change. */
   readonly sessions: IdMap;
-  /** Where the next batch has to begin. */
+  /** The offset at which the next batch has to begin. */
   nextOffset: number;
 }
 

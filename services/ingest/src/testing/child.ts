@@ -7,7 +7,7 @@ import { PAUSE_ENV, PAUSED_LINE } from './steps.js';
 import type { Step } from './steps.js';
 
 const SCRIPT = fileURLToPath(new URL('../../dist/testing/child-main.js', import.meta.url));
-/** Written once the service is up, and hears signals since a while. */
+/** Printed once the service is up; it has handled signals for a while then. */
 const READY_LINE = 'ingest ready';
 const LOG_MAX_CHARS = 200_000;
 const WAIT_MS = 90_000;
@@ -20,7 +20,7 @@ export interface IngestChild {
   /** Resolves when it stands at the step that it was started with. */
   paused(): Promise<void>;
   kill(signal: NodeJS.Signals): void;
-  /** SIGTERM once it hears signals (before that they just kill it), and its exit code. */
+  /** Sends SIGTERM once it handles signals (before that they just kill it). Resolves with its exit code. */
   stop(): Promise<number | null>;
   /** kill -9. */
   end(): Promise<void>;

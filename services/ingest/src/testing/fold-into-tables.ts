@@ -124,7 +124,7 @@ export function blocksOf(events: readonly SessionEvent[]): readonly TableBlock[]
   return foldOf(events).encode();
 }
 
-/** Where a batch of the test lies in the topic, as the pipeline would report it. */
+/** The position of a test's batch in the topic, as the pipeline would report it. */
 export interface TestPartition {
   readonly partition: number;
   readonly firstOffset: number;

@@ -157,7 +157,7 @@ async function startGroup() {
 const skip = (offset: number) =>
   bed.command('skip', '--partition', String(PARTITION), '--offset', String(offset));
 
-/** Where the next record of the damaged partition goes. */
+/** The offset of the next record of the damaged partition. */
 async function endOfPartition(): Promise<number> {
   const ends = await bed.admin.describeTopic(bed.topic);
   return Number(ends?.[PARTITION]?.endOffset ?? expect.unreachable());

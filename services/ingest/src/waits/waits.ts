@@ -1,5 +1,5 @@
 /**
- * Partitions that stand still while the others go on: where each waits and why. `/readyz`, metrics,
+ * Waiting partitions, while the others continue: the offset and the reason of each. `/readyz`, metrics,
  * the log and the table `ingest_waits` show it. An operator's decision comes from `ingest_skips`.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,7 +15,7 @@ import type { Skips } from './skips.js';
 /**
  * A closed set: it is a metric label.
  * - `damaged`: a record batch that cannot be read.
- * - `too_large`: one that would need more memory than KAFKA_BATCH_MAX_BYTES.
+ * - `too_large`: a batch that would need more memory than KAFKA_BATCH_MAX_BYTES.
  * - `unknown_version`: an event of a version of the contract that this ingest does not know.
  * - `poison_flood`: more dead letters than their budget; it goes on by itself.
  * - `dead_letters`: the dead-letter topic does not take a record.
@@ -209,7 +209,7 @@ const COLUMNS = [
   'since',
 ] as const;
 
-/** Until when somebody must have acted: retention may delete in whole segments, so later, never sooner. */
+/** The deadline for the operator: retention may delete in whole segments, so later, never sooner. */
 function deadlineOf({ timestampMs }: Wait, retentionMs: number | null): string {
   if (retentionMs === null || timestampMs <= 0) return '';
   const deleted = timestampMs + retentionMs;

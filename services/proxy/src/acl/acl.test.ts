@@ -86,7 +86,7 @@ describe('the ACL of a file', () => {
     );
   });
 
-  it('takes a changed file into force, also one that was renamed into place', async () => {
+  it('applies a changed file, also one that was renamed into place', async () => {
     const acl = await started(LOCAL_ACL);
     const changed = vi.fn();
     acl.onChange(changed);

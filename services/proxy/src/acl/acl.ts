@@ -20,7 +20,7 @@ export interface AclRequest {
   readonly dest_host: string;
   /**
    * The name that was resolved, if a search list made another one of `dest_host`. A rule that
-   * blocks sees both, one that allows sees only the requested name.
+   * blocks sees both; a rule that allows sees only the requested name.
    */
   readonly resolved_name?: string | null | undefined;
   /** Canonical text of a resolved address. */

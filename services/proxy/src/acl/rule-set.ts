@@ -30,7 +30,7 @@ export function bitsWhere(rules: number, holds: (rule: number) => boolean): Rule
 export interface RuleSets {
   /** Words of a set as bits. */
   readonly words: number;
-  /** Where each set begins in `content`, and where the last one ends. */
+  /** The start of each set in `content`, then the end of the last one. */
   readonly starts: Int32Array;
   readonly content: Int32Array;
 }

@@ -2,7 +2,7 @@
 export interface StringTable {
   /** Number of a string plus 1; 0 for a free slot. The length is a power of two. */
   readonly slots: Int32Array;
-  /** Where each string begins in `units`, and where the last one ends. */
+  /** The start of each string in `units`, then the end of the last one. */
   readonly starts: Int32Array;
   /** UTF-16. */
   readonly units: Uint16Array;

@@ -74,7 +74,7 @@ describe('the queue of passwords to hash', () => {
     expect(hashed).toEqual(['running', 'shared']);
   });
 
-  it('serves logins from where they came from lately before all others', async () => {
+  it('serves logins from recent addresses of a user before all others', async () => {
     const { enter, finish, hashed } = controlled();
     void enter('running', 'a');
     for (const n of [1, 2, 3]) void enter(`guess${n}`, `a${n}`);

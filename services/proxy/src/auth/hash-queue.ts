@@ -13,7 +13,7 @@ export interface HashJob {
   /** Logins with the same key share one hash. */
   readonly key: string;
   readonly networks: readonly string[];
-  /** Whether this login comes from where it came from lately: it is served before all others. */
+  /** Whether the user logged in from this address lately: such a login is served before all others. */
   readonly isProven: boolean;
   readonly hash: () => Promise<boolean>;
 }

@@ -79,7 +79,7 @@ describe('editing the users file', () => {
     expect((await listUsers(file)).map(({ name }) => name)).toEqual(['alice']);
   });
 
-  it('does not touch a file that is invalid, nor one that another command has in hand', async () => {
+  it('does not touch an invalid file, nor a file that another command is changing', async () => {
     await writeFile(file, 'users: 3\n');
     await expect(put('alice', 'x')).rejects.toThrow(/users\.yaml:1/);
     expect(await readFile(file, 'utf8')).toBe('users: 3\n');

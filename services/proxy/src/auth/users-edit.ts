@@ -40,7 +40,7 @@ async function statIfThere(file: string): Promise<Stats | null> {
 
 /**
  * Gives the replacement of a file the file's owner, group and mode: root's file, readable for root
- * alone, would shut out the proxy, which runs as somebody else.
+ * alone, would shut out the proxy, which runs as another user.
  */
 async function makeAlike(handle: FileHandle, file: string, { uid, gid, mode }: Stats) {
   const made = await handle.stat();
@@ -112,13 +112,13 @@ function indexOf(users: YAMLSeq, name: string): number {
 
 /** Changes the file, keeping its comments and layout; the result is checked before it is written. */
 async function edit(file: string, change: (document: Document, users: YAMLSeq) => void) {
-  // Through a link, as Kubernetes makes them: the file behind it is the one to replace.
+  // Through a link, as Kubernetes makes them: replace the file behind it.
   const real = await realpath(file).catch(() => file);
   await locked(real, async () => {
     const text = await readOrEmpty(real);
     refuseDeepNesting(file, text);
     const document = parseDocument(text);
-    // One that holds nothing yet is not one to run with, but one to begin with.
+    // An empty file is not valid for the proxy, but a valid start for this command.
     if (document.contents !== null || document.errors.length > 0) parseUsersFile(file, text);
     const users = userNodes(document);
     users.flow = false;
@@ -131,7 +131,7 @@ async function edit(file: string, change: (document: Document, users: YAMLSeq) =
 }
 
 /**
- * Adds a user, or changes password and groups of one that is there. Without groups, the former ones
+ * Adds a user, or changes password and groups of an existing one. Without groups, the former ones
  * stay.
  */
 export async function putUser(

@@ -21,7 +21,7 @@ export class IntrusiveSet<T extends SetMember> {
     member.setIndex = this.#members.push(member) - 1;
   }
 
-  /** The last one takes the place of the one that goes; does nothing if it is not a member. */
+  /** Deletes a member; the last one takes its place. Does nothing if it is not a member. */
   delete(member: T): void {
     const members = this.#members;
     const at = member.setIndex;

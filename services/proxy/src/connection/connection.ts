@@ -56,7 +56,7 @@ const PHASE = {
   associated: 2,
   /** Only the end comes: a refusal was sent. */
   lingering: 3,
-  /** The socket belongs to somebody else, or is gone. */
+  /** The socket has another owner, or is gone. */
   done: 4,
 } as const;
 type Phase = (typeof PHASE)[keyof typeof PHASE];

@@ -23,7 +23,7 @@ import { targetOf } from '../socks5/target.js';
 import type { Target } from '../socks5/target.js';
 import type { HandshakeFailure } from './metrics.js';
 
-/** Which methods the server takes: no authentication, username/password, or whichever the client offers. */
+/** Which methods the server takes: no authentication, username/password, or the client's choice. */
 export type AuthPolicy = 'none' | 'password' | 'optional';
 
 export interface HandshakeContext {

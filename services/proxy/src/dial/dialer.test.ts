@@ -155,7 +155,7 @@ describe('a dial', () => {
     expect(asked).toEqual(['127.0.0.1', '127.0.0.2']);
   });
 
-  it('tries the next address beside one that does not answer, after its head start', async () => {
+  it('tries the next address after the head start of one that does not answer', async () => {
     const server = await silent('127.0.0.1');
     const good = await echo('127.0.0.2', server.port);
     const startedMs = performance.now();
@@ -253,7 +253,7 @@ describe('a dial', () => {
       isTold = true;
     });
     made.cancel();
-    // One that began later has run into its timeout by then.
+    // A later dial has run into its timeout by then.
     expect(await dial(target, options).outcome).toMatchObject({ failure: 'connect_timeout' });
     expect(isTold).toBe(false);
   });

@@ -16,7 +16,7 @@ export interface DialOwner {
   /**
    * Asked for each address right before it is connected to.
    *
-   * @param searched the name that a search list made of the one asked for; null if there is none.
+   * @param searched the name that a search list made of the requested one; null if there is none.
    */
   mayDial(ip: string, searched: string | null): boolean;
   /**

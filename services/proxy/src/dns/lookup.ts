@@ -9,7 +9,7 @@ export interface ResolveWaiter {
   /**
    * Canonical addresses, at least one, IPv6 and IPv4 taking turns (RFC 8305, section 4).
    *
-   * @param searched the name that the search list made of the one asked for; null if there is none.
+   * @param searched the name that the search list made of the requested one; null if there is none.
    */
   resolved(addresses: readonly string[], searched: string | null): void;
   /** `code`: ENOTFOUND, ETIMEOUT … as in node:dns, or EQUEUEFULL. */

@@ -16,7 +16,7 @@ const NETWORK_SHARE = 1 / 4;
 const ZONE_SHARE = 1 / 16;
 const KEPT_SHARE = 1 / 4;
 const FEW = 8;
-/** Waiting names that are looked at for one that may start. */
+/** Waiting names that are searched for one that may start. */
 const MAX_LOOKS = 64;
 
 /**
@@ -62,7 +62,7 @@ export class Places {
     return true;
   }
 
-  /** Takes back one that waits or is active. */
+  /** Removes a waiting or active one. */
   leave(holder: PlaceHolder): void {
     if (this.#waiting.delete(pathOf(holder), holder)) return;
     if (!this.#active.delete(holder.networks, holder)) return;

@@ -18,7 +18,7 @@ export interface HeaderSource {
 }
 
 /**
- * Where the PROXY protocol header at the start of `bytes` ends, version 1 or 2, or `INCOMPLETE`,
+ * The end of the PROXY protocol header at the start of `bytes`, version 1 or 2, or `INCOMPLETE`,
  * or `BAD_HEADER` with the first byte that shows it.
  */
 export function proxyHeaderEnd(bytes: Buffer): number {

@@ -13,7 +13,7 @@ interface BucketsConfig {
 
 /**
  * A histogram without labels that counts in plain numbers. prom-client's own makes a closure and four
- * objects and hashes labels for every value; here that happens when somebody scrapes.
+ * objects and hashes labels for every value; here that happens at a scrape.
  */
 export class Buckets extends Histogram {
   readonly #config: BucketsConfig;

@@ -3,7 +3,7 @@ import type { Registry } from '@sockscope/runtime';
 
 /**
  * Plain numbers per label value. A prom-client counter hashes its labels on every `inc`; here
- * that happens when somebody scrapes.
+ * that happens at a scrape.
  */
 export class Tally<Label extends string> {
   readonly #counts: Record<Label, number>;

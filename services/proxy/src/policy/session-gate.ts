@@ -48,7 +48,7 @@ const COMMAND_REFUSED: Decision = {
 };
 
 /**
- * The one way to a session, for TCP and UDP: asks the rules, then the limits, and records the
+ * The only way to a session, for TCP and UDP: asks the rules, then the limits, and records the
  * answer. A session that goes on holds a place until `close`.
  */
 export class SessionGate {

@@ -29,7 +29,7 @@ export interface RelayEnd {
 /**
  * Two connected TCP sockets whose handshake is done and which nobody else reads, both opened
  * with `allowHalfOpen: true`. `run` takes them over: from then on the caller neither uses them
- * nor hears events of them, for a relay may destroy the object and go on with its connection.
+ * nor listens to its events, because a relay may destroy the object and continue with its connection.
  * The client may have ended its direction already, and that may have been read (`readableEnded`).
  */
 export interface RelayPair {

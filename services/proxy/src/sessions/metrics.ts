@@ -29,7 +29,7 @@ export interface SessionMetrics {
   trafficReported(delta: Counters): void;
   /** A session was not opened because the event sink takes no more. */
   refused(): void;
-  /** Where the number of live sessions is read when somebody asks. */
+  /** The source of the number of live sessions, read at a scrape. */
   observe(active: () => number): void;
 }
 

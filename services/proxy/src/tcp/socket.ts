@@ -52,7 +52,7 @@ function createOptions(): TapOptions {
 }
 
 const CONNECT_OPTIONS = createOptions();
-/** With the handle of whichever socket is being made: Node copies the options at once. */
+/** Has the handle of the socket that is being made: Node copies the options at once. */
 const HANDLE_OPTIONS = createOptions();
 
 function withHandle(handle: object): TapOptions {
@@ -117,7 +117,7 @@ function onClose(this: PlainSocket): void {
   this.owner?.onClose();
 }
 
-/** Has the owner of an accepted socket hear of its end, an error and its closing. */
+/** Reports end, error and closing of an accepted socket to its owner. */
 export function listenAsAccepted(socket: PlainSocket, owner: SocketOwner): void {
   socket.owner = owner;
   socket.on('error', onError);
@@ -125,7 +125,7 @@ export function listenAsAccepted(socket: PlainSocket, owner: SocketOwner): void 
   socket.on('close', onClose);
 }
 
-/** Has the owner of a socket that is to connect hear of success or failure. */
+/** Reports success or failure of a connecting socket to its owner. */
 export function listenAsConnecting(socket: TapSocket, owner: SocketOwner): void {
   socket.owner = owner;
   socket.on('connect', onConnect);
@@ -156,7 +156,7 @@ export function acceptAsTaps(server: Server, onSocket: (socket: TapSocket) => vo
   if (typeof handle !== 'object' || handle === null) return false;
   const original: unknown = Reflect.get(handle, 'onconnection');
   if (typeof original !== 'function') return false;
-  // Linux hands a listening socket's TCP_NODELAY on to those that it accepts: a call less for each.
+  // On Linux accepted sockets inherit a listening socket's TCP_NODELAY: a call less for each.
   const isInherited =
     process.platform === 'linux' && isTcpHandle(handle) && handle.setNoDelay(true) === 0;
   const onConnection: OnConnection = (error, accepted) => {

@@ -34,7 +34,7 @@ export interface World {
   readonly echo: TestServer;
   readonly echo6: TestServer;
   readonly dns: DnsServer;
-  /** A port on 127.0.0.1 where nobody listens. */
+  /** A port on 127.0.0.1 on which nothing listens. */
   readonly closedPort: number;
   stop(): Promise<void>;
 }

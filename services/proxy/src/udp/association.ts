@@ -100,7 +100,7 @@ export class Association implements DeadlineNode {
    */
   begin(announced: Target, reachedAt: string): void {
     const { config, ports } = this.context;
-    // Behind a NAT the announced address is not the one that we see: then the port is not either.
+    // Behind a NAT the announced address differs from the real one, and so does the port.
     if (announced.ip === this.client.sourceIp && announced.port !== 0) {
       this.#clientPort = announced.port;
     }
@@ -216,7 +216,7 @@ export class Association implements DeadlineNode {
     if (this.#flows.size === 0 && this.#owner !== null) this.context.idleTimeouts.add(this);
   }
 
-  /** Answers from `remote` belong to this flow: the one that sent there last. */
+  /** Answers from `remote` belong to this flow, which sent there last. */
   claim(flow: Flow): void {
     this.#byRemote.set(flow.remote, flow);
   }

@@ -3,7 +3,7 @@ import type { FromWorker, ToWorker } from './messages.js';
 import type { PrimaryPort } from './link.js';
 import type { ForkWorker } from './pool.js';
 
-/** Tells a worker which one it is. */
+/** The variable with a worker's index. */
 const INDEX_ENV = 'SOCKSCOPE_PROXY_WORKER';
 
 /** The number of this worker, counting from 1; null in a process that is none. */
@@ -24,7 +24,7 @@ export const forkClusterWorker: ForkWorker = (index, events) => {
     events.message(message);
   });
   worker.on('error', () => {
-    // Sending to one that is just ending; `exit` follows.
+    // The worker is just ending; `exit` follows.
   });
   let isGone = false;
   worker.on('exit', (code: number | null, signal: string | null) => {
@@ -43,7 +43,7 @@ export const forkClusterWorker: ForkWorker = (index, events) => {
   };
 };
 
-/** Ends the workers that are left when the primary exits: one that hangs does not hear of it. */
+/** Ends the remaining workers when the primary exits: a hanging worker does not notice the exit. */
 export function killWorkers(): void {
   for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL');
 }

@@ -77,7 +77,7 @@ describe('the pool of workers', () => {
     vi.useRealTimers();
   });
 
-  /** The one that lives as worker `index` now. */
+  /** The live process of worker `index`. */
   function worker(index: number): FakeWorker {
     const found = forked.findLast((one) => one.index === index);
     if (found === undefined) throw new Error(`no worker ${index}`);
@@ -147,7 +147,7 @@ describe('the pool of workers', () => {
   }
 
   it.each([-3_600_000, 3_600_000])(
-    'kills nobody when the clock on the wall is set by %i ms, and still kills one that hangs',
+    'kills no worker when the wall clock is set by %i ms, and still kills a hanging one',
     async (stepMs) => {
       await started();
       await pass(2_000);

@@ -25,7 +25,7 @@ export const EXCHANGE_MS = 50;
 const ASK_TIMEOUT_MS = 1_500;
 /** A worker that gave no sign of life for this long hangs, and is killed. By `performance.now()`, as all times here. */
 const HANG_MS = 30_000;
-/** A beat that is later than this shows that the primary itself stood still, and heard nobody meanwhile. */
+/** A beat that is later than this shows that the primary itself stood still, and read no reports meanwhile. */
 const STALL_MS = 1_000;
 const RESTART_MIN_MS = 100;
 const RESTART_MAX_MS = 30_000;
@@ -60,7 +60,7 @@ export interface WorkerPool {
 }
 
 /**
- * Runs worker processes: replaces one that dies, with growing delay if it dies again and again,
+ * Runs worker processes: replaces a dead one, with growing delay after repeated deaths,
  * and gathers their reports.
  */
 export function createWorkerPool(
@@ -192,7 +192,7 @@ export function createWorkerPool(
     );
   }
 
-  /** Tells workers of each other, and looks for one that hangs. */
+  /** Exchanges counts between workers, and looks for a hanging one. */
   function beat(): void {
     const nowMs = performance.now();
     const stalledMs = nowMs - beatMs > STALL_MS ? nowMs - beatMs : 0;
@@ -237,7 +237,7 @@ export function createWorkerPool(
       slots.map(async (slot) => {
         const answer = await ask(slot, 'metrics');
         if (answer !== null) slot.lastMetrics = answer;
-        // One that did not answer keeps its last counters, so that no sum falls.
+        // A worker that did not answer keeps its last counters, so that no sum falls.
         return answer ?? slot.lastMetrics ?? [];
       }),
     );

@@ -950,7 +950,7 @@ export interface components {
          *     }
          */
         Annotations: {
-            /** @description those that touch the range, the earliest first */
+            /** @description annotations that touch the range, the earliest first */
             items: components["schemas"]["Annotation"][];
             /** @description more touch the range than are shown */
             truncated: boolean;

@@ -6,7 +6,7 @@ import type { Context } from '../http/context.js';
 
 type AuditOutcome = 'started' | 'finished' | 'aborted' | 'failed';
 
-/** One action of somebody. */
+/** One audited action. */
 export interface AuditAction {
   /** Milliseconds since 1970. */
   readonly atMs: number;

@@ -3,7 +3,7 @@ import { ProblemError } from '../problems/problem.js';
 import { isScope } from './principal.js';
 import type { Scope } from './principal.js';
 
-/** Lets somebody without a user see all of them. */
+/** Lets a caller without a user see all users. */
 export const UNRESTRICTED = 'all_users';
 
 /** The rights that an issuer's claims give. */

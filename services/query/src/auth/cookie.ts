@@ -19,7 +19,7 @@ export interface Cookies {
 /** A sign-in at the provider that takes longer must begin again. */
 const SIGN_IN_MS = 600_000;
 
-/** @param publicUrl where people reach the service; empty: not known, then it is taken for http. */
+/** @param publicUrl the public URL of the service; empty: not known, then it is taken for http. */
 export function createCookies(publicUrl: string): Cookies {
   const isSecure = publicUrl.startsWith('https:');
   return {

@@ -34,7 +34,7 @@ export interface SignInState {
   readonly verifier: string;
 }
 
-/** Somebody whom the provider vouches for. */
+/** A person whom the provider vouches for. */
 export interface Account extends Allowed {
   readonly subject: string;
 }
@@ -51,7 +51,7 @@ export interface OidcClient {
     parameters: URLSearchParams,
     state: SignInState,
   ): Promise<{ readonly account: Account; readonly idToken: string | null }>;
-  /** Where to send the browser to sign out; null if the provider has no such page. */
+  /** The provider's address for sign-out; null if the provider has no such page. */
   endUrl(idToken: string | null): Promise<string | null>;
 }
 
@@ -59,7 +59,7 @@ export interface OidcClient {
  * Signs people in at an OpenID provider: authorization code with PKCE. The signature of the ID token is
  * verified too, although it comes straight from the provider.
  *
- * @param publicUrl where browsers reach the service: redirects go there, with any Host header.
+ * @param publicUrl the public URL of the service: redirects go there, with any Host header.
  */
 export function createOidcClient(config: AuthConfig, publicUrl: string): OidcClient {
   const base = publicUrl.replace(/\/$/, '');

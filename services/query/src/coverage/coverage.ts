@@ -41,8 +41,8 @@ export interface CoverageReader {
   /** The range that the rollups cover, as of at most a second ago. */
   read(): Promise<Coverage & Known>;
   /**
-   * Milliseconds since 1970: no session that began earlier is open. One that began more than an hour
-   * ago and is heard of again after it had ended counts as open at most five seconds later.
+   * Milliseconds since 1970: no session that began earlier is open. A session that began more than an hour
+   * ago and sends events again after its end counts as open at most five seconds later.
    */
   openFrom(): Promise<number>;
 }

@@ -24,7 +24,7 @@ const keyFile = z.strictObject({
   ),
 });
 
-/** The key that signs evidence, and the public parts of those that did so before. */
+/** The key that signs evidence, and the public parts of its predecessors. */
 export type EvidenceKeys = z.infer<typeof keyFile>;
 
 function refuse(message: string, cause?: unknown): never {

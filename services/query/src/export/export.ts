@@ -1,6 +1,6 @@
 /**
  * Guarantee: a download that ends normally is the whole export, and its beginning and its end are in
- * the audit log. One that fails in the middle is cut off without the end that HTTP prescribes, so
+ * the audit log. A failed export is cut off without the end that HTTP prescribes, so
  * that no client takes a part for the whole. Memory is bounded: the client's reading paces ClickHouse.
  */
 import { once } from 'node:events';

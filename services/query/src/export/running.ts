@@ -2,7 +2,7 @@
 export interface RunningExports {
   /** @param cut ends it now. @returns to be called when it has ended, its end in the audit log. */
   add(cut: () => void): () => void;
-  /** Resolves when all have ended; those that take longer than a moment are cut off. */
+  /** Resolves when all have ended; exports that take longer than a moment are cut off. */
   stop(): Promise<void>;
 }
 

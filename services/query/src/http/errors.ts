@@ -72,7 +72,7 @@ export async function sendProblem(
     .send(problemDocument(problem, request.id));
 }
 
-/** Every failure leaves as a problem document; those that are our fault leave a line in the log. */
+/** Every failure becomes a problem document; our own faults also become a line in the log. */
 export function handleErrors(app: FastifyInstance, logger: Logger): void {
   app.setErrorHandler(async (error, request, reply) => {
     const problem = problemOf(error);

@@ -11,7 +11,7 @@ type StoredSession<S> = Omit<S, 'user' | 'source_ip'> & {
   readonly source_ip: Stored;
 };
 
-/** Turns stored values into those that the reader may see: the only way from one to the other. */
+/** Turns stored values into visible ones: the only way from one to the other. */
 export interface Presenter {
   user(stored: Stored): string;
   session<S extends Pick<Session, 'user' | 'source_ip'>>(row: StoredSession<S>): S;

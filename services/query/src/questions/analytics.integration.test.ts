@@ -594,7 +594,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       expect(answer.busiest_hours.hours.map((each) => each.sessions_started)).toEqual(hours);
     }
 
-    it('of whom nobody heard are a 404', async () => {
+    it('that have no sessions are a 404', async () => {
       for (const path of ['/api/v1/users/nobody', '/api/v1/destinations/nowhere.example']) {
         expect(await api.get(path, 404)).toMatchObject({ code: 'not-found' });
       }

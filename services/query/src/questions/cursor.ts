@@ -22,7 +22,7 @@ export function bindingOf(question: string, parameters: object): string {
 
 const VERSION = 2;
 
-/** Names where a page ended. It holds nothing that the page did not show. */
+/** Names the end of a page. It holds nothing that the page did not show. */
 export function encodeCursor(binding: string, position: readonly unknown[]): string {
   return Buffer.from(JSON.stringify([VERSION, binding, ...position])).toString('base64url');
 }

@@ -288,7 +288,7 @@ describe('evidence of a lookup', () => {
 });
 
 describe('sessions that were open at a time', () => {
-  it('are those that a reading of all events finds, with counters and rates of then', async () => {
+  it('equal a reading of all events, with counters and rates of that time', async () => {
     let seen = 0;
     for (const atMs of moments()) {
       const { pages, items } = await walk(`at=${atMs}&sort=rate`, 40);

@@ -24,7 +24,7 @@ export interface AuditFilters {
   readonly toMs: number | null;
   readonly action: string | undefined;
   readonly principal: string | undefined;
-  /** Where the page before ended. */
+  /** The end of the previous page. */
   readonly after: { readonly atMs: number; readonly id: string } | null;
 }
 

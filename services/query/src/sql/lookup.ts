@@ -47,7 +47,7 @@ export function lookupQuery(of: {
 
 const countRow = z.object({ sessions: int64 });
 
-/** Sessions that pass and were connected, of which nobody recorded from where. */
+/** Connected sessions that pass and have no recorded egress address. */
 export function egressUnrecordedQuery(
   table: SessionsTable,
   where: Condition,

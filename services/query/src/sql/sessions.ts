@@ -38,7 +38,7 @@ export function sortKeys(sort: SessionSort): string[] {
   return [...(sort === 'started_at' ? [] : [SORT_SQL[sort]]), 'started_at', ID_SQL];
 }
 
-/** Where a page begins: after this session, in the page's order. */
+/** The start of a page: after this session, in the page's order. */
 export interface PagePosition {
   /** The value sorted by; null if that is `started_at` itself. */
   readonly value: number | null;

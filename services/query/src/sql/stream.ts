@@ -30,7 +30,7 @@ export type StoredPosition = Pick<StoredEvent, 'ingested_at' | 'session_id' | 's
 
 /**
  * Events that were stored at or after a time, the earliest stored first; with `after` those behind
- * it alone, and without those that were old when they were stored. All rows of one insert have the
+ * it alone, and without events that were old when they were stored. All rows of one insert have the
  * same time, so the time alone is not a position.
  */
 export function storedSinceQuery(

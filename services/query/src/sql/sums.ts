@@ -62,7 +62,7 @@ export const sumColumns = {
 } satisfies Record<SumName, typeof int64>;
 export type Sums = Readonly<Record<SumName, number>>;
 
-/** Where the sums of whole hours and days come from. */
+/** The source of the sums of whole hours and days. */
 export type RollupSource =
   | {
       readonly kind: 'dimension';
@@ -73,7 +73,7 @@ export type RollupSource =
   /** By user, destination and port at once, and filtered by these alone. */
   | { readonly kind: 'pairs'; readonly filter: Condition };
 
-/** How the keys of a dimension are shown to somebody from whom they are hidden. */
+/** How the keys of a dimension are shown to a caller that sees them masked. */
 export interface ShownKeys {
   /** An expression over the key. */
   readonly sql: (key: string) => string;
@@ -88,9 +88,9 @@ export interface SumsOf {
   readonly by: SumsBy;
   /** Only these keys; null for all. */
   readonly keys: readonly string[] | null;
-  /** Where starts and ends of sessions are counted. Pairs have no weeks. */
+  /** The source of starts and ends of sessions. Pairs have no weeks. */
   readonly counted: Pieces;
-  /** Where bytes and packets are counted. */
+  /** The source of bytes and packets. */
   readonly moved: Pieces;
   /** Not used if only exact pieces are read. */
   readonly rollup: RollupSource | null;
@@ -145,7 +145,7 @@ function part(of: {
   };
 }
 
-/** Where the sums of each length stand, and under which kind of bucket. Details have no weeks. */
+/** The tables of the sums of each length, and their kind of bucket. Details have no weeks. */
 const PIECES = [
   ['w', 'weeks', ['rollup_1w', 'week'], ['rollup_1w', 'week']],
   ['d', 'days', ['rollup_1d', 'day'], ['rollup_pairs_1d', 'detail_day']],

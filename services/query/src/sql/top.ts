@@ -19,7 +19,7 @@ function sessionsOf(by: SumsBy): string {
   return isAtEnd(by) ? ENDED_SQL : 'sessions_started';
 }
 
-/** Where a page of a list begins: after this key. */
+/** The start of a page of a list: after this key. */
 export interface KeyPosition {
   readonly value: number;
   readonly sessions: number;

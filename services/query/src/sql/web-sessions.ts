@@ -25,7 +25,7 @@ export function webSessionQuery(tokenHash: string): Query<typeof webSessionRow> 
   };
 }
 
-/** Those that have not ended, the newest first. */
+/** Sessions that have not ended, the newest first. */
 export function liveWebSessionsQuery(nowMs: number, limit: number): Query<typeof webSessionRow> {
   return {
     name: 'web_sessions',

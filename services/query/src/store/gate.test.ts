@@ -76,7 +76,7 @@ describe('gate', () => {
     expect(await settled(gate.enter({ signal: never }))).toBe('in');
   });
 
-  it('lets no share have more than half of the places, nor of the line more than a quarter', async () => {
+  it('gives one share at most half of the places and a quarter of the queue', async () => {
     const gate = gateOf({ running_max: 4, waiting_max: 8 });
     const enter = (share: string) => gate.enter({ signal: never, share });
     const greedy = Array.from({ length: 5 }, () => enter('greedy'));

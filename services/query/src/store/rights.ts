@@ -27,7 +27,7 @@ export const WRITTEN_TABLES = [
   'annotations',
 ] as const;
 
-/** Somebody may take a right away while we run; balancers ask much more often. */
+/** A right may be revoked while we run; balancers ask much more often. */
 const REUSE_MS = 10_000;
 
 /** Each throws a ClickHouseError that names the missing right and the statement that grants it. */

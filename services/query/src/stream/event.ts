@@ -11,7 +11,7 @@ export type StoredStreamSession = Omit<StreamSession, 'user' | 'source_ip'> & {
 /** One event of the live stream, before any client's filter. */
 export interface LiveEvent {
   readonly type: 'started' | 'changed' | 'closed';
-  /** Position in this process's stream; null for one that was looked up in the database. */
+  /** Position in this process's stream; null for an event that was looked up in the database. */
   readonly n: number | null;
   /** When the database took it. */
   readonly storedMs: number;
@@ -34,7 +34,7 @@ export function liveEventOf(row: StoredEvent, n: number | null): LiveEvent {
   };
 }
 
-/** Where a client's stream was left. */
+/** The position at which a client's stream ended. */
 export interface Position {
   readonly storedMs: number;
   /** The process that gave the position, and the number of the event there; null if only the time is known. */

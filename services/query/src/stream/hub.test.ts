@@ -82,7 +82,7 @@ afterEach(async () => {
   await hub.stop();
 });
 
-/** Where a client stands that has read all that it was given. */
+/** The position of a client that has read all its frames. */
 function positionOf({ got }: Heard): Position {
   const last = got.at(-1);
   if (last === undefined || last.n === null) throw new Error('a live event is needed');

@@ -88,7 +88,7 @@ export function snapped(range: Span, stepMs: number, goneMs: number | null): Spa
 
 /** How a range may be answered. */
 export interface PlanOptions {
-  /** Where a time series is cut; rising, inside the range. */
+  /** The cuts of a time series; rising, inside the range. */
   readonly cuts?: readonly number[];
   /** Whether sums by one dimension answer; else it is details, which have no weeks and are made later. */
   readonly hasWeeks?: boolean;
@@ -163,7 +163,7 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
   };
 }
 
-/** The whole weeks of some days, without those that one of the breaks lies in. */
+/** The whole weeks of some days, without weeks that contain a break. */
 function weeksOf(days: Span, breaks: readonly number[]): Span[] {
   const grid = { fromMs: nextWeekOf(days.fromMs), toMs: weekOf(days.toMs) };
   if (grid.fromMs >= grid.toMs) return [];

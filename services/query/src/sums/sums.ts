@@ -47,9 +47,9 @@ export interface SumsQuestion extends RangeQuestion {
 
 /** The part of an answer that describes its sources. */
 export interface Provenance {
-  /** Where sessions are counted. */
+  /** The range in which sessions are counted. */
   readonly range: Span;
-  /** Where bytes are counted. */
+  /** The range in which bytes are counted. */
   readonly bytesRange: Span;
   readonly resolution: Plan['resolution'];
   readonly staleHours: number;

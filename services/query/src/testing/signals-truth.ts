@@ -42,7 +42,7 @@ function groups<T>(items: readonly T[], keyOf: (item: T) => unknown): (readonly 
 const sourceOf = ({ user, source_ip }: SignalSession) => (user === 'anonymous' ? source_ip : null);
 const networkOf = ({ source_ip }: SignalSession) => source_ip.split('.').slice(0, 3).join('.');
 const distinct = (items: readonly unknown[]) => new Set(items).size;
-/** Those that started in the time up to and with `last`. */
+/** Sessions that started in the time up to and including `last`. */
 const windowOf = (all: readonly SignalSession[], { startMs }: SignalSession, lengthMs: number) =>
   all.filter((each) => each.startMs <= startMs && each.startMs > startMs - lengthMs);
 

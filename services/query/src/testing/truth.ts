@@ -49,7 +49,7 @@ function countBytes(counted: Counted, of: Minute['counters']): void {
 /** By key: sessions at their start and at their end, traffic in its minute. */
 export function countBy(
   world: World,
-  /** `moved`: where traffic is counted, if not where sessions are. */
+  /** `moved`: the range of the traffic, if it differs from the range of sessions. */
   range: Range & { readonly moved?: Range },
   keyOf: KeyOf,
   passes: Passes = everything,

@@ -9,7 +9,7 @@ import {
 import type { Span } from '../sums/plan.js';
 import { momentOf, wallOf } from './zone.js';
 
-/** From fine to coarse. The wall clock decides where one begins. */
+/** From fine to coarse. An interval begins by the wall clock. */
 export const INTERVALS = {
   '1m': MINUTE_MS,
   '5m': 5 * MINUTE_MS,
@@ -38,7 +38,7 @@ export function automaticInterval(range: Span, zone: string, pointsMax: number):
   );
 }
 
-/** The start of the interval on the wall clock that follows the one holding `wallMs`. */
+/** The start, on the wall clock, of the interval after the one that holds `wallMs`. */
 function nextWall(wallMs: number, interval: Interval): number {
   if (interval === '1mo') {
     const wall = new Date(wallMs);
@@ -50,7 +50,7 @@ function nextWall(wallMs: number, interval: Interval): number {
 }
 
 /**
- * Where a range is cut: the starts of the intervals inside it, aligned to the zone's wall clock.
+ * The cuts of a range: the starts of the intervals inside it, aligned to the zone's wall clock.
  * The first piece begins with the range and the last ends with it, so those may be shorter.
  *
  * @param limit stop with an empty list if there would be more pieces.

@@ -13,7 +13,7 @@ import { ClickHouseError } from './errors.js';
 
 export interface ClickHouseCheck {
   readonly clickhouse: ClickHouseConfig;
-  /** Tables that the service reads, and those that it writes. */
+  /** Tables that the service reads, and tables that it writes. */
   readonly reads: readonly string[];
   readonly writes: readonly string[];
 }

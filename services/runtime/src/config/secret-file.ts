@@ -26,7 +26,7 @@ export function readSecretFile(path: string): string {
   return text;
 }
 
-/** The secret itself, or the one in the file when one is named. */
+/** The secret itself, or the content of the file if one is named. */
 export function secretOf(value: string, file: string): string {
   return file === '' ? value : readSecretFile(file);
 }

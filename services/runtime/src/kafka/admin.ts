@@ -122,7 +122,7 @@ export function createKafkaAdmin(
       return await Promise.race([done, late]);
     } catch (cause) {
       const error = kafkaErrorOf(cause, what);
-      // A broker that has refused something is one that works.
+      // A broker that refuses a request works.
       if (!isConnected || error.code !== 'kafka_rejected') void discard(used);
       throw error;
     } finally {
@@ -148,7 +148,7 @@ export function createKafkaAdmin(
     }
   }
 
-  /** A topic that was just made is neither known to every broker nor led at once. */
+  /** A new topic is not known to every broker at once, and has no leader at first. */
   async function waitUntilUsable(admin: Admin, name: string): Promise<void> {
     for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
       try {

@@ -1,5 +1,5 @@
 /**
- * The one place where a kafkajs client is made: connection settings, the log bridge, the repair of
+ * The only place that creates a kafkajs client: connection settings, the log bridge, the repair of
  * its request queue, and sockets that can be ended at once.
  */
 import { createRequire } from 'node:module';

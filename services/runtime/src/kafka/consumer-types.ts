@@ -36,7 +36,7 @@ export interface Hold {
   readonly retryMs: number;
 }
 
-/** Where batches go. */
+/** The receiver of batches. */
 export interface BatchSink {
   /** Null if there is room for another batch, else a promise that resolves when there may be. */
   full(): Promise<void> | null;

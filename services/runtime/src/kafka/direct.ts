@@ -55,7 +55,7 @@ interface Cluster {
   findGroupCoordinator(group: { groupId: string }): Promise<DirectBroker>;
 }
 
-/** @throws Error when this is another kafkajs than the one that we know. */
+/** @throws Error if this is another version of kafkajs. */
 function clusterOf(kafka: Kafka): Cluster {
   const name = Object.getOwnPropertySymbols(kafka).find(
     ({ description }) => description === 'private:Kafka:createCluster',

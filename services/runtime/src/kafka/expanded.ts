@@ -86,7 +86,7 @@ export function zstdOutputMaxBytes(buffer: Buffer): number {
   return most;
 }
 
-/** @param start where the frame's header begins, behind the magic number. */
+/** @param start of the frame's header, behind the magic number. */
 function zstdFrame(buffer: Buffer, start: number) {
   const descriptor = buffer.readUInt8(start);
   const isSingleSegment = (descriptor & 0x20) !== 0;

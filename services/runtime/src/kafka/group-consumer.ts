@@ -170,7 +170,7 @@ export function createGroupConsumer(
     let backoffMs = BACKOFF_FIRST_MS;
     while (mine === generation) {
       try {
-        // Repeated until it works: without it there is no telling where to begin.
+        // Repeated until it works: without it the start is unknown.
         const [groupOffsets, ranges] = await Promise.all([
           life.admin.fetchOffsets({ groupId, topics: [topic] }),
           life.admin.fetchTopicOffsets(topic),

@@ -48,7 +48,7 @@ export async function tokenOf(config: OAuthConfig, nowMs = Date.now): Promise<To
   const before = known.get(key);
   const token = await before?.catch(() => null);
   if (token !== null && token !== undefined && token.endsMs > nowMs()) return token;
-  // Somebody else may have begun meanwhile.
+  // Another caller may have begun meanwhile.
   const current = known.get(key);
   if (current !== undefined && current !== before) return current;
   const fetching = fetchToken(config, nowMs());

@@ -57,7 +57,7 @@ export function planOf(input: PlanInput): Plan {
   return {
     topics: [
       { name: topic, partitions: input.partitions, replicationFactor, settings },
-      // A dead letter waits for somebody to look at it, however long that takes.
+      // A dead letter is kept until an operator looks at it.
       {
         name: dlqTopic,
         partitions: input.dlqPartitions,

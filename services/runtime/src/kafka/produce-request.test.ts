@@ -41,7 +41,7 @@ function batchesIn(request: Buffer, topics: readonly { partitions: readonly unkn
 }
 
 describe('the encoder of Produce requests', () => {
-  it('puts batches where kafkajs puts them', async () => {
+  it('puts batches at the same positions as kafkajs', async () => {
     await fc.assert(
       fc.asyncProperty(topicData, async (data) => {
         const args = { acks: -1, timeout: 30_000, topicData: data };

@@ -137,7 +137,7 @@ describe('the producer and a real Kafka', () => {
     producer.stop();
     expect(error).toBeInstanceOf(RecordsRefusedError);
     expect((error as RecordsRefusedError).refused).toEqual([batch[1]]);
-    // Those that were accepted beside it may be there several times.
+    // Records that were accepted in the same batch may be there several times.
     const values = new Set((await readAll()).map(({ message }) => String(message.value)));
     expect(values.has('small')).toBe(true);
     expect(values.has('small too')).toBe(true);

@@ -138,7 +138,7 @@ describe('sending to Kafka', () => {
     expect(late.send).not.toHaveBeenCalled();
   });
 
-  it('sends all records except the one that is refused permanently, and names that one', async () => {
+  it('sends all records except a permanently refused one, and names it', async () => {
     const sent: string[] = [];
     const { connect } = scripted([
       (records) => {
@@ -173,7 +173,7 @@ describe('sending to Kafka', () => {
     expect(onFailure.mock.calls.map(([each]) => each)).toEqual([error]);
   });
 
-  it('takes a lone record for refused only when the topic accepts another one beside it', async () => {
+  it('takes a lone record for refused only if the topic accepts another one with it', async () => {
     const { connect } = scripted([(records) => (isBad(records) ? invalid(records) : ok(records))]);
     const producer = createResender(connect, {}, limits);
     const bad = record('bad');

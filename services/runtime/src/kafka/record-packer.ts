@@ -53,7 +53,7 @@ export function packRecords<T>(
   { partitions, codec }: { readonly partitions: number; readonly codec: Codec },
 ): PackedBatch[] {
   const chosen = new Int32Array(records.length);
-  /** Where each partition's records begin in `order`, and behind the last one, where they end. */
+  /** The start of each partition's records in `order`, then the end of the last ones. */
   const starts = new Int32Array(partitions + 1);
   records.forEach((record, i) => {
     const hash = format.keyHash(record) ?? writer.nextTurn();
@@ -110,7 +110,7 @@ function batchOf(writer: RecordWriter, count: number, nowMs: number, codec: Code
 /** The buffer of a batch; it is reused and grows to the largest partition. */
 export class RecordWriter {
   buffer = Buffer.allocUnsafeSlow(256 * 1024);
-  /** Where the next byte goes. */
+  /** The position of the next byte. */
   at = 0;
   #turn = 0;
   /** Names of headers come again and again: their bytes with their length before them. */

@@ -1,11 +1,11 @@
 /**
- * Where reading a partition begins:
- * - `committed`: where the group left off.
+ * The offset at which reading a partition begins:
+ * - `committed`: the offset that the group committed.
  * - `new`: the group has no offset; from the oldest record.
  * - `expired`: records after the group's offset were deleted before they were read; from the oldest one left.
- * - `beyond_end`: the partition ends before the group's offset, so it is not the one that was read:
+ * - `beyond_end`: the partition ends before the group's offset, so it is another partition:
  *   truncated, or the topic was created again; from the oldest record.
- * - `replaced`: the record before the group's offset is not the one that was read: the topic was
+ * - `replaced`: the record before the group's offset has changed: the topic was
  * created again and has grown past it; from the oldest record.
  */
 export type StartReason = 'committed' | 'new' | 'expired' | 'beyond_end' | 'replaced';

@@ -45,7 +45,7 @@ export async function readTopic(
     readonly topic: string;
     /** Instead of a minute. */
     readonly stall_ms?: number;
-    /** Where to begin, by partition; no other partition is read. Else all are, from their oldest records. */
+    /** First offsets by partition; no other partition is read. Without it all are, from their oldest records. */
     readonly from?: ReadonlyMap<number, number>;
   },
   reading: TopicReading,
@@ -75,7 +75,7 @@ export async function readTopic(
     });
   }
 
-  /** Where the partition begins now, after retention has deleted the next record. */
+  /** The partition's start now, after retention has deleted the next record. */
   async function beginning(partition: number, offset: number): Promise<number> {
     const partitions = await admin.describeTopic(topic);
     const earliest = Number(partitions?.find((p) => p.partition === partition)?.earliestOffset);

@@ -28,7 +28,7 @@ function isAlive(mark: string): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: somebody else's process, but a living one.
+    // EPERM: another user's process, but a live one.
     if (!hasCode(error, 'EPERM')) return false;
   }
   const known = startTimeOf(pid);
@@ -81,7 +81,7 @@ function removeDead(file: string, grave: string): boolean {
     return true;
   }
   const isSame = readMark(grave) === mark;
-  // Somebody was faster, and this is the new owner's mark.
+  // Another process was faster, and this is its mark.
   if (!isSame) link(grave, file);
   rmSync(grave, { force: true });
   return isSame;

@@ -59,7 +59,7 @@ export async function logLast(logger: Logger, fields: object, message: string): 
 
 /**
  * Whether now is the time to log a thing that may happen thousands of times a second. Counts
- * lines that it holds back and hands that number over with the next one that may pass.
+ * lines that it holds back and adds their number to the next line that may pass.
  */
 export function createLogLimiter(
   intervalMs: number,

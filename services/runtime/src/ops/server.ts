@@ -6,7 +6,7 @@ import type { Logger } from '../log/logger.js';
 import type { ListenAddress } from '../config/values.js';
 import type { Health } from './health.js';
 
-/** Where `/metrics` comes from: a prom-client registry, or one that gathers several. */
+/** The source of `/metrics`: a prom-client registry, or one that gathers several. */
 export interface MetricsSource {
   readonly contentType: string;
   metrics(): Promise<string>;

@@ -5,7 +5,7 @@ declare module 'vitest' {
   export interface ProvidedContext {
     /** `host:port` of each broker of the real Kafka. */
     kafkaBrokers: string[];
-    /** Folder where that Kafka keeps its partitions. */
+    /** The folder of that Kafka's partitions. */
     kafkaLogDir: string;
     /** HTTP address of the real ClickHouse. */
     clickhouseUrl: string;

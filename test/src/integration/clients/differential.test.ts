@@ -46,7 +46,7 @@ interface Step {
 /** The answers without the bound address, which servers may choose. */
 interface Seen {
   readonly answers: readonly string[];
-  /** Whether the server ended the connection, in whichever way. */
+  /** Whether the server ended the connection, by FIN or RST. */
   readonly closed: boolean;
 }
 
@@ -117,7 +117,7 @@ function dialogues(ports: Ports): Dialogue[] {
       steps: [GREETING, { send: request(1, ipv6(open6)), expect: REPLY_BYTES }, payload],
     },
     {
-      name: 'CONNECT to a port where nobody listens',
+      name: 'CONNECT to a port on which nothing listens',
       steps: [GREETING, { send: request(1, ipv4(closed)), expect: REPLY_BYTES }],
     },
     {

@@ -10,7 +10,7 @@ const LENGTH_MAX_BYTES = 5;
 export class TextColumn implements Column {
   readonly type = 'String';
   #bytes = new Uint8Array(FIRST_TEXT_BYTES);
-  /** Where the text of each row ends. */
+  /** The end of each row's text. */
   #ends = new Uint32Array(FIRST_ROWS);
 
   grow(rows: number): void {
@@ -76,7 +76,7 @@ export class TextColumn implements Column {
     return hashOf(this.#bytes, at, (this.#ends[row] as number) - at);
   }
 
-  /** Where a row's text begins, behind its length. */
+  /** The start of a row's text, behind its length. */
   #textOf(row: number): number {
     let at = this.#startOf(row);
     while ((this.#bytes[at] as number) >= 0x80) at += 1;

@@ -402,7 +402,7 @@ export class SpliceEngine {
     return sent;
   }
 
-  /** Drops bytes that an end sends to one that is gone. Returns their number. */
+  /** Drops bytes that an end sends to an end that is gone. Returns their number. */
   #drop(index: number): number {
     const bytes = this.#libc.recv(
       this.#fd(index),
@@ -424,7 +424,7 @@ export class SpliceEngine {
     );
   }
 
-  /** After a copy: a full buffer means that more is there, a short one that nothing is left. */
+  /** After a copy: a full buffer means that there is more, a short one means that there is not. */
   #noteRead(index: number, bytes: number): void {
     if (bytes === COPY_BYTES) this.#set(index, END_FLAG.bulk);
     else if ((this.#flagsOf(index) & END_FLAG.barrier) === 0) this.#clear(index, END_FLAG.readable);

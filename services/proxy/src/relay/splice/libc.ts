@@ -29,7 +29,7 @@ export interface Libc {
   setsockopt(fd: number, level: number, name: number, address: number, bytes: number): number;
   getsockopt(fd: number, level: number, name: number, address: number, bytes: number): number;
   errno(): number;
-  /** Where a buffer lies, for as long as it is referenced. */
+  /** The address of a buffer, valid while the buffer is referenced. */
   addressOf(buffer: ArrayBufferView): number;
 }
 

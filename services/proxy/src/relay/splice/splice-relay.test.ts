@@ -46,7 +46,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     for (const one of open.splice(0)) await one.stop();
   });
 
-  it('keeps a small session in this process and hands over one that moves much', async () => {
+  it('keeps a small session in this process and hands over a session with much traffic', async () => {
     const relay = relayWith();
     const bench = await begin(relay);
     const small = await bench.open();

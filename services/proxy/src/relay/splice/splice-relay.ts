@@ -24,9 +24,9 @@ export interface SpliceRelayDeps {
 }
 
 export interface SpliceRelay extends Relay {
-  /** Those that run; without any, sessions stay in this process. */
+  /** The running threads; without any, sessions stay in this process. */
   readonly threads: number;
-  /** Those that the kernel moves. */
+  /** The sessions that the kernel moves. */
   readonly sessions: number;
   readonly pipes: PipeCounts;
 }
@@ -63,7 +63,7 @@ export function createSpliceRelay(
       }),
   );
 
-  /** The one with the fewest sessions; null if none runs. */
+  /** The thread with the fewest sessions; null if none runs. */
   const idlest = (): SpliceThread | null => {
     let best: SpliceThread | null = null;
     for (const thread of threads) {

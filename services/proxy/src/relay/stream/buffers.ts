@@ -3,7 +3,7 @@ const BUFFER_BYTES = 64 * 1024;
 /** Free buffers that are kept for the next busy direction. */
 const MAX_FREE_BUFFERS = 64;
 
-/** Buffers for directions that move much; all others read into the one that every socket shares. */
+/** Buffers for busy directions; all others read into a buffer that all sockets share. */
 export interface BufferPool {
   take(): Buffer;
   give(buffer: Buffer): void;

@@ -48,7 +48,7 @@ describe('the read budget of a turn', () => {
     expect(quiet.turns).toBe(0);
   });
 
-  it('may be spent by one that spends all of it at once', async () => {
+  it('may be spent by a single direction at once', async () => {
     const budget = createReadBudget();
     let calls = 0;
     const greedy = {

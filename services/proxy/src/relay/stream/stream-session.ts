@@ -26,7 +26,7 @@ export interface StreamSessionDeps {
   readonly promotion: Promotion | null;
   /** 0 is never. */
   readonly keepaliveMs: number;
-  /** The session is over, or belongs to somebody else. */
+  /** The session is over, or has another owner. */
   readonly onEnd: (session: StreamSession, end: RelayEnd | Promise<RelayEnd>) => void;
 }
 

@@ -301,7 +301,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       expect((await end).reason).toBe('idle_timeout');
     });
 
-    it('bounds a half-closed session that is quiet, but not one that moves', async () => {
+    it('bounds a half-closed session that is quiet, but not one with traffic', async () => {
       await startOver({ ...NEVER, idle_timeout_ms: 0, half_close_linger_ms: 700 });
       const { client, upstream, session, end } = await bench.open();
       upstream.resume();

@@ -129,7 +129,7 @@ export async function findByAddress(
   };
 }
 
-/** Of a public address those that it stands for, and itself. */
+/** The local addresses behind a public one, and the address itself. */
 function localAddressesOf(asked: string, { egress_nat }: LookupConfig): string[] {
   const ip = canonicalIp(asked) ?? asked;
   const locals = egress_nat.filter(({ publicIp }) => publicIp === ip).map((each) => each.localIp);

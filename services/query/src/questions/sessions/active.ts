@@ -47,7 +47,7 @@ export function serveActiveSessions(
       const position =
         query.cursor === undefined ? null : readCursor(binding, query.cursor).position;
       const filter = filterOf(await visibleFilters(store, query, context));
-      // Traffic is known by the minute: this one, which has begun, and the one before it.
+      // Traffic is known by the minute: the present one, and the previous one.
       const sinceMs = minuteOf(nowMs) - MINUTE_MS;
       // If a first reading holds them all, they need not be found a second time to be counted.
       const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;

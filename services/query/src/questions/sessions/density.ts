@@ -15,7 +15,7 @@ interface Known {
  * short costs a second query, one too long a few granules.
  */
 export interface DensityMemory {
-  /** How to begin, and where. */
+  /** The first slice to read. */
   begin(
     filters: string,
     wanted: number,

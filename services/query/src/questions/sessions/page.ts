@@ -24,7 +24,7 @@ export interface PageDeps {
   readonly densities: DensityMemory;
 }
 
-/** Which sessions, in which order, from where. */
+/** The filters, the order and the start of a page. */
 export interface PageOf {
   readonly in: SessionsIn;
   readonly range: OpenSpan;
@@ -121,7 +121,7 @@ function isShortSlice({ lowMs, highMs }: Window, table: SessionsTable, nowMs: nu
 
 const SHORT_MS = 600_000;
 
-/** Where the first page begins to read; null if there is no session at all. */
+/** The start of the first page's reading; null if there is no session at all. */
 async function anchorOf(
   store: Store,
   page: Pick<PageOf, 'in' | 'range' | 'order'>,

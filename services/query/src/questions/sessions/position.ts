@@ -8,7 +8,7 @@ import { decodeCursor, encodeCursor } from '../cursor.js';
 const bound = z.int().min(0).nullable();
 const payload = z.tuple([z.int().nullable(), z.int().min(0), sessionId, bound, bound]);
 
-/** Where a page ended, and the range that the first page had: `now` moves on meanwhile. */
+/** The end of a page, and the range of the first page: `now` moves on meanwhile. */
 export interface PageCursor {
   readonly position: PagePosition;
   readonly range: OpenSpan;

@@ -31,12 +31,12 @@ const MARGIN = 1.5;
 const FACTOR_MIN = 4;
 const FACTOR_MAX = 1_000;
 
-/** Which sessions are looked for, and from where. */
+/** The sessions to find, and the start. */
 interface Walk {
   readonly range: Window;
   readonly order: 'asc' | 'desc';
   /**
-   * Where reading begins: the cursor's position or the end of the range that is read first. A bound that
+   * The start of reading: the cursor's position or the end of the range that is read first. A bound that
    * is open on that side stays open in the first slice.
    */
   readonly anchorMs: number;

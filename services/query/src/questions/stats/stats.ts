@@ -15,7 +15,7 @@ import { rankedKeys } from '../top/ranking.js';
 
 const TOP = { sort: 'bytes', limit: 10 } as const;
 
-/** `GET /stats`: counts of a period and the one before it, with the busiest users and destinations. */
+/** `GET /stats`: counts of a period and the previous one, with the busiest users and destinations. */
 export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps): void {
   serve(app, deps, {
     path: '/stats',

@@ -1,5 +1,5 @@
 /**
- * A stream of server-sent events, each of which replaces the one before. It is open only while the page
+ * A stream of server-sent events, each of which replaces the previous one. It is open only while the page
  * is visible: a browser has six connections to a server, and a tab that nobody sees needs none of them.
  */
 import { signal } from '@preact/signals';

@@ -88,7 +88,7 @@ function Findings(props: { readonly kind: Kind; readonly searched: Range }) {
   );
 }
 
-/** Where the sessions of a finding are shown: the API names them, the page has lists of the same filters. */
+/** The list of a finding's sessions: the API names the filters, and the page has lists with the same filters. */
 export function hrefOfSessions(url: string): string {
   const asked = new URLSearchParams(url.slice(url.indexOf('?') + 1));
   const at = asked.get('at');

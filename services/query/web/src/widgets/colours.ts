@@ -2,8 +2,8 @@
 const CATEGORIES = 5;
 
 /**
- * Gives each key one of five colours, and none twice. A key keeps the one that it had, so that a chart
- * that is drawn again means the same by a colour; one that is no longer shown gives its colour back.
+ * Gives each key one of five colours, and none twice. A key keeps its colour, so that a redrawn chart
+ * uses it for the same value; a key that is no longer shown frees its colour.
  *
  * @param memory of the chart, by key; it is changed.
  */

@@ -17,7 +17,7 @@ const spanOf = ({ starts_at, ends_at }: Note): [number, number] => {
   return [start, ends_at === null ? start : Date.parse(ends_at)];
 };
 
-/** The end of the bucket at `at`. The last one is as long as the one before it. */
+/** The end of the bucket at `at`. The last one is as long as the previous one. */
 export function endOf(times: ArrayLike<number>, at: number): number {
   const from = times[at] ?? 0;
   return times[at + 1] ?? from + (from - (times[at - 1] ?? from));

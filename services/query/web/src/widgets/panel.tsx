@@ -23,8 +23,8 @@ interface Props<T> {
 }
 
 /**
- * One widget of a page: its heading, its age, and the text while there is no answer. One that fails
- * leaves the others.
+ * One widget of a page: its heading, its age, and the text while there is no answer. A widget that
+ * fails leaves the others unchanged.
  */
 export function Panel<T>(props: Props<T>) {
   const { value, isLoading, problem } = props.loaded;

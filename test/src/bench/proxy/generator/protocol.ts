@@ -1,6 +1,6 @@
 /** Requests of the bench to its load generator, over Node's IPC. */
 
-/** Where a SOCKS5 proxy listens, or null for no proxy at all. */
+/** The address of a SOCKS5 proxy, or null for no proxy at all. */
 export type Via = { readonly host: string; readonly port: number } | null;
 
 export const BULK_CASES = ['download', 'upload'] as const;

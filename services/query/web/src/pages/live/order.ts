@@ -1,9 +1,9 @@
-/** Rows that nobody moves while somebody looks at them closely. */
+/** Rows that keep their order while the reader points at them. */
 import type { SessionRow } from '../../widgets/session-table.js';
 
 export interface Shown {
   readonly rows: readonly SessionRow[];
-  /** Of these rows those that the newest window no longer has. */
+  /** The rows that the newest window no longer has. */
   readonly gone: ReadonlySet<string>;
   /** Rows of the newest window that wait until the hold ends. */
   readonly waiting: number;

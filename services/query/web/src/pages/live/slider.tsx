@@ -60,7 +60,7 @@ export function TimeSlider({ atMs, player }: Props) {
   };
   const play = (speed: Speed): void => {
     const fromMs = atMs ?? startMs;
-    // The played moment is no longer the one in the address.
+    // The played moment has left the address's moment.
     player.play(fromMs, speed);
   };
   const isPresent = atMs === null && dragged.value === null && player.speed.value === null;

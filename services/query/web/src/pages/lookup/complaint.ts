@@ -7,7 +7,7 @@ import type { Wall } from '../../format/times.js';
 export interface FoundAddress {
   readonly ip: string;
   readonly port: number | null;
-  /** `egress`: the one that the complaint comes from; `dest`: the one that complains. */
+  /** `egress`: the address of the attacker; `dest`: the address of the complainant. */
   readonly role: 'egress' | 'dest';
 }
 
