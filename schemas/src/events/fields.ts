@@ -148,7 +148,7 @@ export const FIELDS = {
   close_reason: {
     part: 'closing',
     value: choice(CLOSE_REASONS),
-    description: 'what ended the session',
+    description: 'the reason for the end of the session',
     example: 'client_eof',
     timeline: true,
     filter: 'one_of',

@@ -83,7 +83,7 @@ export async function configReference(): Promise<string> {
   const local = rows.filter((row) => row.programs.join() === 'npm start');
   return `# Configuration reference
 
-\`npm run generate\` makes this page from the schemas. [Configuration](../02-configuration.md) explains how settings are read. Durations are shown in milliseconds; you may write \`500ms\`, \`5s\`, \`10m\`, \`2h\`, \`90d\`. Sizes are shown in bytes; you may write \`64KiB\`, \`1GiB\`.
+\`npm run generate\` makes this page from the schemas. [Configuration](../02-configuration.md) explains how settings are read. Units of durations are \`ms\`, \`s\`, \`m\`, \`h\`, \`d\`; units of sizes are \`B\`, \`KiB\`, \`MiB\`, \`GiB\`, \`TiB\`. A number without a unit is milliseconds or bytes.
 
 ## Several services
 

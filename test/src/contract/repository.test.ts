@@ -30,6 +30,18 @@ describe('the repository', () => {
     expect(missing).toEqual([]);
   });
 
+  test('every file that the documentation names is there', () => {
+    // By the end of its path, because a sentence names the file, not the way to it.
+    const files = repositoryFiles('*').map((file) => `/${file}`);
+    const missing = markdown.flatMap((file) =>
+      [...readText(file).matchAll(/`(\w[\w./-]*\.(?:ts|tsx|mjs|sql|yaml|json|ndjson))`/g)]
+        .map(([, name = '']) => name)
+        .filter((name) => name !== 'index.ts' && !files.some((each) => each.endsWith(`/${name}`)))
+        .map((name) => `${file}: ${name}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
   test('every link of the documentation into a page leads to a heading', () => {
     const slugsOf = (file: string) =>
       new Set(

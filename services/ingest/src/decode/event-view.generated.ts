@@ -101,7 +101,7 @@ export class EventView {
   durationMs = -1;
   /** How it ended; follows from close_reason. */
   status = -1;
-  /** What ended the session. */
+  /** The reason for the end of the session. */
   closeReason = -1;
   /** Errno or SOCKS reply, null if there is none. */
   errorCodeStart = 0;

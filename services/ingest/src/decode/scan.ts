@@ -3,9 +3,9 @@
  * no white space, plain ASCII without escapes. That is several times faster than `JSON.parse` with a
  * validation behind it, and makes no object.
  *
- * It knows a part of what the schema accepts, and nothing beyond: whatever is not exactly so is left
- * to the schema itself (decode-event.ts). scan.test.ts holds the two together: what this accepts, zod
- * accepts with the same values, and what the emitter makes, this accepts.
+ * It accepts a part of the events that the schema accepts, and leaves all others to the schema
+ * (decode-event.ts). scan.test.ts compares the two: zod accepts every event that this accepts, with the
+ * same values, and this accepts every event of the emitter.
  */
 import type { EventView } from './event-view.generated.js';
 import { JsonReader } from './json-reader.js';

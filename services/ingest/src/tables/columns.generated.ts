@@ -79,7 +79,7 @@ export const sessionFields = () => ({
   duration_ms: new NullableColumn(new Uint64Column("UInt64")),
   /** how it ended; follows from close_reason */
   status: new ChoiceColumn(['', ...FIELDS.status.value.values], true),
-  /** what ended the session */
+  /** the reason for the end of the session */
   close_reason: new ChoiceColumn(['', ...FIELDS.close_reason.value.values], true),
   /** errno or SOCKS reply, null if there is none */
   error_code: new DictionaryColumn(true),
@@ -159,7 +159,7 @@ export const eventFields = () => ({
   duration_ms: new NullableColumn(new Uint64Column("UInt64")),
   /** how it ended; follows from close_reason */
   status: new ChoiceColumn(['', ...FIELDS.status.value.values], true),
-  /** what ended the session */
+  /** the reason for the end of the session */
   close_reason: new ChoiceColumn(['', ...FIELDS.close_reason.value.values], true),
   /** errno or SOCKS reply, null if there is none */
   error_code: new DictionaryColumn(true),

@@ -5,10 +5,10 @@ export interface SetMember {
 }
 
 /**
- * The open elements, in no order. A Set takes three times as much for each, and lets none of them go:
- * if thousands come and go in a second it gets a new table every few dozen of them, and each old
- * table keeps its elements and leads to the next one. Once one of them has grown old, all that come
- * behind it outlive the quick collections of the young, with everything that hangs on them.
+ * The open elements, in no order. A Set takes three times the memory. With thousands of changes a
+ * second it also gets a new table every few dozen of them, and each old table keeps its elements and
+ * links to the next. Once one table is in V8's old generation, all later tables survive young
+ * collections, with everything that they refer to.
  */
 export class IntrusiveSet<T extends SetMember> {
   readonly #members: T[] = [];

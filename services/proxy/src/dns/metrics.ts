@@ -2,7 +2,7 @@ import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 import type { ResolverStats } from './resolver.js';
 
-/** Shows what the name resolver does; the numbers are read at a scrape. */
+/** Shows the work of the name resolver; the numbers are read at a scrape. */
 export function showResolver(registry: Registry, stats: () => Readonly<ResolverStats>): void {
   const registers = [registry];
   const lookups = new Gauge({

@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 export const FULL_POLICIES = ['refuse', 'drop'] as const;
 
-/** How events travel to Kafka, and what happens while it is slow or away. */
+/** How events travel to Kafka, also while it is slow or away. */
 export const eventsConfig = z.object({
   spool_dir: z.string().min(1).default('.local/proxy-spool').meta({
     env: 'PROXY_SPOOL_DIR',

@@ -1,5 +1,5 @@
 /**
- * What a disk does to events: it is full, and it forgets unsynced writes when the power fails.
+ * Faults of a disk: it is full, and it forgets unsynced writes when the power fails.
  * The calls of node:fs are the real ones; beside them the test notes synced writes, and refuses writes
  * that need room while the disk is to be full.
  */
@@ -220,7 +220,7 @@ describe.skipIf(process.platform !== 'linux')(
       if (live === undefined) throw new Error('no session');
       for (let i = 1; i < live.log.length; i += 1) live.step(pipeline);
       pipeline.swept();
-      /** What the next process reports about it if the power fails now. */
+      /** The next process's report about it if the power fails now. */
       const assumedNow = async (): Promise<SessionEvent[]> => {
         const after = fakeKafka();
         const lost = join(tempDir(), 'spool');

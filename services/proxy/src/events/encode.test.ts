@@ -12,7 +12,7 @@ function inSchemaOrder(event: SessionEvent): SessionEvent {
 }
 
 describe('an encoded event', () => {
-  it('is what JSON.stringify makes of it, for every type and any text', () => {
+  it('equals JSON.stringify, for every type and any text', () => {
     expect(new Set(events.map((e) => e.type)).size).toBe(3);
     for (const event of events) {
       expect(encodeEvent(event)).toBe(JSON.stringify(inSchemaOrder(event)));

@@ -183,7 +183,7 @@ describe('the event pipeline', () => {
     ).toBe(events.length);
   });
 
-  it('keeps what Kafka refuses permanently beside the spool, counts it, and goes on', async () => {
+  it('keeps permanently refused events beside the spool, counts them, and continues', async () => {
     const dir = tempDir();
     const kafka = fakeKafka();
     const { pipeline, registry } = await run(dir, kafka);

@@ -1,4 +1,4 @@
-/** What an event looks like as a record in Kafka: see `cloudEventHeaders` in the contract. */
+/** An event as a record in Kafka: see `cloudEventHeaders` in the contract. */
 import { SCHEMA_VERSION, SESSION_EVENT_TYPES } from '@sockscope/schemas';
 import { murmur2, withLength, writeVarint } from '@sockscope/runtime/kafka';
 import type { RecordFormat } from '@sockscope/runtime/kafka';

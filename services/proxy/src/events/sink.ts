@@ -3,7 +3,7 @@ import type { Measurement } from './measurement.js';
 
 /** An open session, as far as its place in the table of open sessions needs it. */
 export interface OpenSession {
-  /** Where it stands in the table; NO_PLACE at first. Only the sink changes it. */
+  /** Its place in the table; NO_PLACE at first. Only the sink changes it. */
   place: number;
   /** Another object whenever something in it changes. */
   readonly header: object;
@@ -14,11 +14,11 @@ export interface OpenSession {
 /** `place` of a session that the table does not hold. */
 export const NO_PLACE = -1;
 
-/** Where the tracker puts events. Never blocks, never throws; delivery to Kafka is at least once. */
+/** Takes the tracker's events. Never blocks, never throws; delivery to Kafka is at least once. */
 export interface EventSink {
   /**
-   * Takes an event that is published whatever comes after it: a start, an end, or the last TrafficDelta of a
-   * minute. Those of one session are given in the order of their `seq`.
+   * Takes an event that later ones never replace: a start, an end, or the last TrafficDelta of a
+   * minute. Events of one session come in the order of their `seq`.
    */
   emit(event: SessionEvent): void;
   /**
@@ -26,7 +26,7 @@ export interface EventSink {
    * given to `emit`, because it alone holds that minute's traffic.
    */
   report(session: OpenSession, delta: Measurement): void;
-  /** Keeps what a session has counted, for the case that this process dies. Not an event. */
+  /** Keeps the counters of a session, in case this process dies. Not an event. */
   note(session: OpenSession, measurement: Measurement): void;
   /** Forgets a session whose end was given to `emit`. */
   release(session: OpenSession): void;

@@ -46,7 +46,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who took data out, signed in, changed keys or removed something; needs the scope admin */
+        /** The log of exports, sign-ins, changes of keys and removals; needs the scope admin */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -768,7 +768,7 @@ export interface components {
             bytes_sent: number;
             /** @description bytes per second, over `rate_window_ms` */
             bytes_sent_per_second: number;
-            /** @description what ended the session, null while open */
+            /** @description the reason for the end of the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
@@ -2107,7 +2107,7 @@ export interface components {
             bytes_received: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent: number;
-            /** @description what ended the session, null while open */
+            /** @description the reason for the end of the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
@@ -2541,7 +2541,7 @@ export interface components {
             bytes_received: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent: number;
-            /** @description what ended the session, null while open */
+            /** @description the reason for the end of the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
@@ -2625,7 +2625,7 @@ export interface components {
             bytes_sent?: number | null;
             /** @description bytes per second, averaged over the UTC minute of the time */
             bytes_sent_per_second: number;
-            /** @description what ended the session, null while open */
+            /** @description the reason for the end of the session, null while open */
             close_reason?: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
@@ -2710,7 +2710,7 @@ export interface components {
             bytes_received?: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent?: number;
-            /** @description what ended the session, null while open */
+            /** @description the reason for the end of the session, null while open */
             close_reason?: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
@@ -3312,7 +3312,7 @@ export interface components {
             bytes_received: number;
             /** @description payload bytes, client to destination, since the session began */
             bytes_sent: number;
-            /** @description what ended the session, null while open */
+            /** @description the reason for the end of the session, null while open */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /**
              * @description the command of the SOCKS request
@@ -3401,7 +3401,7 @@ export interface components {
         TimelineEvent: {
             bytes_received: number;
             bytes_sent: number;
-            /** @description what ended the session */
+            /** @description the reason for the end of the session */
             close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected") | null;
             /** @description traffic in the interval; null in SessionStarted */
             delta: {
@@ -6424,7 +6424,7 @@ export interface components {
         annotation_id: string;
         /** @description sessions that were open at this time, with their counters at that time; replaces the range */
         at: string;
-        /** @description what ended the session; exact; may be repeated */
+        /** @description the reason for the end of the session; exact; may be repeated */
         close_reason: ("client_eof" | "upstream_eof" | "client_reset" | "upstream_reset" | "idle_timeout" | "half_close_timeout" | "association_closed" | "acl_revoked" | "server_shutdown" | "client_aborted" | "connect_failed" | "connect_timeout" | "dns_failed" | "bind_timeout" | "bind_peer_rejected" | "limit_exceeded" | "command_refused" | "proxy_crashed" | "lost" | "internal_error" | "acl_rejected")[];
         /** @description the command of the SOCKS request */
         command: "connect" | "bind" | "udp_associate";
@@ -6779,7 +6779,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -6869,7 +6869,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -6963,7 +6963,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -7419,7 +7419,7 @@ export interface operations {
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
                 /** @description sessions that were open at this time, with their counters at that time; replaces the range */
                 at?: components["parameters"]["at"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -7607,7 +7607,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -7683,7 +7683,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -7887,7 +7887,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -7972,7 +7972,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8047,7 +8047,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8167,7 +8167,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8266,7 +8266,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8365,7 +8365,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8464,7 +8464,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8563,7 +8563,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8662,7 +8662,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8761,7 +8761,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8860,7 +8860,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -8959,7 +8959,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -9058,7 +9058,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -9157,7 +9157,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -9256,7 +9256,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];
@@ -9359,7 +9359,7 @@ export interface operations {
                 acl_decision?: components["parameters"]["acl_decision"];
                 /** @description name of the rule that decided, null if none did; exact; may be repeated; empty for none */
                 acl_rule_matched?: components["parameters"]["acl_rule_matched"];
-                /** @description what ended the session; exact; may be repeated */
+                /** @description the reason for the end of the session; exact; may be repeated */
                 close_reason?: components["parameters"]["close_reason"];
                 /** @description the command of the SOCKS request */
                 command?: components["parameters"]["command"];

@@ -10,7 +10,7 @@ import { openRangeOf } from '../time/range.js';
 
 const position = z.tuple([z.int().min(0), z.uuid()]);
 
-/** `GET /audit`: who took data out, signed in, changed keys or removed something. */
+/** `GET /audit`: the log of exports, sign-ins, changes of keys and removals. */
 export function serveAudit(
   app: FastifyInstance,
   deps: QuestionDeps & { readonly store: Store },
@@ -18,8 +18,7 @@ export function serveAudit(
   serve(app, deps, {
     path: '/audit',
     operationId: 'listAudit',
-    summary:
-      'Who took data out, signed in, changed keys or removed something; needs the scope admin',
+    summary: 'The log of exports, sign-ins, changes of keys and removals; needs the scope admin',
     tag: 'accounts',
     scope: 'admin',
     audience: 'untied',

@@ -115,10 +115,10 @@ describe('configuration', () => {
     expect(() => loadConfig(schema, { T_PASSWORD_FILE: fileWith('\n') })).toThrow('is empty');
   });
 
-  it('describes every setting for the reference', () => {
-    expect(settingReferences(schema).map((s) => [s.path, s.env])).toContainEqual([
-      'limits.idle_timeout_ms',
-      'T_IDLE',
-    ]);
+  it('describes every setting for the reference, durations and sizes with their units', () => {
+    const rows = settingReferences(schema).map((s) => [s.path, s.env, s.default]);
+    expect(rows).toContainEqual(['limits.idle_timeout_ms', 'T_IDLE', '5s']);
+    expect(rows).toContainEqual(['limits.queue_bytes', 'T_QUEUE', '1KiB']);
+    expect(rows).toContainEqual(['limits.sessions', 'T_SESSIONS', '10']);
   });
 });

@@ -3,6 +3,7 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { messageOf, SockscopeError } from '../errors.js';
 import { readSecretFile } from './secret-file.js';
+import { inUnits } from './values.js';
 
 /**
  * The declaration of a leaf of a configuration schema by `.meta(...)`, which must be the
@@ -176,7 +177,7 @@ export function effectiveConfig(schema: z.ZodObject, config: object): Record<str
   return shown;
 }
 
-/** A row of the generated reference. */
+/** A row of the generated reference. Defaults that are durations or sizes have a unit. */
 export interface SettingReference {
   readonly path: string;
   readonly env: string;
@@ -197,7 +198,7 @@ export function settingReferences(schema: z.ZodObject): SettingReference[] {
           ? ''
           : typeof value === 'string'
             ? value
-            : JSON.stringify(value),
+            : (inUnits(value, leaf.schema) ?? JSON.stringify(value)),
       description: leaf.meta.description,
     };
   });

@@ -15,6 +15,21 @@ const BYTE_UNITS: Readonly<Record<string, number>> = {
   TiB: 1024 ** 4,
 };
 
+/** The units of durations and sizes, the largest first. */
+const UNITS = Object.entries({ ...DURATION_UNITS_MS, ...BYTE_UNITS }).toSorted(
+  ([, one], [, other]) => other - one,
+);
+
+/** A number as the shortest text with a unit that `schema` reads as the same number: `90d`, `64KiB`; null if none. */
+export function inUnits(value: unknown, schema: z.ZodType): string | null {
+  if (typeof value !== 'number' || value === 0) return null;
+  for (const [unit, factor] of UNITS) {
+    const text: string = `${value / factor}${unit}`;
+    if (value % factor === 0 && schema.safeParse(text).data === value) return text;
+  }
+  return null;
+}
+
 function scaled(text: unknown, units: Readonly<Record<string, number>>, bare: number): unknown {
   if (typeof text !== 'string') return text;
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim());

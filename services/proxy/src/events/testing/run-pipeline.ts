@@ -19,7 +19,7 @@ import { createEventPipeline } from '../pipeline.js';
 import type { EventPipeline } from '../pipeline.js';
 import { releaseFolder } from '../spool/folder.js';
 
-/** A Kafka that can be away, slow to answer or picky, with what it acknowledged. */
+/** A Kafka that can be away, slow to answer or picky, with its acknowledged records. */
 export function fakeKafka() {
   const published: SessionEvent[] = [];
   const records: Frame[] = [];
