@@ -17,7 +17,7 @@ import type { RunningPeer } from '../proxy/peers/peer.js';
 import { treeCpuSeconds } from '../proxy/processes.js';
 import { costCase, DEFAULT_CASES } from './cases.js';
 import { startProduct } from './product.js';
-import type { Subject } from './product.js';
+import type { SpoolState, Subject } from './product.js';
 
 const HELP = `npm run bench:cost -- [options]
 
@@ -63,6 +63,7 @@ const IDLE_MS = 10_000;
 const QUIET_CORES = 0.03;
 const QUIET_MS = 6_000;
 const QUIET_TIMEOUT_MS = 180_000;
+const SPOOL_SAMPLE_MS = 1_000;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -91,6 +92,7 @@ function proxyAlone(name: string, running: RunningPeer): Subject {
   return {
     via: running.via,
     cpuSeconds: () => ({ [name]: treeCpuSeconds(running.pids) ?? 0 }),
+    spool: null,
     stop: () => running.stop(),
   };
 }
@@ -165,6 +167,44 @@ interface Row {
   readonly cpu_us: Seconds;
   readonly cpu_us_total: number;
   readonly came_to_rest: boolean;
+  /** Of a proxy that sends events, while the load lasts; null otherwise. */
+  readonly spool: SpoolFigures | null;
+}
+
+interface SpoolFigures {
+  /** Mean KiB that waited for Kafka in the first and in the last fifth of the time, and the most. */
+  readonly kib_first_fifth: number;
+  readonly kib_last_fifth: number;
+  readonly kib_max: number;
+  readonly batches: number;
+  /** Batches whose oldest event was older than 5 s when Kafka acknowledged it. */
+  readonly batches_over_5_s: number;
+}
+
+/** Reads the spool each second until the load is over. */
+async function watchSpool(
+  read: () => Promise<SpoolState>,
+  load: Promise<unknown>,
+): Promise<SpoolFigures> {
+  const states = [await read()];
+  let isOver = false;
+  const over = load.finally(() => (isOver = true));
+  while (!isOver) {
+    await Promise.race([over, sleep(SPOOL_SAMPLE_MS)]);
+    states.push(await read());
+  }
+  const kib = states.map(({ bytes }) => bytes / 1_024);
+  const fifth = Math.ceil(kib.length / 5);
+  const mean = (of: readonly number[]) => Math.round(of.reduce((a, b) => a + b, 0) / of.length);
+  const since = (key: 'batches' | 'lateBatches') =>
+    (states.at(-1)?.[key] ?? 0) - (states[0]?.[key] ?? 0);
+  return {
+    kib_first_fifth: mean(kib.slice(0, fifth)),
+    kib_last_fifth: mean(kib.slice(-fifth)),
+    kib_max: Math.round(Math.max(...kib)),
+    batches: since('batches'),
+    batches_over_5_s: since('lateBatches'),
+  };
 }
 
 const rows: Row[] = [];
@@ -178,7 +218,9 @@ async function measure(name: string, round: number, subject: Subject): Promise<v
   for (const load of cases) {
     const before = subject.cpuSeconds();
     const began = performance.now();
-    const result: JobResult = await generator.run(load.job(durationMs), subject.via);
+    const running: Promise<JobResult> = generator.run(load.job(durationMs), subject.via);
+    const spool = subject.spool === null ? null : await watchSpool(subject.spool, running);
+    const result = await running;
     const cameToRest = await untilQuiet(subject, sum(idle));
     const elapsedSeconds = (performance.now() - began) / 1_000;
     const cpu: Seconds = Object.fromEntries(
@@ -199,6 +241,7 @@ async function measure(name: string, round: number, subject: Subject): Promise<v
       cpu_us: cpu,
       cpu_us_total: sum(cpu),
       came_to_rest: cameToRest,
+      spool,
     };
     rows.push(row);
     say(JSON.stringify(row));

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pickFreePort } from '@sockscope/local';
+import { readMetric } from '../metric.js';
 import { treeCpuSeconds } from '../proxy/processes.js';
 import type { Via } from '../proxy/generator/protocol.js';
 
@@ -19,11 +20,22 @@ const PROCESSES = {
   query: 'services/query/dist/main.js',
 } as const;
 
+/** How far the proxy is behind with its events. */
+export interface SpoolState {
+  readonly bytes: number;
+  /** Batches that Kafka has acknowledged. */
+  readonly batches: number;
+  /** Of these, whose oldest event was older than 5 seconds. */
+  readonly lateBatches: number;
+}
+
 /** Something whose processor time is measured: its processes by name. */
 export interface Subject {
   readonly via: Via;
   /** Processor seconds so far, by process. */
   cpuSeconds(): Record<string, number>;
+  /** What has not reached Kafka; null of a proxy that sends no events. */
+  readonly spool: (() => Promise<SpoolState>) | null;
   stop(): Promise<void>;
 }
 
@@ -65,6 +77,7 @@ export async function startProduct(checkout: string): Promise<Subject> {
       reject(new Error(`${checkout} ended before it was ready`));
     });
   });
+  const opsPort = ports.get('PROXY_OPS_LISTEN') ?? 0;
   return {
     via: { host: '127.0.0.1', port: ports.get('PROXY_LISTEN') ?? 0 },
     cpuSeconds() {
@@ -79,6 +92,13 @@ export async function startProduct(checkout: string): Promise<Subject> {
         seconds[name ?? 'other'] = (seconds[name ?? 'other'] ?? 0) + used;
       }
       return seconds;
+    },
+    async spool() {
+      const read = async (name: string, label?: string) =>
+        (await readMetric(opsPort, `sockscope_proxy_${name}`, label)) ?? 0;
+      const batches = await read('publish_age_seconds_count');
+      const inTime = await read('publish_age_seconds_bucket', 'le="5"');
+      return { bytes: await read('spool_bytes'), batches, lateBatches: batches - inTime };
     },
     async stop() {
       process.off('exit', killed);

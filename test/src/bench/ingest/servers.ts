@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { pickFreePort } from '@sockscope/local';
 import type { ClickHouseServer, KafkaBroker } from '@sockscope/local';
+import { readMetric } from '../metric.js';
 
 const INGEST = fileURLToPath(new URL('../../../../services/ingest/dist/main.js', import.meta.url));
 
@@ -57,16 +58,7 @@ export async function startIngest(place: BenchPlace): Promise<BenchIngest> {
   if (pid === undefined) throw new Error('ingest did not start');
   return {
     pid,
-    async metric(name, label = '') {
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`).catch(() => null);
-      if (response === null) return null;
-      const lines = (await response.text())
-        .split('\n')
-        .filter((line) => line.startsWith(`${name}{`) && line.includes(label));
-      return lines.length === 0
-        ? null
-        : lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
-    },
+    metric: (name, label) => readMetric(port, name, label),
     async stop() {
       child.kill('SIGTERM');
       await once(child, 'exit');
