@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { LocalError } from '../errors.js';
 import { createBoundedLog } from './bounded-log.js';
 import { guardProcess } from './guard.js';
@@ -59,6 +60,7 @@ export async function startOwnedProcess(options: OwnedProcessOptions): Promise<O
   });
   const { pid } = child;
   if (pid === undefined) throw await spawnError(child, options);
+  rankSession(pid, options.niceness ?? 0);
   const guard = guardProcess(pid, options.orphanGraceSeconds);
   const log = createBoundedLog(options.logFile);
   child.stdout?.on('data', (chunk: Buffer) => {
@@ -119,6 +121,27 @@ function withNiceness({ command, args, niceness = 0 }: OwnedProcessOptions): {
 } {
   if (niceness === 0) return { command, args: [...args] };
   return { command: 'nice', args: ['-n', String(niceness), command, ...args] };
+}
+
+/** Linux lets an unprivileged user change one session in a tenth of a second. */
+const RANK_RETRY_MS = 150;
+const RANK_TRIES = 20;
+
+/**
+ * Lets the sessions of others go first. Where the kernel groups processes by session
+ * (`sched_autogroup_enabled`, sched(7)), `nice` counts only within a session, and each child has its own.
+ */
+function rankSession(pid: number, niceness: number, tries = RANK_TRIES): void {
+  if (niceness === 0 || process.platform !== 'linux') return;
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, String(niceness));
+  } catch (error) {
+    // ENOENT: the process has ended, or the kernel has no such groups.
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || tries <= 1) return;
+    setTimeout(() => {
+      rankSession(pid, niceness, tries - 1);
+    }, RANK_RETRY_MS).unref();
+  }
 }
 
 async function spawnError(child: ChildProcess, options: OwnedProcessOptions): Promise<LocalError> {

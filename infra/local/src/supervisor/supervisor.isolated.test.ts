@@ -25,7 +25,7 @@ process.on('SIGTERM', () => {
   writeFileSync(file('told-to-end'), '');
   setInterval(() => existsSync(file('may-end')) && process.exit(0), 10);
 });
-writeFileSync(file('started'), String(require('node:os').getPriority()));
+writeFileSync(file('started'), require('node:os').getPriority() + ' ' + process.pid);
 `;
 
 describe('the supervisor', () => {
@@ -104,11 +104,23 @@ describe('the supervisor', () => {
     }
     const { parts } = supervisor();
     await parts.start();
-    const nicenessOf = (service: string): number =>
-      Number(readFileSync(at(service, 'started'), 'utf8'));
+    const startedOf = (service: string): number[] =>
+      readFileSync(at(service, 'started'), 'utf8').split(' ').map(Number);
+    const nicenessOf = (service: string): number => startedOf(service)[0] ?? Number.NaN;
     expect(nicenessOf('proxy')).toBe(getPriority());
     for (const service of ['ingest', 'query']) {
       expect(nicenessOf(service)).toBe(Math.min(19, getPriority() + 10));
+    }
+    // Where the kernel groups processes by session, only the session's niceness counts between them.
+    const sessionOf = (service: string): string => {
+      const file = `/proc/${startedOf(service)[1]}/autogroup`;
+      return existsSync(file) ? readFileSync(file, 'utf8') : '';
+    };
+    if (sessionOf('proxy') !== '') {
+      expect(sessionOf('proxy')).toMatch(/nice 0$/m);
+      for (const service of ['ingest', 'query']) {
+        await expect.poll(() => sessionOf(service), { timeout: 10_000 }).toMatch(/nice 10$/m);
+      }
     }
     await parts.stop();
   });
