@@ -1,7 +1,7 @@
 /** Longer than 400 lines: all tests sum one generated world, which takes seconds to make. */
 import { loadConfig } from '@sockscope/runtime';
 import { ClickHouseError, int64, isoTime } from '@sockscope/runtime/clickhouse';
-import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
 import { fold, toTimestamp } from '@sockscope/schemas';
 import type { SessionEvent, SessionRow, SessionState } from '@sockscope/schemas';
@@ -434,6 +434,50 @@ describe('rollups', () => {
     expect(refusals).toBe(0);
     expect([...sliced]).toContain(2);
     expect(await storedSums()).toEqual(plainSums(log));
+  });
+
+  it('by pair are sliced if one user has all of them, and a slice reads little more than its share', async () => {
+    const [day, pairs, hours] = [BASE_MS / 1_000, 200_000, 4];
+    await clickhouse.command({
+      sql: `INSERT INTO rollup_pairs_1h (bucket, user, dest_host, dest_port, sessions_started, computed_at)
+        SELECT toDateTime(${day} + 3600 * (number % ${hours}), 'UTC'), '', concat('host-', toString(intDiv(number, ${hours}))), 443, 1, now64(6)
+        FROM numbers(${pairs})`,
+    });
+    await createBuckets(clickhouse, { timeoutMs: 10_000 }).mark([['detail_day', day]]);
+    const slices = 8;
+    const sent: Record<string, SqlValue>[] = [];
+    const strained: ClickHouse = {
+      ...clickhouse,
+      async command(options) {
+        const { sql, params = {} } = options;
+        const isOfPairs = sql.includes('INTO rollup_pairs_1d');
+        if (isOfPairs && Number(params['slices']) < slices) {
+          throw new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
+            retryable: true,
+            serverCode: 159,
+          });
+        }
+        if (isOfPairs) sent.push(params);
+        return clickhouse.command(options);
+      },
+    };
+    await newRollups(FOR_GOOD, strained).sumAll();
+    expect(sent).toHaveLength(slices);
+    const [daily] = await clickhouse.query({
+      sql: `SELECT count() AS pairs, sum(sessions_started) AS started FROM rollup_pairs_1d FINAL`,
+      row: z.object({ pairs: int64, started: int64 }),
+    });
+    expect(daily).toEqual({ pairs: pairs / hours, started: pairs });
+    for (const params of sent) {
+      const part = { dimensions: [], slice: Number(params['slice']), slices };
+      const { cost } = await clickhouse.queryWithCost({
+        sql: `SELECT count() AS pairs FROM (${TARGETS.detail_day.fresh(part)})`,
+        params,
+        row: z.object({ pairs: int64 }),
+        settings: { prefer_column_name_to_alias: 1 },
+      });
+      expect(cost.readRows).toBeLessThan((2 * pairs) / slices);
+    }
   });
 
   it('are made by several workers, of which each sums buckets of its own', async () => {

@@ -12,6 +12,7 @@ import type { Component, Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { SPAN_MS, SPANS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
+import { z } from 'zod';
 import { changedHours, createBuckets } from './buckets.js';
 import type { Change, DirtyBucket, SeenChange } from './buckets.js';
 import { choose } from './choose.js';
@@ -22,7 +23,8 @@ import type { SourceRetention } from './expiry.js';
 import { createLostCheck } from './lost-check.js';
 import type { RollupMetrics } from './metrics.js';
 import { runRound } from './round.js';
-import { detailPartsOf, insertSketches, insertSums, partsOf } from './sql.js';
+import { detailPartsOf, insertSketches, insertSums, partsOf, samplePairs } from './sql.js';
+import type { Part } from './sql.js';
 import { isTooMuch, runStatement } from './statement.js';
 
 /** Deadline of statements that read or write a few rows. */
@@ -70,6 +72,11 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   };
   let running: Promise<void> | null = null;
 
+  /** Pairs of some buckets in their order, evenly spaced. */
+  function pairsOf(span: 'detail_hour' | 'detail_day', params: Range): Promise<Pair[]> {
+    return clickhouse.query({ sql: samplePairs(span), params: { ...params }, row: pair, ...brief });
+  }
+
   /** Inserts the sums of some buckets under a version. */
   async function insertAll(group: Group, version: string): Promise<void> {
     const { span, starts } = group;
@@ -80,12 +87,15 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     const params = { buckets: starts, from, to, version };
     const isDetail = span === 'detail_hour' || span === 'detail_day';
     const cut = cuts.get(span) ?? 0;
+    const parts = isDetail ? detailPartsOf(cut) : partsOf(cut);
+    const pairs = isDetail && cut > 0 ? await pairsOf(span, { from, to }) : [];
     let longestMs = 0;
-    for (const part of isDetail ? detailPartsOf(cut) : partsOf(cut)) {
+    for (const part of parts) {
       const { slice, slices } = part;
       const sql = insertSums(target, part, expired);
+      const sliced = { slice, slices, ...boundsOf(pairs, part) };
       const begunMs = performance.now();
-      await runStatement(clickhouse, { sql, params: { ...params, slice, slices } }, config, signal);
+      await runStatement(clickhouse, { sql, params: { ...params, ...sliced } }, config, signal);
       longestMs = Math.max(longestMs, performance.now() - begunMs);
     }
     // A database that was slow for a while is no reason to split statements permanently.
@@ -234,6 +244,27 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       ending.abort();
       await running;
     },
+  };
+}
+
+const pair = z.object({ user: z.string(), dest_host: z.string() });
+type Pair = z.infer<typeof pair>;
+
+/** Seconds since 1970. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Where a slice of the pairs begins and where the next one does; see inRange in sql.ts. */
+function boundsOf(pairs: readonly Pair[], { slice, slices }: Part): Record<string, string> {
+  const at = (step: number) => pairs[Math.floor((step * pairs.length) / slices)];
+  const [from, to] = [at(slice), at(slice + 1)];
+  return {
+    from_user: from?.user ?? '',
+    from_host: from?.dest_host ?? '',
+    to_user: to?.user ?? '',
+    to_host: to?.dest_host ?? '',
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * The sums of buckets as SQL. Parameters: {buckets}, starts of the buckets that are summed; {from} and
- * {to}, which enclose them; {version}; and of a slice {slice} and {slices}.
+ * {to}, which enclose them; {version}; of a slice of keys {slice} and {slices}; of a slice of pairs its
+ * first user and host, {from_user} and {from_host}, and the next slice's, {to_user} and {to_host}.
  */
 import {
   countedSql,
@@ -31,7 +32,7 @@ const START_OF: Readonly<Record<BucketSpan, (time: string) => string>> = {
   detail_day: (time) => `toDateTime(toStartOfDay(${time}), 'UTC')`,
 };
 
-/** A part of the work: these dimensions, and one slice of their keys by hash. */
+/** A part of the work: these dimensions and one slice of their keys, or one slice of the pairs. */
 export interface Part {
   readonly dimensions: readonly Dimension[];
   readonly slice: number;
@@ -56,7 +57,7 @@ export function partsOf(cut: number): Part[] {
   );
 }
 
-/** Pairs and sketches: by hash of the user only. */
+/** Cuts the work for pairs into 1, 2, 4 … slices. */
 export function detailPartsOf(cut: number): Part[] {
   const slices = 2 ** cut;
   return Array.from({ length: slices }, (_, slice) => ({ dimensions: [], slice, slices }));
@@ -65,6 +66,29 @@ export function detailPartsOf(cut: number): Part[] {
 /** @param key as it is stored in the sums. */
 function inSlice({ slices }: Part, key: string): string {
   return slices === 1 ? 'true' : `cityHash64(${key}) % {slices:UInt32} = {slice:UInt32}`;
+}
+
+/** How many pairs are looked at to find where slices begin. */
+const BOUNDS_SAMPLE = 4_096;
+
+/**
+ * Pairs in their order, as many in each step: where the slices of some buckets may begin. A user may have
+ * most of the rows, or all if nobody signs in, so a slice can begin at any host of a user.
+ */
+export function samplePairs(span: 'detail_hour' | 'detail_day'): string {
+  const [source, time] =
+    span === 'detail_day' ? ['rollup_pairs_1h', 'bucket'] : ['sessions', 'started_at'];
+  return `SELECT pair.1 AS user, pair.2 AS dest_host FROM (
+  SELECT arrayJoin(arraySort(groupArraySample(${BOUNDS_SAMPLE}, 1)((user, dest_host)))) AS pair
+  FROM ${source} WHERE ${within(time)})`;
+}
+
+/** By range, not by hash: sums stand in the order of pairs, so a statement reads little more than its slice. */
+function inRange({ slice, slices }: Part): string {
+  const from = `user >= {from_user:String} AND (user > {from_user:String} OR dest_host >= {from_host:String})`;
+  const to = `user <= {to_user:String} AND (user < {to_user:String} OR dest_host < {to_host:String})`;
+  const bounds = [...(slice > 0 ? [from] : []), ...(slice < slices - 1 ? [to] : [])];
+  return bounds.length === 0 ? 'true' : bounds.join(' AND ');
 }
 
 /** Sessions whose end is doubtful: their rows in `sessions` decide. */
@@ -165,7 +189,7 @@ const SOMETHING = `${SUM_NAMES.map((name) => `sum(${name})`).join(' + ')} > 0`;
 
 /** The same by user, destination and port. Bytes count where they moved. */
 function pairsOfRows(span: BucketSpan, part: Part): string {
-  const where = inSlice(part, 'user');
+  const where = inRange(part);
   const pair = PAIR_COLUMNS.join(', ');
   return `
 SELECT start AS bucket, ${pair}, ${SUMS}
@@ -199,7 +223,6 @@ const dimensionPart = (part: Part) =>
     ? 'true'
     : `dimension IN (${part.dimensions.map((dimension) => `'${dimension}'`).join(', ')})
       AND ${inSlice(part, 'key')}`;
-const pairPart = (part: Part) => inSlice(part, 'user');
 
 /** Rows made of finer sums. */
 function fromFiner(span: BucketSpan, finer: Target): Target['fresh'] {
@@ -225,7 +248,7 @@ const PAIR_HOUR: Target = {
   span: 'detail_hour',
   keys: PAIR_KEYS,
   fresh: (part) => pairsOfRows('detail_hour', part),
-  partSql: pairPart,
+  partSql: inRange,
 };
 const PAIR_DAY: Target = {
   ...PAIR_HOUR,

@@ -20,7 +20,7 @@ const HELP = `npm run bench:catch-up -- [options]
   --sessions N   sessions of the day (default 20000000)
   --long N       percent of them that last up to 30 days; the others up to 5 s (default 1)
   --threads N    threads of a statement (default 1)
-  --rate N       events a second that arrive through Kafka and ingest meanwhile (default 0)
+  --rate N       sessions a second whose events arrive through Kafka and ingest meanwhile (default 0)
 
 Example: npm run bench:catch-up -- --sessions 1000000
 `;
@@ -89,8 +89,7 @@ async function main(): Promise<void> {
       await createTopic(kafka, place.topic);
       arriving = await startIngest(place);
       const startMs = Date.now();
-      // About 2.7 events a session.
-      const workload = { ...DEFAULT_WORKLOAD, startMs, sessionsPerSecond: rate / 2.7 };
+      const workload = { ...DEFAULT_WORKLOAD, startMs, sessionsPerSecond: rate };
       startFiller(
         {
           brokers: [kafka.address],
