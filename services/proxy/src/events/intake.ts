@@ -6,21 +6,19 @@
  * The log keeps room for the ends of all open sessions. What else comes when only that is left is dropped and
  * counted: then minutes lack traffic, and the sessions' totals and ends are whole. Memory has a bound too.
  */
+import type { Logger } from '@sockscope/runtime';
 import type { SessionEvent } from '@sockscope/schemas';
+import type { EventsConfig } from './config.js';
 import { FrameWriter, scanFrames } from './frame.js';
 import type { SharedState } from './shared.js';
 import type { LogWriter } from './spool/log.js';
 
-export interface IntakeConfig {
-  readonly spool_max_bytes: number;
-  readonly queue_max_bytes: number;
-}
-
 export interface IntakeDeps {
   readonly log: LogWriter;
   readonly shared: SharedState;
-  /** Told once when the disk refuses events, and again, with null, when it has taken them all. */
-  readonly onTrouble: (trouble: unknown) => void;
+  readonly logger: Logger;
+  /** Gives the oldest events that the disk did not take to the publishing thread, until they are repaid. */
+  readonly lend: (chunk: Uint8Array) => void;
 }
 
 /** Of the room beside the ends of open sessions: beyond it new sessions should be refused. */
@@ -34,19 +32,21 @@ const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
 
 export class Intake {
-  readonly #config: IntakeConfig;
+  readonly #config: EventsConfig;
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
   /** What the disk did not take, the oldest first. */
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
-  /** Of these, the first ones that are lent. */
-  #lent = 0;
+  /** How many of the first ones are lent; null if nothing is. */
+  #lent: number | null = null;
   #openSessions = 0;
   #dropped = 0;
+  #diskRefusals = 0;
   #nextTryMs = 0;
+  #wasFull = false;
 
-  constructor(config: IntakeConfig, deps: IntakeDeps) {
+  constructor(config: EventsConfig, deps: IntakeDeps) {
     this.#config = config;
     this.#deps = deps;
   }
@@ -54,6 +54,11 @@ export class Intake {
   /** Events lost because disk and memory were full. */
   get dropped(): number {
     return this.#dropped;
+  }
+
+  /** Times that the disk began to refuse events. */
+  get diskRefusals(): number {
+    return this.#diskRefusals;
   }
 
   /** Sessions that began and have not ended. */
@@ -73,10 +78,16 @@ export class Intake {
 
   /** Nothing more can be promised: new sessions should be refused. */
   get isFull(): boolean {
-    return (
+    const { queue_max_bytes, full_policy: policy } = this.#config;
+    const isFull =
       this.#diskBytes >= this.#roomBesideEnds * FULL_FRACTION ||
-      this.#waitingBytes >= this.#config.queue_max_bytes * FULL_FRACTION
-    );
+      this.#waitingBytes >= queue_max_bytes * FULL_FRACTION;
+    if (isFull !== this.#wasFull) {
+      this.#wasFull = isFull;
+      if (isFull) this.#deps.logger.error({ policy }, 'the event spool is full');
+      else this.#deps.logger.info({ policy }, 'the event spool has room again');
+    }
+    return isFull;
   }
 
   /** Takes an event. Never throws: what cannot be kept is dropped and counted. */
@@ -113,34 +124,26 @@ export class Intake {
       return;
     }
     if (this.#writer.bytes === 0) return;
-    const frames = this.#writer.frames;
     const chunk = this.#writer.take();
     try {
       this.#append(chunk);
-    } catch (error) {
-      this.#deps.onTrouble(error);
+    } catch (err) {
+      this.#diskRefusals += 1;
       this.#nextTryMs = performance.now() + RETRY_MS;
-      if (chunk.length > this.#config.queue_max_bytes) this.#dropped += frames;
-      else this.#keep(chunk);
+      this.#deps.logger.error(
+        { err },
+        'the event spool cannot be written; events are kept in memory',
+      );
+      this.#keep(chunk);
     }
-  }
-
-  /** The oldest events that wait in memory; they wait on until they are repaid. */
-  lend(): Buffer {
-    let bytes = 0;
-    this.#lent = 0;
-    for (const chunk of this.#waiting) {
-      if (bytes > LEND_BYTES) break;
-      bytes += chunk.length;
-      this.#lent += 1;
-    }
-    return Buffer.concat(this.#waiting.slice(0, this.#lent));
   }
 
   /** The lent events are published. */
   repaid(): void {
-    for (const chunk of this.#waiting.splice(0, this.#lent)) this.#waitingBytes -= chunk.length;
-    this.#lent = 0;
+    for (const chunk of this.#waiting.splice(0, this.#lent ?? 0)) {
+      this.#waitingBytes -= chunk.length;
+    }
+    this.#lent = null;
     this.#settle();
   }
 
@@ -169,17 +172,32 @@ export class Intake {
   #keep(chunk: Buffer): void {
     this.#waiting.push(Buffer.from(chunk));
     this.#waitingBytes += chunk.length;
-    this.#deps.shared.isLending = true;
+    this.#deps.shared.hasEventsInMemory = true;
+    this.#lend();
   }
 
-  /** Lent events go to the disk too: Kafka may be away for long. It is published twice at worst. */
+  /** Lends the oldest events, unless some are lent; they wait on here until they are published. */
+  #lend(): void {
+    if (this.#lent !== null) return;
+    let bytes = 0;
+    const chunks: Buffer[] = [];
+    for (const chunk of this.#waiting) {
+      if (bytes > LEND_BYTES) break;
+      bytes += chunk.length;
+      chunks.push(chunk);
+    }
+    this.#lent = chunks.length;
+    this.#deps.lend(Buffer.concat(chunks));
+  }
+
+  /** Lent events go to the disk too: Kafka may be away for long. They are published twice at worst. */
   #writeWaiting(): void {
     try {
       for (let chunk = this.#waiting[0]; chunk !== undefined; chunk = this.#waiting[0]) {
         this.#append(chunk);
         this.#waiting.shift();
         this.#waitingBytes -= chunk.length;
-        this.#lent = Math.max(0, this.#lent - 1);
+        if (this.#lent !== null) this.#lent = Math.max(0, this.#lent - 1);
       }
     } catch {
       // It was reported already, and the next attempt is soon.
@@ -188,8 +206,11 @@ export class Intake {
   }
 
   #settle(): void {
-    if (this.#waiting.length > 0) return;
-    this.#deps.shared.isLending = false;
-    this.#deps.onTrouble(null);
+    const { shared, logger } = this.#deps;
+    if (this.#waiting.length > 0) this.#lend();
+    else if (shared.hasEventsInMemory) {
+      shared.hasEventsInMemory = false;
+      logger.info('the event spool can be written again');
+    }
   }
 }

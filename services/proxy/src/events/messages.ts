@@ -21,9 +21,9 @@ export type ToBackend =
       readonly first: number;
       readonly memory: SharedArrayBuffer;
     }
-  /** Slots have changed. */
-  | { readonly kind: 'swept' }
-  /** The oldest events that the disk did not take; none if it has written them meanwhile. */
+  /** Slots have changed. Open sessions that began before position `covered` of the log are in the table. */
+  | { readonly kind: 'swept'; readonly covered: number }
+  /** The oldest events that the disk did not take. The next ones come when these are repaid. */
   | { readonly kind: 'lent'; readonly chunk: Uint8Array }
   | {
       readonly kind: 'stop';
@@ -40,44 +40,45 @@ export interface PublishFailures {
   readonly count: number;
 }
 
-/** What the publishing side has counted since it began. */
-export interface BackendStats {
-  readonly published: number;
-  /** Of these, TrafficDeltas that could have been superseded. */
-  readonly publishedReports: number;
-  /** TrafficDeltas that wait and may be superseded. */
-  readonly waitingReports: number;
-  readonly refused: number;
-  readonly lostBytes: number;
-  readonly spoolErrors: number;
-  readonly tableBytes: number;
-  readonly failures: readonly PublishFailures[];
-  /** Since when Kafka acknowledges nothing though something waits, milliseconds since 1970; null while it does. */
-  readonly failingSinceMs: number | null;
+/** Why events wait for Kafka. */
+export interface Outage {
+  /** Milliseconds since 1970. */
+  readonly sinceMs: number;
   /** The reason, as the operator sees it. */
-  readonly failure: string | null;
+  readonly why: string;
+}
+
+/** What was counted on the way to Kafka since the start. */
+export interface DeliveryStats {
+  readonly published: number;
+  readonly refused: number;
+  readonly failures: readonly PublishFailures[];
+  /** Null while Kafka acknowledges whatever is sent. */
+  readonly outage: Outage | null;
   /** Since the last statement: how long requests took, and how old the oldest event of each was. */
   readonly requestsMs: readonly number[];
   readonly agesMs: readonly number[];
 }
 
+/** What the publishing side has counted since it began. */
+export interface BackendStats extends DeliveryStats {
+  /** Of the published ones, TrafficDeltas that could have been superseded. */
+  readonly publishedReports: number;
+  /** TrafficDeltas that wait and may be superseded. */
+  readonly waitingReports: number;
+  readonly lostBytes: number;
+  readonly spoolErrors: number;
+  readonly tableBytes: number;
+  readonly crashedSessions: number;
+}
+
 /** From the publishing thread to the proxy's. */
 export type FromBackend =
-  | {
-      readonly kind: 'ready';
-      /** Of the log. */
-      readonly dir: string;
-      /** Where it goes on. */
-      readonly position: number;
-      readonly crashedSessions: number;
-      readonly foundBytes: number;
-    }
+  /** The folder of the log, and the position where it goes on. */
+  | { readonly kind: 'ready'; readonly dir: string; readonly position: number }
   | { readonly kind: 'failed'; readonly message: string }
-  /** The log is published: give what the disk did not take. */
-  | { readonly kind: 'borrow' }
   /** The lent events are acknowledged. */
   | { readonly kind: 'repaid' }
-  | { readonly kind: 'crashed'; readonly sessions: number }
   | { readonly kind: 'stats'; readonly stats: BackendStats }
   | {
       readonly kind: 'log';

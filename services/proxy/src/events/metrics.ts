@@ -8,42 +8,46 @@ const REQUEST_BUCKETS_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 
 /** Up to a day: events that waited for Kafka. */
 const AGE_BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 600, 3_600, 86_400];
 
-export interface EventMetrics {
-  emitted(type: SessionEventType): void;
-  /** A TrafficDelta was put into the queue; the next one of its session may supersede it. */
-  reported(): void;
-  /** The disk refused events. */
-  refusedByDisk(): void;
-  crashed(sessions: number): void;
-  take(stats: BackendStats): void;
-  observe(source: {
-    /** Kept in memory because the disk refuses them. */
-    readonly memoryBytes: () => number;
-    /** In the log and not acknowledged. */
-    readonly spoolBytes: () => number;
-    readonly dropped: () => number;
-    readonly accepting: () => boolean;
-    readonly spoolMaxBytes: number;
-  }): void;
+/** What the proxy's thread counts. */
+export interface EventCounts {
+  readonly emitted: Readonly<Record<SessionEventType, number>>;
+  /** TrafficDeltas that the next one of their session may supersede. */
+  readonly reported: number;
+  /** Times that the disk began to refuse events. */
+  readonly diskRefusals: number;
+  readonly dropped: number;
+  /** Kept in memory because the disk refuses them. */
+  readonly memoryBytes: number;
+  /** In the log and not acknowledged. */
+  readonly spoolBytes: number;
+  readonly spoolMaxBytes: number;
+  readonly accepting: boolean;
 }
 
-/** Plain numbers, handed over when the metrics are read. */
-export function createEventMetrics(registry: Registry): EventMetrics {
+/**
+ * Plain numbers, handed over when the metrics are read.
+ *
+ * @returns a function that takes what the publishing side has counted.
+ */
+export function createEventMetrics(
+  registry: Registry,
+  counts: () => EventCounts,
+): (stats: BackendStats) => void {
   const registers = [registry];
-  const emitted: Record<SessionEventType, number> = {
-    SessionStarted: 0,
-    TrafficDelta: 0,
-    SessionClosed: 0,
+  let stats: BackendStats = {
+    published: 0,
+    publishedReports: 0,
+    waitingReports: 0,
+    refused: 0,
+    lostBytes: 0,
+    spoolErrors: 0,
+    tableBytes: 0,
+    crashedSessions: 0,
+    failures: [],
+    outage: null,
+    requestsMs: [],
+    agesMs: [],
   };
-  let reported = 0;
-  let refusedByDisk = 0;
-  let crashed = 0;
-  let stats: BackendStats | null = null;
-  let memoryBytes: () => number = () => 0;
-  let spoolBytes: () => number = () => 0;
-  let dropped: () => number = () => 0;
-  let accepting: () => boolean = () => true;
-  let spoolMaxBytes = 0;
 
   function counter(name: string, help: string, value: () => number): void {
     new Counter({
@@ -81,7 +85,7 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     registers,
     collect() {
       this.reset();
-      for (const type of SESSION_EVENT_TYPES) this.inc({ type }, emitted[type]);
+      for (const type of SESSION_EVENT_TYPES) this.inc({ type }, counts().emitted[type]);
     },
   });
   new Counter({
@@ -91,81 +95,80 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     registers,
     collect() {
       this.reset();
-      for (const { code, type, count } of stats?.failures ?? []) this.inc({ code, type }, count);
+      for (const { code, type, count } of stats.failures) this.inc({ code, type }, count);
     },
   });
   counter(
     'sockscope_proxy_events_published_total',
     'Events acknowledged by Kafka, including repetitions of a previous run.',
-    () => stats?.published ?? 0,
+    () => stats.published,
   );
   counter(
     'sockscope_proxy_events_superseded_total',
     'TrafficDeltas replaced by a later one of the same session and minute.',
-    () =>
-      stats === null ? 0 : Math.max(0, reported - stats.publishedReports - stats.waitingReports),
+    // The other side's numbers are older by up to half a second.
+    () => Math.max(0, counts().reported - stats.publishedReports - stats.waitingReports),
   );
   counter(
     'sockscope_proxy_events_dropped_total',
     'Events lost because disk and memory were full.',
-    () => dropped(),
+    () => counts().dropped,
   );
   counter(
     'sockscope_proxy_events_refused_total',
     'Events that Kafka refused permanently; they are kept, see the command refused list.',
-    () => stats?.refused ?? 0,
+    () => stats.refused,
   );
   counter(
     'sockscope_proxy_sessions_crashed_total',
     'Sessions of dead processes that another process closed.',
-    () => crashed,
+    () => stats.crashedSessions,
   );
   counter(
     'sockscope_proxy_spool_errors_total',
     'Times that the disk refused a write to the spool.',
-    () => refusedByDisk + (stats?.spoolErrors ?? 0),
+    () => counts().diskRefusals + stats.spoolErrors,
   );
   counter(
     'sockscope_proxy_spool_lost_bytes_total',
     'Bytes of the spool that a crash or the disk destroyed.',
-    () => stats?.lostBytes ?? 0,
+    () => stats.lostBytes,
   );
-  gauge('sockscope_proxy_spool_bytes', 'Bytes of events that wait for Kafka on disk.', () =>
-    spoolBytes(),
+  gauge(
+    'sockscope_proxy_spool_bytes',
+    'Bytes of events that wait for Kafka on disk.',
+    () => counts().spoolBytes,
   );
   gauge(
     'sockscope_proxy_spool_limit_bytes',
     'Bytes of events that may wait for Kafka on disk (PROXY_SPOOL_MAX).',
-    () => spoolMaxBytes,
+    () => counts().spoolMaxBytes,
   );
   gauge(
     'sockscope_proxy_queue_bytes',
     'Bytes of events in memory because the disk refuses writes.',
-    () => memoryBytes(),
+    () => counts().memoryBytes,
   );
   gauge(
     'sockscope_proxy_queue_deltas',
     'TrafficDeltas that wait and may be superseded.',
-    () => stats?.waitingReports ?? 0,
+    () => stats.waitingReports,
   );
   gauge(
     'sockscope_proxy_open_sessions_bytes',
     'Size of the table of open sessions on disk.',
-    () => stats?.tableBytes ?? 0,
+    () => stats.tableBytes,
   );
   gauge(
     'sockscope_proxy_events_accepting',
     '1 while queue and spool have room.',
-    () => (accepting() ? 1 : 0),
+    () => (counts().accepting ? 1 : 0),
     'min',
   );
   gauge(
     'sockscope_proxy_publish_failing_seconds',
     'Time without an acknowledgement from Kafka although events wait; 0 in normal operation.',
-    () =>
-      stats === null || stats.failingSinceMs === null
-        ? 0
-        : (Date.now() - stats.failingSinceMs) / 1_000,
+    () => (stats.outage === null ? 0 : (Date.now() - stats.outage.sinceMs) / 1_000),
     'max',
   );
   const requests = new Histogram({
@@ -181,30 +184,9 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     registers,
   });
 
-  return {
-    emitted(type) {
-      emitted[type] += 1;
-    },
-    reported() {
-      reported += 1;
-    },
-    refusedByDisk() {
-      refusedByDisk += 1;
-    },
-    crashed(sessions) {
-      crashed += sessions;
-    },
-    take(next) {
-      stats = next;
-      for (const ms of next.requestsMs) requests.observe(ms / 1_000);
-      for (const ms of next.agesMs) ages.observe(ms / 1_000);
-    },
-    observe(source) {
-      memoryBytes = source.memoryBytes;
-      spoolBytes = source.spoolBytes;
-      dropped = source.dropped;
-      accepting = source.accepting;
-      spoolMaxBytes = source.spoolMaxBytes;
-    },
+  return (next) => {
+    stats = next;
+    for (const ms of next.requestsMs) requests.observe(ms / 1_000);
+    for (const ms of next.agesMs) ages.observe(ms / 1_000);
   };
 }

@@ -7,9 +7,9 @@ import type { EventsConfig } from './config.js';
 import { Intake } from './intake.js';
 import { deltaOf } from './measurement.js';
 import type { Measurement } from './measurement.js';
-import type { Backend, FromBackend, StartBackend } from './messages.js';
+import type { Backend, FromBackend, Outage, StartBackend } from './messages.js';
 import { createEventMetrics } from './metrics.js';
-import { createSharedBuffer, SharedState } from './shared.js';
+import { SharedState } from './shared.js';
 import type { EventSink, OpenSession } from './sink.js';
 import { LogWriter, segmentBytes } from './spool/log.js';
 import { SessionTable } from './spool/table.js';
@@ -51,26 +51,43 @@ const STOP_GRACE_MS = 2_000;
 /** The way of events to Kafka, as the proxy's thread sees it: into the log, or into the table of open sessions. */
 export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): EventPipeline {
   const { logger } = deps;
-  const metrics = createEventMetrics(deps.registry);
-  const sharedBuffer = createSharedBuffer();
-  const shared = new SharedState(sharedBuffer);
+  const shared = new SharedState();
+  const emitted = { SessionStarted: 0, TrafficDelta: 0, SessionClosed: 0 };
+  let reported = 0;
   let backend: Backend | null = null;
-  let log: LogWriter | null = null;
+  /** Null until the spool is open. */
   let intake: Intake | null = null;
+  let log: LogWriter | null = null;
   let timer: NodeJS.Timeout | null = null;
-  let leaveTimer: NodeJS.Timeout | null = null;
+  let leaveTimer: NodeJS.Timeout | undefined;
   let hasChanged = false;
+  /** Of the log: where the last sweep ended, and the one before it. */
   let endAtSweep = 0;
-  let isTroubled = false;
-  let wasFull = false;
-  let failing: { readonly sinceMs: number; readonly why: string } | null = null;
-  let onReady: ((message: FromBackend & { kind: 'ready' }) => void) | null = null;
-  let onFailed: ((error: Error) => void) | null = null;
+  let covered = 0;
+  let outage: Outage | null = null;
+  let onOpened: ((message: FromBackend & { kind: 'ready' | 'failed' }) => void) | null = null;
   let onStopped: (() => void) | null = null;
 
   const table = new SessionTable(({ tableClass, first, memory }) => {
     backend?.post({ kind: 'slots', tableClass, first, memory });
   });
+  const isFull = (): boolean => intake?.isFull ?? false;
+  const spool: Spool = {
+    get bytes() {
+      return shared.written - shared.acknowledged;
+    },
+    maxBytes: config.spool_max_bytes,
+  };
+  const takeStats = createEventMetrics(deps.registry, () => ({
+    emitted,
+    reported,
+    diskRefusals: intake?.diskRefusals ?? 0,
+    dropped: intake?.dropped ?? 0,
+    memoryBytes: intake?.waitingBytes ?? 0,
+    spoolBytes: spool.bytes,
+    spoolMaxBytes: spool.maxBytes,
+    accepting: !isFull(),
+  }));
 
   function flush(isLast = false): void {
     timer = null;
@@ -78,9 +95,9 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     intake.flush(isLast);
     // The disk is tried again, whatever comes.
     if (intake.waitingBytes > 0) arm();
-    if (hasChanged) backend?.post({ kind: 'swept' });
+    if (hasChanged) backend?.post({ kind: 'swept', covered });
     hasChanged = false;
-    const isWaiting = shared.written > shared.acknowledged || shared.isLending;
+    const isWaiting = shared.written > shared.acknowledged || shared.hasEventsInMemory;
     if (isWaiting && shared.wake()) backend?.post({ kind: 'wake' });
   }
 
@@ -88,63 +105,21 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     timer ??= setTimeout(flush, HAND_OVER_MS, false);
   }
 
-  function troubled(trouble: unknown): void {
-    const now = trouble !== null;
-    if (now === isTroubled) return;
-    isTroubled = now;
-    if (now) {
-      metrics.refusedByDisk();
-      logger.error(
-        { err: trouble },
-        'the event spool cannot be written; events are kept in memory',
-      );
-    } else logger.info('the event spool can be written again');
-  }
-
-  function isFull(): boolean {
-    const now = intake?.isFull ?? false;
-    if (now !== wasFull) {
-      wasFull = now;
-      const fields = { policy: config.full_policy };
-      if (now) logger.error(fields, 'the event spool is full');
-      else logger.info(fields, 'the event spool has room again');
-    }
-    return now;
-  }
-
-  function open({ dir, position }: FromBackend & { kind: 'ready' }): void {
-    log = new LogWriter(dir, position, segmentBytes(config.spool_max_bytes));
-    intake = new Intake(config, { log, shared, onTrouble: troubled });
-    endAtSweep = position;
-    leaveTimer = setInterval(() => log?.leave(), LEAVE_FILE_MS).unref();
-  }
-
   function receive(message: FromBackend): void {
     switch (message.kind) {
-      case 'borrow':
-        backend?.post({ kind: 'lent', chunk: intake?.lend() ?? new Uint8Array() });
-        return;
       case 'repaid':
         intake?.repaid();
         return;
-      case 'crashed':
-        metrics.crashed(message.sessions);
-        return;
       case 'stats':
-        failing =
-          message.stats.failingSinceMs === null
-            ? null
-            : { sinceMs: message.stats.failingSinceMs, why: message.stats.failure ?? '' };
-        metrics.take(message.stats);
+        ({ outage } = message.stats);
+        takeStats(message.stats);
         return;
       case 'log':
         logger[message.level](message.fields, message.message);
         return;
       case 'ready':
-        onReady?.(message);
-        return;
       case 'failed':
-        onFailed?.(new SockscopeError('spool_unusable', message.message));
+        onOpened?.(message);
         return;
       case 'stopped':
         onStopped?.();
@@ -160,24 +135,19 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   }
 
   return {
+    spool,
     get accepting() {
       return config.full_policy === 'drop' || !isFull();
     },
-    spool: {
-      get bytes() {
-        return shared.written - shared.acknowledged;
-      },
-      maxBytes: config.spool_max_bytes,
-    },
     emit(event) {
-      metrics.emitted(event.type);
+      emitted[event.type] += 1;
       intake?.take(event);
       arm();
     },
     report(session, delta) {
-      metrics.emitted('TrafficDelta');
+      emitted.TrafficDelta += 1;
       if (write(session, delta, true)) {
-        metrics.reported();
+        reported += 1;
         return;
       }
       intake?.take(deltaOf(session.started(), delta));
@@ -190,84 +160,78 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       table.release(session);
     },
     swept() {
-      shared.covered = endAtSweep;
+      if (covered === shared.written) return;
+      covered = endAtSweep;
       endAtSweep = shared.written;
+      hasChanged = true;
+      arm();
     },
     async start() {
-      const ready = new Promise<FromBackend & { kind: 'ready' }>((resolve, reject) => {
-        onReady = resolve;
-        onFailed = reject;
-      });
-      backend = (deps.startBackend ?? startThread)(
-        { events: config, kafka: deps.kafka, proxy_id: deps.proxyId, shared: sharedBuffer },
+      const starting = (deps.startBackend ?? startThread)(
+        { events: config, kafka: deps.kafka, proxy_id: deps.proxyId, shared: shared.memory },
         receive,
       );
-      metrics.observe({
-        memoryBytes: () => intake?.waitingBytes ?? 0,
-        spoolBytes: () => shared.written - shared.acknowledged,
-        dropped: () => intake?.dropped ?? 0,
-        accepting: () => !isFull(),
-        spoolMaxBytes: config.spool_max_bytes,
+      backend = starting;
+      const opened = await new Promise<FromBackend & { kind: 'ready' | 'failed' }>((resolve) => {
+        onOpened = resolve;
       });
-      try {
-        const message = await ready;
-        open(message);
-        const { crashedSessions, foundBytes } = message;
-        metrics.crashed(crashedSessions);
-        if (crashedSessions > 0 || foundBytes > 0) {
-          logger.warn(
-            { crashed_sessions: crashedSessions, unpublished_bytes: foundBytes },
-            'recovered the events and open sessions of the previous run',
-          );
-        }
-      } catch (error) {
-        backend.terminate();
+      if (opened.kind === 'failed') {
         backend = null;
-        throw error;
+        starting.terminate();
+        throw new SockscopeError('spool_unusable', opened.message);
       }
+      const writer = new LogWriter(
+        opened.dir,
+        opened.position,
+        segmentBytes(config.spool_max_bytes),
+      );
+      const lend = (chunk: Uint8Array): void => {
+        backend?.post({ kind: 'lent', chunk });
+      };
+      log = writer;
+      intake = new Intake(config, { log: writer, shared, logger, lend });
+      covered = opened.position;
+      endAtSweep = opened.position;
+      leaveTimer = setInterval(() => {
+        writer.leave();
+      }, LEAVE_FILE_MS).unref();
     },
     async stop() {
       const stopping = backend;
-      if (stopping === null) return;
-      backend = null;
-      if (intake !== null) await publishRest(stopping, intake);
       // A folder that is being opened is left as it is: the next start opens it again.
-      stopping.terminate();
+      if (stopping !== null && intake !== null) await publishRest(stopping, intake);
+      backend = null;
+      stopping?.terminate();
     },
     health() {
-      const detail =
-        failing === null
-          ? ''
-          : `events wait for ${Math.round((Date.now() - failing.sinceMs) / 1_000)} s: ${failing.why}`;
-      if (isFull() && config.full_policy === 'refuse') {
-        const full = 'the event spool is full: new sessions are refused';
-        return { ok: false, detail: detail === '' ? full : `${full}; ${detail}` };
-      }
-      return detail === '' ? { ok: true } : { ok: true, detail };
+      const waits =
+        outage === null
+          ? []
+          : [
+              `events wait for ${Math.round((Date.now() - outage.sinceMs) / 1_000)} s: ${outage.why}`,
+            ];
+      const ok = config.full_policy === 'drop' || !isFull();
+      if (!ok) waits.unshift('the event spool is full: new sessions are refused');
+      return waits.length === 0 ? { ok } : { ok, detail: waits.join('; ') };
     },
   };
 
-  async function publishRest(publishing: Backend, events: Intake): Promise<void> {
-    backend = publishing;
-    if (timer !== null) clearTimeout(timer);
-    if (leaveTimer !== null) clearInterval(leaveTimer);
+  async function publishRest(stopping: Backend, events: Intake): Promise<void> {
+    clearInterval(leaveTimer);
     flush(true);
     log?.leave();
     const stopped = new Promise<void>((resolve) => {
       onStopped = resolve;
     });
     const isClean = events.openSessions === 0;
-    publishing.post({ kind: 'stop', timeoutMs: config.flush_timeout_ms, isClean });
+    stopping.post({ kind: 'stop', timeoutMs: config.flush_timeout_ms, isClean });
     await Promise.race([
       stopped,
       delay(config.flush_timeout_ms + STOP_GRACE_MS, undefined, { ref: false }),
     ]);
-    backend = null;
     if (timer !== null) clearTimeout(timer);
     events.close();
-    const leftBytes = shared.written - shared.acknowledged;
-    if (leftBytes > 0) {
-      logger.warn({ left_bytes: leftBytes }, 'unpublished events stay in the spool');
-    }
+    const { bytes: left_bytes } = spool;
+    if (left_bytes > 0) logger.warn({ left_bytes }, 'unpublished events stay in the spool');
   }
 }

@@ -1,13 +1,11 @@
 /**
  * Follows the log by a cursor and gives its events to Kafka, one batch at a time, until all are acknowledged.
  *
- * Guarantees: nothing is published that is not in the log, or in the table of open sessions; events of one
- * session leave in the order of their `seq`. TrafficDeltas of the table ride along once the log is published,
- * so they give way to later ones while Kafka is away.
+ * Guarantees: nothing is published that is not in the log, in the table of open sessions, or refused by the
+ * disk; events of one session leave in the order of their `seq`. TrafficDeltas of the table ride along once
+ * the log is published, so they give way to later ones while Kafka is away.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { NothingAcceptedError, RecordsRefusedError } from '@sockscope/runtime/kafka';
-import type { KafkaProducer } from '@sockscope/runtime/kafka';
 import { scanFrames } from './frame.js';
 import type { Frame } from './frame.js';
 import type { ReportQueue } from './reports.js';
@@ -15,219 +13,141 @@ import type { SharedState } from './shared.js';
 import { SpoolError } from './spool/files.js';
 import type { LogReader, ReadLimits } from './spool/log.js';
 
-export interface Publisher {
-  /** How far the log is acknowledged. */
-  readonly cursor: number;
-  /** Whether all that is known of is published. */
-  readonly isDone: boolean;
-  /** Whether the waiting events fill a batch. */
-  readonly isBehind: boolean;
-  /** Something may be there to publish. */
-  wake(): void;
-  /** Runs a task between two batches, which may send. */
-  between(task: () => Promise<void>): Promise<void>;
-  /** Sends frames that are in no way of this log; false if that took too long. For tasks only. */
-  sendWithin(frames: readonly Frame[], timeoutMs: number): Promise<boolean>;
-  /** Publishes until nothing is left or the time is over, then ends the connection. */
-  stop(timeoutMs: number): Promise<void>;
-}
-
-export interface PublisherConfig {
-  readonly proxy_id: string;
-  readonly linger_ms: number;
-  readonly limits: ReadLimits;
-}
-
 export interface PublisherDeps {
   readonly shared: SharedState;
   readonly log: LogReader;
   readonly reports: ReportQueue;
-  readonly producer: KafkaProducer<Frame>;
-  readonly topic: string;
-  /**
-   * Whole frames that the disk did not take, from the memory of the proxy's thread; empty if there
-   * are none.
-   */
-  readonly borrow: () => Promise<Uint8Array>;
-  /** The borrowed events are acknowledged. */
-  readonly repay: () => void;
-  /** A batch was acknowledged; `oldestMs` is the `occurred_at` of its first event. */
-  readonly onPublished: (records: number, oldestMs: number) => void;
-  /** Kafka refuses these permanently. False when they cannot be kept elsewhere now: they wait. */
-  readonly keepRefused: (frames: readonly Frame[], reason: string) => boolean;
+  /** False if Kafka takes nothing now. */
+  readonly send: (frames: readonly Frame[], signal: AbortSignal) => Promise<boolean>;
+  /** The lent events are acknowledged. */
+  readonly onRepaid: () => void;
+  /** The disk cannot be read; null when it can be again. */
   readonly onTrouble: (trouble: SpoolError | null) => void;
-  /** A fault that must not happen. */
-  readonly onFailure: (error: unknown) => void;
 }
 
 const READ_RETRY_MS = 500;
 const NOTHING_READY_MS = 25;
-/** Pause after Kafka has accepted nothing, or while refused events cannot be kept. */
-const REFUSED_RETRY_MS = 2_000;
+/** Pause after Kafka has accepted nothing. */
+const NOT_ACCEPTED_MS = 2_000;
 /** How long a failed read from disk is repeated; then the rest of the file counts as lost. */
 const READ_PATIENCE_MS = 5_000;
 
-/** @param acknowledged where the log goes on. */
-export function createPublisher(
-  config: PublisherConfig,
-  acknowledged: number,
-  deps: PublisherDeps,
-): Publisher {
-  const { shared, log, reports, producer } = deps;
-  const abort = new AbortController();
-  const hurry = new AbortController();
-  const tasks: (() => Promise<void>)[] = [];
-  let cursor = acknowledged;
-  let running: Promise<void> | null = null;
-  let failingSinceMs: number | null = null;
+export class Publisher {
+  readonly #lingerMs: number;
+  readonly #limits: ReadLimits;
+  readonly #deps: PublisherDeps;
+  readonly #abort = new AbortController();
+  readonly #hurry = new AbortController();
+  #cursor: number;
+  #running: Promise<void> | null = null;
+  #failingSinceMs: number | null = null;
+  /** Events that the disk did not take. */
+  #lent: readonly Frame[] = [];
 
-  function isDone(): boolean {
-    return cursor >= shared.written && reports.size === 0 && !shared.isLending;
+  constructor(lingerMs: number, limits: ReadLimits, deps: PublisherDeps) {
+    this.#lingerMs = lingerMs;
+    this.#limits = limits;
+    this.#deps = deps;
+    this.#cursor = deps.shared.acknowledged;
   }
 
-  function isBehind(): boolean {
-    return shared.written - cursor >= config.limits.maxBytes;
+  /** How far the log is acknowledged. */
+  get cursor(): number {
+    return this.#cursor;
   }
 
-  /** False if Kafka accepts nothing: nothing is done with the frames then. */
-  async function send(frames: readonly Frame[], signal: AbortSignal): Promise<boolean> {
-    const [first] = frames;
-    if (first === undefined) return true;
-    let refused = 0;
-    try {
-      await producer.send(deps.topic, frames, signal);
-    } catch (error) {
-      if (error instanceof NothingAcceptedError) return false;
-      if (!(error instanceof RecordsRefusedError)) throw error;
-      const { refused: kept, message } = error as RecordsRefusedError<Frame>;
-      while (!deps.keepRefused(kept, message)) {
-        await pause(REFUSED_RETRY_MS, signal);
-        if (signal.aborted) return false;
+  /** Takes whole frames from the memory of the proxy's thread. The next ones come when these are repaid. */
+  lend(chunk: Uint8Array): void {
+    this.#lent = scanFrames(Buffer.from(chunk), this.#deps.log.proxyId).frames;
+  }
+
+  /** Something may be there to publish. */
+  wake(): void {
+    if (this.#running !== null || this.#abort.signal.aborted) return;
+    this.#running = this.#publish().finally(() => {
+      this.#running = null;
+      this.#deps.shared.fallAsleep();
+      // Something may have come before the other side could know.
+      if (!this.#isDone && this.#deps.shared.wake()) this.wake();
+    });
+  }
+
+  /** Publishes until nothing is left or the time is over. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#hurry.abort();
+    const timer = setTimeout(() => {
+      this.#abort.abort();
+    }, timeoutMs);
+    while (!this.#isDone && !this.#abort.signal.aborted) {
+      this.wake();
+      await this.#running;
+    }
+    clearTimeout(timer);
+    this.#abort.abort();
+    await this.#running;
+  }
+
+  get #isDone(): boolean {
+    const { shared, reports } = this.#deps;
+    return this.#cursor >= shared.written && reports.size === 0 && !shared.hasEventsInMemory;
+  }
+
+  async #publish(): Promise<void> {
+    const { signal } = this.#abort;
+    while (!signal.aborted && !this.#isDone) {
+      // Others come along in one request: it costs about the same for one as for a hundred.
+      if (this.#deps.shared.written - this.#cursor < this.#limits.maxBytes) {
+        await pause(this.#lingerMs, this.#hurry.signal);
       }
-      refused = kept.length;
-    }
-    deps.onPublished(frames.length - refused, first.occurredAtMs);
-    return true;
-  }
-
-  /** Reads on in the log; null while the disk cannot be read. */
-  function read(): { frames: Frame[]; next: number } | null {
-    const end = shared.written;
-    try {
-      const found = log.read(cursor, end, config.limits);
-      if (failingSinceMs !== null) deps.onTrouble(null);
-      failingSinceMs = null;
-      return found;
-    } catch (error) {
-      if (!(error instanceof SpoolError)) throw error;
-      failingSinceMs ??= performance.now();
-      deps.onTrouble(error);
-      if (performance.now() - failingSinceMs < READ_PATIENCE_MS) return null;
-      failingSinceMs = null;
-      return { frames: [], next: log.skip(cursor, end) };
+      await this.#publishSome(signal);
     }
   }
 
-  async function publishSome(): Promise<void> {
-    const found = read();
+  async #publishSome(signal: AbortSignal): Promise<void> {
+    const { shared, reports, send, onRepaid } = this.#deps;
+    const found = this.#read();
     if (found === null) {
-      await pause(READ_RETRY_MS, abort.signal);
+      await pause(READ_RETRY_MS, signal);
       return;
     }
     const { frames, next } = found;
-    const room = config.limits.maxFrames - frames.length;
-    if (room > 0 && next >= shared.written) {
-      for (const frame of reports.take(room, next)) frames.push(frame);
-    }
-    if (!(await send(frames, abort.signal))) {
-      // With more events beside it, a single bad one can be distinguished from a faulty topic.
-      await pause(REFUSED_RETRY_MS, abort.signal);
+    const isAtEnd = next >= shared.written;
+    if (isAtEnd) frames.push(...reports.take(this.#limits.maxFrames - frames.length, next));
+    const lent = isAtEnd && frames.length === 0 ? this.#lent : [];
+    // With more events beside it, a single bad one can be distinguished from a faulty topic.
+    if (!(await send(lent.length > 0 ? lent : frames, signal))) {
+      await pause(NOT_ACCEPTED_MS, signal);
       return;
     }
-    cursor = next;
+    this.#cursor = next;
     shared.acknowledged = next;
-    if (frames.length > 0 || cursor < shared.written) return;
-    if (shared.isLending) await publishBorrowed();
-    // The waiting slot of the table is being overwritten.
-    else await pause(NOTHING_READY_MS, abort.signal);
-  }
-
-  async function publishBorrowed(): Promise<void> {
-    const chunk = await deps.borrow();
-    const { frames } = scanFrames(Buffer.from(chunk), config.proxy_id);
-    if (await send(frames, abort.signal)) deps.repay();
-    else await pause(REFUSED_RETRY_MS, abort.signal);
-  }
-
-  async function publish(): Promise<void> {
-    while (!abort.signal.aborted) {
-      const task = tasks.shift();
-      if (task !== undefined) {
-        await task();
-        continue;
-      }
-      if (isDone()) return;
-      // Others come along in one request: it costs about the same for one as for a hundred.
-      if (!isBehind()) await pause(config.linger_ms, hurry.signal);
-      await publishSome();
+    if (lent.length > 0) {
+      this.#lent = [];
+      onRepaid();
+    } else if (isAtEnd && frames.length === 0) {
+      // A slot of the table is being overwritten, or lent events are on their way here.
+      await pause(NOTHING_READY_MS, signal);
     }
   }
 
-  function wake(): void {
-    if (running !== null || abort.signal.aborted) return;
-    running = publish()
-      .catch((error: unknown) => {
-        if (!abort.signal.aborted) deps.onFailure(error);
-      })
-      .finally(() => {
-        running = null;
-        shared.fallAsleep();
-        // Something may have come before the other side could know.
-        if ((tasks.length > 0 || !isDone()) && shared.wake()) wake();
-      });
+  /** Reads on in the log; null while the disk cannot be read. */
+  #read(): { frames: Frame[]; next: number } | null {
+    const { shared, log, onTrouble } = this.#deps;
+    const end = shared.written;
+    try {
+      const found = log.read(this.#cursor, end, this.#limits);
+      if (this.#failingSinceMs !== null) onTrouble(null);
+      this.#failingSinceMs = null;
+      return found;
+    } catch (error) {
+      if (!(error instanceof SpoolError)) throw error;
+      this.#failingSinceMs ??= performance.now();
+      onTrouble(error);
+      if (performance.now() - this.#failingSinceMs < READ_PATIENCE_MS) return null;
+      this.#failingSinceMs = null;
+      return { frames: [], next: log.skip(this.#cursor, end) };
+    }
   }
-
-  return {
-    get cursor() {
-      return cursor;
-    },
-    get isDone() {
-      return isDone();
-    },
-    get isBehind() {
-      return isBehind();
-    },
-    wake,
-    between(task) {
-      return new Promise<void>((resolve, reject) => {
-        tasks.push(() => task().then(resolve, reject));
-        wake();
-      });
-    },
-    async sendWithin(frames, timeoutMs) {
-      const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(timeoutMs)]);
-      try {
-        return await send(frames, signal);
-      } catch (error) {
-        if (signal.aborted) return false;
-        throw error;
-      }
-    },
-    async stop(timeoutMs) {
-      hurry.abort();
-      const timer = setTimeout(() => {
-        abort.abort();
-      }, timeoutMs);
-      while (!isDone() && !abort.signal.aborted) {
-        wake();
-        await running;
-      }
-      clearTimeout(timer);
-      abort.abort();
-      await running;
-      producer.stop();
-    },
-  };
 }
 
 /** Waits, or until the signal fires. */

@@ -9,6 +9,7 @@ import { isMissing, SpoolError, syncDir } from './files.js';
 import { lockFolder, logDir, recover, releaseFolder } from './folder.js';
 import type { FolderConfig } from './folder.js';
 import { LogReader } from './log.js';
+import type { ReadLimits } from './log.js';
 import { hasOldFormat } from './old-format.js';
 import { TableFile } from './table-file.js';
 
@@ -27,13 +28,8 @@ export interface DeadFolders {
   crashedSessions: number;
 }
 
-export interface DeadFoldersDeps {
-  readonly limits: { readonly maxFrames: number; readonly maxBytes: number };
-  /** Publishes frames. False if Kafka has not acknowledged them in time. */
-  publish(frames: readonly Frame[]): Promise<boolean>;
-  /** Whether the living wait. */
-  isBusy(): boolean;
-}
+/** Publishes frames. False if Kafka has not acknowledged them in time. */
+type Publish = (frames: readonly Frame[]) => Promise<boolean>;
 
 /**
  * Publishes what dead proxies left, for one turn each.
@@ -42,64 +38,67 @@ export interface DeadFoldersDeps {
  */
 export async function publishDeadFolders(
   config: FolderConfig,
-  deps: DeadFoldersDeps,
+  limits: ReadLimits,
+  publish: Publish,
 ): Promise<DeadFolders> {
   const result: DeadFolders = { emptied: [], bytes: 0, leftBytes: 0, crashedSessions: 0 };
-  removeEmptied(config);
-  for (const name of otherFolders(config)) {
-    const dir = join(config.spool_dir, name);
+  const { spool_dir, spool_max_bytes } = config;
+  removeEmptied(spool_dir);
+  for (const name of readdirSync(spool_dir)) {
+    const dir = join(spool_dir, name);
+    const isFolder = existsSync(logDir(dir)) || hasOldFormat(dir);
+    if (!isFolder || name === config.proxy_id || name.startsWith(EMPTIED_PREFIX)) continue;
     if (!lockFolder(dir)) continue;
     try {
-      const left = await publishOne(dir, { ...config, proxy_id: name }, deps, result);
-      result.leftBytes += left;
-      if (left > 0) {
+      const recovered = recover(dir, { spool_max_bytes, proxy_id: name });
+      const { acknowledged, end, aliveMs, crashedSessions } = recovered;
+      const reader = new LogReader(logDir(dir), name);
+      const at = await publishTurn(reader, { acknowledged, end, limits, publish });
+      // It has no open sessions any more, and the next turn goes on here.
+      new TableFile(dir, { acknowledged: at, aliveMs, isClean: true }).close();
+      reader.free(at);
+      reader.close();
+      result.crashedSessions += crashedSessions;
+      result.bytes += at - acknowledged;
+      result.leftBytes += end - at;
+      if (at < end) {
         releaseFolder(dir);
         continue;
       }
       // At once and with our owner's mark in it: its owner, should it come back meanwhile, begins
       // a new folder, and never has one that is being deleted.
-      renameSync(dir, join(config.spool_dir, `${EMPTIED_PREFIX}${name}`));
-      syncDir(config.spool_dir);
+      renameSync(dir, join(spool_dir, `${EMPTIED_PREFIX}${name}`));
+      syncDir(spool_dir);
       result.emptied.push(name);
     } catch (error) {
       releaseFolder(dir);
       throw error instanceof SpoolError ? error : new SpoolError(`cannot empty ${dir}`, error);
     }
   }
-  removeEmptied(config);
+  removeEmptied(spool_dir);
   return result;
 }
 
-/** Returns how many bytes stay. */
-async function publishOne(
-  dir: string,
-  config: FolderConfig,
-  deps: DeadFoldersDeps,
-  result: DeadFolders,
+/** Returns how far the log is published. */
+async function publishTurn(
+  reader: LogReader,
+  log: { acknowledged: number; end: number; limits: ReadLimits; publish: Publish },
 ): Promise<number> {
-  const { acknowledged, end, aliveMs, crashedSessions } = recover(dir, config);
-  result.crashedSessions += crashedSessions;
-  const reader = new LogReader(logDir(dir), config.proxy_id);
   const untilMs = performance.now() + TURN_MS;
-  let at = acknowledged;
-  while (at < end && performance.now() < untilMs && !deps.isBusy()) {
-    const { frames, next } = reader.read(at, end, deps.limits);
-    if (frames.length > 0 && !(await deps.publish(frames))) break;
+  let at = log.acknowledged;
+  while (at < log.end && performance.now() < untilMs) {
+    const { frames, next } = reader.read(at, log.end, log.limits);
+    if (frames.length > 0 && !(await log.publish(frames))) break;
     at = next;
   }
-  result.bytes += at - acknowledged;
-  // It has no open sessions any more, and the next turn goes on here.
-  new TableFile(dir, { acknowledged: at, aliveMs, isClean: true }).close();
-  reader.free(at);
-  reader.close();
-  return end - at;
+  return at;
 }
 
 /** Deletes folders that were emptied; of some the one who emptied them may have died over it. */
-function removeEmptied(config: FolderConfig): void {
-  for (const name of readdirSync(config.spool_dir)) {
+function removeEmptied(spoolDir: string): void {
+  for (const name of readdirSync(spoolDir)) {
     if (!name.startsWith(EMPTIED_PREFIX)) continue;
-    const dir = join(config.spool_dir, name);
+    const dir = join(spoolDir, name);
     try {
       rmSync(dir, { recursive: true, force: true });
     } catch (error) {
@@ -108,15 +107,4 @@ function removeEmptied(config: FolderConfig): void {
       throw new SpoolError(`cannot delete ${dir}`, error);
     }
   }
-}
-
-function otherFolders(config: FolderConfig): string[] {
-  return readdirSync(config.spool_dir, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && entry.name !== config.proxy_id)
-    .filter((entry) => !entry.name.startsWith(EMPTIED_PREFIX))
-    .map((entry) => entry.name)
-    .filter((name) => {
-      const dir = join(config.spool_dir, name);
-      return existsSync(logDir(dir)) || hasOldFormat(dir);
-    });
 }

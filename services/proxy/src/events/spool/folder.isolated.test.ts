@@ -63,7 +63,7 @@ async function dieWith(
     const session = { place: NO_PLACE, header: {}, started: () => started };
     sessions.write(session, measurement, false, 0);
   }
-  table.save({ acknowledged: 0, aliveMs: 0, isClean: false }, () => undefined);
+  table.save({ acknowledged: 0, aliveMs: 0, isClean: false }, { note: () => undefined });
   table.close();
   releaseFolder(dir);
 }
@@ -103,8 +103,6 @@ function kafka(isThere: () => boolean = () => true) {
   const events: SessionEvent[] = [];
   return {
     events,
-    limits: LIMITS,
-    isBusy: () => false,
     publish: async (frames: readonly Frame[]) => {
       if (!isThere()) return false;
       events.push(...eventsOf(frames));
@@ -257,17 +255,12 @@ describe('the folder of a dead proxy', () => {
     mkdirSync(join(dir, 'not-a-proxy'));
     writeFileSync(join(dir, 'a-file'), '');
     // Not while Kafka is away, and not lost then.
-    expect(
-      await publishDeadFolders(
-        own,
-        kafka(() => false),
-      ),
-    ).toMatchObject({
+    expect(await publishDeadFolders(own, LIMITS, kafka(() => false).publish)).toMatchObject({
       emptied: [],
       bytes: 0,
     });
     const there = kafka();
-    expect(await publishDeadFolders(own, there)).toMatchObject({
+    expect(await publishDeadFolders(own, LIMITS, there.publish)).toMatchObject({
       emptied: ['worker-7'],
       leftBytes: 0,
     });
@@ -275,7 +268,10 @@ describe('the folder of a dead proxy', () => {
     expect(states.size).toBe(9);
     expect([...states.values()].filter(({ row }) => row?.status === 'active')).toEqual([]);
     expect(readdirSync(dir).toSorted()).toEqual(['a-file', 'not-a-proxy', 'worker-1', 'worker-2']);
-    expect(await publishDeadFolders(own, there)).toMatchObject({ emptied: [], bytes: 0 });
+    expect(await publishDeadFolders(own, LIMITS, there.publish)).toMatchObject({
+      emptied: [],
+      bytes: 0,
+    });
     mine.table.close();
     living.table.close();
   });
@@ -292,7 +288,7 @@ describe('the folder of a dead proxy', () => {
     const turns: DeadFolders[] = [];
     while (existsSync(join(dir, 'large'))) {
       left = 3;
-      turns.push(await publishDeadFolders(own, there));
+      turns.push(await publishDeadFolders(own, LIMITS, there.publish));
       if (!existsSync(join(dir, 'large'))) break;
       expect(lockFolder(join(dir, 'large'))).toBe(true);
       releaseFolder(join(dir, 'large'));
@@ -314,13 +310,16 @@ describe('the folder of a dead proxy', () => {
     const own = configIn(dir, 'worker-1');
     await dieWith(configIn(dir, 'worker-7'), [...logs(20, true, 7), ...logs(20, false, 8)].flat());
     const away = kafka(() => false);
-    const { leftBytes } = await publishDeadFolders(own, away);
+    const { leftBytes } = await publishDeadFolders(own, LIMITS, away.publish);
     expect(leftBytes).toBeGreaterThan(20_000);
     const files = openFiles();
     for (let attempt = 0; attempt < 5; attempt += 1) {
-      expect(await publishDeadFolders(own, away)).toMatchObject({ bytes: 0, leftBytes });
+      expect(await publishDeadFolders(own, LIMITS, away.publish)).toMatchObject({
+        bytes: 0,
+        leftBytes,
+      });
     }
-    expect((await publishDeadFolders(own, kafka())).emptied).toEqual(['worker-7']);
+    expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual(['worker-7']);
     expect(openFiles()).toBe(files);
   });
 
@@ -328,7 +327,7 @@ describe('the folder of a dead proxy', () => {
     const dir = tempDir();
     cpSync(OLD_SPOOL, dir, { recursive: true });
     const there = kafka();
-    const done = await publishDeadFolders(configIn(dir, 'another'), there);
+    const done = await publishDeadFolders(configIn(dir, 'another'), LIMITS, there.publish);
     expect(done).toMatchObject({ emptied: ['proxy-1'], crashedSessions: 4 });
     expect(fold(there.events).size).toBeGreaterThan(5);
   });
@@ -340,12 +339,12 @@ describe('the folder of a dead proxy', () => {
     const emptied = join(dir, '.emptied-worker-7');
     // One who died over deleting it left this.
     mkdirSync(join(emptied, 'log'), { recursive: true });
-    expect((await publishDeadFolders(own, kafka())).emptied).toEqual(['worker-7']);
+    expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual(['worker-7']);
     expect(readdirSync(dir)).toEqual([]);
     // And its owner's name is free for a new one meanwhile.
     const back = await openFolder(configIn(dir, 'worker-7'));
     mkdirSync(join(emptied, 'log'), { recursive: true });
-    expect((await publishDeadFolders(own, kafka())).emptied).toEqual([]);
+    expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual([]);
     expect(readdirSync(dir)).toEqual(['worker-7']);
     back.table.close();
   });

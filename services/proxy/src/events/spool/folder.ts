@@ -41,6 +41,11 @@ export interface Recovered {
   readonly aliveMs: number;
 }
 
+export interface OpenFolder extends Recovered {
+  readonly dir: string;
+  readonly table: TableFile;
+}
+
 const LOG_DIR = 'log';
 const OWNER_FILE = 'owner';
 const LOCK_RETRY_MS = 200;
@@ -56,9 +61,7 @@ export function logDir(dir: string): string {
  *
  * @throws SpoolError if the disk refuses, or if a living process does not release the folder within seconds.
  */
-export async function openFolder(
-  config: FolderConfig,
-): Promise<Recovered & { readonly dir: string; readonly table: TableFile }> {
+export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
   const dir = join(config.spool_dir, config.proxy_id);
   await lockPatiently(dir);
   const recovered = recover(dir, config);

@@ -134,7 +134,8 @@ export interface ReadLimits {
 /** Used by the thread that publishes: it follows the log, and deletes published files. */
 export class LogReader {
   readonly #dir: string;
-  readonly #proxyId: string;
+  /** Of the proxy whose log it is. */
+  readonly proxyId: string;
   /** Of the file that was read last. */
   #segmentStart = -1;
   #fd: number | null = null;
@@ -147,7 +148,7 @@ export class LogReader {
 
   constructor(dir: string, proxyId: string) {
     this.#dir = dir;
-    this.#proxyId = proxyId;
+    this.proxyId = proxyId;
   }
 
   /** Bytes that did not check out: torn by a crash, or broken. */
@@ -172,7 +173,7 @@ export class LogReader {
           if (this.#buffer.length < size) this.#buffer = Buffer.allocUnsafeSlow(size);
           const buffer = this.#buffer.subarray(0, size);
           const bytes = readAll(this.#open(start), buffer, at - start);
-          const found = scanFrames(buffer.subarray(0, bytes), this.#proxyId, limits.maxFrames);
+          const found = scanFrames(buffer.subarray(0, bytes), this.proxyId, limits.maxFrames);
           if (found.frames.length > 0) return { frames: found.frames, next: at + found.soundBytes };
         }
         // Behind a broken record, the rest of its file cannot be split into records; the next file is whole.

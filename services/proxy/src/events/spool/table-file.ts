@@ -45,7 +45,10 @@ export interface LeftOpen {
   readonly measurement: Measurement;
 }
 
-type VisitSlot = (chunk: TableChunk, index: number, slot: SlotView, version: number) => void;
+/** Gets each slot that has changed. */
+export interface SlotVisitor {
+  note(chunk: TableChunk, index: number, slot: SlotView, version: number): void;
+}
 
 /** What one class of slots has on disk. */
 class ClassFile {
@@ -127,10 +130,10 @@ export class TableFile {
   /**
    * Writes all slots that have changed.
    *
-   * @param visit gets each of them; a view that is used again.
+   * @param visitor gets views that are used again.
    * @throws SpoolError if the disk refuses: all have been visited, and those that are not on disk come again.
    */
-  save(status: TableStatus, visit: VisitSlot): void {
+  save(status: TableStatus, visitor: SlotVisitor): void {
     let trouble: unknown = null;
     for (const file of this.#files) {
       for (const chunk of file.chunks) {
@@ -141,7 +144,7 @@ export class TableFile {
           const version = chunk.copy(index, this.#view.bytes);
           // It is being written just now; that ends in time for the next one.
           if (version === null) continue;
-          visit(chunk, index, this.#view, version);
+          visitor.note(chunk, index, this.#view, version);
           try {
             this.#writeSlot(file, slot);
             file.versions[slot] = version;

@@ -59,9 +59,7 @@ function setUp() {
     reports,
     file,
     save: (status = STATUS): void => {
-      file.save(status, (chunk, index, slot, version) => {
-        reports.note(chunk, index, slot, version);
-      });
+      file.save(status, reports);
     },
     /** What a start would find: id, seq, bytes. */
     found: () =>
