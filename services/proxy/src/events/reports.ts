@@ -6,7 +6,7 @@ import type { SessionStarted } from '@sockscope/schemas';
 import { FrameWriter, scanFrames } from './frame.js';
 import type { Frame } from './frame.js';
 import { deltaOf } from './measurement.js';
-import { SlotView, TABLE_CLASSES } from './spool/table.js';
+import { Slot } from './spool/table.js';
 import type { TableChunk } from './spool/table.js';
 
 interface Waiting {
@@ -16,19 +16,14 @@ interface Waiting {
   readonly version: number;
 }
 
-interface Published {
-  tenant: number;
-  seq: number;
-}
-
 export class ReportQueue {
   readonly #proxyId: string;
-  readonly #waiting = new Map<number, Waiting>();
-  /** By slot, of the session that has it. */
-  readonly #published: Published[] = [];
-  readonly #view = new SlotView();
+  readonly #slot = new Slot();
   readonly #writer = new FrameWriter();
-  #count = 0;
+  /** By place: reports that wait, and the number of the last one that was taken. */
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #taken: number[] = [];
+  #published = 0;
 
   constructor(proxyId: string) {
     this.#proxyId = proxyId;
@@ -36,7 +31,7 @@ export class ReportQueue {
 
   /** Reports that were taken so far. */
   get published(): number {
-    return this.#count;
+    return this.#published;
   }
 
   /** Sessions with a report that waits. */
@@ -45,13 +40,11 @@ export class ReportQueue {
   }
 
   /** Notes a slot that has changed and is on disk now. */
-  note(chunk: TableChunk, index: number, slot: SlotView, version: number): void {
-    const key = keyOf(chunk, index);
-    if (slot.isFree || slot.reportSeq <= this.#publishedSeq(key, slot.tenant)) {
-      this.#waiting.delete(key);
-    } else {
-      this.#waiting.set(key, { chunk, index, version });
-    }
+  note(chunk: TableChunk, index: number, slot: Slot, version: number): void {
+    const place = chunk.placeOf(index);
+    const isNew = slot.isOpen && slot.reportNumber > (this.#taken[place] ?? 0);
+    if (isNew) this.#waiting.set(place, { chunk, index, version });
+    else this.#waiting.delete(place);
   }
 
   /**
@@ -59,28 +52,19 @@ export class ReportQueue {
    * They count as published: the same ones are sent until they are acknowledged.
    */
   take(count: number, position: number): Frame[] {
-    for (const [key, { chunk, index, version }] of this.#waiting) {
-      if (this.#writer.frames >= count) break;
+    let left = count;
+    for (const [place, { chunk, index, version }] of this.#waiting) {
+      if (left === 0) break;
       // A later change is not on disk yet, and comes with its next note.
-      if (chunk.copy(index, this.#view.bytes) !== version) continue;
-      if (this.#view.position > position) continue;
-      this.#waiting.delete(key);
-      const { tenant, reportSeq: seq } = this.#view;
-      this.#published[key] = { tenant, seq };
-      this.#count += 1;
+      if (chunk.copy(index, this.#slot) !== version || this.#slot.position > position) continue;
+      left -= 1;
+      this.#waiting.delete(place);
+      this.#taken[place] = this.#slot.reportNumber;
+      this.#published += 1;
       // The proxy's thread encoded it from the same type.
-      const started = JSON.parse(this.#view.started.toString('utf8')) as SessionStarted;
-      this.#writer.add(deltaOf(started, this.#view.report));
+      const started = JSON.parse(this.#slot.started.toString('utf8')) as SessionStarted;
+      this.#writer.add(deltaOf(started, this.#slot.report));
     }
     return scanFrames(Buffer.from(this.#writer.take()), this.#proxyId).frames;
   }
-
-  #publishedSeq(key: number, tenant: number): number {
-    const published = this.#published[key];
-    return published?.tenant === tenant ? published.seq : 0;
-  }
-}
-
-function keyOf({ tableClass, first }: TableChunk, index: number): number {
-  return (first + index) * TABLE_CLASSES.length + tableClass;
 }

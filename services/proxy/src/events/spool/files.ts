@@ -11,7 +11,7 @@ import {
 import { promisify } from 'node:util';
 import { messageOf, SockscopeError } from '@sockscope/runtime';
 
-const fdatasyncLater = promisify(fdatasync);
+export const fdatasyncLater = promisify(fdatasync);
 
 /** The disk refused: full, read-only, broken. What was given has not been taken. */
 export class SpoolError extends SockscopeError {

@@ -19,7 +19,7 @@ import { isMissing, SpoolError, syncDir } from './files.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
 import { hasOldFormat, readOldFormat, removeOldFormat } from './old-format.js';
 import { readTable, TableFile } from './table-file.js';
-import type { TableStatus } from './table-file.js';
+import type { TableStatus } from './table.js';
 
 export interface FolderConfig {
   /** Folder of all proxies on this machine. */

@@ -113,6 +113,16 @@ describe('the table of open sessions', () => {
     expect(file.bytes - bytes).toBeLessThanOrEqual(2 * slotBytes);
   });
 
+  it('never has the counters of a session whose slot another one has got', () => {
+    const { table, save, found } = setUp();
+    const [one, two] = [sessionOf(1), sessionOf(2)];
+    table.write(one, measured(5, 500), false, 0);
+    table.release(one);
+    table.write(two, measured(1, 10), true, 0);
+    save();
+    expect(found()).toEqual([[two.event.session_id, 1, 10]]);
+  });
+
   it('has the header as it was last, and moves a session whose header has grown', () => {
     const { table, save, dir } = setUp();
     const session = sessionOf(1, { dest_ip: null });

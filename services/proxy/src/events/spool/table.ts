@@ -1,48 +1,49 @@
 /**
  * The table of open sessions in memory that both threads share. The thread that moves traffic overwrites a
- * session's slot in place; the publishing thread makes TrafficDeltas of it, and keeps it on disk
+ * session's slot in place; the publishing thread makes TrafficDeltas of it (reports.ts), and keeps it on disk
  * (table-file.ts) for the case that the process dies. So a delta that nobody has published yet takes no room:
  * the next one of its session is written over it.
  *
  * A slot has a version, which is odd while it is written. A reader copies it between two reads of
  * the version.
+ *
+ * | bytes | content of a slot                                                               |
+ * | ----- | ------------------------------------------------------------------------------- |
+ * | 0     | number of the report, 0 if there is none; position of the log before it         |
+ * | 16    | the report, a measurement of 16 numbers                                         |
+ * |       | from here on as on disk:                                                        |
+ * | 144   | CRC-32 of all that follows, bytes that follow, generation, whether it is open   |
+ * | 160   | the measurement that is noted                                                   |
+ * | 288   | the session's first event, with its header as it was last, as JSON              |
  */
-import { COUNTER_NAMES, zeroCounters } from '@sockscope/schemas';
+import { crc32 } from 'node:zlib';
+import { COUNTER_NAMES } from '@sockscope/schemas';
 import type { Counters } from '@sockscope/schemas';
 import { encodeEvent } from '../encode.generated.js';
 import type { Measurement } from '../measurement.js';
 import { NO_PLACE } from '../sink.js';
 import type { OpenSession } from '../sink.js';
 
-interface TableClass {
-  /** Of the file. */
-  readonly name: string;
-  readonly slotBytes: number;
-  /** Slots that are made at once. */
-  readonly chunkSlots: number;
-  /** Sessions beyond these have no slot: each of their deltas goes to the log, and their crash is `lost`. */
-  readonly maxSlots: number;
-}
-
 /** Names from clients may be long, but nearly never are. */
-export const TABLE_CLASSES: readonly [TableClass, TableClass] = [
+export const TABLE_CLASSES = [
   { name: 'sessions', slotBytes: 1_280, chunkSlots: 128, maxSlots: 1_048_576 },
   { name: 'sessions-long', slotBytes: 12_288, chunkSlots: 16, maxSlots: 8_192 },
-];
+  // Sessions beyond these have no slot: each of their deltas goes to the log, and their crash is `lost`.
+] as const;
 
-const COUNTERS = COUNTER_NAMES.length;
-export const MEASUREMENT_NUMBERS = 4 + 3 * COUNTERS;
 const NUMBER_BYTES = 8;
-/**
- * In a slot, in numbers: length of the header (0 in a free one), which of the sessions that had the slot it is,
- * position in the log, measurement, report.
- */
-const HEADER_LENGTH = 0;
-const TENANT = 1;
-const POSITION = 2;
-const MEASUREMENT = 3;
-const REPORT = MEASUREMENT + MEASUREMENT_NUMBERS;
-export const HEADER_AT = (REPORT + MEASUREMENT_NUMBERS) * NUMBER_BYTES;
+const COUNTERS = COUNTER_NAMES.length;
+const REPORT_NUMBER = 0;
+const POSITION = 1;
+const REPORT = 2;
+const KEPT_AT = (REPORT + 4 + 3 * COUNTERS) * NUMBER_BYTES;
+const MEASUREMENT = KEPT_AT / NUMBER_BYTES + 2;
+const STARTED_AT = (MEASUREMENT + 4 + 3 * COUNTERS) * NUMBER_BYTES;
+/** In the part that is kept on disk. */
+const LENGTH_AT = 4;
+const GENERATION_AT = 8;
+const OPEN_AT = 12;
+const EMPTY_LENGTH = STARTED_AT - KEPT_AT - GENERATION_AT;
 const NONE = -1;
 
 /** Slots of one class, one behind the other, behind the versions of all of them. */
@@ -51,77 +52,98 @@ export class TableChunk {
   readonly tableClass: 0 | 1;
   /** Index of the first slot of its class. */
   readonly first: number;
-  readonly bytes: Buffer;
+  readonly slots: number;
+  readonly #bytes: Buffer;
   readonly #versions: Int32Array;
-  readonly #numbers: Float64Array;
   readonly #slotBytes: number;
   readonly #slotsAt: number;
 
+  /** Of all slots; `open` returns where one begins. */
+  readonly numbers: Float64Array;
+
   constructor(tableClass: 0 | 1, first: number, memory?: SharedArrayBuffer) {
     const { chunkSlots, slotBytes } = TABLE_CLASSES[tableClass];
+    this.slots = chunkSlots;
     this.#slotsAt = chunkSlots * NUMBER_BYTES;
     this.#slotBytes = slotBytes;
     this.memory = memory ?? new SharedArrayBuffer(this.#slotsAt + chunkSlots * slotBytes);
     this.tableClass = tableClass;
     this.first = first;
-    this.bytes = Buffer.from(this.memory);
+    this.#bytes = Buffer.from(this.memory);
     this.#versions = new Int32Array(this.memory, 0, chunkSlots);
-    this.#numbers = new Float64Array(this.memory);
+    this.numbers = new Float64Array(this.memory);
   }
 
-  /** Overwrites a slot; `write` gets the index of its first number and the offset of its header. */
-  update(
-    index: number,
-    write: (numbers: Float64Array, at: number, headerAt: number) => void,
-  ): void {
-    Atomics.add(this.#versions, index, 1);
-    const at = this.#slotsAt + index * this.#slotBytes;
-    write(this.#numbers, at / NUMBER_BYTES, at + HEADER_AT);
-    Atomics.add(this.#versions, index, 1);
+  placeOf(index: number): number {
+    return (this.first + index) * TABLE_CLASSES.length + this.tableClass;
   }
 
   version(index: number): number {
     return Atomics.load(this.#versions, index);
   }
 
+  /** Begins to overwrite a slot. Returns the index of its first number. */
+  open(index: number): number {
+    Atomics.add(this.#versions, index, 1);
+    return (this.#slotsAt + index * this.#slotBytes) / NUMBER_BYTES;
+  }
+
+  /** The slot is whole again. */
+  close(index: number): void {
+    Atomics.add(this.#versions, index, 1);
+  }
+
+  /** Puts a session's first event into a slot that `open` has returned; null makes it a free one. */
+  setStarted(at: number, started: Buffer | null): void {
+    const slotAt = at * NUMBER_BYTES;
+    if (started !== null) this.#bytes.set(started, slotAt + STARTED_AT);
+    const length = EMPTY_LENGTH + (started?.length ?? 0);
+    this.#bytes.writeUInt32LE(length, slotAt + KEPT_AT + LENGTH_AT);
+    this.#bytes.writeUInt32LE(started === null ? 0 : 1, slotAt + KEPT_AT + OPEN_AT);
+  }
+
   /** Copies a slot that is whole. Returns its version; null while it is being written. */
-  copy(index: number, target: Buffer): number | null {
+  copy(index: number, slot: Slot): number | null {
     const version = this.version(index);
     const at = this.#slotsAt + index * this.#slotBytes;
-    const headerBytes = this.#numbers[at / NUMBER_BYTES + HEADER_LENGTH] ?? 0;
-    this.bytes.copy(
-      target,
-      0,
-      at,
-      at + HEADER_AT + Math.min(headerBytes, this.#slotBytes - HEADER_AT),
-    );
+    slot.take(this.#bytes.subarray(at, at + this.#slotBytes));
     return version % 2 === 0 && this.version(index) === version ? version : null;
   }
 }
 
+export interface TableStatus {
+  /** How far Kafka has acknowledged the log. */
+  readonly acknowledged: number;
+  /** Milliseconds since 1970. */
+  readonly aliveMs: number;
+  /** The process ended all its sessions itself. */
+  readonly isClean: boolean;
+}
+
 /** A copy of a slot. */
-export class SlotView {
-  readonly bytes: Buffer;
+export class Slot {
+  readonly #bytes: Buffer;
   readonly #numbers: Float64Array;
 
   constructor() {
     const memory = new ArrayBuffer(TABLE_CLASSES[1].slotBytes);
-    this.bytes = Buffer.from(memory);
+    this.#bytes = Buffer.from(memory);
     this.#numbers = new Float64Array(memory);
+    this.#bytes.writeUInt32LE(EMPTY_LENGTH, KEPT_AT + LENGTH_AT);
   }
 
-  get isFree(): boolean {
-    return this.#numbers[HEADER_LENGTH] === 0;
+  get isOpen(): boolean {
+    return this.#bytes.readUInt32LE(KEPT_AT + OPEN_AT) === 1;
   }
 
   /** The session's first event, with its header as it was last; encoded. */
   get started(): Buffer {
-    return this.bytes.subarray(HEADER_AT, HEADER_AT + (this.#numbers[HEADER_LENGTH] ?? 0));
+    return this.#bytes.subarray(STARTED_AT, this.#end);
   }
 
-  /** Another number for each session that gets the slot. */
-  get tenant(): number {
-    return this.#numbers[TENANT] ?? 0;
+  /** Of the report: larger than that of all reports before, of any session; 0 if there is none. */
+  get reportNumber(): number {
+    return this.#numbers[REPORT_NUMBER] ?? 0;
   }
 
   /** Up to here, the log has all events of the session before its report. */
@@ -129,31 +151,69 @@ export class SlotView {
     return this.#numbers[POSITION] ?? 0;
   }
 
-  /** `seq` of the report; 0 if there is none. */
-  get reportSeq(): number {
-    return this.#numbers[REPORT] ?? 0;
-  }
-
   get report(): Measurement {
     return readMeasurement(this.#numbers, REPORT);
   }
 
-  /** The measurement as it is stored. */
-  get measurementBytes(): Buffer {
-    const at = MEASUREMENT * NUMBER_BYTES;
-    return this.bytes.subarray(at, at + MEASUREMENT_NUMBERS * NUMBER_BYTES);
+  get measurement(): Measurement {
+    return readMeasurement(this.#numbers, MEASUREMENT);
+  }
+
+  get generation(): number {
+    return this.#bytes.readUInt32LE(KEPT_AT + GENERATION_AT);
+  }
+
+  /** The first slot on disk has no session, but this. */
+  get status(): TableStatus {
+    const [acknowledged = 0, aliveMs = 0] = this.#numbers.subarray(MEASUREMENT);
+    return { acknowledged, aliveMs, isClean: this.isOpen };
+  }
+
+  set status({ acknowledged, aliveMs, isClean }: TableStatus) {
+    this.#numbers[MEASUREMENT] = acknowledged;
+    this.#numbers[MEASUREMENT + 1] = aliveMs;
+    this.#bytes.writeUInt32LE(isClean ? 1 : 0, KEPT_AT + OPEN_AT);
+  }
+
+  /** Takes the bytes of a slot in memory; what follows its event does not matter. */
+  take(bytes: Buffer): void {
+    const end = KEPT_AT + GENERATION_AT + bytes.readUInt32LE(KEPT_AT + LENGTH_AT);
+    bytes.copy(this.#bytes, 0, 0, Math.min(end, bytes.length));
+  }
+
+  /** Takes what `seal` returned. False if the bytes do not check out. */
+  unseal(bytes: Buffer): boolean {
+    const end = GENERATION_AT + bytes.readUInt32LE(LENGTH_AT);
+    const isSound =
+      end >= GENERATION_AT + EMPTY_LENGTH &&
+      end <= bytes.length &&
+      crc32(bytes.subarray(LENGTH_AT, end)) === bytes.readUInt32LE(0);
+    if (isSound) bytes.copy(this.#bytes, KEPT_AT, 0, end);
+    return isSound;
+  }
+
+  /** Returns the bytes for the disk, with their checksum. */
+  seal(generation: number): Buffer {
+    const kept = this.#bytes.subarray(KEPT_AT, this.#end);
+    kept.writeUInt32LE(generation, GENERATION_AT);
+    kept.writeUInt32LE(crc32(kept.subarray(LENGTH_AT)), 0);
+    return kept;
+  }
+
+  get #end(): number {
+    return KEPT_AT + GENERATION_AT + this.#bytes.readUInt32LE(KEPT_AT + LENGTH_AT);
   }
 }
 
-/** Used by the thread that moves traffic. */
+/** Used by the thread that moves traffic. A session's place is its slot's index and its class in one number. */
 export class SessionTable {
   readonly #chunks: [TableChunk[], TableChunk[]] = [[], []];
   readonly #free: [number[], number[]] = [[], []];
   readonly #used: [number, number] = [0, 0];
-  /** By class and slot: the header that was written last. */
-  readonly #headers: [(object | null)[], (object | null)[]] = [[], []];
+  /** By place: the header that was written last. */
+  readonly #headers: (object | null)[] = [];
   readonly #onChunk: (chunk: TableChunk) => void;
-  #tenants = 0;
+  #reports = 0;
 
   constructor(onChunk: (chunk: TableChunk) => void) {
     this.#onChunk = onChunk;
@@ -171,70 +231,65 @@ export class SessionTable {
     isReport: boolean,
     position: number,
   ): boolean {
-    let encoded: Buffer | null = null;
-    if (session.place === NO_PLACE || this.#headerOf(session.place) !== session.header) {
-      encoded = Buffer.from(encodeEvent(session.started()));
-      if (!this.#place(session, encoded.length)) return false;
+    const before = session.place;
+    let started: Buffer | null = null;
+    if (before === NO_PLACE || this.#headers[before] !== session.header) {
+      started = Buffer.from(encodeEvent(session.started()));
+      if (!this.#place(session, started.length)) return false;
+      this.#headers[session.place] = session.header;
     }
-    const { tableClass, index } = slotOf(session.place);
-    const { chunkSlots } = TABLE_CLASSES[tableClass];
-    const chunk = this.#chunks[tableClass][Math.floor(index / chunkSlots)];
-    if (chunk === undefined) return false;
-    chunk.update(index % chunkSlots, (numbers, at, headerAt) => {
-      if (encoded !== null) {
-        chunk.bytes.set(encoded, headerAt);
-        if (numbers[at + HEADER_LENGTH] === 0) {
-          this.#tenants += 1;
-          numbers[at + TENANT] = this.#tenants;
-          numbers[at + REPORT] = 0;
-        }
-        numbers[at + HEADER_LENGTH] = encoded.length;
-        this.#headers[tableClass][index] = session.header;
-      }
-      if (isReport) numbers[at + POSITION] = position;
-      // The log has a later event of it.
-      else if ((numbers[at + REPORT] ?? 0) < measurement.seq) numbers[at + REPORT] = 0;
-      writeMeasurement(numbers, at + (isReport ? REPORT : MEASUREMENT), measurement);
-    });
+    const chunk = this.#chunkOf(session.place);
+    const index = slotOf(session.place) - chunk.first;
+    const at = chunk.open(index);
+    const { numbers } = chunk;
+    if (started !== null) chunk.setStarted(at, started);
+    if (session.place !== before) {
+      // Nothing of the session that had the slot before is left in it.
+      numbers[at + REPORT_NUMBER] = 0;
+      writeMeasurement(numbers, at + MEASUREMENT, measurement);
+    }
+    if (isReport) {
+      this.#reports += 1;
+      numbers[at + REPORT_NUMBER] = this.#reports;
+      numbers[at + POSITION] = position;
+      writeMeasurement(numbers, at + REPORT, measurement);
+    } else {
+      // The log has a later event of it than the report.
+      if ((numbers[at + REPORT] ?? 0) < measurement.seq) numbers[at + REPORT_NUMBER] = 0;
+      writeMeasurement(numbers, at + MEASUREMENT, measurement);
+    }
+    chunk.close(index);
     return true;
   }
 
   release(session: OpenSession): void {
-    if (session.place === NO_PLACE) return;
-    const { tableClass, index } = slotOf(session.place);
+    const { place } = session;
+    if (place === NO_PLACE) return;
     session.place = NO_PLACE;
+    const chunk = this.#chunkOf(place);
+    const index = slotOf(place) - chunk.first;
+    chunk.setStarted(chunk.open(index), null);
+    chunk.close(index);
+    this.#headers[place] = null;
+    this.#free[chunk.tableClass].push(slotOf(place));
+  }
+
+  #chunkOf(place: number): TableChunk {
+    const tableClass = classOf(place);
     const { chunkSlots } = TABLE_CLASSES[tableClass];
-    this.#chunks[tableClass][Math.floor(index / chunkSlots)]?.update(
-      index % chunkSlots,
-      (numbers, at) => {
-        numbers[at + HEADER_LENGTH] = 0;
-      },
-    );
-    this.#headers[tableClass][index] = null;
-    this.#free[tableClass].push(index);
+    return this.#chunks[tableClass][Math.floor(slotOf(place) / chunkSlots)] as TableChunk;
   }
 
-  #headerOf(place: number): object | null {
-    const { tableClass, index } = slotOf(place);
-    return this.#headers[tableClass][index] ?? null;
-  }
-
-  /** Finds a slot that takes so long a header; a session whose header has grown may move. */
-  #place(session: OpenSession, headerBytes: number): boolean {
-    const fits = (tableClass: 0 | 1): boolean =>
-      headerBytes <= TABLE_CLASSES[tableClass].slotBytes - HEADER_AT;
-    if (session.place !== NO_PLACE) {
-      if (fits(slotOf(session.place).tableClass)) return true;
-      this.release(session);
-    }
-    for (const tableClass of [0, 1] as const) {
-      if (!fits(tableClass)) continue;
-      const index = this.#free[tableClass].pop() ?? this.#extend(tableClass);
-      if (index === null) return false;
-      session.place = index * TABLE_CLASSES.length + tableClass;
-      return true;
-    }
-    return false;
+  /** Finds a slot that takes so long an event; a session whose header has grown may move. */
+  #place(session: OpenSession, startedBytes: number): boolean {
+    const tableClass = startedBytes <= TABLE_CLASSES[0].slotBytes - STARTED_AT ? 0 : 1;
+    if (session.place !== NO_PLACE && classOf(session.place) >= tableClass) return true;
+    this.release(session);
+    if (startedBytes > TABLE_CLASSES[tableClass].slotBytes - STARTED_AT) return false;
+    const index = this.#free[tableClass].pop() ?? this.#extend(tableClass);
+    if (index === null) return false;
+    session.place = index * TABLE_CLASSES.length + tableClass;
+    return true;
   }
 
   #extend(tableClass: 0 | 1): number | null {
@@ -252,10 +307,12 @@ export class SessionTable {
   }
 }
 
-/** A session's place is one small number. */
-function slotOf(place: number): { tableClass: 0 | 1; index: number } {
-  const tableClass = place % TABLE_CLASSES.length === 0 ? 0 : 1;
-  return { tableClass, index: (place - tableClass) / TABLE_CLASSES.length };
+function classOf(place: number): 0 | 1 {
+  return place % TABLE_CLASSES.length === 0 ? 0 : 1;
+}
+
+function slotOf(place: number): number {
+  return Math.floor(place / TABLE_CLASSES.length);
 }
 
 function writeMeasurement(numbers: Float64Array, at: number, measurement: Measurement): void {
@@ -268,12 +325,12 @@ function writeMeasurement(numbers: Float64Array, at: number, measurement: Measur
   writeCounters(numbers, at + 4 + 2 * COUNTERS, measurement.minute);
 }
 
-export function readMeasurement(numbers: Float64Array, at: number): Measurement {
-  const connectMs = numbers[at + 3] ?? NONE;
+function readMeasurement(numbers: Float64Array, at: number): Measurement {
+  const [seq = 0, interval_start_ms = 0, at_ms = 0, connectMs = NONE] = numbers.subarray(at);
   return {
-    seq: numbers[at] ?? 0,
-    interval_start_ms: numbers[at + 1] ?? 0,
-    at_ms: numbers[at + 2] ?? 0,
+    seq,
+    interval_start_ms,
+    at_ms,
     connect_ms: connectMs === NONE ? null : connectMs,
     totals: readCounters(numbers, at + 4),
     delta: readCounters(numbers, at + 4 + COUNTERS),
@@ -289,9 +346,7 @@ function writeCounters(numbers: Float64Array, at: number, counters: Counters): v
 }
 
 function readCounters(numbers: Float64Array, at: number): Counters {
-  const counters = zeroCounters();
-  COUNTER_NAMES.forEach((name, i) => {
-    counters[name] = numbers[at + i] ?? 0;
-  });
-  return counters;
+  const [bytes_sent = 0, bytes_received = 0, packets_sent = 0, packets_received = 0] =
+    numbers.subarray(at, at + COUNTERS);
+  return { bytes_sent, bytes_received, packets_sent, packets_received };
 }
