@@ -134,7 +134,7 @@ export class Delivery {
   #keep(frames: readonly Frame[], reason: string): boolean {
     const fields = { count: frames.length, reason };
     const format = createEventRecordFormat();
-    const trouble = this.#store.tryKeep(
+    const trouble = this.#store.keep(
       frames.map((frame) => refusedEventOf(recordOf(frame, format), this.#topic, reason)),
     );
     if (trouble !== null) {

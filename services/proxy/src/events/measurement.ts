@@ -1,5 +1,11 @@
-import { statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
-import type { Counters, SessionClosed, SessionStarted, TrafficDelta } from '@sockscope/schemas';
+import { sessionEvent, statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
+import type {
+  Counters,
+  SessionClosed,
+  SessionEvent,
+  SessionStarted,
+  TrafficDelta,
+} from '@sockscope/schemas';
 import { deltaEvent } from './build.generated.js';
 
 /**
@@ -50,18 +56,35 @@ export function measurementOf(event: TrafficDelta): Measurement {
   };
 }
 
+/** What is known of a session that has not ended. */
+interface LastKnown {
+  /** Its latest known event, for its header. */
+  readonly header: SessionStarted | TrafficDelta;
+  /** Null if nothing was counted. */
+  readonly measurement: Measurement | null;
+}
+
+/** By session id. */
+export type OpenSessions = Map<string, LastKnown>;
+
+/** The event that was encoded; null if it is none. */
+export function eventIn(payload: Buffer): SessionEvent | null {
+  try {
+    return sessionEvent.parse(JSON.parse(payload.toString('utf8')));
+  } catch {
+    return null;
+  }
+}
+
 /**
  * The end of a session whose process died, as far as it was known: what it had counted last, and as its end
  * the moment at which the process was last known to live. It is marked as assumed.
  *
- * @param header any event of the session, for its header.
- * @param measurement null if nothing was counted.
  * @param aliveMs the last sign of life of that process, milliseconds since 1970; 0 if unknown.
  * @param nowMs the time of this statement.
  */
 export function assumedEnd(
-  header: SessionStarted | TrafficDelta,
-  measurement: Measurement | null,
+  { header, measurement }: LastKnown,
   aliveMs: number,
   nowMs: number,
 ): SessionClosed {

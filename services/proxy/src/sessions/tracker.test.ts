@@ -406,7 +406,7 @@ describe('for any traffic and any clock', () => {
         // A crash at any moment leaves an end that keeps the contract too, and comes after every event
         // before it.
         for (const { started, measurement } of notes) {
-          sessionEvent.parse(assumedEnd(started, measurement, 0, measurement.at_ms));
+          sessionEvent.parse(assumedEnd({ header: started, measurement }, 0, measurement.at_ms));
         }
       }),
       { numRuns: 300 },

@@ -3,7 +3,7 @@ import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createKafkaProducer, RecordsRefusedError } from '@sockscope/runtime/kafka';
 import type { KafkaConfig, OutgoingRecord } from '@sockscope/runtime/kafka';
-import { leaveRefused, outgoingOf, refusedFiles, refusedFolder } from './store.js';
+import { leaveRefused, refusedFiles, refusedFolder } from './store.js';
 import type { RefusedEvent } from './store.js';
 
 export interface RefusedCommandsConfig {
@@ -22,16 +22,14 @@ export function registerRefusedCommands(
     .command('list')
     .description('list refused events, oldest first')
     .option('--json', 'one JSON object per line, with the complete event')
-    .action(({ json }: { json?: boolean }) => {
+    .action(({ json = false }: { json?: boolean }) => {
       let count = 0;
       for (const { events, broken, path } of refusedFiles(refusedFolder(config().spoolDir))) {
-        for (const event of events) {
-          count += 1;
-          write(json === true ? JSON.stringify(event) : lineOf(event));
-        }
+        count += events.length;
+        for (const event of events) write(json ? JSON.stringify(event) : lineOf(event));
         if (broken > 0) process.stderr.write(`${path}: ${broken} lines are not events\n`);
       }
-      if (json !== true) write(`${count} refused event${count === 1 ? '' : 's'}`);
+      if (!json) write(`${count} refused event${count === 1 ? '' : 's'}`);
     });
 
   refused
@@ -52,11 +50,8 @@ async function send({ spoolDir, kafka }: RefusedCommandsConfig): Promise<void> {
   let left = 0;
   try {
     for (const { path, events, broken } of refusedFiles(refusedFolder(spoolDir))) {
-      const records = new Map<OutgoingRecord, RefusedEvent>(
-        events.map((event) => [outgoingOf(event), event]),
-      );
-      const again = await refusedOf(() => producer.send(kafka.topic, [...records.keys()], signal));
-      const rest = again.flatMap((record) => records.get(record) ?? []);
+      const again = await refusedOf(producer.send(kafka.topic, events, signal));
+      const rest = events.filter((event) => again.includes(event));
       sent += events.length - rest.length;
       left += rest.length;
       if (broken > 0) process.stderr.write(`${path} stays: ${broken} lines are not events\n`);
@@ -70,14 +65,12 @@ async function send({ spoolDir, kafka }: RefusedCommandsConfig): Promise<void> {
 }
 
 /** The records of a send that were refused again. */
-async function refusedOf(send_: () => Promise<void>): Promise<readonly OutgoingRecord[]> {
+async function refusedOf(sending: Promise<void>): Promise<readonly OutgoingRecord[]> {
   try {
-    await send_();
+    await sending;
     return [];
   } catch (error) {
-    if (error instanceof RecordsRefusedError) {
-      return (error as RecordsRefusedError).refused;
-    }
+    if (error instanceof RecordsRefusedError) return (error as RecordsRefusedError).refused;
     throw error;
   }
 }

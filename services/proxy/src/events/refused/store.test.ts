@@ -31,11 +31,11 @@ const store = (maxBytes: number) =>
 
 it('a full store of refused events keeps none of a batch that has no room, until some are sent', () => {
   const full = store(20_000);
-  expect(full.keep(['a', 'b', 'c'].map(event))).toBe(true);
-  expect(full.keep(['d', 'e', 'f', 'g'].map(event))).toBe(false);
+  expect(full.keep(['a', 'b', 'c'].map(event))).toBeNull();
+  expect(full.keep(['d', 'e', 'f', 'g'].map(event))).toContain('PROXY_REFUSED_MAX');
   expect(keysKept()).toEqual([['a', 'b', 'c']]);
   leaveRefused(kept()[0]?.path ?? '', [event('b')]);
-  expect(full.keep(['d', 'e', 'f', 'g'].map(event))).toBe(true);
+  expect(full.keep(['d', 'e', 'f', 'g'].map(event))).toBeNull();
   expect(keysKept()).toEqual([['b'], ['d', 'e', 'f', 'g']]);
 });
 

@@ -9,17 +9,15 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { releaseOwnership, takeOwnership } from '@sockscope/runtime';
-import { sessionEvent } from '@sockscope/schemas';
-import type { SessionEvent, SessionStarted, TrafficDelta } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
 import { FrameWriter } from '../frame.js';
 import type { Frame } from '../frame.js';
-import { assumedEnd, measurementOf } from '../measurement.js';
-import type { Measurement } from '../measurement.js';
+import { assumedEnd, eventIn, measurementOf } from '../measurement.js';
+import type { OpenSessions } from '../measurement.js';
 import { isMissing, SpoolError, syncDir } from './files.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
-import { hasOldFormat, readOldFormat, removeOldFormat } from './old-format.js';
+import { hasOldFormat, oldAliveMs, oldEvents, removeOldFormat } from './old-format.js';
 import { readTable, TableFile } from './table-file.js';
-import type { TableStatus } from './table.js';
 
 export interface FolderConfig {
   /** Folder of all proxies on this machine. */
@@ -79,81 +77,45 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
   return { ...recovered, dir, table };
 }
 
-/** A session that has not ended, as far as is known. */
-interface Open {
-  /** Its latest known event, for the session's header. */
-  readonly header: SessionStarted | TrafficDelta;
-  readonly measurement: Measurement | null;
-}
-
 /**
  * Settles what a dead process left in a folder that is locked: its open sessions are ended in its log.
  *
  * @throws SpoolError if the disk refuses; all is still there then.
  */
-export function recover(
-  dir: string,
-  config: Pick<FolderConfig, 'proxy_id' | 'spool_max_bytes'>,
-): Recovered {
-  const left = readTable(dir);
+export function recover(dir: string, config: Omit<FolderConfig, 'spool_dir'>): Recovered {
+  const { status, open } = readTable(dir);
   const isOld = hasOldFormat(dir);
-  let { status } = left;
+  const aliveMs = isOld ? oldAliveMs(dir) : status.aliveMs;
   const log = logDir(dir);
   const writer = new LogWriter(
     log,
     Math.max(endOf(log), status.acknowledged),
     segmentBytes(config.spool_max_bytes),
   );
-  if (status.isClean && !isOld) {
-    return { ...positions(status, log, writer), crashedSessions: 0, lostBytes: 0 };
+  let lostBytes = 0;
+  let crashedSessions = 0;
+  if (isOld || !status.isClean) {
+    if (isOld) appendEvents(writer, oldEvents(dir, open));
+    const reader = new LogReader(log, config.proxy_id);
+    for (let at = segmentsOf(log)[0] ?? writer.position; at < writer.position;) {
+      const { frames, next } = reader.read(at, writer.position, READ_LIMITS);
+      for (const frame of frames) follow(open, frame);
+      at = next;
+    }
+    reader.close();
+    ({ lostBytes } = reader);
+    const nowMs = Date.now();
+    const ends = [...open.values()].map((known) => assumedEnd(known, aliveMs, nowMs));
+    appendEvents(writer, ends);
+    crashedSessions = ends.length;
+    writer.sync();
+    if (isOld) removeOldFormat(dir);
   }
-  const open = new Map<string, Open>();
-  for (const { started, measurement } of left.open) {
-    const event = eventIn(started);
-    if (event?.type === 'SessionStarted')
-      open.set(event.session_id, { header: event, measurement });
-  }
-  if (isOld) status = { ...status, aliveMs: takeIn(dir, writer, open) };
-  const reader = new LogReader(log, config.proxy_id);
-  for (let at = segmentsOf(log)[0] ?? writer.position; at < writer.position;) {
-    const { frames, next } = reader.read(at, writer.position, READ_LIMITS);
-    for (const frame of frames) follow(open, frame);
-    at = next;
-  }
-  reader.close();
-  const nowMs = Date.now();
-  appendEvents(
-    writer,
-    [...open.values()].map((each) =>
-      assumedEnd(each.header, each.measurement, status.aliveMs, nowMs),
-    ),
-  );
-  writer.sync();
-  if (isOld) removeOldFormat(dir);
-  return {
-    ...positions(status, log, writer),
-    crashedSessions: open.size,
-    lostBytes: reader.lostBytes,
-  };
-}
-
-/** A saved position before the first file is one of files that were deleted. */
-function positions(
-  { acknowledged, aliveMs }: TableStatus,
-  log: string,
-  writer: LogWriter,
-): { acknowledged: number; end: number; aliveMs: number } {
   const end = writer.position;
+  // A saved position before the first file is one of files that were deleted.
   const start = segmentsOf(log)[0] ?? end;
-  return { acknowledged: Math.min(Math.max(acknowledged, start), end), end, aliveMs };
-}
-
-/** Brings a folder of the former format into this one. Returns the last sign of life of its process. */
-function takeIn(dir: string, writer: LogWriter, open: Map<string, Open>): number {
-  const old = readOldFormat(dir);
-  appendEvents(writer, old.events);
-  for (const [id, session] of old.sessions) open.set(id, session);
-  return old.aliveMs;
+  const acknowledged = Math.min(Math.max(status.acknowledged, start), end);
+  return { acknowledged, end, aliveMs, lostBytes, crashedSessions };
 }
 
 function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
@@ -167,32 +129,19 @@ function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
 }
 
 /** What the log has beyond the table, which is written after it. */
-function follow(open: Map<string, Open>, frame: Frame): void {
-  if (frame.type === 'SessionClosed') {
-    open.delete(frame.sessionId);
-    return;
-  }
+function follow(open: OpenSessions, frame: Frame): void {
   const known = open.get(frame.sessionId);
   // Nothing of it is newer than the table.
-  if (known !== undefined && frame.seq <= (known.measurement?.seq ?? 0)) return;
+  const isKnown = known !== undefined && frame.seq <= (known.measurement?.seq ?? 0);
+  if (frame.type === 'SessionClosed') open.delete(frame.sessionId);
+  if (frame.type === 'SessionClosed' || isKnown) return;
   const event = eventIn(frame.payload);
   if (event?.type === 'SessionStarted') {
     open.set(event.session_id, { header: event, measurement: null });
   } else if (event?.type === 'TrafficDelta' && known !== undefined) {
-    const { connect_ms } = known.measurement ?? { connect_ms: null };
-    open.set(event.session_id, {
-      header: event,
-      measurement: { ...measurementOf(event), connect_ms },
-    });
-  }
-}
-
-function eventIn(payload: Buffer): SessionEvent | null {
-  try {
-    const parsed = sessionEvent.safeParse(JSON.parse(payload.toString('utf8')));
-    return parsed.success ? parsed.data : null;
-  } catch {
-    return null;
+    const connect_ms = known.measurement?.connect_ms ?? null;
+    const measurement = { ...measurementOf(event), connect_ms };
+    open.set(event.session_id, { header: event, measurement });
   }
 }
 

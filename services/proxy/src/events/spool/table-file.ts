@@ -9,7 +9,8 @@
  */
 import { closeSync, existsSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Measurement } from '../measurement.js';
+import { eventIn } from '../measurement.js';
+import type { OpenSessions } from '../measurement.js';
 import { fdatasyncLater, readAll, SpoolError, syncDir, syncFile, writeAll } from './files.js';
 import { Slot, TABLE_CLASSES } from './table.js';
 import type { TableChunk, TableStatus } from './table.js';
@@ -17,13 +18,6 @@ import type { TableChunk, TableStatus } from './table.js';
 const COPIES = 2;
 const STATUS_SLOTS = 1;
 const READ_BYTES = 1024 ** 2;
-
-/** A session that a dead process left open. */
-export interface LeftOpen {
-  /** Its first event, with its header as it was last; encoded. */
-  readonly started: Buffer;
-  readonly measurement: Measurement;
-}
 
 /** Gets each slot that has changed. */
 export interface SlotVisitor {
@@ -165,15 +159,16 @@ export class TableFile {
  *
  * @throws SpoolError if the disk refuses.
  */
-export function readTable(dir: string): { status: TableStatus; open: LeftOpen[] } {
+export function readTable(dir: string): { status: TableStatus; open: OpenSessions } {
   let status: TableStatus = { acknowledged: 0, aliveMs: 0, isClean: false };
-  const open: LeftOpen[] = [];
+  const open: OpenSessions = new Map();
   try {
     for (const tableClass of TABLE_CLASSES) {
       for (const { index, slot } of slotsIn(join(dir, tableClass.name), tableClass.slotBytes)) {
         if (index < STATUS_SLOTS) ({ status } = slot);
-        else if (slot.isOpen) {
-          open.push({ started: Buffer.from(slot.started), measurement: slot.measurement });
+        const header = index >= STATUS_SLOTS && slot.isOpen ? eventIn(slot.started) : null;
+        if (header?.type === 'SessionStarted') {
+          open.set(header.session_id, { header, measurement: slot.measurement });
         }
       }
     }

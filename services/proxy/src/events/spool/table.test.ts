@@ -63,10 +63,11 @@ function setUp() {
     },
     /** What a start would find: id, seq, bytes. */
     found: () =>
-      readTable(dir).open.map(({ started, measurement }) => {
-        const { session_id } = JSON.parse(String(started)) as SessionStarted;
-        return [session_id, measurement.seq, measurement.totals.bytes_sent];
-      }),
+      [...readTable(dir).open].map(([id, { measurement }]) => [
+        id,
+        measurement?.seq,
+        measurement?.totals.bytes_sent,
+      ]),
   };
 }
 
@@ -132,8 +133,7 @@ describe('the table of open sessions', () => {
     session.event = { ...session.event, dest_ip: '198.51.100.7' };
     table.write(session, measured(0, 0), false, 0);
     save();
-    const headers = (): unknown[] =>
-      readTable(dir).open.map(({ started }) => JSON.parse(String(started)) as unknown);
+    const headers = (): unknown[] => [...readTable(dir).open.values()].map(({ header }) => header);
     expect(headers()).toEqual([session.event]);
     session.header = {};
     session.event = { ...session.event, dest_host: 'x'.repeat(1_024) };
