@@ -15,8 +15,8 @@ function builder(
   type: string,
   ...parts: (readonly [part: string, names: readonly string[]])[]
 ): string {
-  const lines = parts.flatMap(([part, names]) =>
-    names.map((name) => `    ${name}: ${part}.${name},`),
+  const lines = parts.map(
+    ([part, names]) => `    ${names.map((name) => `${name}: ${part}.${name},`).join(' ')}`,
   );
   return `    type: '${type}',
     schema_version: SCHEMA_VERSION,

@@ -215,13 +215,13 @@ function run(
     await tolerate(() => {
       save(isClean);
     });
+    reader.end();
     await tolerate(async () => {
-      await reader.syncLeft(publisher.cursor, true);
+      await reader.syncLeft(publisher.cursor);
       await table.sync();
     });
     await tolerate(() => {
-      const done = isClean ? publisher.cursor : Math.min(publisher.cursor, covered);
-      shared.freed = reader.free(done, Number.POSITIVE_INFINITY, isClean);
+      shared.freed = reader.free(isClean ? publisher.cursor : Math.min(publisher.cursor, covered));
     });
     tell();
     reader.close();

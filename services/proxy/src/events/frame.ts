@@ -38,16 +38,10 @@ const BYTES_PER_CHARACTER = 3;
 export class FrameWriter {
   #buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   #used = 0;
-  #frames = 0;
 
   /** Bytes that wait to be taken. */
   get bytes(): number {
     return this.#used;
-  }
-
-  /** Frames that wait to be taken. */
-  get frames(): number {
-    return this.#frames;
   }
 
   /** Whether so much has come together that it should be taken. */
@@ -75,14 +69,12 @@ export class FrameWriter {
     buffer.write(event.occurred_at + event.session_id, start + TIME_AT, 'latin1');
     buffer.writeUInt32LE(crc32(buffer.subarray(start + CHECKED_FROM, end)), start + CRC_AT);
     this.#used = end;
-    this.#frames += 1;
   }
 
   /** All that has come together. Its memory is used again: read or copy it at once. */
   take(): Buffer {
     const chunk = this.#buffer.subarray(0, this.#used);
     this.#used = 0;
-    this.#frames = 0;
     return chunk;
   }
 }
@@ -131,37 +123,24 @@ export class Frame {
   }
 }
 
-export interface FrameScan {
-  readonly frames: Frame[];
-  /** Bytes of whole, sound frames from the start of the buffer. */
-  readonly soundBytes: number;
-  /** The bytes here cannot become a frame by reading on. */
-  readonly isTorn: boolean;
-}
-
-/** Reads whole frames from the start of a buffer, as many as `maxFrames`. */
+/** Reads whole, sound frames from the start of a buffer, as many as `maxFrames`. */
 export function scanFrames(
   buffer: Buffer,
   proxyId: string,
   maxFrames: number = Number.POSITIVE_INFINITY,
-): FrameScan {
+): Frame[] {
   const frames: Frame[] = [];
-  let at = 0;
-  while (frames.length < maxFrames && at + FRAME_HEADER_BYTES <= buffer.length) {
+  for (let at = 0; frames.length < maxFrames && at + FRAME_HEADER_BYTES <= buffer.length;) {
     const end = at + FRAME_HEADER_BYTES + buffer.readUInt32LE(at);
-    const isPossible =
+    const isSound =
+      end <= buffer.length &&
       end - at <= FRAME_MAX_BYTES &&
       buffer[at + CHECKED_FROM] === VERSION &&
-      (buffer[at + KIND_AT] ?? SESSION_EVENT_TYPES.length) < SESSION_EVENT_TYPES.length;
-    if (isPossible && end > buffer.length) break;
-    if (
-      !isPossible ||
-      crc32(buffer.subarray(at + CHECKED_FROM, end)) !== buffer.readUInt32LE(at + CRC_AT)
-    ) {
-      return { frames, soundBytes: at, isTorn: true };
-    }
+      (buffer[at + KIND_AT] ?? SESSION_EVENT_TYPES.length) < SESSION_EVENT_TYPES.length &&
+      crc32(buffer.subarray(at + CHECKED_FROM, end)) === buffer.readUInt32LE(at + CRC_AT);
+    if (!isSound) break;
     frames.push(new Frame(buffer, at, proxyId));
     at = end;
   }
-  return { frames, soundBytes: at, isTorn: false };
+  return frames;
 }

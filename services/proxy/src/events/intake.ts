@@ -32,17 +32,22 @@ const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
 
 export class Intake {
+  readonly counts = {
+    /** Sessions that began and have not ended. */
+    openSessions: 0,
+    /** Events lost because disk and memory were full. */
+    dropped: 0,
+    /** Times that the disk began to refuse events, and the bytes that it has not taken yet. */
+    diskRefusals: 0,
+    memoryBytes: 0,
+  };
   readonly #config: EventsConfig;
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
   /** What the disk did not take, the oldest first. */
   #waiting: Buffer[] = [];
-  #waitingBytes = 0;
   /** How many of the first ones are lent; null if nothing is. */
   #lent: number | null = null;
-  #openSessions = 0;
-  #dropped = 0;
-  #diskRefusals = 0;
   #nextTryMs = 0;
   #wasFull = false;
 
@@ -51,29 +56,9 @@ export class Intake {
     this.#deps = deps;
   }
 
-  /** Events lost because disk and memory were full. */
-  get dropped(): number {
-    return this.#dropped;
-  }
-
-  /** Times that the disk began to refuse events. */
-  get diskRefusals(): number {
-    return this.#diskRefusals;
-  }
-
-  /** Sessions that began and have not ended. */
-  get openSessions(): number {
-    return this.#openSessions;
-  }
-
-  /** Bytes in memory because the disk does not take them. */
-  get waitingBytes(): number {
-    return this.#waitingBytes;
-  }
-
   /** Of the log, behind everything that was given. */
   get end(): number {
-    return this.#deps.log.position + this.#waitingBytes + this.#writer.bytes;
+    return this.#deps.log.position + this.counts.memoryBytes + this.#writer.bytes;
   }
 
   /** Nothing more can be promised: new sessions should be refused. */
@@ -81,7 +66,7 @@ export class Intake {
     const { queue_max_bytes, full_policy: policy } = this.#config;
     const isFull =
       this.#diskBytes >= this.#roomBesideEnds * FULL_FRACTION ||
-      this.#waitingBytes >= queue_max_bytes * FULL_FRACTION;
+      this.counts.memoryBytes >= queue_max_bytes * FULL_FRACTION;
     if (isFull !== this.#wasFull) {
       this.#wasFull = isFull;
       if (isFull) this.#deps.logger.error({ policy }, 'the event spool is full');
@@ -93,16 +78,16 @@ export class Intake {
   /** Takes an event. Never throws: what cannot be kept is dropped and counted. */
   take(event: SessionEvent): void {
     const isEnd = event.type === 'SessionClosed';
-    if (event.type === 'SessionStarted') this.#openSessions += 1;
+    if (event.type === 'SessionStarted') this.counts.openSessions += 1;
     const room = isEnd ? this.#config.spool_max_bytes : this.#roomBesideEnds;
     // What a dead process left open may end here too.
-    if (isEnd) this.#openSessions = Math.max(0, this.#openSessions - 1);
+    if (isEnd) this.counts.openSessions = Math.max(0, this.counts.openSessions - 1);
     const hasRoom =
       this.#waiting.length > 0
-        ? this.#waitingBytes + this.#writer.bytes < this.#config.queue_max_bytes
+        ? this.counts.memoryBytes + this.#writer.bytes < this.#config.queue_max_bytes
         : this.#diskBytes + this.#writer.bytes < room;
     if (!hasRoom) {
-      this.#dropped += 1;
+      this.counts.dropped += 1;
       return;
     }
     this.#writer.add(event);
@@ -128,7 +113,7 @@ export class Intake {
     try {
       this.#append(chunk);
     } catch (err) {
-      this.#diskRefusals += 1;
+      this.counts.diskRefusals += 1;
       this.#nextTryMs = performance.now() + RETRY_MS;
       this.#deps.logger.error(
         { err },
@@ -141,7 +126,7 @@ export class Intake {
   /** The lent events are published. */
   repaid(): void {
     for (const chunk of this.#waiting.splice(0, this.#lent ?? 0)) {
-      this.#waitingBytes -= chunk.length;
+      this.counts.memoryBytes -= chunk.length;
     }
     this.#lent = null;
     this.#settle();
@@ -149,7 +134,7 @@ export class Intake {
 
   /** What still waits in memory is lost. */
   close(): void {
-    for (const chunk of this.#waiting) this.#dropped += scanFrames(chunk, '').frames.length;
+    for (const chunk of this.#waiting) this.counts.dropped += scanFrames(chunk, '').length;
   }
 
   get #diskBytes(): number {
@@ -160,7 +145,8 @@ export class Intake {
   get #roomBesideEnds(): number {
     const { spool_max_bytes } = this.#config;
     return (
-      spool_max_bytes - Math.min(this.#openSessions * END_BYTES, spool_max_bytes * ENDS_FRACTION)
+      spool_max_bytes -
+      Math.min(this.counts.openSessions * END_BYTES, spool_max_bytes * ENDS_FRACTION)
     );
   }
 
@@ -171,7 +157,7 @@ export class Intake {
 
   #keep(chunk: Buffer): void {
     this.#waiting.push(Buffer.from(chunk));
-    this.#waitingBytes += chunk.length;
+    this.counts.memoryBytes += chunk.length;
     this.#deps.shared.hasEventsInMemory = true;
     this.#lend();
   }
@@ -196,7 +182,7 @@ export class Intake {
       for (let chunk = this.#waiting[0]; chunk !== undefined; chunk = this.#waiting[0]) {
         this.#append(chunk);
         this.#waiting.shift();
-        this.#waitingBytes -= chunk.length;
+        this.counts.memoryBytes -= chunk.length;
         if (this.#lent !== null) this.#lent = Math.max(0, this.#lent - 1);
       }
     } catch {

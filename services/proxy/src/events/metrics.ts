@@ -34,20 +34,7 @@ export function createEventMetrics(
   counts: () => EventCounts,
 ): (stats: BackendStats) => void {
   const registers = [registry];
-  let stats: BackendStats = {
-    published: 0,
-    publishedReports: 0,
-    waitingReports: 0,
-    refused: 0,
-    lostBytes: 0,
-    spoolErrors: 0,
-    tableBytes: 0,
-    crashedSessions: 0,
-    failures: [],
-    outage: null,
-    requestsMs: [],
-    agesMs: [],
-  };
+  let stats: BackendStats | null = null;
 
   function counter(name: string, help: string, value: () => number): void {
     new Counter({
@@ -95,19 +82,22 @@ export function createEventMetrics(
     registers,
     collect() {
       this.reset();
-      for (const { code, type, count } of stats.failures) this.inc({ code, type }, count);
+      for (const { code, type, count } of stats?.failures ?? []) this.inc({ code, type }, count);
     },
   });
   counter(
     'sockscope_proxy_events_published_total',
     'Events acknowledged by Kafka, including repetitions of a previous run.',
-    () => stats.published,
+    () => stats?.published ?? 0,
   );
   counter(
     'sockscope_proxy_events_superseded_total',
     'TrafficDeltas replaced by a later one of the same session and minute.',
     // The other side's numbers are older by up to half a second.
-    () => Math.max(0, counts().reported - stats.publishedReports - stats.waitingReports),
+    () =>
+      stats === null
+        ? 0
+        : Math.max(0, counts().reported - stats.publishedReports - stats.waitingReports),
   );
   counter(
     'sockscope_proxy_events_dropped_total',
@@ -117,22 +107,22 @@ export function createEventMetrics(
   counter(
     'sockscope_proxy_events_refused_total',
     'Events that Kafka refused permanently; they are kept, see the command refused list.',
-    () => stats.refused,
+    () => stats?.refused ?? 0,
   );
   counter(
     'sockscope_proxy_sessions_crashed_total',
     'Sessions of dead processes that another process closed.',
-    () => stats.crashedSessions,
+    () => stats?.crashedSessions ?? 0,
   );
   counter(
     'sockscope_proxy_spool_errors_total',
     'Times that the disk refused a write to the spool.',
-    () => counts().diskRefusals + stats.spoolErrors,
+    () => counts().diskRefusals + (stats?.spoolErrors ?? 0),
   );
   counter(
     'sockscope_proxy_spool_lost_bytes_total',
     'Bytes of the spool that a crash or the disk destroyed.',
-    () => stats.lostBytes,
+    () => stats?.lostBytes ?? 0,
   );
   gauge(
     'sockscope_proxy_spool_bytes',
@@ -152,12 +142,12 @@ export function createEventMetrics(
   gauge(
     'sockscope_proxy_queue_deltas',
     'TrafficDeltas that wait and may be superseded.',
-    () => stats.waitingReports,
+    () => stats?.waitingReports ?? 0,
   );
   gauge(
     'sockscope_proxy_open_sessions_bytes',
     'Size of the table of open sessions on disk.',
-    () => stats.tableBytes,
+    () => stats?.tableBytes ?? 0,
   );
   gauge(
     'sockscope_proxy_events_accepting',
@@ -168,7 +158,7 @@ export function createEventMetrics(
   gauge(
     'sockscope_proxy_publish_failing_seconds',
     'Time without an acknowledgement from Kafka although events wait; 0 in normal operation.',
-    () => (stats.outage === null ? 0 : (Date.now() - stats.outage.sinceMs) / 1_000),
+    () => (Date.now() - (stats?.outage?.sinceMs ?? Date.now())) / 1_000,
     'max',
   );
   const requests = new Histogram({

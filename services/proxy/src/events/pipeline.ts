@@ -81,9 +81,10 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   const takeStats = createEventMetrics(deps.registry, () => ({
     emitted,
     reported,
-    diskRefusals: intake?.diskRefusals ?? 0,
-    dropped: intake?.dropped ?? 0,
-    memoryBytes: intake?.waitingBytes ?? 0,
+    diskRefusals: 0,
+    dropped: 0,
+    memoryBytes: 0,
+    ...intake?.counts,
     spoolBytes: spool.bytes,
     spoolMaxBytes: spool.maxBytes,
     accepting: !isFull(),
@@ -94,7 +95,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     if (intake === null) return;
     intake.flush(isLast);
     // The disk is tried again, whatever comes.
-    if (intake.waitingBytes > 0) arm();
+    if (intake.counts.memoryBytes > 0) arm();
     if (hasChanged) backend?.post({ kind: 'swept', covered });
     hasChanged = false;
     const isWaiting = shared.written > shared.acknowledged || shared.hasEventsInMemory;
@@ -223,7 +224,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     const stopped = new Promise<void>((resolve) => {
       onStopped = resolve;
     });
-    const isClean = events.openSessions === 0;
+    const isClean = events.counts.openSessions === 0;
     stopping.post({ kind: 'stop', timeoutMs: config.flush_timeout_ms, isClean });
     await Promise.race([
       stopped,

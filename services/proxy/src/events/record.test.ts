@@ -20,7 +20,7 @@ function recordOf(event: SessionEvent, payload: Buffer): OutgoingRecord {
 function frameOf(event: SessionEvent): Frame {
   const writer = new FrameWriter();
   writer.add(event);
-  const [frame] = scanFrames(Buffer.from(writer.take()), event.proxy_id).frames;
+  const [frame] = scanFrames(Buffer.from(writer.take()), event.proxy_id);
   if (frame === undefined) throw new Error('no frame');
   return frame;
 }

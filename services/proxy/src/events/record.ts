@@ -10,8 +10,6 @@ const lengthByte = (length: number): number => length << 1;
 const ID_LENGTH = FRAME_HEADER_BYTES - ID_AT;
 const TIME_LENGTH = ID_AT - TIME_AT;
 const HEADERS = 7;
-const SLASH = 0x2f;
-const DIGIT_0 = 0x30;
 
 /** By kind of event: the number of headers, the first ones, and the name of `ce_id`. */
 const FIRST_HEADERS: readonly Buffer[] = SESSION_EVENT_TYPES.map((type) =>
@@ -62,32 +60,16 @@ export function createEventRecordFormat(): RecordFormat<Frame> {
       at += eventBytes;
       const headers = FIRST_HEADERS[frame.kind] as Buffer;
       at = copy(headers, 0, headers.length, buffer, at);
-      const digits = digitsOf(seq);
-      buffer[at] = lengthByte(ID_LENGTH + 1 + digits);
+      const number = `/${seq}`;
+      buffer[at] = lengthByte(ID_LENGTH + number.length);
       at = copy(source, idAt, eventAt, buffer, at + 1);
-      buffer[at] = SLASH;
-      at = writeDigits(buffer, at + 1, seq, digits);
+      at += buffer.write(number, at, 'latin1');
       at = copy(sourceAndTime, 0, sourceAndTime.length, buffer, at);
       at = copy(source, frameAt + TIME_AT, idAt, buffer, at);
       at = copy(SUBJECT_HEADER, 0, SUBJECT_HEADER.length, buffer, at);
       writer.at = copy(source, idAt, eventAt, buffer, at);
     },
   };
-}
-
-function digitsOf(value: number): number {
-  let digits = 1;
-  for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits += 1;
-  return digits;
-}
-
-function writeDigits(buffer: Buffer, at: number, value: number, digits: number): number {
-  let rest = value;
-  for (let i = at + digits - 1; i >= at; i -= 1) {
-    buffer[i] = DIGIT_0 + (rest % 10);
-    rest = Math.floor(rest / 10);
-  }
-  return at + digits;
 }
 
 /** Copies a few dozen bytes, in a loop because a call into native code takes longer. Returns the offset behind them. */

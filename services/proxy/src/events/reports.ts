@@ -65,6 +65,6 @@ export class ReportQueue {
       const started = JSON.parse(this.#slot.started.toString('utf8')) as SessionStarted;
       this.#writer.add(deltaOf(started, this.#slot.report));
     }
-    return scanFrames(Buffer.from(this.#writer.take()), this.#proxyId).frames;
+    return scanFrames(Buffer.from(this.#writer.take()), this.#proxyId);
   }
 }

@@ -17,7 +17,7 @@ import {
 import { dirname, join } from 'node:path';
 import { messageOf } from '@sockscope/runtime';
 import { z } from 'zod';
-import { isMissing, syncDir } from '../spool/files.js';
+import { isMissing, syncPath } from '../spool/files.js';
 
 const refusedEvent = z.object({
   refused_at: z.iso.datetime(),
@@ -146,5 +146,5 @@ function writeWhole(path: string, bytes: Buffer): void {
   const temporary = `${path}.tmp`;
   writeFileSync(temporary, bytes, { mode: 0o600, flush: true });
   renameSync(temporary, path);
-  syncDir(dirname(path));
+  syncPath(dirname(path));
 }

@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Frame } from '../frame.js';
-import { isMissing, SpoolError, syncDir } from './files.js';
+import { isMissing, SpoolError, syncPath } from './files.js';
 import { lockFolder, logDir, recover, releaseFolder } from './folder.js';
 import type { FolderConfig } from './folder.js';
 import { LogReader } from './log.js';
@@ -68,7 +68,7 @@ export async function publishDeadFolders(
       // At once and with our owner's mark in it: its owner, should it come back meanwhile, begins
       // a new folder, and never has one that is being deleted.
       renameSync(dir, join(spool_dir, `${EMPTIED_PREFIX}${name}`));
-      syncDir(spool_dir);
+      syncPath(spool_dir);
       result.emptied.push(name);
     } catch (error) {
       releaseFolder(dir);

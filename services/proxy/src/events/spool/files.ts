@@ -1,7 +1,6 @@
 import {
   closeSync,
   fdatasync,
-  fdatasyncSync,
   fsyncSync,
   ftruncateSync,
   openSync,
@@ -48,9 +47,9 @@ export function writeAll(fd: number, buffer: Uint8Array, position: number): void
   }
 }
 
-/** Makes what was created, renamed or deleted in a folder survive the death of the machine. */
-export function syncDir(dir: string): void {
-  const fd = openSync(dir, 'r');
+/** Makes a file, or what was created, renamed or deleted in a folder, survive the death of the machine. */
+export function syncPath(path: string): void {
+  const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);
   } finally {
@@ -58,16 +57,7 @@ export function syncDir(dir: string): void {
   }
 }
 
-export function syncFile(file: string): void {
-  const fd = openSync(file, 'r');
-  try {
-    fdatasyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** As `syncFile`, without holding up this thread. */
+/** As `syncPath` for a file, without holding up this thread. */
 export async function syncFileLater(file: string): Promise<void> {
   const fd = openSync(file, 'r');
   try {

@@ -14,7 +14,7 @@ import { FrameWriter } from '../frame.js';
 import type { Frame } from '../frame.js';
 import { assumedEnd, eventIn, measurementOf } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
-import { isMissing, SpoolError, syncDir } from './files.js';
+import { isMissing, SpoolError, syncPath } from './files.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
 import { hasOldFormat, oldAliveMs, oldEvents, removeOldFormat } from './old-format.js';
 import { readTable, TableFile } from './table-file.js';
@@ -70,7 +70,7 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
   });
   try {
     // This folder's own name in it.
-    syncDir(config.spool_dir);
+    syncPath(config.spool_dir);
   } catch (error) {
     throw new SpoolError(`cannot sync ${config.spool_dir}`, error);
   }

@@ -18,15 +18,7 @@ import {
 import { dirname, join } from 'node:path';
 import { FRAME_MAX_BYTES, scanFrames } from '../frame.js';
 import type { Frame } from '../frame.js';
-import {
-  appendAll,
-  isMissing,
-  readAll,
-  SpoolError,
-  syncDir,
-  syncFile,
-  syncFileLater,
-} from './files.js';
+import { appendAll, isMissing, readAll, SpoolError, syncFileLater, syncPath } from './files.js';
 
 const SUFFIX = '.frames';
 const NAME = /^(\d{16})\.frames$/;
@@ -117,9 +109,9 @@ export class LogWriter {
   /** Forces all files of the log to disk; for threads that may block. */
   sync(): void {
     try {
-      for (const start of segmentsOf(this.#dir)) syncFile(fileOf(this.#dir, start));
-      syncDir(this.#dir);
-      syncDir(dirname(this.#dir));
+      for (const start of segmentsOf(this.#dir)) syncPath(fileOf(this.#dir, start));
+      syncPath(this.#dir);
+      syncPath(dirname(this.#dir));
     } catch (error) {
       throw new SpoolError(`cannot sync in ${this.#dir}`, error);
     }
@@ -133,15 +125,16 @@ export interface ReadLimits {
 
 /** Used by the thread that publishes: it follows the log, and deletes published files. */
 export class LogReader {
-  readonly #dir: string;
   /** Of the proxy whose log it is. */
   readonly proxyId: string;
+  readonly #dir: string;
   /** Of the file that was read last. */
-  #segmentStart = -1;
+  #start = -1;
   #fd: number | null = null;
   #syncedTo = 0;
   /** Where the log ended when it was last looked after. */
   #knownEnd = 0;
+  #isOver = false;
   /** Used again by each read. */
   #buffer = Buffer.alloc(0);
   #lostBytes = 0;
@@ -154,6 +147,11 @@ export class LogReader {
   /** Bytes that did not check out: torn by a crash, or broken. */
   get lostBytes(): number {
     return this.#lostBytes;
+  }
+
+  /** Nobody writes to the log any more: its last file may be synced and deleted too. */
+  end(): void {
+    this.#isOver = true;
   }
 
   /**
@@ -173,8 +171,9 @@ export class LogReader {
           if (this.#buffer.length < size) this.#buffer = Buffer.allocUnsafeSlow(size);
           const buffer = this.#buffer.subarray(0, size);
           const bytes = readAll(this.#open(start), buffer, at - start);
-          const found = scanFrames(buffer.subarray(0, bytes), this.proxyId, limits.maxFrames);
-          if (found.frames.length > 0) return { frames: found.frames, next: at + found.soundBytes };
+          const frames = scanFrames(buffer.subarray(0, bytes), this.proxyId, limits.maxFrames);
+          const last = frames.at(-1);
+          if (last !== undefined) return { frames, next: at + last.end };
         }
         // Behind a broken record, the rest of its file cannot be split into records; the next file is whole.
         const next = start > at ? start : stop;
@@ -182,9 +181,7 @@ export class LogReader {
         at = next;
       }
     } catch (error) {
-      throw error instanceof SpoolError
-        ? error
-        : new SpoolError(`cannot read in ${this.#dir}`, error);
+      throw new SpoolError(`cannot read in ${this.#dir}`, error);
     }
     return { frames: [], next: at };
   }
@@ -199,59 +196,55 @@ export class LogReader {
 
   /**
    * Syncs closed files from a position on. An event that has not waited since the last call is about to be
-   * acknowledged, and need not go to disk at all.
-   *
-   * @param all also what has not, and the last file: nobody writes to it either.
+   * acknowledged, and need not go to disk at all, unless the log is over.
    */
-  async syncLeft(position: number, all = false): Promise<void> {
-    const starts = segmentsOf(this.#dir);
-    const knownEnd = all ? Number.POSITIVE_INFINITY : this.#knownEnd;
-    let isNew = false;
+  async syncLeft(position: number): Promise<void> {
+    const files = this.#closedFiles();
+    const knownEnd = this.#isOver ? Number.POSITIVE_INFINITY : this.#knownEnd;
+    this.#knownEnd = files.at(-1)?.stop ?? 0;
+    const from = Math.max(position, this.#syncedTo);
+    const left = files.filter(({ stop }) => stop > from && stop <= knownEnd);
     try {
-      for (const [i, start] of starts.entries()) {
-        const stop = starts[i + 1] ?? (all ? Number.POSITIVE_INFINITY : 0);
-        if (stop <= Math.max(position, this.#syncedTo) || stop > knownEnd) continue;
+      for (const { start, stop } of left) {
         await syncFileLater(fileOf(this.#dir, start));
         this.#syncedTo = stop;
-        isNew = true;
       }
-      if (isNew) syncDir(this.#dir);
-      this.#knownEnd = starts.at(-1) ?? 0;
+      if (left.length > 0) syncPath(this.#dir);
     } catch (error) {
       throw new SpoolError(`cannot sync in ${this.#dir}`, error);
     }
   }
 
-  /** Whether a file lies wholly before a position. */
+  /** Whether a closed file lies wholly before a position. */
   canFree(position: number): boolean {
-    return (segmentsOf(this.#dir)[1] ?? Number.POSITIVE_INFINITY) <= position;
+    return (this.#closedFiles()[0]?.stop ?? Number.POSITIVE_INFINITY) <= position;
   }
 
-  /**
-   * Deletes the files before a position, with a limit.
-   *
-   * @param all also the last one: nobody writes to it any more.
-   * @returns where the log begins now.
-   */
-  free(position: number, most = Number.POSITIVE_INFINITY, all = false): number {
-    const starts = segmentsOf(this.#dir);
+  /** Deletes closed files before a position, with a limit. Returns where the log begins now. */
+  free(position: number, most = Number.POSITIVE_INFINITY): number {
+    const files = this.#closedFiles().filter(({ stop }) => stop <= position);
     try {
-      for (const [i, start] of starts.entries()) {
-        const stop = starts[i + 1] ?? (all ? endOf(this.#dir) : Number.POSITIVE_INFINITY);
-        if (stop > position || i >= most) return start;
-        if (start === this.#segmentStart) this.close();
+      for (const { start } of files.slice(0, most)) {
+        if (start === this.#start) this.close();
         unlinkSync(fileOf(this.#dir, start));
       }
     } catch (error) {
       throw new SpoolError(`cannot delete in ${this.#dir}`, error);
     }
-    return position;
+    return segmentsOf(this.#dir)[0] ?? position;
   }
 
   close(): void {
     if (this.#fd !== null) closeSync(this.#fd);
     this.#fd = null;
-    this.#segmentStart = -1;
+    this.#start = -1;
+  }
+
+  /** Files that nobody writes to, in their order. */
+  #closedFiles(): { start: number; stop: number }[] {
+    const starts = segmentsOf(this.#dir);
+    const stops = [...starts.slice(1), ...(this.#isOver ? [endOf(this.#dir)] : [])];
+    return stops.map((stop, i) => ({ start: starts[i] ?? 0, stop }));
   }
 
   /**
@@ -259,17 +252,13 @@ export class LogReader {
    * none.
    */
   #segmentAt(position: number, end: number): { start: number; stop: number } {
-    if (this.#fd !== null && position >= this.#segmentStart) {
-      const stop = this.#segmentStart + fstatSync(this.#fd).size;
-      if (position < stop) return { start: this.#segmentStart, stop: Math.min(stop, end) };
+    if (this.#fd !== null && position >= this.#start) {
+      const stop = this.#start + fstatSync(this.#fd).size;
+      if (position < stop) return { start: this.#start, stop: Math.min(stop, end) };
     }
     const starts = segmentsOf(this.#dir);
-    for (const start of starts.slice(
-      Math.max(
-        0,
-        starts.findLastIndex((each) => each <= position),
-      ),
-    )) {
+    const first = starts.findLastIndex((start) => start <= position);
+    for (const start of starts.slice(Math.max(0, first))) {
       const stop = start + statSync(fileOf(this.#dir, start)).size;
       if (start < end && position < stop) return { start, stop: Math.min(stop, end) };
     }
@@ -277,10 +266,10 @@ export class LogReader {
   }
 
   #open(start: number): number {
-    if (this.#fd !== null && start === this.#segmentStart) return this.#fd;
+    if (this.#fd !== null && start === this.#start) return this.#fd;
     this.close();
     this.#fd = openSync(fileOf(this.#dir, start), 'r');
-    this.#segmentStart = start;
+    this.#start = start;
     return this.#fd;
   }
 }

@@ -11,13 +11,13 @@ import { closeSync, existsSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
-import { fdatasyncLater, readAll, SpoolError, syncDir, syncFile, writeAll } from './files.js';
+import { fdatasyncLater, readAll, SpoolError, syncPath, writeAll } from './files.js';
 import { Slot, TABLE_CLASSES } from './table.js';
 import type { TableChunk, TableStatus } from './table.js';
 
 const COPIES = 2;
 const STATUS_SLOTS = 1;
-const READ_BYTES = 1024 ** 2;
+const READ_BYTES = 256 * 1024;
 
 /** Gets each slot that has changed. */
 export interface SlotVisitor {
@@ -74,10 +74,10 @@ export class TableFile {
       this.#writeStatus(status);
       // The short names last: their file proves that there is a table.
       for (const { name } of TABLE_CLASSES.toReversed()) {
-        syncFile(join(dir, `${name}.next`));
+        syncPath(join(dir, `${name}.next`));
         renameSync(join(dir, `${name}.next`), join(dir, name));
       }
-      syncDir(dir);
+      syncPath(dir);
     } catch (error) {
       throw new SpoolError(`cannot write in ${dir}`, error);
     }

@@ -175,10 +175,9 @@ export class Slot {
     this.#bytes.writeUInt32LE(isClean ? 1 : 0, KEPT_AT + OPEN_AT);
   }
 
-  /** Takes the bytes of a slot in memory; what follows its event does not matter. */
+  /** Takes the bytes of a slot in memory. */
   take(bytes: Buffer): void {
-    const end = KEPT_AT + GENERATION_AT + bytes.readUInt32LE(KEPT_AT + LENGTH_AT);
-    bytes.copy(this.#bytes, 0, 0, Math.min(end, bytes.length));
+    bytes.copy(this.#bytes);
   }
 
   /** Takes what `seal` returned. False if the bytes do not check out. */

@@ -104,7 +104,7 @@ export async function run(
   let isDead = false;
   const start = inProcess((hooks) => kafka.createProducer(hooks, () => isDead));
   const pipeline = createEventPipeline(
-    eventsConfig.parse({ spool_dir: dir, linger_ms: 1, flush_timeout_ms: 500, ...settings }),
+    eventsConfig.parse({ spool_dir: dir, linger_ms: 1, flush_timeout_ms: 20_000, ...settings }),
     {
       kafka: kafkaConfig.parse({}),
       logger: createLogger('test', { level: 'silent' }),
