@@ -56,7 +56,7 @@ export function measurementOf(event: TrafficDelta): Measurement {
   };
 }
 
-/** What is known of a session that has not ended. */
+/** The last known state of a session that has not ended. */
 interface LastKnown {
   /** Its latest known event, for its header. */
   readonly header: SessionStarted | TrafficDelta;

@@ -48,7 +48,7 @@ export interface Outage {
   readonly why: string;
 }
 
-/** What was counted on the way to Kafka since the start. */
+/** Counts of the way to Kafka since the start. */
 export interface DeliveryStats {
   readonly published: number;
   readonly refused: number;

@@ -141,7 +141,7 @@ export class Slot {
     return this.#bytes.subarray(STARTED_AT, this.#end);
   }
 
-  /** Of the report: larger than that of all reports before, of any session; 0 if there is none. */
+  /** Larger than the numbers of all earlier reports, of any session; 0 if there is no report. */
   get reportNumber(): number {
     return this.#numbers[REPORT_NUMBER] ?? 0;
   }
