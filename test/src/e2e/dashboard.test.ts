@@ -9,6 +9,7 @@ import { createProductSite, isAlive, startProduct } from '../support/product.js'
 import type { Product, ProductSite } from '../support/product.js';
 import { testAccess } from './dashboard/access.js';
 import { testEndurance } from './dashboard/endurance.js';
+import { testStates } from './dashboard/states.js';
 import { testWithKeys } from './dashboard/with-keys.js';
 
 /** The exact number of a figure, without the marks between its groups. */
@@ -90,6 +91,13 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       });
       await page.reload();
       await expect.poll(() => page.locator('.chip').count(), WAIT).toBe(2);
+      // The chips turn into the text that they came from, and back.
+      await page.keyboard.press('/');
+      expect(await page.locator('.filters input').inputValue()).toBe('user:nobody bytes>1k ');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => page.locator('.chip').count(), WAIT).toBe(2);
+      expect(new URL(page.url()).searchParams.getAll('user')).toEqual(['nobody']);
+      await page.goBack();
       await page.goBack();
       await page.locator('table.sessions tbody tr').first().waitFor();
       await page.close();
@@ -267,6 +275,8 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.close();
     });
 
+    testStates(() => ({ browser, api: site.api }));
+
     testWithKeys(() => ({ browser, site, origin }));
 
     testAccess(() => ({ browser, api: site.api }));
@@ -279,6 +289,12 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.goto(`${site.api}/sessions?from=now-1h&to=now`);
       await page.getByRole('heading', { name: 'Sesje' }).first().waitFor();
       await page.locator('table.sessions tbody tr').first().waitFor();
+      // Each row is a card that names its values itself.
+      expect(await page.locator('table.sessions thead').isVisible()).toBe(false);
+      const label = await page.evaluate<string>(
+        `getComputedStyle(document.querySelector('table.sessions tbody td:nth-child(2)'), '::before').content`,
+      );
+      expect(label).toBe('"Użytkownik"');
       for (const path of ['/sessions?from=now-1h&to=now', '/', '/live', '/lookup', '/health']) {
         await page.goto(`${site.api}${path}`);
         await page.locator('h1').first().waitFor({ state: 'attached' });

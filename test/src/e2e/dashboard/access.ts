@@ -165,6 +165,8 @@ export function testAccess(of: () => { readonly browser: Browser; readonly api: 
     const at = new Date(Math.floor(middleMs)).toISOString();
     await isDrawn(page, `${api}/live?at=${at}`);
     const shownAt = () => Date.parse(new URL(page.url()).searchParams.get('at') ?? '');
+    const tree = await page.locator('main').ariaSnapshot();
+    expect(tree).toMatch(/slider "Moment"[^]*heading "As of [^]*columnheader "Destination"/);
     await tabTo(page, page.locator('table.sessions tbody a').first());
     await page.keyboard.press('Enter');
     await page.locator('.timeline li').first().waitFor();
@@ -196,6 +198,8 @@ export function testAccess(of: () => { readonly browser: Browser; readonly api: 
     await page.keyboard.type('Star');
     const chart = page.getByRole('img', { name: 'Started' });
     await tabTo(page, chart);
+    const tree = await page.locator('main').ariaSnapshot();
+    expect(tree).toMatch(/combobox "Measure"[^]*img "Started"[^]*columnheader "95th"/);
     for (const key of ['ArrowLeft', 'Shift+ArrowLeft', 'Shift+PageUp']) {
       await page.keyboard.press(key);
     }
@@ -222,6 +226,8 @@ export function testAccess(of: () => { readonly browser: Browser; readonly api: 
     const [session] = items;
     const seconds = (session?.started_at ?? '').slice(0, 19).replace('T', ' ');
     await isDrawn(page, `${api}/lookup`);
+    const tree = await page.locator('main').ariaSnapshot();
+    expect(tree).toMatch(/textbox "Paste the text[^]*textbox "Our port"[^]*button "Find sessions"/);
     await tabTo(page, page.getByRole('textbox', { name: /Paste the text/ }));
     await page.keyboard.insertText(
       `Abuse from ${session?.egress_ip}:${session?.egress_port} on ${seconds}`,

@@ -26,7 +26,7 @@ export function testWithKeys(
   describe('with keys', () => {
     let keyed: QueryProcess;
     let folder: string;
-    const keys: Record<'admin' | 'tied', string> = { admin: '', tied: '' };
+    const keys: Record<'admin' | 'tied' | 'visitor', string> = { admin: '', tied: '', visitor: '' };
 
     let browser: Browser;
     let site: ProductSite;
@@ -40,6 +40,7 @@ export function testWithKeys(
         queryCommand(site.clickhouse, 'keys', 'create', ...args);
       keys.admin = await create('--name', 'admin', '--scope', 'admin');
       keys.tied = await create('--name', 'tied', '--scope', 'read', '--user', 'somebody');
+      keys.visitor = await create('--name', 'visitor', '--scope', 'read', '--user', 'anonymous');
       keyed = await startQuery(site.clickhouse, {
         QUERY_AUTH: 'api_keys',
         QUERY_EVIDENCE_KEY_FILE: keyFile,
@@ -150,8 +151,56 @@ export function testWithKeys(
         );
         expect([path, status]).toEqual([path, 404]);
       }
+      // Bytes of the last day have no list in the portal, so their tiles lead nowhere.
+      await page.goto(`${keyed.api}/`);
+      const bytes = page.locator('.tile', { hasText: /Sent|Received/ });
+      await expect.poll(() => bytes.count(), WAIT).toBe(2);
+      expect(await page.locator('a.tile', { hasText: /Sent|Received/ }).count()).toBe(0);
       await page.getByRole('button', { name: 'Sign out' }).click();
       await page.getByLabel('API key').waitFor();
+      await page.close();
+    });
+
+    test('the bytes of a calendar month lead a tied key to its usage, which adds up to exactly as many', async () => {
+      const page = await signedIn(keys.visitor, '/');
+      const [session] = await getSessions(site.api, 'limit=1&order=asc');
+      const month = (session?.started_at ?? '').slice(0, 7);
+      await page.goto(`${keyed.api}/?period=${month}`);
+      const tile = page.locator('a.tile', { hasText: 'Received' });
+      const title = (await tile.locator('.figure').getAttribute('title', WAIT)) ?? '';
+      expect(title).toMatch(/[1-9]/);
+      await tile.click();
+      await page.getByRole('heading', { level: 1, name: 'Usage' }).waitFor();
+      const total = page.locator('tfoot td').nth(1).locator('.figure');
+      await expect.poll(() => total.getAttribute('title'), WAIT).toBe(title);
+      expect(await page.locator('tbody tr').count()).toBe(1);
+      await page.close();
+    });
+
+    test('an administrator signs out another browser on the health page', async () => {
+      const other = await signedIn(keys.visitor, '/usage');
+      const who = await other.evaluate<string>(
+        `fetch('/api/v1/me').then((r) => r.json()).then((a) => a.id)`,
+      );
+      const page = await signedIn(keys.admin, '/health');
+      const rows = page
+        .getByRole('region', { name: 'Signed in' })
+        .locator('tbody tr', { hasText: who });
+      await rows.first().waitFor(WAIT);
+      const before = await rows.count();
+      // No: nothing happens.
+      page.once('dialog', (dialog) => void dialog.dismiss());
+      await rows.first().getByRole('button', { name: 'Sign out' }).click();
+      expect(await rows.count()).toBe(before);
+      page.on('dialog', (dialog) => void dialog.accept());
+      // The oldest first: earlier tests have left sign-ins of the same key.
+      for (let left = before; left > 0; left--) {
+        await rows.first().getByRole('button', { name: 'Sign out' }).click();
+        await expect.poll(() => rows.count(), WAIT).toBe(left - 1);
+      }
+      await other.reload();
+      await other.getByLabel('API key').waitFor(WAIT);
+      await other.close();
       await page.close();
     });
 

@@ -23,6 +23,10 @@ export interface Resource<T> {
   stop(): void;
 }
 
+/** The page keeps its numbers until one goes on. A changed question is answered all the same. */
+export const isPaused = signal(false);
+/** A paused page looks so often whether it goes on. */
+const PAUSED_MS = 500;
 /** A failed question is asked again after so long, each time twice as long, up to a minute. */
 const RETRY_MS = 2_000;
 const RETRY_MAX_MS = 60_000;
@@ -61,7 +65,8 @@ export function createResource<T>(): Resource<T> {
   function later(ms: number): void {
     timer = window.setTimeout(() => {
       // A hidden page asks nothing; it asks when it is seen again.
-      if (document.hidden) document.addEventListener('visibilitychange', seen, { once: true });
+      if (isPaused.peek()) later(PAUSED_MS);
+      else if (document.hidden) document.addEventListener('visibilitychange', seen, { once: true });
       else void load();
     }, ms);
   }

@@ -28,6 +28,7 @@ test('a change from zero is new, and from zero to zero is none', () => {
   expect(changeOf(0, 0)).toBeNull();
   expect(changeOf(10, 15)).toBe(0.5);
   expect(showChange(0.5, 'en')).toBe('+50%');
+  expect(showChange(-0.034, 'en')).toBe('−3.4%');
 });
 
 test('a duration has at most two units', () => {

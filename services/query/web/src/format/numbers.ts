@@ -53,11 +53,12 @@ export function changeOf(before: number, now: number): number | 'new' | null {
 
 /** A change such as +12 % or −3.4 %. */
 export function showChange(ratio: number, locale: string): string {
-  return new Intl.NumberFormat(locale, {
+  const text = new Intl.NumberFormat(locale, {
     style: 'percent',
     maximumSignificantDigits: 2,
     signDisplay: 'exceptZero',
   }).format(ratio);
+  return text.replace('-', '−');
 }
 
 /** A duration such as 1 h 5 min or 350 ms, of at most two units. */

@@ -85,3 +85,33 @@ export function momentsOf(zone: string, wall: Wall): number[] {
     .filter((ms) => ms + offsetMinutes(zone, ms) * 60_000 === asUtc)
     .toSorted((a, b) => a - b);
 }
+
+/** The same for the text of a date and time input, such as `2026-03-29T14:03`. None if it is no time. */
+export function momentsAt(zone: string, text: string): number[] {
+  const parts = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2})(?::(\d{2}))?/.exec(text);
+  if (parts === null) return [];
+  const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0] = parts
+    .slice(1)
+    .map((part) => Number(part ?? 0));
+  return momentsOf(zone, { year, month, day, hour, minute, second });
+}
+
+/** What a date and time input shows for a moment, to the second. */
+export function inputTime(zone: string, ms: number): string {
+  return showTime(zone, ms).replace(' ', 'T');
+}
+
+/** `November 2026` for `2026-11`; a day stays as it is. */
+export function showPeriod(period: string, locale: string): string {
+  if (period.length > 7) return period;
+  return new Intl.DateTimeFormat(locale, {
+    month: 'long',
+    year: 'numeric',
+    timeZone: 'UTC',
+  }).format(Date.parse(`${period}-01T00:00:00Z`));
+}
+
+/** The calendar month of a moment in a zone, as `2026-11`. */
+export function monthOf(zone: string, ms: number): string {
+  return showTime(zone, ms).slice(0, 7);
+}

@@ -4,6 +4,7 @@ import { useSignal } from '@preact/signals';
 import { send } from '../api/client.js';
 import { Problem } from '../api/problem.js';
 import { useAnswer } from '../api/use-answer.js';
+import { useRemoval } from '../api/use-removal.js';
 import { showExact } from '../format/numbers.js';
 import { showTime } from '../format/times.js';
 import { zone } from '../state/location.js';
@@ -11,7 +12,6 @@ import { language, t } from '../text/text.js';
 import { useMore } from '../widgets/more.js';
 import { Failed, Panel } from '../widgets/panel.js';
 
-type Key = Schemas['Keys']['items'][number];
 type Entry = Schemas['AuditPage']['items'][number];
 
 const SCOPES = ['read', 'export', 'admin'] as const;
@@ -25,22 +25,12 @@ const time = (text: string | null): string =>
 
 export function Keys() {
   const answer = useAnswer<Schemas['Keys']>('/keys', [], 0);
-  const problem = useSignal<Problem | null>(null);
-  const revoke = async (key: Key): Promise<void> => {
-    if (!window.confirm(t.value.keysOf.confirm(key.name))) return;
-    try {
-      await send(`/keys/${key.key_id}`, {}, 'DELETE');
-      problem.value = null;
-    } catch (error) {
-      problem.value = Problem.of(error);
-    }
-    answer.retry();
-  };
+  const { problem, remove } = useRemoval(answer.retry);
   return (
     <Panel title={t.value.keysOf.title} {...answer}>
       {({ items }) => (
         <>
-          {problem.value === null ? null : <Failed problem={problem.value} />}
+          {problem === null ? null : <Failed problem={problem} />}
           <div class="wide" tabIndex={0} role="group" aria-label={t.value.keysOf.title}>
             <table class="cards">
               <thead>
@@ -71,7 +61,7 @@ export function Keys() {
                         <button
                           type="button"
                           onClick={() => {
-                            void revoke(key);
+                            remove(`/keys/${key.key_id}`, t.value.keysOf.confirm(key.name));
                           }}
                         >
                           {t.value.keysOf.revoke}
@@ -200,22 +190,12 @@ function NewKey({ made }: { readonly made: () => void }) {
 /** Browsers that are signed in, each to be signed out. */
 export function SignIns() {
   const answer = useAnswer<Schemas['SignIns']>('/sign-ins', [], 0);
-  const problem = useSignal<Problem | null>(null);
-  const end = async (id: string, who: string): Promise<void> => {
-    if (!window.confirm(t.value.signIns.confirm(who))) return;
-    try {
-      await send(`/sign-ins/${id}`, {}, 'DELETE');
-      problem.value = null;
-    } catch (error) {
-      problem.value = Problem.of(error);
-    }
-    answer.retry();
-  };
+  const { problem, remove } = useRemoval(answer.retry);
   return (
     <Panel title={t.value.signIns.title} {...answer} isEmpty={({ items }) => items.length === 0}>
       {({ items }) => (
         <>
-          {problem.value === null ? null : <Failed problem={problem.value} />}
+          {problem === null ? null : <Failed problem={problem} />}
           <div class="scroll" tabIndex={0} role="group" aria-label={t.value.signIns.title}>
             <table class="cards">
               <thead>
@@ -223,7 +203,9 @@ export function SignIns() {
                   <th scope="col">{t.value.audit.who}</th>
                   <th scope="col">{t.value.signIns.since}</th>
                   <th scope="col">{t.value.keysOf.expires}</th>
-                  <th scope="col" />
+                  <th scope="col">
+                    <span class="visually-hidden">{t.value.audit.action}</span>
+                  </th>
                 </tr>
               </thead>
               <tbody>
@@ -238,7 +220,7 @@ export function SignIns() {
                       <button
                         type="button"
                         onClick={() => {
-                          void end(sign_in_id, principal);
+                          remove(`/sign-ins/${sign_in_id}`, t.value.signIns.confirm(principal));
                         }}
                       >
                         {t.value.signIns.end}

@@ -81,7 +81,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
       ) : (
         <Seen path={`/${profile}/${encodeURIComponent(value)}`} />
       )}
-      <Panel title={t.value.overview.numbers} {...stats}>
+      <Panel title={t.value.overview.numbers} {...stats} shape="tiles">
         {({ current, previous, sessions_open }) => (
           <div class="tiles">
             <Tile label={t.value.measure.sessions_open} href={hrefOf('/live', [[kind, value]])}>
@@ -100,7 +100,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
             {(['bytes_sent', 'bytes_received'] as const).map((name) => (
               <Tile
                 key={name}
-                label={t.value.measure[name]}
+                label={`${name === 'bytes_sent' ? '↑' : '↓'} ${t.value.measure[name]}`}
                 href={hrefOf('/explore', [
                   [kind, value],
                   ['split', kind === 'user' ? 'dest_host' : 'user'],
@@ -116,7 +116,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
         )}
       </Panel>
       <div class="grid">
-        <Panel title={t.value.overview.traffic} {...traffic}>
+        <Panel title={t.value.overview.traffic} {...traffic} shape="chart">
           {(answer) => <TrafficChart traffic={answer} />}
         </Panel>
         {counterparts.map((listed) => (

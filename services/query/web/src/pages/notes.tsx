@@ -5,7 +5,8 @@ import { send } from '../api/client.js';
 import { Problem } from '../api/problem.js';
 import { useAnswer } from '../api/use-answer.js';
 import type { Answer } from '../api/use-answer.js';
-import { momentsOf, showTime } from '../format/times.js';
+import { useRemoval } from '../api/use-removal.js';
+import { inputTime, momentsAt, showTime } from '../format/times.js';
 import { range, zone } from '../state/location.js';
 import { rangeParams } from '../state/range.js';
 import { isAdmin, isTied } from '../state/me.js';
@@ -14,7 +15,6 @@ import { notes as marks } from '../widgets/marks.js';
 import { Failed, Panel } from '../widgets/panel.js';
 
 type Annotations = Schemas['Annotations'];
-type Note = Annotations['items'][number];
 
 /** People write notes rarely. */
 const EVERY_MS = 60_000;
@@ -39,21 +39,12 @@ export function useNotes(): Answer<Annotations> {
 /** Notes of people about moments of the range, such as a change or an outage. */
 export function Notes() {
   const notes = useNotes();
-  const problem = useSignal<Problem | null>(null);
-  const remove = async (note: Note): Promise<void> => {
-    try {
-      await send(`/annotations/${note.annotation_id}`, {}, 'DELETE');
-      problem.value = null;
-    } catch (error) {
-      problem.value = Problem.of(error);
-    }
-    notes.retry();
-  };
+  const { problem, remove } = useRemoval(notes.retry);
   return (
     <Panel title={t.value.notes.title} {...notes}>
       {({ items }) => (
         <>
-          {problem.value === null ? null : <Failed problem={problem.value} />}
+          {problem === null ? null : <Failed problem={problem} />}
           {items.length === 0 ? <p class="muted">{t.value.notes.none}</p> : null}
           <ul class="plain-list">
             {items.map((note) => (
@@ -69,7 +60,7 @@ export function Notes() {
                     class="quiet"
                     aria-label={t.value.notes.remove(note.text)}
                     onClick={() => {
-                      void remove(note);
+                      remove(`/annotations/${note.annotation_id}`);
                     }}
                   >
                     ×
@@ -87,13 +78,10 @@ export function Notes() {
 
 function Add({ made }: { readonly made: () => void }) {
   const text = useSignal('');
-  const at = useSignal(showTime(zone.value, Date.now()).replace(' ', 'T'));
+  const at = useSignal(inputTime(zone.value, Date.now()));
   const problem = useSignal<Problem | null>(null);
   const add = async (): Promise<void> => {
-    const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0] = at.value
-      .split(/\D/)
-      .map(Number);
-    const [ms] = momentsOf(zone.value, { year, month, day, hour, minute, second });
+    const [ms] = momentsAt(zone.value, at.value);
     if (ms === undefined) return;
     try {
       await send('/annotations', { starts_at: new Date(ms).toISOString(), text: text.value });

@@ -5,7 +5,7 @@ import type { Answer } from '../api/use-answer.js';
 import { showBytes, showCount } from '../format/numbers.js';
 import type { FilterEntry } from '../state/filters.js';
 import { filters, question } from '../state/filters.js';
-import { hrefOf } from '../state/location.js';
+import { hrefOf, range } from '../state/location.js';
 import { isTied } from '../state/me.js';
 import { language, t } from '../text/text.js';
 import { Chart } from '../widgets/chart.js';
@@ -69,6 +69,7 @@ export function Overview() {
         <Panel
           title={t.value.overview.traffic}
           {...(stack === 'none' ? traffic : split)}
+          shape="chart"
           isRanged
           isEmpty={(value) => value.series.length === 0}
           actions={
@@ -82,7 +83,7 @@ export function Overview() {
         >
           {(value) => <TrafficChart traffic={value} previous={previous} />}
         </Panel>
-        <Panel title={t.value.overview.sessions} {...traffic} isRanged>
+        <Panel title={t.value.overview.sessions} {...traffic} shape="chart" isRanged>
           {(value) => <SessionsChart traffic={value} previous={previous} />}
         </Panel>
         <Tops stats={stats} />
@@ -114,6 +115,7 @@ function Tops({ stats }: { readonly stats: Answer<Stats> }) {
         <Panel
           title={t.value.overview.topUsers}
           {...stats}
+          shape="ranking"
           isRanged
           isEmpty={(value) => value.top_users.length === 0}
         >
@@ -136,6 +138,7 @@ function Tops({ stats }: { readonly stats: Answer<Stats> }) {
         <Panel
           title={t.value.overview.topDestinations}
           {...stats}
+          shape="ranking"
           isRanged
           isEmpty={(value) => value.top_destinations.length === 0}
         >
@@ -162,24 +165,27 @@ function Tops({ stats }: { readonly stats: Answer<Stats> }) {
 function Tiles(props: { readonly stats: Answer<Stats>; readonly traffic: Traffic | null }) {
   const { stats, traffic } = props;
   const total = traffic?.series[0];
+  const chosenRange = range.value;
   const listOf = (own: readonly FilterEntry[]) => hrefOf('/sessions', [...without(own), ...own]);
   const tableOf = (measure: string) =>
-    isTied.value
-      ? hrefOf('/sessions', [...filters.value, ['in', 'open']])
-      : hrefOf('/explore', [
-          ...filters.value,
-          ['split', 'user'],
-          ['picture', 'table'],
-          ['measure', measure],
-        ]);
+    hrefOf('/explore', [
+      ...filters.value,
+      ['split', 'user'],
+      ['picture', 'table'],
+      ['measure', measure],
+    ]);
+  // Bytes of a part of the time have no list in the portal: sessions count with all of theirs.
+  const bytesOf = (measure: string) =>
+    !isTied.value
+      ? tableOf(measure)
+      : chosenRange.kind === 'period'
+        ? hrefOf('/usage', filters.value)
+        : null;
   return (
-    <Panel title={t.value.overview.numbers} {...stats}>
-      {({ current, previous, sessions_open, range }) => (
+    <Panel title={t.value.overview.numbers} {...stats} shape="tiles">
+      {({ current, previous, sessions_open, range: { to } }) => (
         <div class="tiles">
-          <Tile
-            label={t.value.measure.sessions_open}
-            href={openAt(range.to, listOf([['in', 'open']]))}
-          >
+          <Tile label={t.value.measure.sessions_open} href={openAt(to, listOf([['in', 'open']]))}>
             <Figure value={sessions_open} show={showCount} />
             <Sparkline values={total?.sessions_open ?? []} />
           </Tile>
@@ -194,7 +200,8 @@ function Tiles(props: { readonly stats: Answer<Stats>; readonly traffic: Traffic
             <Tile
               key={name}
               label={`${name === 'bytes_sent' ? '↑' : '↓'} ${t.value.measure[name]}`}
-              href={tableOf(name)}
+              href={bytesOf(name)}
+              why={t.value.overview.bytesByMonth}
             >
               <Figure value={current[name]} show={showBytes} />
               <Change before={previous[name]} now={current[name]} />

@@ -12,7 +12,7 @@ import { Chart } from '../widgets/chart.js';
 import { useMore } from '../widgets/more.js';
 import { Panel } from '../widgets/panel.js';
 import type { Series } from '../widgets/series.js';
-import { Status } from '../widgets/session-table.js';
+import { headingOf, Status } from '../widgets/session-table.js';
 
 type Session = Schemas['Session'];
 type Page = Schemas['TimelinePage'];
@@ -83,7 +83,7 @@ function Fields({ session }: { readonly session: Session }) {
     <dl class="fields">
       {Object.entries(session).map(([name, value]) => (
         <div key={name}>
-          <dt>{name}</dt>
+          <dt title={name}>{headingOf(name as keyof Session)}</dt>
           <dd title={String(value ?? '')}>
             <Field name={name} value={value} session={session} />
           </dd>

@@ -1,13 +1,13 @@
 import { addressOf } from '../api/client.js';
 import { useAnswer } from '../api/use-answer.js';
 import { showBytes, showCount } from '../format/numbers.js';
-import { partsIn } from '../format/times.js';
+import { monthOf, showPeriod } from '../format/times.js';
 import { Link } from '../shell/link.js';
 import { filters } from '../state/filters.js';
 import { change, hrefOf, range, zone } from '../state/location.js';
 import { isTied, mayExport } from '../state/me.js';
 import { shiftPeriod } from '../state/range.js';
-import { t } from '../text/text.js';
+import { language, t } from '../text/text.js';
 import { EXPORTS } from '../widgets/choice.js';
 import { useMore } from '../widgets/more.js';
 import { Change, Figure } from '../widgets/number.js';
@@ -30,15 +30,10 @@ interface Page {
 
 const PAGE = '100';
 
-function thisMonth(): string {
-  const { year, month } = partsIn(zone.value, Date.now());
-  return `${year}-${String(month).padStart(2, '0')}`;
-}
-
 /** Every user of a calendar month, for bills and reports. */
 export function Usage() {
   const chosen = range.value;
-  const period = chosen.kind === 'period' ? chosen.period : thisMonth();
+  const period = chosen.kind === 'period' ? chosen.period : monthOf(zone.value, Date.now());
   const asked: (readonly [string, string])[] = [
     ['period', period],
     ['time_zone', zone.value],
@@ -98,7 +93,7 @@ export function Usage() {
           : null}
       </div>
       <Panel
-        title={t.value.usage.title(period)}
+        title={t.value.usage.title(showPeriod(period, language.value))}
         {...first}
         isEmpty={({ items }) => items.length === 0}
       >

@@ -1,4 +1,4 @@
-import { effect, signal } from '@preact/signals';
+import { computed, effect, signal } from '@preact/signals';
 import type { ComponentType } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { isSignedOut } from '../api/client.js';
@@ -23,14 +23,20 @@ interface Shown {
 
 const shown = signal<Shown | null>(null);
 
+/** The page of the address, whether its module is here or not. */
+const wanted = computed(() => {
+  const found = matchRoute(path.value);
+  // A forbidden page looks like a missing one.
+  return found !== null && isTied.value && !found.route.forTied ? null : found;
+});
+
 /** Counts the pages that were requested, so that a module that comes late shows nothing. */
 let asked = 0;
 
 effect(() => {
-  const found = matchRoute(path.value);
+  const found = wanted.value;
   const own = ++asked;
-  // A forbidden page looks like a missing one.
-  if (found === null || (isTied.value && !found.route.forTied)) {
+  if (found === null) {
     shown.value = { Page: null, args: {}, route: null };
     return;
   }
@@ -88,8 +94,10 @@ export function Shell() {
     if (!isFirst.current) window.scrollTo(0, 0);
     isFirst.current = false;
   }, [current?.route?.name, JSON.stringify(current?.args ?? {})]);
-  const uses = current?.route?.uses ?? [];
-  const isSignIn = current?.route?.name === 'sign-in';
+  // The frame does not wait for the page: nothing moves when that comes, and it is there sooner.
+  const route = wanted.value?.route;
+  const uses = route?.uses ?? [];
+  const isSignIn = route?.name === 'sign-in';
   return (
     <>
       <a class="skip" href="#main">
@@ -107,7 +115,7 @@ export function Shell() {
                   <Link
                     key={name}
                     href={hrefOf(pattern)}
-                    aria-current={current?.route?.name === name ? 'page' : undefined}
+                    aria-current={route?.name === name ? 'page' : undefined}
                   >
                     {t.value.nav[nav]}
                   </Link>
@@ -117,8 +125,12 @@ export function Shell() {
         <Settings />
       </header>
       <Banner />
-      {uses.includes('range') ? <Toolbar compares={uses.includes('compare')} /> : null}
-      {uses.includes('filters') ? <FilterBar /> : null}
+      {uses.length === 0 ? null : (
+        <div class="bars">
+          {uses.includes('range') ? <Toolbar compares={uses.includes('compare')} /> : null}
+          {uses.includes('filters') ? <FilterBar /> : null}
+        </div>
+      )}
       <Palette />
       <Keys />
       <main

@@ -1,9 +1,10 @@
 import { useSignal } from '@preact/signals';
 import { send } from '../api/client.js';
-import { withOffset } from '../format/times.js';
+import { isPaused } from '../api/resource.js';
+import { inputTime, momentsAt, monthOf, showPeriod, showTime } from '../format/times.js';
 import { change, changeRange, isComparing, range, zone } from '../state/location.js';
 import { me } from '../state/me.js';
-import { LAST, lastOf, shift } from '../state/range.js';
+import { between, LAST, lastOf, momentOf, shift, shiftPeriod } from '../state/range.js';
 import type { Range } from '../state/range.js';
 import { choose, theme } from '../state/theme.js';
 import { LANGUAGES, language, speak, t } from '../text/text.js';
@@ -12,10 +13,21 @@ const LANGUAGE_NAMES = { en: 'English', pl: 'Polski' } as const;
 const CUSTOM = 'custom';
 const OWN_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
+/** Months that the range picker offers: this one and those before it. */
+const MONTHS = 3;
+
+function monthsUntil(last: string): string[] {
+  const found = [last];
+  while (found.length < MONTHS) found.push(shiftPeriod(found.at(-1) ?? last, -1));
+  return found;
+}
+
 /** The range, its neighbours, and comparison with the period before. */
 export function Toolbar({ compares }: { readonly compares: boolean }) {
   const now = range.value;
-  const text = now.kind === 'last' ? `${now.amount}${now.unit}` : '';
+  const text =
+    now.kind === 'last' ? `${now.amount}${now.unit}` : now.kind === 'period' ? now.period : '';
+  const months = monthsUntil(monthOf(zone.value, Date.now()));
   const isCustom = useSignal(false);
   return (
     <div class="toolbar" role="group" aria-label={t.value.range.label}>
@@ -34,16 +46,21 @@ export function Toolbar({ compares }: { readonly compares: boolean }) {
         onChange={(event) => {
           const { value } = event.currentTarget;
           isCustom.value = value === CUSTOM;
-          const next = lastOf(value);
+          const next: Range | null = months.includes(value)
+            ? { kind: 'period', period: value }
+            : lastOf(value);
           if (next !== null) changeRange(next);
         }}
       >
-        {(LAST as readonly string[]).includes(text) ? null : (
-          <option value={text}>{nameOf(now)}</option>
-        )}
+        {[...LAST, ...months].includes(text) ? null : <option value={text}>{nameOf(now)}</option>}
         {LAST.map((each) => (
           <option key={each} value={each}>
             {t.value.range.last(each)}
+          </option>
+        ))}
+        {months.map((each) => (
+          <option key={each} value={each}>
+            {showPeriod(each, language.value)}
           </option>
         ))}
         <option value={CUSTOM}>{t.value.range.custom}</option>
@@ -76,6 +93,16 @@ export function Toolbar({ compares }: { readonly compares: boolean }) {
           {t.value.compare}
         </label>
       ) : null}
+      <button
+        type="button"
+        aria-pressed={isPaused.value}
+        title={isPaused.value ? t.value.range.paused : undefined}
+        onClick={() => {
+          isPaused.value = !isPaused.value;
+        }}
+      >
+        {t.value.range.pause}
+      </button>
     </div>
   );
 }
@@ -147,51 +174,58 @@ async function signOut(): Promise<void> {
 function nameOf(chosen: Range): string {
   switch (chosen.kind) {
     case 'period':
-      return chosen.period;
+      return showPeriod(chosen.period, language.value);
     case 'between':
-      return `${chosen.from.slice(0, 16)} – ${chosen.to.slice(0, 16)}`;
+      return `${nameOfEnd(chosen.from)} – ${nameOfEnd(chosen.to)}`;
     case 'last':
       return t.value.range.last(`${chosen.amount}${chosen.unit}`);
   }
 }
 
-/** Two moments in the zone of the page. */
+/** One end of a range in the zone of the page, to the minute; what is no time stays as it is. */
+function nameOfEnd(text: string): string {
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) ? text : showTime(zone.value, ms).slice(0, 16);
+}
+
+const DAY_MS = 86_400_000;
+
+/** Two moments in the zone of the page, which the address keeps in UTC. */
 function Custom({ done }: { readonly done: () => void }) {
-  const start = withOffset(zone.value, Date.now()).slice(0, 10);
-  const from = useSignal(start);
-  const to = useSignal('');
+  const nowMs = Date.now();
+  const now = range.value;
+  const ends = now.kind === 'between' ? [now.from, now.to] : [];
+  const [fromMs = nowMs - DAY_MS, toMs = nowMs] = ends.map((end) => momentOf(end, nowMs) ?? nowMs);
+  const texts = useSignal([fromMs, toMs].map((ms) => inputTime(zone.value, ms).slice(0, 16)));
+  const moments = texts.value.map((text) => momentsAt(zone.value, text)[0]);
+  const [start, end] = moments;
   return (
     <form
       class="custom"
       onSubmit={(event) => {
         event.preventDefault();
-        // A date without a time is midnight of the page's zone: the API reads it so.
-        changeRange({ kind: 'between', from: from.value, to: to.value === '' ? 'now' : to.value });
+        if (start === undefined || end === undefined) return;
+        changeRange(between(start, end));
         done();
       }}
     >
-      <label>
-        {t.value.range.from}{' '}
-        <input
-          type="date"
-          required
-          value={from.value}
-          onInput={(event) => {
-            from.value = event.currentTarget.value;
-          }}
-        />
-      </label>
-      <label>
-        {t.value.range.to}{' '}
-        <input
-          type="date"
-          value={to.value}
-          onInput={(event) => {
-            to.value = event.currentTarget.value;
-          }}
-        />
-      </label>
-      <button type="submit">{t.value.range.apply}</button>
+      {[t.value.range.from, t.value.range.to].map((label, at) => (
+        <label key={label}>
+          {label}{' '}
+          <input
+            type="datetime-local"
+            required
+            value={texts.value[at]}
+            onInput={(event) => {
+              const typed = event.currentTarget.value;
+              texts.value = texts.value.map((text, index) => (index === at ? typed : text));
+            }}
+          />
+        </label>
+      ))}
+      <button type="submit" disabled={start === undefined || end === undefined || start >= end}>
+        {t.value.range.apply}
+      </button>
     </form>
   );
 }

@@ -3,6 +3,11 @@
  *
  * Longer than 400 lines: translators compare one file for each language.
  */
+
+/** A number with its noun. */
+const some = (count: number, one: string, many: string): string =>
+  `${count} ${count === 1 ? one : many}`;
+
 export const en = {
   product: 'Sockscope',
   skip: 'Skip to the content',
@@ -41,6 +46,8 @@ export const en = {
     from: 'From',
     to: 'To',
     apply: 'Apply',
+    pause: 'Pause',
+    paused: 'Paused: the numbers stay as they are until you press this again.',
   },
   filters: {
     label: 'Filters',
@@ -83,18 +90,17 @@ export const en = {
       `The pipeline is ${age} behind. The numbers below are older than they look.`,
     busy: 'The server is busy. The page asks again by itself.',
     complete: 'complete',
-    incomplete: 'incomplete',
     until: (time: string) => `Has all events up to ${time}`,
-    staleHours: (count: number) => `${count} hours of this range are being summed again.`,
+    staleHours: (count: number) => `${some(count, 'hour is', 'hours are')} being summed again`,
     age: (age: string) => `${age} ago`,
-    partial: 'Part of this range is no longer kept in this detail.',
+    partial: 'part of this range is no longer kept in this detail',
     offline: 'The server does not answer.',
   },
   table: {
     show: 'Show as a table',
     hide: 'Show as a chart',
     more: 'Load more',
-    all: (count: number) => `${count} rows, all shown`,
+    all: (count: number) => `${some(count, 'row', 'rows')}, all shown`,
     total: 'Total',
   },
   before: 'before',
@@ -142,7 +148,7 @@ export const en = {
     truncated: 'More sessions fit than are shown. Name a port or a smaller time.',
     notYet: 'Events of this time may still arrive: the pipeline has not stored all of them.',
     unrecorded: (count: number) =>
-      `${count} more sessions fit, but their egress address was not recorded.`,
+      `${some(count, 'more session fits, but its', 'more sessions fit, but their')} egress address was not recorded.`,
     since: (time: string) => `Sessions that began before ${time} are no longer kept.`,
     silent: (proxies: string) => `These proxies sent nothing at that time: ${proxies}.`,
     clock: (proxy: string, ahead: string) => `The clock of ${proxy} was at least ${ahead} ahead.`,
@@ -204,7 +210,7 @@ export const en = {
       sums: 'Sums',
     },
     heard: (count: number) => `${count} heard of in the last hour`,
-    waits: (count: number) => `${count} partitions stand still`,
+    waits: (count: number) => `${some(count, 'partition stands', 'partitions stand')} still`,
     waitsSince: (time: string, offset: number) => `stands still since ${time} at offset ${offset}:`,
     caughtUp: 'caught up',
     lag: (lag: string) => `${lag} behind`,
@@ -212,7 +218,8 @@ export const en = {
     delay: (p50: string, p99: string) => `stored after ${p50}, 99 % within ${p99}`,
     stored: (age: string) => `last insert ${age} ago`,
     allSummed: 'all up to date',
-    changed: (count: number) => `${count} hours, days or weeks to sum again`,
+    changed: (count: number) =>
+      `${some(count, 'hour, day or week', 'hours, days or weeks')} to sum again`,
     deadLetters: 'Invalid records of the last 24 hours',
     noDeadLetters: 'Every record was valid.',
     reason: 'Reason',
@@ -282,19 +289,20 @@ export const en = {
     closeReasons: 'Why sessions ended',
     rejections: 'Rejections by rule',
     stack: 'Stack by',
+    bytesByMonth: 'Choose a calendar month to see which users these bytes belong to.',
   },
   session: {
     title: 'Session',
     fields: 'Fields',
     bytes: 'Bytes since the start',
     timeline: 'Timeline',
-    expired: 'The events of this session are no longer kept.',
-    gap: (count: number) => `${count} events are missing here.`,
+    expired: 'the events of this session are no longer kept',
+    gap: (count: number) => `${some(count, 'event is', 'events are')} missing here.`,
     late: 'came late',
     rates: 'Rates',
   },
   usage: {
-    title: (period: string) => `Users in ${period}`,
+    title: (month: string) => `Users in ${month}`,
     change: 'Change',
   },
   entity: {
@@ -340,9 +348,10 @@ export const en = {
       duration_ms: 'start, oldest first',
     },
     shown: (count: number) => `the first ${count} are shown`,
-    waiting: (count: number) => `${count} new rows wait while you are in the table`,
-    truncated: 'More sessions are open than the live view can rank.',
-    bounded: 'Ranked among the 1,000 sessions that have moved most until today.',
+    waiting: (count: number) =>
+      `${some(count, 'new row waits', 'new rows wait')} while you are in the table`,
+    truncated: 'more sessions are open than the live view can rank',
+    bounded: 'ranked among the 1,000 sessions that have moved most until today',
     slider: 'Moment',
     now: 'Now',
     toNow: 'Back to now',
@@ -378,6 +387,11 @@ export const en = {
     dest_host: 'Destination',
     close_reason: 'Close reason',
     acl_rule_matched: 'Rule',
+    session_id: 'Session',
+    updated_at: 'Updated',
+    source_port: 'Source port',
+    egress_port: 'Egress port',
+    acl_decision: 'Decision',
   },
   measure: {
     sessions: 'Sessions',

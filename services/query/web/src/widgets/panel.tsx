@@ -18,6 +18,8 @@ interface Props<T> {
   readonly isRanged?: boolean;
   /** The gaps of the answer, in words; null if it is complete. */
   readonly note?: (value: T) => string | null;
+  /** What the content looks like: its place is kept free, so that nothing below moves when it comes. */
+  readonly shape?: 'tiles' | 'chart' | 'ranking';
   readonly children: (value: T) => ComponentChildren;
   readonly actions?: ComponentChildren;
 }
@@ -29,23 +31,26 @@ interface Props<T> {
 export function Panel<T>(props: Props<T>) {
   const { value, isLoading, problem } = props.loaded;
   const meta = metaOf(value);
+  const note = value === null ? null : (props.note?.(value) ?? partOf(meta));
+  const shape = `of-${props.shape ?? 'any'}`;
   return (
     <section class="panel" aria-label={props.title} aria-busy={isLoading}>
       <header>
         <h2>{props.title}</h2>
         {isLoading && value !== null ? <span class="spinner" aria-hidden="true" /> : null}
-        {value === null ? null : <Age at={props.loaded.at} meta={meta} />}
+        {value === null ? null : <Age at={props.loaded.at} meta={meta} note={note} />}
         {props.actions}
       </header>
       {problem === null ? null : <Failed problem={problem} retry={props.retry} />}
       {value === null ? (
-        <Waiting isVisible={problem === null || problem.isBusy} />
-      ) : props.isEmpty?.(value) === true ? (
-        <Empty isRanged={props.isRanged === true} />
+        <Waiting isVisible={problem === null || problem.isBusy} shape={shape} />
       ) : (
-        <div class={isLoading ? 'body old' : 'body'}>
-          <Note text={props.note?.(value) ?? partOf(meta)} />
-          {props.children(value)}
+        <div class={`body ${shape}${isLoading ? ' old' : ''}`}>
+          {props.isEmpty?.(value) === true ? (
+            <Empty isRanged={props.isRanged === true} />
+          ) : (
+            props.children(value)
+          )}
         </div>
       )}
     </section>
@@ -71,11 +76,15 @@ function partOf(meta: Meta | null): string | null {
   return meta.stale_hours > 0 ? t.value.state.staleHours(meta.stale_hours) : null;
 }
 
-/** How old the answer is, and up to when it has everything. */
-function Age({ at, meta }: { readonly at: number; readonly meta: Meta | null }) {
+/** How old the answer is, what is missing from it, and up to when it has everything. */
+function Age(props: {
+  readonly at: number;
+  readonly meta: Meta | null;
+  readonly note: string | null;
+}) {
+  const { at, meta, note } = props;
   const age = showDuration(Math.max(1, Math.round((clock.value - at) / 1_000)) * 1_000);
   const until = meta?.data_until ?? null;
-  const isWhole = partOf(meta) === null;
   return (
     <span
       class="muted age"
@@ -83,15 +92,19 @@ function Age({ at, meta }: { readonly at: number; readonly meta: Meta | null }) 
         until === null ? undefined : t.value.state.until(showTime(zone.value, Date.parse(until)))
       }
     >
-      {meta === null ? null : `${isWhole ? t.value.state.complete : t.value.state.incomplete} · `}
+      {note !== null ? (
+        <span class="part">⚠ {note} · </span>
+      ) : meta === null ? null : (
+        `${t.value.state.complete} · `
+      )}
       {t.value.state.age(age)}
     </span>
   );
 }
 
-function Waiting({ isVisible }: { readonly isVisible: boolean }) {
-  return isVisible ? (
-    <div class="skeleton" role="status">
+function Waiting(props: { readonly isVisible: boolean; readonly shape: string }) {
+  return props.isVisible ? (
+    <div class={`skeleton ${props.shape}`} role="status">
       {t.value.state.loading}
     </div>
   ) : null;

@@ -77,7 +77,7 @@ const ENTITIES: ReadonlySet<string> = new Set([
   'proxy_id',
 ]);
 
-export function headingOf(name: Column): string {
+export function headingOf(name: Column | keyof Schemas['Session']): string {
   switch (name) {
     case 'bytes_sent':
       return `↑ ${t.value.measure.bytes_sent}`;

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { momentsOf, showTime } from '../../format/times.js';
+import { inputTime, momentsAt, showTime } from '../../format/times.js';
 import { change, params, zone } from '../../state/location.js';
 import { lastOf } from '../../state/range.js';
 import { t } from '../../text/text.js';
@@ -144,11 +144,9 @@ function Jump({ atMs, player }: { readonly atMs: number; readonly player: Player
       type="datetime-local"
       step="1"
       aria-label={t.value.live.jump}
-      value={showTime(zone.value, atMs).replace(' ', 'T')}
+      value={inputTime(zone.value, atMs)}
       onChange={(event) => {
-        const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0] =
-          event.currentTarget.value.split(/\D/).map(Number);
-        const [ms] = momentsOf(zone.value, { year, month, day, hour, minute, second });
+        const [ms] = momentsAt(zone.value, event.currentTarget.value);
         if (ms === undefined || ms > Date.now()) return;
         player.pause();
         change({ at: new Date(ms).toISOString() });

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { showDuration } from '../../format/numbers.js';
-import { momentsOf, showTime, withOffset } from '../../format/times.js';
+import { inputTime, momentsAt, withOffset } from '../../format/times.js';
 import { change, params, zone } from '../../state/location.js';
 import { t } from '../../text/text.js';
 import { ADDRESSES, FIELDS } from './fields.js';
@@ -22,7 +22,7 @@ export function Understood() {
   const chosenZone = useSignal(given.get('wall') === null ? zone.value : '');
   const nth = useSignal(0);
   const skew = useSignal(given.get('skew') ?? SKEW_DEFAULT);
-  const moments = momentsAt(chosenZone.value, wall.value);
+  const moments = chosenZone.value === '' ? [] : momentsAt(chosenZone.value, wall.value);
   const isZoneMissing = wall.value !== '' && chosenZone.value === '';
   const hasAddress = ADDRESSES.some((name) => values.value[name] !== '');
   const button = useRef<HTMLButtonElement>(null);
@@ -166,14 +166,5 @@ function ZonePick(props: { readonly value: { value: string }; readonly isMissing
 /** The clock of the form: as in the text, or the moment in the zone of the page. */
 function wallOf(given: URLSearchParams): string {
   const ms = Date.parse(given.get('time') ?? '');
-  return given.get('wall') ?? (Number.isNaN(ms) ? '' : showTime(zone.value, ms).replace(' ', 'T'));
-}
-
-function momentsAt(zoneName: string, text: string): number[] {
-  const parts = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2})(?::(\d{2}))?/.exec(text);
-  if (parts === null || zoneName === '') return [];
-  const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0] = parts
-    .slice(1)
-    .map((part) => Number(part ?? 0));
-  return momentsOf(zoneName, { year, month, day, hour, minute, second });
+  return given.get('wall') ?? (Number.isNaN(ms) ? '' : inputTime(zone.value, ms));
 }

@@ -95,6 +95,11 @@ function Found({ asked }: { readonly asked: readonly (readonly [string, string])
   );
 }
 
+function nameOf(matched: string): string {
+  const fields: Readonly<Record<string, string>> = t.value.lookup.fields;
+  return fields[matched] ?? (matched === 'time' ? t.value.lookup.time : matched);
+}
+
 function Fits({ row }: { readonly row: Answer['items'][number] }) {
   return (
     <>
@@ -103,7 +108,7 @@ function Fits({ row }: { readonly row: Answer['items'][number] }) {
         : row.distance_ms === 0
           ? t.value.lookup.openThen
           : t.value.lookup.away(showDuration(row.distance_ms))}
-      <small class="muted"> {row.matched.join(', ')}</small>
+      <small class="muted"> {row.matched.map((name) => nameOf(name)).join(', ')}</small>
     </>
   );
 }
