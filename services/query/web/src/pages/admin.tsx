@@ -11,6 +11,7 @@ import { zone } from '../state/location.js';
 import { language, t } from '../text/text.js';
 import { useMore } from '../widgets/more.js';
 import { Failed, Panel } from '../widgets/panel.js';
+import { numeric, Table } from '../widgets/table.js';
 
 type Entry = Schemas['AuditPage']['items'][number];
 
@@ -31,48 +32,46 @@ export function Keys() {
       {({ items }) => (
         <>
           {problem === null ? null : <Failed problem={problem} />}
-          <div class="wide" tabIndex={0} role="group" aria-label={t.value.keysOf.title}>
-            <table class="cards">
-              <thead>
-                <tr>
-                  <th scope="col">{t.value.keysOf.name}</th>
-                  <th scope="col">{t.value.health.scopes}</th>
-                  <th scope="col">{t.value.keysOf.users}</th>
-                  <th scope="col">{t.value.keysOf.expires}</th>
-                  <th scope="col">{t.value.keysOf.used}</th>
-                  <th scope="col">{t.value.field.status}</th>
+          <Table
+            name={t.value.keysOf.title}
+            columns={[
+              t.value.keysOf.name,
+              t.value.health.scopes,
+              t.value.keysOf.users,
+              t.value.keysOf.expires,
+              t.value.keysOf.used,
+              t.value.field.status,
+            ]}
+          >
+            <tbody>
+              {items.map((key) => (
+                <tr key={key.key_id}>
+                  <th scope="row">
+                    <bdi>{key.name}</bdi> <small class="muted">{key.key_id}</small>
+                  </th>
+                  <td data-label={t.value.health.scopes}>{key.scopes.join(', ')}</td>
+                  <td data-label={t.value.keysOf.users}>
+                    <bdi>{key.users === null ? t.value.keysOf.all : key.users.join(', ')}</bdi>
+                  </td>
+                  <td data-label={t.value.keysOf.expires}>{time(key.expires_at)}</td>
+                  <td data-label={t.value.keysOf.used}>{time(key.last_used_at)}</td>
+                  <td data-label={t.value.field.status}>
+                    {t.value.keysOf.states[key.state]}{' '}
+                    {key.state === 'valid' ? (
+                      <button
+                        type="button"
+                        onClick={() => {
+                          remove(`/keys/${key.key_id}`, t.value.keysOf.confirm(key.name));
+                        }}
+                      >
+                        {t.value.keysOf.revoke}
+                      </button>
+                    ) : null}
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {items.map((key) => (
-                  <tr key={key.key_id}>
-                    <th scope="row">
-                      <bdi>{key.name}</bdi> <small class="muted">{key.key_id}</small>
-                    </th>
-                    <td data-label={t.value.health.scopes}>{key.scopes.join(', ')}</td>
-                    <td data-label={t.value.keysOf.users}>
-                      <bdi>{key.users === null ? t.value.keysOf.all : key.users.join(', ')}</bdi>
-                    </td>
-                    <td data-label={t.value.keysOf.expires}>{time(key.expires_at)}</td>
-                    <td data-label={t.value.keysOf.used}>{time(key.last_used_at)}</td>
-                    <td data-label={t.value.field.status}>
-                      {t.value.keysOf.states[key.state]}{' '}
-                      {key.state === 'valid' ? (
-                        <button
-                          type="button"
-                          onClick={() => {
-                            remove(`/keys/${key.key_id}`, t.value.keysOf.confirm(key.name));
-                          }}
-                        >
-                          {t.value.keysOf.revoke}
-                        </button>
-                      ) : null}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+              ))}
+            </tbody>
+          </Table>
           <NewKey made={answer.retry} />
         </>
       )}
@@ -196,41 +195,37 @@ export function SignIns() {
       {({ items }) => (
         <>
           {problem === null ? null : <Failed problem={problem} />}
-          <div class="scroll" tabIndex={0} role="group" aria-label={t.value.signIns.title}>
-            <table class="cards">
-              <thead>
-                <tr>
-                  <th scope="col">{t.value.audit.who}</th>
-                  <th scope="col">{t.value.signIns.since}</th>
-                  <th scope="col">{t.value.keysOf.expires}</th>
-                  <th scope="col">
-                    <span class="visually-hidden">{t.value.audit.action}</span>
+          <Table
+            name={t.value.signIns.title}
+            columns={[
+              t.value.audit.who,
+              t.value.signIns.since,
+              t.value.keysOf.expires,
+              { text: t.value.audit.action, isHidden: true },
+            ]}
+          >
+            <tbody>
+              {items.map(({ sign_in_id, principal, created_at, expires_at }) => (
+                <tr key={sign_in_id}>
+                  <th scope="row">
+                    <bdi>{principal}</bdi>
                   </th>
+                  <td data-label={t.value.signIns.since}>{time(created_at)}</td>
+                  <td data-label={t.value.keysOf.expires}>{time(expires_at)}</td>
+                  <td>
+                    <button
+                      type="button"
+                      onClick={() => {
+                        remove(`/sign-ins/${sign_in_id}`, t.value.signIns.confirm(principal));
+                      }}
+                    >
+                      {t.value.signIns.end}
+                    </button>
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {items.map(({ sign_in_id, principal, created_at, expires_at }) => (
-                  <tr key={sign_in_id}>
-                    <th scope="row">
-                      <bdi>{principal}</bdi>
-                    </th>
-                    <td data-label={t.value.signIns.since}>{time(created_at)}</td>
-                    <td data-label={t.value.keysOf.expires}>{time(expires_at)}</td>
-                    <td>
-                      <button
-                        type="button"
-                        onClick={() => {
-                          remove(`/sign-ins/${sign_in_id}`, t.value.signIns.confirm(principal));
-                        }}
-                      >
-                        {t.value.signIns.end}
-                      </button>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+              ))}
+            </tbody>
+          </Table>
         </>
       )}
     </Panel>
@@ -245,42 +240,38 @@ export function Audit() {
     <Panel title={t.value.audit.title} {...answer} isEmpty={({ items }) => items.length === 0}>
       {(page) => (
         <>
-          <div class="wide" tabIndex={0} role="group" aria-label={t.value.audit.title}>
-            <table class="cards">
-              <thead>
-                <tr>
-                  <th scope="col">{t.value.audit.at}</th>
-                  <th scope="col">{t.value.audit.who}</th>
-                  <th scope="col">{t.value.audit.action}</th>
-                  <th scope="col">{t.value.audit.details}</th>
-                  <th scope="col" class="number">
-                    {t.value.audit.rows}
-                  </th>
-                  <th scope="col">{t.value.audit.outcome}</th>
+          <Table
+            name={t.value.audit.title}
+            columns={[
+              t.value.audit.at,
+              t.value.audit.who,
+              t.value.audit.action,
+              t.value.audit.details,
+              numeric(t.value.audit.rows),
+              t.value.audit.outcome,
+            ]}
+          >
+            <tbody>
+              {more.rowsOf(page).map((entry) => (
+                <tr key={entry.entry_id}>
+                  <td data-label={t.value.audit.at}>{time(entry.at)}</td>
+                  <td data-label={t.value.audit.who}>
+                    <bdi>{entry.principal}</bdi> <small class="muted">{entry.remote_ip}</small>
+                  </td>
+                  <td data-label={t.value.audit.action}>
+                    {entry.action} <small class="muted">{entry.format}</small>
+                  </td>
+                  <td data-label={t.value.audit.details}>
+                    <bdi>{detailsOf(entry)}</bdi>
+                  </td>
+                  <td class="number" data-label={t.value.audit.rows}>
+                    {entry.rows === null ? '–' : showExact(entry.rows, language.value)}
+                  </td>
+                  <td data-label={t.value.audit.outcome}>{entry.outcome}</td>
                 </tr>
-              </thead>
-              <tbody>
-                {more.rowsOf(page).map((entry) => (
-                  <tr key={entry.entry_id}>
-                    <td data-label={t.value.audit.at}>{time(entry.at)}</td>
-                    <td data-label={t.value.audit.who}>
-                      <bdi>{entry.principal}</bdi> <small class="muted">{entry.remote_ip}</small>
-                    </td>
-                    <td data-label={t.value.audit.action}>
-                      {entry.action} <small class="muted">{entry.format}</small>
-                    </td>
-                    <td data-label={t.value.audit.details}>
-                      <bdi>{detailsOf(entry)}</bdi>
-                    </td>
-                    <td class="number" data-label={t.value.audit.rows}>
-                      {entry.rows === null ? '–' : showExact(entry.rows, language.value)}
-                    </td>
-                    <td data-label={t.value.audit.outcome}>{entry.outcome}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+              ))}
+            </tbody>
+          </Table>
           {more.button(page)}
         </>
       )}

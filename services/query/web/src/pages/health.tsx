@@ -9,6 +9,7 @@ import { hrefOf, zone } from '../state/location.js';
 import { isAdmin, me } from '../state/me.js';
 import { language, t } from '../text/text.js';
 import { Panel } from '../widgets/panel.js';
+import { numeric, Table } from '../widgets/table.js';
 import { Audit, Keys, SignIns } from './admin.js';
 
 const EVERY_MS = 5_000;
@@ -138,18 +139,14 @@ function showSigned(ms: number): string {
 function Proxies({ of: { proxies, as_of } }: { readonly of: Pipeline }) {
   const nowMs = Date.parse(as_of);
   return (
-    <table class="cards">
-      <thead>
-        <tr>
-          <th scope="col">{t.value.field.proxy_id}</th>
-          <th scope="col" class="number">
-            {t.value.health.perSecond}
-          </th>
-          <th scope="col" class="number">
-            {t.value.health.lastEvent}
-          </th>
-        </tr>
-      </thead>
+    <Table
+      name={t.value.health.proxies}
+      columns={[
+        t.value.field.proxy_id,
+        numeric(t.value.health.perSecond),
+        numeric(t.value.health.lastEvent),
+      ]}
+    >
       <tbody>
         {proxies.map((proxy) => (
           <tr key={proxy.proxy_id}>
@@ -173,22 +170,16 @@ function Proxies({ of: { proxies, as_of } }: { readonly of: Pipeline }) {
           </tr>
         ))}
       </tbody>
-    </table>
+    </Table>
   );
 }
 
 function Partitions({ of: { partitions } }: { readonly of: Pipeline }) {
   return (
-    <table class="cards">
-      <thead>
-        <tr>
-          <th scope="col">{t.value.health.partition}</th>
-          <th scope="col" class="number">
-            {t.value.health.offset}
-          </th>
-          <th scope="col">{t.value.field.status}</th>
-        </tr>
-      </thead>
+    <Table
+      name={t.value.health.partitions}
+      columns={[t.value.health.partition, numeric(t.value.health.offset), t.value.field.status]}
+    >
       <tbody>
         {partitions.map((each) => (
           <tr key={`${each.topic} ${each.partition}`}>
@@ -224,7 +215,7 @@ function Partitions({ of: { partitions } }: { readonly of: Pipeline }) {
           </tr>
         ))}
       </tbody>
-    </table>
+    </Table>
   );
 }
 
@@ -232,17 +223,15 @@ function Partitions({ of: { partitions } }: { readonly of: Pipeline }) {
 function DeadLetters({ of: { dead_letters } }: { readonly of: Pipeline }) {
   if (dead_letters.length === 0) return <p>✓ {t.value.health.noDeadLetters}</p>;
   return (
-    <table class="cards">
-      <thead>
-        <tr>
-          <th scope="col">{t.value.health.reason}</th>
-          <th scope="col" class="number">
-            {t.value.health.records}
-          </th>
-          <th scope="col">{t.value.health.newest}</th>
-          <th scope="col">{t.value.health.sample}</th>
-        </tr>
-      </thead>
+    <Table
+      name={t.value.health.deadLetters}
+      columns={[
+        t.value.health.reason,
+        numeric(t.value.health.records),
+        t.value.health.newest,
+        t.value.health.sample,
+      ]}
+    >
       <tbody>
         {dead_letters.map(({ reason, letters, last_at, sample }) => (
           <tr key={reason}>
@@ -260,7 +249,7 @@ function DeadLetters({ of: { dead_letters } }: { readonly of: Pipeline }) {
           </tr>
         ))}
       </tbody>
-    </table>
+    </Table>
   );
 }
 

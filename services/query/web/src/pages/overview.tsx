@@ -105,59 +105,59 @@ export function Overview() {
 }
 
 function Tops({ stats }: { readonly stats: Answer<Stats> }) {
-  const hrefFor = (name: 'user' | 'dest_host', value: string): string =>
-    isTied.value
-      ? hrefOf('/sessions', [...without([[name, value]]), [name, value]])
-      : hrefOf(`/entity/${name}/${encodeURIComponent(value)}`);
   return (
     <>
-      <div class="half">
-        <Panel
-          title={t.value.overview.topUsers}
-          {...stats}
-          shape="ranking"
-          isRanged
-          isEmpty={(value) => value.top_users.length === 0}
-        >
-          {(value) => (
-            <Ranking
-              name={t.value.overview.topUsers}
-              heading={t.value.field.user}
-              measure={t.value.measure.bytes}
-              show={showBytes}
-              rows={value.top_users.slice(0, ROWS).map((each) => ({
-                key: each.user,
-                value: each.bytes,
-                href: hrefFor('user', each.user),
-              }))}
-            />
-          )}
-        </Panel>
-      </div>
-      <div class="half">
-        <Panel
-          title={t.value.overview.topDestinations}
-          {...stats}
-          shape="ranking"
-          isRanged
-          isEmpty={(value) => value.top_destinations.length === 0}
-        >
-          {(value) => (
-            <Ranking
-              name={t.value.overview.topDestinations}
-              heading={t.value.field.dest_host}
-              measure={t.value.measure.bytes}
-              show={showBytes}
-              rows={value.top_destinations.slice(0, ROWS).map((each) => ({
-                key: each.dest_host,
-                value: each.bytes,
-                href: hrefFor('dest_host', each.dest_host),
-              }))}
-            />
-          )}
-        </Panel>
-      </div>
+      <Top
+        field="user"
+        title={t.value.overview.topUsers}
+        stats={stats}
+        rowsOf={({ top_users }) => top_users.map(({ user, bytes }) => [user, bytes])}
+      />
+      <Top
+        field="dest_host"
+        title={t.value.overview.topDestinations}
+        stats={stats}
+        rowsOf={({ top_destinations }) =>
+          top_destinations.map(({ dest_host, bytes }) => [dest_host, bytes])
+        }
+      />
     </>
+  );
+}
+
+function Top(props: {
+  readonly field: 'user' | 'dest_host';
+  readonly title: string;
+  readonly stats: Answer<Stats>;
+  readonly rowsOf: (stats: Stats) => readonly (readonly [key: string, bytes: number])[];
+}) {
+  const { field, title, stats, rowsOf } = props;
+  const hrefFor = (value: string): string =>
+    isTied.value
+      ? hrefOf('/sessions', [...without([[field, value]]), [field, value]])
+      : hrefOf(`/entity/${field}/${encodeURIComponent(value)}`);
+  return (
+    <div class="half">
+      <Panel
+        title={title}
+        {...stats}
+        shape="ranking"
+        isRanged
+        isEmpty={(value) => rowsOf(value).length === 0}
+      >
+        {(value) => (
+          <Ranking
+            name={title}
+            heading={t.value.field[field]}
+            measure={t.value.measure.bytes}
+            show={showBytes}
+            rows={rowsOf(value)
+              .slice(0, ROWS)
+              .map(([key, bytes]) => ({ key, value: bytes, href: hrefFor(key) }))}
+          />
+        )}
+      </Panel>
+    </div>
   );
 }
 

@@ -1,11 +1,10 @@
-import { addressOf } from '../api/client.js';
 import { useAnswer } from '../api/use-answer.js';
 import { showBytes, showCount } from '../format/numbers.js';
 import { question } from '../state/filters.js';
 import { change, params } from '../state/location.js';
-import { mayExport } from '../state/me.js';
 import { t } from '../text/text.js';
-import { Choice, EXPORTS } from '../widgets/choice.js';
+import { Choice } from '../widgets/choice.js';
+import { Exports } from '../widgets/exports.js';
 import { useMore } from '../widgets/more.js';
 import { Figure } from '../widgets/number.js';
 import { Panel } from '../widgets/panel.js';
@@ -70,18 +69,7 @@ export function Sessions() {
         />
         <ColumnPicker columns={columns} />
         <span class="grow" />
-        {mayExport.value
-          ? EXPORTS.map((format) => (
-              <a
-                key={format}
-                class="button"
-                download
-                href={addressOf('/sessions', [...asked, ['format', format]])}
-              >
-                {t.value.list.export(format.toUpperCase())}
-              </a>
-            ))
-          : null}
+        <Exports path="/sessions" asked={asked} />
       </div>
       <Panel
         title={t.value.nav.sessions}

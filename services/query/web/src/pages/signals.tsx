@@ -8,6 +8,7 @@ import { rangeParams } from '../state/range.js';
 import type { Range } from '../state/range.js';
 import { language, t } from '../text/text.js';
 import { Panel } from '../widgets/panel.js';
+import { Table } from '../widgets/table.js';
 
 const KINDS = ['shared_account', 'scan', 'mail', 'beacon', 'first_seen'] as const;
 type Kind = (typeof KINDS)[number];
@@ -62,25 +63,23 @@ function Findings(props: { readonly kind: Kind; readonly searched: Range }) {
           {items.length === 0 ? (
             <p>✓ {t.value.signals.none}</p>
           ) : (
-            <div class="wide" tabIndex={0} role="group" aria-label={title}>
-              <table class="cards">
-                <thead>
-                  <tr>
-                    <th scope="col">{t.value.field.user}</th>
-                    <th scope="col">{t.value.field.dest_host}</th>
-                    <th scope="col">{t.value.signals.found}</th>
-                    <th scope="col">{t.value.range.from}</th>
-                    <th scope="col">{t.value.range.to}</th>
-                    <th scope="col">{t.value.signals.evidence}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {items.map((item) => (
-                    <FindingRow key={JSON.stringify(item)} item={item} />
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table
+              name={title}
+              columns={[
+                t.value.field.user,
+                t.value.field.dest_host,
+                t.value.signals.found,
+                t.value.range.from,
+                t.value.range.to,
+                t.value.signals.evidence,
+              ]}
+            >
+              <tbody>
+                {items.map((item) => (
+                  <FindingRow key={JSON.stringify(item)} item={item} />
+                ))}
+              </tbody>
+            </Table>
           )}
         </>
       )}

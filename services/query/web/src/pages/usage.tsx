@@ -1,17 +1,17 @@
-import { addressOf } from '../api/client.js';
 import { useAnswer } from '../api/use-answer.js';
 import { showBytes, showCount } from '../format/numbers.js';
 import { monthOf, showPeriod } from '../format/times.js';
 import { Link } from '../shell/link.js';
 import { filters } from '../state/filters.js';
 import { change, hrefOf, range, zone } from '../state/location.js';
-import { isTied, mayExport } from '../state/me.js';
+import { isTied } from '../state/me.js';
 import { shiftPeriod } from '../state/range.js';
 import { language, t } from '../text/text.js';
-import { EXPORTS } from '../widgets/choice.js';
+import { Exports } from '../widgets/exports.js';
 import { useMore } from '../widgets/more.js';
 import { Change, Figure } from '../widgets/number.js';
 import { Panel } from '../widgets/panel.js';
+import { numeric, Table } from '../widgets/table.js';
 
 interface FiguresOf {
   readonly bytes_sent: number;
@@ -79,18 +79,7 @@ export function Usage() {
           ›
         </button>
         <span class="grow" />
-        {mayExport.value
-          ? EXPORTS.map((format) => (
-              <a
-                key={format}
-                class="button"
-                download
-                href={addressOf('/top/users', [...asked, ['format', format]])}
-              >
-                {t.value.list.export(format.toUpperCase())}
-              </a>
-            ))
-          : null}
+        <Exports path="/top/users" asked={asked} />
       </div>
       <Panel
         title={t.value.usage.title(showPeriod(period, language.value))}
@@ -98,28 +87,18 @@ export function Usage() {
         isEmpty={({ items }) => items.length === 0}
       >
         {(page) => (
-          <div class="wide" tabIndex={0} role="group" aria-label={t.value.nav.usage}>
-            <table class="cards">
-              <thead>
-                <tr>
-                  <th scope="col">{t.value.field.user}</th>
-                  <th scope="col" class="number">
-                    ↑ {t.value.measure.bytes_sent}
-                  </th>
-                  <th scope="col" class="number">
-                    ↓ {t.value.measure.bytes_received}
-                  </th>
-                  <th scope="col" class="number" aria-sort="descending">
-                    {t.value.measure.bytes}
-                  </th>
-                  <th scope="col" class="number">
-                    {t.value.usage.change}
-                  </th>
-                  <th scope="col" class="number">
-                    {t.value.measure.sessions}
-                  </th>
-                </tr>
-              </thead>
+          <>
+            <Table
+              name={t.value.nav.usage}
+              columns={[
+                t.value.field.user,
+                numeric(`↑ ${t.value.measure.bytes_sent}`),
+                numeric(`↓ ${t.value.measure.bytes_received}`),
+                numeric(t.value.measure.bytes, true),
+                numeric(t.value.usage.change),
+                numeric(t.value.measure.sessions),
+              ]}
+            >
               <tbody>
                 {more.rowsOf(page).map((row) => (
                   <UsageRow key={row.user} row={row} />
@@ -133,9 +112,9 @@ export function Usage() {
                   <Sessions of={page.total} />
                 </tr>
               </tfoot>
-            </table>
+            </Table>
             {more.button(page)}
-          </div>
+          </>
         )}
       </Panel>
     </>

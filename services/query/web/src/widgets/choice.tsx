@@ -1,8 +1,5 @@
 import { change, params } from '../state/location.js';
 
-/** The export formats of lists. */
-export const EXPORTS = ['csv', 'ndjson', 'parquet'] as const;
-
 /** The value of a parameter of the page: the first of `values` if the address has none of them. */
 export function chosen<T extends string>(name: string, values: readonly [T, ...T[]]): T {
   const given = params.value.get(name);

@@ -1,15 +1,14 @@
-import { addressOf } from '../../api/client.js';
 import { useAnswer } from '../../api/use-answer.js';
 import { showBytes, showCount } from '../../format/numbers.js';
 import { Link } from '../../shell/link.js';
 import { filters, question } from '../../state/filters.js';
 import { hrefOf } from '../../state/location.js';
-import { mayExport } from '../../state/me.js';
 import { language, t } from '../../text/text.js';
-import { EXPORTS } from '../../widgets/choice.js';
+import { Exports } from '../../widgets/exports.js';
 import { useMore } from '../../widgets/more.js';
 import { Change, Figure } from '../../widgets/number.js';
 import { Panel } from '../../widgets/panel.js';
+import { numeric, Table } from '../../widgets/table.js';
 import { sessionsOf, TOP_PATHS } from './measures.js';
 import type { Measure, Split } from './measures.js';
 
@@ -47,61 +46,33 @@ export function TopTable({ measure, split }: { readonly measure: Measure; readon
       {...first}
       isRanged
       isEmpty={({ items }) => items.length === 0}
-      actions={
-        mayExport.value
-          ? EXPORTS.map((format) => (
-              <a
-                key={format}
-                class="button"
-                download
-                href={addressOf(path, [...asked, ['format', format]])}
-              >
-                {t.value.list.export(format.toUpperCase())}
-              </a>
-            ))
-          : null
-      }
+      actions={<Exports path={path} asked={asked} />}
     >
       {(page) => (
         <>
-          <div class="wide" tabIndex={0} role="group" aria-label={t.value.field[split]}>
-            <table class="cards">
-              <thead>
-                <tr>
-                  <th scope="col">{t.value.field[split]}</th>
-                  {COLUMNS.map((name) => (
-                    <th
-                      key={name}
-                      scope="col"
-                      class="number"
-                      aria-sort={name === measure ? 'descending' : undefined}
-                    >
-                      {t.value.measure[name]}
-                    </th>
-                  ))}
-                  <th scope="col" class="number">
-                    {t.value.explore.share}
-                  </th>
-                  <th scope="col" class="number">
-                    {t.value.usage.change}
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {more.rowsOf(page).map((row) => (
-                  <TopRow key={String(row[split])} row={row} split={split} measure={measure} />
-                ))}
-              </tbody>
-              <tfoot>
-                <tr>
-                  <th scope="row">{t.value.table.total}</th>
-                  <Figures of={page.total} />
-                  <td />
-                  <td />
-                </tr>
-              </tfoot>
-            </table>
-          </div>
+          <Table
+            name={t.value.field[split]}
+            columns={[
+              t.value.field[split],
+              ...COLUMNS.map((name) => numeric(t.value.measure[name], name === measure)),
+              numeric(t.value.explore.share),
+              numeric(t.value.usage.change),
+            ]}
+          >
+            <tbody>
+              {more.rowsOf(page).map((row) => (
+                <TopRow key={String(row[split])} row={row} split={split} measure={measure} />
+              ))}
+            </tbody>
+            <tfoot>
+              <tr>
+                <th scope="row">{t.value.table.total}</th>
+                <Figures of={page.total} />
+                <td />
+                <td />
+              </tr>
+            </tfoot>
+          </Table>
           {more.button(page)}
         </>
       )}

@@ -18,6 +18,7 @@ import { Panel } from '../../widgets/panel.js';
 import { Link } from '../../shell/link.js';
 import { SessionTable } from '../../widgets/session-table.js';
 import type { Column, SessionRow } from '../../widgets/session-table.js';
+import { numeric, Table } from '../../widgets/table.js';
 import { grouped, GROUPS, held } from './order.js';
 import type { GroupBy, Shown } from './order.js';
 import { createPlayer } from './player.js';
@@ -262,53 +263,43 @@ function Window(props: {
 
 function Groups({ rows, by }: { readonly rows: readonly SessionRow[]; readonly by: GroupBy }) {
   return (
-    <div class="wide" tabIndex={0} role="group" aria-label={t.value.field[by]}>
-      <table class="cards">
-        <thead>
-          <tr>
-            <th scope="col">{t.value.field[by]}</th>
-            <th scope="col" class="number">
-              {t.value.measure.sessions}
+    <Table
+      name={t.value.field[by]}
+      columns={[
+        t.value.field[by],
+        numeric(t.value.measure.sessions),
+        numeric(`↑ ${t.value.live.rate}`),
+        numeric(`↓ ${t.value.live.rate}`),
+      ]}
+    >
+      <tbody>
+        {grouped(rows, by).map((group) => (
+          <tr key={group.key}>
+            <th scope="row">
+              <button
+                type="button"
+                class="value"
+                onClick={() => {
+                  addFilter(by, group.key);
+                }}
+              >
+                <bdi>{group.key}</bdi>
+              </button>
             </th>
-            <th scope="col" class="number">
-              ↑ {t.value.live.rate}
-            </th>
-            <th scope="col" class="number">
-              ↓ {t.value.live.rate}
-            </th>
+            <td class="number" data-label={t.value.measure.sessions}>
+              <Link href={hrefOf('/sessions', [...filters.value, [by, group.key], ['in', 'open']])}>
+                <Figure value={group.sessions} show={showCount} />
+              </Link>
+            </td>
+            <td class="number" data-label={`↑ ${t.value.live.rate}`}>
+              <Figure value={Math.round(group.sentRate)} show={showRate} />
+            </td>
+            <td class="number" data-label={`↓ ${t.value.live.rate}`}>
+              <Figure value={Math.round(group.receivedRate)} show={showRate} />
+            </td>
           </tr>
-        </thead>
-        <tbody>
-          {grouped(rows, by).map((group) => (
-            <tr key={group.key}>
-              <th scope="row">
-                <button
-                  type="button"
-                  class="value"
-                  onClick={() => {
-                    addFilter(by, group.key);
-                  }}
-                >
-                  <bdi>{group.key}</bdi>
-                </button>
-              </th>
-              <td class="number" data-label={t.value.measure.sessions}>
-                <Link
-                  href={hrefOf('/sessions', [...filters.value, [by, group.key], ['in', 'open']])}
-                >
-                  <Figure value={group.sessions} show={showCount} />
-                </Link>
-              </td>
-              <td class="number" data-label={`↑ ${t.value.live.rate}`}>
-                <Figure value={Math.round(group.sentRate)} show={showRate} />
-              </td>
-              <td class="number" data-label={`↓ ${t.value.live.rate}`}>
-                <Figure value={Math.round(group.receivedRate)} show={showRate} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+        ))}
+      </tbody>
+    </Table>
   );
 }
