@@ -22,7 +22,7 @@ export default defineConfig({
             },
             {
               name: 'widgets',
-              test: /web\/src\/widgets\/(?:panel|number|choice|tile|ranking|more|sparkline)\.tsx/,
+              test: /web\/src\/widgets\/(?:panel|number|choice|tile|ranking|more|sparkline|table|exports)\.tsx/,
             },
           ],
         },

@@ -46,6 +46,14 @@ describe('the grammar of filters', () => {
     });
   });
 
+  test('writes sizes and spans in the largest unit that leaves them whole', () => {
+    const written = (name: string, value: string) => unparse(new Map([[name, [value]]]), FIELDS);
+    expect(written('min_bytes', '1000')).toBe('bytes>1k');
+    expect(written('max_bytes', '1024')).toBe('bytes<1024');
+    expect(written('min_bytes', '0')).toBe('bytes>0');
+    expect(written('min_duration_ms', '300000')).toBe('duration>5m');
+  });
+
   test('writes any parameters as a text that it reads as the same parameters', () => {
     const value = fc.string({ minLength: 1, maxLength: 30 }).filter((text) => text.trim() !== '');
     fc.assert(

@@ -141,6 +141,16 @@ function amountOf(text: string, units: Readonly<Record<string, number>>): number
   return Number.isSafeInteger(amount) ? amount : null;
 }
 
+/** A number in the largest unit that leaves it whole: `1k` for 1,000, but `1024`. */
+function amountText(text: string, units: Readonly<Record<string, number>>): string {
+  const value = Number(text);
+  const [unit = '', factor = 1] =
+    Object.entries(units)
+      .toSorted(([, a], [, b]) => b - a)
+      .find(([, each]) => value >= each && value % each === 0) ?? [];
+  return factor === 1 ? text : `${String(value / factor)}${unit}`;
+}
+
 /** Parameters as a text that `parse` reads as the same parameters. */
 export function unparse(
   params: ReadonlyMap<string, readonly string[]>,
@@ -149,9 +159,10 @@ export function unparse(
   const terms: string[] = [];
   for (const [name, values] of params) {
     if (fields.has(name)) for (const value of values) terms.push(termOf(name, value));
-    for (const [field, { min, max }] of COMPARED) {
-      if (name === min) terms.push(`${field}>${values[0] ?? ''}`);
-      if (name === max) terms.push(`${field}<${values[0] ?? ''}`);
+    for (const [field, { min, max, of }] of COMPARED) {
+      const amount = amountText(values[0] ?? '', of === 'bytes' ? SIZES : SPANS);
+      if (name === min) terms.push(`${field}>${amount}`);
+      if (name === max) terms.push(`${field}<${amount}`);
     }
   }
   const from = params.get('from')?.[0];

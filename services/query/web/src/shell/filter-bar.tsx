@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { showExact } from '../format/numbers.js';
-import { parse, typedTerm } from '../grammar/grammar.js';
+import { parse, typedTerm, unparse } from '../grammar/grammar.js';
 import type { Problem } from '../grammar/grammar.js';
 import { clearFilters, FIELDS, filters, filterText, removeFilter } from '../state/filters.js';
 import { change } from '../state/location.js';
@@ -12,6 +12,10 @@ import { createSuggestions } from './suggest.js';
 
 /** Set from elsewhere to put the cursor into the text: the key `/` and the palette do. */
 export const focusFilter = { now: (): void => undefined };
+
+/** A filter as it is typed. */
+const termFor = (name: string, value: string): string =>
+  unparse(new Map([[name, [value]]]), FIELDS);
 
 export function FilterBar() {
   const isText = useSignal(false);
@@ -91,12 +95,10 @@ export function FilterBar() {
         <>
           {filters.value.map(([name, value]) => (
             <span class="chip" key={`${name} ${value}`}>
-              <bdi>
-                {name}: <b>{value === '' ? '–' : value}</b>
-              </bdi>
+              <bdi>{termFor(name, value)}</bdi>
               <button
                 type="button"
-                aria-label={t.value.filters.remove(`${name}: ${value}`)}
+                aria-label={t.value.filters.remove(termFor(name, value))}
                 onClick={() => {
                   removeFilter(name, value);
                 }}
