@@ -107,6 +107,11 @@ export function testWithKeys(
         .first()
         .waitFor();
       expect(await seriousViolations(alone.page)).toEqual([]);
+      // On paper of A4 nothing is cut off.
+      await alone.page.setViewportSize({ width: 794, height: 1_123 });
+      await alone.page.emulateMedia({ media: 'print' });
+      const width = await alone.page.evaluate<number>('document.documentElement.scrollWidth');
+      expect(width).toBeLessThanOrEqual(794);
       expect(alone.errors).toEqual([]);
       await alone.page.close();
       await page.close();

@@ -81,7 +81,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
       ) : (
         <Seen path={`/${profile}/${encodeURIComponent(value)}`} />
       )}
-      <Panel title={t.value.overview.numbers} {...stats} shape="tiles">
+      <Panel title={t.value.overview.numbers} {...stats} shape="numbers">
         {({ current, previous, sessions_open }) => (
           <div class="tiles">
             <Tile label={t.value.measure.sessions_open} href={hrefOf('/live', [[kind, value]])}>

@@ -3,6 +3,7 @@ import { addressOf, isSignedOut, send } from '../api/client.js';
 import { Problem } from '../api/problem.js';
 import { useAnswer } from '../api/use-answer.js';
 import { backOf } from '../shell/back.js';
+import { Link } from '../shell/link.js';
 import { go, params } from '../state/location.js';
 import { askWhoWeAre } from '../state/me.js';
 import { t } from '../text/text.js';
@@ -80,7 +81,14 @@ export function SignIn() {
             {t.value.signIn.go}
           </button>
         </>
-      ) : null}
+      ) : ways.oidc ? null : (
+        <>
+          <p class="muted">{t.value.signIn.none}</p>
+          <Link class="button" href="/">
+            {t.value.nav.overview}
+          </Link>
+        </>
+      )}
     </form>
   );
 }

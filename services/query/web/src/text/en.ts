@@ -111,6 +111,7 @@ export const en = {
     go: 'Sign in',
     wrong: 'This key is not valid.',
     out: 'Sign out',
+    none: 'Nobody signs in to this dashboard.',
     openId: 'Sign in with your organisation',
   },
   lookup: {

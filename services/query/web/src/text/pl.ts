@@ -99,6 +99,7 @@ export const pl: Texts = {
     go: 'Zaloguj',
     wrong: 'Ten klucz jest nieprawidłowy.',
     out: 'Wyloguj',
+    none: 'Ten pulpit nie wymaga logowania.',
     openId: 'Zaloguj przez swoją organizację',
   },
   lookup: {

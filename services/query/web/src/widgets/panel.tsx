@@ -19,7 +19,7 @@ interface Props<T> {
   /** The gaps of the answer, in words; null if it is complete. */
   readonly note?: (value: T) => string | null;
   /** What the content looks like: its place is kept free, so that nothing below moves when it comes. */
-  readonly shape?: 'tiles' | 'chart' | 'ranking';
+  readonly shape?: 'tiles' | 'numbers' | 'chart' | 'ranking';
   readonly children: (value: T) => ComponentChildren;
   readonly actions?: ComponentChildren;
 }
