@@ -110,7 +110,7 @@ function Waiting(props: { readonly isVisible: boolean; readonly shape: string })
   ) : null;
 }
 
-export function Note({ text }: { readonly text: string | null }) {
+function Note({ text }: { readonly text: string | null }) {
   return text === null ? null : <p class="note">⚠ {text}</p>;
 }
 
