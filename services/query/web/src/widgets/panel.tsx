@@ -18,7 +18,7 @@ interface Props<T> {
   readonly isRanged?: boolean;
   /** The gaps of the answer, in words; null if it is complete. */
   readonly note?: (value: T) => string | null;
-  /** What the content looks like: its place is kept free, so that nothing below moves when it comes. */
+  /** The kind of content. Its place is kept free, so that nothing below moves when it comes. */
   readonly shape?: 'tiles' | 'numbers' | 'chart' | 'ranking';
   readonly children: (value: T) => ComponentChildren;
   readonly actions?: ComponentChildren;
@@ -76,7 +76,7 @@ function partOf(meta: Meta | null): string | null {
   return meta.stale_hours > 0 ? t.value.state.staleHours(meta.stale_hours) : null;
 }
 
-/** How old the answer is, what is missing from it, and up to when it has everything. */
+/** The age of the answer, its gaps, and the time up to which it is complete. */
 function Age(props: {
   readonly at: number;
   readonly meta: Meta | null;
