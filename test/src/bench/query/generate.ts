@@ -149,16 +149,22 @@ SELECT if(is_last, 'SessionClosed', 'SessionStarted') AS type, if(is_last, seq, 
     source_port, dest_host, dest_ip, dest_port, egress_ip, egress_port, protocol, command, auth_method,
     acl_decision, acl_rule_matched,
     if(is_last, bytes_sent, 0) AS bytes_sent, if(is_last, bytes_received, 0) AS bytes_received,
-    if(is_last, packets_sent, 0) AS packets_sent, if(is_last, packets_received, 0) AS packets_received
-FROM sessions FINAL
-ARRAY JOIN if(status = 'active', [false], [false, true]) AS is_last
+    if(is_last, packets_sent, 0) AS packets_sent, if(is_last, packets_received, 0) AS packets_received,
+    if(is_last, ended_at, NULL) AS ended_at, if(is_last, duration_ms, NULL) AS duration_ms,
+    if(is_last, toNullable(s.status), NULL) AS status, if(is_last, close_reason, NULL) AS close_reason
+FROM sessions AS s FINAL
+ARRAY JOIN if(s.status = 'active', [false], [false, true]) AS is_last
 WHERE started_at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')`;
 
 const EVENT_COLUMNS =
-  'type, seq, occurred_at, session_id, proxy_id, proxy_epoch, started_at, user, source_ip, source_port, dest_host, dest_ip, dest_port, egress_ip, egress_port, protocol, command, auth_method, acl_decision, acl_rule_matched, bytes_sent, bytes_received, packets_sent, packets_received';
+  'type, seq, occurred_at, session_id, proxy_id, proxy_epoch, started_at, user, source_ip, source_port, dest_host, dest_ip, dest_port, egress_ip, egress_port, protocol, command, auth_method, acl_decision, acl_rule_matched, bytes_sent, bytes_received, packets_sent, packets_received, ended_at, duration_ms, status, close_reason';
 
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
+
+/** What the sums read of sessions that ended in another hour than they began in. */
+const ENDED_COLUMNS =
+  'ended_at, started_at, session_id, user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status, bytes_sent, bytes_received, packets_sent, packets_received, duration_ms, version';
 
 /** Leaves the parts as they are. A server that is restarted forgets the first of the two. */
 export async function stopMerges(clickhouse: ClickHouse): Promise<void> {
@@ -266,6 +272,11 @@ async function insertEverywhere(
   for (const table of SESSION_TABLES) {
     await command(clickhouse, `INSERT INTO ${table} SELECT * FROM ${STAGING}`);
   }
+  await command(
+    clickhouse,
+    `INSERT INTO ended_sessions (${ENDED_COLUMNS}) SELECT ${ENDED_COLUMNS} FROM ${STAGING}
+      WHERE toStartOfHour(ended_at) != toStartOfHour(started_at)`,
+  );
   await command(clickhouse, `DROP TABLE ${STAGING}`);
 }
 

@@ -1,17 +1,20 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** More than the mixed load ever has under way. */
-const CONNECTIONS_MAX = 256;
+/** More than a flood ever has under way, and fewer than the service takes. */
+const CONNECTIONS_MAX = 2_048;
 const TIMEOUT_MS = 60_000;
 
 export interface Answer {
   readonly status: number;
+  /** Whether the answer has a Retry-After. */
+  readonly hasRetryAfter: boolean;
   readonly ms: number;
   readonly body: string;
 }
 
 export interface HttpClient {
+  readonly base: string;
   /** GET, timed from before the request until the whole answer is here. */
   get(path: string): Promise<Answer>;
   close(): void;
@@ -21,6 +24,7 @@ export interface HttpClient {
 export function createHttpClient(base: string): HttpClient {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
   return {
+    base,
     get(path) {
       return new Promise((resolve, reject) => {
         const begun = performance.now();
@@ -32,6 +36,7 @@ export function createHttpClient(base: string): HttpClient {
             const ms = performance.now() - begun;
             resolve({
               status: response.statusCode ?? 0,
+              hasRetryAfter: response.headers['retry-after'] !== undefined,
               ms,
               body: Buffer.concat(chunks).toString(),
             });
@@ -56,12 +61,22 @@ export function quantile(values: readonly number[], part: number): number {
 
 export interface Load {
   readonly requests: number;
+  /** Answers other than 200 and an orderly refusal. */
   readonly failures: number;
+  /** 503 with Retry-After. */
+  readonly refused: number;
+  /** Of the answers that were not refused. */
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Requests that were answered, per second of the run. */
+  readonly longestMs: number;
+  readonly longestRefusedMs: number;
+  /** Requests that were answered and not refused, per second of the run. */
   readonly perSecond: number;
+  /** Part of the requests that were equal to one of the second before them. */
+  readonly repeated: number;
 }
+
+const REPEAT_MS = 1_000;
 
 /**
  * An open loop: requests begin at their times whether or not earlier ones have been answered, so a
@@ -74,7 +89,9 @@ export async function openLoop(
   pathOf: (n: number) => string,
 ): Promise<Load> {
   const times: number[] = [];
-  let failures = 0;
+  const refusals: number[] = [];
+  const askedAt = new Map<string, number>();
+  let [failures, repeated] = [0, 0];
   const running: Promise<void>[] = [];
   const begun = performance.now();
   const total = perSecond * seconds;
@@ -82,11 +99,16 @@ export async function openLoop(
     const due = begun + (n * 1_000) / perSecond;
     const waitMs = due - performance.now();
     if (waitMs > 1) await delay(waitMs);
+    const path = pathOf(n);
+    // An answer is as old as its question, however often it was given since.
+    if (due - (askedAt.get(path) ?? -Infinity) < REPEAT_MS) repeated += 1;
+    else askedAt.set(path, due);
     running.push(
-      client.get(pathOf(n)).then(
-        ({ status }) => {
-          times.push(performance.now() - due);
-          if (status !== 200) failures += 1;
+      client.get(path).then(
+        ({ status, hasRetryAfter }) => {
+          const isRefused = status === 503 && hasRetryAfter;
+          (isRefused ? refusals : times).push(performance.now() - due);
+          if (status !== 200 && !isRefused) failures += 1;
         },
         () => {
           failures += 1;
@@ -99,8 +121,12 @@ export async function openLoop(
   return {
     requests: total,
     failures,
+    refused: refusals.length,
     p50Ms: quantile(times, 0.5),
     p99Ms: quantile(times, 0.99),
+    longestMs: quantile(times, 1),
+    longestRefusedMs: refusals.length === 0 ? 0 : quantile(refusals, 1),
     perSecond: (times.length * 1_000) / tookMs,
+    repeated: repeated / total,
   };
 }

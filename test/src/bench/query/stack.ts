@@ -17,12 +17,17 @@ const serviceMain = (service: string) =>
 const READY_TIMEOUT_MS = 60_000;
 const CLICKHOUSE_MEMORY_MIB = 8_192;
 /** The generated data must not expire, whenever it is used again. */
-const FOR_GOOD = { RETENTION_TRAFFIC: '0', RETENTION_EVENTS: '0', RETENTION_PAIRS_HOURS: '0' };
+const PERMANENT = { RETENTION_TRAFFIC: '0', RETENTION_EVENTS: '0', RETENTION_PAIRS_HOURS: '0' };
+
+/** Grows when the generated rows change. */
+const GENERATOR = 2;
 
 export interface Stack {
   readonly shape: DataShape;
   readonly clickhouse: ClickHouse;
   readonly clickhouseUrl: string;
+  /** For their CPU time. `query` is the one with the settings that it comes with. */
+  readonly pids: { readonly clickhouse: number; readonly query: number };
   /** Answers every question from the tables. */
   readonly api: HttpClient;
   /** Its metrics. */
@@ -57,7 +62,7 @@ export async function startStack(
 ): Promise<Stack> {
   await mkdir(dir, { recursive: true });
   const server = await startClickHouse({ dataDir: dir, memoryMiB: CLICKHOUSE_MEMORY_MIB });
-  const env = { CLICKHOUSE_URL: server.url, ...FOR_GOOD };
+  const env = { CLICKHOUSE_URL: server.url, ...PERMANENT };
   const clickhouse = createClickHouse(
     clickhouseConfig.parse({ url: server.url, timeout_ms: 600_000 }),
   );
@@ -79,6 +84,7 @@ export async function startStack(
       shape,
       clickhouse,
       clickhouseUrl: server.url,
+      pids: { clickhouse: server.pid, query: asShipped.pid },
       api: service.api,
       ops: service.ops,
       apiAsShipped: asShipped.api,
@@ -96,6 +102,7 @@ export async function startStack(
 }
 
 interface QueryService {
+  readonly pid: number;
   readonly api: HttpClient;
   readonly ops: HttpClient;
   stop(): Promise<void>;
@@ -122,7 +129,9 @@ async function startQuery(url: string, env: NodeJS.ProcessEnv): Promise<QuerySer
   const api = createHttpClient(`http://127.0.0.1:${port}`);
   const ops = createHttpClient(`http://127.0.0.1:${opsPort}`);
   await ready(api);
+  if (child.pid === undefined) throw new Error('the query service did not start');
   return {
+    pid: child.pid,
     api,
     ops,
     async stop() {
@@ -142,9 +151,11 @@ async function fill(
 ): Promise<DataShape> {
   const file = join(dir, 'shape.json');
   if (existsSync(file)) {
-    const shape = JSON.parse(await readFile(file, 'utf8')) as DataShape;
-    if (shape.sessions !== wanted.sessions) {
-      throw new Error(`${dir} holds ${shape.sessions} sessions, not ${wanted.sessions}`);
+    const shape = JSON.parse(await readFile(file, 'utf8')) as DataShape & {
+      readonly generator?: number;
+    };
+    if (shape.sessions !== wanted.sessions || shape.generator !== GENERATOR) {
+      throw new Error(`${dir} holds other data; remove it, or take another --data`);
     }
     return shape;
   }
@@ -159,7 +170,7 @@ async function fill(
   say('computing the sums per hour and day');
   await run(serviceMain('ingest'), ['rollups', '--all', '--threads', '2'], env);
   await insertUnmerged(clickhouse, shape);
-  await writeFile(file, JSON.stringify(shape));
+  await writeFile(file, JSON.stringify({ ...shape, generator: GENERATOR }));
   return shape;
 }
 
