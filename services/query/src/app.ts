@@ -233,6 +233,7 @@ function contextOf(
     nowMs: deps.now(),
     principal,
     share: principal.kind === 'local' ? null : principal.id,
+    arrivedMs: performance.now() - reply.elapsedTime,
     mask: mayDo(principal, 'admin') ? NO_MASK : deps.mask,
     onlyUsers: principal.users,
     request,

@@ -96,7 +96,7 @@ const settings = z.object({
       description:
         'how old sums may be; hours with older sums are read from the sessions, which takes longer',
     }),
-    light_running_max: integer({ min: 1, max: 10_000 }).default(64).meta({
+    light_running_max: integer({ min: 1, max: 10_000 }).default(16).meta({
       env: 'QUERY_LIGHT_RUNNING_MAX',
       description: 'pages and single sessions that are answered at once',
     }),
@@ -117,9 +117,9 @@ const settings = z.object({
       env: 'QUERY_HEAVY_WAITING_MAX',
       description: 'more of them that wait for a place; the rest get 503',
     }),
-    wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(1_000).meta({
+    wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(800).meta({
       env: 'QUERY_WAIT_MAX',
-      description: 'longest wait for a place, then 503',
+      description: 'longest wait of a request for its places, then 503',
     }),
     rate_per_minute: integer({ min: 0 }).default(6_000).meta({
       env: 'QUERY_RATE_PER_MINUTE',

@@ -88,6 +88,7 @@ beforeEach(async () => {
           mask: NO_MASK,
           onlyUsers: null,
           share: null,
+          arrivedMs: performance.now(),
           request,
           reply,
         }),

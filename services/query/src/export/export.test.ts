@@ -71,6 +71,7 @@ async function listen(timeoutMs: number): Promise<void> {
       mask: NO_MASK,
       onlyUsers: null,
       share: null,
+      arrivedMs: performance.now(),
       request,
       reply,
     };

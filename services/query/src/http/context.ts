@@ -7,6 +7,8 @@ export interface Context extends Viewer {
   readonly principal: Principal;
   /** Whose share of the limited places it takes; null without authentication: there is nobody else. */
   readonly share: string | null;
+  /** When the request arrived, by performance.now(). */
+  readonly arrivedMs: number;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
 }

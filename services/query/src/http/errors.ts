@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import { createLogLimiter } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import { v7 as uuidV7 } from 'uuid';
@@ -72,15 +73,26 @@ export async function sendProblem(
     .send(problemDocument(problem, request.id));
 }
 
-/** Every failure becomes a problem document; our own faults also become a line in the log. */
+/** Of one kind and one route. In a flood, lines would hold the thread longer than answers do. */
+const LOG_INTERVAL_MS = 1_000;
+
+/** Every failure becomes a problem document; our own faults are also logged, at a bounded rate. */
 export function handleErrors(app: FastifyInstance, logger: Logger): void {
+  const limiters = new Map<string, ReturnType<typeof createLogLimiter>>();
   app.setErrorHandler(async (error, request, reply) => {
     const problem = problemOf(error);
     if (statusOf(problem.code) >= 500) {
-      logger.error(
-        { err: problem.cause ?? problem, request_id: request.id, route: request.routeOptions.url },
-        problem.code,
-      );
+      const route = request.routeOptions.url;
+      const kind = `${problem.code} ${route ?? ''}`;
+      const limiter = limiters.get(kind) ?? createLogLimiter(LOG_INTERVAL_MS);
+      limiters.set(kind, limiter);
+      const heldBack = limiter.pass();
+      if (heldBack !== null) {
+        logger.error(
+          { err: problem.cause ?? problem, request_id: request.id, route, held_back: heldBack },
+          problem.code,
+        );
+      }
     }
     await sendProblem(request, reply, problem);
   });

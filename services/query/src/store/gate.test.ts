@@ -51,6 +51,18 @@ describe('gate', () => {
     expect([await settled(second), await settled(third)]).toEqual(['in', 'waiting']);
   });
 
+  it('counts the wait from the arrival of the request, whatever gates it waited at before', async () => {
+    const gate = gateOf({ running_max: 1, wait_max_ms: 1_000 });
+    const arrivedMs = performance.now() - 1_000;
+    const leave = await gate.enter({ signal: never, arrivedMs });
+    await expect(gate.enter({ signal: never, arrivedMs })).rejects.toMatchObject({
+      code: 'overloaded',
+      retryAfterSeconds: 1,
+    });
+    leave();
+    expect(await settled(gate.enter({ signal: never, arrivedMs }))).toBe('in');
+  });
+
   it('gives the place back when the work fails', async () => {
     const gate = gateOf({ running_max: 1, waiting_max: 0 });
     await expect(

@@ -16,10 +16,12 @@ export interface Visitor {
   readonly signal: AbortSignal;
   /** Whose share of the places it takes; null or missing: nobody else's. */
   readonly share?: string | null;
+  /** When its request arrived, by performance.now(). The waits at all gates count from there; missing: from now. */
+  readonly arrivedMs?: number;
 }
 
 /**
- * Admits a limited number at once; the next wait for a bounded time; the rest are refused. Of
+ * Admits a limited number at once; the next wait until a bounded time after their arrival; the rest are refused. Of
  * several shares none gets more than half of the places or a quarter of the line, and a place that
  * becomes free goes to the share that has the fewest.
  */
@@ -129,7 +131,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
     };
   }
 
-  function wait(share: string | null, signal: AbortSignal): Promise<void> {
+  function wait(share: string | null, signal: AbortSignal, waitMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const end = () => {
         clearTimeout(timer);
@@ -153,14 +155,14 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
       };
       const timer = setTimeout(() => {
         giveUp(refuse('the service is busy; try again later'));
-      }, config.wait_max_ms);
+      }, waitMs);
       signal.addEventListener('abort', onAbort, { once: true });
       line.add(waiting);
       metrics.waiting.set({ gate }, line.size);
     });
   }
 
-  async function enter({ signal, share = null }: Visitor): Promise<() => void> {
+  async function enter({ signal, share = null, arrivedMs }: Visitor): Promise<() => void> {
     if (running < config.running_max && mayHaveAPlace(share)) {
       take(share, 1);
       return leaveOnce(share);
@@ -170,7 +172,9 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
     if (share !== null && own >= waitingMax) {
       throw refuse('too many requests of this key or token wait already');
     }
-    await wait(share, signal);
+    const waitedMs = arrivedMs === undefined ? 0 : performance.now() - arrivedMs;
+    if (waitedMs >= config.wait_max_ms) throw refuse('the service is busy; try again later');
+    await wait(share, signal, config.wait_max_ms - waitedMs);
     return leaveOnce(share);
   }
 

@@ -162,7 +162,7 @@ const EVENT_COLUMNS =
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
 
-/** What the sums read of sessions that ended in another hour than they began in. */
+/** The columns that sums read of sessions that ended in another hour than they began in. */
 const ENDED_COLUMNS =
   'ended_at, started_at, session_id, user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status, bytes_sent, bytes_received, packets_sent, packets_received, duration_ms, version';
 

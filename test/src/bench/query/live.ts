@@ -4,7 +4,7 @@ import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { cpuSeconds } from '../ingest/measure.js';
 import type { Stack } from './stack.js';
 
-/** What the live view is measured with. */
+/** The load of the live view. */
 export interface LiveShape {
   readonly viewers: number;
   readonly views: number;
@@ -47,7 +47,7 @@ const OPEN_SQL = `
 
 /**
  * Measures the live view: many sessions are open, each reports in turn, and viewers of several views watch.
- * What storing the events costs ClickHouse is measured alone first.
+ * The cost of storing the events is measured alone first.
  */
 export async function measureLive(stack: Stack, shape: LiveShape): Promise<LiveResult> {
   const startedMs = Date.now();

@@ -6,11 +6,11 @@ import type { Question, Subject } from './questions.js';
 import type { Stack } from './stack.js';
 
 export const MIX_P99_TARGET_MS = 200;
-/** Requests a second that are tried one after the other, to find what the machine keeps up with. */
+/** Requests a second that are tried one after the other, to find the highest rate that the machine keeps up with. */
 export const MIX_RATES = [25, 50, 75, 100, 150, 200, 250, 300, 400];
 const MIX_RATE_SECONDS = 6;
 
-/** A load, and what it cost. */
+/** A load and its cost. */
 export interface MixedLoad extends Load {
   readonly rate: number;
   /** CPU time of query and ClickHouse for each request, in milliseconds. */

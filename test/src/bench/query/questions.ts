@@ -4,7 +4,7 @@ const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 const HALF_HOUR_MS = 1_800_000;
 
-/** What a complaint would quote of a session. */
+/** The parts of a session that a complaint would quote. */
 export interface KnownSession {
   readonly session_id: string;
   readonly started_at: string;
@@ -13,7 +13,7 @@ export interface KnownSession {
   readonly egress_port: number;
 }
 
-/** What a question is put about: differs from one time to the next, so that no cache answers. */
+/** The subject of a question. It differs each time, so that no cache answers. */
 export interface Subject {
   /** Counts up. */
   readonly n: number;
@@ -73,7 +73,7 @@ export function inTurn(n: number): Pick<Subject, 'n' | 'rank' | 'shiftMs'> {
   };
 }
 
-/** Drawn as the sessions are, by Zipf's law: who is busiest is asked for most. The same n gives the same. */
+/** Drawn as the sessions are, by Zipf's law: most questions are about the busiest. The same n gives the same. */
 export function drawn(n: number, shiftMs = 0): Pick<Subject, 'n' | 'rank' | 'shiftMs'> {
   // The golden ratio spreads the draws evenly.
   const uniform = (n * 0.618_033_988_749_895) % 1;

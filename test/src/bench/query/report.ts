@@ -11,12 +11,14 @@ export interface Measured {
   readonly rowsRead: number;
   /** Answered with 422 and the longest possible range. */
   readonly refused: number;
+  /** Neither answered nor refused so. */
+  readonly failed: number;
 }
 
 export interface SizeResult {
   readonly sessions: number;
   readonly bytesPerSession: Readonly<Record<string, number>>;
-  /** `SELECT 1` to ClickHouse through the same client: what all figures are compared with. */
+  /** `SELECT 1` to ClickHouse through the same client, to compare all figures with. */
   readonly selectOneMs: number;
   readonly questions: Readonly<Record<string, Measured>>;
   /** Far more than the machine can answer. */
@@ -41,7 +43,7 @@ export function report(sizes: readonly SizeResult[], peer: PeerResult | null): v
       return measured === undefined
         ? ['', '', '', '']
         : [
-            measured.refused > 0 ? `422 (${measured.refused})` : measured.p50Ms.toFixed(1),
+            `${measured.p50Ms.toFixed(1)}${measured.refused > 0 ? ` (422: ${measured.refused})` : ''}${measured.failed > 0 ? ` (FAILED: ${measured.failed})` : ''}`,
             measured.ratio.toFixed(1),
             measured.p95Ms.toFixed(1),
             String(measured.rowsRead),
