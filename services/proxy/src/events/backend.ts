@@ -40,6 +40,8 @@ const DEAD_SEND_TIMEOUT_MS = 1_000;
 export interface BackendDeps {
   readonly send: (message: FromBackend) => void;
   readonly createProducer?: CreateProducer;
+  /** When to look for folders of dead proxies first; for tests. */
+  readonly deadFoldersAfterMs?: number;
 }
 
 /** Starts at once and sends `ready` or `failed`. The returned function takes messages after `ready`. */
@@ -61,7 +63,7 @@ export function startBackend(
 function run(
   { events, kafka, proxy_id, shared: memory }: BackendConfig,
   { dir, table, acknowledged, end, crashedSessions, lostBytes }: OpenFolder,
-  { send, createProducer }: BackendDeps,
+  { send, createProducer, deadFoldersAfterMs = DEAD_FOLDERS_AFTER_MS }: BackendDeps,
 ): (message: ToBackend) => void {
   const limits = { maxFrames: events.batch_max_records, maxBytes: BATCH_MAX_BYTES };
   const stopping = new AbortController();
@@ -172,7 +174,7 @@ function run(
   /** Until the stop, publishes the events of proxies that are gone, over a connection of its own. */
   async function followDead(): Promise<void> {
     const { signal } = stopping;
-    for (let waitMs = DEAD_FOLDERS_AFTER_MS; ;) {
+    for (let waitMs = deadFoldersAfterMs; ;) {
       await delay(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
       if (signal.aborted) return;
       waitMs = DEAD_FOLDERS_INTERVAL_MS;

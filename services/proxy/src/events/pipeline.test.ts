@@ -9,8 +9,10 @@ import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { eventsConfig } from './config.js';
 import { encodeEvent } from './encode.generated.js';
 import { FRAME_HEADER_BYTES } from './frame.js';
+import { measurementOf } from './measurement.js';
 import { createEventPipeline } from './pipeline.js';
 import { refusedFiles, refusedFolder } from './refused/store.js';
+import { NO_PLACE } from './sink.js';
 import { fakeKafka, metric, run } from './testing/run-pipeline.js';
 import { tempDir } from './testing/temp-dir.js';
 
@@ -32,6 +34,16 @@ function frameBytes(event: SessionEvent): number {
   return FRAME_HEADER_BYTES + Buffer.byteLength(encodeEvent(event));
 }
 
+/** Events that come after a later one of their session. */
+function outOfOrder(published: readonly SessionEvent[]): SessionEvent[] {
+  const last = new Map<string, number>();
+  return published.filter(({ session_id, seq }) => {
+    const isLate = seq <= (last.get(session_id) ?? -1);
+    last.set(session_id, seq);
+    return isLate;
+  });
+}
+
 describe('the event pipeline', () => {
   it('publishes every event of a log, keyed by session and in its order', async () => {
     const kafka = fakeKafka();
@@ -40,6 +52,7 @@ describe('the event pipeline', () => {
     for (const event of events) pipeline.emit(event);
     await pipeline.stop();
     expect(fold(kafka.published)).toEqual(fold(events));
+    expect(outOfOrder(kafka.published)).toEqual([]);
     expect(await metric(registry, 'sockscope_proxy_events_emitted_total')).toBe(events.length);
     expect(await metric(registry, 'sockscope_proxy_events_published_total')).toBe(
       kafka.published.length,
@@ -64,6 +77,7 @@ describe('the event pipeline', () => {
     kafka.state.isAway = false;
     await pipeline.stop();
     expect(fold(kafka.published)).toEqual(fold(events));
+    expect(outOfOrder(kafka.published)).toEqual([]);
     expect(await metric(registry, 'sockscope_proxy_publish_failing_seconds')).toBe(0);
     expect(await metric(registry, 'sockscope_proxy_spool_bytes')).toBe(0);
   });
@@ -158,6 +172,82 @@ describe('the event pipeline', () => {
     await pipeline.stop();
     expect(await metric(registry, 'sockscope_proxy_events_dropped_total')).toBe(0);
     expect(fold(kafka.published)).toEqual(fold(given));
+  });
+
+  it('keeps room for the ends of open sessions, whatever else fills the spool', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka, {
+      spool_max_bytes: 1_048_576,
+      full_policy: 'drop',
+    });
+    kafka.state.isAway = true;
+    const sessions = someLogs(100);
+    for (const [started] of sessions) if (started !== undefined) pipeline.emit(started);
+    const dropped = (): Promise<number> => metric(registry, 'sockscope_proxy_events_dropped_total');
+    for (const event of someLogs(2_000, true, 2).flat()) {
+      if (event.type !== 'SessionClosed') pipeline.emit(event);
+    }
+    const before = await dropped();
+    expect(before).toBeGreaterThan(0);
+    const ends = sessions.map((log) => log.at(-1));
+    for (const end of ends) if (end !== undefined) pipeline.emit(end);
+    kafka.state.isAway = false;
+    await pipeline.stop();
+    expect(await dropped()).toBe(before);
+    expect(kafka.published.filter(({ type }) => type === 'SessionClosed')).toEqual(ends);
+  });
+
+  it('has one TrafficDelta of a session waiting in an outage, the last, which takes no room in the log', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka);
+    const [log = []] = someLogs(1);
+    const [started] = log;
+    const delta = log.find((event) => event.type === 'TrafficDelta');
+    if (started?.type !== 'SessionStarted' || delta === undefined) throw new Error('no session');
+    const session = { place: NO_PLACE, header: {}, started: () => started };
+    kafka.state.isAway = true;
+    pipeline.emit(started);
+    for (let seq = 1; seq <= 500; seq += 1) {
+      pipeline.report(session, { ...measurementOf(delta), seq });
+      if (seq % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 8));
+    }
+    await vi.waitFor(async () => {
+      expect(await metric(registry, 'sockscope_proxy_queue_deltas')).toBe(1);
+    }, 20_000);
+    expect(await metric(registry, 'sockscope_proxy_spool_bytes')).toBe(frameBytes(started));
+    kafka.state.isAway = false;
+    await pipeline.stop();
+    expect(kafka.published.at(-1)?.seq).toBe(500);
+    expect(
+      (await metric(registry, 'sockscope_proxy_events_superseded_total')) + kafka.published.length,
+    ).toBe(501);
+  });
+
+  it('publishes the events of a proxy that is gone, while its own go on', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    const gone = await run(dir, kafka, {}, 'proxy-2');
+    kafka.state.isAway = true;
+    const open = someLogs(10, false, 3).flat();
+    for (const event of open) gone.pipeline.emit(event);
+    await vi.waitFor(async () => {
+      expect(await metric(gone.registry, 'sockscope_proxy_spool_bytes')).toBe(
+        open.reduce((sum, event) => sum + frameBytes(event), 0),
+      );
+    }, 20_000);
+    gone.kill();
+    kafka.state.isAway = false;
+    const { pipeline, registry } = await run(dir, kafka);
+    const own = someLogs(10, true, 4).flat();
+    for (const event of own) pipeline.emit(event);
+    await vi.waitFor(() => {
+      expect(readdirSync(dir)).toEqual(['proxy-1']);
+    }, 20_000);
+    await pipeline.stop();
+    const ends = kafka.published.filter((event) => event.type === 'SessionClosed' && event.assumed);
+    expect(ends).toHaveLength(10);
+    expect(fold(kafka.published)).toEqual(fold([...open, ...ends, ...own]));
+    expect(await metric(registry, 'sockscope_proxy_sessions_crashed_total')).toBe(10);
   });
 
   it('drops and counts events instead with that policy', async () => {

@@ -72,6 +72,7 @@ function inProcess(createProducer: (hooks: ProducerHooks) => KafkaProducer<Frame
         });
       },
       createProducer,
+      deadFoldersAfterMs: 100,
     });
     return {
       post(message: ToBackend) {
