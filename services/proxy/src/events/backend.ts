@@ -8,7 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
 import { Delivery } from './delivery.js';
-import type { CreateProducer, Log } from './delivery.js';
+import type { Connection, CreateProducer, Log } from './delivery.js';
 import type { BackendConfig, BackendStats, FromBackend, ToBackend } from './messages.js';
 import { Publisher } from './publisher.js';
 import { ReportQueue } from './reports.js';
@@ -80,13 +80,13 @@ function run(
     send({ kind: 'log', level, fields, message });
   };
   const shared = new SharedState(memory);
-  const reader = new LogReader(logDir(dir), proxy_id);
+  const reader = new LogReader(logDir(dir));
   shared.written = end;
   shared.acknowledged = acknowledged;
   shared.freed = reader.free(acknowledged);
-  const reports = new ReportQueue(proxy_id);
+  const reports = new ReportQueue();
   const delivery = new Delivery({ events, kafka, proxy_id }, log, createProducer);
-  const connection = delivery.connect();
+  const connection = delivery.connect(proxy_id);
   const publisher = new Publisher(events.linger_ms, limits, {
     shared,
     log: reader,
@@ -178,14 +178,19 @@ function run(
       await delay(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
       if (signal.aborted) return;
       waitMs = DEAD_FOLDERS_INTERVAL_MS;
-      const apart = delivery.connect();
+      let apart: Connection | null = null;
       try {
-        const done = await publishDeadFolders({ ...events, proxy_id }, limits, (frames) =>
-          delivery.send(
-            apart,
-            frames,
-            AbortSignal.any([signal, AbortSignal.timeout(DEAD_SEND_TIMEOUT_MS)]),
-          ),
+        const done = await publishDeadFolders(
+          { ...events, proxy_id },
+          limits,
+          async (frames, proxyId) => {
+            if (apart?.proxyId !== proxyId) {
+              apart?.producer.stop();
+              apart = delivery.connect(proxyId);
+            }
+            const inTime = AbortSignal.timeout(DEAD_SEND_TIMEOUT_MS);
+            return delivery.send(apart, frames, AbortSignal.any([signal, inTime]));
+          },
         );
         crashed += done.crashedSessions;
         const { emptied: folders, bytes, leftBytes: left_bytes } = done;
@@ -199,7 +204,7 @@ function run(
         const err = messageOf(error);
         log('error', { err }, 'events of a proxy that is gone cannot be published');
       } finally {
-        apart.stop();
+        (apart as Connection | null)?.producer.stop();
       }
     }
   }
@@ -213,7 +218,7 @@ function run(
       save();
     });
     await publisher.stop(timeoutMs);
-    connection.stop();
+    connection.producer.stop();
     await tolerate(() => {
       save(isClean);
     });

@@ -9,13 +9,24 @@ import {
   recordOf,
   RecordsRefusedError,
 } from '@sockscope/runtime/kafka';
-import type { KafkaProducer, ProducerHooks } from '@sockscope/runtime/kafka';
+import type { KafkaProducer, ProducerHooks, RecordFormat } from '@sockscope/runtime/kafka';
 import type { Frame } from './frame.js';
 import type { BackendConfig, DeliveryStats, Outage, PublishFailures } from './messages.js';
 import { createEventRecordFormat } from './record.js';
 import { refusedEventOf, RefusedStore } from './refused/store.js';
+import type { RefusedEvent } from './refused/store.js';
 
-export type CreateProducer = (hooks: ProducerHooks) => KafkaProducer<Frame>;
+export type CreateProducer = (
+  hooks: ProducerHooks,
+  format: RecordFormat<Frame>,
+) => KafkaProducer<Frame>;
+
+/** The way of one proxy's frames to Kafka. */
+export interface Connection {
+  readonly proxyId: string;
+  readonly format: RecordFormat<Frame>;
+  readonly producer: KafkaProducer<Frame>;
+}
 
 export type Log = (
   level: 'debug' | 'info' | 'warn' | 'error',
@@ -47,8 +58,8 @@ export class Delivery {
     this.#log = log;
     this.#createProducer =
       createProducer ??
-      ((hooks) =>
-        createFormatProducer(kafka, createEventRecordFormat(), {
+      ((hooks, format) =>
+        createFormatProducer(kafka, format, {
           role: proxy_id,
           logger: {
             debug: (fields, message) => {
@@ -60,8 +71,9 @@ export class Delivery {
   }
 
   /** Returns a connection that connects at its first send. */
-  connect(): KafkaProducer<Frame> {
-    return this.#createProducer({
+  connect(proxyId: string): Connection {
+    const format = createEventRecordFormat(proxyId);
+    const hooks: ProducerHooks = {
       onAcknowledged: (_records, durationMs) => {
         this.#requestsMs.push(durationMs);
         if (this.#outage === null) return;
@@ -80,7 +92,8 @@ export class Delivery {
         const fields = { code, type, attempt, retry_in_ms: delayMs };
         this.#waits('warn', fields, message);
       },
-    });
+    };
+    return { proxyId, format, producer: this.#createProducer(hooks, format) };
   }
 
   /**
@@ -89,7 +102,7 @@ export class Delivery {
    * @returns false if Kafka accepts nothing, or if the signal fired: send the same frames again then.
    */
   async send(
-    connection: KafkaProducer<Frame>,
+    { producer, format }: Connection,
     frames: readonly Frame[],
     signal: AbortSignal,
   ): Promise<boolean> {
@@ -97,12 +110,16 @@ export class Delivery {
     if (first === undefined) return true;
     let refused: readonly Frame[] = [];
     try {
-      await connection.send(this.#topic, frames, signal);
+      await producer.send(this.#topic, frames, signal);
     } catch (error) {
       if (signal.aborted || error instanceof NothingAcceptedError) return false;
       if (!(error instanceof RecordsRefusedError)) throw error;
       ({ refused } = error as RecordsRefusedError<Frame>);
-      while (!this.#keep(refused, error.message)) {
+      const { message } = error;
+      const events = refused.map((frame) =>
+        refusedEventOf(recordOf(frame, format), this.#topic, message),
+      );
+      while (!this.#keep(events, message)) {
         await delay(REFUSED_RETRY_MS, undefined, { signal }).catch(() => undefined);
         if (signal.aborted) return false;
       }
@@ -131,17 +148,14 @@ export class Delivery {
   }
 
   /** False if refused events have no place on disk: all wait then. */
-  #keep(frames: readonly Frame[], reason: string): boolean {
-    const fields = { count: frames.length, reason };
-    const format = createEventRecordFormat();
-    const trouble = this.#store.keep(
-      frames.map((frame) => refusedEventOf(recordOf(frame, format), this.#topic, reason)),
-    );
+  #keep(events: readonly RefusedEvent[], reason: string): boolean {
+    const fields = { count: events.length, reason };
+    const trouble = this.#store.keep(events);
     if (trouble !== null) {
       this.#waits('error', fields, `refused events cannot be stored: ${trouble}`);
       return false;
     }
-    this.#refused += frames.length;
+    this.#refused += events.length;
     this.#log(
       'error',
       fields,

@@ -15,7 +15,7 @@ function framesOf(some: readonly SessionEvent[]): Buffer {
 
 describe('a frame', () => {
   it('has what the way to Kafka needs of its event, although texts in it imitate fields', () => {
-    const frames = scanFrames(framesOf(events), 'p');
+    const frames = scanFrames(framesOf(events));
     expect(frames).toHaveLength(events.length);
     expect(frames.at(-1)?.end).toBe(framesOf(events).length);
     frames.forEach((frame, i) => {
@@ -33,7 +33,7 @@ describe('a frame', () => {
     const whole = framesOf([first, second]);
     const firstBytes = framesOf([first]).length;
     for (let cut = 0; cut < whole.length; cut += 1) {
-      const frames = scanFrames(whole.subarray(0, cut), 'p');
+      const frames = scanFrames(whole.subarray(0, cut));
       expect(frames.map(({ end }) => end)).toEqual(cut < firstBytes ? [] : [firstBytes]);
     }
   });
@@ -44,13 +44,13 @@ describe('a frame', () => {
       fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
         const broken = Buffer.from(whole);
         broken[at] = (broken[at] ?? 0) ^ flip;
-        expect(scanFrames(broken, 'p')).toEqual([]);
+        expect(scanFrames(broken)).toEqual([]);
       }),
     );
   });
 
   it('is read no further than was asked for', () => {
-    const frames = scanFrames(framesOf(events), 'p', 3);
+    const frames = scanFrames(framesOf(events), 3);
     expect(frames).toHaveLength(3);
     expect(frames.at(-1)?.end).toBe(framesOf(events.slice(0, 3)).length);
   });

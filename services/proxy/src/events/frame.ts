@@ -83,13 +83,10 @@ export class FrameWriter {
 export class Frame {
   readonly buffer: Buffer;
   readonly at: number;
-  /** Of the proxy that wrote it. */
-  readonly proxyId: string;
 
-  constructor(buffer: Buffer, at: number, proxyId: string) {
+  constructor(buffer: Buffer, at: number) {
     this.buffer = buffer;
     this.at = at;
-    this.proxyId = proxyId;
   }
 
   get kind(): number {
@@ -124,11 +121,7 @@ export class Frame {
 }
 
 /** Reads whole, sound frames from the start of a buffer, as many as `maxFrames`. */
-export function scanFrames(
-  buffer: Buffer,
-  proxyId: string,
-  maxFrames: number = Number.POSITIVE_INFINITY,
-): Frame[] {
+export function scanFrames(buffer: Buffer, maxFrames = Number.POSITIVE_INFINITY): Frame[] {
   const frames: Frame[] = [];
   for (let at = 0; frames.length < maxFrames && at + FRAME_HEADER_BYTES <= buffer.length;) {
     const end = at + FRAME_HEADER_BYTES + buffer.readUInt32LE(at);
@@ -139,7 +132,7 @@ export function scanFrames(
       (buffer[at + KIND_AT] ?? SESSION_EVENT_TYPES.length) < SESSION_EVENT_TYPES.length &&
       crc32(buffer.subarray(at + CHECKED_FROM, end)) === buffer.readUInt32LE(at + CRC_AT);
     if (!isSound) break;
-    frames.push(new Frame(buffer, at, proxyId));
+    frames.push(new Frame(buffer, at));
     at = end;
   }
   return frames;

@@ -134,7 +134,7 @@ export class Intake {
 
   /** What still waits in memory is lost. */
   close(): void {
-    for (const chunk of this.#waiting) this.counts.dropped += scanFrames(chunk, '').length;
+    for (const chunk of this.#waiting) this.counts.dropped += scanFrames(chunk).length;
   }
 
   get #diskBytes(): number {

@@ -58,7 +58,7 @@ export class Publisher {
 
   /** Takes whole frames from the memory of the proxy's thread. The next ones come when these are repaid. */
   lend(chunk: Uint8Array): void {
-    this.#lent = scanFrames(Buffer.from(chunk), this.#deps.log.proxyId);
+    this.#lent = scanFrames(Buffer.from(chunk));
   }
 
   /** Something may be there to publish. */

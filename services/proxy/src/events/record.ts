@@ -24,28 +24,23 @@ const FIRST_HEADERS: readonly Buffer[] = SESSION_EVENT_TYPES.map((type) =>
     withLength('ce_id'),
   ]),
 );
-const TIME_HEADER = Buffer.concat([withLength('ce_time'), Buffer.of(lengthByte(TIME_LENGTH))]);
 const SUBJECT_HEADER = Buffer.concat([withLength('ce_subject'), Buffer.of(lengthByte(ID_LENGTH))]);
 /** More than all headers and the key take, without the source. */
 const AROUND_MAX_BYTES = 1_024;
 
-/** Writes records straight from the bytes of frames, with nothing made for a single one. */
-export function createEventRecordFormat(): RecordFormat<Frame> {
-  /** `ce_source` and the beginning of `ce_time` behind a proxy's id: nearly always the same. */
-  let proxyId = '';
-  let sourceAndTime = Buffer.alloc(0);
+/** Writes records of one proxy straight from the bytes of frames, with only its number made for a single one. */
+export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
+  /** `ce_source`, and the beginning of `ce_time` behind it. */
+  const sourceAndTime = Buffer.concat([
+    withLength('ce_source'),
+    withLength(`/sockscope/proxies/${encodeURIComponent(proxyId)}`),
+    withLength('ce_time'),
+    Buffer.of(lengthByte(TIME_LENGTH)),
+  ]);
 
   return {
     keyHash: ({ buffer, at }) => murmur2(buffer, at + ID_AT, at + FRAME_HEADER_BYTES),
     write(frame, writer) {
-      if (frame.proxyId !== proxyId) {
-        proxyId = frame.proxyId;
-        sourceAndTime = Buffer.concat([
-          withLength('ce_source'),
-          withLength(`/sockscope/proxies/${encodeURIComponent(proxyId)}`),
-          TIME_HEADER,
-        ]);
-      }
       const { buffer: source, at: frameAt, seq, end } = frame;
       const idAt = frameAt + ID_AT;
       const eventAt = frameAt + FRAME_HEADER_BYTES;

@@ -17,17 +17,12 @@ interface Waiting {
 }
 
 export class ReportQueue {
-  readonly #proxyId: string;
   readonly #slot = new Slot();
   readonly #writer = new FrameWriter();
   /** By place: reports that wait, and the number of the last one that was taken. */
   readonly #waiting = new Map<number, Waiting>();
   readonly #taken: number[] = [];
   #published = 0;
-
-  constructor(proxyId: string) {
-    this.#proxyId = proxyId;
-  }
 
   /** Reports that were taken so far. */
   get published(): number {
@@ -65,6 +60,6 @@ export class ReportQueue {
       const started = JSON.parse(this.#slot.started.toString('utf8')) as SessionStarted;
       this.#writer.add(deltaOf(started, this.#slot.report));
     }
-    return scanFrames(Buffer.from(this.#writer.take()), this.#proxyId);
+    return scanFrames(Buffer.from(this.#writer.take()));
   }
 }

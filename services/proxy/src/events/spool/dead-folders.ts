@@ -28,18 +28,16 @@ export interface DeadFolders {
   crashedSessions: number;
 }
 
-/** Publishes frames. False if Kafka has not acknowledged them in time. */
-type Publish = (frames: readonly Frame[]) => Promise<boolean>;
-
 /**
  * Publishes what dead proxies left, for one turn each.
  *
+ * @param publish gets frames of a proxy. False if Kafka has not acknowledged them in time.
  * @throws SpoolError if the disk refuses; unpublished events are still there then.
  */
 export async function publishDeadFolders(
   config: FolderConfig,
   limits: ReadLimits,
-  publish: Publish,
+  publish: (frames: readonly Frame[], proxyId: string) => Promise<boolean>,
 ): Promise<DeadFolders> {
   const result: DeadFolders = { emptied: [], bytes: 0, leftBytes: 0, crashedSessions: 0 };
   const { spool_dir, spool_max_bytes } = config;
@@ -50,10 +48,15 @@ export async function publishDeadFolders(
     if (!isFolder || name === config.proxy_id || name.startsWith(EMPTIED_PREFIX)) continue;
     if (!lockFolder(dir)) continue;
     try {
-      const recovered = recover(dir, { spool_max_bytes, proxy_id: name });
-      const { acknowledged, end, aliveMs, crashedSessions } = recovered;
-      const reader = new LogReader(logDir(dir), name);
-      const at = await publishTurn(reader, { acknowledged, end, limits, publish });
+      const { acknowledged, end, aliveMs, crashedSessions } = recover(dir, spool_max_bytes);
+      const reader = new LogReader(logDir(dir));
+      const untilMs = performance.now() + TURN_MS;
+      let at = acknowledged;
+      while (at < end && performance.now() < untilMs) {
+        const { frames, next } = reader.read(at, end, limits);
+        if (frames.length > 0 && !(await publish(frames, name))) break;
+        at = next;
+      }
       // It has no open sessions any more, and the next turn goes on here.
       new TableFile(dir, { acknowledged: at, aliveMs, isClean: true }).close();
       reader.free(at);
@@ -77,21 +80,6 @@ export async function publishDeadFolders(
   }
   removeEmptied(spool_dir);
   return result;
-}
-
-/** Returns how far the log is published. */
-async function publishTurn(
-  reader: LogReader,
-  log: { acknowledged: number; end: number; limits: ReadLimits; publish: Publish },
-): Promise<number> {
-  const untilMs = performance.now() + TURN_MS;
-  let at = log.acknowledged;
-  while (at < log.end && performance.now() < untilMs) {
-    const { frames, next } = reader.read(at, log.end, log.limits);
-    if (frames.length > 0 && !(await log.publish(frames))) break;
-    at = next;
-  }
-  return at;
 }
 
 /** Deletes folders that were emptied; of some the one who emptied them may have died over it. */

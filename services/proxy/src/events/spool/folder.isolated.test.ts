@@ -81,7 +81,7 @@ function eventsOf(frames: readonly Frame[]): SessionEvent[] {
 
 /** All that would be published of a folder. */
 function published(dir: string, from: number, end: number): SessionEvent[] {
-  const reader = new LogReader(logDir(dir), 'p');
+  const reader = new LogReader(logDir(dir));
   const events: SessionEvent[] = [];
   for (let at = from; at < end;) {
     const { frames, next } = reader.read(at, end, LIMITS);
@@ -94,7 +94,7 @@ function published(dir: string, from: number, end: number): SessionEvent[] {
 
 function recovered(config: FolderConfig): { crashed: number; events: SessionEvent[] } {
   const dir = join(config.spool_dir, config.proxy_id);
-  const { acknowledged, end, crashedSessions } = recover(dir, config);
+  const { acknowledged, end, crashedSessions } = recover(dir, config.spool_max_bytes);
   return { crashed: crashedSessions, events: published(dir, acknowledged, end) };
 }
 

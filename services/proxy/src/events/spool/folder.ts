@@ -62,7 +62,7 @@ export function logDir(dir: string): string {
 export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
   const dir = join(config.spool_dir, config.proxy_id);
   await lockPatiently(dir);
-  const recovered = recover(dir, config);
+  const recovered = recover(dir, config.spool_max_bytes);
   const table = new TableFile(dir, {
     acknowledged: recovered.acknowledged,
     aliveMs: Date.now(),
@@ -82,7 +82,7 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
  *
  * @throws SpoolError if the disk refuses; all is still there then.
  */
-export function recover(dir: string, config: Omit<FolderConfig, 'spool_dir'>): Recovered {
+export function recover(dir: string, spoolMaxBytes: number): Recovered {
   const { status, open } = readTable(dir);
   const isOld = hasOldFormat(dir);
   const aliveMs = isOld ? oldAliveMs(dir) : status.aliveMs;
@@ -90,13 +90,13 @@ export function recover(dir: string, config: Omit<FolderConfig, 'spool_dir'>): R
   const writer = new LogWriter(
     log,
     Math.max(endOf(log), status.acknowledged),
-    segmentBytes(config.spool_max_bytes),
+    segmentBytes(spoolMaxBytes),
   );
   let lostBytes = 0;
   let crashedSessions = 0;
   if (isOld || !status.isClean) {
     if (isOld) appendEvents(writer, oldEvents(dir, open));
-    const reader = new LogReader(log, config.proxy_id);
+    const reader = new LogReader(log);
     for (let at = segmentsOf(log)[0] ?? writer.position; at < writer.position;) {
       const { frames, next } = reader.read(at, writer.position, READ_LIMITS);
       for (const frame of frames) follow(open, frame);

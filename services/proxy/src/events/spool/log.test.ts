@@ -62,7 +62,7 @@ describe('the log', () => {
           for (let i = 0; i < events.length; i += perChunk) {
             writer.append(chunk(events.slice(i, i + perChunk)));
           }
-          const reader = new LogReader(dir, 'p');
+          const reader = new LogReader(dir);
           const names: string[] = [];
           for (let at = 0; at < writer.position;) {
             const { frames, next } = reader.read(at, writer.position, { maxFrames, maxBytes: 1 });
@@ -92,7 +92,7 @@ describe('the log', () => {
       const second = new LogWriter(dir, endOf(dir), 1_000_000);
       second.append(chunk(events.slice(5, 6)));
       second.leave();
-      const reader = new LogReader(dir, 'p');
+      const reader = new LogReader(dir);
       const kept = cut === whole.length ? 2 : cut >= firstBytes ? 1 : 0;
       expect(readAllOf(reader, 0, second.position)).toEqual(
         [...events.slice(0, kept), ...events.slice(5, 6)].map(nameOf),
@@ -115,7 +115,7 @@ describe('the log', () => {
           const bytes = readFileSync(file);
           bytes[where % bytes.length] = (bytes[where % bytes.length] ?? 0) ^ flip;
           writeFileSync(file, bytes);
-          const reader = new LogReader(dir, 'p');
+          const reader = new LogReader(dir);
           expect(readAllOf(reader, 0, position)).toEqual(
             events.filter((_, j) => j !== i).map(nameOf),
           );
@@ -130,7 +130,7 @@ describe('the log', () => {
   it('deletes only files that lie wholly before a position, and the last one only on request', () => {
     const dir = tempDir();
     const { position } = filled(dir);
-    const reader = new LogReader(dir, 'p');
+    const reader = new LogReader(dir);
     const firstTwo = chunk(events.slice(0, 2)).length;
     expect(reader.canFree(0)).toBe(false);
     expect(reader.canFree(firstTwo)).toBe(true);
@@ -147,7 +147,7 @@ describe('the log', () => {
   it('skips a file that the disk cannot read, and continues with the next one', () => {
     const dir = tempDir();
     const { position } = filled(dir);
-    const reader = new LogReader(dir, 'p');
+    const reader = new LogReader(dir);
     const next = reader.skip(0, position);
     expect(next).toBe(chunk(events.slice(0, 1)).length);
     expect(readAllOf(reader, next, position)).toEqual(events.slice(1).map(nameOf));
@@ -158,7 +158,7 @@ describe('the log', () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'notes.frames'), 'hello');
     const { position } = filled(dir);
-    expect(readAllOf(new LogReader(dir, 'p'), 0, position)).toEqual(events.map(nameOf));
+    expect(readAllOf(new LogReader(dir), 0, position)).toEqual(events.map(nameOf));
   });
 
   it('reports that the disk refused, and has taken nothing then', () => {

@@ -125,8 +125,6 @@ export interface ReadLimits {
 
 /** Used by the thread that publishes: it follows the log, and deletes published files. */
 export class LogReader {
-  /** Of the proxy whose log it is. */
-  readonly proxyId: string;
   readonly #dir: string;
   /** Of the file that was read last. */
   #start = -1;
@@ -139,9 +137,8 @@ export class LogReader {
   #buffer = Buffer.alloc(0);
   #lostBytes = 0;
 
-  constructor(dir: string, proxyId: string) {
+  constructor(dir: string) {
     this.#dir = dir;
-    this.proxyId = proxyId;
   }
 
   /** Bytes that did not check out: torn by a crash, or broken. */
@@ -171,7 +168,7 @@ export class LogReader {
           if (this.#buffer.length < size) this.#buffer = Buffer.allocUnsafeSlow(size);
           const buffer = this.#buffer.subarray(0, size);
           const bytes = readAll(this.#open(start), buffer, at - start);
-          const frames = scanFrames(buffer.subarray(0, bytes), this.proxyId, limits.maxFrames);
+          const frames = scanFrames(buffer.subarray(0, bytes), limits.maxFrames);
           const last = frames.at(-1);
           if (last !== undefined) return { frames, next: at + last.end };
         }

@@ -52,7 +52,7 @@ function setUp() {
   const table = new SessionTable((chunk) => {
     file.add(chunk);
   });
-  const reports = new ReportQueue('p');
+  const reports = new ReportQueue();
   return {
     dir,
     table,
