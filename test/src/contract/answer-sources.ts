@@ -69,7 +69,7 @@ export async function answerSources(): Promise<string> {
     if (source !== null) return source.kind === 'pairs' ? 'P' : 'S';
     return isAtEnd(by) ? 'E' : 'M';
   };
-  const asked: readonly (readonly [string, object])[] = [
+  const questions: readonly (readonly [string, object])[] = [
     ['none', {}],
     ...FILTER_NAMES.flatMap((name) =>
       samplesOf(name).map(([label, value]) => [label, { [name]: value }] as const),
@@ -77,7 +77,7 @@ export async function answerSources(): Promise<string> {
     ['`user` and `dest_port`', { user: ['x'], dest_port: [443] }],
     ['`user` and `protocol`', { user: ['x'], protocol: 'tcp' }],
   ];
-  const rows = asked.map(
+  const rows = questions.map(
     ([label, filters]) =>
       `| ${label} | ${REPORTS.map(([, by]) => sourceOf(by, filters)).join(' | ')} | \`${sessionsTableOf(filters)}\` |`,
   );

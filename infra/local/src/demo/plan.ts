@@ -135,11 +135,12 @@ function unknown(host: string, land: Land): Trip {
 }
 
 function blocked(random: Random, { team }: Person, land: Land): Trip {
-  const asked = pick(
+  const destination = pick(
     random,
     REFUSED.filter(({ teams }) => teams?.includes(team) ?? true),
   );
-  const { host, rule } = asked;
-  const port = typeof asked.port === 'number' ? asked.port : land.ports[asked.port];
+  const { host, rule } = destination;
+  const port =
+    typeof destination.port === 'number' ? destination.port : land.ports[destination.port];
   return { host, ip: null, port, outcome: 'blocked', rule, endedBy: 'client', volume: NOTHING };
 }

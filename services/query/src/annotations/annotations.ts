@@ -78,8 +78,8 @@ export function serveAnnotations(app: FastifyInstance, deps: QuestionDeps & Anno
       // A note may name anybody, so a caller that may not see all users by name gets none.
       const isHidden = context.mask.users !== 'none';
       const range = rangeOf(query, context.nowMs);
-      const asked = { ...range, tag: query.tag, limit: query.limit + 1 };
-      const rows = isHidden ? [] : await store.ask(touchingQuery(asked), context);
+      const wanted = { ...range, tag: query.tag, limit: query.limit + 1 };
+      const rows = isHidden ? [] : await store.ask(touchingQuery(wanted), context);
       return { rows, isAdmin: mayDo(context.principal, 'admin') };
     },
     present: ({ rows, isAdmin }, _presenter, { query }) => ({

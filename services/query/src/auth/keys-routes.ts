@@ -44,7 +44,7 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
     params: noParams,
     query: noQuery,
     answer: keys,
-    async ask(_asked, context) {
+    async ask(_input, context) {
       requireKeys(context);
       await deps.uses.flush();
       const [rows, uses] = await Promise.all([

@@ -34,7 +34,7 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
     params: noParams,
     query: noQuery,
     answer: me,
-    ask: (_asked, context) => Promise.resolve(context),
+    ask: (_input, context) => Promise.resolve(context),
     present: ({ principal, mask, request }) => ({
       id: principal.id,
       kind: principal.kind,

@@ -25,7 +25,7 @@ export function serveSignIns(
     params: noParams,
     query: noQuery,
     answer: signIns,
-    ask: (_asked, context) => webSessions.live(context),
+    ask: (_input, context) => webSessions.live(context),
     present: (live) => ({
       items: live.slice(0, SIGN_INS_MAX).map(({ id, principal, createdAt, expiresAt }) => ({
         sign_in_id: id,

@@ -36,7 +36,7 @@ export function serveClash(
     summary: "Open sessions in mihomo's format; also by WebSocket",
     query: clashQuery,
     answer: clashConnections,
-    ask: (_asked, context) => openConnections(deps, context.onlyUsers, context),
+    ask: (_input, context) => openConnections(deps, context.onlyUsers, context),
     present: shownConnections,
   });
   serve(app, deps, {

@@ -45,7 +45,7 @@ export function shownConnections(
     downloadTotal: totals.bytes_received,
     uploadTotal: totals.bytes_sent,
     memory: process.memoryUsage.rss(),
-    connections: rows.map((row) => connectionOf(presenter.session<Session>(row))),
+    connections: rows.map((row) => connectionOf(presenter.session(row))),
   };
 }
 

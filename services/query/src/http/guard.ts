@@ -88,7 +88,7 @@ export async function guard(
     readonly isOverloaded: () => boolean;
   },
 ): Promise<void> {
-  app.decorateRequest('principal', null as never);
+  app.decorateRequest('principal');
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
     if (deps.isOverloaded()) {
       throw new ProblemError('overloaded', 'this process is overloaded', {
@@ -153,8 +153,8 @@ export async function guard(
  */
 export function isServedHost(hosts: readonly string[], given: string | undefined): boolean {
   if (hosts.length === 0) return true;
-  const asked = (given ?? '').replace(/:\d+$/, '').toLowerCase();
-  return hosts.some((host) => host.toLowerCase() === asked);
+  const name = (given ?? '').replace(/:\d+$/, '').toLowerCase();
+  return hosts.some((host) => host.toLowerCase() === name);
 }
 
 /** Names of loopback, and the address that it listens on: 127.0.0.2 is one, too. */

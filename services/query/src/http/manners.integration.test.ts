@@ -10,7 +10,7 @@ import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { createKey } from '../auth/command.js';
 import { filterOf, filtersOf } from '../filters/filters.js';
-import { passesOf } from '../filters/passes.js';
+import { predicateOf } from '../filters/predicate.js';
 import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
@@ -251,8 +251,8 @@ describe('filters of live events', () => {
       params: where.params,
       row: z.object({ session_id: z.string() }),
     });
-    const passes = passesOf(filters);
-    const expected = world.sessions.filter((row) => passes(row));
+    const matches = predicateOf(filters);
+    const expected = world.sessions.filter((row) => matches(row));
     expect(rows.map((row) => row.session_id).toSorted()).toEqual(
       expected.map((row) => row.session_id).toSorted(),
     );

@@ -42,7 +42,9 @@ export async function serveOpenApi(app: FastifyInstance, version: string): Promi
     },
     transform: createJsonSchemaTransform({ skipList: [] }),
     transformObject: (document) =>
-      completed(jsonSchemaTransformObject(document) as OpenApiDocument) as never,
+      completed(jsonSchemaTransformObject(document) as OpenApiDocument) as ReturnType<
+        typeof jsonSchemaTransformObject
+      >,
   });
   await app.register(swaggerUi, {
     routePrefix: '/docs',

@@ -73,6 +73,6 @@ export function isSameHost(origin: string, host: string): boolean {
   // Behind a proxy that ends TLS the scheme is another; a default port may be written or not.
   if (!URL.canParse(origin)) return false;
   const own = new URL(origin);
-  const asked = `${own.protocol}//${host}`;
-  return host !== '' && URL.canParse(asked) && new URL(asked).host === own.host;
+  const wanted = `${own.protocol}//${host}`;
+  return host !== '' && URL.canParse(wanted) && new URL(wanted).host === own.host;
 }

@@ -53,23 +53,23 @@ export interface Question<
   readonly query: Query;
   readonly answer: Answer;
   /** `heavy` ones wait in a shorter line. */
-  readonly weight: 'light' | 'heavy' | ((asked: Asked<Params, Query>) => 'light' | 'heavy');
+  readonly weight: 'light' | 'heavy' | ((input: Input<Params, Query>) => 'light' | 'heavy');
   /** The rights that the principal needs. */
   readonly scope: Scope;
   readonly audience: Audience;
   /** Whether an answer has stopped changing, so that it may be kept for a while. */
-  closed?(asked: Asked<Params, Query>, found: Found, nowMs: number): boolean;
+  closed?(input: Input<Params, Query>, found: Found, nowMs: number): boolean;
   /** Finds the answer. Users and addresses in it are as they are stored. */
-  ask(asked: Asked<Params, Query>, context: Context): Promise<Found>;
+  ask(input: Input<Params, Query>, context: Context): Promise<Found>;
   /** Shows the answer to the caller. Only a presenter makes text of stored values. */
-  present(found: Found, presenter: Presenter, asked: Asked<Params, Query>): z.output<Answer>;
+  present(found: Found, presenter: Presenter, input: Input<Params, Query>): z.output<Answer>;
   /** Takes the request over, for another format than JSON. Returns false if it does not. */
-  other?(asked: Asked<Params, Query>, context: Context): Promise<boolean>;
+  other?(input: Input<Params, Query>, context: Context): Promise<boolean>;
   /** The media types of `other`; by default, the formats of exports. */
   readonly otherTypes?: readonly string[];
 }
 
-export interface Asked<Params extends z.ZodType, Query extends z.ZodType> {
+export interface Input<Params extends z.ZodType, Query extends z.ZodType> {
   readonly params: z.output<Params>;
   readonly query: z.output<Query>;
 }
@@ -109,12 +109,12 @@ export function serve<
     async (request, reply) => {
       const context = deps.contextOf(request, reply);
       // The type provider has validated both by these very schemas.
-      const asked = { params: request.params, query: request.query } as Asked<Params, Query>;
-      if ((await question.other?.(asked, context)) === true) return reply;
-      const gate = deps.gates[typeof weight === 'function' ? weight(asked) : weight];
-      const found = await gate.pass(context, () => question.ask(asked, context));
-      const shown = question.present(found, presenterOf(context.mask), asked);
-      const closed = question.closed?.(asked, found, context.nowMs) ?? false;
+      const input = { params: request.params, query: request.query } as Input<Params, Query>;
+      if ((await question.other?.(input, context)) === true) return reply;
+      const gate = deps.gates[typeof weight === 'function' ? weight(input) : weight];
+      const found = await gate.pass(context, () => question.ask(input, context));
+      const shown = question.present(found, presenterOf(context.mask), input);
+      const closed = question.closed?.(input, found, context.nowMs) ?? false;
       const text = serialized(reply, shown);
       if (cacheAnswer(request, reply, { answer: shown as object, text, closed }))
         return reply.send();

@@ -28,7 +28,7 @@ export interface Write<
   readonly scope: Scope;
   readonly audience: Audience;
   change(
-    asked: {
+    input: {
       readonly params: z.output<Params>;
       readonly body: Body extends z.ZodType ? z.output<Body> : undefined;
     },
@@ -83,10 +83,10 @@ export function serveWrite<
     handler: async (request, reply) => {
       const context = deps.contextOf(request, reply);
       // The type provider has validated both by these very schemas.
-      const asked = { params: request.params, body: request.body } as Parameters<
+      const input = { params: request.params, body: request.body } as Parameters<
         typeof write.change
       >[0];
-      const made = await deps.gates.light.pass(context, () => write.change(asked, context));
+      const made = await deps.gates.light.pass(context, () => write.change(input, context));
       void reply.header('cache-control', 'no-store');
       if (answer === undefined) return reply.code(204).send();
       return reply

@@ -2,19 +2,20 @@ import type { Session, TopField } from '@sockscope/schemas/api';
 import { plainOf } from '../sql/stored.js';
 import type { Stored } from '../sql/stored.js';
 import type { ShownKeys } from '../sql/sums.js';
-import { NO_MASK } from './mask.js';
 import type { Mask } from './mask.js';
 
 /** The fields of a session that a mask hides. */
-type StoredSession<S> = Omit<S, 'user' | 'source_ip'> & {
+interface StoredNames {
   readonly user: Stored;
   readonly source_ip: Stored;
-};
+}
+
+type Shown<Row> = Omit<Row, keyof StoredNames> & Pick<Session, keyof StoredNames>;
 
 /** Turns stored values into visible ones: the only way from one to the other. */
 export interface Presenter {
   user(stored: Stored): string;
-  session<S extends Pick<Session, 'user' | 'source_ip'>>(row: StoredSession<S>): S;
+  session<Row extends StoredNames>(row: Row): Shown<Row>;
   /** A key of a list or a series under the name of its field; null for no value. */
   key(field: TopField, stored: Stored): string | number | null;
   /**
@@ -28,17 +29,11 @@ export interface Presenter {
 export function presenterOf(mask: Mask): Presenter {
   return {
     user: (name) => mask.user(plainOf(name)),
-    session(row) {
-      const shown =
-        mask === NO_MASK
-          ? row
-          : {
-              ...row,
-              user: mask.user(plainOf(row.user)),
-              source_ip: mask.address(plainOf(row.source_ip)),
-            };
-      return shown as never;
-    },
+    session: (row) => ({
+      ...row,
+      user: mask.user(plainOf(row.user)),
+      source_ip: mask.address(plainOf(row.source_ip)),
+    }),
     key(field, stored) {
       const text = plainOf(stored);
       switch (field) {

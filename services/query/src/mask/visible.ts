@@ -1,8 +1,8 @@
 import ipaddr from 'ipaddr.js';
 import { filtersOf, restrictedTo } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
-import { passesOf } from '../filters/passes.js';
-import type { Passes } from '../filters/passes.js';
+import { predicateOf } from '../filters/predicate.js';
+import type { Predicate } from '../filters/predicate.js';
 import { ProblemError } from '../problems/problem.js';
 import { maskedUsersQuery } from '../sql/masked-users.js';
 import type { Store } from '../store/store.js';
@@ -42,9 +42,9 @@ export async function visibleFilters(
  *
  * @throws ProblemError forbidden if a filter would reveal a masked value.
  */
-export function visiblePasses(query: Filters, { mask, onlyUsers }: Viewer): Passes {
+export function visiblePredicate(query: Filters, { mask, onlyUsers }: Viewer): Predicate {
   const { user: named, source_ip, ...rest } = filtersOf(query);
-  const passes = passesOf({
+  const matches = predicateOf({
     ...rest,
     ...(source_ip === undefined ? {} : { source_ip: visibleBlocks(source_ip, mask) }),
   });
@@ -55,7 +55,7 @@ export function visiblePasses(query: Filters, { mask, onlyUsers }: Viewer): Pass
     (onlyUsers !== null && named.includes(user));
   return (session) => {
     const { user } = session as { readonly user: string };
-    return (onlyUsers?.includes(user) ?? true) && isNamed(user) && passes(session);
+    return (onlyUsers?.includes(user) ?? true) && isNamed(user) && matches(session);
   };
 }
 

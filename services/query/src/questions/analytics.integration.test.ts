@@ -27,7 +27,7 @@ import {
   nothing,
   openAt,
 } from '../testing/truth.js';
-import type { Counted, KeyOf, Passes, Range } from '../testing/truth.js';
+import type { Counted, KeyOf, Predicate, Range } from '../testing/truth.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
@@ -129,7 +129,7 @@ const RANGES: readonly (readonly [string, Range])[] = [
   ],
 ];
 
-const FILTERS: readonly (readonly [string, Passes])[] = [
+const FILTERS: readonly (readonly [string, Predicate])[] = [
   ['user=user-0', (r) => r.user === 'user-0'],
   [
     'user=user-0&user=user-1&dest_port=443',
@@ -176,11 +176,11 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     of: (typeof LISTS)[number],
     parameters: string,
     range: Range,
-    passes: Passes,
+    matches: Predicate,
     sort: SumSort,
   ) {
     const atEnd = of.atEnd === true;
-    const counts = (atEnd ? countAtEndBy : countBy)(world, range, of.keyOf, passes);
+    const counts = (atEnd ? countAtEndBy : countBy)(world, range, of.keyOf, matches);
     const rows = [...counts].map(([key, counted]) => ({ key, sums: keyFiguresOf(counted, atEnd) }));
     const valueOf = (sums: KeyFigures) => sums[sort] ?? 0;
     const sessionsOf = (sums: KeyFigures) => sums.sessions_started ?? sums.sessions_ended;
@@ -248,12 +248,12 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     }
   });
 
-  it.each(FILTERS)('top lists with %s are plain counts', async (filter, passes) => {
+  it.each(FILTERS)('top lists with %s are plain counts', async (filter, matches) => {
     const [parameters, range] = RANGES[2] ?? expect.unreachable();
     for (const of of [LISTS[1], LISTS[2], LISTS[8]]) {
       if (of === undefined) return expect.unreachable();
       const filtered = `${parameters}&${filter}`;
-      for (const each of await topAnswers(of, filtered, range, passes, 'bytes')) {
+      for (const each of await topAnswers(of, filtered, range, matches, 'bytes')) {
         expect(each.answer).toEqual(each.expected);
       }
     }
@@ -265,12 +265,12 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       line: Traffic['series'][number],
       buckets: readonly string[],
       toMs: number,
-      passes: Passes,
+      matches: Predicate,
     ) {
       const starts = buckets.map(at);
       starts.forEach((fromMs, i) => {
         const range = { fromMs, toMs: starts[i + 1] ?? toMs };
-        const counted = count(world, range, passes);
+        const counted = count(world, range, matches);
         expect({
           bytes_sent: line.bytes_sent[i],
           bytes_received: line.bytes_received[i],
@@ -290,7 +290,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
           sessions_closed: counted.sessions_closed,
           sessions_failed: counted.sessions_failed,
           sessions_rejected: counted.sessions_rejected,
-          sessions_open: openAt(world, range.toMs, passes),
+          sessions_open: openAt(world, range.toMs, matches),
         });
       });
     }
@@ -384,12 +384,12 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       }
     });
 
-    it.each(FILTERS)('with %s has every point right', async (filter, passes) => {
+    it.each(FILTERS)('with %s has every point right', async (filter, matches) => {
       const answer = await api.get<Traffic>(
         `/api/v1/traffic?from=2026-02-20T21:00:00Z&to=2026-03-08T03:00:00Z&interval=1d&${filter}`,
       );
       const [line] = answer.series;
-      expectLine(line ?? expect.unreachable(), answer.buckets, at('2026-03-08T03:00:00Z'), passes);
+      expectLine(line ?? expect.unreachable(), answer.buckets, at('2026-03-08T03:00:00Z'), matches);
     });
 
     it('refuses an interval with too many points, by name', async () => {
@@ -402,9 +402,9 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
   });
 
   describe('stats', () => {
-    function quantileBounds(range: Range, passes: Passes, q: number): [number, number] {
+    function quantileBounds(range: Range, matches: Predicate, q: number): [number, number] {
       const durations = world.sessions
-        .filter((row) => passes(row) && row.ended_at !== null)
+        .filter((row) => matches(row) && row.ended_at !== null)
         .filter((row) => {
           const endedMs = at(row.ended_at ?? '');
           return endedMs >= range.fromMs && endedMs < range.toMs;
@@ -417,12 +417,12 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       return [low * 0.99 - 1, high * 1.01 + 1];
     }
 
-    function expectPeriod(period: Stats['current'], range: Range, passes: Passes) {
-      const counted = count(world, range, passes);
+    function expectPeriod(period: Stats['current'], range: Range, matches: Predicate) {
+      const counted = count(world, range, matches);
       const { duration_quantiles_ms: quantiles, ...rest } = period;
       const begun = world.sessions.filter((row) => {
         const startedMs = at(row.started_at);
-        return passes(row) && startedMs >= range.fromMs && startedMs < range.toMs;
+        return matches(row) && startedMs >= range.fromMs && startedMs < range.toMs;
       });
       const distinct = (keyOf: KeyOf) => new Set(begun.map(keyOf)).size;
       expect(rest).toEqual({
@@ -437,7 +437,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
         [0.95, quantiles.p95],
         [0.99, quantiles.p99],
       ] as const) {
-        const [low, high] = quantileBounds(range, passes, q);
+        const [low, high] = quantileBounds(range, matches, q);
         expect(value).toBeGreaterThanOrEqual(low);
         expect(value).toBeLessThanOrEqual(high);
       }
@@ -510,13 +510,13 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
   describe('flows', () => {
     it.each([['', everything] as const, ...FILTERS])(
       'with %s are plain counts',
-      async (filter, passes) => {
+      async (filter, matches) => {
         const [parameters, range] = RANGES[2] ?? expect.unreachable();
         const counts = countBy(
           world,
           range,
           (r) => JSON.stringify([r.user, r.dest_host, r.dest_port]),
-          passes,
+          matches,
         );
         const answer = await api.get<Flows>(`/api/v1/flows?limit=20&${parameters}&${filter}`);
         for (const item of answer.items) {
@@ -541,13 +541,13 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     const hostile = `o'brien"; DROP TABLE sessions --`;
 
     it.each(['user-0', hostile])('of the user %s have all figures', async (user) => {
-      const passes: Passes = (r) => r.user === user;
+      const matches: Predicate = (r) => r.user === user;
       const answer = await api.get<UserProfile>(
         `/api/v1/users/${encoded(user)}?from=2026-02-20T21:00:00Z&to=2026-03-08&limit=100`,
       );
-      expectProfile(answer, passes);
+      expectProfile(answer, matches);
       const range = { fromMs: at('2026-02-20T21:00:00Z'), toMs: at('2026-03-08') };
-      const hosts = countBy(world, range, (r) => r.dest_host, passes);
+      const hosts = countBy(world, range, (r) => r.dest_host, matches);
       for (const item of answer.destinations) {
         expect(item.sessions_started).toBe(hosts.get(item.dest_host)?.sessions_started);
       }
@@ -559,18 +559,18 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     it.each(['www.site-0.example', '*.evil.example'])(
       'of the destination %s have all figures',
       async (host) => {
-        const passes: Passes = (r) => r.dest_host === host;
+        const matches: Predicate = (r) => r.dest_host === host;
         const answer = await api.get<DestinationProfile>(
           `/api/v1/destinations/${encoded(host)}?from=2026-02-20T21:00:00Z&to=2026-03-08&limit=100`,
         );
-        expectProfile(answer, passes);
+        expectProfile(answer, matches);
         expect(answer.users.reduce((sum, item) => sum + item.bytes, 0)).toBe(answer.totals.bytes);
       },
     );
 
-    function expectProfile(answer: UserProfile | DestinationProfile, passes: Passes) {
+    function expectProfile(answer: UserProfile | DestinationProfile, matches: Predicate) {
       const range = { fromMs: at('2026-02-20T21:00:00Z'), toMs: at('2026-03-08') };
-      const own = world.sessions.filter(passes);
+      const own = world.sessions.filter(matches);
       expect(answer.first_seen).toBe(own.map((r) => r.started_at).toSorted()[0]);
       expect(answer.last_seen).toBe(
         own
@@ -578,8 +578,8 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
           .toSorted()
           .at(-1),
       );
-      expect(answer.totals).toEqual(figuresOf(count(world, range, passes)));
-      expect(answer.sessions_open).toBe(openAt(world, range.toMs, passes));
+      expect(answer.totals).toEqual(figuresOf(count(world, range, matches)));
+      expect(answer.sessions_open).toBe(openAt(world, range.toMs, matches));
       const [line] = answer.trend.series;
       expect(line?.sessions_started?.reduce((a, b) => a + b, 0)).toBe(
         answer.totals.sessions_started,

@@ -122,8 +122,8 @@ const QUESTIONS: readonly (readonly [string, (row: SessionRow) => boolean])[] = 
 describe('a lookup', () => {
   it.each(QUESTIONS)(
     '%s finds the sessions that a reading of all events finds',
-    async (asked, passes) => {
-      const matching = world.sessions.filter(passes);
+    async (asked, matches) => {
+      const matching = world.sessions.filter(matches);
       const times = matching
         .filter((_row, i) => i % 10 === 0)
         .slice(0, 4)

@@ -35,7 +35,7 @@ import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { storeRollups } from '../testing/rollups.js';
 import { countAtEndBy, countBy, figuresOf, nothing, openAt } from '../testing/truth.js';
-import type { KeyOf, Passes, Range } from '../testing/truth.js';
+import type { KeyOf, Predicate, Range } from '../testing/truth.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
@@ -155,7 +155,7 @@ interface Question {
   readonly range: Range;
   /** Of `range`, zone and filters. */
   readonly parameters: URLSearchParams;
-  readonly passes: Passes;
+  readonly matches: Predicate;
 }
 
 function questionOf(random: Random, spanDaysMax = Infinity): Question {
@@ -175,7 +175,7 @@ function questionOf(random: Random, spanDaysMax = Infinity): Question {
     zone,
     range: { fromMs: from.ms, toMs: to.ms },
     parameters,
-    passes: filters.passes,
+    matches: filters.matches,
   };
 }
 
@@ -231,13 +231,13 @@ function checkRanges(answer: Answered, { range }: Question): boolean {
 function figuresBy(
   answer: Answered,
   field: TopField | null,
-  passes: Passes,
+  matches: Predicate,
 ): Map<string, KeyFigures> {
   const { of, atEnd = false } = field === null ? { of: () => '' } : KEYS[field];
   const range = spanOf(answer.range);
   const counts = atEnd
-    ? countAtEndBy(world, range, of, passes)
-    : countBy(world, { ...range, moved: spanOf(answer.bytes_range) }, of, passes);
+    ? countAtEndBy(world, range, of, matches)
+    : countBy(world, { ...range, moved: spanOf(answer.bytes_range) }, of, matches);
   return new Map(
     [...counts].map(([key, counted]) => [
       key,
@@ -307,17 +307,17 @@ async function expectOpenList(question: Question, atMs: number, count: number): 
 const distinct = (rows: readonly SessionRow[], of: KeyOf) => new Set(rows.map(of)).size;
 
 async function askStats(question: Question): Promise<void> {
-  const { parameters, passes, random } = question;
+  const { parameters, matches, random } = question;
   const answer = await api.get<Stats>(pathOf('stats', parameters));
   const range = spanOf(answer.range);
-  expect(answer.sessions_open).toBe(openAt(world, range.toMs, passes));
+  expect(answer.sessions_open).toBe(openAt(world, range.toMs, matches));
   if (!checkRanges(answer, question)) return;
   const begun = world.sessions.filter(
-    (row) => passes(row) && at(row.started_at) >= range.fromMs && at(row.started_at) < range.toMs,
+    (row) => matches(row) && at(row.started_at) >= range.fromMs && at(row.started_at) < range.toMs,
   );
   const { duration_quantiles_ms: quantiles, ...current } = answer.current;
   expect(current).toEqual({
-    ...(figuresBy(answer, null, passes).get('') ?? figuresOf(nothing())),
+    ...(figuresBy(answer, null, matches).get('') ?? figuresOf(nothing())),
     unique_users: distinct(begun, (row) => row.user),
     unique_destinations: distinct(begun, (row) => row.dest_host),
     unique_sources: distinct(begun, (row) => row.source_ip),
@@ -332,10 +332,10 @@ async function askStats(question: Question): Promise<void> {
       bytes_range: shown(rounded(before, MINUTE_MS)),
     };
     expect(answer.previous).toMatchObject(
-      figuresBy(moved, null, passes).get('') ?? figuresOf(nothing()),
+      figuresBy(moved, null, matches).get('') ?? figuresOf(nothing()),
     );
   }
-  const users = figuresBy(answer, 'user', passes);
+  const users = figuresBy(answer, 'user', matches);
   for (const item of answer.top_users) expect(figuresIn(item)).toEqual(users.get(item.user));
   expect(answer.top_users).toHaveLength(Math.min(10, users.size));
   await expectLists(question, range, answer.current);
@@ -363,7 +363,7 @@ function keyIn(item: Readonly<Record<string, unknown>>, field: TopField): string
 }
 
 async function askTop(question: Question, field: TopField): Promise<void> {
-  const { parameters, passes, random } = question;
+  const { parameters, matches, random } = question;
   const sort = pickOf(
     random,
     SUM_SORTS.filter((name) => KEYS[field].atEnd !== true || name !== 'sessions_started'),
@@ -380,7 +380,7 @@ async function askTop(question: Question, field: TopField): Promise<void> {
     if (cursor === null) break;
   }
   if (!checkRanges(first, question)) return;
-  const counts = [...figuresBy(first, field, passes)].filter(([, figures]) =>
+  const counts = [...figuresBy(first, field, matches)].filter(([, figures]) =>
     FIGURE_NAMES.some((name) => name !== 'duration_ms' && (figures[name] ?? 0) > 0),
   );
   const sessionsOf = (figures: KeyFigures) => figures.sessions_started ?? figures.sessions_ended;
@@ -398,7 +398,7 @@ async function askTop(question: Question, field: TopField): Promise<void> {
 }
 
 async function askTraffic(question: Question): Promise<void> {
-  const { parameters, passes, random } = question;
+  const { parameters, matches, random } = question;
   const split =
     random() < 0.5
       ? null
@@ -416,7 +416,7 @@ async function askTraffic(question: Question): Promise<void> {
   const bounds = [...answer.buckets.map(at), at(answer.range.to)];
   const keyOf = split === null ? () => '' : KEYS[split].of;
   for (const line of answer.series.filter((each) => !each.other)) {
-    const own: Passes = (row) => passes(row) && keyOf(row) === String(line.key ?? '');
+    const own: Predicate = (row) => matches(row) && keyOf(row) === String(line.key ?? '');
     const points = answer.buckets.map((_, i) => ({
       bytes_sent: line.bytes_sent[i],
       bytes_received: line.bytes_received[i],
@@ -497,14 +497,14 @@ function pointOf(figures: KeyFigures) {
 }
 
 async function askFlows(question: Question): Promise<void> {
-  const { parameters, passes } = question;
+  const { parameters, matches } = question;
   const answer = await api.get<Flows & Answered>(pathOf('flows', parameters, { limit: '500' }));
   if (!checkRanges(answer, question)) return;
   const counts = countBy(
     world,
     { ...spanOf(answer.range), moved: spanOf(answer.bytes_range) },
     (row) => JSON.stringify([row.user, row.dest_host, row.dest_port]),
-    passes,
+    matches,
   );
   const found = answer.items.map((item) => [
     JSON.stringify([item.user, item.dest_host, item.dest_port]),
@@ -514,12 +514,12 @@ async function askFlows(question: Question): Promise<void> {
     new Map([...counts].map(([key, counted]) => [key, figuresOf(counted)])),
   );
   expect(figuresIn(answer.total)).toEqual(
-    figuresBy(answer, null, passes).get('') ?? figuresOf(nothing()),
+    figuresBy(answer, null, matches).get('') ?? figuresOf(nothing()),
   );
 }
 
 async function askExplain(question: Question): Promise<void> {
-  const { parameters, passes, random } = question;
+  const { parameters, matches, random } = question;
   const measure = pickOf(random, SUM_SORTS);
   const answer = await api.get<Explain & Answered>(
     pathOf('explain', parameters, { measure, limit: '50' }),
@@ -533,7 +533,7 @@ async function askExplain(question: Question): Promise<void> {
   };
   for (const { field, items, counts_at_end } of answer.fields) {
     const figure = counts_at_end && measure === 'sessions_started' ? 'sessions_ended' : measure;
-    const [current, previous] = [answer, then].map((of) => figuresBy(of, field, passes));
+    const [current, previous] = [answer, then].map((of) => figuresBy(of, field, matches));
     const changes = [...new Set([...(current?.keys() ?? []), ...(previous?.keys() ?? [])])].map(
       (key) => {
         const [now, was] = [current, previous].map((of) => of?.get(key)?.[figure] ?? 0);
@@ -606,14 +606,14 @@ async function askLookup({ random, zone }: Question): Promise<void> {
 }
 
 async function askProfile(question: Question): Promise<void> {
-  const { parameters, passes, random, zone } = question;
+  const { parameters, matches, random, zone } = question;
   const field = pickOf(random, ['user', 'dest_host'] as const);
   const kept = world.sessions.filter((row) => at(row.started_at) >= OLD.fromMs);
   const { [field]: name } = pickOf(random, kept);
   const path = `${field === 'user' ? 'users' : 'destinations'}/${encodeURIComponent(name)}`;
   const answer = await api.get<UserProfile | DestinationProfile>(pathOf(path, parameters));
   if (!checkRanges(answer, question)) return;
-  const own: Passes = (row) => passes(row) && row[field] === name;
+  const own: Predicate = (row) => matches(row) && row[field] === name;
   expect(answer.totals).toEqual(figuresBy(answer, null, own).get('') ?? figuresOf(nothing()));
   expect(answer.sessions_open).toBe(openAt(world, at(answer.range.to), own));
   if (question.range.fromMs < FROM_MS + DAY_MS) return;
@@ -634,7 +634,7 @@ async function askProfile(question: Question): Promise<void> {
 }
 
 async function askSessions(question: Question): Promise<void> {
-  const { parameters, passes, random, range } = question;
+  const { parameters, matches, random, range } = question;
   const which = pickOf(random, ['started', 'ended', 'open'] as const);
   const sort = pickOf(random, [
     'started_at',
@@ -676,7 +676,7 @@ async function askSessions(question: Question): Promise<void> {
   };
   const sign = order === 'asc' ? 1 : -1;
   const expected = world.sessions
-    .filter((row) => at(row.started_at) >= OLD.fromMs && passes(row) && isMeant(row))
+    .filter((row) => at(row.started_at) >= OLD.fromMs && matches(row) && isMeant(row))
     .toSorted(
       (a, b) =>
         sign *
@@ -688,13 +688,13 @@ async function askSessions(question: Question): Promise<void> {
 }
 
 async function askPresent(question: Question): Promise<void> {
-  const { passes, random } = question;
+  const { matches, random } = question;
   const filters = new URLSearchParams(question.parameters);
   for (const name of ['from', 'to', 'time_zone']) filters.delete(name);
   const active = await api.get<{ total: number; items: Session[] }>(
     pathOf('sessions/active', filters, { limit: '1000' }),
   );
-  const open = world.sessions.filter((row) => row.status === 'active' && passes(row));
+  const open = world.sessions.filter((row) => row.status === 'active' && matches(row));
   expect(active.total).toBe(open.length);
   expect(new Set(active.items.map((item) => item.session_id))).toEqual(
     new Set(open.map((row) => row.session_id)),
@@ -710,7 +710,7 @@ async function askPresent(question: Question): Promise<void> {
   expect(then.total).toBe(
     world.sessions.filter(
       (row) =>
-        passes(row) &&
+        matches(row) &&
         at(row.started_at) >= OLD.fromMs &&
         at(row.started_at) <= moment &&
         (row.ended_at === null || at(row.ended_at) > moment),
@@ -719,7 +719,7 @@ async function askPresent(question: Question): Promise<void> {
 }
 
 async function askExports(question: Question): Promise<void> {
-  const { parameters, passes, range } = question;
+  const { parameters, matches, range } = question;
   const lines = async (path: string) => {
     const response = await api.app.inject(path);
     expect([path, response.statusCode]).toEqual([path, 200]);
@@ -731,7 +731,7 @@ async function askExports(question: Question): Promise<void> {
   const exported = await lines(pathOf('sessions', parameters, { format: 'ndjson', in: 'ended' }));
   const over = world.sessions.filter(
     (row) =>
-      passes(row) &&
+      matches(row) &&
       row.ended_at !== null &&
       at(row.started_at) >= OLD.fromMs &&
       at(row.ended_at) >= range.fromMs &&

@@ -4,11 +4,11 @@ export function remembered<T>(ask: () => Promise<T>, reuseMs: number): () => Pro
   return () => {
     const nowMs = performance.now();
     if (known !== null && nowMs - known.atMs < reuseMs) return known.answer;
-    const asked = { atMs: nowMs, answer: ask() };
-    known = asked;
-    asked.answer.catch(() => {
-      if (known === asked) known = null;
+    const latest = { atMs: nowMs, answer: ask() };
+    known = latest;
+    latest.answer.catch(() => {
+      if (known === latest) known = null;
     });
-    return asked.answer;
+    return latest.answer;
   };
 }

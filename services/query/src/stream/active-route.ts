@@ -6,7 +6,7 @@ import { mayDo } from '../auth/principal.js';
 import { filtersOf } from '../filters/filters.js';
 import { PROBLEMS } from '../http/question.js';
 import { presenterOf } from '../mask/presenter.js';
-import { visiblePasses } from '../mask/visible.js';
+import { visiblePredicate } from '../mask/visible.js';
 import { ProblemError } from '../problems/problem.js';
 import { frame } from './event.js';
 import { openWriter } from './route.js';
@@ -59,7 +59,7 @@ export function serveLiveView(
         });
       }
       const query = request.query as LiveQuery;
-      const passes = visiblePasses(query, context);
+      const matches = visiblePredicate(query, context);
       const leaveShare = deps.shares.enter(context.share, 'live streams');
       joining += 1;
       let isOpen = false;
@@ -78,7 +78,7 @@ export function serveLiveView(
               query.sort,
               query.limit,
             ]),
-            passes,
+            matches,
             sort: query.sort,
             limit: query.limit,
             presenter: presenterOf(context.mask),

@@ -33,7 +33,7 @@ function event(
   };
 }
 
-const all = { passes: () => true, sort: 'rate', limit: 10 } as const;
+const all = { matches: () => true, sort: 'rate', limit: 10 } as const;
 
 describe('the live sessions', () => {
   it('rank by the rate of the last interval, which is zero after two silent ones', () => {

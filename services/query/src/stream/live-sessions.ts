@@ -1,5 +1,5 @@
 import type { LiveSort } from '@sockscope/schemas/api';
-import type { Passes } from '../filters/passes.js';
+import type { Predicate } from '../filters/predicate.js';
 import type { SessionRecord } from '../sql/fields.js';
 import { LIVE_SESSIONS_MAX, UNHEARD_MAX_MS } from './config.js';
 import type { LiveEvent } from './event.js';
@@ -120,10 +120,10 @@ export class LiveSessions {
 
   /** Reads all once, and keeps no more candidates than a few times the limit. */
   ranked(
-    view: { readonly passes: Passes; readonly sort: LiveSort; readonly limit: number },
+    view: { readonly matches: Predicate; readonly sort: LiveSort; readonly limit: number },
     nowMs: number,
   ): Ranked {
-    const { passes, sort, limit } = view;
+    const { matches, sort, limit } = view;
     let best: (RankedSession & { readonly key: number })[] = [];
     let least = -Infinity;
     let [total, allSent, allReceived] = [0, 0, 0];
@@ -138,7 +138,7 @@ export class LiveSessions {
       if (best.length === limit) least = best.at(-1)?.key ?? least;
     };
     for (const session of this.#open.values()) {
-      if (!passes(session.row)) continue;
+      if (!matches(session.row)) continue;
       const isSilent =
         nowMs - session.heardMs > Math.max(SILENT_MIN_MS, SILENT_INTERVALS * session.intervalMs);
       const sentRate = isSilent ? 0 : session.sentRate;

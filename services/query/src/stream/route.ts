@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { StreamQuery, StreamSession } from '@sockscope/schemas/api';
+import type { StreamQuery } from '@sockscope/schemas/api';
 import { streamCountersExample, streamQuery, streamSessionExample } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -8,7 +8,7 @@ import { originHeadersOf } from '../http/origins.js';
 import { ProblemError } from '../problems/problem.js';
 import { PROBLEMS } from '../http/question.js';
 import { presenterOf } from '../mask/presenter.js';
-import { visiblePasses } from '../mask/visible.js';
+import { visiblePredicate } from '../mask/visible.js';
 import type { SumsDeps } from '../sums/sums.js';
 import { DRAIN_MAX_MS, FRAMES_AT_ONCE, PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
 import type { StreamConfig } from './config.js';
@@ -95,16 +95,12 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
       }
       const query = request.query as StreamQuery;
       const since = lastPosition(request);
-      const passes = visiblePasses(query, context);
+      const matches = visiblePredicate(query, context);
       const leaveShare = deps.shares.enter(context.share, 'live streams');
       const presenter = presenterOf(context.mask);
       const wanted = (type: string) => query.type?.some((each) => each === type) ?? true;
       const frameOf = (event: LiveEvent) =>
-        frame(
-          event.type,
-          presenter.session<StreamSession>(event.session),
-          positionText(event, deps.hub.name),
-        );
+        frame(event.type, presenter.session(event.session), positionText(event, deps.hub.name));
       // Until the stream is open and has the missed events, frames wait; an error before it is open
       // is still reported as a problem.
       let write = (frames: readonly string[]) => {
@@ -116,7 +112,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           {
             events(events) {
               write(
-                events.filter((event) => wanted(event.type) && passes(event.session)).map(frameOf),
+                events.filter((event) => wanted(event.type) && matches(event.session)).map(frameOf),
               );
             },
             gap(fromMs, toMs) {

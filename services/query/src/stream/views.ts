@@ -1,8 +1,8 @@
-import type { LiveSort, LiveWindow, Session } from '@sockscope/schemas/api';
+import type { LiveSort, LiveWindow } from '@sockscope/schemas/api';
 import { toTimestamp } from '@sockscope/schemas';
 import type { Logger } from '@sockscope/runtime';
 import type { CoverageReader } from '../coverage/coverage.js';
-import type { Passes } from '../filters/passes.js';
+import type { Predicate } from '../filters/predicate.js';
 import type { Presenter } from '../mask/presenter.js';
 import { liveSessionsQuery } from '../sql/active.js';
 import type { Store } from '../store/store.js';
@@ -14,7 +14,7 @@ import { LiveSessions } from './live-sessions.js';
 /** A view that a client asked for. Equal names are equal views: they share one computation and one text. */
 export interface View {
   readonly name: string;
-  readonly passes: Passes;
+  readonly matches: Predicate;
   readonly sort: LiveSort;
   readonly limit: number;
   readonly presenter: Presenter;
@@ -126,7 +126,7 @@ export function createViews(deps: {
       bytes_sent_per_second: rate(ranked.sentRate),
       bytes_received_per_second: rate(ranked.receivedRate),
       items: ranked.items.map(({ session, sentRate, receivedRate }) => ({
-        ...view.presenter.session<Session>(session.row),
+        ...view.presenter.session(session.row),
         bytes_sent_per_second: rate(sentRate),
         bytes_received_per_second: rate(receivedRate),
       })),

@@ -5,7 +5,7 @@ import type { FilterName } from '@sockscope/schemas/api';
 import { DAY_MS, floorTo, HOUR_MS, MINUTE_MS } from '@sockscope/schemas/sums';
 import type { Random } from '@sockscope/schemas/testing';
 import ipaddr from 'ipaddr.js';
-import type { Passes } from './truth.js';
+import type { Predicate } from './truth.js';
 import type { World } from './world.js';
 
 /** Makes random filters and ranges, with a predicate of its own for each filter. */
@@ -14,7 +14,7 @@ type Parameter = readonly [name: string, value: string];
 
 export interface RandomFilters {
   readonly parameters: readonly Parameter[];
-  readonly passes: Passes;
+  readonly matches: Predicate;
 }
 
 export const pickOf = <T>(random: Random, from: readonly T[]): T => {
@@ -25,7 +25,7 @@ export const pickOf = <T>(random: Random, from: readonly T[]): T => {
 
 interface Made {
   readonly values: readonly (string | number)[];
-  readonly passes: Passes;
+  readonly matches: Predicate;
 }
 
 /** @param like sessions whose values are asked for: at least one. */
@@ -38,14 +38,14 @@ const durationOf = (row: SessionRow) =>
 function valuesOf(of: (row: SessionRow) => string | number | null): Maker {
   return (like) => {
     const values = [...new Set(like.map((row) => of(row) ?? ''))];
-    return { values, passes: (row) => values.includes(of(row) ?? '') };
+    return { values, matches: (row) => values.includes(of(row) ?? '') };
   };
 }
 
 function oneOf(of: (row: SessionRow) => string): Maker {
   return ([first]) => {
     const value = first === undefined ? '' : of(first);
-    return { values: [value], passes: (row) => of(row) === value };
+    return { values: [value], matches: (row) => of(row) === value };
   };
 }
 
@@ -53,7 +53,7 @@ function oneOf(of: (row: SessionRow) => string): Maker {
 function blockOf(of: (row: SessionRow) => string | null): Maker {
   return ([first], random) => {
     const address = first === undefined ? null : of(first);
-    if (address === null) return { values: [''], passes: (row) => of(row) === null };
+    if (address === null) return { values: [''], matches: (row) => of(row) === null };
     const bits = ipaddr.parse(address).kind() === 'ipv4' ? 32 : 128;
     const prefix = bits - Math.floor(random() * 9);
     const block = random() < 0.5 ? address : `${address}/${prefix}`;
@@ -64,7 +64,7 @@ function blockOf(of: (row: SessionRow) => string | null): Maker {
     };
     return {
       values: [block],
-      passes: (row) => {
+      matches: (row) => {
         const own = of(row);
         return own !== null && (block === address ? own === address : inBlock(own));
       },
@@ -78,7 +78,7 @@ function hostOf(like: readonly SessionRow[], random: Random): Made {
   const labels = host.split('.');
   if (random() < 0.6 || labels.length < 2) return valuesOf((row) => row.dest_host)(like, random);
   const suffix = `.${labels.slice(1).join('.')}`;
-  return { values: [`*${suffix}`], passes: (row) => row.dest_host.endsWith(suffix) };
+  return { values: [`*${suffix}`], matches: (row) => row.dest_host.endsWith(suffix) };
 }
 
 function boundOf(of: (row: SessionRow) => number, end: 'least' | 'most'): Maker {
@@ -86,7 +86,7 @@ function boundOf(of: (row: SessionRow) => number, end: 'least' | 'most'): Maker 
     const bound = first === undefined ? 0 : of(first);
     return {
       values: [bound],
-      passes: (row) => (end === 'least' ? of(row) >= bound : of(row) <= bound),
+      matches: (row) => (end === 'least' ? of(row) >= bound : of(row) <= bound),
     };
   };
 }
@@ -104,14 +104,14 @@ const MAKERS: Readonly<Record<FilterName, Maker>> = {
   close_reason: (like, random) => {
     const ended = like.filter((row) => row.close_reason !== null);
     return ended.length === 0
-      ? { values: ['lost'], passes: (row) => row.close_reason === 'lost' }
+      ? { values: ['lost'], matches: (row) => row.close_reason === 'lost' }
       : valuesOf((row) => row.close_reason)(ended, random);
   },
   acl_rule_matched: valuesOf((row) => row.acl_rule_matched),
   proxy_id: valuesOf((row) => row.proxy_id),
   protocol: (_like, random) => {
     const value = pickOf(random, PROTOCOLS);
-    return { values: [value], passes: (row) => row.protocol === value };
+    return { values: [value], matches: (row) => row.protocol === value };
   },
   command: oneOf((row) => row.command),
   acl_decision: oneOf((row) => row.acl_decision),
@@ -137,7 +137,7 @@ export function randomFilters(random: Random, world: World): RandomFilters {
     parameters: made.flatMap(({ name, values }) =>
       values.map((value): Parameter => [name, String(value)]),
     ),
-    passes: (row) => made.every(({ passes }) => passes(row)),
+    matches: (row) => made.every(({ matches }) => matches(row)),
   };
 }
 

@@ -192,9 +192,9 @@ const inRange =
 /** The findings of each kind in a range, in no order. */
 export const FIND: Readonly<Record<SignalKind, Find>> = {
   shared_account: sharedAccount,
-  scan: inRange((...asked) => [
-    ...scanBy('dest_port', 'dest_host')(...asked),
-    ...scanBy('dest_host', 'dest_port')(...asked),
+  scan: inRange((...args) => [
+    ...scanBy('dest_port', 'dest_host')(...args),
+    ...scanBy('dest_host', 'dest_port')(...args),
   ]),
   mail: inRange(mail),
   beacon: inRange(beacon),

@@ -26,10 +26,10 @@ export interface Range {
   readonly toMs: number;
 }
 
-export type Passes = (row: SessionRow) => boolean;
+export type Predicate = (row: SessionRow) => boolean;
 export type KeyOf = (row: SessionRow) => string;
 
-export const everything: Passes = () => true;
+export const everything: Predicate = () => true;
 const within = (range: Range, ms: number) => ms >= range.fromMs && ms < range.toMs;
 
 function countEnd(counted: Counted, row: SessionRow): void {
@@ -52,7 +52,7 @@ export function countBy(
   /** `moved`: the range of the traffic, if it differs from the range of sessions. */
   range: Range & { readonly moved?: Range },
   keyOf: KeyOf,
-  passes: Passes = everything,
+  matches: Predicate = everything,
 ): Map<string, Counted> {
   const byKey = new Map<string, Counted>();
   const at = (key: string) => {
@@ -61,14 +61,14 @@ export function countBy(
     return known;
   };
   for (const row of world.sessions) {
-    if (!passes(row)) continue;
+    if (!matches(row)) continue;
     if (within(range, Date.parse(row.started_at))) at(keyOf(row)).sessions_started += 1;
     if (row.ended_at !== null && within(range, Date.parse(row.ended_at))) {
       countEnd(at(keyOf(row)), row);
     }
   }
   for (const minute of world.minutes) {
-    if (passes(minute.row) && within(range.moved ?? range, minute.bucketMs)) {
+    if (matches(minute.row) && within(range.moved ?? range, minute.bucketMs)) {
       countBytes(at(keyOf(minute.row)), minute.counters);
     }
   }
@@ -80,11 +80,12 @@ export function countAtEndBy(
   world: World,
   range: Range,
   keyOf: KeyOf,
-  passes: Passes = everything,
+  matches: Predicate = everything,
 ): Map<string, Counted> {
   const byKey = new Map<string, Counted>();
   for (const row of world.sessions) {
-    if (row.ended_at === null || !within(range, Date.parse(row.ended_at)) || !passes(row)) continue;
+    if (row.ended_at === null || !within(range, Date.parse(row.ended_at)) || !matches(row))
+      continue;
     const counted = byKey.get(keyOf(row)) ?? nothing();
     byKey.set(keyOf(row), counted);
     counted.sessions_started += 1;
@@ -94,15 +95,15 @@ export function countAtEndBy(
   return byKey;
 }
 
-export function count(world: World, range: Range, passes: Passes = everything): Counted {
-  return countBy(world, range, () => '', passes).get('') ?? nothing();
+export function count(world: World, range: Range, matches: Predicate = everything): Counted {
+  return countBy(world, range, () => '', matches).get('') ?? nothing();
 }
 
 /** Sessions that were open at a time. */
-export function openAt(world: World, ms: number, passes: Passes = everything): number {
+export function openAt(world: World, ms: number, matches: Predicate = everything): number {
   return world.sessions.filter(
     (row) =>
-      passes(row) &&
+      matches(row) &&
       Date.parse(row.started_at) < ms &&
       (row.ended_at === null || Date.parse(row.ended_at) >= ms),
   ).length;

@@ -170,11 +170,11 @@ export function createKafkaAdmin(
     retentionMs: (name) =>
       call(`settings of topic ${name}`, async (admin) => {
         const resource = { type: kafkajs.ConfigResourceTypes.TOPIC, name };
-        const asked = admin.describeConfigs({
+        const described = admin.describeConfigs({
           includeSynonyms: false,
           resources: [{ ...resource, configNames: ['retention.ms'] }],
         });
-        const { resources } = await asked.catch((cause: unknown) => {
+        const { resources } = await described.catch((cause: unknown) => {
           const operations = ['DescribeConfigs'] as const;
           throw withGrant(cause, config, { resource: 'topic', name, operations });
         });

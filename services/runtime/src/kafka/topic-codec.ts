@@ -14,7 +14,7 @@ const DEADLINE_MS = 5_000;
  */
 export async function codecOfTopic(kafka: Kafka, topic: string): Promise<Codec | null> {
   const admin = kafka.admin({ retry: { retries: 0 } });
-  const asked = (async () => {
+  const setting = (async () => {
     await admin.connect();
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
@@ -26,7 +26,7 @@ export async function codecOfTopic(kafka: Kafka, topic: string): Promise<Codec |
   })().catch(() => null);
   const over = new AbortController();
   const late = delay(DEADLINE_MS, null, { signal: over.signal }).catch(() => null);
-  const value = await Promise.race([asked, late]);
+  const value = await Promise.race([setting, late]);
   over.abort();
   void admin.disconnect().catch(() => undefined);
   if (value === 'uncompressed') return 'none';

@@ -13,7 +13,7 @@ import type { RecordBatch, RecordCursor } from './record-batch.js';
 /** `stop`: nothing more of this partition, which then counts as read. */
 export type ReadFurther = 'stop' | void;
 
-export interface TopicReading {
+export interface TopicHandlers {
   /**
    * Each batch in turn, one partition after the other; the next one comes when this has resolved.
    * Records of the last batch may lie beyond the end that the topic had when the reading began.
@@ -48,7 +48,7 @@ export async function readTopic(
     /** First offsets by partition; no other partition is read. Without it all are, from their oldest records. */
     readonly from?: ReadonlyMap<number, number>;
   },
-  reading: TopicReading,
+  handlers: TopicHandlers,
   deps: { readonly logger: Logger },
 ): Promise<ReadonlyMap<number, number>> {
   const { kafka, topic } = config;
@@ -63,7 +63,7 @@ export async function readTopic(
   async function next(partition: number, offset: number): Promise<Fetched | null> {
     for (const endMs = Date.now() + stallMs; Date.now() <= endMs;) {
       try {
-        const fetched = await fetcher.fetchFrom(partition, offset, reading.signal);
+        const fetched = await fetcher.fetchFrom(partition, offset, handlers.signal);
         if (fetched.batches.length > 0) return fetched;
       } catch (error) {
         if (error instanceof KafkaError && error.type === 'OFFSET_OUT_OF_RANGE') return null;
@@ -103,7 +103,7 @@ export async function readTopic(
         continue;
       }
       for (const batch of fetched.batches) {
-        throwIfAborted(reading.signal);
+        throwIfAborted(handlers.signal);
         if (position >= end) break;
         const isBehind = batch.damage === null && batch.lastOffset < position;
         if (isBehind) continue;
@@ -112,7 +112,7 @@ export async function readTopic(
         const further = await hand(batch, { partition, from: position, to, highWatermark });
         position = further === 'stop' ? end : to;
         done = before + Math.min(end, position) - start;
-        reading.onProgress?.(done, total);
+        handlers.onProgress?.(done, total);
       }
     }
   }
@@ -131,14 +131,14 @@ export async function readTopic(
       records = await openBatch(batch, place.from, maxBytes);
     } catch (error) {
       if (!(error instanceof KafkaError)) throw error;
-      if (reading.onUnreadable === undefined) {
+      if (handlers.onUnreadable === undefined) {
         throw new KafkaError(
           'kafka_rejected',
           `partition ${place.partition} of ${topic} cannot be read at offset ${place.from}: ${error.message}`,
           { retryable: false, cause: error },
         );
       }
-      return reading.onUnreadable({
+      return handlers.onUnreadable({
         ...stretch,
         kind: error instanceof BatchTooLargeError ? 'too_large' : 'damaged',
         reason: error.message,
@@ -146,7 +146,7 @@ export async function readTopic(
         timestampMs: batch.maxTimestampMs,
       });
     }
-    return reading.onBatch({ ...stretch, records });
+    return handlers.onBatch({ ...stretch, records });
   }
 
   try {

@@ -49,19 +49,19 @@ const TRICKLE_INTERVAL_MS = 50;
 async function startOrigin() {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined);
-    let asked: number | null = null;
+    let wantedBytes: number | null = null;
     socket.on('data', (chunk) => {
       let rest = chunk;
-      if (asked === null) {
+      if (wantedBytes === null) {
         // Clients here send the number in one piece with the next bytes.
-        asked = chunk.readUInt32BE(0);
+        wantedBytes = chunk.readUInt32BE(0);
         rest = chunk.subarray(4);
       }
-      if (asked === ECHO && rest.length > 0) socket.write(rest);
+      if (wantedBytes === ECHO && rest.length > 0) socket.write(rest);
     });
     socket.on('end', () => {
-      if (asked === null || asked === ECHO) socket.end();
-      else socket.end(Buffer.alloc(asked, 'x'));
+      if (wantedBytes === null || wantedBytes === ECHO) socket.end();
+      else socket.end(Buffer.alloc(wantedBytes, 'x'));
     });
   });
   server.listen(0, '127.0.0.1');

@@ -35,7 +35,7 @@ export function serveFlows(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
       const found = await flowSums(deps, question, query, context);
       return { ...found, nowMs: context.nowMs };
     },
-    closed: (_asked, { provenance }, nowMs) => isClosed(provenance.range.toMs, nowMs),
+    closed: (_input, { provenance }, nowMs) => isClosed(provenance.range.toMs, nowMs),
     present({ rows, provenance, nowMs }, presenter, { query }) {
       const total = figuresOf(rows.find((row) => row.is_total === 1) ?? zeroSums());
       const items = rows

@@ -97,13 +97,13 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
       truncated: rows.length > EVENTS_MAX,
     };
   }
-  const asked = shownQuestion(context);
+  const answered = shownQuestion(context);
   const { principal, nowMs } = context;
   const writeEnd = await deps.audit.begin({
     ...actorOf(context),
     action: 'lookup/evidence',
     format,
-    details: asked,
+    details: answered,
   });
   const signed = await deps.signer.sign({
     kind: 'sockscope.evidence',
@@ -111,7 +111,7 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
     product_version: deps.version,
     made_at: toTimestamp(nowMs),
     made_by: principal.id,
-    question: asked,
+    question: answered,
     answer,
     events,
   });

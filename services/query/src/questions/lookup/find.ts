@@ -130,8 +130,8 @@ export async function findByAddress(
 }
 
 /** The local addresses behind a public one, and the address itself. */
-function localAddressesOf(asked: string, { egress_nat }: LookupConfig): string[] {
-  const ip = canonicalIp(asked) ?? asked;
+function localAddressesOf(address: string, { egress_nat }: LookupConfig): string[] {
+  const ip = canonicalIp(address) ?? address;
   const locals = egress_nat.filter(({ publicIp }) => publicIp === ip).map((each) => each.localIp);
   return [...new Set([ip, ...locals])];
 }

@@ -1,5 +1,4 @@
 import { lookup, lookupQuery, noParams } from '@sockscope/schemas/api';
-import type { Session } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
@@ -28,6 +27,6 @@ export function serveLookup(app: FastifyInstance, deps: QuestionDeps & LookupDep
 export function shownLookup({ candidates, answer }: FoundLookup, presenter: Presenter) {
   return {
     ...answer,
-    items: candidates.map(({ row, ...why }) => ({ ...presenter.session<Session>(row), ...why })),
+    items: candidates.map(({ row, ...why }) => ({ ...presenter.session(row), ...why })),
   };
 }

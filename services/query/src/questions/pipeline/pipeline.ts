@@ -33,7 +33,7 @@ export function servePipeline(
     params: noParams,
     query: noQuery,
     answer: pipeline,
-    async ask(_asked, context) {
+    async ask(_input, context) {
       const [stored, partitions, letters, { dirty }] = await Promise.all([
         store.ask(storedLatelyQuery(PIPELINE_WINDOW_SECONDS, PIPELINE_PROXY_MINUTES), context),
         store.ask(partitionsQuery(), context),

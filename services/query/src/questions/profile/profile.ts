@@ -58,7 +58,7 @@ export function serveProfiles(app: FastifyInstance, deps: QuestionDeps & SumsDep
       if (user === undefined) throw unknown('user');
       return profileOf(deps, { what: 'user', names: [user] }, query, context);
     },
-    closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
+    closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),
     present: ({ profile, counterparts }, presenter, { params }) => ({
       user: params.user,
       ...profile,
@@ -83,7 +83,7 @@ export function serveProfiles(app: FastifyInstance, deps: QuestionDeps & SumsDep
         query,
         context,
       ),
-    closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
+    closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),
     present: ({ profile, counterparts, name }, presenter) => ({
       dest_host: name,
       ...profile,
@@ -106,8 +106,8 @@ async function profileOf(
   const { onlyUsers, nowMs, mask } = viewer;
   const { what, names } = subject;
   const range = rangeOfDays(query, DEFAULT_DAYS, nowMs);
-  const asked = await visibleFilters(deps.store, query, viewer);
-  const filters = subjectFilters(subject, asked, onlyUsers);
+  const visible = await visibleFilters(deps.store, query, viewer);
+  const filters = subjectFilters(subject, visible, onlyUsers);
   const [seen] = await deps.store.ask(seenQuery(what, names, onlyUsers), viewer);
   if (seen === undefined || seen.sessions === 0) throw unknown(what);
   const interval = automaticInterval(
@@ -160,14 +160,14 @@ async function profileOf(
 /** The filters of the request on the sessions of one user or destination. */
 function subjectFilters(
   { what, names }: { readonly what: 'user' | 'destination'; readonly names: readonly string[] },
-  asked: Filters,
+  filters: Filters,
   onlyUsers: readonly string[] | null,
 ): Filters {
   if (what === 'user') {
-    const users = names.filter((name) => asked.user?.includes(name) ?? true);
-    return restrictedTo(onlyUsers, { ...asked, user: users });
+    const users = names.filter((name) => filters.user?.includes(name) ?? true);
+    return restrictedTo(onlyUsers, { ...filters, user: users });
   }
-  return restrictedTo(onlyUsers, { ...asked, dest_host: [...names] });
+  return restrictedTo(onlyUsers, { ...filters, dest_host: [...names] });
 }
 
 /** Sessions started and bytes moved by hour of the day on the zone's clock. */

@@ -1,6 +1,5 @@
 import { MINUTE_MS, minuteOf, sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { activeSessionsPage, activeSessionsQuery, noParams } from '@sockscope/schemas/api';
-import type { Session } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import type { CoverageReader } from '../../coverage/coverage.js';
 import { filterOf } from '../../filters/filters.js';
@@ -179,7 +178,7 @@ function withRates(row: ActiveRow, sinceMs: number, nowMs: number, presenter: Pr
   const { recent_sent, recent_received, ...stored } = row;
   const windowMs = rateWindowMs(sessionStartMs(row.session_id), sinceMs, nowMs);
   return {
-    ...presenter.session<Session>(stored),
+    ...presenter.session(stored),
     bytes_sent_per_second: perSecond(recent_sent, windowMs),
     bytes_received_per_second: perSecond(recent_received, windowMs),
     rate_window_ms: windowMs,

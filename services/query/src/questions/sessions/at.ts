@@ -3,7 +3,6 @@ import { API_LIMITS } from '@sockscope/schemas/api';
 import type {
   CounterSource,
   OpenAtSort,
-  Session,
   SessionAt,
   SessionsAtPage,
   SessionsQuery,
@@ -267,7 +266,7 @@ export function shownAt(
   return {
     at: toTimestamp(found.atMs),
     items: found.items.map((item): SessionAt => {
-      const session = { ...presenter.session<Session>(item.row), ...countersOf(item.past) };
+      const session = { ...presenter.session(item.row), ...countersOf(item.past) };
       return {
         ...(fields === undefined
           ? session

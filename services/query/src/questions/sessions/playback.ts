@@ -1,6 +1,5 @@
 import { minuteOf, sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { noParams, playback, PLAYBACK_FRAMES_MAX, playbackQuery } from '@sockscope/schemas/api';
-import type { Session } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import { filterOf, sessionsTableOf } from '../../filters/filters.js';
 import { isClosed } from '../../http/caching.js';
@@ -53,7 +52,7 @@ export function servePlayback(
           : await store.ask(sessionsByIdQuery(ids, ids.map(sessionStartMs)), context);
       return { framesMs, rows, sessions, nowMs };
     },
-    closed: (_asked, { framesMs }, nowMs) => isClosed(framesMs.at(-1), nowMs),
+    closed: (_input, { framesMs }, nowMs) => isClosed(framesMs.at(-1), nowMs),
     present({ framesMs, rows, sessions, nowMs }, presenter, { query }) {
       const byFrame = new Map<number, typeof rows>(
         framesMs.map((ms) => [ms, rows.filter((row) => row.at === ms)]),
@@ -75,7 +74,7 @@ export function servePlayback(
             })),
           };
         }),
-        sessions: sessions.map((row) => presenter.session<Session>(row)),
+        sessions: sessions.map((row) => presenter.session(row)),
       };
     },
   });

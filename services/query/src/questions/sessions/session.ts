@@ -1,5 +1,4 @@
 import { noQuery, session, sessionParams } from '@sockscope/schemas/api';
-import type { Session } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import { isClosed } from '../../http/caching.js';
 import { serve } from '../../http/question.js';
@@ -28,9 +27,9 @@ export function serveSession(app: FastifyInstance, deps: QuestionDeps & SessionD
     query: noQuery,
     answer: session,
     ask: ({ params }, context) => sessionById(deps, params.session_id, context),
-    closed: (_asked, found, nowMs) =>
+    closed: (_input, found, nowMs) =>
       found.ended_at !== null && isClosed(Date.parse(found.ended_at), nowMs),
-    present: (found, presenter) => presenter.session<Session>(found),
+    present: (found, presenter) => presenter.session(found),
   });
 }
 

@@ -187,9 +187,9 @@ const RANGES: readonly (readonly [string, (row: SessionRow) => boolean])[] = [
 describe('sessions', () => {
   it.each([...FILTERS, ...RANGES])(
     '?%s gives the answer of a plain scan',
-    async (parameters, passes) => {
+    async (parameters, matches) => {
       const found = await walk(parameters, 1_000);
-      const expected = world.sessions.filter(passes);
+      const expected = world.sessions.filter(matches);
       expect(sortedIds(found)).toEqual(sortedIds(expected));
     },
   );
@@ -377,8 +377,8 @@ describe('open sessions', () => {
 
   it.each(FILTERS.filter(([parameters]) => !/status=|close_reason=/.test(parameters)))(
     '?%s equal a plain scan, with their rates, in total and per user',
-    async (parameters, passes) => {
-      const expected = world.sessions.filter((row) => row.status === 'active' && passes(row));
+    async (parameters, matches) => {
+      const expected = world.sessions.filter((row) => row.status === 'active' && matches(row));
       const page = await get(`limit=1000&${parameters}`);
       expect(sortedIds(page.items)).toEqual(sortedIds(expected));
       expect(page).toMatchObject({ total: expected.length, next_cursor: null });

@@ -87,7 +87,7 @@ export function serveSessions(
             : null,
       };
     },
-    closed: (_asked, found, nowMs) =>
+    closed: (_input, found, nowMs) =>
       'atMs' in found
         ? isClosed(found.atMs, nowMs) && found.items.every(({ row }) => row.status !== 'active')
         : isClosed(found.range.toMs ?? undefined, nowMs) &&
@@ -97,7 +97,7 @@ export function serveSessions(
       const { items, totals, next } = found;
       const sums = totals?.[0];
       return {
-        items: items.map((item) => picked(presenter.session<Session>(item), query.fields)),
+        items: items.map((item) => picked(presenter.session(item), query.fields)),
         next_cursor: next,
         ...(sums === undefined ? {} : { totals: sums }),
       };

@@ -69,7 +69,7 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
         throw invalidParameters([{ parameter: 'from', message }]);
       }
       const { firstMs } = await coverage.read();
-      const asked = {
+      const criteria = {
         range,
         filter: filterOf(restrictedTo(onlyUsers, {})),
         thresholds: deps.signals,
@@ -80,12 +80,12 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
         (firstMs !== null && range.fromMs - firstMs >= deps.signals.first_seen_days * DAY_MS);
       const key = JSON.stringify([kind, range, onlyUsers, query.limit]);
       const rows = isKnown
-        ? (closed.get(key) ?? (await store.ask(findQuery(kind, asked), context)))
+        ? (closed.get(key) ?? (await store.ask(findQuery(kind, criteria), context)))
         : [];
       if (isClosed(range.toMs, nowMs)) closed.set(key, rows);
       return { range, rows, firstMs };
     },
-    closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
+    closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),
     present: ({ range, rows, firstMs }, presenter, { params: { kind }, query }) => ({
       kind,
       range: shownRange(range),

@@ -46,7 +46,7 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
       ]);
       return { range, current, previous, open, users, destinations, nowMs };
     },
-    closed: (_asked, { range }, nowMs) => isClosed(range.toMs, nowMs),
+    closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),
     present: (found, presenter, { query }) => ({
       ...answerMetaOf(
         query,

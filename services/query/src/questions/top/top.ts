@@ -75,7 +75,7 @@ export function serveTopLists(
       params: noParams,
       query: topQuery,
       answer: topAnswers[field] as z.ZodType<TopAnswer>,
-      closed: (_asked, { ranking }: Found, nowMs) => isClosed(ranking.provenance.range.toMs, nowMs),
+      closed: (_input, { ranking }: Found, nowMs) => isClosed(ranking.provenance.range.toMs, nowMs),
       other: ({ query }, context) => maybeExport(deps, field, query, context),
       ask: ({ query }, context): Promise<Found> => topOf(deps, field, query, context),
       present: (found: Found, presenter, { query }) => shownTop(field, query, found, presenter),

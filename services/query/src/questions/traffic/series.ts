@@ -60,10 +60,10 @@ export async function linesOf(
     else known.push(row);
   }
   // Requested keys without traffic get a line too: gaps are filled.
-  const asked = by === 'total' ? [''] : (keys ?? []);
+  const requested = by === 'total' ? [''] : (keys ?? []);
   const openNow = new Map((open ?? []).map((row) => [plainOf(row.key), row.active]));
   const endedAfter = new Map((after?.rows ?? []).map((row) => [plainOf(row.key), netOf(row)]));
-  const names = new Set([...asked, ...byKey.keys(), ...openNow.keys()]);
+  const names = new Set([...requested, ...byKey.keys(), ...openNow.keys()]);
   const slots = new Map(cuts.map((cut, i) => [cut, i]));
   return {
     provenance: counted.provenance,

@@ -46,7 +46,7 @@ export function serveTraffic(
     answer: z.union([traffic, trafficRows]),
     other: ({ query }, context) => maybeExport(deps, query, context),
     ask: ({ query }, context) => trafficOf(deps, query, context),
-    closed: (_asked, { provenance }, nowMs) => isClosed(provenance.range.toMs, nowMs),
+    closed: (_input, { provenance }, nowMs) => isClosed(provenance.range.toMs, nowMs),
     present: (found, presenter, { query }) =>
       query.shape === 'rows'
         ? rowsOf(shownTraffic(found, presenter, query))

@@ -9,13 +9,13 @@ import type { Filters } from './filters.js';
 type Test = (session: Session) => boolean;
 
 /** A session with names as they are stored: they are compared, not shown. */
-export type Passes = (session: object) => boolean;
+export type Predicate = (session: object) => boolean;
 
 /**
  * The filters as a function, for events that are not asked of ClickHouse per client. It lets the
  * same sessions pass as the WHERE clause of the same filters; a test holds both to that.
  */
-export function passesOf(filters: Filters): Passes {
+export function predicateOf(filters: Filters): Predicate {
   const tests: Test[] = FILTER_FIELDS.flatMap((name) => {
     const value = filters[name];
     if (value === undefined) return [];
