@@ -105,6 +105,10 @@ const COMPARED = namesIn('origin', 'header').filter(
   (name) => name !== 'started_at' && fieldOf(name).changes !== 'until_end',
 );
 
+/** Those of them that an event learns: they change once, from null to a value. */
+const LEARNED = COMPARED.filter((name) => fieldOf(name).changes !== undefined);
+const LEARNED_BITS = Math.floor(32 / LEARNED.length);
+
 const TRAFFIC = FIELD_NAMES.filter((name) => fieldOf(name).traffic === true);
 const CARRIED = namesIn('identity', 'origin', 'header', 'totals', 'closing');
 const EVENT = namesIn('envelope', 'identity', 'origin', 'header', 'totals', 'interval', 'closing');
@@ -151,13 +155,27 @@ ${COMPARED.map((name) => `  if (${changeCondition(name)}) return '${name}';`).jo
   return null;
 }
 
-/** A hash of the fields of a row that no event of its session may change: an unsigned integer of 32 bits. */
-export function headerHash(c: ReturnType<typeof eventFields>, row: number): number {
-  let hash = 0;
+/** Fields that change once, from null to a value. */
+export const LEARNED_FIELDS = [${LEARNED.map((name) => `'${name}'`).join(', ')}] as const;
+
+/** Bits that each of them has in \`hashHeader\`. */
+export const LEARNED_BITS = ${LEARNED_BITS};
+
+/**
+ * Two unsigned integers of 32 bits: a hash of the fields of a row that no event of its session may change, and
+ * hashes of LEARNED_FIELDS side by side, the first one lowest; 0 for null.
+ */
+export function hashHeader(
+  c: ReturnType<typeof eventFields>,
+  row: number,
+): readonly [constant: number, learned: number] {
+  let constant = 0;
 ${COMPARED.filter((name) => fieldOf(name).changes === undefined)
-  .map((name) => `  hash = Math.imul(hash, 0x01000193) ^ c.${name}.hash(row);`)
+  .map((name) => `  constant = Math.imul(constant, 0x01000193) ^ c.${name}.hash(row);`)
   .join('\n')}
-  return hash >>> 0;
+  let learned = 0;
+${LEARNED.map((name, i) => `  learned |= c.${name}.hash(row, LEARNED_BITS) << ${i * LEARNED_BITS};`).join('\n')}
+  return [constant >>> 0, learned >>> 0];
 }
 `;
 }

@@ -113,8 +113,8 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
   const marks = createMarkKeeper(config.rollups, {
     clickhouse,
     logger,
-    headerChanged: () => {
-      metrics.headerChanges.inc({ field: 'unknown' });
+    headerChanged: (field) => {
+      metrics.headerChanges.inc({ field });
     },
   });
   const watermarks = createWatermarkKeeper({ topic: config.kafka.topic });

@@ -21,7 +21,7 @@ import {
   sessionColumns,
   trafficColumns,
 } from '../tables/columns.js';
-import { eventFields, forbiddenChange, headerHash, setEvent } from '../tables/columns.generated.js';
+import { eventFields, forbiddenChange, hashHeader, setEvent } from '../tables/columns.generated.js';
 import type { ComparedField } from '../tables/columns.generated.js';
 import type { Column } from '../tables/native/column.js';
 import { NativeTable } from '../tables/native/table.js';
@@ -47,8 +47,8 @@ export interface BatchSessions {
   /** The partition that its first event came from. */
   readonly partition: Uint32Array;
   sessionId(i: number): string;
-  /** Of the fields that never change, by the newest event. */
-  headerHash(i: number): number;
+  /** By the newest event. */
+  hashHeader(i: number): ReturnType<typeof hashHeader>;
 }
 
 /** Folds that are not in use, so that a steady load allocates nothing. */
@@ -197,7 +197,7 @@ export class BatchFold {
       partition: s.partition,
       sessionId: (i) =>
         uuidText(s.id0[i] as number, s.id1[i] as number, s.id2[i] as number, s.id3[i] as number),
-      headerHash: (i) => headerHash(this.#events.columns, (s.newest[i] as number) - 1),
+      hashHeader: (i) => hashHeader(this.#events.columns, (s.newest[i] as number) - 1),
     };
   }
 
@@ -359,7 +359,7 @@ function isAssumed(rank: number): boolean {
   return rank % 2 === 1;
 }
 
-function seqOf(rank: number): number {
+export function seqOf(rank: number): number {
   return Math.ceil(rank / 2);
 }
 

@@ -29,6 +29,22 @@ function changesIn(...events: readonly object[]): Record<string, number> {
   return Object.fromEntries(fold.headerChanges);
 }
 
+/** What is noticed if each event comes in a batch of its own. */
+function changesBetween(events: readonly object[]): (string | null)[] {
+  const open = new OpenSessions(10);
+  return events.map((event, offset) => {
+    const view = new EventView();
+    const bytes = Buffer.from(JSON.stringify(event));
+    expect(createDecoder(view).decode(bytes, 0, bytes.length)).toBeNull();
+    const fold = new BatchFold();
+    fold.add(view, 0);
+    open.begin(0, offset);
+    const changed = open.set(fold.sessionsOf(), 0, true);
+    open.end(0, offset + 1);
+    return changed;
+  });
+}
+
 describe('changes of a session header', () => {
   it('no session that follows the rules has any, in any order of its events', () => {
     for (let seed = 0; seed < 200; seed += 1) {
@@ -75,32 +91,43 @@ describe('changes of a session header', () => {
   });
 
   it.each([
-    ['user', { user: 'bob' }, true],
-    ['source_port', { source_port: 1 }, true],
-    ['proxy_epoch', { proxy_epoch: START }, true],
-    ['nothing', {}, false],
-    ['dest_ip, which is learned on the way,', REACHED, false],
+    ['user', UNKNOWN, { user: 'bob' }, 'unknown'],
+    ['source_port', UNKNOWN, { source_port: 1 }, 'unknown'],
+    ['proxy_epoch', UNKNOWN, { proxy_epoch: START }, 'unknown'],
+    ['nothing', UNKNOWN, {}, null],
+    ['what is learned on the way, from null,', UNKNOWN, REACHED, null],
+    ['dest_ip to another value', REACHED, { dest_ip: '198.51.100.2' }, 'dest_ip'],
+    ['egress_ip to another value', REACHED, { egress_ip: '2001:db8::7' }, 'egress_ip'],
+    ['egress_port to another value', REACHED, { egress_port: 1 }, 'egress_port'],
+    ['dest_ip to null', REACHED, { dest_ip: null }, 'dest_ip'],
   ])(
     'between two batches, a change of %s is noticed while the session is open',
-    (_what, changes, isNoticed) => {
-      const open = new OpenSessions(10);
-      const noticed = [
-        { ...started, ...UNKNOWN },
-        { ...delta, ...UNKNOWN, ...changes },
-      ].map((event, offset) => {
-        const view = new EventView();
-        const bytes = Buffer.from(JSON.stringify(event));
-        expect(createDecoder(view).decode(bytes, 0, bytes.length)).toBeNull();
-        const fold = new BatchFold();
-        fold.add(view, 0);
-        open.begin(0, offset);
-        const isChanged = open.set(fold.sessionsOf(), 0, true);
-        open.end(0, offset + 1);
-        return isChanged;
-      });
-      expect(noticed).toEqual([false, isNoticed]);
+    (_what, before, changes, field) => {
+      const events = [
+        { ...started, ...before },
+        { ...delta, ...before, ...changes },
+      ];
+      expect(changesBetween(events)).toEqual([null, field]);
     },
   );
+
+  it('an event of before that comes again in a later batch is no change', () => {
+    const first = { ...started, ...UNKNOWN };
+    expect(changesBetween([first, { ...delta, ...REACHED }, first])).toEqual([null, null, null]);
+  });
+
+  it('a value is compared with the last one, however many batches lie between', () => {
+    const heartbeats = Array.from({ length: 50 }, (_, i) => ({
+      ...delta,
+      ...REACHED,
+      seq: delta.seq + i,
+    }));
+    const last = { ...delta, ...REACHED, egress_port: 1, seq: delta.seq + 50 };
+    expect(changesBetween([...heartbeats, last])).toEqual([
+      ...heartbeats.map(() => null),
+      'egress_port',
+    ]);
+  });
 
   it('the decision of the rules may change', () => {
     const changed = { ...delta, acl_decision: 'block', acl_rule_matched: 'late' };

@@ -39,7 +39,7 @@ export function createPipelineMetrics(registry: Registry) {
     }),
     headerChanges: new Counter({
       name: 'sockscope_ingest_header_changes_total',
-      help: 'Changes of a constant field within a session; the newest event wins. If the field changed between two batches it is unknown.',
+      help: 'Changes of a constant field within a session; the newest event wins. A field that never may change is unknown if it changed between two batches.',
       labelNames: ['field'],
       registers,
     }),

@@ -32,6 +32,7 @@ import type { Bookkeeper } from '../pipeline/pipeline.js';
 import { changedHours, createWriter } from './buckets.js';
 import { lookUp } from './look-up.js';
 import { OpenSessions } from './open-sessions.js';
+import type { ChangedField } from './open-sessions.js';
 
 export interface MarkKeeper extends Bookkeeper {
   /** Forgets all partitions but these. */
@@ -63,7 +64,7 @@ export function createMarkKeeper(
     readonly clickhouse: Pick<ClickHouse, 'query' | 'insert'>;
     readonly logger: Logger;
     /** Called if a session has another header than in an earlier batch. */
-    readonly headerChanged?: () => void;
+    readonly headerChanged?: (field: ChangedField) => void;
   },
 ): MarkKeeper {
   const open = new OpenSessions(config.open_sessions_max);
@@ -203,7 +204,8 @@ export function createMarkKeeper(
         acknowledge() {
           for (let i = 0; i < sessions.length; i += 1) {
             const isOpen = (sessions.endedMs[i] as number) < 0 && former?.ended.has(i) !== true;
-            if (open.set(sessions, i, isOpen)) deps.headerChanged?.();
+            const changed = open.set(sessions, i, isOpen);
+            if (changed !== null) deps.headerChanged?.(changed);
           }
           for (const { partition, nextOffset } of partitions) open.end(partition, nextOffset);
         },

@@ -1,10 +1,16 @@
+import { seqOf } from '../fold/batch-fold.js';
 import type { BatchSessions } from '../fold/batch-fold.js';
+import { LEARNED_BITS, LEARNED_FIELDS } from '../tables/columns.generated.js';
+import type { ComparedField } from '../tables/columns.generated.js';
 import { IdMap } from './id-map.js';
-import type { Id } from './id-map.js';
+import type { Id, Value } from './id-map.js';
+
+/** A field that changed between two batches; `unknown` is one of those that never change. */
+export type ChangedField = ComparedField | 'unknown';
 
 /** The memory of one partition. */
 interface Remembered {
-  /** Each with a hash of the fields of its header that never change. */
+  /** Each with `headerOf` its newest event. */
   readonly sessions: IdMap;
   /** The offset at which the next batch has to begin. */
   nextOffset: number;
@@ -48,24 +54,49 @@ export class OpenSessions {
 
   has(batch: BatchSessions, i: number): boolean {
     const known = this.#partitions.get(batch.partition[i] as number);
-    return known?.sessions.get(idOf(batch, i)) !== undefined;
+    return known?.sessions.has(idOf(batch, i)) === true;
   }
 
-  /** Returns whether the session's header differs from an earlier batch. */
-  set(batch: BatchSessions, i: number, isOpen: boolean): boolean {
+  /** Returns a field that differs from an earlier batch, though it must not change; null if none. */
+  set(batch: BatchSessions, i: number, isOpen: boolean): ChangedField | null {
     const known = this.#partitions.get(batch.partition[i] as number);
-    if (known === undefined) return false;
+    if (known === undefined) return null;
     const { sessions } = known;
     const id = idOf(batch, i);
     const former = sessions.get(id);
-    if (former === undefined && !isOpen) return false;
-    const header = batch.headerHash(i);
+    if (former === undefined && !isOpen) return null;
+    const header = headerOf(batch, i);
     const before = sessions.size;
     if (!isOpen) sessions.delete(id);
-    else if (former !== undefined || this.#size < this.#max) sessions.set(id, header);
+    else if (former === undefined ? this.#size < this.#max : former[SEQ] <= header[SEQ]) {
+      sessions.set(id, header);
+    }
     this.#size += sessions.size - before;
-    return former !== undefined && former !== header;
+    return former === undefined ? null : changeBetween(former, header);
   }
+}
+
+const CONSTANT = 0;
+const LEARNED = 1;
+const SEQ = 2;
+
+/** The header of a session by the newest event of a batch, as hashes. */
+function headerOf(batch: BatchSessions, i: number): Value {
+  return [...batch.hashHeader(i), seqOf(batch.rank[i] as number)];
+}
+
+function changeBetween(former: Value, header: Value): ChangedField | null {
+  if (former[CONSTANT] !== header[CONSTANT]) return 'unknown';
+  if (former[LEARNED] === header[LEARNED]) return null;
+  // The earlier batch may hold the newer event.
+  const [older, newer] = former[SEQ] < header[SEQ] ? [former, header] : [header, former];
+  const mask = (1 << LEARNED_BITS) - 1;
+  const changed = LEARNED_FIELDS.find((_, field) => {
+    const shift = field * LEARNED_BITS;
+    const before = (older[LEARNED] >>> shift) & mask;
+    return before !== 0 && before !== ((newer[LEARNED] >>> shift) & mask);
+  });
+  return changed ?? null;
 }
 
 function idOf(batch: BatchSessions, i: number): Id {

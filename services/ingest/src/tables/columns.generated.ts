@@ -250,18 +250,34 @@ export function forbiddenChange(
   return null;
 }
 
-/** A hash of the fields of a row that no event of its session may change: an unsigned integer of 32 bits. */
-export function headerHash(c: ReturnType<typeof eventFields>, row: number): number {
-  let hash = 0;
-  hash = Math.imul(hash, 0x01000193) ^ c.proxy_id.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.proxy_epoch.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.user.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.source_ip.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.source_port.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.dest_host.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.dest_port.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.protocol.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.command.hash(row);
-  hash = Math.imul(hash, 0x01000193) ^ c.auth_method.hash(row);
-  return hash >>> 0;
+/** Fields that change once, from null to a value. */
+export const LEARNED_FIELDS = ['dest_ip', 'egress_ip', 'egress_port'] as const;
+
+/** Bits that each of them has in `hashHeader`. */
+export const LEARNED_BITS = 10;
+
+/**
+ * Two unsigned integers of 32 bits: a hash of the fields of a row that no event of its session may change, and
+ * hashes of LEARNED_FIELDS side by side, the first one lowest; 0 for null.
+ */
+export function hashHeader(
+  c: ReturnType<typeof eventFields>,
+  row: number,
+): readonly [constant: number, learned: number] {
+  let constant = 0;
+  constant = Math.imul(constant, 0x01000193) ^ c.proxy_id.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.proxy_epoch.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.user.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.source_ip.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.source_port.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.dest_host.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.dest_port.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.protocol.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.command.hash(row);
+  constant = Math.imul(constant, 0x01000193) ^ c.auth_method.hash(row);
+  let learned = 0;
+  learned |= c.dest_ip.hash(row, LEARNED_BITS) << 0;
+  learned |= c.egress_ip.hash(row, LEARNED_BITS) << 10;
+  learned |= c.egress_port.hash(row, LEARNED_BITS) << 20;
+  return [constant >>> 0, learned >>> 0];
 }

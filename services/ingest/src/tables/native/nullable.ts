@@ -1,9 +1,9 @@
 import { FIRST_ROWS, grown } from './column.js';
 import type { Column } from './column.js';
-import type { Uint16Column, Uint32Column, Uint64Column } from './numbers.js';
+import type { Uint16Column, Uint64Column } from './numbers.js';
 
 /** Nullable: which rows are null, then the values, null rows included. */
-export class NullableColumn<C extends Column> implements Column {
+export class NullableColumn<C extends Column & { hash(row: number): number }> implements Column {
   readonly type: string;
   #nulls = new Uint8Array(FIRST_ROWS);
 
@@ -34,6 +34,12 @@ export class NullableColumn<C extends Column> implements Column {
     return this.#inner;
   }
 
+  /** A hash of this many bits; 0 for null only. */
+  hash(row: number, bits: number): number {
+    if (this.isNull(row)) return 0;
+    return Math.imul(this.#inner.hash(row), 0x9e3779b1) >>> (32 - bits) || 1;
+  }
+
   clear(row: number): void {
     this.#nulls[row] = 1;
     this.#inner.clear(row);
@@ -57,7 +63,7 @@ export class NullableColumn<C extends Column> implements Column {
 
 /** Sets a row to a number, or to null if the number is negative. */
 export function setNumber(
-  column: NullableColumn<Uint16Column | Uint32Column | Uint64Column>,
+  column: NullableColumn<Uint16Column | Uint64Column>,
   row: number,
   value: number,
 ): void {
