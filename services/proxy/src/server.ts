@@ -7,6 +7,8 @@ import type { BindConfig } from './bind/config.js';
 import { createBinder } from './bind/binder.js';
 import type { Connection, ConnectionContext } from './connection/connection.js';
 import type { AuthPolicy } from './connection/handshake.js';
+import { HandshakePlaces } from './connection/handshake-places.js';
+import { Lingering } from './connection/lingering.js';
 import { createConnectionMetrics } from './connection/metrics.js';
 import type { DialConfig } from './dial/config.js';
 import { createDialer } from './dial/dialer.js';
@@ -20,7 +22,6 @@ import { DescriptorBudget, descriptorLimit, descriptorsForClients } from './limi
 import { EarlyBytes } from './limits/early-bytes.js';
 import { DeadlineQueue } from './collections/deadline-queue.js';
 import { IntrusiveSet } from './collections/intrusive-set.js';
-import { SourceTree } from './collections/source-tree.js';
 import { SpoolShare } from './limits/spool-share.js';
 import type { Spool } from './limits/spool-share.js';
 import type { ListenerConfig } from './listener/config.js';
@@ -103,33 +104,30 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     limitRefusals: metrics.limitRefusals,
   });
   const context: ConnectionContext = {
-    authPolicy: config.auth_policy,
-    policy,
-    gate,
-    authenticator,
-    admission,
-    dialer: createDialer(config.dial, { resolver, descriptors }),
-    binder: createBinder(config.bind, { resolver, descriptors }),
-    associations: createAssociations(config.udp, {
+    handshake: { authPolicy: config.auth_policy, authenticator },
+    handshakePlaces: new HandshakePlaces(admission, config.limits.handshake_timeout_ms),
+    commands: {
       policy,
       gate,
-      resolver,
+      dialer: createDialer(config.dial, { resolver, descriptors }),
+      binder: createBinder(config.bind, { resolver, descriptors }),
+      associations: createAssociations(config.udp, {
+        policy,
+        gate,
+        resolver,
+        descriptors,
+        metrics: createUdpMetrics(registry),
+      }),
       descriptors,
-      metrics: createUdpMetrics(registry),
-    }),
+      metrics,
+      aclGeneration: () => revocation.generation,
+    },
     relay,
-    descriptors,
     earlyBytes,
     keepaliveMs: config.keepalive_ms,
-    metrics,
-    handshakeDeadlines: new DeadlineQueue(config.limits.handshake_timeout_ms),
     abandonDeadlines: new DeadlineQueue(ABANDON_AFTER_MS),
-    lingerDeadlines: new DeadlineQueue(config.limits.reply_linger_ms),
-    handshakes: new SourceTree(),
-    lingering: new SourceTree(),
-    maxLingering: config.limits.max_lingering,
+    lingering: new Lingering(config.limits.max_lingering, config.limits.reply_linger_ms),
     open,
-    aclGeneration: () => revocation.generation,
   };
   const listener = createListener(config.listener, { context, logger });
 

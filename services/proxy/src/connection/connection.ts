@@ -5,8 +5,7 @@ import type { AUTH_METHODS } from '@sockscope/schemas';
 import { canonicalIp } from '@sockscope/schemas/net';
 import type { DeadlineNode, DeadlineQueue } from '../collections/deadline-queue.js';
 import type { IntrusiveSet, SetMember } from '../collections/intrusive-set.js';
-import type { SourceTree } from '../collections/source-tree.js';
-import type { Admission, LimitName } from '../limits/admission.js';
+import type { LimitName } from '../limits/admission.js';
 import { UNCOUNTED_BYTES } from '../limits/early-bytes.js';
 import type { EarlyBytes } from '../limits/early-bytes.js';
 import { networksOf, sourceKey } from '../limits/source.js';
@@ -24,26 +23,23 @@ import { BindCommand } from './bind.js';
 import type { Command, CommandConnection, CommandContext } from './command.js';
 import { ConnectCommand } from './connect.js';
 import { Handshake } from './handshake.js';
+import type { HandshakePlaces } from './handshake-places.js';
+import type { Lingering } from './lingering.js';
 import type { HandshakeContext, HandshakeOwner } from './handshake.js';
-import type { HandshakeFailure } from './metrics.js';
+import type { ConnectionMetrics, HandshakeFailure } from './metrics.js';
 
 /** Parts that all connections of a server share. */
-export interface ConnectionContext extends CommandContext, HandshakeContext {
-  readonly admission: Admission;
+export interface ConnectionContext {
+  readonly handshake: HandshakeContext;
+  readonly handshakePlaces: HandshakePlaces;
+  readonly commands: CommandContext;
   readonly relay: Relay;
   readonly earlyBytes: EarlyBytes;
   /** Of a connection that is not relayed; 0 is never. */
   readonly keepaliveMs: number;
-  readonly handshakeDeadlines: DeadlineQueue;
   /** When a client that has ended without a word is given up. */
   readonly abandonDeadlines: DeadlineQueue;
-  readonly lingerDeadlines: DeadlineQueue;
-  /** Connections that hold a place among the handshakes. */
-  readonly handshakes: SourceTree<Connection>;
-  /** Refused clients that are waited for. */
-  readonly lingering: SourceTree<Connection>;
-  /** Above it the source with most of them loses its oldest. */
-  readonly maxLingering: number;
+  readonly lingering: Lingering;
   /** Every connection that no relay has taken over, for shutdown. */
   readonly open: IntrusiveSet<Connection>;
 }
@@ -128,25 +124,17 @@ export class Connection
     const isBehindBalancer = hasProxyHeader(ip);
     // Behind a load balancer all connections come from one address: its clients count apart.
     const source = isBehindBalancer ? null : this.source;
-    let limit = context.admission.beginHandshake(source);
-    const isCrowded = limit === 'max_handshakes' || limit === 'descriptors';
-    const displaced = isCrowded ? context.handshakes.oldestToDisplace(this.networks) : null;
-    if (displaced !== null) {
-      displaced.displace();
-      limit = context.admission.beginHandshake(source);
-    }
+    const limit = context.handshakePlaces.take(this, source);
     if (limit !== null) {
       this.#failByLimit(limit);
       return;
     }
-    context.descriptors.take();
+    context.commands.descriptors.take();
     this.#holdsDescriptor = true;
     this.#isHandshaking = true;
     this.#isAttributed = !isBehindBalancer;
-    context.handshakes.add(this.networks, this);
-    this.#handshake = new Handshake(context, this, isBehindBalancer);
+    this.#handshake = new Handshake(context.handshake, this, isBehindBalancer);
     context.open.add(this);
-    context.handshakeDeadlines.add(this);
   }
 
   #setSource(ip: string, port: number): void {
@@ -183,7 +171,7 @@ export class Connection
     const before = this.#early?.length ?? 0;
     if (before + bytes.length > UNCOUNTED_BYTES && !earlyBytes.hasRoom(this.source)) {
       // It came in one piece with the request, so that it has been read.
-      this.#context.metrics.limitRefusals.add('early_payload_bytes');
+      this.#metrics.limitRefusals.add('early_payload_bytes');
       this.#command?.fail('limit_exceeded', 'early_payload_bytes');
       return true;
     }
@@ -195,6 +183,10 @@ export class Connection
   #giveEarlyBack(): void {
     this.#context.earlyBytes.changed(this.source, this.#early?.length ?? 0, 0);
     this.#early = null;
+  }
+
+  get #metrics(): ConnectionMetrics {
+    return this.#context.commands.metrics;
   }
 
   get #readsOn(): boolean {
@@ -215,11 +207,9 @@ export class Connection
   }
 
   sourceNamed(source: HeaderSource | null): boolean {
-    const { handshakes } = this.#context;
-    handshakes.delete(this.networks, this);
-    if (source !== null) this.#setSource(source.ip, source.port);
-    handshakes.add(this.networks, this);
-    const limit = this.#context.admission.attributeHandshake(this.source);
+    const limit = this.#context.handshakePlaces.attribute(this, () => {
+      if (source !== null) this.#setSource(source.ip, source.port);
+    });
     if (limit !== null) {
       this.#failByLimit(limit);
       return false;
@@ -234,12 +224,12 @@ export class Connection
   }
 
   rejected(failure: HandshakeFailure, message: Buffer): void {
-    this.#context.metrics.handshakeFailures.add(failure);
+    this.#metrics.handshakeFailures.add(failure);
     this.#linger(message);
   }
 
   refused(failure: 'command_not_supported' | 'address_type_not_supported'): void {
-    this.#context.metrics.handshakeFailures.add(failure);
+    this.#metrics.handshakeFailures.add(failure);
     this.refuse(failure);
   }
 
@@ -247,7 +237,7 @@ export class Connection
     this.#handshake = null;
     const isAssociated = name === 'udp_associate';
     this.#phase = isAssociated ? PHASE.associated : PHASE.reaching;
-    this.#context.metrics.requests.add(name);
+    this.#metrics.requests.add(name);
     this.#endHandshake();
     this.#command = this.#createCommand(name, target);
     this.#command.begin();
@@ -255,13 +245,14 @@ export class Connection
   }
 
   #createCommand(name: CommandName, target: Target): Command {
+    const { commands } = this.#context;
     switch (name) {
       case 'connect':
-        return new ConnectCommand(this.#context, this, target);
+        return new ConnectCommand(commands, this, target);
       case 'bind':
-        return new BindCommand(this.#context, this, target);
+        return new BindCommand(commands, this, target);
       case 'udp_associate':
-        return new AssociateCommand(this.#context, this, target);
+        return new AssociateCommand(commands, this, target);
     }
   }
 
@@ -279,18 +270,18 @@ export class Connection
     if (this.#phase === PHASE.associated && keepaliveMs > 0) {
       this.#socket.setKeepAlive(true, keepaliveMs);
     }
-    this.#context.metrics.replies.add('succeeded');
+    this.#metrics.replies.add('succeeded');
     this.#socket.write(successReply(ip, port));
   }
 
   refuse(reply: FailureName): void {
-    this.#context.metrics.replies.add(reply);
+    this.#metrics.replies.add(reply);
     this.#linger(failureReply(reply));
   }
 
   /** The session lives on without this object. */
   relay(session: Session, upstream: Socket): void {
-    const { relay, gate, descriptors } = this.#context;
+    const { relay, commands } = this.#context;
     const client = this.#socket;
     const head = this.#early;
     const { user, source } = this;
@@ -299,8 +290,8 @@ export class Connection
     this.#holdsDescriptor = false;
     this.#release();
     void relay.run({ session, client, upstream, head }).then(({ reason, errorCode }) => {
-      descriptors.give(2);
-      gate.close(session, { user, source }, reason, errorCode);
+      commands.descriptors.give(2);
+      commands.gate.close(session, { user, source }, reason, errorCode);
     });
   }
 
@@ -312,14 +303,12 @@ export class Connection
   #endHandshake(): void {
     if (!this.#isHandshaking) return;
     this.#isHandshaking = false;
-    this.#context.handshakeDeadlines.remove(this);
-    this.#context.handshakes.delete(this.networks, this);
-    this.#context.admission.endHandshake(this.#isAttributed ? this.source : null);
+    this.#context.handshakePlaces.give(this, this.#isAttributed ? this.source : null);
   }
 
   /** Ends a handshake for a limit that it reached. */
   #failByLimit(limit: LimitName): void {
-    this.#context.metrics.limitRefusals.add(limit);
+    this.#metrics.limitRefusals.add(limit);
     this.failed('limit_exceeded');
   }
 
@@ -336,15 +325,12 @@ export class Connection
     this.#giveEarlyBack();
     this.#socket.end(last);
     this.#socket.resume();
-    const { lingering, maxLingering, lingerDeadlines } = this.#context;
-    lingerDeadlines.add(this);
-    lingering.add(this.networks, this);
-    if (lingering.size > maxLingering) lingering.oldestOfLargest()?.destroy();
+    this.#context.lingering.add(this);
   }
 
   /** Ends a handshake without a message. */
   failed(failure: HandshakeFailure): void {
-    this.#context.metrics.handshakeFailures.add(failure);
+    this.#metrics.handshakeFailures.add(failure);
     this.destroy();
   }
 
@@ -376,7 +362,7 @@ export class Connection
   }
 
   onClose(): void {
-    if (this.#isUndecided) this.#context.metrics.handshakeFailures.add('reset');
+    if (this.#isUndecided) this.#metrics.handshakeFailures.add('reset');
     this.#abandoned();
   }
 
@@ -416,10 +402,10 @@ export class Connection
     this.#endHandshake();
     this.#handshake?.cancel();
     this.#handshake = null;
-    if (this.#phase === PHASE.lingering) this.#context.lingering.delete(this.networks, this);
+    if (this.#phase === PHASE.lingering) this.#context.lingering.delete(this);
     this.#phase = PHASE.done;
     this.#giveEarlyBack();
-    if (this.#holdsDescriptor) this.#context.descriptors.give();
+    if (this.#holdsDescriptor) this.#context.commands.descriptors.give();
     this.#holdsDescriptor = false;
     this.deadlineQueue?.remove(this);
     this.#context.open.delete(this);

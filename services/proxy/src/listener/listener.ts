@@ -38,14 +38,14 @@ export function createListener(
   }
 
   function onTap(socket: TapSocket): void {
-    context.metrics.accepted += 1;
+    context.commands.metrics.accepted += 1;
     const connection = new Connection(context, socket);
     socket.reader = connection;
     connection.begin(hasProxyHeader);
   }
 
   function onPlain(socket: Socket): void {
-    context.metrics.accepted += 1;
+    context.commands.metrics.accepted += 1;
     const connection = new Connection(context, socket);
     readPlain(socket, connection);
     connection.begin(hasProxyHeader);
