@@ -1,6 +1,6 @@
 import type { COMMANDS, PROTOCOLS } from '@sockscope/schemas';
 import type { Prefix } from '@sockscope/schemas/net';
-import type { PROTECTED_CLASSES } from './protection.js';
+import { PROTECTED_CLASSES } from './protection.js';
 import type { TimeWindow } from './time-windows.js';
 
 export const ACL_LIMITS = {
@@ -17,18 +17,7 @@ export const ACL_LIMITS = {
 export const PROTECTION_PREFIX = 'protection:';
 
 /** Values of `allow_into`: the classes of protected addresses, this machine's own addresses, and the product's own ports. */
-export const LIFTABLE = [
-  'loopback',
-  'private',
-  'link_local',
-  'cgnat',
-  'multicast',
-  'metadata',
-  'unspecified',
-  'reserved',
-  'this_machine',
-  'own_ports',
-] as const satisfies readonly ((typeof PROTECTED_CLASSES)[number] | 'this_machine' | 'own_ports')[];
+export const LIFTABLE = [...PROTECTED_CLASSES, 'this_machine', 'own_ports'] as const;
 export type Liftable = (typeof LIFTABLE)[number];
 
 /** Both ends included. */
