@@ -95,9 +95,12 @@ function changeCondition(name: FieldName): string {
     value.nullable === true && value.kind === 'address' ? rest : [first, ...rest]
   ).join(', ');
   const args = value.kind === 'text' ? `text, ${values}` : values;
-  if (changes === undefined) return `!c.${name}.is(row, ${args})`;
+  if (value.nullable !== true) return `!c.${name}.is(row, ${args})`;
   const isPresent = value.kind === 'address' ? first : `${first} >= 0`;
-  return `c.${name}.isNull(row) ? ${isPresent} && !isNewer : ${isPresent} ? !c.${name}.values.is(row, ${args}) : isNewer`;
+  const isOther = `!c.${name}.values.is(row, ${args})`;
+  // A field that is learned may differ in one way only: null in the older event.
+  const [appeared, vanished] = changes === undefined ? ['', 'true'] : [' && !isNewer', 'isNewer'];
+  return `c.${name}.isNull(row) ? ${isPresent}${appeared} : ${isPresent} ? ${isOther} : ${vanished}`;
 }
 
 /** Fields that no event of a session may change, except `started_at`, which its id contains. */
@@ -171,7 +174,10 @@ export function hashHeader(
 ): readonly [constant: number, learned: number] {
   let constant = 0;
 ${COMPARED.filter((name) => fieldOf(name).changes === undefined)
-  .map((name) => `  constant = Math.imul(constant, 0x01000193) ^ c.${name}.hash(row);`)
+  .map((name) => {
+    const args = fieldOf(name).value.nullable === true ? 'row, 32' : 'row';
+    return `  constant = Math.imul(constant, 0x01000193) ^ c.${name}.hash(${args});`;
+  })
   .join('\n')}
   let learned = 0;
 ${LEARNED.map((name, i) => `  learned |= c.${name}.hash(row, LEARNED_BITS) << ${i * LEARNED_BITS};`).join('\n')}
