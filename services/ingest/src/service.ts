@@ -137,19 +137,21 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
       },
     },
   );
-  const pipeline = createPipeline(config.batch, {
-    topic: config.kafka.topic,
-    writer,
-    deadLetters,
-    budget: new PoisonBudget(config.dlq),
-    waits,
-    isForgotten: forgotten.has,
-    bookkeepers: [marks, watermarks],
-    commit,
-    metrics,
-    logger,
-    fail,
-  });
+  const pipeline = createPipeline(
+    { ...config.batch, topic: config.kafka.topic },
+    {
+      writer,
+      deadLetters,
+      budget: new PoisonBudget(config.dlq),
+      waits,
+      isForgotten: forgotten.has,
+      bookkeepers: [marks, watermarks],
+      commit,
+      metrics,
+      logger,
+      fail,
+    },
+  );
   const consumer: GroupConsumer = clients.createGroupConsumer(config, {
     logger,
     sink: pipeline,

@@ -100,9 +100,14 @@ beforeEach(() => {
   failures = [];
   letters = 0;
   pipeline = createPipeline(
-    { batch_events: 10, batch_bytes: 1024 ** 2, batch_small_events: 1, batch_age_ms: 60_000 },
     {
       topic: 'events',
+      batch_events: 10,
+      batch_bytes: 1024 ** 2,
+      batch_small_events: 1,
+      batch_age_ms: 60_000,
+    },
+    {
       writer: {
         async write(blocks: readonly TableBlock[]) {
           if (blocks.length === 0) return;

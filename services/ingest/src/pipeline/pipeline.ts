@@ -102,7 +102,6 @@ interface Batch {
 }
 
 export interface PipelineDeps {
-  readonly topic: string;
   readonly writer: Writer;
   readonly deadLetters: Pick<DeadLetters, 'deliver' | 'waits' | 'commitLater'>;
   readonly budget: PoisonBudget;
@@ -129,7 +128,10 @@ const POISON_MAX_BYTES = 8 * 1024 ** 2;
 /** A partition that waits is read again from its place after this time. */
 const HOLD_MS = 1_000;
 
-export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipeline {
+export function createPipeline(
+  config: PipelineConfig & { readonly topic: string },
+  deps: PipelineDeps,
+): Pipeline {
   const { metrics, logger } = deps;
   const pool = createFoldPool(BATCHES_AT_ONCE);
   const view = new EventView();
@@ -282,7 +284,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       const reason = 'it has more invalid records per second than may go to the dead-letter topic';
       return hold({ ...place, kind: 'poison_flood', reason }, 0, waitMs);
     }
-    filling.poison.push({ topic: deps.topic, partition, record, poison });
+    filling.poison.push({ topic: config.topic, partition, record, poison });
     filling.poisonBytes += bytes;
     return null;
   }
@@ -330,7 +332,7 @@ export function createPipeline(config: PipelineConfig, deps: PipelineDeps): Pipe
       }
       const record = { offset: from, timestampMs, key: null, value: bytes, headers: [] };
       const poison = { reason: 'unreadable', detail: reason } as const;
-      filling.poison.push({ topic: deps.topic, partition, record, poison });
+      filling.poison.push({ topic: config.topic, partition, record, poison });
       filling.poisonBytes += bytesOf(null, bytes, []);
       deps.waits.clear(partition);
       advance(batch, to, -1);
