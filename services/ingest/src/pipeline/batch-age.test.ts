@@ -33,14 +33,12 @@ describe('a batch that is not full', () => {
     expect(written).toEqual([250]);
   });
 
-  it('is written as soon as it is no longer small, if it is old enough', () => {
-    age.grown(10);
-    vi.advanceTimersByTime(130);
+  it('keeps its time if it grows after its age, so that a batch is larger and not sooner', () => {
     age.grown(49);
-    expect(written).toEqual([]);
-    age.grown(50);
+    vi.advanceTimersByTime(130);
+    age.grown(5_000);
     vi.advanceTimersByTime(1_000);
-    expect(written).toEqual([130]);
+    expect(written).toEqual([250]);
   });
 
   it('waits for twice the write time of the previous batch, and never for more than 5 s', () => {

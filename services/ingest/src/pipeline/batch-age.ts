@@ -2,14 +2,13 @@
  * When a batch that is not full is written. An insert has a price, however few rows it has: six tables
  * have a new part each, and every part is merged several times.
  *
- * - A batch is written at its age. If it is small by then, it waits until it no longer is, or until it is
- *   so much older.
+ * - A batch is written at its age. If it is small by then, it is written at two and a half times that age.
  * - Writing takes at most half of the time. A database that is slow because many processes write to it
  *   gets larger batches from each of them, and fewer.
  */
 import type { PipelineConfig } from './config.js';
 
-/** A small batch waits for at most this many times the age. */
+/** A small batch waits for this many times the age. */
 const SMALL_AGES = 2.5;
 /** However slow the database is, a batch need not be older than this. */
 const AGE_MAX_MS = 5_000;
@@ -21,7 +20,6 @@ export class BatchAge {
   readonly #onDue: () => void;
   #timer: NodeJS.Timeout | null = null;
   #records = 0;
-  #isAged = false;
   #writeMs = 0;
 
   /** @param onDue may be called again and again for a batch that cannot be written yet. */
@@ -33,10 +31,6 @@ export class BatchAge {
   /** Called for every growth of the batch; the first call begins its age. */
   grown(records: number): void {
     this.#records = records;
-    if (this.#isAged) {
-      if (!this.#isSmall) this.#end();
-      return;
-    }
     if (this.#timer !== null) return;
     const ageMs = Math.max(this.#config.batch_age_ms, Math.min(2 * this.#writeMs, AGE_MAX_MS));
     this.#timer = setTimeout(() => {
@@ -48,7 +42,6 @@ export class BatchAge {
   reset(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    this.#isAged = false;
   }
 
   /** How long it took to write the batch before. */
@@ -56,24 +49,17 @@ export class BatchAge {
     this.#writeMs = writeMs;
   }
 
-  get #isSmall(): boolean {
-    return this.#records < this.#config.batch_small_events;
-  }
-
   #onAge(ageMs: number): void {
-    this.#isAged = true;
-    this.#timer = null;
     const leftMs = this.#config.batch_age_ms * SMALL_AGES - ageMs;
-    if (!this.#isSmall || leftMs <= 0) this.#end();
-    else {
+    const isSmall = this.#records < this.#config.batch_small_events;
+    if (isSmall && leftMs > 0) {
       this.#timer = setTimeout(() => {
         this.#end();
       }, leftMs);
-    }
+    } else this.#end();
   }
 
   #end(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#onDue();
   }

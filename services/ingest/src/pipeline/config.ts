@@ -15,7 +15,7 @@ export const pipelineConfig = z.object({
   batch_small_events: integer({ min: 1, max: 10_000_000 }).default(4_000).meta({
     env: 'INGEST_BATCH_SMALL',
     description:
-      'a batch with fewer events waits for up to 2.5 times INGEST_BATCH_AGE, because an insert of few rows is as expensive',
+      'a batch with fewer events at its age waits for 2.5 times INGEST_BATCH_AGE, because an insert of few rows costs nearly as much as a large one',
   }),
   batch_age_ms: durationMs({ min: 1, max: 600_000 }).default(500).meta({
     env: 'INGEST_BATCH_AGE',

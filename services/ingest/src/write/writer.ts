@@ -25,6 +25,8 @@ const INSERT_SETTINGS = {
   optimize_on_insert: 0,
   // Repetition is harmless here; rows that a replica drops as repeated may have been deleted meanwhile.
   insert_deduplicate: 0,
+  // The first merge makes them. A part of one batch is small enough to be read whole.
+  materialize_skip_indexes_on_insert: 0,
   // A batch may hold sessions of any number of days. The default refuses more than 100, for ever.
   max_partitions_per_insert_block: 0,
   // For the small blocks of bookkeeping, which are JSON with ISO 8601 times.
