@@ -3,7 +3,7 @@ import { loadConfig } from '@sockscope/runtime';
 import { ClickHouseError, int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
-import { fold, toTimestamp } from '@sockscope/schemas';
+import { fold, toTimestamp, zeroCounters } from '@sockscope/schemas';
 import type { SessionEvent, SessionRow, SessionState } from '@sockscope/schemas';
 import { countedSql } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
@@ -404,6 +404,38 @@ describe('rollups', () => {
     });
     expect(rows).toEqual([{ closed: ended }]);
     expect(cost.readRows / ended).toBeLessThan(2);
+  });
+
+  it('of settled hours stay settled if open sessions send heartbeats after a restart or a rebalance', async () => {
+    const random = seededRandom(23);
+    const logs = Array.from({ length: 300 }, (_, i) =>
+      sessionLog({ random, startMs: BASE_MS + i * 1_000, intervals: 1, closed: false }),
+    );
+    const started = logs.flat();
+    await storeBatch(clickhouse, started, [newKeeper()]);
+    await settle(newRollups());
+    const heartbeats = (number: number): SessionEvent[] =>
+      logs.flatMap((log) => {
+        const last = log.at(-1);
+        if (last?.type !== 'TrafficDelta') throw new Error('the log must end with traffic');
+        const time = toTimestamp(BASE_MS + number * HOUR_MS);
+        const nothing = zeroCounters();
+        return {
+          ...last,
+          seq: last.seq + number,
+          occurred_at: time,
+          interval_start: time,
+          interval_end: time,
+          delta: nothing,
+          minute: nothing,
+        };
+      });
+    const restarted = newKeeper();
+    await storeBatch(clickhouse, heartbeats(1), [restarted]);
+    expect(await dirtyBuckets()).toEqual([]);
+    restarted.keep([]);
+    await storeBatch(clickhouse, heartbeats(2), [restarted]);
+    expect(await dirtyBuckets()).toEqual([]);
   });
 
   it('are the same if buckets are too much for one statement, and are summed one by one and in slices', async () => {

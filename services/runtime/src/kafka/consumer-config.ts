@@ -26,7 +26,7 @@ export const consumerConfig = z
       description: 'how long a broker may hold a fetch for KAFKA_FETCH_MIN_BYTES',
     }),
     fetch_min_bytes: byteSize({ min: 1, max: 1024 ** 3 })
-      .default(64 * 1024)
+      .default(16 * 1024)
       .meta({
         env: 'KAFKA_FETCH_MIN_BYTES',
         description:
