@@ -48,7 +48,7 @@ export function serviceSpecs(options: {
       // All clients on one machine have one address.
       PROXY_MAX_SESSIONS_PER_SOURCE: deps.env['PROXY_MAX_SESSIONS_PER_SOURCE'] || '0',
       PROXY_SPOOL_DIR: deps.env['PROXY_SPOOL_DIR'] || join(options.dataDir, 'proxy-spool'),
-      // Connections make much garbage that dies young: docs/adr/0021.
+      // Connections make much garbage that dies young: docs/adr/0016.
       NODE_OPTIONS: deps.env['NODE_OPTIONS'] || '--max-semi-space-size=64',
     }),
   };

@@ -9,6 +9,8 @@ import type { Peer } from './peer.js';
 import { startProxyProcess } from './process.js';
 
 const PARTITIONS = 12;
+/** On one machine the proxy goes first, as with `npm start`. */
+const KAFKA_NICENESS = 10;
 const RULES =
   'default: block\nrules:\n  - { name: bench, action: allow, destinations: [127.0.0.0/8], allow_into: [loopback] }\n';
 
@@ -21,7 +23,7 @@ export interface BenchKafka {
 
 export async function startBenchKafka(): Promise<BenchKafka> {
   const dataDir = mkdtempSync(join(tmpdir(), 'sockscope-bench-kafka-'));
-  const broker = await startKafka({ dataDir });
+  const broker = await startKafka({ dataDir, niceness: KAFKA_NICENESS });
   const config = kafkaConfig.parse({ brokers: [broker.address] });
   const admin = createKafkaAdmin(config, {
     logger: createLogger('bench', { level: 'silent' }),
