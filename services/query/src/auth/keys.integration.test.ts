@@ -21,7 +21,10 @@ let admin: string;
 beforeAll(async () => {
   database = await createTestDatabase(inject('clickhouseUrl'));
   const start = () =>
-    createTestApp(database.clickhouse, { now: () => nowMs, auth: { methods: ['api_keys'] } });
+    createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      settings: { auth: { methods: ['api_keys'] } },
+    });
   [api, other] = await Promise.all([start(), start()]);
   admin = await createKey(database.clickhouse, { name: 'admin', scope: ['admin'] }, nowMs);
 });

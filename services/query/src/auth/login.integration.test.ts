@@ -25,8 +25,7 @@ beforeAll(async () => {
   const start = () =>
     createTestApp(database.clickhouse, {
       now: () => nowMs,
-      auth: { methods: ['api_keys'] },
-      publicUrl: `https://${HOST}`,
+      settings: { auth: { methods: ['api_keys'] }, http: { public_url: `https://${HOST}` } },
     });
   [api, other] = await Promise.all([start(), start()]);
   key = await createKey(

@@ -48,14 +48,19 @@ beforeAll(async () => {
   const start = () =>
     createTestApp(database.clickhouse, {
       now: () => nowMs,
-      publicUrl: `https://${HOST}`,
-      origins: ['https://dashboard.example.com'],
-      auth: {
-        methods: ['api_keys', 'oidc'],
-        oidc_issuer: provider.issuer.url,
-        oidc_client_id: 'sockscope',
-        oidc_client_secret: 'secret',
-        oidc_grants: ['netops=admin', 'support=read+export+all_users', 'portal=read'],
+      settings: {
+        auth: {
+          methods: ['api_keys', 'oidc'],
+          oidc_issuer: provider.issuer.url ?? '',
+          oidc_client_id: 'sockscope',
+          oidc_client_secret: 'secret',
+          oidc_grants: [
+            { value: 'netops', permissions: ['admin'] },
+            { value: 'support', permissions: ['read', 'export', 'all_users'] },
+            { value: 'portal', permissions: ['read'] },
+          ],
+        },
+        http: { public_url: `https://${HOST}`, origins: ['https://dashboard.example.com'] },
       },
     });
   [api, other] = await Promise.all([start(), start()]);

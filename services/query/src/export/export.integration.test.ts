@@ -204,7 +204,7 @@ describe('an export of sessions', () => {
   it('that is too large is cut off, not ended, and written down as failed', async () => {
     const small = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      exportRowsMax: 10,
+      settings: { exports: { rows_max: 10 } },
     });
     await small.app.listen({ host: '127.0.0.1', port: 0 });
     const { port } = small.app.server.address() as AddressInfo;

@@ -55,11 +55,11 @@ beforeAll(async () => {
   await storeBadly(database.clickhouse, events, { seed: 72, batches: 1 });
   api = await createTestApp(holdable(database.clickhouse), {
     now: () => NOW_MS,
-    auth: { methods: ['api_keys'] },
-    // Half of the places are two: one key may have no more.
-    lightRunningMax: 4,
-    heavyRunningMax: 4,
-    waitMaxMs: 60_000,
+    settings: {
+      auth: { methods: ['api_keys'] },
+      // Half of the places are two: one key may have no more.
+      limits: { light_running_max: 4, heavy_running_max: 4, wait_max_ms: 60_000 },
+    },
   });
   const make = () => createKey(database.clickhouse, { name: 'k', scope: ['admin'] }, NOW_MS);
   keys = { greedy: await make(), modest: await make() };

@@ -74,7 +74,7 @@ describe('limits of a question', () => {
   it('that would read too many rows are a 422 with advice', async () => {
     const small = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      limits: { rows_to_read_max: 10 },
+      settings: { limits: { rows_to_read_max: 10 } },
     });
     for (const path of ['/sessions', '/stats', '/traffic', '/top/users', '/flows']) {
       const problem = await small.get<Problem>(`/api/v1${path}`, 422);
@@ -87,7 +87,7 @@ describe('limits of a question', () => {
   it('that no sums can answer are refused with the longest range that is possible', async () => {
     const small = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      limits: { rows_to_read_max: 200 },
+      settings: { limits: { rows_to_read_max: 200 } },
     });
     // Of so few sessions, those that are open are too many to be counted for the other reports.
     for (const path of ['/top/users', '/flows']) {
@@ -104,9 +104,7 @@ describe('limits of a question', () => {
     const closed = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       // No heavy question gets a place.
-      heavyRunningMax: 0,
-      waitMaxMs: 50,
-      lightRowsMax: 0,
+      settings: { limits: { heavy_running_max: 0, wait_max_ms: 50, light_rows_max: 0 } },
     });
     const status = async (path: string) =>
       (await closed.app.inject({ url: `/api/v1${path}` })).statusCode;
@@ -127,7 +125,7 @@ describe('limits of a question', () => {
   it('that takes too long are a 503 with Retry-After, whether ClickHouse or the service gives up first', async () => {
     const hasty = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      limits: { query_timeout_ms: 1 },
+      settings: { limits: { query_timeout_ms: 1 } },
     });
     const response = await hasty.app.inject({ url: '/api/v1/stats' });
     expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);
@@ -169,7 +167,7 @@ describe('heavy questions', () => {
   it('wait for a place, and light ones do not wait for them', async () => {
     const narrow = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      heavyRunningMax: 1,
+      settings: { limits: { heavy_running_max: 1 } },
     });
     const heavy = Array.from({ length: 5 }, (_, i) =>
       narrow.app.inject({ url: `/api/v1/stats?from=2026-03-1${i}&to=2026-03-15` }),

@@ -288,7 +288,7 @@ describe('connections', () => {
   it('come again and again by WebSocket, for those with a key', async () => {
     const guarded = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      auth: { methods: ['api_keys'] },
+      settings: { auth: { methods: ['api_keys'] } },
     });
     await guarded.app.listen({ host: '127.0.0.1', port: 0 });
     const key = await createKey(database.clickhouse, { name: 'ws', scope: ['read'] }, NOW_MS);

@@ -36,7 +36,7 @@ describe.skipIf(PROGRAM === undefined)('schemathesis', () => {
       await storeBadly(database.clickhouse, events, { seed: 8, batches: 1 });
       const api = await createTestApp(database.clickhouse, {
         now: Date.now,
-        auth: { methods: ['api_keys'] },
+        settings: { auth: { methods: ['api_keys'] } },
       });
       try {
         const scope = ['admin'];

@@ -75,8 +75,7 @@ describe.each([
   beforeAll(async () => {
     api = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      auth: { methods: ['api_keys'] },
-      mask: config,
+      settings: { auth: { methods: ['api_keys'] }, mask: config },
     });
   });
   afterAll(async () => {
@@ -198,8 +197,7 @@ describe('a stream for a key that sees masked users', () => {
   beforeAll(async () => {
     api = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      auth: { methods: ['api_keys'] },
-      mask: config,
+      settings: { auth: { methods: ['api_keys'] }, mask: config },
     });
     await api.app.listen({ host: '127.0.0.1', port: 0 });
     return () => api.close();

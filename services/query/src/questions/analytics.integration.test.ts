@@ -622,7 +622,7 @@ describe('today, with fresh sums and no newer events,', () => {
     today = { fromMs: at('2026-03-15'), toMs: Math.ceil((newestMs + 1) / 1_000) * 1_000 };
     api = await createTestApp(database.clickhouse, {
       now: () => today.toMs - 1,
-      limits: { reuse_ms: 60_000 },
+      settings: { limits: { reuse_ms: 60_000 } },
     });
     return () => api.close();
   });

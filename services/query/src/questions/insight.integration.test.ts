@@ -49,11 +49,13 @@ beforeAll(async () => {
   api = await createTestApp(clickhouse, { now: () => NOW_MS });
   masked = await createTestApp(clickhouse, {
     now: () => NOW_MS,
-    auth: { methods: ['api_keys'] },
-    mask: {
-      users: 'hmac',
-      addresses: 'truncate',
-      key: 'a secret of thirty-two characters at least',
+    settings: {
+      auth: { methods: ['api_keys'] },
+      mask: {
+        users: 'hmac',
+        addresses: 'truncate',
+        key: 'a secret of thirty-two characters at least',
+      },
     },
   });
 });
@@ -339,7 +341,7 @@ describe('signals', () => {
     }
     const fresh = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      signals: thresholds,
+      settings: { signals: thresholds },
     });
     const config = signalsConfig.parse(
       Object.fromEntries(

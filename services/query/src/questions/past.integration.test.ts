@@ -18,7 +18,6 @@ import type {
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createEvidenceKey, readEvidenceKeys, rotateEvidenceKey } from '../evidence/key-file.js';
-import type { EvidenceKeys } from '../evidence/key-file.js';
 import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
@@ -43,7 +42,7 @@ beforeAll(async () => {
   await storeBadly(database.clickhouse, events, { seed: 23, batches: 3 });
   api = await createTestApp(database.clickhouse, {
     now: () => NOW_MS,
-    lookup: { egress_nat: '192.0.2.200=203.0.113.7' },
+    settings: { lookup: { egress_nat: [{ publicIp: '192.0.2.200', localIp: '203.0.113.7' }] } },
   });
 });
 
@@ -222,8 +221,11 @@ describe('evidence of a lookup', () => {
   it('is verified offline, and one changed byte, another key or other HTML is noticed', async () => {
     await createEvidenceKey(keyFile, NOW_MS - HOUR_MS);
     const former = readEvidenceKeys(keyFile);
-    const evidenceOf = async (evidenceKeys: EvidenceKeys, format: string) => {
-      const signing = await createTestApp(database.clickhouse, { now: () => NOW_MS, evidenceKeys });
+    const evidenceOf = async (format: string) => {
+      const signing = await createTestApp(database.clickhouse, {
+        now: () => NOW_MS,
+        settings: { evidence: { key_file: keyFile } },
+      });
       const { body } = await signing.app.inject(
         `/api/v1/lookup/evidence?${question}&format=${format}`,
       );
@@ -231,8 +233,8 @@ describe('evidence of a lookup', () => {
       await signing.close();
       return { body, published: published.json<EvidenceKeysAnswer>() };
     };
-    const { body } = await evidenceOf(former, 'json');
-    const html = await evidenceOf(former, 'html');
+    const { body } = await evidenceOf('json');
+    const html = await evidenceOf('html');
     const { x } = former.current.jwk;
     expect(body.split('\n')[0]).toBe(`{"status":"signed by ${former.current.kid}",`);
     expect(await verdict(body, x)).toBe('valid');
@@ -247,7 +249,7 @@ describe('evidence of a lookup', () => {
     ).toMatch(/^INVALID: the file differs/);
     await rotateEvidenceKey(keyFile, NOW_MS);
     const rotated = readEvidenceKeys(keyFile);
-    const after = await evidenceOf(rotated, 'json');
+    const after = await evidenceOf('json');
     expect(await verdict(after.body, x)).toMatch(/^INVALID: the signature does not match/);
     const keysFile = join(folder, 'keys.json');
     writeFileSync(keysFile, JSON.stringify(after.published));

@@ -8,7 +8,7 @@ import { liveWindow, streamCounters, streamSession } from '@sockscope/schemas/ap
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { createTestApp } from '../testing/app.js';
-import type { TestApp } from '../testing/app.js';
+import type { TestApp, TestSettings } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { insertBatch } from '../testing/load.js';
@@ -33,8 +33,8 @@ afterAll(async () => {
   await database.drop();
 });
 
-async function startApp(options: object = {}): Promise<void> {
-  api = await createTestApp(database.clickhouse, { now: () => NOW_MS, ...options });
+async function startApp(stream: TestSettings['stream'] = {}): Promise<void> {
+  api = await createTestApp(database.clickhouse, { now: () => NOW_MS, settings: { stream } });
   await api.app.listen({ host: '127.0.0.1', port: 0 });
   base = `http://127.0.0.1:${(api.app.server.address() as AddressInfo).port}`;
 }
@@ -140,7 +140,7 @@ describe('stream', () => {
 
   it('gives all of an insert that is larger than one poll, and goes on after it', async () => {
     await api.close();
-    await startApp({ streamBufferMaxBytes: 100_000_000 });
+    await startApp({ buffer_max_bytes: 100_000_000 });
     const events = someEvents(2_000);
     expect(events.length).toBeGreaterThan(POLL_ROWS_MAX);
     const client = await listen('type=started&type=changed&type=closed');
@@ -279,7 +279,7 @@ describe('stream', () => {
 
   it('cuts a client off that does not read, and keeps serving the others', async () => {
     await api.close();
-    await startApp({ streamBufferMaxBytes: 20_000 });
+    await startApp({ buffer_max_bytes: 20_000 });
     const { port } = new URL(base);
     const slow = connect(Number(port), '127.0.0.1');
     await once(slow, 'connect');
@@ -321,7 +321,7 @@ describe('stream', () => {
 
   it('refuses more streams than are allowed with a 503', async () => {
     await api.close();
-    await startApp({ streamClientsMax: 1 });
+    await startApp({ clients_max: 1 });
     const client = await listen('type=started');
     const response = await fetch(`${base}/api/v1/stream`);
     expect(response.status).toBe(503);

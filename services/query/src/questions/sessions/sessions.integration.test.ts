@@ -424,7 +424,7 @@ describe('open sessions', () => {
     const reusing = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       // Long enough for two questions in a row on a busy machine.
-      limits: { reuse_ms: 1_500 },
+      settings: { limits: { reuse_ms: 1_500 } },
     });
     const totalOf = async () =>
       (await reusing.get<ActiveSessionsPage>('/api/v1/sessions/active?user=reused')).total;
