@@ -35,7 +35,7 @@ function warn(config: ProxyConfig, logger: Logger): void {
   for (const warning of warningsOf(config)) logger.warn(warning);
 }
 
-/** The primary of several workers: it serves nobody itself, and speaks for all of them. */
+/** The primary of several workers: it serves no client itself, and answers metrics and health for all of them. */
 async function supervise(config: ProxyConfig): Promise<void> {
   const logger = createLogger('proxy', config.log);
   warn(config, logger);

@@ -32,7 +32,7 @@ test('every port that is taken is named at once, with the variable to change', a
     await expect(check).rejects.toMatchObject({ code: 'PORT_TAKEN' });
     await expect(check).rejects.toThrow(
       new RegExp(
-        `The proxy cannot listen on 127.0.0.1:${String(port)}: another program does.*PROXY_LISTEN[^]*Other and The API are both[^]*OTHER_LISTEN[^]*no such address.*AWAY_LISTEN`,
+        `The proxy cannot listen on 127.0.0.1:${String(port)}: another program uses it.*PROXY_LISTEN[^]*OTHER_LISTEN: .*also the address of The API[^]*no such address.*AWAY_LISTEN`,
       ),
     );
   } finally {

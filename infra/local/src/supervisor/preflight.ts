@@ -57,7 +57,7 @@ export async function checkListeners(listeners: readonly PlannedListener[]): Pro
     const text = formatListenAddress(address);
     const other = seen.get(text);
     if (other !== undefined) {
-      problems.push(`${what} and ${other} are both set to ${text}: change ${env}.`);
+      problems.push(`${env}: ${text} is also the address of ${other}. Choose another one.`);
       continue;
     }
     seen.set(text, what);
@@ -70,9 +70,9 @@ export async function checkListeners(listeners: readonly PlannedListener[]): Pro
 function sentence(what: string, env: string, address: string, problem: string): string {
   switch (problem) {
     case 'EADDRINUSE':
-      return `${what} cannot listen on ${address}: another program does. End that one, or set ${env} to another port.`;
+      return `${what} cannot listen on ${address}: another program uses it. End that program, or set ${env} to another port.`;
     case 'EACCES':
-      return `${what} may not listen on ${address}: set ${env} to a port above 1023.`;
+      return `${what} may not listen on ${address}: ports below 1024 need privileges. Set ${env} to a port above 1023.`;
     case 'EADDRNOTAVAIL':
       return `${what} cannot listen on ${address}: this machine has no such address. Set ${env} to one that it has.`;
     default:

@@ -72,7 +72,8 @@ export function createLag(
           age.reset();
         }
       } catch (error) {
-        if (!signal.aborted) deps.logger.debug({ err: error }, `no lag: ${messageOf(error)}`);
+        if (!signal.aborted)
+          deps.logger.debug({ err: error }, `cannot read the lag: ${messageOf(error)}`);
       }
       await delay(config.interval_ms ?? INTERVAL_MS, undefined, { signal }).catch(() => undefined);
     }

@@ -22,13 +22,13 @@ export function createPipelineMetrics(registry: Registry) {
     }),
     bytes: new Counter({
       name: 'sockscope_ingest_record_bytes_total',
-      help: 'Bytes of the values of these records.',
+      help: 'Bytes of the values of the records taken from Kafka.',
       registers,
     }),
     poison,
     forgotten: new Counter({
       name: 'sockscope_ingest_forgotten_events_total',
-      help: 'Events that were passed over because their user or source address was forgotten.',
+      help: 'Events that were skipped because their user or source address was forgotten.',
       registers,
     }),
     unknownFields: new Counter({

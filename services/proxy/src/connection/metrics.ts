@@ -66,7 +66,7 @@ export function createConnectionMetrics(
   });
   const early = new Gauge({
     name: 'sockscope_proxy_early_payload_bytes',
-    help: 'Memory that payload takes whose destination is not reached yet, beyond 2 KiB a connection.',
+    help: 'Memory for payload whose destination is not reached yet, beyond 2 KiB a connection.',
     registers: [registry],
     collect() {
       early.set(earlyBytes.used);

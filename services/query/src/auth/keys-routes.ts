@@ -132,7 +132,7 @@ function requireNarrower(
   const { expiresAtMs, ratePerMinute } = principal;
   const errors = [];
   if (wanted.expiresAtMs !== null && wanted.expiresAtMs <= nowMs) {
-    errors.push({ parameter: 'expires_at', message: 'must lie in the future' });
+    errors.push({ parameter: 'expires_at', message: 'must be in the future' });
   }
   if (expiresAtMs !== null && (wanted.expiresAtMs ?? Infinity) > expiresAtMs) {
     errors.push({ parameter: 'expires_at', message: 'must not be later than your own end' });

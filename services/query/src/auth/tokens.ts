@@ -69,7 +69,7 @@ async function discover(issuer: string): Promise<string> {
     const response = await fetch(url, { signal: AbortSignal.timeout(IDP_TIMEOUT_MS) });
     if (!response.ok) throw new Error(`${url} answered ${response.status}`);
     const found = discovery.parse(await response.json());
-    if (found.issuer !== issuer) throw new Error(`${url} speaks for ${found.issuer}`);
+    if (found.issuer !== issuer) throw new Error(`${url} belongs to the issuer ${found.issuer}`);
     return found.jwks_uri;
   } catch (cause) {
     throw new ProblemError('identity-unavailable', 'the issuer of tokens cannot be reached', {

@@ -52,7 +52,7 @@ export function rangeOfDays(query: RangeParams, days: number, nowMs: number): Sp
 
 function checked(fromMs: number, toMs: number, days: number = API_LIMITS.range_days_max): Span {
   if (toMs <= fromMs) {
-    throw invalidParameters([{ parameter: 'to', message: 'must lie after from' }]);
+    throw invalidParameters([{ parameter: 'to', message: 'must be after from' }]);
   }
   if (toMs - fromMs > days * DAY_MS) {
     const message = `the range may cover at most ${days} days`;

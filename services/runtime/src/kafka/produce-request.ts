@@ -80,7 +80,7 @@ export function installProduceEncoder(): void {
 function unsupported(version: number): KafkaError {
   return new KafkaError(
     'kafka_unsupported',
-    `a broker speaks Produce ${version} at most, and version ${PRODUCE_VERSION} is needed: ` +
+    `a broker supports Produce up to version ${version}; version ${PRODUCE_VERSION} is needed: ` +
       'use Apache Kafka 2.4 or later',
     { retryable: true },
   );

@@ -51,7 +51,7 @@ const allOf = (range: readonly [number, number]) =>
   );
 
 describe('brokers that are not supported', () => {
-  it('a broker that speaks Produce 6 at most is refused in words before anything is sent', async () => {
+  it('a broker that supports Produce up to version 6 is refused with a sentence before anything is sent', async () => {
     const abort = new AbortController();
     const failures: KafkaError[] = [];
     const producer = createKafkaProducer(kafkaConfig.parse({ brokers: [address] }), {

@@ -131,7 +131,7 @@ export function createSpliceRelay(
           { reason: messageOf(error) },
           isWithoutThreads
             ? 'splice threads do not start, so the relay is stream'
-            : 'some splice threads did not start; the others do their work',
+            : 'some splice threads did not start; the others do all the work',
         );
       }
     },

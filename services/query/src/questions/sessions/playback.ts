@@ -83,7 +83,7 @@ export function servePlayback(
 /** @throws ProblemError invalid-parameters if there are none or too many. */
 function framesOf(fromMs: number, toMs: number, stepMs: number): number[] {
   if (toMs <= fromMs) {
-    throw invalidParameters([{ parameter: 'to', message: 'must lie after from' }]);
+    throw invalidParameters([{ parameter: 'to', message: 'must be after from' }]);
   }
   const count = Math.ceil((toMs - fromMs) / stepMs);
   if (count > PLAYBACK_FRAMES_MAX) {
