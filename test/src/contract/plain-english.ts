@@ -73,6 +73,19 @@ export const BANNED: readonly Banned[] = [
   { phrase: /\b(?:mend|mends|mended|mending)\b/i, write: 'repair' },
   { phrase: /\bl(?:et|ets|etting) go of\b/i, write: 'release' },
   { phrase: /\bknows? nothing of\b/i, write: 'does not know' },
+  {
+    phrase: /\/\*\* (?:(?:by|of|from|for|with) )?(?:what|who|whoever|whatever|those)\b/i,
+    write: 'a noun: the counters of …, the caller, the sessions that …',
+  },
+  {
+    phrase: /\bwhatever (?:the|a|is|it|its|was|comes|happens|time|order)\b/i,
+    write: 'any, every, even if',
+  },
+  {
+    phrase: /\bwhat (?:is wrong|one|there is|comes|lies|remains|fails)\b/i,
+    write: 'a noun: the problem, the rest, the failure',
+  },
+  { phrase: /\bthe one before\b/i, write: 'the previous one' },
 ];
 
 /**

@@ -57,7 +57,7 @@ export const SCANNER = {
 export const MAILER = { name: 'ext-noor', source: '127.16.0.21', sessions: 24 } as const;
 export const LEAK = { name: 'ext-pavel', source: '127.16.0.22', bytes: 130_000_000 } as const;
 
-/** Those with an account. All have the password `demo`. */
+/** People with an account. All have the password `demo`. */
 export const ACCOUNTS: readonly { readonly name: string; readonly group: string }[] = [
   ...PEOPLE.map(({ name, team }) => ({ name, group: team })),
   { name: SHARED_ACCOUNT.name, group: 'sales' },

@@ -50,7 +50,7 @@ export function createDeadLetters(
   deps: DeadLettersDeps,
 ): DeadLetters {
   const pending = new Map<number, Pending>();
-  /** Those of which an attempt has ended. */
+  /** Letters of which an attempt has ended. */
   const tried = new WeakSet<Pending>();
   const ending = new AbortController();
   let running: Promise<void> | null = null;

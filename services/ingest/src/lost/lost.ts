@@ -31,8 +31,8 @@ const CHUNK_MAX = 5_000;
 /** Sets of inserts in one search; the rest waits for the next search. */
 const CHUNKS_MAX = 20;
 /**
- * While the newest folded event of a partition is older than this, its sessions are not judged: an
- * old topic is read for the first time, for example, and the proxies heard of lately would be all in the table.
+ * While the newest folded event of a partition is older than this, its sessions are not judged, for
+ * example when an old topic is read for the first time. Every proxy in the table would look recent then.
  */
 const FAR_BEHIND_MS = 86_400_000;
 /** Deadline of marking the hours of lost sessions. */
@@ -154,7 +154,7 @@ export function createLostSessions(
    * Of which processes of these proxies something was stored since a heartbeat was due at the latest, and
    * how slow their clocks may be at most. The time of storing counts, because their clocks are
    * in doubt; and not back from now, but from the time of the partition that is furthest behind among
-   * those that are judged: an ingest that was stopped for long would else have heard of nobody.
+   * those that are judged: after a long stop, ingest would otherwise know no live proxy.
    *
    * An event is stored after it occurred. So a clock is at most as slow as the longest delay of an
    * event. With a correct clock, this adds only that delay.

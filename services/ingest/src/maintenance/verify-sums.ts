@@ -55,7 +55,7 @@ export async function compareSums({
     }
   }
 
-  /** Adds the buckets that are dirty to those that change. */
+  /** Adds the dirty buckets to the changing ones. */
   async function readMarks(): Promise<void> {
     for (const { span, bucket } of (await buckets.dirty()).buckets)
       changing.add(`${span} ${bucket}`);

@@ -701,7 +701,7 @@ describe('rollups', () => {
     await migrate(30);
     await clickhouse.command({ sql: 'TRUNCATE TABLE session_traffic_1m' });
     await migrate(90);
-    // Heard of again, in hours that were summed; and a part of the same day for the first time.
+    // New events of the session, in hours that were summed; and a part of the same day for the first time.
     await storeBatch(clickhouse, summed.slice(0, 1), [keeper()]);
     await settle(newRollups(longer));
     expect(await storedSums()).toEqual(before);

@@ -27,7 +27,7 @@ import { TableChunk } from './spool/table.js';
 const BATCH_MAX_BYTES = 2 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
 const MAINTAIN_INTERVAL_MS = 1_000;
-/** What a crash of the machine may take away of what open sessions had counted. */
+/** A crash of the machine may destroy this much of the counters of open sessions. */
 const TABLE_SYNC_MS = 5_000;
 /** By then every worker of this machine has taken its folder. */
 const DEAD_FOLDERS_AFTER_MS = 30_000;
@@ -213,7 +213,7 @@ function run(
     stopping.abort();
     for (const timer of timers) clearInterval(timer);
     await Promise.all([maintaining, dead]);
-    // What ended is no report any more.
+    // An ended session has no report any more.
     await tolerate(() => {
       save();
     });

@@ -1,5 +1,5 @@
 /**
- * Brings frames to Kafka, and keeps those that it refuses permanently. Logs when Kafka is away and when
+ * Sends frames to Kafka, and keeps permanently refused ones. Logs when Kafka is away and when
  * it is back, at a bounded rate.
  */
 import { setTimeout as delay } from 'node:timers/promises';

@@ -14,7 +14,7 @@ function framesOf(some: readonly SessionEvent[]): Buffer {
 }
 
 describe('a frame', () => {
-  it('has what the way to Kafka needs of its event, although texts in it imitate fields', () => {
+  it('has the fields of its event that a record of Kafka needs, although texts imitate fields', () => {
     const frames = scanFrames(framesOf(events));
     expect(frames).toHaveLength(events.length);
     expect(frames.at(-1)?.end).toBe(framesOf(events).length);

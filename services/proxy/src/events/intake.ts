@@ -1,9 +1,9 @@
 /**
- * What the thread that moves traffic does with events: encode, gather for some milliseconds, append to the
+ * The traffic thread's part of events: it encodes them, gathers them for some milliseconds, and appends them to the
  * log. If the disk refuses them, they wait in memory, in their order, until it takes them or the publishing
  * thread has brought them to Kafka.
  *
- * The log keeps room for the ends of all open sessions. What else comes when only that is left is dropped and
+ * The log keeps room for the ends of all open sessions. When only that room is left, other events are dropped and
  * counted: then minutes lack traffic, and the sessions' totals and ends are whole. Memory has a bound too.
  */
 import type { Logger } from '@sockscope/runtime';
@@ -25,7 +25,7 @@ export interface IntakeDeps {
 const FULL_FRACTION = 0.9;
 /** Room that is kept for the end of an open session: an event with long names. */
 const END_BYTES = 2 * 1024;
-/** Of the spool, what ends may have kept at most; a small one would be full of promises otherwise. */
+/** The largest part of the spool that is reserved for ends; otherwise reservations would fill a small one. */
 const ENDS_FRACTION = 0.5;
 /** Bytes lent at once, and more if one chunk is larger. */
 const LEND_BYTES = 1024 ** 2;
@@ -44,7 +44,7 @@ export class Intake {
   readonly #config: EventsConfig;
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
-  /** What the disk did not take, the oldest first. */
+  /** Events that the disk refused, the oldest first. */
   #waiting: Buffer[] = [];
   /** How many of the first ones are lent; null if nothing is. */
   #lent: number | null = null;
@@ -75,12 +75,12 @@ export class Intake {
     return isFull;
   }
 
-  /** Takes an event. Never throws: what cannot be kept is dropped and counted. */
+  /** Takes an event. Never throws: an event that cannot be kept is dropped and counted. */
   take(event: SessionEvent): void {
     const isEnd = event.type === 'SessionClosed';
     if (event.type === 'SessionStarted') this.counts.openSessions += 1;
     const room = isEnd ? this.#config.spool_max_bytes : this.#roomBesideEnds;
-    // What a dead process left open may end here too.
+    // A session of a dead process may end here too.
     if (isEnd) this.counts.openSessions = Math.max(0, this.counts.openSessions - 1);
     const hasRoom =
       this.#waiting.length > 0
@@ -132,7 +132,7 @@ export class Intake {
     this.#settle();
   }
 
-  /** What still waits in memory is lost. */
+  /** Events that still wait in memory are lost. */
   close(): void {
     for (const chunk of this.#waiting) this.counts.dropped += scanFrames(chunk).length;
   }

@@ -9,7 +9,7 @@ import type {
 import { deltaEvent } from './build.generated.js';
 
 /**
- * What a session had counted at a moment. It is kept as numbers and becomes an event only when it
+ * The counters of a session at a moment. They are kept as numbers and become an event only when it
  * is published.
  */
 export interface Measurement {
@@ -77,7 +77,7 @@ export function eventIn(payload: Buffer): SessionEvent | null {
 }
 
 /**
- * The end of a session whose process died, as far as it was known: what it had counted last, and as its end
+ * The end of a session whose process died, as far as it is known: its last counters, and as its end
  * the moment at which the process was last known to live. It is marked as assumed.
  *
  * @param aliveMs the last sign of life of that process, milliseconds since 1970; 0 if unknown.

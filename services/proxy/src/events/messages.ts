@@ -1,7 +1,7 @@
 import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import type { EventsConfig } from './config.js';
 
-/** What the publishing thread is made with: plain data. */
+/** The start message of the publishing thread: plain data. */
 export interface BackendConfig {
   readonly events: EventsConfig;
   readonly kafka: KafkaConfig;
@@ -53,14 +53,14 @@ export interface DeliveryStats {
   readonly published: number;
   readonly refused: number;
   readonly failures: readonly PublishFailures[];
-  /** Null while Kafka acknowledges whatever is sent. */
+  /** Null while Kafka acknowledges everything. */
   readonly outage: Outage | null;
   /** Since the last statement: how long requests took, and how old the oldest event of each was. */
   readonly requestsMs: readonly number[];
   readonly agesMs: readonly number[];
 }
 
-/** What the publishing side has counted since it began. */
+/** The counts of the publishing side since it began. */
 export interface BackendStats extends DeliveryStats {
   /** Of the published ones, TrafficDeltas that could have been superseded. */
   readonly publishedReports: number;

@@ -8,7 +8,7 @@ const REQUEST_BUCKETS_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 
 /** Up to a day: events that waited for Kafka. */
 const AGE_BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 600, 3_600, 86_400];
 
-/** What the proxy's thread counts. */
+/** The counters of the traffic thread. */
 export interface EventCounts {
   readonly emitted: Readonly<Record<SessionEventType, number>>;
   /** TrafficDeltas that the next one of their session may supersede. */
@@ -27,7 +27,7 @@ export interface EventCounts {
 /**
  * Plain numbers, handed over when the metrics are read.
  *
- * @returns a function that takes what the publishing side has counted.
+ * @returns a function that takes the counts of the publishing side.
  */
 export function createEventMetrics(
   registry: Registry,

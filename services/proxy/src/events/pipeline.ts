@@ -42,7 +42,7 @@ export interface PipelineDeps {
   readonly startBackend?: StartBackend;
 }
 
-/** Events of this long are written together: what a kill -9 can take away. */
+/** Events of this time are written together; a kill -9 can destroy them. */
 const HAND_OVER_MS = 5;
 /** A file of the log is left for the next one after this time, so that it can be forced to disk. */
 const LEAVE_FILE_MS = 1_000;
@@ -61,7 +61,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   let timer: NodeJS.Timeout | null = null;
   let leaveTimer: NodeJS.Timeout | undefined;
   let hasChanged = false;
-  /** Of the log: where the last sweep ended, and the one before it. */
+  /** Positions in the log at the end of the last sweep, and of the previous one. */
   let endAtSweep = 0;
   let covered = 0;
   let outage: Outage | null = null;
@@ -94,7 +94,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     timer = null;
     if (intake === null) return;
     intake.flush(isLast);
-    // The disk is tried again, whatever comes.
+    // The disk is tried again in any case.
     if (intake.counts.memoryBytes > 0) arm();
     if (hasChanged) backend?.post({ kind: 'swept', covered });
     hasChanged = false;

@@ -11,7 +11,7 @@ import { hostileLogs } from './testing/hostile-log.js';
 
 const events: SessionEvent[] = hostileLogs(11, 300).flat();
 
-/** What the contract demands of an event's record. */
+/** The contract's demands on an event's record. */
 function recordOf(event: SessionEvent, payload: Buffer): OutgoingRecord {
   return { key: event.session_id, value: payload, headers: { ...cloudEventHeaders(event) } };
 }

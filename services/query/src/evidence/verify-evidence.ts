@@ -120,7 +120,7 @@ function checkOf({ kid }: SignedEvidence): string {
   return `<ol>
 <li>Get the public key <code>${escaped(kid)}</code> from the operator by another way than this report. The operator publishes it at <code>/api/v1/lookup/evidence/keys</code>.</li>
 <li>Get <code>verify-evidence.js</code> of Sockscope. It needs Node and no network.</li>
-<li>Run <code>node verify-evidence.js THIS_FILE PUBLIC_KEY</code>. It prints <code>valid</code>, or what is wrong.</li>
+<li>Run <code>node verify-evidence.js THIS_FILE PUBLIC_KEY</code>. It prints <code>valid</code>, or the problem.</li>
 </ol>
 <p>A valid signature proves that the holder of the key made exactly this report. It does not prove that the recorded events are true or complete, that the clocks were right, or when the report was made.</p>`;
 }

@@ -199,7 +199,7 @@ describe('every route', () => {
   });
 });
 
-/** The paths in fastify's picture of its routes: one part of a path a line, indented under the one before. */
+/** The paths in fastify's picture of its routes: one part of a path a line, indented under the previous one. */
 function routesOf(picture: string): string[] {
   const parts: string[] = [];
   return picture.split('\n').flatMap((line) => {

@@ -37,7 +37,7 @@ interface Waiting {
   readonly admit: () => void;
 }
 
-/** Of the places, and of those that wait. */
+/** The largest part of one share, of the places and of the queue. */
 const SHARE_OF_PLACES = 1 / 2;
 const SHARE_OF_LINE = 1 / 4;
 

@@ -121,7 +121,7 @@ export function createHub(
     nextN += 1;
   }
 
-  /** Pages of the events stored since a time, each beginning where the one before it ended. */
+  /** Pages of the events stored since a time, each beginning at the end of the previous one. */
   async function* pagesSince(sinceMs: number): AsyncGenerator<readonly StoredEvent[]> {
     for (let after: StoredPosition | null = null; ;) {
       const query = storedSinceQuery(sinceMs, POLL_ROWS_MAX, after);

@@ -72,7 +72,7 @@ export function makeEvents(options: WorldOptions): SessionEvent[] {
   const events: SessionEvent[] = [];
   let startMs = fromMs;
   for (let i = 0; i < options.sessions; i += 1) {
-    // One in three starts together with the one before it.
+    // One in three starts together with the previous one.
     if (random() < 0.67) startMs = fromMs + Math.floor(random() * (toMs - fromMs));
     const user =
       random() < 0.1 ? pick(random, HOSTILE_USERS, '') : `user-${Math.floor(random() ** 2 * 12)}`;

@@ -34,7 +34,7 @@ export interface Subject {
   readonly via: Via;
   /** Processor seconds so far, by process. */
   cpuSeconds(): Record<string, number>;
-  /** What has not reached Kafka; null of a proxy that sends no events. */
+  /** The state of the spool, whose events have not reached Kafka; null for a proxy without events. */
   readonly spool: (() => Promise<SpoolState>) | null;
   stop(): Promise<void>;
 }

@@ -29,7 +29,7 @@ SELECT generateUUIDv4(), 1, concat('proxy-', toString(number % 10)), 1,
     if(rand(5) % 100 < ${of.longPercent}, rand(6) % 2592000000, rand(7) % 5000) AS duration, 2
 FROM numbers(${of.from}, ${of.rows})`;
 
-/** What the sums take of an end in another hour than the start. */
+/** The columns that the sums take of an end in another hour than the start. */
 const ENDED = `ended_at, started_at, session_id, user, dest_host, dest_port, source_ip, protocol, proxy_id,
     acl_rule_matched, close_reason, status, bytes_sent, bytes_received, packets_sent, packets_received, duration_ms, version`;
 

@@ -53,7 +53,7 @@ export async function mixedLoad(
   return { ...load, rate, cpuMsPerRequest: ((cpuNow() - before) * 1_000) / load.requests };
 }
 
-/** Tries rates until one is too high. Each goes on in the order of requests where the one before ended. */
+/** Tries rates until one is too high. Each continues the order of requests at the end of the previous one. */
 export async function ratesKept(
   stack: Stack,
   subject: SubjectOf,

@@ -1,4 +1,4 @@
-/** `refused list` and `refused send`: what to do with events that Kafka has refused. */
+/** `refused list` and `refused send`: the commands for events that Kafka has refused. */
 import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createKafkaProducer, RecordsRefusedError } from '@sockscope/runtime/kafka';

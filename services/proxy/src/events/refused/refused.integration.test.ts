@@ -30,7 +30,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** What the command prints. */
+/** The output of the command. */
 async function run(...args: string[]): Promise<string> {
   const out = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
   try {

@@ -39,7 +39,7 @@ export interface RefusedFile {
 /** Inside the spool's folder, beside the proxies' folders. */
 const FOLDER = 'refused-events';
 const SUFFIX = '.jsonl';
-/** What the smallest file takes on disk. */
+/** The size of the smallest file on disk. */
 const FILE_BYTES = 4_096;
 
 export function refusedFolder(spoolDir: string): string {

@@ -29,7 +29,7 @@ export interface DeadFolders {
 }
 
 /**
- * Publishes what dead proxies left, for one turn each.
+ * Publishes the events of dead proxies, for one turn each.
  *
  * @param publish gets frames of a proxy. False if Kafka has not acknowledged them in time.
  * @throws SpoolError if the disk refuses; unpublished events are still there then.
@@ -82,7 +82,7 @@ export async function publishDeadFolders(
   return result;
 }
 
-/** Deletes folders that were emptied; of some the one who emptied them may have died over it. */
+/** Deletes emptied folders, also those whose process died before it deleted them. */
 function removeEmptied(spoolDir: string): void {
   for (const name of readdirSync(spoolDir)) {
     if (!name.startsWith(EMPTIED_PREFIX)) continue;

@@ -12,7 +12,7 @@ import { messageOf, SockscopeError } from '@sockscope/runtime';
 
 export const fdatasyncLater = promisify(fdatasync);
 
-/** The disk refused: full, read-only, broken. What was given has not been taken. */
+/** The disk refused: full, read-only, broken. The data was not written. */
 export class SpoolError extends SockscopeError {
   constructor(message: string, cause: unknown) {
     super('spool_io', `${message}: ${messageOf(cause)}`, { retryable: true, cause });
@@ -30,7 +30,7 @@ export function readAll(fd: number, buffer: Buffer, position: number): number {
   return at;
 }
 
-/** Appends all or nothing: what a full disk took of it is cut off again. */
+/** Appends all or nothing: a part that a full disk took is cut off again. */
 export function appendAll(fd: number, buffer: Uint8Array, position: number): void {
   try {
     writeAll(fd, buffer, position);
@@ -47,7 +47,7 @@ export function writeAll(fd: number, buffer: Uint8Array, position: number): void
   }
 }
 
-/** Makes a file, or what was created, renamed or deleted in a folder, survive the death of the machine. */
+/** Makes a file, or the creations, renamings and deletions in a folder, survive the death of the machine. */
 export function syncPath(path: string): void {
   const fd = openSync(path, 'r');
   try {

@@ -332,12 +332,12 @@ describe('the folder of a dead proxy', () => {
     expect(fold(there.events).size).toBeGreaterThan(5);
   });
 
-  it('is deleted under another name, and so is what a deletion left that was cut short', async () => {
+  it('is deleted under another name, and so is the rest of an interrupted deletion', async () => {
     const dir = tempDir();
     const own = configIn(dir, 'worker-1');
     await dieWith(configIn(dir, 'worker-7'), logs(5, true, 9).flat());
     const emptied = join(dir, '.emptied-worker-7');
-    // One who died over deleting it left this.
+    // A process that died during the deletion left this.
     mkdirSync(join(emptied, 'log'), { recursive: true });
     expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual(['worker-7']);
     expect(readdirSync(dir)).toEqual([]);

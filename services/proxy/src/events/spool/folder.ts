@@ -26,7 +26,7 @@ export interface FolderConfig {
   readonly proxy_id: string;
 }
 
-/** What a folder holds after its previous process's end was settled. */
+/** The content of a folder after the end of its previous process was settled. */
 export interface Recovered {
   /** How far Kafka has acknowledged the log. */
   readonly acknowledged: number;
@@ -78,7 +78,7 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
 }
 
 /**
- * Settles what a dead process left in a folder that is locked: its open sessions are ended in its log.
+ * Settles the folder of a dead process, which is locked: its open sessions are ended in its log.
  *
  * @throws SpoolError if the disk refuses; all is still there then.
  */
@@ -128,7 +128,7 @@ function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
   writer.leave();
 }
 
-/** What the log has beyond the table, which is written after it. */
+/** Events that the log has beyond the table, which is written after it. */
 function follow(open: OpenSessions, frame: Frame): void {
   const known = open.get(frame.sessionId);
   // Nothing of it is newer than the table.

@@ -80,7 +80,7 @@ describe('the log', () => {
     );
   });
 
-  it('goes on behind what a dead process left, however its last file is torn', () => {
+  it('continues behind the files of a dead process, with a last file torn at any byte', () => {
     const whole = chunk(events.slice(0, 2));
     const firstBytes = chunk(events.slice(0, 1)).length;
     for (let cut = 0; cut <= whole.length; cut += 1) {
@@ -102,7 +102,7 @@ describe('the log', () => {
     }
   });
 
-  it('with any byte of a file broken gives all of the other files, and counts what is lost', () => {
+  it('with any byte of a file broken yields all of the other files, and counts the lost bytes', () => {
     fc.assert(
       fc.property(
         fc.nat(events.length - 1),

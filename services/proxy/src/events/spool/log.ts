@@ -1,9 +1,9 @@
 /**
  * The log of one proxy: files of frames (frame.ts), named by the position at which they begin. A file's
- * size is the distance to the next one, so positions need no table, and what a torn file lacks is missing
- * from nothing else.
+ * size is the distance to the next one, so positions need no table, and a torn file
+ * damages no other one.
  *
- * Guarantee: what `append` returned for survives the death of the process. A file that is left for the next
+ * Guarantee: data survives the death of the process once `append` has returned. A file that is left for the next
  * one is never written to again; it survives the death of the machine once `syncLeft` has forced it to disk.
  */
 import {

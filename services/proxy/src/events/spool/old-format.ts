@@ -39,8 +39,8 @@ export function removeOldFormat(dir: string): void {
 }
 
 /**
- * Yields unacknowledged events in their order; some may come twice. Afterwards `open` has what the journal
- * and the intake hold about sessions; those that ended since are among them.
+ * Yields unacknowledged events in their order; some may come twice. Afterwards `open` has the sessions
+ * of the journal and the intake; sessions that ended since are among them.
  */
 export function* oldEvents(
   dir: string,

@@ -4,8 +4,8 @@
  * session. It holds the acknowledged position of the log, the last sign of life, and whether the
  * process ended in order.
  *
- * Guarantee: what `save` returned for is found by `readTable` after the death of the process, and after the
- * death of the machine once `sync` has returned.
+ * Guarantee: once `save` has returned, `readTable` finds its data after the death of the process; once
+ * `sync` has returned, also after the death of the machine.
  */
 import { closeSync, existsSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ export interface SlotVisitor {
   note(chunk: TableChunk, index: number, slot: Slot, version: number): void;
 }
 
-/** What one class of slots has on disk. */
+/** The slots of one class on disk. */
 class ClassFile {
   readonly chunks: TableChunk[] = [];
   readonly fd: number;
@@ -96,7 +96,7 @@ export class TableFile {
    * Writes all slots that have changed.
    *
    * @param visitor gets views that are used again.
-   * @throws SpoolError if the disk refuses: all have been visited, and those that are not on disk come again.
+   * @throws SpoolError if the disk refuses: all have been visited, and slots that are not on disk come again.
    */
   save(status: TableStatus, visitor: SlotVisitor): void {
     let trouble: unknown = null;
@@ -126,7 +126,7 @@ export class TableFile {
     if (trouble !== null) throw new SpoolError(`cannot write in ${this.#dir}`, trouble);
   }
 
-  /** Forces to disk what `save` has written. */
+  /** Syncs the writes of `save` to disk. */
   async sync(): Promise<void> {
     try {
       for (const file of this.#files) {

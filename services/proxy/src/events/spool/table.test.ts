@@ -61,7 +61,7 @@ function setUp() {
     save: (status = STATUS): void => {
       file.save(status, reports);
     },
-    /** What a start would find: id, seq, bytes. */
+    /** The sessions that a start would find: id, seq, bytes. */
     found: () =>
       [...readTable(dir).open].map(([id, { measurement }]) => [
         id,
@@ -76,7 +76,7 @@ function reported(reports: ReportQueue, count = 100, position = 0): [string, num
 }
 
 describe('the table of open sessions', () => {
-  it('has on disk what each of many sessions had counted last, and no session that was released', () => {
+  it('has on disk the last counters of each of many sessions, and no released session', () => {
     const { table, save, found, dir } = setUp();
     const sessions = Array.from({ length: 1_000 }, (_, i) => sessionOf(i));
     for (const round of [1, 2, 3]) {

@@ -180,7 +180,7 @@ export class Slot {
     bytes.copy(this.#bytes);
   }
 
-  /** Takes what `seal` returned. False if the bytes do not check out. */
+  /** Takes the result of `seal`. False if the bytes are damaged. */
   unseal(bytes: Buffer): boolean {
     const end = GENERATION_AT + bytes.readUInt32LE(LENGTH_AT);
     const isSound =
@@ -219,7 +219,7 @@ export class SessionTable {
   }
 
   /**
-   * Writes what a session has counted; a report if it is one that may be published.
+   * Writes the counters of a session; as a report if they may be published.
    *
    * @param position of the log, behind all earlier events of the session.
    * @returns false if the table is full.

@@ -162,7 +162,7 @@ function valueOf(row: OpenAtRow, sort: OpenAtSort, past: PastCounters | undefine
   }
 }
 
-/** Those that are not known come last. */
+/** Sessions with unknown values come last. */
 function bytesOf(past: PastCounters | undefined): number {
   const counters = past?.counters ?? null;
   return counters === null ? -1 : counters.bytes_sent + counters.bytes_received;

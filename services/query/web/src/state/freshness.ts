@@ -10,7 +10,7 @@ export type Pipeline = Schemas['Pipeline'];
 /** Nobody calls numbers of less than this old. */
 export const STALE_MS = 60_000;
 const EVERY_MS = 15_000;
-/** An open session is heard of every 30 s. */
+/** An open session sends an event every 30 s. */
 const SILENT_MS = 120_000;
 
 /** How far the tables lag behind, in milliseconds; 0: not at all. */
