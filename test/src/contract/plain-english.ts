@@ -74,10 +74,6 @@ export const BANNED: readonly Banned[] = [
   { phrase: /\bl(?:et|ets|etting) go of\b/i, write: 'release' },
   { phrase: /\bknows? nothing of\b/i, write: 'does not know' },
   {
-    phrase: /\/\*\* (?:(?:by|of|from|for|with) )?(?:what|who|whoever|whatever|those)\b/i,
-    write: 'a noun: the counters of …, the caller, the sessions that …',
-  },
-  {
     phrase: /\bwhatever (?:the|a|is|it|its|was|comes|happens|time|order)\b/i,
     write: 'any, every, even if',
   },

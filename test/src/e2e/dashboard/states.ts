@@ -1,4 +1,4 @@
-/** What the page shows when something is loading, failed or old, and when one stops the clock. */
+/** The page when something is loading, failed or old, and when one stops the clock. */
 import type { Browser, Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { openPage } from '../../support/browser.js';

@@ -96,7 +96,7 @@ export function momentsAt(zone: string, text: string): number[] {
   return momentsOf(zone, { year, month, day, hour, minute, second });
 }
 
-/** What a date and time input shows for a moment, to the second. */
+/** The text of a date and time input for a moment, to the second. */
 export function inputTime(zone: string, ms: number): string {
   return showTime(zone, ms).replace(' ', 'T');
 }
