@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all questions share one database and its world. */
 import { toTimestamp } from '@sockscope/schemas';
 import type { SessionRow } from '@sockscope/schemas';
 import { SIGNAL_KINDS } from '@sockscope/schemas/api';
@@ -198,6 +199,27 @@ describe('the pipeline', () => {
 });
 
 describe('signals', () => {
+  it('of a closed range are searched once an hour, however often somebody asks', async () => {
+    let nowMs = NOW_MS;
+    const clocked = await createTestApp(database.clickhouse, { now: () => nowMs });
+    const searches = async () => {
+      const text = await clocked.registry.metrics();
+      const count =
+        /sockscope_query_sql_duration_seconds_count\{[^}]*query="signal_mail"[^}]*\} (\d+)/;
+      return Number(count.exec(text)?.[1] ?? 0);
+    };
+    for (const [afterMs, expected] of [
+      [0, 1],
+      [0.7 * HOUR_MS, 1],
+      [1.4 * HOUR_MS, 2],
+    ] as const) {
+      nowMs = NOW_MS + afterMs;
+      await clocked.get('/api/v1/signals/mail?from=2026-03-13&to=2026-03-14');
+      expect([afterMs, await searches()]).toEqual([afterMs, expected]);
+    }
+    await clocked.close();
+  });
+
   const FROM_MS = NOW_MS - 20 * HOUR_MS;
   const MIN_MS = 60_000;
 

@@ -24,11 +24,7 @@ export interface SignalsDeps {
   readonly signals: SignalsConfig;
 }
 
-/**
- * Answers over closed ranges that are kept, each of at most 500 findings. They are kept in memory and not in
- * a table: settings, late events and `ingest forget` change them, and then a table would have to be undone.
- * Without it a closed day costs one question an hour.
- */
+/** Answers over closed ranges that are kept in memory, each of at most 500 findings; see docs/adr/0041. */
 const CLOSED_REMEMBERED_MAX = 200;
 /** Late events may change closed days. */
 const CLOSED_REUSE_MS = 3_600_000;
@@ -45,10 +41,10 @@ const SETTINGS_OF: Readonly<Record<SignalKind, string>> = {
 /** `GET /signals/{kind}`: suspicious patterns. */
 export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsDeps): void {
   const { store, coverage } = deps;
-  const closed = new LRUCache<string, readonly SignalRow[]>({
-    max: CLOSED_REMEMBERED_MAX,
-    ttl: CLOSED_REUSE_MS,
-  });
+  const closed = new LRUCache<
+    string,
+    { readonly rows: readonly SignalRow[]; readonly atMs: number }
+  >({ max: CLOSED_REMEMBERED_MAX });
   serve(app, deps, {
     path: '/signals/:kind',
     operationId: 'listSignals',
@@ -79,10 +75,12 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
         kind !== 'first_seen' ||
         (firstMs !== null && range.fromMs - firstMs >= deps.signals.first_seen_days * DAY_MS);
       const key = JSON.stringify([kind, range, onlyUsers, query.limit]);
-      const rows = isKnown
-        ? (closed.get(key) ?? (await store.ask(findQuery(kind, criteria), context)))
-        : [];
-      if (isClosed(range.toMs, nowMs)) closed.set(key, rows);
+      const known = closed.get(key);
+      if (known !== undefined && nowMs - known.atMs < CLOSED_REUSE_MS) {
+        return { range, rows: known.rows, firstMs };
+      }
+      const rows = isKnown ? await store.ask(findQuery(kind, criteria), context) : [];
+      if (isClosed(range.toMs, nowMs)) closed.set(key, { rows, atMs: nowMs });
       return { range, rows, firstMs };
     },
     closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),
