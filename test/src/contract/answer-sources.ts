@@ -94,6 +94,8 @@ Generated from the code that chooses the tables; \`npm run generate\` makes it, 
 
 If sessions or minutes at an end of the range have expired, S and P round that end to whole UTC hours; \`range\` and \`bytes_range\` show it. M and E cannot: \`incomplete_minutes\` counts the missing minutes. By rule, close reason and status, S counts bytes when the session ends as well. Distinct users, destinations and sources, and quantiles, come from sketches per hour and day without a filter, else from \`sessions\`.
 
+Addresses of destinations and egress have no sums ([ADR](../adr/0042-egress-addresses-have-no-sums.md)). By destination address, a range has at most 7 days. By egress address, it is limited by \`QUERY_ROWS_TO_READ_MAX\` only; the 422 names the longest possible range.
+
 The columns are the lists of \`top/…\` and \`split=\`, if not named otherwise. The last column is the table that a page of \`sessions\`, its export and the ends of ranges read.
 
 | filter | ${REPORTS.map(([title]) => title).join(' | ')} | \`sessions\` |

@@ -512,7 +512,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Addresses from which proxies reached destinations, ranked by a figure, over at most 7 days */
+        /** Addresses from which proxies reached destinations, ranked by a figure */
         get: operations["listTopEgressAddresses"];
         put?: never;
         post?: never;

@@ -3,7 +3,7 @@ import { DAY_MS } from '@sockscope/schemas/sums';
 import { invalidParameters, ProblemError } from '../../problems/problem.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Stored } from '../../sql/stored.js';
-import { isAddress, isAtEnd } from '../../sql/sums.js';
+import { isAtEnd } from '../../sql/sums.js';
 import type { SumsBy } from '../../sql/sums.js';
 import type { KeyPosition, TopRow } from '../../sql/top.js';
 import type { Asking } from '../../store/store.js';
@@ -14,7 +14,7 @@ import { rangeOf } from '../../time/range.js';
 import type { Span } from '../../sums/plan.js';
 import type { Provenance, SumsDeps, SumsQuestion } from '../../sums/sums.js';
 
-/** Addresses of destinations and of proxies have no sums: they are counted from the sessions themselves. */
+/** There are as many addresses of destinations as hosts, and no sums of them: sessions are counted. */
 const ADDRESS_DAYS_MAX = 7;
 
 export type RankedKey = KeyFigures & { readonly key: Stored; readonly share: number };
@@ -109,7 +109,7 @@ export function checkSort(field: TopField, sort: SumSort): void {
 /** The range over which a field is ranked. @throws ProblemError too-expensive */
 export function rangeFor(field: TopField, query: RangeParams, nowMs: number): Span {
   const range = rangeOf(query, nowMs);
-  if (isAddress(SUMS_BY[field]) && range.toMs - range.fromMs > ADDRESS_DAYS_MAX * DAY_MS) {
+  if (field === 'dest_ip' && range.toMs - range.fromMs > ADDRESS_DAYS_MAX * DAY_MS) {
     throw new ProblemError(
       'too-expensive',
       `by ${field} sessions are counted over at most ${ADDRESS_DAYS_MAX} days: narrow the range`,

@@ -38,8 +38,7 @@ const SUMMARIES: Readonly<Record<TopField, string>> = {
   user: 'Users, ranked by a figure',
   dest_host: 'Destinations as clients requested them, ranked by a figure',
   dest_ip: 'Destination addresses, ranked by a figure, over at most 7 days',
-  egress_ip:
-    'Addresses from which proxies reached destinations, ranked by a figure, over at most 7 days',
+  egress_ip: 'Addresses from which proxies reached destinations, ranked by a figure',
   dest_port: 'Destination ports, ranked by a figure',
   source_ip: 'Source addresses, ranked by a figure',
   protocol: 'Protocols, ranked by a figure',
