@@ -84,6 +84,53 @@ describe('limits of a question', () => {
     await small.close();
   });
 
+  it('are limited on every route, and a 422 names the longest range if there is one', async () => {
+    const small = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      settings: { limits: { rows_to_read_max: 200 } },
+    });
+    await small.app.ready();
+    const { paths } = small.app.swagger() as {
+      paths: Record<string, { get?: { parameters?: { name: string }[]; responses: object } }>;
+    };
+    const limited = Object.entries(paths).filter(([, { get }]) => '422' in (get?.responses ?? {}));
+    const refused: string[] = [];
+    for (const [path, { get }] of limited) {
+      const takes = new Set((get?.parameters ?? []).map(({ name }) => name));
+      const query = new URLSearchParams({
+        ...(takes.has('from') ? { from: 'now-3d', to: 'now' } : {}),
+        ...(takes.has('step') ? { step: '3600000' } : {}),
+        // No sums know this filter, so sessions must be read.
+        ...(takes.has('command') ? { command: 'connect' } : {}),
+        ...(path.includes('/lookup') ? { dest_ip: '198.51.100.7' } : {}),
+      });
+      const url = `${path}?${query.toString()}`
+        .replace('{field}', 'dest_host')
+        .replace('{kind}', 'beacon')
+        .replace('{session_id}', '0195a000-0000-7000-8000-000000000001')
+        .replace('{user}', 'user-0')
+        .replace('{dest_host}', 'www.site-0.example');
+      const response = await small.app.inject({ url });
+      expect([url, response.statusCode < 500]).toEqual([url, true]);
+      if (response.statusCode !== 422) continue;
+      refused.push(path);
+      const problem = response.json<Problem>();
+      expect([url, problem.code]).toEqual([url, 'too-expensive']);
+      if (/\/(?:explain|flows|signals|top)/.test(path)) {
+        expect([url, typeof problem.longest_range_ms]).toEqual([url, 'number']);
+      }
+    }
+    expect(refused).toEqual(
+      expect.arrayContaining([
+        '/api/v1/explain',
+        '/api/v1/flows',
+        '/api/v1/signals/{kind}',
+        '/api/v1/top/users',
+      ]),
+    );
+    await small.close();
+  });
+
   it('that no sums can answer are refused with the longest range that is possible', async () => {
     const small = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
@@ -176,6 +223,26 @@ describe('heavy questions', () => {
     expect(light.statusCode).toBe(200);
     const answers = await Promise.all(heavy);
     expect(answers.map((answer) => answer.statusCode)).toEqual([200, 200, 200, 200, 200]);
+    await narrow.close();
+  });
+
+  it('of a flood are answered, or refused with Retry-After, and later ones are answered', async () => {
+    const narrow = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      settings: { limits: { light_running_max: 2, heavy_running_max: 1, wait_max_ms: 100 } },
+    });
+    const paths = ['stats?', 'top/users?', 'traffic?', 'sessions?limit=50&', 'top/destinations?'];
+    const answers = await Promise.all(
+      // No two are equal, or they would share an answer.
+      Array.from({ length: 200 }, (_, n) => {
+        const from = new Date(NOW_MS - DAY_MS - n * 1_000).toISOString();
+        return narrow.app.inject({ url: `/api/v1/${paths[n % paths.length]}from=${from}` });
+      }),
+    );
+    const refused = answers.filter(({ statusCode }) => statusCode === 503);
+    expect(new Set(answers.map(({ statusCode }) => statusCode))).toEqual(new Set([200, 503]));
+    expect(refused.every(({ headers }) => headers['retry-after'] === '1')).toBe(true);
+    await narrow.get('/api/v1/stats');
     await narrow.close();
   });
 

@@ -9,6 +9,8 @@ export const MIX_P99_TARGET_MS = 200;
 /** Requests a second that are tried one after the other, to find the highest rate that the machine keeps up with. */
 export const MIX_RATES = [25, 50, 75, 100, 150, 200, 250, 300, 400];
 const MIX_RATE_SECONDS = 6;
+/** From the end of one question's range to the next one's, so that few are equal. */
+const SHIFT_MS = 7;
 
 /** A load and its cost. */
 export interface MixedLoad extends Load {
@@ -47,7 +49,7 @@ export async function mixedLoad(
     if (next === undefined) throw new Error('nothing to ask');
     const { question, shared } = next;
     const isOfTheMoment = shared && n % 3 === 0;
-    const about = isOfTheMoment ? drawn(Math.floor(n / rate)) : drawn(n, shared ? n * 7 : 0);
+    const about = isOfTheMoment ? drawn(Math.floor(n / rate)) : drawn(n, n * SHIFT_MS);
     return `/api/v1/${question.path(subject(about))}`;
   });
   return { ...load, rate, cpuMsPerRequest: ((cpuNow() - before) * 1_000) / load.requests };
