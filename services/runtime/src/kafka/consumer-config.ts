@@ -23,15 +23,8 @@ export const consumerConfig = z
       .meta({ env: 'KAFKA_HEARTBEAT_INTERVAL', description: 'time between two heartbeats' }),
     fetch_max_wait_ms: durationMs({ min: 1, max: 60_000 }).default(200).meta({
       env: 'KAFKA_FETCH_MAX_WAIT',
-      description: 'how long a broker may hold a fetch for KAFKA_FETCH_MIN_BYTES',
+      description: 'how long a broker may hold an empty fetch',
     }),
-    fetch_min_bytes: byteSize({ min: 1, max: 1024 ** 3 })
-      .default(16 * 1024)
-      .meta({
-        env: 'KAFKA_FETCH_MIN_BYTES',
-        description:
-          'bytes that a broker waits for before it answers a fetch; many small fetches cost more than the events',
-      }),
     fetch_max_bytes: byteSize({ min: 64 * 1024, max: 1024 ** 3 })
       .default(10 * 1024 ** 2)
       .meta({ env: 'KAFKA_FETCH_MAX_BYTES', description: 'most bytes of one fetch, as stored' }),
@@ -59,13 +52,6 @@ export const consumerConfig = z
         code: 'custom',
         path: ['heartbeat_interval_ms'],
         message: 'must be below half of session_timeout_ms',
-      });
-    }
-    if (config.fetch_min_bytes > config.fetch_max_bytes) {
-      ctx.addIssue({
-        code: 'custom',
-        path: ['fetch_min_bytes'],
-        message: 'must not be above fetch_max_bytes',
       });
     }
   });

@@ -75,7 +75,6 @@ export function createConsumerLife(
     rebalanceTimeout: config.consumer.rebalance_timeout_ms,
     heartbeatInterval: config.consumer.heartbeat_interval_ms,
     maxWaitTimeInMs: config.consumer.fetch_max_wait_ms,
-    minBytes: config.consumer.fetch_min_bytes,
     maxBytes: config.consumer.fetch_max_bytes,
     maxBytesPerPartition: config.consumer.fetch_max_bytes_per_partition,
     metadataMaxAge: config.consumer.metadata_max_age_ms,
