@@ -314,6 +314,7 @@ describe('two shards', () => {
         'users',
         'destinations',
         'destination-addresses',
+        'egress-addresses',
         'sources',
         'ports',
         'protocols',
@@ -350,6 +351,49 @@ describe('two shards', () => {
     }
   });
 
+  // Each run waits for inserts that may be under way: a minute in all.
+  it.runIf(IS_FULL)(
+    'forget a person when the command was run twice against each node, and keep everybody else',
+    async () => {
+      const name = await ask(
+        0,
+        'SELECT hex(user) FROM single.sessions GROUP BY user ORDER BY count() DESC, user LIMIT 1',
+      );
+      const columnOf = (table: string) => (/^rollup_1[hdw]$/.test(table) ? 'key' : 'user');
+      const traces = (index: number) =>
+        ask(
+          index,
+          EVERYTHING.map(
+            ([table]) =>
+              `SELECT '${table}' FROM pair.${table}_local WHERE ${columnOf(table)} = unhex('${name}') LIMIT 1`,
+          ).join(' UNION ALL '),
+        );
+      for (const index of shards.keys()) expect(await traces(index)).toContain('sessions');
+      const user = Buffer.from(name, 'hex').toString();
+      // The first round sums again while the other node still has its part, under the person's key.
+      for (const { url } of [...shards, ...shards]) {
+        await ingest(url, { ...PAIR, INGEST_INSERT_TIMEOUT: '100ms' }, 'forget', '--user', user);
+      }
+      for (const index of shards.keys()) expect(await traces(index)).toBe('');
+      for (const [table, columns] of EVERYTHING.filter(([each]) => columnOf(each) === 'user')) {
+        const others = (index: number, database: string) =>
+          ask(
+            index,
+            `SELECT count(), sum(cityHash64(*)) FROM (
+            SELECT ${columns} FROM ${database}.${table} FINAL WHERE user != unhex('${name}'))`,
+          );
+        expect([table, await others(1, 'pair')]).toEqual([table, await others(0, 'single')]);
+      }
+      expect(
+        await ask(
+          0,
+          `SELECT sum(sessions_started) FROM pair.rollup_1h FINAL WHERE dimension = 'total'`,
+        ),
+      ).toBe(await ask(1, 'SELECT count() FROM pair.sessions FINAL'));
+    },
+    240_000,
+  );
+
   it('show no row past its retention, from any table or copy, while the shards still store it', async () => {
     const second = shards[1] ?? expect.unreachable();
     const dayMs = 24 * HOUR_MS;
@@ -357,7 +401,8 @@ describe('two shards', () => {
     expect(days).toBeGreaterThan(1);
     const known = await ask(
       0,
-      `SELECT user, dest_host, session_id FROM single.sessions FINAL WHERE status = 'closed' LIMIT 1`,
+      `SELECT user, dest_host, session_id FROM single.sessions FINAL
+        WHERE status = 'closed' AND user IN (SELECT user FROM pair.sessions_local) LIMIT 1`,
     );
     const [user = '', host = '', id = ''] = known.split('\t').map(encodeURIComponent);
     const expiring = [

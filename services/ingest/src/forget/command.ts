@@ -74,7 +74,9 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
         for (const line of linesOf(found, topics)) write(line);
         write('forgotten');
         if (layout.kind === 'cluster' && !layout.onCluster) {
-          write('on this node; run it with the CLICKHOUSE_URL of every other node too');
+          write(
+            'on this node; run it with the CLICKHOUSE_URL of every node, and then of every node again: sums of the first round may hold what other nodes still had',
+          );
         }
       } finally {
         await admin.stop();
