@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { pickFreePort, startClickHouse, startKafkaCluster } from '@sockscope/local';
 import { afterEach, describe, expect, test } from 'vitest';
 import { PLANNED_PASSWORD, writePlannedUsers } from '../support/clickhouse-users.js';
@@ -22,6 +21,8 @@ const TOPIC = 'sockscope.session-events.v1';
 /** The first one is down before the proxy starts. */
 const ROUNDS = IS_FULL ? 6 : 3;
 const NODES = 3;
+/** Sessions from one failure to the next. */
+const SESSIONS_BETWEEN = 50;
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -87,14 +88,14 @@ describe('one of three brokers is killed with -9 under traffic', () => {
       return (await ingestSite.endedSessions()).length > 50;
     });
     await cluster.restart(1);
-    await delay(1_000);
+    await busy.more(SESSIONS_BETWEEN);
     // Another one each round: every partition loses its leader at some time.
     for (let round = 1; round < ROUNDS; round += 1) {
       const victim = 1 + (round % NODES);
       await cluster.kill(victim);
-      await delay(3_000);
+      await busy.more(3 * SESSIONS_BETWEEN);
       await cluster.restart(victim);
-      await delay(1_000);
+      await busy.more(SESSIONS_BETWEEN);
     }
     await busy.stop();
     const moved = [...busy.done, ...(await Promise.all(trickles.map((t) => t.end())))];

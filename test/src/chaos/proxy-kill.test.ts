@@ -39,11 +39,9 @@ describe('the proxy is killed with -9 under traffic', () => {
 
       const trickles = await Promise.all(Array.from({ length: 10 }, () => workload.trickle()));
       const busy = keepBusy(workload, { atOnce: 8, random });
-      if (kafka === 'away') {
-        await delay(500);
-        await broker.stop();
-      }
-      await delay(3_000);
+      await busy.more(20);
+      if (kafka === 'away') await broker.stop();
+      await busy.more(100);
       const known = new Map(trickles.map((t) => [t.sourcePort, t.echoed]));
       await delay(KNOWN_AFTER_MS);
       const killedAtMs = Date.now();

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { IS_FULL } from './site.js';
+import { IS_FULL, until } from './site.js';
 
 /** The bytes of one session, by the client's own count. */
 export interface Moved {
@@ -214,6 +214,8 @@ export function keepBusy(
   /** The bytes of ended sessions, and the times of their ends. */
   readonly done: readonly (Moved & { readonly endedAtMs: number })[];
   readonly failures: readonly unknown[];
+  /** Resolves when this many more sessions have ended. */
+  more(count: number): Promise<void>;
   stop(): Promise<void>;
 } {
   const done: (Moved & { endedAtMs: number })[] = [];
@@ -234,6 +236,10 @@ export function keepBusy(
   return {
     done,
     failures,
+    more(count) {
+      const wanted = done.length + count;
+      return until(`${count} more sessions`, 60_000, () => done.length >= wanted);
+    },
     async stop() {
       isStopping = true;
       await Promise.all(clients);
