@@ -293,6 +293,9 @@ describe('a partition', () => {
     await bed.produce(60);
     await othersCommitted(partition);
     expect(await one.readyz()).toContain('schema_version 2');
+    await waitUntil('readiness says until when somebody must act', async () =>
+      /offset \d+: .*; Kafka may delete it from 20\d\d-/.test(await one.readyz()),
+    );
     const metrics = await one.metrics();
     expect(metrics).toContain(
       `sockscope_ingest_needed_schema_version{partition="${partition}",service="ingest"} 2`,
