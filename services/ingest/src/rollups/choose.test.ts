@@ -5,7 +5,13 @@ import type { Pace } from './choose.js';
 
 const NOW_MS = Date.parse('2026-03-04T12:30:00Z');
 const at = (text: string) => Date.parse(text) / 1_000;
-const PACE: Pace = { intervalMs: 5_000, quietMs: 60_000, presentPercent: 5, presentTookMs: 1_000 };
+const PACE: Pace = {
+  intervalMs: 5_000,
+  quietMs: 60_000,
+  presentPercent: 5,
+  presentTookMs: 1_000,
+  most: { hour: 24, day: 7, week: 4, detail_hour: 24, detail_day: 7 },
+};
 
 function dirty(
   span: DirtyBucket['span'],
@@ -75,6 +81,23 @@ describe('the choice of the buckets that are summed next', () => {
     );
     expect(group?.starts).toEqual([at('2026-03-02T01:00:00Z'), at('2026-03-02T05:00:00Z')]);
     expect(group?.left).toBe(1);
+  });
+
+  it('days of a long import are summed together, as many as a round is worth and no more', () => {
+    const days = Array.from({ length: 60 }, (_, i) =>
+      dirty('day', new Date(Date.parse('2025-12-01') + i * 86_400_000).toISOString(), 1_000 * i),
+    );
+    const starts = choose(days, NOW_MS, PACE)?.starts ?? [];
+    expect(starts).toEqual(days.slice(-7).map(({ bucket }) => bucket));
+    const most = { ...PACE.most, day: 1_000 };
+    expect(choose(days, NOW_MS, { ...PACE, most })?.starts).toHaveLength(60);
+  });
+
+  it('hours far apart are not summed together: a statement would read all that lies between', () => {
+    const hours = Array.from({ length: 60 }, (_, i) =>
+      dirty('hour', new Date(Date.parse('2025-12-01') + i * 90_000_000).toISOString(), 1_000 * i),
+    );
+    expect(choose(hours, NOW_MS, PACE)?.starts).toHaveLength(1);
   });
 
   it('several workers share the hours of a day, and a day waits for the hours of all of them', () => {

@@ -4,7 +4,7 @@ import type { BucketSpan } from '@sockscope/schemas/sums';
 import type { DirtyBucket } from './buckets.js';
 import { dayOf, weekOfS } from './expiry.js';
 
-/** Buckets that are summed together: of one kind, and hours of one day. */
+/** Buckets that are summed together: of one kind, and near each other. */
 export interface Group {
   readonly span: BucketSpan;
   /** Seconds since 1970. */
@@ -23,6 +23,10 @@ export interface Pace {
   readonly presentPercent: number;
   /** Duration of the last sum of the present hour, milliseconds. */
   presentTookMs: number;
+  /** Buckets that are summed together at most. */
+  readonly most: Readonly<Record<BucketSpan, number>>;
+  /** Everything is due, and sums of sums come last. */
+  readonly isEverythingDue?: boolean;
 }
 
 /** Which of several workers one is. Every bucket belongs to one of them. */
@@ -49,14 +53,14 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
  * - Details have nearly a row per session, so they wait until their hour is over and quiet.
  *
  * @param dirty also the marks of other workers: sums that are made from them wait.
- * @param pace null: everything is due, and sums of sums come last.
  */
 export function choose(
   dirty: readonly DirtyBucket[],
   nowMs: number,
-  pace: Pace | null,
+  pace: Pace,
   share = ALL,
 ): Group | null {
+  const { isEverythingDue = false } = pace;
   const dirtyDays = daysOf(dirty, ['hour']);
   const dirtyDetailDays = daysOf(dirty, ['detail_hour']);
   const dirtyWeeks = new Set(
@@ -72,7 +76,7 @@ export function choose(
   const isDue = (each: DirtyBucket): boolean => {
     switch (each.span) {
       case 'hour': {
-        if (pace === null || !isPresent(each)) return true;
+        if (isEverythingDue || !isPresent(each)) return true;
         const pauseMs = Math.max(pace.intervalMs, pace.presentTookMs * (100 / pace.presentPercent));
         return ageMs(each) >= pauseMs;
       }
@@ -83,7 +87,7 @@ export function choose(
       case 'detail_day':
         return !dirtyDetailDays.has(each.bucket);
       case 'detail_hour': {
-        if (pace === null) return true;
+        if (isEverythingDue) return true;
         const isOver = nowMs - endMsOf(each) >= pace.quietMs;
         return isOver && (nowMs - each.changedMs >= pace.quietMs || ageMs(each) >= RESTLESS_MS);
       }
@@ -96,20 +100,48 @@ export function choose(
   const due = dirty.filter((each) => isMine(each) && isDue(each));
   const first = due.find(isPresent) ?? due.reduce<DirtyBucket | undefined>(olderOf, undefined);
   if (first === undefined) return null;
-  const isHours = first.span === 'hour' || first.span === 'detail_hour';
-  const starts =
-    isHours && !isPresent(first)
-      ? due
-          .filter((each) => each.span === first.span && !isPresent(each))
-          .map(({ bucket }) => bucket)
-          .filter((bucket) => dayOf(bucket) === dayOf(first.bucket))
-      : [first.bucket];
+  const others = due.filter((each) => each.span === first.span && !isPresent(each));
+  const starts = isPresent(first)
+    ? [first.bucket]
+    : around(
+        first,
+        others.map(({ bucket }) => bucket),
+        pace.most[first.span],
+      );
   return {
     span: first.span,
     starts,
     isPresent: isPresent(first),
     left: dirty.length - starts.length,
   };
+}
+
+/** The longest time that a few hours of one group may cover: hours between them are read, and not used. */
+const LOOSE_HOURS = 24;
+
+/**
+ * A bucket and its neighbours, the nearest first: up to a number, while they are at least half of the
+ * time from the first to the last.
+ */
+function around({ span, bucket }: DirtyBucket, buckets: readonly number[], most: number): number[] {
+  const sorted = buckets.toSorted((a, b) => a - b);
+  const length = SPAN_MS[span] / 1_000;
+  const loose = span === 'hour' || span === 'detail_hour' ? LOOSE_HOURS : 1;
+  let from = sorted.indexOf(bucket);
+  let to = from;
+  const at = (index: number) => sorted[index] ?? Number.NaN;
+  while (to - from + 1 < most) {
+    const fits = (start: number) => {
+      const covered = (Math.max(start, at(to)) - Math.min(start, at(from))) / length + 1;
+      return covered <= Math.max(loose, 2 * (to - from + 2));
+    };
+    const isLeftNearer = !(bucket - at(from - 1) > at(to + 1) - bucket);
+    if (isLeftNearer && fits(at(from - 1))) from -= 1;
+    else if (fits(at(to + 1))) to += 1;
+    else if (fits(at(from - 1))) from -= 1;
+    else break;
+  }
+  return sorted.slice(from, to + 1);
 }
 
 function olderOf(one: DirtyBucket | undefined, other: DirtyBucket): DirtyBucket {

@@ -70,12 +70,28 @@ export function weekOfS(seconds: number): number {
   return weekOf(seconds * 1_000) / 1_000;
 }
 
+/** The source of the sums of buckets. */
+export interface Plan {
+  readonly target: Target;
+  readonly expired: Expired;
+  readonly starts: readonly number[];
+}
+
+/** The sources of the sums of buckets; those that have the same ones together. */
+export function plansOf(span: BucketSpan, starts: readonly number[], whole: WholeSince): Plan[] {
+  const plans = new Map<string, { target: Target; expired: Expired; starts: number[] }>();
+  for (const start of starts) {
+    const { target, expired } = planOf(span, start, whole);
+    const name = `${target === TARGETS[span]} ${expired.sessions} ${expired.traffic}`;
+    const plan = plans.get(name) ?? { target, expired, starts: [] };
+    plan.starts.push(start);
+    plans.set(name, plan);
+  }
+  return [...plans.values()];
+}
+
 /** The source of the sums of a bucket. */
-export function planOf(
-  span: BucketSpan,
-  bucketS: number,
-  whole: WholeSince,
-): { readonly target: Target; readonly expired: Expired } {
+export function planOf(span: BucketSpan, bucketS: number, whole: WholeSince): Omit<Plan, 'starts'> {
   if (span === 'week') {
     // A week's sums are always made from its days' sums.
     const isCut = bucketS < whole.of('rollup_1d');

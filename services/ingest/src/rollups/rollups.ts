@@ -18,8 +18,8 @@ import type { Change, DirtyBucket, SeenChange } from './buckets.js';
 import { choose } from './choose.js';
 import type { Pace, Group, Share } from './choose.js';
 import type { RollupsConfig } from './config.js';
-import { dayOf, planOf, readWholeSince, weekOfS } from './expiry.js';
-import type { SourceRetention } from './expiry.js';
+import { dayOf, plansOf, readWholeSince, weekOfS } from './expiry.js';
+import type { Plan, SourceRetention } from './expiry.js';
 import { createLostCheck } from './lost-check.js';
 import type { RollupMetrics } from './metrics.js';
 import { runRound } from './round.js';
@@ -33,6 +33,17 @@ const BRIEF_MS = 60_000;
 const CUT_MAX = 16;
 /** Statements that take this much less than they may are cut less the next time. */
 const EASY_FACTOR = 8;
+/** Buckets that are summed together: at first, and at most. */
+const TOGETHER: Readonly<Record<BucketSpan, number>> = {
+  hour: 24,
+  day: 7,
+  week: 4,
+  detail_hour: 24,
+  detail_day: 7,
+};
+const TOGETHER_MAX = 1_024;
+/** After a group was too much for one statement, the next group is smaller by this factor. */
+const TOGETHER_LESS = 8;
 const LOST_CHECK_INTERVAL_MS = 60_000;
 
 export interface Rollups extends Component {
@@ -64,7 +75,9 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const lost = createLostCheck(clickhouse, (hours) => buckets.mark(changedHours(hours)), brief);
   /** How finely the statements of each kind of bucket are cut; see partsOf. */
   const cuts = new Map<BucketSpan, number>();
+  const most = { ...TOGETHER };
   const pace: Pace = {
+    most,
     intervalMs: config.interval_ms,
     quietMs: config.quiet_ms,
     presentPercent: config.present_percent,
@@ -79,9 +92,14 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   /** Inserts the sums of some buckets under a version. */
   async function insertAll(group: Group, version: string): Promise<void> {
-    const { span, starts } = group;
+    const { span } = group;
     const whole = await readWholeSince(clickhouse, { ...deps.retention }, brief);
-    const { target, expired } = planOf(span, starts[0] ?? 0, whole);
+    for (const plan of plansOf(span, group.starts, whole)) await insertPlan(span, plan, version);
+  }
+
+  /** Inserts the sums of buckets that are made from the same tables. */
+  async function insertPlan(span: BucketSpan, plan: Plan, version: string): Promise<void> {
+    const { target, expired, starts } = plan;
     const from = Math.min(...starts);
     const to = Math.max(...starts) + SPAN_MS[span] / 1_000;
     const params = { buckets: starts, from, to, version };
@@ -145,6 +163,10 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     });
     const tookMs = performance.now() - begunMs;
     if (group.isPresent) pace.presentTookMs = tookMs;
+    // A round has a cost of its own, however little there is to sum.
+    else if (starts.length >= most[span] && tookMs * EASY_FACTOR < config.statement_ms) {
+      most[span] = Math.min(TOGETHER_MAX, most[span] * 2);
+    }
     metrics.buckets.inc({ span }, starts.length);
     metrics.seconds.observe({ span }, tookMs / 1_000);
   }
@@ -157,6 +179,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       const cut = cuts.get(group.span) ?? 0;
       if (!isTooMuch(error) || signal.aborted || cut === CUT_MAX) throw error;
       if (group.starts.length > 1) {
+        most[group.span] = Math.max(1, Math.floor(group.starts.length / TOGETHER_LESS));
         for (const start of group.starts) await sumInTime({ ...group, starts: [start] });
         return;
       }
@@ -185,7 +208,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     for (;;) {
       const { nowMs, buckets: dirty } = await buckets.dirty();
       const left = dirty.filter(({ span, bucket }) => !summed.has(nameOf(span, bucket)));
-      const group = choose(left, nowMs, null);
+      const group = choose(left, nowMs, { ...pace, isEverythingDue: true });
       if (group === null) return;
       await sumInTime(group);
       for (const start of group.starts) summed.add(nameOf(group.span, start));

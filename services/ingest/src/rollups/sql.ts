@@ -229,7 +229,8 @@ function fromFiner(span: BucketSpan, finer: Target): Target['fresh'] {
   return (part) => `
 SELECT start AS bucket, ${finer.keys}, ${SUMS}
 FROM (SELECT ${START_OF[span]('bucket')} AS start, ${finer.keys}, ${FIGURE_LIST} FROM ${finer.table} FINAL
-  WHERE ${within('bucket')} AND ${countedSql(finer.span, within('bucket'))} AND ${finer.partSql(part)})
+  WHERE ${within('bucket')} AND ${START_OF[span]('bucket')} IN {buckets:Array(DateTime('UTC'))}
+    AND ${countedSql(finer.span, within('bucket'))} AND ${finer.partSql(part)})
 GROUP BY start, ${finer.keys}
 HAVING ${SOMETHING}`;
 }
@@ -370,7 +371,8 @@ FROM (
     SELECT bucket AS hour, sessions AS ended, duration_sketch AS durations, users_sketch AS users,
         destinations_sketch AS destinations, sources_sketch AS sources
     FROM rollup_sketches_1h FINAL
-    WHERE ${within('bucket')} AND ${countedSql('detail_hour', within('bucket'))}
+    WHERE ${within('bucket')} AND ${START_OF.day('bucket')} IN {buckets:Array(DateTime('UTC'))}
+      AND ${countedSql('detail_hour', within('bucket'))}
 )
 GROUP BY start`;
 
