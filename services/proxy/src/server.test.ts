@@ -648,21 +648,52 @@ describe('a change of rules or users', () => {
 });
 
 describe('a stop', () => {
-  it('accepts nobody, drops handshakes, and lets sessions end by themselves', async () => {
-    const proxy = await harness({ config: { drain_timeout_ms: 5_000 } });
+  it('accepts nobody, and lets handshakes and sessions end by themselves', async () => {
+    const dns = await dnsServer();
     const origin = await echo();
+    dns.set('late.test', { addresses: ['127.0.0.1'] });
+    const proxy = await harness({
+      config: { drain_timeout_ms: 60_000, dns: { servers: [dns.address], family: 'ipv4' } },
+    });
     const c = await connected(proxy, origin);
     const half = await client(proxy);
-    half.send(5);
-    await waitFor(() => proxy.server.connections === 1, 'the handshake');
+    half.send(GREETING);
+    expect([...(await half.read(2))]).toEqual([5, 0]);
     const stopped = proxy.server.stop();
-    await half.waitClosed();
     await expect(TestClient.connect(proxy.address)).rejects.toThrow(/ECONNREFUSED/);
+    half.send(requestFor('late.test', origin.port), 'asked late');
+    expect((await half.read(20)).subarray(10).toString()).toBe('asked late');
+    half.socket.end();
+    await half.waitClosed();
     c.send('last words');
     expect((await c.read(10)).toString()).toBe('last words');
     c.socket.end();
     await stopped;
+    expect(proxy.closed().map((s) => s.close_reason)).toEqual(['client_eof', 'client_eof']);
+  });
+
+  it('waits for the end of a handshake although no session is open', async () => {
+    const proxy = await harness({ config: { drain_timeout_ms: 60_000 } });
+    const origin = await echo();
+    const c = await client(proxy);
+    c.send(GREETING);
+    await c.read(2);
+    const stopped = proxy.server.stop();
+    c.send(requestFor(origin.host, origin.port), 'x');
+    expect((await c.read(11)).at(-1)).toBe(120);
+    c.socket.end();
+    await stopped;
     expect(proxy.closed()[0]).toMatchObject({ close_reason: 'client_eof' });
+  });
+
+  it('ends the remaining handshakes after the drain time', async () => {
+    const proxy = await harness({ config: { drain_timeout_ms: 200 } });
+    const half = await client(proxy);
+    half.send(5);
+    await waitFor(() => proxy.server.connections === 1, 'the handshake');
+    await proxy.server.stop();
+    await half.waitClosed();
+    expect(await proxy.metric(FAILURES, { kind: 'shutdown' })).toBe(1);
   });
 
   it('ends the remaining sessions after the drain time with server_shutdown', async () => {

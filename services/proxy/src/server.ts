@@ -68,7 +68,7 @@ export interface ProxyServer {
   /** Clients that no relay has taken over. */
   readonly connections: number;
   start(): Promise<ListenAddress>;
-  /** Accepts no more, lets sessions end for the drain time, ends the rest with `server_shutdown`. */
+  /** Accepts no more, lets handshakes and sessions end for the drain time, ends the rest with `server_shutdown`. */
   stop(): Promise<void>;
 }
 
@@ -165,17 +165,18 @@ export function createProxyServer(config: ServerConfig, deps: ServerDeps): Proxy
     },
     async stop() {
       isListening = false;
-      await listener.stop();
-      revocation.stop();
-      await resolver.stop();
+      listener.stop();
       const sessions = tracker.liveCount;
       if (sessions > 0) logger.info({ sessions }, 'waiting for sessions to end');
-      await until(() => tracker.liveCount === 0, config.drain_timeout_ms);
+      // A client in its handshake may have been answered: no balancer can hand it to another proxy.
+      await until(() => tracker.liveCount === 0 && open.size === 0, config.drain_timeout_ms);
       const left = tracker.liveCount;
       if (left > 0) logger.info({ sessions: left }, 'ending the remaining sessions');
       terminateAll('server_shutdown');
       await until(() => tracker.liveCount === 0, TERMINATE_TIMEOUT_MS);
       for (const connection of open) connection.shutdown();
+      revocation.stop();
+      await resolver.stop();
     },
   };
 }

@@ -385,15 +385,11 @@ export class Connection
     }
   }
 
-  /** Ends a handshake; sessions and associations have a time to end by themselves. */
-  endHandshake(): void {
-    if (this.#isUndecided) this.failed('shutdown');
-  }
-
   /** Ends the connection in any state. */
   shutdown(): void {
     this.#command?.end('server_shutdown');
-    this.destroy();
+    if (this.#isUndecided) this.failed('shutdown');
+    else this.destroy();
   }
 
   /** Releases the socket without closing it. */

@@ -12,8 +12,8 @@ import type { ListenerConfig } from './config.js';
 export interface Listener {
   /** Resolves to the address that it listens on. */
   start(): Promise<ListenAddress>;
-  /** Accepts no more, and ends the handshakes under way. */
-  stop(): Promise<void>;
+  /** Accepts no more. */
+  stop(): void;
 }
 
 /** Accepts clients and hands each to a connection of its own. */
@@ -80,8 +80,6 @@ export function createListener(
     stop() {
       server?.close();
       server = null;
-      for (const connection of context.open) connection.endHandshake();
-      return Promise.resolve();
     },
   };
 }
