@@ -1,7 +1,9 @@
 /** The dead-letter commands on the real Kafka. */
-import { dlqTopicOf } from '@sockscope/schemas';
+import { cloudEventHeaders, dlqTopicOf } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
 import '@sockscope/runtime/testing';
 import { createBed } from '../testing/bed.js';
 import type { Bed } from '../testing/bed.js';
@@ -57,6 +59,46 @@ describe('dead letters', () => {
     await bed.expectExact();
     expect(await child.stop()).toBe(0);
   }, 180_000);
+
+  it.each(['real', 'assumed'] as const)(
+    'leave the real end of a session in the tables when the %s one is sent again after the other',
+    async (late) => {
+      const log = sessionLog({
+        random: seededRandom(7),
+        startMs: Date.now() - 3_600_000,
+        closed: true,
+        closeReason: 'client_eof',
+      });
+      const real = log.at(-1);
+      if (real?.type !== 'SessionClosed') throw new Error('no end');
+      const assumed = {
+        ...real,
+        assumed: true,
+        status: 'failed',
+        close_reason: 'proxy_crashed',
+      } as const;
+      const record = (event: SessionEvent) => ({
+        key: event.session_id,
+        value: JSON.stringify(event),
+        headers: cloudEventHeaders(event),
+      });
+      const [first, second] = late === 'real' ? [assumed, real] : [real, assumed];
+      const child = bed.start();
+      await bed.produceRecords([...log.slice(0, -1), first].map(record));
+      await bed.produceRecords([record(second)], dlqTopicOf(bed.topic));
+      await bed.committed();
+      expect(await dlq('replay')).toMatch(/^1 sent/m);
+      await bed.committed();
+      const rows = await bed.clickhouse.query({
+        sql: 'SELECT close_reason, bytes_sent FROM sessions FINAL',
+        row: z.object({ close_reason: z.string(), bytes_sent: z.coerce.number() }),
+      });
+      expect(rows).toEqual([{ close_reason: 'client_eof', bytes_sent: real.bytes_sent }]);
+      await bed.expectVerified();
+      expect(await child.stop()).toBe(0);
+    },
+    120_000,
+  );
 
   it('have a topic although nobody made one, and get another when that one is deleted', async () => {
     const name = dlqTopicOf(bed.topic);

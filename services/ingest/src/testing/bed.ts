@@ -39,7 +39,8 @@ export interface Bed {
   readonly events: readonly SessionEvent[];
   /** Produces a number of sessions, their events interleaved, and remembers them. */
   produce(sessions: number): Promise<void>;
-  produceRecords(records: readonly OutgoingRecord[]): Promise<void>;
+  /** @param topic the bed's, if it is not given. */
+  produceRecords(records: readonly OutgoingRecord[], topic?: string): Promise<void>;
   /** One session on each day of a range. */
   produceDays(days: number): Promise<void>;
   /** Drops the events from this one on: they will not be found in the tables. */
@@ -107,8 +108,8 @@ export async function createBed(options: {
   // there are two days.
   const startMs = Date.now() - (Date.now() % DAY_MS) - DAY_MS - 60_000;
 
-  async function produceRecords(records: readonly OutgoingRecord[]): Promise<void> {
-    await producer.send(name, records, AbortSignal.timeout(WAIT_MS));
+  async function produceRecords(records: readonly OutgoingRecord[], topic = name): Promise<void> {
+    await producer.send(topic, records, AbortSignal.timeout(WAIT_MS));
   }
 
   async function produceLogs(logs: SessionEvent[][]): Promise<void> {

@@ -84,5 +84,6 @@ function eventRow(event: SessionEvent): Row {
     close_reason: closed?.close_reason ?? null,
     error_code: closed?.error_code ?? null,
     connect_ms: closed?.connect_ms ?? null,
+    assumed: closed?.assumed === true ? 1 : 0,
   };
 }

@@ -494,6 +494,26 @@ describe('session events', () => {
     ]);
   });
 
+  it('show the real end alone when a process assumed another one of the same seq', async () => {
+    const log = makeEvents({ seed: 98, sessions: 60, fromMs: NOW_MS - DAY_MS, toMs: NOW_MS });
+    const real = log.find((event) => event.type === 'SessionClosed' && event.status === 'closed');
+    if (real?.type !== 'SessionClosed') throw new Error('no end');
+    const assumed = { ...real, assumed: true, status: 'failed', close_reason: 'proxy_crashed' };
+    const before = log.filter((e) => e.session_id === real.session_id && e.seq < real.seq);
+    await insertBatch(database.clickhouse, [...before, assumed as typeof real]);
+    expect((await timeline(real.session_id, 999)).at(-1)).toMatchObject({
+      close_reason: 'proxy_crashed',
+    });
+    await insertBatch(database.clickhouse, [real]);
+    const items = await timeline(real.session_id, 1_000);
+    expect(items.map((item) => item.seq)).toEqual([...before, real].map((event) => event.seq));
+    expect(items.at(-1)).toMatchObject({
+      status: 'closed',
+      close_reason: real.close_reason,
+      bytes_sent: real.bytes_sent,
+    });
+  });
+
   async function storedAt(id: string) {
     const { z } = await import('zod');
     return database.clickhouse.query({
