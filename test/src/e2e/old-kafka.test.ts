@@ -120,7 +120,7 @@ async function withTopic(kafka: KafkaConfig) {
   // Brokers of that time do not take -1 for their default. A broker listens before it has a controller.
   await vi.waitFor(
     () => admin.ensureTopic({ name: kafka.topic, partitions: 3, replicationFactor: 1 }),
-    { timeout: 30_000, interval: 200 },
+    { timeout: 60_000, interval: 200 },
   );
   return admin;
 }
@@ -129,32 +129,28 @@ describe.runIf(process.env['SOCKSCOPE_OLD_KAFKA'] === '1')('Apache Kafka', () =>
   test.each([
     ['2.4.1', '2.12'],
     ['3.9.2', '2.13'],
-  ])(
-    '%s stores and returns produced records unchanged',
-    async (version, scala) => {
-      const kafka = await startOldKafka(version, scala);
-      await withTopic(kafka);
-      const producer = createKafkaProducer(kafka, { logger, role: 'test' });
-      await producer.send(kafka.topic, RECORDS, AbortSignal.timeout(30_000));
-      producer.stop();
-      const found: string[] = [];
-      await readTopic(
-        { kafka, topic: kafka.topic },
-        {
-          onBatch({ records }) {
-            while (records.next()) {
-              const { key, value, headers } = records.record();
-              found.push([key, value, headers[0]?.[1]].map(String).join());
-            }
-          },
+  ])('%s stores and returns produced records unchanged', async (version, scala) => {
+    const kafka = await startOldKafka(version, scala);
+    await withTopic(kafka);
+    const producer = createKafkaProducer(kafka, { logger, role: 'test' });
+    await producer.send(kafka.topic, RECORDS, AbortSignal.timeout(30_000));
+    producer.stop();
+    const found: string[] = [];
+    await readTopic(
+      { kafka, topic: kafka.topic },
+      {
+        onBatch({ records }) {
+          while (records.next()) {
+            const { key, value, headers } = records.record();
+            found.push([key, value, headers[0]?.[1]].map(String).join());
+          }
         },
-        { logger },
-      );
-      const sent = RECORDS.map(({ key, value, headers }) => [key, value, headers.number].join());
-      expect(found.toSorted()).toEqual(sent.toSorted());
-    },
-    180_000,
-  );
+      },
+      { logger },
+    );
+    const sent = RECORDS.map(({ key, value, headers }) => [key, value, headers.number].join());
+    expect(found.toSorted()).toEqual(sent.toSorted());
+  });
 
   test('2.0.1 is refused in words, and nothing is sent to it', async () => {
     const kafka = await startOldKafka('2.0.1', '2.12');
@@ -178,5 +174,5 @@ describe.runIf(process.env['SOCKSCOPE_OLD_KAFKA'] === '1')('Apache Kafka', () =>
     expect(said[0]).toMatch(/is not supported: it supports Produce 0 to 6; needed: version 7/);
     const partitions = (await admin.describeTopic(kafka.topic)) ?? [];
     expect(partitions.map(({ endOffset }) => endOffset)).toEqual([0n, 0n, 0n]);
-  }, 180_000);
+  });
 });

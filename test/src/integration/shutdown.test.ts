@@ -74,7 +74,7 @@ describe('SIGTERM', () => {
     const stopped = proxy.stop();
     await vi.waitFor(() => {
       expect(proxy.log.join('\n')).toContain('waiting for sessions to end');
-    }, 10_000);
+    }, 60_000);
     const refused = connect(site.port, '127.0.0.1');
     const [error] = (await once(refused, 'error')) as [NodeJS.ErrnoException];
     expect(error.code).toBe('ECONNREFUSED');

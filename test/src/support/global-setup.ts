@@ -21,7 +21,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
   async function teardown(): Promise<void> {
     await Promise.all(started.map((each) => each.stop()));
-    await rm(dataDir, { recursive: true, force: true });
+    // A merge of ClickHouse may have been writing when it was stopped.
+    await rm(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   }
 
   async function kafkaBrokers(): Promise<string[]> {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { pickFreePort } from '@sockscope/local';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const READY_TIMEOUT_MS = 90_000;
+const READY_TIMEOUT_MS = 240_000;
 const MAX_OUTPUT_LINES = 2_000;
 
 /** Ports and data of one copy, kept over its restarts. */

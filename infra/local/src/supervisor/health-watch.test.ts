@@ -36,7 +36,7 @@ describe('the watch over the processes of npm start', () => {
       const before = ask.mock.calls.length;
       await vi.waitFor(() => {
         expect(ask.mock.calls.length).toBeGreaterThan(before + times);
-      });
+      }, 60_000);
     };
     await asked(3);
     expect(lines).toEqual([]);
@@ -63,7 +63,7 @@ describe('the watch over the processes of npm start', () => {
     });
     await vi.waitFor(() => {
       expect(looks).toBeGreaterThan(5);
-    });
+    }, 60_000);
     expect(ask).not.toHaveBeenCalled();
     expect(lines).toEqual([]);
   });

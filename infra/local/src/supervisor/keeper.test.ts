@@ -88,7 +88,7 @@ describe('a keeper', () => {
     parts[0]?.die();
     await vi.waitFor(() => {
       expect(keeper.pid()).toBe(102);
-    });
+    }, 60_000);
     expect(lines.join('\n')).toMatch(/part has ended unexpectedly \(exit code 7\)[^]*last words/);
     expect(lines.at(-1)).toContain('part runs again');
   });
@@ -108,12 +108,12 @@ describe('a keeper', () => {
     for (let death = 1; death <= 5; death += 1) {
       await vi.waitFor(() => {
         expect(keeper.pid()).toBe(100 + death);
-      });
+      }, 60_000);
       parts[death - 1]?.die();
     }
     await vi.waitFor(() => {
       expect(givenUp).toEqual(['part died 5 times within a minute']);
-    });
+    }, 60_000);
     expect(attempts()).toBe(5);
   });
 
@@ -126,7 +126,7 @@ describe('a keeper', () => {
     first.die();
     await vi.waitFor(() => {
       expect(givenUp).toHaveLength(1);
-    });
+    }, 60_000);
     expect(attempts()).toBe(5);
   });
 

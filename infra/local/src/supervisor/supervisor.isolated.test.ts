@@ -79,7 +79,7 @@ describe('the supervisor', () => {
       const file = join(root, 'data', 'running.json');
       const text = existsSync(file) ? readFileSync(file, 'utf8') : content;
       expect((JSON.parse(text) as { children: number[] }).children).toHaveLength(count);
-    }, 20_000);
+    }, 60_000);
   }
 
   test('starts ingest and query before the proxy, reports when all are ready, and stops all', async () => {
@@ -119,7 +119,7 @@ describe('the supervisor', () => {
     if (sessionOf('proxy') !== '') {
       expect(sessionOf('proxy')).toMatch(/nice 0$/m);
       for (const service of ['ingest', 'query']) {
-        await expect.poll(() => sessionOf(service), { timeout: 10_000 }).toMatch(/nice 10$/m);
+        await expect.poll(() => sessionOf(service), { timeout: 60_000 }).toMatch(/nice 10$/m);
       }
     }
     await parts.stop();
@@ -139,7 +139,7 @@ describe('the supervisor', () => {
     const stopped = parts.stop();
     await vi.waitFor(() => {
       expect(existsSync(at('ingest', 'told-to-end'))).toBe(true);
-    }, 20_000);
+    }, 60_000);
     // Query is waited for only after ingest has ended.
     say('query', 'ready');
     expect(await outcome).toContain('interrupted');

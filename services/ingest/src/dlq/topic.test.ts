@@ -6,7 +6,7 @@ import { createDlqTopic } from './topic.js';
 import type { DlqTopic } from './topic.js';
 
 /** For steps without a promised time: the machine may be busy with something else. */
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 const started: DlqTopic[] = [];
 
 afterEach(() => {

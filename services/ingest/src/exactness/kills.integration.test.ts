@@ -40,6 +40,5 @@ describe('an ingest that is killed', () => {
         await bed.remove();
       }
     },
-    180_000,
   );
 });

@@ -40,7 +40,7 @@ describe('members of the group', () => {
     expect(await zombie.stop()).toBe(0);
     expect(await successor.stop()).toBe(0);
     await bed.expectExact();
-  }, 120_000);
+  });
 
   it('rebalance in the middle of an insert without losing or repeating anything', async () => {
     await bed.produce(100);
@@ -54,7 +54,7 @@ describe('members of the group', () => {
     await bed.expectExact();
     expect(await first.stop()).toBe(0);
     expect(await second.stop()).toBe(0);
-  }, 120_000);
+  });
 
   it('may come, go and be killed while events arrive', async () => {
     const members = [bed.start(), bed.start()];
@@ -69,7 +69,7 @@ describe('members of the group', () => {
     }
     await bed.committed();
     await bed.expectExact();
-  }, 180_000);
+  });
 
   it('may read the whole topic again, in another group, beside the first', async () => {
     const group = `${bed.topic}-again`;
@@ -88,5 +88,5 @@ describe('members of the group', () => {
     await bed.committed();
     await bed.committed(group);
     await bed.expectExact();
-  }, 120_000);
+  });
 });

@@ -50,7 +50,7 @@ describe('ingest', () => {
     );
     expect(counted).toBe(lost);
     await bed.expectExact();
-  }, 120_000);
+  });
 
   it('reads a topic from its beginning if it was created again while ingest was stopped', async () => {
     const first = bed.start();
@@ -62,7 +62,7 @@ describe('ingest', () => {
     bed.start();
     await bed.committed();
     await bed.expectExact();
-  }, 120_000);
+  });
 
   it('reads a topic from its beginning if it was created again while ingest ran', async () => {
     const child = bed.start();
@@ -73,7 +73,7 @@ describe('ingest', () => {
     await bed.committed();
     await bed.expectExact();
     expect(await child.stop()).toBe(0);
-  }, 120_000);
+  });
 
   it('reads partitions that are added while it runs', async () => {
     const child = bed.start();
@@ -84,7 +84,7 @@ describe('ingest', () => {
     await bed.committed();
     await bed.expectExact();
     expect(await child.stop()).toBe(0);
-  }, 120_000);
+  });
 
   it('sends invalid records to the dead-letter topic with origin and reason, and continues', async () => {
     const child = bed.start();
@@ -132,5 +132,5 @@ describe('ingest', () => {
     expect(byReason.get(`too_large ${hex('l')}`)?.value?.length).toBe(large.length);
     expect(byReason.get('null_value ')?.value).toBeNull();
     expect(await child.stop()).toBe(0);
-  }, 120_000);
+  });
 });

@@ -69,6 +69,5 @@ describe('the tables', () => {
       }
       await expectTablesEqualFold(tables.clickhouse, arrived);
     },
-    60_000,
   );
 });

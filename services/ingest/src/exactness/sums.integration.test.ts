@@ -18,7 +18,7 @@ const KILLS = Number(process.env['INGEST_TEST_KILLS'] ?? 6);
 /** A rebuild runs beside every kill of this number. */
 const REBUILD_EVERY = 3;
 const KILL_WITHIN_MS = 1_500;
-const TIMEOUT_MS = 120_000 + KILLS * 10_000;
+const TIMEOUT_MS = 600_000 + KILLS * 10_000;
 
 /** Summing all the time, so that a kill seldom finds it idle. */
 const EAGER = { INGEST_ROLLUP_INTERVAL: '100ms', INGEST_ROLLUP_SHARE: '100' };

@@ -180,7 +180,7 @@ describe('a forgotten user', () => {
     expect(await sessionsOf(value)).toEqual([later[0]?.session_id]);
     await sumAll();
     await bed.expectVerified();
-  }, 180_000);
+  });
 
   it('is forgotten whole when a run that was ended anywhere is repeated', async () => {
     await fed();
@@ -206,7 +206,7 @@ describe('a forgotten user', () => {
     await forget(person, { settled: () => Promise.resolve() });
     expect(await traces(value)).toEqual({});
     await bed.expectVerified();
-  }, 120_000);
+  });
 });
 
 describe('a forgotten source address', () => {
@@ -221,5 +221,5 @@ describe('a forgotten source address', () => {
     await forget({ kind: 'source_ip', value }, { settled: () => Promise.resolve() });
     expect(await traces(value)).toEqual({});
     await bed.expectVerified();
-  }, 120_000);
+  });
 });

@@ -118,7 +118,7 @@ describe('verify', () => {
       code: expect.stringMatching(/aborted/) as string,
     });
     expect(await tables()).toEqual(['ingest_verify_running']);
-  }, 120_000);
+  });
 
   it('finds the tables equal to the topic, poison and repetitions counted', async () => {
     await bed.produceRecords([
@@ -152,7 +152,7 @@ describe('verify', () => {
       'ended_sessions',
     ]);
     for (const { expected } of result.tables.slice(0, -1)) expect(expected).toBeGreaterThan(30);
-  }, 120_000);
+  });
 
   it('names missing and different rows', async () => {
     await fed(40);
@@ -201,7 +201,7 @@ describe('verify', () => {
       newer: 0,
       examples: [traffic?.session_id],
     });
-  }, 120_000);
+  });
 });
 
 describe('verify beside a running ingest', () => {
@@ -240,7 +240,7 @@ describe('verify beside a running ingest', () => {
     const result = await check();
     expect(result).toMatchObject({ isEqual: false, dirtyHours: 0 });
     expect(result.rollupRows).toBeGreaterThan(0);
-  }, 120_000);
+  });
 });
 
 describe('a backup of the database', () => {
@@ -283,7 +283,6 @@ describe('a backup of the database', () => {
         await server.close();
       }
     },
-    180_000,
   );
 });
 
@@ -307,7 +306,7 @@ describe('rebuild', () => {
     await damage();
     await build();
     await expect(bed.expectExact()).resolves.toBeUndefined();
-  }, 120_000);
+  });
 
   it('rebuilds the tables from the topic, the stored events too', async () => {
     await fed(60);
@@ -315,28 +314,24 @@ describe('rebuild', () => {
     await bed.clickhouse.command({ sql: 'TRUNCATE TABLE session_events' });
     await build({ addEvents });
     await expect(bed.expectExact()).resolves.toBeUndefined();
-  }, 120_000);
+  });
 
-  it.each(['events', 'topic'])(
-    'loses nothing that comes meanwhile (from %s)',
-    async (source) => {
-      await bed.produce(60);
-      const child = bed.start();
-      await bed.committed();
-      const come: Promise<void>[] = [];
-      const more = () => {
-        // Once, in the middle of the building.
-        if (come.length === 0) come.push(bed.produce(60));
-      };
-      await build({ onProgress: more, ...(source === 'topic' ? { addEvents } : {}) }, 2_500);
-      expect(come).toHaveLength(1);
-      await Promise.all(come);
-      await bed.committed();
-      await bed.expectExact();
-      expect(await child.stop()).toBe(0);
-    },
-    120_000,
-  );
+  it.each(['events', 'topic'])('loses nothing that comes meanwhile (from %s)', async (source) => {
+    await bed.produce(60);
+    const child = bed.start();
+    await bed.committed();
+    const come: Promise<void>[] = [];
+    const more = () => {
+      // Once, in the middle of the building.
+      if (come.length === 0) come.push(bed.produce(60));
+    };
+    await build({ onProgress: more, ...(source === 'topic' ? { addEvents } : {}) }, 2_500);
+    expect(come).toHaveLength(1);
+    await Promise.all(come);
+    await bed.committed();
+    await bed.expectExact();
+    expect(await child.stop()).toBe(0);
+  });
 
   it('loses nothing of a batch whose events are stored long after its other rows', async () => {
     await fed(20);
@@ -369,7 +364,7 @@ describe('rebuild', () => {
     await expect(
       expectTablesEqualFold(bed.clickhouse, [...bed.events, ...open, ...fresh]),
     ).resolves.toBeUndefined();
-  }, 120_000);
+  });
 
   it('keeps rows without stored events: expired days, half-expired and lost sessions', async () => {
     // Half of them on days whose events will be gone, with any present retention.
@@ -401,7 +396,7 @@ describe('rebuild', () => {
     await bed.recreateTopic();
     await build({ addEvents });
     expect(await contents()).toEqual(before);
-  }, 120_000);
+  });
 
   it('exchanges nothing if the new tables would hold less', async () => {
     await fed(30);
@@ -429,7 +424,7 @@ describe('rebuild', () => {
     });
     await expect(build({ clickhouse })).rejects.toThrow(/nothing was exchanged/);
     expect(await sessions()).toBe(30);
-  }, 120_000);
+  });
 
   it('does not start if no events are stored, and leaves the live tables unchanged', async () => {
     await expect(build()).rejects.toMatchObject({ code: 'rebuild_unsafe' });

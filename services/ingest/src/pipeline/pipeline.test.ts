@@ -11,7 +11,7 @@ import { createPipeline } from './pipeline.js';
 import type { Pipeline } from './pipeline.js';
 
 /** For steps without a promised time: the machine may be busy with something else. */
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 
 /** A promise that the test settles. */
 interface Gate {

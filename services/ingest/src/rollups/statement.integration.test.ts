@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import { isTooMuch, runStatement } from './statement.js';
 
-const WAIT = { timeout: 30_000, interval: 50 };
+const WAIT = { timeout: 60_000, interval: 50 };
 const LIMITS = { threads: 1, statement_ms: 60_000, memory_bytes: 1024 ** 3 };
 
 let clickhouse: ClickHouse;

@@ -7,7 +7,7 @@ import { createAcl } from './acl.js';
 import type { AclRequest, ManagedAcl } from './acl.js';
 
 /** For steps without a promised time: the machine may be busy with something else. */
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 
 const logger = createLogger('test', { level: 'silent' });
 

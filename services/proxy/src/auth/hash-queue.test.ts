@@ -41,7 +41,7 @@ function controlled(maxWaiting = 100): {
       end(false);
       await vi.waitFor(() => {
         expect(queue.waiting === 0 || hashed.length > before).toBe(true);
-      });
+      }, 60_000);
     },
   };
 }

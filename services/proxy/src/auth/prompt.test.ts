@@ -29,12 +29,12 @@ describe('asking for a password', () => {
     asked.catch(() => undefined);
     await vi.waitFor(() => {
       expect(shown).toContain('Password:');
-    });
+    }, 60_000);
     stream.write(first);
     if (second !== '') {
       await vi.waitFor(() => {
         expect(shown).toContain('Again:');
-      });
+      }, 60_000);
       stream.write(second);
     }
     return (await asked).toString();

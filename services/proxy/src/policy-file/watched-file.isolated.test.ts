@@ -7,7 +7,7 @@ import { createWatchedFile } from './watched-file.js';
 import type { LoadResult, WatchedFile } from './watched-file.js';
 
 /** For steps without a promised time: the machine may be busy with something else. */
-const WAIT = { timeout: 20_000, interval: 5 };
+const WAIT = { timeout: 60_000, interval: 5 };
 
 // A process out of descriptors could not run a test; a disk that fails cannot be had.
 vi.mock('node:fs/promises', async (load) => {

@@ -20,7 +20,7 @@ import { createSessionTracker } from '../sessions/tracker.js';
 import type { SessionTracker } from '../sessions/session.js';
 
 /** How long a test waits for something that must happen. */
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 
 export const ALLOW_ALL: AclVerdict = { decision: 'allow', rule: null };
 

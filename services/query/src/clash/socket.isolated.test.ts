@@ -20,7 +20,7 @@ import { NO_MASK } from '../mask/mask.js';
 import type { Store } from '../store/store.js';
 import { serveClashSockets } from './socket.js';
 
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 const DASHBOARD = 'https://dashboard.example';
 const RECHECK_INTERVAL_MS = 20;
 
@@ -178,7 +178,7 @@ describe('a request for another protocol', () => {
       }
       await vi.waitFor(async () => {
         expect(await openConnections()).toBe(0);
-      });
+      }, 60_000);
       process.off('uncaughtException', note);
       expect(faults).toEqual([]);
       expect(await outcomeOf('memory')).toBe('open');
@@ -191,7 +191,7 @@ describe('a request for another protocol', () => {
     await once(socket, 'data');
     await vi.waitFor(async () => {
       expect(await openConnections()).toBe(0);
-    });
+    }, 60_000);
     socket.destroy();
   });
 
@@ -251,7 +251,7 @@ describe('a WebSocket', () => {
     await once(socket, 'open');
     await vi.waitFor(() => {
       expect(asked).toBeGreaterThan(2);
-    });
+    }, 60_000);
     expect(socket.readyState).toBe(WebSocket.OPEN);
     const closed = once(socket, 'close');
     stillAllowed = async () => false;

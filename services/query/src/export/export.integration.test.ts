@@ -14,7 +14,7 @@ import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
 /** For steps without a promised time: the machine may be busy with something else. */
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');

@@ -15,7 +15,7 @@ import { createStoreMetrics } from '../store/metrics.js';
 import { sendExport } from './export.js';
 import { createRunningExports } from './running.js';
 
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 /** More than the kernel takes for a client that reads nothing. */
 const PIECES = 2_000;
 

@@ -6,7 +6,8 @@ import { createEventLoopWatch } from './event-loop.js';
 import type { EventLoopWatch } from './event-loop.js';
 import { serveOperations } from './operations.js';
 
-const LIMITS = { window_ms: 100, overloaded_ms: 30, stuck_ms: 300 };
+/** Other tests beside this one may hold it for a second, too. */
+const LIMITS = { window_ms: 1_000, overloaded_ms: 30, stuck_ms: 3_000 };
 
 let watch: EventLoopWatch;
 
@@ -34,7 +35,7 @@ describe('the watch over the event loop', () => {
     expect(watch.check().ok).toBe(true);
     await vi.waitFor(() => {
       expect(watch.isOverloaded()).toBe(false);
-    });
+    }, 60_000);
   });
 
   it('makes /healthz a 503 after the thread was held, until it goes on as before', async () => {
@@ -53,11 +54,11 @@ describe('the watch over the event loop', () => {
         // Strangers get no reason.
         expect(response.json()).toEqual({ ok: false });
       },
-      { interval: 5 },
+      { timeout: 60_000, interval: 5 },
     );
     await vi.waitFor(async () => {
       expect(await status()).toBe(200);
-    });
+    }, 60_000);
     await app.close();
   });
 });

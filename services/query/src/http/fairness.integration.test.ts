@@ -11,7 +11,7 @@ import type { TestDatabase } from '../testing/database.js';
 import { makeEvents, storeBadly } from '../testing/world.js';
 
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
-const WAIT = { timeout: 20_000, interval: 5 };
+const WAIT = { timeout: 60_000, interval: 5 };
 
 let database: TestDatabase;
 let api: TestApp;

@@ -8,7 +8,7 @@ import { createHub } from './hub.js';
 import type { Hub, Listener } from './hub.js';
 import { createStreamMetrics } from './metrics.js';
 
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 const BEGIN_MS = Date.parse('2026-05-04T12:00:00.000Z');
 
 /** The events of the database, by the time of storing, and its clock. */

@@ -32,8 +32,8 @@ export interface TestAppOptions {
 const OF_TESTS = {
   limits: {
     reuse_ms: 0,
-    wait_max_ms: 5_000,
-    query_timeout_ms: 20_000,
+    wait_max_ms: 60_000,
+    query_timeout_ms: 60_000,
     light_running_max: 50,
     heavy_running_max: 8,
     rate_per_minute: 0,

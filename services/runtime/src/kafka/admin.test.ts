@@ -7,7 +7,7 @@ import { createKafkaAdmin } from './admin.js';
 import { kafkaConfig } from './config.js';
 
 const logger = createLogger('test', { level: 'silent' });
-const WAIT = { timeout: 10_000 };
+const WAIT = { timeout: 60_000 };
 
 /** A broker that hangs: it accepts connections and answers nothing. */
 const sockets: Socket[] = [];

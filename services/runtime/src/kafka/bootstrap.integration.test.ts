@@ -92,7 +92,7 @@ describe('with dead and hung brokers first in the list, the working one is found
       },
     );
     consumer.start();
-    await expect.poll(() => values, { timeout: 40_000 }).toEqual(VALUES);
+    await expect.poll(() => values, { timeout: 60_000 }).toEqual(VALUES);
     await consumer.stop();
     expect(onCrash).not.toHaveBeenCalled();
   });

@@ -17,7 +17,7 @@ import type { ConsumedBatch, GroupConsumer, UnreadableBatch } from './consumer-t
 import { readTopic } from './topic-reader.js';
 
 const logger = createLogger('test', { level: 'silent' });
-const WAIT = { timeout: 30_000, interval: 50 };
+const WAIT = { timeout: 60_000, interval: 50 };
 const RETRY_MS = 200;
 const BATCH_MAX_BYTES = 1024 ** 2;
 

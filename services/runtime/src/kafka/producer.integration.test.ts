@@ -181,7 +181,7 @@ describe('the producer and a real Kafka', () => {
       sending.catch(() => undefined);
       await vi.waitFor(() => {
         expect(failures.length).toBeGreaterThan(2);
-      }, 20_000);
+      }, 60_000);
       clock.mockRestore();
       await sending;
     } finally {

@@ -4,7 +4,7 @@ import { createResender, NothingAcceptedError, RecordsRefusedError } from './pro
 import type { OutgoingRecord } from './producer.js';
 
 /** For steps without a promised time: the machine may be busy with something else. */
-const WAIT = { timeout: 20_000 };
+const WAIT = { timeout: 60_000 };
 
 const limits = {
   attempt_timeout_ms: 60_000,

@@ -9,6 +9,8 @@ import { SocksClient } from './socks-client.js';
 
 /** Attempts of a lane begin at most this often. */
 const LANE_INTERVAL_MS = 1_000;
+/** How long an attacker waits for an answer. */
+const PATIENCE_MS = 5_000;
 const NETWORK = '2001:db8:bad';
 const NETWORK_SIZE = 250;
 
@@ -23,7 +25,7 @@ function source(n: number): string {
 }
 
 async function attempt(n: number): Promise<void> {
-  const client = new SocksClient(attack.proxyPort, source(n), attack.patienceMs);
+  const client = new SocksClient(attack.proxyPort, source(n), attack.patienceMs ?? PATIENCE_MS);
   try {
     if (attack.kind === 'silence') await client.read(1);
     else if (attack.kind === 'login') await client.login(`nobody${n}`, 'wrong');

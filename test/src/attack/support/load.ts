@@ -42,7 +42,7 @@ export async function steady(
 }
 
 /**
- * 95 % within five seconds; and in the full run, which has the machine to itself, p99 no more than five
+ * 95 % in time, which a proxy that lets them wait for the end of the attack misses; and in the full run, which has the machine to itself, p99 no more than five
  * times as slow as before the attack. Beside other tests a burst of their work alone delays the slowest
  * answers by seconds.
  */
@@ -62,7 +62,7 @@ export type Attack = {
   readonly lanes: number;
   /** Attempts in all. */
   readonly limit: number;
-  /** How long one waits for an answer; without it as long as a client that behaves. */
+  /** How long one waits for an answer; without it five seconds. */
   readonly patienceMs?: number;
   /** Sent behind the request. */
   readonly payloadBytes?: number;

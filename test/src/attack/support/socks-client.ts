@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 
 /** How long a client that behaves waits for any answer. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 15_000;
 /** Of the load balancer whose PROXY protocol headers the proxy believes. */
 export const BALANCER = '127.0.0.1';
 

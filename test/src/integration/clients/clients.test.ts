@@ -130,7 +130,7 @@ describe('real clients', () => {
         expect(sum('bytes_received')).toBe(server.totals.written - before.written);
         return sessions;
       },
-      { timeout: 15_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     );
   }
 
@@ -450,7 +450,7 @@ s.close()
             await once(probe, 'connect');
             probe.destroy();
           },
-          { timeout: 10_000, interval: 50 },
+          { timeout: 60_000, interval: 50 },
         );
         const { stdout, stderr } = await run(
           SSH ?? '',

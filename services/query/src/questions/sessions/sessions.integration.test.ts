@@ -439,7 +439,7 @@ describe('open sessions', () => {
       async () => {
         expect(await totalOf()).toBe(1);
       },
-      { timeout: 20_000 },
+      { timeout: 60_000 },
     );
     await reusing.close();
   });
