@@ -133,7 +133,7 @@ describe.runIf(process.env['SOCKSCOPE_OLD_KAFKA'] === '1')('Apache Kafka', () =>
     const kafka = await startOldKafka(version, scala);
     await withTopic(kafka);
     const producer = createKafkaProducer(kafka, { logger, role: 'test' });
-    await producer.send(kafka.topic, RECORDS, AbortSignal.timeout(30_000));
+    await producer.send(kafka.topic, RECORDS, AbortSignal.timeout(120_000));
     producer.stop();
     const found: string[] = [];
     await readTopic(

@@ -190,7 +190,7 @@ beforeAll(async () => {
       value: JSON.stringify(event),
       headers: cloudEventHeaders(event),
     })),
-    AbortSignal.timeout(30_000),
+    AbortSignal.timeout(120_000),
   );
   producer.stop();
 

@@ -92,7 +92,9 @@ describe('rules and users of a running proxy', () => {
         },
       },
     });
-    expect(proxy.log.filter((line) => line.includes('the ACL file is invalid'))).toHaveLength(1);
+    await vi.waitFor(() => {
+      expect(proxy.log.filter((line) => line.includes('the ACL file is invalid'))).toHaveLength(1);
+    }, WAIT);
     await connectAs('bob', 'two');
 
     goodUsers = await readFile(site.usersFile, 'utf8');

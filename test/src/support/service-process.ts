@@ -11,6 +11,7 @@ export const PROXY = mainOf('proxy');
 export const INGEST = mainOf('ingest');
 export const QUERY = mainOf('query');
 const READY_TIMEOUT_MS = 120_000;
+const CLOSED_AFTER_MS = 5_000;
 const MAX_LOG_LINES = 1_000;
 
 export interface ServiceProcess {
@@ -53,6 +54,7 @@ export async function startService(options: {
     env: { PATH: process.env['PATH'], ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const closed = once(child, 'close');
   const log: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -60,7 +62,10 @@ export async function startService(options: {
       log.splice(0, log.length - MAX_LOG_LINES);
     });
   }
-  const exited = once(child, 'exit');
+  // The rest of its log comes after its exit; a child of its own that hangs may hold the log open.
+  const exited = once(child, 'exit').then(() =>
+    Promise.race([closed, delay(CLOSED_AFTER_MS, undefined, { ref: false })]),
+  );
   const deadlineMs = Date.now() + READY_TIMEOUT_MS;
   while (!(await isReady(ops, says))) {
     if (child.exitCode !== null || Date.now() > deadlineMs) {

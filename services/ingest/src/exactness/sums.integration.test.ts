@@ -80,7 +80,7 @@ describe('sums', () => {
       }
       await bed.committed();
       expect(await ingest.stop()).toBe(0);
-      const buckets = createBuckets(bed.clickhouse, { timeoutMs: 30_000 });
+      const buckets = createBuckets(bed.clickhouse, { timeoutMs: 120_000 });
       await waitUntil('everything is summed', async () => {
         // The present hour too, which ingest would not be done with before it is over.
         await command('rollups').exited;

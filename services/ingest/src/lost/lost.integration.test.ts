@@ -30,7 +30,7 @@ import { lostConfig } from './config.js';
 const MINUTE_MS = 60_000;
 const BASE_MS = Date.parse('2026-03-01T10:00:00.000Z');
 const TOPIC = 'events';
-const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 10_000 };
+const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 120_000 };
 
 let tables: Awaited<ReturnType<typeof createTestTables>>;
 let clickhouse: ClickHouse;
@@ -173,7 +173,7 @@ describe('proxies', () => {
       logger: testLogger,
       metrics: createLostMetrics(testRegistry()),
     });
-    expect(await look(AbortSignal.timeout(30_000))).toEqual([
+    expect(await look(AbortSignal.timeout(120_000))).toEqual([
       { proxyId: 'twin', olderStartMs: startMs, newerStartMs: startMs + 5 * MINUTE_MS },
     ]);
   });

@@ -29,7 +29,7 @@ import { createRollups } from './rollups.js';
 const BUCKETS = 12;
 const HOUR_MS = 3_600_000;
 const BASE_MS = Date.parse('2026-03-01T00:00:00.000Z');
-const CALL = { timeoutMs: 30_000 };
+const CALL = { timeoutMs: 120_000 };
 const SUMS = [
   ['rollup_1h', 'hour'],
   ['rollup_1d', 'day'],
@@ -156,7 +156,7 @@ describe('the migration from marks of hours', () => {
 
     await rollupsOf(former).sumAll();
     const all = Array.from({ length: 96 }, (_, i) => BASE_MS / 1_000 + i * 3_600);
-    const options = { retention: NOTHING_EXPIRES, timeoutMs: 30_000 };
+    const options = { retention: NOTHING_EXPIRES, timeoutMs: 120_000 };
     expect(await findRollupDifferences(former, all, options)).toEqual([]);
   });
 });

@@ -51,7 +51,7 @@ afterEach(async () => {
   await tables.drop();
 });
 
-const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 10_000 };
+const COMPARE = { retention: NOTHING_EXPIRES, timeoutMs: 120_000 };
 const FOR_GOOD = {
   sessions: 0,
   session_traffic_1m: 0,
@@ -75,7 +75,7 @@ function newKeeper(): MarkKeeper {
 }
 
 async function dirtyBuckets() {
-  return (await createBuckets(clickhouse, { timeoutMs: 10_000 }).dirty()).buckets;
+  return (await createBuckets(clickhouse, { timeoutMs: 120_000 }).dirty()).buckets;
 }
 
 /** Until nothing is dirty: each call sums a bucket once. */
@@ -475,7 +475,7 @@ describe('rollups', () => {
         SELECT toDateTime(${day} + 3600 * (number % ${hours}), 'UTC'), '', concat('host-', toString(intDiv(number, ${hours}))), 443, 1, now64(6)
         FROM numbers(${pairs})`,
     });
-    await createBuckets(clickhouse, { timeoutMs: 10_000 }).mark([['detail_day', day]]);
+    await createBuckets(clickhouse, { timeoutMs: 120_000 }).mark([['detail_day', day]]);
     const slices = 8;
     const sent: Record<string, SqlValue>[] = [];
     const strained: ClickHouse = {

@@ -39,7 +39,7 @@ describe('a statement of a round', () => {
       clickhouse,
       { sql: longInsert('ends at its time'), params: {} },
       limits,
-      AbortSignal.timeout(60_000),
+      AbortSignal.timeout(120_000),
     ).then(
       () => null,
       (error: unknown) => error,

@@ -161,4 +161,4 @@ export async function storeBatch(
   fold.release();
 }
 
-const BOOKS_MS = 30_000;
+const BOOKS_MS = 120_000;

@@ -38,7 +38,7 @@ beforeAll(async () => {
   config = kafkaConfig.parse({
     topic,
     brokers: [...unusable, ...inject('kafkaBrokers')],
-    connect_timeout_ms: 500,
+    connect_timeout_ms: 2_000,
   });
 });
 afterAll(async () => {

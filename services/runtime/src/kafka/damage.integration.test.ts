@@ -88,7 +88,7 @@ function consume(full: () => Promise<void> | null = () => null) {
       kafka,
       consumer: consumerConfig.parse({
         group_id: kafka.topic,
-        session_timeout_ms: 3_000,
+        session_timeout_ms: 6_000,
         heartbeat_interval_ms: 300,
         batch_max_bytes: BATCH_MAX_BYTES,
       }),

@@ -53,7 +53,7 @@ async function produce(from: number, count: number): Promise<void> {
     value: `value-${from + i} ${'x'.repeat(100)}`,
     headers: { n: String(from + i) },
   }));
-  await producer.send(kafka.topic, records, AbortSignal.timeout(30_000));
+  await producer.send(kafka.topic, records, AbortSignal.timeout(120_000));
   producer.stop();
 }
 
@@ -70,7 +70,7 @@ function consume(
       consumer: {
         ...consumerConfig.parse({}),
         group_id: kafka.topic,
-        session_timeout_ms: 3_000,
+        session_timeout_ms: 6_000,
         heartbeat_interval_ms: 300,
         metadata_max_age_ms: 1_000,
       },
@@ -274,7 +274,7 @@ describe('a member of a consumer group', () => {
     });
     await expect.poll(() => assignments.length, WAIT).toBe(1);
     const beganMs = Date.now();
-    await expect.poll(() => Date.now() - beganMs > 4_500, WAIT).toBe(true);
+    await expect.poll(() => Date.now() - beganMs > 8_000, WAIT).toBe(true);
     expect(values).toEqual([]);
     release();
     await expect.poll(() => values, WAIT).toEqual(named(0, 10));
@@ -376,7 +376,7 @@ describe('a consumer that looks at its group', () => {
     const problems: string[] = [];
     consume({ events: { onHopeless: (error) => problems.push(error.message) } });
     await expect.poll(members, WAIT).toHaveLength(1);
-    await joinAsTheSame(3_000);
+    await joinAsTheSame(6_000);
     await expect.poll(() => problems[0], WAIT).toMatch(/join the consumer group again/);
   });
 
