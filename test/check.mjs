@@ -6,7 +6,7 @@
 // counts from vitest's own report, so the end of a long log shows the failures.
 //
 // Tests share two slow cores with others. Files that fail run once more at the end, one after the other
-// and with nothing beside them; what fails twice has failed, and what passes only then is named.
+// and with nothing beside them. A test that fails twice has failed; one that passes only then is named.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join, relative } from 'node:path';
@@ -90,7 +90,7 @@ if (unknown.length > 0) {
 const names = folders.length > 0 && stepNames.length === 0 ? QUICK_STEPS : stepNames;
 
 /**
- * What vitest said of each file of each step.
+ * The results of vitest, by step and file.
  * @type {{ step: TestStep, result: import('./check/vitest.mjs').FileResult }[]}
  */
 const files = [];
