@@ -19,7 +19,7 @@ const STILL_WORKING_MS = 10_000;
 
 /** Two retries within 20 s. Without these npm takes 75 s to report that there is no network. */
 const QUICK_RETRIES = ['--fetch-retry-mintimeout=2000', '--fetch-retry-maxtimeout=15000'];
-/** As much of the output of a command as its advice needs. */
+/** The end of a command's output, enough to choose its advice. */
 const OUTPUT_KEPT_CHARS = 20_000;
 
 const HELP = `Prepares this checkout; \`npm start\` and \`npm test\` run it first.
@@ -96,7 +96,7 @@ function checkJava() {
   }
 }
 
-/** Before minutes of installing, and only if there is something to fetch. */
+/** Checks Maven before minutes of installing, and only if there is something to fetch. */
 async function checkMaven() {
   const { findKafkaLibs, MAVEN_MISSING } = await import('./kafka/libs.mjs');
   if ((await findKafkaLibs()) !== null) return;

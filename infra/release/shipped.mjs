@@ -38,7 +38,7 @@ const matches = (wanted, here) => wanted === undefined || wanted.includes(here);
 export function shippedPackages() {
   /** @type {Record<string, Locked>} */
   const packages = JSON.parse(readFileSync(`${ROOT}package-lock.json`, 'utf8')).packages;
-  /** Where Node would find it from there. @type {(name: string, from: string) => string | null} */
+  /** Finds the package as Node would from that folder. @type {(name: string, from: string) => string | null} */
   const find = (name, from) => {
     for (let folder = from; ; folder = folder.slice(0, Math.max(0, folder.lastIndexOf('/')))) {
       const path = `${folder === '' ? '' : `${folder}/`}node_modules/${name}`;

@@ -328,7 +328,7 @@ function topExampleOf(named: object, of: object = figures) {
   };
 }
 
-/** By rule, close reason and status sessions count at their end. */
+/** Figures by rule, close reason or status, which count sessions at their end. */
 const atEnd = { ...figures, sessions_started: null };
 const topUsersExample = topExampleOf({ user: 'alice' });
 const topDestinationsExample = topExampleOf({ dest_host: 'example.com' });

@@ -14,7 +14,7 @@ export const PIPELINE_DEAD_LETTER_HOURS = 24;
 
 const perSecond = z.number().nonnegative().describe('a second');
 
-/** From the proxies to the sums, hop by hop. */
+/** The state of each hop from the proxies to the sums. */
 export const pipeline = z
   .object({
     as_of: wireTime.describe('by the clock of ClickHouse'),

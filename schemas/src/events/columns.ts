@@ -3,7 +3,7 @@ import { FIELD_NAMES, fieldOf, namesIn } from './fields.js';
 import type { FieldName } from './fields.js';
 import { nullableColumn } from './values.js';
 
-/** Of ClickHouse. */
+/** A column in ClickHouse. */
 export interface ColumnDefinition {
   readonly type: string;
   /** `CODEC(…)` as `system.columns` shows it. */

@@ -7,7 +7,7 @@ import { SCHEMA_VERSION } from './limits.js';
 import { sessionStartMs } from './session-id.js';
 import { minuteOf } from './time.js';
 
-/** In every event, so that any single one can be folded without the others. */
+/** Fields of every event, so that each can be folded without the others. */
 const common = shapeOf('envelope', 'identity', 'origin', 'header', 'totals');
 const schema_version = z.literal(SCHEMA_VERSION).describe(fieldOf('schema_version').description);
 const interval = shapeOf('interval');

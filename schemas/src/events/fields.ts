@@ -55,13 +55,13 @@ export interface Field {
   readonly value: Value;
   /** The meaning and the unit, for the JSON Schema, the OpenAPI document and readers of this table. */
   readonly description: string;
-  /** Of the example session in the OpenAPI document. */
+  /** Value in the example session of the OpenAPI document. */
   readonly example?: string | number | null;
   /** Not in the API's session object. `envelope` and `interval` never are. */
   readonly internal?: true;
-  /** In the timeline of a session, besides the fields of every timeline. */
+  /** Shown in the timeline of a session, besides the fields of every timeline. */
   readonly timeline?: true;
-  /** In `session_traffic_1m`. Such a field never changes within a session. */
+  /** Stored in `session_traffic_1m`. Such a field never changes within a session. */
   readonly traffic?: true;
   /**
    * Which plain filter the API has for it:
@@ -81,7 +81,7 @@ export interface Field {
   readonly codec?: 'T64' | 'Delta' | 'DoubleDelta' | 'none';
 }
 
-/** In the order of the API's session object and the CSV header. */
+/** All fields, in the order of the API's session object and the CSV header. */
 export const FIELDS = {
   type: {
     part: 'envelope',
@@ -407,7 +407,7 @@ const ROW_NAMES: ReadonlySet<string> = new Set(
   namesIn('identity', 'origin', 'header', 'totals', 'closing', 'row'),
 );
 
-/** In the order of the API's session object and the CSV header. */
+/** The fields of the API's session object and the CSV header, in their order. */
 export const SESSION_FIELDS = FIELD_NAMES.filter(
   (name) => ROW_NAMES.has(name) && fieldOf(name).internal !== true,
 ) as SessionField[];

@@ -108,7 +108,7 @@ const COMPARED = namesIn('origin', 'header').filter(
   (name) => name !== 'started_at' && fieldOf(name).changes !== 'until_end',
 );
 
-/** Those of them that an event learns: they change once, from null to a value. */
+/** Compared fields that are unknown at first: they change once, from null to a value. */
 const LEARNED = COMPARED.filter((name) => fieldOf(name).changes !== undefined);
 const LEARNED_BITS = Math.floor(32 / LEARNED.length);
 

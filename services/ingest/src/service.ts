@@ -169,7 +169,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
   });
   const admin = createKafkaAdmin(config.kafka, { logger, role: 'ingest-lost' });
   let assigned: readonly number[] = [];
-  /** As many as are known to exist: a worker's place that nobody reads would be left undone. */
+  /** Number of known partitions. Without a reader, a worker's place would stay undone. */
   let partitions = 1;
   // Some process reads partition 0, and only one does: no other election is needed.
   const leads = () => assigned.includes(0);

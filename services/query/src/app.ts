@@ -105,7 +105,7 @@ export interface AppDeps {
   readonly exports: ExportDeps;
   readonly hub: Hub;
   readonly streamMetrics: StreamMetrics;
-  /** For callers without the scope `admin`. */
+  /** Mask for callers without the scope `admin`. */
   readonly mask: Mask;
   readonly health: Health;
   readonly registry: Registry;

@@ -156,7 +156,7 @@ const settings = z.object({
 
 type Settings = z.infer<typeof settings>;
 
-/** As URLs write it. Not all of 127.0.0.0/8: `127.example.com` is a name. */
+/** Loopback as URLs write it. Not all of 127.0.0.0/8: `127.example.com` is a name. */
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 
 /** Rules between settings. */

@@ -20,7 +20,7 @@ import { BALANCER, SocksClient } from './support/socks-client.js';
 
 /** Nobody listens there: events wait in the spool. */
 const NO_KAFKA = '127.0.0.1:9';
-/** For payload that comes early; the least that can be set. */
+/** Limit for early payload; the smallest that can be set. */
 const EARLY_BYTES = 1024 * 1024;
 /** The most that one read from a socket brings. */
 const READ_BYTES = 64 * 1024;
@@ -218,7 +218,7 @@ describe('under a flood', () => {
     const attacked = await steady(50, 200, connects);
     const early = await metricOf(site, 'sockscope_proxy_early_payload_bytes');
     expect(await attack.stop()).toBeGreaterThan(150);
-    // All of it is taken, and at most one read above it.
+    // All of the limit is used, and at most one read above it.
     expect(early).toBeGreaterThan(EARLY_BYTES / 2);
     expect(early).toBeLessThanOrEqual(EARLY_BYTES + READ_BYTES);
     expectUndisturbed(attacked, calm);

@@ -48,7 +48,7 @@ async function createIngestSite(dir: string, brokers: readonly string[]) {
   });
   return {
     start: () => startService({ main: INGEST, env: as('sockscope_ingest'), ops: `http://${ops}` }),
-    /** As keyOf writes sessions that have ended. */
+    /** Returns ended sessions as keyOf writes them. */
     async endedSessions(): Promise<string[]> {
       const sql =
         "SELECT source_port, bytes_sent, bytes_received FROM sockscope.sessions FINAL WHERE status = 'closed'";

@@ -15,7 +15,7 @@ import { createTopic, groupMembers } from './support/topic.js';
 const TOPIC = 'silent';
 /** Each would leave one more member behind. */
 const HANGS = IS_FULL ? 3 : 2;
-/** In the full run the times are the defaults of `npm start`, and long enough for a paused machine. */
+/** Times of the full run: the defaults of `npm start`, and long enough for a paused machine. */
 const FULL_HANG_MS = 45_000;
 const TIMES = IS_FULL
   ? { session_timeout_ms: 8_000, heartbeat_interval_ms: 1_000 }

@@ -5,7 +5,7 @@ import type { FilterName } from '@sockscope/schemas/api';
 import { FILTER_FIELDS, fieldOf } from '@sockscope/schemas';
 import { ROOT } from './repository.js';
 
-/** As much of the query service as decides where an answer comes from. */
+/** The part of the query service that decides where an answer comes from. */
 interface Service {
   readonly rollupSourceOf: (
     by: string,

@@ -49,7 +49,7 @@ async function allSettings(): Promise<Row[]> {
 /** The description explains defaults that depend on the machine. */
 const MACHINE_DEPENDENT = new Set(['PROXY_ID']);
 
-/** As it would be written in the environment: a list with commas, an address as host:port. */
+/** Writes a value for the environment: a list with commas, an address as host:port. */
 function asText(value: string): string {
   if (!/^[[{]/.test(value)) return value;
   const parsed = JSON.parse(value) as string[] | Partial<ListenAddress>;

@@ -113,7 +113,7 @@ describe('the environment files for the units', () => {
       [join(ROOT, 'services', service, 'dist/main.js'), '--check-config'],
       { env: Object.fromEntries(env) as NodeJS.ProcessEnv, stdio: 'pipe' },
     );
-    // Those that are commented out, too.
+    // Includes lines that are commented out.
     const names = lines.flatMap((line) => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? []);
     expect(unknownSettings(names)).toEqual([]);
   });

@@ -64,7 +64,7 @@ function bannedIn(text: string): string[] {
   // A phrase may reach over the end of a line, also of a comment.
   const line = text.replace(/\n\s*(?:\*|\/\/|--|#|>)?\s*/g, ' ');
   return BANNED.flatMap(({ phrase, write }) =>
-    [...line.matchAll(new RegExp(phrase, 'gi'))].map(
+    [...line.matchAll(new RegExp(phrase, `g${phrase.flags}`))].map(
       ({ index, 0: found }) =>
         `…${line.slice(Math.max(0, index - 40), index + found.length + 30)}…: write ${write}`,
     ),

@@ -14,7 +14,7 @@ export const SENTENCE_WORDS_MAX = 25;
 export const PARAGRAPH_CHARACTERS_MAX = 600;
 export const CELL_CHARACTERS_MAX = 200;
 
-/** Phrases that no document, comment, message or test name contains. */
+/** Phrases that no document, comment, message or test name contains. The case counts only without `i`. */
 export const BANNED: readonly Banned[] = [
   { phrase: /\banew\b/i, write: 'again, from scratch' },
   { phrase: /\bfor good\b/i, write: 'permanently' },
@@ -82,6 +82,13 @@ export const BANNED: readonly Banned[] = [
     write: 'a noun: the problem, the rest, the failure',
   },
   { phrase: /\bthe one before\b/i, write: 'the previous one' },
+  {
+    phrase:
+      /\/\*\* (?:Of|By|As|At|In|On|For|From|To|Until|With|Without|Like|That|Those|What|Who|Whose|Whoever|Where)\b/,
+    write: 'a verb or a noun first: "Returns …", "Bytes of …"',
+  },
+  { phrase: /\bnothing of\b/i, write: 'no part of, none of, nothing from' },
+  { phrase: /\bas ever\b/i, write: 'as usual, as before' },
 ];
 
 /**

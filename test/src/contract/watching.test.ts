@@ -18,7 +18,7 @@ const declared = repositoryFiles('services/*/src/**/*.ts')
   ])
   .map((match) => match[1] ?? match[2] ?? '')
   .map((name) => new RegExp(`^${name.replaceAll(/\$\{\w+\}/g, '[a-z]+')}$`));
-/** Of prom-client, with our prefix. */
+/** Metrics of prom-client, with our prefix. */
 const PROCESS = /^sockscope_(?:process|nodejs)_/;
 
 const records = new Set(readRules().map(({ record }) => record));

@@ -184,7 +184,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
         site.api,
         'top/destinations',
       );
-      // Those that moved nothing are there, too.
+      // Sessions that moved nothing are there, too.
       const moved = destinations.items.filter((each) => each.bytes > 0);
       expect(moved.map((each) => each.dest_host)).toEqual(['127.0.0.1', 'localhost']);
       expect(destinations.items.reduce((sum, each) => sum + each.bytes, 0)).toBe(sent + received);

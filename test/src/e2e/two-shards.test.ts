@@ -22,7 +22,7 @@ const TOPIC = 'two-shards';
 const SESSIONS = 400;
 /** Each hour is summed on its own. */
 const HOURS = 6;
-/** From Sunday to Monday: the sums of two days and of two weeks have something in them. */
+/** Sunday evening: the data reaches into Monday, so two days and two weeks have sums. */
 const START_MS = Date.parse('2026-05-03T21:00:00.000Z');
 const WAIT_MS = 90_000;
 const HOUR_MS = 3_600_000;
@@ -71,7 +71,7 @@ const PAIR = {
   CLICKHOUSE_CLUSTER_REPLICATED: 'false',
   CLICKHOUSE_CLUSTER_DDL: 'each_node',
 };
-/** The generated events are of any time; nothing of them may expire. */
+/** The generated events have any time, so no table may expire them. */
 const FOR_GOOD = {
   RETENTION_TRAFFIC: '0',
   RETENTION_EVENTS: '0',

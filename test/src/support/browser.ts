@@ -10,7 +10,7 @@ export const hasBrowser = needs(CHROMIUM, 'Chromium', 'Debian: apt-get install c
 /** A name of this machine that a browser does not know to be loopback. */
 export const HOST_NAME = 'sockscope.test';
 
-/** Nothing of the browser itself asks the network. */
+/** Flags that stop the browser's own requests to the network. */
 const ARGS = [
   '--no-sandbox',
   '--disable-gpu',

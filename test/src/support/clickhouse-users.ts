@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { INGEST } from './service-process.js';
 
-/** Of every user that the plan makes. */
+/** Password of every user that the plan makes. */
 export const PLANNED_PASSWORD = 'planned';
 
 /**

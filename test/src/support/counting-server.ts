@@ -8,7 +8,7 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 /** A TCP destination that counts the bytes in and out of its own sockets. */
 export interface CountingServer {
   readonly port: number;
-  /** Of the connections that have ended. */
+  /** Totals of the connections that have ended. */
   readonly totals: {
     readonly connections: number;
     readonly read: number;

@@ -3,7 +3,7 @@ import { readText, repositoryFiles } from '../contract/repository.js';
 
 export interface GuideCommand {
   readonly file: string;
-  /** Of its first line, from 1. */
+  /** Number of its first line, from 1. */
   readonly line: number;
   /** Continued lines joined, without the comment behind it. */
   readonly text: string;

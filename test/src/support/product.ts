@@ -74,7 +74,7 @@ export interface Product {
   readonly exited: Promise<number | NodeJS.Signals | null>;
   /** Resolves when a line of the output matches; rejects when the product ends before. */
   waitForLine(pattern: RegExp, timeoutMs: number): Promise<string>;
-  /** As the terminal does on Ctrl-C: to npm and to all that it runs in the foreground. */
+  /** Sends SIGINT as a terminal does on Ctrl-C: to npm and to all that it runs in the foreground. */
   pressCtrlC(): void;
   /** The processes that the supervisor has started: Kafka, ClickHouse and the services. */
   children(): Promise<number[]>;

@@ -42,7 +42,7 @@ export async function startService(options: {
   readonly ops: string;
   /** The text that `/readyz` must contain, if the service is not expected to become ready. */
   readonly says?: string;
-  /** That it may have open, if not as many as this process. */
+  /** Descriptors that it may open; default: as many as this process. */
   readonly descriptors?: number | undefined;
 }): Promise<ServiceProcess> {
   const { main, ops, says, descriptors } = options;

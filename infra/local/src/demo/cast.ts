@@ -24,7 +24,7 @@ export interface Person {
   readonly weight: number;
 }
 
-/** By Zipf's law: the first of each team works the most. */
+/** People whose work follows Zipf's law: the first of each team works the most. */
 export const PEOPLE: readonly Person[] = TEAM_NAMES.flatMap((team, network) =>
   TEAMS[team].map((name, index): Person => ({
     name,
@@ -194,7 +194,7 @@ export function addressOf({ at }: Destination, { network }: Land): string {
   return `${network}.${at}`;
 }
 
-/** As `PROXY_ACL_FILE`. */
+/** Content of `PROXY_ACL_FILE`. */
 export const ACL = `# The rules of the demo. Everything outside of this machine is blocked.
 default: block
 rules:

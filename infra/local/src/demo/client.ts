@@ -68,7 +68,7 @@ function converse(socket: Socket, plan: Plan): void {
   socket.on('data', function answer(chunk: Buffer) {
     got = Buffer.concat([got, chunk]);
     if (step === undefined || got.length < step.expect) return;
-    // Of a login the second byte is 0, of a request as well; of the first answer it is the method.
+    // In the answers to a login and to a request, the second byte is 0; in the first answer, it is the method.
     if (got[1] === 255 || (steps.length === 0 && got[1] !== 0)) {
       socket.destroy();
       return;

@@ -5,7 +5,7 @@ import type { Land } from './cast.js';
 import { history, HISTORY_DAYS, HISTORY_EVENTS_MAX } from './history.js';
 
 const DAY_MS = 86_400_000;
-/** With names that nobody knows in the last milliseconds of a minute. */
+/** The end of a history with unknown names in the last milliseconds of a minute. */
 const END_MS = Date.UTC(2026, 10, 24, 12, 20);
 const land: Land = { network: '127.200', ports: { https: 443, http: 80, ssh: 22, imaps: 993 } };
 

@@ -36,7 +36,7 @@ export interface HistoryOptions {
   /** No session of the history is open at this time, in milliseconds since 1970. */
   readonly endMs: number;
   readonly land: Land;
-  /** As the proxy that goes on after it. */
+  /** The id of the proxy that continues after the history. */
   readonly proxyId: string;
 }
 

@@ -11,7 +11,7 @@ interface Usage {
   readonly sent: Amount;
   readonly received: Amount;
   readonly durationMs: Amount;
-  /** Of its minutes, the part in which anything moves. */
+  /** The share of its minutes in which bytes move. */
   readonly busy: number;
 }
 
@@ -24,7 +24,7 @@ function usage(sent: AmountRow, received: AmountRow, durationMs: AmountRow, busy
   return { sent: amount(sent), received: amount(received), durationMs: amount(durationMs), busy };
 }
 
-/** As the live traffic is, which two cores relay beside everything else. */
+/** Sizes of the live traffic, which two cores relay beside everything else. */
 const USAGE: Readonly<Record<Kind, Usage>> = {
   web: usage([4 * KB, 0.8, 200 * KB], [120 * KB, 1.2, 5 * MB], [4_000, 1, 50_000]),
   api: usage([2 * KB, 0.8, 100 * KB], [6 * KB, 1, 500 * KB], [300, 0.8, 5_000]),

@@ -14,7 +14,7 @@ export function livePerSecond(ms: number): number {
   return NOON_PER_SECOND * (NIGHT + (1 - NIGHT) * noonness);
 }
 
-/** Of an office whose clock shows UTC, by the hour; their mean is 1. */
+/** Relative traffic of an office in each hour of UTC; the mean is 1. */
 const BY_HOUR = [
   0.25, 0.2, 0.2, 0.2, 0.25, 0.4, 0.7, 1.3, 1.9, 2.1, 2.1, 1.9, 1.5, 1.8, 2, 1.9, 1.6, 1.1, 0.7,
   0.55, 0.5, 0.45, 0.4, 0.3,

@@ -18,7 +18,7 @@ const READ_BYTES = 16_384;
 interface End {
   readonly reason: CloseReason;
   readonly code: string | null;
-  /** From the start of the session. */
+  /** Milliseconds since the start of the session. */
   readonly afterMs: number;
   readonly connectMs: number | null;
 }

@@ -21,7 +21,7 @@ export interface DemoSite {
   readonly historyEndMs: number;
   readonly isHistorySent: boolean;
   readonly land: Land;
-  /** For the proxy. */
+  /** Environment of the proxy. */
   readonly env: Readonly<Record<string, string>>;
   markHistorySent(): Promise<void>;
 }

@@ -40,7 +40,7 @@ test('the archive of a broker that had to be killed while it stopped is not kept
   expect(await readdir(libs)).toEqual([]);
 });
 
-test('a broker that wrote no archive stops as ever', async () => {
+test('a broker that wrote no archive stops as usual', async () => {
   await classArchive(libs).keep({ code: 143, signal: null });
   expect(await readdir(libs)).toEqual([]);
 });

@@ -4,7 +4,7 @@ import { LocalError } from '../errors.js';
 import { createBoundedLog } from './bounded-log.js';
 import { guardProcess } from './guard.js';
 
-/** After the child has ended, how long its last output is waited for. */
+/** Time to wait for the last output of a child that has ended. */
 const OUTPUT_DRAIN_MS = 500;
 
 export interface OwnedProcessOptions {
@@ -114,7 +114,7 @@ export async function startOwnedProcess(options: OwnedProcessOptions): Promise<O
   };
 }
 
-/** By a command, because setpriority reaches only one thread of a process that runs already. */
+/** Sets the niceness by a command, because setpriority reaches only one thread of a running process. */
 function withNiceness({ command, args, niceness = 0 }: OwnedProcessOptions): {
   command: string;
   args: string[];

@@ -53,7 +53,7 @@ export function createSupervisor(
   const { report } = deps;
   const dataDir = resolve(deps.root, config.local.data_dir);
   const abort = new AbortController();
-  /** In the order of their start. */
+  /** Keepers in the order of their start. */
   const keepers: Keeper[] = [];
   const stopWatching: (() => void)[] = [];
   let lock: DataDirLock | null = null;

@@ -1,4 +1,4 @@
-/** From a record's value to an event, or to the reason why there is none. */
+/** Decodes a record's value into an event, or into the reason why it is not one. */
 import {
   classOfVersion,
   EVENT_LIMITS,

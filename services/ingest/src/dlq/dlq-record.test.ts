@@ -19,7 +19,7 @@ const letter = dlqRecordOf({
   poison: { reason: 'invalid', detail: 'user: too long' },
 });
 
-/** As the broker would give it back. */
+/** Returns the letter as the broker would. */
 function readBack(sent: typeof letter) {
   return deadLetterOf(1, {
     offset: 7,

@@ -158,7 +158,7 @@ function withoutOurs(headers: Record<string, Buffer>): Record<string, Buffer> {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(PREFIX)));
 }
 
-/** Of a name that came several times the last value is kept: the producer takes each name once. */
+/** Keeps the last value of a repeated name, because the producer takes each name once. */
 function headersOf({ headers }: StoredRecord): Record<string, Buffer> {
   const entries = headers.flatMap(([name, value]) =>
     value === null ? [] : [[name, value] as const],

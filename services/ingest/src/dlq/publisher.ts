@@ -30,7 +30,7 @@ const SEND_MAX_RECORDS = 500;
  * batch, compressed, and the topic has one partition mostly: of a larger send parts would be refused.
  */
 export const SEND_MAX_BYTES = 2 * 1024 ** 2;
-/** Of a larger record nothing but its beginning is sent: brokers take requests of 100 MiB. */
+/** Only the beginning of a larger record is sent: brokers take requests of 100 MiB. */
 const WHOLE_MAX_BYTES = 64 * 1024 ** 2;
 
 export function createDlqPublisher(
@@ -83,7 +83,7 @@ export function createDlqPublisher(
     return cutShort(record);
   }
 
-  /** In their order, as many at once as one request may carry. */
+  /** Cuts the records, in their order, into parts that one request may carry. */
   function* partsOf(records: readonly OutgoingRecord[]): Generator<readonly OutgoingRecord[]> {
     let part: OutgoingRecord[] = [];
     let partBytes = 0;

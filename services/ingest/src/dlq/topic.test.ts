@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createDlqTopic } from './topic.js';
 import type { DlqTopic } from './topic.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000 };
 const started: DlqTopic[] = [];
 

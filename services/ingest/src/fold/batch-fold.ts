@@ -47,7 +47,7 @@ export interface BatchSessions {
   /** The partition that its first event came from. */
   readonly partition: Uint32Array;
   sessionId(i: number): string;
-  /** By the newest event. */
+  /** Hash of the header in the newest event. */
   hashHeader(i: number): ReturnType<typeof hashHeader>;
 }
 
@@ -76,7 +76,7 @@ export class BatchFold {
     id1: Uint32Array,
     id2: Uint32Array,
     id3: Uint32Array,
-    /** Of the newest event: see `rankOf`. */
+    /** Rank of the newest event: see `rankOf`. */
     rank: Uint32Array,
     firstSeq: Uint32Array,
     partition: Uint32Array,

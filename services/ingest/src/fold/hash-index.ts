@@ -64,7 +64,7 @@ const FIRST_ROWS = 1 << 11;
 
 /** A table of numbers, column by column, that grows by doubling. A new row is all zeros. */
 export class ColumnSet<C extends Record<string, NumberArrayClass<NumberArray>>> {
-  /** To be read again after `add`, which may replace them. */
+  /** Columns of values. Read them again after `add`, which may replace them. */
   columns: { [K in keyof C]: InstanceType<C[K]> };
   length = 0;
   #capacity = FIRST_ROWS;

@@ -29,7 +29,7 @@ function changesIn(...events: readonly object[]): Record<string, number> {
   return Object.fromEntries(fold.headerChanges);
 }
 
-/** What is noticed if each event comes in a batch of its own. */
+/** Returns the changes that are noticed if each event comes in a batch of its own. */
 function changesBetween(events: readonly object[]): (string | null)[] {
   const open = new OpenSessions(10);
   return events.map((event, offset) => {

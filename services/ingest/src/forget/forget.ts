@@ -42,7 +42,7 @@ const TABLES = [
 ] as const;
 const ROLLUPS = ['rollup_1h', 'rollup_1d', 'rollup_1w'] as const;
 const PAIRS = ['rollup_pairs_1h', 'rollup_pairs_1d'] as const;
-/** Until when a decision is kept if the topic keeps events permanently: 2100. */
+/** End of a decision if the topic keeps events permanently: the year 2100. */
 const NEVER_MS = Date.UTC(2100, 0);
 /** Hours that one decision may change: 100 years. */
 const HOURS_MAX = 876_000;

@@ -151,7 +151,7 @@ export function createLostSessions(
   }
 
   /**
-   * Of which processes of these proxies something was stored since a heartbeat was due at the latest, and
+   * Returns the processes of these proxies with an event stored since their last heartbeat was due, and
    * how slow their clocks may be at most. The time of storing counts, because their clocks are
    * in doubt; and not back from now, but from the time of the partition that is furthest behind among
    * those that are judged: after a long stop, ingest would otherwise know no live proxy.

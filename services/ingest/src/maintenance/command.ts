@@ -28,7 +28,7 @@ function timeOption(text: string): number {
   throw new SockscopeError('verify_time', `${text} is not a time such as 2026-11-28T12:00:00Z`);
 }
 
-/** Fires with the first SIGINT or SIGTERM; a second one ends the process as ever. */
+/** Fires with the first SIGINT or SIGTERM; a second one ends the process as usual. */
 function interrupted(): AbortSignal {
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) {

@@ -64,7 +64,7 @@ const addEvents = async () => {
   );
 };
 
-/** Of hours that wait to be recomputed, and of sessions whose hours are to be looked up. */
+/** Counts the hours that wait to be recomputed, and the sessions whose hours must be looked up. */
 async function marks(): Promise<number> {
   const [row] = await bed.clickhouse.query({
     sql: `SELECT count() AS n FROM (SELECT 1 FROM ingest_rollup_buckets
@@ -333,7 +333,7 @@ describe('rebuild', () => {
     expect(await child.stop()).toBe(0);
   });
 
-  it('loses nothing of a batch whose events are stored long after its other rows', async () => {
+  it('loses no part of a batch whose events are stored long after its other rows', async () => {
     await fed(20);
     const [open, fresh] = [1, 2].map((seed) =>
       sessionLog({
@@ -388,7 +388,7 @@ describe('rebuild', () => {
     await bed.clickhouse.command({
       sql: 'DELETE FROM session_events WHERE started_at < toStartOfDay(now()) - INTERVAL 3 DAY',
     });
-    // Of each of the others one event is gone, the last of some.
+    // Each of the others has lost one event, some their last.
     await bed.clickhouse.command({ sql: 'DELETE FROM session_events WHERE seq = 2' });
     await build();
     expect(await contents()).toEqual(before);

@@ -12,7 +12,7 @@ export interface PartitionReport {
   readonly poison: number;
   /** Different (session_id, seq). */
   readonly events: number;
-  /** Of these, not in `session_events`. */
+  /** Number of these events that are not in `session_events`. */
   readonly missing: number;
 }
 
@@ -33,7 +33,7 @@ export interface TableReport {
 }
 
 export interface Verification {
-  /** Of the rows that could be compared. */
+  /** True if all rows that could be compared are equal. */
   readonly isEqual: boolean;
   /** Waiting partitions: their later records were not compared. */
   readonly stops: readonly Stop[];

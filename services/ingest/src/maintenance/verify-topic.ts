@@ -77,7 +77,7 @@ function add(counts: Map<number, number>, partition: number): void {
   counts.set(partition, (counts.get(partition) ?? 0) + 1);
 }
 
-/** Whose table it is: a process that is gone has left it. */
+/** Names the owner of a table, so that tables of dead processes can be found. */
 function ownerOf(pid: number): string {
   return `${hostname()} ${pid}`;
 }

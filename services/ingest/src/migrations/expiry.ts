@@ -14,7 +14,7 @@ import type { RetainedTable } from './retention.js';
 import { settingsClause } from './settings.js';
 
 const DAY_MS = 86_400_000;
-/** On disk, a row stays at most so much longer than its retention. */
+/** Days that a row stays on disk at most beyond its retention. */
 const GRACE_DAYS = 7;
 /** Seconds between two rewritings of expired rows, less than the grace. */
 const REWRITE_INTERVAL_S = 5 * 86_400;

@@ -1,7 +1,7 @@
 import { byteSize, durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
 
-/** When a batch is written. Whichever comes first; together they bound memory: two batches exist at most. */
+/** Conditions to write a batch; the first that holds decides. They bound memory, because at most two batches exist. */
 export const pipelineConfig = z.object({
   batch_events: integer({ min: 1, max: 10_000_000 })
     .default(100_000)

@@ -10,7 +10,7 @@ import { createPipelineMetrics } from './metrics.js';
 import { createPipeline } from './pipeline.js';
 import type { Pipeline } from './pipeline.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000 };
 
 /** A promise that the test settles. */
@@ -308,7 +308,7 @@ describe('the pipeline', () => {
     expect(commits[0]).toMatchObject([{ offset: 3 }]);
   });
 
-  it('gives up draining at the signal, and commits nothing of it', async () => {
+  it('gives up draining at the signal, and commits no drained record', async () => {
     const controller = new AbortController();
     pipeline.accept(batchOf(0, events.slice(0, 3)));
     const drained = pipeline.drain(controller.signal);

@@ -1,5 +1,5 @@
 /**
- * From batches of records to committed offsets: decode, fold, write, commit, in this order. An offset
+ * Turns batches of records into committed offsets: decode, fold, write, commit, in this order. An offset
  * is committed after every table and the dead-letter topic have acknowledged all that lies below it.
  *
  * A record that must not be passed over holds its partition, and no other one: see waits.ts.
@@ -94,7 +94,7 @@ interface Batch {
   readonly fold: BatchFold;
   readonly poison: PoisonRecord[];
   poisonBytes: number;
-  /** By partition and epoch. */
+  /** Parts by partition and epoch. */
   readonly parts: Map<string, Part>;
   records: number;
   oldestMs: number;
@@ -121,9 +121,9 @@ export interface PipelineDeps {
 
 /** One batch fills while the previous one is written. */
 const BATCHES_AT_ONCE = 2;
-/** After an abort nothing is written any more, and so there never is room again. */
+/** Never resolves: after an abort nothing is written, so no room becomes free. */
 const NEVER = new Promise<void>(() => undefined);
-/** Poison is held as whole records until it is in the dead-letter topic: so much of it, and one record batch more. */
+/** Limit of invalid records that are held until they are in the dead-letter topic; one record batch may exceed it. */
 const POISON_MAX_BYTES = 8 * 1024 ** 2;
 /** A partition that waits is read again from its place after this time. */
 const HOLD_MS = 1_000;

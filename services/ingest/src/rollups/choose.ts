@@ -94,7 +94,7 @@ export function choose(
     }
   };
 
-  /** By hour and by day, so that a day of which everything has changed is shared too. */
+  /** Shares buckets by hour and by day, so that workers also share a day in which every hour has changed. */
   const isMine = ({ span, bucket }: DirtyBucket) =>
     share.places.includes(Math.floor((bucket * 1_000) / SPAN_MS[span]) % share.workers);
   const due = dirty.filter((each) => isMine(each) && isDue(each));

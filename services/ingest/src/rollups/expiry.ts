@@ -1,4 +1,4 @@
-/** Of which days the sources of sums may have expired. */
+/** Finds the days whose sources of sums may have expired. */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { DAY_MS, weekOf } from '@sockscope/schemas/sums';
@@ -24,7 +24,7 @@ const SOURCES = ['sessions', 'session_traffic_1m', 'rollup_1h', 'rollup_pairs_1h
 /** The first day of which nothing has expired, seconds since 1970. */
 export interface WholeSince {
   of(table: string): number;
-  /** Of none of SOURCES. */
+  /** The first day of which nothing has expired in any of SOURCES. */
   readonly sources: number;
 }
 

@@ -104,7 +104,7 @@ describe('the migration from marks of hours', () => {
       });
     }
     for (const [table] of SUMS) {
-      // Of each key the versions differ, and one is gone: it was replaced by zeros.
+      // The versions of each key differ, and one key is gone: it was replaced by zeros.
       await former.command({
         sql: `INSERT INTO ${table} SELECT * REPLACE (computed_at + INTERVAL cityHash64(*) % 100 SECOND AS computed_at) FROM ${table}`,
       });

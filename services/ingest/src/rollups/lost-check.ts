@@ -13,7 +13,7 @@ import { lookUp } from './look-up.js';
 /** Rows of one read, and reads of one check; the next check continues with the rest. */
 const PAGE = 10_000;
 const PAGES_MAX = 20;
-/** Before every start of a session, milliseconds since 1970. */
+/** A time before every start of a session, milliseconds since 1970. */
 const BEFORE_ALL_MS = -1;
 
 const lostRow = z.object({

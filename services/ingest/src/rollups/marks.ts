@@ -138,7 +138,7 @@ export function createMarkKeeper(
     return { hours, ended };
   }
 
-  /** From now on `sessions` decides when these ended. A doubt too many does no harm. */
+  /** Lets `sessions` decide when these ended. A superfluous doubt does no harm. */
   async function doubt(
     sessions: readonly Unknown[],
     call: { readonly timeoutMs: number; readonly signal: AbortSignal },
@@ -157,7 +157,7 @@ export function createMarkKeeper(
     });
   }
 
-  /** Until it succeeds: without the answer the batch cannot be marked. */
+  /** Repeats the look-up until it succeeds: without the answer the batch cannot be marked. */
   async function lookUpUntilAnswered(unknown: readonly Unknown[], signal: AbortSignal) {
     for (;;) {
       try {

@@ -27,9 +27,9 @@ export interface Scenario {
 }
 
 interface Bucket {
-  /** By key: version and value of the row with the highest version. */
+  /** Version and value of the row with the highest version, by key. */
   rows: (readonly [version: number, value: number])[];
-  /** By writer. */
+  /** Newest mark of each writer. */
   changed: number[];
   summed: number[];
   finished: number;
@@ -133,7 +133,7 @@ function readSums(bucket: Bucket, { counts }: Rules): number[] {
 function land(state: State, { level, key, version, value }: Late): void {
   const { rows } = state[level];
   const row = rows[key];
-  // Of two rows with one key the higher version stays.
+  // If two rows have one key, the higher version stays.
   if (row !== undefined && version > row[0]) rows[key] = [version, value];
 }
 

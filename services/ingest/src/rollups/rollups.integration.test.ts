@@ -78,7 +78,7 @@ async function dirtyBuckets() {
   return (await createBuckets(clickhouse, { timeoutMs: 120_000 }).dirty()).buckets;
 }
 
-/** Until nothing is dirty: each call sums a bucket once. */
+/** Sums until nothing is dirty: each call sums a bucket once. */
 async function settle(rollups: Rollups): Promise<void> {
   for (let rounds = 0; rounds < 100; rounds += 1) {
     await rollups.sumAll();

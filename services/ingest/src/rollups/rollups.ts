@@ -42,7 +42,7 @@ const TOGETHER: Readonly<Record<BucketSpan, number>> = {
   detail_day: 7,
 };
 const TOGETHER_MAX = 1_024;
-/** After a group was too much for one statement, the next group is smaller by this factor. */
+/** Factor by which the next group is smaller if one was too much for a statement. */
 const TOGETHER_LESS = 8;
 const LOST_CHECK_INTERVAL_MS = 60_000;
 
@@ -279,7 +279,7 @@ interface Range {
   readonly to: number;
 }
 
-/** Where a slice of the pairs begins and where the next one does; see inRange in sql.ts. */
+/** Returns the first pair of a slice and of the next one; see inRange in sql.ts. */
 function boundsOf(pairs: readonly Pair[], { slice, slices }: Part): Record<string, string> {
   const at = (step: number) => pairs[Math.floor((step * pairs.length) / slices)];
   const [from, to] = [at(slice), at(slice + 1)];

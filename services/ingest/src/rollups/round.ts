@@ -20,13 +20,13 @@
  * `model.test.ts` enumerates the interleavings of exactly this order.
  */
 export const ROUND = [
-  /** Before the version is drawn: settled rows must be older than the rows that are read. */
+  /** Comes before the version is drawn: settled rows must be older than the rows that are read. */
   'read_marks',
   /** Unique, and higher than every version that was drawn for the bucket before. */
   'draw_version',
   /** Reads the rows and inserts the sums; in slices if the bucket is big. */
   'insert_sums',
-  /** From here on older rows count for nothing. */
+  /** Makes all older rows invalid. */
   'finish',
   /** The bucket that is made from this one has changed. */
   'mark_coarser',

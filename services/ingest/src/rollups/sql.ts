@@ -83,7 +83,7 @@ export function samplePairs(span: 'detail_hour' | 'detail_day'): string {
   FROM ${source} WHERE ${within(time)})`;
 }
 
-/** By range, not by hash: sums stand in the order of pairs, so a statement reads little more than its slice. */
+/** Selects a range, not a hash: sums are ordered by pair, so a statement reads little more than its slice. */
 function inRange({ slice, slices }: Part): string {
   const from = `user >= {from_user:String} AND (user > {from_user:String} OR dest_host >= {from_host:String})`;
   const to = `user <= {to_user:String} AND (user < {to_user:String} OR dest_host < {to_host:String})`;

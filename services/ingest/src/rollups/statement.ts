@@ -17,7 +17,7 @@ export interface StatementLimits {
 /** The server ends the statement first, so that its error names the reason. */
 const GRACE_MS = 5_000;
 const KILL_TIMEOUT_MS = 5_000;
-/** Of the memory of a statement, before groups go to disk: the rest is for reading and inserting. */
+/** Share of a statement's memory for groups, before they go to disk; the rest is for reading and inserting. */
 const GROUPS_SHARE = 0.4;
 /** TIMEOUT_EXCEEDED, TOO_SLOW and MEMORY_LIMIT_EXCEEDED. */
 const TOO_MUCH_CODES: readonly (number | null)[] = [159, 160, 241];

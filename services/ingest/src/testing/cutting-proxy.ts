@@ -6,7 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 export interface CuttingProxy {
   readonly url: string;
   /**
-   * Of the next `count` inserts, the server's answer is held back and the client's connection reset:
+   * Holds back the server's answers to the next `count` inserts, and resets the client's connections:
    * the rows are stored, and ingest does not know.
    */
   cutAnswers(count: number): void;

@@ -16,7 +16,7 @@ import type { TableBlock } from '../tables/block.js';
 export const testLogger = createLogger('test', { level: 'fatal' });
 export const testRegistry = () => createRegistry('test');
 
-/** The tests' events are of any time; nothing of them may expire. */
+/** The tests' events have any time, so no table may expire them. */
 export const NOTHING_EXPIRES = Object.fromEntries(
   Object.keys(loadConfig(tablesConfig, {}).retention).map((name) => [name, 0]),
 ) as RetentionConfig;
@@ -29,7 +29,7 @@ interface Template {
   readonly records: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** By server. */
+/** Templates by server. */
 const templates = new Map<string, Template>();
 const RECORDS = 'ingest_schema_migrations';
 

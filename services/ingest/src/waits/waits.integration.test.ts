@@ -22,7 +22,7 @@ const MIB = 1024 ** 2;
 /** The partition that is damaged. */
 const PARTITION = 1;
 const BOMB_BYTES = IS_FULL ? 280 * MIB : 8 * MIB;
-/** In the full run the default. */
+/** The default in the full run. */
 const BATCH_MAX_BYTES = IS_FULL ? 128 * MIB : 4 * MIB;
 const POISON_PER_S = IS_FULL ? 1_000 : 20;
 /** A partition's burst, half as much again, and the budget that it needs to continue. */
@@ -31,7 +31,7 @@ const HANG_MS = 45_000;
 const HANG_SESSIONS = 500;
 /** How soon everything that waited is folded once ClickHouse answers again. */
 const AFTER_HANG_MS = 10_000;
-/** Of each large event; together they are beyond 1,052,688 bytes, which the decoder once refused. */
+/** Padding of each large event; together they exceed 1,052,688 bytes, which the decoder once refused. */
 const PADDING_BYTES = 4_000;
 const RESIDENT_MAX_BYTES = 512 * MIB;
 const SERIES_TIMEOUT_MS = 600_000;
@@ -303,7 +303,7 @@ describe('a partition', () => {
       `sockscope_ingest_needed_schema_version{partition="${partition}",service="ingest"} 2`,
     );
 
-    // From the brokers, and so also while nothing of it is read.
+    // The number comes from the brokers, so it is there while no record is read.
     await waitUntil('the lag is shown', async () =>
       new RegExp(
         `sockscope_ingest_lag_records{partition="${partition}",service="ingest"} [1-9]`,

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createAcl } from './acl.js';
 import type { AclRequest, ManagedAcl } from './acl.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000 };
 
 const logger = createLogger('test', { level: 'silent' });

@@ -16,7 +16,7 @@ export interface AclRequest {
   readonly user: string;
   readonly groups: readonly string[];
   readonly source_ip: string;
-  /** As the client asked: a name or an address in any spelling. */
+  /** The destination as the client sent it: a name, or an address in any spelling. */
   readonly dest_host: string;
   /**
    * The name that was resolved, if a search list made another one of `dest_host`. A rule that

@@ -24,7 +24,7 @@ export interface AclTables {
   readonly rules: number;
   readonly default: AclPolicy['default'];
   readonly names: readonly string[];
-  /** By rule, a bit for each of LIFTABLE. */
+  /** Bits of each rule, one for each of LIFTABLE. */
   readonly lifts: Uint16Array;
   readonly blocking: RuleBits;
 
@@ -48,7 +48,7 @@ export interface AclTables {
   readonly withPorts: RuleBits;
   readonly ports: BlockTable;
 
-  /** By `protocol command`. */
+  /** Rules by `protocol command`. */
   readonly kinds: ReadonlyMap<string, RuleBits>;
 
   readonly always: RuleBits;

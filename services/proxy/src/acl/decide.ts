@@ -71,7 +71,7 @@ export function createDecider(tables: AclTables, own: OwnEndpoints): Decider {
   const nothing = new Int32Array(words);
   const found: Found = { rule: -1, mayAllow: false, mayDecide: false };
   const defaultVerdict: AclVerdict = { decision: tables.default, rule: null };
-  /** Of the rules that have decided. */
+  /** Verdicts of rules that have decided, kept to be used again. */
   const verdicts = new Map<number, AclVerdict>();
 
   const timeBits = new Int32Array(words);

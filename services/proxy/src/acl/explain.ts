@@ -26,7 +26,7 @@ interface Condition {
 export interface RuleStep {
   readonly rule: AclRule;
   readonly holds: Holds;
-  /** For `no` and `maybe`: the condition that decided so. */
+  /** The condition that decided, for `no` and `maybe`. */
   readonly why: string;
 }
 

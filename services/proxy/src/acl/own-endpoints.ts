@@ -18,7 +18,7 @@ export interface OwnEndpoints {
   coversIp(ip: IpAddress, port: number): boolean;
   /** Whether it is an address of this machine, besides loopback. */
   isThisMachine(ip: IpAddress): boolean;
-  /** By the name alone, before it is resolved. */
+  /** Checks the name alone, before it is resolved. */
   coversName(name: string, port: number): boolean;
 }
 

@@ -22,7 +22,7 @@ export class Collector<K> {
     return [...this.#members.keys()];
   }
 
-  /** In the order of the keys. */
+  /** Returns the sets in the order of the keys. */
   sets(rules: number): RuleSets {
     return createRuleSets(rules, [...this.#members.values()]);
   }
@@ -61,7 +61,7 @@ export function addSuffixes(
 /** Blocks of addresses of one family to the rules that mention them. */
 export interface BlockTable {
   readonly blocks: PrefixIndex;
-  /** By position in `blocks`. */
+  /** Sets by position in `blocks`. */
   readonly sets: RuleSets;
 }
 

@@ -70,7 +70,7 @@ interface Proven {
 
 /** The origin of a login, and the keys under which its failures are counted. */
 interface Login {
-  /** Of the credentials. */
+  /** Digest of the credentials. */
   readonly digest: string;
   /** Undefined if there is no such user. */
   readonly user: User | undefined;
@@ -80,7 +80,7 @@ interface Login {
 }
 
 interface Origin {
-  /** From the widest network to the source itself. */
+  /** Networks from the widest to the source itself. */
   readonly networks: readonly string[];
   /** The source, or source and user if that pair counts as a source of its own. */
   readonly address: string;

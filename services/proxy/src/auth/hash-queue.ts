@@ -5,7 +5,7 @@ export interface HashQueueConfig {
   readonly concurrency: number;
   /** Logins that wait, at most. */
   readonly max_waiting: number;
-  /** After this a login is not answered any more: fewer wait if hashing is slow. */
+  /** Age at which a waiting login is dropped: fewer wait if hashing is slow. */
   readonly deadline_ms: number;
 }
 

@@ -40,7 +40,7 @@ describe('asking for a password', () => {
     return (await asked).toString();
   }
 
-  it('shows nothing of the password on a terminal, and takes corrections', async () => {
+  it('shows no part of the password on a terminal, and takes corrections', async () => {
     expect(await type('secrex\u007ft\r', 'secret\r')).toBe('secret');
     expect(shown).not.toContain('secre');
   });

@@ -1,7 +1,7 @@
 /** Something that ends when its time is up. It lies in at most one queue at a time. */
 export interface DeadlineNode {
   deadlineQueue: DeadlineQueue | null;
-  /** By `performance.now()`. */
+  /** Time of `performance.now()`. */
   deadlineMs: number;
   deadlinePrev: DeadlineNode | null;
   deadlineNext: DeadlineNode | null;

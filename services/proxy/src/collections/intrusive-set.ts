@@ -33,7 +33,7 @@ export class IntrusiveSet<T extends SetMember> {
   }
 
   /**
-   * From the last to the first: entries may come and go meanwhile, and every entry that stays is
+   * Visits the last entry first. Entries may come and go meanwhile, and every entry that stays is
    * visited. An entry that moves was visited already, and may be visited again.
    */
   *[Symbol.iterator](): Generator<T, undefined, undefined> {

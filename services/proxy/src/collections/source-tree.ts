@@ -3,7 +3,7 @@ class Group<T> {
   size = 0;
   /** Members of the innermost network, in the order of their arrival. */
   members: Set<T> | null = null;
-  /** In the order in which their turn comes. */
+  /** Groups in the order of their turns. */
   groups: Map<string, Group<T>> | null = null;
   /** The groups by their size, so that the largest is found at once. */
   #bySize: (Set<Group<T>> | undefined)[] = [];

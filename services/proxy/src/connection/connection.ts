@@ -35,7 +35,7 @@ export interface ConnectionContext {
   readonly commands: CommandContext;
   readonly relay: Relay;
   readonly earlyBytes: EarlyBytes;
-  /** Of a connection that is not relayed; 0 is never. */
+  /** Keepalive interval of a connection that is not relayed; 0 switches it off. */
   readonly keepaliveMs: number;
   /** When a client that has ended without a word is given up. */
   readonly abandonDeadlines: DeadlineQueue;
@@ -57,7 +57,7 @@ const PHASE = {
 } as const;
 type Phase = (typeof PHASE)[keyof typeof PHASE];
 
-/** From this many bytes on, no more is read until the destination is reached; the kernel keeps them. */
+/** Bytes that are read before the destination is reached; the kernel keeps the rest. */
 const MAX_EARLY_BYTES = 16 * 1024;
 
 /**

@@ -23,7 +23,7 @@ export interface SearchRules {
   readonly ndots: number;
 }
 
-/** As many as glibc took for decades; more would only multiply the queries of a wrong name. */
+/** The limit of glibc for decades; more would only multiply the queries of a wrong name. */
 const MAX_SEARCH_DOMAINS = 6;
 const MAX_NDOTS = 15;
 

@@ -4,7 +4,7 @@ import { zoneOf } from './silent-zones.js';
 /** A holder of a place, or a waiter for one. */
 export interface PlaceHolder {
   readonly name: string;
-  /** Of the source that asked first, from the widest network to the source. */
+  /** Networks of the source that asked first, from the widest one to the source itself. */
   readonly networks: readonly string[];
   start(): void;
   /** It has lost its place in the queue to a source that has fewer. */

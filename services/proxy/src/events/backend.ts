@@ -21,18 +21,18 @@ import { LogReader } from './spool/log.js';
 import { TableChunk } from './spool/table.js';
 
 /**
- * Of events before compression, which makes them ten times smaller: brokers take 1 MiB as one record
- * batch, and a topic may have one partition only.
+ * Bytes of a batch before compression, which makes it ten times smaller: brokers take 1 MiB as one
+ * record batch, and a topic may have one partition only.
  */
 const BATCH_MAX_BYTES = 2 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
 const MAINTAIN_INTERVAL_MS = 1_000;
 /** A crash of the machine may destroy this much of the counters of open sessions. */
 const TABLE_SYNC_MS = 5_000;
-/** By then every worker of this machine has taken its folder. */
+/** Delay after which every worker of this machine has taken its folder. */
 const DEAD_FOLDERS_AFTER_MS = 30_000;
 const DEAD_FOLDERS_INTERVAL_MS = 60_000;
-/** When there is more than one turn published. */
+/** Delay if there is more than one turn published. */
 const DEAD_FOLDERS_MORE_MS = 1_000;
 /** Less than a returning owner waits for its folder. */
 const DEAD_SEND_TIMEOUT_MS = 1_000;
@@ -171,7 +171,7 @@ function run(
     troubled(null);
   }
 
-  /** Until the stop, publishes the events of proxies that are gone, over a connection of its own. */
+  /** Publishes the events of dead proxies until the stop, over a connection of its own. */
   async function followDead(): Promise<void> {
     const { signal } = stopping;
     for (let waitMs = deadFoldersAfterMs; ;) {

@@ -19,9 +19,9 @@ import { tempDir } from './testing/temp-dir.js';
 
 const disk = vi.hoisted(() => ({
   isFull: false,
-  /** By file: the content that was synced. */
+  /** Synced content by file. */
   files: new Map<string, Buffer>(),
-  /** By path of a folder: name and file of each entry that was synced. */
+  /** Name and file of each synced entry, by path of the folder. */
   folders: new Map<string, Map<string, string>>(),
 }));
 

@@ -21,7 +21,7 @@ export interface IntakeDeps {
   readonly lend: (chunk: Uint8Array) => void;
 }
 
-/** Of the room beside the ends of open sessions: beyond it new sessions should be refused. */
+/** Share of the room beside the ends of open sessions. Beyond it, new sessions should be refused. */
 const FULL_FRACTION = 0.9;
 /** Room that is kept for the end of an open session: an event with long names. */
 const END_BYTES = 2 * 1024;
@@ -56,7 +56,7 @@ export class Intake {
     this.#deps = deps;
   }
 
-  /** Of the log, behind everything that was given. */
+  /** The position in the log after everything that was given. */
   get end(): number {
     return this.#deps.log.position + this.counts.memoryBytes + this.#writer.bytes;
   }

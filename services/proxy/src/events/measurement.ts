@@ -64,7 +64,7 @@ interface LastKnown {
   readonly measurement: Measurement | null;
 }
 
-/** By session id. */
+/** Open sessions by id. */
 export type OpenSessions = Map<string, LastKnown>;
 
 /** The event that was encoded; null if it is none. */
@@ -98,7 +98,7 @@ export function assumedEnd(
     type: 'SessionClosed',
     occurred_at: toTimestamp(Math.max(endedMs, nowMs)),
     seq: (measurement?.seq ?? 0) + 1,
-    // Of the minute that was measured, however long the process lived on without more traffic.
+    // The minute that was measured, even if the process lived on without traffic.
     interval_start: toTimestamp(measurement?.interval_start_ms ?? startedMs),
     interval_end: toTimestamp(measuredMs),
     delta: measurement?.delta ?? zeroCounters(),

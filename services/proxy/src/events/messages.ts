@@ -10,7 +10,7 @@ export interface BackendConfig {
   readonly shared: SharedArrayBuffer;
 }
 
-/** From the proxy's thread to the publishing one. */
+/** Messages from the proxy's thread to the publishing one. */
 export type ToBackend =
   /** There is something in the log, and you were asleep. */
   | { readonly kind: 'wake' }
@@ -55,14 +55,14 @@ export interface DeliveryStats {
   readonly failures: readonly PublishFailures[];
   /** Null while Kafka acknowledges everything. */
   readonly outage: Outage | null;
-  /** Since the last statement: how long requests took, and how old the oldest event of each was. */
+  /** Durations of the requests since the last statement, and the age of each one's oldest event. */
   readonly requestsMs: readonly number[];
   readonly agesMs: readonly number[];
 }
 
 /** The counts of the publishing side since it began. */
 export interface BackendStats extends DeliveryStats {
-  /** Of the published ones, TrafficDeltas that could have been superseded. */
+  /** Published TrafficDeltas that a newer one could have superseded. */
   readonly publishedReports: number;
   /** TrafficDeltas that wait and may be superseded. */
   readonly waitingReports: number;
@@ -72,7 +72,7 @@ export interface BackendStats extends DeliveryStats {
   readonly crashedSessions: number;
 }
 
-/** From the publishing thread to the proxy's. */
+/** Messages from the publishing thread to the proxy's. */
 export type FromBackend =
   /** The folder of the log, and the position where it goes on. */
   | { readonly kind: 'ready'; readonly dir: string; readonly position: number }

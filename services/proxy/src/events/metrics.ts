@@ -18,7 +18,7 @@ export interface EventCounts {
   readonly dropped: number;
   /** Kept in memory because the disk refuses them. */
   readonly memoryBytes: number;
-  /** In the log and not acknowledged. */
+  /** Bytes in the log that are not acknowledged. */
   readonly spoolBytes: number;
   readonly spoolMaxBytes: number;
   readonly accepting: boolean;

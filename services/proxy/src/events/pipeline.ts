@@ -29,7 +29,7 @@ export interface EventPipeline extends EventSink {
   stop(): Promise<void>;
   /** How full the spool is. */
   readonly spool: Spool;
-  /** For `/readyz`: not ok while new sessions are refused because their events have no room. */
+  /** State for `/readyz`: not ok while new sessions are refused because their events have no room. */
   health(): CheckResult;
 }
 
@@ -38,7 +38,7 @@ export interface PipelineDeps {
   readonly logger: Logger;
   readonly registry: Registry;
   readonly proxyId: string;
-  /** Where the publishing side runs; a thread of its own if not given. */
+  /** Starts the publishing side; in a thread of its own if not given. */
   readonly startBackend?: StartBackend;
 }
 

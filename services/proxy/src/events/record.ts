@@ -5,13 +5,13 @@ import type { RecordFormat } from '@sockscope/runtime/kafka';
 import { FRAME_HEADER_BYTES, ID_AT, TIME_AT } from './frame.js';
 import type { Frame } from './frame.js';
 
-/** Of a length below 64, one byte. */
+/** Encodes a length below 64 in one byte. */
 const lengthByte = (length: number): number => length << 1;
 const ID_LENGTH = FRAME_HEADER_BYTES - ID_AT;
 const TIME_LENGTH = ID_AT - TIME_AT;
 const HEADERS = 7;
 
-/** By kind of event: the number of headers, the first ones, and the name of `ce_id`. */
+/** Beginning of a record for each kind of event: number of headers, the first ones, and the name of `ce_id`. */
 const FIRST_HEADERS: readonly Buffer[] = SESSION_EVENT_TYPES.map((type) =>
   Buffer.concat([
     Buffer.of(lengthByte(HEADERS)),

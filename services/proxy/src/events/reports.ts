@@ -12,14 +12,14 @@ import type { TableChunk } from './spool/table.js';
 interface Waiting {
   readonly chunk: TableChunk;
   readonly index: number;
-  /** Of the slot when it was looked at. */
+  /** Version of the slot when it was read. */
   readonly version: number;
 }
 
 export class ReportQueue {
   readonly #slot = new Slot();
   readonly #writer = new FrameWriter();
-  /** By place: reports that wait, and the number of the last one that was taken. */
+  /** Waiting reports by place, and the number of the last one that was taken. */
   readonly #waiting = new Map<number, Waiting>();
   readonly #taken: number[] = [];
   #published = 0;

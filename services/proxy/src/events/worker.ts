@@ -7,7 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { startBackend } from './backend.js';
 import type { BackendConfig, FromBackend, ToBackend } from './messages.js';
 
-/** Below the thread of the traffic, and above the other processes of `npm start`. */
+/** Niceness between the thread of the traffic and the other processes of `npm start`. */
 const NICENESS = 5;
 
 if (parentPort === null) throw new Error('this is the entry of a worker thread');

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 
-/** For the listener, Kafka, the spool, name servers, and sessions that just change hands. */
+/** Descriptors for the listener, Kafka, the spool, name servers, and sessions that just change hands. */
 const RESERVE = 512;
-/** Of a small limit, the reserve is this share. */
+/** If the limit is small, this share of it is the reserve. */
 const RESERVE_SHARE = 1 / 2;
-/** From this share of the budget on, nobody takes more than one needs. */
+/** Share of the budget beyond which every session gets only the descriptors that it needs. */
 const TIGHT_SHARE = 1 / 2;
 
 /** How many descriptors this process may have open; null if the system does not report it. */
@@ -54,7 +54,7 @@ export class DescriptorBudget {
     return this.used >= this.limit;
   }
 
-  /** Nobody takes more than one needs. */
+  /** True if every session gets only the descriptors that it needs. */
   get isTight(): boolean {
     return this.used >= this.limit * TIGHT_SHARE;
   }

@@ -1,4 +1,4 @@
-/** Of one connection, bytes that are not counted: a TLS hello, a request. */
+/** First bytes of a connection that are not counted: a TLS hello, a request. */
 export const UNCOUNTED_BYTES = 2_048;
 /** The part of the memory that one source may hold. */
 const SOURCE_SHARE = 1 / 4;

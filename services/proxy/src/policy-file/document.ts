@@ -25,7 +25,7 @@ const ALIASES = 1_000;
 
 /** Levels of flow collections, and of `- - -` and `? ? ?` on one line. */
 const MAX_LEVELS = 64;
-/** Of indentation: a level takes one at least. */
+/** Columns of indentation: each level takes at least one. */
 const MAX_COLUMNS = 256;
 
 /** A policy file that cannot be used. Its message lists every problem, one a line. */

@@ -6,7 +6,7 @@ import { PolicyFileError } from './document.js';
 import { createWatchedFile } from './watched-file.js';
 import type { LoadResult, WatchedFile } from './watched-file.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000, interval: 5 };
 
 // A process out of descriptors could not run a test; a disk that fails cannot be had.

@@ -2,7 +2,7 @@ import type { Session } from './session.js';
 
 /** The inputs of the ACL decision, kept so that a reload can repeat it. Not part of any event. */
 export interface AclInputs {
-  /** Of the peer that came to a BIND; and an address that `dest_host` shows as it was spelt. */
+  /** Host that the ACL decided on: for BIND, the peer that connected; for an unusual spelling, the address it means. */
   readonly host: string;
   readonly port: number;
   /**

@@ -4,7 +4,7 @@ import { CLOSE_REASONS, statusOf } from '@sockscope/schemas';
 import type { CloseReason, Counters, SessionClosed } from '@sockscope/schemas';
 import { Buckets } from '../metrics/buckets.js';
 
-/** From 10 ms up to a week: tunnels stay open for days. */
+/** Buckets from 10 ms up to a week: tunnels stay open for days. */
 const DURATION_BUCKETS_SECONDS = [
   0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 259_200, 604_800,
 ];

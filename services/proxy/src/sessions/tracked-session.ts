@@ -167,7 +167,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     return measurement;
   }
 
-  /** As `report`, as an event. */
+  /** Returns `report` as an event. */
   reportEvent(endMs: number): TrafficDelta {
     return deltaOf(this.started(), this.report(endMs));
   }

@@ -15,7 +15,7 @@ export type DnsRecord =
   | 'silent';
 
 export interface DnsServer {
-  /** As a setting: `address:port`. */
+  /** Address for a setting: `address:port`. */
   readonly address: string;
   /** The questions asked, such as `a.example A`. */
   readonly questions: readonly string[];

@@ -83,9 +83,9 @@ export class Association implements DeadlineNode {
   /** The port that the client sends from: the announced one, or its first datagram's. */
   #clientPort: number | null = null;
   #attempts = 0;
-  /** By the bytes of the address in the client's datagrams, so that finding one decodes nothing. */
+  /** Flows by the bytes of the address in the client's datagrams, so that finding one decodes nothing. */
   readonly #flows = new Map<string, Flow>();
-  /** By the address that answers come from. */
+  /** Flows by the address that answers come from. */
   readonly #byRemote = new Map<string, Flow>();
 
   constructor(context: AssociationContext, owner: AssociationOwner, client: ClientIdentity) {

@@ -15,7 +15,7 @@ export const DROP_REASONS = [
   'resolving',
   /** Too many bytes wait to be sent. */
   'backlog',
-  /** From an address that the client has not sent to. */
+  /** The sender is an address that the client has not sent to. */
   'unknown_source',
   'send_failed',
 ] as const;

@@ -17,7 +17,7 @@ export interface AuditAction {
   readonly remoteIp: string;
   /** The action: the route of an export, `login`, `keys/create` and so on. */
   readonly action: string;
-  /** Of a file that is sent; empty if there is none. */
+  /** Format of the file that is sent; empty if there is none. */
   readonly format: string;
   /** The effective parameters; never a secret. */
   readonly details: object;

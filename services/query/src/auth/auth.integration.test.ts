@@ -208,7 +208,7 @@ describe('every route', () => {
     }
   });
 
-  it('shows a key that is tied to a user nothing of others', async () => {
+  it('shows a key that is tied to a user no data of other users', async () => {
     const others = [...new Set(world.sessions.map((row) => row.user))].filter(
       (user) => user !== 'user-0' && user.startsWith('user-'),
     );
@@ -367,7 +367,7 @@ describe('keys', () => {
     await own.close();
   });
 
-  it('that are guessed are looked up a few at a time, and other keys as ever', async () => {
+  it('that are guessed are looked up a few at a time, and other keys without delay', async () => {
     const own = await createTestApp(database.clickhouse, {
       now: () => nowMs,
       // A place comes in time on a busy machine too.

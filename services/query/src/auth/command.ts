@@ -88,7 +88,7 @@ export async function revokeKey(
   );
 }
 
-/** With its entries in the audit log: commands of an administrator are logged as well. */
+/** Runs a command and writes its entries in the audit log, as for requests. */
 async function audited<T>(
   clickhouse: ClickHouse,
   { nowMs, ...what }: { readonly action: string; readonly details: object; readonly nowMs: number },

@@ -3,7 +3,7 @@ import { ProblemError } from '../problems/problem.js';
 
 export type Scope = (typeof SCOPES)[number];
 
-/** For whom a route is. `untied`: a key that is tied to users finds no such route. */
+/** The callers that a route serves. `untied`: a key that is tied to users finds no such route. */
 export type Audience = 'everyone' | 'untied';
 
 /** The caller, its scopes and its visible users. */

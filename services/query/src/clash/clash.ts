@@ -13,7 +13,7 @@ import type { QuestionDeps } from '../http/question.js';
 import type { Store } from '../store/store.js';
 import { openConnections, shownConnections } from './connections.js';
 
-/** For dashboards made for mihomo (Clash), under `/clash`. Nothing can be set. */
+/** Serves dashboards made for mihomo (Clash), under `/clash`. They cannot change anything. */
 export function serveClash(
   app: FastifyInstance,
   deps: QuestionDeps & {

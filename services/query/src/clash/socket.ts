@@ -12,7 +12,7 @@ import type { Store } from '../store/store.js';
 import { CLASH_FEEDS, createFeed, createSharedViews } from './feeds.js';
 
 const SOCKETS_MAX = 100;
-/** Of one key or token; without authentication there is nobody else. */
+/** Sockets of one key or token. Without authentication, all clients share them. */
 const SOCKETS_PER_KEY_MAX = 20;
 const MESSAGE_MAX_BYTES = 1_024;
 /**

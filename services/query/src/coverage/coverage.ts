@@ -14,11 +14,11 @@ export interface Kept {
   /** The first session or sum that is known of; null if there is none. */
   readonly firstMs: number | null;
   readonly sessionsGoneMs: number | null;
-  /** Of the minutes of traffic. */
+  /** Expired before this time: minutes of traffic. */
   readonly minutesGoneMs: number | null;
-  /** Of the sums per hour and value of one dimension. */
+  /** Expired before this time: sums per hour and value of one dimension. */
   readonly hoursGoneMs: number | null;
-  /** Of the sums per hour, user and destination. */
+  /** Expired before this time: sums per hour, user and destination. */
   readonly pairHoursGoneMs: number | null;
 }
 
@@ -112,7 +112,7 @@ export function createCoverageReader(deps: {
 /** The tables whose oldest rows decide how a range is answered. */
 const RETAINED = ['sessions', 'session_traffic_1m', 'rollup_1h', 'rollup_pairs_1h'] as const;
 
-/** From when on each of them is shown, milliseconds since 1970; null if nothing of it expires. */
+/** Returns the time since which each table is shown, milliseconds since 1970; null if its rows do not expire. */
 async function keptFromOf(retention: Retention) {
   const kept = await Promise.all(RETAINED.map((table) => retention.keptFrom(table)));
   return Object.fromEntries(RETAINED.map((table, i) => [table, kept[i] ?? null])) as Readonly<

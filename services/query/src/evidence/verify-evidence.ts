@@ -53,7 +53,7 @@ const isNamed = (value: unknown): value is Named => typeof value === 'object' &&
 const named = (value: unknown): Named => (isNamed(value) ? value : {});
 const listed = (value: unknown): Named[] => (Array.isArray(value) ? value.filter(isNamed) : []);
 
-/** For the screen and for A4: no rows are cut in two, and long names break. */
+/** Style for the screen and for A4: no rows are cut in two, and long names break. */
 const STYLE = `
 body { margin: 24px auto; max-width: 960px; padding: 0 16px; font: 14px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; }
 h1 { font-size: 24px; margin: 0 0 8px; } h2 { font-size: 16px; margin: 24px 0 8px; } h3 { font-size: 14px; margin: 16px 0 4px; }

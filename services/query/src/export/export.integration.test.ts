@@ -13,7 +13,7 @@ import { insertRows } from '../testing/load.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000 };
 
 const DAY_MS = 86_400_000;

@@ -87,7 +87,7 @@ async function listen(timeoutMs: number): Promise<void> {
   ({ port } = app.server.address() as AddressInfo);
 }
 
-/** Asks for an export and takes nothing of it. */
+/** Requests an export and reads nothing. */
 function asks(): Socket {
   const client = connect(port, '127.0.0.1');
   client.on('error', () => undefined);

@@ -45,7 +45,7 @@ const CLICKHOUSE_FORMATS = {
 
 export interface Export {
   readonly format: ExportFormat;
-  /** Of the client's file and in the audit log: fixed text, such as `sessions`. */
+  /** Name of the client's file and in the audit log: fixed text, such as `sessions`. */
   readonly name: string;
   /** The parameters of the request. */
   readonly filters: object;
@@ -158,7 +158,7 @@ async function pump(
   }: { readonly of: Export; readonly statement: ExportStatement; readonly sent: Counter },
 ): Promise<'finished' | 'aborted'> {
   const { raw } = context.reply;
-  // Of its own, because the request's signal is still once the reply is taken over.
+  // A signal of its own, because the request's signal is silent once the reply is taken over.
   const gone = new AbortController();
   raw.once('close', () => {
     gone.abort();

@@ -30,7 +30,7 @@ export function addressRangeOf(text: string): AddressRange {
   };
 }
 
-/** As stored: IPv4 mapped into IPv6. */
+/** Returns the stored form: IPv4 mapped into IPv6. */
 export function mapped(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv6 {
   return address.kind() === 'ipv4'
     ? (address as ipaddr.IPv4).toIPv4MappedAddress()

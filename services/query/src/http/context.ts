@@ -5,7 +5,7 @@ import type { Viewer } from '../mask/viewer.js';
 /** The part of a request that its question knows. */
 export interface Context extends Viewer {
   readonly principal: Principal;
-  /** Whose share of the limited places it takes; null without authentication: there is nobody else. */
+  /** Owner of the share of limited places; null without authentication, when all share them. */
   readonly share: string | null;
   /** When the request arrived, by performance.now(). */
   readonly arrivedMs: number;

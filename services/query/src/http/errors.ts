@@ -73,7 +73,7 @@ export async function sendProblem(
     .send(problemDocument(problem, request.id));
 }
 
-/** Of one kind and one route. In a flood, lines would hold the thread longer than answers do. */
+/** Interval of lines of one kind and route. In a flood, lines would take more of the thread than answers. */
 const LOG_INTERVAL_MS = 1_000;
 
 /** Every failure becomes a problem document; our own faults are also logged, at a bounded rate. */

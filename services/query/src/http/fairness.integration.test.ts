@@ -17,7 +17,7 @@ let database: TestDatabase;
 let api: TestApp;
 let keys: { readonly greedy: string; readonly modest: string };
 let sessionId: string;
-/** While it is not null, ClickHouse does not answer. */
+/** Holds back ClickHouse's answers while it is not null. */
 let held: { readonly over: Promise<void>; readonly release: () => void } | null = null;
 
 function hold(): void {

@@ -50,7 +50,7 @@ function credentialsOf(request: FastifyRequest, cookie: OwnCookie): Credentials 
   };
 }
 
-/** In a browser a WebSocket cannot have headers, so its key or token comes as a parameter. */
+/** Reads the key or token from a parameter, because a browser's WebSocket cannot have headers. */
 function socketToken(request: FastifyRequest): string | undefined {
   if (request.headers.upgrade?.toLowerCase() !== 'websocket') return undefined;
   const { token } = request.query as Readonly<Record<string, unknown>>;

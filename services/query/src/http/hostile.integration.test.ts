@@ -67,7 +67,7 @@ interface Document {
   >;
 }
 
-/** With references to shared parameters resolved. */
+/** Returns the document with references to shared parameters resolved. */
 function documentOf(): Document {
   const document = api.app.swagger();
   const resolve = (value: unknown): unknown => {

@@ -12,7 +12,7 @@ import { startQuery } from '../testing/service.js';
 import { makeEvents, storeBadly } from '../testing/world.js';
 import { problemOf } from './errors.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000 };
 
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');

@@ -19,7 +19,7 @@ interface Operation {
   readonly responses: Readonly<Record<string, Response>>;
 }
 
-/** As much of an OpenAPI document as is completed here. */
+/** The part of an OpenAPI document that is completed here. */
 export interface OpenApiDocument {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
   readonly components: {

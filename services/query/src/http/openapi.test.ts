@@ -31,7 +31,7 @@ describe('the OpenAPI document', () => {
     const lacking = Object.entries(document.paths).flatMap(([path, { get }]) => {
       if (get === undefined) return [];
       const answers = Object.values(get.responses['200']?.content ?? {});
-      // Of several shapes the first one has it.
+      // If there are several shapes, the first one has it.
       const hasExample = answers.some(({ schema }) =>
         [schema, ...(schema.anyOf ?? [])].some(
           (each) => (resolved(each).examples ?? []).length > 0,

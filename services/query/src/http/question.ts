@@ -26,7 +26,7 @@ export const PROBLEMS = {
   503: problemOf('overloaded or stopping; see Retry-After'),
 };
 
-/** In the document, for whom a route is, unless it is for everyone. */
+/** Marks a route in the document, unless it is for everyone. */
 export const markOf = (audience: Audience) =>
   audience === 'everyone' ? {} : { 'x-audience': audience };
 
@@ -150,7 +150,7 @@ function responsesOf(question: {
   };
 }
 
-/** By the serializer of the app, which validates in tests. */
+/** Uses the serializer of the app, which validates in tests. */
 function serialized(reply: FastifyReply, answer: unknown): string {
   const serialize = reply.getSerializationFunction('200', JSON_TYPE);
   const text: unknown = serialize?.(answer as Record<string, unknown>);

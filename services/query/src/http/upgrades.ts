@@ -22,7 +22,7 @@ export function webSocketOf(request: IncomingMessage): Upgrade | null {
 /** Routes with this constraint are for WebSockets alone, beside one of the same path for the rest. */
 export const WEB_SOCKET = 'webSocket';
 
-/** For `routerOptions`: how the router distinguishes the two. */
+/** Option of `routerOptions` by which the router distinguishes the two. */
 export const CONSTRAINTS = {
   [WEB_SOCKET]: {
     name: WEB_SOCKET,

@@ -51,7 +51,7 @@ export function visiblePredicate(query: Filters, { mask, onlyUsers }: Viewer): P
   const isNamed = (user: string) =>
     named === undefined ||
     named.includes(mask.user(user)) ||
-    // Who may see some users knows their names.
+    // A viewer of some users knows their names.
     (onlyUsers !== null && named.includes(user));
   return (session) => {
     const { user } = session as { readonly user: string };
@@ -67,7 +67,7 @@ export async function visibleUsers(
 ): Promise<string[]> {
   const { mask, onlyUsers } = viewer;
   if (mask.users === 'none') return [...named];
-  // Who may see some users knows their names.
+  // A viewer of some users knows their names.
   if (onlyUsers !== null) {
     return onlyUsers.filter((user) => named.includes(user) || named.includes(mask.user(user)));
   }

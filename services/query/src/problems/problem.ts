@@ -19,7 +19,7 @@ export class ProblemError extends SockscopeError {
   declare readonly code: ProblemCode;
   readonly errors: readonly ParameterError[];
   readonly retryAfterSeconds: number | null;
-  /** With too-expensive: about the longest range that would be answered, in milliseconds; null if not known. */
+  /** About the longest range that would be answered, in milliseconds, with too-expensive; null if unknown. */
   readonly longestRangeMs: number | null;
 
   constructor(
@@ -80,8 +80,8 @@ const UNUSABLE: ReadonlySet<number> = new Set([
 const RETRY_AFTER_SECONDS = 2;
 
 /**
- * The problem that an error of the store is for the client. Nothing of the statement or of the
- * server's message is shown: it goes into the log.
+ * The problem that a client sees for an error of the store. The statement and the server's message
+ * go into the log only.
  */
 export function problemOfStore(error: ClickHouseError): ProblemError {
   const narrow = 'narrow the range or the filters';

@@ -681,7 +681,7 @@ describe('today, with fresh sums and no newer events,', () => {
     );
   });
 
-  /** By name, apart from those that are asked in the background. */
+  /** Returns the number of queries by name, without the background's. */
   async function queriesSent(): Promise<Record<string, string>> {
     const text = await api.registry.metrics();
     const lines = text.matchAll(

@@ -48,9 +48,9 @@ const iso = (ms: number) => new Date(ms).toISOString();
 /** Berlin's clock goes forward on 29 March, Lord Howe's goes back by half an hour on 4 April at 15:00 UTC. */
 const FROM_MS = at('2026-03-27');
 const NOW_MS = at('2026-04-05T13:37:12.345Z');
-/** Of these days the sessions are kept, but no longer the minutes of traffic. */
+/** Days with sessions whose minutes of traffic have expired. */
 const OLD = { fromMs: at('2026-01-05'), toMs: at('2026-01-07') };
-/** Of these only sums. */
+/** Days of which only sums are kept. */
 const OLDEST = { fromMs: at('2025-12-29'), toMs: at('2025-12-31') };
 /** Hours whose sums are from before a change. */
 const CHANGED_HOURS = ['2026-04-05T13', '2026-04-04T14', '2026-03-29T01', '2026-03-28T23'].map(
@@ -111,7 +111,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Without the sessions that are open: so long ago none would be. */
+/** Returns the events without open sessions, because there would be none of that age. */
 function ended(events: readonly SessionEvent[]): SessionEvent[] {
   const closed = new Set(
     events.filter(({ type }) => type === 'SessionClosed').map((event) => event.session_id),
@@ -153,7 +153,7 @@ interface Question {
   readonly random: Random;
   readonly zone: string;
   readonly range: Range;
-  /** Of `range`, zone and filters. */
+  /** Parameters for `range`, zone and filters. */
   readonly parameters: URLSearchParams;
   readonly matches: Predicate;
 }
@@ -227,7 +227,7 @@ function checkRanges(answer: Answered, { range }: Question): boolean {
   return answer.incomplete_minutes === 0;
 }
 
-/** By brute force, over the ranges that an answer names. */
+/** Counts by brute force, over the ranges that an answer names. */
 function figuresBy(
   answer: Answered,
   field: TopField | null,

@@ -9,7 +9,7 @@ export function timeSql(name: string): string {
   return `fromUnixTimestamp64Milli({${name}:Int64}, 'UTC')`;
 }
 
-/** As ClickHouse reads a DateTime64(3) in UTC, for lists: an index does not see through a function over them. */
+/** Writes a DateTime64(3) in UTC as ClickHouse reads it, for lists: an index does not see through a function. */
 export function dateTime64Of(ms: number): string {
   return new Date(ms).toISOString().replace('T', ' ').replace('Z', '');
 }
@@ -30,7 +30,7 @@ export const FINAL_SETTINGS = {
 } as const;
 
 /**
- * For questions that read a few granules: one thread is enough, and leaves the others to other
+ * Settings for questions that read a few granules: one thread is enough, and leaves the others to other
  * questions. Nor does ClickHouse look, from yet another thread, whether the client is still there: the
  * answer is ready before that could matter.
  */

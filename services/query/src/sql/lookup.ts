@@ -16,7 +16,7 @@ export function openWithin(fromMs: number, toMs: number): Condition {
   };
 }
 
-/** From a time to when a session was open, in milliseconds. */
+/** Milliseconds between a time and the nearest moment at which a session was open. */
 const DISTANCE_SQL = `greatest(0,
   toUnixTimestamp64Milli(started_at) - {time:Int64},
   if(status = 'active', 0, {time:Int64} - toUnixTimestamp64Milli(assumeNotNull(ended_at))))`;
@@ -80,7 +80,7 @@ export function egressSinceQuery(): Query<typeof sinceRow> {
 
 const clockRow = z.object({ proxy_id: z.string(), least_delay_ms: z.int() });
 
-/** From an event of these sessions to its storage, the least of each proxy. */
+/** Reads each proxy's shortest time from an event of these sessions to its storage. */
 export function clocksQuery(
   sessions: readonly { readonly session_id: string; readonly startedMs: number }[],
 ): Query<typeof clockRow> {

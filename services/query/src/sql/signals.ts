@@ -44,7 +44,7 @@ interface Statement {
   readonly params: Readonly<Record<string, number>>;
 }
 
-/** At a session's start, how many networks of its user are open: each network counts from 0 to 1 and back. */
+/** Counts the open networks of a user at each session's start: each network counts from 0 to 1 and back. */
 function sharedAccount({ filter, thresholds }: SignalOf): Statement {
   const open = `started_at < ${timeSql('to')} AND (status = 'active' OR ended_at > ${timeSql('from')})
     AND user != '${ANONYMOUS_USER}' AND ${filter.sql}`;

@@ -70,7 +70,7 @@ export type RollupSource =
       /** Only these keys; null for all. */
       readonly keys: readonly string[] | null;
     }
-  /** By user, destination and port at once, and filtered by these alone. */
+  /** Sums by user, destination and port together, filtered by these alone. */
   | { readonly kind: 'pairs'; readonly filter: Condition };
 
 /** How the keys of a dimension are shown to a caller that sees them masked. */
@@ -185,7 +185,7 @@ function rollupPart(
     readonly span: BucketSpan;
     readonly spans: readonly Span[];
     readonly names: readonly SumName[];
-    /** Of its parameters. */
+    /** Prefix of its parameters. */
     readonly name: string;
     readonly states: string | null;
   },

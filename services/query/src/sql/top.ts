@@ -23,7 +23,7 @@ function sessionsOf(by: SumsBy): string {
 export interface KeyPosition {
   readonly value: number;
   readonly sessions: number;
-  /** As it is shown. */
+  /** The key as answers show it. */
   readonly key: string;
 }
 
@@ -124,7 +124,7 @@ const flowRow = z.object({
 });
 export type FlowRow = z.output<typeof flowRow>;
 
-/** Like a top list, by user, destination and port together. */
+/** Returns a top list by user, destination and port together. */
 export function flowsQuery(of: SumsOf, sort: SumSort, limit: number): Query<typeof flowRow> {
   const { sql, params } = topSql(of, sort, null);
   return {

@@ -14,7 +14,7 @@ export interface GateConfig {
 export interface Visitor {
   /** Fires when the client goes away. */
   readonly signal: AbortSignal;
-  /** Whose share of the places it takes; null or missing: nobody else's. */
+  /** Owner of the share of the places; null or missing: it shares with all others. */
   readonly share?: string | null;
   /** When its request arrived, by performance.now(). The waits at all gates count from there; missing: from now. */
   readonly arrivedMs?: number;

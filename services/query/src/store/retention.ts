@@ -14,7 +14,7 @@ import { remembered } from './remembered.js';
 export interface Retention {
   /** Settings for a statement: rows past their retention are not there for it. */
   settings(): Promise<Settings>;
-  /** Milliseconds since 1970 before which nothing of a table is shown; null if nothing of it expires. */
+  /** Milliseconds since 1970 before which a table's rows are hidden; null if its rows do not expire. */
   keptFrom(table: string): Promise<number | null>;
 }
 
@@ -34,7 +34,7 @@ export function createRetention(deps: {
     const rows = await deps.clickhouse.query({ sql, params, row, timeoutMs: TIMEOUT_MS });
     return rows.filter((each) => NAME.test(each.database + each.storage + each.column));
   }, REUSE_MS);
-  /** To the minute, so that equal questions stay equal; up, so that nothing is shown too long. */
+  /** Rounds to the minute, so that equal questions stay equal; up, so that nothing is shown too long. */
   const keptFromMs = ({ days }: RetainedRow) =>
     // No table holds a time before 1970.
     Math.max(0, ceilTo(deps.now() - days * DAY_MS, MINUTE_MS));

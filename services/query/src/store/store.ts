@@ -35,7 +35,7 @@ export interface Store {
 const ANSWERS_REMEMBERED_MAX = 512;
 /** A longer answer is not remembered. */
 const ROWS_REMEMBERED_MAX = 5_000;
-/** Of all answers together; beyond it those used longest ago are forgotten. */
+/** Rows of all remembered answers together. Beyond it, the least recently used are forgotten. */
 const ROWS_HELD_MAX = 100_000;
 
 export function createStore(

@@ -35,7 +35,7 @@ export const NEWS_MAX_MS = 300_000;
 export const UNHEARD_MAX_MS = 300_000;
 /** Sessions that the live view keeps in memory, about 1 KiB each; beyond it its frames are marked as truncated. */
 export const LIVE_SESSIONS_MAX = 200_000;
-/** From one frame of the live view to the next; the slower ones when making frames takes too long. */
+/** Intervals between frames of the live view; the longer ones apply when making frames takes too long. */
 export const FRAME_INTERVALS_MS = [1_000, 2_000, 5_000] as const;
 
 /** Events of one poll. If more were stored, the next poll follows at once. */

@@ -10,7 +10,7 @@ export interface LiveSession {
   readonly startedMs: number;
   /** Its latest event, by the proxy's clock. */
   readonly heardMs: number;
-  /** From the event before the last to the last; 0 if there was only one. */
+  /** Milliseconds between the last two events; 0 if there was only one. */
   readonly intervalMs: number;
   /** Bytes per second over that interval. */
   readonly sentRate: number;

@@ -26,7 +26,7 @@ export interface StreamDeps extends SumsDeps {
   readonly gates: { readonly resume: Gate };
   readonly config: StreamConfig;
   readonly metrics: StreamMetrics;
-  /** Of both kinds of streams together. */
+  /** Shares of both kinds of streams together. */
   readonly shares: Shares;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -150,7 +150,7 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   );
 }
 
-/** Before everything that is kept: a client that resumes from there gets a gap. */
+/** A position before everything that is kept: a client that resumes from there gets a gap. */
 const UNREADABLE: Position = { storedMs: 0, within: null };
 
 function lastPosition(request: FastifyRequest): Position | null {

@@ -31,9 +31,9 @@ export interface Views {
   stop(): void;
 }
 
-/** Of the time between frames so much may be spent on making them; beyond it they come less often. */
+/** Share of the time between frames that making them may take. Beyond it, frames come less often. */
 const BUSY_MAX = 0.25;
-/** They come more often again when it would take no more than this. */
+/** Frames come more often again when making them would take at most this share. */
 const BUSY_AGAIN = 0.1;
 const RELOAD_WAIT_MS = 2_000;
 

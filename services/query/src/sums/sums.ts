@@ -60,7 +60,7 @@ export interface Provenance {
   readonly waiting: readonly WaitingPartition[];
 }
 
-/** For an answer that is made of several: as the first, with the largest gaps of any of them. */
+/** Returns the provenance of an answer made of several: the first one, with the largest gaps of all. */
 export function worstOf(first: Provenance, ...others: readonly Provenance[]): Provenance {
   const all = [first, ...others];
   return {

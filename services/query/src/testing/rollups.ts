@@ -148,7 +148,7 @@ export async function storeRollups(
   await insertRows(clickhouse, BUCKETS_TABLE, marksOf(dirtyHours, 'changed_through'));
 }
 
-/** The same once more, with no hour left to do, and how far the events have come. */
+/** Does the same again, with no hour left, and returns the time of the newest event. */
 export async function refreshRollups(
   clickhouse: ClickHouse,
   world: World,

@@ -9,7 +9,7 @@ const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** The real service as a process, on ports of its own. */
 export interface QueryService {
-  /** Of the users' listener and of the operations listener. */
+  /** Ports of the users' listener and of the operations listener. */
   readonly port: number;
   readonly ops: number;
   stop(): Promise<void>;

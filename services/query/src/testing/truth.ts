@@ -12,7 +12,7 @@ export function nothing(): Counted {
   return Object.fromEntries(SUM_NAMES.map((name) => [name, 0])) as Counted;
 }
 
-/** As answers show it. */
+/** Returns the figures as answers show them. */
 export function figuresOf(counted: Counted): Figures {
   return {
     ...counted,
@@ -46,7 +46,7 @@ function countBytes(counted: Counted, of: Minute['counters']): void {
   counted.packets_received += of.packets_received;
 }
 
-/** By key: sessions at their start and at their end, traffic in its minute. */
+/** Counts by key: sessions at their start and at their end, traffic in its minute. */
 export function countBy(
   world: World,
   /** `moved`: the range of the traffic, if it differs from the range of sessions. */
@@ -75,7 +75,7 @@ export function countBy(
   return byKey;
 }
 
-/** By key: everything of a session at its end. */
+/** Counts by key: everything of a session at its end. */
 export function countAtEndBy(
   world: World,
   range: Range,

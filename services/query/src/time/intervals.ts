@@ -9,7 +9,7 @@ import {
 import type { Span } from '../sums/plan.js';
 import { momentOf, wallOf } from './zone.js';
 
-/** From fine to coarse. An interval begins by the wall clock. */
+/** Intervals from fine to coarse. They begin by the wall clock. */
 export const INTERVALS = {
   '1m': MINUTE_MS,
   '5m': 5 * MINUTE_MS,

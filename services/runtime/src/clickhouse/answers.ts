@@ -105,7 +105,7 @@ export function parseRow<S extends z.ZodType>(schema: S, row: unknown): z.output
   );
 }
 
-/** From the header `X-ClickHouse-Summary`, which is complete because the server answers at the end of the query. */
+/** Reads the header `X-ClickHouse-Summary`, which is complete because the server answers at the end of the query. */
 export function costOf(headers: ResponseHeaders): QueryCost {
   const header = headers['x-clickhouse-summary'];
   const summary = (typeof header === 'string' ? JSON.parse(header) : {}) as Record<string, unknown>;

@@ -7,7 +7,7 @@ import '../testing/provided-context.js';
 import { clickhouseConfig, ClickHouseError, createClickHouse, int64, isoTime } from './exports.js';
 import type { ClickHouse } from './exports.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000 };
 
 const database = `runtime_${randomBytes(4).toString('hex')}`;
@@ -185,7 +185,7 @@ describe('clickhouse', () => {
     expect(Buffer.concat(pieces).toString()).toBe(`"number","text"\n${row(0)}${row(1)}${row(2)}`);
   });
 
-  it('throws an exception in the middle of a download, and gives nothing of it as data', async () => {
+  it('throws an exception in the middle of a download, and gives no part of it as data', async () => {
     let text = '';
     const reading = (async () => {
       for await (const piece of clickhouse.download({

@@ -74,7 +74,7 @@ export function createNodeClient(config: ClickHouseConfig, url: string): ClickHo
     database: config.database,
     application: 'sockscope',
     max_open_connections: config.connections_max,
-    // Of the socket's silence; the deadline of a call is ours, and ends it first.
+    // Limits the silence of the socket. Our own deadline of a call ends it first.
     request_timeout: 24 * 3_600_000,
     // ClickHouse closes an idle connection after 10 s (3 s before 23.11): be there first.
     keep_alive: { enabled: true, idle_socket_ttl: 2_000, eagerly_destroy_stale_sockets: true },

@@ -28,7 +28,7 @@ export interface KafkaCheck {
   readonly uses: readonly ClientUse[];
   /** The needs of the service; its topics must exist. */
   readonly acls: readonly Omit<PlannedAcl, 'user'>[];
-  /** As this service would create them; another shape is noted. */
+  /** Topics as this service would create them; another shape is noted. */
   readonly topics?: readonly PlannedTopic[];
 }
 

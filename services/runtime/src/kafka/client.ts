@@ -22,7 +22,7 @@ export interface DebugLog {
 
 export interface KafkaClient {
   readonly kafka: Kafka;
-  /** As brokers see it. */
+  /** The client's id that brokers see. */
   readonly clientId: string;
   /**
    * Ends the client permanently: it rejects pending requests, closes every connection, and opens

@@ -11,7 +11,7 @@ const LIMIT = 64 * 1024 ** 2;
 
 const TEXT = Buffer.from('{"type":"SessionStarted","user":"user-1"}'.repeat(1_000));
 
-/** As snappy-java frames it, which Kafka's own client uses. */
+/** Frames blocks as snappy-java does, which Kafka's own client uses. */
 function xerial(blocks: readonly Buffer[]): Buffer {
   const header = Buffer.from('82534e41505059000000000100000001', 'hex');
   const framed = blocks.flatMap((block) => {

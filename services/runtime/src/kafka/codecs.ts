@@ -19,7 +19,7 @@ import {
   zstdOutputMaxBytes,
 } from './expanded.js';
 
-/** By the number in a batch's attributes. */
+/** Codecs by their number in a batch's attributes. */
 export const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 export type Codec = (typeof CODECS)[number];
 

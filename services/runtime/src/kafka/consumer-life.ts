@@ -30,7 +30,7 @@ export interface ConsumerLife {
    */
   end(): Promise<void>;
   /**
-   * After `end`: resolves when kafkajs has given up its last attempts, at the latest after 20 s or
+   * Resolves after `end` when kafkajs has given up its last attempts, at the latest after 20 s or
    * when the signal fires.
    *
    * @param work the tasks that were begun with this life.
@@ -48,7 +48,7 @@ const LEAVE_DEADLINE_MS = 5_000;
  */
 const SETTLE_DEADLINE_MS = 20_000;
 
-/** In kafkajs's code, though not in its types. */
+/** Part of kafkajs's code that its types lack. */
 interface Coordinator {
   leaveGroup(member: { groupId: string; memberId: string }): Promise<unknown>;
 }

@@ -14,7 +14,7 @@ export interface ConsumedBatch {
   readonly anchor: Anchor;
   /** End of the partition when it was fetched. */
   readonly highWatermark: number;
-  /** To be read through at once: its bytes are not kept. */
+  /** Records, to be read at once: their bytes are not kept. */
   readonly records: RecordCursor;
 }
 
@@ -23,7 +23,7 @@ export type UnreadableBatch = Omit<ConsumedBatch, 'records'> & {
   /** `too_large`: it could be read with a higher `batch_max_bytes`. */
   readonly kind: 'damaged' | 'too_large';
   readonly reason: string;
-  /** As it is stored, without its header. */
+  /** The stored batch without its header. */
   readonly bytes: Buffer;
   readonly timestampMs: number;
 };

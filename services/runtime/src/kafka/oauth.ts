@@ -29,9 +29,9 @@ type OAuthConfig = Pick<
   | 'connect_timeout_ms'
 >;
 
-/** Of a token's life; behind it a new one is fetched. */
+/** Share of a token's life. After it, a new token is fetched. */
 const USED_FRACTION = 0.8;
-/** If the server does not state the life of a token. */
+/** Life of a token if the server does not state it. */
 const DEFAULT_LIFE_SECONDS = 300;
 const ANSWER_MAX_BYTES = 256 * 1024;
 

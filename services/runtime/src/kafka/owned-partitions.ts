@@ -21,7 +21,7 @@ export interface OwnedPartition {
   begun: boolean;
   /** Names the batch before `next`, null before the first. */
   last: Anchor | null;
-  /** Of the leader that wrote it. */
+  /** Epoch of the leader that wrote the last batch. */
   leaderEpoch: number;
   hold: NodeJS.Timeout | null;
 }

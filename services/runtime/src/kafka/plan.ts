@@ -33,7 +33,7 @@ export interface PlanInput {
   readonly replicationFactor: number | null;
   readonly dlqPartitions: number;
   readonly dlqReplicationFactor: number | null;
-  /** Of the event topic; null takes the broker's default. */
+  /** Retention of the event topic; null takes the broker's default. */
   readonly retentionMs: number | null;
 }
 

@@ -143,7 +143,7 @@ describe('the producer and a real Kafka', () => {
     expect(values.has('small too')).toBe(true);
   });
 
-  test('INVALID_RECORD loses nothing of a topic that takes no record, and names the one of a topic that takes others', async () => {
+  test('INVALID_RECORD loses no record of a topic that takes none, and names the one of a topic that takes others', async () => {
     // A compacted topic answers so to a record without a key, as others do without a schema.
     const name = `${topic}-compacted`;
     await admin.ensureTopic({

@@ -3,7 +3,7 @@ import { KafkaError } from './errors.js';
 import { createResender, NothingAcceptedError, RecordsRefusedError } from './producer.js';
 import type { OutgoingRecord } from './producer.js';
 
-/** For steps without a promised time: the machine may be busy with something else. */
+/** Patience for steps without a promised time: the machine may be busy. */
 const WAIT = { timeout: 60_000 };
 
 const limits = {

@@ -57,7 +57,7 @@ export class RecordsRefusedError<T = OutgoingRecord> extends KafkaError {
 
 /**
  * Brokers refused every record that was tried, so the topic is at fault and not the records: a broker
- * that checks schemas answers so for a topic without one. Nothing of this send may be dropped.
+ * that checks schemas answers so for a topic without one. No record of this send may be dropped.
  */
 export class NothingAcceptedError extends KafkaError {
   constructor(topic: string, refusals: number, cause: KafkaError) {

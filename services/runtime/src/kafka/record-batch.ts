@@ -18,7 +18,7 @@ export interface StoredRecord {
   readonly timestampMs: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
-  /** In their order; a name may come several times. */
+  /** Headers in their order; a name may come several times. */
   readonly headers: readonly (readonly [name: string, value: Buffer | null])[];
 }
 
@@ -26,7 +26,7 @@ export interface StoredRecord {
 export interface RecordBatch {
   /** Why it cannot be read, or null. Of a damaged batch the offsets are a guess. */
   readonly damage: string | null;
-  /** Of the leader that wrote it. */
+  /** Epoch of the leader that wrote the batch. */
   readonly leaderEpoch: number;
   readonly baseOffset: number;
   readonly lastOffset: number;
@@ -37,7 +37,7 @@ export interface RecordBatch {
   readonly producerId: string;
   /** Checksum of its content: with the base offset it names the batch. */
   readonly crc: number;
-  /** Of the partition when it was fetched. */
+  /** First offset of the partition when the batch was fetched. */
   readonly logStartOffset: number;
   readonly attributes: number;
   readonly baseTimestampMs: number;
@@ -45,7 +45,7 @@ export interface RecordBatch {
   readonly payload: Buffer;
 }
 
-/** From the base offset up to the payload. */
+/** Bytes from the base offset up to the payload. */
 export const BATCH_HEADER_BYTES = 61;
 /** Length of the part that the batch's own length does not count. */
 const LENGTH_PREFIX_BYTES = 12;
@@ -135,7 +135,7 @@ function damageOf(bytes: Buffer, at: number, end: number, endOffset: number): st
   return null;
 }
 
-/** Where a damaged batch ends: before the one behind it, else at the length of its header, else at once. */
+/** Last offset of a damaged batch: before the next batch, else from the length in its header, else its base offset. */
 function damagedLastOffset(
   bytes: Buffer,
   { baseOffset, headerOffset, end }: { baseOffset: number; headerOffset: number; end: number },

@@ -125,7 +125,7 @@ export class RecordWriter {
     this.buffer = larger;
   }
 
-  /** Of records without a key, each goes to another partition. */
+  /** Spreads records without a key: each goes to the next partition. */
   nextTurn(): number {
     this.#turn = (this.#turn + 1) & 0x7fff_ffff;
     return this.#turn;
@@ -222,7 +222,7 @@ export function keyHashOf(key: string | Buffer | null): number | null {
   return murmur2(typeof key === 'string' ? Buffer.from(key) : key);
 }
 
-/** As `RecordWriter.varint`, into any buffer that has room. Returns the offset behind it. */
+/** Does the same as `RecordWriter.varint` in any buffer that has room. Returns the offset behind it. */
 export function writeVarint(buffer: Buffer, offset: number, value: number): number {
   let rest = value << 1;
   let at = offset;

@@ -32,7 +32,7 @@ export const API_NEEDS: readonly ApiNeed[] = [
   { api: 'SyncGroup', key: 14, versions: [0, 3], uses: ['consume'] },
 ];
 
-/** By the number of the request, as a broker answers to ApiVersions. */
+/** Versions by the number of the request, as a broker answers to ApiVersions. */
 export type BrokerVersions = Readonly<
   Record<number, { readonly minVersion: number; readonly maxVersion: number } | undefined>
 >;

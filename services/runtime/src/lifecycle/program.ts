@@ -15,7 +15,7 @@ export function countOption(text: string): number {
 }
 
 export interface ProgramSpec<S extends z.ZodObject> {
-  /** As the user types it, such as `sockscope-proxy`. */
+  /** Name that the user types, such as `sockscope-proxy`. */
   readonly name: string;
   readonly description: string;
   readonly schema: S;
@@ -31,7 +31,7 @@ export interface ProgramSpec<S extends z.ZodObject> {
 }
 
 export interface Program<S extends z.ZodObject> {
-  /** To hang subcommands on. */
+  /** Parent for subcommands. */
   readonly command: Command;
   /** The configuration, read once; for subcommands too. */
   config(): z.infer<S>;
@@ -105,7 +105,7 @@ export function createProgram<S extends z.ZodObject>(spec: ProgramSpec<S>): Prog
   };
 }
 
-/** As a shell shows a program that SIGPIPE has ended. */
+/** The exit code that a shell shows for a program that SIGPIPE has ended. */
 const BROKEN_PIPE = 141;
 
 /** A reader such as `head` that has seen enough ends the command; the rest has nowhere to go. */
@@ -124,7 +124,7 @@ export interface DescribedCommand {
   readonly arguments: readonly { readonly name: string; readonly required: boolean }[];
   readonly options: readonly {
     readonly flag: string;
-    /** As `--help` shows it, with the name of its value: `--file <file>`. */
+    /** Text of `--help`, with the name of its value: `--file <file>`. */
     readonly usage: string;
     readonly description: string;
     readonly takesValue: boolean;

@@ -10,7 +10,7 @@ const FLOODER = fileURLToPath(new URL('../../../dist/attack/support/flooder.js',
 
 /** The results of clients at a fixed rate. */
 export interface Steady {
-  /** From 0 to 1. */
+  /** Share from 0 to 1. */
   readonly succeeded: number;
   readonly p99Ms: number;
 }
@@ -56,7 +56,7 @@ export function expectUndisturbed(attacked: Steady, calm: Steady): void {
 
 /** The kind of an attack. */
 export type Attack = {
-  /** Of the proxy. */
+  /** Port of the proxy. */
   readonly proxyPort: number;
   /** Attempts at once. A new one replaces one that has ended, a second after its start at the earliest. */
   readonly lanes: number;
@@ -71,7 +71,7 @@ export type Attack = {
 } & (
   | { readonly kind: 'silence' }
   | { readonly kind: 'login' }
-  /** In turn to these hosts; `{n}` in a name is the number of the attempt. */
+  /** Connects to these hosts in turn; `{n}` in a name is the number of the attempt. */
   | { readonly kind: 'connect'; readonly hosts: readonly string[]; readonly port: number }
 );
 

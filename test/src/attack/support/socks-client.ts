@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 
 /** How long a client that behaves waits for any answer. */
 const PATIENCE_MS = 15_000;
-/** Of the load balancer whose PROXY protocol headers the proxy believes. */
+/** Address of the load balancer whose PROXY protocol headers the proxy trusts. */
 export const BALANCER = '127.0.0.1';
 
 /** The failure of a client, with its reason. */

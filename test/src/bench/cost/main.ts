@@ -167,7 +167,7 @@ interface Row {
   readonly cpu_us: Seconds;
   readonly cpu_us_total: number;
   readonly came_to_rest: boolean;
-  /** Of a proxy that sends events, while the load lasts; null otherwise. */
+  /** Spool of a proxy that sends events, during the load; null otherwise. */
   readonly spool: SpoolFigures | null;
 }
 

@@ -25,7 +25,7 @@ export interface SpoolState {
   readonly bytes: number;
   /** Batches that Kafka has acknowledged. */
   readonly batches: number;
-  /** Of these, whose oldest event was older than 5 seconds. */
+  /** Batches whose oldest event was older than 5 seconds. */
   readonly lateBatches: number;
 }
 

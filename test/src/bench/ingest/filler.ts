@@ -66,7 +66,7 @@ function recordOf(event: SessionEvent): OutgoingRecord {
   };
 }
 
-/** As fast as it goes. */
+/** Fills the topic as fast as possible. */
 async function fill(): Promise<void> {
   for (const event of workload(task.workload)) {
     waiting.push(recordOf(event));
@@ -98,7 +98,7 @@ async function fillInTime(): Promise<void> {
   }
 }
 
-/** Until a time. Late events are sent as fast as it goes. */
+/** Fills the topic until a time. Late events are sent as fast as possible. */
 async function fillUntil(untilMs: number): Promise<void> {
   let paceEndMs = 0;
   for (const event of workload(task.workload)) {

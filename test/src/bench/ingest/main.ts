@@ -317,7 +317,7 @@ async function runPeer(
   }
 }
 
-/** To make an event before the clock starts, on a slow machine. */
+/** Time to make an event before the clock starts, on a slow machine. */
 const MAKING_MS = 0.1;
 
 /**

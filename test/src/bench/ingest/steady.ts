@@ -60,7 +60,7 @@ const SAMPLE_MS = 1_000;
 const INTERVAL_MS = MINUTE_MS;
 const TOPIC = 'sockscope.bench.steady';
 const DATABASE = 'bench_steady';
-/** After the last event: until everything is read and summed. */
+/** Time after the last event until everything is read and summed. */
 const DRAIN_MAX_MS = 30 * MINUTE_MS;
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -72,7 +72,7 @@ interface Sample {
   readonly sumsAgeS: number;
   /** Seconds since the last change of the older hour that has waited longest for its sums. */
   readonly lateS: number;
-  /** Of the table that has most. */
+  /** Parts of the table that has most. */
   readonly parts: number;
   readonly open: number;
 }
@@ -233,7 +233,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** When every event is stored once and no hour before the present one is dirty. */
+/** Waits until every event is stored once and no hour before the present one is dirty. */
 async function settled(
   clickhouse: ClickHouse,
   all: readonly BenchIngest[],

@@ -287,7 +287,7 @@ export function* workload(options: WorkloadOptions): Generator<SessionEvent, voi
 export interface FillTotals {
   readonly events: number;
   readonly sessions: number;
-  /** Of the totals in the last event of each session. */
+  /** Sum of the totals in the last event of each session. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly valueBytes: number;

@@ -19,7 +19,7 @@ export type BenchCase =
       readonly job: (options: BenchOptions) => Job;
       /** Downloads that never end, by another process, so that the generator does not cause the delay. */
       readonly besideDownloads?: number;
-      /** From the job's result, times `scale`: a rate per second, the CPU of the proxy or of Kafka per piece, a latency. */
+      /** Measures of the job's result, times `scale`: a rate per second, CPU of the proxy or of Kafka per piece, a latency. */
       readonly measures: readonly (Measure & {
         readonly from: 'rate' | 'cpu' | 'kafka_cpu' | 'p50' | 'p99';
         readonly scale: number;

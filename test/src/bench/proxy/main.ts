@@ -53,7 +53,7 @@ const { values } = parseArgs({
   },
 });
 
-/** Of Kafka, before anything is measured. */
+/** Time for Kafka to warm up before anything is measured. */
 const WARM_UP_MS = 8_000;
 
 /** Progress goes to standard error, results to standard output. */

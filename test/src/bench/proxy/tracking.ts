@@ -32,7 +32,7 @@ interface TrackingBenchRow {
 const ROUNDS = 7;
 const SESSIONS = 10_000;
 const IDLE_SESSIONS = 20_000;
-/** As many as a busy event loop opens between two looks at its timers. */
+/** Sessions that a busy event loop opens between two checks of its timers. */
 const BURST = 50;
 
 const REACHED = {

@@ -13,9 +13,9 @@ export interface DataShape {
 }
 
 const DAY_MS = 86_400_000;
-/** As many inserts a day, hence as many parts if merges are stopped. */
+/** Inserts a day, and parts a day if merges are stopped. */
 const INSERTS_PER_DAY = 4;
-/** At the end of the data; their parts are left as they were inserted. */
+/** Days at the end of the data whose parts stay as they were inserted. */
 const UNMERGED_DAYS = 2;
 /** The unmerged part of a database that receives rows. */
 const UNMERGED_MS = 600_000;

@@ -65,7 +65,7 @@ export interface Load {
   readonly failures: number;
   /** 503 with Retry-After. */
   readonly refused: number;
-  /** Of the answers that were not refused. */
+  /** Median of the answers that were not refused. */
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly longestMs: number;

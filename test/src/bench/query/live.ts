@@ -19,9 +19,9 @@ export interface LiveResult {
   readonly idleCores: number;
   /** The same with all viewers. */
   readonly watchedCores: number;
-  /** Of each viewer. */
+  /** Frames that each viewer gets. */
   readonly framesPerSecond: number;
-  /** From one frame to the next, by the last frames. */
+  /** Time from one frame to the next, by the last frames. */
   readonly everyMs: number;
   /** Open sessions in the last frames. */
   readonly total: number;

@@ -9,7 +9,7 @@ export const MIX_P99_TARGET_MS = 200;
 /** Requests a second that are tried one after the other, to find the highest rate that the machine keeps up with. */
 export const MIX_RATES = [25, 50, 75, 100, 150, 200, 250, 300, 400];
 const MIX_RATE_SECONDS = 6;
-/** From the end of one question's range to the next one's, so that few are equal. */
+/** Distance between the ends of two questions' ranges, so that few are equal. */
 const SHIFT_MS = 7;
 
 /** A load and its cost. */
@@ -34,7 +34,7 @@ function mixOrder(): { readonly question: Question; readonly shared: boolean }[]
     .filter((each) => each !== undefined);
 }
 
-/** As a day of users and dashboards would ask, `rate` times a second. */
+/** Asks the questions of a day of users and dashboards, `rate` times a second. */
 export async function mixedLoad(
   stack: Stack,
   subject: SubjectOf,

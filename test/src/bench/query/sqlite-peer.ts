@@ -43,7 +43,7 @@ export function startSqlitePeer(file: string): SqlitePeer | null {
   return {
     async load(rows) {
       await write('{"do":"load"}\n');
-      // Backpressure both ways: nothing of the rows is held here.
+      // Backpressure both ways: no rows are held here.
       for await (const chunk of Readable.fromWeb(rows as never)) await write(chunk as Uint8Array);
       await write('\n');
       return (await answer()) as Loaded;

@@ -26,13 +26,13 @@ export interface Stack {
   readonly shape: DataShape;
   readonly clickhouse: ClickHouse;
   readonly clickhouseUrl: string;
-  /** For their CPU time. `query` is the one with the settings that it comes with. */
+  /** Processes whose CPU time is measured. `query` has its default settings. */
   readonly pids: { readonly clickhouse: number; readonly query: number };
   /** Answers every question from the tables. */
   readonly api: HttpClient;
   /** Its metrics. */
   readonly ops: HttpClient;
-  /** With the settings that it comes with. */
+  /** Client of the service with its default settings. */
   readonly apiAsShipped: HttpClient;
   stop(): Promise<void>;
 }

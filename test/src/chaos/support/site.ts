@@ -55,5 +55,5 @@ export function seeded(): () => number {
   return seededRandom(seed);
 }
 
-/** With SOCKSCOPE_CHAOS=full outages last as long as promised, else a few seconds. */
+/** True with SOCKSCOPE_CHAOS=full: outages last as long as promised, else a few seconds. */
 export const IS_FULL = process.env['SOCKSCOPE_CHAOS'] === 'full';

@@ -5,7 +5,7 @@ import { get, getSessions } from '../../support/api.js';
 import { openPage, seriousViolations } from '../../support/browser.js';
 
 const WAIT = { timeout: 60_000, interval: 200 };
-/** For all pages one after the other, on a machine that does something else as well. */
+/** Patience for all pages in turn, on a busy machine. */
 const THEME_TIMEOUT_MS = 300_000;
 const TABS_MAX = 80;
 const PAGES = [

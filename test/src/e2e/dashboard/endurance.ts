@@ -16,7 +16,7 @@ import { openPage } from '../../support/browser.js';
 
 const MINUTES = Number(process.env['SOCKSCOPE_HEAP_MINUTES'] ?? 0.5);
 const EVENTS_PER_SECOND = 1_000;
-/** Of a session: its start, this many deltas, its end. */
+/** A session has a start, this many deltas, and an end. */
 const DELTAS = 3;
 const SESSIONS_PER_SECOND = EVENTS_PER_SECOND / (DELTAS + 2);
 const USERS = 100;

@@ -117,7 +117,7 @@ export function testWithKeys(
       await page.close();
     });
 
-    test('a key of one user sees the portal alone, and nothing of others in it', async () => {
+    test('a key of one user sees the portal alone, and no data of other users in it', async () => {
       const page = await signedIn(keys.tied, '/');
       const missing: string[] = [];
       page.on('response', (response) => {

@@ -69,7 +69,7 @@ const GREETING: Step = { send: Buffer.of(5, 1, 0), expect: 2 };
 const GREETING_WITH_LOGIN: Step = { send: Buffer.of(5, 1, 2), expect: 2 };
 const REPLY_BYTES = 10;
 const NO_SUCH_NAME = 'CONNECT to a name that does not exist';
-/** As long as a SHA-256 in hex, which one of the destinations answers with. */
+/** Payload as long as a SHA-256 in hex, which one of the destinations answers with. */
 const PAYLOAD = Buffer.from('0123456789abcdef'.repeat(4));
 
 /** Destinations: two that echo, one that answers after the client's end, one that is not there. */
@@ -189,7 +189,7 @@ const DIFFERENCES: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   },
 };
 
-/** Without a name server at hand, each program gives up after a time of its own. */
+/** Checks that the machine has a name server: without one, each program gives up after a time of its own. */
 async function saysQuicklyThatThereIsNoName(): Promise<boolean> {
   const answer = lookup('no-such-host.invalid').then(
     () => false,

@@ -83,7 +83,7 @@ export class ChoiceColumn implements Column {
 }
 
 /**
- * LowCardinality of texts that are not known beforehand. The dictionary starts again with row 0.
+ * LowCardinality of texts that are not known in advance. The dictionary starts again with row 0.
  */
 export class DictionaryColumn implements Column {
   readonly type: string;
@@ -123,7 +123,7 @@ export class DictionaryColumn implements Column {
     return this.#keys.hash(this.#indexes[row] as number);
   }
 
-  /** To null, or to the empty text. */
+  /** Sets the row to null, or to the empty text. */
   clear(row: number): void {
     if (row === 0) this.#begin();
     this.#indexes[row] = this.#isNullable ? 0 : this.#keyOf(NOTHING, 0, 0);

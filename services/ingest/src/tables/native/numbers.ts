@@ -202,7 +202,7 @@ abstract class Uint128Column implements Column {
 export class UuidColumn extends Uint128Column {
   readonly type = 'UUID';
 
-  /** From four big-endian words. ClickHouse holds two little-endian numbers of 64 bits, the first half first. */
+  /** Takes four big-endian words. ClickHouse holds two little-endian numbers of 64 bits, the first half first. */
   // oxlint-disable-next-line max-params -- An object for each row would be garbage to collect.
   set(row: number, w0: number, w1: number, w2: number, w3: number): void {
     const words = this.words;
@@ -216,7 +216,7 @@ export class UuidColumn extends Uint128Column {
 export class Ipv6Column extends Uint128Column {
   readonly type = 'IPv6';
 
-  /** From four big-endian words, which are also ClickHouse's order of bytes. */
+  /** Takes four big-endian words, which are also ClickHouse's order of bytes. */
   // oxlint-disable-next-line max-params -- An object for each row would be garbage to collect.
   set(row: number, w0: number, w1: number, w2: number, w3: number): void {
     const words = this.words;

@@ -3,7 +3,7 @@ import type { Column } from './column.js';
 
 /** Bytes that a text of 20 bytes takes in the first rows. */
 const FIRST_TEXT_BYTES = 1 << 16;
-/** Of a text's length, as LEB128: up to 2^35. */
+/** Bytes of a text's length as LEB128: up to 2^35. */
 const LENGTH_MAX_BYTES = 5;
 
 /** String: each text with its length before it. */

@@ -141,7 +141,7 @@ function parse(line: string): RefusedEvent | null {
   }
 }
 
-/** Under its name only when it is whole and on disk. */
+/** Writes a file that gets its name only when it is whole and on disk. */
 function writeWhole(path: string, bytes: Buffer): void {
   const temporary = `${path}.tmp`;
   writeFileSync(temporary, bytes, { mode: 0o600, flush: true });

@@ -57,7 +57,7 @@ export function syncPath(path: string): void {
   }
 }
 
-/** As `syncPath` for a file, without holding up this thread. */
+/** Does the same as `syncPath` for a file, without blocking this thread. */
 export async function syncFileLater(file: string): Promise<void> {
   const fd = openSync(file, 'r');
   try {

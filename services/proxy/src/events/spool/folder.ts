@@ -35,7 +35,7 @@ export interface Recovered {
   /** Sessions that were ended in the previous process's name. */
   readonly crashedSessions: number;
   readonly lostBytes: number;
-  /** Of the previous process. */
+  /** Last sign of life of the previous process. */
   readonly aliveMs: number;
 }
 
@@ -131,7 +131,7 @@ function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
 /** Events that the log has beyond the table, which is written after it. */
 function follow(open: OpenSessions, frame: Frame): void {
   const known = open.get(frame.sessionId);
-  // Nothing of it is newer than the table.
+  // It has nothing newer than the table.
   const isKnown = known !== undefined && frame.seq <= (known.measurement?.seq ?? 0);
   if (frame.type === 'SessionClosed') open.delete(frame.sessionId);
   if (frame.type === 'SessionClosed' || isKnown) return;

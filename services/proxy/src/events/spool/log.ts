@@ -34,7 +34,7 @@ function fileOf(dir: string, start: number): string {
   return join(dir, `${String(start).padStart(16, '0')}${SUFFIX}`);
 }
 
-/** Where the files of a log begin, in their order; empty if there is no folder. */
+/** Returns the first positions of a log's files, in order; empty if there is no folder. */
 export function segmentsOf(dir: string): number[] {
   try {
     return readdirSync(dir)
@@ -126,11 +126,11 @@ export interface ReadLimits {
 /** Used by the thread that publishes: it follows the log, and deletes published files. */
 export class LogReader {
   readonly #dir: string;
-  /** Of the file that was read last. */
+  /** First position of the file that was read last. */
   #start = -1;
   #fd: number | null = null;
   #syncedTo = 0;
-  /** Where the log ended when it was last looked after. */
+  /** End of the log when it was last read. */
   #knownEnd = 0;
   #isOver = false;
   /** Used again by each read. */

@@ -28,10 +28,10 @@ export interface SlotVisitor {
 class ClassFile {
   readonly chunks: TableChunk[] = [];
   readonly fd: number;
-  /** By slot: the version that is on disk. */
+  /** Version on disk of each slot. */
   readonly versions: number[] = [];
   isDirty = false;
-  /** By slot, the status slot first. */
+  /** Generation of each slot, the status slot first. */
   readonly #generations: number[] = [];
   readonly #slotBytes: number;
 
@@ -149,7 +149,7 @@ export class TableFile {
     const hasGoneBack = status.acknowledged < this.#status.status.acknowledged;
     this.#status.status = status;
     file.write(0, this.#status);
-    // Of an older position more is published twice, and nothing is lost.
+    // With an older position, more events are published twice and none is lost.
     file.isDirty = wasDirty || hasGoneBack;
   }
 }

@@ -39,7 +39,7 @@ const REPORT = 2;
 const KEPT_AT = (REPORT + 4 + 3 * COUNTERS) * NUMBER_BYTES;
 const MEASUREMENT = KEPT_AT / NUMBER_BYTES + 2;
 const STARTED_AT = (MEASUREMENT + 4 + 3 * COUNTERS) * NUMBER_BYTES;
-/** In the part that is kept on disk. */
+/** Places in the part that is kept on disk. */
 const LENGTH_AT = 4;
 const GENERATION_AT = 8;
 const OPEN_AT = 12;
@@ -58,7 +58,7 @@ export class TableChunk {
   readonly #slotBytes: number;
   readonly #slotsAt: number;
 
-  /** Of all slots; `open` returns where one begins. */
+  /** Numbers of all slots; `open` returns the index of a slot's first one. */
   readonly numbers: Float64Array;
 
   constructor(tableClass: 0 | 1, first: number, memory?: SharedArrayBuffer) {
@@ -209,7 +209,7 @@ export class SessionTable {
   readonly #chunks: [TableChunk[], TableChunk[]] = [[], []];
   readonly #free: [number[], number[]] = [[], []];
   readonly #used: [number, number] = [0, 0];
-  /** By place: the header that was written last. */
+  /** The header that was written last, by place. */
   readonly #headers: (object | null)[] = [];
   readonly #onChunk: (chunk: TableChunk) => void;
   #reports = 0;
@@ -243,7 +243,7 @@ export class SessionTable {
     const { numbers } = chunk;
     if (started !== null) chunk.setStarted(at, started);
     if (session.place !== before) {
-      // Nothing of the session that had the slot before is left in it.
+      // The slot keeps nothing from the session that had it before.
       numbers[at + REPORT_NUMBER] = 0;
       writeMeasurement(numbers, at + MEASUREMENT, measurement);
     }

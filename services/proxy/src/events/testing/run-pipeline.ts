@@ -90,7 +90,7 @@ function inProcess(createProducer: (hooks: ProducerHooks) => KafkaProducer<Frame
 export interface Running {
   readonly pipeline: EventPipeline;
   readonly registry: Registry;
-  /** As kill -9 leaves it: without a message to anybody. */
+  /** Ends it as kill -9 would: without a last message. */
   readonly kill: () => void;
 }
 

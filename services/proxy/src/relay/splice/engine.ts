@@ -226,7 +226,7 @@ export class SpliceEngine {
     }
   }
 
-  /** For a session that came half-closed. */
+  /** Opens a session that arrived half-closed. */
   #openEnded(index: number): void {
     if (this.#fds[index] === -1) return;
     this.#set(index, END_FLAG.eof | END_FLAG.finished);

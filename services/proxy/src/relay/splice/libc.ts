@@ -66,7 +66,7 @@ export const LINUX = {
   SPLICE_F_NONBLOCK: 2,
 } as const;
 
-/** In 32-bit words: `struct epoll_event` is packed on x86 alone. */
+/** Layout in 32-bit words: `struct epoll_event` is packed on x86 only. */
 export const EPOLL_EVENT =
   process.arch === 'x64' ? { words: 3, dataWord: 1 } : { words: 4, dataWord: 2 };
 

@@ -37,7 +37,7 @@ export class Direction implements SocketReader, BudgetWaiter {
   readonly #onWritten: (error?: Error | null) => void;
   #source: Socket;
   #sink: Socket;
-  /** Of the chunk that waits in the sink: its bytes, and how many of them were counted. */
+  /** Bytes of the chunk that waits in the sink, and how many of them were counted. */
   #waiting = 0;
   #waitingCounted = 0;
   #callbacks = 0;

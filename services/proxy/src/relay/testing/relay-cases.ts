@@ -416,7 +416,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
         libc = loadLibc();
       });
       const fdOf = (socket: Socket): number => handleOf(socket)?.fd ?? -1;
-      /** At once and past Node, which knows no urgent bytes. */
+      /** Sends at once, without Node, which knows no urgent bytes. */
       const send = (socket: Socket, bytes: Buffer, flags = 0): void => {
         const sent = libc.send(fdOf(socket), libc.addressOf(bytes), bytes.length, flags);
         expect(sent).toBe(bytes.length);

@@ -23,7 +23,7 @@ export interface EvidenceDeps extends LookupDeps {
   readonly version: string;
 }
 
-/** Of one session; the report states if more were left out. */
+/** Events of one session; the report states if more were left out. */
 const EVENTS_MAX = 1_000;
 const FORMAT_VERSION = 1;
 

@@ -34,7 +34,7 @@ const DEFAULT_DAYS = 30;
 const TREND_POINTS = 120;
 /** The busiest hours cover the end of a long range. */
 const BUSY_DAYS_MAX = 92;
-/** If hours begin at half past, sums per UTC hour do not help: the sessions themselves are counted. */
+/** Limit for zones whose hours begin at half past: sums per UTC hour do not help, so sessions are counted. */
 const BUSY_DAYS_EXACT_MAX = 7;
 
 /** `GET /users/{user}` and `GET /destinations/{dest_host}`: everything about one of them. */

@@ -3,7 +3,7 @@ import type { Pace } from './windows.js';
 
 /** The density of the sessions that some filters let pass, from the last full page of them. */
 interface Known {
-  /** From one start to the next, on average. */
+  /** Average time from one start to the next. */
   readonly gapMs: number;
   /** The latest start on a page that began with the present. */
   readonly newestMs: number | null;
@@ -27,7 +27,7 @@ export interface DensityMemory {
 }
 
 const REMEMBERED_MAX = 20_000;
-/** After that the newest session is probably another one. */
+/** Time after which the newest session is probably another one. */
 const NEWEST_VALID_MS = 60_000;
 const MARGIN = 2;
 

@@ -35,7 +35,7 @@ export function serveSessionEvents(
       const binding = bindingOf('events', { id });
       const [afterSeq] =
         query.cursor === undefined ? [-1] : decodeCursor(binding, query.cursor, position);
-      // Whose session it is comes first: nothing of another's is read.
+      // Checks the owner first, so that no event of another user is read.
       await sessionById(deps, id, context);
       const rows = await deps.store.ask(
         sessionEventsQuery({

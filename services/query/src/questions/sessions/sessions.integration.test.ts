@@ -523,7 +523,7 @@ describe('session events', () => {
     });
   }
 
-  /** Until the database's clock shows another millisecond than at the previous insert. */
+  /** Waits until the database's clock shows another millisecond than at the previous insert. */
   async function untilLater(than: string) {
     const { z } = await import('zod');
     for (;;) {

@@ -1,4 +1,4 @@
-/** For administrators: API keys, browser sessions, and the audit log. */
+/** The page for administrators: API keys, browser sessions, and the audit log. */
 import type { Schemas } from '@sockscope/client';
 import { useSignal } from '@preact/signals';
 import { send } from '../api/client.js';
@@ -17,7 +17,7 @@ type Entry = Schemas['AuditPage']['items'][number];
 
 const SCOPES = ['read', 'export', 'admin'] as const;
 const DAY_MS = 86_400_000;
-/** For how many days a key may be made; 0: for ever. */
+/** Days of life that a key may get; 0: for ever. */
 const LIFETIMES = [30, 90, 365, 0] as const;
 const PAGE = '50';
 

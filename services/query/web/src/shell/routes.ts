@@ -6,7 +6,7 @@ export interface Route {
   readonly name: string;
   /** Segments; one that begins with `:` is a parameter. */
   readonly pattern: string;
-  /** In the navigation under this text; null: reached by links only. */
+  /** Text of the page in the navigation; null: reached by links only. */
   readonly nav: keyof Omit<Texts['nav'], 'label'> | null;
   /** A key that is tied to users has the page too. */
   readonly forTied: boolean;

@@ -11,7 +11,7 @@ import { isTied } from '../state/me.js';
 export interface Suggestion {
   readonly field: string;
   readonly value: string;
-  /** As a term of the grammar. */
+  /** The suggestion as a term of the grammar. */
   readonly term: string;
   /** Sessions of the last days. */
   readonly sessions: number;

@@ -29,7 +29,7 @@ export function lagOf({ as_of, partitions }: Pipeline): number {
 }
 
 async function look(): Promise<void> {
-  // Of the pipeline as a whole a tied key learns nothing.
+  // A tied key learns nothing about the pipeline as a whole.
   if (document.hidden || isTied.value) return;
   const ending = AbortSignal.timeout(EVERY_MS);
   try {

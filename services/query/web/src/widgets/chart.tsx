@@ -28,7 +28,7 @@ interface Props {
   readonly isUnfinished?: boolean;
   readonly show: (value: number) => Shown;
   readonly onSelect?: (fromMs: number, toMs: number) => void;
-  /** In pixels. */
+  /** Height in pixels. */
   readonly height?: number;
 }
 

@@ -10,7 +10,7 @@ export interface Series {
   readonly colour: string;
   /** Drawn below zero. */
   readonly isMirrored?: boolean;
-  /** Of the period before, for comparison: drawn as dashes, and not stacked. */
+  /** True for the period before, shown for comparison: drawn as dashes, and not stacked. */
   readonly isBefore?: boolean;
 }
 

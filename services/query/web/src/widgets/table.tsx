@@ -16,7 +16,7 @@ export function numeric(text: string, isSorted = false): Heading {
 
 /** A table that scrolls sideways if it must; on a narrow page each of its rows is a card. */
 export function Table(props: {
-  /** For screen readers. */
+  /** Name for screen readers. */
   readonly name: string;
   readonly columns: readonly (string | Heading)[];
   /** The table's body and its foot. */

@@ -5,7 +5,7 @@ interface Props {
   readonly label: string;
   /** The list that has exactly as many sessions, or adds up to as many bytes; null if there is none. */
   readonly href: string | null;
-  /** Where to find such a list, for a tile that leads to none. */
+  /** Explains where such a list is, for a tile that leads to none. */
   readonly why?: string;
   readonly children: ComponentChildren;
 }

@@ -46,7 +46,7 @@ export interface NativeCount {
   readonly total: number;
   readonly elapsedMs: number;
   readonly failures: number;
-  /** From the connect, or from when it was due, to the last byte of the echo, in microseconds. */
+  /** Microseconds from the connect, or from its due time, to the last byte of the echo. */
   readonly latenciesUs: number[];
 }
 
@@ -106,7 +106,7 @@ export function nativeConnects(libc: Libc, via: Via, job: NativeConnects): Nativ
     addressOf(socketAddress(`127.0.1.${(n % 250) + 1}`, 0)),
   );
 
-  /** By descriptor: the lane of a client or -1, the event that it waits for, and the number of missing bytes. */
+  /** The lane of a client or -1, the event that it waits for, and the missing bytes, by descriptor. */
   const lane = new Int32Array(MAX_FDS).fill(-1);
   const waits = new Uint8Array(MAX_FDS);
   const missing = new Int32Array(MAX_FDS);

@@ -41,7 +41,7 @@ export interface JobResult {
   /** The length of the measurement. */
   readonly elapsedMs: number;
   readonly failures: number;
-  /** Of single operations, if the job measures them. */
+  /** Median of single operations, if the job measures them. */
   readonly p50Us: number | null;
   readonly p99Us: number | null;
 }

@@ -13,7 +13,7 @@ export type Reader = (bytes: number) => void;
 
 export interface Opened {
   readonly socket: Socket;
-  /** From now on, instead of nobody. */
+  /** Replaces the reader. */
   onBytes: Reader;
 }
 

@@ -57,7 +57,7 @@ socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }
   },
 };
 
-/** With its Clash API on, it tracks connections as this product does: in memory. */
+/** sing-box with its Clash API, which tracks connections as this product does: in memory. */
 export function singBox(binary: string): Peer {
   return {
     name: 'sing-box',

@@ -9,7 +9,7 @@ import type { Peer } from './peer.js';
 import { startProxyProcess } from './process.js';
 
 const PARTITIONS = 12;
-/** On one machine the proxy goes first, as with `npm start`. */
+/** Niceness of Kafka: on one machine the proxy goes first, as with `npm start`. */
 const KAFKA_NICENESS = 10;
 const RULES =
   'default: block\nrules:\n  - { name: bench, action: allow, destinations: [127.0.0.0/8], allow_into: [loopback] }\n';

@@ -36,7 +36,7 @@ interface View {
 }
 
 const ROWS = '100';
-/** Of a frame: a playback asks for sixty at once. */
+/** Rows of a frame: a playback asks for sixty frames at once. */
 const FRAME_ROWS = '25';
 const SORTS = ['rate', 'bytes', 'started_at', 'duration_ms'] as const;
 /** Orders that a past moment has. */

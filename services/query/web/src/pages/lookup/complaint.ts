@@ -12,7 +12,7 @@ export interface FoundAddress {
 }
 
 export interface FoundTime {
-  /** As it stands in the text. */
+  /** The time as the text has it. */
   readonly text: string;
   readonly wall: Wall;
   /** Minutes ahead of UTC; null if the text has no zone. */
