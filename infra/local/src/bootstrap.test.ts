@@ -111,6 +111,26 @@ test.each([
   expect(stderr).toMatch(advice);
 });
 
+test('a missing network is named before npm tries to install', () => {
+  installJava('openjdk version "17.0.2"');
+  install('mvn', 'exit 0');
+  install(
+    'npm',
+    '[ "$1" = ping ] && echo "npm error code EAI_AGAIN" >&2 || echo installed >&2; exit 1',
+  );
+  const { status, stderr } = bootstrap();
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/sockscope: npm cannot reach its registry.*npm ping/);
+  expect(stderr).not.toContain('installed');
+});
+
+test('a registry without pings does not stop the installation', () => {
+  installJava('openjdk version "17.0.2"');
+  install('mvn', 'exit 0');
+  install('npm', '[ "$1" = ping ] && echo "npm error code E404" >&2 || echo installed >&2; exit 1');
+  expect(bootstrap().stderr).toContain('installed');
+});
+
 test('wrong arguments are refused with the help', () => {
   const { status, stderr } = bootstrap(['--for', 'fun']);
   expect(status).toBe(1);
