@@ -262,7 +262,7 @@ async function step(what, command, args, options) {
 
 /**
  * Reports the present step, after `delayMs` (so that quick steps stay unmentioned), and then every
- * ten seconds that it goes on. Returns the function that reports the end.
+ * ten seconds that it continues. Returns the function that reports the end.
  * @param {string} what
  */
 function announce(what, delayMs = 0) {

@@ -38,7 +38,7 @@ export const signInParams = z.strictObject({
 
 const signIn = z
   .object({
-    sign_in_id: z.string().describe('hash of the token; the token itself is nowhere'),
+    sign_in_id: z.string().describe('hash of the token; the token itself is not stored'),
     principal: z.string().describe('the principal that signed in, as `id` of GET /me'),
     created_at: wireTime,
     expires_at: wireTime.describe('when it ends by itself, unless its key ends earlier'),

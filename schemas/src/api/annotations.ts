@@ -58,7 +58,7 @@ export type Annotation = z.infer<typeof annotation>;
 export const annotations = z
   .object({
     items: z.array(annotation).describe('annotations that touch the range, the earliest first'),
-    truncated: z.boolean().describe('more touch the range than are shown'),
+    truncated: z.boolean().describe('there are more annotations in the range than shown'),
   })
   .meta({ id: 'Annotations', examples: [annotationsExample] });
 export type Annotations = z.infer<typeof annotations>;

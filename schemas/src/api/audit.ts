@@ -32,7 +32,7 @@ const auditEntry = z.object({
     .describe(
       'the action: the route of an export, lookup/evidence, login, logout, keys/create, keys/revoke, sign-ins/end, annotations/create, annotations/delete or forget',
     ),
-  format: z.string().describe('of an export: csv, ndjson or parquet; of evidence: json or html'),
+  format: z.string().describe('csv, ndjson or parquet for an export, json or html for evidence'),
   details: z.record(z.string(), z.unknown()).describe('parameters of the action'),
   rows: counter
     .nullable()

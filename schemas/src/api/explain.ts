@@ -22,7 +22,7 @@ export const explainQuery = z
     previous_from: moment
       .optional()
       .describe('start of the period to compare with; default: the previous period'),
-    previous_to: moment.optional().describe('its end, excluded'),
+    previous_to: moment.optional().describe('end of that period, excluded'),
     measure: sumSort.describe('the figure whose change is explained'),
     limit: whole(1, 50).default(5).describe('values of each field'),
     ...filterParams,

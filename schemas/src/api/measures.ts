@@ -59,7 +59,7 @@ export const figures = {
   sessions_closed: counter.describe('ended in the range with status closed'),
   sessions_failed: counter.describe('ended in the range with status failed'),
   sessions_rejected: counter.describe('ended in the range with status rejected_by_acl'),
-  bytes: counter.describe('both ways together'),
+  bytes: counter.describe('both directions together'),
   ...counters.shape,
   duration_ms: counter.describe('sum over the sessions that ended in the range'),
 };

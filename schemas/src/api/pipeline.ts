@@ -12,7 +12,7 @@ export const PIPELINE_PROXY_MINUTES = 60;
 /** Hours in which dead letters are counted. */
 export const PIPELINE_DEAD_LETTER_HOURS = 24;
 
-const perSecond = z.number().nonnegative().describe('a second');
+const perSecond = z.number().nonnegative().describe('per second');
 
 /** The state of each hop from the proxies to the sums. */
 export const pipeline = z
@@ -48,7 +48,7 @@ export const pipeline = z
         topic: z.string(),
         partition: counter,
         next_offset: counter.describe('offset of the next record that ingest reads'),
-        caught_up: z.boolean().describe('ingest had read everything'),
+        caught_up: z.boolean().describe('true: ingest had read everything'),
         watermark: wireTime.describe('time of the latest stored event'),
         lag_ms: counter.describe('time since the watermark; 0 if ingest has caught up'),
         observed_at: wireTime.describe('when ingest last reported this'),

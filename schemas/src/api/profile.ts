@@ -38,7 +38,7 @@ const profile = {
   first_seen: wireTime.describe('start of the first session ever'),
   last_seen: wireTime.describe('time of the latest event of its sessions'),
   sessions_open: counter.describe('open at the end of the range'),
-  totals: z.object(figures).describe('of the range'),
+  totals: z.object(figures).describe('figures of the whole range'),
   trend: traffic.pick({ interval: true, buckets: true, series: true }),
   busiest_hours: z
     .object({

@@ -18,12 +18,14 @@ const quantile = counter.nullable();
 export const periodStats = z
   .object({
     ...figures,
-    unique_users: counter.describe('of sessions started in the range'),
-    unique_destinations: counter.describe('of sessions started in the range'),
-    unique_sources: counter.describe('of sessions started in the range'),
+    unique_users: counter.describe('different users of sessions started in the range'),
+    unique_destinations: counter.describe(
+      'different destinations of sessions started in the range',
+    ),
+    unique_sources: counter.describe('different source addresses of sessions started in the range'),
     duration_quantiles_ms: z
       .object({ p50: quantile, p90: quantile, p95: quantile, p99: quantile })
-      .describe('of sessions ended in the range, within 1%; null if none ended'),
+      .describe('durations of sessions ended in the range, within 1%; null if none ended'),
   })
   .meta({ id: 'PeriodStats' });
 export type PeriodStats = z.infer<typeof periodStats>;

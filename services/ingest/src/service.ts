@@ -159,7 +159,7 @@ export function createIngest(config: IngestConfig, clients = CLIENTS): Service {
       ...createConsumerEvents(registry, logger, (partitions) => {
         assigned = partitions;
         marks.keep(partitions);
-        // Another process may have gone on where this one had stopped.
+        // Another process may have continued where this one had stopped.
         watermarks.forget();
         waits.retain(partitions);
         deadLetters.retain(partitions);

@@ -87,7 +87,7 @@ const settings = z.object({
   shutdown: z.object({
     drain_timeout_ms: durationMs({ max: 3_600_000 }).default(5_000).meta({
       env: 'PROXY_DRAIN_TIMEOUT',
-      description: 'on a stop, how long handshakes and sessions may go on before they are ended',
+      description: 'on a stop, how long handshakes and sessions may continue before they are ended',
     }),
     deadline_ms: durationMs({ min: 100, max: 7_200_000 }).default(30_000).meta({
       env: 'PROXY_SHUTDOWN_DEADLINE',

@@ -646,7 +646,7 @@ describe('a change of rules or users', () => {
 });
 
 describe('a stop', () => {
-  it('accepts nobody, and lets handshakes and sessions end by themselves', async () => {
+  it('accepts no connections, and lets handshakes and sessions end by themselves', async () => {
     const dns = await dnsServer();
     const origin = await echo();
     dns.set('late.test', { addresses: ['127.0.0.1'] });

@@ -102,7 +102,7 @@ const settings = z.object({
     }),
     light_waiting_max: integer({ min: 0, max: 100_000 }).default(1_000).meta({
       env: 'QUERY_LIGHT_WAITING_MAX',
-      description: 'more of them that wait for a place; the rest get 503',
+      description: 'pages and single sessions that may wait for a place; more get 503',
     }),
     light_rows_max: integer({ min: 0 }).default(500_000).meta({
       env: 'QUERY_LIGHT_ROWS_MAX',
@@ -115,7 +115,7 @@ const settings = z.object({
     }),
     heavy_waiting_max: integer({ min: 0, max: 100_000 }).default(200).meta({
       env: 'QUERY_HEAVY_WAITING_MAX',
-      description: 'more of them that wait for a place; the rest get 503',
+      description: 'questions about sums that may wait for a place; more get 503',
     }),
     wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(800).meta({
       env: 'QUERY_WAIT_MAX',

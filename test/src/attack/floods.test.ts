@@ -1,6 +1,6 @@
 /**
  * Floods from many sources against the real proxy, bounded in count and time. Meanwhile clients that
- * behave go on at a fixed rate and must not be disturbed. Attackers come from 127.0.0.0/8, and from
+ * behave continue at a fixed rate and must not be disturbed. Attackers come from 127.0.0.0/8, and from
  * IPv6 networks by PROXY protocol headers.
  */
 import { randomBytes, scryptSync } from 'node:crypto';

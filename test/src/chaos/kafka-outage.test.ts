@@ -48,7 +48,7 @@ describe('Kafka goes away under traffic', () => {
       for (const how of ['stop', 'kill'] as const) {
         await busy.more(SESSIONS_BETWEEN);
         await broker[how]();
-        // The proof is worth something only if traffic goes on without Kafka.
+        // The proof is worth something only if traffic continues without Kafka.
         await busy.more(OUTAGE_MS / 100);
         await until('Kafka has been away long enough', OUTAGE_MS + 60_000, async () => {
           const failing = await metricOf(site, 'sockscope_proxy_publish_failing_seconds');

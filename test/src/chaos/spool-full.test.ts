@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 describe('Kafka is away until a source has used up its share of the spool', () => {
-  test('new sessions are refused, open ones go on and end, and nothing that was begun is lost', async () => {
+  test('new sessions are refused, open ones continue and end, and nothing that was begun is lost', async () => {
     const { dir, remove } = await tempDir('full');
     cleanups.push(remove);
     const port = await pickFreePort();
@@ -48,7 +48,7 @@ describe('Kafka is away until a source has used up its share of the spool', () =
     expect(refusal).toBeInstanceOf(RefusedBySocks);
     expect(refusal).toMatchObject({ reply: GENERAL_FAILURE });
     expect(moved.length).toBeGreaterThan(100);
-    // One source never fills the spool: it is refused at its share, and others go on.
+    // One source never fills the spool: it is refused at its share, and others continue.
     expect((await fetch(`${site.ops}/readyz`)).status).toBe(200);
     expect(await metricOf(site, 'sockscope_proxy_limit_refusals_total')).toBeGreaterThan(0);
 

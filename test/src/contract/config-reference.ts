@@ -46,15 +46,21 @@ async function allSettings(): Promise<Row[]> {
   return [...rows.values()];
 }
 
+interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** The description explains defaults that depend on the machine. */
 const MACHINE_DEPENDENT = new Set(['PROXY_ID']);
 
-/** Writes a value for the environment: a list with commas, an address as host:port. */
+/** Writes a value for the environment: a list with commas, an address as host:port, ports as 1-9. */
 function asText(value: string): string {
   if (!/^[[{]/.test(value)) return value;
-  const parsed = JSON.parse(value) as string[] | Partial<ListenAddress>;
+  const parsed = JSON.parse(value) as string[] | (Partial<ListenAddress> & Partial<PortRange>);
   if (Array.isArray(parsed)) return parsed.join(',');
-  const { host, port } = parsed;
+  const { host, port, first, last } = parsed;
+  if (first !== undefined) return first === last ? `${first}` : `${first}-${last}`;
   return host === undefined || port === undefined ? value : formatListenAddress({ host, port });
 }
 

@@ -88,6 +88,7 @@ export const BANNED: readonly Banned[] = [
     write: 'a verb or a noun first: "Returns …", "Bytes of …"',
   },
   { phrase: /\bnothing of\b/i, write: 'no part of, none of, nothing from' },
+  { phrase: /\b(?:go|goes|going|went|gone) on\b/i, write: 'continue' },
   { phrase: /\bas ever\b/i, write: 'as usual, as before' },
 ];
 

@@ -33,7 +33,7 @@ import { createProxySite, startProxy } from '../support/proxy-process.js';
 
 const WAIT = { timeout: 60_000, interval: 50 };
 const SECRET = 'a-secret-with-ünïcödé';
-/** Brokers ask for new credentials on open connections so often; kafkajs renews them 10 s before. */
+/** Time after which brokers ask for new credentials on open connections; kafkajs renews them 10 s before. */
 const REAUTH_MS = 12_000;
 const TOPIC = 'events';
 const logger = createLogger('test', { level: 'silent' });

@@ -493,7 +493,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     }, WAIT);
   });
 
-  /** A download that goes on until curl is ended. */
+  /** A download that continues until curl is ended. */
   function startDrip(localPort: number): ChildProcess {
     const drip = url('/drip/100000000?every=20');
     return startCurl(site.socks, '--local-port', String(localPort), drip);

@@ -4,7 +4,7 @@ import { orderLine } from './origins.js';
 import { createPacer } from './pacer.js';
 import type { Plan } from './plan.js';
 
-/** A connection on which nothing moves for so much longer than it was to take at all is cut. */
+/** Time beyond a connection's planned duration after which a silent connection is cut. */
 const SPARE_MS = 60_000;
 
 /**

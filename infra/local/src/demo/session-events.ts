@@ -12,7 +12,7 @@ import { ALLOWING_RULE } from './cast.js';
 import type { Plan } from './plan.js';
 import type { Random } from './random.js';
 
-/** The proxy's reads from a socket are about so large. */
+/** Usual size of the proxy's reads from a socket. */
 const READ_BYTES = 16_384;
 
 interface End {

@@ -13,7 +13,7 @@ const OPEN_MAX = 150;
 const RESIDENTS = 16;
 const RESIDENT_KINDS: readonly Kind[] = ['chat', 'shell', 'video'];
 const RESIDENT_PAUSE_MS = 2_000;
-/** The scanner comes by so often. */
+/** Time between two visits of the scanner. */
 const SCAN_EVERY_MS = 20 * 60_000;
 const SCAN_FIRST_MS = 60_000;
 const SCAN_GAP_MS = 500;

@@ -39,7 +39,7 @@ test('without Maven it names the package, and how to continue without it', async
   await expect(fetch).rejects.toThrow(GO_ON);
 });
 
-test('a fetch that fails shows the last words of Maven and how to go on, and leaves nothing', async () => {
+test('a fetch that fails shows the last words of Maven and how to continue, and leaves nothing', async () => {
   const options = maven(
     'mkdir -p "$out"; touch "$out/kafka_1.jar"; echo "no such host: repo" >&2; exit 3',
   );

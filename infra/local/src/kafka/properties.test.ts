@@ -15,7 +15,7 @@ function parse(text: string): Map<string, string> {
   );
 }
 
-test('a single node replicates to itself alone', () => {
+test('a single node has a replication factor of 1', () => {
   const properties = parse(
     kafkaProperties({ node: node(1), cluster: [node(1)], logDir: '/d', overrides: {} }),
   );

@@ -27,7 +27,7 @@ export interface Guard {
  * session of its own, so that a Ctrl-C in the terminal does not reach it. It works for programs in any
  * language.
  *
- * @param graceSeconds how long the guarded process may go on after this one has gone.
+ * @param graceSeconds how long the guarded process may continue after this one has gone.
  */
 export function guardProcess(pid: number, graceSeconds: number): Guard {
   const guard = spawn(

@@ -18,7 +18,7 @@ export interface OwnedProcessOptions {
   readonly stdin?: number;
   /** The file of its output; null keeps only the last lines, in memory. */
   readonly logFile: string | null;
-  /** How many seconds it may go on when this process has died. */
+  /** How many seconds it may continue when this process has died. */
   readonly orphanGraceSeconds: number;
   /** How far others go first, from 0 to 19; 0 by default. It counts for all of its threads. */
   readonly niceness?: number | undefined;

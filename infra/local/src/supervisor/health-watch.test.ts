@@ -68,7 +68,7 @@ describe('the watch over the processes of npm start', () => {
     expect(lines).toEqual([]);
   });
 
-  test('a Kafka that takes connections and never answers is found out', async () => {
+  test('a Kafka that accepts connections and never answers is reported', async () => {
     const silent = createServer();
     await new Promise<void>((resolve) => {
       silent.listen(0, '127.0.0.1', resolve);

@@ -28,7 +28,7 @@ export const dlqConfig = z.object({
     .default(4 * 1024 ** 2)
     .meta({
       env: 'INGEST_DLQ_BYTES_PER_S',
-      description: 'their bytes a second of one partition; above it, the partition waits',
+      description: 'bytes of dead letters a second of one partition; above it, the partition waits',
     }),
 });
 

@@ -32,7 +32,7 @@ export interface DeadLettersDeps {
   readonly onDelivered: (letter: PoisonRecord) => void;
 }
 
-/** A batch waits so long for its letters; then its other partitions go on. */
+/** Longest time that a batch waits for its letters; then its other partitions continue. */
 const PATIENCE_MS = 2_000;
 /** One attempt; then it is looked whether an operator has decided to drop a letter. */
 const ATTEMPT_MS = 30_000;

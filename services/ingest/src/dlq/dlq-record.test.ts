@@ -97,7 +97,7 @@ describe('a dead letter', () => {
     expect(readBack(cutShort(traced('x'.repeat(1_000)))).record.headers).toEqual({});
   });
 
-  it('takes no header for ours that its record brought along: it can be sent, and sent again', () => {
+  it('ignores headers of ours that came with its record, so it can be sent again and again', () => {
     const filler = Buffer.alloc(1_000_000, 'x');
     const hostile = dlqRecordOf({
       topic: 'events',

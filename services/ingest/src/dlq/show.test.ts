@@ -19,7 +19,7 @@ const letter = deadLetterOf(3, {
 });
 
 describe('a dead letter on a terminal', () => {
-  it('steers nothing, wherever the control character stands', () => {
+  it('escapes control characters at every position', () => {
     for (const text of [listLine(letter), showText(letter).replaceAll('\n', '')]) {
       expect(text).not.toMatch(/[\p{Cc}\p{Cf}]/u);
     }

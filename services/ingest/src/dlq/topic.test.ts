@@ -93,7 +93,7 @@ describe('the dead-letter topic', () => {
     expect([created.length, state.looks]).toEqual([0, 1]);
   });
 
-  it('that may not be created is named with the remedy, until somebody has created it', async () => {
+  it('that may not be created is reported with the remedy until it exists', async () => {
     const { state, topic } = kafka();
     state.mayCreate = false;
     topic.start();

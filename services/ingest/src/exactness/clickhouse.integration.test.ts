@@ -44,7 +44,7 @@ describe('with ClickHouse in trouble, ingest', () => {
     expect(await child.stop()).toBe(0);
   });
 
-  it('keeps its partitions and its batches whole, and goes on, if ClickHouse hangs for longer than the session', async () => {
+  it('keeps its partitions and its batches whole, and continues, if ClickHouse hangs for longer than the session', async () => {
     await bed.produce(50);
     const child = bed.start({
       env: { CLICKHOUSE_URL: proxy.url, INGEST_INSERT_TIMEOUT: '1s', KAFKA_SESSION_TIMEOUT: '8s' },
@@ -59,7 +59,7 @@ describe('with ClickHouse in trouble, ingest', () => {
     await bed.committed();
     await bed.expectExact();
     const log = child.log();
-    // One assignment from beginning to end: heartbeats went on.
+    // One assignment from beginning to end: heartbeats continued.
     expect(log.split('partitions assigned').length - 1).toBe(1);
     // A server that stands still is no reason to send it fewer rows at once.
     expect(log).not.toContain('halved');
@@ -84,7 +84,7 @@ describe('with ClickHouse in trouble, ingest', () => {
     expect(await child.stop()).toBe(0);
   });
 
-  it('ends within its deadline if ClickHouse hangs, and the next one goes on', async () => {
+  it('ends within its deadline if ClickHouse hangs, and the next one continues', async () => {
     const env = { CLICKHOUSE_URL: proxy.url, INGEST_SHUTDOWN_DEADLINE: '3s' };
     const child = bed.start({ env });
     await bed.produce(50);

@@ -100,7 +100,7 @@ describe('dead letters', () => {
     120_000,
   );
 
-  it('have a topic although nobody made one, and get another when that one is deleted', async () => {
+  it('get a topic from ingest, and a new one when it is deleted', async () => {
     const name = dlqTopicOf(bed.topic);
     const topicIsGone = () =>
       expect

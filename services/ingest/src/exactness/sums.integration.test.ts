@@ -59,7 +59,7 @@ function command(...args: string[]) {
 
 describe('sums', () => {
   it(
-    'equal the rows after two processes that sum at once were killed in turn, beside rollups and rebuild',
+    'equal the rows after two summing processes were killed in turn, beside rollups and rebuild',
     async () => {
       const random = seededRandom(1);
       let ingest = bed.start({ env: EAGER });

@@ -82,7 +82,7 @@ describe('changes of a session header', () => {
     ['dest_ip', '198.51.100.2'],
     ['egress_ip', '2001:db8::7'],
     ['egress_port', 1],
-  ])('another value of %s, or none any more, is counted', (field, other) => {
+  ])('another value of %s, or its disappearance, is counted', (field, other) => {
     const before = { ...started, ...REACHED };
     const after = { ...delta, ...REACHED };
     expect(changesIn(before, { ...after, [field]: other })).toEqual({ [field]: 1 });
@@ -111,12 +111,12 @@ describe('changes of a session header', () => {
     },
   );
 
-  it('an event of before that comes again in a later batch is no change', () => {
+  it('an old event that arrives again in a later batch is not a change', () => {
     const first = { ...started, ...UNKNOWN };
     expect(changesBetween([first, { ...delta, ...REACHED }, first])).toEqual([null, null, null]);
   });
 
-  it('a value is compared with the last one, however many batches lie between', () => {
+  it('a value is compared with the last one over any number of batches', () => {
     const heartbeats = Array.from({ length: 50 }, (_, i) => ({
       ...delta,
       ...REACHED,

@@ -22,11 +22,11 @@ function event(user: string, startedAtMs: number, last = 1): Subject {
 describe('a forgotten user', () => {
   const has = forgottenBy([{ kind: 'user', value: 'zoë', throughMs: AT }]);
 
-  it('loses the events of sessions that started before, and none of later ones', () => {
+  it('drops events of sessions that started before the decision, and keeps later ones', () => {
     expect([AT - 1, AT].map((at) => has(event('zoë', at)))).toEqual([true, false]);
   });
 
-  it('is distinguished from users whose names begin, end or are written alike', () => {
+  it('is distinguished from users with similar names', () => {
     for (const other of ['zoe', 'zo', 'zoëy', 'xzoë', 'Zoë', 'zoe\u0308', '']) {
       expect([other, has(event(other, 0))]).toEqual([other, false]);
     }
@@ -43,6 +43,6 @@ describe('a forgotten source address', () => {
   });
 });
 
-it('nobody is forgotten without a decision', () => {
+it('no event is dropped without a decision', () => {
   expect(forgottenBy([])(event('alice', 0))).toBe(false);
 });

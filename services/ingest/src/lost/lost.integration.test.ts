@@ -209,7 +209,7 @@ describe('lost sessions', () => {
     expect(failed).toHaveLength(102);
   });
 
-  it('stay open while a partition lags, however old they look', async () => {
+  it('stay open while a partition lags, even if they look old', async () => {
     await store(0, open(BASE_MS), { end: 500n });
     await store(1, open(BASE_MS + 24 * 60 * MINUTE_MS, { proxyId: 'proxy-2' }));
     expect(await lost().search()).toBe(0);
@@ -226,7 +226,7 @@ describe('lost sessions', () => {
     ]);
   });
 
-  it('stay open if no later event shows that time went on', async () => {
+  it('stay open if no later event shows that time has passed', async () => {
     await store(0, open(BASE_MS));
     expect(await lost().search()).toBe(0);
   });
@@ -269,7 +269,7 @@ describe('lost sessions', () => {
   };
   const SLOW_MS = 15 * MINUTE_MS;
 
-  it('stay open while their proxy sends events, however slow its clock is', async () => {
+  it('stay open while their proxy sends events, even if its clock is slow', async () => {
     const slow = live(BASE_MS - SLOW_MS, 40, 'slow');
     await store(0, slow, { slowMs: SLOW_MS });
     await store(1, live(BASE_MS, 40, 'right'));
@@ -280,7 +280,7 @@ describe('lost sessions', () => {
     expect(await lost().search()).toBe(0);
   });
 
-  it('fail a while after the last event of their proxy, however slow its clock was', async () => {
+  it('fail some time after the last event of their proxy, even if its clock was slow', async () => {
     await store(0, live(BASE_MS - SLOW_MS, 20, 'slow'), { slowMs: SLOW_MS });
     await store(1, live(BASE_MS, 29, 'right'));
     expect(await lost().search()).toBe(0);

@@ -220,7 +220,7 @@ describe('verify beside a running ingest', () => {
     };
   };
 
-  it('takes a round that has replaced hours and not yet their day for no difference', async () => {
+  it('sees no difference in a round that has replaced hours and not yet their day', async () => {
     await fed(20);
     const replaceHour = async () => {
       await bed.clickhouse.command({
@@ -257,7 +257,7 @@ describe('a backup of the database', () => {
         const child = bed.start();
         await bed.committed();
         const begunMs = Date.now();
-        // Ingest goes on meanwhile.
+        // Ingest continues meanwhile.
         await Promise.all([
           server.command({ sql: `BACKUP DATABASE ${database} TO ${backup}` }),
           bed.produce(30),

@@ -1,5 +1,5 @@
 /**
- * Rebuilds the folded tables beside the live ones, then exchanges them. Ingest goes on meanwhile.
+ * Rebuilds the folded tables beside the live ones, then exchanges them. Ingest continues meanwhile.
  *
  * Guarantees:
  *

@@ -20,7 +20,7 @@ const TABLE = 'session_events';
 
 /**
  * Writes every event of the topic into `session_events`, in large blocks. One that is stored already is
- * replaced by the same one, so ingest may go on meanwhile; in a cluster each goes to its shard.
+ * replaced by the same one, so ingest may continue meanwhile; in a cluster each goes to its shard.
  */
 export async function copyTopicEvents(
   config: { readonly kafka: KafkaConfig; readonly timeoutMs: number },

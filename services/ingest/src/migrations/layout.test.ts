@@ -45,7 +45,7 @@ describe('migrations', () => {
     for (const column of columns) expect(column).toMatch(/ COMMENT '[^']+/);
   });
 
-  it('make the same tables on a cluster as on one node, behind tables of the same names', async () => {
+  it('make the same tables on a cluster as on one node, under Distributed tables with the same names', async () => {
     const names = tablesOf(await rendered(SINGLE));
     const onCluster = tablesOf(await rendered(CLUSTER));
     expect(onCluster.toSorted()).toEqual(

@@ -68,7 +68,7 @@ describe('migrate', () => {
     expect((await schema()).length).toBe(together);
   });
 
-  it('goes on where a process died between two statements', async () => {
+  it('continues where a process died between two statements', async () => {
     const migrations = await loadMigrations();
     const first = migrations[0];
     if (first === undefined) throw new Error('no migrations');

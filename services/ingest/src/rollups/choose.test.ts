@@ -28,7 +28,7 @@ function dirty(
 }
 
 describe('the choice of the buckets that are summed next', () => {
-  it('every dirty hour gets its turn, however many are marked again and again', () => {
+  it('every dirty hour gets its turn, even if others are marked again and again', () => {
     const hours = new Map(
       Array.from({ length: 50 }, (_, i) => [at('2026-03-01T00:00:00Z') + i * 3_600, -i]),
     );

@@ -87,7 +87,7 @@ async function figuresOf(table: string, where: string): Promise<unknown> {
 }
 
 describe('the migration from marks of hours', () => {
-  it('keeps every sum, sums the marked hours, and lets nobody mark in the former way', async () => {
+  it('keeps every sum, sums the marked hours, and refuses marks of the former kind', async () => {
     const random = seededRandom(3);
     const logs = Array.from({ length: 20 }, (_, i) =>
       sessionLog({ random, startMs: BASE_MS + i * 2 * HOUR_MS, closed: true, intervals: 2 }),

@@ -47,7 +47,7 @@ const HOURS_AND_DAYS: Scenario = {
 };
 
 describe('rounds of sums', () => {
-  it('two rounds of an hour at once are never wrong, killed anywhere while the state goes forth and back', () => {
+  it('two simultaneous rounds of an hour are never wrong, even if they are killed while the state changes back and forth', () => {
     const { ends, wrong } = enumerate(TWO_HOURS, RULES);
     expect(wrong).toBeNull();
     expect(ends).toBeGreaterThan(400);

@@ -62,7 +62,7 @@ export interface State {
   hour: Bucket;
   day: Bucket;
   workers: Worker[];
-  /** Rows that the server has read and not inserted yet. It goes on when the worker is dead. */
+  /** Rows that the server has read and not inserted yet. It continues when the worker is dead. */
   late: Late[];
   /** Changes whose rows are stored. */
   changed: number;

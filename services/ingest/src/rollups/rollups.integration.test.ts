@@ -264,7 +264,7 @@ describe('rollups', () => {
         const dies = deaths < 8 && random() < 0.3;
         if (dies) {
           deaths += 1;
-          // The rows are stored, the marks may or may not be, the offsets are not; another process goes on.
+          // The rows are stored, the marks may or may not be, the offsets are not; another process continues.
           await storeBatch(clickhouse, batch, random() < 0.5 ? [] : [keeper], at);
           keeper = newKeeper();
           from = Math.max(0, from - int(random, 30));
@@ -279,7 +279,7 @@ describe('rollups', () => {
     },
   );
 
-  it('count a lost session that sends events again once, however many were declared lost after it', async () => {
+  it('count a lost session that sends events again once, even if others were declared lost after it', async () => {
     const log = sessionLog({
       random: seededRandom(7),
       startMs: BASE_MS,
@@ -531,7 +531,7 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums(log));
   });
 
-  it('do not count a key that is gone', async () => {
+  it('do not count a key that has disappeared', async () => {
     const log = sessionLog({
       random: seededRandom(9),
       startMs: BASE_MS,
@@ -790,7 +790,7 @@ describe('rollups', () => {
     expect(damaged.days).not.toEqual(right.days);
     expect(damaged.weeks).not.toEqual(right.weeks);
     await markAllHours(clickhouse, FOR_GOOD, 10_000);
-    // A running ingest goes on meanwhile.
+    // A running ingest continues meanwhile.
     const more = [-30, -47].map((hour) =>
       sessionLog({
         random: seededRandom(-hour),

@@ -17,7 +17,7 @@ export function registerSource(program: Command, config: () => SourceConfig): vo
   program
     .command('source')
     .description('show which topic of which Kafka cluster the database holds')
-    .option('--replace', 'from now on, the topic and the cluster of this configuration')
+    .option('--replace', 'accept the topic and the cluster of this configuration from now on')
     .action(async (options: { readonly replace?: boolean }) => {
       const { kafka, clickhouse: connection } = config();
       const clickhouse = createClickHouse(connection);

@@ -32,7 +32,7 @@ export function registerSkip(program: Command, config: () => SkipConfig): void {
     .option('--partition <n>', 'partition that waits')
     .option('--offset <n>', 'offset at which the partition waits')
     .option('--to <n>', 'skip everything unreadable before this offset')
-    .option('--force', 'even if the partition does not wait there')
+    .option('--force', 'record the decision even if the partition does not wait there')
     .action(async (options: SkipOptions) => {
       const { kafka, clickhouse: connection } = config();
       const clickhouse = createClickHouse(connection);

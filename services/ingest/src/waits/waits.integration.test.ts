@@ -131,7 +131,7 @@ async function startGroup() {
     dropDlq: () => bed.admin.deleteTopic(dlq),
     reasons: async () =>
       (await bed.readTopic(dlq)).map(({ headers }) => headers.get('sockscope_dlq_reason')),
-    /** The damaged partition waits there, and one process shows it; the others go on. */
+    /** The damaged partition waits there, and one process shows it; the others continue. */
     async waitsAt(offset: number, kind: string) {
       expect(await waitShown()).toEqual({ partition: PARTITION, offset, kind });
       await bed.produce(30);

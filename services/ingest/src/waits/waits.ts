@@ -17,7 +17,7 @@ import type { Skips } from './skips.js';
  * - `damaged`: a record batch that cannot be read.
  * - `too_large`: a batch that would need more memory than KAFKA_BATCH_MAX_BYTES.
  * - `unknown_version`: an event of a version of the contract that this ingest does not know.
- * - `poison_flood`: more dead letters than their budget; it goes on by itself.
+ * - `poison_flood`: more dead letters than their budget; it continues by itself.
  * - `dead_letters`: the dead-letter topic does not take a record.
  */
 export const WAIT_KINDS = [
@@ -42,7 +42,7 @@ export interface Wait {
 
 export interface Waits extends Component, Skips {
   set(wait: Wait): void;
-  /** The partition goes on. */
+  /** The partition continues. */
   clear(partition: number): void;
   /** Forgets all others: another process reads them. */
   retain(partitions: readonly number[]): void;

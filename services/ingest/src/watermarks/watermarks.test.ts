@@ -51,7 +51,7 @@ describe('watermarks', () => {
     expect(await at(NOW_MS + 86_400_000)).toContain('2026-03-01T12:00:00.000Z');
   });
 
-  it('are forgotten with the assignment, because another process may have gone on', async () => {
+  it('are forgotten with the assignment, because another process may have continued', async () => {
     const keeper = createWatermarkKeeper({ topic: 't' }, () => NOW_MS);
     const batch: BatchPartition = {
       partition: 0,

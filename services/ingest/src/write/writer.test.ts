@@ -61,7 +61,7 @@ describe('the writer', () => {
     expect(writer.trouble()).toBeNull();
   });
 
-  it('halves an insert that takes too long until it does not, and leaves no row out', async () => {
+  it('halves an insert until it is fast enough, and keeps every row', async () => {
     const stored: number[] = [];
     const { writer, never } = createBench(async (rows) => {
       if (rows.length > 3) throw timeout;
@@ -87,7 +87,7 @@ describe('the writer', () => {
     expect(sent).toEqual([50, 50, 50, 50]);
   });
 
-  it('sends a single row that takes too long again as it is', async () => {
+  it('repeats a single slow row unchanged', async () => {
     let tries = 0;
     const { writer, never } = createBench(async () => {
       tries += 1;

@@ -172,7 +172,7 @@ describe('compiled rules', { timeout: 120_000 * Number(process.env['PROPERTY_RUN
           const byName = compiled.decide({ ...one, dest_host: name, dest_ip: null });
           const byAddress = compiled.decide({ ...one, dest_host: name, dest_ip: address });
           if (byName.decision === 'block') expect(byAddress.decision).toBe('block');
-          // A rule that is named before is the one that decides, or the protection against it.
+          // The first named rule decides, or the protection that it does not open.
           else if (byName.rule !== null && byAddress.decision === 'allow') {
             expect(byAddress.rule).toBe(byName.rule);
           }
@@ -374,7 +374,7 @@ describe('BIND and UDP ASSOCIATE', () => {
   const some =
     'default: block\nrules:\n  - { name: peer, action: allow, commands: [bind], destinations: [198.51.100.0/24] }';
 
-  it('go on with an unknown peer if some peer may be allowed, and decide by the real one', () => {
+  it('continue with an unknown peer if some peer may be allowed, and decide by the real one', () => {
     expect(decide(some, { command: 'bind', dest_host: '0.0.0.0', dest_port: 0 })).toBe(
       'allow default',
     );

@@ -39,7 +39,7 @@ describe('a time window', () => {
     expect(isOpen(berlin, '2026-03-28T08:30:00Z')).toBe(true);
     expect(isOpen(berlin, '2026-03-30T08:30:00Z')).toBe(false);
     expect(isOpen(berlin, '2026-03-30T07:30:00Z')).toBe(true);
-    // The hour that is there twice holds twice, the one that is skipped never.
+    // The window holds in both passes of a repeated hour, and never in a skipped one.
     const night = { ...hours(2, 3), timeZone: 'Europe/Berlin' };
     expect(isOpen(night, '2026-10-25T00:30:00Z')).toBe(true);
     expect(isOpen(night, '2026-10-25T01:30:00Z')).toBe(true);

@@ -80,7 +80,7 @@ describe('the authenticator', () => {
     },
   );
 
-  it('knows right from wrong, and unknown users from nobody', async () => {
+  it('distinguishes right from wrong passwords, and unknown users from clients without a name', async () => {
     const auth = await started();
     expect(await login(auth, 'alice', 's3cret')).toEqual({ ok: true, user: 'alice' });
     expect(await login(auth, 'bob', 'hunter2')).toEqual({ ok: true, user: 'bob' });

@@ -134,7 +134,7 @@ describe('editing the users file', () => {
     return given;
   }
 
-  it('gives the file to whom it belonged', async () => {
+  it('keeps the owner of the file', async () => {
     await put('alice', 'one');
     const given = await ofSomebodyElse(() => Promise.resolve());
     await put('bob', 'two');

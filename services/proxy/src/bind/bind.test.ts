@@ -100,7 +100,7 @@ describe('BIND', () => {
     expect(Buffer.concat(received).toString()).toBe('early');
   });
 
-  it('drops another peer than the announced one, and goes on waiting', async () => {
+  it('drops another peer than the announced one, and continues to wait', async () => {
     const proxy = await harness();
     const bound = await bind(proxy, '127.0.0.1');
     const wrong = peerFrom('127.0.0.2', bound);
@@ -210,7 +210,7 @@ describe('BIND', () => {
     ['a peer by its address', '127.0.0.4', '127.0.0.4'],
     ['a peer by its name', 'peer.test', 'peer.test'],
   ])(
-    'goes on through a reload with %s that has come, until a rule blocks it',
+    'continues through a reload with %s that has come, until a rule blocks it',
     async (_what, announced, blocking) => {
       const dns = await startDnsServer();
       cleanups.push(() => dns.stop());
@@ -254,7 +254,7 @@ describe('BIND', () => {
     expect(closed).toMatchObject({ dest_port: 20, close_reason: 'acl_revoked' });
   });
 
-  it('goes on waiting through a reload after a peer was blocked', async () => {
+  it('continues to wait through a reload after a peer was blocked', async () => {
     const decide = loopbackRules({ destinations: ['127.0.0.9'] });
     const proxy = await harness({ decide });
     const bound = await bind(proxy, '0.0.0.0');

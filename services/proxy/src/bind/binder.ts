@@ -57,7 +57,7 @@ export function createBinder(config: BindConfig, deps: BindDeps): Binder {
  * One BIND request (RFC 1928, section 4): waits on a port of its own for the peer that the client
  * announced. The announced port is not compared: nobody can know the port that a peer connects
  * from. A client that does not know its peer's address asks for 0.0.0.0 or ::, and any peer that
- * the ACL allows may come. A wrong peer is dropped and the wait goes on, so that a port scan cannot
+ * the ACL allows may come. A wrong peer is dropped and the wait continues, so that a port scan cannot
  * end it; it is the reason if the right one never comes.
  */
 export class Bind implements DeadlineNode, ResolveWaiter {

@@ -30,7 +30,7 @@ describe('a set', () => {
     );
   });
 
-  it('leaves out none that stays while others go and come in the middle of a walk', () => {
+  it('visits every entry that stays while others come and go during a walk', () => {
     const each = fc.array(fc.array(fc.nat(9), { maxLength: 3 }), { minLength: 10, maxLength: 10 });
     fc.assert(
       fc.property(each, (goings) => {

@@ -33,7 +33,7 @@ describe('SOCKS5', () => {
     expect(counted).toBe(dialogue.failure === undefined ? 0 : 1);
   });
 
-  it('gives the same result however a dialogue is cut into segments', async () => {
+  it('gives the same result for every way to cut a dialogue into segments', async () => {
     const cases = fc.record({
       dialogue: fc.constantFrom(...DIALOGUES),
       cuts: fc.array(fc.nat(600), { maxLength: 12 }),

@@ -295,7 +295,7 @@ export class Connection
     });
   }
 
-  /** Whether the handshake goes on, so that its failure is still to be counted. */
+  /** Whether the handshake continues, so that its failure is still to be counted. */
   get #isUndecided(): boolean {
     return this.#isHandshaking && this.#phase !== PHASE.lingering;
   }

@@ -43,7 +43,7 @@ export interface HandshakeOwner {
   authenticated(user: string): void;
   /** @param rest the bytes that the client sent behind its request. */
   requested(command: CommandName, target: Target, rest: Buffer | null): void;
-  /** Reading goes on after it was stopped. */
+  /** Reading continues after it was stopped. */
   readOn(): void;
   /** There is no message that this client would understand. */
   failed(failure: HandshakeFailure): void;

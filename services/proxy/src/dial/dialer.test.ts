@@ -97,7 +97,7 @@ async function closedPort(): Promise<number> {
 }
 
 describe('a dial', () => {
-  it('connects to a literal address and hands over a socket that nobody has read from', async () => {
+  it('connects to a literal address and hands over an unread socket', async () => {
     const server = await echo();
     const outcome = await dial({ ip: '127.0.0.1', port: server.port }).outcome;
     expect(outcome).toMatchObject({ ip: '127.0.0.1' });
@@ -243,7 +243,7 @@ describe('a dial', () => {
     expect(await outcome).toEqual({ failure: 'connect_failed', errorCode: 'ECONNREFUSED' });
   });
 
-  it('calls nobody after it was cancelled, and leaves no socket', async () => {
+  it('makes no callback after it was cancelled, and leaves no socket', async () => {
     const server = await silent();
     const target = { ip: server.host, port: server.port };
     const options = { config: { connect_timeout_ms: 50 } };

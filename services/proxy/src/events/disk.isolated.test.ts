@@ -212,7 +212,7 @@ describe.skipIf(process.platform !== 'linux')('when the power fails', () => {
 describe.skipIf(process.platform !== 'linux')(
   'a session that ended just before the power failed',
   () => {
-    it('is assumed to have ended otherwise by the next start, under the same seq, and keeps its real end', async () => {
+    it('keeps its real end if the next start assumes another end with the same seq', async () => {
       const dir = fs.realpathSync(tempDir());
       const kafka = fakeKafka();
       const { pipeline, kill } = await run(dir, kafka);

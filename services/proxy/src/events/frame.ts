@@ -44,7 +44,7 @@ export class FrameWriter {
     return this.#used;
   }
 
-  /** Whether so much has come together that it should be taken. */
+  /** True if enough has been gathered to be taken. */
   get isFull(): boolean {
     return this.#used >= CHUNK_BYTES - FRAME_MAX_BYTES;
   }

@@ -74,7 +74,7 @@ export interface BackendStats extends DeliveryStats {
 
 /** Messages from the publishing thread to the proxy's. */
 export type FromBackend =
-  /** The folder of the log, and the position where it goes on. */
+  /** The folder of the log, and the position where it continues. */
   | { readonly kind: 'ready'; readonly dir: string; readonly position: number }
   | { readonly kind: 'failed'; readonly message: string }
   /** The lent events are acknowledged. */

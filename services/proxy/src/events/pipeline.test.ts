@@ -223,7 +223,7 @@ describe('the event pipeline', () => {
     ).toBe(501);
   });
 
-  it('publishes the events of a proxy that is gone, while its own go on', async () => {
+  it('publishes the events of a proxy that is gone, while its own continue', async () => {
     const dir = tempDir();
     const kafka = fakeKafka();
     const gone = await run(dir, kafka, {}, 'proxy-2');
@@ -307,7 +307,7 @@ describe('the event pipeline', () => {
     expect(fold(kafka.published)).toEqual(fold(good));
   });
 
-  it('goes on over memory while the log cannot be written, and loses nothing', async () => {
+  it('continues over memory while the log cannot be written, and loses nothing', async () => {
     const dir = tempDir();
     const kafka = fakeKafka();
     const { pipeline } = await run(dir, kafka);

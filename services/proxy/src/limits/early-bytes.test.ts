@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EarlyBytes, UNCOUNTED_BYTES } from './early-bytes.js';
 
 describe('the memory for early payload', () => {
-  it('has no more room for a source that holds a quarter of it, and for nobody when it is full', () => {
+  it('has no room for a source that holds a quarter of it, nor for any source when it is full', () => {
     const early = new EarlyBytes(400);
     early.changed('a', 0, UNCOUNTED_BYTES + 100);
     expect([early.hasRoom('a'), early.hasRoom('b')]).toEqual([false, true]);

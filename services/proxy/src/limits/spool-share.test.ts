@@ -39,7 +39,7 @@ describe('the shares of the spool', () => {
     for (let n = 0; n < 80; n += 1) expect(open('alice', '203.0.113.1')).toBe(true);
   });
 
-  it('limit nobody while events are on their way, and forget when they are again', () => {
+  it('limit no source while events reach Kafka, and forget usage when they do again', () => {
     const { spool, open } = filling(8_000, 0);
     for (let n = 0; n < 5_000; n += 1) {
       expect(open('alice', '192.0.2.1')).toBe(true);

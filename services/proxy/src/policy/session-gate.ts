@@ -10,7 +10,7 @@ import { aclHostOf, decideFor } from './policy.js';
 import type { ClientIdentity, CommandName, Policy } from './policy.js';
 
 /**
- * Why no session goes on. Each but `sink_refused` is on record as a session that ended at once; that
+ * Why no session continues. Each but `sink_refused` is on record as a session that ended at once; that
  * one answers that there is no room for a record.
  */
 export type SessionRefusal = 'sink_refused' | 'acl_rejected' | 'command_refused' | 'limit_exceeded';
@@ -49,7 +49,7 @@ const COMMAND_REFUSED: Decision = {
 
 /**
  * The only way to a session, for TCP and UDP: asks the rules, then the limits, and records the
- * answer. A session that goes on holds a place until `close`.
+ * answer. A session that continues holds a place until `close`.
  */
 export class SessionGate {
   readonly #deps: SessionGateDeps;

@@ -45,7 +45,7 @@ export const relayConfig = z.object({
   half_close_linger_ms: durationMs({ max: 31_536_000_000 }).default(60_000).meta({
     env: 'PROXY_HALF_CLOSE_LINGER',
     description:
-      'the same after one side has ended its direction, so that a vanished peer does not hold the session; 0: never',
+      'ends a session without a byte for this long after one side has ended its direction; 0: never',
   }),
 });
 

@@ -47,7 +47,7 @@ export function takeBuffered(socket: Socket, head: Buffer | null = null): Buffer
   return parts.length === 0 ? null : Buffer.concat(parts);
 }
 
-/** The connection of a socket that is not needed any more as an object; the connection goes on. */
+/** The connection of a socket that is not needed any more as an object; the connection continues. */
 function detach(socket: Socket): TcpHandle | null {
   const handle = handleOf(socket);
   if (handle === null || socket.destroyed || socket.writableLength > 0) return null;

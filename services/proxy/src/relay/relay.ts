@@ -13,7 +13,7 @@ export interface RelayLimits {
   readonly idle_timeout_ms: number;
   /**
    * The same once one side has ended its direction: a peer that is gone must not hold the
-   * session, and a long download after a half-close may go on as long as it moves. 0 is never.
+   * session, and a long download after a half-close may continue as long as it moves. 0 is never.
    */
   readonly half_close_linger_ms: number;
   /** After this long without a byte the kernel asks whether a peer is still there; 0 is never. */
@@ -50,7 +50,7 @@ export interface RelayPair {
  * breaks never counts bytes that could not be delivered. A packet is one read from a socket.
  *
  * The first thing that ends a session names the reason. After one side's orderly end the other
- * direction goes on; if a side that has ended breaks afterwards, bytes that are still sent to it are
+ * direction continues; if a side that has ended breaks afterwards, bytes that are still sent to it are
  * discarded until the other side ends too. An orderly end reaches the other side as FIN; every
  * other one as RST, so that a cut-off transfer cannot be taken for a whole one.
  */

@@ -22,7 +22,7 @@ function brokenEnd(pair: RelayPair): RelayEnd | null {
 }
 
 /**
- * Goes on as soon as the handshake's last bytes have left this process, for a socket can change
+ * Continues as soon as the handshake's last bytes have left this process, for a socket can change
  * hands only then: at once, as a rule. A pair that breaks first, or is terminated, ends with
  * both sockets closed. `session.terminate` is set before this returns, by it or by `next`.
  */

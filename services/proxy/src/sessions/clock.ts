@@ -7,7 +7,7 @@ export interface SessionClock {
 
 /**
  * The time of sessions. It follows the wall clock while that goes forward. When the wall clock is
- * set back, this one goes on at half speed until the other has caught up: time that ran backwards
+ * set back, this one continues at half speed until the other has caught up: time that ran backwards
  * would put traffic into a minute that was reported as final, and a session's end before its start.
  *
  * @param monotonic milliseconds of a clock that nobody sets.

@@ -4,7 +4,7 @@ import type { ManagedAuthenticator } from '../auth/auth.js';
 import { aclInputsOf } from './acl-inputs.js';
 import type { Session, SessionTracker } from './session.js';
 
-/** Sessions asked about before the event loop goes on: about a millisecond's worth. */
+/** Sessions asked about before the event loop continues: about a millisecond's worth. */
 const SLICE_SESSIONS = 500;
 
 export interface RevocationDeps {

@@ -76,7 +76,7 @@ function setUp(startMs: number, settings: Record<string, number> = {}) {
       if (session === null) throw new Error('refused');
       return session;
     },
-    /** Both clocks go on, and the sweep comes every 500 ms as it does in life. */
+    /** Both clocks continue, and the sweep comes every 500 ms as it does in life. */
     pass: (ms: number): void => {
       const end = time.wall + ms;
       while (time.wall < end) {
@@ -231,14 +231,14 @@ describe('a session', () => {
     });
   });
 
-  it('is not opened while the sink accepts none', () => {
+  it('is not opened while the sink accepts no session', () => {
     const { tracker, sink, events } = setUp(NOON);
     sink.accepting = false;
     expect(tracker.open(HEADER)).toBeNull();
     expect(events).toHaveLength(0);
   });
 
-  it('is met by an iteration over the live ones though others end and begin meanwhile', () => {
+  it('is visited by an iteration over live sessions while others begin and end', () => {
     const { open, tracker } = setUp(NOON);
     const stay = Array.from({ length: 20 }, () => open());
     const go = Array.from({ length: 20 }, () => open());
@@ -273,7 +273,7 @@ describe('a session', () => {
 });
 
 describe('the clock of sessions', () => {
-  it('goes on at half speed when the wall clock was set back, until that has caught up', () => {
+  it('continues at half speed when the wall clock was set back, until that has caught up', () => {
     const time = { wall: NOON, monotonic: 0 };
     const clock = createSessionClock(
       () => time.wall,

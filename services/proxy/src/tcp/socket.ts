@@ -7,7 +7,7 @@ export interface SocketReader {
    * Takes bytes that were read. `bytes` may be a view of a buffer that the next read of any socket
    * overwrites: copy the bytes that you keep.
    *
-   * @returns false to stop reading; `socket.resume()` goes on.
+   * @returns false to stop reading; `socket.resume()` continues.
    */
   onBytes(bytes: Buffer): boolean;
 }

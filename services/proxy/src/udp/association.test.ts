@@ -194,7 +194,7 @@ describe('UDP ASSOCIATE', () => {
     expect(closed).toMatchObject({ dest_ip: '127.0.0.1', packets_sent: 2, packets_received: 2 });
   });
 
-  it("goes on to a name's next address if the first one cannot be reached from here", async () => {
+  it("continues with a name's next address if the first one cannot be reached from here", async () => {
     const dns = await startDnsServer();
     cleanups.push(() => dns.stop());
     dns.set('dual.test', { addresses: [UNREACHABLE, '127.0.0.1'] });
@@ -213,7 +213,7 @@ describe('UDP ASSOCIATE', () => {
     });
   });
 
-  it('asks the rules about each address that it goes on to', async () => {
+  it('asks the rules about each address that it tries next', async () => {
     const dns = await startDnsServer();
     cleanups.push(() => dns.stop());
     dns.set('dual.test', { addresses: [UNREACHABLE, '127.0.0.1'] });
@@ -422,7 +422,7 @@ describe('UDP ASSOCIATE', () => {
     expect(proxy.tracker.liveCount).toBe(1);
   });
 
-  it('ends the session of a destination that goes on sending to a client which is silent', async () => {
+  it('ends the session of a destination that continues to send to a client which is silent', async () => {
     const proxy = await harness({ config: { udp: { idle_timeout_ms: 400 } } });
     const destination = await datagrams();
     const a = await associate(proxy);

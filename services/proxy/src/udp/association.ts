@@ -221,7 +221,7 @@ export class Association implements DeadlineNode {
     this.#byRemote.set(flow.remote, flow);
   }
 
-  /** Takes a flow out of the way of answers: it goes on to another address. */
+  /** Takes a flow out of the way of answers: it moves to another address. */
   unclaim(flow: Flow): void {
     if (this.#byRemote.get(flow.remote) === flow) this.#byRemote.delete(flow.remote);
   }

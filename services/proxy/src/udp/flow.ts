@@ -118,7 +118,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
   }
 
   /**
-   * Goes on with the next address that the rules allow. Without another address, the session ends.
+   * Continues with the next address that the rules allow. Without another address, the session ends.
    *
    * @param failure why the address before was not reached; null if there was none.
    */
@@ -175,7 +175,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     for (const payload of waiting) this.send(payload);
   }
 
-  /** Ends the session and goes on dropping, so that a client that repeats itself makes one session. */
+  /** Ends the session and continues to drop, so that a client that repeats itself makes one session. */
   #refuse(reason: CloseReason, errorCode: string | null): void {
     this.#endSession(reason, errorCode);
     for (const _ of this.#waiting ?? []) {
@@ -238,7 +238,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
 
   /** Nothing leaves this machine for `ip`: tries the name's next address, with the same datagram. */
   #unreachable(ip: string, code: string, payload: Buffer): void {
-    // The datagram before may have gone on to the next one already.
+    // The datagram before may have moved to the next one already.
     if (ip === this.#ip) {
       this.#association.unclaim(this);
       this.#reachNext(code);
@@ -250,7 +250,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
   /** Passes an answer on to the client. */
   receive(payload: Buffer): void {
     const { config, flowTimeouts } = this.#association.context;
-    // A client that has vanished must not be kept by a destination that goes on sending.
+    // A client that has vanished must not be kept by a destination that continues to send.
     const silentMs = performance.now() - this.#sentAtMs;
     if (silentMs < CLIENT_SILENCE_TIMEOUTS * config.idle_timeout_ms) flowTimeouts.add(this);
     this.#association.answer([this.#header, payload], this.#answered);

@@ -138,7 +138,7 @@ describe('the pool of workers', () => {
     expect(forked.map((one) => one.index)).toEqual([1, 2, 1]);
   });
 
-  /** Workers give a sign of life every so often meanwhile. */
+  /** Time between two signs of life of a worker. */
   async function pass(ms: number): Promise<void> {
     for (let passedMs = 0; passedMs < ms; passedMs += 500) {
       await vi.advanceTimersByTimeAsync(500);
@@ -159,7 +159,7 @@ describe('the pool of workers', () => {
     },
   );
 
-  it('kills nobody when the primary itself stood still', async () => {
+  it('kills no worker if the primary itself was stopped', async () => {
     await started();
     await pass(2_000);
     const now = performance.now.bind(performance);

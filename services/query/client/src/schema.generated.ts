@@ -14,7 +14,7 @@ export interface paths {
         /** Notes on moments and ranges of time */
         get: operations["listAnnotations"];
         put?: never;
-        /** Notes something on a moment or a range; needs the scope admin */
+        /** Adds a note to a moment or a range; needs the scope admin */
         post: operations["createAnnotation"];
         delete?: never;
         options?: never;
@@ -135,7 +135,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends a key and its sessions within ten seconds; needs the scope admin */
+        /** Revokes a key and ends its sign-ins within ten seconds; needs the scope admin */
         delete: operations["revokeKey"];
         options?: never;
         head?: never;
@@ -665,7 +665,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Request by which such dashboards test the connection */
+        /** The request by which dashboards for mihomo test the connection */
         get: operations["clashConfigs"];
         put?: never;
         post?: never;
@@ -699,7 +699,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** First request of such dashboards */
+        /** The first request of dashboards for mihomo */
         get: operations["clashVersion"];
         put?: never;
         post?: never;
@@ -952,7 +952,7 @@ export interface components {
         Annotations: {
             /** @description annotations that touch the range, the earliest first */
             items: components["schemas"]["Annotation"][];
-            /** @description more touch the range than are shown */
+            /** @description there are more annotations in the range than shown */
             truncated: boolean;
         };
         ApiKey: {
@@ -965,13 +965,13 @@ export interface components {
             /** @description to about a minute; null if it was not used within 400 days */
             last_used_at: string | null;
             name: string;
-            /** @description null: QUERY_RATE_PER_MINUTE */
+            /** @description null: the limit of QUERY_RATE_PER_MINUTE */
             rate_per_minute: number | null;
             revoked_at: string | null;
             scopes: string[];
             /** @enum {string} */
             state: "valid" | "expired" | "revoked";
-            /** @description null: it may see all */
+            /** @description null: it may see all users */
             users: string[] | null;
         };
         /**
@@ -1018,7 +1018,7 @@ export interface components {
                 /** @description null while it runs, or if its process died */
                 ended_at: string | null;
                 entry_id: string;
-                /** @description of an export: csv, ndjson or parquet; of evidence: json or html */
+                /** @description csv, ndjson or parquet for an export, json or html for evidence */
                 format: string;
                 /** @enum {string} */
                 outcome: "started" | "finished" | "aborted" | "failed";
@@ -1475,9 +1475,9 @@ export interface components {
             /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
-            /** @description of the range */
+            /** @description figures of the whole range */
             totals: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -1858,7 +1858,7 @@ export interface components {
             /** @description minutes of the range whose details have expired (RETENTION_TRAFFIC, RETENTION_PAIRS_HOURS); normally 0 */
             incomplete_minutes: number;
             items: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -1882,7 +1882,7 @@ export interface components {
             }[];
             /** @description all flows that are not in items */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -1922,7 +1922,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -2207,13 +2207,13 @@ export interface components {
             users: string[] | null;
         };
         PeriodStats: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
             /** @description sum over the sessions that ended in the range */
             duration_ms: number;
-            /** @description of sessions ended in the range, within 1%; null if none ended */
+            /** @description durations of sessions ended in the range, within 1%; null if none ended */
             duration_quantiles_ms: {
                 p50: number | null;
                 p90: number | null;
@@ -2232,11 +2232,11 @@ export interface components {
             sessions_rejected: number;
             /** @description started in the range */
             sessions_started: number;
-            /** @description of sessions started in the range */
+            /** @description different destinations of sessions started in the range */
             unique_destinations: number;
-            /** @description of sessions started in the range */
+            /** @description different source addresses of sessions started in the range */
             unique_sources: number;
-            /** @description of sessions started in the range */
+            /** @description different users of sessions started in the range */
             unique_users: number;
         };
         /**
@@ -2326,16 +2326,16 @@ export interface components {
                 /** @description the last insert of events */
                 last_stored_at: string | null;
                 per_second: {
-                    /** @description a second */
+                    /** @description per second */
                     SessionClosed: number;
-                    /** @description a second */
+                    /** @description per second */
                     SessionStarted: number;
-                    /** @description a second */
+                    /** @description per second */
                     TrafficDelta: number;
                 };
             };
             partitions: {
-                /** @description ingest had read everything */
+                /** @description true: ingest had read everything */
                 caught_up: boolean;
                 /** @description time since the watermark; 0 if ingest has caught up */
                 lag_ms: number;
@@ -2364,7 +2364,7 @@ export interface components {
             }[];
             /** @description sent events within 60 minutes */
             proxies: {
-                /** @description a second */
+                /** @description per second */
                 events_per_second: number;
                 /**
                  * Format: date-time
@@ -2884,7 +2884,7 @@ export interface components {
             totals?: components["schemas"]["SessionTotals"];
         };
         SessionTotals: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -2978,7 +2978,7 @@ export interface components {
             expires_at: string;
             /** @description the principal that signed in, as `id` of GET /me */
             principal: string;
-            /** @description hash of the token; the token itself is nowhere */
+            /** @description hash of the token; the token itself is not stored */
             sign_in_id: string;
         };
         /**
@@ -3196,7 +3196,7 @@ export interface components {
             sessions_open: number;
             /** @description since midnight UTC */
             today: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3492,7 +3492,7 @@ export interface components {
         };
         TopAclRule: {
             acl_rule_matched: string | null;
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -3502,7 +3502,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3612,7 +3612,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3662,7 +3662,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3694,7 +3694,7 @@ export interface components {
             }[];
         };
         TopCloseReason: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -3706,7 +3706,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3816,7 +3816,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3866,7 +3866,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3898,7 +3898,7 @@ export interface components {
             }[];
         };
         TopDestination: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -3909,7 +3909,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -3942,7 +3942,7 @@ export interface components {
             share: number;
         };
         TopDestinationAddress: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -3953,7 +3953,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4063,7 +4063,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4113,7 +4113,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4222,7 +4222,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4272,7 +4272,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4304,7 +4304,7 @@ export interface components {
             }[];
         };
         TopEgressAddress: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -4315,7 +4315,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4425,7 +4425,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4475,7 +4475,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4507,7 +4507,7 @@ export interface components {
             }[];
         };
         TopPort: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -4518,7 +4518,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4628,7 +4628,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4678,7 +4678,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4710,7 +4710,7 @@ export interface components {
             }[];
         };
         TopProtocol: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -4720,7 +4720,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4832,7 +4832,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4882,7 +4882,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -4991,7 +4991,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5041,7 +5041,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5073,7 +5073,7 @@ export interface components {
             }[];
         };
         TopProxy: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -5083,7 +5083,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5117,7 +5117,7 @@ export interface components {
             share: number;
         };
         TopSource: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -5127,7 +5127,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5238,7 +5238,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5288,7 +5288,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5320,7 +5320,7 @@ export interface components {
             }[];
         };
         TopStatus: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -5330,7 +5330,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5442,7 +5442,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5492,7 +5492,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5524,7 +5524,7 @@ export interface components {
             }[];
         };
         TopUser: {
-            /** @description both ways together */
+            /** @description both directions together */
             bytes: number;
             bytes_received: number;
             bytes_sent: number;
@@ -5534,7 +5534,7 @@ export interface components {
             packets_sent: number;
             /** @description the same in `previous_range`, with previous=true */
             previous?: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5645,7 +5645,7 @@ export interface components {
             next_cursor: string | null;
             /** @description sum of all keys that are not in items; null if there are none, and on later pages */
             other: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -5695,7 +5695,7 @@ export interface components {
             stale_hours: number;
             time_zone: string;
             total: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -6228,9 +6228,9 @@ export interface components {
             /** @description hours of the range whose sums are older than their latest change; normally 0 */
             stale_hours: number;
             time_zone: string;
-            /** @description of the range */
+            /** @description figures of the whole range */
             totals: {
-                /** @description both ways together */
+                /** @description both directions together */
                 bytes: number;
                 bytes_received: number;
                 bytes_sent: number;
@@ -6276,7 +6276,7 @@ export interface components {
             headers: {
                 /** @description no-store, or how long an answer over a past range may be cached */
                 "Cache-Control"?: string;
-                /** @description of an answer that may be cached */
+                /** @description version of an answer that may be cached */
                 ETag?: string;
                 /** @description request headers that change the answer */
                 Vary?: string;
@@ -6332,7 +6332,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description there is no such thing */
+        /** @description there is no such object */
         Status404_2: {
             headers: {
                 /** @description id of the request, also in the service's log */
@@ -6515,7 +6515,7 @@ export interface components {
         previous: "true" | "false";
         /** @description start of the period to compare with; default: the previous period */
         previous_from: string;
-        /** @description its end, excluded */
+        /** @description end of that period, excluded */
         previous_to: string;
         /** @description only of this principal, as `id` of GET /me */
         principal: string;
@@ -6614,7 +6614,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -6665,7 +6665,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description it was made */
+            /** @description created */
             201: {
                 headers: {
                     /** @description id of the request, also in the service's log */
@@ -6697,7 +6697,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description it is done */
+            /** @description done */
             204: {
                 headers: {
                     /** @description id of the request, also in the service's log */
@@ -6748,7 +6748,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -6838,7 +6838,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -6901,7 +6901,7 @@ export interface operations {
                 period?: components["parameters"]["period"];
                 /** @description start of the period to compare with; default: the previous period */
                 previous_from?: components["parameters"]["previous_from"];
-                /** @description its end, excluded */
+                /** @description end of that period, excluded */
                 previous_to?: components["parameters"]["previous_to"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];
@@ -6932,7 +6932,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7021,7 +7021,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7059,7 +7059,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7115,7 +7115,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description it was made */
+            /** @description created */
             201: {
                 headers: {
                     /** @description id of the request, also in the service's log */
@@ -7147,7 +7147,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description it is done */
+            /** @description done */
             204: {
                 headers: {
                     /** @description id of the request, also in the service's log */
@@ -7207,7 +7207,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7272,7 +7272,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7312,7 +7312,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7349,7 +7349,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7386,7 +7386,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7488,7 +7488,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7532,7 +7532,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7576,7 +7576,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7653,7 +7653,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7736,7 +7736,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7773,7 +7773,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7808,7 +7808,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description it is done */
+            /** @description done */
             204: {
                 headers: {
                     /** @description id of the request, also in the service's log */
@@ -7856,7 +7856,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -7942,7 +7942,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8018,7 +8018,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8094,7 +8094,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8136,7 +8136,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8232,7 +8232,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8331,7 +8331,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8430,7 +8430,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8529,7 +8529,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8628,7 +8628,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8727,7 +8727,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8826,7 +8826,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -8925,7 +8925,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9024,7 +9024,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9123,7 +9123,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9222,7 +9222,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9325,7 +9325,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9418,7 +9418,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9456,7 +9456,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9497,7 +9497,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;
@@ -9533,7 +9533,7 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
-                    /** @description of an answer that may be cached */
+                    /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
                     Vary?: string;

@@ -91,7 +91,7 @@ export function serveAnnotations(app: FastifyInstance, deps: QuestionDeps & Anno
     method: 'POST',
     path: '/annotations',
     operationId: 'createAnnotation',
-    summary: 'Notes something on a moment or a range; needs the scope admin',
+    summary: 'Adds a note to a moment or a range; needs the scope admin',
     tag: 'annotations',
     params: noParams,
     body: annotationBody,

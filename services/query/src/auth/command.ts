@@ -162,7 +162,7 @@ export function registerKeys(
     });
   keys
     .command('revoke')
-    .description('end a key')
+    .description('revoke a key; it stops working within ten seconds')
     .argument('<key-id>', 'id from the list')
     .action(async (keyId: string) => {
       await withClickHouse(async (clickhouse) => {

@@ -1,6 +1,6 @@
 import { WEB_SESSION_MS } from './web-sessions.js';
 
-/** One cookie of ours. */
+/** One cookie of the service. */
 export interface OwnCookie {
   read(header: string | undefined): string | undefined;
   /** The value of Set-Cookie that keeps a text. */

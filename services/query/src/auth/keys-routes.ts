@@ -101,7 +101,7 @@ export function serveKeys(app: FastifyInstance, deps: QuestionDeps & KeysDeps): 
     method: 'DELETE',
     path: '/keys/:key_id',
     operationId: 'revokeKey',
-    summary: 'Ends a key and its sessions within ten seconds; needs the scope admin',
+    summary: 'Revokes a key and ends its sign-ins within ten seconds; needs the scope admin',
     tag: 'accounts',
     params: keyParams,
     scope: 'admin',

@@ -116,7 +116,7 @@ describe('a browser that signs in with a key', () => {
     key = await createKey(database.clickhouse, { name: 'k2', scope: ['read'] }, nowMs);
   });
 
-  it('is nobody with a cookie that was made up', async () => {
+  it('is refused with an invented cookie', async () => {
     for (const token of ['', 'x', 'A'.repeat(43), `${'A'.repeat(42)}'`]) {
       expect([token, await statusOf(`__Host-sockscope_session=${token}`)]).toEqual([token, 401]);
     }
@@ -151,7 +151,7 @@ describe('a write', () => {
     expect((await post('/login', OURS, { key })).statusCode).toBe(204);
   });
 
-  it('needs no session if nobody must sign in, and gives none', async () => {
+  it('needs and gives no session without authentication', async () => {
     const open = await createTestApp(database.clickhouse, { now: () => nowMs });
     const headers = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' };
     const response = await post('/login', headers, { key }, open);

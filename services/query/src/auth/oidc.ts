@@ -34,7 +34,7 @@ export interface SignInState {
   readonly verifier: string;
 }
 
-/** A person whom the provider vouches for. */
+/** A person whom the provider has identified. */
 export interface Account extends Allowed {
   readonly subject: string;
 }

@@ -12,7 +12,7 @@ export function registerEvidenceKey(program: Command): void {
     key
       .command(name)
       .description(description)
-      .requiredOption('--file <file>', 'as in QUERY_EVIDENCE_KEY_FILE')
+      .requiredOption('--file <file>', 'file of the key, named by QUERY_EVIDENCE_KEY_FILE')
       .action(async ({ file }: { readonly file: string }) => {
         const kid = await make(file, Date.now());
         process.stdout.write(

@@ -38,7 +38,7 @@ describe('the watch over the event loop', () => {
     }, 60_000);
   });
 
-  it('makes /healthz a 503 after the thread was held, until it goes on as before', async () => {
+  it('makes /healthz a 503 after the thread was held, until it continues as before', async () => {
     const health = createHealth();
     health.add('live', 'event_loop', () => watch.check());
     const app = fastify();

@@ -136,7 +136,7 @@ describe('limits of a question', () => {
       now: () => NOW_MS,
       settings: { limits: { rows_to_read_max: 200 } },
     });
-    // Of so few sessions, those that are open are too many to be counted for the other reports.
+    // With this limit, the open sessions are too many to be counted for the other reports.
     for (const path of ['/top/users', '/flows']) {
       const problem = await small.get<Problem>(`/api/v1${path}?from=now-3d&protocol=udp`, 422);
       expect(problem.code).toBe('too-expensive');

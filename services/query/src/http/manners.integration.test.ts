@@ -95,13 +95,13 @@ describe('caching', () => {
     '/stats',
     '/top/users?from=2026-03-13',
     '/traffic?from=2026-03-13&to=2026-03-15T13:36:00Z',
-  ])('lets nobody keep %s, which still changes', async (path) => {
+  ])('forbids caching of %s, which still changes', async (path) => {
     const response = await get(path);
     expect(response.headers['cache-control']).toBe('no-store');
     expect(response.headers['etag']).toBeUndefined();
   });
 
-  it('lets nobody keep a problem', async () => {
+  it('forbids caching of a problem', async () => {
     const response = await get('/sessions?foo=1');
     expect(response.headers['cache-control']).toBe('no-store');
   });

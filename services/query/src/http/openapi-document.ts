@@ -36,7 +36,7 @@ const RETRY_AFTER: Header = {
 };
 const CACHING = {
   'Cache-Control': textHeader('no-store, or how long an answer over a past range may be cached'),
-  ETag: textHeader('of an answer that may be cached'),
+  ETag: textHeader('version of an answer that may be cached'),
   Vary: textHeader('request headers that change the answer'),
 };
 

@@ -53,10 +53,10 @@ export function serveWrite<
   const { scope, audience } = write;
   const done =
     answer === undefined
-      ? { 204: z.undefined().describe('it is done') }
+      ? { 204: z.undefined().describe('done') }
       : {
           201: {
-            description: 'it was made',
+            description: 'created',
             content: { 'application/json': { schema: answer } },
           },
         };
@@ -76,7 +76,7 @@ export function serveWrite<
         ...done,
         ...PROBLEMS,
         ...(path.includes(':') || audience === 'untied'
-          ? { 404: problemOf('there is no such thing') }
+          ? { 404: problemOf('there is no such object') }
           : {}),
       },
     },

@@ -1,6 +1,6 @@
 import type { Mask } from './mask.js';
 
-/** Whom a question is answered for. */
+/** The receiver of an answer. */
 export interface Viewer {
   /** Fires when the client goes away. */
   readonly signal: AbortSignal;

@@ -611,7 +611,7 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
 });
 
 describe('today, with fresh sums and no newer events,', () => {
-  /** The newest event of all: some sessions go on after the clock of the other tests. */
+  /** The newest event of all: some sessions continue after the clock of the other tests. */
   let newestMs: number;
   let today: Range;
 

@@ -385,7 +385,7 @@ describe('sessions that were open at a time', () => {
   });
 
   // Last: it takes the events away.
-  it('have the counters of whole minutes if events are gone, and none if those are, too', async () => {
+  it('have the counters of whole minutes if events have expired, and none if minutes have, too', async () => {
     const atMs = NOW_MS - 45_000;
     await database.clickhouse.command({ sql: 'TRUNCATE TABLE session_events' });
     const { items } = await walk(`at=${atMs}`, 100);

@@ -30,7 +30,7 @@ describe('flights', () => {
     expect(await again).toBe(3);
   });
 
-  it('go on while anybody waits, and are given up when nobody does', async () => {
+  it('continue while anybody waits, and are given up when nobody does', async () => {
     const flights = createFlights<number>();
     const { asked, start } = question();
     const gone = [new AbortController(), new AbortController()];

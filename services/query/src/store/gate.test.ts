@@ -41,7 +41,7 @@ describe('gate', () => {
     expect(await Promise.all(entries.map(settled))).toEqual(['in', 'in', 'in', 'waiting']);
   });
 
-  it('gives a place to one request only, however often it is released', async () => {
+  it('gives a place to one request only, even if it is released several times', async () => {
     const gate = gateOf({ running_max: 1 });
     const leave = await gate.enter({ signal: never });
     const second = gate.enter({ signal: never });
@@ -71,7 +71,7 @@ describe('gate', () => {
     expect(await gate.pass({ signal: never }, async () => 7)).toBe(7);
   });
 
-  it('lets nobody wait longer than allowed', async () => {
+  it('lets no request wait longer than allowed', async () => {
     const gate = gateOf({ running_max: 1, wait_max_ms: 5 });
     await gate.enter({ signal: never });
     await expect(gate.enter({ signal: never })).rejects.toMatchObject({ code: 'overloaded' });

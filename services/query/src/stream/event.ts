@@ -43,7 +43,7 @@ export interface Position {
 
 const POSITION = /^(\d{1,15})(?:-([0-9a-f]{8})-(\d{1,15}))?$/;
 
-/** `id` of an event. Any process can go on from it: the time is the database's. */
+/** `id` of an event. Any process can continue from it: the time is the database's. */
 export function positionText(event: LiveEvent, hub: string): string {
   return event.n === null ? `${event.storedMs}` : `${event.storedMs}-${hub}-${event.n}`;
 }

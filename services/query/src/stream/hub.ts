@@ -115,7 +115,7 @@ export function createHub(
     forget();
   }
 
-  /** Makes sure that nobody goes on from memory over events that were never handed out. */
+  /** Makes sure that nobody continues from memory over events that were never handed out. */
   function forget(): void {
     replay = [];
     nextN += 1;

@@ -209,7 +209,7 @@ export function openWriter(
       return;
     }
     raw.end();
-    // Nor does the end reach one that has stopped reading, which would hold up a stop.
+    // A client that has stopped reading does not get the end, and would delay a stop.
     setTimeout(() => {
       raw.destroy();
     }, END_GRACE_MS).unref();

@@ -138,7 +138,7 @@ describe('stream', () => {
     client.close();
   });
 
-  it('gives all of an insert that is larger than one poll, and goes on after it', async () => {
+  it('gives all of an insert that is larger than one poll, and continues after it', async () => {
     await api.close();
     await startApp({ buffer_max_bytes: 100_000_000 });
     const events = someEvents(2_000);
@@ -155,7 +155,7 @@ describe('stream', () => {
     client.close();
   });
 
-  it('begins with the present, however much was stored just before', async () => {
+  it('begins with the present, even if much was stored just before', async () => {
     const before = someEvents(2_000);
     expect(before.length).toBeGreaterThan(POLL_ROWS_MAX);
     await insertBatch(database.clickhouse, before);
@@ -184,7 +184,7 @@ describe('stream', () => {
     client.close();
   });
 
-  it('goes on after Last-Event-ID, in the same process and in another', async () => {
+  it('continues after Last-Event-ID, in the same process and in another', async () => {
     const first = someEvents(20);
     const client = await listen('type=started&type=changed&type=closed');
     await insertBatch(database.clickhouse, first);
@@ -255,7 +255,7 @@ describe('stream', () => {
     client.close();
   });
 
-  it('asks ClickHouse once, however many listen', async () => {
+  it('asks ClickHouse once for all listeners', async () => {
     const clients = await Promise.all(Array.from({ length: 10 }, () => listen('type=started')));
     const events = someEvents(10).filter((event) => event.type === 'SessionStarted');
     await insertBatch(database.clickhouse, events);

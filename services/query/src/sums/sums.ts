@@ -41,7 +41,7 @@ export interface SumsQuestion extends RangeQuestion {
   /** Only these keys; null for all. */
   readonly keys?: readonly string[] | null;
   readonly cuts?: readonly number[] | null;
-  /** How keys are shown to whom they are hidden. */
+  /** The form of keys for callers that may not see them. */
   readonly shown?: ShownKeys | null;
 }
 

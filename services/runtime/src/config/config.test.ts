@@ -77,7 +77,7 @@ describe('configuration', () => {
     );
   });
 
-  it('takes a setting that is text and becomes something else, from the environment and a file', () => {
+  it('reads a setting that is text and is parsed, from the environment and a file', () => {
     const pairs = z.object({
       pairs: textList()
         .pipe(z.array(z.string().transform((text) => text.split('='))))

@@ -1,6 +1,6 @@
 /**
  * Which of the bootstrap brokers a client begins with. kafkajs 2.2.4 begins with the first of the
- * list, goes on to the next one only with a retry of its own, and stays with one that accepts
+ * list, tries the next one only with a retry of its own, and stays with one that accepts
  * connections but does not answer. So its pool's `connect` is replaced: one call tries every
  * bootstrap broker, from a random one on. All clients of the process come through here, at their
  * start and whenever they have lost every broker they knew.

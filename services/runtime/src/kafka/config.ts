@@ -129,7 +129,7 @@ export const kafkaConfig = z
       }),
     oauth_client_id: z.string().default('').meta({
       env: 'KAFKA_OAUTH_CLIENT_ID',
-      description: 'client id for that',
+      description: 'client id with which oauthbearer fetches tokens',
     }),
     oauth_client_secret: z.string().default('').meta({
       env: 'KAFKA_OAUTH_CLIENT_SECRET',

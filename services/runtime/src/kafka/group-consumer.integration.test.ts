@@ -187,7 +187,7 @@ describe('a member of a consumer group', () => {
     await expect.poll(() => third.values, WAIT).toEqual(named(20, 10));
   });
 
-  it('goes on in the middle of a batch if a tool has committed there', async () => {
+  it('continues in the middle of a batch if a tool has committed there', async () => {
     await createTopic();
     await produce(0, 20);
     await commitAs(7, '');

@@ -49,7 +49,7 @@ describe('the progress of partitions', () => {
     expect(progress.look(ends(7, 7), 5_000)).toEqual([]);
   });
 
-  it('keeps a partition in mind over a restart of the consumer until a batch of it comes', () => {
+  it('remembers a partition over a restart of the consumer until a batch of it arrives', () => {
     const progress = watch();
     progress.look(ends(5, 5), 0);
     progress.look(ends(6, 6), 100);

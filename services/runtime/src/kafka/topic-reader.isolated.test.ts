@@ -74,7 +74,7 @@ const read = (onBatch: () => Promise<void>, from?: ReadonlyMap<number, number>) 
   );
 
 describe('reading a topic', () => {
-  it('goes on however long a batch is worked on', async () => {
+  it('continues however long a batch is worked on', async () => {
     batches = 2;
     const reading = read(() => new Promise<void>((resolve) => setTimeout(resolve, 10 * MINUTE_MS)));
     await vi.advanceTimersByTimeAsync(20 * MINUTE_MS);

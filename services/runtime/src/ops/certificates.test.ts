@@ -63,7 +63,7 @@ describe('the expiry of certificates', () => {
     expect(await expiries(join(dir, 'missing.pem'), empty)).toEqual({ CERT: 0, CA: 0 });
   });
 
-  test('is no metric at all without such files', async () => {
+  test('has no metric without such files', async () => {
     expect(await expiries('', '')).toEqual({});
   });
 });

@@ -136,7 +136,7 @@ export function testAccess(of: () => { readonly browser: Browser; readonly api: 
     await page.close();
   });
 
-  test('a page that one goes to has the focus and is announced by its title', async () => {
+  test('a page has the focus after navigation and is announced by its title', async () => {
     const { browser, api } = of();
     const { page } = await openPage(browser);
     await isDrawn(page, api);

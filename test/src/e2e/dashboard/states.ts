@@ -77,7 +77,7 @@ export function testStates(of: () => { readonly browser: Browser; readonly api: 
     await page.close();
   });
 
-  test('a paused page asks nothing more until one goes on', async () => {
+  test('a paused page asks nothing more until it is resumed', async () => {
     const { browser, api } = of();
     const { page } = await openPage(browser);
     await page.clock.install();

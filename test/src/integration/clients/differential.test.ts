@@ -37,7 +37,7 @@ interface Dialogue {
 
 interface Step {
   readonly send: Buffer;
-  /** Bytes of the answer that the client waits for before it goes on. */
+  /** Bytes of the answer that the client waits for before it continues. */
   readonly expect: number;
   /** Ends the client's side behind it. */
   readonly end?: boolean;

@@ -20,7 +20,7 @@ export function registerRefusedCommands(
 
   refused
     .command('list')
-    .description('list refused events, oldest first')
+    .description('list events that Kafka refused, oldest first')
     .option('--json', 'one JSON object per line, with the complete event')
     .action(({ json = false }: { json?: boolean }) => {
       let count = 0;

@@ -57,7 +57,7 @@ export async function publishDeadFolders(
         if (frames.length > 0 && !(await publish(frames, name))) break;
         at = next;
       }
-      // It has no open sessions any more, and the next turn goes on here.
+      // It has no open sessions any more, and the next turn continues here.
       new TableFile(dir, { acknowledged: at, aliveMs, isClean: true }).close();
       reader.free(at);
       reader.close();

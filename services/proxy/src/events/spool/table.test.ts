@@ -215,7 +215,7 @@ describe('a report in the table', () => {
     expect(reports.size).toBe(0);
   });
 
-  it('comes in the number that is asked for', () => {
+  it('has the requested number', () => {
     const { table, save, reports } = setUp();
     for (let i = 0; i < 10; i += 1) table.write(sessionOf(i), measured(1, 1), true, 0);
     save();

@@ -34,7 +34,7 @@ export function fakeKafka() {
         if (signal.aborted) throw new KafkaError('kafka_aborted', 'aborted', { retryable: true });
         hooks.onFailure?.(state.failure, 1, 5);
         await new Promise((resolve) => setTimeout(resolve, 5));
-        // A dead process sends nothing, though this one goes on.
+        // A dead process sends nothing, though this one continues.
         if (isDead()) await new Promise(() => undefined);
       }
       const refused: Frame[] = [];

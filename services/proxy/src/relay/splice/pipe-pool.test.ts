@@ -21,7 +21,7 @@ function fakeLibc() {
 }
 
 describe('a pool of pipes', () => {
-  it('tries again a second after there was none, and not for every read before', () => {
+  it('tries again a second after a shortage, not at every read', () => {
     const libc = fakeLibc();
     let nowMs = 0;
     const pool = new PipePool(libc, { pipe_bytes: 524_288, max_pipes: 3 }, () => nowMs);

@@ -28,7 +28,7 @@ describe('the memory that the threads share', () => {
     expect(next).toBeGreaterThan(131_072);
   });
 
-  it('goes on if the counts of a ring wrap to negative', () => {
+  it('continues if the counts of a ring wrap to negative', () => {
     const memory = createSharedMemory();
     // Commands written and read so far, as after two thousand million of them.
     memory.control[0] = 0x7fffffff;
@@ -40,7 +40,7 @@ describe('the memory that the threads share', () => {
     expect(seen).toEqual([0, 1, 2, 3]);
   });
 
-  it('asks for one wake-up of a sleeper, and for none of one that is awake', () => {
+  it('requests one wake-up of a sleeping thread, and none of a running one', () => {
     const memory = createSharedMemory();
     expect(putCommand(memory, COMMAND.open, 0, { client: 1, upstream: 2 })).toBe(false);
     expect(prepareToSleep(memory)).toBe(false);

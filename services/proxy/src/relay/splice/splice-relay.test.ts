@@ -103,7 +103,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     }
   });
 
-  it('ends the sessions of a thread that dies, and goes on without it', async () => {
+  it('ends the sessions of a thread that dies, and continues without it', async () => {
     const relay = relayWith(
       threadOf(
         // The first word counts commands: it dies of its first session.
@@ -133,7 +133,7 @@ describe.runIf(process.platform === 'linux')('the splice relay', () => {
     expect(session.bytesSent).toBe(SIZE);
   });
 
-  it('ends the one session that it cannot watch, and goes on with the others', async () => {
+  it('ends the one session that it cannot watch, and continues with the others', async () => {
     let died = false;
     const thread = new SpliceThread({
       libc: loadLibc(),

@@ -118,7 +118,7 @@ export class Direction implements SocketReader, BudgetWaiter {
     if (isHeld && !source.writableEnded && source.writableLength === 0) source.write(NOTHING);
   }
 
-  /** Goes on reading from another object of the same connection. */
+  /** Continues to read from another object of the same connection. */
   replaceSource(source: Socket): void {
     this.#source = source;
     this.#listen();

@@ -1,6 +1,6 @@
 /**
  * The bytes that all sessions may read in one turn of the event loop: about half a millisecond of copying.
- * Node itself goes on reading a busy socket up to 32 times in a row, 2 MiB of it, and a handshake
+ * Node itself continues to read a busy socket up to 32 times in a row, 2 MiB of it, and a handshake
  * needs several turns.
  */
 const TURN_BYTES = 512 * 1024;

@@ -151,7 +151,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       expect(session.bytesReceived).toBe(6);
     });
 
-    it('goes on downloading after the client has ended its side', async () => {
+    it('continues to download after the client has ended its side', async () => {
       const { client, upstream, session, end } = await bench.open();
       const atUpstream = receiveAll(upstream);
       const atClient = receiveAll(client);
@@ -164,7 +164,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       expect(session).toMatchObject({ bytesSent: 7, bytesReceived: 3_000_000 });
     });
 
-    it('goes on uploading after the destination has ended its side', async () => {
+    it('continues to upload after the destination has ended its side', async () => {
       const { client, upstream, session, end } = await bench.open();
       const atUpstream = receiveAll(upstream);
       const atClient = receiveAll(client);
@@ -270,7 +270,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       void end.then(() => {
         ended = true;
       });
-      // More than all buffers on the way can hold: the relay goes on and drops it.
+      // More than all buffers on the way can hold: the relay continues and drops it.
       await sendRandom(client, 30_000_000);
       expect(ended).toBe(false);
       client.end();
@@ -426,7 +426,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
         libc.setsockopt(fdOf(socket), LINUX.SOL_SOCKET, option, libc.addressOf(bytes), 4);
       };
 
-      it.each(['and ends', 'and goes on'])(
+      it.each(['and ends', 'and continues'])(
         'in the middle of a transfer %s, delivers all others',
         async (then) => {
           const { client, upstream, session, end } = await bench.open({

@@ -6,7 +6,7 @@ import type { Presenter } from '../../mask/presenter.js';
 import { findByAddress } from './find.js';
 import type { FoundLookup, LookupDeps } from './find.js';
 
-/** `GET /lookup`: finds the user that reached an address, or was behind one of ours. */
+/** `GET /lookup`: finds the user that reached an address, or was behind an address of a proxy. */
 export function serveLookup(app: FastifyInstance, deps: QuestionDeps & LookupDeps): void {
   serve(app, deps, {
     path: '/lookup',

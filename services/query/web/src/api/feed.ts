@@ -18,7 +18,7 @@ export interface Feed<T> {
   close(): void;
 }
 
-/** A stream that was refused is asked for again after so long. */
+/** Pause before a refused stream is requested again. */
 const RETRY_MS = 5_000;
 
 /** @param event the name of the events whose data is shown. */

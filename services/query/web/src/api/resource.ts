@@ -23,11 +23,11 @@ export interface Resource<T> {
   stop(): void;
 }
 
-/** The page keeps its numbers until one goes on. A changed question is answered all the same. */
+/** The page keeps its numbers until it is resumed. A changed question is answered all the same. */
 export const isPaused = signal(false);
-/** A paused page looks so often whether it goes on. */
+/** Time between two checks of a paused page for its continuation. */
 const PAUSED_MS = 500;
-/** A failed question is asked again after so long, each time twice as long, up to a minute. */
+/** Pause before a failed question is repeated; it doubles each time, up to a minute. */
 const RETRY_MS = 2_000;
 const RETRY_MAX_MS = 60_000;
 

@@ -102,7 +102,7 @@ export function Palette() {
           run: () => {
             const before = text.value;
             option.run();
-            // A term that was completed may go on.
+            // A term that was completed may continue.
             if (text.value === before) dialog.current?.close();
           },
         }))}

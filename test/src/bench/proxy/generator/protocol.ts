@@ -28,7 +28,7 @@ export type Job =
   | { readonly kind: 'ping_pong'; readonly bytes: number; readonly durationMs: number }
   /** Handshakes one after the other. */
   | { readonly kind: 'handshake'; readonly durationMs: number }
-  /** Downloads that go on until `close_idle`. */
+  /** Downloads that continue until `close_idle`. */
   | { readonly kind: 'open_downloads'; readonly connections: number }
   | { readonly kind: 'open_idle'; readonly sessions: number }
   | { readonly kind: 'close_idle' };

@@ -76,7 +76,7 @@ describe('a playback', () => {
     expect(asked).toHaveLength(1);
   });
 
-  test('a busy server is asked again after its Retry-After, and the playback goes on', async () => {
+  test('a busy server is asked again after its Retry-After, and the playback continues', async () => {
     let refusals = 1;
     const busy = new Problem(503, {}, new Headers({ 'retry-after': '3' }));
     const { player, asked } = played(() => (refusals-- > 0 ? busy : null));

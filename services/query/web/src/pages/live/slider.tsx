@@ -12,7 +12,7 @@ const SPANS = ['1h', '6h', '24h', '7d'] as const;
 const UNITS_MS = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 /** Positions of the slider. */
 const STEPS = 1_200;
-/** A moment is asked for when the slider has rested so long. */
+/** Rest of the slider after which its moment is requested. */
 const REST_MS = 150;
 /** A slider whose end is younger than this ends in the present. */
 const AGE_MS = 60_000;

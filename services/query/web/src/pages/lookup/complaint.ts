@@ -36,7 +36,7 @@ const ADDRESS = new RegExp(`\\[(${IPV6})\\]|(${IPV6})|(${IPV4})`, 'gi');
 const PORT =
   /^(?:[:#]|[\s,;()>|"'=]{0,6}(?:<\/[\w-]{1,40}>\s{0,40})?<?\(?(?:(?:src|source|dst|dest|destination|remote|local)[ _-]?)?(?:port|spt|dpt)(?:[ _-]?(?:number|no))?[\s:="'>]{1,6})(\d{1,5})(?!\d|\.\d)/i;
 
-/** Words before an address that show whose it is. The nearest one counts. */
+/** Words before an address that show its owner. The nearest one counts. */
 const FROM =
   /\b(?:from|source|src|saddr|attacker|attacking|offend\w*|abus\w*|infring\w*|client|rhost|remote|by|ip[ _-]?address)\b/gi;
 const TO =
