@@ -10,7 +10,7 @@ const BRIEF_JAVA = { JAVA_TOOL_OPTIONS: '-XX:TieredStopAtLevel=1' };
 /** Twenty times the longest test alone: two slow cores may be busy with something else. */
 const UNIT_TIMEOUT_MS = 120_000;
 
-/** Of a test or hook with servers. The longest takes a minute alone; two slow cores may be busy with others. */
+/** Limit of a test or hook with servers. The longest takes a minute alone; two slow cores may be busy with others. */
 const SERVERS_TIMEOUT_MS = 600_000;
 
 /** A minute for a condition to come true, as tests give to `vi.waitFor`. */
