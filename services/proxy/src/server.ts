@@ -74,7 +74,7 @@ export interface ProxyServer {
 
 /** How long a destination may still take when the client has ended its side already. */
 const ABANDON_AFTER_MS = 1_000;
-/** How often `stop` looks whether the sessions are gone. */
+/** Time between two checks of `stop` whether all sessions have ended. */
 const DRAIN_POLL_MS = 20;
 /** How long ending sessions may take: their sockets are only closed. */
 const TERMINATE_TIMEOUT_MS = 2_000;

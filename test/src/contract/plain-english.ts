@@ -89,6 +89,14 @@ export const BANNED: readonly Banned[] = [
   },
   { phrase: /\bnothing of\b/i, write: 'no part of, none of, nothing from' },
   { phrase: /\b(?:go|goes|going|went|gone) on\b/i, write: 'continue' },
+  {
+    phrase: /\b(?:to whom|whose it is|up to when|from when on)\b/i,
+    write: 'the noun: an owner, a time',
+  },
+  {
+    phrase: /\b(?:after|waits?|rested) so long\b|\bso often(?! that)\b/i,
+    write: 'a duration, an interval',
+  },
   { phrase: /\bas ever\b/i, write: 'as usual, as before' },
 ];
 

@@ -49,7 +49,7 @@ async function reserve(port: number): Promise<{ isTaken: boolean; holder: Socket
   return new Promise((resolve) => {
     holder.once('error', ({ code }: NodeJS.ErrnoException) => {
       holder.close();
-      // Where UDP is forbidden, ports are given without a reservation.
+      // If UDP is forbidden, ports are given without a reservation.
       resolve({ isTaken: code === 'EADDRINUSE', holder: null });
     });
     holder.bind({ port, address: '127.0.0.1', exclusive: true }, () => {

@@ -1,8 +1,8 @@
 /**
- * Guarantee: nothing that lies behind a dead letter is committed before the letter is in its topic.
+ * Guarantee: no offset after a dead letter is committed before the letter is in its topic.
  *
- * A topic that is missing, full or refuses stops the partitions whose letters wait, and no others:
- * they have delivered at most two batches, and deliver no more until these letters are stored.
+ * If the topic is missing, full or refuses letters, only the partitions of waiting letters stop. They
+ * have delivered at most two batches, and deliver more when these letters are stored.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
@@ -14,11 +14,11 @@ import type { PoisonRecord } from './dlq-record.js';
 import type { DlqPublisher } from './publisher.js';
 
 export interface DeadLetters extends Component {
-  /** Takes letters. Resolves once they are in, or after a while. Never rejects. */
+  /** Takes letters. Resolves when they are stored, or after a limited time. Never rejects. */
   deliver(letters: readonly PoisonRecord[]): Promise<void>;
   /** Whether letters of a partition wait. */
   waits(partition: number): boolean;
-  /** Commits a position of a partition whose letters wait once they are in. */
+  /** Commits a position of a partition with waiting letters when these are stored. */
   commitLater(position: CommitPosition): void;
   /** Forgets the records of all other partitions, because another process gets them. */
   retain(partitions: readonly number[]): void;
@@ -34,7 +34,7 @@ export interface DeadLettersDeps {
 
 /** Longest time that a batch waits for its letters; then its other partitions continue. */
 const PATIENCE_MS = 2_000;
-/** One attempt; then it is looked whether an operator has decided to drop a letter. */
+/** Limit of one attempt. After it, the decisions of operators to drop letters are read. */
 const ATTEMPT_MS = 30_000;
 const RETRY_MS = 1_000;
 
@@ -85,7 +85,7 @@ export function createDeadLetters(
     const refused = await deps.publisher.publish([...records.keys()], signal);
     const kept = new Set(refused.map((record) => records.get(record)));
     for (const letter of sent) if (!kept.has(letter)) deps.onDelivered(letter);
-    // Records that came meanwhile stand behind them.
+    // Records that arrived during the attempt come after them.
     each.letters = [
       ...sent.filter((letter) => kept.has(letter)),
       ...each.letters.slice(sent.length),

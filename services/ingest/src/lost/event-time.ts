@@ -1,4 +1,4 @@
-/** How far a partition has been folded, and how far it goes. */
+/** The progress of ingest in a partition, and the partition's end. */
 export interface PartitionProgress {
   readonly partition: number;
   /** Latest time of its events that are stored, milliseconds since 1970; null if there is none. */
@@ -10,13 +10,13 @@ export interface PartitionProgress {
 }
 
 /**
- * The time by which the sessions of each partition are judged; a partition for which it is unknown
- * is left out.
+ * Returns the present of each partition, by which its sessions are judged. Partitions with an unknown
+ * present are left out.
  *
- * It comes from the events alone, never from the clock: if something is left to read, the time
- * is the time of the last record that was read, and so a lagging ingest declares nothing lost. A partition that
- * lags or waits holds back its own sessions only. If everything is read, the newest partition gives
- * the time, because a vanished proxy sends nothing.
+ * The present comes from events, never from the clock. In a partition with unread records it is the
+ * time of the last record that was read, so a lagging ingest declares nothing lost, and other
+ * partitions are not affected. In a partition that is read to its end it is the newest time of all
+ * partitions, because a vanished proxy sends nothing.
  */
 export function foldedUntilMs(
   partitions: readonly PartitionProgress[],

@@ -2,8 +2,8 @@
  * Guarantee: an open session is declared lost only if all events of its partition, up to the time
  * at which a heartbeat was due, have been folded. Later events override that.
  *
- * While the process that serves the session sends events, that time is by its own clock, which
- * may be slow. If it sends none any more, the time of all processes decides.
+ * While the session's process sends events, its own clock decides, which may be slow. When it sends
+ * no more, the time of all processes decides.
  *
  * The order of the writes makes a crash harmless: the list of lost sessions first, the copies of the
  * row before `sessions` (where the next search looks), then the marks of the hours that count the end,
@@ -60,7 +60,7 @@ export interface LostDeps {
   readonly metrics: LostMetrics;
 }
 
-/** A row of `sessions` as it goes back in: texts and numbers as the database sent them. */
+/** A row of `sessions` to insert again: texts and numbers as the database sent them. */
 type Row = Readonly<Record<string, unknown>> & {
   readonly session_id: string;
   readonly started_at: string;
@@ -68,7 +68,7 @@ type Row = Readonly<Record<string, unknown>> & {
   readonly seq: number;
 };
 
-/** A process of a proxy of which something was stored lately. */
+/** A process of a proxy with recently stored events. */
 interface HeardProcess {
   readonly proxy: string;
   readonly epoch: number;
@@ -76,9 +76,9 @@ interface HeardProcess {
   readonly slowMs: number;
 }
 
-/** The time by which a partition's sessions are judged, milliseconds since 1970, for each partition. */
+/** The present by which a partition's sessions are judged, milliseconds since 1970, for each partition. */
 interface Times {
-  /** How many the topic has: a session's id is the key of its events, and decides its partition. */
+  /** Partitions of the topic. A session's id is the key of its events, and decides its partition. */
   readonly partitions: number;
   readonly untilMs: ReadonlyMap<number, number>;
 }
@@ -152,9 +152,9 @@ export function createLostSessions(
 
   /**
    * Returns the processes of these proxies with an event stored since their last heartbeat was due, and
-   * how slow their clocks may be at most. The time of storing counts, because their clocks are
-   * in doubt; and not back from now, but from the time of the partition that is furthest behind among
-   * those that are judged: after a long stop, ingest would otherwise know no live proxy.
+   * the largest possible delay of their clocks. The time of storing counts, because their clocks may be
+   * wrong. It is compared with the present of the slowest judged partition, not with now: otherwise
+   * ingest would know no live proxy after a long stop.
    *
    * An event is stored after it occurred. So a clock is at most as slow as the longest delay of an
    * event. With a correct clock, this adds only that delay.

@@ -18,7 +18,7 @@ export type Change = readonly [span: BucketSpan, bucketS: number];
 export interface Writer {
   readonly id: string;
   /**
-   * Marks buckets as changed. To be called after the rows of the change were acknowledged: that is when
+   * Marks buckets as changed. Call it after the rows of the change were acknowledged: that is when
    * its number is drawn. Buckets are seconds since 1970. The rows may be sent again and again.
    */
   changes(buckets: readonly Change[]): TableBlock;
@@ -82,14 +82,14 @@ export interface Buckets {
   dirty(): Promise<{ readonly nowMs: number; readonly buckets: readonly DirtyBucket[] }>;
   /** Changes of buckets that are not summed. */
   changes(span: BucketSpan, buckets: readonly number[]): Promise<SeenChange[]>;
-  /** A version above every version that was drawn for these buckets before, and nobody else's. */
+  /** A unique version above every version that was drawn for these buckets before. */
   drawVersion(span: BucketSpan, buckets: readonly number[]): Promise<string>;
   finish(span: BucketSpan, buckets: readonly number[], version: string): Promise<void>;
   settle(span: BucketSpan, seen: readonly SeenChange[]): Promise<void>;
   mark(changes: readonly Change[]): Promise<void>;
 }
 
-/** Dirty buckets that are looked at; more wait until these are summed. Ten years of hours. */
+/** Dirty buckets that are read at once; more wait until these are summed. Ten years of hours. */
 export const DIRTY_MAX = 100_000;
 const DRAWS_MAX = 10;
 

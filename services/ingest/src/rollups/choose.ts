@@ -29,7 +29,7 @@ export interface Pace {
   readonly isEverythingDue?: boolean;
 }
 
-/** Which of several workers one is. Every bucket belongs to one of them. */
+/** The share of one of several workers. Every bucket belongs to one worker. */
 export interface Share {
   /** How many workers there are. */
   readonly workers: number;
@@ -40,7 +40,7 @@ export interface Share {
 /** The only worker. */
 export const ALL: Share = { workers: 1, places: [0] };
 
-/** An hour that never becomes quiet has its details summed as seldom as this. */
+/** Time between two sums of the details of an hour that never becomes quiet. */
 const RESTLESS_MS = 900_000;
 
 const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span];

@@ -9,7 +9,7 @@ const FIRST_SLOTS = 1 << 8;
 const WORDS = 7;
 
 /**
- * A few numbers for each of many session ids. It is asked for every session of every batch, so it holds
+ * A few numbers for each of many session ids. Every batch looks up all of its sessions here, so it holds
  * no objects: 500,000 ids take 28 MiB at most. Open addressing, linear probing; a removed id leaves no gap.
  */
 export class IdMap {
@@ -47,7 +47,7 @@ export class IdMap {
     if (this.#isEmpty(gap)) return;
     this.#size -= 1;
     const mask = this.#capacity - 1;
-    // Those behind it move up, unless they would come to stand before their own first slot.
+    // The following entries move up, but never before their own first slot.
     for (let slot = (gap + 1) & mask; !this.#isEmpty(slot); slot = (slot + 1) & mask) {
       const home = this.#home(
         this.#slots[slot * WORDS + 2] ?? 0,

@@ -2,9 +2,9 @@
  * Keeps the sums fresh: chooses dirty buckets and sums them, round by round. See round.ts for why the sums
  * cannot be wrong.
  *
- * Guarantees: every dirty bucket gets its turn, because the one goes first whose sums are oldest, and none
- * is summed twice before the others that were dirty were summed once. Each statement has a limit of time
- * and of memory; work that is too much for one is cut into smaller ones.
+ * Guarantees: every dirty bucket gets its turn, because the bucket with the oldest sums comes first, and no
+ * bucket is summed twice before the other dirty ones were summed once. Each statement has a limit of time
+ * and of memory; work that exceeds it is cut into smaller statements.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
@@ -60,7 +60,7 @@ export interface Rollups extends Component {
 export interface RollupsDeps {
   readonly clickhouse: ClickHouse;
   readonly retention: SourceRetention;
-  /** Which buckets this process sums. That two sum the same one for a while does no harm. */
+  /** The buckets that this process sums. It is harmless if two processes sum the same one for a while. */
   readonly share: () => Share;
   readonly logger: Logger;
   readonly metrics: RollupMetrics;
@@ -73,7 +73,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const brief = { timeoutMs: BRIEF_MS, signal };
   const buckets = createBuckets(clickhouse, brief);
   const lost = createLostCheck(clickhouse, (hours) => buckets.mark(changedHours(hours)), brief);
-  /** How finely the statements of each kind of bucket are cut; see partsOf. */
+  /** Number of statements for each kind of bucket; see partsOf. */
   const cuts = new Map<BucketSpan, number>();
   const most = { ...TOGETHER };
   const pace: Pace = {
@@ -163,7 +163,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     });
     const tookMs = performance.now() - begunMs;
     if (group.isPresent) pace.presentTookMs = tookMs;
-    // A round has a cost of its own, however little there is to sum.
+    // A round has a fixed cost, even if there is little to sum.
     else if (starts.length >= most[span] && tookMs * EASY_FACTOR < config.statement_ms) {
       most[span] = Math.min(TOGETHER_MAX, most[span] * 2);
     }
@@ -202,7 +202,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
 
   async function sumAll(onProgress?: (done: number, left: number) => void): Promise<void> {
     while (await lost.check());
-    // Hours that a running ingest marks meanwhile do not count: it would never end.
+    // Hours that a running ingest marks during this do not count: it would never end.
     const summed = new Set<string>();
     const nameOf = (span: BucketSpan, bucket: number) => `${span} ${bucket}`;
     for (;;) {

@@ -53,7 +53,7 @@ export interface Waits extends Component, Skips {
   trouble(): string | null;
 }
 
-/** Between two looks for decisions, while a partition waits and while none does. */
+/** Times between two reads of decisions, while a partition waits and while none does. */
 const SYNC_WAITING_MS = 1_000;
 const SYNC_IDLE_MS = 15_000;
 /** The furthest from 1970 that a date can be. */
@@ -79,7 +79,7 @@ export function createWaits(
   const { clickhouse, logger, metrics } = deps;
   const { topic } = config;
   const waiting = new Map<number, Waiting>();
-  /** Partitions of ours that were read on since they were assigned. */
+  /** Partitions of this process that were read since they were assigned. */
   const goesOn = new Set<number>();
   let owned: readonly number[] = [];
   let retentionMs: number | null = null;
@@ -137,7 +137,7 @@ export function createWaits(
         if (text !== trouble) logger.warn({ err: error }, 'cannot read the decisions of skip');
         trouble = text;
       }
-      // Not sooner than that, however often something changes.
+      // Not sooner than that, even if something changes often.
       await delay(SYNC_WAITING_MS, undefined, { signal }).catch(() => undefined);
       if (waiting.size > 0 || wake.signal.aborted) continue;
       await delay(SYNC_IDLE_MS, undefined, {

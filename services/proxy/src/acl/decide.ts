@@ -56,7 +56,7 @@ export interface Decider {
 
 /**
  * Decides by the tables of a policy: the first rule in the intersection of the sets that they give
- * for a request. The cost is a few look-ups and one pass over a bit per rule, for any rules.
+ * for a request. The cost is a few look-ups and one pass over a bit per rule.
  */
 export function createDecider(tables: AclTables, own: OwnEndpoints): Decider {
   const { blocking, destinations } = tables;

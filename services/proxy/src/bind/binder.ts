@@ -55,10 +55,10 @@ export function createBinder(config: BindConfig, deps: BindDeps): Binder {
 
 /**
  * One BIND request (RFC 1928, section 4): waits on a port of its own for the peer that the client
- * announced. The announced port is not compared: nobody can know the port that a peer connects
- * from. A client that does not know its peer's address asks for 0.0.0.0 or ::, and any peer that
- * the ACL allows may come. A wrong peer is dropped and the wait continues, so that a port scan cannot
- * end it; it is the reason if the right one never comes.
+ * announced. The announced port is not compared, because the port that a peer connects from is
+ * unknown. A client that does not know its peer's address asks for 0.0.0.0 or ::, and any peer that
+ * the ACL allows may connect. A wrong peer is dropped and the wait continues, so that a port scan cannot
+ * end it. If the right peer never connects, the wrong one is the reason.
  */
 export class Bind implements DeadlineNode, ResolveWaiter {
   deadlineQueue: DeadlineQueue | null = null;

@@ -38,7 +38,7 @@ export interface LookupOwner {
 
 /** How long an answer of one family waits for the other one (RFC 8305, section 3). */
 const RESOLUTION_DELAY_MS = 50;
-/** After these the next name of the search list is asked for; every other failure is final. */
+/** Failures after which the next name of the search list is tried; every other failure is final. */
 const SEARCH_ON = ['ENOTFOUND', 'ENODATA'];
 /** Waiters that get their answer in one turn of the event loop: each of them may connect at once. */
 const TOLD_PER_TURN = 64;

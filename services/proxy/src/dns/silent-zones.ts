@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-/** Names below a zone whose servers did not answer, without one that did, until it counts as silent. */
+/** Unanswered names in a row after which a zone counts as silent. */
 const SILENT_AFTER = 8;
 /** How long a zone counts as silent after the last name that it did not answer. */
 const SILENT_MS = 30_000;
@@ -12,8 +12,8 @@ interface Zone {
 }
 
 /**
- * The domain that names are counted by: the last two labels. Under a public suffix such as co.uk
- * that is many owners' domain, so that only limits which share fairly may use it.
+ * Returns the domain by which names are counted: the last two labels. Below a public suffix such as
+ * co.uk many owners share it, so only limits that share fairly may use it.
  */
 export function zoneOf(name: string): string {
   return suffixOf(name, 2);
@@ -29,8 +29,8 @@ function suffixOf(name: string, labels: number): string {
 }
 
 /**
- * Remembers zones whose name servers do not answer. Only a zone of whose names none was answered
- * lately counts as silent, so that one silent domain below co.uk does not stop the others.
+ * Remembers zones whose name servers do not answer. A zone counts as silent only if none of its names
+ * was answered recently, so one silent domain below co.uk does not stop the others.
  */
 export class SilentZones {
   readonly #zones = new LRUCache<string, Zone>({ max: ZONES_REMEMBERED_MAX });
@@ -48,7 +48,7 @@ export class SilentZones {
     this.#zones.delete(suffixOf(name, 3));
   }
 
-  /** The silent zone that the name lies in; null if there is none. */
+  /** The silent zone of the name; null if there is none. */
   around(name: string, nowMs: number): string | null {
     for (const labels of [2, 3]) {
       const suffix = suffixOf(name, labels);

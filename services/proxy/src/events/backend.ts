@@ -27,7 +27,7 @@ import { TableChunk } from './spool/table.js';
 const BATCH_MAX_BYTES = 2 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
 const MAINTAIN_INTERVAL_MS = 1_000;
-/** A crash of the machine may destroy this much of the counters of open sessions. */
+/** Time of counters of open sessions that a crash of the machine may destroy. */
 const TABLE_SYNC_MS = 5_000;
 /** Delay after which every worker of this machine has taken its folder. */
 const DEAD_FOLDERS_AFTER_MS = 30_000;
@@ -40,7 +40,7 @@ const DEAD_SEND_TIMEOUT_MS = 1_000;
 export interface BackendDeps {
   readonly send: (message: FromBackend) => void;
   readonly createProducer?: CreateProducer;
-  /** When to look for folders of dead proxies first; for tests. */
+  /** Delay before the first search for folders of dead proxies; for tests. */
   readonly deadFoldersAfterMs?: number;
 }
 

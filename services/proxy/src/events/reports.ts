@@ -1,6 +1,6 @@
 /**
- * TrafficDeltas in the table of open sessions that wait to be published. One that waits gives way
- * to the next one of its session.
+ * TrafficDeltas in the table of open sessions that wait to be published. The next delta of a session
+ * replaces a waiting one.
  */
 import type { SessionStarted } from '@sockscope/schemas';
 import { FrameWriter, scanFrames } from './frame.js';

@@ -10,8 +10,8 @@ interface Holding {
 }
 
 /**
- * The counts of each worker under each limit, and the changes that it must learn about the others. Only keys that
- * somebody holds are kept, so the size is bounded by the limits themselves.
+ * The counts of each worker under each limit, and the changes that it must learn about the others. Only keys with
+ * a count are kept, so the size is bounded by the limits themselves.
  */
 export class CountLedger {
   readonly #holdings = new Map<string, Holding>();

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 const REMEMBERED_SECONDS = 600;
 
 /**
- * Lets pages of these origins read answers (CORS); with none, only pages of our own can.
+ * Lets pages of these origins read answers (CORS); without any, only our own pages can.
  * Runs before every part that refuses requests, so that such a page can read a problem, too.
  */
 export async function allowOrigins(

@@ -17,7 +17,7 @@ const storedRow = z.object({
 const PROXIES_MAX = 1_000;
 const PARTITIONS_MAX = 10_000;
 
-/** Recently stored events: of all proxies together first, then of each. */
+/** Counts recently stored events, of all proxies together first, then of each. */
 export function storedLatelyQuery(windowSeconds: number, minutes: number): Query<typeof storedRow> {
   const isInWindow = 'ingested_at >= now64(3) - toIntervalSecond({window:UInt32})';
   const counts = SESSION_EVENT_TYPES.map((type) => `countIf(type = '${type}' AND ${isInWindow})`);
@@ -37,7 +37,7 @@ export function storedLatelyQuery(windowSeconds: number, minutes: number): Query
     row: storedRow,
     settings: { prefer_column_name_to_alias: 1 },
     reuse: true,
-    // Events are counted as they come in, however long ago their session began.
+    // Events are counted as they arrive, even if their session began long ago.
     seesExpired: true,
   };
 }
@@ -84,7 +84,7 @@ const partitionRow = z.object({
   since: wireTime,
 });
 
-/** How far ingest has come in each partition, and which stand still. */
+/** Reads the position of ingest in each partition, and the partitions that wait. */
 export function partitionsQuery(): Query<typeof partitionRow> {
   return {
     name: 'pipeline_partitions',

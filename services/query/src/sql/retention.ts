@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Query } from './query.js';
 
-/** The table that stores the rows, the name by which it is asked, the time by which rows expire, and after how many days. */
+/** A table that stores rows, its name in queries, the column by which rows expire, and their life in days. */
 const retainedRow = z.object({
   database: z.string(),
   storage: z.string(),
@@ -12,8 +12,8 @@ const retainedRow = z.object({
 export type RetainedRow = z.output<typeof retainedRow>;
 
 /**
- * The retentions as `migrate` wrote them into the tables that store rows on the node that is asked. In
- * a cluster those have a suffix, and the Distributed table has the plain name.
+ * Reads the retentions that `migrate` wrote into this node's tables. In a cluster these have a suffix,
+ * and the Distributed table has the plain name.
  */
 export function retentionsQuery(): Query<typeof retainedRow> {
   return {

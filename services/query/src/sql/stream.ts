@@ -25,13 +25,13 @@ export type StoredEvent = z.output<typeof storedEventRow>;
 /** All of a session but `updated_at`, which is `occurred_at` of its newest event. */
 const COLUMNS = SESSION_FIELDS.filter((name) => name !== 'updated_at').join(', ');
 
-/** The position of a reading of stored events: the last row that it gave. */
+/** A position in stored events: the last row that was read. */
 export type StoredPosition = Pick<StoredEvent, 'ingested_at' | 'session_id' | 'seq'>;
 
 /**
- * Events that were stored at or after a time, the earliest stored first; with `after` those behind
- * it alone, and without events that were old when they were stored. All rows of one insert have the
- * same time, so the time alone is not a position.
+ * Reads events that were stored at or after a time, the earliest first; with `after` only later ones.
+ * Events that were old when they were stored are left out. All rows of one insert have the same time,
+ * so the time alone is not a position.
  */
 export function storedSinceQuery(
   sinceMs: number,
@@ -65,7 +65,7 @@ export function storedSinceQuery(
           }),
     },
     row: storedEventRow,
-    // New events are sent, however long ago their session began.
+    // New events are sent, even if their session began long ago.
     seesExpired: true,
   };
 }

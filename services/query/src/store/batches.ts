@@ -2,7 +2,7 @@ import { createFlights } from './flights.js';
 
 /**
  * Lookups by key that arrive while others run are joined into one query, because most of a lookup's
- * cost comes before its first row. Nobody waits for others to come: while fewer than `running_max`
+ * cost comes before its first row. No lookup waits for others to arrive: while fewer than `running_max`
  * questions are under way, a look-up goes at once.
  */
 export interface Batches<V> {
@@ -18,7 +18,7 @@ export interface BatchesConfig {
 
 interface Request<V> {
   readonly key: string;
-  /** Aborted when nobody waits for this key any more. */
+  /** Aborted when no caller waits for this key any more. */
   readonly abandoned: AbortSignal;
   readonly settle: (value: V | undefined) => void;
   readonly fail: (error: unknown) => void;

@@ -33,7 +33,7 @@ export interface Ranked {
 
 /** A rate over less than this would be noise. */
 const INTERVAL_MIN_MS = 500;
-/** A proxy that sends deltas at another pace than every 5 s is waited for by its own last interval. */
+/** Factor of a session's last interval, for proxies that send deltas at another pace than every 5 s. */
 const SILENT_INTERVALS = 2;
 const SILENT_MIN_MS = 10_000;
 /** Candidates are cut to the best ones when there are this many times more than are needed. */
@@ -42,7 +42,7 @@ const CANDIDATES_FACTOR = 4;
 /** The sessions that are open according to events. */
 export class LiveSessions {
   readonly #open = new Map<string, LiveSession>();
-  /** Ends that came while a reading of the open sessions was on its way. */
+  /** Ends that arrived while the open sessions were being read. */
   readonly #ended = new Set<string>();
   #isTruncated = false;
 

@@ -38,7 +38,7 @@ const BUSY_AGAIN = 0.1;
 const RELOAD_WAIT_MS = 2_000;
 
 /**
- * Ranks the open sessions for all viewers together. While nobody watches, nothing is read or kept.
+ * Ranks the open sessions for all viewers together. Without viewers, nothing is read or kept.
  */
 export function createViews(deps: {
   readonly hub: Hub;
@@ -161,7 +161,7 @@ export function createViews(deps: {
         if (writers.size === 0 && groups.get(view.name)?.writers === writers) {
           groups.delete(view.name);
         }
-        // While it begins, the beginning sees to the end.
+        // While the hub still starts, begin() ends it.
         if (groups.size === 0 && leaveHub !== null && timer !== undefined) end();
       };
       try {

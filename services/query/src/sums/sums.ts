@@ -53,7 +53,7 @@ export interface Provenance {
   readonly bytesRange: Span;
   readonly resolution: Plan['resolution'];
   readonly staleHours: number;
-  /** Minutes whose sums are known no longer in the detail that was needed. */
+  /** Minutes whose needed details have expired. */
   readonly incompleteMinutes: number;
   readonly newestMs: number | null;
   /** Partitions whose events are missing in the range. */

@@ -1,7 +1,7 @@
 /**
- * Finds partitions that do not move: records arrive at the broker, and none of them reaches us. A
- * partition counts from the look at which its end has moved since its last batch, because records
- * that arrived then cannot have been read before.
+ * Finds partitions that stand still: records arrive at the broker, and none of them reaches us. The
+ * time counts from the first check that finds a later end than at the last batch, because records that
+ * arrived then cannot have been read before.
  */
 export class Progress {
   readonly #limitMs: number;
@@ -49,7 +49,7 @@ export class Progress {
     return tooLong;
   }
 
-  /** The partitions that were found standing still, until a batch of them comes or they are another's. */
+  /** Partitions that stand still, until a batch of them arrives or another process gets them. */
   still(): readonly number[] {
     return [...this.#still];
   }

@@ -24,7 +24,7 @@ export interface StoredRecord {
 
 /** A batch as a broker sent it: still compressed. */
 export interface RecordBatch {
-  /** Why it cannot be read, or null. Of a damaged batch the offsets are a guess. */
+  /** Why it cannot be read, or null. The offsets of a damaged batch are a guess. */
   readonly damage: string | null;
   /** Epoch of the leader that wrote the batch. */
   readonly leaderEpoch: number;
@@ -122,7 +122,7 @@ function damageOf(bytes: Buffer, at: number, end: number, endOffset: number): st
     return `message format ${magic} is not supported: from before Kafka 0.11, or damaged`;
   }
   if (end - at < BATCH_HEADER_BYTES) return 'the batch is shorter than its header';
-  // A broker sends the first batch whole, however long it is.
+  // A broker sends the first batch whole, at any length.
   if (end > bytes.length) return "the batch is longer than the broker's answer";
   if (crc32c(bytes.subarray(at + CRC_COVERS_FROM, end)) !== bytes.readUInt32BE(at + CRC_AT)) {
     return 'the checksum does not match';

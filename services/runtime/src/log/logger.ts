@@ -41,9 +41,9 @@ export function createLogger(service: string, config: z.infer<typeof logConfig>)
 }
 
 /**
- * Logs the last line of a process. Resolves when it is written, or nobody reads it, or half a second
- * has passed. At an exit, pino repeats a write that fails, without an end; so a log that does not take
- * the line is given up.
+ * Logs the last line of a process. Resolves when it is written, when the reader is gone, or after half
+ * a second. At an exit, pino repeats a failing write endlessly, so a log that does not take the line is
+ * given up.
  */
 export async function logLast(logger: Logger, fields: object, message: string): Promise<void> {
   if (!logger.isLevelEnabled('info')) return;
@@ -58,14 +58,14 @@ export async function logLast(logger: Logger, fields: object, message: string): 
 }
 
 /**
- * Whether now is the time to log a thing that may happen thousands of times a second. Counts
- * lines that it holds back and adds their number to the next line that may pass.
+ * Limits the log lines of an event that may happen thousands of times a second. Counts suppressed
+ * lines and adds their number to the next line.
  */
 export function createLogLimiter(
   intervalMs: number,
   now: () => number = Date.now,
 ): {
-  /** The number held back since the last pass, or null if this one is held back too. */
+  /** Returns the number of lines suppressed since the last one; null if this line is suppressed too. */
   pass(): number | null;
 } {
   let nextMs = 0;

@@ -1,6 +1,6 @@
 /**
- * Folders of proxies that are gone: fewer workers than before, another proxy_id. Their events are published
- * where they lie, in turns; between two turns a folder is free for its owner.
+ * Folders of dead proxies, for example after a change of proxy_id or of the number of workers. Their events
+ * are published in place, in turns. Between two turns the owner may take its folder back.
  */
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -68,8 +68,8 @@ export async function publishDeadFolders(
         releaseFolder(dir);
         continue;
       }
-      // At once and with our owner's mark in it: its owner, should it come back meanwhile, begins
-      // a new folder, and never has one that is being deleted.
+      // Renamed in one step, with our owner's mark in it: an owner that returns now begins a new
+      // folder, and never gets one that is being deleted.
       renameSync(dir, join(spool_dir, `${EMPTIED_PREFIX}${name}`));
       syncPath(spool_dir);
       result.emptied.push(name);

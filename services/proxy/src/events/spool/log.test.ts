@@ -165,7 +165,7 @@ describe('the log', () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'file'), '');
     expect(() => new LogWriter(join(dir, 'file'), 0, 1)).toThrow(SpoolError);
-    // Also for root, to whom every folder is open.
+    // Also holds for root, who may open every folder.
     const writer = new LogWriter(join(dir, 'log'), 0, 1_000_000);
     symlinkSync('/dev/full', join(dir, 'log', `${'0'.repeat(16)}.frames`));
     expect(() => {

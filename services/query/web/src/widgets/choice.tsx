@@ -6,7 +6,7 @@ export function chosen<T extends string>(name: string, values: readonly [T, ...T
   return values.find((value) => value === given) ?? values[0];
 }
 
-/** A choice that stands in the address of the page. The first value stands for none. */
+/** A choice that is kept in the address of the page. The first value is left out of the address. */
 export function Choice<T extends string>(props: {
   readonly name: string;
   readonly values: readonly [T, ...T[]];
