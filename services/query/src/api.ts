@@ -63,7 +63,7 @@ export async function createApi(
   const { clickhouse, registry, logger, now } = deps;
   const metrics = createStoreMetrics(registry);
   const retention = createRetention({ clickhouse, now });
-  const store = createStore(limits, { clickhouse, metrics, retention });
+  const store = createStore(limits, { clickhouse, metrics, retention, now });
   const coverage = createCoverageReader({
     store,
     retention,

@@ -14,13 +14,13 @@ import { actorOf } from '../audit/log.js';
 import type { AuditLog } from '../audit/log.js';
 import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
-import { problemOfStore } from '../problems/problem.js';
 import { requireScope } from '../auth/principal.js';
 import { EXPORT_SETTINGS } from '../sql/exports.js';
 import type { ExportStatement } from '../sql/exports.js';
 import type { Gate } from '../store/gate.js';
 import type { StoreMetrics } from '../store/metrics.js';
 import type { Retention } from '../store/retention.js';
+import { tooMuchOf } from '../store/too-much.js';
 import { PROGRESS_MAX_MS } from './config.js';
 import type { ExportConfig } from './config.js';
 import type { RunningExports } from './running.js';
@@ -94,7 +94,10 @@ async function send(
     const code = error instanceof ClickHouseError ? error.code : 'unknown';
     deps.metrics.errors.inc({ query: statement.name, code });
     if (context.reply.raw.destroyed) outcome = 'aborted';
-    if (!context.reply.sent) throw error instanceof ClickHouseError ? problemOfStore(error) : error;
+    if (!context.reply.sent) {
+      const { rows_to_read_max: rowsMax } = deps.limits;
+      throw await tooMuchOf(error, statement, { ...deps, nowMs: context.nowMs, rowsMax });
+    }
     deps.logger.warn({ err: error, export: of.name }, 'export failed in the middle');
     context.reply.raw.destroy();
   } finally {

@@ -95,13 +95,18 @@ describe('limits of a question', () => {
     };
     const limited = Object.entries(paths).filter(([, { get }]) => '422' in (get?.responses ?? {}));
     const refused: string[] = [];
-    for (const [path, { get }] of limited) {
+    const cases = limited.flatMap(([path, { get }]) =>
+      [{ from: 'now-3d', to: 'now' }, {}].map((range) => ({ path, get, range })),
+    );
+    for (const { path, get, range } of cases) {
       const takes = new Set((get?.parameters ?? []).map(({ name }) => name));
       const query = new URLSearchParams({
-        ...(takes.has('from') ? { from: 'now-3d', to: 'now' } : {}),
+        ...(takes.has('from') ? range : {}),
         ...(takes.has('step') ? { step: '3600000' } : {}),
         // No sums know this filter, so sessions must be read.
         ...(takes.has('command') ? { command: 'connect' } : {}),
+        // Only this order reads the whole range of sessions at once.
+        ...(path.endsWith('/sessions') ? { sort: 'bytes' } : {}),
         ...(path.includes('/lookup') ? { dest_ip: '198.51.100.7' } : {}),
       });
       const url = `${path}?${query.toString()}`
@@ -116,14 +121,13 @@ describe('limits of a question', () => {
       refused.push(path);
       const problem = response.json<Problem>();
       expect([url, problem.code]).toEqual([url, 'too-expensive']);
-      if (/\/(?:explain|flows|signals|top)/.test(path)) {
-        expect([url, typeof problem.longest_range_ms]).toEqual([url, 'number']);
-      }
+      expect([url, typeof problem.longest_range_ms]).toEqual([url, 'number']);
     }
     expect(refused).toEqual(
       expect.arrayContaining([
         '/api/v1/explain',
         '/api/v1/flows',
+        '/api/v1/sessions',
         '/api/v1/signals/{kind}',
         '/api/v1/top/users',
       ]),
@@ -144,6 +148,26 @@ describe('limits of a question', () => {
       expect(problem.longest_range_ms).toBeLessThan(3 * DAY_MS);
       expect(problem.detail).toMatch(/of at most 200: ask for at most \d+ (?:days|hours|minutes)/);
     }
+    await small.close();
+  });
+
+  it('that read a range without a beginning are refused with the longest range that is possible', async () => {
+    const small = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      settings: { limits: { rows_to_read_max: 200 } },
+    });
+    const { longest_range_ms: longest = 0 } = await small.get<Problem>(
+      '/api/v1/sessions?sort=bytes',
+      422,
+    );
+    expect(longest).toBeGreaterThan(0);
+    expect(longest).toBeLessThan(3 * DAY_MS);
+    // Sessions that ended in a range may have begun at any time, so a shorter one reads no less.
+    const ended = await small.get<Problem>('/api/v1/sessions?in=ended&sort=bytes&from=now-1h', 422);
+    expect(ended).toMatchObject({
+      longest_range_ms: 0,
+      detail: expect.stringMatching(/: narrow the filters$/),
+    });
     await small.close();
   });
 
@@ -200,7 +224,7 @@ describe('a process that cannot keep up', () => {
   it('sends questions away with a 503, and still reports that it lives', async () => {
     const busy = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      isOverloaded: () => true,
+      eventLoop: { isOverloaded: () => true },
     });
     const response = await busy.app.inject({ url: '/api/v1/sessions' });
     expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '2']);

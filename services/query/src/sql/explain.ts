@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { FINAL_SETTINGS } from './expressions.js';
 import type { Query, SqlParams } from './query.js';
 import { storedText } from './stored.js';
-import { isAtEnd, rangeLengthOf } from './sums.js';
+import { isAtEnd, wholeSpanOf } from './sums.js';
 import type { SumsOf } from './sums.js';
 import { ENDED_SQL, figureSql, topKeysSql } from './top.js';
 
@@ -48,7 +48,7 @@ export function changesQuery(
       LIMIT {explain_limit:UInt32}`,
     params: { ...current.params, ...previous.params, explain_limit: limit + 1 },
     row: changeRow,
-    rangeMs: rangeLengthOf(now),
+    range: wholeSpanOf(now),
     settings: FINAL_SETTINGS,
     reuse: true,
   };

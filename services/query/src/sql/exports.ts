@@ -7,15 +7,16 @@ import type { Mask } from '../mask/mask.js';
 import { FINAL_SETTINGS } from './expressions.js';
 import { isNullable } from './fields.js';
 import { allOf } from './query.js';
-import type { Condition, SqlParams } from './query.js';
+import type { Condition, Query, SqlParams } from './query.js';
 import { sortKeys } from './sessions.js';
 import type { SessionSort, SessionsTable, SortOrder } from './sessions.js';
-import { isAtEnd } from './sums.js';
+import { isAtEnd, wholeSpanOf } from './sums.js';
 import type { SumsOf } from './sums.js';
 import { ENDED_SQL, topKeysSql } from './top.js';
+import type { OpenSpan } from '../time/range.js';
 
 /** A SELECT whose result goes to the client as ClickHouse writes it. */
-export interface ExportStatement {
+export interface ExportStatement extends Pick<Query, 'range'> {
   /** Names the export in metrics and in the audit log. */
   readonly name: 'export_sessions' | 'export_top' | 'export_traffic';
   readonly sql: string;
@@ -71,6 +72,8 @@ export function exportSessions(
   of: {
     readonly table: SessionsTable;
     readonly filter: Condition;
+    /** See Query; null for none. */
+    readonly range: OpenSpan | null;
     readonly sort: SessionSort;
     readonly order: SortOrder;
     readonly limit: number | null;
@@ -98,6 +101,7 @@ export function exportSessions(
       ...style.mask.params,
       ...(of.limit === null ? {} : { limit: of.limit }),
     },
+    ...(of.range === null ? {} : { range: of.range }),
   };
 }
 
@@ -144,6 +148,7 @@ export function exportTop(
         packets_sent, packets_received, duration_ms
       FROM (${keys.sql})`,
     params: { ...keys.params, ...style.mask.params },
+    range: wholeSpanOf(of),
   };
 }
 

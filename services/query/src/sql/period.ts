@@ -6,7 +6,7 @@ import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import type { Query } from './query.js';
 import { endedWithin, isSame, withinMs, withinSeconds } from './spans.js';
-import { rangeLengthOf, exactParts, rollupParts, sumColumns, SUMMED_SQL, unionOf } from './sums.js';
+import { wholeSpanOf, exactParts, rollupParts, sumColumns, SUMMED_SQL, unionOf } from './sums.js';
 import type { Part, RowStates, SumsOf } from './sums.js';
 
 /** The sessions of sketches: all together, or exactly the ones that pass. */
@@ -117,7 +117,7 @@ export function periodQuery(sums: SumsOf, sketches: SketchesOf): Query<typeof pe
       )`,
     params,
     row: periodRow,
-    rangeMs: rangeLengthOf(sums),
+    range: wholeSpanOf(sums),
     settings: FINAL_SETTINGS,
     reuse: true,
   };

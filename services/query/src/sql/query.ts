@@ -1,5 +1,6 @@
 import type { Settings, SqlValue } from '@sockscope/runtime/clickhouse';
 import type { z } from 'zod';
+import type { OpenSpan } from '../time/range.js';
 
 /** Parameters of a statement, each bound to `{name:Type}` in its text. */
 export type SqlParams = Readonly<Record<string, SqlValue>>;
@@ -17,8 +18,11 @@ export interface Query<Row extends z.ZodType = z.ZodType> {
   readonly reuse?: boolean;
   /** Sees rows past their retention, too; see store/retention.ts. */
   readonly seesExpired?: boolean;
-  /** Milliseconds of the range that is read: for a refusal that names the longest possible one. */
-  readonly rangeMs?: number;
+  /**
+   * The range that is read, for a refusal that names the longest possible one; an open side is all that is
+   * kept. Missing: no range makes the statement read less.
+   */
+  readonly range?: OpenSpan;
 }
 
 /** A condition of a WHERE clause with the values that it binds. */

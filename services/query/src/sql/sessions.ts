@@ -14,6 +14,7 @@ import {
 import { sessionRow, timelineColumns } from './fields.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
+import type { OpenSpan } from '../time/range.js';
 
 /** The columns of a session object, in its order. */
 export const SESSION_COLUMNS = SESSION_FIELDS.join(', ');
@@ -62,10 +63,7 @@ export function startedWithin(lowMs: number | null, highMs: number | null): Cond
 }
 
 /** Sessions that a range means, apart from bounds of their start. */
-export function sessionsIn(
-  which: SessionsIn,
-  { fromMs, toMs }: { readonly fromMs: number | null; readonly toMs: number | null },
-): Condition {
+export function sessionsIn(which: SessionsIn, { fromMs, toMs }: OpenSpan): Condition {
   const from = (sql: string): Condition[] =>
     fromMs === null ? [] : [{ sql, params: { in_from: fromMs } }];
   switch (which) {
@@ -117,8 +115,8 @@ export function sessionsPageQuery(page: {
   readonly limit: number;
   /** Few rows are read. */
   readonly isShort: boolean;
-  /** Length of the range of starts; null if it is open. */
-  readonly rangeMs: number | null;
+  /** The range of starts; null if another range would not read less. */
+  readonly range: OpenSpan | null;
 }): Query<typeof sessionRow> {
   const { sort, order, position } = page;
   const where = allOf([
@@ -139,7 +137,7 @@ export function sessionsPageQuery(page: {
     row: sessionRow,
     settings: { ...FINAL_SETTINGS, ...(page.isShort ? BRIEF_SETTINGS : {}) },
     reuse: true,
-    ...(page.rangeMs === null ? {} : { rangeMs: page.rangeMs }),
+    ...(page.range === null ? {} : { range: page.range }),
   };
 }
 
@@ -157,7 +155,7 @@ const totalsRow = z.object({
 export function sessionTotalsQuery(
   table: SessionsTable,
   filter: Condition,
-  rangeMs: number | null,
+  range: OpenSpan | null,
 ): Query<typeof totalsRow> {
   return {
     name: 'session_totals',
@@ -171,7 +169,7 @@ export function sessionTotalsQuery(
     row: totalsRow,
     settings: { ...FINAL_SETTINGS, prefer_column_name_to_alias: 1 },
     reuse: true,
-    ...(rangeMs === null ? {} : { rangeMs }),
+    ...(range === null ? {} : { range }),
   };
 }
 

@@ -243,7 +243,7 @@ export function signalsQuery(kind: SignalKind, of: SignalOf): Query<typeof signa
       limit: of.limit,
     },
     row: signalRow,
-    rangeMs: of.range.toMs - of.range.fromMs,
+    range: of.range,
     settings: { ...FINAL_SETTINGS, prefer_column_name_to_alias: 0 },
     reuse: true,
   };

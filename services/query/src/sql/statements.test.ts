@@ -58,7 +58,7 @@ const page = {
   position: null,
   limit: 50,
   isShort: true,
-  rangeMs: null,
+  range: null,
 } as const;
 
 const tops = Object.fromEntries(

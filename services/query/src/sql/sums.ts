@@ -19,7 +19,7 @@ import { storedText } from './stored.js';
 import type { Condition, Query, SqlParams } from './query.js';
 import type { Pieces, Span } from '../sums/plan.js';
 import type { SessionsTable } from './sessions.js';
-import { endedWithin, isSame, lengthOf, withinMs, withinSeconds } from './spans.js';
+import { endedWithin, isSame, withinMs, withinSeconds } from './spans.js';
 
 /**
  * Addresses that are known only when the connection stands. No table of sums or minutes holds them, so
@@ -297,10 +297,14 @@ export function unionOf(parts: readonly Part[]): Part {
   };
 }
 
-/** Milliseconds of the whole range. */
-export function rangeLengthOf({ counted }: Pick<SumsOf, 'counted'>): number {
+/** From the first piece to the last. */
+export function wholeSpanOf({ counted }: Pick<SumsOf, 'counted'>): Span {
   const { weeks, days, hours, exact } = counted;
-  return lengthOf([...weeks, ...days, ...hours, ...exact]);
+  const pieces = [...weeks, ...days, ...hours, ...exact];
+  return {
+    fromMs: Math.min(...pieces.map(({ fromMs }) => fromMs)),
+    toMs: Math.max(...pieces.map(({ toMs }) => toMs)),
+  };
 }
 
 /** Every figure by its name. */
@@ -320,7 +324,7 @@ export function seriesQuery(of: SumsOf): Query<typeof seriesRow> {
       ) GROUP BY k, slot`,
     params,
     row: seriesRow,
-    rangeMs: rangeLengthOf(of),
+    range: wholeSpanOf(of),
     settings: FINAL_SETTINGS,
     reuse: true,
   };

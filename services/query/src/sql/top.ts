@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { FINAL_SETTINGS } from './expressions.js';
 import type { Query, SqlParams } from './query.js';
 import { storedText } from './stored.js';
-import { rangeLengthOf, isAtEnd, sumColumns, SUMMED_SQL, union } from './sums.js';
+import { wholeSpanOf, isAtEnd, sumColumns, SUMMED_SQL, union } from './sums.js';
 import type { SumsBy, SumsOf } from './sums.js';
 
 export const ENDED_SQL = 'sessions_closed + sessions_failed + sessions_rejected';
@@ -111,7 +111,7 @@ export function topQuery(
     sql,
     params: { ...params, limit: limit + 1 },
     row: topRow,
-    rangeMs: rangeLengthOf(of),
+    range: wholeSpanOf(of),
     settings: FINAL_SETTINGS,
     reuse: true,
   };
@@ -132,7 +132,7 @@ export function flowsQuery(of: SumsOf, sort: SumSort, limit: number): Query<type
     sql,
     params: { ...params, limit: limit + 1 },
     row: flowRow,
-    rangeMs: rangeLengthOf(of),
+    range: wholeSpanOf(of),
     settings: FINAL_SETTINGS,
     reuse: true,
   };

@@ -44,6 +44,8 @@ export function createStore(
     readonly clickhouse: ClickHouse;
     readonly metrics: StoreMetrics;
     readonly retention: Retention;
+    /** Milliseconds since 1970. */
+    readonly now: () => number;
   },
 ): Store {
   const { clickhouse, metrics, retention } = deps;
@@ -92,7 +94,8 @@ export function createStore(
     } catch (error) {
       const code = error instanceof ClickHouseError ? error.code : 'unknown';
       metrics.errors.inc({ query: query.name, code });
-      throw tooMuchOf(error, query.rangeMs ?? null, config.rows_to_read_max);
+      const rowsMax = config.rows_to_read_max;
+      throw await tooMuchOf(error, query, { clickhouse, nowMs: deps.now(), rowsMax });
     } finally {
       end();
     }

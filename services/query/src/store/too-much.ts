@@ -1,6 +1,10 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { MINUTE_MS } from '@sockscope/schemas/sums';
 import { ProblemError } from '../problems/problem.js';
+import type { Query } from '../sql/query.js';
+import { earliestSessionQuery } from '../sql/sessions.js';
+import type { OpenSpan } from '../time/range.js';
 
 const TOO_MANY_ROWS = 158;
 const UNITS: Readonly<Record<string, number>> = {
@@ -12,6 +16,7 @@ const UNITS: Readonly<Record<string, number>> = {
 };
 /** Days differ, so a range just as long as was computed might be refused as well. */
 const MARGIN = 0.8;
+const TIMEOUT_MS = 2_000;
 
 /** Rows that the statement would have read, as ClickHouse writes them: `8.19 thousand`. */
 function rowsIn(message: string): number | null {
@@ -24,14 +29,26 @@ function rowsIn(message: string): number | null {
  * A refusal that names the longest possible range. ClickHouse refuses before it reads, because it knows by
  * its index how many rows it would have to; they grow with the range.
  *
- * @param rangeMs length of the range that the statement reads; null if that is not known.
+ * @param query without a range, no range is short enough.
  * @returns the error itself if it is another one.
  */
-export function tooMuchOf(error: unknown, rangeMs: number | null, rowsMax: number): unknown {
+export async function tooMuchOf(
+  error: unknown,
+  query: Pick<Query, 'range'>,
+  deps: {
+    readonly clickhouse: Pick<ClickHouse, 'query'>;
+    readonly nowMs: number;
+    readonly rowsMax: number;
+  },
+): Promise<unknown> {
   if (!(error instanceof ClickHouseError) || error.serverCode !== TOO_MANY_ROWS) return error;
   const rows = rowsIn(error.message);
-  if (rows === null || rangeMs === null || rows <= rowsMax) return error;
-  const longestMs = Math.floor((rangeMs * MARGIN * rowsMax) / rows / MINUTE_MS) * MINUTE_MS;
+  if (rows === null) return error;
+  const { rowsMax } = deps;
+  const readMs = query.range === undefined ? 0 : await lengthOfData(query.range, deps);
+  // Of several reads together only those so far are counted.
+  const share = Math.min(1, rowsMax / rows);
+  const longestMs = Math.floor((readMs * MARGIN * share) / MINUTE_MS) * MINUTE_MS;
   const narrower =
     longestMs === 0 ? 'narrow the filters' : `ask for at most ${shownLength(longestMs)} at once`;
   return new ProblemError(
@@ -39,6 +56,18 @@ export function tooMuchOf(error: unknown, rangeMs: number | null, rowsMax: numbe
     `it would read ${Math.round(rows)} rows, of at most ${rowsMax}: ${narrower}`,
     { longestRangeMs: longestMs, cause: error },
   );
+}
+
+/** Milliseconds of the part of a range in which there can be data. */
+async function lengthOfData(
+  { fromMs, toMs }: OpenSpan,
+  { clickhouse, nowMs }: { readonly clickhouse: Pick<ClickHouse, 'query'>; readonly nowMs: number },
+): Promise<number> {
+  const { sql, params, row } = earliestSessionQuery();
+  const [earliest] = await clickhouse.query({ sql, params, row, timeoutMs: TIMEOUT_MS });
+  const startedAt = earliest?.started_at ?? null;
+  const firstMs = startedAt === null ? nowMs : Date.parse(startedAt);
+  return Math.max(0, Math.min(toMs ?? nowMs, nowMs) - Math.max(fromMs ?? firstMs, firstMs));
 }
 
 function shownLength(ms: number): string {

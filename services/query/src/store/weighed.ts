@@ -65,5 +65,7 @@ function rowsQuery(query: Query): Query<typeof rowsRow> {
     params: query.params,
     row: rowsRow,
     settings: { ...query.settings, max_threads: 1 },
+    // ClickHouse applies its limit of rows to the estimate, too.
+    ...(query.range === undefined ? {} : { range: query.range }),
   };
 }

@@ -41,6 +41,11 @@ export function startsOf(page: Pick<PageOf, 'in' | 'range'>): Window {
   return { lowMs: page.in === 'started' ? fromMs : null, highMs: toMs };
 }
 
+/** The range whose length decides how much is read; null if sessions of any start are read for any range. */
+export function rangeOfStarts(which: SessionsIn, { lowMs, highMs }: Window): OpenSpan | null {
+  return which === 'started' ? { fromMs: lowMs, toMs: highMs } : null;
+}
+
 /** One row more than the page holds: if it exists, there is a next page. */
 export async function pageRows(
   { store, densities }: PageDeps,
@@ -64,7 +69,7 @@ export async function pageRows(
         order,
         position,
         limit,
-        rangeMs: lengthOf(window, nowMs),
+        range: rangeOfStarts(page.in, window),
       }),
       isWide(window, nowMs),
     );

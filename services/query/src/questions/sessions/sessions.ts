@@ -28,7 +28,7 @@ import { openRangeOf } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
 import { sessionsAt, shownAt } from './at.js';
 import type { AtDeps } from './at.js';
-import { pageRows, startsOf } from './page.js';
+import { pageRows, rangeOfStarts, startsOf } from './page.js';
 import type { PageDeps, PageOf } from './page.js';
 import { positionOf, readCursor, writeCursor } from './position.js';
 
@@ -124,6 +124,7 @@ async function maybeExport(
         {
           table: sessionsTableOf(filters),
           filter: conditionOf({ in: query.in, range, filters }),
+          range: rangeOfStarts(query.in, startsOf({ in: query.in, range })),
           sort: sortOfRange(query),
           order: query.order,
           limit: query.limit ?? null,
@@ -142,9 +143,8 @@ function sortOfRange({ sort }: SessionsQuery): SessionSort {
 }
 
 function totalsOf(page: PageOf) {
-  const { fromMs, toMs } = page.range;
-  const rangeMs = page.in !== 'started' || fromMs === null || toMs === null ? null : toMs - fromMs;
-  return sessionTotalsQuery(sessionsTableOf(page.filters), conditionOf(page), rangeMs);
+  const range = rangeOfStarts(page.in, startsOf(page));
+  return sessionTotalsQuery(sessionsTableOf(page.filters), conditionOf(page), range);
 }
 
 /** All sessions of all pages. */

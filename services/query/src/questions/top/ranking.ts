@@ -113,6 +113,7 @@ export function rangeFor(field: TopField, query: RangeParams, nowMs: number): Sp
     throw new ProblemError(
       'too-expensive',
       `by ${field} sessions are counted over at most ${ADDRESS_DAYS_MAX} days: narrow the range`,
+      { longestRangeMs: ADDRESS_DAYS_MAX * DAY_MS },
     );
   }
   return range;
