@@ -39,7 +39,7 @@ export const problem = z
       .int()
       .nonnegative()
       .optional()
-      .describe('with too-expensive: about the longest range that these filters may have'),
+      .describe('with too-expensive: about the longest range that these filters may have; 0: none is short enough'),
   })
   .meta({
     id: 'Problem',

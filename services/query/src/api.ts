@@ -18,6 +18,7 @@ import { readEvidenceKeys } from './evidence/key-file.js';
 import { createEvidenceSigner } from './evidence/signer.js';
 import { EXPORT_ROWS_TO_READ_MAX } from './export/config.js';
 import { createRunningExports } from './export/running.js';
+import type { EventLoopWatch } from './http/event-loop.js';
 import { loopbackHosts } from './http/guard.js';
 import { createMask } from './mask/mask.js';
 import { createGate, createGateMetrics } from './store/gate.js';
@@ -37,8 +38,7 @@ export interface ApiDeps {
   readonly logger: Logger;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Whether new questions should be sent away for now. */
-  readonly isOverloaded: () => boolean;
+  readonly eventLoop: Pick<EventLoopWatch, 'isOverloaded' | 'lateMs'>;
 }
 
 export interface Api {
@@ -123,7 +123,8 @@ export async function createApi(
     },
     {
       access: {
-        isOverloaded: deps.isOverloaded,
+        isOverloaded: () => deps.eventLoop.isOverloaded(),
+        lateMs: () => deps.eventLoop.lateMs(),
         authenticator: createAuthenticator(auth, {
           keys,
           webSessions,

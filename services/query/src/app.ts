@@ -25,6 +25,7 @@ import { serveClashSockets } from './clash/socket.js';
 import type { CoverageReader } from './coverage/coverage.js';
 import type { EvidenceSigner } from './evidence/signer.js';
 import type { ExportDeps } from './export/export.js';
+import { visitorOf } from './http/context.js';
 import type { Context } from './http/context.js';
 import { answerBrokenRequest, handleErrors, problemOf, sendProblem } from './http/errors.js';
 import { guard, isStillAllowed } from './http/guard.js';
@@ -85,6 +86,8 @@ interface AccessDeps {
   readonly takesKeys: boolean;
   /** Whether new questions should be sent away for now. */
   readonly isOverloaded: () => boolean;
+  /** How long a request that is taken up now may have waited for this thread, in milliseconds. */
+  readonly lateMs: () => number;
 }
 
 /** The parts that answer questions. */
@@ -148,7 +151,9 @@ export async function createApp(
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(config.validate_answers ? validatingSerializer : plainSerializer);
   endConnectionsInOrder(app);
+  app.decorateRequest('arrivedMs', 0);
   app.addHook('onRequest', async (request, reply) => {
+    request.arrivedMs = performance.now() - deps.lateMs();
     reply.header('x-request-id', request.id);
   });
   answerUpgrades(app);
@@ -210,6 +215,9 @@ export async function createApp(
   return app;
 }
 
+/** Without a reason of ours each request would make an error with a stack. */
+const OVER = new Error('the request is over');
+
 /**
  * Fires when the client goes away or has its answer. Fastify's own signal fires as soon as a body has been
  * read, so a write would end before it began.
@@ -217,7 +225,7 @@ export async function createApp(
 function goneSignal(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   reply.raw.once('close', () => {
-    gone.abort();
+    gone.abort(OVER);
   });
   return gone.signal;
 }
@@ -232,8 +240,7 @@ function contextOf(
     signal: goneSignal(reply),
     nowMs: deps.now(),
     principal,
-    share: principal.kind === 'local' ? null : principal.id,
-    arrivedMs: performance.now() - reply.elapsedTime,
+    ...visitorOf(request),
     mask: mayDo(principal, 'admin') ? NO_MASK : deps.mask,
     onlyUsers: principal.users,
     request,

@@ -35,7 +35,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
       health,
       logger,
       now: Date.now,
-      isOverloaded: () => eventLoop.isOverloaded(),
+      eventLoop,
     },
   );
   const rights = createRights({ clickhouse });

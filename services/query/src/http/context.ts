@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth/principal.js';
 import type { Viewer } from '../mask/viewer.js';
+import type { Visitor } from '../store/gate.js';
 
 /** The part of a request that its question knows. */
 export interface Context extends Viewer {
@@ -11,4 +12,10 @@ export interface Context extends Viewer {
   readonly arrivedMs: number;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
+}
+
+/** How a request comes to a gate. */
+export function visitorOf({ principal, arrivedMs }: FastifyRequest) {
+  const share = principal.kind === 'local' ? null : principal.id;
+  return { share, arrivedMs } satisfies Omit<Visitor, 'signal'>;
 }

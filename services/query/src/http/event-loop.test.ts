@@ -9,6 +9,9 @@ import { serveOperations } from './operations.js';
 /** Other tests beside this one may hold it for a second, too. */
 const LIMITS = { window_ms: 1_000, overloaded_ms: 30, stuck_ms: 3_000 };
 
+/** Longer than a busy machine delays a timer by itself. */
+const HELD_MS = 2_000;
+
 let watch: EventLoopWatch;
 
 beforeEach(() => {
@@ -35,6 +38,22 @@ describe('the watch over the event loop', () => {
     expect(watch.check().ok).toBe(true);
     await vi.waitFor(() => {
       expect(watch.isOverloaded()).toBe(false);
+    }, 60_000);
+  });
+
+  it('tells how long a request may have waited until it is taken up', async () => {
+    await vi.waitFor(() => {
+      expect(watch.lateMs()).toBeLessThan(HELD_MS);
+    }, 60_000);
+    hold(HELD_MS + 100);
+    expect(watch.lateMs()).toBeGreaterThanOrEqual(HELD_MS);
+    // The timers come first, then the sockets of what arrived meanwhile.
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, 0);
+    });
+    expect(watch.lateMs()).toBeGreaterThanOrEqual(HELD_MS);
+    await vi.waitFor(() => {
+      expect(watch.lateMs()).toBeLessThan(HELD_MS);
     }, 60_000);
   });
 

@@ -8,6 +8,8 @@ export interface EventLoopWatch extends Component {
   check(): CheckResult;
   /** Whether new questions should be sent away for now. */
   isOverloaded(): boolean;
+  /** How long a request that this thread takes up now may have waited for it, in milliseconds. */
+  lateMs(): number;
 }
 
 export interface EventLoopLimits {
@@ -19,19 +21,27 @@ export interface EventLoopLimits {
 }
 
 const RESOLUTION_MS = 20;
+const TICK_MS = 50;
 const LIMITS: EventLoopLimits = { window_ms: 1_000, overloaded_ms: 500, stuck_ms: 5_000 };
 
 /** Measures how late timers fire, window by window. */
 export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoopWatch {
   const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  let timer: NodeJS.Timeout | null = null;
+  const timers: NodeJS.Timeout[] = [];
+  let tickedMs = 0;
+  let tickLateMs = 0;
   let medianMs = 0;
   let longestMs = 0;
   return {
     start() {
       histogram.enable();
       let beforeMs = performance.now();
-      timer = setInterval(() => {
+      tickedMs = beforeMs;
+      const tick = setInterval(() => {
+        tickLateMs = Math.max(0, performance.now() - tickedMs - TICK_MS);
+        tickedMs = performance.now();
+      }, TICK_MS);
+      const window = setInterval(() => {
         const nowMs = performance.now();
         const lateMs = nowMs - beforeMs - limits.window_ms;
         beforeMs = nowMs;
@@ -40,10 +50,10 @@ export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoo
         longestMs = Math.max(histogram.max / 1e6, lateMs);
         histogram.reset();
       }, limits.window_ms);
-      timer.unref();
+      for (const timer of [tick, window]) timers.push(timer.unref());
     },
     stop() {
-      if (timer !== null) clearInterval(timer);
+      for (const timer of timers.splice(0)) clearInterval(timer);
       histogram.disable();
     },
     check: () => ({
@@ -51,5 +61,7 @@ export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoo
       detail: `timers were at most ${Math.round(longestMs)} ms late in the last ${limits.window_ms} ms`,
     }),
     isOverloaded: () => medianMs > limits.overloaded_ms,
+    // It came after the last but one look at the sockets: those after the last tick are being taken up now.
+    lateMs: () => tickLateMs + Math.max(0, performance.now() - tickedMs - TICK_MS),
   };
 }

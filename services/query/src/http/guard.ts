@@ -19,6 +19,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set before a handler of the API runs. */
     principal: Principal;
+    /** When it came, by performance.now(). */
+    arrivedMs: number;
   }
 }
 

@@ -232,6 +232,19 @@ describe('a process that cannot keep up', () => {
     expect((await busy.app.inject({ url: '/healthz' })).statusCode).toBe(200);
     await busy.close();
   });
+
+  it('refuses a request that waited for the thread too long before it looks at its parameters, unless there is a place', async () => {
+    const busy = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      settings: { limits: { heavy_running_max: 0 } },
+      eventLoop: { lateMs: () => 60_000 },
+    });
+    const response = await busy.app.inject({ url: '/api/v1/stats?from=nonsense' });
+    expect([response.statusCode, response.headers['retry-after']]).toEqual([503, '1']);
+    expect((await busy.app.inject({ url: '/api/v1/sessions?from=nonsense' })).statusCode).toBe(400);
+    await busy.get('/api/v1/sessions?from=now-1h');
+    await busy.close();
+  });
 });
 
 describe('heavy questions', () => {

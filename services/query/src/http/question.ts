@@ -6,6 +6,7 @@ import { presenterOf } from '../mask/presenter.js';
 import type { Presenter } from '../mask/presenter.js';
 import type { Gate } from '../store/gate.js';
 import { cacheAnswer } from './caching.js';
+import { visitorOf } from './context.js';
 import type { Context } from './context.js';
 
 const JSON_TYPE = 'application/json';
@@ -95,6 +96,11 @@ export function serve<
     path,
     {
       config: { scope, audience },
+      // Before anything of the request is looked at, because that costs more than all before.
+      preValidation: async (request) => {
+        if (question.other !== undefined && mayBeFile(request)) return;
+        deps.gates[typeof weight === 'function' ? 'light' : weight].check(visitorOf(request));
+      },
       schema: {
         operationId,
         summary,
@@ -121,6 +127,11 @@ export function serve<
       return reply.type('application/json; charset=utf-8').send(text);
     },
   );
+}
+
+/** Whether a file may be wanted, which has places of its own. */
+function mayBeFile({ url, headers: { accept = '*/*' } }: FastifyRequest): boolean {
+  return url.includes('format=') || !/\*\/\*|json/.test(accept);
 }
 
 function responsesOf(question: {

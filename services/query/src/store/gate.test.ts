@@ -1,5 +1,5 @@
 import { Registry } from '@sockscope/runtime';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createGate, createGateMetrics } from './gate.js';
 import type { GateConfig } from './gate.js';
 
@@ -69,6 +69,45 @@ describe('gate', () => {
       gate.pass({ signal: never }, () => Promise.reject(new Error('no'))),
     ).rejects.toThrow('no');
     expect(await gate.pass({ signal: never }, async () => 7)).toBe(7);
+  });
+
+  it('refuses at once what would wait too long, once the line shows its pace', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+    try {
+      const gate = gateOf({ running_max: 1, waiting_max: 1_000, wait_max_ms: 1_000 });
+      const join = () => {
+        const state = { now: 'waiting', leave: () => {} };
+        gate.enter({ signal: never }).then(
+          (leave) => Object.assign(state, { now: 'in', leave }),
+          () => Object.assign(state, { now: 'refused' }),
+        );
+        return state;
+      };
+      const turn = () => vi.advanceTimersByTimeAsync(0);
+      const all = Array.from({ length: 30 }, join);
+      await turn();
+      // Ten requests, each 50 milliseconds: twenty a second.
+      for (const each of all.slice(0, 10)) {
+        await vi.advanceTimersByTimeAsync(50);
+        each.leave();
+        await turn();
+      }
+      expect(all.map(({ now }) => now)).not.toContain('refused');
+      expect(() => {
+        gate.check({});
+      }).not.toThrow();
+      all.push(join());
+      await turn();
+      // Twenty wait before the next one.
+      expect(() => {
+        gate.check({});
+      }).toThrow('busy');
+      const late = join();
+      await turn();
+      expect(late.now).toBe('refused');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('lets no request wait longer than allowed', async () => {

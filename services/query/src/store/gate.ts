@@ -26,6 +26,13 @@ export interface Visitor {
  * becomes free goes to the share that has the fewest.
  */
 export interface Gate {
+  /**
+   * Refuses a request that would not pass in time. Takes no place, so it is for requests of which nothing has been
+   * looked at yet.
+   *
+   * @throws ProblemError overloaded, with Retry-After
+   */
+  check(visitor: Omit<Visitor, 'signal'>): void;
   /** @throws ProblemError overloaded, with Retry-After */
   pass<T>(visitor: Visitor, work: () => Promise<T>): Promise<T>;
   /** Takes a place. The caller releases it by the returned function, once. */
@@ -33,6 +40,8 @@ export interface Gate {
 }
 
 interface Waiting {
+  /** Counts up by arrival. */
+  readonly number: number;
   readonly share: string | null;
   readonly admit: () => void;
 }
@@ -42,6 +51,10 @@ const SHARE_OF_PLACES = 1 / 2;
 const SHARE_OF_LINE = 1 / 4;
 
 const RETRY_AFTER_SECONDS = 1;
+
+/** The pace of the line is measured over this time, and by at least so many that left it. */
+const PACE_WINDOW_MS = 1_000;
+const PACE_COUNT_MIN = 10;
 
 export interface GateMetrics {
   readonly running: Gauge<'gate'>;
@@ -79,7 +92,11 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   metrics.refused.inc({ gate }, 0);
   metrics.running.set({ gate }, 0);
   metrics.waiting.set({ gate }, 0);
-  const line = new Set<Waiting>();
+  /** By share, each in the order of arrival. */
+  const lines = new Map<string | null, Set<Waiting>>();
+  let waiting = 0;
+  let arrivals = 0;
+  const pace = createPace();
   const placesMax = Math.max(1, Math.ceil(config.running_max * SHARE_OF_PLACES));
   const waitingMax = Math.max(1, Math.ceil(config.waiting_max * SHARE_OF_LINE));
   /** Places taken by share. */
@@ -105,20 +122,37 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
 
   /** The longest waiting request of the share with the fewest places. */
   function nextInLine(): Waiting | undefined {
-    let next: Waiting | undefined;
-    for (const each of line) {
-      if (!mayHaveAPlace(each.share)) continue;
-      if (next === undefined || placesOf(each.share) < placesOf(next.share)) next = each;
-    }
+    const firsts = [...lines].flatMap(([share, [first]]) =>
+      first === undefined || !mayHaveAPlace(share) ? [] : [first],
+    );
+    const [next] = firsts.toSorted(
+      (a, b) => placesOf(a.share) - placesOf(b.share) || a.number - b.number,
+    );
     return next;
+  }
+
+  function joinLine(one: Waiting): void {
+    if (waiting === 0) pace.begin();
+    const line = lines.get(one.share) ?? new Set();
+    lines.set(one.share, line.add(one));
+    waiting += 1;
+    metrics.waiting.set({ gate }, waiting);
+  }
+
+  function leaveLine(one: Waiting): void {
+    const line = lines.get(one.share);
+    if (line?.delete(one) !== true) return;
+    if (line.size === 0) lines.delete(one.share);
+    waiting -= 1;
+    metrics.waiting.set({ gate }, waiting);
   }
 
   function leave(share: string | null): void {
     take(share, -1);
     const next = nextInLine();
     if (next === undefined) return;
-    line.delete(next);
-    metrics.waiting.set({ gate }, line.size);
+    leaveLine(next);
+    pace.count();
     take(next.share, 1);
     next.admit();
   }
@@ -139,11 +173,12 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
       };
       const giveUp = (error: ProblemError) => {
         end();
-        line.delete(waiting);
-        metrics.waiting.set({ gate }, line.size);
+        leaveLine(one);
         reject(error);
       };
-      const waiting: Waiting = {
+      arrivals += 1;
+      const one: Waiting = {
+        number: arrivals,
         share,
         admit() {
           end();
@@ -157,28 +192,40 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
         giveUp(refuse('the service is busy; try again later'));
       }, waitMs);
       signal.addEventListener('abort', onAbort, { once: true });
-      line.add(waiting);
-      metrics.waiting.set({ gate }, line.size);
+      joinLine(one);
     });
   }
 
-  async function enter({ signal, share = null, arrivedMs }: Visitor): Promise<() => void> {
-    if (running < config.running_max && mayHaveAPlace(share)) {
-      take(share, 1);
-      return leaveOnce(share);
-    }
-    if (line.size >= config.waiting_max) throw refuse('too many requests wait already');
-    const own = share === null ? 0 : [...line].filter((each) => each.share === share).length;
+  const hasPlace = (share: string | null) => running < config.running_max && mayHaveAPlace(share);
+
+  /** How long it may still wait for a place. @throws ProblemError overloaded if that is too short */
+  function patienceOf({ share = null, arrivedMs }: Omit<Visitor, 'signal'>): number {
+    if (waiting >= config.waiting_max) throw refuse('too many requests wait already');
+    const own = lines.get(share)?.size ?? 0;
     if (share !== null && own >= waitingMax) {
       throw refuse('too many requests of this key or token wait already');
     }
     const waitedMs = arrivedMs === undefined ? 0 : performance.now() - arrivedMs;
-    if (waitedMs >= config.wait_max_ms) throw refuse('the service is busy; try again later');
-    await wait(share, signal, config.wait_max_ms - waitedMs);
+    const leftMs = config.wait_max_ms - waitedMs;
+    // The shares have their turns one after the other.
+    const ahead = Math.min(waiting, own * lines.size);
+    if (leftMs <= 0 || pace.msFor(ahead) >= leftMs) {
+      throw refuse('the service is busy; try again later');
+    }
+    return leftMs;
+  }
+
+  async function enter(visitor: Visitor): Promise<() => void> {
+    const { signal, share = null } = visitor;
+    if (hasPlace(share)) take(share, 1);
+    else await wait(share, signal, patienceOf(visitor));
     return leaveOnce(share);
   }
 
   return {
+    check(visitor) {
+      if (!hasPlace(visitor.share ?? null)) patienceOf(visitor);
+    },
     enter,
     async pass(visitor, work) {
       const done = await enter(visitor);
@@ -188,5 +235,38 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
         done();
       }
     },
+  };
+}
+
+/** How fast a line moves; known only while somebody waits, because otherwise the requests decide it. */
+interface Pace {
+  /** The first one waits. */
+  begin(): void;
+  /** One has got a place. */
+  count(): void;
+  /** Milliseconds until as many have got a place; 0 if that is not known. */
+  msFor(requests: number): number;
+}
+
+function createPace(): Pace {
+  let sinceMs = 0;
+  let counted = 0;
+  let msForOne = 0;
+  return {
+    begin() {
+      sinceMs = performance.now();
+      counted = 0;
+      msForOne = 0;
+    },
+    count() {
+      counted += 1;
+      const nowMs = performance.now();
+      const isKnown = msForOne !== 0;
+      if (counted < PACE_COUNT_MIN || (isKnown && nowMs - sinceMs < PACE_WINDOW_MS)) return;
+      msForOne = (nowMs - sinceMs) / counted;
+      sinceMs = nowMs;
+      counted = 0;
+    },
+    msFor: (requests) => requests * msForOne,
   };
 }

@@ -3,6 +3,7 @@ import type { Registry } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { FastifyInstance } from 'fastify';
 import { createApi } from '../api.js';
+import type { ApiDeps } from '../api.js';
 import { queryConfig } from '../config.js';
 import type { QueryConfig } from '../config.js';
 import type { Store } from '../store/store.js';
@@ -24,8 +25,8 @@ export type TestSettings = {
 export interface TestAppOptions {
   readonly now: () => number;
   readonly settings?: TestSettings;
-  /** Defaults to never. */
-  readonly isOverloaded?: () => boolean;
+  /** By default it is never late. */
+  readonly eventLoop?: Partial<ApiDeps['eventLoop']>;
 }
 
 /** Nothing is shared or waits for long, and live events come at once. */
@@ -60,7 +61,7 @@ function configOf(given: TestSettings): QueryConfig {
 /** The app on a database, with a clock that the test sets. */
 export async function createTestApp(
   clickhouse: ClickHouse,
-  { now, settings = {}, isOverloaded = () => false }: TestAppOptions,
+  { now, settings = {}, eventLoop = {} }: TestAppOptions,
 ): Promise<TestApp> {
   const registry = createRegistry('query');
   const { app, store, hub } = await createApi(
@@ -72,7 +73,7 @@ export async function createTestApp(
       health: createHealth(),
       logger: createLogger('query', { level: 'silent' }),
       now,
-      isOverloaded,
+      eventLoop: { isOverloaded: () => false, lateMs: () => 0, ...eventLoop },
     },
   );
   hub.start();
