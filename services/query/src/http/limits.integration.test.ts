@@ -151,6 +151,17 @@ describe('limits of a question', () => {
     await small.close();
   });
 
+  it('that have a longest range of their own name it', async () => {
+    for (const path of [
+      'signals/scan?from=now-30d',
+      'top/destination-addresses?from=now-30d',
+      'traffic?from=now-30d&split=dest_ip',
+    ]) {
+      const problem = await api.get<Problem>(`/api/v1/${path}`, 422);
+      expect([path, problem.longest_range_ms]).toEqual([path, 7 * DAY_MS]);
+    }
+  });
+
   it('that read a range without a beginning are refused with the longest range that is possible', async () => {
     const small = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
@@ -251,7 +262,7 @@ describe('heavy questions', () => {
   it('wait for a place, and light ones do not wait for them', async () => {
     const narrow = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
-      settings: { limits: { heavy_running_max: 1 } },
+      settings: { limits: { heavy_running_max: 1, wait_max_ms: 60_000 } },
     });
     const heavy = Array.from({ length: 5 }, (_, i) =>
       narrow.app.inject({ url: `/api/v1/stats?from=2026-03-1${i}&to=2026-03-15` }),

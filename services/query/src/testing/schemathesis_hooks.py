@@ -14,7 +14,6 @@ RULES = re.compile(
             "cannot be combined with",
             "must lie after",
             "may cover at most",
-            "looked for in at most",
             "gives (more than )?[0-9]+ (points|frames)",
             "need each other",
             "needs at$",

@@ -10,7 +10,7 @@ import { isClosed } from '../../http/caching.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
 import type { Presenter } from '../../mask/presenter.js';
-import { invalidParameters } from '../../problems/problem.js';
+import { ProblemError } from '../../problems/problem.js';
 import { signalsQuery as findQuery } from '../../sql/signals.js';
 import type { SignalRow } from '../../sql/signals.js';
 import { plainOf } from '../../sql/stored.js';
@@ -60,9 +60,10 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
     async ask({ params: { kind }, query }, context) {
       const { nowMs, onlyUsers } = context;
       const range = rangeOfDays(query, 1, nowMs);
-      if (range.toMs - range.fromMs > SIGNAL_DAYS_MAX * DAY_MS) {
-        const message = `signals are looked for in at most ${SIGNAL_DAYS_MAX} days`;
-        throw invalidParameters([{ parameter: 'from', message }]);
+      const longestRangeMs = SIGNAL_DAYS_MAX * DAY_MS;
+      if (range.toMs - range.fromMs > longestRangeMs) {
+        const detail = `signals are looked for in at most ${SIGNAL_DAYS_MAX} days: narrow the range`;
+        throw new ProblemError('too-expensive', detail, { longestRangeMs });
       }
       const { firstMs } = await coverage.read();
       const criteria = {
