@@ -39,7 +39,9 @@ export const problem = z
       .int()
       .nonnegative()
       .optional()
-      .describe('with too-expensive: about the longest range that these filters may have; 0: none is short enough'),
+      .describe(
+        'with too-expensive: about the longest range that these filters may have; 0: none is short enough',
+      ),
   })
   .meta({
     id: 'Problem',

@@ -175,10 +175,8 @@ describe('limits of a question', () => {
     expect(longest).toBeLessThan(3 * DAY_MS);
     // Sessions that ended in a range may have begun at any time, so a shorter one reads no less.
     const ended = await small.get<Problem>('/api/v1/sessions?in=ended&sort=bytes&from=now-1h', 422);
-    expect(ended).toMatchObject({
-      longest_range_ms: 0,
-      detail: expect.stringMatching(/: narrow the filters$/),
-    });
+    expect(ended.longest_range_ms).toBe(0);
+    expect(ended.detail).toMatch(/: narrow the filters$/);
     await small.close();
   });
 
