@@ -86,7 +86,7 @@ interface AccessDeps {
   readonly takesKeys: boolean;
   /** Whether new questions should be sent away for now. */
   readonly isOverloaded: () => boolean;
-  /** How long a request that is taken up now may have waited for this thread, in milliseconds. */
+  /** Longest possible wait for this thread of a request that it takes now, in milliseconds. */
   readonly lateMs: () => number;
 }
 
@@ -215,7 +215,7 @@ export async function createApp(
   return app;
 }
 
-/** Without a reason of ours each request would make an error with a stack. */
+/** Reason of all these signals: by default each one makes an error with a stack. */
 const OVER = new Error('the request is over');
 
 /**

@@ -14,7 +14,7 @@ export interface Context extends Viewer {
   readonly reply: FastifyReply;
 }
 
-/** How a request comes to a gate. */
+/** Returns the request as a gate sees it. */
 export function visitorOf({ principal, arrivedMs }: FastifyRequest) {
   const share = principal.kind === 'local' ? null : principal.id;
   return { share, arrivedMs } satisfies Omit<Visitor, 'signal'>;

@@ -41,7 +41,7 @@ describe('the watch over the event loop', () => {
     }, 60_000);
   });
 
-  it('tells how long a request may have waited until it is taken up', async () => {
+  it('shows how long a request may have waited for the thread', async () => {
     await vi.waitFor(() => {
       expect(watch.lateMs()).toBeLessThan(HELD_MS);
     }, 60_000);

@@ -8,7 +8,7 @@ export interface EventLoopWatch extends Component {
   check(): CheckResult;
   /** Whether new questions should be sent away for now. */
   isOverloaded(): boolean;
-  /** How long a request that this thread takes up now may have waited for it, in milliseconds. */
+  /** Longest possible wait for this thread of a request that it takes now, in milliseconds. */
   lateMs(): number;
 }
 

@@ -297,7 +297,7 @@ export function unionOf(parts: readonly Part[]): Part {
   };
 }
 
-/** From the first piece to the last. */
+/** Returns the range from the first piece to the last. */
 export function wholeSpanOf({ counted }: Pick<SumsOf, 'counted'>): Span {
   const { weeks, days, hours, exact } = counted;
   const pieces = [...weeks, ...days, ...hours, ...exact];

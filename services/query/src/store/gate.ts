@@ -27,8 +27,7 @@ export interface Visitor {
  */
 export interface Gate {
   /**
-   * Refuses a request that would not pass in time. Takes no place, so it is for requests of which nothing has been
-   * looked at yet.
+   * Refuses a request that would not pass in time, and takes no place for one that would: a check before any work.
    *
    * @throws ProblemError overloaded, with Retry-After
    */
@@ -52,7 +51,7 @@ const SHARE_OF_LINE = 1 / 4;
 
 const RETRY_AFTER_SECONDS = 1;
 
-/** The pace of the line is measured over this time, and by at least so many that left it. */
+/** The pace of the line is measured over this time, and over at least this number of requests. */
 const PACE_WINDOW_MS = 1_000;
 const PACE_COUNT_MIN = 10;
 
@@ -92,7 +91,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   metrics.refused.inc({ gate }, 0);
   metrics.running.set({ gate }, 0);
   metrics.waiting.set({ gate }, 0);
-  /** By share, each in the order of arrival. */
+  /** Lines by share, each in the order of arrival. */
   const lines = new Map<string | null, Set<Waiting>>();
   let waiting = 0;
   let arrivals = 0;
@@ -198,7 +197,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
 
   const hasPlace = (share: string | null) => running < config.running_max && mayHaveAPlace(share);
 
-  /** How long it may still wait for a place. @throws ProblemError overloaded if that is too short */
+  /** Returns the milliseconds that a request may still wait for a place. @throws ProblemError overloaded if that is too short */
   function patienceOf({ share = null, arrivedMs }: Omit<Visitor, 'signal'>): number {
     if (waiting >= config.waiting_max) throw refuse('too many requests wait already');
     const own = lines.get(share)?.size ?? 0;
@@ -238,7 +237,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   };
 }
 
-/** How fast a line moves; known only while somebody waits, because otherwise the requests decide it. */
+/** Pace of a line; known only while requests wait, because otherwise the arrivals decide it. */
 interface Pace {
   /** The first one waits. */
   begin(): void;

@@ -25,7 +25,7 @@ export type TestSettings = {
 export interface TestAppOptions {
   readonly now: () => number;
   readonly settings?: TestSettings;
-  /** By default it is never late. */
+  /** Default: never late. */
   readonly eventLoop?: Partial<ApiDeps['eventLoop']>;
 }
 
