@@ -56,7 +56,7 @@ export async function runInTerminal(options: RunOptions): Promise<void> {
 
   function onSignal(): void {
     if (stoppingSince === null) {
-      report.line('stopping; once more to end at once');
+      report.line('stopping; a second Ctrl-C ends everything at once');
       void end(EXIT.ok);
     } else if (Date.now() - stoppingSince > SAME_SIGNAL_MS) {
       void supervisor.kill().then(() => process.exit(EXIT.interrupted));
