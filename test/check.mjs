@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 // Everything that continuous integration runs, to the end even if one step fails. Two rows of steps
-// run side by side, because tests with servers often leave a core idle: the tests on this Node, and
-// beside them the checks of the sources and the tests on the newest Node. A step of the second row
-// shows its output at its end. The script ends with the failures, a table of times and one line of
+// run side by side, because tests with servers often leave a core idle: these tests, and beside them
+// everything else. A step of the second row shows its output at its end. The script ends with the failures, a table of times and one line of
 // counts from vitest's own report, so the end of a long log shows the failures.
 //
 // Tests share two slow cores with others. Files that fail run once more at the end, one after the other
@@ -31,33 +30,37 @@ const SLOWEST_FILES = 12;
 const HAS_NEWEST_NODE = process.platform === 'linux' && process.arch === 'x64';
 
 /**
- * @typedef {{ name: string, beside?: boolean, projects: string[], filter?: string, workers?: number, onNewestNode?: boolean }} TestStep
- * @typedef {{ name: string, beside?: boolean, command: string[] }} CommandStep
- * @typedef {(TestStep | CommandStep) & { command?: string[], onNewestNode?: boolean }} Step
+ * @typedef {{ name: string, projects: string[], filters?: string[], tests?: string, workers: number, workersBeside?: number, onNewestNode?: boolean }} TestStep
+ *   `tests` is a pattern of test names; `workersBeside` counts beside other tests, `workers` without them
+ * @typedef {{ name: string, command: string[], onNewestNode?: undefined }} CommandStep
+ * @typedef {TestStep | CommandStep} Step
  * @type {Step[]}
  */
 const STEPS = [
-  { name: 'format', beside: true, command: ['oxfmt', '--check', '.'] },
-  { name: 'lint', beside: true, command: ['oxlint', '--type-aware', '--deny-warnings'] },
-  { name: 'unused', beside: true, command: ['knip'] },
-  { name: 'licences', beside: true, command: ['node', 'infra/release/licences.mjs'] },
-  // Some wait for timers, those with servers for these to start, to die and to be missed.
-  { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3 },
-  { name: 'contract', projects: ['contract'] },
+  // First, because it takes longest: servers start, die and are missed, and tests wait for that.
   { name: 'servers', projects: ['integration', 'e2e'], workers: 3 },
-  // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest.
+  { name: 'format', command: ['oxfmt', '--check', '.'] },
+  { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
+  { name: 'unused', command: ['knip'] },
+  { name: 'licences', command: ['node', 'infra/release/licences.mjs'] },
+  // Some wait for timers.
+  { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3, workersBeside: 1 },
+  { name: 'contract', projects: ['contract'], workers: 2, workersBeside: 1 },
+  // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest:
+  // what uses sockets, files, threads and compression, and the whole product once.
   {
     name: 'unit-newest-node',
-    beside: true,
     projects: ['unit', 'unit-isolated'],
-    workers: 1,
+    filters: ['services/proxy/', 'services/runtime/', 'services/query/src/'],
+    workers: 2,
+    workersBeside: 1,
     onNewestNode: true,
   },
   {
     name: 'e2e-newest-node',
-    beside: true,
     projects: ['e2e'],
-    filter: 'e2e/pipeline',
+    filters: ['e2e/pipeline'],
+    tests: 'download|upload|every hop|killed with -9 in the middle|Ctrl-C stops everything',
     workers: 1,
     onNewestNode: true,
   },
@@ -106,12 +109,12 @@ if (HAS_NEWEST_NODE && chosen.some((step) => step.onNewestNode) && !(await insta
   console.error('The newest Node could not be installed.');
   process.exit(1);
 }
-const rows = (
-  await Promise.all([
-    oneByOne(chosen.filter((step) => step.beside === true)),
-    oneByOne(chosen.filter((step) => step.beside !== true)),
-  ])
-).flat();
+const waiting = [...chosen];
+/** Whether the output of a step is shown as it comes; that of a step beside it waits. */
+let isShowing = false;
+/** @type {{ name: string, ok: boolean, seconds: number }[]} */
+const rows = [];
+await Promise.all([takeSteps(), takeSteps()]);
 await runFailedAgain();
 const total = (Date.now() - began) / 1000;
 
@@ -142,15 +145,13 @@ console.log(
 );
 process.exitCode = isOk ? 0 : 1;
 
-/** @param {Step[]} steps */
-async function oneByOne(steps) {
-  const ended = [];
-  for (const step of steps) {
+/** Runs waiting steps, one after the other. */
+async function takeSteps() {
+  for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) {
     const stepBegan = Date.now();
-    const ok = await (step.command === undefined ? runTests(step) : runQuietly(step));
-    ended.push({ name: step.name, ok, seconds: (Date.now() - stepBegan) / 1000 });
+    const ok = await ('command' in step ? runQuietly(step) : runTests(step));
+    rows.push({ name: step.name, ok, seconds: (Date.now() - stepBegan) / 1000 });
   }
-  return ended;
 }
 
 /** @param {{ name: string, command: string[] }} step */
@@ -173,23 +174,32 @@ async function runQuietly({ name, command }) {
  * @returns whether nothing failed that belongs to no file
  */
 async function runTests(step) {
-  const { name, projects, filter, workers = 2, onNewestNode = false } = step;
-  /** @type {Buffer[] | undefined} */
-  const output = step.beside === true ? [] : undefined;
-  if (output === undefined) console.log(`\n=== ${name}`);
+  const { name, projects, filters, tests, onNewestNode = false } = step;
   if (onNewestNode && !HAS_NEWEST_NODE) {
     console.log(`\n=== ${name}\nSkipped: the newest Node is a package for Linux on x64 only.`);
     return true;
   }
-  const pathFirst = onNewestNode ? [NEWEST_NODE_BIN] : [];
-  const paths = filter === undefined ? folders.map((folder) => join(folder, '/')) : [filter];
-  const how = { paths, projects, workers, pathFirst, output };
+  const isShown = !isShowing;
+  isShowing = true;
+  if (isShown) console.log(`\n=== ${name}`);
+  /** @type {Buffer[] | undefined} */
+  const output = isShown ? undefined : [];
+  const how = {
+    paths: filters ?? folders.map((folder) => join(folder, '/')),
+    projects,
+    tests,
+    workers: isShown ? step.workers : (step.workersBeside ?? step.workers),
+    pathFirst: onNewestNode ? [NEWEST_NODE_BIN] : [],
+    output,
+  };
   let { results, problem } = await runVitest(how);
   // A server for all files did not start.
   if (results.length > 0 && results.every(({ hasRun }) => !hasRun)) {
     ({ results, problem } = await runVitest(how));
   }
-  if (output !== undefined) {
+  if (output === undefined) {
+    isShowing = false;
+  } else {
     console.log(`\n=== ${name}`);
     process.stdout.write(Buffer.concat(output));
   }
@@ -209,6 +219,7 @@ async function runFailedAgain() {
     const again = await runVitest({
       paths: [path],
       projects: [result.project],
+      tests: step.tests,
       workers: 1,
       pathFirst: step.onNewestNode === true ? [NEWEST_NODE_BIN] : [],
     });

@@ -14,7 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { metricOf } from '../chaos/support/site.js';
 import { createProxySite, startProxy } from '../support/proxy-process.js';
 import type { ProxySite } from '../support/proxy-process.js';
-import { expectUndisturbed, flood, steady } from './support/load.js';
+import { expectUndisturbed, flood, steady, undisturbed } from './support/load.js';
 import type { Attack, Flood } from './support/load.js';
 import { BALANCER, SocksClient } from './support/socks-client.js';
 
@@ -115,7 +115,7 @@ describe('under a flood', () => {
     const logIn = (source: string, user: number) =>
       once(source, (client) => client.login(`user${user}`, 'right'));
     const known = (n: number) => logIn(`127.1.0.${1 + (n % 5)}`, n % 5);
-    const calm = await steady(5, 10, known);
+    const calm = await undisturbed(5, 10, known);
     const attack = await startFlood({
       kind: 'login',
       proxyPort: site.port,
@@ -137,7 +137,7 @@ describe('under a flood', () => {
     dns.set('*.good.example', { addresses: ['127.0.0.1'] });
     const asks = (round: string) => (n: number) =>
       connected(`127.1.0.${1 + (n % 5)}`, `${round}${n}.good.example`);
-    const calm = await steady(20, 40, asks('calm'));
+    const calm = await undisturbed(20, 40, asks('calm'));
     const attack = await startFlood({
       kind: 'connect',
       proxyPort: site.port,
@@ -154,7 +154,7 @@ describe('under a flood', () => {
   it('of silent connections, 50 connections a second are made', async () => {
     await start({ PROXY_MAX_HANDSHAKES: '300', PROXY_MAX_HANDSHAKES_PER_SOURCE: '100' });
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
-    const calm = await steady(50, 75, connects);
+    const calm = await undisturbed(50, 75, connects);
     const attack = await startFlood({
       kind: 'silence',
       proxyPort: site.port,
@@ -177,7 +177,7 @@ describe('under a flood', () => {
     // A client that has left keeps its session for a second: 200 of them are the attackers'.
     await start({ PROXY_MAX_SESSIONS: '300', PROXY_MAX_HANDSHAKES: '200' }, 1_200);
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
-    const calm = await steady(50, 75, connects);
+    const calm = await undisturbed(50, 75, connects);
     const attack = await startFlood({
       kind: 'connect',
       proxyPort: site.port,
@@ -205,7 +205,7 @@ describe('under a flood', () => {
         client.socket.write(hello);
         return (await reply) === 0;
       });
-    const calm = await steady(50, 75, connects);
+    const calm = await undisturbed(50, 75, connects);
     const attack = await startFlood({
       kind: 'connect',
       proxyPort: site.port,
@@ -227,7 +227,7 @@ describe('under a flood', () => {
   it('of refused requests from one network while Kafka is away, the spool keeps room for 40 sessions a second', async () => {
     await start({ PROXY_SPOOL_MAX: String(3 * 1024 * 1024) });
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
-    const calm = await steady(40, 60, connects);
+    const calm = await undisturbed(40, 60, connects);
     // More than the spool holds.
     const attack = await startFlood({
       kind: 'connect',

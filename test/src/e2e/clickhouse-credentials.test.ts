@@ -179,7 +179,7 @@ test('a certificate, its key and the authority are rotated under queries, withou
   front.change(createCertificate('server', second), second);
   await expect(ask()).rejects.toMatchObject({ code: 'clickhouse_network', retryable: true });
   await write(second);
-  await until('queries are answered with the new certificate', 10_000, () =>
+  await until('queries are answered with the new certificate', 60_000, () =>
     ask().then(
       () => true,
       () => false,

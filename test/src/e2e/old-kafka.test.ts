@@ -95,7 +95,7 @@ async function startOldKafka(version: string, scala: string): Promise<KafkaConfi
     `dataDir=${dir}/zookeeper\nclientPort=${zooKeeper}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n`,
   );
   java(classPath, ['org.apache.zookeeper.server.quorum.QuorumPeerMain', join(dir, 'zoo.cfg')]);
-  await until('ZooKeeper listens', 30_000, () => isOpen(zooKeeper));
+  await until('ZooKeeper listens', 60_000, () => isOpen(zooKeeper));
   await writeFile(
     join(dir, 'server.properties'),
     [

@@ -469,7 +469,7 @@ describe.skipIf(!hasCurl)('the whole product, started by npm start', () => {
     // Held up: a process that is stopped cannot end by itself.
     process.kill(await ingestPid(), 'SIGSTOP');
     product.pressCtrlC();
-    await product.waitForLine(/stopping ingest \.\.\./, 20_000);
+    await product.waitForLine(/stopping ingest \.\.\./, WAIT.timeout);
     // npm passes the first one on a second time; a person is slower than that.
     await vi.waitFor(
       () => {

@@ -1,9 +1,13 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { startClickHouse, startKafka } from '@sockscope/local';
 import type { TestProject } from 'vitest/node';
 import '@sockscope/runtime/testing';
+import { INGEST } from './service-process.js';
 
 /**
  * One real Kafka and one real ClickHouse for all integration tests, on free ports and temporary
@@ -44,6 +48,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     project.provide('clickhouseBackupDir', url === undefined ? backupDir : '');
     if (url !== undefined) {
       project.provide('clickhousePid', 0);
+      await migrate(url);
       return url;
     }
     await writeFile(
@@ -62,7 +67,25 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     });
     started.push(clickhouse);
     project.provide('clickhousePid', clickhouse.pid);
+    await migrate(clickhouse.url);
     return clickhouse.url;
+  }
+
+  /** Makes the tables once; tests copy them. */
+  async function migrate(clickhouse: string): Promise<void> {
+    const database = `template_${randomBytes(5).toString('hex')}`;
+    await promisify(execFile)(process.execPath, [INGEST, 'migrate'], {
+      env: {
+        PATH: process.env['PATH'],
+        CLICKHOUSE_URL: clickhouse,
+        CLICKHOUSE_DATABASE: database,
+        // The tests' events are of any time; nothing of them may expire.
+        RETENTION_TRAFFIC: '0',
+        RETENTION_EVENTS: '0',
+        RETENTION_PAIRS_HOURS: '0',
+      },
+    });
+    project.provide('clickhouseTemplate', database);
   }
 
   const results = await Promise.allSettled([

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { pickFreePort } from '@sockscope/local';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const READY_TIMEOUT_MS = 240_000;
+const CLOSED_AFTER_MS = 5_000;
 const MAX_OUTPUT_LINES = 2_000;
 
 /** Ports and data of one copy, kept over its restarts. */
@@ -101,7 +103,10 @@ export function runProduct(site: ProductSite, env: Readonly<Record<string, strin
   }
   child.stdout.on('data', take);
   child.stderr.on('data', take);
-  const exited = once(child, 'exit').then(([code, signal]) => {
+  const closed = once(child, 'close');
+  const exited = once(child, 'exit').then(async ([code, signal]) => {
+    // Its last lines come after its exit.
+    await Promise.race([closed, delay(CLOSED_AFTER_MS, undefined, { ref: false })]);
     ended = (code as number | null) ?? (signal as NodeJS.Signals | null);
     for (const listener of listeners) listener();
     return ended;

@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { createLogger, createRegistry, loadConfig } from '@sockscope/runtime';
 import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { cloneDatabase } from '@sockscope/runtime/testing';
 import type { SessionEvent } from '@sockscope/schemas';
-import { z } from 'zod';
+import { inject } from 'vitest';
 import { createDecoder } from '../decode/decode-event.js';
 import { EventView } from '../decode/event-view.generated.js';
 import { BatchFold } from '../fold/batch-fold.js';
 import type { RetentionConfig } from '../migrations/config.js';
-import { createMigrator } from '../migrations/migrator.js';
 import { tablesConfig } from '../migrations/config.js';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
 import type { TableBlock } from '../tables/block.js';
@@ -21,48 +21,15 @@ export const NOTHING_EXPIRES = Object.fromEntries(
   Object.keys(loadConfig(tablesConfig, {}).retention).map((name) => [name, 0]),
 ) as RetentionConfig;
 
-/** A database that was migrated, as the statements that make its like. */
-interface Template {
-  readonly database: string;
-  readonly statements: readonly string[];
-  /** Which migrations were applied. */
-  readonly records: readonly Readonly<Record<string, unknown>>[];
-}
-
-/** Templates by server. */
-const templates = new Map<string, Template>();
-const RECORDS = 'ingest_schema_migrations';
-
-/**
- * A migrated database of its own on the server of the integration tests. Only the first one of a file is
- * migrated; the others are made as it came out, which takes a fraction of the time.
- */
+/** A database of its own with all tables on the server of the integration tests. */
 export async function createTestTables(
   url: string,
 ): Promise<{ readonly clickhouse: ClickHouse; drop(): Promise<void> }> {
   const database = `tables_${randomBytes(5).toString('hex')}`;
   const config = clickhouseConfig.parse({ url });
   const admin = createClickHouse({ ...config, database: 'default' });
+  await cloneDatabase(admin, inject('clickhouseTemplate'), database);
   const clickhouse = createClickHouse({ ...config, database });
-  const template = templates.get(url);
-  if (template === undefined) {
-    const tables = loadConfig(tablesConfig, {});
-    await createMigrator({ ...tables, retention: NOTHING_EXPIRES }, { admin, database }).migrate();
-    templates.set(url, await templateOf(clickhouse));
-  } else {
-    await admin.command({ sql: `CREATE DATABASE ${database}` });
-    await Promise.all(
-      template.statements.map((sql) =>
-        admin.command({ sql: sql.replaceAll(template.database, database) }),
-      ),
-    );
-    await clickhouse.insert({
-      table: RECORDS,
-      columns: Object.keys(template.records[0] ?? {}),
-      format: 'JSONCompactEachRow',
-      bytes: template.records.map((row) => Buffer.from(`${JSON.stringify(Object.values(row))}\n`)),
-    });
-  }
   return {
     clickhouse,
     async drop() {
@@ -71,20 +38,6 @@ export async function createTestTables(
       await admin.close();
     },
   };
-}
-
-async function templateOf(clickhouse: ClickHouse): Promise<Template> {
-  const { database } = clickhouse;
-  const tables = await clickhouse.query({
-    sql: 'SELECT create_table_query AS sql FROM system.tables WHERE database = {database:String}',
-    params: { database },
-    row: z.object({ sql: z.string() }),
-  });
-  const records = await clickhouse.query({
-    sql: `SELECT * FROM ${RECORDS} FINAL`,
-    row: z.looseObject({}),
-  });
-  return { database, statements: tables.map(({ sql }) => sql), records };
 }
 
 export async function insertBlocks(

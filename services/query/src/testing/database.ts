@@ -4,10 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, ClickHouseConfig } from '@sockscope/runtime/clickhouse';
+import { cloneDatabase } from '@sockscope/runtime/testing';
+import { inject } from 'vitest';
 import { ANSWER_TABLES } from '../store/rights.js';
 
 const INGEST = fileURLToPath(new URL('../../../ingest/dist/main.js', import.meta.url));
-const MIGRATE_TIMEOUT_MS = 60_000;
 /** The worlds of tests are years old by the clock of the machine. */
 const KEEP_ALL = { RETENTION_TRAFFIC: '0', RETENTION_EVENTS: '0', RETENTION_PAIRS_HOURS: '0' };
 
@@ -18,8 +19,8 @@ export interface TestDatabase {
 }
 
 /**
- * A database of its own with the tables as the ingest service makes them: by its command, because
- * no service imports another. Merges are stopped, so that every version of a row stays.
+ * A database of its own with the tables as the ingest service makes them: copied, or by its command if
+ * rows are to expire. Merges are stopped, so that every version of a row stays.
  *
  * @param retention settings of the ingest service, such as RETENTION_SESSIONS; by default nothing expires.
  */
@@ -33,20 +34,24 @@ export async function createTestDatabase(
     user: 'default',
     password: '',
     database,
-    timeout_ms: 30_000,
+    timeout_ms: 120_000,
     connections_max: 20,
     ca_file: '',
   });
-  await promisify(execFile)(process.execPath, [INGEST, 'migrate'], {
-    env: {
+  if (Object.keys(retention).length === 0) {
+    const admin = createClickHouse({ ...config, database: 'default' });
+    await cloneDatabase(admin, inject('clickhouseTemplate'), database);
+    await admin.close();
+  } else {
+    const env = {
       PATH: process.env['PATH'],
       CLICKHOUSE_URL: url,
       CLICKHOUSE_DATABASE: database,
       ...KEEP_ALL,
       ...retention,
-    },
-    timeout: MIGRATE_TIMEOUT_MS,
-  });
+    };
+    await promisify(execFile)(process.execPath, [INGEST, 'migrate'], { env });
+  }
   const clickhouse = createClickHouse(config);
   for (const table of ANSWER_TABLES) {
     await clickhouse.command({ sql: `SYSTEM STOP MERGES ${database}.${table}` });

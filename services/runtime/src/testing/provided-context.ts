@@ -9,6 +9,8 @@ declare module 'vitest' {
     kafkaLogDir: string;
     /** HTTP address of the real ClickHouse. */
     clickhouseUrl: string;
+    /** A database there with all tables, from which nothing expires; see `cloneDatabase`. */
+    clickhouseTemplate: string;
     /** Its process; 0 if it ran before. */
     clickhousePid: number;
     /** Folder that it may write backups to; '' if it runs already. */
