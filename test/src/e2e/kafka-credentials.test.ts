@@ -411,7 +411,7 @@ describe('credentials for Kafka', () => {
           },
         },
       });
-      const deadlineMs = Date.now() + 5_000;
+      const deadlineMs = Date.now() + 15_000;
       await producer
         .send(kafka.topic, [{ key: 'a', value: 'b', headers: {} }], abort.signal)
         .catch(() => undefined);

@@ -253,10 +253,10 @@ describe('a backup of the database', () => {
       );
       const backup = `File('${inject('clickhouseBackupDir')}/${database}')`;
       try {
+        const begunMs = Date.now();
         await bed.produce(30);
         const child = bed.start();
         await bed.committed();
-        const begunMs = Date.now();
         // Ingest continues meanwhile.
         await Promise.all([
           server.command({ sql: `BACKUP DATABASE ${database} TO ${backup}` }),
