@@ -234,7 +234,7 @@ describe('the handshake deadline', () => {
   });
 
   it('does not touch a session', async () => {
-    const proxy = await harness({ config: { limits: { handshake_timeout_ms: 100 } } });
+    const proxy = await harness({ config: { limits: { handshake_timeout_ms: 1_500 } } });
     const origin = await echo();
     const c = await connected(proxy, origin);
     // A client that came later and sends nothing has met its deadline by then.
@@ -265,7 +265,7 @@ describe('limits', () => {
   it('early_payload_bytes refuses a client that sends much with its request, and no hello', async () => {
     const dns = await startDnsServer();
     cleanups.push(() => dns.stop());
-    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 600 });
+    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 2_000 });
     const proxy = await harness({
       config: {
         limits: { early_payload_bytes: 64_000 },
@@ -621,7 +621,7 @@ describe('a change of rules or users', () => {
   it('counts for an address that was being resolved', async () => {
     const dns = await dnsServer();
     const origin = await echo();
-    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 300 });
+    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 1_500 });
     let isBlocked = false;
     const proxy = await harness({
       config: { dns: { servers: [dns.address], family: 'ipv4' } },

@@ -24,7 +24,7 @@ const SESSIONS = 400;
 const HOURS = 6;
 /** Sunday evening: the data reaches into Monday, so two days and two weeks have sums. */
 const START_MS = Date.parse('2026-05-03T21:00:00.000Z');
-const WAIT_MS = 90_000;
+const WAIT_MS = 180_000;
 const HOUR_MS = 3_600_000;
 
 let dir: string;

@@ -26,7 +26,7 @@ import { expectTablesEqualFold } from './table-state.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const POLL_MS = 100;
-const WAIT_MS = 90_000;
+const WAIT_MS = 180_000;
 const DAY_MS = 86_400_000;
 const SEND_RECORDS = 200;
 

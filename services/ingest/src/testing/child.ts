@@ -10,7 +10,7 @@ const SCRIPT = fileURLToPath(new URL('../../dist/testing/child-main.js', import.
 /** Printed once the service is up; it has handled signals for a while then. */
 const READY_LINE = 'ingest ready';
 const LOG_MAX_CHARS = 200_000;
-const WAIT_MS = 90_000;
+const WAIT_MS = 180_000;
 
 /** An ingest process of its own. */
 export interface IngestChild {

@@ -134,7 +134,7 @@ describe('BIND', () => {
 
   it('asks the ACL about the peer that came', async () => {
     const proxy = await harness({
-      config: { bind: { timeout_ms: 400 } },
+      config: { bind: { timeout_ms: 2_000 } },
       decide: ({ dest_ip }) =>
         dest_ip === '127.0.0.9'
           ? { decision: 'block', rule: 'no-9' }

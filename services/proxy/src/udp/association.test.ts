@@ -423,7 +423,7 @@ describe('UDP ASSOCIATE', () => {
   });
 
   it('ends the session of a destination that continues to send to a client which is silent', async () => {
-    const proxy = await harness({ config: { udp: { idle_timeout_ms: 400 } } });
+    const proxy = await harness({ config: { udp: { idle_timeout_ms: 1_500 } } });
     const destination = await datagrams();
     const a = await associate(proxy);
     a.send(to4(destination.port), 'x');

@@ -195,7 +195,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       expect((await end).errorCode).toBeNull();
       expect(session).toMatchObject({ bytesSent: 64_000_000, bytesReceived: 64_000_000 });
       expect(session.packetsSent).toBeGreaterThan(0);
-    }, 60_000);
+    });
 
     it.each(['client', 'upstream'] as const)(
       'passes a reset by the %s on as a reset',
@@ -290,28 +290,28 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
     });
 
     it('keeps a session alive while bytes move, in one direction too', async () => {
-      await startOver({ ...NEVER, idle_timeout_ms: 700, half_close_linger_ms: 0 });
+      await startOver({ ...NEVER, idle_timeout_ms: 2_000, half_close_linger_ms: 0 });
       const { client, upstream, session, end } = await bench.open();
       upstream.resume();
       const startedMs = performance.now();
       const feed = setInterval(() => client.write('x'), 40);
-      await until(() => live(session).bytesSent >= 36);
+      await until(() => live(session).bytesSent >= 60);
       clearInterval(feed);
-      expect(performance.now() - startedMs).toBeGreaterThan(1_300);
+      expect(performance.now() - startedMs).toBeGreaterThan(2_200);
       expect((await end).reason).toBe('idle_timeout');
     });
 
     it('bounds a half-closed session that is quiet, but not one with traffic', async () => {
-      await startOver({ ...NEVER, idle_timeout_ms: 0, half_close_linger_ms: 700 });
+      await startOver({ ...NEVER, idle_timeout_ms: 0, half_close_linger_ms: 2_000 });
       const { client, upstream, session, end } = await bench.open();
       upstream.resume();
       client.resume();
       client.end();
       const startedMs = performance.now();
       const feed = setInterval(() => upstream.write('x'), 40);
-      await until(() => live(session).bytesReceived >= 36);
+      await until(() => live(session).bytesReceived >= 60);
       clearInterval(feed);
-      expect(performance.now() - startedMs).toBeGreaterThan(1_300);
+      expect(performance.now() - startedMs).toBeGreaterThan(2_200);
       expect(await end).toEqual({ reason: 'half_close_timeout', errorCode: null });
     });
 
@@ -357,7 +357,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       upstream.end();
       await end;
       expect(session.bytesSent).toBe(total);
-    }, 60_000);
+    });
 
     it('counts only bytes that the receiving side took when a session breaks', async () => {
       const { client, upstream, session, end } = await bench.open();
@@ -367,7 +367,7 @@ export function describeRelay(name: string, create: (limits: RelayLimits) => Rel
       await end;
       expect(session.bytesSent).toBe(before);
       upstream.destroy();
-    }, 30_000);
+    });
 
     it('shows counters that grow while a transfer runs', async () => {
       const { client, upstream, session, end } = await bench.open();
