@@ -79,7 +79,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
         PATH: process.env['PATH'],
         CLICKHOUSE_URL: clickhouse,
         CLICKHOUSE_DATABASE: database,
-        // The tests' events are of any time; nothing of them may expire.
+        // Events of tests are of any time, and must not expire.
         RETENTION_TRAFFIC: '0',
         RETENTION_EVENTS: '0',
         RETENTION_PAIRS_HOURS: '0',

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ClickHouse } from '../clickhouse/clickhouse.js';
 
-/** Where `ingest migrate` records what it has applied. */
+/** The table of applied migrations. */
 const RECORDS = 'ingest_schema_migrations';
 
 /**
