@@ -75,7 +75,8 @@ const liveRate = z
   .number()
   .nonnegative()
   .describe(
-    'bytes per second over the latest reported interval; 0 after two intervals without a report',
+    'bytes per second over the latest reported interval, of the last two minutes until a session ' +
+      'reports for the first time in this stream; 0 after two intervals without a report',
   );
 
 /** `data` of the event window: the top open sessions, and the sums over all that pass the filters. */

@@ -190,17 +190,23 @@ export function openSessionsQuery(
   };
 }
 
-/** Open sessions with events since a time, newest first. */
-export function liveSessionsQuery(
-  fromMs: number,
-  sinceMs: number,
-  limit: number,
-): Query<typeof sessionRow> {
+/** Open sessions with events since `heardMs`, each with its bytes since `sinceMs`, a whole minute. */
+export function liveSessionsQuery(of: {
+  readonly fromMs: number;
+  readonly heardMs: number;
+  readonly sinceMs: number;
+  readonly limit: number;
+}): Query<typeof activeRow> {
   const heard = {
     sql: `updated_at >= ${timeSql('heard_since')}`,
-    params: { heard_since: sinceMs },
+    params: { heard_since: of.heardMs },
   };
-  return { ...openSessionsQuery(fromMs, heard, limit), name: 'live_sessions', reuse: false };
+  return {
+    ...activePageQuery({ ...of, filter: heard, position: null }),
+    name: 'live_sessions',
+    settings: OPEN_SETTINGS,
+    reuse: false,
+  };
 }
 
 const openTotalsRow = z.object({ bytes_sent: int64, bytes_received: int64 });

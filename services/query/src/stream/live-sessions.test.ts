@@ -1,6 +1,7 @@
 import type { StreamSession } from '@sockscope/schemas/api';
 import { streamSessionExample } from '@sockscope/schemas/api';
 import { describe, expect, it } from 'vitest';
+import type { ActiveRow } from '../sql/active.js';
 import { asStored } from '../sql/stored.js';
 import { UNHEARD_MAX_MS } from './config.js';
 import type { LiveEvent } from './event.js';
@@ -35,6 +36,17 @@ function event(
 
 const all = { matches: () => true, sort: 'rate', limit: 10 } as const;
 
+const MINUTES = { sinceMs: NOW_MS - 90_000, nowMs: NOW_MS };
+
+/** The session `a` as the tables have it, open for an hour. */
+function stored(heardMs: number, recentSent: number): ActiveRow {
+  const startedMs = NOW_MS - 3_600_000;
+  const { seq: _seq, ...row } = event('a', 'changed', heardMs, 900_000, {
+    started_at: new Date(startedMs).toISOString(),
+  }).session;
+  return { ...row, recent_sent: recentSent, recent_received: 0 };
+}
+
 describe('the live sessions', () => {
   it('rank by the rate of the last interval, which is zero after two silent ones', () => {
     const live = new LiveSessions();
@@ -67,11 +79,20 @@ describe('the live sessions', () => {
     const live = new LiveSessions();
     live.beginLoad();
     live.apply(event('a', 'closed', NOW_MS + 5_000, 5_000));
-    const { seq: _seq, ...row } = event('a', 'started', NOW_MS, 0).session;
-    live.load([row]);
+    live.load([stored(NOW_MS, 0)], MINUTES);
     expect(live.size).toBe(0);
-    live.load([row]);
+    live.load([stored(NOW_MS, 0)], MINUTES);
     expect(live.size).toBe(1);
+  });
+
+  it('have the rate of their recent minutes until they report again', () => {
+    const live = new LiveSessions();
+    live.load([stored(NOW_MS - 5_000, 900_000)], MINUTES);
+    expect(live.ranked(all, NOW_MS)).toMatchObject({ sentRate: 10_000, receivedRate: 0 });
+    // Silence for two intervals is as silent as after a report.
+    expect(live.ranked(all, NOW_MS + 5_001)).toMatchObject({ sentRate: 0 });
+    live.apply(event('a', 'changed', NOW_MS, 1_000_000));
+    expect(live.ranked(all, NOW_MS)).toMatchObject({ sentRate: 20_000 });
   });
 
   it('leave after minutes without events', () => {

@@ -1,6 +1,8 @@
 import type { LiveSort } from '@sockscope/schemas/api';
 import type { Predicate } from '../filters/predicate.js';
+import type { ActiveRow } from '../sql/active.js';
 import type { SessionRecord } from '../sql/fields.js';
+import { perSecond, rateWindowMs } from '../sums/rates.js';
 import { LIVE_SESSIONS_MAX, UNHEARD_MAX_MS } from './config.js';
 import type { LiveEvent } from './event.js';
 
@@ -12,7 +14,7 @@ export interface LiveSession {
   readonly heardMs: number;
   /** Milliseconds between the last two events; 0 if there was only one. */
   readonly intervalMs: number;
-  /** Bytes per second over that interval. */
+  /** Bytes per second over that interval; before it, of recent minutes. */
   readonly sentRate: number;
   readonly receivedRate: number;
 }
@@ -66,19 +68,27 @@ export class LiveSessions {
     this.#ended.clear();
   }
 
-  /** Takes over the sessions that are open by the tables. Later events are newer. */
-  load(rows: readonly SessionRecord[]): void {
-    for (const row of rows) {
+  /**
+   * Takes over the sessions that are open by the tables. Later events are newer. Until a session reports
+   * again, its rate is that of its traffic since `sinceMs`.
+   */
+  load(
+    rows: readonly ActiveRow[],
+    { sinceMs, nowMs }: { readonly sinceMs: number; readonly nowMs: number },
+  ): void {
+    for (const { recent_sent, recent_received, ...row } of rows) {
       const known = this.#open.get(row.session_id);
       if (this.#ended.has(row.session_id)) continue;
       if (known !== undefined && known.heardMs >= Date.parse(row.updated_at)) continue;
+      const startedMs = Date.parse(row.started_at);
+      const windowMs = rateWindowMs(startedMs, sinceMs, nowMs);
       this.#put(row.session_id, {
         row,
-        startedMs: Date.parse(row.started_at),
+        startedMs,
         heardMs: Date.parse(row.updated_at),
         intervalMs: 0,
-        sentRate: 0,
-        receivedRate: 0,
+        sentRate: perSecond(recent_sent, windowMs),
+        receivedRate: perSecond(recent_received, windowMs),
       });
     }
     this.#ended.clear();

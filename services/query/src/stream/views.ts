@@ -6,6 +6,7 @@ import type { Predicate } from '../filters/predicate.js';
 import type { Presenter } from '../mask/presenter.js';
 import { liveSessionsQuery } from '../sql/active.js';
 import type { Store } from '../store/store.js';
+import { rateSinceMs } from '../sums/rates.js';
 import { FRAME_INTERVALS_MS, LIVE_SESSIONS_MAX, UNHEARD_MAX_MS } from './config.js';
 import { frame } from './event.js';
 import type { Hub } from './hub.js';
@@ -64,12 +65,15 @@ export function createViews(deps: {
 
   async function load(): Promise<void> {
     sessions.beginLoad();
-    const sinceMs = deps.now() - UNHEARD_MAX_MS;
+    const nowMs = deps.now();
+    const heardMs = nowMs - UNHEARD_MAX_MS;
+    const sinceMs = rateSinceMs(nowMs);
     const fromMs = await coverage.openFrom();
-    const rows = await store.ask(liveSessionsQuery(fromMs, sinceMs, LIVE_SESSIONS_MAX), {
-      signal: new AbortController().signal,
-    });
-    sessions.load(rows);
+    const rows = await store.ask(
+      liveSessionsQuery({ fromMs, heardMs, sinceMs, limit: LIVE_SESSIONS_MAX }),
+      { signal: new AbortController().signal },
+    );
+    sessions.load(rows, { sinceMs, nowMs });
   }
 
   async function begin(): Promise<void> {

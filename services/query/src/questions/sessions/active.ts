@@ -1,4 +1,4 @@
-import { MINUTE_MS, minuteOf, sessionStartMs, toTimestamp } from '@sockscope/schemas';
+import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { activeSessionsPage, activeSessionsQuery, noParams } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import type { CoverageReader } from '../../coverage/coverage.js';
@@ -13,14 +13,13 @@ import { asStored, plainOf } from '../../sql/stored.js';
 import type { Stored } from '../../sql/stored.js';
 import type { Store } from '../../store/store.js';
 import { addExactly } from '../../sums/measures.js';
+import { perSecond, rateSinceMs, rateWindowMs } from '../../sums/rates.js';
 import { bindingOf } from '../cursor.js';
 import { readCursor, writeCursor } from './position.js';
 
 const USERS_MAX = 100;
 /** Number of open sessions that are read at once if they may be all. */
 const WHOLE_MAX = 1_000;
-/** A rate over less than this would be noise. */
-const RATE_WINDOW_MIN_MS = 1_000;
 const NO_RANGE = { fromMs: null, toMs: null };
 
 /** `GET /sessions/active`: open sessions with their current rates, and the same per user. */
@@ -46,8 +45,7 @@ export function serveActiveSessions(
       const position =
         query.cursor === undefined ? null : readCursor(binding, query.cursor).position;
       const filter = filterOf(await visibleFilters(store, query, context));
-      // Traffic is known by the minute: the present one, and the previous one.
-      const sinceMs = minuteOf(nowMs) - MINUTE_MS;
+      const sinceMs = rateSinceMs(nowMs);
       // If a first reading holds them all, they need not be found a second time to be counted.
       const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
       const fromMs = await coverage.openFrom();
@@ -164,14 +162,6 @@ function addTo(sums: ActiveUserRow, row: ActiveRow): void {
     sums[name] = addExactly(sums[name], row[name]);
   }
   if (row.started_at < sums.first_started_at) sums.first_started_at = row.started_at;
-}
-
-function rateWindowMs(startedMs: number, sinceMs: number, nowMs: number): number {
-  return Math.max(RATE_WINDOW_MIN_MS, nowMs - Math.max(startedMs, sinceMs));
-}
-
-function perSecond(bytes: number, windowMs: number): number {
-  return Math.round((bytes * 1_000) / windowMs);
 }
 
 function withRates(row: ActiveRow, sinceMs: number, nowMs: number, presenter: Presenter) {

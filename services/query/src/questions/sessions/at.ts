@@ -1,4 +1,4 @@
-import { MINUTE_MS, minuteOf, sessionStartMs, toTimestamp } from '@sockscope/schemas';
+import { minuteOf, sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { API_LIMITS } from '@sockscope/schemas/api';
 import type {
   CounterSource,
@@ -22,6 +22,7 @@ import { plainOf } from '../../sql/stored.js';
 import type { Store } from '../../store/store.js';
 import { createWeighed } from '../../store/weighed.js';
 import type { WeighedDeps } from '../../store/weighed.js';
+import { minuteWindowMs, perSecond } from '../../sums/rates.js';
 import { momentMs } from '../../time/moment.js';
 import { nowOf } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
@@ -29,8 +30,6 @@ import { readCursor, writeCursor } from './position.js';
 
 /** Candidates for the ranking by bytes at that time: the sessions with the most bytes until today. */
 const RANKED_MAX = 1_000;
-/** A rate over less than this would be noise. */
-const RATE_WINDOW_MIN_MS = 1_000;
 
 export interface AtDeps extends WeighedDeps {
   readonly coverage: CoverageReader;
@@ -66,15 +65,6 @@ export interface FoundAt {
   readonly received: number;
   readonly isExact: boolean;
   readonly next: string | null;
-}
-
-/** The elapsed part of the minute that begins at `minuteMs`, the divisor of its bytes. */
-export function minuteWindowMs(minuteMs: number, nowMs: number): number {
-  return Math.min(MINUTE_MS, Math.max(RATE_WINDOW_MIN_MS, nowMs - minuteMs));
-}
-
-export function perSecond(bytes: number, windowMs: number): number {
-  return Math.round((bytes * 1_000) / windowMs);
 }
 
 /** The sessions that were open at the time of `at`, by today's rows. */

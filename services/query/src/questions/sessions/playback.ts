@@ -10,9 +10,9 @@ import { invalidParameters } from '../../problems/problem.js';
 import { playbackQuery as framesQuery } from '../../sql/open-at.js';
 import { sessionsByIdQuery } from '../../sql/sessions.js';
 import type { Store } from '../../store/store.js';
+import { minuteWindowMs, perSecond } from '../../sums/rates.js';
 import { momentMs } from '../../time/moment.js';
 import { nowOf } from '../../time/range.js';
-import { minuteWindowMs, perSecond } from './at.js';
 
 /** `GET /sessions/playback`: the open sessions at each of many past moments. */
 export function servePlayback(
