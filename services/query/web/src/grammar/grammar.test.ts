@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parse, unparse } from './grammar.js';
 
-const FIELDS = new Set(['user', 'dest_host', 'dest_port', 'source_ip', 'close_reason']);
+const FIELDS = new Set(['user', 'dest_host', 'dest_port', 'source_ip', 'acl_rule_matched']);
 const read = (text: string) => {
   const { params, words, problems } = parse(text, FIELDS);
   return { params: Object.fromEntries(params), words, problems };
@@ -35,9 +35,9 @@ describe('the grammar of filters', () => {
   });
 
   test('keeps free words, and names unreadable terms', () => {
-    expect(read('live nosuch:1 bytes>many user:')).toEqual({
+    expect(read('live constructor 1 nosuch:1 bytes>many user:')).toEqual({
       params: {},
-      words: ['live'],
+      words: ['live', 'constructor', '1'],
       problems: [
         { term: 'nosuch:1', reason: 'unknown_field' },
         { term: 'bytes>many', reason: 'not_a_size' },
@@ -54,20 +54,48 @@ describe('the grammar of filters', () => {
     expect(written('min_duration_ms', '300000')).toBe('duration>5m');
   });
 
+  test('tells an empty value, which is a filter, from a missing one', () => {
+    expect(read('rule:""')).toEqual({
+      params: { acl_rule_matched: [''] },
+      words: [],
+      problems: [],
+    });
+    expect(unparse(new Map([['acl_rule_matched', ['', 'no mail']]]), FIELDS)).toBe(
+      'acl_rule_matched:"" acl_rule_matched:"no mail"',
+    );
+    expect(read('rule:').problems).toEqual([{ term: 'rule:', reason: 'empty' }]);
+  });
+
   test('writes any parameters as a text that it reads as the same parameters', () => {
-    const value = fc.string({ minLength: 1, maxLength: 30 }).filter((text) => text.trim() !== '');
+    const value = fc.oneof(
+      fc.string({ maxLength: 30 }),
+      // What the grammar itself is made of.
+      fc.string({ unit: fc.constantFrom(...' "\\:<>=\n\u00a0lé\u{1F600}*'), maxLength: 8 }),
+    );
+    const amount = fc.array(fc.maxSafeNat().map(String), { minLength: 1, maxLength: 1 });
+    const ranges = [
+      {},
+      { period: ['2026-03'] },
+      { period: ['2026-03-29'] },
+      { from: ['now-90d'], to: ['now'] },
+      { from: ['2026-03-29T00:59:59.999Z'], to: ['2026-03-29T01:00:00.000Z'] },
+    ];
     fc.assert(
       fc.property(
+        fc.constantFrom(...ranges),
         fc.record(
           {
             user: fc.array(value, { minLength: 1, maxLength: 3 }),
             dest_host: fc.array(value, { minLength: 1, maxLength: 3 }),
-            min_bytes: fc.nat().map((n) => [String(n)]),
-            period: fc.constant(['2026-03']),
+            min_bytes: amount,
+            max_bytes: amount,
+            min_duration_ms: amount,
+            max_duration_ms: amount,
           },
           { requiredKeys: [] },
         ),
-        (params) => {
+        (range, filters) => {
+          const params = { ...filters, ...range };
           const text = unparse(new Map(Object.entries(params)), FIELDS);
           expect(read(text)).toEqual({ params, words: [], problems: [] });
         },

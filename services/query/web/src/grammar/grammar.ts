@@ -50,9 +50,21 @@ const SPANS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
+interface Term {
+  readonly text: string;
+  /** Something of it stood in quotes, perhaps nothing: `""` is a value, no value is a mistake. */
+  readonly isQuoted: boolean;
+}
+
+/** Words before a calendar period. */
+const PERIODS: ReadonlyMap<string, RegExp> = new Map([
+  ['month', /^\d{4}-\d{2}$/],
+  ['day', /^\d{4}-\d{2}-\d{2}$/],
+]);
+
 /** `a:"b c" d` as terms; a quote keeps blanks together, a backslash inside it keeps the next character. */
-export function termsOf(text: string): string[] {
-  const terms: string[] = [];
+function termsOf(text: string): Term[] {
+  const terms: Term[] = [];
   let term = '';
   let isQuoted = false;
   let any = false;
@@ -64,18 +76,18 @@ export function termsOf(text: string): string[] {
       isQuoted = !isQuoted;
       any = true;
     } else if (!isQuoted && /\s/.test(char)) {
-      if (any || term !== '') terms.push(term);
+      if (any || term !== '') terms.push({ text: term, isQuoted: any });
       term = '';
       any = false;
     } else term += char;
   }
-  if (any || term !== '') terms.push(term);
+  if (any || term !== '') terms.push({ text: term, isQuoted: any });
   return terms;
 }
 
 /**
  * Reads a text. `fields` are the API's plain filters. `last 24h` becomes a range, `since` and `until`
- * its ends, `month 2026-03` a period.
+ * its ends, `month 2026-03` or `day 2026-03-29` a period.
  */
 export function parse(text: string, fields: ReadonlySet<string>): Parsed {
   const params = new Map<string, string[]>();
@@ -86,15 +98,15 @@ export function parse(text: string, fields: ReadonlySet<string>): Parsed {
   };
   const terms = termsOf(text);
   for (let at = 0; at < terms.length; at++) {
-    const term = terms[at] ?? '';
-    const next = terms[at + 1];
+    const { text: term = '', isQuoted = false } = terms[at] ?? {};
+    const next = terms[at + 1]?.text;
     if (term === 'last' && next !== undefined && /^[1-9]\d{0,3}[mhd]$/.test(next)) {
       params.set('from', [`now-${next}`]);
       params.set('to', ['now']);
       at += 1;
       continue;
     }
-    if (term === 'month' && next !== undefined && /^\d{4}-\d{2}$/.test(next)) {
+    if (next !== undefined && PERIODS.get(term)?.test(next) === true) {
       params.set('period', [next]);
       at += 1;
       continue;
@@ -127,7 +139,7 @@ export function parse(text: string, fields: ReadonlySet<string>): Parsed {
     const field = ALIASES.get(name) ?? name;
     const value = term.slice(colon + 1);
     if (!fields.has(field)) problems.push({ term, reason: 'unknown_field' });
-    else if (value === '') problems.push({ term, reason: 'empty' });
+    else if (value === '' && !isQuoted) problems.push({ term, reason: 'empty' });
     else add(field, value);
   }
   return { params, words, problems };
@@ -174,7 +186,9 @@ export function unparse(
     if (to !== undefined) terms.push(`until ${to}`);
   }
   const period = params.get('period')?.[0];
-  if (period !== undefined) terms.push(`month ${period}`);
+  if (period !== undefined) {
+    terms.push(`${PERIODS.get('day')?.test(period) === true ? 'day' : 'month'} ${period}`);
+  }
   return terms.join(' ');
 }
 
@@ -196,5 +210,5 @@ export function termOf(field: string, value: string): string {
 }
 
 function quoted(value: string): string {
-  return /[\s"\\]/.test(value) ? `"${value.replaceAll(/["\\]/g, '\\$&')}"` : value;
+  return value === '' || /[\s"\\]/.test(value) ? `"${value.replaceAll(/["\\]/g, '\\$&')}"` : value;
 }
