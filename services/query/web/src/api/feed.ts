@@ -14,6 +14,8 @@ import { askWhoWeAre } from '../state/me.js';
 export interface Feed<T> {
   readonly state: ReadonlySignal<Loaded<T>>;
   open(address: string): void;
+  /** Whether the last frame came from this address. */
+  shows(address: string): boolean;
   /** Ends the stream; the last frame stays. */
   close(): void;
 }
@@ -25,6 +27,7 @@ const RETRY_MS = 5_000;
 export function createFeed<T>(event: string): Feed<T> {
   const state = signal<Loaded<T>>({ value: null, at: 0, isLoading: false, problem: null });
   let wanted: string | null = null;
+  let shown: string | null = null;
   let source: EventSource | null = null;
   let timer: number | undefined;
 
@@ -35,6 +38,7 @@ export function createFeed<T>(event: string): Feed<T> {
     state.value = { ...state.value, isLoading: state.value.value === null };
     own.addEventListener(event, ({ data }) => {
       if (source !== own) return;
+      shown = wanted;
       state.value = {
         value: JSON.parse(String(data)) as T,
         at: Date.now(),
@@ -75,6 +79,7 @@ export function createFeed<T>(event: string): Feed<T> {
       document.addEventListener('visibilitychange', seen);
       connect();
     },
+    shows: (address) => shown === address,
     close() {
       wanted = null;
       document.removeEventListener('visibilitychange', seen);
@@ -83,10 +88,21 @@ export function createFeed<T>(event: string): Feed<T> {
   };
 }
 
-/** The last frame of a stream; null as its path closes it. */
-export function useFeed<T>(path: string | null, params: Params, event: string): Loaded<T> {
+/**
+ * The last frame of a stream; null as its path closes it.
+ *
+ * @param isHeld closes the stream after its first frame.
+ */
+export function useFeed<T>(
+  path: string | null,
+  params: Params,
+  event: string,
+  isHeld: boolean,
+): Loaded<T> {
   const feed = useMemo(() => createFeed<T>(event), [event]);
-  const address = path === null ? null : addressOf(path, params);
+  const loaded = feed.state.value;
+  const wanted = path === null ? null : addressOf(path, params);
+  const address = wanted !== null && isHeld && feed.shows(wanted) ? null : wanted;
   useEffect(() => {
     if (address === null) feed.close();
     else feed.open(address);
@@ -97,5 +113,5 @@ export function useFeed<T>(path: string | null, params: Params, event: string): 
     },
     [feed],
   );
-  return feed.state.value;
+  return loaded;
 }

@@ -4,6 +4,7 @@
  */
 import { signal } from '@preact/signals';
 import type { ReadonlySignal } from '@preact/signals';
+import { isPaused } from '../state/location.js';
 import { Problem } from './problem.js';
 
 export interface Loaded<T> {
@@ -23,8 +24,6 @@ export interface Resource<T> {
   stop(): void;
 }
 
-/** The page keeps its numbers until it is resumed. A changed question is answered all the same. */
-export const isPaused = signal(false);
 /** Time between two checks of a paused page for its continuation. */
 const PAUSED_MS = 500;
 /** Pause before a failed question is repeated; it doubles each time, up to a minute. */

@@ -11,7 +11,7 @@ export interface Route {
   /** A key that is tied to users has the page too. */
   readonly forTied: boolean;
   /** The parts of the frame that affect the page. */
-  readonly uses: readonly ('range' | 'compare' | 'filters')[];
+  readonly uses: readonly ('range' | 'compare' | 'pause' | 'filters')[];
   load(): Promise<ComponentType<PageProps>>;
 }
 
@@ -25,7 +25,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/',
     nav: 'overview',
     forTied: true,
-    uses: ['range', 'compare', 'filters'],
+    uses: ['range', 'compare', 'pause', 'filters'],
     load: async () => (await import('../pages/overview.js')).Overview,
   },
   {
@@ -41,7 +41,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/sessions',
     nav: 'sessions',
     forTied: true,
-    uses: ['range', 'filters'],
+    uses: ['range', 'pause', 'filters'],
     load: async () => (await import('../pages/sessions.js')).Sessions,
   },
   {
@@ -49,7 +49,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/session/:session_id',
     nav: null,
     forTied: true,
-    uses: [],
+    uses: ['pause'],
     load: async () => (await import('../pages/session.js')).SessionPage,
   },
   {
@@ -57,7 +57,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/explore',
     nav: 'explore',
     forTied: false,
-    uses: ['range', 'compare', 'filters'],
+    uses: ['range', 'compare', 'pause', 'filters'],
     load: async () => (await import('../pages/explore/explore.js')).Explore,
   },
   {
@@ -65,7 +65,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/usage',
     nav: 'usage',
     forTied: true,
-    uses: ['filters'],
+    uses: ['pause', 'filters'],
     load: async () => (await import('../pages/usage.js')).Usage,
   },
   {
@@ -81,7 +81,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/signals',
     nav: 'signals',
     forTied: false,
-    uses: ['range'],
+    uses: ['range', 'pause'],
     load: async () => (await import('../pages/signals.js')).SignalsPage,
   },
   {
@@ -89,7 +89,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/health',
     nav: 'health',
     forTied: false,
-    uses: [],
+    uses: ['pause'],
     load: async () => (await import('../pages/health.js')).Health,
   },
   {
@@ -97,7 +97,7 @@ export const ROUTES: readonly Route[] = [
     pattern: '/entity/:kind/:value',
     nav: null,
     forTied: false,
-    uses: ['range', 'filters'],
+    uses: ['range', 'pause', 'filters'],
     load: async () => (await import('../pages/entity.js')).Entity,
   },
   {

@@ -127,7 +127,7 @@ export function Shell() {
       <Banner />
       {uses.length === 0 ? null : (
         <div class="bars">
-          {uses.includes('range') ? <Toolbar compares={uses.includes('compare')} /> : null}
+          {uses.includes('pause') ? <Toolbar uses={uses} /> : null}
           {uses.includes('filters') ? <FilterBar /> : null}
         </div>
       )}
@@ -142,7 +142,7 @@ export function Shell() {
         {current === null ? (
           <p class="muted">{t.value.state.loading}</p>
         ) : current.Page === null ? (
-          <p>{t.value.notFound}</p>
+          <h1>{t.value.notFound}</h1>
         ) : (
           <current.Page args={current.args} />
         )}

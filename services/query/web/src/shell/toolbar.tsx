@@ -1,12 +1,20 @@
 import { useSignal } from '@preact/signals';
 import { send } from '../api/client.js';
-import { isPaused } from '../api/resource.js';
-import { inputTime, momentsAt, monthOf, showPeriod, showTime } from '../format/times.js';
-import { change, changeRange, isComparing, range, zone } from '../state/location.js';
+import { inputTime, momentsAt, monthOf, showPeriod, showSpan, showTime } from '../format/times.js';
+import {
+  change,
+  changeRange,
+  isComparing,
+  isPaused,
+  range,
+  togglePause,
+  zone,
+} from '../state/location.js';
 import { me } from '../state/me.js';
 import { between, LAST, lastOf, momentOf, shift, shiftPeriod } from '../state/range.js';
 import type { Range } from '../state/range.js';
 import { choose, theme } from '../state/theme.js';
+import type { Route } from './routes.js';
 import { LANGUAGES, language, speak, t } from '../text/text.js';
 
 const LANGUAGE_NAMES = { en: 'English', pl: 'Polski' } as const;
@@ -22,15 +30,46 @@ function monthsUntil(last: string): string[] {
   return found;
 }
 
-/** The range, its neighbours, and comparison with the period before. */
-export function Toolbar({ compares }: { readonly compares: boolean }) {
+/** What a page shows: a range, a comparison, and a pause. */
+export function Toolbar({ uses }: { readonly uses: Route['uses'] }) {
+  return (
+    <div class="toolbar" role="group" aria-label={t.value.range.label}>
+      {uses.includes('range') ? <RangePicker /> : null}
+      {uses.includes('compare') ? (
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={isComparing.value}
+            onChange={(event) => {
+              change({ compare: event.currentTarget.checked ? '1' : null });
+            }}
+          />{' '}
+          {t.value.compare}
+        </label>
+      ) : null}
+      {uses.includes('pause') ? (
+        <button
+          type="button"
+          aria-pressed={isPaused.value}
+          title={isPaused.value ? t.value.range.paused : undefined}
+          onClick={togglePause}
+        >
+          {t.value.range.pause}
+        </button>
+      ) : null}
+    </div>
+  );
+}
+
+/** The range and its neighbours. */
+function RangePicker() {
   const now = range.value;
   const text =
     now.kind === 'last' ? `${now.amount}${now.unit}` : now.kind === 'period' ? now.period : '';
   const months = monthsUntil(monthOf(zone.value, Date.now()));
   const isCustom = useSignal(false);
   return (
-    <div class="toolbar" role="group" aria-label={t.value.range.label}>
+    <>
       <button
         type="button"
         aria-label={t.value.range.previous}
@@ -55,7 +94,7 @@ export function Toolbar({ compares }: { readonly compares: boolean }) {
         {[...LAST, ...months].includes(text) ? null : <option value={text}>{nameOf(now)}</option>}
         {LAST.map((each) => (
           <option key={each} value={each}>
-            {t.value.range.last(each)}
+            {t.value.range.last(showSpan(each, language.value))}
           </option>
         ))}
         {months.map((each) => (
@@ -81,29 +120,7 @@ export function Toolbar({ compares }: { readonly compares: boolean }) {
           }}
         />
       ) : null}
-      {compares ? (
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={isComparing.value}
-            onChange={(event) => {
-              change({ compare: event.currentTarget.checked ? '1' : null });
-            }}
-          />{' '}
-          {t.value.compare}
-        </label>
-      ) : null}
-      <button
-        type="button"
-        aria-pressed={isPaused.value}
-        title={isPaused.value ? t.value.range.paused : undefined}
-        onClick={() => {
-          isPaused.value = !isPaused.value;
-        }}
-      >
-        {t.value.range.pause}
-      </button>
-    </div>
+    </>
   );
 }
 
@@ -178,7 +195,7 @@ function nameOf(chosen: Range): string {
     case 'between':
       return `${nameOfEnd(chosen.from)} – ${nameOfEnd(chosen.to)}`;
     case 'last':
-      return t.value.range.last(`${chosen.amount}${chosen.unit}`);
+      return t.value.range.last(showSpan(`${chosen.amount}${chosen.unit}`, language.value));
   }
 }
 

@@ -24,23 +24,26 @@ export const path = computed(() => place.value.path);
 export const params = computed(() => place.value.params);
 export const range = computed(() => rangeOf(params.value));
 export const isComparing = computed(() => params.value.get('compare') === '1');
+/** The page keeps its numbers until it is resumed. A changed question is answered all the same. */
+export const isPaused = computed(() => params.value.get('paused') === '1');
 /** The zone of all times on the page. */
 export const zone = computed(() => params.value.get('time_zone') ?? 'UTC');
 
 /** Parameters that hold from page to page. */
-const LASTING = ['from', 'to', 'period', 'time_zone', 'compare'] as const;
+const RANGE = ['from', 'to', 'period'] as const;
+const OTHER_LASTING = ['time_zone', 'compare', 'paused'] as const;
 
 window.addEventListener('popstate', () => {
   place.value = here();
 });
 
 export function hrefOf(target: string, own: Iterable<readonly [string, string]> = []): string {
-  const next = new URLSearchParams();
-  for (const name of LASTING) {
+  const next = new URLSearchParams(Array.from(own, ([name, value]) => [name, value]));
+  const hasRange = RANGE.some((name) => next.has(name));
+  for (const name of hasRange ? OTHER_LASTING : [...RANGE, ...OTHER_LASTING]) {
     const value = params.value.get(name);
-    if (value !== null) next.set(name, value);
+    if (value !== null && !next.has(name)) next.set(name, value);
   }
-  for (const [name, value] of own) next.append(name, value);
   return write(target, next);
 }
 
@@ -71,6 +74,10 @@ export function change(
   if (how === 'push') window.history.pushState(null, '', href);
   else window.history.replaceState(null, '', href);
   place.value = here();
+}
+
+export function togglePause(): void {
+  change({ paused: isPaused.peek() ? null : '1' });
 }
 
 export function changeRange(next: Range): void {

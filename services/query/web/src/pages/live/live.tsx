@@ -9,7 +9,7 @@ import type { Loaded } from '../../api/resource.js';
 import { showCount, showRate } from '../../format/numbers.js';
 import { showTime } from '../../format/times.js';
 import { addFilter, filters } from '../../state/filters.js';
-import { change, hrefOf, params, zone } from '../../state/location.js';
+import { change, hrefOf, isPaused, params, togglePause, zone } from '../../state/location.js';
 import { momentOf } from '../../state/range.js';
 import { t } from '../../text/text.js';
 import { Choice, chosen } from '../../widgets/choice.js';
@@ -56,13 +56,12 @@ const PLAYED_COLUMNS = COLUMNS.slice(0, 6);
 
 /** The open sessions: now, or at any moment of the past. */
 export function Live() {
-  const isPaused = useSignal(false);
   const atMs = momentOf(params.value.get('at') ?? '', Date.now());
   const player = useMemo(makePlayer, []);
   useEffect(() => () => void player.pause(), [player]);
   const played = player.frame.value;
   const isLive = atMs === null && played === null && player.speed.value === null;
-  const live = useLiveView(isLive && !isPaused.value);
+  const live = useLiveView(isLive);
   const past = usePastView(played === null ? atMs : null);
   const shown = played === null ? (atMs === null ? live : past) : playedView(player);
   const titleMs = played?.atMs ?? atMs;
@@ -74,13 +73,7 @@ export function Live() {
       <TimeSlider atMs={titleMs} player={player} />
       <div class="actions">
         {isLive ? (
-          <button
-            type="button"
-            aria-pressed={isPaused.value}
-            onClick={() => {
-              isPaused.value = !isPaused.value;
-            }}
-          >
+          <button type="button" aria-pressed={isPaused.value} onClick={togglePause}>
             {isPaused.value ? t.value.live.resume : t.value.live.pause}
           </button>
         ) : null}
@@ -124,6 +117,7 @@ function useLiveView(isOpen: boolean): Asked {
     isOpen ? '/stream/active' : null,
     [...filters.value, ['sort', chosen('sort', SORTS)], ['limit', ROWS]],
     'window',
+    isPaused.value,
   );
   return {
     retry: nothing,
@@ -226,7 +220,7 @@ function Window(props: {
         <b>
           <Figure value={view.total} show={showCount} />
         </b>{' '}
-        {isLive ? t.value.live.open : t.value.live.wereOpen} · ↑{' '}
+        {isLive ? t.value.live.open(view.total) : t.value.live.wereOpen(view.total)} · ↑{' '}
         <Figure value={Math.round(view.sentRate)} show={showRate} /> ↓{' '}
         <Figure value={Math.round(view.receivedRate)} show={showRate} />
         {view.rows.length < view.total ? (
@@ -286,7 +280,7 @@ function Groups({ rows, by }: { readonly rows: readonly SessionRow[]; readonly b
                 <bdi>{group.key}</bdi>
               </button>
             </th>
-            <td class="number" data-label={t.value.measure.sessions}>
+            <td class="number line" data-label={t.value.measure.sessions}>
               <Link href={hrefOf('/sessions', [...filters.value, [by, group.key], ['in', 'open']])}>
                 <Figure value={group.sessions} show={showCount} />
               </Link>
