@@ -231,7 +231,7 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await expect.poll(() => page.getByText('Nothing found').count(), WAIT).toBe(5);
       await page.goto(`${site.api}/health`);
       await expect.poll(() => page.locator('li.hop').count(), WAIT).toBe(4);
-      await page.getByText('1 heard of in the last hour').waitFor();
+      await page.getByText('1 active in the last hour').waitFor();
       await page.getByText('caught up').first().waitFor();
       await page.getByText('Every record was valid.').waitFor();
       expect(errors).toEqual([]);

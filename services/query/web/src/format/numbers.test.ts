@@ -34,6 +34,8 @@ test('a change from zero is new, and from zero to zero is none', () => {
 test('a duration has at most two units', () => {
   expect(showDuration(350)).toBe('350 ms');
   expect(showDuration(1_500)).toBe('1.5 s');
+  expect(showDuration(1_500, 'pl')).toBe('1,5 s');
+  expect(showDuration(59_900)).toBe('60 s');
   expect(showDuration(3_900_000)).toBe('1 h 5 min');
   expect(showDuration(90_061_000)).toBe('1 d 1 h');
 });

@@ -1,3 +1,5 @@
+import { language } from '../text/text.js';
+
 /** A number for people: at most three significant digits and its unit apart, so that the unit can be muted. */
 export interface Shown {
   readonly digits: string;
@@ -62,10 +64,13 @@ export function showChange(ratio: number, locale: string): string {
 }
 
 /** A duration such as 1 h 5 min or 350 ms, of at most two units. */
-export function showDuration(ms: number): string {
+export function showDuration(ms: number, locale: string = language.value): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   const seconds = Math.floor(ms / 1_000);
-  if (seconds < 60) return `${Number((ms / 1_000).toFixed(ms < 10_000 ? 1 : 0))} s`;
+  if (seconds < 60) {
+    const maximumFractionDigits = ms < 10_000 ? 1 : 0;
+    return `${new Intl.NumberFormat(locale, { maximumFractionDigits }).format(ms / 1_000)} s`;
+  }
   const parts: readonly [number, string][] = [
     [Math.floor(seconds / 86_400), 'd'],
     [Math.floor(seconds / 3_600) % 24, 'h'],

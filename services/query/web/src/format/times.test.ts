@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { momentsOf, offsetMinutes, showTime, withOffset } from './times.js';
+import { momentsOf, offsetMinutes, showSpan, showTime, withOffset } from './times.js';
 
 const WARSAW = 'Europe/Warsaw';
 
@@ -36,4 +36,15 @@ describe.each(['UTC', WARSAW])('times in a zone, on a machine in %s', (machine) 
     expect(at(3, 29, 2, 30)).toEqual([]);
     expect(at(3, 29, 3)).toEqual([Date.UTC(2026, 2, 29, 1)]);
   });
+});
+
+test('a range is named in words that fit the sentence of its language', () => {
+  expect(['15m', '1h', '24h', '7d'].map((span) => showSpan(span, 'en'))).toEqual([
+    '15 minutes',
+    '1 hour',
+    '24 hours',
+    '7 days',
+  ]);
+  expect(['1h', '7d'].map((span) => showSpan(span, 'pl'))).toEqual(['1 godz.', '7 dni']);
+  expect(showSpan('soon', 'en')).toBe('soon');
 });

@@ -111,6 +111,20 @@ export function showPeriod(period: string, locale: string): string {
   }).format(Date.parse(`${period}-01T00:00:00Z`));
 }
 
+const UNIT_NAMES = { m: 'minute', h: 'hour', d: 'day' } as const;
+
+/** `24 hours` for `24h`; text of another form stays as it is. */
+export function showSpan(span: string, locale: string): string {
+  const [, amount, unit] = /^(\d+)([mhd])$/.exec(span) ?? [];
+  if (amount === undefined) return span;
+  return new Intl.NumberFormat(locale, {
+    style: 'unit',
+    unit: UNIT_NAMES[unit as keyof typeof UNIT_NAMES],
+    // Abbreviations fit every case of a Polish sentence.
+    unitDisplay: locale === 'pl' ? 'short' : 'long',
+  }).format(Number(amount));
+}
+
 /** The calendar month of a moment in a zone, as `2026-11`. */
 export function monthOf(zone: string, ms: number): string {
   return showTime(zone, ms).slice(0, 7);

@@ -46,7 +46,7 @@ const isKind = (text: string): text is Kind => Object.hasOwn(KINDS, text);
 export function Entity({ args }: PageProps) {
   const kind = args['kind'] ?? '';
   const value = args['value'] ?? '';
-  if (!isKind(kind)) return <p>{t.value.notFound}</p>;
+  if (!isKind(kind)) return <h1>{t.value.notFound}</h1>;
   return <Known kind={kind} value={value} />;
 }
 

@@ -155,11 +155,11 @@ function Proxies({ of: { proxies, as_of } }: { readonly of: Pipeline }) {
                 <bdi>{proxy.proxy_id}</bdi>
               </Link>
             </th>
-            <td class="number" data-label={t.value.health.perSecond}>
+            <td class="number line" data-label={t.value.health.perSecond}>
               {number(proxy.events_per_second)}
             </td>
             <td
-              class="number"
+              class="number line"
               data-label={t.value.health.lastEvent}
               title={showTime(zone.value, Date.parse(proxy.last_event_at))}
             >

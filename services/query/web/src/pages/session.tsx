@@ -179,9 +179,10 @@ function Timeline({ events }: { readonly events: readonly TimelineEvent[] }) {
               <time dateTime={event.occurred_at}>
                 {showTime(zone.value, Date.parse(event.occurred_at))}
               </time>{' '}
-              <b>{event.type}</b> <span class="muted">seq {event.seq}</span> ↑{' '}
-              {unit(event.bytes_sent)} ↓ {unit(event.bytes_received)}
-              {event.late ? <span class="late"> ⚠ {t.value.session.late}</span> : null}
+              <b>{event.type}</b> <span class="muted whole">seq {event.seq}</span>{' '}
+              <span class="whole">↑ {unit(event.bytes_sent)}</span>{' '}
+              <span class="whole">↓ {unit(event.bytes_received)}</span>
+              {event.late ? <span class="late whole"> ⚠ {t.value.session.late}</span> : null}
             </summary>
             <pre>{JSON.stringify(event, null, 2)}</pre>
           </details>

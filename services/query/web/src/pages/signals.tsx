@@ -131,7 +131,7 @@ function shownFigure(name: string, value: number): string {
     : name.endsWith('_ms')
       ? showDuration(value)
       : name === 'spread'
-        ? `${Math.round(value * 100)} %`
+        ? `${Math.round(value * 100)}%`
         : showExact(value, language.value);
   return texts[name]?.(text) ?? `${name} ${text}`;
 }

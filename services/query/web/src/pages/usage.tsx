@@ -101,7 +101,7 @@ export function Usage() {
             >
               <tbody>
                 {more.rowsOf(page).map((row) => (
-                  <UsageRow key={row.user} row={row} />
+                  <UsageRow key={row.user} row={row} period={period} />
                 ))}
               </tbody>
               <tfoot>
@@ -137,15 +137,22 @@ function Figures({ of: figures }: { readonly of: FiguresOf }) {
   );
 }
 
-function Sessions({ of: figures }: { readonly of: FiguresOf }) {
+function Sessions({
+  of: figures,
+  line = '',
+}: {
+  readonly of: FiguresOf;
+  readonly line?: '' | 'line';
+}) {
   return (
-    <td class="number" data-label={t.value.measure.sessions}>
+    <td class={`number ${line}`} data-label={t.value.measure.sessions}>
       <Figure value={figures.sessions_started ?? 0} show={showCount} />
     </td>
   );
 }
 
-function UsageRow({ row }: { readonly row: Row }) {
+function UsageRow({ row, period }: { readonly row: Row; readonly period: string }) {
+  const month = ['period', period] as const;
   const { previous } = row;
   const before = previous === undefined ? 0 : previous.bytes_sent + previous.bytes_received;
   return (
@@ -154,8 +161,8 @@ function UsageRow({ row }: { readonly row: Row }) {
         <Link
           href={
             isTied.value
-              ? hrefOf('/sessions', [['user', row.user]])
-              : hrefOf(`/entity/user/${encodeURIComponent(row.user)}`)
+              ? hrefOf('/sessions', [['user', row.user], month])
+              : hrefOf(`/entity/user/${encodeURIComponent(row.user)}`, [month])
           }
         >
           <bdi>{row.user}</bdi>
@@ -165,7 +172,7 @@ function UsageRow({ row }: { readonly row: Row }) {
       <td class="number" data-label={t.value.usage.change}>
         <Change before={before} now={row.bytes_sent + row.bytes_received} />
       </td>
-      <Sessions of={row} />
+      <Sessions of={row} line="line" />
     </tr>
   );
 }

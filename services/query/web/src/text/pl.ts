@@ -1,5 +1,13 @@
 import type { Texts } from './en.js';
 
+const rules = new Intl.PluralRules('pl');
+
+/** The words after a number: 1, 2 to 4 and the like, all others. */
+function forms(count: number, of: Readonly<Record<'one' | 'few' | 'many', string>>): string {
+  const rule = rules.select(count);
+  return rule === 'one' || rule === 'few' ? of[rule] : of.many;
+}
+
 export const pl: Texts = {
   product: 'Sockscope',
   skip: 'Przejdź do treści',
@@ -33,7 +41,7 @@ export const pl: Texts = {
     previous: 'Wcześniej o jeden zakres',
     next: 'Później o jeden zakres',
     month: 'Miesiąc',
-    custom: 'Własny',
+    custom: 'Własny zakres',
     from: 'Od',
     to: 'Do',
     apply: 'Zastosuj',
@@ -68,7 +76,7 @@ export const pl: Texts = {
   },
   state: {
     loading: 'Wczytywanie',
-    empty: 'Brak wierszy',
+    empty: 'Brak danych',
     emptyFiltered: (filter) => `Nic w tym zakresie nie pasuje do ${filter}.`,
     widen: 'Pokaż 30 dni',
     failed: 'Nie udało się wczytać',
@@ -76,7 +84,7 @@ export const pl: Texts = {
     request: (id) => `Żądanie ${id}`,
     stale: (age) =>
       `Potok danych jest opóźniony o ${age}. Liczby poniżej są starsze, niż się wydaje.`,
-    busy: 'Serwer jest zajęty. Strona ponowi pytanie sama.',
+    busy: 'Serwer jest zajęty. Strona sama ponowi zapytanie.',
     complete: 'kompletne',
     until: (time) => `Zawiera wszystkie zdarzenia do ${time}`,
     staleHours: (count) => `trwa ponowne sumowanie godzin: ${count}`,
@@ -94,7 +102,7 @@ export const pl: Texts = {
   before: 'wcześniej',
   signIn: {
     title: 'Logowanie',
-    why: 'Ten pulpit wymaga klucza API. Przeglądarka przechowuje sesję przez 12 godzin, a nie klucz.',
+    why: 'Ten pulpit wymaga klucza API. Przeglądarka nie zapisuje klucza, tylko sesję na 12 godzin.',
     key: 'Klucz API',
     go: 'Zaloguj',
     wrong: 'Ten klucz jest nieprawidłowy.',
@@ -134,7 +142,7 @@ export const pl: Texts = {
     between: (count, from, to) => `Sesje otwarte między ${from} a ${to}: ${count}.`,
     whole: 'Nic nie wskazuje na braki w tej odpowiedzi.',
     truncated: 'Pasuje więcej sesji, niż pokazano. Podaj port lub krótszy czas.',
-    notYet: 'Zdarzenia z tego czasu mogą jeszcze nadejść: potok nie zapisał wszystkich.',
+    notYet: 'Zdarzenia z tego czasu mogą jeszcze nadejść: potok danych nie zapisał wszystkich.',
     unrecorded: (count) => `Pasujące sesje bez zapisanego adresu wyjściowego: ${count}.`,
     since: (time) => `Sesje rozpoczęte przed ${time} nie są już przechowywane.`,
     silent: (proxies) => `Te serwery proxy nic wtedy nie wysłały: ${proxies}.`,
@@ -159,7 +167,7 @@ export const pl: Texts = {
       shared_account: (of) =>
         `Jeden użytkownik z otwartymi sesjami z co najmniej ${of['shared_networks'] ?? '?'} sieci naraz.`,
       scan: (of) =>
-        `${of['scan_hosts'] ?? '?'} hostów na jednym porcie albo ${of['scan_ports'] ?? '?'} portów jednego hosta w ciągu 10 minut; co najmniej ${of['scan_failed_percent'] ?? '?'} % sesji nieudanych.`,
+        `${of['scan_hosts'] ?? '?'} hostów na jednym porcie albo ${of['scan_ports'] ?? '?'} portów jednego hosta w ciągu 10 minut; co najmniej ${of['scan_failed_percent'] ?? '?'}% sesji nieudanych.`,
       mail: (of) =>
         `Co najmniej ${of['mail_sessions'] ?? '?'} sesji na porty poczty w ciągu godziny.`,
       beacon: (of) =>
@@ -189,7 +197,7 @@ export const pl: Texts = {
     scopes: 'Uprawnienia',
     masked: 'Ukryte przed tobą',
     nothing: 'nic',
-    states: { good: 'dobrze', warn: 'do sprawdzenia', bad: 'problem' },
+    states: { good: 'sprawne', warn: 'wymaga uwagi', bad: 'awaria' },
     hops: {
       proxies: 'Serwery proxy',
       ingest: 'Kafka i ingest',
@@ -202,7 +210,7 @@ export const pl: Texts = {
     caughtUp: 'na bieżąco',
     lag: (lag) => `opóźnienie ${lag}`,
     events: (rate) => `zdarzeń na sekundę: ${rate}`,
-    delay: (p50, p99) => `zapis po ${p50}, 99 % w ciągu ${p99}`,
+    delay: (p50, p99) => `zapis po ${p50}, 99% w ciągu ${p99}`,
     stored: (age) => `ostatni zapis ${age} temu`,
     allSummed: 'wszystkie aktualne',
     changed: (count) => `do ponownego zsumowania: ${count}`,
@@ -230,7 +238,7 @@ export const pl: Texts = {
     name: 'Nazwa',
     users: 'Widzi',
     all: 'wszystkich użytkowników',
-    onlyUsers: 'Tylko ci użytkownicy, po przecinku; puste: wszyscy',
+    onlyUsers: 'Tylko ci użytkownicy, oddzieleni przecinkami; puste: wszyscy',
     expires: 'Wygasa',
     used: 'Ostatnio użyty',
     lifetime: 'Ważny przez',
@@ -263,7 +271,7 @@ export const pl: Texts = {
     zoom: 'Pokaż tylko ten zakres',
     change: (change, before) =>
       `${change} wobec równie długiego czasu wcześniej, od ${before}. Każda lista wyjaśnia całą zmianę osobno.`,
-    small: 'To mniej niż 1 %, więc nie ma części wartych wymienienia.',
+    small: 'To mniej niż 1%, więc nie ma części wartych wymienienia.',
   },
   direction: { sent: 'wysłane', received: 'odebrane' },
   overview: {
@@ -293,7 +301,7 @@ export const pl: Texts = {
   },
   entity: {
     day: 'Dzień',
-    hours: 'Godziny ostatnich czterech tygodni',
+    hours: 'Godziny z ostatnich czterech tygodni',
     allSessions: 'Wszystkie sesje',
     seen: (first, last) => `Pierwszy raz ${first}, ostatnio ${last}.`,
   },
@@ -309,7 +317,7 @@ export const pl: Texts = {
       sankey: 'Przepływy',
       heatmap: 'Godziny i dni tygodnia',
     },
-    drag: 'Zaznacz część wykresu, albo naciśnij Shift z ← → i Enter, aby zobaczyć, z czego wynika.',
+    drag: 'Zaznacz fragment wykresu albo naciśnij Shift z ← → i Enter, aby zobaczyć przyczyny.',
     hours: (measure) => `${measure} według godzin i dni tygodnia`,
     flows: (measure) => `${measure}: kto, dokąd i na który port`,
     share: 'Udział',
@@ -322,9 +330,15 @@ export const pl: Texts = {
     asOf: (time) => `Stan na ${time}`,
     pause: 'Wstrzymaj',
     resume: 'Wznów',
-    open: 'otwartych',
+    open: (count) =>
+      forms(count, { one: 'otwarta sesja', few: 'otwarte sesje', many: 'otwartych sesji' }),
     none: 'Żadna sesja nie jest otwarta.',
-    wereOpen: 'było otwartych',
+    wereOpen: (count) =>
+      forms(count, {
+        one: 'sesja była otwarta',
+        few: 'sesje były otwarte',
+        many: 'sesji było otwartych',
+      }),
     rate: 'Szybkość',
     group: 'Grupuj według',
     sorts: {
@@ -336,7 +350,7 @@ export const pl: Texts = {
     shown: (count) => `pokazano pierwsze ${count}`,
     waiting: (count) => `nowe wiersze czekają, aż opuścisz tabelę: ${count}`,
     truncated: 'otwartych jest więcej sesji, niż widok na żywo potrafi uszeregować',
-    bounded: 'uszeregowano 1000 sesji, które do dziś przesłały najwięcej',
+    bounded: 'ranking spośród 1000 sesji z największą liczbą bajtów do dziś',
     slider: 'Chwila',
     now: 'Teraz',
     toNow: 'Wróć do teraz',
@@ -347,7 +361,12 @@ export const pl: Texts = {
     kind: 'Sesje, które',
     kinds: { started: 'rozpoczęto', ended: 'zakończono', open: 'były otwarte' },
     sort: 'Sortuj według',
-    sorts: { started_at: 'początku', ended_at: 'końca', duration_ms: 'czasu', bytes: 'bajtów' },
+    sorts: {
+      started_at: 'początku',
+      ended_at: 'końca',
+      duration_ms: 'czasu trwania',
+      bytes: 'bajtów',
+    },
     export: (format) => `Eksport ${format}`,
     columns: 'Kolumny',
     sessions: 'sesji',
@@ -366,7 +385,7 @@ export const pl: Texts = {
     error_code: 'Błąd',
     packets: 'Pakiety',
     source_ip: 'Źródło',
-    duration_ms: 'Czas',
+    duration_ms: 'Czas trwania',
     status: 'Status',
     user: 'Użytkownik',
     dest_host: 'Cel',
@@ -392,7 +411,7 @@ export const pl: Texts = {
     unique_destinations: 'Cele',
     duration: 'Czas trwania',
   },
-  change: { new: 'nowe', previous: 'niż w poprzednim okresie' },
+  change: { new: 'nowe', previous: 'w porównaniu z poprzednim okresem' },
   other: 'Inne',
   notFound: 'Nie ma takiej strony.',
 };

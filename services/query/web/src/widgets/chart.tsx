@@ -34,10 +34,14 @@ interface Props {
 
 const HEIGHT = 220;
 const TICKS = 6;
+/** Pixels of a label with seconds. */
+const TICK_WIDTH = 56;
 const DASH = [4, 4];
 /** Pixels of a tile of the ground. */
 const HATCH = 6;
 const READOUT_ROWS = 10;
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
 const AXIS_WIDTH = 80;
 const AXIS_HEIGHT = 24;
 const TICK = 4;
@@ -115,8 +119,10 @@ export function Chart(props: Props) {
           {
             ...axis,
             size: AXIS_HEIGHT,
-            splits: (_plot, _axis, min, max) =>
-              timeTicks(min, max, timeStep(min, max, TICKS), (ms) => offsetMinutes(zoneName, ms)),
+            splits: (self, _axis, min, max) =>
+              timeTicks(min, max, timeStep(min, max, ticksOf(self.width)), (ms) =>
+                offsetMinutes(zoneName, ms),
+              ),
             values: (_plot, splits) => labels(zoneName, splits),
           },
           {
@@ -271,6 +277,10 @@ function fillOf(name: string): string | CanvasPattern {
   return pen.createPattern(tile, 'repeat') ?? 'transparent';
 }
 
+function ticksOf(width: number): number {
+  return Math.max(1, Math.min(TICKS, Math.floor((width - AXIS_WIDTH) / TICK_WIDTH)));
+}
+
 function signed({ values, isMirrored = false }: Series): (number | null)[] {
   return values.map((value) => (value === null || !isMirrored ? value : -value));
 }
@@ -278,11 +288,11 @@ function signed({ values, isMirrored = false }: Series): (number | null)[] {
 function labels(zoneName: string, splits: readonly number[]): string[] {
   const first = splits[0] ?? 0;
   const last = splits.at(-1) ?? first;
-  const areDays = (last - first) / Math.max(1, splits.length - 1) >= 86_400_000;
+  const step = (last - first) / Math.max(1, splits.length - 1);
   return splits.map((ms) => {
     const text = showTime(zoneName, ms);
-    if (areDays) return text.slice(5, 10);
-    return text.endsWith('00:00:00') ? text.slice(5, 10) : text.slice(11, 16);
+    if (step >= DAY_MS || text.endsWith('00:00:00')) return text.slice(5, 10);
+    return text.slice(11, step < MINUTE_MS ? 19 : 16);
   });
 }
 

@@ -13,6 +13,8 @@ interface Props {
 
 const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
 const DAYS = [1, 2, 3, 4, 5, 6, 0] as const;
+/** A narrow page has labels for hours this far apart. */
+const LABEL_HOURS = 6;
 /** Steps of the hue, besides zero. */
 const STEPS = 6;
 
@@ -49,7 +51,11 @@ export function Heatmap({ name, times, values, zone, show }: Props) {
               <span class="visually-hidden">{t.value.entity.day}</span>
             </th>
             {HOURS.map((hour) => (
-              <th key={hour} scope="col" class="number">
+              <th
+                key={hour}
+                scope="col"
+                class={hour % LABEL_HOURS === 0 ? 'number' : 'number minor'}
+              >
                 {hour}
               </th>
             ))}

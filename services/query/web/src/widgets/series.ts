@@ -79,10 +79,10 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 /** Round steps of an axis of times. */
 const STEPS_MS: readonly number[] = [
-  ...[1, 5, 15].map((n) => n * SECOND),
+  ...[1, 5, 15, 30].map((n) => n * SECOND),
   ...[1, 5, 15, 30].map((n) => n * MINUTE),
-  ...[1, 3, 6, 12].map((n) => n * HOUR),
-  ...[1, 2, 7, 14].map((n) => n * DAY),
+  ...[1, 2, 3, 6, 12].map((n) => n * HOUR),
+  ...[1, 2, 3, 7, 14].map((n) => n * DAY),
 ];
 
 /** The round step that makes about `wanted` ticks between two moments. */

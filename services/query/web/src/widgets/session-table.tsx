@@ -96,6 +96,12 @@ export function headingOf(name: Column | keyof Schemas['Session']): string {
   }
 }
 
+/** In a card, numbers in two directions share a line. */
+function classOf(name: Column): string | undefined {
+  if (!NUMBERS.has(name)) return undefined;
+  return /(?:_sent|_received|_per_second)$/.test(name) ? 'number' : 'number line';
+}
+
 interface Props {
   readonly rows: readonly SessionRow[];
   readonly columns?: readonly Column[];
@@ -135,11 +141,7 @@ export function SessionTable(props: Props) {
             >
               {extra === undefined ? null : <td data-label={extra.heading}>{extra.cell(row)}</td>}
               {columns.map((each, at) => (
-                <td
-                  key={each}
-                  class={NUMBERS.has(each) ? 'number' : undefined}
-                  data-label={headingOf(each)}
-                >
+                <td key={each} class={classOf(each)} data-label={headingOf(each)}>
                   {at === 0 && each !== 'started_at' ? (
                     <Link href={hrefOf(`/session/${row.session_id}`)}>
                       <bdi>{String(row[each] ?? '–')}</bdi>

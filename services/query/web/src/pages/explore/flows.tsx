@@ -1,6 +1,7 @@
 import type { Flows as FlowsAnswer } from '@sockscope/schemas/api';
 import { sankey, sankeyLinkHorizontal } from 'd3-sankey';
-import { useMemo } from 'preact/hooks';
+import { useSignal } from '@preact/signals';
+import { useEffect, useMemo } from 'preact/hooks';
 import { useAnswer } from '../../api/use-answer.js';
 import { showBytes, showCount } from '../../format/numbers.js';
 import { addFilter, question } from '../../state/filters.js';
@@ -10,12 +11,14 @@ import { isBytes } from './measures.js';
 import type { Measure } from './measures.js';
 
 const FLOWS = '40';
-const WIDTH = 1_320;
+/** The width of a drawing, and how much of a name and its amount fits into it. */
+const WIDE = { width: 1_320, chars: 28, hasAmounts: true } as const;
+const NARROW = { width: 340, chars: 16, hasAmounts: false } as const;
+const isNarrow = window.matchMedia('(max-width: 640px)');
 /** Pixels of a node and the room below it. */
 const NODE_HEIGHT = 26;
 const HEIGHT_MIN = 240;
 const HEIGHT_MAX = 1_200;
-const LABEL_CHARS = 28;
 const FIELDS = ['user', 'dest_host', 'dest_port'] as const;
 
 interface Node {
@@ -82,6 +85,17 @@ export function graphOf(items: FlowsAnswer['items'], measure: Measure) {
 }
 
 function Bands({ flows, measure }: { readonly flows: FlowsAnswer; readonly measure: Measure }) {
+  const size = useSignal(isNarrow.matches);
+  useEffect(() => {
+    const turn = (): void => {
+      size.value = isNarrow.matches;
+    };
+    isNarrow.addEventListener('change', turn);
+    return () => {
+      isNarrow.removeEventListener('change', turn);
+    };
+  }, [size]);
+  const { width, chars, hasAmounts } = size.value ? NARROW : WIDE;
   const { graph, height } = useMemo(() => {
     const { nodes, links } = graphOf(flows.items, measure);
     const most = Math.max(
@@ -94,7 +108,7 @@ function Bands({ flows, measure }: { readonly flows: FlowsAnswer; readonly measu
       .nodePadding(10)
       .extent([
         [0, 4],
-        [WIDTH, tall - 4],
+        [width, tall - 4],
       ]);
     return {
       height: tall,
@@ -103,57 +117,54 @@ function Bands({ flows, measure }: { readonly flows: FlowsAnswer; readonly measu
         links: links.map((link) => ({ ...link })),
       }),
     };
-  }, [flows, measure]);
+  }, [flows, measure, width]);
   const path = sankeyLinkHorizontal();
   return (
-    <div class="wide" tabIndex={0} role="group" aria-label={t.value.explore.picture}>
-      <svg
-        class="sankey"
-        viewBox={`0 0 ${WIDTH} ${height}`}
-        role="img"
-        aria-label={t.value.explore.flows(t.value.measure[measure])}
-      >
-        {graph.links.map((link) => {
-          const [source, target] = [link.source as Node, link.target as Node];
-          return (
-            <path
-              key={`${source.id} ${target.id}`}
-              d={path(link) ?? ''}
-              stroke-width={Math.max(1, link.width ?? 1)}
+    <svg
+      class="sankey"
+      viewBox={`0 0 ${width} ${height}`}
+      role="img"
+      aria-label={t.value.explore.flows(t.value.measure[measure])}
+    >
+      {graph.links.map((link) => {
+        const [source, target] = [link.source as Node, link.target as Node];
+        return (
+          <path
+            key={`${source.id} ${target.id}`}
+            d={path(link) ?? ''}
+            stroke-width={Math.max(1, link.width ?? 1)}
+          >
+            <title>{`${source.name} → ${target.name}: ${textOf(link.value, measure)}`}</title>
+          </path>
+        );
+      })}
+      {graph.nodes.map((node) => {
+        const { x0 = 0, x1 = 0, y0 = 0, y1 = 0, value = 0 } = node;
+        const isLast = node.field === 'dest_port';
+        const text = node.name.length > chars ? `${node.name.slice(0, chars)}…` : node.name;
+        return (
+          <g
+            key={node.id}
+            class="node"
+            onClick={() => {
+              addFilter(node.field, node.name);
+            }}
+          >
+            <title>{`${node.name}: ${textOf(value, measure)}`}</title>
+            <rect x={x0} y={y0} width={x1 - x0} height={Math.max(1, y1 - y0)} />
+            <text
+              x={isLast ? x0 - 6 : x1 + 6}
+              y={(y0 + y1) / 2}
+              dy="0.35em"
+              text-anchor={isLast ? 'end' : 'start'}
             >
-              <title>{`${source.name} → ${target.name}: ${textOf(link.value, measure)}`}</title>
-            </path>
-          );
-        })}
-        {graph.nodes.map((node) => {
-          const { x0 = 0, x1 = 0, y0 = 0, y1 = 0, value = 0 } = node;
-          const isLast = node.field === 'dest_port';
-          const text =
-            node.name.length > LABEL_CHARS ? `${node.name.slice(0, LABEL_CHARS)}…` : node.name;
-          return (
-            <g
-              key={node.id}
-              class="node"
-              onClick={() => {
-                addFilter(node.field, node.name);
-              }}
-            >
-              <title>{`${node.name}: ${textOf(value, measure)}`}</title>
-              <rect x={x0} y={y0} width={x1 - x0} height={Math.max(1, y1 - y0)} />
-              <text
-                x={isLast ? x0 - 6 : x1 + 6}
-                y={(y0 + y1) / 2}
-                dy="0.35em"
-                text-anchor={isLast ? 'end' : 'start'}
-              >
-                {text}
-                <tspan class="amount"> {textOf(value, measure)}</tspan>
-              </text>
-            </g>
-          );
-        })}
-      </svg>
-    </div>
+              {text}
+              {hasAmounts ? <tspan class="amount"> {textOf(value, measure)}</tspan> : null}
+            </text>
+          </g>
+        );
+      })}
+    </svg>
   );
 }
 

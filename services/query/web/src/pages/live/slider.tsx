@@ -1,9 +1,9 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { inputTime, momentsAt, showTime } from '../../format/times.js';
+import { inputTime, momentsAt, showSpan, showTime } from '../../format/times.js';
 import { change, params, zone } from '../../state/location.js';
 import { lastOf } from '../../state/range.js';
-import { t } from '../../text/text.js';
+import { language, t } from '../../text/text.js';
 import { SPEEDS } from './player.js';
 import type { Player, Speed } from './player.js';
 
@@ -96,7 +96,7 @@ export function TimeSlider({ atMs, player }: Props) {
         >
           {SPANS.map((each) => (
             <option key={each} value={each}>
-              {t.value.range.last(each)}
+              {t.value.range.last(showSpan(each, language.value))}
             </option>
           ))}
         </select>
@@ -139,13 +139,22 @@ export function TimeSlider({ atMs, player }: Props) {
 
 /** A moment by its date and time, in the zone of the page. */
 function Jump({ atMs, player }: { readonly atMs: number; readonly player: Player }) {
+  // The present goes on while somebody types a moment into the field.
+  const typedFrom = useSignal<string | null>(null);
   return (
     <input
       type="datetime-local"
       step="1"
       aria-label={t.value.live.jump}
-      value={inputTime(zone.value, atMs)}
+      value={typedFrom.value ?? inputTime(zone.value, atMs)}
+      onFocus={(event) => {
+        typedFrom.value = event.currentTarget.value;
+      }}
+      onBlur={() => {
+        typedFrom.value = null;
+      }}
       onChange={(event) => {
+        typedFrom.value = event.currentTarget.value;
         const [ms] = momentsAt(zone.value, event.currentTarget.value);
         if (ms === undefined || ms > Date.now()) return;
         player.pause();

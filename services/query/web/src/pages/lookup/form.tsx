@@ -54,7 +54,7 @@ export function Understood() {
         }}
       >
         {FIELDS.map((name) => (
-          <label key={name}>
+          <label key={name} class={name === 'dest_ip' ? 'line' : undefined}>
             <span>{t.value.lookup.fields[name]}</span>
             <input
               type="text"
@@ -69,7 +69,7 @@ export function Understood() {
             />
           </label>
         ))}
-        <label>
+        <label class="line">
           <span>{t.value.lookup.time}</span>
           <input
             type="datetime-local"
@@ -121,7 +121,7 @@ export function Understood() {
         <button
           ref={button}
           type="submit"
-          class="primary"
+          class="primary line"
           disabled={!hasAddress || (wall.value !== '' && moments.length === 0)}
         >
           {t.value.lookup.ask}

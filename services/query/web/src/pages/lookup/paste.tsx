@@ -116,6 +116,11 @@ function Choices({ read }: { readonly read: Complaint }) {
                 <button
                   key={found.text}
                   type="button"
+                  aria-pressed={
+                    ms === null
+                      ? params.value.get('wall') === wallText(found)
+                      : params.value.get('time') === new Date(ms).toISOString()
+                  }
                   onClick={() => {
                     change(
                       ms === null
