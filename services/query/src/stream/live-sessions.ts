@@ -70,7 +70,7 @@ export class LiveSessions {
 
   /**
    * Takes over the sessions that are open by the tables. Later events are newer. Until a session reports
-   * again, its rate is that of its traffic since `sinceMs`.
+   * again, its rate comes from its traffic since `sinceMs`.
    */
   load(
     rows: readonly ActiveRow[],

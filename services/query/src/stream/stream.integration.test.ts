@@ -380,7 +380,7 @@ describe('stream/active', () => {
     expect(first.items.map((item) => item.bytes_sent + item.bytes_received)).toEqual(
       byBytes.slice(0, 2),
     );
-    // Nothing was reported since the stream began: the rates are those of the last minutes.
+    // Nothing was reported since the stream began: the rates come from the last minutes.
     expect(first.bytes_sent_per_second + first.bytes_received_per_second).toBeGreaterThan(0);
     const more = someEvents(40);
     await insertBatch(database.clickhouse, more);

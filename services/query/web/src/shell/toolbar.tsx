@@ -30,7 +30,7 @@ function monthsUntil(last: string): string[] {
   return found;
 }
 
-/** What a page shows: a range, a comparison, and a pause. */
+/** Controls of what a page shows: its range, a comparison and a pause. */
 export function Toolbar({ uses }: { readonly uses: Route['uses'] }) {
   return (
     <div class="toolbar" role="group" aria-label={t.value.range.label}>

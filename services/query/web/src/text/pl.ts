@@ -1,8 +1,13 @@
+/**
+ * Every text of the dashboard in Polish.
+ *
+ * Longer than 400 lines: translators compare one file for each language.
+ */
 import type { Texts } from './en.js';
 
 const rules = new Intl.PluralRules('pl');
 
-/** The words after a number: 1, 2 to 4 and the like, all others. */
+/** Words after a number: for one, for a few (2 to 4, 22 to 24), and for many. */
 function forms(count: number, of: Readonly<Record<'one' | 'few' | 'many', string>>): string {
   const rule = rules.select(count);
   return rule === 'one' || rule === 'few' ? of[rule] : of.many;

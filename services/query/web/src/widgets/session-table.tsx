@@ -96,7 +96,7 @@ export function headingOf(name: Column | keyof Schemas['Session']): string {
   }
 }
 
-/** In a card, numbers in two directions share a line. */
+/** Class of a cell. In a card, numbers in two directions share a line. */
 function classOf(name: Column): string | undefined {
   if (!NUMBERS.has(name)) return undefined;
   return /(?:_sent|_received|_per_second)$/.test(name) ? 'number' : 'number line';

@@ -139,7 +139,7 @@ export function TimeSlider({ atMs, player }: Props) {
 
 /** A moment by its date and time, in the zone of the page. */
 function Jump({ atMs, player }: { readonly atMs: number; readonly player: Player }) {
-  // The present goes on while somebody types a moment into the field.
+  // The clock continues while somebody types a moment into the field.
   const typedFrom = useSignal<string | null>(null);
   return (
     <input
