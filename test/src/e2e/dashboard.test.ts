@@ -80,22 +80,26 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.goto(`${site.api}/sessions?from=now-1h&to=now`);
       await page.locator('table.sessions tbody tr').first().waitFor();
       await page.keyboard.press('/');
-      await page.locator('.filters input').fill('user:nobody bytes>1k last 6h');
+      // No rule is a rule's value, too.
+      await page.locator('.filters input').fill('user:nobody bytes>1k rule:"" last 6h');
       await page.keyboard.press('Enter');
       await page.locator('.empty').waitFor();
       const params = new URL(page.url()).searchParams;
       expect(Object.fromEntries(params)).toMatchObject({
         user: 'nobody',
         min_bytes: '1000',
+        acl_rule_matched: '',
         from: 'now-6h',
       });
       await page.reload();
-      await expect.poll(() => page.locator('.chip').count(), WAIT).toBe(2);
+      await expect.poll(() => page.locator('.chip').count(), WAIT).toBe(3);
       // The chips turn into the text that they came from, and back.
       await page.keyboard.press('/');
-      expect(await page.locator('.filters input').inputValue()).toBe('user:nobody bytes>1k ');
+      expect(await page.locator('.filters input').inputValue()).toBe(
+        'user:nobody bytes>1k acl_rule_matched:"" ',
+      );
       await page.keyboard.press('Enter');
-      await expect.poll(() => page.locator('.chip').count(), WAIT).toBe(2);
+      await expect.poll(() => page.locator('.chip').count(), WAIT).toBe(3);
       expect(new URL(page.url()).searchParams.getAll('user')).toEqual(['nobody']);
       await page.goBack();
       await page.goBack();

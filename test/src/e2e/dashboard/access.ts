@@ -22,6 +22,7 @@ const PAGES = [
   '/signals',
   '/health',
   '/sign-in',
+  '/nowhere',
 ];
 
 /** Targets of a pointer that are smaller than 24 by 24 pixels, a line each. */
@@ -81,6 +82,14 @@ export function testAccess(of: () => { readonly browser: Browser; readonly api: 
           })
           .toBeLessThanOrEqual(360);
         expect(await smallTargets(page), `${path} at 360`).toEqual([]);
+      }
+      const dialog = page.locator('dialog[open]');
+      for (const key of ['Control+k', '?']) {
+        await page.keyboard.press(key);
+        await dialog.waitFor(WAIT);
+        expect(await seriousViolations(page), `after ${key}`).toEqual([]);
+        await page.keyboard.press('Escape');
+        await dialog.waitFor({ ...WAIT, state: 'detached' });
       }
       await page.close();
     },

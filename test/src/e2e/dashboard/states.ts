@@ -77,7 +77,7 @@ export function testStates(of: () => { readonly browser: Browser; readonly api: 
     await page.close();
   });
 
-  test('a paused page asks nothing more until it is resumed', async () => {
+  test('a paused page asks nothing more until it is resumed, also after a reload and on other pages', async () => {
     const { browser, api } = of();
     const { page } = await openPage(browser);
     await page.clock.install();
@@ -90,10 +90,33 @@ export function testStates(of: () => { readonly browser: Browser; readonly api: 
     const pause = page.getByRole('button', { name: 'Pause' });
     await pause.click();
     expect(await pause.getAttribute('aria-pressed')).toBe('true');
+    const isQuiet = async () => {
+      const before = questions;
+      await page.clock.runFor(60_000);
+      expect(questions).toBe(before);
+    };
+    await isQuiet();
+    expect(new URL(page.url()).searchParams.get('paused')).toBe('1');
+    // The first answers come all the same.
+    await page.reload();
+    await answered(page);
+    expect(await pause.getAttribute('aria-pressed')).toBe('true');
+    await isQuiet();
+    const links = page.getByRole('navigation');
+    await links.getByRole('link', { name: 'Sessions' }).click();
+    await page.locator('table.sessions tbody tr').first().waitFor(WAIT);
+    expect(await pause.getAttribute('aria-pressed')).toBe('true');
+    await links.getByRole('link', { name: 'Live' }).click();
+    // One frame, and the stream ends.
+    await page.getByText(/sessions? open ·/).waitFor(WAIT);
+    await page.getByRole('button', { name: 'Resume' }).waitFor(WAIT);
+    await page.goBack();
+    await page.goBack();
+    await answered(page);
+    // Back to the time before the pause.
+    await page.goBack();
+    await expect.poll(() => pause.getAttribute('aria-pressed'), WAIT).toBe('false');
     const before = questions;
-    await page.clock.runFor(60_000);
-    expect(questions).toBe(before);
-    await pause.click();
     await page.clock.runFor(15_000);
     await expect.poll(() => questions, WAIT).toBeGreaterThan(before);
     await page.close();
