@@ -19,7 +19,7 @@ const STILL_WORKING_MS = 10_000;
 
 /** Two retries of a request within 20 s instead of 75 s. */
 const QUICK_RETRIES = ['--fetch-retry-mintimeout=2000', '--fetch-retry-maxtimeout=15000'];
-const NO_NETWORK = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT/;
+const NO_NETWORK = /ENOTCACHED|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT/;
 const NO_NETWORK_ADVICE =
   'npm cannot reach its registry. Check the network (npm ping) and the proxy settings of npm (npm config get proxy), then run the same command again.';
 /** Longest time for `npm ping`. A slow answer stops nothing. */
@@ -116,31 +116,32 @@ async function installPackages() {
   const npmCli = process.env.npm_execpath;
   const [command, args] =
     npmCli !== undefined && npmCli.endsWith('.js') ? [process.execPath, [npmCli]] : ['npm', []];
-  checkRegistry(command, args);
+  const source = reachesRegistry(command, args) ? QUICK_RETRIES : ['--offline'];
   await step(
     'installing the npm packages (0.8 GB)',
     command,
-    [...args, 'ci', '--no-audit', '--no-fund', ...QUICK_RETRIES],
+    [...args, 'ci', '--no-audit', '--no-fund', ...source],
     { advice: adviceOnInstall },
   );
 }
 
 /**
- * Tries one request, because without a network `npm ci` repeats those of every package for more than
- * eight minutes before it fails. Only a failure of the network counts: not every registry answers pings.
+ * Tries one request. Without a network `npm ci` repeats those of every package for more than eight minutes
+ * before it fails; from its cache alone it installs or fails at once. Only a failure of the network
+ * counts: not every registry answers pings.
  * @param {string} command
  * @param {string[]} args
  */
-function checkRegistry(command, args) {
+function reachesRegistry(command, args) {
   const ping = [...args, 'ping', '--fetch-retries=1', '--fetch-retry-mintimeout=1000'];
   const { status, stderr } = spawnSync(command, ping, {
     cwd: ROOT,
     encoding: 'utf8',
     timeout: PING_TIMEOUT_MS,
   });
-  if (status === 0 || status === null || !NO_NETWORK.test(stderr)) return;
+  if (status === 0 || status === null || !NO_NETWORK.test(stderr)) return true;
   console.error(stderr.trimEnd());
-  throw new Advice(NO_NETWORK_ADVICE);
+  return false;
 }
 
 /** @param {string} output of npm */
