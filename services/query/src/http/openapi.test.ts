@@ -1,3 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { openApiDocument } from '../testing/document.js';
 
@@ -41,5 +44,27 @@ describe('the OpenAPI document', () => {
     });
     expect(Object.keys(document.paths).length).toBeGreaterThanOrEqual(18);
     expect(lacking).toEqual([]);
+  });
+
+  it('has refusals that the document cannot express, and the fuzzer knows them by their messages', () => {
+    const textOf = (path: string) =>
+      readFileSync(fileURLToPath(new URL(path, import.meta.url)), 'utf8');
+    const rules =
+      /re\.compile\((.*?)\n\)/s.exec(textOf('../testing/schemathesis_hooks.py'))?.[1] ?? '';
+    const patterns = [...rules.matchAll(/^ {12}"(.*)",$/gm)].map(([, pattern = '']) => pattern);
+    expect(patterns.length).toBeGreaterThan(10);
+    const sources = ['..', '../../../../schemas/src/api'].flatMap((folder) => {
+      const path = fileURLToPath(new URL(folder, import.meta.url));
+      return readdirSync(path, { recursive: true, encoding: 'utf8' })
+        .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+        .map((file) => readFileSync(join(path, file), 'utf8'));
+    });
+    // Each value in a message stands for a number, and each text ends at its quote.
+    const texts = sources
+      .join('\n')
+      .replaceAll(/\$\{.*?\}/g, '1')
+      .replaceAll(/['`]/g, '\n');
+    const unknown = patterns.filter((pattern) => !new RegExp(pattern, 'm').test(texts));
+    expect(unknown).toEqual([]);
   });
 });

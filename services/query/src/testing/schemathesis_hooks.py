@@ -12,18 +12,18 @@ RULES = re.compile(
     "|".join(
         [
             "cannot be combined with",
-            "must lie after",
+            "must (lie|be) after",
             "may cover at most",
             "gives (more than )?[0-9]+ (points|frames)",
             "need each other",
-            "needs at$",
+            "rate needs at$",
             "with at[ ,]",
             "must not be less than min_",
             "one of .* is needed",
             "sort by sessions_ended",
             "is not a next_cursor",
             "an export has no pages",
-            "must lie in the future",
+            "must be in the future",
             "must be a time zone name",
         ]
     )
