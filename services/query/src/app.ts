@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Health, Logger, Registry } from '@sockscope/runtime';
 import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -6,7 +7,6 @@ import {
   serializerCompiler as validatingSerializer,
   validatorCompiler,
 } from 'fastify-type-provider-zod';
-import { v7 as uuidV7 } from 'uuid';
 import type { z } from 'zod';
 import { serveAnnotations } from './annotations/annotations.js';
 import type { Authenticator } from './auth/authenticator.js';
@@ -137,7 +137,7 @@ export async function createApp(
       void sendProblem(request, reply, problemOf(error));
     },
     // Unique across restarts and processes; a client's own would be believed.
-    genReqId: () => uuidV7(),
+    genReqId: () => randomUUID(),
     clientErrorHandler: answerBrokenRequest,
     bodyLimit: 1_024,
     requestTimeout: config.request_timeout_ms,

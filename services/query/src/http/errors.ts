@@ -1,10 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import { createLogLimiter } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
-import { v7 as uuidV7 } from 'uuid';
 import {
   invalidParameters,
   noSuchRoute,
@@ -141,7 +141,7 @@ export function answerBrokenRequest(error: { readonly code?: string }, socket: S
     error.code === 'HPE_HEADER_OVERFLOW'
       ? new ProblemError('headers-too-large', 'the address and the headers are too long')
       : new ProblemError('invalid-parameters', 'the request is malformed');
-  const id = uuidV7();
+  const id = randomUUID();
   const body = JSON.stringify(problemDocument(problem, id));
   const status = statusOf(problem.code);
   socket.end(

@@ -110,6 +110,27 @@ describe('gate', () => {
     }
   });
 
+  it('refuses at once while the line has not moved for the longest wait', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+    try {
+      const gate = gateOf({ running_max: 1, waiting_max: 100, wait_max_ms: 1_000 });
+      const first = await gate.enter({ signal: never });
+      const old = gate.enter({ signal: never });
+      old.catch(() => undefined);
+      await vi.advanceTimersByTimeAsync(900);
+      const young = gate.enter({ signal: never });
+      expect(await settled(young)).toBe('waiting');
+      await vi.advanceTimersByTimeAsync(200);
+      expect(await settled(old)).toBe('refused');
+      expect(await settled(gate.enter({ signal: never }))).toBe('refused');
+      first();
+      expect(await settled(young)).toBe('in');
+      expect(await settled(gate.enter({ signal: never }))).toBe('waiting');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it('lets no request wait longer than allowed', async () => {
     const gate = gateOf({ running_max: 1, wait_max_ms: 5 });
     await gate.enter({ signal: never });

@@ -49,7 +49,12 @@ interface Waiting {
 const SHARE_OF_PLACES = 1 / 2;
 const SHARE_OF_LINE = 1 / 4;
 
-const RETRY_AFTER_SECONDS = 1;
+const refusalOf = (detail: string) =>
+  new ProblemError('overloaded', detail, { retryAfterSeconds: 1 });
+// Made once: the stack of an error would be a tenth of a refusal's cost.
+const FULL = refusalOf('too many requests wait already');
+const FULL_FOR_SHARE = refusalOf('too many requests of this key or token wait already');
+const BUSY = refusalOf('the service is busy; try again later');
 
 /** The pace of the line is measured over this time, and over at least this number of requests. */
 const PACE_WINDOW_MS = 1_000;
@@ -95,16 +100,16 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   const lines = new Map<string | null, Set<Waiting>>();
   let waiting = 0;
   let arrivals = 0;
-  const pace = createPace();
+  const pace = createPace(config.wait_max_ms);
   const placesMax = Math.max(1, Math.ceil(config.running_max * SHARE_OF_PLACES));
   const waitingMax = Math.max(1, Math.ceil(config.waiting_max * SHARE_OF_LINE));
   /** Places taken by share. */
   const taken = new Map<string, number>();
   let running = 0;
 
-  function refuse(detail: string): ProblemError {
+  function refuse(refusal: ProblemError): ProblemError {
     metrics.refused.inc({ gate });
-    return new ProblemError('overloaded', detail, { retryAfterSeconds: RETRY_AFTER_SECONDS });
+    return refusal;
   }
 
   const placesOf = (share: string | null) => (share === null ? 0 : (taken.get(share) ?? 0));
@@ -188,7 +193,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
         giveUp(new ProblemError('overloaded', 'the client went away'));
       };
       const timer = setTimeout(() => {
-        giveUp(refuse('the service is busy; try again later'));
+        giveUp(refuse(BUSY));
       }, waitMs);
       signal.addEventListener('abort', onAbort, { once: true });
       joinLine(one);
@@ -199,17 +204,17 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
 
   /** Returns the milliseconds that a request may still wait for a place. @throws ProblemError overloaded if that is too short */
   function patienceOf({ share = null, arrivedMs }: Omit<Visitor, 'signal'>): number {
-    if (waiting >= config.waiting_max) throw refuse('too many requests wait already');
+    if (waiting >= config.waiting_max) throw refuse(FULL);
     const own = lines.get(share)?.size ?? 0;
     if (share !== null && own >= waitingMax) {
-      throw refuse('too many requests of this key or token wait already');
+      throw refuse(FULL_FOR_SHARE);
     }
     const waitedMs = arrivedMs === undefined ? 0 : performance.now() - arrivedMs;
     const leftMs = config.wait_max_ms - waitedMs;
     // The shares have their turns one after the other.
     const ahead = Math.min(waiting, own * lines.size);
     if (leftMs <= 0 || pace.msFor(ahead) >= leftMs) {
-      throw refuse('the service is busy; try again later');
+      throw refuse(BUSY);
     }
     return leftMs;
   }
@@ -247,7 +252,8 @@ interface Pace {
   msFor(requests: number): number;
 }
 
-function createPace(): Pace {
+/** @param waitMaxMs if so few got a place in this time that no pace was measured, their number is the pace. */
+function createPace(waitMaxMs: number): Pace {
   let sinceMs = 0;
   let counted = 0;
   let msForOne = 0;
@@ -266,6 +272,10 @@ function createPace(): Pace {
       sinceMs = nowMs;
       counted = 0;
     },
-    msFor: (requests) => requests * msForOne,
+    msFor(requests) {
+      const elapsedMs = performance.now() - sinceMs;
+      const slowMs = elapsedMs < waitMaxMs ? 0 : elapsedMs / (counted + 1);
+      return requests * Math.max(msForOne, slowMs);
+    },
   };
 }
