@@ -10,6 +10,7 @@ import { toTimestamp } from '@sockscope/schemas';
 import { canonicalIp } from '@sockscope/schemas/net';
 import type { IngestConfig } from '../config.js';
 import { dlqTopicNameOf } from '../dlq/config.js';
+import type { Layout } from '../migrations/layout.js';
 import { layoutOf } from '../migrations/migrator.js';
 import { ALL } from '../rollups/choose.js';
 import { createRollupMetrics } from '../rollups/metrics.js';
@@ -25,6 +26,7 @@ interface ForgetOptions {
   readonly user?: string;
   readonly sourceIp?: string;
   readonly dryRun?: boolean;
+  readonly node?: readonly string[];
 }
 
 /** Hangs `forget` on the service's command line. */
@@ -35,6 +37,10 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
     .option('--user <name>', 'the user whose sessions are removed')
     .option('--source-ip <address>', 'the source address whose sessions are removed')
     .option('--dry-run', 'count the rows and change nothing')
+    .option(
+      '--node <url...>',
+      'with CLICKHOUSE_CLUSTER_DDL=each_node: every node other than CLICKHOUSE_URL',
+    )
     .action(async (options: ForgetOptions) => {
       const person = personOf(options);
       const { kafka, clickhouse: connection, tables, writer, rollups, log, ...rest } = config();
@@ -42,6 +48,10 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
       const clickhouse = createClickHouse(connection);
       const admin = createKafkaAdmin(kafka, { logger, role: 'ingest-forget' });
       const layout = layoutOf(tables, connection.database);
+      const nodes = [
+        clickhouse,
+        ...othersOf(options, layout).map((url) => createClickHouse({ ...connection, url })),
+      ];
       try {
         const limits = {
           insertTimeoutMs: writer.insert_timeout_ms,
@@ -66,6 +76,7 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
         const found = await audited(clickhouse, person, () =>
           forgetPerson(person, limits, {
             clickhouse,
+            nodes,
             layout,
             onProgress: (what) => process.stderr.write(`${what}\n`),
             sumAll: () => work.sumAll(),
@@ -73,16 +84,29 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
         );
         for (const line of linesOf(found, topics)) write(line);
         write('forgotten');
-        if (layout.kind === 'cluster' && !layout.onCluster) {
-          write(
-            'on this node; run it with the CLICKHOUSE_URL of every node, and then of every node again: sums of the first round may hold what other nodes still had',
-          );
-        }
       } finally {
         await admin.stop();
-        await clickhouse.close();
+        await Promise.all(nodes.map((node) => node.close()));
       }
     });
+}
+
+/** The other nodes, if deletions do not reach them by themselves. @throws SockscopeError forget_option */
+function othersOf({ node = [], dryRun }: ForgetOptions, layout: Layout): readonly string[] {
+  const isNeeded = layout.kind === 'cluster' && !layout.onCluster;
+  if (!isNeeded && node.length > 0) {
+    throw new SockscopeError(
+      'forget_option',
+      '--node is for CLICKHOUSE_CLUSTER_DDL=each_node only; leave it out: all nodes are reached without it',
+    );
+  }
+  if (isNeeded && node.length === 0 && dryRun !== true) {
+    throw new SockscopeError(
+      'forget_option',
+      'with CLICKHOUSE_CLUSTER_DDL=each_node, name every node other than CLICKHOUSE_URL by --node, such as --node http://ch2:8123 http://ch3:8123',
+    );
+  }
+  return node;
 }
 
 function personOf({ user, sourceIp }: ForgetOptions): Person {

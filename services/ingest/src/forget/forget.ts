@@ -59,6 +59,8 @@ export interface ForgetConfig {
 
 export interface ForgetDeps {
   readonly clickhouse: ClickHouse;
+  /** All nodes that store rows, if the layout does not send deletions to them; else `clickhouse` alone. */
+  readonly nodes: readonly ClickHouse[];
   readonly layout: Layout;
   readonly onProgress: (what: string) => void;
   /** Sums everything that is marked. */
@@ -138,12 +140,14 @@ export async function forgetPerson(
   const params = { value: person.value, through: nowMs };
   const remove = async (table: string, where: string, more: Readonly<Record<string, SqlValue>>) => {
     onProgress(`removing from ${table}`);
-    await clickhouse.command({
-      sql: `ALTER TABLE ${storageTable(layout, table)}${onCluster(layout)} DELETE WHERE ${where}`,
-      params: { ...params, ...more },
-      settings: { mutations_sync: 2 },
-      ...call,
-    });
+    for (const node of deps.nodes) {
+      await node.command({
+        sql: `ALTER TABLE ${storageTable(layout, table)}${onCluster(layout)} DELETE WHERE ${where}`,
+        params: { ...params, ...more },
+        settings: { mutations_sync: 2 },
+        ...call,
+      });
+    }
   };
   const isTheirs = conditionOf(person);
   await remove(
