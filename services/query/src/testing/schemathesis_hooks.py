@@ -25,6 +25,8 @@ RULES = re.compile(
             "an export has no pages",
             "must be in the future",
             "must be a time zone name",
+            "must be a (date|time) that exists",
+            "must be at most a day",
         ]
     )
 )
