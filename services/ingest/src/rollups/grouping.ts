@@ -28,7 +28,7 @@ export function groupingSets(groups: readonly (readonly Dimension[])[]): string 
   return `GROUP BY GROUPING SETS (${sets.join(', ')})`;
 }
 
-/** What a grouped row counts for: name of the dimension, key as text, whether its figures count at the end. */
+/** Lists the dimensions that a grouped row counts for, each with its key as text and whether figures count at the end. */
 export function countsFor(groups: readonly (readonly Dimension[])[]): string {
   const lists = groups.map((group) => {
     const each = group.map(
