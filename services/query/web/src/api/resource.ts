@@ -64,7 +64,8 @@ export function createResource<T>(): Resource<T> {
   function later(ms: number): void {
     timer = window.setTimeout(() => {
       // A hidden page asks nothing; it asks when it is seen again.
-      if (isPaused.peek()) later(PAUSED_MS);
+      // A question without its answer is repeated even while the page is paused.
+      if (isPaused.peek() && state.peek().problem === null) later(PAUSED_MS);
       else if (document.hidden) document.addEventListener('visibilitychange', seen, { once: true });
       else void load();
     }, ms);
