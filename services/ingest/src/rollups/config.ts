@@ -13,7 +13,7 @@ export const rollupsConfig = z.object({
     description:
       'largest part of the time for rounds, in percent; with a slow database, rounds are rarer',
   }),
-  present_percent: integer({ min: 1, max: 100 }).default(5).meta({
+  present_percent: integer({ min: 1, max: 100 }).default(25).meta({
     env: 'INGEST_ROLLUP_PRESENT_SHARE',
     description: 'largest part of the time spent on the present hour, in percent',
   }),

@@ -31,23 +31,23 @@ export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoo
   let tickedMs = 0;
   let tickLateMs = 0;
   let medianMs = 0;
+  /** Of the ticks since the window began, and of the last whole window. */
+  let latestTickMs = 0;
   let longestMs = 0;
   return {
     start() {
       histogram.enable();
-      let beforeMs = performance.now();
-      tickedMs = beforeMs;
+      tickedMs = performance.now();
       const tick = setInterval(() => {
         tickLateMs = Math.max(0, performance.now() - tickedMs - TICK_MS);
         tickedMs = performance.now();
+        latestTickMs = Math.max(latestTickMs, tickLateMs);
       }, TICK_MS);
       const window = setInterval(() => {
-        const nowMs = performance.now();
-        const lateMs = nowMs - beforeMs - limits.window_ms;
-        beforeMs = nowMs;
         medianMs = histogram.percentile(50) / 1e6;
-        // The histogram does not see a wait that begins just after it was reset; this timer does.
-        longestMs = Math.max(histogram.max / 1e6, lateMs);
+        // The histogram does not see a wait that begins just after it was reset; the tick does.
+        longestMs = Math.max(histogram.max / 1e6, latestTickMs);
+        latestTickMs = 0;
         histogram.reset();
       }, limits.window_ms);
       for (const timer of [tick, window]) timers.push(timer.unref());
