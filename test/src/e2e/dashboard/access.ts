@@ -22,7 +22,7 @@ const PAGES = [
   '/signals',
   '/health',
   '/sign-in',
-  '/nowhere',
+  '/entity/nothing/here',
 ];
 
 /** Targets of a pointer that are smaller than 24 by 24 pixels, a line each. */
