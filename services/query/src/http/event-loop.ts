@@ -31,7 +31,7 @@ export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoo
   let tickedMs = 0;
   let tickLateMs = 0;
   let medianMs = 0;
-  /** Of the ticks since the window began, and of the last whole window. */
+  /** Worst lateness in the window that runs, and in the one before. */
   let latestTickMs = 0;
   let longestMs = 0;
   return {
