@@ -31,7 +31,7 @@ export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoo
   let tickedMs = 0;
   let tickLateMs = 0;
   let medianMs = 0;
-  /** Worst lateness in the window that runs, and in the one before. */
+  /** Worst lateness in the current window, and in the last whole window. */
   let latestTickMs = 0;
   let longestMs = 0;
   return {
