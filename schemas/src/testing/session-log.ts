@@ -3,7 +3,7 @@ import type { CloseReason } from '../events/close-reason.js';
 import { COUNTER_NAMES, isZero, zeroCounters } from '../events/counters.js';
 import type { Counters } from '../events/counters.js';
 import { AUTH_METHODS } from '../events/choices.js';
-import type { SessionEvent } from '../events/events.js';
+import type { SessionClosed, SessionEvent } from '../events/events.js';
 import { ANONYMOUS_USER, SCHEMA_VERSION } from '../events/limits.js';
 import { MINUTE_MS, minuteOf, toTimestamp } from '../events/time.js';
 
@@ -64,6 +64,19 @@ function reachedOf(random: Random) {
     dest_ip: `198.51.100.${last}`,
     egress_ip: last % 2 === 0 ? '203.0.113.7' : '2001:db8::7',
     egress_port: 40_000 + last,
+  };
+}
+
+/** The end of a log of a closed session, and the one that the next process would assume in its place. */
+export function endsOf(log: readonly SessionEvent[]): {
+  readonly real: SessionClosed;
+  readonly assumed: SessionClosed;
+} {
+  const real = log.at(-1);
+  if (real?.type !== 'SessionClosed') throw new Error('the session is open');
+  return {
+    real,
+    assumed: { ...real, assumed: true, status: 'failed', close_reason: 'proxy_crashed' },
   };
 }
 

@@ -1,7 +1,7 @@
 /** The dead-letter commands on the real Kafka. */
 import { cloudEventHeaders, dlqTopicOf } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
-import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { endsOf, seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
 import '@sockscope/runtime/testing';
@@ -69,14 +69,7 @@ describe('dead letters', () => {
         closed: true,
         closeReason: 'client_eof',
       });
-      const real = log.at(-1);
-      if (real?.type !== 'SessionClosed') throw new Error('no end');
-      const assumed = {
-        ...real,
-        assumed: true,
-        status: 'failed',
-        close_reason: 'proxy_crashed',
-      } as const;
+      const { real, assumed } = endsOf(log);
       const record = (event: SessionEvent) => ({
         key: event.session_id,
         value: JSON.stringify(event),

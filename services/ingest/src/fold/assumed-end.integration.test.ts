@@ -1,6 +1,5 @@
 import { fold } from '@sockscope/schemas';
-import type { SessionClosed, SessionEvent } from '@sockscope/schemas';
-import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { endsOf, seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { z } from 'zod';
@@ -19,22 +18,14 @@ afterAll(async () => {
 const START = Date.parse('2026-03-01T12:00:00.000Z');
 
 /** A session whose machine lost power when Kafka had its end: the next process assumed another one. */
-function endedTwice(seed: number): { log: SessionEvent[]; assumed: SessionClosed } {
+function endedTwice(seed: number) {
   const log = sessionLog({
     random: seededRandom(seed),
     startMs: START + seed,
     closed: true,
     closeReason: 'client_eof',
   });
-  const end = log.at(-1);
-  if (end?.type !== 'SessionClosed') throw new Error('no end');
-  const assumed = {
-    ...end,
-    assumed: true,
-    status: 'failed',
-    close_reason: 'proxy_crashed',
-  } as const;
-  return { log, assumed };
+  return { log, assumed: endsOf(log).assumed };
 }
 
 it('a real end wins over an assumed one of the same seq in every table, in any batches', async () => {

@@ -48,10 +48,9 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
       const clickhouse = createClickHouse(connection);
       const admin = createKafkaAdmin(kafka, { logger, role: 'ingest-forget' });
       const layout = layoutOf(tables, connection.database);
-      const nodes = [
-        clickhouse,
-        ...othersOf(options, layout).map((url) => createClickHouse({ ...connection, url })),
-      ];
+      const others = othersOf(options, layout).map((url) =>
+        createClickHouse({ ...connection, url }),
+      );
       try {
         const limits = {
           insertTimeoutMs: writer.insert_timeout_ms,
@@ -76,7 +75,7 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
         const found = await audited(clickhouse, person, () =>
           forgetPerson(person, limits, {
             clickhouse,
-            nodes,
+            others,
             layout,
             onProgress: (what) => process.stderr.write(`${what}\n`),
             sumAll: () => work.sumAll(),
@@ -86,7 +85,7 @@ export function registerForget(program: Command, config: () => IngestConfig): vo
         write('forgotten');
       } finally {
         await admin.stop();
-        await Promise.all(nodes.map((node) => node.close()));
+        await Promise.all([clickhouse, ...others].map((node) => node.close()));
       }
     });
 }

@@ -57,7 +57,7 @@ async function sumAll(): Promise<void> {
 const forget = (person: Person, more: Partial<Parameters<typeof forgetPerson>[2]> = {}) =>
   forgetPerson(person, limits, {
     clickhouse: bed.clickhouse,
-    nodes: [more.clickhouse ?? bed.clickhouse],
+    others: [],
     layout: layout(),
     onProgress: ignore,
     sumAll,

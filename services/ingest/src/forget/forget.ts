@@ -59,8 +59,8 @@ export interface ForgetConfig {
 
 export interface ForgetDeps {
   readonly clickhouse: ClickHouse;
-  /** All nodes that store rows, if the layout does not send deletions to them; else `clickhouse` alone. */
-  readonly nodes: readonly ClickHouse[];
+  /** The other nodes that store rows, if the layout does not send deletions to them; else none. */
+  readonly others: readonly ClickHouse[];
   readonly layout: Layout;
   readonly onProgress: (what: string) => void;
   /** Sums everything that is marked. */
@@ -140,7 +140,7 @@ export async function forgetPerson(
   const params = { value: person.value, through: nowMs };
   const remove = async (table: string, where: string, more: Readonly<Record<string, SqlValue>>) => {
     onProgress(`removing from ${table}`);
-    for (const node of deps.nodes) {
+    for (const node of [clickhouse, ...deps.others]) {
       await node.command({
         sql: `ALTER TABLE ${storageTable(layout, table)}${onCluster(layout)} DELETE WHERE ${where}`,
         params: { ...params, ...more },

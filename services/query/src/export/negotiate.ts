@@ -27,6 +27,21 @@ function formatOfType(type: string): ExportFormat | 'json' | null {
   return EXPORT_FORMATS.find((format) => typeOf(format) === type) ?? null;
 }
 
+/** The available format that an Accept header prefers; null if none is acceptable. */
+function preferredFormat(accept: string | undefined): ExportFormat | 'json' | null {
+  if (accept === undefined || accept.trim() === '') return 'json';
+  for (const type of wantedTypes(accept)) {
+    const found = formatOfType(type);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+/** Whether a request may ask for another format than JSON, before it was validated. */
+export function mayWantFile(url: string, accept: string | undefined): boolean {
+  return url.includes('format=') || preferredFormat(accept) !== 'json';
+}
+
 /**
  * The format of an answer: the one in `format`, else the available one that the Accept header
  * prefers.
@@ -38,11 +53,8 @@ export function negotiate(
   accept: string | undefined,
 ): ExportFormat | 'json' {
   if (format !== undefined) return format;
-  if (accept === undefined || accept.trim() === '') return 'json';
-  for (const type of wantedTypes(accept)) {
-    const found = formatOfType(type);
-    if (found !== null) return found;
-  }
+  const preferred = preferredFormat(accept);
+  if (preferred !== null) return preferred;
   const known = [...JSON_TYPES.slice(0, 1), ...EXPORT_FORMATS.map(typeOf)].join(', ');
   throw new ProblemError('not-acceptable', `there is: ${known}`);
 }

@@ -45,8 +45,7 @@ export function createEventLoopWatch(limits: EventLoopLimits = LIMITS): EventLoo
       }, TICK_MS);
       const window = setInterval(() => {
         medianMs = histogram.percentile(50) / 1e6;
-        // The histogram does not see a wait that begins just after it was reset; the tick does.
-        longestMs = Math.max(histogram.max / 1e6, latestTickMs);
+        longestMs = latestTickMs;
         latestTickMs = 0;
         histogram.reset();
       }, limits.window_ms);

@@ -2,6 +2,7 @@ import { EXPORT_TYPES, problem } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Audience, Scope } from '../auth/principal.js';
+import { mayWantFile } from '../export/negotiate.js';
 import { presenterOf } from '../mask/presenter.js';
 import type { Presenter } from '../mask/presenter.js';
 import type { Gate } from '../store/gate.js';
@@ -98,7 +99,9 @@ export function serve<
       config: { scope, audience },
       // Before anything of the request is looked at, because that costs more than all before.
       preValidation: async (request) => {
-        if (question.other !== undefined && mayBeFile(request)) return;
+        // A file has places of its own.
+        if (question.other !== undefined && mayWantFile(request.url, request.headers.accept))
+          return;
         deps.gates[typeof weight === 'function' ? 'light' : weight].check(visitorOf(request));
       },
       schema: {
@@ -127,11 +130,6 @@ export function serve<
       return reply.type('application/json; charset=utf-8').send(text);
     },
   );
-}
-
-/** Whether a file may be wanted, which has places of its own. */
-function mayBeFile({ url, headers: { accept = '*/*' } }: FastifyRequest): boolean {
-  return url.includes('format=') || !/\*\/\*|json/.test(accept);
 }
 
 function responsesOf(question: {
