@@ -30,8 +30,8 @@ const SLOWEST_FILES = 12;
 const HAS_NEWEST_NODE = process.platform === 'linux' && process.arch === 'x64';
 
 /**
- * @typedef {{ name: string, projects: string[], filters?: string[], tests?: string, workers: number, workersBeside?: number, onNewestNode?: boolean }} TestStep
- *   `tests` is a pattern of test names; `workersBeside` counts beside other tests, `workers` without them
+ * @typedef {{ name: string, projects: string[], filters?: string[], workers: number, workersBeside?: number, onNewestNode?: boolean }} TestStep
+ *   `workersBeside` counts beside other tests, `workers` without them
  * @typedef {{ name: string, command: string[], onNewestNode?: undefined }} CommandStep
  * @typedef {TestStep | CommandStep} Step
  * @type {Step[]}
@@ -46,12 +46,10 @@ const STEPS = [
   // Some wait for timers.
   { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3, workersBeside: 1 },
   { name: 'contract', projects: ['contract'], workers: 2, workersBeside: 1 },
-  // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest:
-  // what uses sockets, files, threads and compression, and the whole product once.
+  // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest.
   {
     name: 'unit-newest-node',
     projects: ['unit', 'unit-isolated'],
-    filters: ['services/proxy/', 'services/runtime/', 'services/query/src/'],
     workers: 2,
     workersBeside: 1,
     onNewestNode: true,
@@ -60,7 +58,6 @@ const STEPS = [
     name: 'e2e-newest-node',
     projects: ['e2e'],
     filters: ['e2e/pipeline'],
-    tests: 'download|upload|every hop|killed with -9 in the middle|Ctrl-C stops everything',
     workers: 1,
     onNewestNode: true,
   },
@@ -177,7 +174,7 @@ async function runQuietly({ name, command }) {
  * @returns whether nothing failed that belongs to no file
  */
 async function runTests(step) {
-  const { name, projects, filters, tests, onNewestNode = false } = step;
+  const { name, projects, filters, onNewestNode = false } = step;
   if (onNewestNode && !HAS_NEWEST_NODE) {
     console.log(`\n=== ${name}\nSkipped: the newest Node is a package for Linux on x64 only.`);
     return true;
@@ -190,7 +187,6 @@ async function runTests(step) {
   const how = {
     paths: filters ?? folders.map((folder) => join(folder, '/')),
     projects,
-    tests,
     workers: isShown ? step.workers : (step.workersBeside ?? step.workers),
     pathFirst: onNewestNode ? [NEWEST_NODE_BIN] : [],
     output,
@@ -207,7 +203,7 @@ async function runTests(step) {
     process.stdout.write(Buffer.concat(output));
   }
   files.push(...results.map((result) => ({ step, result })));
-  // A pattern that fits no test any more would check nothing for ever.
+  // A path that fits no file any more would check nothing for ever.
   if (
     folders.length === 0 &&
     problem === null &&
@@ -230,7 +226,6 @@ async function runFailedAgain() {
     const again = await runVitest({
       paths: [path],
       projects: [result.project],
-      tests: step.tests,
       workers: 1,
       pathFirst: step.onNewestNode === true ? [NEWEST_NODE_BIN] : [],
     });

@@ -21,11 +21,11 @@ const LOOK_MS = 5_000;
 
 /**
  * Runs test files, and ends a run without any result for 15 minutes.
- * @param {{ paths: string[], projects: string[], tests?: string, workers: number, pathFirst: string[], output?: Buffer[] }} how
- *   `tests` is a pattern of names; `output` takes what vitest writes; without it that is shown at once
+ * @param {{ paths: string[], projects: string[], workers: number, pathFirst: string[], output?: Buffer[] }} how
+ *   `output` takes what vitest writes; without it that is shown at once
  * @returns {Promise<TestRun>}
  */
-export async function runVitest({ paths, projects, tests, workers, pathFirst, output }) {
+export async function runVitest({ paths, projects, workers, pathFirst, output }) {
   const folder = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
   const report = join(folder, 'report');
   const how = output === undefined ? 'inherit' : 'pipe';
@@ -36,7 +36,6 @@ export async function runVitest({ paths, projects, tests, workers, pathFirst, ou
       ...paths,
       '--passWithNoTests',
       ...projects.flatMap((project) => ['--project', project]),
-      ...(tests === undefined ? [] : ['--testNamePattern', tests]),
       // Vitest would take one worker on two cores, and leave both idle while a test waits for servers.
       `--maxWorkers=${workers}`,
       '--reporter=default',
