@@ -68,40 +68,77 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 interface Sample {
   readonly atMs: number;
   readonly lagRecords: number;
-  /** Seconds by which the sums of hours are behind the rows. */
+  /** Age of the oldest change of the present hour that its sums do not contain, in seconds. */
   readonly sumsAgeS: number;
-  /** Seconds since the last change of the older hour that has waited longest for its sums. */
+  /** Longest time for which the sums of an older hour lack its last change, in seconds. */
   readonly lateS: number;
   /** Parts of the table that has most. */
   readonly parts: number;
   readonly open: number;
 }
 
-async function sample(clickhouse: ClickHouse, all: readonly BenchIngest[]): Promise<Sample> {
+/** Sums of hours: how much they lack at the moment. */
+type Lacking = Pick<Sample, 'sumsAgeS' | 'lateS'>;
+
+/** The changes of one hour by one process that its sums did not contain when they were last looked at. */
+interface Unsummed {
+  /** Each with the last time at which it was not there yet, oldest first. */
+  changes: { readonly number: number; readonly afterMs: number }[];
+}
+
+/**
+ * Watches what the sums of hours do not contain. A change counts from the look before the one that found it,
+ * so ages are too large by up to `SAMPLE_MS`, and never too small.
+ */
+function createSumsWatch(clickhouse: ClickHouse): () => Promise<Lacking> {
+  const byHour = new Map<string, Unsummed>();
+  let lookedMs = Date.now();
+  return async () => {
+    const beforeMs = lookedMs;
+    lookedMs = Date.now();
+    const rows = await clickhouse.query({
+      sql: `SELECT toUnixTimestamp(bucket) AS hour_s, toString(writer) AS by, max(changed_through) AS changed,
+          max(summed_through) AS summed
+        FROM ingest_rollup_buckets WHERE span = 'hour' GROUP BY bucket, writer`,
+      row: z.object({ hour_s: int64, by: z.string(), changed: int64, summed: int64 }),
+    });
+    const presentS = Math.floor(lookedMs / HOUR_MS) * (HOUR_MS / 1_000);
+    let [oldestMs, lateMs] = [lookedMs, 0];
+    for (const { hour_s: hourS, by, changed, summed } of rows) {
+      const key = `${hourS} ${by}`;
+      const unsummed = byHour.get(key) ?? { changes: [] };
+      byHour.set(key, unsummed);
+      unsummed.changes = unsummed.changes.filter(({ number }) => number > summed);
+      const known = unsummed.changes.at(-1)?.number ?? summed;
+      if (changed > known) unsummed.changes.push({ number: changed, afterMs: beforeMs });
+      const [oldest, newest] = [unsummed.changes[0], unsummed.changes.at(-1)];
+      if (oldest === undefined || newest === undefined) continue;
+      if (hourS >= presentS) oldestMs = Math.min(oldestMs, oldest.afterMs);
+      else lateMs = Math.max(lateMs, lookedMs - newest.afterMs);
+    }
+    return { sumsAgeS: (lookedMs - oldestMs) / 1_000, lateS: lateMs / 1_000 };
+  };
+}
+
+async function sample(
+  clickhouse: ClickHouse,
+  lacking: () => Promise<Lacking>,
+  all: readonly BenchIngest[],
+): Promise<Sample> {
   const [row] = await clickhouse.query({
-    sql: `WITH toUnixTimestamp(now()) AS now_s
-      SELECT
+    sql: `SELECT
         (SELECT ifNull(max(parts), 0) FROM (SELECT count() AS parts FROM system.parts
           WHERE active AND database = currentDatabase() GROUP BY table)) AS parts,
-        (SELECT count() FROM sessions FINAL WHERE status = 'active') AS open,
-        (SELECT if(count() = 0, 0, now_s - min(toUnixTimestamp(changed))) FROM (
-          SELECT bucket, maxIf(at, is_dirty) AS changed, max(is_dirty) AS dirty FROM (
-            SELECT bucket, max(written_at) AS at, max(changed_through) > max(summed_through) AS is_dirty
-            FROM ingest_rollup_buckets WHERE span = 'hour' GROUP BY bucket, writer)
-          GROUP BY bucket HAVING dirty AND bucket < toStartOfHour(now()))) AS late_s`,
-    row: z.object({ parts: int64, open: int64, late_s: int64 }),
+        (SELECT count() FROM sessions FINAL WHERE status = 'active') AS open`,
+    row: z.object({ parts: int64, open: int64 }),
   });
-  const of = async (name: string) =>
-    (await Promise.all(all.map((each) => each.metric(name)))).filter((value) => value !== null);
-  const atMs = Date.now();
-  const lags = await of('sockscope_ingest_lag_records');
-  // The process that does not sum has no time to show.
-  const fresh = Math.max(0, ...(await of('sockscope_ingest_rollup_fresh_timestamp_seconds')));
+  const lags = (
+    await Promise.all(all.map((each) => each.metric('sockscope_ingest_lag_records')))
+  ).filter((value) => value !== null);
   return {
-    atMs,
+    atMs: Date.now(),
     lagRecords: lags.reduce((sum, lag) => sum + lag, 0),
-    sumsAgeS: fresh === 0 ? Number.POSITIVE_INFINITY : atMs / 1_000 - fresh,
-    lateS: row?.late_s ?? 0,
+    ...(await lacking()),
     parts: row?.parts ?? 0,
     open: row?.open ?? 0,
   };
@@ -182,6 +219,7 @@ async function main(): Promise<void> {
     const joinMs = measureMs + (endMs - measureMs) / 2;
     const fillers = [fill(PROXIES - 1, 0, startMs)];
     const samples: Sample[] = [];
+    const lacking = createSumsWatch(clickhouse);
     while (Date.now() < endMs) {
       if (fillers.length === 1 && Date.now() >= returnMs) {
         say('the proxy that was cut off sends its backlog');
@@ -191,14 +229,14 @@ async function main(): Promise<void> {
         say('a second ingest joins the group');
         all.push(await startIngest(place));
       }
-      const taken = await sample(clickhouse, all);
+      const taken = await sample(clickhouse, lacking, all);
       if (taken.atMs >= measureMs) samples.push(taken);
       await delay(SAMPLE_MS);
     }
     const filled = await Promise.all(fillers);
     const events = filled.reduce((sum, totals) => sum + totals.events, 0);
     say(`${events} events were sent; waiting until they are stored and summed`);
-    const settledMs = await settled(clickhouse, all, events);
+    const { atMs: settledMs, lateS } = await settled(clickhouse, lacking, all, events);
 
     const fifth = Math.ceil(samples.length / 5);
     const mean = (of: readonly Sample[]) =>
@@ -213,11 +251,12 @@ async function main(): Promise<void> {
       lag_records_first_fifth: mean(samples.slice(0, fifth)),
       lag_records_last_fifth: mean(samples.slice(-fifth)),
       lag_records_max: Math.max(0, ...samples.map(({ lagRecords }) => lagRecords)),
-      sums_age_p99_s: quantile(
+      present_hour_sums_age_p99_s: quantile(
         samples.map(({ sumsAgeS }) => sumsAgeS),
         0.99,
       ),
-      older_hours_late_max_s: Math.max(0, ...samples.map(({ lateS }) => lateS)),
+      present_hour_sums_age_max_s: Math.max(0, ...samples.map(({ sumsAgeS }) => sumsAgeS)),
+      older_hours_late_max_s: Math.max(lateS, ...samples.map((each) => each.lateS)),
       parts_max: Math.max(0, ...samples.map(({ parts }) => parts)),
       ingest_peak_mib: all.map(({ pid }) => Math.round(peakMiB(pid))),
       settled_after_s: Math.round((settledMs - endMs) / 1_000),
@@ -233,21 +272,30 @@ async function main(): Promise<void> {
   }
 }
 
-/** Waits until every event is stored once and no hour before the present one is dirty. */
+/**
+ * Waits until every event is stored once and no hour before the present one is dirty.
+ *
+ * @returns also for how long an older hour's sums lacked its last change at most, in seconds.
+ */
 async function settled(
   clickhouse: ClickHouse,
+  lacking: () => Promise<Lacking>,
   all: readonly BenchIngest[],
   events: number,
-): Promise<number> {
+): Promise<{ readonly atMs: number; readonly lateS: number }> {
   let state = '';
+  let latestS = 0;
   for (const endMs = Date.now() + DRAIN_MAX_MS; Date.now() < endMs; await delay(SAMPLE_MS)) {
-    const { lagRecords, lateS } = await sample(clickhouse, all);
+    const { lagRecords, lateS } = await sample(clickhouse, lacking, all);
     const [row] = await clickhouse.query({
       sql: 'SELECT count() AS events FROM session_events FINAL',
       row: z.object({ events: int64 }),
     });
-    if (lagRecords === 0 && lateS === 0 && row?.events === events) return Date.now();
-    const now = `${row?.events} events stored, ${lagRecords} unread, sums late by ${lateS} s`;
+    latestS = Math.max(latestS, lateS);
+    if (lagRecords === 0 && lateS === 0 && row?.events === events) {
+      return { atMs: Date.now(), lateS: latestS };
+    }
+    const now = `${row?.events} events stored, ${lagRecords} unread, sums late by ${Math.round(lateS)} s`;
     if (now !== state) say(`  ${now}`);
     state = now;
   }
