@@ -40,7 +40,7 @@ export const problem = z
       .nonnegative()
       .optional()
       .describe(
-        'with too-expensive: about the longest range that these filters may have; 0: none is short enough',
+        'with too-expensive and deadline-exceeded: about the longest range that these filters may have; 0: none is short enough',
       ),
   })
   .meta({

@@ -2484,7 +2484,7 @@ export interface components {
                 message: string;
                 parameter: string;
             }[];
-            /** @description with too-expensive: about the longest range that these filters may have; 0: none is short enough */
+            /** @description with too-expensive and deadline-exceeded: about the longest range that these filters may have; 0: none is short enough */
             longest_range_ms?: number;
             /** @description identifies the request in the service's log */
             request_id: string;

@@ -96,7 +96,9 @@ async function send(
     if (context.reply.raw.destroyed) outcome = 'aborted';
     if (!context.reply.sent) {
       const { rows_to_read_max: rowsMax } = deps.limits;
-      throw await tooMuchOf(error, statement, { ...deps, nowMs: context.nowMs, rowsMax });
+      const { timeout_ms: timeoutMs } = deps.config;
+      const limits = { rowsMax, timeoutMs };
+      throw await tooMuchOf(error, statement, { ...deps, ...limits, nowMs: context.nowMs });
     }
     deps.logger.warn({ err: error, export: of.name }, 'export failed in the middle');
     context.reply.raw.destroy();

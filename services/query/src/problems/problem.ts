@@ -54,7 +54,6 @@ export function invalidParameters(errors: readonly ParameterError[]): ProblemErr
 const TOO_MUCH: ReadonlySet<number> = new Set([
   158, // TOO_MANY_ROWS
   307, // TOO_MANY_BYTES
-  241, // MEMORY_LIMIT_EXCEEDED
   396, // TOO_MANY_ROWS_OR_BYTES
 ]);
 const TOO_SLOW: ReadonlySet<number> = new Set([
@@ -62,6 +61,7 @@ const TOO_SLOW: ReadonlySet<number> = new Set([
   160, // TOO_SLOW
 ]);
 const BUSY: ReadonlySet<number> = new Set([
+  241, // MEMORY_LIMIT_EXCEEDED: of the server; that of one query is a ProblemError before
   202, // TOO_MANY_SIMULTANEOUS_QUERIES
   201, // QUOTA_EXCEEDED
 ]);
@@ -77,7 +77,7 @@ const UNUSABLE: ReadonlySet<number> = new Set([
   497, // ACCESS_DENIED
   516, // AUTHENTICATION_FAILED
 ]);
-const RETRY_AFTER_SECONDS = 2;
+export const RETRY_AFTER_SECONDS = 2;
 
 /**
  * The problem that a client sees for an error of the store. The statement and the server's message

@@ -63,6 +63,26 @@ describe('gate', () => {
     expect(await settled(gate.enter({ signal: never, arrivedMs }))).toBe('in');
   });
 
+  it('ends the work before a wait that would be too long, but not if there is a place', async () => {
+    const gate = gateOf({ running_max: 1, wait_max_ms: 1_000 });
+    const leave = await gate.enter({ signal: never });
+    const arrivedMs = performance.now() - 1_000;
+    const slow = () => new Promise<never>(() => undefined);
+    await expect(gate.before({ arrivedMs }, slow())).rejects.toMatchObject({
+      code: 'overloaded',
+      retryAfterSeconds: 1,
+    });
+    expect(await settled(gate.before({}, slow()))).toBe('waiting');
+    expect(await gate.before({ arrivedMs: performance.now() }, Promise.resolve(7))).toBe(7);
+    leave();
+    const soon = new Promise((resolve) => {
+      setTimeout(() => {
+        resolve(8);
+      }, 20);
+    });
+    expect(await gate.before({ arrivedMs }, soon)).toBe(8);
+  });
+
   it('gives the place back when the work fails', async () => {
     const gate = gateOf({ running_max: 1, waiting_max: 0 });
     await expect(
@@ -84,9 +104,9 @@ describe('gate', () => {
         return state;
       };
       const turn = () => vi.advanceTimersByTimeAsync(0);
-      const all = Array.from({ length: 30 }, join);
+      const all = Array.from({ length: 22 }, join);
       await turn();
-      // Ten requests, each 50 milliseconds: twenty a second.
+      // Ten requests, each 50 milliseconds: twelve in six tenths of a second.
       for (const each of all.slice(0, 10)) {
         await vi.advanceTimersByTimeAsync(50);
         each.leave();
@@ -98,7 +118,7 @@ describe('gate', () => {
       }).not.toThrow();
       all.push(join());
       await turn();
-      // Twenty wait before the next one.
+      // Twelve wait before the next one.
       expect(() => {
         gate.check({});
       }).toThrow('busy');

@@ -32,6 +32,12 @@ export interface Gate {
    * @throws ProblemError overloaded, with Retry-After
    */
   check(visitor: Omit<Visitor, 'signal'>): void;
+  /**
+   * Returns what the work finds out about a request that may have to wait here afterwards.
+   *
+   * @throws ProblemError overloaded as soon as the request may wait no longer and would have to.
+   */
+  before<T>(visitor: Omit<Visitor, 'signal'>, work: Promise<T>): Promise<T>;
   /** @throws ProblemError overloaded, with Retry-After */
   pass<T>(visitor: Visitor, work: () => Promise<T>): Promise<T>;
   /** Takes a place. The caller releases it by the returned function, once. */
@@ -59,6 +65,8 @@ const BUSY = refusalOf('the service is busy; try again later');
 /** The pace of the line is measured over this time, and over at least this number of requests. */
 const PACE_WINDOW_MS = 1_000;
 const PACE_COUNT_MIN = 10;
+/** Largest part of the longest wait that the pace may predict: it varies, and a refusal at once is the better one. */
+const PREDICTED_PART_MAX = 0.6;
 
 export interface GateMetrics {
   readonly running: Gauge<'gate'>;
@@ -202,6 +210,9 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
 
   const hasPlace = (share: string | null) => running < config.running_max && mayHaveAPlace(share);
 
+  const leftOf = (arrivedMs: number | undefined) =>
+    config.wait_max_ms - (arrivedMs === undefined ? 0 : performance.now() - arrivedMs);
+
   /** Returns the milliseconds that a request may still wait for a place. @throws ProblemError overloaded if that is too short */
   function patienceOf({ share = null, arrivedMs }: Omit<Visitor, 'signal'>): number {
     if (waiting >= config.waiting_max) throw refuse(FULL);
@@ -209,11 +220,10 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
     if (share !== null && own >= waitingMax) {
       throw refuse(FULL_FOR_SHARE);
     }
-    const waitedMs = arrivedMs === undefined ? 0 : performance.now() - arrivedMs;
-    const leftMs = config.wait_max_ms - waitedMs;
+    const leftMs = leftOf(arrivedMs);
     // The shares have their turns one after the other.
     const ahead = Math.min(waiting, own * lines.size);
-    if (leftMs <= 0 || pace.msFor(ahead) >= leftMs) {
+    if (leftMs <= 0 || pace.msFor(ahead) >= leftMs * PREDICTED_PART_MAX) {
       throw refuse(BUSY);
     }
     return leftMs;
@@ -229,6 +239,22 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   return {
     check(visitor) {
       if (!hasPlace(visitor.share ?? null)) patienceOf(visitor);
+    },
+    async before({ share = null, arrivedMs }, work) {
+      let timer: NodeJS.Timeout | undefined;
+      const over = new Promise<never>((_, reject) => {
+        timer = setTimeout(
+          () => {
+            if (!hasPlace(share)) reject(refuse(BUSY));
+          },
+          Math.max(0, leftOf(arrivedMs)),
+        );
+      });
+      try {
+        return await Promise.race([work, over]);
+      } finally {
+        clearTimeout(timer);
+      }
     },
     enter,
     async pass(visitor, work) {

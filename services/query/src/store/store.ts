@@ -1,5 +1,5 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
-import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse, Settings } from '@sockscope/runtime/clickhouse';
 import { LRUCache } from 'lru-cache';
 import type { z } from 'zod';
 import { ROW_SETTINGS } from '../sql/columns.js';
@@ -7,7 +7,7 @@ import type { Query } from '../sql/query.js';
 import { createFlights } from './flights.js';
 import type { StoreMetrics } from './metrics.js';
 import type { Retention } from './retention.js';
-import { tooMuchOf } from './too-much.js';
+import { extrapolating, stoodStill, tooMuchOf } from './too-much.js';
 
 /** Bounds of one query, enforced by ClickHouse and by us. */
 export interface StoreConfig {
@@ -57,6 +57,7 @@ export function createStore(
     max_execution_time: Math.ceil(config.query_timeout_ms / 1_000) + 1,
     timeout_overflow_mode: 'throw',
   };
+  const early = extrapolating(config.query_timeout_ms);
   const flights = createFlights<readonly unknown[]>();
   const remembered = new LRUCache<string, readonly unknown[]>({
     max: ANSWERS_REMEMBERED_MAX,
@@ -76,26 +77,32 @@ export function createStore(
     const end = metrics.duration.startTimer({ query: query.name });
     try {
       const hidden = query.seesExpired === true ? {} : await retention.settings();
-      const { rows, cost } = await clickhouse.queryWithCost({
-        sql: query.sql,
-        params: query.params,
-        row: query.row,
-        settings: {
-          ...settings,
-          ...hidden,
-          ...query.settings,
-          ...(threads === undefined ? {} : { max_threads: threads }),
-        },
-        timeoutMs: config.query_timeout_ms,
-        signal,
+      const run = (more: Settings) =>
+        clickhouse.queryWithCost({
+          sql: query.sql,
+          params: query.params,
+          row: query.row,
+          settings: {
+            ...settings,
+            ...more,
+            ...hidden,
+            ...query.settings,
+            ...(threads === undefined ? {} : { max_threads: threads }),
+          },
+          timeoutMs: config.query_timeout_ms,
+          signal,
+        });
+      const { rows, cost } = await run(early).catch((error: unknown) => {
+        if (stoodStill(error)) return run({});
+        throw error;
       });
       metrics.rowsRead.inc({ query: query.name }, cost.readRows);
       return rows;
     } catch (error) {
       const code = error instanceof ClickHouseError ? error.code : 'unknown';
       metrics.errors.inc({ query: query.name, code });
-      const rowsMax = config.rows_to_read_max;
-      throw await tooMuchOf(error, query, { clickhouse, nowMs: deps.now(), rowsMax });
+      const { rows_to_read_max: rowsMax, query_timeout_ms: timeoutMs } = config;
+      throw await tooMuchOf(error, query, { clickhouse, nowMs: deps.now(), rowsMax, timeoutMs });
     } finally {
       end();
     }

@@ -1,12 +1,16 @@
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
-import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import type { ClickHouse, Settings } from '@sockscope/runtime/clickhouse';
+import { toTimestamp } from '@sockscope/schemas';
 import { MINUTE_MS } from '@sockscope/schemas/sums';
-import { ProblemError } from '../problems/problem.js';
+import { ProblemError, RETRY_AFTER_SECONDS } from '../problems/problem.js';
 import type { Query } from '../sql/query.js';
 import { earliestSessionQuery } from '../sql/sessions.js';
 import type { OpenSpan } from '../time/range.js';
 
 const TOO_MANY_ROWS = 158;
+const TIMEOUT_EXCEEDED = 159;
+const TOO_SLOW = 160;
+const MEMORY_LIMIT_EXCEEDED = 241;
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,
   thousand: 1e3,
@@ -16,7 +20,82 @@ const UNITS: Readonly<Record<string, number>> = {
 };
 /** Days differ, so a range just as long as was computed might be refused as well. */
 const MARGIN = 0.8;
+/** Part of the range to propose if nothing shows how far the statement came. */
+const UNKNOWN_SHARE = 1 / 2;
 const TIMEOUT_MS = 2_000;
+
+/** How long a statement runs before ClickHouse extrapolates its time, in seconds. */
+const EXTRAPOLATE_AFTER_S = 2;
+
+/** Settings that end a statement early if it would exceed its deadline at its pace so far. */
+export function extrapolating(timeoutMs: number): Settings {
+  return {
+    timeout_before_checking_execution_speed: EXTRAPOLATE_AFTER_S,
+    max_estimated_execution_time: Math.ceil(timeoutMs / 1_000),
+  };
+}
+
+/** Fewer rows are read within seconds, unless the machine stands still. */
+const EXTRAPOLATED_ROWS_MIN = 1_000_000;
+
+/** Whether an extrapolation rests on a pause of the machine, so that the statement deserves its full time. */
+export function stoodStill(error: unknown): boolean {
+  if (!(error instanceof ClickHouseError) || error.serverCode !== TOO_SLOW) return false;
+  const rows = /rows to process: (\d+)/.exec(error.message)?.[1];
+  return rows !== undefined && Number(rows) < EXTRAPOLATED_ROWS_MIN;
+}
+
+/** The limit that a statement hit. */
+interface Limit {
+  readonly code: 'too-expensive' | 'deadline-exceeded';
+  readonly what: string;
+  /** Part of the range that would have been possible. */
+  readonly share: number;
+}
+
+interface Limits {
+  readonly rowsMax: number;
+  readonly timeoutMs: number;
+}
+
+/** Returns the limit behind an error; null if it is another error. */
+function limitOf(error: ClickHouseError, { rowsMax, timeoutMs }: Limits): Limit | null {
+  const timeout: Limit = {
+    code: 'deadline-exceeded',
+    what: 'no answer in time',
+    share: UNKNOWN_SHARE,
+  };
+  if (error.code === 'clickhouse_timeout') return timeout;
+  switch (error.serverCode) {
+    case TOO_MANY_ROWS: {
+      const rows = rowsIn(error.message);
+      if (rows === null) return null;
+      const what = `it would read ${Math.round(rows)} rows, of at most ${rowsMax}`;
+      // Of several reads together only those so far are counted.
+      return { code: 'too-expensive', what, share: Math.min(1, rowsMax / rows) };
+    }
+    case TOO_SLOW: {
+      const seconds = Number(/execution time \((\d+(?:\.\d+)?) seconds\)/.exec(error.message)?.[1]);
+      if (Number.isNaN(seconds)) return timeout;
+      const limitS = timeoutMs / 1_000;
+      const what = `it would take about ${Math.ceil(seconds)} s, of at most ${limitS}`;
+      return { code: 'too-expensive', what, share: Math.min(1, limitS / seconds) };
+    }
+    case TIMEOUT_EXCEEDED:
+      return timeout;
+    case MEMORY_LIMIT_EXCEEDED:
+      // The limit of the whole server says nothing about this statement.
+      return error.message.includes('(total)')
+        ? null
+        : {
+            code: 'too-expensive',
+            what: 'it would take more memory than one query may',
+            share: UNKNOWN_SHARE,
+          };
+    default:
+      return null;
+  }
+}
 
 /** Rows that the statement would have read, as ClickHouse writes them: `8.19 thousand`. */
 function rowsIn(message: string): number | null {
@@ -26,8 +105,8 @@ function rowsIn(message: string): number | null {
 }
 
 /**
- * A refusal that names the longest possible range. ClickHouse refuses before it reads, because it knows by
- * its index how many rows it would have to; they grow with the range.
+ * A refusal that names the longest possible range: rows, time and memory grow with the range. ClickHouse knows
+ * the rows before it reads, and the time after two seconds.
  *
  * @param query without a range, no range is short enough.
  * @returns the error itself if it is another one.
@@ -35,27 +114,25 @@ function rowsIn(message: string): number | null {
 export async function tooMuchOf(
   error: unknown,
   query: Pick<Query, 'range'>,
-  deps: {
+  deps: Limits & {
     readonly clickhouse: Pick<ClickHouse, 'query'>;
     readonly nowMs: number;
-    readonly rowsMax: number;
   },
 ): Promise<unknown> {
-  if (!(error instanceof ClickHouseError) || error.serverCode !== TOO_MANY_ROWS) return error;
-  const rows = rowsIn(error.message);
-  if (rows === null) return error;
-  const { rowsMax } = deps;
+  const limit = error instanceof ClickHouseError ? limitOf(error, deps) : null;
+  if (limit === null) return error;
+  const { code, what, share } = limit;
+  // Slowness may pass, unlike a limit of rows or memory.
+  if (code === 'deadline-exceeded' && query.range === undefined) return error;
   const readMs = query.range === undefined ? 0 : await lengthOfData(query.range, deps);
-  // Of several reads together only those so far are counted.
-  const share = Math.min(1, rowsMax / rows);
   const longestMs = Math.floor((readMs * MARGIN * share) / MINUTE_MS) * MINUTE_MS;
   const narrower =
     longestMs === 0 ? 'narrow the filters' : `ask for at most ${shownLength(longestMs)} at once`;
-  return new ProblemError(
-    'too-expensive',
-    `it would read ${Math.round(rows)} rows, of at most ${rowsMax}: ${narrower}`,
-    { longestRangeMs: longestMs, cause: error },
-  );
+  return new ProblemError(code, `${what}: ${narrower}`, {
+    longestRangeMs: longestMs,
+    cause: error,
+    ...(code === 'deadline-exceeded' ? { retryAfterSeconds: RETRY_AFTER_SECONDS } : {}),
+  });
 }
 
 /** Milliseconds of the part of a range in which there can be data. */
@@ -64,9 +141,11 @@ async function lengthOfData(
   { clickhouse, nowMs }: { readonly clickhouse: Pick<ClickHouse, 'query'>; readonly nowMs: number },
 ): Promise<number> {
   const { sql, params, row } = earliestSessionQuery();
-  const [earliest] = await clickhouse.query({ sql, params, row, timeoutMs: TIMEOUT_MS });
-  const startedAt = earliest?.started_at ?? null;
-  const firstMs = startedAt === null ? nowMs : Date.parse(startedAt);
+  const firstMs = await clickhouse.query({ sql, params, row, timeoutMs: TIMEOUT_MS }).then(
+    ([earliest]) => Date.parse(earliest?.started_at ?? toTimestamp(nowMs)),
+    // The database may be too busy to answer. Then the range counts from its own beginning.
+    () => fromMs ?? nowMs,
+  );
   return Math.max(0, Math.min(toMs ?? nowMs, nowMs) - Math.max(fromMs ?? firstMs, firstMs));
 }
 

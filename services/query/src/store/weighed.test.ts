@@ -19,6 +19,7 @@ function bench(tables: readonly number[]) {
     },
   } as unknown as Store;
   const heavy = {
+    before: (_: unknown, work: Promise<unknown>) => work,
     enter: async () => {
       places += 1;
       return () => {

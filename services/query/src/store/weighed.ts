@@ -28,7 +28,8 @@ export function createWeighed(deps: WeighedDeps, asking: Asking & Visitor): Weig
   return {
     async ask(query, isWide) {
       if (isWide && place === null) {
-        const tables = await deps.store.ask(rowsQuery(query), asking);
+        const estimate = deps.store.ask(rowsQuery(query), asking);
+        const tables = await deps.gates.heavy.before(asking, estimate);
         const rows = tables.reduce((sum, table) => sum + table.rows, 0);
         // Unknown on a cluster: the estimate is of this node's tables.
         const isHeavy = tables.length === 0 || rows > deps.lightRowsMax;
