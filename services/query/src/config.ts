@@ -96,7 +96,7 @@ const settings = z.object({
       description:
         'how old sums may be; hours with older sums are read from the sessions, which takes longer',
     }),
-    light_running_max: integer({ min: 1, max: 10_000 }).default(16).meta({
+    light_running_max: integer({ min: 1, max: 10_000 }).default(8).meta({
       env: 'QUERY_LIGHT_RUNNING_MAX',
       description: 'pages and single sessions that are answered at once',
     }),

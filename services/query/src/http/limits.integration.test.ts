@@ -1,9 +1,13 @@
 /** The limits of a question, and the answers beyond them or without the database. */
 import type { Problem } from '@sockscope/schemas/api';
+import { Registry } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { z } from 'zod';
+import { createStoreMetrics } from '../store/metrics.js';
+import { createRetention } from '../store/retention.js';
+import { createStore } from '../store/store.js';
 import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
@@ -149,6 +153,36 @@ describe('limits of a question', () => {
       expect(problem.detail).toMatch(/of at most 200: ask for at most \d+ (?:days|hours|minutes)/);
     }
     await small.close();
+  });
+
+  it('that would take too long are refused after two seconds, by their pace', async () => {
+    const clickhouse = database.clickhouse;
+    const store = createStore(
+      {
+        query_timeout_ms: 60_000,
+        rows_to_read_max: 1_000_000_000,
+        memory_max_bytes: 1_000_000_000,
+        reuse_ms: 0,
+      },
+      {
+        clickhouse,
+        metrics: createStoreMetrics(new Registry()),
+        retention: createRetention({ clickhouse, now: () => NOW_MS }),
+        now: () => NOW_MS,
+      },
+    );
+    // A hundred rows take a tenth of a second, so ten million take hours.
+    const slow = {
+      name: 'slow',
+      sql: 'SELECT sum(sleepEachRow(0.001)) AS slept FROM numbers(10000000)',
+      params: {},
+      row: z.unknown(),
+      settings: { max_block_size: '100', max_threads: 1 },
+      range: { fromMs: NOW_MS - 3 * DAY_MS, toMs: NOW_MS },
+    };
+    const asked = store.ask(slow, { signal: new AbortController().signal });
+    await expect(asked).rejects.toThrow(/^it would take about \d+ s, of at most 60: /);
+    await expect(asked).rejects.toMatchObject({ code: 'too-expensive' });
   });
 
   it('that have a longest range of their own name it', async () => {

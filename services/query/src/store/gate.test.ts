@@ -63,24 +63,15 @@ describe('gate', () => {
     expect(await settled(gate.enter({ signal: never, arrivedMs }))).toBe('in');
   });
 
-  it('ends the work before a wait that would be too long, but not if there is a place', async () => {
-    const gate = gateOf({ running_max: 1, wait_max_ms: 1_000 });
+  it('refuses what was let in before within the longest wait, or not at all', async () => {
+    const gate = gateOf({ running_max: 1, waiting_max: 0, wait_max_ms: 1_000 });
     const leave = await gate.enter({ signal: never });
-    const arrivedMs = performance.now() - 1_000;
-    const slow = () => new Promise<never>(() => undefined);
-    await expect(gate.before({ arrivedMs }, slow())).rejects.toMatchObject({
-      code: 'overloaded',
-      retryAfterSeconds: 1,
-    });
-    expect(await settled(gate.before({}, slow()))).toBe('waiting');
-    expect(await gate.before({ arrivedMs: performance.now() }, Promise.resolve(7))).toBe(7);
+    const inside = (waitedMs: number) =>
+      gate.enter({ signal: never, isInside: true, arrivedMs: performance.now() - waitedMs });
+    const [early, late] = [inside(0), inside(1_000)];
+    expect(await Promise.all([early, late].map(settled))).toEqual(['refused', 'waiting']);
     leave();
-    const soon = new Promise((resolve) => {
-      setTimeout(() => {
-        resolve(8);
-      }, 20);
-    });
-    expect(await gate.before({ arrivedMs }, soon)).toBe(8);
+    expect(await settled(late)).toBe('in');
   });
 
   it('gives the place back when the work fails', async () => {

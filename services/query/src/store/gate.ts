@@ -18,6 +18,8 @@ export interface Visitor {
   readonly share?: string | null;
   /** When its request arrived, by performance.now(). The waits at all gates count from there; missing: from now. */
   readonly arrivedMs?: number;
+  /** It passed another gate before and has been worked for: after the longest wait it stays in line. */
+  readonly isInside?: boolean;
 }
 
 /**
@@ -32,12 +34,6 @@ export interface Gate {
    * @throws ProblemError overloaded, with Retry-After
    */
   check(visitor: Omit<Visitor, 'signal'>): void;
-  /**
-   * Returns what the work finds out about a request that may have to wait here afterwards.
-   *
-   * @throws ProblemError overloaded as soon as the request may wait no longer and would have to.
-   */
-  before<T>(visitor: Omit<Visitor, 'signal'>, work: Promise<T>): Promise<T>;
   /** @throws ProblemError overloaded, with Retry-After */
   pass<T>(visitor: Visitor, work: () => Promise<T>): Promise<T>;
   /** Takes a place. The caller releases it by the returned function, once. */
@@ -200,9 +196,11 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
       const onAbort = () => {
         giveUp(new ProblemError('overloaded', 'the client went away'));
       };
-      const timer = setTimeout(() => {
-        giveUp(refuse(BUSY));
-      }, waitMs);
+      const timer = Number.isFinite(waitMs)
+        ? setTimeout(() => {
+            giveUp(refuse(BUSY));
+          }, waitMs)
+        : undefined;
       signal.addEventListener('abort', onAbort, { once: true });
       joinLine(one);
     });
@@ -214,13 +212,15 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
     config.wait_max_ms - (arrivedMs === undefined ? 0 : performance.now() - arrivedMs);
 
   /** Returns the milliseconds that a request may still wait for a place. @throws ProblemError overloaded if that is too short */
-  function patienceOf({ share = null, arrivedMs }: Omit<Visitor, 'signal'>): number {
+  function patienceOf({ share = null, arrivedMs, isInside }: Omit<Visitor, 'signal'>): number {
+    const leftMs = leftOf(arrivedMs);
+    // A refusal would come too late. There are no more of these than places at the gate before.
+    if (isInside === true && leftMs <= 0) return Infinity;
     if (waiting >= config.waiting_max) throw refuse(FULL);
     const own = lines.get(share)?.size ?? 0;
     if (share !== null && own >= waitingMax) {
       throw refuse(FULL_FOR_SHARE);
     }
-    const leftMs = leftOf(arrivedMs);
     // The shares have their turns one after the other.
     const ahead = Math.min(waiting, own * lines.size);
     if (leftMs <= 0 || pace.msFor(ahead) >= leftMs * PREDICTED_PART_MAX) {
@@ -239,22 +239,6 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   return {
     check(visitor) {
       if (!hasPlace(visitor.share ?? null)) patienceOf(visitor);
-    },
-    async before({ share = null, arrivedMs }, work) {
-      let timer: NodeJS.Timeout | undefined;
-      const over = new Promise<never>((_, reject) => {
-        timer = setTimeout(
-          () => {
-            if (!hasPlace(share)) reject(refuse(BUSY));
-          },
-          Math.max(0, leftOf(arrivedMs)),
-        );
-      });
-      try {
-        return await Promise.race([work, over]);
-      } finally {
-        clearTimeout(timer);
-      }
     },
     enter,
     async pass(visitor, work) {

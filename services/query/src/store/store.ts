@@ -7,7 +7,7 @@ import type { Query } from '../sql/query.js';
 import { createFlights } from './flights.js';
 import type { StoreMetrics } from './metrics.js';
 import type { Retention } from './retention.js';
-import { extrapolating, stoodStill, tooMuchOf } from './too-much.js';
+import { extrapolating, hasTooManyRows, stoodStill, tooMuchOf } from './too-much.js';
 
 /** Bounds of one query, enforced by ClickHouse and by us. */
 export interface StoreConfig {
@@ -22,13 +22,24 @@ export interface StoreConfig {
 export interface Asking {
   readonly signal: AbortSignal;
   /** Threads of ClickHouse; fewer if one request asks many things at once. Default: all cores. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
+}
+
+interface Sending extends Asking {
+  /** Fewer rows to read than questions may in general. */
+  readonly rowsMax?: number | undefined;
 }
 
 /** Puts questions to ClickHouse within limits, each once at a time, and measures them. */
 export interface Store {
   /** The rows are shared with other callers of the same question: do not change them. */
   ask<Row extends z.ZodType>(query: Query<Row>, asking: Asking): Promise<readonly z.output<Row>[]>;
+  /** The same; null, and nothing is read, if ClickHouse would read more rows than this. */
+  askWithin<Row extends z.ZodType>(
+    query: Query<Row>,
+    rowsMax: number,
+    asking: Asking,
+  ): Promise<readonly z.output<Row>[] | null>;
   ping(): Promise<void>;
 }
 
@@ -69,11 +80,7 @@ export function createStore(
     ttlResolution: 0,
   });
 
-  async function send(
-    query: Query,
-    threads: number | undefined,
-    signal: AbortSignal,
-  ): Promise<readonly unknown[]> {
+  async function send(query: Query, { signal, threads, rowsMax }: Sending) {
     const end = metrics.duration.startTimer({ query: query.name });
     try {
       const hidden = query.seesExpired === true ? {} : await retention.settings();
@@ -88,6 +95,7 @@ export function createStore(
             ...hidden,
             ...query.settings,
             ...(threads === undefined ? {} : { max_threads: threads }),
+            ...(rowsMax === undefined ? {} : { max_rows_to_read: rowsMax }),
           },
           timeoutMs: config.query_timeout_ms,
           signal,
@@ -99,41 +107,51 @@ export function createStore(
       metrics.rowsRead.inc({ query: query.name }, cost.readRows);
       return rows;
     } catch (error) {
+      if (rowsMax !== undefined && hasTooManyRows(error)) throw error;
       const code = error instanceof ClickHouseError ? error.code : 'unknown';
       metrics.errors.inc({ query: query.name, code });
-      const { rows_to_read_max: rowsMax, query_timeout_ms: timeoutMs } = config;
-      throw await tooMuchOf(error, query, { clickhouse, nowMs: deps.now(), rowsMax, timeoutMs });
+      const limits = {
+        rowsMax: config.rows_to_read_max,
+        timeoutMs: config.query_timeout_ms,
+      };
+      throw await tooMuchOf(error, query, { clickhouse, nowMs: deps.now(), ...limits });
     } finally {
       end();
     }
   }
 
-  async function askAndRemember(
-    key: string,
-    query: Query,
-    threads: number | undefined,
-    signal: AbortSignal,
-  ) {
-    const rows = await send(query, threads, signal);
-    remembered.set(key, rows);
-    return rows;
+  async function ask<Row extends z.ZodType>(
+    query: Query<Row>,
+    { signal, threads, rowsMax }: Sending,
+  ): Promise<z.output<Row>[]> {
+    const key = `${query.name}\n${JSON.stringify(query.params)}\n${query.sql}`;
+    const mayReuse = query.reuse === true && config.reuse_ms > 0;
+    const known = mayReuse ? remembered.get(key) : undefined;
+    if (known !== undefined) {
+      metrics.reused.inc({ query: query.name });
+      return known as z.output<Row>[];
+    }
+    // A question that may be refused is not the same.
+    const flight = `${rowsMax ?? ''}\n${key}`;
+    const rows = await flights.join(flight, signal, async (shared) => {
+      const found = await send(query, { signal: shared, threads, rowsMax });
+      if (mayReuse) remembered.set(key, found);
+      return found;
+    });
+    return rows as z.output<Row>[];
   }
 
   return {
-    async ask<Row extends z.ZodType>(query: Query<Row>, asking: Asking) {
-      const key = `${query.name}\n${JSON.stringify(query.params)}\n${query.sql}`;
-      const mayReuse = query.reuse === true && config.reuse_ms > 0;
-      const known = mayReuse ? remembered.get(key) : undefined;
-      if (known !== undefined) {
-        metrics.reused.inc({ query: query.name });
-        return known as z.output<Row>[];
+    ask,
+    async askWithin(query, rowsMax, asking) {
+      if (rowsMax >= config.rows_to_read_max) return ask(query, asking);
+      try {
+        // 0 would be no limit.
+        return await ask(query, { ...asking, rowsMax: Math.max(1, rowsMax) });
+      } catch (error) {
+        if (hasTooManyRows(error)) return null;
+        throw error;
       }
-      const rows = await flights.join(key, asking.signal, (signal) =>
-        mayReuse
-          ? askAndRemember(key, query, asking.threads, signal)
-          : send(query, asking.threads, signal),
-      );
-      return rows as z.output<Row>[];
     },
     ping: () => clickhouse.ping({ timeoutMs: 1_500 }),
   };

@@ -45,6 +45,11 @@ export function stoodStill(error: unknown): boolean {
   return rows !== undefined && Number(rows) < EXTRAPOLATED_ROWS_MIN;
 }
 
+/** Whether ClickHouse refused a statement for the rows that it would read. */
+export function hasTooManyRows(error: unknown): boolean {
+  return error instanceof ClickHouseError && error.serverCode === TOO_MANY_ROWS;
+}
+
 /** The limit that a statement hit. */
 interface Limit {
   readonly code: 'too-expensive' | 'deadline-exceeded';

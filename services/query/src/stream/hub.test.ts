@@ -17,6 +17,7 @@ let nowMs = BEGIN_MS;
 let hub: Hub;
 
 const store: Store = {
+  askWithin: async () => null,
   async ask(query: Query) {
     if (query.name === 'clock') return [{ now: new Date(nowMs).toISOString() }] as never;
     const { since, after_seq } = query.params as { since: number; after_seq?: number };
