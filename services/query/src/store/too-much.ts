@@ -89,7 +89,7 @@ function limitOf(error: ClickHouseError, { rowsMax, timeoutMs }: Limits): Limit 
     case TIMEOUT_EXCEEDED:
       return timeout;
     case MEMORY_LIMIT_EXCEEDED:
-      // The limit of the whole server says nothing about this statement.
+      // The memory of the whole server ran out: this statement may be innocent.
       return error.message.includes('(total)')
         ? null
         : {
