@@ -5,6 +5,8 @@ import { MINUTE_MS } from '../events/time.js';
  */
 
 export { MINUTE_MS };
+/** The part of an hour that is summed by itself while the hour still changes. */
+export const SLICE_MS = 10 * MINUTE_MS;
 export const HOUR_MS = 60 * MINUTE_MS;
 export const DAY_MS = 24 * HOUR_MS;
 export const WEEK_MS = 7 * DAY_MS;

@@ -8,7 +8,7 @@
  * makes no objects for the garbage collector to walk.
  */
 import { MINUTE_MS } from '@sockscope/schemas';
-import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import { floorTo, SLICE_MS } from '@sockscope/schemas/sums';
 import { TYPE_STARTED } from '../decode/event-types.js';
 import type { EventView } from '../decode/event-view.generated.js';
 import type { TableBlock } from '../tables/block.js';
@@ -97,8 +97,8 @@ export class BatchFold {
   });
   readonly #sessionIndex = new HashIndex();
   readonly #minuteIndex = new HashIndex();
-  readonly #hourSet = new Set<number>();
-  #lastHour = -1;
+  readonly #sliceSet = new Set<number>();
+  #lastSlice = -1;
   readonly #headerChanges = new Map<ComparedField, number>();
 
   readonly #giveBack: (fold: BatchFold) => void;
@@ -117,9 +117,9 @@ export class BatchFold {
     return this.#events.rows;
   }
 
-  /** UTC hours in which a session ended or something moved, milliseconds since 1970. */
-  get hours(): ReadonlySet<number> {
-    return this.#hourSet;
+  /** Starts of the ten-minute slices in which a session ended or something moved, milliseconds since 1970. */
+  get slices(): ReadonlySet<number> {
+    return this.#sliceSet;
   }
 
   /** How many events changed a field that must not change within a session, by field. */
@@ -141,7 +141,7 @@ export class BatchFold {
       s.endedMs[session] = event.endedAtMs;
       s.newest[session] = row + 1;
     }
-    if (event.endedAtMs >= 0) this.#touchHour(event.endedAtMs);
+    if (event.endedAtMs >= 0) this.#touchSlice(event.endedAtMs);
     this.#addMinute(session, event, row);
   }
 
@@ -176,9 +176,9 @@ export class BatchFold {
     this.#minutes.clear();
     this.#sessionIndex.clear();
     this.#minuteIndex.clear();
-    this.#hourSet.clear();
+    this.#sliceSet.clear();
     this.#headerChanges.clear();
-    this.#lastHour = -1;
+    this.#lastSlice = -1;
     this.#giveBack(this);
   }
 
@@ -249,7 +249,7 @@ export class BatchFold {
     ) {
       return;
     }
-    this.#touchHour(event.intervalStartMs);
+    this.#touchSlice(event.intervalStartMs);
     const minute = Math.floor(event.intervalStartMs / MINUTE_MS);
     const m = this.#minutes.columns;
     const index = this.#minuteIndex;
@@ -278,11 +278,11 @@ export class BatchFold {
     index.set(slot, added, (i) => mix(columns.session[i] as number, columns.minute[i] as number));
   }
 
-  #touchHour(ms: number): void {
-    const hour = ms - (ms % HOUR_MS);
-    if (hour === this.#lastHour) return;
-    this.#lastHour = hour;
-    this.#hourSet.add(hour);
+  #touchSlice(ms: number): void {
+    const slice = ms - (ms % SLICE_MS);
+    if (slice === this.#lastSlice) return;
+    this.#lastSlice = slice;
+    this.#sliceSet.add(slice);
   }
 
   #gatherSessions(): void {
@@ -298,7 +298,7 @@ export class BatchFold {
   }
 
   /**
-   * Sessions that ended in another hour than they began in. An end that another process assumed is
+   * Sessions that ended in another slice of ten minutes than they began in. An end that another process assumed is
    * doubtful, because the proxy itself may still send events.
    */
   #gatherEnds(): void {
@@ -308,7 +308,7 @@ export class BatchFold {
     for (let i = 0; i < this.#sessions.length; i += 1) {
       const startedMs = s.startedMs[i] as number;
       const endedMs = s.endedMs[i] as number;
-      if (endedMs < 0 || floorTo(endedMs, HOUR_MS) === floorTo(startedMs, HOUR_MS)) continue;
+      if (endedMs < 0 || floorTo(endedMs, SLICE_MS) === floorTo(startedMs, SLICE_MS)) continue;
       if (!isAssumed(s.rank[i] as number)) {
         certain.push(i);
         continue;

@@ -40,7 +40,7 @@ const TABLES = [
   'sessions_by_destination',
   'sessions',
 ] as const;
-const ROLLUPS = ['rollup_1h', 'rollup_1d', 'rollup_1w'] as const;
+const ROLLUPS = ['rollup_10m', 'rollup_1h', 'rollup_1d', 'rollup_1w'] as const;
 const PAIRS = ['rollup_pairs_1h', 'rollup_pairs_1d'] as const;
 /** End of a decision if the topic keeps events permanently: the year 2100. */
 const NEVER_MS = Date.UTC(2100, 0);

@@ -135,28 +135,30 @@ export async function compareTables(
   }
 
   /**
-   * Every session that ended in another hour than it began in must be found by its end. An end
-   * that is not doubtful must equal the session's row.
+   * Every session that ended in another hour than it began in must be found by its end. One that ended in
+   * another slice of ten minutes is found too, unless an ingest from before there were slices stored it. An
+   * end that is not doubtful must equal the session's row.
    */
   async function compareEnds(): Promise<TableReport> {
-    const isMissing = 'is_session AND NOT is_doubtful AND NOT is_ended';
+    const isMissing = 'is_needed AND NOT is_doubtful AND NOT is_ended';
     const isDifferent = 'is_ended AND NOT is_doubtful AND NOT (is_session AND prints = 1)';
     const print = `cityHash64(${fingerprint(COPIED_TO_ENDED)})`;
     const [row] = await clickhouse.query({
-      sql: `SELECT countIf(is_session) AS expected, countIf(${isMissing}) AS missing, countIf(${isDifferent}) AS different,
+      sql: `SELECT countIf(is_needed) AS expected, countIf(${isMissing}) AS missing, countIf(${isDifferent}) AS different,
           0 AS newer, groupArrayIf(${EXAMPLES_MAX})(toString(session_id), (${isMissing}) OR (${isDifferent})) AS examples
         FROM (
-          SELECT session_id, ended, max(side = 1) AS is_session, max(side = 2) AS is_ended, max(side = 3) AS is_doubtful,
+          SELECT session_id, ended, max(side = 1) AS is_session, max(needed) AS is_needed, max(side = 2) AS is_ended, max(side = 3) AS is_doubtful,
             uniqExactIf(print, side < 3) AS prints
           FROM (
-            SELECT session_id, assumeNotNull(ended_at) AS ended, 1 AS side, ${print} AS print FROM sessions FINAL
+            SELECT session_id, assumeNotNull(ended_at) AS ended, 1 AS side, ${print} AS print,
+              toStartOfHour(ended) != toStartOfHour(started_at) AS needed FROM sessions FINAL
             WHERE ${among} AND ${kept(config.retention.sessions)} AND ended_at IS NOT NULL
-              AND toStartOfHour(ended) != toStartOfHour(started_at)
+              AND toStartOfTenMinutes(ended) != toStartOfTenMinutes(started_at)
             UNION ALL
-            SELECT session_id, ended_at AS ended, 2 AS side, ${print} AS print FROM ended_sessions FINAL
+            SELECT session_id, ended_at AS ended, 2 AS side, ${print} AS print, false AS needed FROM ended_sessions FINAL
             WHERE ${among} AND ${kept(config.retention.sessions)}
             UNION ALL
-            SELECT session_id, ended_at AS ended, 3 AS side, 0 AS print FROM session_ends WHERE ${among}
+            SELECT session_id, ended_at AS ended, 3 AS side, 0 AS print, false AS needed FROM session_ends WHERE ${among}
           )
           GROUP BY session_id, ended
         )`,

@@ -56,8 +56,8 @@ export interface BatchPartition {
 /** A batch as bookkeepers see it. */
 export interface BatchSummary {
   readonly sessions: BatchSessions;
-  /** UTC hours in which a session ended or something moved, milliseconds since 1970. */
-  readonly hours: ReadonlySet<number>;
+  /** Starts of the ten-minute slices in which a session ended or something moved, milliseconds since 1970. */
+  readonly slices: ReadonlySet<number>;
   readonly partitions: readonly BatchPartition[];
 }
 
@@ -363,7 +363,7 @@ export function createPipeline(
 function summaryOf(batch: Batch): BatchSummary {
   return {
     sessions: batch.fold.sessionsOf(),
-    hours: batch.fold.hours,
+    slices: batch.fold.slices,
     partitions: [...batch.parts.values()].map((part) => ({
       partition: part.partition,
       firstOffset: part.firstOffset,

@@ -5,14 +5,21 @@
 import { randomUUID } from 'node:crypto';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { BUCKETS_TABLE, SPANS } from '@sockscope/schemas/sums';
+import { toTimestamp } from '@sockscope/schemas';
+import { BUCKETS_TABLE, HOUR_MS, SLICE_MS, SPANS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import type { TableBlock } from '../tables/block.js';
 
-const COLUMNS = ['span', 'bucket', 'writer', 'changed_through'] as const;
+const COLUMNS = ['span', 'bucket', 'writer', 'changed_through', 'slices_changed'] as const;
 
-export type Change = readonly [span: BucketSpan, bucketS: number];
+const SLICE_S = SLICE_MS / 1_000;
+const HOUR_S = HOUR_MS / 1_000;
+/** Numbers of the slices of an hour. */
+export const ALL_SLICES = Array.from({ length: HOUR_S / SLICE_S }, (_, slice) => slice);
+
+/** A change of an hour names the slices of ten minutes that have changed, from 0 to 5. */
+export type Change = readonly [span: BucketSpan, bucketS: number, slices?: readonly number[]];
 
 /** One life of a process that changes rows. */
 export interface Writer {
@@ -33,24 +40,47 @@ export function createWriter(): Writer {
       number += 1;
       return rowBlock(
         COLUMNS,
-        buckets.map(([span, bucket]) => [span, bucket, id, number]),
+        buckets.map(([span, bucket, slices = []]) => [
+          span,
+          bucket,
+          id,
+          number,
+          Object.fromEntries(slices.map((slice) => [slice, number])),
+        ]),
       );
     },
   };
 }
 
-/** An hour whose rows have changed, in both kinds of sums. */
+/** Hours whose rows have changed anywhere, in both kinds of sums. */
 export function changedHours(hoursS: Iterable<number>): Change[] {
   return [...hoursS].flatMap((hour) => [
-    ['hour', hour],
+    ['hour', hour, ALL_SLICES],
     ['detail_hour', hour],
   ]);
 }
 
-function rowBlock(
-  columns: readonly string[],
-  rows: readonly (readonly (string | number)[])[],
-): TableBlock {
+/** The hours of slices of ten minutes whose rows have changed. @param slicesS starts, seconds since 1970. */
+export function changedSlices(slicesS: Iterable<number>): Change[] {
+  const hours = new Map<number, number[]>();
+  for (const start of slicesS) {
+    const hour = start - (start % HOUR_S);
+    hours.set(hour, [...(hours.get(hour) ?? []), (start - hour) / SLICE_S]);
+  }
+  return [...hours].flatMap(([hour, slices]) => [
+    ['hour', hour, slices],
+    ['detail_hour', hour],
+  ]);
+}
+
+/** Start of a slice of an hour, seconds since 1970. */
+export function sliceStart(hourS: number, slice: number): number {
+  return hourS + slice * SLICE_S;
+}
+
+type Cell = string | number | Readonly<Record<string, number>>;
+
+function rowBlock(columns: readonly string[], rows: readonly (readonly Cell[])[]): TableBlock {
   return {
     table: BUCKETS_TABLE,
     columns,
@@ -77,6 +107,28 @@ export interface SeenChange {
   readonly changed: number;
 }
 
+/** A change of a slice that a round has read. */
+export interface SeenSlice {
+  readonly writer: string;
+  /** Number of the slice in its hour. */
+  readonly slice: number;
+  readonly changed: number;
+}
+
+/** The slices of one hour, as a round has read them. */
+export interface SeenSlices {
+  /** Changes that are not summed. */
+  readonly changes: readonly SeenSlice[];
+  /** Whether every change of the hour named its slices, and every round knew of them. */
+  readonly isComplete: boolean;
+}
+
+export interface Finished {
+  readonly version: string;
+  /** A time before the round read its marks, milliseconds since 1970. */
+  readonly begunMs: number;
+}
+
 export interface Buckets {
   /** Dirty buckets, those first whose sums are oldest; at most `DIRTY_MAX`. And the server's time. */
   dirty(): Promise<{ readonly nowMs: number; readonly buckets: readonly DirtyBucket[] }>;
@@ -84,10 +136,17 @@ export interface Buckets {
   changes(span: BucketSpan, buckets: readonly number[]): Promise<SeenChange[]>;
   /** A unique version above every version that was drawn for these buckets before. */
   drawVersion(span: BucketSpan, buckets: readonly number[]): Promise<string>;
-  finish(span: BucketSpan, buckets: readonly number[], version: string): Promise<void>;
+  finish(span: BucketSpan, buckets: readonly number[], finished: Finished): Promise<void>;
   settle(span: BucketSpan, seen: readonly SeenChange[]): Promise<void>;
   mark(changes: readonly Change[]): Promise<void>;
+  /** Marks hours as changed without naming slices: every round that draws its version later makes them from rows. */
+  leaveSlices(hoursS: readonly number[]): Promise<void>;
+  slices(hourS: number): Promise<SeenSlices>;
+  finishSlices(hourS: number, slices: readonly number[], version: string): Promise<void>;
+  settleSlices(hourS: number, seen: readonly SeenSlice[]): Promise<void>;
 }
+
+const byNumber = z.record(z.string(), int64);
 
 /** Dirty buckets that are read at once; more wait until these are summed. Ten years of hours. */
 export const DIRTY_MAX = 100_000;
@@ -99,6 +158,8 @@ export function createBuckets(
   call: { readonly timeoutMs: number; readonly signal?: AbortSignal },
 ): Buckets {
   const writer = createWriter();
+  /** A writer that never names slices, so that its changes stay known by their numbers. */
+  const leaver = createWriter();
   const settings = {
     async_insert: 0,
     distributed_foreground_insert: 1,
@@ -110,7 +171,7 @@ export function createBuckets(
 
   async function insert(
     columns: readonly string[],
-    rows: readonly (readonly (string | number)[])[],
+    rows: readonly (readonly Cell[])[],
   ): Promise<void> {
     if (rows.length === 0) return;
     await clickhouse.insert({ ...rowBlock(columns, rows), settings, ...call });
@@ -120,8 +181,8 @@ export function createBuckets(
     const among = "span = {span:String} AND bucket IN {buckets:Array(DateTime('UTC'))}";
     // In the table before anything is read: a version that is drawn later is higher, even if the clock was set back.
     await clickhouse.command({
-      sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, drawn)
-        SELECT {span:String}, arrayJoin({buckets:Array(DateTime('UTC'))}), {writer:UUID},
+      sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, knows_slices, drawn)
+        SELECT {span:String}, arrayJoin({buckets:Array(DateTime('UTC'))}), {writer:UUID}, 1,
           greatest(now64(6, 'UTC'), (SELECT max(drawn) FROM ${BUCKETS_TABLE} WHERE ${among}) + toIntervalMicrosecond(1))`,
       params: { span, buckets, writer: writer.id },
       settings,
@@ -142,19 +203,20 @@ export function createBuckets(
   return {
     async dirty() {
       const rows = await clickhouse.query({
-        sql: `SELECT span, toUnixTimestamp(bucket) AS bucket_s, toUnixTimestamp64Micro(max(version)) AS summed_us,
+        sql: `SELECT span, toUnixTimestamp(bucket) AS bucket_s, if(max(began_ms) = 0, max(version_ms), max(began_ms)) AS summed_ms,
             toUnixTimestamp(maxIf(at, is_dirty)) AS changed_s, toUnixTimestamp64Milli(now64(3)) AS now_ms
           FROM (
-            SELECT span, bucket, max(finished) AS version, max(written_at) AS at,
+            SELECT span, bucket, toUnixTimestamp64Milli(max(finished)) AS version_ms,
+              toUnixTimestamp64Milli(max(begun)) AS began_ms, max(written_at) AS at,
               max(changed_through) > max(summed_through) AS is_dirty
             FROM ${BUCKETS_TABLE} GROUP BY span, bucket, writer
           )
-          GROUP BY span, bucket HAVING max(is_dirty) ORDER BY summed_us, bucket_s DESC LIMIT {limit:UInt32}`,
+          GROUP BY span, bucket HAVING max(is_dirty) ORDER BY summed_ms, bucket_s DESC LIMIT {limit:UInt32}`,
         params: { limit: DIRTY_MAX },
         row: z.object({
           span: z.enum(SPANS),
           bucket_s: int64,
-          summed_us: int64,
+          summed_ms: int64,
           changed_s: int64,
           now_ms: int64,
         }),
@@ -166,7 +228,7 @@ export function createBuckets(
         buckets: rows.map((row) => ({
           span: row.span,
           bucket: row.bucket_s,
-          summedMs: row.summed_us / 1_000,
+          summedMs: row.summed_ms,
           changedMs: row.changed_s * 1_000,
         })),
       };
@@ -188,16 +250,64 @@ export function createBuckets(
       }
       throw new Error(`no version of its own after ${DRAWS_MAX} draws`);
     },
-    finish: (span, buckets, version) =>
+    finish: (span, buckets, { version, begunMs }) =>
       insert(
-        ['span', 'bucket', 'writer', 'finished'],
-        buckets.map((bucket) => [span, bucket, writer.id, version]),
+        ['span', 'bucket', 'writer', 'finished', 'begun'],
+        buckets.map((bucket) => [span, bucket, writer.id, version, toTimestamp(begunMs)]),
       ),
     settle: (span, seen) =>
       insert(
         ['span', 'bucket', 'writer', 'summed_through'],
         seen.map((each) => [span, each.bucket, each.writer, each.changed]),
       ),
+    async slices(hourS) {
+      const rows = await clickhouse.query({
+        sql: `SELECT toString(writer) AS writer, max(changed_through) AS through,
+            maxMap(slices_changed) AS changed, maxMap(slices_summed) AS summed,
+            toUnixTimestamp64Micro(max(drawn)) > 0 AND max(knows_slices) = 0 AS is_former
+          FROM ${BUCKETS_TABLE} WHERE span = 'hour' AND bucket = toDateTime({hour:UInt32}, 'UTC') GROUP BY writer`,
+        params: { hour: hourS },
+        row: z.object({
+          writer: z.string(),
+          through: int64,
+          changed: byNumber,
+          summed: byNumber,
+          is_former: z.coerce.number(),
+        }),
+        settings,
+        ...call,
+      });
+      return {
+        changes: rows.flatMap(({ writer: by, changed, summed }) =>
+          Object.entries(changed)
+            .filter(([slice, number]) => number > (summed[slice] ?? 0))
+            .map(([slice, number]) => ({ writer: by, slice: Number(slice), changed: number })),
+        ),
+        isComplete: rows.every(
+          ({ through, changed, is_former: isFormer }) =>
+            isFormer === 0 && Math.max(0, ...Object.values(changed)) >= through,
+        ),
+      };
+    },
+    finishSlices: (hourS, slices, version) =>
+      clickhouse.command({
+        sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, slices_finished)
+          SELECT 'hour', toDateTime({hour:UInt32}, 'UTC'), {writer:UUID}, mapFromArrays({slices:Array(UInt8)},
+            arrayMap(_ -> toUInt64(toUnixTimestamp64Micro({version:DateTime64(6, 'UTC')})), {slices:Array(UInt8)}))`,
+        params: { hour: hourS, slices, version, writer: writer.id },
+        settings,
+        ...call,
+      }),
+    settleSlices: (hourS, seen) =>
+      insert(
+        ['span', 'bucket', 'writer', 'slices_summed'],
+        seen.map((each) => ['hour', hourS, each.writer, { [each.slice]: each.changed }]),
+      ),
+    async leaveSlices(hoursS) {
+      if (hoursS.length === 0) return;
+      const changes = hoursS.map((hour): Change => ['hour', hour]);
+      await clickhouse.insert({ ...leaver.changes(changes), settings, ...call });
+    },
     async mark(changes) {
       if (changes.length === 0) return;
       await clickhouse.insert({ ...writer.changes(changes), settings, ...call });

@@ -11,6 +11,8 @@ export interface Group {
   readonly starts: readonly number[];
   /** Whether it is the present hour, which changes all the time. */
   readonly isPresent: boolean;
+  /** The server's time, milliseconds since 1970. */
+  readonly nowMs: number;
   /** Buckets that stay dirty. */
   readonly left: number;
 }
@@ -112,6 +114,7 @@ export function choose(
     span: first.span,
     starts,
     isPresent: isPresent(first),
+    nowMs,
     left: dirty.length - starts.length,
   };
 }

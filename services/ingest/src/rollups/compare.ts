@@ -1,14 +1,16 @@
 /** Compares the sums with a recomputation, and marks the ones to make again. */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { BUCKETS_TABLE, SPAN_MS } from '@sockscope/schemas/sums';
+import { BUCKETS_TABLE, SLICE_MS, SPAN_MS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { RetentionConfig } from '../migrations/config.js';
+import { ALL_SLICES, createBuckets, sliceStart } from './buckets.js';
 import { dayOf, planOf, readWholeSince, weekOfS } from './expiry.js';
-import type { SourceRetention } from './expiry.js';
-import { countDifferences } from './sql.js';
+import type { Plan, SourceRetention } from './expiry.js';
+import { countDifferences, SLICE } from './sql.js';
+import { mayHaveSlices, NOTHING_EXPIRED } from './slices.js';
 
 const HOURS_OF_ROWS = `
   SELECT toStartOfHour(started_at) AS hour FROM sessions GROUP BY hour
@@ -69,19 +71,25 @@ export async function findRollupDifferences(
   const days = [...new Set(hoursS.map(dayOf))];
   const weeks = [...new Set(days.map(weekOfS))];
   const differences: RollupDifference[] = [];
+  const buckets = createBuckets(clickhouse, { timeoutMs });
 
   async function compare(span: BucketSpan, starts: readonly number[]): Promise<void> {
     const settled = starts.filter((start) => !dirty.has(`${span} ${start}`));
     const [first] = settled;
     if (first === undefined) return;
-    const { target, expired } = planOf(span, first, whole);
-    if (first < whole.of(target.table)) return;
+    const plan = planOf(span, first, whole);
+    if (first >= whole.of(plan.target.table)) {
+      await compareStarts({ ...plan, starts: settled }, SPAN_MS[span]);
+    }
+  }
+
+  async function compareStarts({ target, expired, starts }: Plan, lengthMs: number): Promise<void> {
     const [row] = await clickhouse.query({
       sql: countDifferences(target, expired),
       params: {
-        buckets: settled,
-        from: Math.min(...settled),
-        to: Math.max(...settled) + SPAN_MS[span] / 1_000,
+        buckets: starts,
+        from: Math.min(...starts),
+        to: Math.max(...starts) + lengthMs / 1_000,
       },
       row: z.object({ differences: int64 }),
       settings: { prefer_column_name_to_alias: 1, distributed_product_mode: 'local' },
@@ -91,12 +99,26 @@ export async function findRollupDifferences(
     if (rows > 0) {
       differences.push({
         table: target.table,
-        bucket: new Date(first * 1_000).toISOString(),
+        bucket: new Date((starts[0] ?? 0) * 1_000).toISOString(),
         rows,
       });
     }
   }
 
+  /** Slices of hours that may be made from slices; those that have changed since are summed before they are used. */
+  async function compareSlices(hour: number): Promise<void> {
+    if (!mayHaveSlices(hour, Date.now(), whole) || dirty.has(`hour ${hour}`)) return;
+    const { changes, isComplete } = await buckets.slices(hour);
+    if (!isComplete) return;
+    const changed = new Set(changes.map(({ slice }) => slice));
+    const starts = ALL_SLICES.filter((slice) => !changed.has(slice)).map((slice) =>
+      sliceStart(hour, slice),
+    );
+    if (starts.length > 0)
+      await compareStarts({ target: SLICE, expired: NOTHING_EXPIRED, starts }, SLICE_MS);
+  }
+
+  for (const hour of hoursS) await compareSlices(hour);
   for (const day of days) {
     const hours = hoursS.filter((hour) => dayOf(hour) === day);
     await compare('hour', hours);

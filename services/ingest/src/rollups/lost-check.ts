@@ -1,6 +1,6 @@
 /**
  * Compares the sessions that were declared lost with `sessions`. If a lost session sends events
- * again, its end moves to another hour, and no event names the former hour.
+ * again, its end moves, and no event names the former one.
  */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';

@@ -1,5 +1,6 @@
 /**
- * Guarantee: for every row that a batch may change, the hours whose sums it may change are marked.
+ * Guarantee: for every row that a batch may change, the hours whose sums it may change are marked, and in
+ * them the slices of ten minutes.
  *
  * The marks are inserted after the batch's rows and before its offsets are committed. A reader that
  * sees a mark also sees the rows. After a crash in between, the batch is delivered and marked
@@ -26,10 +27,10 @@ import type { Logger } from '@sockscope/runtime';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
-import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import { floorTo, SLICE_MS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import type { Bookkeeper } from '../pipeline/pipeline.js';
-import { changedHours, createWriter } from './buckets.js';
+import { changedSlices, createWriter } from './buckets.js';
 import { lookUp } from './look-up.js';
 import { OpenSessions } from './open-sessions.js';
 import type { ChangedField } from './open-sessions.js';
@@ -71,13 +72,13 @@ export function createMarkKeeper(
   const writer = createWriter();
   const limiter = createLogLimiter(LOG_INTERVAL_MS);
 
-  /** Hours, in seconds since 1970, that sessions change besides the hours of the batch. */
-  async function formerHours(
+  /** Starts of slices, in seconds since 1970, that sessions change besides the slices of the batch. */
+  async function formerSlices(
     unknown: readonly Unknown[],
     signal: AbortSignal,
-  ): Promise<{ readonly hours: number[]; readonly ended: ReadonlySet<number> }> {
+  ): Promise<{ readonly slices: number[]; readonly ended: ReadonlySet<number> }> {
     const call = { timeoutMs: LOOK_UP_TIMEOUT_MS, signal };
-    const hours: number[] = [];
+    const slices: number[] = [];
     const ended = new Set<number>();
     const rows = await lookUp(deps.clickhouse, {
       sql: (
@@ -100,10 +101,10 @@ export function createMarkKeeper(
     for (const session of unknown) {
       const row = stored.get(session.id);
       if (row === undefined) {
-        hours.push(hourOf(session.startedMs));
+        slices.push(sliceOf(session.startedMs));
         continue;
       }
-      hours.push(...row.ends.map(hourOf));
+      slices.push(...row.ends.map(sliceOf));
       // Only events with lower numbers have been stored; an assumed end counts one less than its number.
       if (row.newest < session.firstSeq * 2 - 1) continue;
       // Stored already, perhaps by the same batch, whose marks may never have come.
@@ -120,9 +121,9 @@ export function createMarkKeeper(
     const told = new Map(events.map((row) => [row.session_id, row]));
     for (const session of again) {
       const row = told.get(session.id);
-      hours.push(...(row?.ends ?? []).map(hourOf));
+      slices.push(...(row?.ends ?? []).map(sliceOf));
       const wasCounted = row !== undefined && row.first_seq < session.firstSeq;
-      if (!wasCounted) hours.push(hourOf(session.startedMs));
+      if (!wasCounted) slices.push(sliceOf(session.startedMs));
     }
     const doubtful = unknown.flatMap((session) => {
       const row = stored.get(session.id);
@@ -135,7 +136,7 @@ export function createMarkKeeper(
         : [...ends].map((endedMs) => ({ ...session, endedMs }));
     });
     await doubt(doubtful, call);
-    return { hours, ended };
+    return { slices, ended };
   }
 
   /** Lets `sessions` decide when these ended. A superfluous doubt does no harm. */
@@ -161,7 +162,7 @@ export function createMarkKeeper(
   async function lookUpUntilAnswered(unknown: readonly Unknown[], signal: AbortSignal) {
     for (;;) {
       try {
-        return await formerHours(unknown, signal);
+        return await formerSlices(unknown, signal);
       } catch (error) {
         if (signal.aborted) throw error;
         const heldBack = limiter.pass();
@@ -177,15 +178,15 @@ export function createMarkKeeper(
   }
 
   return {
-    async plan({ hours: batchHours, sessions, partitions }, signal) {
+    async plan({ slices: batchSlices, sessions, partitions }, signal) {
       for (const { partition, firstOffset } of partitions) open.begin(partition, firstOffset);
-      const hours = new Set([...batchHours].map((ms) => ms / 1_000));
+      const slices = new Set([...batchSlices].map((ms) => ms / 1_000));
       const unknown: Unknown[] = [];
       for (let i = 0; i < sessions.length; i += 1) {
         if (open.has(sessions, i)) continue;
         const startedMs = sessions.startedMs[i] as number;
         const firstSeq = sessions.firstSeq[i] as number;
-        if (firstSeq === 0) hours.add(hourOf(startedMs));
+        if (firstSeq === 0) slices.add(sliceOf(startedMs));
         else {
           unknown.push({
             index: i,
@@ -198,9 +199,9 @@ export function createMarkKeeper(
         }
       }
       const former = unknown.length === 0 ? null : await lookUpUntilAnswered(unknown, signal);
-      for (const hour of former?.hours ?? []) hours.add(hour);
+      for (const slice of former?.slices ?? []) slices.add(slice);
       return {
-        blocks: () => (hours.size === 0 ? [] : [writer.changes(changedHours(hours))]),
+        blocks: () => (slices.size === 0 ? [] : [writer.changes(changedSlices(slices))]),
         acknowledge() {
           for (let i = 0; i < sessions.length; i += 1) {
             const isOpen = (sessions.endedMs[i] as number) < 0 && former?.ended.has(i) !== true;
@@ -217,7 +218,7 @@ export function createMarkKeeper(
   };
 }
 
-/** Seconds since 1970. */
-function hourOf(ms: number): number {
-  return floorTo(ms, HOUR_MS) / 1_000;
+/** Start of the slice of ten minutes, seconds since 1970. */
+function sliceOf(ms: number): number {
+  return floorTo(ms, SLICE_MS) / 1_000;
 }

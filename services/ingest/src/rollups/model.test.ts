@@ -4,7 +4,13 @@ import { copyOf, initial, isOver, movesOf, verdict } from './model.js';
 import type { Rules, Scenario, State } from './model.js';
 import { ROUND } from './round.js';
 
-const RULES: Rules = { order: ROUND, counts: 'at_least_finished', zeros: false };
+const RULES: Rules = {
+  order: ROUND,
+  counts: 'at_least_finished',
+  zeros: false,
+  looks: 'before_and_after',
+  leaves: true,
+};
 /** A session fails, sends events again, and fails. */
 const FORTH_AND_BACK = [
   [1, 0],
@@ -46,6 +52,19 @@ const HOURS_AND_DAYS: Scenario = {
   killsMax: 1,
 };
 
+/** One of the rounds chooses to make the hour from rows, because many slices have changed or the hour is old. */
+const ONE_OF_ROWS: Scenario = {
+  ...TWO_HOURS,
+  programs: [['hour'], ['hour_of_rows']],
+  killsMax: 1,
+};
+
+/** A process of the version before makes one of the changes. */
+const MIXED: readonly Scenario[] = [
+  { ...TWO_HOURS, killsMax: 1, unsliced: [0] },
+  { ...TWO_HOURS, killsMax: 1, unsliced: [1] },
+];
+
 describe('rounds of sums', () => {
   it('two simultaneous rounds of an hour are never wrong, even if they are killed while the state changes back and forth', () => {
     const { ends, wrong } = enumerate(TWO_HOURS, RULES);
@@ -55,6 +74,21 @@ describe('rounds of sums', () => {
 
   it('rounds of an hour and of its day at once are never wrong', () => {
     const { ends, wrong } = enumerate(HOURS_AND_DAYS, RULES);
+    expect(wrong).toBeNull();
+    expect(ends).toBeGreaterThan(300);
+  });
+
+  it.each(MIXED)(
+    'rounds of an hour are never wrong if change $unsliced names no slice',
+    (scenario) => {
+      const { ends, wrong } = enumerate(scenario, RULES);
+      expect(wrong).toBeNull();
+      expect(ends).toBeGreaterThan(400);
+    },
+  );
+
+  it('a round of an hour from slices and one from rows at once are never wrong', () => {
+    const { ends, wrong } = enumerate(ONE_OF_ROWS, RULES);
     expect(wrong).toBeNull();
     expect(ends).toBeGreaterThan(400);
   });
@@ -85,6 +119,32 @@ describe('rounds of sums', () => {
       HOURS_AND_DAYS,
       { order: swapped('mark_coarser', 'settle') },
     ],
+    [
+      'the version of an hour is drawn before its slices are finished',
+      TWO_HOURS,
+      {
+        order: ROUND.toSpliced(ROUND.indexOf('draw_version'), 1).toSpliced(
+          ROUND.indexOf('draw_slices'),
+          0,
+          'draw_version',
+        ),
+      },
+    ],
+    [
+      'slices are settled before their version is finished',
+      TWO_HOURS,
+      { order: swapped('finish_slices', 'settle_slices') },
+    ],
+    [
+      'a round that chooses rows does not mark that before it draws its version',
+      ONE_OF_ROWS,
+      { leaves: false },
+    ],
+    [
+      'an hour is made from slices because no mark was without one before',
+      MIXED[1] ?? TWO_HOURS,
+      { looks: 'before' },
+    ],
   ])('are found to be wrong by this model if %s', (_, scenario, broken) => {
     expect(enumerate(scenario, { ...RULES, ...broken }).wrong).not.toBeNull();
   });
@@ -93,7 +153,7 @@ describe('rounds of sums', () => {
     const scenario: Scenario = {
       programs: [
         ['hour', 'day', 'hour'],
-        ['hour', 'day'],
+        ['hour_of_rows', 'day'],
         ['day', 'hour', 'day'],
       ],
       states: [...FORTH_AND_BACK, [0, 0], [1, 1]],

@@ -1,10 +1,15 @@
 /**
  * A model of rounds that run at once, for its test: the smallest thing in which the rollups could go
- * wrong. One session moves between two keys and back; an hour is summed from it, and a day from the hour.
+ * wrong. One session moves between two keys and back; a slice is summed from it, an hour from the slice, and a
+ * day from the hour. The hour may also be summed from the session itself.
  */
 import type { RoundStep } from './round.js';
 
 export type Level = 'hour' | 'day';
+/** A round, by its bucket. One of an hour may choose to make it from rows; else it does so only if it has to. */
+export type Round = Level | 'hour_of_rows';
+/** Slices are summed in the rounds of their hour. */
+type Summed = 'slice' | Level;
 /** The rows of the exact tables for each key, after a number of changes. */
 type Values = readonly number[];
 
@@ -15,15 +20,21 @@ export interface Rules {
   readonly counts: 'at_least_finished' | 'equal_to_finished' | 'highest';
   /** Whether a key that is gone is inserted as zero. */
   readonly zeros: boolean;
+  /** When it is decided whether an hour is made from slices; once is not enough. */
+  readonly looks: 'before_and_after' | 'before';
+  /** Whether a round that chooses rows first marks a change that names no slice. */
+  readonly leaves: boolean;
 }
 
 export interface Scenario {
   /** The rounds of each worker, one bucket after the other. */
-  readonly programs: readonly (readonly Level[])[];
+  readonly programs: readonly (readonly Round[])[];
   /** The exact values by key, one state after the other. */
   readonly states: readonly Values[];
   /** Kills at any time. */
   readonly killsMax: number;
+  /** Changes that name no slice, by number; an ingest from before there were slices made them. */
+  readonly unsliced?: readonly number[];
 }
 
 interface Bucket {
@@ -37,7 +48,7 @@ interface Bucket {
 }
 
 interface Worker {
-  readonly program: readonly Level[];
+  readonly program: readonly Round[];
   /** Position in the program. */
   at: number;
   /** Position in the order; a round that inserts waits there until its rows have landed. */
@@ -46,19 +57,22 @@ interface Worker {
   hasRead: boolean;
   /** Changed through, by writer, as the round read it. */
   seen: readonly number[];
+  /** The same of the slice; null if the hour is made from its rows. */
+  seenSlice: readonly number[] | null;
   version: number;
   marksSent: number;
 }
 
 interface Late {
   readonly worker: number;
-  readonly level: Level;
+  readonly level: Summed;
   readonly key: number;
   readonly version: number;
   readonly value: number;
 }
 
 export interface State {
+  slice: Bucket;
   hour: Bucket;
   day: Bucket;
   workers: Worker[];
@@ -71,13 +85,14 @@ export interface State {
   kills: number;
 }
 
-const createWorker = (program: readonly Level[]): Worker => ({
+const createWorker = (program: readonly Round[]): Worker => ({
   program,
   at: 0,
   step: 0,
   isAlive: true,
   hasRead: false,
   seen: [],
+  seenSlice: null,
   version: 0,
   marksSent: 0,
 });
@@ -94,6 +109,7 @@ export function initial({ programs, states }: Scenario): State {
     drawn: 0,
   });
   return {
+    slice: bucket(),
     hour: bucket(),
     day: bucket(),
     workers: programs.map(createWorker),
@@ -113,6 +129,7 @@ export function copyOf(state: State): State {
   });
   return {
     ...state,
+    slice: bucket(state.slice),
     hour: bucket(state.hour),
     day: bucket(state.day),
     workers: state.workers.map((worker) => ({ ...worker })),
@@ -137,43 +154,109 @@ function land(state: State, { level, key, version, value }: Late): void {
   if (row !== undefined && version > row[0]) rows[key] = [version, value];
 }
 
+/** Whether every change of the hour that is marked named its slice. */
+function isComplete({ hour, slice }: State): boolean {
+  return hour.changed.every((changed, writer) => changed <= (slice.changed[writer] ?? 0));
+}
+
+/** Reads and inserts rows, which land one by one; to be called until all have. */
+function insert(
+  state: State,
+  index: number,
+  { level, truth, zeros }: { level: Summed; truth: () => Values; zeros: boolean },
+): 'read' | 'waits' | 'all_landed' {
+  const worker = state.workers[index];
+  if (worker?.hasRead === true) {
+    if (state.late.some((row) => row.worker === index)) return 'waits';
+    worker.hasRead = false;
+    return 'all_landed';
+  }
+  if (worker === undefined) return 'waits';
+  worker.hasRead = true;
+  for (const [key, value] of truth().entries()) {
+    const wasThere = state[level].rows[key]?.[1] !== 0;
+    if (value !== 0 || (zeros && wasThere)) {
+      state.late.push({ worker: index, level, key, version: worker.version, value });
+    }
+  }
+  return 'read';
+}
+
+/** The steps of a round; only hours have slices, and only one that chooses rows leaves them. */
+function stepsOf(round: Round, { order, leaves }: Rules): readonly RoundStep[] {
+  return order.filter((step) =>
+    step === 'leave_slices'
+      ? round === 'hour_of_rows' && leaves
+      : round === 'hour' || !step.endsWith('_slices'),
+  );
+}
+
 /** One step of a worker. @returns whether it is able to make one. */
 function advance(state: State, index: number, scenario: Scenario, rules: Rules): boolean {
   const worker = state.workers[index];
-  const level = worker?.program[worker.at];
-  if (worker === undefined || level === undefined || !worker.isAlive) return false;
+  const round = worker?.program[worker.at];
+  if (worker === undefined || round === undefined || !worker.isAlive) return false;
+  const level = round === 'day' ? 'day' : 'hour';
+  /** Number of the worker as a writer. */
+  const own = scenario.states.length - 1 + index;
   const bucket = state[level];
-  switch (rules.order[worker.step]) {
+  const { slice } = state;
+  const { zeros } = rules;
+  const rows = () => scenario.states[state.changed] ?? [];
+  const order = stepsOf(round, rules);
+  const step = order[worker.step];
+  const hasChangedSlice = worker.seenSlice?.some((seen) => seen > 0) === true;
+  const isIdle = step?.endsWith('_slices') === true && round === 'hour' && !hasChangedSlice;
+  switch (isIdle ? 'idle' : step) {
+    case 'idle':
+      break;
+    case 'leave_slices':
+      state.hour.changed[own] = (state.hour.changed[own] ?? 0) + 1;
+      break;
     case 'read_marks':
       worker.seen = [...bucket.changed];
+      worker.seenSlice =
+        round === 'hour' && isComplete(state)
+          ? slice.changed.map((changed, i) => (changed > (slice.summed[i] ?? 0) ? changed : 0))
+          : null;
       break;
+    case 'draw_slices':
     case 'draw_version':
       bucket.drawn += 1;
       worker.version = bucket.drawn;
       break;
-    case 'insert_sums':
-      if (!worker.hasRead) {
-        worker.hasRead = true;
-        const truth =
-          level === 'hour' ? scenario.states[state.changed] : readSums(state.hour, rules);
-        for (const [key, value] of (truth ?? []).entries()) {
-          const wasThere = bucket.rows[key]?.[1] !== 0;
-          if (value !== 0 || (rules.zeros && wasThere)) {
-            state.late.push({ worker: index, level, key, version: worker.version, value });
-          }
-        }
-        return true;
-      }
-      if (state.late.some((row) => row.worker === index)) return false;
-      worker.hasRead = false;
+    case 'insert_slices': {
+      const progress = insert(state, index, { level: 'slice', truth: rows, zeros });
+      if (progress !== 'all_landed') return progress === 'read';
+      break;
+    }
+    case 'insert_sums': {
+      const isOfSlice =
+        worker.seenSlice !== null && (rules.looks === 'before' || isComplete(state));
+      const truth =
+        level === 'day'
+          ? () => readSums(state.hour, rules)
+          : isOfSlice
+            ? () => readSums(slice, rules)
+            : rows;
+      const progress = insert(state, index, { level, truth, zeros });
+      if (progress !== 'all_landed') return progress === 'read';
+      break;
+    }
+    case 'finish_slices':
+      slice.finished = Math.max(slice.finished, worker.version);
       break;
     case 'finish':
       bucket.finished = Math.max(bucket.finished, worker.version);
       break;
     case 'mark_coarser':
       worker.marksSent += 1;
-      if (level === 'hour')
-        state.day.changed[scenario.states.length - 1 + index] = worker.marksSent;
+      if (level === 'hour') state.day.changed[own] = worker.marksSent;
+      break;
+    case 'settle_slices':
+      slice.summed = slice.summed.map((through, i) =>
+        Math.max(through, worker.seenSlice?.[i] ?? 0),
+      );
       break;
     case 'settle':
       bucket.summed = bucket.summed.map((through, i) => Math.max(through, worker.seen[i] ?? 0));
@@ -182,8 +265,8 @@ function advance(state: State, index: number, scenario: Scenario, rules: Rules):
       return false;
   }
   worker.step += 1;
-  if (worker.step === rules.order.length) {
-    Object.assign(worker, { at: worker.at + 1, step: 0, seen: [], version: 0 });
+  if (worker.step === order.length) {
+    Object.assign(worker, { at: worker.at + 1, step: 0, seen: [], seenSlice: null, version: 0 });
   }
   return true;
 }
@@ -219,6 +302,7 @@ export function movesOf(scenario: Scenario, rules: Rules): Move[] {
       if (state.changed <= i || (state.marked & (1 << i)) !== 0) return false;
       state.marked |= 1 << i;
       state.hour.changed[i] = 1;
+      if (scenario.unsliced?.includes(i) !== true) state.slice.changed[i] = 1;
       return true;
     }),
     ...workers.map((i): Move => (state) => {

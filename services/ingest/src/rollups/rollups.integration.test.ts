@@ -206,12 +206,49 @@ function int(random: Random, below: number): number {
   return Math.floor(random() * below);
 }
 
+/** Marks as an ingest from before there were slices makes them. */
+function withoutSlices(keeper: MarkKeeper): MarkKeeper {
+  return {
+    ...keeper,
+    async plan(batch, signal) {
+      const book = await keeper.plan(batch, signal);
+      const former = (line: string) =>
+        JSON.stringify([...(JSON.parse(line) as readonly unknown[]).slice(0, -1), {}]);
+      return {
+        ...book,
+        blocks: () =>
+          book.blocks().map((block) => ({
+            ...block,
+            bytes: [
+              Buffer.from(Buffer.concat(block.bytes).toString().split('\n').map(former).join('\n')),
+            ],
+          })),
+      };
+    },
+  };
+}
+
+/** It also stores ends in another hour only. */
+async function forgetEndsInSlices(batch: readonly SessionEvent[]): Promise<void> {
+  await clickhouse.command({
+    sql: `ALTER TABLE ended_sessions DELETE WHERE toStartOfHour(ended_at) = toStartOfHour(started_at)
+      AND session_id IN {ids:Array(UUID)}`,
+    params: { ids: [...new Set(batch.map((event) => event.session_id))] },
+    settings: { mutations_sync: 2 },
+  });
+}
+
 /** A log of everything that makes sums go wrong: late, repeated, missing and contradicting events. */
-function adversity(random: Random, sessions: number): SessionEvent[][] {
+function adversity(
+  random: Random,
+  sessions: number,
+  startMs = BASE_MS,
+  spanMs = 3 * DAY_MS,
+): SessionEvent[][] {
   return Array.from({ length: sessions }, () => {
     const log = sessionLog({
       random,
-      startMs: BASE_MS + int(random, 3 * DAY_MS),
+      startMs: startMs + int(random, spanMs),
       user: `user-${int(random, 5)}`,
       destHost: `host-${int(random, 5)}.example`,
       closeReason:
@@ -276,6 +313,48 @@ describe('rollups', () => {
       }
       await settle(rollups);
       expect(await storedSums()).toEqual(plainSums(logs.flat()));
+    },
+  );
+
+  it.each([
+    { seed: 4, hours: 'to come', hasFormer: false },
+    // Several changed hours are made from rows together, and a single one with many changed slices too.
+    { seed: 5, hours: 'past', hasFormer: false },
+    { seed: 6, hours: 'to come', hasFormer: true },
+  ])(
+    'of hours $hours are made from slices and equal the plain sums, also beside an ingest of the version before: $hasFormer (seed $seed)',
+    async ({ seed, hours: when, hasFormer }) => {
+      const random = seededRandom(seed);
+      const nextHourMs = Math.ceil(Date.now() / HOUR_MS) * HOUR_MS;
+      const startMs = when === 'past' ? nextHourMs - 12 * HOUR_MS : nextHourMs;
+      const logs = adversity(random, 25, startMs, 3 * HOUR_MS);
+      const rollups = newRollups();
+      const keeper = newKeeper();
+      const former = withoutSlices(newKeeper());
+      const queue = logs.flat().toSorted((a, b) => (a.occurred_at < b.occurred_at ? -1 : 1));
+      let from = 0;
+      for (let batches = 0; from < queue.length; batches += 1) {
+        // The first event alone changes one slice.
+        const to = batches === 0 ? 1 : Math.min(queue.length, from + 1 + int(random, 40));
+        const batch = queue.slice(from, to);
+        const isFormer = hasFormer && batches % 3 === 1;
+        const at = { partition: 0, firstOffset: from, nextOffset: to };
+        await storeBatch(clickhouse, batch, [isFormer ? former : keeper], at);
+        if (isFormer) await forgetEndsInSlices(batch);
+        // Some are delivered again.
+        from = random() < 0.2 ? Math.max(from, to - int(random, 10)) : to;
+        if (batches === 0 || random() < 0.4)
+          await Promise.all([rollups.sumAll(), newRollups().sumAll()]);
+      }
+      await settle(rollups);
+      expect(await storedSums()).toEqual(plainSums(logs.flat()));
+      const hours = Array.from({ length: 12 }, (_, i) => startMs / 1_000 + i * 3_600);
+      expect(await findRollupDifferences(clickhouse, hours, COMPARE)).toEqual([]);
+      const [slices] = await clickhouse.query({
+        sql: 'SELECT uniqExact(bucket) AS buckets FROM rollup_10m',
+        row: z.object({ buckets: int64 }),
+      });
+      expect(slices?.buckets).toBeGreaterThan(hasFormer || when === 'past' ? 0 : 12);
     },
   );
 

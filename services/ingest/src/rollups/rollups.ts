@@ -10,11 +10,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
 import type { Component, Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { SPAN_MS, SPANS } from '@sockscope/schemas/sums';
+import { SLICE_MS, SPAN_MS, SPANS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { z } from 'zod';
-import { changedHours, createBuckets } from './buckets.js';
-import type { Change, DirtyBucket, SeenChange } from './buckets.js';
+import { changedHours, createBuckets, sliceStart } from './buckets.js';
+import type { Change, DirtyBucket, SeenChange, SeenSlice } from './buckets.js';
 import { choose } from './choose.js';
 import type { Pace, Group, Share } from './choose.js';
 import type { RollupsConfig } from './config.js';
@@ -23,8 +23,24 @@ import type { Plan, SourceRetention } from './expiry.js';
 import { createLostCheck } from './lost-check.js';
 import type { RollupMetrics } from './metrics.js';
 import { runRound } from './round.js';
-import { detailPartsOf, insertSketches, insertSums, partsOf, samplePairs } from './sql.js';
-import type { Part } from './sql.js';
+import {
+  LATE_SLICES_MAX,
+  maybeInUse,
+  mayHaveSlices,
+  NOTHING_EXPIRED,
+  runsOf,
+  SlicesTooMuchError,
+} from './slices.js';
+import {
+  detailPartsOf,
+  HOUR_OF_SLICES,
+  insertSketches,
+  insertSums,
+  partsOf,
+  samplePairs,
+  SLICE,
+} from './sql.js';
+import type { Part, SumSpan } from './sql.js';
 import { isTooMuch, runStatement } from './statement.js';
 
 /** Deadline of statements that read or write a few rows. */
@@ -74,7 +90,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const buckets = createBuckets(clickhouse, brief);
   const lost = createLostCheck(clickhouse, (hours) => buckets.mark(changedHours(hours)), brief);
   /** Number of statements for each kind of bucket; see partsOf. */
-  const cuts = new Map<BucketSpan, number>();
+  const cuts = new Map<SumSpan, number>();
   const most = { ...TOGETHER };
   const pace: Pace = {
     most,
@@ -91,17 +107,22 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   }
 
   /** Inserts the sums of some buckets under a version. */
-  async function insertAll(group: Group, version: string): Promise<void> {
-    const { span } = group;
+  async function insertAll(group: Group, version: string, hour: number | null): Promise<void> {
+    const { span, starts } = group;
+    // Looked at again: from here on, who leaves the slices draws a higher version.
+    if (hour !== null && (await buckets.slices(hour)).isComplete) {
+      const plan = { target: HOUR_OF_SLICES, expired: NOTHING_EXPIRED, starts };
+      return insertPlan(span, plan, version);
+    }
     const whole = await readWholeSince(clickhouse, { ...deps.retention }, brief);
-    for (const plan of plansOf(span, group.starts, whole)) await insertPlan(span, plan, version);
+    for (const plan of plansOf(span, starts, whole)) await insertPlan(span, plan, version);
   }
 
   /** Inserts the sums of buckets that are made from the same tables. */
-  async function insertPlan(span: BucketSpan, plan: Plan, version: string): Promise<void> {
+  async function insertPlan(span: SumSpan, plan: Plan, version: string): Promise<void> {
     const { target, expired, starts } = plan;
     const from = Math.min(...starts);
-    const to = Math.max(...starts) + SPAN_MS[span] / 1_000;
+    const to = Math.max(...starts) + (span === 'slice' ? SLICE_MS : SPAN_MS[span]) / 1_000;
     const params = { buckets: starts, from, to, version };
     const isDetail = span === 'detail_hour' || span === 'detail_day';
     const cut = cuts.get(span) ?? 0;
@@ -128,6 +149,38 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     }
   }
 
+  /** Decides how a group is made. @returns the hour that is to be made from slices, or null; then nobody may. */
+  async function chooseSource({ span, starts, isPresent, nowMs }: Group): Promise<number | null> {
+    const [hour = 0] = starts;
+    if (span !== 'hour') return null;
+    if (starts.length === 1) {
+      const { changes, isComplete } = await buckets.slices(hour);
+      if (!isComplete) return null;
+      const changed = new Set(changes.map(({ slice }) => slice)).size;
+      const isCheap = isPresent || changed <= LATE_SLICES_MAX;
+      const whole = await readWholeSince(clickhouse, { ...deps.retention }, brief);
+      if (isCheap && mayHaveSlices(hour, nowMs, whole)) return hour;
+    }
+    await buckets.leaveSlices(maybeInUse(starts, nowMs));
+    return null;
+  }
+
+  async function insertSlices(
+    hour: number,
+    slices: readonly number[],
+    version: string,
+  ): Promise<void> {
+    for (const run of runsOf(slices)) {
+      const starts = run.map((slice) => sliceStart(hour, slice));
+      const plan = { target: SLICE, expired: NOTHING_EXPIRED, starts };
+      try {
+        await insertPlan('slice', plan, version);
+      } catch (error) {
+        throw isTooMuch(error) ? new SlicesTooMuchError(messageOf(error), { cause: error }) : error;
+      }
+    }
+  }
+
   /** The buckets that are made from these. */
   function coarserOf({ span, starts }: Group): Change[] {
     switch (span) {
@@ -147,17 +200,41 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   async function sum(group: Group): Promise<void> {
     const { span, starts } = group;
     let seen: SeenChange[] = [];
+    /** Null if the group is made from rows. */
+    let hour: number | null = null;
+    let seenSlices: readonly SeenSlice[] = [];
+    let slices: number[] = [];
     let version = '';
     const begunMs = performance.now();
     await runRound({
+      async leave_slices() {
+        hour = await chooseSource(group);
+      },
       async read_marks() {
         seen = await buckets.changes(span, starts);
+        // Later than the marks of the hour: each of them has its slices among these.
+        const read = hour === null ? null : await buckets.slices(hour);
+        if (read?.isComplete !== true) hour = null;
+        else seenSlices = read.changes;
+        slices = unique(seenSlices.map(({ slice }) => slice));
+      },
+      async draw_slices() {
+        if (slices.length > 0) version = await buckets.drawVersion(span, starts);
+      },
+      async insert_slices() {
+        if (hour !== null) await insertSlices(hour, slices, version);
+      },
+      async finish_slices() {
+        if (hour !== null && slices.length > 0) await buckets.finishSlices(hour, slices, version);
+      },
+      async settle_slices() {
+        if (hour !== null) await buckets.settleSlices(hour, seenSlices);
       },
       async draw_version() {
         version = await buckets.drawVersion(span, starts);
       },
-      insert_sums: () => insertAll(group, version),
-      finish: () => buckets.finish(span, starts, version),
+      insert_sums: () => insertAll(group, version, hour),
+      finish: () => buckets.finish(span, starts, { version, begunMs: group.nowMs }),
       mark_coarser: () => buckets.mark(coarserOf(group)),
       settle: () => buckets.settle(span, seen),
     });
@@ -176,16 +253,18 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     try {
       await sum(group);
     } catch (error) {
-      const cut = cuts.get(group.span) ?? 0;
-      if (!isTooMuch(error) || signal.aborted || cut === CUT_MAX) throw error;
+      const isOfSlices = error instanceof SlicesTooMuchError;
+      const span = isOfSlices ? 'slice' : group.span;
+      const cut = cuts.get(span) ?? 0;
+      if (!(isOfSlices || isTooMuch(error)) || signal.aborted || cut === CUT_MAX) throw error;
       if (group.starts.length > 1) {
         most[group.span] = Math.max(1, Math.floor(group.starts.length / TOGETHER_LESS));
         for (const start of group.starts) await sumInTime({ ...group, starts: [start] });
         return;
       }
-      cuts.set(group.span, cut + 1);
+      cuts.set(span, cut + 1);
       logger.warn(
-        { span: group.span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: cut + 1 },
+        { span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: cut + 1 },
         'a bucket is too large for one statement and is summed in parts',
       );
       await sumInTime(group);

@@ -17,14 +17,32 @@
  * change that Y settled. Rows of an unfinished round may count too: they are newer than the finished
  * version, and the missing rows are still marked, because the round that would settle them has not finished.
  *
+ * An hour that still changes is made from the sums of its six slices of ten minutes, so that only slices
+ * whose rows have changed are read again. A slice has the same three numbers, in the row of its hour, and the
+ * rows that are stored together mark both. Its steps come between reading the hour's marks and drawing the
+ * hour's version. Then the argument above holds for slices alone; and a change of the hour that Y has seen
+ * was in finished sums of its slice before Y drew its version, so W, which reads the slices later, sees it.
+ *
+ * That fails if Y made the hour from rows: it settles a change whose slice nobody has summed, and W, which began
+ * before that change and draws its version after Y, would lack it. So a round that makes an hour from rows marks
+ * a change that names no slice before it draws its version. In the version before, the draw itself shows it.
+ * W looks for that after drawing its version, and then takes rows, too. An hour never returns to slices.
+ *
  * `model.test.ts` enumerates the interleavings of exactly this order.
  */
 export const ROUND = [
+  /** If the hour is to be made from its rows: from now on every round makes it from them. */
+  'leave_slices',
   /** Comes before the version is drawn: settled rows must be older than the rows that are read. */
   'read_marks',
-  /** Unique, and higher than every version that was drawn for the bucket before. */
+  /** Slices that have changed are summed from their rows; nothing happens if the hour is made from its rows. */
+  'draw_slices',
+  'insert_slices',
+  'finish_slices',
+  'settle_slices',
+  /** Unique, and higher than every version that was drawn for the bucket before. After the slices are finished. */
   'draw_version',
-  /** Reads the rows and inserts the sums; in slices if the bucket is big. */
+  /** Reads the rows, or finer sums, and inserts the sums; in parts if the bucket is big. */
   'insert_sums',
   /** Makes all older rows invalid. */
   'finish',

@@ -2,14 +2,18 @@
  * The sums of buckets as SQL. Parameters: {buckets}, starts of the buckets that are summed; {from} and
  * {to}, which enclose them; {version}; of a slice of keys {slice} and {slices}; of a slice of pairs its
  * first user and host, {from_user} and {from_host}, and the next slice's, {to_user} and {to_host}.
+ *
+ * More than 400 lines because all sums are made of the same parts: which rows count, and where.
  */
 import {
+  BUCKETS_TABLE,
   countedSql,
   countsAtEnd,
   DIMENSIONS,
   FIGURES,
   keySql,
   PAIR_COLUMNS,
+  SLICE_MS,
   SUM_NAMES,
 } from '@sockscope/schemas/sums';
 import type { Dimension, BucketSpan, SumName } from '@sockscope/schemas/sums';
@@ -23,8 +27,12 @@ const IS_BUCKET = "bucket IN {buckets:Array(DateTime('UTC'))}";
 const within = (time: string) =>
   `${time} >= {from:DateTime('UTC')} AND ${time} < {to:DateTime('UTC')}`;
 
+/** Kinds of sums. Slices of ten minutes are only there for hours to be made from. */
+export type SumSpan = BucketSpan | 'slice';
+
 /** Start of the bucket that a time lies in. */
-const START_OF: Readonly<Record<BucketSpan, (time: string) => string>> = {
+const START_OF: Readonly<Record<SumSpan, (time: string) => string>> = {
+  slice: (time) => `toStartOfTenMinutes(${time})`,
   hour: (time) => `toStartOfHour(${time})`,
   day: (time) => `toDateTime(toStartOfDay(${time}), 'UTC')`,
   week: (time) => `toDateTime(toMonday(${time}), 'UTC')`,
@@ -95,7 +103,8 @@ function inRange({ slice, slices }: Part): string {
 const DOUBTFUL = `SELECT started_at, session_id FROM session_ends WHERE ${within('ended_at')}`;
 
 /**
- * Sessions that ended in another hour than they began in, with `ended`. They stand in the order of their
+ * Sessions that ended in another slice of ten minutes than they began in, with `ended`; of those from before
+ * there were slices, in another hour. They stand in the order of their
  * ends, so about as many rows are read as ended. Of the doubtful ones each is looked up by primary key.
  */
 function endedElsewhere(columns: string, where: string): string {
@@ -108,7 +117,7 @@ function endedElsewhere(columns: string, where: string): string {
 }
 
 /** One row per session that started in the buckets or ended there, and the figures that it adds. */
-function sessionRows(span: BucketSpan, where: string): string {
+function sessionRows(span: SumSpan, where: string): string {
   const startOf = START_OF[span];
   const columns = `user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status,
         bytes_sent, bytes_received, packets_sent, packets_received`;
@@ -124,7 +133,7 @@ function sessionRows(span: BucketSpan, where: string): string {
     WHERE started_at < start AND start IN {buckets:Array(DateTime('UTC'))}`;
 }
 
-function trafficRows(span: BucketSpan, where: string): string {
+function trafficRows(span: SumSpan, where: string): string {
   return `
     SELECT ${START_OF[span]('bucket')} AS start, user, dest_host, dest_port, source_ip, protocol, proxy_id,
         bytes_sent, bytes_received, packets_sent, packets_received
@@ -136,7 +145,7 @@ function trafficRows(span: BucketSpan, where: string): string {
  * Sums by each dimension from the exact tables. The rows are grouped by native types, and a key becomes
  * text once per group: five to nine times cheaper than a row per session and dimension.
  */
-function sumsOfRows(span: BucketSpan, part: Part): string {
+function sumsOfRows(span: SumSpan, part: Part): string {
   const { dimensions } = part;
   const where = inSlice(part, keySql(dimensions[0] ?? 'total'));
   const moving = dimensions.filter((dimension) => !countsAtEnd(dimension));
@@ -175,7 +184,7 @@ const NO_SESSIONS =
 const SOMETHING = `${SUM_NAMES.map((name) => `sum(${name})`).join(' + ')} > 0`;
 
 /** The same by user, destination and port. Bytes count where they moved. */
-function pairsOfRows(span: BucketSpan, part: Part): string {
+function pairsOfRows(span: SumSpan, part: Part): string {
   const where = inRange(part);
   const pair = PAIR_COLUMNS.join(', ');
   return `
@@ -193,8 +202,14 @@ HAVING ${SOMETHING}`;
 
 /** A table of sums and how its rows are made. */
 export interface Target {
-  readonly table: 'rollup_1h' | 'rollup_1d' | 'rollup_1w' | 'rollup_pairs_1h' | 'rollup_pairs_1d';
-  readonly span: BucketSpan;
+  readonly table:
+    | 'rollup_10m'
+    | 'rollup_1h'
+    | 'rollup_1d'
+    | 'rollup_1w'
+    | 'rollup_pairs_1h'
+    | 'rollup_pairs_1d';
+  readonly span: SumSpan;
   /** The key of a row, apart from its bucket. */
   readonly keys: string;
   /** The rows as they should be, of a part. */
@@ -211,13 +226,26 @@ const dimensionPart = (part: Part) =>
     : `dimension IN (${part.dimensions.map((dimension) => `'${dimension}'`).join(', ')})
       AND ${inSlice(part, 'key')}`;
 
+/** Rows of sums that count. */
+function counted(span: SumSpan, where: string): string {
+  return span === 'slice' ? COUNTED_SLICES : countedSql(span, where);
+}
+
+/** The same of slices: their finished versions stand with their hours. Of one without, all rows count. */
+const FINISHED_SLICES = `(SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
+  FROM (SELECT toUInt32(bucket) + ${SLICE_MS / 1_000} * slice AS start, toInt64(max(finished_at)) AS version
+    FROM (SELECT bucket, arrayJoin(slices_finished) AS each, each.1 AS slice, each.2 AS finished_at FROM ${BUCKETS_TABLE}
+      WHERE span = 'hour' AND bucket >= toStartOfHour({from:DateTime('UTC')}) AND bucket < {to:DateTime('UTC')})
+    GROUP BY start))`;
+const COUNTED_SLICES = `toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), ${FINISHED_SLICES}.1, ${FINISHED_SLICES}.2, toInt64(0))`;
+
 /** Rows made of finer sums. */
 function fromFiner(span: BucketSpan, finer: Target): Target['fresh'] {
   return (part) => `
 SELECT start AS bucket, ${finer.keys}, ${SUMS}
 FROM (SELECT ${START_OF[span]('bucket')} AS start, ${finer.keys}, ${FIGURE_LIST} FROM ${finer.table} FINAL
   WHERE ${within('bucket')} AND ${START_OF[span]('bucket')} IN {buckets:Array(DateTime('UTC'))}
-    AND ${countedSql(finer.span, within('bucket'))} AND ${finer.partSql(part)})
+    AND ${counted(finer.span, within('bucket'))} AND ${finer.partSql(part)})
 GROUP BY start, ${finer.keys}
 HAVING ${SOMETHING}`;
 }
@@ -229,6 +257,14 @@ const HOUR: Target = {
   fresh: (part) => sumsOfRows('hour', part),
   partSql: dimensionPart,
 };
+/** Sums of slices, of hours that still change. */
+export const SLICE: Target = {
+  ...HOUR,
+  table: 'rollup_10m',
+  span: 'slice',
+  fresh: (part) => sumsOfRows('slice', part),
+};
+export const HOUR_OF_SLICES: Target = { ...HOUR, fresh: fromFiner('hour', SLICE) };
 const DAY: Target = { ...HOUR, table: 'rollup_1d', span: 'day', fresh: fromFiner('day', HOUR) };
 const WEEK: Target = { ...DAY, table: 'rollup_1w', span: 'week', fresh: fromFiner('week', DAY) };
 const PAIR_HOUR: Target = {
@@ -287,7 +323,7 @@ FROM (
     SELECT bucket, ${keys}, ${FIGURE_LIST}, true AS is_fresh FROM (${target.fresh(part)})
     UNION ALL
     SELECT bucket, ${keys}, ${FIGURE_LIST}, false AS is_fresh FROM ${table} FINAL
-    WHERE ${IS_BUCKET} AND ${countedSql(span, IS_BUCKET)} AND ${target.partSql(part)}
+    WHERE ${IS_BUCKET} AND ${counted(span, IS_BUCKET)} AND ${target.partSql(part)}
 )
 GROUP BY bucket, ${keys}`;
 }

@@ -46,7 +46,7 @@ export const COPIED_TO_ENDED = [
   'version',
 ] as const satisfies readonly (keyof ReturnType<typeof sessionColumns>)[];
 
-/** Sessions that ended in another hour than they began in, with the figures of their ends. */
+/** Sessions that ended in another slice of ten minutes than they began in, with the figures of their ends. */
 export const endedColumns = () => {
   const columns = sessionColumns();
   return {

@@ -99,7 +99,7 @@ export async function storeBatch(
   const times = events.map((event) => Date.parse(event.occurred_at));
   const summary = {
     sessions: fold.sessionsOf(),
-    hours: fold.hours,
+    slices: fold.slices,
     partitions: [{ ...at, caughtUp: true, newestMs: Math.max(...times) }],
   };
   const books = await Promise.all(

@@ -29,7 +29,7 @@ SELECT generateUUIDv4(), 1, concat('proxy-', toString(number % 10)), 1,
     if(rand(5) % 100 < ${of.longPercent}, rand(6) % 2592000000, rand(7) % 5000) AS duration, 2
 FROM numbers(${of.from}, ${of.rows})`;
 
-/** The columns that the sums take of an end in another hour than the start. */
+/** The columns that the sums take of an end in another slice of ten minutes than the start. */
 const ENDED = `ended_at, started_at, session_id, user, dest_host, dest_port, source_ip, protocol, proxy_id,
     acl_rule_matched, close_reason, status, bytes_sent, bytes_received, packets_sent, packets_received, duration_ms, version`;
 
@@ -38,5 +38,5 @@ export const copiesOf = (): readonly string[] => [
   `INSERT INTO session_traffic_1m (bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received)
    SELECT toStartOfMinute(started_at), user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received FROM sessions`,
   `INSERT INTO ended_sessions (${ENDED}) SELECT ${ENDED}
-   FROM sessions WHERE toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)`,
+   FROM sessions WHERE toStartOfTenMinutes(assumeNotNull(ended_at)) != toStartOfTenMinutes(started_at)`,
 ];

@@ -55,6 +55,8 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const PROXIES = 10;
 const FILL_ROWS = 2_000_000;
+/** No filled session lasts longer. */
+const FILL_LONGEST_MS = 5_000;
 const SAMPLE_MS = 1_000;
 /** A session's events between its first second and its end stand at the ends of minutes. */
 const INTERVAL_MS = MINUTE_MS;
@@ -154,6 +156,8 @@ async function fillHours(
   const total = hours * 3_600 * rate;
   if (total === 0) return;
   const firstMs = Date.now() - (Date.now() % HOUR_MS) - hours * HOUR_MS;
+  // None ends in the present hour: "rollups --all" would have it made from rows until it is over.
+  const spanMs = hours * HOUR_MS - FILL_LONGEST_MS;
   const command = (sql: string) =>
     clickhouse.command({
       sql,
@@ -162,9 +166,7 @@ async function fillHours(
     });
   for (let from = 0; from < total; from += FILL_ROWS) {
     const rows = Math.min(FILL_ROWS, total - from);
-    await command(
-      generatedSessions({ firstMs, spanMs: hours * HOUR_MS, from, rows, total, longPercent: 0 }),
-    );
+    await command(generatedSessions({ firstMs, spanMs, from, rows, total, longPercent: 0 }));
   }
   for (const sql of copiesOf()) await command(sql);
   await sum();
