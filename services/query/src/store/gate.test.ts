@@ -128,15 +128,36 @@ describe('gate', () => {
       const first = await gate.enter({ signal: never });
       const old = gate.enter({ signal: never });
       old.catch(() => undefined);
-      await vi.advanceTimersByTimeAsync(900);
+      await vi.advanceTimersByTimeAsync(500);
       const young = gate.enter({ signal: never });
       expect(await settled(young)).toBe('waiting');
-      await vi.advanceTimersByTimeAsync(200);
+      await vi.advanceTimersByTimeAsync(600);
       expect(await settled(old)).toBe('refused');
       expect(await settled(gate.enter({ signal: never }))).toBe('refused');
       first();
       expect(await settled(young)).toBe('in');
       expect(await settled(gate.enter({ signal: never }))).toBe('waiting');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('has a short line while its pace is unknown, so that few are refused at once after the longest wait', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+    try {
+      const gate = gateOf({ running_max: 8, waiting_max: 1_000, wait_max_ms: 800 });
+      let refusedAtOnce = 0;
+      const waited: Promise<unknown>[] = [];
+      // Five hundred a second, none of which ends.
+      for (let n = 0; n < 350; n += 1) {
+        const one = gate.enter({ signal: never });
+        if ((await settled(one)) === 'refused') refusedAtOnce += 1;
+        else waited.push(one);
+        await vi.advanceTimersByTimeAsync(2);
+      }
+      expect(waited.length).toBeLessThan(60);
+      expect(waited.length + refusedAtOnce).toBe(350);
+      for (const one of waited) one.catch(() => undefined);
     } finally {
       vi.useRealTimers();
     }

@@ -104,7 +104,7 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   const lines = new Map<string | null, Set<Waiting>>();
   let waiting = 0;
   let arrivals = 0;
-  const pace = createPace(config.wait_max_ms);
+  const pace = createPace(Math.max(1, config.running_max));
   const placesMax = Math.max(1, Math.ceil(config.running_max * SHARE_OF_PLACES));
   const waitingMax = Math.max(1, Math.ceil(config.waiting_max * SHARE_OF_LINE));
   /** Places taken by share. */
@@ -252,18 +252,18 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   };
 }
 
-/** Pace of a line; known only while requests wait, because otherwise the arrivals decide it. */
+/** Pace of a line, measured only while requests wait, because otherwise the arrivals decide it. */
 interface Pace {
   /** The first one waits. */
   begin(): void;
   /** One has got a place. */
   count(): void;
-  /** Milliseconds until as many have got a place; 0 if that is not known. */
+  /** Expected milliseconds until as many have got a place. */
   msFor(requests: number): number;
 }
 
-/** @param waitMaxMs if so few got a place in this time that no pace was measured, their number is the pace. */
-function createPace(waitMaxMs: number): Pace {
+/** @param places until a pace is measured, at most as many are about to become free. */
+function createPace(places: number): Pace {
   let sinceMs = 0;
   let counted = 0;
   let msForOne = 0;
@@ -283,9 +283,9 @@ function createPace(waitMaxMs: number): Pace {
       counted = 0;
     },
     msFor(requests) {
-      const elapsedMs = performance.now() - sinceMs;
-      const slowMs = elapsedMs < waitMaxMs ? 0 : elapsedMs / (counted + 1);
-      return requests * Math.max(msForOne, slowMs);
+      // A line that fills before its pace is known would be refused all at once, and that takes long.
+      const soFarMs = (performance.now() - sinceMs) / (counted + places);
+      return requests * Math.max(msForOne, soFarMs);
     },
   };
 }
