@@ -3,6 +3,7 @@
  * these columns; others may have defaults. A start compares the two (check-tables.ts).
  */
 import { FINAL_STATUSES } from '@sockscope/schemas';
+import { ENDED_FIELDS } from '@sockscope/schemas/sums';
 import { eventFields, sessionFields, trafficFields } from './columns.generated.js';
 import type { Column } from './native/column.js';
 import { ChoiceColumn } from './native/low-cardinality.js';
@@ -27,22 +28,7 @@ export const trafficColumns = () => ({
 
 /** The columns that `ended_sessions` shares with the session's row. */
 export const COPIED_TO_ENDED = [
-  'session_id',
-  'started_at',
-  'user',
-  'dest_host',
-  'dest_port',
-  'source_ip',
-  'protocol',
-  'proxy_id',
-  'acl_rule_matched',
-  'close_reason',
-  'status',
-  'bytes_sent',
-  'bytes_received',
-  'packets_sent',
-  'packets_received',
-  'duration_ms',
+  ...ENDED_FIELDS,
   'version',
 ] as const satisfies readonly (keyof ReturnType<typeof sessionColumns>)[];
 

@@ -6,11 +6,14 @@ import { recordedHost } from '@sockscope/schemas/net';
 import {
   countsAtEnd,
   DIMENSIONS,
+  ENDED_FIELDS,
   keyColumn,
   MINUTE_MS,
   PAIR_COLUMNS,
 } from '@sockscope/schemas/sums';
 import type { Dimension } from '@sockscope/schemas/sums';
+import { reaches } from '../sql/earlier-starts.js';
+import type { Sought } from '../sql/earlier-starts.js';
 import { timeSql } from '../sql/expressions.js';
 import { conditionsOf } from '../sql/filters.js';
 import { allOf } from '../sql/query.js';
@@ -68,6 +71,18 @@ export function sessionsTableOf(filters: Filters): SessionsTable {
   return 'sessions';
 }
 
+/** Filters that `ended_sessions` has the columns for. The duration of an open session needs others. */
+const ENDED_NAMES: readonly string[] = [...ENDED_FIELDS, 'min_bytes', 'max_bytes'];
+
+/** The sessions that the filters mean, and where to look for them. */
+export function soughtOf(filters: Filters): Sought {
+  return {
+    table: sessionsTableOf(filters),
+    filter: filterOf(filters),
+    hasEnds: given(filters).every((name) => ENDED_NAMES.includes(name)),
+  };
+}
+
 /** Whether the table of traffic has the column. */
 const isTraffic = (name: FilterName) =>
   FILTER_FIELDS.some((field) => field === name && fieldOf(field).traffic === true);
@@ -81,6 +96,8 @@ export function trafficFilterOf(filters: Filters, range: Span): Condition {
   const own = filterOf(direct);
   if (names.every(isTraffic)) return own;
   const all = filterOf(filters);
+  const fromMs = range.fromMs - MINUTE_MS;
+  const reach = reaches(fromMs, 'traffic');
   return allOf([
     own,
     {
@@ -88,11 +105,13 @@ export function trafficFilterOf(filters: Filters, range: Span): Condition {
         SELECT session_id FROM ${sessionsTableOf(filters)} FINAL
         WHERE started_at < ${timeSql('traffic_to')}
           AND (status = 'active' OR ended_at >= ${timeSql('traffic_from')})
+          AND (${reach.sql})
           AND ${all.sql})`,
       // A minute may begin before the session and end after it.
       params: {
         ...all.params,
-        traffic_from: range.fromMs - MINUTE_MS,
+        ...reach.params,
+        traffic_from: fromMs,
         traffic_to: range.toMs + MINUTE_MS,
       },
     },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
+import { hasKeySql, OPEN_SQL, openKeysSql } from './earlier-starts.js';
 import { FINAL_SETTINGS, timeSql } from './expressions.js';
 import { sessionRow } from './fields.js';
 import { allOf } from './query.js';
@@ -13,12 +14,10 @@ import type { ShownKeys, SumsBy } from './sums.js';
 /** Few granules hold an open session: threads would cost more than they read. */
 const OPEN_SETTINGS = { ...FINAL_SETTINGS, max_threads: 1 } as const;
 
-const OPEN_SQL = `status = 'active'`;
-
 /** Open, and not begun before the earliest that is: see openFloorQuery. */
 function openSince(fromMs: number): Condition {
   return {
-    sql: `${OPEN_SQL} AND started_at >= ${timeSql('open_from')}`,
+    sql: `${OPEN_SQL} AND ${hasKeySql([openKeysSql(`started_at >= ${timeSql('open_from')}`)])}`,
     params: { open_from: fromMs },
   };
 }
@@ -45,21 +44,6 @@ const RECENT_SQL = `
   FROM session_traffic_1m FINAL
   WHERE bucket >= toDateTime({since_s:UInt32}, 'UTC')
   GROUP BY session_id`;
-
-const countRow = z.object({ active: int64 });
-
-/** Sessions open now that pass. */
-export function activeCountQuery(fromMs: number, filter: Condition): Query<typeof countRow> {
-  const where = allOf([openSince(fromMs), filter]);
-  return {
-    name: 'active_count',
-    sql: `SELECT count() AS active FROM sessions FINAL WHERE ${where.sql}`,
-    params: where.params,
-    row: countRow,
-    settings: OPEN_SETTINGS,
-    reuse: true,
-  };
-}
 
 const activeRow = sessionRow.extend({ recent_sent: int64, recent_received: int64 });
 export type ActiveRow = z.output<typeof activeRow>;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
+import { reaches } from './earlier-starts.js';
 import { FINAL_SETTINGS, dateTime64Of, timeSql } from './expressions.js';
 import { sessionRow } from './fields.js';
 import { allOf } from './query.js';
@@ -9,11 +10,14 @@ import type { SessionsTable } from './sessions.js';
 
 /** Open at any time in a range, both ends included: a time that is quoted is not exact. */
 export function openWithin(fromMs: number, toMs: number): Condition {
-  return {
-    sql: `started_at <= ${timeSql('open_to')}
-      AND (status = 'active' OR ended_at >= ${timeSql('open_from')})`,
-    params: { open_from: fromMs, open_to: toMs },
-  };
+  return allOf([
+    {
+      sql: `started_at <= ${timeSql('open_to')}
+        AND (status = 'active' OR ended_at >= ${timeSql('open_from')})`,
+      params: { open_from: fromMs, open_to: toMs },
+    },
+    reaches(fromMs, 'within'),
+  ]);
 }
 
 /** Milliseconds between a time and the nearest moment at which a session was open. */

@@ -1,10 +1,15 @@
 import type { OpenAtSort } from '@sockscope/schemas/api';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
+import { openAt, reaches } from './earlier-starts.js';
+import type { Sought } from './earlier-starts.js';
 import { BYTES_SQL, dateTime64Of, FINAL_SETTINGS, timeSql } from './expressions.js';
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import type { PagePosition, SessionsTable } from './sessions.js';
+import { storedText } from './stored.js';
+import { keyOf, unionOf } from './sums.js';
+import type { ShownKeys, SumsBy } from './sums.js';
 
 const KEY_SQL: Readonly<Record<OpenAtSort, string>> = {
   started_at: 'toInt64(0)',
@@ -12,14 +17,6 @@ const KEY_SQL: Readonly<Record<OpenAtSort, string>> = {
   // Today's value: an upper bound of the value then.
   bytes: 'bytes_today',
 };
-
-/** Open at this time by today's rows: begun at or before it, and not ended at or before it. */
-export function wasOpenAt(atMs: number): Condition {
-  return {
-    sql: `started_at <= ${timeSql('at')} AND (status = 'active' OR ended_at > ${timeSql('at')})`,
-    params: { at: atMs },
-  };
-}
 
 /** The bytes of each session in one minute. */
 const MINUTE_SQL = `SELECT session_id, sum(bytes_sent) AS sent, sum(bytes_received) AS received
@@ -44,17 +41,21 @@ export type OpenAtRow = z.output<typeof openAtRow>;
  * sums over all that were open.
  */
 export function openAtQuery(of: {
-  readonly table: SessionsTable;
+  readonly sought: Sought;
   readonly atMs: number;
   /** Start of the minute that `atMs` lies in. */
   readonly minuteMs: number;
-  readonly filter: Condition;
   readonly sort: OpenAtSort;
   readonly order: 'asc' | 'desc';
   readonly position: PagePosition | null;
   readonly limit: number;
 }): Query<typeof openAtRow> {
-  const where = allOf([wasOpenAt(of.atMs), of.filter]);
+  const open = unionOf(
+    openAt(of.atMs, 'open', of.sought).map(({ table, where }) => ({
+      sql: `SELECT session_id, started_at, ${BYTES_SQL} AS bytes_today FROM ${table} FINAL WHERE ${where.sql}`,
+      params: where.params,
+    })),
+  );
   const direction = of.order === 'asc' ? 'ASC' : 'DESC';
   const after: Condition =
     of.position === null
@@ -74,10 +75,7 @@ export function openAtQuery(of: {
         SELECT s.session_id AS session_id, s.started_at AS started_at, s.bytes_today AS bytes_today,
           toInt64(t.sent) AS sent, toInt64(t.received) AS received, count() OVER () AS open,
           sum(t.sent) OVER () AS all_sent, sum(t.received) OVER () AS all_received
-        FROM (
-          SELECT session_id, started_at, ${BYTES_SQL} AS bytes_today
-          FROM ${of.table} FINAL WHERE ${where.sql}
-        ) AS s
+        FROM (${open.sql}) AS s
         LEFT JOIN (${MINUTE_SQL}) AS t ON t.session_id = s.session_id
       )
       WHERE ${after.sql}
@@ -85,12 +83,45 @@ export function openAtQuery(of: {
         toString(session_id) ${direction}
       LIMIT {limit:UInt32}`,
     params: {
-      ...where.params,
+      ...open.params,
       ...after.params,
       minute_s: Math.floor(of.minuteMs / 1_000),
       limit: of.limit,
     },
     row: openAtRow,
+    settings: FINAL_SETTINGS,
+    reuse: true,
+  };
+}
+
+const openByKeyRow = z.object({ key: storedText, active: int64 });
+
+/** Sessions that were open at a time, by the keys of a dimension that `ended_sessions` has if it is used. */
+export function openAtByKeyQuery(of: {
+  readonly atMs: number;
+  readonly sought: Sought;
+  readonly by: SumsBy;
+  readonly keys: readonly string[] | null;
+  readonly shown: ShownKeys | null;
+}): Query<typeof openByKeyRow> {
+  const key = of.shown?.merges === true ? of.shown.sql(keyOf(of.by)) : keyOf(of.by);
+  const { sql, params } = unionOf(
+    openAt(of.atMs, 'open', of.sought).map(({ table, where }) => ({
+      sql: `SELECT ${key} AS key, count() AS sessions FROM ${table} FINAL
+        WHERE ${where.sql}${of.keys === null ? '' : ` AND ${key} IN {keys:Array(String)}`}
+        GROUP BY key`,
+      params: where.params,
+    })),
+  );
+  return {
+    name: 'open_at_by_key',
+    sql: `SELECT key, sum(sessions) AS active FROM (${sql}) GROUP BY key`,
+    params: {
+      ...params,
+      ...of.shown?.params,
+      ...(of.keys === null ? {} : { keys: [...of.keys] }),
+    },
+    row: openByKeyRow,
     settings: FINAL_SETTINGS,
     reuse: true,
   };
@@ -185,6 +216,7 @@ export function playbackQuery(of: {
       sql: `started_at <= ${timeSql('last')} AND (status = 'active' OR ended_at > ${timeSql('first')})`,
       params: { first: fromMs, last: toMs },
     },
+    reaches(fromMs, 'frames'),
     of.filter,
   ]);
   return {

@@ -5,7 +5,8 @@ import { int64 } from './columns.js';
 import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import type { Query } from './query.js';
-import { endedWithin, isSame, withinMs, withinSeconds } from './spans.js';
+import { endedWithin } from './earlier-starts.js';
+import { isSame, withinMs, withinSeconds } from './spans.js';
 import { wholeSpanOf, exactParts, rollupParts, sumColumns, SUMMED_SQL, unionOf } from './sums.js';
 import type { Part, RowStates, SumsOf } from './sums.js';
 
@@ -59,23 +60,19 @@ function sketchParts({ days, hours }: SketchesOf): Part[] {
 }
 
 /** Sketches of the sessions themselves, if their sums come from elsewhere. */
-function sketchedParts(
-  exact: readonly Span[],
-  { table, filter, hasBound }: SumsOf['sessions'],
-): Part[] {
+function sketchedParts(exact: readonly Span[], sought: SumsOf['sessions']): Part[] {
   if (exact.length === 0) return [];
-  const started = allOf([withinMs('started_at', exact, 'sketched'), filter]);
-  const ended = allOf([endedWithin(exact, 'sketched', hasBound), filter]);
+  const started = allOf([withinMs('started_at', exact, 'sketched'), sought.filter]);
   return [
     {
       // No version of a row changes any of these.
-      sql: `SELECT ${NO_SUMS}, ${ROW_STATES.started} FROM ${table} WHERE ${started.sql}`,
+      sql: `SELECT ${NO_SUMS}, ${ROW_STATES.started} FROM ${sought.table} WHERE ${started.sql}`,
       params: started.params,
     },
-    {
-      sql: `SELECT ${NO_SUMS}, ${ROW_STATES.ended} FROM ${table} FINAL WHERE ${ended.sql}`,
-      params: ended.params,
-    },
+    ...endedWithin(exact, 'sketched', sought).map(({ table, where }) => ({
+      sql: `SELECT ${NO_SUMS}, ${ROW_STATES.ended} FROM ${table} FINAL WHERE ${where.sql}`,
+      params: where.params,
+    })),
   ];
 }
 

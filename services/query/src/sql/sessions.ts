@@ -3,6 +3,7 @@ import type { SessionsIn } from '@sockscope/schemas/api';
 import { SESSION_EVENT_TYPES, SESSION_FIELDS, TIMELINE_FIELDS } from '@sockscope/schemas';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
+import { reaches } from './earlier-starts.js';
 import {
   BRIEF_SETTINGS,
   BYTES_SQL,
@@ -76,10 +77,14 @@ export function sessionsIn(which: SessionsIn, { fromMs, toMs }: OpenSpan): Condi
         ...(toMs === null
           ? []
           : [{ sql: `ended_at < ${timeSql('in_to')}`, params: { in_to: toMs } }]),
+        ...(fromMs === null ? [] : [reaches(fromMs, 'in')]),
       ]);
     case 'open':
       // A session that ended at a time is no longer open then.
-      return allOf(from(`status = 'active' OR ended_at > ${timeSql('in_from')}`));
+      return allOf([
+        ...from(`status = 'active' OR ended_at > ${timeSql('in_from')}`),
+        ...(fromMs === null ? [] : [reaches(fromMs, 'in')]),
+      ]);
   }
 }
 

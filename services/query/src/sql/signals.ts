@@ -5,8 +5,9 @@ import { z } from 'zod';
 import type { SignalsConfig } from '../questions/signals/config.js';
 import type { Span } from '../sums/plan.js';
 import { int64 } from './columns.js';
+import { reaches } from './earlier-starts.js';
 import { FINAL_SETTINGS, timeSql } from './expressions.js';
-import type { Condition, Query } from './query.js';
+import type { Condition, Query, SqlParams } from './query.js';
 import { storedText } from './stored.js';
 
 const signalRow = z.object({
@@ -41,13 +42,14 @@ const NETWORK_SQL = `if(isIPAddressInRange(toString(source_ip), '::ffff:0:0/96')
 
 interface Statement {
   readonly sql: string;
-  readonly params: Readonly<Record<string, number>>;
+  readonly params: SqlParams;
 }
 
 /** Counts the open networks of a user at each session's start: each network counts from 0 to 1 and back. */
-function sharedAccount({ filter, thresholds }: SignalOf): Statement {
+function sharedAccount({ range, filter, thresholds }: SignalOf): Statement {
+  const reach = reaches(range.fromMs, 'shared');
   const open = `started_at < ${timeSql('to')} AND (status = 'active' OR ended_at > ${timeSql('from')})
-    AND user != '${ANONYMOUS_USER}' AND ${filter.sql}`;
+    AND (${reach.sql}) AND user != '${ANONYMOUS_USER}' AND ${filter.sql}`;
   return {
     sql: `SELECT user, '' AS source, NULL AS dest_host, NULL AS dest_port,
         argMax(at, (networks, -at)) AS from_ms, from_ms + 1 AS to_ms,
@@ -84,7 +86,7 @@ function sharedAccount({ filter, thresholds }: SignalOf): Statement {
       GROUP BY user
       HAVING max(networks) >= {networks:UInt32}
       ORDER BY max(networks) DESC, from_ms`,
-    params: { networks: thresholds.shared_networks },
+    params: { ...reach.params, networks: thresholds.shared_networks },
   };
 }
 

@@ -36,7 +36,7 @@ function sumsOf(by: SumsBy): SumsOf {
       by === 'flow' || isAddress(by)
         ? { kind: 'pairs', filter: everything }
         : { kind: 'dimension', dimension: by, keys: null },
-    sessions: { table: 'sessions', filter: everything, hasBound: true },
+    sessions: { table: 'sessions', filter: everything, hasEnds: true },
     traffic: { filter: everything },
     shown: null,
     cuts: null,

@@ -18,8 +18,9 @@ import { allOf } from './query.js';
 import { storedText } from './stored.js';
 import type { Condition, Query, SqlParams } from './query.js';
 import type { Pieces, Span } from '../sums/plan.js';
-import type { SessionsTable } from './sessions.js';
-import { endedWithin, isSame, withinMs, withinSeconds } from './spans.js';
+import { endedWithin } from './earlier-starts.js';
+import type { Sought } from './earlier-starts.js';
+import { isSame, withinMs, withinSeconds } from './spans.js';
 
 /**
  * Addresses that are known only when the connection stands. No table of sums or minutes holds them, so
@@ -94,12 +95,7 @@ export interface SumsOf {
   readonly moved: Pieces;
   /** Not used if only exact pieces are read. */
   readonly rollup: RollupSource | null;
-  readonly sessions: {
-    readonly table: SessionsTable;
-    readonly filter: Condition;
-    /** Whether the sums have the earliest start of the sessions that ended in the exact spans. */
-    readonly hasBound: boolean;
-  };
+  readonly sessions: Sought;
   readonly traffic: { readonly filter: Condition };
   readonly shown: ShownKeys | null;
   /** Starts of the pieces of a time series; null for one sum over everything. */
@@ -233,21 +229,23 @@ export interface RowStates {
 export function exactParts(of: SumsOf, states: RowStates | null): Part[] {
   const key = keyOf(of.by);
   const keys = keyIn(key, of);
-  const { table, filter, hasBound } = of.sessions;
+  const { table, filter } = of.sessions;
+  const ofKeys = { ...of.sessions, filter: allOf([filter, ...keys]) };
   const atEnd = isAtEnd(of.by);
   const parts: Part[] = [];
   const { exact } = of.counted;
   if (exact.length > 0) {
     parts.push(
-      part({
-        summed: true,
-        states: states?.ended ?? null,
-        table,
-        key,
-        slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
-        columns: atEnd ? { ...ENDED_SQL, ...MOVED_SQL } : ENDED_SQL,
-        where: allOf([endedWithin(exact, 'e', hasBound), filter, ...keys]),
-      }),
+      ...endedWithin(exact, 'e', ofKeys).map((source) =>
+        part({
+          ...source,
+          summed: true,
+          states: states?.ended ?? null,
+          key,
+          slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
+          columns: atEnd ? { ...ENDED_SQL, ...MOVED_SQL } : ENDED_SQL,
+        }),
+      ),
     );
   }
   if (atEnd) return parts;

@@ -1,21 +1,23 @@
 import { toTimestamp } from '@sockscope/schemas';
 import type { SumSort } from '@sockscope/schemas/api';
-import { HOUR_MS, MINUTE_MS, SUM_NAMES } from '@sockscope/schemas/sums';
+import { MINUTE_MS, SUM_NAMES } from '@sockscope/schemas/sums';
 import type { SumName } from '@sockscope/schemas/sums';
 import type { CoverageReader, Known, WaitingPartition } from '../coverage/coverage.js';
 import {
   filterOf,
   isUnfiltered,
   rollupSourceOf,
-  sessionsTableOf,
+  soughtOf,
   trafficFilterOf,
 } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
-import { activeCountQuery } from '../sql/active.js';
+import { activeByKeyQuery } from '../sql/active.js';
+import { openAtByKeyQuery } from '../sql/open-at.js';
 import { periodQuery } from '../sql/period.js';
 import type { PeriodRow } from '../sql/period.js';
-import { hoursOf, lengthOf } from '../sql/spans.js';
-import { isAtEnd, seriesQuery } from '../sql/sums.js';
+import { plainOf } from '../sql/stored.js';
+import type { Stored } from '../sql/stored.js';
+import { isAddress, isAtEnd, seriesQuery } from '../sql/sums.js';
 import type { SeriesRow, ShownKeys, Sums, SumsBy, SumsOf } from '../sql/sums.js';
 import { flowsQuery, topQuery } from '../sql/top.js';
 import type { FlowRow, KeyPosition, TopRow } from '../sql/top.js';
@@ -121,6 +123,7 @@ interface Prepared {
 export function prepare(question: SumsQuestion, coverage: Coverage & Known): Prepared {
   const { by, range, filters, keys = null, cuts = null, shown = null } = question;
   const rollup = rollupSourceOf(by, filters);
+  const sought = soughtOf(filters);
   const hasSums = coverage.rollups && rollup !== null;
   const usable = { ...coverage, rollups: hasSums };
   // Without sums nothing answers for expired rows: they are missing, and reported as missing.
@@ -156,26 +159,12 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Known): Pre
       counted,
       moved,
       rollup,
-      sessions: {
-        table: sessionsTableOf(filters),
-        filter: filterOf(filters),
-        hasBound: coverage.rollups && hasStartBound(counted.exact, coverage),
-      },
+      sessions: { ...sought, hasEnds: sought.hasEnds && !isAddress(by) },
       traffic: { filter: trafficFilterOf(filters, range) },
       shown,
       cuts,
     },
   };
-}
-
-/** More hours than an edge or two: then a bound of the start excludes nothing. */
-const BOUND_HOURS_MAX = 4;
-
-/** Whether the details know how far back those began that ended in the spans: not of hours that changed since. */
-function hasStartBound(spans: readonly Span[], { dirty }: Coverage): boolean {
-  if (spans.length === 0 || lengthOf(spans) > BOUND_HOURS_MAX * HOUR_MS) return false;
-  const hours = new Set(hoursOf(spans));
-  return !dirty.some(({ span, bucketMs }) => span === 'detail_hour' && hours.has(bucketMs));
 }
 
 /** The total, then the largest keys after a position. */
@@ -223,39 +212,68 @@ export async function totalSums(
 }
 
 /** Later than any session may start. */
-export const END_OF_TIME_MS = Date.UTC(2100, 0, 1);
+const END_OF_TIME_MS = Date.UTC(2100, 0, 1);
 
 /** How many more sessions began than ended. */
-export function netOf(row: Sums): number {
+function netOf(row: Sums): number {
   return row.sessions_started - row.sessions_closed - row.sessions_failed - row.sessions_rejected;
 }
 
 /**
- * Sessions that were open at a time: those open now, minus those that began and plus those that ended since. After
- * the newest event that was stored there is neither.
+ * Sessions that were open at a time, by key. If sums can answer: open sessions of now, minus those that began and plus
+ * those that ended since; so this goes as far back as the sums. Otherwise they are counted one by one.
  */
-export async function openAt(
+export async function openAtByKey(
   deps: SumsDeps,
-  {
-    atMs,
-    filters,
-    nowMs,
-  }: { readonly atMs: number; readonly filters: Filters; readonly nowMs: number },
+  question: Omit<SumsQuestion, 'range' | 'cuts'> & {
+    readonly atMs: number;
+    /** If `atMs` is this time or later, the present open sessions count, even if the clock of a proxy is fast. */
+    readonly nowMs: number;
+  },
   asking: Asking,
-): Promise<number> {
-  const since = { fromMs: atMs, toMs: END_OF_TIME_MS };
+): Promise<ReadonlyMap<string, number>> {
+  const { atMs, nowMs, by, filters, keys = null, shown = null } = question;
+  const coverage = await deps.coverage.read();
+  // Nothing has changed since the newest event.
+  const isPresent = atMs >= nowMs || (coverage.newestMs !== null && atMs > coverage.newestMs);
+  const range = { fromMs: atMs, toMs: END_OF_TIME_MS };
+  const { of } = prepare({ by, filters, keys, shown, range }, coverage);
+  if (!isPresent && (of.rollup === null || !coverage.rollups)) {
+    const query = openAtByKeyQuery({ atMs, sought: of.sessions, by, keys, shown });
+    return byPlainKey(await deps.store.ask(query, asking), ({ active }) => active);
+  }
   const countOpen = async () => {
     const fromMs = await deps.coverage.openFrom();
-    return deps.store.ask(activeCountQuery(fromMs, filterOf(filters)), asking);
+    const query = activeByKeyQuery({ fromMs, by, keys, shown, filter: filterOf(filters) });
+    return deps.store.ask(query, asking);
   };
-  const { newestMs } = await deps.coverage.read();
-  const isPresent = atMs >= nowMs || (newestMs !== null && atMs > newestMs);
   const [open, after] = await Promise.all([
     countOpen(),
-    isPresent ? null : totalSums(deps, { range: since, filters }, asking),
+    isPresent ? [] : deps.store.ask(seriesQuery(of), asking),
   ]);
+  const counts = byPlainKey(open, ({ active }) => active);
   // Rows that arrive between the two may make them disagree for a moment.
-  return Math.max(0, (open[0]?.active ?? 0) - (after === null ? 0 : netOf(after.sums)));
+  for (const [key, net] of byPlainKey(after, netOf)) {
+    counts.set(key, Math.max(0, (counts.get(key) ?? 0) - net));
+  }
+  return counts;
+}
+
+function byPlainKey<Row extends { readonly key: Stored }>(
+  rows: readonly Row[],
+  value: (row: Row) => number,
+): Map<string, number> {
+  return new Map(rows.map((row) => [plainOf(row.key), value(row)]));
+}
+
+/** Sessions that were open at a time. */
+export async function openAt(
+  deps: SumsDeps,
+  question: { readonly atMs: number; readonly nowMs: number; readonly filters: Filters },
+  asking: Asking,
+): Promise<number> {
+  const counts = await openAtByKey(deps, { ...question, by: 'total' }, asking);
+  return counts.get('') ?? 0;
 }
 
 /** All figures of a period, over all matching sessions; see periodQuery. */

@@ -8,7 +8,7 @@ import type {
   SessionsQuery,
 } from '@sockscope/schemas/api';
 import type { CoverageReader } from '../../coverage/coverage.js';
-import { filterOf, sessionsTableOf } from '../../filters/filters.js';
+import { soughtOf } from '../../filters/filters.js';
 import type { Context } from '../../http/context.js';
 import type { Presenter } from '../../mask/presenter.js';
 import type { Viewer } from '../../mask/viewer.js';
@@ -89,10 +89,9 @@ export async function sessionsAt(
   const rows = await weighed
     .ask(
       openAtQuery({
-        table: sessionsTableOf(filters),
+        sought: soughtOf(filters),
         atMs,
         minuteMs,
-        filter: filterOf(filters),
         sort,
         order: query.order,
         position: isByBytes ? null : (cursor?.position ?? null),

@@ -1,7 +1,6 @@
 import { API_LIMITS, SERIES_FIGURES } from '@sockscope/schemas/api';
 import type { TrafficSeries } from '@sockscope/schemas/api';
 import { invalidParameters } from '../../problems/problem.js';
-import { activeByKeyQuery } from '../../sql/active.js';
 import { asStored, plainOf } from '../../sql/stored.js';
 import type { Stored } from '../../sql/stored.js';
 import { isAtEnd } from '../../sql/sums.js';
@@ -9,9 +8,8 @@ import type { SeriesRow } from '../../sql/sums.js';
 import type { Asking } from '../../store/store.js';
 import { cutRange } from '../../time/intervals.js';
 import type { Interval } from '../../time/intervals.js';
-import { filterOf } from '../../filters/filters.js';
 import type { Span } from '../../sums/plan.js';
-import { END_OF_TIME_MS, netOf, seriesSums } from '../../sums/sums.js';
+import { openAtByKey, seriesSums } from '../../sums/sums.js';
 import type { Provenance, SumsDeps, SumsQuestion } from '../../sums/sums.js';
 
 /** One line with its key as it is stored; null without split and for all others. */
@@ -40,18 +38,11 @@ export async function linesOf(
   const { by, range, filters, cuts, keys = null, shown = null } = question;
   // If sessions count at their end, the number of open ones is unknown.
   const hasOpen = !isAtEnd(by);
-  const tail = { fromMs: range.toMs, toMs: END_OF_TIME_MS };
-  const openByKey = async () => {
-    const fromMs = await deps.coverage.openFrom();
-    const of = { fromMs, by, keys, shown, filter: filterOf(filters) };
-    return deps.store.ask(activeByKeyQuery(of), asking);
-  };
-  const [counted, after, open] = await Promise.all([
+  const [counted, open] = await Promise.all([
     seriesSums(deps, question, asking),
-    hasOpen && tail.fromMs < tail.toMs
-      ? seriesSums(deps, { by, filters, keys, shown, range: tail }, asking)
+    hasOpen
+      ? openAtByKey(deps, { by, filters, keys, shown, atMs: range.toMs, nowMs: Infinity }, asking)
       : null,
-    hasOpen ? openByKey() : null,
   ]);
   const byKey = new Map<string, SeriesRow[]>();
   for (const row of counted.rows) {
@@ -61,18 +52,16 @@ export async function linesOf(
   }
   // Requested keys without traffic get a line too: gaps are filled.
   const requested = by === 'total' ? [''] : (keys ?? []);
-  const openNow = new Map((open ?? []).map((row) => [plainOf(row.key), row.active]));
-  const endedAfter = new Map((after?.rows ?? []).map((row) => [plainOf(row.key), netOf(row)]));
-  const names = new Set([...requested, ...byKey.keys(), ...openNow.keys()]);
+  const names = new Set([...requested, ...byKey.keys(), ...(open?.keys() ?? [])]);
   const slots = new Map(cuts.map((cut, i) => [cut, i]));
   return {
     provenance: counted.provenance,
     lines: [...names].map((name): Line => {
       const points = pointsOf(byKey.get(name) ?? [], slots);
       const key = by === 'total' ? null : asStored(name);
-      if (!hasOpen)
+      if (open === null)
         return { key, other: false, ...points, sessions_started: null, sessions_open: null };
-      const openAtEnd = (openNow.get(name) ?? 0) - (endedAfter.get(name) ?? 0);
+      const openAtEnd = open.get(name) ?? 0;
       return { key, other: false, ...points, sessions_open: openOf(points, openAtEnd) };
     }),
   };

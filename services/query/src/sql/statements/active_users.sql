@@ -4,7 +4,7 @@ SELECT s.user AS user, toUInt8(grouping(s.user)) AS is_total, count() AS session
         min(s.started_at) AS first_started_at
       FROM (
         SELECT session_id, started_at, user, bytes_sent, bytes_received FROM sessions FINAL
-        WHERE (status = 'active' AND started_at >= fromUnixTimestamp64Milli({open_from:Int64}, 'UTC')) AND (true)
+        WHERE (status = 'active' AND (started_at, session_id) IN (SELECT started_at, session_id FROM sessions WHERE status = 'active' AND started_at >= fromUnixTimestamp64Milli({open_from:Int64}, 'UTC'))) AND (true)
       ) AS s
       LEFT JOIN (
   SELECT session_id, sum(bytes_sent) AS recent_sent, sum(bytes_received) AS recent_received

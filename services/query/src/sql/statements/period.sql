@@ -46,14 +46,15 @@ SELECT sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS se
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
   initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources_state, quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS durations_state
       FROM sessions FINAL
-      WHERE ((status != 'active') AND ((ended_at >= fromUnixTimestamp64Milli({e0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC'))) AND (started_at < fromUnixTimestamp64Milli({e_latest:Int64}, 'UTC')) AND (started_at >= (
-        SELECT if(count() = length({e_hours:Array(DateTime('UTC'))}), min(earliest_start), toDateTime64(0, 3, 'UTC'))
-        FROM rollup_sketches_1h FINAL PREWHERE bucket IN {e_hours:Array(DateTime('UTC'))}
-        WHERE toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
-        FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
-          FROM ingest_rollup_buckets WHERE span = 'detail_hour' AND (bucket IN {e_hours:Array(DateTime('UTC'))}) GROUP BY bucket HAVING version > 0)).1, (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
-        FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
-          FROM ingest_rollup_buckets WHERE span = 'detail_hour' AND (bucket IN {e_hours:Array(DateTime('UTC'))}) GROUP BY bucket HAVING version > 0)).2, toInt64(0)))) AND (toStartOfMinute(ended_at) IN {e_minutes:Array(DateTime('UTC'))})) AND (true)
+      WHERE ((status != 'active') AND (started_at < fromUnixTimestamp64Milli({e_latest:Int64}, 'UTC')) AND (((ended_at >= fromUnixTimestamp64Milli({e0_0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_0_to:Int64}, 'UTC')) AND (started_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') OR (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')))))) AND ((true))
+      GROUP BY k, slot
+    UNION ALL
+    SELECT '' AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, countIf(status = 'closed') AS s_sessions_closed, countIf(status = 'failed') AS s_sessions_failed, countIf(status = 'rejected_by_acl') AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sum(ifNull(duration_ms, 0)) AS s_duration_ms, 
+  initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS users_state,
+  initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
+  initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources_state, quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS durations_state
+      FROM ended_sessions FINAL
+      WHERE ((started_at < fromUnixTimestamp64Milli({e_latest:Int64}, 'UTC')) AND (((ended_at >= fromUnixTimestamp64Milli({e0_0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_0_to:Int64}, 'UTC')) AND (started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND NOT (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')))))) AND ((true))
       GROUP BY k, slot
     UNION ALL
     SELECT '' AS k, toInt64(0) AS slot, count() AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms, 

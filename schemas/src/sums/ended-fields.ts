@@ -1,0 +1,19 @@
+/** The fields that `ended_sessions` holds of a session that ended in another hour than it began in. */
+export const ENDED_FIELDS = [
+  'session_id',
+  'started_at',
+  'user',
+  'dest_host',
+  'dest_port',
+  'source_ip',
+  'protocol',
+  'proxy_id',
+  'acl_rule_matched',
+  'close_reason',
+  'status',
+  'bytes_sent',
+  'bytes_received',
+  'packets_sent',
+  'packets_received',
+  'duration_ms',
+] as const;

@@ -1,0 +1,156 @@
+/**
+ * Finds sessions by the time at which they ended or were open.
+ *
+ * The tables of sessions are ordered by start, so a condition on `ended_at` alone reads every session that is
+ * kept. These sources read little more than what they return. A session either began in the hour in question,
+ * or it ended in another hour than it began in; then `ended_sessions` has its figures in the order of ends.
+ * Where `session_ends` names such a session, its row in `sessions` decides (see the migration
+ * `0025_ended_sessions.sql`). Open sessions are found by the index of `status`, without FINAL:
+ * FINAL reads a whole day for an open session once a part of that day holds a few late rows.
+ */
+import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import type { Span } from '../sums/plan.js';
+import { timeSql } from './expressions.js';
+import { allOf, anyOf } from './query.js';
+import type { Condition } from './query.js';
+import type { SessionsTable } from './sessions.js';
+import { withinMs } from './spans.js';
+
+const KEY_SQL = 'started_at, session_id';
+
+export const OPEN_SQL = `status = 'active'`;
+
+/** The keys of sessions with a version that is open and passes. */
+export function openKeysSql(condition: string): string {
+  return `SELECT ${KEY_SQL} FROM sessions WHERE ${OPEN_SQL} AND ${condition}`;
+}
+
+/** The key is one of those that the statements select. */
+export function hasKeySql(statements: readonly string[]): string {
+  return `(${KEY_SQL}) IN (${statements.join(' UNION ALL ')})`;
+}
+
+function keysOf(table: 'ended_sessions' | 'session_ends', condition: string): string {
+  return `SELECT ${KEY_SQL} FROM ${table} WHERE ${condition}`;
+}
+
+/** A table to read with FINAL, and the rows that count. Several sources never have a session in common. */
+export interface Source {
+  readonly table: SessionsTable | 'ended_sessions';
+  readonly where: Condition;
+}
+
+/** Which sessions to find, beside the time. */
+export interface Sought {
+  readonly table: SessionsTable;
+  readonly filter: Condition;
+  /** Whether `ended_sessions` has all columns that are read. */
+  readonly hasEnds: boolean;
+}
+
+/** Sessions that ended in one of the spans. */
+export function endedWithin(spans: readonly Span[], prefix: string, of: Sought): Source[] {
+  return of.hasEnds
+    ? [
+        { table: of.table, where: allOf([hasEnded(spans, prefix, 'near'), of.filter]) },
+        { table: 'ended_sessions', where: allOf([hasEnded(spans, prefix, 'far'), of.filter]) },
+      ]
+    : [{ table: of.table, where: allOf([hasEnded(spans, prefix, 'all'), of.filter]) }];
+}
+
+/** @param which `near`: began in the hour of the span or later, or is doubtful; `far`: all others. */
+function hasEnded(
+  spans: readonly Span[],
+  prefix: string,
+  which: 'near' | 'far' | 'all',
+): Condition {
+  const latestMs = Math.max(...spans.map((span) => span.toMs));
+  return allOf([
+    ...(which === 'far' ? [] : [{ sql: `status != 'active'`, params: {} }]),
+    // A session that has ended had begun: the primary key can use that.
+    {
+      sql: `started_at < ${timeSql(`${prefix}_latest`)}`,
+      params: { [`${prefix}_latest`]: latestMs },
+    },
+    anyOf(
+      spans.map((span, i) => {
+        const name = (part: string) => `${prefix}${i}_${part}`;
+        const began = (compare: string) => `started_at ${compare} ${timeSql(name('hour'))}`;
+        const doubtful = keysOf(
+          'session_ends',
+          `ended_at >= ${timeSql(name('hour'))} AND ended_at < ${timeSql(name('hours_end'))}`,
+        );
+        const within = withinMs('ended_at', [span], `${prefix}${i}_`);
+        const isFar = {
+          near: `(${began('>=')} OR ${hasKeySql([doubtful])})`,
+          far: `(${began('<')} AND NOT ${hasKeySql([doubtful])})`,
+          all: `(${began('>=')} OR ${hasKeySql([
+            doubtful,
+            keysOf('ended_sessions', `${within.sql} AND ${began('<')}`),
+          ])})`,
+        };
+        return {
+          sql: `(${within.sql} AND ${isFar[which]})`,
+          params: {
+            ...within.params,
+            [name('hour')]: floorTo(span.fromMs, HOUR_MS),
+            [name('hours_end')]: floorTo(span.toMs, HOUR_MS) + HOUR_MS,
+          },
+        };
+      }),
+    ),
+  ]);
+}
+
+/** Sessions that were open at a time by their rows of now: begun at or before it, and not ended at or before it. */
+export function openAt(atMs: number, prefix: string, of: Sought): Source[] {
+  const at = timeSql(`${prefix}_at`);
+  const hour = timeSql(`${prefix}_hour`);
+  const params = { [`${prefix}_at`]: atMs, [`${prefix}_hour`]: floorTo(atMs, HOUR_MS) };
+  const earlier = `started_at < ${hour}`;
+  const doubtful = hasKeySql([keysOf('session_ends', `${earlier} AND ended_at >= ${hour}`)]);
+  const stillOpen = `${OPEN_SQL} AND ${hasKeySql([openKeysSql(earlier)])}`;
+  const near = {
+    sql: `started_at <= ${at} AND (${OPEN_SQL} OR ended_at > ${at})
+      AND (started_at >= ${hour} OR ${doubtful} OR (${stillOpen}))`,
+    params,
+  };
+  const far = { sql: `${earlier} AND ended_at > ${at} AND NOT ${doubtful}`, params };
+  if (of.hasEnds) {
+    return [
+      { table: of.table, where: allOf([near, of.filter]) },
+      { table: 'ended_sessions', where: allOf([far, of.filter]) },
+    ];
+  }
+  return [
+    {
+      table: of.table,
+      where: allOf([
+        {
+          sql: `started_at <= ${at} AND (${OPEN_SQL} OR ended_at > ${at})`,
+          params,
+        },
+        reaches(atMs, `${prefix}_reaches`),
+        of.filter,
+      ]),
+    },
+  ];
+}
+
+/**
+ * Holds for every session that was open at a time or later. It follows from a condition on the end that a
+ * question has; with it, the primary key excludes most others.
+ */
+export function reaches(fromMs: number, prefix: string): Condition {
+  const hour = timeSql(`${prefix}_hour`);
+  const earlier = `started_at < ${hour}`;
+  const ended = `${earlier} AND ended_at >= ${timeSql(`${prefix}_from`)}`;
+  return {
+    sql: `started_at >= ${hour} OR ${hasKeySql([
+      openKeysSql(earlier),
+      keysOf('ended_sessions', ended),
+      keysOf('session_ends', ended),
+    ])}`,
+    params: { [`${prefix}_hour`]: floorTo(fromMs, HOUR_MS), [`${prefix}_from`]: fromMs },
+  };
+}
