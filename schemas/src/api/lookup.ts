@@ -81,7 +81,7 @@ export const lookup = z
       egress_unrecorded: counter
         .nullable()
         .describe(
-          'connected sessions that match except for a missing egress, so they may be the ones; null if no egress was requested',
+          'connected sessions that match except for a missing egress, so they may be the ones; null if no egress was requested, or no time: a month of sessions would be read',
         ),
       data_until: wireTime.nullable().describe('time of the newest stored event'),
       covers_range: z

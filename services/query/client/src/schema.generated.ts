@@ -2068,7 +2068,7 @@ export interface components {
                 data_until: string | null;
                 /** @description start of the first session with egress_ip and egress_port; null if there is none */
                 egress_recorded_since: string | null;
-                /** @description connected sessions that match except for a missing egress, so they may be the ones; null if no egress was requested */
+                /** @description connected sessions that match except for a missing egress, so they may be the ones; null if no egress was requested, or no time: a month of sessions would be read */
                 egress_unrecorded: number | null;
                 /** @description sessions that began earlier have expired; null if none have */
                 sessions_since: string | null;

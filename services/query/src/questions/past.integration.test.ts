@@ -185,6 +185,11 @@ describe('a lookup', () => {
     expect(silent.completeness.silent_proxies).toEqual(['proxy-1', 'proxy-2']);
   });
 
+  it('does not count sessions without an egress for a question without a time', async () => {
+    const { completeness } = await api.get<Lookup>('/api/v1/lookup?egress_ip=203.0.113.7');
+    expect(completeness.egress_unrecorded).toBeNull();
+  });
+
   it('needs an address, and a time with an offset', async () => {
     for (const asked of ['egress_port=40020', 'dest_ip=198.51.100.20&time=2026-03-15T13:00:00']) {
       const problem = await api.get<{ code: string }>(`/api/v1/lookup?${asked}`, 400);

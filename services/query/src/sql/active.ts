@@ -62,20 +62,22 @@ export function activePageQuery(page: {
     page.filter,
     ...(page.position === null ? [] : [sessionAfter(page.position, 'started_at', 'desc')]),
   ]);
+  // All columns are read of the page only, which is dense; open sessions are spread over all that is kept.
+  const keys = `SELECT started_at, session_id FROM sessions FINAL
+        WHERE ${where.sql}
+        ORDER BY started_at DESC, toString(session_id) DESC
+        LIMIT {limit:UInt32}`;
   return {
     name: 'active_page',
     sql: `SELECT s.*, r.recent_sent AS recent_sent, r.recent_received AS recent_received
       FROM (
         SELECT ${SESSION_COLUMNS} FROM sessions FINAL
-        WHERE ${where.sql}
-        ORDER BY started_at DESC, toString(session_id) DESC
-        LIMIT {limit:UInt32}
+        WHERE ${OPEN_SQL} AND ${hasKeySql([keys])}
       ) AS s
       LEFT JOIN (${RECENT_SQL}) AS r ON r.session_id = s.session_id
       ORDER BY s.started_at DESC, toString(s.session_id) DESC`,
     params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
     row: activeRow,
-    // All columns of every granule with an open session: a second thread takes a third off.
     settings: FINAL_SETTINGS,
     reuse: true,
   };

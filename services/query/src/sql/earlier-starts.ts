@@ -64,14 +64,8 @@ function hasEnded(
   prefix: string,
   which: 'near' | 'far' | 'all',
 ): Condition {
-  const latestMs = Math.max(...spans.map((span) => span.toMs));
   return allOf([
     ...(which === 'far' ? [] : [{ sql: `status != 'active'`, params: {} }]),
-    // A session that has ended had begun: the primary key can use that.
-    {
-      sql: `started_at < ${timeSql(`${prefix}_latest`)}`,
-      params: { [`${prefix}_latest`]: latestMs },
-    },
     anyOf(
       spans.map((span, i) => {
         const name = (part: string) => `${prefix}${i}_${part}`;
@@ -80,7 +74,12 @@ function hasEnded(
           'session_ends',
           `ended_at >= ${timeSql(name('hour'))} AND ended_at < ${timeSql(name('hours_end'))}`,
         );
-        const within = withinMs('ended_at', [span], `${prefix}${i}_`);
+        const ended = withinMs('ended_at', [span], name('ended'));
+        // A session that has ended had begun: the primary key can use that.
+        const within = {
+          sql: `${ended.sql} AND started_at < ${timeSql(name('to'))}`,
+          params: { ...ended.params, [name('to')]: span.toMs },
+        };
         const isFar = {
           near: `(${began('>=')} OR ${hasKeySql([doubtful])})`,
           far: `(${began('<')} AND NOT ${hasKeySql([doubtful])})`,

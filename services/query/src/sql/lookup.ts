@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
-import { reaches } from './earlier-starts.js';
+import { hasKeySql, reaches } from './earlier-starts.js';
 import { FINAL_SETTINGS, dateTime64Of, timeSql } from './expressions.js';
 import { sessionRow } from './fields.js';
 import { allOf } from './query.js';
@@ -18,6 +18,24 @@ export function openWithin(fromMs: number, toMs: number): Condition {
     },
     reaches(fromMs, 'within'),
   ]);
+}
+
+/**
+ * The sessions that pass, by the keys of all versions that pass. Indexes find few of them without FINAL;
+ * with FINAL, ClickHouse adds every granule whose keys meet theirs. Only for conditions that few rows pass.
+ */
+export function byKeys(table: SessionsTable, where: Condition): Condition {
+  return allOf([
+    where,
+    {
+      sql: hasKeySql([`SELECT started_at, session_id FROM ${table} WHERE ${where.sql}`]),
+      params: {},
+    },
+  ]);
+}
+
+export function startedSince(ms: number): Condition {
+  return { sql: `started_at >= ${timeSql('newest_since')}`, params: { newest_since: ms } };
 }
 
 /** Milliseconds between a time and the nearest moment at which a session was open. */
@@ -60,7 +78,7 @@ export function egressUnrecordedQuery(
     sql: `egress_port IS NULL AND (connect_ms IS NOT NULL OR status IN ('active', 'closed'))`,
     params: {},
   };
-  const all = allOf([where, unrecorded]);
+  const all = byKeys(table, allOf([where, unrecorded]));
   return {
     name: 'egress_unrecorded',
     sql: `SELECT count() AS sessions FROM ${table} FINAL WHERE ${all.sql}`,

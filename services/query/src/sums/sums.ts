@@ -220,8 +220,9 @@ function netOf(row: Sums): number {
 }
 
 /**
- * Sessions that were open at a time, by key. If sums can answer: open sessions of now, minus those that began and plus
- * those that ended since; so this goes as far back as the sums. Otherwise they are counted one by one.
+ * Sessions that were open at a time, by key. If there are sums: open sessions of now, minus those that began and
+ * plus those that ended since; so this goes as far back as the sums. Otherwise the sessions that were open are
+ * counted.
  */
 export async function openAtByKey(
   deps: SumsDeps,

@@ -1,6 +1,7 @@
 import { isZero, maxCounters, minuteOf, namesIn, rowOf, toTimestamp } from '@sockscope/schemas';
 import type { Counters, SessionEvent, SessionRow } from '@sockscope/schemas';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { ENDED_FIELDS, floorTo, HOUR_MS } from '@sockscope/schemas/sums';
 
 const SESSION_TABLES = ['sessions', 'sessions_by_user', 'sessions_by_destination'] as const;
 
@@ -54,11 +55,33 @@ export async function insertBatch(
     protocol: event.protocol,
     ...counters,
   }));
+  // Ends in another hour than the start.
+  const elsewhere = [...newest.values()].filter(
+    (row) =>
+      row.ended_at !== null &&
+      floorTo(Date.parse(row.ended_at), HOUR_MS) !== floorTo(Date.parse(row.started_at), HOUR_MS),
+  );
   await Promise.all([
     ...SESSION_TABLES.map((table) => insertRows(clickhouse, table, [...newest.values()])),
+    insertRows(clickhouse, 'ended_sessions', elsewhere.map(endedRow)),
+    insertRows(clickhouse, 'session_ends', elsewhere.filter(isDoubtful).map(endRow)),
     insertRows(clickhouse, 'session_traffic_1m', traffic),
     insertRows(clickhouse, 'session_events', events.map(eventRow)),
   ]);
+}
+
+function endedRow(row: SessionRow): Row {
+  const names = ['ended_at', 'version', ...ENDED_FIELDS] as const;
+  return Object.fromEntries(names.map((name) => [name, row[name]]));
+}
+
+function endRow({ ended_at, started_at, session_id }: SessionRow): Row {
+  return { ended_at, started_at, session_id };
+}
+
+/** Every end that may be replaced is doubtful; here every other one too, so that both are read. */
+function isDoubtful({ assumed, session_id: id }: SessionRow): boolean {
+  return assumed || Number.parseInt(id.slice(-1), 16) % 2 === 0;
 }
 
 const COMMON = namesIn('envelope', 'identity', 'origin', 'header', 'totals');

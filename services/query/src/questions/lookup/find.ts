@@ -11,13 +11,16 @@ import {
   clocksQuery,
   egressSinceQuery,
   egressUnrecordedQuery,
+  byKeys,
   lookupQuery,
   openWithin,
+  startedSince,
 } from '../../sql/lookup.js';
 import type { SessionRecord } from '../../sql/fields.js';
 import { allOf } from '../../sql/query.js';
+import type { Condition } from '../../sql/query.js';
 import { plainOf } from '../../sql/stored.js';
-import type { Asking } from '../../store/store.js';
+import type { Asking, Store } from '../../store/store.js';
 import type { SumsDeps } from '../../sums/sums.js';
 import type { Span } from '../../sums/plan.js';
 import { momentMs } from '../../time/moment.js';
@@ -53,6 +56,37 @@ export interface FoundLookup {
 /** Proxies that are compared; a deployment has fewer. */
 const PROXIES_MAX = 1_000;
 
+/** Spans to look in first if the newest sessions are wanted: a popular destination has millions. */
+const NEWEST_MS = [HOUR_MS, DAY_MS];
+
+/** The sessions that pass and are closest to the time, or the newest ones. */
+async function closest(
+  store: Store,
+  {
+    filters,
+    toMs,
+    ...of
+  }: Parameters<typeof lookupQuery>[0] & { readonly filters: Filters; readonly toMs: number },
+  viewer: Viewer,
+) {
+  const ask = (where: Condition) =>
+    store.ask(
+      lookupQuery({ ...of, where: isSelective(filters) ? byKeys(of.table, where) : where }),
+      viewer,
+    );
+  for (const spanMs of of.timeMs === null ? NEWEST_MS : []) {
+    const newest = await ask(allOf([of.where, startedSince(toMs - spanMs)]));
+    if (newest.length >= of.limit) return newest;
+  }
+  return ask(of.where);
+}
+
+/** Whether an index of `sessions` leaves few rows. A range of addresses may leave all. */
+function isSelective(filters: Filters): boolean {
+  const { egress_port: port, dest_ip: address } = filters;
+  return port !== undefined || (address?.every((text) => !text.includes('/')) ?? false);
+}
+
 /** Sessions that reached an address, or used one of ours, at a time; and how sure that is. */
 export async function findByAddress(
   deps: LookupDeps,
@@ -84,17 +118,14 @@ export async function findByAddress(
   const filters = restrictedTo(viewer.onlyUsers, { ...destination, ...egress });
   const others = restrictedTo(viewer.onlyUsers, destination);
   const table = sessionsTableOf(filters);
+  const where = allOf([within, filterOf(filters)]);
   const [found, unrecorded, since, known, silent] = await Promise.all([
-    store.ask(
-      lookupQuery({
-        table,
-        where: allOf([within, filterOf(filters)]),
-        timeMs,
-        limit: query.limit + 1,
-      }),
+    closest(
+      store,
+      { table, where, filters, timeMs, toMs: range.toMs, limit: query.limit + 1 },
       viewer,
     ),
-    asksEgress
+    asksEgress && timeMs !== null
       ? store.ask(
           egressUnrecordedQuery(sessionsTableOf(others), allOf([within, filterOf(others)])),
           viewer,
