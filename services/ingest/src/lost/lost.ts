@@ -90,6 +90,9 @@ const sessionRow = z.looseObject({
   seq: z.int(),
 });
 
+/** Each shard looks up the keys of its own sessions. */
+const OPEN_SETTINGS = { distributed_product_mode: 'local' } as const;
+
 /**
  * Open sessions that began before the time in a parameter. Their keys come from the index of `status`; FINAL
  * alone would read whole days of sessions: see ADR 0044.
@@ -155,6 +158,7 @@ export function createLostSessions(
         after_ms: Math.min(config.after_ms, config.replaced_after_ms),
       },
       row: z.object({ proxy: z.string() }),
+      settings: OPEN_SETTINGS,
       signal,
     });
     return rows.map(({ proxy }) => proxy);
@@ -225,6 +229,7 @@ export function createLostSessions(
         newest_slow_ms: newest.map(({ slowMs }) => slowMs),
       },
       row: sessionRow,
+      settings: OPEN_SETTINGS,
       signal,
     });
   }
