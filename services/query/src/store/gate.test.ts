@@ -63,7 +63,7 @@ describe('gate', () => {
     expect(await settled(gate.enter({ signal: never, arrivedMs }))).toBe('in');
   });
 
-  it('refuses what was let in before within the longest wait, or not at all', async () => {
+  it('lets what was let in before wait once more after the longest wait, and no longer', async () => {
     const gate = gateOf({ running_max: 1, waiting_max: 0, wait_max_ms: 1_000 });
     const leave = await gate.enter({ signal: never });
     const inside = (waitedMs: number) =>
@@ -72,6 +72,13 @@ describe('gate', () => {
     expect(await Promise.all([early, late].map(settled))).toEqual(['refused', 'waiting']);
     leave();
     expect(await settled(late)).toBe('in');
+    const short = gateOf({ running_max: 0, waiting_max: 0, wait_max_ms: 20 });
+    const entered = short.enter({
+      signal: never,
+      isInside: true,
+      arrivedMs: performance.now() - 20,
+    });
+    await expect(entered).rejects.toMatchObject({ code: 'overloaded' });
   });
 
   it('gives the place back when the work fails', async () => {

@@ -18,7 +18,7 @@ export interface Visitor {
   readonly share?: string | null;
   /** When its request arrived, by performance.now(). The waits at all gates count from there; missing: from now. */
   readonly arrivedMs?: number;
-  /** It passed another gate before and has been worked for: after the longest wait it stays in line. */
+  /** It passed another gate before and has been worked for: after the longest wait it may wait as long again. */
   readonly isInside?: boolean;
 }
 
@@ -196,11 +196,9 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
       const onAbort = () => {
         giveUp(new ProblemError('overloaded', 'the client went away'));
       };
-      const timer = Number.isFinite(waitMs)
-        ? setTimeout(() => {
-            giveUp(refuse(BUSY));
-          }, waitMs)
-        : undefined;
+      const timer = setTimeout(() => {
+        giveUp(refuse(BUSY));
+      }, waitMs);
       signal.addEventListener('abort', onAbort, { once: true });
       joinLine(one);
     });
@@ -214,8 +212,8 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
   /** Returns the milliseconds that a request may still wait for a place. @throws ProblemError overloaded if that is too short */
   function patienceOf({ share = null, arrivedMs, isInside }: Omit<Visitor, 'signal'>): number {
     const leftMs = leftOf(arrivedMs);
-    // A refusal would come too late. There are no more of these than places at the gate before.
-    if (isInside === true && leftMs <= 0) return Infinity;
+    // A refusal would come late, so it has another chance. There are no more of these than places at the gate before.
+    if (isInside === true && leftMs <= 0) return config.wait_max_ms;
     if (waiting >= config.waiting_max) throw refuse(FULL);
     const own = lines.get(share)?.size ?? 0;
     if (share !== null && own >= waitingMax) {
