@@ -75,7 +75,8 @@ export function activePageQuery(page: {
         WHERE ${OPEN_SQL} AND ${hasKeySql([keys])}
       ) AS s
       LEFT JOIN (${RECENT_SQL}) AS r ON r.session_id = s.session_id
-      ORDER BY s.started_at DESC, toString(s.session_id) DESC`,
+      ORDER BY s.started_at DESC, toString(s.session_id) DESC
+      LIMIT {limit:UInt32}`,
     params: { ...where.params, limit: page.limit, since_s: Math.floor(page.sinceMs / 1_000) },
     row: activeRow,
     settings: FINAL_SETTINGS,

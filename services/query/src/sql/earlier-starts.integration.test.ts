@@ -1,5 +1,5 @@
 import '@sockscope/runtime/testing';
-import type { ActiveSessionsPage } from '@sockscope/schemas/api';
+import type { ActiveSessionsPage, Traffic } from '@sockscope/schemas/api';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
@@ -77,6 +77,14 @@ describe('a day of many sessions with late rows of open ones', () => {
     const before = await rowsRead();
     await api.get(`/api/v1/${path}`);
     expect((await rowsRead()) - before).toBeLessThan(FEW);
+  });
+
+  it('does not count a session as open that begins at the end of a series', async () => {
+    const { series } = await api.get<Traffic>(
+      `/api/v1/traffic?from=${DAY}T11:00:00Z&to=${DAY}T12:00:00Z&status=closed`,
+    );
+    // One begins every 432 ms, one of them at 12:00, and lives for a second.
+    expect(series[0]?.sessions_open?.at(-1)).toBe(2);
   });
 
   it('has exactly its open ones in the list', async () => {

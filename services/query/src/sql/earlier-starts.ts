@@ -72,7 +72,8 @@ function hasEnded(
         const began = (compare: string) => `started_at ${compare} ${timeSql(name('hour'))}`;
         const doubtful = keysOf(
           'session_ends',
-          `ended_at >= ${timeSql(name('hour'))} AND ended_at < ${timeSql(name('hours_end'))}`,
+          `ended_at >= ${timeSql(name('hour'))} AND ended_at < ${timeSql(name('hours_end'))}
+            AND ${began('<')}`,
         );
         const ended = withinMs('ended_at', [span], name('ended'));
         // A session that has ended had begun: the primary key can use that.

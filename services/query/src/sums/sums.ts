@@ -240,7 +240,8 @@ export async function openAtByKey(
   const range = { fromMs: atMs, toMs: END_OF_TIME_MS };
   const { of } = prepare({ by, filters, keys, shown, range }, coverage);
   if (!isPresent && (of.rollup === null || !coverage.rollups)) {
-    const query = openAtByKeyQuery({ atMs, sought: of.sessions, by, keys, shown });
+    // As in the sums: a session that begins at the time is not open yet, and one that ends at it still is.
+    const query = openAtByKeyQuery({ atMs: atMs - 1, sought: of.sessions, by, keys, shown });
     return byPlainKey(await deps.store.ask(query, asking), ({ active }) => active);
   }
   const countOpen = async () => {
@@ -248,14 +249,16 @@ export async function openAtByKey(
     const query = activeByKeyQuery({ fromMs, by, keys, shown, filter: filterOf(filters) });
     return deps.store.ask(query, asking);
   };
-  const [open, after] = await Promise.all([
+  const [openNow, after] = await Promise.all([
     countOpen(),
     isPresent ? [] : deps.store.ask(seriesQuery(of), asking),
   ]);
-  const counts = byPlainKey(open, ({ active }) => active);
+  const counts = byPlainKey(openNow, ({ active }) => active);
   // Rows that arrive between the two may make them disagree for a moment.
   for (const [key, net] of byPlainKey(after, netOf)) {
-    counts.set(key, Math.max(0, (counts.get(key) ?? 0) - net));
+    const open = (counts.get(key) ?? 0) - net;
+    if (open > 0) counts.set(key, open);
+    else counts.delete(key);
   }
   return counts;
 }

@@ -69,11 +69,10 @@ async function closest(
   }: Parameters<typeof lookupQuery>[0] & { readonly filters: Filters; readonly toMs: number },
   viewer: Viewer,
 ) {
+  // The copies by user and destination have no such index.
+  const hasIndex = of.table === 'sessions' && isSelective(filters);
   const ask = (where: Condition) =>
-    store.ask(
-      lookupQuery({ ...of, where: isSelective(filters) ? byKeys(of.table, where) : where }),
-      viewer,
-    );
+    store.ask(lookupQuery({ ...of, where: hasIndex ? byKeys(of.table, where) : where }), viewer);
   for (const spanMs of of.timeMs === null ? NEWEST_MS : []) {
     const newest = await ask(allOf([of.where, startedSince(toMs - spanMs)]));
     if (newest.length >= of.limit) return newest;

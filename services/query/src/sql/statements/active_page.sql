@@ -12,3 +12,4 @@ SELECT s.*, r.recent_sent AS recent_sent, r.recent_received AS recent_received
   WHERE bucket >= toDateTime({since_s:UInt32}, 'UTC')
   GROUP BY session_id) AS r ON r.session_id = s.session_id
       ORDER BY s.started_at DESC, toString(s.session_id) DESC
+      LIMIT {limit:UInt32}

@@ -46,7 +46,8 @@ SELECT sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS se
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
   initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources_state, quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS durations_state
       FROM sessions FINAL
-      WHERE ((status != 'active') AND (((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC') AND (started_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') OR (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')))))) AND ((true))
+      WHERE ((status != 'active') AND (((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC') AND (started_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') OR (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')
+            AND started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC')))))) AND ((true))
       GROUP BY k, slot
     UNION ALL
     SELECT '' AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, countIf(status = 'closed') AS s_sessions_closed, countIf(status = 'failed') AS s_sessions_failed, countIf(status = 'rejected_by_acl') AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sum(ifNull(duration_ms, 0)) AS s_duration_ms, 
@@ -54,7 +55,8 @@ SELECT sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS se
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
   initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources_state, quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS durations_state
       FROM ended_sessions FINAL
-      WHERE ((((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC') AND (started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND NOT (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')))))) AND ((true))
+      WHERE ((((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC') AND (started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND NOT (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')
+            AND started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC')))))) AND ((true))
       GROUP BY k, slot
     UNION ALL
     SELECT '' AS k, toInt64(0) AS slot, count() AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms, 
