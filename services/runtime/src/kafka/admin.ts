@@ -5,7 +5,7 @@ import type { Logger } from '../log/logger.js';
 import { createKafkaClient } from './client.js';
 import type { KafkaClient } from './client.js';
 import type { KafkaConfig } from './config.js';
-import { KafkaError, kafkaErrorOf } from './errors.js';
+import { isStarting, KafkaError, kafkaErrorOf } from './errors.js';
 import { withGrant } from './plan.js';
 
 export interface TopicSpec {
@@ -132,17 +132,15 @@ export function createKafkaAdmin(
   }
 
   /**
-   * Repeats a request that a broker refused temporarily: a group's coordinator is loaded at its first use,
-   * after a broker's start and after it has moved, and kafkajs does not wait for it here.
+   * Repeats a request until the cluster has started: a group's coordinator is loaded at its first use, after a
+   * broker's start and after it has moved, and kafkajs does not wait for it or for the controller here.
    */
-  async function whileCoordinatorLoads<T>(work: () => Promise<T>): Promise<T> {
+  async function whileStarting<T>(work: () => Promise<T>): Promise<T> {
     for (const endMs = Date.now() + ADMIN_TIMEOUT_MS; ;) {
       try {
         return await work();
       } catch (cause) {
-        const error = kafkaErrorOf(cause, 'coordinator');
-        const isForNow = error.code === 'kafka_rejected' && error.retryable;
-        if (!isForNow || Date.now() > endMs) throw cause;
+        if (!isStarting(cause) || Date.now() > endMs) throw cause;
       }
       await delay(POLL_MS);
     }
@@ -183,22 +181,24 @@ export function createKafkaAdmin(
       }),
     ensureTopic: (spec) =>
       call(`create topic ${spec.name}`, async (admin) => {
-        const created = await admin.createTopics({
-          timeout: ADMIN_TIMEOUT_MS,
-          // kafkajs asks once for the leaders, too early: the broker may not know the topic yet.
-          waitForLeaders: false,
-          topics: [
-            {
-              topic: spec.name,
-              numPartitions: spec.partitions,
-              replicationFactor: spec.replicationFactor ?? -1,
-              configEntries: Object.entries(spec.settings ?? {}).map(([name, value]) => ({
-                name,
-                value,
-              })),
-            },
-          ],
-        });
+        const created = await whileStarting(() =>
+          admin.createTopics({
+            timeout: ADMIN_TIMEOUT_MS,
+            // kafkajs asks once for the leaders, too early: the broker may not know the topic yet.
+            waitForLeaders: false,
+            topics: [
+              {
+                topic: spec.name,
+                numPartitions: spec.partitions,
+                replicationFactor: spec.replicationFactor ?? -1,
+                configEntries: Object.entries(spec.settings ?? {}).map(([name, value]) => ({
+                  name,
+                  value,
+                })),
+              },
+            ],
+          }),
+        );
         await waitUntilUsable(admin, spec.name);
         return created ? 'created' : 'exists';
       }),
@@ -246,9 +246,7 @@ export function createKafkaAdmin(
       }),
     groupOffsets: (groupId, topic) =>
       call(`offsets of group ${groupId}`, async (admin) => {
-        const topics = await whileCoordinatorLoads(() =>
-          admin.fetchOffsets({ groupId, topics: [topic] }),
-        );
+        const topics = await whileStarting(() => admin.fetchOffsets({ groupId, topics: [topic] }));
         return new Map(
           topics
             .flatMap((t) => t.partitions)
@@ -263,11 +261,11 @@ export function createKafkaAdmin(
           offset: String(offset),
         }));
         if (partitions.length === 0) return;
-        await whileCoordinatorLoads(() => admin.setOffsets({ groupId, topic, partitions }));
+        await whileStarting(() => admin.setOffsets({ groupId, topic, partitions }));
       }),
     deleteGroup: (groupId) =>
       call(`delete group ${groupId}`, async (admin) => {
-        await whileCoordinatorLoads(() => admin.deleteGroups([groupId]));
+        await whileStarting(() => admin.deleteGroups([groupId]));
       }),
     async stop() {
       if (link !== null) await discard(link);

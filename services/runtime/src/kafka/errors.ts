@@ -86,3 +86,13 @@ export function kafkaErrorOf(error: unknown, what: string): KafkaError {
     typeof root === 'object' && root !== null && 'retriable' in root && root.retriable === true;
   return new KafkaError('kafka_rejected', message, { retryable: retriable, type, cause: error });
 }
+
+/**
+ * Whether a request to a broker that works will succeed soon: a broker refused it temporarily, or the cluster
+ * names a controller that is not among its brokers yet, as it does for a while after its start.
+ */
+export function isStarting(cause: unknown): boolean {
+  const { code, retryable } = kafkaErrorOf(cause, '');
+  const isRefused = code === 'kafka_rejected' && retryable;
+  return isRefused || textField(rootOf(cause), 'name') === 'KafkaJSBrokerNotFound';
+}
