@@ -1,4 +1,4 @@
-/** The fields that `ended_sessions` holds of a session that ended in another hour than it began in. */
+/** The fields that `ended_sessions` holds of a session: at least of each that ended in another hour than it began in. */
 export const ENDED_FIELDS = [
   'session_id',
   'started_at',

@@ -8,7 +8,7 @@ import type { Condition, Query } from './query.js';
 import { SESSION_COLUMNS, sessionAfter } from './sessions.js';
 import type { PagePosition } from './sessions.js';
 import { storedText } from './stored.js';
-import { keyOf } from './sums.js';
+import { keyOf, shownKey } from './sums.js';
 import type { ShownKeys, SumsBy } from './sums.js';
 
 /** Few granules hold an open session: threads would cost more than they read. */
@@ -126,7 +126,7 @@ export function activeUsersQuery(of: {
   };
 }
 
-const activeByKeyRow = z.object({ key: storedText, active: int64 });
+export const activeByKeyRow = z.object({ key: storedText, active: int64 });
 
 /** Sessions open now that pass, by the keys of a dimension. */
 export function activeByKeyQuery(of: {
@@ -136,7 +136,7 @@ export function activeByKeyQuery(of: {
   readonly shown: ShownKeys | null;
   readonly filter: Condition;
 }): Query<typeof activeByKeyRow> {
-  const key = of.shown?.merges === true ? of.shown.sql(keyOf(of.by)) : keyOf(of.by);
+  const key = shownKey(keyOf(of.by), of.shown);
   const where = allOf([
     openSince(of.fromMs),
     of.filter,

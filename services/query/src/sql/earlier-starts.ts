@@ -110,9 +110,9 @@ export function openAt(atMs: number, prefix: string, of: Sought): Source[] {
   const earlier = `started_at < ${hour}`;
   const doubtful = hasKeySql([keysOf('session_ends', `${earlier} AND ended_at >= ${hour}`)]);
   const stillOpen = `${OPEN_SQL} AND ${hasKeySql([openKeysSql(earlier)])}`;
+  const wasOpen = { sql: `started_at <= ${at} AND (${OPEN_SQL} OR ended_at > ${at})`, params };
   const near = {
-    sql: `started_at <= ${at} AND (${OPEN_SQL} OR ended_at > ${at})
-      AND (started_at >= ${hour} OR ${doubtful} OR (${stillOpen}))`,
+    sql: `${wasOpen.sql} AND (started_at >= ${hour} OR ${doubtful} OR (${stillOpen}))`,
     params,
   };
   const far = { sql: `${earlier} AND ended_at > ${at} AND NOT ${doubtful}`, params };
@@ -125,14 +125,7 @@ export function openAt(atMs: number, prefix: string, of: Sought): Source[] {
   return [
     {
       table: of.table,
-      where: allOf([
-        {
-          sql: `started_at <= ${at} AND (${OPEN_SQL} OR ended_at > ${at})`,
-          params,
-        },
-        reaches(atMs, `${prefix}_reaches`),
-        of.filter,
-      ]),
+      where: allOf([wasOpen, reaches(atMs, `${prefix}_reaches`), of.filter]),
     },
   ];
 }

@@ -1,5 +1,6 @@
 import type { OpenAtSort } from '@sockscope/schemas/api';
 import { z } from 'zod';
+import { activeByKeyRow } from './active.js';
 import { int64, wireTime } from './columns.js';
 import { openAt, reaches } from './earlier-starts.js';
 import type { Sought } from './earlier-starts.js';
@@ -7,8 +8,7 @@ import { BYTES_SQL, dateTime64Of, FINAL_SETTINGS, timeSql } from './expressions.
 import { allOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import type { PagePosition, SessionsTable } from './sessions.js';
-import { storedText } from './stored.js';
-import { keyOf, unionOf } from './sums.js';
+import { keyOf, shownKey, unionOf } from './sums.js';
 import type { ShownKeys, SumsBy } from './sums.js';
 
 const KEY_SQL: Readonly<Record<OpenAtSort, string>> = {
@@ -94,8 +94,6 @@ export function openAtQuery(of: {
   };
 }
 
-const openByKeyRow = z.object({ key: storedText, active: int64 });
-
 /** Sessions that were open at a time, by the keys of a dimension that `ended_sessions` has if it is used. */
 export function openAtByKeyQuery(of: {
   readonly atMs: number;
@@ -103,8 +101,8 @@ export function openAtByKeyQuery(of: {
   readonly by: SumsBy;
   readonly keys: readonly string[] | null;
   readonly shown: ShownKeys | null;
-}): Query<typeof openByKeyRow> {
-  const key = of.shown?.merges === true ? of.shown.sql(keyOf(of.by)) : keyOf(of.by);
+}): Query<typeof activeByKeyRow> {
+  const key = shownKey(keyOf(of.by), of.shown);
   const { sql, params } = unionOf(
     openAt(of.atMs, 'open', of.sought).map(({ table, where }) => ({
       sql: `SELECT ${key} AS key, count() AS sessions FROM ${table} FINAL
@@ -121,7 +119,7 @@ export function openAtByKeyQuery(of: {
       ...of.shown?.params,
       ...(of.keys === null ? {} : { keys: [...of.keys] }),
     },
-    row: openByKeyRow,
+    row: activeByKeyRow,
     settings: FINAL_SETTINGS,
     reuse: true,
   };

@@ -105,10 +105,19 @@ export interface SumsOf {
 const MOVED_NAMES: readonly SumName[] = SUM_NAMES.filter((name) => FIGURES[name] === 'traffic');
 const COUNTED_NAMES: readonly SumName[] = SUM_NAMES.filter((name) => FIGURES[name] !== 'traffic');
 
+/** A key as the caller sees it, if several keys may be shown as one; else as it is stored. */
+export function shownKey(expression: string, shown: ShownKeys | null): string {
+  return shown?.merges === true ? shown.sql(expression) : expression;
+}
+
 function keyIn(expression: string, of: SumsOf): Condition[] {
   if (of.keys === null) return [];
-  const shown = of.shown?.merges === true ? of.shown.sql(expression) : expression;
-  return [{ sql: `${shown} IN {keys:Array(String)}`, params: { keys: [...of.keys] } }];
+  return [
+    {
+      sql: `${shownKey(expression, of.shown)} IN {keys:Array(String)}`,
+      params: { keys: [...of.keys] },
+    },
+  ];
 }
 
 export interface Part {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { FINAL_SETTINGS } from './expressions.js';
 import type { Query, SqlParams } from './query.js';
 import { storedText } from './stored.js';
-import { wholeSpanOf, isAtEnd, sumColumns, SUMMED_SQL, union } from './sums.js';
+import { wholeSpanOf, isAtEnd, shownKey, sumColumns, SUMMED_SQL, union } from './sums.js';
 import type { SumsBy, SumsOf } from './sums.js';
 
 export const ENDED_SQL = 'sessions_closed + sessions_failed + sessions_rejected';
@@ -46,7 +46,7 @@ function orderOf(of: SumsOf, sort: SumSort) {
 }
 
 function groupedKey(of: SumsOf): string {
-  return of.shown?.merges === true ? of.shown.sql('k') : 'k';
+  return shownKey('k', of.shown);
 }
 
 /** The total row, then the `limit` largest keys after a position. */

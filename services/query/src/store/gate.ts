@@ -206,12 +206,10 @@ export function createGate(config: GateConfig, metrics: GateMetrics): Gate {
 
   const hasPlace = (share: string | null) => running < config.running_max && mayHaveAPlace(share);
 
-  const leftOf = (arrivedMs: number | undefined) =>
-    config.wait_max_ms - (arrivedMs === undefined ? 0 : performance.now() - arrivedMs);
-
   /** Returns the milliseconds that a request may still wait for a place. @throws ProblemError overloaded if that is too short */
   function patienceOf({ share = null, arrivedMs, isInside }: Omit<Visitor, 'signal'>): number {
-    const leftMs = leftOf(arrivedMs);
+    const waitedMs = arrivedMs === undefined ? 0 : performance.now() - arrivedMs;
+    const leftMs = config.wait_max_ms - waitedMs;
     // A refusal would come late, so it has another chance. There are no more of these than places at the gate before.
     if (isInside === true && leftMs <= 0) return config.wait_max_ms;
     if (waiting >= config.waiting_max) throw refuse(FULL);
