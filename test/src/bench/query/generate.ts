@@ -1,4 +1,5 @@
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { z } from 'zod';
 
 /** The shape of the generated data. Everything follows from these numbers: the same ones give the same rows. */
 export interface DataShape {
@@ -162,7 +163,7 @@ const EVENT_COLUMNS =
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
 
-/** The columns that sums read of sessions that ended in another hour than they began in. */
+/** The columns that sums read of sessions that ended in another slice of ten minutes than they began in. */
 const ENDED_COLUMNS =
   'ended_at, started_at, session_id, user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status, bytes_sent, bytes_received, packets_sent, packets_received, duration_ms, version';
 
@@ -176,6 +177,21 @@ export async function stopMerges(clickhouse: ClickHouse): Promise<void> {
       }),
     ]),
   );
+}
+
+/** Merges what is there, as it would be after days: rows that are generated in minutes had no time for it. */
+async function mergeAll(clickhouse: ClickHouse): Promise<void> {
+  for (const table of SESSION_TABLES) {
+    const partitions = await clickhouse.query({
+      sql: `SELECT DISTINCT partition_id FROM system.parts
+        WHERE active AND database = currentDatabase() AND table = {table:String} ORDER BY partition_id`,
+      params: { table },
+      row: z.object({ partition_id: z.string() }),
+    });
+    for (const { partition_id: id } of partitions) {
+      await command(clickhouse, `OPTIMIZE TABLE ${table} PARTITION ID '${id}' FINAL`);
+    }
+  }
 }
 
 /**
@@ -200,7 +216,10 @@ export async function generateSessions(
 
   for (let index = 0; index < inserts; index += 1) {
     const params = { ...common, from: at(index), to: at(index + 1) };
-    if (index === unmergedFrom) await stopMerges(clickhouse);
+    if (index === unmergedFrom) {
+      await mergeAll(clickhouse);
+      await stopMerges(clickhouse);
+    }
     await insertEverywhere(clickhouse, SESSION_ROWS, params);
     await command(
       clickhouse,
@@ -275,7 +294,7 @@ async function insertEverywhere(
   await command(
     clickhouse,
     `INSERT INTO ended_sessions (${ENDED_COLUMNS}) SELECT ${ENDED_COLUMNS} FROM ${STAGING}
-      WHERE toStartOfHour(ended_at) != toStartOfHour(started_at)`,
+      WHERE toStartOfTenMinutes(ended_at) != toStartOfTenMinutes(started_at)`,
   );
   await command(clickhouse, `DROP TABLE ${STAGING}`);
 }

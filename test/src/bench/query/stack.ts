@@ -20,7 +20,7 @@ const CLICKHOUSE_MEMORY_MIB = 8_192;
 const PERMANENT = { RETENTION_TRAFFIC: '0', RETENTION_EVENTS: '0', RETENTION_PAIRS_HOURS: '0' };
 
 /** Grows when the generated rows change. */
-const GENERATOR = 2;
+const GENERATOR = 3;
 
 export interface Stack {
   readonly shape: DataShape;
