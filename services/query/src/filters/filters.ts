@@ -8,20 +8,16 @@ import {
   DIMENSIONS,
   ENDED_FIELDS,
   keyColumn,
-  MINUTE_MS,
   PAIR_COLUMNS,
 } from '@sockscope/schemas/sums';
 import type { Dimension } from '@sockscope/schemas/sums';
-import { reaches } from '../sql/earlier-starts.js';
 import type { Sought } from '../sql/earlier-starts.js';
-import { timeSql } from '../sql/expressions.js';
 import { conditionsOf } from '../sql/filters.js';
 import { allOf } from '../sql/query.js';
 import type { Condition } from '../sql/query.js';
 import type { SessionsTable } from '../sql/sessions.js';
 import { isAddress } from '../sql/sums.js';
 import type { RollupSource, SumsBy } from '../sql/sums.js';
-import type { Span } from '../sums/plan.js';
 import { addressRangeOf } from './addresses.js';
 
 /**
@@ -87,35 +83,13 @@ export function soughtOf(filters: Filters): Sought {
 const isTraffic = (name: FilterName) =>
   FILTER_FIELDS.some((field) => field === name && fieldOf(field).traffic === true);
 
-/** The WHERE clause of filters over the traffic that moved in a range. */
-export function trafficFilterOf(filters: Filters, range: Span): Condition {
+/** The filters that the table of traffic has columns for, and whether these are all. */
+export function trafficFilterOf(filters: Filters): { filter: Condition; isWhole: boolean } {
   const names = given(filters);
   const direct: Filters = Object.fromEntries(
     names.filter(isTraffic).map((name) => [name, filters[name]]),
   );
-  const own = filterOf(direct);
-  if (names.every(isTraffic)) return own;
-  const all = filterOf(filters);
-  const fromMs = range.fromMs - MINUTE_MS;
-  const reach = reaches(fromMs, 'traffic');
-  return allOf([
-    own,
-    {
-      sql: `session_id IN (
-        SELECT session_id FROM ${sessionsTableOf(filters)} FINAL
-        WHERE started_at < ${timeSql('traffic_to')}
-          AND (status = 'active' OR ended_at >= ${timeSql('traffic_from')})
-          AND (${reach.sql})
-          AND ${all.sql})`,
-      // A minute may begin before the session and end after it.
-      params: {
-        ...all.params,
-        ...reach.params,
-        traffic_from: fromMs,
-        traffic_to: range.toMs + MINUTE_MS,
-      },
-    },
-  ]);
+  return { filter: filterOf(direct), isWhole: names.every(isTraffic) };
 }
 
 /** The dimension whose keys are the values of a filter; null if sums by it do not count alike, or do not exist. */

@@ -48,28 +48,41 @@ export interface Sought {
   readonly hasEnds: boolean;
 }
 
-/** Sessions that ended in one of the spans. */
-export function endedWithin(spans: readonly Span[], prefix: string, of: Sought): Source[] {
+/** Sessions that ended in one of the spans. @param began all of them, or those that began before that span. */
+export function endedWithin(
+  spans: readonly Span[],
+  prefix: string,
+  of: Sought,
+  began: 'any' | 'before' = 'any',
+): Source[] {
+  const ended = (which: 'near' | 'far' | 'all') =>
+    allOf([hasEnded(spans, prefix, { which, began }), of.filter]);
   return of.hasEnds
     ? [
-        { table: of.table, where: allOf([hasEnded(spans, prefix, 'near'), of.filter]) },
-        { table: 'ended_sessions', where: allOf([hasEnded(spans, prefix, 'far'), of.filter]) },
+        { table: of.table, where: ended('near') },
+        { table: 'ended_sessions', where: ended('far') },
       ]
-    : [{ table: of.table, where: allOf([hasEnded(spans, prefix, 'all'), of.filter]) }];
+    : [{ table: of.table, where: ended('all') }];
 }
 
-/** @param which `near`: began in the hour of the span or later, or is doubtful; `far`: all others. */
+interface Ended {
+  /** `near`: began in the hour of the span or later, or is doubtful; `far`: all others. */
+  readonly which: 'near' | 'far' | 'all';
+  readonly began: 'any' | 'before';
+}
+
 function hasEnded(
   spans: readonly Span[],
   prefix: string,
-  which: 'near' | 'far' | 'all',
+  { which, began: begun }: Ended,
 ): Condition {
   return allOf([
     ...(which === 'far' ? [] : [{ sql: `status != 'active'`, params: {} }]),
     anyOf(
       spans.map((span, i) => {
         const name = (part: string) => `${prefix}${i}_${part}`;
-        const began = (compare: string) => `started_at ${compare} ${timeSql(name('hour'))}`;
+        const began = (compare: string, time = 'hour') =>
+          `started_at ${compare} ${timeSql(name(time))}`;
         const doubtful = keysOf(
           'session_ends',
           `ended_at >= ${timeSql(name('hour'))} AND ended_at < ${timeSql(name('hours_end'))}
@@ -78,8 +91,11 @@ function hasEnded(
         const ended = withinMs('ended_at', [span], name('ended'));
         // A session that has ended had begun: the primary key can use that.
         const within = {
-          sql: `${ended.sql} AND started_at < ${timeSql(name('to'))}`,
-          params: { ...ended.params, [name('to')]: span.toMs },
+          sql: `${ended.sql} AND ${began('<', 'before')}`,
+          params: {
+            ...ended.params,
+            [name('before')]: begun === 'before' ? span.fromMs : span.toMs,
+          },
         };
         const isFar = {
           near: `(${began('>=')} OR ${hasKeySql([doubtful])})`,
@@ -100,6 +116,15 @@ function hasEnded(
       }),
     ),
   ]);
+}
+
+/** Holds for a session that began and ended in the same span. Bound by `withinMs` with the same prefix. */
+export function endedInSame(spans: readonly Span[], prefix: string): string {
+  const within = spans.map(
+    (_, i) =>
+      `started_at >= ${timeSql(`${prefix}${i}_from`)} AND ended_at < ${timeSql(`${prefix}${i}_to`)}`,
+  );
+  return `(status != 'active' AND (${within.join(' OR ')}))`;
 }
 
 /** Sessions that were open at a time by their rows of now: begun at or before it, and not ended at or before it. */

@@ -29,15 +29,23 @@ const KEYS = `
   uniqCombined64State(17)(user) AS users_state, uniqCombined64State(17)(dest_host) AS destinations_state,
   uniqCombined64State(17)(source_ip) AS sources_state`;
 const DURATIONS = `quantilesDDState(0.01, 0.5)(assumeNotNull(duration_ms)) AS durations_state`;
+const durationsIf = (condition: string) =>
+  `quantilesDDStateIf(0.01, 0.5)(assumeNotNull(duration_ms), ${condition}) AS durations_state`;
 const NO_STATES = `${NO_KEYS}, ${NO_DURATIONS}`;
 const STATES = `users_sketch AS users_state, destinations_sketch AS destinations_state,
   sources_sketch AS sources_state, duration_sketch AS durations_state`;
 const ROW_STATES: RowStates = {
+  began: (ended) => `${KEYS}, ${durationsIf(ended)}`,
   started: `${KEYS}, ${NO_DURATIONS}`,
   ended: `${NO_KEYS}, ${DURATIONS}`,
   moved: NO_STATES,
 };
-const NO_ROW_STATES: RowStates = { started: NO_STATES, ended: NO_STATES, moved: NO_STATES };
+const NO_ROW_STATES: RowStates = {
+  began: () => NO_STATES,
+  started: NO_STATES,
+  ended: NO_STATES,
+  moved: NO_STATES,
+};
 const NO_SUMS = `'' AS k, toInt64(0) AS slot, ${SUM_NAMES.map((name) => `toUInt64(0) AS s_${name}`).join(', ')}`;
 
 /** Rows of the sketches of whole days and hours. */

@@ -26,6 +26,8 @@ const pieces = {
   exact: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS / 2 }],
 };
 
+const exactOnly = { weeks: [], days: [], hours: [], exact: pieces.exact };
+
 function sumsOf(by: SumsBy): SumsOf {
   return {
     by,
@@ -37,7 +39,7 @@ function sumsOf(by: SumsBy): SumsOf {
         ? { kind: 'pairs', filter: everything }
         : { kind: 'dimension', dimension: by, keys: null },
     sessions: { table: 'sessions', filter: everything, hasEnds: true },
-    traffic: { filter: everything },
+    traffic: { filter: everything, of: 'rows' },
     shown: null,
     cuts: null,
   };
@@ -70,6 +72,18 @@ const tops = Object.fromEntries(
 
 const STATEMENTS: Readonly<Record<string, string>> = {
   ...tops,
+  top_user_of_status: topQuery(
+    {
+      ...sumsOf('user'),
+      rollup: null,
+      counted: exactOnly,
+      moved: exactOnly,
+      traffic: { filter: everything, of: 'totals' },
+    },
+    'bytes',
+    10,
+    null,
+  ).sql,
   flows: flowsQuery(pairs, 'bytes', 10).sql,
   period: periodQuery(total, pieces).sql,
   series: seriesQuery({ ...total, cuts: [NOON_MS] }).sql,

@@ -2,15 +2,17 @@ import {
   countedSql,
   countsAtEnd,
   ENDED_SQL,
+  endedSql,
   FIGURES,
   keySql,
   MOVED_SQL,
+  movedSql,
   PAIR_COLUMNS,
   plainAddressSql,
   STARTED_SQL,
   SUM_NAMES,
 } from '@sockscope/schemas/sums';
-import type { BucketSpan, Dimension, SumName } from '@sockscope/schemas/sums';
+import type { BucketSpan, Dimension, FiguresSql, SumName } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64 } from './columns.js';
 import { FINAL_SETTINGS } from './expressions.js';
@@ -18,9 +20,11 @@ import { allOf } from './query.js';
 import { storedText } from './stored.js';
 import type { Condition, Query, SqlParams } from './query.js';
 import type { Pieces, Span } from '../sums/plan.js';
-import { endedWithin } from './earlier-starts.js';
+import { endedInSame, endedWithin } from './earlier-starts.js';
 import type { Sought } from './earlier-starts.js';
 import { isSame, withinMs, withinSeconds } from './spans.js';
+import { trafficSessions } from './traffic-sessions.js';
+import type { TrafficOf } from './traffic-sessions.js';
 
 /**
  * Addresses that are known only when the connection stands. No table of sums or minutes holds them, so
@@ -96,7 +100,11 @@ export interface SumsOf {
   /** Not used if only exact pieces are read. */
   readonly rollup: RollupSource | null;
   readonly sessions: Sought;
-  readonly traffic: { readonly filter: Condition };
+  readonly traffic: {
+    /** On columns of the table of traffic. */
+    readonly filter: Condition;
+    readonly of: TrafficOf;
+  };
   readonly shown: ShownKeys | null;
   /** Starts of the pieces of a time series; null for one sum over everything. */
   readonly cuts: readonly number[] | null;
@@ -130,7 +138,7 @@ function part(of: {
   readonly table: string;
   readonly key: string;
   readonly slot: string;
-  readonly columns: Partial<Record<SumName, string>>;
+  readonly columns: FiguresSql;
   readonly where: Condition;
   /**
    * The exact tables have many rows for a key; the rollups' rows are summed once, with all others.
@@ -138,13 +146,15 @@ function part(of: {
   readonly summed: boolean;
   /** Further columns. */
   readonly states: string | null;
+  /** The rows are chosen before FINAL: no version of a row changes what the condition reads. */
+  readonly isStable?: boolean;
 }): Part {
   const sums = SUM_NAMES.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
   const columns = of.states === null ? sums : [...sums, of.states];
   return {
     sql: `SELECT ${of.key} AS k, ${of.slot} AS slot, ${columns.join(', ')}
       FROM ${of.table} FINAL
-      WHERE ${of.where.sql}
+      ${of.isStable === true ? 'PREWHERE' : 'WHERE'} ${of.where.sql}
       ${of.summed ? 'GROUP BY k, slot' : ''}`,
     params: of.where.params,
   };
@@ -230,62 +240,99 @@ function slotSql(of: SumsOf, ms: string): string {
 
 /** States of sketches that rows of the exact tables come with, as columns. */
 export interface RowStates {
+  /** @param ended holds for the rows of sessions that ended too. */
+  readonly began: (ended: string) => string;
   readonly started: string;
   readonly ended: string;
   readonly moved: string;
 }
 
+/** Rows (key, slot, sums) of the parts of a range that only the exact tables answer. */
 export function exactParts(of: SumsOf, states: RowStates | null): Part[] {
   const key = keyOf(of.by);
   const keys = keyIn(key, of);
-  const { table, filter } = of.sessions;
-  const ofKeys = { ...of.sessions, filter: allOf([filter, ...keys]) };
-  const atEnd = isAtEnd(of.by);
-  const parts: Part[] = [];
+  const ofKeys = { ...of.sessions, filter: allOf([of.sessions.filter, ...keys]) };
   const { exact } = of.counted;
+  if (isAtEnd(of.by)) return endedParts(of, { ofKeys, key, states, began: 'any' });
+  // Without cuts, start and end of a session count in one place, so one reading finds both.
+  const isOnce = of.cuts === null;
+  const parts = endedParts(of, { ofKeys, key, states, began: isOnce ? 'before' : 'any' });
+  const { exact: minutes } = of.moved;
+  const hasTotals = of.traffic.of === 'totals' && minutes.length > 0;
+  const isAlike = isSame(exact, minutes);
+  const began = (where: Condition, columns: FiguresSql, rowStates: string | null) =>
+    part({
+      table: of.sessions.table,
+      key,
+      slot: slotSql(of, 'toUnixTimestamp64Milli(started_at)'),
+      columns,
+      where: allOf([where, ofKeys.filter]),
+      summed: true,
+      states: rowStates,
+    });
   if (exact.length > 0) {
-    parts.push(
-      ...endedWithin(exact, 'e', ofKeys).map((source) =>
-        part({
-          ...source,
-          summed: true,
-          states: states?.ended ?? null,
-          key,
-          slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
-          columns: atEnd ? { ...ENDED_SQL, ...MOVED_SQL } : ENDED_SQL,
-        }),
-      ),
-    );
+    const ended = endedInSame(exact, 's');
+    const atEnd = isOnce ? endedSql(ended) : {};
+    const moved = hasTotals && isAlike ? movedSql(ended) : {};
+    const rowStates = isOnce ? states?.began(ended) : states?.started;
+    const columns = { ...STARTED_SQL, ...atEnd, ...moved };
+    parts.push(began(withinMs('started_at', exact, 's'), columns, rowStates ?? null));
   }
-  if (atEnd) return parts;
-  if (exact.length > 0) {
-    parts.push(
-      part({
-        summed: true,
-        states: states?.started ?? null,
-        table,
-        key,
-        slot: slotSql(of, 'toUnixTimestamp64Milli(started_at)'),
-        columns: STARTED_SQL,
-        where: allOf([withinMs('started_at', exact, 's'), filter, ...keys]),
-      }),
-    );
+  if (hasTotals && !isAlike) {
+    const within = withinMs('started_at', minutes, 't');
+    const whole = {
+      sql: `(${within.sql}) AND ${endedInSame(minutes, 't')}`,
+      params: within.params,
+    };
+    parts.push(began(whole, MOVED_SQL, states?.moved ?? null));
   }
-  const minutes = of.moved.exact;
-  if (minutes.length > 0) {
-    parts.push(
-      part({
-        summed: true,
-        states: states?.moved ?? null,
-        table: 'session_traffic_1m',
-        key,
-        slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
-        columns: MOVED_SQL,
-        where: allOf([withinSeconds('bucket', minutes, 'm'), of.traffic.filter, ...keys]),
-      }),
-    );
-  }
+  if (minutes.length === 0) return parts;
+  parts.push(
+    part({
+      summed: true,
+      states: states?.moved ?? null,
+      table: 'session_traffic_1m',
+      key,
+      slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
+      columns: MOVED_SQL,
+      where: allOf([
+        withinSeconds('bucket', minutes, 'm'),
+        of.traffic.filter,
+        trafficSessions(of.traffic.of, minutes, of.sessions),
+        ...keys,
+      ]),
+      isStable: of.traffic.of !== 'rows',
+    }),
+  );
   return parts;
+}
+
+/** The ends of sessions, and for fields that are known only then all figures. */
+function endedParts(
+  of: SumsOf,
+  {
+    ofKeys,
+    key,
+    states,
+    began,
+  }: {
+    readonly ofKeys: Sought;
+    readonly key: string;
+    readonly states: RowStates | null;
+    readonly began: 'any' | 'before';
+  },
+): Part[] {
+  if (of.counted.exact.length === 0) return [];
+  return endedWithin(of.counted.exact, 'e', ofKeys, began).map((source) =>
+    part({
+      ...source,
+      summed: true,
+      states: states?.ended ?? null,
+      key,
+      slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
+      columns: isAtEnd(of.by) ? { ...ENDED_SQL, ...MOVED_SQL } : ENDED_SQL,
+    }),
+  );
 }
 
 export function union(of: SumsOf): Part {

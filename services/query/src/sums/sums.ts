@@ -134,6 +134,10 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Known): Pre
   const counted = planOf(countedRange, usable, { ...options, goneMs: sessionsGoneMs });
   const isMovedAlike = isAtEnd(by);
   const movedRange = isMovedAlike ? countedRange : snapped(range, MINUTE_MS, minutesGoneMs);
+  const traffic = trafficFilterOf(filters);
+  // Sums of parts of a range must be the sum of the range: see TrafficOf.
+  const areMinutesKept =
+    coverage.minutesGoneMs === null || movedRange.fromMs >= coverage.minutesGoneMs;
   const moved = isMovedAlike
     ? counted
     : planOf(movedRange, usable, { ...options, goneMs: minutesGoneMs });
@@ -160,7 +164,10 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Known): Pre
       moved,
       rollup,
       sessions: { ...sought, hasEnds: sought.hasEnds && !isAddress(by) },
-      traffic: { filter: trafficFilterOf(filters, range) },
+      traffic: {
+        filter: traffic.filter,
+        of: traffic.isWhole ? 'rows' : cuts === null && areMinutesKept ? 'totals' : 'keys',
+      },
       shown,
       cuts,
     },

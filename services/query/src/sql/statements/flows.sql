@@ -20,24 +20,24 @@ SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS 
     UNION ALL
     SELECT tuple(user, dest_host, dest_port) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, countIf(status = 'closed') AS s_sessions_closed, countIf(status = 'failed') AS s_sessions_failed, countIf(status = 'rejected_by_acl') AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sum(ifNull(duration_ms, 0)) AS s_duration_ms
       FROM sessions FINAL
-      WHERE ((status != 'active') AND (((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC') AND (started_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') OR (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')
+      WHERE ((status != 'active') AND (((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_before:Int64}, 'UTC') AND (started_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') OR (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')
             AND started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC')))))) AND ((true))
       GROUP BY k, slot
     UNION ALL
     SELECT tuple(user, dest_host, dest_port) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, countIf(status = 'closed') AS s_sessions_closed, countIf(status = 'failed') AS s_sessions_failed, countIf(status = 'rejected_by_acl') AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sum(ifNull(duration_ms, 0)) AS s_duration_ms
       FROM ended_sessions FINAL
-      WHERE ((((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_to:Int64}, 'UTC') AND (started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND NOT (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')
+      WHERE ((((ended_at >= fromUnixTimestamp64Milli({e0_ended0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_ended0_to:Int64}, 'UTC')) AND started_at < fromUnixTimestamp64Milli({e0_before:Int64}, 'UTC') AND (started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND NOT (started_at, session_id) IN (SELECT started_at, session_id FROM session_ends WHERE ended_at >= fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({e0_hours_end:Int64}, 'UTC')
             AND started_at < fromUnixTimestamp64Milli({e0_hour:Int64}, 'UTC')))))) AND ((true))
       GROUP BY k, slot
     UNION ALL
-    SELECT tuple(user, dest_host, dest_port) AS k, toInt64(0) AS slot, count() AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms
+    SELECT tuple(user, dest_host, dest_port) AS k, toInt64(0) AS slot, count() AS s_sessions_started, countIf(status = 'closed' AND (status != 'active' AND (started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC')))) AS s_sessions_closed, countIf(status = 'failed' AND (status != 'active' AND (started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC')))) AS s_sessions_failed, countIf(status = 'rejected_by_acl' AND (status != 'active' AND (started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC')))) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, sumIf(ifNull(duration_ms, 0), (status != 'active' AND (started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND ended_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC')))) AS s_duration_ms
       FROM sessions FINAL
-      WHERE ((started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC'))) AND (true)
+      WHERE ((started_at >= fromUnixTimestamp64Milli({s0_from:Int64}, 'UTC') AND started_at < fromUnixTimestamp64Milli({s0_to:Int64}, 'UTC'))) AND ((true))
       GROUP BY k, slot
     UNION ALL
     SELECT tuple(user, dest_host, dest_port) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, sum(bytes_sent) AS s_bytes_sent, sum(bytes_received) AS s_bytes_received, sum(packets_sent) AS s_packets_sent, sum(packets_received) AS s_packets_received, toUInt64(0) AS s_duration_ms
       FROM session_traffic_1m FINAL
-      WHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true)
+      WHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true) AND (1)
       GROUP BY k, slot
       )
       GROUP BY key WITH ROLLUP
