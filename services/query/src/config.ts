@@ -117,7 +117,7 @@ const settings = z.object({
       env: 'QUERY_HEAVY_WAITING_MAX',
       description: 'questions about sums that may wait for a place; more get 503',
     }),
-    wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(800).meta({
+    wait_max_ms: durationMs({ min: 10, max: 60_000 }).default(600).meta({
       env: 'QUERY_WAIT_MAX',
       description: 'longest wait of a request for its places, then 503',
     }),

@@ -101,7 +101,7 @@ export interface SumsOf {
   readonly rollup: RollupSource | null;
   readonly sessions: Sought;
   readonly traffic: {
-    /** On columns of the table of traffic. */
+    /** Conditions on columns of the table of traffic. */
     readonly filter: Condition;
     readonly of: TrafficOf;
   };
