@@ -21,7 +21,7 @@ const INGEST = serviceMain('ingest');
 const TOPIC = 'two-shards';
 const SESSIONS = 400;
 /** Each hour is summed on its own. */
-const HOURS = 6;
+const HOURS = 4;
 /** Sunday evening: the data reaches into Monday, so two days and two weeks have sums. */
 const START_MS = Date.parse('2026-05-03T21:00:00.000Z');
 const WAIT_MS = 180_000;
