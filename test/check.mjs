@@ -30,35 +30,34 @@ const SLOWEST_FILES = 12;
 const HAS_NEWEST_NODE = process.platform === 'linux' && process.arch === 'x64';
 
 /**
- * @typedef {{ name: string, projects: string[], filters?: string[], workers: number, workersBeside?: number, onNewestNode?: boolean }} TestStep
- *   `workersBeside` counts beside other tests, `workers` without them
+ * @typedef {{ name: string, projects: string[], filters?: string[], workers: number, onNewestNode?: boolean }} TestStep
  * @typedef {{ name: string, command: string[], onNewestNode?: undefined }} CommandStep
  * @typedef {TestStep | CommandStep} Step
  * @type {Step[]}
  */
 const STEPS = [
   // First, because it takes longest: servers start, die and are missed, and tests wait for that.
-  { name: 'servers', projects: ['integration', 'e2e'], workers: 3 },
+  { name: 'servers', projects: ['integration', 'e2e'], workers: 5 },
   { name: 'format', command: ['oxfmt', '--check', '.'] },
   { name: 'lint', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'unused', command: ['knip'] },
   { name: 'licences', command: ['node', 'infra/release/licences.mjs'] },
   // Some wait for timers.
-  { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 3, workersBeside: 1 },
-  { name: 'contract', projects: ['contract'], workers: 2, workersBeside: 1 },
+  { name: 'unit', projects: ['unit', 'unit-isolated'], workers: 2 },
+  { name: 'contract', projects: ['contract'], workers: 2 },
   // The Node that runs this script is the oldest supported one, or the machine's. These run on the newest.
-  {
-    name: 'unit-newest-node',
-    projects: ['unit', 'unit-isolated'],
-    workers: 2,
-    workersBeside: 1,
-    onNewestNode: true,
-  },
+  // The single file comes first, because nothing shares its work at the end.
   {
     name: 'e2e-newest-node',
     projects: ['e2e'],
     filters: ['e2e/pipeline'],
     workers: 1,
+    onNewestNode: true,
+  },
+  {
+    name: 'unit-newest-node',
+    projects: ['unit', 'unit-isolated'],
+    workers: 2,
     onNewestNode: true,
   },
 ];
@@ -187,7 +186,7 @@ async function runTests(step) {
   const how = {
     paths: filters ?? folders.map((folder) => join(folder, '/')),
     projects,
-    workers: isShown ? step.workers : (step.workersBeside ?? step.workers),
+    workers: step.workers,
     pathFirst: onNewestNode ? [NEWEST_NODE_BIN] : [],
     output,
   };
