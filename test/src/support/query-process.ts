@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { pickFreePort } from '@sockscope/local';
 
 const MAIN = fileURLToPath(new URL('../../../services/query/dist/main.js', import.meta.url));
-const READY_TIMEOUT_MS = 120_000;
+const READY_TIMEOUT_MS = 240_000;
 
 export interface QueryProcess {
   /** URL without a path. */

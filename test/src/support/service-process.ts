@@ -10,7 +10,7 @@ const mainOf = (service: string): string =>
 export const PROXY = mainOf('proxy');
 export const INGEST = mainOf('ingest');
 export const QUERY = mainOf('query');
-const READY_TIMEOUT_MS = 120_000;
+const READY_TIMEOUT_MS = 240_000;
 const CLOSED_AFTER_MS = 5_000;
 const MAX_LOG_LINES = 1_000;
 
