@@ -116,6 +116,11 @@ function endedElsewhere(columns: string, where: string): string {
     WHERE (started_at, session_id) IN (${DOUBTFUL}) AND ${within('ended_at')} AND ${where}`;
 }
 
+/** Whether a session has ended in the bucket that begins at `start`, over its row. */
+function isEndedIn(span: SumSpan, start: string): string {
+  return `(ended_at IS NOT NULL AND ${START_OF[span]('assumeNotNull(ended_at)')} = ${start})`;
+}
+
 /** One row per session that started in the buckets or ended there, and the figures that it adds. */
 function sessionRows(span: SumSpan, where: string): string {
   const startOf = START_OF[span];
@@ -124,7 +129,7 @@ function sessionRows(span: SumSpan, where: string): string {
   const duration = 'ifNull(duration_ms, 0) AS duration';
   return `
     SELECT ${startOf('started_at')} AS start, true AS is_started,
-        ended_at IS NOT NULL AND ${startOf('assumeNotNull(ended_at)')} = start AS is_ended, ${columns}, ${duration}
+        ${isEndedIn(span, 'start')} AS is_ended, ${columns}, ${duration}
     FROM sessions FINAL
     WHERE ${within('started_at')} AND ${startOf('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
     UNION ALL
@@ -133,29 +138,44 @@ function sessionRows(span: SumSpan, where: string): string {
     WHERE started_at < start AND start IN {buckets:Array(DateTime('UTC'))}`;
 }
 
-function trafficRows(span: SumSpan, where: string): string {
+/**
+ * The minutes of sessions, without those that `sessionRows` has whole: a session that began and ended in one
+ * bucket moved all its bytes in it, so its row has them. What of a minute is read never changes but its
+ * counters, so rows are chosen before FINAL.
+ */
+function trafficRows(span: SumSpan, where: string, areRowsKept: boolean): string {
+  const start = START_OF[span];
+  const outlives = `${start('started_at')} < ${start('bucket')} OR session_id IN (
+      SELECT session_id FROM sessions FINAL
+      WHERE ${within('started_at')} AND ${start('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
+        AND NOT ${isEndedIn(span, start('started_at'))})`;
   return `
-    SELECT ${START_OF[span]('bucket')} AS start, user, dest_host, dest_port, source_ip, protocol, proxy_id,
+    SELECT ${start('bucket')} AS start, user, dest_host, dest_port, source_ip, protocol, proxy_id,
         bytes_sent, bytes_received, packets_sent, packets_received
     FROM session_traffic_1m FINAL
-    WHERE ${within('bucket')} AND ${START_OF[span]('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${where}`;
+    PREWHERE ${within('bucket')} AND ${start('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
+      AND (${areRowsKept ? outlives : 'true'})`;
 }
 
 /**
  * Sums by each dimension from the exact tables. The rows are grouped by native types, and a key becomes
- * text once per group: five to nine times cheaper than a row per session and dimension.
+ * text once per group.
  */
-function sumsOfRows(span: SumSpan, part: Part): string {
+function sumsOfRows(span: SumSpan, part: Part, areRowsKept: boolean): string {
   const { dimensions } = part;
   const where = inSlice(part, keySql(dimensions[0] ?? 'total'));
   const moving = dimensions.filter((dimension) => !countsAtEnd(dimension));
   const of = groupsOf(dimensions);
   const ofMoving = groupsOf(moving);
-  const ends = TRAFFIC.map((name) => `sumIf(${name}, is_ended) AS ended_${name}`).join(', ');
+  const whole = areRowsKept ? 'is_ended AND is_started' : 'false';
+  const ends = TRAFFIC.map(
+    (name) =>
+      `sumIf(${name}, is_ended) AS ended_${name}, sumIf(${name}, ${whole}) AS whole_${name}`,
+  ).join(', ');
   const sessions = `
   SELECT start, each.1 AS dimension, each.2 AS key, if(each.3, 0, begun) AS sessions_started,
     sessions_closed, sessions_failed, sessions_rejected,
-    ${TRAFFIC.map((name) => `if(each.3, ended_${name}, 0) AS ${name}`).join(', ')}, duration_ms
+    ${TRAFFIC.map((name) => `if(each.3, ended_${name}, whole_${name}) AS ${name}`).join(', ')}, duration_ms
   FROM (
     SELECT start, arrayJoin(${countsFor(of)}) AS each, countIf(is_started) AS begun, ${ENDED}, ${ends}, ${DURATION}
     FROM (${sessionRows(span, where)})
@@ -165,7 +185,7 @@ function sumsOfRows(span: SumSpan, part: Part): string {
   SELECT start, each.1 AS dimension, each.2 AS key, ${NO_SESSIONS}, ${TRAFFIC.join(', ')}, 0 AS duration_ms
   FROM (
     SELECT start, arrayJoin(${countsFor(ofMoving)}) AS each, ${TRAFFIC.map((name) => `sum(${name}) AS ${name}`).join(', ')}
-    FROM (${trafficRows(span, where)})
+    FROM (${trafficRows(span, where, areRowsKept)})
     ${groupingSets(ofMoving)}
   )`;
   return `
@@ -184,17 +204,18 @@ const NO_SESSIONS =
 const SOMETHING = `${SUM_NAMES.map((name) => `sum(${name})`).join(' + ')} > 0`;
 
 /** The same by user, destination and port. Bytes count where they moved. */
-function pairsOfRows(span: SumSpan, part: Part): string {
+function pairsOfRows(span: SumSpan, part: Part, areRowsKept: boolean): string {
   const where = inRange(part);
+  const whole = areRowsKept ? 'is_ended AND is_started' : 'false';
   const pair = PAIR_COLUMNS.join(', ');
   return `
 SELECT start AS bucket, ${pair}, ${SUMS}
 FROM (
-  SELECT start, ${pair}, countIf(is_started) AS sessions_started, ${ENDED}, ${TRAFFIC.map((name) => `0 AS ${name}`).join(', ')}, ${DURATION}
+  SELECT start, ${pair}, countIf(is_started) AS sessions_started, ${ENDED}, ${TRAFFIC.map((name) => `sumIf(${name}, ${whole}) AS ${name}`).join(', ')}, ${DURATION}
   FROM (${sessionRows(span, where)}) GROUP BY start, ${pair}
   UNION ALL
   SELECT start, ${pair}, ${NO_SESSIONS}, ${TRAFFIC.map((name) => `sum(${name}) AS ${name}`).join(', ')}, 0 AS duration_ms
-  FROM (${trafficRows(span, where)}) GROUP BY start, ${pair}
+  FROM (${trafficRows(span, where, areRowsKept)}) GROUP BY start, ${pair}
 )
 GROUP BY bucket, ${pair}
 HAVING ${SOMETHING}`;
@@ -212,8 +233,12 @@ export interface Target {
   readonly span: SumSpan;
   /** The key of a row, apart from its bucket. */
   readonly keys: string;
-  /** The rows as they should be, of a part. */
-  readonly fresh: (part: Part) => string;
+  /**
+   * The rows as they should be, of a part.
+   *
+   * @param areRowsKept nothing has expired that the buckets are made of; else minutes may outlive their sessions.
+   */
+  readonly fresh: (part: Part, areRowsKept?: boolean) => string;
   /** Which of the rows that are there belong to a part. */
   readonly partSql: (part: Part) => string;
 }
@@ -254,7 +279,7 @@ const HOUR: Target = {
   table: 'rollup_1h',
   span: 'hour',
   keys: DIMENSION_KEYS,
-  fresh: (part) => sumsOfRows('hour', part),
+  fresh: (part, areRowsKept = true) => sumsOfRows('hour', part, areRowsKept),
   partSql: dimensionPart,
 };
 /** Sums of slices, of hours that still change. */
@@ -262,7 +287,7 @@ export const SLICE: Target = {
   ...HOUR,
   table: 'rollup_10m',
   span: 'slice',
-  fresh: (part) => sumsOfRows('slice', part),
+  fresh: (part, areRowsKept = true) => sumsOfRows('slice', part, areRowsKept),
 };
 export const HOUR_OF_SLICES: Target = { ...HOUR, fresh: fromFiner('hour', SLICE) };
 const DAY: Target = { ...HOUR, table: 'rollup_1d', span: 'day', fresh: fromFiner('day', HOUR) };
@@ -271,7 +296,7 @@ const PAIR_HOUR: Target = {
   table: 'rollup_pairs_1h',
   span: 'detail_hour',
   keys: PAIR_KEYS,
-  fresh: (part) => pairsOfRows('detail_hour', part),
+  fresh: (part, areRowsKept = true) => pairsOfRows('detail_hour', part, areRowsKept),
   partSql: inRange,
 };
 const PAIR_DAY: Target = {
@@ -291,8 +316,11 @@ export const TARGETS: Readonly<Record<BucketSpan, Target>> = {
 
 /** Days straight from the exact tables: their hours may have begun to expire. */
 export const OLD_DAYS: Readonly<Record<'day' | 'detail_day', Target>> = {
-  day: { ...DAY, fresh: (part) => sumsOfRows('day', part) },
-  detail_day: { ...PAIR_DAY, fresh: (part) => pairsOfRows('detail_day', part) },
+  day: { ...DAY, fresh: (part, areRowsKept = true) => sumsOfRows('day', part, areRowsKept) },
+  detail_day: {
+    ...PAIR_DAY,
+    fresh: (part, areRowsKept = true) => pairsOfRows('detail_day', part, areRowsKept),
+  },
 };
 
 /**
@@ -320,7 +348,7 @@ function compared(target: Target, part: Part, expired: Expired): string {
   return `
 SELECT bucket, ${keys}, ${news}, ${olds}
 FROM (
-    SELECT bucket, ${keys}, ${FIGURE_LIST}, true AS is_fresh FROM (${target.fresh(part)})
+    SELECT bucket, ${keys}, ${FIGURE_LIST}, true AS is_fresh FROM (${target.fresh(part, !expired.sessions && !expired.traffic)})
     UNION ALL
     SELECT bucket, ${keys}, ${FIGURE_LIST}, false AS is_fresh FROM ${table} FINAL
     WHERE ${IS_BUCKET} AND ${counted(span, IS_BUCKET)} AND ${target.partSql(part)}
