@@ -1,3 +1,6 @@
+/** Fields of `ended_sessions` that rows of a former version lack; such a row has 0 as `egress_port`. */
+export const ENDED_ADDRESS_FIELDS = ['dest_ip', 'egress_ip', 'egress_port', 'connect_ms'] as const;
+
 /** The fields that `ended_sessions` holds of a session: at least of each that ended in another hour than it began in. */
 export const ENDED_FIELDS = [
   'session_id',
@@ -16,4 +19,5 @@ export const ENDED_FIELDS = [
   'packets_sent',
   'packets_received',
   'duration_ms',
+  ...ENDED_ADDRESS_FIELDS,
 ] as const;

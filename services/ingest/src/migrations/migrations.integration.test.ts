@@ -210,6 +210,56 @@ describe('migrate', () => {
     expect(await copies()).toEqual(weekly);
   });
 
+  it('gives the ends of a database from before their addresses, also after a former version has added rows', async () => {
+    const migrations = await loadMigrations();
+    const at = migrations.findIndex(({ name }) => name === 'lookups');
+    await createMigrator(defaults, {
+      admin,
+      database,
+      migrations: migrations.slice(0, at),
+    }).migrate();
+    const add = (end: string, more = '') =>
+      admin.command({
+        sql: `INSERT INTO ${database}.sessions (started_at, session_id, ended_at, status, egress_ip, egress_port, dest_ip, connect_ms, assumed, version)
+          SELECT toDateTime64('2026-03-01 10:05:00', 3, 'UTC'), generateUUIDv4(), ${end}, 'closed',
+            toIPv6('192.0.2.1'), 40001, toIPv6('198.51.100.1'), 7, 0, 4 ${more}`,
+      });
+    const formerRow = () =>
+      admin.command({
+        sql: `INSERT INTO ${database}.ended_sessions (ended_at, started_at, session_id, status, version)
+          SELECT ended_at, started_at, session_id, status, version FROM ${database}.sessions
+          WHERE ended_at IS NOT NULL AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)`,
+      });
+    const ends = () =>
+      admin.query({
+        sql: `SELECT egress_port AS port, count() AS ends,
+            countIf(toString(egress_ip) = '::ffff:192.0.2.1' AND toString(dest_ip) = '::ffff:198.51.100.1' AND connect_ms = 7) AS known
+          FROM ${database}.ended_sessions FINAL GROUP BY port ORDER BY port`,
+        row: z.object({ port: z.int(), ends: int64, known: int64 }),
+      });
+    await add(`toDateTime64('2026-03-01 10:25:00', 3, 'UTC')`);
+    await add('NULL');
+    await add(`toDateTime64('2026-03-01 11:25:00', 3, 'UTC')`, 'FROM numbers(3)');
+    await formerRow();
+    await migrator().migrate();
+    const known = { port: 40001, ends: 3, known: 3 };
+    expect(await ends()).toEqual([known]);
+
+    await add(`toDateTime64('2026-03-01 12:25:00', 3, 'UTC')`);
+    await admin.command({
+      sql: `INSERT INTO ${database}.ended_sessions (ended_at, started_at, session_id, status, version)
+        SELECT assumeNotNull(ended_at), started_at, session_id, status, version FROM ${database}.sessions
+        WHERE ended_at > toDateTime64('2026-03-01 12:00:00', 3, 'UTC')`,
+    });
+    expect(await ends()).toEqual([{ port: 0, ends: 1, known: 0 }, known]);
+    await admin.command({
+      sql: `DELETE FROM ${database}.ingest_schema_migrations WHERE name = 'lookups'`,
+      settings: { mutations_sync: 2 },
+    });
+    await migrator().migrate();
+    expect(await ends()).toEqual([{ ...known, ends: 4, known: 4 }]);
+  });
+
   it('refuses to skip a file that was changed after it had been applied', async () => {
     await migrator().migrate();
     const migrations = (await loadMigrations()).map((each) => ({ ...each, checksum: 'other' }));

@@ -17,7 +17,7 @@ const RECORDS = 'ingest_schema_migrations';
 const FORMER_RETENTION = 'ingest_former_retention';
 /** DDL of one statement; ON CLUSTER waits for every node. */
 const STATEMENT_TIMEOUT_MS = 300_000;
-/** A table that is copied may be large. */
+/** A table that is copied, or whose parts are rewritten, may be large. */
 const COPY_TIMEOUT_MS = 6 * 3_600_000;
 const MIGRATION_SETTINGS = {
   // Rows past a new retention are deleted by other statements, see expiry.ts.
@@ -111,7 +111,7 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
   });
 
   async function run(of: string, sql: string, isAgain = false): Promise<void> {
-    const isCopy = sql.startsWith('INSERT');
+    const isCopy = /^(INSERT|OPTIMIZE)|\b(MATERIALIZE|DROP INDEX)\b/.test(sql);
     try {
       await admin.command({
         sql,

@@ -6,14 +6,15 @@ import { recordedHost } from '@sockscope/schemas/net';
 import {
   countsAtEnd,
   DIMENSIONS,
+  ENDED_ADDRESS_FIELDS,
   ENDED_FIELDS,
   keyColumn,
   PAIR_COLUMNS,
 } from '@sockscope/schemas/sums';
 import type { Dimension } from '@sockscope/schemas/sums';
-import type { Sought } from '../sql/earlier-starts.js';
-import { conditionsOf } from '../sql/filters.js';
-import { allOf } from '../sql/query.js';
+import type { LookedUp, Sought } from '../sql/earlier-starts.js';
+import { conditionsOf, ENDED_UNKNOWN_SQL } from '../sql/filters.js';
+import { allOf, anyOf } from '../sql/query.js';
 import type { Condition } from '../sql/query.js';
 import type { SessionsTable } from '../sql/sessions.js';
 import { isAddress } from '../sql/sums.js';
@@ -67,6 +68,7 @@ export function sessionsTableOf(filters: Filters): SessionsTable {
   return 'sessions';
 }
 
+const ENDED_ADDRESS_NAMES: readonly string[] = ENDED_ADDRESS_FIELDS;
 /** Filters that `ended_sessions` has the columns for. The duration of an open session needs others. */
 const ENDED_NAMES: readonly string[] = [...ENDED_FIELDS, 'min_bytes', 'max_bytes'];
 
@@ -75,8 +77,40 @@ export function soughtOf(filters: Filters): Sought {
   return {
     table: sessionsTableOf(filters),
     filter: filterOf(filters),
-    hasEnds: given(filters).every((name) => ENDED_NAMES.includes(name)),
+    hasEnds: given(filters).every(
+      (name) => ENDED_NAMES.includes(name) && !ENDED_ADDRESS_NAMES.includes(name),
+    ),
   };
+}
+
+const only = (filters: Filters, names: readonly string[]): Filters =>
+  Object.fromEntries(
+    given(filters).flatMap((name) => (names.includes(name) ? [[name, filters[name]]] : [])),
+  );
+
+/** The same for a look-up by keys. */
+export function lookedUpOf(filters: Filters): LookedUp {
+  const table = sessionsTableOf(filters);
+  const ended = filterOf(only(filters, ENDED_NAMES));
+  return {
+    table,
+    filter: filterOf(filters),
+    ended: given(filters).some((name) => ENDED_ADDRESS_NAMES.includes(name))
+      ? anyOf([{ sql: ENDED_UNKNOWN_SQL, params: {} }, ended])
+      : ended,
+    address: table === 'sessions' ? addressOf(filters) : null,
+  };
+}
+
+/** The filters of a projection of `sessions`; null if none leaves few sessions. */
+function addressOf(filters: Filters): Condition | null {
+  if (filters.egress_port !== undefined) {
+    return filterOf(only(filters, ['egress_port', 'egress_ip']));
+  }
+  // A range of addresses may hold all.
+  return filters.dest_ip?.every((text) => text !== '' && !text.includes('/')) === true
+    ? filterOf(only(filters, ['dest_ip', 'dest_port']))
+    : null;
 }
 
 /** Whether the table of traffic has the column. */

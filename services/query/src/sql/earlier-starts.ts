@@ -155,6 +155,69 @@ export function openAt(atMs: number, prefix: string, of: Sought): Source[] {
   ];
 }
 
+/** Which sessions to look up by their keys, beside the time. */
+export interface LookedUp {
+  readonly table: SessionsTable;
+  readonly filter: Condition;
+  /** Holds for every row of `ended_sessions` whose session passes, if not for others too. */
+  readonly ended: Condition;
+  /** A filter by a projection of `sessions` in the order of starts; null if there is none. */
+  readonly address: Condition | null;
+}
+
+/** Sessions by their keys, which never change: only of these are other columns read, and FINAL decides about each. */
+export interface Keyed {
+  readonly keys: Condition;
+  readonly where: Condition;
+}
+
+/**
+ * Sessions that were open at any time of the span, both ends included: a time that is quoted is not exact.
+ *
+ * All versions of a row are looked through for keys.
+ *
+ * @param part `newest`: begun since `sinceMs`; `earlier`: begun before that; the full hour at the start of
+ *   the span is the default.
+ */
+export function openWithin(
+  { fromMs, toMs }: Span,
+  of: LookedUp,
+  {
+    part = 'all',
+    sinceMs = floorTo(fromMs, HOUR_MS),
+  }: { readonly part?: 'all' | 'newest' | 'earlier'; readonly sinceMs?: number } = {},
+): Keyed {
+  const from = timeSql('open_from');
+  const began = (compare: string) => `started_at ${compare} ${timeSql('open_since')}`;
+  const within = `${began('>=')} AND started_at <= ${timeSql('open_to')}`;
+  const wasOpen = `started_at <= ${timeSql('open_to')} AND (${OPEN_SQL} OR ended_at >= ${from})`;
+  const hasAddress =
+    of.address === null
+      ? ''
+      : `AND started_at IN (SELECT started_at FROM sessions WHERE ${within} AND ${of.address.sql})`;
+  const ended = `${began('<')} AND ended_at >= ${from}`;
+  const newest = `SELECT ${KEY_SQL} FROM ${of.table}
+    WHERE ${within} ${hasAddress} AND ${wasOpen} AND ${of.filter.sql}`;
+  const earlier = [
+    keysOf('ended_sessions', `${ended} AND (${of.ended.sql})`),
+    keysOf('session_ends', ended),
+    openKeysSql(`${began('<')} AND ${of.filter.sql}`),
+  ];
+  return {
+    keys: {
+      sql: hasKeySql([
+        ...(part === 'earlier' ? [] : [newest]),
+        ...(part === 'newest' ? [] : earlier),
+      ]),
+      params: { ...of.ended.params, ...of.address?.params },
+    },
+    where: allOf([
+      { sql: wasOpen, params: { open_from: fromMs, open_to: toMs, open_since: sinceMs } },
+      of.filter,
+    ]),
+  };
+}
+
 /**
  * Holds for every session that was open at a time or later. It follows from a condition on the end that a
  * question has; with it, the primary key excludes most others.

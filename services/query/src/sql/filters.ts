@@ -10,6 +10,9 @@ import type { Condition } from './query.js';
 const MEASURED_SQL = { duration_ms: DURATION_SQL, bytes: BYTES_SQL } as const;
 const COMPARED = { least: '>=', most: '<=' } as const;
 
+/** A row of `ended_sessions` that a former version stored, without the addresses. */
+export const ENDED_UNKNOWN_SQL = 'egress_port = 0';
+
 /** One condition per filter that is given. The names in the text are names of columns, never of a client. */
 export function conditionsOf(filters: Partial<FilterParams>): Condition[] {
   const plain = FILTER_FIELDS.flatMap((name) => {

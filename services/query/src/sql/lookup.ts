@@ -1,41 +1,60 @@
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
-import { hasKeySql, reaches } from './earlier-starts.js';
+import { openWithin } from './earlier-starts.js';
+import type { Keyed, LookedUp } from './earlier-starts.js';
+import { ENDED_UNKNOWN_SQL } from './filters.js';
+import type { Span } from '../sums/plan.js';
 import { FINAL_SETTINGS, dateTime64Of, timeSql } from './expressions.js';
 import { sessionRow } from './fields.js';
-import { allOf } from './query.js';
+import { allOf, anyOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import { SESSION_COLUMNS } from './sessions.js';
 import type { SessionsTable } from './sessions.js';
 
-/** Open at any time in a range, both ends included: a time that is quoted is not exact. */
-export function openWithin(fromMs: number, toMs: number): Condition {
-  return allOf([
-    {
-      sql: `started_at <= ${timeSql('open_to')}
-        AND (status = 'active' OR ended_at >= ${timeSql('open_from')})`,
-      params: { open_from: fromMs, open_to: toMs },
+/** Keys have decided which granules are read: the indexes exclude no more of them. */
+const KEYED_SETTINGS = { ...FINAL_SETTINGS, use_skip_indexes_if_final: 0 } as const;
+
+const startRow = z.object({ started_at: wireTime });
+
+/** When sessions of an address began, the newest first, `[fromMs, beforeMs)`. */
+export function startsQuery(of: {
+  readonly address: Condition;
+  readonly fromMs: number;
+  readonly beforeMs: number;
+  readonly limit: number;
+}): Query<typeof startRow> {
+  return {
+    name: 'lookup_starts',
+    sql: `SELECT DISTINCT started_at FROM sessions
+      WHERE ${of.address.sql} AND started_at >= ${timeSql('starts_from')} AND started_at < ${timeSql('starts_before')}
+      ORDER BY started_at DESC
+      LIMIT {limit:UInt32}`,
+    params: {
+      ...of.address.params,
+      starts_from: of.fromMs,
+      starts_before: of.beforeMs,
+      limit: of.limit,
     },
-    reaches(fromMs, 'within'),
-  ]);
+    row: startRow,
+    settings: { max_threads: 1 },
+  };
 }
 
-/**
- * The sessions that pass, by the keys of all versions that pass. Indexes find few of them without FINAL;
- * with FINAL, ClickHouse adds every granule whose keys meet theirs. Only for conditions that few rows pass.
- */
-export function byKeys(table: SessionsTable, where: Condition): Condition {
-  return allOf([
-    where,
-    {
-      sql: hasKeySql([`SELECT started_at, session_id FROM ${table} WHERE ${where.sql}`]),
-      params: {},
+/** Sessions with these starts that pass and lasted until `endedMs` or longer. */
+export function startedAt(starts: readonly number[], endedMs: number, filter: Condition): Keyed {
+  return {
+    keys: {
+      sql: `started_at IN {starts:Array(DateTime64(3, 'UTC'))}`,
+      params: { starts: starts.map(dateTime64Of) },
     },
-  ]);
-}
-
-export function startedSince(ms: number): Condition {
-  return { sql: `started_at >= ${timeSql('newest_since')}`, params: { newest_since: ms } };
+    where: allOf([
+      {
+        sql: `status = 'active' OR ended_at >= ${timeSql('ended_from')}`,
+        params: { ended_from: endedMs },
+      },
+      filter,
+    ]),
+  };
 }
 
 /** Milliseconds between a time and the nearest moment at which a session was open. */
@@ -46,7 +65,7 @@ const DISTANCE_SQL = `greatest(0,
 /** Sessions that pass, the closest to a time first; without a time the newest. */
 export function lookupQuery(of: {
   readonly table: SessionsTable;
-  readonly where: Condition;
+  readonly found: Keyed;
   readonly timeMs: number | null;
   readonly limit: number;
 }): Query<typeof sessionRow> {
@@ -54,37 +73,43 @@ export function lookupQuery(of: {
     name: 'lookup',
     sql: `SELECT ${SESSION_COLUMNS}
       FROM ${of.table} FINAL
-      WHERE ${of.where.sql}
+      PREWHERE ${of.found.keys.sql}
+      WHERE ${of.found.where.sql}
       ORDER BY ${of.timeMs === null ? '' : `${DISTANCE_SQL}, `}started_at DESC, toString(session_id) DESC
       LIMIT {limit:UInt32}`,
     params: {
-      ...of.where.params,
+      ...of.found.keys.params,
+      ...of.found.where.params,
       ...(of.timeMs === null ? {} : { time: of.timeMs }),
       limit: of.limit,
     },
     row: sessionRow,
-    settings: FINAL_SETTINGS,
+    settings: KEYED_SETTINGS,
   };
 }
 
 const countRow = z.object({ sessions: int64 });
 
-/** Connected sessions that pass and have no recorded egress address. */
-export function egressUnrecordedQuery(
-  table: SessionsTable,
-  where: Condition,
-): Query<typeof countRow> {
-  const unrecorded = {
-    sql: `egress_port IS NULL AND (connect_ms IS NOT NULL OR status IN ('active', 'closed'))`,
-    params: {},
-  };
-  const all = byKeys(table, allOf([where, unrecorded]));
+const UNRECORDED: Condition = {
+  sql: `egress_port IS NULL AND (connect_ms IS NOT NULL OR status IN ('active', 'closed'))`,
+  params: {},
+};
+
+/** Connected sessions that pass, were open in the span and have no recorded egress address. */
+export function egressUnrecordedQuery(span: Span, of: LookedUp): Query<typeof countRow> {
+  const { keys, where } = openWithin(span, {
+    ...of,
+    filter: allOf([of.filter, UNRECORDED]),
+    ended: anyOf([{ sql: ENDED_UNKNOWN_SQL, params: {} }, allOf([of.ended, UNRECORDED])]),
+  });
   return {
     name: 'egress_unrecorded',
-    sql: `SELECT count() AS sessions FROM ${table} FINAL WHERE ${all.sql}`,
-    params: all.params,
+    sql: `SELECT count() AS sessions FROM ${of.table} FINAL
+      PREWHERE ${keys.sql}
+      WHERE ${where.sql}`,
+    params: { ...keys.params, ...where.params },
     row: countRow,
-    settings: FINAL_SETTINGS,
+    settings: KEYED_SETTINGS,
   };
 }
 
@@ -97,6 +122,8 @@ export function egressSinceQuery(): Query<typeof sinceRow> {
     sql: `SELECT started_at FROM sessions WHERE egress_port IS NOT NULL ORDER BY started_at LIMIT 1`,
     params: {},
     row: sinceRow,
+    // In the order of a projection all of its rows would be read.
+    settings: { optimize_use_projections: 0 },
   };
 }
 

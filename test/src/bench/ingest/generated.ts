@@ -1,4 +1,5 @@
 /** Sessions that ClickHouse generates itself, for benchmarks that need more than can be sent. */
+import { ENDED_FIELDS } from '@sockscope/schemas/sums';
 
 export interface Generated {
   /** Milliseconds since 1970. */
@@ -29,9 +30,7 @@ SELECT generateUUIDv4(), 1, concat('proxy-', toString(number % 10)), 1,
     if(rand(5) % 100 < ${of.longPercent}, rand(6) % 2592000000, rand(7) % 5000) AS duration, 2
 FROM numbers(${of.from}, ${of.rows})`;
 
-/** The columns that the sums take of an end in another slice of ten minutes than the start. */
-const ENDED = `ended_at, started_at, session_id, user, dest_host, dest_port, source_ip, protocol, proxy_id,
-    acl_rule_matched, close_reason, status, bytes_sent, bytes_received, packets_sent, packets_received, duration_ms, version`;
+const ENDED = ['ended_at', ...ENDED_FIELDS, 'version'].join(', ');
 
 /** The rows of the tables that are summed beside `sessions`. */
 export const copiesOf = (): readonly string[] => [

@@ -1,4 +1,5 @@
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { ENDED_FIELDS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 
 /** The shape of the generated data. Everything follows from these numbers: the same ones give the same rows. */
@@ -163,9 +164,7 @@ const EVENT_COLUMNS =
 const TRAFFIC_COLUMNS =
   'bucket, user, dest_host, session_id, started_at, proxy_id, source_ip, dest_port, protocol, bytes_sent, bytes_received, packets_sent, packets_received';
 
-/** The columns that sums read of sessions that ended in another slice of ten minutes than they began in. */
-const ENDED_COLUMNS =
-  'ended_at, started_at, session_id, user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status, bytes_sent, bytes_received, packets_sent, packets_received, duration_ms, version';
+const ENDED_COLUMNS = ['ended_at', ...ENDED_FIELDS, 'version'].join(', ');
 
 /** Leaves the parts as they are. A server that is restarted forgets the first of the two. */
 export async function stopMerges(clickhouse: ClickHouse): Promise<void> {

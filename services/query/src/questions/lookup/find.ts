@@ -2,23 +2,22 @@ import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { LOOKUP_DAYS } from '@sockscope/schemas/api';
 import type { Lookup, LookupQuery } from '@sockscope/schemas/api';
 import { canonicalIp } from '@sockscope/schemas/net';
-import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
+import { DAY_MS, floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import { openWithin } from '../../sql/earlier-starts.js';
+import type { Keyed, LookedUp } from '../../sql/earlier-starts.js';
 import { remembered } from '../../store/remembered.js';
-import { filterOf, filtersOf, restrictedTo, sessionsTableOf } from '../../filters/filters.js';
+import { filtersOf, lookedUpOf, restrictedTo } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
 import type { Viewer } from '../../mask/viewer.js';
 import {
   clocksQuery,
   egressSinceQuery,
   egressUnrecordedQuery,
-  byKeys,
   lookupQuery,
-  openWithin,
-  startedSince,
+  startedAt,
+  startsQuery,
 } from '../../sql/lookup.js';
 import type { SessionRecord } from '../../sql/fields.js';
-import { allOf } from '../../sql/query.js';
-import type { Condition } from '../../sql/query.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Asking, Store } from '../../store/store.js';
 import type { SumsDeps } from '../../sums/sums.js';
@@ -58,32 +57,48 @@ const PROXIES_MAX = 1_000;
 
 /** Spans to look in first if the newest sessions are wanted: a popular destination has millions. */
 const NEWEST_MS = [HOUR_MS, DAY_MS];
+/** Starts to look up at once if the newest sessions of an address are wanted, as a multiple of the limit. */
+const STARTS_PER_LIMIT = [1, 4, 32];
+
+type Seeking = Omit<Parameters<typeof lookupQuery>[0], 'found' | 'table'> & {
+  readonly sought: LookedUp;
+  readonly range: Span;
+};
 
 /** The sessions that pass and are closest to the time, or the newest ones. */
-async function closest(
-  store: Store,
-  {
-    filters,
-    toMs,
-    ...of
-  }: Parameters<typeof lookupQuery>[0] & { readonly filters: Filters; readonly toMs: number },
-  viewer: Viewer,
-) {
-  // The copies by user and destination have no such index.
-  const hasIndex = of.table === 'sessions' && isSelective(filters);
-  const ask = (where: Condition) =>
-    store.ask(lookupQuery({ ...of, where: hasIndex ? byKeys(of.table, where) : where }), viewer);
-  for (const spanMs of of.timeMs === null ? NEWEST_MS : []) {
-    const newest = await ask(allOf([of.where, startedSince(toMs - spanMs)]));
-    if (newest.length >= of.limit) return newest;
+async function closest(store: Store, seeking: Seeking, viewer: Viewer) {
+  const { sought, range, ...of } = seeking;
+  const ask = (found: Keyed) =>
+    store.ask(lookupQuery({ ...of, table: sought.table, found }), viewer);
+  if (of.timeMs !== null) return ask(openWithin(range, sought));
+  if (sought.address === null) {
+    for (const spanMs of NEWEST_MS) {
+      const sinceMs = range.toMs - spanMs;
+      const newest = await ask(openWithin(range, sought, { part: 'newest', sinceMs }));
+      if (newest.length >= of.limit) return newest;
+    }
+    return ask(openWithin(range, sought));
   }
-  return ask(of.where);
-}
-
-/** Whether an index of `sessions` leaves few rows. A range of addresses may leave all. */
-function isSelective(filters: Filters): boolean {
-  const { egress_port: port, dest_ip: address } = filters;
-  return port !== undefined || (address?.every((text) => !text.includes('/')) ?? false);
+  const rows: SessionRecord[] = [];
+  const fromMs = floorTo(range.fromMs, HOUR_MS);
+  let beforeMs = range.toMs + 1;
+  for (const each of STARTS_PER_LIMIT) {
+    const limit = each * of.limit;
+    const found = await store.ask(
+      startsQuery({ address: sought.address, fromMs, beforeMs, limit }),
+      viewer,
+    );
+    const starts = found.map(({ started_at }) => Date.parse(started_at));
+    if (starts.length > 0) {
+      rows.push(...(await ask(startedAt(starts, range.fromMs, sought.filter))));
+    }
+    if (rows.length >= of.limit) return rows;
+    if (starts.length < limit) {
+      return [...rows, ...(await ask(openWithin(range, sought, { part: 'earlier' })))];
+    }
+    beforeMs = Math.min(...starts);
+  }
+  return ask(openWithin(range, sought));
 }
 
 /** Sessions that reached an address, or used one of ours, at a time; and how sure that is. */
@@ -113,22 +128,12 @@ export async function findByAddress(
     ...(query.egress_port === undefined ? {} : { egress_port: [query.egress_port] }),
   };
   const asksEgress = Object.keys(egress).length > 0;
-  const within = openWithin(range.fromMs, range.toMs);
   const filters = restrictedTo(viewer.onlyUsers, { ...destination, ...egress });
   const others = restrictedTo(viewer.onlyUsers, destination);
-  const table = sessionsTableOf(filters);
-  const where = allOf([within, filterOf(filters)]);
   const [found, unrecorded, since, known, silent] = await Promise.all([
-    closest(
-      store,
-      { table, where, filters, timeMs, toMs: range.toMs, limit: query.limit + 1 },
-      viewer,
-    ),
+    closest(store, { sought: lookedUpOf(filters), range, timeMs, limit: query.limit + 1 }, viewer),
     asksEgress && timeMs !== null
-      ? store.ask(
-          egressUnrecordedQuery(sessionsTableOf(others), allOf([within, filterOf(others)])),
-          viewer,
-        )
+      ? store.ask(egressUnrecordedQuery(range, lookedUpOf(others)), viewer)
       : null,
     deps.egressSince(),
     coverage.read(),
