@@ -29,6 +29,9 @@ export interface SignalOf {
 }
 
 const SCAN_WINDOW_MS = 600_000;
+const SCAN_CELL_MS = 120_000;
+/** Cells that a window touches, besides the one that it ends in. */
+const SCAN_CELLS = SCAN_WINDOW_MS / SCAN_CELL_MS;
 const MAIL_WINDOW_MS = 3_600_000;
 const MAIL_PORTS = '25, 465, 587';
 
@@ -91,8 +94,12 @@ function sharedAccount({ range, filter, thresholds }: SignalOf): Statement {
 }
 
 /**
- * Many hosts on one port, or many ports of one host. A window lies in two tens of minutes at most,
- * so one of them has half of the failures. Users with fewer are skipped.
+ * Many hosts on one port, or many ports of one host, in the window before a session. A busy user has thousands
+ * of sessions in each window, so windows that cannot pass are left out, in two steps:
+ *
+ * - A window lies in two tens of minutes at most, so one of them has half of the failures.
+ * - By cells of two minutes: a window that ends in a cell touches it and the five before, and has the four
+ *   before it whole. So the failures of the six are at least its own, and the sessions of the four at most.
  */
 function scanOf(
   one: 'dest_port' | 'dest_host',
@@ -101,6 +108,25 @@ function scanOf(
   filter: Condition,
 ): string {
   const shown = (column: 'dest_host' | 'dest_port') => (column === one ? column : 'NULL');
+  const key = `user, source, ${one}`;
+  const cell = `intDiv(${START_SQL}, ${SCAN_CELL_MS}) AS cell`;
+  const busy = `SELECT user, ${SOURCE_SQL} AS source, ${one} FROM sessions
+    WHERE ${STARTED_SQL} AND ${FAILED_SQL} AND ${filter.sql}
+    GROUP BY ${key}, intDiv(${START_SQL}, ${SCAN_WINDOW_MS})
+    HAVING count() * 200 >= {${name}:UInt32} * {failed_percent:UInt32}`;
+  const cells = `SELECT user, ${SOURCE_SQL} AS source, ${one}, ${cell}, count() AS sessions,
+      countIf(${FAILED_SQL}) AS failed
+    FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql} AND (${key}) IN (${busy})
+    GROUP BY ${key}, cell`;
+  const before = (from: number, to: string) =>
+    `OVER (PARTITION BY ${key} ORDER BY cell RANGE BETWEEN ${from} PRECEDING AND ${to})`;
+  const last = `SELECT ${key}, cell AS last_cell FROM (
+      SELECT ${key}, cell, sum(failed) ${before(SCAN_CELLS, 'CURRENT ROW')} AS failed_most,
+        sum(sessions) ${before(SCAN_CELLS - 1, '1 PRECEDING')} AS sessions_least
+      FROM (${cells})
+    )
+    WHERE failed_most * 100 >= {${name}:UInt32} * {failed_percent:UInt32}
+      AND failed_most * 100 >= sessions_least * {failed_percent:UInt32}`;
   return `SELECT user, source, ${shown('dest_host')} AS dest_host, ${shown('dest_port')} AS dest_port,
       argMax(start_ms, (distinct_values, start_ms)) + 1 AS to_ms,
       greatest(to_ms - ${SCAN_WINDOW_MS}, {from:Int64}) AS from_ms,
@@ -108,24 +134,23 @@ function scanOf(
         ('sessions', toFloat64(argMax(sessions, (distinct_values, start_ms)))),
         ('failed', toFloat64(argMax(failed, (distinct_values, start_ms))))] AS figures
     FROM (
-      SELECT user, source, ${one}, start_ms, uniqExact(${many}) OVER w AS distinct_values,
+      SELECT ${key}, start_ms, cell, last_cell, uniqExact(${many}) OVER w AS distinct_values,
         count() OVER w AS sessions, sum(is_failed) OVER w AS failed
       FROM (
         SELECT user, ${SOURCE_SQL} AS source, dest_host, dest_port, ${START_SQL} AS start_ms,
-          toUInt8(${FAILED_SQL}) AS is_failed
-        FROM sessions FINAL
-        WHERE ${STARTED_SQL} AND ${filter.sql} AND (user, source, ${one}) IN (
-          SELECT user, ${SOURCE_SQL} AS source, ${one} FROM sessions FINAL
-          WHERE ${STARTED_SQL} AND ${FAILED_SQL} AND ${filter.sql}
-          GROUP BY user, source, ${one}, intDiv(${START_SQL}, ${SCAN_WINDOW_MS})
-          HAVING count() * 200 >= {${name}:UInt32} * {failed_percent:UInt32}
-        )
-      )
-      WINDOW w AS (PARTITION BY user, source, ${one} ORDER BY start_ms
+          ${cell}, toUInt8(${FAILED_SQL}) AS is_failed
+        FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql}
+      ) AS s
+      INNER JOIN (
+        SELECT ${key}, last_cell, arrayJoin(range(last_cell - ${SCAN_CELLS}, last_cell + 1)) AS cell
+        FROM (${last})
+      ) AS c USING (${key}, cell)
+      WINDOW w AS (PARTITION BY ${key}, last_cell ORDER BY start_ms
         RANGE BETWEEN ${SCAN_WINDOW_MS - 1} PRECEDING AND CURRENT ROW)
     )
-    WHERE distinct_values >= {${name}:UInt32} AND failed * 100 >= sessions * {failed_percent:UInt32}
-    GROUP BY user, source, ${one}`;
+    WHERE cell = last_cell AND distinct_values >= {${name}:UInt32}
+      AND failed * 100 >= sessions * {failed_percent:UInt32}
+    GROUP BY ${key}`;
 }
 
 const COLUMNS = 'user, source, dest_host, dest_port, from_ms, to_ms, figures';
