@@ -40,8 +40,9 @@ const SOURCE_SQL = `if(user = '${ANONYMOUS_USER}', ${plainAddressSql('toString(s
 const START_SQL = 'toUnixTimestamp64Milli(started_at)';
 const FAILED_SQL = `status IN ('failed', 'rejected_by_acl')`;
 const STARTED_SQL = `started_at >= ${timeSql('from')} AND started_at < ${timeSql('to')}`;
-const NETWORK_SQL = `if(isIPAddressInRange(toString(source_ip), '::ffff:0:0/96'),
-  IPv6CIDRToRange(source_ip, 120).1, IPv6CIDRToRange(source_ip, 48).1)`;
+/** The /24 of an IPv4 address, the /48 of another one. */
+const NETWORK_SQL = `IPv6CIDRToRange(source_ip,
+  if(source_ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)).1`;
 
 interface Statement {
   readonly sql: string;
@@ -51,8 +52,13 @@ interface Statement {
 /** Counts the open networks of a user at each session's start: each network counts from 0 to 1 and back. */
 function sharedAccount({ range, filter, thresholds }: SignalOf): Statement {
   const reach = reaches(range.fromMs, 'shared');
-  const open = `started_at < ${timeSql('to')} AND (status = 'active' OR ended_at > ${timeSql('from')})
-    AND (${reach.sql}) AND user != '${ANONYMOUS_USER}' AND ${filter.sql}`;
+  const open = `started_at < ${timeSql('to')} AND (status = 'active' OR ended_at > ${timeSql('from')})`;
+  // No version of a session changes any of this.
+  const fixed = `started_at < ${timeSql('to')} AND user != '${ANONYMOUS_USER}' AND (${reach.sql}) AND ${filter.sql}`;
+  const suspects = `SELECT user FROM (
+      SELECT user, source_ip FROM sessions WHERE ${fixed} GROUP BY user, source_ip
+    )
+    GROUP BY user HAVING uniqExact(${NETWORK_SQL}) >= {networks:UInt32}`;
   return {
     sql: `SELECT user, '' AS source, NULL AS dest_host, NULL AS dest_port,
         argMax(at, (networks, -at)) AS from_ms, from_ms + 1 AS to_ms,
@@ -74,10 +80,8 @@ function sharedAccount({ range, filter, thresholds }: SignalOf): Statement {
                     least({to:Int64}, toUnixTimestamp64Milli(assumeNotNull(ended_at)))) AS end_ms,
                   arrayJoin([(start_ms, 1), (end_ms, -1)]) AS edge
                 FROM sessions FINAL
-                WHERE ${open} AND user IN (
-                  SELECT user FROM sessions WHERE ${open}
-                  GROUP BY user HAVING uniqExact(${NETWORK_SQL}) >= {networks:UInt32}
-                )
+                PREWHERE user IN (${suspects}) AND ${fixed}
+                WHERE ${open}
               )
               WHERE end_ms > start_ms
               GROUP BY user, network, at
