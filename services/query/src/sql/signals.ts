@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { SignalsConfig } from '../questions/signals/config.js';
 import type { Span } from '../sums/plan.js';
 import { int64 } from './columns.js';
-import { reaches } from './earlier-starts.js';
+import { hasKeySql, openKeysSql, reaches } from './earlier-starts.js';
 import { FINAL_SETTINGS, timeSql } from './expressions.js';
 import type { Condition, Query, SqlParams } from './query.js';
 import { storedText } from './stored.js';
@@ -35,8 +35,10 @@ const SCAN_CELLS = SCAN_WINDOW_MS / SCAN_CELL_MS;
 const MAIL_WINDOW_MS = 3_600_000;
 const MAIL_PORTS = '25, 465, 587';
 
-/** The subject: a user; for sessions without authentication, an address. */
-const SOURCE_SQL = `if(user = '${ANONYMOUS_USER}', ${plainAddressSql('toString(source_ip)')}, '')`;
+const NO_SOURCE = `toIPv6('::')`;
+/** The subject: a user; for sessions without authentication, an address. Rows are grouped by it before it is text. */
+const SOURCE_SQL = `if(user = '${ANONYMOUS_USER}', source_ip, ${NO_SOURCE})`;
+const SHOWN_SOURCE_SQL = `if(source = ${NO_SOURCE}, '', ${plainAddressSql('toString(source)')}) AS source`;
 const START_SQL = 'toUnixTimestamp64Milli(started_at)';
 const FAILED_SQL = `status IN ('failed', 'rejected_by_acl')`;
 const STARTED_SQL = `started_at >= ${timeSql('from')} AND started_at < ${timeSql('to')}`;
@@ -54,9 +56,22 @@ function sharedAccount({ range, filter, thresholds }: SignalOf): Statement {
   const reach = reaches(range.fromMs, 'shared');
   const open = `started_at < ${timeSql('to')} AND (status = 'active' OR ended_at > ${timeSql('from')})`;
   // No version of a session changes any of this.
-  const fixed = `started_at < ${timeSql('to')} AND user != '${ANONYMOUS_USER}' AND (${reach.sql}) AND ${filter.sql}`;
+  const fixed = `user != '${ANONYMOUS_USER}' AND ${filter.sql}`;
+  const earlier = `started_at < ${timeSql('shared_hour')}`;
+  const ended = `${earlier} AND ended_at >= ${timeSql('shared_from')}`;
+  const doubtful = `SELECT started_at, session_id FROM session_ends WHERE ${ended}`;
+  // At least the users of sessions that were open: their rows are read by user then.
   const suspects = `SELECT user FROM (
-      SELECT user, source_ip FROM sessions WHERE ${fixed} GROUP BY user, source_ip
+      SELECT user, source_ip FROM (
+        SELECT user, source_ip FROM sessions
+        WHERE started_at >= ${timeSql('shared_hour')} AND started_at < ${timeSql('to')} AND ${fixed}
+        UNION ALL
+        SELECT user, source_ip FROM ended_sessions WHERE ${ended} AND ${fixed}
+        UNION ALL
+        SELECT user, source_ip FROM sessions
+        WHERE ${hasKeySql([openKeysSql(earlier), doubtful])} AND ${fixed}
+      )
+      GROUP BY user, source_ip
     )
     GROUP BY user HAVING uniqExact(${NETWORK_SQL}) >= {networks:UInt32}`;
   return {
@@ -79,9 +94,8 @@ function sharedAccount({ range, filter, thresholds }: SignalOf): Statement {
                   if(status = 'active', {to:Int64},
                     least({to:Int64}, toUnixTimestamp64Milli(assumeNotNull(ended_at)))) AS end_ms,
                   arrayJoin([(start_ms, 1), (end_ms, -1)]) AS edge
-                FROM sessions FINAL
-                PREWHERE user IN (${suspects}) AND ${fixed}
-                WHERE ${open}
+                FROM sessions_by_user FINAL
+                WHERE user IN (${suspects}) AND (${reach.sql}) AND ${fixed} AND ${open}
               )
               WHERE end_ms > start_ms
               GROUP BY user, network, at
@@ -162,11 +176,11 @@ const COLUMNS = 'user, source, dest_host, dest_port, from_ms, to_ms, figures';
 function scan({ filter, thresholds }: SignalOf): Statement {
   return {
     sql: `SELECT ${COLUMNS} FROM (
-        SELECT user, source, CAST(NULL, 'Nullable(String)') AS dest_host,
+        SELECT user, ${SHOWN_SOURCE_SQL}, CAST(NULL, 'Nullable(String)') AS dest_host,
           CAST(dest_port, 'Nullable(UInt16)') AS dest_port, from_ms, to_ms, figures
         FROM (${scanOf('dest_port', 'dest_host', 'hosts', filter)})
         UNION ALL
-        SELECT user, source, CAST(dest_host, 'Nullable(String)') AS dest_host,
+        SELECT user, ${SHOWN_SOURCE_SQL}, CAST(dest_host, 'Nullable(String)') AS dest_host,
           CAST(NULL, 'Nullable(UInt16)') AS dest_port, from_ms, to_ms, figures
         FROM (${scanOf('dest_host', 'dest_port', 'ports', filter)})
       )
@@ -181,7 +195,8 @@ function scan({ filter, thresholds }: SignalOf): Statement {
 
 function mail({ filter, thresholds }: SignalOf): Statement {
   return {
-    sql: `SELECT user, source, NULL AS dest_host, NULL AS dest_port,
+    sql: `SELECT user, ${SHOWN_SOURCE_SQL}, dest_host, dest_port, from_ms, to_ms, figures FROM (
+      SELECT user, source, NULL AS dest_host, NULL AS dest_port,
         argMax(start_ms, (sessions, start_ms)) + 1 AS to_ms,
         greatest(to_ms - ${MAIL_WINDOW_MS}, {from:Int64}) AS from_ms,
         [('sessions', toFloat64(max(sessions)))] AS figures
@@ -195,7 +210,8 @@ function mail({ filter, thresholds }: SignalOf): Statement {
       )
       GROUP BY user, source
       HAVING max(sessions) >= {sessions:UInt32}
-      ORDER BY max(sessions) DESC, from_ms`,
+      )
+      ORDER BY figures[1].2 DESC, from_ms`,
     params: { sessions: thresholds.mail_sessions },
   };
 }
@@ -203,7 +219,7 @@ function mail({ filter, thresholds }: SignalOf): Statement {
 function beacon({ filter, thresholds }: SignalOf): Statement {
   const quantile = (level: number) => `arrayReduce('quantileExact(${level})', gaps)`;
   return {
-    sql: `SELECT user, source, dest_host, dest_port, arrayMin(starts) AS from_ms,
+    sql: `SELECT user, ${SHOWN_SOURCE_SQL}, dest_host, dest_port, arrayMin(starts) AS from_ms,
         arrayMax(starts) + 1 AS to_ms,
         [('starts', toFloat64(length(starts))), ('median_gap_ms', toFloat64(median)),
           ('spread', (high - low) / median)] AS figures
@@ -213,7 +229,11 @@ function beacon({ filter, thresholds }: SignalOf): Statement {
           ${quantile(0.1)} AS low, ${quantile(0.9)} AS high
         FROM (
           SELECT user, ${SOURCE_SQL} AS source, dest_host, dest_port, started_at
-          FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql}
+          FROM sessions FINAL
+          PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host, dest_port) IN (
+            SELECT user, dest_host, dest_port FROM sessions WHERE ${STARTED_SQL} AND ${filter.sql}
+            GROUP BY user, dest_host, dest_port HAVING count() >= {starts:UInt32}
+          )
         )
         GROUP BY user, source, dest_host, dest_port
         HAVING count() >= {starts:UInt32}
@@ -232,20 +252,23 @@ function beacon({ filter, thresholds }: SignalOf): Statement {
 
 /** Pairs of user and destination that never occurred before, in all that is kept. */
 function firstSeen({ filter, thresholds }: SignalOf): Statement {
-  const candidates = `SELECT user, dest_host, min(${START_SQL}) AS from_ms,
-      max(${START_SQL}) + 1 AS to_ms, sum(s.bytes_sent) AS sent, sum(s.bytes_received) AS received
-    FROM sessions AS s FINAL
-    WHERE ${STARTED_SQL} AND ${filter.sql}
-    GROUP BY user, dest_host
-    HAVING sent >= {bytes:UInt64} AND sent >= received * {ratio:UInt32}`;
+  // Versions that have been replaced make a sum too large at most.
+  const large = `SELECT user, dest_host FROM sessions WHERE ${STARTED_SQL} AND ${filter.sql}
+    GROUP BY user, dest_host HAVING sum(bytes_sent) >= {bytes:UInt64}`;
   return {
     sql: `SELECT user, '' AS source, dest_host, NULL AS dest_port, from_ms, to_ms,
         [('bytes_sent', toFloat64(sent)), ('bytes_received', toFloat64(received))] AS figures
-      FROM (${candidates})
+      FROM (
+        SELECT user, dest_host, min(${START_SQL}) AS from_ms, max(${START_SQL}) + 1 AS to_ms,
+          sum(s.bytes_sent) AS sent, sum(s.bytes_received) AS received
+        FROM sessions AS s FINAL
+        PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host) IN (${large})
+        GROUP BY user, dest_host
+        HAVING sent >= {bytes:UInt64} AND sent >= received * {ratio:UInt32}
+      )
       WHERE (user, dest_host) NOT IN (
         SELECT user, dest_host FROM sessions_by_user
-        WHERE started_at < ${timeSql('from')} AND user IN (SELECT user FROM (${candidates}))
-          AND (user, dest_host) IN (SELECT user, dest_host FROM (${candidates}))
+        WHERE started_at < ${timeSql('from')} AND (user, dest_host) IN (${large})
       )
       ORDER BY sent DESC, from_ms`,
     params: { bytes: thresholds.first_seen_bytes, ratio: thresholds.first_seen_ratio },
