@@ -58,6 +58,7 @@ export function brokenRule(event: SessionEvent): string | null {
         return `status: ${event.close_reason} belongs to ${statusOf(event.close_reason)}`;
       }
       if (event.ended_at < event.started_at) return 'ended_at: lies before started_at';
+      if (event.ended_at < event.interval_start) return 'ended_at: lies before interval_start';
       return brokenIntervalRule(event);
   }
 }

@@ -23,8 +23,6 @@ SELECT assumeNotNull(ended_at), started_at, session_id, user, dest_host, dest_ip
 FROM ${rows:sessions}
 WHERE ended_at IS NOT NULL AND NOT assumed AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at);
 
-OPTIMIZE TABLE ${table:ended_sessions} FINAL;
-
 -- When sessions of an address began. Sessions are ordered by start, and by start they are then found. A bloom
 -- filter per granule would have to be read for every granule of 30 days.
 --

@@ -21,7 +21,7 @@ export function followsRules(view: EventView): boolean {
   if (view.seq === 0) return false;
   if (type === TYPE_CLOSED) {
     if (STATUS_OF_REASON[view.closeReason] !== view.status) return false;
-    if (view.endedAtMs < startedMs) return false;
+    if (view.endedAtMs < startedMs || view.endedAtMs < view.intervalStartMs) return false;
   }
   const start = view.intervalStartMs;
   const end = view.intervalEndMs;

@@ -13,8 +13,7 @@ export type Layout =
       readonly onCluster: boolean;
     };
 
-const TABLE_STATEMENT =
-  /^((?:CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE TABLE|ALTER TABLE|OPTIMIZE TABLE) \S+)/;
+const TABLE_STATEMENT = /^((?:CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE TABLE|ALTER TABLE) \S+)/;
 const PLACEHOLDER = /\$\{([a-z]+):([^}]*)\}/g;
 
 /** The part of a table's name that marks the rows of one shard, behind the Distributed table of the plain name. */

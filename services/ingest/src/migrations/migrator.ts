@@ -15,14 +15,14 @@ import { BATCH_TABLE_SETTINGS, BATCH_TABLES, settingsClause } from './settings.j
 
 const RECORDS = 'ingest_schema_migrations';
 const FORMER_RETENTION = 'ingest_former_retention';
-/** DDL of one statement; ON CLUSTER waits for every node. */
+/** DDL of one statement; ON CLUSTER waits for every node, and names those that are late. */
 const STATEMENT_TIMEOUT_MS = 300_000;
+const NODES_MARGIN_MS = 60_000;
 /** A table that is copied, or whose parts are rewritten, may be large. */
 const COPY_TIMEOUT_MS = 6 * 3_600_000;
 const MIGRATION_SETTINGS = {
   // Rows past a new retention are deleted by other statements, see expiry.ts.
   materialize_ttl_after_modify: 0,
-  distributed_ddl_task_timeout: 240,
   // A copied table may have any number of partitions.
   max_partitions_per_insert_block: 0,
 };
@@ -111,12 +111,16 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
   });
 
   async function run(of: string, sql: string, isAgain = false): Promise<void> {
-    const isCopy = /^(INSERT|OPTIMIZE)|\b(MATERIALIZE|DROP INDEX)\b/.test(sql);
+    const isCopy = /^INSERT|\b(MATERIALIZE|DROP INDEX)\b/.test(sql);
+    const timeoutMs = isCopy ? COPY_TIMEOUT_MS : STATEMENT_TIMEOUT_MS;
     try {
       await admin.command({
         sql,
-        timeoutMs: isCopy ? COPY_TIMEOUT_MS : STATEMENT_TIMEOUT_MS,
-        settings: MIGRATION_SETTINGS,
+        timeoutMs,
+        settings: {
+          ...MIGRATION_SETTINGS,
+          distributed_ddl_task_timeout: (timeoutMs - NODES_MARGIN_MS) / 1_000,
+        },
       });
     } catch (cause) {
       const isReplaced =

@@ -41,12 +41,14 @@ import {
   SLICE,
 } from './sql.js';
 import type { Part, SumSpan } from './sql.js';
-import { isTooMuch, runStatement } from './statement.js';
+import { isTooLong, isTooMuch, runStatement } from './statement.js';
 
 /** Deadline of statements that read or write a few rows. */
 const BRIEF_MS = 60_000;
 /** 2^15 slices: beyond that a statement that takes too long has another reason. */
 const CUT_MAX = 16;
+/** A part of the keys reads all rows, so on a busy server finer parts make a statement little faster, and all of them slower. */
+const CUT_FOR_TIME_MAX = 2;
 /** Statements that take this much less than they may are cut less the next time. */
 const EASY_FACTOR = 8;
 /** Buckets that are summed together: at first, and at most. */
@@ -256,7 +258,10 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       const isOfSlices = error instanceof SlicesTooMuchError;
       const span = isOfSlices ? 'slice' : group.span;
       const cut = cuts.get(span) ?? 0;
-      if (!(isOfSlices || isTooMuch(error)) || signal.aborted || cut === CUT_MAX) throw error;
+      if (!(isOfSlices || isTooMuch(error)) || signal.aborted) throw error;
+      const readsAll = span !== 'detail_hour' && span !== 'detail_day';
+      const isTooLate = readsAll && isTooLong(isOfSlices ? error.cause : error);
+      if (cut >= (isTooLate ? CUT_FOR_TIME_MAX : CUT_MAX)) throw error;
       if (group.starts.length > 1) {
         most[group.span] = Math.max(1, Math.floor(group.starts.length / TOGETHER_LESS));
         for (const start of group.starts) await sumInTime({ ...group, starts: [start] });

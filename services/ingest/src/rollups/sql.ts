@@ -121,6 +121,12 @@ function isEndedIn(span: SumSpan, start: string): string {
   return `(ended_at IS NOT NULL AND ${START_OF[span]('assumeNotNull(ended_at)')} = ${start})`;
 }
 
+/**
+ * Whether a session began and ended in one slice: then it moved all its bytes in it, and its row has them. The
+ * slice decides also for longer buckets, so that an hour is the same from its rows as from its slices.
+ */
+const IS_WHOLE = isEndedIn('slice', START_OF.slice('started_at'));
+
 /** One row per session that started in the buckets or ended there, and the figures that it adds. */
 function sessionRows(span: SumSpan, where: string): string {
   const startOf = START_OF[span];
@@ -129,32 +135,31 @@ function sessionRows(span: SumSpan, where: string): string {
   const duration = 'ifNull(duration_ms, 0) AS duration';
   return `
     SELECT ${startOf('started_at')} AS start, true AS is_started,
-        ${isEndedIn(span, 'start')} AS is_ended, ${columns}, ${duration}
+        ${isEndedIn(span, 'start')} AS is_ended, ${IS_WHOLE} AS is_whole, ${columns}, ${duration}
     FROM sessions FINAL
     WHERE ${within('started_at')} AND ${startOf('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
     UNION ALL
-    SELECT ${startOf('ended')} AS start, false AS is_started, true AS is_ended, ${columns}, ${duration}
+    SELECT ${startOf('ended')} AS start, false AS is_started, true AS is_ended, false AS is_whole, ${columns}, ${duration}
     FROM (${endedElsewhere(`${columns}, duration_ms`, where)})
     WHERE started_at < start AND start IN {buckets:Array(DateTime('UTC'))}`;
 }
 
 /**
- * The minutes of sessions, without those that `sessionRows` has whole: a session that began and ended in one
- * bucket moved all its bytes in it, so its row has them. What of a minute is read never changes but its
- * counters, so rows are chosen before FINAL.
+ * The minutes of sessions that are not whole. What of a minute is read never changes but its counters, so rows
+ * are chosen before FINAL.
  */
 function trafficRows(span: SumSpan, where: string, areRowsKept: boolean): string {
   const start = START_OF[span];
-  const outlives = `${start('started_at')} < ${start('bucket')} OR session_id IN (
+  const isNotWhole = `${START_OF.slice('started_at')} < ${START_OF.slice('bucket')} OR session_id IN (
       SELECT session_id FROM sessions FINAL
       WHERE ${within('started_at')} AND ${start('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
-        AND NOT ${isEndedIn(span, start('started_at'))})`;
+        AND NOT ${IS_WHOLE})`;
   return `
     SELECT ${start('bucket')} AS start, user, dest_host, dest_port, source_ip, protocol, proxy_id,
         bytes_sent, bytes_received, packets_sent, packets_received
     FROM session_traffic_1m FINAL
     PREWHERE ${within('bucket')} AND ${start('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
-      AND (${areRowsKept ? outlives : 'true'})`;
+      AND (${areRowsKept ? isNotWhole : 'true'})`;
 }
 
 /**
@@ -167,7 +172,7 @@ function sumsOfRows(span: SumSpan, part: Part, areRowsKept: boolean): string {
   const moving = dimensions.filter((dimension) => !countsAtEnd(dimension));
   const of = groupsOf(dimensions);
   const ofMoving = groupsOf(moving);
-  const whole = areRowsKept ? 'is_ended AND is_started' : 'false';
+  const whole = areRowsKept ? 'is_whole' : 'false';
   const ends = TRAFFIC.map(
     (name) =>
       `sumIf(${name}, is_ended) AS ended_${name}, sumIf(${name}, ${whole}) AS whole_${name}`,
@@ -206,7 +211,7 @@ const SOMETHING = `${SUM_NAMES.map((name) => `sum(${name})`).join(' + ')} > 0`;
 /** The same by user, destination and port. Bytes count where they moved. */
 function pairsOfRows(span: SumSpan, part: Part, areRowsKept: boolean): string {
   const where = inRange(part);
-  const whole = areRowsKept ? 'is_ended AND is_started' : 'false';
+  const whole = areRowsKept ? 'is_whole' : 'false';
   const pair = PAIR_COLUMNS.join(', ');
   return `
 SELECT start AS bucket, ${pair}, ${SUMS}

@@ -19,8 +19,9 @@ const GRACE_MS = 5_000;
 const KILL_TIMEOUT_MS = 5_000;
 /** Share of a statement's memory for groups, before they go to disk; the rest is for reading and inserting. */
 const GROUPS_SHARE = 0.4;
+const MEMORY_CODE = 241;
 /** TIMEOUT_EXCEEDED, TOO_SLOW and MEMORY_LIMIT_EXCEEDED. */
-const TOO_MUCH_CODES: readonly (number | null)[] = [159, 160, 241];
+const TOO_MUCH_CODES: readonly (number | null)[] = [159, 160, MEMORY_CODE];
 
 /** Returns whether less work at once may succeed. */
 export function isTooMuch(error: unknown): boolean {
@@ -28,6 +29,11 @@ export function isTooMuch(error: unknown): boolean {
     error instanceof ClickHouseError &&
     (error.code === 'clickhouse_timeout' || TOO_MUCH_CODES.includes(error.serverCode))
   );
+}
+
+/** Returns whether it took too long: then smaller groups help little, because each part reads all rows. */
+export function isTooLong(error: unknown): boolean {
+  return isTooMuch(error) && error instanceof ClickHouseError && error.serverCode !== MEMORY_CODE;
 }
 
 /** Runs one statement. @throws ClickHouseError; the statement has ended by then, or was cancelled. */

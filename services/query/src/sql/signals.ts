@@ -95,7 +95,7 @@ function sharedAccount({ range, filter, thresholds }: SignalOf): Statement {
                     least({to:Int64}, toUnixTimestamp64Milli(assumeNotNull(ended_at)))) AS end_ms,
                   arrayJoin([(start_ms, 1), (end_ms, -1)]) AS edge
                 FROM sessions_by_user FINAL
-                WHERE user IN (${suspects}) AND (${reach.sql}) AND ${fixed} AND ${open}
+                WHERE user GLOBAL IN (${suspects}) AND (${reach.sql}) AND ${fixed} AND ${open}
               )
               WHERE end_ms > start_ms
               GROUP BY user, network, at
@@ -134,7 +134,7 @@ function scanOf(
     HAVING count() * 200 >= {${name}:UInt32} * {failed_percent:UInt32}`;
   const cells = `SELECT user, ${SOURCE_SQL} AS source, ${one}, ${cell}, count() AS sessions,
       countIf(${FAILED_SQL}) AS failed
-    FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql} AND (${key}) IN (${busy})
+    FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql} AND (${key}) GLOBAL IN (${busy})
     GROUP BY ${key}, cell`;
   const before = (from: number, to: string) =>
     `OVER (PARTITION BY ${key} ORDER BY cell RANGE BETWEEN ${from} PRECEDING AND ${to})`;
@@ -159,7 +159,7 @@ function scanOf(
           ${cell}, toUInt8(${FAILED_SQL}) AS is_failed
         FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql}
       ) AS s
-      INNER JOIN (
+      GLOBAL INNER JOIN (
         SELECT ${key}, last_cell, arrayJoin(range(last_cell - ${SCAN_CELLS}, last_cell + 1)) AS cell
         FROM (${last})
       ) AS c USING (${key}, cell)
@@ -230,7 +230,7 @@ function beacon({ filter, thresholds }: SignalOf): Statement {
         FROM (
           SELECT user, ${SOURCE_SQL} AS source, dest_host, dest_port, started_at
           FROM sessions FINAL
-          PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host, dest_port) IN (
+          PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host, dest_port) GLOBAL IN (
             SELECT user, dest_host, dest_port FROM sessions WHERE ${STARTED_SQL} AND ${filter.sql}
             GROUP BY user, dest_host, dest_port HAVING count() >= {starts:UInt32}
           )
@@ -262,19 +262,20 @@ function firstSeen({ filter, thresholds }: SignalOf): Statement {
         SELECT user, dest_host, min(${START_SQL}) AS from_ms, max(${START_SQL}) + 1 AS to_ms,
           sum(s.bytes_sent) AS sent, sum(s.bytes_received) AS received
         FROM sessions AS s FINAL
-        PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host) IN (${large})
+        PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host) GLOBAL IN (${large})
         GROUP BY user, dest_host
         HAVING sent >= {bytes:UInt64} AND sent >= received * {ratio:UInt32}
       )
       WHERE (user, dest_host) NOT IN (
         SELECT user, dest_host FROM sessions_by_user
-        WHERE started_at < ${timeSql('from')} AND (user, dest_host) IN (${large})
+        WHERE started_at < ${timeSql('from')} AND (user, dest_host) GLOBAL IN (${large})
       )
       ORDER BY sent DESC, from_ms`,
     params: { bytes: thresholds.first_seen_bytes, ratio: thresholds.first_seen_ratio },
   };
 }
 
+/** Sessions of one user are on all shards, so no shard decides alone who is suspect: `GLOBAL`. */
 const STATEMENTS: Readonly<Record<SignalKind, (of: SignalOf) => Statement>> = {
   shared_account: sharedAccount,
   scan,
