@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs the SOCKS clients and servers that the end-to-end tests compare with, on Debian and as
+# Installs the SOCKS and Kafka clients and the servers that tests compare with, on Debian and as
 # root. Ends with 0 if all of them are there. Without them those tests are skipped.
 set -euo pipefail
 
-packages=(curl netcat-openbsd proxychains4 python3-socks openssh-client openssh-server chromium microsocks dante-server)
+packages=(curl netcat-openbsd proxychains4 python3-socks openssh-client openssh-server chromium microsocks dante-server kcat)
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
   echo "clients.sh: needs apt-get and root; tests with clients that are missing are skipped" >&2
