@@ -33,7 +33,7 @@ ingest joins the group.
   --cut-off N     minutes for which the one proxy was cut off (default 60)
   --out FILE      JSON results (default test/bench/results/steady.json)
 
-A short run: npm run bench:steady -- --rate 300 --minutes 2 --warm-up 1 --hours 1 --cut-off 5 --duration 30
+Example: npm run bench:steady -- --rate 300 --minutes 2 --warm-up 1 --hours 1 --cut-off 5 --duration 30
 `;
 const { values: args } = parseArgs({
   options: {
