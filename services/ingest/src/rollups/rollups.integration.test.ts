@@ -549,6 +549,38 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums(log));
   });
 
+  it('are tried again later if every part of a bucket takes too long, and then one bucket after the other', async () => {
+    const random = seededRandom(5);
+    const log = [BASE_MS, BASE_MS + HOUR_MS].flatMap((startMs) =>
+      sessionLog({ random, startMs, intervals: 2, closed: true }),
+    );
+    await storeBatch(clickhouse, log, [newKeeper()]);
+    const late: number[] = [];
+    let mostInTime = 0;
+    const strained: ClickHouse = {
+      ...clickhouse,
+      async command(options) {
+        const { buckets } = options.params ?? {};
+        const count = Array.isArray(buckets) ? buckets.length : 0;
+        if (options.sql.includes('INTO rollup_1h') && count > mostInTime) {
+          late.push(count);
+          throw new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
+            retryable: true,
+            serverCode: 159,
+          });
+        }
+        return clickhouse.command(options);
+      },
+    };
+    const rollups = newRollups(FOR_GOOD, strained);
+    await expect(rollups.sumAll()).rejects.toThrow('TIMEOUT_EXCEEDED');
+    // Both hours, one of them, each dimension by itself, and these in two slices.
+    expect(late).toEqual([2, 1, 1, 1]);
+    mostInTime = 1;
+    await settle(rollups);
+    expect(await storedSums()).toEqual(plainSums(log));
+  });
+
   it('by pair are sliced if one user has all of them, and a slice reads little more than its share', async () => {
     const [day, pairs, hours] = [BASE_MS / 1_000, 200_000, 4];
     await clickhouse.command({

@@ -64,6 +64,11 @@ const TOGETHER_MAX = 1_024;
 const TOGETHER_LESS = 8;
 const LOST_CHECK_INTERVAL_MS = 60_000;
 
+/** Whether a statement is cut into ranges of pairs, which read little more than themselves. Other parts read all rows. */
+function isDetailed(span: SumSpan): span is 'detail_hour' | 'detail_day' {
+  return span === 'detail_hour' || span === 'detail_day';
+}
+
 export interface Rollups extends Component {
   /**
    * Sums everything that is dirty, whether it is due or not, each bucket once.
@@ -126,7 +131,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     const from = Math.min(...starts);
     const to = Math.max(...starts) + (span === 'slice' ? SLICE_MS : SPAN_MS[span]) / 1_000;
     const params = { buckets: starts, from, to, version };
-    const isDetail = span === 'detail_hour' || span === 'detail_day';
+    const isDetail = isDetailed(span);
     const cut = cuts.get(span) ?? 0;
     const parts = isDetail ? detailPartsOf(cut) : partsOf(cut);
     const pairs = isDetail && cut > 0 ? await pairsOf(span, { from, to }) : [];
@@ -256,17 +261,16 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       await sum(group);
     } catch (error) {
       const isOfSlices = error instanceof SlicesTooMuchError;
-      const span = isOfSlices ? 'slice' : group.span;
-      const cut = cuts.get(span) ?? 0;
-      if (!(isOfSlices || isTooMuch(error)) || signal.aborted) throw error;
-      const readsAll = span !== 'detail_hour' && span !== 'detail_day';
-      const isTooLate = readsAll && isTooLong(isOfSlices ? error.cause : error);
-      if (cut >= (isTooLate ? CUT_FOR_TIME_MAX : CUT_MAX)) throw error;
+      const cause = isOfSlices ? error.cause : error;
+      if (!isTooMuch(cause) || signal.aborted) throw error;
       if (group.starts.length > 1) {
         most[group.span] = Math.max(1, Math.floor(group.starts.length / TOGETHER_LESS));
         for (const start of group.starts) await sumInTime({ ...group, starts: [start] });
         return;
       }
+      const span = isOfSlices ? 'slice' : group.span;
+      const cut = cuts.get(span) ?? 0;
+      if (cut >= (isTooLong(cause) && !isDetailed(span) ? CUT_FOR_TIME_MAX : CUT_MAX)) throw error;
       cuts.set(span, cut + 1);
       logger.warn(
         { span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: cut + 1 },
