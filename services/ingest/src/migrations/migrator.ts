@@ -19,7 +19,7 @@ const FORMER_RETENTION = 'ingest_former_retention';
 const STATEMENT_TIMEOUT_MS = 300_000;
 const NODES_MARGIN_MS = 60_000;
 /** A table that is copied, or whose parts are rewritten, may be large. */
-const COPY_TIMEOUT_MS = 6 * 3_600_000;
+const REWRITE_TIMEOUT_MS = 6 * 3_600_000;
 const MIGRATION_SETTINGS = {
   // Rows past a new retention are deleted by other statements, see expiry.ts.
   materialize_ttl_after_modify: 0,
@@ -111,8 +111,8 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
   });
 
   async function run(of: string, sql: string, isAgain = false): Promise<void> {
-    const isCopy = /^INSERT|\b(MATERIALIZE|DROP INDEX)\b/.test(sql);
-    const timeoutMs = isCopy ? COPY_TIMEOUT_MS : STATEMENT_TIMEOUT_MS;
+    const isRewrite = /^INSERT|\b(MATERIALIZE|DROP INDEX)\b/.test(sql);
+    const timeoutMs = isRewrite ? REWRITE_TIMEOUT_MS : STATEMENT_TIMEOUT_MS;
     try {
       await admin.command({
         sql,

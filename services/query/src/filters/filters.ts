@@ -30,9 +30,17 @@ export type Filters = Partial<FilterParams>;
 const given = (filters: Filters): FilterName[] =>
   FILTER_NAMES.filter((name) => filters[name] !== undefined);
 
+/** The filters with names that pass. */
+const only = (filters: Filters, passes: (name: FilterName) => boolean): Filters =>
+  Object.fromEntries(
+    given(filters)
+      .filter(passes)
+      .map((name) => [name, filters[name]]),
+  );
+
 /** The filters among the parameters of a request. */
 export function filtersOf(query: Filters): Filters {
-  const filters: Filters = Object.fromEntries(given(query).map((name) => [name, query[name]]));
+  const filters = only(query, () => true);
   if (filters.dest_host === undefined) return filters;
   return { ...filters, dest_host: filters.dest_host.flatMap(hostPatterns) };
 }
@@ -83,15 +91,10 @@ export function soughtOf(filters: Filters): Sought {
   };
 }
 
-const only = (filters: Filters, names: readonly string[]): Filters =>
-  Object.fromEntries(
-    given(filters).flatMap((name) => (names.includes(name) ? [[name, filters[name]]] : [])),
-  );
-
 /** The same for a look-up by keys. */
 export function lookedUpOf(filters: Filters): LookedUp {
   const table = sessionsTableOf(filters);
-  const ended = filterOf(only(filters, ENDED_NAMES));
+  const ended = filterOf(only(filters, (name) => ENDED_NAMES.includes(name)));
   return {
     table,
     filter: filterOf(filters),
@@ -105,11 +108,11 @@ export function lookedUpOf(filters: Filters): LookedUp {
 /** The filters of a projection of `sessions`; null if none leaves few sessions. */
 function addressOf(filters: Filters): Condition | null {
   if (filters.egress_port !== undefined) {
-    return filterOf(only(filters, ['egress_port', 'egress_ip']));
+    return filterOf(only(filters, (name) => name === 'egress_port' || name === 'egress_ip'));
   }
   // A range of addresses may hold all.
   return filters.dest_ip?.every((text) => text !== '' && !text.includes('/')) === true
-    ? filterOf(only(filters, ['dest_ip', 'dest_port']))
+    ? filterOf(only(filters, (name) => name === 'dest_ip' || name === 'dest_port'))
     : null;
 }
 
@@ -119,11 +122,10 @@ const isTraffic = (name: FilterName) =>
 
 /** The filters that the table of traffic has columns for, and whether these are all. */
 export function trafficFilterOf(filters: Filters): { filter: Condition; isWhole: boolean } {
-  const names = given(filters);
-  const direct: Filters = Object.fromEntries(
-    names.filter(isTraffic).map((name) => [name, filters[name]]),
-  );
-  return { filter: filterOf(direct), isWhole: names.every(isTraffic) };
+  return {
+    filter: filterOf(only(filters, isTraffic)),
+    isWhole: given(filters).every(isTraffic),
+  };
 }
 
 /** The dimension whose keys are the values of a filter; null if sums by it do not count alike, or do not exist. */

@@ -36,13 +36,11 @@ const STATES = `users_sketch AS users_state, destinations_sketch AS destinations
   sources_sketch AS sources_state, duration_sketch AS durations_state`;
 const ROW_STATES: RowStates = {
   began: (ended) => `${KEYS}, ${durationsIf(ended)}`,
-  started: `${KEYS}, ${NO_DURATIONS}`,
   ended: `${NO_KEYS}, ${DURATIONS}`,
   moved: NO_STATES,
 };
 const NO_ROW_STATES: RowStates = {
   began: () => NO_STATES,
-  started: NO_STATES,
   ended: NO_STATES,
   moved: NO_STATES,
 };
@@ -74,7 +72,7 @@ function sketchedParts(exact: readonly Span[], sought: SumsOf['sessions']): Part
   return [
     {
       // No version of a row changes any of these.
-      sql: `SELECT ${NO_SUMS}, ${ROW_STATES.started} FROM ${sought.table} WHERE ${started.sql}`,
+      sql: `SELECT ${NO_SUMS}, ${KEYS}, ${NO_DURATIONS} FROM ${sought.table} WHERE ${started.sql}`,
       params: started.params,
     },
     ...endedWithin(exact, 'sketched', sought).map(({ table, where }) => ({

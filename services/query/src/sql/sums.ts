@@ -238,11 +238,10 @@ function slotSql(of: SumsOf, ms: string): string {
   return of.cuts === null ? 'toInt64(0)' : `roundDown(${ms}, {cuts:Array(Int64)})`;
 }
 
-/** States of sketches that rows of the exact tables come with, as columns. */
+/** States of sketches that rows of the exact tables come with, as columns. Not for a time series. */
 export interface RowStates {
   /** @param ended holds for the rows of sessions that ended too. */
   readonly began: (ended: string) => string;
-  readonly started: string;
   readonly ended: string;
   readonly moved: string;
 }
@@ -274,9 +273,9 @@ export function exactParts(of: SumsOf, states: RowStates | null): Part[] {
     const ended = endedInSame(exact, 's');
     const atEnd = isOnce ? endedSql(ended) : {};
     const moved = hasTotals && isAlike ? movedSql(ended) : {};
-    const rowStates = isOnce ? states?.began(ended) : states?.started;
     const columns = { ...STARTED_SQL, ...atEnd, ...moved };
-    parts.push(began(withinMs('started_at', exact, 's'), columns, rowStates ?? null));
+    const rowStates = states?.began(ended) ?? null;
+    parts.push(began(withinMs('started_at', exact, 's'), columns, rowStates));
   }
   if (hasTotals && !isAlike) {
     const within = withinMs('started_at', minutes, 't');

@@ -13,6 +13,8 @@ export interface TestApp {
   readonly store: Store;
   readonly registry: Registry;
   close(): Promise<void>;
+  /** Rows that all questions so far have read. */
+  rowsRead(): Promise<number>;
   /** The JSON of an answer; fails if the status is not the expected one. */
   get<T>(path: string, expectedStatus?: number): Promise<T>;
 }
@@ -84,6 +86,12 @@ export async function createTestApp(
     async close() {
       await app.close();
       await hub.stop();
+    },
+    async rowsRead() {
+      const metrics = await registry.getMetricsAsJSON();
+      const metric = metrics.find(({ name }) => name === 'sockscope_query_sql_rows_read_total');
+      if (metric === undefined) throw new Error('no metric counts the rows that are read');
+      return metric.values.reduce((sum, { value }) => sum + value, 0);
     },
     async get<T>(path: string, expectedStatus = 200) {
       const response = await app.inject({ method: 'GET', url: path });
