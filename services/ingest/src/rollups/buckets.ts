@@ -10,6 +10,7 @@ import { BUCKETS_TABLE, HOUR_MS, SLICE_MS, SPANS } from '@sockscope/schemas/sums
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import type { TableBlock } from '../tables/block.js';
+import type { Lane } from './choose.js';
 
 const COLUMNS = ['span', 'bucket', 'writer', 'changed_through', 'slices_changed'] as const;
 
@@ -130,8 +131,13 @@ export interface Finished {
 }
 
 export interface Buckets {
-  /** Dirty buckets, those first whose sums are oldest; at most `DIRTY_MAX`. And the server's time. */
-  dirty(): Promise<{ readonly nowMs: number; readonly buckets: readonly DirtyBucket[] }>;
+  /**
+   * Dirty buckets, those first whose sums are oldest; at most `DIRTY_MAX`. And the server's time. Of the lane
+   * `present` only the hours that are not over are read.
+   */
+  dirty(
+    lane?: Lane | 'all',
+  ): Promise<{ readonly nowMs: number; readonly buckets: readonly DirtyBucket[] }>;
   /** Changes of buckets that are not summed. */
   changes(span: BucketSpan, buckets: readonly number[]): Promise<SeenChange[]>;
   /** A unique version above every version that was drawn for these buckets before. */
@@ -151,6 +157,7 @@ const byNumber = z.record(z.string(), int64);
 /** Dirty buckets that are read at once; more wait until these are summed. Ten years of hours. */
 export const DIRTY_MAX = 100_000;
 const DRAWS_MAX = 10;
+const IS_PRESENT = "span = 'hour' AND bucket > now() - toIntervalHour(1)";
 
 /** @param call limits of one statement. */
 export function createBuckets(
@@ -201,7 +208,7 @@ export function createBuckets(
   }
 
   return {
-    async dirty() {
+    async dirty(lane = 'all') {
       const rows = await clickhouse.query({
         sql: `SELECT span, toUnixTimestamp(bucket) AS bucket_s, if(max(began_ms) = 0, max(version_ms), max(began_ms)) AS summed_ms,
             toUnixTimestamp(maxIf(at, is_dirty)) AS changed_s, toUnixTimestamp64Milli(now64(3)) AS now_ms
@@ -209,7 +216,7 @@ export function createBuckets(
             SELECT span, bucket, toUnixTimestamp64Milli(max(finished)) AS version_ms,
               toUnixTimestamp64Milli(max(begun)) AS began_ms, max(written_at) AS at,
               max(changed_through) > max(summed_through) AS is_dirty
-            FROM ${BUCKETS_TABLE} GROUP BY span, bucket, writer
+            FROM ${BUCKETS_TABLE} WHERE ${lane === 'present' ? IS_PRESENT : 'true'} GROUP BY span, bucket, writer
           )
           GROUP BY span, bucket HAVING max(is_dirty) ORDER BY summed_ms, bucket_s DESC LIMIT {limit:UInt32}`,
         params: { limit: DIRTY_MAX },

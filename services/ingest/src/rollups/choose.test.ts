@@ -1,15 +1,15 @@
+import { loadConfig } from '@sockscope/runtime';
 import { describe, expect, it } from 'vitest';
 import type { DirtyBucket } from './buckets.js';
-import { ALL, choose } from './choose.js';
+import { ALL, choose, pauseMs } from './choose.js';
 import type { Pace } from './choose.js';
+import { rollupsConfig } from './config.js';
 
 const NOW_MS = Date.parse('2026-03-04T12:30:00Z');
 const at = (text: string) => Date.parse(text) / 1_000;
 const PACE: Pace = {
-  intervalMs: 5_000,
+  lane: 'others',
   quietMs: 60_000,
-  presentPercent: 5,
-  presentTookMs: 1_000,
   most: { hour: 24, day: 7, week: 4, detail_hour: 24, detail_day: 7 },
 };
 
@@ -45,13 +45,24 @@ describe('the choice of the buckets that are summed next', () => {
     expect(new Set(hours.values())).toEqual(new Set([NOW_MS]));
   });
 
-  it('the present hour comes before all others, but only as often as its share of the time allows', () => {
-    const others = [dirty('hour', '2026-03-03T01:00:00Z', 90_000_000)];
-    const present = (agoMs: number) => dirty('hour', '2026-03-04T12:00:00Z', agoMs);
-    expect(choose([...others, present(20_000)], NOW_MS, PACE)).toMatchObject({ isPresent: true });
-    expect(choose([...others, present(19_000)], NOW_MS, PACE)).toMatchObject({ isPresent: false });
+  it('the present hour is alone in its lane, so it waits for no other bucket', () => {
+    const older = dirty('hour', '2026-03-03T01:00:00Z', 90_000_000);
+    const present = dirty('hour', '2026-03-04T12:00:00Z', 1_000);
+    const chosen = (lane: Pace['lane'], buckets: readonly DirtyBucket[]) =>
+      choose(buckets, NOW_MS, { ...PACE, lane });
+    expect(chosen('present', [older, present])).toMatchObject({
+      isPresent: true,
+      starts: [present.bucket],
+    });
+    expect(chosen('present', [older])).toBeNull();
+    expect(chosen('others', [older, present])).toMatchObject({
+      isPresent: false,
+      starts: [older.bucket],
+    });
+    expect(chosen('others', [present])).toBeNull();
     // Its sums are of the future: the clock was set back.
-    expect(choose([...others, present(-5_000)], NOW_MS, PACE)).toMatchObject({ isPresent: true });
+    const future = dirty('hour', '2026-03-04T12:00:00Z', -5_000);
+    expect(chosen('present', [future])).toMatchObject({ isPresent: true });
   });
 
   it('a day waits for its hours and a week for both', () => {
@@ -116,5 +127,30 @@ describe('the choice of the buckets that are summed next', () => {
       expect(choose([day, ...last], NOW_MS, PACE, share)?.span ?? 'hour').toBe('hour');
     }
     expect(choose([day, ...last], NOW_MS, PACE, ALL)?.span).toBe('hour');
+  });
+});
+
+describe('the pause between two rounds of sums', () => {
+  const config = loadConfig(rollupsConfig, {
+    INGEST_ROLLUP_INTERVAL: '5s',
+    INGEST_ROLLUP_SHARE: '50',
+    INGEST_ROLLUP_PRESENT_SHARE: '25',
+    INGEST_ROLLUP_PRESENT_AGE: '25s',
+  });
+
+  it('leaves the present hour its share of the time, but ends before its sums are too old', () => {
+    // Cheap rounds: their starts are an interval apart.
+    expect(pauseMs(config, 'present', 0)).toBe(5_000);
+    expect(pauseMs(config, 'present', 1_000)).toBe(4_000);
+    // A quarter of the time.
+    expect(pauseMs(config, 'present', 4_000)).toBe(12_000);
+    // Two rounds and the pause are as long as the sums may be old.
+    expect(pauseMs(config, 'present', 10_000)).toBe(5_000);
+    expect(pauseMs(config, 'present', 20_000)).toBe(0);
+  });
+
+  it('leaves the others their share of the time', () => {
+    expect(pauseMs(config, 'others', 0)).toBe(5_000);
+    expect(pauseMs(config, 'others', 1_000)).toBe(1_000);
   });
 });

@@ -2,6 +2,7 @@
 import { SPAN_MS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import type { DirtyBucket } from './buckets.js';
+import type { RollupsConfig } from './config.js';
 import { dayOf, weekOfS } from './expiry.js';
 
 /** Buckets that are summed together: of one kind, and near each other. */
@@ -17,18 +18,16 @@ export interface Group {
   readonly left: number;
 }
 
+/** Buckets that never wait for each other: the present hour, and all others. */
+export type Lane = 'present' | 'others';
+
 export interface Pace {
-  readonly intervalMs: number;
+  /** `all` means that everything is due, and sums of sums come last. */
+  readonly lane: Lane | 'all';
   /** Time for which an hour must be over and unchanged before its details are summed. */
   readonly quietMs: number;
-  /** Largest part of the time that is spent on the present hour, in percent. */
-  readonly presentPercent: number;
-  /** Duration of the last sum of the present hour, milliseconds. */
-  presentTookMs: number;
   /** Buckets that are summed together at most. */
   readonly most: Readonly<Record<BucketSpan, number>>;
-  /** Everything is due, and sums of sums come last. */
-  readonly isEverythingDue?: boolean;
 }
 
 /** The share of one of several workers. Every bucket belongs to one worker. */
@@ -45,12 +44,31 @@ export const ALL: Share = { workers: 1, places: [0] };
 /** Time between two sums of the details of an hour that never becomes quiet. */
 const RESTLESS_MS = 900_000;
 
+/**
+ * Returns the time from the end of a round to the next one.
+ *
+ * The present hour's sums lack a change for two rounds and the pause between at most. So the pause ends before
+ * they are older than they should be, even if rounds then take a larger part of the time.
+ *
+ * @param tookMs 0 if nothing was due.
+ */
+export function pauseMs(config: RollupsConfig, lane: Lane, tookMs: number): number {
+  const shareOf = (percent: number) => tookMs * (100 / percent - 1);
+  if (lane === 'others') return tookMs === 0 ? config.interval_ms : shareOf(config.share_percent);
+  const longestMs = config.present_age_ms - 2 * tookMs;
+  return Math.max(
+    config.interval_ms - tookMs,
+    Math.min(shareOf(config.present_percent), longestMs),
+    0,
+  );
+}
+
 const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span];
 
 /**
  * Returns the due group with the oldest sums; null if none is due.
  *
- * - The present hour is due as often as its share of the time allows.
+ * - The present hour is always due; its lane has a pace of its own.
  * - A day or week waits while something that it is made from is dirty: it would change again.
  * - Details have nearly a row per session, so they wait until their hour is over and quiet.
  *
@@ -62,7 +80,7 @@ export function choose(
   pace: Pace,
   share = ALL,
 ): Group | null {
-  const { isEverythingDue = false } = pace;
+  const isEverythingDue = pace.lane === 'all';
   const dirtyDays = daysOf(dirty, ['hour']);
   const dirtyDetailDays = daysOf(dirty, ['detail_hour']);
   const dirtyWeeks = new Set(
@@ -77,11 +95,8 @@ export function choose(
 
   const isDue = (each: DirtyBucket): boolean => {
     switch (each.span) {
-      case 'hour': {
-        if (isEverythingDue || !isPresent(each)) return true;
-        const pauseMs = Math.max(pace.intervalMs, pace.presentTookMs * (100 / pace.presentPercent));
-        return ageMs(each) >= pauseMs;
-      }
+      case 'hour':
+        return isEverythingDue || isPresent(each) === (pace.lane === 'present');
       case 'day':
         return !dirtyDays.has(each.bucket);
       case 'week':

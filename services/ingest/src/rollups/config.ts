@@ -6,16 +6,22 @@ export const rollupsConfig = z.object({
   interval_ms: durationMs({ min: 100, max: 3_600_000 }).default(5_000).meta({
     env: 'INGEST_ROLLUP_INTERVAL',
     description:
-      'shortest time between two rounds of sums, and between two sums of the present hour',
+      'shortest time between the starts of two rounds that sum the present hour, and between two looks for other work',
   }),
   share_percent: integer({ min: 1, max: 100 }).default(50).meta({
     env: 'INGEST_ROLLUP_SHARE',
     description:
-      'largest part of the time for rounds, in percent; with a slow database, rounds are rarer',
+      'largest part of the time for rounds of all but the present hour, in percent; with a slow database, rounds are rarer',
   }),
   present_percent: integer({ min: 1, max: 100 }).default(25).meta({
     env: 'INGEST_ROLLUP_PRESENT_SHARE',
-    description: 'largest part of the time spent on the present hour, in percent',
+    description:
+      'largest part of the time spent on the present hour, in percent; it waits for no other round',
+  }),
+  present_age_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(25_000).meta({
+    env: 'INGEST_ROLLUP_PRESENT_AGE',
+    description:
+      'age of the sums of the present hour that its rounds keep, even if they then take a larger part of the time',
   }),
   quiet_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
     env: 'INGEST_ROLLUP_QUIET',

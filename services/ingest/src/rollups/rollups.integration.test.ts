@@ -62,8 +62,10 @@ const FOR_GOOD = {
   rollup_pairs_1h: 0,
 };
 
+const EAGER = { INGEST_ROLLUP_QUIET: '0s', INGEST_ROLLUP_INTERVAL: '100ms' };
+
 function newRollups(retention = FOR_GOOD, database = clickhouse, share = ALL): Rollups {
-  return createRollups(loadConfig(rollupsConfig, { INGEST_ROLLUP_QUIET: '0s' }), {
+  return createRollups(loadConfig(rollupsConfig, EAGER), {
     clickhouse: database,
     retention,
     share: () => share,
@@ -625,6 +627,45 @@ describe('rollups', () => {
     }
   });
 
+  it('of the present hour do not wait while an older hour is being summed', async () => {
+    // The next hour counts as present too, and stays so if an hour ends during the test.
+    const present = (Date.now() - (Date.now() % HOUR_MS) + HOUR_MS) / 1_000;
+    const older = BASE_MS / 1_000;
+    let begin = () => {};
+    let release = () => {};
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const released = new Promise<void>((resolve) => (release = resolve));
+    const strained: ClickHouse = {
+      ...clickhouse,
+      async command(options) {
+        const { buckets } = options.params ?? {};
+        if (
+          options.sql.includes('INTO rollup_1h') &&
+          Array.isArray(buckets) &&
+          buckets[0] === older
+        ) {
+          begin();
+          await released;
+        }
+        return clickhouse.command(options);
+      },
+    };
+    const buckets = createBuckets(clickhouse, { timeoutMs: 120_000 });
+    const dirtyHours = async () =>
+      (await dirtyBuckets()).filter(({ span }) => span === 'hour').map(({ bucket }) => bucket);
+    const rollups = newRollups(FOR_GOOD, strained);
+    try {
+      await buckets.mark([['hour', older]]);
+      rollups.start();
+      await begun;
+      await buckets.mark([['hour', present]]);
+      await expect.poll(dirtyHours, { timeout: 30_000 }).toEqual([older]);
+    } finally {
+      release();
+      await rollups.stop();
+    }
+  });
+
   it('are made by several workers, of which each sums buckets of its own', async () => {
     const log = adversity(seededRandom(6), 6).flat();
     await storeBatch(clickhouse, log, [newKeeper()]);
@@ -633,7 +674,7 @@ describe('rollups', () => {
       const worker = newRollups(FOR_GOOD, clickhouse, { workers: 2, places: [place] });
       // Sums of the other's buckets come when those are done.
       while ((await dirtyBuckets()).length > 0) {
-        const group = await worker.sumNext();
+        const group = await worker.sumNext('others');
         for (const start of group?.starts ?? []) summed.push(`${place} ${group?.span} ${start}`);
       }
     };

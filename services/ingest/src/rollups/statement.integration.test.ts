@@ -37,7 +37,7 @@ describe('a statement of a round', () => {
     const limits = { ...LIMITS, statement_ms: 1_000 };
     const ended = runStatement(
       clickhouse,
-      { sql: longInsert('ends at its time'), params: {} },
+      { name: 'long', sql: longInsert('ends at its time'), params: {} },
       limits,
       AbortSignal.timeout(120_000),
     ).then(
@@ -52,7 +52,7 @@ describe('a statement of a round', () => {
     const ending = new AbortController();
     const ended = runStatement(
       clickhouse,
-      { sql: longInsert('given up'), params: {} },
+      { name: 'long', sql: longInsert('given up'), params: {} },
       LIMITS,
       ending.signal,
     ).then(

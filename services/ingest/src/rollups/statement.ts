@@ -36,14 +36,21 @@ export function isTooLong(error: unknown): boolean {
   return isTooMuch(error) && error instanceof ClickHouseError && error.serverCode !== MEMORY_CODE;
 }
 
+export interface RoundStatement {
+  /** Begins the id of the query, so that `system.processes` names the bucket. */
+  readonly name: string;
+  readonly sql: string;
+  readonly params: Readonly<Record<string, SqlValue>>;
+}
+
 /** Runs one statement. @throws ClickHouseError; the statement has ended by then, or was cancelled. */
 export async function runStatement(
   clickhouse: Pick<ClickHouse, 'command'>,
-  { sql, params }: { readonly sql: string; readonly params: Readonly<Record<string, SqlValue>> },
+  { name, sql, params }: RoundStatement,
   limits: StatementLimits,
   signal: AbortSignal,
 ): Promise<void> {
-  const queryId = randomUUID();
+  const queryId = `${name}-${randomUUID()}`;
   try {
     await clickhouse.command({
       sql,

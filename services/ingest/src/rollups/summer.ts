@@ -1,0 +1,284 @@
+/**
+ * Sums groups of buckets. Each statement has a limit of time and of memory; work that exceeds it is cut into
+ * smaller statements. See round.ts for why the sums cannot be wrong.
+ */
+import { messageOf } from '@sockscope/runtime';
+import type { Logger } from '@sockscope/runtime';
+import type { ClickHouse } from '@sockscope/runtime/clickhouse';
+import { SLICE_MS, SPAN_MS } from '@sockscope/schemas/sums';
+import type { BucketSpan } from '@sockscope/schemas/sums';
+import { z } from 'zod';
+import { createBuckets, sliceStart } from './buckets.js';
+import type { Buckets, Change, SeenChange, SeenSlice } from './buckets.js';
+import type { Group } from './choose.js';
+import type { RollupsConfig } from './config.js';
+import { dayOf, plansOf, readWholeSince, weekOfS } from './expiry.js';
+import type { Plan, SourceRetention } from './expiry.js';
+import type { RollupMetrics } from './metrics.js';
+import { runRound } from './round.js';
+import {
+  LATE_SLICES_MAX,
+  maybeInUse,
+  mayHaveSlices,
+  NOTHING_EXPIRED,
+  runsOf,
+  SlicesTooMuchError,
+} from './slices.js';
+import {
+  detailPartsOf,
+  HOUR_OF_SLICES,
+  insertSketches,
+  insertSums,
+  partsOf,
+  samplePairs,
+  SLICE,
+} from './sql.js';
+import type { Part, SumSpan } from './sql.js';
+import { isTooLong, isTooMuch, runStatement } from './statement.js';
+import type { RoundStatement } from './statement.js';
+
+/** Deadline of statements that read or write a few rows. */
+export const BRIEF_MS = 60_000;
+/** 2^15 slices: beyond that a statement that takes too long has another reason. */
+const CUT_MAX = 16;
+/** A part of the keys reads all rows, so on a busy server finer parts make a statement little faster, and all of them slower. */
+const CUT_FOR_TIME_MAX = 2;
+/** Statements that take this much less than they may are cut less the next time. */
+const EASY_FACTOR = 8;
+/** Buckets that are summed together: at first, and at most. */
+const TOGETHER: Readonly<Record<BucketSpan, number>> = {
+  hour: 24,
+  day: 7,
+  week: 4,
+  detail_hour: 24,
+  detail_day: 7,
+};
+const TOGETHER_MAX = 1_024;
+/** Factor by which the next group is smaller if one was too much for a statement. */
+const TOGETHER_LESS = 8;
+
+/** Whether a statement is cut into ranges of pairs, which read little more than themselves. Other parts read all rows. */
+function isDetailed(span: SumSpan): span is 'detail_hour' | 'detail_day' {
+  return span === 'detail_hour' || span === 'detail_day';
+}
+
+/** Sums one group at a time. What was too much is remembered, so those that do other work have one of their own. */
+export interface Summer {
+  /** Its draws and marks have a writer of their own, so two of one process never share a version. */
+  readonly buckets: Buckets;
+  /** Buckets that it sums together at most. */
+  readonly most: Readonly<Record<BucketSpan, number>>;
+  /** Work that is too much for one statement is cut finer the next time; single buckets first. */
+  sum(group: Group): Promise<void>;
+}
+
+export interface SummerDeps {
+  readonly clickhouse: ClickHouse;
+  readonly retention: SourceRetention;
+  readonly logger: Logger;
+  readonly metrics: RollupMetrics;
+}
+
+export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: AbortSignal): Summer {
+  const { clickhouse, logger, metrics } = deps;
+  const brief = { timeoutMs: BRIEF_MS, signal };
+  const buckets = createBuckets(clickhouse, brief);
+  /** Number of statements for each kind of bucket; see partsOf. */
+  const cuts = new Map<SumSpan, number>();
+  const most = { ...TOGETHER };
+  const execute = (statement: RoundStatement) =>
+    runStatement(clickhouse, statement, config, signal);
+
+  /** Pairs of some buckets in their order, evenly spaced. */
+  function pairsOf(span: 'detail_hour' | 'detail_day', params: Range): Promise<Pair[]> {
+    return clickhouse.query({ sql: samplePairs(span), params: { ...params }, row: pair, ...brief });
+  }
+
+  /** Inserts the sums of some buckets under a version. */
+  async function insertAll(group: Group, version: string, hour: number | null): Promise<void> {
+    const { span, starts } = group;
+    // Looked at again: from here on, who leaves the slices draws a higher version.
+    if (hour !== null && (await buckets.slices(hour)).isComplete) {
+      const plan = { target: HOUR_OF_SLICES, expired: NOTHING_EXPIRED, starts };
+      return insertPlan(span, plan, version);
+    }
+    const whole = await readWholeSince(clickhouse, { ...deps.retention }, brief);
+    for (const plan of plansOf(span, starts, whole)) await insertPlan(span, plan, version);
+  }
+
+  /** Inserts the sums of buckets that are made from the same tables. */
+  async function insertPlan(span: SumSpan, plan: Plan, version: string): Promise<void> {
+    const { target, expired, starts } = plan;
+    const from = Math.min(...starts);
+    const to = Math.max(...starts) + (span === 'slice' ? SLICE_MS : SPAN_MS[span]) / 1_000;
+    const params = { buckets: starts, from, to, version };
+    const name = `sum-${span}-${from}`;
+    const isDetail = isDetailed(span);
+    const cut = cuts.get(span) ?? 0;
+    const parts = isDetail ? detailPartsOf(cut) : partsOf(cut);
+    const pairs = isDetail && cut > 0 ? await pairsOf(span, { from, to }) : [];
+    let longestMs = 0;
+    for (const part of parts) {
+      const { slice, slices } = part;
+      const sql = insertSums(target, part, expired);
+      const sliced = { slice, slices, ...boundsOf(pairs, part) };
+      const begunMs = performance.now();
+      await execute({ name, sql, params: { ...params, ...sliced } });
+      longestMs = Math.max(longestMs, performance.now() - begunMs);
+    }
+    // A database that was slow for a while is no reason to split statements permanently.
+    if (cut > 0 && longestMs * EASY_FACTOR < config.statement_ms) cuts.set(span, cut - 1);
+    if (isDetail) {
+      await execute({ name, sql: insertSketches(span, expired), params });
+    }
+  }
+
+  /** Decides how a group is made. @returns the hour that is to be made from slices, or null; then nobody may. */
+  async function chooseSource({ span, starts, isPresent, nowMs }: Group): Promise<number | null> {
+    const [hour = 0] = starts;
+    if (span !== 'hour') return null;
+    if (starts.length === 1) {
+      const { changes, isComplete } = await buckets.slices(hour);
+      if (!isComplete) return null;
+      const changed = new Set(changes.map(({ slice }) => slice)).size;
+      const isCheap = isPresent || changed <= LATE_SLICES_MAX;
+      const whole = await readWholeSince(clickhouse, { ...deps.retention }, brief);
+      if (isCheap && mayHaveSlices(hour, nowMs, whole)) return hour;
+    }
+    await buckets.leaveSlices(maybeInUse(starts, nowMs));
+    return null;
+  }
+
+  async function insertSlices(
+    hour: number,
+    slices: readonly number[],
+    version: string,
+  ): Promise<void> {
+    for (const run of runsOf(slices)) {
+      const starts = run.map((slice) => sliceStart(hour, slice));
+      const plan = { target: SLICE, expired: NOTHING_EXPIRED, starts };
+      try {
+        await insertPlan('slice', plan, version);
+      } catch (error) {
+        throw isTooMuch(error) ? new SlicesTooMuchError(messageOf(error), { cause: error }) : error;
+      }
+    }
+  }
+
+  /** The buckets that are made from these. */
+  function coarserOf({ span, starts }: Group): Change[] {
+    switch (span) {
+      case 'hour':
+        return unique(starts.map(dayOf)).map((day) => ['day', day]);
+      case 'day':
+        return unique(starts.map(weekOfS)).map((week) => ['week', week]);
+      case 'detail_hour':
+        return unique(starts.map(dayOf)).map((day) => ['detail_day', day]);
+      case 'week':
+      case 'detail_day':
+        return [];
+    }
+  }
+
+  /** One round over a group of buckets, which are summed together under one version. */
+  async function sum(group: Group): Promise<void> {
+    const { span, starts } = group;
+    let seen: SeenChange[] = [];
+    /** Null if the group is made from rows. */
+    let hour: number | null = null;
+    let seenSlices: readonly SeenSlice[] = [];
+    let slices: number[] = [];
+    let version = '';
+    const begunMs = performance.now();
+    await runRound({
+      async leave_slices() {
+        hour = await chooseSource(group);
+      },
+      async read_marks() {
+        seen = await buckets.changes(span, starts);
+        // Later than the marks of the hour: each of them has its slices among these.
+        const read = hour === null ? null : await buckets.slices(hour);
+        if (read?.isComplete !== true) hour = null;
+        else seenSlices = read.changes;
+        slices = unique(seenSlices.map(({ slice }) => slice));
+      },
+      async draw_slices() {
+        if (slices.length > 0) version = await buckets.drawVersion(span, starts);
+      },
+      async insert_slices() {
+        if (hour !== null) await insertSlices(hour, slices, version);
+      },
+      async finish_slices() {
+        if (hour !== null && slices.length > 0) await buckets.finishSlices(hour, slices, version);
+      },
+      async settle_slices() {
+        if (hour !== null) await buckets.settleSlices(hour, seenSlices);
+      },
+      async draw_version() {
+        version = await buckets.drawVersion(span, starts);
+      },
+      insert_sums: () => insertAll(group, version, hour),
+      finish: () => buckets.finish(span, starts, { version, begunMs: group.nowMs }),
+      mark_coarser: () => buckets.mark(coarserOf(group)),
+      settle: () => buckets.settle(span, seen),
+    });
+    const tookMs = performance.now() - begunMs;
+    // A round has a fixed cost, even if there is little to sum.
+    if (starts.length >= most[span] && tookMs * EASY_FACTOR < config.statement_ms) {
+      most[span] = Math.min(TOGETHER_MAX, most[span] * 2);
+    }
+    metrics.buckets.inc({ span }, starts.length);
+    metrics.seconds.observe({ span }, tookMs / 1_000);
+  }
+
+  async function sumInTime(group: Group): Promise<void> {
+    try {
+      await sum(group);
+    } catch (error) {
+      const isOfSlices = error instanceof SlicesTooMuchError;
+      const cause = isOfSlices ? error.cause : error;
+      if (!isTooMuch(cause) || signal.aborted) throw error;
+      if (group.starts.length > 1) {
+        most[group.span] = Math.max(1, Math.floor(group.starts.length / TOGETHER_LESS));
+        for (const start of group.starts) await sumInTime({ ...group, starts: [start] });
+        return;
+      }
+      const span = isOfSlices ? 'slice' : group.span;
+      const cut = cuts.get(span) ?? 0;
+      if (cut >= (isTooLong(cause) && !isDetailed(span) ? CUT_FOR_TIME_MAX : CUT_MAX)) throw error;
+      cuts.set(span, cut + 1);
+      logger.warn(
+        { span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: cut + 1 },
+        'a bucket is too large for one statement and is summed in parts',
+      );
+      await sumInTime(group);
+    }
+  }
+
+  return { buckets, most, sum: sumInTime };
+}
+
+const pair = z.object({ user: z.string(), dest_host: z.string() });
+type Pair = z.infer<typeof pair>;
+
+/** Seconds since 1970. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Returns the first pair of a slice and of the next one; see inRange in sql.ts. */
+function boundsOf(pairs: readonly Pair[], { slice, slices }: Part): Record<string, string> {
+  const at = (step: number) => pairs[Math.floor((step * pairs.length) / slices)];
+  const [from, to] = [at(slice), at(slice + 1)];
+  return {
+    from_user: from?.user ?? '',
+    from_host: from?.dest_host ?? '',
+    to_user: to?.user ?? '',
+    to_host: to?.dest_host ?? '',
+  };
+}
+
+function unique(values: readonly number[]): number[] {
+  return [...new Set(values)];
+}
