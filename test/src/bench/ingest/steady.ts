@@ -65,7 +65,16 @@ const DATABASE = 'bench_steady';
 /** Time after the last event until everything is read and summed. */
 const DRAIN_MAX_MS = 30 * MINUTE_MS;
 
+const clock = (ms: number) => new Date(ms).toISOString().slice(11, 19);
 const say = (text: string) => process.stderr.write(`${text}\n`);
+
+/** A statement of a round that was seen while it ran. */
+interface Seen {
+  /** Kind and start of its first bucket, seconds since 1970. */
+  readonly of: string;
+  readonly fromMs: number;
+  toMs: number;
+}
 
 interface Sample {
   readonly atMs: number;
@@ -77,6 +86,8 @@ interface Sample {
   /** Parts of the table that has most. */
   readonly parts: number;
 }
+
+const NO_SAMPLE: Sample = { atMs: 0, lagRecords: 0, sumsAgeS: 0, lateS: 0, parts: 0 };
 
 /** Sums of hours: how much they lack at the moment. */
 type Lacking = Pick<Sample, 'sumsAgeS' | 'lateS'>;
@@ -118,6 +129,40 @@ function createSumsWatch(clickhouse: ClickHouse): () => Promise<Lacking> {
       else lateMs = Math.max(lateMs, lookedMs - newest.afterMs);
     }
     return { sumsAgeS: (lookedMs - oldestMs) / 1_000, lateS: lateMs / 1_000 };
+  };
+}
+
+/** Notes the statements of rounds that run, by the id of the query. */
+async function lookAtStatements(clickhouse: ClickHouse, seen: Map<string, Seen>): Promise<void> {
+  const rows = await clickhouse.query({
+    sql: `SELECT query_id AS id, elapsed FROM system.processes WHERE query_id LIKE 'sum-%'`,
+    row: z.object({ id: z.string(), elapsed: z.number() }),
+  });
+  const nowMs = Date.now();
+  for (const { id, elapsed } of rows) {
+    const [, kind, start] = id.split('-');
+    const known = seen.get(id) ?? {
+      of: `${kind} ${start}`,
+      fromMs: nowMs - elapsed * 1_000,
+      toMs: 0,
+    };
+    seen.set(id, { ...known, toMs: nowMs });
+  }
+}
+
+/** Returns the moment at which the sums of the present hour were oldest, and the statements until then. */
+function explainOldest(samples: readonly Sample[], statements: Iterable<Seen>) {
+  const worst = samples.reduce((a, b) => (b.sumsAgeS > a.sumsAgeS ? b : a), NO_SAMPLE);
+  const sinceMs = worst.atMs - worst.sumsAgeS * 1_000;
+  return {
+    age_s: worst.sumsAgeS,
+    at: clock(worst.atMs),
+    lag_records: worst.lagRecords,
+    statements: [...statements]
+      .filter(({ fromMs, toMs }) => toMs >= sinceMs && fromMs <= worst.atMs)
+      .map(
+        ({ of, fromMs, toMs }) => `${of} ${clock(fromMs)} ${Math.round((toMs - fromMs) / 1_000)} s`,
+      ),
   };
 }
 
@@ -227,7 +272,7 @@ async function main(): Promise<void> {
     const joinMs = measureMs + (endMs - measureMs) / 2;
     const fillers = [fill(PROXIES - 1, 0, startMs)];
     const samples: Sample[] = [];
-    let open = 0;
+    const statements = new Map<string, Seen>();
     const lacking = createSumsWatch(clickhouse);
     while (Date.now() < endMs) {
       if (fillers.length === 1 && Date.now() >= returnMs) {
@@ -236,13 +281,15 @@ async function main(): Promise<void> {
       }
       if (all.length === 1 && Date.now() >= joinMs) {
         say('a second ingest joins the group');
-        open = await countOpen(clickhouse);
         all.push(await startIngest(place));
       }
+      await lookAtStatements(clickhouse, statements);
       const taken = await sample(clickhouse, lacking, all);
       if (taken.atMs >= measureMs) samples.push(taken);
       await delay(SAMPLE_MS);
     }
+    // Not earlier: samples would stop meanwhile.
+    const open = await countOpen(clickhouse);
     const filled = await Promise.all(fillers);
     const events = filled.reduce((sum, totals) => sum + totals.events, 0);
     say(`${events} events were sent; waiting until they are stored and summed`);
@@ -251,6 +298,7 @@ async function main(): Promise<void> {
     const fifth = Math.ceil(samples.length / 5);
     const mean = (of: readonly Sample[]) =>
       Math.round(of.reduce((sum, { lagRecords }) => sum + lagRecords, 0) / Math.max(1, of.length));
+    const ages = samples.map(({ sumsAgeS }) => sumsAgeS);
     const result = {
       measured_at: new Date().toISOString(),
       machine: { cpus: cpus().length, node: process.version },
@@ -261,11 +309,12 @@ async function main(): Promise<void> {
       lag_records_first_fifth: mean(samples.slice(0, fifth)),
       lag_records_last_fifth: mean(samples.slice(-fifth)),
       lag_records_max: Math.max(0, ...samples.map(({ lagRecords }) => lagRecords)),
-      present_hour_sums_age_p99_s: quantile(
-        samples.map(({ sumsAgeS }) => sumsAgeS),
-        0.99,
-      ),
-      present_hour_sums_age_max_s: Math.max(0, ...samples.map(({ sumsAgeS }) => sumsAgeS)),
+      measured_from: clock(measureMs),
+      proxy_returned_at: clock(returnMs),
+      ingest_joined_at: clock(joinMs),
+      present_hour_sums_age_p50_s: quantile(ages, 0.5),
+      present_hour_sums_age_p99_s: quantile(ages, 0.99),
+      present_hour_sums_oldest: explainOldest(samples, statements.values()),
       older_hours_late_max_s: Math.max(lateS, ...samples.map((each) => each.lateS)),
       parts_max: Math.max(0, ...samples.map(({ parts }) => parts)),
       ingest_peak_mib: all.map(({ pid }) => Math.round(peakMiB(pid))),
