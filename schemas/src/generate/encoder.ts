@@ -3,71 +3,118 @@ import { fieldOf, namesIn } from '../events/fields.js';
 import type { FieldName, Part } from '../events/fields.js';
 import { generatedBy, importLine } from './generated-by.js';
 
-/** A field's value as a part of a template literal. Only texts from clients and operators need escaping. */
-function templateOf(name: FieldName): string {
+/** A piece of an event's JSON: a constant text, or the call that writes a value. */
+type Piece = { readonly text: string } | { readonly call: string };
+
+/** A field with its name. Only texts from clients and operators need escaping. */
+function piecesOf(name: FieldName): Piece[] {
   const { kind, nullable } = fieldOf(name).value;
   const value = `event.${name}`;
+  const label = { text: `"${name}":` };
+  const canBeNull = nullable === true;
   switch (kind) {
     case 'text':
     case 'address':
-      return nullable === true ? `\${quotedOrNull(${value})}` : `\${quoted(${value})}`;
+      return [label, { call: `${canBeNull ? 'putTextOrNull' : 'putText'}(out, at, ${value})` }];
     case 'integer':
+      return [label, { call: `${canBeNull ? 'putNumberOrNull' : 'putNumber'}(out, at, ${value})` }];
     case 'flag':
-      return `\${${value}}`;
+      return [label, { call: `put(out, at, ${value} ? 'true' : 'false')` }];
     case 'time':
     case 'uuid':
     case 'choice':
-      return nullable === true ? `\${quotedOrNull(${value})}` : `"\${${value}}"`;
+      if (canBeNull) return [label, { call: `putTextOrNull(out, at, ${value})` }];
+      return [label, { text: '"' }, { call: `put(out, at, ${value})` }, { text: '"' }];
     case 'counters':
-      return `\${countersOf(${value})}`;
+      return [label, { call: `putCounters(out, at, ${value})` }];
   }
 }
 
-function templateOfParts(...parts: Part[]): string {
-  return namesIn(...parts)
-    .map((name) => `"${name}":${templateOf(name)}`)
-    .join(',');
+function piecesOfParts(...parts: Part[]): Piece[] {
+  return namesIn(...parts).flatMap((name, i) => [{ text: i === 0 ? '' : ',' }, ...piecesOf(name)]);
+}
+
+/** The constant texts of the encoder, as bytes. */
+class Constants {
+  readonly #texts: string[] = [];
+
+  nameOf(text: string): string {
+    const known = this.#texts.indexOf(text);
+    return `TEXT_${known < 0 ? this.#texts.push(text) : known + 1}`;
+  }
+
+  get source(): string {
+    return this.#texts.map((text, i) => `const TEXT_${i + 1} = Buffer.from('${text}');`).join('\n');
+  }
+}
+
+/** Statements that write the pieces one behind the other, constants that touch as one. */
+function statements(constants: Constants, indent: string, pieces: readonly Piece[]): string {
+  const calls: string[] = [];
+  let text = '';
+  const flush = (): void => {
+    if (text !== '') calls.push(`putBytes(out, at, ${constants.nameOf(text)})`);
+    text = '';
+  };
+  for (const piece of pieces) {
+    if ('text' in piece) text += piece.text;
+    else {
+      flush();
+      calls.push(piece.call);
+    }
+  }
+  flush();
+  return calls.map((call) => `${indent}at = ${call};`).join('\n');
 }
 
 /** The proxy's encoder. */
 export function encoderSource(): string {
-  const counters = COUNTER_NAMES.map((name) => `"${name}":\${c.${name}}`).join(',');
-  return `${generatedBy('encoder')}
-${importLine('type { Counters, SessionClosed, SessionEvent, TrafficDelta }', '@sockscope/schemas')}
-
-/** Printable ASCII that JSON carries as it is. */
-const PLAIN = /^[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]*$/;
-
-function quoted(text: string): string {
-  return PLAIN.test(text) ? \`"\${text}"\` : JSON.stringify(text);
+  const counters = COUNTER_NAMES.flatMap((name, i): Piece[] => [
+    { text: `${i === 0 ? '{' : ','}"${name}":` },
+    { call: `putNumber(out, at, c.${name})` },
+  ]);
+  const constants = new Constants();
+  const lines = (indent: string, ...pieces: Piece[]): string =>
+    statements(constants, indent, pieces);
+  const common = piecesOfParts('envelope', 'identity', 'origin', 'header', 'totals');
+  const functions = `function putCounters(out: Buffer, start: number, c: Counters): number {
+  let at = start;
+${lines('  ', ...counters, { text: '}' })}
+  return at;
 }
 
-function quotedOrNull(text: string | null): string {
-  return text === null ? 'null' : quoted(text);
-}
-
-function countersOf(c: Counters): string {
-  return \`{${counters}}\`;
-}
-
-function intervalOf(event: TrafficDelta | SessionClosed): string {
-  return \`,${templateOfParts('interval')}\`;
+function putInterval(out: Buffer, start: number, event: TrafficDelta | SessionClosed): number {
+  let at = start;
+${lines('  ', { text: ',' }, ...piecesOfParts('interval'))}
+  return at;
 }
 
 /**
- * The event as JSON: the same text as \`JSON.stringify\` of it with the schema's order of fields, in a
- * third of the time.
+ * Writes an event as JSON from a place of a buffer on, which has room for \`event_bytes\`: the same as \`JSON.stringify\`
+ * of it with the schema's order of fields. Returns the place behind it.
  */
-export function encodeEvent(event: SessionEvent): string {
-  const common = \`{${templateOfParts('envelope', 'identity', 'origin', 'header', 'totals')}\`;
+export function putEvent(out: Buffer, start: number, event: SessionEvent): number {
+  let at = start;
+${lines('  ', { text: '{' }, ...common)}
   switch (event.type) {
     case 'SessionStarted':
-      return \`\${common}}\`;
+      break;
     case 'TrafficDelta':
-      return \`\${common}\${intervalOf(event)}}\`;
+      at = putInterval(out, at, event);
+      break;
     case 'SessionClosed':
-      return \`\${common}\${intervalOf(event)},${templateOfParts('closing')}}\`;
+      at = putInterval(out, at, event);
+${lines('      ', { text: ',' }, ...piecesOfParts('closing'))}
+      break;
   }
+  return putBytes(out, at, ${constants.nameOf('}')});
 }
 `;
+  return `${generatedBy('encoder')}
+${importLine('type { Counters, SessionClosed, SessionEvent, TrafficDelta }', '@sockscope/schemas')}
+${importLine('{ put, putBytes, putNumber, putNumberOrNull, putText, putTextOrNull }', './json-bytes.js')}
+
+${constants.source}
+
+${functions}`;
 }

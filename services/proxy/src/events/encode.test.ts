@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { EVENT_LIMITS, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
-import { encodeEvent } from './encode.generated.js';
+import { encodeEvent } from './frame.js';
 import { hostileLogs } from './testing/hostile-log.js';
 
 const events: SessionEvent[] = hostileLogs(7, 400).flat();
@@ -15,14 +15,29 @@ describe('an encoded event', () => {
   it('equals JSON.stringify, for every type and any text', () => {
     expect(new Set(events.map((e) => e.type)).size).toBe(3);
     for (const event of events) {
-      expect(encodeEvent(event)).toBe(JSON.stringify(inSchemaOrder(event)));
+      expect(encodeEvent(event).toString()).toBe(JSON.stringify(inSchemaOrder(event)));
+    }
+  });
+
+  it('has every number that JSON has', () => {
+    const [delta] = events.map(inSchemaOrder).filter((event) => event.type === 'TrafficDelta');
+    if (delta === undefined) throw new Error('no delta');
+    for (const exponent of Array.from({ length: 54 }, (_, i) => i)) {
+      for (const number of [2 ** exponent - 1, 2 ** exponent, 10 ** Math.min(exponent, 15)]) {
+        const event = {
+          ...delta,
+          bytes_sent: number,
+          delta: { ...delta.delta, packets_sent: number },
+        };
+        expect(encodeEvent(event).toString()).toBe(JSON.stringify(event));
+      }
     }
   });
 
   it('is the same event again when decoded', () => {
     for (const event of events) {
       // A lone surrogate has no UTF-8: JSON escapes it, so it survives.
-      const decoded: unknown = JSON.parse(Buffer.from(encodeEvent(event)).toString('utf8'));
+      const decoded: unknown = JSON.parse(encodeEvent(event).toString());
       expect(sessionEvent.parse(decoded)).toEqual(event);
     }
   });
@@ -36,7 +51,7 @@ describe('an encoded event', () => {
       proxy_id: '\u0001'.repeat(EVENT_LIMITS.proxy_id_chars),
     }));
     for (const event of longest) {
-      expect(Buffer.byteLength(encodeEvent(event))).toBeLessThan(EVENT_LIMITS.event_bytes);
+      expect(encodeEvent(event).length).toBeLessThan(EVENT_LIMITS.event_bytes);
     }
   });
 });

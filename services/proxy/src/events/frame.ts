@@ -17,7 +17,8 @@
 import { crc32 } from 'node:zlib';
 import { EVENT_LIMITS, SESSION_EVENT_TYPES } from '@sockscope/schemas';
 import type { SessionEvent, SessionEventType } from '@sockscope/schemas';
-import { encodeEvent } from './encode.generated.js';
+import { putEvent } from './encode.generated.js';
+import { put } from './json-bytes.js';
 
 const CRC_AT = 4;
 const CHECKED_FROM = 8;
@@ -31,8 +32,6 @@ export const FRAME_MAX_BYTES = FRAME_HEADER_BYTES + EVENT_LIMITS.event_bytes;
 const VERSION = 1;
 
 const CHUNK_BYTES = 64 * 1024;
-/** A character takes up to three bytes of UTF-8 (a pair of surrogates four). */
-const BYTES_PER_CHARACTER = 3;
 
 /** Gathers frames until they are taken. */
 export class FrameWriter {
@@ -50,23 +49,21 @@ export class FrameWriter {
   }
 
   add(event: SessionEvent): void {
-    const text = encodeEvent(event);
     const start = this.#used;
-    const needed = start + FRAME_HEADER_BYTES + text.length * BYTES_PER_CHARACTER;
-    if (needed > this.#buffer.length) {
-      const larger = Buffer.allocUnsafeSlow(2 * needed);
+    if (start + FRAME_MAX_BYTES > this.#buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * this.#buffer.length);
       this.#buffer.copy(larger, 0, 0, start);
       this.#buffer = larger;
     }
     const buffer = this.#buffer;
-    const bytes = buffer.write(text, start + FRAME_HEADER_BYTES);
-    const end = start + FRAME_HEADER_BYTES + bytes;
-    buffer.writeUInt32LE(bytes, start);
+    const end = putEvent(buffer, start + FRAME_HEADER_BYTES, event);
+    buffer.writeUInt32LE(end - start - FRAME_HEADER_BYTES, start);
     buffer[start + CHECKED_FROM] = VERSION;
     buffer[start + KIND_AT] = SESSION_EVENT_TYPES.indexOf(event.type);
     buffer.writeUInt16LE(0, start + KIND_AT + 1);
     buffer.writeUInt32LE(event.seq, start + SEQ_AT);
-    buffer.write(event.occurred_at + event.session_id, start + TIME_AT, 'latin1');
+    put(buffer, start + TIME_AT, event.occurred_at);
+    put(buffer, start + ID_AT, event.session_id);
     buffer.writeUInt32LE(crc32(buffer.subarray(start + CHECKED_FROM, end)), start + CRC_AT);
     this.#used = end;
   }
@@ -78,6 +75,13 @@ export class FrameWriter {
     return chunk;
   }
 }
+
+/** The event as JSON, in memory of its own. */
+export function encodeEvent(event: SessionEvent): Buffer {
+  return Buffer.from(scratch.subarray(0, putEvent(scratch, 0, event)));
+}
+
+const scratch = Buffer.allocUnsafeSlow(EVENT_LIMITS.event_bytes);
 
 /** An event as it stands in the log: a view into the bytes that were read. */
 export class Frame {

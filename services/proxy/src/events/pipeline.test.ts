@@ -7,8 +7,7 @@ import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { eventsConfig } from './config.js';
-import { encodeEvent } from './encode.generated.js';
-import { FRAME_HEADER_BYTES } from './frame.js';
+import { encodeEvent, FRAME_HEADER_BYTES } from './frame.js';
 import { measurementOf } from './measurement.js';
 import { createEventPipeline } from './pipeline.js';
 import { refusedFiles, refusedFolder } from './refused/store.js';
@@ -31,7 +30,7 @@ function someLogs(count: number, closed = true, seed = 1): SessionEvent[][] {
 }
 
 function frameBytes(event: SessionEvent): number {
-  return FRAME_HEADER_BYTES + Buffer.byteLength(encodeEvent(event));
+  return FRAME_HEADER_BYTES + encodeEvent(event).length;
 }
 
 /** Events that come after a later one of their session. */

@@ -3,8 +3,7 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { murmur2, outgoingRecordFormat, RecordWriter } from '@sockscope/runtime/kafka';
 import type { OutgoingRecord, RecordFormat } from '@sockscope/runtime/kafka';
 import { describe, expect, it } from 'vitest';
-import { encodeEvent } from './encode.generated.js';
-import { FrameWriter, scanFrames } from './frame.js';
+import { encodeEvent, FrameWriter, scanFrames } from './frame.js';
 import type { Frame } from './frame.js';
 import { createEventRecordFormat } from './record.js';
 import { hostileLogs } from './testing/hostile-log.js';
@@ -37,7 +36,7 @@ describe('the record of an event', () => {
   it('has the session id as key, the event as value and the headers of the CloudEvents binding', () => {
     for (const proxyId of new Set(events.map(({ proxy_id }) => proxy_id))) {
       const own = events.filter(({ proxy_id }) => proxy_id === proxyId);
-      const asContracted = own.map((event) => recordOf(event, Buffer.from(encodeEvent(event))));
+      const asContracted = own.map((event) => recordOf(event, encodeEvent(event)));
       expect(
         written(own.map(frameOf), createEventRecordFormat(proxyId)).equals(
           written(asContracted, outgoingRecordFormat),
@@ -63,7 +62,7 @@ describe('the record of an event', () => {
     const event = { ...(events[0] as SessionEvent), proxy_id: proxyId, seq };
     expect(
       written([frameOf(event)], createEventRecordFormat(proxyId)).equals(
-        written([recordOf(event, Buffer.from(encodeEvent(event)))], outgoingRecordFormat),
+        written([recordOf(event, encodeEvent(event))], outgoingRecordFormat),
       ),
     ).toBe(true);
   });

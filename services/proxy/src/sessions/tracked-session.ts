@@ -92,8 +92,14 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     return this.seq === ENDED;
   }
 
-  connected(header: Omit<HeaderChange, 'acl_decision'>, connectMs: number): void {
-    this.header = { ...this.header, ...header };
+  connected(change: Omit<HeaderChange, 'acl_decision'>, connectMs: number): void {
+    // V8 copies the first object of a literal at once, and of every other one field by field.
+    const header = { ...this.header };
+    header.dest_ip = change.dest_ip;
+    header.acl_rule_matched = change.acl_rule_matched;
+    header.egress_ip = change.egress_ip;
+    header.egress_port = change.egress_port;
+    this.header = header;
     this.connectMs = Math.max(0, Math.round(connectMs));
     this.#noted = -1;
   }

@@ -19,7 +19,7 @@
 import { crc32 } from 'node:zlib';
 import { COUNTER_NAMES } from '@sockscope/schemas';
 import type { Counters } from '@sockscope/schemas';
-import { encodeEvent } from '../encode.generated.js';
+import { encodeEvent } from '../frame.js';
 import type { Measurement } from '../measurement.js';
 import { NO_PLACE } from '../sink.js';
 import type { OpenSession } from '../sink.js';
@@ -233,7 +233,7 @@ export class SessionTable {
     const before = session.place;
     let started: Buffer | null = null;
     if (before === NO_PLACE || this.#headers[before] !== session.header) {
-      started = Buffer.from(encodeEvent(session.started()));
+      started = encodeEvent(session.started());
       if (!this.#place(session, started.length)) return false;
       this.#headers[session.place] = session.header;
     }
