@@ -3,30 +3,30 @@ import { fieldOf, namesIn } from '../events/fields.js';
 import type { FieldName, Part } from '../events/fields.js';
 import { generatedBy, importLine } from './generated-by.js';
 
-/** A piece of an event's JSON: a constant text, or the call that writes a value. */
-type Piece = { readonly text: string } | { readonly call: string };
+/** A piece of an event's JSON: a constant text, or the function that writes a value. */
+type Piece = { readonly text: string } | { readonly put: string; readonly value: string };
 
 /** A field with its name. Only texts from clients and operators need escaping. */
 function piecesOf(name: FieldName): Piece[] {
   const { kind, nullable } = fieldOf(name).value;
   const value = `event.${name}`;
   const label = { text: `"${name}":` };
-  const canBeNull = nullable === true;
+  const orNull = nullable === true ? 'OrNull' : '';
   switch (kind) {
     case 'text':
     case 'address':
-      return [label, { call: `${canBeNull ? 'putTextOrNull' : 'putText'}(out, at, ${value})` }];
+      return [label, { put: `putText${orNull}`, value }];
     case 'integer':
-      return [label, { call: `${canBeNull ? 'putNumberOrNull' : 'putNumber'}(out, at, ${value})` }];
+      return [label, { put: `putNumber${orNull}`, value }];
     case 'flag':
-      return [label, { call: `put(out, at, ${value} ? 'true' : 'false')` }];
+      return [label, { put: 'put', value: `${value} ? 'true' : 'false'` }];
     case 'time':
     case 'uuid':
     case 'choice':
-      if (canBeNull) return [label, { call: `putTextOrNull(out, at, ${value})` }];
-      return [label, { text: '"' }, { call: `put(out, at, ${value})` }, { text: '"' }];
+      if (nullable === true) return [label, { put: 'putTextOrNull', value }];
+      return [label, { text: '"' }, { put: 'put', value }, { text: '"' }];
     case 'counters':
-      return [label, { call: `putCounters(out, at, ${value})` }];
+      return [label, { put: 'putCounters', value }];
   }
 }
 
@@ -48,30 +48,28 @@ class Constants {
   }
 }
 
-/** Statements that write the pieces one behind the other, constants that touch as one. */
+/** Statements that write the pieces one behind the other, each value with the constant before it. */
 function statements(constants: Constants, indent: string, pieces: readonly Piece[]): string {
-  const calls: string[] = [];
+  const places: string[] = [];
   let text = '';
-  const flush = (): void => {
-    if (text !== '') calls.push(`putBytes(out, at, ${constants.nameOf(text)})`);
+  const behindText = (): string => {
+    const place = text === '' ? 'at' : `putBytes(out, at, ${constants.nameOf(text)})`;
     text = '';
+    return place;
   };
   for (const piece of pieces) {
     if ('text' in piece) text += piece.text;
-    else {
-      flush();
-      calls.push(piece.call);
-    }
+    else places.push(`${piece.put}(out, ${behindText()}, ${piece.value})`);
   }
-  flush();
-  return calls.map((call) => `${indent}at = ${call};`).join('\n');
+  if (text !== '') places.push(behindText());
+  return places.map((place) => `${indent}at = ${place};`).join('\n');
 }
 
 /** The proxy's encoder. */
 export function encoderSource(): string {
   const counters = COUNTER_NAMES.flatMap((name, i): Piece[] => [
     { text: `${i === 0 ? '{' : ','}"${name}":` },
-    { call: `putNumber(out, at, c.${name})` },
+    { put: 'putNumber', value: `c.${name}` },
   ]);
   const constants = new Constants();
   const lines = (indent: string, ...pieces: Piece[]): string =>

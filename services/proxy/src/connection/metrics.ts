@@ -1,9 +1,9 @@
-import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 import { COMMANDS } from '@sockscope/schemas';
 import type { Admission } from '../limits/admission.js';
 import { LIMIT_NAMES } from '../limits/admission.js';
 import type { EarlyBytes } from '../limits/early-bytes.js';
+import { AtScrape } from '../metrics/at-scrape.js';
 import { Tally } from '../metrics/tally.js';
 import { REPLY_NAMES } from '../socks5/protocol.js';
 
@@ -47,31 +47,22 @@ export function createConnectionMetrics(
     requests: new Tally(COMMANDS),
     aclDecisions: new Tally(['allow', 'block']),
   };
-  const accepted = new Counter({
-    name: 'sockscope_proxy_connections_accepted_total',
-    help: 'Client connections accepted.',
-    registers: [registry],
-    collect() {
-      accepted.reset();
-      accepted.inc(metrics.accepted);
-    },
-  });
-  const handshakes = new Gauge({
-    name: 'sockscope_proxy_handshakes',
-    help: 'Connections without a complete request.',
-    registers: [registry],
-    collect() {
-      handshakes.set(admission.handshakes);
-    },
-  });
-  const early = new Gauge({
-    name: 'sockscope_proxy_early_payload_bytes',
-    help: 'Memory for payload whose destination is not reached yet, beyond 2 KiB a connection.',
-    registers: [registry],
-    collect() {
-      early.set(earlyBytes.used);
-    },
-  });
+  const show = new AtScrape(registry);
+  show.counter(
+    'sockscope_proxy_connections_accepted_total',
+    'Client connections accepted.',
+    () => metrics.accepted,
+  );
+  show.gauge(
+    'sockscope_proxy_handshakes',
+    'Connections without a complete request.',
+    () => admission.handshakes,
+  );
+  show.gauge(
+    'sockscope_proxy_early_payload_bytes',
+    'Memory for payload whose destination is not reached yet, beyond 2 KiB a connection.',
+    () => earlyBytes.used,
+  );
   metrics.handshakeFailures.register(
     registry,
     'sockscope_proxy_handshake_failures_total',

@@ -1,5 +1,6 @@
 import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
+import { AtScrape } from '../metrics/at-scrape.js';
 import type { ResolverStats } from './resolver.js';
 
 /** Shows the work of the name resolver; the numbers are read at a scrape. */
@@ -16,14 +17,11 @@ export function showResolver(registry: Registry, stats: () => Readonly<ResolverS
       lookups.set({ state: 'queued' }, queued);
     },
   });
-  const cached = new Gauge({
-    name: 'sockscope_proxy_dns_cached_answers',
-    help: 'Answers kept for their TTL.',
-    registers,
-    collect() {
-      cached.set(stats().cached);
-    },
-  });
+  new AtScrape(registry).gauge(
+    'sockscope_proxy_dns_cached_answers',
+    'Answers kept for their TTL.',
+    () => stats().cached,
+  );
   const outcomes = new Counter({
     name: 'sockscope_proxy_dns_resolutions_total',
     help: 'Names by outcome: found locally (hosts file, cache), answered by a name server, failed, or not queried because the name servers of their zone are silent.',

@@ -44,28 +44,20 @@ const TEXT_38 = Buffer.from(',"assumed":');
 
 function putCounters(out: Buffer, start: number, c: Counters): number {
   let at = start;
-  at = putBytes(out, at, TEXT_1);
-  at = putNumber(out, at, c.bytes_sent);
-  at = putBytes(out, at, TEXT_2);
-  at = putNumber(out, at, c.bytes_received);
-  at = putBytes(out, at, TEXT_3);
-  at = putNumber(out, at, c.packets_sent);
-  at = putBytes(out, at, TEXT_4);
-  at = putNumber(out, at, c.packets_received);
+  at = putNumber(out, putBytes(out, at, TEXT_1), c.bytes_sent);
+  at = putNumber(out, putBytes(out, at, TEXT_2), c.bytes_received);
+  at = putNumber(out, putBytes(out, at, TEXT_3), c.packets_sent);
+  at = putNumber(out, putBytes(out, at, TEXT_4), c.packets_received);
   at = putBytes(out, at, TEXT_5);
   return at;
 }
 
 function putInterval(out: Buffer, start: number, event: TrafficDelta | SessionClosed): number {
   let at = start;
-  at = putBytes(out, at, TEXT_6);
-  at = put(out, at, event.interval_start);
-  at = putBytes(out, at, TEXT_7);
-  at = put(out, at, event.interval_end);
-  at = putBytes(out, at, TEXT_8);
-  at = putCounters(out, at, event.delta);
-  at = putBytes(out, at, TEXT_9);
-  at = putCounters(out, at, event.minute);
+  at = put(out, putBytes(out, at, TEXT_6), event.interval_start);
+  at = put(out, putBytes(out, at, TEXT_7), event.interval_end);
+  at = putCounters(out, putBytes(out, at, TEXT_8), event.delta);
+  at = putCounters(out, putBytes(out, at, TEXT_9), event.minute);
   return at;
 }
 
@@ -75,56 +67,31 @@ function putInterval(out: Buffer, start: number, event: TrafficDelta | SessionCl
  */
 export function putEvent(out: Buffer, start: number, event: SessionEvent): number {
   let at = start;
-  at = putBytes(out, at, TEXT_10);
-  at = put(out, at, event.type);
-  at = putBytes(out, at, TEXT_11);
-  at = putNumber(out, at, event.schema_version);
-  at = putBytes(out, at, TEXT_12);
-  at = put(out, at, event.occurred_at);
-  at = putBytes(out, at, TEXT_13);
-  at = put(out, at, event.session_id);
-  at = putBytes(out, at, TEXT_14);
-  at = putNumber(out, at, event.seq);
-  at = putBytes(out, at, TEXT_15);
-  at = putText(out, at, event.proxy_id);
-  at = putBytes(out, at, TEXT_16);
-  at = putNumber(out, at, event.proxy_epoch);
-  at = putBytes(out, at, TEXT_17);
-  at = put(out, at, event.started_at);
-  at = putBytes(out, at, TEXT_18);
-  at = putText(out, at, event.user);
-  at = putBytes(out, at, TEXT_19);
-  at = putText(out, at, event.source_ip);
-  at = putBytes(out, at, TEXT_20);
-  at = putNumber(out, at, event.source_port);
-  at = putBytes(out, at, TEXT_21);
-  at = putText(out, at, event.dest_host);
-  at = putBytes(out, at, TEXT_22);
-  at = putTextOrNull(out, at, event.dest_ip);
-  at = putBytes(out, at, TEXT_23);
-  at = putNumber(out, at, event.dest_port);
-  at = putBytes(out, at, TEXT_24);
-  at = putTextOrNull(out, at, event.egress_ip);
-  at = putBytes(out, at, TEXT_25);
-  at = putNumberOrNull(out, at, event.egress_port);
-  at = putBytes(out, at, TEXT_26);
-  at = put(out, at, event.protocol);
-  at = putBytes(out, at, TEXT_27);
-  at = put(out, at, event.command);
-  at = putBytes(out, at, TEXT_28);
-  at = put(out, at, event.auth_method);
-  at = putBytes(out, at, TEXT_29);
-  at = put(out, at, event.acl_decision);
-  at = putBytes(out, at, TEXT_30);
-  at = putTextOrNull(out, at, event.acl_rule_matched);
-  at = putBytes(out, at, TEXT_31);
-  at = putNumber(out, at, event.bytes_sent);
-  at = putBytes(out, at, TEXT_2);
-  at = putNumber(out, at, event.bytes_received);
-  at = putBytes(out, at, TEXT_3);
-  at = putNumber(out, at, event.packets_sent);
-  at = putBytes(out, at, TEXT_4);
-  at = putNumber(out, at, event.packets_received);
+  at = put(out, putBytes(out, at, TEXT_10), event.type);
+  at = putNumber(out, putBytes(out, at, TEXT_11), event.schema_version);
+  at = put(out, putBytes(out, at, TEXT_12), event.occurred_at);
+  at = put(out, putBytes(out, at, TEXT_13), event.session_id);
+  at = putNumber(out, putBytes(out, at, TEXT_14), event.seq);
+  at = putText(out, putBytes(out, at, TEXT_15), event.proxy_id);
+  at = putNumber(out, putBytes(out, at, TEXT_16), event.proxy_epoch);
+  at = put(out, putBytes(out, at, TEXT_17), event.started_at);
+  at = putText(out, putBytes(out, at, TEXT_18), event.user);
+  at = putText(out, putBytes(out, at, TEXT_19), event.source_ip);
+  at = putNumber(out, putBytes(out, at, TEXT_20), event.source_port);
+  at = putText(out, putBytes(out, at, TEXT_21), event.dest_host);
+  at = putTextOrNull(out, putBytes(out, at, TEXT_22), event.dest_ip);
+  at = putNumber(out, putBytes(out, at, TEXT_23), event.dest_port);
+  at = putTextOrNull(out, putBytes(out, at, TEXT_24), event.egress_ip);
+  at = putNumberOrNull(out, putBytes(out, at, TEXT_25), event.egress_port);
+  at = put(out, putBytes(out, at, TEXT_26), event.protocol);
+  at = put(out, putBytes(out, at, TEXT_27), event.command);
+  at = put(out, putBytes(out, at, TEXT_28), event.auth_method);
+  at = put(out, putBytes(out, at, TEXT_29), event.acl_decision);
+  at = putTextOrNull(out, putBytes(out, at, TEXT_30), event.acl_rule_matched);
+  at = putNumber(out, putBytes(out, at, TEXT_31), event.bytes_sent);
+  at = putNumber(out, putBytes(out, at, TEXT_2), event.bytes_received);
+  at = putNumber(out, putBytes(out, at, TEXT_3), event.packets_sent);
+  at = putNumber(out, putBytes(out, at, TEXT_4), event.packets_received);
   switch (event.type) {
     case 'SessionStarted':
       break;
@@ -133,20 +100,13 @@ export function putEvent(out: Buffer, start: number, event: SessionEvent): numbe
       break;
     case 'SessionClosed':
       at = putInterval(out, at, event);
-      at = putBytes(out, at, TEXT_32);
-      at = put(out, at, event.ended_at);
-      at = putBytes(out, at, TEXT_33);
-      at = putNumber(out, at, event.duration_ms);
-      at = putBytes(out, at, TEXT_34);
-      at = put(out, at, event.status);
-      at = putBytes(out, at, TEXT_35);
-      at = put(out, at, event.close_reason);
-      at = putBytes(out, at, TEXT_36);
-      at = putTextOrNull(out, at, event.error_code);
-      at = putBytes(out, at, TEXT_37);
-      at = putNumberOrNull(out, at, event.connect_ms);
-      at = putBytes(out, at, TEXT_38);
-      at = put(out, at, event.assumed ? 'true' : 'false');
+      at = put(out, putBytes(out, at, TEXT_32), event.ended_at);
+      at = putNumber(out, putBytes(out, at, TEXT_33), event.duration_ms);
+      at = put(out, putBytes(out, at, TEXT_34), event.status);
+      at = put(out, putBytes(out, at, TEXT_35), event.close_reason);
+      at = putTextOrNull(out, putBytes(out, at, TEXT_36), event.error_code);
+      at = putNumberOrNull(out, putBytes(out, at, TEXT_37), event.connect_ms);
+      at = put(out, putBytes(out, at, TEXT_38), event.assumed ? 'true' : 'false');
       break;
   }
   return putBytes(out, at, TEXT_5);

@@ -1,7 +1,8 @@
-import { Counter, Gauge, Histogram } from '@sockscope/runtime';
+import { Counter, Histogram } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 import { SESSION_EVENT_TYPES } from '@sockscope/schemas';
 import type { SessionEventType } from '@sockscope/schemas';
+import { AtScrape } from '../metrics/at-scrape.js';
 import type { BackendStats } from './messages.js';
 
 const REQUEST_BUCKETS_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
@@ -34,36 +35,8 @@ export function createEventMetrics(
   counts: () => EventCounts,
 ): (stats: BackendStats) => void {
   const registers = [registry];
+  const show = new AtScrape(registry);
   let stats: BackendStats | null = null;
-
-  function counter(name: string, help: string, value: () => number): void {
-    new Counter({
-      name,
-      help,
-      registers,
-      collect() {
-        this.reset();
-        this.inc(value());
-      },
-    });
-  }
-  /** `aggregator` is how the values of several workers become one. */
-  function gauge(
-    name: string,
-    help: string,
-    value: () => number,
-    aggregator: 'sum' | 'min' | 'max' = 'sum',
-  ): void {
-    new Gauge({
-      name,
-      help,
-      registers,
-      aggregator,
-      collect() {
-        this.set(value());
-      },
-    });
-  }
 
   new Counter({
     name: 'sockscope_proxy_events_emitted_total',
@@ -85,12 +58,12 @@ export function createEventMetrics(
       for (const { code, type, count } of stats?.failures ?? []) this.inc({ code, type }, count);
     },
   });
-  counter(
+  show.counter(
     'sockscope_proxy_events_published_total',
     'Events acknowledged by Kafka, including repetitions of a previous run.',
     () => stats?.published ?? 0,
   );
-  counter(
+  show.counter(
     'sockscope_proxy_events_superseded_total',
     'TrafficDeltas replaced by a later one of the same session and minute.',
     // The other side's numbers are older by up to half a second.
@@ -99,63 +72,63 @@ export function createEventMetrics(
         ? 0
         : Math.max(0, counts().reported - stats.publishedReports - stats.waitingReports),
   );
-  counter(
+  show.counter(
     'sockscope_proxy_events_dropped_total',
     'Events lost because disk and memory were full.',
     () => counts().dropped,
   );
-  counter(
+  show.counter(
     'sockscope_proxy_events_refused_total',
     'Events that Kafka refused permanently; they are kept, see the command refused list.',
     () => stats?.refused ?? 0,
   );
-  counter(
+  show.counter(
     'sockscope_proxy_sessions_crashed_total',
     'Sessions of dead processes that another process closed.',
     () => stats?.crashedSessions ?? 0,
   );
-  counter(
+  show.counter(
     'sockscope_proxy_spool_errors_total',
     'Times that the disk refused a write to the spool.',
     () => counts().diskRefusals + (stats?.spoolErrors ?? 0),
   );
-  counter(
+  show.counter(
     'sockscope_proxy_spool_lost_bytes_total',
     'Bytes of the spool that a crash or the disk destroyed.',
     () => stats?.lostBytes ?? 0,
   );
-  gauge(
+  show.gauge(
     'sockscope_proxy_spool_bytes',
     'Bytes of events that wait for Kafka on disk.',
     () => counts().spoolBytes,
   );
-  gauge(
+  show.gauge(
     'sockscope_proxy_spool_limit_bytes',
     'Bytes of events that may wait for Kafka on disk (PROXY_SPOOL_MAX).',
     () => counts().spoolMaxBytes,
   );
-  gauge(
+  show.gauge(
     'sockscope_proxy_queue_bytes',
     'Bytes of events in memory because the disk refuses writes.',
     () => counts().memoryBytes,
   );
-  gauge(
+  show.gauge(
     'sockscope_proxy_queue_deltas',
     'TrafficDeltas that wait and may be superseded.',
     () => stats?.waitingReports ?? 0,
   );
-  gauge(
+  show.gauge(
     'sockscope_proxy_open_sessions_bytes',
     'Size of the table of open sessions on disk.',
     () => stats?.tableBytes ?? 0,
   );
-  gauge(
+  show.gauge(
     'sockscope_proxy_events_accepting',
     '1 while queue and spool have room.',
     () => (counts().accepting ? 1 : 0),
     'min',
   );
-  gauge(
+  show.gauge(
     'sockscope_proxy_publish_failing_seconds',
     'Time without an acknowledgement from Kafka although events wait; 0 in normal operation.',
     () => (Date.now() - (stats?.outage?.sinceMs ?? Date.now())) / 1_000,

@@ -1,5 +1,6 @@
 import { Counter, Gauge } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
+import { AtScrape } from '../metrics/at-scrape.js';
 import type { Relay } from './relay.js';
 import type { SpliceRelay } from './splice/splice-relay.js';
 
@@ -20,22 +21,17 @@ export function showRelay(registry: Registry, relay: Relay): void {
 
 /** Shows the sessions and pipes of the splice threads. */
 export function showSplice(registry: Registry, relay: SpliceRelay): void {
-  new Gauge({
-    name: 'sockscope_proxy_splice_threads',
-    help: 'Splice threads that run; without any, all bytes pass through the process.',
-    registers: [registry],
-    collect() {
-      this.set(relay.threads);
-    },
-  });
-  new Gauge({
-    name: 'sockscope_proxy_splice_sessions',
-    help: 'Sessions whose bytes the kernel moves.',
-    registers: [registry],
-    collect() {
-      this.set(relay.sessions);
-    },
-  });
+  const show = new AtScrape(registry);
+  show.gauge(
+    'sockscope_proxy_splice_threads',
+    'Splice threads that run; without any, all bytes pass through the process.',
+    () => relay.threads,
+  );
+  show.gauge(
+    'sockscope_proxy_splice_sessions',
+    'Sessions whose bytes the kernel moves.',
+    () => relay.sessions,
+  );
   new Gauge({
     name: 'sockscope_proxy_splice_pipes',
     help: 'Open pipes, and open pipes that hold bytes for a full receiver.',

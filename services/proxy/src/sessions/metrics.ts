@@ -1,7 +1,8 @@
-import { Counter, Gauge } from '@sockscope/runtime';
+import { Counter } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 import { CLOSE_REASONS, statusOf } from '@sockscope/schemas';
 import type { CloseReason, Counters, SessionClosed } from '@sockscope/schemas';
+import { AtScrape } from '../metrics/at-scrape.js';
 import { Buckets } from '../metrics/buckets.js';
 
 /** Buckets from 10 ms up to a week: tunnels stay open for days. */
@@ -44,24 +45,14 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
   const closed = new Map<CloseReason, number>();
   const traffic = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
   const registers = [registry];
+  const show = new AtScrape(registry);
 
-  new Gauge({
-    name: 'sockscope_proxy_sessions_active',
-    help: 'Sessions that are open now.',
-    registers,
-    collect() {
-      this.set(activeOf());
-    },
-  });
-  new Counter({
-    name: 'sockscope_proxy_sessions_started_total',
-    help: 'Sessions started, rejected and failed ones included.',
-    registers,
-    collect() {
-      this.reset();
-      this.inc(started);
-    },
-  });
+  show.gauge('sockscope_proxy_sessions_active', 'Sessions that are open now.', () => activeOf());
+  show.counter(
+    'sockscope_proxy_sessions_started_total',
+    'Sessions started, rejected and failed ones included.',
+    () => started,
+  );
   new Counter({
     name: 'sockscope_proxy_sessions_closed_total',
     help: 'Sessions ended, by status and close reason.',
@@ -74,15 +65,11 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
       }
     },
   });
-  new Counter({
-    name: 'sockscope_proxy_sessions_refused_total',
-    help: 'Sessions refused because queue and spool were full.',
-    registers,
-    collect() {
-      this.reset();
-      this.inc(refused);
-    },
-  });
+  show.counter(
+    'sockscope_proxy_sessions_refused_total',
+    'Sessions refused because queue and spool were full.',
+    () => refused,
+  );
   for (const [unit, name, help] of TRAFFIC) {
     new Counter({
       name,

@@ -10,12 +10,26 @@ import {
 import { promisify } from 'node:util';
 import { messageOf, SockscopeError } from '@sockscope/runtime';
 
-export const fdatasyncLater = promisify(fdatasync);
+const fdatasyncLater = promisify(fdatasync);
 
 /** The disk refused: full, read-only, broken. The data was not written. */
 export class SpoolError extends SockscopeError {
   constructor(message: string, cause: unknown) {
     super('spool_io', `${message}: ${messageOf(cause)}`, { retryable: true, cause });
+  }
+}
+
+/**
+ * Returns the result of a step that the disk may refuse.
+ *
+ * @param what completes "cannot …".
+ * @throws SpoolError if it refuses.
+ */
+export function onDisk<T>(what: string, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw error instanceof SpoolError ? error : new SpoolError(`cannot ${what}`, error);
   }
 }
 
@@ -47,23 +61,31 @@ export function writeAll(fd: number, buffer: Uint8Array, position: number): void
   }
 }
 
-/** Makes a file, or the creations, renamings and deletions in a folder, survive the death of the machine. */
+/**
+ * Makes a file, or the creations, renamings and deletions in a folder, survive the death of the machine.
+ *
+ * @throws SpoolError if the disk refuses.
+ */
 export function syncPath(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  onDisk(`sync ${path}`, () => {
+    const fd = openSync(path, 'r');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  });
 }
 
-/** Does the same as `syncPath` for a file, without blocking this thread. */
-export async function syncFileLater(file: string): Promise<void> {
-  const fd = openSync(file, 'r');
+/** Does the same for the content of a file, without blocking this thread. */
+export async function syncLater(file: string): Promise<void> {
   try {
-    await fdatasyncLater(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(file, 'r');
+    await fdatasyncLater(fd).finally(() => {
+      closeSync(fd);
+    });
+  } catch (error) {
+    throw new SpoolError(`cannot sync ${file}`, error);
   }
 }
 

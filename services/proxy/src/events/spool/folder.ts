@@ -68,12 +68,8 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
     aliveMs: Date.now(),
     isClean: false,
   });
-  try {
-    // This folder's own name in it.
-    syncPath(config.spool_dir);
-  } catch (error) {
-    throw new SpoolError(`cannot sync ${config.spool_dir}`, error);
-  }
+  // This folder's own name in it.
+  syncPath(config.spool_dir);
   return { ...recovered, dir, table };
 }
 

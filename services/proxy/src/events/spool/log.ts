@@ -8,6 +8,7 @@
  */
 import {
   closeSync,
+  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -18,7 +19,7 @@ import {
 import { dirname, join } from 'node:path';
 import { FRAME_MAX_BYTES, scanFrames } from '../frame.js';
 import type { Frame } from '../frame.js';
-import { appendAll, isMissing, readAll, SpoolError, syncFileLater, syncPath } from './files.js';
+import { appendAll, onDisk, readAll, syncLater, syncPath } from './files.js';
 
 const SUFFIX = '.frames';
 const NAME = /^(\d{16})\.frames$/;
@@ -36,16 +37,12 @@ function fileOf(dir: string, start: number): string {
 
 /** Returns the first positions of a log's files, in order; empty if there is no folder. */
 export function segmentsOf(dir: string): number[] {
-  try {
-    return readdirSync(dir)
-      .map((name) => NAME.exec(name)?.[1])
-      .filter((digits) => digits !== undefined)
-      .map(Number)
-      .toSorted((a, b) => a - b);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw new SpoolError(`cannot read ${dir}`, error);
-  }
+  const names = onDisk(`read ${dir}`, () => (existsSync(dir) ? readdirSync(dir) : []));
+  return names
+    .map((name) => NAME.exec(name)?.[1])
+    .filter((digits) => digits !== undefined)
+    .map(Number)
+    .toSorted((a, b) => a - b);
 }
 
 /** Position behind the last file of a log; 0 if there is none. */
@@ -67,11 +64,7 @@ export class LogWriter {
     this.#dir = dir;
     this.#position = position;
     this.#segmentBytes = bytesPerSegment;
-    try {
-      mkdirSync(dir, { recursive: true, mode: 0o700 });
-    } catch (error) {
-      throw new SpoolError(`cannot make ${dir}`, error);
-    }
+    onDisk(`make ${dir}`, () => mkdirSync(dir, { recursive: true, mode: 0o700 }));
   }
 
   /** Position behind the last frame. */
@@ -85,19 +78,15 @@ export class LogWriter {
    * @throws SpoolError if the disk refuses.
    */
   append(chunk: Uint8Array): void {
-    try {
-      if (this.#fd !== null && this.#position - this.#segmentStart >= this.#segmentBytes) {
-        this.leave();
-      }
+    onDisk(`write in ${this.#dir}`, () => {
+      if (this.#position - this.#segmentStart >= this.#segmentBytes) this.leave();
       if (this.#fd === null) {
         this.#fd = openSync(fileOf(this.#dir, this.#position), 'w', 0o600);
         this.#segmentStart = this.#position;
       }
       appendAll(this.#fd, chunk, this.#position - this.#segmentStart);
       this.#position += chunk.length;
-    } catch (error) {
-      throw new SpoolError(`cannot write in ${this.#dir}`, error);
-    }
+    });
   }
 
   /** Leaves the file that is written to: the next event begins another one. */
@@ -108,13 +97,9 @@ export class LogWriter {
 
   /** Forces all files of the log to disk; for threads that may block. */
   sync(): void {
-    try {
-      for (const start of segmentsOf(this.#dir)) syncPath(fileOf(this.#dir, start));
-      syncPath(this.#dir);
-      syncPath(dirname(this.#dir));
-    } catch (error) {
-      throw new SpoolError(`cannot sync in ${this.#dir}`, error);
-    }
+    for (const start of segmentsOf(this.#dir)) syncPath(fileOf(this.#dir, start));
+    syncPath(this.#dir);
+    syncPath(dirname(this.#dir));
   }
 }
 
@@ -159,8 +144,8 @@ export class LogReader {
    * @throws SpoolError if the disk refuses.
    */
   read(position: number, end: number, limits: ReadLimits): { frames: Frame[]; next: number } {
-    let at = position;
-    try {
+    return onDisk(`read in ${this.#dir}`, () => {
+      let at = position;
       while (at < end) {
         const { start, stop } = this.#segmentAt(at, end);
         if (start <= at) {
@@ -177,10 +162,8 @@ export class LogReader {
         this.#lostBytes += next - at;
         at = next;
       }
-    } catch (error) {
-      throw new SpoolError(`cannot read in ${this.#dir}`, error);
-    }
-    return { frames: [], next: at };
+      return { frames: [], next: at };
+    });
   }
 
   /** Skips unreadable bytes: everything up to the next file. Returns where that begins. */
@@ -201,15 +184,11 @@ export class LogReader {
     this.#knownEnd = files.at(-1)?.stop ?? 0;
     const from = Math.max(position, this.#syncedTo);
     const left = files.filter(({ stop }) => stop > from && stop <= knownEnd);
-    try {
-      for (const { start, stop } of left) {
-        await syncFileLater(fileOf(this.#dir, start));
-        this.#syncedTo = stop;
-      }
-      if (left.length > 0) syncPath(this.#dir);
-    } catch (error) {
-      throw new SpoolError(`cannot sync in ${this.#dir}`, error);
+    for (const { start, stop } of left) {
+      await syncLater(fileOf(this.#dir, start));
+      this.#syncedTo = stop;
     }
+    if (left.length > 0) syncPath(this.#dir);
   }
 
   /** Whether a closed file lies wholly before a position. */
@@ -220,13 +199,11 @@ export class LogReader {
   /** Deletes closed files before a position, with a limit. Returns where the log begins now. */
   free(position: number, most = Number.POSITIVE_INFINITY): number {
     const files = this.#closedFiles().filter(({ stop }) => stop <= position);
-    try {
-      for (const { start } of files.slice(0, most)) {
-        if (start === this.#start) this.close();
+    for (const { start } of files.slice(0, most)) {
+      if (start === this.#start) this.close();
+      onDisk(`delete in ${this.#dir}`, () => {
         unlinkSync(fileOf(this.#dir, start));
-      }
-    } catch (error) {
-      throw new SpoolError(`cannot delete in ${this.#dir}`, error);
+      });
     }
     return segmentsOf(this.#dir)[0] ?? position;
   }

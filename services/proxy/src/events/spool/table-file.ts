@@ -11,13 +11,14 @@ import { closeSync, existsSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
-import { fdatasyncLater, readAll, SpoolError, syncPath, writeAll } from './files.js';
+import { onDisk, readAll, SpoolError, syncLater, syncPath, writeAll } from './files.js';
 import { Slot, TABLE_CLASSES } from './table.js';
 import type { TableChunk, TableStatus } from './table.js';
 
 const COPIES = 2;
 const STATUS_SLOTS = 1;
 const READ_BYTES = 256 * 1024;
+const NEXT = '.next';
 
 /** Gets each slot that has changed. */
 export interface SlotVisitor {
@@ -27,6 +28,7 @@ export interface SlotVisitor {
 /** The slots of one class on disk. */
 class ClassFile {
   readonly chunks: TableChunk[] = [];
+  readonly file: string;
   readonly fd: number;
   /** Version on disk of each slot. */
   readonly versions: number[] = [];
@@ -35,8 +37,10 @@ class ClassFile {
   readonly #generations: number[] = [];
   readonly #slotBytes: number;
 
-  constructor(fd: number, slotBytes: number) {
-    this.fd = fd;
+  /** Begins an empty one, which has its name only after a renaming. */
+  constructor(dir: string, { name, slotBytes }: (typeof TABLE_CLASSES)[number]) {
+    this.file = join(dir, name);
+    this.fd = onDisk(`write in ${dir}`, () => openSync(`${this.file}${NEXT}`, 'w', 0o600));
     this.#slotBytes = slotBytes;
   }
 
@@ -67,20 +71,17 @@ export class TableFile {
    */
   constructor(dir: string, status: TableStatus) {
     this.#dir = dir;
-    const create = ({ name, slotBytes }: (typeof TABLE_CLASSES)[number]): ClassFile =>
-      new ClassFile(openSync(join(dir, `${name}.next`), 'w', 0o600), slotBytes);
-    try {
-      this.#files = [create(TABLE_CLASSES[0]), create(TABLE_CLASSES[1])];
+    const [short, long] = TABLE_CLASSES;
+    this.#files = [new ClassFile(dir, short), new ClassFile(dir, long)];
+    onDisk(`write in ${dir}`, () => {
       this.#writeStatus(status);
       // The short names last: their file proves that there is a table.
-      for (const { name } of TABLE_CLASSES.toReversed()) {
-        syncPath(join(dir, `${name}.next`));
-        renameSync(join(dir, `${name}.next`), join(dir, name));
+      for (const { file } of this.#files.toReversed()) {
+        syncPath(`${file}${NEXT}`);
+        renameSync(`${file}${NEXT}`, file);
       }
       syncPath(dir);
-    } catch (error) {
-      throw new SpoolError(`cannot write in ${dir}`, error);
-    }
+    });
   }
 
   add(chunk: TableChunk): void {
@@ -128,14 +129,10 @@ export class TableFile {
 
   /** Syncs the writes of `save` to disk. */
   async sync(): Promise<void> {
-    try {
-      for (const file of this.#files) {
-        if (!file.isDirty) continue;
-        file.isDirty = false;
-        await fdatasyncLater(file.fd);
-      }
-    } catch (error) {
-      throw new SpoolError(`cannot sync in ${this.#dir}`, error);
+    for (const each of this.#files) {
+      if (!each.isDirty) continue;
+      each.isDirty = false;
+      await syncLater(each.file);
     }
   }
 
@@ -162,9 +159,9 @@ export class TableFile {
 export function readTable(dir: string): { status: TableStatus; open: OpenSessions } {
   let status: TableStatus = { acknowledged: 0, aliveMs: 0, isClean: false };
   const open: OpenSessions = new Map();
-  try {
-    for (const tableClass of TABLE_CLASSES) {
-      for (const { index, slot } of slotsIn(join(dir, tableClass.name), tableClass.slotBytes)) {
+  onDisk(`read in ${dir}`, () => {
+    for (const { name, slotBytes } of TABLE_CLASSES) {
+      for (const { index, slot } of slotsIn(join(dir, name), slotBytes)) {
         if (index < STATUS_SLOTS) ({ status } = slot);
         const header = index >= STATUS_SLOTS && slot.isOpen ? eventIn(slot.started) : null;
         if (header?.type === 'SessionStarted') {
@@ -172,9 +169,7 @@ export function readTable(dir: string): { status: TableStatus; open: OpenSession
         }
       }
     }
-  } catch (error) {
-    throw new SpoolError(`cannot read in ${dir}`, error);
-  }
+  });
   return { status, open };
 }
 
