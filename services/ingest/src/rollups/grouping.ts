@@ -1,43 +1,35 @@
-/** One pass over rows for the sums by every dimension, as SQL. */
+/** One pass over rows for the sums by every dimension, as SQL: each dimension is a grouping set. */
 import { countsAtEnd, keyColumn, keySql } from '@sockscope/schemas/sums';
 import type { Dimension } from '@sockscope/schemas/sums';
 
-/** Dimensions with few values. Their values together are still few, so the rows are grouped by all of them once. */
-const FEW: readonly Dimension[] = [
-  'total',
-  'protocol',
-  'proxy',
-  'acl_rule',
-  'close_reason',
-  'status',
-];
-
-/** Dimensions by what the rows are grouped by: each alone, but those with few values together. */
-export function groupsOf(dimensions: readonly Dimension[]): (readonly Dimension[])[] {
-  const few = dimensions.filter((dimension) => FEW.includes(dimension));
-  const many = dimensions.filter((dimension) => !FEW.includes(dimension));
-  return [...many.map((dimension) => [dimension]), few].filter((group) => group.length > 0);
-}
-
-const columnsOf = (group: readonly Dimension[]) =>
-  group.map(keyColumn).filter((column) => column !== null);
-
-/** One pass over the rows: each group of dimensions is a grouping set. */
-export function groupingSets(groups: readonly (readonly Dimension[])[]): string {
-  const sets = groups.map((group) => `(${['start', ...columnsOf(group)].join(', ')})`);
+/** @param before columns of every set. */
+export function groupingSets(dimensions: readonly Dimension[], before: readonly string[]): string {
+  const sets = dimensions.map((dimension) => {
+    const column = keyColumn(dimension);
+    return `(${[...before, ...(column === null ? [] : [column])].join(', ')})`;
+  });
   return `GROUP BY GROUPING SETS (${sets.join(', ')})`;
 }
 
-/** Lists the dimensions that a grouped row counts for, each with its key as text and whether figures count at the end. */
-export function countsFor(groups: readonly (readonly Dimension[])[]): string {
-  const lists = groups.map((group) => {
-    const each = group.map(
-      (dimension) =>
-        `('${dimension}', CAST(${keySql(dimension)}, 'String'), ${countsAtEnd(dimension)})`,
-    );
-    return { column: columnsOf(group)[0], list: `[${each.join(', ')}]` };
-  });
-  const last = lists.pop();
-  const choices = lists.map(({ column, list }) => `grouping(${column}) = 0, ${list}`);
-  return choices.length === 0 ? `${last?.list}` : `multiIf(${choices.join(', ')}, ${last?.list})`;
+/** Returns what stands for the dimension that a grouped row is of. */
+function choiceOf(dimensions: readonly Dimension[], sqlOf: (of: Dimension) => string): string {
+  const isOf = (dimension: Dimension) => `grouping(${keyColumn(dimension)}) = 0`;
+  // The total has no column, so it comes last.
+  const withColumn = dimensions.filter((dimension) => keyColumn(dimension) !== null);
+  const rest = dimensions.find((dimension) => keyColumn(dimension) === null) ?? withColumn.pop();
+  const choices = withColumn.map((dimension) => `${isOf(dimension)}, ${sqlOf(dimension)}`);
+  const last = rest === undefined ? [] : [sqlOf(rest)];
+  return choices.length === 0 ? last.join('') : `multiIf(${[...choices, ...last].join(', ')})`;
 }
+
+/** The dimension of a grouped row. */
+export const dimensionOf = (dimensions: readonly Dimension[]) =>
+  choiceOf(dimensions, (dimension) => `'${dimension}'`);
+
+/** The key of a grouped row as text. It is made once per group, because rows are grouped by native types. */
+export const keyOf = (dimensions: readonly Dimension[]) =>
+  choiceOf(dimensions, (dimension) => `CAST(${keySql(dimension)}, 'String')`);
+
+/** Whether figures of a grouped row count at the end of a session. */
+export const isAtEnd = (dimensions: readonly Dimension[]) =>
+  choiceOf(dimensions, (dimension) => String(countsAtEnd(dimension)));

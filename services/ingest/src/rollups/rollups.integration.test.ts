@@ -685,6 +685,25 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums(log));
   });
 
+  it('have one key for sessions without a rule and with an empty one', async () => {
+    await clickhouse.command({
+      sql: `INSERT INTO sessions (session_id, started_at, ended_at, status, acl_rule_matched)
+        SELECT generateUUIDv4(), toDateTime64('2026-03-01', 3, 'UTC') AS at, at, 'closed', if(number = 0, NULL, '')
+        FROM numbers(2)`,
+    });
+    const hour = BASE_MS / 1_000;
+    for (const isOneBucket of [false, true]) {
+      const rows = await clickhouse.query({
+        sql: `SELECT key, sessions_closed AS closed
+          FROM (${TARGETS.hour.fresh(WHOLE, { areRowsKept: true, isOneBucket })}) WHERE dimension = 'acl_rule'`,
+        params: { buckets: [hour], from: hour, to: hour + 3_600 },
+        row: z.object({ key: z.string(), closed: int64 }),
+        settings: { prefer_column_name_to_alias: 1 },
+      });
+      expect(rows).toEqual([{ key: '', closed: 2 }]);
+    }
+  });
+
   it('do not count a key that has disappeared', async () => {
     const log = sessionLog({
       random: seededRandom(9),

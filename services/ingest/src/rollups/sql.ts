@@ -17,8 +17,9 @@ import {
   SUM_NAMES,
 } from '@sockscope/schemas/sums';
 import type { Dimension, BucketSpan, SumName } from '@sockscope/schemas/sums';
-import { countsFor, groupingSets, groupsOf } from './grouping.js';
+import { dimensionOf, groupingSets, isAtEnd, keyOf } from './grouping.js';
 
+const PAIR_KEYS = PAIR_COLUMNS.join(', ');
 const FIGURE_LIST = SUM_NAMES.join(', ');
 const SUMS = SUM_NAMES.map((name) => `sum(${name}) AS ${name}`).join(', ');
 const TRAFFIC = SUM_NAMES.filter((name) => FIGURES[name] === 'traffic');
@@ -127,103 +128,117 @@ function isEndedIn(span: SumSpan, start: string): string {
  */
 const IS_WHOLE = isEndedIn('slice', START_OF.slice('started_at'));
 
-/** One row per session that started in the buckets or ended there, and the figures that it adds. */
-function sessionRows(span: SumSpan, where: string): string {
+/** How the rows of a statement are made. */
+interface Making {
+  /** Nothing has expired that the buckets are made of; else minutes may outlive their sessions. */
+  readonly areRowsKept: boolean;
+  /** The only bucket begins at {from}, so its start is not grouped by. */
+  readonly isOneBucket: boolean;
+}
+
+const MAKING: Making = { areRowsKept: true, isOneBucket: false };
+
+/** Figures of a row beside its traffic. */
+const COUNTS = ['begun', 'closed', 'failed', 'rejected', 'duration'];
+const KEY_COLUMNS = `user, dest_host, dest_port, source_ip, protocol, proxy_id`;
+const END_COLUMNS = ['acl_rule_matched', 'close_reason', 'status'];
+const eachTraffic = (sqlOf: (name: SumName) => string) => TRAFFIC.map(sqlOf).join(', ');
+
+/**
+ * One row per session that started in the buckets or ended there. `moved_*` counts where bytes moved, as far as
+ * the row of a session knows, and `ended_*` at its end. No value and an empty one have the same key.
+ */
+function sessionRows(span: SumSpan, where: string, { areRowsKept }: Making): string {
   const startOf = START_OF[span];
-  const columns = `user, dest_host, dest_port, source_ip, protocol, proxy_id, acl_rule_matched, close_reason, status,
-        bytes_sent, bytes_received, packets_sent, packets_received`;
-  const duration = 'ifNull(duration_ms, 0) AS duration';
+  const read = `${KEY_COLUMNS}, ${END_COLUMNS.join(', ')}, ${TRAFFIC.join(', ')}, duration_ms`;
   return `
-    SELECT ${startOf('started_at')} AS start, true AS is_started,
-        ${isEndedIn(span, 'start')} AS is_ended, ${IS_WHOLE} AS is_whole, ${columns}, ${duration}
+    SELECT start, ${KEY_COLUMNS},
+        ${END_COLUMNS.map((column) => `ifNull(${column}, '') AS ${column}`).join(', ')},
+        is_started AS begun, is_ended AND status = 'closed' AS closed, is_ended AND status = 'failed' AS failed,
+        is_ended AND status = 'rejected_by_acl' AS rejected, is_ended * ifNull(duration_ms, 0) AS duration,
+        ${eachTraffic((name) => `is_whole * ${name} AS moved_${name}, is_ended * ${name} AS ended_${name}`)}
+    FROM (
+    SELECT ${startOf('started_at')} AS start, true AS is_started, ${isEndedIn(span, 'start')} AS is_ended,
+        ${areRowsKept ? IS_WHOLE : 'false'} AS is_whole, ${read}
     FROM sessions FINAL
     WHERE ${within('started_at')} AND ${startOf('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
     UNION ALL
-    SELECT ${startOf('ended')} AS start, false AS is_started, true AS is_ended, false AS is_whole, ${columns}, ${duration}
-    FROM (${endedElsewhere(`${columns}, duration_ms`, where)})
-    WHERE started_at < start AND start IN {buckets:Array(DateTime('UTC'))}`;
+    SELECT ${startOf('ended')} AS start, false AS is_started, true AS is_ended, false AS is_whole, ${read}
+    FROM (${endedElsewhere(read, where)})
+    WHERE started_at < start AND start IN {buckets:Array(DateTime('UTC'))})`;
 }
 
 /**
  * The minutes of sessions that are not whole. What of a minute is read never changes but its counters, so rows
  * are chosen before FINAL.
  */
-function trafficRows(span: SumSpan, where: string, areRowsKept: boolean): string {
+function trafficRows(span: SumSpan, where: string, { areRowsKept }: Making): string {
   const start = START_OF[span];
   const isNotWhole = `${START_OF.slice('started_at')} < ${START_OF.slice('bucket')} OR session_id IN (
       SELECT session_id FROM sessions FINAL
       WHERE ${within('started_at')} AND ${start('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
         AND NOT ${IS_WHOLE})`;
   return `
-    SELECT ${start('bucket')} AS start, user, dest_host, dest_port, source_ip, protocol, proxy_id,
-        bytes_sent, bytes_received, packets_sent, packets_received
+    SELECT ${start('bucket')} AS start, ${KEY_COLUMNS},
+        ${END_COLUMNS.map((column) => `toLowCardinality('') AS ${column}`).join(', ')},
+        ${COUNTS.map((name) => `0 AS ${name}`).join(', ')},
+        ${eachTraffic((name) => `${name} AS moved_${name}, 0 AS ended_${name}`)}
     FROM session_traffic_1m FINAL
     PREWHERE ${within('bucket')} AND ${start('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
       AND (${areRowsKept ? isNotWhole : 'true'})`;
 }
 
-/**
- * Sums by each dimension from the exact tables. The rows are grouped by native types, and a key becomes
- * text once per group.
- */
-function sumsOfRows(span: SumSpan, part: Part, areRowsKept: boolean): string {
-  const { dimensions } = part;
-  const where = inSlice(part, keySql(dimensions[0] ?? 'total'));
-  const moving = dimensions.filter((dimension) => !countsAtEnd(dimension));
-  const of = groupsOf(dimensions);
-  const ofMoving = groupsOf(moving);
-  const whole = areRowsKept ? 'is_whole' : 'false';
-  const ends = TRAFFIC.map(
-    (name) =>
-      `sumIf(${name}, is_ended) AS ended_${name}, sumIf(${name}, ${whole}) AS whole_${name}`,
-  ).join(', ');
-  const sessions = `
-  SELECT start, each.1 AS dimension, each.2 AS key, if(each.3, 0, begun) AS sessions_started,
-    sessions_closed, sessions_failed, sessions_rejected,
-    ${TRAFFIC.map((name) => `if(each.3, ended_${name}, whole_${name}) AS ${name}`).join(', ')}, duration_ms
-  FROM (
-    SELECT start, arrayJoin(${countsFor(of)}) AS each, countIf(is_started) AS begun, ${ENDED}, ${ends}, ${DURATION}
-    FROM (${sessionRows(span, where)})
-    ${groupingSets(of)}
-  )`;
-  const traffic = `
-  SELECT start, each.1 AS dimension, each.2 AS key, ${NO_SESSIONS}, ${TRAFFIC.join(', ')}, 0 AS duration_ms
-  FROM (
-    SELECT start, arrayJoin(${countsFor(ofMoving)}) AS each, ${TRAFFIC.map((name) => `sum(${name}) AS ${name}`).join(', ')}
-    FROM (${trafficRows(span, where, areRowsKept)})
-    ${groupingSets(ofMoving)}
-  )`;
-  return `
-SELECT start AS bucket, dimension, key, ${SUMS}
-FROM (${moving.length === 0 ? sessions : `${sessions}\n  UNION ALL${traffic}`})
-GROUP BY bucket, dimension, key
-HAVING ${SOMETHING}`;
+/** Figures of grouped rows: `moved` or `ended` as SQL, by whether a group counts at the end of a session. */
+function figuresOf(choose: (moved: string, ended: string) => string): string {
+  return `${choose('sum(begun)', '0')} AS sessions_started, sum(closed) AS sessions_closed,
+    sum(failed) AS sessions_failed, sum(rejected) AS sessions_rejected,
+    ${eachTraffic((name) => `${choose(`sum(moved_${name})`, `sum(ended_${name})`)} AS ${name}`)}, sum(duration) AS duration_ms`;
 }
 
-const ENDED = `countIf(is_ended AND status = 'closed') AS sessions_closed,
-    countIf(is_ended AND status = 'failed') AS sessions_failed, countIf(is_ended AND status = 'rejected_by_acl') AS sessions_rejected`;
-const DURATION = 'sumIf(duration, is_ended) AS duration_ms';
-const NO_SESSIONS =
-  '0 AS sessions_started, 0 AS sessions_closed, 0 AS sessions_failed, 0 AS sessions_rejected';
 /** A session that has not ended yet makes groups of zeros among the dimensions that count ends. */
-const SOMETHING = `${SUM_NAMES.map((name) => `sum(${name})`).join(' + ')} > 0`;
+const isSomething = (sqlOf: (name: SumName) => string) => `${SUM_NAMES.map(sqlOf).join(' + ')} > 0`;
+const SOMETHING = isSomething((name) => `sum(${name})`);
+
+/** The start of a bucket in a grouped row, and what it is grouped by. */
+function startOfGroup({ isOneBucket }: Making): { start: string; by: string[] } {
+  return isOneBucket
+    ? { start: "{from:DateTime('UTC')}", by: [] }
+    : { start: 'start', by: ['start'] };
+}
+
+/**
+ * Sums by each dimension from the exact tables, in one pass. The rows are grouped by native types, and a key
+ * becomes text once per group.
+ */
+function sumsOfRows(span: SumSpan, part: Part, making: Making): string {
+  const { dimensions } = part;
+  const where = inSlice(part, keySql(dimensions[0] ?? 'total'));
+  const { start, by } = startOfGroup(making);
+  const areAllAtEnd = dimensions.every(countsAtEnd);
+  return `
+SELECT bucket, dimension, key, ${FIGURE_LIST}
+FROM (
+  SELECT ${start} AS bucket, ${dimensionOf(dimensions)} AS dimension, ${keyOf(dimensions)} AS key,
+    ${figuresOf((moved, ended) => `if(${isAtEnd(dimensions)}, ${ended}, ${moved})`)}
+  FROM (${sessionRows(span, where, making)}${areAllAtEnd ? '' : `\n    UNION ALL${trafficRows(span, where, making)}`})
+  ${groupingSets(dimensions, by)}
+)
+WHERE ${isSomething((name) => name)}`;
+}
 
 /** The same by user, destination and port. Bytes count where they moved. */
-function pairsOfRows(span: SumSpan, part: Part, areRowsKept: boolean): string {
+function pairsOfRows(span: SumSpan, part: Part, making: Making): string {
   const where = inRange(part);
-  const whole = areRowsKept ? 'is_whole' : 'false';
-  const pair = PAIR_COLUMNS.join(', ');
+  const { start, by } = startOfGroup(making);
   return `
-SELECT start AS bucket, ${pair}, ${SUMS}
+SELECT bucket, ${PAIR_KEYS}, ${FIGURE_LIST}
 FROM (
-  SELECT start, ${pair}, countIf(is_started) AS sessions_started, ${ENDED}, ${TRAFFIC.map((name) => `sumIf(${name}, ${whole}) AS ${name}`).join(', ')}, ${DURATION}
-  FROM (${sessionRows(span, where)}) GROUP BY start, ${pair}
-  UNION ALL
-  SELECT start, ${pair}, ${NO_SESSIONS}, ${TRAFFIC.map((name) => `sum(${name}) AS ${name}`).join(', ')}, 0 AS duration_ms
-  FROM (${trafficRows(span, where, areRowsKept)}) GROUP BY start, ${pair}
+  SELECT ${start} AS bucket, ${PAIR_KEYS}, ${figuresOf((moved) => moved)}
+  FROM (${sessionRows(span, where, making)}
+    UNION ALL${trafficRows(span, where, making)})
+  GROUP BY ${[...by, ...PAIR_COLUMNS].join(', ')}
 )
-GROUP BY bucket, ${pair}
-HAVING ${SOMETHING}`;
+WHERE ${isSomething((name) => name)}`;
 }
 
 /** A table of sums and how its rows are made. */
@@ -238,18 +253,13 @@ export interface Target {
   readonly span: SumSpan;
   /** The key of a row, apart from its bucket. */
   readonly keys: string;
-  /**
-   * The rows as they should be, of a part.
-   *
-   * @param areRowsKept nothing has expired that the buckets are made of; else minutes may outlive their sessions.
-   */
-  readonly fresh: (part: Part, areRowsKept?: boolean) => string;
+  /** The rows as they should be, of a part. */
+  readonly fresh: (part: Part, making?: Making) => string;
   /** Which of the rows that are there belong to a part. */
   readonly partSql: (part: Part) => string;
 }
 
 const DIMENSION_KEYS = 'dimension, key';
-const PAIR_KEYS = PAIR_COLUMNS.join(', ');
 const dimensionPart = (part: Part) =>
   part.dimensions.length === DIMENSIONS.length
     ? 'true'
@@ -271,12 +281,12 @@ const COUNTED_SLICES = `toUnixTimestamp64Micro(computed_at) >= transform(toUInt3
 
 /** Rows made of finer sums. */
 function fromFiner(span: BucketSpan, finer: Target): Target['fresh'] {
-  return (part) => `
-SELECT start AS bucket, ${finer.keys}, ${SUMS}
+  return (part, making = MAKING) => `
+SELECT ${startOfGroup(making).start} AS bucket, ${finer.keys}, ${SUMS}
 FROM (SELECT ${START_OF[span]('bucket')} AS start, ${finer.keys}, ${FIGURE_LIST} FROM ${finer.table} FINAL
   WHERE ${within('bucket')} AND ${START_OF[span]('bucket')} IN {buckets:Array(DateTime('UTC'))}
     AND ${counted(finer.span, within('bucket'))} AND ${finer.partSql(part)})
-GROUP BY start, ${finer.keys}
+GROUP BY ${[...startOfGroup(making).by, finer.keys].join(', ')}
 HAVING ${SOMETHING}`;
 }
 
@@ -284,7 +294,7 @@ const HOUR: Target = {
   table: 'rollup_1h',
   span: 'hour',
   keys: DIMENSION_KEYS,
-  fresh: (part, areRowsKept = true) => sumsOfRows('hour', part, areRowsKept),
+  fresh: (part, making = MAKING) => sumsOfRows('hour', part, making),
   partSql: dimensionPart,
 };
 /** Sums of slices, of hours that still change. */
@@ -292,7 +302,7 @@ export const SLICE: Target = {
   ...HOUR,
   table: 'rollup_10m',
   span: 'slice',
-  fresh: (part, areRowsKept = true) => sumsOfRows('slice', part, areRowsKept),
+  fresh: (part, making = MAKING) => sumsOfRows('slice', part, making),
 };
 export const HOUR_OF_SLICES: Target = { ...HOUR, fresh: fromFiner('hour', SLICE) };
 const DAY: Target = { ...HOUR, table: 'rollup_1d', span: 'day', fresh: fromFiner('day', HOUR) };
@@ -301,7 +311,7 @@ const PAIR_HOUR: Target = {
   table: 'rollup_pairs_1h',
   span: 'detail_hour',
   keys: PAIR_KEYS,
-  fresh: (part, areRowsKept = true) => pairsOfRows('detail_hour', part, areRowsKept),
+  fresh: (part, making = MAKING) => pairsOfRows('detail_hour', part, making),
   partSql: inRange,
 };
 const PAIR_DAY: Target = {
@@ -321,10 +331,10 @@ export const TARGETS: Readonly<Record<BucketSpan, Target>> = {
 
 /** Days straight from the exact tables: their hours may have begun to expire. */
 export const OLD_DAYS: Readonly<Record<'day' | 'detail_day', Target>> = {
-  day: { ...DAY, fresh: (part, areRowsKept = true) => sumsOfRows('day', part, areRowsKept) },
+  day: { ...DAY, fresh: (part, making = MAKING) => sumsOfRows('day', part, making) },
   detail_day: {
     ...PAIR_DAY,
-    fresh: (part, areRowsKept = true) => pairsOfRows('detail_day', part, areRowsKept),
+    fresh: (part, making = MAKING) => pairsOfRows('detail_day', part, making),
   },
 };
 
@@ -353,7 +363,7 @@ function compared(target: Target, part: Part, expired: Expired): string {
   return `
 SELECT bucket, ${keys}, ${news}, ${olds}
 FROM (
-    SELECT bucket, ${keys}, ${FIGURE_LIST}, true AS is_fresh FROM (${target.fresh(part, !expired.sessions && !expired.traffic)})
+    SELECT bucket, ${keys}, ${FIGURE_LIST}, true AS is_fresh FROM (${target.fresh(part, { ...MAKING, areRowsKept: !expired.sessions && !expired.traffic })})
     UNION ALL
     SELECT bucket, ${keys}, ${FIGURE_LIST}, false AS is_fresh FROM ${table} FINAL
     WHERE ${IS_BUCKET} AND ${counted(span, IS_BUCKET)} AND ${target.partSql(part)}
@@ -362,13 +372,18 @@ GROUP BY bucket, ${keys}`;
 }
 
 /** Inserts a part of the sums of buckets. */
-export function insertSums(target: Target, part: Part, expired: Expired): string {
+export function insertSums(
+  target: Target,
+  part: Part,
+  expired: Expired,
+  isOneBucket = false,
+): string {
   const { table, keys } = target;
   const insert = `INSERT INTO ${table} (bucket, ${keys}, ${FIGURE_LIST}, computed_at)`;
   const version = "{version:DateTime64(6, 'UTC')}";
   if (!expired.sessions && !expired.traffic) {
     return `${insert}
-SELECT bucket, ${keys}, ${FIGURE_LIST}, ${version} FROM (${target.fresh(part)})`;
+SELECT bucket, ${keys}, ${FIGURE_LIST}, ${version} FROM (${target.fresh(part, { areRowsKept: true, isOneBucket })})`;
   }
   const values = SUM_NAMES.map((name) => `${name}_new`).join(', ');
   return `${insert}

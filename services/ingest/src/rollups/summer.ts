@@ -120,7 +120,7 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
     let longestMs = 0;
     for (const part of parts) {
       const { slice, slices } = part;
-      const sql = insertSums(target, part, expired);
+      const sql = insertSums(target, part, expired, starts.length === 1);
       const sliced = { slice, slices, ...boundsOf(pairs, part) };
       const begunMs = performance.now();
       await execute({ name, sql, params: { ...params, ...sliced } });
