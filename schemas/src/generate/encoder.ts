@@ -34,26 +34,12 @@ function piecesOfParts(...parts: Part[]): Piece[] {
   return namesIn(...parts).flatMap((name, i) => [{ text: i === 0 ? '' : ',' }, ...piecesOf(name)]);
 }
 
-/** The constant texts of the encoder, as bytes. */
-class Constants {
-  readonly #texts: string[] = [];
-
-  nameOf(text: string): string {
-    const known = this.#texts.indexOf(text);
-    return `TEXT_${known < 0 ? this.#texts.push(text) : known + 1}`;
-  }
-
-  get source(): string {
-    return this.#texts.map((text, i) => `const TEXT_${i + 1} = Buffer.from('${text}');`).join('\n');
-  }
-}
-
 /** Statements that write the pieces one behind the other, each value with the constant before it. */
-function statements(constants: Constants, indent: string, pieces: readonly Piece[]): string {
+function statements(indent: string, ...pieces: Piece[]): string {
   const places: string[] = [];
   let text = '';
   const behindText = (): string => {
-    const place = text === '' ? 'at' : `putBytes(out, at, ${constants.nameOf(text)})`;
+    const place = text === '' ? 'at' : `put(out, at, '${text}')`;
     text = '';
     return place;
   };
@@ -71,19 +57,20 @@ export function encoderSource(): string {
     { text: `${i === 0 ? '{' : ','}"${name}":` },
     { put: 'putNumber', value: `c.${name}` },
   ]);
-  const constants = new Constants();
-  const lines = (indent: string, ...pieces: Piece[]): string =>
-    statements(constants, indent, pieces);
   const common = piecesOfParts('envelope', 'identity', 'origin', 'header', 'totals');
-  const functions = `function putCounters(out: Buffer, start: number, c: Counters): number {
+  return `${generatedBy('encoder')}
+${importLine('type { Counters, SessionClosed, SessionEvent, TrafficDelta }', '@sockscope/schemas')}
+${importLine('{ put, putNumber, putNumberOrNull, putText, putTextOrNull }', './json-bytes.js')}
+
+function putCounters(out: Buffer, start: number, c: Counters): number {
   let at = start;
-${lines('  ', ...counters, { text: '}' })}
+${statements('  ', ...counters, { text: '}' })}
   return at;
 }
 
 function putInterval(out: Buffer, start: number, event: TrafficDelta | SessionClosed): number {
   let at = start;
-${lines('  ', { text: ',' }, ...piecesOfParts('interval'))}
+${statements('  ', { text: ',' }, ...piecesOfParts('interval'))}
   return at;
 }
 
@@ -93,7 +80,7 @@ ${lines('  ', { text: ',' }, ...piecesOfParts('interval'))}
  */
 export function putEvent(out: Buffer, start: number, event: SessionEvent): number {
   let at = start;
-${lines('  ', { text: '{' }, ...common)}
+${statements('  ', { text: '{' }, ...common)}
   switch (event.type) {
     case 'SessionStarted':
       break;
@@ -102,17 +89,10 @@ ${lines('  ', { text: '{' }, ...common)}
       break;
     case 'SessionClosed':
       at = putInterval(out, at, event);
-${lines('      ', { text: ',' }, ...piecesOfParts('closing'))}
+${statements('      ', { text: ',' }, ...piecesOfParts('closing'))}
       break;
   }
-  return putBytes(out, at, ${constants.nameOf('}')});
+  return put(out, at, '}');
 }
 `;
-  return `${generatedBy('encoder')}
-${importLine('type { Counters, SessionClosed, SessionEvent, TrafficDelta }', '@sockscope/schemas')}
-${importLine('{ put, putBytes, putNumber, putNumberOrNull, putText, putTextOrNull }', './json-bytes.js')}
-
-${constants.source}
-
-${functions}`;
 }

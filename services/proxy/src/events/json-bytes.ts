@@ -10,13 +10,6 @@ const ZERO = 0x30;
 /** All bits of the numbers that V8 keeps without an object. */
 const SMALL = 0x3fff_ffff;
 
-/** Copies a few dozen bytes, in a loop because a call into native code takes longer. */
-export function putBytes(out: Buffer, start: number, bytes: Uint8Array): number {
-  const { length } = bytes;
-  for (let i = 0; i < length; i += 1) out[start + i] = bytes[i] as number;
-  return start + length;
-}
-
 /** Writes ASCII that needs no escaping. */
 export function put(out: Buffer, start: number, text: string): number {
   const { length } = text;
