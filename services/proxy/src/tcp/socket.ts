@@ -32,30 +32,28 @@ function onRead(this: TapSocket, length: number): boolean {
   return false;
 }
 
-interface TapOptions {
-  allowHalfOpen?: boolean;
-  onread?: { buffer: Uint8Array; callback: (this: TapSocket, length: number) => boolean };
-  handle?: object;
-}
-
 /**
- * Options have no prototype, because Node copies them by `{ ...options }`: of a plain object V8
- * makes such a copy with a hidden class of its own every time, which costs more than all the rest
- * of a socket, and keeps it alive until a full garbage collection (docs/adr/0011).
+ * Node copies options by `{ ...options }` and sets some fields of the copy. It has them all from the start here, with
+ * the values that Node sets: otherwise V8 makes each copy with a hidden class of its own, which costs more
+ * than all the rest of a socket, and keeps it alive until a full garbage collection (docs/adr/0011).
  */
-function createOptions(): TapOptions {
-  const options = Object.create(null) as TapOptions;
-  options.allowHalfOpen = true;
-  // Called as a method of its socket, so one function and one object serve all of them.
-  options.onread = { buffer: shared, callback: onRead };
-  return options;
+function createOptions() {
+  return {
+    allowHalfOpen: true,
+    emitClose: false,
+    autoDestroy: true,
+    decodeStrings: false,
+    handle: null as object | null,
+    // Called as a method of its socket, so one function and one object serve all of them.
+    onread: { buffer: shared, callback: onRead },
+  };
 }
 
 const CONNECT_OPTIONS = createOptions();
 /** Has the handle of the socket that is being made: Node copies the options at once. */
 const HANDLE_OPTIONS = createOptions();
 
-function withHandle(handle: object): TapOptions {
+function withHandle(handle: object): typeof HANDLE_OPTIONS {
   HANDLE_OPTIONS.handle = handle;
   return HANDLE_OPTIONS;
 }
