@@ -104,7 +104,7 @@ const settings = z.object({
       env: 'QUERY_LIGHT_WAITING_MAX',
       description: 'pages and single sessions that may wait for a place; more get 503',
     }),
-    light_rows_max: integer({ min: 0 }).default(500_000).meta({
+    light_rows_max: integer({ min: 0 }).default(1_000_000).meta({
       env: 'QUERY_LIGHT_ROWS_MAX',
       description:
         'rows that a page of sessions may read; a page that reads more counts as a question about sums',

@@ -71,7 +71,7 @@ SELECT sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS se
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
   initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources_state, initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS durations_state
       FROM session_traffic_1m FINAL
-      WHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true) AND (1)
+      PREWHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true) AND (1)
       GROUP BY k, slot
     UNION ALL
     SELECT '' AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms, users_sketch AS users_state, destinations_sketch AS destinations_state,

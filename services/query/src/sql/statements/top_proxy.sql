@@ -46,7 +46,7 @@ SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS 
     UNION ALL
     SELECT toString(proxy_id) AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, sum(bytes_sent) AS s_bytes_sent, sum(bytes_received) AS s_bytes_received, sum(packets_sent) AS s_packets_sent, sum(packets_received) AS s_packets_received, toUInt64(0) AS s_duration_ms
       FROM session_traffic_1m FINAL
-      WHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true) AND (1)
+      PREWHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true) AND (1)
       GROUP BY k, slot
       )
       GROUP BY key WITH ROLLUP
