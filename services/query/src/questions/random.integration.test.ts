@@ -8,16 +8,25 @@
  * Longer than 400 lines: each route has its brute force beside it, over one world.
  */
 import type { SessionEvent, SessionRow } from '@sockscope/schemas';
-import { FIGURE_NAMES, SUM_SORTS, TOP_FIELDS, TOP_LISTS } from '@sockscope/schemas/api';
+import {
+  FIGURE_NAMES,
+  SUGGEST_FIELDS,
+  SUM_SORTS,
+  TOP_FIELDS,
+  TOP_LISTS,
+} from '@sockscope/schemas/api';
 import type {
   DestinationProfile,
   Explain,
   Flows,
   KeyFigures,
   Lookup,
+  Playback,
   Session,
   SessionsPage,
   Stats,
+  Suggestions,
+  TimelinePage,
   TopField,
   Traffic,
   UserProfile,
@@ -616,6 +625,11 @@ async function askProfile(question: Question): Promise<void> {
   const own: Predicate = (row) => matches(row) && row[field] === name;
   expect(answer.totals).toEqual(figuresBy(answer, null, own).get('') ?? figuresOf(nothing()));
   expect(answer.sessions_open).toBe(openAt(world, at(answer.range.to), own));
+  const all = kept.filter((row) => row[field] === name);
+  expect([answer.first_seen, answer.last_seen].map(at)).toEqual([
+    Math.min(...all.map((row) => at(row.started_at))),
+    Math.max(...all.map((row) => at(row.updated_at))),
+  ]);
   if (question.range.fromMs < FROM_MS + DAY_MS) return;
   const clock = new Intl.DateTimeFormat('en-GB', {
     timeZone: zone,
@@ -718,6 +732,128 @@ async function askPresent(question: Question): Promise<void> {
   );
 }
 
+/** A session as the fold sees it, and its events. */
+async function askSession({ random }: Question): Promise<void> {
+  const row = pickOf(
+    random,
+    world.sessions.filter((each) => at(each.started_at) >= FROM_MS),
+  );
+  const session = await api.get<Session>(`/api/v1/sessions/${row.session_id}`);
+  for (const [name, value] of Object.entries(session)) {
+    expect([name, value]).toEqual([name, row[name as keyof SessionRow]]);
+  }
+  const events = world.events
+    .filter((event) => event.session_id === row.session_id)
+    .toSorted((a, b) => a.seq - b.seq);
+  const found: TimelinePage['items'][number][] = [];
+  const limit = pickOf(random, ['3', '1000']);
+  for (let cursor: string | null = null; ;) {
+    const more = new URLSearchParams({ limit, ...(cursor === null ? {} : { cursor }) });
+    const page: TimelinePage = await api.get(pathOf(`sessions/${row.session_id}/events`, more));
+    found.push(...page.items);
+    cursor = page.next_cursor;
+    if (cursor === null) break;
+  }
+  const shownOf = (event: SessionEvent | TimelinePage['items'][number]) => [
+    event.seq,
+    event.type,
+    event.occurred_at,
+    event.bytes_sent,
+    event.bytes_received,
+  ];
+  expect(found.map(shownOf)).toEqual(events.map(shownOf));
+}
+
+/** Days that values are suggested from: the newest one of the sums, and those before. */
+const SUGGESTED = { fromMs: floorTo(NOW_MS, DAY_MS) - 6 * DAY_MS, toMs: NOW_MS + DAY_MS };
+
+/** Values with a prefix, in any case. How often each occurs is what sums say, and some are old. */
+async function askSuggestions({ random }: Question): Promise<void> {
+  const field = pickOf(random, SUGGEST_FIELDS);
+  const { of, atEnd = false } = KEYS[field];
+  const known = (atEnd ? countAtEndBy : countBy)(world, SUGGESTED, of);
+  const values = [...known]
+    .filter(([value, { sessions_started }]) => value !== '' && sessions_started > 0)
+    .map(([value]) => value);
+  const [like] = values.length === 0 ? ['x'] : [pickOf(random, values)];
+  const beginning = like.slice(0, Math.floor(random() * Math.min(8, like.length + 1)));
+  const prefix = random() < 0.5 ? beginning : beginning.toUpperCase();
+  const answer = await api.get<Suggestions>(
+    pathOf(`suggest/${field}`, new URLSearchParams({ prefix, limit: '50' })),
+  );
+  const wanted = values.filter((value) => value.toLowerCase().startsWith(prefix.toLowerCase()));
+  const found = answer.items.map(({ value }) => value);
+  expect([field, prefix, found.filter((value) => !wanted.includes(value))]).toEqual([
+    field,
+    prefix,
+    [],
+  ]);
+  expect(new Set(found).size).toBe(Math.min(50, wanted.length));
+  const counts = answer.items.map(({ sessions }) => sessions);
+  expect(counts).toEqual(counts.toSorted((a, b) => b - a));
+}
+
+/** What was open at each frame, by the rows of now and the minutes. */
+async function askPlayback(question: Question): Promise<void> {
+  const { matches, random } = question;
+  const filters = new URLSearchParams(question.parameters);
+  const [stepMs, step] = pickOf(random, [
+    [10_000, '10s'],
+    [60_000, '1m'],
+    [3_600_000, '1h'],
+  ] as const);
+  const fromMs = FROM_MS + Math.floor(random() * (NOW_MS - FROM_MS - 5 * HOUR_MS));
+  const limit = pickOf(random, [2, 200]);
+  const answer = await api.get<Playback>(
+    pathOf('sessions/playback', filters, {
+      from: String(fromMs),
+      to: String(fromMs + 4 * stepMs),
+      step,
+      limit: String(limit),
+    }),
+  );
+  const kept = world.sessions.filter((row) => matches(row) && at(row.started_at) >= OLD.fromMs);
+  const frames = Array.from({ length: 4 }, (_, i) => {
+    const ms = fromMs + i * stepMs;
+    const minuteMs = floorTo(ms, MINUTE_MS);
+    const open = kept
+      .filter((row) => at(row.started_at) <= ms && (row.ended_at === null || at(row.ended_at) > ms))
+      .map((row) => {
+        const minute = world.minutes.find(
+          (each) => each.row.session_id === row.session_id && each.bucketMs === minuteMs,
+        );
+        return {
+          row,
+          sent: minute?.counters.bytes_sent ?? 0,
+          received: minute?.counters.bytes_received ?? 0,
+        };
+      })
+      .toSorted(
+        (a, b) =>
+          b.sent + b.received - (a.sent + a.received) ||
+          at(b.row.started_at) - at(a.row.started_at) ||
+          (a.row.session_id < b.row.session_id ? 1 : -1),
+      );
+    const rate = (name: 'sent' | 'received') =>
+      Math.round(open.reduce((sum, each) => sum + each[name], 0) / 60);
+    return {
+      at: iso(ms),
+      open: open.length,
+      bytes_sent_per_second: rate('sent'),
+      bytes_received_per_second: rate('received'),
+      items: open.slice(0, limit).map(({ row, sent, received }) => ({
+        session_id: row.session_id,
+        bytes_sent_per_second: Math.round(sent / 60),
+        bytes_received_per_second: Math.round(received / 60),
+      })),
+    };
+  });
+  expect(answer.frames).toEqual(frames);
+  expect(new Set(answer.sessions.map((row) => row.session_id))).toEqual(
+    new Set(frames.flatMap(({ items }) => items.map((item) => item.session_id))),
+  );
+}
+
 async function askExports(question: Question): Promise<void> {
   const { parameters, matches, range } = question;
   const lines = async (path: string) => {
@@ -755,6 +891,9 @@ const ASK: Readonly<Record<string, (question: Question) => Promise<void>>> = {
   lookup: askLookup,
   profiles: askProfile,
   sessions: askSessions,
+  'one session': askSession,
+  suggestions: askSuggestions,
+  playback: askPlayback,
   'the present': askPresent,
   exports: askExports,
 };
