@@ -732,7 +732,7 @@ async function askPresent(question: Question): Promise<void> {
   );
 }
 
-/** A session as the fold sees it, and its events. */
+/** Compares a session with the fold, and its events. */
 async function askSession({ random }: Question): Promise<void> {
   const row = pickOf(
     random,
@@ -767,7 +767,7 @@ async function askSession({ random }: Question): Promise<void> {
 /** Days that values are suggested from: the newest one of the sums, and those before. */
 const SUGGESTED = { fromMs: floorTo(NOW_MS, DAY_MS) - 6 * DAY_MS, toMs: NOW_MS + DAY_MS };
 
-/** Values with a prefix, in any case. How often each occurs is what sums say, and some are old. */
+/** Compares values with a prefix, in any case. Their counts come from sums, and some of these are old. */
 async function askSuggestions({ random }: Question): Promise<void> {
   const field = pickOf(random, SUGGEST_FIELDS);
   const { of, atEnd = false } = KEYS[field];
@@ -793,7 +793,7 @@ async function askSuggestions({ random }: Question): Promise<void> {
   expect(counts).toEqual(counts.toSorted((a, b) => b - a));
 }
 
-/** What was open at each frame, by the rows of now and the minutes. */
+/** Compares each frame with the rows of now and the minutes. */
 async function askPlayback(question: Question): Promise<void> {
   const { matches, random } = question;
   const filters = new URLSearchParams(question.parameters);

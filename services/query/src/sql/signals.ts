@@ -46,6 +46,9 @@ const STARTED_SQL = `started_at >= ${timeSql('from')} AND started_at < ${timeSql
 const NETWORK_SQL = `IPv6CIDRToRange(source_ip,
   if(source_ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)).1`;
 
+/** Keys by which suspects are chosen: a third of the time of the columns. Two keys with one hash are both suspect. */
+const hashOf = (columns: string) => `cityHash64(${columns})`;
+
 interface Statement {
   readonly sql: string;
   readonly params: SqlParams;
@@ -128,13 +131,14 @@ function scanOf(
   const shown = (column: 'dest_host' | 'dest_port') => (column === one ? column : 'NULL');
   const key = `user, source, ${one}`;
   const cell = `intDiv(${START_SQL}, ${SCAN_CELL_MS}) AS cell`;
-  const busy = `SELECT user, ${SOURCE_SQL} AS source, ${one} FROM sessions
+  const hash = hashOf(`user, ${SOURCE_SQL}, ${one}`);
+  const busy = `SELECT ${hash} AS hash FROM sessions
     WHERE ${STARTED_SQL} AND ${FAILED_SQL} AND ${filter.sql}
-    GROUP BY ${key}, intDiv(${START_SQL}, ${SCAN_WINDOW_MS})
+    GROUP BY hash, intDiv(${START_SQL}, ${SCAN_WINDOW_MS})
     HAVING count() * 200 >= {${name}:UInt32} * {failed_percent:UInt32}`;
   const cells = `SELECT user, ${SOURCE_SQL} AS source, ${one}, ${cell}, count() AS sessions,
       countIf(${FAILED_SQL}) AS failed
-    FROM sessions FINAL WHERE ${STARTED_SQL} AND ${filter.sql} AND (${key}) GLOBAL IN (${busy})
+    FROM sessions FINAL PREWHERE ${STARTED_SQL} AND ${filter.sql} AND ${hash} GLOBAL IN (${busy})
     GROUP BY ${key}, cell`;
   const before = (from: number, to: string) =>
     `OVER (PARTITION BY ${key} ORDER BY cell RANGE BETWEEN ${from} PRECEDING AND ${to})`;
@@ -218,6 +222,7 @@ function mail({ filter, thresholds }: SignalOf): Statement {
 
 function beacon({ filter, thresholds }: SignalOf): Statement {
   const quantile = (level: number) => `arrayReduce('quantileExact(${level})', gaps)`;
+  const key = hashOf('user, dest_host, dest_port');
   return {
     sql: `SELECT user, ${SHOWN_SOURCE_SQL}, dest_host, dest_port, arrayMin(starts) AS from_ms,
         arrayMax(starts) + 1 AS to_ms,
@@ -230,9 +235,9 @@ function beacon({ filter, thresholds }: SignalOf): Statement {
         FROM (
           SELECT user, ${SOURCE_SQL} AS source, dest_host, dest_port, started_at
           FROM sessions FINAL
-          PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host, dest_port) GLOBAL IN (
-            SELECT user, dest_host, dest_port FROM sessions WHERE ${STARTED_SQL} AND ${filter.sql}
-            GROUP BY user, dest_host, dest_port HAVING count() >= {starts:UInt32}
+          PREWHERE ${STARTED_SQL} AND ${filter.sql} AND ${key} GLOBAL IN (
+            SELECT ${key} FROM sessions WHERE ${STARTED_SQL} AND ${filter.sql}
+            GROUP BY ${key} HAVING count() >= {starts:UInt32}
           )
         )
         GROUP BY user, source, dest_host, dest_port
@@ -252,9 +257,10 @@ function beacon({ filter, thresholds }: SignalOf): Statement {
 
 /** Pairs of user and destination that never occurred before, in all that is kept. */
 function firstSeen({ filter, thresholds }: SignalOf): Statement {
+  const pair = hashOf('user, dest_host');
   // Versions that have been replaced make a sum too large at most.
-  const large = `SELECT user, dest_host FROM sessions WHERE ${STARTED_SQL} AND ${filter.sql}
-    GROUP BY user, dest_host HAVING sum(bytes_sent) >= {bytes:UInt64}`;
+  const large = `SELECT ${pair} FROM sessions WHERE ${STARTED_SQL} AND ${filter.sql}
+    GROUP BY ${pair} HAVING sum(bytes_sent) >= {bytes:UInt64}`;
   return {
     sql: `SELECT user, '' AS source, dest_host, NULL AS dest_port, from_ms, to_ms,
         [('bytes_sent', toFloat64(sent)), ('bytes_received', toFloat64(received))] AS figures
@@ -262,13 +268,13 @@ function firstSeen({ filter, thresholds }: SignalOf): Statement {
         SELECT user, dest_host, min(${START_SQL}) AS from_ms, max(${START_SQL}) + 1 AS to_ms,
           sum(s.bytes_sent) AS sent, sum(s.bytes_received) AS received
         FROM sessions AS s FINAL
-        PREWHERE ${STARTED_SQL} AND ${filter.sql} AND (user, dest_host) GLOBAL IN (${large})
+        PREWHERE ${STARTED_SQL} AND ${filter.sql} AND ${pair} GLOBAL IN (${large})
         GROUP BY user, dest_host
         HAVING sent >= {bytes:UInt64} AND sent >= received * {ratio:UInt32}
       )
       WHERE (user, dest_host) NOT IN (
         SELECT user, dest_host FROM sessions_by_user
-        WHERE started_at < ${timeSql('from')} AND (user, dest_host) GLOBAL IN (${large})
+        WHERE started_at < ${timeSql('from')} AND ${pair} GLOBAL IN (${large})
       )
       ORDER BY sent DESC, from_ms`,
     params: { bytes: thresholds.first_seen_bytes, ratio: thresholds.first_seen_ratio },
