@@ -528,17 +528,17 @@ describe('rollups', () => {
     );
     await storeBatch(clickhouse, log, [newKeeper()]);
     const sliced = new Set<unknown>();
-    // Both hours, one of them, and each dimension by itself.
-    let refusals = 3;
+    // Both hours, one of them, one half, and one dimension by itself.
+    let refusals = 4;
     const strained: ClickHouse = {
       ...clickhouse,
       async command(options) {
         const slices = options.params?.['slices'];
         if (slices !== undefined && refusals > 0) {
           refusals -= 1;
-          throw new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
+          throw new ClickHouseError('clickhouse_server', 'MEMORY_LIMIT_EXCEEDED', {
             retryable: true,
-            serverCode: 159,
+            serverCode: 241,
           });
         }
         if (slices !== undefined) sliced.add(slices);
@@ -576,7 +576,7 @@ describe('rollups', () => {
     };
     const rollups = newRollups(FOR_GOOD, strained);
     await expect(rollups.sumAll()).rejects.toThrow('TIMEOUT_EXCEEDED');
-    // Both hours, one of them, each dimension by itself, and these in two slices.
+    // Both hours, one of them, half of its dimensions, and one dimension by itself.
     expect(late).toEqual([2, 1, 1, 1]);
     mostInTime = 1;
     await settle(rollups);
@@ -664,6 +664,30 @@ describe('rollups', () => {
       release();
       await rollups.stop();
     }
+  });
+
+  it('of slices that take too long together are made slice by slice', async () => {
+    const hour = (Date.now() - (Date.now() % HOUR_MS) + HOUR_MS) / 1_000;
+    const summed: number[][] = [];
+    const strained: ClickHouse = {
+      ...clickhouse,
+      async command(options) {
+        const { buckets } = options.params ?? {};
+        if (options.sql.includes('INTO rollup_10m') && Array.isArray(buckets)) {
+          summed.push(buckets.map((start) => Number(start) - hour));
+          if (buckets.length > 1) {
+            throw new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
+              retryable: true,
+              serverCode: 159,
+            });
+          }
+        }
+        return clickhouse.command(options);
+      },
+    };
+    await createBuckets(clickhouse, { timeoutMs: 120_000 }).mark([['hour', hour, [0, 1]]]);
+    await newRollups(FOR_GOOD, strained).sumAll();
+    expect(summed).toEqual([[0, 600], [0], [600]]);
   });
 
   it('are made by several workers, of which each sums buckets of its own', async () => {

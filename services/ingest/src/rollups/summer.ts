@@ -39,7 +39,7 @@ import type { RoundStatement } from './statement.js';
 
 /** Deadline of statements that read or write a few rows. */
 export const BRIEF_MS = 60_000;
-/** 2^15 slices: beyond that a statement that takes too long has another reason. */
+/** 2^14 slices: beyond that a statement that takes too long has another reason. */
 const CUT_MAX = 16;
 /** A part of the keys reads all rows, so on a busy server finer parts make a statement little faster, and all of them slower. */
 const CUT_FOR_TIME_MAX = 2;
@@ -115,7 +115,10 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
     const name = `sum-${span}-${from}`;
     const isDetail = isDetailed(span);
     const cut = cuts.get(span) ?? 0;
-    const parts = isDetail ? detailPartsOf(cut) : partsOf(cut);
+    // The first cut of slices makes them one by one.
+    const parts = isDetail
+      ? detailPartsOf(cut)
+      : partsOf(Math.max(0, span === 'slice' ? cut - 1 : cut));
     const pairs = isDetail && cut > 0 ? await pairsOf(span, { from, to }) : [];
     let longestMs = 0;
     for (const part of parts) {
@@ -127,7 +130,10 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       longestMs = Math.max(longestMs, performance.now() - begunMs);
     }
     // A database that was slow for a while is no reason to split statements permanently.
-    if (cut > 0 && longestMs * EASY_FACTOR < config.statement_ms) cuts.set(span, cut - 1);
+    if (cut > 0 && longestMs * EASY_FACTOR < config.statement_ms) {
+      if (cut === 1) cuts.delete(span);
+      else cuts.set(span, cut - 1);
+    }
     if (isDetail) {
       await execute({ name, sql: insertSketches(span, expired), params });
     }
@@ -154,7 +160,8 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
     slices: readonly number[],
     version: string,
   ): Promise<void> {
-    for (const run of runsOf(slices)) {
+    const runs = cuts.has('slice') ? slices.map((slice) => [slice]) : runsOf(slices);
+    for (const run of runs) {
       const starts = run.map((slice) => sliceStart(hour, slice));
       const plan = { target: SLICE, expired: NOTHING_EXPIRED, starts };
       try {
