@@ -24,8 +24,9 @@ export function suggestQuery(of: Suggest, days: number): Query<typeof suggestion
     name: 'suggest',
     sql: `SELECT key AS value, sum(${sessionsSql(of.dimension)}) AS sessions
       FROM rollup_1d FINAL
-      WHERE dimension = {dimension:String} AND ${LATELY_SQL} AND ${countedSql('day', LATELY_SQL)}
+      PREWHERE dimension = {dimension:String} AND ${LATELY_SQL}
         AND key != '' AND startsWith(lowerUTF8(key), lowerUTF8({prefix:String}))
+      WHERE ${countedSql('day', LATELY_SQL)}
       GROUP BY key HAVING sessions > 0
       ORDER BY sessions DESC, key LIMIT {limit:UInt32}`,
     params: { dimension: of.dimension, days, prefix: of.prefix, limit: of.limit },
