@@ -66,10 +66,10 @@ type Seeking = Omit<Parameters<typeof lookupQuery>[0], 'found' | 'table'> & {
 };
 
 /** The sessions that pass and are closest to the time, or the newest ones. */
-async function closest(store: Store, seeking: Seeking, viewer: Viewer) {
+async function closest(store: Store, seeking: Seeking, asking: Asking) {
   const { sought, range, ...of } = seeking;
   const ask = (found: Keyed) =>
-    store.ask(lookupQuery({ ...of, table: sought.table, found }), viewer);
+    store.ask(lookupQuery({ ...of, table: sought.table, found }), asking);
   if (of.timeMs !== null) return ask(openWithin(range, sought));
   if (sought.address === null) {
     for (const spanMs of NEWEST_MS) {
@@ -86,7 +86,7 @@ async function closest(store: Store, seeking: Seeking, viewer: Viewer) {
     const limit = each * of.limit;
     const found = await store.ask(
       startsQuery({ address: sought.address, fromMs, beforeMs, limit }),
-      viewer,
+      asking,
     );
     const starts = found.map(({ started_at }) => Date.parse(started_at));
     if (starts.length > 0) {
@@ -130,14 +130,16 @@ export async function findByAddress(
   const asksEgress = Object.keys(egress).length > 0;
   const filters = restrictedTo(viewer.onlyUsers, { ...destination, ...egress });
   const others = restrictedTo(viewer.onlyUsers, destination);
+  // With a time, up to four statements at once keep the cores busy.
+  const asking = timeMs === null ? viewer : { ...viewer, threads: 1 };
   const [found, unrecorded, since, known, silent] = await Promise.all([
-    closest(store, { sought: lookedUpOf(filters), range, timeMs, limit: query.limit + 1 }, viewer),
+    closest(store, { sought: lookedUpOf(filters), range, timeMs, limit: query.limit + 1 }, asking),
     asksEgress && timeMs !== null
-      ? store.ask(egressUnrecordedQuery(range, lookedUpOf(others)), viewer)
+      ? store.ask(egressUnrecordedQuery(range, lookedUpOf(others)), asking)
       : null,
     deps.egressSince(),
     coverage.read(),
-    timeMs === null || viewer.onlyUsers !== null ? null : silentProxies(deps, range, viewer),
+    timeMs === null || viewer.onlyUsers !== null ? null : silentProxies(deps, range, asking),
   ]);
   const rows = found.slice(0, query.limit);
   const sessions = rows.map(({ session_id }) => ({
