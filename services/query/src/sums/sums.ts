@@ -25,7 +25,7 @@ import type { Asking, Store } from '../store/store.js';
 import { shownRange } from '../time/range.js';
 import { incompleteMinutes } from './incomplete.js';
 import { planOf, snapped } from './plan.js';
-import type { Coverage, Plan, Span } from './plan.js';
+import type { Coverage, Pieces, Plan, Span } from './plan.js';
 
 /** The parts that questions about sums need. */
 export interface SumsDeps {
@@ -218,6 +218,8 @@ export async function totalSums(
   return { sums: row === undefined ? zeroSums() : pickSums(row), provenance };
 }
 
+const NO_PIECES: Pieces = { weeks: [], days: [], hours: [], exact: [] };
+
 /** Later than any session may start. */
 const END_OF_TIME_MS = Date.UTC(2100, 0, 1);
 
@@ -258,7 +260,7 @@ export async function openAtByKey(
   };
   const [openNow, after] = await Promise.all([
     countOpen(),
-    isPresent ? [] : deps.store.ask(seriesQuery(of), asking),
+    isPresent ? [] : deps.store.ask(seriesQuery({ ...of, moved: NO_PIECES }), asking),
   ]);
   const counts = byPlainKey(openNow, ({ active }) => active);
   // Rows that arrive between the two may make them disagree for a moment.
