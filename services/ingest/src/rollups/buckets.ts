@@ -22,7 +22,7 @@ export const ALL_SLICES = Array.from({ length: HOUR_S / SLICE_S }, (_, slice) =>
 /** A change of an hour names the slices of ten minutes that have changed, from 0 to 5. */
 export type Change = readonly [span: BucketSpan, bucketS: number, slices?: readonly number[]];
 
-/** One life of a process that changes rows. */
+/** One life of a process, or of a lane of sums in it, that changes rows. */
 export interface Writer {
   readonly id: string;
   /**

@@ -146,7 +146,8 @@ describe('the pause between two rounds of sums', () => {
     expect(pauseMs(config, 'present', 4_000)).toBe(12_000);
     // Two rounds and the pause are as long as the sums may be old.
     expect(pauseMs(config, 'present', 10_000)).toBe(5_000);
-    expect(pauseMs(config, 'present', 20_000)).toBe(0);
+    // A busy server makes rounds long, and must not get busier.
+    expect(pauseMs(config, 'present', 30_000)).toBeCloseTo(10_000);
   });
 
   it('leaves the others their share of the time', () => {

@@ -44,6 +44,9 @@ export const ALL: Share = { workers: 1, places: [0] };
 /** Time between two sums of the details of an hour that never becomes quiet. */
 const RESTLESS_MS = 900_000;
 
+/** Rounds of the present hour leave the rest of the time, however old its sums become: a busy server must not get busier. */
+const PRESENT_PERCENT_MAX = 75;
+
 /**
  * Returns the time from the end of a round to the next one.
  *
@@ -55,11 +58,10 @@ const RESTLESS_MS = 900_000;
 export function pauseMs(config: RollupsConfig, lane: Lane, tookMs: number): number {
   const shareOf = (percent: number) => tookMs * (100 / percent - 1);
   if (lane === 'others') return tookMs === 0 ? config.interval_ms : shareOf(config.share_percent);
-  const longestMs = config.present_age_ms - 2 * tookMs;
+  const longestMs = Math.max(config.present_age_ms - 2 * tookMs, shareOf(PRESENT_PERCENT_MAX));
   return Math.max(
     config.interval_ms - tookMs,
     Math.min(shareOf(config.present_percent), longestMs),
-    0,
   );
 }
 

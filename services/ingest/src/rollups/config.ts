@@ -16,12 +16,12 @@ export const rollupsConfig = z.object({
   present_percent: integer({ min: 1, max: 100 }).default(25).meta({
     env: 'INGEST_ROLLUP_PRESENT_SHARE',
     description:
-      'largest part of the time spent on the present hour, in percent; it waits for no other round',
+      'part of the time for the present hour, in percent, while its sums are young enough; it waits for no other round',
   }),
   present_age_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(25_000).meta({
     env: 'INGEST_ROLLUP_PRESENT_AGE',
     description:
-      'age of the sums of the present hour that its rounds keep, even if they then take a larger part of the time',
+      'age that the sums of the present hour should not exceed: rounds take up to three quarters of the time to keep it',
   }),
   quiet_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
     env: 'INGEST_ROLLUP_QUIET',
@@ -45,7 +45,8 @@ export const rollupsConfig = z.object({
     .default(1024 ** 3)
     .meta({
       env: 'INGEST_ROLLUP_MEMORY',
-      description: 'memory that the database may use for one statement',
+      description:
+        'memory that the database may use for one statement; each process runs up to two at once',
     }),
   open_sessions_max: integer({ min: 1_000, max: 100_000_000 }).default(5_000_000).meta({
     env: 'INGEST_OPEN_SESSIONS_MAX',

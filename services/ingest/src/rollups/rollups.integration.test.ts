@@ -74,6 +74,11 @@ function newRollups(retention = FOR_GOOD, database = clickhouse, share = ALL): R
   });
 }
 
+const TIMEOUT = new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
+  retryable: true,
+  serverCode: 159,
+});
+
 function newKeeper(): MarkKeeper {
   return createMarkKeeper({ open_sessions_max: 1_000 }, { clickhouse, logger: testLogger });
 }
@@ -666,28 +671,87 @@ describe('rollups', () => {
     }
   });
 
-  it('of slices that take too long together are made slice by slice', async () => {
+  /** The slices of the next hour that each statement sums, in seconds, until all are summed. */
+  async function sumSlices(
+    slices: readonly number[],
+    isTooLong: (starts: readonly number[], isWhole: boolean) => boolean,
+  ): Promise<(readonly number[])[]> {
     const hour = (Date.now() - (Date.now() % HOUR_MS) + HOUR_MS) / 1_000;
-    const summed: number[][] = [];
+    const summed: (readonly number[])[] = [];
     const strained: ClickHouse = {
       ...clickhouse,
       async command(options) {
         const { buckets } = options.params ?? {};
         if (options.sql.includes('INTO rollup_10m') && Array.isArray(buckets)) {
-          summed.push(buckets.map((start) => Number(start) - hour));
-          if (buckets.length > 1) {
-            throw new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
-              retryable: true,
-              serverCode: 159,
-            });
-          }
+          const starts = buckets.map((start) => Number(start) - hour);
+          summed.push(starts);
+          if (summed.length > 20) throw new Error('it does not end');
+          const isWhole = options.sql.includes("'destination'") && options.sql.includes("'source'");
+          if (isTooLong(starts, isWhole)) throw TIMEOUT;
         }
         return clickhouse.command(options);
       },
     };
-    await createBuckets(clickhouse, { timeoutMs: 120_000 }).mark([['hour', hour, [0, 1]]]);
+    await createBuckets(clickhouse, { timeoutMs: 120_000 }).mark([['hour', hour, slices]]);
     await newRollups(FOR_GOOD, strained).sumAll();
+    return summed;
+  }
+
+  it('of slices that take too long together are made slice by slice', async () => {
+    const summed = await sumSlices([0, 1], (starts) => starts.length > 1);
     expect(summed).toEqual([[0, 600], [0], [600]]);
+  });
+
+  it('of a light slice and a heavy one end, though the light one is never cut for long', async () => {
+    const isTooLong = (starts: readonly number[], isWhole: boolean) =>
+      starts.length > 1 || (starts[0] === 600 && isWhole);
+    // The heavy one only in halves, and so the light one too.
+    expect(await sumSlices([0, 1], isTooLong)).toEqual([
+      [0, 600],
+      [0],
+      [600],
+      [0],
+      [0],
+      [600],
+      [600],
+    ]);
+  });
+
+  it('of a single slice that takes too long are made in halves at once', async () => {
+    expect(await sumSlices([1], (_, isWhole) => isWhole)).toEqual([[600], [600], [600]]);
+  });
+
+  it('whose sketches take too long fail, and leave their turn to others', async () => {
+    // Of hours that were never summed, the later one comes first.
+    const [heavy, light] = [BASE_MS / 1_000 + 30 * 86_400, BASE_MS / 1_000];
+    let sketches = 0;
+    const strained: ClickHouse = {
+      ...clickhouse,
+      async command(options) {
+        const { from } = options.params ?? {};
+        if (options.sql.includes('INTO rollup_sketches_1h') && from === heavy) {
+          sketches += 1;
+          throw TIMEOUT;
+        }
+        return clickhouse.command(options);
+      },
+    };
+    const buckets = createBuckets(clickhouse, { timeoutMs: 120_000 });
+    await buckets.mark([
+      ['detail_hour', heavy],
+      ['detail_hour', light],
+    ]);
+    const rollups = newRollups(FOR_GOOD, strained);
+    const groups: unknown[] = [];
+    for (let round = 0; round < 2; round += 1) {
+      const group = await rollups.sumNext('others').catch((error: unknown) => error);
+      groups.push(group instanceof Error ? group.message : group);
+    }
+    expect(groups).toEqual([
+      TIMEOUT.message,
+      expect.objectContaining({ span: 'detail_hour', starts: [light] }),
+    ]);
+    expect(sketches).toBe(1);
   });
 
   it('are made by several workers, of which each sums buckets of its own', async () => {

@@ -2,9 +2,8 @@
  * Keeps the sums fresh: chooses dirty buckets and sums them, round by round. See round.ts for why the sums
  * cannot be wrong.
  *
- * Guarantees: every dirty bucket gets its turn, because the bucket with the oldest sums comes first, and no
- * bucket is summed twice before the other dirty ones were summed once. The present hour never waits for
- * another bucket, because it has a lane of its own.
+ * Guarantees: every dirty bucket gets its turn, because the bucket with the oldest sums comes first, and one that
+ * failed waits for a minute. The present hour never waits for another bucket, because it has a lane of its own.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
@@ -21,7 +20,11 @@ import { BRIEF_MS, createSummer } from './summer.js';
 import type { SummerDeps } from './summer.js';
 
 const LOST_CHECK_INTERVAL_MS = 60_000;
+/** After a failure others get their turn before a bucket is tried again. */
+const POSTPONED_MS = 60_000;
 const LANES: readonly Lane[] = ['present', 'others'];
+
+const nameOf = (span: BucketSpan, bucket: number) => `${span} ${bucket}`;
 
 export interface Rollups extends Component {
   /**
@@ -52,6 +55,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     timeoutMs: BRIEF_MS,
     signal,
   });
+  /** Until when buckets are left out, by the clock of `performance`. */
+  const postponed = new Map<string, number>();
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
   let running: Promise<unknown> | null = null;
 
@@ -60,16 +65,30 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     if (lane === 'others') report(nowMs, dirty);
     const summer = summers[lane];
     const pace = { lane, most: summer.most, quietMs: config.quiet_ms };
-    const group = choose(dirty, nowMs, pace, deps.share());
-    if (group !== null) await summer.sum(group);
+    const turn = lane === 'others' ? dirty.filter((bucket) => !isPostponed(bucket)) : dirty;
+    const group = choose(turn, nowMs, pace, deps.share());
+    if (group === null) return null;
+    try {
+      await summer.sum(group);
+    } catch (error) {
+      const untilMs = performance.now() + POSTPONED_MS;
+      for (const start of group.starts) postponed.set(nameOf(group.span, start), untilMs);
+      throw error;
+    }
     return group;
+  }
+
+  function isPostponed({ span, bucket }: DirtyBucket): boolean {
+    const name = nameOf(span, bucket);
+    const isStill = (postponed.get(name) ?? 0) > performance.now();
+    if (!isStill) postponed.delete(name);
+    return isStill;
   }
 
   async function sumAll(onProgress?: (done: number, left: number) => void): Promise<void> {
     while (await lost.check());
     // Hours that a running ingest marks during this do not count: it would never end.
     const summed = new Set<string>();
-    const nameOf = (span: BucketSpan, bucket: number) => `${span} ${bucket}`;
     const summer = summers.others;
     for (;;) {
       const { nowMs, buckets: dirty } = await buckets.dirty('all');
@@ -110,10 +129,10 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
       const begunMs = performance.now();
       try {
         if (lane === 'others') await checkLost();
-        const group = await sumNext(lane);
-        if (group !== null) tookMs = performance.now() - begunMs;
+        if ((await sumNext(lane)) !== null) tookMs = performance.now() - begunMs;
       } catch (error) {
         if (signal.aborted) return;
+        tookMs = performance.now() - begunMs;
         metrics.failures.inc();
         logger.error(
           { err: error },

@@ -27,7 +27,15 @@ export function maybeInUse(hoursS: readonly number[], nowMs: number): number[] {
 }
 
 /** Sums of slices were too much for one statement. */
-export class SlicesTooMuchError extends Error {}
+export class SlicesTooMuchError extends Error {
+  /** Whether it was the only slice of its round. */
+  readonly wasAlone: boolean;
+
+  constructor(message: string, { cause, wasAlone }: { cause: unknown; wasAlone: boolean }) {
+    super(message, { cause });
+    this.wasAlone = wasAlone;
+  }
+}
 
 /** Neighbours among slices: each run is one statement, so slices between two runs are not read. */
 export function runsOf(slices: readonly number[]): number[][] {

@@ -142,6 +142,19 @@ interface Making {
   readonly isOneBucket: boolean;
 }
 
+/** Which rows belong to a part. */
+interface Chosen {
+  readonly sql: string;
+  /** No version of a session changes what it reads, so rows are chosen before FINAL, which takes most of the time. */
+  readonly isFixed: boolean;
+}
+
+/** Sessions that started in the buckets and belong to a part. */
+function startedSql(span: SumSpan, { sql, isFixed }: Chosen): string {
+  const started = `${within('started_at')} AND ${START_OF[span]('started_at')} IN {buckets:Array(DateTime('UTC'))}`;
+  return `FROM sessions FINAL ${isFixed ? 'PREWHERE' : 'WHERE'} ${started} AND ${sql}`;
+}
+
 const MAKING: Making = { areRowsKept: true, isOneBucket: false };
 
 /** Figures of a row beside its traffic. */
@@ -154,7 +167,7 @@ const eachTraffic = (sqlOf: (name: SumName) => string) => TRAFFIC.map(sqlOf).joi
  * One row per session that started in the buckets or ended there. `moved_*` counts where bytes moved, as far as
  * the row of a session knows, and `ended_*` at its end. No value and an empty one have the same key.
  */
-function sessionRows(span: SumSpan, where: string, { areRowsKept }: Making): string {
+function sessionRows(span: SumSpan, chosen: Chosen, { areRowsKept }: Making): string {
   const startOf = START_OF[span];
   const read = `${KEY_COLUMNS}, ${END_COLUMNS.join(', ')}, ${TRAFFIC.join(', ')}, duration_ms`;
   return `
@@ -166,11 +179,10 @@ function sessionRows(span: SumSpan, where: string, { areRowsKept }: Making): str
     FROM (
     SELECT ${startOf('started_at')} AS start, true AS is_started, ${isEndedIn(span, 'start')} AS is_ended,
         ${areRowsKept ? IS_WHOLE : 'false'} AS is_whole, ${read}
-    FROM sessions FINAL
-    WHERE ${within('started_at')} AND ${startOf('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
+    ${startedSql(span, chosen)}
     UNION ALL
     SELECT ${startOf('ended')} AS start, false AS is_started, true AS is_ended, false AS is_whole, ${read}
-    FROM (${endedElsewhere(read, where)})
+    FROM (${endedElsewhere(read, chosen.sql)})
     WHERE started_at < start AND start IN {buckets:Array(DateTime('UTC'))})`;
 }
 
@@ -178,19 +190,17 @@ function sessionRows(span: SumSpan, where: string, { areRowsKept }: Making): str
  * The minutes of sessions that are not whole. What of a minute is read never changes but its counters, so rows
  * are chosen before FINAL.
  */
-function trafficRows(span: SumSpan, where: string, { areRowsKept }: Making): string {
+function trafficRows(span: SumSpan, chosen: Chosen, { areRowsKept }: Making): string {
   const start = START_OF[span];
   const isNotWhole = `${START_OF.slice('started_at')} < ${START_OF.slice('bucket')} OR session_id IN (
-      SELECT session_id FROM sessions FINAL
-      WHERE ${within('started_at')} AND ${start('started_at')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
-        AND NOT ${IS_WHOLE})`;
+      SELECT session_id ${startedSql(span, chosen)} ${chosen.isFixed ? 'WHERE' : 'AND'} NOT ${IS_WHOLE})`;
   return `
     SELECT ${start('bucket')} AS start, ${KEY_COLUMNS},
         ${END_COLUMNS.map((column) => `toLowCardinality('') AS ${column}`).join(', ')},
         ${COUNTS.map((name) => `0 AS ${name}`).join(', ')},
         ${eachTraffic((name) => `${name} AS moved_${name}, 0 AS ended_${name}`)}
     FROM session_traffic_1m FINAL
-    PREWHERE ${within('bucket')} AND ${start('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${where}
+    PREWHERE ${within('bucket')} AND ${start('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${chosen.sql}
       AND (${areRowsKept ? isNotWhole : 'true'})`;
 }
 
@@ -218,7 +228,8 @@ function startOfGroup({ isOneBucket }: Making): { start: string; by: string[] } 
  */
 function sumsOfRows(span: SumSpan, part: Part, making: Making): string {
   const { dimensions } = part;
-  const where = inSlice(part, keySql(dimensions[0] ?? 'total'));
+  const [first = 'total'] = dimensions;
+  const chosen = { sql: inSlice(part, keySql(first)), isFixed: !countsAtEnd(first) };
   const { start, by } = startOfGroup(making);
   const areAllAtEnd = dimensions.every(countsAtEnd);
   return `
@@ -226,7 +237,7 @@ SELECT bucket, dimension, key, ${FIGURE_LIST}
 FROM (
   SELECT ${start} AS bucket, ${dimensionOf(dimensions)} AS dimension, ${keyOf(dimensions)} AS key,
     ${figuresOf((moved, ended) => `if(${isAtEnd(dimensions)}, ${ended}, ${moved})`)}
-  FROM (${sessionRows(span, where, making)}${areAllAtEnd ? '' : `\n    UNION ALL${trafficRows(span, where, making)}`})
+  FROM (${sessionRows(span, chosen, making)}${areAllAtEnd ? '' : `\n    UNION ALL${trafficRows(span, chosen, making)}`})
   ${groupingSets(dimensions, by)}
 )
 WHERE ${isSomething((name) => name)}`;
@@ -234,14 +245,14 @@ WHERE ${isSomething((name) => name)}`;
 
 /** The same by user, destination and port. Bytes count where they moved. */
 function pairsOfRows(span: SumSpan, part: Part, making: Making): string {
-  const where = inRange(part);
+  const chosen = { sql: inRange(part), isFixed: true };
   const { start, by } = startOfGroup(making);
   return `
 SELECT bucket, ${PAIR_KEYS}, ${FIGURE_LIST}
 FROM (
   SELECT ${start} AS bucket, ${PAIR_KEYS}, ${figuresOf((moved) => moved)}
-  FROM (${sessionRows(span, where, making)}
-    UNION ALL${trafficRows(span, where, making)})
+  FROM (${sessionRows(span, chosen, making)}
+    UNION ALL${trafficRows(span, chosen, making)})
   GROUP BY ${[...by, ...PAIR_COLUMNS].join(', ')}
 )
 WHERE ${isSomething((name) => name)}`;

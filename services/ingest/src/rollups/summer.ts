@@ -35,14 +35,16 @@ import {
 } from './sql.js';
 import type { Part, SumSpan } from './sql.js';
 import { isTooLong, isTooMuch, runStatement } from './statement.js';
-import type { RoundStatement } from './statement.js';
+import type { RoundStatement, StatementLimits } from './statement.js';
 
 /** Deadline of statements that read or write a few rows. */
 export const BRIEF_MS = 60_000;
-/** 2^14 slices: beyond that a statement that takes too long has another reason. */
+/** Beyond 2^14 slices of a dimension, or 2^16 of pairs, a statement that takes too long has another reason. */
 const CUT_MAX = 16;
 /** A part of the keys reads all rows, so on a busy server finer parts make a statement little faster, and all of them slower. */
 const CUT_FOR_TIME_MAX = 2;
+/** Sketches cannot be cut, so their statement may take longer by this factor. */
+const SKETCHES_FACTOR = 4;
 /** Statements that take this much less than they may are cut less the next time. */
 const EASY_FACTOR = 8;
 /** Buckets that are summed together: at first, and at most. */
@@ -85,9 +87,11 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
   const buckets = createBuckets(clickhouse, brief);
   /** Number of statements for each kind of bucket; see partsOf. */
   const cuts = new Map<SumSpan, number>();
+  /** Of each kind of bucket, the longest statement of the present group, milliseconds. */
+  const longestMs = new Map<SumSpan, number>();
   const most = { ...TOGETHER };
-  const execute = (statement: RoundStatement) =>
-    runStatement(clickhouse, statement, config, signal);
+  const execute = (statement: RoundStatement, limits: StatementLimits = config) =>
+    runStatement(clickhouse, statement, limits, signal);
 
   /** Pairs of some buckets in their order, evenly spaced. */
   function pairsOf(span: 'detail_hour' | 'detail_day', params: Range): Promise<Pair[]> {
@@ -120,22 +124,33 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       ? detailPartsOf(cut)
       : partsOf(Math.max(0, span === 'slice' ? cut - 1 : cut));
     const pairs = isDetail && cut > 0 ? await pairsOf(span, { from, to }) : [];
-    let longestMs = 0;
     for (const part of parts) {
       const { slice, slices } = part;
       const sql = insertSums(target, part, expired, starts.length === 1);
       const sliced = { slice, slices, ...boundsOf(pairs, part) };
       const begunMs = performance.now();
       await execute({ name, sql, params: { ...params, ...sliced } });
-      longestMs = Math.max(longestMs, performance.now() - begunMs);
+      longestMs.set(span, Math.max(longestMs.get(span) ?? 0, performance.now() - begunMs));
     }
-    // A database that was slow for a while is no reason to split statements permanently.
-    if (cut > 0 && longestMs * EASY_FACTOR < config.statement_ms) {
-      if (cut === 1) cuts.delete(span);
+    if (!isDetail) return;
+    try {
+      const limits = { ...config, statement_ms: SKETCHES_FACTOR * config.statement_ms };
+      await execute({ name, sql: insertSketches(span, expired), params }, limits);
+    } catch (error) {
+      throw isTooMuch(error) ? new SketchesTooMuchError(messageOf(error), { cause: error }) : error;
+    }
+  }
+
+  /**
+   * A database that was slow for a while is no reason to split statements permanently. Only a group that is
+   * finished may say so: else a light statement before a heavy one takes back its cut for ever.
+   */
+  function cutLess(): void {
+    for (const [span, ms] of longestMs) {
+      const cut = cuts.get(span) ?? 0;
+      if (ms * EASY_FACTOR >= config.statement_ms) continue;
+      if (cut <= 1) cuts.delete(span);
       else cuts.set(span, cut - 1);
-    }
-    if (isDetail) {
-      await execute({ name, sql: insertSketches(span, expired), params });
     }
   }
 
@@ -167,7 +182,9 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       try {
         await insertPlan('slice', plan, version);
       } catch (error) {
-        throw isTooMuch(error) ? new SlicesTooMuchError(messageOf(error), { cause: error }) : error;
+        if (!isTooMuch(error)) throw error;
+        const wasAlone = slices.length === 1;
+        throw new SlicesTooMuchError(messageOf(error), { cause: error, wasAlone });
       }
     }
   }
@@ -197,6 +214,7 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
     let slices: number[] = [];
     let version = '';
     const begunMs = performance.now();
+    longestMs.clear();
     await runRound({
       async leave_slices() {
         hour = await chooseSource(group);
@@ -230,6 +248,7 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       settle: () => buckets.settle(span, seen),
     });
     const tookMs = performance.now() - begunMs;
+    cutLess();
     // A round has a fixed cost, even if there is little to sum.
     if (starts.length >= most[span] && tookMs * EASY_FACTOR < config.statement_ms) {
       most[span] = Math.min(TOGETHER_MAX, most[span] * 2);
@@ -243,19 +262,23 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       await sum(group);
     } catch (error) {
       const isOfSlices = error instanceof SlicesTooMuchError;
-      const cause = isOfSlices ? error.cause : error;
+      const isOfSketches = error instanceof SketchesTooMuchError;
+      const cause = isOfSlices || isOfSketches ? error.cause : error;
       if (!isTooMuch(cause) || signal.aborted) throw error;
       if (group.starts.length > 1) {
         most[group.span] = Math.max(1, Math.floor(group.starts.length / TOGETHER_LESS));
         for (const start of group.starts) await sumInTime({ ...group, starts: [start] });
         return;
       }
+      if (isOfSketches) throw error;
       const span = isOfSlices ? 'slice' : group.span;
       const cut = cuts.get(span) ?? 0;
       if (cut >= (isTooLong(cause) && !isDetailed(span) ? CUT_FOR_TIME_MAX : CUT_MAX)) throw error;
-      cuts.set(span, cut + 1);
+      // A slice that was alone has nothing to be parted from.
+      const next = isOfSlices && error.wasAlone && cut === 0 ? 2 : cut + 1;
+      cuts.set(span, next);
       logger.warn(
-        { span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: cut + 1 },
+        { span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: next },
         'a bucket is too large for one statement and is summed in parts',
       );
       await sumInTime(group);
@@ -264,6 +287,9 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
 
   return { buckets, most, sum: sumInTime };
 }
+
+/** Sketches are made in one statement, so a cut of the pairs does not help. */
+class SketchesTooMuchError extends Error {}
 
 const pair = z.object({ user: z.string(), dest_host: z.string() });
 type Pair = z.infer<typeof pair>;

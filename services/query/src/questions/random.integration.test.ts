@@ -10,6 +10,7 @@
 import type { SessionEvent, SessionRow } from '@sockscope/schemas';
 import {
   FIGURE_NAMES,
+  session as sessionSchema,
   SUGGEST_FIELDS,
   SUM_SORTS,
   TOP_FIELDS,
@@ -739,6 +740,7 @@ async function askSession({ random }: Question): Promise<void> {
     world.sessions.filter((each) => at(each.started_at) >= FROM_MS),
   );
   const session = await api.get<Session>(`/api/v1/sessions/${row.session_id}`);
+  expect(Object.keys(session).toSorted()).toEqual(Object.keys(sessionSchema.shape).toSorted());
   for (const [name, value] of Object.entries(session)) {
     expect([name, value]).toEqual([name, row[name as keyof SessionRow]]);
   }
@@ -765,32 +767,46 @@ async function askSession({ random }: Question): Promise<void> {
 }
 
 /** Days that values are suggested from: the newest one of the sums, and those before. */
-const SUGGESTED = { fromMs: floorTo(NOW_MS, DAY_MS) - 6 * DAY_MS, toMs: NOW_MS + DAY_MS };
+const SUGGESTED_DAYS = Array.from({ length: 7 }, (_, i) => floorTo(NOW_MS, DAY_MS) - i * DAY_MS);
 
-/** Compares values with a prefix, in any case. Their counts come from sums, and some of these are old. */
+/** How often each value occurs by the sums of those days, of which some are from before a change. */
+function suggestedBy(field: TopField): Map<string, number> {
+  const { of, atEnd = false } = KEYS[field];
+  const changed = CHANGED_HOURS.map((hour) => floorTo(hour, DAY_MS));
+  const known = new Map<string, number>();
+  for (const fromMs of SUGGESTED_DAYS) {
+    const range = { fromMs, toMs: fromMs + DAY_MS };
+    for (const [key, counted] of (atEnd ? countAtEndBy : countBy)(world, range, of)) {
+      const { sessions_ended, sessions_started } = figuresOf(counted);
+      const sessions = atEnd ? sessions_ended : sessions_started;
+      // See sumsRow in testing/rollups.ts: the ends are three figures.
+      const added = atEnd ? 9 : 3;
+      const isWrong = changed.includes(fromMs) && (atEnd || sessions > 0);
+      known.set(key, (known.get(key) ?? 0) + (isWrong ? sessions * 7 + added : sessions));
+    }
+  }
+  return known;
+}
+
+/** Compares values with a prefix, in any case. */
 async function askSuggestions({ random }: Question): Promise<void> {
   const field = pickOf(random, SUGGEST_FIELDS);
-  const { of, atEnd = false } = KEYS[field];
-  const known = (atEnd ? countAtEndBy : countBy)(world, SUGGESTED, of);
-  const values = [...known]
-    .filter(([value, { sessions_started }]) => value !== '' && sessions_started > 0)
-    .map(([value]) => value);
-  const [like] = values.length === 0 ? ['x'] : [pickOf(random, values)];
+  const known = [...suggestedBy(field)]
+    .map(([value, sessions]) => ({ value, sessions }))
+    .filter(({ value, sessions }) => value !== '' && sessions > 0);
+  const like = known.length === 0 ? 'x' : pickOf(random, known).value;
   const beginning = like.slice(0, Math.floor(random() * Math.min(8, like.length + 1)));
   const prefix = random() < 0.5 ? beginning : beginning.toUpperCase();
   const answer = await api.get<Suggestions>(
     pathOf(`suggest/${field}`, new URLSearchParams({ prefix, limit: '50' })),
   );
-  const wanted = values.filter((value) => value.toLowerCase().startsWith(prefix.toLowerCase()));
-  const found = answer.items.map(({ value }) => value);
-  expect([field, prefix, found.filter((value) => !wanted.includes(value))]).toEqual([
-    field,
-    prefix,
-    [],
-  ]);
-  expect(new Set(found).size).toBe(Math.min(50, wanted.length));
-  const counts = answer.items.map(({ sessions }) => sessions);
-  expect(counts).toEqual(counts.toSorted((a, b) => b - a));
+  const wanted = known
+    .filter(({ value }) => value.toLowerCase().startsWith(prefix.toLowerCase()))
+    .toSorted(
+      (a, b) =>
+        b.sessions - a.sessions || Buffer.compare(Buffer.from(a.value), Buffer.from(b.value)),
+    );
+  expect([field, prefix, answer.items]).toEqual([field, prefix, wanted.slice(0, 50)]);
 }
 
 /** Compares each frame with the rows of now and the minutes. */

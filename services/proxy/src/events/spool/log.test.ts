@@ -161,6 +161,14 @@ describe('the log', () => {
     expect(readAllOf(new LogReader(dir), 0, position)).toEqual(events.map(nameOf));
   });
 
+  it('does not take a folder that cannot be read for an empty one', () => {
+    const dir = join(tempDir(), 'loop');
+    // Also holds for root, who may open every folder.
+    symlinkSync(dir, dir);
+    expect(() => endOf(dir)).toThrow(SpoolError);
+    expect(() => new LogReader(dir).read(0, 1_000, LIMITS)).toThrow(SpoolError);
+  });
+
   it('reports that the disk refused, and has taken nothing then', () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'file'), '');

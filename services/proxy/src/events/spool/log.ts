@@ -8,7 +8,6 @@
  */
 import {
   closeSync,
-  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -19,7 +18,7 @@ import {
 import { dirname, join } from 'node:path';
 import { FRAME_MAX_BYTES, scanFrames } from '../frame.js';
 import type { Frame } from '../frame.js';
-import { appendAll, onDisk, readAll, syncLater, syncPath } from './files.js';
+import { appendAll, isMissing, onDisk, readAll, syncLater, syncPath } from './files.js';
 
 const SUFFIX = '.frames';
 const NAME = /^(\d{16})\.frames$/;
@@ -37,7 +36,15 @@ function fileOf(dir: string, start: number): string {
 
 /** Returns the first positions of a log's files, in order; empty if there is no folder. */
 export function segmentsOf(dir: string): number[] {
-  const names = onDisk(`read ${dir}`, () => (existsSync(dir) ? readdirSync(dir) : []));
+  const names = onDisk(`read ${dir}`, () => {
+    try {
+      return readdirSync(dir);
+    } catch (error) {
+      // A folder that cannot be read is not an empty one: its events would be lost.
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  });
   return names
     .map((name) => NAME.exec(name)?.[1])
     .filter((digits) => digits !== undefined)

@@ -11,7 +11,7 @@ import { closeSync, existsSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
-import { onDisk, readAll, SpoolError, syncLater, syncPath, writeAll } from './files.js';
+import { fdatasyncLater, onDisk, readAll, SpoolError, syncPath, writeAll } from './files.js';
 import { Slot, TABLE_CLASSES } from './table.js';
 import type { TableChunk, TableStatus } from './table.js';
 
@@ -132,7 +132,12 @@ export class TableFile {
     for (const each of this.#files) {
       if (!each.isDirty) continue;
       each.isDirty = false;
-      await syncLater(each.file);
+      try {
+        await fdatasyncLater(each.fd);
+      } catch (error) {
+        each.isDirty = true;
+        throw new SpoolError(`cannot sync ${each.file}`, error);
+      }
     }
   }
 
