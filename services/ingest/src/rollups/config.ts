@@ -39,7 +39,8 @@ export const rollupsConfig = z.object({
   }),
   statement_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(30_000).meta({
     env: 'INGEST_ROLLUP_TIMEOUT',
-    description: 'longest time of one statement; a bucket that needs more is summed in slices',
+    description:
+      'longest time of one statement; a bucket that needs more is summed in parts. The smallest ones, and sketches, may take four times as long',
   }),
   memory_bytes: byteSize({ min: 64 * 1024 ** 2, max: 1024 ** 4 })
     .default(1024 ** 3)

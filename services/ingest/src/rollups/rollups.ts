@@ -55,7 +55,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     timeoutMs: BRIEF_MS,
     signal,
   });
-  /** Until when buckets are left out, by the clock of `performance`. */
+  /** Ends of the wait of buckets that failed, by the clock of `performance`. */
   const postponed = new Map<string, number>();
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
   let running: Promise<unknown> | null = null;

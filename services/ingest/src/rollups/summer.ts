@@ -41,10 +41,13 @@ import type { RoundStatement, StatementLimits } from './statement.js';
 export const BRIEF_MS = 60_000;
 /** Beyond 2^14 slices of a dimension, or 2^16 of pairs, a statement that takes too long has another reason. */
 const CUT_MAX = 16;
-/** A part of the keys reads all rows, so on a busy server finer parts make a statement little faster, and all of them slower. */
+/**
+ * A part of the keys reads all rows, so on a busy server finer parts make a statement little faster, and all of them
+ * slower. A part of pairs takes half of the time of four if it is one of sixteen.
+ */
 const CUT_FOR_TIME_MAX = 2;
-/** Sketches cannot be cut, so their statement may take longer by this factor. */
-const SKETCHES_FACTOR = 4;
+/** Factor of time for a statement that is not cut further. Without it a busy server would end it again and again. */
+const PATIENCE = 4;
 /** Statements that take this much less than they may are cut less the next time. */
 const EASY_FACTOR = 8;
 /** Buckets that are summed together: at first, and at most. */
@@ -59,9 +62,14 @@ const TOGETHER_MAX = 1_024;
 /** Factor by which the next group is smaller if one was too much for a statement. */
 const TOGETHER_LESS = 8;
 
-/** Whether a statement is cut into ranges of pairs, which read little more than themselves. Other parts read all rows. */
+/** Whether a statement is cut into ranges of pairs. */
 function isDetailed(span: SumSpan): span is 'detail_hour' | 'detail_day' {
   return span === 'detail_hour' || span === 'detail_day';
+}
+
+/** The finest cut of a statement that took too long. Only parts of a day of pairs read little more than themselves. */
+function cutForTimeMax(span: SumSpan): number {
+  return span === 'detail_day' ? CUT_MAX : CUT_FOR_TIME_MAX;
 }
 
 /** Sums one group at a time. What was too much is remembered, so those that do other work have one of their own. */
@@ -87,10 +95,11 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
   const buckets = createBuckets(clickhouse, brief);
   /** Number of statements for each kind of bucket; see partsOf. */
   const cuts = new Map<SumSpan, number>();
-  /** Of each kind of bucket, the longest statement of the present group, milliseconds. */
+  /** The longest statement of the present group for each kind of bucket, milliseconds. */
   const longestMs = new Map<SumSpan, number>();
   const most = { ...TOGETHER };
-  const execute = (statement: RoundStatement, limits: StatementLimits = config) =>
+  const patient = { ...config, statement_ms: PATIENCE * config.statement_ms };
+  const execute = (statement: RoundStatement, limits: StatementLimits) =>
     runStatement(clickhouse, statement, limits, signal);
 
   /** Pairs of some buckets in their order, evenly spaced. */
@@ -129,21 +138,21 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       const sql = insertSums(target, part, expired, starts.length === 1);
       const sliced = { slice, slices, ...boundsOf(pairs, part) };
       const begunMs = performance.now();
-      await execute({ name, sql, params: { ...params, ...sliced } });
+      const limits = cut < cutForTimeMax(span) ? config : patient;
+      await execute({ name, sql, params: { ...params, ...sliced } }, limits);
       longestMs.set(span, Math.max(longestMs.get(span) ?? 0, performance.now() - begunMs));
     }
     if (!isDetail) return;
     try {
-      const limits = { ...config, statement_ms: SKETCHES_FACTOR * config.statement_ms };
-      await execute({ name, sql: insertSketches(span, expired), params }, limits);
+      await execute({ name, sql: insertSketches(span, expired), params }, patient);
     } catch (error) {
       throw isTooMuch(error) ? new SketchesTooMuchError(messageOf(error), { cause: error }) : error;
     }
   }
 
   /**
-   * A database that was slow for a while is no reason to split statements permanently. Only a group that is
-   * finished may say so: else a light statement before a heavy one takes back its cut for ever.
+   * A database that was slow for a while is no reason to split statements permanently. Called for a group that is
+   * finished: a light statement would else take back the cut of a heavy one that follows, for ever.
    */
   function cutLess(): void {
     for (const [span, ms] of longestMs) {
@@ -273,7 +282,7 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       if (isOfSketches) throw error;
       const span = isOfSlices ? 'slice' : group.span;
       const cut = cuts.get(span) ?? 0;
-      if (cut >= (isTooLong(cause) && !isDetailed(span) ? CUT_FOR_TIME_MAX : CUT_MAX)) throw error;
+      if (cut >= (isTooLong(cause) ? cutForTimeMax(span) : CUT_MAX)) throw error;
       // A slice that was alone has nothing to be parted from.
       const next = isOfSlices && error.wasAlone && cut === 0 ? 2 : cut + 1;
       cuts.set(span, next);
