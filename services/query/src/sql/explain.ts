@@ -1,5 +1,7 @@
 import type { SumSort } from '@sockscope/schemas/api';
+import { FIGURES } from '@sockscope/schemas/sums';
 import { z } from 'zod';
+import { NO_PIECES } from '../sums/plan.js';
 import { FINAL_SETTINGS } from './expressions.js';
 import type { Query, SqlParams } from './query.js';
 import { storedText } from './stored.js';
@@ -21,6 +23,14 @@ function renamed({ sql, params }: { readonly sql: string; readonly params: SqlPa
   };
 }
 
+/** The pieces that have a figure: starts and ends of sessions, or bytes. At the end of a session all have both. */
+function onlyFor(measure: SumSort, of: SumsOf): SumsOf {
+  if (isAtEnd(of.by)) return of;
+  const isMoved =
+    measure === 'bytes' || (measure !== 'sessions_ended' && FIGURES[measure] === 'traffic');
+  return isMoved ? { ...of, counted: NO_PIECES } : { ...of, moved: NO_PIECES };
+}
+
 /** The change of a figure in all, then the keys that changed most, up or down. */
 export function changesQuery(
   now: SumsOf,
@@ -30,8 +40,8 @@ export function changesQuery(
 ): Query<typeof changeRow> {
   // A session's start does not count by fields that are known only at its end.
   const figure = isAtEnd(now.by) && measure === 'sessions_started' ? ENDED_SQL : figureSql(measure);
-  const current = topKeysSql(now, 'bytes', null);
-  const previous = renamed(topKeysSql(before, 'bytes', null));
+  const current = topKeysSql(onlyFor(measure, now), 'bytes', null);
+  const previous = renamed(topKeysSql(onlyFor(measure, before), 'bytes', null));
   const shown = now.shown === null || now.shown.merges ? 'key' : now.shown.sql('key');
   return {
     name: `changes_${now.by}`,

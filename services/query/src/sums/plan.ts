@@ -36,6 +36,8 @@ export interface Pieces {
   readonly exact: readonly Span[];
 }
 
+export const NO_PIECES: Pieces = { weeks: [], days: [], hours: [], exact: [] };
+
 export interface Plan extends Pieces {
   /** Hours that changed and are answered by sums from before the change, because there are too many. */
   readonly staleHours: number;

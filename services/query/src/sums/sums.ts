@@ -24,8 +24,8 @@ import type { FlowRow, KeyPosition, TopRow } from '../sql/top.js';
 import type { Asking, Store } from '../store/store.js';
 import { shownRange } from '../time/range.js';
 import { incompleteMinutes } from './incomplete.js';
-import { planOf, snapped } from './plan.js';
-import type { Coverage, Pieces, Plan, Span } from './plan.js';
+import { NO_PIECES, planOf, snapped } from './plan.js';
+import type { Coverage, Plan, Span } from './plan.js';
 
 /** The parts that questions about sums need. */
 export interface SumsDeps {
@@ -217,8 +217,6 @@ export async function totalSums(
   const [row] = rows;
   return { sums: row === undefined ? zeroSums() : pickSums(row), provenance };
 }
-
-const NO_PIECES: Pieces = { weeks: [], days: [], hours: [], exact: [] };
 
 /** Later than any session may start. */
 const END_OF_TIME_MS = Date.UTC(2100, 0, 1);
