@@ -321,6 +321,19 @@ describe('signals', () => {
     await fresh.close();
   });
 
+  it('of a first use read only the history of users who are suspect', async () => {
+    const others = 100_000;
+    await database.clickhouse.command({
+      sql: `INSERT INTO sessions_by_user (session_id, started_at, user, dest_host, status)
+        SELECT generateUUIDv4(), fromUnixTimestamp64Milli(${NOW_MS - 20 * DAY_MS}, 'UTC'), 'z-busy', 'z.example', 'closed'
+        FROM numbers(${others})`,
+    });
+    const fresh = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+    await fresh.get<Signals>('/api/v1/signals/first_seen');
+    expect(await fresh.rowsRead()).toBeLessThan(others);
+    await fresh.close();
+  });
+
   it('are those of brute force in a seeded world, with low thresholds and random ranges', async () => {
     const thresholds = {
       shared_networks: 3,
