@@ -248,6 +248,7 @@ interface Known {
   readonly session_id: string;
   readonly user: string;
   readonly dest_host: string;
+  readonly started_at: string;
 }
 
 /** The tables of both databases, and their columns that do not depend on the time of storing. */
@@ -349,7 +350,7 @@ describe('two shards', () => {
       'sessions/active?limit=1000',
       ...['shared_account', 'scan', 'mail', 'beacon'].map((kind) => `signals/${kind}?${range}`),
       `explain?${range}&measure=bytes`,
-      `lookup?dest_host=${host}`,
+      `lookup?dest_host=${host}&time=${known.started_at}`,
     ];
     let findings = 0;
     for (const path of paths) {
