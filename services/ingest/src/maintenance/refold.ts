@@ -3,6 +3,7 @@
  * from stored events. Both are the same maximum, so doing it twice changes nothing.
  */
 import { SESSION_COLUMNS, TRAFFIC_COLUMNS } from '../tables/columns.js';
+import { withinTimes } from '../tables/within.js';
 
 /** Tables that hold one row per session. */
 export const SESSION_TABLES = ['sessions_by_user', 'sessions_by_destination', 'sessions'] as const;
@@ -10,7 +11,7 @@ export const SESSION_TABLES = ['sessions_by_user', 'sessions_by_destination', 's
 export const FOLDED_TABLES = [...SESSION_TABLES, 'session_traffic_1m'] as const;
 
 /** Sessions that began within {from} and {to}, seconds since 1970: the primary key begins with the start. */
-export const STARTED = "started_at >= {from:DateTime('UTC')} AND started_at < {to:DateTime('UTC')}";
+export const STARTED = withinTimes('started_at');
 
 /** An assumed end gives way to an event of the same `seq`. */
 const RANK = 'seq * 2 - assumed';

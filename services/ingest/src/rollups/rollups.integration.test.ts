@@ -325,6 +325,15 @@ describe('rollups', () => {
     },
   );
 
+  it('count sessions of the last second of an hour, in which a part begins', async () => {
+    const random = seededRandom(1);
+    const startMs = BASE_MS + HOUR_MS - 500;
+    const log = sessionLog({ random, startMs, intervals: 0, closed: false });
+    await storeBatch(clickhouse, log, [newKeeper()]);
+    await settle(newRollups());
+    expect(await storedSums()).toEqual(plainSums(log));
+  });
+
   it.each([
     { seed: 4, hours: 'to come', hasFormer: false },
     // Several changed hours are made from rows together, and a single one with many changed slices too.

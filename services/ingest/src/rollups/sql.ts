@@ -17,6 +17,7 @@ import {
   SUM_NAMES,
 } from '@sockscope/schemas/sums';
 import type { Dimension, BucketSpan, SumName } from '@sockscope/schemas/sums';
+import { withinTimes } from '../tables/within.js';
 import { dimensionOf, groupingSets, isAtEnd, keyOf } from './grouping.js';
 
 const PAIR_KEYS = PAIR_COLUMNS.join(', ');
@@ -25,8 +26,7 @@ const SUMS = SUM_NAMES.map((name) => `sum(${name}) AS ${name}`).join(', ');
 const TRAFFIC = SUM_NAMES.filter((name) => FIGURES[name] === 'traffic');
 
 const IS_BUCKET = "bucket IN {buckets:Array(DateTime('UTC'))}";
-const within = (time: string) =>
-  `${time} >= {from:DateTime('UTC')} AND ${time} < {to:DateTime('UTC')}`;
+const IS_WITHIN = "bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')}";
 
 /** Kinds of sums. Slices of ten minutes are only there for hours to be made from. */
 export type SumSpan = BucketSpan | 'slice';
@@ -91,11 +91,13 @@ const BOUNDS_SAMPLE = 4_096;
  * most of the rows, or all if nobody signs in, so a slice can begin at any host of a user.
  */
 export function samplePairs(span: 'detail_hour' | 'detail_day'): string {
-  const [source, time] =
-    span === 'detail_day' ? ['rollup_pairs_1h', 'bucket'] : ['sessions', 'started_at'];
+  const [source, isWithin] =
+    span === 'detail_day'
+      ? ['rollup_pairs_1h', IS_WITHIN]
+      : ['sessions', withinTimes('started_at')];
   return `SELECT pair.1 AS user, pair.2 AS dest_host FROM (
   SELECT arrayJoin(arraySort(groupArraySample(${BOUNDS_SAMPLE}, 1)((user, dest_host)))) AS pair
-  FROM ${source} WHERE ${within(time)})`;
+  FROM ${source} WHERE ${isWithin})`;
 }
 
 /** Selects a range, not a hash: sums are ordered by pair, so a statement reads little more than its slice. */
@@ -107,7 +109,7 @@ function inRange({ slice, slices }: Part): string {
 }
 
 /** Sessions whose end is doubtful: their rows in `sessions` decide. */
-const DOUBTFUL = `SELECT started_at, session_id FROM session_ends WHERE ${within('ended_at')}`;
+const DOUBTFUL = `SELECT started_at, session_id FROM session_ends WHERE ${withinTimes('ended_at')}`;
 
 /**
  * Sessions that ended in another slice of ten minutes than they began in, with `ended`; of those from before
@@ -117,10 +119,10 @@ const DOUBTFUL = `SELECT started_at, session_id FROM session_ends WHERE ${within
 function endedElsewhere(columns: string, where: string): string {
   return `
     SELECT ended_at AS ended, started_at, ${columns} FROM ended_sessions FINAL
-    WHERE ${within('ended_at')} AND (started_at, session_id) NOT IN (${DOUBTFUL}) AND ${where}
+    WHERE ${withinTimes('ended_at')} AND (started_at, session_id) NOT IN (${DOUBTFUL}) AND ${where}
     UNION ALL
     SELECT assumeNotNull(ended_at) AS ended, started_at, ${columns} FROM sessions FINAL
-    WHERE (started_at, session_id) IN (${DOUBTFUL}) AND ${within('ended_at')} AND ${where}`;
+    WHERE (started_at, session_id) IN (${DOUBTFUL}) AND ${withinTimes('ended_at')} AND ${where}`;
 }
 
 /** Whether a session has ended in the bucket that begins at `start`, over its row. */
@@ -151,7 +153,7 @@ interface Chosen {
 
 /** Sessions that started in the buckets and belong to a part. */
 function startedSql(span: SumSpan, { sql, isFixed }: Chosen): string {
-  const started = `${within('started_at')} AND ${START_OF[span]('started_at')} IN {buckets:Array(DateTime('UTC'))}`;
+  const started = `${withinTimes('started_at')} AND ${START_OF[span]('started_at')} IN {buckets:Array(DateTime('UTC'))}`;
   return `FROM sessions FINAL ${isFixed ? 'PREWHERE' : 'WHERE'} ${started} AND ${sql}`;
 }
 
@@ -200,7 +202,7 @@ function trafficRows(span: SumSpan, chosen: Chosen, { areRowsKept }: Making): st
         ${COUNTS.map((name) => `0 AS ${name}`).join(', ')},
         ${eachTraffic((name) => `${name} AS moved_${name}, 0 AS ended_${name}`)}
     FROM session_traffic_1m FINAL
-    PREWHERE ${within('bucket')} AND ${start('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${chosen.sql}
+    PREWHERE ${IS_WITHIN} AND ${start('bucket')} IN {buckets:Array(DateTime('UTC'))} AND ${chosen.sql}
       AND (${areRowsKept ? isNotWhole : 'true'})`;
 }
 
@@ -301,8 +303,8 @@ function fromFiner(span: BucketSpan, finer: Target): Target['fresh'] {
   return (part, making = MAKING) => `
 SELECT ${startOfGroup(making).start} AS bucket, ${finer.keys}, ${SUMS}
 FROM (SELECT ${START_OF[span]('bucket')} AS start, ${finer.keys}, ${FIGURE_LIST} FROM ${finer.table} FINAL
-  WHERE ${within('bucket')} AND ${START_OF[span]('bucket')} IN {buckets:Array(DateTime('UTC'))}
-    AND ${counted(finer.span, within('bucket'))} AND ${finer.partSql(part)})
+  WHERE ${IS_WITHIN} AND ${START_OF[span]('bucket')} IN {buckets:Array(DateTime('UTC'))}
+    AND ${counted(finer.span, IS_WITHIN)} AND ${finer.partSql(part)})
 GROUP BY ${[...startOfGroup(making).by, finer.keys].join(', ')}
 HAVING ${SOMETHING}`;
 }
@@ -433,7 +435,7 @@ FROM (
         uniqCombined64StateIf(17)(source_ip, 0) AS sources
     FROM (
         SELECT assumeNotNull(ended_at) AS ended, started_at, ${SKETCHED} FROM sessions FINAL
-        WHERE ${within('started_at')} AND ended_at IS NOT NULL AND toStartOfHour(ended) = toStartOfHour(started_at)
+        WHERE ${withinTimes('started_at')} AND ended_at IS NOT NULL AND toStartOfHour(ended) = toStartOfHour(started_at)
         UNION ALL
         SELECT ended, started_at, ${SKETCHED} FROM (${endedElsewhere(SKETCHED, 'true')})
         WHERE started_at < toStartOfHour(ended)
@@ -447,7 +449,7 @@ FROM (
         uniqCombined64State(17)(dest_host) AS destinations,
         uniqCombined64State(17)(source_ip) AS sources
     FROM sessions
-    WHERE ${within('started_at')} AND toStartOfHour(started_at) IN {buckets:Array(DateTime('UTC'))}
+    WHERE ${withinTimes('started_at')} AND toStartOfHour(started_at) IN {buckets:Array(DateTime('UTC'))}
     GROUP BY start
 )
 GROUP BY start`;
@@ -459,8 +461,8 @@ FROM (
     SELECT bucket AS hour, sessions AS ended, duration_sketch AS durations, users_sketch AS users,
         destinations_sketch AS destinations, sources_sketch AS sources
     FROM rollup_sketches_1h FINAL
-    WHERE ${within('bucket')} AND ${START_OF.day('bucket')} IN {buckets:Array(DateTime('UTC'))}
-      AND ${countedSql('detail_hour', within('bucket'))}
+    WHERE ${IS_WITHIN} AND ${START_OF.day('bucket')} IN {buckets:Array(DateTime('UTC'))}
+      AND ${countedSql('detail_hour', IS_WITHIN)}
 )
 GROUP BY start`;
 
