@@ -265,11 +265,15 @@ describe('limits', () => {
   it('early_payload_bytes refuses a client that sends much with its request, and no hello', async () => {
     const dns = await startDnsServer();
     cleanups.push(() => dns.stop());
-    dns.set('slow.test', { addresses: ['127.0.0.1'], delay_ms: 2_000 });
+    let answer = (): void => undefined;
+    const after = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    dns.set('slow.test', { addresses: ['127.0.0.1'], after });
     const proxy = await harness({
       config: {
         limits: { early_payload_bytes: 64_000 },
-        dns: { servers: [dns.address], family: 'ipv4' },
+        dns: { servers: [dns.address], family: 'ipv4', timeout_ms: 60_000 },
       },
     });
     const origin = await echo();
@@ -288,6 +292,8 @@ describe('limits', () => {
       error_code: 'early_payload_bytes',
     });
     const hello = await send(500);
+    await waitFor(() => proxy.tracker.liveCount === 2, 'the session of the hello');
+    answer();
     expect((await hello.read(12))[3]).toBe(0);
     expect(await hello.read(500)).toHaveLength(500);
     await first.read(12);

@@ -8,6 +8,8 @@ export type DnsRecord =
       readonly addresses: readonly string[];
       readonly ttl_s?: number;
       readonly delay_ms?: number;
+      /** Questions are answered once this has resolved. */
+      readonly after?: Promise<void>;
       /** Questions of this type get lost. */
       readonly silent_for?: 'A' | 'AAAA';
     }
@@ -47,7 +49,8 @@ export async function startDnsServer(): Promise<DnsServer> {
       socket.send(answerTo(query, end, type, record), from.port, from.address);
     };
     const delayMs = 'addresses' in record ? (record.delay_ms ?? 0) : 0;
-    if (delayMs === 0) reply();
+    if ('addresses' in record && record.after !== undefined) void record.after.then(reply);
+    else if (delayMs === 0) reply();
     else timers.add(setTimeout(reply, delayMs));
   });
   await new Promise<void>((resolve) => {
