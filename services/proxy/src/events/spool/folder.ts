@@ -16,7 +16,6 @@ import { assumedEnd, eventIn, measurementOf } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 import { isMissing, SpoolError, syncPath } from './files.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
-import { hasOldFormat, oldAliveMs, oldEvents, removeOldFormat } from './old-format.js';
 import { readTable, TableFile } from './table-file.js';
 
 export interface FolderConfig {
@@ -80,8 +79,7 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
  */
 export function recover(dir: string, spoolMaxBytes: number): Recovered {
   const { status, open } = readTable(dir);
-  const isOld = hasOldFormat(dir);
-  const aliveMs = isOld ? oldAliveMs(dir) : status.aliveMs;
+  const { aliveMs } = status;
   const log = logDir(dir);
   const writer = new LogWriter(
     log,
@@ -90,8 +88,7 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
   );
   let lostBytes = 0;
   let crashedSessions = 0;
-  if (isOld || !status.isClean) {
-    if (isOld) appendEvents(writer, oldEvents(dir, open));
+  if (!status.isClean) {
     const reader = new LogReader(log);
     for (let at = segmentsOf(log)[0] ?? writer.position; at < writer.position;) {
       const { frames, next } = reader.read(at, writer.position, READ_LIMITS);
@@ -105,7 +102,6 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
     appendEvents(writer, ends);
     crashedSessions = ends.length;
     writer.sync();
-    if (isOld) removeOldFormat(dir);
   }
   const end = writer.position;
   // A saved position before the first file is one of files that were deleted.
