@@ -143,12 +143,7 @@ function run(
 
   /** Brings changes of the table to disk. */
   function save(isClean = false): void {
-    const status = { acknowledged: publisher.cursor, aliveMs: Date.now(), isClean };
-    try {
-      table.save(status, reports);
-    } finally {
-      if (reports.size > 0) publisher.wake();
-    }
+    table.save({ acknowledged: publisher.cursor, aliveMs: Date.now(), isClean }, reports);
   }
 
   async function maintain(): Promise<void> {
@@ -243,13 +238,10 @@ function run(
   }
   send({ kind: 'ready', dir: logDir(dir), position: end });
   const dead = followDead();
-  publisher.wake();
+  publisher.start();
 
   return (message) => {
     switch (message.kind) {
-      case 'wake':
-        publisher.wake();
-        return;
       case 'slots':
         table.add(new TableChunk(message.tableClass, message.first, message.memory));
         return;

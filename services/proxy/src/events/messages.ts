@@ -12,8 +12,6 @@ export interface BackendConfig {
 
 /** Messages from the proxy's thread to the publishing one. */
 export type ToBackend =
-  /** There is something in the log, and you were asleep. */
-  | { readonly kind: 'wake' }
   /** Slots for more open sessions: see spool/table.ts. */
   | {
       readonly kind: 'slots';

@@ -98,8 +98,6 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     if (intake.counts.memoryBytes > 0) arm();
     if (hasChanged) backend?.post({ kind: 'swept', covered });
     hasChanged = false;
-    const isWaiting = shared.written > shared.acknowledged || shared.hasEventsInMemory;
-    if (isWaiting && shared.wake()) backend?.post({ kind: 'wake' });
   }
 
   function arm(): void {

@@ -26,7 +26,8 @@ export interface PublisherDeps {
 }
 
 const READ_RETRY_MS = 500;
-const NOTHING_READY_MS = 25;
+/** Least pause while nothing can be published. */
+const IDLE_MS = 25;
 /** Pause after Kafka has accepted nothing. */
 const NOT_ACCEPTED_MS = 2_000;
 /** How long a failed read from disk is repeated; then the rest of the file counts as lost. */
@@ -61,15 +62,9 @@ export class Publisher {
     this.#lent = scanFrames(Buffer.from(chunk));
   }
 
-  /** Something may be there to publish. */
-  wake(): void {
-    if (this.#running !== null || this.#abort.signal.aborted) return;
-    this.#running = this.#publish().finally(() => {
-      this.#running = null;
-      this.#deps.shared.fallAsleep();
-      // Something may have come before the other side could know.
-      if (!this.#isDone && this.#deps.shared.wake()) this.wake();
-    });
+  /** Follows the log until the stop. */
+  start(): void {
+    this.#running = this.#run();
   }
 
   /** Publishes until nothing is left or the time is over. */
@@ -78,13 +73,9 @@ export class Publisher {
     const timer = setTimeout(() => {
       this.#abort.abort();
     }, timeoutMs);
-    while (!this.#isDone && !this.#abort.signal.aborted) {
-      this.wake();
-      await this.#running;
-    }
+    await this.#running;
     clearTimeout(timer);
     this.#abort.abort();
-    await this.#running;
   }
 
   get #isDone(): boolean {
@@ -92,14 +83,15 @@ export class Publisher {
     return this.#cursor >= shared.written && reports.size === 0 && !shared.hasEventsInMemory;
   }
 
-  async #publish(): Promise<void> {
+  async #run(): Promise<void> {
     const { signal } = this.#abort;
-    while (!signal.aborted && !this.#isDone) {
+    const { signal: hurry } = this.#hurry;
+    while (!signal.aborted && !(hurry.aborted && this.#isDone)) {
       // Others come along in one request: it costs about the same for one as for a hundred.
       if (this.#deps.shared.written - this.#cursor < this.#limits.maxBytes) {
-        await pause(this.#lingerMs, this.#hurry.signal);
+        await pause(Math.max(this.#lingerMs, this.#isDone ? IDLE_MS : 0), hurry);
       }
-      await this.#publishSome(signal);
+      if (!this.#isDone) await this.#publishSome(signal);
     }
   }
 
@@ -126,7 +118,7 @@ export class Publisher {
       onRepaid();
     } else if (isAtEnd && frames.length === 0) {
       // A slot of the table is being overwritten, or lent events are on their way here.
-      await pause(NOTHING_READY_MS, signal);
+      await pause(IDLE_MS, signal);
     }
   }
 

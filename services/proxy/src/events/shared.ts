@@ -3,18 +3,17 @@ const WRITTEN = 0;
 const ACKNOWLEDGED = 1;
 const FREED = 2;
 const POSITIONS_BYTES = 3 * 8;
-const ASLEEP = 0;
-const IN_MEMORY = 1;
+const IN_MEMORY = 0;
 
 export class SharedState {
   readonly memory: SharedArrayBuffer;
   readonly #positions: BigInt64Array;
   readonly #flags: Int32Array;
 
-  constructor(memory = new SharedArrayBuffer(POSITIONS_BYTES + 8)) {
+  constructor(memory = new SharedArrayBuffer(POSITIONS_BYTES + 4)) {
     this.memory = memory;
     this.#positions = new BigInt64Array(memory, 0, 3);
-    this.#flags = new Int32Array(memory, POSITIONS_BYTES, 2);
+    this.#flags = new Int32Array(memory, POSITIONS_BYTES, 1);
   }
 
   /** How far the log is written. Set after the bytes are there. */
@@ -51,15 +50,5 @@ export class SharedState {
 
   set hasEventsInMemory(has: boolean) {
     Atomics.store(this.#flags, IN_MEMORY, has ? 1 : 0);
-  }
-
-  /** The publishing side stops looking; it must look once more after this. */
-  fallAsleep(): void {
-    Atomics.store(this.#flags, ASLEEP, 1);
-  }
-
-  /** Whether it was asleep and must be woken. */
-  wake(): boolean {
-    return Atomics.compareExchange(this.#flags, ASLEEP, 1, 0) === 1;
   }
 }
