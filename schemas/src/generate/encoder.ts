@@ -1,15 +1,25 @@
 import { COUNTER_NAMES } from '../events/counters.js';
 import { fieldOf, namesIn } from '../events/fields.js';
 import type { FieldName, Part } from '../events/fields.js';
+import { SCHEMA_VERSION } from '../events/limits.js';
 import { generatedBy, importLine } from './generated-by.js';
 
 /** A piece of an event's JSON: a constant text, or the function that writes a value. */
 type Piece = { readonly text: string } | { readonly put: string; readonly value: string };
 
+/** The place of a field in the proxy's `EventParts`. */
+function placeOf(name: FieldName): string {
+  const { part } = fieldOf(name);
+  if (name === 'type') return 'event.type';
+  if (name === 'schema_version') return String(SCHEMA_VERSION);
+  const isMoment = part === 'envelope' || part === 'identity' || name === 'started_at';
+  return `${isMoment ? 'moment' : part}.${name}`;
+}
+
 /** A field with its name. Only texts from clients and operators need escaping. */
 function piecesOf(name: FieldName): Piece[] {
   const { kind, nullable } = fieldOf(name).value;
-  const value = `event.${name}`;
+  const value = placeOf(name);
   const label = { text: `"${name}":` };
   const orNull = nullable === true ? 'OrNull' : '';
   switch (kind) {
@@ -59,7 +69,8 @@ export function encoderSource(): string {
   ]);
   const common = piecesOfParts('envelope', 'identity', 'origin', 'header', 'totals');
   return `${generatedBy('encoder')}
-${importLine('type { Counters, SessionClosed, SessionEvent, TrafficDelta }', '@sockscope/schemas')}
+${importLine('type { Counters }', '@sockscope/schemas')}
+${importLine('type { EventParts }', './event-parts.js')}
 ${importLine('{ put, putNumber, putNumberOrNull, putText, putTextOrNull }', './json-bytes.js')}
 
 function putCounters(out: Buffer, start: number, c: Counters): number {
@@ -68,29 +79,19 @@ ${statements('  ', ...counters, { text: '}' })}
   return at;
 }
 
-function putInterval(out: Buffer, start: number, event: TrafficDelta | SessionClosed): number {
-  let at = start;
-${statements('  ', { text: ',' }, ...piecesOfParts('interval'))}
-  return at;
-}
-
 /**
  * Writes an event as JSON from a place of a buffer on, which has room for \`event_bytes\`: the same as \`JSON.stringify\`
  * of it with the schema's order of fields. Returns the place behind it.
  */
-export function putEvent(out: Buffer, start: number, event: SessionEvent): number {
+export function putEvent(out: Buffer, start: number, event: EventParts): number {
+  const { moment, origin, header, totals, interval, closing } = event;
   let at = start;
 ${statements('  ', { text: '{' }, ...common)}
-  switch (event.type) {
-    case 'SessionStarted':
-      break;
-    case 'TrafficDelta':
-      at = putInterval(out, at, event);
-      break;
-    case 'SessionClosed':
-      at = putInterval(out, at, event);
-${statements('      ', { text: ',' }, ...piecesOfParts('closing'))}
-      break;
+  if (interval !== null) {
+${statements('    ', { text: ',' }, ...piecesOfParts('interval'))}
+  }
+  if (closing !== null) {
+${statements('    ', { text: ',' }, ...piecesOfParts('closing'))}
   }
   return put(out, at, '}');
 }

@@ -1,4 +1,3 @@
-import { buildersSource } from './builders.js';
 import { columnsSource } from './columns.js';
 import { encoderSource } from './encoder.js';
 import { eventViewSource } from './event-view.js';
@@ -12,7 +11,6 @@ export function generatedFiles(): Map<string, string> {
   );
   return new Map([
     ...schemas,
-    ['services/proxy/src/events/build.generated.ts', buildersSource()],
     ['services/proxy/src/events/encode.generated.ts', encoderSource()],
     ['services/ingest/src/decode/event-view.generated.ts', eventViewSource()],
     ['services/ingest/src/decode/scan.generated.ts', scannerSource()],

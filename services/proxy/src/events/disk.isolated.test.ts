@@ -8,8 +8,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { fold } from '@sockscope/schemas';
-import type { SessionEvent, SessionStarted } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { partsOf } from './event-parts.js';
+import type { EventParts } from './event-parts.js';
 import { measurementOf } from './measurement.js';
 import type { EventPipeline } from './pipeline.js';
 import { NO_PLACE } from './sink.js';
@@ -87,14 +89,14 @@ class Live implements OpenSession {
     this.log = log;
   }
 
-  started(): SessionStarted {
+  started(): EventParts {
     const [first] = this.log;
     if (first?.type !== 'SessionStarted') throw new Error('no start');
-    return first;
+    return partsOf(first);
   }
 
   get id(): string {
-    return this.started().session_id;
+    return this.started().moment.session_id;
   }
 
   /** Events so far. */
@@ -110,14 +112,14 @@ class Live implements OpenSession {
     const event = this.log[this.#next];
     if (event === undefined) return;
     this.#next += 1;
-    if (event.type !== 'TrafficDelta') pipeline.emit(event);
+    if (event.type !== 'TrafficDelta') pipeline.emit(partsOf(event));
     if (event.type === 'SessionClosed') pipeline.release(this);
     if (event.type !== 'TrafficDelta') return;
     const next = this.log[this.#next];
     const isLast =
       next?.type !== 'TrafficDelta' ||
       next.interval_start.slice(0, MINUTE) !== event.interval_start.slice(0, MINUTE);
-    if (isLast) pipeline.emit(event);
+    if (isLast) pipeline.emit(partsOf(event));
     else pipeline.report(this, measurementOf(event));
     pipeline.note(this, measurementOf(event));
   }

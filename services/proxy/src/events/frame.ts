@@ -16,8 +16,9 @@
  */
 import { crc32 } from 'node:zlib';
 import { EVENT_LIMITS, SESSION_EVENT_TYPES } from '@sockscope/schemas';
-import type { SessionEvent, SessionEventType } from '@sockscope/schemas';
+import type { SessionEventType } from '@sockscope/schemas';
 import { putEvent } from './encode.generated.js';
+import type { EventParts } from './event-parts.js';
 import { put } from './json-bytes.js';
 
 const CRC_AT = 4;
@@ -48,7 +49,8 @@ export class FrameWriter {
     return this.#used >= CHUNK_BYTES - FRAME_MAX_BYTES;
   }
 
-  add(event: SessionEvent): void {
+  add(event: EventParts): void {
+    const { seq, occurred_at, session_id } = event.moment;
     const start = this.#used;
     if (start + FRAME_MAX_BYTES > this.#buffer.length) {
       const larger = Buffer.allocUnsafeSlow(2 * this.#buffer.length);
@@ -61,9 +63,9 @@ export class FrameWriter {
     buffer[start + CHECKED_FROM] = VERSION;
     buffer[start + KIND_AT] = SESSION_EVENT_TYPES.indexOf(event.type);
     buffer.writeUInt16LE(0, start + KIND_AT + 1);
-    buffer.writeUInt32LE(event.seq, start + SEQ_AT);
-    put(buffer, start + TIME_AT, event.occurred_at);
-    put(buffer, start + ID_AT, event.session_id);
+    buffer.writeUInt32LE(seq, start + SEQ_AT);
+    put(buffer, start + TIME_AT, occurred_at);
+    put(buffer, start + ID_AT, session_id);
     buffer.writeUInt32LE(crc32(buffer.subarray(start + CHECKED_FROM, end)), start + CRC_AT);
     this.#used = end;
   }
@@ -77,7 +79,7 @@ export class FrameWriter {
 }
 
 /** The event as JSON, in memory of its own. */
-export function encodeEvent(event: SessionEvent): Buffer {
+export function encodeEvent(event: EventParts): Buffer {
   return Buffer.from(scratch.subarray(0, putEvent(scratch, 0, event)));
 }
 

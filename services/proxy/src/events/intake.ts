@@ -7,8 +7,8 @@
  * counted: then minutes lack traffic, and the sessions' totals and ends are whole. Memory has a bound too.
  */
 import type { Logger } from '@sockscope/runtime';
-import type { SessionEvent } from '@sockscope/schemas';
 import type { EventsConfig } from './config.js';
+import type { EventParts } from './event-parts.js';
 import { FrameWriter, scanFrames } from './frame.js';
 import type { SharedState } from './shared.js';
 import type { LogWriter } from './spool/log.js';
@@ -76,7 +76,7 @@ export class Intake {
   }
 
   /** Takes an event. Never throws: an event that cannot be kept is dropped and counted. */
-  take(event: SessionEvent): void {
+  take(event: EventParts): void {
     const isEnd = event.type === 'SessionClosed';
     if (event.type === 'SessionStarted') this.counts.openSessions += 1;
     const room = isEnd ? this.#config.spool_max_bytes : this.#roomBesideEnds;

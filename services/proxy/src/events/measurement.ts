@@ -6,7 +6,7 @@ import type {
   SessionStarted,
   TrafficDelta,
 } from '@sockscope/schemas';
-import { deltaEvent } from './build.generated.js';
+import type { EventParts } from './event-parts.js';
 
 /**
  * The counters of a session at a moment. They are kept as numbers and become an event only when it
@@ -24,13 +24,13 @@ export interface Measurement {
 }
 
 /** The TrafficDelta that a measurement is. `started` holds the session's header as it is now. */
-export function deltaOf(started: SessionStarted, measurement: Measurement): TrafficDelta {
+export function deltaOf(started: EventParts, measurement: Measurement): EventParts {
   const end = toTimestamp(measurement.at_ms);
-  const { session_id, started_at } = started;
-  return deltaEvent({
+  const { session_id, started_at } = started.moment;
+  return {
+    ...started,
+    type: 'TrafficDelta',
     moment: { occurred_at: end, session_id, seq: measurement.seq, started_at },
-    origin: started,
-    header: started,
     totals: measurement.totals,
     interval: {
       interval_start: toTimestamp(measurement.interval_start_ms),
@@ -38,7 +38,7 @@ export function deltaOf(started: SessionStarted, measurement: Measurement): Traf
       delta: measurement.delta,
       minute: measurement.minute,
     },
-  });
+  };
 }
 
 /** The measurement that a TrafficDelta was. */

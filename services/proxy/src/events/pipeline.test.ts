@@ -7,6 +7,7 @@ import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { eventsConfig } from './config.js';
+import { partsOf } from './event-parts.js';
 import { encodeEvent, FRAME_HEADER_BYTES } from './frame.js';
 import { measurementOf } from './measurement.js';
 import { createEventPipeline } from './pipeline.js';
@@ -30,7 +31,7 @@ function someLogs(count: number, closed = true, seed = 1): SessionEvent[][] {
 }
 
 function frameBytes(event: SessionEvent): number {
-  return FRAME_HEADER_BYTES + encodeEvent(event).length;
+  return FRAME_HEADER_BYTES + encodeEvent(partsOf(event)).length;
 }
 
 /** Events that come after a later one of their session. */
@@ -48,7 +49,7 @@ describe('the event pipeline', () => {
     const kafka = fakeKafka();
     const { pipeline, registry } = await run(tempDir(), kafka);
     const events = someLogs(50).flat();
-    for (const event of events) pipeline.emit(event);
+    for (const event of events) pipeline.emit(partsOf(event));
     await pipeline.stop();
     expect(fold(kafka.published)).toEqual(fold(events));
     expect(outOfOrder(kafka.published)).toEqual([]);
@@ -66,7 +67,7 @@ describe('the event pipeline', () => {
     const { pipeline, registry } = await run(tempDir(), kafka);
     kafka.state.isAway = true;
     const events = someLogs(200).flat();
-    for (const event of events) pipeline.emit(event);
+    for (const event of events) pipeline.emit(partsOf(event));
     await vi.waitFor(async () => {
       expect(await metric(registry, 'sockscope_proxy_publish_failing_seconds')).toBeGreaterThan(0);
       expect(await metric(registry, 'sockscope_proxy_spool_bytes')).toBeGreaterThan(100_000);
@@ -90,7 +91,7 @@ describe('the event pipeline', () => {
       type: 'INVALID_TIMESTAMP',
     });
     const events = someLogs(1).flat();
-    for (const event of events) pipeline.emit(event);
+    for (const event of events) pipeline.emit(partsOf(event));
     await vi.waitFor(async () => {
       expect(await registry.metrics()).toMatch(
         /^sockscope_proxy_publish_failures_total\{code="kafka_rejected",type="INVALID_TIMESTAMP"\} [1-9]/m,
@@ -107,7 +108,7 @@ describe('the event pipeline', () => {
     const first = await run(dir, kafka, { flush_timeout_ms: 30 });
     kafka.state.isAway = true;
     const events = someLogs(20).flat();
-    for (const event of events) first.pipeline.emit(event);
+    for (const event of events) first.pipeline.emit(partsOf(event));
     await first.pipeline.stop();
     expect(kafka.published).toHaveLength(0);
     kafka.state.isAway = false;
@@ -125,7 +126,7 @@ describe('the event pipeline', () => {
     const ended = someLogs(10, true, 1);
     const open = someLogs(10, false, 2);
     const given = [...ended, ...open].flat();
-    for (const event of given) first.pipeline.emit(event);
+    for (const event of given) first.pipeline.emit(partsOf(event));
     await vi.waitFor(async () => {
       expect(await metric(first.registry, 'sockscope_proxy_spool_bytes')).toBe(
         given.reduce((sum, event) => sum + frameBytes(event), 0),
@@ -155,7 +156,7 @@ describe('the event pipeline', () => {
     expect(pipeline.accepting).toBe(true);
     const given: SessionEvent[] = [];
     for (const log of someLogs(2_000)) {
-      for (const event of log) pipeline.emit(event);
+      for (const event of log) pipeline.emit(partsOf(event));
       given.push(...log);
       if (given.length % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 8));
       if (!pipeline.accepting) break;
@@ -181,15 +182,15 @@ describe('the event pipeline', () => {
     });
     kafka.state.isAway = true;
     const sessions = someLogs(100);
-    for (const [started] of sessions) if (started !== undefined) pipeline.emit(started);
+    for (const [started] of sessions) if (started !== undefined) pipeline.emit(partsOf(started));
     const dropped = (): Promise<number> => metric(registry, 'sockscope_proxy_events_dropped_total');
     for (const event of someLogs(2_000, true, 2).flat()) {
-      if (event.type !== 'SessionClosed') pipeline.emit(event);
+      if (event.type !== 'SessionClosed') pipeline.emit(partsOf(event));
     }
     const before = await dropped();
     expect(before).toBeGreaterThan(0);
     const ends = sessions.map((log) => log.at(-1));
-    for (const end of ends) if (end !== undefined) pipeline.emit(end);
+    for (const end of ends) if (end !== undefined) pipeline.emit(partsOf(end));
     kafka.state.isAway = false;
     await pipeline.stop();
     expect(await dropped()).toBe(before);
@@ -203,9 +204,9 @@ describe('the event pipeline', () => {
     const [started] = log;
     const delta = log.find((event) => event.type === 'TrafficDelta');
     if (started?.type !== 'SessionStarted' || delta === undefined) throw new Error('no session');
-    const session = { place: NO_PLACE, header: {}, started: () => started };
+    const session = { place: NO_PLACE, header: {}, started: () => partsOf(started) };
     kafka.state.isAway = true;
-    pipeline.emit(started);
+    pipeline.emit(partsOf(started));
     for (let seq = 1; seq <= 500; seq += 1) {
       pipeline.report(session, { ...measurementOf(delta), seq });
       if (seq % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 8));
@@ -228,7 +229,7 @@ describe('the event pipeline', () => {
     const gone = await run(dir, kafka, {}, 'proxy-2');
     kafka.state.isAway = true;
     const open = someLogs(10, false, 3).flat();
-    for (const event of open) gone.pipeline.emit(event);
+    for (const event of open) gone.pipeline.emit(partsOf(event));
     await vi.waitFor(async () => {
       expect(await metric(gone.registry, 'sockscope_proxy_spool_bytes')).toBe(
         open.reduce((sum, event) => sum + frameBytes(event), 0),
@@ -238,7 +239,7 @@ describe('the event pipeline', () => {
     kafka.state.isAway = false;
     const { pipeline, registry } = await run(dir, kafka);
     const own = someLogs(10, true, 4).flat();
-    for (const event of own) pipeline.emit(event);
+    for (const event of own) pipeline.emit(partsOf(event));
     await vi.waitFor(() => {
       expect(readdirSync(dir)).toEqual(['proxy-1']);
     }, 60_000);
@@ -257,7 +258,7 @@ describe('the event pipeline', () => {
     });
     kafka.state.isAway = true;
     const events = someLogs(2_000).flat();
-    for (const event of events) pipeline.emit(event);
+    for (const event of events) pipeline.emit(partsOf(event));
     await vi.waitFor(async () => {
       expect(await metric(registry, 'sockscope_proxy_events_dropped_total')).toBeGreaterThan(0);
     }, 60_000);
@@ -279,7 +280,7 @@ describe('the event pipeline', () => {
     const logs = someLogs(10);
     const bad = logs[3]?.[0]?.session_id;
     kafka.state.refuses = (event) => event.session_id === bad;
-    for (const event of logs.flat()) pipeline.emit(event);
+    for (const event of logs.flat()) pipeline.emit(partsOf(event));
     await pipeline.stop();
     expect(new Set(kafka.published.map((e) => e.session_id)).size).toBe(9);
     expect(fold([...kafka.published, ...keptIn(dir)])).toEqual(fold(logs.flat()));
@@ -293,12 +294,12 @@ describe('the event pipeline', () => {
     const [[bad] = [], good = []] = someLogs(2);
     if (bad === undefined) throw new Error('no event');
     kafka.state.refuses = (event) => event.session_id === bad.session_id;
-    pipeline.emit(bad);
+    pipeline.emit(partsOf(bad));
     await vi.waitFor(() => {
       expect(pipeline.health().detail).toContain('events accepts no event');
     }, 60_000);
     expect(keptIn(dir)).toEqual([]);
-    for (const event of good) pipeline.emit(event);
+    for (const event of good) pipeline.emit(partsOf(event));
     await vi.waitFor(() => {
       expect(keptIn(dir)).toEqual([bad]);
     }, 60_000);
@@ -311,20 +312,20 @@ describe('the event pipeline', () => {
     const kafka = fakeKafka();
     const { pipeline } = await run(dir, kafka);
     const [before = [], during = [], after = []] = someLogs(3);
-    for (const event of before) pipeline.emit(event);
+    for (const event of before) pipeline.emit(partsOf(event));
     await vi.waitFor(() => {
       expect(kafka.published.length).toBeGreaterThan(0);
     }, 60_000);
     // Nobody can create the next file of the log.
     rmSync(join(dir, 'proxy-1', 'log'), { recursive: true });
     const filler = someLogs(900, true, 9).flat();
-    for (const event of [...filler, ...during]) pipeline.emit(event);
+    for (const event of [...filler, ...during]) pipeline.emit(partsOf(event));
     const last = during[0]?.session_id;
     await vi.waitFor(() => {
       expect(kafka.published.some((event) => event.session_id === last)).toBe(true);
     }, 60_000);
     mkdirSync(join(dir, 'proxy-1', 'log'));
-    for (const event of after) pipeline.emit(event);
+    for (const event of after) pipeline.emit(partsOf(event));
     await pipeline.stop();
     expect(fold(kafka.published)).toEqual(fold([...before, ...filler, ...during, ...after]));
   });

@@ -5,6 +5,7 @@
 import type { SessionStarted } from '@sockscope/schemas';
 import { FrameWriter, scanFrames } from './frame.js';
 import type { Frame } from './frame.js';
+import { partsOf } from './event-parts.js';
 import { deltaOf } from './measurement.js';
 import { Slot } from './spool/table.js';
 import type { TableChunk } from './spool/table.js';
@@ -58,7 +59,7 @@ export class ReportQueue {
       this.#published += 1;
       // The proxy's thread encoded it from the same type.
       const started = JSON.parse(this.#slot.started.toString('utf8')) as SessionStarted;
-      this.#writer.add(deltaOf(started, this.#slot.report));
+      this.#writer.add(deltaOf(partsOf(started), this.#slot.report));
     }
     return scanFrames(Buffer.from(this.#writer.take()));
   }

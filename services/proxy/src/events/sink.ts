@@ -1,4 +1,4 @@
-import type { SessionEvent, SessionStarted } from '@sockscope/schemas';
+import type { EventParts } from './event-parts.js';
 import type { Measurement } from './measurement.js';
 
 /** An open session, as far as its place in the table of open sessions needs it. */
@@ -8,7 +8,7 @@ export interface OpenSession {
   /** Another object whenever something in it changes. */
   readonly header: object;
   /** Its first event, with the header as it is now. */
-  started(): SessionStarted;
+  started(): EventParts;
 }
 
 /** `place` of a session that the table does not hold. */
@@ -20,7 +20,7 @@ export interface EventSink {
    * Takes an event that later ones never replace: a start, an end, or the last TrafficDelta of a
    * minute. Events of one session come in the order of their `seq`.
    */
-  emit(event: SessionEvent): void;
+  emit(event: EventParts): void;
   /**
    * Takes a TrafficDelta that the next one of the same session may supersede. The last one of a minute has to be
    * given to `emit`, because it alone holds that minute's traffic.

@@ -1,7 +1,8 @@
 import { Counter } from '@sockscope/runtime';
 import type { Registry } from '@sockscope/runtime';
 import { CLOSE_REASONS, statusOf } from '@sockscope/schemas';
-import type { CloseReason, Counters, SessionClosed } from '@sockscope/schemas';
+import type { CloseReason, Counters } from '@sockscope/schemas';
+import type { EventParts } from '../events/event-parts.js';
 import { AtScrape } from '../metrics/at-scrape.js';
 import { Buckets } from '../metrics/buckets.js';
 
@@ -25,7 +26,7 @@ const TRAFFIC = [
 
 export interface SessionMetrics {
   sessionStarted(): void;
-  sessionClosed(event: SessionClosed): void;
+  sessionClosed(event: EventParts): void;
   /** Traffic that an event reported. */
   trafficReported(delta: Counters): void;
   /** A session was not opened because the event sink takes no more. */
@@ -101,10 +102,11 @@ export function createSessionMetrics(registry: Registry): SessionMetrics {
     sessionStarted() {
       started += 1;
     },
-    sessionClosed(event) {
-      closed.set(event.close_reason, (closed.get(event.close_reason) ?? 0) + 1);
-      duration.add(event.duration_ms / 1_000);
-      trafficReported(event.delta);
+    sessionClosed({ interval, closing }) {
+      if (interval === null || closing === null) return;
+      closed.set(closing.close_reason, (closed.get(closing.close_reason) ?? 0) + 1);
+      duration.add(closing.duration_ms / 1_000);
+      trafficReported(interval.delta);
     },
     trafficReported,
     refused() {

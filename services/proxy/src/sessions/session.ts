@@ -1,5 +1,5 @@
 import type { ChangingField, CloseReason } from '@sockscope/schemas';
-import type { SessionHeader } from '../events/build.generated.js';
+import type { SessionHeader } from '../events/event-parts.js';
 import type { AclInputs } from './acl-inputs.js';
 
 /** The fields of a header that may change within a session. */

@@ -1,19 +1,11 @@
 import { EVENT_LIMITS, MINUTE_MS, minuteOf, statusOf, zeroCounters } from '@sockscope/schemas';
-import type {
-  CloseReason,
-  Counters,
-  SessionClosed,
-  SessionStarted,
-  TrafficDelta,
-} from '@sockscope/schemas';
+import type { CloseReason, Counters } from '@sockscope/schemas';
 import { NO_PLACE } from '../events/sink.js';
 import type { OpenSession } from '../events/sink.js';
-import { deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
 import type { SetMember } from '../collections/intrusive-set.js';
 import type { AclInputs } from './acl-inputs.js';
-import { closedEvent, startedEvent } from '../events/build.generated.js';
-import type { SessionHeader } from '../events/build.generated.js';
+import type { EventParts, SessionHeader } from '../events/event-parts.js';
 import type { HeaderChange, Session } from './session.js';
 import { timestampOf } from './timestamp.js';
 
@@ -31,6 +23,7 @@ export interface SessionOwner {
   closing(session: TrackedSession, reason: CloseReason, errorCode: string | null): void;
 }
 
+const NOTHING = zeroCounters();
 /** `seq` of a session that has ended. */
 const ENDED = -1;
 
@@ -154,13 +147,16 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     return minuteOf(this.startedAtMs + this.intervalStart) + MINUTE_MS;
   }
 
-  started(): SessionStarted {
-    return startedEvent({
+  started(): EventParts {
+    return {
+      type: 'SessionStarted',
       moment: this.#moment(this.startedAtMs, 0),
       origin: this.#owner.origin,
       header: this.header,
-      totals: zeroCounters(),
-    });
+      totals: NOTHING,
+      interval: null,
+      closing: null,
+    };
   }
 
   /**
@@ -173,15 +169,11 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     return measurement;
   }
 
-  /** Returns `report` as an event. */
-  reportEvent(endMs: number): TrafficDelta {
-    return deltaOf(this.started(), this.report(endMs));
-  }
-
   /** The last event. Marks the session as closed. */
-  closedEvent(endMs: number, reason: CloseReason, errorCode: string | null): SessionClosed {
+  closedEvent(endMs: number, reason: CloseReason, errorCode: string | null): EventParts {
     const end = timestampOf(endMs);
-    const event = closedEvent({
+    const event: EventParts = {
+      type: 'SessionClosed',
       moment: this.#moment(endMs, this.seq + 1),
       origin: this.#owner.origin,
       header: this.header,
@@ -204,7 +196,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
         connect_ms: this.connectMs,
         assumed: false,
       },
-    });
+    };
     this.#markReported(endMs);
     this.seq = ENDED;
     return event;

@@ -14,10 +14,11 @@ import type { CloseReason, Counters, SessionEvent, SessionStarted } from '@socks
 import { assumedEnd, deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
 import type { OpenSession } from '../events/sink.js';
+import { eventOf } from '../events/testing/event-of.js';
 import { createSessionClock } from './clock.js';
 import { trackingConfig } from './config.js';
 import { createSessionMetrics } from './metrics.js';
-import type { SessionHeader } from '../events/build.generated.js';
+import type { EventParts, SessionHeader } from '../events/event-parts.js';
 import type { Session } from './session.js';
 import { createSessionTracker } from './tracker.js';
 
@@ -48,11 +49,11 @@ function setUp(startMs: number, settings: Record<string, number> = {}) {
   const notes: { started: SessionStarted; measurement: Measurement }[] = [];
   const sink = {
     accepting: true,
-    emit: (event: SessionEvent) => events.push(event),
+    emit: (event: EventParts) => events.push(eventOf(event)),
     report: (session: OpenSession, delta: Measurement) =>
-      events.push(deltaOf(session.started(), delta)),
+      events.push(eventOf(deltaOf(session.started(), delta))),
     note: (session: OpenSession, measurement: Measurement) =>
-      notes.push({ started: session.started(), measurement }),
+      notes.push({ started: eventOf(session.started()) as SessionStarted, measurement }),
     release: () => undefined,
     swept: () => undefined,
   };

@@ -1,12 +1,13 @@
 import { minuteOf, MINUTE_MS } from '@sockscope/schemas';
 import type { CloseReason } from '@sockscope/schemas';
+import { deltaOf } from '../events/measurement.js';
 import type { EventSink } from '../events/sink.js';
 import { IntrusiveSet } from '../collections/intrusive-set.js';
 import type { SessionClock } from './clock.js';
 import type { TrackingConfig } from './config.js';
 import type { SessionMetrics } from './metrics.js';
 import { createSessionIds } from './session-ids.js';
-import type { SessionHeader } from '../events/build.generated.js';
+import type { SessionHeader } from '../events/event-parts.js';
 import type { Session, SessionTracker } from './session.js';
 import { TrackedSession } from './tracked-session.js';
 import type { Origin, SessionOwner } from './tracked-session.js';
@@ -64,9 +65,9 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
     const endMs = session.minuteEndMs;
     if (nowMs < endMs) return;
     if (session.hasUnreported || session.hasReportedMinute) {
-      const event = session.reportEvent(endMs);
-      metrics.trafficReported(event.delta);
-      sink.emit(event);
+      const delta = session.report(endMs);
+      metrics.trafficReported(delta.delta);
+      sink.emit(deltaOf(session.started(), delta));
     }
     session.beginMinute(minuteOf(nowMs));
   }

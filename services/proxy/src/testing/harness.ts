@@ -8,9 +8,11 @@ import type { AuthOutcome } from '../auth/auth.js';
 import { proxyConfig } from '../config.js';
 import type { Spool } from '../limits/spool-share.js';
 import type { RelayConfig } from '../relay/config.js';
+import type { EventParts } from '../events/event-parts.js';
 import { deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
 import type { OpenSession } from '../events/sink.js';
+import { eventOf } from '../events/testing/event-of.js';
 import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
 import type { ProxyServer, ServerConfig, ServerUsers } from '../server.js';
@@ -71,11 +73,11 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
   const listeners: (() => void)[] = [];
   const sink = {
     accepting: true,
-    emit(event: SessionEvent) {
-      events.push(event);
+    emit(event: EventParts) {
+      events.push(eventOf(event));
     },
     report(session: OpenSession, delta: Measurement) {
-      events.push(deltaOf(session.started(), delta));
+      events.push(eventOf(deltaOf(session.started(), delta)));
     },
     note() {
       // Counters of open sessions matter only if a process crashes.

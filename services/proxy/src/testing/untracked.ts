@@ -9,7 +9,7 @@ import { createAuthenticator } from '../auth/auth.js';
 import { authPolicyOf, ownEndpointsOf, proxyConfig } from '../config.js';
 import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
-import type { SessionHeader } from '../events/build.generated.js';
+import type { SessionHeader } from '../events/event-parts.js';
 import type { Session, SessionTracker } from '../sessions/session.js';
 
 /** Counts, and reports nothing. */

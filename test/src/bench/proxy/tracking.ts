@@ -19,7 +19,7 @@ import { createSessionClock } from '@sockscope/proxy/sessions/clock';
 import { createSessionMetrics } from '@sockscope/proxy/sessions/metrics';
 import { createSessionTracker } from '@sockscope/proxy/sessions/tracker';
 import { trackingConfig } from '@sockscope/proxy/sessions/config';
-import type { SessionHeader } from '@sockscope/proxy/events/build.generated';
+import type { SessionHeader } from '@sockscope/proxy/events/event-parts';
 import type { Session } from '@sockscope/proxy/sessions/session';
 
 interface TrackingBenchRow {

@@ -13,6 +13,7 @@ import { describe, expect, it } from 'vitest';
 import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { partsOf } from '../event-parts.js';
 import { FrameWriter } from '../frame.js';
 import type { Frame } from '../frame.js';
 import { measurementOf } from '../measurement.js';
@@ -34,7 +35,7 @@ function configIn(dir: string, proxyId: string): FolderConfig {
 
 function append(writer: LogWriter, events: readonly SessionEvent[]): void {
   const frames = new FrameWriter();
-  for (const event of events) frames.add(event);
+  for (const event of events) frames.add(partsOf(event));
   writer.append(frames.take());
 }
 
@@ -59,7 +60,7 @@ async function dieWith(
   for (const { log, measurement } of known) {
     const [started] = log;
     if (started?.type !== 'SessionStarted') throw new Error('no start');
-    const session = { place: NO_PLACE, header: {}, started: () => started };
+    const session = { place: NO_PLACE, header: {}, started: () => partsOf(started) };
     sessions.write(session, measurement, false, 0);
   }
   table.save({ acknowledged: 0, aliveMs: 0, isClean: false }, { note: () => undefined });
@@ -203,7 +204,7 @@ describe('the folder of a proxy', () => {
     const size = statSync(join(logDir(join(dir, 'p')), name)).size;
     const frame = new FrameWriter();
     const ends = events.map((event) => {
-      frame.add(event);
+      frame.add(partsOf(event));
       return frame.bytes;
     });
     expect(ends.at(-1)).toBe(size);

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { releaseOwnership, takeOwnership } from '@sockscope/runtime';
 import type { SessionEvent } from '@sockscope/schemas';
+import { partsOf } from '../event-parts.js';
 import { FrameWriter } from '../frame.js';
 import type { Frame } from '../frame.js';
 import { assumedEnd, eventIn, measurementOf } from '../measurement.js';
@@ -113,7 +114,7 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
 function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
   const frames = new FrameWriter();
   for (const event of events) {
-    frames.add(event);
+    frames.add(partsOf(event));
     if (frames.isFull) writer.append(frames.take());
   }
   if (frames.bytes > 0) writer.append(frames.take());

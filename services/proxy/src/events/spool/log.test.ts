@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { SessionEvent } from '@sockscope/schemas';
+import { partsOf } from '../event-parts.js';
 import { FrameWriter } from '../frame.js';
 import { hostileLogs } from '../testing/hostile-log.js';
 import { tempDir } from '../testing/temp-dir.js';
@@ -21,7 +22,7 @@ const LIMITS = { maxFrames: 1_000, maxBytes: 1_000 };
 
 function chunk(some: readonly SessionEvent[]): Buffer {
   const writer = new FrameWriter();
-  for (const event of some) writer.add(event);
+  for (const event of some) writer.add(partsOf(event));
   return Buffer.from(writer.take());
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { SessionStarted } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
+import { partsOf } from '../event-parts.js';
 import type { Measurement } from '../measurement.js';
 import { ReportQueue } from '../reports.js';
 import { NO_PLACE } from '../sink.js';
@@ -27,7 +28,7 @@ function sessionOf(i: number, change: Partial<SessionStarted> = {}): TestSession
     header: {},
     event,
     started() {
-      return this.event;
+      return partsOf(this.event);
     },
   };
 }
