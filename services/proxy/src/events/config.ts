@@ -1,5 +1,6 @@
 import { byteSize, durationMs, integer } from '@sockscope/runtime';
 import { z } from 'zod';
+import { CHUNK_MAX_FRAMES } from './frame.js';
 
 export const FULL_POLICIES = ['refuse', 'drop'] as const;
 
@@ -39,7 +40,7 @@ export const eventsConfig = z.object({
       env: 'PROXY_REFUSED_MAX',
       description: 'most bytes of refused events beside the spool; when full, all events wait',
     }),
-  batch_max_records: integer({ min: 1, max: 10_000 }).default(2_000).meta({
+  batch_max_records: integer({ min: CHUNK_MAX_FRAMES, max: 10_000 }).default(2_000).meta({
     env: 'PROXY_EVENTS_BATCH_MAX',
     description: 'most events in one request to Kafka',
   }),

@@ -2,12 +2,18 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { SessionEvent } from '@sockscope/schemas';
 import { partsOf } from './event-parts.js';
-import { encodeEvent, FrameWriter, scanFrames } from './frame.js';
+import {
+  CHUNK_MAX_BYTES,
+  CHUNK_MAX_FRAMES,
+  encodeEvent,
+  FrameWriter,
+  scanChunks,
+} from './frame.js';
 import { hostileLogs } from './testing/hostile-log.js';
 
 const events: SessionEvent[] = hostileLogs(3, 40).flat();
 
-function framesOf(some: readonly SessionEvent[]): Buffer {
+function chunkOf(some: readonly SessionEvent[]): Buffer {
   const writer = new FrameWriter();
   for (const event of some) writer.add(partsOf(event));
   return Buffer.from(writer.take());
@@ -15,9 +21,9 @@ function framesOf(some: readonly SessionEvent[]): Buffer {
 
 describe('a frame', () => {
   it('has the fields of its event that a record of Kafka needs, although texts imitate fields', () => {
-    const frames = scanFrames(framesOf(events));
+    const { frames, end } = scanChunks(chunkOf(events));
     expect(frames).toHaveLength(events.length);
-    expect(frames.at(-1)?.end).toBe(framesOf(events).length);
+    expect(end).toBe(chunkOf(events).length);
     frames.forEach((frame, i) => {
       const event = events[i] as SessionEvent;
       expect(frame.type).toBe(event.type);
@@ -27,31 +33,44 @@ describe('a frame', () => {
       expect(frame.payload.toString()).toBe(encodeEvent(partsOf(event)).toString());
     });
   });
+});
+
+describe('a chunk', () => {
+  const [first, second] = [events.slice(0, 1), events.slice(1, 3)];
+  const whole = Buffer.concat([chunkOf(first), chunkOf(second)]);
+  const firstBytes = chunkOf(first).length;
 
   it('of which something is missing ends the scan, and all before it are read', () => {
-    const [first, second] = events as [SessionEvent, SessionEvent];
-    const whole = framesOf([first, second]);
-    const firstBytes = framesOf([first]).length;
     for (let cut = 0; cut < whole.length; cut += 1) {
-      const frames = scanFrames(whole.subarray(0, cut));
-      expect(frames.map(({ end }) => end)).toEqual(cut < firstBytes ? [] : [firstBytes]);
+      const { frames, end } = scanChunks(whole.subarray(0, cut));
+      expect(frames).toHaveLength(cut < firstBytes ? 0 : 1);
+      expect(end).toBe(cut < firstBytes ? 0 : firstBytes);
     }
   });
 
-  it('with any byte changed is no frame', () => {
-    const whole = framesOf(events.slice(0, 1));
+  it('with any byte changed is no chunk', () => {
+    const sound = chunkOf(second);
     fc.assert(
-      fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
-        const broken = Buffer.from(whole);
+      fc.property(fc.nat(sound.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+        const broken = Buffer.from(sound);
         broken[at] = (broken[at] ?? 0) ^ flip;
-        expect(scanFrames(broken)).toEqual([]);
+        expect(scanChunks(broken)).toEqual({ frames: [], end: 0 });
       }),
     );
   });
 
-  it('is read no further than was asked for', () => {
-    const frames = scanFrames(framesOf(events), 3);
-    expect(frames).toHaveLength(3);
-    expect(frames.at(-1)?.end).toBe(framesOf(events.slice(0, 3)).length);
+  it('is read whole, and no further one than was asked for', () => {
+    expect(scanChunks(whole, 1).end).toBe(firstBytes);
+    expect(scanChunks(whole, 2).end).toBe(firstBytes);
+    expect(scanChunks(whole, 3).end).toBe(whole.length);
+    expect(scanChunks(chunkOf(second), 1).frames).toHaveLength(2);
+  });
+
+  it('is full long before the limit of a request', () => {
+    const writer = new FrameWriter();
+    let count = 0;
+    for (; !writer.isFull; count += 1) writer.add(partsOf(first[0] as SessionEvent));
+    expect(count).toBeLessThanOrEqual(CHUNK_MAX_FRAMES);
+    expect(writer.take().length).toBeLessThan(CHUNK_MAX_BYTES);
   });
 });

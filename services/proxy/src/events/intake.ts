@@ -9,7 +9,7 @@
 import type { Logger } from '@sockscope/runtime';
 import type { EventsConfig } from './config.js';
 import type { EventParts } from './event-parts.js';
-import { FrameWriter, scanFrames } from './frame.js';
+import { FrameWriter, scanChunks } from './frame.js';
 import type { SharedState } from './shared.js';
 import type { LogWriter } from './spool/log.js';
 
@@ -49,6 +49,8 @@ export class Intake {
   /** How many of the first ones are lent; null if nothing is. */
   #lent: number | null = null;
   #nextTryMs = 0;
+  /** How far the log was deleted at the last look. */
+  #freed = 0;
   #wasFull = false;
 
   constructor(config: EventsConfig, deps: IntakeDeps) {
@@ -65,7 +67,7 @@ export class Intake {
   get isFull(): boolean {
     const { queue_max_bytes, full_policy: policy } = this.#config;
     const isFull =
-      this.#diskBytes >= this.#roomBesideEnds * FULL_FRACTION ||
+      this.#fills(this.#roomBesideEnds * FULL_FRACTION) ||
       this.counts.memoryBytes >= queue_max_bytes * FULL_FRACTION;
     if (isFull !== this.#wasFull) {
       this.#wasFull = isFull;
@@ -85,7 +87,7 @@ export class Intake {
     const hasRoom =
       this.#waiting.length > 0
         ? this.counts.memoryBytes + this.#writer.bytes < this.#config.queue_max_bytes
-        : this.#diskBytes + this.#writer.bytes < room;
+        : !this.#fills(room - this.#writer.bytes);
     if (!hasRoom) {
       this.counts.dropped += 1;
       return;
@@ -134,11 +136,15 @@ export class Intake {
 
   /** Events that still wait in memory are lost. */
   close(): void {
-    for (const chunk of this.#waiting) this.counts.dropped += scanFrames(chunk).length;
+    for (const chunk of this.#waiting) this.counts.dropped += scanChunks(chunk).frames.length;
   }
 
-  get #diskBytes(): number {
-    return this.#deps.log.position - this.#deps.shared.freed;
+  /** Whether the log takes as much of the disk. What was freed meanwhile is looked up only if it matters. */
+  #fills(bytes: number): boolean {
+    const { log, shared } = this.#deps;
+    if (log.position - this.#freed < bytes) return false;
+    this.#freed = shared.freed;
+    return log.position - this.#freed >= bytes;
   }
 
   /** Bytes of the spool that everything but the ends of open sessions may take. */

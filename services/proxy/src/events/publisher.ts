@@ -6,7 +6,7 @@
  * the log is published, so they give way to later ones while Kafka is away.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { scanFrames } from './frame.js';
+import { scanChunks } from './frame.js';
 import type { Frame } from './frame.js';
 import type { ReportQueue } from './reports.js';
 import type { SharedState } from './shared.js';
@@ -57,9 +57,9 @@ export class Publisher {
     return this.#cursor;
   }
 
-  /** Takes whole frames from the memory of the proxy's thread. The next ones come when these are repaid. */
+  /** Takes whole chunks from the memory of the proxy's thread. The next ones come when these are repaid. */
   lend(chunk: Uint8Array): void {
-    this.#lent = scanFrames(Buffer.from(chunk));
+    this.#lent = scanChunks(Buffer.from(chunk)).frames;
   }
 
   /** Follows the log until the stop. */

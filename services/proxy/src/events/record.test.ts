@@ -4,7 +4,7 @@ import { murmur2, outgoingRecordFormat, RecordWriter } from '@sockscope/runtime/
 import type { OutgoingRecord, RecordFormat } from '@sockscope/runtime/kafka';
 import { describe, expect, it } from 'vitest';
 import { partsOf } from './event-parts.js';
-import { encodeEvent, FrameWriter, scanFrames } from './frame.js';
+import { encodeEvent, FrameWriter, scanChunks } from './frame.js';
 import type { Frame } from './frame.js';
 import { createEventRecordFormat } from './record.js';
 import { hostileLogs } from './testing/hostile-log.js';
@@ -20,7 +20,7 @@ function recordOf(event: SessionEvent, payload: Buffer): OutgoingRecord {
 function frameOf(event: SessionEvent): Frame {
   const writer = new FrameWriter();
   writer.add(partsOf(event));
-  const [frame] = scanFrames(Buffer.from(writer.take()));
+  const [frame] = scanChunks(Buffer.from(writer.take())).frames;
   if (frame === undefined) throw new Error('no frame');
   return frame;
 }

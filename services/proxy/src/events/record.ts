@@ -2,14 +2,14 @@
 import { SCHEMA_VERSION, SESSION_EVENT_TYPES } from '@sockscope/schemas';
 import { murmur2, withLength, writeVarint } from '@sockscope/runtime/kafka';
 import type { RecordFormat } from '@sockscope/runtime/kafka';
-import { FRAME_HEADER_BYTES, ID_AT, TIME_AT } from './frame.js';
+import { FRAME_HEADER_BYTES, ID_LENGTH, TIME_LENGTH } from './frame.js';
 import type { Frame } from './frame.js';
+import { putNumber } from './json-bytes.js';
 
 /** Encodes a length below 64 in one byte. */
 const lengthByte = (length: number): number => length << 1;
-const ID_LENGTH = FRAME_HEADER_BYTES - ID_AT;
-const TIME_LENGTH = ID_AT - TIME_AT;
 const HEADERS = 7;
+const SLASH = 0x2f;
 
 /** Beginning of a record for each kind of event: number of headers, the first ones, and the name of `ce_id`. */
 const FIRST_HEADERS: readonly Buffer[] = SESSION_EVENT_TYPES.map((type) =>
@@ -28,7 +28,7 @@ const SUBJECT_HEADER = Buffer.concat([withLength('ce_subject'), Buffer.of(length
 /** More than all headers and the key take, without the source. */
 const AROUND_MAX_BYTES = 1_024;
 
-/** Writes records of one proxy straight from the bytes of frames, with only its number made for a single one. */
+/** Writes records of one proxy straight from the bytes of frames. */
 export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
   /** `ce_source`, and the beginning of `ce_time` behind it. */
   const sourceAndTime = Buffer.concat([
@@ -39,30 +39,31 @@ export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
   ]);
 
   return {
-    keyHash: ({ buffer, at }) => murmur2(buffer, at + ID_AT, at + FRAME_HEADER_BYTES),
+    keyHash: ({ buffer, idAt }) => murmur2(buffer, idAt, idAt + ID_LENGTH),
     write(frame, writer) {
-      const { buffer: source, at: frameAt, seq, end } = frame;
-      const idAt = frameAt + ID_AT;
-      const eventAt = frameAt + FRAME_HEADER_BYTES;
+      const { buffer: source, kind, seq, timeAt, idAt, end } = frame;
+      const idEnd = idAt + ID_LENGTH;
+      const eventAt = frame.at + FRAME_HEADER_BYTES;
       const eventBytes = end - eventAt;
       writer.room(eventBytes + sourceAndTime.length + AROUND_MAX_BYTES);
       const { buffer } = writer;
       let at = writer.at;
       buffer[at] = lengthByte(ID_LENGTH);
-      at = copy(source, idAt, eventAt, buffer, at + 1);
+      at = copy(source, idAt, idEnd, buffer, at + 1);
       at = writeVarint(buffer, at, eventBytes);
       source.copy(buffer, at, eventAt, end);
       at += eventBytes;
-      const headers = FIRST_HEADERS[frame.kind] as Buffer;
+      const headers = FIRST_HEADERS[kind] as Buffer;
       at = copy(headers, 0, headers.length, buffer, at);
-      const number = `/${seq}`;
-      buffer[at] = lengthByte(ID_LENGTH + number.length);
-      at = copy(source, idAt, eventAt, buffer, at + 1);
-      at += buffer.write(number, at, 'latin1');
+      const nameAt = at + 1;
+      at = copy(source, idAt, idEnd, buffer, nameAt);
+      buffer[at] = SLASH;
+      at = putNumber(buffer, at + 1, seq);
+      buffer[nameAt - 1] = lengthByte(at - nameAt);
       at = copy(sourceAndTime, 0, sourceAndTime.length, buffer, at);
-      at = copy(source, frameAt + TIME_AT, idAt, buffer, at);
+      at = copy(source, timeAt, timeAt + TIME_LENGTH, buffer, at);
       at = copy(SUBJECT_HEADER, 0, SUBJECT_HEADER.length, buffer, at);
-      writer.at = copy(source, idAt, eventAt, buffer, at);
+      writer.at = copy(source, idAt, idEnd, buffer, at);
     },
   };
 }

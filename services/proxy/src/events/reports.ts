@@ -3,7 +3,7 @@
  * replaces a waiting one.
  */
 import type { SessionStarted } from '@sockscope/schemas';
-import { FrameWriter, scanFrames } from './frame.js';
+import { FrameWriter, scanChunks } from './frame.js';
 import type { Frame } from './frame.js';
 import { partsOf } from './event-parts.js';
 import { deltaOf } from './measurement.js';
@@ -61,6 +61,6 @@ export class ReportQueue {
       const started = JSON.parse(this.#slot.started.toString('utf8')) as SessionStarted;
       this.#writer.add(deltaOf(partsOf(started), this.#slot.report));
     }
-    return scanFrames(Buffer.from(this.#writer.take()));
+    return scanChunks(Buffer.from(this.#writer.take())).frames;
   }
 }

@@ -202,10 +202,12 @@ describe('the folder of a proxy', () => {
     const [start = 0] = segmentsOf(logDir(join(dir, 'p')));
     const name = `${String(start).padStart(16, '0')}.frames`;
     const size = statSync(join(logDir(join(dir, 'p')), name)).size;
-    const frame = new FrameWriter();
+    let written = 0;
     const ends = events.map((event) => {
+      const frame = new FrameWriter();
       frame.add(partsOf(event));
-      return frame.bytes;
+      written += frame.bytes;
+      return written;
     });
     expect(ends.at(-1)).toBe(size);
     for (let cut = 0; cut < size; cut += 47) {

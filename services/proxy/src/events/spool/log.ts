@@ -1,5 +1,5 @@
 /**
- * The log of one proxy: files of frames (frame.ts), named by the position at which they begin. A file's
+ * The log of one proxy: files of chunks (frame.ts), named by the position at which they begin. A file's
  * size is the distance to the next one, so positions need no table, and a torn file
  * damages no other one.
  *
@@ -16,7 +16,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { FRAME_MAX_BYTES, scanFrames } from '../frame.js';
+import { CHUNK_MAX_BYTES, scanChunks } from '../frame.js';
 import type { Frame } from '../frame.js';
 import { appendAll, isMissing, onDisk, readAll, syncLater, syncPath } from './files.js';
 
@@ -80,7 +80,7 @@ export class LogWriter {
   }
 
   /**
-   * Appends whole frames, all or nothing.
+   * Appends whole chunks, all or nothing.
    *
    * @throws SpoolError if the disk refuses.
    */
@@ -144,8 +144,8 @@ export class LogReader {
   }
 
   /**
-   * Reads whole frames from a position; at least one if there is one before `end`. They are valid
-   * until the next read.
+   * Reads the frames of whole chunks from a position; of at least one if there is one before `end`. They are
+   * valid until the next read.
    *
    * @param end how far the log was written when this was called.
    * @throws SpoolError if the disk refuses.
@@ -156,15 +156,14 @@ export class LogReader {
       while (at < end) {
         const { start, stop } = this.#segmentAt(at, end);
         if (start <= at) {
-          const size = Math.min(stop - at, Math.max(limits.maxBytes, FRAME_MAX_BYTES));
+          const size = Math.min(stop - at, Math.max(limits.maxBytes, CHUNK_MAX_BYTES));
           if (this.#buffer.length < size) this.#buffer = Buffer.allocUnsafeSlow(size);
           const buffer = this.#buffer.subarray(0, size);
           const bytes = readAll(this.#open(start), buffer, at - start);
-          const frames = scanFrames(buffer.subarray(0, bytes), limits.maxFrames);
-          const last = frames.at(-1);
-          if (last !== undefined) return { frames, next: at + last.end };
+          const found = scanChunks(buffer.subarray(0, bytes), limits.maxFrames);
+          if (found.end > 0) return { frames: found.frames, next: at + found.end };
         }
-        // Behind a broken record, the rest of its file cannot be split into records; the next file is whole.
+        // Behind a broken chunk, the rest of its file cannot be split into chunks; the next file is whole.
         const next = start > at ? start : stop;
         this.#lostBytes += next - at;
         at = next;
