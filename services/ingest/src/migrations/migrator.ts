@@ -26,8 +26,13 @@ const MIGRATION_SETTINGS = {
   // A copied table may have any number of partitions.
   max_partitions_per_insert_block: 0,
 };
-/** UNKNOWN_TABLE and TABLE_IS_DROPPED: another process has replaced the table. The statement runs again on the new one. */
-const REPLACED_CODES: readonly (number | null)[] = [60, 218];
+/**
+ * UNKNOWN_TABLE, TABLE_IS_DROPPED and TABLE_UUID_MISMATCH: another process has replaced the table. The statement runs
+ * again on the new one.
+ */
+const REPLACED_CODES: readonly (number | null)[] = [60, 218, 741];
+/** Several processes may replace it, one after the other. */
+const RUNS_MAX = 4;
 
 export interface AppliedMigration {
   readonly version: number;
@@ -110,7 +115,7 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
     applied_at: isoTime,
   });
 
-  async function run(of: string, sql: string, isAgain = false): Promise<void> {
+  async function run(of: string, sql: string, runs = 1): Promise<void> {
     const isRewrite = /^INSERT|\b(MATERIALIZE|DROP INDEX)\b/.test(sql);
     const timeoutMs = isRewrite ? REWRITE_TIMEOUT_MS : STATEMENT_TIMEOUT_MS;
     try {
@@ -125,7 +130,7 @@ export function createMigrator(config: TablesConfig, deps: MigratorDeps): Migrat
     } catch (cause) {
       const isReplaced =
         cause instanceof ClickHouseError && REPLACED_CODES.includes(cause.serverCode);
-      if (isReplaced && !isAgain) return run(of, sql, true);
+      if (isReplaced && runs < RUNS_MAX) return run(of, sql, runs + 1);
       throw new MigrationError('migration_failed', `${of}: ${messageOfServer(cause)}`, {
         cause,
         retryable: cause instanceof ClickHouseError && cause.retryable,
