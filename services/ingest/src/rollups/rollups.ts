@@ -47,8 +47,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const ending = new AbortController();
   const { signal } = ending;
   const summers = {
-    present: createSummer(config, deps, signal),
-    others: createSummer(config, deps, signal),
+    present: createSummer(config, deps, 'present', signal),
+    others: createSummer(config, deps, 'others', signal),
   };
   const { buckets } = summers.others;
   const lost = createLostCheck(clickhouse, (hours) => buckets.mark(changedHours(hours)), {

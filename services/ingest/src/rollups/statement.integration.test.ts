@@ -6,7 +6,10 @@ import { z } from 'zod';
 import { isTooMuch, runStatement } from './statement.js';
 
 const WAIT = { timeout: 60_000, interval: 50 };
-const LIMITS = { threads: 1, statement_ms: 60_000, memory_bytes: 1024 ** 3 };
+const LIMITS = { threads: 1, statement_ms: 60_000, memory_bytes: 1024 ** 3, priority: 0 };
+
+/** Far more than a statement reads in a few seconds if it has to wait. */
+const MANY_ROWS = 10_000_000;
 
 let clickhouse: ClickHouse;
 
@@ -63,5 +66,44 @@ describe('a statement of a round', () => {
     ending.abort();
     expect(await ended).toMatchObject({ code: 'clickhouse_aborted' });
     await expect.poll(() => running('given up'), WAIT).toBe(0);
+  });
+
+  it('waits while the server runs one that goes before it, and then continues', async () => {
+    const ending = { low: new AbortController(), high: new AbortController() };
+    const progress = async (name: string) => {
+      const [row] = await clickhouse.query({
+        sql: `SELECT toFloat64(max(read_rows)) AS rows, max(elapsed) AS seconds FROM system.processes WHERE startsWith(query_id, {name:String})`,
+        params: { name },
+        row: z.object({ rows: z.number(), seconds: z.number() }),
+      });
+      return row ?? { rows: 0, seconds: 0 };
+    };
+    const rowsOf = async (name: string) => (await progress(name)).rows;
+    const begin = (name: 'low' | 'high', sql: string, priority: number) =>
+      runStatement(
+        clickhouse,
+        { name: `goes-${name}`, sql, params: {} },
+        { ...LIMITS, priority },
+        ending[name].signal,
+      ).catch(() => undefined);
+
+    const low = begin(
+      'low',
+      "INSERT INTO FUNCTION null('n UInt64') SELECT number FROM numbers(1000000000000)",
+      2,
+    );
+    await expect.poll(() => rowsOf('goes-low'), WAIT).toBeGreaterThan(MANY_ROWS);
+    const high = begin('high', longInsert('goes first'), 1);
+    await expect.poll(() => running('goes first'), WAIT).toBe(1);
+    const before = await rowsOf('goes-low');
+    await expect.poll(async () => (await progress('goes-high')).seconds, WAIT).toBeGreaterThan(2);
+    const waited = await rowsOf('goes-low');
+    expect(waited - before).toBeLessThan(MANY_ROWS);
+
+    ending.high.abort();
+    await high;
+    await expect.poll(() => rowsOf('goes-low'), WAIT).toBeGreaterThan(waited + MANY_ROWS);
+    ending.low.abort();
+    await low;
   });
 });

@@ -12,6 +12,8 @@ export interface StatementLimits {
   readonly statement_ms: number;
   /** Memory of one statement; sums that need more go to disk, then the statement is refused. */
   readonly memory_bytes: number;
+  /** Statements wait while the server runs one with a lower number (the setting `priority`). */
+  readonly priority: number;
 }
 
 /** The server ends the statement first, so that its error names the reason. */
@@ -60,6 +62,7 @@ export async function runStatement(
       timeoutMs: limits.statement_ms + GRACE_MS,
       settings: {
         max_threads: limits.threads,
+        priority: limits.priority,
         max_execution_time: limits.statement_ms / 1_000,
         max_memory_usage: limits.memory_bytes,
         max_bytes_before_external_group_by: Math.floor(limits.memory_bytes * GROUPS_SHARE),

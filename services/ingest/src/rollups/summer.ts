@@ -10,7 +10,7 @@ import type { BucketSpan } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { createBuckets, sliceStart } from './buckets.js';
 import type { Buckets, Change, SeenChange, SeenSlice } from './buckets.js';
-import type { Group } from './choose.js';
+import type { Group, Lane } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { dayOf, plansOf, readWholeSince, weekOfS } from './expiry.js';
 import type { Plan, SourceRetention } from './expiry.js';
@@ -48,6 +48,8 @@ const CUT_MAX = 16;
 const CUT_FOR_TIME_MAX = 2;
 /** Factor of time for a statement that is not cut further. Without it a busy server would end it again and again. */
 const PATIENCE = 4;
+/** See StatementLimits. */
+const PRIORITY: Readonly<Record<Lane, number>> = { present: 1, others: 2 };
 /** Statements that take this much less than they may are cut less the next time. */
 const EASY_FACTOR = 8;
 /** Buckets that are summed together: at first, and at most. */
@@ -67,8 +69,12 @@ function isDetailed(span: SumSpan): span is 'detail_hour' | 'detail_day' {
   return span === 'detail_hour' || span === 'detail_day';
 }
 
-/** The finest cut of a statement that took too long. Only parts of a day of pairs read little more than themselves. */
+/**
+ * The finest cut of a statement that took too long. Only parts of a day of pairs read little more than themselves,
+ * and so does a slice that is made alone.
+ */
 function cutForTimeMax(span: SumSpan): number {
+  if (span === 'slice') return 1;
   return span === 'detail_day' ? CUT_MAX : CUT_FOR_TIME_MAX;
 }
 
@@ -89,7 +95,13 @@ export interface SummerDeps {
   readonly metrics: RollupMetrics;
 }
 
-export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: AbortSignal): Summer {
+/** @param lane the present hour's statements go before all others. */
+export function createSummer(
+  config: RollupsConfig,
+  deps: SummerDeps,
+  lane: Lane,
+  signal: AbortSignal,
+): Summer {
   const { clickhouse, logger, metrics } = deps;
   const brief = { timeoutMs: BRIEF_MS, signal };
   const buckets = createBuckets(clickhouse, brief);
@@ -98,7 +110,8 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
   /** The longest statement of the present group for each kind of bucket, milliseconds. */
   const longestMs = new Map<SumSpan, number>();
   const most = { ...TOGETHER };
-  const patient = { ...config, statement_ms: PATIENCE * config.statement_ms };
+  const usual = { ...config, priority: PRIORITY[lane] };
+  const patient = { ...usual, statement_ms: PATIENCE * config.statement_ms };
   const execute = (statement: RoundStatement, limits: StatementLimits) =>
     runStatement(clickhouse, statement, limits, signal);
 
@@ -138,7 +151,7 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       const sql = insertSums(target, part, expired, starts.length === 1);
       const sliced = { slice, slices, ...boundsOf(pairs, part) };
       const begunMs = performance.now();
-      const limits = cut < cutForTimeMax(span) ? config : patient;
+      const limits = cut < cutForTimeMax(span) ? usual : patient;
       await execute({ name, sql, params: { ...params, ...sliced } }, limits);
       longestMs.set(span, Math.max(longestMs.get(span) ?? 0, performance.now() - begunMs));
     }
@@ -284,7 +297,8 @@ export function createSummer(config: RollupsConfig, deps: SummerDeps, signal: Ab
       const cut = cuts.get(span) ?? 0;
       if (cut >= (isTooLong(cause) ? cutForTimeMax(span) : CUT_MAX)) throw error;
       // A slice that was alone has nothing to be parted from.
-      const next = isOfSlices && error.wasAlone && cut === 0 ? 2 : cut + 1;
+      const isAlone = isOfSlices && error.wasAlone && cut === 0;
+      const next = isAlone && !isTooLong(cause) ? 2 : cut + 1;
       cuts.set(span, next);
       logger.warn(
         { span, bucket: new Date((group.starts[0] ?? 0) * 1_000), cut: next },
