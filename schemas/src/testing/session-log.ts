@@ -30,6 +30,8 @@ export interface SessionLogOptions {
   readonly destHost?: string;
   readonly proxyId?: string;
   readonly proxyEpoch?: number;
+  /** Time after the start in which nothing moves, milliseconds. */
+  readonly silentMs?: number;
   /** Number of traffic intervals, each of up to about a minute. */
   readonly intervals?: number;
   /** Whether the log ends with a SessionClosed; without it the session is open. */
@@ -118,7 +120,7 @@ export function sessionLog(options: SessionLogOptions): SessionEvent[] {
   });
   const events: SessionEvent[] = [{ type: 'SessionStarted', ...envelope(startMs) }];
 
-  let now = startMs;
+  let now = startMs + (options.silentMs ?? 0);
   const count = (quiet: boolean): Counters => {
     const delta = zeroCounters();
     if (quiet) return delta;

@@ -22,6 +22,7 @@ import type { EventLoopWatch } from './http/event-loop.js';
 import { loopbackHosts } from './http/guard.js';
 import { createMask } from './mask/mask.js';
 import { createGate, createGateMetrics } from './store/gate.js';
+import { createLongSessions } from './store/long-sessions.js';
 import { createStoreMetrics } from './store/metrics.js';
 import { createRetention } from './store/retention.js';
 import { createStore } from './store/store.js';
@@ -63,7 +64,8 @@ export async function createApi(
   const { clickhouse, registry, logger, now } = deps;
   const metrics = createStoreMetrics(registry);
   const retention = createRetention({ clickhouse, now });
-  const store = createStore(limits, { clickhouse, metrics, retention, now });
+  const longSessions = createLongSessions({ clickhouse, now });
+  const store = createStore(limits, { clickhouse, metrics, retention, longSessions, now });
   const coverage = createCoverageReader({
     store,
     retention,
@@ -169,6 +171,7 @@ export async function createApi(
         }),
         running: createRunningExports(),
         retention,
+        longSessions,
         metrics,
         logger,
         config: config.exports,

@@ -256,6 +256,7 @@ const EVERYTHING = [
   ['sessions', '*'],
   ['sessions_by_user', '*'],
   ['sessions_by_destination', '*'],
+  ['long_sessions', '*'],
   ['session_traffic_1m', '*'],
   ['session_events', '* EXCEPT ingested_at'],
   ['rollup_1h', '* EXCEPT computed_at'],

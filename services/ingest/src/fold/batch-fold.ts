@@ -8,7 +8,7 @@
  * makes no objects for the garbage collector to walk.
  */
 import { MINUTE_MS } from '@sockscope/schemas';
-import { floorTo, SLICE_MS } from '@sockscope/schemas/sums';
+import { floorTo, LONG_SESSION_MS, SLICE_MS } from '@sockscope/schemas/sums';
 import { TYPE_STARTED } from '../decode/event-types.js';
 import type { EventView } from '../decode/event-view.generated.js';
 import type { TableBlock } from '../tables/block.js';
@@ -18,6 +18,7 @@ import {
   COPIED_TO_TRAFFIC,
   endColumns,
   endedColumns,
+  SESSION_NAMES,
   sessionColumns,
   trafficColumns,
 } from '../tables/columns.js';
@@ -68,6 +69,7 @@ export function createFoldPool(keep: number): FoldPool {
 export class BatchFold {
   readonly #events = new NativeTable(eventFields());
   readonly #sessionRows = new NativeTable(sessionColumns());
+  readonly #longRows = new NativeTable(sessionColumns());
   readonly #trafficRows = new NativeTable(trafficColumns());
   readonly #endRows = new NativeTable(endColumns());
   readonly #endedRows = new NativeTable(endedColumns());
@@ -82,6 +84,8 @@ export class BatchFold {
     partition: Uint32Array,
     startedMs: Float64Array,
     endedMs: Float64Array,
+    /** Time of the newest event. */
+    updatedMs: Float64Array,
     /** The newest event + 1; 0 for none. */
     newest: Uint32Array,
   });
@@ -139,6 +143,7 @@ export class BatchFold {
     if (rank > (s.rank[session] as number) || s.newest[session] === 0) {
       s.rank[session] = rank;
       s.endedMs[session] = event.endedAtMs;
+      s.updatedMs[session] = event.occurredAtMs;
       s.newest[session] = row + 1;
     }
     if (event.endedAtMs >= 0) this.#touchSlice(event.endedAtMs);
@@ -148,12 +153,14 @@ export class BatchFold {
   /** The rows of all tables. The memory behind them is this fold's until `release`. */
   encode(): TableBlock[] {
     this.#gatherSessions();
+    this.#gatherLong();
     this.#gatherMinutes();
     this.#gatherEnds();
     return [
       block('sessions', this.#sessionRows),
       block('sessions_by_user', this.#sessionRows),
       block('sessions_by_destination', this.#sessionRows),
+      block('long_sessions', this.#longRows),
       block('session_ends', this.#endRows),
       block('ended_sessions', this.#endedRows),
       block('session_traffic_1m', this.#trafficRows),
@@ -166,6 +173,7 @@ export class BatchFold {
     for (const table of [
       this.#events,
       this.#sessionRows,
+      this.#longRows,
       this.#trafficRows,
       this.#endRows,
       this.#endedRows,
@@ -295,6 +303,17 @@ export class BatchFold {
     gather(rows, events, COPIED_TO_SESSIONS, from);
     rows.updated_at.gather(events.occurred_at, from, length);
     for (let i = 0; i < length; i += 1) rows.version.set(i, rank[i] as number);
+  }
+
+  #gatherLong(): void {
+    const { startedMs, updatedMs } = this.#sessions.columns;
+    const long: number[] = [];
+    for (let i = 0; i < this.#sessions.length; i += 1) {
+      if ((updatedMs[i] as number) - (startedMs[i] as number) >= LONG_SESSION_MS) long.push(i);
+    }
+    this.#longRows.replace(long.length);
+    const from = Uint32Array.from(long);
+    gather(this.#longRows.columns, this.#sessionRows.columns, SESSION_NAMES, from);
   }
 
   /**

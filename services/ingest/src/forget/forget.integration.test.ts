@@ -88,7 +88,13 @@ async function traces(value: string): Promise<Record<string, number>> {
 
 /** Sessions of a user, in every table that has some. */
 async function sessionsOf(value: string): Promise<string[]> {
-  const tables = ['sessions', 'sessions_by_user', 'sessions_by_destination', 'session_events'];
+  const tables = [
+    'sessions',
+    'sessions_by_user',
+    'sessions_by_destination',
+    'long_sessions',
+    'session_events',
+  ];
   const rows = await bed.clickhouse.query({
     sql: `SELECT DISTINCT id FROM (${tables
       .map((table) => `SELECT toString(session_id) AS id FROM ${table} WHERE user = {value:String}`)

@@ -38,6 +38,7 @@ const TABLES = [
   'ended_sessions',
   'sessions_by_user',
   'sessions_by_destination',
+  'long_sessions',
   'sessions',
 ] as const;
 const ROLLUPS = ['rollup_10m', 'rollup_1h', 'rollup_1d', 'rollup_1w'] as const;

@@ -145,7 +145,10 @@ async function rows(table: string) {
   });
 }
 
-const open = (startMs: number, more: { proxyId?: string; proxyEpoch?: number } = {}) =>
+const open = (
+  startMs: number,
+  more: { proxyId?: string; proxyEpoch?: number; silentMs?: number } = {},
+) =>
   sessionLog({
     random: seededRandom(startMs),
     startMs,
@@ -196,7 +199,15 @@ describe('lost sessions', () => {
     for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
       expect(await rows(table)).toContainEqual(expected);
     }
+    expect(await rows('long_sessions')).toEqual([]);
     expect(await lost().search()).toBe(0);
+  });
+
+  it('fail in the table of long ones too', async () => {
+    await store(0, open(BASE_MS, { silentMs: 60 * MINUTE_MS }));
+    await store(1, open(BASE_MS + 90 * MINUTE_MS, { proxyId: 'proxy-2' }));
+    expect(await lost().search()).toBe(1);
+    expect(await rows('long_sessions')).toMatchObject([{ status: 'failed', close_reason: 'lost' }]);
   });
 
   it('fail for any number of days on which they began', async () => {

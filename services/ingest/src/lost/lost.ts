@@ -16,7 +16,7 @@ import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaAdmin } from '@sockscope/runtime/kafka';
 import { lostRowOf } from '@sockscope/schemas';
-import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import { floorTo, HOUR_MS, LONG_SESSION_MS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { changedHours, createBuckets } from '../rollups/buckets.js';
 import { SESSION_COLUMNS } from '../tables/columns.js';
@@ -94,14 +94,16 @@ const sessionRow = z.looseObject({
 const OPEN_SETTINGS = { distributed_product_mode: 'local' } as const;
 
 /**
- * Open sessions that began before the time in a parameter. Their keys come from the index of `status`; FINAL
- * alone would read whole days of sessions: see ADR 0044.
+ * Open sessions of which nothing was heard since {silent_since}, by the time of events. Keys with such a version are
+ * found by the index of `status`, and FINAL decides about these: alone it would read whole days (ADR 0044). Nearly all
+ * open sessions send heartbeats, or are younger, and are not looked at.
  */
-function openBefore(parameter: string): string {
-  const began = `started_at < fromUnixTimestamp64Milli({${parameter}:Int64}, 'UTC')`;
-  return `status = 'active' AND ${began} AND (started_at, session_id) IN (
-          SELECT started_at, session_id FROM sessions WHERE status = 'active' AND ${began})`;
-}
+const SILENT = (() => {
+  const since = "fromUnixTimestamp64Milli({silent_since:Int64}, 'UTC')";
+  const isSilent = `status = 'active' AND started_at < ${since} AND updated_at < ${since}`;
+  return `${isSilent} AND (started_at, session_id) IN (
+          SELECT started_at, session_id FROM sessions WHERE ${isSilent})`;
+})();
 
 /** @param now milliseconds since 1970. */
 export function createLostSessions(
@@ -146,17 +148,16 @@ export function createLostSessions(
     return judged.size === 0 ? null : { partitions: topic.length, untilMs: judged };
   }
 
+  /** No session that was heard of later is lost, milliseconds since 1970. */
+  function silentSince(untilMs: Times['untilMs']): number {
+    return Math.max(...untilMs.values()) - Math.min(config.after_ms, config.replaced_after_ms);
+  }
+
   /** Proxies with open sessions that were silent for longer than any may be, by the time of all. */
   async function silentProxies({ untilMs }: Times): Promise<string[]> {
-    const newestMs = Math.max(...untilMs.values());
     const rows = await clickhouse.query({
-      sql: `SELECT DISTINCT toString(proxy_id) AS proxy FROM sessions FINAL
-        WHERE ${openBefore('until_ms')}
-          AND updated_at < fromUnixTimestamp64Milli({until_ms:Int64} - {after_ms:Int64}, 'UTC')`,
-      params: {
-        until_ms: newestMs,
-        after_ms: Math.min(config.after_ms, config.replaced_after_ms),
-      },
+      sql: `SELECT DISTINCT toString(proxy_id) AS proxy FROM sessions FINAL WHERE ${SILENT}`,
+      params: { silent_since: silentSince(untilMs) },
       row: z.object({ proxy: z.string() }),
       settings: OPEN_SETTINGS,
       signal,
@@ -208,7 +209,7 @@ export function createLostSessions(
           transform(toString(proxy_id), {proxies:Array(String)}, {epochs:Array(UInt64)}, toUInt64(0)) AS newest_epoch,
           transform(toString(proxy_id), {proxies:Array(String)}, {newest_slow_ms:Array(Int64)}, toInt64(0)) AS newest_slow_ms
         SELECT ${COLUMN_NAMES.join(', ')} FROM sessions FINAL
-        WHERE ${openBefore('newest_ms')}
+        WHERE ${SILENT}
           AND has({judged:Array(UInt32)}, partition) AND toUnixTimestamp64Milli(started_at) < until_ms AND (
             toUnixTimestamp64Milli(updated_at) < until_ms - slow_ms - {after_ms:Int64}
             OR (proxy_epoch < newest_epoch
@@ -218,7 +219,7 @@ export function createLostSessions(
         partitions,
         judged: [...untilMs.keys()],
         until_ms: [...untilMs.values()],
-        newest_ms: Math.max(...untilMs.values()),
+        silent_since: silentSince(untilMs),
         after_ms: config.after_ms,
         replaced_after_ms: config.replaced_after_ms,
         limit: CHUNK_MAX,
@@ -237,9 +238,10 @@ export function createLostSessions(
   async function declare(rows: readonly Row[]): Promise<void> {
     const lost = rows.map((row) => Object.assign({}, row, lostRowOf(row)));
     await list(lost, LOST_STATE.declared);
-    const cells = lost.map((row) => COLUMN_NAMES.map((name) => row[name]));
+    const cells = lost.map(cellsOf);
     await insert('sessions_by_user', COLUMN_NAMES, cells);
     await insert('sessions_by_destination', COLUMN_NAMES, cells);
+    await insert('long_sessions', COLUMN_NAMES, lost.filter(isLong).map(cellsOf));
     await insert(
       'session_ends',
       ['ended_at', 'started_at', 'session_id'],
@@ -285,6 +287,7 @@ export function createLostSessions(
     columns: readonly string[],
     rows: readonly (readonly unknown[])[],
   ): Promise<void> {
+    if (rows.length === 0) return;
     await clickhouse.insert({
       table,
       columns,
@@ -360,6 +363,14 @@ interface LostEntry {
   readonly started_at: string;
   readonly ended_at: string;
   readonly version: number;
+}
+
+function cellsOf(row: Readonly<Record<string, unknown>>): unknown[] {
+  return COLUMN_NAMES.map((name) => row[name]);
+}
+
+function isLong({ started_at, updated_at }: Pick<Row, 'started_at' | 'updated_at'>): boolean {
+  return Date.parse(updated_at) - Date.parse(started_at) >= LONG_SESSION_MS;
 }
 
 /** Seconds since 1970. */

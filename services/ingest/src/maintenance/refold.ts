@@ -2,11 +2,18 @@
  * The fold as SQL, from `session_events`: the rows that ingest makes of arriving events, made again
  * from stored events. Both are the same maximum, so doing it twice changes nothing.
  */
+import { isLongSql } from '@sockscope/schemas/sums';
 import { SESSION_COLUMNS, TRAFFIC_COLUMNS } from '../tables/columns.js';
 import { withinTimes } from '../tables/within.js';
 
-/** Tables that hold one row per session. */
-export const SESSION_TABLES = ['sessions_by_user', 'sessions_by_destination', 'sessions'] as const;
+const LONG_TABLE = 'long_sessions';
+/** Tables that hold one row per session; one of them only long sessions. */
+export const SESSION_TABLES = [
+  'sessions_by_user',
+  'sessions_by_destination',
+  LONG_TABLE,
+  'sessions',
+] as const;
 /** Every table that is made from events, in the order in which they are exchanged. */
 export const FOLDED_TABLES = [...SESSION_TABLES, 'session_traffic_1m'] as const;
 
@@ -24,12 +31,16 @@ const SESSION_EXPRESSIONS: Readonly<Record<string, string>> = {
 };
 
 /** The newest row of each session that began in a window. */
-export function refoldSessions(table: string, events: string): string {
+export function refoldSessions(
+  table: string,
+  events: string,
+  which: 'all' | 'long' = 'all',
+): string {
   const names = Object.keys(SESSION_COLUMNS);
   const values = names.map((name) => SESSION_EXPRESSIONS[name] ?? name);
   return `INSERT INTO ${table} (${names.join(', ')})
 SELECT ${values.join(', ')}
-FROM (SELECT * FROM ${events} FINAL WHERE ${STARTED} ORDER BY session_id, ${RANK} DESC LIMIT 1 BY session_id)`;
+FROM (SELECT * FROM ${events} FINAL WHERE ${STARTED} ORDER BY session_id, ${RANK} DESC LIMIT 1 BY session_id)${which === 'long' ? `\nWHERE ${isLongSql('occurred_at')}` : ''}`;
 }
 
 const COUNTERS = ['bytes_sent', 'bytes_received', 'packets_sent', 'packets_received'] as const;
@@ -53,6 +64,6 @@ export function refoldWindow(events: string, nameOf: (table: string) => string):
   return FOLDED_TABLES.map((table) =>
     table === 'session_traffic_1m'
       ? refoldTraffic(nameOf(table), events)
-      : refoldSessions(nameOf(table), events),
+      : refoldSessions(nameOf(table), events, table === LONG_TABLE ? 'long' : 'all'),
   );
 }

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
-import { ENDED_ADDRESS_FIELDS } from '@sockscope/schemas/sums';
+import { ENDED_ADDRESS_FIELDS, isLongSql } from '@sockscope/schemas/sums';
 import { COPIED_TO_ENDED } from '../tables/columns.js';
 import { address, count, flag, optional, optionalCount, text, time } from './event-json.js';
 import { isSame, isWhole, kept, LOOKS } from './verify-report.js';
@@ -75,6 +75,7 @@ export async function compareTables(
     () => compareSessions('sessions_by_destination'),
     compareTraffic,
     compareEnds,
+    () => compareSessions('long_sessions', 'long'),
   ];
 
   let partitions = await comparePartitions();
@@ -114,7 +115,11 @@ export async function compareTables(
       }));
   }
 
-  async function compareSessions(table: string): Promise<TableReport> {
+  async function compareSessions(
+    table: string,
+    which: 'all' | 'long' = 'all',
+  ): Promise<TableReport> {
+    const isLong = isLongSql(`assumeNotNull(${time('occurred_at')})`);
     const [row] = await clickhouse.query({
       sql: `SELECT count() AS expected,
           countIf(a.version IS NULL OR a.version < t.version) AS missing,
@@ -124,8 +129,9 @@ export async function compareTables(
             a.version IS NULL OR a.version < t.version OR (a.version = t.version AND a.fields != t.fields)) AS examples
         FROM (
           SELECT session_id, toUInt32(max(rank)) AS version, argMax(fields, rank) AS fields
-          FROM (SELECT session_id, seq * 2 - ${flag('assumed')} AS rank, ${FIELDS_OF_JSON} AS fields FROM ${topic} WHERE ${kept(config.retention.sessions)})
+          FROM (SELECT session_id, seq * 2 - ${flag('assumed')} AS rank, ${isLong} AS is_long, ${FIELDS_OF_JSON} AS fields FROM ${topic} WHERE ${kept(config.retention.sessions)})
           GROUP BY session_id
+          ${which === 'long' ? 'HAVING argMax(is_long, rank)' : ''}
         ) AS t
         LEFT JOIN (SELECT session_id, toNullable(version) AS version, ${FIELDS_OF_ROW} AS fields FROM ${table} FINAL WHERE ${among}) AS a
           ON t.session_id = a.session_id`,

@@ -210,6 +210,31 @@ describe('migrate', () => {
     expect(await copies()).toEqual(weekly);
   });
 
+  it('copies the rows of long sessions of a database from before, also a second time', async () => {
+    const migrations = await loadMigrations();
+    const at = migrations.findIndex(({ name }) => name === 'long_sessions');
+    const before = migrations.slice(0, at);
+    await createMigrator(defaults, { admin, database, migrations: before }).migrate();
+    await admin.command({
+      sql: `INSERT INTO ${database}.sessions (started_at, updated_at, session_id, status, version)
+        SELECT toDateTime64('2026-03-01 10:00:00', 3, 'UTC') AS start, start + toIntervalMinute(59 + number), generateUUIDv4(), 'active', number
+        FROM numbers(3)`,
+    });
+    const long = () =>
+      admin.query({
+        sql: `SELECT version FROM ${database}.long_sessions FINAL ORDER BY version`,
+        row: z.object({ version: z.int() }),
+      });
+    await migrator().migrate();
+    expect(await long()).toEqual([{ version: 1 }, { version: 2 }]);
+    await admin.command({
+      sql: `DELETE FROM ${database}.ingest_schema_migrations WHERE name = 'long_sessions'`,
+      settings: { mutations_sync: 2 },
+    });
+    await migrator().migrate();
+    expect(await long()).toEqual([{ version: 1 }, { version: 2 }]);
+  });
+
   it('gives the ends of a database from before their addresses, also after a former version has added rows', async () => {
     const migrations = await loadMigrations();
     const at = migrations.findIndex(({ name }) => name === 'lookups');

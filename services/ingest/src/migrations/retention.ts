@@ -19,6 +19,7 @@ export function retainedTables(config: RetentionConfig): RetainedTable[] {
     { table: 'sessions', column: 'started_at', days: sessions },
     { table: 'sessions_by_user', column: 'started_at', days: sessions },
     { table: 'sessions_by_destination', column: 'started_at', days: sessions },
+    { table: 'long_sessions', column: 'started_at', days: sessions },
     { table: 'session_ends', column: 'started_at', days: sessions },
     { table: 'ended_sessions', column: 'started_at', days: sessions },
     { table: 'session_traffic_1m', column: 'bucket', days: days(config.session_traffic_1m) },

@@ -78,6 +78,10 @@ const TIMEOUT = new ClickHouseError('clickhouse_server', 'TIMEOUT_EXCEEDED', {
   retryable: true,
   serverCode: 159,
 });
+const TOO_LARGE = new ClickHouseError('clickhouse_server', 'MEMORY_LIMIT_EXCEEDED', {
+  retryable: true,
+  serverCode: 241,
+});
 
 function newKeeper(): MarkKeeper {
   return createMarkKeeper({ open_sessions_max: 1_000 }, { clickhouse, logger: testLogger });
@@ -550,10 +554,7 @@ describe('rollups', () => {
         const slices = options.params?.['slices'];
         if (slices !== undefined && refusals > 0) {
           refusals -= 1;
-          throw new ClickHouseError('clickhouse_server', 'MEMORY_LIMIT_EXCEEDED', {
-            retryable: true,
-            serverCode: 241,
-          });
+          throw TOO_LARGE;
         }
         if (slices !== undefined) sliced.add(slices);
         return clickhouse.command(options);
@@ -683,7 +684,7 @@ describe('rollups', () => {
   /** The slices of the next hour that each statement sums, in seconds, until all are summed. */
   async function sumSlices(
     slices: readonly number[],
-    isTooLong: (starts: readonly number[], isWhole: boolean) => boolean,
+    failure: (starts: readonly number[], isWhole: boolean, seconds: number) => Error | null,
   ): Promise<(readonly number[])[]> {
     const hour = (Date.now() - (Date.now() % HOUR_MS) + HOUR_MS) / 1_000;
     const summed: (readonly number[])[] = [];
@@ -696,7 +697,8 @@ describe('rollups', () => {
           summed.push(starts);
           if (summed.length > 20) throw new Error('it does not end');
           const isWhole = options.sql.includes("'destination'") && options.sql.includes("'source'");
-          if (isTooLong(starts, isWhole)) throw TIMEOUT;
+          const error = failure(starts, isWhole, Number(options.settings?.['max_execution_time']));
+          if (error !== null) throw error;
         }
         return clickhouse.command(options);
       },
@@ -707,15 +709,15 @@ describe('rollups', () => {
   }
 
   it('of slices that take too long together are made slice by slice', async () => {
-    const summed = await sumSlices([0, 1], (starts) => starts.length > 1);
+    const summed = await sumSlices([0, 1], (starts) => (starts.length > 1 ? TIMEOUT : null));
     expect(summed).toEqual([[0, 600], [0], [600]]);
   });
 
   it('of a light slice and a heavy one end, though the light one is never cut for long', async () => {
-    const isTooLong = (starts: readonly number[], isWhole: boolean) =>
-      starts.length > 1 || (starts[0] === 600 && isWhole);
+    const failure = (starts: readonly number[], isWhole: boolean) =>
+      starts.length > 1 || (starts[0] === 600 && isWhole) ? TOO_LARGE : null;
     // The heavy one only in halves, and so the light one too.
-    expect(await sumSlices([0, 1], isTooLong)).toEqual([
+    expect(await sumSlices([0, 1], failure)).toEqual([
       [0, 600],
       [0],
       [600],
@@ -726,8 +728,15 @@ describe('rollups', () => {
     ]);
   });
 
-  it('of a single slice that takes too long are made in halves at once', async () => {
-    expect(await sumSlices([1], (_, isWhole) => isWhole)).toEqual([[600], [600], [600]]);
+  it('of a single slice that is too large are made in halves at once', async () => {
+    const failure = (_: readonly number[], isWhole: boolean) => (isWhole ? TOO_LARGE : null);
+    expect(await sumSlices([1], failure)).toEqual([[600], [600], [600]]);
+  });
+
+  it('of a single slice that takes too long get more time, because halves read all of its rows twice', async () => {
+    const failure = (_starts: readonly number[], _isWhole: boolean, seconds: number) =>
+      seconds <= loadConfig(rollupsConfig, EAGER).statement_ms / 1_000 ? TIMEOUT : null;
+    expect(await sumSlices([1], failure)).toEqual([[600], [600]]);
   });
 
   it('whose sketches take too long fail, and leave their turn to others', async () => {

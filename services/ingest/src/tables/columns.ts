@@ -53,6 +53,9 @@ export const COPIED_TO_TRAFFIC = namesOf(trafficFields());
 /** The columns that a row of `sessions` has from its newest event. */
 export const COPIED_TO_SESSIONS = namesOf(sessionFields());
 
+/** The columns of `sessions`. */
+export const SESSION_NAMES = namesOf(sessionColumns());
+
 function pick<C extends object, N extends keyof C>(columns: C, names: readonly N[]): Pick<C, N> {
   return Object.fromEntries(names.map((name) => [name, columns[name]])) as Pick<C, N>;
 }
@@ -77,6 +80,7 @@ export const TABLE_COLUMNS = {
   sessions: SESSION_COLUMNS,
   sessions_by_user: SESSION_COLUMNS,
   sessions_by_destination: SESSION_COLUMNS,
+  long_sessions: SESSION_COLUMNS,
   session_ends: END_COLUMNS,
   ended_sessions: ENDED_COLUMNS,
   session_traffic_1m: TRAFFIC_COLUMNS,

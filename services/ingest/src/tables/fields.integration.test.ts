@@ -19,6 +19,7 @@ it.each<[table: string, fields: FieldTable]>([
   ['sessions', 'sessions'],
   ['sessions_by_user', 'sessions'],
   ['sessions_by_destination', 'sessions'],
+  ['long_sessions', 'sessions'],
   ['session_traffic_1m', 'session_traffic_1m'],
   ['session_events', 'session_events'],
 ])('the migrated table %s has every field with its type and codec', async (table, fields) => {

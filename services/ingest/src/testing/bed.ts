@@ -15,6 +15,7 @@ import type { KafkaAdmin, OutgoingRecord } from '@sockscope/runtime/kafka';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { cloudEventHeaders, dlqTopicOf } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
+import { LONG_SESSION_MS } from '@sockscope/schemas/sums';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { expect } from 'vitest';
 import { verify } from '../maintenance/verify.js';
@@ -165,8 +166,13 @@ export async function createBed(options: {
     events,
     produce: (sessions) =>
       produceLogs(
-        Array.from({ length: sessions }, () =>
-          sessionLog({ random, startMs: startMs + Math.floor(random() * 120_000) }),
+        Array.from({ length: sessions }, (_, i) =>
+          sessionLog({
+            random,
+            startMs: startMs + Math.floor(random() * 120_000),
+            // Some get old enough for `long_sessions`.
+            silentMs: i % 5 === 4 ? LONG_SESSION_MS : 0,
+          }),
         ),
       ),
     produceDays: (days) =>

@@ -3,6 +3,7 @@ import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { COUNTER_NAMES, fold } from '@sockscope/schemas';
 import type { SessionEvent, SessionState } from '@sockscope/schemas';
+import { LONG_SESSION_MS } from '@sockscope/schemas/sums';
 import { expect } from 'vitest';
 import { z } from 'zod';
 
@@ -82,6 +83,12 @@ export async function expectTablesEqualFold(
   for (const table of SESSION_TABLES) {
     expect(await readSessions(clickhouse, table), table).toEqual(rows);
   }
+
+  const isLong = ({ started_at, updated_at }: z.infer<typeof sessionRow>) =>
+    Date.parse(updated_at) - Date.parse(started_at) >= LONG_SESSION_MS;
+  expect(await readSessions(clickhouse, 'long_sessions'), 'long_sessions').toEqual(
+    new Map([...rows].filter(([, row]) => row !== null && isLong(row))),
+  );
 
   const minutes = new Map<string, object>();
   for (const [id, state] of states) {

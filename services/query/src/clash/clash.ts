@@ -7,7 +7,6 @@ import {
   noQuery,
 } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
-import type { CoverageReader } from '../coverage/coverage.js';
 import { serve } from '../http/question.js';
 import type { QuestionDeps } from '../http/question.js';
 import type { Store } from '../store/store.js';
@@ -18,7 +17,6 @@ export function serveClash(
   app: FastifyInstance,
   deps: QuestionDeps & {
     readonly store: Store;
-    readonly coverage: CoverageReader;
     readonly version: string;
   },
 ): void {
@@ -36,7 +34,7 @@ export function serveClash(
     summary: "Open sessions in mihomo's format; also by WebSocket",
     query: clashQuery,
     answer: clashConnections,
-    ask: (_input, context) => openConnections(deps, context.onlyUsers, context),
+    ask: (_input, context) => openConnections(deps.store, context.onlyUsers, context),
     present: shownConnections,
   });
   serve(app, deps, {

@@ -1,12 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { CoverageReader } from '../coverage/coverage.js';
 import type { Store } from '../store/store.js';
 import { openConnections } from './connections.js';
 
 /** The most sessions that are listed. */
 const LISTED = 2_000;
 const asking = { signal: new AbortController().signal };
-const coverage = { openFrom: async () => 0 } as unknown as CoverageReader;
 
 /** Open sessions of one byte each way, and their totals. */
 function storeOf(open: number): Store {
@@ -24,8 +22,7 @@ describe('the totals of open connections', () => {
   it.each([3, LISTED, 2_500])(
     'include all %d sessions, although fewer may be listed',
     async (open) => {
-      const deps = { store: storeOf(open), coverage };
-      const { rows, totals } = await openConnections(deps, null, asking);
+      const { rows, totals } = await openConnections(storeOf(open), null, asking);
       expect(rows).toHaveLength(Math.min(open, LISTED));
       expect(totals).toEqual({ bytes_sent: open, bytes_received: open });
     },

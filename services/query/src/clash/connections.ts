@@ -1,5 +1,4 @@
 import type { ClashConnections, Session } from '@sockscope/schemas/api';
-import type { CoverageReader } from '../coverage/coverage.js';
 import { filterOf, restrictedTo } from '../filters/filters.js';
 import type { Presenter } from '../mask/presenter.js';
 import { openSessionsQuery, openTotalsQuery } from '../sql/active.js';
@@ -17,15 +16,14 @@ export interface OpenConnections {
 
 /** Open sessions, the newest first, and the bytes of all of them. */
 export async function openConnections(
-  { store, coverage }: { readonly store: Store; readonly coverage: CoverageReader },
+  store: Store,
   onlyUsers: readonly string[] | null,
   asking: Asking,
 ): Promise<OpenConnections> {
   const filter = filterOf(restrictedTo(onlyUsers, {}));
-  const fromMs = await coverage.openFrom();
-  const rows = await store.ask(openSessionsQuery(fromMs, filter, CONNECTIONS_MAX), asking);
+  const rows = await store.ask(openSessionsQuery(filter, CONNECTIONS_MAX), asking);
   if (rows.length < CONNECTIONS_MAX) return { rows, totals: sumOf(rows) };
-  const [totals] = await store.ask(openTotalsQuery(fromMs, filter), asking);
+  const [totals] = await store.ask(openTotalsQuery(filter), asking);
   return { rows, totals: totals ?? sumOf(rows) };
 }
 

@@ -1,5 +1,4 @@
 import type { ClashConnections } from '@sockscope/schemas/api';
-import type { CoverageReader } from '../coverage/coverage.js';
 import type { Mask } from '../mask/mask.js';
 import { presenterOf } from '../mask/presenter.js';
 import type { OpenSession } from '../sql/active.js';
@@ -46,12 +45,12 @@ export function createSharedViews(): SharedViews {
 /** The messages of one socket. */
 export function createFeed(
   feed: ClashFeed,
-  deps: { readonly store: Store; readonly coverage: CoverageReader },
+  store: Store,
   who: { readonly onlyUsers: readonly string[] | null; readonly mask: Mask },
   views: SharedViews,
 ): NextMessage {
   const connections = async (asking: Asking) => {
-    const open = await openConnections(deps, who.onlyUsers, asking);
+    const open = await openConnections(store, who.onlyUsers, asking);
     return views.of(open.rows, who.mask, () => shownConnections(open, presenterOf(who.mask)));
   };
   switch (feed) {

@@ -81,7 +81,6 @@ beforeEach(async () => {
       api.get('/version', { config }, () => ({ version: 'test' }));
       serveClashSockets(api, {
         store,
-        coverage: { read: () => expect.unreachable(), openFrom: async () => 0 },
         contextOf: (request, reply) => ({
           signal: request.signal,
           nowMs: Date.now(),

@@ -6,7 +6,6 @@ import type { WebSocket } from 'ws';
 import type { Context } from '../http/context.js';
 import { ProblemError } from '../problems/problem.js';
 import { WEB_SOCKET, webSocketOf } from '../http/upgrades.js';
-import type { CoverageReader } from '../coverage/coverage.js';
 import { createShares } from '../store/shares.js';
 import type { Store } from '../store/store.js';
 import { CLASH_FEEDS, createFeed, createSharedViews } from './feeds.js';
@@ -27,7 +26,6 @@ const STOP_GRACE_MS = 1_000;
 
 export interface ClashSocketDeps {
   readonly store: Store;
-  readonly coverage: CoverageReader;
   contextOf(request: FastifyRequest, reply: FastifyReply): Context;
   /** Whether the owner of a socket may still read. */
   isStillAllowed(request: FastifyRequest): Promise<boolean>;
@@ -83,7 +81,7 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
         reply.hijack();
         const { socket, head } = upgrade.take();
         sockets.handleUpgrade(request.raw, socket, head, (opened) => {
-          feedInto(opened, createFeed(feed, deps, viewer, views), interval, () =>
+          feedInto(opened, createFeed(feed, deps.store, viewer, views), interval, () =>
             deps.isStillAllowed(request),
           );
         });

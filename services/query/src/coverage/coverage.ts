@@ -1,6 +1,5 @@
 import { DAY_MS } from '@sockscope/schemas/sums';
 import type { Coverage } from '../sums/plan.js';
-import { openFloorQuery } from '../sql/active.js';
 import { coverageQuery } from '../sql/coverage.js';
 import { remembered } from '../store/remembered.js';
 import type { Retention } from '../store/retention.js';
@@ -40,18 +39,9 @@ export interface Known extends Kept {
 export interface CoverageReader {
   /** The range that the rollups cover, as of at most a second ago. */
   read(): Promise<Coverage & Known>;
-  /**
-   * Milliseconds since 1970: no session that began earlier is open. A session that began more than an hour
-   * ago and sends events again after its end counts as open at most five seconds later.
-   */
-  openFrom(): Promise<number>;
 }
 
 const REUSE_MS = 1_000;
-/** Finding the earliest open session means looking at every part's index. */
-const OPEN_FROM_REUSE_MS = 5_000;
-/** Events may come late by this much without being missed for a moment. */
-const OPEN_LATE_MS = 3_600_000;
 const NEVER = new AbortController().signal;
 
 export function createCoverageReader(deps: {
@@ -97,15 +87,8 @@ export function createCoverageReader(deps: {
     };
   }
 
-  async function askOpenFrom(): Promise<number> {
-    const atMs = deps.now();
-    const [row] = await deps.store.ask(openFloorQuery(), { signal: NEVER });
-    return Math.min(msOf(row?.oldest) ?? atMs, atMs - OPEN_LATE_MS);
-  }
-
   return {
     read: remembered(ask, REUSE_MS),
-    openFrom: remembered(askOpenFrom, OPEN_FROM_REUSE_MS),
   };
 }
 

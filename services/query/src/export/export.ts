@@ -19,6 +19,7 @@ import { EXPORT_SETTINGS } from '../sql/exports.js';
 import type { ExportStatement } from '../sql/exports.js';
 import type { Gate } from '../store/gate.js';
 import type { StoreMetrics } from '../store/metrics.js';
+import type { LongSessions } from '../store/long-sessions.js';
 import type { Retention } from '../store/retention.js';
 import { tooMuchOf } from '../store/too-much.js';
 import { PROGRESS_MAX_MS } from './config.js';
@@ -31,6 +32,7 @@ export interface ExportDeps {
   readonly gate: Gate;
   readonly running: RunningExports;
   readonly retention: Retention;
+  readonly longSessions: LongSessions;
   readonly metrics: StoreMetrics;
   readonly logger: Logger;
   readonly config: ExportConfig;
@@ -178,9 +180,10 @@ async function pump(
   raw.once('close', () => {
     clearTimeout(deadline);
   });
+  const { sql, params } = await deps.longSessions.bind(statement);
   const pieces = deps.clickhouse.download({
-    sql: statement.sql,
-    params: statement.params,
+    sql,
+    params,
     format: CLICKHOUSE_FORMATS[of.format],
     signal: gone.signal,
     timeoutMs: deps.config.timeout_ms,

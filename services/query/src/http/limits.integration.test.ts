@@ -5,6 +5,7 @@ import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { z } from 'zod';
+import { createLongSessions } from '../store/long-sessions.js';
 import { createStoreMetrics } from '../store/metrics.js';
 import { createRetention } from '../store/retention.js';
 import { createStore } from '../store/store.js';
@@ -168,6 +169,7 @@ describe('limits of a question', () => {
         clickhouse,
         metrics: createStoreMetrics(new Registry()),
         retention: createRetention({ clickhouse, now: () => NOW_MS }),
+        longSessions: createLongSessions({ clickhouse, now: () => NOW_MS }),
         now: () => NOW_MS,
       },
     );

@@ -6,7 +6,8 @@
  * or it ended in another hour than it began in; then `ended_sessions` has its figures in the order of ends.
  * Where `session_ends` names such a session, its row in `sessions` decides (see the migration
  * `0025_ended_sessions.sql`). Open sessions are found by the index of `status`, without FINAL:
- * FINAL reads a whole day for an open session once a part of that day holds a few late rows.
+ * FINAL reads a whole day for an open session once a part of that day holds a few late rows. Those that have been
+ * open for long have their rows in `long_sessions` too.
  */
 import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
 import type { Span } from '../sums/plan.js';
@@ -20,9 +21,37 @@ const KEY_SQL = 'started_at, session_id';
 
 export const OPEN_SQL = `status = 'active'`;
 
+/** Open sessions that began before this time are in `long_sessions`. The store binds it: see store/long-sessions.ts. */
+export const LONG_BEFORE_SQL = timeSql('long_before');
+
+/** The rows of open sessions, each in one of the tables. */
+const OPEN_IN = {
+  sessions: `${OPEN_SQL} AND started_at >= ${LONG_BEFORE_SQL}`,
+  long_sessions: `${OPEN_SQL} AND started_at < ${LONG_BEFORE_SQL}`,
+} as const;
+const OPEN_TABLES = ['sessions', 'long_sessions'] as const;
+
+/** Holds for rows with a version that is open and passes: all others are skipped by the index, before FINAL. */
+function isOpenIn(table: keyof typeof OPEN_IN, condition?: string): string {
+  return `${OPEN_IN[table]} AND ${hasKeySql([openKeysIn(table, condition)])}`;
+}
+
+function openKeysIn(table: keyof typeof OPEN_IN, condition?: string): string {
+  const passes = condition === undefined ? '' : ` AND ${condition}`;
+  return `SELECT ${KEY_SQL} FROM ${table} WHERE ${OPEN_IN[table]}${passes}`;
+}
+
 /** The keys of sessions with a version that is open and passes. */
 export function openKeysSql(condition: string): string {
-  return `SELECT ${KEY_SQL} FROM sessions WHERE ${OPEN_SQL} AND ${condition}`;
+  return OPEN_TABLES.map((table) => openKeysIn(table, condition)).join(' UNION ALL ');
+}
+
+/** Sessions that are open now and pass. */
+export function openNow(filter: Condition): Source[] {
+  return OPEN_TABLES.map((table) => ({
+    table,
+    where: allOf([{ sql: isOpenIn(table), params: {} }, filter]),
+  }));
 }
 
 /** The key is one of those that the statements select. */
@@ -36,7 +65,7 @@ function keysOf(table: 'ended_sessions' | 'session_ends', condition: string): st
 
 /** A table to read with FINAL, and the rows that count. Several sources never have a session in common. */
 export interface Source {
-  readonly table: SessionsTable | 'ended_sessions';
+  readonly table: SessionsTable | 'ended_sessions' | 'long_sessions';
   readonly where: Condition;
 }
 
@@ -134,17 +163,22 @@ export function openAt(atMs: number, prefix: string, of: Sought): Source[] {
   const params = { [`${prefix}_at`]: atMs, [`${prefix}_hour`]: floorTo(atMs, HOUR_MS) };
   const earlier = `started_at < ${hour}`;
   const doubtful = hasKeySql([keysOf('session_ends', `${earlier} AND ended_at >= ${hour}`)]);
-  const stillOpen = `${OPEN_SQL} AND ${hasKeySql([openKeysSql(earlier)])}`;
+  const stillOpen = isOpenIn('sessions', earlier);
   const wasOpen = { sql: `started_at <= ${at} AND (${OPEN_SQL} OR ended_at > ${at})`, params };
   const near = {
     sql: `${wasOpen.sql} AND (started_at >= ${hour} OR ${doubtful} OR (${stillOpen}))`,
     params,
   };
   const far = { sql: `${earlier} AND ended_at > ${at} AND NOT ${doubtful}`, params };
+  const long = {
+    sql: `${isOpenIn('long_sessions', earlier)} AND ${earlier} AND NOT ${doubtful}`,
+    params,
+  };
   if (of.hasEnds) {
     return [
       { table: of.table, where: allOf([near, of.filter]) },
       { table: 'ended_sessions', where: allOf([far, of.filter]) },
+      { table: 'long_sessions', where: allOf([long, of.filter]) },
     ];
   }
   return [

@@ -15,10 +15,13 @@ const changeRow = z.object({
   current: z.int(),
   previous: z.int(),
 });
-/** A value that is bound twice needs two names. The text is ours: braces in it are parameters. */
+/**
+ * A value that is bound twice needs two names. The text is ours: braces in it are parameters. What the store binds is
+ * the same for both.
+ */
 function renamed({ sql, params }: { readonly sql: string; readonly params: SqlParams }) {
   return {
-    sql: sql.replace(/\{(\w+):/g, '{p_$1:'),
+    sql: sql.replace(/\{(\w+):/g, (text, name: string) => (name in params ? `{p_${name}:` : text)),
     params: Object.fromEntries(Object.entries(params).map(([name, value]) => [`p_${name}`, value])),
   };
 }

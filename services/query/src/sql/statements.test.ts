@@ -95,14 +95,12 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   }).sql,
   session_by_id: sessionsByIdQuery([''], [NOON_MS]).sql,
   active_page: activePageQuery({
-    fromMs: NOON_MS,
     filter: everything,
     position: null,
     limit: 50,
     sinceMs: NOON_MS,
   }).sql,
   active_users: activeUsersQuery({
-    fromMs: NOON_MS,
     filter: everything,
     limit: 50,
     sinceMs: NOON_MS,

@@ -7,6 +7,7 @@ export const ANSWER_TABLES = [
   'sessions',
   'sessions_by_user',
   'sessions_by_destination',
+  'long_sessions',
   'session_traffic_1m',
   'session_events',
   'rollup_1h',

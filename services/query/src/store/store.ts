@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import { ROW_SETTINGS } from '../sql/columns.js';
 import type { Query } from '../sql/query.js';
 import { createFlights } from './flights.js';
+import type { LongSessions } from './long-sessions.js';
 import type { StoreMetrics } from './metrics.js';
 import type { Retention } from './retention.js';
 import { extrapolating, hasTooManyRows, stoodStill, tooMuchOf } from './too-much.js';
@@ -55,11 +56,12 @@ export function createStore(
     readonly clickhouse: ClickHouse;
     readonly metrics: StoreMetrics;
     readonly retention: Retention;
+    readonly longSessions: LongSessions;
     /** Milliseconds since 1970. */
     readonly now: () => number;
   },
 ): Store {
-  const { clickhouse, metrics, retention } = deps;
+  const { clickhouse, metrics, retention, longSessions } = deps;
   const settings = {
     ...ROW_SETTINGS,
     max_rows_to_read: config.rows_to_read_max,
@@ -80,9 +82,11 @@ export function createStore(
     ttlResolution: 0,
   });
 
-  async function send(query: Query, { signal, threads, rowsMax }: Sending) {
-    const end = metrics.duration.startTimer({ query: query.name });
+  async function send(asked: Query, { signal, threads, rowsMax }: Sending) {
+    const end = metrics.duration.startTimer({ query: asked.name });
+    let query = asked;
     try {
+      query = await longSessions.bind(asked);
       const hidden = query.seesExpired === true ? {} : await retention.settings();
       const run = (more: Settings) =>
         clickhouse.queryWithCost({

@@ -1,7 +1,6 @@
 import type { LiveSort, LiveWindow } from '@sockscope/schemas/api';
 import { toTimestamp } from '@sockscope/schemas';
 import type { Logger } from '@sockscope/runtime';
-import type { CoverageReader } from '../coverage/coverage.js';
 import type { Predicate } from '../filters/predicate.js';
 import type { Presenter } from '../mask/presenter.js';
 import { liveSessionsQuery } from '../sql/active.js';
@@ -44,12 +43,11 @@ const RELOAD_WAIT_MS = 2_000;
 export function createViews(deps: {
   readonly hub: Hub;
   readonly store: Store;
-  readonly coverage: CoverageReader;
   readonly logger: Logger;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }): Views {
-  const { hub, store, coverage, logger } = deps;
+  const { hub, store, logger } = deps;
   const sessions = new LiveSessions();
   const groups = new Map<
     string,
@@ -68,9 +66,8 @@ export function createViews(deps: {
     const nowMs = deps.now();
     const heardMs = nowMs - UNHEARD_MAX_MS;
     const sinceMs = rateSinceMs(nowMs);
-    const fromMs = await coverage.openFrom();
     const rows = await store.ask(
-      liveSessionsQuery({ fromMs, heardMs, sinceMs, limit: LIVE_SESSIONS_MAX }),
+      liveSessionsQuery({ heardMs, sinceMs, limit: LIVE_SESSIONS_MAX }),
       { signal: new AbortController().signal },
     );
     sessions.load(rows, { sinceMs, nowMs });

@@ -251,13 +251,8 @@ export async function openAtByKey(
     const query = openAtByKeyQuery({ atMs: atMs - 1, sought: of.sessions, by, keys, shown });
     return byPlainKey(await deps.store.ask(query, asking), ({ active }) => active);
   }
-  const countOpen = async () => {
-    const fromMs = await deps.coverage.openFrom();
-    const query = activeByKeyQuery({ fromMs, by, keys, shown, filter: filterOf(filters) });
-    return deps.store.ask(query, asking);
-  };
   const [openNow, after] = await Promise.all([
-    countOpen(),
+    deps.store.ask(activeByKeyQuery({ by, keys, shown, filter: filterOf(filters) }), asking),
     isPresent ? [] : deps.store.ask(seriesQuery({ ...of, moved: NO_PIECES }), asking),
   ]);
   const counts = byPlainKey(openNow, ({ active }) => active);

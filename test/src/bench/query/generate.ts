@@ -1,5 +1,5 @@
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { ENDED_FIELDS } from '@sockscope/schemas/sums';
+import { ENDED_FIELDS, isLongSql } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 
 /** The shape of the generated data. Everything follows from these numbers: the same ones give the same rows. */
@@ -290,6 +290,10 @@ async function insertEverywhere(
   for (const table of SESSION_TABLES) {
     await command(clickhouse, `INSERT INTO ${table} SELECT * FROM ${STAGING}`);
   }
+  await command(
+    clickhouse,
+    `INSERT INTO long_sessions SELECT * FROM ${STAGING} WHERE ${isLongSql()}`,
+  );
   await command(
     clickhouse,
     `INSERT INTO ended_sessions (${ENDED_COLUMNS}) SELECT ${ENDED_COLUMNS} FROM ${STAGING}

@@ -1,7 +1,6 @@
 import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { activeSessionsPage, activeSessionsQuery, noParams } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
-import type { CoverageReader } from '../../coverage/coverage.js';
 import { filterOf } from '../../filters/filters.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
@@ -25,9 +24,9 @@ const NO_RANGE = { fromMs: null, toMs: null };
 /** `GET /sessions/active`: open sessions with their current rates, and the same per user. */
 export function serveActiveSessions(
   app: FastifyInstance,
-  deps: QuestionDeps & { readonly store: Store; readonly coverage: CoverageReader },
+  deps: QuestionDeps & { readonly store: Store },
 ): void {
-  const { store, coverage } = deps;
+  const { store } = deps;
   serve(app, deps, {
     path: '/sessions/active',
     operationId: 'listActiveSessions',
@@ -48,15 +47,14 @@ export function serveActiveSessions(
       const sinceMs = rateSinceMs(nowMs);
       // If a first reading holds them all, they need not be found a second time to be counted.
       const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
-      const fromMs = await coverage.openFrom();
       const rows = await store.ask(
-        activePageQuery({ fromMs, filter, position, limit: read + 1, sinceMs }),
+        activePageQuery({ filter, position, limit: read + 1, sinceMs }),
         context,
       );
       const isWhole = position === null && rows.length <= read;
       const users = isWhole
         ? userRowsOf(rows)
-        : await store.ask(activeUsersQuery({ fromMs, filter, limit: USERS_MAX, sinceMs }), context);
+        : await store.ask(activeUsersQuery({ filter, limit: USERS_MAX, sinceMs }), context);
       const items = rows.slice(0, query.limit);
       const last = items.at(-1);
       return {
