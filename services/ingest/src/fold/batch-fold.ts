@@ -25,6 +25,7 @@ import {
 import { eventFields, forbiddenChange, hashHeader, setEvent } from '../tables/columns.generated.js';
 import type { ComparedField } from '../tables/columns.generated.js';
 import type { Column } from '../tables/native/column.js';
+import { nativeBlock } from '../tables/native/block.js';
 import { NativeTable } from '../tables/native/table.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
 import { uuidText } from './uuid-text.js';
@@ -157,14 +158,14 @@ export class BatchFold {
     this.#gatherMinutes();
     this.#gatherEnds();
     return [
-      block('sessions', this.#sessionRows),
-      block('sessions_by_user', this.#sessionRows),
-      block('sessions_by_destination', this.#sessionRows),
-      block('long_sessions', this.#longRows),
-      block('session_ends', this.#endRows),
-      block('ended_sessions', this.#endedRows),
-      block('session_traffic_1m', this.#trafficRows),
-      block('session_events', this.#events),
+      nativeBlock('sessions', this.#sessionRows),
+      nativeBlock('sessions_by_user', this.#sessionRows),
+      nativeBlock('sessions_by_destination', this.#sessionRows),
+      nativeBlock('long_sessions', this.#longRows),
+      nativeBlock('session_ends', this.#endRows),
+      nativeBlock('ended_sessions', this.#endedRows),
+      nativeBlock('session_traffic_1m', this.#trafficRows),
+      nativeBlock('session_events', this.#events),
     ].filter(({ rows }) => rows > 0);
   }
 
@@ -394,24 +395,4 @@ function gather<N extends string>(
 
 function mix(session: number, minute: number): number {
   return Math.imul(session, 0x9e3779b1) ^ Math.imul(minute, 0x85ebca6b);
-}
-
-/** The rows [from, to) of a table. */
-function block(
-  name: string,
-  table: NativeTable<Readonly<Record<string, Column>>>,
-  from = 0,
-  to = table.rows,
-): TableBlock {
-  const middle = (from + to) >>> 1;
-  return {
-    table: name,
-    columns: Object.keys(table.columns),
-    format: 'Native',
-    bytes: to > from ? table.encode(from, to) : [],
-    rows: to - from,
-    ...(to - from < 2
-      ? {}
-      : { halves: () => [block(name, table, from, middle), block(name, table, middle, to)] }),
-  };
 }

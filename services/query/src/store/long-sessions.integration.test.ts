@@ -17,7 +17,7 @@ import { makeEvents } from '../testing/world.js';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
-/** Ended sessions of another day: whoever looks for open ones there reads them. */
+/** Ended sessions of another day: a search for open ones there reads them. */
 const MANY = 100_000;
 const DEST = '198.51.100.7';
 
@@ -54,7 +54,7 @@ async function add(
   }
 }
 
-/** Which sessions are open, by each question that says so. */
+/** Which sessions are open, by each question that names them. */
 async function open(): Promise<Readonly<Record<string, Digits | number>>> {
   const atMs = NOW_MS - 1_000;
   const at = new Date(atMs).toISOString();
