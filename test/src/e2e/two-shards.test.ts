@@ -351,6 +351,7 @@ describe('two shards', () => {
       'sessions/active?limit=1000',
       ...['shared_account', 'scan', 'mail', 'beacon'].map((kind) => `signals/${kind}?${range}`),
       `explain?${range}&measure=bytes`,
+      `explain?${range}&measure=bytes&protocol=tcp`,
       `lookup?dest_host=${host}&time=${known.started_at}`,
     ];
     let findings = 0;

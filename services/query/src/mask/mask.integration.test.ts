@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
-import type { Session } from '@sockscope/schemas/api';
+import type { SessionRow } from '@sockscope/schemas';
+import type { Explain, Session } from '@sockscope/schemas/api';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -154,6 +155,40 @@ describe.each([
       { names: names.map((name) => mask.user(name)), ips: plain.map((ip) => mask.address(ip)) },
     ]);
   });
+
+  it.each(['', '&protocol=tcp', '&dest_port=443', '&proxy_id=proxy-1&dest_port=443'])(
+    'a change is explained by shown values, with the filter "%s"',
+    async (filter) => {
+      const path = `/explain?limit=50&measure=sessions_started&${RANGE}${filter}`;
+      const { fields } = (await get(path, readKey)).json<Explain>();
+      const passing = world.sessions.filter(
+        (row) =>
+          (!filter.includes('protocol') || row.protocol === 'tcp') &&
+          (!filter.includes('dest_port') || row.dest_port === 443) &&
+          (!filter.includes('proxy_id') || row.proxy_id === 'proxy-1'),
+      );
+      const shown = {
+        user: ({ user }) => mask.user(user),
+        source_ip: ({ source_ip }) => mask.address(source_ip),
+        dest_host: ({ dest_host }) => dest_host,
+        dest_port: ({ dest_port }) => String(dest_port),
+        proxy_id: ({ proxy_id }) => proxy_id,
+      } satisfies Record<string, (row: SessionRow) => string>;
+      for (const [field, valueOf] of Object.entries(shown)) {
+        const counts = new Map<string, number>();
+        for (const row of passing) counts.set(valueOf(row), (counts.get(valueOf(row)) ?? 0) + 1);
+        const items = fields.find((each) => each.field === field)?.items ?? [];
+        const sizes = [...counts.values()].toSorted((a, b) => b - a).slice(0, 50);
+        expect([field, items.map(({ current }) => current)]).toEqual([field, sizes]);
+        for (const { value, current } of items) expect(counts.get(String(value))).toBe(current);
+        // Equal changes are in the order of the shown values.
+        const order = items.toSorted(
+          (a, b) => b.current - a.current || (String(a.value) < String(b.value) ? -1 : 1),
+        );
+        expect(items).toEqual(order);
+      }
+    },
+  );
 
   it('nothing is suggested for masked fields', async () => {
     const masked = [

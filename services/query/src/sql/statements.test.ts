@@ -4,6 +4,7 @@ import { DIMENSIONS } from '@sockscope/schemas/sums';
 import { describe, expect, it } from 'vitest';
 import { NO_MASK } from '../mask/mask.js';
 import { activePageQuery, activeUsersQuery } from './active.js';
+import { changesQuery } from './explain.js';
 import { exportSessions, exportTop } from './exports.js';
 import { sessionsByIdQuery, sessionsPageQuery } from './sessions.js';
 import { periodQuery } from './period.js';
@@ -83,6 +84,14 @@ const STATEMENTS: Readonly<Record<string, string>> = {
     'bytes',
     10,
     null,
+  ).sql,
+  changes: changesQuery(
+    (['source', 'proxy'] as const).map((by) => {
+      const of = { ...sumsOf(by), rollup: null, counted: exactOnly, moved: exactOnly };
+      return { by, now: of, before: of };
+    }),
+    'bytes',
+    5,
   ).sql,
   flows: flowsQuery(pairs, 'bytes', 10).sql,
   period: periodQuery(total, pieces).sql,

@@ -49,6 +49,12 @@ export function keyOf(by: SumsBy): string {
   return by === 'flow' ? `tuple(${PAIR_COLUMNS.join(', ')})` : keySql(by);
 }
 
+/** The key of a row in a sum; several keys if several dimensions are summed. */
+function rowKey({ by, together }: SumsOf): string {
+  if (together === undefined) return keyOf(by);
+  return `arrayJoin([${together.map((each) => `('${each}', ${keySql(each)})`).join(', ')}])`;
+}
+
 /** Whether all figures of a session count at its end. */
 export function isAtEnd(by: SumsBy): boolean {
   return isAddress(by) || (by !== 'flow' && countsAtEnd(by));
@@ -108,6 +114,8 @@ export interface SumsOf {
   readonly shown: ShownKeys | null;
   /** Starts of the pieces of a time series; null for one sum over everything. */
   readonly cuts: readonly number[] | null;
+  /** Dimensions that are summed in one reading instead of `by`; not from sums by dimension. Keys are pairs of both. */
+  readonly together?: readonly Dimension[];
 }
 
 const MOVED_NAMES: readonly SumName[] = SUM_NAMES.filter((name) => FIGURES[name] === 'traffic');
@@ -214,7 +222,7 @@ function rollupPart(
     states: from.states,
   };
   if (source.kind === 'pairs') {
-    const key = keyOf(of.by);
+    const key = rowKey(of);
     return part({ ...common, key, where: allOf([source.filter, within, ...keyIn(key, of)]) });
   }
   const dimension = {
@@ -248,7 +256,7 @@ export interface RowStates {
 
 /** Rows (key, slot, sums) of the parts of a range that only the exact tables answer. */
 export function exactParts(of: SumsOf, states: RowStates | null): Part[] {
-  const key = keyOf(of.by);
+  const key = rowKey(of);
   const keys = keyIn(key, of);
   const ofKeys = { ...of.sessions, filter: allOf([of.sessions.filter, ...keys]) };
   const { exact } = of.counted;

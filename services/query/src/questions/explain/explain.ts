@@ -9,6 +9,8 @@ import type { QuestionDeps } from '../../http/question.js';
 import { shownKeysOf } from '../../mask/presenter.js';
 import { visibleFilters } from '../../mask/visible.js';
 import { changesQuery } from '../../sql/explain.js';
+import type { Compared } from '../../sql/explain.js';
+import { isAtEnd } from '../../sql/sums.js';
 import type { Span } from '../../sums/plan.js';
 import { answerMetaOf, prepare, worstOf } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
@@ -32,23 +34,33 @@ export function serveExplain(app: FastifyInstance, deps: QuestionDeps & SumsDeps
     answer: explain,
     async ask({ query }, context) {
       const { nowMs, mask, signal } = context;
-      // Six queries at once keep the cores busy.
-      const asking = { signal, threads: 1 };
       const filters = await visibleFilters(deps.store, query, context);
       const range = rangeOf(query, nowMs);
       const before = previousOf(query, range, nowMs);
       const coverage = await deps.coverage.read();
-      const fields = await Promise.all(
-        EXPLAIN_FIELDS.map(async (field) => {
-          const by = dimensionOf(field);
-          const question = { by, filters, shown: shownKeysOf(field, mask) };
-          const now = prepare({ ...question, range }, coverage);
-          const then = prepare({ ...question, range: before }, coverage);
-          const changes = changesQuery(now.of, then.of, query.measure, query.limit);
-          const rows = await deps.store.ask(changes, asking);
-          return { field, by, rows, provenance: worstOf(now.provenance, then.provenance) };
-        }),
+      const prepared = EXPLAIN_FIELDS.map((field) => {
+        const by = dimensionOf(field);
+        const question = { by, filters, shown: shownKeysOf(field, mask) };
+        const now = prepare({ ...question, range }, coverage);
+        const then = prepare({ ...question, range: before }, coverage);
+        const provenance = worstOf(now.provenance, then.provenance);
+        return { field, by, now: now.of, before: then.of, provenance };
+      });
+      const rows = await Promise.all(
+        readTogether(prepared).map((all) =>
+          deps.store.ask(changesQuery(all, query.measure, query.limit), {
+            signal,
+            // Several queries keep the cores busy. One that has most of the work gets them all.
+            threads: all.length === 1 ? 1 : undefined,
+          }),
+        ),
       );
+      const fields = prepared.map(({ field, by, provenance }) => ({
+        field,
+        by,
+        provenance,
+        rows: rows.flat().filter(({ dimension }) => dimension === by),
+      }));
       return { fields, before, nowMs };
     },
     closed: (_input, { fields }, nowMs) => isClosed(fields[0]?.provenance.range.toMs, nowMs),
@@ -87,6 +99,18 @@ export function serveExplain(app: FastifyInstance, deps: QuestionDeps & SumsDeps
       };
     },
   });
+}
+
+/** Dimensions that are summed from the same rows. Sums by one dimension have rows of their own. */
+function readTogether(all: readonly Compared[]): Compared[][] {
+  const bySource = new Map<string, Compared[]>();
+  for (const each of all) {
+    const { by, rollup } = each.now;
+    const source =
+      rollup?.kind === 'dimension' ? each.by : (rollup?.kind ?? `rows, ${String(isAtEnd(by))}`);
+    bySource.set(source, [...(bySource.get(source) ?? []), each]);
+  }
+  return [...bySource.values()];
 }
 
 function changeOf({ current, previous }: { readonly current: number; readonly previous: number }) {
