@@ -16,7 +16,7 @@ import type { LookedUp, Sought } from '../sql/earlier-starts.js';
 import { conditionsOf, ENDED_UNKNOWN_SQL } from '../sql/filters.js';
 import { allOf, anyOf } from '../sql/query.js';
 import type { Condition } from '../sql/query.js';
-import type { SessionsTable } from '../sql/sessions.js';
+import type { Projection, SessionsTable } from '../sql/sessions.js';
 import { isAddress } from '../sql/sums.js';
 import type { RollupSource, SumsBy } from '../sql/sums.js';
 import { addressRangeOf } from './addresses.js';
@@ -80,6 +80,12 @@ const ENDED_ADDRESS_NAMES: readonly string[] = ENDED_ADDRESS_FIELDS;
 /** Filters that `ended_sessions` has the columns for. The duration of an open session needs others. */
 const ENDED_NAMES: readonly string[] = [...ENDED_FIELDS, 'min_bytes', 'max_bytes'];
 
+/** Columns of the projections of `sessions`, besides the start. */
+const PROJECTED = {
+  by_egress: ['egress_port', 'egress_ip'],
+  by_destination: ['dest_ip', 'dest_port'],
+} as const;
+
 /** The sessions that the filters mean, and where to look for them. */
 export function soughtOf(filters: Filters): Sought {
   return {
@@ -105,15 +111,20 @@ export function lookedUpOf(filters: Filters): LookedUp {
   };
 }
 
-/** The filters of a projection of `sessions`; null if none leaves few sessions. */
-function addressOf(filters: Filters): Condition | null {
-  if (filters.egress_port !== undefined) {
-    return filterOf(only(filters, (name) => name === 'egress_port' || name === 'egress_ip'));
-  }
+/** The projection of `sessions` that has the starts of these sessions; null if none leaves few of them. */
+export function projectionOf(filters: Filters): Projection | null {
+  if (filters.egress_port !== undefined) return 'by_egress';
   // A range of addresses may hold all.
-  return filters.dest_ip?.every((text) => text !== '' && !text.includes('/')) === true
-    ? filterOf(only(filters, (name) => name === 'dest_ip' || name === 'dest_port'))
-    : null;
+  const isOne = (text: string) => text !== '' && !text.includes('/');
+  return filters.dest_ip?.every(isOne) === true ? 'by_destination' : null;
+}
+
+/** The filters that a projection has columns for. */
+function addressOf(filters: Filters): Condition | null {
+  const projection = projectionOf(filters);
+  if (projection === null) return null;
+  const names: readonly FilterName[] = PROJECTED[projection];
+  return filterOf(only(filters, (name) => names.includes(name)));
 }
 
 /** Whether the table of traffic has the column. */

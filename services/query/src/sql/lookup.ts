@@ -9,7 +9,7 @@ import { sessionRow } from './fields.js';
 import { allOf, anyOf } from './query.js';
 import type { Condition, Query } from './query.js';
 import { SESSION_COLUMNS } from './sessions.js';
-import type { SessionsTable } from './sessions.js';
+import type { Projection, SessionsTable } from './sessions.js';
 
 /** Keys have decided which granules are read: the indexes exclude no more of them. */
 const KEYED_SETTINGS = { ...FINAL_SETTINGS, use_skip_indexes_if_final: 0 } as const;
@@ -19,6 +19,7 @@ const startRow = z.object({ started_at: wireTime });
 /** When sessions of an address began, the newest first, `[fromMs, beforeMs)`. */
 export function startsQuery(of: {
   readonly address: Condition;
+  readonly projection: Projection;
   readonly fromMs: number;
   readonly beforeMs: number;
   readonly limit: number;
@@ -36,25 +37,43 @@ export function startsQuery(of: {
       limit: of.limit,
     },
     row: startRow,
-    settings: { max_threads: 1 },
+    // Only this projection is compared with the table, without the table's indexes: they are larger than it.
+    settings: {
+      max_threads: 1,
+      use_skip_indexes: 0,
+      preferred_optimize_projection_name: of.projection,
+    },
   };
 }
 
-/** Sessions with these starts that pass and lasted until `endedMs` or longer. */
-export function startedAt(starts: readonly number[], endedMs: number, filter: Condition): Keyed {
-  return {
-    keys: {
-      sql: `started_at IN {starts:Array(DateTime64(3, 'UTC'))}`,
-      params: { starts: starts.map(dateTime64Of) },
-    },
-    where: allOf([
-      {
-        sql: `status = 'active' OR ended_at >= ${timeSql('ended_from')}`,
-        params: { ended_from: endedMs },
-      },
-      filter,
-    ]),
+/**
+ * Sessions with these starts that pass and lasted until `endedMs` or longer. Sessions of a destination are side by
+ * side in the table by destination; in `sessions` most of them are in a granule of their own.
+ */
+export function startedAt(of: {
+  readonly starts: readonly number[];
+  readonly endedMs: number;
+  readonly filter: Condition;
+  readonly projection: Projection;
+}): Keyed & { readonly table: SessionsTable } {
+  const started = {
+    sql: `started_at IN {starts:Array(DateTime64(3, 'UTC'))}`,
+    params: { starts: of.starts.map(dateTime64Of) },
   };
+  const where = allOf([
+    {
+      sql: `status = 'active' OR ended_at >= ${timeSql('ended_from')}`,
+      params: { ended_from: of.endedMs },
+    },
+    of.filter,
+  ]);
+  if (of.projection === 'by_egress') return { table: 'sessions', keys: started, where };
+  const key = 'dest_host, started_at, session_id';
+  const keys = {
+    sql: `(${key}) IN (SELECT ${key} FROM sessions WHERE ${started.sql} AND ${of.filter.sql})`,
+    params: started.params,
+  };
+  return { table: 'sessions_by_destination', keys, where };
 }
 
 /** Milliseconds between a time and the nearest moment at which a session was open. */

@@ -23,6 +23,9 @@ export const SESSION_COLUMNS = SESSION_FIELDS.join(', ');
 /** Three orders of the same rows. */
 export type SessionsTable = 'sessions' | 'sessions_by_user' | 'sessions_by_destination';
 
+/** Starts of sessions by an address, in `sessions`. */
+export type Projection = 'by_egress' | 'by_destination';
+
 export type SessionSort = 'started_at' | 'ended_at' | 'duration_ms' | 'bytes';
 export type SortOrder = 'asc' | 'desc';
 

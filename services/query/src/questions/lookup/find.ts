@@ -2,11 +2,11 @@ import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { LOOKUP_DAYS } from '@sockscope/schemas/api';
 import type { Lookup, LookupQuery } from '@sockscope/schemas/api';
 import { canonicalIp } from '@sockscope/schemas/net';
-import { DAY_MS, floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import { DAY_MS, floorTo, HOUR_MS, SUM_NAMES } from '@sockscope/schemas/sums';
 import { openWithin } from '../../sql/earlier-starts.js';
-import type { Keyed, LookedUp } from '../../sql/earlier-starts.js';
+import type { Keyed } from '../../sql/earlier-starts.js';
 import { remembered } from '../../store/remembered.js';
-import { filtersOf, lookedUpOf, restrictedTo } from '../../filters/filters.js';
+import { filtersOf, lookedUpOf, projectionOf, restrictedTo } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
 import type { Viewer } from '../../mask/viewer.js';
 import {
@@ -20,11 +20,11 @@ import {
 import type { SessionRecord } from '../../sql/fields.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Asking, Store } from '../../store/store.js';
+import { seriesSums } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
 import type { Span } from '../../sums/plan.js';
 import { momentMs } from '../../time/moment.js';
 import { nowOf, shownRange } from '../../time/range.js';
-import { rankedKeys } from '../top/ranking.js';
 import type { LookupConfig } from './config.js';
 
 export interface LookupDeps extends SumsDeps {
@@ -52,26 +52,25 @@ export interface FoundLookup {
   readonly answer: Omit<Lookup, 'items'>;
 }
 
-/** Proxies that are compared; a deployment has fewer. */
-const PROXIES_MAX = 1_000;
-
 /** Spans to look in first if the newest sessions are wanted: a popular destination has millions. */
 const NEWEST_MS = [HOUR_MS, DAY_MS];
 /** Starts to look up at once if the newest sessions of an address are wanted, as a multiple of the limit. */
 const STARTS_PER_LIMIT = [1, 4, 32];
 
 type Seeking = Omit<Parameters<typeof lookupQuery>[0], 'found' | 'table'> & {
-  readonly sought: LookedUp;
+  readonly filters: Filters;
   readonly range: Span;
 };
 
 /** The sessions that pass and are closest to the time, or the newest ones. */
 async function closest(store: Store, seeking: Seeking, asking: Asking) {
-  const { sought, range, ...of } = seeking;
-  const ask = (found: Keyed) =>
-    store.ask(lookupQuery({ ...of, table: sought.table, found }), asking);
+  const { filters, range, ...of } = seeking;
+  const sought = lookedUpOf(filters);
+  const projection = projectionOf(filters);
+  const ask = (found: Keyed, table = sought.table) =>
+    store.ask(lookupQuery({ ...of, table, found }), asking);
   if (of.timeMs !== null) return ask(openWithin(range, sought));
-  if (sought.address === null) {
+  if (sought.address === null || projection === null) {
     for (const spanMs of NEWEST_MS) {
       const sinceMs = range.toMs - spanMs;
       const newest = await ask(openWithin(range, sought, { part: 'newest', sinceMs }));
@@ -85,12 +84,14 @@ async function closest(store: Store, seeking: Seeking, asking: Asking) {
   for (const each of STARTS_PER_LIMIT) {
     const limit = each * of.limit;
     const found = await store.ask(
-      startsQuery({ address: sought.address, fromMs, beforeMs, limit }),
+      startsQuery({ address: sought.address, projection, fromMs, beforeMs, limit }),
       asking,
     );
     const starts = found.map(({ started_at }) => Date.parse(started_at));
     if (starts.length > 0) {
-      rows.push(...(await ask(startedAt(starts, range.fromMs, sought.filter))));
+      const { filter } = sought;
+      const { table, ...keyed } = startedAt({ starts, endedMs: range.fromMs, filter, projection });
+      rows.push(...(await ask(keyed, table)));
     }
     if (rows.length >= of.limit) return rows;
     if (starts.length < limit) {
@@ -133,7 +134,7 @@ export async function findByAddress(
   // With a time, up to four statements at once keep the cores busy.
   const asking = timeMs === null ? viewer : { ...viewer, threads: 1 };
   const [found, unrecorded, since, known, silent] = await Promise.all([
-    closest(store, { sought: lookedUpOf(filters), range, timeMs, limit: query.limit + 1 }, asking),
+    closest(store, { filters, range, timeMs, limit: query.limit + 1 }, asking),
     asksEgress && timeMs !== null
       ? store.ask(egressUnrecordedQuery(range, lookedUpOf(others)), asking)
       : null,
@@ -191,20 +192,21 @@ function candidateOf(row: SessionRecord, query: LookupQuery, timeMs: number | nu
 
 /** Proxies that served sessions in the day before and none in the hours of the range. */
 async function silentProxies(deps: SumsDeps, range: Span, asking: Asking): Promise<string[]> {
-  const fromMs = Math.floor(range.fromMs / HOUR_MS) * HOUR_MS;
-  const toMs = Math.floor(range.toMs / HOUR_MS) * HOUR_MS + HOUR_MS;
-  const heard = async (span: Span) => {
-    const { items } = await rankedKeys(
-      deps,
-      { by: 'proxy', range: span, filters: {} },
-      { sort: 'sessions_started', limit: PROXIES_MAX },
-      asking,
-    );
-    return items.map(({ key }) => plainOf(key));
-  };
-  const [before, during] = await Promise.all([
-    heard({ fromMs: Math.max(0, fromMs - DAY_MS), toMs: fromMs }),
-    heard({ fromMs, toMs }),
-  ]);
-  return before.filter((proxy) => !during.includes(proxy)).toSorted();
+  const fromMs = floorTo(range.fromMs, HOUR_MS);
+  const toMs = floorTo(range.toMs, HOUR_MS) + HOUR_MS;
+  const beforeMs = Math.max(0, fromMs - DAY_MS);
+  const { rows } = await seriesSums(
+    deps,
+    {
+      by: 'proxy',
+      range: { fromMs: beforeMs, toMs },
+      filters: {},
+      cuts: [...new Set([beforeMs, fromMs])],
+    },
+    asking,
+  );
+  const heard = rows.filter((row) => SUM_NAMES.some((name) => row[name] > 0));
+  const during = new Set(heard.filter(({ slot }) => slot >= fromMs).map(({ key }) => plainOf(key)));
+  const before = new Set(heard.map(({ key }) => plainOf(key)));
+  return [...before].filter((proxy) => !during.has(proxy)).toSorted();
 }
