@@ -196,6 +196,8 @@ beforeAll(async () => {
     sessionLog({
       random,
       startMs: START_MS + Math.floor(random() * HOURS * HOUR_MS),
+      // Some are old enough for `long_sessions`.
+      ...(i % 16 === 1 ? { silentMs: HOUR_MS } : {}),
       ...(i % 4 === 0 ? { user: 'scanner', closeReason: 'connect_failed' as const } : {}),
     }),
   ).flat();
