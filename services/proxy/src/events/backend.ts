@@ -24,7 +24,7 @@ import { TableChunk } from './spool/table.js';
  * Bytes of a batch before compression, which makes it ten times smaller: brokers take 1 MiB as one
  * record batch, and a topic may have one partition only.
  */
-const BATCH_MAX_BYTES = 2 * 1024 ** 2;
+const BATCH_MAX_BYTES = 4 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
 const MAINTAIN_INTERVAL_MS = 1_000;
 /** Time of counters of open sessions that a crash of the machine may destroy. */

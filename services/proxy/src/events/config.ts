@@ -28,7 +28,8 @@ export const eventsConfig = z.object({
   }),
   linger_ms: durationMs({ max: 10_000 }).default(100).meta({
     env: 'PROXY_EVENTS_LINGER',
-    description: 'how long the first event of a request may wait for others',
+    description:
+      'how long the first event of a request may wait for others; four times as long under load',
   }),
   flush_timeout_ms: durationMs({ max: 3_600_000 }).default(10_000).meta({
     env: 'PROXY_EVENTS_FLUSH_TIMEOUT',
@@ -40,7 +41,7 @@ export const eventsConfig = z.object({
       env: 'PROXY_REFUSED_MAX',
       description: 'most bytes of refused events beside the spool; when full, all events wait',
     }),
-  batch_max_records: integer({ min: CHUNK_MAX_FRAMES, max: 10_000 }).default(2_000).meta({
+  batch_max_records: integer({ min: CHUNK_MAX_FRAMES, max: 10_000 }).default(5_000).meta({
     env: 'PROXY_EVENTS_BATCH_MAX',
     description: 'most events in one request to Kafka',
   }),

@@ -62,6 +62,26 @@ describe('the event pipeline', () => {
     ).toBe(events.length);
   });
 
+  it('waits for more events while many come, so that requests are few', async () => {
+    const kafka = fakeKafka();
+    const linger_ms = 100;
+    const { pipeline } = await run(tempDir(), kafka, { linger_ms });
+    const emittedAtMs: number[] = [];
+    const emit = (seed: number): void => {
+      for (const event of someLogs(30, true, seed).flat()) {
+        pipeline.emit(partsOf(event));
+        emittedAtMs.push(performance.now());
+      }
+    };
+    for (let seed = 1; kafka.published.length === 0; seed += 1) {
+      emit(seed);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const first = kafka.published.length;
+    const span = (emittedAtMs[first - 1] ?? 0) - (emittedAtMs[0] ?? 0);
+    expect(span).toBeGreaterThan(1.5 * linger_ms);
+  });
+
   it('loses nothing in an outage, and reports it', async () => {
     const kafka = fakeKafka();
     const { pipeline, registry } = await run(tempDir(), kafka);

@@ -25,6 +25,9 @@ export interface PublisherDeps {
   readonly onTrouble: (trouble: SpoolError | null) => void;
 }
 
+/** Bytes that make the publisher wait WAITS_MAX times: fewer, larger requests disturb traffic less. */
+const MANY_BYTES = 64 * 1024;
+const WAITS_MAX = 4;
 const READ_RETRY_MS = 500;
 /** Least pause while nothing can be published. */
 const IDLE_MS = 25;
@@ -78,20 +81,29 @@ export class Publisher {
     this.#abort.abort();
   }
 
+  get #waitingBytes(): number {
+    return this.#deps.shared.written - this.#cursor;
+  }
+
   get #isDone(): boolean {
     const { shared, reports } = this.#deps;
-    return this.#cursor >= shared.written && reports.size === 0 && !shared.hasEventsInMemory;
+    return this.#waitingBytes <= 0 && reports.size === 0 && !shared.hasEventsInMemory;
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#abort;
     const { signal: hurry } = this.#hurry;
     while (!signal.aborted && !(hurry.aborted && this.#isDone)) {
-      // Others come along in one request: it costs about the same for one as for a hundred.
-      if (this.#deps.shared.written - this.#cursor < this.#limits.maxBytes) {
-        await pause(Math.max(this.#lingerMs, this.#isDone ? IDLE_MS : 0), hurry);
-      }
+      await this.#linger(hurry);
       if (!this.#isDone) await this.#publishSome(signal);
+    }
+  }
+
+  /** Waits for others: a request costs about the same for one event as for a hundred. */
+  async #linger(signal: AbortSignal): Promise<void> {
+    for (let waits = 1; this.#waitingBytes < this.#limits.maxBytes; waits += 1) {
+      await pause(Math.max(this.#lingerMs, this.#isDone ? IDLE_MS : 0), signal);
+      if (waits === WAITS_MAX || this.#waitingBytes < MANY_BYTES) return;
     }
   }
 

@@ -54,13 +54,15 @@ export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
       source.copy(buffer, at, eventAt, end);
       at += eventBytes;
       const headers = FIRST_HEADERS[kind] as Buffer;
-      at = copy(headers, 0, headers.length, buffer, at);
+      buffer.set(headers, at);
+      at += headers.length;
       const nameAt = at + 1;
       at = copy(source, idAt, idEnd, buffer, nameAt);
       buffer[at] = SLASH;
       at = putNumber(buffer, at + 1, seq);
       buffer[nameAt - 1] = lengthByte(at - nameAt);
-      at = copy(sourceAndTime, 0, sourceAndTime.length, buffer, at);
+      buffer.set(sourceAndTime, at);
+      at += sourceAndTime.length;
       at = copy(source, timeAt, timeAt + TIME_LENGTH, buffer, at);
       at = copy(SUBJECT_HEADER, 0, SUBJECT_HEADER.length, buffer, at);
       writer.at = copy(source, idAt, idEnd, buffer, at);
@@ -68,7 +70,7 @@ export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
   };
 }
 
-/** Copies a few dozen bytes, in a loop because a call into native code takes longer. Returns the offset behind them. */
+/** Copies a few dozen bytes, in a loop because a part of a buffer takes longer to make. Returns the offset behind them. */
 // oxlint-disable-next-line max-params -- An object for each copy would be garbage to collect.
 function copy(source: Buffer, from: number, to: number, target: Buffer, at: number): number {
   let end = at;
