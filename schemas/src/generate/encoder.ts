@@ -11,13 +11,13 @@ type Piece = { readonly text: string } | { readonly put: string; readonly value:
 function placeOf(name: FieldName): string {
   const { part } = fieldOf(name);
   if (name === 'type') return 'event.type';
-  if (name === 'schema_version') return String(SCHEMA_VERSION);
   const isMoment = part === 'envelope' || part === 'identity' || name === 'started_at';
   return `${isMoment ? 'moment' : part}.${name}`;
 }
 
 /** A field with its name. Only texts from clients and operators need escaping. */
 function piecesOf(name: FieldName): Piece[] {
+  if (name === 'schema_version') return [{ text: `"${name}":${SCHEMA_VERSION}` }];
   const { kind, nullable } = fieldOf(name).value;
   const value = placeOf(name);
   const label = { text: `"${name}":` };
@@ -44,20 +44,24 @@ function piecesOfParts(...parts: Part[]): Piece[] {
   return namesIn(...parts).flatMap((name, i) => [{ text: i === 0 ? '' : ',' }, ...piecesOf(name)]);
 }
 
+/** Texts before values, by the name of their constant. */
+type Texts = Map<string, string>;
+
 /** Statements that write the pieces one behind the other, each value with the constant before it. */
-function statements(indent: string, ...pieces: Piece[]): string {
+function statements(texts: Texts, indent: string, ...pieces: Piece[]): string {
   const places: string[] = [];
   let text = '';
-  const behindText = (): string => {
-    const place = text === '' ? 'at' : `put(out, at, '${text}')`;
-    text = '';
-    return place;
-  };
   for (const piece of pieces) {
-    if ('text' in piece) text += piece.text;
-    else places.push(`${piece.put}(out, ${behindText()}, ${piece.value})`);
+    if ('text' in piece) {
+      text += piece.text;
+      continue;
+    }
+    const name = (/^[\w.]+/.exec(piece.value)?.[0] ?? '').replace('.', '_').toUpperCase();
+    texts.set(name, text);
+    text = '';
+    places.push(`${piece.put}(out, putBytes(out, at, ${name}), ${piece.value})`);
   }
-  if (text !== '') places.push(behindText());
+  if (text !== '') places.push(`put(out, at, '${text}')`);
   return places.map((place) => `${indent}at = ${place};`).join('\n');
 }
 
@@ -68,14 +72,22 @@ export function encoderSource(): string {
     { put: 'putNumber', value: `c.${name}` },
   ]);
   const common = piecesOfParts('envelope', 'identity', 'origin', 'header', 'totals');
+  const texts: Texts = new Map();
+  const putCounters = statements(texts, '  ', ...counters, { text: '}' });
+  const putCommon = statements(texts, '  ', { text: '{' }, ...common);
+  const putInterval = statements(texts, '    ', { text: ',' }, ...piecesOfParts('interval'));
+  const putClosing = statements(texts, '    ', { text: ',' }, ...piecesOfParts('closing'));
+  const constants = [...texts].map(([name, text]) => `const ${name} = Buffer.from('${text}');`);
   return `${generatedBy('encoder')}
 ${importLine('type { Counters }', '@sockscope/schemas')}
 ${importLine('type { EventParts }', './event-parts.js')}
-${importLine('{ put, putNumber, putNumberOrNull, putText, putTextOrNull }', './json-bytes.js')}
+${importLine('{ put, putBytes, putNumber, putNumberOrNull, putText, putTextOrNull }', './json-bytes.js')}
+
+${constants.join('\n')}
 
 function putCounters(out: Buffer, start: number, c: Counters): number {
   let at = start;
-${statements('  ', ...counters, { text: '}' })}
+${putCounters}
   return at;
 }
 
@@ -86,12 +98,12 @@ ${statements('  ', ...counters, { text: '}' })}
 export function putEvent(out: Buffer, start: number, event: EventParts): number {
   const { moment, origin, header, totals, interval, closing } = event;
   let at = start;
-${statements('  ', { text: '{' }, ...common)}
+${putCommon}
   if (interval !== null) {
-${statements('    ', { text: ',' }, ...piecesOfParts('interval'))}
+${putInterval}
   }
   if (closing !== null) {
-${statements('    ', { text: ',' }, ...piecesOfParts('closing'))}
+${putClosing}
   }
   return put(out, at, '}');
 }

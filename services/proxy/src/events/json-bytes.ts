@@ -10,6 +10,12 @@ const ZERO = 0x30;
 /** All bits of the numbers that V8 keeps without an object. */
 const SMALL = 0x3fff_ffff;
 
+/** Writes bytes. For a constant text this takes less time, and above all less code, than its characters one by one. */
+export function putBytes(out: Buffer, start: number, bytes: Buffer): number {
+  out.set(bytes, start);
+  return start + bytes.length;
+}
+
 /** Writes ASCII that needs no escaping. */
 export function put(out: Buffer, start: number, text: string): number {
   const { length } = text;
