@@ -14,7 +14,9 @@ export const answerMeta = {
     'the range in which bytes and packets are counted: `range` in whole UTC minutes, or in whole UTC hours if the minutes have expired (RETENTION_TRAFFIC)',
   ),
   time_zone: z.string(),
-  resolution: z.enum(RESOLUTIONS).describe('the finest table that was read'),
+  resolution: z
+    .enum(RESOLUTIONS)
+    .describe('the finest table that was read; `minute`: single rows, or sums of ten minutes'),
   stale_hours: counter.describe(
     'hours of the range whose sums are older than their latest change; normally 0',
   ),

@@ -1,4 +1,4 @@
-import { DAY_MS, HOUR_MS, WEEK_MS } from './calendar.js';
+import { DAY_MS, HOUR_MS, SLICE_MS, WEEK_MS } from './calendar.js';
 
 /**
  * The kinds of buckets that are summed. Details are sums by user, destination and port, and sketches. They
@@ -27,9 +27,26 @@ export const BUCKETS_TABLE = 'ingest_rollup_buckets';
  * @param within an SQL condition over `bucket` that bounds the buckets that are looked up.
  */
 export function countedSql(span: BucketSpan, within: string): string {
+  return isNotOlder(`SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
+          FROM ${BUCKETS_TABLE} WHERE span = '${span}' AND (${within}) GROUP BY bucket HAVING version > 0`);
+}
+
+/**
+ * Returns the same for rows of slices, whose finished versions stand with their hours.
+ *
+ * @param withinHours an SQL condition over `bucket` that bounds these hours.
+ */
+export function countedSlicesSql(withinHours: string): string {
+  return isNotOlder(`SELECT toUInt32(bucket) + ${SLICE_MS / 1_000} * slice AS start, toInt64(max(finished_at)) AS version
+          FROM (SELECT bucket, arrayJoin(slices_finished) AS each, each.1 AS slice, each.2 AS finished_at
+            FROM ${BUCKETS_TABLE} WHERE span = 'hour' AND (${withinHours}))
+          GROUP BY start`);
+}
+
+/** @param versions selects the finished `version` of each bucket by its `start`. */
+function isNotOlder(versions: string): string {
   const finished = `(SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
-        FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
-          FROM ${BUCKETS_TABLE} WHERE span = '${span}' AND (${within}) GROUP BY bucket HAVING version > 0))`;
+        FROM (${versions}))`;
   return `toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), ${finished}.1, ${finished}.2, toInt64(0))`;
 }
 
@@ -37,3 +54,11 @@ export function countedSql(span: BucketSpan, within: string): string {
  * Returns SQL that is true for a dirty bucket, over rows of `BUCKETS_TABLE` aggregated by writer.
  */
 export const DIRTY_SQL = 'max(changed_through) > max(summed_through)';
+
+/**
+ * Returns SQL that is true for a writer whose every change of an hour named the slices, and whose rounds knew
+ * them, over rows of `BUCKETS_TABLE` aggregated by hour and writer. If it is false for one, slices of the hour
+ * may lack changes.
+ */
+export const NAMES_SLICES_SQL = `(max(changed_through) <= arrayMax(arrayPushBack(mapValues(maxMap(slices_changed)), 0))
+            AND (max(drawn) <= toDateTime64(0, 6, 'UTC') OR max(knows_slices) = 1))`;

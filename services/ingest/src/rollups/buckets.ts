@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
-import { BUCKETS_TABLE, HOUR_MS, SLICE_MS, SPANS } from '@sockscope/schemas/sums';
+import { BUCKETS_TABLE, HOUR_MS, NAMES_SLICES_SQL, SLICE_MS, SPANS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import type { TableBlock } from '../tables/block.js';
@@ -269,17 +269,15 @@ export function createBuckets(
       ),
     async slices(hourS) {
       const rows = await clickhouse.query({
-        sql: `SELECT toString(writer) AS writer, max(changed_through) AS through,
-            maxMap(slices_changed) AS changed, maxMap(slices_summed) AS summed,
-            toUnixTimestamp64Micro(max(drawn)) > 0 AND max(knows_slices) = 0 AS is_former
+        sql: `SELECT toString(writer) AS writer, maxMap(slices_changed) AS changed, maxMap(slices_summed) AS summed,
+            ${NAMES_SLICES_SQL} AS names_slices
           FROM ${BUCKETS_TABLE} WHERE span = 'hour' AND bucket = toDateTime({hour:UInt32}, 'UTC') GROUP BY writer`,
         params: { hour: hourS },
         row: z.object({
           writer: z.string(),
-          through: int64,
           changed: byNumber,
           summed: byNumber,
-          is_former: z.coerce.number(),
+          names_slices: z.coerce.number(),
         }),
         settings,
         ...call,
@@ -290,10 +288,7 @@ export function createBuckets(
             .filter(([slice, number]) => number > (summed[slice] ?? 0))
             .map(([slice, number]) => ({ writer: by, slice: Number(slice), changed: number })),
         ),
-        isComplete: rows.every(
-          ({ through, changed, is_former: isFormer }) =>
-            isFormer === 0 && Math.max(0, ...Object.values(changed)) >= through,
-        ),
+        isComplete: rows.every((row) => row.names_slices === 1),
       };
     },
     finishSlices: (hourS, slices, version) =>

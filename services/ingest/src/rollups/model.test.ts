@@ -1,6 +1,6 @@
 import { seededRandom } from '@sockscope/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { copyOf, initial, isOver, movesOf, verdict } from './model.js';
+import { copyOf, initial, isOver, movesOf, sliceFault, verdict } from './model.js';
 import type { Rules, Scenario, State } from './model.js';
 import { ROUND } from './round.js';
 
@@ -10,6 +10,7 @@ const RULES: Rules = {
   zeros: false,
   looks: 'before_and_after',
   leaves: true,
+  queried: 'settled_and_named',
 };
 /** A session fails, sends events again, and fails. */
 const FORTH_AND_BACK = [
@@ -18,7 +19,7 @@ const FORTH_AND_BACK = [
   [1, 0],
 ];
 
-/** Visits every reachable state once. @returns the fault of the first wrong end. */
+/** Visits every reachable state once. @returns the fault of the first wrong end, or of a slice that a query reads. */
 function enumerate(
   scenario: Scenario,
   rules: Rules,
@@ -28,6 +29,8 @@ function enumerate(
   const open: State[] = [initial(scenario)];
   let ends = 0;
   for (let state = open.pop(); state !== undefined; state = open.pop()) {
+    const fault = sliceFault(state, scenario, rules);
+    if (fault !== null) return { states: seen.size, ends, wrong: fault };
     if (isOver(state, scenario)) {
       ends += 1;
       const wrong = verdict(state, scenario, rules);
@@ -144,6 +147,12 @@ describe('rounds of sums', () => {
       'an hour is made from slices because no mark was without one before',
       MIXED[1] ?? TWO_HOURS,
       { looks: 'before' },
+    ],
+    ['a query reads slices that have changed', TWO_HOURS, { queried: 'finished' }],
+    [
+      'a query reads slices of an hour of which a change named none',
+      MIXED[1] ?? TWO_HOURS,
+      { queried: 'settled' },
     ],
   ])('are found to be wrong by this model if %s', (_, scenario, broken) => {
     expect(enumerate(scenario, { ...RULES, ...broken }).wrong).not.toBeNull();

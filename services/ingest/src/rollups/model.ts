@@ -24,6 +24,8 @@ export interface Rules {
   readonly looks: 'before_and_after' | 'before';
   /** Whether a round that chooses rows first marks a change that names no slice. */
   readonly leaves: boolean;
+  /** Which slices a query reads itself. */
+  readonly queried: 'settled_and_named' | 'settled' | 'finished';
 }
 
 export interface Scenario {
@@ -157,6 +159,27 @@ function land(state: State, { level, key, version, value }: Late): void {
 /** Whether every change of the hour that is marked named its slice. */
 function isComplete({ hour, slice }: State): boolean {
   return hour.changed.every((changed, writer) => changed <= (slice.changed[writer] ?? 0));
+}
+
+/** Whether a query reads the sums of the slice; see coverageQuery in services/query. */
+function isQueried(state: State, { queried }: Rules): boolean {
+  const { slice } = state;
+  const isSettled = slice.changed.every((changed, i) => changed <= (slice.summed[i] ?? 0));
+  return (
+    slice.finished > 0 &&
+    (queried === 'finished' || isSettled) &&
+    (queried !== 'settled_and_named' || isComplete(state))
+  );
+}
+
+/** Returns the fault of a slice that a query reads now, or null. Each figure must be from after every marked change. */
+export function sliceFault(state: State, { states }: Scenario, rules: Rules): string | null {
+  if (!isQueried(state, rules)) return null;
+  const newestMarked = 32 - Math.clz32(state.marked);
+  const since = states.slice(newestMarked, state.changed + 1);
+  const sums = readSums(state.slice, rules);
+  const isRight = sums.every((value, key) => since.some((values) => values[key] === value));
+  return isRight ? null : `slice: ${sums.join(',')} after change ${newestMarked}`;
 }
 
 /** Reads and inserts rows, which land one by one; to be called until all have. */
@@ -343,6 +366,8 @@ export function verdict(end: State, scenario: Scenario, rules: Rules): string | 
   const truth = scenario.states.at(-1) ?? [];
   for (const row of [null, ...late]) {
     if (row !== null) land(state, row);
+    const fault = sliceFault(state, scenario, rules);
+    if (fault !== null) return fault;
     for (const level of ['hour', 'day'] as const) {
       const sums = readSums(state[level], rules);
       if (sums.some((value, key) => value !== truth[key])) {

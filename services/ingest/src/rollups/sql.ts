@@ -6,14 +6,13 @@
  * More than 400 lines because all sums are made of the same parts: which rows count, and where.
  */
 import {
-  BUCKETS_TABLE,
+  countedSlicesSql,
   countedSql,
   countsAtEnd,
   DIMENSIONS,
   FIGURES,
   keySql,
   PAIR_COLUMNS,
-  SLICE_MS,
   SUM_NAMES,
 } from '@sockscope/schemas/sums';
 import type { Dimension, BucketSpan, SumName } from '@sockscope/schemas/sums';
@@ -28,7 +27,7 @@ const TRAFFIC = SUM_NAMES.filter((name) => FIGURES[name] === 'traffic');
 const IS_BUCKET = "bucket IN {buckets:Array(DateTime('UTC'))}";
 const IS_WITHIN = "bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')}";
 
-/** Kinds of sums. Slices of ten minutes are only there for hours to be made from. */
+/** Kinds of sums. Hours are made from slices of ten minutes, and queries read some; see ADR 0047. */
 export type SumSpan = BucketSpan | 'slice';
 
 /** Start of the bucket that a time lies in. */
@@ -286,18 +285,13 @@ const dimensionPart = (part: Part) =>
     : `dimension IN (${part.dimensions.map((dimension) => `'${dimension}'`).join(', ')})
       AND ${inSlice(part, 'key')}`;
 
+const HOURS_OF_SLICES =
+  "bucket >= toStartOfHour({from:DateTime('UTC')}) AND bucket < {to:DateTime('UTC')}";
+
 /** Rows of sums that count. */
 function counted(span: SumSpan, where: string): string {
-  return span === 'slice' ? COUNTED_SLICES : countedSql(span, where);
+  return span === 'slice' ? countedSlicesSql(HOURS_OF_SLICES) : countedSql(span, where);
 }
-
-/** The same of slices: their finished versions stand with their hours. Of one without, all rows count. */
-const FINISHED_SLICES = `(SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
-  FROM (SELECT toUInt32(bucket) + ${SLICE_MS / 1_000} * slice AS start, toInt64(max(finished_at)) AS version
-    FROM (SELECT bucket, arrayJoin(slices_finished) AS each, each.1 AS slice, each.2 AS finished_at FROM ${BUCKETS_TABLE}
-      WHERE span = 'hour' AND bucket >= toStartOfHour({from:DateTime('UTC')}) AND bucket < {to:DateTime('UTC')})
-    GROUP BY start))`;
-const COUNTED_SLICES = `toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), ${FINISHED_SLICES}.1, ${FINISHED_SLICES}.2, toInt64(0))`;
 
 /** Rows made of finer sums. */
 function fromFiner(span: BucketSpan, finer: Target): Target['fresh'] {

@@ -1466,7 +1466,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -1766,7 +1766,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -1912,7 +1912,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -3145,7 +3145,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -3652,7 +3652,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -3856,7 +3856,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -4103,7 +4103,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -4262,7 +4262,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -4465,7 +4465,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -4668,7 +4668,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -4872,7 +4872,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -5031,7 +5031,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -5278,7 +5278,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -5482,7 +5482,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -5685,7 +5685,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -5838,7 +5838,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";
@@ -6219,7 +6219,7 @@ export interface components {
                 to: string;
             };
             /**
-             * @description the finest table that was read
+             * @description the finest table that was read; `minute`: single rows, or sums of ten minutes
              * @enum {string}
              */
             resolution: "minute" | "hour" | "day";

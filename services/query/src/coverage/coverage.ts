@@ -42,6 +42,8 @@ export interface CoverageReader {
 }
 
 const REUSE_MS = 1_000;
+/** Sums of slices are kept for three days; one is a margin for clocks. */
+const SLICES_USED_MS = 2 * DAY_MS;
 const NEVER = new AbortController().signal;
 
 export function createCoverageReader(deps: {
@@ -54,7 +56,9 @@ export function createCoverageReader(deps: {
 }): CoverageReader {
   async function ask(): Promise<Coverage & Known> {
     const [[row], keptFrom] = await Promise.all([
-      deps.store.ask(coverageQuery(deps.toleranceMs), { signal: NEVER }),
+      deps.store.ask(coverageQuery(deps.toleranceMs, deps.now() - SLICES_USED_MS), {
+        signal: NEVER,
+      }),
       keptFromOf(deps.retention),
     ]);
     const starts = [msOf(row?.sessions_from), msOf(row?.sums_from)].filter((ms) => ms !== null);
@@ -70,6 +74,7 @@ export function createCoverageReader(deps: {
     return {
       rollups: row?.rollups === 1,
       dirty: row?.dirty.map(([span, seconds]) => ({ span, bucketMs: seconds * 1_000 })) ?? [],
+      slices: row?.slices.map((seconds) => seconds * 1_000) ?? [],
       newestMs: msOf(row?.newest),
       firstMs,
       sessionsGoneMs: goneOf('sessions', row?.sessions_from),

@@ -44,6 +44,8 @@ import { pickOf, randomFilters, randomRange } from '../testing/ask-at-random.js'
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
 import { storeRollups } from '../testing/rollups.js';
+import { storeSlices } from '../testing/slices.js';
+import type { SlicedHour } from '../testing/slices.js';
 import { countAtEndBy, countBy, figuresOf, nothing, openAt } from '../testing/truth.js';
 import type { KeyOf, Predicate, Range } from '../testing/truth.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
@@ -66,6 +68,14 @@ const OLDEST = { fromMs: at('2025-12-29'), toMs: at('2025-12-31') };
 const CHANGED_HOURS = ['2026-04-05T13', '2026-04-04T14', '2026-03-29T01', '2026-03-28T23'].map(
   (text) => at(`${text}:00:00.000Z`),
 );
+/** Hours with slices. Slices of the last two days may be used, in part. */
+const SLICED_HOURS = Array.from({ length: 60 }, (_, i): SlicedHour => {
+  const hourMs = floorTo(NOW_MS, HOUR_MS) - i * HOUR_MS;
+  const flaws = [null, 'changed', null, 'unnamed', null, 'former', 'unfinished'] as const;
+  const isOld = hourMs < NOW_MS - 2 * DAY_MS;
+  const flaw = CHANGED_HOURS.includes(hourMs) ? 'changed' : (flaws[i % flaws.length] ?? null);
+  return { hourMs, flaw: isOld ? 'expired' : flaw };
+});
 const ZONES = [
   'UTC',
   'Europe/Berlin',
@@ -106,6 +116,7 @@ beforeAll(async () => {
   world = worldOf(events);
   await storeBadly(database.clickhouse, events, { seed: SEED + 4, batches: 2 });
   await storeRollups(database.clickhouse, world, CHANGED_HOURS);
+  await storeSlices(database.clickhouse, world, SLICED_HOURS);
   // Expired rows stay on disk for a while, and must not be seen.
   if (SEED % 2 === 1) {
     await expire('session_traffic_1m', OLD.toMs + DAY_MS);
@@ -170,7 +181,8 @@ interface Question {
 
 function questionOf(random: Random, spanDaysMax = Infinity): Question {
   const zone = pickOf(random, ZONES);
-  const beginMs = pickOf(random, [FROM_MS, FROM_MS, FROM_MS, OLD.fromMs, OLDEST.fromMs]);
+  const slicedMs = NOW_MS - 2 * DAY_MS;
+  const beginMs = pickOf(random, [FROM_MS, FROM_MS, slicedMs, OLD.fromMs, OLDEST.fromMs]);
   const fromMs = Math.max(beginMs, NOW_MS - spanDaysMax * DAY_MS);
   const { from, to } = randomRange(random, world, { fromMs, toMs: NOW_MS + DAY_MS }, zone);
   const filters = randomFilters(random, world);
@@ -416,8 +428,10 @@ async function askTraffic(question: Question): Promise<void> {
           random,
           TOP_FIELDS.filter((name) => !name.endsWith('_ip')),
         );
-  const isShort = question.range.toMs - question.range.fromMs < 30 * DAY_MS;
-  const interval = pickOf(random, isShort ? ['auto', '1h', '1d'] : ['auto', '1d', '1w']);
+  const lastedMs = question.range.toMs - question.range.fromMs;
+  const isShort = lastedMs < 30 * DAY_MS;
+  const intervals = lastedMs < 2 * DAY_MS ? ['auto', '15m', '30m', '1h'] : ['auto', '1h', '1d'];
+  const interval = pickOf(random, isShort ? intervals : ['auto', '1d', '1w']);
   const answer = await api.get<Traffic>(
     pathOf('traffic', parameters, { interval, series: '20', ...(split === null ? {} : { split }) }),
   );

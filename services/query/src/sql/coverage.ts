@@ -1,4 +1,4 @@
-import { BUCKETS_TABLE, SPANS } from '@sockscope/schemas/sums';
+import { BUCKETS_TABLE, NAMES_SLICES_SQL, SLICE_MS, SPANS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
 import type { Query } from './query.js';
@@ -6,6 +6,7 @@ import type { Query } from './query.js';
 const coverageRow = z.object({
   rollups: z.int(),
   dirty: z.array(z.tuple([z.enum(SPANS), int64])),
+  slices: z.array(int64),
   minutes_from: wireTime.nullable(),
   newest: wireTime.nullable(),
   sessions_from: wireTime.nullable(),
@@ -18,9 +19,16 @@ const coverageRow = z.object({
  * The range that the rollups cover, the freshness of the tables, and their earliest times. The earliest
  * times are in the list of parts: their columns are those by which the tables are partitioned.
  *
+ * A slice is used if its sums are finished and it has not changed since, as far as its hour knows: a change that
+ * named no slice may lie in any of them.
+ *
  * @param toleranceMs buckets whose sums were begun within this time count as unchanged.
+ * @param slicesFromMs slices of earlier hours are not used, because their sums expire.
  */
-export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
+export function coverageQuery(
+  toleranceMs: number,
+  slicesFromMs: number,
+): Query<typeof coverageRow> {
   return {
     name: 'coverage',
     sql: `SELECT
@@ -35,6 +43,21 @@ export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
             AND NOT (max(version) > now64(6) - toIntervalSecond({tolerance_s:UInt32}) AND max(version) <= now64(6))
           ORDER BY start DESC LIMIT {dirty_max:UInt32}
         )) AS dirty,
+        (SELECT groupArray(start) FROM (
+          SELECT toInt64(toUnixTimestamp(bucket)) + ${SLICE_MS / 1_000} * arrayJoin(arrayFilter(slice -> NOT has(changed, slice), summed)) AS start
+          FROM (
+            SELECT bucket, groupUniqArrayArray(mapKeys(finished_at)) AS summed,
+              groupUniqArrayArray(mapKeys(mapFilter((slice, number) -> number > through[slice], marked))) AS changed
+            FROM (
+              SELECT bucket, maxMap(slices_finished) AS finished_at, maxMap(slices_changed) AS marked,
+                maxMap(slices_summed) AS through, ${NAMES_SLICES_SQL} AS names_slices
+              FROM ${BUCKETS_TABLE} WHERE span = 'hour' AND bucket >= toDateTime({slices_from:UInt32}, 'UTC')
+              GROUP BY bucket, writer
+            )
+            GROUP BY bucket HAVING min(names_slices)
+          )
+          ORDER BY start LIMIT {slices_max:UInt32}
+        )) AS slices,
         (SELECT if(count() = 0, NULL, min(bucket)) FROM session_traffic_1m) AS minutes_from,
         (SELECT if(count() = 0, NULL, max(watermark)) FROM ingest_watermarks FINAL) AS newest,
         (SELECT if(count() = 0, NULL, min(started_at)) FROM sessions) AS sessions_from,
@@ -51,6 +74,8 @@ export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
       waits_max: WAITS_MAX,
       dirty_max: DIRTY_MAX,
       tolerance_s: Math.floor(toleranceMs / 1_000),
+      slices_from: Math.max(0, Math.ceil(slicesFromMs / 1_000)),
+      slices_max: SLICES_MAX,
     },
     row: coverageRow,
     // The statement must see deleted rows too, and the earliest times come from the list of parts only without a filter.
@@ -62,3 +87,5 @@ export function coverageQuery(toleranceMs: number): Query<typeof coverageRow> {
 const WAITS_MAX = 100;
 /** Dirty buckets that are looked at: five years of hours and of their details. */
 const DIRTY_MAX = 100_000;
+/** Slices that are looked at: a week. Two days have 288, and a clock that is fast makes more. */
+const SLICES_MAX = 1_008;

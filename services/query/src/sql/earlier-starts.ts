@@ -10,7 +10,7 @@
  * open for long have their rows in `long_sessions` too.
  */
 import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
-import type { Span } from '../sums/plan.js';
+import type { ExactSpan, Span } from '../sums/plan.js';
 import { timeSql } from './expressions.js';
 import { allOf, anyOf } from './query.js';
 import type { Condition } from './query.js';
@@ -79,7 +79,7 @@ export interface Sought {
 
 /** Sessions that ended in one of the spans. @param began all of them, or those that began before that span. */
 export function endedWithin(
-  spans: readonly Span[],
+  spans: readonly ExactSpan[],
   prefix: string,
   of: Sought,
   began: 'any' | 'before' = 'any',
@@ -95,13 +95,13 @@ export function endedWithin(
 }
 
 interface Ended {
-  /** `near`: began in the hour of the span or later, or is doubtful; `far`: all others. */
+  /** `near`: began in the hour of the span or later (or since `nearMs`), or is doubtful; `far`: all others. */
   readonly which: 'near' | 'far' | 'all';
   readonly began: 'any' | 'before';
 }
 
 function hasEnded(
-  spans: readonly Span[],
+  spans: readonly ExactSpan[],
   prefix: string,
   { which, began: begun }: Ended,
 ): Condition {
@@ -138,7 +138,7 @@ function hasEnded(
           sql: `(${within.sql} AND ${isFar[which]})`,
           params: {
             ...within.params,
-            [name('hour')]: floorTo(span.fromMs, HOUR_MS),
+            [name('hour')]: span.nearMs ?? floorTo(span.fromMs, HOUR_MS),
             [name('hours_end')]: floorTo(span.toMs, HOUR_MS) + HOUR_MS,
           },
         };

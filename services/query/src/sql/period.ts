@@ -1,6 +1,6 @@
 import { countedSql, SUM_NAMES } from '@sockscope/schemas/sums';
 import { z } from 'zod';
-import type { Span } from '../sums/plan.js';
+import type { ExactSpan, Span } from '../sums/plan.js';
 import { int64 } from './columns.js';
 import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
@@ -14,7 +14,7 @@ import type { Part, RowStates, SumsOf } from './sums.js';
 export interface SketchesOf {
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
-  readonly exact: readonly Span[];
+  readonly exact: readonly ExactSpan[];
 }
 
 /** The order of `quantiles` in a row. */
@@ -66,7 +66,7 @@ function sketchParts({ days, hours }: SketchesOf): Part[] {
 }
 
 /** Sketches of the sessions themselves, if their sums come from elsewhere. */
-function sketchedParts(exact: readonly Span[], sought: SumsOf['sessions']): Part[] {
+function sketchedParts(exact: readonly ExactSpan[], sought: SumsOf['sessions']): Part[] {
   if (exact.length === 0) return [];
   const started = allOf([withinMs('started_at', exact, 'sketched'), sought.filter]);
   return [

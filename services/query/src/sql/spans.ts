@@ -1,5 +1,8 @@
+import { countedSlicesSql, countedSql, floorTo, HOUR_MS } from '@sockscope/schemas/sums';
+import type { BucketSpan } from '@sockscope/schemas/sums';
 import type { Span } from '../sums/plan.js';
 import { timeSql } from './expressions.js';
+import { allOf } from './query.js';
 import type { Condition } from './query.js';
 
 /** A time in milliseconds lies in one of the spans. Neither list is ever empty. */
@@ -37,6 +40,19 @@ export function withinSeconds(column: string, spans: readonly Span[], prefix: st
       ]),
     ),
   };
+}
+
+/** Rows of buckets that lie in the spans, and that count. */
+export function countedWithin(
+  span: BucketSpan | 'slice',
+  spans: readonly Span[],
+  prefix: string,
+): Condition {
+  const within = withinSeconds('bucket', spans, prefix);
+  if (span !== 'slice') return allOf([within, { sql: countedSql(span, within.sql), params: {} }]);
+  const hours = spans.map(({ fromMs, toMs }) => ({ fromMs: floorTo(fromMs, HOUR_MS), toMs }));
+  const withinHours = withinSeconds('bucket', hours, `${prefix}_hour`);
+  return allOf([within, { sql: countedSlicesSql(withinHours.sql), params: withinHours.params }]);
 }
 
 export function isSame(some: readonly Span[], others: readonly Span[]): boolean {

@@ -3,6 +3,7 @@ import type { Dimension } from '@sockscope/schemas/sums';
 import { DIMENSIONS } from '@sockscope/schemas/sums';
 import { describe, expect, it } from 'vitest';
 import { NO_MASK } from '../mask/mask.js';
+import { NO_PIECES } from '../sums/plan.js';
 import { activePageQuery, activeUsersQuery } from './active.js';
 import { changesQuery } from './explain.js';
 import { exportSessions, exportTop } from './exports.js';
@@ -17,17 +18,18 @@ const HOUR_MS = 3_600_000;
 const NOON_MS = Date.parse('2026-03-15T12:00:00Z');
 const everything = { sql: 'true', params: {} };
 
-/** A range that uses every table: a week, days, hours and half an hour at the end. */
+/** A range that uses every table: a week, days, hours, slices, and half an hour at the end. */
 const pieces = {
   weeks: [
     { fromMs: NOON_MS - 12 * HOUR_MS - 13 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS },
   ],
   days: [{ fromMs: NOON_MS - 12 * HOUR_MS - 6 * DAY_MS, toMs: NOON_MS - 12 * HOUR_MS }],
   hours: [{ fromMs: NOON_MS - 12 * HOUR_MS, toMs: NOON_MS }],
-  exact: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS / 2 }],
+  slices: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS / 2 }],
+  exact: [{ fromMs: NOON_MS + HOUR_MS / 2, toMs: NOON_MS + HOUR_MS }],
 };
 
-const exactOnly = { weeks: [], days: [], hours: [], exact: pieces.exact };
+const exactOnly = { ...NO_PIECES, exact: pieces.exact };
 
 function sumsOf(by: SumsBy): SumsOf {
   return {
@@ -50,8 +52,8 @@ const style = { format: 'csv', mask: NO_MASK } as const;
 const total = sumsOf('total');
 const pairs = {
   ...sumsOf('flow'),
-  counted: { ...pieces, weeks: [] },
-  moved: { ...pieces, weeks: [] },
+  counted: { ...pieces, weeks: [], slices: [] },
+  moved: { ...pieces, weeks: [], slices: [] },
 };
 const page = {
   table: 'sessions',

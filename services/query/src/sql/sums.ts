@@ -1,5 +1,4 @@
 import {
-  countedSql,
   countsAtEnd,
   ENDED_SQL,
   endedSql,
@@ -22,7 +21,7 @@ import type { Condition, Query, SqlParams } from './query.js';
 import type { Pieces, Span } from '../sums/plan.js';
 import { endedInSame, endedWithin } from './earlier-starts.js';
 import type { Sought } from './earlier-starts.js';
-import { isSame, withinMs, withinSeconds } from './spans.js';
+import { countedWithin, isSame, withinMs, withinSeconds } from './spans.js';
 import { trafficSessions } from './traffic-sessions.js';
 import type { TrafficOf } from './traffic-sessions.js';
 
@@ -168,18 +167,13 @@ function part(of: {
   };
 }
 
-/** The tables of the sums of each length, and their kind of bucket. Details have no weeks. */
+/** The tables of the sums of each length, and their kind of bucket. Details have no weeks and no slices. */
 const PIECES = [
   ['w', 'weeks', ['rollup_1w', 'week'], ['rollup_1w', 'week']],
   ['d', 'days', ['rollup_1d', 'day'], ['rollup_pairs_1d', 'detail_day']],
   ['h', 'hours', ['rollup_1h', 'hour'], ['rollup_pairs_1h', 'detail_hour']],
+  ['ten', 'slices', ['rollup_10m', 'slice'], ['rollup_10m', 'slice']],
 ] as const;
-
-/** Rows of buckets that lie in the spans, and that count. */
-function countedWithin(span: BucketSpan, spans: readonly Span[], prefix: string): Condition {
-  const within = withinSeconds('bucket', spans, prefix);
-  return allOf([within, { sql: countedSql(span, within.sql), params: {} }]);
-}
 
 export function rollupParts(of: SumsOf, states: string | null): Part[] {
   const source = of.rollup;
@@ -205,7 +199,7 @@ function rollupPart(
   source: RollupSource,
   from: {
     readonly table: string;
-    readonly span: BucketSpan;
+    readonly span: BucketSpan | 'slice';
     readonly spans: readonly Span[];
     readonly names: readonly SumName[];
     /** Prefix of its parameters. */
@@ -361,8 +355,8 @@ export function unionOf(parts: readonly Part[]): Part {
 
 /** Returns the range from the first piece to the last. */
 export function wholeSpanOf({ counted }: Pick<SumsOf, 'counted'>): Span {
-  const { weeks, days, hours, exact } = counted;
-  const pieces = [...weeks, ...days, ...hours, ...exact];
+  const { weeks, days, hours, slices, exact } = counted;
+  const pieces = [...weeks, ...days, ...hours, ...slices, ...exact];
   return {
     fromMs: Math.min(...pieces.map(({ fromMs }) => fromMs)),
     toMs: Math.max(...pieces.map(({ toMs }) => toMs)),

@@ -13,7 +13,7 @@ const kept = {
   hoursGoneMs: null,
   pairHoursGoneMs: NOW_MS - 90 * DAY_MS,
 };
-const coverage: Coverage = { rollups: true, dirty: [], newestMs: null };
+const coverage: Coverage = { rollups: true, dirty: [], slices: [], newestMs: null };
 const exactly = { ...coverage, rollups: false };
 const bothOf = (plan: Plan) => ({ counted: plan, moved: plan });
 

@@ -1,7 +1,7 @@
-import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
+import { DAY_MS, HOUR_MS, SLICE_MS } from '@sockscope/schemas/sums';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EXACT_HOURS_MAX, planOf, snapped } from './plan.js';
+import { EXACT_HOURS_MAX, EXACT_SPANS_MAX, planOf, snapped } from './plan.js';
 import type { Coverage, Plan, Span } from './plan.js';
 
 const MONDAY_MS = Date.parse('2024-01-01');
@@ -12,7 +12,7 @@ const dirtyAt = (starts: readonly number[]): Coverage['dirty'] =>
     { span: 'hour', bucketMs },
     { span: 'detail_hour', bucketMs },
   ]);
-const clean: Coverage = { rollups: true, dirty: [], newestMs: null };
+const clean: Coverage = { rollups: true, dirty: [], slices: [], newestMs: null };
 const span = (from: string, to: string): Span => ({ fromMs: at(from), toMs: at(to) });
 
 describe('planOf', () => {
@@ -24,6 +24,7 @@ describe('planOf', () => {
         span('2026-01-01T23:00:00Z', '2026-01-02T00:00:00Z'),
         span('2026-01-04T00:00:00Z', '2026-01-04T02:00:00Z'),
       ],
+      slices: [],
       exact: [
         span('2026-01-01T22:30:00Z', '2026-01-01T23:00:00Z'),
         span('2026-01-04T02:00:00Z', '2026-01-04T02:10:00Z'),
@@ -91,7 +92,11 @@ describe('planOf', () => {
     const range = { fromMs: at('2026-01-01'), toMs: at('2026-02-12') };
     const dirtyHours = [at('2026-01-14T07:00:00Z')];
     const cuts = [at('2026-01-26'), at('2026-02-04')];
-    const plan = planOf(range, { ...clean, dirty: dirtyAt(dirtyHours) }, { cuts, hasWeeks: true });
+    const plan = planOf(
+      range,
+      { ...clean, dirty: dirtyAt(dirtyHours) },
+      { cuts, byDimension: true },
+    );
     expect(plan.weeks).toEqual([
       span('2026-01-05', '2026-01-12'),
       span('2026-01-19', '2026-02-02'),
@@ -114,8 +119,9 @@ describe('planOf', () => {
         minutes,
         fc.array(fc.integer({ min: -5, max: 24 * 24 + 5 }), { maxLength: 12 }),
         fc.array(minutes, { maxLength: 12 }),
+        fc.array(fc.integer({ min: 0, max: 24 * 24 * 6 }), { maxLength: 40 }),
         fc.boolean(),
-        (a, b, dirty, cutMinutes, hasWeeks) => {
+        (a, b, dirty, cutMinutes, summed, byDimension) => {
           fc.pre(a !== b);
           const range = {
             fromMs: base + Math.min(a, b) * 60_000,
@@ -126,7 +132,9 @@ describe('planOf', () => {
             .map((minute) => base + minute * 60_000)
             .filter((ms) => ms > range.fromMs && ms < range.toMs)
             .toSorted((x, y) => x - y);
-          const plan = planOf(range, { ...clean, dirty: dirtyAt(dirtyHours) }, { cuts, hasWeeks });
+          const slices = summed.map((slice) => base + slice * SLICE_MS);
+          const coverage = { ...clean, dirty: dirtyAt(dirtyHours), slices };
+          const plan = planOf(range, coverage, { cuts, byDimension });
           expect(total(plan)).toBe(range.toMs - range.fromMs);
           for (const [spans, step] of [
             [plan.weeks, 7 * DAY_MS],
@@ -142,11 +150,84 @@ describe('planOf', () => {
               }
             }
           }
+          for (const { fromMs, toMs } of plan.slices) {
+            expect(byDimension).toBe(true);
+            for (let cell = fromMs; cell < toMs; cell += SLICE_MS) {
+              expect(slices).toContain(cell);
+              expect(cuts.some((cut) => cut > cell && cut < cell + SLICE_MS)).toBe(false);
+            }
+          }
           expect(overlaps(plan)).toBe(false);
         },
       ),
       { numRuns: 300 },
     );
+  });
+
+  /** Every slice of a range. */
+  const slicesOf = ({ fromMs, toMs }: Span) =>
+    Array.from({ length: (toMs - fromMs) / SLICE_MS }, (_, i) => fromMs + i * SLICE_MS);
+  const allDay = slicesOf(span('2026-01-02', '2026-01-03'));
+
+  it('reads edges and changed hours from slices, and exactly only what they lack', () => {
+    const coverage = {
+      ...clean,
+      dirty: dirtyAt([at('2026-01-02T05:00:00Z')]),
+      slices: allDay.filter((slice) => slice !== at('2026-01-02T05:50:00Z')),
+    };
+    const range = span('2026-01-02T03:25:00Z', '2026-01-02T07:33:00Z');
+    expect(planOf(range, coverage, { byDimension: true })).toMatchObject({
+      hours: [
+        span('2026-01-02T04:00:00Z', '2026-01-02T05:00:00Z'),
+        span('2026-01-02T06:00:00Z', '2026-01-02T07:00:00Z'),
+      ],
+      slices: [
+        span('2026-01-02T03:30:00Z', '2026-01-02T04:00:00Z'),
+        span('2026-01-02T05:00:00Z', '2026-01-02T05:50:00Z'),
+        span('2026-01-02T07:00:00Z', '2026-01-02T07:30:00Z'),
+      ],
+      exact: [
+        span('2026-01-02T03:25:00Z', '2026-01-02T03:30:00Z'),
+        span('2026-01-02T05:50:00Z', '2026-01-02T06:00:00Z'),
+        span('2026-01-02T07:30:00Z', '2026-01-02T07:33:00Z'),
+      ],
+      resolution: 'minute',
+    });
+    // Of hours without slices, ends in another slice of the hour may not be in a table of their own.
+    const near = (of: Coverage) => planOf(range, of, { byDimension: true }).exact[0]?.nearMs;
+    expect(near(coverage)).toBe(at('2026-01-02T03:20:00Z'));
+    expect(near({ ...coverage, slices: [at('2026-01-02T05:10:00Z')] })).toBeUndefined();
+    expect(planOf(range, coverage).slices).toEqual([]);
+    expect(planOf(range, { ...coverage, rollups: false }, { byDimension: true }).slices).toEqual(
+      [],
+    );
+  });
+
+  it('reads a range within an hour from slices', () => {
+    const range = span('2026-01-02T03:10:00Z', '2026-01-02T03:50:00Z');
+    const plan = planOf(range, { ...clean, slices: allDay }, { byDimension: true });
+    expect(plan).toMatchObject({ hours: [], slices: [range], exact: [] });
+  });
+
+  it('never reads a slice whose rows may have expired', () => {
+    const range = span('2026-01-02T03:10:00Z', '2026-01-02T03:50:00Z');
+    const goneMs = at('2026-01-02T03:35:00Z');
+    const plan = planOf(range, { ...clean, slices: allDay }, { byDimension: true, goneMs });
+    expect(plan.slices).toEqual([span('2026-01-02T03:40:00Z', '2026-01-02T03:50:00Z')]);
+  });
+
+  it('reads changed hours as a whole if slices cut them into too many spans', () => {
+    const changed = slicesOf(span('2026-01-01', '2026-01-03')).filter((ms) => ms % HOUR_MS === 0);
+    const everySecond = changed.flatMap((hour) => [hour + SLICE_MS, hour + 3 * SLICE_MS]);
+    const range = span('2026-01-01', '2026-01-03');
+    const planWith = (hours: number) =>
+      planOf(
+        range,
+        { ...clean, dirty: dirtyAt(changed.slice(0, hours)), slices: everySecond },
+        { byDimension: true },
+      );
+    expect(planWith(EXACT_SPANS_MAX / 3).slices).not.toEqual([]);
+    expect(planWith(EXACT_SPANS_MAX)).toMatchObject({ slices: [], exact: [range] });
   });
 });
 
@@ -192,7 +273,7 @@ describe('snapped', () => {
 });
 
 function all(plan: Plan): Span[] {
-  return [...plan.weeks, ...plan.days, ...plan.hours, ...plan.exact].toSorted(
+  return [...plan.weeks, ...plan.days, ...plan.hours, ...plan.slices, ...plan.exact].toSorted(
     (a, b) => a.fromMs - b.fromMs,
   );
 }

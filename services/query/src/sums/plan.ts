@@ -4,6 +4,7 @@ import {
   floorTo,
   HOUR_MS,
   nextWeekOf,
+  SLICE_MS,
   WEEK_MS,
   weekOf,
 } from '@sockscope/schemas/sums';
@@ -15,12 +16,23 @@ export interface Span {
   readonly toMs: number;
 }
 
+/** A span that is read from the exact tables. */
+export interface ExactSpan extends Span {
+  /**
+   * Sessions that began before this time and ended in the span are in `ended_sessions`. Missing: those that began
+   * before the hour in which the span begins.
+   */
+  readonly nearMs?: number;
+}
+
 /** The range that the rollups cover at the moment. */
 export interface Coverage {
   /** Whether the rollups have been computed at all. */
   readonly rollups: boolean;
   /** Buckets that changed and were not summed yet. */
   readonly dirty: readonly { readonly span: BucketSpan; readonly bucketMs: number }[];
+  /** Starts of slices of ten minutes that are summed by one dimension, and have not changed since. */
+  readonly slices: readonly number[];
   /** The newest event that was stored; null before the first one. */
   readonly newestMs: number | null;
 }
@@ -33,20 +45,23 @@ export interface Pieces {
   readonly weeks: readonly Span[];
   readonly days: readonly Span[];
   readonly hours: readonly Span[];
-  readonly exact: readonly Span[];
+  readonly slices: readonly Span[];
+  readonly exact: readonly ExactSpan[];
 }
 
-export const NO_PIECES: Pieces = { weeks: [], days: [], hours: [], exact: [] };
+export const NO_PIECES: Pieces = { weeks: [], days: [], hours: [], slices: [], exact: [] };
 
 export interface Plan extends Pieces {
   /** Hours that changed and are answered by sums from before the change, because there are too many. */
   readonly staleHours: number;
-  /** The finest that is in use; a week counts as days. */
+  /** The finest that is in use; a week counts as days, and a slice as minutes. */
   readonly resolution: 'minute' | 'hour' | 'day';
 }
 
 /** Changed hours that one answer reads from the exact tables; the newest ones win. */
 export const EXACT_HOURS_MAX = 48;
+/** Spans that one answer reads from the exact tables between slices; each has conditions of its own. */
+export const EXACT_SPANS_MAX = 48;
 
 /** Cells of a grid as spans, neighbours merged. `starts` must rise. */
 function merged(starts: readonly number[], step: number): Span[] {
@@ -92,30 +107,23 @@ export function snapped(range: Span, stepMs: number, goneMs: number | null): Spa
 export interface PlanOptions {
   /** The cuts of a time series; rising, inside the range. */
   readonly cuts?: readonly number[];
-  /** Whether sums by one dimension answer; else it is details, which have no weeks and are made later. */
-  readonly hasWeeks?: boolean;
+  /** Whether sums by one dimension answer; else it is details, which have no weeks and slices and are made later. */
+  readonly byDimension?: boolean;
   /** The exact tables hold nothing before this time; null if they hold everything. */
   readonly goneMs?: number | null;
 }
 
 /**
  * Chooses the coarsest tables that answer exactly: whole ISO weeks if summed, else whole UTC days,
- * else whole hours, else the exact tables: for the edges, for hours that changed since they were
- * summed, and for hours that a cut of a time series goes through.
+ * else whole hours. The rest is the edges, the hours that changed since they were summed, and the hours that a cut
+ * of a time series goes through: it comes from slices of ten minutes, else from the exact tables.
  */
 export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {}): Plan {
-  const { cuts = [], hasWeeks = false, goneMs = null } = options;
-  const everythingExact: Plan = {
-    weeks: [],
-    days: [],
-    hours: [],
-    exact: [range],
-    staleHours: 0,
-    resolution: 'minute',
-  };
-  if (!coverage.rollups) return everythingExact;
+  const { cuts = [], byDimension = false, goneMs = null } = options;
+  if (!coverage.rollups) {
+    return { ...NO_PIECES, exact: [range], staleHours: 0, resolution: 'minute' };
+  }
   const grid = hourGrid(range, coverage);
-  if (grid.fromMs >= grid.toMs) return everythingExact;
 
   const inGrid = (ms: number) => ms >= grid.fromMs && ms < grid.toMs;
   const isKept = (ms: number) => goneMs === null || ms >= goneMs;
@@ -125,7 +133,7 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
     .filter(inGrid);
   const dirtyOf = (span: BucketSpan) =>
     coverage.dirty.filter((each) => each.span === span).map(({ bucketMs }) => bucketMs);
-  const dirty = rising(dirtyOf(hasWeeks ? 'hour' : 'detail_hour').filter(inGrid));
+  const dirty = rising(dirtyOf(byDimension ? 'hour' : 'detail_hour').filter(inGrid));
   const readAgain = dirty.filter(isKept).slice(-EXACT_HOURS_MAX);
   const exactHours = rising([...readAgain, ...cutHours.filter(isKept)]);
 
@@ -134,13 +142,13 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
   const brokenDays = rising(
     [
       ...dirty,
-      ...dirtyOf(hasWeeks ? 'day' : 'detail_day'),
+      ...dirtyOf(byDimension ? 'day' : 'detail_day'),
       ...cutHours,
       ...cuts.filter((cut) => cut % DAY_MS !== 0),
     ].map((ms) => floorTo(ms, DAY_MS)),
   ).filter((day) => day >= dayGrid.fromMs && day < dayGrid.toMs);
   const wholeDays = dayGrid.fromMs < dayGrid.toMs ? remaining(dayGrid, brokenDays, DAY_MS) : [];
-  const weeks = hasWeeks
+  const weeks = byDimension
     ? weeksOf(dayGrid, [
         ...brokenDays,
         ...dirtyOf('week'),
@@ -154,15 +162,38 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
     { fromMs: range.fromMs, toMs: grid.fromMs },
     { fromMs: grid.toMs, toMs: range.toMs },
   ].filter((span) => span.toMs > span.fromMs);
-  const exact = [...edges, ...merged(exactHours, HOUR_MS)].toSorted((a, b) => a.fromMs - b.fromMs);
+  const fine = [...edges, ...merged(exactHours, HOUR_MS)].toSorted((a, b) => a.fromMs - b.fromMs);
+  const cutSlices = new Set(
+    cuts.filter((cut) => cut % SLICE_MS !== 0).map((cut) => floorTo(cut, SLICE_MS)),
+  );
+  const isWhole = (slice: number) => isKept(slice) && !cutSlices.has(slice);
+  const slices = byDimension ? slicesOf(fine, coverage.slices.filter(isWhole)) : [];
+  // A process that names slices also stores ends in another slice than the start in `ended_sessions`.
+  const slicedHours = new Set(coverage.slices.map((slice) => floorTo(slice, HOUR_MS)));
+  const exact = subtract(fine, slices).map((span) =>
+    slicedHours.has(floorTo(span.fromMs, HOUR_MS))
+      ? { ...span, nearMs: floorTo(span.fromMs, SLICE_MS) }
+      : span,
+  );
   return {
     weeks,
     days,
     hours,
+    slices,
     exact,
     staleHours: dirty.length - readAgain.length,
-    resolution: exact.length > 0 ? 'minute' : hours.length > 0 ? 'hour' : 'day',
+    resolution: fine.length > 0 ? 'minute' : hours.length > 0 ? 'hour' : 'day',
   };
+}
+
+/** The whole slices of some spans; none if too many spans remained between them. */
+function slicesOf(spans: readonly Span[], starts: readonly number[]): Span[] {
+  const within = starts.filter((start) =>
+    spans.some(({ fromMs, toMs }) => start >= fromMs && start + SLICE_MS <= toMs),
+  );
+  const slices = merged(rising(within), SLICE_MS);
+  const between = subtract(spans, slices).length;
+  return between > Math.max(EXACT_SPANS_MAX, spans.length) ? [] : slices;
 }
 
 /** The whole weeks of some days, without weeks that contain a break. */
@@ -174,15 +205,14 @@ function weeksOf(days: Span, breaks: readonly number[]): Span[] {
 }
 
 /**
- * The whole hours of a range. A range that ends after the newest event has no edge at its end: the
+ * The whole hours of a range, which may be none. A range that ends after the newest event has no edge at its end: the
  * rest of the day is empty, so today's sums equal the whole day's.
  */
 function hourGrid(range: Span, { newestMs }: Coverage): Span {
   const endsAfterAll = newestMs !== null && range.toMs > newestMs;
-  return {
-    fromMs: ceilTo(range.fromMs, HOUR_MS),
-    toMs: endsAfterAll ? ceilTo(range.toMs, DAY_MS) : floorTo(range.toMs, HOUR_MS),
-  };
+  const fromMs = ceilTo(range.fromMs, HOUR_MS);
+  const toMs = endsAfterAll ? ceilTo(range.toMs, DAY_MS) : floorTo(range.toMs, HOUR_MS);
+  return fromMs < toMs ? { fromMs, toMs } : { fromMs: range.toMs, toMs: range.toMs };
 }
 
 /** Spans without the parts that lie in the others. Both lists rise and have no overlap in themselves. */

@@ -129,7 +129,7 @@ export function prepare(question: SumsQuestion, coverage: Coverage & Known): Pre
   // Without sums nothing answers for expired rows: they are missing, and reported as missing.
   const sessionsGoneMs = hasSums ? coverage.sessionsGoneMs : null;
   const minutesGoneMs = hasSums ? coverage.minutesGoneMs : null;
-  const options = { cuts: cuts ?? [], hasWeeks: rollup?.kind === 'dimension' };
+  const options = { cuts: cuts ?? [], byDimension: rollup?.kind === 'dimension' };
   const countedRange = snapped(range, 1, sessionsGoneMs);
   const counted = planOf(countedRange, usable, { ...options, goneMs: sessionsGoneMs });
   const isMovedAlike = isAtEnd(by);

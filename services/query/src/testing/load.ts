@@ -1,7 +1,7 @@
 import { isZero, maxCounters, minuteOf, namesIn, rowOf, toTimestamp } from '@sockscope/schemas';
 import type { Counters, SessionEvent, SessionRow } from '@sockscope/schemas';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { ENDED_FIELDS, floorTo, HOUR_MS, LONG_SESSION_MS } from '@sockscope/schemas/sums';
+import { ENDED_FIELDS, floorTo, LONG_SESSION_MS, SLICE_MS } from '@sockscope/schemas/sums';
 
 const SESSION_TABLES = ['sessions', 'sessions_by_user', 'sessions_by_destination'] as const;
 
@@ -55,11 +55,11 @@ export async function insertBatch(
     protocol: event.protocol,
     ...counters,
   }));
-  // Ends in another hour than the start.
+  // Ends in another slice than the start.
   const elsewhere = [...newest.values()].filter(
     (row) =>
       row.ended_at !== null &&
-      floorTo(Date.parse(row.ended_at), HOUR_MS) !== floorTo(Date.parse(row.started_at), HOUR_MS),
+      floorTo(Date.parse(row.ended_at), SLICE_MS) !== floorTo(Date.parse(row.started_at), SLICE_MS),
   );
   const long = [...newest.values()].filter(
     (row) => Date.parse(row.updated_at) - Date.parse(row.started_at) >= LONG_SESSION_MS,

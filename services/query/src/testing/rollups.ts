@@ -1,12 +1,11 @@
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { SessionRow } from '@sockscope/schemas';
 import { toTimestamp } from '@sockscope/schemas';
-import { SUM_NAMES } from '@sockscope/schemas/sums';
+import { BUCKETS_TABLE, SUM_NAMES } from '@sockscope/schemas/sums';
 import type { SumName } from '@sockscope/schemas/sums';
-import { BUCKETS_TABLE } from '@sockscope/schemas/sums';
 import { insertRows } from './load.js';
 import { countAtEndBy, countBy } from './truth.js';
-import type { Counted, KeyOf } from './truth.js';
+import type { Counted, KeyOf, Range } from './truth.js';
 import type { World } from './world.js';
 
 const HOUR_MS = 3_600_000;
@@ -40,6 +39,23 @@ function sumsRow(counted: Counted, wrong: boolean): Counted {
   const value = (name: SumName) =>
     name === 'sessions_started' && counted[name] === 0 ? 0 : counted[name] * 7 + 3;
   return Object.fromEntries(SUM_NAMES.map((name) => [name, value(name)])) as Counted;
+}
+
+/** Sums of a bucket by each dimension; wrong ones as if they were from before a change. */
+export function sumRows(world: World, range: Range, wrong: boolean): Record<string, unknown>[] {
+  return Object.entries(DIMENSIONS).flatMap(([dimension, { keyOf, atEnd }]) =>
+    [...(atEnd === true ? countAtEndBy : countBy)(world, range, keyOf)].map(([key, counted]) => ({
+      dimension,
+      bucket: toTimestamp(range.fromMs),
+      key,
+      ...sumsRow(atEnd === true ? { ...counted, sessions_started: 0 } : counted, wrong),
+    })),
+  );
+}
+
+/** A key that is in no newer version, so it does not count. */
+export function goneOf(row: Record<string, unknown>): Record<string, unknown> {
+  return 'key' in row ? { ...row, key: `${String(row['key'])}9` } : { ...row, dest_port: 9 };
 }
 
 const bucketOf = (ms: number, lengthMs: number) => ms - ((ms - MONDAY_MS) % lengthMs);
@@ -81,14 +97,8 @@ export async function storeRollups(
       const range = { fromMs, toMs: fromMs + lengthMs };
       const bucket = toTimestamp(fromMs);
       const wrong = dirty.includes(fromMs);
-      for (const [dimension, { keyOf, atEnd }] of Object.entries(DIMENSIONS)) {
-        const counts = (atEnd === true ? countAtEndBy : countBy)(world, range, keyOf);
-        for (const [key, counted] of counts) {
-          const of = { dimension, bucket, key };
-          const shown = atEnd === true ? { ...counted, sessions_started: 0 } : counted;
-          rows.push({ ...of, ...sumsRow(shown, wrong), computed_at: computedAt });
-        }
-      }
+      for (const row of sumRows(world, range, wrong))
+        rows.push({ ...row, computed_at: computedAt });
       const pairOf = (row: SessionRow) => JSON.stringify([row.user, row.dest_host, row.dest_port]);
       for (const [key, counted] of countBy(world, range, pairOf)) {
         const [user, dest_host, dest_port] = JSON.parse(key) as [string, string, number];
@@ -115,22 +125,20 @@ export async function storeRollups(
         sources: begun.map((row) => (wrong ? '192.0.2.77' : row.source_ip)),
       });
     }
-    // Keys that are in no newer version do not count.
-    const gone = (row: Record<string, unknown>) =>
-      'key' in row ? { ...row, key: `${String(row['key'])}9` } : { ...row, dest_port: 9 };
     const older = (row: Record<string, unknown>) => ({
       ...row,
       bytes_sent: 1,
       sessions_closed: 99,
       computed_at: `2026-03-0${2 * round - 1}T00:00:00.000Z`,
     });
-    await insertRows(clickhouse, `rollup_${suffix}`, [...rows, ...rows.map(gone)].map(older));
+    await insertRows(clickhouse, `rollup_${suffix}`, [...rows, ...rows.map(goneOf)].map(older));
     await insertRows(clickhouse, `rollup_${suffix}`, rows);
     const finished = (span: string) =>
       bucketsOf(world, lengthMs).map((ms) => ({
         span,
         bucket: toTimestamp(ms),
         writer: WRITER,
+        knows_slices: 1,
         drawn: computedAt,
         finished: computedAt,
       }));
@@ -140,7 +148,7 @@ export async function storeRollups(
     await insertRows(
       clickhouse,
       `rollup_pairs_${suffix}`,
-      [...pairs, ...pairs.map(gone)].map(older),
+      [...pairs, ...pairs.map(goneOf)].map(older),
     );
     await insertRows(clickhouse, `rollup_pairs_${suffix}`, pairs);
     await storeSketches(clickhouse, `rollup_sketches_${suffix}`, sketches, round);
@@ -170,15 +178,25 @@ export async function refreshRollups(
   );
 }
 
+/** The slices of a changed hour that have changed. */
+export const CHANGED_SLICES = [1, 4] as const;
+
 function marksOf(dirtyHours: readonly number[], column: 'changed_through' | 'summed_through') {
+  const ofSlices = column === 'changed_through' ? 'slices_changed' : 'slices_summed';
   return dirtyHours.flatMap((hour) =>
     ['hour', 'detail_hour'].map((span) => ({
       span,
       bucket: toTimestamp(hour),
       writer: WRITER,
       [column]: 1,
+      [ofSlices]: span === 'hour' ? byNumber(CHANGED_SLICES, 1) : {},
     })),
   );
+}
+
+/** The same number for each slice. */
+export function byNumber(slices: readonly number[], number: number): Record<string, number> {
+  return Object.fromEntries(slices.map((slice) => [slice, number]));
 }
 
 interface Sketched {
