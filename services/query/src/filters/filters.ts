@@ -77,8 +77,14 @@ export function sessionsTableOf(filters: Filters): SessionsTable {
 }
 
 const ENDED_ADDRESS_NAMES: readonly string[] = ENDED_ADDRESS_FIELDS;
-/** Filters that `ended_sessions` has the columns for. The duration of an open session needs others. */
-const ENDED_NAMES: readonly string[] = [...ENDED_FIELDS, 'min_bytes', 'max_bytes'];
+/** Filters that `ended_sessions` has the columns for. */
+const ENDED_NAMES: readonly string[] = [
+  ...ENDED_FIELDS,
+  'min_bytes',
+  'max_bytes',
+  'min_duration_ms',
+  'max_duration_ms',
+];
 
 /** Columns of the projections of `sessions`, besides the start. */
 const PROJECTED = {

@@ -158,18 +158,30 @@ export function endedInSame(spans: readonly Span[], prefix: string): string {
 
 /** Sessions that were open at a time by their rows of now: begun at or before it, and not ended at or before it. */
 export function openAt(atMs: number, prefix: string, of: Sought): Source[] {
-  const at = timeSql(`${prefix}_at`);
+  return openDuring({ fromMs: atMs, toMs: atMs }, prefix, of);
+}
+
+/** Sessions that were open at any time of the span: begun at its end or before, and not ended at its start or before. */
+export function openDuring({ fromMs, toMs }: Span, prefix: string, of: Sought): Source[] {
+  const from = timeSql(`${prefix}_from`);
   const hour = timeSql(`${prefix}_hour`);
-  const params = { [`${prefix}_at`]: atMs, [`${prefix}_hour`]: floorTo(atMs, HOUR_MS) };
+  const params = {
+    [`${prefix}_from`]: fromMs,
+    [`${prefix}_to`]: toMs,
+    [`${prefix}_hour`]: floorTo(fromMs, HOUR_MS),
+  };
   const earlier = `started_at < ${hour}`;
   const doubtful = hasKeySql([keysOf('session_ends', `${earlier} AND ended_at >= ${hour}`)]);
   const stillOpen = isOpenIn('sessions', earlier);
-  const wasOpen = { sql: `started_at <= ${at} AND (${OPEN_SQL} OR ended_at > ${at})`, params };
+  const wasOpen = {
+    sql: `started_at <= ${timeSql(`${prefix}_to`)} AND (${OPEN_SQL} OR ended_at > ${from})`,
+    params,
+  };
   const near = {
     sql: `${wasOpen.sql} AND (started_at >= ${hour} OR ${doubtful} OR (${stillOpen}))`,
     params,
   };
-  const far = { sql: `${earlier} AND ended_at > ${at} AND NOT ${doubtful}`, params };
+  const far = { sql: `${earlier} AND ended_at > ${from} AND NOT ${doubtful}`, params };
   const long = {
     sql: `${isOpenIn('long_sessions', earlier)} AND ${earlier} AND NOT ${doubtful}`,
     params,
@@ -184,7 +196,7 @@ export function openAt(atMs: number, prefix: string, of: Sought): Source[] {
   return [
     {
       table: of.table,
-      where: allOf([wasOpen, reaches(atMs, `${prefix}_reaches`), of.filter]),
+      where: allOf([wasOpen, reaches(fromMs, `${prefix}_reaches`), of.filter]),
     },
   ];
 }

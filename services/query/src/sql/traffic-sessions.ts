@@ -1,8 +1,7 @@
 import { MINUTE_MS } from '@sockscope/schemas/sums';
 import type { Span } from '../sums/plan.js';
-import { openAt, reaches } from './earlier-starts.js';
+import { openAt, openDuring } from './earlier-starts.js';
 import type { Sought, Source } from './earlier-starts.js';
-import { timeSql } from './expressions.js';
 import type { Condition } from './query.js';
 
 /**
@@ -22,7 +21,7 @@ export function trafficSessions(of: TrafficOf, spans: readonly Span[], sought: S
     case 'rows':
       return { sql: '1', params: {} };
     case 'keys':
-      return idIn([passing(spans, sought)]);
+      return idIn(passing(spans, sought));
     case 'totals':
       return idIn(
         spans.flatMap(({ fromMs, toMs }, i) => [
@@ -34,19 +33,10 @@ export function trafficSessions(of: TrafficOf, spans: readonly Span[], sought: S
 }
 
 /** Sessions that may have traffic in the spans: a minute may begin before its session and end after it. */
-function passing(spans: readonly Span[], { table, filter }: Sought): Source {
+function passing(spans: readonly Span[], sought: Sought): Source[] {
   const fromMs = Math.min(...spans.map((span) => span.fromMs)) - MINUTE_MS;
   const toMs = Math.max(...spans.map((span) => span.toMs)) + MINUTE_MS;
-  const reach = reaches(fromMs, 'traffic');
-  return {
-    table,
-    where: {
-      sql: `started_at < ${timeSql('traffic_to')}
-          AND (status = 'active' OR ended_at >= ${timeSql('traffic_from')})
-          AND (${reach.sql}) AND ${filter.sql}`,
-      params: { ...filter.params, ...reach.params, traffic_from: fromMs, traffic_to: toMs },
-    },
-  };
+  return openDuring({ fromMs: fromMs - 1, toMs: toMs - 1 }, 'traffic', sought);
 }
 
 function idIn(sources: readonly Source[]): Condition {
