@@ -6,8 +6,9 @@ import { NO_PIECES } from '../sums/plan.js';
 import { FINAL_SETTINGS } from './expressions.js';
 import type { Query, SqlParams } from './query.js';
 import { storedText } from './stored.js';
+import { byShown, shownOrder } from './shown.js';
 import { isAtEnd, shownKey, union, wholeSpanOf } from './sums.js';
-import type { Part, ShownKeys, SumsOf } from './sums.js';
+import type { Part, SumsOf } from './sums.js';
 import { ENDED_SQL, figureSql } from './top.js';
 
 const changeRow = z.object({
@@ -67,14 +68,9 @@ export function changesQuery(
     union(onlyFor(measure, others.length === 0 ? of : { ...of, together }));
   const [current, previous] = [summed(now), renamed(summed(before))];
   const [name, key] = others.length === 0 ? [`'${by}'`, 'k'] : ['k.1', 'k.2'];
-  /** A key by the way in which its dimension is shown. */
-  const each = (keySql: (shown: ShownKeys | null) => string) =>
-    others.reduce(
-      (sql, other) => `if(dimension = '${other.by}', ${keySql(other.now.shown)}, ${sql})`,
-      keySql(now.shown),
-    );
+  const shown = all.map((of) => of.now);
   const values = (of: Part, columns: string) =>
-    `SELECT ${name} AS dimension, ${each((shown) => shownKey(key, shown))} AS key, ${columns}
+    `SELECT ${name} AS dimension, ${byShown(shown, (as) => shownKey(key, as))} AS key, ${columns}
         FROM (SELECT k, ${FIGURES_SQL} FROM (${of.sql}))`;
   return {
     name: `changes_${together.join('_')}`,
@@ -88,7 +84,7 @@ export function changesQuery(
       GROUP BY dimension, key WITH ROLLUP
       HAVING grouping(dimension) = 0 AND (is_total = 1 OR current != previous)
       ORDER BY dimension, is_total DESC, abs(current - previous) DESC,
-        ${each((shown) => (shown === null || shown.merges ? 'key' : shown.sql('key')))} ASC
+        ${byShown(shown, shownOrder)} ASC
       LIMIT {explain_limit:UInt32} BY dimension`,
     params: {
       ...(Object.assign({}, ...all.map((of) => of.now.shown?.params)) as SqlParams),

@@ -11,7 +11,7 @@ import { sessionsByIdQuery, sessionsPageQuery } from './sessions.js';
 import { periodQuery } from './period.js';
 import { isAddress, seriesQuery } from './sums.js';
 import type { SumsBy, SumsOf } from './sums.js';
-import { flowsQuery, topQuery } from './top.js';
+import { flowsQuery, topQuery, topsQuery } from './top.js';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -48,6 +48,15 @@ function sumsOf(by: SumsBy): SumsOf {
   };
 }
 
+/** No sums answer. */
+const ofStatus = (by: SumsBy): SumsOf => ({
+  ...sumsOf(by),
+  rollup: null,
+  counted: exactOnly,
+  moved: exactOnly,
+  traffic: { filter: everything, of: 'totals' },
+});
+
 const style = { format: 'csv', mask: NO_MASK } as const;
 const total = sumsOf('total');
 const pairs = {
@@ -75,18 +84,7 @@ const tops = Object.fromEntries(
 
 const STATEMENTS: Readonly<Record<string, string>> = {
   ...tops,
-  top_user_of_status: topQuery(
-    {
-      ...sumsOf('user'),
-      rollup: null,
-      counted: exactOnly,
-      moved: exactOnly,
-      traffic: { filter: everything, of: 'totals' },
-    },
-    'bytes',
-    10,
-    null,
-  ).sql,
+  top_user_of_status: topQuery(ofStatus('user'), 'bytes', 10, null).sql,
   changes: changesQuery(
     (['source', 'proxy'] as const).map((by) => {
       const of = { ...sumsOf(by), rollup: null, counted: exactOnly, moved: exactOnly };
@@ -94,6 +92,11 @@ const STATEMENTS: Readonly<Record<string, string>> = {
     }),
     'bytes',
     5,
+  ).sql,
+  tops_of_status: topsQuery(
+    (['user', 'destination'] as const).map((by) => ({ ...ofStatus(by), by })),
+    'bytes',
+    10,
   ).sql,
   flows: flowsQuery(pairs, 'bytes', 10).sql,
   period: periodQuery(total, pieces).sql,

@@ -54,6 +54,15 @@ function rowKey({ by, together }: SumsOf): string {
   return `arrayJoin([${together.map((each) => `('${each}', ${keySql(each)})`).join(', ')}])`;
 }
 
+/**
+ * Names the rows that a sum is made of: sums with the same name can be made in one reading (see `together`). Sums by one
+ * dimension have rows of their own.
+ */
+export function rowsOf({ by, rollup }: SumsOf): string {
+  if (rollup?.kind === 'dimension') return by;
+  return rollup?.kind ?? `rows, ${String(isAtEnd(by))}`;
+}
+
 /** Whether all figures of a session count at its end. */
 export function isAtEnd(by: SumsBy): boolean {
   return isAddress(by) || (by !== 'flow' && countsAtEnd(by));

@@ -1,9 +1,12 @@
 import type { SumSort } from '@sockscope/schemas/api';
+import { DIMENSIONS } from '@sockscope/schemas/sums';
+import type { Dimension } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { FINAL_SETTINGS } from './expressions.js';
 import type { Query, SqlParams } from './query.js';
+import { byShown, shownOrder } from './shown.js';
 import { storedText } from './stored.js';
-import { wholeSpanOf, isAtEnd, shownKey, sumColumns, SUMMED_SQL, union } from './sums.js';
+import { isAtEnd, shownKey, sumColumns, SUMMED_SQL, union, wholeSpanOf } from './sums.js';
 import type { SumsBy, SumsOf } from './sums.js';
 
 export const ENDED_SQL = 'sessions_closed + sessions_failed + sessions_rejected';
@@ -36,7 +39,7 @@ function orderOf(of: SumsOf, sort: SumSort) {
   const sessions = sessionsOf(of.by);
   // If keys are hidden, equal values are in the order of the shown names. Otherwise their places
   // would reveal them.
-  const key = of.shown === null || of.shown.merges ? 'key' : of.shown.sql('key');
+  const key = shownOrder(of.shown);
   return {
     sql: `${value} DESC, ${sessions} DESC, ${key} ASC`,
     after: `(${value} < {after_value:UInt64} OR (${value} = {after_value:UInt64}
@@ -112,6 +115,42 @@ export function topQuery(
     params: { ...params, limit: limit + 1 },
     row: topRow,
     range: wholeSpanOf(of),
+    settings: FINAL_SETTINGS,
+    reuse: true,
+  };
+}
+
+const topsRow = topRow.extend({ dimension: z.enum(DIMENSIONS) });
+
+/** The same for several dimensions that are summed from the same rows, which are read once: see rowsOf. */
+export function topsQuery(
+  all: readonly (SumsOf & { readonly by: Dimension })[],
+  sort: SumSort,
+  limit: number,
+): Query<typeof topsRow> {
+  const [first] = all;
+  if (first === undefined) throw new TypeError('nothing to rank');
+  const together = all.map(({ by }) => by);
+  const { sql, params } = union({ ...first, together });
+  return {
+    name: `top_${together.join('_')}`,
+    sql: `SELECT k.1 AS dimension, ${byShown(all, (shown) => shownKey('k.2', shown))} AS key,
+        toUInt8(grouping(key)) AS is_total, ${SUMMED_SQL}
+      FROM (
+    ${sql}
+      )
+      GROUP BY dimension, key WITH ROLLUP
+      HAVING grouping(dimension) = 0 AND (is_total = 1 OR ${ANY_SQL})
+      ORDER BY dimension, is_total DESC, ${figureSql(sort)} DESC, ${sessionsOf(first.by)} DESC,
+        ${byShown(all, shownOrder)} ASC
+      LIMIT {limit:UInt32} BY dimension`,
+    params: {
+      ...(Object.assign({}, ...all.map(({ shown }) => shown?.params)) as SqlParams),
+      ...params,
+      limit: limit + 1,
+    },
+    row: topsRow,
+    range: wholeSpanOf(first),
     settings: FINAL_SETTINGS,
     reuse: true,
   };

@@ -1,7 +1,7 @@
 import { toTimestamp } from '@sockscope/schemas';
 import type { SumSort } from '@sockscope/schemas/api';
 import { MINUTE_MS, SUM_NAMES } from '@sockscope/schemas/sums';
-import type { SumName } from '@sockscope/schemas/sums';
+import type { Dimension, SumName } from '@sockscope/schemas/sums';
 import type { CoverageReader, Known, WaitingPartition } from '../coverage/coverage.js';
 import {
   filterOf,
@@ -17,9 +17,9 @@ import { periodQuery } from '../sql/period.js';
 import type { PeriodRow } from '../sql/period.js';
 import { plainOf } from '../sql/stored.js';
 import type { Stored } from '../sql/stored.js';
-import { isAddress, isAtEnd, seriesQuery } from '../sql/sums.js';
+import { isAddress, isAtEnd, rowsOf, seriesQuery } from '../sql/sums.js';
 import type { SeriesRow, ShownKeys, Sums, SumsBy, SumsOf } from '../sql/sums.js';
-import { flowsQuery, topQuery } from '../sql/top.js';
+import { flowsQuery, topQuery, topsQuery } from '../sql/top.js';
 import type { FlowRow, KeyPosition, TopRow } from '../sql/top.js';
 import type { Asking, Store } from '../store/store.js';
 import { shownRange } from '../time/range.js';
@@ -184,6 +184,28 @@ export async function topSums(
   const { of, provenance } = prepare(question, await deps.coverage.read());
   const query = topQuery(of, page.sort, page.limit, page.after ?? null);
   return { rows: await deps.store.ask(query, asking), provenance };
+}
+
+/**
+ * The same for several dimensions, in the order of the questions: in one reading, if they are summed from the same rows.
+ */
+export async function topSumsOf(
+  deps: SumsDeps,
+  questions: readonly (SumsQuestion & { readonly by: Dimension })[],
+  page: { readonly sort: SumSort; readonly limit: number },
+  asking: Asking,
+): Promise<{ rows: readonly TopRow[]; provenance: Provenance }[]> {
+  const coverage = await deps.coverage.read();
+  const prepared = questions.map((question) => prepare(question, coverage));
+  if (new Set(prepared.map(({ of }) => rowsOf(of))).size > 1) {
+    return Promise.all(questions.map((question) => topSums(deps, question, page, asking)));
+  }
+  const all = questions.map(({ by }, i) => ({ ...(prepared[i] as Prepared).of, by }));
+  const rows = await deps.store.ask(topsQuery(all, page.sort, page.limit), asking);
+  return questions.map(({ by }, i) => ({
+    rows: rows.filter(({ dimension }) => dimension === by),
+    provenance: (prepared[i] as Prepared).provenance,
+  }));
 }
 
 /** The total, then the largest flows. */

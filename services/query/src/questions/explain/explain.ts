@@ -10,7 +10,7 @@ import { shownKeysOf } from '../../mask/presenter.js';
 import { visibleFilters } from '../../mask/visible.js';
 import { changesQuery } from '../../sql/explain.js';
 import type { Compared } from '../../sql/explain.js';
-import { isAtEnd } from '../../sql/sums.js';
+import { rowsOf } from '../../sql/sums.js';
 import type { Span } from '../../sums/plan.js';
 import { answerMetaOf, prepare, worstOf } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
@@ -103,14 +103,12 @@ export function serveExplain(app: FastifyInstance, deps: QuestionDeps & SumsDeps
 
 /** Dimensions that are summed from the same rows. Sums by one dimension have rows of their own. */
 function readTogether(all: readonly Compared[]): Compared[][] {
-  const bySource = new Map<string, Compared[]>();
+  const byRows = new Map<string, Compared[]>();
   for (const each of all) {
-    const { by, rollup } = each.now;
-    const source =
-      rollup?.kind === 'dimension' ? each.by : (rollup?.kind ?? `rows, ${String(isAtEnd(by))}`);
-    bySource.set(source, [...(bySource.get(source) ?? []), each]);
+    const rows = rowsOf(each.now);
+    byRows.set(rows, [...(byRows.get(rows) ?? []), each]);
   }
-  return [...bySource.values()];
+  return [...byRows.values()];
 }
 
 function changeOf({ current, previous }: { readonly current: number; readonly previous: number }) {

@@ -11,7 +11,7 @@ import { figuresOf } from '../../sums/measures.js';
 import { answerMetaOf, openAt, periodSums, worstOf } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
 import { periodBefore, rangeOf, shownRange } from '../../time/range.js';
-import { rankedKeys } from '../top/ranking.js';
+import { rankedKeysOf } from '../top/ranking.js';
 
 const TOP = { sort: 'bytes', limit: 10 } as const;
 
@@ -30,20 +30,23 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
     answer: stats,
     async ask({ query }, context) {
       const { nowMs, mask, signal } = context;
-      // Five queries at once keep the cores busy; more threads for each would only cost.
+      // Several queries at once keep the cores busy; more threads for each would only cost.
       const asking = { signal, threads: 1 };
       const filters = await visibleFilters(deps.store, query, context);
       const range = rangeOf(query, nowMs);
       const before = periodBefore(range, query.time_zone);
-      const top = (by: 'user' | 'destination', field: 'user' | 'dest_host') =>
-        rankedKeys(deps, { by, range, filters, shown: shownKeysOf(field, mask) }, TOP, asking);
-      const [current, previous, open, users, destinations] = await Promise.all([
+      const of = { range, filters };
+      const tops = [
+        { by: 'user', shown: shownKeysOf('user', mask), ...of },
+        { by: 'destination', shown: shownKeysOf('dest_host', mask), ...of },
+      ] as const;
+      const [current, previous, open, [users, destinations]] = await Promise.all([
         periodSums(deps, { range, filters }, asking),
         periodSums(deps, { range: before, filters }, asking),
         openAt(deps, { atMs: range.toMs, filters, nowMs }, asking),
-        top('user', 'user'),
-        top('destination', 'dest_host'),
+        rankedKeysOf(deps, tops, TOP, asking),
       ]);
+      if (users === undefined || destinations === undefined) throw new TypeError('both are ranked');
       return { range, current, previous, open, users, destinations, nowMs };
     },
     closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),

@@ -1,5 +1,6 @@
 import type { KeyFigures, RangeParams, SumSort, TopField } from '@sockscope/schemas/api';
 import { DAY_MS } from '@sockscope/schemas/sums';
+import type { Dimension } from '@sockscope/schemas/sums';
 import { invalidParameters, ProblemError } from '../../problems/problem.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Stored } from '../../sql/stored.js';
@@ -9,7 +10,7 @@ import type { KeyPosition, TopRow } from '../../sql/top.js';
 import type { Asking } from '../../store/store.js';
 import { SUMS_BY } from '../../sums/dimensions.js';
 import { keyFiguresOf } from '../../sums/measures.js';
-import { topSums, zeroSums } from '../../sums/sums.js';
+import { topSums, topSumsOf, zeroSums } from '../../sums/sums.js';
 import { rangeOf } from '../../time/range.js';
 import type { Span } from '../../sums/plan.js';
 import type { Provenance, SumsDeps, SumsQuestion } from '../../sums/sums.js';
@@ -35,13 +36,26 @@ export async function rankedKeys(
   page: { readonly sort: SumSort; readonly limit: number; readonly after?: KeyPosition | null },
   asking: Asking,
 ): Promise<Ranking> {
-  const { by } = question;
-  const { rows, provenance } = await topSums(
-    deps,
-    question,
-    { ...page, limit: page.limit + 1 },
-    asking,
-  );
+  const found = await topSums(deps, question, { ...page, limit: page.limit + 1 }, asking);
+  return rankingOf(found, question.by, page);
+}
+
+/** The same of several dimensions. */
+export async function rankedKeysOf(
+  deps: SumsDeps,
+  questions: readonly (SumsQuestion & { readonly by: Dimension })[],
+  page: { readonly sort: SumSort; readonly limit: number },
+  asking: Asking,
+): Promise<Ranking[]> {
+  const found = await topSumsOf(deps, questions, { ...page, limit: page.limit + 1 }, asking);
+  return found.map((each, i) => rankingOf(each, questions[i]?.by ?? 'total', page));
+}
+
+function rankingOf(
+  { rows, provenance }: { readonly rows: readonly TopRow[]; readonly provenance: Provenance },
+  by: SumsBy,
+  page: { readonly sort: SumSort; readonly limit: number; readonly after?: KeyPosition | null },
+): Ranking {
   const isTotal = (row: TopRow) => row.is_total === 1;
   const total = keyFiguresOf(rows.find(isTotal) ?? zeroSums(), by);
   const keys = rows.filter((row) => !isTotal(row));
