@@ -64,7 +64,7 @@ export async function createApi(
   const { clickhouse, registry, logger, now } = deps;
   const metrics = createStoreMetrics(registry);
   const retention = createRetention({ clickhouse, now });
-  const longSessions = createLongSessions({ clickhouse, now });
+  const longSessions = createLongSessions({ clickhouse, retention, logger, now });
   const store = createStore(limits, { clickhouse, metrics, retention, longSessions, now });
   const coverage = createCoverageReader({
     store,

@@ -23,6 +23,7 @@ import {
 } from '../testing/fold-into-tables.js';
 import { createWatermarkKeeper } from '../watermarks/watermarks.js';
 import { createLostMetrics } from './metrics.js';
+import { createLongSessions } from './long-sessions.js';
 import { createSharedIds } from './shared-ids.js';
 import { createLostSessions } from './lost.js';
 import { lostConfig } from './config.js';
@@ -201,6 +202,15 @@ describe('lost sessions', () => {
     }
     expect(await rows('long_sessions')).toEqual([]);
     expect(await lost().search()).toBe(0);
+  });
+
+  it('and others are not open for ever in the table of long ones, if it lacks their ends', async () => {
+    await store(0, open(BASE_MS, { silentMs: 60 * MINUTE_MS }));
+    await clickhouse.command({
+      sql: `INSERT INTO sessions SELECT * REPLACE ('closed' AS status, version + 2 AS version) FROM sessions FINAL`,
+    });
+    await createLongSessions(clickhouse)(AbortSignal.timeout(120_000));
+    expect(await rows('long_sessions')).toMatchObject([{ status: 'closed' }]);
   });
 
   it('fail in the table of long ones too', async () => {

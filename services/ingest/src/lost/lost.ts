@@ -24,6 +24,7 @@ import type { LostConfig } from './config.js';
 import { foldedUntilMs } from './event-time.js';
 import { LOST_STATE } from './states.js';
 import type { LostMetrics } from './metrics.js';
+import { createLongSessions } from './long-sessions.js';
 import { createSharedIds } from './shared-ids.js';
 
 /** Sessions declared lost with one set of inserts. */
@@ -115,6 +116,7 @@ export function createLostSessions(
   const ending = new AbortController();
   const { signal } = ending;
   const buckets = createBuckets(clickhouse, { timeoutMs: MARK_TIMEOUT_MS, signal });
+  const copyLongEnds = createLongSessions(clickhouse);
   const lookForSharedIds = createSharedIds({ clickhouse, logger, metrics });
   let running: Promise<void> | null = null;
 
@@ -325,6 +327,7 @@ export function createLostSessions(
       try {
         await lookForSharedIds(signal);
         await search();
+        await copyLongEnds(signal);
       } catch (error) {
         if (signal.aborted) return;
         metrics.failures.inc();

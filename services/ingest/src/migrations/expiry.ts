@@ -144,8 +144,8 @@ async function partitionsOf(table: string, deps: ExpiryDeps): Promise<PartitionO
 async function expiredRows(retained: RetainedTable, cutS: number, deps: ExpiryDeps) {
   const rows = await deps.clickhouse.query({
     sql: `SELECT _partition_id AS id, count() AS rows FROM ${storageTable(deps.layout, retained.table)}
-      WHERE ${retained.column} < toDateTime({cut:UInt32}, 'UTC') GROUP BY id`,
-    params: { cut: Math.max(0, Math.floor(cutS)) },
+      WHERE ${retained.column} < fromUnixTimestamp64Milli({cut:Int64}, 'UTC') GROUP BY id`,
+    params: { cut: Math.max(0, Math.floor(cutS)) * 1_000 },
     row: z.object({ id: z.string(), rows: int64 }),
     timeoutMs: QUERY_TIMEOUT_MS,
   });

@@ -16,6 +16,7 @@ import { choose, pauseMs } from './choose.js';
 import type { Group, Lane, Share } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { createLostCheck } from './lost-check.js';
+import { createRunningTime } from './statement.js';
 import { BRIEF_MS, createSummer } from './summer.js';
 import type { SummerDeps } from './summer.js';
 
@@ -46,9 +47,10 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const { clickhouse, logger, metrics } = deps;
   const ending = new AbortController();
   const { signal } = ending;
+  const present = createRunningTime();
   const summers = {
-    present: createSummer(config, deps, 'present', signal),
-    others: createSummer(config, deps, 'others', signal),
+    present: createSummer(config, deps, { lane: 'present', present }, signal),
+    others: createSummer(config, deps, { lane: 'others', present }, signal),
   };
   const { buckets } = summers.others;
   const lost = createLostCheck(clickhouse, (hours) => buckets.mark(changedHours(hours)), {

@@ -130,11 +130,13 @@ function isEndedIn(span: SumSpan, start: string): string {
 }
 
 /**
- * Whether a session began and ended in one slice, or is open and nothing was heard of it since that slice: then it
- * moved all its bytes in it, and its row has them. The slice decides also for longer buckets, so that an hour is the
- * same from its rows as from its slices.
+ * Whether a session began and ended in one slice: then it moved all its bytes in it, and its row has them. The
+ * slice decides also for longer buckets, so that an hour is the same from its rows as from its slices.
+ *
+ * A statement reads rows twice, perhaps at two moments. So what this reads must not change without a mark of the slice:
+ * the newest event of an open session does.
  */
-const IS_WHOLE = `${START_OF.slice('ifNull(ended_at, updated_at)')} = ${START_OF.slice('started_at')}`;
+const IS_WHOLE = isEndedIn('slice', START_OF.slice('started_at'));
 
 /** How the rows of a statement are made. */
 interface Making {
@@ -195,7 +197,7 @@ function sessionRows(span: SumSpan, chosen: Chosen, { areRowsKept }: Making): st
 function trafficRows(span: SumSpan, chosen: Chosen, { areRowsKept }: Making): string {
   const start = START_OF[span];
   const isNotWhole = `${START_OF.slice('started_at')} < ${START_OF.slice('bucket')} OR session_id IN (
-      SELECT session_id ${startedSql(span, chosen)} ${chosen.isFixed ? 'WHERE' : 'AND'} NOT (${IS_WHOLE}))`;
+      SELECT session_id ${startedSql(span, chosen)} ${chosen.isFixed ? 'WHERE' : 'AND'} NOT ${IS_WHOLE})`;
   return `
     SELECT ${start('bucket')} AS start, ${KEY_COLUMNS},
         ${END_COLUMNS.map((column) => `toLowCardinality('') AS ${column}`).join(', ')},

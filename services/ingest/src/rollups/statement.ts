@@ -45,6 +45,31 @@ export interface RoundStatement {
   readonly params: Readonly<Record<string, SqlValue>>;
 }
 
+/** The time in which some statements ran, those that run now included. */
+export interface RunningTime {
+  /** Milliseconds. */
+  ms(): number;
+  during<T>(work: () => Promise<T>): Promise<T>;
+}
+
+export function createRunningTime(): RunningTime {
+  let endedMs = 0;
+  let begunMs: number | null = null;
+  const presentMs = () => (begunMs === null ? 0 : performance.now() - begunMs);
+  return {
+    ms: () => endedMs + presentMs(),
+    async during(work) {
+      begunMs = performance.now();
+      try {
+        return await work();
+      } finally {
+        endedMs += presentMs();
+        begunMs = null;
+      }
+    },
+  };
+}
+
 /** Runs one statement. @throws ClickHouseError; the statement has ended by then, or was cancelled. */
 export async function runStatement(
   clickhouse: Pick<ClickHouse, 'command'>,

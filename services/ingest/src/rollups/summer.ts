@@ -35,7 +35,7 @@ import {
 } from './sql.js';
 import type { Part, SumSpan } from './sql.js';
 import { isTooLong, isTooMuch, runStatement } from './statement.js';
-import type { RoundStatement, StatementLimits } from './statement.js';
+import type { RoundStatement, RunningTime, StatementLimits } from './statement.js';
 
 /** Deadline of statements that read or write a few rows. */
 export const BRIEF_MS = 60_000;
@@ -52,6 +52,11 @@ const PATIENCE = 4;
 const PRIORITY: Readonly<Record<Lane, number>> = { present: 1, others: 2 };
 /** Statements that take this much less than they may are cut less the next time. */
 const EASY_FACTOR = 8;
+/**
+ * Part of a statement's time. If statements of the present hour ran for this part, it waited for them (see
+ * PRIORITY). That is no reason to cut it: it is repeated with more time.
+ */
+const WAITED_SHARE = 1 / 4;
 /** Buckets that are summed together: at first, and at most. */
 const TOGETHER: Readonly<Record<BucketSpan, number>> = {
   hour: 24,
@@ -95,11 +100,17 @@ export interface SummerDeps {
   readonly metrics: RollupMetrics;
 }
 
-/** @param lane the present hour's statements go before all others. */
+/** The present hour's statements go before all others. */
+export interface LaneOfSums {
+  readonly lane: Lane;
+  /** The time of the present hour's statements: one for all lanes. */
+  readonly present: RunningTime;
+}
+
 export function createSummer(
   config: RollupsConfig,
   deps: SummerDeps,
-  lane: Lane,
+  { lane, present }: LaneOfSums,
   signal: AbortSignal,
 ): Summer {
   const { clickhouse, logger, metrics } = deps;
@@ -112,8 +123,22 @@ export function createSummer(
   const most = { ...TOGETHER };
   const usual = { ...config, priority: PRIORITY[lane] };
   const patient = { ...usual, statement_ms: PATIENCE * config.statement_ms };
-  const execute = (statement: RoundStatement, limits: StatementLimits) =>
-    runStatement(clickhouse, statement, limits, signal);
+  /** Whether the statement that failed last had waited. */
+  let hasWaited = false;
+  /** Whether every statement of the group gets more time. */
+  let isPatient = false;
+
+  async function execute(statement: RoundStatement, limits: StatementLimits): Promise<void> {
+    const run = () => runStatement(clickhouse, statement, limits, signal);
+    if (lane === 'present') return present.during(run);
+    const beforeMs = present.ms();
+    try {
+      await run();
+    } catch (error) {
+      hasWaited = present.ms() - beforeMs >= limits.statement_ms * WAITED_SHARE;
+      throw error;
+    }
+  }
 
   /** Pairs of some buckets in their order, evenly spaced. */
   function pairsOf(span: 'detail_hour' | 'detail_day', params: Range): Promise<Pair[]> {
@@ -151,7 +176,7 @@ export function createSummer(
       const sql = insertSums(target, part, expired, starts.length === 1);
       const sliced = { slice, slices, ...boundsOf(pairs, part) };
       const begunMs = performance.now();
-      const limits = cut < cutForTimeMax(span) ? usual : patient;
+      const limits = cut < cutForTimeMax(span) && !isPatient ? usual : patient;
       await execute({ name, sql, params: { ...params, ...sliced } }, limits);
       longestMs.set(span, Math.max(longestMs.get(span) ?? 0, performance.now() - begunMs));
     }
@@ -287,6 +312,13 @@ export function createSummer(
       const isOfSketches = error instanceof SketchesTooMuchError;
       const cause = isOfSlices || isOfSketches ? error.cause : error;
       if (!isTooMuch(cause) || signal.aborted) throw error;
+      if (isTooLong(cause) && hasWaited && !isPatient) {
+        isPatient = true;
+        await sumInTime(group).finally(() => {
+          isPatient = false;
+        });
+        return;
+      }
       if (group.starts.length > 1) {
         most[group.span] = Math.max(1, Math.floor(group.starts.length / TOGETHER_LESS));
         for (const start of group.starts) await sumInTime({ ...group, starts: [start] });

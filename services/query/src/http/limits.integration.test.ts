@@ -1,6 +1,6 @@
 /** The limits of a question, and the answers beyond them or without the database. */
 import type { Problem } from '@sockscope/schemas/api';
-import { Registry } from '@sockscope/runtime';
+import { createLogger, Registry } from '@sockscope/runtime';
 import { createClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
@@ -158,6 +158,8 @@ describe('limits of a question', () => {
 
   it('that would take too long are refused after two seconds, by their pace', async () => {
     const clickhouse = database.clickhouse;
+    const retention = createRetention({ clickhouse, now: () => NOW_MS });
+    const logger = createLogger('query', { level: 'silent' });
     const store = createStore(
       {
         query_timeout_ms: 60_000,
@@ -168,8 +170,8 @@ describe('limits of a question', () => {
       {
         clickhouse,
         metrics: createStoreMetrics(new Registry()),
-        retention: createRetention({ clickhouse, now: () => NOW_MS }),
-        longSessions: createLongSessions({ clickhouse, now: () => NOW_MS }),
+        retention,
+        longSessions: createLongSessions({ clickhouse, retention, logger, now: () => NOW_MS }),
         now: () => NOW_MS,
       },
     );

@@ -54,10 +54,7 @@ function rowKey({ by, together }: SumsOf): string {
   return `arrayJoin([${together.map((each) => `('${each}', ${keySql(each)})`).join(', ')}])`;
 }
 
-/**
- * Names the rows that a sum is made of: sums with the same name can be made in one reading (see `together`). Sums by one
- * dimension have rows of their own.
- */
+/** Names the rows that a sum is made of: sums with the same name can be made in one reading (see `together`). */
 export function rowsOf({ by, rollup }: SumsOf): string {
   if (rollup?.kind === 'dimension') return by;
   return rollup?.kind ?? `rows, ${String(isAtEnd(by))}`;

@@ -119,4 +119,15 @@ describe('open sessions', () => {
     expect(await open()).toEqual(everywhere([2, 3, 1]));
     await api.close();
   });
+
+  it('have the counters of sessions, if those of long_sessions are much older', async () => {
+    await database.clickhouse.command({
+      sql: `INSERT INTO long_sessions SELECT * REPLACE (updated_at - toIntervalMinute(30) AS updated_at,
+          toUInt64(1) AS bytes_sent, 99 AS version) FROM long_sessions WHERE user = 'long'`,
+    });
+    api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+    const { items } = await api.get<ActiveSessionsPage>('/api/v1/sessions/active?user=long');
+    expect(new Set(items.map((item) => item.bytes_sent)).size).toBe(1);
+    await api.close();
+  });
 });

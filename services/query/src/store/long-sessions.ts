@@ -2,18 +2,25 @@
  * Tells statements which open sessions are in `long_sessions`, where few rows are read for them. All that began
  * before a time are, if none is missing there and none has ended meanwhile. So both tables are compared, and where
  * they differ, `sessions` answers: a session is missing if nothing was heard of it since it was an hour old, or if an
- * ingest of a former version stored it.
+ * ingest of a former version stored it. If they cannot be compared, `sessions` answers everything.
  */
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '@sockscope/runtime';
+import type { Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { LONG_SESSION_MS } from '@sockscope/schemas/sums';
 import { LONG_BEFORE_SQL } from '../sql/earlier-starts.js';
 import { longDifferenceQuery } from '../sql/long-sessions.js';
 import type { Query } from '../sql/query.js';
-import { remembered } from './remembered.js';
+import type { Retention } from './retention.js';
 
 /** Comparing looks at the index of every part. A session whose events come an hour late may be missed for this time. */
 const REUSE_MS = 5_000;
+/** Comparing takes this part of the time at most: with very many long sessions it takes long. */
+const SHARE = 1 / 10;
 const TIMEOUT_MS = 10_000;
+/** Before the first session: `sessions` answers everything. */
+const NOTHING_MS = 0;
 
 export interface LongSessions {
   /** Binds the time before which open sessions are in `long_sessions`, if the statement asks for it. */
@@ -22,16 +29,43 @@ export interface LongSessions {
 
 export function createLongSessions(deps: {
   readonly clickhouse: Pick<ClickHouse, 'query'>;
+  readonly retention: Pick<Retention, 'settings'>;
+  readonly logger: Pick<Logger, 'warn'>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }): LongSessions {
-  const before = remembered(async () => {
+  let known: Promise<number> | null = null;
+
+  async function compare(): Promise<number> {
     const latestMs = deps.now() - LONG_SESSION_MS;
     const query = longDifferenceQuery(latestMs);
-    const [row] = await deps.clickhouse.query({ ...query, timeoutMs: TIMEOUT_MS });
+    const settings = { ...query.settings, ...(await deps.retention.settings()) };
+    const [row] = await deps.clickhouse.query({ ...query, settings, timeoutMs: TIMEOUT_MS });
     const earliest = row?.earliest ?? null;
     return earliest === null ? latestMs : Date.parse(earliest);
-  }, REUSE_MS);
+  }
+
+  /** Asks once for all callers; the answer is forgotten after a while. */
+  function before(): Promise<number> {
+    if (known !== null) return known;
+    const begunMs = performance.now();
+    known = compare()
+      .catch((error: unknown) => {
+        deps.logger.warn(
+          { err: error },
+          `long_sessions cannot be compared, so sessions answers everything: ${messageOf(error)}`,
+        );
+        return NOTHING_MS;
+      })
+      .finally(() => {
+        const tookMs = performance.now() - begunMs;
+        void delay(Math.max(REUSE_MS, tookMs / SHARE), undefined, { ref: false }).then(() => {
+          known = null;
+        });
+      });
+    return known;
+  }
+
   return {
     async bind(query) {
       if (!query.sql.includes(LONG_BEFORE_SQL)) return query;
