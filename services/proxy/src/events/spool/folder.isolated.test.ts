@@ -3,7 +3,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
-  rmSync,
+  readFileSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -28,6 +28,7 @@ import { LogReader, LogWriter, segmentsOf } from './log.js';
 import { SessionTable } from './table.js';
 
 const LIMITS = { maxFrames: 100, maxBytes: 64 * 1024 };
+const OLD_SPOOL = new URL('../testing/old-spool/', import.meta.url).pathname;
 
 function configIn(dir: string, proxyId: string): FolderConfig {
   return { spool_dir: dir, spool_max_bytes: 10_000_000, proxy_id: proxyId };
@@ -222,6 +223,29 @@ describe('the folder of a proxy', () => {
       expect([...states.values()].filter(({ row }) => row?.status === 'active')).toEqual([]);
     }
   });
+
+  it('of the former format is taken in as that version did it, and once', () => {
+    const dir = tempDir();
+    cpSync(OLD_SPOOL, dir, { recursive: true });
+    const config = configIn(dir, 'proxy-1');
+    const { crashed, events } = recovered(config);
+    expect(crashed).toBe(4);
+    const expected = (
+      JSON.parse(readFileSync(join(OLD_SPOOL, 'recovered.json'), 'utf8')) as unknown[]
+    ).map((event) => sessionEvent.parse(event));
+    // When a crash was found and when the process was last alive is of no interest here, and that version
+    // did not mark an end as assumed.
+    const comparable = (some: readonly SessionEvent[]) =>
+      new Map(
+        [...fold(some)].map(([id, { row, minutes }]) => [
+          id,
+          [{ ...row, ended_at: 0, updated_at: 0, duration_ms: 0, assumed: 0, version: 0 }, minutes],
+        ]),
+      );
+    expect(comparable(events)).toEqual(comparable(expected));
+    expect(readdirSync(join(dir, 'proxy-1')).toSorted()).toEqual(['log']);
+    expect(recovered(config)).toEqual({ crashed: 0, events });
+  });
 });
 
 describe('the folder of a dead proxy', () => {
@@ -302,15 +326,27 @@ describe('the folder of a dead proxy', () => {
     expect(openFiles()).toBe(files);
   });
 
-  it('is deleted, also after an interrupted deletion, and its name is free for its owner', async () => {
+  it('of the former format is published too', async () => {
+    const dir = tempDir();
+    cpSync(OLD_SPOOL, dir, { recursive: true });
+    const there = kafka();
+    const done = await publishDeadFolders(configIn(dir, 'another'), LIMITS, there.publish);
+    expect(done).toMatchObject({ emptied: ['proxy-1'], crashedSessions: 4 });
+    expect(fold(there.events).size).toBeGreaterThan(5);
+  });
+
+  it('is deleted under another name, and so is the rest of an interrupted deletion', async () => {
     const dir = tempDir();
     const own = configIn(dir, 'worker-1');
     await dieWith(configIn(dir, 'worker-7'), logs(5, true, 9).flat());
-    // A process that died during the deletion left the log.
-    rmSync(join(dir, 'worker-7', 'sessions'));
+    const emptied = join(dir, '.emptied-worker-7');
+    // A process that died during the deletion left this.
+    mkdirSync(join(emptied, 'log'), { recursive: true });
     expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual(['worker-7']);
     expect(readdirSync(dir)).toEqual([]);
+    // And its owner's name is free for a new one meanwhile.
     const back = await openFolder(configIn(dir, 'worker-7'));
+    mkdirSync(join(emptied, 'log'), { recursive: true });
     expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual([]);
     expect(readdirSync(dir)).toEqual(['worker-7']);
     back.table.close();

@@ -17,6 +17,7 @@ import { assumedEnd, eventIn, measurementOf } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 import { isMissing, SpoolError, syncPath } from './files.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
+import { hasOldFormat, oldAliveMs, oldEvents, removeOldFormat } from './old-format.js';
 import { readTable, TableFile } from './table-file.js';
 
 export interface FolderConfig {
@@ -80,7 +81,8 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
  */
 export function recover(dir: string, spoolMaxBytes: number): Recovered {
   const { status, open } = readTable(dir);
-  const { aliveMs } = status;
+  const isOld = hasOldFormat(dir);
+  const aliveMs = isOld ? oldAliveMs(dir) : status.aliveMs;
   const log = logDir(dir);
   const writer = new LogWriter(
     log,
@@ -89,7 +91,8 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
   );
   let lostBytes = 0;
   let crashedSessions = 0;
-  if (!status.isClean) {
+  if (isOld || !status.isClean) {
+    if (isOld) appendEvents(writer, oldEvents(dir, open));
     const reader = new LogReader(log);
     for (let at = segmentsOf(log)[0] ?? writer.position; at < writer.position;) {
       const { frames, next } = reader.read(at, writer.position, READ_LIMITS);
@@ -103,6 +106,7 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
     appendEvents(writer, ends);
     crashedSessions = ends.length;
     writer.sync();
+    if (isOld) removeOldFormat(dir);
   }
   const end = writer.position;
   // A saved position before the first file is one of files that were deleted.
