@@ -23,7 +23,7 @@ export const rollupsConfig = z.object({
     description:
       'age that the sums of the present hour should not exceed: rounds take up to three quarters of the time to keep it',
   }),
-  quiet_ms: durationMs({ max: 86_400_000 }).default(60_000).meta({
+  quiet_ms: durationMs({ max: 86_400_000 }).default(45_000).meta({
     env: 'INGEST_ROLLUP_QUIET',
     description:
       'time without changes after which sums by user and destination, and sketches, of a finished hour are made',
