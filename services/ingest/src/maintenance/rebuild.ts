@@ -214,7 +214,7 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
   await carryOver(beside, live, 'ranges of rows without events yet copied');
   await command(`INSERT INTO session_ends (ended_at, started_at, session_id)
     SELECT assumeNotNull(ended_at), started_at, session_id FROM ${live('sessions')}
-    WHERE ended_at IS NOT NULL AND toStartOfHour(assumeNotNull(ended_at)) != toStartOfHour(started_at)`);
+    WHERE ended_at IS NOT NULL AND toStartOfTenMinutes(assumeNotNull(ended_at)) != toStartOfTenMinutes(started_at)`);
   // A session may have another end now, or none.
   await command(`INSERT INTO session_ends (ended_at, started_at, session_id)
     SELECT ended_at, started_at, session_id FROM ${live('ended_sessions')}`);

@@ -18,6 +18,7 @@ import { SpoolError } from './spool/files.js';
 import { logDir, openFolder, releaseFolder } from './spool/folder.js';
 import type { OpenFolder } from './spool/folder.js';
 import { LogReader } from './spool/log.js';
+import type { ReadLimits } from './spool/log.js';
 import { TableChunk } from './spool/table.js';
 
 /**
@@ -36,6 +37,8 @@ const DEAD_FOLDERS_INTERVAL_MS = 60_000;
 const DEAD_FOLDERS_MORE_MS = 1_000;
 /** Less than a returning owner waits for its folder. */
 const DEAD_SEND_TIMEOUT_MS = 1_000;
+/** So little that it can be sent in this time over a slow link too: a request that is not acknowledged is repeated. */
+const DEAD_LIMITS: ReadLimits = { maxFrames: 500, maxBytes: 256 * 1024 };
 
 export interface BackendDeps {
   readonly send: (message: FromBackend) => void;
@@ -177,7 +180,7 @@ function run(
       try {
         const done = await publishDeadFolders(
           { ...events, proxy_id },
-          limits,
+          DEAD_LIMITS,
           async (frames, proxyId) => {
             if (apart?.proxyId !== proxyId) {
               apart?.producer.stop();

@@ -93,9 +93,10 @@ export class Publisher {
   async #run(): Promise<void> {
     const { signal } = this.#abort;
     const { signal: hurry } = this.#hurry;
+    let hasMore = false;
     while (!signal.aborted && !(hurry.aborted && this.#isDone)) {
-      await this.#linger(hurry);
-      if (!this.#isDone) await this.#publishSome(signal);
+      if (!hasMore) await this.#linger(hurry);
+      hasMore = this.#isDone ? false : await this.#publishSome(signal);
     }
   }
 
@@ -107,12 +108,13 @@ export class Publisher {
     }
   }
 
-  async #publishSome(signal: AbortSignal): Promise<void> {
+  /** @returns whether a request was full, so that more events wait than it took. */
+  async #publishSome(signal: AbortSignal): Promise<boolean> {
     const { shared, reports, send, onRepaid } = this.#deps;
     const found = this.#read();
     if (found === null) {
       await pause(READ_RETRY_MS, signal);
-      return;
+      return false;
     }
     const { frames, next } = found;
     const isAtEnd = next >= shared.written;
@@ -121,7 +123,7 @@ export class Publisher {
     // With more events beside it, a single bad one can be distinguished from a faulty topic.
     if (!(await send(lent.length > 0 ? lent : frames, signal))) {
       await pause(NOT_ACCEPTED_MS, signal);
-      return;
+      return false;
     }
     this.#cursor = next;
     shared.acknowledged = next;
@@ -132,6 +134,7 @@ export class Publisher {
       // A slot of the table is being overwritten, or lent events are on their way here.
       await pause(IDLE_MS, signal);
     }
+    return !isAtEnd;
   }
 
   /** Reads on in the log; null while the disk cannot be read. */

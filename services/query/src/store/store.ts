@@ -44,6 +44,8 @@ export interface Store {
   ping(): Promise<void>;
 }
 
+/** Length of a statement. */
+const QUERY_MAX_BYTES = 1_048_576;
 const ANSWERS_REMEMBERED_MAX = 512;
 /** A longer answer is not remembered. */
 const ROWS_REMEMBERED_MAX = 5_000;
@@ -64,6 +66,8 @@ export function createStore(
   const { clickhouse, metrics, retention, longSessions } = deps;
   const settings = {
     ...ROW_SETTINGS,
+    // Dozens of changed hours and slices stand in a statement with their bounds; the default is a quarter of this.
+    max_query_size: QUERY_MAX_BYTES,
     max_rows_to_read: config.rows_to_read_max,
     max_memory_usage: config.memory_max_bytes,
     // The server gives up by itself a little after us, should our closing not reach it.
