@@ -6,6 +6,11 @@ import { HOUR_MS } from './calendar.js';
  */
 export const LONG_SESSION_MS = HOUR_MS;
 
+/** Returns whether `long_sessions` has this row of `sessions` too. */
+export function isLong(row: { readonly started_at: string; readonly updated_at: string }): boolean {
+  return Date.parse(row.updated_at) - Date.parse(row.started_at) >= LONG_SESSION_MS;
+}
+
 /** Holds for rows of `sessions` that `long_sessions` has too. @param heard the time of the row's event. */
 export function isLongSql(heard = 'updated_at'): string {
   return `${heard} >= started_at + toIntervalMillisecond(${LONG_SESSION_MS})`;

@@ -16,7 +16,7 @@ import { int64, isoTime } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import type { KafkaAdmin } from '@sockscope/runtime/kafka';
 import { lostRowOf } from '@sockscope/schemas';
-import { floorTo, HOUR_MS, LONG_SESSION_MS } from '@sockscope/schemas/sums';
+import { floorTo, HOUR_MS, isLong } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { changedHours, createBuckets } from '../rollups/buckets.js';
 import { SESSION_COLUMNS } from '../tables/columns.js';
@@ -370,10 +370,6 @@ interface LostEntry {
 
 function cellsOf(row: Readonly<Record<string, unknown>>): unknown[] {
   return COLUMN_NAMES.map((name) => row[name]);
-}
-
-function isLong({ started_at, updated_at }: Pick<Row, 'started_at' | 'updated_at'>): boolean {
-  return Date.parse(updated_at) - Date.parse(started_at) >= LONG_SESSION_MS;
 }
 
 /** Seconds since 1970. */

@@ -4,7 +4,6 @@
  * they differ, `sessions` answers: a session is missing if nothing was heard of it since it was an hour old, or if an
  * ingest of a former version stored it. If they cannot be compared, `sessions` answers everything.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
 import type { Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
@@ -12,6 +11,7 @@ import { LONG_SESSION_MS } from '@sockscope/schemas/sums';
 import { LONG_BEFORE_SQL } from '../sql/earlier-starts.js';
 import { longDifferenceQuery } from '../sql/long-sessions.js';
 import type { Query } from '../sql/query.js';
+import { remembered } from './remembered.js';
 import type { Retention } from './retention.js';
 
 /** Comparing looks at the index of every part. A session whose events come an hour late may be missed for this time. */
@@ -34,8 +34,6 @@ export function createLongSessions(deps: {
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }): LongSessions {
-  let known: Promise<number> | null = null;
-
   async function compare(): Promise<number> {
     const latestMs = deps.now() - LONG_SESSION_MS;
     const query = longDifferenceQuery(latestMs);
@@ -45,26 +43,18 @@ export function createLongSessions(deps: {
     return earliest === null ? latestMs : Date.parse(earliest);
   }
 
-  /** Asks once for all callers; the answer is forgotten after a while. */
-  function before(): Promise<number> {
-    if (known !== null) return known;
-    const begunMs = performance.now();
-    known = compare()
-      .catch((error: unknown) => {
+  const before = remembered(
+    () =>
+      compare().catch((error: unknown) => {
         deps.logger.warn(
           { err: error },
           `long_sessions cannot be compared, so sessions answers everything: ${messageOf(error)}`,
         );
         return NOTHING_MS;
-      })
-      .finally(() => {
-        const tookMs = performance.now() - begunMs;
-        void delay(Math.max(REUSE_MS, tookMs / SHARE), undefined, { ref: false }).then(() => {
-          known = null;
-        });
-      });
-    return known;
-  }
+      }),
+    REUSE_MS,
+    SHARE,
+  );
 
   return {
     async bind(query) {

@@ -1,7 +1,7 @@
 import { isZero, maxCounters, minuteOf, namesIn, rowOf, toTimestamp } from '@sockscope/schemas';
 import type { Counters, SessionEvent, SessionRow } from '@sockscope/schemas';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { ENDED_FIELDS, floorTo, LONG_SESSION_MS, SLICE_MS } from '@sockscope/schemas/sums';
+import { ENDED_FIELDS, floorTo, isLong, SLICE_MS } from '@sockscope/schemas/sums';
 
 const SESSION_TABLES = ['sessions', 'sessions_by_user', 'sessions_by_destination'] as const;
 
@@ -61,9 +61,7 @@ export async function insertBatch(
       row.ended_at !== null &&
       floorTo(Date.parse(row.ended_at), SLICE_MS) !== floorTo(Date.parse(row.started_at), SLICE_MS),
   );
-  const long = [...newest.values()].filter(
-    (row) => Date.parse(row.updated_at) - Date.parse(row.started_at) >= LONG_SESSION_MS,
-  );
+  const long = [...newest.values()].filter(isLong);
   await Promise.all([
     ...SESSION_TABLES.map((table) => insertRows(clickhouse, table, [...newest.values()])),
     insertRows(clickhouse, 'long_sessions', long),
