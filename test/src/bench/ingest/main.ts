@@ -124,6 +124,8 @@ async function fill(kafka: KafkaBroker, topic: string): Promise<FillTotals> {
         brokers: [kafka.address],
         topic,
         paced: false,
+        // The peers read with plain kafkajs.
+        compression: 'gzip',
         workload: {
           ...DEFAULT_WORKLOAD,
           startMs,

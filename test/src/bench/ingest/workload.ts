@@ -2,8 +2,10 @@
  * The events that a fleet of proxies would emit, in the order of time: Zipf users and destinations,
  * many short sessions and some long ones, a tenth that fail or are rejected. Deterministic for a seed.
  */
-import { minuteOf, MINUTE_MS, statusOf, toTimestamp } from '@sockscope/schemas';
-import type { CloseReason, Counters, SessionEvent } from '@sockscope/schemas';
+import type { EventParts } from '@sockscope/proxy/events/event-parts';
+import { timestampOf } from '@sockscope/proxy/sessions/timestamp';
+import { minuteOf, MINUTE_MS, statusOf } from '@sockscope/schemas';
+import type { CloseReason, Counters } from '@sockscope/schemas';
 import { seededRandom, sessionIdAt } from '@sockscope/schemas/testing';
 import type { Random } from '@sockscope/schemas/testing';
 
@@ -66,32 +68,43 @@ function durationOf(random: Random, { meanDurationMs }: WorkloadOptions): number
     : 30 + exponential(random, meanDurationMs);
 }
 
-class Live {
-  seq = 0;
-  intervalStartMs: number;
+/** An event in the parts that the proxy's encoder takes. They change when the next one is made. */
+export interface WorkloadEvent extends EventParts {
+  /** The time of `occurred_at`, milliseconds since 1970. */
+  readonly atMs: number;
+}
+
+type Mutable<T> = { -readonly [N in keyof T]: T[N] };
+
+/** A session while it lasts, and its newest event: 300,000 are open at once, so all share one object. */
+class Live implements WorkloadEvent {
+  type: EventParts['type'] = 'SessionStarted';
+  readonly moment: Mutable<EventParts['moment']>;
+  readonly origin: EventParts['origin'];
+  readonly header: EventParts['header'];
   readonly totals: Counters = zero();
-  minute: Counters = zero();
-  readonly header;
+  interval: Mutable<Exclude<EventParts['interval'], null>> | null = null;
+  closing: EventParts['closing'] = null;
+  atMs: number;
   readonly endMs: number;
-  readonly reason: CloseReason;
-  readonly bytesPerSecond: number;
 
   readonly #random: Random;
+  readonly #startMs: number;
   readonly #intervalMs: number;
+  readonly #reason: CloseReason;
+  readonly #bytesPerSecond: number;
 
-  constructor(
-    random: Random,
-    readonly startMs: number,
-    options: WorkloadOptions,
-  ) {
+  constructor(random: Random, startMs: number, options: WorkloadOptions) {
     this.#random = random;
+    this.#startMs = startMs;
     this.#intervalMs = options.intervalMs ?? 5_000;
+    this.atMs = startMs;
     const user = zipf(random, options.users);
     const destination = zipf(random, options.destinations);
     const fate = random();
     const rejected = fate < 0.03;
     const failed = !rejected && fate < 0.1;
-    this.reason = rejected
+    this.#reason = rejected
       ? 'acl_rejected'
       : failed
         ? random() < 0.5
@@ -103,96 +116,83 @@ class Live {
     this.endMs = Math.floor(
       startMs + (rejected ? 0 : failed ? exponential(random, 3_000) : durationOf(random, options)),
     );
-    this.bytesPerSecond = 500 / (0.002 + random());
-    this.intervalStartMs = startMs;
-    this.header = {
+    this.#bytesPerSecond = 500 / (0.002 + random());
+    const started = timestampOf(startMs);
+    this.moment = {
+      occurred_at: started,
       session_id: sessionIdAt(random, startMs),
-      proxy: `proxy-${(options.firstProxy ?? 0) + Math.floor(random() * options.proxies)}.region-1`,
+      seq: 0,
+      started_at: started,
+    };
+    this.origin = {
+      proxy_id: `proxy-${(options.firstProxy ?? 0) + Math.floor(random() * options.proxies)}.region-1`,
+      proxy_epoch: options.startMs - 3_600_000,
+    };
+    this.header = {
       user: `user-${user}@corp.example`,
       source_ip: ipv4(10, user * 7 + Math.floor(random() * 3)),
       source_port: 1024 + Math.floor(random() * 60_000),
       dest_host: destinationName(destination),
       dest_ip: rejected || failed ? null : ipv4(93, destination * 13),
       dest_port: random() < 0.9 ? 443 : 80,
-      acl_rule: rejected ? 'deny-social-media' : random() < 0.5 ? 'allow-default-egress' : null,
+      egress_ip: null,
+      egress_port: null,
+      protocol: 'tcp',
+      command: 'connect',
+      auth_method: 'password',
+      acl_decision: rejected ? 'block' : 'allow',
+      acl_rule_matched: rejected
+        ? 'deny-social-media'
+        : random() < 0.5
+          ? 'allow-default-egress'
+          : null,
     };
   }
 
-  /** The fields of all events, in the order of the proxy's own encoder. */
-  #common(type: string, atMs: number, epochMs: number) {
-    const h = this.header;
-    return {
-      type,
-      schema_version: 1 as const,
-      occurred_at: toTimestamp(atMs),
-      session_id: h.session_id,
-      seq: this.seq++,
-      proxy_id: h.proxy,
-      proxy_epoch: epochMs,
-      started_at: toTimestamp(this.startMs),
-      user: h.user,
-      source_ip: h.source_ip,
-      source_port: h.source_port,
-      dest_host: h.dest_host,
-      dest_ip: h.dest_ip,
-      dest_port: h.dest_port,
-      protocol: 'tcp' as const,
-      command: 'connect' as const,
-      auth_method: 'password' as const,
-      acl_decision: this.reason === 'acl_rejected' ? ('block' as const) : ('allow' as const),
-      acl_rule_matched: h.acl_rule,
-      ...this.totals,
-    };
-  }
-
-  started(epochMs: number): SessionEvent {
-    return this.#common('SessionStarted', this.startMs, epochMs) as SessionEvent;
-  }
-
-  /** The next event, at `atMs`, which does not lie beyond the minute of the interval. */
-  next(atMs: number, epochMs: number): SessionEvent {
-    const isLast = atMs >= this.endMs;
-    const quiet = statusOf(this.reason) !== 'closed';
-    const seconds = quiet ? 0 : Math.max(0.05, (atMs - this.intervalStartMs) / 1_000);
-    const received = Math.floor(this.bytesPerSecond * seconds * (0.5 + this.#random()));
+  /** Makes the next event, at `atMs`, which does not lie beyond the minute of the interval. */
+  advance(atMs: number): void {
+    const { moment } = this;
+    const quiet = statusOf(this.#reason) !== 'closed';
+    const seconds = quiet ? 0 : Math.max(0.05, (atMs - this.atMs) / 1_000);
+    const received = Math.floor(this.#bytesPerSecond * seconds * (0.5 + this.#random()));
     const sent = Math.floor(received * 0.1);
-    const delta: Counters = {
-      bytes_sent: sent,
-      bytes_received: received,
-      packets_sent: Math.ceil(sent / 1_400),
-      packets_received: Math.ceil(received / 16_000),
-    };
+    const at = timestampOf(atMs);
+    this.interval ??= { interval_start: at, interval_end: at, delta: zero(), minute: zero() };
+    const { interval } = this;
+    const { delta, minute } = interval;
+    delta.bytes_sent = sent;
+    delta.bytes_received = received;
+    delta.packets_sent = Math.ceil(sent / 1_400);
+    delta.packets_received = Math.ceil(received / 16_000);
     add(this.totals, delta);
-    add(this.minute, delta);
-    const interval = {
-      interval_start: toTimestamp(this.intervalStartMs),
-      interval_end: toTimestamp(atMs),
-      delta,
-      minute: { ...this.minute },
-    };
-    this.intervalStartMs = atMs;
-    if (!isLast) {
-      const event = { ...this.#common('TrafficDelta', atMs, epochMs), ...interval };
-      if (atMs % MINUTE_MS === 0) this.minute = zero();
-      return event as SessionEvent;
+    if (this.atMs % MINUTE_MS === 0) Object.assign(minute, delta);
+    else add(minute, delta);
+    interval.interval_start = moment.occurred_at;
+    interval.interval_end = at;
+    moment.occurred_at = at;
+    moment.seq += 1;
+    this.atMs = atMs;
+    if (atMs < this.endMs) {
+      this.type = 'TrafficDelta';
+      return;
     }
-    return {
-      ...this.#common('SessionClosed', atMs, epochMs),
-      ...interval,
-      ended_at: toTimestamp(atMs),
-      duration_ms: atMs - this.startMs,
-      status: statusOf(this.reason),
-      close_reason: this.reason,
-      error_code: this.reason === 'connect_timeout' ? 'ETIMEDOUT' : null,
+    this.type = 'SessionClosed';
+    this.closing = {
+      ended_at: at,
+      duration_ms: atMs - this.#startMs,
+      status: statusOf(this.#reason),
+      close_reason: this.#reason,
+      error_code: this.#reason === 'connect_timeout' ? 'ETIMEDOUT' : null,
       connect_ms: quiet ? null : 5 + Math.floor(this.#random() * 80),
-    } as SessionEvent;
+      assumed: false,
+    };
   }
 
   /** When the next event falls: the first after 1 s, then by the interval, cut at each minute's end. */
   nextMs(): number {
-    const interval = this.seq === 1 ? 1_000 : this.#intervalMs;
-    const boundary = minuteOf(this.intervalStartMs) + MINUTE_MS;
-    return Math.min(this.endMs, boundary, this.intervalStartMs + interval);
+    const interval = this.moment.seq === 0 ? 1_000 : this.#intervalMs;
+    const boundary = minuteOf(this.atMs) + MINUTE_MS;
+    return Math.min(this.endMs, boundary, this.atMs + interval);
   }
 }
 
@@ -262,23 +262,23 @@ class Agenda {
 }
 
 /** Exactly `options.events` events by rising `occurred_at`; the last sessions stay open. */
-export function* workload(options: WorkloadOptions): Generator<SessionEvent, void, undefined> {
+export function* workload(options: WorkloadOptions): Generator<WorkloadEvent, void, undefined> {
   const random = seededRandom(options.seed);
   const agenda = new Agenda();
-  const epochMs = options.startMs - 3_600_000;
   let nextStartMs = options.startMs;
   for (let count = 0; count < options.events; count += 1) {
     if (nextStartMs <= agenda.peekMs()) {
       const live = new Live(random, Math.floor(nextStartMs), options);
       nextStartMs += exponential(random, 1_000 / options.sessionsPerSecond);
-      yield live.started(epochMs);
+      yield live;
       agenda.push(live.nextMs(), live);
       continue;
     }
     const atMs = agenda.peekMs();
     const live = agenda.pop();
     if (live === undefined) continue;
-    yield live.next(atMs, epochMs);
+    live.advance(atMs);
+    yield live;
     if (atMs < live.endMs) agenda.push(live.nextMs(), live);
   }
 }
@@ -295,18 +295,16 @@ export interface FillTotals {
 
 /** Adds up events: the last event of a session has the session's totals. */
 export function createTally({ countsSessions = true } = {}): {
-  add(event: SessionEvent, valueBytes: number): void;
-  totals(): FillTotals;
+  add(event: EventParts): void;
+  totals(): Omit<FillTotals, 'valueBytes'>;
 } {
   const last = new Map<string, { sent: number; received: number }>();
   let events = 0;
-  let valueBytes = 0;
   return {
-    add(event, bytes) {
+    add({ moment, totals }) {
       events += 1;
-      valueBytes += bytes;
       if (!countsSessions) return;
-      last.set(event.session_id, { sent: event.bytes_sent, received: event.bytes_received });
+      last.set(moment.session_id, { sent: totals.bytes_sent, received: totals.bytes_received });
     },
     totals() {
       let bytesSent = 0;
@@ -315,7 +313,7 @@ export function createTally({ countsSessions = true } = {}): {
         bytesSent += sent;
         bytesReceived += received;
       }
-      return { events, sessions: last.size, bytesSent, bytesReceived, valueBytes };
+      return { events, sessions: last.size, bytesSent, bytesReceived };
     },
   };
 }
