@@ -12,7 +12,7 @@ import { clickhouseConfig, createClickHouse, int64 } from '@sockscope/runtime/cl
 import { z } from 'zod';
 import { peakMiB } from './measure.js';
 import { ingestCommand, startIngest } from './servers.js';
-import { createTopic, startFiller } from './topic.js';
+import { createTopic, fillTopic } from './topic.js';
 import { DEFAULT_WORKLOAD } from './workload.js';
 
 const HELP = `npm run bench:backfill -- [options]
@@ -66,7 +66,7 @@ async function main(): Promise<void> {
     await ingestCommand(place, 'migrate');
     await createTopic(kafka, TOPIC);
     const spanMs = days * DAY_MS;
-    await startFiller({
+    await fillTopic({
       brokers: [kafka.address],
       topic: TOPIC,
       paced: false,

@@ -28,7 +28,7 @@ SELECT generateUUIDv4(), 1, concat('proxy-', toString(number % 10)), 1,
     'tcp', 'connect', 'none', 'allow', 500, 5000, 3, 5, 'closed', 'client_eof', start,
     start + toIntervalMillisecond(duration),
     if(rand(5) % 100 < ${of.longPercent}, rand(6) % 2592000000, rand(7) % 5000) AS duration, 2
-FROM numbers(${of.from}, ${of.rows})`;
+FROM numbers_mt(${of.from}, ${of.rows})`;
 
 const ENDED = ['ended_at', ...ENDED_FIELDS, 'version'].join(', ');
 

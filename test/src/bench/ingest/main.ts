@@ -20,7 +20,7 @@ import { cpuSeconds, median, peakMiB, quantile } from './measure.js';
 import { peerStatements } from './peer.js';
 import { ingestCommand, startIngest } from './servers.js';
 import type { BenchIngest, BenchPlace } from './servers.js';
-import { collect, createTopic, PARTITIONS, startFiller } from './topic.js';
+import { collect, createTopic, PARTITIONS, fillTopic } from './topic.js';
 import type { PlainResult } from './plain-consumer.js';
 import { DEFAULT_WORKLOAD } from './workload.js';
 import type { FillTotals } from './workload.js';
@@ -120,7 +120,7 @@ async function fill(kafka: KafkaBroker, topic: string): Promise<FillTotals> {
   const startMs = Date.now() - (Date.now() % 86_400_000) - 3_600_000;
   const parts = await Promise.all(
     Array.from({ length: FILLERS }, (_, i) =>
-      startFiller({
+      fillTopic({
         brokers: [kafka.address],
         topic,
         paced: false,
@@ -343,7 +343,7 @@ async function runDelay(
       await delay(POLL_MS);
     }
     const startMs = Date.now() + 3_000 + rate * seconds * MAKING_MS;
-    const filling = startFiller({
+    const filling = fillTopic({
       brokers: [kafka.address],
       topic,
       paced: true,

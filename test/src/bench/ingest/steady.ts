@@ -12,11 +12,14 @@ import { startClickHouse, startKafka } from '@sockscope/local';
 import { clickhouseConfig, createClickHouse, int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { z } from 'zod';
+import { createCoresMeter } from './cores.js';
+import type { Cores } from './cores.js';
 import { copiesOf, generatedSessions } from './generated.js';
 import { peakMiB, quantile } from './measure.js';
 import { ingestCommand, startIngest } from './servers.js';
 import type { BenchIngest } from './servers.js';
 import { createTopic, startFiller } from './topic.js';
+import type { Filler } from './topic.js';
 import { DEFAULT_WORKLOAD } from './workload.js';
 
 const HELP = `npm run bench:steady -- [options]
@@ -64,6 +67,9 @@ const TOPIC = 'sockscope.bench.steady';
 const DATABASE = 'bench_steady';
 /** Time after the last event until everything is read and summed. */
 const DRAIN_MAX_MS = 30 * MINUTE_MS;
+
+/** Used by statements that fill the hours, while nothing else runs. */
+const FILL_THREADS = 2;
 
 const clock = (ms: number) => new Date(ms).toISOString().slice(11, 19);
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -188,6 +194,14 @@ async function sample(
   };
 }
 
+function progressOf({ atMs, lagRecords, sumsAgeS, lateS, parts }: Sample, cores: Cores): string {
+  const used = Object.entries(cores).map(([part, number]) => `${part} ${number.toFixed(2)}`);
+  return (
+    `${clock(atMs)} ${lagRecords} records wait, sums of the present hour ${sumsAgeS.toFixed(0)} s old, ` +
+    `of older ones ${lateS.toFixed(0)} s late, ${parts} parts; cores: ${used.join(', ')}`
+  );
+}
+
 /** Open sessions. Reads all rows, so once: the load must be that of ingest. */
 async function countOpen(clickhouse: ClickHouse): Promise<number> {
   const [row] = await clickhouse.query({
@@ -213,7 +227,7 @@ async function fillHours(
     clickhouse.command({
       sql,
       timeoutMs: 3_600_000,
-      settings: { max_partitions_per_insert_block: 0 },
+      settings: { max_partitions_per_insert_block: 0, max_insert_threads: FILL_THREADS },
     });
   for (let from = 0; from < total; from += FILL_ROWS) {
     const rows = Math.min(FILL_ROWS, total - from);
@@ -244,7 +258,9 @@ async function main(): Promise<void> {
     await createTopic(kafka, TOPIC);
     await ingestCommand(place, 'migrate');
     say(`filling ${hours} hours with ${hours * 3_600 * rate} sessions`);
-    await fillHours(clickhouse, hours, rate, () => ingestCommand(place, 'rollups', '--all'));
+    await fillHours(clickhouse, hours, rate, () =>
+      ingestCommand(place, 'rollups', '--all', '--threads', String(FILL_THREADS)),
+    );
     all.push(await startIngest(place));
 
     const startMs = Date.now() + 2_000;
@@ -270,7 +286,16 @@ async function main(): Promise<void> {
       });
     const returnMs = measureMs + (endMs - measureMs) / 3;
     const joinMs = measureMs + (endMs - measureMs) / 2;
-    const fillers = [fill(PROXIES - 1, 0, startMs)];
+    const fillers: Filler[] = [fill(PROXIES - 1, 0, startMs)];
+    const meter = createCoresMeter(() => ({
+      generator: fillers.map(({ pid }) => pid),
+      ingest: all.map(({ pid }) => pid),
+      kafka: [kafka.pid],
+      clickhouse: [server.pid],
+    }));
+    /** The readings at the last line of progress, at the beginning of the measurement, and now. */
+    let [told, began] = [meter.read(), meter.read()];
+    let now = told;
     const samples: Sample[] = [];
     const statements = new Map<string, Seen>();
     const lacking = createSumsWatch(clickhouse);
@@ -285,12 +310,18 @@ async function main(): Promise<void> {
       }
       await lookAtStatements(clickhouse, statements);
       const taken = await sample(clickhouse, lacking, all);
+      now = meter.read();
       if (taken.atMs >= measureMs) samples.push(taken);
+      else began = now;
+      if (now.atMs - told.atMs >= MINUTE_MS) {
+        say(progressOf(taken, meter.between(told, now)));
+        told = now;
+      }
       await delay(SAMPLE_MS);
     }
     // Not earlier: samples would stop meanwhile.
     const open = await countOpen(clickhouse);
-    const filled = await Promise.all(fillers);
+    const filled = await Promise.all(fillers.map(({ totals }) => totals));
     const events = filled.reduce((sum, totals) => sum + totals.events, 0);
     say(`${events} events were sent; waiting until they are stored and summed`);
     const { atMs: settledMs, lateS } = await settled(clickhouse, lacking, all, events);
@@ -304,6 +335,7 @@ async function main(): Promise<void> {
       machine: { cpus: cpus().length, node: process.version },
       options: { rate, minutes, warm_up: warmUp, duration, hours, cut_off: cutOff },
       events,
+      cpu_cores: meter.between(began, now),
       samples: samples.length,
       open_sessions: open,
       lag_records_first_fifth: mean(samples.slice(0, fifth)),

@@ -37,13 +37,26 @@ export function collect(child: ChildProcess): Promise<string> {
   });
 }
 
-/** The totals of the events. @param signal ends the filling; the promise rejects then. */
-export function startFiller(task: FillerTask, signal?: AbortSignal): Promise<FillTotals> {
+export interface Filler {
+  readonly pid: number;
+  /** The totals of its events, when all are sent. */
+  readonly totals: Promise<FillTotals>;
+}
+
+/** @param signal ends the filling; the promise rejects then. */
+export function startFiller(task: FillerTask, signal?: AbortSignal): Filler {
   const child = fork(FILLER, {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     ...(signal === undefined ? {} : { signal }),
   });
+  const { pid } = child;
+  if (pid === undefined) throw new Error('a filler did not start');
   child.on('error', () => undefined);
   child.send(task);
-  return collect(child).then((text) => JSON.parse(text) as FillTotals);
+  return { pid, totals: collect(child).then((text) => JSON.parse(text) as FillTotals) };
+}
+
+/** Fills a topic to the end of the task. */
+export function fillTopic(task: FillerTask): Promise<FillTotals> {
+  return startFiller(task).totals;
 }
