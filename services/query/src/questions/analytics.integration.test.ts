@@ -594,6 +594,16 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       expect(answer.busiest_hours.hours.map((each) => each.sessions_started)).toEqual(hours);
     }
 
+    it.each([
+      ['users/user-0', 'user'],
+      ['destinations/www.site-0.example', 'dest_host'],
+    ])('%s are empty under a filter by another %s', async (path, filter) => {
+      const answer = await api.get<UserProfile | DestinationProfile>(
+        `/api/v1/${path}?from=2026-02-20T21:00:00Z&to=2026-03-08&${filter}=another`,
+      );
+      expect(answer.totals).toEqual(figuresOf(nothing()));
+    });
+
     it('that have no sessions are a 404', async () => {
       for (const path of ['/api/v1/users/nobody', '/api/v1/destinations/nowhere.example']) {
         expect(await api.get(path, 404)).toMatchObject({ code: 'not-found' });

@@ -11,6 +11,7 @@ import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
 import type { FastifyInstance } from 'fastify';
 import { hostPatterns, restrictedTo } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
+import { predicateOf } from '../../filters/predicate.js';
 import { isClosed } from '../../http/caching.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
@@ -163,11 +164,10 @@ function subjectFilters(
   filters: Filters,
   onlyUsers: readonly string[] | null,
 ): Filters {
-  if (what === 'user') {
-    const users = names.filter((name) => filters.user?.includes(name) ?? true);
-    return restrictedTo(onlyUsers, { ...filters, user: users });
-  }
-  return restrictedTo(onlyUsers, { ...filters, dest_host: [...names] });
+  const field = what === 'user' ? 'user' : 'dest_host';
+  const passes = predicateOf({ [field]: filters[field] });
+  const passing = names.filter((name) => passes({ [field]: name }));
+  return restrictedTo(onlyUsers, { ...filters, [field]: passing });
 }
 
 /** Sessions started and bytes moved by hour of the day on the zone's clock. */
