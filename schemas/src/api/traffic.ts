@@ -33,7 +33,9 @@ export const trafficQuery = z
     points: whole(1, API_LIMITS.buckets_max)
       // A month by six hours, begun in the middle of one.
       .default(121)
-      .describe('with interval=auto: the finest interval with at most this many points'),
+      .describe(
+        'with interval=auto: the finest interval with at most this many points that sums answer',
+      ),
     split: z.enum(TOP_FIELDS).optional().describe('one series per value, and one for others'),
     series: whole(1, API_LIMITS.series_max)
       .default(5)

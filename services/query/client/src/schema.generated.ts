@@ -6507,7 +6507,7 @@ export interface components {
         order: "desc" | "asc";
         /** @description a whole calendar month or day; replaces from and to */
         period: string;
-        /** @description with interval=auto: the finest interval with at most this many points */
+        /** @description with interval=auto: the finest interval with at most this many points that sums answer */
         points: number;
         /** @description beginning of the value, in any case */
         prefix: string;
@@ -9286,7 +9286,7 @@ export interface operations {
                 min_duration_ms?: components["parameters"]["min_duration_ms"];
                 /** @description a whole calendar month or day; replaces from and to */
                 period?: components["parameters"]["period"];
-                /** @description with interval=auto: the finest interval with at most this many points */
+                /** @description with interval=auto: the finest interval with at most this many points that sums answer */
                 points?: components["parameters"]["points"];
                 /** @description tcp or udp */
                 protocol?: components["parameters"]["protocol"];

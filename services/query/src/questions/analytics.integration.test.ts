@@ -309,6 +309,9 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
         'from=2026-03-01&to=2026-03-09&interval=6h&time_zone=Asia/Kathmandu',
         at('2026-03-08T18:15:00Z'),
       ],
+      // Every third hour is cut, in more spans than one statement may have.
+      ['from=2026-02-01&to=2026-03-15&interval=3h&time_zone=Asia/Kolkata', at('2026-03-14T18:30Z')],
+      ['from=2026-02-01&to=2026-03-15&time_zone=Asia/Kolkata', at('2026-03-14T18:30Z')],
       ['from=2026-02-01&to=2026-03-15&interval=1w', at('2026-03-15')],
       ['from=2026-01-01&to=2026-03-15&interval=1mo', at('2026-03-15')],
       ['from=2026-03-15T12:00:00Z&to=2026-03-15T13:37:00Z&interval=1m', at('2026-03-15T13:37:00Z')],

@@ -118,7 +118,10 @@ describe('planOf', () => {
         minutes,
         minutes,
         fc.array(fc.integer({ min: -5, max: 24 * 24 + 5 }), { maxLength: 12 }),
-        fc.array(minutes, { maxLength: 12 }),
+        fc.oneof(
+          fc.array(minutes, { maxLength: 12 }),
+          fc.array(minutes, { minLength: 60, maxLength: 120 }),
+        ),
         fc.array(fc.integer({ min: 0, max: 24 * 24 * 6 }), { maxLength: 40 }),
         fc.boolean(),
         (a, b, dirty, cutMinutes, summed, byDimension) => {
@@ -162,6 +165,21 @@ describe('planOf', () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  it('reads few spans exactly, however many hours the cuts of a series go through', () => {
+    const range = span('2026-01-01', '2026-02-01');
+    const cuts = Array.from({ length: 200 }, (_, i) => range.fromMs + (3 * i + 1.5) * HOUR_MS);
+    const plan = planOf(
+      range,
+      { ...clean, dirty: dirtyAt([range.fromMs + 10 * HOUR_MS]) },
+      { cuts },
+    );
+    expect(plan.exact).toEqual([
+      { fromMs: range.fromMs + HOUR_MS, toMs: range.fromMs + 599 * HOUR_MS },
+    ]);
+    expect(plan.staleHours).toBe(0);
+    expect(total(plan)).toBe(range.toMs - range.fromMs);
   });
 
   /** Every slice of a range. */

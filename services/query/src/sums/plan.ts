@@ -60,7 +60,10 @@ export interface Plan extends Pieces {
 
 /** Changed hours that one answer reads from the exact tables; the newest ones win. */
 export const EXACT_HOURS_MAX = 48;
-/** Spans that one answer reads from the exact tables between slices; each has conditions of its own. */
+/**
+ * Spans of hours that one answer reads from the exact tables, or spans between slices. Each has conditions of its own,
+ * and ClickHouse takes statements of 128 KiB (`http_max_field_value_size`).
+ */
 export const EXACT_SPANS_MAX = 48;
 
 /** Cells of a grid as spans, neighbours merged. `starts` must rise. */
@@ -135,7 +138,8 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
     coverage.dirty.filter((each) => each.span === span).map(({ bucketMs }) => bucketMs);
   const dirty = rising(dirtyOf(byDimension ? 'hour' : 'detail_hour').filter(inGrid));
   const readAgain = dirty.filter(isKept).slice(-EXACT_HOURS_MAX);
-  const exactHours = rising([...readAgain, ...cutHours.filter(isKept)]);
+  const exactHours = inFewSpans(rising([...readAgain, ...cutHours.filter(isKept)]));
+  const read = new Set(exactHours);
 
   const dayGrid = { fromMs: ceilTo(grid.fromMs, DAY_MS), toMs: floorTo(grid.toMs, DAY_MS) };
   // A day is made from its hours, and is dirty until that is done.
@@ -144,6 +148,7 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
       ...dirty,
       ...dirtyOf(byDimension ? 'day' : 'detail_day'),
       ...cutHours,
+      ...exactHours,
       ...cuts.filter((cut) => cut % DAY_MS !== 0),
     ].map((ms) => floorTo(ms, DAY_MS)),
   ).filter((day) => day >= dayGrid.fromMs && day < dayGrid.toMs);
@@ -181,9 +186,17 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
     hours,
     slices,
     exact,
-    staleHours: dirty.length - readAgain.length,
+    staleHours: dirty.filter((hour) => !read.has(hour)).length,
     resolution: fine.length > 0 ? 'minute' : hours.length > 0 ? 'hour' : 'day',
   };
+}
+
+/** These hours in at most `EXACT_SPANS_MAX` spans: all hours between them are added if there are more. */
+function inFewSpans(hours: readonly number[]): readonly number[] {
+  if (merged(hours, HOUR_MS).length <= EXACT_SPANS_MAX) return hours;
+  const [firstMs = 0] = hours;
+  const lastMs = hours.at(-1) ?? firstMs;
+  return Array.from({ length: (lastMs - firstMs) / HOUR_MS + 1 }, (_, i) => firstMs + i * HOUR_MS);
 }
 
 /** The whole slices of some spans; none if too many spans remained between them. */

@@ -26,16 +26,28 @@ export const INTERVALS = {
 
 export type Interval = keyof typeof INTERVALS;
 
-/** The finest interval that cuts the range into at most `pointsMax` pieces, those at its ends among them. */
+/** Hours that cuts may go through if the interval is chosen: no sums of hours answer these. Two days of minutes. */
+const CUT_HOURS_MAX = 48;
+
+/**
+ * The finest interval that cuts the range into at most `pointsMax` pieces, those at its ends among them, and that
+ * sums answer. In a zone with half hours, a long range is cut more coarsely.
+ */
 export function automaticInterval(range: Span, zone: string, pointsMax: number): Interval {
   const names = Object.keys(INTERVALS) as Interval[];
   return (
-    names.find(
-      (name) =>
-        (range.toMs - range.fromMs) / INTERVALS[name] <= pointsMax &&
-        cutRange(range, name, zone, pointsMax).length > 0,
-    ) ?? '1mo'
+    names.find((name) => {
+      if ((range.toMs - range.fromMs) / INTERVALS[name] > pointsMax) return false;
+      const cuts = cutRange(range, name, zone, pointsMax);
+      return cuts.length > 0 && hoursCut(cuts) <= CUT_HOURS_MAX;
+    }) ?? '1mo'
   );
+}
+
+/** Hours that the cuts after the first one go through. */
+function hoursCut([, ...cuts]: readonly number[]): number {
+  const within = cuts.filter((cut) => cut % HOUR_MS !== 0);
+  return new Set(within.map((cut) => floorTo(cut, HOUR_MS))).size;
 }
 
 /** The start, on the wall clock, of the interval after the one that holds `wallMs`. */

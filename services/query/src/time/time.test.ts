@@ -146,6 +146,21 @@ describe('automaticInterval', () => {
     expect(automaticInterval(span(0, length), 'UTC', 120)).toBe(expected);
   });
 
+  it.each([
+    [2, 'UTC', 500, '15m'],
+    [7, 'UTC', 500, '1h'],
+    [2, 'Asia/Kolkata', 121, '30m'],
+    [7, 'Asia/Kolkata', 121, '6h'],
+    [27, 'Asia/Kolkata', 121, '1d'],
+  ])(
+    'of %d days in the zone %s, at most %d points, is one that sums answer: %s',
+    (days, place, points, expected) => {
+      const fromMs = Date.parse('2026-03-05T00:00:00Z');
+      const range = span(fromMs, fromMs + days * 86_400_000);
+      expect(automaticInterval(range, place, points)).toBe(expected);
+    },
+  );
+
   it('counts the pieces at both ends of a range that begins in the middle of one', () => {
     const [fromMs, minutes] = [30_000, 1_500];
     const interval = automaticInterval(span(fromMs, fromMs + minutes * 60_000), 'UTC', minutes);
