@@ -5,8 +5,9 @@ export type Value = readonly [number, number, number];
 
 /** The smallest table. */
 const FIRST_SLOTS = 1 << 8;
+const ID_WORDS = 4;
 /** An id and its value. */
-const WORDS = 7;
+const WORDS = ID_WORDS + 3;
 
 /**
  * A few numbers for each of many session ids. Every batch looks up all of its sessions here, so it holds
@@ -29,14 +30,24 @@ export class IdMap {
   get(id: Id): Value | undefined {
     const slot = this.#find(id);
     if (this.#isEmpty(slot)) return undefined;
-    const [a = 0, b = 0, c = 0] = this.#slots.subarray(slot * WORDS + 4, (slot + 1) * WORDS);
-    return [a, b, c];
+    const at = slot * WORDS + ID_WORDS;
+    const slots = this.#slots;
+    return [slots[at] as number, slots[at + 1] as number, slots[at + 2] as number];
   }
 
   set(id: Id, value: Value): void {
     const slot = this.#find(id);
     const isNew = this.#isEmpty(slot);
-    this.#slots.set([...id, ...value], slot * WORDS);
+    // Word by word: an array for each event of a session would be garbage.
+    const at = slot * WORDS;
+    const slots = this.#slots;
+    slots[at] = id[0];
+    slots[at + 1] = id[1];
+    slots[at + 2] = id[2];
+    slots[at + 3] = id[3];
+    slots[at + ID_WORDS] = value[0];
+    slots[at + ID_WORDS + 1] = value[1];
+    slots[at + ID_WORDS + 2] = value[2];
     if (!isNew) return;
     this.#size += 1;
     if (this.#size * 2 > this.#capacity) this.#resize(this.#capacity * 2);
@@ -74,16 +85,16 @@ export class IdMap {
   }
 
   /** The slot of an id, or the empty slot for it. */
-  #find([id0, id1, id2, id3]: Id): number {
+  #find(id: Id): number {
     const slots = this.#slots;
-    let slot = this.#home(id2, id3);
+    let slot = this.#home(id[2], id[3]);
     while (!this.#isEmpty(slot)) {
       const at = slot * WORDS;
       if (
-        slots[at + 3] === id3 &&
-        slots[at + 2] === id2 &&
-        slots[at + 1] === id1 &&
-        slots[at] === id0
+        slots[at + 3] === id[3] &&
+        slots[at + 2] === id[2] &&
+        slots[at + 1] === id[1] &&
+        slots[at] === id[0]
       ) {
         return slot;
       }
@@ -103,11 +114,9 @@ export class IdMap {
     this.#slots = new Uint32Array(capacity * WORDS);
     this.#size = 0;
     for (let at = 0; at < old.length; at += WORDS) {
-      const [id0 = 0, id1 = 0, id2 = 0, id3 = 0, a = 0, b = 0, c = 0] = old.subarray(
-        at,
-        at + WORDS,
-      );
-      if ((id0 | id1 | id2 | id3) !== 0) this.set([id0, id1, id2, id3], [a, b, c]);
+      const word = (i: number) => old[at + i] as number;
+      const id: Id = [word(0), word(1), word(2), word(3)];
+      if ((id[0] | id[1] | id[2] | id[3]) !== 0) this.set(id, [word(4), word(5), word(6)]);
     }
   }
 }

@@ -82,7 +82,8 @@ const SEQ = 2;
 
 /** The header of a session by the newest event of a batch, as hashes. */
 function headerOf(batch: BatchSessions, i: number): Value {
-  return [...batch.hashHeader(i), seqOf(batch.rank[i] as number)];
+  const [constant, learned] = batch.hashHeader(i);
+  return [constant, learned, seqOf(batch.rank[i] as number)];
 }
 
 function changeBetween(former: Value, header: Value): ChangedField | null {

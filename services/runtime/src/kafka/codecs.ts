@@ -8,7 +8,7 @@
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { Decompress } from 'fzstd';
-import { compressFrameSync, decompressFrame } from 'lz4-napi';
+import { compressFrameSync, decompressFrame, decompressFrameSync } from 'lz4-napi';
 import { compressSync, uncompress } from 'snappy';
 import { messageOf } from '../errors.js';
 import { KafkaError } from './errors.js';
@@ -26,6 +26,12 @@ export type Codec = (typeof CODECS)[number];
 const gunzip = promisify(zlib.gunzip);
 /** Least room that is made for gzip's output at once. */
 const GUNZIP_CHUNK_MIN_BYTES = 64 * 1024;
+
+/**
+ * Batches of up to this many bytes are decompressed at once. A small one takes less CPU than handing it to the
+ * thread pool, and a busy machine wakes that late. Of larger ones, the pool takes work off the thread that parses.
+ */
+const AT_ONCE_MAX_BYTES = 32 * 1024;
 
 function unreadable(codec: Codec, why: string, cause?: unknown): KafkaError {
   return new KafkaError('kafka_rejected', `a ${codec} batch cannot be read: ${why}`, {
@@ -49,12 +55,14 @@ export class BatchTooLargeError extends KafkaError {
  * several members it states the length of the last one only. zlib checks the output against the
  * limit too.
  */
-function gunzipped(buffer: Buffer, limit: number): Promise<Buffer> {
+async function gunzipped(buffer: Buffer, limit: number): Promise<Buffer> {
   const stated = buffer.length < 4 ? 0 : buffer.readUInt32LE(buffer.length - 4);
   if (stated > limit) throw new BatchTooLargeError('gzip', limit);
   // One byte more, so that zlib sees the end without asking for another piece.
   const chunkSize = Math.max(GUNZIP_CHUNK_MIN_BYTES, stated + 1);
-  return gunzip(buffer, { maxOutputLength: limit, chunkSize });
+  const options = { maxOutputLength: limit, chunkSize };
+  if (buffer.length <= AT_ONCE_MAX_BYTES) return zlib.gunzipSync(buffer, options);
+  return gunzip(buffer, options);
 }
 
 /** Snappy as Java's client frames it, or raw, as some other clients write it. */
@@ -69,7 +77,7 @@ async function snappyDecompress(buffer: Buffer, limit: number): Promise<Buffer> 
 /** LZ4 frames, as every client of the present record format writes them. */
 async function lz4Decompress(buffer: Buffer, limit: number): Promise<Buffer> {
   if (lz4OutputMaxBytes(buffer) > limit) throw new BatchTooLargeError('lz4', limit);
-  return decompressFrame(buffer);
+  return buffer.length <= AT_ONCE_MAX_BYTES ? decompressFrameSync(buffer) : decompressFrame(buffer);
 }
 
 /** Node's functions for Zstandard, which it has since 22.15. */

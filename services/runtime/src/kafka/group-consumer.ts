@@ -233,7 +233,7 @@ export function createGroupConsumer(
         return;
       }
       const next = batches[index + 1];
-      // The next one is decompressed on another thread while this one is read.
+      // If the next one is large, another thread decompresses it while this one is read.
       const heldBytes = opened instanceof KafkaError ? 0 : opened.bytes.length;
       ahead = next === undefined ? null : tryOpen(next, part.next, batchMaxBytes - heldBytes);
       const taking = { partition, part, batch: recordBatch, opened, highWatermark };

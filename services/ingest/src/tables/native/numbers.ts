@@ -170,8 +170,8 @@ abstract class Uint128Column implements Column {
   }
 
   hash(row: number): number {
-    const [w0 = 0, w1 = 0, w2 = 0, w3 = 0] = this.words.subarray(4 * row, 4 * row + 4);
-    return Math.imul(Math.imul(Math.imul(w0, 31) ^ w1, 31) ^ w2, 31) ^ w3;
+    const word = (i: number) => this.words[4 * row + i] as number;
+    return Math.imul(Math.imul(Math.imul(word(0), 31) ^ word(1), 31) ^ word(2), 31) ^ word(3);
   }
 
   clear(row: number): void {
