@@ -19,7 +19,6 @@ import { logDir, openFolder, releaseFolder } from './spool/folder.js';
 import type { OpenFolder } from './spool/folder.js';
 import { LogReader } from './spool/log.js';
 import type { ReadLimits } from './spool/log.js';
-import { TableChunk } from './spool/table.js';
 
 /**
  * Bytes of a batch before compression, which makes it ten times smaller: brokers take 1 MiB as one
@@ -246,7 +245,7 @@ function run(
   return (message) => {
     switch (message.kind) {
       case 'slots':
-        table.add(new TableChunk(message.tableClass, message.first, message.memory));
+        table.add(message.memory);
         return;
       case 'swept':
         if (stopping.signal.aborted) return;

@@ -1,4 +1,4 @@
-import { sessionEvent, statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
+import { COUNTER_NAMES, sessionEvent, statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
 import type {
   Counters,
   SessionClosed,
@@ -53,6 +53,39 @@ export function measurementOf(event: TrafficDelta): Measurement {
     totals: { bytes_sent, bytes_received, packets_sent, packets_received },
     delta: event.delta,
     minute: event.minute,
+  };
+}
+
+/** How many numbers a measurement is in memory and on disk. */
+export const MEASUREMENT_NUMBERS = 4 + 3 * COUNTER_NAMES.length;
+
+export function writeMeasurement(numbers: Float64Array, at: number, from: Measurement): void {
+  numbers[at] = from.seq;
+  numbers[at + 1] = from.interval_start_ms;
+  numbers[at + 2] = from.at_ms;
+  numbers[at + 3] = from.connect_ms ?? -1;
+  COUNTER_NAMES.forEach((name, i) => {
+    numbers[at + 4 + i] = from.totals[name];
+    numbers[at + 8 + i] = from.delta[name];
+    numbers[at + 12 + i] = from.minute[name];
+  });
+}
+
+export function readMeasurement(numbers: Float64Array, at: number): Measurement {
+  const [seq = 0, interval_start_ms = 0, at_ms = 0, connectMs = 0] = numbers.subarray(at);
+  const countersAt = (offset: number): Counters => {
+    const [bytes_sent = 0, bytes_received = 0, packets_sent = 0, packets_received = 0] =
+      numbers.subarray(at + offset);
+    return { bytes_sent, bytes_received, packets_sent, packets_received };
+  };
+  return {
+    seq,
+    interval_start_ms,
+    at_ms,
+    connect_ms: connectMs < 0 ? null : connectMs,
+    totals: countersAt(4),
+    delta: countersAt(8),
+    minute: countersAt(12),
   };
 }
 

@@ -13,12 +13,7 @@ export interface BackendConfig {
 /** Messages from the proxy's thread to the publishing one. */
 export type ToBackend =
   /** Slots for more open sessions: see spool/table.ts. */
-  | {
-      readonly kind: 'slots';
-      readonly tableClass: 0 | 1;
-      readonly first: number;
-      readonly memory: SharedArrayBuffer;
-    }
+  | { readonly kind: 'slots'; readonly memory: SharedArrayBuffer }
   /** Slots have changed. Open sessions that began before position `covered` of the log are in the table. */
   | { readonly kind: 'swept'; readonly covered: number }
   /** The oldest events that the disk did not take. The next ones come when these are repaid. */

@@ -68,8 +68,8 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   let onOpened: ((message: FromBackend & { kind: 'ready' | 'failed' }) => void) | null = null;
   let onStopped: (() => void) | null = null;
 
-  const table = new SessionTable(({ tableClass, first, memory }) => {
-    backend?.post({ kind: 'slots', tableClass, first, memory });
+  const table = new SessionTable((memory) => {
+    backend?.post({ kind: 'slots', memory });
   });
   const isFull = (): boolean => intake?.isFull ?? false;
   const spool: Spool = {

@@ -37,7 +37,7 @@ export class ReportQueue {
 
   /** Notes a slot that has changed and is on disk now. */
   note(chunk: TableChunk, index: number, slot: Slot, version: number): void {
-    const place = chunk.placeOf(index);
+    const place = chunk.first + index;
     const isNew = slot.isOpen && slot.reportNumber > (this.#taken[place] ?? 0);
     if (isNew) this.#waiting.set(place, { chunk, index, version });
     else this.#waiting.delete(place);

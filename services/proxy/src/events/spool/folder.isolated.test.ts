@@ -55,8 +55,8 @@ async function dieWith(
   const writer = new LogWriter(logDir(dir), end, 20_000);
   for (const event of events) append(writer, [event]);
   writer.leave();
-  const sessions = new SessionTable((chunk) => {
-    table.add(chunk);
+  const sessions = new SessionTable((memory) => {
+    table.add(memory);
   });
   for (const { log, measurement } of known) {
     const [started] = log;

@@ -5,8 +5,8 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import type { Counters, SessionEvent } from '@sockscope/schemas';
-import { eventIn } from '../measurement.js';
+import type { SessionEvent } from '@sockscope/schemas';
+import { eventIn, MEASUREMENT_NUMBERS, readMeasurement } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 
 const EVENTS_DIR = 'events';
@@ -20,7 +20,8 @@ const FRAME_READING = 4;
 const JOURNAL_OPENED = 0x6f;
 const JOURNAL_READING = 0x72;
 const ID_BYTES = 36;
-const READING_TEXTS_AT = ID_BYTES + 16 * 8;
+const NUMBER_BYTES = 8;
+const READING_TEXTS_AT = ID_BYTES + MEASUREMENT_NUMBERS * NUMBER_BYTES;
 
 export function hasOldFormat(dir: string): boolean {
   return existsSync(join(dir, EVENTS_DIR));
@@ -92,24 +93,12 @@ function takeReading(open: OpenSessions, bytes: Buffer): void {
     string | null,
     string | null,
   ];
-  const number = (index: number): number => bytes.readDoubleLE(ID_BYTES + index * 8);
-  const counters = (at: number): Counters => ({
-    bytes_sent: number(at),
-    bytes_received: number(at + 1),
-    packets_sent: number(at + 2),
-    packets_received: number(at + 3),
-  });
+  const numbers = Float64Array.from({ length: MEASUREMENT_NUMBERS }, (_, i) =>
+    bytes.readDoubleLE(ID_BYTES + i * NUMBER_BYTES),
+  );
   open.set(id, {
     header: { ...header, dest_ip, acl_rule_matched },
-    measurement: {
-      seq: number(0),
-      interval_start_ms: number(1),
-      at_ms: number(2),
-      connect_ms: number(3) < 0 ? null : number(3),
-      totals: counters(4),
-      delta: counters(8),
-      minute: counters(12),
-    },
+    measurement: readMeasurement(numbers, 0),
   });
 }
 

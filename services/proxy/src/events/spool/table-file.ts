@@ -12,57 +12,31 @@ import { join } from 'node:path';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 import { fdatasyncLater, onDisk, readAll, SpoolError, syncPath, writeAll } from './files.js';
-import { Slot, TABLE_CLASSES } from './table.js';
-import type { TableChunk, TableStatus } from './table.js';
+import { Slot, SLOT_BYTES, TableChunk } from './table.js';
+import type { TableStatus } from './table.js';
 
+const NAME = 'sessions';
 const COPIES = 2;
 const STATUS_SLOTS = 1;
-const READ_BYTES = 256 * 1024;
-const NEXT = '.next';
+const SLOTS_PER_READ = 64;
 
 /** Gets each slot that has changed. */
 export interface SlotVisitor {
   note(chunk: TableChunk, index: number, slot: Slot, version: number): void;
 }
 
-/** The slots of one class on disk. */
-class ClassFile {
-  readonly chunks: TableChunk[] = [];
-  readonly file: string;
-  readonly fd: number;
-  /** Version on disk of each slot. */
-  readonly versions: number[] = [];
-  isDirty = false;
-  /** Generation of each slot, the status slot first. */
-  readonly #generations: number[] = [];
-  readonly #slotBytes: number;
-
-  /** Begins an empty one, which has its name only after a renaming. */
-  constructor(dir: string, { name, slotBytes }: (typeof TABLE_CLASSES)[number]) {
-    this.file = join(dir, name);
-    this.fd = onDisk(`write in ${dir}`, () => openSync(`${this.file}${NEXT}`, 'w', 0o600));
-    this.#slotBytes = slotBytes;
-  }
-
-  get bytes(): number {
-    return this.#generations.length * COPIES * this.#slotBytes;
-  }
-
-  write(index: number, slot: Slot): void {
-    const generation = (this.#generations[index] ?? 0) + 1;
-    const at = (index * COPIES + (generation % COPIES)) * this.#slotBytes;
-    writeAll(this.fd, slot.seal(generation), at);
-    this.#generations[index] = generation;
-    this.isDirty = true;
-  }
-}
-
 /** Used by the thread that publishes. */
 export class TableFile {
   readonly #dir: string;
-  readonly #files: readonly [ClassFile, ClassFile];
+  readonly #fd: number;
+  readonly #chunks: TableChunk[] = [];
+  /** Version on disk of each session's slot. */
+  readonly #versions: number[] = [];
+  /** Generation of each slot, the status slot first. */
+  readonly #generations: number[] = [];
   readonly #slot = new Slot();
   readonly #status = new Slot();
+  #isDirty = false;
 
   /**
    * Replaces the present table with an empty one: read it first.
@@ -70,27 +44,27 @@ export class TableFile {
    * @throws SpoolError if the disk refuses.
    */
   constructor(dir: string, status: TableStatus) {
+    const file = join(dir, NAME);
+    const next = `${file}.next`;
     this.#dir = dir;
-    const [short, long] = TABLE_CLASSES;
-    this.#files = [new ClassFile(dir, short), new ClassFile(dir, long)];
+    this.#fd = onDisk(`write in ${dir}`, () => openSync(next, 'w', 0o600));
     onDisk(`write in ${dir}`, () => {
       this.#writeStatus(status);
-      // The short names last: their file proves that there is a table.
-      for (const { file } of this.#files.toReversed()) {
-        syncPath(`${file}${NEXT}`);
-        renameSync(`${file}${NEXT}`, file);
-      }
+      syncPath(next);
+      renameSync(next, file);
       syncPath(dir);
     });
   }
 
-  add(chunk: TableChunk): void {
-    this.#files[chunk.tableClass].chunks.push(chunk);
+  /** Takes memory for more slots from `SessionTable`, in its order. */
+  add(memory: SharedArrayBuffer): void {
+    const last = this.#chunks.at(-1);
+    this.#chunks.push(new TableChunk(last === undefined ? 0 : last.first + last.slots, memory));
   }
 
   /** Bytes on disk. */
   get bytes(): number {
-    return this.#files[0].bytes + this.#files[1].bytes;
+    return this.#generations.length * COPIES * SLOT_BYTES;
   }
 
   /**
@@ -101,21 +75,20 @@ export class TableFile {
    */
   save(status: TableStatus, visitor: SlotVisitor): void {
     let trouble: unknown = null;
-    for (const file of this.#files) {
-      for (const chunk of file.chunks) {
-        for (let i = 0; i < chunk.slots; i += 1) {
-          const index = STATUS_SLOTS + chunk.first + i;
-          if (chunk.version(i) === (file.versions[index] ?? 0)) continue;
-          const version = chunk.copy(i, this.#slot);
-          // It is being written just now; that ends in time for the next one.
-          if (version === null) continue;
-          visitor.note(chunk, i, this.#slot, version);
-          try {
-            file.write(index, this.#slot);
-            file.versions[index] = version;
-          } catch (error) {
-            trouble ??= error;
-          }
+    for (const chunk of this.#chunks) {
+      for (let i = 0; i < chunk.slots; i += 1) {
+        const place = chunk.first + i;
+        if (chunk.version(i) === (this.#versions[place] ?? 0)) continue;
+        const version = chunk.copy(i, this.#slot);
+        // It is being written just now; that ends in time for the next one.
+        if (version === null) continue;
+        visitor.note(chunk, i, this.#slot, version);
+        try {
+          this.#write(STATUS_SLOTS + place, this.#slot);
+          this.#versions[place] = version;
+          this.#isDirty = true;
+        } catch (error) {
+          trouble ??= error;
         }
       }
     }
@@ -129,30 +102,32 @@ export class TableFile {
 
   /** Syncs the writes of `save` to disk. */
   async sync(): Promise<void> {
-    for (const each of this.#files) {
-      if (!each.isDirty) continue;
-      each.isDirty = false;
-      try {
-        await fdatasyncLater(each.fd);
-      } catch (error) {
-        each.isDirty = true;
-        throw new SpoolError(`cannot sync ${each.file}`, error);
-      }
+    if (!this.#isDirty) return;
+    this.#isDirty = false;
+    try {
+      await fdatasyncLater(this.#fd);
+    } catch (error) {
+      this.#isDirty = true;
+      throw new SpoolError(`cannot sync the table in ${this.#dir}`, error);
     }
   }
 
   close(): void {
-    for (const { fd } of this.#files) closeSync(fd);
+    closeSync(this.#fd);
   }
 
   #writeStatus(status: TableStatus): void {
-    const [file] = this.#files;
-    const wasDirty = file.isDirty;
-    const hasGoneBack = status.acknowledged < this.#status.status.acknowledged;
+    // After a power loss with an older position, more events are published twice and none is lost.
+    if (status.acknowledged < this.#status.status.acknowledged) this.#isDirty = true;
     this.#status.status = status;
-    file.write(0, this.#status);
-    // With an older position, more events are published twice and none is lost.
-    file.isDirty = wasDirty || hasGoneBack;
+    this.#write(0, this.#status);
+  }
+
+  #write(index: number, slot: Slot): void {
+    const generation = (this.#generations[index] ?? 0) + 1;
+    const at = (index * COPIES + (generation % COPIES)) * SLOT_BYTES;
+    writeAll(this.#fd, slot.seal(generation), at);
+    this.#generations[index] = generation;
   }
 }
 
@@ -165,13 +140,11 @@ export function readTable(dir: string): { status: TableStatus; open: OpenSession
   let status: TableStatus = { acknowledged: 0, aliveMs: 0, isClean: false };
   const open: OpenSessions = new Map();
   onDisk(`read in ${dir}`, () => {
-    for (const { name, slotBytes } of TABLE_CLASSES) {
-      for (const { index, slot } of slotsIn(join(dir, name), slotBytes)) {
-        if (index < STATUS_SLOTS) ({ status } = slot);
-        const header = index >= STATUS_SLOTS && slot.isOpen ? eventIn(slot.started) : null;
-        if (header?.type === 'SessionStarted') {
-          open.set(header.session_id, { header, measurement: slot.measurement });
-        }
+    for (const { index, slot } of slotsIn(join(dir, NAME))) {
+      if (index < STATUS_SLOTS) ({ status } = slot);
+      const header = index >= STATUS_SLOTS && slot.isOpen ? eventIn(slot.started) : null;
+      if (header?.type === 'SessionStarted') {
+        open.set(header.session_id, { header, measurement: slot.measurement });
       }
     }
   });
@@ -179,24 +152,19 @@ export function readTable(dir: string): { status: TableStatus; open: OpenSession
 }
 
 /** The newer intact copy of each slot, if there is one; a view that is used again. */
-function* slotsIn(
-  file: string,
-  slotBytes: number,
-): Generator<{ index: number; slot: Slot }, void, undefined> {
+function* slotsIn(file: string): Generator<{ index: number; slot: Slot }, void, undefined> {
   if (!existsSync(file)) return;
   const fd = openSync(file, 'r');
   try {
-    const pairBytes = slotBytes * COPIES;
-    const perRead = Math.floor(READ_BYTES / pairBytes);
-    const buffer = Buffer.alloc(perRead * pairBytes);
+    const buffer = Buffer.alloc(SLOTS_PER_READ * COPIES * SLOT_BYTES);
     const [one, other] = [new Slot(), new Slot()];
-    for (let first = 0; ; first += perRead) {
+    for (let first = 0; ; first += SLOTS_PER_READ) {
       buffer.fill(0);
-      if (readAll(fd, buffer, first * pairBytes) === 0) return;
-      for (let i = 0; i < perRead; i += 1) {
-        const pair = buffer.subarray(i * pairBytes, (i + 1) * pairBytes);
-        const isSound = one.unseal(pair.subarray(0, slotBytes));
-        if (other.unseal(pair.subarray(slotBytes))) {
+      if (readAll(fd, buffer, first * COPIES * SLOT_BYTES) === 0) return;
+      for (let i = 0; i < SLOTS_PER_READ; i += 1) {
+        const at = i * COPIES * SLOT_BYTES;
+        const isSound = one.unseal(buffer.subarray(at, at + SLOT_BYTES));
+        if (other.unseal(buffer.subarray(at + SLOT_BYTES, at + 2 * SLOT_BYTES))) {
           const isNewer = !isSound || other.generation > one.generation;
           yield { index: first + i, slot: isNewer ? other : one };
         } else if (isSound) yield { index: first + i, slot: one };

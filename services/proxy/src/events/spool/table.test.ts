@@ -10,7 +10,7 @@ import { NO_PLACE } from '../sink.js';
 import type { OpenSession } from '../sink.js';
 import { tempDir } from '../testing/temp-dir.js';
 import { readTable, TableFile } from './table-file.js';
-import { SessionTable, TABLE_CLASSES } from './table.js';
+import { SessionTable, SLOT_BYTES } from './table.js';
 
 const STATUS = { acknowledged: 1_234, aliveMs: 1_790_000_000_000, isClean: false };
 
@@ -50,8 +50,8 @@ function measured(seq: number, bytes: number): Measurement {
 function setUp() {
   const dir = tempDir();
   const file = new TableFile(dir, STATUS);
-  const table = new SessionTable((chunk) => {
-    file.add(chunk);
+  const table = new SessionTable((memory) => {
+    file.add(memory);
   });
   const reports = new ReportQueue();
   return {
@@ -111,8 +111,7 @@ describe('the table of open sessions', () => {
     }
     save();
     expect(found()).toEqual([]);
-    const [{ slotBytes }] = TABLE_CLASSES;
-    expect(file.bytes - bytes).toBeLessThanOrEqual(2 * slotBytes);
+    expect(file.bytes - bytes).toBeLessThanOrEqual(2 * SLOT_BYTES);
   });
 
   it('never has the counters of a session whose slot another one has got', () => {
@@ -125,7 +124,7 @@ describe('the table of open sessions', () => {
     expect(found()).toEqual([[two.event.session_id, 1, 10]]);
   });
 
-  it('has the header as it was last, and moves a session whose header has grown', () => {
+  it('has the header as it was last, also when it has grown', () => {
     const { table, save, dir } = setUp();
     const session = sessionOf(1, { dest_ip: null });
     table.write(session, measured(0, 0), false, 0);
@@ -166,8 +165,7 @@ describe('the table of open sessions', () => {
     const sessions = Array.from({ length: 10 }, (_, i) => sessionOf(i));
     for (const session of sessions) table.write(session, measured(1, 1), false, 0);
     save();
-    const [{ slotBytes }] = TABLE_CLASSES;
-    truncateSync(join(dir, 'sessions'), 2 * slotBytes * 6);
+    truncateSync(join(dir, 'sessions'), 2 * SLOT_BYTES * 6);
     expect(found().map(([id]) => id)).toEqual(
       sessions.slice(0, 5).map(({ event }) => event.session_id),
     );

@@ -17,65 +17,48 @@
  * | 288   | the session's first event, with its header as it was last, as JSON              |
  */
 import { crc32 } from 'node:zlib';
-import { COUNTER_NAMES } from '@sockscope/schemas';
-import type { Counters } from '@sockscope/schemas';
 import { encodeEvent } from '../frame.js';
+import { MEASUREMENT_NUMBERS, readMeasurement, writeMeasurement } from '../measurement.js';
 import type { Measurement } from '../measurement.js';
 import { NO_PLACE } from '../sink.js';
 import type { OpenSession } from '../sink.js';
 
-/** Names from clients may be long, but nearly never are. */
-export const TABLE_CLASSES = [
-  { name: 'sessions', slotBytes: 1_280, chunkSlots: 128, maxSlots: 1_048_576 },
-  { name: 'sessions-long', slotBytes: 12_288, chunkSlots: 16, maxSlots: 8_192 },
-  // Sessions beyond these have no slot: each of their deltas goes to the log, and their crash is `lost`.
-] as const;
+/** A session whose first event is longer has no slot: each of its deltas goes to the log, and its crash is `lost`. */
+export const SLOT_BYTES = 2_048;
+const CHUNK_SLOTS = 128;
+const SLOTS_MAX = 1_048_576;
 
 const NUMBER_BYTES = 8;
-const COUNTERS = COUNTER_NAMES.length;
 const REPORT_NUMBER = 0;
 const POSITION = 1;
 const REPORT = 2;
-const KEPT_AT = (REPORT + 4 + 3 * COUNTERS) * NUMBER_BYTES;
+const KEPT_AT = (REPORT + MEASUREMENT_NUMBERS) * NUMBER_BYTES;
 const MEASUREMENT = KEPT_AT / NUMBER_BYTES + 2;
-const STARTED_AT = (MEASUREMENT + 4 + 3 * COUNTERS) * NUMBER_BYTES;
+const STARTED_AT = (MEASUREMENT + MEASUREMENT_NUMBERS) * NUMBER_BYTES;
 /** Places in the part that is kept on disk. */
 const LENGTH_AT = 4;
 const GENERATION_AT = 8;
 const OPEN_AT = 12;
 const EMPTY_LENGTH = STARTED_AT - KEPT_AT - GENERATION_AT;
-const NONE = -1;
 
-/** Slots of one class, one behind the other, behind the versions of all of them. */
+/** Slots, one behind the other, behind the versions of all of them. */
 export class TableChunk {
   readonly memory: SharedArrayBuffer;
-  readonly tableClass: 0 | 1;
-  /** Index of the first slot of its class. */
+  /** Place of its first slot in the table. */
   readonly first: number;
-  readonly slots: number;
+  readonly slots = CHUNK_SLOTS;
   readonly #bytes: Buffer;
   readonly #versions: Int32Array;
-  readonly #slotBytes: number;
-  readonly #slotsAt: number;
 
   /** Numbers of all slots; `open` returns the index of a slot's first one. */
   readonly numbers: Float64Array;
 
-  constructor(tableClass: 0 | 1, first: number, memory?: SharedArrayBuffer) {
-    const { chunkSlots, slotBytes } = TABLE_CLASSES[tableClass];
-    this.slots = chunkSlots;
-    this.#slotsAt = chunkSlots * NUMBER_BYTES;
-    this.#slotBytes = slotBytes;
-    this.memory = memory ?? new SharedArrayBuffer(this.#slotsAt + chunkSlots * slotBytes);
-    this.tableClass = tableClass;
+  constructor(first: number, memory?: SharedArrayBuffer) {
     this.first = first;
+    this.memory = memory ?? new SharedArrayBuffer(CHUNK_SLOTS * (NUMBER_BYTES + SLOT_BYTES));
     this.#bytes = Buffer.from(this.memory);
-    this.#versions = new Int32Array(this.memory, 0, chunkSlots);
+    this.#versions = new Int32Array(this.memory, 0, CHUNK_SLOTS);
     this.numbers = new Float64Array(this.memory);
-  }
-
-  placeOf(index: number): number {
-    return (this.first + index) * TABLE_CLASSES.length + this.tableClass;
   }
 
   version(index: number): number {
@@ -85,7 +68,7 @@ export class TableChunk {
   /** Begins to overwrite a slot. Returns the index of its first number. */
   open(index: number): number {
     Atomics.add(this.#versions, index, 1);
-    return (this.#slotsAt + index * this.#slotBytes) / NUMBER_BYTES;
+    return startOf(index) / NUMBER_BYTES;
   }
 
   /** The slot is whole again. */
@@ -93,22 +76,27 @@ export class TableChunk {
     Atomics.add(this.#versions, index, 1);
   }
 
-  /** Puts a session's first event into a slot that `open` has returned; null makes it a free one. */
-  setStarted(at: number, started: Buffer | null): void {
-    const slotAt = at * NUMBER_BYTES;
-    if (started !== null) this.#bytes.set(started, slotAt + STARTED_AT);
+  /** Puts a session's first event into a slot that is being overwritten; null makes it a free one. */
+  setStarted(index: number, started: Buffer | null): void {
+    const at = startOf(index);
+    if (started !== null) this.#bytes.set(started, at + STARTED_AT);
     const length = EMPTY_LENGTH + (started?.length ?? 0);
-    this.#bytes.writeUInt32LE(length, slotAt + KEPT_AT + LENGTH_AT);
-    this.#bytes.writeUInt32LE(started === null ? 0 : 1, slotAt + KEPT_AT + OPEN_AT);
+    this.#bytes.writeUInt32LE(length, at + KEPT_AT + LENGTH_AT);
+    this.#bytes.writeUInt32LE(started === null ? 0 : 1, at + KEPT_AT + OPEN_AT);
   }
 
   /** Copies a slot that is whole. Returns its version; null while it is being written. */
   copy(index: number, slot: Slot): number | null {
     const version = this.version(index);
-    const at = this.#slotsAt + index * this.#slotBytes;
-    slot.take(this.#bytes.subarray(at, at + this.#slotBytes));
+    const at = startOf(index);
+    slot.take(this.#bytes.subarray(at, at + SLOT_BYTES));
     return version % 2 === 0 && this.version(index) === version ? version : null;
   }
+}
+
+/** Offset of a slot in its chunk. */
+function startOf(index: number): number {
+  return CHUNK_SLOTS * NUMBER_BYTES + index * SLOT_BYTES;
 }
 
 export interface TableStatus {
@@ -126,7 +114,7 @@ export class Slot {
   readonly #numbers: Float64Array;
 
   constructor() {
-    const memory = new ArrayBuffer(TABLE_CLASSES[1].slotBytes);
+    const memory = new ArrayBuffer(SLOT_BYTES);
     this.#bytes = Buffer.from(memory);
     this.#numbers = new Float64Array(memory);
     this.#bytes.writeUInt32LE(EMPTY_LENGTH, KEPT_AT + LENGTH_AT);
@@ -204,17 +192,18 @@ export class Slot {
   }
 }
 
-/** Used by the thread that moves traffic. A session's place is its slot's index and its class in one number. */
+/** Used by the thread that moves traffic. */
 export class SessionTable {
-  readonly #chunks: [TableChunk[], TableChunk[]] = [[], []];
-  readonly #free: [number[], number[]] = [[], []];
-  readonly #used: [number, number] = [0, 0];
+  readonly #chunks: TableChunk[] = [];
+  readonly #free: number[] = [];
+  #used = 0;
   /** The header that was written last, by place. */
   readonly #headers: (object | null)[] = [];
-  readonly #onChunk: (chunk: TableChunk) => void;
+  readonly #onChunk: (memory: SharedArrayBuffer) => void;
   #reports = 0;
 
-  constructor(onChunk: (chunk: TableChunk) => void) {
+  /** @param onChunk gets memory for more slots, one piece behind the other. */
+  constructor(onChunk: (memory: SharedArrayBuffer) => void) {
     this.#onChunk = onChunk;
   }
 
@@ -222,7 +211,7 @@ export class SessionTable {
    * Writes the counters of a session; as a report if they may be published.
    *
    * @param position of the log, behind all earlier events of the session.
-   * @returns false if the table is full.
+   * @returns false if the session has no slot.
    */
   write(
     session: OpenSession,
@@ -230,33 +219,31 @@ export class SessionTable {
     isReport: boolean,
     position: number,
   ): boolean {
-    const before = session.place;
-    let started: Buffer | null = null;
-    if (before === NO_PLACE || this.#headers[before] !== session.header) {
-      started = encodeEvent(session.started());
-      if (!this.#place(session, started.length)) return false;
-      this.#headers[session.place] = session.header;
+    const isNew = session.place === NO_PLACE;
+    const hasChanged = isNew || this.#headers[session.place] !== session.header;
+    const started = hasChanged ? encodeEvent(session.started()) : null;
+    if (started !== null && started.length > SLOT_BYTES - STARTED_AT) {
+      this.release(session);
+      return false;
     }
-    const chunk = this.#chunkOf(session.place);
-    const index = slotOf(session.place) - chunk.first;
+    if (isNew) session.place = this.#free.pop() ?? this.#extend();
+    const { place } = session;
+    if (place === NO_PLACE) return false;
+    this.#headers[place] = session.header;
+    const { chunk, index } = this.#slotAt(place);
     const at = chunk.open(index);
     const { numbers } = chunk;
-    if (started !== null) chunk.setStarted(at, started);
-    if (session.place !== before) {
-      // The slot keeps nothing from the session that had it before.
-      numbers[at + REPORT_NUMBER] = 0;
-      writeMeasurement(numbers, at + MEASUREMENT, measurement);
-    }
+    if (started !== null) chunk.setStarted(index, started);
     if (isReport) {
       this.#reports += 1;
       numbers[at + REPORT_NUMBER] = this.#reports;
       numbers[at + POSITION] = position;
       writeMeasurement(numbers, at + REPORT, measurement);
-    } else {
-      // The log has a later event of it than the report.
-      if ((numbers[at + REPORT] ?? 0) < measurement.seq) numbers[at + REPORT_NUMBER] = 0;
-      writeMeasurement(numbers, at + MEASUREMENT, measurement);
+    } else if (isNew || (numbers[at + REPORT] ?? 0) < measurement.seq) {
+      // The report is of the session before, or the log has a later event of this one.
+      numbers[at + REPORT_NUMBER] = 0;
     }
+    if (isNew || !isReport) writeMeasurement(numbers, at + MEASUREMENT, measurement);
     chunk.close(index);
     return true;
   }
@@ -265,87 +252,29 @@ export class SessionTable {
     const { place } = session;
     if (place === NO_PLACE) return;
     session.place = NO_PLACE;
-    const chunk = this.#chunkOf(place);
-    const index = slotOf(place) - chunk.first;
-    chunk.setStarted(chunk.open(index), null);
+    const { chunk, index } = this.#slotAt(place);
+    chunk.open(index);
+    chunk.setStarted(index, null);
     chunk.close(index);
     this.#headers[place] = null;
-    this.#free[chunk.tableClass].push(slotOf(place));
+    this.#free.push(place);
   }
 
-  #chunkOf(place: number): TableChunk {
-    const tableClass = classOf(place);
-    const { chunkSlots } = TABLE_CLASSES[tableClass];
-    return this.#chunks[tableClass][Math.floor(slotOf(place) / chunkSlots)] as TableChunk;
+  #slotAt(place: number): { chunk: TableChunk; index: number } {
+    const chunk = this.#chunks[Math.floor(place / CHUNK_SLOTS)] as TableChunk;
+    return { chunk, index: place - chunk.first };
   }
 
-  /** Finds a slot that takes so long an event; a session whose header has grown may move. */
-  #place(session: OpenSession, startedBytes: number): boolean {
-    const tableClass = startedBytes <= TABLE_CLASSES[0].slotBytes - STARTED_AT ? 0 : 1;
-    if (session.place !== NO_PLACE && classOf(session.place) >= tableClass) return true;
-    this.release(session);
-    if (startedBytes > TABLE_CLASSES[tableClass].slotBytes - STARTED_AT) return false;
-    const index = this.#free[tableClass].pop() ?? this.#extend(tableClass);
-    if (index === null) return false;
-    session.place = index * TABLE_CLASSES.length + tableClass;
-    return true;
-  }
-
-  #extend(tableClass: 0 | 1): number | null {
-    const { chunkSlots, maxSlots } = TABLE_CLASSES[tableClass];
-    const index = this.#used[tableClass];
-    if (index >= maxSlots) return null;
-    const chunks = this.#chunks[tableClass];
-    if (index === chunks.length * chunkSlots) {
-      const chunk = new TableChunk(tableClass, index);
-      chunks.push(chunk);
-      this.#onChunk(chunk);
+  /** Returns the place of a slot that was never used; NO_PLACE if the table is full. */
+  #extend(): number {
+    const place = this.#used;
+    if (place === SLOTS_MAX) return NO_PLACE;
+    if (place % CHUNK_SLOTS === 0) {
+      const chunk = new TableChunk(place);
+      this.#chunks.push(chunk);
+      this.#onChunk(chunk.memory);
     }
-    this.#used[tableClass] = index + 1;
-    return index;
+    this.#used += 1;
+    return place;
   }
-}
-
-function classOf(place: number): 0 | 1 {
-  return place % TABLE_CLASSES.length === 0 ? 0 : 1;
-}
-
-function slotOf(place: number): number {
-  return Math.floor(place / TABLE_CLASSES.length);
-}
-
-function writeMeasurement(numbers: Float64Array, at: number, measurement: Measurement): void {
-  numbers[at] = measurement.seq;
-  numbers[at + 1] = measurement.interval_start_ms;
-  numbers[at + 2] = measurement.at_ms;
-  numbers[at + 3] = measurement.connect_ms ?? NONE;
-  writeCounters(numbers, at + 4, measurement.totals);
-  writeCounters(numbers, at + 4 + COUNTERS, measurement.delta);
-  writeCounters(numbers, at + 4 + 2 * COUNTERS, measurement.minute);
-}
-
-function readMeasurement(numbers: Float64Array, at: number): Measurement {
-  const [seq = 0, interval_start_ms = 0, at_ms = 0, connectMs = NONE] = numbers.subarray(at);
-  return {
-    seq,
-    interval_start_ms,
-    at_ms,
-    connect_ms: connectMs === NONE ? null : connectMs,
-    totals: readCounters(numbers, at + 4),
-    delta: readCounters(numbers, at + 4 + COUNTERS),
-    minute: readCounters(numbers, at + 4 + 2 * COUNTERS),
-  };
-}
-
-function writeCounters(numbers: Float64Array, at: number, counters: Counters): void {
-  numbers[at] = counters.bytes_sent;
-  numbers[at + 1] = counters.bytes_received;
-  numbers[at + 2] = counters.packets_sent;
-  numbers[at + 3] = counters.packets_received;
-}
-
-function readCounters(numbers: Float64Array, at: number): Counters {
-  const [bytes_sent = 0, bytes_received = 0, packets_sent = 0, packets_received = 0] =
-    numbers.subarray(at, at + COUNTERS);
-  return { bytes_sent, bytes_received, packets_sent, packets_received };
 }
