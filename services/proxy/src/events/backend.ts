@@ -83,9 +83,9 @@ function run(
   };
   const shared = new SharedState(memory);
   const reader = new LogReader(logDir(dir));
-  shared.written = end;
-  shared.acknowledged = acknowledged;
-  shared.freed = reader.free(acknowledged);
+  shared.set('written', end);
+  shared.set('acknowledged', acknowledged);
+  shared.set('freed', reader.free(acknowledged));
   const reports = new ReportQueue();
   const delivery = new Delivery({ events, kafka, proxy_id }, log, createProducer);
   const connection = delivery.connect(proxy_id);
@@ -155,7 +155,7 @@ function run(
       save();
     } catch (error) {
       // A disk that our own log has filled has no room for the table before a part of it goes.
-      if (canFree) shared.freed = reader.free(done, 1);
+      if (canFree) shared.set('freed', reader.free(done, 1));
       throw error;
     }
     await reader.syncLeft(publisher.cursor);
@@ -163,7 +163,7 @@ function run(
     if (canFree || nowMs - tableSyncedMs >= TABLE_SYNC_MS) {
       tableSyncedMs = nowMs;
       await table.sync();
-      if (canFree) shared.freed = reader.free(done);
+      if (canFree) shared.set('freed', reader.free(done));
     }
     troubled(null);
   }
@@ -225,7 +225,10 @@ function run(
       await table.sync();
     });
     await tolerate(() => {
-      shared.freed = reader.free(isClean ? publisher.cursor : Math.min(publisher.cursor, covered));
+      shared.set(
+        'freed',
+        reader.free(isClean ? publisher.cursor : Math.min(publisher.cursor, covered)),
+      );
     });
     tell();
     reader.close();

@@ -45,12 +45,10 @@ export class Intake {
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
   /** Events that the disk refused, the oldest first. */
-  #waiting: Buffer[] = [];
+  readonly #waiting: Buffer[] = [];
   /** How many of the first ones are lent; null if nothing is. */
   #lent: number | null = null;
   #nextTryMs = 0;
-  /** How far the log was deleted at the last look. */
-  #freed = 0;
   #wasFull = false;
 
   constructor(config: EventsConfig, deps: IntakeDeps) {
@@ -67,7 +65,7 @@ export class Intake {
   get isFull(): boolean {
     const { queue_max_bytes, full_policy: policy } = this.#config;
     const isFull =
-      this.#fills(this.#roomBesideEnds * FULL_FRACTION) ||
+      this.#spoolBytes >= this.#roomBesideEnds * FULL_FRACTION ||
       this.counts.memoryBytes >= queue_max_bytes * FULL_FRACTION;
     if (isFull !== this.#wasFull) {
       this.#wasFull = isFull;
@@ -79,15 +77,16 @@ export class Intake {
 
   /** Takes an event. Never throws: an event that cannot be kept is dropped and counted. */
   take(event: EventParts): void {
+    const { spool_max_bytes, queue_max_bytes } = this.#config;
     const isEnd = event.type === 'SessionClosed';
     if (event.type === 'SessionStarted') this.counts.openSessions += 1;
-    const room = isEnd ? this.#config.spool_max_bytes : this.#roomBesideEnds;
+    const room = isEnd ? spool_max_bytes : this.#roomBesideEnds;
     // A session of a dead process may end here too.
     if (isEnd) this.counts.openSessions = Math.max(0, this.counts.openSessions - 1);
     const hasRoom =
       this.#waiting.length > 0
-        ? this.counts.memoryBytes + this.#writer.bytes < this.#config.queue_max_bytes
-        : !this.#fills(room - this.#writer.bytes);
+        ? this.counts.memoryBytes + this.#writer.bytes < queue_max_bytes
+        : this.#spoolBytes + this.#writer.bytes < room;
     if (!hasRoom) {
       this.counts.dropped += 1;
       return;
@@ -102,36 +101,24 @@ export class Intake {
    * @param isLast tries the disk once more, however short ago it refused.
    */
   flush(isLast = false): void {
-    if (this.#waiting.length > 0) {
-      if (this.#writer.bytes > 0) this.#keep(this.#writer.take());
-      const nowMs = performance.now();
-      if (nowMs < this.#nextTryMs && !isLast) return;
-      this.#nextTryMs = nowMs + RETRY_MS;
-      this.#writeWaiting();
-      return;
+    if (this.#writer.bytes > 0) {
+      const chunk = this.#writer.take();
+      if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
     }
-    if (this.#writer.bytes === 0) return;
-    const chunk = this.#writer.take();
-    try {
-      this.#append(chunk);
-    } catch (err) {
-      this.counts.diskRefusals += 1;
-      this.#nextTryMs = performance.now() + RETRY_MS;
-      this.#deps.logger.error(
-        { err },
-        'the event spool cannot be written; events are kept in memory',
-      );
-      this.#keep(chunk);
+    if (this.#waiting.length === 0 || (performance.now() < this.#nextTryMs && !isLast)) return;
+    // Lent events go to the disk too: Kafka may be away for long. They are published twice at worst.
+    for (let [chunk] = this.#waiting; chunk !== undefined && this.#append(chunk);) {
+      this.#release(1);
+      [chunk] = this.#waiting;
     }
+    this.#lend();
   }
 
   /** The lent events are published. */
   repaid(): void {
-    for (const chunk of this.#waiting.splice(0, this.#lent ?? 0)) {
-      this.counts.memoryBytes -= chunk.length;
-    }
+    this.#release(this.#lent ?? 0);
     this.#lent = null;
-    this.#settle();
+    this.#lend();
   }
 
   /** Events that still wait in memory are lost. */
@@ -139,12 +126,8 @@ export class Intake {
     for (const chunk of this.#waiting) this.counts.dropped += scanChunks(chunk).frames.length;
   }
 
-  /** Whether the log takes as much of the disk. What was freed meanwhile is looked up only if it matters. */
-  #fills(bytes: number): boolean {
-    const { log, shared } = this.#deps;
-    if (log.position - this.#freed < bytes) return false;
-    this.#freed = shared.freed;
-    return log.position - this.#freed >= bytes;
+  get #spoolBytes(): number {
+    return this.#deps.log.position - this.#deps.shared.get('freed');
   }
 
   /** Bytes of the spool that everything but the ends of open sessions may take. */
@@ -156,53 +139,49 @@ export class Intake {
     );
   }
 
-  #append(chunk: Buffer): void {
-    this.#deps.log.append(chunk);
-    this.#deps.shared.written = this.#deps.log.position;
+  /** Returns false if the disk refuses. The first refusal is reported, and the next attempt is soon. */
+  #append(chunk: Buffer): boolean {
+    const { log, shared, logger } = this.#deps;
+    try {
+      log.append(chunk);
+      shared.set('written', log.position);
+      return true;
+    } catch (err) {
+      this.#nextTryMs = performance.now() + RETRY_MS;
+      if (this.#waiting.length > 0) return false;
+      this.counts.diskRefusals += 1;
+      logger.error({ err }, 'the event spool cannot be written; events are kept in memory');
+      return false;
+    }
   }
 
   #keep(chunk: Buffer): void {
     this.#waiting.push(Buffer.from(chunk));
-    this.counts.memoryBytes += chunk.length;
-    this.#deps.shared.hasEventsInMemory = true;
+    this.#countMemory(chunk.length);
     this.#lend();
+  }
+
+  /** Forgets the oldest events that waited. */
+  #release(count: number): void {
+    for (const chunk of this.#waiting.splice(0, count)) this.#countMemory(-chunk.length);
+    if (this.#lent !== null) this.#lent = Math.max(0, this.#lent - count);
+    if (count > 0 && this.#waiting.length === 0) {
+      this.#deps.logger.info('the event spool can be written again');
+    }
+  }
+
+  #countMemory(bytes: number): void {
+    this.counts.memoryBytes += bytes;
+    this.#deps.shared.set('inMemory', this.counts.memoryBytes);
   }
 
   /** Lends the oldest events, unless some are lent; they wait on here until they are published. */
   #lend(): void {
-    if (this.#lent !== null) return;
+    if (this.#lent !== null || this.#waiting.length === 0) return;
     let bytes = 0;
-    const chunks: Buffer[] = [];
-    for (const chunk of this.#waiting) {
-      if (bytes > LEND_BYTES) break;
-      bytes += chunk.length;
-      chunks.push(chunk);
-    }
+    const behind = this.#waiting.findIndex((chunk) => (bytes += chunk.length) > LEND_BYTES) + 1;
+    const chunks = this.#waiting.slice(0, behind || this.#waiting.length);
     this.#lent = chunks.length;
     this.#deps.lend(Buffer.concat(chunks));
-  }
-
-  /** Lent events go to the disk too: Kafka may be away for long. They are published twice at worst. */
-  #writeWaiting(): void {
-    try {
-      for (let chunk = this.#waiting[0]; chunk !== undefined; chunk = this.#waiting[0]) {
-        this.#append(chunk);
-        this.#waiting.shift();
-        this.counts.memoryBytes -= chunk.length;
-        if (this.#lent !== null) this.#lent = Math.max(0, this.#lent - 1);
-      }
-    } catch {
-      // It was reported already, and the next attempt is soon.
-    }
-    this.#settle();
-  }
-
-  #settle(): void {
-    const { shared, logger } = this.#deps;
-    if (this.#waiting.length > 0) this.#lend();
-    else if (shared.hasEventsInMemory) {
-      shared.hasEventsInMemory = false;
-      logger.info('the event spool can be written again');
-    }
   }
 }

@@ -1,4 +1,10 @@
-import { COUNTER_NAMES, sessionEvent, statusOf, toTimestamp, zeroCounters } from '@sockscope/schemas';
+import {
+  COUNTER_NAMES,
+  sessionEvent,
+  statusOf,
+  toTimestamp,
+  zeroCounters,
+} from '@sockscope/schemas';
 import type {
   Counters,
   SessionClosed,

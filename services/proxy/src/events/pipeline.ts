@@ -65,8 +65,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   let endAtSweep = 0;
   let covered = 0;
   let outage: Outage | null = null;
-  let onOpened: ((message: FromBackend & { kind: 'ready' | 'failed' }) => void) | null = null;
-  let onStopped: (() => void) | null = null;
+  let onAnswer: ((message: FromBackend) => void) | null = null;
 
   const table = new SessionTable((memory) => {
     backend?.post({ kind: 'slots', memory });
@@ -74,7 +73,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   const isFull = (): boolean => intake?.isFull ?? false;
   const spool: Spool = {
     get bytes() {
-      return shared.written - shared.acknowledged;
+      return shared.get('written') - shared.get('acknowledged');
     },
     maxBytes: config.spool_max_bytes,
   };
@@ -96,8 +95,6 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     intake.flush(isLast);
     // The disk is tried again in any case.
     if (intake.counts.memoryBytes > 0) arm();
-    if (hasChanged) backend?.post({ kind: 'swept', covered });
-    hasChanged = false;
   }
 
   function arm(): void {
@@ -118,18 +115,21 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         return;
       case 'ready':
       case 'failed':
-        onOpened?.(message);
-        return;
       case 'stopped':
-        onStopped?.();
-        return;
+        onAnswer?.(message);
     }
+  }
+
+  /** The next answer of the publishing side: that it is ready, or has failed, or has stopped. */
+  function answer(): Promise<FromBackend> {
+    return new Promise((resolve) => {
+      onAnswer = resolve;
+    });
   }
 
   function write(session: OpenSession, measurement: Measurement, isReport: boolean): boolean {
     if (intake === null || !table.write(session, measurement, isReport, intake.end)) return false;
     hasChanged = true;
-    arm();
     return true;
   }
 
@@ -159,11 +159,12 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       table.release(session);
     },
     swept() {
-      if (covered === shared.written) return;
+      const end = shared.get('written');
+      if (!hasChanged && covered === end) return;
+      hasChanged = false;
       covered = endAtSweep;
-      endAtSweep = shared.written;
-      hasChanged = true;
-      arm();
+      endAtSweep = end;
+      backend?.post({ kind: 'swept', covered });
     },
     async start() {
       const starting = (deps.startBackend ?? startThread)(
@@ -171,26 +172,22 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         receive,
       );
       backend = starting;
-      const opened = await new Promise<FromBackend & { kind: 'ready' | 'failed' }>((resolve) => {
-        onOpened = resolve;
-      });
-      if (opened.kind === 'failed') {
+      const opened = await answer();
+      if (opened.kind !== 'ready') {
         backend = null;
         starting.terminate();
-        throw new SockscopeError('spool_unusable', opened.message);
+        const why = opened.kind === 'failed' ? opened.message : 'the publishing thread has ended';
+        throw new SockscopeError('spool_unusable', why);
       }
-      const writer = new LogWriter(
-        opened.dir,
-        opened.position,
-        segmentBytes(config.spool_max_bytes),
-      );
+      const { dir, position } = opened;
+      const writer = new LogWriter(dir, position, segmentBytes(config.spool_max_bytes));
       const lend = (chunk: Uint8Array): void => {
         backend?.post({ kind: 'lent', chunk });
       };
       log = writer;
       intake = new Intake(config, { log: writer, shared, logger, lend });
-      covered = opened.position;
-      endAtSweep = opened.position;
+      covered = position;
+      endAtSweep = position;
       leaveTimer = setInterval(() => {
         writer.leave();
       }, LEAVE_FILE_MS).unref();
@@ -219,9 +216,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     clearInterval(leaveTimer);
     flush(true);
     log?.leave();
-    const stopped = new Promise<void>((resolve) => {
-      onStopped = resolve;
-    });
+    const stopped = answer();
     const isClean = events.counts.openSessions === 0;
     stopping.post({ kind: 'stop', timeoutMs: config.flush_timeout_ms, isClean });
     await Promise.race([

@@ -52,7 +52,7 @@ export class Publisher {
     this.#lingerMs = lingerMs;
     this.#limits = limits;
     this.#deps = deps;
-    this.#cursor = deps.shared.acknowledged;
+    this.#cursor = deps.shared.get('acknowledged');
   }
 
   /** How far the log is acknowledged. */
@@ -82,12 +82,12 @@ export class Publisher {
   }
 
   get #waitingBytes(): number {
-    return this.#deps.shared.written - this.#cursor;
+    return this.#deps.shared.get('written') - this.#cursor;
   }
 
   get #isDone(): boolean {
     const { shared, reports } = this.#deps;
-    return this.#waitingBytes <= 0 && reports.size === 0 && !shared.hasEventsInMemory;
+    return this.#waitingBytes <= 0 && reports.size === 0 && shared.get('inMemory') === 0;
   }
 
   async #run(): Promise<void> {
@@ -117,7 +117,7 @@ export class Publisher {
       return false;
     }
     const { frames, next } = found;
-    const isAtEnd = next >= shared.written;
+    const isAtEnd = next >= shared.get('written');
     if (isAtEnd) frames.push(...reports.take(this.#limits.maxFrames - frames.length, next));
     const lent = isAtEnd && frames.length === 0 ? this.#lent : [];
     // With more events beside it, a single bad one can be distinguished from a faulty topic.
@@ -126,7 +126,7 @@ export class Publisher {
       return false;
     }
     this.#cursor = next;
-    shared.acknowledged = next;
+    shared.set('acknowledged', next);
     if (lent.length > 0) {
       this.#lent = [];
       onRepaid();
@@ -140,7 +140,7 @@ export class Publisher {
   /** Reads on in the log; null while the disk cannot be read. */
   #read(): { frames: Frame[]; next: number } | null {
     const { shared, log, onTrouble } = this.#deps;
-    const end = shared.written;
+    const end = shared.get('written');
     try {
       const found = log.read(this.#cursor, end, this.#limits);
       if (this.#failingSinceMs !== null) onTrouble(null);

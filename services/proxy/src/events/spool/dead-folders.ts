@@ -2,19 +2,17 @@
  * Folders of dead proxies, for example after a change of proxy_id or of the number of workers. Their events
  * are published in place, in turns. Between two turns the owner may take its folder back.
  */
-import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Frame } from '../frame.js';
-import { isMissing, SpoolError, syncPath } from './files.js';
+import { SpoolError } from './files.js';
 import { lockFolder, logDir, recover, releaseFolder } from './folder.js';
 import type { FolderConfig } from './folder.js';
 import { LogReader } from './log.js';
 import type { ReadLimits } from './log.js';
 import { hasOldFormat } from './old-format.js';
-import { TableFile } from './table-file.js';
+import { removeTable, TableFile } from './table-file.js';
 
-/** No proxy_id begins with a dot. */
-const EMPTIED_PREFIX = '.emptied-';
 /** Less than a returning owner waits for its folder. */
 const TURN_MS = 1_500;
 
@@ -41,12 +39,11 @@ export async function publishDeadFolders(
 ): Promise<DeadFolders> {
   const result: DeadFolders = { emptied: [], bytes: 0, leftBytes: 0, crashedSessions: 0 };
   const { spool_dir, spool_max_bytes } = config;
-  removeEmptied(spool_dir);
   for (const name of readdirSync(spool_dir)) {
     const dir = join(spool_dir, name);
     const isFolder = existsSync(logDir(dir)) || hasOldFormat(dir);
-    if (!isFolder || name === config.proxy_id || name.startsWith(EMPTIED_PREFIX)) continue;
-    if (!lockFolder(dir)) continue;
+    if (!isFolder || name === config.proxy_id || !lockFolder(dir)) continue;
+    let isEmpty = false;
     try {
       const { acknowledged, end, aliveMs, crashedSessions } = recover(dir, spool_max_bytes);
       const reader = new LogReader(logDir(dir));
@@ -59,40 +56,34 @@ export async function publishDeadFolders(
       }
       // It has no open sessions any more, and the next turn continues here.
       new TableFile(dir, { acknowledged: at, aliveMs, isClean: true }).close();
+      if (at === end) reader.end();
       reader.free(at);
       reader.close();
       result.crashedSessions += crashedSessions;
       result.bytes += at - acknowledged;
       result.leftBytes += end - at;
-      if (at < end) {
-        releaseFolder(dir);
-        continue;
+      if (at === end) {
+        removeTable(dir);
+        // Last: while it is there, an interrupted deletion is repeated.
+        rmdirSync(logDir(dir));
+        result.emptied.push(name);
+        isEmpty = true;
       }
-      // Renamed in one step, with our owner's mark in it: an owner that returns now begins a new
-      // folder, and never gets one that is being deleted.
-      renameSync(dir, join(spool_dir, `${EMPTIED_PREFIX}${name}`));
-      syncPath(spool_dir);
-      result.emptied.push(name);
     } catch (error) {
-      releaseFolder(dir);
       throw error instanceof SpoolError ? error : new SpoolError(`cannot empty ${dir}`, error);
+    } finally {
+      releaseFolder(dir);
+      if (isEmpty) removeEmpty(dir);
     }
   }
-  removeEmptied(spool_dir);
   return result;
 }
 
-/** Deletes emptied folders, also those whose process died before it deleted them. */
-function removeEmptied(spoolDir: string): void {
-  for (const name of readdirSync(spoolDir)) {
-    if (!name.startsWith(EMPTIED_PREFIX)) continue;
-    const dir = join(spoolDir, name);
-    try {
-      rmSync(dir, { recursive: true, force: true });
-    } catch (error) {
-      // Somebody else is deleting it too.
-      if (isMissing(error)) continue;
-      throw new SpoolError(`cannot delete ${dir}`, error);
-    }
+/** Deletes a folder whose owner has not returned meanwhile. */
+function removeEmpty(dir: string): void {
+  try {
+    rmdirSync(dir);
+  } catch {
+    // Its owner's mark is in it again.
   }
 }

@@ -335,18 +335,18 @@ describe('the folder of a dead proxy', () => {
     expect(fold(there.events).size).toBeGreaterThan(5);
   });
 
-  it('is deleted under another name, and so is the rest of an interrupted deletion', async () => {
+  it('is deleted, also after an interrupted deletion, and its name is free for its owner', async () => {
     const dir = tempDir();
     const own = configIn(dir, 'worker-1');
-    await dieWith(configIn(dir, 'worker-7'), logs(5, true, 9).flat());
-    const emptied = join(dir, '.emptied-worker-7');
     // A process that died during the deletion left this.
-    mkdirSync(join(emptied, 'log'), { recursive: true });
-    expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual(['worker-7']);
+    mkdirSync(join(dir, 'worker-6', 'log'), { recursive: true });
+    await dieWith(configIn(dir, 'worker-7'), logs(5, true, 9).flat());
+    expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual([
+      'worker-6',
+      'worker-7',
+    ]);
     expect(readdirSync(dir)).toEqual([]);
-    // And its owner's name is free for a new one meanwhile.
     const back = await openFolder(configIn(dir, 'worker-7'));
-    mkdirSync(join(emptied, 'log'), { recursive: true });
     expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual([]);
     expect(readdirSync(dir)).toEqual(['worker-7']);
     back.table.close();

@@ -20,7 +20,6 @@ import { CHUNK_MAX_BYTES, scanChunks } from '../frame.js';
 import type { Frame } from '../frame.js';
 import { appendAll, isMissing, onDisk, readAll, syncLater, syncPath } from './files.js';
 
-const SUFFIX = '.frames';
 const NAME = /^(\d{16})\.frames$/;
 const SEGMENT_MAX_BYTES = 4 * 1024 ** 2;
 const SEGMENT_MIN_BYTES = 64 * 1024;
@@ -31,7 +30,7 @@ export function segmentBytes(spoolMaxBytes: number): number {
 }
 
 function fileOf(dir: string, start: number): string {
-  return join(dir, `${String(start).padStart(16, '0')}${SUFFIX}`);
+  return join(dir, `${String(start).padStart(16, '0')}.frames`);
 }
 
 /** Returns the first positions of a log's files, in order; empty if there is no folder. */
@@ -46,10 +45,9 @@ export function segmentsOf(dir: string): number[] {
     }
   });
   return names
-    .map((name) => NAME.exec(name)?.[1])
-    .filter((digits) => digits !== undefined)
-    .map(Number)
-    .toSorted((a, b) => a - b);
+    .flatMap((name) => NAME.exec(name)?.[1] ?? [])
+    .toSorted()
+    .map(Number);
 }
 
 /** Position behind the last file of a log; 0 if there is none. */
@@ -110,6 +108,9 @@ export class LogWriter {
   }
 }
 
+/** The number of no file. */
+const NONE = -1;
+
 export interface ReadLimits {
   readonly maxFrames: number;
   readonly maxBytes: number;
@@ -118,11 +119,11 @@ export interface ReadLimits {
 /** Used by the thread that publishes: it follows the log, and deletes published files. */
 export class LogReader {
   readonly #dir: string;
-  /** First position of the file that was read last. */
-  #start = -1;
-  #fd: number | null = null;
+  /** The file that was read last and its first position. It is read on even if somebody deletes it. */
+  #fd = NONE;
+  #start = 0;
   #syncedTo = 0;
-  /** End of the log when it was last read. */
+  /** End of the closed files at the last look. */
   #knownEnd = 0;
   #isOver = false;
   /** Used again by each read. */
@@ -158,9 +159,8 @@ export class LogReader {
         if (start <= at) {
           const size = Math.min(stop - at, Math.max(limits.maxBytes, CHUNK_MAX_BYTES));
           if (this.#buffer.length < size) this.#buffer = Buffer.allocUnsafeSlow(size);
-          const buffer = this.#buffer.subarray(0, size);
-          const bytes = readAll(this.#open(start), buffer, at - start);
-          const found = scanChunks(buffer.subarray(0, bytes), limits.maxFrames);
+          const bytes = readAll(this.#fd, this.#buffer.subarray(0, size), at - start);
+          const found = scanChunks(this.#buffer.subarray(0, bytes), limits.maxFrames);
           if (found.end > 0) return { frames: found.frames, next: at + found.end };
         }
         // Behind a broken chunk, the rest of its file cannot be split into chunks; the next file is whole.
@@ -205,51 +205,42 @@ export class LogReader {
   /** Deletes closed files before a position, with a limit. Returns where the log begins now. */
   free(position: number, most = Number.POSITIVE_INFINITY): number {
     const files = this.#closedFiles().filter(({ stop }) => stop <= position);
-    for (const { start } of files.slice(0, most)) {
-      if (start === this.#start) this.close();
-      onDisk(`delete in ${this.#dir}`, () => {
-        unlinkSync(fileOf(this.#dir, start));
-      });
-    }
+    onDisk(`delete in ${this.#dir}`, () => {
+      for (const { start } of files.slice(0, most)) unlinkSync(fileOf(this.#dir, start));
+    });
     return segmentsOf(this.#dir)[0] ?? position;
-  }
-
-  close(): void {
-    if (this.#fd !== null) closeSync(this.#fd);
-    this.#fd = null;
-    this.#start = -1;
   }
 
   /** Files that nobody writes to, in their order. */
   #closedFiles(): { start: number; stop: number }[] {
     const starts = segmentsOf(this.#dir);
-    const stops = [...starts.slice(1), ...(this.#isOver ? [endOf(this.#dir)] : [])];
-    return stops.map((stop, i) => ({ start: starts[i] ?? 0, stop }));
+    const stops = this.#isOver ? [...starts.slice(1), endOf(this.#dir)] : starts.slice(1);
+    return starts.slice(0, stops.length).map((start, i) => ({ start, stop: stops[i] ?? start }));
   }
 
-  /**
-   * Returns the file that holds a position, or else the next one; both bounds are `end` if there is
-   * none.
-   */
+  close(): void {
+    if (this.#fd !== NONE) closeSync(this.#fd);
+    this.#fd = NONE;
+  }
+
+  /** Where the open file ends. */
+  get #stop(): number {
+    return this.#fd === NONE ? 0 : this.#start + fstatSync(this.#fd).size;
+  }
+
+  /** Opens the file that holds a position, or else the next one; both bounds are `end` if there is none. */
   #segmentAt(position: number, end: number): { start: number; stop: number } {
-    if (this.#fd !== null && position >= this.#start) {
-      const stop = this.#start + fstatSync(this.#fd).size;
-      if (position < stop) return { start: this.#start, stop: Math.min(stop, end) };
+    if (position < this.#start || position >= this.#stop) {
+      const starts = segmentsOf(this.#dir).filter((start) => start < end);
+      const first = starts.findLastIndex((start) => start <= position);
+      for (const start of starts.slice(Math.max(0, first))) {
+        this.close();
+        this.#fd = openSync(fileOf(this.#dir, start), 'r');
+        this.#start = start;
+        if (position < this.#stop) break;
+      }
     }
-    const starts = segmentsOf(this.#dir);
-    const first = starts.findLastIndex((start) => start <= position);
-    for (const start of starts.slice(Math.max(0, first))) {
-      const stop = start + statSync(fileOf(this.#dir, start)).size;
-      if (start < end && position < stop) return { start, stop: Math.min(stop, end) };
-    }
-    return { start: end, stop: end };
-  }
-
-  #open(start: number): number {
-    if (this.#fd !== null && start === this.#start) return this.#fd;
-    this.close();
-    this.#fd = openSync(fileOf(this.#dir, start), 'r');
-    this.#start = start;
-    return this.#fd;
+    if (position >= this.#stop) return { start: end, stop: end };
+    return { start: this.#start, stop: Math.min(this.#stop, end) };
   }
 }

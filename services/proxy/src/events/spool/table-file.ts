@@ -7,7 +7,7 @@
  * Guarantee: once `save` has returned, `readTable` finds its data after the death of the process; once
  * `sync` has returned, also after the death of the machine.
  */
-import { closeSync, existsSync, openSync, renameSync } from 'node:fs';
+import { closeSync, existsSync, openSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
@@ -129,6 +129,10 @@ export class TableFile {
     writeAll(this.#fd, slot.seal(generation), at);
     this.#generations[index] = generation;
   }
+}
+
+export function removeTable(dir: string): void {
+  rmSync(join(dir, NAME), { force: true });
 }
 
 /**
