@@ -19,6 +19,7 @@ import { logDir, openFolder, releaseFolder } from './spool/folder.js';
 import type { OpenFolder } from './spool/folder.js';
 import { LogReader } from './spool/log.js';
 import type { ReadLimits } from './spool/log.js';
+import { TableMemory } from './spool/table.js';
 
 /**
  * Bytes of a batch before compression, which makes it ten times smaller: brokers take 1 MiB as one
@@ -63,8 +64,8 @@ export function startBackend(
 }
 
 function run(
-  { events, kafka, proxy_id, shared: memory }: BackendConfig,
-  { dir, table, acknowledged, end, crashedSessions, lostBytes }: OpenFolder,
+  { events, kafka, proxy_id, shared: memory, table: tableMemory }: BackendConfig,
+  { dir, table: tableFile, acknowledged, end, crashedSessions, lostBytes }: OpenFolder,
   { send, createProducer, deadFoldersAfterMs = DEAD_FOLDERS_AFTER_MS }: BackendDeps,
 ): (message: ToBackend) => void {
   const limits = { maxFrames: events.batch_max_records, maxBytes: BATCH_MAX_BYTES };
@@ -86,7 +87,8 @@ function run(
   shared.set('written', end);
   shared.set('acknowledged', acknowledged);
   shared.set('freed', reader.free(acknowledged));
-  const reports = new ReportQueue();
+  const table = new TableMemory(tableMemory);
+  const reports = new ReportQueue(table);
   const delivery = new Delivery({ events, kafka, proxy_id }, log, createProducer);
   const connection = delivery.connect(proxy_id);
   const publisher = new Publisher(events.linger_ms, limits, {
@@ -134,7 +136,7 @@ function run(
       waitingReports: reports.size,
       lostBytes: lostBytes + reader.lostBytes,
       spoolErrors,
-      tableBytes: table.bytes,
+      tableBytes: tableFile.bytes,
       crashedSessions: crashed,
     };
     const text = JSON.stringify(stats);
@@ -145,7 +147,10 @@ function run(
 
   /** Brings changes of the table to disk. */
   function save(isClean = false): void {
-    table.save({ acknowledged: publisher.cursor, aliveMs: Date.now(), isClean }, reports);
+    const status = { acknowledged: publisher.cursor, aliveMs: Date.now(), isClean };
+    tableFile.save(status, table, (place, slot, version) => {
+      reports.note(place, slot, version);
+    });
   }
 
   async function maintain(): Promise<void> {
@@ -162,7 +167,7 @@ function run(
     const nowMs = performance.now();
     if (canFree || nowMs - tableSyncedMs >= TABLE_SYNC_MS) {
       tableSyncedMs = nowMs;
-      await table.sync();
+      await tableFile.sync();
       if (canFree) shared.set('freed', reader.free(done));
     }
     troubled(null);
@@ -222,7 +227,7 @@ function run(
     reader.end();
     await tolerate(async () => {
       await reader.syncLeft(publisher.cursor);
-      await table.sync();
+      await tableFile.sync();
     });
     await tolerate(() => {
       shared.set(
@@ -232,7 +237,7 @@ function run(
     });
     tell();
     reader.close();
-    table.close();
+    tableFile.close();
     releaseFolder(dir);
   }
 
@@ -247,9 +252,6 @@ function run(
 
   return (message) => {
     switch (message.kind) {
-      case 'slots':
-        table.add(message.memory);
-        return;
       case 'swept':
         if (stopping.signal.aborted) return;
         ({ covered } = message);

@@ -51,7 +51,11 @@ export class Delivery {
   #requestsMs: number[] = [];
   #agesMs: number[] = [];
 
-  constructor(config: Omit<BackendConfig, 'shared'>, log: Log, createProducer?: CreateProducer) {
+  constructor(
+    config: Pick<BackendConfig, 'events' | 'kafka' | 'proxy_id'>,
+    log: Log,
+    createProducer?: CreateProducer,
+  ) {
     const { events, kafka, proxy_id } = config;
     this.#topic = kafka.topic;
     this.#store = new RefusedStore({ ...events, proxy_id });

@@ -6,14 +6,13 @@ export interface BackendConfig {
   readonly events: EventsConfig;
   readonly kafka: KafkaConfig;
   readonly proxy_id: string;
-  /** See shared.ts. */
+  /** See shared.ts and spool/table.ts. */
   readonly shared: SharedArrayBuffer;
+  readonly table: SharedArrayBuffer;
 }
 
 /** Messages from the proxy's thread to the publishing one. */
 export type ToBackend =
-  /** Slots for more open sessions: see spool/table.ts. */
-  | { readonly kind: 'slots'; readonly memory: SharedArrayBuffer }
   /** Slots have changed. Open sessions that began before position `covered` of the log are in the table. */
   | { readonly kind: 'swept'; readonly covered: number }
   /** The oldest events that the disk did not take. The next ones come when these are repaid. */

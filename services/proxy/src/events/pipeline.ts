@@ -12,7 +12,7 @@ import { createEventMetrics } from './metrics.js';
 import { SharedState } from './shared.js';
 import type { EventSink, OpenSession } from './sink.js';
 import { LogWriter, segmentBytes } from './spool/log.js';
-import { SessionTable } from './spool/table.js';
+import { SessionTable, TableMemory } from './spool/table.js';
 import { startThread } from './thread.js';
 
 export interface EventPipeline extends EventSink {
@@ -67,9 +67,8 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   let outage: Outage | null = null;
   let onAnswer: ((message: FromBackend) => void) | null = null;
 
-  const table = new SessionTable((memory) => {
-    backend?.post({ kind: 'slots', memory });
-  });
+  const tableMemory = new TableMemory();
+  const table = new SessionTable(tableMemory);
   const isFull = (): boolean => intake?.isFull ?? false;
   const spool: Spool = {
     get bytes() {
@@ -168,7 +167,13 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     },
     async start() {
       const starting = (deps.startBackend ?? startThread)(
-        { events: config, kafka: deps.kafka, proxy_id: deps.proxyId, shared: shared.memory },
+        {
+          events: config,
+          kafka: deps.kafka,
+          proxy_id: deps.proxyId,
+          shared: shared.memory,
+          table: tableMemory.memory,
+        },
         receive,
       );
       backend = starting;

@@ -8,22 +8,20 @@ import type { Frame } from './frame.js';
 import { partsOf } from './event-parts.js';
 import { deltaOf } from './measurement.js';
 import { Slot } from './spool/table.js';
-import type { TableChunk } from './spool/table.js';
-
-interface Waiting {
-  readonly chunk: TableChunk;
-  readonly index: number;
-  /** Version of the slot when it was read. */
-  readonly version: number;
-}
+import type { TableMemory } from './spool/table.js';
 
 export class ReportQueue {
+  readonly #table: TableMemory;
   readonly #slot = new Slot();
   readonly #writer = new FrameWriter();
-  /** Waiting reports by place, and the number of the last one that was taken. */
-  readonly #waiting = new Map<number, Waiting>();
+  /** Version of the slot of each waiting report by place, and the number of the last one that was taken. */
+  readonly #waiting = new Map<number, number>();
   readonly #taken: number[] = [];
   #published = 0;
+
+  constructor(table: TableMemory) {
+    this.#table = table;
+  }
 
   /** Reports that were taken so far. */
   get published(): number {
@@ -36,10 +34,9 @@ export class ReportQueue {
   }
 
   /** Notes a slot that has changed and is on disk now. */
-  note(chunk: TableChunk, index: number, slot: Slot, version: number): void {
-    const place = chunk.first + index;
+  note(place: number, slot: Slot, version: number): void {
     const isNew = slot.isOpen && slot.reportNumber > (this.#taken[place] ?? 0);
-    if (isNew) this.#waiting.set(place, { chunk, index, version });
+    if (isNew) this.#waiting.set(place, version);
     else this.#waiting.delete(place);
   }
 
@@ -49,10 +46,11 @@ export class ReportQueue {
    */
   take(count: number, position: number): Frame[] {
     let left = count;
-    for (const [place, { chunk, index, version }] of this.#waiting) {
+    for (const [place, version] of this.#waiting) {
       if (left === 0) break;
       // A later change is not on disk yet, and comes with its next note.
-      if (chunk.copy(index, this.#slot) !== version || this.#slot.position > position) continue;
+      if (this.#table.copy(place, this.#slot) !== version || this.#slot.position > position)
+        continue;
       left -= 1;
       this.#waiting.delete(place);
       this.#taken[place] = this.#slot.reportNumber;

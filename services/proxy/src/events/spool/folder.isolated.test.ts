@@ -25,7 +25,7 @@ import type { DeadFolders } from './dead-folders.js';
 import { lockFolder, logDir, openFolder, recover, releaseFolder } from './folder.js';
 import type { FolderConfig } from './folder.js';
 import { LogReader, LogWriter, segmentsOf } from './log.js';
-import { SessionTable } from './table.js';
+import { SessionTable, TableMemory } from './table.js';
 
 const LIMITS = { maxFrames: 100, maxBytes: 64 * 1024 };
 const OLD_SPOOL = new URL('../testing/old-spool/', import.meta.url).pathname;
@@ -55,16 +55,15 @@ async function dieWith(
   const writer = new LogWriter(logDir(dir), end, 20_000);
   for (const event of events) append(writer, [event]);
   writer.leave();
-  const sessions = new SessionTable((memory) => {
-    table.add(memory);
-  });
+  const memory = new TableMemory();
+  const sessions = new SessionTable(memory);
   for (const { log, measurement } of known) {
     const [started] = log;
     if (started?.type !== 'SessionStarted') throw new Error('no start');
     const session = { place: NO_PLACE, header: {}, started: () => partsOf(started) };
     sessions.write(session, measurement, false, 0);
   }
-  table.save({ acknowledged: 0, aliveMs: 0, isClean: false }, { note: () => undefined });
+  table.save({ acknowledged: 0, aliveMs: 0, isClean: false }, memory, () => undefined);
   table.close();
   releaseFolder(dir);
 }

@@ -12,24 +12,18 @@ import { join } from 'node:path';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 import { fdatasyncLater, onDisk, readAll, SpoolError, syncPath, writeAll } from './files.js';
-import { Slot, SLOT_BYTES, TableChunk } from './table.js';
-import type { TableStatus } from './table.js';
+import { Slot, SLOT_BYTES } from './table.js';
+import type { TableMemory, TableStatus } from './table.js';
 
 const NAME = 'sessions';
 const COPIES = 2;
 const STATUS_SLOTS = 1;
 const SLOTS_PER_READ = 64;
 
-/** Gets each slot that has changed. */
-export interface SlotVisitor {
-  note(chunk: TableChunk, index: number, slot: Slot, version: number): void;
-}
-
 /** Used by the thread that publishes. */
 export class TableFile {
   readonly #dir: string;
   readonly #fd: number;
-  readonly #chunks: TableChunk[] = [];
   /** Version on disk of each session's slot. */
   readonly #versions: number[] = [];
   /** Generation of each slot, the status slot first. */
@@ -56,12 +50,6 @@ export class TableFile {
     });
   }
 
-  /** Takes memory for more slots from `SessionTable`, in its order. */
-  add(memory: SharedArrayBuffer): void {
-    const last = this.#chunks.at(-1);
-    this.#chunks.push(new TableChunk(last === undefined ? 0 : last.first + last.slots, memory));
-  }
-
   /** Bytes on disk. */
   get bytes(): number {
     return this.#generations.length * COPIES * SLOT_BYTES;
@@ -70,26 +58,28 @@ export class TableFile {
   /**
    * Writes all slots that have changed.
    *
-   * @param visitor gets views that are used again.
-   * @throws SpoolError if the disk refuses: all have been visited, and slots that are not on disk come again.
+   * @param onChange gets each of them, in memory that is used again.
+   * @throws SpoolError if the disk refuses: all have been seen, and slots that are not on disk come again.
    */
-  save(status: TableStatus, visitor: SlotVisitor): void {
+  save(
+    status: TableStatus,
+    table: TableMemory,
+    onChange: (place: number, slot: Slot, version: number) => void,
+  ): void {
     let trouble: unknown = null;
-    for (const chunk of this.#chunks) {
-      for (let i = 0; i < chunk.slots; i += 1) {
-        const place = chunk.first + i;
-        if (chunk.version(i) === (this.#versions[place] ?? 0)) continue;
-        const version = chunk.copy(i, this.#slot);
-        // It is being written just now; that ends in time for the next one.
-        if (version === null) continue;
-        visitor.note(chunk, i, this.#slot, version);
-        try {
-          this.#write(STATUS_SLOTS + place, this.#slot);
-          this.#versions[place] = version;
-          this.#isDirty = true;
-        } catch (error) {
-          trouble ??= error;
-        }
+    const { slots } = table;
+    for (let place = 0; place < slots; place += 1) {
+      if (table.version(place) === (this.#versions[place] ?? 0)) continue;
+      const version = table.copy(place, this.#slot);
+      // It is being written just now; that ends in time for the next one.
+      if (version === null) continue;
+      onChange(place, this.#slot, version);
+      try {
+        this.#write(STATUS_SLOTS + place, this.#slot);
+        this.#versions[place] = version;
+        this.#isDirty = true;
+      } catch (error) {
+        trouble ??= error;
       }
     }
     try {

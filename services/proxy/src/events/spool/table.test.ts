@@ -10,7 +10,7 @@ import { NO_PLACE } from '../sink.js';
 import type { OpenSession } from '../sink.js';
 import { tempDir } from '../testing/temp-dir.js';
 import { readTable, TableFile } from './table-file.js';
-import { SessionTable, SLOT_BYTES } from './table.js';
+import { SessionTable, SLOT_BYTES, TableMemory } from './table.js';
 
 const STATUS = { acknowledged: 1_234, aliveMs: 1_790_000_000_000, isClean: false };
 
@@ -50,17 +50,18 @@ function measured(seq: number, bytes: number): Measurement {
 function setUp() {
   const dir = tempDir();
   const file = new TableFile(dir, STATUS);
-  const table = new SessionTable((memory) => {
-    file.add(memory);
-  });
-  const reports = new ReportQueue();
+  const memory = new TableMemory();
+  const table = new SessionTable(memory);
+  const reports = new ReportQueue(memory);
   return {
     dir,
     table,
     reports,
     file,
     save: (status = STATUS): void => {
-      file.save(status, reports);
+      file.save(status, memory, (...change) => {
+        reports.note(...change);
+      });
     },
     /** The sessions that a start would find: id, seq, bytes. */
     found: () =>

@@ -9,12 +9,13 @@
  *
  * | bytes | content of a slot                                                               |
  * | ----- | ------------------------------------------------------------------------------- |
- * | 0     | number of the report, 0 if there is none; position of the log before it         |
- * | 16    | the report, a measurement of 16 numbers                                         |
+ * | 0     | its version                                                                     |
+ * | 8     | number of the report, 0 if there is none; position of the log before it         |
+ * | 24    | the report, a measurement of 16 numbers                                         |
  * |       | from here on as on disk:                                                        |
- * | 144   | CRC-32 of all that follows, bytes that follow, generation, whether it is open   |
- * | 160   | the measurement that is noted                                                   |
- * | 288   | the session's first event, with its header as it was last, as JSON              |
+ * | 152   | CRC-32 of all that follows, bytes that follow, generation, whether it is open   |
+ * | 168   | the measurement that is noted                                                   |
+ * | 296   | the session's first event, with its header as it was last, as JSON              |
  */
 import { crc32 } from 'node:zlib';
 import { encodeEvent } from '../frame.js';
@@ -25,13 +26,15 @@ import type { OpenSession } from '../sink.js';
 
 /** A session whose first event is longer has no slot: each of its deltas goes to the log, and its crash is `lost`. */
 export const SLOT_BYTES = 2_048;
-const CHUNK_SLOTS = 128;
 const SLOTS_MAX = 1_048_576;
+/** Slots by which the memory grows. */
+const GROWTH = 128;
 
 const NUMBER_BYTES = 8;
-const REPORT_NUMBER = 0;
-const POSITION = 1;
-const REPORT = 2;
+const SLOT_NUMBERS = SLOT_BYTES / NUMBER_BYTES;
+const REPORT_NUMBER = 1;
+const POSITION = 2;
+const REPORT = 3;
 const KEPT_AT = (REPORT + MEASUREMENT_NUMBERS) * NUMBER_BYTES;
 const MEASUREMENT = KEPT_AT / NUMBER_BYTES + 2;
 const STARTED_AT = (MEASUREMENT + MEASUREMENT_NUMBERS) * NUMBER_BYTES;
@@ -41,44 +44,50 @@ const GENERATION_AT = 8;
 const OPEN_AT = 12;
 const EMPTY_LENGTH = STARTED_AT - KEPT_AT - GENERATION_AT;
 
-/** Slots, one behind the other, behind the versions of all of them. */
-export class TableChunk {
+/** Slots, one behind the other. The place of a session in the table is the index of its slot. */
+export class TableMemory {
   readonly memory: SharedArrayBuffer;
-  /** Place of its first slot in the table. */
-  readonly first: number;
-  readonly slots = CHUNK_SLOTS;
-  readonly #bytes: Buffer;
-  readonly #versions: Int32Array;
+  #bytes: Buffer = Buffer.alloc(0);
+  #versions: Int32Array = new Int32Array(0);
+  #numbers: Float64Array = new Float64Array(0);
 
-  /** Numbers of all slots; `open` returns the index of a slot's first one. */
-  readonly numbers: Float64Array;
-
-  constructor(first: number, memory?: SharedArrayBuffer) {
-    this.first = first;
-    this.memory = memory ?? new SharedArrayBuffer(CHUNK_SLOTS * (NUMBER_BYTES + SLOT_BYTES));
-    this.#bytes = Buffer.from(this.memory);
-    this.#versions = new Int32Array(this.memory, 0, CHUNK_SLOTS);
-    this.numbers = new Float64Array(this.memory);
+  constructor(memory = new SharedArrayBuffer(0, { maxByteLength: SLOTS_MAX * SLOT_BYTES })) {
+    this.memory = memory;
   }
 
-  version(index: number): number {
-    return Atomics.load(this.#versions, index);
+  /** How many slots there are now. */
+  get slots(): number {
+    const bytes = this.memory.byteLength;
+    if (bytes > this.#bytes.length) {
+      this.#bytes = Buffer.from(this.memory, 0, bytes);
+      this.#versions = new Int32Array(this.memory, 0, bytes / Int32Array.BYTES_PER_ELEMENT);
+      this.#numbers = new Float64Array(this.memory, 0, bytes / NUMBER_BYTES);
+    }
+    return bytes / SLOT_BYTES;
   }
 
-  /** Begins to overwrite a slot. Returns the index of its first number. */
-  open(index: number): number {
-    Atomics.add(this.#versions, index, 1);
-    return startOf(index) / NUMBER_BYTES;
+  /** Makes room for more slots; false if there is none. */
+  grow(): boolean {
+    const slots = this.slots + GROWTH;
+    if (slots > SLOTS_MAX) return false;
+    this.memory.grow(slots * SLOT_BYTES);
+    return this.slots === slots;
   }
 
-  /** The slot is whole again. */
-  close(index: number): void {
-    Atomics.add(this.#versions, index, 1);
+  version(place: number): number {
+    return Atomics.load(this.#versions, place * 2 * SLOT_NUMBERS);
+  }
+
+  /** Overwrites a part of a slot. The step gets all numbers, and the index of the slot's first one. */
+  write(place: number, step: (numbers: Float64Array, at: number) => void): void {
+    Atomics.add(this.#versions, place * 2 * SLOT_NUMBERS, 1);
+    step(this.#numbers, place * SLOT_NUMBERS);
+    Atomics.add(this.#versions, place * 2 * SLOT_NUMBERS, 1);
   }
 
   /** Puts a session's first event into a slot that is being overwritten; null makes it a free one. */
-  setStarted(index: number, started: Buffer | null): void {
-    const at = startOf(index);
+  setStarted(place: number, started: Buffer | null): void {
+    const at = place * SLOT_BYTES;
     if (started !== null) this.#bytes.set(started, at + STARTED_AT);
     const length = EMPTY_LENGTH + (started?.length ?? 0);
     this.#bytes.writeUInt32LE(length, at + KEPT_AT + LENGTH_AT);
@@ -86,17 +95,11 @@ export class TableChunk {
   }
 
   /** Copies a slot that is whole. Returns its version; null while it is being written. */
-  copy(index: number, slot: Slot): number | null {
-    const version = this.version(index);
-    const at = startOf(index);
-    slot.take(this.#bytes.subarray(at, at + SLOT_BYTES));
-    return version % 2 === 0 && this.version(index) === version ? version : null;
+  copy(place: number, slot: Slot): number | null {
+    const version = this.version(place);
+    slot.take(this.#bytes.subarray(place * SLOT_BYTES, (place + 1) * SLOT_BYTES));
+    return version % 2 === 0 && this.version(place) === version ? version : null;
   }
-}
-
-/** Offset of a slot in its chunk. */
-function startOf(index: number): number {
-  return CHUNK_SLOTS * NUMBER_BYTES + index * SLOT_BYTES;
 }
 
 export interface TableStatus {
@@ -194,17 +197,15 @@ export class Slot {
 
 /** Used by the thread that moves traffic. */
 export class SessionTable {
-  readonly #chunks: TableChunk[] = [];
+  readonly #table: TableMemory;
   readonly #free: number[] = [];
   #used = 0;
   /** The header that was written last, by place. */
   readonly #headers: (object | null)[] = [];
-  readonly #onChunk: (memory: SharedArrayBuffer) => void;
   #reports = 0;
 
-  /** @param onChunk gets memory for more slots, one piece behind the other. */
-  constructor(onChunk: (memory: SharedArrayBuffer) => void) {
-    this.#onChunk = onChunk;
+  constructor(table: TableMemory) {
+    this.#table = table;
   }
 
   /**
@@ -230,21 +231,19 @@ export class SessionTable {
     const { place } = session;
     if (place === NO_PLACE) return false;
     this.#headers[place] = session.header;
-    const { chunk, index } = this.#slotAt(place);
-    const at = chunk.open(index);
-    const { numbers } = chunk;
-    if (started !== null) chunk.setStarted(index, started);
-    if (isReport) {
-      this.#reports += 1;
-      numbers[at + REPORT_NUMBER] = this.#reports;
-      numbers[at + POSITION] = position;
-      writeMeasurement(numbers, at + REPORT, measurement);
-    } else if (isNew || (numbers[at + REPORT] ?? 0) < measurement.seq) {
-      // The report is of the session before, or the log has a later event of this one.
-      numbers[at + REPORT_NUMBER] = 0;
-    }
-    if (isNew || !isReport) writeMeasurement(numbers, at + MEASUREMENT, measurement);
-    chunk.close(index);
+    this.#table.write(place, (numbers, at) => {
+      if (started !== null) this.#table.setStarted(place, started);
+      if (isReport) {
+        this.#reports += 1;
+        numbers[at + REPORT_NUMBER] = this.#reports;
+        numbers[at + POSITION] = position;
+        writeMeasurement(numbers, at + REPORT, measurement);
+      } else if (isNew || (numbers[at + REPORT] ?? 0) < measurement.seq) {
+        // The report is of the session before, or the log has a later event of this one.
+        numbers[at + REPORT_NUMBER] = 0;
+      }
+      if (isNew || !isReport) writeMeasurement(numbers, at + MEASUREMENT, measurement);
+    });
     return true;
   }
 
@@ -252,28 +251,17 @@ export class SessionTable {
     const { place } = session;
     if (place === NO_PLACE) return;
     session.place = NO_PLACE;
-    const { chunk, index } = this.#slotAt(place);
-    chunk.open(index);
-    chunk.setStarted(index, null);
-    chunk.close(index);
+    this.#table.write(place, () => {
+      this.#table.setStarted(place, null);
+    });
     this.#headers[place] = null;
     this.#free.push(place);
-  }
-
-  #slotAt(place: number): { chunk: TableChunk; index: number } {
-    const chunk = this.#chunks[Math.floor(place / CHUNK_SLOTS)] as TableChunk;
-    return { chunk, index: place - chunk.first };
   }
 
   /** Returns the place of a slot that was never used; NO_PLACE if the table is full. */
   #extend(): number {
     const place = this.#used;
-    if (place === SLOTS_MAX) return NO_PLACE;
-    if (place % CHUNK_SLOTS === 0) {
-      const chunk = new TableChunk(place);
-      this.#chunks.push(chunk);
-      this.#onChunk(chunk.memory);
-    }
+    if (place === this.#table.slots && !this.#table.grow()) return NO_PLACE;
     this.#used += 1;
     return place;
   }
