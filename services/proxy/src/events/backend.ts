@@ -7,9 +7,11 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';
+import type { KafkaProducer } from '@sockscope/runtime/kafka';
 import { Delivery } from './delivery.js';
-import type { Connection, CreateProducer, Log } from './delivery.js';
-import type { BackendConfig, BackendStats, FromBackend, ToBackend } from './messages.js';
+import type { CreateProducer, Log } from './delivery.js';
+import type { Frame } from './frame.js';
+import type { BackendConfig, FromBackend, ToBackend } from './messages.js';
 import { Publisher } from './publisher.js';
 import { ReportQueue } from './reports.js';
 import { SharedState } from './shared.js';
@@ -77,7 +79,6 @@ function run(
   let tableSyncedMs = 0;
   let spoolErrors = 0;
   let isTroubled = false;
-  let told = '';
 
   const log: Log = (level, fields, message) => {
     send({ kind: 'log', level, fields, message });
@@ -90,12 +91,12 @@ function run(
   const table = new TableMemory(tableMemory);
   const reports = new ReportQueue(table);
   const delivery = new Delivery({ events, kafka, proxy_id }, log, createProducer);
-  const connection = delivery.connect(proxy_id);
+  const producer = delivery.connect(proxy_id);
   const publisher = new Publisher(events.linger_ms, limits, {
     shared,
     log: reader,
     reports,
-    send: (frames, signal) => delivery.send(connection, frames, signal),
+    send: (frames, signal) => delivery.send(producer, frames, signal),
     onRepaid: () => {
       send({ kind: 'repaid' });
     },
@@ -130,7 +131,7 @@ function run(
   }
 
   function tell(): void {
-    const stats: BackendStats = {
+    const stats = {
       ...delivery.takeStats(),
       publishedReports: reports.published,
       waitingReports: reports.size,
@@ -139,10 +140,7 @@ function run(
       tableBytes: tableFile.bytes,
       crashedSessions: crashed,
     };
-    const text = JSON.stringify(stats);
-    // An idle process is not woken up to hear that nothing has changed.
-    if (text !== told) send({ kind: 'stats', stats });
-    told = text;
+    send({ kind: 'stats', stats });
   }
 
   /** Brings changes of the table to disk. */
@@ -180,18 +178,16 @@ function run(
       await delay(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
       if (signal.aborted) return;
       waitMs = DEAD_FOLDERS_INTERVAL_MS;
-      let apart: Connection | null = null;
+      const apart = new Map<string, KafkaProducer<Frame>>();
       try {
         const done = await publishDeadFolders(
           { ...events, proxy_id },
           DEAD_LIMITS,
           async (frames, proxyId) => {
-            if (apart?.proxyId !== proxyId) {
-              apart?.producer.stop();
-              apart = delivery.connect(proxyId);
-            }
+            const producer = apart.get(proxyId) ?? delivery.connect(proxyId);
+            apart.set(proxyId, producer);
             const inTime = AbortSignal.timeout(DEAD_SEND_TIMEOUT_MS);
-            return delivery.send(apart, frames, AbortSignal.any([signal, inTime]));
+            return delivery.send(producer, frames, AbortSignal.any([signal, inTime]));
           },
         );
         crashed += done.crashedSessions;
@@ -206,7 +202,7 @@ function run(
         const err = messageOf(error);
         log('error', { err }, 'events of a proxy that is gone cannot be published');
       } finally {
-        (apart as Connection | null)?.producer.stop();
+        for (const producer of apart.values()) producer.stop();
       }
     }
   }
@@ -220,7 +216,7 @@ function run(
       save();
     });
     await publisher.stop(timeoutMs);
-    connection.producer.stop();
+    producer.stop();
     await tolerate(() => {
       save(isClean);
     });

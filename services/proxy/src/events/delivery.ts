@@ -6,27 +6,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import {
   createFormatProducer,
   NothingAcceptedError,
-  recordOf,
   RecordsRefusedError,
 } from '@sockscope/runtime/kafka';
 import type { KafkaProducer, ProducerHooks, RecordFormat } from '@sockscope/runtime/kafka';
+import { cloudEventHeaders } from '@sockscope/schemas';
+import type { SessionEvent } from '@sockscope/schemas';
 import type { Frame } from './frame.js';
 import type { BackendConfig, DeliveryStats, Outage, PublishFailures } from './messages.js';
 import { createEventRecordFormat } from './record.js';
-import { refusedEventOf, RefusedStore } from './refused/store.js';
-import type { RefusedEvent } from './refused/store.js';
+import { RefusedStore } from './refused/store.js';
 
 export type CreateProducer = (
   hooks: ProducerHooks,
   format: RecordFormat<Frame>,
 ) => KafkaProducer<Frame>;
-
-/** The way of one proxy's frames to Kafka. */
-export interface Connection {
-  readonly proxyId: string;
-  readonly format: RecordFormat<Frame>;
-  readonly producer: KafkaProducer<Frame>;
-}
 
 export type Log = (
   level: 'debug' | 'info' | 'warn' | 'error',
@@ -46,10 +39,12 @@ export class Delivery {
   readonly #failures = new Map<string, PublishFailures>();
   #outage: Outage | null = null;
   #nextLogMs = 0;
-  #published = 0;
-  #refused = 0;
-  #requestsMs: number[] = [];
-  #agesMs: number[] = [];
+  #counts: Omit<DeliveryStats, 'failures' | 'outage'> = {
+    published: 0,
+    refused: 0,
+    requestsMs: [],
+    agesMs: [],
+  };
 
   constructor(
     config: Pick<BackendConfig, 'events' | 'kafka' | 'proxy_id'>,
@@ -74,12 +69,11 @@ export class Delivery {
         }));
   }
 
-  /** Returns a connection that connects at its first send. */
-  connect(proxyId: string): Connection {
-    const format = createEventRecordFormat(proxyId);
+  /** Returns the way of one proxy's frames to Kafka. It connects at its first send. */
+  connect(proxyId: string): KafkaProducer<Frame> {
     const hooks: ProducerHooks = {
       onAcknowledged: (_records, durationMs) => {
-        this.#requestsMs.push(durationMs);
+        this.#counts.requestsMs.push(durationMs);
         if (this.#outage === null) return;
         this.#log(
           'info',
@@ -97,7 +91,7 @@ export class Delivery {
         this.#waits('warn', fields, message);
       },
     };
-    return { proxyId, format, producer: this.#createProducer(hooks, format) };
+    return this.#createProducer(hooks, createEventRecordFormat(proxyId));
   }
 
   /**
@@ -106,7 +100,7 @@ export class Delivery {
    * @returns false if Kafka accepts nothing, or if the signal fired: send the same frames again then.
    */
   async send(
-    { producer, format }: Connection,
+    producer: KafkaProducer<Frame>,
     frames: readonly Frame[],
     signal: AbortSignal,
   ): Promise<boolean> {
@@ -119,32 +113,20 @@ export class Delivery {
       if (signal.aborted || error instanceof NothingAcceptedError) return false;
       if (!(error instanceof RecordsRefusedError)) throw error;
       ({ refused } = error as RecordsRefusedError<Frame>);
-      const { message } = error;
-      const events = refused.map((frame) =>
-        refusedEventOf(recordOf(frame, format), this.#topic, message),
-      );
-      while (!this.#keep(events, message)) {
+      while (!this.#keep(refused, error.message)) {
         await delay(REFUSED_RETRY_MS, undefined, { signal }).catch(() => undefined);
         if (signal.aborted) return false;
       }
     }
-    this.#published += frames.length - refused.length;
-    this.#agesMs.push(Math.max(0, Date.now() - first.occurredAtMs));
+    this.#counts.published += frames.length - refused.length;
+    this.#counts.agesMs.push(Math.max(0, Date.now() - first.occurredAtMs));
     return true;
   }
 
   takeStats(): DeliveryStats {
-    const stats = {
-      published: this.#published,
-      refused: this.#refused,
-      failures: [...this.#failures.values()],
-      outage: this.#outage,
-      requestsMs: this.#requestsMs,
-      agesMs: this.#agesMs,
-    };
-    this.#requestsMs = [];
-    this.#agesMs = [];
-    return stats;
+    const counts = this.#counts;
+    this.#counts = { ...counts, requestsMs: [], agesMs: [] };
+    return { ...counts, failures: [...this.#failures.values()], outage: this.#outage };
   }
 
   get #outageSeconds(): number {
@@ -152,14 +134,21 @@ export class Delivery {
   }
 
   /** False if refused events have no place on disk: all wait then. */
-  #keep(events: readonly RefusedEvent[], reason: string): boolean {
-    const fields = { count: events.length, reason };
+  #keep(frames: readonly Frame[], reason: string): boolean {
+    const fields = { count: frames.length, reason };
+    const refused_at = new Date().toISOString();
+    const events = frames.map(({ payload }) => {
+      const value = String(payload);
+      const event = JSON.parse(value) as SessionEvent;
+      const headers = { ...cloudEventHeaders(event) };
+      return { refused_at, topic: this.#topic, reason, key: event.session_id, value, headers };
+    });
     const trouble = this.#store.keep(events);
     if (trouble !== null) {
       this.#waits('error', fields, `refused events cannot be stored: ${trouble}`);
       return false;
     }
-    this.#refused += events.length;
+    this.#counts.refused += frames.length;
     this.#log(
       'error',
       fields,

@@ -42,14 +42,14 @@ export interface Outage {
 
 /** Counts of the way to Kafka since the start. */
 export interface DeliveryStats {
-  readonly published: number;
-  readonly refused: number;
+  published: number;
+  refused: number;
   readonly failures: readonly PublishFailures[];
   /** Null while Kafka acknowledges everything. */
   readonly outage: Outage | null;
   /** Durations of the requests since the last statement, and the age of each one's oldest event. */
-  readonly requestsMs: readonly number[];
-  readonly agesMs: readonly number[];
+  readonly requestsMs: number[];
+  readonly agesMs: number[];
 }
 
 /** The counts of the publishing side since it began. */

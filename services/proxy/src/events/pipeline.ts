@@ -60,7 +60,6 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   let log: LogWriter | null = null;
   let timer: NodeJS.Timeout | null = null;
   let leaveTimer: NodeJS.Timeout | undefined;
-  let hasChanged = false;
   /** Positions in the log at the end of the last sweep, and of the previous one. */
   let endAtSweep = 0;
   let covered = 0;
@@ -127,9 +126,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   }
 
   function write(session: OpenSession, measurement: Measurement, isReport: boolean): boolean {
-    if (intake === null || !table.write(session, measurement, isReport, intake.end)) return false;
-    hasChanged = true;
-    return true;
+    return intake !== null && table.write(session, measurement, isReport, intake.end);
   }
 
   return {
@@ -158,11 +155,8 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       table.release(session);
     },
     swept() {
-      const end = shared.get('written');
-      if (!hasChanged && covered === end) return;
-      hasChanged = false;
       covered = endAtSweep;
-      endAtSweep = end;
+      endAtSweep = shared.get('written');
       backend?.post({ kind: 'swept', covered });
     },
     async start() {

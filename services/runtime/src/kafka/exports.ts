@@ -13,7 +13,6 @@ export { PLAN_USERS, planAsCommands, planAsStrimzi, planOf, withGrant } from './
 export type { Plan } from './plan.js';
 export * from './producer.js';
 export type { RecordBatch, RecordCursor, StoredRecord } from './record-batch.js';
-export { recordOf } from './record-of.js';
 export { RecordWriter, withLength, writeVarint } from './record-packer.js';
 export type { RecordFormat } from './record-packer.js';
 export type { StartReason } from './start-offset.js';

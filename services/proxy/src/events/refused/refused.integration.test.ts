@@ -7,7 +7,7 @@ import { createKafkaAdmin, kafkaConfig, readTopic } from '@sockscope/runtime/kaf
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, expect, inject, it, vi } from 'vitest';
 import { registerRefusedCommands } from './commands.js';
-import { refusedEventOf, refusedFiles, refusedFolder, RefusedStore } from './store.js';
+import { refusedFiles, refusedFolder, RefusedStore } from './store.js';
 
 const MAX_MESSAGE_BYTES = 4_096;
 const logger = createLogger('test', { level: 'silent' });
@@ -44,8 +44,8 @@ async function run(...args: string[]): Promise<string> {
 }
 
 function event(key: string, value: string) {
-  const headers = [['ce_id', Buffer.from(`${key}/0`)]] as const;
-  return refusedEventOf({ key: Buffer.from(key), value: Buffer.from(value), headers }, topic, 'x');
+  const headers = { ce_id: `${key}/0` };
+  return { refused_at: new Date().toISOString(), topic, reason: 'x', key, value, headers };
 }
 
 it('refused events are listed, sent again when Kafka takes them, and kept when it does not', async () => {

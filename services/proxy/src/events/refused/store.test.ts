@@ -2,13 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import {
-  leaveRefused,
-  refusedEventOf,
-  refusedFiles,
-  refusedFolder,
-  RefusedStore,
-} from './store.js';
+import { leaveRefused, refusedFiles, refusedFolder, RefusedStore } from './store.js';
 
 let dir = '';
 beforeEach(() => {
@@ -18,12 +12,14 @@ afterEach(() => {
   rmSync(dir, { recursive: true });
 });
 
-const event = (name: string) =>
-  refusedEventOf(
-    { key: Buffer.from(name), value: Buffer.alloc(3_000, name), headers: [] },
-    't',
-    '',
-  );
+const event = (key: string) => ({
+  refused_at: new Date().toISOString(),
+  topic: 't',
+  reason: '',
+  key,
+  value: key.repeat(3_000),
+  headers: {},
+});
 const kept = () => [...refusedFiles(refusedFolder(dir))];
 const keysKept = () => kept().map(({ events }) => events.map(({ key }) => key));
 const store = (maxBytes: number) =>

@@ -94,26 +94,6 @@ export function leaveRefused(path: string, events: readonly RefusedEvent[]): voi
   else writeWhole(path, bytesOf(events));
 }
 
-/** The stored part of a refused record. Events are text throughout. */
-export function refusedEventOf(
-  record: {
-    readonly key: Buffer | null;
-    readonly value: Buffer | null;
-    readonly headers: readonly (readonly [string, Buffer | null])[];
-  },
-  topic: string,
-  reason: string,
-): RefusedEvent {
-  return {
-    refused_at: new Date().toISOString(),
-    topic,
-    reason,
-    key: record.key?.toString() ?? null,
-    value: record.value?.toString() ?? null,
-    headers: Object.fromEntries(record.headers.map(([name, value]) => [name, String(value ?? '')])),
-  };
-}
-
 function filesIn(dir: string): string[] {
   try {
     const names = readdirSync(dir).filter((name) => name.endsWith(SUFFIX));
