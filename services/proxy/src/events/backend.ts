@@ -91,12 +91,12 @@ function run(
   const table = new TableMemory(tableMemory);
   const reports = new ReportQueue(table);
   const delivery = new Delivery({ events, kafka, proxy_id }, log, createProducer);
-  const producer = delivery.connect(proxy_id);
+  const own = delivery.connect(proxy_id);
   const publisher = new Publisher(events.linger_ms, limits, {
     shared,
     log: reader,
     reports,
-    send: (frames, signal) => delivery.send(producer, frames, signal),
+    send: (frames, signal) => delivery.send(own, frames, signal),
     onRepaid: () => {
       send({ kind: 'repaid' });
     },
@@ -131,16 +131,18 @@ function run(
   }
 
   function tell(): void {
-    const stats = {
-      ...delivery.takeStats(),
-      publishedReports: reports.published,
-      waitingReports: reports.size,
-      lostBytes: lostBytes + reader.lostBytes,
-      spoolErrors,
-      tableBytes: tableFile.bytes,
-      crashedSessions: crashed,
-    };
-    send({ kind: 'stats', stats });
+    send({
+      kind: 'stats',
+      stats: {
+        ...delivery.takeStats(),
+        publishedReports: reports.published,
+        waitingReports: reports.size,
+        lostBytes: lostBytes + reader.lostBytes,
+        spoolErrors,
+        tableBytes: tableFile.bytes,
+        crashedSessions: crashed,
+      },
+    });
   }
 
   /** Brings changes of the table to disk. */
@@ -212,11 +214,9 @@ function run(
     for (const timer of timers) clearInterval(timer);
     await Promise.all([maintaining, dead]);
     // An ended session has no report any more.
-    await tolerate(() => {
-      save();
-    });
+    await tolerate(save);
     await publisher.stop(timeoutMs);
-    producer.stop();
+    own.stop();
     await tolerate(() => {
       save(isClean);
     });
@@ -225,11 +225,9 @@ function run(
       await reader.syncLeft(publisher.cursor);
       await tableFile.sync();
     });
+    const done = isClean ? publisher.cursor : Math.min(publisher.cursor, covered);
     await tolerate(() => {
-      shared.set(
-        'freed',
-        reader.free(isClean ? publisher.cursor : Math.min(publisher.cursor, covered)),
-      );
+      shared.set('freed', reader.free(done));
     });
     tell();
     reader.close();
@@ -251,9 +249,7 @@ function run(
       case 'swept':
         if (stopping.signal.aborted) return;
         ({ covered } = message);
-        void tolerate(() => {
-          save();
-        });
+        void tolerate(save);
         return;
       case 'lent':
         publisher.lend(message.chunk);

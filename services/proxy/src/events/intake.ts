@@ -30,6 +30,10 @@ const ENDS_FRACTION = 0.5;
 /** Bytes lent at once, and more if one chunk is larger. */
 const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
+/** Events of this time are written together; a kill -9 can destroy them. */
+const GATHER_MS = 5;
+/** A file of the log is left for the next one after this time, so that it can be forced to disk. */
+const LEAVE_FILE_MS = 1_000;
 
 export class Intake {
   readonly counts = {
@@ -49,11 +53,16 @@ export class Intake {
   /** How many of the first ones are lent; null if nothing is. */
   #lent: number | null = null;
   #nextTryMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #leaveTimer: NodeJS.Timeout;
   #wasFull = false;
 
   constructor(config: EventsConfig, deps: IntakeDeps) {
     this.#config = config;
     this.#deps = deps;
+    this.#leaveTimer = setInterval(() => {
+      deps.log.leave();
+    }, LEAVE_FILE_MS).unref();
   }
 
   /** The position in the log after everything that was given. */
@@ -92,7 +101,15 @@ export class Intake {
       return;
     }
     this.#writer.add(event);
-    if (this.#writer.isFull) this.flush();
+    if (this.#writer.isFull) this.#flush();
+    else this.#arm();
+  }
+
+  #arm(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#flush();
+    }, GATHER_MS);
   }
 
   /**
@@ -100,12 +117,14 @@ export class Intake {
    *
    * @param isLast tries the disk once more, however short ago it refused.
    */
-  flush(isLast = false): void {
+  #flush(isLast = false): void {
     if (this.#writer.bytes > 0) {
       const chunk = this.#writer.take();
       if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
     }
-    if (this.#waiting.length === 0 || (performance.now() < this.#nextTryMs && !isLast)) return;
+    if (this.#waiting.length === 0) return;
+    this.#arm();
+    if (performance.now() < this.#nextTryMs && !isLast) return;
     // Lent events go to the disk too: Kafka may be away for long. They are published twice at worst.
     for (let [chunk] = this.#waiting; chunk !== undefined && this.#append(chunk);) {
       this.#release(1);
@@ -121,8 +140,16 @@ export class Intake {
     this.#lend();
   }
 
+  /** Brings everything to the log, and leaves its last file. */
+  finish(): void {
+    this.#flush(true);
+    clearInterval(this.#leaveTimer);
+    this.#deps.log.leave();
+  }
+
   /** Events that still wait in memory are lost. */
   close(): void {
+    clearTimeout(this.#timer);
     for (const chunk of this.#waiting) this.counts.dropped += scanChunks(chunk).frames.length;
   }
 

@@ -42,10 +42,6 @@ export interface PipelineDeps {
   readonly startBackend?: StartBackend;
 }
 
-/** Events of this time are written together; a kill -9 can destroy them. */
-const HAND_OVER_MS = 5;
-/** A file of the log is left for the next one after this time, so that it can be forced to disk. */
-const LEAVE_FILE_MS = 1_000;
 const STOP_GRACE_MS = 2_000;
 
 /** The way of events to Kafka, as the proxy's thread sees it: into the log, or into the table of open sessions. */
@@ -57,9 +53,6 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   let backend: Backend | null = null;
   /** Null until the spool is open. */
   let intake: Intake | null = null;
-  let log: LogWriter | null = null;
-  let timer: NodeJS.Timeout | null = null;
-  let leaveTimer: NodeJS.Timeout | undefined;
   /** Positions in the log at the end of the last sweep, and of the previous one. */
   let endAtSweep = 0;
   let covered = 0;
@@ -86,18 +79,6 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     spoolMaxBytes: spool.maxBytes,
     accepting: !isFull(),
   }));
-
-  function flush(isLast = false): void {
-    timer = null;
-    if (intake === null) return;
-    intake.flush(isLast);
-    // The disk is tried again in any case.
-    if (intake.counts.memoryBytes > 0) arm();
-  }
-
-  function arm(): void {
-    timer ??= setTimeout(flush, HAND_OVER_MS, false);
-  }
 
   function receive(message: FromBackend): void {
     switch (message.kind) {
@@ -137,16 +118,11 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     emit(event) {
       emitted[event.type] += 1;
       intake?.take(event);
-      arm();
     },
     report(session, delta) {
       emitted.TrafficDelta += 1;
-      if (write(session, delta, true)) {
-        reported += 1;
-        return;
-      }
-      intake?.take(deltaOf(session.started(), delta));
-      arm();
+      if (write(session, delta, true)) reported += 1;
+      else intake?.take(deltaOf(session.started(), delta));
     },
     note(session, measurement) {
       write(session, measurement, false);
@@ -179,17 +155,13 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
         throw new SockscopeError('spool_unusable', why);
       }
       const { dir, position } = opened;
-      const writer = new LogWriter(dir, position, segmentBytes(config.spool_max_bytes));
+      const log = new LogWriter(dir, position, segmentBytes(config.spool_max_bytes));
       const lend = (chunk: Uint8Array): void => {
         backend?.post({ kind: 'lent', chunk });
       };
-      log = writer;
-      intake = new Intake(config, { log: writer, shared, logger, lend });
+      intake = new Intake(config, { log, shared, logger, lend });
       covered = position;
       endAtSweep = position;
-      leaveTimer = setInterval(() => {
-        writer.leave();
-      }, LEAVE_FILE_MS).unref();
     },
     async stop() {
       const stopping = backend;
@@ -212,9 +184,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
   };
 
   async function publishRest(stopping: Backend, events: Intake): Promise<void> {
-    clearInterval(leaveTimer);
-    flush(true);
-    log?.leave();
+    events.finish();
     const stopped = answer();
     const isClean = events.counts.openSessions === 0;
     stopping.post({ kind: 'stop', timeoutMs: config.flush_timeout_ms, isClean });
@@ -222,7 +192,6 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       stopped,
       delay(config.flush_timeout_ms + STOP_GRACE_MS, undefined, { ref: false }),
     ]);
-    if (timer !== null) clearTimeout(timer);
     events.close();
     const { bytes: left_bytes } = spool;
     if (left_bytes > 0) logger.warn({ left_bytes }, 'unpublished events stay in the spool');

@@ -2,7 +2,7 @@
 import { createLogger, SockscopeError } from '@sockscope/runtime';
 import type { Command } from '@sockscope/runtime';
 import { createKafkaProducer, RecordsRefusedError } from '@sockscope/runtime/kafka';
-import type { KafkaConfig, OutgoingRecord } from '@sockscope/runtime/kafka';
+import type { KafkaConfig } from '@sockscope/runtime/kafka';
 import { leaveRefused, refusedFiles, refusedFolder } from './store.js';
 import type { RefusedEvent } from './store.js';
 
@@ -50,8 +50,11 @@ async function send({ spoolDir, kafka }: RefusedCommandsConfig): Promise<void> {
   let left = 0;
   try {
     for (const { path, events, broken } of refusedFiles(refusedFolder(spoolDir))) {
-      const again = await refusedOf(producer.send(kafka.topic, events, signal));
-      const rest = events.filter((event) => again.includes(event));
+      let rest: RefusedEvent[] = [];
+      await producer.send(kafka.topic, events, signal).catch((error: unknown) => {
+        if (!(error instanceof RecordsRefusedError)) throw error;
+        rest = events.filter((event) => (error as RecordsRefusedError).refused.includes(event));
+      });
       sent += events.length - rest.length;
       left += rest.length;
       if (broken > 0) process.stderr.write(`${path} stays: ${broken} lines are not events\n`);
@@ -62,17 +65,6 @@ async function send({ spoolDir, kafka }: RefusedCommandsConfig): Promise<void> {
   }
   write(`${sent} sent to ${kafka.topic}, ${left} refused again`);
   if (left > 0) throw new SockscopeError('refused_again', 'see them with: refused list');
-}
-
-/** The records of a send that were refused again. */
-async function refusedOf(sending: Promise<void>): Promise<readonly OutgoingRecord[]> {
-  try {
-    await sending;
-    return [];
-  } catch (error) {
-    if (error instanceof RecordsRefusedError) return (error as RecordsRefusedError).refused;
-    throw error;
-  }
 }
 
 function lineOf({ refused_at, value, reason, key }: RefusedEvent): string {

@@ -45,7 +45,7 @@ export async function publishDeadFolders(
     if (!isFolder || name === config.proxy_id || !lockFolder(dir)) continue;
     let isEmpty = false;
     try {
-      const { acknowledged, end, aliveMs, crashedSessions } = recover(dir, spool_max_bytes);
+      const { acknowledged, end, crashedSessions } = recover(dir, spool_max_bytes);
       const reader = new LogReader(logDir(dir));
       const untilMs = performance.now() + TURN_MS;
       let at = acknowledged;
@@ -55,7 +55,7 @@ export async function publishDeadFolders(
         at = next;
       }
       // It has no open sessions any more, and the next turn continues here.
-      new TableFile(dir, { acknowledged: at, aliveMs, isClean: true }).close();
+      new TableFile(dir, { acknowledged: at, aliveMs: Date.now(), isClean: true }).close();
       if (at === end) reader.end();
       reader.free(at);
       reader.close();

@@ -10,7 +10,7 @@ import {
 import { promisify } from 'node:util';
 import { messageOf, SockscopeError } from '@sockscope/runtime';
 
-export const fdatasyncLater = promisify(fdatasync);
+const fdatasyncLater = promisify(fdatasync);
 
 /** The disk refused: full, read-only, broken. The data was not written. */
 export class SpoolError extends SockscopeError {

@@ -36,8 +36,6 @@ export interface Recovered {
   /** Sessions that were ended in the previous process's name. */
   readonly crashedSessions: number;
   readonly lostBytes: number;
-  /** Last sign of life of the previous process. */
-  readonly aliveMs: number;
 }
 
 export interface OpenFolder extends Recovered {
@@ -112,7 +110,7 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
   // A saved position before the first file is one of files that were deleted.
   const start = segmentsOf(log)[0] ?? end;
   const acknowledged = Math.min(Math.max(status.acknowledged, start), end);
-  return { acknowledged, end, aliveMs, lostBytes, crashedSessions };
+  return { acknowledged, end, lostBytes, crashedSessions };
 }
 
 function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {

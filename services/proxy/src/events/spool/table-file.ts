@@ -11,7 +11,7 @@ import { closeSync, existsSync, openSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
-import { fdatasyncLater, onDisk, readAll, SpoolError, syncPath, writeAll } from './files.js';
+import { onDisk, readAll, SpoolError, syncLater, syncPath, writeAll } from './files.js';
 import { Slot, SLOT_BYTES } from './table.js';
 import type { TableMemory, TableStatus } from './table.js';
 
@@ -94,12 +94,10 @@ export class TableFile {
   async sync(): Promise<void> {
     if (!this.#isDirty) return;
     this.#isDirty = false;
-    try {
-      await fdatasyncLater(this.#fd);
-    } catch (error) {
+    await syncLater(join(this.#dir, NAME)).catch((error: unknown) => {
       this.#isDirty = true;
-      throw new SpoolError(`cannot sync the table in ${this.#dir}`, error);
-    }
+      throw error;
+    });
   }
 
   close(): void {
