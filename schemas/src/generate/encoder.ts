@@ -21,19 +21,18 @@ function piecesOf(name: FieldName): Piece[] {
   const { kind, nullable } = fieldOf(name).value;
   const value = placeOf(name);
   const label = { text: `"${name}":` };
-  const orNull = nullable === true ? 'OrNull' : '';
   switch (kind) {
     case 'text':
     case 'address':
-      return [label, { put: `putText${orNull}`, value }];
+      return [label, { put: 'putText', value }];
     case 'integer':
-      return [label, { put: `putNumber${orNull}`, value }];
+      return [label, { put: 'putNumber', value }];
     case 'flag':
       return [label, { put: 'put', value: `${value} ? 'true' : 'false'` }];
     case 'time':
     case 'uuid':
     case 'choice':
-      if (nullable === true) return [label, { put: 'putTextOrNull', value }];
+      if (nullable === true) return [label, { put: 'putText', value }];
       return [label, { text: '"' }, { put: 'put', value }, { text: '"' }];
     case 'counters':
       return [label, { put: 'putCounters', value }];
@@ -81,7 +80,7 @@ export function encoderSource(): string {
   return `${generatedBy('encoder')}
 ${importLine('type { Counters }', '@sockscope/schemas')}
 ${importLine('type { EventParts }', './event-parts.js')}
-${importLine('{ put, putBytes, putNumber, putNumberOrNull, putText, putTextOrNull }', './json-bytes.js')}
+${importLine('{ put, putBytes, putNumber, putText }', './json-bytes.js')}
 
 ${constants.join('\n')}
 

@@ -2,7 +2,7 @@
 // Do not edit.
 import type { Counters } from '@sockscope/schemas';
 import type { EventParts } from './event-parts.js';
-import { put, putBytes, putNumber, putNumberOrNull, putText, putTextOrNull } from './json-bytes.js';
+import { put, putBytes, putNumber, putText } from './json-bytes.js';
 
 const C_BYTES_SENT = Buffer.from('{"bytes_sent":');
 const C_BYTES_RECEIVED = Buffer.from(',"bytes_received":');
@@ -72,15 +72,15 @@ export function putEvent(out: Buffer, start: number, event: EventParts): number 
   at = putText(out, putBytes(out, at, HEADER_SOURCE_IP), header.source_ip);
   at = putNumber(out, putBytes(out, at, HEADER_SOURCE_PORT), header.source_port);
   at = putText(out, putBytes(out, at, HEADER_DEST_HOST), header.dest_host);
-  at = putTextOrNull(out, putBytes(out, at, HEADER_DEST_IP), header.dest_ip);
+  at = putText(out, putBytes(out, at, HEADER_DEST_IP), header.dest_ip);
   at = putNumber(out, putBytes(out, at, HEADER_DEST_PORT), header.dest_port);
-  at = putTextOrNull(out, putBytes(out, at, HEADER_EGRESS_IP), header.egress_ip);
-  at = putNumberOrNull(out, putBytes(out, at, HEADER_EGRESS_PORT), header.egress_port);
+  at = putText(out, putBytes(out, at, HEADER_EGRESS_IP), header.egress_ip);
+  at = putNumber(out, putBytes(out, at, HEADER_EGRESS_PORT), header.egress_port);
   at = put(out, putBytes(out, at, HEADER_PROTOCOL), header.protocol);
   at = put(out, putBytes(out, at, HEADER_COMMAND), header.command);
   at = put(out, putBytes(out, at, HEADER_AUTH_METHOD), header.auth_method);
   at = put(out, putBytes(out, at, HEADER_ACL_DECISION), header.acl_decision);
-  at = putTextOrNull(out, putBytes(out, at, HEADER_ACL_RULE_MATCHED), header.acl_rule_matched);
+  at = putText(out, putBytes(out, at, HEADER_ACL_RULE_MATCHED), header.acl_rule_matched);
   at = putNumber(out, putBytes(out, at, TOTALS_BYTES_SENT), totals.bytes_sent);
   at = putNumber(out, putBytes(out, at, TOTALS_BYTES_RECEIVED), totals.bytes_received);
   at = putNumber(out, putBytes(out, at, TOTALS_PACKETS_SENT), totals.packets_sent);
@@ -96,8 +96,8 @@ export function putEvent(out: Buffer, start: number, event: EventParts): number 
     at = putNumber(out, putBytes(out, at, CLOSING_DURATION_MS), closing.duration_ms);
     at = put(out, putBytes(out, at, CLOSING_STATUS), closing.status);
     at = put(out, putBytes(out, at, CLOSING_CLOSE_REASON), closing.close_reason);
-    at = putTextOrNull(out, putBytes(out, at, CLOSING_ERROR_CODE), closing.error_code);
-    at = putNumberOrNull(out, putBytes(out, at, CLOSING_CONNECT_MS), closing.connect_ms);
+    at = putText(out, putBytes(out, at, CLOSING_ERROR_CODE), closing.error_code);
+    at = putNumber(out, putBytes(out, at, CLOSING_CONNECT_MS), closing.connect_ms);
     at = put(out, putBytes(out, at, CLOSING_ASSUMED), closing.assumed ? 'true' : 'false');
   }
   return put(out, at, '}');

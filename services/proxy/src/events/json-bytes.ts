@@ -24,7 +24,8 @@ export function put(out: Buffer, start: number, text: string): number {
 }
 
 /** Writes a text as JSON carries it. */
-export function putText(out: Buffer, start: number, text: string): number {
+export function putText(out: Buffer, start: number, text: string | null): number {
+  if (text === null) return put(out, start, 'null');
   const { length } = text;
   let at = start;
   out[at] = QUOTE;
@@ -41,13 +42,9 @@ export function putText(out: Buffer, start: number, text: string): number {
   return at + 1;
 }
 
-export function putTextOrNull(out: Buffer, start: number, text: string | null): number {
-  return text === null ? put(out, start, 'null') : putText(out, start, text);
-}
-
 /** Writes a number: fast if it is whole and small. */
-export function putNumber(out: Buffer, start: number, value: number): number {
-  if (value !== (value & SMALL)) return put(out, start, String(value));
+export function putNumber(out: Buffer, start: number, value: number | null): number {
+  if (value === null || value !== (value & SMALL)) return put(out, start, String(value));
   let end = start + 1;
   for (let rest = value; rest >= 10; rest = (rest / 10) | 0) end += 1;
   let rest = value;
@@ -57,8 +54,4 @@ export function putNumber(out: Buffer, start: number, value: number): number {
     rest = tenth;
   }
   return end;
-}
-
-export function putNumberOrNull(out: Buffer, start: number, value: number | null): number {
-  return value === null ? put(out, start, 'null') : putNumber(out, start, value);
 }
