@@ -2,7 +2,7 @@
  * Folders of dead proxies, for example after a change of proxy_id or of the number of workers. Their events
  * are published in place, in turns. Between two turns the owner may take its folder back.
  */
-import { existsSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Frame } from '../frame.js';
 import { SpoolError } from './files.js';
@@ -65,7 +65,7 @@ export async function publishDeadFolders(
       if (at === end) {
         removeTable(dir);
         // Last: while it is there, an interrupted deletion is repeated.
-        rmdirSync(logDir(dir));
+        rmSync(logDir(dir), { recursive: true });
         result.emptied.push(name);
         isEmpty = true;
       }

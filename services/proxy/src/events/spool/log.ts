@@ -223,7 +223,7 @@ export class LogReader {
     this.#fd = NONE;
   }
 
-  /** Where the open file ends. */
+  /** End of the open file. */
   get #stop(): number {
     return this.#fd === NONE ? 0 : this.#start + fstatSync(this.#fd).size;
   }
