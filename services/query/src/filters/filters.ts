@@ -114,6 +114,7 @@ export function lookedUpOf(filters: Filters): LookedUp {
       ? anyOf([{ sql: ENDED_UNKNOWN_SQL, params: {} }, ended])
       : ended,
     address: table === 'sessions' ? addressOf(filters) : null,
+    ports: filters.egress_port ?? null,
   };
 }
 

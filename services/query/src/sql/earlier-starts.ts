@@ -13,7 +13,7 @@ import { floorTo, HOUR_MS } from '@sockscope/schemas/sums';
 import type { ExactSpan, Span } from '../sums/plan.js';
 import { timeSql } from './expressions.js';
 import { allOf, anyOf } from './query.js';
-import type { Condition } from './query.js';
+import type { Condition, SqlParams } from './query.js';
 import type { SessionsTable } from './sessions.js';
 import { withinMs } from './spans.js';
 
@@ -209,7 +209,22 @@ export interface LookedUp {
   readonly ended: Condition;
   /** A filter by a projection of `sessions` in the order of starts; null if there is none. */
   readonly address: Condition | null;
+  /** All of them have one of these egress ports; null if that is not known. See `FAR_PORT_SQL`. */
+  readonly ports: readonly number[] | null;
 }
+
+/** The port that stands for one that was not recorded. */
+const PORT_UNRECORDED = 0;
+const KNOWN_PORT_SQL = 'ifNull(egress_port, 0)';
+
+/** Above 0 for a connected session without a recorded egress address: the index `egress_unrecorded`. */
+export const EGRESS_UNRECORDED_SQL = `if(${KNOWN_PORT_SQL} = 0, if(status = 'active', 1, if(status = 'closed', 1, ifNull(connect_ms + 1, 0))), 0)`;
+
+/**
+ * The egress port of a session that ended in another hour than it began in: the index `far_ports`. 0 if it was not
+ * recorded, or if a former version stored the row without it.
+ */
+export const FAR_PORT_SQL = `if(ifNull(toStartOfHour(ended_at) = toStartOfHour(started_at), 0), 65536, if(${EGRESS_UNRECORDED_SQL} > 0, 0, ifNull(egress_port, 65536)))`;
 
 /** Sessions by their keys, which never change: only of these are other columns read, and FINAL decides about each. */
 export interface Keyed {
@@ -217,51 +232,106 @@ export interface Keyed {
   readonly where: Condition;
 }
 
+/** `newest`: begun since `sinceMs`; `earlier`: begun before that; the full hour at the start of the span is the default. */
+interface Part {
+  readonly part?: 'all' | 'newest' | 'earlier';
+  readonly sinceMs?: number;
+}
+
+const WAS_OPEN_SQL = `started_at <= ${timeSql('open_to')} AND (${OPEN_SQL} OR ended_at >= ${timeSql('open_from')})`;
+
+/** A table with keys, and the rows that count. */
+interface KeySource {
+  readonly table: string;
+  readonly where: string;
+  /** One condition for each set that is sought: it holds for a row whose session may be in the set. */
+  readonly fits: readonly string[];
+}
+
 /**
- * Sessions that were open at any time of the span, both ends included: a time that is quoted is not exact.
+ * Sources of the keys of sessions that were open at any time of the span, both ends included: a time that is quoted
+ * is not exact. All versions of a row are looked through.
  *
- * All versions of a row are looked through for keys.
- *
- * @param part `newest`: begun since `sinceMs`; `earlier`: begun before that; the full hour at the start of
- *   the span is the default.
+ * @param sought sets of sessions; all of them are of one table.
  */
-export function openWithin(
+function keySources(
   { fromMs, toMs }: Span,
-  of: LookedUp,
-  {
-    part = 'all',
-    sinceMs = floorTo(fromMs, HOUR_MS),
-  }: { readonly part?: 'all' | 'newest' | 'earlier'; readonly sinceMs?: number } = {},
-): Keyed {
-  const from = timeSql('open_from');
+  sought: readonly LookedUp[],
+  { part = 'all', sinceMs = floorTo(fromMs, HOUR_MS) }: Part,
+): { readonly sources: readonly KeySource[]; readonly params: SqlParams } {
   const began = (compare: string) => `started_at ${compare} ${timeSql('open_since')}`;
   const within = `${began('>=')} AND started_at <= ${timeSql('open_to')}`;
-  const wasOpen = `started_at <= ${timeSql('open_to')} AND (${OPEN_SQL} OR ended_at >= ${from})`;
-  const hasAddress =
-    of.address === null
-      ? ''
-      : `AND started_at IN (SELECT started_at FROM sessions WHERE ${within} AND ${of.address.sql})`;
-  const ended = `${began('<')} AND ended_at >= ${from}`;
-  const newest = `SELECT ${KEY_SQL} FROM ${of.table}
-    WHERE ${within} ${hasAddress} AND ${wasOpen} AND ${of.filter.sql}`;
+  const newest = sought.map(({ table, address, filter }, i) => {
+    const hasAddress =
+      address === null
+        ? ''
+        : `AND started_at IN (SELECT started_at FROM sessions WHERE ${within} AND ${address.sql})`;
+    const where = `${within} ${hasAddress} AND ${WAS_OPEN_SQL} AND ${filter.sql}`;
+    return { table, where, fits: sought.map((_, each) => (each === i ? '1' : '0')) };
+  });
+  const ports = sought.every((each) => each.ports !== null)
+    ? [PORT_UNRECORDED, ...sought.flatMap((each) => each.ports ?? [])]
+    : null;
+  const ended = sought.map((each) => each.ended);
+  const open = sought.map(({ filter }) => filter);
+  /** Few sessions have a port; to look at their other columns, too, costs more than their keys. */
+  const fit = (port: string, conditions: readonly Condition[]) =>
+    ports === null
+      ? anyOf(conditions.map((each) => ({ ...each, sql: `(${each.sql})` }))).sql
+      : `${port} IN {far_ports:Array(UInt32)}`;
+  const flags = (conditions: readonly Condition[]) =>
+    conditions.map(({ sql }) => `ifNull(${sql}, 0)`);
+  const endedSince = `${began('<')} AND ended_at >= ${timeSql('open_from')}`;
   const earlier = [
-    keysOf('ended_sessions', `${ended} AND (${of.ended.sql})`),
-    keysOf('session_ends', ended),
-    openKeysSql(`${began('<')} AND ${of.filter.sql}`),
+    {
+      table: 'ended_sessions',
+      where: `${endedSince} AND (${fit(FAR_PORT_SQL, ended)})`,
+      fits: flags(ended),
+    },
+    { table: 'session_ends', where: endedSince, fits: sought.map(() => '1') },
+    ...OPEN_TABLES.map((table) => ({
+      table,
+      where: `${OPEN_IN[table]} AND ${began('<')} AND (${fit(KNOWN_PORT_SQL, open)})`,
+      fits: flags(open),
+    })),
   ];
   return {
-    keys: {
-      sql: hasKeySql([
-        ...(part === 'earlier' ? [] : [newest]),
-        ...(part === 'newest' ? [] : earlier),
-      ]),
-      params: { ...of.ended.params, ...of.address?.params },
+    sources: [...(part === 'earlier' ? [] : newest), ...(part === 'newest' ? [] : earlier)],
+    params: {
+      ...allOf([...ended, ...open, ...sought.flatMap(({ address }) => address ?? [])]).params,
+      ...(ports === null ? {} : { far_ports: ports }),
+      open_from: fromMs,
+      open_to: toMs,
+      open_since: sinceMs,
     },
-    where: allOf([
-      { sql: wasOpen, params: { open_from: fromMs, open_to: toMs, open_since: sinceMs } },
-      of.filter,
-    ]),
   };
+}
+
+/**
+ * Selects keys of sessions that may have been open in the span, and for each set that is sought, under its name, 1 if
+ * the session may be in it. A key may come twice.
+ */
+export function keysWithin(span: Span, sought: Readonly<Record<string, LookedUp>>): Condition {
+  const { sources, params } = keySources(span, Object.values(sought), {});
+  const names = Object.keys(sought);
+  const statements = sources.map(({ table, where, fits }) => {
+    const flags = names.map((name, i) => `toUInt8(${fits[i] ?? '1'}) AS ${name}`);
+    return `SELECT ${KEY_SQL}, ${flags.join(', ')} FROM ${table} WHERE ${where}`;
+  });
+  return { sql: statements.join(' UNION ALL '), params };
+}
+
+/** Sessions that were open at any time of the span, both ends included. */
+export function openWithin(span: Span, of: LookedUp, part: Part = {}): Keyed {
+  const { sources, params } = keySources(span, [of], part);
+  const keys = sources.map(({ table, where }) => `SELECT ${KEY_SQL} FROM ${table} WHERE ${where}`);
+  return keyedWithin(span, of, { sql: hasKeySql(keys), params });
+}
+
+/** Sessions with these keys that were open at any time of the span, both ends included. */
+export function keyedWithin({ fromMs, toMs }: Span, of: LookedUp, keys: Condition): Keyed {
+  const wasOpen = { sql: WAS_OPEN_SQL, params: { open_from: fromMs, open_to: toMs } };
+  return { keys, where: allOf([wasOpen, of.filter]) };
 }
 
 /**

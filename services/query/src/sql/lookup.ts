@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { int64, wireTime } from './columns.js';
-import { openWithin } from './earlier-starts.js';
+import { EGRESS_UNRECORDED_SQL, keysWithin } from './earlier-starts.js';
 import type { Keyed, LookedUp } from './earlier-starts.js';
 import { ENDED_UNKNOWN_SQL } from './filters.js';
 import type { Span } from '../sums/plan.js';
@@ -110,25 +110,75 @@ export function lookupQuery(of: {
 const countRow = z.object({ sessions: int64 });
 
 const UNRECORDED: Condition = {
-  sql: `egress_port IS NULL AND (connect_ms IS NOT NULL OR status IN ('active', 'closed'))`,
+  sql: `${EGRESS_UNRECORDED_SQL} > 0 AND egress_port IS NULL`,
   params: {},
 };
 
-/** Connected sessions that pass, were open in the span and have no recorded egress address. */
-export function egressUnrecordedQuery(span: Span, of: LookedUp): Query<typeof countRow> {
-  const { keys, where } = openWithin(span, {
+/** Connected sessions that pass and have no recorded egress address. */
+export function unrecordedOf(of: LookedUp): LookedUp {
+  return {
     ...of,
     filter: allOf([of.filter, UNRECORDED]),
     ended: anyOf([{ sql: ENDED_UNKNOWN_SQL, params: {} }, allOf([of.ended, UNRECORDED])]),
-  });
+    ports: [],
+  };
+}
+
+/** Counts sessions. */
+export function egressUnrecordedQuery(
+  table: SessionsTable,
+  { keys, where }: Keyed,
+): Query<typeof countRow> {
   return {
     name: 'egress_unrecorded',
-    sql: `SELECT count() AS sessions FROM ${of.table} FINAL
+    sql: `SELECT count() AS sessions FROM ${table} FINAL
       PREWHERE ${keys.sql}
       WHERE ${where.sql}`,
     params: { ...keys.params, ...where.params },
     row: countRow,
     settings: KEYED_SETTINGS,
+  };
+}
+
+const keyRow = z.object({
+  session_id: z.string(),
+  started_at: wireTime,
+  is_sought: z.int(),
+  is_unrecorded: z.int(),
+});
+export type SessionKey = Pick<z.output<typeof keyRow>, 'session_id' | 'started_at'>;
+
+/**
+ * The keys of sessions that may have been open in the span: of those that are sought, and of others without a recorded
+ * egress address.
+ */
+export function lookupKeysQuery(
+  span: Span,
+  of: { readonly sought: LookedUp; readonly unrecorded: LookedUp | null },
+  limit: number,
+): Query<typeof keyRow> {
+  const keys = keysWithin(span, {
+    is_sought: of.sought,
+    ...(of.unrecorded === null ? {} : { is_unrecorded: of.unrecorded }),
+  });
+  const columns = `session_id, started_at, is_sought, ${of.unrecorded === null ? '0 AS ' : ''}is_unrecorded`;
+  return {
+    name: 'lookup_keys',
+    sql: `SELECT ${columns} FROM (${keys.sql}) LIMIT {limit:UInt32}`,
+    params: { ...keys.params, limit },
+    row: keyRow,
+    settings: FINAL_SETTINGS,
+  };
+}
+
+/** Holds for sessions with these keys. */
+export function hasKey(keys: readonly SessionKey[]): Condition {
+  return {
+    sql: `started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}`,
+    params: {
+      starts: keys.map(({ started_at }) => dateTime64Of(Date.parse(started_at))),
+      ids: keys.map(({ session_id }) => session_id),
+    },
   };
 }
 
@@ -146,22 +196,22 @@ export function egressSinceQuery(): Query<typeof sinceRow> {
   };
 }
 
-const clockRow = z.object({ proxy_id: z.string(), least_delay_ms: z.int() });
+const clockRow = z.object({
+  session_id: z.string(),
+  proxy_id: z.string(),
+  least_delay_ms: z.int(),
+});
 
-/** Reads each proxy's shortest time from an event of these sessions to its storage. */
-export function clocksQuery(
-  sessions: readonly { readonly session_id: string; readonly startedMs: number }[],
-): Query<typeof clockRow> {
+/** Reads the shortest time from an event of each of these sessions to its storage. */
+export function clocksQuery(sessions: readonly SessionKey[]): Query<typeof clockRow> {
+  const keys = hasKey(sessions);
   return {
     name: 'clocks',
-    sql: `SELECT proxy_id, min(dateDiff('millisecond', occurred_at, ingested_at)) AS least_delay_ms
+    sql: `SELECT session_id, proxy_id, min(dateDiff('millisecond', occurred_at, ingested_at)) AS least_delay_ms
       FROM session_events
-      PREWHERE started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}
-      GROUP BY proxy_id ORDER BY proxy_id`,
-    params: {
-      starts: sessions.map(({ startedMs }) => dateTime64Of(startedMs)),
-      ids: sessions.map(({ session_id }) => session_id),
-    },
+      PREWHERE ${keys.sql}
+      GROUP BY session_id, proxy_id`,
+    params: keys.params,
     row: clockRow,
     settings: { max_threads: 1 },
   };

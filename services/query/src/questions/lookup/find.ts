@@ -1,10 +1,11 @@
+import type { z } from 'zod';
 import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { LOOKUP_DAYS } from '@sockscope/schemas/api';
 import type { Lookup, LookupQuery } from '@sockscope/schemas/api';
 import { canonicalIp } from '@sockscope/schemas/net';
 import { DAY_MS, floorTo, HOUR_MS, SUM_NAMES } from '@sockscope/schemas/sums';
-import { openWithin } from '../../sql/earlier-starts.js';
-import type { Keyed } from '../../sql/earlier-starts.js';
+import { keyedWithin, openWithin } from '../../sql/earlier-starts.js';
+import type { Keyed, LookedUp } from '../../sql/earlier-starts.js';
 import { remembered } from '../../store/remembered.js';
 import { filtersOf, lookedUpOf, projectionOf, restrictedTo } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
@@ -13,10 +14,14 @@ import {
   clocksQuery,
   egressSinceQuery,
   egressUnrecordedQuery,
+  hasKey,
+  lookupKeysQuery,
   lookupQuery,
   startedAt,
   startsQuery,
+  unrecordedOf,
 } from '../../sql/lookup.js';
+import type { SessionKey } from '../../sql/lookup.js';
 import type { SessionRecord } from '../../sql/fields.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Asking, Store } from '../../store/store.js';
@@ -57,24 +62,93 @@ const NEWEST_MS = [HOUR_MS, DAY_MS];
 /** Starts to look up at once if the newest sessions of an address are wanted, as a multiple of the limit. */
 const STARTS_PER_LIMIT = [1, 4, 32];
 
-type Seeking = Omit<Parameters<typeof lookupQuery>[0], 'found' | 'table'> & {
+interface Seeking {
   readonly filters: Filters;
   readonly range: Span;
-};
+  readonly limit: number;
+}
 
-/** The sessions that pass and are closest to the time, or the newest ones. */
-async function closest(store: Store, seeking: Seeking, asking: Asking) {
-  const { filters, range, ...of } = seeking;
+interface Found {
+  readonly rows: readonly SessionRecord[];
+  readonly clocks: readonly Clock[];
+  /** Connected sessions without a recorded egress address; null if nobody asked. */
+  readonly unrecorded: number | null;
+}
+type Clock = z.output<ReturnType<typeof clocksQuery>['row']>;
+
+/** Keys of sessions that are read at once. If more may pass, rows are chosen by ClickHouse. */
+const KEYS_MAX = 1_000;
+
+/** The sessions that pass and are closest to the time. */
+async function closest(
+  store: Store,
+  seeking: Seeking & {
+    readonly timeMs: number;
+    /** Filters without the egress address; null if no egress address is asked for. */
+    readonly others: Filters | null;
+  },
+  asking: Asking,
+): Promise<Found> {
+  const { range, timeMs, limit, others } = seeking;
+  const found = lookedUpOf(seeking.filters);
+  // In few granules, their index of ports costs less than a projection.
+  const sought = found.ports === null ? found : { ...found, address: null };
+  const unrecorded = others === null ? null : unrecordedOf(lookedUpOf(others));
+  const keys = await store.ask(
+    lookupKeysQuery(range, { sought, unrecorded }, KEYS_MAX + 1),
+    asking,
+  );
+  const isWhole = keys.length <= KEYS_MAX;
+  const keysOfSought = keys.filter((key) => key.is_sought === 1);
+  const keyed = (of: LookedUp, itsKeys: readonly SessionKey[]) =>
+    isWhole ? keyedWithin(range, of, hasKey(itsKeys)) : openWithin(range, of);
+  const rowsOf = async () => {
+    if (isWhole && keysOfSought.length === 0) return [];
+    const { table } = sought;
+    return store.ask(
+      lookupQuery({ table, found: keyed(sought, keysOfSought), timeMs, limit }),
+      asking,
+    );
+  };
+  const countOf = async (of: LookedUp) => {
+    const itsKeys = keys.filter((key) => key.is_unrecorded === 1);
+    if (isWhole && itsKeys.length === 0) return 0;
+    const [row] = await store.ask(egressUnrecordedQuery(of.table, keyed(of, itsKeys)), asking);
+    return row?.sessions ?? 0;
+  };
+  const [rows, count, clocks] = await Promise.all([
+    rowsOf(),
+    unrecorded === null ? null : countOf(unrecorded),
+    isWhole ? clocksOf(store, keysOfSought, asking) : null,
+  ]);
+  return { rows, unrecorded: count, clocks: clocks ?? (await clocksOf(store, rows, asking)) };
+}
+
+async function clocksOf(store: Store, sessions: readonly SessionKey[], asking: Asking) {
+  return sessions.length === 0 ? [] : store.ask(clocksQuery(sessions), asking);
+}
+
+/** The newest sessions that pass. */
+async function newest(store: Store, seeking: Seeking, asking: Asking): Promise<Found> {
+  const rows = await newestRows(store, seeking, asking);
+  return { rows, clocks: await clocksOf(store, rows, asking), unrecorded: null };
+}
+
+async function newestRows(
+  store: Store,
+  { filters, range, limit: rowsMax }: Seeking,
+  asking: Asking,
+) {
+  const of = { timeMs: null, limit: rowsMax };
   const sought = lookedUpOf(filters);
   const projection = projectionOf(filters);
   const ask = (found: Keyed, table = sought.table) =>
     store.ask(lookupQuery({ ...of, table, found }), asking);
-  if (of.timeMs !== null) return ask(openWithin(range, sought));
   if (sought.address === null || projection === null) {
     for (const spanMs of NEWEST_MS) {
       const sinceMs = range.toMs - spanMs;
-      const newest = await ask(openWithin(range, sought, { part: 'newest', sinceMs }));
-      if (newest.length >= of.limit) return newest;
+      const found = await ask(openWithin(range, sought, { part: 'newest', sinceMs }));
+      if (found.length >= of.limit) return found;
     }
     return ask(openWithin(range, sought));
   }
@@ -131,40 +205,48 @@ export async function findByAddress(
   const asksEgress = Object.keys(egress).length > 0;
   const filters = restrictedTo(viewer.onlyUsers, { ...destination, ...egress });
   const others = restrictedTo(viewer.onlyUsers, destination);
-  // With a time, up to four statements at once keep the cores busy.
-  const asking = timeMs === null ? viewer : { ...viewer, threads: 1 };
-  const [found, unrecorded, since, known, silent] = await Promise.all([
-    closest(store, { filters, range, timeMs, limit: query.limit + 1 }, asking),
-    asksEgress && timeMs !== null
-      ? store.ask(egressUnrecordedQuery(range, lookedUpOf(others)), asking)
-      : null,
+  const seeking = { filters, range, limit: query.limit + 1 };
+  const [found, since, known, silent] = await Promise.all([
+    timeMs === null
+      ? newest(store, seeking, viewer)
+      : closest(store, { ...seeking, timeMs, others: asksEgress ? others : null }, viewer),
     deps.egressSince(),
     coverage.read(),
-    timeMs === null || viewer.onlyUsers !== null ? null : silentProxies(deps, range, asking),
+    timeMs === null || viewer.onlyUsers !== null
+      ? null
+      : silentProxies(deps, range, { ...viewer, threads: 1 }),
   ]);
-  const rows = found.slice(0, query.limit);
-  const sessions = rows.map(({ session_id }) => ({
-    session_id,
-    startedMs: sessionStartMs(session_id),
-  }));
-  const clocks = rows.length === 0 ? [] : await store.ask(clocksQuery(sessions), viewer);
+  const rows = found.rows.slice(0, query.limit);
   return {
     candidates: rows.map((row) => candidateOf(row, query, timeMs)),
     answer: {
       range: shownRange(range),
-      truncated: found.length > query.limit,
+      truncated: found.rows.length > query.limit,
       completeness: {
         egress_recorded_since: since,
-        egress_unrecorded: unrecorded === null ? null : (unrecorded[0]?.sessions ?? 0),
+        egress_unrecorded: found.unrecorded,
         data_until: known.newestMs === null ? null : toTimestamp(known.newestMs),
         covers_range: known.newestMs !== null && known.newestMs >= Math.min(range.toMs, nowMs),
         sessions_since: known.sessionsGoneMs === null ? null : toTimestamp(known.sessionsGoneMs),
         silent_proxies: silent,
-        clocks: [...clocks],
+        clocks: leastClocks(rows, found.clocks),
       },
       as_of: toTimestamp(nowMs),
     },
   };
+}
+
+/** The shortest delay of each proxy, among the events of these sessions. */
+function leastClocks(rows: readonly SessionRecord[], clocks: readonly Clock[]) {
+  const ids = new Set(rows.map((row) => row.session_id));
+  const least = new Map<string, number>();
+  for (const { session_id, proxy_id, least_delay_ms } of clocks) {
+    if (!ids.has(session_id)) continue;
+    least.set(proxy_id, Math.min(least_delay_ms, least.get(proxy_id) ?? least_delay_ms));
+  }
+  return [...least]
+    .map(([proxy_id, least_delay_ms]) => ({ proxy_id, least_delay_ms }))
+    .toSorted((a, b) => (a.proxy_id < b.proxy_id ? -1 : 1));
 }
 
 /** The local addresses behind a public one, and the address itself. */

@@ -2,6 +2,8 @@ import '@sockscope/runtime/testing';
 import type { Lookup } from '@sockscope/schemas/api';
 import { ENDED_ADDRESS_FIELDS, ENDED_FIELDS } from '@sockscope/schemas/sums';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { z } from 'zod';
+import { EGRESS_UNRECORDED_SQL, FAR_PORT_SQL } from '../../sql/earlier-starts.js';
 import { createTestApp } from '../../testing/app.js';
 import type { TestApp } from '../../testing/app.js';
 import { createTestDatabase } from '../../testing/database.js';
@@ -20,6 +22,9 @@ const DAY_MS = 86_400_000;
 /** Short sessions that all reached one address, the newest of them days after the long ones. */
 const MANY = 20_000;
 const POPULAR = '198.51.100.99';
+/** Sessions of one moment whose egress is not recorded: more than keys are read at once. */
+const BARE = 1_500;
+const BARE_AT = '2026-03-11T08:15:00.000Z';
 
 /** How the end of a long session is stored, and the last octet of the addresses of that session. */
 const STORED = [
@@ -87,6 +92,11 @@ beforeAll(async () => {
       ${ip(POPULAR)} AS dest_ip, ${ip('192.0.2.77')} AS egress_ip, toUInt16(20000 + intDiv(number, 4)) AS egress_port`,
     MANY,
   );
+  await add(
+    `${id('100000 + number')}, 'bare' AS user, 'closed' AS status, 5 AS connect_ms, ${time(BARE_AT)} AS started_at,
+      ${time(BARE_AT)} AS ended_at, NULL AS egress_ip, NULL AS egress_port`,
+    BARE,
+  );
   api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
 });
 
@@ -123,6 +133,43 @@ describe.each(STORED)('a long session whose end was stored $end', ({ octet }) =>
   it('is counted if its egress is not recorded', async () => {
     const asked = `dest_ip=198.51.100.${octet + 2}&egress_ip=192.0.2.200&time=${AT}`;
     expect((await lookup(asked)).completeness.egress_unrecorded).toBe(1);
+  });
+});
+
+describe('with a time, more sessions than keys are read at once', () => {
+  it('are counted if their egress is not recorded', async () => {
+    const { completeness } = await lookup(`egress_ip=192.0.2.1&egress_port=40001&time=${BARE_AT}`);
+    expect(completeness.egress_unrecorded).toBe(BARE);
+  });
+
+  it('are found, the closest first', async () => {
+    const at = 1_000 + MANY / 2;
+    const atTime = new Date(NOW_MS - 2 * DAY_MS + (MANY / 2) * 1_000).toISOString();
+    const { items, truncated } = await lookup(
+      `dest_ip=${POPULAR}&time=${atTime}&skew=1800&limit=5`,
+    );
+    expect(truncated).toBe(true);
+    expect(items.map(({ session_id }) => Number(session_id.slice(-6)))).toEqual([
+      at,
+      at - 1,
+      at + 1,
+      at - 2,
+      at + 2,
+    ]);
+  });
+});
+
+describe('an index of lookups', () => {
+  it.each([
+    ['egress_unrecorded', 'sessions', `${EGRESS_UNRECORDED_SQL} > 0`],
+    ['far_ports', 'ended_sessions', `${FAR_PORT_SQL} IN (0, 40001)`],
+  ])('%s is used by its expression', async (index, table, condition) => {
+    const plan = await database.clickhouse.query({
+      sql: `EXPLAIN indexes = 1 SELECT started_at FROM ${table} WHERE ${condition}`,
+      row: z.object({ explain: z.string() }),
+      settings: { use_skip_indexes_on_data_read: 0 },
+    });
+    expect(plan.map(({ explain }) => explain).join('\n')).toContain(`Name: ${index}`);
   });
 });
 
