@@ -1,6 +1,6 @@
 import { sessionStartMs } from '@sockscope/schemas';
 import type { SessionsIn } from '@sockscope/schemas/api';
-import { filterOf, sessionsTableOf } from '../../filters/filters.js';
+import { filterOf, isUnfiltered, sessionsTableOf } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
 import type { SessionRecord } from '../../sql/fields.js';
 import { allOf } from '../../sql/query.js';
@@ -78,7 +78,7 @@ export async function pageRows(
   const anchorMs = position?.startedMs ?? (await anchorOf(store, page, asking));
   if (anchorMs === null) return [];
   const rows: SessionRecord[] = [];
-  const isDense = table === 'sessions' && filter.sql === allOf([]).sql;
+  const isDense = page.in === 'started' && isUnfiltered(filters);
   const pace = isDense ? DENSE : table === 'sessions' ? FILTERED : KEYED;
   const alike = bindingOf('density', { ...filters, in: page.in, order });
   const fromPresent = position === null && order === 'desc' && range.highMs === null;
