@@ -1,10 +1,10 @@
-import { HOUR_MS } from './calendar.js';
+import { MINUTE_MS } from './calendar.js';
 
 /**
- * Age of a session from which on each of its rows is stored in `long_sessions` too, by the time of the row's event.
+ * Ten minutes: the age of a session from which on each of its rows is stored in `long_sessions` too, by the time of the row's event.
  * Times of a session never run backwards (ADR 0007), so every row after the first one that is stored there follows it.
  */
-export const LONG_SESSION_MS = HOUR_MS;
+export const LONG_SESSION_MS = 10 * MINUTE_MS;
 
 /** Returns whether `long_sessions` has this row of `sessions` too. */
 export function isLong(row: { readonly started_at: string; readonly updated_at: string }): boolean {

@@ -31,7 +31,7 @@ describe('migrations', () => {
   it('may all be run twice', async () => {
     for (const sql of await rendered(SINGLE)) {
       expect(sql).toMatch(
-        /^(CREATE TABLE IF NOT EXISTS |CREATE OR REPLACE TABLE |ALTER TABLE \S+\s+(ADD (INDEX|COLUMN|CONSTRAINT|PROJECTION) IF NOT EXISTS|MATERIALIZE (INDEX|PROJECTION)|MODIFY (COLUMN|SETTING|TTL)) |INSERT INTO \S+`(ingest_rollup_buckets|session_ends|ended_sessions|long_sessions|sessions_by_user|sessions_by_destination)` )/,
+        /^(CREATE TABLE IF NOT EXISTS |CREATE OR REPLACE TABLE |ALTER TABLE \S+\s+(ADD (INDEX|COLUMN|CONSTRAINT|PROJECTION) IF NOT EXISTS|MATERIALIZE (INDEX|PROJECTION)|MODIFY (COLUMN|SETTING|TTL|COMMENT)) |INSERT INTO \S+`(ingest_rollup_buckets|session_ends|ended_sessions|long_sessions|sessions_by_user|sessions_by_destination)` )/,
       );
     }
   });

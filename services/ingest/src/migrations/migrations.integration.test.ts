@@ -217,7 +217,7 @@ describe('migrate', () => {
     await createMigrator(defaults, { admin, database, migrations: before }).migrate();
     await admin.command({
       sql: `INSERT INTO ${database}.sessions (started_at, updated_at, session_id, status, version)
-        SELECT toDateTime64('2026-03-01 10:00:00', 3, 'UTC') AS start, start + toIntervalMinute(59 + number), generateUUIDv4(), 'active', number
+        SELECT toDateTime64('2026-03-01 10:00:00', 3, 'UTC') AS start, start + toIntervalMinute([9, 10, 60][number + 1]), generateUUIDv4(), 'active', number
         FROM numbers(3)`,
     });
     const long = () =>
@@ -228,7 +228,7 @@ describe('migrate', () => {
     await migrator().migrate();
     expect(await long()).toEqual([{ version: 1 }, { version: 2 }]);
     await admin.command({
-      sql: `DELETE FROM ${database}.ingest_schema_migrations WHERE name = 'long_sessions'`,
+      sql: `DELETE FROM ${database}.ingest_schema_migrations WHERE name IN ('long_sessions', 'younger_long_sessions')`,
       settings: { mutations_sync: 2 },
     });
     await migrator().migrate();

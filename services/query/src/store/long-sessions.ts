@@ -1,7 +1,7 @@
 /**
  * Tells statements which open sessions are in `long_sessions`, where few rows are read for them. All that began
  * before a time are, if none is missing there and none has ended meanwhile. So both tables are compared, and where
- * they differ, `sessions` answers: a session is missing if nothing was heard of it since it was an hour old, or if an
+ * they differ, `sessions` answers: a session is missing if nothing was heard of it since it was ten minutes old, or if an
  * ingest of a former version stored it. If they cannot be compared, `sessions` answers everything.
  */
 import { messageOf } from '@sockscope/runtime';
@@ -14,7 +14,7 @@ import type { Query } from '../sql/query.js';
 import { remembered } from './remembered.js';
 import type { Retention } from './retention.js';
 
-/** Comparing looks at the index of every part. A session whose events come an hour late may be missed for this time. */
+/** Comparing looks at the index of every part. A session whose events come ten minutes late may be missed for this time. */
 const REUSE_MS = 5_000;
 /** Comparing takes this part of the time at most: with very many long sessions it takes long. */
 const SHARE = 1 / 10;
