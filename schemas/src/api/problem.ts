@@ -9,6 +9,7 @@ export const PROBLEM_CODES = [
   'not-found',
   'method-not-allowed',
   'not-acceptable',
+  'unsupported-media-type',
   'headers-too-large',
   'too-many-requests',
   'too-expensive',

@@ -58,7 +58,10 @@ export const text = z
   .min(1, 'must not be empty')
   .max(API_LIMITS.text_chars, `must have at most ${API_LIMITS.text_chars} characters`);
 
-/** A host to compare with as it is, or `*.example.com`: every name below example.com. */
+/**
+ * A host to compare with as it is, or `*.example.com`: every name below example.com. A backslash before the asterisk
+ * stands for the host that is written so.
+ */
 export const hostPattern = text
   .refine(
     (host) => !host.startsWith('*') || /^\*\.[^*]+$/.test(host),

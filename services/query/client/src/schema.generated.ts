@@ -2477,7 +2477,7 @@ export interface components {
          */
         Problem: {
             /** @enum {string} */
-            code: "invalid-parameters" | "invalid-cursor" | "unauthenticated" | "forbidden" | "not-found" | "method-not-allowed" | "not-acceptable" | "headers-too-large" | "too-many-requests" | "too-expensive" | "overloaded" | "store-unavailable" | "identity-unavailable" | "deadline-exceeded" | "shutting-down" | "internal-error";
+            code: "invalid-parameters" | "invalid-cursor" | "unauthenticated" | "forbidden" | "not-found" | "method-not-allowed" | "not-acceptable" | "unsupported-media-type" | "headers-too-large" | "too-many-requests" | "too-expensive" | "overloaded" | "store-unavailable" | "identity-unavailable" | "deadline-exceeded" | "shutting-down" | "internal-error";
             detail: string;
             /** @description one entry per unknown or wrong parameter */
             errors?: {
@@ -6354,6 +6354,17 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description the body is not JSON */
+        Status415: {
+            headers: {
+                /** @description id of the request, also in the service's log */
+                "X-Request-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description the question would read too much */
         Status422: {
             headers: {
@@ -6680,6 +6691,7 @@ export interface operations {
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
             404: components["responses"]["Status404_2"];
+            415: components["responses"]["Status415"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -6710,6 +6722,7 @@ export interface operations {
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
             404: components["responses"]["Status404_2"];
+            415: components["responses"]["Status415"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -7130,6 +7143,7 @@ export interface operations {
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
             404: components["responses"]["Status404_2"];
+            415: components["responses"]["Status415"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -7160,6 +7174,7 @@ export interface operations {
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
             404: components["responses"]["Status404_2"];
+            415: components["responses"]["Status415"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -7272,6 +7287,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -7488,6 +7505,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -7821,6 +7840,7 @@ export interface operations {
             401: components["responses"]["Status401"];
             403: components["responses"]["Status403"];
             404: components["responses"]["Status404_2"];
+            415: components["responses"]["Status415"];
             429: components["responses"]["Status429"];
             431: components["responses"]["Status431"];
             500: components["responses"]["Status500"];
@@ -8232,6 +8252,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -8331,6 +8353,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -8430,6 +8454,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -8529,6 +8555,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -8628,6 +8656,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -8727,6 +8757,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -8826,6 +8858,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -8925,6 +8959,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -9024,6 +9060,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -9123,6 +9161,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -9222,6 +9262,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */
@@ -9325,6 +9367,8 @@ export interface operations {
                 headers: {
                     /** @description no-store, or how long an answer over a past range may be cached */
                     "Cache-Control"?: string;
+                    /** @description the name of the file, if the answer is one */
+                    "Content-Disposition"?: string;
                     /** @description version of an answer that may be cached */
                     ETag?: string;
                     /** @description request headers that change the answer */

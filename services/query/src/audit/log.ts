@@ -6,6 +6,17 @@ import type { Context } from '../http/context.js';
 
 type AuditOutcome = 'started' | 'finished' | 'aborted' | 'failed';
 
+/** The parameters of a request as they were sent; several values of one are a list. */
+export function parametersOf({ request }: Pick<Context, 'request'>): Record<string, unknown> {
+  const { searchParams } = new URL(request.url, 'http://localhost');
+  return Object.fromEntries(
+    [...new Set(searchParams.keys())].map((name) => {
+      const values = searchParams.getAll(name);
+      return [name, values.length === 1 ? values[0] : values];
+    }),
+  );
+}
+
 /** One audited action. */
 export interface AuditAction {
   /** Milliseconds since 1970. */

@@ -80,7 +80,6 @@ async function listen(timeoutMs: number): Promise<void> {
     await sendExport(deps, context, {
       format: 'ndjson',
       name: 'sessions',
-      filters: {},
       statement: async () => statement,
     });
   });

@@ -10,7 +10,7 @@ import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { Logger } from '@sockscope/runtime';
 import { EXPORT_TYPES } from '@sockscope/schemas/api';
 import type { ExportFormat } from '@sockscope/schemas/api';
-import { actorOf } from '../audit/log.js';
+import { actorOf, parametersOf } from '../audit/log.js';
 import type { AuditLog } from '../audit/log.js';
 import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
@@ -49,8 +49,6 @@ export interface Export {
   readonly format: ExportFormat;
   /** Name of the client's file and in the audit log: fixed text, such as `sessions`. */
   readonly name: string;
-  /** The parameters of the request. */
-  readonly filters: object;
   statement(): Promise<ExportStatement>;
 }
 
@@ -82,7 +80,7 @@ async function send(
     ...actorOf(context),
     action: of.name,
     format: of.format,
-    details: of.filters,
+    details: parametersOf(context),
   });
   const ended = deps.running.add(() => {
     context.reply.raw.destroy();

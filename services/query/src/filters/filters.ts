@@ -20,6 +20,7 @@ import type { Projection, SessionsTable } from '../sql/sessions.js';
 import { isAddress } from '../sql/sums.js';
 import type { RollupSource, SumsBy } from '../sql/sums.js';
 import { addressRangeOf } from './addresses.js';
+import { exactHost, isPattern, plainHost } from './hosts.js';
 
 /**
  * The one set of filters of every question. The table of fields declares each of them;
@@ -46,9 +47,13 @@ export function filtersOf(query: Filters): Filters {
 }
 
 /** A host as it is recorded, and as it was asked for: sessions of former versions may have it so. */
-export function hostPatterns(text: string): string[] {
-  const recorded = text.startsWith('*.') ? `*.${recordedHost(text.slice(2))}` : recordedHost(text);
-  return recorded === text ? [text] : [recorded, text];
+export function recordedHosts(host: string): string[] {
+  return [...new Set([recordedHost(host), host])];
+}
+
+function hostPatterns(text: string): string[] {
+  if (!isPattern(text)) return recordedHosts(plainHost(text)).map(exactHost);
+  return [...new Set([`*.${recordedHost(text.slice(2))}`, text])];
 }
 
 /** The same filters for a caller that may see only these users' sessions; null sees all. */
@@ -66,8 +71,6 @@ export function filterOf(filters: Filters): Condition {
 export function isUnfiltered(filters: Filters): boolean {
   return given(filters).length === 0;
 }
-
-const isPattern = (host: string) => host.startsWith('*.');
 
 /** The table of sessions whose order suits the filters best. All three hold the same rows. */
 export function sessionsTableOf(filters: Filters): SessionsTable {
@@ -179,7 +182,7 @@ function keysOf(filters: Filters, name: FilterName): readonly string[] | null {
   const field = FILTER_FIELDS.find((each): each is FilterField => each === name);
   switch (field === undefined ? undefined : fieldOf(field).filter) {
     case 'suffix':
-      return values.some(isPattern) ? null : values;
+      return values.some(isPattern) ? null : values.map(plainHost);
     case 'cidr': {
       const addresses = values.map((text) => (text === '' ? '' : addressRangeOf(text).only));
       return addresses.every((each) => each !== null) ? addresses : null;

@@ -5,6 +5,7 @@ import type { Session } from '@sockscope/schemas/api';
 import ipaddr from 'ipaddr.js';
 import { mapped } from './addresses.js';
 import type { Filters } from './filters.js';
+import { isPattern, plainHost } from './hosts.js';
 
 type Test = (session: Session) => boolean;
 
@@ -52,8 +53,11 @@ function namedTest(
     case 'cidr':
       return withinBlocks(values.map(String));
     case 'suffix': {
-      const suffixes = values.map(String).filter((text) => text.startsWith('*.'));
-      const exact = values.filter((text) => !suffixes.includes(String(text)));
+      const suffixes = values.map(String).filter(isPattern);
+      const exact: unknown[] = values
+        .map(String)
+        .filter((text) => !isPattern(text))
+        .map(plainHost);
       return (found) =>
         exact.includes(found) || suffixes.some((suffix) => String(found).endsWith(suffix.slice(1)));
     }

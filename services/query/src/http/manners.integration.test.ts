@@ -241,6 +241,8 @@ describe('filters of live events', () => {
     { acl_rule_matched: ['', 'rule-1'] },
     { dest_ip: ['', '198.51.100.0/25'] },
     { dest_host: ['WWW.site-0.EXAMPLE'] },
+    { dest_host: [String.raw`\*.evil.example`] },
+    { dest_host: ['*.evil.example'] },
   ])('let the same sessions pass as the WHERE clause: %o', async (parameters) => {
     const filters = filtersOf(sessionsQuery.parse(parameters));
     const where = filterOf(filters);

@@ -34,6 +34,7 @@ const RETRY_AFTER: Header = {
   description: 'seconds after which to try again',
   schema: { type: 'integer', minimum: 0 },
 };
+const FILE = textHeader('the name of the file, if the answer is one');
 const CACHING = {
   'Cache-Control': textHeader('no-store, or how long an answer over a past range may be cached'),
   ETag: textHeader('version of an answer that may be cached'),
@@ -127,6 +128,7 @@ function completedOf(
         ...response.headers,
         'X-Request-Id': REQUEST_ID,
         ...(status === '200' ? CACHING : {}),
+        ...(Object.keys(response.content ?? {}).length > 1 ? { 'Content-Disposition': FILE } : {}),
         ...(status === '429' || status === '503' ? { 'Retry-After': RETRY_AFTER } : {}),
         ...(status === '401' ? { 'WWW-Authenticate': textHeader('how to authenticate') } : {}),
       },

@@ -13,7 +13,8 @@ export function requireSameOrigin(app: FastifyInstance, publicUrl: string): void
     if (READS.includes(request.method)) return;
     const { origin, 'sec-fetch-site': site, 'content-type': type } = request.headers;
     if (type?.split(';')[0]?.trim().toLowerCase() !== 'application/json') {
-      throw new ProblemError('forbidden', 'a write needs content-type: application/json');
+      const message = 'a write needs content-type: application/json';
+      throw new ProblemError('unsupported-media-type', message);
     }
     const isSameSite = site === undefined || site === 'same-origin';
     const isOurs =

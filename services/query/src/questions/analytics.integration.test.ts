@@ -5,6 +5,7 @@ import type {
   DestinationProfile,
   Flows,
   KeyFigures,
+  SessionsPage,
   SumSort,
   Stats,
   Traffic,
@@ -162,6 +163,12 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
     await api.close();
   });
 
+  interface TopPage {
+    readonly as_of: string;
+    readonly range: { readonly from: string; readonly to: string };
+    readonly next_cursor: string | null;
+  }
+
   interface TopAnswer {
     readonly items: readonly (KeyFigures & { readonly share: number } & Readonly<
         Record<string, unknown>
@@ -256,6 +263,31 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       for (const each of await topAnswers(of, filtered, range, matches, 'bytes')) {
         expect(each.answer).toEqual(each.expected);
       }
+    }
+  });
+
+  it('the pages of a list name one time, and a cursor takes no range that a request may not have', async () => {
+    const path = (cursor: string, list = 'users') =>
+      `/api/v1/top/${list}?from=now-1d&limit=2&cursor=${cursor}`;
+    const first = await api.get<TopPage>('/api/v1/top/users?from=now-1d&limit=2');
+    const cursor = first.next_cursor ?? expect.unreachable();
+    // Another process, later.
+    const later = await createTestApp(database.clickhouse, { now: () => END_MS + 60_000 });
+    const second = await later.get<TopPage>(path(cursor));
+    await later.close();
+    expect([second.as_of, second.range]).toEqual([first.as_of, first.range]);
+    const [version, of, value, sessions, key, fromMs, toMs, asOfMs] = JSON.parse(
+      Buffer.from(cursor, 'base64url').toString(),
+    ) as unknown[];
+    for (const [from, to, readMs] of [
+      [toMs, fromMs, asOfMs],
+      [0, 1e15, asOfMs],
+      [fromMs, toMs, 1e15],
+      [0, toMs, asOfMs],
+    ]) {
+      const parts = [version, of, value, sessions, key, from, to, readMs];
+      const forged = Buffer.from(JSON.stringify(parts)).toString('base64url');
+      expect(await api.get(path(forged), 400)).toMatchObject({ code: 'invalid-cursor' });
     }
   });
 
@@ -557,6 +589,18 @@ describe.each(['from the exact tables alone', 'with rollups'])('%s,', (kind) => 
       expect(answer.destinations.reduce((sum, item) => sum + item.bytes, 0)).toBe(
         answer.totals.bytes,
       );
+    });
+
+    it('of a destination that looks like a pattern are of it alone, and so is the list of its sessions', async () => {
+      const range = 'from=2026-02-20T21:00:00Z&to=2026-03-08';
+      const [exact, below] = [String.raw`\*.example`, '*.example'];
+      const list = (host: string) =>
+        api.get<SessionsPage>(
+          `/api/v1/sessions?${range}&limit=1&totals=true&dest_host=${encoded(host)}`,
+        );
+      await api.get(`/api/v1/destinations/${encoded(below)}?${range}`, 404);
+      expect((await list(exact)).totals?.sessions).toBe(0);
+      expect((await list(below)).totals?.sessions).toBeGreaterThan(0);
     });
 
     it.each(['www.site-0.example', '*.evil.example'])(

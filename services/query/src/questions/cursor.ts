@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { z } from 'zod';
+import { EARLIEST_MS, LATEST_MS } from '@sockscope/schemas/api';
+import { z } from 'zod';
 import { ProblemError } from '../problems/problem.js';
 
 /** Parameters that may change from page to page. */
@@ -20,7 +21,10 @@ export function bindingOf(question: string, parameters: object): string {
     .slice(0, 16);
 }
 
-const VERSION = 2;
+const VERSION = 3;
+
+/** A time in a cursor: within the bounds of the times that a request may name. Anybody can write a cursor. */
+export const cursorTime = z.int().min(EARLIEST_MS).max(LATEST_MS);
 
 /** Names the end of a page. It holds nothing that the page did not show. */
 export function encodeCursor(binding: string, position: readonly unknown[]): string {

@@ -3,6 +3,7 @@ import type { FilterField } from '@sockscope/schemas';
 import { BOUND_NAMES, BOUNDS } from '@sockscope/schemas/api';
 import type { FilterParams } from '@sockscope/schemas/api';
 import { addressRangeOf } from '../filters/addresses.js';
+import { isPattern, plainHost } from '../filters/hosts.js';
 import { BYTES_SQL, DURATION_SQL } from './expressions.js';
 import { anyOf } from './query.js';
 import type { Condition } from './query.js';
@@ -67,8 +68,8 @@ function addressIn(name: FilterField, text: string, i: number): Condition {
 
 /** Names that are equal, or end alike. */
 function hostsIn(name: FilterField, patterns: readonly string[]): Condition[] {
-  const exact = patterns.filter((pattern) => !pattern.startsWith('*.'));
-  const suffixes = patterns.filter((pattern) => pattern.startsWith('*.')).map((p) => p.slice(1));
+  const exact = patterns.filter((pattern) => !isPattern(pattern)).map(plainHost);
+  const suffixes = patterns.filter(isPattern).map((pattern) => pattern.slice(1));
   return [
     ...(exact.length > 0 || suffixes.length === 0 ? [oneOf(name, 'String', exact)] : []),
     ...(suffixes.length === 0

@@ -14,8 +14,12 @@ const tooMany = refusal(
   `Limit for rows (controlled by 'max_rows_to_read' setting) exceeded, max rows: 1.00 million, current rows: 3.00 million.`,
 );
 
+/** The statement that shows whether the database answers at all. */
+const ONE = 'SELECT 1 AS one';
 const clickhouse: Pick<ClickHouse, 'query'> = {
-  query: async ({ row }) => [row.parse({ started_at: new Date(FIRST_MS).toISOString() })],
+  query: async ({ row, sql }) => [
+    row.parse(sql === ONE ? { one: 1 } : { started_at: new Date(FIRST_MS).toISOString() }),
+  ],
 };
 const refused = (error: unknown, range?: OpenSpan, rowsMax = 1_000_000, deps = { clickhouse }) =>
   tooMuchOf(error, range === undefined ? {} : { range }, {
@@ -105,9 +109,27 @@ describe('a statement that would take too long', () => {
     }
   });
 
+  it('is a database that cannot be reached, if that does not answer at all', async () => {
+    const deadline = new ClickHouseError('clickhouse_timeout', 'no answer', { retryable: true });
+    const gone = { clickhouse: { query: () => Promise.reject(deadline) } };
+    for (const range of [last(DAY_MS), undefined]) {
+      expect(await refused(deadline, range, 1_000_000, gone)).toMatchObject({
+        code: 'store-unavailable',
+        retryAfterSeconds: 2,
+      });
+    }
+  });
+
   it('names a range also while the database is too busy to say since when it has data', async () => {
     const deadline = new ClickHouseError('clickhouse_timeout', 'no answer', { retryable: true });
-    const busy = { clickhouse: { query: () => Promise.reject(deadline) } };
+    const busy: { clickhouse: Pick<ClickHouse, 'query'> } = {
+      clickhouse: {
+        query: async ({ sql, row }) => {
+          if (sql !== ONE) throw deadline;
+          return [row.parse({ one: 1 })];
+        },
+      },
+    };
     expect(await refused(deadline, last(10 * DAY_MS), 1, busy)).toMatchObject({
       longestRangeMs: 4 * DAY_MS,
     });

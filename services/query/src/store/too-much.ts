@@ -6,6 +6,7 @@ import { ProblemError, RETRY_AFTER_SECONDS } from '../problems/problem.js';
 import type { Query } from '../sql/query.js';
 import { earliestSessionQuery } from '../sql/sessions.js';
 import type { OpenSpan } from '../time/range.js';
+import { z } from 'zod';
 
 const TOO_MANY_ROWS = 158;
 const TIMEOUT_EXCEEDED = 159;
@@ -23,6 +24,7 @@ const MARGIN = 0.8;
 /** Part of the range to propose if nothing shows how far the statement came. */
 const UNKNOWN_SHARE = 1 / 2;
 const TIMEOUT_MS = 2_000;
+const ANY_ROW = z.object({ one: z.int() });
 
 /** How long a statement runs before ClickHouse extrapolates its time, in seconds. */
 const EXTRAPOLATE_AFTER_S = 2;
@@ -127,6 +129,12 @@ export async function tooMuchOf(
   const limit = error instanceof ClickHouseError ? limitOf(error, deps) : null;
   if (limit === null) return error;
   const { code, what, share } = limit;
+  if (code === 'deadline-exceeded' && !(await answers(deps.clickhouse))) {
+    return new ProblemError('store-unavailable', 'try again shortly', {
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
+      cause: error,
+    });
+  }
   // Slowness may pass, unlike a limit of rows or memory.
   if (code === 'deadline-exceeded' && query.range === undefined) return error;
   const readMs = query.range === undefined ? 0 : await lengthOfData(query.range, deps);
@@ -138,6 +146,14 @@ export async function tooMuchOf(
     cause: error,
     ...(code === 'deadline-exceeded' ? { retryAfterSeconds: RETRY_AFTER_SECONDS } : {}),
   });
+}
+
+/** Whether the database answers at all: one that stands still lets every statement run out of time. */
+async function answers(clickhouse: Pick<ClickHouse, 'query'>): Promise<boolean> {
+  return clickhouse.query({ sql: 'SELECT 1 AS one', row: ANY_ROW, timeoutMs: TIMEOUT_MS }).then(
+    () => true,
+    (error: unknown) => !(error instanceof ClickHouseError) || error.code === 'clickhouse_server',
+  );
 }
 
 /** Milliseconds of the part of a range in which there can be data. */

@@ -2,7 +2,7 @@ import { evidence, evidenceKeys, evidenceQuery, noParams, noQuery } from '@socks
 import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import type { EvidenceQuery } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
-import { actorOf } from '../../audit/log.js';
+import { actorOf, parametersOf } from '../../audit/log.js';
 import type { AuditLog } from '../../audit/log.js';
 import { htmlFileOf, jsonFileOf } from '../../evidence/verify-evidence.js';
 import { requireScope } from '../../auth/principal.js';
@@ -97,7 +97,7 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
       truncated: rows.length > EVENTS_MAX,
     };
   }
-  const answered = shownQuestion(context);
+  const answered = parametersOf(context);
   const { principal, nowMs } = context;
   const writeEnd = await deps.audit.begin({
     ...actorOf(context),
@@ -122,10 +122,4 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
     bytes: Buffer.byteLength(file),
   });
   return file;
-}
-
-/** The parameters as they were sent. */
-function shownQuestion({ request }: Context): Record<string, string> {
-  const { searchParams } = new URL(request.url, 'http://localhost');
-  return Object.fromEntries(searchParams);
 }

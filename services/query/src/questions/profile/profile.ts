@@ -9,8 +9,9 @@ import {
 import type { ProfileQuery } from '@sockscope/schemas/api';
 import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
 import type { FastifyInstance } from 'fastify';
-import { hostPatterns, restrictedTo } from '../../filters/filters.js';
+import { recordedHosts, restrictedTo } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
+import { exactHost } from '../../filters/hosts.js';
 import { predicateOf } from '../../filters/predicate.js';
 import { isClosed } from '../../http/caching.js';
 import { serve } from '../../http/question.js';
@@ -80,7 +81,7 @@ export function serveProfiles(app: FastifyInstance, deps: QuestionDeps & SumsDep
     ask: ({ params, query }, context) =>
       profileOf(
         deps,
-        { what: 'destination', names: hostPatterns(params.dest_host) },
+        { what: 'destination', names: recordedHosts(params.dest_host) },
         query,
         context,
       ),
@@ -167,7 +168,8 @@ function subjectFilters(
   const field = what === 'user' ? 'user' : 'dest_host';
   const passes = predicateOf({ [field]: filters[field] });
   const passing = names.filter((name) => passes({ [field]: name }));
-  return restrictedTo(onlyUsers, { ...filters, [field]: passing });
+  const values = what === 'user' ? passing : passing.map(exactHost);
+  return restrictedTo(onlyUsers, { ...filters, [field]: values });
 }
 
 /** Sessions started and bytes moved by hour of the day on the zone's clock. */

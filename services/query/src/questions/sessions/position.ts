@@ -3,10 +3,12 @@ import { z } from 'zod';
 import type { SessionRecord } from '../../sql/fields.js';
 import type { PagePosition, SessionSort } from '../../sql/sessions.js';
 import type { OpenSpan } from '../../time/range.js';
-import { decodeCursor, encodeCursor } from '../cursor.js';
+import { cursorTime, decodeCursor, encodeCursor } from '../cursor.js';
 
-const bound = z.int().min(0).nullable();
-const payload = z.tuple([z.int().nullable(), z.int().min(0), sessionId, bound, bound]);
+const bound = cursorTime.nullable();
+const payload = z
+  .tuple([z.int().nullable(), cursorTime, sessionId, bound, bound])
+  .refine(([, , , fromMs, toMs]) => fromMs === null || toMs === null || fromMs < toMs);
 
 /** The end of a page, and the range of the first page: `now` moves on meanwhile. */
 export interface PageCursor {

@@ -272,6 +272,12 @@ describe('sessions', () => {
     expect(idsOf(await walk(some, 7))).toEqual(whole);
   });
 
+  /** The cursor with another range, its last two parts. */
+  function forged(cursor: string, range: readonly number[]): string {
+    const parts = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[];
+    return Buffer.from(JSON.stringify([...parts.slice(0, -2), ...range])).toString('base64url');
+  }
+
   it('refuses a cursor of other filters, a forged one and one of another question', async () => {
     const page = await api.get<SessionsPage>('/api/v1/sessions?limit=1&user=user-0');
     const cursor = page.next_cursor ?? expect.unreachable();
@@ -283,6 +289,8 @@ describe('sessions', () => {
       `/api/v1/sessions/active?user=user-0&cursor=${cursor}`,
       `/api/v1/sessions?user=user-0&cursor=${cursor.slice(2)}`,
       `/api/v1/sessions?user=user-0&cursor=AAAA`,
+      `/api/v1/sessions?user=user-0&cursor=${forged(cursor, [0, 1e15])}`,
+      `/api/v1/sessions?user=user-0&cursor=${forged(cursor, [2_000, 1_000])}`,
     ]) {
       const problem = await api.get<{ code: string; errors: { parameter: string }[] }>(path, 400);
       expect(problem).toMatchObject({ code: 'invalid-cursor', errors: [{ parameter: 'cursor' }] });

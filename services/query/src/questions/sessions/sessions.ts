@@ -116,7 +116,6 @@ async function maybeExport(
   await sendExport(deps, context, {
     format,
     name: 'sessions',
-    filters: query,
     async statement() {
       const filters = await visibleFilters(deps.store, query, context);
       const range = openRangeOf(query, context.nowMs);

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { LRUCache } from 'lru-cache';
 import type { CoverageReader } from '../../coverage/coverage.js';
 import { filterOf, restrictedTo } from '../../filters/filters.js';
+import { exactHost } from '../../filters/hosts.js';
 import { isClosed } from '../../http/caching.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
@@ -110,7 +111,7 @@ function shownFinding(kind: SignalKind, row: SignalRow, presenter: Presenter) {
     where.set('to', to);
   }
   if (source !== null && !source.startsWith('ip_')) where.set('source_ip', source);
-  if (row.dest_host !== null) where.set('dest_host', row.dest_host);
+  if (row.dest_host !== null) where.set('dest_host', exactHost(row.dest_host));
   if (row.dest_port !== null) where.set('dest_port', String(row.dest_port));
   if (kind === 'mail') for (const port of ['25', '465', '587']) where.append('dest_port', port);
   return {

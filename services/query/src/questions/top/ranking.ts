@@ -122,7 +122,11 @@ export function checkSort(field: TopField, sort: SumSort): void {
 
 /** The range over which a field is ranked. @throws ProblemError too-expensive */
 export function rangeFor(field: TopField, query: RangeParams, nowMs: number): Span {
-  const range = rangeOf(query, nowMs);
+  return rankable(field, rangeOf(query, nowMs));
+}
+
+/** The same range. @throws ProblemError too-expensive if a field is not ranked over one so long. */
+export function rankable(field: TopField, range: Span): Span {
   if (field === 'dest_ip' && range.toMs - range.fromMs > ADDRESS_DAYS_MAX * DAY_MS) {
     throw new ProblemError(
       'too-expensive',

@@ -7,6 +7,7 @@ import {
   topQuery,
 } from '@sockscope/schemas/api';
 import type { KeyFigures, TopField, TopQuery } from '@sockscope/schemas/api';
+import { DAY_MS } from '@sockscope/schemas/sums';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { ExportDeps } from '../../export/export.js';
@@ -30,8 +31,8 @@ import { answerMetaOf, prepare, zeroSums } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
 import { keyFiguresOf } from '../../sums/measures.js';
 import { periodBefore, shownRange } from '../../time/range.js';
-import { bindingOf, decodeCursor, encodeCursor } from '../cursor.js';
-import { checkSort, figuresOfKeys, rangeFor, rankedKeys } from './ranking.js';
+import { bindingOf, cursorTime, decodeCursor, encodeCursor } from '../cursor.js';
+import { checkSort, figuresOfKeys, rangeFor, rankable, rankedKeys } from './ranking.js';
 import type { RankedKey, Ranking } from './ranking.js';
 
 const SUMMARIES: Readonly<Record<TopField, string>> = {
@@ -48,13 +49,11 @@ const SUMMARIES: Readonly<Record<TopField, string>> = {
   status: 'How sessions ended',
 };
 
-const position = z.tuple([
-  z.int().min(0),
-  z.int().min(0),
-  z.string(),
-  z.int().min(0),
-  z.int().min(1),
-]);
+/** Value and sessions of the last row, its key, and the range and time of the first page. */
+const position = z
+  .tuple([z.int().min(0), z.int().min(0), z.string(), cursorTime, cursorTime, cursorTime])
+  .refine(([, , , fromMs, toMs]) => fromMs < toMs && toMs - fromMs <= RANGE_MAX_MS);
+const RANGE_MAX_MS = API_LIMITS.range_days_max * DAY_MS;
 
 /** `GET /top/…`: one list for each field that is worth ranking, page by page through all keys. */
 export function serveTopLists(
@@ -91,7 +90,8 @@ interface Found {
     readonly of: ReadonlyMap<string, KeyFigures>;
   } | null;
   readonly next: string | null;
-  readonly nowMs: number;
+  /** When the first page was read. */
+  readonly asOfMs: number;
 }
 
 /** Sends a list as a file if the request asks for one. Returns whether it was. */
@@ -104,10 +104,9 @@ async function maybeExport(
   const format = exportFormatOf(query, context);
   if (format === null) return false;
   checkSort(field, query.sort);
-  const subject = { name: `top/${TOP_LISTS[field].path}`, filters: query };
   await sendExport(deps, context, {
     format,
-    ...subject,
+    name: `top/${TOP_LISTS[field].path}`,
     async statement() {
       const filters = await visibleFilters(deps.store, query, context);
       const range = rangeFor(field, query, context.nowMs);
@@ -135,7 +134,10 @@ async function topOf(
   const after: KeyPosition | null =
     cursor === null ? null : { value: cursor[0], sessions: cursor[1], key: cursor[2] };
   const range =
-    cursor === null ? rangeFor(field, query, nowMs) : { fromMs: cursor[3], toMs: cursor[4] };
+    cursor === null
+      ? rangeFor(field, query, nowMs)
+      : rankable(field, { fromMs: cursor[3], toMs: cursor[4] });
+  const asOfMs = cursor === null ? nowMs : cursor[5];
   const filters = await visibleFilters(deps.store, query, context);
   const question = { by, range, filters, shown: shownKeysOf(field, mask) };
   const ranking = await rankedKeys(
@@ -156,9 +158,14 @@ async function topOf(
     previous: query.previous === true ? previous : null,
     next:
       ranking.hasMore && last !== undefined
-        ? encodeCursor(binding, [...positionOf(field, last, query, mask), range.fromMs, range.toMs])
+        ? encodeCursor(binding, [
+            ...positionOf(field, last, query, mask),
+            range.fromMs,
+            range.toMs,
+            asOfMs,
+          ])
         : null,
-    nowMs,
+    asOfMs,
   };
 }
 
@@ -172,12 +179,12 @@ function positionOf(field: TopField, item: RankedKey, query: TopQuery, mask: Mas
 function shownTop(
   field: TopField,
   query: TopQuery,
-  { ranking, previous, next, nowMs }: Found,
+  { ranking, previous, next, asOfMs }: Found,
   presenter: Presenter,
 ): TopAnswer {
   const nothing = keyFiguresOf(zeroSums(), SUMS_BY[field]);
   return {
-    ...answerMetaOf(query, ranking.provenance, nowMs),
+    ...answerMetaOf(query, ranking.provenance, asOfMs),
     sort: query.sort,
     items: ranking.items.map(({ key, ...figures }) => ({
       [field]: presenter.key(field, key),

@@ -68,7 +68,6 @@ async function maybeExport(
   await sendExport(deps, context, {
     format,
     name: 'traffic',
-    filters: query,
     async statement() {
       const found = await trafficOf(deps, query, context);
       const rows = rowsOf(shownTraffic(found, presenterOf(context.mask), query));

@@ -6,7 +6,7 @@ import { showBytes, showCount } from '../format/numbers.js';
 import { showTime } from '../format/times.js';
 import { Link } from '../shell/link.js';
 import type { PageProps } from '../shell/routes.js';
-import { question } from '../state/filters.js';
+import { exactly, question } from '../state/filters.js';
 import { hrefOf, zone } from '../state/location.js';
 import { language, t } from '../text/text.js';
 import { Heatmap } from '../widgets/heatmap.js';
@@ -51,7 +51,7 @@ export function Entity({ args }: PageProps) {
 }
 
 function Known({ kind, value }: { readonly kind: Kind; readonly value: string }) {
-  const asked = [...question.value.filter(([name]) => name !== kind), [kind, value] as const];
+  const asked = [...question.value.filter(([name]) => name !== kind), exactly(kind, value)];
   const stats = useAnswer<Stats>('/stats', asked);
   const traffic = useAnswer<Traffic>('/traffic', [...asked, ['points', '200']]);
   const hours = useAnswer<Traffic>(
@@ -60,7 +60,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
       ['from', 'now-28d/d'],
       ['to', 'now'],
       ['time_zone', zone.value],
-      [kind, value],
+      exactly(kind, value),
       ['interval', '1h'],
     ],
     0,
@@ -84,15 +84,15 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
       <Panel title={t.value.overview.numbers} {...stats} shape="numbers">
         {({ current, previous, sessions_open }) => (
           <div class="tiles">
-            <Tile label={t.value.measure.sessions_open} href={hrefOf('/live', [[kind, value]])}>
+            <Tile
+              label={t.value.measure.sessions_open}
+              href={hrefOf('/live', [exactly(kind, value)])}
+            >
               <Figure value={sessions_open} show={showCount} />
             </Tile>
             <Tile
               label={t.value.measure.sessions_started}
-              href={hrefOf('/sessions', [
-                [kind, value],
-                ['in', 'started'],
-              ])}
+              href={hrefOf('/sessions', [exactly(kind, value), ['in', 'started']])}
             >
               <Figure value={current.sessions_started ?? 0} show={showCount} />
               <Change before={previous.sessions_started ?? 0} now={current.sessions_started ?? 0} />
@@ -102,7 +102,7 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
                 key={name}
                 label={`${name === 'bytes_sent' ? '↑' : '↓'} ${t.value.measure[name]}`}
                 href={hrefOf('/explore', [
-                  [kind, value],
+                  exactly(kind, value),
                   ['split', kind === 'user' ? 'dest_host' : 'user'],
                   ['picture', 'table'],
                   ['measure', name],
@@ -131,7 +131,9 @@ function Known({ kind, value }: { readonly kind: Kind; readonly value: string })
           isEmpty={({ items }) => items.length === 0}
           isRanged
           actions={
-            <Link href={hrefOf('/sessions', [[kind, value]])}>{t.value.entity.allSessions}</Link>
+            <Link href={hrefOf('/sessions', [exactly(kind, value)])}>
+              {t.value.entity.allSessions}
+            </Link>
           }
         >
           {({ items }) => <SessionTable rows={items} />}
@@ -159,11 +161,7 @@ interface Starts {
 
 /** The same for a value without a profile: the first and the last session that are kept. */
 function SeenInSessions({ kind, value }: { readonly kind: Kind; readonly value: string }) {
-  const asked = [
-    [kind, value] as const,
-    ['limit', '1'] as const,
-    ['fields', 'started_at'] as const,
-  ];
+  const asked = [exactly(kind, value), ['limit', '1'] as const, ['fields', 'started_at'] as const];
   const first = useAnswer<Starts>('/sessions', [...asked, ['order', 'asc']], 0);
   const last = useAnswer<Starts>('/sessions', asked, 0);
   const [firstAt, lastAt] = [first, last].map(({ loaded }) => loaded.value?.items[0]?.started_at);
@@ -212,11 +210,7 @@ function Counterparts(props: {
               return {
                 key,
                 value: item.sessions_ended,
-                href: hrefOf('/sessions', [
-                  [kind, value],
-                  [listed, key],
-                  ['in', 'ended'],
-                ]),
+                href: hrefOf('/sessions', [exactly(kind, value), [listed, key], ['in', 'ended']]),
               };
             })}
           />

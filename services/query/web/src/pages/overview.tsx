@@ -4,7 +4,7 @@ import { useAnswer } from '../api/use-answer.js';
 import type { Answer } from '../api/use-answer.js';
 import { showBytes, showCount } from '../format/numbers.js';
 import type { FilterEntry } from '../state/filters.js';
-import { filters, question } from '../state/filters.js';
+import { exactly, filters, question } from '../state/filters.js';
 import { hrefOf, range } from '../state/location.js';
 import { isTied } from '../state/me.js';
 import { language, t } from '../text/text.js';
@@ -134,7 +134,7 @@ function Top(props: {
   const { field, title, stats, rowsOf } = props;
   const hrefFor = (value: string): string =>
     isTied.value
-      ? hrefOf('/sessions', [...without([[field, value]]), [field, value]])
+      ? hrefOf('/sessions', [...without([[field, value]]), exactly(field, value)])
       : hrefOf(`/entity/${field}/${encodeURIComponent(value)}`);
   return (
     <div class="half">

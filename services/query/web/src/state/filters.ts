@@ -46,10 +46,16 @@ export const question = computed<readonly FilterEntry[]>(() => [
   ...filters.value,
 ]);
 
+/** The filter that lets exactly this value pass: a client may have asked for a host that looks like a pattern. */
+export function exactly(name: string, value: string): FilterEntry {
+  return [name, name === 'dest_host' && /^\\*\*/.test(value) ? `\\${value}` : value];
+}
+
 /** Adds a filter, as a click on a value does. */
 export function addFilter(name: string, value: string): void {
   const values = params.value.getAll(name);
-  if (!values.includes(value)) change({ [name]: [...values, value] });
+  const [, exact] = exactly(name, value);
+  if (!values.includes(exact)) change({ [name]: [...values, exact] });
 }
 
 export function removeFilter(name: string, value: string): void {
