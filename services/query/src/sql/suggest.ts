@@ -18,18 +18,49 @@ interface Suggest {
 const LATELY_SQL = `bucket > (
   SELECT max(bucket) FROM rollup_1d WHERE dimension = 'total') - toIntervalDay({days:UInt32})`;
 
+/** Texts that a prefix in any case may begin with, to find keys by their order; more would cost more than they spare. */
+const STARTS_MAX = 16;
+/** Characters that become ASCII letters in lower case: the Kelvin sign, and a capital I with a dot. */
+const ALSO_LOWER: Readonly<Record<string, string>> = { k: '\u212A', i: '\u0130' };
+
+/** The beginnings of all values that begin with a prefix in any case; the longest that are not too many. */
+export function startsOf(prefix: string): string[] {
+  let starts = [''];
+  for (const char of prefix) {
+    // The cases of other letters are for ClickHouse to know.
+    if (char > '\u007F') break;
+    const lower = char.toLowerCase();
+    const also = ALSO_LOWER[lower];
+    const cases = [...new Set([lower, char.toUpperCase(), ...(also === undefined ? [] : [also])])];
+    if (starts.length * cases.length > STARTS_MAX) break;
+    starts = starts.flatMap((start) => cases.map((each) => start + each));
+    // In lower case it is two characters, of which the prefix may have one.
+    if (lower === 'i') break;
+  }
+  return starts;
+}
+
 /** Values of the last days of sums that begin like this, the most frequent first. */
 export function suggestQuery(of: Suggest, days: number): Query<typeof suggestionRow> {
+  const starts = startsOf(of.prefix);
+  const begins = starts.map((_, i) => `startsWith(key, {start_${i}:String})`).join(' OR ');
   return {
     name: 'suggest',
     sql: `SELECT key AS value, sum(${sessionsSql(of.dimension)}) AS sessions
       FROM rollup_1d FINAL
       PREWHERE dimension = {dimension:String} AND ${LATELY_SQL}
+        AND indexHint(${begins})
         AND key != '' AND startsWith(lowerUTF8(key), lowerUTF8({prefix:String}))
       WHERE ${countedSql('day', LATELY_SQL)}
       GROUP BY key HAVING sessions > 0
       ORDER BY sessions DESC, key LIMIT {limit:UInt32}`,
-    params: { dimension: of.dimension, days, prefix: of.prefix, limit: of.limit },
+    params: {
+      dimension: of.dimension,
+      days,
+      prefix: of.prefix,
+      limit: of.limit,
+      ...Object.fromEntries(starts.map((start, i) => [`start_${i}`, start])),
+    },
     row: suggestionRow,
     settings: { ...FINAL_SETTINGS, max_threads: 1 },
     reuse: true,
