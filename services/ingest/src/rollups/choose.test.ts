@@ -83,6 +83,20 @@ describe('the choice of the buckets that are summed next', () => {
     expect(detail('2026-03-04T10:00:00Z', 900_000, 0)).not.toBeNull();
   });
 
+  it('details wait for a quarter of an hour at most while rounds of the present hour are slow', () => {
+    const due = (bucket: string, summedAgoMs: number) =>
+      choose([dirty('detail_hour', bucket, summedAgoMs, 60_000)], NOW_MS, {
+        ...PACE,
+        isBusy: true,
+      });
+    expect(due('2026-03-04T10:00:00Z', 899_000)).toBeNull();
+    expect(due('2026-03-04T10:00:00Z', 900_000)).not.toBeNull();
+    // Never summed: it waits since its end.
+    expect(due('2026-03-04T11:00:00Z', NOW_MS)).not.toBeNull();
+    const hour = dirty('hour', '2026-03-04T10:00:00Z', 5_000);
+    expect(choose([hour], NOW_MS, { ...PACE, isBusy: true })).not.toBeNull();
+  });
+
   it('hours of one day are summed together', () => {
     const hours = ['2026-03-02T01:00:00Z', '2026-03-02T05:00:00Z', '2026-03-03T01:00:00Z'];
     const group = choose(
@@ -153,5 +167,7 @@ describe('the pause between two rounds of sums', () => {
   it('leaves the others their share of the time', () => {
     expect(pauseMs(config, 'others', 0)).toBe(5_000);
     expect(pauseMs(config, 'others', 1_000)).toBe(1_000);
+    // A round that waited for the present hour makes the next one wait no longer than this.
+    expect(pauseMs(config, 'others', 120_000)).toBe(30_000);
   });
 });

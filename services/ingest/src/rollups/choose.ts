@@ -28,6 +28,8 @@ export interface Pace {
   readonly quietMs: number;
   /** Buckets that are summed together at most. */
   readonly most: Readonly<Record<BucketSpan, number>>;
+  /** Whether rounds of the present hour take so long that its sums are older than they should be: details wait. */
+  readonly isBusy?: boolean;
 }
 
 /** The share of one of several workers. Every bucket belongs to one worker. */
@@ -44,6 +46,9 @@ export const ALL: Share = { workers: 1, places: [0] };
 /** Time between two sums of the details of an hour that never becomes quiet. */
 const RESTLESS_MS = 900_000;
 
+/** After a very long round, others have waited for long. A round that waited for the present hour cost little, too. */
+const PAUSE_MAX_MS = 30_000;
+
 /** Rounds of the present hour leave the rest of the time, however old its sums become: a busy server must not get busier. */
 const PRESENT_PERCENT_MAX = 75;
 
@@ -57,7 +62,11 @@ const PRESENT_PERCENT_MAX = 75;
  */
 export function pauseMs(config: RollupsConfig, lane: Lane, tookMs: number): number {
   const shareOf = (percent: number) => tookMs * (100 / percent - 1);
-  if (lane === 'others') return tookMs === 0 ? config.interval_ms : shareOf(config.share_percent);
+  if (lane === 'others') {
+    return tookMs === 0
+      ? config.interval_ms
+      : Math.min(shareOf(config.share_percent), PAUSE_MAX_MS);
+  }
   const longestMs = Math.max(config.present_age_ms - 2 * tookMs, shareOf(PRESENT_PERCENT_MAX));
   return Math.max(
     config.interval_ms - tookMs,
@@ -72,7 +81,8 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
  *
  * - The present hour is always due; its lane has a pace of its own.
  * - A day or week waits while something that it is made from is dirty: it would change again.
- * - Details have nearly a row per session, so they wait until their hour is over and quiet.
+ * - Details have nearly a row per session, so they wait until their hour is over and quiet, and for a quarter of an
+ *   hour at most while the server is busy.
  *
  * @param dirty also the marks of other workers: sums that are made from them wait.
  */
@@ -108,6 +118,8 @@ export function choose(
       case 'detail_hour': {
         if (isEverythingDue) return true;
         const isOver = nowMs - endMsOf(each) >= pace.quietMs;
+        const isFresh = nowMs - Math.max(each.summedMs, endMsOf(each)) < RESTLESS_MS;
+        if (pace.isBusy === true && isFresh) return false;
         return isOver && (nowMs - each.changedMs >= pace.quietMs || ageMs(each) >= RESTLESS_MS);
       }
     }

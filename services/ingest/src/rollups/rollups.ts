@@ -60,13 +60,17 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   /** Ends of the wait of buckets that failed, by the clock of `performance`. */
   const postponed = new Map<string, number>();
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
+  /** Time that the latest round of the present hour took. */
+  let presentTookMs = 0;
   let running: Promise<unknown> | null = null;
 
   async function sumNext(lane: Lane): Promise<Group | null> {
     const { nowMs, buckets: dirty } = await buckets.dirty(lane);
     if (lane === 'others') report(nowMs, dirty);
     const summer = summers[lane];
-    const pace = { lane, most: summer.most, quietMs: config.quiet_ms };
+    // The sums of the present hour lack a change for two rounds.
+    const isBusy = 2 * presentTookMs > config.present_age_ms;
+    const pace = { lane, most: summer.most, quietMs: config.quiet_ms, isBusy };
     const turn = lane === 'others' ? dirty.filter((bucket) => !isPostponed(bucket)) : dirty;
     const group = choose(turn, nowMs, pace, deps.share());
     if (group === null) return null;
@@ -141,6 +145,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
           `a round of sums failed and will be repeated: ${messageOf(error)}`,
         );
       }
+      if (lane === 'present') presentTookMs = tookMs;
     }
   }
 
