@@ -101,14 +101,14 @@ export class Intake {
       return;
     }
     this.#writer.add(event);
-    if (this.#writer.isFull) this.#flush();
+    if (this.#writer.isFull) this.flush();
     else this.#arm();
   }
 
   #arm(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.#flush();
+      this.flush();
     }, GATHER_MS);
   }
 
@@ -117,7 +117,7 @@ export class Intake {
    *
    * @param isLast tries the disk once more, however short ago it refused.
    */
-  #flush(isLast = false): void {
+  flush(isLast = false): void {
     if (this.#writer.bytes > 0) {
       const chunk = this.#writer.take();
       if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
@@ -142,7 +142,7 @@ export class Intake {
 
   /** Brings everything to the log, and leaves its last file. */
   finish(): void {
-    this.#flush(true);
+    this.flush(true);
     clearInterval(this.#leaveTimer);
     this.#deps.log.leave();
   }

@@ -133,6 +133,8 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     swept() {
       covered = endAtSweep;
       endAtSweep = shared.get('written');
+      // The table is written next, and must not know of events that the log lacks.
+      intake?.flush();
       backend?.post({ kind: 'swept', covered });
     },
     async start() {

@@ -30,7 +30,7 @@ export interface AuditAction {
   readonly action: string;
   /** Format of the file that is sent; empty if there is none. */
   readonly format: string;
-  /** The effective parameters; never a secret. */
+  /** The parameters of an export or of evidence as they were sent, else what was changed; never a secret. */
   readonly details: object;
 }
 

@@ -10,13 +10,17 @@ export function isClosed(toMs: number | undefined, nowMs: number): boolean {
   return toMs !== undefined && toMs <= nowMs - CLOSED_AFTER_MS;
 }
 
-/** It ignores the fields with the time of the answer, so it is a weak one. */
+/** It ignores the fields with the time of the answer, and cursors have it too. So it is a weak one. */
 function etagOf(answer: object, text: string): string {
   const isDated = 'as_of' in answer;
   const lasting = isDated
-    ? JSON.stringify({ ...answer, as_of: undefined, data_until: undefined })
+    ? JSON.stringify({ ...answer, as_of: undefined, data_until: undefined, ...cursorOf(answer) })
     : text;
   return `W/"${createHash('sha256').update(lasting).digest('base64url').slice(0, 27)}"`;
+}
+
+function cursorOf(answer: object): object {
+  return 'next_cursor' in answer ? { next_cursor: answer.next_cursor !== null } : {};
 }
 
 function matches(header: string | undefined, etag: string): boolean {

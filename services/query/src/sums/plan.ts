@@ -191,12 +191,21 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
   };
 }
 
-/** These hours in at most `EXACT_SPANS_MAX` spans: all hours between them are added if there are more. */
+/** These hours in at most `EXACT_SPANS_MAX` spans: if there are more, with all hours of the smallest gaps. */
 function inFewSpans(hours: readonly number[]): readonly number[] {
-  if (merged(hours, HOUR_MS).length <= EXACT_SPANS_MAX) return hours;
-  const [firstMs = 0] = hours;
-  const lastMs = hours.at(-1) ?? firstMs;
-  return Array.from({ length: (lastMs - firstMs) / HOUR_MS + 1 }, (_, i) => firstMs + i * HOUR_MS);
+  const spans = merged(hours, HOUR_MS);
+  const gaps = spans.slice(1).map(({ fromMs }, i) => ({
+    fromMs: spans[i]?.toMs ?? fromMs,
+    toMs: fromMs,
+  }));
+  const closed = gaps
+    .toSorted((a, b) => a.toMs - a.fromMs - (b.toMs - b.fromMs))
+    .slice(0, Math.max(0, spans.length - EXACT_SPANS_MAX));
+  return rising([...hours, ...closed.flatMap(hoursOf)]);
+}
+
+function hoursOf({ fromMs, toMs }: Span): number[] {
+  return Array.from({ length: (toMs - fromMs) / HOUR_MS }, (_, i) => fromMs + i * HOUR_MS);
 }
 
 /** The whole slices of some spans; none if too many spans remained between them. */

@@ -26,8 +26,12 @@ export const INTERVALS = {
 
 export type Interval = keyof typeof INTERVALS;
 
-/** Hours that cuts may go through if the interval is chosen: no sums of hours answer these. Two days of minutes. */
+/**
+ * Hours that cuts may go through if the interval is chosen: no sums of hours answer these. Two days of minutes, or
+ * fewer spans than one statement may have: hours that have changed come on top.
+ */
 const CUT_HOURS_MAX = 48;
+const CUT_SPANS_MAX = 32;
 
 /**
  * The finest interval that cuts the range into at most `pointsMax` pieces, those at its ends among them, and that
@@ -39,15 +43,18 @@ export function automaticInterval(range: Span, zone: string, pointsMax: number):
     names.find((name) => {
       if ((range.toMs - range.fromMs) / INTERVALS[name] > pointsMax) return false;
       const cuts = cutRange(range, name, zone, pointsMax);
-      return cuts.length > 0 && hoursCut(cuts) <= CUT_HOURS_MAX;
+      const { hours, spans } = hoursCut(cuts);
+      return cuts.length > 0 && hours <= CUT_HOURS_MAX && spans <= CUT_SPANS_MAX;
     }) ?? '1mo'
   );
 }
 
-/** Hours that the cuts after the first one go through. */
-function hoursCut([, ...cuts]: readonly number[]): number {
-  const within = cuts.filter((cut) => cut % HOUR_MS !== 0);
-  return new Set(within.map((cut) => floorTo(cut, HOUR_MS))).size;
+/** Hours that the cuts after the first one go through, which rise, and the spans that they are in. */
+function hoursCut([, ...cuts]: readonly number[]): { hours: number; spans: number } {
+  const within = cuts.filter((cut) => cut % HOUR_MS !== 0).map((cut) => floorTo(cut, HOUR_MS));
+  const hours = [...new Set(within)];
+  const spans = hours.filter((hour, i) => hour - HOUR_MS !== hours[i - 1]);
+  return { hours: hours.length, spans: spans.length };
 }
 
 /** The start, on the wall clock, of the interval after the one that holds `wallMs`. */

@@ -32,6 +32,12 @@ const GUNZIP_CHUNK_MIN_BYTES = 64 * 1024;
  * thread pool, and a busy machine wakes that late. Of larger ones, the pool takes work off the thread that parses.
  */
 const AT_ONCE_MAX_BYTES = 32 * 1024;
+/** The same of what becomes of them: a few bytes may hold very many. */
+const AT_ONCE_OUTPUT_MAX_BYTES = 1024 * 1024;
+
+function isSmall(buffer: Buffer, outputBytes: number): boolean {
+  return buffer.length <= AT_ONCE_MAX_BYTES && outputBytes <= AT_ONCE_OUTPUT_MAX_BYTES;
+}
 
 function unreadable(codec: Codec, why: string, cause?: unknown): KafkaError {
   return new KafkaError('kafka_rejected', `a ${codec} batch cannot be read: ${why}`, {
@@ -61,7 +67,7 @@ async function gunzipped(buffer: Buffer, limit: number): Promise<Buffer> {
   // One byte more, so that zlib sees the end without asking for another piece.
   const chunkSize = Math.max(GUNZIP_CHUNK_MIN_BYTES, stated + 1);
   const options = { maxOutputLength: limit, chunkSize };
-  if (buffer.length <= AT_ONCE_MAX_BYTES) return zlib.gunzipSync(buffer, options);
+  if (isSmall(buffer, stated)) return zlib.gunzipSync(buffer, options);
   return gunzip(buffer, options);
 }
 
@@ -76,8 +82,9 @@ async function snappyDecompress(buffer: Buffer, limit: number): Promise<Buffer> 
 
 /** LZ4 frames, as every client of the present record format writes them. */
 async function lz4Decompress(buffer: Buffer, limit: number): Promise<Buffer> {
-  if (lz4OutputMaxBytes(buffer) > limit) throw new BatchTooLargeError('lz4', limit);
-  return buffer.length <= AT_ONCE_MAX_BYTES ? decompressFrameSync(buffer) : decompressFrame(buffer);
+  const bytes = lz4OutputMaxBytes(buffer);
+  if (bytes > limit) throw new BatchTooLargeError('lz4', limit);
+  return isSmall(buffer, bytes) ? decompressFrameSync(buffer) : decompressFrame(buffer);
 }
 
 /** Node's functions for Zstandard, which it has since 22.15. */
@@ -87,6 +94,7 @@ interface NativeZstd {
     options: { maxOutputLength: number },
     callback: (error: Error | null, result: Buffer) => void,
   ) => void;
+  readonly zstdDecompressSync?: (buffer: Buffer, options: { maxOutputLength: number }) => Buffer;
   readonly zstdCompressSync?: (
     buffer: Buffer,
     options: { params: Readonly<Record<number, number>> },
@@ -96,11 +104,13 @@ interface NativeZstd {
 
 /** Zstandard. Native if Node has it (22.15), else in JavaScript. */
 async function zstdDecompress(buffer: Buffer, limit: number): Promise<Buffer> {
-  if (zstdOutputMaxBytes(buffer) > limit) throw new BatchTooLargeError('zstd', limit);
-  const native = (zlib as NativeZstd).zstdDecompress;
-  if (native !== undefined) {
-    return promisify(native)(buffer, { maxOutputLength: limit });
+  const bytes = zstdOutputMaxBytes(buffer);
+  if (bytes > limit) throw new BatchTooLargeError('zstd', limit);
+  const { zstdDecompress: native, zstdDecompressSync: atOnce } = zlib as NativeZstd;
+  if (atOnce !== undefined && isSmall(buffer, bytes)) {
+    return atOnce(buffer, { maxOutputLength: limit });
   }
+  if (native !== undefined) return promisify(native)(buffer, { maxOutputLength: limit });
   const chunks: Uint8Array[] = [];
   const stream = new Decompress((chunk) => {
     chunks.push(chunk);

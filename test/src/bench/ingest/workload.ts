@@ -81,7 +81,7 @@ class Live implements WorkloadEvent {
   type: EventParts['type'] = 'SessionStarted';
   readonly moment: Mutable<EventParts['moment']>;
   readonly origin: EventParts['origin'];
-  readonly header: EventParts['header'];
+  readonly header: Mutable<EventParts['header']>;
   readonly totals: Counters = zero();
   interval: Mutable<Exclude<EventParts['interval'], null>> | null = null;
   closing: EventParts['closing'] = null;
@@ -93,6 +93,7 @@ class Live implements WorkloadEvent {
   readonly #intervalMs: number;
   readonly #reason: CloseReason;
   readonly #bytesPerSecond: number;
+  readonly #destination: number;
 
   constructor(random: Random, startMs: number, options: WorkloadOptions) {
     this.#random = random;
@@ -101,6 +102,7 @@ class Live implements WorkloadEvent {
     this.atMs = startMs;
     const user = zipf(random, options.users);
     const destination = zipf(random, options.destinations);
+    this.#destination = destination;
     const fate = random();
     const rejected = fate < 0.03;
     const failed = !rejected && fate < 0.1;
@@ -133,7 +135,7 @@ class Live implements WorkloadEvent {
       source_ip: ipv4(10, user * 7 + Math.floor(random() * 3)),
       source_port: 1024 + Math.floor(random() * 60_000),
       dest_host: destinationName(destination),
-      dest_ip: rejected || failed ? null : ipv4(93, destination * 13),
+      dest_ip: null,
       dest_port: random() < 0.9 ? 443 : 80,
       egress_ip: null,
       egress_port: null,
@@ -153,6 +155,7 @@ class Live implements WorkloadEvent {
   advance(atMs: number): void {
     const { moment } = this;
     const quiet = statusOf(this.#reason) !== 'closed';
+    if (!quiet && moment.seq === 0) this.#connect();
     const seconds = quiet ? 0 : Math.max(0.05, (atMs - this.atMs) / 1_000);
     const received = Math.floor(this.#bytesPerSecond * seconds * (0.5 + this.#random()));
     const sent = Math.floor(received * 0.1);
@@ -186,6 +189,13 @@ class Live implements WorkloadEvent {
       connect_ms: quiet ? null : 5 + Math.floor(this.#random() * 80),
       assumed: false,
     };
+  }
+
+  /** The addresses that a proxy knows once the connection stands. */
+  #connect(): void {
+    this.header.dest_ip = ipv4(93, this.#destination * 13);
+    this.header.egress_ip = '198.51.100.7';
+    this.header.egress_port = 1_024 + Math.floor(this.#random() * 60_000);
   }
 
   /** When the next event falls: the first after 1 s, then by the interval, cut at each minute's end. */

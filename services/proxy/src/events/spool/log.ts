@@ -205,9 +205,13 @@ export class LogReader {
   /** Deletes closed files before a position, with a limit. Returns where the log begins now. */
   free(position: number, most = Number.POSITIVE_INFINITY): number {
     const files = this.#closedFiles().filter(({ stop }) => stop <= position);
-    onDisk(`delete in ${this.#dir}`, () => {
-      for (const { start } of files.slice(0, most)) unlinkSync(fileOf(this.#dir, start));
-    });
+    for (const { start } of files.slice(0, most)) {
+      // A file that is open keeps its room on the disk.
+      if (start === this.#start) this.close();
+      onDisk(`delete in ${this.#dir}`, () => {
+        unlinkSync(fileOf(this.#dir, start));
+      });
+    }
     return segmentsOf(this.#dir)[0] ?? position;
   }
 

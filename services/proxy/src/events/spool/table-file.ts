@@ -15,7 +15,9 @@ import { onDisk, readAll, SpoolError, syncLater, syncPath, writeAll } from './fi
 import { Slot, SLOT_BYTES } from './table.js';
 import type { TableMemory, TableStatus } from './table.js';
 
-const NAME = 'sessions';
+const NAME = 'open-sessions';
+/** Tables of former development versions: their slots have other sizes. */
+const FORMER_NAMES = ['sessions', 'sessions-long'];
 const COPIES = 2;
 const STATUS_SLOTS = 1;
 const SLOTS_PER_READ = 64;
@@ -46,6 +48,7 @@ export class TableFile {
       this.#writeStatus(status);
       syncPath(next);
       renameSync(next, file);
+      for (const name of FORMER_NAMES) rmSync(join(dir, name), { force: true });
       syncPath(dir);
     });
   }
@@ -120,7 +123,7 @@ export class TableFile {
 }
 
 export function removeTable(dir: string): void {
-  rmSync(join(dir, NAME), { force: true });
+  for (const name of [NAME, ...FORMER_NAMES]) rmSync(join(dir, name), { force: true });
 }
 
 /**

@@ -148,14 +148,14 @@ describe('the table of open sessions', () => {
     const session = sessionOf(1);
     table.write(session, measured(1, 10), false, 0);
     save();
-    const before = readFileSync(join(dir, 'sessions'));
+    const before = readFileSync(join(dir, 'open-sessions'));
     table.write(session, measured(2, 20), false, 0);
     save();
-    const after = readFileSync(join(dir, 'sessions'));
+    const after = readFileSync(join(dir, 'open-sessions'));
     expect(found()).toEqual([[session.event.session_id, 2, 20]]);
     for (let cut = 0; cut < after.length; cut += 7) {
       const torn = Buffer.concat([after.subarray(0, cut), before.subarray(cut)]);
-      writeFileSync(join(dir, 'sessions'), torn);
+      writeFileSync(join(dir, 'open-sessions'), torn);
       const [found1] = found();
       expect([10, 20]).toContain(found1?.[2]);
     }
@@ -166,7 +166,7 @@ describe('the table of open sessions', () => {
     const sessions = Array.from({ length: 10 }, (_, i) => sessionOf(i));
     for (const session of sessions) table.write(session, measured(1, 1), false, 0);
     save();
-    truncateSync(join(dir, 'sessions'), 2 * SLOT_BYTES * 6);
+    truncateSync(join(dir, 'open-sessions'), 2 * SLOT_BYTES * 6);
     expect(found().map(([id]) => id)).toEqual(
       sessions.slice(0, 5).map(({ event }) => event.session_id),
     );

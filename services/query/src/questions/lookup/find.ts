@@ -9,6 +9,7 @@ import type { Keyed, LookedUp } from '../../sql/earlier-starts.js';
 import { remembered } from '../../store/remembered.js';
 import { filtersOf, lookedUpOf, projectionOf, restrictedTo } from '../../filters/filters.js';
 import type { Filters } from '../../filters/filters.js';
+import { exactHost } from '../../filters/hosts.js';
 import type { Viewer } from '../../mask/viewer.js';
 import {
   clocksQuery,
@@ -193,7 +194,7 @@ export async function findByAddress(
       : { fromMs: Math.max(0, timeMs - skewMs), toMs: timeMs + skewMs };
   const destination: Filters = filtersOf({
     ...(query.dest_ip === undefined ? {} : { dest_ip: [query.dest_ip] }),
-    ...(query.dest_host === undefined ? {} : { dest_host: [query.dest_host] }),
+    ...(query.dest_host === undefined ? {} : { dest_host: [exactHost(query.dest_host)] }),
     ...(query.dest_port === undefined ? {} : { dest_port: [query.dest_port] }),
   });
   const egress: Filters = {

@@ -210,7 +210,11 @@ function Counterparts(props: {
               return {
                 key,
                 value: item.sessions_ended,
-                href: hrefOf('/sessions', [exactly(kind, value), [listed, key], ['in', 'ended']]),
+                href: hrefOf('/sessions', [
+                  exactly(kind, value),
+                  exactly(listed, key),
+                  ['in', 'ended'],
+                ]),
               };
             })}
           />

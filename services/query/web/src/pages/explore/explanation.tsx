@@ -3,7 +3,7 @@ import { useAnswer } from '../../api/use-answer.js';
 import { showBytes, showChange, showCount } from '../../format/numbers.js';
 import { showTime } from '../../format/times.js';
 import { Link } from '../../shell/link.js';
-import { filters } from '../../state/filters.js';
+import { exactly, filters } from '../../state/filters.js';
 import { change, changeRange, hrefOf, params, zone } from '../../state/location.js';
 import { language, t } from '../../text/text.js';
 import { Panel } from '../../widgets/panel.js';
@@ -92,7 +92,11 @@ function Parts({ of: found, measure }: { readonly of: Explain; readonly measure:
                   <tr key={key}>
                     <th scope="row">
                       <Link
-                        href={hrefOf('/explore', [...kept, [field, key], ['measure', measure]])}
+                        href={hrefOf('/explore', [
+                          ...kept,
+                          exactly(field, key),
+                          ['measure', measure],
+                        ])}
                       >
                         <bdi>{key === '' ? '–' : key}</bdi>
                       </Link>

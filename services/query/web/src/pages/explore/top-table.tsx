@@ -1,7 +1,7 @@
 import { useAnswer } from '../../api/use-answer.js';
 import { showBytes, showCount } from '../../format/numbers.js';
 import { Link } from '../../shell/link.js';
-import { filters, question } from '../../state/filters.js';
+import { exactly, filters, question } from '../../state/filters.js';
 import { hrefOf } from '../../state/location.js';
 import { language, t } from '../../text/text.js';
 import { Exports } from '../../widgets/exports.js';
@@ -83,7 +83,7 @@ export function TopTable({ measure, split }: { readonly measure: Measure; readon
 function TopRow(props: { readonly row: Row; readonly split: Split; readonly measure: Measure }) {
   const { row, split, measure } = props;
   const key = String(row[split] ?? '');
-  const own = [[split, key] as const, ...sessionsOf(measure)];
+  const own = [exactly(split, key), ...sessionsOf(measure)];
   const kept = filters.value.filter(([name]) => !own.some(([each]) => each === name));
   return (
     <tr>

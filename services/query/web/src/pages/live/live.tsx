@@ -8,7 +8,7 @@ import { useAnswer } from '../../api/use-answer.js';
 import type { Loaded } from '../../api/resource.js';
 import { showCount, showRate } from '../../format/numbers.js';
 import { showTime } from '../../format/times.js';
-import { addFilter, filters } from '../../state/filters.js';
+import { addFilter, exactly, filters } from '../../state/filters.js';
 import { change, hrefOf, isPaused, params, togglePause, zone } from '../../state/location.js';
 import { momentOf } from '../../state/range.js';
 import { t } from '../../text/text.js';
@@ -281,7 +281,13 @@ function Groups({ rows, by }: { readonly rows: readonly SessionRow[]; readonly b
               </button>
             </th>
             <td class="number line" data-label={t.value.measure.sessions}>
-              <Link href={hrefOf('/sessions', [...filters.value, [by, group.key], ['in', 'open']])}>
+              <Link
+                href={hrefOf('/sessions', [
+                  ...filters.value,
+                  exactly(by, group.key),
+                  ['in', 'open'],
+                ])}
+              >
                 <Figure value={group.sessions} show={showCount} />
               </Link>
             </td>
