@@ -134,6 +134,12 @@ const LOW_THRESHOLDS = {
   QUERY_SIGNAL_BEACON_SPREAD_PERCENT: '100',
 };
 
+/** The parts of a top list's cursor but the last one, which is the time of the first page. */
+function withoutTime(cursor: unknown): unknown {
+  if (typeof cursor !== 'string') return cursor;
+  return (JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]).slice(0, -1);
+}
+
 async function query(url: string, database: string): Promise<(path: string) => Promise<unknown>> {
   const port = await pickFreePort();
   const child = spawn(process.execPath, [serviceMain('query')], {
@@ -159,9 +165,10 @@ async function query(url: string, database: string): Promise<(path: string) => P
   return async (path) => {
     const response = await fetch(`${base}/api/v1/${path}`);
     // Times of the request and of storing are not compared.
-    const answer: unknown = JSON.parse(await response.text(), (name, value: unknown) =>
-      ['as_of', 'rate_window_ms', 'least_delay_ms'].includes(name) ? undefined : value,
-    );
+    const answer: unknown = JSON.parse(await response.text(), (name, value: unknown) => {
+      if (name === 'next_cursor' && path.startsWith('top/')) return withoutTime(value);
+      return ['as_of', 'rate_window_ms', 'least_delay_ms'].includes(name) ? undefined : value;
+    });
     return { code: response.status, answer };
   };
 }
