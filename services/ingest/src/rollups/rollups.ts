@@ -153,6 +153,8 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     sumNext,
     sumAll,
     start() {
+      // Details wait for the first round, which shows how long one takes here.
+      presentTookMs = Number.POSITIVE_INFINITY;
       running ??= Promise.all(LANES.map(loop));
     },
     async stop() {
