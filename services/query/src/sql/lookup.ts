@@ -8,7 +8,7 @@ import { FINAL_SETTINGS, dateTime64Of, timeSql } from './expressions.js';
 import { sessionRow } from './fields.js';
 import { allOf, anyOf } from './query.js';
 import type { Condition, Query } from './query.js';
-import { SESSION_COLUMNS } from './sessions.js';
+import { hasIds, SESSION_COLUMNS } from './sessions.js';
 import type { Projection, SessionsTable } from './sessions.js';
 
 /** Keys have decided which granules are read: the indexes exclude no more of them. */
@@ -173,13 +173,10 @@ export function lookupKeysQuery(
 
 /** Holds for sessions with these keys. */
 export function hasKey(keys: readonly SessionKey[]): Condition {
-  return {
-    sql: `started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}`,
-    params: {
-      starts: keys.map(({ started_at }) => dateTime64Of(Date.parse(started_at))),
-      ids: keys.map(({ session_id }) => session_id),
-    },
-  };
+  return hasIds(
+    keys.map(({ session_id }) => session_id),
+    keys.map(({ started_at }) => Date.parse(started_at)),
+  );
 }
 
 const sinceRow = z.object({ started_at: wireTime });

@@ -182,22 +182,33 @@ export function sessionTotalsQuery(
 }
 
 /**
- * The sessions with these ids. A UUIDv7 carries its start, which bounds the primary key; the lists are
- * parameters as they are, because the index does not see through a function over them. PREWHERE is safe
- * before FINAL because neither column ever changes; it spares most of a granule's other columns.
+ * Holds for sessions with these ids. A UUIDv7 carries its start, which bounds the primary key; the lists are
+ * parameters as they are, because the index does not see through a function over them.
  *
  * @param startsMs starts of the sessions, milliseconds since 1970.
+ */
+export function hasIds(ids: readonly string[], startsMs: readonly number[]): Condition {
+  return {
+    sql: `started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}`,
+    params: { starts: startsMs.map((ms) => dateTime64Of(Math.min(ms, LATEST_MS))), ids: [...ids] },
+  };
+}
+
+/**
+ * The sessions with these ids. PREWHERE is safe before FINAL because neither column ever changes; it spares most of a
+ * granule's other columns.
  */
 export function sessionsByIdQuery(
   ids: readonly string[],
   startsMs: readonly number[],
 ): Query<typeof sessionRow> {
+  const these = hasIds(ids, startsMs);
   return {
     name: 'session_by_id',
     sql: `SELECT ${SESSION_COLUMNS}
       FROM sessions FINAL
-      PREWHERE started_at IN {starts:Array(DateTime64(3, 'UTC'))} AND session_id IN {ids:Array(UUID)}`,
-    params: { starts: startsMs.map((ms) => dateTime64Of(Math.min(ms, LATEST_MS))), ids: [...ids] },
+      PREWHERE ${these.sql}`,
+    params: these.params,
     row: sessionRow,
     settings: { ...FINAL_SETTINGS, ...BRIEF_SETTINGS },
   };

@@ -6,7 +6,6 @@ import { ProblemError, RETRY_AFTER_SECONDS } from '../problems/problem.js';
 import type { Query } from '../sql/query.js';
 import { earliestSessionQuery } from '../sql/sessions.js';
 import type { OpenSpan } from '../time/range.js';
-import { z } from 'zod';
 
 const TOO_MANY_ROWS = 158;
 const TIMEOUT_EXCEEDED = 159;
@@ -24,7 +23,6 @@ const MARGIN = 0.8;
 /** Part of the range to propose if nothing shows how far the statement came. */
 const UNKNOWN_SHARE = 1 / 2;
 const TIMEOUT_MS = 2_000;
-const ANY_ROW = z.object({ one: z.int() });
 
 /** How long a statement runs before ClickHouse extrapolates its time, in seconds. */
 const EXTRAPOLATE_AFTER_S = 2;
@@ -122,7 +120,7 @@ export async function tooMuchOf(
   error: unknown,
   query: Pick<Query, 'range'>,
   deps: Limits & {
-    readonly clickhouse: Pick<ClickHouse, 'query'>;
+    readonly clickhouse: Pick<ClickHouse, 'query' | 'ping'>;
     readonly nowMs: number;
   },
 ): Promise<unknown> {
@@ -149,8 +147,8 @@ export async function tooMuchOf(
 }
 
 /** Whether the database answers at all: one that stands still lets every statement run out of time. */
-async function answers(clickhouse: Pick<ClickHouse, 'query'>): Promise<boolean> {
-  return clickhouse.query({ sql: 'SELECT 1 AS one', row: ANY_ROW, timeoutMs: TIMEOUT_MS }).then(
+async function answers(clickhouse: Pick<ClickHouse, 'ping'>): Promise<boolean> {
+  return clickhouse.ping({ timeoutMs: TIMEOUT_MS }).then(
     () => true,
     (error: unknown) => !(error instanceof ClickHouseError) || error.code === 'clickhouse_server',
   );

@@ -67,7 +67,7 @@ export const EXACT_HOURS_MAX = 48;
 export const EXACT_SPANS_MAX = 48;
 
 /** Cells of a grid as spans, neighbours merged. `starts` must rise. */
-function merged(starts: readonly number[], step: number): Span[] {
+export function merged(starts: readonly number[], step: number): Span[] {
   const spans: { fromMs: number; toMs: number }[] = [];
   for (const fromMs of starts) {
     const last = spans.at(-1);
@@ -194,11 +194,9 @@ export function planOf(range: Span, coverage: Coverage, options: PlanOptions = {
 /** These hours in at most `EXACT_SPANS_MAX` spans: if there are more, with all hours of the smallest gaps. */
 function inFewSpans(hours: readonly number[]): readonly number[] {
   const spans = merged(hours, HOUR_MS);
-  const gaps = spans.slice(1).map(({ fromMs }, i) => ({
-    fromMs: spans[i]?.toMs ?? fromMs,
-    toMs: fromMs,
-  }));
-  const closed = gaps
+  const [first, last] = [spans[0], spans.at(-1)];
+  if (first === undefined || last === undefined) return hours;
+  const closed = subtract([{ fromMs: first.fromMs, toMs: last.toMs }], spans)
     .toSorted((a, b) => a.toMs - a.fromMs - (b.toMs - b.fromMs))
     .slice(0, Math.max(0, spans.length - EXACT_SPANS_MAX));
   return rising([...hours, ...closed.flatMap(hoursOf)]);

@@ -6,6 +6,7 @@ import {
   MINUTE_MS,
   WEEK_MS,
 } from '@sockscope/schemas/sums';
+import { merged } from '../sums/plan.js';
 import type { Span } from '../sums/plan.js';
 import { momentOf, wallOf } from './zone.js';
 
@@ -53,8 +54,7 @@ export function automaticInterval(range: Span, zone: string, pointsMax: number):
 function hoursCut([, ...cuts]: readonly number[]): { hours: number; spans: number } {
   const within = cuts.filter((cut) => cut % HOUR_MS !== 0).map((cut) => floorTo(cut, HOUR_MS));
   const hours = [...new Set(within)];
-  const spans = hours.filter((hour, i) => hour - HOUR_MS !== hours[i - 1]);
-  return { hours: hours.length, spans: spans.length };
+  return { hours: hours.length, spans: merged(hours, HOUR_MS).length };
 }
 
 /** The start, on the wall clock, of the interval after the one that holds `wallMs`. */

@@ -46,7 +46,10 @@ export const question = computed<readonly FilterEntry[]>(() => [
   ...filters.value,
 ]);
 
-/** The filter that lets exactly this value pass: a client may have asked for a host that looks like a pattern. */
+/**
+ * The filter that lets exactly this value pass: a client may have asked for a host that looks like a pattern. As
+ * `exactHost` of the service writes it.
+ */
 export function exactly(name: string, value: string): FilterEntry {
   return [name, name === 'dest_host' && /^\\*\*/.test(value) ? `\\${value}` : value];
 }
