@@ -192,9 +192,12 @@ export function problemOfEvidence(text: string, keys: readonly PublicKey[]): str
   const usable = keys.filter(({ kid }) => kid === undefined || kid === signed.kid);
   if (usable.length === 0) return `the public key ${signed.kid} is not among the given keys`;
   const input = `${protectedHeader}.${Buffer.from(canonicalJson(signed.evidence)).toString('base64url')}`;
+  const bytes = Buffer.from(signature, 'base64url');
+  // The decoder ignores bits and characters that it has no use for, but these are changes, too.
+  const isWhole = bytes.toString('base64url') === signature;
   const isValid = usable.some(({ x }) => {
     const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
-    return verify(null, Buffer.from(input), key, Buffer.from(signature, 'base64url'));
+    return isWhole && verify(null, Buffer.from(input), key, bytes);
   });
   return isValid
     ? null
@@ -209,14 +212,17 @@ function headerOf(text: string): unknown {
   }
 }
 
-/** A key by itself, or a file with keys. */
+const X = /^[A-Za-z0-9_-]{43}$/;
+
+/** A key by itself, or a file with keys. @throws Error */
 function keysOf(argument: string): PublicKey[] {
-  if (/^[A-Za-z0-9_-]{43}$/.test(argument)) return [{ x: argument }];
+  if (X.test(argument)) return [{ x: argument }];
   const found: unknown = JSON.parse(readFileSync(argument, 'utf8'));
   const list = isNamed(found) && Array.isArray(found['keys']) ? found['keys'] : [found];
-  return list
-    .filter(isNamed)
-    .map(({ kid, x }) => ({ ...(typeof kid === 'string' ? { kid } : {}), x: String(x) }));
+  return list.filter(isNamed).map(({ kid, x }) => {
+    if (typeof x !== 'string' || !X.test(x)) throw new Error(`${argument} has no public key`);
+    return { ...(typeof kid === 'string' ? { kid } : {}), x };
+  });
 }
 
 const HELP = `Checks that the owner of a key has signed exactly this report.
@@ -224,7 +230,7 @@ const HELP = `Checks that the owner of a key has signed exactly this report.
   node verify-evidence.js FILE PUBLIC_KEY
 
 FILE is the report, PUBLIC_KEY the value x of the key, or a file with the answer of
-/api/v1/lookup/evidence/keys. Exit code: 0 valid, 1 invalid, 2 wrong arguments.
+/api/v1/lookup/evidence/keys. Exit code: 0 valid, 1 invalid, 2 wrong or unreadable arguments.
 
 Example: node verify-evidence.js sockscope-evidence.json keys.json
 `;
@@ -238,7 +244,16 @@ function main([file, key]: readonly string[]): number {
     process.stderr.write(HELP);
     return 2;
   }
-  const problem = problemOfEvidence(readFileSync(file, 'utf8'), keysOf(key));
+  let text: string;
+  let keys: PublicKey[];
+  try {
+    [text, keys] = [readFileSync(file, 'utf8'), keysOf(key)];
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`Cannot check ${file}: ${reason}. See --help for the arguments.\n`);
+    return 2;
+  }
+  const problem = problemOfEvidence(text, keys);
   process.stdout.write(problem === null ? 'valid\n' : `INVALID: ${problem}\n`);
   return problem === null ? 0 : 1;
 }
