@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { wireTime } from '../events/values.js';
 import { keyCreatedExample, keysExample } from './examples.js';
-import { text } from './values.js';
+import { storableText, text } from './values.js';
 
 /** Rights of a principal; `admin` includes the others. */
 export const SCOPES = ['read', 'export', 'admin'] as const;
@@ -16,7 +16,7 @@ export const KEY_LIMITS = {
 
 /** Body of `POST /keys`. */
 export const keyBody = z.strictObject({
-  name: z.string().min(1).max(KEY_LIMITS.name_chars).describe('purpose of the key'),
+  name: storableText.min(1).max(KEY_LIMITS.name_chars).describe('purpose of the key'),
   scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length),
   users: z
     .array(text)

@@ -52,9 +52,13 @@ export function several<T extends z.ZodType>(item: T) {
   );
 }
 
-/** Text to compare with as it is. */
-export const text = z
+/** Text that can be stored: half of a pair of surrogates has no bytes in UTF-8. */
+export const storableText = z
   .string()
+  .refine((value) => !/\p{Surrogate}/u.test(value), 'must not have half a character');
+
+/** Text to compare with as it is. */
+export const text = storableText
   .min(1, 'must not be empty')
   .max(API_LIMITS.text_chars, `must have at most ${API_LIMITS.text_chars} characters`);
 

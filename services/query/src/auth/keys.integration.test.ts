@@ -133,6 +133,8 @@ describe('keys over HTTP', () => {
       { name: 'k', scopes: ['read'], expires_at: 'soon' },
       { name: 'k', scopes: ['read'], expires_at: new Date(nowMs).toISOString() },
       { name: 'k', scopes: ['read'], key_hash: 'x' },
+      { name: 'half a pair: \uD800', scopes: ['read'] },
+      { name: 'k', scopes: ['read'], users: ['\uDC00'] },
     ]) {
       const { statusCode } = await ask('POST', '/keys', admin, body);
       expect([body, statusCode]).toEqual([body, 400]);
@@ -297,6 +299,8 @@ describe('annotations', () => {
       { ends_at: note.starts_at },
       { tags: Array.from({ length: 11 }, (_, n) => `t${n}`) },
       { tags: [''] },
+      { tags: ['\uD800'] },
+      { text: 'half a pair: \uD800' },
       { created_by: 'me' },
     ]) {
       const { statusCode } = await ask('POST', '/annotations', admin, { ...note, ...wrong });
