@@ -33,6 +33,8 @@ export interface WaitingPartition {
 
 /** Missing data, as answers report it. */
 export interface Known extends Kept {
+  /** The first session that is kept; null if there is none. */
+  readonly sessionsFromMs: number | null;
   readonly waiting: readonly WaitingPartition[];
 }
 
@@ -63,6 +65,7 @@ export function createCoverageReader(deps: {
     ]);
     const starts = [msOf(row?.sessions_from), msOf(row?.sums_from)].filter((ms) => ms !== null);
     const firstMs = starts.length === 0 ? null : Math.min(...starts);
+    const sessionsFromMs = msOf(row?.sessions_from);
     const goneOf = (table: (typeof RETAINED)[number], time: string | null | undefined) => {
       if (firstMs === null) return null;
       // Retention is in whole days; less than that is how the first sessions came.
@@ -77,6 +80,8 @@ export function createCoverageReader(deps: {
       slices: row?.slices.map((seconds) => seconds * 1_000) ?? [],
       newestMs: msOf(row?.newest),
       firstMs,
+      sessionsFromMs:
+        sessionsFromMs === null ? null : Math.max(sessionsFromMs, keptFrom.sessions ?? 0),
       sessionsGoneMs: goneOf('sessions', row?.sessions_from),
       minutesGoneMs: goneOf('session_traffic_1m', row?.minutes_from),
       hoursGoneMs: goneOf('rollup_1h', null),

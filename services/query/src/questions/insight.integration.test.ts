@@ -321,6 +321,26 @@ describe('signals', () => {
     await fresh.close();
   });
 
+  it('of a first use count the days of sessions that are kept, not of sums', async () => {
+    const first = toTimestamp(NOW_MS - 30 * DAY_MS);
+    await insertRows(database.clickhouse, 'rollup_1d', [
+      { dimension: 'total', bucket: '2024-01-01 00:00:00', key: '' },
+    ]);
+    for (const [days, known] of [
+      [29, true],
+      [30, false],
+    ] as const) {
+      const fresh = await createTestApp(database.clickhouse, {
+        now: () => NOW_MS,
+        settings: { signals: { first_seen_days: days } },
+      });
+      const path = `/api/v1/signals/first_seen?from=${NOW_MS - DAY_MS}&to=${NOW_MS}`;
+      const { known_since, items } = await fresh.get<Signals>(path);
+      expect([days, known_since, items.length > 0]).toEqual([days, first, known]);
+      await fresh.close();
+    }
+  });
+
   it('of a first use read only the history of users who are suspect', async () => {
     const others = 100_000;
     await database.clickhouse.command({

@@ -66,7 +66,8 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
         const detail = `signals are looked for in at most ${SIGNAL_DAYS_MAX} days: narrow the range`;
         throw new ProblemError('too-expensive', detail, { longestRangeMs });
       }
-      const { firstMs } = await coverage.read();
+      // Not since the first sums: they may be older than every session.
+      const { sessionsFromMs: knownSinceMs } = await coverage.read();
       const criteria = {
         range,
         filter: filterOf(restrictedTo(onlyUsers, {})),
@@ -75,24 +76,25 @@ export function serveSignals(app: FastifyInstance, deps: QuestionDeps & SignalsD
       };
       const isKnown =
         kind !== 'first_seen' ||
-        (firstMs !== null && range.fromMs - firstMs >= deps.signals.first_seen_days * DAY_MS);
+        (knownSinceMs !== null &&
+          range.fromMs - knownSinceMs >= deps.signals.first_seen_days * DAY_MS);
       const key = JSON.stringify([kind, range, onlyUsers, query.limit]);
       const known = closed.get(key);
       if (known !== undefined && nowMs - known.atMs < CLOSED_REUSE_MS) {
-        return { range, rows: known.rows, firstMs };
+        return { range, rows: known.rows, knownSinceMs };
       }
       const rows = isKnown ? await store.ask(findQuery(kind, criteria), context) : [];
       if (isClosed(range.toMs, nowMs)) closed.set(key, { rows, atMs: nowMs });
-      return { range, rows, firstMs };
+      return { range, rows, knownSinceMs };
     },
     closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),
-    present: ({ range, rows, firstMs }, presenter, { params: { kind }, query }) => ({
+    present: ({ range, rows, knownSinceMs }, presenter, { params: { kind }, query }) => ({
       kind,
       range: shownRange(range),
       thresholds: Object.fromEntries(
         Object.entries(deps.signals).filter(([name]) => name.startsWith(SETTINGS_OF[kind])),
       ),
-      known_since: firstMs === null ? null : toTimestamp(firstMs),
+      known_since: knownSinceMs === null ? null : toTimestamp(knownSinceMs),
       items: rows.slice(0, query.limit).map((row) => shownFinding(kind, row, presenter)),
       truncated: rows.length > query.limit,
     }),
