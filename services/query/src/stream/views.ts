@@ -62,6 +62,7 @@ export function createViews(deps: {
   const everyMs = () => FRAME_INTERVALS_MS[pace] ?? 1_000;
 
   async function load(): Promise<void> {
+    const joined = leaveHub;
     sessions.beginLoad();
     const nowMs = deps.now();
     const heardMs = nowMs - UNHEARD_MAX_MS;
@@ -70,7 +71,8 @@ export function createViews(deps: {
       liveSessionsQuery({ heardMs, sinceMs, limit: LIVE_SESSIONS_MAX }),
       { signal: new AbortController().signal },
     );
-    sessions.load(rows, { sinceMs, nowMs });
+    // All viewers may have left meanwhile, and others have come, who read the sessions themselves.
+    if (leaveHub === joined) sessions.load(rows, { sinceMs, nowMs });
   }
 
   async function begin(): Promise<void> {
