@@ -86,7 +86,9 @@ export const lookup = z
       data_until: wireTime.nullable().describe('time of the newest stored event'),
       covers_range: z
         .boolean()
-        .describe('false: events at the end of the range may still arrive (lag)'),
+        .describe(
+          'false: events of the range may still arrive, because ingest lags or a partition waits',
+        ),
       sessions_since: wireTime
         .nullable()
         .describe('sessions that began earlier have expired; null if none have'),
@@ -94,7 +96,7 @@ export const lookup = z
         .array(z.string())
         .nullable()
         .describe(
-          'proxies with sessions on the day before and none during the range; null without a time, or for a key of one user',
+          'proxies with sessions on the day before and none in the hours of the range, so shorter silences are not seen; null without a time, or for a key of one user',
         ),
       clocks: z
         .array(z.object({ proxy_id: z.string(), least_delay_ms: z.int() }))

@@ -2062,7 +2062,7 @@ export interface components {
                     least_delay_ms: number;
                     proxy_id: string;
                 }[];
-                /** @description false: events at the end of the range may still arrive (lag) */
+                /** @description false: events of the range may still arrive, because ingest lags or a partition waits */
                 covers_range: boolean;
                 /** @description time of the newest stored event */
                 data_until: string | null;
@@ -2072,7 +2072,7 @@ export interface components {
                 egress_unrecorded: number | null;
                 /** @description sessions that began earlier have expired; null if none have */
                 sessions_since: string | null;
-                /** @description proxies with sessions on the day before and none during the range; null without a time, or for a key of one user */
+                /** @description proxies with sessions on the day before and none in the hours of the range, so shorter silences are not seen; null without a time, or for a key of one user */
                 silent_proxies: string[] | null;
             };
             /** @description closest to the time first */

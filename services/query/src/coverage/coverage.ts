@@ -35,6 +35,8 @@ export interface WaitingPartition {
 export interface Known extends Kept {
   /** The first session that is kept; null if there is none. */
   readonly sessionsFromMs: number | null;
+  /** The newest event of the partition that lags most; null if ingest has read all of this topic to their end. */
+  readonly behindMs: number | null;
   readonly waiting: readonly WaitingPartition[];
 }
 
@@ -79,6 +81,7 @@ export function createCoverageReader(deps: {
       dirty: row?.dirty.map(([span, seconds]) => ({ span, bucketMs: seconds * 1_000 })) ?? [],
       slices: row?.slices.map((seconds) => seconds * 1_000) ?? [],
       newestMs: msOf(row?.newest),
+      behindMs: msOf(row?.behind),
       firstMs,
       sessionsFromMs:
         sessionsFromMs === null ? null : Math.max(sessionsFromMs, keptFrom.sessions ?? 0),

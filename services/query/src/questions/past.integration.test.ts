@@ -4,7 +4,7 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { minuteOf } from '@sockscope/schemas';
+import { minuteOf, toTimestamp } from '@sockscope/schemas';
 import type { SessionEvent, SessionRow } from '@sockscope/schemas';
 import { evidence } from '@sockscope/schemas/api';
 import type {
@@ -22,11 +22,13 @@ import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
+import { insertRows } from '../testing/load.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
 const NOW_MS = Date.parse('2026-03-15T13:37:12.345Z');
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 let database: TestDatabase;
 let world: World;
@@ -188,6 +190,42 @@ describe('a lookup', () => {
   it('does not count sessions without an egress for a question without a time', async () => {
     const { completeness } = await api.get<Lookup>('/api/v1/lookup?egress_ip=203.0.113.7');
     expect(completeness.egress_unrecorded).toBeNull();
+  });
+
+  it('covers a range only if no partition lags or waits before its end', async () => {
+    const covers = async (hours: number) => {
+      const fresh = await createTestApp(database.clickhouse, { now: () => NOW_MS });
+      const time = NOW_MS - hours * HOUR_MS;
+      const { completeness } = await fresh.get<Lookup>(
+        `/api/v1/lookup?egress_ip=203.0.113.7&time=${time}`,
+      );
+      await fresh.close();
+      return completeness.covers_range;
+    };
+    const report = (partition: number, hours: number, caught_up: 0 | 1) =>
+      insertRows(database.clickhouse, 'ingest_watermarks', [
+        {
+          topic: 't',
+          partition,
+          watermark: toTimestamp(NOW_MS - hours * HOUR_MS),
+          next_offset: 1,
+          caught_up,
+        },
+      ]);
+    // Of a topic that ingest has left.
+    await insertRows(database.clickhouse, 'ingest_watermarks', [
+      { topic: 'former', partition: 0, caught_up: 0, observed_at: toTimestamp(NOW_MS - DAY_MS) },
+    ]);
+    await report(0, 0, 1);
+    await report(1, 5, 1);
+    expect(await covers(1)).toBe(true);
+    await report(2, 2, 0);
+    expect([await covers(1), await covers(3)]).toEqual([false, true]);
+    const waits = { topic: 't', partition: 1, offset: 7, kind: 'damaged', reason: '' };
+    await insertRows(database.clickhouse, 'ingest_waits', [
+      { ...waits, is_waiting: 1, needed_version: 0, since: toTimestamp(NOW_MS - 4 * HOUR_MS) },
+    ]);
+    expect([await covers(3), await covers(5.5)]).toEqual([false, true]);
   });
 
   it('needs an address, and a time with an offset', async () => {

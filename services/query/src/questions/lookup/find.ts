@@ -4,6 +4,7 @@ import { LOOKUP_DAYS } from '@sockscope/schemas/api';
 import type { Lookup, LookupQuery } from '@sockscope/schemas/api';
 import { canonicalIp } from '@sockscope/schemas/net';
 import { DAY_MS, floorTo, HOUR_MS, SUM_NAMES } from '@sockscope/schemas/sums';
+import type { Known } from '../../coverage/coverage.js';
 import { keyedWithin, openWithin } from '../../sql/earlier-starts.js';
 import type { Keyed, LookedUp } from '../../sql/earlier-starts.js';
 import { remembered } from '../../store/remembered.js';
@@ -28,7 +29,7 @@ import { plainOf } from '../../sql/stored.js';
 import type { Asking, Store } from '../../store/store.js';
 import { seriesSums } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
-import type { Span } from '../../sums/plan.js';
+import type { Coverage, Span } from '../../sums/plan.js';
 import { momentMs } from '../../time/moment.js';
 import { nowOf, shownRange } from '../../time/range.js';
 import type { LookupConfig } from './config.js';
@@ -227,7 +228,7 @@ export async function findByAddress(
         egress_recorded_since: since,
         egress_unrecorded: found.unrecorded,
         data_until: known.newestMs === null ? null : toTimestamp(known.newestMs),
-        covers_range: known.newestMs !== null && known.newestMs >= Math.min(range.toMs, nowMs),
+        covers_range: isStoredUntil(Math.min(range.toMs, nowMs), known),
         sessions_since: known.sessionsGoneMs === null ? null : toTimestamp(known.sessionsGoneMs),
         silent_proxies: silent,
         clocks: leastClocks(rows, found.clocks),
@@ -235,6 +236,12 @@ export async function findByAddress(
       as_of: toTimestamp(nowMs),
     },
   };
+}
+
+/** Whether every partition has been read at least until a time. */
+function isStoredUntil(ms: number, { newestMs, behindMs, waiting }: Coverage & Known): boolean {
+  const waits = waiting.map(({ dataUntilMs }) => dataUntilMs ?? 0);
+  return [newestMs ?? 0, behindMs ?? ms, ...waits].every((untilMs) => untilMs >= ms);
 }
 
 /** The shortest delay of each proxy, among the events of these sessions. */
