@@ -94,7 +94,7 @@ const settings = z.object({
     sums_age_ms: durationMs({ max: 3_600_000 }).default(0).meta({
       env: 'QUERY_SUMS_AGE',
       description:
-        'how old sums may be; hours with older sums are read from the sessions, which takes longer',
+        'how old sums may be; hours and slices with older sums are read from the sessions, which takes longer',
     }),
     light_running_max: integer({ min: 1, max: 10_000 }).default(8).meta({
       env: 'QUERY_LIGHT_RUNNING_MAX',

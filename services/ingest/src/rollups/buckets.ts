@@ -99,6 +99,8 @@ export interface DirtyBucket {
   readonly summedMs: number;
   /** When it was last marked, milliseconds since 1970. */
   readonly changedMs: number;
+  /** Changed slices of an hour by number, each with `summedMs`; null if a change named none, or if it is no hour. */
+  readonly slices: ReadonlyMap<number, number> | null;
 }
 
 /** Changes that a round has read, by bucket and writer. */
@@ -126,8 +128,8 @@ export interface SeenSlices {
 
 export interface Finished {
   readonly version: string;
-  /** A time before the round read its marks, milliseconds since 1970. */
-  readonly begunMs: number;
+  /** A time before the round read its marks, milliseconds since 1970; null if it left out some of them. */
+  readonly begunMs: number | null;
 }
 
 export interface Buckets {
@@ -148,7 +150,7 @@ export interface Buckets {
   /** Marks hours as changed without naming slices: every round that draws its version later makes them from rows. */
   leaveSlices(hoursS: readonly number[]): Promise<void>;
   slices(hourS: number): Promise<SeenSlices>;
-  finishSlices(hourS: number, slices: readonly number[], version: string): Promise<void>;
+  finishSlices(hourS: number, slices: readonly number[], finished: Finished): Promise<void>;
   settleSlices(hourS: number, seen: readonly SeenSlice[]): Promise<void>;
 }
 
@@ -211,11 +213,16 @@ export function createBuckets(
     async dirty(lane = 'all') {
       const rows = await clickhouse.query({
         sql: `SELECT span, toUnixTimestamp(bucket) AS bucket_s, if(max(began_ms) = 0, max(version_ms), max(began_ms)) AS summed_ms,
-            toUnixTimestamp(maxIf(at, is_dirty)) AS changed_s, toUnixTimestamp64Milli(now64(3)) AS now_ms
+            toUnixTimestamp(maxIf(at, is_dirty)) AS changed_s, toUnixTimestamp64Milli(now64(3)) AS now_ms,
+            span = 'hour' AND min(names_slices) AS has_slices,
+            arrayMap(slice -> (slice, intDiv(maxMap(finished_slices)[slice], 1000)),
+              groupUniqArrayArray(mapKeys(mapFilter((slice, number) -> number > through[slice], marked)))) AS slices
           FROM (
             SELECT span, bucket, toUnixTimestamp64Milli(max(finished)) AS version_ms,
               toUnixTimestamp64Milli(max(begun)) AS began_ms, max(written_at) AS at,
-              max(changed_through) > max(summed_through) AS is_dirty
+              max(changed_through) > max(summed_through) AS is_dirty, ${NAMES_SLICES_SQL} AS names_slices,
+              maxMap(slices_changed) AS marked, maxMap(slices_summed) AS through,
+              maxMap(slices_finished) AS finished_slices
             FROM ${BUCKETS_TABLE} WHERE ${lane === 'present' ? IS_PRESENT : 'true'} GROUP BY span, bucket, writer
           )
           GROUP BY span, bucket HAVING max(is_dirty) ORDER BY summed_ms, bucket_s DESC LIMIT {limit:UInt32}`,
@@ -226,6 +233,8 @@ export function createBuckets(
           summed_ms: int64,
           changed_s: int64,
           now_ms: int64,
+          has_slices: z.coerce.number(),
+          slices: z.array(z.tuple([z.int(), int64])),
         }),
         settings,
         ...call,
@@ -237,6 +246,7 @@ export function createBuckets(
           bucket: row.bucket_s,
           summedMs: row.summed_ms,
           changedMs: row.changed_s * 1_000,
+          slices: row.has_slices === 1 ? new Map(row.slices) : null,
         })),
       };
     },
@@ -260,7 +270,7 @@ export function createBuckets(
     finish: (span, buckets, { version, begunMs }) =>
       insert(
         ['span', 'bucket', 'writer', 'finished', 'begun'],
-        buckets.map((bucket) => [span, bucket, writer.id, version, toTimestamp(begunMs)]),
+        buckets.map((bucket) => [span, bucket, writer.id, version, toTimestamp(begunMs ?? 0)]),
       ),
     settle: (span, seen) =>
       insert(
@@ -291,12 +301,13 @@ export function createBuckets(
         isComplete: rows.every((row) => row.names_slices === 1),
       };
     },
-    finishSlices: (hourS, slices, version) =>
+    finishSlices: (hourS, slices, { version, begunMs }) =>
       clickhouse.command({
-        sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, slices_finished)
-          SELECT 'hour', toDateTime({hour:UInt32}, 'UTC'), {writer:UUID}, mapFromArrays({slices:Array(UInt8)},
-            arrayMap(_ -> toUInt64(toUnixTimestamp64Micro({version:DateTime64(6, 'UTC')})), {slices:Array(UInt8)}))`,
-        params: { hour: hourS, slices, version, writer: writer.id },
+        sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, begun, slices_finished)
+          SELECT 'hour', toDateTime({hour:UInt32}, 'UTC'), {writer:UUID}, fromUnixTimestamp64Milli({begun:Int64}, 'UTC'),
+            mapFromArrays({slices:Array(UInt8)},
+              arrayMap(_ -> toUInt64(toUnixTimestamp64Micro({version:DateTime64(6, 'UTC')})), {slices:Array(UInt8)}))`,
+        params: { hour: hourS, slices, version, begun: begunMs ?? 0, writer: writer.id },
         settings,
         ...call,
       }),

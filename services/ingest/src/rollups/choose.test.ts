@@ -24,7 +24,17 @@ function dirty(
     bucket: at(bucket),
     summedMs: NOW_MS - summedAgoMs,
     changedMs: NOW_MS - changedAgoMs,
+    slices: null,
   };
+}
+
+/** The hour that is not over, with slices that changed. */
+function presentHour(slices: Readonly<Record<number, number>>): DirtyBucket {
+  const ages = Object.entries(slices).map(([slice, summedAgoMs]): [number, number] => [
+    Number(slice),
+    NOW_MS - summedAgoMs,
+  ]);
+  return { ...dirty('hour', '2026-03-04T12:00:00Z', 1_000), slices: new Map(ages) };
 }
 
 describe('the choice of the buckets that are summed next', () => {
@@ -39,13 +49,33 @@ describe('the choice of the buckets that are summed next', () => {
         bucket,
         summedMs,
         changedMs: NOW_MS,
+        slices: null,
       }));
       for (const start of choose(buckets, NOW_MS, PACE)?.starts ?? []) hours.set(start, NOW_MS);
     }
     expect(new Set(hours.values())).toEqual(new Set([NOW_MS]));
   });
 
-  it('the present hour is alone in its lane, so it waits for no other bucket', () => {
+  it('the newest slices of the present hour wait for nothing, and earlier ones take turns with the other buckets', () => {
+    const older = dirty('hour', '2026-03-03T01:00:00Z', 60_000);
+    const chosen = (lane: Pace['lane'], buckets: readonly DirtyBucket[]) =>
+      choose(buckets, NOW_MS, { ...PACE, lane });
+    // At half past twelve the slice from 12:20 to 12:30 is still new.
+    const both = presentHour({ 3: 5_000, 2: 5_000, 1: 90_000, 0: 10_000 });
+    expect(chosen('present', [older, both])).toMatchObject({ part: 'newest' });
+    expect(chosen('others', [older, both])).toMatchObject({
+      part: 'earlier',
+      starts: [both.bucket],
+    });
+    const soon = presentHour({ 3: 5_000, 1: 50_000 });
+    expect(chosen('others', [older, soon])).toMatchObject({ part: null, starts: [older.bucket] });
+    expect(chosen('present', [presentHour({ 1: 50_000 })])).toBeNull();
+    expect(chosen('others', [presentHour({ 3: 50_000, 2: 50_000 })])).toBeNull();
+    // All of it, as the command does.
+    expect(choose([both], NOW_MS, { ...PACE, lane: 'all' })).toMatchObject({ part: null });
+  });
+
+  it('a present hour of which a change names no slice is alone in its lane, so it waits for no other bucket', () => {
     const older = dirty('hour', '2026-03-03T01:00:00Z', 90_000_000);
     const present = dirty('hour', '2026-03-04T12:00:00Z', 1_000);
     const chosen = (lane: Pace['lane'], buckets: readonly DirtyBucket[]) =>

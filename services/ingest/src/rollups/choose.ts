@@ -4,6 +4,8 @@ import type { BucketSpan } from '@sockscope/schemas/sums';
 import type { DirtyBucket } from './buckets.js';
 import type { RollupsConfig } from './config.js';
 import { dayOf, weekOfS } from './expiry.js';
+import { partOf } from './slices.js';
+import type { SlicePart } from './slices.js';
 
 /** Buckets that are summed together: of one kind, and near each other. */
 export interface Group {
@@ -12,14 +14,18 @@ export interface Group {
   readonly starts: readonly number[];
   /** Whether it is the present hour, which changes all the time. */
   readonly isPresent: boolean;
+  /** The slices that are summed if it is the present hour; null: the whole bucket is. */
+  readonly part: SlicePart | null;
   /** The server's time, milliseconds since 1970. */
   readonly nowMs: number;
   /** Buckets that stay dirty. */
   readonly left: number;
 }
 
-/** Buckets that never wait for each other: the present hour, and all others. */
+/** Work that never waits for the other: the newest slices of the present hour, and all the rest. */
 export type Lane = 'present' | 'others';
+
+const PART_OF: Readonly<Record<Lane, SlicePart>> = { present: 'newest', others: 'earlier' };
 
 export interface Pace {
   /** `all` means that everything is due, and sums of sums come last. */
@@ -79,7 +85,8 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
 /**
  * Returns the due group with the oldest sums; null if none is due.
  *
- * - The present hour is always due; its lane has a pace of its own.
+ * - The newest slices of the present hour are always due; their lane has a pace of its own. Earlier ones take turns
+ *   with the other buckets. The hour itself is made when it is over, but if a change names no slice, it is made at once.
  * - A day or week waits while something that it is made from is dirty: it would change again.
  * - Details have nearly a row per session, so they wait until their hour is over and quiet, and for a quarter of an
  *   hour at most while the server is busy.
@@ -105,10 +112,22 @@ export function choose(
     summedMs > nowMs ? Number.POSITIVE_INFINITY : nowMs - summedMs;
   const isPresent = (each: DirtyBucket) => each.span === 'hour' && endMsOf(each) > nowMs;
 
+  /** The slices of the present hour that are this lane's, and the oldest time of their sums; null if there are none. */
+  function partOfPresent(each: DirtyBucket): { part: SlicePart; summedMs: number } | null {
+    if (pace.lane === 'all' || each.slices === null || !isPresent(each)) return null;
+    const part = PART_OF[pace.lane];
+    const mine = partOf(part, each.bucket, [...each.slices.keys()], nowMs);
+    if (mine.length === 0) return null;
+    return { part, summedMs: Math.min(...mine.map((slice) => each.slices?.get(slice) ?? 0)) };
+  }
+
   const isDue = (each: DirtyBucket): boolean => {
     switch (each.span) {
       case 'hour':
-        return isEverythingDue || isPresent(each) === (pace.lane === 'present');
+        if (isEverythingDue) return true;
+        if (!isPresent(each)) return pace.lane === 'others';
+        if (each.slices === null) return pace.lane === 'present';
+        return partOfPresent(each) !== null;
       case 'day':
         return !dirtyDays.has(each.bucket);
       case 'week':
@@ -128,8 +147,10 @@ export function choose(
   /** Shares buckets by hour and by day, so that workers also share a day in which every hour has changed. */
   const isMine = ({ span, bucket }: DirtyBucket) =>
     share.places.includes(Math.floor((bucket * 1_000) / SPAN_MS[span]) % share.workers);
-  const due = dirty.filter((each) => isMine(each) && isDue(each));
-  const first = due.find(isPresent) ?? due.reduce<DirtyBucket | undefined>(olderOf, undefined);
+  const due = dirty
+    .filter((each) => isMine(each) && isDue(each))
+    .map((each) => ({ ...each, ...(partOfPresent(each) ?? { part: null }) }));
+  const first = due.reduce<(typeof due)[number] | undefined>(olderOf, undefined);
   if (first === undefined) return null;
   const others = due.filter((each) => each.span === first.span && !isPresent(each));
   const starts = isPresent(first)
@@ -143,6 +164,7 @@ export function choose(
     span: first.span,
     starts,
     isPresent: isPresent(first),
+    part: first.part,
     nowMs,
     left: dirty.length - starts.length,
   };
@@ -176,7 +198,7 @@ function around({ span, bucket }: DirtyBucket, buckets: readonly number[], most:
   return sorted.slice(from, to + 1);
 }
 
-function olderOf(one: DirtyBucket | undefined, other: DirtyBucket): DirtyBucket {
+function olderOf<Bucket extends DirtyBucket>(one: Bucket | undefined, other: Bucket): Bucket {
   return one === undefined || other.summedMs < one.summedMs ? other : one;
 }
 

@@ -6,22 +6,22 @@ export const rollupsConfig = z.object({
   interval_ms: durationMs({ min: 100, max: 3_600_000 }).default(5_000).meta({
     env: 'INGEST_ROLLUP_INTERVAL',
     description:
-      'shortest time between the starts of two rounds that sum the present hour, and between two looks for other work',
+      'shortest time between the starts of two rounds that sum the newest slices, and between two looks for other work',
   }),
   share_percent: integer({ min: 1, max: 100 }).default(50).meta({
     env: 'INGEST_ROLLUP_SHARE',
     description:
-      'largest part of the time for rounds of all but the present hour, in percent; with a slow database, rounds are rarer',
+      'largest part of the time for rounds of all but the newest slices, in percent; with a slow database, rounds are rarer',
   }),
   present_percent: integer({ min: 1, max: 100 }).default(25).meta({
     env: 'INGEST_ROLLUP_PRESENT_SHARE',
     description:
-      'part of the time for the present hour, in percent, while its sums are young enough; it waits for no other round',
+      'part of the time for the newest slices of the present hour, in percent, while their sums are young enough; they wait for no other round',
   }),
   present_age_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(25_000).meta({
     env: 'INGEST_ROLLUP_PRESENT_AGE',
     description:
-      'age that the sums of the present hour should not exceed: rounds take up to three quarters of the time to keep it',
+      'age that the sums of the last minutes should not exceed: rounds take up to three quarters of the time to keep it',
   }),
   quiet_ms: durationMs({ max: 86_400_000 }).default(45_000).meta({
     env: 'INGEST_ROLLUP_QUIET',

@@ -8,7 +8,7 @@ export function createRollupMetrics(registry: Registry) {
   return {
     buckets: new Counter({
       name: 'sockscope_ingest_rollup_buckets_total',
-      help: 'Buckets summed, by kind: hour, day, week, detail_hour, detail_day.',
+      help: 'Buckets summed, by kind: slice (of the present hour), hour, day, week, detail_hour, detail_day.',
       labelNames: ['span'],
       registers,
     }),

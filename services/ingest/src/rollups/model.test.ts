@@ -62,6 +62,14 @@ const ONE_OF_ROWS: Scenario = {
   killsMax: 1,
 };
 
+/** The newest slices are summed alone, beside a round of the whole hour and its day. */
+const SLICES_ALONE: readonly Scenario[] = [
+  { ...TWO_HOURS, programs: [['slices'], ['hour']] },
+  { ...TWO_HOURS, programs: [['slices', 'hour'], ['slices']], killsMax: 1 },
+  { ...TWO_HOURS, programs: [['slices'], ['hour_of_rows']], killsMax: 1 },
+  { ...TWO_HOURS, programs: [['slices'], ['hour']], killsMax: 1, unsliced: [1] },
+];
+
 /** A process of the version before makes one of the changes. */
 const MIXED: readonly Scenario[] = [
   { ...TWO_HOURS, killsMax: 1, unsliced: [0] },
@@ -87,6 +95,15 @@ describe('rounds of sums', () => {
       const { ends, wrong } = enumerate(scenario, RULES);
       expect(wrong).toBeNull();
       expect(ends).toBeGreaterThan(400);
+    },
+  );
+
+  it.each(SLICES_ALONE)(
+    'rounds of slices alone are never wrong beside $programs.1, changes $unsliced naming none',
+    (scenario) => {
+      const { ends, wrong } = enumerate(scenario, RULES);
+      expect(wrong).toBeNull();
+      expect(ends).toBeGreaterThan(100);
     },
   );
 
@@ -133,11 +150,13 @@ describe('rounds of sums', () => {
         ),
       },
     ],
-    [
-      'slices are settled before their version is finished',
-      TWO_HOURS,
-      { order: swapped('finish_slices', 'settle_slices') },
-    ],
+    ...[TWO_HOURS, SLICES_ALONE[0] ?? TWO_HOURS].map(
+      (scenario): [string, Scenario, Partial<Rules>] => [
+        'slices are settled before their version is finished',
+        scenario,
+        { order: swapped('finish_slices', 'settle_slices') },
+      ],
+    ),
     [
       'a round that chooses rows does not mark that before it draws its version',
       ONE_OF_ROWS,
@@ -161,8 +180,8 @@ describe('rounds of sums', () => {
   it('three workers over hours and days are never wrong in random interleavings', () => {
     const scenario: Scenario = {
       programs: [
-        ['hour', 'day', 'hour'],
-        ['hour_of_rows', 'day'],
+        ['hour', 'day', 'slices', 'hour'],
+        ['slices', 'hour_of_rows', 'day'],
         ['day', 'hour', 'day'],
       ],
       states: [...FORTH_AND_BACK, [0, 0], [1, 1]],

@@ -3,12 +3,15 @@
  * wrong. One session moves between two keys and back; a slice is summed from it, an hour from the slice, and a
  * day from the hour. The hour may also be summed from the session itself.
  */
+import { ROUND_OF_SLICES } from './round.js';
 import type { RoundStep } from './round.js';
 
 export type Level = 'hour' | 'day';
-/** A round, by its bucket. One of an hour may choose to make it from rows; else it does so only if it has to. */
-export type Round = Level | 'hour_of_rows';
-/** Slices are summed in the rounds of their hour. */
+/**
+ * A round, by its bucket. One of an hour may choose to make it from rows; else it does so only if it has to. One of
+ * slices leaves the hour as it is.
+ */
+export type Round = Level | 'hour_of_rows' | 'slices';
 type Summed = 'slice' | Level;
 /** The rows of the exact tables for each key, after a number of changes. */
 type Values = readonly number[];
@@ -207,6 +210,9 @@ function insert(
 
 /** The steps of a round; only hours have slices, and only one that chooses rows leaves them. */
 function stepsOf(round: Round, { order, leaves }: Rules): readonly RoundStep[] {
+  if (round === 'slices') {
+    return order.filter((step) => ROUND_OF_SLICES.some((each) => each === step));
+  }
   return order.filter((step) =>
     step === 'leave_slices'
       ? round === 'hour_of_rows' && leaves
@@ -229,7 +235,8 @@ function advance(state: State, index: number, scenario: Scenario, rules: Rules):
   const order = stepsOf(round, rules);
   const step = order[worker.step];
   const hasChangedSlice = worker.seenSlice?.some((seen) => seen > 0) === true;
-  const isIdle = step?.endsWith('_slices') === true && round === 'hour' && !hasChangedSlice;
+  const hasSlices = round === 'hour' || round === 'slices';
+  const isIdle = step?.endsWith('_slices') === true && hasSlices && !hasChangedSlice;
   switch (isIdle ? 'idle' : step) {
     case 'idle':
       break;
@@ -239,7 +246,7 @@ function advance(state: State, index: number, scenario: Scenario, rules: Rules):
     case 'read_marks':
       worker.seen = [...bucket.changed];
       worker.seenSlice =
-        round === 'hour' && isComplete(state)
+        hasSlices && isComplete(state)
           ? slice.changed.map((changed, i) => (changed > (slice.summed[i] ?? 0) ? changed : 0))
           : null;
       break;

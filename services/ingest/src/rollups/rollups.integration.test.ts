@@ -681,6 +681,24 @@ describe('rollups', () => {
     }
   });
 
+  it('of an hour that is not over are sums of its slices, and the hour itself is made when it is over', async () => {
+    // The next hour counts as present too, and stays so if an hour ends during the test.
+    const present = (Date.now() - (Date.now() % HOUR_MS) + HOUR_MS) / 1_000;
+    const buckets = createBuckets(clickhouse, { timeoutMs: 120_000 });
+    const rollups = newRollups();
+    await buckets.mark([['hour', present, [0, 3]]]);
+    expect(await rollups.sumNext('others')).toBeNull();
+    expect(await rollups.sumNext('present')).toMatchObject({ starts: [present], part: 'newest' });
+    expect(await buckets.slices(present)).toEqual({ changes: [], isComplete: true });
+    // It is not due until it changes or is over; its marks remain for the round that makes the hour.
+    expect(await rollups.sumNext('present')).toBeNull();
+    expect(await buckets.changes('hour', [present])).toHaveLength(1);
+    const { nowMs, buckets: dirty } = await buckets.dirty('present');
+    expect(nowMs - (dirty[0]?.summedMs ?? 0)).toBeLessThan(60_000);
+    await rollups.sumAll();
+    expect(await buckets.changes('hour', [present])).toEqual([]);
+  });
+
   /** The slices of the next hour that each statement sums, in seconds, until all are summed. */
   async function sumSlices(
     slices: readonly number[],

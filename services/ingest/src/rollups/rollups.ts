@@ -3,7 +3,7 @@
  * cannot be wrong.
  *
  * Guarantees: every dirty bucket gets its turn, because the bucket with the oldest sums comes first, and one that
- * failed waits for a minute. The present hour never waits for another bucket, because it has a lane of its own.
+ * failed waits for a minute. The newest slices never wait for another bucket, because they have a lane of their own.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@sockscope/runtime';

@@ -23,6 +23,9 @@
  * hour's version. Then the argument above holds for slices alone; and a change of the hour that Y has seen
  * was in finished sums of its slice before Y drew its version, so W, which reads the slices later, sees it.
  *
+ * While an hour is not over, only its slices are summed, in rounds of their own, and queries read those. Such a
+ * round settles what it has finished, so for W it is the same as one that W made itself.
+ *
  * That fails if Y made the hour from rows: it settles a change whose slice nobody has summed, and W, which began
  * before that change and draws its version after Y, would lack it. So a round that makes an hour from rows marks
  * a change that names no slice before it draws its version. In the version before, the draw itself shows it.
@@ -54,9 +57,19 @@ export const ROUND = [
 
 export type RoundStep = (typeof ROUND)[number];
 
+/** A round of slices alone, of an hour that is not over: its hour stays dirty. */
+export const ROUND_OF_SLICES = [
+  'read_marks',
+  'draw_slices',
+  'insert_slices',
+  'finish_slices',
+  'settle_slices',
+] as const satisfies readonly RoundStep[];
+
 /** Makes the sums of one bucket. A step that throws ends the round; the bucket stays dirty. */
-export async function runRound(
-  steps: Readonly<Record<RoundStep, () => Promise<void>>>,
+export async function runRound<Step extends RoundStep>(
+  order: readonly Step[],
+  steps: Readonly<Record<Step, () => Promise<void>>>,
 ): Promise<void> {
-  for (const step of ROUND) await steps[step]();
+  for (const step of order) await steps[step]();
 }

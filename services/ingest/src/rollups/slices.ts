@@ -2,7 +2,8 @@
  * Which hours are made from the sums of their slices of ten minutes, and which slices are summed together.
  * See round.ts for why that is right.
  */
-import { DAY_MS } from '@sockscope/schemas/sums';
+import { DAY_MS, MINUTE_MS, SLICE_MS } from '@sockscope/schemas/sums';
+import { sliceStart } from './buckets.js';
 import { dayOf } from './expiry.js';
 import type { WholeSince } from './expiry.js';
 import type { Expired } from './sql.js';
@@ -15,6 +16,24 @@ const SLICES_KEPT_DAYS = 3;
 export const LATE_SLICES_MAX = 3;
 /** Nothing has expired of an hour that may be made from slices. */
 export const NOTHING_EXPIRED: Expired = { sessions: false, traffic: false };
+
+/** The slices of the last minutes, which change all the time, and the earlier slices of the present hour. */
+export type SlicePart = 'newest' | 'earlier';
+
+/** Time after its end for which a slice belongs to the newest: ends and delayed events still change it. */
+const NEWEST_MS = 2 * MINUTE_MS;
+
+/** Returns the slices of a part. @param slices numbers of slices of an hour that begins at `hourS`. */
+export function partOf(
+  part: SlicePart,
+  hourS: number,
+  slices: readonly number[],
+  nowMs: number,
+): number[] {
+  const isNewest = (slice: number) =>
+    sliceStart(hourS, slice) * 1_000 + SLICE_MS + NEWEST_MS > nowMs;
+  return slices.filter((slice) => isNewest(slice) === (part === 'newest'));
+}
 
 /** @param hourS seconds since 1970. */
 export function mayHaveSlices(hourS: number, nowMs: number, whole: WholeSince): boolean {

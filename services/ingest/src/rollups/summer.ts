@@ -7,23 +7,26 @@ import type { Logger } from '@sockscope/runtime';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import { SLICE_MS, SPAN_MS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
-import { z } from 'zod';
 import { createBuckets, sliceStart } from './buckets.js';
-import type { Buckets, Change, SeenChange, SeenSlice } from './buckets.js';
+import type { Buckets, Change, Finished, SeenChange, SeenSlice } from './buckets.js';
 import type { Group, Lane } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { dayOf, plansOf, readWholeSince, weekOfS } from './expiry.js';
 import type { Plan, SourceRetention } from './expiry.js';
 import type { RollupMetrics } from './metrics.js';
-import { runRound } from './round.js';
+import { boundsOf, pair } from './pair-bounds.js';
+import type { Pair, Range } from './pair-bounds.js';
+import { ROUND, ROUND_OF_SLICES, runRound } from './round.js';
 import {
   LATE_SLICES_MAX,
   maybeInUse,
   mayHaveSlices,
   NOTHING_EXPIRED,
+  partOf,
   runsOf,
   SlicesTooMuchError,
 } from './slices.js';
+import type { SlicePart } from './slices.js';
 import {
   detailPartsOf,
   HOUR_OF_SLICES,
@@ -33,7 +36,7 @@ import {
   samplePairs,
   SLICE,
 } from './sql.js';
-import type { Part, SumSpan } from './sql.js';
+import type { SumSpan } from './sql.js';
 import { isTooLong, isTooMuch, runStatement } from './statement.js';
 import type { RoundStatement, RunningTime, StatementLimits } from './statement.js';
 
@@ -251,57 +254,95 @@ export function createSummer(
     }
   }
 
+  /** The steps for the slices of the hour that `chosen` selects; `hour` is null if it is made from its rows. */
+  function stepsOfSlices(nowMs: number, chosen: (slices: number[]) => number[]) {
+    let hour: number | null = null;
+    let seen: readonly SeenSlice[] = [];
+    let finished: Finished = { version: '', begunMs: null };
+    let slices: number[] = [];
+    return {
+      hour: () => hour,
+      async read(from: number | null) {
+        const read = from === null ? null : await buckets.slices(from);
+        if (read?.isComplete !== true) return;
+        hour = from;
+        const changed = unique(read.changes.map(({ slice }) => slice));
+        slices = chosen(changed);
+        seen = read.changes.filter(({ slice }) => slices.includes(slice));
+        finished = { ...finished, begunMs: slices.length === changed.length ? nowMs : null };
+      },
+      steps: {
+        async draw_slices() {
+          if (hour === null || slices.length === 0) return;
+          finished = { ...finished, version: await buckets.drawVersion('hour', [hour]) };
+        },
+        async insert_slices() {
+          if (hour !== null) await insertSlices(hour, slices, finished.version);
+        },
+        async finish_slices() {
+          if (hour !== null && slices.length > 0)
+            await buckets.finishSlices(hour, slices, finished);
+        },
+        async settle_slices() {
+          if (hour !== null) await buckets.settleSlices(hour, seen);
+        },
+      },
+    };
+  }
+
+  /** One round over slices of the present hour. @returns whether it could be made from slices. */
+  async function sumSlices(part: SlicePart, hour: number, nowMs: number): Promise<boolean> {
+    const whole = await readWholeSince(clickhouse, { ...deps.retention }, brief);
+    if (!mayHaveSlices(hour, nowMs, whole)) return false;
+    const slices = stepsOfSlices(nowMs, (changed) => partOf(part, hour, changed, nowMs));
+    await runRound(ROUND_OF_SLICES, { read_marks: () => slices.read(hour), ...slices.steps });
+    return slices.hour() !== null;
+  }
+
   /** One round over a group of buckets, which are summed together under one version. */
-  async function sum(group: Group): Promise<void> {
+  async function sumWhole(group: Group): Promise<void> {
     const { span, starts } = group;
     let seen: SeenChange[] = [];
     /** Null if the group is made from rows. */
     let hour: number | null = null;
-    let seenSlices: readonly SeenSlice[] = [];
-    let slices: number[] = [];
+    const slices = stepsOfSlices(group.nowMs, (changed) => changed);
     let version = '';
-    const begunMs = performance.now();
-    longestMs.clear();
-    await runRound({
+    await runRound(ROUND, {
       async leave_slices() {
         hour = await chooseSource(group);
       },
       async read_marks() {
         seen = await buckets.changes(span, starts);
         // Later than the marks of the hour: each of them has its slices among these.
-        const read = hour === null ? null : await buckets.slices(hour);
-        if (read?.isComplete !== true) hour = null;
-        else seenSlices = read.changes;
-        slices = unique(seenSlices.map(({ slice }) => slice));
+        await slices.read(hour);
       },
-      async draw_slices() {
-        if (slices.length > 0) version = await buckets.drawVersion(span, starts);
-      },
-      async insert_slices() {
-        if (hour !== null) await insertSlices(hour, slices, version);
-      },
-      async finish_slices() {
-        if (hour !== null && slices.length > 0) await buckets.finishSlices(hour, slices, version);
-      },
-      async settle_slices() {
-        if (hour !== null) await buckets.settleSlices(hour, seenSlices);
-      },
+      ...slices.steps,
       async draw_version() {
         version = await buckets.drawVersion(span, starts);
       },
-      insert_sums: () => insertAll(group, version, hour),
+      insert_sums: () => insertAll(group, version, slices.hour()),
       finish: () => buckets.finish(span, starts, { version, begunMs: group.nowMs }),
       mark_coarser: () => buckets.mark(coarserOf(group)),
       settle: () => buckets.settle(span, seen),
     });
+  }
+
+  async function sum(group: Group): Promise<void> {
+    const { span, starts, part, nowMs } = group;
+    const [hour = 0] = starts;
+    const begunMs = performance.now();
+    longestMs.clear();
+    const isPart = part !== null && (await sumSlices(part, hour, nowMs));
+    if (!isPart) await sumWhole(group);
     const tookMs = performance.now() - begunMs;
     cutLess();
     // A round has a fixed cost, even if there is little to sum.
     if (starts.length >= most[span] && tookMs * EASY_FACTOR < config.statement_ms) {
       most[span] = Math.min(TOGETHER_MAX, most[span] * 2);
     }
-    metrics.buckets.inc({ span }, starts.length);
-    metrics.seconds.observe({ span }, tookMs / 1_000);
+    const kind = { span: isPart ? 'slice' : span };
+    metrics.buckets.inc(kind, starts.length);
+    metrics.seconds.observe(kind, tookMs / 1_000);
   }
 
   async function sumInTime(group: Group): Promise<void> {
@@ -345,27 +386,6 @@ export function createSummer(
 
 /** Sketches are made in one statement, so a cut of the pairs does not help. */
 class SketchesTooMuchError extends Error {}
-
-const pair = z.object({ user: z.string(), dest_host: z.string() });
-type Pair = z.infer<typeof pair>;
-
-/** Seconds since 1970. */
-interface Range {
-  readonly from: number;
-  readonly to: number;
-}
-
-/** Returns the first pair of a slice and of the next one; see inRange in sql.ts. */
-function boundsOf(pairs: readonly Pair[], { slice, slices }: Part): Record<string, string> {
-  const at = (step: number) => pairs[Math.floor((step * pairs.length) / slices)];
-  const [from, to] = [at(slice), at(slice + 1)];
-  return {
-    from_user: from?.user ?? '',
-    from_host: from?.dest_host ?? '',
-    to_user: to?.user ?? '',
-    to_host: to?.dest_host ?? '',
-  };
-}
 
 function unique(values: readonly number[]): number[] {
   return [...new Set(values)];

@@ -20,8 +20,8 @@ const coverageRow = z.object({
  * The range that the rollups cover, the freshness of the tables, and their earliest times. The earliest
  * times are in the list of parts: their columns are those by which the tables are partitioned.
  *
- * A slice is used if its sums are finished and it has not changed since, as far as its hour knows: a change that
- * named no slice may lie in any of them.
+ * A slice is used if its sums are finished, and it has not changed since or they are young enough, as far as its hour
+ * knows: a change that named no slice may lie in any of them.
  *
  * @param toleranceMs buckets whose sums were begun within this time count as unchanged.
  * @param slicesFromMs slices of earlier hours are not used, because their sums expire.
@@ -45,9 +45,13 @@ export function coverageQuery(
           ORDER BY start DESC LIMIT {dirty_max:UInt32}
         )) AS dirty,
         (SELECT groupArray(start) FROM (
-          SELECT toInt64(toUnixTimestamp(bucket)) + ${SLICE_MS / 1_000} * arrayJoin(arrayFilter(slice -> NOT has(changed, slice), summed)) AS start
+          SELECT toInt64(toUnixTimestamp(bucket)) + ${SLICE_MS / 1_000} * arrayJoin(arrayFilter(
+              slice -> NOT has(changed, slice) OR (
+                version[slice] > toUnixTimestamp64Micro(now64(6)) - 1000000 * {tolerance_s:UInt32}
+                AND version[slice] <= toUnixTimestamp64Micro(now64(6))),
+              mapKeys(version))) AS start
           FROM (
-            SELECT bucket, groupUniqArrayArray(mapKeys(finished_at)) AS summed,
+            SELECT bucket, maxMap(finished_at) AS version,
               groupUniqArrayArray(mapKeys(mapFilter((slice, number) -> number > through[slice], marked))) AS changed
             FROM (
               SELECT bucket, maxMap(slices_finished) AS finished_at, maxMap(slices_changed) AS marked,

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { KeyFigures, Traffic } from '@sockscope/schemas/api';
 import { FIGURE_NAMES } from '@sockscope/schemas/api';
 import { HOUR_MS, MINUTE_MS, SLICE_MS } from '@sockscope/schemas/sums';
@@ -107,6 +108,24 @@ describe('slices of ten minutes', () => {
       }
     },
   );
+
+  it('that have changed are used only while their sums are younger than QUERY_SUMS_AGE', async () => {
+    const hourMs = HOURS.find(({ flaw }) => flaw === 'changed')?.hourMs ?? 0;
+    const range = { fromMs: hourMs + minutes(10, 50).from, toMs: hourMs + minutes(10, 50).to };
+    const isExact = async (sumsAgeMs: number) => {
+      await api.close();
+      api = await createTestApp(database.clickhouse, {
+        now: () => nowMs,
+        settings: { limits: { sums_age_ms: sumsAgeMs } },
+      });
+      const { answered, plain } = await listsOf(range);
+      return isDeepStrictEqual(answered, plain);
+    };
+    expect(await isExact(HOUR_MS)).toBe(true);
+    // The sums are stored with a time of the past, and those of changed slices are wrong.
+    const sumsAreOldMs = Date.now() - Date.parse('2026-03-01T00:00:00.000Z');
+    expect(await isExact(sumsAreOldMs)).toBe(false);
+  });
 
   it('never make a time series differ from a plain count', async () => {
     const toMs = FIRST_MS + FLAWS.length * HOUR_MS;

@@ -18,6 +18,8 @@ import { copiesOf, generatedSessions } from './generated.js';
 import { peakMiB, quantile } from './measure.js';
 import { ingestCommand, startIngest } from './servers.js';
 import type { BenchIngest } from './servers.js';
+import { createSumsWatch } from './sums-watch.js';
+import type { Lacking } from './sums-watch.js';
 import { createTopic, startFiller } from './topic.js';
 import type { Filler } from './topic.js';
 import { DEFAULT_WORKLOAD } from './workload.js';
@@ -82,61 +84,14 @@ interface Seen {
   toMs: number;
 }
 
-interface Sample {
+interface Sample extends Lacking {
   readonly atMs: number;
   readonly lagRecords: number;
-  /** Age of the oldest change of the present hour that its sums do not contain, in seconds. */
-  readonly sumsAgeS: number;
-  /** Longest time for which the sums of an older hour lack its last change, in seconds. */
-  readonly lateS: number;
   /** Parts of the table that has most. */
   readonly parts: number;
 }
 
 const NO_SAMPLE: Sample = { atMs: 0, lagRecords: 0, sumsAgeS: 0, lateS: 0, parts: 0 };
-
-/** Sums of hours: how much they lack at the moment. */
-type Lacking = Pick<Sample, 'sumsAgeS' | 'lateS'>;
-
-/** The changes of one hour by one process that its sums did not contain when they were last looked at. */
-interface Unsummed {
-  /** Each with the last time at which it was not there yet, oldest first. */
-  changes: { readonly number: number; readonly afterMs: number }[];
-}
-
-/**
- * Watches what the sums of hours do not contain. A change counts from the look before the one that found it,
- * so ages are too large by up to `SAMPLE_MS`, and never too small.
- */
-function createSumsWatch(clickhouse: ClickHouse): () => Promise<Lacking> {
-  const byHour = new Map<string, Unsummed>();
-  let lookedMs = Date.now();
-  return async () => {
-    const beforeMs = lookedMs;
-    lookedMs = Date.now();
-    const rows = await clickhouse.query({
-      sql: `SELECT toUnixTimestamp(bucket) AS hour_s, toString(writer) AS by, max(changed_through) AS changed,
-          max(summed_through) AS summed
-        FROM ingest_rollup_buckets WHERE span = 'hour' GROUP BY bucket, writer`,
-      row: z.object({ hour_s: int64, by: z.string(), changed: int64, summed: int64 }),
-    });
-    const presentS = Math.floor(lookedMs / HOUR_MS) * (HOUR_MS / 1_000);
-    let [oldestMs, lateMs] = [lookedMs, 0];
-    for (const { hour_s: hourS, by, changed, summed } of rows) {
-      const key = `${hourS} ${by}`;
-      const unsummed = byHour.get(key) ?? { changes: [] };
-      byHour.set(key, unsummed);
-      unsummed.changes = unsummed.changes.filter(({ number }) => number > summed);
-      const known = unsummed.changes.at(-1)?.number ?? summed;
-      if (changed > known) unsummed.changes.push({ number: changed, afterMs: beforeMs });
-      const [oldest, newest] = [unsummed.changes[0], unsummed.changes.at(-1)];
-      if (oldest === undefined || newest === undefined) continue;
-      if (hourS >= presentS) oldestMs = Math.min(oldestMs, oldest.afterMs);
-      else lateMs = Math.max(lateMs, lookedMs - newest.afterMs);
-    }
-    return { sumsAgeS: (lookedMs - oldestMs) / 1_000, lateS: lateMs / 1_000 };
-  };
-}
 
 /** Notes the statements of rounds that run, by the id of the query. */
 async function lookAtStatements(clickhouse: ClickHouse, seen: Map<string, Seen>): Promise<void> {
@@ -156,7 +111,7 @@ async function lookAtStatements(clickhouse: ClickHouse, seen: Map<string, Seen>)
   }
 }
 
-/** Returns the moment at which the sums of the present hour were oldest, and the statements until then. */
+/** Returns the moment at which the sums of the last minutes were oldest, and the statements until then. */
 function explainOldest(samples: readonly Sample[], statements: Iterable<Seen>) {
   const worst = samples.reduce((a, b) => (b.sumsAgeS > a.sumsAgeS ? b : a), NO_SAMPLE);
   const sinceMs = worst.atMs - worst.sumsAgeS * 1_000;
@@ -197,8 +152,8 @@ async function sample(
 function progressOf({ atMs, lagRecords, sumsAgeS, lateS, parts }: Sample, cores: Cores): string {
   const used = Object.entries(cores).map(([part, number]) => `${part} ${number.toFixed(2)}`);
   return (
-    `${clock(atMs)} ${lagRecords} records wait, sums of the present hour ${sumsAgeS.toFixed(0)} s old, ` +
-    `of older ones ${lateS.toFixed(0)} s late, ${parts} parts; cores: ${used.join(', ')}`
+    `${clock(atMs)} ${lagRecords} records wait, sums of the last minutes ${sumsAgeS.toFixed(0)} s old, ` +
+    `earlier ones ${lateS.toFixed(0)} s late, ${parts} parts; cores: ${used.join(', ')}`
   );
 }
 
@@ -344,10 +299,10 @@ async function main(): Promise<void> {
       measured_from: clock(measureMs),
       proxy_returned_at: clock(returnMs),
       ingest_joined_at: clock(joinMs),
-      present_hour_sums_age_p50_s: quantile(ages, 0.5),
-      present_hour_sums_age_p99_s: quantile(ages, 0.99),
-      present_hour_sums_oldest: explainOldest(samples, statements.values()),
-      older_hours_late_max_s: Math.max(lateS, ...samples.map((each) => each.lateS)),
+      last_minutes_sums_age_p50_s: quantile(ages, 0.5),
+      last_minutes_sums_age_p99_s: quantile(ages, 0.99),
+      last_minutes_sums_oldest: explainOldest(samples, statements.values()),
+      earlier_sums_late_max_s: Math.max(lateS, ...samples.map((each) => each.lateS)),
       parts_max: Math.max(0, ...samples.map(({ parts }) => parts)),
       ingest_peak_mib: all.map(({ pid }) => Math.round(peakMiB(pid))),
       settled_after_s: Math.round((settledMs - endMs) / 1_000),
