@@ -11,7 +11,7 @@ import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
-import { insertRows } from '../testing/load.js';
+import { insertRows, insertSessions } from '../testing/load.js';
 import { storeRollups } from '../testing/rollups.js';
 import { FIND } from '../testing/signals-truth.js';
 import type { SignalSession } from '../testing/signals-truth.js';
@@ -186,6 +186,20 @@ describe('the pipeline', () => {
     expect(answer.partitions[1]?.lag_ms).toBeGreaterThan(55_000);
   });
 
+  it('shows the last insert however long ago it was', async () => {
+    const silent = await createTestDatabase(inject('clickhouseUrl'));
+    const now = Date.now();
+    await insertRows(silent.clickhouse, 'ingest_watermarks', [
+      watermark(0, now - 3 * HOUR_MS, 1),
+      watermark(1, now - 2 * HOUR_MS, 0),
+    ]);
+    const app = await createTestApp(silent.clickhouse, { now: () => now });
+    const { events, proxies } = await app.get<Pipeline>('/api/v1/pipeline');
+    expect([events.last_stored_at, proxies]).toEqual([toTimestamp(now - 2 * HOUR_MS), []]);
+    await app.close();
+    await silent.drop();
+  });
+
   function watermark(partition: number, ms: number, caughtUp: 0 | 1) {
     return {
       topic: 't',
@@ -224,7 +238,7 @@ describe('signals', () => {
   const MIN_MS = 60_000;
 
   /** A session beside the world's. */
-  function made(startMs: number, changes: Record<string, unknown>) {
+  function made(startMs: number, changes: Record<string, unknown>): SessionRow {
     const endMs = startMs + ((changes['lasts'] as number | undefined) ?? 1_000);
     const { lasts: _lasts, ...columns } = changes;
     const base = world.sessions.find((row) => row.status === 'closed');
@@ -241,10 +255,10 @@ describe('signals', () => {
       bytes_sent: 10,
       bytes_received: 10,
       ...columns,
-    };
+    } as SessionRow;
   }
 
-  const times = (count: number, make: (i: number) => Record<string, unknown>) =>
+  const times = (count: number, make: (i: number) => SessionRow) =>
     Array.from({ length: count }, (_each, i) => make(i));
 
   /** Each kind with a user that shows it, and one that nearly does. */
@@ -296,9 +310,7 @@ describe('signals', () => {
 
   beforeAll(async () => {
     const rows = SESSIONS();
-    for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
-      await insertRows(database.clickhouse, table, rows);
-    }
+    await insertSessions(database.clickhouse, rows);
   });
 
   it.each([
@@ -373,7 +385,10 @@ describe('signals', () => {
       const startMs = FROM_MS - 6 * HOUR_MS + Math.floor(random() ** 2 * 18 * 3_600) * 1_000;
       return {
         user: any(8) === 0 ? 'anonymous' : `seeded-${any(6)}`,
-        source_ip: `198.18.${any(5)}.${1 + any(2)}`,
+        source_ip:
+          any(3) === 0
+            ? `2001:db8:${1 + any(3)}:${1 + any(2)}::1`
+            : `198.18.${any(5)}.${1 + any(2)}`,
         dest_host: `seeded-${any(9)}.example`,
         dest_port: [22, 25, 465, 587, 443][any(5)] ?? 22,
         startMs,
@@ -391,9 +406,7 @@ describe('signals', () => {
         close_reason: hasFailed ? 'connect_failed' : 'client_eof',
       }),
     );
-    for (const table of ['sessions', 'sessions_by_user', 'sessions_by_destination']) {
-      await insertRows(database.clickhouse, table, rows);
-    }
+    await insertSessions(database.clickhouse, rows);
     const fresh = await createTestApp(database.clickhouse, {
       now: () => NOW_MS,
       settings: { signals: thresholds },
@@ -422,6 +435,7 @@ describe('signals', () => {
           ({ user, source_ip, dest_host }) =>
             user.startsWith('seeded-') ||
             source_ip?.startsWith('198.18.') === true ||
+            source_ip?.startsWith('2001:db8:') === true ||
             dest_host?.startsWith('seeded-') === true,
         );
         const expected = FIND[kind](sessions, config, range);

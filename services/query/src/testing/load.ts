@@ -55,20 +55,29 @@ export async function insertBatch(
     protocol: event.protocol,
     ...counters,
   }));
+  await Promise.all([
+    insertSessions(clickhouse, [...newest.values()]),
+    insertRows(clickhouse, 'session_traffic_1m', traffic),
+    insertRows(clickhouse, 'session_events', events.map(eventRow)),
+  ]);
+}
+
+/** Writes sessions into all of their tables. */
+export async function insertSessions(
+  clickhouse: ClickHouse,
+  rows: readonly SessionRow[],
+): Promise<void> {
   // Ends in another slice than the start.
-  const elsewhere = [...newest.values()].filter(
+  const elsewhere = rows.filter(
     (row) =>
       row.ended_at !== null &&
       floorTo(Date.parse(row.ended_at), SLICE_MS) !== floorTo(Date.parse(row.started_at), SLICE_MS),
   );
-  const long = [...newest.values()].filter(isLong);
   await Promise.all([
-    ...SESSION_TABLES.map((table) => insertRows(clickhouse, table, [...newest.values()])),
-    insertRows(clickhouse, 'long_sessions', long),
+    ...SESSION_TABLES.map((table) => insertRows(clickhouse, table, rows)),
+    insertRows(clickhouse, 'long_sessions', rows.filter(isLong)),
     insertRows(clickhouse, 'ended_sessions', elsewhere.map(endedRow)),
     insertRows(clickhouse, 'session_ends', elsewhere.filter(isDoubtful).map(endRow)),
-    insertRows(clickhouse, 'session_traffic_1m', traffic),
-    insertRows(clickhouse, 'session_events', events.map(eventRow)),
   ]);
 }
 

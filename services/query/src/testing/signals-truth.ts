@@ -40,7 +40,8 @@ function groups<T>(items: readonly T[], keyOf: (item: T) => unknown): (readonly 
 }
 
 const sourceOf = ({ user, source_ip }: SignalSession) => (user === 'anonymous' ? source_ip : null);
-const networkOf = ({ source_ip }: SignalSession) => source_ip.split('.').slice(0, 3).join('.');
+/** The /24, or the /48 of an address that is written with three groups or more. */
+const networkOf = ({ source_ip }: SignalSession) => source_ip.split(/[.:]/).slice(0, 3).join('.');
 const distinct = (items: readonly unknown[]) => new Set(items).size;
 /** Sessions that started in the time up to and including `last`. */
 const windowOf = (all: readonly SignalSession[], { startMs }: SignalSession, lengthMs: number) =>

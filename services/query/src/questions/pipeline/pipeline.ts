@@ -49,8 +49,14 @@ export function servePipeline(
     present({ stored, partitions, letters, showsDetails, dirty, nowMs }) {
       const total = stored.find((row) => row.is_total === 1);
       const now = total?.now ?? toTimestamp(nowMs);
+      const lately = stored.filter((row) => row.is_total === 0);
       const perSecond = (count: number) => count / PIPELINE_WINDOW_SECONDS;
       const [p50, p99] = total?.delays ?? [];
+      // If nothing was stored lately: each insert stores the position of its partitions, too.
+      const storedAt =
+        lately.length > 0
+          ? lately.map((row) => row.last_stored_at)
+          : partitions.map((row) => row.observed_at);
       const oldest = dirty.length === 0 ? null : Math.min(...dirty.map(({ bucketMs }) => bucketMs));
       return {
         as_of: now,
@@ -60,16 +66,14 @@ export function servePipeline(
             SESSION_EVENT_TYPES.map((type, i) => [type, perSecond(total?.counts[i] ?? 0)]),
           ) as Pipeline['events']['per_second'],
           delay_ms: p50 === undefined || p99 === undefined ? null : { p50, p99 },
-          last_stored_at: total?.last_stored_at ?? null,
+          last_stored_at: storedAt.toSorted().at(-1) ?? null,
         },
-        proxies: stored
-          .filter((row) => row.is_total === 0)
-          .map(({ proxy_id, last_event_at, last_stored_at, counts }) => ({
-            proxy_id,
-            last_event_at,
-            last_stored_at,
-            events_per_second: perSecond(counts.reduce((sum, count) => sum + count, 0)),
-          })),
+        proxies: lately.map(({ proxy_id, last_event_at, last_stored_at, counts }) => ({
+          proxy_id,
+          last_event_at,
+          last_stored_at,
+          events_per_second: perSecond(counts.reduce((sum, count) => sum + count, 0)),
+        })),
         partitions: partitions.map((row) => ({
           topic: row.topic,
           partition: row.partition,
