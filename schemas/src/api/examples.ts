@@ -190,6 +190,7 @@ export const evidenceExample = {
     made_at: lookupExample.as_of,
     made_by: 'key:0123456789ab',
     question: { dest_ip: '198.51.100.7', time: '2026-01-31T12:00:10Z' },
+    egress_ips: null,
     answer: lookupExample,
     events: {},
   },

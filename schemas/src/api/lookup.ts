@@ -130,6 +130,12 @@ export const evidence = z
       made_at: wireTime,
       made_by: z.string().describe('the requester: key id or subject of the token'),
       question: z.record(z.string(), z.string()).describe('the parameters as they were sent'),
+      egress_ips: z
+        .array(z.string())
+        .nullable()
+        .describe(
+          'addresses that were searched for egress_ip: itself, and those that QUERY_EGRESS_NAT maps to it; null if none was requested',
+        ),
       answer: lookup,
       events: z
         .record(z.string(), z.object({ items: z.array(timelineEvent), truncated: z.boolean() }))

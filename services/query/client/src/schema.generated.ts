@@ -1531,6 +1531,7 @@ export interface components {
          *           "dest_ip": "198.51.100.7",
          *           "time": "2026-01-31T12:00:10Z"
          *         },
+         *         "egress_ips": null,
          *         "answer": {
          *           "range": {
          *             "from": "2026-01-31T11:58:10.000Z",
@@ -1597,6 +1598,8 @@ export interface components {
         Evidence: {
             evidence: {
                 answer: components["schemas"]["Lookup"];
+                /** @description addresses that were searched for egress_ip: itself, and those that QUERY_EGRESS_NAT maps to it; null if none was requested */
+                egress_ips: string[] | null;
                 /** @description by session_id */
                 events: {
                     [key: string]: {

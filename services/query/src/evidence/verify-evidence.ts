@@ -132,6 +132,8 @@ export function htmlFileOf(signed: SignedEvidence): string {
   const answer = named(evidence['answer']);
   const range = named(answer['range']);
   const items = listed(answer['items']);
+  const egress = evidence['egress_ips'];
+  const searched = Array.isArray(egress) ? { 'egress addresses searched': egress } : {};
   return `<!-- ${statusOf(signed)} -->
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Sockscope: evidence</title>
@@ -144,7 +146,7 @@ ${fieldsOf({
   'made with': `Sockscope ${shownText(evidence['product_version'])}`,
 })}
 <h2>The question</h2>
-${fieldsOf(named(evidence['question']))}
+${fieldsOf({ ...named(evidence['question']), ...searched })}
 <h2>What was found</h2>
 <p>${items.length === 1 ? '1 session' : `${items.length} sessions`} that fit, open between ${escaped(range['from'])} and ${escaped(range['to'])}. All times are UTC. Bytes are cumulative.${answer['truncated'] === true ? ' More sessions fit than this report holds.' : ''}</p>
 ${items.map((item) => sessionOf(item, named(evidence['events']))).join('\n')}

@@ -305,6 +305,18 @@ describe('evidence of a lookup', () => {
     await expect(createEvidenceKey(keyFile, NOW_MS)).rejects.toThrow('rotate');
   });
 
+  it('names the addresses behind a public one, because its sessions have these', async () => {
+    const asked = '/api/v1/lookup/evidence?egress_ip=192.0.2.200';
+    const { body } = await api.app.inject(asked);
+    const found = evidence.parse(JSON.parse(body)).evidence;
+    expect(new Set(found.answer.items.map((item) => item.egress_ip))).toEqual(
+      new Set(['203.0.113.7']),
+    );
+    expect(found.egress_ips).toEqual(['192.0.2.200', '203.0.113.7']);
+    const html = await api.app.inject(`${asked}&format=html`);
+    expect(html.body).toContain('["192.0.2.200","203.0.113.7"]'.replaceAll('"', '&#34;'));
+  });
+
   it('states that it is not signed if there is no key, and is in the audit log', async () => {
     const { body, statusCode } = await api.app.inject(`/api/v1/lookup/evidence?${question}`);
     expect([statusCode, body.split('\n')[0]]).toEqual([200, '{"status":"not signed",']);

@@ -112,6 +112,7 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
     made_at: toTimestamp(nowMs),
     made_by: principal.id,
     question: answered,
+    egress_ips: found.egressIps,
     answer,
     events,
   });

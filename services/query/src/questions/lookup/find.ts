@@ -56,6 +56,8 @@ type Candidate = Pick<Lookup['items'][number], 'matched' | 'distance_ms'> & {
 
 export interface FoundLookup {
   readonly candidates: readonly Candidate[];
+  /** The egress address that was asked for, and the local ones behind it; null if none was. */
+  readonly egressIps: readonly string[] | null;
   readonly answer: Omit<Lookup, 'items'>;
 }
 
@@ -221,6 +223,7 @@ export async function findByAddress(
   const rows = found.rows.slice(0, query.limit);
   return {
     candidates: rows.map((row) => candidateOf(row, query, timeMs)),
+    egressIps: egress.egress_ip ?? null,
     answer: {
       range: shownRange(range),
       truncated: found.rows.length > query.limit,
