@@ -60,7 +60,7 @@ async function listen(timeoutMs: number): Promise<void> {
     logger: createLogger('query', { level: 'silent' }),
     config: { running_max: 1, rows_max: 1, timeout_ms: timeoutMs },
     retention: { settings: async () => ({}), keptFrom: async () => null },
-    longSessions: { bind: async <Q>(query: Q) => query },
+    longSessions: { beforeMs: async () => 0, bind: async <Q>(query: Q) => query },
     limits: { rows_to_read_max: 1, memory_max_bytes: 1 },
   };
   app.addHook('preClose', () => running.stop());

@@ -148,6 +148,15 @@ const keyRow = z.object({
 });
 export type SessionKey = Pick<z.output<typeof keyRow>, 'session_id' | 'started_at'>;
 
+/** The keys of sessions that began since the full hour at the start of the span, or before it. */
+export type KeysPart =
+  | { readonly part: 'newest' }
+  | {
+      readonly part: 'earlier';
+      /** See store/long-sessions.ts. */
+      readonly longBeforeMs: number;
+    };
+
 /**
  * The keys of sessions that may have been open in the span: of those that are sought, and of others without a recorded
  * egress address.
@@ -155,12 +164,13 @@ export type SessionKey = Pick<z.output<typeof keyRow>, 'session_id' | 'started_a
 export function lookupKeysQuery(
   span: Span,
   of: { readonly sought: LookedUp; readonly unrecorded: LookedUp | null },
-  limit: number,
+  { limit, ...part }: KeysPart & { readonly limit: number },
 ): Query<typeof keyRow> {
-  const keys = keysWithin(span, {
+  const sets = {
     is_sought: of.sought,
     ...(of.unrecorded === null ? {} : { is_unrecorded: of.unrecorded }),
-  });
+  };
+  const keys = keysWithin(span, sets, part);
   const columns = `session_id, started_at, is_sought, ${of.unrecorded === null ? '0 AS ' : ''}is_unrecorded`;
   return {
     name: 'lookup_keys',

@@ -54,6 +54,12 @@ async function add(
   }
 }
 
+/** Sessions that were open hours ago, by a lookup. */
+async function openHoursAgo(): Promise<Digits> {
+  const time = new Date(NOW_MS - 2 * HOUR_MS).toISOString();
+  return digitsOf((await api.get<Lookup>(`/api/v1/lookup?dest_ip=${DEST}&time=${time}`)).items);
+}
+
 /** Which sessions are open, by each question that names them. */
 async function open(): Promise<Readonly<Record<string, Digits | number>>> {
   const atMs = NOW_MS - 1_000;
@@ -104,6 +110,7 @@ describe('open sessions', () => {
   it('that began days ago are found without their days being read', async () => {
     api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
     expect(await open()).toEqual(everywhere([2, 1]));
+    expect(await openHoursAgo()).toEqual([1]);
     const before = await api.rowsRead();
     await api.get('/api/v1/sessions/active');
     // The day's granule of the open session has 2,048 rows.
@@ -117,6 +124,7 @@ describe('open sessions', () => {
     await add(4, 4 * DAY_MS, 'not in long_sessions', 'closed');
     api = await createTestApp(database.clickhouse, { now: () => NOW_MS });
     expect(await open()).toEqual(everywhere([2, 3, 1]));
+    expect(await openHoursAgo()).toEqual([3, 1, 4]);
     await api.close();
   });
 

@@ -23,7 +23,9 @@ const TIMEOUT_MS = 10_000;
 const NOTHING_MS = 0;
 
 export interface LongSessions {
-  /** Binds the time before which open sessions are in `long_sessions`, if the statement asks for it. */
+  /** The time before which all open sessions are in `long_sessions`, milliseconds since 1970. */
+  beforeMs(): Promise<number>;
+  /** Binds this time if the statement asks for it and has none. */
   bind<Q extends Pick<Query, 'sql' | 'params'>>(query: Q): Promise<Q>;
 }
 
@@ -43,7 +45,7 @@ export function createLongSessions(deps: {
     return earliest === null ? latestMs : Date.parse(earliest);
   }
 
-  const before = remembered(
+  const beforeMs = remembered(
     () =>
       compare().catch((error: unknown) => {
         deps.logger.warn(
@@ -57,9 +59,10 @@ export function createLongSessions(deps: {
   );
 
   return {
+    beforeMs,
     async bind(query) {
       if (!query.sql.includes(LONG_BEFORE_SQL)) return query;
-      return { ...query, params: { ...query.params, long_before: await before() } };
+      return { ...query, params: { long_before: await beforeMs(), ...query.params } };
     },
   };
 }

@@ -23,9 +23,10 @@ import {
   startsQuery,
   unrecordedOf,
 } from '../../sql/lookup.js';
-import type { SessionKey } from '../../sql/lookup.js';
+import type { KeysPart, SessionKey } from '../../sql/lookup.js';
 import type { SessionRecord } from '../../sql/fields.js';
 import { plainOf } from '../../sql/stored.js';
+import type { LongSessions } from '../../store/long-sessions.js';
 import type { Asking, Store } from '../../store/store.js';
 import { seriesSums } from '../../sums/sums.js';
 import type { SumsDeps } from '../../sums/sums.js';
@@ -36,6 +37,7 @@ import type { LookupConfig } from './config.js';
 
 export interface LookupDeps extends SumsDeps {
   readonly lookup: LookupConfig;
+  readonly longSessions: Pick<LongSessions, 'beforeMs'>;
   /** Start of the first session with an egress; null if none has. */
   readonly egressSince: () => Promise<string | null>;
 }
@@ -85,7 +87,7 @@ const KEYS_MAX = 1_000;
 
 /** The sessions that pass and are closest to the time. */
 async function closest(
-  store: Store,
+  { store, longSessions }: Pick<LookupDeps, 'store' | 'longSessions'>,
   seeking: Seeking & {
     readonly timeMs: number;
     /** Filters without the egress address; null if no egress address is asked for. */
@@ -98,10 +100,17 @@ async function closest(
   // In few granules, their index of ports costs less than a projection.
   const sought = found.ports === null ? found : { ...found, address: null };
   const unrecorded = others === null ? null : unrecordedOf(lookedUpOf(others));
-  const keys = await store.ask(
-    lookupKeysQuery(range, { sought, unrecorded }, KEYS_MAX + 1),
-    asking,
-  );
+  const keysIn = async (part: KeysPart) =>
+    store.ask(
+      lookupKeysQuery(range, { sought, unrecorded }, { ...part, limit: KEYS_MAX + 1 }),
+      asking,
+    );
+  // To plan such a statement takes longer than to run it, and one thread does it: so there are two of them.
+  const parts = await Promise.all([
+    keysIn({ part: 'newest' }),
+    longSessions.beforeMs().then((longBeforeMs) => keysIn({ part: 'earlier', longBeforeMs })),
+  ]);
+  const keys = parts.flat();
   const isWhole = keys.length <= KEYS_MAX;
   const keysOfSought = keys.filter((key) => key.is_sought === 1);
   const keyed = (of: LookedUp, itsKeys: readonly SessionKey[]) =>
@@ -213,7 +222,7 @@ export async function findByAddress(
   const [found, since, known, silent] = await Promise.all([
     timeMs === null
       ? newest(store, seeking, viewer)
-      : closest(store, { ...seeking, timeMs, others: asksEgress ? others : null }, viewer),
+      : closest(deps, { ...seeking, timeMs, others: asksEgress ? others : null }, viewer),
     deps.egressSince(),
     coverage.read(),
     timeMs === null || viewer.onlyUsers !== null
