@@ -15,6 +15,7 @@ import type {
   SessionAt,
   SessionsAtPage,
 } from '@sockscope/schemas/api';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createEvidenceKey, readEvidenceKeys, rotateEvidenceKey } from '../evidence/key-file.js';
@@ -22,7 +23,7 @@ import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
-import { insertRows } from '../testing/load.js';
+import { insertBatch, insertRows } from '../testing/load.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
 
@@ -315,6 +316,32 @@ describe('evidence of a lookup', () => {
     expect(found.egress_ips).toEqual(['192.0.2.200', '203.0.113.7']);
     const html = await api.app.inject(`${asked}&format=html`);
     expect(html.body).toContain('["192.0.2.200","203.0.113.7"]'.replaceAll('"', '&#34;'));
+  });
+
+  it('holds a bounded number of events, and states of which sessions it lacks some', async () => {
+    const random = seededRandom(24);
+    const many = await createTestDatabase(inject('clickhouseUrl'));
+    const logs = Array.from({ length: 12 }, (_, i) =>
+      sessionLog({
+        random,
+        startMs: NOW_MS - 10 * HOUR_MS - i,
+        destHost: 'long.example',
+        intervals: 998,
+        closed: true,
+      }),
+    );
+    await insertBatch(many.clickhouse, logs.flat());
+    const app = await createTestApp(many.clickhouse, { now: () => NOW_MS });
+    const { body } = await app.app.inject('/api/v1/lookup/evidence?dest_host=long.example');
+    const { answer, events } = evidence.parse(JSON.parse(body)).evidence;
+    const timelines = answer.items.map((item) => events[item.session_id]);
+    expect(timelines.map((each) => [each?.items.length, each?.truncated])).toEqual([
+      ...Array.from({ length: 10 }, () => [1_000, false]),
+      [0, true],
+      [0, true],
+    ]);
+    await app.close();
+    await many.drop();
   });
 
   it('states that it is not signed if there is no key, and is in the audit log', async () => {

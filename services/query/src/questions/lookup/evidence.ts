@@ -25,6 +25,8 @@ export interface EvidenceDeps extends LookupDeps {
 
 /** Events of one session; the report states if more were left out. */
 const EVENTS_MAX = 1_000;
+/** Events of all, the closest sessions first. Signing is one piece of work that holds up every other request. */
+const EVENTS_OF_ALL_MAX = 10_000;
 const FORMAT_VERSION = 1;
 
 /** `GET /lookup/evidence`: a lookup with its events, signed; and the keys that its signature is held against. */
@@ -81,21 +83,24 @@ async function fileOf(deps: EvidenceDeps, query: EvidenceQuery, context: Context
   const presenter = presenterOf(context.mask);
   const answer = shownLookup(found, presenter);
   const events: Record<string, unknown> = {};
+  let left = EVENTS_OF_ALL_MAX;
   for (const { row } of found.candidates) {
+    const limit = Math.min(EVENTS_MAX, left);
     // One after the other: a report need not be fast, and may hold many.
     const rows = await deps.store.ask(
       sessionEventsQuery({
         sessionId: row.session_id,
         startedMs: sessionStartMs(row.session_id),
         afterSeq: -1,
-        limit: EVENTS_MAX + 1,
+        limit: limit + 1,
       }),
       context,
     );
     events[row.session_id] = {
-      items: timelineOf(rows.slice(0, EVENTS_MAX), -1),
-      truncated: rows.length > EVENTS_MAX,
+      items: timelineOf(rows.slice(0, limit), -1),
+      truncated: rows.length > limit,
     };
+    left -= Math.min(rows.length, limit);
   }
   const answered = parametersOf(context);
   const { principal, nowMs } = context;
