@@ -20,6 +20,12 @@ const DRAIN_SECONDS = 1;
 /** Only for a server that hangs: it ends by itself when its standard input closes. */
 const ORPHAN_GRACE_SECONDS = 10;
 const PICKED_PORT_ATTEMPTS = 3;
+/**
+ * Merges may wait while inserts and queries need the cores. Without the capability CAP_SYS_NICE the setting does
+ * nothing.
+ */
+const MERGES_NICER = 5;
+const NICEST = 19;
 
 /** Blocks until standard input closes. */
 const BLOCK = "SELECT count() FROM file('/dev/stdin', 'LineAsString') FORMAT Null";
@@ -160,6 +166,7 @@ async function writeConfig(options: StartClickHouseOptions): Promise<string> {
   <logger><console>1</console><console_log_level>error</console_log_level></logger>
   <max_server_memory_usage>${String(memoryBytes)}</max_server_memory_usage>
   <shutdown_wait_unfinished>${String(DRAIN_SECONDS)}</shutdown_wait_unfinished>
+  <os_threads_nice_value_merge_mutate>${String(Math.min(NICEST, (options.niceness ?? 0) + MERGES_NICER))}</os_threads_nice_value_merge_mutate>
 </clickhouse>
 `,
   );

@@ -13,6 +13,8 @@ const PACE: Pace = {
   most: { hour: 24, day: 7, week: 4, detail_hour: 24, detail_day: 7 },
 };
 
+const DETAILS: Pace = { ...PACE, lane: 'details' };
+
 function dirty(
   span: DirtyBucket['span'],
   bucket: string,
@@ -104,9 +106,18 @@ describe('the choice of the buckets that are summed next', () => {
     expect(choose([week], NOW_MS, PACE)).toMatchObject({ span: 'week' });
   });
 
+  it('details are in a lane of their own, so no other sums wait for them', () => {
+    const detail = dirty('detail_hour', '2026-03-03T01:00:00Z', 90_000_000);
+    const hour = dirty('hour', '2026-03-03T01:00:00Z', 1_000);
+    const chosen = (lane: Pace['lane']) => choose([detail, hour], NOW_MS, { ...PACE, lane });
+    expect(chosen('details')).toMatchObject({ span: 'detail_hour' });
+    expect(chosen('others')).toMatchObject({ span: 'hour' });
+    expect(chosen('present')).toBeNull();
+  });
+
   it('details wait until their hour is over and quiet, but not permanently', () => {
     const detail = (bucket: string, summedAgoMs: number, changedAgoMs: number) =>
-      choose([dirty('detail_hour', bucket, summedAgoMs, changedAgoMs)], NOW_MS, PACE);
+      choose([dirty('detail_hour', bucket, summedAgoMs, changedAgoMs)], NOW_MS, DETAILS);
     expect(detail('2026-03-04T12:00:00Z', 9e9, 9e9)).toBeNull();
     expect(detail('2026-03-04T10:00:00Z', 100_000, 59_000)).toBeNull();
     expect(detail('2026-03-04T10:00:00Z', 100_000, 60_000)).not.toBeNull();
@@ -116,7 +127,7 @@ describe('the choice of the buckets that are summed next', () => {
   it('details wait for a quarter of an hour at most while rounds of the present hour are slow', () => {
     const due = (bucket: string, summedAgoMs: number) =>
       choose([dirty('detail_hour', bucket, summedAgoMs, 60_000)], NOW_MS, {
-        ...PACE,
+        ...DETAILS,
         isBusy: true,
       });
     expect(due('2026-03-04T10:00:00Z', 899_000)).toBeNull();

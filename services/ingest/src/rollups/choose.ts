@@ -22,10 +22,15 @@ export interface Group {
   readonly left: number;
 }
 
-/** Work that never waits for the other: the newest slices of the present hour, and all the rest. */
-export type Lane = 'present' | 'others';
+/** Work that waits for none that comes later here: the newest slices of the present hour, other sums, details. */
+export const LANES = ['present', 'others', 'details'] as const;
+export type Lane = (typeof LANES)[number];
 
-const PART_OF: Readonly<Record<Lane, SlicePart>> = { present: 'newest', others: 'earlier' };
+const PART_OF: Readonly<Record<Lane, SlicePart | null>> = {
+  present: 'newest',
+  others: 'earlier',
+  details: null,
+};
 
 export interface Pace {
   /** `all` means that everything is due, and sums of sums come last. */
@@ -68,7 +73,7 @@ const PRESENT_PERCENT_MAX = 75;
  */
 export function pauseMs(config: RollupsConfig, lane: Lane, tookMs: number): number {
   const shareOf = (percent: number) => tookMs * (100 / percent - 1);
-  if (lane === 'others') {
+  if (lane !== 'present') {
     return tookMs === 0
       ? config.interval_ms
       : Math.min(shareOf(config.share_percent), PAUSE_MAX_MS);
@@ -116,12 +121,15 @@ export function choose(
   function partOfPresent(each: DirtyBucket): { part: SlicePart; summedMs: number } | null {
     if (pace.lane === 'all' || each.slices === null || !isPresent(each)) return null;
     const part = PART_OF[pace.lane];
+    if (part === null) return null;
     const mine = partOf(part, each.bucket, [...each.slices.keys()], nowMs);
     if (mine.length === 0) return null;
     return { part, summedMs: Math.min(...mine.map((slice) => each.slices?.get(slice) ?? 0)) };
   }
 
   const isDue = (each: DirtyBucket): boolean => {
+    const isDetail = each.span === 'detail_hour' || each.span === 'detail_day';
+    if (!isEverythingDue && isDetail !== (pace.lane === 'details')) return false;
     switch (each.span) {
       case 'hour':
         if (isEverythingDue) return true;

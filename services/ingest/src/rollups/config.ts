@@ -11,7 +11,7 @@ export const rollupsConfig = z.object({
   share_percent: integer({ min: 1, max: 100 }).default(50).meta({
     env: 'INGEST_ROLLUP_SHARE',
     description:
-      'largest part of the time for rounds of all but the newest slices, in percent; with a slow database, rounds are rarer',
+      'largest part of the time for rounds of hours, days and weeks, in percent, and as much for their details; with a slow database, rounds are rarer',
   }),
   present_percent: integer({ min: 1, max: 100 }).default(25).meta({
     env: 'INGEST_ROLLUP_PRESENT_SHARE',
@@ -47,7 +47,7 @@ export const rollupsConfig = z.object({
     .meta({
       env: 'INGEST_ROLLUP_MEMORY',
       description:
-        'memory that the database may use for one statement; each process runs up to two at once',
+        'memory that the database may use for one statement; each process runs up to three at once',
     }),
   open_sessions_max: integer({ min: 1_000, max: 100_000_000 }).default(5_000_000).meta({
     env: 'INGEST_OPEN_SESSIONS_MAX',

@@ -12,18 +12,18 @@ import { SPANS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { changedHours } from './buckets.js';
 import type { DirtyBucket } from './buckets.js';
-import { choose, pauseMs } from './choose.js';
+import { choose, LANES, pauseMs } from './choose.js';
 import type { Group, Lane, Share } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { createLostCheck } from './lost-check.js';
 import { createRunningTime } from './statement.js';
+import type { RunningTime } from './statement.js';
 import { BRIEF_MS, createSummer } from './summer.js';
 import type { SummerDeps } from './summer.js';
 
 const LOST_CHECK_INTERVAL_MS = 60_000;
 /** After a failure others get their turn before a bucket is tried again. */
 const POSTPONED_MS = 60_000;
-const LANES: readonly Lane[] = ['present', 'others'];
 
 const nameOf = (span: BucketSpan, bucket: number) => `${span} ${bucket}`;
 
@@ -47,10 +47,16 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   const { clickhouse, logger, metrics } = deps;
   const ending = new AbortController();
   const { signal } = ending;
-  const present = createRunningTime();
+  const running: Record<Lane, RunningTime> = {
+    present: createRunningTime(),
+    others: createRunningTime(),
+    details: createRunningTime(),
+  };
+  const summerOf = (lane: Lane) => createSummer(config, deps, { lane, running }, signal);
   const summers = {
-    present: createSummer(config, deps, { lane: 'present', present }, signal),
-    others: createSummer(config, deps, { lane: 'others', present }, signal),
+    present: summerOf('present'),
+    others: summerOf('others'),
+    details: summerOf('details'),
   };
   const { buckets } = summers.others;
   const lost = createLostCheck(clickhouse, (hours) => buckets.mark(changedHours(hours)), {
@@ -62,7 +68,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
   /** Time that the latest round of the present hour took. */
   let presentTookMs = 0;
-  let running: Promise<unknown> | null = null;
+  let loops: Promise<unknown> | null = null;
 
   async function sumNext(lane: Lane): Promise<Group | null> {
     const { nowMs, buckets: dirty } = await buckets.dirty(lane);
@@ -71,7 +77,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     // The sums of the present hour lack a change for two rounds.
     const isBusy = 2 * presentTookMs > config.present_age_ms;
     const pace = { lane, most: summer.most, quietMs: config.quiet_ms, isBusy };
-    const turn = lane === 'others' ? dirty.filter((bucket) => !isPostponed(bucket)) : dirty;
+    const turn = lane === 'present' ? dirty : dirty.filter((bucket) => !isPostponed(bucket));
     const group = choose(turn, nowMs, pace, deps.share());
     if (group === null) return null;
     try {
@@ -155,11 +161,11 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     start() {
       // Details wait for the first round, which shows how long one takes here.
       presentTookMs = Number.POSITIVE_INFINITY;
-      running ??= Promise.all(LANES.map(loop));
+      loops ??= Promise.all(LANES.map(loop));
     },
     async stop() {
       ending.abort();
-      await running;
+      await loops;
     },
   };
 }

@@ -9,6 +9,7 @@ import { SLICE_MS, SPAN_MS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { createBuckets, sliceStart } from './buckets.js';
 import type { Buckets, Change, Finished, SeenChange, SeenSlice } from './buckets.js';
+import { LANES } from './choose.js';
 import type { Group, Lane } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { dayOf, plansOf, readWholeSince, weekOfS } from './expiry.js';
@@ -52,12 +53,12 @@ const CUT_FOR_TIME_MAX = 2;
 /** Factor of time for a statement that is not cut further. Without it a busy server would end it again and again. */
 const PATIENCE = 4;
 /** See StatementLimits. */
-const PRIORITY: Readonly<Record<Lane, number>> = { present: 1, others: 2 };
+const priorityOf = (lane: Lane) => 1 + LANES.indexOf(lane);
 /** Statements that take this much less than they may are cut less the next time. */
 const EASY_FACTOR = 8;
 /**
- * Part of a statement's time. If statements of the present hour ran for this part, it waited for them (see
- * PRIORITY). That is no reason to cut it: it is repeated with more time.
+ * Part of a statement's time. If statements of earlier lanes ran for this part, it waited for them (see
+ * `priorityOf`). That is no reason to cut it: it is repeated with more time.
  */
 const WAITED_SHARE = 1 / 4;
 /** Buckets that are summed together: at first, and at most. */
@@ -103,17 +104,17 @@ export interface SummerDeps {
   readonly metrics: RollupMetrics;
 }
 
-/** The present hour's statements go before all others. */
+/** Statements of a lane go before those of later ones. */
 export interface LaneOfSums {
   readonly lane: Lane;
-  /** The time of the present hour's statements: one for all lanes. */
-  readonly present: RunningTime;
+  /** The time of each lane's statements: one for all summers. */
+  readonly running: Readonly<Record<Lane, RunningTime>>;
 }
 
 export function createSummer(
   config: RollupsConfig,
   deps: SummerDeps,
-  { lane, present }: LaneOfSums,
+  { lane, running }: LaneOfSums,
   signal: AbortSignal,
 ): Summer {
   const { clickhouse, logger, metrics } = deps;
@@ -124,21 +125,24 @@ export function createSummer(
   /** The longest statement of the present group for each kind of bucket, milliseconds. */
   const longestMs = new Map<SumSpan, number>();
   const most = { ...TOGETHER };
-  const usual = { ...config, priority: PRIORITY[lane] };
+  const usual = { ...config, priority: priorityOf(lane) };
   const patient = { ...usual, statement_ms: PATIENCE * config.statement_ms };
   /** Whether the statement that failed last had waited. */
   let hasWaited = false;
   /** Whether every statement of the group gets more time. */
   let isPatient = false;
 
+  /** The time of the statements that this lane's wait for. */
+  const earlierLanesMs = () =>
+    LANES.slice(0, LANES.indexOf(lane)).reduce((sum, each) => sum + running[each].ms(), 0);
+
   async function execute(statement: RoundStatement, limits: StatementLimits): Promise<void> {
-    const run = () => runStatement(clickhouse, statement, limits, signal);
-    if (lane === 'present') return present.during(run);
-    const beforeMs = present.ms();
+    const beforeMs = earlierLanesMs();
     try {
-      await run();
+      await running[lane].during(() => runStatement(clickhouse, statement, limits, signal));
     } catch (error) {
-      hasWaited = present.ms() - beforeMs >= limits.statement_ms * WAITED_SHARE;
+      const waitedMs = earlierLanesMs() - beforeMs;
+      hasWaited = waitedMs >= limits.statement_ms * WAITED_SHARE;
       throw error;
     }
   }

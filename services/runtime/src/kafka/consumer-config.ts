@@ -26,10 +26,10 @@ export const consumerConfig = z
       description: 'how long a broker may hold an empty fetch',
     }),
     fetch_max_bytes: byteSize({ min: 64 * 1024, max: 1024 ** 3 })
-      .default(10 * 1024 ** 2)
+      .default(4 * 1024 ** 2)
       .meta({ env: 'KAFKA_FETCH_MAX_BYTES', description: 'most bytes of one fetch, as stored' }),
     fetch_max_bytes_per_partition: byteSize({ min: 16 * 1024, max: 1024 ** 3 })
-      .default(1024 ** 2)
+      .default(256 * 1024)
       .meta({
         env: 'KAFKA_FETCH_MAX_BYTES_PER_PARTITION',
         description: 'most bytes of one partition in one fetch, as stored',
