@@ -4,7 +4,7 @@ import { z } from 'zod';
 /** Conditions to write a batch; the first that holds decides. They bound memory, because at most two batches exist. */
 export const pipelineConfig = z.object({
   batch_events: integer({ min: 1, max: 10_000_000 })
-    .default(100_000)
+    .default(64_000)
     .meta({ env: 'INGEST_BATCH_EVENTS', description: 'events after which a batch is written' }),
   batch_bytes: byteSize({ min: 1024, max: 1024 ** 3 })
     .default(64 * 1024 ** 2)

@@ -134,7 +134,7 @@ export function createSummer(
 
   /** The time of the statements that this lane's wait for. */
   const earlierLanesMs = () =>
-    LANES.slice(0, LANES.indexOf(lane)).reduce((sum, each) => sum + running[each].ms(), 0);
+    LANES.slice(0, LANES.indexOf(lane)).reduce((ms, each) => ms + running[each].ms(), 0);
 
   async function execute(statement: RoundStatement, limits: StatementLimits): Promise<void> {
     const beforeMs = earlierLanesMs();
