@@ -54,7 +54,7 @@ const { values } = parseArgs({
 });
 
 /**
- * Load on every process before anything is measured. A tracked proxy needs some 20,000 connections until it costs
+ * Load on every process before anything is measured. A tracked proxy needs about 20,000 connections until it costs
  * as little as it ever does; an untracked one fewer. A broker compiles itself, too.
  */
 const WARM_UP_MS = 8_000;
