@@ -73,6 +73,9 @@ describe('the choice of the buckets that are summed next', () => {
     expect(chosen('others', [older, soon])).toMatchObject({ part: null, starts: [older.bucket] });
     expect(chosen('present', [presentHour({ 1: 50_000 })])).toBeNull();
     expect(chosen('others', [presentHour({ 3: 50_000, 2: 50_000 })])).toBeNull();
+    // No slice has changed since: the hour and the day contain it at once if there is little to sum.
+    expect(chosen('others', [presentHour({})])).toMatchObject({ part: null, isPresent: true });
+    expect(chosen('present', [presentHour({})])).toBeNull();
     // All of it, as the command does.
     expect(choose([both], NOW_MS, { ...PACE, lane: 'all' })).toMatchObject({ part: null });
   });

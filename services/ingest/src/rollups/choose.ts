@@ -91,7 +91,8 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
  * Returns the due group with the oldest sums; null if none is due.
  *
  * - The newest slices of the present hour are always due; their lane has a pace of its own. Earlier ones take turns
- *   with the other buckets. The hour itself is made when it is over, but if a change names no slice, it is made at once.
+ *   with the other buckets. The hour itself is made when none of its slices has changed, which on a busy server is when
+ *   it is over. If a change names no slice, it is made at once.
  * - A day or week waits while something that it is made from is dirty: it would change again.
  * - Details have nearly a row per session, so they wait until their hour is over and quiet, and for a quarter of an
  *   hour at most while the server is busy.
@@ -135,6 +136,7 @@ export function choose(
         if (isEverythingDue) return true;
         if (!isPresent(each)) return pace.lane === 'others';
         if (each.slices === null) return pace.lane === 'present';
+        if (each.slices.size === 0) return pace.lane === 'others';
         return partOfPresent(each) !== null;
       case 'day':
         return !dirtyDays.has(each.bucket);

@@ -57,7 +57,7 @@ export const ROUND = [
 
 export type RoundStep = (typeof ROUND)[number];
 
-/** A round of slices alone, of an hour that is not over: its hour stays dirty. */
+/** A round of slices alone, of an hour that is not over: the hour itself stays dirty. */
 export const ROUND_OF_SLICES = [
   'read_marks',
   'draw_slices',
