@@ -28,6 +28,8 @@ import { expectTablesEqualFold } from './table-state.js';
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const POLL_MS = 100;
 const WAIT_MS = 180_000;
+/** Characters at the end of an ingest's log that an error shows. */
+const LOG_CHARS = 6_000;
 const DAY_MS = 86_400_000;
 const SEND_RECORDS = 200;
 
@@ -72,10 +74,15 @@ export interface TopicRecord {
   readonly headers: ReadonlyMap<string, string>;
 }
 
-export async function waitUntil(what: string, isTrue: () => Promise<boolean>): Promise<void> {
+/** @param state told by the error if it is not true in time. */
+export async function waitUntil(
+  what: string,
+  isTrue: () => Promise<boolean>,
+  state = () => '',
+): Promise<void> {
   const endMs = Date.now() + WAIT_MS;
   while (!(await isTrue())) {
-    if (Date.now() > endMs) throw new Error(`${what}: not within ${WAIT_MS} ms`);
+    if (Date.now() > endMs) throw new Error(`${what}: not within ${WAIT_MS} ms${state()}`);
     await delay(POLL_MS);
   }
 }
@@ -231,16 +238,29 @@ export async function createBed(options: {
       children.push(child);
       return child;
     },
-    committed: (group = name) =>
-      waitUntil(`group ${group} commits all of ${name}`, async () => {
-        const ends = await admin.describeTopic(name).catch(() => null);
-        if (ends === null) return false;
-        const offsets = await admin.groupOffsets(group, name);
-        return ends.every(
-          ({ partition, endOffset, earliestOffset }) =>
-            endOffset === earliestOffset || offsets.get(partition) === endOffset,
-        );
-      }),
+    async committed(group = name) {
+      let missing: readonly string[] = [];
+      await waitUntil(
+        `group ${group} commits all of ${name}`,
+        async () => {
+          const ends = await admin.describeTopic(name).catch(() => null);
+          if (ends === null) return false;
+          const offsets = await admin.groupOffsets(group, name);
+          missing = ends
+            .filter(
+              ({ partition, endOffset, earliestOffset }) =>
+                endOffset !== earliestOffset && offsets.get(partition) !== endOffset,
+            )
+            .map(
+              ({ partition, endOffset }) =>
+                `${partition}: ${offsets.get(partition)} of ${endOffset}`,
+            );
+          return missing.length === 0;
+        },
+        () =>
+          `; partitions ${missing.join(', ')}\n${children.map((each) => each.log().slice(-LOG_CHARS)).join('\n')}`,
+      );
+    },
     async expectExact() {
       await expectTablesEqualFold(tables.clickhouse, events);
       await expectVerified();
