@@ -155,6 +155,7 @@ function run(
 
   async function maintain(): Promise<void> {
     const done = Math.min(publisher.cursor, covered);
+    reader.look();
     const canFree = reader.canFree(done);
     try {
       save();

@@ -12,15 +12,19 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { partsOf } from './event-parts.js';
 import type { EventParts } from './event-parts.js';
+import { FrameWriter } from './frame.js';
 import { measurementOf } from './measurement.js';
 import type { EventPipeline } from './pipeline.js';
 import { NO_PLACE } from './sink.js';
 import type { OpenSession } from './sink.js';
+import { LogWriter } from './spool/log.js';
 import { fakeKafka, metric, run } from './testing/run-pipeline.js';
 import { tempDir } from './testing/temp-dir.js';
 
 const disk = vi.hoisted(() => ({
   isFull: false,
+  /** How often a folder was listed. */
+  listings: 0,
   /** Synced content by file. */
   files: new Map<string, Buffer>(),
   /** Name and file of each synced entry, by path of the folder. */
@@ -44,6 +48,10 @@ vi.mock('node:fs', async (importOriginal) => {
   };
   return {
     ...real,
+    readdirSync: ((...args: Parameters<typeof fs.readdirSync>) => {
+      disk.listings += 1;
+      return real.readdirSync(...args);
+    }) as typeof fs.readdirSync,
     fsyncSync(fd: number) {
       real.fsyncSync(fd);
       synced(fd);
@@ -253,6 +261,29 @@ describe.skipIf(process.platform !== 'linux')(
     });
   },
 );
+
+describe('after an outage of hours with little traffic', () => {
+  it('a start and the way to Kafka list the folder of thousands of small files a few times only', async () => {
+    const FILES = 1_000;
+    const dir = tempDir();
+    const log = join(dir, 'proxy-1', 'log');
+    const writer = new LogWriter(log, 0, 1);
+    const all = sessions(FILES, 7).map(({ log: events }) => events);
+    for (const events of all) {
+      const frames = new FrameWriter();
+      for (const event of events) frames.add(partsOf(event));
+      writer.append(frames.take());
+    }
+    writer.leave();
+    disk.listings = 0;
+    const kafka = fakeKafka();
+    const { pipeline } = await run(dir, kafka);
+    await pipeline.stop();
+    expect(kafka.published).toHaveLength(all.flat().length);
+    // With one listing for each file, the files of a day would take more than an hour.
+    expect(disk.listings).toBeLessThan(FILES / 10);
+  });
+});
 
 describe('while the disk is full', () => {
   it('sessions that end before a stop are not closed once more, as crashed, by the next start', async () => {

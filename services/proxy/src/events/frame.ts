@@ -156,14 +156,14 @@ export class Frame {
 }
 
 /**
- * Reads whole, sound chunks from the start of a buffer: as many as have `maxFrames`, at least one. `end` is
- * the offset behind them.
+ * Reads whole, sound chunks from the start of a buffer: as many as fit into `maxFrames`, at least one. Their frames
+ * are appended to others, which count too. `end` is the offset behind the chunks.
  */
 export function scanChunks(
   buffer: Buffer,
   maxFrames = Number.POSITIVE_INFINITY,
+  frames: Frame[] = [],
 ): { frames: Frame[]; end: number } {
-  const frames: Frame[] = [];
   let at = 0;
   while (at + CHUNK_HEADER_BYTES <= buffer.length) {
     const end = at + CHUNK_HEADER_BYTES + buffer.readUInt32LE(at);

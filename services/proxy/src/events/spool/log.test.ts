@@ -12,6 +12,7 @@ import { describe, expect, it } from 'vitest';
 import type { SessionEvent } from '@sockscope/schemas';
 import { partsOf } from '../event-parts.js';
 import { FrameWriter } from '../frame.js';
+import type { Frame } from '../frame.js';
 import { hostileLogs } from '../testing/hostile-log.js';
 import { tempDir } from '../testing/temp-dir.js';
 import { SpoolError } from './files.js';
@@ -30,12 +31,16 @@ function nameOf({ session_id, seq }: SessionEvent): string {
   return `${session_id}/${seq}`;
 }
 
+function nameOfFrame({ sessionId, seq }: Frame): string {
+  return `${sessionId}/${seq}`;
+}
+
 /** Everything from a position on. */
 function readAllOf(reader: LogReader, from: number, end: number): string[] {
   const names: string[] = [];
   for (let at = from; at < end;) {
     const { frames, next } = reader.read(at, end, LIMITS);
-    names.push(...frames.map((frame) => `${frame.sessionId}/${frame.seq}`));
+    names.push(...frames.map(nameOfFrame));
     expect(next).toBeGreaterThan(at);
     at = next;
   }
@@ -68,7 +73,7 @@ describe('the log', () => {
           for (let at = 0; at < writer.position;) {
             const { frames, next } = reader.read(at, writer.position, { maxFrames, maxBytes: 1 });
             expect(frames.length).toBeLessThanOrEqual(Math.max(maxFrames, perChunk));
-            names.push(...frames.map((frame) => `${frame.sessionId}/${frame.seq}`));
+            names.push(...frames.map(nameOfFrame));
             at = next;
           }
           expect(names).toEqual(events.map(nameOf));
@@ -79,6 +84,24 @@ describe('the log', () => {
       ),
       { numRuns: 50 },
     );
+  });
+
+  it('returns the frames of many small files at once, and of whole files behind a torn one', () => {
+    const dir = tempDir();
+    const { position } = filled(dir);
+    const reader = new LogReader(dir);
+    const wide = { maxFrames: 1_000, maxBytes: 1_000_000 };
+    expect(reader.read(0, position, wide).frames.map(nameOfFrame)).toEqual(events.map(nameOf));
+    expect(reader.read(0, position, { ...wide, maxFrames: 7 }).frames).toHaveLength(7);
+    truncateSync(join(dir, readdirSync(dir).toSorted()[3] ?? ''), 50);
+    const again = new LogReader(dir);
+    const before = again.read(0, position, wide);
+    expect(before.frames.map(nameOfFrame)).toEqual(events.slice(0, 3).map(nameOf));
+    const behind = again.read(before.next, position, wide);
+    expect(behind.frames.map(nameOfFrame)).toEqual(events.slice(4).map(nameOf));
+    expect(behind.next).toBe(position);
+    reader.close();
+    again.close();
   });
 
   it('continues behind the files of a dead process, with a last file torn at any byte', () => {

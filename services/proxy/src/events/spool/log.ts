@@ -122,9 +122,12 @@ export class LogReader {
   /** The file that was read last and its first position. It is read on even if somebody deletes it. */
   #fd = NONE;
   #start = 0;
-  #syncedTo = 0;
-  /** End of the closed files at the last look. */
+  /** Files behind it when the folder was listed last, the last one first. An outage can leave one for each second. */
+  #ahead: number[] = [];
+  /** Files that nobody wrote to at the last look, in their order, and their end at the look before. */
+  #closed: { start: number; stop: number }[] = [];
   #knownEnd = 0;
+  #syncedTo = 0;
   #isOver = false;
   /** Used again by each read. */
   #buffer = Buffer.alloc(0);
@@ -132,6 +135,7 @@ export class LogReader {
 
   constructor(dir: string) {
     this.#dir = dir;
+    this.look();
   }
 
   /** Bytes that did not check out: torn by a crash, or broken. */
@@ -142,33 +146,50 @@ export class LogReader {
   /** Nobody writes to the log any more: its last file may be synced and deleted too. */
   end(): void {
     this.#isOver = true;
+    this.look();
+  }
+
+  /** Looks which files are closed: these can be synced and deleted. */
+  look(): void {
+    const starts = segmentsOf(this.#dir);
+    const stops = this.#isOver ? [...starts.slice(1), endOf(this.#dir)] : starts.slice(1);
+    this.#knownEnd = this.#isOver ? Number.POSITIVE_INFINITY : (this.#closed.at(-1)?.stop ?? 0);
+    this.#closed = starts
+      .slice(0, stops.length)
+      .map((start, i) => ({ start, stop: stops[i] ?? start }));
   }
 
   /**
-   * Reads the frames of whole chunks from a position; of at least one if there is one before `end`. They are
-   * valid until the next read.
+   * Reads the frames of whole chunks from a position, over several files if they are small; of at least one
+   * chunk if there is one before `end`. They are valid until the next read.
    *
    * @param end how far the log was written when this was called.
    * @throws SpoolError if the disk refuses.
    */
   read(position: number, end: number, limits: ReadLimits): { frames: Frame[]; next: number } {
     return onDisk(`read in ${this.#dir}`, () => {
+      const most = Math.max(limits.maxBytes, CHUNK_MAX_BYTES);
+      if (this.#buffer.length < most) this.#buffer = Buffer.allocUnsafeSlow(most);
+      const frames: Frame[] = [];
+      let used = 0;
       let at = position;
-      while (at < end) {
+      while (at < end && used < most && frames.length < limits.maxFrames) {
         const { start, stop } = this.#segmentAt(at, end);
         if (start <= at) {
-          const size = Math.min(stop - at, Math.max(limits.maxBytes, CHUNK_MAX_BYTES));
-          if (this.#buffer.length < size) this.#buffer = Buffer.allocUnsafeSlow(size);
-          const bytes = readAll(this.#fd, this.#buffer.subarray(0, size), at - start);
-          const found = scanChunks(this.#buffer.subarray(0, bytes), limits.maxFrames);
-          if (found.end > 0) return { frames: found.frames, next: at + found.end };
+          const room = this.#buffer.subarray(used, Math.min(used + stop - at, most));
+          const bytes = readAll(this.#fd, room, at - start);
+          const taken = scanChunks(room.subarray(0, bytes), limits.maxFrames, frames).end;
+          used += taken;
+          at += taken;
+          if (at === stop) continue;
+          if (frames.length > 0) break;
         }
         // Behind a broken chunk, the rest of its file cannot be split into chunks; the next file is whole.
         const next = start > at ? start : stop;
         this.#lostBytes += next - at;
         at = next;
       }
-      return { frames: [], next: at };
+      return { frames, next: at };
     });
   }
 
@@ -181,15 +202,12 @@ export class LogReader {
   }
 
   /**
-   * Syncs closed files from a position on. An event that has not waited since the last call is about to be
+   * Syncs closed files from a position on. An event that has not waited since the look before is about to be
    * acknowledged, and need not go to disk at all, unless the log is over.
    */
   async syncLeft(position: number): Promise<void> {
-    const files = this.#closedFiles();
-    const knownEnd = this.#isOver ? Number.POSITIVE_INFINITY : this.#knownEnd;
-    this.#knownEnd = files.at(-1)?.stop ?? 0;
     const from = Math.max(position, this.#syncedTo);
-    const left = files.filter(({ stop }) => stop > from && stop <= knownEnd);
+    const left = this.#closed.filter(({ stop }) => stop > from && stop <= this.#knownEnd);
     for (const { start, stop } of left) {
       await syncLater(fileOf(this.#dir, start));
       this.#syncedTo = stop;
@@ -199,27 +217,21 @@ export class LogReader {
 
   /** Whether a closed file lies wholly before a position. */
   canFree(position: number): boolean {
-    return (this.#closedFiles()[0]?.stop ?? Number.POSITIVE_INFINITY) <= position;
+    return (this.#closed[0]?.stop ?? Number.POSITIVE_INFINITY) <= position;
   }
 
   /** Deletes closed files before a position, with a limit. Returns where the log begins now. */
   free(position: number, most = Number.POSITIVE_INFINITY): number {
-    const files = this.#closedFiles().filter(({ stop }) => stop <= position);
-    for (const { start } of files.slice(0, most)) {
+    const free = this.#closed.filter(({ stop }) => stop <= position).slice(0, most);
+    this.#closed = this.#closed.slice(free.length);
+    for (const { start } of free) {
       // A file that is open keeps its room on the disk.
       if (start === this.#start) this.close();
       onDisk(`delete in ${this.#dir}`, () => {
         unlinkSync(fileOf(this.#dir, start));
       });
     }
-    return segmentsOf(this.#dir)[0] ?? position;
-  }
-
-  /** Files that nobody writes to, in their order. */
-  #closedFiles(): { start: number; stop: number }[] {
-    const starts = segmentsOf(this.#dir);
-    const stops = this.#isOver ? [...starts.slice(1), endOf(this.#dir)] : starts.slice(1);
-    return starts.slice(0, stops.length).map((start, i) => ({ start, stop: stops[i] ?? start }));
+    return free.at(-1)?.stop ?? segmentsOf(this.#dir)[0] ?? position;
   }
 
   close(): void {
@@ -234,17 +246,22 @@ export class LogReader {
 
   /** Opens the file that holds a position, or else the next one; both bounds are `end` if there is none. */
   #segmentAt(position: number, end: number): { start: number; stop: number } {
-    if (position < this.#start || position >= this.#stop) {
-      const starts = segmentsOf(this.#dir).filter((start) => start < end);
-      const first = starts.findLastIndex((start) => start <= position);
-      for (const start of starts.slice(Math.max(0, first))) {
-        this.close();
-        this.#fd = openSync(fileOf(this.#dir, start), 'r');
-        this.#start = start;
-        if (position < this.#stop) break;
+    if (position < this.#start || this.#fd === NONE) this.#ahead = [];
+    for (let hasListed = false; position < this.#start || position >= this.#stop;) {
+      if (this.#ahead.length === 0 && !hasListed) {
+        const starts = segmentsOf(this.#dir);
+        const first = starts.findLastIndex((start) => start <= position);
+        this.#ahead = starts.slice(Math.max(0, first)).toReversed();
+        hasListed = true;
       }
+      const start = this.#ahead.at(-1);
+      if (start === undefined || start >= end) return { start: end, stop: end };
+      this.close();
+      this.#fd = openSync(fileOf(this.#dir, start), 'r');
+      this.#start = start;
+      this.#ahead.pop();
+      if (start > position) break;
     }
-    if (position >= this.#stop) return { start: end, stop: end };
     return { start: this.#start, stop: Math.min(this.#stop, end) };
   }
 }
