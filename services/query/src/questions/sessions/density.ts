@@ -15,13 +15,13 @@ interface Known {
  * short costs a second query, one too long a few granules.
  */
 export interface DensityMemory {
-  /** The first slice to read. */
+  /** The first slice to read; null if it knows nothing of these filters. */
   begin(
     filters: string,
     wanted: number,
     otherwise: { readonly pace: Pace; readonly anchorMs: number },
     nowMs: number,
-  ): { readonly pace: Pace; readonly anchorMs: number };
+  ): { readonly pace: Pace; readonly anchorMs: number } | null;
   /** @param startsMs starts of the sessions of a full page, in its order. */
   learn(filters: string, startsMs: readonly number[], fromPresent: boolean, nowMs: number): void;
 }
@@ -36,7 +36,7 @@ export function createDensityMemory(): DensityMemory {
   return {
     begin(filters, wanted, otherwise, nowMs) {
       const known = memory.get(filters);
-      if (known === undefined) return otherwise;
+      if (known === undefined) return null;
       const isRecent = nowMs - known.atMs <= NEWEST_VALID_MS;
       const newestMs = isRecent ? known.newestMs : null;
       return {

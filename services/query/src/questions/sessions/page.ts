@@ -16,8 +16,8 @@ import type { Weighed } from '../../store/weighed.js';
 import type { OpenSpan } from '../../time/range.js';
 import { bindingOf } from '../cursor.js';
 import type { DensityMemory } from './density.js';
-import { DENSE, FILTERED, KEYED, windows } from './windows.js';
-import type { Window } from './windows.js';
+import { DENSE, FILTERED, KEYED, KEYED_UNKNOWN, UNKNOWN_ROWS_MAX, windows } from './windows.js';
+import type { Pace, Window } from './windows.js';
 
 export interface PageDeps {
   readonly store: Store;
@@ -59,22 +59,21 @@ export async function pageRows(
   const table = sessionsTableOf(filters);
   const wanted = page.limit + 1;
   const range = startsOf(page);
-  const read = (window: Window, limit: number, isShort: boolean) =>
-    weighed.ask(
-      sessionsPageQuery({
-        table,
-        isShort,
-        filter: allOf([startedWithin(window.lowMs, window.highMs), filter]),
-        sort,
-        order,
-        position,
-        limit,
-        range: rangeOfStarts(page.in, window),
-      }),
-      isWide(window, nowMs),
-    );
+  const queryOf = (window: Window, limit: number, isShort: boolean) =>
+    sessionsPageQuery({
+      table,
+      isShort,
+      filter: allOf([startedWithin(window.lowMs, window.highMs), filter]),
+      sort,
+      order,
+      position,
+      limit,
+      range: rangeOfStarts(page.in, window),
+    });
   // Only the order by start lets a slice of starts be a slice of the page.
-  if (sort !== 'started_at') return read(range, wanted, false);
+  if (sort !== 'started_at') {
+    return weighed.ask(queryOf(range, wanted, false), isWide(range, nowMs));
+  }
   const anchorMs = position?.startedMs ?? (await anchorOf(store, page, asking));
   if (anchorMs === null) return [];
   const rows: SessionRecord[] = [];
@@ -82,23 +81,29 @@ export async function pageRows(
   const pace = isDense ? DENSE : table === 'sessions' ? FILTERED : KEYED;
   const alike = bindingOf('density', { ...filters, in: page.in, order });
   const fromPresent = position === null && order === 'desc' && range.highMs === null;
-  const guess = densities.begin(alike, wanted, { pace, anchorMs }, nowMs);
-  const slices = windows({
-    range,
-    order,
-    anchorMs: fromPresent ? guess.anchorMs : anchorMs,
-    wanted,
-    pace: guess.pace,
-  });
+  const known = densities.begin(alike, wanted, { pace, anchorMs }, nowMs);
+  const slicesOf = (of: Pace) =>
+    windows({
+      range,
+      order,
+      anchorMs: fromPresent && known !== null ? known.anchorMs : anchorMs,
+      wanted,
+      pace: of,
+    });
+  /** Whether the next slice is read however many rows it has. */
+  let isSure = known !== null || pace !== KEYED;
+  let slices = slicesOf(isSure ? (known?.pace ?? pace) : KEYED_UNKNOWN);
   for (let next = slices.next(0); next.done !== true && rows.length < wanted;) {
     // Each slice is read only if the ones before did not fill the page.
-    const found = await read(
-      next.value,
-      wanted - rows.length,
-      isShortSlice(next.value, table, nowMs),
-    );
-    rows.push(...found);
-    next = slices.next(found.length);
+    const isShort = isShortSlice(next.value, table, nowMs);
+    const query = queryOf(next.value, wanted - rows.length, isShort);
+    const found = isSure
+      ? await weighed.ask(query, isWide(next.value, nowMs))
+      : await store.askWithin(query, UNKNOWN_ROWS_MAX, asking);
+    if (found === null) slices = slicesOf(pace);
+    else rows.push(...found);
+    isSure = true;
+    next = slices.next(found?.length ?? 0);
   }
   if (rows.length >= wanted) {
     const startsMs = rows.map((row) => sessionStartMs(row.session_id));

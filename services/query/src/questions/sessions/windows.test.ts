@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DENSE, FILTERED, KEYED, windows } from './windows.js';
+import { DENSE, FILTERED, KEYED, KEYED_UNKNOWN, windows } from './windows.js';
 import type { Window } from './windows.js';
 
 const HOUR_MS = 3_600_000;
@@ -34,7 +34,7 @@ describe('windows', () => {
         bound,
         fc.constantFrom('asc' as const, 'desc' as const),
         fc.array(fc.integer({ min: 0, max: 60 }), { maxLength: 8 }),
-        fc.constantFrom(DENSE, FILTERED, KEYED),
+        fc.constantFrom(DENSE, FILTERED, KEYED, KEYED_UNKNOWN),
         (a, b, order, found, pace) => {
           const [low, high] = a !== null && b !== null && a > b ? [b, a] : [a, b];
           const range = {

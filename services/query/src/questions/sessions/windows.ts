@@ -1,4 +1,4 @@
-import { HOUR_MS, MINUTE_MS } from '@sockscope/schemas/sums';
+import { HOUR_MS, MINUTE_MS, WEEK_MS } from '@sockscope/schemas/sums';
 
 /** `[lowMs, highMs)` of session starts; null leaves that side open. */
 export interface Window {
@@ -25,6 +25,13 @@ export const FILTERED: Pace = { firstMs: HOUR_MS, emptyFactor: 168, slicesMax: 6
  * than a few slices that find nothing.
  */
 export const KEYED: Pace = { ...FILTERED, slicesMax: 3 };
+/**
+ * The same if no page of that user or destination is known. A week of most of them is a few granules, in one
+ * statement; a busy one has more rows in it, and an hour may fill the page.
+ */
+export const KEYED_UNKNOWN: Pace = { ...KEYED, firstMs: WEEK_MS };
+/** Beyond these rows a first slice of a week is not read. */
+export const UNKNOWN_ROWS_MAX = 32_768;
 
 /** A factor beyond the density so far, because it is seldom even. */
 const MARGIN = 1.5;
