@@ -37,6 +37,11 @@ export const rollupsConfig = z.object({
     env: 'INGEST_ROLLUP_THREADS',
     description: 'threads that the database uses for one statement',
   }),
+  present_threads: integer({ min: 1, max: 64 }).default(2).meta({
+    env: 'INGEST_ROLLUP_PRESENT_THREADS',
+    description:
+      'the same for the newest slices of the present hour: beside much other work, a statement gets as many cores as its threads win',
+  }),
   statement_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(30_000).meta({
     env: 'INGEST_ROLLUP_TIMEOUT',
     description:

@@ -125,7 +125,8 @@ export function createSummer(
   /** The longest statement of the present group for each kind of bucket, milliseconds. */
   const longestMs = new Map<SumSpan, number>();
   const most = { ...TOGETHER };
-  const usual = { ...config, priority: priorityOf(lane) };
+  const threads = lane === 'present' ? config.present_threads : config.threads;
+  const usual = { ...config, threads, priority: priorityOf(lane) };
   const patient = { ...usual, statement_ms: PATIENCE * config.statement_ms };
   /** Whether the statement that failed last had waited. */
   let hasWaited = false;
