@@ -27,7 +27,7 @@ export const localConfig = z.object({
       env: 'LOCAL_KAFKA_CONTROLLER_PORT',
       description: "port of the local Kafka's controller; 0: a free one",
     }),
-    kafka_heap_mib: integer({ min: 128, max: 65_536 }).default(256).meta({
+    kafka_heap_mib: integer({ min: 256, max: 65_536 }).default(256).meta({
       env: 'LOCAL_KAFKA_HEAP_MIB',
       description: "heap of the local Kafka's JVM; it takes about 120 MiB more",
     }),
