@@ -6,7 +6,7 @@ const NOW_MS = Date.parse('2026-03-15T12:00:00.000Z');
 const usual = { pace: FILTERED, anchorMs: NOW_MS };
 
 describe('the density memory', () => {
-  it('knows nothing of filters that no page was full of', () => {
+  it('has no guess for filters without a full page', () => {
     expect(createDensityMemory().begin('a', 51, usual, NOW_MS)).toBeNull();
   });
 

@@ -15,7 +15,7 @@ interface Known {
  * short costs a second query, one too long a few granules.
  */
 export interface DensityMemory {
-  /** The first slice to read; null if it knows nothing of these filters. */
+  /** The first slice to read; null without a full page of these filters. */
   begin(
     filters: string,
     wanted: number,
