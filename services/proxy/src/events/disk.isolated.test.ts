@@ -120,8 +120,8 @@ class Live implements OpenSession {
     const event = this.log[this.#next];
     if (event === undefined) return;
     this.#next += 1;
-    if (event.type !== 'TrafficDelta') pipeline.emit(partsOf(event));
     if (event.type === 'SessionClosed') pipeline.release(this);
+    if (event.type !== 'TrafficDelta') pipeline.emit(partsOf(event));
     if (event.type !== 'TrafficDelta') return;
     const next = this.log[this.#next];
     const isLast =

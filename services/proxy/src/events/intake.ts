@@ -19,6 +19,8 @@ export interface IntakeDeps {
   readonly logger: Logger;
   /** Gives the oldest events that the disk did not take to the publishing thread, until they are repaid. */
   readonly lend: (chunk: Uint8Array) => void;
+  /** The gathered events are in the log, or wait for it in memory; the publishing thread cannot see them yet. */
+  readonly onGiven: () => void;
 }
 
 /** Share of the room beside the ends of open sessions. Beyond it, new sessions should be refused. */
@@ -122,6 +124,8 @@ export class Intake {
       const chunk = this.#writer.take();
       if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
     }
+    this.#deps.onGiven();
+    this.#showWritten();
     if (this.#waiting.length === 0) return;
     this.#arm();
     if (performance.now() < this.#nextTryMs && !isLast) return;
@@ -130,6 +134,7 @@ export class Intake {
       this.#release(1);
       [chunk] = this.#waiting;
     }
+    this.#showWritten();
     this.#lend();
   }
 
@@ -168,10 +173,9 @@ export class Intake {
 
   /** Returns false if the disk refuses. The first refusal is reported, and the next attempt is soon. */
   #append(chunk: Buffer): boolean {
-    const { log, shared, logger } = this.#deps;
+    const { log, logger } = this.#deps;
     try {
       log.append(chunk);
-      shared.set('written', log.position);
       return true;
     } catch (err) {
       this.#nextTryMs = performance.now() + RETRY_MS;
@@ -180,6 +184,11 @@ export class Intake {
       logger.error({ err }, 'the event spool cannot be written; events are kept in memory');
       return false;
     }
+  }
+
+  #showWritten(): void {
+    const { log, shared } = this.#deps;
+    shared.set('written', log.position);
   }
 
   #keep(chunk: Buffer): void {

@@ -61,6 +61,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
 
   const tableMemory = new TableMemory();
   const table = new SessionTable(tableMemory);
+  const ended: OpenSession[] = [];
   const isFull = (): boolean => intake?.isFull ?? false;
   const spool: Spool = {
     get bytes() {
@@ -128,7 +129,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       write(session, measurement, false);
     },
     release(session) {
-      table.release(session);
+      ended.push(session);
     },
     swept() {
       covered = endAtSweep;
@@ -161,7 +162,10 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       const lend = (chunk: Uint8Array): void => {
         backend?.post({ kind: 'lent', chunk });
       };
-      intake = new Intake(config, { log, shared, logger, lend });
+      const onGiven = (): void => {
+        for (const session of ended.splice(0)) table.release(session);
+      };
+      intake = new Intake(config, { log, shared, logger, lend, onGiven });
       covered = position;
       endAtSweep = position;
     },

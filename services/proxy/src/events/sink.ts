@@ -28,7 +28,7 @@ export interface EventSink {
   report(session: OpenSession, delta: Measurement): void;
   /** Keeps the counters of a session, in case this process dies. Not an event. */
   note(session: OpenSession, measurement: Measurement): void;
-  /** Forgets a session whose end was given to `emit`. */
+  /** Forgets a session once its end, which is given to `emit` next, is in the log. */
   release(session: OpenSession): void;
   /** Every session that was open at the last call has been noted since, or released. */
   swept(): void;

@@ -50,8 +50,8 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
       session.refreshCounters = null;
       session.terminate = null;
       metrics.sessionClosed(event);
-      sink.emit(event);
       sink.release(session);
+      sink.emit(event);
     },
   };
 
