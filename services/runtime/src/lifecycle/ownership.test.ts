@@ -48,6 +48,14 @@ describe('the owner that a file names', () => {
     },
   );
 
+  it('whose heir died too has a successor at the second attempt', () => {
+    const dir = tempDir();
+    writeFileSync(join(dir, 'owner'), 'nobody knows');
+    writeFileSync(join(dir, 'owner.heir'), 'nobody knows');
+    expect([1, 2, 3].map(() => takeOwnership(join(dir, 'owner')))).toEqual([false, true, false]);
+    expect(readdirSync(dir)).toEqual(['owner']);
+  });
+
   it('with an unreadable mark is dead', () => {
     const dir = tempDir();
     writeFileSync(join(dir, 'owner'), 'nobody knows');

@@ -45,7 +45,7 @@ let attempts = 0;
  * Makes this process the owner that the file names. Processes of one machine (one PID namespace)
  * see each other; a folder that machines or containers share is not protected.
  *
- * @returns false if a living process owns it, this one included.
+ * @returns false if a living process owns it, this one included, or just takes it over.
  */
 export function takeOwnership(file: string): boolean {
   attempts += 1;
@@ -53,8 +53,7 @@ export function takeOwnership(file: string): boolean {
   // Written first and linked then, so that nobody sees an owner's file without its owner.
   writeFileSync(own, selfMark());
   try {
-    // Twice: once more after a dead owner's mark was taken away.
-    return link(own, file) || (removeDead(file, `${own}.dead`) && link(own, file));
+    return link(own, file) || replaceDead(file, own);
   } finally {
     rmSync(own, { force: true });
   }
@@ -70,20 +69,20 @@ function link(from: string, to: string): boolean {
   }
 }
 
-/** Whether the folder is free. If several processes find a dead owner, one wins the renaming. */
-function removeDead(file: string, grave: string): boolean {
+/** Puts an own mark in the place of a dead owner's. Only the one heir may do so, so no living owner loses its mark. */
+function replaceDead(file: string, own: string): boolean {
   const mark = readMark(file);
-  if (mark === null) return true;
+  if (mark === null) return link(own, file);
   if (isAlive(mark)) return false;
-  try {
-    renameSync(file, grave);
-  } catch {
-    return true;
+  const heir = `${file}.heir`;
+  if (!link(own, heir)) {
+    // An heir that died too makes way for the next attempt.
+    if (!isAlive(readMark(heir) ?? selfMark())) rmSync(heir, { force: true });
+    return false;
   }
-  const isSame = readMark(grave) === mark;
-  // Another process was faster, and this is its mark.
-  if (!isSame) link(grave, file);
-  rmSync(grave, { force: true });
+  const isSame = readMark(file) === mark;
+  if (isSame) renameSync(own, file);
+  rmSync(heir);
   return isSame;
 }
 
