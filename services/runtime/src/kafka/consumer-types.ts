@@ -69,7 +69,7 @@ export interface ConsumerEvents {
 export interface GroupConsumer {
   /** Begins to join; that is repeated until `stop`. */
   start(): void;
-  /** Commits the given offsets; false if the broker refused: they are committed with the next ones. */
+  /** Commits the given offsets; false if the broker refused: they are committed later. */
   commit(positions: readonly CommitPosition[]): Promise<boolean>;
   /** Takes no more batches; the member stays in the group, so that held records can still be committed. */
   quiesce(): void;

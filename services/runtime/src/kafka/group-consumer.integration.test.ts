@@ -115,6 +115,14 @@ async function committedOffset(): Promise<bigint | undefined> {
   return (await admin.groupOffsets(kafka.topic, kafka.topic)).get(0);
 }
 
+/** Part of kafkajs that is not public. */
+const { prototype } = createRequire(import.meta.url)('kafkajs/src/consumer/consumerGroup') as {
+  prototype: {
+    commitOffsets(): Promise<void>;
+    getActiveTopicPartitions(): Record<string, Set<number>>;
+  };
+};
+
 /** Commits an offset as a former member of the group would have done. */
 async function commitAs(offset: number, metadata: string): Promise<void> {
   const client = new kafkajs.Kafka({ brokers: kafka.brokers, logLevel: kafkajs.logLevel.NOTHING });
@@ -380,6 +388,21 @@ describe('a consumer that looks at its group', () => {
     await expect.poll(() => problems[0], WAIT).toMatch(/join the consumer group again/);
   });
 
+  it('commits again what Kafka did not take, although nothing else arrives', async () => {
+    // As it is while the group rebalances.
+    const fault = vi
+      .spyOn(prototype, 'commitOffsets')
+      .mockRejectedValueOnce(new kafkajs.KafkaJSNonRetriableError('The group is rebalancing'));
+    const outcomes: (string | undefined)[] = [];
+    consume({ commit: true, events: { onCommit: (error) => outcomes.push(error?.message) } });
+    await produce(0, 1);
+    await expect.poll(() => outcomes[0], WAIT).toMatch(/rebalancing/);
+    const offsets = () => admin.groupOffsets(kafka.topic, kafka.topic);
+    await expect.poll(async () => [...(await offsets()).values()], WAIT).toContain(1n);
+    expect(outcomes).toEqual([expect.anything(), undefined]);
+    expect(fault).toHaveBeenCalledTimes(2);
+  });
+
   it('is started again if a partition does not move while records arrive', async () => {
     const crashes: string[] = [];
     const { consumer, values } = consume({
@@ -387,9 +410,6 @@ describe('a consumer that looks at its group', () => {
     });
     await produce(0, 40);
     await expect.poll(() => values.length, WAIT).toBe(40);
-    const { prototype } = createRequire(import.meta.url)('kafkajs/src/consumer/consumerGroup') as {
-      prototype: { getActiveTopicPartitions(): Record<string, Set<number>> };
-    };
     const fault = vi
       .spyOn(prototype, 'getActiveTopicPartitions')
       .mockImplementation(() => ({ [kafka.topic]: new Set([1]) }));

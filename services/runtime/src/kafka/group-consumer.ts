@@ -13,6 +13,7 @@ import { messageOf } from '../errors.js';
 import type { Logger } from '../log/logger.js';
 import type { KafkaConfig } from './config.js';
 import type { ConsumerConfig } from './consumer-config.js';
+import { createCommits } from './commits.js';
 import { createConsumerLife } from './consumer-life.js';
 import type { ConsumerLife } from './consumer-life.js';
 import { BatchTooLargeError } from './codecs.js';
@@ -26,13 +27,13 @@ import type {
   Hold,
 } from './consumer-types.js';
 import { createGroupWatch } from './group-watch.js';
-import { OwnedPartitions, placeToFetch, settle } from './owned-partitions.js';
+import { OwnedPartitions, placeToFetch } from './owned-partitions.js';
 import type { OwnedPartition } from './owned-partitions.js';
 import { withReadGrant } from './plan.js';
 import { openAhead, tryOpen } from './open-batch.js';
 import type { Opened } from './open-batch.js';
 import type { RecordBatch } from './record-batch.js';
-import { formatAnchor, parseAnchor } from './start-offset.js';
+import { parseAnchor } from './start-offset.js';
 
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 15_000;
@@ -71,6 +72,12 @@ export function createGroupConsumer(
   let isStopping = false;
   const stopSignal = new AbortController();
   let loop: Promise<void> = Promise.resolve();
+  const committer = createCommits(
+    topic,
+    owned,
+    () => (state === 'running' ? (current?.consumer ?? null) : null),
+    { logger, events },
+  );
 
   const moved = () => {
     lastMoveMs = Date.now();
@@ -355,29 +362,7 @@ export function createGroupConsumer(
       installBatchDecoder();
       loop = supervise();
     },
-    async commit(positions) {
-      const due = owned.due(positions);
-      if (due.length === 0) return true;
-      if (current === null || state !== 'running') return false;
-      try {
-        await current.consumer.commitOffsets(
-          due.map(({ partition, durable }) => ({
-            topic,
-            partition,
-            offset: String(durable.offset),
-            metadata: formatAnchor(durable.anchor),
-          })),
-        );
-        settle(due);
-        events.onCommit?.(null);
-        return true;
-      } catch (cause) {
-        const error = kafkaErrorOf(cause, 'commit');
-        logger.warn({ err: error }, 'offsets were not committed; the next batch tries again');
-        events.onCommit?.(error);
-        return false;
-      }
-    },
+    commit: (positions) => committer.commit(positions),
     quiesce() {
       isQuiet = true;
       watch.progress.assign([]);
@@ -389,6 +374,7 @@ export function createGroupConsumer(
       isQuiet = true;
       stopSignal.abort();
       await loop;
+      committer.stop();
       for (const partition of owned.numbers) owned.disown(partition);
     },
     state: () => state,
