@@ -26,6 +26,8 @@ export interface WholeSince {
   of(table: string): number;
   /** The first day of which nothing has expired in any of SOURCES. */
   readonly sources: number;
+  /** Whether a session ended in an hour that began before anything of `sessions` is whole: its row may be gone. */
+  hasOldEnd(hourS: number): boolean;
 }
 
 /**
@@ -53,7 +55,27 @@ export async function readWholeSince(
   const keptSince = (ms: number) => (ms === 0 ? 0 : dayAfter(nowS - ms / 1_000));
   const of = (table: string) =>
     Math.max(formerly.get(table) ?? 0, keptSince(retention[table] ?? 0));
-  return { of, sources: Math.max(...SOURCES.map(of)) };
+  const wholeS = of('sessions');
+  const hours = wholeS === 0 ? [] : await hoursOfOldEnds(clickhouse, wholeS, call);
+  const oldEnds = new Set(hours);
+  return { of, sources: Math.max(...SOURCES.map(of)), hasOldEnd: (hour) => oldEnds.has(hour) };
+}
+
+/** Hours since a time in which sessions ended that began before it, as far as their sketches have been made. */
+async function hoursOfOldEnds(
+  clickhouse: Pick<ClickHouse, 'query'>,
+  sinceS: number,
+  call: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
+): Promise<number[]> {
+  const rows = await clickhouse.query({
+    sql: `SELECT DISTINCT toUnixTimestamp(bucket) AS hour_s FROM rollup_sketches_1h
+      WHERE bucket >= toDateTime({since:UInt32}, 'UTC')
+        AND earliest_start > toDateTime64(0, 3, 'UTC') AND earliest_start < toDateTime({since:UInt32}, 'UTC')`,
+    params: { since: sinceS },
+    row: z.object({ hour_s: int64 }),
+    ...call,
+  });
+  return rows.map(({ hour_s }) => hour_s);
 }
 
 /** The first day that begins at a time or after it. */
@@ -99,7 +121,7 @@ export function planOf(span: BucketSpan, bucketS: number, whole: WholeSince): Om
   }
   const day = dayOf(bucketS);
   const expired = {
-    sessions: day < whole.of('sessions'),
+    sessions: day < whole.of('sessions') || whole.hasOldEnd(bucketS),
     traffic: day < whole.of('session_traffic_1m'),
   };
   const isOld = day < whole.sources;

@@ -25,7 +25,7 @@ import { createMarkKeeper } from './marks.js';
 import type { MarkKeeper } from './marks.js';
 import { ALL } from './choose.js';
 import { createRollupMetrics } from './metrics.js';
-import { createBuckets } from './buckets.js';
+import { changedHours, createBuckets } from './buckets.js';
 import { findRollupDifferences, markAllHours } from './compare.js';
 import { createRollups } from './rollups.js';
 import { rollupsConfig } from './config.js';
@@ -969,6 +969,51 @@ describe('rollups', () => {
     const hours = [...Array(16).keys()].map((hour) => BASE_MS / 1_000 + (20 + hour) * 3_600);
     const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...retention } };
     expect(await findRollupDifferences(clickhouse, hours, compare)).toEqual([]);
+  });
+
+  it('by rule and status keep the bytes of sessions that have expired before their traffic', async () => {
+    const log = sessionLog({ random: seededRandom(4), startMs: BASE_MS, closed: true });
+    await storeBatch(clickhouse, log, [newKeeper()]);
+    await settle(newRollups());
+    for (const table of ['sessions', 'ended_sessions']) {
+      await clickhouse.command({ sql: `TRUNCATE TABLE ${table}` });
+    }
+    // As `forget` does for traffic of another session.
+    const buckets = createBuckets(clickhouse, { timeoutMs: 120_000 });
+    await buckets.mark(changedHours([BASE_MS / 1_000]));
+    await settle(newRollups({ ...FOR_GOOD, sessions: 30 * DAY_MS }));
+    expect(await storedSums()).toEqual(plainSums(log));
+  });
+
+  it('of an hour keep the end of a long session whose row has expired before the hour', async () => {
+    const hourMs = Date.now() - (Date.now() % HOUR_MS) - 10 * DAY_MS;
+    const random = seededRandom(4);
+    const [long, short] = [hourMs - 29 * DAY_MS, hourMs + 60_000].map((startMs) =>
+      sessionLog({
+        random,
+        startMs,
+        silentMs: Math.max(0, hourMs - startMs),
+        intervals: 3,
+        closed: true,
+      }),
+    );
+    if (!long || !short) throw new Error('two logs are needed');
+    const retention = { ...FOR_GOOD, sessions: 35 * DAY_MS };
+    await storeBatch(clickhouse, [...long, ...short], [newKeeper()]);
+    await settle(newRollups(retention));
+    const plain = plainSums([...long, ...short]);
+    expect(await storedSums()).toEqual(plain);
+    for (const table of ['sessions', 'ended_sessions', 'session_ends']) {
+      await clickhouse.command({
+        sql: `ALTER TABLE ${table} DELETE WHERE started_at < now() - INTERVAL 35 DAY`,
+        settings: { mutations_sync: 2 },
+      });
+    }
+    const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...retention } };
+    expect(await findRollupDifferences(clickhouse, [hourMs / 1_000], compare)).toEqual([]);
+    await markAllHours(clickhouse, retention, 120_000);
+    await settle(newRollups(retention));
+    expect(await storedSums()).toEqual(plain);
   });
 
   it('leaves the sums of a day of which something has expired under a shorter retention than now', async () => {

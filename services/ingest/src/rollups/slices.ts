@@ -37,7 +37,8 @@ export function partOf(
 
 /** @param hourS seconds since 1970. */
 export function mayHaveSlices(hourS: number, nowMs: number, whole: WholeSince): boolean {
-  return hourS * 1_000 >= nowMs - SLICED_MS && dayOf(hourS) >= whole.sources;
+  const isWhole = dayOf(hourS) >= whole.sources && !whole.hasOldEnd(hourS);
+  return isWhole && hourS * 1_000 >= nowMs - SLICED_MS;
 }
 
 /** Hours of which another round may be using slices; those of earlier ones have expired. */

@@ -281,6 +281,7 @@ export interface Target {
 }
 
 const DIMENSION_KEYS = 'dimension, key';
+const AT_END = DIMENSIONS.filter(countsAtEnd).map((dimension) => `'${dimension}'`);
 const dimensionPart = (part: Part) =>
   part.dimensions.length === DIMENSIONS.length
     ? 'true'
@@ -363,8 +364,11 @@ export interface Expired {
   readonly traffic: boolean;
 }
 
-function onlyGrows(name: SumName, expired: Expired): boolean {
-  return FIGURES[name] === 'traffic' ? expired.traffic : expired.sessions;
+/** Returns SQL that is true for rows whose figure may only grow. Some dimensions count bytes at the end: sessions have them. */
+function onlyGrows(name: SumName, { keys }: Target, { sessions, traffic }: Expired): string {
+  if (FIGURES[name] !== 'traffic') return String(sessions);
+  if (keys !== DIMENSION_KEYS) return String(traffic);
+  return `if(dimension IN (${AT_END.join(', ')}), ${sessions}, ${traffic})`;
 }
 
 /** Every row that is there or should be: as it should be, and as it is. */
@@ -372,8 +376,8 @@ function compared(target: Target, part: Part, expired: Expired): string {
   const { table, span, keys } = target;
   const news = SUM_NAMES.map((name) => {
     const now = `sumIf(${name}, is_fresh)`;
-    const value = onlyGrows(name, expired) ? `greatest(${now}, sumIf(${name}, NOT is_fresh))` : now;
-    return `${value} AS ${name}_new`;
+    const value = `greatest(${now}, sumIf(${name}, NOT is_fresh))`;
+    return `if(${onlyGrows(name, target, expired)}, ${value}, ${now}) AS ${name}_new`;
   }).join(', ');
   const olds = SUM_NAMES.map((name) => `sumIf(${name}, NOT is_fresh) AS ${name}_old`).join(', ');
   return `
