@@ -29,11 +29,13 @@ export async function markAllHours(
 ): Promise<void> {
   const whole = await readWholeSince(clickhouse, { ...retention });
   await clickhouse.command({
-    sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, changed_through)
-      SELECT arrayJoin(['hour', 'detail_hour']), hour, {writer:UUID}, 1 FROM (${HOURS_OF_ROWS})
+    // With all slices: otherwise the present hour would be made from rows in every round until it is over.
+    sql: `INSERT INTO ${BUCKETS_TABLE} (span, bucket, writer, changed_through, slices_changed)
+      SELECT arrayJoin(['hour', 'detail_hour']), hour, {writer:UUID}, 1,
+        mapFromArrays({slices:Array(UInt8)}, arrayMap(_ -> toUInt64(1), {slices:Array(UInt8)})) FROM (${HOURS_OF_ROWS})
       WHERE hour >= toDateTime({whole_since:UInt32}, 'UTC')
         OR toStartOfDay(hour) GLOBAL NOT IN (SELECT bucket FROM rollup_1d WHERE dimension = 'total')`,
-    params: { writer: randomUUID(), whole_since: whole.sources },
+    params: { writer: randomUUID(), slices: ALL_SLICES, whole_since: whole.sources },
     timeoutMs,
     settings: { async_insert: 0, distributed_foreground_insert: 1 },
   });

@@ -1077,6 +1077,22 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums([...summed, ...never]));
   });
 
+  it('of the present hour are made from slices also if all sums are requested again', async () => {
+    // The next hour counts as present too, and stays so if an hour ends during the test.
+    const startMs = Date.now() - (Date.now() % HOUR_MS) + HOUR_MS;
+    const log = sessionLog({ random: seededRandom(4), startMs, closed: true });
+    await storeBatch(clickhouse, log, [newKeeper()]);
+    const rollups = newRollups();
+    await rollups.sumNext('present');
+    await markAllHours(clickhouse, FOR_GOOD, 10_000);
+    const part = await rollups.sumNext('present');
+    expect(part).toMatchObject({ starts: [startMs / 1_000], part: 'newest' });
+    await settle(rollups);
+    expect(await storedSums()).toEqual(plainSums(log));
+    const buckets = createBuckets(clickhouse, { timeoutMs: 120_000 });
+    expect(await buckets.slices(startMs / 1_000)).toEqual({ changes: [], isComplete: true });
+  });
+
   it('reach day and week after the clock of the server was set back', async () => {
     // Friday, the same day hours later, and Saturday: a session in each.
     const [first, sameDay, sameWeek] = [-48, -43, -24].map((hour) =>
