@@ -201,6 +201,7 @@ function run(
           log('info', { bytes, left_bytes }, 'publishing events of proxies that are gone');
         }
         if (bytes > 0 && left_bytes > 0) waitMs = DEAD_FOLDERS_MORE_MS;
+        if (done.trouble !== null) throw done.trouble;
       } catch (error) {
         const err = messageOf(error);
         log('error', { err }, 'events of a proxy that is gone cannot be published');

@@ -24,29 +24,40 @@ export interface DeadFolders {
   /** Bytes of events that stay for later. */
   leftBytes: number;
   crashedSessions: number;
+  /** The first refusal of the disk. The events of that folder are still there. */
+  trouble: SpoolError | null;
 }
 
 /**
  * Publishes the events of dead proxies, for one turn each.
  *
  * @param publish gets frames of a proxy. False if Kafka has not acknowledged them in time.
- * @throws SpoolError if the disk refuses; unpublished events are still there then.
  */
 export async function publishDeadFolders(
   config: FolderConfig,
   limits: ReadLimits,
   publish: (frames: readonly Frame[], proxyId: string) => Promise<boolean>,
 ): Promise<DeadFolders> {
-  const result: DeadFolders = { emptied: [], bytes: 0, leftBytes: 0, crashedSessions: 0 };
+  const result: DeadFolders = {
+    emptied: [],
+    bytes: 0,
+    leftBytes: 0,
+    crashedSessions: 0,
+    trouble: null,
+  };
   const { spool_dir, spool_max_bytes } = config;
   for (const name of readdirSync(spool_dir)) {
     const dir = join(spool_dir, name);
     const isFolder = existsSync(logDir(dir)) || hasOldFormat(dir);
-    if (!isFolder || name === config.proxy_id || !lockFolder(dir)) continue;
+    if (!isFolder || name === config.proxy_id) continue;
     let isEmpty = false;
+    let isLocked = false;
+    let reader: LogReader | null = null;
     try {
+      isLocked = lockFolder(dir);
+      if (!isLocked) continue;
       const { acknowledged, end, crashedSessions } = recover(dir, spool_max_bytes);
-      const reader = new LogReader(logDir(dir));
+      reader = new LogReader(logDir(dir));
       const untilMs = performance.now() + TURN_MS;
       let at = acknowledged;
       while (at < end && performance.now() < untilMs) {
@@ -58,7 +69,6 @@ export async function publishDeadFolders(
       new TableFile(dir, { acknowledged: at, aliveMs: Date.now(), isClean: true }).close();
       if (at === end) reader.end();
       reader.free(at);
-      reader.close();
       result.crashedSessions += crashedSessions;
       result.bytes += at - acknowledged;
       result.leftBytes += end - at;
@@ -70,9 +80,10 @@ export async function publishDeadFolders(
         isEmpty = true;
       }
     } catch (error) {
-      throw error instanceof SpoolError ? error : new SpoolError(`cannot empty ${dir}`, error);
+      result.trouble ??= new SpoolError(`cannot empty ${dir}`, error);
     } finally {
-      releaseFolder(dir);
+      reader?.close();
+      if (isLocked) releaseFolder(dir);
       if (isEmpty) removeEmpty(dir);
     }
   }

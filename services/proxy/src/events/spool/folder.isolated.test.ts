@@ -325,6 +325,21 @@ describe('the folder of a dead proxy', () => {
     expect(openFiles()).toBe(files);
   });
 
+  it('that cannot be read stays, is reported, and holds up no other one', async () => {
+    const dir = tempDir();
+    const own = configIn(dir, 'own');
+    for (const name of ['a', 'c']) await dieWith(configIn(dir, name), logs(2, true, 9).flat());
+    // Also holds for root, who may read every file.
+    mkdirSync(join(logDir(join(dir, 'b')), `${'0'.repeat(16)}.frames`), { recursive: true });
+    const there = kafka();
+    const files = openFiles();
+    const { emptied, trouble } = await publishDeadFolders(own, LIMITS, there.publish);
+    expect(emptied.toSorted()).toEqual(['a', 'c']);
+    expect(trouble?.code).toBe('spool_io');
+    expect(openFiles()).toBe(files);
+    expect(readdirSync(dir)).toEqual(['b']);
+  });
+
   it('of the former format is published too', async () => {
     const dir = tempDir();
     cpSync(OLD_SPOOL, dir, { recursive: true });

@@ -91,14 +91,7 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
   let crashedSessions = 0;
   if (isOld || !status.isClean) {
     if (isOld) appendEvents(writer, oldEvents(dir, open));
-    const reader = new LogReader(log);
-    for (let at = segmentsOf(log)[0] ?? writer.position; at < writer.position;) {
-      const { frames, next } = reader.read(at, writer.position, READ_LIMITS);
-      for (const frame of frames) follow(open, frame);
-      at = next;
-    }
-    reader.close();
-    ({ lostBytes } = reader);
+    lostBytes = followLog(open, log, writer.position);
     const nowMs = Date.now();
     const ends = [...open.values()].map((known) => assumedEnd(known, aliveMs, nowMs));
     appendEvents(writer, ends);
@@ -115,15 +108,32 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
 
 function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
   const frames = new FrameWriter();
-  for (const event of events) {
-    frames.add(partsOf(event));
-    if (frames.isFull) writer.append(frames.take());
+  try {
+    for (const event of events) {
+      frames.add(partsOf(event));
+      if (frames.isFull) writer.append(frames.take());
+    }
+    if (frames.bytes > 0) writer.append(frames.take());
+  } finally {
+    writer.leave();
   }
-  if (frames.bytes > 0) writer.append(frames.take());
-  writer.leave();
 }
 
-/** Events that the log has beyond the table, which is written after it. */
+/** Takes events that the log has beyond the table, which is written after it. Returns how many bytes are broken. */
+function followLog(open: OpenSessions, log: string, end: number): number {
+  const reader = new LogReader(log);
+  try {
+    for (let at = segmentsOf(log)[0] ?? end; at < end;) {
+      const { frames, next } = reader.read(at, end, READ_LIMITS);
+      for (const frame of frames) follow(open, frame);
+      at = next;
+    }
+    return reader.lostBytes;
+  } finally {
+    reader.close();
+  }
+}
+
 function follow(open: OpenSessions, frame: Frame): void {
   const known = open.get(frame.sessionId);
   // It has nothing newer than the table.

@@ -16,8 +16,6 @@ import { Slot, SLOT_BYTES } from './table.js';
 import type { TableMemory, TableStatus } from './table.js';
 
 const NAME = 'open-sessions';
-/** Tables of former development versions: their slots have other sizes. */
-const FORMER_NAMES = ['sessions', 'sessions-long'];
 const COPIES = 2;
 const STATUS_SLOTS = 1;
 const SLOTS_PER_READ = 64;
@@ -44,13 +42,15 @@ export class TableFile {
     const next = `${file}.next`;
     this.#dir = dir;
     this.#fd = onDisk(`write in ${dir}`, () => openSync(next, 'w', 0o600));
-    onDisk(`write in ${dir}`, () => {
+    try {
       this.#writeStatus(status);
       syncPath(next);
       renameSync(next, file);
-      for (const name of FORMER_NAMES) rmSync(join(dir, name), { force: true });
       syncPath(dir);
-    });
+    } catch (error) {
+      this.close();
+      throw new SpoolError(`cannot write in ${dir}`, error);
+    }
   }
 
   /** Bytes on disk. */
@@ -123,7 +123,7 @@ export class TableFile {
 }
 
 export function removeTable(dir: string): void {
-  for (const name of [NAME, ...FORMER_NAMES]) rmSync(join(dir, name), { force: true });
+  rmSync(join(dir, NAME), { force: true });
 }
 
 /**
