@@ -107,9 +107,9 @@ interface LastKnown {
 export type OpenSessions = Map<string, LastKnown>;
 
 /** The event that was encoded; null if it is none. */
-export function eventIn(payload: Buffer): SessionEvent | null {
+export function eventIn(payload: Buffer | string): SessionEvent | null {
   try {
-    return sessionEvent.parse(JSON.parse(payload.toString('utf8')));
+    return sessionEvent.parse(JSON.parse(payload.toString()));
   } catch {
     return null;
   }

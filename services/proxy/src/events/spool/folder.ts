@@ -12,7 +12,6 @@ import { releaseOwnership, takeOwnership } from '@sockscope/runtime';
 import type { SessionEvent } from '@sockscope/schemas';
 import { partsOf } from '../event-parts.js';
 import { FrameWriter } from '../frame.js';
-import type { Frame } from '../frame.js';
 import { assumedEnd, eventIn, measurementOf } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 import { isMissing, SpoolError, syncPath } from './files.js';
@@ -121,33 +120,37 @@ function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
 
 /** Takes events that the log has beyond the table, which is written after it. Returns how many bytes are broken. */
 function followLog(open: OpenSessions, log: string, end: number): number {
+  /** The newest event of each session. Only these are parsed: a full spool has a million events. */
+  const newest = new Map<string, { seq: number; payload: string }>();
   const reader = new LogReader(log);
   try {
     for (let at = segmentsOf(log)[0] ?? end; at < end;) {
       const { frames, next } = reader.read(at, end, READ_LIMITS);
-      for (const frame of frames) follow(open, frame);
+      for (const frame of frames) {
+        const { sessionId: id, type, seq } = frame;
+        const inTable = open.get(id);
+        const known = newest.get(id)?.seq ?? (inTable && (inTable.measurement?.seq ?? 0));
+        if (type === 'SessionClosed') {
+          open.delete(id);
+          newest.delete(id);
+        } else if (known === undefined ? type === 'SessionStarted' : seq > known) {
+          newest.set(id, { seq, payload: frame.payload.toString() });
+        }
+      }
       at = next;
     }
-    return reader.lostBytes;
   } finally {
     reader.close();
   }
-}
-
-function follow(open: OpenSessions, frame: Frame): void {
-  const known = open.get(frame.sessionId);
-  // It has nothing newer than the table.
-  const isKnown = known !== undefined && frame.seq <= (known.measurement?.seq ?? 0);
-  if (frame.type === 'SessionClosed') open.delete(frame.sessionId);
-  if (frame.type === 'SessionClosed' || isKnown) return;
-  const event = eventIn(frame.payload);
-  if (event?.type === 'SessionStarted') {
-    open.set(event.session_id, { header: event, measurement: null });
-  } else if (event?.type === 'TrafficDelta' && known !== undefined) {
-    const connect_ms = known.measurement?.connect_ms ?? null;
-    const measurement = { ...measurementOf(event), connect_ms };
-    open.set(event.session_id, { header: event, measurement });
+  for (const [id, { payload }] of newest) {
+    const event = eventIn(payload);
+    if (event === null || event.type === 'SessionClosed') continue;
+    const connect_ms = open.get(id)?.measurement?.connect_ms ?? null;
+    const measurement =
+      event.type === 'TrafficDelta' ? { ...measurementOf(event), connect_ms } : null;
+    open.set(id, { header: event, measurement });
   }
+  return reader.lostBytes;
 }
 
 /** A process that empties the folder of a dead one finishes soon. */
