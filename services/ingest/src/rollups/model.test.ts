@@ -12,6 +12,8 @@ const RULES: Rules = {
   leaves: true,
   queried: 'settled_and_named',
 };
+/** Random interleavings of three workers; more with SOCKSCOPE_CHAOS=full. */
+const SAMPLES = process.env['SOCKSCOPE_CHAOS'] === 'full' ? 20_000 : 5_000;
 /** A session fails, sends events again, and fails. */
 const FORTH_AND_BACK = [
   [1, 0],
@@ -36,13 +38,14 @@ function enumerate(
       const wrong = verdict(state, scenario, rules);
       if (wrong !== null) return { states: seen.size, ends, wrong };
     }
+    let next = copyOf(state);
     for (const move of moves) {
-      const next = copyOf(state);
+      // A move that is impossible changes nothing.
       if (!move(next)) continue;
       const key = JSON.stringify(next);
-      if (seen.has(key)) continue;
+      if (!seen.has(key)) open.push(next);
       seen.add(key);
-      open.push(next);
+      next = copyOf(state);
     }
   }
   return { states: seen.size, ends, wrong: null };
@@ -76,9 +79,9 @@ describe('rounds of sums', () => {
       TWO_HOURS,
       400,
     ],
-    ['rounds of an hour and of its day at once', HOURS_AND_DAYS, 300],
+    ['rounds of an hour and of its day at once', HOURS_AND_DAYS, 100],
     ['a round of an hour from slices and one from rows at once', ONE_OF_ROWS, 400],
-    ['rounds of an hour whose first change names no slice', FIRST_UNSLICED, 400],
+    ['rounds of an hour whose first change names no slice', FIRST_UNSLICED, 300],
     ['rounds of an hour whose second change names no slice', SECOND_UNSLICED, 400],
     ['a round of slices alone and one of their hour', SLICES_ALONE, 100],
     [
@@ -130,7 +133,7 @@ describe('rounds of sums', () => {
     ],
     [
       'the version of an hour is drawn before its slices are finished',
-      TWO_HOURS,
+      { ...TWO_HOURS, killsMax: 0 },
       {
         order: ROUND.toSpliced(ROUND.indexOf('draw_version'), 1).toSpliced(
           ROUND.indexOf('draw_slices'),
@@ -176,7 +179,7 @@ describe('rounds of sums', () => {
     };
     const moves = movesOf(scenario, RULES);
     const random = seededRandom(1);
-    for (let sample = 0; sample < 20_000; sample += 1) {
+    for (let sample = 0; sample < SAMPLES; sample += 1) {
       const state = initial(scenario);
       while (!isOver(state, scenario)) {
         // Kills are the last ones: rarely, or hardly a round would end.

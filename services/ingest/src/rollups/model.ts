@@ -339,7 +339,8 @@ export function movesOf(scenario: Scenario, rules: Rules): Move[] {
       const worker = state.workers[i];
       if (worker === undefined || state.kills === scenario.killsMax) return false;
       if (!worker.isAlive || worker.at === worker.program.length) return false;
-      worker.isAlive = false;
+      // Nobody sees what it knew: without it, many states are one.
+      state.workers[i] = { ...createWorker([]), isAlive: false };
       state.kills += 1;
       return true;
     }),
