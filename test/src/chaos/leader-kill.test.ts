@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { pickFreePort, startClickHouse, startKafkaCluster } from '@sockscope/local';
 import { afterEach, describe, expect, test } from 'vitest';
+import { SMALL_TABLES } from '../support/clickhouse-settings.js';
 import { PLANNED_PASSWORD, writePlannedUsers } from '../support/clickhouse-users.js';
 import { createProxySite, startProxy } from '../support/proxy-process.js';
 import { INGEST, startService } from '../support/service-process.js';
@@ -32,7 +33,11 @@ afterEach(async () => {
 /** A real ClickHouse with our tables, and ingest with the least rights, which `start` starts. */
 async function createIngestSite(dir: string, brokers: readonly string[]) {
   const configFile = await writePlannedUsers(dir);
-  const clickhouse = await startClickHouse({ dataDir: join(dir, 'clickhouse'), configFile });
+  const clickhouse = await startClickHouse({
+    dataDir: join(dir, 'clickhouse'),
+    configFile,
+    settings: SMALL_TABLES,
+  });
   cleanups.push(() => clickhouse.kill());
   const ops = `127.0.0.1:${await pickFreePort()}`;
   const env = {

@@ -14,6 +14,7 @@ import { cloudEventHeaders } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { IS_FULL } from '../chaos/support/site.js';
+import { SMALL_TABLES } from '../support/clickhouse-settings.js';
 
 const serviceMain = (name: string) =>
   fileURLToPath(new URL(`../../../services/${name}/dist/main.js`, import.meta.url));
@@ -50,12 +51,7 @@ async function startShards(): Promise<void> {
           tcpPort,
           configFile: config,
           memoryMiB: 2_048,
-          // Machine code costs more than the queries of a test.
-          settings: {
-            compile_expressions: '0',
-            compile_aggregate_expressions: '0',
-            compile_sort_description: '0',
-          },
+          settings: SMALL_TABLES,
         }),
       ),
     )),
@@ -245,10 +241,16 @@ beforeAll(async () => {
         )) === '0',
     );
   }
+  // Running on, they would look for changes many times a second.
+  await stopProcesses();
 });
 
+async function stopProcesses(): Promise<void> {
+  await Promise.all(processes.splice(0).map((each) => each.stop()));
+}
+
 afterAll(async () => {
-  await Promise.all(processes.map((each) => each.stop()));
+  await stopProcesses();
   await Promise.all([...shards.map((shard) => shard.stop()), kafka.stop()]);
   await rm(dir, { recursive: true, force: true });
 });

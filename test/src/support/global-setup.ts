@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { startClickHouse, startKafka } from '@sockscope/local';
 import type { TestProject } from 'vitest/node';
 import '@sockscope/runtime/testing';
+import { SMALL_TABLES } from './clickhouse-settings.js';
 import { INGEST } from './service-process.js';
 
 /**
@@ -58,12 +59,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     const clickhouse = await startClickHouse({
       dataDir: join(dataDir, 'clickhouse'),
       configFile,
-      // Machine code for a query pays on millions of rows; making it costs more than the tests' queries.
-      settings: {
-        compile_expressions: '0',
-        compile_aggregate_expressions: '0',
-        compile_sort_description: '0',
-      },
+      settings: SMALL_TABLES,
     });
     started.push(clickhouse);
     project.provide('clickhousePid', clickhouse.pid);
