@@ -19,7 +19,7 @@ import { createEventPipeline } from '../pipeline.js';
 import type { EventPipeline } from '../pipeline.js';
 import { releaseFolder } from '../spool/folder.js';
 
-/** A Kafka that can be away, slow to answer or picky, with its acknowledged records. */
+/** A Kafka that can be away, slow to answer or picky, with its acknowledged records and requests. */
 export function fakeKafka() {
   const published: SessionEvent[] = [];
   const records: Frame[] = [];
@@ -27,6 +27,7 @@ export function fakeKafka() {
     isAway: false,
     failure: new KafkaError('kafka_unreachable', 'away', { retryable: true }),
     refuses: (_event: SessionEvent): boolean => false,
+    requests: 0,
   };
   const createProducer = (hooks: ProducerHooks, isDead: () => boolean): KafkaProducer<Frame> => ({
     async send(_topic, batch, signal) {
@@ -37,6 +38,7 @@ export function fakeKafka() {
         // A dead process sends nothing, though this one continues.
         if (isDead()) await new Promise(() => undefined);
       }
+      state.requests += 1;
       const refused: Frame[] = [];
       for (const record of batch) {
         const event = sessionEvent.parse(JSON.parse(String(record.payload)));
