@@ -24,6 +24,8 @@ const NO_KAFKA = '127.0.0.1:9';
 const EARLY_BYTES = 1024 * 1024;
 /** The most that one read from a socket brings. */
 const READ_BYTES = 64 * 1024;
+/** Shorter than the flood of logins, which takes 40 s or longer. */
+const LOGIN_PATIENCE_MS = 30_000;
 const cleanups: (() => unknown)[] = [];
 
 /** A users file of `user0`, `user1` … with one password, whose hash costs little. */
@@ -113,7 +115,7 @@ describe('under a flood', () => {
     // Each login is hashed.
     await start({ PROXY_USERS_FILE: site.usersFile, PROXY_AUTH_CACHE_TTL: '0' });
     const logIn = (source: string, user: number) =>
-      once(source, (client) => client.login(`user${user}`, 'right'));
+      once(source, (client) => client.login(`user${user}`, 'right'), LOGIN_PATIENCE_MS);
     const known = (n: number) => logIn(`127.1.0.${1 + (n % 5)}`, n % 5);
     const calm = await undisturbed(5, 10, known);
     const attack = await startFlood({
@@ -122,6 +124,7 @@ describe('under a flood', () => {
       lanes: 120,
       limit: 5_000,
     });
+    await attack.reached(100);
     const [attacked, fresh] = await Promise.all([
       steady(5, 30, known),
       steady(2, 12, (n) => logIn(`127.2.0.${1 + n}`, 5 + n)),
@@ -146,6 +149,7 @@ describe('under a flood', () => {
       hosts: ['x{n}.mute.test', 'x{n}.silent.test', 'y{n}.silent.test'],
       port,
     });
+    await attack.reached(300);
     const attacked = await steady(20, 80, asks('attacked'));
     expect(await attack.stop()).toBeGreaterThan(300);
     expectUndisturbed(attacked, calm);
@@ -159,8 +163,9 @@ describe('under a flood', () => {
       kind: 'silence',
       proxyPort: site.port,
       lanes: 600,
-      limit: 3_000,
+      limit: 4_000,
     });
+    await attack.reached(600);
     const attacked = await steady(50, 200, connects);
     expect(await attack.stop()).toBeGreaterThan(600);
     expectUndisturbed(attacked, calm);
@@ -187,6 +192,7 @@ describe('under a flood', () => {
       hosts: ['x{n}.many.test'],
       port: silent.port,
     });
+    await attack.reached(100);
     const attacked = await steady(50, 200, connects);
     expect(await attack.stop()).toBeGreaterThan(100);
     expectUndisturbed(attacked, calm);
@@ -215,12 +221,13 @@ describe('under a flood', () => {
       hosts: ['127.0.3.1'],
       port: silent.port,
     });
-    const attacked = await steady(50, 200, connects);
-    const early = await metricOf(site, 'sockscope_proxy_early_payload_bytes');
-    expect(await attack.stop()).toBeGreaterThan(150);
+    await attack.reached(150);
+    const early = () => metricOf(site, 'sockscope_proxy_early_payload_bytes');
     // All of the limit is used, and at most one read above it.
-    expect(early).toBeGreaterThan(EARLY_BYTES / 2);
-    expect(early).toBeLessThanOrEqual(EARLY_BYTES + READ_BYTES);
+    await expect.poll(early).toBeGreaterThan(EARLY_BYTES / 2);
+    const attacked = await steady(50, 200, connects);
+    expect(await early()).toBeLessThanOrEqual(EARLY_BYTES + READ_BYTES);
+    expect(await attack.stop()).toBeGreaterThan(150);
     expectUndisturbed(attacked, calm);
   });
 
@@ -238,6 +245,7 @@ describe('under a flood', () => {
       hosts: ['10.0.0.1'],
       port,
     });
+    await attack.reached(500);
     const attacked = await steady(40, 240, connects);
     expect(await attack.stop()).toBeGreaterThan(500);
     expect(await metricOf(site, 'sockscope_proxy_limit_refusals_total')).toBeGreaterThan(100);

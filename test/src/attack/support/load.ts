@@ -4,7 +4,7 @@ import { setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import { IS_FULL } from '../../chaos/support/site.js';
+import { IS_FULL, until } from '../../chaos/support/site.js';
 
 const FLOODER = fileURLToPath(new URL('../../../dist/attack/support/flooder.js', import.meta.url));
 
@@ -81,6 +81,8 @@ export type Attack = {
 );
 
 export interface Flood {
+  /** Resolves when this many attempts have begun: on a busy machine the attackers, who go last, take their time. */
+  reached(attempts: number): Promise<void>;
   /** Ends it with all its connections; returns how many attempts had begun. */
   stop(): Promise<number>;
   /** Ends it, also if it has ended. */
@@ -89,17 +91,24 @@ export interface Flood {
 
 /** Attackers have machines of their own: here they leave the processor to the measured processes. */
 const NICENESS = 10;
+const REACHED_MAX_MS = 60_000;
 
 /** Starts the attackers in a process of their own; resolves when they begin. */
 export async function flood(attack: Attack): Promise<Flood> {
   const child = fork(FLOODER, [JSON.stringify(attack)], { stdio: 'inherit' });
   setPriority(child.pid ?? 0, NICENESS);
   await once(child, 'message');
+  const attempts = async (): Promise<number> => {
+    const answer = once(child, 'message');
+    child.send('attempts');
+    const [count] = (await answer) as [number];
+    return count;
+  };
   return {
+    reached: (count) =>
+      until(`${count} attempts`, REACHED_MAX_MS, async () => (await attempts()) >= count),
     async stop() {
-      const attempts = once(child, 'message');
-      child.send('attempts');
-      const [count] = (await attempts) as [number];
+      const count = await attempts();
       const exited = once(child, 'exit');
       child.disconnect();
       await exited;
