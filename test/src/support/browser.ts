@@ -50,21 +50,24 @@ export async function openPage(
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Serious and critical findings of axe, a line each. */
-export async function seriousViolations(page: Page): Promise<string[]> {
+/** Serious and critical findings of axe, a line each; of all rules if none are named. */
+export async function seriousViolations(
+  page: Page,
+  rules: readonly string[] | null = null,
+): Promise<string[]> {
   // The policy of the page allows no script of others; a debugger may evaluate all the same.
   await page.evaluate(AXE);
-  return page.evaluate(async () => {
+  return page.evaluate(async (runOnly) => {
     const { axe } = globalThis as unknown as {
       axe: {
-        run(): Promise<{
+        run(options: { runOnly?: readonly string[] }): Promise<{
           violations: { id: string; impact: string; nodes: { html: string }[] }[];
         }>;
       };
     };
-    const { violations } = await axe.run();
+    const { violations } = await axe.run(runOnly === null ? {} : { runOnly });
     return violations
       .filter(({ impact }) => impact === 'serious' || impact === 'critical')
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
-  });
+  }, rules);
 }
