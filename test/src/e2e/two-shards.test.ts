@@ -1,11 +1,9 @@
 /** Longer than 400 lines: all tests use two servers of ClickHouse, which take seconds to start. */
 import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { pickFreePort, startClickHouse, startKafka } from '@sockscope/local';
 import type { ClickHouseServer, KafkaBroker } from '@sockscope/local';
 import { createLogger } from '@sockscope/runtime';
@@ -15,10 +13,9 @@ import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { IS_FULL } from '../chaos/support/site.js';
 import { SMALL_TABLES } from '../support/clickhouse-settings.js';
+import { startQuery } from '../support/query-process.js';
+import { INGEST } from '../support/service-process.js';
 
-const serviceMain = (name: string) =>
-  fileURLToPath(new URL(`../../../services/${name}/dist/main.js`, import.meta.url));
-const INGEST = serviceMain('ingest');
 const TOPIC = 'two-shards';
 const SESSIONS = 400;
 /** Each hour is summed on its own. */
@@ -106,10 +103,6 @@ async function ingest(
     expect(await exited).toBe(0);
     return;
   }
-  endWithTest(child, exited);
-}
-
-function endWithTest(child: ChildProcess, exited: Promise<unknown>): void {
   processes.push({
     async stop() {
       child.kill('SIGTERM');
@@ -118,7 +111,6 @@ function endWithTest(child: ChildProcess, exited: Promise<unknown>): void {
   });
 }
 
-/** The query service before one of the databases, and its answers without their times. */
 /** A few hundred sessions have signals with these. */
 const LOW_THRESHOLDS = {
   QUERY_SIGNAL_SHARED_NETWORKS: '2',
@@ -136,30 +128,16 @@ function withoutTime(cursor: unknown): unknown {
   return (JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]).slice(0, -1);
 }
 
+/** Starts the query service before one of the databases. Returns how to ask it, without the times of its answers. */
 async function query(url: string, database: string): Promise<(path: string) => Promise<unknown>> {
-  const port = await pickFreePort();
-  const child = spawn(process.execPath, [serviceMain('query')], {
-    env: {
-      PATH: process.env['PATH'] ?? '',
-      CLICKHOUSE_URL: url,
-      CLICKHOUSE_DATABASE: database,
-      QUERY_LISTEN: `127.0.0.1:${port}`,
-      QUERY_OPS_LISTEN: '127.0.0.1:0',
-      LOG_LEVEL: 'error',
-      ...LOW_THRESHOLDS,
-    },
-    stdio: ['ignore', 'ignore', 'inherit'],
+  const service = await startQuery(url, {
+    CLICKHOUSE_DATABASE: database,
+    LOG_LEVEL: 'error',
+    ...LOW_THRESHOLDS,
   });
-  endWithTest(child, new Promise((resolve) => child.once('exit', resolve)));
-  const base = `http://127.0.0.1:${port}`;
-  await until('query answers', async () =>
-    fetch(`${base}/readyz`).then(
-      ({ ok }) => ok,
-      () => false,
-    ),
-  );
+  processes.push(service);
   return async (path) => {
-    const response = await fetch(`${base}/api/v1/${path}`);
+    const response = await fetch(`${service.api}/api/v1/${path}`);
     // Times of the request and of storing are not compared.
     const answer: unknown = JSON.parse(await response.text(), (name, value: unknown) => {
       if (name === 'next_cursor' && path.startsWith('top/')) return withoutTime(value);

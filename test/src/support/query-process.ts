@@ -1,12 +1,7 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { pickFreePort } from '@sockscope/local';
-
-const MAIN = fileURLToPath(new URL('../../../services/query/dist/main.js', import.meta.url));
-const READY_TIMEOUT_MS = 240_000;
+import { QUERY, startService } from './service-process.js';
 
 export interface QueryProcess {
   /** URL without a path. */
@@ -19,7 +14,7 @@ export async function queryCommand(
   clickhouse: string,
   ...args: readonly string[]
 ): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, [MAIN, ...args], {
+  const { stdout } = await promisify(execFile)(process.execPath, [QUERY, ...args], {
     env: { PATH: process.env['PATH'], CLICKHOUSE_URL: clickhouse },
   });
   return stdout.trim();
@@ -30,43 +25,17 @@ export async function startQuery(
   clickhouse: string,
   env: Readonly<Record<string, string>>,
 ): Promise<QueryProcess> {
-  const [port, ops] = [await pickFreePort(), await pickFreePort()];
-  const child = spawn(process.execPath, [MAIN], {
-    env: {
-      ...process.env,
-      CLICKHOUSE_URL: clickhouse,
-      QUERY_LISTEN: `127.0.0.1:${port}`,
-      QUERY_OPS_LISTEN: `127.0.0.1:${ops}`,
-      ...env,
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
+  const api = `127.0.0.1:${await pickFreePort()}`;
+  const ops = `127.0.0.1:${await pickFreePort()}`;
+  const service = await startService({
+    main: QUERY,
+    ops: `http://${ops}`,
+    env: { CLICKHOUSE_URL: clickhouse, QUERY_LISTEN: api, QUERY_OPS_LISTEN: ops, ...env },
   });
-  let log = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    log = `${log}${chunk.toString()}`.slice(-10_000);
-  });
-  const deadline = Date.now() + READY_TIMEOUT_MS;
-  while (!(await isReady(`http://127.0.0.1:${ops}/readyz`))) {
-    if (child.exitCode !== null || Date.now() > deadline) {
-      child.kill('SIGKILL');
-      throw new Error(`the query service did not get ready: ${log}`);
-    }
-    await delay(100);
-  }
   return {
-    api: `http://127.0.0.1:${port}`,
+    api: `http://${api}`,
     async stop() {
-      if (child.exitCode !== null) return;
-      child.kill('SIGTERM');
-      await once(child, 'exit');
+      await service.stop();
     },
   };
-}
-
-async function isReady(url: string): Promise<boolean> {
-  try {
-    return (await fetch(url)).ok;
-  } catch {
-    return false;
-  }
 }
