@@ -9,6 +9,8 @@ const FILE = 'classes.jsa';
 /** Kafka's classes in the form in which a JVM maps them into memory. */
 export interface ClassArchive {
   readonly jvmArgs: readonly string[];
+  /** Arguments of a JVM that uses an existing archive and writes none. */
+  readonly readArgs: readonly string[];
   /** Stores the archive that the JVM has written at its end. */
   keep(exit: ProcessExit): Promise<void>;
 }
@@ -21,13 +23,15 @@ export interface ClassArchive {
 export function classArchive(libs: string): ClassArchive {
   const file = join(libs, FILE);
   if (existsSync(file)) {
-    return { jvmArgs: [`-XX:SharedArchiveFile=${file}`], keep: () => Promise.resolve() };
+    const readArgs = [`-XX:SharedArchiveFile=${file}`];
+    return { jvmArgs: readArgs, readArgs, keep: () => Promise.resolve() };
   }
   // Several brokers can end at once, each with a whole archive.
   const part = `${file}.${randomUUID()}`;
   return {
     // It warns about each old class that it cannot take.
     jvmArgs: [`-XX:ArchiveClassesAtExit=${part}`, '-Xlog:cds=off', '-Xlog:cds+dynamic=off'],
+    readArgs: [],
     async keep({ signal }) {
       // After SIGKILL it may be torn.
       if (signal === 'SIGKILL') await rm(part, { force: true });

@@ -204,7 +204,8 @@ async function startNode(
     kafkaProperties({ node, cluster, logDir, overrides: options.properties ?? {} }),
   );
   if (!existsSync(join(logDir, 'meta.properties'))) {
-    await format({ classPath, configFile, clusterId, logFile }, options.signal);
+    const { readArgs } = archive;
+    await format({ readArgs, classPath, configFile, clusterId, logFile }, options.signal);
   }
   options.signal?.throwIfAborted();
   const heap = String(options.heapMiB ?? DEFAULT_HEAP_MIB);
@@ -252,11 +253,13 @@ async function startNode(
 /** Writes the cluster's id into an empty data folder; a broker refuses to start without. */
 async function format(
   {
+    readArgs,
     classPath,
     configFile,
     clusterId,
     logFile,
   }: Pick<StartKafkaNode, 'clusterId' | 'logFile'> & {
+    readonly readArgs: readonly string[];
     readonly classPath: string;
     readonly configFile: string;
   },
@@ -264,7 +267,7 @@ async function format(
 ): Promise<void> {
   const child = await startJava({
     name: 'Kafka (format)',
-    jvmArgs: ['-Xmx64m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'],
+    jvmArgs: ['-Xmx64m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', ...readArgs],
     classPath,
     args: ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', configFile],
     logFile,
