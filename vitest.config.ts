@@ -126,6 +126,9 @@ export default defineConfig({
             'test/src/integration/**/*.test.ts',
           ],
           globalSetup: ['test/src/support/global-setup.ts'],
+          // As for unit tests: half a second of CPU time for each file.
+          isolate: false,
+          restoreMocks: true,
           env: BRIEF_JAVA,
           testTimeout: SERVERS_TIMEOUT_MS,
           hookTimeout: SERVERS_TIMEOUT_MS,
