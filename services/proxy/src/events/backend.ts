@@ -222,8 +222,8 @@ function run(
     await tolerate(() => {
       save(isClean);
     });
-    reader.end();
     await tolerate(async () => {
+      reader.end();
       await reader.syncLeft(publisher.cursor);
       await tableFile.sync();
     });

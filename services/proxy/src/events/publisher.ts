@@ -141,18 +141,21 @@ export class Publisher {
   #read(): { frames: Frame[]; next: number } | null {
     const { shared, log, onTrouble } = this.#deps;
     const end = shared.get('written');
+    const failingMs = performance.now() - (this.#failingSinceMs ?? Number.POSITIVE_INFINITY);
     try {
-      const found = log.read(this.#cursor, end, this.#limits);
+      const found =
+        failingMs < READ_PATIENCE_MS
+          ? log.read(this.#cursor, end, this.#limits)
+          : { frames: [], next: log.skip(this.#cursor, end) };
       if (this.#failingSinceMs !== null) onTrouble(null);
       this.#failingSinceMs = null;
       return found;
     } catch (error) {
       if (!(error instanceof SpoolError)) throw error;
-      this.#failingSinceMs ??= performance.now();
+      // A machine that lacks descriptors or memory has lost nothing.
+      if (!error.isShortage) this.#failingSinceMs ??= performance.now();
       onTrouble(error);
-      if (performance.now() - this.#failingSinceMs < READ_PATIENCE_MS) return null;
-      this.#failingSinceMs = null;
-      return { frames: [], next: log.skip(this.#cursor, end) };
+      return null;
     }
   }
 }

@@ -17,6 +17,11 @@ export class SpoolError extends SockscopeError {
   constructor(message: string, cause: unknown) {
     super('spool_io', `${message}: ${messageOf(cause)}`, { retryable: true, cause });
   }
+
+  /** Whether the machine lacked something, rather than the disk. */
+  get isShortage(): boolean {
+    return ['EMFILE', 'ENFILE', 'ENOMEM'].includes(String(codeOf(this.cause)));
+  }
 }
 
 /**
@@ -90,5 +95,9 @@ export async function syncLater(file: string): Promise<void> {
 }
 
 export function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  return codeOf(error) === 'ENOENT';
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : null;
 }

@@ -53,7 +53,9 @@ export function segmentsOf(dir: string): number[] {
 /** Position behind the last file of a log; 0 if there is none. */
 export function endOf(dir: string): number {
   const last = segmentsOf(dir).at(-1);
-  return last === undefined ? 0 : last + statSync(fileOf(dir, last)).size;
+  return onDisk(`read ${dir}`, () =>
+    last === undefined ? 0 : last + statSync(fileOf(dir, last)).size,
+  );
 }
 
 /** Used by the thread that moves traffic: it appends, and waits for no disk. */
