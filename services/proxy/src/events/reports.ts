@@ -42,7 +42,7 @@ export class ReportQueue {
 
   /**
    * Returns up to `count` reports as frames, of sessions whose earlier events all lie before a position of the log.
-   * They count as published: the same ones are sent until they are acknowledged.
+   * They count as published. If Kafka accepts nothing, a later delta of their minute has all that they had.
    */
   take(count: number, position: number): Frame[] {
     let left = count;
