@@ -127,8 +127,8 @@ describe('ingest', () => {
     expect(first?.value?.toString()).toBe('not json');
     expect(first?.headers.get('x-trace')).toBe('abc');
     expect(first?.headers.get('sockscope_dlq_topic')).toBe(bed.topic);
-    expect(Number(first?.headers.get('sockscope_dlq_partition'))).toBeGreaterThanOrEqual(0);
-    expect(Number(first?.headers.get('sockscope_dlq_offset'))).toBeGreaterThanOrEqual(0);
+    expect(first?.headers.get('sockscope_dlq_partition')).toMatch(/^[012]$/);
+    expect(first?.headers.get('sockscope_dlq_offset')).toMatch(/^\d+$/);
     expect(byReason.get(`too_large ${hex('l')}`)?.value?.length).toBe(large.length);
     expect(byReason.get('null_value ')?.value).toBeNull();
     expect(await child.stop()).toBe(0);

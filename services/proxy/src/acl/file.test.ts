@@ -162,7 +162,9 @@ rules:
   - { name: a, action: allow, destinations: &sites [a.test, b.test] }
   - { name: b, action: allow, destinations: *sites }
 `;
-    expect(problems(text)).toEqual([]);
+    const [a, b] = parseAclFile('acl.yaml', text).rules;
+    expect(b?.destinations).toHaveLength(2);
+    expect(b?.destinations).toEqual(a?.destinations);
   });
 });
 

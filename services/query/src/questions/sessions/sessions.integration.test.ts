@@ -197,6 +197,7 @@ describe('sessions', () => {
 
   it('shows each session as its last event left it', async () => {
     const found = await walk('', 500);
+    expect(found).toHaveLength(world.sessions.length);
     const byId = new Map(world.sessions.map((row) => [row.session_id, row]));
     for (const session of found) {
       const {
