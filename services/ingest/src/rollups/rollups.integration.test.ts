@@ -856,6 +856,36 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums([...log, later]));
   });
 
+  it('keep their finished version if it has not been merged with the drawn one for a week', async () => {
+    const rows = [
+      ['finished', "'2026-03-01 00:00:00'"],
+      ['slices_finished', 'map(1, 5)'],
+      ['summed_through', '5'],
+    ] as const;
+    for (const [column, value] of rows) {
+      await clickhouse.command({
+        sql: `INSERT INTO ingest_rollup_buckets (span, bucket, writer, ${column}, written_at)
+          SELECT 'hour', {bucket:UInt32}, generateUUIDv4(), ${value}, now() - INTERVAL 8 DAY`,
+        params: { bucket: BASE_MS / 1_000 },
+      });
+    }
+    await clickhouse.command({
+      sql: `INSERT INTO ingest_rollup_buckets (span, bucket, writer, changed_through, summed_through, written_at)
+        SELECT 'hour', {bucket:UInt32}, generateUUIDv4(), 5, 5, now() - INTERVAL 8 DAY`,
+      params: { bucket: BASE_MS / 1_000 },
+    });
+    await clickhouse.command({
+      sql: 'ALTER TABLE ingest_rollup_buckets MATERIALIZE TTL',
+      settings: { mutations_sync: 2 },
+    });
+    const kept = await clickhouse.query({
+      sql: `SELECT multiIf(finished > 0, 'finished', length(slices_finished) > 0, 'slices_finished', changed_through > 0, 'settled mark', 'summed_through') AS name
+        FROM ingest_rollup_buckets ORDER BY name`,
+      row: z.object({ name: z.string() }),
+    });
+    expect(kept.map(({ name }) => name)).toEqual(rows.map(([name]) => name).toSorted());
+  });
+
   it('keeps durations within one percent, and every user, destination and source, by hour and by day', async () => {
     const random = seededRandom(5);
     const logs = Array.from({ length: 300 }, (_, i) =>
