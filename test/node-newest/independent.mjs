@@ -4,7 +4,6 @@
 //   node independent.mjs produce <broker> <topic> <compression>
 //   node independent.mjs read <broker> <topic> <records>
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 
 const [how, broker, topic, what] = process.argv.slice(2);
 
@@ -31,16 +30,16 @@ if (how === 'produce') {
     bootstrapBrokers: [broker],
   });
   const stream = await consumer.consume({ topics: [topic], mode: 'earliest', autocommit: false });
-  let missing = Number(what);
+  /** @type {string[]} */
+  const lines = [];
   for await (const { key, value, headers } of stream) {
     const header = (name) => String(headers.get(Buffer.from(name)) ?? find(headers, name));
-    console.log(JSON.stringify([String(key), String(value), header('codec'), header('number')]));
-    missing -= 1;
-    if (missing === 0) break;
+    lines.push(JSON.stringify([String(key), String(value), header('codec'), header('number')]));
+    if (lines.length === Number(what)) break;
   }
   consumer.close(true);
-  await delay(200);
-  process.exit(0);
+  // The client keeps the process alive. An exit before the reader has everything would cut the output.
+  process.stdout.write(`${lines.join('\n')}\n`, () => process.exit(0));
 }
 
 /** Names of headers are buffers, and a map compares those by identity. */
