@@ -9,15 +9,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { fold } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
-import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { partsOf } from './event-parts.js';
-import type { EventParts } from './event-parts.js';
 import { FrameWriter } from './frame.js';
-import { measurementOf } from './measurement.js';
-import type { EventPipeline } from './pipeline.js';
-import { NO_PLACE } from './sink.js';
-import type { OpenSession } from './sink.js';
 import { LogWriter } from './spool/log.js';
+import { liveSessions } from './testing/live-session.js';
+import type { LiveSession } from './testing/live-session.js';
 import { fakeKafka, metric, run } from './testing/run-pipeline.js';
 import { tempDir } from './testing/temp-dir.js';
 
@@ -84,83 +80,21 @@ function losePower(from: string, to: string): void {
   }
 }
 
-const MINUTE = '2026-01-31T23:59'.length;
-
-/** A session whose events are given as the tracker does it, one step at a time. */
-class Live implements OpenSession {
-  place = NO_PLACE;
-  readonly header = {};
-  readonly log: readonly SessionEvent[];
-  #next = 0;
-
-  constructor(log: readonly SessionEvent[]) {
-    this.log = log;
-  }
-
-  started(): EventParts {
-    const [first] = this.log;
-    if (first?.type !== 'SessionStarted') throw new Error('no start');
-    return partsOf(first);
-  }
-
-  get id(): string {
-    return this.started().moment.session_id;
-  }
-
-  /** Events so far. */
-  get said(): readonly SessionEvent[] {
-    return this.log.slice(0, this.#next);
-  }
-
-  get isEnded(): boolean {
-    return this.said.at(-1)?.type === 'SessionClosed';
-  }
-
-  step(pipeline: EventPipeline): void {
-    const event = this.log[this.#next];
-    if (event === undefined) return;
-    this.#next += 1;
-    if (event.type === 'SessionClosed') pipeline.release(this);
-    if (event.type !== 'TrafficDelta') pipeline.emit(partsOf(event));
-    if (event.type !== 'TrafficDelta') return;
-    const next = this.log[this.#next];
-    const isLast =
-      next?.type !== 'TrafficDelta' ||
-      next.interval_start.slice(0, MINUTE) !== event.interval_start.slice(0, MINUTE);
-    if (isLast) pipeline.emit(partsOf(event));
-    else pipeline.report(this, measurementOf(event));
-    pipeline.note(this, measurementOf(event));
-  }
-}
-
-function sessions(count: number, seed: number): Live[] {
-  const random = seededRandom(seed);
-  return Array.from(
-    { length: count },
-    (_, i) =>
-      new Live(
-        sessionLog({
-          random,
-          startMs: 1_780_000_000_000 + seed * 1_000 + i,
-          intervals: 8,
-          closed: true,
-          closeReason: 'client_eof',
-        }),
-      ),
-  );
-}
-
 describe.skipIf(process.platform !== 'linux')('when the power fails', () => {
   it('an end that Kafka acknowledged stays the end, and events older than some seconds are there', async () => {
     const dir = fs.realpathSync(tempDir());
     const kafka = fakeKafka();
     const { pipeline, kill } = await run(dir, kafka);
-    const all: Live[] = [];
-    const snapshots: { dir: string; published: number; all: { live: Live; said: number }[] }[] = [];
-    const saidAt: { ms: number; said: Map<Live, number> }[] = [];
+    const all: LiveSession[] = [];
+    const snapshots: {
+      dir: string;
+      published: number;
+      all: { live: LiveSession; said: number }[];
+    }[] = [];
+    const saidAt: { ms: number; said: Map<LiveSession, number> }[] = [];
     const beganMs = performance.now();
     for (let turn = 0; performance.now() - beganMs < 7_500; turn += 1) {
-      if (turn % 4 === 0) all.push(...sessions(3, turn));
+      if (turn % 4 === 0) all.push(...liveSessions(3, turn));
       for (const live of all) if ((turn + all.indexOf(live)) % 3 === 0) live.step(pipeline);
       pipeline.swept();
       kafka.state.isAway = turn % 40 > 25;
@@ -226,7 +160,7 @@ describe.skipIf(process.platform !== 'linux')(
       const dir = fs.realpathSync(tempDir());
       const kafka = fakeKafka();
       const { pipeline, kill } = await run(dir, kafka);
-      const [live] = sessions(1, 6);
+      const [live] = liveSessions(1, 6);
       if (live === undefined) throw new Error('no session');
       for (let i = 1; i < live.log.length; i += 1) live.step(pipeline);
       pipeline.swept();
@@ -268,7 +202,7 @@ describe('after an outage of hours with little traffic', () => {
     const dir = tempDir();
     const log = join(dir, 'proxy-1', 'log');
     const writer = new LogWriter(log, 0, 1);
-    const all = sessions(FILES, 7).map(({ log: events }) => events);
+    const all = liveSessions(FILES, 7).map(({ log: events }) => events);
     for (const events of all) {
       const frames = new FrameWriter();
       for (const event of events) frames.add(partsOf(event));
@@ -290,7 +224,7 @@ describe('while the disk is full', () => {
     const dir = tempDir();
     const kafka = fakeKafka();
     const first = await run(dir, kafka, { flush_timeout_ms: 50 });
-    const some = sessions(20, 3);
+    const some = liveSessions(20, 3);
     for (const live of some) for (let i = 0; i < 3; i += 1) live.step(first.pipeline);
     first.pipeline.swept();
     await vi.waitFor(() => {
@@ -315,7 +249,7 @@ describe('while the disk is full', () => {
     const dir = tempDir();
     const kafka = fakeKafka();
     const { pipeline, registry } = await run(dir, kafka);
-    const some = sessions(30, 4);
+    const some = liveSessions(30, 4);
     for (const live of some) live.step(pipeline);
     disk.isFull = true;
     for (const live of some) while (!live.isEnded) live.step(pipeline);
@@ -324,7 +258,7 @@ describe('while the disk is full', () => {
       expect(kafka.published.filter(({ type }) => type === 'SessionClosed')).toHaveLength(30);
     }, 60_000);
     disk.isFull = false;
-    const more = sessions(5, 5);
+    const more = liveSessions(5, 5);
     for (const live of more) while (!live.isEnded) live.step(pipeline);
     await pipeline.stop();
     expect(await metric(registry, 'sockscope_proxy_events_dropped_total')).toBe(0);
