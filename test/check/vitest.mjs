@@ -21,11 +21,11 @@ const LOOK_MS = 5_000;
 
 /**
  * Runs test files, and ends a run without any result for 15 minutes.
- * @param {{ paths: string[], projects: string[], workers: number, pathFirst: string[], output?: Buffer[] }} how
- *   `output` takes what vitest writes; without it that is shown at once
+ * @param {{ paths: string[], except: string[], projects: string[], workers: number, pathFirst: string[], output?: Buffer[] }} how
+ *   `except` are patterns of files; `output` takes what vitest writes, and without it that is shown at once
  * @returns {Promise<TestRun>}
  */
-export async function runVitest({ paths, projects, workers, pathFirst, output }) {
+export async function runVitest({ paths, except, projects, workers, pathFirst, output }) {
   const folder = mkdtempSync(join(tmpdir(), 'sockscope-check-'));
   const report = join(folder, 'report');
   const how = output === undefined ? 'inherit' : 'pipe';
@@ -35,6 +35,7 @@ export async function runVitest({ paths, projects, workers, pathFirst, output })
       'run',
       ...paths,
       '--passWithNoTests',
+      ...except.flatMap((pattern) => ['--exclude', pattern]),
       ...projects.flatMap((project) => ['--project', project]),
       // Vitest would take one worker on two cores, and leave both idle while a test waits for servers.
       `--maxWorkers=${workers}`,
