@@ -26,7 +26,7 @@ export interface WholeSince {
   of(table: string): number;
   /** The first day of which nothing has expired in any of SOURCES. */
   readonly sources: number;
-  /** Whether a session ended in an hour that began before anything of `sessions` is whole: its row may be gone. */
+  /** Whether a session that ended in this hour began before `sessions` is whole: its row may have expired. */
   hasOldEnd(hourS: number): boolean;
 }
 

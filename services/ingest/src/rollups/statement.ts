@@ -94,6 +94,7 @@ export async function runStatement(
         max_execution_time: limits.statement_ms / 1_000,
         max_memory_usage: limits.memory_bytes,
         max_bytes_before_external_group_by: Math.floor(limits.memory_bytes * GROUPS_SHARE),
+        // The default, half of the memory, would come first.
         max_bytes_ratio_before_external_group_by: GROUPS_SHARE,
         // A sum has the name of the summed column.
         prefer_column_name_to_alias: 1,

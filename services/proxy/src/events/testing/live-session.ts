@@ -45,8 +45,10 @@ export class LiveSession implements OpenSession {
     if (event === undefined) return;
     this.#next += 1;
     if (event.type === 'SessionClosed') pipeline.release(this);
-    if (event.type !== 'TrafficDelta') pipeline.emit(partsOf(event));
-    if (event.type !== 'TrafficDelta') return;
+    if (event.type !== 'TrafficDelta') {
+      pipeline.emit(partsOf(event));
+      return;
+    }
     const next = this.log[this.#next];
     const isLast =
       next?.type !== 'TrafficDelta' ||
