@@ -34,6 +34,8 @@ const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
 /** Events of this time are written together; a kill -9 can destroy them. */
 const GATHER_MS = 5;
+/** Events that are encoded one after the other: between two of them, other code would push the encoder out of the caches. */
+const ENCODED_AT_ONCE = 16;
 /** A file of the log is left for the next one after this time, so that it can be forced to disk. */
 const LEAVE_FILE_MS = 1_000;
 
@@ -50,6 +52,8 @@ export class Intake {
   readonly #config: EventsConfig;
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
+  /** Events that are not encoded yet. */
+  #taken: EventParts[] = [];
   /** Events that the disk refused, the oldest first. */
   readonly #waiting: Buffer[] = [];
   /** How many of the first ones are lent; null if nothing is. */
@@ -69,6 +73,7 @@ export class Intake {
 
   /** The position in the log after everything that was given. */
   get end(): number {
+    this.#encode();
     return this.#deps.log.position + this.counts.memoryBytes + this.#writer.bytes;
   }
 
@@ -86,25 +91,36 @@ export class Intake {
     return isFull;
   }
 
-  /** Takes an event. Never throws: an event that cannot be kept is dropped and counted. */
+  /** Takes an event, which must not change any more. Never throws: an event that cannot be kept is dropped and counted. */
   take(event: EventParts): void {
+    this.#taken.push(event);
+    if (this.#taken.length >= ENCODED_AT_ONCE) this.#encode();
+    this.#arm();
+  }
+
+  #encode(): void {
+    for (const event of this.#taken) {
+      if (!this.#hasRoomFor(event)) {
+        this.counts.dropped += 1;
+        continue;
+      }
+      this.#writer.add(event);
+      if (this.#writer.isFull) this.#write();
+    }
+    this.#taken.length = 0;
+  }
+
+  /** Whether an event may be kept. Counts the session that it begins or ends. */
+  #hasRoomFor({ type }: EventParts): boolean {
     const { spool_max_bytes, queue_max_bytes } = this.#config;
-    const isEnd = event.type === 'SessionClosed';
-    if (event.type === 'SessionStarted') this.counts.openSessions += 1;
+    const isEnd = type === 'SessionClosed';
+    if (type === 'SessionStarted') this.counts.openSessions += 1;
     const room = isEnd ? spool_max_bytes : this.#roomBesideEnds;
     // A session of a dead process may end here too.
     if (isEnd) this.counts.openSessions = Math.max(0, this.counts.openSessions - 1);
-    const hasRoom =
-      this.#waiting.length > 0
-        ? this.counts.memoryBytes + this.#writer.bytes < queue_max_bytes
-        : this.#spoolBytes + this.#writer.bytes < room;
-    if (!hasRoom) {
-      this.counts.dropped += 1;
-      return;
-    }
-    this.#writer.add(event);
-    if (this.#writer.isFull) this.flush();
-    else this.#arm();
+    return this.#waiting.length > 0
+      ? this.counts.memoryBytes + this.#writer.bytes < queue_max_bytes
+      : this.#spoolBytes + this.#writer.bytes < room;
   }
 
   #arm(): void {
@@ -120,12 +136,9 @@ export class Intake {
    * @param isLast tries the disk once more, however short ago it refused.
    */
   flush(isLast = false): void {
-    if (this.#writer.bytes > 0) {
-      const chunk = this.#writer.take();
-      if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
-    }
+    this.#encode();
+    this.#write();
     this.#deps.onGiven();
-    this.#showWritten();
     if (this.#waiting.length === 0) return;
     this.#arm();
     if (performance.now() < this.#nextTryMs && !isLast) return;
@@ -136,6 +149,15 @@ export class Intake {
     }
     this.#showWritten();
     this.#lend();
+  }
+
+  /** Brings what is encoded to the log, or keeps it in memory. */
+  #write(): void {
+    if (this.#writer.bytes > 0) {
+      const chunk = this.#writer.take();
+      if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
+    }
+    this.#showWritten();
   }
 
   /** The lent events are published. */
